@@ -1,0 +1,8 @@
+"""The Backfleet control plane and its command line. ARCHITECTURE.md is the plan of the house."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+try:
+    VERSION = version("backfleet")
+except PackageNotFoundError:  # run straight from the source tree
+    VERSION = "0.0.0"

@@ -1,0 +1,23 @@
+"""Bring a database to this version's schema."""
+
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+
+from backfleet.storage._database import Database
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+_MIGRATION_LOCK = 0x6261636B  # any number, the same for every replica: PostgreSQL's advisory lock
+
+
+def migrate(database: Database) -> None:
+    """Run every migration this database has not seen. Replicas that start together take turns."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with database.engine.connect() as connection, connection.begin():
+        if database.engine.dialect.name == "postgresql":
+            connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")

@@ -1,0 +1,6 @@
+"""What runs on a managed host: a Cloud Assistant agent, and the upgrade of a backup client as one transaction.
+
+Pure Python with few dependencies, packed as one file (`backfleet-host.pyz`). Runs on Python 3.9 or newer.
+"""
+
+VERSION = "0.1.0"

@@ -1,0 +1,1 @@
+"""A Cloud Assistant agent in Python: enrol, heartbeat, fetch, run, report."""

