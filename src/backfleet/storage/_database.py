@@ -47,7 +47,7 @@ class Transaction:
     def add_if_new(self, table: sa.Table, row: Values) -> bool:
         """Insert unless a unique constraint already has it. True for the one caller whose row went in."""
         insert = sqlite_insert if self._connection.dialect.name == "sqlite" else postgresql_insert
-        attempt = insert(table).values(row).on_conflict_do_nothing().returning(sa.literal_column("1"))
+        attempt: sa.Executable = insert(table).values(row).on_conflict_do_nothing().returning(sa.literal_column("1"))
         return self._connection.execute(attempt).first() is not None
 
     def ring(self, topic: str) -> None:
