@@ -63,8 +63,9 @@ def postgresql_database(_postgresql: Database) -> Iterator[Database]:
     metadata.create_all(_postgresql.engine)
     yield _postgresql
     names = ", ".join(f'"{table.name}"' for table in metadata.sorted_tables)
-    with _postgresql.engine.begin() as connection:
-        connection.execute(sa.text(f"TRUNCATE {names} CASCADE"))
+    if names:
+        with _postgresql.engine.begin() as connection:
+            connection.execute(sa.text(f"TRUNCATE {names} CASCADE"))
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -1,0 +1,59 @@
+# One command per wish; `make help` prints this list from the comments below.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST_WORKERS ?= 2
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test lint bench requirements host-program clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+venv: $(VENV)/.test host-program ## .venv with everything the program and its tests need
+
+demo: $(VENV)/.demo host-program ## upgrade a real backup client on five hosts under running backups
+	@$(BIN)/python demo/demo.py $(DEMO_ARGS)
+
+test: lint ## lint, types, contracts and every test
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
+
+lint: venv ## style, types, and who may import whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/vermin --quiet --no-tips --violations --target=3.9- --eval-annotations --backport typing src/backfleet_host
+
+bench: venv $(VENV)/.bench ## the measurements of bench/RESULTS.md, one after the other (about 15 minutes)
+	$(BIN)/python bench/api.py
+	$(BIN)/python bench/upgrade.py
+
+requirements: $(VENV)/.test ## compile requirements/*.txt from pyproject.toml again
+	$(BIN)/python tools/compile_requirements.py
+
+host-program: src/backfleet/backfleet-host.pyz ## the one file that runs on managed hosts
+
+clean: ## remove what make made
+	rm -rf $(VENV) .cache build src/*.egg-info src/backfleet/backfleet-host.pyz
+
+# A test environment can do all that a demo environment can.
+$(VENV)/.demo: requirements/demo.txt pyproject.toml | $(VENV)/bin/python
+	@if [ ! -e $(VENV)/.test ]; then tools/install.sh $(BIN) requirements/demo.txt; fi
+	@touch $@
+
+$(VENV)/.test: requirements/test.txt pyproject.toml | $(VENV)/bin/python
+	tools/system_packages.sh flock:util-linux curl:curl unzip:unzip
+	tools/install.sh $(BIN) requirements/test.txt
+	@touch $@ $(VENV)/.demo
+
+$(VENV)/.bench: requirements/bench.txt | $(VENV)/.test
+	$(PYTHON) -m venv $(VENV)/ansible
+	$(VENV)/ansible/bin/pip install --quiet --require-hashes -r requirements/bench.txt
+	@touch $@
+
+$(VENV)/bin/python:
+	@tools/new_venv.sh $(PYTHON) $(VENV)
+
+src/backfleet/backfleet-host.pyz: requirements/host.txt $(shell find src/backfleet_host -name '*.py') tools/build_host_program.py | $(VENV)/.demo
+	$(BIN)/python tools/build_host_program.py $@

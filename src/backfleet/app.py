@@ -1,0 +1,302 @@
+"""The roof: the only file that knows every part. Picks doors and workers for this process and runs them.
+
+A start, in order:
+ 1. bind the listeners, so that a taken port is known before anything is written
+ 2. open the database and bring it to this version's schema
+ 3. open the keys and the releases; make what a first start makes: account, authority, certificate, signing keys
+ 4. open the doors and start the workers
+ 5. write where we listen, and say that we are ready
+"""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from aiohttp import web
+
+from backfleet import commands, identity, operations, releases, upgrades
+from backfleet.certificates import Certificates, names_of_this_machine, prepare_certificates
+from backfleet.clock import Clock
+from backfleet.doors import assist, downloads, openapi, probes
+from backfleet.ids import Draw, new_id
+from backfleet.operations.catalogue import House
+from backfleet.settings import Settings
+from backfleet.storage import Database, migrate, open_database
+from backfleet.wakeups import InProcessBells, keep_looking
+
+GRACE_SECONDS = 6.0  # for requests in flight when we are told to stop; the whole stop takes at most 10
+WORKER_GRACE_SECONDS = 2.0
+KEEP_ALIVE_SECONDS = 120  # agents keep idle connections for 90 s; ours must live longer
+BACKLOG = 1024  # connections that wait while we are busy: agents that are refused stay away for long
+
+log = logging.getLogger(__name__)
+
+
+class CannotStart(Exception):
+    """The server cannot start; the text says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """The two bound sockets."""
+
+    http: socket.socket
+    https: socket.socket
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One loop of this process: what it looks at, and the topic that wakes it."""
+
+    topic: str
+    look: Callable[[], bool]
+
+
+def serve(settings: Settings, *, clock: Clock, draw: Draw, announce: Callable[[str], None]) -> None:
+    """Run until SIGTERM or SIGINT; then finish what is in flight.
+
+    `announce` is told one JSON line when every listener accepts.
+
+    Raises:
+        CannotStart: a taken port, an unusable data folder or database.
+    """
+    listeners = bind(settings)
+    settings = replace(settings, http=_address(listeners.http), https=_address(listeners.https))
+    bells = InProcessBells()
+    house, certificates = open_house(settings, bells, clock=clock, draw=draw)
+    try:
+        asyncio.run(_Serving(house, bells, certificates, clock, announce).run(listeners))
+    finally:
+        house.database.close()
+
+
+def bind(settings: Settings) -> Listeners:
+    """Bind both listeners without accepting yet.
+
+    Raises:
+        CannotStart: an address is malformed or taken.
+    """
+    return Listeners(http=_bind("http", settings.http), https=_bind("https", settings.https))
+
+
+def open_house(settings: Settings, bells: InProcessBells, *, clock: Clock, draw: Draw) -> tuple[House, Certificates]:
+    """Open everything a process needs, making at first start what does not exist yet.
+
+    Raises:
+        CannotStart: the data folder or the database cannot be used.
+    """
+    try:
+        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        database = open_database(settings.database, bells.ring)
+        migrate(database)
+        vault = identity.Vault.open(settings.data)
+        repository = releases.Repository.open(settings.data)
+        names = [*names_of_this_machine(), *filter(None, settings.public_host.split(","))]
+        certificates = prepare_certificates(settings.data, names, now=clock())
+        _first_start(settings, database, vault, repository, certificates, clock(), draw)
+    except OSError as problem:
+        raise CannotStart(f"the data folder {settings.data} cannot be used: {problem}") from problem
+    except (sa.exc.SQLAlchemyError, ValueError) as problem:
+        raise CannotStart(f"the database cannot be used: {_first_line(problem)}") from problem
+    house = House(database=database, settings=settings, vault=vault, repository=repository, draw=draw)
+    return house, certificates
+
+
+def _first_start(
+    settings: Settings,
+    database: Database,
+    vault: identity.Vault,
+    repository: releases.Repository,
+    certificates: Certificates,
+    now: datetime,
+    draw: Draw,
+) -> None:
+    """Make the first account and the first release metadata, once; keep the key where its owner finds it."""
+    with database.transaction() as tx:
+        releases.refresh(tx, repository, now=now)
+        key = identity.first_account(tx, vault, now=now, draw=draw)
+        if key is not None:
+            # Inside the transaction: if the file cannot be written, the account is not made either.
+            facts = {
+                "account_id": key.account_id,
+                "access_key_id": key.access_key_id,
+                "access_key_secret": key.access_key_secret,
+            }
+            _write_json(settings.data / "admin.json", facts | where(settings, certificates))
+
+
+def where(settings: Settings, certificates: Certificates) -> dict[str, str]:
+    """How a client on this machine reaches the server."""
+    return {
+        "http_endpoint": f"http://{_reachable(settings.http)}",
+        "https_endpoint": f"https://{_reachable(settings.https)}",
+        "ca_file": str(certificates.authority),
+    }
+
+
+class _Serving:
+    """One process at work."""
+
+    def __init__(
+        self,
+        house: House,
+        bells: InProcessBells,
+        certificates: Certificates,
+        clock: Clock,
+        announce: Callable[[str], None],
+    ) -> None:
+        self._house, self._bells, self._certificates = house, bells, certificates
+        self._clock, self._announce = clock, announce
+        self._settings = house.settings
+        self._stopping = threading.Event()
+        self._gateway: assist.Gateway | None = None
+
+    async def run(self, listeners: Listeners) -> None:
+        """Open the doors, work until told to stop, close them."""
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        runner = web.AppRunner(
+            self._doors(),
+            access_log=None,
+            keepalive_timeout=KEEP_ALIVE_SECONDS,
+            shutdown_timeout=GRACE_SECONDS,
+            **openapi.server_limits(self._settings),
+        )
+        await runner.setup()
+        threads = self._start_workers()
+        try:
+            await web.SockSite(runner, listeners.http, backlog=BACKLOG).start()
+            tls = self._certificates.context()
+            await web.SockSite(runner, listeners.https, ssl_context=tls, backlog=BACKLOG).start()
+            self._say_ready()
+            await stop.wait()
+            log.info("stopping")
+        finally:
+            await self._close(runner, threads)
+
+    def _doors(self) -> web.Application:
+        house, only = self._house, self._settings.only
+        app = web.Application(client_max_size=self._settings.body_limit)
+        probes.add_to(app, {"database": self._database_answers})
+        if "openapi" in only:
+            openapi.add_to(app, house, self._clock)
+        if "downloads" in only:
+            downloads.add_to(
+                app,
+                house.database,
+                house.repository,
+                host_program=host_program(),
+                ca_file=self._certificates.authority,
+            )
+        if "assist" in only:
+            node = new_id("node", house.draw)
+            self._gateway = assist.add_to(
+                app, house.database, self._settings, self._bells, clock=self._clock, draw=house.draw, node=node
+            )
+        return app
+
+    def _start_workers(self) -> list[threading.Thread]:
+        if "workers" not in self._settings.only:
+            return []
+        threads = [
+            threading.Thread(
+                target=keep_looking,
+                args=(worker.look, self._bells.listen(worker.topic), self._stopping.is_set),
+                name=f"worker-{worker.topic}",
+                daemon=True,
+            )
+            for worker in workers(self._house, self._clock)
+        ]
+        for thread in threads:
+            thread.start()
+        return threads
+
+    def _say_ready(self) -> None:
+        found = where(self._settings, self._certificates)
+        _write_json(self._settings.data / "serving.json", found)
+        self._announce(json.dumps({"event": "ready", "http": found["http_endpoint"], "https": found["https_endpoint"]}))
+
+    async def _close(self, runner: web.AppRunner, threads: list[threading.Thread]) -> None:
+        self._stopping.set()
+        for worker in workers(self._house, self._clock):
+            self._bells.ring(worker.topic)
+        if self._gateway is not None:
+            await self._gateway.drain()
+        await runner.cleanup()
+        for thread in threads:
+            await asyncio.to_thread(thread.join, WORKER_GRACE_SECONDS)
+
+    def _database_answers(self) -> None:
+        with self._house.database.reading() as tx:
+            tx.scalar(sa.select(sa.literal(1)))
+
+
+def workers(house: House, clock: Clock) -> list[Worker]:
+    """Every loop of the house."""
+    return [
+        Worker("upgrades", lambda: upgrades.look(house.database, house.settings, now=clock(), draw=house.draw)),
+        Worker("commands", lambda: commands.look(house.database, house.settings, now=clock())),
+        Worker("releases", lambda: releases.look(house.database, house.repository, house.settings, now=clock())),
+        Worker("housekeeping", lambda: operations.keep_house(house, now=clock())),
+    ]
+
+
+def host_program() -> Path | None:
+    """The host program that was built with this control plane, if it was."""
+    built = Path(__file__).parent / "backfleet-host.pyz"
+    return built if built.exists() else None
+
+
+def _bind(name: str, address: str) -> socket.socket:
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    try:
+        found = socket.getaddrinfo(host or "0.0.0.0", int(port), type=socket.SOCK_STREAM)[0]  # noqa: S104
+    except (ValueError, OSError):
+        raise CannotStart(f"--{name} takes HOST:PORT, not {address!r}") from None
+    bound = socket.socket(found[0], found[1])
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind(found[4])
+    except OSError as problem:
+        bound.close()
+        raise CannotStart(f"--{name} {address} cannot be used: {problem.strerror}; choose another port") from problem
+    return bound
+
+
+def _address(bound: socket.socket) -> str:
+    host, port = bound.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _reachable(address: str) -> str:
+    """An address of a listener as a client on this machine writes it."""
+    host, _, port = address.rpartition(":")
+    return f"127.0.0.1:{port}" if host in ("0.0.0.0", "[::]") else address  # noqa: S104
+
+
+def _write_json(path: Path, facts: dict[str, Any]) -> None:
+    """Whole or not at all, and for the owner's eyes only."""
+    partial = path.with_suffix(".partial")
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        json.dump(facts, file, indent=2)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _first_line(problem: Exception) -> str:
+    return str(problem).strip().split("\n", 1)[0]

@@ -1,0 +1,167 @@
+"""The private certificate authority and the server's certificate, made at first start.
+
+The authority lives ten years and never changes by itself: every host and every client trusts it by file. The server's
+certificate lives 397 days (the longest that strict clients take) and is made anew at a start when a third of that is
+left or when the names it must carry have changed.
+"""
+
+import contextlib
+import ipaddress
+import os
+import socket
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+AUTHORITY_LIFE = timedelta(days=3650)
+SERVER_LIFE = timedelta(days=397)
+RENEW_BEFORE = SERVER_LIFE / 3
+CLOCKS_DIFFER_BY = timedelta(hours=24)  # a host whose clock is behind must not refuse a fresh certificate
+
+
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """The files a TLS listener needs, and the one that clients trust."""
+
+    authority: Path
+    server: Path
+    server_key: Path
+
+    def context(self) -> ssl.SSLContext:
+        """A server context: TLS 1.2 or newer."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(self.server, self.server_key)
+        return context
+
+
+def prepare_certificates(data: Path, names: Sequence[str], *, now: datetime) -> Certificates:
+    """Make what is missing or due under `data`/tls and `data`/keys; keep everything else as it is.
+
+    `names` are the host names and addresses under which the server is reached.
+    """
+    tls, keys = data / "tls", data / "keys"
+    for folder in (tls, keys):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    files = Certificates(authority=tls / "ca.pem", server=tls / "server.pem", server_key=keys / "server.key")
+    authority_key = keys / "ca.key"
+    if not (files.authority.exists() and authority_key.exists()):
+        _make_authority(files.authority, authority_key, now)
+    if _is_due(files, names, now):
+        _make_server(files, authority_key, names, now)
+    return files
+
+
+def names_of_this_machine() -> list[str]:
+    """Names and addresses under which clients on this machine and its network may reach it."""
+    found = ["localhost", "127.0.0.1", "::1", socket.gethostname(), socket.getfqdn()]
+    with contextlib.suppress(OSError):  # a machine whose own name does not resolve is still reached by the others
+        found += [str(info[4][0]) for info in socket.getaddrinfo(socket.gethostname(), None)]
+    return list(dict.fromkeys(name for name in found if name and "%" not in name))
+
+
+def _make_authority(certificate: Path, key_file: Path, now: datetime) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Backfleet private CA")])
+    made = (
+        _certificate(name, name, key.public_key(), now, AUTHORITY_LIFE)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(signs=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    # The key first: a certificate without its key would be kept for ever and could sign nothing.
+    _write_private(key_file, _private_pem(key))
+    _write_private(certificate, made.public_bytes(serialization.Encoding.PEM), mode=0o644)
+
+
+def _make_server(files: Certificates, authority_key_file: Path, names: Sequence[str], now: datetime) -> None:
+    authority = x509.load_pem_x509_certificate(files.authority.read_bytes())
+    authority_key = serialization.load_pem_private_key(authority_key_file.read_bytes(), password=None)
+    if not isinstance(authority_key, ec.EllipticCurvePrivateKey):
+        raise TypeError(f"{authority_key_file} is not the key this program made")
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Backfleet")])
+    made = (
+        _certificate(subject, authority.subject, key.public_key(), now, SERVER_LIFE)
+        .add_extension(x509.SubjectAlternativeName([_alternative(name) for name in names]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(signs=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False)
+        .sign(authority_key, hashes.SHA256())
+    )
+    _write_private(files.server_key, _private_pem(key))
+    _write_private(files.server, made.public_bytes(serialization.Encoding.PEM), mode=0o644)
+
+
+def _is_due(files: Certificates, names: Sequence[str], now: datetime) -> bool:
+    if not (files.server.exists() and files.server_key.exists()):
+        return True
+    kept = x509.load_pem_x509_certificate(files.server.read_bytes())
+    key = serialization.load_pem_private_key(files.server_key.read_bytes(), password=None)
+    carried = kept.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return (
+        kept.not_valid_after_utc - now < RENEW_BEFORE
+        or not {_alternative(name) for name in names} <= set(carried)
+        or kept.public_key() != key.public_key()  # a power cut between the two files
+    )
+
+
+def _certificate(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: datetime, life: timedelta
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - CLOCKS_DIFFER_BY)
+        .not_valid_after(now + life)
+    )
+
+
+def _usage(*, signs: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        key_cert_sign=signs,
+        crl_sign=signs,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _alternative(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name.encode("idna").decode())
+
+
+def _private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def _write_private(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Written whole or not at all: a half-written key would be trusted at the next start."""
+    partial = path.with_suffix(".partial")
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)

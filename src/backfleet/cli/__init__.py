@@ -1,0 +1,26 @@
+"""The command line: an API client like any other, and the program that serves.
+
+Exit codes: 0 done, 1 it failed, 2 the words were wrong.
+"""
+
+import click
+
+from backfleet import VERSION
+from backfleet.cli._clients import client, task
+from backfleet.cli._doctor import doctor
+from backfleet.cli._fleet import activation, instance
+from backfleet.cli._identity import key, policy, user
+from backfleet.cli._releases import release
+from backfleet.cli._serve import serve
+
+__all__ = ["main"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(VERSION, prog_name="backfleet")
+def main() -> None:
+    """Upgrade the backup clients of a fleet, and never lose a backup to an upgrade."""
+
+
+for _command in (serve, release, activation, instance, client, task, user, key, policy, doctor):
+    main.add_command(_command)

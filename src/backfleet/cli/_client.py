@@ -1,0 +1,154 @@
+"""The command line's own API client: official signatures over plain HTTP or TLS, like any other client's."""
+
+import hashlib
+import json
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import urllib3
+
+from backfleet.cli._credentials import Connection
+from backfleet.clock import Clock
+from backfleet.wire import signing
+
+CONNECT_SECONDS = 5
+READ_SECONDS = 60
+UPLOAD_SECONDS = 3600
+PIECE = 1 << 20  # bytes read from a file at a time
+
+VERSIONS = {
+    "hbr": "2017-09-08",
+    "ecs": "2014-05-26",
+    "sts": "2015-04-01",
+    "ram": "2015-05-01",
+    "backfleet": "2026-11-01",
+}
+
+
+class CallFailed(Exception):
+    """The server refused a call, or could not be reached; then `answer` is empty."""
+
+    def __init__(self, message: str, answer: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.message, self.answer = message, dict(answer or {})
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Calls operations on one server with one key."""
+
+    connection: Connection
+    clock: Clock
+
+    def call(self, product: str, action: str, **parameters: object) -> dict[str, Any]:
+        """Call an operation; parameters that are None are left out, lists and dicts travel as JSON text.
+
+        Raises:
+            CallFailed: refused, or no answer.
+        """
+        query = _as_text(parameters)
+        return self._send(product, action, query, hashlib.sha256(b"").hexdigest(), body=None, seconds=READ_SECONDS)
+
+    def upload(self, action: str, file: Path, sent: Callable[[int], None], **parameters: object) -> dict[str, Any]:
+        """Call an operation of our own that takes a file; the file streams and is never held in memory.
+
+        `sent` is told how many more bytes have left. Raises CallFailed.
+        """
+        with file.open("rb") as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+        return self._send(
+            "backfleet", action, _as_text(parameters), digest, body=_Pieces(file, sent), seconds=UPLOAD_SECONDS
+        )
+
+    def _send(
+        self, product: str, action: str, query: Mapping[str, str], digest: str, body: "_Pieces | None", seconds: float
+    ) -> dict[str, Any]:
+        headers = self._headers(product, action, query, digest, self.clock())
+        if body is not None:
+            headers["content-length"] = str(body.size)
+        address = f"{self.connection.endpoint}/?{urlencode(query)}"
+        try:
+            answer = self._pool().request(
+                "POST",
+                address,
+                headers=headers,
+                body=iter(body) if body is not None else None,
+                timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=seconds),
+                retries=False,
+                redirect=False,
+            )
+        except urllib3.exceptions.HTTPError as problem:
+            raise CallFailed(f"{self.connection.endpoint} does not answer: {_reason(problem)}") from None
+        return _read(answer.status, answer.data)
+
+    def _headers(
+        self, product: str, action: str, query: Mapping[str, str], digest: str, now: datetime
+    ) -> dict[str, str]:
+        headers = {
+            "host": self.connection.host,
+            "x-acs-action": action,
+            "x-acs-version": VERSIONS[product],
+            "x-acs-date": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "x-acs-signature-nonce": uuid.uuid4().hex,
+            "x-acs-content-sha256": digest,
+        }
+        key = self.connection.credentials
+        if key.security_token:
+            headers |= {"x-acs-security-token": key.security_token, "x-acs-accesskey-id": key.access_key_id}
+        headers["authorization"] = signing.authorize_v3(
+            key.access_key_id, key.access_key_secret, method="POST", query=query, headers=headers, payload_hash=digest
+        )
+        return headers
+
+    def _pool(self) -> urllib3.PoolManager:
+        if self.connection.ca_file is None:
+            return urllib3.PoolManager()
+        return urllib3.PoolManager(ca_certs=str(self.connection.ca_file))
+
+
+class _Pieces:
+    """A file in pieces, telling of each."""
+
+    def __init__(self, file: Path, sent: Callable[[int], None]) -> None:
+        self.file, self.size, self.sent = file, file.stat().st_size, sent
+
+    def __iter__(self) -> Iterator[bytes]:
+        with self.file.open("rb") as opened:
+            while piece := opened.read(PIECE):
+                yield piece
+                self.sent(len(piece))
+
+
+def _as_text(parameters: Mapping[str, object]) -> dict[str, str]:
+    def text(value: object) -> str:
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+
+    return {name: text(value) for name, value in parameters.items() if value is not None}
+
+
+def _read(status: int, body: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise CallFailed(f"the answer (HTTP {status}) is not one of Backfleet's; is the endpoint right?")
+    if status >= 300 or answer.get("Success") is False:
+        raise CallFailed(str(answer.get("Message", f"HTTP {status}")), answer)
+    return answer
+
+
+def _reason(problem: Exception) -> str:
+    text = str(problem)
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return "its certificate is not signed by the authority we trust; name the right one with --ca FILE"
+    if "Connection refused" in text:
+        return "connection refused; is `backfleet serve` running there?"
+    return text[:300]

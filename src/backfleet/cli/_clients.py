@@ -1,0 +1,209 @@
+"""backfleet client ... and backfleet task ..."""
+
+import time
+from typing import Any
+
+import click
+
+from backfleet.cli._client import Client
+from backfleet.cli._options import calls_the_api, fail, json_option
+from backfleet.cli._print import ITEM_HEADINGS, item_rows, items_of, moment, print_json, print_table, table
+
+PAGE = 99  # clients asked for at a time: the API's most
+LOOK_SECONDS = 1.0  # between two looks at a task
+MORE_THAN_ANY_TASK = 3600  # seconds after which watching ends whatever the server says
+
+
+@click.group()
+def client() -> None:
+    """Backup clients on hosts."""
+
+
+@client.command(name="list")
+@json_option
+@calls_the_api
+def list_clients(api: Client, as_json: bool) -> None:
+    """Every backup client, its version and the newest it could have."""
+    found: list[dict[str, Any]] = []
+    while True:
+        page = len(found) // PAGE + 1
+        answer = api.call("hbr", "DescribeBackupClients", ClientType="ECS_CLIENT", PageNumber=page, PageSize=PAGE)
+        found += answer["Clients"]
+        if len(answer["Clients"]) < PAGE:
+            break
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ("CLIENT", "INSTANCE", "HOSTNAME", "PACKAGE", "VERSION", "NEWEST", "STATUS"),
+        [
+            (
+                c["ClientId"],
+                c["InstanceId"],
+                c.get("Hostname"),
+                c.get("PackageName"),
+                c.get("ClientVersion"),
+                c.get("MaxClientVersion"),
+                c["Status"],
+            )
+            for c in found
+        ],
+    )
+
+
+def _targets(command: Any) -> Any:
+    command = click.option("--instance", "instances", multiple=True, metavar="ID")(command)
+    command = click.option("--client", "clients", multiple=True, metavar="ID")(command)
+    command = click.option("--wait", is_flag=True, help="Draw progress until the task is over.")(command)
+    return json_option(command)
+
+
+@client.command()
+@_targets
+@calls_the_api
+def upgrade(api: Client, instances: tuple[str, ...], clients: tuple[str, ...], wait: bool, as_json: bool) -> None:
+    """Move clients to their newest release."""
+    _need_a_target(instances, clients)
+    _start(api, "UpgradeBackupClients", wait, as_json, InstanceIds=list(instances), ClientIds=list(clients))
+
+
+@client.command()
+@click.option("--package", help="Which backup client; default: the only one there is, or the server's setting.")
+@click.option("--instance", "instances", multiple=True, required=True, metavar="ID")
+@click.option("--wait", is_flag=True, help="Draw progress until the task is over.")
+@json_option
+@calls_the_api
+def install(api: Client, package: str | None, instances: tuple[str, ...], wait: bool, as_json: bool) -> None:
+    """Install the newest release of a backup client on hosts."""
+    _start(api, "InstallBackupClients", wait, as_json, InstanceIds=list(instances), PackageName=package)
+
+
+@client.command()
+@_targets
+@calls_the_api
+def uninstall(api: Client, instances: tuple[str, ...], clients: tuple[str, ...], wait: bool, as_json: bool) -> None:
+    """Take backup clients off hosts."""
+    _need_a_target(instances, clients)
+    _start(api, "UninstallBackupClients", wait, as_json, InstanceIds=list(instances), ClientIds=list(clients))
+
+
+def _need_a_target(instances: tuple[str, ...], clients: tuple[str, ...]) -> None:
+    if not instances and not clients:
+        raise click.UsageError("name at least one --instance ID or --client ID")
+
+
+def _start(api: Client, action: str, wait: bool, as_json: bool, **parameters: object) -> None:
+    answer = api.call("hbr", action, **parameters)
+    unfit = [status for status in answer["InstanceStatuses"] if not status["ValidInstance"]]
+    if not wait:
+        print_json(answer) if as_json else _tell_started(answer, unfit)
+        return
+    if unfit and not as_json:
+        print_table(("UNFIT INSTANCE", "CODE"), [(s["InstanceId"], s["ErrorCode"]) for s in unfit])
+    task = _watch(api, answer["TaskId"], draw=not as_json)
+    if as_json:
+        print_json({**answer, "Task": {**task, "Result": items_of(task)}})
+    raise SystemExit(0 if task["Progress"] == 100 and not unfit else 1)
+
+
+def _tell_started(answer: dict[str, Any], unfit: list[dict[str, Any]]) -> None:
+    for status in unfit:
+        click.echo(f"{status['InstanceId']}: not started: {status['ErrorCode']}")
+    click.echo(f"{answer['TaskId']} started; follow it with `backfleet task watch {answer['TaskId']}`")
+
+
+@click.group()
+def task() -> None:
+    """Installs, upgrades and uninstalls under way or done."""
+
+
+@task.command(name="list")
+@click.option("--page", type=click.IntRange(1), default=1, show_default=True)
+@json_option
+@calls_the_api
+def list_tasks(api: Client, page: int, as_json: bool) -> None:
+    """Tasks, newest first."""
+    found = api.call("backfleet", "ListTasks", PageNumber=page, PageSize=50)["Tasks"]
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ("TASK", "NAME", "STATE", "PROGRESS", "CREATED", "COMPLETED"),
+        [
+            (
+                t["TaskId"],
+                t["Name"],
+                t["Description"],
+                t["Progress"],
+                moment(t["CreatedTime"]),
+                moment(t.get("CompletedTime")),
+            )
+            for t in found
+        ],
+    )
+
+
+@task.command()
+@click.argument("task_id")
+@json_option
+@calls_the_api
+def show(api: Client, task_id: str, as_json: bool) -> None:
+    """One task and each of its hosts."""
+    found = api.call("hbr", "DescribeTask", TaskId=task_id)
+    if as_json:
+        print_json({**found, "Result": items_of(found)})
+        return
+    click.echo(_summary(found))
+    print_table(ITEM_HEADINGS, item_rows(items_of(found)))
+
+
+@task.command()
+@click.argument("task_id")
+@calls_the_api
+def watch(api: Client, task_id: str) -> None:
+    """Draw a task's progress per host until it is over; exit 0 only if all succeeded."""
+    raise SystemExit(0 if _watch(api, task_id, draw=True)["Progress"] == 100 else 1)
+
+
+@task.command()
+@click.argument("task_id")
+@calls_the_api
+def cancel(api: Client, task_id: str) -> None:
+    """Stop what has not begun; a host that has begun to switch finishes or goes back by itself."""
+    api.call("backfleet", "CancelTask", TaskId=task_id)
+    click.echo(f"{task_id}: cancelled")
+
+
+def _watch(api: Client, task_id: str, *, draw: bool) -> dict[str, Any]:
+    """Look at a task until it is over; the last answer."""
+    drawn = _Drawing()
+    give_up = time.monotonic() + MORE_THAN_ANY_TASK
+    while True:
+        found = api.call("hbr", "DescribeTask", TaskId=task_id)
+        if draw:
+            drawn.show(f"{_summary(found)}\n{table(ITEM_HEADINGS, item_rows(items_of(found)))}")
+        if found["Description"] != "created":
+            return found
+        if time.monotonic() > give_up:
+            fail(f"{task_id} is still open; look again with `backfleet task watch {task_id}`")
+        time.sleep(LOOK_SECONDS)
+
+
+class _Drawing:
+    """Draws over itself on a terminal; elsewhere prints again only what changed."""
+
+    def __init__(self) -> None:
+        self._last = ""
+
+    def show(self, text: str) -> None:
+        if text == self._last:
+            return
+        if self._last and click.get_text_stream("stdout").isatty():
+            click.echo(f"\x1b[{self._last.count(chr(10)) + 1}F\x1b[J", nl=False)
+        click.echo(text)
+        self._last = text
+
+
+def _summary(found: dict[str, Any]) -> str:
+    progress = "failed" if found["Progress"] == -1 else f"{found['Progress']} %"
+    return f"{found['Name']}: {found['Description']}, {progress}"

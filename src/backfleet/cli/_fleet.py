@@ -1,0 +1,132 @@
+"""backfleet activation ... and backfleet instance ..."""
+
+from typing import Any
+
+import click
+
+from backfleet.cli._client import Client
+from backfleet.cli._options import calls_the_api, fail, json_option
+from backfleet.cli._print import print_json, print_table
+
+PAGE = 50  # instances asked for at a time: the API's most
+
+
+@click.group()
+def activation() -> None:
+    """Codes with which hosts enrol."""
+
+
+@activation.command()
+@click.option("--count", type=click.IntRange(1, 1000), default=10, show_default=True, help="How many hosts may use it.")
+@click.option("--expires", type=click.IntRange(1, 24), default=4, show_default=True, metavar="HOURS")
+@click.option("--name", help="Hosts are called NAME-1, NAME-2...; default: by their own names.")
+@json_option
+@calls_the_api
+def create(client: Client, count: int, expires: int, name: str | None, as_json: bool) -> None:
+    """Make a code and print the line to paste on a host, for either agent."""
+    server = client.call("backfleet", "DescribeServer")
+    region = server["RegionId"]
+    made = client.call(
+        "ecs", "CreateActivation", RegionId=region, InstanceCount=count, TimeToLiveInHours=expires, InstanceName=name
+    )
+    lines = _paste_lines(server, region, made["ActivationId"], made["ActivationCode"])
+    if as_json:
+        print_json({"ActivationId": made["ActivationId"], "ActivationCode": made["ActivationCode"], **lines})
+        return
+    click.echo(f"{count} host(s) may enrol with this code within {expires} h. It is shown only now.\n")
+    click.echo(f"With Backfleet's own agent, as root:\n\n  {lines['BackfleetHost']}\n")
+    click.echo(f"With the official Cloud Assistant agent, as root:\n\n  {lines['OfficialAgent']}")
+
+
+def _paste_lines(server: dict[str, Any], region: str, activation_id: str, code: str) -> dict[str, str]:
+    """The one line for each agent. The authority comes first: everything after it is checked against it."""
+    address = server["AgentAddress"]
+    ca = "/etc/backfleet/ca.pem"
+    # -k only fetches what the next words check: a wrong authority has another fingerprint and ends the line.
+    fetch_ca = (
+        f"mkdir -p /etc/backfleet && curl -fsSk https://{address}/downloads/ca.pem -o {ca} && "
+        f"echo '{server['AuthoritySha256']}  {ca}' | sha256sum -c --quiet"
+    )
+    program = "/usr/local/bin/backfleet-host"
+    own = (
+        f"{fetch_ca} && curl -fsS --cacert {ca} https://{address}/downloads/backfleet-host.pyz -o {program} && "
+        f"chmod 755 {program} && BACKFLEET_ACTIVATION_CODE={code} {program} enrol --server {address} --ca {ca} "
+        f"--activation-id {activation_id} && {program} run"
+    )
+    official = (
+        f"{fetch_ca} && printf 'ALIYUN_ASSIST_SERVER_HOST={address}\\nALIYUN_ASSIST_CERT_PATH={ca}\\n' > "
+        f"/etc/sysconfig/aliyun && set -a && . /etc/sysconfig/aliyun && aliyun-service --register --RegionId={region} "
+        f"--ActivationCode={code} --ActivationId={activation_id}"
+    )
+    return {"BackfleetHost": own, "OfficialAgent": official}
+
+
+@click.group()
+def instance() -> None:
+    """Hosts that have enrolled."""
+
+
+@instance.command(name="list")
+@json_option
+@calls_the_api
+def list_instances(client: Client, as_json: bool) -> None:
+    """Every host, and whether its agent is connected."""
+    found = _instances(client)
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ("INSTANCE", "NAME", "HOSTNAME", "OS", "ADDRESS", "AGENT", "CONNECTED", "REGISTERED"),
+        [
+            (
+                i["InstanceId"],
+                i.get("InstanceName"),
+                i.get("Hostname"),
+                i.get("OsType"),
+                i.get("IntranetIp"),
+                i.get("AgentVersion"),
+                "yes" if i.get("Connected") else "no",
+                i.get("RegistrationTime"),
+            )
+            for i in found
+        ],
+    )
+
+
+@instance.command()
+@click.argument("instance_id")
+@calls_the_api
+def show(client: Client, instance_id: str) -> None:
+    """One host, and the backup clients on it."""
+    found = _instances(client, instance_id)
+    if not found:
+        fail(f"there is no instance {instance_id}")
+    clients = client.call(
+        "hbr", "DescribeBackupClients", ClientType="ECS_CLIENT", InstanceIds=[instance_id], PageSize=99
+    )
+    print_json({**found[0], "Clients": clients["Clients"]})
+
+
+@instance.command()
+@click.argument("instance_id")
+@calls_the_api
+def deregister(client: Client, instance_id: str) -> None:
+    """Forget a host: its agent can no longer speak to this server."""
+    region = client.call("backfleet", "DescribeServer")["RegionId"]
+    client.call("ecs", "DeregisterManagedInstance", RegionId=region, InstanceId=instance_id)
+    click.echo(f"{instance_id}: deregistered")
+
+
+def _instances(client: Client, instance_id: str | None = None) -> list[dict[str, Any]]:
+    region = client.call("backfleet", "DescribeServer")["RegionId"]
+    named = {"InstanceId.1": instance_id} if instance_id else {}
+    found: list[dict[str, Any]] = []
+    page = 1
+    while True:
+        answer = client.call(
+            "ecs", "DescribeManagedInstances", RegionId=region, PageNumber=page, PageSize=PAGE, **named
+        )
+        found += answer["Instances"]
+        if len(answer["Instances"]) < PAGE or len(found) >= answer["TotalCount"]:
+            return found
+        page += 1

@@ -1,0 +1,195 @@
+"""backfleet user ..., key ..., policy ..., role ...: identity, through the RAM operations."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from backfleet.cli._client import Client
+from backfleet.cli._options import calls_the_api, fail, json_option
+from backfleet.cli._print import print_json, print_table
+
+
+@click.group()
+def user() -> None:
+    """People and programs that call the API."""
+
+
+@user.command()
+@click.argument("name")
+@calls_the_api
+def create(client: Client, name: str) -> None:
+    """Make a user; it may do nothing until a policy is attached."""
+    client.call("ram", "CreateUser", UserName=name)
+    click.echo(f"{name}: created; attach a policy with `backfleet policy attach`")
+
+
+@user.command(name="list")
+@json_option
+@calls_the_api
+def list_users(client: Client, as_json: bool) -> None:
+    """Every user of the account."""
+    found = _all(client, "ListUsers", "Users", "User")
+    if as_json:
+        print_json(found)
+        return
+    print_table(("USER", "ID", "CREATED"), [(u["UserName"], u.get("UserId"), u.get("CreateDate")) for u in found])
+
+
+@user.command()
+@click.argument("name")
+@calls_the_api
+def delete(client: Client, name: str) -> None:
+    """Delete a user without keys and policies."""
+    client.call("ram", "DeleteUser", UserName=name)
+    click.echo(f"{name}: deleted")
+
+
+@click.group()
+def key() -> None:
+    """Access keys of users."""
+
+
+@key.command(name="create")
+@click.argument("user_name")
+@json_option
+@calls_the_api
+def create_key(client: Client, user_name: str, as_json: bool) -> None:
+    """Make an access key. Its secret is shown only now."""
+    made = client.call("ram", "CreateAccessKey", UserName=user_name)["AccessKey"]
+    if as_json:
+        print_json(made)
+        return
+    click.echo(f"access key id      {made['AccessKeyId']}\naccess key secret  {made['AccessKeySecret']}")
+
+
+@key.command(name="list")
+@click.argument("user_name")
+@json_option
+@calls_the_api
+def list_keys(client: Client, user_name: str, as_json: bool) -> None:
+    """A user's keys, without their secrets."""
+    found = client.call("ram", "ListAccessKeys", UserName=user_name)["AccessKeys"]["AccessKey"]
+    if as_json:
+        print_json(found)
+        return
+    print_table(("KEY", "STATUS", "CREATED"), [(k["AccessKeyId"], k["Status"], k["CreateDate"]) for k in found])
+
+
+def _set_status(client: Client, user_name: str, key_id: str, status: str) -> None:
+    client.call("ram", "UpdateAccessKey", UserName=user_name, UserAccessKeyId=key_id, Status=status)
+    click.echo(f"{key_id}: {status.lower()}")
+
+
+@key.command()
+@click.argument("user_name")
+@click.argument("key_id")
+@calls_the_api
+def disable(client: Client, user_name: str, key_id: str) -> None:
+    """Refuse a key from now on."""
+    _set_status(client, user_name, key_id, "Inactive")
+
+
+@key.command()
+@click.argument("user_name")
+@click.argument("key_id")
+@calls_the_api
+def enable(client: Client, user_name: str, key_id: str) -> None:
+    """Take a disabled key again."""
+    _set_status(client, user_name, key_id, "Active")
+
+
+@key.command(name="delete")
+@click.argument("user_name")
+@click.argument("key_id")
+@calls_the_api
+def delete_key(client: Client, user_name: str, key_id: str) -> None:
+    """Delete a key for good."""
+    client.call("ram", "DeleteAccessKey", UserName=user_name, UserAccessKeyId=key_id)
+    click.echo(f"{key_id}: deleted")
+
+
+@click.group()
+def policy() -> None:
+    """What users may do."""
+
+
+@policy.command(name="create")
+@click.argument("name")
+@click.argument("document", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@calls_the_api
+def create_policy(client: Client, name: str, document: Path) -> None:
+    """Make a policy from a JSON document."""
+    text = document.read_text()
+    try:
+        json.loads(text)
+    except ValueError as problem:
+        fail(f"{document} is not JSON: {problem}")
+    client.call("ram", "CreatePolicy", PolicyName=name, PolicyDocument=text)
+    click.echo(f"{name}: created")
+
+
+@policy.command(name="list")
+@json_option
+@calls_the_api
+def list_policies(client: Client, as_json: bool) -> None:
+    """Every policy, the system's included."""
+    found = _all(client, "ListPolicies", "Policies", "Policy")
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ("POLICY", "TYPE", "DESCRIPTION"), [(p["PolicyName"], p["PolicyType"], p.get("Description")) for p in found]
+    )
+
+
+def _attachment(client: Client, action: str, policy_name: str, user_name: str, system: bool) -> None:
+    kind = "System" if system else "Custom"
+    client.call("ram", action, PolicyName=policy_name, PolicyType=kind, UserName=user_name)
+
+
+_SYSTEM = click.option("--system", is_flag=True, help="A policy of the system, such as AliyunHBRFullAccess.")
+
+
+@policy.command()
+@click.argument("policy_name")
+@click.argument("user_name")
+@_SYSTEM
+@calls_the_api
+def attach(client: Client, policy_name: str, user_name: str, system: bool) -> None:
+    """Let a user do what a policy says."""
+    _attachment(client, "AttachPolicyToUser", policy_name, user_name, system)
+    click.echo(f"{policy_name}: attached to {user_name}")
+
+
+@policy.command()
+@click.argument("policy_name")
+@click.argument("user_name")
+@_SYSTEM
+@calls_the_api
+def detach(client: Client, policy_name: str, user_name: str, system: bool) -> None:
+    """Take a policy from a user."""
+    _attachment(client, "DetachPolicyFromUser", policy_name, user_name, system)
+    click.echo(f"{policy_name}: detached from {user_name}")
+
+
+@policy.command(name="delete")
+@click.argument("name")
+@calls_the_api
+def delete_policy(client: Client, name: str) -> None:
+    """Delete a policy that is attached to nobody."""
+    client.call("ram", "DeletePolicy", PolicyName=name)
+    click.echo(f"{name}: deleted")
+
+
+def _all(client: Client, action: str, outer: str, inner: str) -> list[dict[str, Any]]:
+    """Every page of a RAM list."""
+    found: list[dict[str, Any]] = []
+    marker: str | None = None
+    while True:
+        answer = client.call("ram", action, MaxItems=100, Marker=marker)
+        found += answer[outer][inner]
+        marker = answer.get("Marker")
+        if not answer.get("IsTruncated") or not marker:
+            return found

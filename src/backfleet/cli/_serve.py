@@ -1,0 +1,56 @@
+"""backfleet serve"""
+
+import json
+from pathlib import Path
+
+import click
+
+from backfleet.cli._options import fail
+from backfleet.clock import utc_now
+from backfleet.ids import draw
+from backfleet.logs import log_to_stderr
+from backfleet.settings import BadSetting, Settings, read_settings
+
+
+@click.command()
+@click.option("--data", metavar="DIR", type=click.Path(path_type=Path), help="Everything is kept here.")
+@click.option("--http", metavar="HOST:PORT", help="API; default 127.0.0.1:8080. Port 0 picks a free one.")
+@click.option("--https", metavar="HOST:PORT", help="API, agents, downloads; default 0.0.0.0:8443.")
+@click.option("--database-url", metavar="URL", help="postgresql://...; default: SQLite in DIR.")
+@click.option("--public-host", metavar="NAME", help="A further name or address under which hosts reach this server.")
+@click.option("--only", metavar="PARTS", help="Serve some parts only: openapi,assist,downloads,workers.")
+@click.option("--log-level", type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False))
+@click.option("--print-config", is_flag=True, help="Show the settings in force and where each comes from; then end.")
+def serve(print_config: bool, **flags: object) -> None:
+    """Run the control plane. The first start creates everything it needs in DIR."""
+    try:
+        settings = read_settings(flags)
+    except BadSetting as problem:
+        fail(str(problem))
+    if print_config:
+        _print_settings(settings)
+        return
+    log_to_stderr(settings.log_level)
+    from backfleet.app import CannotStart  # imported late: other commands need none of it
+    from backfleet.app import serve as run
+
+    try:
+        run(settings, clock=utc_now, draw=draw, announce=click.echo)
+    except CannotStart as problem:
+        fail(str(problem))
+
+
+def _print_settings(settings: Settings) -> None:
+    shown = {
+        name: {"value": _plain(getattr(settings, name), name), "from": origin}
+        for name, origin in settings.origin.items()
+    }
+    click.echo(json.dumps(shown, indent=2))
+
+
+def _plain(value: object, name: str) -> object:
+    if name == "database_url" and value:
+        from sqlalchemy import make_url
+
+        return make_url(str(value)).render_as_string(hide_password=True)
+    return list(value) if isinstance(value, tuple) else value if isinstance(value, int | bool) else str(value)

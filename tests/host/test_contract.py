@@ -1,0 +1,116 @@
+"""The contract between control plane and host: what goes in comes out, and nothing else gets in."""
+
+import dataclasses
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backfleet_host.contract import (
+    CODES,
+    FIRST_LINE,
+    KINDS,
+    LONGEST_MESSAGE,
+    STAGES,
+    Malformed,
+    Order,
+    Report,
+    is_order,
+    read_order,
+    read_output,
+    read_report,
+    stage_line,
+)
+
+GOOD = {"order_id": "u-1", "kind": "upgrade", "package": "rclone", "version": "1.75.2", "platform": "linux-amd64"}
+
+orders = st.builds(
+    Order,
+    order_id=st.from_regex(r"[A-Za-z0-9-]{1,64}", fullmatch=True),
+    kind=st.sampled_from(KINDS),
+    package=st.from_regex(r"[a-z0-9][a-z0-9._+-]{0,20}", fullmatch=True),
+    version=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,20}", fullmatch=True),
+    platform=st.just("linux-amd64"),
+    patience=st.integers(1, 86400),
+)
+reports = st.builds(
+    Report,
+    order_id=st.just("u-1"),
+    kind=st.sampled_from(KINDS),
+    package=st.just("rclone"),
+    outcome=st.sampled_from(("succeeded", "failed")),
+    code=st.sampled_from(CODES),
+    message=st.text(max_size=200),
+    stage=st.sampled_from(("", *STAGES)),
+    seconds=st.floats(0, 1e6),
+)
+
+
+@given(orders)
+def test_an_order_comes_out_as_it_went_in(order: Order) -> None:
+    """Through the command content and back."""
+    assert is_order(order.as_command())
+    assert read_order(order.as_command()) == order
+
+
+@given(reports, st.lists(st.sampled_from(STAGES)))
+def test_a_report_comes_out_as_it_went_in(report: Report, stages: list[str]) -> None:
+    """Through the task's output, with the stages before it."""
+    output = "\n".join([*map(stage_line, stages), report.as_line()])
+    assert read_output(output) == (stages[-1] if stages else "", report)
+
+
+def command(**changes: object) -> str:
+    return f"{FIRST_LINE}\n{json.dumps(GOOD | changes)}\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        pytest.param("echo hello", "not an order", id="a shell command"),
+        pytest.param(f"{FIRST_LINE}\n[]", "not a JSON object", id="a list"),
+        pytest.param(f"{FIRST_LINE}\n{{", "not a JSON object", id="broken JSON"),
+        pytest.param(command(script="rm -rf /"), "unknown fields: script", id="a field too many"),
+        pytest.param(f'{FIRST_LINE}\n{{"kind": "upgrade"}}', "lacks order_id, package", id="fields too few"),
+        pytest.param(command(kind="run"), "kind 'run' is none of", id="another kind"),
+        pytest.param(command(package="../etc"), "package '../etc'", id="a package that climbs"),
+        pytest.param(command(version="1/2"), "version '1/2'", id="a version that climbs"),
+        pytest.param(command(version=""), "version ''", id="an upgrade to nothing"),
+        pytest.param(command(version=5), "version 5", id="a number for a version"),
+        pytest.param(command(order_id="a b"), "order_id 'a b'", id="a blank in the id"),
+        pytest.param(command(patience=0), "patience", id="no patience"),
+        pytest.param(command(patience=True), "patience", id="true for a number"),
+        pytest.param(command(downloads="file:///etc/passwd"), "downloads", id="a file for an address"),
+        pytest.param(FIRST_LINE + "\n" + " " * 20000, "longer than", id="an endless order"),
+    ],
+)
+def test_a_malformed_order_is_refused(content: str, said: str) -> None:
+    """Field by field, and the text names the field."""
+    with pytest.raises(Malformed) as problem:
+        read_order(content)
+    assert said in str(problem.value)
+
+
+def test_lines_that_are_not_ours_are_passed_over() -> None:
+    """An agent may have cut the middle out of the output."""
+    report = Report("u-1", "upgrade", "rclone", "failed", code="DiskFull")
+    output = f'noise\n{{"stage": "moon"}}\n{stage_line("fetch")}\n{{"stage": "sta\n{report.as_line()}\nmore noise'
+    assert read_output(output) == ("fetch", report)
+
+
+def test_a_report_with_a_false_code_is_no_report() -> None:
+    """The control plane trusts no report further than its fields."""
+    lying = dataclasses.asdict(Report("u-1", "upgrade", "rclone", "failed")) | {"code": "AllIsWell"}
+    assert read_output(json.dumps({"report": lying})) == ("", None)
+
+
+def test_a_newer_host_may_say_more() -> None:
+    """Unknown fields of a report are ignored."""
+    said = dataclasses.asdict(Report("u-1", "status", "rclone", "succeeded")) | {"mood": "fine"}
+    assert read_report(said).order_id == "u-1"
+
+
+def test_a_long_message_is_cut() -> None:
+    """A host cannot fill the server's disk with one report."""
+    assert len(Report("u-1", "status", "rclone", "failed", message="x" * 99999).message) == LONGEST_MESSAGE

@@ -1,0 +1,84 @@
+"""The private authority: made once, trusted by a real TLS client, renewed only when due."""
+
+import socket
+import ssl
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from backfleet.certificates import RENEW_BEFORE, SERVER_LIFE, prepare_certificates
+
+NAMES = ["localhost", "127.0.0.1"]
+
+
+def kept(data: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(data)): path.read_bytes() for path in data.rglob("*") if path.is_file()}
+
+
+def test_a_client_that_trusts_the_authority_trusts_the_server(tmp_path: Path) -> None:
+    """A real handshake, by name and by address."""
+    files = prepare_certificates(tmp_path, NAMES, now=datetime.now(UTC))
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def answer() -> None:
+        for _ in NAMES:
+            plain, _address = server.accept()
+            with files.context().wrap_socket(plain, server_side=True) as talk:
+                talk.recv(1)
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    trust = ssl.create_default_context(cafile=str(files.authority))
+    for name in NAMES:
+        with (
+            socket.create_connection(server.getsockname()) as plain,
+            trust.wrap_socket(plain, server_hostname=name) as talk,
+        ):
+            talk.send(b"x")
+    thread.join()
+    server.close()
+
+
+def test_a_second_start_changes_nothing(tmp_path: Path, now: datetime) -> None:
+    """Every file stays as it was, to the byte."""
+    prepare_certificates(tmp_path, NAMES, now=now)
+    before = kept(tmp_path)
+    prepare_certificates(tmp_path, NAMES, now=now + SERVER_LIFE - RENEW_BEFORE - timedelta(days=1))
+    assert kept(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("names", "later"),
+    [
+        pytest.param(NAMES, SERVER_LIFE - RENEW_BEFORE + timedelta(days=1), id="a third of its life is left"),
+        pytest.param([*NAMES, "backup.example"], timedelta(0), id="a new name"),
+    ],
+)
+def test_the_server_certificate_is_renewed_when_due(
+    tmp_path: Path, now: datetime, names: list[str], later: timedelta
+) -> None:
+    """The authority stays: nobody has to be told."""
+    prepare_certificates(tmp_path, NAMES, now=now)
+    before = kept(tmp_path)
+    prepare_certificates(tmp_path, names, now=now + later)
+    after = kept(tmp_path)
+    assert {name for name in after if after[name] != before[name]} == {"tls/server.pem", "keys/server.key"}
+
+
+def test_a_key_from_before_a_power_cut_is_noticed(tmp_path: Path, now: datetime) -> None:
+    """Key and certificate are two files; a cut between them must not keep the server from starting."""
+    files = prepare_certificates(tmp_path, NAMES, now=now)
+    old = files.server.read_bytes()
+    files.server_key.unlink()
+    prepare_certificates(tmp_path, NAMES, now=now)
+    files.server.write_bytes(old)
+    prepare_certificates(tmp_path, NAMES, now=now).context()
+
+
+def test_keys_are_for_their_owner_alone(tmp_path: Path, now: datetime) -> None:
+    """Mode 0600 in a folder of mode 0700."""
+    prepare_certificates(tmp_path, NAMES, now=now)
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "keys").iterdir()} == {0o600}
+    assert (tmp_path / "keys").stat().st_mode & 0o777 == 0o700

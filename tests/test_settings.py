@@ -1,0 +1,44 @@
+"""Settings: flags before environment before file before defaults, and each knows where it came from."""
+
+from pathlib import Path
+
+import pytest
+
+from backfleet.settings import BadSetting, read_settings
+
+
+def test_the_stronger_source_wins_and_is_named(tmp_path: Path) -> None:
+    """One setting of each kind."""
+    (tmp_path / "config.toml").write_text('http = "file:1"\nhttps = "file:2"\nregion = "file"\n')
+    found = read_settings(
+        {"data": tmp_path, "http": "flag:1", "https": None}, {"BACKFLEET_HTTP": "env:1", "BACKFLEET_HTTPS": "env:2"}
+    )
+    assert (found.http, found.https, found.region, found.task_seconds) == ("flag:1", "env:2", "file", 900)
+    assert found.origin["http"] == "--http"
+    assert found.origin["https"] == "BACKFLEET_HTTPS"
+    assert found.origin["region"] == str(tmp_path / "config.toml")
+    assert found.origin["task_seconds"] == "default"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        pytest.param("colour = 1", "unknown setting 'colour'", id="an unknown name"),
+        pytest.param('task_seconds = "soon"', "task_seconds cannot be 'soon'", id="a word for a number"),
+        pytest.param("task_seconds = 0", "task_seconds cannot be 0", id="no time at all"),
+        pytest.param('only = "console,moon"', "only cannot be", id="a part that does not exist"),
+        pytest.param("http = ", "cannot be read", id="broken TOML"),
+    ],
+)
+def test_a_bad_setting_is_named(tmp_path: Path, text: str, said: str) -> None:
+    """One line that says which, what was found, and where."""
+    (tmp_path / "config.toml").write_text(text)
+    with pytest.raises(BadSetting) as problem:
+        read_settings({"data": tmp_path}, {})
+    assert said in str(problem.value)
+    assert str(tmp_path) in str(problem.value)
+
+
+def test_parts_are_read_from_a_comma_list(tmp_path: Path) -> None:
+    """As `--only openapi,assist` gives them."""
+    assert read_settings({"data": tmp_path, "only": "openapi, assist"}, {}).only == ("openapi", "assist")

@@ -1,0 +1,23 @@
+"""Compile requirements/*.txt from pyproject.toml: hashed, and without a word about where packages come from."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+COMMON = [
+    "pip", "compile", "--quiet", "--upgrade", "--universal", "--python-version", "3.11", "--generate-hashes",
+    "--no-header", "--no-emit-index-url", "--no-emit-find-links",
+]  # fmt: skip
+# Each file, what goes into it, and the file it must agree with.
+FILES = [
+    ("run", ["pyproject.toml"], None),
+    ("host", ["--group", "pyproject.toml:host"], "run"),
+    ("demo", ["pyproject.toml", "--group", "pyproject.toml:demo"], "run"),
+    ("test", ["pyproject.toml", "--group", "pyproject.toml:test"], "demo"),
+    ("bench", ["--group", "pyproject.toml:bench"], None),
+]
+
+uv = Path(sys.executable).with_name("uv")
+for name, sources, agreeing_with in FILES:
+    constraint = ["--constraint", f"requirements/{agreeing_with}.txt"] if agreeing_with else []
+    subprocess.run([uv, *COMMON, *sources, *constraint, "--output-file", f"requirements/{name}.txt"], check=True)
