@@ -17,7 +17,7 @@ import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +28,15 @@ from backfleet import commands, identity, operations, releases, upgrades
 from backfleet.certificates import Certificates, names_of_this_machine, prepare_certificates
 from backfleet.clock import Clock
 from backfleet.doors import assist, downloads, openapi, probes
-from backfleet.ids import Draw, new_id
+from backfleet.ids import Draw
 from backfleet.operations.catalogue import House
 from backfleet.settings import Settings
 from backfleet.storage import Database, migrate, open_database
-from backfleet.wakeups import InProcessBells, keep_looking
+from backfleet.wakeups import LONGEST_WAIT, InProcessBells, keep_looking
 
 GRACE_SECONDS = 6.0  # for requests in flight when we are told to stop; the whole stop takes at most 10
 WORKER_GRACE_SECONDS = 2.0
+HOUSEKEEPING = timedelta(minutes=10)  # between two rounds of forgetting what is over
 KEEP_ALIVE_SECONDS = 120  # agents keep idle connections for 90 s; ours must live longer
 BACKLOG = 1024  # connections that wait while we are busy: agents that are refused stay away for long
 
@@ -60,6 +61,7 @@ class Worker:
 
     topic: str
     look: Callable[[], bool]
+    nap: timedelta = LONGEST_WAIT
 
 
 def serve(settings: Settings, *, clock: Clock, draw: Draw, announce: Callable[[str], None]) -> None:
@@ -201,9 +203,8 @@ class _Serving:
                 ca_file=self._certificates.authority,
             )
         if "assist" in only:
-            node = new_id("node", house.draw)
             self._gateway = assist.add_to(
-                app, house.database, self._settings, self._bells, clock=self._clock, draw=house.draw, node=node
+                app, house.database, self._settings, self._bells, clock=self._clock, draw=house.draw
             )
         return app
 
@@ -213,7 +214,7 @@ class _Serving:
         threads = [
             threading.Thread(
                 target=keep_looking,
-                args=(worker.look, self._bells.listen(worker.topic), self._stopping.is_set),
+                args=(worker.look, self._bells.listen(worker.topic), self._stopping.is_set, worker.nap),
                 name=f"worker-{worker.topic}",
                 daemon=True,
             )
@@ -246,10 +247,10 @@ class _Serving:
 def workers(house: House, clock: Clock) -> list[Worker]:
     """Every loop of the house."""
     return [
-        Worker("upgrades", lambda: upgrades.look(house.database, house.settings, now=clock(), draw=house.draw)),
-        Worker("commands", lambda: commands.look(house.database, house.settings, now=clock())),
-        Worker("releases", lambda: releases.look(house.database, house.repository, house.settings, now=clock())),
-        Worker("housekeeping", lambda: operations.keep_house(house, now=clock())),
+        Worker("upgrades", lambda: upgrades.look(house.database, now=clock(), draw=house.draw)),
+        Worker("commands", lambda: commands.look(house.database, now=clock())),
+        Worker("releases", lambda: releases.look(house.database, house.repository, now=clock())),
+        Worker("housekeeping", lambda: operations.keep_house(house, now=clock()), HOUSEKEEPING),
     ]
 
 

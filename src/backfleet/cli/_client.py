@@ -106,9 +106,7 @@ class Client:
         return headers
 
     def _pool(self) -> urllib3.PoolManager:
-        if self.connection.ca_file is None:
-            return urllib3.PoolManager()
-        return urllib3.PoolManager(ca_certs=str(self.connection.ca_file))
+        return urllib3.PoolManager(ssl_context=self.connection.trust())
 
 
 class _Pieces:

@@ -7,6 +7,7 @@ local data folder.
 
 import json
 import os
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +27,22 @@ class Connection:
     """One server and one key."""
 
     endpoint: str  # with scheme, without a path
-    ca_file: Path | None  # None: the system's authorities
+    ca_file: Path | None  # trusted besides the system's authorities
     credentials: Credentials
+
+    def trust(self) -> ssl.SSLContext:
+        """The system's authorities (SSL_CERT_FILE counts) and ours.
+
+        Raises:
+            NoConnection: the file holds no certificate.
+        """
+        context = ssl.create_default_context()
+        if self.ca_file is not None:
+            try:
+                context.load_verify_locations(self.ca_file)
+            except OSError as problem:
+                raise NoConnection(f"{self.ca_file} cannot be read as a certificate: {problem}") from None
+        return context
 
     @property
     def host(self) -> str:
@@ -64,7 +79,7 @@ def connect(asked: Asked, environment: Mapping[str, str] = os.environ) -> Connec
         raise NoConnection(
             f"no server is named, and {data} has none: give --endpoint HOST:PORT, or start one with `backfleet serve`"
         )
-    ca_file = asked.ca or _file(environment.get("SSL_CERT_FILE")) or _file(local.get("ca_file"))
+    ca_file = asked.ca or _file(local.get("ca_file"))
     return Connection(_with_scheme(endpoint), ca_file, _key(profile, environment, local, data))
 
 

@@ -12,10 +12,10 @@ from backfleet.cli._credentials import Asked, NoConnection, connect
 from backfleet.cli._print import print_table
 from backfleet.clock import utc_now
 
-Command = Callable[..., None]
+Command = Callable[..., Any]
 
 
-def calls_the_api(command: Command) -> Command:
+def calls_the_api(command: Command) -> Any:
     """Give a command --endpoint, --profile, --ca and --data, and a Client as its first argument.
 
     A refusal is one line on stderr with code and RequestId, and exit code 1.
@@ -39,7 +39,7 @@ def calls_the_api(command: Command) -> Command:
     return with_client
 
 
-def json_option(command: Command) -> Command:
+def json_option(command: Any) -> Any:
     """Give a command --json, as the argument `as_json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")(command)
 

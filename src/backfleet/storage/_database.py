@@ -16,6 +16,10 @@ POOL_WAIT_SECONDS = 20.0  # how long a request waits for a connection before it 
 Values = Mapping[str, Any]
 
 
+class Conflict(Exception):
+    """Somebody else's row came first: a constraint decided a race."""
+
+
 class Transaction:
     """All of it happens or none of it. Handed down to every store function; never kept."""
 
@@ -40,9 +44,17 @@ class Transaction:
         return self._connection.execute(statement, values).rowcount
 
     def add(self, table: sa.Table, rows: Sequence[Values]) -> None:
-        """Insert rows. A broken constraint raises sqlalchemy.exc.IntegrityError."""
-        if rows:
+        """Insert rows.
+
+        Raises:
+            Conflict: a constraint is broken; the transaction is lost and may be tried again as a whole.
+        """
+        if not rows:
+            return
+        try:
             self._connection.execute(table.insert(), rows)
+        except sa.exc.IntegrityError as problem:
+            raise Conflict(str(problem.orig)) from problem
 
     def add_if_new(self, table: sa.Table, row: Values) -> bool:
         """Insert unless a unique constraint already has it. True for the one caller whose row went in."""

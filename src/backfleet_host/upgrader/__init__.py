@@ -1,1 +1,170 @@
-"""The upgrade on the host: one transaction, forwards or backwards, never between."""
+"""The upgrade on the host: one transaction, forwards or backwards, never between.
+
+Verbs: `carry_out` an order, `recover` what a crash left of one, `recover_all`, `status`. Every verb answers with a
+report and raises nothing but for a root that is not enrolled: whatever happens, the server must hear of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, Callable, Dict, List
+
+from backfleet_host.contract import Malformed, Order, Report, read_report, stage_line
+from backfleet_host.upgrader import gate
+from backfleet_host.upgrader.journal import Journal
+from backfleet_host.upgrader.site import NO_PACKAGES, Package, Site, read_json, site_of
+from backfleet_host.upgrader.transaction import (
+    ANOTHER_ORDER_SECONDS,
+    Attempt,
+    finish,
+    meaning_of,
+    move,
+    platform_here,
+    remembered_failure,
+    tidy,
+    uninstall,
+    versions_of,
+)
+from backfleet_host.upgrader.transaction import recover as _recover_attempt
+
+__all__ = ["Site", "carry_out", "platform_here", "recover", "recover_all", "site_of", "status"]
+
+Say = Callable[[str], None]
+
+
+def carry_out(order: Order, root: Path, *, say: Say) -> Report:
+    """Carry an order out and report what is then true. The same order again is answered, not done twice."""
+    return carry_out_on(site_of(root, order.downloads), order, say)
+
+
+def carry_out_on(site: Site, order: Order, say: Say) -> Report:
+    """As `carry_out`, on a site that is already known."""
+    if order.package in NO_PACKAGES:
+        return _refused(order, "InternalError", f"no package may be called {order.package!r}")
+    package = site.package(order.package)
+    if order.kind == "status":
+        return _succeeded(order, package, status_of(site))
+    try:
+        package.prepare()
+        with gate.held(package.folder / "lock", seconds=ANOTHER_ORDER_SECONDS):
+            return _admitted(site, package, order, say)
+    except gate.NotInTime:
+        text = "another order for this package is being carried out"
+        return dataclasses.replace(_refused(order, "UpgradeInProgress", text), current_version=package.version())
+    except OSError as problem:
+        return dataclasses.replace(_refused(order, *meaning_of(problem)), current_version=package.version())
+
+
+def _admitted(site: Site, package: Package, order: Order, say: Say) -> Report:
+    """What a crash left comes first; then this order, unless it was answered before or there is nothing to do."""
+    say(stage_line("admit"))
+    cut_off = Journal(package.journal).read()
+    if cut_off is not None:
+        report = _recover_attempt(site, package, cut_off, say)
+        if cut_off.order.order_id == order.order_id or order.kind == "recover":
+            return dataclasses.replace(report, order_id=order.order_id, kind=order.kind)
+    Journal(package.journal).close()  # one that was cut off in its first line begins nothing
+    known = _known_outcome(package, order.order_id)
+    if known is not None:
+        return known
+    tidy(package)
+    if order.kind == "recover":
+        return _succeeded(order, package, {})
+    attempt = Attempt(site, order, say)
+    settled = _settled(site, attempt)
+    if settled is not None:
+        return finish(package, attempt.journal, settled)
+    attempt.journal.open(order, attempt.from_version, site.clock())
+    with attempt.closed_gate:
+        return uninstall(attempt) if order.kind == "uninstall" else move(attempt)
+
+
+def _settled(site: Site, attempt: Attempt) -> Report | None:
+    """The answer where nothing needs to be done, or nothing may."""
+    order, current = attempt.order, attempt.from_version
+    if order.kind == "uninstall":
+        return None if current else attempt.report("succeeded", "AlreadyCurrent", "nothing is installed")
+    if order.kind == "upgrade" and not current:
+        return attempt.report("failed", "ClientNotInstalled", f"{order.package} is not installed on this host")
+    if current == order.version:
+        return attempt.report("succeeded", "AlreadyCurrent", f"{current} runs already")
+    failure = remembered_failure(attempt.package, order.version, site.clock())
+    if failure is not None:
+        text = f"{order.version} was taken back on this host less than 24 h ago: {failure.get('reason')}"
+        return attempt.report("failed", "RolledBack", text)
+    return None
+
+
+def recover(order: Order, root: Path, *, say: Say) -> Report:
+    """Make good what a dead process left of this order, and report what is now true."""
+    site = site_of(root, order.downloads)
+    package = site.package(order.package)
+    known = _known_outcome(package, order.order_id)
+    if known is not None:
+        return known
+    recovered = carry_out_on(site, dataclasses.replace(order, kind="recover"), say)
+    if recovered.outcome == "failed" or package.version() == order.version:
+        return dataclasses.replace(recovered, kind=order.kind, to_version=order.version)
+    # It died before its journal began: nothing was touched.
+    text = f"cut off before it began; {package.version() or 'nothing'} is installed as before; ask again"
+    return dataclasses.replace(
+        _refused(order, "InternalError", text), current_version=package.version(), to_version=order.version
+    )
+
+
+def recover_all(root: Path, *, say: Say) -> List[Report]:
+    """Finish or undo whatever a crash left under this root; a report for each package that had something."""
+    site = site_of(root)
+    reports = []
+    for package in site.packages():
+        cut_off = Journal(package.journal).read()
+        if cut_off is not None:
+            order = dataclasses.replace(cut_off.order, kind="recover", order_id=cut_off.order.order_id)
+            reports.append(carry_out_on(site, order, say))
+    return reports
+
+
+def status(root: Path) -> Dict[str, Any]:
+    """Versions, links and what is open, of every package under this root. Changes nothing."""
+    return status_of(site_of(root))
+
+
+def status_of(site: Site) -> Dict[str, Any]:
+    """As `status`, on a site that is already known."""
+    return {"platform": platform_here(), "packages": [_package_status(package) for package in site.packages()]}
+
+
+def _package_status(package: Package) -> Dict[str, Any]:
+    last = read_json(package.folder / "outcome.json") or {}
+    return {
+        "package": package.name,
+        "current": package.version(),
+        "previous": package.version_before(),
+        "versions": versions_of(package),
+        "attempt_open": Journal(package.journal).read() is not None,
+        "failed": sorted(path.name for path in package.failed.iterdir()) if package.failed.is_dir() else [],
+        "last": last.get("report"),
+    }
+
+
+def _known_outcome(package: Package, order_id: str) -> Report | None:
+    kept = read_json(package.outcome(order_id))
+    if kept is None:
+        return None
+    try:
+        return read_report(kept["report"])
+    except (Malformed, KeyError, TypeError):
+        return None
+
+
+def _succeeded(order: Order, package: Package, details: Dict[str, Any]) -> Report:
+    return Report(
+        order.order_id, order.kind, order.package, "succeeded", current_version=package.version(), details=details
+    )
+
+
+def _refused(order: Order, code: str, text: str) -> Report:
+    return Report(
+        order.order_id, order.kind, order.package, "failed", code=code, message=text, to_version=order.version
+    )

@@ -1,7 +1,8 @@
 """The door for those who watch over the server: /healthz, /readyz, /metrics.
 
-Owns nothing, asks nobody who they are, tells nothing about tenants. `/metrics` answers on the plain listener only, which
-is loopback unless the operator opened it: numbers about the installation are not for all who can reach the agents' port.
+Owns nothing, asks nobody who they are, tells nothing about tenants. `/metrics` answers on the plain listener only,
+which is loopback unless the operator opened it: numbers about the installation are not for all who can reach the
+agents' port.
 """
 
 import asyncio

@@ -1,0 +1,187 @@
+"""The only SQL on invocations."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from backfleet.commands._tables import invocations
+from backfleet.commands.states import State
+from backfleet.storage import Transaction
+
+if TYPE_CHECKING:
+    from backfleet.commands.reporting import Ending
+    from backfleet.commands.sending import Send
+
+Row = sa.Row[Any]
+_OUT = (State.HANDED, State.RUNNING, State.LOST)  # with the agent, as far as we know
+
+
+def add(tx: Transaction, asked: "Sequence[tuple[str, Send]]", topic: str, now: datetime) -> None:
+    """Queue commands; one whose topic and reference are there already is left as it is."""
+    known = {
+        row.reference
+        for row in tx.rows(
+            sa.select(invocations.c.reference).where(
+                invocations.c.topic == topic, invocations.c.reference.in_([send.reference for _, send in asked])
+            )
+        )
+    }
+    fresh = [
+        {
+            "id": task_id,
+            "account_id": send.account_id,
+            "instance_id": send.instance_id,
+            "content": send.content,
+            "timeout_seconds": send.timeout_seconds,
+            "topic": topic,
+            "reference": send.reference,
+            "state": State.WAITING,
+            "created_at": now,
+            "changed_at": now,
+            "revision": 0,
+            "collected": 0,
+            "output": b"",
+        }
+        for task_id, send in asked
+        if send.reference not in known
+    ]
+    tx.add(invocations, fresh)
+
+
+def something_for(tx: Transaction, instance_id: str) -> str | None:
+    """The oldest command this agent should ask for: to run or to stop."""
+    wanted = sa.or_(
+        invocations.c.state == State.WAITING, sa.and_(invocations.c.stop_asked, invocations.c.state.in_(_OUT))
+    )
+    query = sa.select(invocations.c.id).where(invocations.c.instance_id == instance_id, wanted)
+    found = tx.scalar(query.order_by(invocations.c.created_at, invocations.c.id).limit(1))
+    return None if found is None else str(found)
+
+
+def instances_with_work(tx: Transaction, limit: int) -> list[str]:
+    """Instances whose agents should ask for something."""
+    wanted = sa.or_(
+        invocations.c.state == State.WAITING, sa.and_(invocations.c.stop_asked, invocations.c.state.in_(_OUT))
+    )
+    query = sa.select(invocations.c.instance_id).where(wanted).distinct().limit(limit)
+    return [row.instance_id for row in tx.rows(query)]
+
+
+def take_waiting(tx: Transaction, instance_id: str, limit: int, now: datetime, lease_until: datetime) -> Sequence[Row]:
+    """Hand the oldest waiting ones to this transaction alone."""
+    # Locked rows are another replica's: skipped, not waited for. On SQLite this transaction is the only writer.
+    chosen = tx.rows(
+        sa.select(invocations)
+        .where(invocations.c.instance_id == instance_id, invocations.c.state == State.WAITING)
+        .order_by(invocations.c.created_at, invocations.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    if chosen:
+        ids = [row.id for row in chosen]
+        values = {"state": State.HANDED, "lease_until": lease_until, "changed_at": now}
+        tx.run(sa.update(invocations).where(invocations.c.id.in_(ids)).values(values))
+    return chosen
+
+
+def to_stop(tx: Transaction, instance_id: str, limit: int) -> list[str]:
+    """What the agent has and should stop."""
+    wanted = sa.and_(invocations.c.instance_id == instance_id, invocations.c.stop_asked, invocations.c.state.in_(_OUT))
+    return [row.id for row in tx.rows(sa.select(invocations.c.id).where(wanted).limit(limit))]
+
+
+def ask_to_stop(tx: Transaction, topic: str, references: Sequence[str], now: datetime) -> list[str]:
+    """Cancel what waits and mark what is out; the instances that must be told."""
+    named = sa.and_(invocations.c.topic == topic, invocations.c.reference.in_(references))
+    waiting = sa.and_(named, invocations.c.state == State.WAITING)
+    news = {"changed_at": now, "revision": invocations.c.revision + 1}
+    tx.run(sa.update(invocations).where(waiting).values(state=State.CANCELLED, **news))
+    out = sa.and_(named, invocations.c.state.in_(_OUT))
+    told = sa.update(invocations).where(out).values(stop_asked=True).returning(invocations.c.instance_id)
+    return [row.instance_id for row in tx.rows(told)]
+
+
+def overdue(tx: Transaction, now: datetime, limit: int) -> Sequence[Row]:
+    """Handed and running ones whose lease ran out, for this transaction alone."""
+    late = sa.and_(invocations.c.state.in_((State.HANDED, State.RUNNING)), invocations.c.lease_until < now)
+    query = sa.select(invocations.c.id, invocations.c.instance_id, invocations.c.topic, invocations.c.state)
+    return tx.rows(query.where(late).order_by(invocations.c.id).limit(limit).with_for_update(skip_locked=True))
+
+
+def move(tx: Transaction, ids: Sequence[str], to: State, now: datetime) -> None:
+    """Move rows that the caller has locked. What is lost is news; what waits again is not."""
+    if not ids:
+        return
+    values: dict[str, Any] = {"state": to, "lease_until": None, "changed_at": now}
+    if to is State.LOST:
+        values["revision"] = invocations.c.revision + 1
+    tx.run(sa.update(invocations).where(invocations.c.id.in_(ids)).values(values))
+
+
+def locked(tx: Transaction, instance_id: str, task_id: str) -> Row | None:
+    """This instance's command, for this transaction alone: reports of one task may come at the same time."""
+    query = sa.select(invocations).where(invocations.c.id == task_id, invocations.c.instance_id == instance_id)
+    return tx.first(query.with_for_update())
+
+
+def note_running(
+    tx: Transaction,
+    row: Row,
+    output: bytes,
+    dropped: int,
+    started_ms: int | None,
+    *,
+    now: datetime,
+    lease_until: datetime,
+    news: bool,
+) -> None:
+    """It runs; its lease is renewed."""
+    values: dict[str, Any] = {"state": State.RUNNING, "lease_until": lease_until}
+    if news:
+        values |= {"output": output, "dropped": dropped, "changed_at": now, "revision": row.revision + 1}
+    if row.started_ms is None and started_ms is not None:
+        values["started_ms"] = started_ms
+    tx.run(sa.update(invocations).where(invocations.c.id == row.id).values(values))
+
+
+def note_ended(
+    tx: Transaction, row: Row, to: State, ending: "Ending", output: bytes, dropped: int, now: datetime
+) -> None:
+    """It ended, or its outcome is not known."""
+    values = {
+        "state": to,
+        "lease_until": None,
+        "output": output,
+        "dropped": dropped,
+        "exit_code": ending.exit_code,
+        "error_code": ending.error_code,
+        "error_text": ending.error_text,
+        "ended_ms": ending.ended_ms,
+        "started_ms": row.started_ms if row.started_ms is not None else ending.started_ms,
+        "changed_at": now,
+        "revision": row.revision + 1,
+    }
+    tx.run(sa.update(invocations).where(invocations.c.id == row.id).values(values))
+
+
+def news(tx: Transaction, topic: str, limit: int) -> Sequence[Row]:
+    """Uncollected changes, oldest first, for this transaction alone."""
+    fresh = sa.and_(invocations.c.topic == topic, invocations.c.revision != invocations.c.collected)
+    ordered = sa.select(invocations).where(fresh).order_by(invocations.c.changed_at, invocations.c.id)
+    return tx.rows(ordered.limit(limit).with_for_update(skip_locked=True))
+
+
+def note_collected(tx: Transaction, known: Sequence[tuple[str, int]]) -> None:
+    """Up to this revision, nothing of these is news."""
+    if known:
+        tx.run(
+            sa.update(invocations).where(invocations.c.id == sa.bindparam("of")).values(collected=sa.bindparam("seen")),
+            [{"of": task_id, "seen": revision} for task_id, revision in sorted(known)],
+        )
+
+
+def drop_before(tx: Transaction, topic: str, moment: datetime) -> int:
+    """Forget this sender's commands older than this; how many."""
+    return tx.run(sa.delete(invocations).where(invocations.c.topic == topic, invocations.c.created_at < moment))

@@ -1,0 +1,44 @@
+"""Commands and their invocations: one row each, for one instance."""
+
+import sqlalchemy as sa
+
+from backfleet.storage import Moment, metadata
+
+invocations = sa.Table(
+    "invocations",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),  # the agent's task id
+    sa.Column("account_id", sa.String(16), nullable=False),
+    sa.Column("instance_id", sa.String(64), nullable=False),
+    sa.Column("content", sa.Text, nullable=False),
+    sa.Column("timeout_seconds", sa.Integer, nullable=False),
+    sa.Column("topic", sa.String(64), nullable=False),  # whose bell rings when something changes
+    sa.Column("reference", sa.String(64), nullable=False),  # the sender's own name for it
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("stop_asked", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("lease_until", Moment),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("changed_at", Moment, nullable=False),
+    sa.Column("started_ms", sa.BigInteger),  # by the host's clock
+    sa.Column("ended_ms", sa.BigInteger),
+    sa.Column("exit_code", sa.Integer),
+    sa.Column("error_code", sa.String(64), nullable=False, server_default=""),
+    sa.Column("error_text", sa.String(512), nullable=False, server_default=""),
+    sa.Column("dropped", sa.BigInteger, nullable=False, server_default="0"),  # bytes of output that are lost
+    sa.Column("output", sa.LargeBinary, nullable=False, server_default=sa.text("''")),
+    # News the sender has not collected yet: `revision` counts changes, `collected` is the last one it knows of.
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("collected", sa.Integer, nullable=False),
+    # The same order sent twice is one command.
+    sa.UniqueConstraint("topic", "reference"),
+)
+
+sa.Index("ix_invocations_open", invocations.c.instance_id, invocations.c.state)
+sa.Index("ix_invocations_lease", invocations.c.state, invocations.c.lease_until)
+sa.Index(
+    "ix_invocations_news",
+    invocations.c.topic,
+    invocations.c.changed_at,
+    sqlite_where=invocations.c.revision != invocations.c.collected,
+    postgresql_where=invocations.c.revision != invocations.c.collected,
+)

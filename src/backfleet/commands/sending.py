@@ -1,0 +1,103 @@
+"""From the sender to the agent: send, hand out once per lease, stop."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from backfleet.commands import _store
+from backfleet.commands.states import State
+from backfleet.ids import Draw, new_id
+from backfleet.storage import Transaction
+
+HANDED_AT_ONCE = 20  # commands in one task list: long lists make the official agent kill itself
+LONGEST_CONTENT = 24 * 1024  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """One command for one instance. `reference` is the sender's own name for it: the same twice is one command."""
+
+    account_id: str
+    instance_id: str
+    content: str
+    timeout_seconds: int
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What an agent is given to run."""
+
+    task_id: str
+    content: str
+    timeout_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Handout:
+    """The answer to an agent that asks: what to run, and which of its tasks to stop."""
+
+    run: list[Command]
+    stop: list[str]
+
+
+def topic_of(instance_id: str) -> str:
+    """The bell of whoever holds this instance's socket."""
+    return f"instance/{instance_id}"
+
+
+def send_many(tx: Transaction, asked: Sequence[Send], *, topic: str, now: datetime, draw: Draw) -> None:
+    """Queue commands and ring for their agents. One that was sent before is left as it is.
+
+    Raises:
+        ValueError: content longer than LONGEST_CONTENT.
+    """
+    for send in asked:
+        if len(send.content) > LONGEST_CONTENT:
+            raise ValueError(f"a command may have {LONGEST_CONTENT} characters, not {len(send.content)}")
+    _store.add(tx, [(new_id("t", draw), send) for send in asked], topic, now)
+    for send in asked:
+        tx.ring(topic_of(send.instance_id))
+
+
+def waiting_for(tx: Transaction, instance_id: str) -> str | None:
+    """The id of something this agent should ask for, if there is: worth a nudge."""
+    return _store.something_for(tx, instance_id)
+
+
+def instances_with_work(tx: Transaction, *, limit: int) -> list[str]:
+    """Instances whose agents should ask for something, over all accounts: for when bells were lost."""
+    return _store.instances_with_work(tx, limit)
+
+
+def claim(tx: Transaction, instance_id: str, *, now: datetime, lease: timedelta) -> Handout:
+    """Hand the instance's waiting commands to whoever asks, each once per lease; and what to stop.
+
+    Two replicas that ask at once share them: a row goes to one of them.
+    """
+    rows = _store.take_waiting(tx, instance_id, HANDED_AT_ONCE, now, now + lease)
+    run = [Command(row.id, row.content, row.timeout_seconds) for row in rows]
+    return Handout(run, _store.to_stop(tx, instance_id, HANDED_AT_ONCE))
+
+
+def stop(tx: Transaction, topic: str, references: Sequence[str], *, now: datetime) -> None:
+    """End commands by their senders' names: what waits is cancelled, what was handed out is stopped on its host."""
+    for instance_id in _store.ask_to_stop(tx, topic, references, now):
+        tx.ring(topic_of(instance_id))
+
+
+def sweep(tx: Transaction, *, now: datetime, limit: int) -> int:
+    """Look after leases that ran out: handed ones wait again, running ones are lost until they are heard of.
+
+    Returns how many were found; as many as `limit` means there may be more.
+    """
+    overdue = _store.overdue(tx, now, limit)
+    handed = [row for row in overdue if row.state == State.HANDED]
+    running = [row for row in overdue if row.state == State.RUNNING]
+    _store.move(tx, [row.id for row in handed], State.WAITING, now)
+    _store.move(tx, [row.id for row in running], State.LOST, now)
+    for row in handed:
+        tx.ring(topic_of(row.instance_id))
+    for topic in {row.topic for row in running}:
+        tx.ring(topic)
+    return len(overdue)

@@ -1,0 +1,110 @@
+"""Who an agent is: the four headers, and the signature in them.
+
+Source: agent wire protocol, section 2. The signature covers neither address nor body, so a set of headers could be used
+again with other content while it is accepted: the time must be near ours, and a request id is taken once.
+"""
+
+import base64
+import binascii
+import functools
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+from backfleet.fleet import AgentIdentity
+
+MOST_REMEMBERED = 1_000_000  # request ids; at one request a second from 1,000 agents this is the whole window
+LONGEST_ID = 64  # characters
+
+
+class NotProved(Exception):
+    """The request does not show who it is from; the text is for our log, never for the stranger."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What the headers say."""
+
+    instance_id: str
+    timestamp: str  # as it was signed: milliseconds of the host's clock, decimal
+    request_id: str
+    signature: bytes
+
+    @property
+    def milliseconds(self) -> int:
+        """The host's clock."""
+        return int(self.timestamp)
+
+    def skew_ms(self, now: datetime) -> int:
+        """The host's clock minus ours."""
+        return self.milliseconds - round(now.timestamp() * 1000)
+
+
+def read_claim(headers: Mapping[str, str]) -> Claim | None:
+    """The claim in the headers; None if there is none at all (an agent that is not registered).
+
+    Raises:
+        NotProved: incomplete or malformed.
+    """
+    instance_id = headers.get("x-acs-instance-id")
+    if instance_id is None:
+        return None
+    timestamp, request_id = headers.get("x-acs-timestamp", ""), headers.get("x-acs-request-id", "")
+    if not (timestamp.isdecimal() and timestamp.isascii() and len(timestamp) <= 16):
+        raise NotProved("x-acs-timestamp is no number of milliseconds")
+    if not 0 < len(request_id) <= LONGEST_ID or len(instance_id) > LONGEST_ID:
+        raise NotProved("x-acs-request-id or x-acs-instance-id is missing or too long")
+    try:
+        signature = base64.b64decode(headers.get("x-acs-signature", ""), validate=True)
+    except (binascii.Error, ValueError):
+        raise NotProved("x-acs-signature is not base64") from None
+    return Claim(instance_id, timestamp, request_id, signature)
+
+
+def check(claim: Claim, known: AgentIdentity | None, *, now: datetime, window_ms: int) -> None:
+    """Whether the claim holds.
+
+    Raises:
+        NotProved: no such instance, deregistered, another time than ours, or another key.
+    """
+    if known is None or known.deregistered:
+        raise NotProved("no such instance is enrolled")
+    if abs(claim.skew_ms(now)) > window_ms:
+        raise NotProved(f"its clock differs from ours by {claim.skew_ms(now) / 1000:.0f} s")
+    signed = f"{claim.instance_id}{known.machine_id}{claim.timestamp}{claim.request_id}"
+    try:
+        # MD5 is the protocol's; what it must resist here is forging a signature over a text we compose ourselves.
+        _key(known.public_key).verify(claim.signature, signed.encode(), padding.PKCS1v15(), hashes.MD5())  # noqa: S303
+    except InvalidSignature:
+        raise NotProved("the signature is not that of its key") from None
+
+
+@functools.lru_cache(maxsize=20_000)
+def _key(pem: str) -> rsa.RSAPublicKey:
+    key = serialization.load_pem_public_key(pem.encode())
+    if not isinstance(key, rsa.RSAPublicKey):
+        raise NotProved("its key is not an RSA key")
+    return key
+
+
+class Once:
+    """Request ids of this node, each taken once within the window. Bounded: the oldest is forgotten first."""
+
+    def __init__(self, most: int = MOST_REMEMBERED) -> None:
+        self._seen: OrderedDict[str, int] = OrderedDict()
+        self._most = most
+
+    def take(self, claim: Claim, *, now: datetime, window_ms: int) -> None:
+        """Raises NotProved for a request id that was there before."""
+        key = f"{claim.instance_id} {claim.request_id}"
+        oldest = round(now.timestamp() * 1000) - 2 * window_ms
+        while self._seen and (len(self._seen) >= self._most or next(iter(self._seen.values())) < oldest):
+            self._seen.popitem(last=False)
+        if key in self._seen:
+            raise NotProved("its request id was used before")
+        self._seen[key] = round(now.timestamp() * 1000)

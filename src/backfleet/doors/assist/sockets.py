@@ -1,0 +1,132 @@
+"""The open sockets of this node: kicking agents, and noticing the deaf.
+
+An agent does not ask by itself: it must be kicked each time there is work, each time it connects with work waiting, and
+again if it does not come. The kick is one constant word, so a malformed one, which would deafen an agent for good,
+cannot be built. Source: agent wire protocol, sections 5 and 9.2.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from aiohttp import WSCloseCode, WSMsgType, web
+from prometheus_client import Counter, Gauge
+
+KICK = "kick_vm"
+PING_SECONDS = 55.0  # a missing pong shows a deaf agent: its reader answers pings and reads kicks alike
+KICK_AGAIN_SECONDS = 4.0  # without a list request the agent is kicked again
+MOST_KICKS = 4  # for one piece of news; after that the regular look at the table does it
+SEND_SECONDS = 5.0  # a socket that does not take a word for so long is closed
+LONGEST_MESSAGE = 64 * 1024  # bytes an agent may send at once
+
+SOCKETS = Gauge("backfleet_assist_sockets", "Agents connected to this node.")
+KICKS = Counter("backfleet_assist_kicks_total", "Kicks sent to agents.")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False, slots=True)
+class Socket:
+    """One agent's open channel."""
+
+    instance_id: str
+    channel: web.WebSocketResponse
+    kicks: int = 0  # sent since the agent last asked; 0: nothing is expected of it
+    again: asyncio.TimerHandle | None = field(default=None, repr=False)
+
+
+class Sockets:
+    """Every agent connected to this node. Used from the event loop only."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, Socket] = {}
+        self._sending: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def holds(self, instance_id: str) -> bool:
+        """Whether this node has the instance's socket."""
+        return instance_id in self._open
+
+    async def serve(
+        self, request: web.Request, instance_id: str, alive: Callable[[], None], opened: Callable[[], None]
+    ) -> web.WebSocketResponse:
+        """Hold one agent's socket until it ends. `alive` is called at each sign of life, `opened` once at first."""
+        channel = web.WebSocketResponse(
+            autoping=False, heartbeat=PING_SECONDS, compress=False, max_msg_size=LONGEST_MESSAGE
+        )
+        await channel.prepare(request)
+        socket = Socket(instance_id, channel)
+        await self._replace(socket)
+        SOCKETS.inc()
+        try:
+            opened()
+            alive()
+            async for message in channel:
+                alive()
+                if message.type is WSMsgType.PING:
+                    await channel.pong(message.data)
+        finally:
+            SOCKETS.dec()
+            self._forget(socket)
+        return channel
+
+    def kick(self, instance_id: str) -> None:
+        """Tell an agent to ask, if its socket is here; and again until it does, a few times."""
+        socket = self._open.get(instance_id)
+        if socket is not None and socket.kicks == 0:
+            self._kick(socket)
+
+    def asked(self, instance_id: str) -> None:
+        """The agent has asked: the kick arrived."""
+        socket = self._open.get(instance_id)
+        if socket is not None:
+            self._expect_nothing(socket)
+
+    async def close(self) -> None:
+        """End every socket with a word of farewell: agents come back within seconds."""
+        open_now = list(self._open.values())
+        await asyncio.gather(*(self._close(socket, WSCloseCode.GOING_AWAY) for socket in open_now))
+
+    async def _replace(self, socket: Socket) -> None:
+        """An agent has one socket. An older one is a connection not yet dead, or a copied disk."""
+        older = self._open.get(socket.instance_id)
+        self._open[socket.instance_id] = socket
+        if older is not None:
+            log.info("a second socket replaces the first", extra={"instance": socket.instance_id})
+            await self._close(older, WSCloseCode.POLICY_VIOLATION)
+
+    def _forget(self, socket: Socket) -> None:
+        self._expect_nothing(socket)
+        if self._open.get(socket.instance_id) is socket:
+            del self._open[socket.instance_id]
+
+    def _expect_nothing(self, socket: Socket) -> None:
+        socket.kicks = 0
+        if socket.again is not None:
+            socket.again.cancel()
+            socket.again = None
+
+    def _kick(self, socket: Socket) -> None:
+        if socket.kicks >= MOST_KICKS or self._open.get(socket.instance_id) is not socket:
+            self._expect_nothing(socket)
+            return
+        socket.kicks += 1
+        socket.again = asyncio.get_running_loop().call_later(KICK_AGAIN_SECONDS, self._kick, socket)
+        sending = asyncio.create_task(self._send(socket))
+        self._sending.add(sending)
+        sending.add_done_callback(self._sending.discard)
+
+    async def _send(self, socket: Socket) -> None:
+        try:
+            await asyncio.wait_for(socket.channel.send_str(KICK), SEND_SECONDS)
+            KICKS.inc()
+        except (ConnectionError, TimeoutError, RuntimeError):
+            await self._close(socket, WSCloseCode.GOING_AWAY)
+
+    async def _close(self, socket: Socket, code: int) -> None:
+        with contextlib.suppress(ConnectionError, TimeoutError, RuntimeError):
+            await asyncio.wait_for(socket.channel.close(code=code), SEND_SECONDS)

@@ -1,0 +1,85 @@
+"""What agents say and are told, as plain values. Source: agent wire protocol, sections 6, 8 and 13."""
+
+import base64
+from collections.abc import Mapping
+from typing import Any, Final
+
+from backfleet.commands import Command, Ending, Handout
+
+HEARTBEAT_MS = 60_000  # honoured within 55,000 to 65,000
+OUTPUT: Final = {"interval": 1000, "logQuota": 24_000, "skipEmpty": True, "sendStart": True}
+LONGEST_ERROR_TEXT = 500  # characters kept
+LONGEST_CODE = 60
+
+# Endpoints that need no answer of ours but a correct one: a wrong type would make the agent fail or ask again.
+BENIGN: Final[Mapping[str, Any]] = {
+    "/api/metrics": {},
+    "/api/v1/exception/client_report": {},
+    "/api/v1/update/update_check": {"need_update": 0},
+    "/api/v1/plugin/report_status": {"code": 200, "scanInterval": 900, "pullInterval": 300, "reportType": 0},
+    "/api/v2/plugin/update_check": {"nextInterval": 1800, "plugin": []},
+    "/api/v1/plugin/list": {"code": 200, "pluginList": []},
+    "/api/v1/session/list": {"code": 200, "session": []},
+    "/api/v1/session/status": {},
+    "/api/gshell": {"gshellSupport": "false"},
+    "/api/instance/list_instance_state_configurations": {"errCode": "ServiceNotSupported", "errMsg": "no"},
+    "/api/instance/get_template": {"errCode": "ServiceNotSupported", "errMsg": "no"},
+    "/api/instance/put_inventory": {"errCode": "", "result": {"RequestId": ""}},
+    "/api/instance/put_instance_state_report": {"errCode": "", "result": {"RequestId": ""}},
+}
+
+
+def task_list(instance_id: str, handout: Handout) -> dict[str, Any]:
+    """The answer to a list request. Types are exact: one wrong one makes the agent drop the whole list."""
+    return {
+        "code": 200,
+        "instanceId": instance_id,
+        "run": [_run(command) for command in handout.run],
+        "stop": [{"task": {"taskID": task_id}, "output": OUTPUT, "repeat": "Once"} for task_id in handout.stop],
+        "test": [],
+        "file": [],
+        "session": [],
+    }
+
+
+def _run(command: Command) -> dict[str, Any]:
+    content = base64.b64encode(command.content.encode()).decode()
+    task = {
+        "taskID": command.task_id,
+        "type": "RunShellScript",
+        "commandContent": content,
+        "timeOut": str(command.timeout_seconds),  # a string, or the list is dropped
+        "invokeVersion": 0,
+    }
+    return {"task": task, "output": OUTPUT, "repeat": "Once"}
+
+
+def ending(kind: str, query: Mapping[str, str], output: bytes) -> Ending:
+    """A terminal report. `exitcode` is lower case in `stopped` only; what cannot be read is left out, not refused."""
+    if kind == "invalid":
+        code, text = query.get("param", ""), query.get("value", "")
+    else:
+        code, text = query.get("errCode", ""), query.get("errDesc", "")
+    return Ending(
+        kind,
+        exit_code=number(query, "exitcode" if kind == "stopped" else "exitCode", 31),
+        error_code=_kept(code, LONGEST_CODE),
+        error_text=_kept(text, LONGEST_ERROR_TEXT),
+        dropped=number(query, "dropped", 62) or 0,
+        output=output,
+        started_ms=number(query, "start", 62),
+        ended_ms=number(query, "end", 62),
+    )
+
+
+def number(query: Mapping[str, str], name: str, bits: int) -> int | None:
+    """A whole number of at most so many bits, or None."""
+    try:
+        value = int(query[name])
+    except (KeyError, ValueError):
+        return None
+    return value if abs(value) < 1 << bits else None
+
+
+def _kept(text: str, longest: int) -> str:
+    return text.replace("\0", "")[:longest]

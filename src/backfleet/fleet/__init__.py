@@ -1,0 +1,75 @@
+"""Machines, and the backup clients on them. Knows nothing of who may act on them.
+
+Owns the tables activations, instances and clients. Verbs: `create_activation` and `register`; `identity_of` for an
+agent's signature; `heard` and `shut_down` for signs of life and `fitness` for what they mean;
+`resolve` for ids; `ensure_client` and `set_clients` for what is known of backup clients; `find_*` for lists.
+"""
+
+from backfleet.fleet.activations import Activation, create_activation, find_activations
+from backfleet.fleet.clients import (
+    Change,
+    Client,
+    ClientFilter,
+    ClientStatus,
+    Resolved,
+    ensure_client,
+    find_clients,
+    resolve,
+    set_clients,
+)
+from backfleet.fleet.instances import (
+    AgentIdentity,
+    Beat,
+    Fitness,
+    Instance,
+    InstanceFilter,
+    Registration,
+    RegistrationRefused,
+    count_instances,
+    deregister,
+    find_instances,
+    fitness,
+    heard,
+    identity_of,
+    instance,
+    is_heard,
+    read_registration,
+    register,
+    shut_down,
+)
+from backfleet.fleet.pages import Found, Page
+
+__all__ = [
+    "Activation",
+    "AgentIdentity",
+    "Beat",
+    "Change",
+    "Client",
+    "ClientFilter",
+    "ClientStatus",
+    "Fitness",
+    "Found",
+    "Instance",
+    "InstanceFilter",
+    "Page",
+    "Registration",
+    "RegistrationRefused",
+    "Resolved",
+    "count_instances",
+    "create_activation",
+    "deregister",
+    "ensure_client",
+    "find_activations",
+    "find_clients",
+    "find_instances",
+    "fitness",
+    "heard",
+    "identity_of",
+    "instance",
+    "is_heard",
+    "read_registration",
+    "register",
+    "resolve",
+    "set_clients",
+    "shut_down",
+]

@@ -1,0 +1,272 @@
+"""The only SQL on the fleet's tables."""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from backfleet.fleet._tables import activations, clients, instances
+from backfleet.fleet.pages import Found, Page
+from backfleet.storage import Transaction
+
+if TYPE_CHECKING:  # the nouns import this file; at run time they are handed in and made below
+    from backfleet.fleet.activations import Activation
+    from backfleet.fleet.clients import Change, Client, ClientFilter
+    from backfleet.fleet.instances import AgentIdentity, Beat, Instance, InstanceFilter
+
+
+# --- Activations ----------------------------------------------------------------------------------------------------
+
+
+def add_activation(tx: Transaction, made: "Activation") -> None:
+    """A new activation."""
+    tx.add(activations, [{field.name: getattr(made, field.name) for field in fields(made)}])
+
+
+def activation(tx: Transaction, activation_id: str, *, lock: bool) -> "Activation | None":
+    """An activation of any account, locked against others who enrol with it if asked for."""
+    query = sa.select(activations).where(activations.c.id == activation_id)
+    row = tx.first(query.with_for_update() if lock else query)
+    return None if row is None else _activation(row)
+
+
+def count_registered(tx: Transaction, activation_id: str) -> None:
+    """One more host has enrolled. The table refuses one too many."""
+    more = activations.c.registered_count + 1
+    tx.run(sa.update(activations).where(activations.c.id == activation_id).values(registered_count=more))
+
+
+def activations_page(
+    tx: Transaction, account_id: str, region: str, activation_id: str | None, name: str | None, page: Page
+) -> "Found[Activation]":
+    """An account's activations, newest first."""
+    wanted = [activations.c.account_id == account_id, activations.c.region == region]
+    if activation_id:
+        wanted.append(activations.c.id == activation_id)
+    if name:
+        wanted.append(activations.c.name == name)
+    ordered = sa.select(activations).where(*wanted).order_by(activations.c.created_at.desc(), activations.c.id)
+    rows = tx.rows(ordered.limit(page.size).offset(page.offset))
+    total = tx.scalar(sa.select(sa.func.count()).select_from(activations).where(*wanted))
+    return Found([_activation(row) for row in rows], total)
+
+
+def _activation(row: sa.Row[Any]) -> "Activation":
+    from backfleet.fleet.activations import Activation
+
+    return Activation(**row._mapping)
+
+
+# --- Instances ------------------------------------------------------------------------------------------------------
+
+
+def add_instance(tx: Transaction, made: "Instance") -> None:
+    """A newly enrolled instance."""
+    tx.add(instances, [{field.name: getattr(made, field.name) for field in fields(made)}])
+
+
+def instance_with_key(tx: Transaction, activation_id: str, machine_id: str, public_key: str) -> "Instance | None":
+    """The instance that enrolled with exactly this, if it is not deregistered."""
+    row = tx.first(
+        sa.select(instances).where(
+            instances.c.activation_id == activation_id,
+            instances.c.machine_id == machine_id,
+            instances.c.public_key == public_key,
+            instances.c.deregistered_at.is_(None),
+        )
+    )
+    return None if row is None else _instance(row)
+
+
+def instances_by_id(tx: Transaction, account_id: str, region: str | None, ids: Sequence[str]) -> "dict[str, Instance]":
+    """Those of these ids that are the account's and enrolled."""
+    if not ids:
+        return {}
+    wanted = [instances.c.id.in_(ids), instances.c.account_id == account_id, instances.c.deregistered_at.is_(None)]
+    if region is not None:
+        wanted.append(instances.c.region == region)
+    return {row.id: _instance(row) for row in tx.rows(sa.select(instances).where(*wanted))}
+
+
+def identity(tx: Transaction, instance_id: str) -> "AgentIdentity | None":
+    """What an instance's signatures are checked with."""
+    from backfleet.fleet.instances import AgentIdentity
+
+    columns = (instances.c.id, instances.c.machine_id, instances.c.public_key, instances.c.deregistered_at)
+    row = tx.first(sa.select(*columns).where(instances.c.id == instance_id))
+    if row is None:
+        return None
+    return AgentIdentity(row.id, row.machine_id, row.public_key, row.deregistered_at is not None)
+
+
+def deregister(tx: Transaction, instance_id: str, now: datetime) -> bool:
+    """True for the one caller who ended it."""
+    enrolled = sa.and_(instances.c.id == instance_id, instances.c.deregistered_at.is_(None))
+    ended = tx.first(
+        sa.update(instances).where(enrolled).values(deregistered_at=now).returning(instances.c.activation_id)
+    )
+    if ended is None:
+        return False
+    more = activations.c.deregistered_count + 1
+    tx.run(sa.update(activations).where(activations.c.id == ended.activation_id).values(deregistered_count=more))
+    return True
+
+
+def note_beats(tx: Transaction, beats: "Sequence[Beat]") -> None:
+    """One statement for all of them, in the order of their ids so that two nodes cannot wait for each other."""
+    if not beats:
+        return
+    values = [
+        {
+            "of": beat.instance_id,
+            "heard": beat.at,
+            "version": beat.agent_version,
+            "mode": beat.agent_mode,
+            "skew": beat.clock_skew_ms,
+        }
+        for beat in sorted(beats, key=lambda beat: beat.instance_id)
+    ]
+    tx.run(
+        sa.update(instances)
+        .where(instances.c.id == sa.bindparam("of"))
+        .values(
+            last_heard_at=sa.bindparam("heard"),
+            stopped_at=None,
+            agent_version=sa.func.coalesce(sa.bindparam("version", type_=sa.String), instances.c.agent_version),
+            agent_mode=sa.func.coalesce(sa.bindparam("mode", type_=sa.String), instances.c.agent_mode),
+            clock_skew_ms=sa.func.coalesce(sa.bindparam("skew", type_=sa.BigInteger), instances.c.clock_skew_ms),
+        ),
+        values,
+    )
+
+
+def set_stopped(tx: Transaction, instance_id: str, now: datetime) -> None:
+    """The host said that it stops."""
+    tx.run(sa.update(instances).where(instances.c.id == instance_id).values(stopped_at=now))
+
+
+def instances_page(
+    tx: Transaction, account_id: str, region: str, wanted: "InstanceFilter", page: Page, heard_since: datetime
+) -> "Found[Instance]":
+    """Enrolled instances that the filter means, oldest first."""
+    conditions = [
+        instances.c.account_id == account_id,
+        instances.c.region == region,
+        instances.c.deregistered_at.is_(None),
+        *_instance_conditions(wanted, heard_since),
+    ]
+    ordered = sa.select(instances).where(*conditions).order_by(instances.c.registered_at, instances.c.id)
+    rows = tx.rows(ordered.limit(page.size).offset(page.offset))
+    total = tx.scalar(sa.select(sa.func.count()).select_from(instances).where(*conditions))
+    return Found([_instance(row) for row in rows], total)
+
+
+def _instance_conditions(wanted: "InstanceFilter", heard_since: datetime) -> list[sa.ColumnElement[bool]]:
+    column = instances.c
+    heard = sa.and_(column.stopped_at.is_(None), column.last_heard_at >= heard_since)
+    own = column.agent_version.like("backfleet-%")
+    pairs: list[tuple[object, sa.ColumnElement[bool]]] = [
+        (wanted.ids, column.id.in_(wanted.ids or ())),
+        (wanted.name, column.name.like(_like(wanted.name or ""), escape="\\")),
+        (wanted.ip, sa.or_(column.intranet_ip == wanted.ip, column.internet_ip == wanted.ip)),
+        (wanted.activation_id, column.activation_id == wanted.activation_id),
+        (wanted.os_type, sa.func.lower(column.os_type) == (wanted.os_type or "").lower()),
+        (wanted.machine_id, column.machine_id == wanted.machine_id),
+        (wanted.connected, heard if wanted.connected else sa.not_(heard)),
+        (wanted.stopped, column.stopped_at.is_not(None) if wanted.stopped else column.stopped_at.is_(None)),
+        (wanted.own_agent, own if wanted.own_agent else sa.not_(own)),
+    ]
+    return [condition for given, condition in pairs if given is not None]
+
+
+def _like(pattern: str) -> str:
+    """SQL's pattern for one with `*`."""
+    escaped = pattern.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return escaped.replace("*", "%")
+
+
+def count_instances(tx: Transaction) -> int:
+    """Enrolled hosts over all accounts."""
+    enrolled = instances.c.deregistered_at.is_(None)
+    return int(tx.scalar(sa.select(sa.func.count()).select_from(instances).where(enrolled)))
+
+
+def _instance(row: sa.Row[Any]) -> "Instance":
+    from backfleet.fleet.instances import Instance
+
+    return Instance(**row._mapping)
+
+
+# --- Clients --------------------------------------------------------------------------------------------------------
+
+
+def add_client(tx: Transaction, made: "Client") -> bool:
+    """False if the instance has a client of that package."""
+    return tx.add_if_new(clients, {field.name: getattr(made, field.name) for field in fields(made)})
+
+
+def clients_by_id(tx: Transaction, account_id: str, region: str, ids: Sequence[str]) -> "dict[str, Client]":
+    """Those of these ids that are the account's."""
+    if not ids:
+        return {}
+    query = sa.select(clients).where(
+        clients.c.id.in_(ids), clients.c.account_id == account_id, clients.c.region == region
+    )
+    return {row.id: _client(row) for row in tx.rows(query)}
+
+
+def clients_on(tx: Transaction, instance_ids: Sequence[str]) -> "list[Client]":
+    """Every client of these instances, oldest first."""
+    if not instance_ids:
+        return []
+    query = sa.select(clients).where(clients.c.instance_id.in_(instance_ids))
+    return [_client(row) for row in tx.rows(query.order_by(clients.c.created_at, clients.c.id))]
+
+
+def change_clients(tx: Transaction, changes: "Sequence[Change]", now: datetime) -> None:
+    """One statement for all of them, in the order of their ids."""
+    if not changes:
+        return
+    values = [
+        {"of": change.client_id, "told_status": change.status, "told_version": change.version, "at": now}
+        for change in sorted(changes, key=lambda change: change.client_id)
+    ]
+    tx.run(
+        sa.update(clients)
+        .where(clients.c.id == sa.bindparam("of"))
+        .values(
+            status=sa.func.coalesce(sa.bindparam("told_status", type_=sa.String), clients.c.status),
+            version=sa.func.coalesce(sa.bindparam("told_version", type_=sa.String), clients.c.version),
+            updated_at=sa.bindparam("at"),
+        ),
+        values,
+    )
+
+
+def clients_page(
+    tx: Transaction, account_id: str, region: str, wanted: "ClientFilter", page: Page
+) -> "Found[tuple[Client, Instance]]":
+    """Clients of enrolled instances, oldest first."""
+    joined = clients.join(instances, instances.c.id == clients.c.instance_id)
+    conditions = [
+        clients.c.account_id == account_id,
+        clients.c.region == region,
+        instances.c.deregistered_at.is_(None),
+    ]
+    if wanted.ids is not None:
+        conditions.append(clients.c.id.in_(wanted.ids))
+    if wanted.instance_ids is not None:
+        conditions.append(clients.c.instance_id.in_(wanted.instance_ids))
+    query = sa.select(clients).select_from(joined).where(*conditions).order_by(clients.c.created_at, clients.c.id)
+    found = [_client(row) for row in tx.rows(query.limit(page.size).offset(page.offset))]
+    total = tx.scalar(sa.select(sa.func.count()).select_from(joined).where(*conditions))
+    on = instances_by_id(tx, account_id, region, list({client.instance_id for client in found}))
+    return Found([(client, on[client.instance_id]) for client in found], total)
+
+
+def _client(row: sa.Row[Any]) -> "Client":
+    from backfleet.fleet.clients import Client, ClientStatus
+
+    return Client(**{**row._mapping, "status": ClientStatus(row.status)})

@@ -1,0 +1,69 @@
+"""Activations, instances, backup clients."""
+
+import sqlalchemy as sa
+
+from backfleet.storage import Moment, metadata
+
+activations = sa.Table(
+    "activations",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("account_id", sa.String(16), nullable=False, index=True),
+    sa.Column("region", sa.String(64), nullable=False),
+    sa.Column("code_hash", sa.String(64), nullable=False),  # SHA-256, hex: the code itself is shown once
+    sa.Column("instance_count", sa.Integer, nullable=False),
+    sa.Column("registered_count", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("deregistered_count", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("hours", sa.Integer, nullable=False),
+    sa.Column("name", sa.String(64), nullable=False, server_default=""),
+    sa.Column("description", sa.String(128), nullable=False, server_default=""),
+    sa.Column("address_range", sa.String(64), nullable=False, server_default=""),
+    sa.Column("disabled", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("created_at", Moment, nullable=False),
+    # Two hosts that enrol at once can not both be the last one.
+    sa.CheckConstraint("registered_count <= instance_count", name="not_too_many"),
+)
+
+instances = sa.Table(
+    "instances",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("account_id", sa.String(16), nullable=False),
+    sa.Column("region", sa.String(64), nullable=False),
+    sa.Column("activation_id", sa.String(64), nullable=False, index=True),
+    sa.Column("name", sa.String(128), nullable=False),
+    sa.Column("hostname", sa.String(255), nullable=False),
+    sa.Column("machine_id", sa.String(64), nullable=False),
+    sa.Column("public_key", sa.Text, nullable=False),  # PEM
+    sa.Column("os_type", sa.String(32), nullable=False),
+    sa.Column("os_version", sa.String(255), nullable=False),
+    sa.Column("platform", sa.String(64), nullable=False),
+    sa.Column("agent_version", sa.String(64), nullable=False),
+    sa.Column("agent_mode", sa.String(16), nullable=False),
+    sa.Column("intranet_ip", sa.String(64), nullable=False),
+    sa.Column("internet_ip", sa.String(64), nullable=False),
+    sa.Column("registered_at", Moment, nullable=False),
+    sa.Column("last_heard_at", Moment),
+    sa.Column("clock_skew_ms", sa.BigInteger),  # the host's clock minus ours, as of its last heart-beat
+    sa.Column("stopped_at", Moment),
+    sa.Column("deregistered_at", Moment),
+    sa.Index("ix_instances_account_region", "account_id", "region", "id"),
+)
+
+clients = sa.Table(
+    "clients",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("account_id", sa.String(16), nullable=False),
+    sa.Column("region", sa.String(64), nullable=False),
+    sa.Column("instance_id", sa.ForeignKey("instances.id"), nullable=False),
+    sa.Column("package", sa.String(64), nullable=False),
+    sa.Column("version", sa.String(64), nullable=False, server_default=""),  # "": none on the host
+    sa.Column("channel", sa.String(64), nullable=False),
+    sa.Column("pin", sa.String(128), nullable=False, server_default=""),
+    sa.Column("status", sa.String(32), nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("updated_at", Moment, nullable=False),
+    sa.UniqueConstraint("instance_id", "package"),
+    sa.Index("ix_clients_account_region", "account_id", "region", "id"),
+)

@@ -1,0 +1,125 @@
+"""Backup clients: which package on which instance, in which version, as far as we know."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from backfleet.fleet import _store
+from backfleet.fleet.instances import Instance
+from backfleet.fleet.pages import Found, Page
+from backfleet.ids import Draw, new_id
+from backfleet.storage import Transaction
+
+
+class ClientStatus(StrEnum):
+    """The words of the API."""
+
+    REGISTERED = "REGISTERED"
+    ACTIVATED = "ACTIVATED"
+    DEACTIVATED = "DEACTIVATED"
+    INSTALLING = "INSTALLING"
+    INSTALL_FAILED = "INSTALL_FAILED"
+    NOT_INSTALLED = "NOT_INSTALLED"
+    UPGRADING = "UPGRADING"
+    UPGRADE_FAILED = "UPGRADE_FAILED"
+    UNINSTALLING = "UNINSTALLING"
+    UNINSTALL_FAILED = "UNINSTALL_FAILED"
+    STOPPED = "STOPPED"
+    UNKNOWN = "UNKNOWN"
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """One backup client on one instance. `version` is what the host last told: "" means none is installed."""
+
+    id: str
+    account_id: str
+    region: str
+    instance_id: str
+    package: str
+    version: str
+    channel: str
+    pin: str  # a version range it must stay in; "" = any
+    status: ClientStatus
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether there is anything on the host."""
+        return self.version != ""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientFilter:
+    """Which clients are meant; None means all."""
+
+    ids: Sequence[str] | None = None
+    instance_ids: Sequence[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is now known of a client; None leaves a field as it is."""
+
+    client_id: str
+    status: ClientStatus | None = None
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What ids name: only what exists in the account and region and is not deregistered."""
+
+    instances: dict[str, Instance]
+    clients: dict[str, Client]
+    clients_on: dict[str, list[Client]]  # every client of each instance found, by instance id
+
+
+def resolve(
+    tx: Transaction, account_id: str, region: str, instance_ids: Sequence[str], client_ids: Sequence[str]
+) -> Resolved:
+    """Find what ids name, in three queries whatever their number. Unknown and foreign ids are simply not there."""
+    clients = _store.clients_by_id(tx, account_id, region, client_ids)
+    wanted = list(dict.fromkeys([*instance_ids, *(client.instance_id for client in clients.values())]))
+    instances = _store.instances_by_id(tx, account_id, region, wanted)
+    clients_on: dict[str, list[Client]] = {instance_id: [] for instance_id in instances}
+    for client in _store.clients_on(tx, list(instances)):
+        clients_on[client.instance_id].append(client)
+    known = {client_id: client for client_id, client in clients.items() if client.instance_id in instances}
+    return Resolved(instances, known, clients_on)
+
+
+def ensure_client(
+    tx: Transaction, on: Instance, package: str, channel: str, *, status: ClientStatus, now: datetime, draw: Draw
+) -> Client:
+    """The client of this package on this instance; made with `status` if there is none yet."""
+    made = Client(
+        id=new_id("c", draw),
+        account_id=on.account_id,
+        region=on.region,
+        instance_id=on.id,
+        package=package,
+        version="",
+        channel=channel,
+        pin="",
+        status=status,
+        created_at=now,
+        updated_at=now,
+    )
+    if _store.add_client(tx, made):
+        return made
+    return next(client for client in _store.clients_on(tx, [on.id]) if client.package == package)
+
+
+def set_clients(tx: Transaction, changes: Sequence[Change], *, now: datetime) -> None:
+    """Write down what is now known of clients, many at once."""
+    _store.change_clients(tx, changes, now)
+
+
+def find_clients(
+    tx: Transaction, account_id: str, region: str, wanted: ClientFilter, page: Page
+) -> Found[tuple[Client, Instance]]:
+    """An account's clients with their instances, oldest first."""
+    return _store.clients_page(tx, account_id, region, wanted, page)

@@ -1,0 +1,243 @@
+"""Conditions of the policy language: operators, their types, the keys they may be asked about. Pure.
+
+What the engine cannot carry out is refused when a policy is made: an operator or key that is ignored lets an Allow
+allow too much, or a Deny deny too little.
+"""
+
+import ipaddress
+import operator as compare
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any, Final
+
+from backfleet.identity.wildcards import matches
+
+Context = Mapping[str, str]
+"""What is known of a request, by condition key. A key that is not known is not in it."""
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+REMEMBERED: Final = 1024  # values read, by kind
+
+
+class MalformedPolicy(ValueError):
+    """A document the engine cannot carry out to the letter; the text says which element and why."""
+
+
+class Kind(StrEnum):
+    """What the values of an operator or a key are."""
+
+    STRING = "string"
+    NUMBER = "number"
+    TIME = "time"
+    BOOLEAN = "boolean"
+    ADDRESS = "address"
+
+
+# --- Reading values: each raises ValueError for a text that is not of its kind --------------------------------------
+
+_NUMBER: Final = re.compile(r"[+-]?[0-9]{1,30}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?")
+_TIME: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?(Z|[+-][0-9]{2}:[0-9]{2})"
+)
+
+
+@lru_cache(REMEMBERED)
+def _number(text: str) -> Decimal:
+    if not _NUMBER.fullmatch(text):
+        raise ValueError
+    return Decimal(text)
+
+
+@lru_cache(REMEMBERED)
+def _time(text: str) -> datetime:
+    """A moment says its zone: without one it would be a guess."""
+    if not _TIME.fullmatch(text):
+        raise ValueError
+    return datetime.fromisoformat(text)
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError
+    return text.lower() == "true"
+
+
+@lru_cache(REMEMBERED)
+def _network(text: str) -> Network:
+    """One address is a network of one."""
+    return ipaddress.ip_network(text, strict=False)
+
+
+@lru_cache(REMEMBERED)
+def _address(text: str) -> Address:
+    found = ipaddress.ip_address(text)
+    # A server that listens on both families sees IPv4 peers in this form; policies name them as what they are.
+    return getattr(found, "ipv4_mapped", None) or found
+
+
+READERS: Final[dict[Kind, Callable[[str], Any]]] = {
+    Kind.STRING: str,
+    Kind.NUMBER: _number,
+    Kind.TIME: _time,
+    Kind.BOOLEAN: _boolean,
+    Kind.ADDRESS: _network,
+}
+"""How a policy's value is read, by the kind of its operator."""
+
+
+# --- Operators ------------------------------------------------------------------------------------------------------
+
+Test = Callable[[str, str], bool]
+"""Whether the request's value (first) meets the policy's (second), which is known to be readable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """One comparison. A negated one holds if no value meets the test, and if the request lacks the key."""
+
+    kind: Kind
+    test: Test
+    negated: bool = False
+
+
+def _both(kind: Kind, relation: Callable[[Any, Any], Any]) -> Test:
+    """Read both sides, then compare them. A value of the request that is not of the kind meets nothing."""
+    read = READERS[kind]
+
+    def test(given: str, value: str) -> bool:
+        try:
+            found = read(given)
+        except ValueError:
+            return False
+        return bool(relation(found, read(value)))
+
+    return test
+
+
+def _within(given: str, network: str) -> bool:
+    try:
+        return _address(given) in _network(network)
+    except ValueError:
+        return False
+
+
+def _folded(given: str, value: str) -> bool:
+    return given.casefold() == value.casefold()
+
+
+def _like(given: str, pattern: str) -> bool:
+    return matches((pattern,), given)
+
+
+def _ordered(prefix: str, kind: Kind) -> dict[str, Operator]:
+    """The six comparisons of a kind that has an order."""
+    return {
+        f"{prefix}Equals": Operator(kind, _both(kind, compare.eq)),
+        f"{prefix}NotEquals": Operator(kind, _both(kind, compare.eq), negated=True),
+        f"{prefix}LessThan": Operator(kind, _both(kind, compare.lt)),
+        f"{prefix}LessThanEquals": Operator(kind, _both(kind, compare.le)),
+        f"{prefix}GreaterThan": Operator(kind, _both(kind, compare.gt)),
+        f"{prefix}GreaterThanEquals": Operator(kind, _both(kind, compare.ge)),
+    }
+
+
+OPERATORS: Final[dict[str, Operator]] = {
+    "StringEquals": Operator(Kind.STRING, compare.eq),
+    "StringNotEquals": Operator(Kind.STRING, compare.eq, negated=True),
+    "StringEqualsIgnoreCase": Operator(Kind.STRING, _folded),
+    "StringNotEqualsIgnoreCase": Operator(Kind.STRING, _folded, negated=True),
+    "StringLike": Operator(Kind.STRING, _like),
+    "StringNotLike": Operator(Kind.STRING, _like, negated=True),
+    **_ordered("Numeric", Kind.NUMBER),
+    **_ordered("Date", Kind.TIME),
+    "Bool": Operator(Kind.BOOLEAN, _both(Kind.BOOLEAN, compare.eq)),
+    "IpAddress": Operator(Kind.ADDRESS, _within),
+    "NotIpAddress": Operator(Kind.ADDRESS, _within, negated=True),
+}
+"""Every operator of the language. Source: RAM, policy elements, Condition."""
+
+
+# --- Keys -----------------------------------------------------------------------------------------------------------
+
+KEYS: Final[dict[str, Kind]] = {
+    "acs:currenttime": Kind.TIME,
+    "acs:securetransport": Kind.BOOLEAN,
+    "acs:sourceip": Kind.ADDRESS,
+    "acs:mfapresent": Kind.BOOLEAN,
+    "acs:principalarn": Kind.STRING,
+    "acs:principalrdid": Kind.STRING,
+    "acs:service": Kind.STRING,
+    "acs:sourcevpc": Kind.STRING,
+    "acs:vpcsourceip": Kind.ADDRESS,
+    "acs:requesttag/": Kind.STRING,  # a trailing slash: any name may follow
+    "acs:resourcetag/": Kind.STRING,
+    "ecs:tag/": Kind.STRING,
+    "ram:servicename": Kind.STRING,
+    "sts:externalid": Kind.STRING,
+}
+"""Keys a request may have here, and what their values are. Letter case counts only after the slash."""
+
+SERVED: Final = frozenset({"acs", "backfleet", "ecs", "hbr", "ram", "sts"})
+"""The services whose keys must be in the table. Those of others occur in policies that people bring along; no request
+here has them, as none in the cloud has them outside their service."""
+
+
+def canonical(key: str) -> str:
+    """The spelling under which a key is compared: names of tags keep their letter case, all else loses it."""
+    head, slash, name = key.partition("/")
+    return f"{head.lower()}{slash}{name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One operator on one key. Any of the values will do; for a negated operator, none of them may."""
+
+    operator: str
+    key: str
+    values: tuple[str, ...]
+
+    def holds(self, context: Context) -> bool:
+        """Whether a request meets it. `context` has canonical keys. An absent key meets negated operators only."""
+        operator = OPERATORS[self.operator]
+        given = context.get(canonical(self.key))
+        if given is None:
+            return operator.negated
+        return any(operator.test(given, value) for value in self.values) is not operator.negated
+
+
+def read_condition(operator: str, key: str, values: tuple[str, ...]) -> Condition:
+    """A condition, if the engine can carry it out.
+
+    Raises:
+        MalformedPolicy: an operator or key it does not know, or values that are not of the operator's kind.
+    """
+    if operator not in OPERATORS:
+        raise MalformedPolicy(f"the condition operator {operator[:64]!r} is not known")
+    kind = OPERATORS[operator].kind
+    _check_key(operator, key, kind)
+    if not values:
+        raise MalformedPolicy(f"{operator} {key} needs a value")
+    for value in values:
+        try:
+            READERS[kind](value)
+        except ValueError:
+            raise MalformedPolicy(f"{operator} {key} cannot be {value[:64]!r}: it is not of type {kind}") from None
+    return Condition(operator, key, values)
+
+
+def _check_key(operator: str, key: str, kind: Kind) -> None:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*:[^\x00-\x1f]{1,256}", key):
+        raise MalformedPolicy(f"the condition key {key[:64]!r} must be of the form <service>:<name>")
+    head, slash, name = canonical(key).partition("/")
+    known = KEYS.get(f"{head}{slash}" if name else head)
+    if known is None and head.partition(":")[0] in SERVED:
+        raise MalformedPolicy(f"the condition key {key[:64]!r} is not known")
+    # Texts can be compared whatever they mean; the others could never hold on a key of another kind.
+    if known not in (None, kind) and kind is not Kind.STRING:
+        raise MalformedPolicy(f"{operator} compares a {kind}, and {key} is a {known}")

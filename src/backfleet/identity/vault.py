@@ -1,0 +1,76 @@
+"""Secrets kept in the database, sealed with a key that is not in it."""
+
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from cryptography.fernet import Fernet, InvalidToken
+
+
+class CannotOpen(ValueError):
+    """The key file is damaged, or it and the database do not belong together."""
+
+
+class Vault:
+    """Seals and opens (AES-128-CBC with HMAC-SHA256). Prints nothing of its key."""
+
+    def __init__(self, key: bytes) -> None:
+        self._fernet = Fernet(key)
+
+    @classmethod
+    def open(cls, data: Path) -> "Vault":
+        """The vault of this data folder. Its key file, `keys/secrets.key`, is made the first time, mode 0600.
+
+        Raises:
+            CannotOpen: the file is there and is not a key.
+            OSError: it cannot be read or made.
+        """
+        file = data / "keys" / "secrets.key"
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not file.exists():
+            _write_once(file, Fernet.generate_key())
+        try:
+            return cls(file.read_bytes())
+        except ValueError:
+            raise CannotOpen(f"{file} is not a key; put the file back that was made with this database") from None
+
+    def seal(self, text: str) -> str:
+        """The text, encrypted and authenticated: about 100 characters, and 4/3 of the text's length."""
+        return self._fernet.encrypt(text.encode()).decode()
+
+    def unseal(self, sealed: str) -> str:
+        """The text again.
+
+        Raises:
+            CannotOpen: sealed with another key, or changed since.
+        """
+        try:
+            return self._fernet.decrypt(sealed.encode()).decode()
+        except InvalidToken:
+            raise CannotOpen("keys/secrets.key does not open what the database holds") from None
+
+    def __repr__(self) -> str:
+        return "Vault()"
+
+
+def _write_once(file: Path, key: bytes) -> None:
+    """Processes that start together end with one key: the first link wins.
+
+    It is on disk, name and all, before anything is sealed with it.
+    """
+    number, partial = tempfile.mkstemp(dir=file.parent, prefix=".secrets-")  # made with mode 0600
+    try:
+        with os.fdopen(number, "wb") as opened:
+            opened.write(key)
+            opened.flush()
+            os.fsync(opened.fileno())
+        with suppress(FileExistsError):
+            os.link(partial, file)
+    finally:
+        os.unlink(partial)
+    folder = os.open(file.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

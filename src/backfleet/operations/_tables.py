@@ -1,0 +1,20 @@
+"""The audit trail: one row a call."""
+
+import sqlalchemy as sa
+
+from backfleet.storage import Moment, metadata
+
+audit_events = sa.Table(
+    "audit_events",
+    metadata,
+    sa.Column("request_id", sa.String(36), primary_key=True),
+    sa.Column("at", Moment, nullable=False, index=True),
+    sa.Column("account_id", sa.String(32), nullable=False, index=True),
+    sa.Column("principal", sa.String(256), nullable=False),
+    sa.Column("access_key_id", sa.String(64), nullable=False),
+    sa.Column("product", sa.String(16), nullable=False),
+    sa.Column("action", sa.String(64), nullable=False),
+    sa.Column("source_ip", sa.String(64), nullable=False),
+    sa.Column("verdict", sa.String(16), nullable=False),  # allowed or denied
+    sa.Column("error_code", sa.String(64), nullable=False),  # "" unless the call failed
+)

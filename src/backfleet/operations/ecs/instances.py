@@ -1,0 +1,316 @@
+"""Instances, as managed ones, as ECS ones, and by the state of their Cloud Assistant."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from backfleet import fleet
+from backfleet.fleet import Instance, InstanceFilter
+from backfleet.operations.catalogue import ECS, Call, operation
+from backfleet.operations.ecs.activations import TIME, page_of
+from backfleet.operations.ecs.errors import DryRun, InstanceNotFound, TooManyIds, check_region
+from backfleet.wire.errors import InvalidParameter
+from backfleet.wire.parameters import boolean, integer, json_list, repeat, repeat_objects, text
+
+SHORT_TIME = "%Y-%m-%dT%H:%MZ"  # DescribeInstances leaves the seconds out
+RUNNING, STOPPED = "Running", "Stopped"
+OTHER_STATES = ("Pending", "Starting", "Stopping")  # no machine here is ever in one of them
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A key and a value."""
+
+    key: str | None = text("Key", longest=128)
+    value: str | None = text("Value", longest=128)
+
+
+def _instances(call: Call, ids: Sequence[str] | None) -> list[str]:
+    start = f"acs:ecs:{call.region}:{call.account_id}:instance/"
+    return [start + instance_id for instance_id in ids] if ids else [f"{start}*"]
+
+
+def _heard_since(call: Call) -> datetime:
+    return call.now - timedelta(seconds=call.house.settings.fit_seconds)
+
+
+def _is_connected(call: Call, instance: Instance) -> bool:
+    fit = fleet.fitness(instance, now=call.now, fit_within=timedelta(seconds=call.house.settings.fit_seconds))
+    return fit is fleet.Fitness.FIT
+
+
+# --- DescribeInstances ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeInstances:
+    """What the caller sent. Other filters of the cloud name things that no machine here has."""
+
+    region_id: str | None = text("RegionId", required=True)
+    instance_ids: tuple[str, ...] | None = json_list("InstanceIds")
+    instance_name: str | None = text("InstanceName", longest=128)
+    status: str | None = text("Status", choices=(RUNNING, STOPPED, *OTHER_STATES))
+    private_ips: tuple[str, ...] | None = json_list("PrivateIpAddresses")
+    vpc_id: str | None = text("VpcId")
+    zone_id: str | None = text("ZoneId")
+    tags: tuple[Tag, ...] = repeat_objects("Tag", of=Tag, most=20)
+    next_token: str | None = text("NextToken", longest=64)
+    max_results: int | None = integer("MaxResults")
+    page_number: int = integer("PageNumber", default=1)
+    page_size: int = integer("PageSize", default=10)
+    dry_run: bool = boolean("DryRun", default=False)
+
+
+def _no_instances(call: Call, asked: DescribeInstances) -> dict[str, Any]:
+    """What a caller without permission sees; DryRun would reveal it, so it stays empty too."""
+    return {"Instances": {"Instance": []}, "PageNumber": 1, "PageSize": 10, "TotalCount": 0, "NextToken": ""}
+
+
+@operation(
+    ECS,
+    "DescribeInstances",
+    action="ecs:DescribeInstances",
+    resources=lambda call, asked: _instances(call, asked.instance_ids),
+    denied=_no_instances,
+)
+def describe_instances(call: Call, asked: DescribeInstances) -> dict[str, Any]:
+    """Every machine of the account, as ECS shows machines. `[]` for InstanceIds gives none, not all."""
+    check_region(call, asked.region_id)
+    if asked.instance_ids is not None and len(asked.instance_ids) > 100:
+        raise TooManyIds
+    if asked.dry_run:
+        raise DryRun
+    by_token = asked.next_token is not None or asked.max_results is not None
+    number, size = _page_by_token(asked) if by_token else (asked.page_number, asked.page_size)
+    page = page_of(number, size, most=100)
+    nothing = asked.status in OTHER_STATES or bool(asked.tags) or bool(asked.vpc_id) or bool(asked.zone_id)
+    found: fleet.Found[Instance] = fleet.Found([], 0)
+    if not nothing:
+        wanted = InstanceFilter(
+            ids=asked.instance_ids,
+            name=asked.instance_name,
+            ip=asked.private_ips[0] if asked.private_ips else None,
+            stopped=None if asked.status is None else asked.status == STOPPED,
+        )
+        with call.house.database.reading() as tx:
+            found = fleet.find_instances(tx, call.account_id, call.region, wanted, page, heard_since=_heard_since(call))
+    more = by_token and page.offset + len(found.items) < found.total
+    return {
+        "Instances": {"Instance": [_ecs_instance(instance) for instance in found.items]},
+        "PageNumber": page.number,
+        "PageSize": page.size,
+        "TotalCount": found.total,
+        "NextToken": f"p{page.number + 1}" if more else "",
+    }
+
+
+def _page_by_token(asked: DescribeInstances) -> tuple[int, int]:
+    """Below 10 results become 10; the token is the next page's number."""
+    token = asked.next_token or "p1"
+    if not (token.startswith("p") and token[1:].isdecimal() and len(token) < 9):
+        raise InvalidParameter("NextToken is not one this server gave.")
+    return int(token[1:]), min(max(asked.max_results or 10, 10), 100)
+
+
+def _ecs_instance(instance: Instance) -> dict[str, Any]:
+    addresses = [instance.intranet_ip] if instance.intranet_ip else []
+    return {
+        "InstanceId": instance.id,
+        "InstanceName": instance.name,
+        "HostName": instance.hostname,
+        "Description": "",
+        "Status": STOPPED if instance.stopped_at else RUNNING,
+        "RegionId": instance.region,
+        "ZoneId": "",
+        "OSType": instance.os_type,
+        "OSName": instance.os_version,
+        "OSNameEn": instance.os_version,
+        "InstanceType": "",
+        "Cpu": 0,
+        "Memory": 0,
+        "SerialNumber": instance.machine_id,
+        "CreationTime": instance.registered_at.strftime(SHORT_TIME),
+        "InstanceNetworkType": "vpc",
+        "VpcAttributes": {
+            "VpcId": "",
+            "VSwitchId": "",
+            "NatIpAddress": "",
+            "PrivateIpAddress": {"IpAddress": addresses},
+        },
+        "PublicIpAddress": {"IpAddress": []},
+        "InnerIpAddress": {"IpAddress": []},
+        "RdmaIpAddress": {"IpAddress": []},
+        "SecurityGroupIds": {"SecurityGroupId": []},
+        "NetworkInterfaces": {"NetworkInterface": []},
+        "OperationLocks": {"LockReason": []},
+        "Tags": {"Tag": []},
+        "ResourceGroupId": "",
+        "DeletionProtection": False,
+        "DeviceAvailable": True,
+        "IoOptimized": True,
+    }
+
+
+# --- Managed instances ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeManagedInstances:
+    """What the caller sent."""
+
+    region_id: str | None = text("RegionId", required=True)
+    instance_ids: tuple[str, ...] = repeat("InstanceId", most=1000)
+    instance_name: str | None = text("InstanceName", longest=128)
+    instance_ip: str | None = text("InstanceIp", longest=64)
+    activation_id: str | None = text("ActivationId", longest=64)
+    os_type: str | None = text("OsType", longest=32)
+    machine_id: str | None = text("MachineId", longest=64)
+    connected: bool | None = boolean("Connected")
+    page_number: int = integer("PageNumber", default=1)
+    page_size: int = integer("PageSize", default=10)
+
+
+@operation(
+    ECS,
+    "DescribeManagedInstances",
+    action="ecs:DescribeManagedInstances",
+    resources=lambda call, asked: _instances(call, asked.instance_ids),
+)
+def describe_managed_instances(call: Call, asked: DescribeManagedInstances) -> dict[str, Any]:
+    """Every enrolled machine and whether its agent is there."""
+    check_region(call, asked.region_id)
+    if len(asked.instance_ids) > 50:
+        raise TooManyIds
+    page = page_of(asked.page_number, asked.page_size, most=50)
+    wanted = InstanceFilter(
+        ids=asked.instance_ids or None,
+        name=asked.instance_name,
+        ip=asked.instance_ip,
+        activation_id=asked.activation_id,
+        os_type=asked.os_type,
+        machine_id=asked.machine_id,
+        connected=asked.connected,
+    )
+    with call.house.database.reading() as tx:
+        found = fleet.find_instances(tx, call.account_id, call.region, wanted, page, heard_since=_heard_since(call))
+    return {
+        "Instances": [_managed_instance(call, instance) for instance in found.items],
+        "PageNumber": page.number,
+        "PageSize": page.size,
+        "TotalCount": found.total,
+    }
+
+
+def _managed_instance(call: Call, instance: Instance) -> dict[str, Any]:
+    return {
+        "InstanceId": instance.id,
+        "InstanceName": instance.name,
+        "Hostname": instance.hostname,
+        "MachineId": instance.machine_id,
+        "ActivationId": instance.activation_id,
+        "AgentVersion": instance.agent_version,
+        "Connected": _is_connected(call, instance),
+        "IntranetIp": instance.intranet_ip,
+        "InternetIp": instance.internet_ip,
+        "OsType": instance.os_type,
+        "OsVersion": instance.os_version,
+        "RegistrationTime": instance.registered_at.strftime(TIME),
+        "LastInvokedTime": "",
+        "InvocationCount": 0,
+        "ResourceGroupId": "",
+        "Tags": [],
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class DeregisterManagedInstance:
+    """Which one."""
+
+    region_id: str | None = text("RegionId", required=True)
+    instance_id: str | None = text("InstanceId", required=True, longest=64)
+
+
+@operation(
+    ECS,
+    "DeregisterManagedInstance",
+    action="ecs:DeregisterManagedInstance",
+    resources=lambda call, asked: _instances(call, [asked.instance_id]),
+)
+def deregister_managed_instance(call: Call, asked: DeregisterManagedInstance) -> dict[str, Any]:
+    """Forget a machine: its agent's signatures are refused from now on."""
+    check_region(call, asked.region_id)
+    with call.house.database.transaction() as tx:
+        instance = fleet.instance(tx, call.account_id, asked.instance_id or "")
+        if instance is None:
+            raise InstanceNotFound
+        fleet.deregister(tx, instance.id, now=call.now)
+    return {"Instance": _managed_instance(call, instance)}
+
+
+# --- Cloud Assistant ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeCloudAssistantStatus:
+    """What the caller sent."""
+
+    region_id: str | None = text("RegionId", required=True)
+    instance_ids: tuple[str, ...] = repeat("InstanceId", most=1000)
+    os_type: str | None = text("OSType", choices=("Windows", "Linux", "FreeBSD"))
+    page_number: int = integer("PageNumber", default=1)
+    page_size: int = integer("PageSize", default=10)
+
+
+@operation(
+    ECS,
+    "DescribeCloudAssistantStatus",
+    action="ecs:DescribeCloudAssistantStatus",
+    resources=lambda call, asked: _instances(call, asked.instance_ids),
+)
+def describe_cloud_assistant_status(call: Call, asked: DescribeCloudAssistantStatus) -> dict[str, Any]:
+    """Whether each instance's agent is there: the same story as the validity codes of UpgradeBackupClients."""
+    check_region(call, asked.region_id)
+    if len(asked.instance_ids) > 100:
+        raise TooManyIds
+    page = page_of(asked.page_number, asked.page_size, most=100)
+    wanted = InstanceFilter(ids=asked.instance_ids or None, os_type=asked.os_type)
+    with call.house.database.reading() as tx:
+        found = fleet.find_instances(tx, call.account_id, call.region, wanted, page, heard_since=_heard_since(call))
+    if asked.instance_ids and not found.total:
+        raise InstanceNotFound
+    return {
+        "InstanceCloudAssistantStatusSet": {
+            "InstanceCloudAssistantStatus": [
+                {
+                    "InstanceId": instance.id,
+                    "CloudAssistantStatus": "true" if _is_connected(call, instance) else "false",
+                    "CloudAssistantVersion": instance.agent_version,
+                    "LastInvokedTime": "",
+                    "LastHeartbeatTime": instance.last_heard_at.strftime(TIME) if instance.last_heard_at else "",
+                    "ActiveTaskCount": 0,
+                    "InvocationCount": 0,
+                    "OSType": instance.os_type.capitalize(),
+                    "SupportSessionManager": False,
+                }
+                for instance in found.items
+            ]
+        },
+        "PageNumber": page.number,
+        "PageSize": page.size,
+        "TotalCount": found.total,
+        "NextToken": "",
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeRegions:
+    """No parameters that matter here."""
+
+
+@operation(ECS, "DescribeRegions", action="ecs:DescribeRegions")
+def describe_regions(call: Call, asked: DescribeRegions) -> dict[str, Any]:
+    """The one region this installation answers for."""
+    region = call.house.settings.region
+    found = {"RegionId": region, "LocalName": region, "RegionEndpoint": "", "Status": "available"}
+    return {"Regions": {"Region": [found]}}

@@ -1,0 +1,40 @@
+"""Refusals that every product's operations share."""
+
+from collections.abc import Mapping
+
+from backfleet.wire.errors import ApiError
+
+
+class NoPermission(ApiError):
+    """No policy allows it, or one denies it: HBR."""
+
+    code = "NoPermission"
+    status = 403
+
+    def __init__(self, extra: Mapping[str, object]) -> None:
+        super().__init__("User is not authorized to do this operation.", extra=extra)
+
+
+class StsNoPermission(ApiError):
+    """No policy allows it, or one denies it: STS."""
+
+    code = "NoPermission"
+    status = 403
+
+    def __init__(self, extra: Mapping[str, object]) -> None:
+        super().__init__(
+            "You are not authorized to do this action. You should be authorized by RAM.",
+            extra=extra,
+        )
+
+
+class Forbidden(ApiError):
+    """No policy allows it, or one denies it: everything else."""
+
+    code = "Forbidden.RAM"
+    status = 403
+
+    def __init__(self, extra: Mapping[str, object]) -> None:
+        super().__init__(
+            "User not authorized to operate on the specified resource, or this API doesn't support RAM.", extra=extra
+        )

@@ -1,0 +1,129 @@
+"""DescribeBackupClients, DescribeTask, DescribeRegions: everything that only looks."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from backfleet import fleet, releases, upgrades
+from backfleet.fleet import Client, ClientFilter, Instance, Page
+from backfleet.operations.catalogue import HBR, Call, operation
+from backfleet.operations.hbr.answers import client_answer, common, task_answer
+from backfleet.operations.hbr.errors import TaskNotFound
+from backfleet.operations.hbr.naming import check_account
+from backfleet.storage import Transaction
+from backfleet.wire.errors import InvalidParameter
+from backfleet.wire.parameters import integer, json_list, repeat, repeat_objects, text
+
+OUR_TYPE = "ECS_CLIENT"
+MOST_IDS = 100
+FORBIDDEN_IN_TAGS = ("http://", "https://")
+FORBIDDEN_TAG_STARTS = ("aliyun", "acs:")
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A key and a value."""
+
+    key: str | None = text("Key", longest=128)
+    value: str | None = text("Value", longest=128)
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A key and the values it may have."""
+
+    key: str | None = text("Key", longest=128)
+    values: tuple[str, ...] = repeat("Values")
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeBackupClients:
+    """What the caller sent."""
+
+    client_type: str | None = text(
+        "ClientType", required=True, choices=("ECS_CLIENT", "CONTAINER_CLIENT", "LOCAL_CLIENT")
+    )
+    cluster_id: str | None = text("ClusterId", longest=128)
+    client_ids: tuple[str, ...] | None = json_list("ClientIds")
+    instance_ids: tuple[str, ...] | None = json_list("InstanceIds")
+    tags: tuple[Tag, ...] = repeat_objects("Tag", of=Tag, most=20)
+    filters: tuple[Filter, ...] = repeat_objects("Filters", of=Filter, most=20)
+    page_number: int = integer("PageNumber", default=1, least=1, most=1_000_000)
+    page_size: int = integer("PageSize", default=10, least=1, most=99)
+    cross_account_type: str | None = text("CrossAccountType")
+    cross_account_user_id: int | None = integer("CrossAccountUserId")
+    cross_account_role_name: str | None = text("CrossAccountRoleName", longest=64)
+
+
+@operation(HBR, "DescribeBackupClients", action="hbr:DescribeBackupClients")
+def describe_backup_clients(call: Call, asked: DescribeBackupClients) -> dict[str, Any]:
+    """Clients of the account, oldest first. Unknown ids are simply not in the list."""
+    check_account(asked.cross_account_type, asked.cross_account_user_id, asked.cross_account_role_name)
+    _check(asked)
+    page = Page(asked.page_number, asked.page_size)
+    found: fleet.Found[tuple[Client, Instance]] = fleet.Found([], 0)
+    newest: dict[tuple[str, str, str], str] = {}
+    # Clients carry no tags yet, so a tag matches none; other types of client do not exist here.
+    if asked.client_type == OUR_TYPE and not asked.tags and not asked.cluster_id:
+        wanted = ClientFilter(asked.client_ids or None, asked.instance_ids or None)
+        with call.house.database.reading() as tx:
+            found = fleet.find_clients(tx, call.account_id, call.region, wanted, page)
+            newest = _newest(tx, found.items)
+    return common(
+        Clients=[
+            client_answer(client, instance, newest.get((client.package, instance.platform, client.channel), ""))
+            for client, instance in found.items
+        ],
+        PageNumber=page.number,
+        PageSize=page.size,
+        TotalCount=found.total,
+    )
+
+
+def _check(asked: DescribeBackupClients) -> None:
+    for name, ids in (("ClientIds", asked.client_ids), ("InstanceIds", asked.instance_ids)):
+        if ids is not None and len(ids) > MOST_IDS:
+            raise InvalidParameter(f"{name} has {len(ids)} entries; at most {MOST_IDS} are taken.")
+    for tag in asked.tags:
+        for part in (tag.key or "", tag.value or ""):
+            if part.startswith(FORBIDDEN_TAG_STARTS) or any(word in part for word in FORBIDDEN_IN_TAGS):
+                raise InvalidParameter(f"Tag has {part!r}: keys and values hold no aliyun, acs: or http(s)://.")
+
+
+def _newest(tx: Transaction, found: list[tuple[Client, Instance]]) -> dict[tuple[str, str, str], str]:
+    """MaxClientVersion of each package, platform and channel on the page, in one query."""
+    offered: dict[tuple[str, str, str], list[releases.Release]] = {}
+    wanted = [(client.package, instance.platform, client.channel) for client, instance in found]
+    for release in releases.offered_of(tx, wanted):
+        for channel in release.channels:
+            offered.setdefault((release.package, release.platform, channel), []).append(release)
+    best = {key: releases.newest(those) for key, those in offered.items()}
+    return {key: release.version for key, release in best.items() if release is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeTask:
+    """What the caller sent. Marked optional everywhere, useless without it."""
+
+    task_id: str | None = text("TaskId", required=True, longest=64)
+
+
+@operation(HBR, "DescribeTask", action="hbr:DescribeTask", needs_tls=True)
+def describe_task(call: Call, asked: DescribeTask) -> dict[str, Any]:
+    """How far a task is, and each of its clients. Readable only within the account that created it."""
+    with call.house.database.reading() as tx:
+        task = upgrades.read(tx, call.account_id, asked.task_id or "")
+    if task is None:
+        raise TaskNotFound
+    return task_answer(task)
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeRegions:
+    """No parameters."""
+
+
+@operation(HBR, "DescribeRegions", action=None)
+def describe_regions(call: Call, asked: DescribeRegions) -> dict[str, Any]:
+    """The one region this installation answers for."""
+    region = call.house.settings.region
+    return common(Regions={"Region": [{"RegionId": region, "LocalName": region}]})

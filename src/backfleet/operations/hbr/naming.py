@@ -1,0 +1,71 @@
+"""Which instances and clients a call names, whichever list they came in: pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from backfleet.operations.hbr.errors import AssumeRoleFailed, TooManyTargets
+from backfleet.wire.errors import InvalidParameter, MissingParameter
+
+SELF_ACCOUNT, CROSS_ACCOUNT = "SELF_ACCOUNT", "CROSS_ACCOUNT"
+INSTANCE_PREFIXES = ("i-", "mi-")
+CLIENT_PREFIX = "c-"
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """The ids of a call in request order, each once."""
+
+    ids: tuple[str, ...]
+
+    @property
+    def instances(self) -> list[str]:
+        """Those that name an instance."""
+        return [named for named in self.ids if named.startswith(INSTANCE_PREFIXES)]
+
+    @property
+    def clients(self) -> list[str]:
+        """Those that name a client."""
+        return [named for named in self.ids if named.startswith(CLIENT_PREFIX)]
+
+
+def read_names(instance_ids: Sequence[str] | None, client_ids: Sequence[str] | None, *, most: int) -> Named:
+    """What both lists name. The prefix decides, for the public page's own examples are swapped.
+
+    Raises:
+        TooManyTargets: counted as sent, before duplicates are dropped.
+        MissingParameter: nothing is named.
+        InvalidParameter: an id with another prefix.
+    """
+    sent = [*(instance_ids or ()), *(client_ids or ())]
+    if len(sent) > most:
+        raise TooManyTargets(len(sent), most)
+    if not sent:
+        raise MissingParameter("InstanceIds")
+    for named in sent:
+        if not named.startswith((*INSTANCE_PREFIXES, CLIENT_PREFIX)):
+            raise InvalidParameter(
+                f"{named[:80]!r} names neither an instance (i-..., mi-...) nor a backup client (c-...)."
+            )
+    return Named(tuple(dict.fromkeys(sent)))
+
+
+def check_account(kind: str | None, user_id: int | None, role_name: str | None) -> None:
+    """Whether the call stays in the caller's own account.
+
+    Raises:
+        InvalidParameter: another type, or a user or role beside SELF_ACCOUNT.
+        MissingParameter: CROSS_ACCOUNT without them.
+        AssumeRoleFailed: CROSS_ACCOUNT is not offered yet.
+    """
+    if kind not in (None, SELF_ACCOUNT, CROSS_ACCOUNT):
+        raise InvalidParameter(f"CrossAccountType is {kind[:80]!r}; it must be {SELF_ACCOUNT} or {CROSS_ACCOUNT}.")
+    if kind == CROSS_ACCOUNT:
+        if user_id is None:
+            raise MissingParameter("CrossAccountUserId")
+        if role_name is None:
+            raise MissingParameter("CrossAccountRoleName")
+        raise AssumeRoleFailed
+    if user_id is not None or role_name is not None:
+        raise InvalidParameter(
+            f"CrossAccountUserId and CrossAccountRoleName go with CrossAccountType {CROSS_ACCOUNT} only."
+        )

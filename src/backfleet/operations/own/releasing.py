@@ -1,0 +1,166 @@
+"""Releases: adding, looking, withdrawing. They belong to the installation; every account may use them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from backfleet import releases
+from backfleet.operations.catalogue import OWN, Call, operation
+from backfleet.releases import STABLE, Release, ReleaseRefused
+from backfleet.wire.errors import ApiError, MissingParameter
+from backfleet.wire.parameters import json_object, text
+
+NAME = r"[a-z0-9][a-z0-9._+-]{0,63}"
+
+
+class Refused(ApiError):
+    """A release that cannot be offered; the room's own code and words."""
+
+    status = 400
+
+    def __init__(self, refusal: ReleaseRefused) -> None:
+        self.code = refusal.code  # type: ignore[misc]  # the room says which
+        self.status = 409 if refusal.code == "ReleaseConflict" else 400  # type: ignore[misc]
+        super().__init__(f"{str(refusal)[0].upper()}{str(refusal)[1:]}.")
+
+
+class ReleaseNotFound(ApiError):
+    """No such release."""
+
+    code = "ReleaseNotFound"
+    status = 404
+
+    def __init__(self) -> None:
+        super().__init__("There is no such release; ListReleases shows those there are.")
+
+
+@dataclass(frozen=True, slots=True)
+class AddRelease:
+    """What the caller sent besides the file itself, which is the body."""
+
+    package_name: str | None = text("PackageName", required=True, longest=64)
+    release_version: str | None = text("ReleaseVersion", required=True, longest=64)
+    platform: str | None = text("Platform", required=True, longest=64)
+    format: str | None = text("Format", required=True, choices=("wheel", "deb", "tar", "zip", "binary"))
+    file_name: str | None = text("FileName", default="artifact", longest=255)
+    channel: str | None = text("Channel", default=STABLE, longest=64, pattern=NAME)
+    manifest: dict[str, Any] | None = json_object("Manifest")
+
+
+@operation(OWN, "AddRelease", action="backfleet:AddRelease", streams=True)
+def add_release(call: Call, asked: AddRelease) -> dict[str, Any]:
+    """Add a file as a release and offer it on a channel. The same file again changes nothing."""
+    upload, repository = call.upload, call.house.repository
+    if upload is None or not upload.size:
+        raise MissingParameter("The file, as the body of the request,")
+    try:
+        prepared = releases.prepare(
+            upload.path,
+            upload.sha256,
+            upload.size,
+            package=asked.package_name or "",
+            version=asked.release_version or "",
+            platform=asked.platform or "",
+            form=asked.format or "",
+            file_name=asked.file_name or "",
+            given=asked.manifest,
+        )
+        releases.keep_artifact(repository, upload.path, upload.sha256)
+        with call.house.database.transaction() as tx:
+            release, is_new = releases.add(tx, repository, prepared, channel=asked.channel or STABLE, now=call.now)
+    except ReleaseRefused as refusal:
+        raise Refused(refusal) from None
+    notes = [] if release.manifest.health else ["it has no health command: a host can only check that it is complete"]
+    return {"Added": is_new, "Release": release_answer(release), "Notes": notes}
+
+
+@dataclass(frozen=True, slots=True)
+class ListReleases:
+    """What the caller sent."""
+
+    package_name: str | None = text("PackageName", longest=64)
+
+
+@operation(OWN, "ListReleases", action="backfleet:ListReleases")
+def list_releases(call: Call, asked: ListReleases) -> dict[str, Any]:
+    """Every release, the last added first."""
+    with call.house.database.reading() as tx:
+        found = releases.find_all(tx, asked.package_name)
+    return {"Releases": [release_answer(release) for release in found]}
+
+
+@dataclass(frozen=True, slots=True)
+class GetRelease:
+    """Which release."""
+
+    package_name: str | None = text("PackageName", required=True, longest=64)
+    release_version: str | None = text("ReleaseVersion", required=True, longest=64)
+    platform: str | None = text("Platform", required=True, longest=64)
+
+
+@operation(OWN, "GetRelease", action="backfleet:GetRelease")
+def get_release(call: Call, asked: GetRelease) -> dict[str, Any]:
+    """One release and its manifest."""
+    with call.house.database.reading() as tx:
+        found = releases.find(tx, asked.package_name or "", asked.release_version or "", asked.platform or "")
+    if found is None:
+        raise ReleaseNotFound
+    return {"Release": release_answer(found) | {"Manifest": found.manifest.to_json()}}
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawRelease(GetRelease):
+    """Which release."""
+
+
+@operation(OWN, "WithdrawRelease", action="backfleet:WithdrawRelease")
+def withdraw_release(call: Call, asked: WithdrawRelease) -> dict[str, Any]:
+    """Offer it to nobody from now on. Saying so again changes nothing."""
+    names = (asked.package_name or "", asked.release_version or "", asked.platform or "")
+    with call.house.database.transaction() as tx:
+        known = releases.withdraw(tx, call.house.repository, *names, now=call.now)
+    if not known:
+        raise ReleaseNotFound
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
+class ListChannels:
+    """No parameters."""
+
+
+@operation(OWN, "ListChannels", action="backfleet:ListChannels")
+def list_channels(call: Call, asked: ListChannels) -> dict[str, Any]:
+    """The newest release of each package and platform on each channel."""
+    with call.house.database.reading() as tx:
+        found = releases.find_all(tx, None)
+    groups: dict[tuple[str, str, str], list[Release]] = {}
+    for release in found:
+        for channel in release.channels:
+            groups.setdefault((channel, release.package, release.platform), []).append(release)
+    channels = []
+    for (channel, package, platform), offered in sorted(groups.items()):
+        newest = releases.newest(offered)
+        channels.append(
+            {
+                "Channel": channel,
+                "PackageName": package,
+                "Platform": platform,
+                "NewestVersion": newest.version if newest else "",
+            }
+        )
+    return {"Channels": channels}
+
+
+def release_answer(release: Release) -> dict[str, Any]:
+    """A release in the wire's words."""
+    return {
+        "PackageName": release.package,
+        "ReleaseVersion": release.version,
+        "Platform": release.platform,
+        "Channels": list(release.channels),
+        "Sha256": release.sha256,
+        "Size": release.size,
+        "FileName": release.file_name,
+        "CreatedTime": int(release.created_at.timestamp()),
+        "Withdrawn": release.withdrawn_at is not None,
+    }

@@ -1,0 +1,165 @@
+"""The only way in: find, authorise, run, audit.
+
+Two steps, because an upload must be admitted before its body is read: `admit` decides whether, `run` does it.
+"""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from backfleet import identity
+from backfleet.identity import policy
+from backfleet.instants import passed
+from backfleet.operations import _store as audit
+from backfleet.operations.catalogue import HBR, STS, Answer, Call, Operation
+from backfleet.operations.errors import Forbidden, NoPermission, StsNoPermission
+from backfleet.storage import Transaction
+from backfleet.wire import parameters
+from backfleet.wire.errors import ApiError, InternalError
+
+log = logging.getLogger(__name__)
+
+PRINCIPAL_TYPES: Final = {"Account": "Account", "RAMUser": "SubUser"}
+REFUSALS: Final[Mapping[str, type[NoPermission | StsNoPermission]]] = {
+    HBR.code: NoPermission,
+    STS.code: StsNoPermission,
+}
+DIAGNOSIS: Final = "diagnosis "
+"""What a sealed diagnosis begins with, so that nobody can pass a sealed secret for one to have it opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A call that may go on: its typed request, and whether the answer is the one for those who may not."""
+
+    operation: Operation
+    asked: Any
+    allowed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the policies say of a call, and of which resource they said it."""
+
+    decision: policy.Decision
+    resource: str
+
+
+def admit(operation: Operation, call: Call, flat: Mapping[str, str], access_key_id: str) -> Admitted:
+    """Read the request and decide whether the caller may ask it; one row of audit, whatever the verdict.
+
+    Permission comes before parameters: whoever asks without any learns only that.
+
+    Raises:
+        ApiError: no permission, or a malformed request.
+    """
+    asked, problem = _read(operation, flat)
+    resources = _resources(operation, call, asked)
+    with call.house.database.transaction() as tx:
+        verdict = _judge(tx, operation, call, resources)
+        allowed = verdict.decision.allowed
+        refusal = problem if allowed or operation.denied is not None else _refusal(operation, call, verdict)
+        audit.write(tx, call, operation, access_key_id, allowed=allowed, code=refusal.code if refusal else "")
+    passed("authorised")
+    if refusal is not None:
+        raise refusal
+    return Admitted(operation, asked, allowed)
+
+
+def run(admitted: Admitted, call: Call) -> Answer:
+    """Perform an admitted call.
+
+    Raises:
+        ApiError: the operation refused. Anything else that goes wrong is logged and becomes InternalError.
+    """
+    operation = admitted.operation
+    try:
+        if not admitted.allowed and operation.denied is not None:
+            return operation.denied(call, admitted.asked)
+        return operation.run(call, admitted.asked)
+    except ApiError as problem:
+        note_failure(call, problem.code)
+        raise
+    except Exception as problem:
+        log.exception("an operation failed", extra={"request_id": call.request_id, "action": operation.name})
+        note_failure(call, InternalError.code)
+        raise InternalError from problem
+
+
+def note_failure(call: Call, code: str) -> None:
+    """Complete the audit row of an admitted call that failed. Raises nothing."""
+    try:
+        with call.house.database.transaction() as tx:
+            audit.note_error(tx, call.request_id, code)
+    except Exception:
+        # The caller is told what happened either way; an audit row without its error is better than a second error.
+        log.exception("the audit row could not be completed", extra={"request_id": call.request_id})
+
+
+def _read(operation: Operation, flat: Mapping[str, str]) -> tuple[Any, ApiError | None]:
+    try:
+        return parameters.parse(operation.request, flat), None
+    except ApiError as problem:
+        return None, problem
+
+
+def _resources(operation: Operation, call: Call, asked: Any) -> Sequence[str]:
+    """What the call touches, as ARNs; all of the product's where the operation does not say, or cannot."""
+    everything = f"acs:{operation.product.code}:{call.region}:{call.account_id}:*"
+    if operation.resources is None or asked is None:
+        return [everything]
+    return operation.resources(call, asked) or [everything]
+
+
+def _judge(tx: Transaction, operation: Operation, call: Call, resources: Sequence[str]) -> Verdict:
+    """One refused resource refuses it all."""
+    if operation.action is None:
+        return Verdict(policy.ALLOWED, resources[0])
+    statements, context = identity.statements_for(tx, call.caller), _context(call)
+    for resource in resources:
+        decision = policy.decide(statements, operation.action, resource, context)
+        if not decision.allowed:
+            break
+    return Verdict(decision, resource)
+
+
+def _context(call: Call) -> dict[str, str]:
+    """What conditions may ask about. The address is the peer's: callers can send a SourceIp, and are not believed."""
+    return {
+        "acs:CurrentTime": call.now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "acs:SourceIp": call.source_ip,
+        "acs:SecureTransport": "true" if call.secure else "false",
+        "acs:MFAPresent": "false",
+        "acs:PrincipalARN": call.caller.arn,
+    }
+
+
+def _refusal(operation: Operation, call: Call, verdict: Verdict) -> ApiError:
+    caller = call.caller
+    detail = {
+        "AuthAction": operation.action,
+        "AuthPrincipalType": PRINCIPAL_TYPES[caller.kind],
+        "AuthPrincipalDisplayName": caller.user_id or caller.account_id,
+        "AuthPrincipalOwnerId": caller.account_id,
+        "PolicyType": "AccountLevelIdentityBasedPolicy",
+        "NoPermissionType": "ExplicitDeny" if verdict.decision.explicit_deny else "ImplicitDeny",
+        # Sealed: the caller hands it to an administrator, who may have it opened; it tells the caller nothing.
+        "EncodedDiagnosticMessage": call.house.vault.seal(DIAGNOSIS + _diagnosis(operation, call, verdict)),
+    }
+    return REFUSALS.get(operation.product.code, Forbidden)({"AccessDeniedDetail": detail})
+
+
+def _diagnosis(operation: Operation, call: Call, verdict: Verdict) -> str:
+    because = verdict.decision.because
+    return json.dumps(
+        {
+            "ExplicitDeny": verdict.decision.explicit_deny,
+            "AuthAction": operation.action,
+            "AuthResource": verdict.resource,
+            "AuthPrincipal": call.caller.arn,
+            "AuthConditions": _context(call),
+            "MatchedPolicies": [because.source] if because else [],
+        }
+    )

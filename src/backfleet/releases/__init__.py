@@ -1,0 +1,53 @@
+"""Which versions exist, and why they can be believed. Knows neither hosts nor tasks nor callers.
+
+Owns the tables releases, release_offers and signed_metadata, the artifacts folder and the release-signing keys. Verbs:
+`prepare`, `keep_artifact` and `add`; `withdraw`; `offered` and the pure `pick`; `metadata` and `Repository.artifact`
+for those who download; `refresh` and `look` keep the metadata fresh.
+"""
+
+from backfleet.releases.manifest import Health, Manifest, ReleaseRefused
+from backfleet.releases.picking import Pick, newest, pick
+from backfleet.releases.registry import (
+    STABLE,
+    Prepared,
+    Release,
+    add,
+    count_releases,
+    find,
+    find_all,
+    keep_artifact,
+    offered,
+    offered_of,
+    packages_offered,
+    prepare,
+    withdraw,
+)
+from backfleet.releases.repository import Repository
+from backfleet.releases.trust import LIFE, look, metadata, refresh
+
+__all__ = [
+    "LIFE",
+    "STABLE",
+    "Health",
+    "Manifest",
+    "Pick",
+    "Prepared",
+    "Release",
+    "ReleaseRefused",
+    "Repository",
+    "add",
+    "count_releases",
+    "find",
+    "find_all",
+    "keep_artifact",
+    "look",
+    "metadata",
+    "newest",
+    "offered",
+    "offered_of",
+    "packages_offered",
+    "pick",
+    "prepare",
+    "refresh",
+    "withdraw",
+]

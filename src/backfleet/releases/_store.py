@@ -1,0 +1,150 @@
+"""The only SQL on releases, offers and signed metadata."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from backfleet.releases._tables import offers, releases, signed_metadata
+from backfleet.releases.manifest import Manifest
+from backfleet.storage import Transaction
+
+if TYPE_CHECKING:
+    from backfleet.releases.registry import Prepared, Release
+
+
+def lock(tx: Transaction) -> None:
+    """One publisher at a time. The first root is the row to hold; before it exists its primary key decides."""
+    tx.first(sa.select(signed_metadata.c.role).where(signed_metadata.c.role == "root").with_for_update())
+
+
+def add_release(tx: Transaction, prepared: "Prepared", now: datetime) -> None:
+    """A new release."""
+    manifest = prepared.manifest
+    tx.add(
+        releases,
+        [
+            {
+                "package": manifest.package,
+                "version": manifest.version,
+                "platform": manifest.platform,
+                "sha256": prepared.sha256,
+                "size": prepared.size,
+                "file_name": prepared.file_name,
+                "manifest": manifest.to_json(),
+                "created_at": now,
+            }
+        ],
+    )
+
+
+def offer(tx: Transaction, channel: str, package: str, version: str, platform: str) -> None:
+    """Offer it on a channel, if it is not already."""
+    tx.add_if_new(offers, {"channel": channel, "package": package, "version": version, "platform": platform})
+
+
+def withdraw(tx: Transaction, package: str, version: str, platform: str, now: datetime) -> bool:
+    """True for the one caller who withdrew it."""
+    named = _named(package, version, platform)
+    return tx.run(sa.update(releases).where(named, releases.c.withdrawn_at.is_(None)).values(withdrawn_at=now)) == 1
+
+
+def release(tx: Transaction, package: str, version: str, platform: str) -> "Release | None":
+    """One release with its channels."""
+    found = _releases(tx, sa.select(releases).where(_named(package, version, platform)))
+    return found[0] if found else None
+
+
+def every_release(tx: Transaction, package: str | None) -> "list[Release]":
+    """All of them, the last added first."""
+    query = sa.select(releases).order_by(releases.c.created_at.desc(), releases.c.package, releases.c.version)
+    return _releases(tx, query.where(releases.c.package == package) if package else query)
+
+
+def offered(tx: Transaction, wanted: Sequence[tuple[str, str, str]]) -> "list[Release]":
+    """What channels offer of (package, platform, channel)."""
+    if not wanted:
+        return []
+    any_of = sa.or_(
+        *(
+            sa.and_(offers.c.package == package, offers.c.platform == platform, offers.c.channel == channel)
+            for package, platform, channel in sorted(set(wanted))
+        )
+    )
+    joined = releases.join(offers)
+    return _releases(tx, sa.select(releases).select_from(joined).where(any_of).distinct())
+
+
+def packages_offered(tx: Transaction, platform: str, channel: str) -> list[str]:
+    """Packages by name."""
+    joined = releases.join(offers)
+    wanted = sa.and_(offers.c.platform == platform, offers.c.channel == channel, releases.c.withdrawn_at.is_(None))
+    query = sa.select(releases.c.package).select_from(joined).where(wanted).distinct().order_by(releases.c.package)
+    return [row.package for row in tx.rows(query)]
+
+
+def count(tx: Transaction) -> int:
+    """How many releases there are."""
+    return int(tx.scalar(sa.select(sa.func.count()).select_from(releases)))
+
+
+def add_metadata(tx: Transaction, role: str, version: int, content: bytes) -> None:
+    """A new version of a role's metadata."""
+    tx.add(signed_metadata, [{"role": role, "version": version, "bytes": content}])
+
+
+def drop_metadata(tx: Transaction, role: str, up_to: int) -> None:
+    """Forget versions up to this one."""
+    tx.run(sa.delete(signed_metadata).where(signed_metadata.c.role == role, signed_metadata.c.version <= up_to))
+
+
+def latest_version(tx: Transaction, role: str) -> int:
+    """The newest version, 0 if there is none."""
+    query = sa.select(sa.func.max(signed_metadata.c.version)).where(signed_metadata.c.role == role)
+    return int(tx.scalar(query) or 0)
+
+
+def latest(tx: Transaction, role: str) -> bytes | None:
+    """The newest version's bytes."""
+    query = sa.select(signed_metadata.c.bytes).where(signed_metadata.c.role == role)
+    found = tx.scalar(query.order_by(signed_metadata.c.version.desc()).limit(1))
+    return None if found is None else bytes(found)
+
+
+def version(tx: Transaction, role: str, number: int) -> bytes | None:
+    """One version's bytes."""
+    found = tx.scalar(
+        sa.select(signed_metadata.c.bytes).where(signed_metadata.c.role == role, signed_metadata.c.version == number)
+    )
+    return None if found is None else bytes(found)
+
+
+def _named(package: str, version: str, platform: str) -> sa.ColumnElement[bool]:
+    return sa.and_(releases.c.package == package, releases.c.version == version, releases.c.platform == platform)
+
+
+def _releases(tx: Transaction, query: Any) -> "list[Release]":
+    from backfleet.releases.registry import Release
+
+    rows = tx.rows(query)
+    channels: dict[tuple[str, str, str], list[str]] = {}
+    if rows:
+        named = offers.c.package.in_({row.package for row in rows})
+        for row in tx.rows(sa.select(offers).where(named).order_by(offers.c.channel)):
+            channels.setdefault((row.package, row.version, row.platform), []).append(row.channel)
+    return [
+        Release(
+            row.package,
+            row.version,
+            row.platform,
+            row.sha256,
+            row.size,
+            row.file_name,
+            Manifest.from_json(row.manifest),
+            row.created_at,
+            row.withdrawn_at,
+            tuple(channels.get((row.package, row.version, row.platform), ())),
+        )
+        for row in rows
+    ]

@@ -1,0 +1,39 @@
+"""Releases, the channels that offer them, and the signed metadata that vouches for them."""
+
+import sqlalchemy as sa
+
+from backfleet.storage import Moment, metadata
+
+releases = sa.Table(
+    "releases",
+    metadata,
+    sa.Column("package", sa.String(64), primary_key=True),
+    sa.Column("version", sa.String(64), primary_key=True),
+    sa.Column("platform", sa.String(64), primary_key=True),
+    sa.Column("sha256", sa.String(64), nullable=False, index=True),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("file_name", sa.String(255), nullable=False),
+    sa.Column("manifest", sa.JSON, nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("withdrawn_at", Moment),
+)
+
+offers = sa.Table(
+    "release_offers",
+    metadata,
+    sa.Column("channel", sa.String(64), primary_key=True),
+    sa.Column("package", sa.String(64), primary_key=True),
+    sa.Column("version", sa.String(64), primary_key=True),
+    sa.Column("platform", sa.String(64), primary_key=True),
+    sa.ForeignKeyConstraint(
+        ["package", "version", "platform"], ["releases.package", "releases.version", "releases.platform"]
+    ),
+)
+
+signed_metadata = sa.Table(
+    "signed_metadata",
+    metadata,
+    sa.Column("role", sa.String(16), primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True),  # two replicas cannot both publish the same version
+    sa.Column("bytes", sa.LargeBinary, nullable=False),
+)

@@ -1,0 +1,65 @@
+"""Tasks, and the upgrades of single clients they are made of."""
+
+import sqlalchemy as sa
+
+from backfleet.storage import Moment, metadata
+from backfleet.upgrades.states import OPEN
+
+tasks = sa.Table(
+    "tasks",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("account_id", sa.String(16), nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("progress", sa.Integer, nullable=False),
+    sa.Column("requested_by", sa.String(256), nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("updated_at", Moment, nullable=False),
+    sa.Column("completed_at", Moment),
+    sa.Column("deadline", Moment, nullable=False),
+    sa.Index("ix_tasks_account", "account_id", "created_at"),
+    sa.Index("ix_tasks_deadline", "state", "deadline"),
+)
+
+items = sa.Table(
+    "client_upgrades",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),  # also the order's id on the host
+    sa.Column("task_id", sa.ForeignKey("tasks.id"), nullable=False),
+    sa.Column("position", sa.Integer, nullable=False),
+    sa.Column("account_id", sa.String(16), nullable=False),
+    sa.Column("instance_id", sa.String(64), nullable=False),
+    sa.Column("client_id", sa.String(64), nullable=False),  # "" where there is none
+    sa.Column("package", sa.String(64), nullable=False),
+    sa.Column("platform", sa.String(64), nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("stage", sa.String(16), nullable=False, server_default=""),
+    sa.Column("code", sa.String(64), nullable=False, server_default=""),
+    sa.Column("message", sa.String(1024), nullable=False, server_default=""),
+    sa.Column("from_version", sa.String(64), nullable=False, server_default=""),
+    sa.Column("to_version", sa.String(64), nullable=False, server_default=""),
+    sa.Column("current_version", sa.String(64), nullable=False, server_default=""),
+    sa.Column("patience", sa.Integer, nullable=False),  # seconds the host may take
+    sa.Column("started_at", Moment),
+    sa.Column("completed_at", Moment),
+    sa.UniqueConstraint("task_id", "position"),
+)
+
+_is_open = items.c.state.in_(sorted(OPEN))
+_is_live = sa.and_(_is_open, items.c.client_id != "")
+
+# At most one live upgrade per client, whoever asks and however many replicas there are.
+sa.Index("uq_client_upgrades_live", items.c.client_id, unique=True, sqlite_where=_is_live, postgresql_where=_is_live)
+sa.Index("ix_client_upgrades_state", items.c.state)
+
+tokens = sa.Table(
+    "client_tokens",
+    metadata,
+    sa.Column("account_id", sa.String(16), primary_key=True),
+    sa.Column("token", sa.String(64), primary_key=True),
+    sa.Column("fingerprint", sa.String(64), nullable=False),
+    sa.Column("task_id", sa.String(64), nullable=False),
+    sa.Column("until", Moment, nullable=False, index=True),
+)

@@ -1,0 +1,273 @@
+"""Canonical strings and signatures of the RPC protocol, both directions, every version in one table (`SCHEMES`).
+
+Pure functions over plain values: nothing here looks up a key, reads a clock or knows a request object.
+Source: RPC request structure and signature, V1 (SignatureVersion 1.0) and V3 (ACS3-...).
+"""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+from urllib.parse import quote
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hmac as crypto_hmac
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+Parameters = Mapping[str, str]
+
+MUST_BE_SIGNED: Final = frozenset(
+    {"host", "x-acs-action", "x-acs-version", "x-acs-date", "x-acs-signature-nonce", "x-acs-content-sha256"}
+)
+"""Headers a V3 signature must cover: one that is left out could be changed or added by anybody on the way."""
+
+EMPTY_HASH: Final = hashlib.sha256(b"").hexdigest()
+"""What x-acs-content-sha256 holds when there is no body."""
+
+
+class BadSignature(ValueError):
+    """A signature, or the header that carries it, is not of the protocol's form; the text says how."""
+
+
+class UnknownScheme(BadSignature):
+    """A way to sign that is not in the table; `found` is its name."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(f"{found[:64]!r} is not one of {', '.join(SCHEMES)}")
+        self.found = found
+
+
+def percent_encode(text: str) -> str:
+    """RFC 3986: unreserved characters stay, every other byte of the UTF-8 text becomes %XX."""
+    return quote(text, safe="-_.~")
+
+
+def canonical_query(parameters: Parameters) -> str:
+    """`name=value` pairs in byte order of the names, each side percent-encoded. An empty value keeps its `=`."""
+    ordered = sorted(parameters.items(), key=lambda pair: pair[0].encode())
+    return "&".join(f"{percent_encode(name)}={percent_encode(value)}" for name, value in ordered)
+
+
+# --- The table ------------------------------------------------------------------------------------------------------
+
+
+class Digest(Protocol):
+    """A hash that is fed in pieces."""
+
+    def update(self, piece: bytes, /) -> None:
+        """Take in more bytes."""
+
+    def hexdigest(self) -> str:
+        """The hash of all that was taken in, lower-case hex."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """One way to sign. A key is the access key's secret, or PEM: the private key to sign, the public one to verify."""
+
+    version: int  # of the signature: 1 or 3
+    sign: Callable[[str, bytes], bytes]
+    verify: Callable[[str, bytes, bytes], bool]
+    digest: Callable[[], Digest]  # of the body and of the canonical request; V1 has neither
+
+    def write(self, signature: bytes) -> str:
+        """A signature as it travels: base64 in V1, lower-case hex in V3."""
+        return base64.b64encode(signature).decode() if self.version == 1 else signature.hex()
+
+    def read(self, text: str) -> bytes:
+        """A signature from the wire. Raises ValueError."""
+        return base64.b64decode(text, validate=True) if self.version == 1 else bytes.fromhex(text)
+
+
+def sign(scheme: str, key: str, text: str) -> str:
+    """The signature of a string to sign, as it travels.
+
+    Raises:
+        UnknownScheme: not in the table.
+    """
+    row = scheme_named(scheme)
+    return row.write(row.sign(key, text.encode()))
+
+
+def verify(scheme: str, key: str, text: str, signature: str) -> bool:
+    """Whether `signature` is that of the string to sign `text`; compared in constant time.
+
+    Raises:
+        UnknownScheme: not in the table.
+    """
+    row = scheme_named(scheme)
+    try:
+        given = row.read(signature)
+    except ValueError:
+        return False
+    return row.verify(key, text.encode(), given)
+
+
+def scheme_named(name: str) -> Scheme:
+    """A row of the table. Raises UnknownScheme."""
+    if name not in SCHEMES:
+        raise UnknownScheme(name)
+    return SCHEMES[name]
+
+
+def _by_hmac(version: int, mac: Callable[[bytes, bytes], bytes], digest: Callable[[], Digest]) -> Scheme:
+    ending = "&" if version == 1 else ""
+
+    def sign(secret: str, text: bytes) -> bytes:
+        return mac(f"{secret}{ending}".encode(), text)
+
+    return Scheme(version, sign, lambda key, text, given: hmac.compare_digest(sign(key, text), given), digest)
+
+
+def _by_rsa(version: int) -> Scheme:
+    return Scheme(version, _sign_rsa, _verify_rsa, hashlib.sha256)
+
+
+def _sign_rsa(private_key_pem: str, text: bytes) -> bytes:
+    key = serialization.load_pem_private_key(private_key_pem.encode(), password=None)
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise BadSignature("the key is not an RSA key")
+    return key.sign(text, padding.PKCS1v15(), hashes.SHA256())
+
+
+def _verify_rsa(public_key_pem: str, text: bytes, given: bytes) -> bool:
+    try:
+        key = serialization.load_pem_public_key(public_key_pem.encode())
+        if not isinstance(key, rsa.RSAPublicKey):
+            return False
+        key.verify(given, text, padding.PKCS1v15(), hashes.SHA256())
+    except (InvalidSignature, ValueError, UnsupportedAlgorithm):
+        return False
+    return True
+
+
+class _Sm3:
+    """SM3 from the crypto library: hashlib has it in some builds only."""
+
+    def __init__(self) -> None:
+        self._hash = hashes.Hash(hashes.SM3())
+
+    def update(self, piece: bytes, /) -> None:
+        self._hash.update(piece)
+
+    def hexdigest(self) -> str:
+        return self._hash.copy().finalize().hex()
+
+
+def _mac_sm3(key: bytes, text: bytes) -> bytes:
+    mac = crypto_hmac.HMAC(key, hashes.SM3())
+    mac.update(text)
+    return mac.finalize()
+
+
+def _has_sm3() -> bool:
+    """Not every build of the crypto library carries SM3; one that does not leaves the row out."""
+    try:
+        _Sm3()
+    except UnsupportedAlgorithm:
+        return False
+    return True
+
+
+SCHEMES: Final[dict[str, Scheme]] = {
+    "HMAC-SHA1": _by_hmac(1, lambda key, text: hmac.digest(key, text, "sha1"), hashlib.sha256),
+    "SHA256withRSA": _by_rsa(1),
+    "ACS3-HMAC-SHA256": _by_hmac(3, lambda key, text: hmac.digest(key, text, "sha256"), hashlib.sha256),
+    "ACS3-RSA-SHA256": _by_rsa(3),
+} | ({"ACS3-HMAC-SM3": _by_hmac(3, _mac_sm3, _Sm3)} if _has_sm3() else {})
+"""Every way to sign that is known here, by its name on the wire."""
+
+
+# --- V1 -------------------------------------------------------------------------------------------------------------
+
+
+def v1_string_to_sign(method: str, parameters: Parameters) -> str:
+    """What a V1 signature is made of: every parameter of query and form but the signature itself."""
+    signed = {name: value for name, value in parameters.items() if name != "Signature"}
+    return f"{method}&%2F&{percent_encode(canonical_query(signed))}"
+
+
+def sign_v1(key: str, method: str, parameters: Parameters) -> str:
+    """The signature of these parameters, by the SignatureMethod among them (HMAC-SHA1 if there is none)."""
+    return sign(parameters.get("SignatureMethod", "HMAC-SHA1"), key, v1_string_to_sign(method, parameters))
+
+
+# --- V3 -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Authorization:
+    """The parts of a V3 Authorization header."""
+
+    algorithm: str
+    access_key_id: str
+    signed_headers: tuple[str, ...]
+    signature: str
+
+    def __str__(self) -> str:
+        names = ";".join(self.signed_headers)
+        return f"{self.algorithm} Credential={self.access_key_id},SignedHeaders={names},Signature={self.signature}"
+
+
+def read_authorization(header: str) -> Authorization:
+    """Take an Authorization header apart.
+
+    Raises:
+        UnknownScheme: the algorithm is not one of V3 in the table.
+        BadSignature: the header is not of the form.
+    """
+    algorithm, _, rest = header.strip().partition(" ")
+    if scheme_named(algorithm).version != 3:
+        raise UnknownScheme(algorithm)
+    parts = [part.strip().partition("=") for part in rest.split(",")]
+    values = {name: value for name, _, value in parts}
+    if sorted(name for name, _, value in parts if value) != ["Credential", "Signature", "SignedHeaders"]:
+        raise BadSignature("the Authorization header needs Credential, SignedHeaders and Signature, each once")
+    names = tuple(values["SignedHeaders"].split(";"))
+    if len(set(names)) != len(names) or any(name != name.strip().lower() or not name for name in names):
+        raise BadSignature("SignedHeaders are lower-case names, each once")
+    return Authorization(algorithm, values["Credential"], names, values["Signature"])
+
+
+def payload_hash(algorithm: str, body: bytes) -> str:
+    """The hash that x-acs-content-sha256 must hold; under SM3 an SM3 hash, in spite of the name."""
+    digest = scheme_named(algorithm).digest()
+    digest.update(body)
+    return digest.hexdigest()
+
+
+def v3_canonical_request(
+    method: str, query: Parameters, headers: Mapping[str, str], signed_headers: Sequence[str], body_hash: str
+) -> str:
+    """The canonical request. `headers` has lower-case names; a signed header that is absent counts as empty.
+
+    Values are trimmed at their ends only. The path of RPC operations is always `/`.
+    """
+    names = sorted(signed_headers)
+    lines = "".join(f"{name}:{headers.get(name, '').strip()}\n" for name in names)
+    return "\n".join((method, "/", canonical_query(query), lines, ";".join(names), body_hash))
+
+
+def v3_string_to_sign(algorithm: str, canonical_request: str) -> str:
+    """The algorithm, and the hash of the canonical request under it."""
+    return f"{algorithm}\n{payload_hash(algorithm, canonical_request.encode())}"
+
+
+def authorize_v3(
+    access_key_id: str,
+    secret: str,
+    *,
+    method: str,
+    query: Parameters,
+    headers: Mapping[str, str],
+    payload_hash: str,
+    algorithm: str = "ACS3-HMAC-SHA256",
+) -> str:
+    """The Authorization header for these (lower-case) headers; signs host, content-type and every x-acs-*."""
+    names = tuple(sorted(n for n in headers if n in ("host", "content-type") or n.startswith("x-acs-")))
+    canonical = v3_canonical_request(method, query, headers, names, payload_hash)
+    signature = sign(algorithm, secret, v3_string_to_sign(algorithm, canonical))
+    return str(Authorization(algorithm, access_key_id, names, signature))

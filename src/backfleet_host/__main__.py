@@ -1,0 +1,160 @@
+"""The command line of a managed host: enrol, run, status, recover."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC
+from typing import TYPE_CHECKING, List, Optional
+
+if TYPE_CHECKING:
+    import argparse
+
+CODE_VARIABLE = "BACKFLEET_ACTIVATION_CODE"
+DONE, FAILED, INTERRUPTED = 0, 1, 130
+
+
+def main(words: Optional[List[str]] = None) -> int:
+    """Do what the words say. Returns 0 done, 1 it failed; wrong words exit with 2."""
+    words = sys.argv[1:] if words is None else words
+    if words[:1] == ["carry-out"]:  # the agent's own; apart, because it must start fast
+        from backfleet_host.agent.carry_out import main as carry_out
+
+        return carry_out(words[1:])
+    asked = _parser().parse_args(words)
+    try:
+        done: int = asked.do(asked)
+    except KeyboardInterrupt:
+        return _say("interrupted", INTERRUPTED)
+    return done
+
+
+def _parser() -> argparse.ArgumentParser:
+    import argparse
+    from pathlib import Path
+
+    from backfleet_host import VERSION
+    from backfleet_host.agent.places import DEFAULT_ROOT
+
+    parser = argparse.ArgumentParser(
+        prog="backfleet-host",
+        description="Lets a Backfleet server keep this host's backup client up to date.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=VERSION)
+    root = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    root.add_argument(
+        "--root", type=Path, default=DEFAULT_ROOT, metavar="DIR", help="holds everything it writes (%(default)s)"
+    )
+    verbs = parser.add_subparsers(metavar="enrol|run|status|recover", required=True, dest="verb")
+    _add_enrol(verbs, root)
+    _add_run(verbs, root)
+    for verb, do, text in (
+        ("status", _status, "say how this host and its clients stand; changes nothing"),
+        ("recover", _recover, "finish or undo what a crash left behind"),
+    ):
+        words = verbs.add_parser(verb, parents=[root], help=text, description=text, allow_abbrev=False)
+        words.add_argument("--json", action="store_true", help="for programs")
+        words.set_defaults(do=do)
+    return parser
+
+
+def _add_enrol(verbs: argparse._SubParsersAction[argparse.ArgumentParser], root: argparse.ArgumentParser) -> None:
+    from pathlib import Path
+
+    text = "register this host with a server, once"
+    words = verbs.add_parser("enrol", parents=[root], help=text, description=text, allow_abbrev=False)
+    words.add_argument("--server", required=True, metavar="HOST:PORT")
+    words.add_argument("--ca", required=True, type=Path, metavar="FILE", help="the server's certificate authority, PEM")
+    words.add_argument("--activation-id", required=True, metavar="ID")
+    words.add_argument(
+        "--activation-code",
+        metavar="CODE",
+        help=f"`-` reads it from standard input; without it, {CODE_VARIABLE} counts",
+    )
+    words.add_argument("--name", default="", help="what people call this host")
+    words.set_defaults(do=_enrol, complain=words.error)
+
+
+def _add_run(verbs: argparse._SubParsersAction[argparse.ArgumentParser], root: argparse.ArgumentParser) -> None:
+    text = "be this host's agent, in the foreground, until SIGTERM"
+    words = verbs.add_parser("run", parents=[root], help=text, description=text, allow_abbrev=False)
+    words.add_argument(
+        "--allow-shell", action="store_true", help="let the server run any command on this host, not only orders"
+    )
+    words.set_defaults(do=_run)
+
+
+def _enrol(asked: argparse.Namespace) -> int:
+    from datetime import datetime
+
+    from backfleet_host.agent.enrolment import CannotEnrol, Wish, enrol
+    from backfleet_host.agent.places import Places
+    from backfleet_host.agent.server import BadAddress, read_address
+    from backfleet_host.agent.verdict import RESTRICTED
+
+    try:
+        address = read_address(asked.server)
+    except BadAddress as problem:
+        asked.complain(str(problem))
+    wish = Wish(address, asked.ca.absolute(), asked.activation_id, _code(asked), asked.name)
+    places = Places(asked.root.absolute())
+    try:
+        identity = enrol(places, wish, mode=RESTRICTED, now=datetime.now(UTC), say=_note)
+    except CannotEnrol as problem:
+        return _say(str(problem), FAILED)
+    print(f"enrolled as {identity.instance_id}; now start the agent: backfleet-host run --root {places.root}")
+    return DONE
+
+
+def _code(asked: argparse.Namespace) -> str:
+    import os
+
+    code = asked.activation_code
+    if code == "-":
+        code = sys.stdin.readline()
+    code = (code or os.environ.get(CODE_VARIABLE, "")).strip()
+    if not code:
+        asked.complain(f"an activation code is needed: --activation-code, or {CODE_VARIABLE} in the environment")
+    return str(code)
+
+
+def _run(asked: argparse.Namespace) -> int:
+    from backfleet_host.agent import program
+    from backfleet_host.agent.places import Places
+
+    root = asked.root.absolute()
+    packed = program.archive()
+    try:
+        if packed is not None and Places(root).identity.exists():
+            words = ["run", "--root", str(root), *(["--allow-shell"] if asked.allow_shell else [])]
+            program.go_on_from(program.unpacked(Places(root), packed), words)
+        from backfleet_host.agent.running import CannotRun, run
+    except OSError as problem:
+        return _say(f"{root} cannot be used: {problem.strerror or problem}; run as the user who enrolled", FAILED)
+    _set_up_logs()
+    try:
+        return run(root, allow_shell=asked.allow_shell)
+    except CannotRun as problem:
+        return _say(str(problem), FAILED)
+
+
+def _set_up_logs() -> None:
+    """Lines with time and weight on standard error; of the libraries, errors only."""
+    import logging
+    import time
+
+    lines = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
+    lines.converter = time.gmtime
+    handler = logging.StreamHandler()
+    handler.setFormatter(lines)
+    logging.basicConfig(handlers=[handler], level=logging.ERROR)
+    logging.getLogger("backfleet_host").setLevel(logging.INFO)
+
+
+def _say(text: str, exit_code: int) -> int:
+    print(f"backfleet-host: {text}", file=sys.stderr)
+    return exit_code
+
+
+def _note(text: str) -> None:
+    print(text, file=sys.stderr)

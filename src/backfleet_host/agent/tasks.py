@@ -1,0 +1,210 @@
+"""The task list as the server sends it, and its tasks as plain values (protocol page, section 6.2)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import dataclasses
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, Dict, List, Tuple
+
+LEAST_QUOTA = 12000  # bytes; protocol page, 7.2
+MOST_QUOTA = 1 << 20  # bytes; so much output of one task is kept in memory
+LEAST_INTERVAL_MS = 1000
+DEFAULT_TIMEOUT = 3600  # seconds, where the list gives none that can be read
+LONGEST_CONTENT = 1 << 20  # characters of base64
+
+_ID = re.compile(r"[A-Za-z0-9-]{1,128}")
+
+
+class NotATaskList(ValueError):
+    """The answer is not a JSON object."""
+
+
+class Unusable(ValueError):
+    """One entry of a list that cannot be used; the text says why."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task handed out. `id` and `invoke_version` together are what is carried out at most once."""
+
+    id: str
+    invoke_version: int = 0
+    type: str = ""
+    content: str = ""  # base64
+    timeout: int = DEFAULT_TIMEOUT  # seconds; 0 = none
+    working_directory: str = ""
+    user: str = ""
+    parameters: Dict[str, str] = dataclasses.field(default_factory=dict)
+    substitutes: bool = False  # {{ACS::Name}} in the content is replaced
+    repeats: bool = False
+    in_container: bool = False
+    interval_ms: int = LEAST_INTERVAL_MS
+    quota: int = LEAST_QUOTA  # bytes
+    skip_empty: bool = False
+    send_start: bool = False
+
+    @property
+    def key(self) -> str:
+        """Names the task's folder in the journal."""
+        return f"{self.id}.iv{self.invoke_version}" if self.invoke_version else self.id
+
+    def script(self) -> str:
+        """The content as text.
+
+        Raises:
+            Unusable: not base64, not UTF-8, or too long.
+        """
+        if len(self.content) > LONGEST_CONTENT:
+            raise Unusable(f"the content is longer than {LONGEST_CONTENT} characters")
+        try:
+            return base64.b64decode(self.content, validate=True).decode()
+        except (binascii.Error, ValueError):
+            raise Unusable("illegal base64 data, or not UTF-8") from None
+
+    def to_json(self) -> bytes:
+        """As it is kept in the journal."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True).encode()
+
+
+@dataclass(frozen=True)
+class TaskList:
+    """Everything one answer hands out."""
+
+    run: Tuple[Task, ...] = ()
+    stop: Tuple[Task, ...] = ()
+    test: Tuple[Task, ...] = ()
+    files: Tuple[str, ...] = ()  # ids of file tasks
+    try_again: bool = False  # code 408: nothing yet, ask again
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to do; `test` entries do not count (section 6.1)."""
+        return not (self.run or self.stop or self.files)
+
+
+def read_task(content: bytes) -> Task:
+    """A task from the journal.
+
+    Raises:
+        Unusable: it was not written by this program.
+    """
+    try:
+        return Task(**json.loads(content))
+    except (ValueError, TypeError) as problem:
+        raise Unusable(str(problem)) from None
+
+
+def read_list(body: bytes) -> Tuple[TaskList, List[str]]:
+    """The list in this answer, and complaints about entries that were left out.
+
+    One bad entry costs that entry and no other (the official agent throws the whole list away).
+
+    Raises:
+        NotATaskList: not a JSON object.
+    """
+    try:
+        said = json.loads(body)
+    except (ValueError, RecursionError):
+        raise NotATaskList("the answer is not JSON") from None
+    if not isinstance(said, dict):
+        raise NotATaskList("the answer is not a JSON object")
+    instance = said.get("instanceId")
+    complaints: List[str] = []
+    lists = {
+        name: tuple(_entries(said.get(name), name, instance if isinstance(instance, str) else "", complaints))
+        for name in ("run", "stop", "test")
+    }
+    files = tuple(_file_ids(said.get("file"), complaints))
+    return TaskList(files=files, try_again=said.get("code") == 408, **lists), complaints
+
+
+def _entries(entries: Any, name: str, instance: str, complaints: List[str]) -> List[Task]:
+    found = []
+    for entry in entries if isinstance(entries, list) else []:
+        try:
+            found.append(_task(entry, instance))
+        except Unusable as problem:
+            complaints.append(f"{name}: {problem}")
+    return found
+
+
+def _file_ids(entries: Any, complaints: List[str]) -> List[str]:
+    found = []
+    for entry in entries if isinstance(entries, list) else []:
+        try:
+            found.append(_id(_object(_object(entry, "the entry").get("task"), "task")))
+        except Unusable as problem:
+            complaints.append(f"file: {problem}")
+    return found
+
+
+def _task(entry: Any, instance: str) -> Task:
+    entry = _object(entry, "the entry")
+    task, output = _object(entry.get("task"), "task"), _object(entry.get("output") or {}, "output")
+    identity, text = _id(task), _Text(task)
+    parameters = _object(task.get("builtInParameter") or {}, "builtInParameter")
+    own = {"InstanceId": instance, "CommandId": text["commandId"], "InvokeId": identity}
+    return Task(
+        id=identity,
+        invoke_version=_number(task, "invokeVersion", 0),
+        type=text["type"],
+        content=text["commandContent"],
+        timeout=_seconds(task.get("timeOut")),
+        working_directory=text["workingDirectory"],
+        user=text["username"],
+        parameters={**{str(name): str(value) for name, value in parameters.items()}, **own},
+        substitutes=task.get("enableParameter") is True,
+        repeats=bool(text["cron"]) or entry.get("repeat") not in (None, "", "Once", "NextRebootOnly"),
+        in_container=bool(text["containerId"] or text["containerName"]),
+        interval_ms=max(_number(output, "interval", 0), LEAST_INTERVAL_MS),
+        quota=min(max(_number(output, "logQuota", 0), LEAST_QUOTA), MOST_QUOTA),
+        skip_empty=output.get("skipEmpty") is True,
+        send_start=output.get("sendStart") is True,
+    )
+
+
+class _Text:
+    """Reads string fields; a missing one is empty."""
+
+    def __init__(self, fields: Dict[str, Any]) -> None:
+        self._fields = fields
+
+    def __getitem__(self, name: str) -> str:
+        value = self._fields.get(name)
+        if value is None:
+            return ""
+        if not isinstance(value, str):
+            raise Unusable(f"{name} must be text, not {value!r}")
+        return value
+
+
+def _id(task: Dict[str, Any]) -> str:
+    found = task.get("taskID")
+    if not isinstance(found, str) or not _ID.fullmatch(found):
+        raise Unusable(f"taskID {str(found)[:200]!r} is not made of letters, digits and hyphens")
+    return found
+
+
+def _object(value: Any, name: str) -> Dict[str, Any]:
+    if not isinstance(value, dict):
+        raise Unusable(f"{name} must be an object, not {str(value)[:200]!r}")
+    return value
+
+
+def _number(fields: Dict[str, Any], name: str, default: int) -> int:
+    value = fields.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 53:
+        raise Unusable(f"{name} must be a whole number from 0 on, not {str(value)[:200]!r}")
+    return value
+
+
+def _seconds(value: Any) -> int:
+    """A time limit: text holding a number; zero or less means none; anything else the default."""
+    try:
+        return max(int(value), 0)
+    except (TypeError, ValueError):
+        return DEFAULT_TIMEOUT

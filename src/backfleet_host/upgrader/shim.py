@@ -1,0 +1,73 @@
+"""The shim: what people, cron and services run. It waits for the gate, then becomes the client.
+
+Same process, same descriptors, signals and exit code: `exec` in place. The lock on `running` is inherited by the client
+and lives exactly as long as it. Uses flock(1) of util-linux, named by its whole path when the shim is written.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+from pathlib import Path
+from typing import Dict, Iterable, Optional
+
+MARK = "# backfleet shim for"
+
+_TEXT = """#!/bin/sh
+{mark} {package}: written by backfleet-host, do not edit
+exec 8<{gate} 9<{running} || exit 69
+{flock} -s 8 && {flock} -s 9 || exit 69
+exec 8<&-
+exec {program} "$@"
+"""
+
+
+def flock_program() -> Optional[str]:
+    """Where flock(1) is; None if this host has none."""
+    return shutil.which("flock", path="/usr/bin:/bin:/usr/local/bin")
+
+
+def shim_text(package: Path, name: str, program: str, flock: str) -> str:
+    """The shim for one command: `program` is its path in the tree."""
+    quoted = {
+        "gate": package / "gate",
+        "running": package / "running",
+        "flock": flock,
+        "program": package / "current" / program,
+    }
+    return _TEXT.format(mark=MARK, package=name, **{key: shlex.quote(str(value)) for key, value in quoted.items()})
+
+
+def is_ours(path: Path, name: str) -> bool:
+    """Whether the file at `path` is a shim of this package."""
+    try:
+        with open(path, "rb") as file:
+            return f"\n{MARK} {name}:".encode() in file.read(512)
+    except OSError:
+        return False
+
+
+def foreign(folder: Path, name: str, commands: Iterable[str]) -> Optional[Path]:
+    """A file that stands where one of our shims belongs and is not ours; None if there is none."""
+    for command in commands:
+        path = folder / command
+        if (path.exists() or path.is_symlink()) and not is_ours(path, name):
+            return path
+    return None
+
+
+def write_shims(folder: Path, package: Path, name: str, programs: Dict[str, str]) -> None:
+    """Make the shims of a package these, each whole or not at all; remove those of commands it no longer has."""
+    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    flock = flock_program() or "flock"
+    for command, program in programs.items():
+        path, text = folder / command, shim_text(package, name, program, flock)
+        if not path.is_file() or path.read_text(encoding="utf-8", errors="replace") != text:
+            partial = folder / f".{command}.backfleet"
+            partial.write_text(text, encoding="utf-8")
+            partial.chmod(0o755)
+            os.replace(partial, path)
+    for path in folder.iterdir():
+        if path.name not in programs and path.is_file() and is_ours(path, name):
+            path.unlink()

@@ -1,0 +1,139 @@
+"""Trees of versions: unpacking one, proving that it is whole, removing it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+from typing import Any, Dict, Iterator, Optional
+
+from backfleet_host.archives import BadArchive, walk
+from backfleet_host.upgrader.manifest import Manifest
+from backfleet_host.upgrader.refusal import Refusal
+
+PIECE = 1 << 20  # bytes read at a time
+
+
+def unpack(artifact: Path, manifest: Manifest, partial: Path) -> Dict[str, Any]:
+    """Unpack an artifact into an empty folder, on disk when this returns. Gives the hash of every file.
+
+    Raises:
+        Refusal: UntrustedRelease for an archive that is broken, hostile or not what its description says.
+        OSError: the disk is full, or will not be written.
+    """
+    files: Dict[str, Any] = {}
+    partial.mkdir(mode=0o755)
+    try:
+        for entry, stream in walk(artifact, manifest.format, manifest.limits, manifest.package):
+            path = partial / entry.path
+            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            if entry.is_folder:
+                path.mkdir(mode=0o755, exist_ok=True)
+            elif entry.link is not None:
+                path.symlink_to(entry.link)
+                files[entry.path] = {"link": entry.link}
+            elif stream is not None:
+                files[entry.path] = {"sha256": _write(path, stream, entry.mode), "size": entry.size}
+    except BadArchive as problem:
+        raise Refusal("UntrustedRelease", f"the artifact is refused: {problem}") from None
+    _make_read_only(partial)
+    return files
+
+
+def differs(tree: Path, files: Dict[str, Any]) -> str:
+    """What is not as it was unpacked; empty if the tree is whole."""
+    for name, known in files.items():
+        path = tree / name
+        if "link" in known:
+            if not path.is_symlink() or os.readlink(str(path)) != known["link"]:
+                return name
+        elif not _is_file_of(path, known["size"]) or _sha256(path) != known["sha256"]:
+            return name
+    return ""
+
+
+def _is_file_of(path: Path, size: int) -> bool:
+    return not path.is_symlink() and path.is_file() and path.stat().st_size == size
+
+
+def remove(tree: Path) -> None:
+    """Remove a tree, read-only or half-made."""
+    if not tree.exists():
+        return
+    for folder, _, _ in os.walk(str(tree)):
+        os.chmod(folder, 0o700)
+    shutil.rmtree(str(tree))
+
+
+def in_use(tree: Path) -> bool:
+    """Whether a live process runs from this tree: by its program, or by a path among its words."""
+    wanted = os.fsencode(str(tree)) + b"/"
+    for process in _processes():
+        for read in (_program, _words):
+            if wanted in read(process):
+                return True
+    return False
+
+
+def _processes() -> Iterator[Path]:
+    proc = Path("/proc")
+    return (path for path in proc.iterdir() if path.name.isdigit()) if proc.is_dir() else iter(())
+
+
+def _program(process: Path) -> bytes:
+    try:
+        return os.fsencode(os.readlink(str(process / "exe")))
+    except OSError:
+        return b""
+
+
+def _words(process: Path) -> bytes:
+    try:
+        return (process / "cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def _write(path: Path, stream: Any, mode: int) -> str:
+    digest = hashlib.sha256()
+    with open(path, "xb", buffering=0) as file:
+        while True:
+            piece = stream.read(PIECE)
+            if not piece:
+                break
+            digest.update(piece)
+            _write_all(file, piece)
+        os.fchmod(file.fileno(), (mode & 0o755 | 0o444) & ~0o222)
+        os.fsync(file.fileno())
+    return digest.hexdigest()
+
+
+def _write_all(file: Any, piece: bytes) -> None:
+    """An unbuffered write may take a part only."""
+    view = memoryview(piece)
+    while view:
+        view = view[file.write(view) :]
+
+
+def _make_read_only(tree: Path) -> None:
+    for folder, _, _ in os.walk(str(tree), topdown=False):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fchmod(descriptor, 0o755)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _sha256(path: Path) -> Optional[str]:
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb", buffering=0) as file:
+            while True:
+                piece = file.read(PIECE)
+                if not piece:
+                    return digest.hexdigest()
+                digest.update(piece)
+    except OSError:
+        return None

@@ -1,0 +1,53 @@
+"""A server for each test that asks for one."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from doors.openapi.serving import Hands, Served, enter_operations, listen
+
+from backfleet import identity
+from backfleet.ids import draw as really_draw
+from backfleet.operations import catalogue
+from backfleet.operations.catalogue import House
+from backfleet.releases import Repository
+from backfleet.settings import Settings
+from backfleet.storage import Database
+from backfleet.wire.credentials import Credentials
+
+
+@pytest.fixture
+def serve(
+    sqlite_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Served]]:
+    """Starts a server; settings may be given. Stopped after the test."""
+    monkeypatch.setattr(catalogue, "_OPERATIONS", dict(catalogue._OPERATIONS))
+    stops: list[Callable[[], None]] = []
+
+    def start(**settings: Any) -> Served:
+        clock, seen = Hands(), []
+        house = House(
+            database=sqlite_database,
+            settings=Settings(data=tmp_path, **settings),
+            vault=identity.Vault.open(tmp_path),
+            repository=Repository.open(tmp_path),
+            draw=really_draw,
+        )
+        with sqlite_database.transaction() as tx:
+            key = identity.first_account(tx, house.vault, now=clock(), draw=house.draw)
+        assert key is not None
+        enter_operations(seen, tmp_path / "kept")
+        host, stop = listen(house, clock)
+        stops.append(stop)
+        return Served(house, clock, host, Credentials(key.access_key_id, key.access_key_secret), seen)
+
+    yield start
+    for stop in stops:
+        stop()
+
+
+@pytest.fixture
+def served(serve: Callable[..., Served]) -> Served:
+    """A server with the settings it has when nobody says anything."""
+    return serve()

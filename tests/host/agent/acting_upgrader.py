@@ -1,0 +1,45 @@
+"""Stands where the upgrader stands, and does what the order's version says, so that the agent can be watched.
+
+`1.0`: succeeds. `waits`: goes on when the file `go` is in the root. `dies`: ends its process unwarned, once it has
+begun. `dies-always`: so does every recovery. `raises`: an error nobody foresaw. `talks`: a report too long to send.
+Everything it does is noted in the root's file `acts`.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from backfleet_host.contract import Order, Report, stage_line
+
+
+def carry_out(order: Order, root: Path, *, say: Callable[[str], None]) -> Report:
+    _note(root, f"carry {order.order_id}")
+    say(stage_line("admit"))
+    if order.version.startswith("dies"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if order.version == "raises":
+        raise RuntimeError("nobody foresaw this")
+    while order.version == "waits" and not (root / "go").exists():
+        time.sleep(0.02)
+    say(stage_line("switch"))
+    if order.version == "talks":
+        return _report(order, message="x" * 1000, details={"long": "y" * 50000})
+    return _report(order, current_version=order.version)
+
+
+def recover(order: Order, root: Path, *, say: Callable[[str], None]) -> Report:
+    _note(root, f"recover {order.order_id}")
+    if order.version == "dies-always":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return _report(order, outcome="failed", code="InternalError", message="made good", current_version="0.9")
+
+
+def _report(order: Order, *, outcome: str = "succeeded", **fields: object) -> Report:
+    return Report(order.order_id, order.kind, order.package, outcome, **fields)  # type: ignore[arg-type]
+
+
+def _note(root: Path, act: str) -> None:
+    with (root / "acts").open("a") as acts:
+        acts.write(f"{act}\n")

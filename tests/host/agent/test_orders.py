@@ -1,0 +1,271 @@
+"""Orders from the list to the report, with real processes: once each, whatever dies in between."""
+
+import json
+
+import pytest
+
+from backfleet_host.contract import Order, Report, read_output
+from host.agent.conftest import Host, until
+from host.agent.gateway import Gateway, Told
+
+
+def order(version: str = "1.0", order_id: str = "u-1") -> str:
+    return Order(order_id, "upgrade", "rclone", version, "linux-amd64").as_command()
+
+
+def acts(host: Host) -> list[str]:
+    file = host.places.root / "acts"
+    return file.read_text().splitlines() if file.exists() else []
+
+
+def report_in(told: list[Told]) -> Report | None:
+    return read_output(b"".join(one.body for one in told).decode())[1]
+
+
+def test_an_order_is_carried_out_and_reported(gateway: Gateway, acting_host: Host) -> None:
+    """First an empty `running`, then the stages, last the report; each report signed, nothing sent twice."""
+    acting_host.start()
+    assert acting_host.ready() == {"event": "running", "instance_id": "mi-test0001", "mode": "restricted"}
+    gateway.hand_out("t-1", order())
+    end = gateway.end_of("t-1")
+    assert (end.name, end.query["exitCode"], end.query["dropped"]) == ("finish", "0", "0")
+    assert list(end.query) == ["taskId", "invokeVersion", "start", "end", "exitCode", "dropped"]
+    told = gateway.told("t-1")
+    assert [one.name for one in told] == ["running", "finish"]
+    assert told[0].body == b""
+    assert read_output(end.body.decode())[0] == "switch"
+    found = report_in(told)
+    assert found is not None
+    assert (found.outcome, found.current_version) == ("succeeded", "1.0")
+    assert acts(acting_host) == ["carry u-1"]
+    assert gateway.refused == []
+    assert acting_host.kill(15) == 0
+    assert acting_host.nothing_left()
+
+
+def test_work_that_waits_before_the_agent_starts_is_found(gateway: Gateway, acting_host: Host) -> None:
+    """No kick is needed: the list is fetched at start."""
+    gateway.hand_out("t-1", order(), kick=False)
+    acting_host.start()
+    assert gateway.end_of("t-1").name == "finish"
+    assert gateway.lists[0]["reason"] == "startup"
+    assert {"currentTime", "offset", "timeZone", "cold_start"} <= set(gateway.lists[0])
+
+
+def test_a_long_order_tells_its_stages_while_it_runs(gateway: Gateway, acting_host: Host) -> None:
+    """Chunks hold whole lines and never the report; chunks and final body together are the output."""
+    acting_host.start()
+    acting_host.ready()
+    gateway.hand_out("t-1", order("waits"))
+    gateway.wait_for(lambda: any(one.body for one in gateway.told("t-1", "running")))
+    (acting_host.places.root / "go").touch()
+    gateway.end_of("t-1")
+    lines = b"".join(one.body for one in gateway.told("t-1")).decode().splitlines()
+    assert [json.loads(line).get("stage") for line in lines] == ["admit", "switch", None]
+
+
+def test_a_report_too_long_to_send_is_sent_without_its_details(gateway: Gateway, acting_host: Host) -> None:
+    """Cut in the middle it would be no report at all."""
+    acting_host.start()
+    gateway.hand_out("t-1", order("talks"), kick=False)
+    end = gateway.end_of("t-1")
+    found = report_in(gateway.told("t-1"))
+    assert found is not None
+    assert found.details == {"cut": True}
+    assert end.query["dropped"] == "0"
+
+
+def test_an_unforeseen_error_is_a_report_too(gateway: Gateway, acting_host: Host) -> None:
+    """The server hears what happened, with exit code 1."""
+    acting_host.start()
+    gateway.hand_out("t-1", order("raises"), kick=False)
+    assert gateway.end_of("t-1").query["exitCode"] == "1"
+    found = report_in(gateway.told("t-1"))
+    assert found is not None
+    assert found.code == "InternalError"
+    assert "nobody foresaw this" in found.message
+
+
+def test_an_order_outlives_its_agent(gateway: Gateway, acting_host: Host) -> None:
+    """Killed with -9 in the middle: the process goes on, the next agent finds it and reports, nothing runs twice."""
+    acting_host.start()
+    acting_host.ready()
+    gateway.hand_out("t-1", order("waits"))
+    gateway.wait_for(lambda: gateway.told("t-1", "running") and acts(acting_host))
+    acting_host.kill()
+    assert acting_host.carrying()
+    acting_host.start()
+    acting_host.ready()
+    (acting_host.places.root / "go").touch()
+    assert gateway.end_of("t-1").query["exitCode"] == "0"
+    assert acts(acting_host) == ["carry u-1"]
+    found = report_in(gateway.told("t-1"))
+    assert found is not None
+    assert found.outcome == "succeeded"
+
+
+def test_an_order_that_ended_while_no_agent_ran_is_reported_by_the_next(gateway: Gateway, acting_host: Host) -> None:
+    """Its end is on disk."""
+    acting_host.start()
+    acting_host.ready()
+    gateway.hand_out("t-1", order("waits"))
+    gateway.wait_for(lambda: acts(acting_host))
+    acting_host.kill()
+    (acting_host.places.root / "go").touch()
+    assert acting_host.nothing_left()
+    acting_host.start()
+    assert gateway.end_of("t-1").name == "finish"
+    assert acts(acting_host) == ["carry u-1"]
+
+
+def test_a_polite_end_leaves_the_order_running(gateway: Gateway, acting_host: Host) -> None:
+    """SIGTERM ends the agent within seconds, exit code 0, and the order goes on all the same."""
+    acting_host.start()
+    acting_host.ready()
+    gateway.hand_out("t-1", order("waits"))
+    gateway.wait_for(lambda: acts(acting_host))
+    assert acting_host.kill(15) == 0
+    assert acting_host.carrying()
+    (acting_host.places.root / "go").touch()
+    assert acting_host.nothing_left()
+
+
+def test_a_dead_process_is_recovered_and_the_truth_is_told(gateway: Gateway, acting_host: Host) -> None:
+    """Its process was killed with -9: the upgrader recovers, and says what the host runs now."""
+    acting_host.start()
+    gateway.hand_out("t-1", order("dies"), kick=False)
+    end = gateway.end_of("t-1")
+    assert (end.name, end.query["exitCode"]) == ("finish", "1")
+    found = report_in(gateway.told("t-1"))
+    assert found is not None
+    assert (found.message, found.current_version) == ("made good", "0.9")
+    assert acts(acting_host) == ["carry u-1", "recover u-1"]
+
+
+def test_a_recovery_that_dies_too_is_not_tried_for_ever(gateway: Gateway, acting_host: Host) -> None:
+    """Three times, then the server is told that the end is unknown."""
+    acting_host.start()
+    gateway.hand_out("t-1", order("dies-always"), kick=False)
+    end = gateway.end_of("t-1")
+    assert (end.name, end.query["errCode"]) == ("error", "-13")
+    assert acts(acting_host) == ["carry u-1"] + ["recover u-1"] * 3
+
+
+def test_an_order_listed_again_is_not_carried_out_again(gateway: Gateway, acting_host: Host) -> None:
+    """While it runs it is ignored; afterwards its report goes out again, also after a restart."""
+    acting_host.start()
+    acting_host.ready()
+    gateway.hand_out("t-1", order())
+    gateway.end_of("t-1")
+    gateway.reports.clear()  # the server has lost everything
+    gateway.kick()
+    again = gateway.end_of("t-1")
+    assert again.query["exitCode"] == "0"
+    acting_host.kill()
+    gateway.reports.clear()
+    acting_host.start()
+    assert gateway.end_of("t-1").query == again.query
+    assert acts(acting_host) == ["carry u-1"]
+
+
+def test_a_new_version_of_a_task_is_a_new_task(gateway: Gateway, acting_host: Host) -> None:
+    """Task id and invokeVersion together are what is done once."""
+    acting_host.start()
+    gateway.hand_out("t-1", order(), kick=False)
+    gateway.end_of("t-1")
+    gateway.reports.clear()
+    gateway.hand_out("t-1", order(order_id="u-2"), kick=False, task={"invokeVersion": 2})
+    gateway.kick("kick_vm task run t-1")
+    assert gateway.end_of("t-1").query["invokeVersion"] == "2"
+    assert acts(acting_host) == ["carry u-1", "carry u-2"]
+
+
+def test_stopping_an_order_that_does_not_listen(gateway: Gateway, acting_host: Host) -> None:
+    """It may finish for a while; then its process is ended, what it left is recovered, and the truth is told."""
+    acting_host.start()
+    acting_host.ready()
+    gateway.hand_out("t-1", order("waits"))
+    gateway.wait_for(lambda: acts(acting_host))
+    gateway.stop_task("t-1")
+    end = gateway.end_of("t-1")
+    assert end.name == "finish"
+    assert acts(acting_host) == ["carry u-1", "recover u-1"]
+    assert acting_host.nothing_left()
+
+
+def test_a_stopped_order_may_finish(gateway: Gateway, acting_host: Host) -> None:
+    """What it came to is what is reported, not that it was stopped."""
+    acting_host.start()
+    acting_host.ready()
+    gateway.hand_out("t-1", order("waits"))
+    gateway.wait_for(lambda: acts(acting_host))
+    gateway.stop_task("t-1")
+    gateway.wait_for(lambda: len(gateway.echoes) == 2)
+    (acting_host.places.root / "go").touch()
+    assert gateway.end_of("t-1").query["exitCode"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("content", "fields", "param", "value"),
+    [
+        pytest.param("echo hello", {}, "TypeInvalid", "OrdersOnly", id="a shell command"),
+        pytest.param(order(), {"type": "RunPythonScript"}, "TypeInvalid", "OrdersOnly", id="another type"),
+        pytest.param(" " + order(), {}, "TypeInvalid", "OrdersOnly", id="an order after a blank"),
+        pytest.param("x", {"commandContent": "%%%"}, "TypeInvalid", "OrdersOnly", id="not base64"),
+        pytest.param("#!backfleet-order 1\n{}", {}, "CommandContentInvalid", "the order lacks", id="a broken order"),
+        pytest.param(order(), {"cron": "* * * * * *"}, "cron", "RepeatNotSupported", id="an order by the clock"),
+        pytest.param(order(), {"containerId": "c"}, "UnsupportedContainerRuntime", "Containers", id="in a container"),
+    ],
+)
+def test_nothing_but_orders_is_taken(
+    gateway: Gateway, acting_host: Host, content: str, fields: dict[str, str], param: str, value: str
+) -> None:
+    """A stolen control plane cannot run a shell through a restricted agent."""
+    acting_host.start()
+    gateway.hand_out("t-1", content, kick=False, task=fields)
+    end = gateway.end_of("t-1")
+    assert end.name == "invalid"
+    assert end.query["param"] == param
+    assert end.query["value"].startswith(value)
+    assert len(gateway.told("t-1")) == 1
+    assert acts(acting_host) == []
+    assert not acting_host.carrying()
+
+
+def test_a_hostile_id_touches_nothing(gateway: Gateway, acting_host: Host) -> None:
+    """An id that climbs out of the journal costs that entry, and no other."""
+    acting_host.start()
+    gateway.hand_out("../../../evil", order(), kick=False)
+    gateway.hand_out("t-1", order(), kick=False)
+    gateway.end_of("t-1")
+    assert sorted(path.name for path in acting_host.places.tasks.iterdir()) == ["t-1"]
+    assert not list(acting_host.places.root.rglob("*evil*"))
+
+
+def test_files_and_sessions_are_refused(gateway: Gateway, acting_host: Host) -> None:
+    """Files are refused by report; sessions are answered as unknown."""
+    acting_host.start()
+    acting_host.ready()
+    gateway.extra = {"file": [{"task": {"taskID": "f-1", "name": "x", "content": "eA=="}}], "session": [{}]}
+    gateway.kick()
+    refused = gateway.wait_for(lambda: gateway.told("f-1"))[0]
+    assert refused.query == {"taskId": "f-1", "taskType": "sendfile", "param": "TypeInvalid", "value": "OrdersOnly"}
+    gateway.extra = {}
+    gateway.kick("kick_vm session start s-1")
+    assert gateway.wait_for(lambda: "unknow:kick_vm session start s-1" in gateway.echoes)
+
+
+def test_ten_at_a_time(gateway: Gateway, acting_host: Host) -> None:
+    """The eleventh waits its turn; stopped while it waits, it never runs."""
+    acting_host.start()
+    acting_host.ready()
+    for number in range(11):
+        gateway.hand_out(f"t-{number:02d}", order("waits", f"u-{number}"), kick=False)
+    gateway.kick()
+    gateway.wait_for(lambda: len(acts(acting_host)) == 10)
+    gateway.stop_task("t-10")
+    gateway.wait_for(lambda: not gateway.stops)
+    (acting_host.places.root / "go").touch()
+    ends = [gateway.end_of(f"t-{number:02d}", 30).name for number in range(11)]
+    assert ends == ["finish"] * 10 + ["stopped"]
+    assert until(lambda: len(acts(acting_host)) == 10)

@@ -1,0 +1,226 @@
+"""Shell scripts, in shell mode only: run as Cloud Assistant runs them, with nothing left over at the end."""
+
+import os
+import pwd
+import signal
+from pathlib import Path
+
+import pytest
+
+from backfleet_host.agent.script import LINGER, Output, Unknown, environment_for, substituted
+from backfleet_host.agent.tasks import Task
+from host.agent.conftest import Host, until
+from host.agent.gateway import Gateway
+
+
+@pytest.fixture
+def shell(host: Host) -> Host:
+    """An agent that may run scripts, running."""
+    host.start("shell")
+    assert host.ready()["mode"] == "shell"
+    return host
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_script_runs_and_its_exit_code_is_told(gateway: Gateway, shell: Host) -> None:
+    """Non-zero is still `finish`; the mode is in every heart-beat, and loud in the log."""
+    gateway.hand_out("t-1", "echo bad; exit 3")
+    end = gateway.end_of("t-1")
+    assert (end.name, end.query["exitCode"], end.query["dropped"], end.body) == ("finish", "3", "0", b"bad\n")
+    assert [told.name for told in gateway.told("t-1")] == ["running", "finish"]
+    assert int(end.query["end"]) >= int(end.query["start"]) > 0
+    assert gateway.beats[0]["mode"] == "shell"
+    assert "SHELL MODE" in shell.log.read_text()
+
+
+def test_both_streams_in_order_and_a_first_line_counts(gateway: Gateway, shell: Host) -> None:
+    """`#!` lines work; stdin is empty; the environment has HOME and nothing of the agent's own."""
+    gateway.hand_out(
+        "t-1",
+        "#!/usr/bin/env python3\nimport os, sys\nprint('out', flush=True)\nprint('err', file=sys.stderr, flush=True)\n"
+        "print(sys.stdin.read() == '', os.getcwd() == os.environ['HOME'], 'BACKFLEET_X' in os.environ)",
+    )
+    assert gateway.end_of("t-1").body == b"out\nerr\nTrue True False\n"
+
+
+def test_a_script_killed_by_a_signal(gateway: Gateway, shell: Host) -> None:
+    """128 + the signal's number."""
+    gateway.hand_out("t-1", "kill -9 $$")
+    assert gateway.end_of("t-1").query["exitCode"] == "137"
+
+
+def test_output_is_head_gap_and_tail(gateway: Gateway, shell: Host) -> None:
+    """The byte counts of the protocol page, 7.2: 108,898 bytes in 7 s, quota 12,000."""
+    script = (
+        "i=0; while [ $i -lt 7 ]; do head -c 15556 /dev/zero | tr '\\0' a; sleep 1; i=$((i+1)); done; printf 123456"
+    )
+    gateway.hand_out("t-1", script, output={"logQuota": 100})
+    end = gateway.end_of("t-1", 20)
+    chunks = [len(told.body) for told in gateway.told("t-1", "running") if told.body]
+    assert chunks == [2048, 2048, 2048]
+    assert len(end.body) == 12000 - 6144
+    assert end.body.endswith(b"123456")
+    assert int(end.query["dropped"]) == 7 * 15556 + 6 - 12000
+
+
+def test_output_at_once(gateway: Gateway, shell: Host) -> None:
+    """13,000 bytes at once: the last 12,000 in the final body, 1,000 dropped."""
+    gateway.hand_out("t-1", "head -c 13000 /dev/zero | tr '\\0' a", output={"sendStart": False})
+    end = gateway.end_of("t-1")
+    assert (len(end.body), end.query["dropped"]) == (12000, "1000")
+    assert [told.name for told in gateway.told("t-1")] == ["finish"]
+
+
+def test_time_out_ends_the_whole_group(gateway: Gateway, shell: Host, tmp_path: Path) -> None:
+    """Children too: nothing of the script is alive when `timeout` is told."""
+    pids = tmp_path / "pids"
+    gateway.hand_out("t-1", f"echo start; sleep 300 & echo $$ $! > {pids}; wait", task={"timeOut": "1"})
+    end = gateway.end_of("t-1")
+    assert (end.name, end.query["exitCode"]) == ("timeout", "1")
+    assert b"".join(told.body for told in gateway.told("t-1")) == b"start\n"
+    assert pids.read_text().split()
+    assert not any(is_alive(int(pid)) for pid in pids.read_text().split())
+
+
+def test_stop_ends_the_whole_group(gateway: Gateway, shell: Host, tmp_path: Path) -> None:
+    """`stopped` comes when nothing is left, with the last output, `exitcode` in lower case."""
+    pids = tmp_path / "pids"
+    gateway.hand_out("t-1", f"echo start; sleep 300 & echo $$ $! > {pids}; wait")
+    assert until(lambda: pids.exists() and pids.read_text().split())
+    gateway.stop_task("t-1")
+    end = gateway.end_of("t-1")
+    assert end.name == "stopped"
+    assert list(end.query)[4:] == ["exitcode", "dropped", "result"]
+    assert end.query["result"] == "killed"
+    assert b"".join(told.body for told in gateway.told("t-1")) == b"start\n"
+    assert not any(is_alive(int(pid)) for pid in pids.read_text().split())
+
+
+def test_stopping_what_is_unknown(gateway: Gateway, shell: Host) -> None:
+    """At once `stopped`, with no times."""
+    gateway.stop_task("t-x")
+    end = gateway.end_of("t-x")
+    assert (end.name, end.query["start"], end.query["end"]) == ("stopped", "0", "0")
+
+
+def test_a_script_outlives_its_agent_and_its_time_limit_holds(gateway: Gateway, shell: Host, tmp_path: Path) -> None:
+    """The process that runs it looks to its time itself; the next agent reports."""
+    pid = tmp_path / "pid"
+    gateway.hand_out("t-1", f"echo $$ > {pid}; sleep 300", task={"timeOut": "2"})
+    assert until(lambda: pid.exists() and pid.read_text())
+    shell.kill()
+    assert until(lambda: not is_alive(int(pid.read_text())), 5)
+    shell.start("shell")
+    assert gateway.end_of("t-1").name == "timeout"
+
+
+def test_a_script_whose_process_died_is_not_run_again(gateway: Gateway, shell: Host, tmp_path: Path) -> None:
+    """Its end is unknown, and that is said: `error` with errCode -9."""
+    runs = tmp_path / "runs"
+    gateway.hand_out("t-1", f"echo x >> {runs}; echo before; sleep 300")
+    assert until(lambda: gateway.told("t-1", "running") and runs.exists())
+    assert until(lambda: b"before" in b"".join(told.body for told in gateway.told("t-1")))
+    for pid in shell.carrying():
+        os.kill(pid, signal.SIGKILL)
+    end = gateway.end_of("t-1")
+    assert (end.name, end.query["errCode"]) == ("error", "-9")
+    assert runs.read_text() == "x\n"
+
+
+def test_another_user(gateway: Gateway, shell: Host) -> None:
+    """As that user, in their home, from a script that only they can read; gone afterwards."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can be another user")
+    user = pwd.getpwnam("nobody")
+    gateway.hand_out("t-1", 'id -un; echo "$HOME"', task={"username": "nobody", "workingDirectory": "/"})
+    assert gateway.end_of("t-1").body.decode().split() == ["nobody", user.pw_dir]
+    assert not [path for path in Path("/tmp").glob("backfleet-script-*") if path.stat().st_uid == user.pw_uid]
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "value"),
+    [
+        pytest.param({"username": "nosuchuser"}, "UsernameOrPasswordInvalid", "UserInvalid_nosuchuser", id="user"),
+        pytest.param({"workingDirectory": "/no/such"}, "workingDirectory", "WorkingDirectoryNotExist", id="folder"),
+        pytest.param(
+            {"commandContent": "%"}, "CommandContentInvalid", "illegal base64 data, or not UTF-8", id="base64"
+        ),
+        pytest.param({"type": "RunPythonScript"}, "TypeInvalid", "TypeInvalid_RunPythonScript", id="type"),
+    ],
+)
+def test_what_cannot_start_is_refused(
+    gateway: Gateway, shell: Host, fields: dict[str, str], param: str, value: str
+) -> None:
+    """One `invalid`, no `running`."""
+    gateway.hand_out("t-1", "echo x", task=fields)
+    end = gateway.end_of("t-1")
+    assert (end.name, end.query["param"], end.query["value"]) == ("invalid", param, value)
+    assert len(gateway.told("t-1")) == 1
+
+
+def test_test_entries_run_nothing(gateway: Gateway, shell: Host) -> None:
+    """`verified`, or `invalid`."""
+    gateway.extra = {
+        "test": [
+            {"task": {"taskID": "t-1", "type": "RunShellScript", "commandContent": "ZGF0ZQ=="}},
+            {"task": {"taskID": "t-2", "type": "RunShellScript", "commandContent": "%"}},
+        ]
+    }
+    gateway.kick()
+    assert gateway.wait_for(lambda: gateway.told("t-1"))[0].name == "verified"
+    assert gateway.wait_for(lambda: gateway.told("t-2"))[0].name == "invalid"
+
+
+def test_secrets_do_not_stay_on_disk(gateway: Gateway, shell: Host) -> None:
+    """Once a task is over its script is gone; the journal keeps the report only."""
+    gateway.hand_out("t-1", "true secret-of-the-script")
+    gateway.end_of("t-1")
+    assert until((shell.places.tasks / "t-1" / "acknowledged").exists)
+    kept = b"".join(path.read_bytes() for path in (shell.places.tasks / "t-1").iterdir())
+    assert b"secret-of-the-script" not in kept
+    assert b"c2VjcmV0" not in kept
+
+
+def test_parameters() -> None:
+    """Replaced where the task asks for it, refused where one is missing, left alone otherwise."""
+    script = "echo {{ACS::Name}} {{ ACS::InstanceId }}"
+    parameters = {"Name": "x", "InstanceId": "mi-1"}
+    assert substituted(script, Task("t-1", parameters=parameters, substitutes=True)) == "echo x mi-1"
+    assert substituted(script, Task("t-1", parameters=parameters)) == script
+    with pytest.raises(Unknown, match="Name"):
+        substituted(script, Task("t-1", substitutes=True))
+
+
+def test_the_agents_own_environment_stays_its_own() -> None:
+    """An activation code, or a proxy's password, is no business of a script."""
+    assert environment_for({"BACKFLEET_PROXY": "secret", "LANG": "C"}, "/home/u") == {
+        "PATH": os.defpath,
+        "LANG": "C",
+        "HOME": "/home/u",
+    }
+
+
+def test_output_is_bounded_in_memory(tmp_path: Path) -> None:
+    """However much is printed: a head on disk, one quota kept."""
+    kept = Output(tmp_path, 12000)
+    for number in range(1000):
+        kept.add(bytes([number % 251]) * 10000)
+        assert len(kept._tail) < 200_000
+    kept.close()
+    assert kept.total == 10_000_000
+    assert (tmp_path / "output").stat().st_size == 8048
+    assert (tmp_path / "tail").stat().st_size == 12000
+
+
+def test_children_left_behind_cost_no_time(gateway: Gateway, shell: Host, tmp_path: Path) -> None:
+    """A background child that keeps the pipe open is not waited for."""
+    gateway.hand_out("t-1", "sleep 3 & echo done")
+    end = gateway.end_of("t-1", 2.5)
+    assert end.body == b"done\n"
+    assert int(end.query["end"]) - int(end.query["start"]) < 2000 + LINGER * 1000
