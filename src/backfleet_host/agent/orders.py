@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import sys
 import threading
-import traceback
 from pathlib import Path
 from typing import Callable
 
@@ -37,7 +36,7 @@ def _reported(order: Order, lines: Lines, quota: int, carry: Callable[[], Report
     try:
         report = carry()
     except Exception as problem:  # noqa: BLE001 -- whatever it is, the server must hear of it
-        traceback.print_exc(file=sys.stderr)
+        _tell_the_log()
         report = Report(
             order.order_id, order.kind, order.package, "failed", code="InternalError", message=f"{problem!r}"
         )
@@ -53,3 +52,9 @@ def fitting(report: Report, most: int) -> str:
     if len(line) > most:
         line = dataclasses.replace(report, details={"cut": True}, message=report.message[:CUT_MESSAGE]).as_line()
     return line
+
+
+def _tell_the_log() -> None:
+    import traceback  # not before it is needed: it takes milliseconds
+
+    traceback.print_exc(file=sys.stderr)

@@ -114,6 +114,10 @@ class Server:
     def __repr__(self) -> str:
         return f"Server({self.address})"
 
+    def close(self) -> None:
+        """End the connections that are kept for the next request."""
+        self._pool.clear()
+
     def url(self, scheme: str, path: str) -> str:
         """The address of a path on this server."""
         return f"{scheme}://{self.address}{path}"

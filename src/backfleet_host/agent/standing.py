@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 from .identity import NotEnrolled, read_identity
 from .journal import Journal
@@ -43,3 +43,26 @@ def _is_held(lock: Path) -> bool:
         return True
     os.close(held)
     return False
+
+
+def lines_of(stands: Dict[str, Any]) -> List[str]:
+    """The whole status in lines for people."""
+    agent = stands["agent"]
+    if not agent["enrolled"]:
+        return [agent["why"]]
+    lines = [
+        f"instance   {agent['instance_id']} {agent['name']}".rstrip(),
+        f"server     {agent['server']}",
+        f"agent      {'running' if agent['running'] else 'not running'}, version {stands['version']}",
+    ]
+    for name, title in (("tasks_open", "open"), ("reports_waiting", "unsent")):
+        if agent[name]:
+            lines.append(f"{title:10} {', '.join(agent[name])}")
+    return lines + [_package_line(package) for package in stands["packages"]]
+
+
+def _package_line(package: Dict[str, Any]) -> str:
+    line = f"{package['package']:10} {package['current'] or 'not installed'}"
+    if package["previous"]:
+        line += f", before it {package['previous']}"
+    return line + (", an attempt is open: `backfleet-host recover`" if package["attempt_open"] else "")

@@ -1,7 +1,9 @@
 """The shim: what people, cron and services run. It waits for the gate, then becomes the client.
 
-Same process, same descriptors, signals and exit code: `exec` in place. The lock on `running` is inherited by the client
-and lives exactly as long as it. Uses flock(1) of util-linux, named by its whole path when the shim is written.
+Same process, same descriptors, signals and exit code: `exec` in place. It runs the version's own path, not the link: a
+program that finds its parts beside itself finds those of its own version to the end, and the tree is seen to be in use.
+The lock on `running` is inherited by the client and lives exactly as long as it. Uses flock(1) of util-linux, named by
+its whole path when the shim is written.
 """
 
 from __future__ import annotations
@@ -18,8 +20,9 @@ _TEXT = """#!/bin/sh
 {mark} {package}: written by backfleet-host, do not edit
 exec 8<{gate} 9<{running} || exit 69
 {flock} -s 8 && {flock} -s 9 || exit 69
+tree=$(cd -P {current} && pwd -P) || exit 69
 exec 8<&-
-exec {program} "$@"
+exec "$tree"/{program} "$@"
 """
 
 
@@ -34,7 +37,8 @@ def shim_text(package: Path, name: str, program: str, flock: str) -> str:
         "gate": package / "gate",
         "running": package / "running",
         "flock": flock,
-        "program": package / "current" / program,
+        "current": package / "current",
+        "program": program,
     }
     return _TEXT.format(mark=MARK, package=name, **{key: shlex.quote(str(value)) for key, value in quoted.items()})
 

@@ -6,10 +6,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlencode
 
-from doors.openapi.serving import Served
-
 from backfleet.wire import signing
 from backfleet.wire.credentials import Credentials
+from doors.openapi.serving import Served
 
 _NONCES = itertools.count()
 FORM = "application/x-www-form-urlencoded"

@@ -1,11 +1,11 @@
 """A server for each test that asks for one."""
 
+import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from doors.openapi.serving import Hands, Served, enter_operations, listen
 
 from backfleet import identity
 from backfleet.ids import draw as really_draw
@@ -15,17 +15,18 @@ from backfleet.releases import Repository
 from backfleet.settings import Settings
 from backfleet.storage import Database
 from backfleet.wire.credentials import Credentials
+from doors.openapi.serving import Hands, Served, enter_operations, listen
 
 
 @pytest.fixture
 def serve(
     sqlite_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., Served]]:
-    """Starts a server; settings may be given. Stopped after the test."""
+    """Starts a server; settings, and a context for TLS, may be given. Stopped after the test."""
     monkeypatch.setattr(catalogue, "_OPERATIONS", dict(catalogue._OPERATIONS))
     stops: list[Callable[[], None]] = []
 
-    def start(**settings: Any) -> Served:
+    def start(tls: ssl.SSLContext | None = None, **settings: Any) -> Served:
         clock, seen = Hands(), []
         house = House(
             database=sqlite_database,
@@ -38,7 +39,7 @@ def serve(
             key = identity.first_account(tx, house.vault, now=clock(), draw=house.draw)
         assert key is not None
         enter_operations(seen, tmp_path / "kept")
-        host, stop = listen(house, clock)
+        host, stop = listen(house, clock, tls)
         stops.append(stop)
         return Served(house, clock, host, Credentials(key.access_key_id, key.access_key_secret), seen)
 

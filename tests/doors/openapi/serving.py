@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -48,7 +49,7 @@ class Served:
         """Send these very bytes; status, headers (lower-case names) and body of the answer."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=20) as connection:
             connection.sendall(request)
-            answer = http.client.HTTPResponse(connection)
+            answer = http.client.HTTPResponse(connection, method=request.partition(b" ")[0].decode())
             answer.begin()
             return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
 
@@ -111,8 +112,8 @@ def enter_operations(seen: list[Any], kept: Path) -> None:
         return {"Size": call.upload.size, "Sha256": call.upload.sha256}
 
 
-def listen(house: House, clock: Hands) -> tuple[str, Callable[[], None]]:
-    """Serve in a thread of its own, as clients block theirs."""
+def listen(house: House, clock: Hands, tls: ssl.SSLContext | None = None) -> tuple[str, Callable[[], None]]:
+    """Serve in a thread of its own, as clients block theirs. Where, and how to stop it."""
     loop = asyncio.new_event_loop()
 
     async def begin() -> tuple[web.AppRunner, str]:
@@ -120,7 +121,7 @@ def listen(house: House, clock: Hands) -> tuple[str, Callable[[], None]]:
         openapi.add_to(app, house, clock)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1, **openapi.server_limits(house.settings))
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
         return runner, f"127.0.0.1:{runner.addresses[0][1]}"
 
     runner, host = loop.run_until_complete(begin())

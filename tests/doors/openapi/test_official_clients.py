@@ -1,6 +1,9 @@
 """The official SDKs as judges: their requests are understood, our answers and errors are what they expect."""
 
 import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +18,10 @@ from aliyunsdkcore.acs_exception.exceptions import ServerException as LegacyServ
 from aliyunsdkcore.client import AcsClient
 from aliyunsdkcore.request import CommonRequest
 from aliyunsdksts.request.v20150401.GetCallerIdentityRequest import GetCallerIdentityRequest
-from doors.openapi.serving import Served
 
+from backfleet.certificates import prepare_certificates
 from backfleet.wire.credentials import Credentials
+from doors.openapi.serving import Served
 
 MODES = pytest.mark.parametrize("mode", ["v3", "v1"])
 
@@ -63,7 +67,7 @@ def test_who_am_i(served: Served, mode: str) -> None:
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_parameters_arrive_from_query_and_form(served: Served, mode: str, method: str) -> None:
     """Every mark that encoders get wrong, in the query and, by POST, in the form beside it."""
-    text = "备 é~*'()!+/%&=?# \"x\"\n"
+    text = '备 é~*\'()!+/%&=?# "x"\n'
     parts: dict[str, Any] = {"query": {"Name": text, "Ids": '["i-1","i-2"]', "Empty": ""}}
     if method == "POST":
         parts["body"] = {"Zone.2": "b +", "Zone.1": "ä", "Zone.10": "~"}
@@ -156,6 +160,16 @@ def test_the_crypto_library_of_the_sdk_and_ours_agree_on_sm3(served: Served) -> 
     """The Chinese national hash, where the build has it."""
     found = config(served, "v3")
     found.signature_algorithm = "ACS3-HMAC-SM3"
+    assert Sts(found).get_caller_identity().body.identity_type == "Account"
+
+
+@MODES
+def test_over_tls_with_our_own_authority(serve: Callable[..., Served], tmp_path: Path, mode: str) -> None:
+    """The `ca` setting is a file's path; the operation that is refused over plain HTTP is served."""
+    certificates = prepare_certificates(tmp_path, ["127.0.0.1"], now=datetime.now(UTC))
+    served = serve(certificates.context(), require_tls=True)
+    found = config(served, mode)
+    found.protocol, found.ca = "HTTPS", str(certificates.authority)
     assert Sts(found).get_caller_identity().body.identity_type == "Account"
 
 

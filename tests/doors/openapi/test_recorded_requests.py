@@ -8,12 +8,12 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from doors.openapi.by_hand import Raw
-from doors.openapi.serving import Anything, Served
 
 from backfleet.operations import catalogue
 from backfleet.operations.catalogue import PRODUCTS, Call, operation
 from backfleet.storage import metadata
+from doors.openapi.by_hand import Raw
+from doors.openapi.serving import Anything, Served
 
 VECTORS = Path(__file__).parents[2] / "wire" / "vectors"
 Vector = dict[str, Any]
@@ -22,6 +22,15 @@ Vector = dict[str, Any]
 def recorded() -> list[Any]:
     found = [v for version in (1, 3) for v in json.loads((VECTORS / f"signature-v{version}.json").read_text())]
     return [pytest.param(vector, id=vector["id"]) for vector in found]
+
+
+def has_token(vector: Vector) -> bool:
+    """Whether it was signed with temporary credentials, which nobody gets yet."""
+    return "x-acs-security-token" in vector["headers"] or "SecurityToken=" in vector["url"]
+
+
+def believed() -> list[Any]:
+    return [row for row in recorded() if row.values[0]["must_verify"] and not has_token(row.values[0])]
 
 
 def common(vector: Vector, name: str) -> str:
@@ -85,8 +94,8 @@ def _keep_key(served: Served, key_id: str, secret: str) -> None:
 def test_a_recorded_request_is_believed_once(vector: Vector, played: Callable[..., Any]) -> None:
     """Signature, clock and encoding as the client meant them; the second time its nonce is spent."""
     status, body = played(vector)
-    if "security-token" in str(vector["headers"]).lower() or "SecurityToken=" in vector["url"]:
-        assert (status, body["Code"]) == (400, "InvalidSecurityToken.Malformed")  # nobody gets sessions yet
+    if has_token(vector):
+        assert (status, body["Code"]) == (400, "InvalidSecurityToken.Malformed")
     elif not vector["must_verify"]:
         assert (status, body["Code"]) == (400, "SignatureDoesNotMatch")
         assert body["Message"].split(":")[1] == vector["string_to_sign"]
@@ -97,11 +106,9 @@ def test_a_recorded_request_is_believed_once(vector: Vector, played: Callable[..
         assert body.get("Code", "SignatureNonceUsed") == "SignatureNonceUsed"
 
 
-@pytest.mark.parametrize("vector", recorded())
+@pytest.mark.parametrize("vector", believed())
 def test_a_recorded_request_with_one_byte_changed_is_not(vector: Vector, played: Callable[..., Any]) -> None:
     """The last byte of the body, or one of the query; afterwards the true request is still good."""
-    if not vector["must_verify"] or "ecurity" in str(vector["headers"]) + vector["url"]:
-        pytest.skip("it is not believed anyway")
     if vector["body"]:
         changed = vector | {"body": vector["body"][:-1] + "~"}
     else:

@@ -14,29 +14,9 @@ import pytest
 
 from backfleet_host.agent.enrolment import Wish, enrol
 from backfleet_host.agent.keys import make_key, private_pem
-from backfleet_host.agent.pace import Pace
 from backfleet_host.agent.places import Places
 from backfleet_host.agent.server import read_address
 from host.agent.gateway import CODE, Gateway
-
-QUICK = Pace(
-    beat_again=0.1,
-    pong=1.0,
-    handshake=5.0,
-    reconnect_first=0.05,
-    reconnect_most=0.3,
-    fetch_again=0.1,
-    fetch_first=0.1,
-    fetch_most=0.3,
-    fetch_deaf=1.0,
-    report_first=0.1,
-    report_most=0.3,
-    report_refused=0.5,
-    look=0.05,
-    order_grace=2.0,
-    script_grace=2.0,
-)
-"""The agent's timers, in a hurry."""
 
 
 @pytest.fixture
@@ -77,7 +57,7 @@ class Host:
         starter = (
             f"import sys; sys.path[:0] = {path!r}; import logging;"
             "logging.basicConfig(level=logging.INFO, format='%(asctime)s %(message)s');"
-            "from pathlib import Path; from host.agent.conftest import QUICK;"
+            "from pathlib import Path; from host.agent.quick import QUICK;"
             "from backfleet_host.agent.running import run;"
             "sys.exit(run(Path(sys.argv[1]), allow_shell='shell' in sys.argv, pace=QUICK))"
         )

@@ -11,6 +11,7 @@ import socket
 import ssl
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -80,6 +81,7 @@ class Gateway:
         self.pongs = 0
         self.opened = 0
         self.refused: list[str] = []
+        self._transports: weakref.WeakSet[asyncio.Transport] = weakref.WeakSet()
         self._sockets: set[web.WebSocketResponse] = set()
         self._request_ids: set[str] = set()
         self._changed = threading.Condition()
@@ -177,7 +179,7 @@ class Gateway:
             self._changed.notify_all()
 
     async def _start(self) -> None:
-        app = web.Application(client_max_size=8 << 20)
+        app = web.Application(client_max_size=8 << 20, middlewares=[self._remember])
         app.router.add_post("/luban/api/instance/register", self._register)
         app.router.add_get("/luban/api/heart-beat", self._beat)
         app.router.add_post("/luban/api/v1/task/list", self._list)
@@ -191,13 +193,19 @@ class Gateway:
         await web.SockSite(self._runner, listener, ssl_context=self._tls).start()
 
     async def _stop(self) -> None:
-        for one in list(self._sockets):
-            if one._req is not None and one._req.transport is not None:
-                one._req.transport.abort()
+        for transport in list(self._transports):
+            transport.abort()
         if self._runner is not None:
             await self._runner.cleanup()
         self._runner = None
         await asyncio.sleep(0.02)  # what was cut off is closed by the loop's next turns
+
+    @web.middleware
+    async def _remember(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        if request.transport is not None:
+            self._transports.add(request.transport)  # a polite end would wait for clients that are not listening
+        answer: web.StreamResponse = await handler(request)
+        return answer
 
     async def _root(self, _: web.Request) -> web.Response:
         return web.Response(body=self.behaviour.root_metadata)
@@ -220,8 +228,7 @@ class Gateway:
         self.keys[instance_id] = key
         if self.behaviour.lose_register_answers:
             self.behaviour.lose_register_answers -= 1
-            assert request.transport is not None
-            request.transport.abort()
+            await _cut(request)
         return web.json_response({"code": 200, "instanceId": instance_id})
 
     def _check(self, request: web.Request) -> None:
@@ -274,8 +281,7 @@ class Gateway:
         self._note()
         if self.behaviour.lose_answers[name]:
             self.behaviour.lose_answers[name] -= 1
-            assert request.transport is not None
-            request.transport.abort()
+            await _cut(request)
         return web.json_response({})
 
     async def _notify(self, request: web.Request) -> web.WebSocketResponse:
@@ -300,3 +306,10 @@ class Gateway:
         finally:
             self._sockets.discard(opened)
         return opened
+
+
+async def _cut(request: web.Request) -> None:
+    """End the connection without an answer."""
+    assert request.transport is not None
+    request.transport.abort()
+    await asyncio.sleep(5)  # cancelled as soon as the server has noticed

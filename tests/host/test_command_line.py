@@ -1,0 +1,176 @@
+"""The command line of a managed host, as people and scripts meet it: real processes, exit codes, one clear line."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from host.agent.gateway import CODE, Gateway
+
+SOURCE = Path(__file__).resolve().parents[2] / "src"
+
+
+def backfleet_host(*words: object, stdin: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run it to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "backfleet_host", *map(str, words)],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(SOURCE), **variables},
+    )
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[Gateway]:
+    with Gateway(tmp_path / "gateway") as gateway:
+        yield gateway
+
+
+def enrol_words(gateway: Gateway, root: Path) -> list[object]:
+    return ["enrol", "--server", gateway.address, "--ca", gateway.ca, "--activation-id", "act-1", "--root", root]
+
+
+@pytest.mark.parametrize("way", ["word", "variable", "stdin"])
+def test_enrol(gateway: Gateway, tmp_path: Path, way: str) -> None:
+    """The code as a word, in the environment, or on standard input, where no other user can read it."""
+    words = enrol_words(gateway, tmp_path / "root")
+    words += {"word": ["--activation-code", CODE], "stdin": ["--activation-code", "-"], "variable": []}[way]
+    variables = {"BACKFLEET_ACTIVATION_CODE": CODE} if way == "variable" else {}
+    done = backfleet_host(*words, "--name", "host-1", stdin=f"{CODE}\n" if way == "stdin" else "", **variables)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("enrolled as mi-test0001; now start the agent: backfleet-host run --root ")
+    assert CODE not in done.stdout + done.stderr
+    again = backfleet_host(*words, stdin=f"{CODE}\n", **variables)
+    assert again.returncode == 1
+    assert "already enrolled" in again.stderr
+    assert again.stderr.count("\n") == 1
+
+
+HALF = ["enrol", "--ca", "f", "--activation-id", "a"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param([], id="nothing"),
+        pytest.param(["fly"], id="an unknown verb"),
+        pytest.param(["enrol"], id="enrol without words"),
+        pytest.param(["run", "--shell"], id="an unknown option"),
+        pytest.param(["run", "--allow"], id="half an option"),
+        pytest.param([*HALF, "--server", "x:y", "--activation-code", "c"], id="a port that is none"),
+        pytest.param([*HALF, "--server", "x:1"], id="no code"),
+        pytest.param([*HALF, "--server", "x:1", "--activation-code", "-"], id="an empty code"),
+    ],
+)
+def test_wrong_words(words: list[str]) -> None:
+    """Exit code 2, and what would have been right."""
+    done = backfleet_host(*words)
+    assert done.returncode == 2
+    assert "usage: backfleet-host" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_refusals_are_one_line(gateway: Gateway, tmp_path: Path) -> None:
+    """Exit code 1, nothing on standard output, nothing left."""
+    words = [*enrol_words(gateway, tmp_path / "root"), "--activation-code", "wrong-code"]
+    done = backfleet_host(*words)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert [line for line in done.stderr.splitlines() if "the server refuses this enrolment" in line]
+    assert "wrong-code" not in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "root").exists()
+
+
+@pytest.mark.parametrize("verb", ["run", "recover"])
+def test_without_enrolment(tmp_path: Path, verb: str) -> None:
+    """What to do is said."""
+    done = backfleet_host(verb, "--root", tmp_path / "root")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "is not enrolled; run `backfleet-host enrol` first" in done.stderr
+    assert not (tmp_path / "root").exists()
+
+
+def test_status(gateway: Gateway, tmp_path: Path) -> None:
+    """Before and after enrolment, for people and for programs; it changes nothing."""
+    root = tmp_path / "root"
+    before = backfleet_host("status", "--root", root, "--json")
+    assert before.returncode == 0
+    assert json.loads(before.stdout)["agent"]["enrolled"] is False
+    assert not root.exists()
+    backfleet_host(*enrol_words(gateway, root), "--activation-code", CODE)
+    said = json.loads(backfleet_host("status", "--root", root, "--json").stdout)
+    assert said["agent"]["instance_id"] == "mi-test0001"
+    assert said["agent"]["running"] is False
+    assert said["packages"] == []
+    assert "instance   mi-test0001" in backfleet_host("status", "--root", root).stdout
+
+
+def test_recover_with_nothing_to_do(gateway: Gateway, tmp_path: Path) -> None:
+    """Says so, exit code 0."""
+    backfleet_host(*enrol_words(gateway, tmp_path / "root"), "--activation-code", CODE)
+    done = backfleet_host("recover", "--root", tmp_path / "root")
+    assert (done.returncode, done.stdout) == (0, "nothing to recover\n")
+    assert json.loads(backfleet_host("recover", "--root", tmp_path / "root", "--json").stdout) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_run_ends_when_told(gateway: Gateway, tmp_path: Path, number: int) -> None:
+    """One JSON line when connected, logs on standard error, an end within seconds with exit code 0."""
+    root = tmp_path / "root"
+    backfleet_host(*enrol_words(gateway, root), "--activation-code", CODE)
+    agent = subprocess.Popen(
+        [sys.executable, "-m", "backfleet_host", "run", "--root", str(root)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+    )
+    assert agent.stdout is not None
+    line = agent.stdout.readline()
+    assert json.loads(line) == {"event": "running", "instance_id": "mi-test0001", "mode": "restricted"}
+    assert json.loads(backfleet_host("status", "--root", root, "--json").stdout)["agent"]["running"] is True
+    second = backfleet_host("run", "--root", root)
+    assert second.returncode == 1
+    assert "another agent already runs" in second.stderr
+    began = time.monotonic()
+    agent.send_signal(number)
+    out, err = agent.communicate(timeout=10)
+    assert time.monotonic() - began < 5
+    assert (agent.returncode, out) == (0, "")
+    assert "restricted: orders for backup clients are taken, and nothing else" in err
+    assert "Traceback" not in err
+
+
+def test_interrupted_enrolment_is_quiet(gateway: Gateway, tmp_path: Path) -> None:
+    """Ctrl-C: one line, no traceback, exit code 130."""
+    words = [*enrol_words(gateway, tmp_path / "root"), "--activation-code", "-"]
+    enrolling = subprocess.Popen(
+        [sys.executable, "-m", "backfleet_host", *map(str, words)],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+    )
+    time.sleep(0.7)  # it waits for the code
+    enrolling.send_signal(signal.SIGINT)
+    _, err = enrolling.communicate(timeout=10)
+    assert (enrolling.returncode, err) == (130, "backfleet-host: interrupted\n")
+    assert not (tmp_path / "root").exists()
+
+
+def test_help_names_every_verb() -> None:
+    """The contract: enrol, run, status, recover; `carry-out` is the agent's own."""
+    done = backfleet_host("--help")
+    assert done.returncode == 0
+    for verb in ("enrol", "run", "status", "recover"):
+        assert f"\n    {verb}" in done.stdout
+    assert "carry-out" not in done.stdout

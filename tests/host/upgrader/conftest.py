@@ -1,0 +1,166 @@
+"""A real repository behind the real downloads door, and a host's root in a temporary folder."""
+
+import asyncio
+import io
+import tarfile
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from backfleet import releases
+from backfleet.doors import downloads
+from backfleet.storage import Database
+from backfleet_host.contract import Order, Report
+from backfleet_host.upgrader import Site, carry_out_on, platform_here
+
+PACKAGE = "courier"
+
+CLIENT = """#!/bin/sh
+case "$1" in
+  version) echo "{package} {version}"; exit {health} ;;
+  hold) echo "holding {version}"; while [ -e "$2" ]; do sleep 0.02; done; echo "done {version}" ;;
+  exit) exit "$2" ;;
+  pid) echo $$ ;;
+  *) echo "{version} $*" ;;
+esac
+"""
+
+
+class Shop:
+    """Releases of a small backup client, made to order and served for real."""
+
+    def __init__(self, folder: Path, database: Database) -> None:
+        self.folder, self.database = folder, database
+        self.repository = releases.Repository.open(folder / "server")
+        self.address = ""
+        with database.transaction() as tx:
+            releases.refresh(tx, self.repository, now=datetime.now(UTC))
+            root = releases.metadata(tx, "1.root.json")
+        assert root is not None
+        self.trust_root = root
+
+    def add(
+        self,
+        version: str,
+        *,
+        health: int = 0,
+        switch: str = "anytime",
+        upgrades_from: str = "",
+        platform: str = "",
+        seconds: int = 5,
+        commands: tuple[str, ...] = (PACKAGE,),
+        client: str = CLIENT,
+    ) -> Path:
+        """Offer a version; `health` is the exit code of its health command. Gives the artifact's file on the server."""
+        file = self.folder / f"{version}.tar.gz"
+        text = client.format(package=PACKAGE, version=version, health=health).encode()
+        with tarfile.open(file, "w:gz") as archive:
+            for command in commands:
+                info = tarfile.TarInfo(f"bin/{command}")
+                info.mode, info.size = 0o755, len(text)
+                archive.addfile(info, io.BytesIO(text))
+        given = {
+            "bin": [f"bin/{command}" for command in commands],
+            "switch": switch,
+            "upgrades_from": upgrades_from,
+            "health": {"command": [PACKAGE, "version"], "expect": "courier {version}", "seconds": seconds},
+        }
+        content = file.read_bytes()
+        import hashlib
+
+        prepared = releases.prepare(
+            file,
+            hashlib.sha256(content).hexdigest(),
+            len(content),
+            package=PACKAGE,
+            version=version,
+            platform=platform or platform_here(),
+            form="tar",
+            file_name=file.name,
+            given=given,
+        )
+        releases.keep_artifact(self.repository, file, prepared.sha256)
+        with self.database.transaction() as tx:
+            releases.add(tx, self.repository, prepared, channel="stable", now=datetime.now(UTC))
+        return self.repository.path_of(prepared.sha256)
+
+
+@pytest.fixture
+def shop(tmp_path: Path, sqlite_database: Database) -> Iterator[Shop]:
+    """An open shop."""
+    made = Shop(tmp_path, sqlite_database)
+    ready, stop = threading.Event(), threading.Event()
+    thread = threading.Thread(target=_serve, args=(made, ready, stop))
+    thread.start()
+    assert ready.wait(10)
+    yield made
+    stop.set()
+    thread.join()
+
+
+def _serve(shop: Shop, ready: threading.Event, stop: threading.Event) -> None:
+    async def run() -> None:
+        app = web.Application()
+        downloads.add_to(app, shop.database, shop.repository, host_program=None, ca_file=shop.folder / "none")
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        shop.address = f"http://127.0.0.1:{runner.addresses[0][1]}/downloads"
+        ready.set()
+        while not stop.is_set():  # noqa: ASYNC110 - set from another thread
+            await asyncio.sleep(0.02)
+        await runner.cleanup()
+
+    asyncio.run(run())
+
+
+class Host:
+    """One managed host: a root of its own, and the words to talk about it."""
+
+    def __init__(self, root: Path, shop: Shop) -> None:
+        self.root = root
+        self.site = Site(root, root / "bin", shop.address, None, shop.trust_root)
+        self.said: list[str] = []
+
+    def carry(self, kind: str, version: str = "", *, order_id: str = "", patience: int = 30) -> Report:
+        """Give an order and wait for its report."""
+        return carry_out_on(self.site, self.order(kind, version, order_id, patience), self.said.append)
+
+    def order(self, kind: str, version: str = "", order_id: str = "", patience: int = 30) -> Order:
+        """An order for this host."""
+        number = order_id or f"u-{kind}-{version}-{len(self.said)}"
+        number = "".join(c if c.isalnum() else "-" for c in number)
+        return Order(number, kind, PACKAGE, version, platform_here() if version else "", patience)
+
+    @property
+    def folder(self) -> Path:
+        """Everything about the package."""
+        return self.root / PACKAGE
+
+    @property
+    def shim(self) -> Path:
+        """What people run."""
+        return self.root / "bin" / PACKAGE
+
+    def version(self) -> str:
+        """What `current` points to."""
+        return self.site.package(PACKAGE).version()
+
+    def leftovers(self) -> list[str]:
+        """What a finished order must not leave."""
+        partial = [str(path) for path in self.root.rglob("*.partial*")]
+        return partial + [str(path) for path in (self.folder / "downloads").glob("*")] + self._journal()
+
+    def _journal(self) -> list[str]:
+        return ["journal"] if (self.folder / "journal").exists() else []
+
+
+@pytest.fixture
+def host(tmp_path: Path, shop: Shop) -> Host:
+    """A host that was enrolled with the shop's root."""
+    return Host(tmp_path / "host", shop)

@@ -1,0 +1,432 @@
+"""The transaction: it upgrades, or it leaves no trace."""
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Host = Any  # the fixtures' classes live in conftest.py
+Shop = Any
+
+
+def said_by(shim: Path, *words: str) -> str:
+    return subprocess.run([shim, *words], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def snapshot(root: Path) -> dict[str, str]:
+    """Every link and file that a user could notice, with what is in it."""
+    found = {}
+    for path in sorted(root.rglob("*")):
+        name = str(path.relative_to(root))
+        if name.startswith(("trust", "courier/outcome", "courier/failed", "courier/gate", "courier/running")):
+            continue
+        if path.is_symlink():
+            found[name] = f"-> {os.readlink(path)}"
+        elif path.is_file():
+            found[name] = path.read_text(errors="replace")
+    return found
+
+
+# --- Forwards -------------------------------------------------------------------------------------------------------
+
+
+def test_an_install_makes_the_client_run(shop: Shop, host: Host) -> None:
+    """From nothing to a working shim."""
+    shop.add("1.0")
+    report = host.carry("install", "1.0")
+    assert (report.outcome, report.code, report.current_version) == ("succeeded", "", "1.0")
+    assert said_by(host.shim, "hello") == "1.0 hello"
+    assert host.leftovers() == []
+
+
+def test_an_upgrade_moves_the_client_and_keeps_the_way_back(shop: Shop, host: Host) -> None:
+    """Both trees are there; the shim runs the new one; every step was told."""
+    shop.add("1.0")
+    shop.add("2.0")
+    host.carry("install", "1.0")
+    host.said.clear()
+    report = host.carry("upgrade", "2.0")
+    assert (report.outcome, report.from_version, report.current_version) == ("succeeded", "1.0", "2.0")
+    assert said_by(host.shim, "version") == "courier 2.0"
+    assert sorted(path.name for path in (host.folder / "versions").iterdir()) == ["1.0", "2.0"]
+    stages = [json.loads(line)["stage"] for line in host.said]
+    assert stages == ["admit", "check", "fetch", "stage", "drain", "switch", "prove", "commit"]
+    assert host.leftovers() == []
+
+
+def test_older_versions_are_removed_once_nothing_runs_from_them(shop: Shop, host: Host) -> None:
+    """The current and the previous version stay; a tree that a live process runs from stays too."""
+    for version in ("1.0", "2.0", "3.0"):
+        shop.add(version)
+    host.carry("install", "1.0")
+    with a_running_backup(host):
+        host.carry("upgrade", "2.0")
+        host.carry("upgrade", "3.0")
+        assert (host.folder / "versions" / "1.0").is_dir()
+    host.carry("recover")
+    assert sorted(path.name for path in (host.folder / "versions").iterdir()) == ["2.0", "3.0"]
+
+
+def test_an_uninstall_leaves_neither_shim_nor_version(shop: Shop, host: Host) -> None:
+    """And says so in its report."""
+    shop.add("1.0")
+    host.carry("install", "1.0")
+    report = host.carry("uninstall")
+    assert (report.outcome, report.current_version) == ("succeeded", "")
+    assert not host.shim.exists()
+    assert list((host.folder / "versions").iterdir()) == []
+
+
+def test_the_same_order_twice_is_answered_not_done(shop: Shop, host: Host) -> None:
+    """Its report comes from the journal."""
+    shop.add("1.0")
+    first = host.carry("install", "1.0", order_id="u-1")
+    host.said.clear()
+    assert host.carry("install", "1.0", order_id="u-1") == first
+    assert [json.loads(line)["stage"] for line in host.said] == ["admit"]
+
+
+def test_what_is_current_stays_untouched(shop: Shop, host: Host) -> None:
+    """AlreadyCurrent is a note on a success."""
+    shop.add("1.0")
+    host.carry("install", "1.0")
+    before = snapshot(host.root)
+    report = host.carry("upgrade", "1.0")
+    assert (report.outcome, report.code) == ("succeeded", "AlreadyCurrent")
+    assert snapshot(host.root) == before
+
+
+def test_status_tells_versions_and_the_last_report(shop: Shop, host: Host) -> None:
+    """As JSON, for the server and for people."""
+    shop.add("1.0")
+    host.carry("install", "1.0")
+    (package,) = host.carry("status").details["packages"]
+    assert package["current"] == "1.0"
+    assert package["versions"] == ["1.0"]
+    assert package["last"]["outcome"] == "succeeded"
+
+
+# --- Refusals: nothing is touched -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("version", "made", "code"),
+    [
+        pytest.param("2.0", {}, "UntrustedRelease", id="metadata vouches for no such version"),
+        pytest.param("2.0", {"version": "2.0", "upgrades_from": ">=1.5"}, "NotAllowedFrom", id="not from here"),
+    ],
+)
+def test_a_refusal_touches_nothing(shop: Shop, host: Host, version: str, made: dict[str, str], code: str) -> None:
+    """Each with its code, and the host as it was."""
+    shop.add("1.0")
+    host.carry("install", "1.0")
+    before = snapshot(host.root)
+    if made:
+        shop.add(**made)
+    report = host.carry("upgrade", version)
+    assert (report.outcome, report.code, report.current_version) == ("failed", code, "1.0")
+    assert snapshot(host.root) == before
+    assert host.leftovers() == []
+
+
+def test_an_upgrade_of_what_is_not_installed_is_refused(shop: Shop, host: Host) -> None:
+    """An upgrade is not an install."""
+    shop.add("1.0")
+    assert host.carry("upgrade", "1.0").code == "ClientNotInstalled"
+    assert host.version() == ""
+
+
+def test_a_file_that_is_not_ours_is_not_overwritten(shop: Shop, host: Host) -> None:
+    """F77: a second manager is detected and left alone."""
+    shop.add("1.0")
+    host.shim.parent.mkdir(parents=True)
+    host.shim.write_text("made by somebody else")
+    report = host.carry("install", "1.0")
+    assert report.code == "ManagedElsewhere"
+    assert host.shim.read_text() == "made by somebody else"
+
+
+def test_a_damaged_way_back_stops_the_upgrade(shop: Shop, host: Host) -> None:
+    """F29: no verified way back, no switch."""
+    shop.add("1.0")
+    shop.add("2.0")
+    host.carry("install", "1.0")
+    program = host.folder / "versions" / "1.0" / "bin" / "courier"
+    program.chmod(0o755)
+    program.write_text("#!/bin/sh\necho damaged\n")
+    report = host.carry("upgrade", "2.0")
+    assert (report.code, report.current_version) == ("HealthCheckFailed", "1.0")
+
+
+def test_bytes_that_are_not_the_release_are_refused(shop: Shop, host: Host) -> None:
+    """F11, F70: nothing is replaced before bytes are verified, and what came is thrown away."""
+    shop.add("1.0")
+    artifact = shop.add("2.0")
+    host.carry("install", "1.0")
+    before = snapshot(host.root)
+    artifact.write_bytes(artifact.read_bytes()[:-1] + b"x")
+    report = host.carry("upgrade", "2.0")
+    assert (report.code, report.current_version) == ("UntrustedRelease", "1.0")
+    assert snapshot(host.root) == before
+    assert host.leftovers() == []
+
+
+def test_metadata_signed_by_others_is_refused(shop: Shop, host: Host, tmp_path: Path) -> None:
+    """F74: the host trusts the root it was enrolled with, not whoever answers."""
+    shop.add("1.0")
+    host.carry("install", "1.0")
+    shutil_free = host.root / "trust"
+    assert shutil_free.is_dir()
+    other = subprocess.run(  # a root of another installation
+        [sys.executable, "-c", OTHER_ROOT, str(tmp_path / "other")], capture_output=True, check=True
+    ).stdout
+    object.__setattr__(host.site, "trust_root", other)
+    subprocess.run(["rm", "-r", str(shutil_free)], check=True)
+    shop.add("2.0")
+    report = host.carry("upgrade", "2.0")
+    assert (report.code, report.current_version) == ("UntrustedRelease", "1.0")
+
+
+OTHER_ROOT = """
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from backfleet import releases
+from backfleet.storage import metadata, open_database
+folder = Path(sys.argv[1]); folder.mkdir()
+database = open_database(f"sqlite:///{folder}/x.db"); metadata.create_all(database.engine)
+repository = releases.Repository.open(folder)
+with database.transaction() as tx:
+    releases.refresh(tx, repository, now=datetime.now(UTC))
+    sys.stdout.buffer.write(releases.metadata(tx, "1.root.json"))
+database.close()
+"""
+
+
+def test_a_download_goes_on_where_it_broke_off(shop: Shop, host: Host) -> None:
+    """F73: what is there is hashed again and used; what is there and wrong is thrown away."""
+    shop.add("1.0")
+    artifact = shop.add("2.0")
+    host.carry("install", "1.0")
+    downloads = host.folder / "downloads"
+    partial = downloads / f".{artifact.name}.partial"
+    partial.write_bytes(artifact.read_bytes()[:100])
+    # A fresh order tidies first, so the broken one must still be open: its journal says so.
+    report = host.carry("upgrade", "2.0")
+    assert report.outcome == "succeeded"
+
+
+def test_an_unreachable_server_is_no_fault_of_the_version(shop: Shop, host: Host) -> None:
+    """F14: a transient cause never marks a version bad."""
+    shop.add("1.0")
+    shop.add("2.0")
+    host.carry("install", "1.0")
+    right = host.site.downloads
+    object.__setattr__(host.site, "downloads", "http://127.0.0.1:9/downloads")
+    report = host.carry("upgrade", "2.0")
+    assert (report.code, report.current_version) == ("DownloadFailed", "1.0")
+    object.__setattr__(host.site, "downloads", right)
+    assert host.carry("upgrade", "2.0").outcome == "succeeded"
+
+
+# --- Backwards ------------------------------------------------------------------------------------------------------
+
+
+def test_an_unwell_version_is_taken_back(shop: Shop, host: Host) -> None:
+    """The old one runs, the evidence is kept, and the report says why."""
+    shop.add("1.0")
+    shop.add("2.0", health=3)
+    host.carry("install", "1.0")
+    report = host.carry("upgrade", "2.0")
+    assert (report.outcome, report.code, report.current_version) == ("failed", "RolledBack", "1.0")
+    assert "exit code 3" in report.message
+    assert said_by(host.shim, "version") == "courier 1.0"
+    assert (host.folder / "failed" / "2.0" / "output").read_text() == "courier 2.0\n"
+    assert host.leftovers() == []
+
+
+def test_a_version_that_was_taken_back_is_held_back_for_a_day(shop: Shop, host: Host) -> None:
+    """F15, F32: not tried again at once, and not held back for ever."""
+    shop.add("1.0")
+    shop.add("2.0", health=3)
+    host.carry("install", "1.0")
+    host.carry("upgrade", "2.0")
+    again = host.carry("upgrade", "2.0", order_id="again")
+    assert (again.code, again.current_version) == ("RolledBack", "1.0")
+    assert "less than 24 h ago" in again.message
+    object.__setattr__(host.site, "clock", lambda: time.time() + 25 * 3600)
+    assert "exit code 3" in host.carry("upgrade", "2.0", order_id="later").message
+
+
+def test_an_unwell_first_install_leaves_nothing(shop: Shop, host: Host) -> None:
+    """Where nothing was, nothing is."""
+    shop.add("1.0", health=1)
+    report = host.carry("install", "1.0")
+    assert (report.code, report.current_version) == ("RolledBack", "")
+    assert not host.shim.exists()
+    assert host.version() == ""
+
+
+HANGS = '#!/bin/sh\nif [ "{health}" = 0 ]; then echo "{package} {version}"; else sleep 300 & wait; fi\n'
+
+
+def test_a_health_command_that_hangs_is_ended_with_all_it_started(shop: Shop, host: Host) -> None:
+    """F10: the whole process tree ends; then the old version runs."""
+    shop.add("1.0", client=HANGS)
+    shop.add("2.0", client=HANGS, health=1, seconds=1)
+    host.carry("install", "1.0")
+    report = host.carry("upgrade", "2.0")
+    assert (report.code, report.current_version) == ("RolledBack", "1.0")
+    assert "within 1 s" in report.message
+    marker = str(host.folder).encode()
+    left = [p for p in Path("/proc").glob("[0-9]*/cmdline") if marker in _read(p)]
+    assert left == []
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+# --- The gate -------------------------------------------------------------------------------------------------------
+
+
+def test_the_shim_is_the_client(shop: Shop, host: Host) -> None:
+    """Same process id, exit code and signals."""
+    shop.add("1.0")
+    host.carry("install", "1.0")
+    with subprocess.Popen([host.shim, "pid"], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert int(process.stdout.read()) == process.pid
+    assert subprocess.run([host.shim, "exit", "42"], check=False).returncode == 42
+    flag = host.root / "flag"
+    flag.touch()
+    with subprocess.Popen([host.shim, "hold", flag], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+    assert process.returncode == -signal.SIGTERM
+
+
+def test_a_run_that_starts_during_the_switch_waits_for_it(shop: Shop, host: Host) -> None:
+    """F38: it waits in the shim, and then runs on whichever version won."""
+    shop.add("1.0")
+    host.carry("install", "1.0")
+    with open(host.folder / "gate", "r+b") as gate:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        process = subprocess.Popen([host.shim, "hello"], stdout=subprocess.PIPE, text=True)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.3)
+        fcntl.flock(gate, fcntl.LOCK_UN)
+        assert process.communicate(timeout=5)[0] == "1.0 hello\n"
+
+
+@contextlib.contextmanager
+def a_running_backup(host: Host) -> Iterator[Path]:
+    """Runs until the flag that is handed out is gone."""
+    flag = host.root / "flag"
+    flag.touch()
+    with subprocess.Popen([host.shim, "hold", flag], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        began = process.stdout.readline().split()[-1]
+        try:
+            yield flag
+            flag.unlink(missing_ok=True)
+            assert process.stdout.read() == f"done {began}\n"
+        except BaseException:
+            process.kill()
+            raise
+    assert process.returncode == 0
+
+
+def test_a_client_that_must_be_idle_is_never_interrupted(shop: Shop, host: Host) -> None:
+    """F35: out of patience, the upgrade gives up and everything is as it was."""
+    shop.add("1.0", switch="idle")
+    shop.add("2.0", switch="idle")
+    host.carry("install", "1.0")
+    with a_running_backup(host):
+        report = host.carry("upgrade", "2.0", patience=1)
+        assert (report.code, report.current_version) == ("BackupRunning", "1.0")
+    assert said_by(host.shim, "hello") == "1.0 hello"
+    assert host.carry("upgrade", "2.0").outcome == "succeeded"
+
+
+def test_a_running_backup_finishes_on_the_tree_it_started_from(shop: Shop, host: Host) -> None:
+    """`anytime`: the upgrade does not wait, the backup does not notice."""
+    shop.add("1.0")
+    shop.add("2.0")
+    host.carry("install", "1.0")
+    with a_running_backup(host):
+        assert host.carry("upgrade", "2.0").current_version == "2.0"
+
+
+def test_a_second_order_for_the_package_is_told_to_wait(shop: Shop, host: Host) -> None:
+    """One transaction per package and host."""
+    shop.add("1.0")
+    host.carry("install", "1.0")
+    with open(host.folder / "lock", "r+b") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        report = host.carry("uninstall")
+    assert (report.code, report.current_version) == ("UpgradeInProgress", "1.0")
+
+
+# --- The power fails ------------------------------------------------------------------------------------------------
+
+CARRY = """
+import json, sys
+from pathlib import Path
+from backfleet_host.contract import Order, read_order
+from backfleet_host.upgrader import Site, carry_out_on
+root, address, trust, order = sys.argv[1:]
+site = Site(Path(root), Path(root) / "bin", address, None, Path(trust).read_bytes())
+carry_out_on(site, read_order(Path(order).read_text()), lambda line: None)
+"""
+
+WELL = [
+    "check", "fetch", "unpacked", "stage", "drain", "about to switch", "switched", "switch", "prove", "commit",
+    "outcome written", "journal closed",
+]  # fmt: skip
+UNWELL = ["switched", "switch", "going back", "pointed back", "outcome written", "journal closed"]
+
+
+@pytest.mark.parametrize(
+    ("instant", "health"),
+    [pytest.param(i, 0, id=f"well, {i}") for i in WELL] + [pytest.param(i, 1, id=f"unwell, {i}") for i in UNWELL],
+)
+def test_power_cut(shop: Shop, host: Host, tmp_path: Path, instant: str, health: int) -> None:
+    """F12: wherever the power fails, a working client is left, and recovery ends in one definite state."""
+    shop.add("1.0")
+    shop.add("2.0", health=health)
+    host.carry("install", "1.0")
+    order = host.order("upgrade", "2.0", "u-cut")
+    (tmp_path / "order").write_text(order.as_command())
+    (tmp_path / "root.json").write_bytes(shop.trust_root)
+    words = [str(host.root), shop.address, str(tmp_path / "root.json"), str(tmp_path / "order")]
+    died = subprocess.run(
+        [sys.executable, "-c", CARRY, *words], env=os.environ | {"BACKFLEET_HOST_DIE_AT": instant}, check=False
+    )
+    assert died.returncode == -signal.SIGKILL
+
+    assert said_by(host.shim, "hello") in ("1.0 hello", "2.0 hello")  # before any recovery
+    report = host.carry("recover", order_id="r-1")
+    again = host.carry("upgrade", "2.0", order_id="u-cut")
+
+    assert host.leftovers() == []
+    assert host.version() == again.current_version
+    assert said_by(host.shim, "hello") == f"{host.version()} hello"
+    after_the_point = instant in WELL[WELL.index("switched") :] and health == 0
+    assert host.version() == ("2.0" if after_the_point else "1.0")
+    assert report.current_version == host.version()
+    if not after_the_point and health == 0:
+        assert host.carry("upgrade", "2.0", order_id="u-retry").current_version == "2.0"

@@ -1,0 +1,103 @@
+"""A request is taken once."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from backfleet import identity
+from backfleet.identity import nonces
+from backfleet.identity._tables import nonces as table
+from backfleet.storage import Database
+
+KEEP = timedelta(minutes=30)
+
+
+def spend(database: Database, key: str, nonce: str, now: datetime) -> bool:
+    with database.transaction() as tx:
+        return identity.spend_nonce(tx, key, nonce, now=now, keep=KEEP)
+
+
+def count(database: Database) -> int:
+    with database.reading() as tx:
+        return int(tx.scalar(sa.select(sa.func.count()).select_from(table)))
+
+
+def test_once(database: Database, now: datetime) -> None:
+    """The second time, and every time after, it is spent; another key's nonce is another nonce."""
+    assert spend(database, "LTAI1", "n", now)
+    assert not spend(database, "LTAI1", "n", now)
+    assert not spend(database, "LTAI1", "n", now + timedelta(minutes=29))
+    assert spend(database, "LTAI2", "n", now)
+    assert spend(database, "LTAI1", "N", now)
+
+
+@pytest.mark.parametrize(
+    "nonce", ["n" * 64, "n" * 65, "n" * 5000, "a b", "a\x00b", "нонс", "\ud800", "sha256:" + "0" * 64, ""]
+)
+def test_any_nonce_is_taken_once(database: Database, now: datetime, nonce: str) -> None:
+    """Clients choose nonces freely, long and odd ones too."""
+    assert spend(database, "LTAI1", nonce, now)
+    assert not spend(database, "LTAI1", nonce, now)
+    assert spend(database, "LTAI1", nonce + "x", now)
+
+
+def test_a_hash_is_not_mistaken_for_what_it_stands_for(database: Database, now: datetime) -> None:
+    """Who sends the stored form of another nonce has sent another nonce."""
+    assert spend(database, "LTAI1", "n" * 100, now)
+    with database.reading() as tx:
+        stored = tx.scalar(sa.select(table.c.nonce))
+    assert spend(database, "LTAI1", stored, now)
+
+
+def test_of_many_at_once_one_wins(database: Database, now: datetime) -> None:
+    """The same request sent to every replica at once is taken by one."""
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(lambda _: spend(database, "LTAI1", "n", now), range(16)))
+    assert won.count(True) == 1
+
+
+def test_a_request_that_fails_has_not_spent_it(database: Database, now: datetime) -> None:
+    """What the transaction did not keep is not spent."""
+    with pytest.raises(RuntimeError), database.transaction() as tx:
+        assert identity.spend_nonce(tx, "LTAI1", "n", now=now, keep=KEEP)
+        raise RuntimeError
+    assert spend(database, "LTAI1", "n", now)
+
+
+def test_purge(database: Database, now: datetime) -> None:
+    """Only those are forgotten whose time is over."""
+    spend(database, "LTAI1", "old", now)
+    spend(database, "LTAI1", "new", now + timedelta(minutes=1))
+    with database.transaction() as tx:
+        assert identity.purge_nonces(tx, now + KEEP) == 0
+        assert identity.purge_nonces(tx, now + KEEP + timedelta(seconds=1)) == 1
+    assert not spend(database, "LTAI1", "new", now)
+    assert spend(database, "LTAI1", "old", now)
+
+
+def test_a_purge_has_a_limit(database: Database, now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A great many are forgotten in several goes, none of them long."""
+    monkeypatch.setattr(nonces, "PURGED_AT_ONCE", 3)
+    for number in range(7):
+        spend(database, "LTAI1", str(number), now)
+    later = now + timedelta(days=1)
+    for gone in (3, 3, 1, 0):
+        with database.transaction() as tx:
+            assert identity.purge_nonces(tx, later) == gone
+    assert count(database) == 0
+
+
+def test_replicas_purge_together(database: Database, now: datetime) -> None:
+    """None waits for the other, none fails, all is forgotten."""
+    for number in range(40):
+        spend(database, "LTAI1", str(number), now)
+
+    def purge(_: int) -> int:
+        with database.transaction() as tx:
+            return identity.purge_nonces(tx, now + timedelta(days=1))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(purge, range(8))) == 40
+    assert count(database) == 0

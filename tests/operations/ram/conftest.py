@@ -1,0 +1,86 @@
+"""RAM, asked as the door asks it: permission, parameters, answer, audit."""
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backfleet import identity, releases
+from backfleet.identity._tables import accounts
+from backfleet.ids import Draw
+from backfleet.ids import draw as real_draw
+from backfleet.operations import perform
+from backfleet.operations.catalogue import RAM, Call, House, find
+from backfleet.settings import Settings
+from backfleet.storage import Database
+from backfleet.wire import answers
+from backfleet.wire.errors import ApiError
+
+OTHER = "9999999999999999"
+
+
+class Ram:
+    """One caller's RAM. `ram("CreateUser", UserName="alice")` gives the answer's JSON, an error's too (with Status)."""
+
+    def __init__(self, house: House, caller: identity.Caller, now: datetime) -> None:
+        self.house, self.caller, self.now = house, caller, now
+
+    def __call__(self, action: str, **flat: str) -> dict[str, Any]:
+        request_id = f"R-{real_draw(20)}"
+        call = Call(request_id, self.caller, "cn-hangzhou", self.now, "10.0.0.7", True, self.house)
+        operation = find(RAM.version, action)
+        try:
+            told = perform.run(perform.admit(operation, call, flat, "LTAItest"), call)
+            sent = answers.success(action, told, request_id, xml=False)
+        except ApiError as problem:
+            sent = answers.failure(problem, request_id, "localhost", xml=False)
+        body: dict[str, Any] = json.loads(sent.body)
+        assert body.pop("RequestId") == request_id
+        return body if sent.status == 200 else {**body, "Status": sent.status}
+
+    def refused(self, action: str, **flat: str) -> tuple[int, str]:
+        """Status and code of a refusal."""
+        body = self(action, **flat)
+        return body["Status"], body["Code"]
+
+    def as_user(self, name: str) -> "Ram":
+        """The same, asked by a user who exists, with a key made for it."""
+        key_id = self("CreateAccessKey", UserName=name)["AccessKey"]["AccessKeyId"]
+        with self.house.database.reading() as tx:
+            known = identity.find_key(tx, self.house.vault, key_id)
+        assert known is not None
+        return Ram(self.house, known.caller, self.now)
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder: the keys in it cost time to make, and RAM changes nothing there."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture
+def house(database: Database, data: Path, draw: Draw) -> House:
+    """What operations may use."""
+    repository = releases.Repository.open(data)
+    return House(database, Settings(data=data), identity.Vault.open(data), repository, draw)
+
+
+@pytest.fixture
+def ram(house: House, now: datetime, draw: Draw) -> Ram:
+    """RAM, asked by the root of the first account."""
+    with house.database.transaction() as tx:
+        made = identity.first_account(tx, house.vault, now=now, draw=draw)
+        assert made is not None
+        known = identity.find_key(tx, house.vault, made.access_key_id)
+    assert known is not None
+    return Ram(house, known.caller, now)
+
+
+@pytest.fixture
+def elsewhere(ram: Ram, now: datetime) -> Ram:
+    """RAM, asked by the root of another account."""
+    with ram.house.database.transaction() as tx:
+        tx.add(accounts, [{"id": OTHER, "created_at": now}])
+    return Ram(ram.house, identity.Caller(OTHER, "Account", f"acs:ram::{OTHER}:root", OTHER), now)

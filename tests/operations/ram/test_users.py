@@ -1,0 +1,193 @@
+"""RAM's operations on users."""
+
+from typing import Any
+
+import pytest
+
+
+def test_create_and_get(ram: Any) -> None:
+    """The documented shape, every detail as sent."""
+    details = {
+        "UserName": "alice",
+        "DisplayName": "Alice",
+        "Comments": "on call",
+        "Email": "alice@example.com",
+        "MobilePhone": "86-18600008888",
+    }
+    made = ram("CreateUser", **details)
+    found = ram("GetUser", UserName="alice")
+    assert set(made) == {"User"}
+    assert made["User"] == {**details, "UserId": made["User"]["UserId"], "CreateDate": "2026-01-02T03:04:05Z"}
+    assert found["User"] == {**made["User"], "UpdateDate": "2026-01-02T03:04:05Z"}
+
+
+def test_only_a_name(ram: Any) -> None:
+    """What was not given is empty text; the display name is the name."""
+    user = ram("CreateUser", UserName="a.b_c-1")["User"]
+    assert (user["DisplayName"], user["Comments"], user["Email"], user["MobilePhone"]) == ("a.b_c-1", "", "", "")
+
+
+def test_twice(ram: Any) -> None:
+    """A name is taken once."""
+    ram("CreateUser", UserName="alice")
+    body = ram("CreateUser", UserName="alice")
+    assert (body["Status"], body["Code"]) == (409, "EntityAlreadyExists.User")
+    assert body["Message"] == "The user does already exist. Name: 'alice'."
+
+
+BAD: list[tuple[dict[str, str], str]] = [
+    ({}, "MissingParameter"),
+    ({"UserName": ""}, "MissingParameter"),
+    ({"UserName": "a b"}, "InvalidParameter.UserName.InvalidChars"),
+    ({"UserName": "a/b"}, "InvalidParameter.UserName.InvalidChars"),
+    ({"UserName": "*"}, "InvalidParameter.UserName.InvalidChars"),
+    ({"UserName": "a\n"}, "InvalidParameter.UserName.InvalidChars"),
+    ({"UserName": "élise"}, "InvalidParameter.UserName.InvalidChars"),
+    ({"UserName": "x" * 65}, "InvalidParameter.UserName.Length"),
+    ({"UserName": "x" * 2000}, "InvalidParameter"),
+    ({"UserName": "a", "DisplayName": "x" * 129}, "InvalidParameter.DisplayName.Length"),
+    ({"UserName": "a", "DisplayName": "a\x00b"}, "InvalidParameter.DisplayName.InvalidChars"),
+    ({"UserName": "a", "Comments": "x" * 129}, "InvalidParameter.Comments.Length"),
+    ({"UserName": "a", "Comments": "\x1b[31m"}, "InvalidParameter.Comments.InvalidChars"),
+    ({"UserName": "a", "Email": "nobody"}, "InvalidParameter.Email.Format"),
+    ({"UserName": "a", "MobilePhone": "18600008888x"}, "InvalidParameter.MobilePhone.Format"),
+]
+
+
+@pytest.mark.parametrize(("asked", "code"), BAD)
+def test_bad_values(ram: Any, asked: dict[str, str], code: str) -> None:
+    """Each refused with its own code, and nobody is made."""
+    assert ram.refused("CreateUser", **asked) == (400, code)
+    assert ram("ListUsers")["Users"]["User"] == []
+
+
+def test_longest_values_are_kept(ram: Any) -> None:
+    """Limits count characters, of any alphabet, on both engines."""
+    told = {"UserName": "x" * 64, "DisplayName": "名" * 128, "Comments": "é" * 128}
+    user = ram("CreateUser", **told)["User"]
+    assert {name: user[name] for name in told} == told
+
+
+def test_no_such_user(ram: Any) -> None:
+    """Every operation on one says so alike."""
+    for action in ("GetUser", "DeleteUser", "CreateAccessKey", "ListAccessKeys", "ListPoliciesForUser"):
+        assert ram.refused(action, UserName="nobody") == (404, "EntityNotExist.User"), action
+
+
+def test_list_in_parts(ram: Any) -> None:
+    """MaxItems at a time; the marker leads to the next; the last part has none."""
+    for name in ("c", "a", "e", "b", "d"):
+        ram("CreateUser", UserName=name)
+    seen, marker, parts = [], "", 0
+    while True:
+        part = ram("ListUsers", MaxItems="2", Marker=marker)
+        seen += [user["UserName"] for user in part["Users"]["User"]]
+        parts += 1
+        assert part["IsTruncated"] is ("Marker" in part)
+        if not part["IsTruncated"]:
+            break
+        marker = part["Marker"]
+    assert (seen, parts) == (["a", "b", "c", "d", "e"], 3)
+
+
+def test_list_exactly_full(ram: Any) -> None:
+    """A part that holds all is not truncated."""
+    for name in ("a", "b"):
+        ram("CreateUser", UserName=name)
+    assert ram("ListUsers", MaxItems="2")["IsTruncated"] is False
+
+
+@pytest.mark.parametrize(
+    ("asked", "code"),
+    [
+        ({"MaxItems": "0"}, "InvalidParameter"),
+        ({"MaxItems": "1001"}, "InvalidParameter"),
+        ({"MaxItems": "many"}, "InvalidParameter"),
+        ({"Marker": "not a marker"}, "InvalidParameter.Marker.Format"),
+        ({"Marker": "a\x00"}, "InvalidParameter.Marker.Format"),
+    ],
+)
+def test_bad_lists(ram: Any, asked: dict[str, str], code: str) -> None:
+    """A part that cannot be is refused."""
+    assert ram.refused("ListUsers", **asked) == (400, code)
+
+
+def test_delete(ram: Any) -> None:
+    """Only when keys and policies are gone; each conflict has its code."""
+    ram("CreateUser", UserName="alice")
+    key_id = ram("CreateAccessKey", UserName="alice")["AccessKey"]["AccessKeyId"]
+    ram("AttachPolicyToUser", UserName="alice", PolicyName="AliyunHBRFullAccess", PolicyType="System")
+    assert ram.refused("DeleteUser", UserName="alice") == (409, "DeleteConflict.User.AccessKey")
+    ram("DeleteAccessKey", UserName="alice", UserAccessKeyId=key_id)
+    assert ram.refused("DeleteUser", UserName="alice") == (409, "DeleteConflict.User.Policy")
+    ram("DetachPolicyFromUser", UserName="alice", PolicyName="AliyunHBRFullAccess", PolicyType="System")
+    assert ram("DeleteUser", UserName="alice") == {}
+    assert ram.refused("GetUser", UserName="alice") == (404, "EntityNotExist.User")
+
+
+def test_another_accounts_users_are_not_there(ram: Any, elsewhere: Any) -> None:
+    """Neither listed nor found; the same name is free there; what is done there leaves ours alone."""
+    ours = ram("CreateUser", UserName="alice")
+    assert elsewhere("ListUsers")["Users"]["User"] == []
+    for action in ("GetUser", "DeleteUser", "ListAccessKeys", "ListPoliciesForUser"):
+        known, unknown = elsewhere(action, UserName="alice"), elsewhere(action, UserName="nobody")
+        assert known["Message"].replace("alice", "nobody") == unknown["Message"]
+    elsewhere("CreateUser", UserName="alice")
+    elsewhere("DeleteUser", UserName="alice")
+    assert ram("GetUser", UserName="alice")["User"]["UserId"] == ours["User"]["UserId"]
+
+
+OPERATIONS = [
+    ("CreateUser", {"UserName": "bob"}),
+    ("GetUser", {"UserName": "alice"}),
+    ("ListUsers", {}),
+    ("DeleteUser", {"UserName": "alice"}),
+    ("CreateAccessKey", {"UserName": "alice"}),
+    ("ListAccessKeys", {"UserName": "alice"}),
+    ("UpdateAccessKey", {"UserName": "alice", "UserAccessKeyId": "LTAI1", "Status": "Inactive"}),
+    ("DeleteAccessKey", {"UserName": "alice", "UserAccessKeyId": "LTAI1"}),
+    ("CreatePolicy", {"PolicyName": "p", "PolicyDocument": "{}"}),
+    ("GetPolicy", {"PolicyName": "AdministratorAccess", "PolicyType": "System"}),
+    ("ListPolicies", {}),
+    ("DeletePolicy", {"PolicyName": "p"}),
+    ("AttachPolicyToUser", {"UserName": "alice", "PolicyName": "AdministratorAccess", "PolicyType": "System"}),
+    ("DetachPolicyFromUser", {"UserName": "alice", "PolicyName": "AdministratorAccess", "PolicyType": "System"}),
+    ("ListPoliciesForUser", {"UserName": "alice"}),
+]
+
+
+@pytest.mark.parametrize(("action", "asked"), OPERATIONS)
+def test_without_permission(ram: Any, action: str, asked: dict[str, str]) -> None:
+    """A user without policies may ask none of them, not even for a user who does not exist; nothing changes."""
+    ram("CreateUser", UserName="alice")
+    nobody = ram.as_user("alice")
+    status, _ = nobody.refused(action, **asked)
+    assert status == 403
+    assert nobody(action, **asked)["AccessDeniedDetail"]["AuthAction"] == f"ram:{action}"
+    assert [user["UserName"] for user in ram("ListUsers")["Users"]["User"]] == ["alice"]
+    assert len(ram("ListAccessKeys", UserName="alice")["AccessKeys"]["AccessKey"]) == 1
+    assert ram("ListPoliciesForUser", UserName="alice")["Policies"]["Policy"] == []
+
+
+@pytest.mark.parametrize(("action", "asked"), OPERATIONS)
+def test_with_permission(ram: Any, action: str, asked: dict[str, str]) -> None:
+    """With AliyunRAMFullAccess none of them is refused for want of permission."""
+    ram("CreateUser", UserName="alice")
+    ram("CreateUser", UserName="admin")
+    ram("AttachPolicyToUser", UserName="admin", PolicyName="AliyunRAMFullAccess", PolicyType="System")
+    assert ram.as_user("admin")(action, **asked).get("Status") != 403
+
+
+def test_permission_for_one_user(ram: Any) -> None:
+    """Resources are ARNs: who may look at alice may not look at bob, nor list."""
+    document = (
+        '{"Version":"1","Statement":[{"Effect":"Allow","Action":"ram:Get*","Resource":"acs:ram:*:*:user/alice"}]}'
+    )
+    for name in ("alice", "bob"):
+        ram("CreateUser", UserName=name)
+    ram("CreatePolicy", PolicyName="LookAtAlice", PolicyDocument=document)
+    ram("AttachPolicyToUser", UserName="bob", PolicyName="LookAtAlice", PolicyType="Custom")
+    bob = ram.as_user("bob")
+    assert bob("GetUser", UserName="alice")["User"]["UserName"] == "alice"
+    assert bob.refused("GetUser", UserName="bob")[0] == 403
+    assert bob.refused("ListUsers")[0] == 403
