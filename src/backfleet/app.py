@@ -36,6 +36,7 @@ from backfleet.wakeups import LONGEST_WAIT, InProcessBells, keep_looking
 
 GRACE_SECONDS = 6.0  # for requests in flight when we are told to stop; the whole stop takes at most 10
 WORKER_GRACE_SECONDS = 2.0
+LEASES = timedelta(seconds=5)  # between two looks at leases that ran out
 HOUSEKEEPING = timedelta(minutes=10)  # between two rounds of forgetting what is over
 KEEP_ALIVE_SECONDS = 120  # agents keep idle connections for 90 s; ours must live longer
 BACKLOG = 1024  # connections that wait while we are busy: agents that are refused stay away for long
@@ -248,7 +249,7 @@ def workers(house: House, clock: Clock) -> list[Worker]:
     """Every loop of the house."""
     return [
         Worker("upgrades", lambda: upgrades.look(house.database, now=clock(), draw=house.draw)),
-        Worker("commands", lambda: commands.look(house.database, now=clock())),
+        Worker("commands", lambda: commands.look(house.database, now=clock()), LEASES),
         Worker("releases", lambda: releases.look(house.database, house.repository, now=clock())),
         Worker("housekeeping", lambda: operations.keep_house(house, now=clock()), HOUSEKEEPING),
     ]

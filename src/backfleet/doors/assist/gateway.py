@@ -61,6 +61,7 @@ class Gateway:
     def __init__(self, database: Database, settings: Settings, bells: Bells, clock: Clock, draw: Draw) -> None:
         self._database, self._settings, self._bells = database, settings, bells
         self._clock, self._draw = clock, draw
+        self._handed = timedelta(seconds=settings.handed_seconds)
         self._lease = timedelta(seconds=settings.lease_seconds)
         self._window_ms = settings.time_window_seconds * 1000
         self._sockets, self._beats, self._once = Sockets(), beats.Beats(), proof.Once()
@@ -259,7 +260,7 @@ class Gateway:
                 if commands.waiting_for(tx, instance_id) is None:
                     return commands.Handout([], [])  # most lists are empty: no need to write for those
             with self._database.transaction() as tx:
-                return commands.claim(tx, instance_id, now=self._clock(), lease=self._lease)
+                return commands.claim(tx, instance_id, now=self._clock(), lease=self._handed)
 
         handout = await self._in_thread(claim)
         if handout.run:
