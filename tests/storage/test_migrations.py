@@ -1,5 +1,6 @@
-"""Migrations give exactly the schema that the code speaks of, on both engines, and running them again changes nothing."""
+"""Migrations give exactly the schema that the code speaks of, on both engines; again, they change nothing."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -13,7 +14,7 @@ from backfleet.storage import Database, metadata, migrate, open_database
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """A database nobody has touched."""
     if request.param == "sqlite":
         database = open_database(f"sqlite:///{tmp_path / 'fresh.db'}")
@@ -23,8 +24,8 @@ def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
             connection.execute("DROP DATABASE IF EXISTS fresh")
             connection.execute("CREATE DATABASE fresh")
         database = open_database(url.set(database="fresh").render_as_string(hide_password=False))
-    request.addfinalizer(database.close)
-    return database
+    yield database
+    database.close()
 
 
 def test_migrations_give_the_schema_of_the_code(empty: Database) -> None:

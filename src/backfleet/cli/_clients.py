@@ -1,5 +1,6 @@
 """backfleet client ... and backfleet task ..."""
 
+import sys
 import time
 from typing import Any
 
@@ -198,7 +199,7 @@ class _Drawing:
     def show(self, text: str) -> None:
         if text == self._last:
             return
-        if self._last and click.get_text_stream("stdout").isatty():
+        if self._last and sys.stdout.isatty():
             click.echo(f"\x1b[{self._last.count(chr(10)) + 1}F\x1b[J", nl=False)
         click.echo(text)
         self._last = text

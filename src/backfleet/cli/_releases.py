@@ -1,5 +1,6 @@
 """backfleet release ..."""
 
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ def add(
     """Upload FILE as a release and offer it on a channel."""
     total = file.stat().st_size
     with click.progressbar(
-        length=total, label=f"{file.name} ({size(total)})", file=click.get_text_stream("stderr")
+        length=total, label=f"{file.name} ({size(total)})", file=sys.stderr
     ) as bar:
         answer = client.upload(
             "AddRelease",

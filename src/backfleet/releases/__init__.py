@@ -5,8 +5,9 @@ Owns the tables releases, release_offers and signed_metadata, the artifacts fold
 for those who download; `refresh` and `look` keep the metadata fresh.
 """
 
-from backfleet.releases.manifest import Health, Manifest, ReleaseRefused
+from backfleet.releases.manifest import Health, Manifest
 from backfleet.releases.picking import Pick, newest, pick
+from backfleet.releases.refusal import ReleaseConflict, ReleaseRefused, TooManyReleases
 from backfleet.releases.registry import (
     STABLE,
     Prepared,
@@ -33,8 +34,10 @@ __all__ = [
     "Pick",
     "Prepared",
     "Release",
+    "ReleaseConflict",
     "ReleaseRefused",
     "Repository",
+    "TooManyReleases",
     "add",
     "count_releases",
     "find",

@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-
-from backfleet.releases.manifest import ReleaseRefused, order_of
+from backfleet.releases import versions
 from backfleet.releases.registry import Release
 
 
@@ -24,39 +22,27 @@ def pick(offered: Sequence[Release], *, current: str, pin: str) -> Pick:
     Not withdrawn, within the pin, never older than what is there. If the newest may not be reached directly, the newest
     that may is the stepping stone, as long as it is a step forward.
     """
-    allowed = sorted(
-        (r for r in offered if r.withdrawn_at is None and _within(r.version, pin)),
-        key=lambda r: order_of(r.version),
-        reverse=True,
-    )
+    allowed = [release for release in _newest_first(offered) if versions.within(release.version, pin)]
     if not allowed:
         return Pick(refusal="NoRelease")
-    if current and not _is_newer(allowed[0].version, current):
+    forward = [release for release in allowed if _is_forward(release.version, current)]
+    if not forward:
         return Pick(already_current=True)
-    for release in allowed:
-        if current and not _is_newer(release.version, current):
-            break
-        if release.manifest.accepts(current):
-            return Pick(target=release)
-    return Pick(refusal="NotAllowedFrom")
+    reachable = next((release for release in forward if release.manifest.accepts(current)), None)
+    return Pick(target=reachable) if reachable else Pick(refusal="NotAllowedFrom")
 
 
 def newest(offered: Sequence[Release]) -> Release | None:
     """The newest that is not withdrawn."""
-    return max((r for r in offered if r.withdrawn_at is None), key=lambda r: order_of(r.version), default=None)
+    return next(iter(_newest_first(offered)), None)
 
 
-def _is_newer(version: str, than: str) -> bool:
-    try:
-        return order_of(version) > order_of(than)
-    except ReleaseRefused:
-        return version != than  # a version somebody else put there: anything of ours is a step forward
+def _newest_first(offered: Sequence[Release]) -> list[Release]:
+    standing = [release for release in offered if release.withdrawn_at is None]
+    return sorted(standing, key=lambda release: versions.readable(release.version), reverse=True)
 
 
-def _within(version: str, pin: str) -> bool:
-    if not pin:
-        return True
-    try:
-        return SpecifierSet(pin).contains(order_of(version), prereleases=True)
-    except InvalidSpecifier:
-        return False
+def _is_forward(version: str, current: str) -> bool:
+    """Whether it is a step forward. From nothing, or from a version that somebody else put there, every one is."""
+    runs = versions.order_of(current)
+    return version != current if runs is None else versions.readable(version) > runs

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from backfleet.releases import _store
-from backfleet.releases.manifest import Manifest, ReleaseRefused, inspect, make_manifest
+from backfleet.releases.describing import FILE_NAME, check_name, describe
+from backfleet.releases.inspecting import inspect
+from backfleet.releases.manifest import Manifest
+from backfleet.releases.refusal import ReleaseConflict
 from backfleet.releases.repository import Repository
 from backfleet.releases.trust import publish
 from backfleet.storage import Transaction
@@ -70,11 +73,10 @@ def prepare(
     Raises:
         ReleaseRefused: names, manifest or artifact are not fit.
     """
-    manifest = make_manifest(package=package, version=version, platform=platform, form=form, given=given)
-    safe = Path(file_name).name or "artifact"
-    if not safe.replace(".", "").replace("-", "").replace("_", "").replace("+", "").isalnum():
-        raise ReleaseRefused(f"the file name {safe[:80]!r} may hold letters, digits and . _ + - only")
-    return Prepared(inspect(manifest, artifact), sha256, size, safe[:200])
+    manifest = describe(package=package, version=version, platform=platform, form=form, given=given)
+    last = Path(file_name).name or "artifact"
+    check_name("the file name", last, FILE_NAME)
+    return Prepared(inspect(manifest, artifact), sha256, size, last)
 
 
 def keep_artifact(repository: Repository, upload: Path, sha256: str) -> None:
@@ -100,21 +102,20 @@ def add(
     The same file under the same name again changes nothing but the channel. Also tells whether it is new.
 
     Raises:
-        ReleaseRefused: the version is there with other bytes, or was withdrawn.
+        ReleaseConflict: the version is there with other bytes, or was withdrawn.
+        TooManyReleases: signed metadata would grow larger than hosts take.
     """
     manifest = prepared.manifest
     _store.lock(tx)
     known = _store.release(tx, manifest.package, manifest.version, manifest.platform)
     if known is not None and known.sha256 != prepared.sha256:
-        raise ReleaseRefused(
+        raise ReleaseConflict(
             f"{manifest.package} {manifest.version} {manifest.platform} is there with other bytes "
-            f"(SHA-256 {known.sha256[:12]}...); a version never changes: give the new bytes a new version",
-            "ReleaseConflict",
+            f"(SHA-256 {known.sha256[:12]}...); a version never changes: give the new bytes a new version"
         )
     if known is not None and known.withdrawn_at is not None:
-        raise ReleaseRefused(
-            f"{manifest.package} {manifest.version} {manifest.platform} was withdrawn; give it a new version",
-            "ReleaseConflict",
+        raise ReleaseConflict(
+            f"{manifest.package} {manifest.version} {manifest.platform} was withdrawn; give it a new version"
         )
     if known is None:
         _store.add_release(tx, prepared, now)

@@ -11,6 +11,7 @@ from typing import Any, Final, cast
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
 
 from backfleet.releases import _store
+from backfleet.releases.refusal import TooManyReleases
 from backfleet.releases.repository import ROLES, Repository
 from backfleet.storage import Database, Transaction
 
@@ -23,11 +24,16 @@ LIFE: Final = {
 """How long each lives. A host that is shown nothing newer for longer than the timestamp's life refuses: a freeze."""
 
 KEPT_VERSIONS = 20  # of snapshot and targets: a client in the middle of a refresh finds what it was told of
+LARGEST: Final = 4_500_000  # bytes of one document; python-tuf's clients take at most 5,000,000
 EMBEDDED: Final = "backfleet"  # the key of the manifest in a target's custom metadata
 
 
 def publish(tx: Transaction, repository: Repository, *, now: datetime) -> None:
-    """Sign what is offered now: targets, then snapshot, then timestamp. The caller holds the releases' lock."""
+    """Sign what is offered now: targets, then snapshot, then timestamp. The caller holds the releases' lock.
+
+    Raises:
+        TooManyReleases: hosts would refuse a document that large.
+    """
     targets = Targets(version=_next(tx, "targets"), expires=now + LIFE["targets"], targets=_target_files(tx))
     _write(tx, repository, "targets", targets)
     _publish_snapshot(tx, repository, targets.version, now)
@@ -119,7 +125,12 @@ def _publish_timestamp(tx: Transaction, repository: Repository, snapshot_version
 def _write(tx: Transaction, repository: Repository, role: str, signed: Any) -> None:
     document: Metadata[Any] = Metadata(signed)
     document.sign(repository.signer(role))
-    _store.add_metadata(tx, role, signed.version, document.to_bytes())
+    content = document.to_bytes()
+    if len(content) > LARGEST:
+        raise TooManyReleases(
+            f"signed {role} metadata would be {len(content)} bytes, more than hosts take; withdraw old releases first"
+        )
+    _store.add_metadata(tx, role, signed.version, content)
     if role != "root":
         _store.drop_metadata(tx, role, signed.version - KEPT_VERSIONS)
 

@@ -1,28 +1,20 @@
 """One task: these clients to these versions. Knows neither sockets nor wire names nor why a release can be believed.
 
-Owns the tables tasks, client_upgrades and client_tokens. Verbs: `start`, `read`, `find`, `cancel`; `known_token` and
-`remember_token` make a call idempotent; `look` is the worker's. Hears the bell `upgrades`.
+Owns the tables tasks, client_upgrades and client_tokens. Verbs: `start` a task, once per ClientToken
+(`started_before`); `read`, `find` and `cancel`; `purge` forgets; `look` is the worker's. Hears the bell `upgrades`.
 """
 
+from backfleet.upgrades.ending import TOPIC, cancel, purge
+from backfleet.upgrades.items import IllegalMove, Item, Target
+from backfleet.upgrades.reading import find, read
+from backfleet.upgrades.starting import TokenReused, start, started_before
 from backfleet.upgrades.states import ItemState, Kind, TaskState
-from backfleet.upgrades.tasks import (
-    TOPIC,
-    Item,
-    Target,
-    Task,
-    TokenReused,
-    cancel,
-    find,
-    known_token,
-    purge,
-    read,
-    remember_token,
-    start,
-)
+from backfleet.upgrades.tasks import Task
 from backfleet.upgrades.worker import look
 
 __all__ = [
     "TOPIC",
+    "IllegalMove",
     "Item",
     "ItemState",
     "Kind",
@@ -32,10 +24,9 @@ __all__ = [
     "TokenReused",
     "cancel",
     "find",
-    "known_token",
     "look",
     "purge",
     "read",
-    "remember_token",
     "start",
+    "started_before",
 ]

@@ -3,52 +3,63 @@
 from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from backfleet.fleet import Found, Page
 from backfleet.storage import Transaction
 from backfleet.upgrades._tables import items, tasks, tokens
+from backfleet.upgrades.items import Item
+from backfleet.upgrades.progress import Standing
 from backfleet.upgrades.states import OPEN, ItemState, Kind, TaskState
+from backfleet.upgrades.tasks import Task
 
-if TYPE_CHECKING:
-    from backfleet.upgrades.tasks import Item, Task
-
-_OPEN = sorted(OPEN)
-
-
-def add(tx: Transaction, task: "Task", made: "Sequence[Item]") -> None:
-    """A new task and its items."""
-    tx.add(tasks, [{f.name: getattr(task, f.name) for f in fields(task) if f.name != "items"}])
-    tx.add(items, [{f.name: getattr(item, f.name) for f in fields(item)} for item in made])
+_OPEN: Final = sorted(OPEN)
+_TASK_FIELDS: Final = [field.name for field in fields(Task) if field.name != "items"]
+_ITEM_FIELDS: Final = [field.name for field in fields(Item)]
+_CHANGING: Final = (
+    "state", "stage", "code", "message", "current_version", "patience", "started_at", "completed_at"
+)  # fmt: skip
 
 
-def live_tasks_of(tx: Transaction, client_ids: Sequence[str]) -> dict[str, str]:
-    """For each of these clients that is being moved now, the task that does it."""
-    if not client_ids:
-        return {}
-    live = sa.and_(items.c.client_id.in_(client_ids), items.c.state.in_(_OPEN))
-    return {row.client_id: row.task_id for row in tx.rows(sa.select(items.c.client_id, items.c.task_id).where(live))}
+# --- Tasks ----------------------------------------------------------------------------------------------------------
 
 
-def task(tx: Transaction, account_id: str, task_id: str, *, lock: bool = False) -> "Task | None":
+def add(tx: Transaction, task: Task) -> None:
+    """A new task and its items.
+
+    Raises:
+        Conflict: one of the clients is being moved by another task.
+    """
+    tx.add(tasks, [{name: getattr(task, name) for name in _TASK_FIELDS}])
+    # By client, so that two calls that name the same clients in another order cannot wait for each other.
+    ordered = sorted(task.items, key=lambda item: (item.client_id, item.id))
+    tx.add(items, [{name: getattr(item, name) for name in _ITEM_FIELDS} for item in ordered])
+
+
+def task(tx: Transaction, account_id: str, task_id: str) -> Task | None:
     """An account's task with its items."""
-    query = sa.select(tasks).where(tasks.c.id == task_id, tasks.c.account_id == account_id)
-    row = tx.first(query.with_for_update() if lock else query)
-    return None if row is None else _task(row, _items(tx, [task_id]).get(task_id, []))
+    row = tx.first(sa.select(tasks).where(tasks.c.id == task_id, tasks.c.account_id == account_id))
+    return None if row is None else _task(row, _items_of(tx, [task_id]).get(task_id, []))
 
 
-def tasks_for_update(tx: Transaction, task_ids: Sequence[str]) -> "list[Task]":
-    """Tasks with their items, locked in the order of their ids."""
+def tasks_by_id(tx: Transaction, task_ids: Sequence[str]) -> dict[str, Task]:
+    """Tasks without their items."""
+    if not task_ids:
+        return {}
+    return {row.id: _task(row, []) for row in tx.rows(sa.select(tasks).where(tasks.c.id.in_(task_ids)))}
+
+
+def tasks_for_update(tx: Transaction, task_ids: Sequence[str]) -> list[Task]:
+    """Tasks without their items, locked in the order of their ids."""
     if not task_ids:
         return []
-    rows = tx.rows(sa.select(tasks).where(tasks.c.id.in_(task_ids)).order_by(tasks.c.id).with_for_update())
-    found = _items(tx, task_ids)
-    return [_task(row, found.get(row.id, [])) for row in rows]
+    wanted = sa.select(tasks).where(tasks.c.id.in_(task_ids)).order_by(tasks.c.id)
+    return [_task(row, []) for row in tx.rows(wanted.with_for_update())]
 
 
-def tasks_page(tx: Transaction, account_id: str, page: Page) -> "Found[Task]":
+def tasks_page(tx: Transaction, account_id: str, page: Page) -> Found[Task]:
     """Newest first, without items."""
     mine = tasks.c.account_id == account_id
     ordered = sa.select(tasks).where(mine).order_by(tasks.c.created_at.desc(), tasks.c.id)
@@ -57,30 +68,62 @@ def tasks_page(tx: Transaction, account_id: str, page: Page) -> "Found[Task]":
     return Found([_task(row, []) for row in rows], total)
 
 
-def overdue(tx: Transaction, now: datetime, limit: int) -> "list[Task]":
-    """Open tasks whose time is over, for this transaction alone."""
+def overdue(tx: Transaction, now: datetime, limit: int) -> list[Task]:
+    """Open tasks whose time is over, with their items; not locked."""
     late = sa.and_(tasks.c.state == TaskState.CREATED, tasks.c.deadline <= now)
-    query = sa.select(tasks).where(late).order_by(tasks.c.id).limit(limit).with_for_update(skip_locked=True)
-    rows = tx.rows(query)
-    found = _items(tx, [row.id for row in rows])
+    rows = tx.rows(sa.select(tasks).where(late).order_by(tasks.c.deadline, tasks.c.id).limit(limit))
+    found = _items_of(tx, [row.id for row in rows])
     return [_task(row, found.get(row.id, [])) for row in rows]
 
 
 def update_task(
-    tx: Transaction, task_id: str, state: TaskState, progress: int, now: datetime, completed_at: datetime | None
+    tx: Transaction, task_id: str, state: TaskState, progress: int, updated_at: datetime, completed_at: datetime | None
 ) -> None:
     """A task's new state and progress."""
-    values = {"state": state, "progress": progress, "updated_at": now, "completed_at": completed_at}
+    values = {"state": state, "progress": progress, "updated_at": updated_at, "completed_at": completed_at}
     tx.run(sa.update(tasks).where(tasks.c.id == task_id).values(values))
 
 
-def take_waiting(tx: Transaction, limit: int) -> "list[Item]":
-    """Items to be sent, oldest first, for this transaction alone."""
-    query = sa.select(items).where(items.c.state == ItemState.WAITING).order_by(items.c.id).limit(limit)
-    return [_item(row) for row in tx.rows(query.with_for_update(skip_locked=True))]
+def forget(tx: Transaction, before: datetime, limit: int) -> None:
+    """Forget tasks that were over before this moment, and tokens whose time was over then."""
+    over = sa.and_(tasks.c.state != TaskState.CREATED, tasks.c.completed_at < before)
+    chosen = sa.select(tasks.c.id).where(over).order_by(tasks.c.created_at).limit(limit)
+    ids = [row.id for row in tx.rows(chosen.with_for_update(skip_locked=True))]
+    if ids:
+        tx.run(sa.delete(items).where(items.c.task_id.in_(ids)))
+        tx.run(sa.delete(tasks).where(tasks.c.id.in_(ids)))
+    tx.run(sa.delete(tokens).where(tokens.c.until < before))
 
 
-def items_for_update(tx: Transaction, item_ids: Sequence[str]) -> "dict[str, Item]":
+# --- Items ----------------------------------------------------------------------------------------------------------
+
+
+def live_tasks_of(tx: Transaction, account_id: str, client_ids: Sequence[str]) -> dict[str, str]:
+    """For each of these clients that is being moved now, the task that does it."""
+    if not client_ids:
+        return {}
+    live = sa.and_(items.c.client_id.in_(client_ids), items.c.account_id == account_id, items.c.state.in_(_OPEN))
+    return {row.client_id: row.task_id for row in tx.rows(sa.select(items.c.client_id, items.c.task_id).where(live))}
+
+
+def anything_waiting(tx: Transaction, now: datetime) -> bool:
+    """Whether there is an item to be sent."""
+    return tx.first(_waiting(now).with_only_columns(items.c.id).limit(1)) is not None
+
+
+def take_waiting(tx: Transaction, now: datetime, limit: int) -> list[Item]:
+    """Items to be sent, those of the oldest tasks first, for this transaction alone."""
+    oldest = _waiting(now).order_by(tasks.c.created_at, items.c.id).limit(limit)
+    return [_item(row) for row in tx.rows(oldest.with_for_update(of=items, skip_locked=True))]
+
+
+def _waiting(now: datetime) -> sa.Select[Any]:
+    """Nothing is sent to a host after the deadline."""
+    in_time = sa.and_(items.c.state == ItemState.WAITING, tasks.c.deadline > now)
+    return sa.select(items).join(tasks, tasks.c.id == items.c.task_id).where(in_time)
+
+
+def items_for_update(tx: Transaction, item_ids: Sequence[str]) -> dict[str, Item]:
     """Items by id, locked in the order of their ids."""
     if not item_ids:
         return {}
@@ -88,42 +131,63 @@ def items_for_update(tx: Transaction, item_ids: Sequence[str]) -> "dict[str, Ite
     return {row.id: _item(row) for row in tx.rows(query)}
 
 
-def update(tx: Transaction, changed: "Sequence[Item]") -> None:
-    """Write items' new states, in one statement."""
+def items_since(tx: Transaction, client_ids: Sequence[str], moment: datetime) -> list[tuple[Item, datetime]]:
+    """Items of these clients in tasks made after this moment, each with that of its own task."""
+    if not client_ids:
+        return []
+    query = (
+        sa.select(items, tasks.c.created_at.label("asked_at"))
+        .join(tasks, tasks.c.id == items.c.task_id)
+        .where(items.c.client_id.in_(client_ids), tasks.c.created_at > moment)
+    )
+    return [(_item(row), row.asked_at) for row in tx.rows(query)]
+
+
+def standings(tx: Transaction, task_ids: Sequence[str]) -> dict[str, list[Standing]]:
+    """Where each task's items stand."""
+    found: dict[str, list[Standing]] = {task_id: [] for task_id in task_ids}
+    if task_ids:
+        query = sa.select(items.c.task_id, items.c.state, items.c.stage).where(items.c.task_id.in_(task_ids))
+        for row in tx.rows(query):
+            found[row.task_id].append((ItemState(row.state), row.stage))
+    return found
+
+
+def update(tx: Transaction, changed: Sequence[Item]) -> None:
+    """Write what may change of items, in one statement, in the order of their ids."""
     if not changed:
         return
-    names = ("state", "stage", "code", "message", "current_version", "started_at", "completed_at")
     tx.run(
-        sa.update(items).where(items.c.id == sa.bindparam("of")).values({n: sa.bindparam(f"new_{n}") for n in names}),
+        sa.update(items)
+        .where(items.c.id == sa.bindparam("of"))
+        .values({name: sa.bindparam(f"new_{name}") for name in _CHANGING}),
         [
-            {"of": item.id, **{f"new_{n}": getattr(item, n) for n in names}}
+            {"of": item.id, **{f"new_{name}": getattr(item, name) for name in _CHANGING}}
             for item in sorted(changed, key=lambda item: item.id)
         ],
     )
 
 
+# --- Tokens ---------------------------------------------------------------------------------------------------------
+
+
 def token(tx: Transaction, account_id: str, value: str, now: datetime) -> sa.Row[Any] | None:
-    """What a token was bound to, if that is not over."""
+    """What a token is bound to; one whose time is over is forgotten."""
     named = sa.and_(tokens.c.account_id == account_id, tokens.c.token == value)
-    tx.run(sa.delete(tokens).where(named, tokens.c.until < now))
+    tx.run(sa.delete(tokens).where(named, tokens.c.until <= now))
     return tx.first(sa.select(tokens).where(named))
 
 
 def add_token(tx: Transaction, account_id: str, value: str, fingerprint: str, task_id: str, until: datetime) -> bool:
-    """True for the one request that bound it."""
+    """True for the one call that bound it."""
     row = {"account_id": account_id, "token": value, "fingerprint": fingerprint, "task_id": task_id, "until": until}
     return tx.add_if_new(tokens, row)
 
 
-def drop_before(tx: Transaction, moment: datetime) -> None:
-    """Forget tasks that were over before this moment."""
-    over = sa.select(tasks.c.id).where(tasks.c.state != TaskState.CREATED, tasks.c.created_at < moment)
-    tx.run(sa.delete(items).where(items.c.task_id.in_(over)))
-    tx.run(sa.delete(tasks).where(tasks.c.state != TaskState.CREATED, tasks.c.created_at < moment))
-    tx.run(sa.delete(tokens).where(tokens.c.until < moment))
+# --- Rows -----------------------------------------------------------------------------------------------------------
 
 
-def _items(tx: Transaction, task_ids: Sequence[str]) -> "dict[str, list[Item]]":
+def _items_of(tx: Transaction, task_ids: Sequence[str]) -> dict[str, list[Item]]:
     found: dict[str, list[Item]] = {}
     if task_ids:
         query = sa.select(items).where(items.c.task_id.in_(task_ids)).order_by(items.c.task_id, items.c.position)
@@ -132,14 +196,11 @@ def _items(tx: Transaction, task_ids: Sequence[str]) -> "dict[str, list[Item]]":
     return found
 
 
-def _item(row: sa.Row[Any]) -> "Item":
-    from backfleet.upgrades.tasks import Item
+def _item(row: sa.Row[Any]) -> Item:
+    said = {name: row._mapping[name] for name in _ITEM_FIELDS}
+    return Item(**said | {"kind": Kind(row.kind), "state": ItemState(row.state)})
 
-    return Item(**{**row._mapping, "kind": Kind(row.kind), "state": ItemState(row.state)})
 
-
-def _task(row: sa.Row[Any], made: "list[Item]") -> "Task":
-    from backfleet.upgrades.tasks import Task
-
-    known = {**row._mapping, "kind": Kind(row.kind), "state": TaskState(row.state)}
-    return Task(**known, items=tuple(made))
+def _task(row: sa.Row[Any], made: Sequence[Item]) -> Task:
+    said = {name: row._mapping[name] for name in _TASK_FIELDS}
+    return Task(**said | {"kind": Kind(row.kind), "state": TaskState(row.state)}, items=tuple(made))

@@ -41,7 +41,7 @@ items = sa.Table(
     sa.Column("from_version", sa.String(64), nullable=False, server_default=""),
     sa.Column("to_version", sa.String(64), nullable=False, server_default=""),
     sa.Column("current_version", sa.String(64), nullable=False, server_default=""),
-    sa.Column("patience", sa.Integer, nullable=False),  # seconds the host may take
+    sa.Column("patience", sa.Integer, nullable=False),  # seconds the order gave the host; 0 until it is sent
     sa.Column("started_at", Moment),
     sa.Column("completed_at", Moment),
     sa.UniqueConstraint("task_id", "position"),

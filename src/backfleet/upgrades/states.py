@@ -1,5 +1,6 @@
 """The life of one client's upgrade, and of the task it belongs to: on one screen."""
 
+from collections.abc import Collection
 from enum import StrEnum
 from typing import Final
 
@@ -15,50 +16,37 @@ class Kind(StrEnum):
 class ItemState(StrEnum):
     """Where one client of a task stands."""
 
-    WAITING = "waiting"
-    SENT = "sent"
-    RUNNING = "running"
-    LOST = "lost"
+    WAITING = "waiting"  # to be sent
+    SENT = "sent"  # its command is queued for the host
+    RUNNING = "running"  # the host said that it began
+    LOST = "lost"  # it began, and nothing is heard of it
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
     EXPIRED = "expired"
 
 
+_OVER_EARLY: Final = frozenset({ItemState.CANCELLED, ItemState.EXPIRED})  # every open state may end like this
+
 NEXT: Final[dict[ItemState, frozenset[ItemState]]] = {
-    ItemState.WAITING: frozenset(
-        {ItemState.SENT, ItemState.SUCCEEDED, ItemState.FAILED, ItemState.CANCELLED, ItemState.EXPIRED}
-    ),
-    ItemState.SENT: frozenset(
-        {
-            ItemState.RUNNING,
-            ItemState.LOST,
-            ItemState.SUCCEEDED,
-            ItemState.FAILED,
-            ItemState.CANCELLED,
-            ItemState.EXPIRED,
-        }
-    ),
-    ItemState.RUNNING: frozenset(
-        {ItemState.LOST, ItemState.SUCCEEDED, ItemState.FAILED, ItemState.CANCELLED, ItemState.EXPIRED}
-    ),
-    # A late report is still the truth.
-    ItemState.LOST: frozenset(
-        {ItemState.RUNNING, ItemState.SUCCEEDED, ItemState.FAILED, ItemState.CANCELLED, ItemState.EXPIRED}
-    ),
+    ItemState.WAITING: frozenset({ItemState.SENT}) | _OVER_EARLY,
+    ItemState.SENT: frozenset({ItemState.RUNNING, ItemState.LOST}) | _OVER_EARLY,
+    ItemState.RUNNING: frozenset({ItemState.SUCCEEDED, ItemState.FAILED, ItemState.LOST}) | _OVER_EARLY,
+    # Running again: the agent is heard and still at it. A late report is still the truth.
+    ItemState.LOST: frozenset({ItemState.RUNNING, ItemState.SUCCEEDED, ItemState.FAILED}) | _OVER_EARLY,
     ItemState.SUCCEEDED: frozenset(),
     ItemState.FAILED: frozenset(),
     ItemState.CANCELLED: frozenset(),
     ItemState.EXPIRED: frozenset(),
 }
-"""A state with no way out is final."""
+"""A state with no way out is final. An item that is settled when its task is made is born final."""
 
 FINAL: Final = frozenset(state for state, ways in NEXT.items() if not ways)
 OPEN: Final = frozenset(NEXT) - FINAL
 
 
 def may_move(state: ItemState, to: ItemState) -> bool:
-    """Whether an item's life goes from here to there."""
+    """Whether an item's life goes from here to there in one step."""
     return to in NEXT[state]
 
 
@@ -71,8 +59,8 @@ class TaskState(StrEnum):
     CANCELLED = "cancelled"
 
 
-def task_state(items: list[ItemState]) -> TaskState:
-    """What a task is, judged by its items. While one is open it is `created`."""
+def task_state(items: Collection[ItemState]) -> TaskState:
+    """What a task is, judged by its items: `created` while one is open, then how the worst of them was ended."""
     if any(state in OPEN for state in items):
         return TaskState.CREATED
     if ItemState.EXPIRED in items:

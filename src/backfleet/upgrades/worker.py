@@ -1,145 +1,162 @@
-"""The loop that moves upgrades on: send what waits, collect what came back, end what is out of time.
+"""The loop that moves upgrades on: end what is out of time, collect what came back, send what waits.
 
 Any number of replicas may run it at once: each step takes its rows for itself, in small batches, one transaction each,
 and does nothing the second time.
 """
 
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from backfleet import commands, fleet
-from backfleet.commands import Outcome, Send, State
-from backfleet.fleet import Change, ClientStatus
+from backfleet.commands import Outcome, Send
+from backfleet.fleet import Change
 from backfleet.ids import Draw
 from backfleet.instants import passed
 from backfleet.storage import Database, Transaction
 from backfleet.upgrades import _store
-from backfleet.upgrades.states import FINAL, ItemState, Kind, may_move
-from backfleet.upgrades.tasks import TOPIC, UNWELL, WELL, Item, end_open, settle
-from backfleet_host.contract import Order, Report, read_output
+from backfleet.upgrades.ending import TOPIC, expire, settle
+from backfleet.upgrades.items import Item
+from backfleet.upgrades.judging import Judgement, Later, judge
+from backfleet.upgrades.states import ItemState
+from backfleet.upgrades.tasks import Task
 
-AT_ONCE = 50  # rows of one transaction: a caller is never kept waiting long behind it
+AT_ONCE = 50  # items of one transaction: nobody is kept waiting long behind it
+TASKS_AT_ONCE = 10  # tasks ended in one look; each may have a hundred items and has a transaction of its own
+SPARE = timedelta(seconds=60)  # of a task's time that the host does not get: for going back, and for its report
 
-# How a command that brought no report ended -> the item's code and message.
-_WITHOUT_REPORT = {
-    State.TIMED_OUT: ("InternalError", "the host did not end in time"),
-    State.STOPPED: ("TaskCancelled", "stopped on the host"),
-    State.FAILED: ("InternalError", "the agent could not run the order"),
-    State.REFUSED: ("UnsupportedPlatform", "the agent does not take orders"),
-    State.CANCELLED: ("TaskCancelled", "cancelled before its agent asked for it"),
-    State.FINISHED: ("InternalError", "the host ended without a report"),
-}
+log = logging.getLogger(__name__)
 
 
 def look(database: Database, *, now: datetime, draw: Draw) -> bool:
     """One look; True if there may be more to do at once."""
-    sent = _send_waiting(database, now, draw)
-    collected = _collect(database, now)
-    expired = _expire(database, now)
-    return sent or collected or expired
+    with database.reading() as tx:
+        overdue = _store.overdue(tx, now, TASKS_AT_ONCE)
+        something_waits = _store.anything_waiting(tx, now)
+    for task in overdue:
+        _expire(database, task, now)
+    more = _collect(database, now)
+    if something_waits:
+        more = _send_waiting(database, now, draw) or more
+    return more or len(overdue) == TASKS_AT_ONCE
+
+
+def _expire(database: Database, task: Task, now: datetime) -> None:
+    with database.transaction() as tx:
+        expire(tx, task, now=now)
+    log.info("a task expired", extra={"task_id": task.id})
+
+
+# --- Sending --------------------------------------------------------------------------------------------------------
 
 
 def _send_waiting(database: Database, now: datetime, draw: Draw) -> bool:
     with database.transaction() as tx:
-        waiting = _store.take_waiting(tx, AT_ONCE)
-        commands.send_many(tx, [_command(item) for item in waiting], topic=TOPIC, now=now, draw=draw)
-        _store.update(tx, [item.moved(ItemState.SENT, at=now) for item in waiting])
-        settle(tx, [item.task_id for item in waiting], now=now)
+        waiting = _store.take_waiting(tx, now, AT_ONCE)
+        if waiting:
+            _send(tx, waiting, now, draw)
     if waiting:
         passed("commands sent")
     return len(waiting) == AT_ONCE
 
 
-def _command(item: Item) -> Send:
-    order = Order(
-        order_id=item.id,
-        kind=item.kind,
-        package=item.package,
-        version=item.to_version,
-        platform=item.platform,
-        patience=item.patience,
-    )
-    return Send(item.account_id, item.instance_id, order.as_command(), item.patience, item.id)
+def _send(tx: Transaction, waiting: Sequence[Item], now: datetime, draw: Draw) -> None:
+    tasks = _store.tasks_by_id(tx, list({item.task_id for item in waiting}))
+    sent = [sent_item(item, tasks[item.task_id].deadline - now, now) for item in waiting]
+    sends = [
+        Send(
+            account_id=item.account_id,
+            instance_id=item.instance_id,
+            content=item.order().as_command(),
+            timeout_seconds=seconds_of(tasks[item.task_id].deadline - now),
+            reference=item.id,
+        )
+        for item in sent
+    ]
+    commands.send_many(tx, sends, topic=TOPIC, now=now, draw=draw)
+    _store.update(tx, sent)
+    settle(tx, tasks, now=now)
+
+
+def sent_item(item: Item, left: timedelta, now: datetime) -> Item:
+    """The item as it is sent, with `left` of its task's time: the host gets most of that, however late it is sent."""
+    patience = seconds_of(left - min(SPARE, left / 5))
+    return replace(item.moved(ItemState.SENT, at=now), patience=patience)
+
+
+def seconds_of(left: timedelta) -> int:
+    """Whole seconds, at least one."""
+    return max(1, int(left.total_seconds()))
+
+
+# --- Collecting -----------------------------------------------------------------------------------------------------
 
 
 def _collect(database: Database, now: datetime) -> bool:
     with database.transaction() as tx:
         news = commands.outcomes(tx, TOPIC, limit=AT_ONCE)
-        known = _store.items_for_update(tx, [outcome.reference for outcome in news])
-        for outcome in news:
-            if outcome.reference in known:
-                _take(tx, known[outcome.reference], outcome, now)
-        commands.collected(tx, news)
-        settle(tx, [item.task_id for item in known.values()], now=now)
+        ended = _take(tx, news, now) if news else []
     if news:
         passed("outcome collected")
+    for item in ended:
+        _log_end(item)
     return len(news) == AT_ONCE
 
 
-def _take(tx: Transaction, item: Item, outcome: Outcome, now: datetime) -> None:
-    """What one command's news means for its item and its client."""
-    stage, report = read_output(outcome.output.decode(errors="replace"))
-    if report is not None and report.order_id != item.id:
-        report = None  # not the answer to this order, whatever it says
-    judged = judge(item, outcome, stage, report, now)
-    if judged != item:
-        _store.update(tx, [judged])
-    change = _client_change(item, judged, outcome, report)
-    if change is not None:
-        fleet.set_clients(tx, [change], now=now)
+def _take(tx: Transaction, news: Sequence[Outcome], now: datetime) -> list[Item]:
+    """Write down what this news means; the items that it ended."""
+    known = _store.items_for_update(tx, [outcome.reference for outcome in news])
+    tasks = _store.tasks_by_id(tx, list({item.task_id for item in known.values()}))
+    later = _what_came_later(tx, list(known.values()), tasks)
+    judged = [
+        _judge(known[outcome.reference], outcome, tasks, later, now)
+        for outcome in news
+        if outcome.reference in known  # a purged one is nobody's
+    ]
+    moved = [judgement.item for judgement in judged if judgement.item != known[judgement.item.id]]
+    _store.update(tx, moved)
+    fleet.set_clients(tx, _changes(judged, tasks), now=now)
+    commands.collected(tx, news)
+    # Out of time before the sweep came by: once its task is over, nothing else would stop it.
+    commands.stop(tx, TOPIC, [item.id for item in moved if item.state is ItemState.EXPIRED], now=now)
+    settle(tx, [item.task_id for item in moved], now=now)
+    return [item for item in moved if known[item.id].is_open and not item.is_open]
 
 
-def judge(item: Item, outcome: Outcome, stage: str, report: Report | None, now: datetime) -> Item:
-    """The item as it stands after this news. Pure."""
-    to, code, message = _meaning(outcome, report)
-    if item.state in FINAL or (to is not item.state and not may_move(item.state, to)):
-        # Out of time or cancelled: the task is over; only what is known of the host may still grow.
-        return replace(item, current_version=_truth(item, report))
-    moved = item.moved(to, at=now, code=code, message=message)
-    return replace(moved, stage=stage or item.stage, current_version=_truth(item, report))
+def _judge(
+    item: Item, outcome: Outcome, tasks: Mapping[str, Task], later: Mapping[str, Later], now: datetime
+) -> Judgement:
+    deadline = tasks[item.task_id].deadline
+    return judge(item, outcome, deadline=deadline, later=later.get(item.id, Later()), now=now)
 
 
-def _meaning(outcome: Outcome, report: Report | None) -> tuple[ItemState, str, str]:
-    if outcome.state is State.LOST:
-        return ItemState.LOST, "HostUnreachable", "nothing is heard of this upgrade; its outcome will be asked for"
-    if not outcome.is_final:
-        return ItemState.RUNNING, "", ""
-    if report is None:
-        code, message = _WITHOUT_REPORT[outcome.state]
-        return ItemState.FAILED, code, f"{message}: {outcome.error_text}" if outcome.error_text else message
-    if report.outcome == "succeeded":
-        return ItemState.SUCCEEDED, report.code, report.message
-    return ItemState.FAILED, report.code or "InternalError", report.message
+def _changes(judged: Sequence[Judgement], tasks: Mapping[str, Task]) -> list[Change]:
+    """What is now known of clients; of two orders for one client the later one's word comes last, and stays."""
+    oldest_first = sorted(judged, key=lambda judgement: tasks[judgement.item.task_id].created_at)
+    return [judgement.change for judgement in oldest_first if judgement.change is not None]
 
 
-def _truth(item: Item, report: Report | None) -> str:
-    return report.current_version if report is not None else item.current_version
+def _what_came_later(tx: Transaction, items: Sequence[Item], tasks: Mapping[str, Task]) -> dict[str, Later]:
+    """For items that were over before this news: what has happened to their clients since."""
+    over = [item for item in items if item.client_id and not item.is_open]
+    if not over:
+        return {}
+    since = min(tasks[item.task_id].created_at for item in over)
+    others = _store.items_since(tx, [item.client_id for item in over], since)
+    return {item.id: later_than(item, tasks[item.task_id].created_at, others) for item in over}
 
 
-def _client_change(before: Item, after: Item, outcome: Outcome, report: Report | None) -> Change | None:
-    """What is now known of the client: the host's own word, also when it comes after the task is over."""
-    if not before.client_id:
-        return None
-    if report is not None and outcome.is_final:
-        status = WELL[before.kind] if report.outcome == "succeeded" else _status_after_failure(before, report)
-        return Change(before.client_id, status=status, version=report.current_version)
-    if after.state is before.state:
-        return None
-    if after.state is ItemState.LOST:
-        return Change(before.client_id, status=ClientStatus.UNKNOWN)
-    return Change(before.client_id, status=after.client_status)
+def later_than(item: Item, asked_at: datetime, others: Sequence[tuple[Item, datetime]]) -> Later:
+    """What those of `others` that are the same client's, and were asked for later, say."""
+    after = [other for other, at in others if other.client_id == item.client_id and at > asked_at]
+    told = (ItemState.SUCCEEDED, ItemState.FAILED)
+    return Later(
+        live=any(other.is_open for other in after),
+        heard=any(other.state in told and other.stage for other in after),
+    )
 
 
-def _status_after_failure(item: Item, report: Report) -> ClientStatus:
-    if item.kind is Kind.INSTALL and report.current_version:
-        return ClientStatus.UPGRADE_FAILED  # something is there and runs: the install did not remove it
-    return UNWELL[item.kind]
-
-
-def _expire(database: Database, now: datetime) -> bool:
-    with database.transaction() as tx:
-        overdue = _store.overdue(tx, now, AT_ONCE)
-        for task in overdue:
-            text = "the task's time was over; the host finishes or goes back by itself, and its word will be recorded"
-            end_open(tx, task, ItemState.EXPIRED, "TaskExpired", text, now=now)
-    return len(overdue) == AT_ONCE
+def _log_end(item: Item) -> None:
+    facts = {"task_id": item.task_id, "instance_id": item.instance_id, "client_id": item.client_id}
+    log.info("%s of a client: %s", item.kind.value, item.state.value, extra={**facts, "code": item.code})

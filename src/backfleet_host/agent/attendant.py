@@ -29,6 +29,10 @@ log = logging.getLogger(__name__)
 _REPORT_LINE = b'{"report"'
 
 
+class CannotStart(Exception):
+    """The process of a task could not be started; the text says why."""
+
+
 @dataclass(frozen=True)
 class Surroundings:
     """What every attendant uses."""
@@ -49,7 +53,8 @@ class Attendant:
         self._stop = threading.Event()
         self._start_ms = 0
         self._told_to_end = False
-        self._kill_at = float("inf")  # monotonic seconds
+        self._overdue_at = float("inf")  # monotonic seconds, as below
+        self._kill_at = float("inf")
 
     def stop(self) -> None:
         """The server wants it ended."""
@@ -61,10 +66,11 @@ class Attendant:
         if begun is None and self._stop.is_set():
             return reports.stopped(self._course(0))
         self._start_ms = begun.start_ms if begun else int(time.time() * 1000)
+        self._overdue_at = self._deadline()
         try:
             self._until_ended()
-        except OSError as problem:
-            log.exception("task %s cannot be started", self.folder.key)
+        except CannotStart as problem:
+            log.error("task %s cannot be started: %s", self.folder.key, problem)
             return reports.error(self._course(int(time.time() * 1000)), reports.GENERAL, str(problem))
         return None if self._around.quitting.is_set() and self.folder.end() is None else self._final()
 
@@ -95,6 +101,8 @@ class Attendant:
             self._kill_at = time.monotonic() + self._around.pace.order_grace
         try:
             process = start_process(self._around.places, self.folder, lock, self._start_ms, mode)
+        except OSError as problem:
+            raise CannotStart(str(problem)) from problem
         finally:
             os.close(lock)  # the process has its own hold on it
         if self.task.send_start and mode == CARRY:
@@ -136,15 +144,19 @@ class Attendant:
         An order may then still finish or go back, and a script's process looks to its time itself.
         """
         now = time.monotonic()
-        if not self._told_to_end and (self._stop.is_set() or self._is_overdue()):
+        if not self._told_to_end and (self._stop.is_set() or now > self._overdue_at):
             grace = self._around.pace.order_grace if self._is_order else self._around.pace.script_grace
             self._told_to_end, self._kill_at = True, now + grace
             self._signal(process, signal.SIGTERM)
         elif now > self._kill_at:
             self._signal(process, signal.SIGKILL)
 
-    def _is_overdue(self) -> bool:
-        return self._is_order and 0 < self.task.timeout < time.time() - self._start_ms / 1000
+    def _deadline(self) -> float:
+        """When an order's time is over, by a clock that nobody sets."""
+        if not self._is_order or not self.task.timeout:
+            return float("inf")
+        run_so_far = max(time.time() - self._start_ms / 1000, 0.0)
+        return time.monotonic() + max(self.task.timeout - run_so_far, 0.0)
 
     def _signal(self, process: Optional[subprocess.Popen[bytes]], number: signal.Signals) -> None:
         begun = self.folder.begun()
@@ -164,8 +176,11 @@ class Attendant:
         if self._is_order:  # whole lines, and never the report: half of it in a lost chunk would be all of it lost
             chunk = chunk.split(_REPORT_LINE, 1)[0]
             chunk = chunk[: chunk.rfind(b"\n") + 1]
-        if chunk:
-            self.folder.note_sent(sent + len(chunk))
+        try:
+            if chunk:
+                self.folder.note_sent(sent + len(chunk))
+        except OSError:
+            return b""  # on a full disk all of it waits for the final report
         return chunk
 
     def _tell(self, chunk: bytes) -> None:

@@ -79,9 +79,12 @@ class Lines:
         """Print the report, in the room that was set aside for it."""
         self._folder.free_room()
         self._print(line)
+        os.fsync(1)  # before end.json says that it is there
 
     def _print(self, line: str) -> None:
-        os.write(1, line.encode("utf-8", "replace") + b"\n")
+        rest = line.encode("utf-8", "replace") + b"\n"
+        while rest:
+            rest = rest[os.write(1, rest) :]
 
 
 def _now_ms() -> int:

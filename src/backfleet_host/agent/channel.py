@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import http.client
 import logging
@@ -11,14 +10,14 @@ import socket
 import ssl
 import threading
 import time
-from typing import Any, Callable, Dict, Iterator, Optional
-from urllib.parse import unquote, urlsplit
+from typing import Any, Callable, Iterator, Optional
+from urllib.parse import urlsplit
 
 import websocket
 
 from .kicks import Kick, understand
 from .pace import Pace, pause
-from .server import Server
+from .server import Server, proxy_authorization
 
 log = logging.getLogger(__name__)
 
@@ -157,16 +156,9 @@ def _tunnel(server: Server, seconds: float) -> Optional[socket.socket]:
         return None
     proxy = urlsplit(server.proxy)
     connection = http.client.HTTPConnection(proxy.hostname or "", proxy.port or 80, timeout=seconds)
-    connection.set_tunnel(server.address.host, server.address.port, headers=_proxy_headers(proxy))
+    connection.set_tunnel(server.address.host, server.address.port, headers=proxy_authorization(server.proxy))
     connection.connect()
     return connection.sock
-
-
-def _proxy_headers(proxy: Any) -> Dict[str, str]:
-    if not proxy.username:
-        return {}
-    said = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
-    return {"Proxy-Authorization": f"Basic {base64.b64encode(said.encode()).decode()}"}
 
 
 def _bound(opened: Any) -> None:

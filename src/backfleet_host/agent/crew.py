@@ -18,7 +18,8 @@ from .verdict import ORDERS_ONLY, SHELL, refusal
 log = logging.getLogger(__name__)
 
 AT_ONCE = 10  # tasks; protocol page, 7.1
-_KEEP_AGAIN = 5.0  # seconds between tries to write a report to a full disk
+_AGAIN = 5.0  # seconds after which what the agent could not do is tried again, on a full disk for example
+_OWN_TROUBLES = 5  # tries at seeing one task through
 
 
 class Crew:
@@ -68,8 +69,7 @@ class Crew:
         known = self._journal.find(task.key)
         if known is not None and known.is_over:
             log.info("task %s is handed out again: its report goes out again", task.key)
-            known.forget_acknowledgement()
-            self._outbox.wake()
+            self._outbox.send_again(known)
             return
         refused = refusal(task, self._mode)
         if known is None and refused is not None:
@@ -132,17 +132,24 @@ class Crew:
 
     def _see_through(self, attendant: Attendant) -> None:
         task = attendant.task
-        log.info("task %s: begins", task.key)
-        try:
-            report = attendant.see_through()
-        except Exception as problem:  # one task's trouble must not cost the others
-            log.exception("task %s: the agent failed", task.key)
-            report = reports.error(_nothing_ran(task), reports.GENERAL, f"the agent failed: {problem!r}")
+        log.info("task %s: begins", attendant.folder.key)
+        report = self._report_of(attendant)
         if report is not None:
             log.info("task %s: ends: %s", task.key, report.name)
             self._keep(attendant.folder, report)
             with self._guard:
                 self._busy.pop(task.id, None)
+
+    def _report_of(self, attendant: Attendant) -> Optional[TaskReport]:
+        """What became of the task. The agent's own trouble is no news of it: it looks again, as a new one would."""
+        for _ in range(_OWN_TROUBLES):
+            try:
+                return attendant.see_through()
+            except Exception:  # one task's trouble must not cost the others
+                log.exception("task %s: the agent failed", attendant.folder.key)
+                if self._around.quitting.wait(_AGAIN):
+                    return None
+        return reports.error(_nothing_ran(attendant.task), reports.GENERAL, "the agent failed; see its log")
 
     def _keep(self, folder: TaskFolder, report: TaskReport) -> None:
         """Write the report down, then it is sent. On a full disk it is sent first, and written as soon as can be."""
@@ -156,7 +163,7 @@ class Crew:
                     log.error("task %s: its report cannot be written down: %s", folder.key, problem)
                     self._outbox.send_loosely(report)
                 complained = True
-                if self._around.quitting.wait(_KEEP_AGAIN):
+                if self._around.quitting.wait(_AGAIN):
                     return
         self._outbox.wake()
 

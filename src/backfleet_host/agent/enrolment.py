@@ -23,7 +23,7 @@ from . import machine
 from .identity import Identity, keep_identity
 from .keys import make_key, private_pem, public_pem, read_private_pem
 from .places import Places, hold, make_folder, write_whole
-from .server import Address, Server, Unreachable, WrongAuthority, proxy_of, tls_towards
+from .server import Address, BadAddress, Server, Unreachable, WrongAuthority, proxy_of, tls_towards
 
 ROOT_METADATA = "/downloads/metadata/1.root.json"
 LARGEST_ROOT = 1 << 20  # bytes
@@ -57,20 +57,27 @@ def enrol(places: Places, wish: Wish, *, mode: str, now: datetime, say: Callable
     Raises:
         CannotEnrol: and nothing has changed.
     """
-    authority = _read_authority(wish.authority)
+    authority, proxy = _read_authority(wish.authority), _proxy()
     if places.identity.exists():
         raise CannotEnrol(
             f"{places.root} is already enrolled; `backfleet-host status` shows it. "
             f"To enrol anew, stop its agent and remove {places.agent}"
         )
     with _own_folder(places):
-        with contextlib.closing(Server(wish.server, tls_towards(wish.authority), proxy=proxy_of())) as server:
+        with contextlib.closing(Server(wish.server, tls_towards(wish.authority), proxy=proxy)) as server:
             root = _release_root(server)
             key = _key_of(places, say)
             instance_id, machine_id = _registered(server, _registration(wish, key, mode))
         identity = Identity(instance_id, machine_id, str(wish.server), wish.name, now.isoformat())
         _keep(places, identity, authority, root)
     return identity
+
+
+def _proxy() -> str:
+    try:
+        return proxy_of()
+    except BadAddress as problem:
+        raise CannotEnrol(str(problem)) from None
 
 
 def _read_authority(path: Path) -> bytes:

@@ -46,11 +46,13 @@ class Fetcher:
         self._on_list, self._is_deaf = on_list, is_deaf
         self._wake = threading.Event()
         self._kicked: Set[str] = set()
+        self._guard = threading.Lock()
         self._reason, self._failures, self._chances = "startup", 0, 0
 
     def kick(self, task_id: str = "") -> None:
         """Fetch now: the server says that there is something."""
-        self._kicked.add(task_id)
+        with self._guard:
+            self._kicked.add(task_id)
         self._wake.set()
 
     def wake(self) -> None:
@@ -61,7 +63,8 @@ class Fetcher:
         """Until told to stop."""
         while not stopping.is_set():
             self._wake.clear()
-            kicked, self._kicked = self._kicked, set()
+            with self._guard:
+                kicked, self._kicked = self._kicked, set()
             found = self._fetch(next(iter(kicked)) if len(kicked) == 1 else "")
             if found is not None:
                 self._on_list(found)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import queue
 import random
 import threading
 import time
 from dataclasses import dataclass
-from typing import Dict, List
+from typing import Dict, Set
 
 from .journal import Journal, TaskFolder
 from .pace import Pace, pause
@@ -33,11 +35,18 @@ class Outbox:
     def __init__(self, server: Server, journal: Journal, pace: Pace) -> None:
         self._server, self._journal, self._pace = server, journal, pace
         self._turns: Dict[str, _Turn] = {}
-        self._loose: List[TaskReport] = []
+        self._delivered: Set[str] = set()  # acknowledged, if only in memory: the disk may be full
+        self._loose: queue.Queue[TaskReport] = queue.Queue(MOST_LOOSE)
         self._wake = threading.Event()
 
     def wake(self) -> None:
         """There is something new to send."""
+        self._wake.set()
+
+    def send_again(self, folder: TaskFolder) -> None:
+        """The server asks for the task again: it does not have the report after all."""
+        self._delivered.discard(folder.key)
+        folder.forget_acknowledgement()
         self._wake.set()
 
     def hurry(self) -> None:
@@ -47,8 +56,8 @@ class Outbox:
 
     def send_loosely(self, report: TaskReport) -> None:
         """Send a report that need not survive this process."""
-        if len(self._loose) < MOST_LOOSE:
-            self._loose.append(report)
+        with contextlib.suppress(queue.Full):
+            self._loose.put_nowait(report)
         self._wake.set()
 
     def run(self, stopping: threading.Event) -> None:
@@ -56,12 +65,19 @@ class Outbox:
         while not stopping.is_set():
             self._wake.clear()
             self._send_loose(stopping)
-            self._wake.wait(self._send_due(stopping))
+            try:
+                wait = self._send_due(stopping)
+            except OSError as problem:
+                log.error("the journal cannot be read: %s", problem)
+                wait = self._pace.report_most
+            self._wake.wait(wait)
 
     def _send_due(self, stopping: threading.Event) -> float:
         """Send what is due; returns the seconds until the next is."""
         next_due = time.monotonic() + _IDLE
         for folder in self._journal.unacknowledged():
+            if folder.key in self._delivered:
+                continue
             turn = self._turns.setdefault(folder.key, _Turn())
             if not stopping.is_set() and turn.due <= time.monotonic():
                 self._try(folder, turn)
@@ -73,13 +89,16 @@ class Outbox:
         report = folder.report()
         if report is None:
             log.error("the report of task %s cannot be read; it is given up", folder.key)
-            folder.acknowledge()
         elif self._sent(report, turn):
             log.info("task %s: %s acknowledged", folder.key, report.name)
-            folder.acknowledge()
         else:
             return
         self._turns.pop(folder.key, None)
+        try:
+            folder.acknowledge()
+        except OSError as problem:
+            log.error("task %s: its acknowledgement cannot be written down: %s", folder.key, problem)
+            self._delivered.add(folder.key)
 
     def _sent(self, report: TaskReport, turn: _Turn) -> bool:
         most = self._pace.report_most
@@ -96,8 +115,7 @@ class Outbox:
         return False
 
     def _send_loose(self, stopping: threading.Event) -> None:
-        waiting, self._loose = self._loose, []
-        for report in waiting:
-            turn = _Turn()
+        while not self._loose.empty():
+            report, turn = self._loose.get_nowait(), _Turn()
             while not stopping.is_set() and turn.attempt < LOOSE_TRIES and not self._sent(report, turn):
                 stopping.wait(turn.due - time.monotonic())

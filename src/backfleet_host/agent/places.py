@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
@@ -95,11 +96,20 @@ def sync_folder(path: Path) -> None:
         os.close(folder)
 
 
-def hold(path: Path) -> Optional[int]:
+def hold(path: Path, *, seconds: float = 0.0) -> Optional[int]:
     """Take the lock file at `path`: a descriptor that holds it until closed, or None if another process has it.
 
-    An advisory lock vanishes with its process: none is ever stale.
+    `seconds` is how long it is waited for. An advisory lock vanishes with its process: none is ever stale.
     """
+    until = time.monotonic() + seconds
+    held = _try_to_hold(path)
+    while held is None and time.monotonic() < until:
+        time.sleep(0.05)
+        held = _try_to_hold(path)
+    return held
+
+
+def _try_to_hold(path: Path) -> Optional[int]:
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

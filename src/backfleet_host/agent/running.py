@@ -29,6 +29,7 @@ from .verdict import RESTRICTED, SHELL
 
 log = logging.getLogger(__name__)
 
+_LOCK_SECONDS = 0.5  # somebody who only looks who holds the lock has it for an instant
 _LAST_WORDS = 6.0  # seconds: threads may finish what they say to the server
 
 
@@ -43,6 +44,7 @@ class Agent:
         self._identity, self._mode = identity, mode
         self.stopping = threading.Event()
         self._broken = False
+        self._guard = threading.Lock()
         self._ready: Dict[str, bool] = {"socket": False, "heart": False}
         cold = _cold_start(places)
         journal = Journal(places.tasks)
@@ -93,8 +95,10 @@ class Agent:
 
     def _is_ready(self, part: str) -> None:
         """Once the socket has stood and a heart-beat was acknowledged, say so, for whoever started us."""
-        before, self._ready[part] = all(self._ready.values()), True
-        if all(self._ready.values()) and not before:
+        with self._guard:
+            before, self._ready[part] = all(self._ready.values()), True
+            is_new = all(self._ready.values()) and not before
+        if is_new:
             said = {"event": "running", "instance_id": self._identity.instance_id, "mode": self._mode}
             print(json.dumps(said), flush=True)
 
@@ -128,7 +132,7 @@ def _alone(places: Places) -> Iterator[Identity]:
     """The identity of this root, whose only agent we are as long as this lasts."""
     try:
         identity = read_identity(places)
-        lock = hold(places.lock)
+        lock = hold(places.lock, seconds=_LOCK_SECONDS)
     except NotEnrolled as problem:
         raise CannotRun(str(problem)) from None
     except OSError as problem:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
+import re
 import ssl
 import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Tuple
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import urllib3
 
@@ -24,6 +26,7 @@ LIST_SECONDS = 8.0
 LARGEST_ANSWER = 1 << 20  # bytes
 USER_AGENT = f"linux_{machine.architecture()}/backfleet-{VERSION}"
 
+_PROXY = re.compile(r"http://([^\s/@]+@)?[^\s/@:]+:[0-9]{1,5}/?")
 _READ_AT_ONCE = 64 * 1024  # bytes
 
 
@@ -95,8 +98,26 @@ def tls_towards(authority: Path) -> ssl.SSLContext:
 
 
 def proxy_of(environment: Mapping[str, str] = os.environ) -> str:
-    """The proxy to go through, `BACKFLEET_PROXY=http://...`; empty for none. Other proxy variables do not count."""
-    return environment.get("BACKFLEET_PROXY", "")
+    """The proxy to go through, `BACKFLEET_PROXY=http://[USER:PASSWORD@]HOST:PORT`; empty for none.
+
+    Other proxy variables do not count.
+
+    Raises:
+        BadAddress: another kind of proxy, or none that can be read. The text does not show it: it may hold a password.
+    """
+    proxy = environment.get("BACKFLEET_PROXY", "")
+    if proxy and not _PROXY.fullmatch(proxy):
+        raise BadAddress("BACKFLEET_PROXY must be http://[USER:PASSWORD@]HOST:PORT")
+    return proxy
+
+
+def proxy_authorization(proxy: str) -> Dict[str, str]:
+    """The header that opens this proxy, if its address holds a name and a password."""
+    parts = urlsplit(proxy)
+    if not parts.username:
+        return {}
+    said = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return {"Proxy-Authorization": f"Basic {base64.b64encode(said.encode()).decode()}"}
 
 
 class Server:
@@ -109,7 +130,7 @@ class Server:
         self._proof = proof
         self._client_address = machine.address_towards(address.host, address.port)
         settings: Dict[str, Any] = {"ssl_context": tls, "retries": False, "maxsize": 4}
-        self._pool = urllib3.ProxyManager(proxy, **settings) if proxy else urllib3.PoolManager(**settings)
+        self._pool = _through(proxy, settings) if proxy else urllib3.PoolManager(**settings)
 
     def __repr__(self) -> str:
         return f"Server({self.address})"
@@ -126,7 +147,8 @@ class Server:
         """Headers of one attempt: who we are and, once enrolled, the proof of it."""
         said = {"User-Agent": USER_AGENT}
         if self._proof is not None:
-            said["X-Client-Ip"] = self._client_address
+            if self._client_address:
+                said["X-Client-Ip"] = self._client_address
             said.update(self._proof.headers(int(time.time() * 1000), str(uuid.uuid4())))
         return said
 
@@ -184,9 +206,15 @@ class Server:
         return " through BACKFLEET_PROXY" if self.proxy else ""
 
 
+def _through(proxy: str, settings: Dict[str, Any]) -> urllib3.ProxyManager:
+    parts = urlsplit(proxy)
+    bare = f"http://{parts.netloc.rpartition('@')[2]}"
+    return urllib3.ProxyManager(bare, proxy_headers=proxy_authorization(proxy), **settings)
+
+
 def _read(response: Any, largest: int, until: float) -> bytes:
     found = bytearray()
-    for piece in response.stream(_READ_AT_ONCE):
+    while piece := response.read1(_READ_AT_ONCE):  # what there is: a byte now and then must not hold us
         found += piece
         if len(found) > largest:
             raise Unreachable(f"the answer is longer than {largest} bytes")

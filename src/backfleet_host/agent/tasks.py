@@ -12,7 +12,7 @@ from typing import Any, Dict, List, Tuple
 
 LEAST_QUOTA = 12000  # bytes; protocol page, 7.2
 MOST_QUOTA = 1 << 20  # bytes; so much output of one task is kept in memory
-LEAST_INTERVAL_MS = 1000
+LEAST_INTERVAL_MS, MOST_INTERVAL_MS = 1000, 60_000
 DEFAULT_TIMEOUT = 3600  # seconds, where the list gives none that can be read
 LONGEST_CONTENT = 1 << 20  # characters of base64
 
@@ -160,7 +160,7 @@ def _task(entry: Any, instance: str) -> Task:
         substitutes=task.get("enableParameter") is True,
         repeats=bool(text["cron"]) or entry.get("repeat") not in (None, "", "Once", "NextRebootOnly"),
         in_container=bool(text["containerId"] or text["containerName"]),
-        interval_ms=max(_number(output, "interval", 0), LEAST_INTERVAL_MS),
+        interval_ms=min(max(_number(output, "interval", 0), LEAST_INTERVAL_MS), MOST_INTERVAL_MS),
         quota=min(max(_number(output, "logQuota", 0), LEAST_QUOTA), MOST_QUOTA),
         skip_empty=output.get("skipEmpty") is True,
         send_start=output.get("sendStart") is True,

@@ -2,6 +2,7 @@
 
 import asyncio
 import http.client
+import queue
 import socket
 import ssl
 import threading
@@ -114,24 +115,26 @@ def enter_operations(seen: list[Any], kept: Path) -> None:
 
 def listen(house: House, clock: Hands, tls: ssl.SSLContext | None = None) -> tuple[str, Callable[[], None]]:
     """Serve in a thread of its own, as clients block theirs. Where, and how to stop it."""
-    loop = asyncio.new_event_loop()
+    ready: queue.Queue[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = queue.Queue()
 
-    async def begin() -> tuple[web.AppRunner, str]:
+    async def serve() -> None:
         app = web.Application()
         openapi.add_to(app, house, clock)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1, **openapi.server_limits(house.settings))
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
-        return runner, f"127.0.0.1:{runner.addresses[0][1]}"
+        told = asyncio.Event()
+        ready.put((f"127.0.0.1:{runner.addresses[0][1]}", asyncio.get_running_loop(), told))
+        await told.wait()
+        await runner.cleanup()
+        await asyncio.sleep(0.02)  # what was cut off is closed by the loop's next turns
 
-    runner, host = loop.run_until_complete(begin())
-    thread = threading.Thread(target=loop.run_forever)
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
     thread.start()
+    host, loop, told = ready.get(timeout=10)
 
     def stop() -> None:
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
-        loop.call_soon_threadsafe(loop.stop)
+        loop.call_soon_threadsafe(told.set)
         thread.join(10)
-        loop.close()
 
     return host, stop

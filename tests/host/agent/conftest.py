@@ -1,5 +1,6 @@
 """A gateway, an enrolled root, and agents as real processes."""
 
+import contextlib
 import json
 import os
 import signal
@@ -125,34 +126,40 @@ def source() -> Path:
     return Path(str(backfleet_host.__file__)).parents[1]
 
 
+@contextlib.contextmanager
+def host_of(places: Places, program: Path) -> Iterator[Host]:
+    """A host; whatever of it still runs at the end is ended."""
+    host = Host(places, program)
+    try:
+        yield host
+    finally:
+        if host.agent is not None:
+            host.kill()
+        for pid in host.carrying():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
 @pytest.fixture
 def host(places: Places, source: Path) -> Iterator[Host]:
-    """A host with the real program; whatever still runs at the end of the test is ended."""
-    host = Host(places, source)
-    yield host
-    _end(host)
+    """A host with the real program."""
+    with host_of(places, source) as host:
+        yield host
 
 
-def _end(host: Host) -> None:
-    if host.agent is not None:
-        host.kill()
-    for pid in host.carrying():
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
+def acting_program(source: Path, folder: Path) -> Path:
+    """The real program but for its upgrader, which does what the version in the order says."""
+    (folder / "backfleet_host" / "upgrader").mkdir(parents=True)
+    for entry in (source / "backfleet_host").iterdir():
+        if entry.name not in {"upgrader", "__pycache__"}:
+            (folder / "backfleet_host" / entry.name).symlink_to(entry)
+    actor = Path(__file__).with_name("acting_upgrader.py")
+    (folder / "backfleet_host" / "upgrader" / "__init__.py").write_text(actor.read_text())
+    return folder
 
 
 @pytest.fixture
 def acting_host(places: Places, source: Path, tmp_path: Path) -> Iterator[Host]:
-    """A host whose upgrader is an actor: it does what the version in the order says. The rest is the real program."""
-    program = tmp_path / "program"
-    (program / "backfleet_host" / "upgrader").mkdir(parents=True)
-    for entry in (source / "backfleet_host").iterdir():
-        if entry.name not in {"upgrader", "__pycache__"}:
-            (program / "backfleet_host" / entry.name).symlink_to(entry)
-    actor = Path(__file__).with_name("acting_upgrader.py")
-    (program / "backfleet_host" / "upgrader" / "__init__.py").write_text(actor.read_text())
-    host = Host(places, program)
-    yield host
-    _end(host)
+    """A host whose upgrader is an actor."""
+    with host_of(places, acting_program(source, tmp_path / "program")) as host:
+        yield host

@@ -186,7 +186,7 @@ class Gateway:
         app.router.add_post("/luban/api/v1/task/{name}", self._report)
         app.router.add_get("/luban/notify_server", self._notify)
         app.router.add_get("/downloads/metadata/1.root.json", self._root)
-        self._runner = web.AppRunner(app, shutdown_timeout=0.2)
+        self._runner = web.AppRunner(app, shutdown_timeout=0.2, handler_cancellation=True)
         await self._runner.setup()
         listener = socket.create_server(("127.0.0.1", self.port), reuse_port=False)
         self.port = listener.getsockname()[1]

@@ -6,21 +6,29 @@ from datetime import datetime
 from typing import Any
 
 from backfleet.fleet import Client, Instance
-from backfleet.upgrades import Item, ItemState, Kind, Task, TaskState
+from backfleet.upgrades import Item, Kind, Task
 
+NO_VALID_INSTANCE = "None of the instances can be given work; InstanceStatuses says why for each."
 NAMES = {
     Kind.UPGRADE: "UpgradeBackupClientsTask",
     Kind.INSTALL: "InstallBackupClientsTask",
     Kind.UNINSTALL: "UninstallBackupClientsTask",
 }
-# Settings as the cloud shows them for a client nobody has configured; the host's own settings come with
-# UpdateClientSettings.
-SETTINGS = {"DataNetworkType": "PUBLIC", "DataProxySetting": "DISABLE", "MaxCpuCore": "0", "MaxWorker": "0"}
 
 
 def common(**more: Any) -> dict[str, Any]:
     """A success. Code is the text "200": user code compares with that."""
     return {"Code": "200", "Message": "successful", "Success": True, **more}
+
+
+def started_answer(task_id: str, lines: list[dict[str, object]]) -> dict[str, Any]:
+    """A task is started, or was by the same request before."""
+    return common(TaskId=task_id, InstanceStatuses=lines)
+
+
+def without_task(lines: list[dict[str, object]]) -> dict[str, Any]:
+    """Nothing was started, and the lines say why."""
+    return {"Code": "NoValidInstance", "Message": NO_VALID_INSTANCE, "Success": False, "InstanceStatuses": lines}
 
 
 def seconds(moment: datetime | None) -> int | None:
@@ -37,18 +45,18 @@ def task_answer(task: Task) -> dict[str, Any]:
         Result=json.dumps([item_answer(item) for item in task.items], separators=(",", ":")),
         CreatedTime=seconds(task.created_at),
         UpdatedTime=seconds(task.updated_at),
-        CompletedTime=seconds(task.completed_at) if task.state is not TaskState.CREATED else None,
+        CompletedTime=seconds(task.completed_at),
         TaskId=task.id,
     )
 
 
 def item_answer(item: Item) -> dict[str, Any]:
-    """One object of DescribeTask's Result."""
+    """One object of DescribeTask's Result. `packageName` is ours: here a host can have several clients."""
     return {
         "instanceId": item.instance_id,
         "clientId": item.client_id,
-        "clientStatus": "UNKNOWN" if item.state is ItemState.LOST else item.client_status.value,
-        "errorCode": item.code if item.state is not ItemState.SUCCEEDED or item.code == "AlreadyCurrent" else "",
+        "clientStatus": item.client_status.value,
+        "errorCode": item.code,
         "message": item.message,
         "stage": item.stage,
         "packageName": item.package,
@@ -72,7 +80,7 @@ def client_answer(client: Client, instance: Instance, newest: str) -> Mapping[st
         "InstanceId": instance.id,
         "InstanceName": instance.name,
         "Hostname": instance.hostname,
-        "OsType": instance.os_type or os_type,
+        "OsType": (instance.os_type or os_type).lower(),
         "ArchType": arch,
         "PrivateIpV4": instance.intranet_ip,
         "ZoneId": "",
@@ -82,6 +90,6 @@ def client_answer(client: Client, instance: Instance, newest: str) -> Mapping[st
         "CreatedTime": seconds(client.created_at),
         "UpdatedTime": seconds(client.updated_at),
         "LastHeartBeatTime": seconds(instance.last_heard_at),
-        "Settings": SETTINGS,
+        "Settings": {},  # a host's own settings come with UpdateClientSettings; until then nothing is claimed
         "Tags": [],
     }

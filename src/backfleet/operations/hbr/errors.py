@@ -1,12 +1,14 @@
 """Refusals of HBR's operations."""
 
+from typing import Final
+
 from backfleet.fleet import Fitness
 from backfleet.wire.errors import ApiError, InvalidParameter
 
-FITNESS_TEXTS = {
-    Fitness.NOT_EXISTS: "The instance does not exist in this account and region.",
-    Fitness.NOT_RUNNING: "The instance is not running. Start it and ask again.",
-    Fitness.AGENT_NOT_RUNNING: "Cloud Assistant is not running on the instance. Start its agent and ask again.",
+FITNESS_TEXTS: Final = {
+    Fitness.NOT_EXISTS: "The instance {id} does not exist in this account and region.",
+    Fitness.NOT_RUNNING: "The instance {id} is not running. Start it and ask again.",
+    Fitness.AGENT_NOT_RUNNING: "Cloud Assistant is not running on the instance {id}. Start its agent and ask again.",
 }
 
 
@@ -15,9 +17,9 @@ class UnfitInstance(ApiError):
 
     status = 400
 
-    def __init__(self, fitness: Fitness) -> None:
+    def __init__(self, instance_id: str, fitness: Fitness) -> None:
         self.code = fitness.value  # type: ignore[misc]  # three codes, one meaning
-        super().__init__(FITNESS_TEXTS[fitness])
+        super().__init__(FITNESS_TEXTS[fitness].format(id=instance_id))
 
 
 class ClientNotFound(ApiError):

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import Any
 
-from backfleet import fleet, releases, upgrades
-from backfleet.fleet import Client, ClientFilter, Instance, Page
+from backfleet import fleet, upgrades
+from backfleet.fleet import Client, ClientFilter, Found, Instance, Page
 from backfleet.operations.catalogue import HBR, Call, operation
 from backfleet.operations.hbr.answers import client_answer, common, task_answer
 from backfleet.operations.hbr.errors import TaskNotFound
 from backfleet.operations.hbr.naming import check_account
-from backfleet.storage import Transaction
+from backfleet.operations.hbr.offers import Offer, newest_versions
 from backfleet.wire.errors import InvalidParameter
 from backfleet.wire.parameters import integer, json_list, repeat, repeat_objects, text
 
@@ -60,23 +60,27 @@ def describe_backup_clients(call: Call, asked: DescribeBackupClients) -> dict[st
     check_account(asked.cross_account_type, asked.cross_account_user_id, asked.cross_account_role_name)
     _check(asked)
     page = Page(asked.page_number, asked.page_size)
-    found: fleet.Found[tuple[Client, Instance]] = fleet.Found([], 0)
-    newest: dict[tuple[str, str, str], str] = {}
+    found: Found[tuple[Client, Instance]] = Found([], 0)
+    newest: dict[Offer, str] = {}
     # Clients carry no tags yet, so a tag matches none; other types of client do not exist here.
     if asked.client_type == OUR_TYPE and not asked.tags and not asked.cluster_id:
         wanted = ClientFilter(asked.client_ids or None, asked.instance_ids or None)
         with call.house.database.reading() as tx:
             found = fleet.find_clients(tx, call.account_id, call.region, wanted, page)
-            newest = _newest(tx, found.items)
+            newest = newest_versions(tx, [_offer(client, instance) for client, instance in found.items])
     return common(
         Clients=[
-            client_answer(client, instance, newest.get((client.package, instance.platform, client.channel), ""))
+            client_answer(client, instance, newest.get(_offer(client, instance), ""))
             for client, instance in found.items
         ],
         PageNumber=page.number,
         PageSize=page.size,
         TotalCount=found.total,
     )
+
+
+def _offer(client: Client, instance: Instance) -> Offer:
+    return client.package, instance.platform, client.channel
 
 
 def _check(asked: DescribeBackupClients) -> None:
@@ -87,17 +91,6 @@ def _check(asked: DescribeBackupClients) -> None:
         for part in (tag.key or "", tag.value or ""):
             if part.startswith(FORBIDDEN_TAG_STARTS) or any(word in part for word in FORBIDDEN_IN_TAGS):
                 raise InvalidParameter(f"Tag has {part!r}: keys and values hold no aliyun, acs: or http(s)://.")
-
-
-def _newest(tx: Transaction, found: list[tuple[Client, Instance]]) -> dict[tuple[str, str, str], str]:
-    """MaxClientVersion of each package, platform and channel on the page, in one query."""
-    offered: dict[tuple[str, str, str], list[releases.Release]] = {}
-    wanted = [(client.package, instance.platform, client.channel) for client, instance in found]
-    for release in releases.offered_of(tx, wanted):
-        for channel in release.channels:
-            offered.setdefault((release.package, release.platform, channel), []).append(release)
-    best = {key: releases.newest(those) for key, those in offered.items()}
-    return {key: release.version for key, release in best.items() if release is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +104,7 @@ class DescribeTask:
 def describe_task(call: Call, asked: DescribeTask) -> dict[str, Any]:
     """How far a task is, and each of its clients. Readable only within the account that created it."""
     with call.house.database.reading() as tx:
-        task = upgrades.read(tx, call.account_id, asked.task_id or "")
+        task = upgrades.read(tx, call.account_id, asked.task_id or "", now=call.now)
     if task is None:
         raise TaskNotFound
     return task_answer(task)
@@ -122,7 +115,7 @@ class DescribeRegions:
     """No parameters."""
 
 
-@operation(HBR, "DescribeRegions", action=None)
+@operation(HBR, "DescribeRegions", action="hbr:DescribeRegions")
 def describe_regions(call: Call, asked: DescribeRegions) -> dict[str, Any]:
     """The one region this installation answers for."""
     region = call.house.settings.region

@@ -1,14 +1,16 @@
-"""Which instances and clients a call names, whichever list they came in: pure."""
+"""Which instances and clients a call names, whichever list they came in, and in whose account: pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from backfleet.operations.hbr.errors import AssumeRoleFailed, TooManyTargets
 from backfleet.wire.errors import InvalidParameter, MissingParameter
 
 SELF_ACCOUNT, CROSS_ACCOUNT = "SELF_ACCOUNT", "CROSS_ACCOUNT"
-INSTANCE_PREFIXES = ("i-", "mi-")
-CLIENT_PREFIX = "c-"
+INSTANCE_PREFIXES: Final = ("i-", "mi-")
+CLIENT_PREFIX: Final = "c-"
+LONGEST_ID: Final = 64  # characters; ours have 23
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +42,10 @@ def read_names(instance_ids: Sequence[str] | None, client_ids: Sequence[str] | N
     if len(sent) > most:
         raise TooManyTargets(len(sent), most)
     if not sent:
-        raise MissingParameter("InstanceIds")
+        raise MissingParameter("InstanceIds or ClientIds")
     for named in sent:
         if not named.startswith((*INSTANCE_PREFIXES, CLIENT_PREFIX)):
-            raise InvalidParameter(
-                f"{named[:80]!r} names neither an instance (i-..., mi-...) nor a backup client (c-...)."
-            )
+            raise InvalidParameter(f"{named!r} names neither an instance (i-..., mi-...) nor a backup client (c-...).")
     return Named(tuple(dict.fromkeys(sent)))
 
 
@@ -53,7 +53,7 @@ def check_account(kind: str | None, user_id: int | None, role_name: str | None) 
     """Whether the call stays in the caller's own account.
 
     Raises:
-        InvalidParameter: another type, or a user or role beside SELF_ACCOUNT.
+        InvalidParameter: another type, or a user or role without CROSS_ACCOUNT.
         MissingParameter: CROSS_ACCOUNT without them.
         AssumeRoleFailed: CROSS_ACCOUNT is not offered yet.
     """

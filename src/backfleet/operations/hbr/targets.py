@@ -1,115 +1,145 @@
 """From what a call names to what a task will do: pure, but for the releases it is handed."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Final
 
 from backfleet import fleet, releases
-from backfleet.fleet import Client, Fitness, Instance, Resolved
+from backfleet.fleet import Client, ClientStatus, Fitness, Instance, Resolved
+from backfleet.operations.hbr.errors import ClientNotFound, UnfitInstance
 from backfleet.operations.hbr.naming import Named
 from backfleet.releases import Release
 from backfleet.upgrades import Target
 
-REFUSALS = {
-    "NoRelease": "no release is offered for {package} on {platform} in channel {channel}; add one",
+OWN_AGENT = "backfleet"
+
+REFUSALS: Final = {
+    "NoRelease": "no release of {package} is offered for {platform} on channel {channel}{pin}; add one",
     "NotAllowedFrom": "no release of {package} may be reached from {current}; add the stepping stone it asks for",
 }
 
 Aim = Callable[[Instance, Client], Target]
-"""What is to be done with one client on a fit instance whose agent takes orders."""
+"""What is to be done with one client on a fit instance."""
+
+Offered = Mapping[tuple[str, str, str], list[Release]]
+"""Releases by package, platform and channel."""
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """Which of the named instances are fit, in request order."""
+class Plan:
+    """What a call does to clients: which of an instance's are meant by the instance's id, and what is done with one."""
 
-    fitness: dict[str, Fitness]
+    meant: Callable[[Client], bool]
+    aim: Aim
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a call names, and whether it can be given work."""
+
+    named: Named
+    found: Resolved
+    fitness: Mapping[str, Fitness]  # of every named instance, and of those that named clients are on
 
     @property
     def lines(self) -> list[dict[str, object]]:
-        """InstanceStatuses: one line per requested instance, fit or not."""
+        """InstanceStatuses: one line per requested instance, fit or not, in request order."""
+        told = [(instance_id, self.fitness[instance_id]) for instance_id in self.named.instances]
         return [
             {"InstanceId": instance_id, "ValidInstance": fit is Fitness.FIT, "ErrorCode": fit.value}
-            for instance_id, fit in self.fitness.items()
+            for instance_id, fit in told
         ]
 
     @property
     def fit(self) -> list[str]:
-        """The fit ones."""
-        return [instance_id for instance_id, fit in self.fitness.items() if fit is Fitness.FIT]
+        """The requested instances that can be given work."""
+        return [instance_id for instance_id in self.named.instances if self.fitness[instance_id] is Fitness.FIT]
+
+    def place_of(self, name: str) -> str:
+        """The instance that an id lies on; of a client nobody knows, the id itself."""
+        client = self.found.clients.get(name)
+        return name if client is None else client.instance_id
+
+    def refuse_if_alone(self) -> None:
+        """Where everything that is asked lies in one place, what is wrong with that place is the call's own error.
+
+        Raises:
+            UnfitInstance: it is an instance that cannot be given work.
+            ClientNotFound: it is a client that does not exist.
+        """
+        places = {self.place_of(name) for name in self.named.ids}
+        if len(places) > 1:
+            return
+        (place,) = places
+        if place not in self.fitness:
+            raise ClientNotFound(place)
+        if self.fitness[place] is not Fitness.FIT:
+            raise UnfitInstance(place, self.fitness[place])
 
 
-def judge(instance_ids: Iterable[str], found: Resolved, *, now: datetime, fit_within: timedelta) -> Judged:
-    """Every named instance with its fitness."""
-    return Judged(
-        {
-            instance_id: fleet.fitness(found.instances.get(instance_id), now=now, fit_within=fit_within)
-            for instance_id in instance_ids
-        }
-    )
+def survey(named: Named, found: Resolved, *, now: datetime, fit_within: timedelta) -> Survey:
+    """Every instance that the call touches, with its fitness."""
+    touched = dict.fromkeys([*named.instances, *(client.instance_id for client in found.clients.values())])
+    fitness = {
+        instance_id: fleet.fitness(found.instances.get(instance_id), now=now, fit_within=fit_within)
+        for instance_id in touched
+    }
+    return Survey(named, found, fitness)
 
 
-def targets_of(
-    named: Named, found: Resolved, judged: Judged, aim: Aim, *, now: datetime, fit_within: timedelta
-) -> list[Target]:
+def targets_of(surveyed: Survey, plan: Plan) -> list[Target]:
     """One target per client, in request order; a client beside its own instance is one target."""
     chosen: dict[str, Target] = {}
-    for name in named.ids:
-        if name in judged.fitness:
-            if judged.fitness[name] is Fitness.FIT:
-                chosen |= _on_instance(found.instances[name], found.clients_on[name], aim)
-        elif name not in chosen:
-            chosen[name] = _client(name, found, aim, now=now, fit_within=fit_within)
+    for name in surveyed.named.ids:
+        if name in surveyed.named.clients:
+            chosen.setdefault(name, _client(name, surveyed, plan))
+        elif surveyed.fitness[name] is Fitness.FIT:
+            for key, target in _on_instance(name, surveyed.found, plan):
+                chosen.setdefault(key, target)
     return list(chosen.values())
 
 
-def _on_instance(instance: Instance, clients: list[Client], aim: Aim) -> dict[str, Target]:
-    installed = [client for client in clients if client.is_installed]
-    if not installed:
+def _on_instance(instance_id: str, found: Resolved, plan: Plan) -> list[tuple[str, Target]]:
+    meant = [client for client in found.clients_on[instance_id] if plan.meant(client)]
+    if not meant:
         missing = ("ClientNotInstalled", "no backup client is installed on this instance; install one first")
-        return {instance.id: Target(instance.id, settled=missing)}
-    return {client.id: _aimed(instance, client, aim) for client in installed}
+        return [(instance_id, Target(instance_id, settled=missing))]
+    instance = found.instances[instance_id]
+    return [(client.id, plan.aim(instance, client)) for client in meant]
 
 
-def _client(client_id: str, found: Resolved, aim: Aim, *, now: datetime, fit_within: timedelta) -> Target:
-    client = found.clients.get(client_id)
+def _client(client_id: str, surveyed: Survey, plan: Plan) -> Target:
+    client = surveyed.found.clients.get(client_id)
     if client is None:
         return Target("", client_id, settled=("ClientNotExists", "there is no such client in this account and region"))
-    instance = found.instances[client.instance_id]
-    fit = fleet.fitness(instance, now=now, fit_within=fit_within)
+    instance = surveyed.found.instances[client.instance_id]
+    fit = surveyed.fitness[instance.id]
     if fit is not Fitness.FIT:
-        return refused(instance, client, "HostUnreachable", f"its instance cannot be given work now: {fit.value}")
-    if not client.is_installed:
-        return refused(instance, client, "ClientNotInstalled", "it is not installed any more; install it first")
-    return _aimed(instance, client, aim)
+        return settled(instance, client, "HostUnreachable", f"its instance cannot be given work now: {fit.value}")
+    return plan.aim(instance, client)
 
 
-def _aimed(instance: Instance, client: Client, aim: Aim) -> Target:
-    return agent_refusal(instance, client) or aim(instance, client)
+# --- Upgrading ------------------------------------------------------------------------------------------------------
 
 
-def agent_refusal(instance: Instance, client: Client) -> Target | None:
-    """A settled target where the host's agent cannot carry an order yet."""
-    if instance.agent_kind == "backfleet":
-        return None
-    text = "the agent on this host does not take upgrade orders yet; enrol it with backfleet-host"
-    return refused(instance, client, "UnsupportedPlatform", text)
+def upgrading(offered: Offered) -> Plan:
+    """Move what is installed to its newest release. One that is being installed is meant too: its task is told."""
+    newest = newest_of(offered)
+
+    def meant(client: Client) -> bool:
+        return client.is_installed or client.status is ClientStatus.INSTALLING
+
+    def aim(instance: Instance, client: Client) -> Target:
+        if not client.is_installed:
+            return settled(instance, client, "ClientNotInstalled", "it is not installed; install it first")
+        return agent_refusal(instance, client) or newest(instance, client)
+
+    return Plan(meant, aim)
 
 
-def refused(instance: Instance, client: Client, code: str, message: str) -> Target:
-    """A target that ends at once, badly."""
-    return Target(
-        instance.id,
-        client.id,
-        client.package,
-        instance.platform,
-        from_version=client.version,
-        settled=(code, message),
-    )
-
-
-def newest_for(offered: Mapping[tuple[str, str, str], list[Release]]) -> Aim:
-    """Move a client to the newest release of its package, platform and channel; each question is answered once."""
+def newest_of(offered: Offered) -> Aim:
+    """Aim at the newest release of a client's package, platform and channel. Each question is answered once."""
     picks: dict[tuple[str, ...], releases.Pick] = {}
 
     def aim(instance: Instance, client: Client) -> Target:
@@ -123,24 +153,58 @@ def newest_for(offered: Mapping[tuple[str, str, str], list[Release]]) -> Aim:
 
 
 def _from_pick(instance: Instance, client: Client, picked: releases.Pick) -> Target:
-    facts = {"package": client.package, "platform": instance.platform or "this platform", "channel": client.channel}
     if picked.refusal:
-        text = REFUSALS[picked.refusal].format(**facts, current=client.version)
-        return refused(instance, client, picked.refusal, text)
-    target = Target(instance.id, client.id, client.package, instance.platform, from_version=client.version)
+        pin = f" within its pin {client.pin}" if client.pin else ""
+        facts = {"package": client.package, "channel": client.channel, "current": client.version, "pin": pin}
+        text = REFUSALS[picked.refusal].format(
+            **facts, platform=instance.platform or "its platform, which is not known"
+        )
+        return settled(instance, client, picked.refusal, text)
     if picked.already_current or picked.target is None:
-        return _replaced(target, client.version, settled=("AlreadyCurrent", f"it runs {client.version} already"))
-    return _replaced(target, picked.target.version, settled=None)
+        return nothing_to_do(instance, client, f"{client.version} runs already, and nothing newer is offered to it")
+    return replace(_target(instance, client), to_version=picked.target.version)
 
 
-def _replaced(target: Target, to_version: str, *, settled: tuple[str, str] | None) -> Target:
-    return Target(
-        target.instance_id,
-        target.client_id,
-        target.package,
-        target.platform,
-        target.from_version,
-        to_version,
-        settled,
-        succeeds=settled is not None,
-    )
+# --- Uninstalling ---------------------------------------------------------------------------------------------------
+
+
+def uninstalling() -> Plan:
+    """Take clients off their hosts. What is gone already is as it was asked to be."""
+
+    def aim(instance: Instance, client: Client) -> Target:
+        if not client.is_installed and client.status is ClientStatus.NOT_INSTALLED:
+            return nothing_to_do(instance, client, "it is not installed")
+        return agent_refusal(instance, client) or _target(instance, client)
+
+    return Plan(lambda client: True, aim)
+
+
+# --- What they share ------------------------------------------------------------------------------------------------
+
+
+def agent_refusal(instance: Instance, client: Client) -> Target | None:
+    """A settled target where the host's agent cannot carry an order yet."""
+    if instance.agent_kind == OWN_AGENT:
+        return None
+    return settled(instance, client, *NOT_OUR_AGENT)
+
+
+NOT_OUR_AGENT: Final = (
+    "UnsupportedPlatform",
+    "this host's agent does not take upgrade orders yet; enrol the host with backfleet-host",
+)
+
+
+def settled(instance: Instance, client: Client, code: str, message: str) -> Target:
+    """A target that ends at once, badly."""
+    return replace(_target(instance, client), settled=(code, message))
+
+
+def nothing_to_do(instance: Instance, client: Client, message: str) -> Target:
+    """A target that ends at once, well."""
+    told = ("AlreadyCurrent", message)
+    return replace(_target(instance, client), to_version=client.version, settled=told, succeeded=True)
+
+
+def _target(instance: Instance, client: Client) -> Target:
+    return Target(instance.id, client.id, client.package, instance.platform, from_version=client.version)

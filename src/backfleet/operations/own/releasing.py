@@ -5,7 +5,7 @@ from typing import Any
 
 from backfleet import releases
 from backfleet.operations.catalogue import OWN, Call, operation
-from backfleet.releases import STABLE, Release, ReleaseRefused
+from backfleet.releases import STABLE, Release, ReleaseConflict, ReleaseRefused
 from backfleet.wire.errors import ApiError, MissingParameter
 from backfleet.wire.parameters import json_object, text
 
@@ -19,7 +19,7 @@ class Refused(ApiError):
 
     def __init__(self, refusal: ReleaseRefused) -> None:
         self.code = refusal.code  # type: ignore[misc]  # the room says which
-        self.status = 409 if refusal.code == "ReleaseConflict" else 400  # type: ignore[misc]
+        self.status = 409 if isinstance(refusal, ReleaseConflict) else 400  # type: ignore[misc]
         super().__init__(f"{str(refusal)[0].upper()}{str(refusal)[1:]}.")
 
 

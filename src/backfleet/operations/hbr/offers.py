@@ -1,0 +1,25 @@
+"""What releases offer, by what a client follows: its package, platform and channel."""
+
+from collections.abc import Iterable
+
+from backfleet import releases
+from backfleet.releases import Release
+from backfleet.storage import Transaction
+
+Offer = tuple[str, str, str]
+"""Package, platform, channel."""
+
+
+def releases_by_offer(tx: Transaction, wanted: Iterable[Offer]) -> dict[Offer, list[Release]]:
+    """The releases that each of these offers, in a constant number of queries. What offers none is not in it."""
+    found: dict[Offer, list[Release]] = {}
+    for release in releases.offered_of(tx, sorted(set(wanted))):
+        for channel in release.channels:
+            found.setdefault((release.package, release.platform, channel), []).append(release)
+    return found
+
+
+def newest_versions(tx: Transaction, wanted: Iterable[Offer]) -> dict[Offer, str]:
+    """The newest version that each of these offers, whatever pins say. What offers none is not in it."""
+    best = {offer: releases.newest(those) for offer, those in releases_by_offer(tx, wanted).items()}
+    return {offer: release.version for offer, release in best.items() if release is not None}

@@ -1,0 +1,132 @@
+"""From what an operator gives, or a recipe knows, to a manifest: every field is read, none is passed over."""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from backfleet.releases import versions
+from backfleet.releases.manifest import Health, Manifest
+from backfleet.releases.refusal import ReleaseRefused
+from backfleet_host.archives import FORMATS, LONGEST_PATH
+
+RECIPES: Final = Path(__file__).parent / "recipes"
+SWITCHES: Final = ("anytime", "idle")
+GIVEN: Final = ("bin", "switch", "health", "upgrades_from", "repository_format", "readable_by", "keeps")
+LONGEST_HEALTH_SECONDS: Final = 600
+LONGEST_TEXT: Final = 500  # characters
+MOST_STRINGS: Final = 200  # in one list
+
+# As in the contract with hosts: what one side takes the other takes.
+PACKAGE: Final = r"[a-z0-9][a-z0-9._+-]{0,63}"
+VERSION: Final = r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,63}"
+PLATFORM: Final = r"[a-z]{3,16}-[a-z0-9_]{3,16}"
+FILE_NAME: Final = r"[A-Za-z0-9_][A-Za-z0-9._+~:%@=-]{0,254}"
+
+
+def describe(*, package: str, version: str, platform: str, form: str, given: Mapping[str, Any] | None) -> Manifest:
+    """A manifest from what the operator gave; else from the recipe of this package; else with nothing special.
+
+    Raises:
+        ReleaseRefused: a name or a field that is not of its form; unknown fields.
+    """
+    check_name("package", package, PACKAGE)
+    check_name("version", version, VERSION)
+    check_name("platform", platform, PLATFORM)
+    if form not in FORMATS:
+        raise ReleaseRefused(f"format {form!r} is not one of {', '.join(FORMATS)}")
+    versions.readable(version)
+    said = dict(given) if given is not None else recipe_of(package)
+    unknown = sorted(set(said) - set(GIVEN))
+    if unknown:
+        raise ReleaseRefused(f"the manifest has unknown fields: {_some(unknown)}; known are {', '.join(GIVEN)}")
+    return Manifest(
+        package,
+        version,
+        platform,
+        form,
+        bin=_strings(said, "bin"),
+        switch=_switch(said),
+        health=_health(said.get("health"), version),
+        upgrades_from=_range(said, "upgrades_from"),
+        repository_format=_text(said, "repository_format"),
+        readable_by=_text(said, "readable_by"),
+        keeps=_strings(said, "keeps"),
+    )
+
+
+def recipe_of(package: str) -> dict[str, Any]:
+    """What we know of a package by ourselves; empty if nothing."""
+    file = RECIPES / f"{package}.toml"
+    return tomllib.loads(file.read_text()) if file.is_file() else {}
+
+
+def check_name(what: str, value: str, form: str) -> None:
+    """Raises ReleaseRefused if a name is not of its form."""
+    if not re.fullmatch(form, value):
+        raise ReleaseRefused(f"{what} {value[:80]!r} is not of the form {form}")
+
+
+def _switch(said: Mapping[str, Any]) -> str:
+    switch = said.get("switch", "anytime")
+    if switch not in SWITCHES:
+        raise ReleaseRefused(f"switch is {_short(switch)}; it must be one of {', '.join(SWITCHES)}")
+    return str(switch)
+
+
+def _health(given: Any, version: str) -> Health | None:
+    if given is None:
+        return None
+    if not isinstance(given, dict) or not set(given) <= {"command", "expect", "seconds"} or "command" not in given:
+        raise ReleaseRefused("health must have a command, may have expect and seconds, and nothing else")
+    command, seconds = _strings(given, "command"), given.get("seconds", 30)
+    if not command:
+        raise ReleaseRefused("health.command is empty")
+    if type(seconds) is not int or not 1 <= seconds <= LONGEST_HEALTH_SECONDS:
+        raise ReleaseRefused(f"health.seconds must be a whole number from 1 to {LONGEST_HEALTH_SECONDS}")
+    return Health(command, _expectation(given, version), seconds)
+
+
+def _expectation(given: Mapping[str, Any], version: str) -> str:
+    expect = _text(given, "expect").replace("{version}", re.escape(version))
+    try:
+        re.compile(expect)
+    except (re.error, OverflowError, RecursionError) as problem:
+        raise ReleaseRefused(f"health.expect is no regular expression: {problem}") from None
+    return expect
+
+
+def _strings(said: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    value = said.get(name, [])
+    if not isinstance(value, list) or len(value) > MOST_STRINGS or not all(map(_is_word, value)):
+        raise ReleaseRefused(
+            f"{name} must be a list of at most {MOST_STRINGS} strings, each of 1 to {LONGEST_PATH} characters"
+        )
+    return tuple(value)
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= LONGEST_PATH and value.isprintable()
+
+
+def _text(said: Mapping[str, Any], name: str) -> str:
+    value = said.get(name, "")
+    if not isinstance(value, str) or len(value) > LONGEST_TEXT or "\0" in value:
+        raise ReleaseRefused(f"{name} must be text of at most {LONGEST_TEXT} characters")
+    return value
+
+
+def _range(said: Mapping[str, Any], name: str) -> str:
+    value = _text(said, name)
+    if not versions.is_range(value):
+        raise ReleaseRefused(f"{name} is {_short(value)}; it must be a version range such as >=1.70,<1.75")
+    return value
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(_short(name) for name in names[:5])
+
+
+def _short(value: object) -> str:
+    return repr(value)[:80]

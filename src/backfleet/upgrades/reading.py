@@ -1,0 +1,19 @@
+"""Reading tasks, within the account that started them."""
+
+from datetime import datetime
+
+from backfleet.fleet import Found, Page
+from backfleet.storage import Transaction
+from backfleet.upgrades import _store
+from backfleet.upgrades.tasks import Task
+
+
+def read(tx: Transaction, account_id: str, task_id: str, *, now: datetime) -> Task | None:
+    """A task with its items in request order, as it is now; None if this account has no such task."""
+    task = _store.task(tx, account_id, task_id)
+    return None if task is None else task.as_of(now)
+
+
+def find(tx: Transaction, account_id: str, page: Page) -> Found[Task]:
+    """An account's tasks without their items, newest first, as the worker last left them."""
+    return _store.tasks_page(tx, account_id, page)

@@ -1,0 +1,125 @@
+"""Starting a task: once per ClientToken, and never two at one client."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from backfleet import fleet
+from backfleet.fleet import Change
+from backfleet.ids import Draw, new_id
+from backfleet.settings import Settings
+from backfleet.storage import Conflict, Transaction
+from backfleet.upgrades import _store
+from backfleet.upgrades.ending import TOPIC
+from backfleet.upgrades.items import Item, Target, item_for
+from backfleet.upgrades.progress import progress_of
+from backfleet.upgrades.states import ItemState, Kind, TaskState, task_state
+from backfleet.upgrades.tasks import Task
+
+
+class TokenReused(Exception):
+    """The same ClientToken came with other parameters."""
+
+
+def start(
+    tx: Transaction,
+    *,
+    kind: Kind,
+    account_id: str,
+    targets: Sequence[Target],
+    requested_by: str,
+    now: datetime,
+    draw: Draw,
+    settings: Settings,
+    client_token: str | None = None,
+    fingerprint: str = "",
+) -> Task:
+    """Write a task down, one item per target in their order, and ring for the worker.
+
+    A client that is being moved already gets an item that ends with UpgradeInProgress and names the running task: the
+    live one stays alone. `fingerprint` is what a later call with the same `client_token` is compared with.
+
+    Raises:
+        Conflict: another call was first with one of the clients or with the token. Begin again: what was
+            read before this is no longer so.
+        Malformed: a target that no order could be made of.
+    """
+    task_id = new_id("t", draw)
+    deadline = now + timedelta(seconds=settings.task_seconds)
+    busy = _store.live_tasks_of(tx, account_id, [target.client_id for target in targets if _is_known(target)])
+    items = [
+        item_for(
+            _unless_busy(target, busy),
+            item_id=new_id("u", draw),
+            task_id=task_id,
+            position=position,
+            account_id=account_id,
+            kind=kind,
+            now=now,
+        )
+        for position, target in enumerate(targets)
+    ]
+    _check_orders(items)
+    state = task_state([item.state for item in items])
+    completed_at = None if state is TaskState.CREATED else now
+    progress = progress_of([(item.state, item.stage) for item in items], 0)
+    task = Task(
+        task_id, account_id, kind, state, progress, requested_by, now, now, completed_at, deadline, tuple(items)
+    )
+    _store.add(tx, task)
+    if client_token is not None:
+        _bind(tx, task, client_token, fingerprint, until=now + timedelta(hours=settings.token_hours))
+    fleet.set_clients(tx, _changes(items), now=now)
+    tx.ring(TOPIC)
+    return task
+
+
+def started_before(
+    tx: Transaction, account_id: str, client_token: str, fingerprint: str, *, now: datetime
+) -> Task | None:
+    """The task that this ClientToken started; None if the token is new, or so old that it is forgotten.
+
+    Raises:
+        TokenReused: it came with other parameters then.
+    """
+    known = _store.token(tx, account_id, client_token, now)
+    if known is None:
+        return None
+    if known.fingerprint != fingerprint:
+        raise TokenReused
+    return _store.task(tx, account_id, known.task_id)
+
+
+def _is_known(target: Target) -> bool:
+    """Whether it is a client of this account; an id that names nothing here is never looked up."""
+    return bool(target.client_id and target.instance_id)
+
+
+def _unless_busy(target: Target, busy: Mapping[str, str]) -> Target:
+    """What else was found out about a client that is being moved is about to change: its task comes first."""
+    running = busy.get(target.client_id) if _is_known(target) else None
+    if running is None:
+        return target
+    text = f"task {running} is moving this client; wait for it"
+    return replace(target, settled=("UpgradeInProgress", text), succeeded=False)
+
+
+def _check_orders(items: Sequence[Item]) -> None:
+    """An order that cannot be written would stop the worker for everybody: it is refused here."""
+    for item in items:
+        if item.is_open:
+            item.order()
+
+
+def _bind(tx: Transaction, task: Task, token: str, fingerprint: str, *, until: datetime) -> None:
+    if not _store.add_token(tx, task.account_id, token, fingerprint, task.id, until):
+        raise Conflict("the same ClientToken came twice at once")
+
+
+def _changes(items: Sequence[Item]) -> list[Change]:
+    """Clients that are now under way, and those that are as they were asked to be. A refusal changes no client."""
+    return [
+        Change(item.client_id, status=item.client_status)
+        for item in items
+        if item.client_id and item.state is not ItemState.FAILED
+    ]

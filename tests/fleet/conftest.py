@@ -1,0 +1,63 @@
+"""Hosts to enrol, made to order."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from backfleet import fleet
+from backfleet.ids import Draw
+from backfleet.storage import Database
+
+ACCOUNT, OTHER, REGION = "1000000000000001", "1000000000000002", "cn-hangzhou"
+
+
+def new_key() -> str:
+    """A public key as it is kept."""
+    key = rsa.generate_private_key(65537, 2048).public_key()
+    return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+@pytest.fixture(scope="session")
+def keys() -> list[str]:
+    """A few keys: each costs time to make."""
+    return [new_key() for _ in range(3)]
+
+
+@pytest.fixture
+def activate(database: Database, now: datetime, draw: Draw) -> Callable[..., tuple[fleet.Activation, str]]:
+    """Make an activation."""
+
+    def make(**changes: Any) -> tuple[fleet.Activation, str]:
+        asked = {"account_id": ACCOUNT, "region": REGION, "count": 2, "hours": 4, "name": "", "description": ""}
+        with database.transaction() as tx:
+            return fleet.create_activation(tx, **{**asked, "address_range": "", **changes}, now=now, draw=draw)
+
+    return make
+
+
+@pytest.fixture
+def asking(keys: list[str]) -> Callable[..., fleet.Registration]:
+    """What a host says when it enrols."""
+
+    def make(activation: fleet.Activation, shown: str, /, **changes: Any) -> fleet.Registration:
+        said = {
+            "activation_id": activation.id,
+            "code": shown,
+            "machine_id": "m" * 32,
+            "instance_name": "",
+            "hostname": "web-1",
+            "intranet_ip": "10.0.0.2",
+            "os_type": "linux",
+            "os_version": "Linux_#1 SMP_x86_64",
+            "agent_version": "backfleet-0.1.0",
+            "agent_mode": "restricted",
+            "platform": "linux-amd64",
+            "public_key": keys[0],
+        }
+        return fleet.Registration(**{**said, **changes})
+
+    return make

@@ -1,0 +1,169 @@
+"""Enrolling: once per host, within the activation's bounds, and a lost answer costs nothing."""
+
+import base64
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from backfleet import fleet
+from backfleet.ids import Draw
+from backfleet.storage import Database
+
+Activate = Callable[..., tuple[fleet.Activation, str]]
+Asking = Callable[..., fleet.Registration]
+
+
+def enrol(database: Database, asked: fleet.Registration, now: datetime, draw: Draw, ip: str = "10.1.1.1") -> Any:
+    with database.transaction() as tx:
+        return fleet.register(tx, asked, source_ip=ip, now=now, draw=draw)
+
+
+def test_a_host_enrols_with_its_code(
+    database: Database, activate: Activate, asking: Asking, now: datetime, draw: Draw
+) -> None:
+    """It gets an id, belongs to the activation's account and region, and its key is known."""
+    activation, code = activate()
+    made = enrol(database, asking(activation, code), now, draw)
+    assert made.id.startswith("mi-")
+    assert (made.account_id, made.region, made.name) == (activation.account_id, activation.region, "web-1")
+    with database.reading() as tx:
+        known = fleet.identity_of(tx, made.id)
+    assert known is not None
+    assert (known.machine_id, known.deregistered) == ("m" * 32, False)
+
+
+def test_a_lost_answer_costs_no_second_instance(
+    database: Database, activate: Activate, asking: Asking, now: datetime, draw: Draw
+) -> None:
+    """The same activation, machine and key again is the same host."""
+    activation, code = activate(count=1)
+    first = enrol(database, asking(activation, code), now, draw)
+    assert enrol(database, asking(activation, code), now, draw).id == first.id
+
+
+def test_equal_machine_ids_are_different_hosts(
+    database: Database, activate: Activate, asking: Asking, keys: list[str], now: datetime, draw: Draw
+) -> None:
+    """Cloned images send the same machine id; their keys differ."""
+    activation, code = activate()
+    first = enrol(database, asking(activation, code), now, draw)
+    second = enrol(database, asking(activation, code, public_key=keys[1]), now, draw)
+    assert first.id != second.id
+
+
+@pytest.mark.parametrize(
+    ("made", "said", "later", "ip", "text"),
+    [
+        pytest.param({}, {"code": "a-wrong"}, 0, "10.1.1.1", "id or code is wrong", id="a wrong code"),
+        pytest.param({}, {"activation_id": "no"}, 0, "10.1.1.1", "id or code is wrong", id="an unknown activation"),
+        pytest.param({}, {}, 5, "10.1.1.1", "expired", id="too late"),
+        pytest.param({"address_range": "10.0.0.0/16"}, {}, 0, "10.1.1.1", "this address", id="from elsewhere"),
+    ],
+)
+def test_a_refusal_leaves_nothing(
+    database: Database,
+    activate: Activate,
+    asking: Asking,
+    now: datetime,
+    draw: Draw,
+    made: dict[str, Any],
+    said: dict[str, Any],
+    later: int,
+    ip: str,
+    text: str,
+) -> None:
+    """The text says why, except which of id and code was wrong."""
+    activation, code = activate(**made)
+    asked = asking(activation, code, **said)
+    with pytest.raises(fleet.RegistrationRefused, match=text):
+        enrol(database, asked, now + timedelta(hours=later), draw, ip)
+    with database.reading() as tx:
+        assert fleet.count_instances(tx) == 0
+
+
+def test_two_hosts_cannot_both_be_the_last_one(
+    database: Database, activate: Activate, asking: Asking, keys: list[str], now: datetime, draw: Draw
+) -> None:
+    """Racing replicas share the count."""
+    activation, code = activate(count=1)
+    ended: list[str] = []
+
+    def try_to(key: str) -> None:
+        try:
+            enrol(database, asking(activation, code, public_key=key), now, draw)
+            ended.append("enrolled")
+        except fleet.RegistrationRefused:
+            ended.append("refused")
+
+    threads = [threading.Thread(target=try_to, args=(key,)) for key in keys]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(ended) == ["enrolled", "refused", "refused"]
+
+
+def test_names_are_numbered_as_wide_as_the_count(
+    database: Database, activate: Activate, asking: Asking, keys: list[str], now: datetime, draw: Draw
+) -> None:
+    """`<prefix>-<number>`; a host's own wish goes before."""
+    activation, code = activate(count=100, name="web")
+    assert enrol(database, asking(activation, code), now, draw).name == "web-001"
+    wished = asking(activation, code, public_key=keys[1], instance_name="mine")
+    assert enrol(database, wished, now, draw).name == "mine"
+
+
+def test_a_deregistered_host_is_forgotten_once(
+    database: Database, activate: Activate, asking: Asking, now: datetime, draw: Draw
+) -> None:
+    """Its identity says so, lists leave it out, and its code is not free again."""
+    activation, code = activate(count=1)
+    made = enrol(database, asking(activation, code), now, draw)
+    with database.transaction() as tx:
+        assert fleet.deregister(tx, made.id, now=now)
+        assert not fleet.deregister(tx, made.id, now=now)
+        known = fleet.identity_of(tx, made.id)
+        assert known is not None
+        assert known.deregistered
+        assert fleet.instance(tx, made.account_id, made.id) is None
+    with pytest.raises(fleet.RegistrationRefused, match="used up"):
+        enrol(database, asking(activation, code), now, draw)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        pytest.param({"publicKey": "x"}, "publicKey", id="no base64"),
+        pytest.param({"publicKey": base64.b64encode(b"no key").decode()}, "publicKey", id="no key"),
+        pytest.param({"hostname": 5}, "hostname", id="a number for a name"),
+        pytest.param({"hostname": "x" * 300}, "hostname", id="a name without end"),
+        pytest.param({"machineId": "a\0b"}, "machineId", id="a NUL"),
+    ],
+)
+def test_a_malformed_registration_is_refused(keys: list[str], changes: dict[str, Any], text: str) -> None:
+    """Field by field."""
+    said = {"publicKey": base64.b64encode(keys[0].encode()).decode(), "osType": "linux"}
+    with pytest.raises(fleet.RegistrationRefused, match=text):
+        fleet.read_registration({**said, **changes})
+
+
+@pytest.mark.parametrize(
+    ("said", "os_type", "os_version", "platform"),
+    [
+        ("linux-arm64", "linux", "Linux_x_x86_64", "linux-arm64"),
+        ("", "linux", "Linux_#1 SMP PREEMPT_DYNAMIC @0_x86_64", "linux-amd64"),
+        ("", "linux", "Linux_#1_aarch64", "linux-arm64"),
+        ("../etc", "linux", "Linux_#1_i686", "linux-386"),
+        ("", "linux", "Plan9_mips", ""),
+    ],
+)
+def test_the_platform_is_said_or_read_from_the_system(
+    keys: list[str], said: str, os_type: str, os_version: str, platform: str
+) -> None:
+    """The official agent does not say it; its OS version ends with the machine's name."""
+    key = base64.b64encode(keys[0].encode()).decode()
+    body = {"publicKey": key, "platform": said, "osType": os_type, "osVersion": os_version}
+    assert fleet.read_registration(body).platform == platform

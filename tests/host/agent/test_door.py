@@ -1,0 +1,169 @@
+"""The agent against the control plane's own door: enrolment, kick, order, outcome, with the real tables behind it."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from backfleet import commands, fleet
+from backfleet.certificates import prepare_certificates
+from backfleet.clock import utc_now
+from backfleet.commands import Outcome, Send, State
+from backfleet.doors import assist
+from backfleet.ids import draw
+from backfleet.settings import Settings
+from backfleet.storage import Database, metadata, open_database
+from backfleet.wakeups import InProcessBells
+from backfleet_host.agent.enrolment import CannotEnrol, Wish, enrol
+from backfleet_host.agent.places import Places
+from backfleet_host.agent.server import read_address
+from backfleet_host.contract import Order, read_output
+from host.agent.conftest import Host, acting_program, host_of, until
+from host.agent.gateway import ROOT_METADATA
+
+ACCOUNT, REGION, TOPIC = "1000000000000001", "cn-hangzhou", "test"
+
+
+class Door:
+    """The agents' door over real tables, in a thread, with its authority."""
+
+    def __init__(self, folder: Path) -> None:
+        self.bells = InProcessBells()
+        self.database: Database = open_database(f"sqlite:///{folder / 'backfleet.db'}", self.bells.ring)
+        metadata.create_all(self.database.engine)
+        self._certificates = prepare_certificates(folder / "data", ["127.0.0.1"], now=datetime.now(UTC))
+        self.ca = self._certificates.authority
+        self.address = ""
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+
+    def __enter__(self) -> "Door":
+        self._thread.start()
+        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(20)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        self.database.close()
+
+    async def _start(self) -> None:
+        async def root(_: web.Request) -> web.Response:
+            return web.Response(body=ROOT_METADATA)
+
+        app = web.Application()
+        app.router.add_get("/downloads/metadata/1.root.json", root)
+        assist.add_to(app, self.database, Settings(), self.bells, clock=utc_now, draw=draw)
+        self._runner = web.AppRunner(app, shutdown_timeout=1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self._certificates.context()).start()
+        self.address = f"127.0.0.1:{self._runner.addresses[0][1]}"
+
+    def activation(self) -> tuple[str, str]:
+        with self.database.transaction() as tx:
+            made, code = fleet.create_activation(
+                tx,
+                account_id=ACCOUNT,
+                region=REGION,
+                count=1,
+                hours=1,
+                name="",
+                description="",
+                address_range="",
+                now=utc_now(),
+                draw=draw,
+            )
+        return made.id, code
+
+    def send(self, instance_id: str, reference: str, content: str) -> None:
+        with self.database.transaction() as tx:
+            asked = [Send(ACCOUNT, instance_id, content, 60, reference)]
+            commands.send_many(tx, asked, topic=TOPIC, now=utc_now(), draw=draw)
+
+    def outcome(self, reference: str) -> Outcome:
+        """The final outcome of what was sent under this reference."""
+        found: list[Outcome] = []
+
+        def look() -> bool:
+            with self.database.transaction() as tx:
+                news = commands.outcomes(tx, TOPIC, limit=10)
+            found[:] = [one for one in news if one.reference == reference and one.is_final]
+            return bool(found)
+
+        assert until(look, 20)
+        return found[0]
+
+
+@pytest.fixture
+def door(tmp_path: Path) -> Iterator[Door]:
+    with Door(tmp_path) as door:
+        yield door
+
+
+@pytest.fixture
+def enrolled(door: Door, tmp_path: Path, source: Path) -> Iterator[tuple[Host, str]]:
+    """A host enrolled through the door, its agent not yet started, and its instance."""
+    places = Places(tmp_path / "root")
+    activation_id, code = door.activation()
+    wish = Wish(read_address(door.address), door.ca, activation_id, code, "host-1")
+    identity = enrol(places, wish, mode="restricted", now=datetime.now(UTC), say=lambda text: None)
+    with host_of(places, acting_program(source, tmp_path / "program")) as host:
+        yield host, identity.instance_id
+
+
+def test_the_whole_walk(door: Door, enrolled: tuple[Host, str]) -> None:
+    """A command sent is an order carried out and an outcome collected, by way of a kick; the instance is fit."""
+    host, instance_id = enrolled
+    host.start()
+    assert host.ready()["instance_id"] == instance_id
+    door.send(instance_id, "u-1", Order("u-1", "upgrade", "rclone", "1.0", "linux-amd64").as_command())
+    outcome = door.outcome("u-1")
+    assert (outcome.state, outcome.exit_code) == (State.FINISHED, 0)
+    stage, report = read_output(outcome.output.decode())
+    assert stage == "switch"
+    assert report is not None
+    assert report.current_version == "1.0"
+    with door.database.transaction() as tx:
+        known = fleet.instance(tx, ACCOUNT, instance_id)
+    assert known is not None
+    assert (known.name, known.agent_mode, known.agent_version.split("-")[0]) == ("host-1", "restricted", "backfleet")
+    assert until(lambda: _is_heard(door, instance_id))
+
+
+def _is_heard(door: Door, instance_id: str) -> bool:
+    with door.database.transaction() as tx:
+        known = fleet.instance(tx, ACCOUNT, instance_id)
+    return known is not None and known.last_heard_at is not None
+
+
+def test_work_sent_while_the_agent_is_down(door: Door, enrolled: tuple[Host, str]) -> None:
+    """Waits, and is fetched at start."""
+    host, instance_id = enrolled
+    door.send(instance_id, "u-1", Order("u-1", "upgrade", "rclone", "1.0", "linux-amd64").as_command())
+    host.start()
+    assert door.outcome("u-1").state is State.FINISHED
+
+
+def test_a_shell_command_is_refused(door: Door, enrolled: tuple[Host, str]) -> None:
+    """The refusal reaches the sender with its reason."""
+    host, instance_id = enrolled
+    host.start()
+    host.ready()
+    door.send(instance_id, "u-1", "echo hello")
+    outcome = door.outcome("u-1")
+    assert (outcome.state, outcome.error_code, outcome.error_text) == (State.REFUSED, "TypeInvalid", "OrdersOnly")
+
+
+def test_the_doors_own_refusal_reads_well(door: Door, tmp_path: Path) -> None:
+    """A wrong code: what the server says, and what to do; nothing is left."""
+    activation_id, _ = door.activation()
+    wish = Wish(read_address(door.address), door.ca, activation_id, "wrong")
+    with pytest.raises(CannotEnrol, match=r"the server refuses this enrolment: .*backfleet activation create"):
+        enrol(Places(tmp_path / "other"), wish, mode="restricted", now=datetime.now(UTC), say=lambda text: None)
+    assert not (tmp_path / "other").exists()
