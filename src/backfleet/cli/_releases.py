@@ -43,9 +43,7 @@ def add(
 ) -> None:
     """Upload FILE as a release and offer it on a channel."""
     total = file.stat().st_size
-    with click.progressbar(
-        length=total, label=f"{file.name} ({size(total)})", file=sys.stderr
-    ) as bar:
+    with click.progressbar(length=total, label=f"{file.name} ({size(total)})", file=sys.stderr) as bar:
         answer = client.upload(
             "AddRelease",
             file,
