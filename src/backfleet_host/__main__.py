@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC
+from datetime import timezone
 from typing import TYPE_CHECKING, List, Optional
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _enrol(asked: argparse.Namespace) -> int:
     wish = Wish(address, asked.ca.absolute(), asked.activation_id, _code(asked), asked.name)
     places = Places(asked.root.absolute())
     try:
-        identity = enrol(places, wish, mode=RESTRICTED, now=datetime.now(UTC), say=_note)
+        identity = enrol(places, wish, mode=RESTRICTED, now=datetime.now(timezone.utc), say=_note)
     except CannotEnrol as problem:
         return _say(str(problem), FAILED)
     print(f"enrolled as {identity.instance_id}; now start the agent: backfleet-host run --root {places.root}")
