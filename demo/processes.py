@@ -66,6 +66,12 @@ class Processes:
         """The process id of what was started under this name."""
         return self._started[name].pid
 
+    def end(self, name: str) -> None:
+        """Stop one process and wait for its end."""
+        process = self._started.pop(name)
+        process.terminate()
+        process.wait(STOP_SECONDS)
+
     def pids(self) -> str:
         """The process ids, as `kill` takes them."""
         return " ".join(str(pid) for pid in self._marked())
