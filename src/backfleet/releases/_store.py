@@ -72,8 +72,8 @@ def offered(tx: Transaction, wanted: Sequence[tuple[str, str, str]]) -> "list[Re
             for package, platform, channel in sorted(set(wanted))
         )
     )
-    joined = releases.join(offers)
-    return _releases(tx, sa.select(releases).select_from(joined).where(any_of).distinct())
+    theirs = sa.and_(*(releases.c[name] == offers.c[name] for name in ("package", "version", "platform")))
+    return _releases(tx, sa.select(releases).where(sa.exists().where(theirs, any_of)))
 
 
 def packages_offered(tx: Transaction, platform: str, channel: str) -> list[str]:
