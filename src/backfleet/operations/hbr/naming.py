@@ -27,7 +27,12 @@ class Named:
     @property
     def clients(self) -> list[str]:
         """Those that name a client."""
-        return [named for named in self.ids if named.startswith(CLIENT_PREFIX)]
+        return [named for named in self.ids if is_client(named)]
+
+
+def is_client(named: str) -> bool:
+    """Whether an id is a client's; the others are instances."""
+    return named.startswith(CLIENT_PREFIX)
 
 
 def read_names(instance_ids: Sequence[str] | None, client_ids: Sequence[str] | None, *, most: int) -> Named:

@@ -8,7 +8,7 @@ from typing import Final
 from backfleet import fleet, releases
 from backfleet.fleet import Client, ClientStatus, Fitness, Instance, Resolved
 from backfleet.operations.hbr.errors import ClientNotFound, UnfitInstance
-from backfleet.operations.hbr.naming import Named
+from backfleet.operations.hbr.naming import Named, is_client
 from backfleet.releases import Release
 from backfleet.upgrades import Target
 
@@ -92,7 +92,7 @@ def targets_of(surveyed: Survey, plan: Plan) -> list[Target]:
     """One target per client, in request order; a client beside its own instance is one target."""
     chosen: dict[str, Target] = {}
     for name in surveyed.named.ids:
-        if name in surveyed.named.clients:
+        if is_client(name):
             chosen.setdefault(name, _client(name, surveyed, plan))
         elif surveyed.fitness[name] is Fitness.FIT:
             for key, target in _on_instance(name, surveyed.found, plan):
