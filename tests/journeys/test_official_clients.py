@@ -22,7 +22,7 @@ from aliyunsdkhbr.request.v20170908.InstallBackupClientsRequest import InstallBa
 from aliyunsdkhbr.request.v20170908.UninstallBackupClientsRequest import UninstallBackupClientsRequest
 from aliyunsdkhbr.request.v20170908.UpgradeBackupClientsRequest import UpgradeBackupClientsRequest
 
-from journeys.conftest import Host, Installation, wait_for
+from journeys.installation import Host, Installation, wait_for
 
 REGION = "cn-hangzhou"
 

@@ -5,10 +5,12 @@ Nothing is lost and nothing is done twice. Each row here is a gap between two ro
 
 import itertools
 import signal
-import time
 from typing import Any
 
 import pytest
+
+from backfleet_host.contract import STAGES
+from journeys.installation import Installation, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -29,7 +31,7 @@ versions = (f"2.{number}" for number in itertools.count())
 
 
 @pytest.mark.parametrize("instant", INSTANTS)
-def test_the_task_completes_though_the_server_dies(installation: Any, instant: str) -> None:
+def test_the_task_completes_though_the_server_dies(installation: Installation, instant: str) -> None:
     """The caller asks again with the same ClientToken; every host upgrades exactly once."""
     version = next(versions)
     installation.add_release(version)
@@ -55,59 +57,51 @@ def test_the_task_completes_though_the_server_dies(installation: Any, instant: s
     assert [t["TaskId"] for t in tasks_to(installation, version)] == [started["TaskId"]]
 
 
-def test_hosts_finish_alone_while_the_server_is_away(installation: Any) -> None:
+def test_hosts_finish_alone_while_the_server_is_away(installation: Installation) -> None:
     """Row 11-12: the order is carried out, the report waits on the host until somebody takes it."""
     version = next(versions)
     installation.add_release(version)
     ids = [host.instance_id for host in installation.hosts]
     started = installation.call("UpgradeBackupClients", InstanceIds=ids)
-    until = time.monotonic() + 30
-    while not all(i["stage"] not in ("", "admit", "check", "fetch") for i in items(installation, started["TaskId"])):
-        assert time.monotonic() < until
+    past_fetching = {*STAGES} - {"admit", "check", "fetch"}
+    wait_for(lambda: all(i["stage"] in past_fetching for i in items(installation, started["TaskId"])), 30)
     installation.kill()
-    while not all(host.runs() == f"courier {version}" for host in installation.hosts):
-        assert time.monotonic() < until
-        time.sleep(0.1)
+    wait_for(lambda: all(host.runs() == f"courier {version}" for host in installation.hosts), 30)
     installation.start()
     assert installation.finished(started["TaskId"])["Progress"] == 100
     assert [len(host.outcomes(version)) for host in installation.hosts] == [1, 1]
 
 
-def test_an_agent_that_is_killed_loses_no_outcome(installation: Any) -> None:
+def test_an_agent_that_is_killed_loses_no_outcome(installation: Installation) -> None:
     """The order's own process goes on, and the next agent reports what became of it."""
     version = next(versions)
     installation.add_release(version)
     host = installation.hosts[0]
     started = installation.call("UpgradeBackupClients", InstanceIds=[host.instance_id])
-    until = time.monotonic() + 30
-    while not items(installation, started["TaskId"])[0]["stage"]:
-        assert time.monotonic() < until
-    host.agent.kill()
-    host.agent.wait()
-    host.agent.stdout.close()
+    wait_for(lambda: items(installation, started["TaskId"])[0]["stage"], 30)
+    host.kill_agent()
     host.start()
     assert installation.finished(started["TaskId"])["Progress"] == 100
     assert host.runs() == f"courier {version}"
     assert len(host.outcomes(version)) == 1
 
 
-def items(installation: Any, task_id: str) -> list[dict[str, Any]]:
+def items(installation: Installation, task_id: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = installation.task(task_id)["Result"]
     return found
 
 
-def tasks_to(installation: Any, version: str) -> list[dict[str, Any]]:
+def tasks_to(installation: Installation, version: str) -> list[dict[str, Any]]:
     """Tasks that move anything to this version."""
     found = installation.call("ListTasks", "backfleet", PageSize=50)["Tasks"]
     return [t for t in found if any(i["toVersion"] == version for i in items(installation, t["TaskId"]))]
 
 
-def wait_until_fit(installation: Any) -> None:
+def wait_until_fit(installation: Installation) -> None:
     """Until every agent has found the server again."""
-    until = time.monotonic() + 60
-    while True:
+
+    def all_connected() -> bool:
         found = installation.call("DescribeManagedInstances", "ecs", RegionId="cn-hangzhou")["Instances"]
-        if all(instance["Connected"] for instance in found):
-            return
-        assert time.monotonic() < until
-        time.sleep(0.2)
+        return all(instance["Connected"] for instance in found)
+
+    wait_for(all_connected, 60)
