@@ -73,6 +73,7 @@ def serve(settings: Settings, *, clock: Clock, draw: Draw, announce: Callable[[s
     Raises:
         CannotStart: a taken port, an unusable data folder or database.
     """
+    os.umask(0o077)  # whatever we write is nobody else's to read, the database's own files included
     listeners = bind(settings)
     settings = replace(settings, http=_address(listeners.http), https=_address(listeners.https))
     bells = InProcessBells()

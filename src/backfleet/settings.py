@@ -46,7 +46,6 @@ class Settings:
     fit_seconds: int = 180  # an agent without a socket, silent for longer, does not run
     handed_seconds: int = 10  # a command that was handed out and of which nothing is heard is handed out again
     lease_seconds: int = 90  # a running command without a sign of life for longer is in doubt
-    metadata_days: int = 7  # life of the release timestamp; refreshed when half of it is over
 
     log_level: str = "INFO"
     origin: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
@@ -89,8 +88,8 @@ def read_settings(flags: Mapping[str, Any], environment: Mapping[str, str] = os.
 def _in_file(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_text())
-    except FileNotFoundError:
-        return {}
+    except (FileNotFoundError, NotADirectoryError):
+        return {}  # whether the folder can be used is told when it is used
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
         raise BadSetting(f"{file} cannot be read: {problem}") from None
 

@@ -1,0 +1,57 @@
+"""A real server, and the command line at work on it."""
+
+import io
+import os
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from backfleet.cli import main
+from journeys.installation import Installation
+
+Cli = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """A running server with one host, whose agent runs."""
+    made = Installation(tmp_path_factory.mktemp("server"))
+    try:
+        made.start()
+        made.enrol(1)
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def cli(server: Installation, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """Run a command on that server, with nothing but its data folder in the environment."""
+    for name in list(os.environ):
+        if name.startswith(("ALIBABA_CLOUD_", "BACKFLEET_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("BACKFLEET_DATA", str(server.data))
+
+    def run(*words: str, **environment: str) -> Result:
+        return CliRunner().invoke(main, list(words), env=environment)
+
+    return run
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Callable[[str], Path]:
+    """A release's file: a small program in an archive."""
+
+    def build(version: str) -> Path:
+        file = tmp_path / f"courier-{version}.tar.gz"
+        text = f"#!/bin/sh\necho courier {version}\n".encode()
+        with tarfile.open(file, "w:gz") as archive:
+            info = tarfile.TarInfo("bin/courier")
+            info.mode, info.size = 0o755, len(text)
+            archive.addfile(info, io.BytesIO(text))
+        return file
+
+    return build

@@ -1,0 +1,176 @@
+"""`backfleet serve` as its operator meets it: the first start, the second, the end, and what goes wrong."""
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import urllib3
+
+LONGEST_STOP = 10.0  # seconds from SIGTERM to the end; the command line's contract
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start a server with these further words; whatever still runs at the end is ended."""
+    running: list[subprocess.Popen[str]] = []
+
+    def begin(*words: str, **environment: str) -> "subprocess.Popen[str]":
+        listen = ["--http", "127.0.0.1:0", "--https", "127.0.0.1:0"]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "backfleet.cli", "serve", "--data", str(tmp_path / "data"), *listen, *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | environment,
+        )
+        running.append(process)
+        return process
+
+    yield begin
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+def ready(process: "subprocess.Popen[str]") -> dict[str, str]:
+    """The ready line."""
+    assert process.stdout is not None
+    found: dict[str, str] = json.loads(process.stdout.readline())
+    return found
+
+
+def ended(process: "subprocess.Popen[str]") -> tuple[int, str]:
+    """Exit code and last words."""
+    _, problems = process.communicate(timeout=30)
+    return process.returncode, problems
+
+
+def get(address: str, **more: Any) -> urllib3.BaseHTTPResponse:
+    """One request, on a connection that is closed after it."""
+    with urllib3.PoolManager(**more) as pool:
+        return pool.request("GET", address, retries=False)
+
+
+def content_of(folder: Path) -> dict[str, bytes]:
+    """Every file but the database, whose pages may move, and the note of where we listen."""
+    kept = {path for path in folder.rglob("*") if path.is_file() and path.name != "serving.json"}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in kept if ".db" not in path.name}
+
+
+def test_a_first_start_makes_everything_and_says_where_it_listens(start: Start, tmp_path: Path) -> None:
+    """One line on stdout, when both listeners accept; the key for its owner's eyes only."""
+    said = ready(start())
+    assert said["event"] == "ready"
+    data = tmp_path / "data"
+    admin = json.loads((data / "admin.json").read_text())
+    assert set(admin) == {
+        "account_id", "access_key_id", "access_key_secret", "http_endpoint", "https_endpoint", "ca_file"
+    }  # fmt: skip
+    assert (admin["http_endpoint"], admin["https_endpoint"]) == (said["http"], said["https"])
+    for secret in (data, data / "admin.json", data / "keys", *(data / "keys").iterdir(), data / "backfleet.db"):
+        assert not stat.S_IMODE(secret.stat().st_mode) & 0o077, secret
+    assert get(f"{said['http']}/healthz").status == 200
+    assert get(f"{said['https']}/readyz", ca_certs=admin["ca_file"]).json()["status"] == "ready"
+
+
+def test_a_later_start_changes_nothing(start: Start, tmp_path: Path) -> None:
+    """Neither keys nor account nor authority; only where it listens is told anew."""
+    first = start()
+    ready(first)
+    first.terminate()
+    assert ended(first)[0] == 0
+    before = content_of(tmp_path / "data")
+    second = start()
+    said = ready(second)
+    assert content_of(tmp_path / "data") == before
+    assert json.loads((tmp_path / "data" / "serving.json").read_text())["https_endpoint"] == said["https"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
+def test_it_ends_when_told_though_a_client_holds_its_connection(start: Start, number: signal.Signals) -> None:
+    """Exit code 0 within ten seconds, nobody's half request keeps it."""
+    process = start()
+    address = ready(process)["http"].removeprefix("http://").split(":")
+    with socket.create_connection((address[0], int(address[1]))) as held:
+        held.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")
+        time.sleep(0.2)
+        began = time.monotonic()
+        process.send_signal(number)
+        code, problems = ended(process)
+    assert (code, time.monotonic() - began < LONGEST_STOP) == (0, True), problems
+    assert "Traceback" not in problems
+
+
+def test_a_taken_port_is_told_before_anything_is_written(start: Start, tmp_path: Path) -> None:
+    """One line, exit code 1, no data folder."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        code, problems = ended(start("--http", address))
+    assert code == 1
+    assert problems == f"backfleet: --http {address} cannot be used: Address already in use; choose another port\n"
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        pytest.param(["--http", "8080x"], 1, "--http takes HOST:PORT, not '8080x'", id="no address"),
+        pytest.param(["--only", "moon"], 1, "only cannot be 'moon' (from --only)", id="no such part"),
+        pytest.param(["--database-url", "nonsense"], 1, "the database cannot be used", id="no database address"),
+        pytest.param(
+            ["--database-url", "postgresql://u:hush@127.0.0.1:9/x"], 1, "the database cannot be used", id="no database"
+        ),
+        pytest.param(["--colour"], 2, "No such option", id="a wrong word"),
+    ],
+)
+def test_what_cannot_be_is_told_in_one_line(start: Start, words: list[str], code: int, said: str) -> None:
+    """What was found and what to do; never a traceback, never a password."""
+    found, problems = ended(start(*words))
+    assert (found, said in problems) == (code, True), problems
+    assert "Traceback" not in problems
+    assert "hush" not in problems
+
+
+def test_a_data_folder_that_is_a_file_is_told(start: Start, tmp_path: Path) -> None:
+    """And the file stays as it is."""
+    (tmp_path / "data").write_text("mine")
+    code, problems = ended(start())
+    assert (code, "cannot be used" in problems, "Traceback" in problems) == (1, True, False), problems
+    assert (tmp_path / "data").read_text() == "mine"
+
+
+def test_parts_can_be_served_apart(start: Start) -> None:
+    """A process for downloads alone answers nothing else; it is ready all the same."""
+    said = ready(start("--only", "downloads"))
+    assert get(f"{said['http']}/downloads/metadata/timestamp.json").status == 200
+    assert get(f"{said['http']}/luban/api/heart-beat").status == 404
+    assert get(f"{said['http']}/readyz").status == 200
+
+
+def test_numbers_are_for_the_plain_listener(start: Start, tmp_path: Path) -> None:
+    """Agents' port tells nothing about the installation."""
+    said = ready(start())
+    assert b"backfleet_downloads_total" in get(f"{said['http']}/metrics").data
+    assert get(f"{said['https']}/metrics", ca_certs=str(tmp_path / "data" / "tls" / "ca.pem")).status == 404
+
+
+def test_the_settings_in_force_are_shown_with_their_source(start: Start, tmp_path: Path) -> None:
+    """Without starting anything, and without the database's password."""
+    process = start("--print-config", BACKFLEET_DATABASE_URL="postgresql://u:hush@db/x", BACKFLEET_TASK_SECONDS="600")
+    said, _ = process.communicate(timeout=20)
+    shown = json.loads(said)
+    assert shown["task_seconds"] == {"value": 600, "from": "BACKFLEET_TASK_SECONDS"}
+    assert shown["http"]["from"] == "--http"
+    assert "hush" not in said
+    assert not (tmp_path / "data").exists()
