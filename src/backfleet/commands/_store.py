@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Row = sa.Row[Any]
 _OUT = (State.HANDED, State.RUNNING, State.LOST)  # with the agent, as far as we know
+_OPEN = (State.WAITING, *_OUT)
 
 
 def add(tx: Transaction, asked: "Sequence[tuple[str, Send]]", topic: str, now: datetime) -> None:
@@ -44,7 +45,7 @@ def add(tx: Transaction, asked: "Sequence[tuple[str, Send]]", topic: str, now: d
             "collected": 0,
             "output": b"",
         }
-        for task_id, send in asked
+        for task_id, send in {send.reference: (task_id, send) for task_id, send in reversed(asked)}.values()
         if send.reference not in known
     ]
     tx.add(invocations, fresh)
@@ -92,32 +93,39 @@ def to_stop(tx: Transaction, instance_id: str, limit: int) -> list[str]:
     return [row.id for row in tx.rows(sa.select(invocations.c.id).where(wanted).limit(limit))]
 
 
-def ask_to_stop(tx: Transaction, topic: str, references: Sequence[str], now: datetime) -> list[str]:
-    """Cancel what waits and mark what is out; the instances that must be told."""
+def open_ones(tx: Transaction, topic: str, references: Sequence[str]) -> Sequence[Row]:
+    """Those of a sender's commands that have not ended, for this transaction alone."""
+    # Any open state matches: one that is moved while we wait for its lock is found as it then is.
+    columns = (invocations.c.id, invocations.c.instance_id, invocations.c.state, invocations.c.lease_until)
     named = sa.and_(invocations.c.topic == topic, invocations.c.reference.in_(references))
-    waiting = sa.and_(named, invocations.c.state == State.WAITING)
-    news = {"changed_at": now, "revision": invocations.c.revision + 1}
-    tx.run(sa.update(invocations).where(waiting).values(state=State.CANCELLED, **news))
-    out = sa.and_(named, invocations.c.state.in_(_OUT))
-    told = sa.update(invocations).where(out).values(stop_asked=True).returning(invocations.c.instance_id)
-    return [row.instance_id for row in tx.rows(told)]
+    query = sa.select(*columns).where(named, invocations.c.state.in_(_OPEN))
+    return tx.rows(query.order_by(invocations.c.id).with_for_update())
+
+
+def mark_to_stop(tx: Transaction, ids: Sequence[str]) -> None:
+    """Their agent is to stop them."""
+    if ids:
+        tx.run(sa.update(invocations).where(invocations.c.id.in_(ids)).values(stop_asked=True))
 
 
 def overdue(tx: Transaction, now: datetime, limit: int) -> Sequence[Row]:
     """Handed and running ones whose lease ran out, for this transaction alone."""
     late = sa.and_(invocations.c.state.in_((State.HANDED, State.RUNNING)), invocations.c.lease_until < now)
-    query = sa.select(invocations.c.id, invocations.c.instance_id, invocations.c.topic, invocations.c.state)
+    query = sa.select(*(invocations.c[name] for name in ("id", "instance_id", "topic", "state", "stop_asked")))
     return tx.rows(query.where(late).order_by(invocations.c.id).limit(limit).with_for_update(skip_locked=True))
 
 
-def move(tx: Transaction, ids: Sequence[str], to: State, now: datetime) -> None:
-    """Move rows that the caller has locked. What is lost is news; what waits again is not."""
-    if not ids:
-        return
-    values: dict[str, Any] = {"state": to, "lease_until": None, "changed_at": now}
-    if to is State.LOST:
-        values["revision"] = invocations.c.revision + 1
-    tx.run(sa.update(invocations).where(invocations.c.id.in_(ids)).values(values))
+def put_back(tx: Transaction, ids: Sequence[str], now: datetime) -> None:
+    """Locked ones wait again: no news. The lease that ran out stays, to show that they have been out."""
+    if ids:
+        tx.run(sa.update(invocations).where(invocations.c.id.in_(ids)).values(state=State.WAITING, changed_at=now))
+
+
+def give_up(tx: Transaction, ids: Sequence[str], to: State, now: datetime) -> None:
+    """Locked ones are lost or cancelled, which is news."""
+    if ids:
+        news = {"changed_at": now, "revision": invocations.c.revision + 1}
+        tx.run(sa.update(invocations).where(invocations.c.id.in_(ids)).values(state=to, lease_until=None, **news))
 
 
 def locked(tx: Transaction, instance_id: str, task_id: str) -> Row | None:

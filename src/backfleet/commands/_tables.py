@@ -16,7 +16,7 @@ invocations = sa.Table(
     sa.Column("reference", sa.String(64), nullable=False),  # the sender's own name for it
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("stop_asked", sa.Boolean, nullable=False, server_default=sa.false()),
-    sa.Column("lease_until", Moment),
+    sa.Column("lease_until", Moment),  # of one that waits: when its last lease ran out; None if it never had one
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("changed_at", Moment, nullable=False),
     sa.Column("started_ms", sa.BigInteger),  # by the host's clock

@@ -51,6 +51,7 @@ def send_many(tx: Transaction, asked: Sequence[Send], *, topic: str, now: dateti
 
     Raises:
         ValueError: content longer than LONGEST_CONTENT.
+        Conflict: the same was being sent elsewhere at this moment; to be tried again as a whole.
     """
     for send in asked:
         if len(send.content) > LONGEST_CONTENT:
@@ -81,23 +82,34 @@ def claim(tx: Transaction, instance_id: str, *, now: datetime, lease: timedelta)
 
 
 def stop(tx: Transaction, topic: str, references: Sequence[str], *, now: datetime) -> None:
-    """End commands by their senders' names: what waits is cancelled, what was handed out is stopped on its host."""
-    for instance_id in _store.ask_to_stop(tx, topic, references, now):
-        tx.ring(topic_of(instance_id))
+    """End commands by their sender's names: what was never handed out is cancelled, the rest is stopped on its host.
+
+    One that waits again may be on its host all the same: it is lost until its agent says that it stopped.
+    """
+    found = _store.open_ones(tx, topic, references)
+    waiting = [row for row in found if row.state == State.WAITING]
+    been_out = [row.id for row in waiting if row.lease_until is not None]
+    _store.give_up(tx, [row.id for row in waiting if row.lease_until is None], State.CANCELLED, now)
+    _store.give_up(tx, been_out, State.LOST, now)
+    out = [row for row in found if row.state != State.WAITING or row.id in been_out]
+    _store.mark_to_stop(tx, [row.id for row in out])
+    for row in out:
+        tx.ring(topic_of(row.instance_id))
 
 
 def sweep(tx: Transaction, *, now: datetime, limit: int) -> int:
     """Look after leases that ran out: handed ones wait again, running ones are lost until they are heard of.
 
-    Returns how many were found; as many as `limit` means there may be more.
+    A handed one that is to be stopped is lost too: to hand it again would run it. Returns how many were found; as many
+    as `limit` means there may be more.
     """
     overdue = _store.overdue(tx, now, limit)
-    handed = [row for row in overdue if row.state == State.HANDED]
-    running = [row for row in overdue if row.state == State.RUNNING]
-    _store.move(tx, [row.id for row in handed], State.WAITING, now)
-    _store.move(tx, [row.id for row in running], State.LOST, now)
-    for row in handed:
+    again = [row for row in overdue if row.state == State.HANDED and not row.stop_asked]
+    lost = [row for row in overdue if row.state == State.RUNNING or row.stop_asked]
+    _store.put_back(tx, [row.id for row in again], now)
+    _store.give_up(tx, [row.id for row in lost], State.LOST, now)
+    for row in again:
         tx.ring(topic_of(row.instance_id))
-    for topic in {row.topic for row in running}:
+    for topic in {row.topic for row in lost}:
         tx.ring(topic)
     return len(overdue)

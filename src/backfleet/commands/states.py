@@ -10,7 +10,7 @@ class State(StrEnum):
     WAITING = "waiting"  # for its agent to ask
     HANDED = "handed"  # given to the agent, which has not said that it began
     RUNNING = "running"
-    LOST = "lost"  # began, then silent for longer than the lease: the outcome is not known
+    LOST = "lost"  # began, or was to be stopped, then silent for longer than the lease: the outcome is not known
     FINISHED = "finished"  # ended by itself, with an exit code
     TIMED_OUT = "timed out"
     STOPPED = "stopped"
@@ -19,23 +19,16 @@ class State(StrEnum):
     CANCELLED = "cancelled"  # stopped before it was handed out
 
 
+_ENDS: Final = frozenset({State.FINISHED, State.TIMED_OUT, State.STOPPED, State.FAILED, State.REFUSED})
+"""How an agent may say that it ended."""
+
 NEXT: Final[dict[State, frozenset[State]]] = {
-    State.WAITING: frozenset({State.HANDED, State.CANCELLED}),
-    # Back to waiting: the agent never said that it got it. A report may come all the same, and is the truth.
-    State.HANDED: frozenset(
-        {
-            State.WAITING,
-            State.RUNNING,
-            State.LOST,
-            State.FINISHED,
-            State.TIMED_OUT,
-            State.STOPPED,
-            State.FAILED,
-            State.REFUSED,
-        }
-    ),
-    State.RUNNING: frozenset({State.LOST, State.FINISHED, State.TIMED_OUT, State.STOPPED, State.FAILED, State.REFUSED}),
-    State.LOST: frozenset({State.RUNNING, State.FINISHED, State.TIMED_OUT, State.STOPPED, State.FAILED, State.REFUSED}),
+    # One that was handed out before waits again while its agent may have it: its report is the truth here too.
+    State.WAITING: frozenset({State.HANDED, State.RUNNING, State.LOST, State.CANCELLED}) | _ENDS,
+    # Back to waiting: the agent never said that it got it.
+    State.HANDED: frozenset({State.WAITING, State.RUNNING, State.LOST}) | _ENDS,
+    State.RUNNING: frozenset({State.LOST}) | _ENDS,
+    State.LOST: frozenset({State.RUNNING}) | _ENDS,
     State.FINISHED: frozenset(),
     State.TIMED_OUT: frozenset(),
     State.STOPPED: frozenset(),

@@ -16,15 +16,7 @@ class Beats:
     def add(self, beat: Beat) -> None:
         """A sign of life. What an earlier one told and this one does not is kept."""
         before = self._heard.get(beat.instance_id)
-        if before is not None:
-            beat = Beat(
-                beat.instance_id,
-                beat.at,
-                beat.agent_version or before.agent_version,
-                beat.agent_mode or before.agent_mode,
-                beat.clock_skew_ms if beat.clock_skew_ms is not None else before.clock_skew_ms,
-            )
-        self._heard[beat.instance_id] = beat
+        self._heard[beat.instance_id] = beat if before is None else _together(before, beat)
 
     def take(self) -> list[Beat]:
         """Everything that was gathered; from now on it is the caller's to write."""
@@ -32,9 +24,20 @@ class Beats:
         return taken
 
     def put_back(self, beats: list[Beat]) -> None:
-        """They could not be written: to be tried again, unless something newer came."""
+        """They could not be written: to be tried again, with what came since."""
         for beat in beats:
-            self._heard.setdefault(beat.instance_id, beat)
+            since = self._heard.get(beat.instance_id)
+            self._heard[beat.instance_id] = beat if since is None else _together(beat, since)
+
+
+def _together(older: Beat, newer: Beat) -> Beat:
+    return Beat(
+        newer.instance_id,
+        newer.at,
+        newer.agent_version or older.agent_version,
+        newer.agent_mode or older.agent_mode,
+        newer.clock_skew_ms if newer.clock_skew_ms is not None else older.clock_skew_ms,
+    )
 
 
 def write(database: Database, beats: list[Beat]) -> None:

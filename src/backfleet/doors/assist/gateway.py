@@ -146,6 +146,8 @@ class Gateway:
             raise proof.NotProved("it is not signed")
         now = self._clock()
         known = await self._in_thread(lambda: self._identity(claim.instance_id))
+        if known is not None and known.deregistered:
+            self._sockets.end(claim.instance_id)
         proof.check(claim, known, now=now, window_ms=self._window_ms)
         self._once.take(claim, now=now, window_ms=self._window_ms)
         self._beats.add(Beat(claim.instance_id, now, _agent_version(request), None, claim.skew_ms(now)))
@@ -162,7 +164,7 @@ class Gateway:
             said = json.loads(await _body(request))
             asked = fleet.read_registration(said if isinstance(said, dict) else {})
             made = await self._in_thread(lambda: self._enrol(asked, request.remote or ""))
-        except (ValueError, RegistrationRefused) as refusal:
+        except (ValueError, RecursionError, RegistrationRefused) as refusal:
             text = str(refusal) if isinstance(refusal, RegistrationRefused) else "the body is not JSON"
             log.info("a registration was refused", extra={"reason": text, "address": request.remote})
             ANSWERED.labels("/api/instance/register", "refused").inc()
@@ -181,6 +183,7 @@ class Gateway:
                 fleet.deregister(tx, instance_id, now=self._clock())
 
         await self._in_thread(forget)
+        self._sockets.end(instance_id)
         return web.json_response({"code": 200})
 
     async def _heart_beat(self, request: web.Request) -> web.StreamResponse:
@@ -207,16 +210,21 @@ class Gateway:
     async def _notify(self, request: web.Request, instance_id: str) -> web.StreamResponse:
         if self._draining:
             return web.json_response({"code": 503}, status=503)
-        waiting = await self._in_thread(lambda: self._is_work_waiting(instance_id))
 
-        def opened() -> None:
-            if waiting:
-                self._sockets.kick(instance_id)
+        async def opened() -> None:
+            await self._kick_if_work_waits(instance_id)
 
         def alive() -> None:
             self._beats.add(Beat(instance_id, self._clock()))
 
         return await self._sockets.serve(request, instance_id, alive, opened)
+
+    async def _kick_if_work_waits(self, instance_id: str) -> None:
+        try:
+            if await self._in_thread(lambda: self._is_work_waiting(instance_id)):
+                self._sockets.kick(instance_id)
+        except Exception:  # the socket stays: an agent that must dial again may be away for long
+            log.exception("a new socket's work could not be looked up", extra={"instance": instance_id})
 
     def _is_work_waiting(self, instance_id: str) -> bool:
         with self._database.reading() as tx:
@@ -227,7 +235,7 @@ class Gateway:
         passed("nudged")
 
     async def _look_at_the_table(self) -> None:
-        """A bell may be lost, and work may come between an agent's last look and its socket: the table tells."""
+        """A bell may be lost: the table tells."""
         while True:
             await asyncio.sleep(LOOK_EVERY_SECONDS)
             try:
@@ -268,7 +276,7 @@ class Gateway:
         return web.json_response(words.task_list(instance_id, handout))
 
     async def _running(self, request: web.Request, instance_id: str) -> web.StreamResponse:
-        chunk, task_id = await _body(request), request.query.get("taskId", "")
+        chunk, task_id = await _body(request), words.task_id(request.query)
 
         def note() -> None:
             with self._database.transaction() as tx:
@@ -287,7 +295,7 @@ class Gateway:
 
     async def _ended(self, request: web.Request, instance_id: str) -> web.StreamResponse:
         ending = words.ending(request.path.rsplit("/", 1)[-1], request.query, await _body(request))
-        task_id = request.query.get("taskId", "")
+        task_id = words.task_id(request.query)
 
         def note() -> bool:
             with self._database.transaction() as tx:
@@ -327,4 +335,5 @@ def _benign(answer: Any) -> Callable[[web.Request], Awaitable[web.StreamResponse
 def _agent_version(request: web.Request) -> str | None:
     """From `linux_amd64/<version>`: the short heart-beat tells it nowhere else."""
     platform, _, version = request.headers.get("User-Agent", "").partition("/")
-    return version[:64] or None if "_" in platform else None
+    is_version = "_" in platform and version.isascii() and version.isprintable()
+    return version[:64] or None if is_version else None

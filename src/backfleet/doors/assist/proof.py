@@ -57,8 +57,8 @@ def read_claim(headers: Mapping[str, str]) -> Claim | None:
     timestamp, request_id = headers.get("x-acs-timestamp", ""), headers.get("x-acs-request-id", "")
     if not (timestamp.isdecimal() and timestamp.isascii() and len(timestamp) <= 16):
         raise NotProved("x-acs-timestamp is no number of milliseconds")
-    if not 0 < len(request_id) <= LONGEST_ID or len(instance_id) > LONGEST_ID:
-        raise NotProved("x-acs-request-id or x-acs-instance-id is missing or too long")
+    if not all(0 < len(text) <= LONGEST_ID and text.isascii() for text in (instance_id, request_id)):
+        raise NotProved("x-acs-request-id or x-acs-instance-id is missing, too long or not ASCII")
     try:
         signature = base64.b64decode(headers.get("x-acs-signature", ""), validate=True)
     except (binascii.Error, ValueError):

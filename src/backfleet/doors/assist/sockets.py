@@ -8,7 +8,7 @@ cannot be built. Source: agent wire protocol, sections 5 and 9.2.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -42,7 +42,7 @@ class Sockets:
 
     def __init__(self) -> None:
         self._open: dict[str, Socket] = {}
-        self._sending: set[asyncio.Task[None]] = set()
+        self._aside: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
         return len(self._open)
@@ -52,7 +52,7 @@ class Sockets:
         return instance_id in self._open
 
     async def serve(
-        self, request: web.Request, instance_id: str, alive: Callable[[], None], opened: Callable[[], None]
+        self, request: web.Request, instance_id: str, alive: Callable[[], None], opened: Callable[[], Awaitable[None]]
     ) -> web.WebSocketResponse:
         """Hold one agent's socket until it ends. `alive` is called at each sign of life, `opened` once at first."""
         channel = web.WebSocketResponse(
@@ -60,11 +60,11 @@ class Sockets:
         )
         await channel.prepare(request)
         socket = Socket(instance_id, channel)
-        await self._replace(socket)
+        self._replace(socket)
         SOCKETS.inc()
         try:
-            opened()
             alive()
+            await opened()
             async for message in channel:
                 alive()
                 if message.type is WSMsgType.PING:
@@ -86,18 +86,24 @@ class Sockets:
         if socket is not None:
             self._expect_nothing(socket)
 
+    def end(self, instance_id: str) -> None:
+        """The instance is enrolled no more: its socket ends, if it is here."""
+        socket = self._open.get(instance_id)
+        if socket is not None:
+            self._do_aside(self._close(socket, WSCloseCode.POLICY_VIOLATION))
+
     async def close(self) -> None:
         """End every socket with a word of farewell: agents come back within seconds."""
         open_now = list(self._open.values())
-        await asyncio.gather(*(self._close(socket, WSCloseCode.GOING_AWAY) for socket in open_now))
+        await asyncio.gather(*(self._close(socket, WSCloseCode.GOING_AWAY) for socket in open_now), *self._aside)
 
-    async def _replace(self, socket: Socket) -> None:
+    def _replace(self, socket: Socket) -> None:
         """An agent has one socket. An older one is a connection not yet dead, or a copied disk."""
         older = self._open.get(socket.instance_id)
         self._open[socket.instance_id] = socket
         if older is not None:
             log.info("a second socket replaces the first", extra={"instance": socket.instance_id})
-            await self._close(older, WSCloseCode.POLICY_VIOLATION)
+            self._do_aside(self._close(older, WSCloseCode.POLICY_VIOLATION))  # dead, it would keep the newer waiting
 
     def _forget(self, socket: Socket) -> None:
         self._expect_nothing(socket)
@@ -116,9 +122,12 @@ class Sockets:
             return
         socket.kicks += 1
         socket.again = asyncio.get_running_loop().call_later(KICK_AGAIN_SECONDS, self._kick, socket)
-        sending = asyncio.create_task(self._send(socket))
-        self._sending.add(sending)
-        sending.add_done_callback(self._sending.discard)
+        self._do_aside(self._send(socket))
+
+    def _do_aside(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._aside.add(task)
+        task.add_done_callback(self._aside.discard)
 
     async def _send(self, socket: Socket) -> None:
         try:

@@ -1,6 +1,7 @@
 """What agents say and are told, as plain values. Source: agent wire protocol, sections 6, 8 and 13."""
 
 import base64
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -10,6 +11,8 @@ HEARTBEAT_MS = 60_000  # honoured within 55,000 to 65,000
 OUTPUT: Final = {"interval": 1000, "logQuota": 24_000, "skipEmpty": True, "sendStart": True}
 LONGEST_ERROR_TEXT = 500  # characters kept
 LONGEST_CODE = 60
+
+_ID: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 # Endpoints that need no answer of ours but a correct one: a wrong type would make the agent fail or ask again.
 BENIGN: Final[Mapping[str, Any]] = {
@@ -54,6 +57,12 @@ def _run(command: Command) -> dict[str, Any]:
     return {"task": task, "output": OUTPUT, "repeat": "Once"}
 
 
+def task_id(query: Mapping[str, str]) -> str:
+    """The task a report is about; "" where it cannot be one of ours."""
+    said = query.get("taskId", "")
+    return said if _ID.fullmatch(said) else ""
+
+
 def ending(kind: str, query: Mapping[str, str], output: bytes) -> Ending:
     """A terminal report. `exitcode` is lower case in `stopped` only; what cannot be read is left out, not refused."""
     if kind == "invalid":
@@ -65,7 +74,7 @@ def ending(kind: str, query: Mapping[str, str], output: bytes) -> Ending:
         exit_code=number(query, "exitcode" if kind == "stopped" else "exitCode", 31),
         error_code=_kept(code, LONGEST_CODE),
         error_text=_kept(text, LONGEST_ERROR_TEXT),
-        dropped=number(query, "dropped", 62) or 0,
+        dropped=max(number(query, "dropped", 48) or 0, 0),
         output=output,
         started_ms=number(query, "start", 62),
         ended_ms=number(query, "end", 62),
