@@ -35,7 +35,7 @@ from demo import NEW, OLD, backfleet, enrol, official_client, release_words, too
 
 AT_ONCE = 4
 INSTALLED_AT_ONCE = 20  # instances one InstallBackupClients takes
-LOOK_SECONDS = 0.5
+LOOK_SECONDS = 1.0
 TASK_SECONDS = 600
 CURL = 'curl -fsS --cacert "$CA" "$URL" -o a.whl && echo "$SHA  a.whl" | sha256sum -c --quiet && '
 FLOOR = CURL + (

@@ -18,6 +18,21 @@ Row = sa.Row[Any]
 _OUT = (State.HANDED, State.RUNNING, State.LOST)  # with the agent, as far as we know
 _OPEN = (State.WAITING, *_OUT)
 
+# Statements of the busiest path, one for every report of every host: built once, for that costs more than running them.
+_LOCKED = (
+    sa.select(invocations)
+    .where(invocations.c.id == sa.bindparam("task_id"), invocations.c.instance_id == sa.bindparam("host"))
+    .with_for_update()
+)
+_NEWS = (
+    sa.select(invocations)
+    .where(invocations.c.topic == sa.bindparam("wanted"), invocations.c.revision != invocations.c.collected)
+    .order_by(invocations.c.changed_at, invocations.c.id)
+    .limit(sa.bindparam("most"))
+    .with_for_update(skip_locked=True)
+)
+_COLLECTED = sa.update(invocations).where(invocations.c.id == sa.bindparam("of")).values(collected=sa.bindparam("seen"))
+
 
 def add(tx: Transaction, asked: "Sequence[tuple[str, Send]]", topic: str, now: datetime) -> None:
     """Queue commands; one whose topic and reference are there already is left as it is."""
@@ -130,8 +145,7 @@ def give_up(tx: Transaction, ids: Sequence[str], to: State, now: datetime) -> No
 
 def locked(tx: Transaction, instance_id: str, task_id: str) -> Row | None:
     """This instance's command, for this transaction alone: reports of one task may come at the same time."""
-    query = sa.select(invocations).where(invocations.c.id == task_id, invocations.c.instance_id == instance_id)
-    return tx.first(query.with_for_update())
+    return tx.first(_LOCKED, {"task_id": task_id, "host": instance_id})
 
 
 def note_running(
@@ -176,18 +190,13 @@ def note_ended(
 
 def news(tx: Transaction, topic: str, limit: int) -> Sequence[Row]:
     """Uncollected changes, oldest first, for this transaction alone."""
-    fresh = sa.and_(invocations.c.topic == topic, invocations.c.revision != invocations.c.collected)
-    ordered = sa.select(invocations).where(fresh).order_by(invocations.c.changed_at, invocations.c.id)
-    return tx.rows(ordered.limit(limit).with_for_update(skip_locked=True))
+    return tx.rows(_NEWS, {"wanted": topic, "most": limit})
 
 
 def note_collected(tx: Transaction, known: Sequence[tuple[str, int]]) -> None:
     """Up to this revision, nothing of these is news."""
     if known:
-        tx.run(
-            sa.update(invocations).where(invocations.c.id == sa.bindparam("of")).values(collected=sa.bindparam("seen")),
-            [{"of": task_id, "seen": revision} for task_id, revision in sorted(known)],
-        )
+        tx.run(_COLLECTED, [{"of": task_id, "seen": revision} for task_id, revision in sorted(known)])
 
 
 def drop_before(tx: Transaction, topic: str, moment: datetime) -> int:

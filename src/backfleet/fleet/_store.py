@@ -20,6 +20,21 @@ if TYPE_CHECKING:  # the nouns import this file; at run time they are handed in 
 # --- Activations ----------------------------------------------------------------------------------------------------
 
 
+# Statements of the busiest paths, built once: every request of every agent asks who it is.
+_IDENTITY = sa.select(
+    instances.c.id, instances.c.machine_id, instances.c.public_key, instances.c.deregistered_at
+).where(instances.c.id == sa.bindparam("wanted"))
+_CHANGE = (
+    sa.update(clients)
+    .where(clients.c.id == sa.bindparam("of"))
+    .values(
+        status=sa.func.coalesce(sa.bindparam("told_status", type_=sa.String), clients.c.status),
+        version=sa.func.coalesce(sa.bindparam("told_version", type_=sa.String), clients.c.version),
+        updated_at=sa.bindparam("at"),
+    )
+)
+
+
 def add_activation(tx: Transaction, made: "Activation") -> None:
     """A new activation."""
     tx.add(activations, [{field.name: getattr(made, field.name) for field in fields(made)}])
@@ -94,8 +109,7 @@ def identity(tx: Transaction, instance_id: str) -> "AgentIdentity | None":
     """What an instance's signatures are checked with."""
     from backfleet.fleet.instances import AgentIdentity
 
-    columns = (instances.c.id, instances.c.machine_id, instances.c.public_key, instances.c.deregistered_at)
-    row = tx.first(sa.select(*columns).where(instances.c.id == instance_id))
+    row = tx.first(_IDENTITY, {"wanted": instance_id})
     if row is None:
         return None
     return AgentIdentity(row.id, row.machine_id, row.public_key, row.deregistered_at is not None)
@@ -233,16 +247,7 @@ def change_clients(tx: Transaction, changes: "Sequence[Change]", now: datetime) 
         {"of": change.client_id, "told_status": change.status, "told_version": change.version, "at": now}
         for change in sorted(changes, key=lambda change: change.client_id)
     ]
-    tx.run(
-        sa.update(clients)
-        .where(clients.c.id == sa.bindparam("of"))
-        .values(
-            status=sa.func.coalesce(sa.bindparam("told_status", type_=sa.String), clients.c.status),
-            version=sa.func.coalesce(sa.bindparam("told_version", type_=sa.String), clients.c.version),
-            updated_at=sa.bindparam("at"),
-        ),
-        values,
-    )
+    tx.run(_CHANGE, values)
 
 
 def clients_page(

@@ -22,6 +22,21 @@ _CHANGING: Final = (
     "state", "stage", "code", "message", "current_version", "patience", "started_at", "completed_at"
 )  # fmt: skip
 
+# The worker's busiest statements, built once: that costs more than running them.
+_TASKS_BY_ID = sa.select(tasks).where(tasks.c.id.in_(sa.bindparam("ids", expanding=True)))
+_TASKS_LOCKED = _TASKS_BY_ID.order_by(tasks.c.id).with_for_update()
+_ITEMS_LOCKED = (
+    sa.select(items).where(items.c.id.in_(sa.bindparam("ids", expanding=True))).order_by(items.c.id).with_for_update()
+)
+_STANDINGS = sa.select(items.c.task_id, items.c.state, items.c.stage).where(
+    items.c.task_id.in_(sa.bindparam("ids", expanding=True))
+)
+_CHANGE_ITEM = (
+    sa.update(items)
+    .where(items.c.id == sa.bindparam("of"))
+    .values({name: sa.bindparam(f"new_{name}") for name in _CHANGING})
+)
+
 
 # --- Tasks ----------------------------------------------------------------------------------------------------------
 
@@ -48,15 +63,14 @@ def tasks_by_id(tx: Transaction, task_ids: Sequence[str]) -> dict[str, Task]:
     """Tasks without their items."""
     if not task_ids:
         return {}
-    return {row.id: _task(row, []) for row in tx.rows(sa.select(tasks).where(tasks.c.id.in_(task_ids)))}
+    return {row.id: _task(row, []) for row in tx.rows(_TASKS_BY_ID, {"ids": task_ids})}
 
 
 def tasks_for_update(tx: Transaction, task_ids: Sequence[str]) -> list[Task]:
     """Tasks without their items, locked in the order of their ids."""
     if not task_ids:
         return []
-    wanted = sa.select(tasks).where(tasks.c.id.in_(task_ids)).order_by(tasks.c.id)
-    return [_task(row, []) for row in tx.rows(wanted.with_for_update())]
+    return [_task(row, []) for row in tx.rows(_TASKS_LOCKED, {"ids": task_ids})]
 
 
 def tasks_page(tx: Transaction, account_id: str, page: Page) -> Found[Task]:
@@ -127,8 +141,7 @@ def items_for_update(tx: Transaction, item_ids: Sequence[str]) -> dict[str, Item
     """Items by id, locked in the order of their ids."""
     if not item_ids:
         return {}
-    query = sa.select(items).where(items.c.id.in_(item_ids)).order_by(items.c.id).with_for_update()
-    return {row.id: _item(row) for row in tx.rows(query)}
+    return {row.id: _item(row) for row in tx.rows(_ITEMS_LOCKED, {"ids": item_ids})}
 
 
 def items_since(tx: Transaction, client_ids: Sequence[str], moment: datetime) -> list[tuple[Item, datetime]]:
@@ -147,8 +160,7 @@ def standings(tx: Transaction, task_ids: Sequence[str]) -> dict[str, list[Standi
     """Where each task's items stand."""
     found: dict[str, list[Standing]] = {task_id: [] for task_id in task_ids}
     if task_ids:
-        query = sa.select(items.c.task_id, items.c.state, items.c.stage).where(items.c.task_id.in_(task_ids))
-        for row in tx.rows(query):
+        for row in tx.rows(_STANDINGS, {"ids": task_ids}):
             found[row.task_id].append((ItemState(row.state), row.stage))
     return found
 
@@ -158,9 +170,7 @@ def update(tx: Transaction, changed: Sequence[Item]) -> None:
     if not changed:
         return
     tx.run(
-        sa.update(items)
-        .where(items.c.id == sa.bindparam("of"))
-        .values({name: sa.bindparam(f"new_{name}") for name in _CHANGING}),
+        _CHANGE_ITEM,
         [
             {"of": item.id, **{f"new_{name}": getattr(item, name) for name in _CHANGING}}
             for item in sorted(changed, key=lambda item: item.id)

@@ -14,7 +14,7 @@ from backfleet.commands import LONGEST_OUTPUT, State
 from backfleet.storage import Database
 from doors.assist.hosts import Gate, Host
 
-OUTPUT: Final = {"interval": 1000, "logQuota": 24000, "skipEmpty": True, "sendStart": True}
+OUTPUT: Final = {"interval": 2000, "logQuota": 24000, "skipEmpty": True, "sendStart": True}
 TIMES: Final = "invokeVersion=0&start=1795421322287&end=1795421322493"
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from backfleet.commands import Command, Ending, Handout
 
 HEARTBEAT_MS = 60_000  # honoured within 55,000 to 65,000
-OUTPUT: Final = {"interval": 1000, "logQuota": 24_000, "skipEmpty": True, "sendStart": True}
+OUTPUT: Final = {"interval": 2000, "logQuota": 24_000, "skipEmpty": True, "sendStart": True}
 LONGEST_ERROR_TEXT = 500  # characters kept
 LONGEST_CODE = 60
 
