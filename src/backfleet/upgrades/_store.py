@@ -207,10 +207,12 @@ def _items_of(tx: Transaction, task_ids: Sequence[str]) -> dict[str, list[Item]]
 
 
 def _item(row: sa.Row[Any]) -> Item:
-    said = {name: row._mapping[name] for name in _ITEM_FIELDS}
+    kept = row._mapping  # made anew at each access
+    said = {name: kept[name] for name in _ITEM_FIELDS}
     return Item(**said | {"kind": Kind(row.kind), "state": ItemState(row.state)})
 
 
 def _task(row: sa.Row[Any], made: Sequence[Item]) -> Task:
-    said = {name: row._mapping[name] for name in _TASK_FIELDS}
+    kept = row._mapping
+    said = {name: kept[name] for name in _TASK_FIELDS}
     return Task(**said | {"kind": Kind(row.kind), "state": TaskState(row.state)}, items=tuple(made))
