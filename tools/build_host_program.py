@@ -17,9 +17,9 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import Distribution
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 PROJECT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = PROJECT / "requirements" / "host.txt"
@@ -166,13 +166,19 @@ def pack(content: dict[str, bytes]) -> bytes:
     with tempfile.TemporaryFile() as file:
         file.write(SHEBANG)
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as packed:  # compressors differ between machines
-            for name in sorted(content):
+            # Folders too: Python imports a package without __init__.py from a zip file only if its folder is named.
+            for name in sorted({*content, *folders_of(content)}):
                 entry = zipfile.ZipInfo(name, LONG_AGO)
-                entry.external_attr = 0o100644 << 16
+                entry.external_attr = (0o40755 if name.endswith("/") else 0o100644) << 16
                 entry.create_system = 3  # Unix, wherever it is built
-                packed.writestr(entry, content[name])
+                packed.writestr(entry, content.get(name, b""))
         file.seek(0)
         return file.read()
+
+
+def folders_of(names: Iterable[str]) -> set[str]:
+    """Every folder that these files are in, as a zip file names folders."""
+    return {f"{folder}/" for name in names for folder in PurePosixPath(name).parents if folder.name}
 
 
 if __name__ == "__main__":

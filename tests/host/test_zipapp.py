@@ -73,7 +73,7 @@ def test_what_is_inside(program: Path) -> None:
     assert program.read_bytes().startswith(b"#!/usr/bin/env python3\n")
     assert program.stat().st_mode & 0o777 == 0o755
     with zipfile.ZipFile(program) as packed:
-        names = packed.namelist()
+        names = [name for name in packed.namelist() if not name.endswith("/")]
         assert {entry.date_time for entry in packed.infolist()} == {(1980, 1, 1, 0, 0, 0)}
     assert names == sorted(names)
     assert {name.rsplit(".", 1)[-1] for name in names if "dist-info" not in name} == {"py"}
@@ -88,6 +88,13 @@ def test_it_needs_nothing_else(program: Path) -> None:
     """No site packages, no environment."""
     done = run(bare_python(), "-I", "-S", program, "--version")
     assert (done.returncode, done.stdout) == (0, "0.1.0\n"), done.stderr
+
+
+def test_every_part_is_found_in_it(program: Path) -> None:
+    """What is only needed on the way, too: some of its packages lack the file that marks a package."""
+    wanted = "tuf.ngclient, securesystemslib.signer, urllib3, rsa, websocket, backfleet_host.agent.orders"
+    done = run(bare_python(), "-I", "-S", "-c", f"import sys; sys.path.insert(0, {str(program)!r}); import {wanted}")
+    assert done.returncode == 0, done.stderr
 
 
 def test_an_old_python_is_told_first(builder: ModuleType, program: Path) -> None:
