@@ -44,7 +44,8 @@ class BackupLoop(threading.Thread):
     def stop(self) -> None:
         """Let the running backup finish, then end."""
         self._stopping.set()
-        self.join()
+        if self.is_alive():
+            self.join()
 
     def verify(self) -> bool:
         """Whether the client itself finds every copy equal to its source."""

@@ -61,7 +61,8 @@ def main() -> int:
     words = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     words.add_argument("--keep", action="store_true", help="leave everything running and print the address")
     asked = words.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for impatience in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(impatience, _interrupt_once)
     folder = Path(tempfile.mkdtemp(prefix="backfleet-demo-"))
     processes = Processes(folder)
     kept = False
@@ -82,8 +83,7 @@ def main() -> int:
         return 1
     finally:
         if not kept:
-            for impatience in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(impatience, signal.SIG_IGN)  # a second Ctrl-C must not leave the rest running
+            _ignore_impatience()
             processes.stop()
             shutil.rmtree(folder, onerror=_make_writable)
 
@@ -249,9 +249,9 @@ def backups(hosts: list[Host], folder: Path) -> Iterator[list[BackupLoop]]:
     """A running backup loop per host."""
     tree = make_tree(folder / "files")
     loops = [BackupLoop(host.rclone, tree, folder / "backups" / host.name) for host in hosts]
-    for loop in loops:
-        loop.start()
     try:
+        for loop in loops:
+            loop.start()
         yield loops
     finally:
         for loop in loops:
@@ -294,6 +294,17 @@ def run(words: list[Any], input_text: str | None = None) -> str:
     if done.returncode:
         raise DemoFailed(f"{Path(words[0]).name} {words[1]} failed: {(done.stderr or done.stdout).strip()[-2000:]}")
     return done.stdout
+
+
+def _interrupt_once(_number: int, _frame: Any) -> None:
+    """The first Ctrl-C ends the walk; those after it must not leave the rest running."""
+    _ignore_impatience()
+    raise KeyboardInterrupt
+
+
+def _ignore_impatience() -> None:
+    for impatience in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(impatience, signal.SIG_IGN)
 
 
 def _make_writable(remove: Callable[[str], None], path: str, _problem: Any) -> None:

@@ -17,7 +17,6 @@ from backfleet.releases.trust import publish
 from backfleet.storage import Transaction
 
 STABLE = "stable"
-PARTIAL = ".partial"
 
 
 @dataclass(frozen=True, slots=True)

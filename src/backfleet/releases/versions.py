@@ -18,9 +18,10 @@ LONGEST_RANGE: Final = 500  # characters
 def order_of(version: str) -> Version | None:
     """A version as it is compared with others; None if it cannot be."""
     try:
-        return Version(version.replace("~", "."))  # Debian writes 1.2~rc1
+        order = Version(version.replace("~", "."))  # Debian writes 1.2~rc1
     except InvalidVersion:
         return None
+    return order if "~" not in version or order.is_prerelease else None  # 1.2~3 is before 1.2, and 1.2.3 is not
 
 
 def readable(version: str) -> Version:

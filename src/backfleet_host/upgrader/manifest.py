@@ -55,7 +55,7 @@ def read_manifest(said: Any) -> Manifest:
     """
     try:
         return _read(said)
-    except (KeyError, TypeError, ValueError) as problem:
+    except (KeyError, TypeError, ValueError, re.error) as problem:
         raise Refusal("UntrustedRelease", f"the release's signed description cannot be read: {problem}") from None
 
 

@@ -27,6 +27,7 @@ from backfleet.ids import draw as really_draw
 from backfleet.settings import Settings
 from backfleet.storage import Database
 from backfleet.wakeups import InProcessBells
+from listening import end_of
 
 ACCOUNT, REGION, TOPIC = "1000000000000001", "cn-hangzhou", "upgrades"
 MACHINE = "0123456789abcdef0123456789abcdef"
@@ -302,8 +303,7 @@ def open_gate(database: Database, settings: Settings, now: datetime) -> tuple[Ga
         told = asyncio.Event()
         ready.put((runner.addresses[0][1], gateway, asyncio.get_running_loop(), told))
         await told.wait()
-        await runner.cleanup()
-        await asyncio.sleep(0.02)  # what was cut off is closed by the loop's next turns
+        await end_of(runner)
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),))
     thread.start()

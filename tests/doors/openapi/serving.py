@@ -20,6 +20,7 @@ from backfleet.operations.catalogue import HBR, OWN, STS, Call, House, operation
 from backfleet.wire.credentials import Credentials
 from backfleet.wire.errors import InvalidParameter
 from backfleet.wire.parameters import boolean, json_list, repeat, text
+from listening import end_of
 
 
 @dataclass
@@ -126,8 +127,7 @@ def listen(house: House, clock: Hands, tls: ssl.SSLContext | None = None) -> tup
         told = asyncio.Event()
         ready.put((f"127.0.0.1:{runner.addresses[0][1]}", asyncio.get_running_loop(), told))
         await told.wait()
-        await runner.cleanup()
-        await asyncio.sleep(0.02)  # what was cut off is closed by the loop's next turns
+        await end_of(runner)
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),))
     thread.start()

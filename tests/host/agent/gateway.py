@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from backfleet.certificates import prepare_certificates
+from listening import end_of
 
 WINDOW_MS = 15 * 60 * 1000
 TERMINAL = {"finish", "timeout", "stopped", "error", "invalid"}
@@ -196,9 +197,8 @@ class Gateway:
         for transport in list(self._transports):
             transport.abort()
         if self._runner is not None:
-            await self._runner.cleanup()
+            await end_of(self._runner)
         self._runner = None
-        await asyncio.sleep(0.02)  # what was cut off is closed by the loop's next turns
 
     @web.middleware
     async def _remember(self, request: web.Request, handler: Any) -> web.StreamResponse:

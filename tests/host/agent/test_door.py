@@ -24,6 +24,7 @@ from backfleet_host.agent.server import read_address
 from backfleet_host.contract import Order, read_output
 from host.agent.conftest import Host, acting_program, host_of, until
 from host.agent.gateway import ROOT_METADATA
+from listening import end_of
 
 ACCOUNT, REGION, TOPIC = "1000000000000001", "cn-hangzhou", "test"
 
@@ -47,7 +48,7 @@ class Door:
         return self
 
     def __exit__(self, *_: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(20)
+        asyncio.run_coroutine_threadsafe(end_of(self._runner), self._loop).result(20)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

@@ -16,6 +16,7 @@ from backfleet.doors import downloads
 from backfleet.storage import Database
 from backfleet_host.contract import Order, Report
 from backfleet_host.upgrader import Site, carry_out_on, platform_here
+from listening import end_of
 
 PACKAGE = "courier"
 
@@ -114,7 +115,7 @@ def _serve(shop: Shop, ready: threading.Event, stop: threading.Event) -> None:
         ready.set()
         while not stop.is_set():  # noqa: ASYNC110 - set from another thread
             await asyncio.sleep(0.02)
-        await runner.cleanup()
+        await end_of(runner)
 
     asyncio.run(run())
 

@@ -22,9 +22,11 @@ from backfleet.instants import passed
 from backfleet.storage import Database
 
 FOR_EVER = "public, max-age=31536000, immutable"  # a name with a hash or a version in it never means other bytes
+ASK_AGAIN = "no-cache"  # may be kept, but not given without asking whether it is still so
 NOT_AT_ALL = "no-store"
 PIECE = 1 << 20  # bytes sent at a time over TLS: few, large pieces cost the server least
 
+KIND = web.RequestKey("backfleet_download", str)
 SERVED = Counter("backfleet_downloads_total", "Answered downloads.", ["kind", "status"])
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -48,17 +50,19 @@ def add_to(
         ("/downloads/backfleet-host.pyz.sha256", "host program", door.program_hash),
         ("/downloads/ca.pem", "authority", door.authority),
     ):
-        app.router.add_get(path, partial(_counted, kind, answer))
+        app.router.add_get(path, partial(_answered, kind, answer))
+    app.on_response_prepare.append(_count)
 
 
-async def _counted(kind: str, answer: Handler, request: web.Request) -> web.StreamResponse:
-    try:
-        response = await answer(request)
-    except web.HTTPException as problem:
-        SERVED.labels(kind, problem.status).inc()
-        raise
-    SERVED.labels(kind, response.status).inc()
-    return response
+async def _answered(kind: str, answer: Handler, request: web.Request) -> web.StreamResponse:
+    request[KIND] = kind
+    return await answer(request)
+
+
+async def _count(request: web.Request, response: web.StreamResponse) -> None:
+    """Whether a file is answered whole, in part or not at all is known only when its answer begins."""
+    if KIND in request:
+        SERVED.labels(request[KIND], response.status).inc()
 
 
 class _Door:
@@ -92,18 +96,18 @@ class _Door:
         """backfleet-host, as one file."""
         if self._host_program is None:
             raise web.HTTPNotFound(text="the host program was not built with this server: run `make host-program`\n")
-        return _file(request, self._host_program, {})
+        return _file(request, self._host_program, {"Cache-Control": ASK_AGAIN})
 
     async def program_hash(self, _request: web.Request) -> web.StreamResponse:
         """Its SHA-256, hex, and a newline."""
         if self._host_program is None:
             raise web.HTTPNotFound
         content = await asyncio.to_thread(self._host_program.read_bytes)
-        return web.Response(text=hashlib.sha256(content).hexdigest() + "\n")
+        return web.Response(text=hashlib.sha256(content).hexdigest() + "\n", headers={"Cache-Control": NOT_AT_ALL})
 
     async def authority(self, request: web.Request) -> web.StreamResponse:
         """The private authority's certificate, to be checked against a fingerprint that came another way."""
-        return _file(request, self._ca_file, {"Content-Type": "application/x-pem-file"})
+        return _file(request, self._ca_file, {"Cache-Control": ASK_AGAIN, "Content-Type": "application/x-pem-file"})
 
     def _artifact(self, request: web.Request, sha256: str) -> web.StreamResponse:
         path = self._repository.artifact(sha256)
@@ -120,7 +124,7 @@ class _Door:
 
 
 def _file(request: web.Request, path: Path, headers: dict[str, str]) -> web.FileResponse:
-    """A file; aiohttp answers its ranges, If-Range and HEAD, and lets the kernel send it where there is no TLS."""
+    """A file; aiohttp answers HEAD, ranges, If-Range with a date; the kernel sends it where there is no TLS."""
     return (_EncryptedFile if request.secure else web.FileResponse)(path, chunk_size=PIECE, headers=headers)
 
 

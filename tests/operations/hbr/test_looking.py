@@ -1,0 +1,168 @@
+"""DescribeBackupClients, DescribeTask and DescribeRegions: exact shapes, pages, and nothing of other accounts."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from backfleet import upgrades
+from operations.world import OTHER, REGION, World
+
+HBR = "2017-09-08"
+
+
+def clients(world: World, caller: Any = None, **said: Any) -> dict[str, Any]:
+    status, answer = world.ask(HBR, "DescribeBackupClients", caller, ClientType="ECS_CLIENT", **said)
+    assert status == 200, answer
+    return answer
+
+
+def test_a_client_in_every_field(world: World) -> None:
+    """Types as the SDKs' models have them; times in Unix seconds."""
+    world.release("2.0")
+    world.release("3.0", channel="beta")
+    instance, client = world.host_with_client()
+    answer = clients(world)
+    (found,) = answer.pop("Clients")
+    assert answer == {
+        "Code": "200", "Message": "successful", "Success": True, "PageNumber": 1, "PageSize": 10, "TotalCount": 1
+    }  # fmt: skip
+    at = int(world.now.timestamp())
+    assert found == {
+        "ClientId": client, "ClientType": "ECS_CLIENT", "PackageName": "courier", "ClientVersion": "1.0",
+        "MaxClientVersion": "2.0", "InstanceId": instance, "InstanceName": found["InstanceName"], "Hostname": "web-0",
+        "OsType": "linux", "ArchType": "amd64", "PrivateIpV4": "10.0.0.1", "ZoneId": "", "Status": "ACTIVATED",
+        "BackupStatus": "UNPROTECTED", "Appliance": False, "CreatedTime": at, "UpdatedTime": at,
+        "LastHeartBeatTime": at, "Settings": {}, "Tags": [],
+    }  # fmt: skip
+
+
+def test_pages_hold_everything_once(world: World) -> None:
+    """In one order."""
+    wanted = {world.host_with_client()[1] for _ in range(5)}
+    pages = [clients(world, PageNumber=n, PageSize=2)["Clients"] for n in (1, 2, 3, 4)]
+    assert [len(page) for page in pages] == [2, 2, 1, 0]
+    assert {c["ClientId"] for page in pages for c in page} == wanted
+
+
+def test_ids_filter_and_unknown_ones_are_simply_not_there(world: World) -> None:
+    """Also those of other accounts and regions."""
+    instance, client = world.host_with_client()
+    other, second = world.host_with_client()
+    theirs = world.host(account=OTHER)
+    hidden = world.client(theirs, account=OTHER)
+    assert [c["ClientId"] for c in clients(world, ClientIds=[client, hidden, "c-none"])["Clients"]] == [client]
+    assert [c["ClientId"] for c in clients(world, InstanceIds=[other, theirs])["Clients"]] == [second]
+    assert clients(world, ClientIds=[client], InstanceIds=[other])["TotalCount"] == 0
+    assert clients(world, InstanceIds=[])["TotalCount"] == 2
+    assert [c["ClientId"] for c in clients(world, world.stranger)["Clients"]] == [hidden]
+    assert instance not in str(clients(world, world.stranger))
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        pytest.param({}, "MissingParameter", id="no type"),
+        pytest.param({"ClientType": "MOON"}, "InvalidParameter", id="no such type"),
+        pytest.param({"ClientType": "ECS_CLIENT", "PageSize": 100}, "InvalidParameter", id="too large a page"),
+        pytest.param({"ClientType": "ECS_CLIENT", "PageNumber": 0}, "InvalidParameter", id="no page"),
+        pytest.param({"ClientType": "ECS_CLIENT", "PageSize": "ten"}, "InvalidParameter", id="no number"),
+        pytest.param({"ClientType": "ECS_CLIENT", "ClientIds": ["c-1"] * 101}, "InvalidParameter", id="too many ids"),
+        pytest.param({"ClientType": "ECS_CLIENT", "Tag.1.Key": "acs:x"}, "InvalidParameter", id="a forbidden tag"),
+        pytest.param(
+            {"ClientType": "ECS_CLIENT", "CrossAccountType": "CROSS_ACCOUNT"}, "MissingParameter", id="across accounts"
+        ),
+    ],
+)
+def test_bad_words_are_refused(world: World, said: dict[str, Any], code: str) -> None:
+    """With the parameter's name."""
+    status, answer = world.ask(HBR, "DescribeBackupClients", **said)
+    assert (status, answer["Code"]) == (400, code)
+
+
+@pytest.mark.parametrize("kind", ["CONTAINER_CLIENT", "LOCAL_CLIENT"])
+def test_other_types_of_client_do_not_exist_here(world: World, kind: str) -> None:
+    """An empty list, not an error."""
+    world.host_with_client()
+    status, answer = world.ask(HBR, "DescribeBackupClients", ClientType=kind)
+    assert (status, answer["Clients"], answer["TotalCount"]) == (200, [], 0)
+
+
+# --- DescribeTask ---------------------------------------------------------------------------------------------------
+
+
+def open_task(world: World) -> tuple[str, str]:
+    """A task under way, and its client."""
+    world.release("2.0")
+    instance, client = world.host_with_client()
+    _, answer = world.ask(HBR, "UpgradeBackupClients", InstanceIds=[instance])
+    return answer["TaskId"], client
+
+
+def test_a_task_in_every_field_while_it_is_open(world: World) -> None:
+    """No CompletedTime until it is over."""
+    task_id, client = open_task(world)
+    status, found = world.ask(HBR, "DescribeTask", TaskId=task_id)
+    at = int(world.now.timestamp())
+    assert status == 200
+    result = found.pop("Result")
+    assert found == {
+        "Code": "200", "Message": "successful", "Success": True, "Name": "UpgradeBackupClientsTask",
+        "Description": "created", "Progress": 0, "CreatedTime": at, "UpdatedTime": at, "TaskId": task_id,
+    } | ({"CompletedTime": None} if "CompletedTime" in found else {})  # fmt: skip
+    assert isinstance(result, str)
+    assert f'"clientId":"{client}"' in result
+    assert '"clientStatus":"UPGRADING"' in result
+
+
+def test_a_task_ids_form_cannot_be_guessed(world: World) -> None:
+    """`t-` and at least 16 characters."""
+    task_id, _ = open_task(world)
+    assert task_id.startswith("t-")
+    assert len(task_id) >= 18
+
+
+def test_a_task_past_its_deadline_is_expired_though_no_worker_came_by(world: World) -> None:
+    """To the second: fifteen minutes after it was made."""
+    task_id, _ = open_task(world)
+    world.now += timedelta(seconds=899)
+    assert world.ask(HBR, "DescribeTask", TaskId=task_id)[1]["Description"] == "created"
+    world.now += timedelta(seconds=1)
+    _, found = world.ask(HBR, "DescribeTask", TaskId=task_id)
+    assert (found["Description"], found["Progress"]) == ("expired", -1)
+    assert found["CompletedTime"] == found["CreatedTime"] + 900
+    assert '"errorCode":"TaskExpired"' in found["Result"]
+
+
+def test_a_cancelled_task_says_so(world: World) -> None:
+    """With each item's code."""
+    task_id, _ = open_task(world)
+    with world.house.database.transaction() as tx:
+        assert upgrades.cancel(tx, world.root.account_id, task_id, now=world.now)
+    _, found = world.ask(HBR, "DescribeTask", TaskId=task_id)
+    assert (found["Description"], found["Progress"]) == ("cancelled", -1)
+    assert '"errorCode":"TaskCancelled"' in found["Result"]
+
+
+def test_another_accounts_task_is_not_found(world: World) -> None:
+    """As one that never was."""
+    task_id, _ = open_task(world)
+    theirs = world.ask(HBR, "DescribeTask", world.stranger, TaskId=task_id)
+    never = world.ask(HBR, "DescribeTask", TaskId="t-" + "0" * 20)
+    assert theirs == never
+    assert (theirs[0], theirs[1]["Code"], theirs[1]["Message"]) == (
+        404,
+        "TaskNotFound",
+        "The specified task doesn't exist.",
+    )
+
+
+def test_a_task_must_be_named(world: World) -> None:
+    """Marked optional everywhere, useless without."""
+    assert world.ask(HBR, "DescribeTask")[1]["Code"] == "MissingParameter"
+
+
+def test_the_region_is_the_one_this_installation_answers_for(world: World) -> None:
+    """In the cloud's wrapped list."""
+    _, found = world.ask(HBR, "DescribeRegions")
+    assert found["Regions"] == {"Region": [{"RegionId": REGION, "LocalName": REGION}]}

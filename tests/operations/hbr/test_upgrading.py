@@ -1,0 +1,387 @@
+"""UpgradeBackupClients as docs/api.md decides it, row by row."""
+
+import json
+import threading
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from backfleet.fleet import ClientStatus
+from backfleet.operations.hbr.changing import MOST_UPGRADES
+from operations.world import OTHER, World
+
+HBR = "2017-09-08"
+
+
+def upgrade(world: World, **said: Any) -> tuple[int, dict[str, Any]]:
+    return world.ask(HBR, "UpgradeBackupClients", **said)
+
+
+def started(world: World, **said: Any) -> dict[str, Any]:
+    """The answer of a call that started a task."""
+    status, answer = upgrade(world, **said)
+    assert (status, answer["Code"], answer["Message"], answer["Success"]) == (200, "200", "successful", True), answer
+    return answer
+
+
+def items(world: World, answer: dict[str, Any]) -> list[dict[str, Any]]:
+    """What DescribeTask tells of each client."""
+    status, task = world.ask(HBR, "DescribeTask", TaskId=answer["TaskId"])
+    assert status == 200
+    found: list[dict[str, Any]] = json.loads(task["Result"])
+    return found
+
+
+def codes(world: World, answer: dict[str, Any]) -> list[str]:
+    return [item["errorCode"] for item in items(world, answer)]
+
+
+def refused(world: World, **said: Any) -> tuple[int, str, str]:
+    """Status, code and message of a refusal, which starts nothing."""
+    status, answer = upgrade(world, **said)
+    assert world.tasks() == 0
+    return status, answer["Code"], answer["Message"]
+
+
+# --- Which ids, in which list ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("swapped", [False, True], ids=["as the names say", "as the public page's own examples do"])
+def test_the_prefix_decides_whichever_list_an_id_came_in(world: World, swapped: bool) -> None:
+    """Instances by mi-, clients by c-."""
+    world.release("2.0")
+    (first, _), (_, second) = world.host_with_client(), world.host_with_client()
+    lists = ([second], [first]) if swapped else ([first], [second])
+    answer = started(world, InstanceIds=lists[0], ClientIds=lists[1])
+    assert answer["InstanceStatuses"] == [{"InstanceId": first, "ValidInstance": True, "ErrorCode": ""}]
+    assert [item["toVersion"] for item in items(world, answer)] == ["2.0", "2.0"]
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "text"),
+    [
+        pytest.param({}, "MissingParameter", "InstanceIds or ClientIds", id="no list"),
+        pytest.param({"InstanceIds": []}, "MissingParameter", "InstanceIds or ClientIds", id="an empty list"),
+        pytest.param({"InstanceIds": ["x-1"]}, "InvalidParameter", "'x-1' names neither", id="another prefix"),
+        pytest.param({"InstanceIds": "null"}, "InvalidParameter", "must be a JSON array", id="null"),
+        pytest.param({"InstanceIds": '"i-1"'}, "InvalidParameter", "is a string; it must be", id="a string"),
+        pytest.param({"InstanceIds": "[1]"}, "InvalidParameter", "has a number in it", id="numbers"),
+        pytest.param({"InstanceIds": '[["i-1"]]'}, "InvalidParameter", "in it; it must be", id="nested"),
+        pytest.param({"InstanceIds": "i-1"}, "InvalidParameter", "JSON", id="no JSON"),
+        pytest.param({"ClientIds": ["c-" + "x" * 80]}, "InvalidParameter", "ClientIds", id="too long"),
+    ],
+)
+def test_a_list_that_cannot_be_read_says_what_was_found(world: World, said: Any, code: str, text: str) -> None:
+    """And what a list looks like."""
+    status, found, message = refused(world, **said)
+    assert (status, found) == (400, code)
+    assert text in message
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        pytest.param(lambda ids: {"InstanceIds": json.dumps(ids)}, id="JSON array"),
+        pytest.param(lambda ids: {"InstanceIds": json.dumps(dict(enumerate(ids)))}, id="JSON object"),
+        pytest.param(lambda ids: {f"InstanceIds.{n}": id_ for n, id_ in enumerate(ids, 1)}, id="repeated"),
+    ],
+)
+def test_every_wire_form_of_a_list_is_taken(world: World, form: Any) -> None:
+    """In the order of the request."""
+    world.release("2.0")
+    ids = [world.host_with_client()[0] for _ in range(2)]
+    assert [line["InstanceId"] for line in started(world, **form(ids))["InstanceStatuses"]] == ids
+
+
+def test_a_hundred_are_taken_and_one_more_is_not(world: World) -> None:
+    """Counted as sent over both lists, before duplicates are dropped."""
+    instance, client = world.host_with_client()
+    world.release("2.0")
+    status, code, message = refused(world, InstanceIds=[instance] * MOST_UPGRADES, ClientIds=[client])
+    assert (status, code) == (400, "InvalidParameter")
+    assert "101" in message
+    assert "100" in message
+    assert len(items(world, started(world, InstanceIds=[instance] * 99, ClientIds=[client]))) == 1
+
+
+def test_a_client_beside_its_own_instance_is_one_target(world: World) -> None:
+    """Whichever was named first."""
+    world.release("2.0")
+    instance, client = world.host_with_client()
+    (item,) = items(world, started(world, ClientIds=[client, client], InstanceIds=[instance]))
+    assert (item["clientId"], item["instanceId"]) == (client, instance)
+
+
+def test_every_client_of_an_instance_is_meant_by_its_id(world: World) -> None:
+    """A host may have several; one alone is named by its own id."""
+    world.release("2.0")
+    world.release("7.0", package="keeper")
+    instance, first = world.host_with_client()
+    second = world.client(instance, "6.0", package="keeper")
+    both = items(world, started(world, InstanceIds=[instance]))
+    assert {(item["clientId"], item["packageName"], item["toVersion"]) for item in both} == {
+        (first, "courier", "2.0"),
+        (second, "keeper", "7.0"),
+    }
+
+
+# --- Fit or not -----------------------------------------------------------------------------------------------------
+
+UNFIT = [
+    pytest.param("absent", "InstanceNotExists", id="unknown"),
+    pytest.param("elsewhere", "InstanceNotExists", id="of another account"),
+    pytest.param("abroad", "InstanceNotExists", id="in another region"),
+    pytest.param("stopped", "InstanceNotRunning", id="stopped"),
+    pytest.param("silent", "CloudAssistNotRunningOnInstance", id="silent"),
+]
+
+
+def unfit(world: World, why: str) -> str:
+    """An instance that cannot be given work."""
+    if why == "absent":
+        return "mi-" + "0" * 20
+    how: dict[str, Any] = {
+        "elsewhere": {"account": OTHER}, "abroad": {"region": "cn-shanghai"}, "stopped": {"stopped": True},
+        "silent": {"silent": True},
+    }[why]  # fmt: skip
+    return world.host(**how)
+
+
+@pytest.mark.parametrize(("why", "code"), UNFIT)
+def test_one_unfit_instance_alone_is_the_calls_own_error(world: World, why: str, code: str) -> None:
+    """HTTP 400 and no task."""
+    instance = unfit(world, why)
+    status, found, message = refused(world, InstanceIds=[instance])
+    assert (status, found) == (400, code)
+    assert instance in message
+
+
+@pytest.mark.parametrize(("why", "code"), UNFIT)
+def test_among_fit_ones_it_is_a_line_and_no_item(world: World, why: str, code: str) -> None:
+    """ValidInstance is false exactly when ErrorCode is not empty."""
+    world.release("2.0")
+    fit, bad = world.host_with_client()[0], unfit(world, why)
+    answer = started(world, InstanceIds=[bad, fit])
+    assert answer["InstanceStatuses"] == [
+        {"InstanceId": bad, "ValidInstance": False, "ErrorCode": code},
+        {"InstanceId": fit, "ValidInstance": True, "ErrorCode": ""},
+    ]
+    assert [item["instanceId"] for item in items(world, answer)] == [fit]
+
+
+def test_where_none_is_fit_there_is_no_task(world: World) -> None:
+    """Success is false, the HTTP status is not an error, and the list says why for each."""
+    bad = [unfit(world, "stopped"), unfit(world, "silent")]
+    status, answer = upgrade(world, InstanceIds=bad)
+    assert (status, answer["Code"], answer["Success"]) == (200, "NoValidInstance", False)
+    assert "TaskId" not in answer
+    assert [line["ErrorCode"] for line in answer["InstanceStatuses"]] == [
+        "InstanceNotRunning",
+        "CloudAssistNotRunningOnInstance",
+    ]
+    assert world.tasks() == 0
+
+
+def test_a_client_on_an_unfit_instance_is_that_instances_error(world: World) -> None:
+    """Alone it is the call's; among others its item ends at once."""
+    world.release("2.0")
+    silent = world.host(silent=True)
+    client = world.client(silent)
+    assert refused(world, ClientIds=[client])[:2] == (400, "CloudAssistNotRunningOnInstance")
+    other = world.host_with_client()[1]
+    answer = started(world, ClientIds=[client, other])
+    assert answer["InstanceStatuses"] == []
+    assert codes(world, answer) == ["HostUnreachable", ""]
+
+
+@pytest.mark.parametrize("theirs", [False, True], ids=["unknown", "of another account"])
+def test_an_unknown_client(world: World, theirs: bool) -> None:
+    """Alone 404; among others its item ends with ClientNotExists, and tells nothing of whose it is."""
+    client = "c-" + "0" * 20
+    if theirs:
+        client = world.client(world.host(account=OTHER), account=OTHER)
+    assert refused(world, ClientIds=[client])[:2] == (404, "ResourceNotFound")
+    world.release("2.0")
+    answer = started(world, ClientIds=[client, world.host_with_client()[1]])
+    first, second = items(world, answer)
+    assert (first["errorCode"], first["instanceId"], first["packageName"]) == ("ClientNotExists", "", "")
+    assert second["errorCode"] == ""
+
+
+def test_an_instance_without_a_client_is_valid_and_its_item_says_so(world: World) -> None:
+    """The flag speaks of Cloud Assistant."""
+    answer = started(world, InstanceIds=[world.host()])
+    assert [line["ValidInstance"] for line in answer["InstanceStatuses"]] == [True]
+    assert codes(world, answer) == ["ClientNotInstalled"]
+
+
+def test_a_host_with_another_agent_says_what_is_missing(world: World) -> None:
+    """Its item ends at once; the host is left alone."""
+    world.release("2.0")
+    instance = world.host(agent="2.2.3.1000")
+    world.client(instance)
+    assert codes(world, started(world, InstanceIds=[instance])) == ["UnsupportedPlatform"]
+
+
+# --- Which version --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("offered", "client", "to", "code"),
+    [
+        pytest.param([("1.5", {}), ("2.0", {})], {}, "2.0", "", id="the newest"),
+        pytest.param([("2.0", {}), ("3.0", {"withdrawn": True})], {}, "2.0", "", id="not a withdrawn one"),
+        pytest.param([("2.0", {}), ("3.0", {"channel": "beta"})], {}, "2.0", "", id="not of another channel"),
+        pytest.param([("2.0", {}), ("3.0", {"channel": "beta"})], {"channel": "beta"}, "3.0", "", id="of its channel"),
+        pytest.param([("2.0", {}), ("3.0", {"platform": "linux-arm64"})], {}, "2.0", "", id="of its platform"),
+        pytest.param([("1.9", {}), ("2.0", {})], {"pin": "<2"}, "1.9", "", id="within its pin"),
+        pytest.param([("2.0", {})], {"pin": "<2"}, "", "NoRelease", id="nothing within its pin"),
+        pytest.param([], {}, "", "NoRelease", id="nothing at all"),
+        pytest.param([("0.9", {})], {}, "1.0", "AlreadyCurrent", id="never a downgrade"),
+        pytest.param([("1.0", {})], {}, "1.0", "AlreadyCurrent", id="there already"),
+        pytest.param(
+            [("1.5", {}), ("2.0", {"upgrades_from": ">=1.5"})], {}, "1.5", "", id="a stepping stone on the way"
+        ),
+        pytest.param([("2.0", {"upgrades_from": ">=1.5"})], {}, "", "NotAllowedFrom", id="a missing stepping stone"),
+    ],
+)
+def test_which_version_a_client_moves_to(
+    world: World, offered: list[tuple[str, dict[str, Any]]], client: dict[str, Any], to: str, code: str
+) -> None:
+    """Decided once, when the task is made."""
+    for version, how in offered:
+        world.release(version, **how)
+    instance, _ = world.host_with_client(**client)
+    (item,) = items(world, started(world, InstanceIds=[instance]))
+    assert (item["fromVersion"], item["toVersion"], item["errorCode"]) == ("1.0", to, code)
+
+
+def test_a_client_that_is_current_succeeds_at_once(world: World) -> None:
+    """Nothing is sent; the task is over and well."""
+    world.release("1.0")
+    instance, _ = world.host_with_client()
+    answer = started(world, InstanceIds=[instance])
+    _, task = world.ask(HBR, "DescribeTask", TaskId=answer["TaskId"])
+    assert (task["Description"], task["Progress"]) == ("completed", 100)
+    assert items(world, answer)[0]["clientStatus"] == "ACTIVATED"
+
+
+# --- Twice ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_client_that_is_being_upgraded_is_left_to_that_task(world: World) -> None:
+    """Its item names the task that is at it, which goes on alone."""
+    world.release("2.0")
+    instance, client = world.host_with_client()
+    first = started(world, InstanceIds=[instance])
+    second = started(world, ClientIds=[client])
+    (item,) = items(world, second)
+    assert item["errorCode"] == "UpgradeInProgress"
+    assert first["TaskId"] in item["message"]
+    assert codes(world, first) == [""]
+    _, found = world.ask(HBR, "DescribeBackupClients", ClientType="ECS_CLIENT")
+    assert [c["Status"] for c in found["Clients"]] == [ClientStatus.UPGRADING]
+
+
+def test_the_same_token_gives_the_same_task(world: World) -> None:
+    """Even when the instance has fallen silent since: it was valid, and the task has it."""
+    world.release("2.0")
+    instance, _ = world.host_with_client()
+    first = started(world, InstanceIds=[instance], ClientToken="once")
+    world.now += timedelta(hours=23)
+    again = started(world, InstanceIds=[instance], ClientToken="once")
+    assert (again["TaskId"], again["InstanceStatuses"]) == (first["TaskId"], first["InstanceStatuses"])
+    assert world.tasks() == 1
+
+
+def test_the_same_token_with_other_parameters_is_refused(world: World) -> None:
+    """Other ids, another operation: what it started stays."""
+    world.release("2.0")
+    instance, client = world.host_with_client()
+    started(world, InstanceIds=[instance], ClientToken="once")
+    for status, answer in (
+        upgrade(world, InstanceIds=[instance], ClientIds=[client], ClientToken="once"),
+        world.ask(HBR, "UninstallBackupClients", InstanceIds=[instance], ClientToken="once"),
+    ):
+        assert (status, answer["Code"]) == (400, "IdempotentParameterMismatch")
+    assert world.tasks() == 1
+
+
+def test_a_token_is_forgotten_after_a_day(world: World) -> None:
+    """And each account has its own."""
+    world.release("2.0")
+    instance, _ = world.host_with_client()
+    first = started(world, InstanceIds=[instance], ClientToken="once")
+    world.now += timedelta(hours=24, seconds=1)
+    world.hear(instance)
+    assert started(world, InstanceIds=[instance], ClientToken="once")["TaskId"] != first["TaskId"]
+    status, answer = world.ask(HBR, "UpgradeBackupClients", world.stranger, InstanceIds=[instance], ClientToken="once")
+    assert (status, answer["Code"]) == (400, "InstanceNotExists")
+
+
+def test_a_token_that_is_too_long_is_refused(world: World) -> None:
+    """Up to 64 characters."""
+    status, code, message = refused(world, InstanceIds=["mi-1"], ClientToken="x" * 65)
+    assert (status, code) == (400, "InvalidParameter")
+    assert "ClientToken" in message
+
+
+# --- Whose account --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "code"),
+    [
+        pytest.param({"CrossAccountType": "CROSS_ACCOUNT"}, 400, "MissingParameter", id="without a user"),
+        pytest.param(
+            {"CrossAccountType": "CROSS_ACCOUNT", "CrossAccountUserId": "1"},
+            400, "MissingParameter", id="without a role",
+        ),
+        pytest.param(
+            {"CrossAccountType": "CROSS_ACCOUNT", "CrossAccountUserId": "1", "CrossAccountRoleName": "r"},
+            403, "AssumeRoleFail", id="not offered yet",
+        ),
+        pytest.param({"CrossAccountUserId": "1"}, 400, "InvalidParameter", id="a user without the type"),
+        pytest.param({"CrossAccountRoleName": "r"}, 400, "InvalidParameter", id="a role without the type"),
+        pytest.param(
+            {"CrossAccountType": "SELF_ACCOUNT", "CrossAccountUserId": "1"},
+            400, "InvalidParameter", id="a user with self",
+        ),
+        pytest.param({"CrossAccountType": "OTHER"}, 400, "InvalidParameter", id="another type"),
+        pytest.param(
+            {"CrossAccountType": "CROSS_ACCOUNT", "CrossAccountUserId": "me", "CrossAccountRoleName": "r"},
+            400, "InvalidParameter", id="a user that is no number",
+        ),
+    ],
+)  # fmt: skip
+def test_calls_across_accounts(world: World, said: dict[str, str], status: int, code: str) -> None:
+    """Refused before anything is read."""
+    assert refused(world, InstanceIds=["mi-1"], **said)[:2] == (status, code)
+
+
+def test_self_account_is_the_callers_own(world: World) -> None:
+    """As if nothing was said."""
+    world.release("2.0")
+    instance, _ = world.host_with_client()
+    assert started(world, InstanceIds=[instance], CrossAccountType="SELF_ACCOUNT")["TaskId"].startswith("t-")
+
+
+def test_a_caller_without_permission_is_refused_and_starts_nothing(world: World) -> None:
+    """Before the ids are looked at."""
+    status, answer = world.ask(HBR, "UpgradeBackupClients", world.user("nobody"), InstanceIds=["mi-1"])
+    assert (status, answer["Code"]) == (403, "NoPermission")
+    assert world.tasks() == 0
+
+
+def test_a_race_for_one_client_is_settled_within_the_call(world: World) -> None:
+    """Two calls at once, on the engine that lets them: one task has the client, the other says so."""
+    world.release("2.0")
+    instance, _ = world.host_with_client()
+    found: list[dict[str, Any]] = []
+    both = [threading.Thread(target=lambda: found.append(started(world, InstanceIds=[instance]))) for _ in range(2)]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join()
+    assert sorted(codes(world, found[0]) + codes(world, found[1])) == ["", "UpgradeInProgress"]

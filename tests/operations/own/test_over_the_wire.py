@@ -1,0 +1,82 @@
+"""A release as an operator adds it: a signed request whose body is the file."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from backfleet import identity, releases
+from backfleet.ids import draw as really_draw
+from backfleet.operations.catalogue import House
+from backfleet.settings import Settings
+from backfleet.storage import Database
+from backfleet.wire.credentials import Credentials
+from doors.openapi.by_hand import V3
+from doors.openapi.serving import Hands, Served, listen
+from releases.artifacts import file, program, tar
+
+NAMES = {"PackageName": "rclone", "ReleaseVersion": "1.75.2", "Platform": "linux-amd64", "Format": "tar"}
+
+
+@pytest.fixture
+def served(sqlite_database: Database, tmp_path: Path) -> Iterator[Served]:
+    """A server with its first signed metadata."""
+    clock = Hands()
+    repository = releases.Repository.open(tmp_path)
+    house = House(sqlite_database, Settings(data=tmp_path), identity.Vault.open(tmp_path), repository, really_draw)
+    with sqlite_database.transaction() as tx:
+        releases.refresh(tx, repository, now=clock())
+        key = identity.first_account(tx, house.vault, now=clock(), draw=house.draw)
+    assert key is not None
+    host, stop = listen(house, clock)
+    yield Served(house, clock, host, Credentials(key.access_key_id, key.access_key_secret), [])
+    stop()
+
+
+def add(served: Served, body: bytes, **changes: str) -> tuple[int, dict[str, object]]:
+    request = V3(
+        served,
+        action="AddRelease",
+        version="2026-11-01",
+        body=body,
+        content_type="application/octet-stream",
+        query={**NAMES, **changes},
+    )
+    status, _headers, answer = served.raw(bytes(request.raw()))
+    return status, json.loads(answer)
+
+
+def left(served: Served) -> list[str]:
+    """What lies in the folder of uploads, and among the artifacts."""
+    data = served.house.settings.data
+    folders = [folder for folder in (data / "incoming", data / "artifacts") if folder.exists()]
+    return sorted(path.name for folder in folders for path in folder.iterdir())
+
+
+def test_a_file_becomes_a_release(served: Served, now: datetime) -> None:
+    """Three megabytes that do not compress, streamed; sent again, nothing changes and nothing is left over."""
+    body = tar(program("rclone", "1.75.2"), file("data", os.urandom(3_000_000)), compression="gz")
+    digest = hashlib.sha256(body).hexdigest()
+    for is_new in (True, False):
+        status, answer = add(served, body)
+        assert (status, answer["Added"]) == (200, is_new)
+        assert left(served) == [digest]
+    with served.house.database.reading() as tx:
+        found = releases.find(tx, "rclone", "1.75.2", "linux-amd64")
+    assert found is not None
+    assert (found.sha256, found.size) == (digest, len(body))
+
+
+def test_a_file_that_is_refused_is_gone(served: Served) -> None:
+    """With the operation's own code; neither half a file nor an artifact."""
+    status, answer = add(served, tar(file("README")))
+    assert (status, answer["Code"]) == (400, "InvalidParameter.Release")
+    status, answer = add(served, b"")
+    assert (status, answer["Code"]) == (400, "MissingParameter")
+    assert left(served) == []
+    assert add(served, tar(program("rclone")))[0] == 200
+    assert add(served, tar(program("rclone", "other")))[0] == 409

@@ -1,0 +1,190 @@
+"""A house with hosts, clients and releases in it, and callers who ask as the door asks."""
+
+import hashlib
+import itertools
+import json
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from backfleet import fleet, identity, releases, upgrades
+from backfleet.fleet._tables import clients as clients_table
+from backfleet.fleet._tables import instances as instances_table
+from backfleet.identity._tables import accounts
+from backfleet.ids import draw as real_draw
+from backfleet.operations import perform
+from backfleet.operations.catalogue import Call, House, find
+from backfleet.settings import Settings
+from backfleet.storage import Database
+from backfleet.wire import answers
+from backfleet.wire.errors import ApiError
+
+OTHER = "9999999999999999"
+REGION = "cn-hangzhou"
+PLATFORM = "linux-amd64"
+
+
+@cache
+def public_key() -> str:
+    """One for all hosts: it costs time to make."""
+    key = rsa.generate_private_key(65537, 2048).public_key()
+    return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+@dataclass
+class World:
+    """What is there, and the moment at which everything happens."""
+
+    house: House
+    folder: Path
+    now: datetime
+    root: identity.Caller
+    numbers: "itertools.count[int]" = field(default_factory=itertools.count)
+
+    # --- Asking -------------------------------------------------------------------------------------------------
+
+    def ask(
+        self, version: str, action: str, caller: identity.Caller | None = None, **said: Any
+    ) -> tuple[int, dict[str, Any]]:
+        """Status and JSON of an answer or an error. Lists and objects travel as JSON text, as the SDKs send them."""
+        flat = {name: value if isinstance(value, str) else json.dumps(value) for name, value in said.items()}
+        request_id = f"R-{real_draw(20)}"
+        call = Call(request_id, caller or self.root, REGION, self.now, "10.0.0.7", True, self.house)
+        try:
+            told = perform.run(perform.admit(find(version, action), call, flat, "LTAItest"), call)
+            sent = answers.success(action, told, request_id, xml=False)
+        except ApiError as problem:
+            sent = answers.failure(problem, request_id, "localhost", xml=False)
+        body: dict[str, Any] = json.loads(sent.body)
+        assert body.pop("RequestId") == request_id
+        return sent.status, body
+
+    @property
+    def stranger(self) -> identity.Caller:
+        """The root of another account."""
+        return identity.Caller(OTHER, "Account", f"acs:ram::{OTHER}:root", OTHER)
+
+    def user(self, name: str, *policies: str) -> identity.Caller:
+        """A new user with these policies of the system."""
+        account, house = self.root.account_id, self.house
+        with house.database.transaction() as tx:
+            identity.create_user(tx, account, name, now=self.now, draw=house.draw)
+            for policy in policies:
+                identity.attach_policy(tx, account, name, policy, "System", now=self.now)
+            key = identity.create_key(tx, house.vault, account, name, now=self.now, draw=house.draw)
+            known = identity.find_key(tx, house.vault, key.access_key_id)
+        assert known is not None
+        return known.caller
+
+    # --- Hosts and clients --------------------------------------------------------------------------------------
+
+    def host(
+        self,
+        *,
+        account: str = "",
+        region: str = REGION,
+        platform: str = PLATFORM,
+        agent: str = "backfleet-0.1.0",
+        stopped: bool = False,
+        silent: bool = False,
+        name: str = "",
+    ) -> str:
+        """A host that was heard just now, unless it is said to be otherwise; its id."""
+        draw, number = self.house.draw, next(self.numbers)
+        with self.house.database.transaction() as tx:
+            activation, code = fleet.create_activation(
+                tx, account_id=account or self.root.account_id, region=region, count=1, hours=1, name="",
+                description="", address_range="", now=self.now, draw=draw,
+            )  # fmt: skip
+            asked = fleet.Registration(
+                activation_id=activation.id, code=code, machine_id=f"{number:032d}", instance_name=name,
+                hostname=f"web-{number}", intranet_ip=f"10.0.0.{number + 1}", os_type="linux",
+                os_version="Linux_x86_64",
+                agent_version=agent, agent_mode="restricted", platform=platform, public_key=public_key(),
+            )  # fmt: skip
+            made = fleet.register(tx, asked, source_ip="203.0.113.9", now=self.now, draw=draw)
+            heard_at = self.now - timedelta(days=1) if silent else self.now
+            tx.run(sa.update(instances_table).where(instances_table.c.id == made.id).values(last_heard_at=heard_at))
+            if stopped:
+                fleet.shut_down(tx, made.id, now=self.now)
+        return made.id
+
+    def hear(self, instance_id: str) -> None:
+        """A sign of life."""
+        with self.house.database.transaction() as tx:
+            fleet.heard(tx, [fleet.Beat(instance_id, self.now)])
+
+    def client(
+        self,
+        instance_id: str,
+        version: str = "1.0",
+        *,
+        package: str = "courier",
+        channel: str = "stable",
+        pin: str = "",
+        status: fleet.ClientStatus = fleet.ClientStatus.ACTIVATED,
+        account: str = "",
+    ) -> str:
+        """A client on a host; its id."""
+        with self.house.database.transaction() as tx:
+            on = fleet.instance(tx, account or self.root.account_id, instance_id)
+            assert on is not None
+            made = fleet.ensure_client(tx, on, package, channel, status=status, now=self.now, draw=self.house.draw)
+            known = sa.update(clients_table).where(clients_table.c.id == made.id)
+            tx.run(known.values(version=version, pin=pin))
+        return made.id
+
+    def host_with_client(self, version: str = "1.0", **client: Any) -> tuple[str, str]:
+        """Both ids."""
+        instance_id = self.host()
+        return instance_id, self.client(instance_id, version, **client)
+
+    # --- Releases -----------------------------------------------------------------------------------------------
+
+    def release(
+        self,
+        version: str,
+        *,
+        package: str = "courier",
+        platform: str = PLATFORM,
+        channel: str = "stable",
+        upgrades_from: str = "",
+        withdrawn: bool = False,
+    ) -> None:
+        """A version that hosts may move to."""
+        file = self.folder / f"{package}-{version}"
+        file.write_bytes(f"#!/bin/sh\necho {version}\n".encode())
+        sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+        prepared = releases.prepare(
+            file, sha256, file.stat().st_size, package=package, version=version, platform=platform, form="binary",
+            file_name=file.name, given={"upgrades_from": upgrades_from},
+        )  # fmt: skip
+        with self.house.database.transaction() as tx:
+            releases.add(tx, self.house.repository, prepared, channel=channel, now=self.now)
+            if withdrawn:
+                releases.withdraw(tx, self.house.repository, package, version, platform, now=self.now)
+
+    # --- What became of it --------------------------------------------------------------------------------------
+
+    def tasks(self) -> int:
+        """How many tasks the account has."""
+        with self.house.database.reading() as tx:
+            return upgrades.find(tx, self.root.account_id, fleet.Page(1, 50)).total
+
+
+def make_world(database: Database, folder: Path, now: datetime, draw: Any) -> World:
+    """An empty house with its first account."""
+    house = House(database, Settings(data=folder), identity.Vault.open(folder), releases.Repository.open(folder), draw)
+    with database.transaction() as tx:
+        releases.refresh(tx, house.repository, now=now)
+        made = identity.first_account(tx, house.vault, now=now, draw=draw)
+        assert made is not None
+        tx.add(accounts, [{"id": OTHER, "created_at": now}])
+    root = identity.Caller(made.account_id, "Account", f"acs:ram::{made.account_id}:root", made.account_id)
+    return World(house, folder, now, root)

@@ -1,0 +1,154 @@
+"""An artifact is read through, as a host will read it, before it is offered to any."""
+
+import subprocess
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backfleet.releases import Manifest, ReleaseRefused
+from backfleet.releases.describing import describe
+from backfleet.releases.inspecting import inspect
+from backfleet_host.upgrader.health import prove
+from backfleet_host.upgrader.manifest import read_manifest
+from backfleet_host.upgrader.tree import remove, unpack
+from releases.artifacts import deb, file, folder, link, program, tar, zipped
+
+Inspect = Callable[..., Manifest]
+
+
+@pytest.fixture
+def inspected(tmp_path: Path) -> Inspect:
+    """Inspect these bytes as a release of acme."""
+
+    def look(content: bytes, form: str = "tar", **given: Any) -> Manifest:
+        artifact = tmp_path / "artifact"
+        artifact.write_bytes(content)
+        manifest = describe(package="acme", version="1.0", platform="linux-amd64", form=form, given=given)
+        return inspect(manifest, artifact)
+
+    return look
+
+
+@pytest.mark.parametrize(
+    ("form", "content", "commands", "size", "entries"),
+    [
+        pytest.param("tar", tar(program("acme-1.0/acme"), compression="gz"), ("acme-1.0/acme",), 16, 1, id="tar.gz"),
+        pytest.param("tar", tar(folder("x"), program("x/acme"), compression="xz"), ("x/acme",), 16, 2, id="tar.xz"),
+        pytest.param("zip", zipped(program("acme"), file("LICENSE")), ("acme",), 17, 2, id="zip"),
+        pytest.param("deb", deb(folder("usr"), program("usr/bin/acme")), ("usr/bin/acme",), 16, 2, id="deb"),
+        pytest.param("wheel", zipped(file("a-1.data/scripts/acme")), ("a-1.data/scripts/acme",), 1, 1, id="wheel"),
+        pytest.param("binary", b"\x7fELF", ("acme",), 4, 1, id="plain binary"),
+        pytest.param(
+            "tar",
+            tar(program("bin/acmed"), program("sbin/acmectl"), program("lib/x")),
+            ("bin/acmed", "sbin/acmectl"),
+            48,
+            3,
+            id="no namesake: all in the usual places",
+        ),
+        pytest.param(
+            "wheel",
+            zipped(file("a.data/scripts/one"), file("a.data/scripts/two"), file("a.py")),
+            ("a.data/scripts/one", "a.data/scripts/two"),
+            3,
+            3,
+            id="no namesake: all scripts of a wheel",
+        ),
+        pytest.param(
+            "tar",
+            tar(program("share/tests/acme"), program("bin/acme"), program("bin/other")),
+            ("bin/acme",),
+            48,
+            3,
+            id="several namesakes: the shortest path",
+        ),
+        pytest.param(
+            "tar", tar(file("lib/acme"), program("bin/acme")), ("bin/acme",), 17, 2, id="a namesake that is no program"
+        ),
+    ],
+)
+def test_what_an_artifact_holds(
+    inspected: Inspect, form: str, content: bytes, commands: tuple[str, ...], size: int, entries: int
+) -> None:
+    """Its commands, found; how much it unpacks to."""
+    found = inspected(content, form)
+    assert (found.bin, found.unpacked_bytes, found.entries) == (commands, size, entries)
+
+
+def test_commands_that_are_named_are_taken_in_their_order(inspected: Inspect) -> None:
+    """And no others."""
+    content = tar(program("bin/acme"), program("bin/acmed"), program("opt/tool"))
+    found = inspected(content, bin=["opt/tool", "bin/acmed"])
+    assert found.commands == ("tool", "acmed")
+
+
+@pytest.mark.parametrize(
+    ("content", "given", "reason"),
+    [
+        pytest.param(
+            tar(program("bin/acme")), {"bin": ["bin/other"]}, "bin names 'bin/other'", id="bin that is not there"
+        ),
+        pytest.param(
+            tar(file("acme"), program("x")), {"bin": ["acme"]}, "which is no program", id="bin that cannot be run"
+        ),
+        pytest.param(
+            tar(program("x"), link("acme", "x")), {"bin": ["acme"]}, "which is no program", id="bin that is a link"
+        ),
+        pytest.param(
+            tar(folder("acme"), program("x")), {"bin": ["acme"]}, "which is no program", id="bin that is a folder"
+        ),
+        pytest.param(tar(file("README")), {}, "no program was found", id="no program"),
+        pytest.param(tar(), {}, "no program was found", id="nothing in it"),
+        pytest.param(tar(program("lib/x")), {}, "name its commands as bin", id="a program in no usual place"),
+        pytest.param(
+            tar(program("a/x"), program("b/x")), {"bin": ["a/x", "b/x"]}, "a name of its own", id="one name twice"
+        ),
+        pytest.param(tar(*(program(f"bin/{n}") for n in range(51))), {}, "at most 50 commands", id="too many commands"),
+        pytest.param(tar(program("bin/a b")), {}, "the command 'a b' is not of the form", id="command with a space"),
+        pytest.param(
+            tar(program("acme")), {"health": {"command": ["sh", "-c", "true"]}}, "'sh' is not one of", id="health"
+        ),
+    ],
+)
+def test_a_release_without_its_commands_is_refused(
+    inspected: Inspect, content: bytes, given: dict[str, Any], reason: str
+) -> None:
+    """A host could not run it."""
+    with pytest.raises(ReleaseRefused, match=reason):
+        inspected(content, **given)
+
+
+@pytest.mark.parametrize(
+    ("form", "content"),
+    [
+        pytest.param("tar", tar(program("acme"), compression="gz")[:-9], id="cut off"),
+        pytest.param("tar", b"<html>404 Not Found</html>", id="something else"),
+        pytest.param("tar", tar(program("acme"), file("../x")), id="hostile"),
+        pytest.param(
+            "zip", zipped(program("acme"), compression=zipfile.ZIP_STORED).replace(b"echo", b"evil"), id="damaged"
+        ),
+        pytest.param("deb", deb(program("acme"))[:200], id="deb, cut off"),
+        pytest.param("wheel", b"", id="empty"),
+    ],
+)
+def test_an_artifact_that_cannot_be_read_is_refused(inspected: Inspect, form: str, content: bytes) -> None:
+    """F70: here, and not on a thousand hosts."""
+    with pytest.raises(ReleaseRefused, match="the artifact is refused: "):
+        inspected(content, form)
+
+
+def test_what_was_inspected_a_host_can_unpack_and_run(inspected: Inspect, tmp_path: Path) -> None:
+    """The host's own code, with the limits that the metadata tells it."""
+    content = tar(folder("bin"), program("bin/acme", "acme 1.0"), link("acme", "bin/acme"), compression="gz")
+    health = {"command": ["acme"], "expect": "^acme {version}$", "seconds": 5}
+    manifest = read_manifest(inspected(content, health=health).to_json())
+    unpack(tmp_path / "artifact", manifest, tmp_path / "tree")
+    try:
+        prove(manifest, tmp_path / "tree")
+        said = subprocess.run([tmp_path / "tree" / "acme"], capture_output=True, text=True, check=True).stdout
+    finally:
+        remove(tmp_path / "tree")
+    assert said == "acme 1.0\n"

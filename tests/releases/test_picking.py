@@ -1,0 +1,101 @@
+"""Which version a client should have."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backfleet.releases import Manifest, Pick, Release, newest, pick, versions
+
+THEN = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def release(version: str, upgrades_from: str = "", *, withdrawn: bool = False) -> Release:
+    manifest = Manifest("acme", version, "linux-amd64", "tar", upgrades_from=upgrades_from)
+    gone = THEN if withdrawn else None
+    return Release("acme", version, "linux-amd64", "0" * 64, 1, "acme.tar", manifest, THEN, gone, ("stable",))
+
+
+NONE, REFUSED, CURRENT = Pick(refusal="NoRelease"), Pick(refusal="NotAllowedFrom"), Pick(already_current=True)
+
+
+@pytest.mark.parametrize(
+    ("offered", "current", "pin", "expected"),
+    [
+        pytest.param([], "1.0", "", NONE, id="nothing is offered"),
+        pytest.param([release("2.0", withdrawn=True)], "1.0", "", NONE, id="what there was is withdrawn"),
+        pytest.param([release("2.0")], "1.0", "<2", NONE, id="nothing is within the pin"),
+        pytest.param([release("2.0")], "1.0", "nonsense", NONE, id="the pin cannot be read"),
+        pytest.param([release("2.0"), release("1.0")], "2.0", "", CURRENT, id="it has the newest"),
+        pytest.param([release("2.0.0")], "2.0", "", CURRENT, id="it has the newest, written in another way"),
+        pytest.param([release("1.0")], "2.0", "", CURRENT, id="it has a newer one than any"),
+        pytest.param([release("1.0")], "2.0", "<2", CURRENT, id="the pin is below what it has"),
+        pytest.param([release("2.0", withdrawn=True), release("1.0")], "2.0", "", CURRENT, id="what it has is gone"),
+        pytest.param([release("1.9"), release("1.10"), release("1.2")], "1.0", "", "1.10", id="newest in any order"),
+        pytest.param([release("1.9"), release("2.0rc1")], "1.0", "", "2.0rc1", id="an offered pre-release"),
+        pytest.param([release("1.9"), release("2.0")], "1.0", "<2", "1.9", id="the newest within the pin"),
+        pytest.param([release("3.0", ">=2"), release("2.0")], "1.0", "", "2.0", id="over a stepping stone"),
+        pytest.param([release("3.0", ">=2"), release("2.0")], "2.0", "", "3.0", id="from the stepping stone on"),
+        pytest.param([release("3.0", ">=2"), release("2.0", ">=1.5")], "1.0", "", REFUSED, id="no stone is near"),
+        pytest.param([release("3.0", ">=2"), release("0.9")], "1.0", "", REFUSED, id="a stone that lies behind"),
+        pytest.param([release("3.0", ">=2"), release("2.0", withdrawn=True)], "1.0", "", REFUSED, id="withdrawn stone"),
+        pytest.param([release("3.0", ">=2"), release("2.0")], "1.0", ">2", REFUSED, id="a stone outside of the pin"),
+        pytest.param([release("3.0", ">=2")], "", "", "3.0", id="from nothing every version may be installed"),
+        pytest.param([release("3.0")], "", "<4", "3.0", id="a pin holds for an install too"),
+        pytest.param([release("1.0")], "custom-build", "", "1.0", id="from a version that cannot be compared"),
+        pytest.param([release("3.0", ">=2")], "custom-build", "", REFUSED, id="from who knows where to a careful one"),
+    ],
+)  # fmt: skip
+def test_pick(offered: list[Release], current: str, pin: str, expected: Pick | str) -> None:
+    """One row a sentence."""
+    found = pick(offered, current=current, pin=pin)
+    if isinstance(expected, str):
+        assert found.target is not None
+        assert (found.target.version, found.already_current, found.refusal) == (expected, False, "")
+    else:
+        assert found == expected
+
+
+VERSION = st.builds("{}.{}{}".format, st.integers(0, 4), st.integers(0, 12), st.sampled_from(["", "", "rc1", "-1"]))
+RANGE = st.one_of(st.just(""), st.builds("{}{}".format, st.sampled_from([">=", "<", "==", "!="]), st.integers(0, 4)))
+RELEASES = st.lists(
+    st.builds(lambda version, rest, gone: release(version, rest, withdrawn=gone), VERSION, RANGE, st.booleans()),
+    max_size=6,
+)
+
+
+@given(RELEASES, st.one_of(VERSION, st.just("")), RANGE)
+def test_a_pick_is_always_allowed(offered: list[Release], current: str, pin: str) -> None:
+    """Never a downgrade, nothing withdrawn, within the pin, reachable; and nothing that is all that is newer."""
+    found = pick(offered, current=current, pin=pin)
+    assert [found.target is not None, found.already_current, found.refusal != ""].count(True) == 1
+
+    def is_fit(candidate: Release) -> bool:
+        is_forward = not current or versions.readable(candidate.version) > versions.readable(current)
+        within = versions.within(candidate.version, pin) and candidate.manifest.accepts(current)
+        return is_forward and within and candidate.withdrawn_at is None
+
+    fit = [candidate for candidate in offered if is_fit(candidate)]
+    assert (found.target is not None) is bool(fit)
+    if found.target is not None:
+        assert found.target in fit
+        assert versions.readable(found.target.version) == max(versions.readable(one.version) for one in fit)
+
+
+@given(RELEASES, st.one_of(VERSION, st.just("")), RANGE, st.randoms())
+def test_the_order_of_offers_does_not_matter(offered: list[Release], current: str, pin: str, chance: object) -> None:
+    """Hosts of one task never disagree."""
+    unlike = {versions.readable(one.version): one for one in offered}
+    shuffled = list(unlike.values())
+    chance.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert pick(shuffled, current=current, pin=pin) == pick(list(unlike.values()), current=current, pin=pin)
+
+
+def test_newest() -> None:
+    """Of those that stand."""
+    assert newest([]) is None
+    first, last = release("1.0"), release("2.0")
+    assert newest([first, last]) == last
+    assert newest([first, replace(last, withdrawn_at=THEN)]) == first

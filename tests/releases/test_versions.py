@@ -1,0 +1,105 @@
+"""How versions compare: one order, the same from every side."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backfleet.releases import ReleaseRefused, versions
+
+NUMBERS = st.lists(st.integers(0, 12), min_size=1, max_size=4).map(lambda parts: ".".join(map(str, parts)))
+VERSIONS = st.builds(
+    "{}{}".format, NUMBERS, st.sampled_from(["", "", "a1", "b2", "rc1", "-1", ".post2", ".dev3", "~rc1", "+local"])
+)
+
+
+@pytest.mark.parametrize(
+    ("older", "newer"),
+    [
+        ("1.9", "1.10"),
+        ("1.75.2", "1.75.20"),
+        ("1.75rc1", "1.75"),
+        ("1.75~rc1", "1.75"),
+        ("1.75-beta.2", "1.75-rc.1"),
+        ("1.75", "1.75-1"),
+        ("1.75.dev1", "1.75a1"),
+        ("0.18.0", "1.0"),
+        ("v1.2", "1.3"),
+        ("2024.12.31", "2025.1.1"),
+        ("1.2", "1.2+ours.1"),
+    ],
+)
+def test_older_and_newer(older: str, newer: str) -> None:
+    """As people mean it."""
+    assert versions.readable(older) < versions.readable(newer)
+
+
+@pytest.mark.parametrize("version", ["", "latest", "1..2", "abc123", "1.2~3", "2.0~bpo12+1", "1.2~post1", "1.2-rc-x"])
+def test_what_has_no_place_in_the_order(version: str) -> None:
+    """Some would be compared differently elsewhere: to Debian 1.2~3 comes before 1.2."""
+    assert versions.order_of(version) is None
+    with pytest.raises(ReleaseRefused, match="cannot be compared"):
+        versions.readable(version)
+    assert not versions.within(version, ">=0")
+    assert versions.within(version, ""), "no range is no question"
+
+
+@given(VERSIONS, VERSIONS, VERSIONS)
+def test_the_order_is_total(a: str, b: str, c: str) -> None:
+    """Exactly one of less, equal, greater; and what is less than the less is less."""
+    x, y, z = map(versions.readable, (a, b, c))
+    assert (x < y) + (x == y) + (x > y) == 1
+    assert not (x < y < z) or x < z
+    assert not (x == y == z) or x == z
+
+
+@given(VERSIONS, VERSIONS)
+def test_a_range_says_what_the_order_says(version: str, bound: str) -> None:
+    """At least and at most, pre-releases and all; local versions cannot be bounds."""
+    if "+" in bound or "+" in version:
+        return
+    limit = bound.replace("~", ".")
+    x, y = versions.readable(version), versions.readable(bound)
+    assert versions.within(version, f">={limit}") is (x >= y)
+    assert versions.within(version, f"<={limit}") is (x <= y)
+    assert versions.within(version, f">={limit},<={limit}") is (x == y)
+
+
+@pytest.mark.parametrize(
+    ("version", "allowed", "is_within"),
+    [
+        ("1.75.2", ">=1.70,<1.75", False),
+        ("1.74.9", ">=1.70,<1.75", True),
+        ("1.70", ">=1.70,<1.75", True),
+        ("1.75rc1", ">=1.70,<1.75", False),
+        ("1.74rc1", ">=1.70,<1.75", True),
+        ("1.75.20", "==1.75.2", False),
+        ("1.75.20", "==1.75.*", True),
+        ("1.75", "==1.75.0", True),
+        ("1.75.2", "!=1.75.2", False),
+        ("1.75.9", "~=1.75.2", True),
+        ("1.76", "~=1.75.2", False),
+        ("1.75", "", True),
+        ("1.75", "nonsense", False),
+        ("1.75", "1.75", False),
+    ],
+)
+def test_within(version: str, allowed: str, is_within: bool) -> None:
+    """A range that cannot be read allows nothing."""
+    assert versions.within(version, allowed) is is_within
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [
+        ("", True),
+        (">=1", True),
+        (">=1,<2,!=1.5", True),
+        ("1", False),
+        (">=", False),
+        ("≥1", False),
+        (">=1," * 200, False),
+    ],
+)
+def test_is_range(text: str, is_one: bool) -> None:
+    """Empty means any version."""
+    assert versions.is_range(text) is is_one
