@@ -20,6 +20,7 @@ from backfleet.settings import Settings
 from backfleet.storage import Database, metadata
 from backfleet.wire.errors import ActionNotFound, ApiError, InternalError, InvalidParameter, InvalidVersion
 from backfleet.wire.parameters import boolean, repeat
+from backfleet.wire.shapes import Anything
 
 ID = "8B1D1C0E-5B0E-4E4B-8F5A-0123456789AB"
 
@@ -44,7 +45,7 @@ def instances(call: Call, asked: Asked) -> list[str]:
 
 
 def touching(product: Product, **more: Any) -> Operation:
-    return Operation(product, "Act", Asked, f"{product.code}:Act", act, **more)
+    return Operation(product, "Act", Asked, f"{product.code}:Act", act, Anything, **more)
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from backfleet.settings import Settings
 from backfleet.storage import Database
 from backfleet.wire import answers
 from backfleet.wire.errors import ApiError
+from backfleet.wire.shapes import misfits
 
 OTHER = "9999999999999999"
 REGION = "cn-hangzhou"
@@ -56,13 +57,16 @@ class World:
         flat = {name: value if isinstance(value, str) else json.dumps(value) for name, value in said.items()}
         request_id = f"R-{real_draw(20)}"
         call = Call(request_id, caller or self.root, REGION, self.now, "10.0.0.7", True, self.house)
+        operation = find(version, action)
         try:
-            told = perform.run(perform.admit(find(version, action), call, flat, "LTAItest"), call)
+            told = perform.run(perform.admit(operation, call, flat, "LTAItest"), call)
             sent = answers.success(action, told, request_id, xml=False)
         except ApiError as problem:
             sent = answers.failure(problem, request_id, "localhost", xml=False)
         body: dict[str, Any] = json.loads(sent.body)
         assert body.pop("RequestId") == request_id
+        if sent.status == 200:
+            assert list(misfits(operation.answer, body, action)) == []
         return sent.status, body
 
     @property

@@ -12,7 +12,8 @@ from backfleet import identity, releases
 from backfleet.ids import Draw
 from backfleet.settings import Settings
 from backfleet.storage import Database
-from backfleet.wire.errors import ActionNotFound, InvalidVersion
+from backfleet.wire.errors import ActionNotFound, ApiError, InvalidVersion
+from backfleet.wire.shapes import Anything, Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,8 @@ class Operation:
 
     `action` is the RAM action, None where no permission is needed. `resources` gives the ARNs it touches, None means
     all (`*`). `denied` gives the answer for a caller without permission where the API says so instead of an error.
+    `answer` is the shape of a success, without RequestId, which every answer has; `errors` are its own refusals, beside
+    those that every operation shares.
     """
 
     product: Product
@@ -91,6 +94,8 @@ class Operation:
     request: type[Any]
     action: str | None
     run: Run
+    answer: Shape
+    errors: tuple[type[ApiError], ...] = ()
     resources: Resources | None = None
     denied: Denied | None = None
     streams: bool = False  # the body is a file
@@ -105,6 +110,8 @@ def operation(
     name: str,
     *,
     action: str | None,
+    answer: Shape = Anything,
+    errors: tuple[type[ApiError], ...] = (),
     resources: Resources | None = None,
     denied: Denied | None = None,
     streams: bool = False,
@@ -122,7 +129,7 @@ def operation(
         asked = list(inspect.signature(run).parameters)[1]
         request = typing.get_type_hints(run)[asked]
         _OPERATIONS[product.version, name] = Operation(
-            product, name, request, action, run, resources, denied, streams, needs_tls
+            product, name, request, action, run, answer, errors, resources, denied, streams, needs_tls
         )
         return run
 
