@@ -32,7 +32,7 @@ from backfleet.ids import Draw
 from backfleet.operations.catalogue import House
 from backfleet.settings import Settings
 from backfleet.storage import Database, migrate, open_database
-from backfleet.wakeups import LONGEST_WAIT, InProcessBells, keep_looking
+from backfleet.wakeups import LONGEST_WAIT, Bells, keep_looking, open_bells
 
 GRACE_SECONDS = 6.0  # for requests in flight when we are told to stop; the whole stop takes at most 10
 WORKER_GRACE_SECONDS = 2.0
@@ -76,12 +76,18 @@ def serve(settings: Settings, *, clock: Clock, draw: Draw, announce: Callable[[s
     os.umask(0o077)  # whatever we write is nobody else's to read, the database's own files included
     listeners = bind(settings)
     settings = replace(settings, http=_address(listeners.http), https=_address(listeners.https))
-    bells = InProcessBells()
-    house, certificates = open_house(settings, bells, clock=clock, draw=draw)
     try:
-        asyncio.run(_Serving(house, bells, certificates, clock, announce).run(listeners))
+        bells = open_bells(settings.nats)
+    except ValueError as problem:
+        raise CannotStart(f"--nats cannot be used: {problem}") from None
+    try:
+        house, certificates = open_house(settings, bells, clock=clock, draw=draw)
+        try:
+            asyncio.run(_Serving(house, bells, certificates, clock, announce).run(listeners))
+        finally:
+            house.database.close()
     finally:
-        house.database.close()
+        bells.close()
 
 
 def bind(settings: Settings) -> Listeners:
@@ -93,7 +99,7 @@ def bind(settings: Settings) -> Listeners:
     return Listeners(http=_bind("http", settings.http), https=_bind("https", settings.https))
 
 
-def open_house(settings: Settings, bells: InProcessBells, *, clock: Clock, draw: Draw) -> tuple[House, Certificates]:
+def open_house(settings: Settings, bells: Bells, *, clock: Clock, draw: Draw) -> tuple[House, Certificates]:
     """Open everything a process needs, making at first start what does not exist yet.
 
     Raises:
@@ -154,7 +160,7 @@ class _Serving:
     def __init__(
         self,
         house: House,
-        bells: InProcessBells,
+        bells: Bells,
         certificates: Certificates,
         clock: Clock,
         announce: Callable[[str], None],

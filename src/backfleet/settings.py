@@ -28,6 +28,7 @@ class Settings:
     http: str = "127.0.0.1:8080"  # API; loopback only unless given
     https: str = "0.0.0.0:8443"  # API, agents, downloads
     database_url: str = ""  # "" = SQLite in the data folder
+    nats: str = ""  # nats://... or tls://..., several with commas: carries wakeups between processes
     only: tuple[str, ...] = PARTS
     region: str = "cn-hangzhou"  # the region this installation answers for
     public_host: str = ""  # further name or address in the server certificate
