@@ -1,7 +1,7 @@
 """The roof: the only file that knows every part. Picks doors and workers for this process and runs them.
 
 A start, in order:
- 1. bind the listeners, so that a taken port is known before anything is written
+ 1. bind the listeners, or take those that systemd holds: a taken port is known before anything is written
  2. open the database and bring it to this version's schema
  3. open the keys and the releases; make what a first start makes: account, authority, certificate, signing keys
  4. open the doors and start the workers
@@ -31,6 +31,7 @@ from backfleet.doors import assist, downloads, openapi, probes
 from backfleet.ids import Draw
 from backfleet.operations.catalogue import House
 from backfleet.settings import Settings
+from backfleet.sockets import inherited_sockets, tell_systemd
 from backfleet.storage import Database, migrate, open_database
 from backfleet.wakeups import LONGEST_WAIT, Bells, keep_looking, open_bells
 
@@ -39,7 +40,8 @@ WORKER_GRACE_SECONDS = 2.0
 LEASES = timedelta(seconds=5)  # between two looks at leases that ran out
 HOUSEKEEPING = timedelta(minutes=10)  # between two rounds of forgetting what is over
 KEEP_ALIVE_SECONDS = 120  # agents keep idle connections for 90 s; ours must live longer
-BACKLOG = 1024  # connections that wait while we are busy: agents that are refused stay away for long
+BACKLOG = 4096  # connections that wait while we are busy or away: agents that are refused stay away for long
+ACCEPTED_AT_ONCE = 64  # connections taken from there in one go, so that those we have are served in between
 
 log = logging.getLogger(__name__)
 
@@ -91,11 +93,17 @@ def serve(settings: Settings, *, clock: Clock, draw: Draw, announce: Callable[[s
 
 
 def bind(settings: Settings) -> Listeners:
-    """Bind both listeners without accepting yet.
+    """Bind both listeners without accepting yet. One that systemd hands us is used as it is, whatever the settings say.
 
     Raises:
         CannotStart: an address is malformed or taken.
     """
+    given = inherited_sockets()
+    if given:
+        return Listeners(
+            http=given.get("http") or _bind("http", settings.http),
+            https=given.get("https") or _bind("https", settings.https),
+        )
     return Listeners(http=_bind("http", settings.http), https=_bind("https", settings.https))
 
 
@@ -187,12 +195,15 @@ class _Serving:
         await runner.setup()
         threads = self._start_workers()
         try:
-            await web.SockSite(runner, listeners.http, backlog=BACKLOG).start()
+            await web.SockSite(runner, listeners.http, backlog=ACCEPTED_AT_ONCE).start()
             tls = self._certificates.context()
-            await web.SockSite(runner, listeners.https, ssl_context=tls, backlog=BACKLOG).start()
+            await web.SockSite(runner, listeners.https, ssl_context=tls, backlog=ACCEPTED_AT_ONCE).start()
+            for listener in (listeners.http, listeners.https):
+                listener.listen(BACKLOG)  # again: what the kernel holds for us is more than we take in one go
             self._say_ready()
             await stop.wait()
             log.info("stopping")
+            tell_systemd("STOPPING=1")
         finally:
             await self._close(runner, threads)
 
@@ -236,6 +247,7 @@ class _Serving:
         found = where(self._settings, self._certificates)
         _write_json(self._settings.data / "serving.json", found)
         self._announce(json.dumps({"event": "ready", "http": found["http_endpoint"], "https": found["https_endpoint"]}))
+        tell_systemd("READY=1")
 
     async def _close(self, runner: web.AppRunner, threads: list[threading.Thread]) -> None:
         self._stopping.set()

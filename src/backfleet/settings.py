@@ -45,6 +45,7 @@ class Settings:
     task_days: int = 90  # how long tasks are kept
     token_hours: int = 24  # how long a ClientToken is remembered
     fit_seconds: int = 180  # an agent without a socket, silent for longer, does not run
+    most_sockets: int = 50_000  # agents connected to one process; more are refused
     handed_seconds: int = 10  # a command that was handed out and of which nothing is heard is handed out again
     lease_seconds: int = 90  # a running command without a sign of life for longer is in doubt
 

@@ -20,6 +20,7 @@ from backfleet.storage import Transaction
 
 OWN_AGENT = "backfleet-"  # how our own agent's version begins
 KEY_BITS = (2048, 4096)
+SKEWED_MS = 60_000
 
 _MACHINES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64", "i386": "386", "i686": "386"}
 
@@ -61,6 +62,12 @@ class Instance:
     stopped_at: datetime | None
     deregistered_at: datetime | None
     public_key: str = field(repr=False)
+    signed_ms: int | None = field(default=None, repr=False)
+
+    @property
+    def is_skewed(self) -> bool:
+        """Whether its clock is so wrong that people should know."""
+        return self.clock_skew_ms is not None and abs(self.clock_skew_ms) > SKEWED_MS
 
     @property
     def agent_kind(self) -> str:
@@ -94,6 +101,8 @@ class AgentIdentity:
     machine_id: str
     public_key: str  # PEM
     deregistered: bool
+    registered_ms: int = 0
+    signed_ms: int | None = None  # the newest time it signed, by its own clock; None if not written down yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +114,7 @@ class Beat:
     agent_version: str | None = None
     agent_mode: str | None = None
     clock_skew_ms: int | None = None
+    signed_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

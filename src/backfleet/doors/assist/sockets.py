@@ -19,6 +19,9 @@ PING_SECONDS = 55.0  # a missing pong shows a deaf agent: its reader answers pin
 KICK_AGAIN_SECONDS = 4.0  # without a list request the agent is kicked again
 MOST_KICKS = 4  # for one piece of news; after that the regular look at the table does it
 SEND_SECONDS = 5.0  # a socket that does not take a word for so long is closed
+LEAVING_A_SECOND = 2000  # sockets closed when the node stops; all of them within LONGEST_LEAVING
+LONGEST_LEAVING = 2.0  # seconds
+COMING_BACK_A_SECOND = 500  # for so many agents a second the farewell asks, so that they do not come back together
 LONGEST_MESSAGE = 64 * 1024  # bytes an agent may send at once
 
 SOCKETS = Gauge("backfleet_assist_sockets", "Agents connected to this node.")
@@ -93,9 +96,17 @@ class Sockets:
             self._do_aside(self._close(socket, WSCloseCode.POLICY_VIOLATION))
 
     async def close(self) -> None:
-        """End every socket with a word of farewell: agents come back within seconds."""
+        """End every socket with a word of farewell that says in how many seconds to come back, each another."""
         open_now = list(self._open.values())
-        await asyncio.gather(*(self._close(socket, WSCloseCode.GOING_AWAY) for socket in open_now), *self._aside)
+        apart = min(1 / LEAVING_A_SECOND, LONGEST_LEAVING / max(1, len(open_now)))
+        spread = max(1.0, len(open_now) / COMING_BACK_A_SECOND)
+
+        async def leave(number: int, socket: Socket) -> None:
+            await asyncio.sleep(number * apart)
+            later = 0.5 + spread * number / len(open_now)
+            await self._close(socket, WSCloseCode.GOING_AWAY, f"retry-after={later:.1f}")
+
+        await asyncio.gather(*(leave(*each) for each in enumerate(open_now)), *self._aside)
 
     def _replace(self, socket: Socket) -> None:
         """An agent has one socket. An older one is a connection not yet dead, or a copied disk."""
@@ -136,6 +147,6 @@ class Sockets:
         except (ConnectionError, TimeoutError, RuntimeError):
             await self._close(socket, WSCloseCode.GOING_AWAY)
 
-    async def _close(self, socket: Socket, code: int) -> None:
+    async def _close(self, socket: Socket, code: int, reason: str = "") -> None:
         with contextlib.suppress(ConnectionError, TimeoutError, RuntimeError):
-            await asyncio.wait_for(socket.channel.close(code=code), SEND_SECONDS)
+            await asyncio.wait_for(socket.channel.close(code=code, message=reason.encode()), SEND_SECONDS)
