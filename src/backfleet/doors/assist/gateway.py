@@ -18,6 +18,7 @@ from backfleet.clock import Clock
 from backfleet.doors.assist import beats, proof, telling, words
 from backfleet.doors.assist.sockets import Sockets
 from backfleet.doors.assist.spool import Full, Report, Spool
+from backfleet.doors.assist.together import Together
 from backfleet.fleet import Beat, RegistrationRefused
 from backfleet.ids import Draw
 from backfleet.instants import passed
@@ -73,6 +74,7 @@ class Gateway:
         self._known, self._spool = proof.Known(), Spool(settings.data / "reports")
         self._entering, self._enrolling = asyncio.Semaphore(ENTERING), asyncio.Semaphore(ENROLLING)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="assist")
+        self._together = Together(database, self._threads)
         self._draining = False
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
@@ -241,13 +243,12 @@ class Gateway:
             return fleet.register(tx, asked, source_ip=source_ip, now=self._clock(), draw=self._draw)
 
     async def _deregister(self, _request: web.Request, claim: proof.Claim) -> web.StreamResponse:
-        def forget() -> None:
+        def forget(tx: Transaction) -> None:
             now = self._clock()
-            with self._database.transaction() as tx:
-                self._spend(tx, claim, now)
-                fleet.deregister(tx, claim.instance_id, now=now)
+            self._spend(tx, claim, now)
+            fleet.deregister(tx, claim.instance_id, now=now)
 
-        await self._in_thread(forget)
+        await self._together.write("", forget)
         self._known.forget(claim.instance_id)
         self._sockets.end(claim.instance_id)
         return web.json_response({"code": 200})
@@ -329,7 +330,11 @@ class Gateway:
     async def _deliver(self) -> None:
         """What waited on our disk, now that the database may be there."""
         if not self._spool.is_empty:
-            await self._in_thread(lambda: self._spool.deliver(self._tell))
+            await self._in_thread(lambda: self._spool.deliver(self._tell_alone))
+
+    def _tell_alone(self, report: Report) -> None:
+        with self._database.transaction() as tx:
+            self._tell(tx, report)
 
     async def _forget_uses(self) -> None:
         def forget() -> bool:
@@ -345,16 +350,14 @@ class Gateway:
         instance_id = claim.instance_id
         self._sockets.asked(instance_id)
 
-        def hand_out() -> commands.Handout:
-            with self._database.reading() as tx:
-                if commands.waiting_for(tx, instance_id) is None:
-                    return commands.Handout([], [])  # most lists are empty: no need to write for those
+        def hand_out(tx: Transaction) -> commands.Handout:
             now = self._clock()
-            with self._database.transaction() as tx:
-                self._spend(tx, claim, now)
-                return commands.claim(tx, instance_id, now=now, lease=self._handed)
+            self._spend(tx, claim, now)
+            return commands.claim(tx, instance_id, now=now, lease=self._handed)
 
-        handout = await self._in_thread(hand_out)
+        handout = commands.Handout([], [])  # most lists are empty: no need to write for those
+        if await self._in_thread(lambda: self._is_work_waiting(instance_id)):
+            handout = await self._together.write(instance_id, hand_out)
         if handout.run:
             passed("command claimed")
         elif not handout.stop:
@@ -377,7 +380,7 @@ class Gateway:
         report = Report(claim.instance_id, kind, dict(request.query), body, received_at, claim.mark)
         if not self._spool.holds(report.task_id):
             try:
-                return await self._in_thread(lambda: self._tell(report, claim))
+                return await self._together.write(report.task_id, lambda tx: self._tell(tx, report, claim))
             except AWAY as problem:
                 log.warning("a report is kept on disk", extra={"reason": type(problem).__name__, "kind": kind})
         try:
@@ -386,20 +389,19 @@ class Gateway:
             raise web.HTTPServiceUnavailable from None
         return False
 
-    def _tell(self, report: Report, claim: proof.Claim | None = None) -> bool:
+    def _tell(self, tx: Transaction, report: Report, claim: proof.Claim | None = None) -> bool:
         """Store a report in the database. One from our disk has spent its request id there."""
         now = datetime.fromtimestamp(report.received_at, UTC)
         task_id = words.task_id(report.query)
-        with self._database.transaction() as tx:
-            if claim is not None:
-                self._spend(tx, claim, now)
-            if report.kind == "running":
-                started_ms = words.number(report.query, "start", 62)
-                return commands.output(
-                    tx, report.instance_id, task_id, report.body, started_ms=started_ms, now=now, lease=self._lease
-                )
-            ending = words.ending(report.kind, report.query, report.body)
-            return commands.ended(tx, report.instance_id, task_id, ending, now=now)
+        if claim is not None:
+            self._spend(tx, claim, now)
+        if report.kind == "running":
+            started_ms = words.number(report.query, "start", 62)
+            return commands.output(
+                tx, report.instance_id, task_id, report.body, started_ms=started_ms, now=now, lease=self._lease
+            )
+        ending = words.ending(report.kind, report.query, report.body)
+        return commands.ended(tx, report.instance_id, task_id, ending, now=now)
 
     async def _nothing_to_note(self, _request: web.Request, claim: proof.Claim) -> web.StreamResponse:
         self._use_later(claim)
@@ -413,7 +415,7 @@ class Gateway:
 
             def keep() -> dict[str, Any]:
                 now = self._clock()
-                with self._database.transaction() as tx:
+                with self._database.transaction() as tx:  # of its own: large, and never urgent
                     self._spend(tx, claim, now)
                     return tell(tx, claim.instance_id, body, now)
 
@@ -429,7 +431,7 @@ async def _body(request: web.Request) -> bytes:
     """The body within the application's limit. A body that stops coming ends the request: the agent tries again."""
     try:
         return await asyncio.wait_for(request.read(), BODY_SECONDS)
-    except TimeoutError:
+    except (TimeoutError, ConnectionError):  # the agent has given this request up
         raise web.HTTPRequestTimeout from None
 
 

@@ -17,6 +17,8 @@ from prometheus_client import Counter, Gauge
 KICK = "kick_vm"
 PING_SECONDS = 55.0  # a missing pong shows a deaf agent: its reader answers pings and reads kicks alike
 KICK_AGAIN_SECONDS = 4.0  # without a list request the agent is kicked again
+MOST_AWAITED = 32  # kicked agents that have not asked yet; more wait for their kick, oldest news first
+AWAITED_SECONDS = 2.0  # for so long an agent that does not come keeps others waiting
 MOST_KICKS = 4  # for one piece of news; after that the regular look at the table does it
 SEND_SECONDS = 5.0  # a socket that does not take a word for so long is closed
 LEAVING_A_SECOND = 2000  # sockets closed when the node stops; all of them within LONGEST_LEAVING
@@ -38,6 +40,7 @@ class Socket:
     channel: web.WebSocketResponse
     kicks: int = 0  # sent since the agent last asked; 0: nothing is expected of it
     again: asyncio.TimerHandle | None = field(default=None, repr=False)
+    awaited: asyncio.TimerHandle | None = field(default=None, repr=False)
 
 
 class Sockets:
@@ -46,6 +49,8 @@ class Sockets:
     def __init__(self) -> None:
         self._open: dict[str, Socket] = {}
         self._aside: set[asyncio.Task[None]] = set()
+        self._next: dict[str, None] = {}  # instances to be kicked, in order
+        self._awaited = 0
 
     def __len__(self) -> int:
         return len(self._open)
@@ -78,10 +83,32 @@ class Sockets:
         return channel
 
     def kick(self, instance_id: str) -> None:
-        """Tell an agent to ask, if its socket is here; and again until it does, a few times."""
+        """Tell an agent to ask, if its socket is here; and again until it does, a few times.
+
+        Of a wave of news only so many agents are told at once: all of them together would wait for their answers
+        until they gave up and asked again.
+        """
         socket = self._open.get(instance_id)
         if socket is not None and socket.kicks == 0:
-            self._kick(socket)
+            self._next[instance_id] = None
+            self._kick_next()
+
+    def _kick_next(self) -> None:
+        while self._next and self._awaited < MOST_AWAITED:
+            instance_id = next(iter(self._next))
+            del self._next[instance_id]
+            socket = self._open.get(instance_id)
+            if socket is not None and socket.kicks == 0:
+                self._awaited += 1
+                socket.awaited = asyncio.get_running_loop().call_later(AWAITED_SECONDS, self._await_no_more, socket)
+                self._kick(socket)
+
+    def _await_no_more(self, socket: Socket) -> None:
+        if socket.awaited is not None:
+            socket.awaited.cancel()
+            socket.awaited = None
+            self._awaited -= 1
+            self._kick_next()
 
     def asked(self, instance_id: str) -> None:
         """The agent has asked: the kick arrived."""
@@ -126,6 +153,7 @@ class Sockets:
         if socket.again is not None:
             socket.again.cancel()
             socket.again = None
+        self._await_no_more(socket)
 
     def _kick(self, socket: Socket) -> None:
         if socket.kicks >= MOST_KICKS or self._open.get(socket.instance_id) is not socket:
