@@ -9,6 +9,7 @@ A start, in order:
 """
 
 import asyncio
+import hashlib
 import json
 import logging
 import os
@@ -30,6 +31,7 @@ from backfleet.clock import Clock
 from backfleet.doors import assist, downloads, openapi, probes
 from backfleet.ids import Draw
 from backfleet.operations.catalogue import House
+from backfleet.operations.own.serving import agent_address
 from backfleet.settings import Settings
 from backfleet.sockets import inherited_sockets, tell_systemd
 from backfleet.storage import Database, migrate, open_database
@@ -266,12 +268,23 @@ class _Serving:
 
 def workers(house: House, clock: Clock) -> list[Worker]:
     """Every loop of the house."""
+    brings = bringing(house.settings)
     return [
-        Worker("upgrades", lambda: upgrades.look(house.database, now=clock(), draw=house.draw)),
+        Worker("upgrades", lambda: upgrades.look(house.database, now=clock(), draw=house.draw, bringing=brings)),
         Worker("commands", lambda: commands.look(house.database, now=clock()), LEASES),
         Worker("releases", lambda: releases.look(house.database, house.repository, now=clock())),
         Worker("housekeeping", lambda: operations.keep_house(house, now=clock()), HOUSEKEEPING),
     ]
+
+
+def bringing(settings: Settings) -> upgrades.Bringing:
+    """What an order for a host with another agent holds of this server."""
+    program, authority = host_program(), settings.data / "tls" / "ca.pem"
+    return upgrades.Bringing(
+        address=agent_address(settings),
+        authority=authority.read_text() if authority.exists() else "",
+        program_sha256=hashlib.sha256(program.read_bytes()).hexdigest() if program else "",
+    )
 
 
 def host_program() -> Path | None:

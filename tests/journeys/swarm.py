@@ -85,8 +85,8 @@ def make_keys(count: int) -> list[rsa.RSAPrivateKey]:
 class Agent:
     """One host."""
 
-    def __init__(self, swarm: Swarm, number: int) -> None:
-        self.swarm, self.number = swarm, number
+    def __init__(self, swarm: Swarm, number: int, version: str = "backfleet-0.1.0") -> None:
+        self.swarm, self.number, self.version = swarm, number, version
         self.key = swarm.keys[number % len(swarm.keys)]
         self.machine_id = f"{number:032x}"
         self.instance_id = ""
@@ -108,7 +108,7 @@ class Agent:
             "X-Acs-Timestamp": stamp,
             "X-Acs-Request-Id": request_id,
             "X-Acs-Signature": base64.b64encode(signature).decode(),
-            "User-Agent": "linux_amd64/backfleet-0.1.0",
+            "User-Agent": f"linux_amd64/{self.version}",
         }
 
     async def ask(self, method: str, path: str, body: bytes = b"", seconds: float = 5.0) -> tuple[int, bytes]:
@@ -131,7 +131,7 @@ class Agent:
         said = {
             "activationCode": code, "machineId": self.machine_id, "regionId": "", "instanceName": "",
             "hostname": f"host-{self.number}", "intranetIp": "10.0.0.2", "osVersion": "Linux_#1_x86_64",
-            "osType": "linux", "agentVersion": "backfleet-0.1.0", "agentMode": "restricted", "platform": "linux-amd64",
+            "osType": "linux", "agentVersion": self.version, "agentMode": "restricted", "platform": "linux-amd64",
             "publicKey": base64.b64encode(pem).decode(), "activationId": activation_id, "tag": [],
         }  # fmt: skip
         status, content = await self.ask("POST", "/api/instance/register", json.dumps(said).encode(), 60)

@@ -220,6 +220,14 @@ def _like(pattern: str) -> str:
     return escaped.replace("*", "%")
 
 
+def other_agents(tx: Transaction, instance_ids: Sequence[str]) -> set[str]:
+    """Those whose agents are not ours."""
+    query = sa.select(instances.c.id).where(
+        instances.c.id.in_(instance_ids), sa.not_(instances.c.agent_version.like("backfleet-%"))
+    )
+    return {row.id for row in tx.rows(query)}
+
+
 def count_instances(tx: Transaction) -> int:
     """Enrolled hosts over all accounts."""
     enrolled = instances.c.deregistered_at.is_(None)

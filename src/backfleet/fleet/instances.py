@@ -266,6 +266,11 @@ def instance(tx: Transaction, account_id: str, instance_id: str) -> Instance | N
     return _store.instances_by_id(tx, account_id, None, [instance_id]).get(instance_id)
 
 
+def other_agents(tx: Transaction, instance_ids: Sequence[str]) -> set[str]:
+    """Those of these instances whose agents are not ours: to them an order is a shell command."""
+    return _store.other_agents(tx, instance_ids)
+
+
 def count_instances(tx: Transaction) -> int:
     """How many hosts are enrolled, over all accounts."""
     return _store.count_instances(tx)

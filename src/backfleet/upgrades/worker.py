@@ -16,6 +16,7 @@ from backfleet.ids import Draw
 from backfleet.instants import passed
 from backfleet.storage import Database, Transaction
 from backfleet.upgrades import _store
+from backfleet.upgrades.bringing import Bringing, command_for
 from backfleet.upgrades.ending import TOPIC, expire, settle
 from backfleet.upgrades.items import Item
 from backfleet.upgrades.judging import Judgement, Later, judge
@@ -29,8 +30,8 @@ SPARE = timedelta(seconds=60)  # of a task's time that the host does not get: fo
 log = logging.getLogger(__name__)
 
 
-def look(database: Database, *, now: datetime, draw: Draw) -> bool:
-    """One look; True if there may be more to do at once."""
+def look(database: Database, *, now: datetime, draw: Draw, bringing: Bringing | None = None) -> bool:
+    """One look; True if there may be more to do at once. `bringing` is for hosts whose agents are not ours."""
     with database.reading() as tx:
         overdue = _store.overdue(tx, now, TASKS_AT_ONCE)
         something_waits = _store.anything_waiting(tx, now)
@@ -38,7 +39,7 @@ def look(database: Database, *, now: datetime, draw: Draw) -> bool:
         _expire(database, task, now)
     more = _collect(database, now)
     if something_waits:
-        more = _send_waiting(database, now, draw) or more
+        more = _send_waiting(database, now, draw, bringing) or more
     return more or len(overdue) == TASKS_AT_ONCE
 
 
@@ -51,24 +52,25 @@ def _expire(database: Database, task: Task, now: datetime) -> None:
 # --- Sending --------------------------------------------------------------------------------------------------------
 
 
-def _send_waiting(database: Database, now: datetime, draw: Draw) -> bool:
+def _send_waiting(database: Database, now: datetime, draw: Draw, bringing: Bringing | None) -> bool:
     with database.transaction() as tx:
         waiting = _store.take_waiting(tx, now, AT_ONCE)
         if waiting:
-            _send(tx, waiting, now, draw)
+            _send(tx, waiting, now, draw, bringing)
     if waiting:
         passed("commands sent")
     return len(waiting) == AT_ONCE
 
 
-def _send(tx: Transaction, waiting: Sequence[Item], now: datetime, draw: Draw) -> None:
+def _send(tx: Transaction, waiting: Sequence[Item], now: datetime, draw: Draw, bringing: Bringing | None) -> None:
     tasks = _store.tasks_by_id(tx, list({item.task_id for item in waiting}))
     sent = [sent_item(item, tasks[item.task_id].deadline - now, now) for item in waiting]
+    foreign = fleet.other_agents(tx, [item.instance_id for item in sent]) if bringing else set()
     sends = [
         Send(
             account_id=item.account_id,
             instance_id=item.instance_id,
-            content=item.order().as_command(),
+            content=_content(item, bringing if item.instance_id in foreign else None),
             timeout_seconds=seconds_of(tasks[item.task_id].deadline - now),
             reference=item.id,
         )
@@ -77,6 +79,11 @@ def _send(tx: Transaction, waiting: Sequence[Item], now: datetime, draw: Draw) -
     commands.send_many(tx, sends, topic=TOPIC, now=now, draw=draw)
     _store.update(tx, sent)
     settle(tx, tasks, now=now)
+
+
+def _content(item: Item, bringing: Bringing | None) -> str:
+    order = item.order()
+    return order.as_command() if bringing is None else command_for(order, bringing)
 
 
 def sent_item(item: Item, left: timedelta, now: datetime) -> Item:
