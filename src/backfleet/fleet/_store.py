@@ -144,6 +144,15 @@ def identity(tx: Transaction, instance_id: str) -> "AgentIdentity | None":
     )
 
 
+def gone_among(tx: Transaction, instance_ids: Sequence[str]) -> list[str]:
+    """Those that were deregistered."""
+    found = []
+    for start in range(0, len(instance_ids), 1000):
+        gone = sa.and_(instances.c.id.in_(instance_ids[start : start + 1000]), instances.c.deregistered_at.is_not(None))
+        found += [row.id for row in tx.rows(sa.select(instances.c.id).where(gone))]
+    return found
+
+
 def deregister(tx: Transaction, instance_id: str, now: datetime) -> bool:
     """True for the one caller who ended it."""
     enrolled = sa.and_(instances.c.id == instance_id, instances.c.deregistered_at.is_(None))

@@ -219,7 +219,13 @@ def _new_instance(asked: Registration, activation: Activation, source_ip: str, n
 
 def deregister(tx: Transaction, instance_id: str, *, now: datetime) -> bool:
     """Forget a host: its agent's signatures are refused from now on. False if it was forgotten before."""
+    tx.ring(f"gone/{instance_id}")
     return _store.deregister(tx, instance_id, now)
+
+
+def gone_among(tx: Transaction, instance_ids: Sequence[str]) -> list[str]:
+    """Those of these that are enrolled no more."""
+    return _store.gone_among(tx, instance_ids)
 
 
 def identity_of(tx: Transaction, instance_id: str) -> AgentIdentity | None:

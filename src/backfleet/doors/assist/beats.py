@@ -62,9 +62,11 @@ def _together(older: Beat, newer: Beat) -> Beat:
     )
 
 
-def write(database: Database, batch: Batch) -> None:
-    """Write them down, in one transaction."""
-    if batch.beats or batch.uses:
-        with database.transaction() as tx:
-            fleet.heard(tx, batch.beats)
-            fleet.note_uses(tx, batch.uses)
+def write(database: Database, batch: Batch) -> list[str]:
+    """Write them down, in one transaction; those of the instances that have been deregistered."""
+    if not batch.beats and not batch.uses:
+        return []
+    with database.transaction() as tx:
+        fleet.heard(tx, batch.beats)
+        fleet.note_uses(tx, batch.uses)
+        return fleet.gone_among(tx, [beat.instance_id for beat in batch.beats])

@@ -34,7 +34,8 @@ FORGET_EVERY_SECONDS = 60.0  # request ids whose time is over
 DELIVER_EVERY_SECONDS = 1.0  # reports that wait on our disk for the database
 ENTERING = 64  # sockets being opened at once; more wait in the order in which they came
 ENROLLING = 8  # registrations looked at once
-TOPIC = "instance/"
+REMEMBERED_SECONDS = 600.0  # an identity is asked for again after this, whatever else is heard of it
+TOPIC, GONE = "instance/", "gone/"
 PREFIX = r"/{prefix:(?:.+/)?}luban"  # a path before it is allowed: the agent pastes its server address as it stands
 REFUSED = 403  # the `code` of a refused registration; the HTTP status is 200, or the agent would hide the text
 
@@ -104,7 +105,7 @@ class Gateway:
         def heard(topic: str) -> None:
             loop.call_soon_threadsafe(self._rung, topic)
 
-        deaf = self._bells.subscribe(TOPIC, heard)
+        deaf = [self._bells.subscribe(family, heard) for family in (TOPIC, GONE)]
         await self._in_thread(self._spool.open)
         rounds = (
             (beats.WRITE_EVERY_SECONDS, "beats could not be written", self._write_beats),
@@ -114,7 +115,8 @@ class Gateway:
         )
         loops = [asyncio.create_task(_every(*each)) for each in rounds]
         yield
-        deaf()
+        for leave in deaf:
+            leave()
         for work in loops:
             work.cancel()
         await asyncio.gather(*loops, return_exceptions=True)
@@ -172,10 +174,13 @@ class Gateway:
         if claim is None:
             raise proof.NotProved("it is not signed")
         now = self._clock()
-        known = await self._identity(claim.instance_id)
+        ordinary = proof.is_ordinary(claim, now=now, window_ms=self._window_ms)
+        since = now.timestamp() - REMEMBERED_SECONDS
+        known = self._known.recall(claim.instance_id, since) if ordinary else None
+        known = known or await self._identity(claim.instance_id)
         proof.check(claim, known, now=now, window_ms=self._window_ms)
         self._once.take(claim, now=now, window_ms=self._window_ms)
-        if not proof.is_ordinary(claim, now=now, window_ms=self._window_ms):
+        if not ordinary:
             await self._in_thread(lambda: self._take_use(claim))
         signed = min(claim.milliseconds, round(now.timestamp() * 1000) + self._window_ms)
         self._beats.add(Beat(claim.instance_id, now, _agent_version(request), None, claim.skew_ms(now), signed))
@@ -196,11 +201,15 @@ class Gateway:
                 raise
             return remembered
         if found is None or found.deregistered:
-            self._known.forget(instance_id)
-            self._sockets.end(instance_id)
+            self._gone(instance_id)
         else:
-            self._known.remember(found)
+            self._known.remember(found, self._clock().timestamp())
         return found
+
+    def _gone(self, instance_id: str) -> None:
+        """It is enrolled no more."""
+        self._known.forget(instance_id)
+        self._sockets.end(instance_id)
 
     def _spend(self, tx: Transaction, claim: proof.Claim, now: datetime) -> None:
         """Take the request id in the transaction it is for, over all nodes. Raises NotProved if it was taken."""
@@ -249,8 +258,7 @@ class Gateway:
             fleet.deregister(tx, claim.instance_id, now=now)
 
         await self._together.write("", forget)
-        self._known.forget(claim.instance_id)
-        self._sockets.end(claim.instance_id)
+        self._gone(claim.instance_id)
         return web.json_response({"code": 200})
 
     async def _heart_beat(self, request: web.Request) -> web.StreamResponse:
@@ -307,6 +315,9 @@ class Gateway:
             return commands.waiting_for(tx, instance_id) is not None
 
     def _rung(self, topic: str) -> None:
+        if topic.startswith(GONE):
+            self._gone(topic.removeprefix(GONE))
+            return
         self._sockets.kick(topic.removeprefix(TOPIC))
         passed("nudged")
 
@@ -322,7 +333,8 @@ class Gateway:
     async def _write_beats(self) -> None:
         taken = self._beats.take()
         try:
-            await self._in_thread(functools.partial(beats.write, self._database, taken))
+            for instance_id in await self._in_thread(functools.partial(beats.write, self._database, taken)):
+                self._gone(instance_id)
         except Exception:
             self._beats.put_back(taken)
             raise

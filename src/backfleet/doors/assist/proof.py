@@ -117,15 +117,19 @@ def _is_new(claim: Claim, known: AgentIdentity, now: datetime, window_ms: int) -
 
 
 class Known:
-    """Identities of the hosts that were here last: for the minutes in which the database is away. Bounded."""
+    """Identities of the hosts that were here last. Bounded.
+
+    They spare the database a question for each request, and stand in for it while it is away. Whether one of them has
+    been deregistered since is asked when its signs of life are written, every few seconds, and told by a bell.
+    """
 
     def __init__(self, most: int = MOST_KNOWN) -> None:
-        self._known: OrderedDict[str, AgentIdentity] = OrderedDict()
+        self._known: OrderedDict[str, tuple[AgentIdentity, float]] = OrderedDict()
         self._most = most
 
-    def remember(self, identity: AgentIdentity) -> None:
-        """It was asked for, and is this."""
-        self._known[identity.instance_id] = identity
+    def remember(self, identity: AgentIdentity, at: float) -> None:
+        """It was asked for at this moment (seconds), and is this."""
+        self._known[identity.instance_id] = identity, at
         self._known.move_to_end(identity.instance_id)
         if len(self._known) > self._most:
             self._known.popitem(last=False)
@@ -134,9 +138,10 @@ class Known:
         """It is enrolled no more."""
         self._known.pop(instance_id, None)
 
-    def recall(self, instance_id: str) -> AgentIdentity | None:
-        """As it was when it was last asked for."""
-        return self._known.get(instance_id)
+    def recall(self, instance_id: str, since: float = 0.0) -> AgentIdentity | None:
+        """As it was when it was last asked for, if that was not before this moment."""
+        identity, at = self._known.get(instance_id, (None, 0.0))
+        return identity if at >= since else None
 
 
 @functools.lru_cache(maxsize=20_000)

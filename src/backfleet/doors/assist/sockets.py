@@ -15,7 +15,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from prometheus_client import Counter, Gauge
 
 KICK = "kick_vm"
-PING_SECONDS = 55.0  # a missing pong shows a deaf agent: its reader answers pings and reads kicks alike
+PING_SECONDS = 110.0  # a missing pong shows a deaf agent: its reader answers pings and reads kicks alike
 KICK_AGAIN_SECONDS = 4.0  # without a list request the agent is kicked again
 MOST_AWAITED = 32  # kicked agents that have not asked yet; more wait for their kick, oldest news first
 AWAITED_SECONDS = 2.0  # for so long an agent that does not come keeps others waiting
