@@ -44,7 +44,7 @@ def _paste_lines(server: dict[str, Any], region: str, activation_id: str, code: 
     ca = "/etc/backfleet/ca.pem"
     # -k only fetches what the next words check: a wrong authority has another fingerprint and ends the line.
     fetch_ca = (
-        f"mkdir -p /etc/backfleet && curl -fsSk https://{address}/downloads/ca.pem -o {ca} && "
+        f"mkdir -p /etc/backfleet /etc/sysconfig && curl -fsSk https://{address}/downloads/ca.pem -o {ca} && "
         f"echo '{server['AuthoritySha256']}  {ca}' | sha256sum -c --quiet"
     )
     program = "/usr/local/bin/backfleet-host"

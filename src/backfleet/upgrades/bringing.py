@@ -7,6 +7,7 @@ from the agent and answers a repeated order from its journal.
 
 import base64
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -60,6 +61,25 @@ with open(authority + ".new", "w") as file: file.write(CA)
 os.replace(authority + ".new", authority)
 sys.stdout.flush()
 os.execv(sys.executable, [sys.executable, program, "bring", ROOT, SERVER, authority, ORDER])"""
+
+
+MOST_ASKED: Final = 5  # times that a host whose outcome is lost is asked again
+
+
+def reference_of(item_id: str, again: int = 0) -> str:
+    """The name of an item's command; each time that it is asked again has its own."""
+    return f"{item_id}+{again}" if again else item_id
+
+
+def read_reference(reference: str) -> tuple[str, int]:
+    """The item's id, and the how manieth asking again it is (0 is the first command)."""
+    item_id, _, again = reference.partition("+")
+    return item_id, int(again or 0)
+
+
+def references_of(item_ids: Iterable[str]) -> list[str]:
+    """Every name that commands of these items may have."""
+    return [reference_of(item_id, again) for item_id in item_ids for again in range(MOST_ASKED + 1)]
 
 
 @dataclass(frozen=True, slots=True)

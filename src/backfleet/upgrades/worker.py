@@ -10,13 +10,20 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from backfleet import commands, fleet
-from backfleet.commands import Outcome, Send
+from backfleet.commands import Outcome, Send, State
 from backfleet.fleet import Change
 from backfleet.ids import Draw
 from backfleet.instants import passed
 from backfleet.storage import Database, Transaction
 from backfleet.upgrades import _store
-from backfleet.upgrades.bringing import Bringing, command_for
+from backfleet.upgrades.bringing import (
+    MOST_ASKED,
+    Bringing,
+    command_for,
+    read_reference,
+    reference_of,
+    references_of,
+)
 from backfleet.upgrades.ending import TOPIC, expire, settle
 from backfleet.upgrades.items import Item
 from backfleet.upgrades.judging import Judgement, Later, judge
@@ -37,7 +44,7 @@ def look(database: Database, *, now: datetime, draw: Draw, bringing: Bringing | 
         something_waits = _store.anything_waiting(tx, now)
     for task in overdue:
         _expire(database, task, now)
-    more = _collect(database, now)
+    more = _collect(database, now, draw, bringing)
     if something_waits:
         more = _send_waiting(database, now, draw, bringing) or more
     return more or len(overdue) == TASKS_AT_ONCE
@@ -100,10 +107,12 @@ def seconds_of(left: timedelta) -> int:
 # --- Collecting -----------------------------------------------------------------------------------------------------
 
 
-def _collect(database: Database, now: datetime) -> bool:
+def _collect(database: Database, now: datetime, draw: Draw, bringing: Bringing | None) -> bool:
     with database.transaction() as tx:
         news = commands.outcomes(tx, TOPIC, limit=AT_ONCE)
         ended = _take(tx, news, now) if news else []
+        if bringing is not None:
+            _ask_again(tx, news, bringing, now, draw)
     if news:
         passed("outcome collected")
     for item in ended:
@@ -113,22 +122,49 @@ def _collect(database: Database, now: datetime) -> bool:
 
 def _take(tx: Transaction, news: Sequence[Outcome], now: datetime) -> list[Item]:
     """Write down what this news means; the items that it ended."""
-    known = _store.items_for_update(tx, [outcome.reference for outcome in news])
+    known = _store.items_for_update(tx, list({read_reference(outcome.reference)[0] for outcome in news}))
     tasks = _store.tasks_by_id(tx, list({item.task_id for item in known.values()}))
     later = _what_came_later(tx, list(known.values()), tasks)
-    judged = [
-        _judge(known[outcome.reference], outcome, tasks, later, now)
-        for outcome in news
-        if outcome.reference in known  # a purged one is nobody's
-    ]
-    moved = [judgement.item for judgement in judged if judgement.item != known[judgement.item.id]]
+    judged, standing = [], dict(known)  # one item may have several commands: each is judged by what the last one told
+    for outcome in news:
+        item = standing.get(read_reference(outcome.reference)[0])
+        if item is not None:  # a purged one is nobody's
+            judged.append(_judge(item, outcome, tasks, later, now))
+            standing[item.id] = judged[-1].item
+    moved = [item for item in standing.values() if item != known[item.id]]
     _store.update(tx, moved)
     fleet.set_clients(tx, _changes(judged, tasks), now=now)
     commands.collected(tx, news)
     # Out of time before the sweep came by: once its task is over, nothing else would stop it.
-    commands.stop(tx, TOPIC, [item.id for item in moved if item.state is ItemState.EXPIRED], now=now)
+    expired = [item.id for item in moved if item.state is ItemState.EXPIRED]
+    commands.stop(tx, TOPIC, references_of(expired), now=now)
     settle(tx, [item.task_id for item in moved], now=now)
     return [item for item in moved if known[item.id].is_open and not item.is_open]
+
+
+def _ask_again(tx: Transaction, news: Sequence[Outcome], bringing: Bringing, now: datetime, draw: Draw) -> None:
+    """Lost outcomes of hosts with other agents: the same order once more, which the host answers from its journal.
+
+    Our own agent needs no asking: it reports until it is heard.
+    """
+    lost = {outcome.reference for outcome in news if outcome.state is State.LOST}
+    again = {item_id: number + 1 for item_id, number in map(read_reference, lost) if number < MOST_ASKED}
+    items = [item for item in _store.items_for_update(tx, list(again)).values() if item.state is ItemState.LOST]
+    foreign = fleet.other_agents(tx, [item.instance_id for item in items]) if items else set()
+    tasks = _store.tasks_by_id(tx, list({item.task_id for item in items}))
+    sends = [
+        Send(
+            account_id=item.account_id,
+            instance_id=item.instance_id,
+            content=command_for(item.order(), bringing),
+            timeout_seconds=seconds_of(tasks[item.task_id].deadline - now),
+            reference=reference_of(item.id, again[item.id]),
+        )
+        for item in items
+        if item.instance_id in foreign
+    ]
+    if sends:
+        commands.send_many(tx, sends, topic=TOPIC, now=now, draw=draw)
 
 
 def _judge(
