@@ -65,8 +65,8 @@ def main() -> None:
     words.add_argument("--idle", type=float, default=30.0, help="seconds at rest, for the cost of heart-beats")
     words.add_argument("--soak", type=float, default=0.0, help="seconds of steady load after the wave")
     asked = words.parse_args()
-    print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, {datetime.now(UTC):%Y-%m-%d}; {asked.hosts} hosts, "
-          f"{asked.engine}, {'TLS' if asked.tls else 'no TLS'}\n")  # fmt: skip
+    print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, {datetime.now(UTC):%Y-%m-%d}; "
+          f"{asked.hosts} hosts, {asked.engine}, {'TLS' if asked.tls else 'no TLS'}\n")  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="backfleet-bench-") as folder:
         url, close = database_of(asked.engine, Path(folder))
         try:
@@ -141,7 +141,7 @@ async def probe(client: Client, swarm: Swarm, agents: list[Agent]) -> None:
     async def one(agent: Agent) -> None:
         await asyncio.to_thread(partial(client.call, "hbr", "UpgradeBackupClients", InstanceIds=[agent.instance_id]))
         began = time.perf_counter()
-        while agent.instance_id not in swarm.fetched_at:
+        while agent.instance_id not in swarm.fetched_at:  # noqa: ASYNC110 -- the swarm only writes it down
             await asyncio.sleep(0.005)
         whole.append(max(0.0, swarm.fetched_at[agent.instance_id] - began))
 

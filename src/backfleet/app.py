@@ -16,6 +16,7 @@ import os
 import signal
 import socket
 import threading
+from asyncio import sslproto
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -43,6 +44,7 @@ LEASES = timedelta(seconds=5)  # between two looks at leases that ran out
 HOUSEKEEPING = timedelta(minutes=10)  # between two rounds of forgetting what is over
 KEEP_ALIVE_SECONDS = 120  # agents keep idle connections for 90 s; ours must live longer
 BACKLOG = 4096  # connections that wait while we are busy or away: agents that are refused stay away for long
+TLS_READ_BYTES = 16 * 1024  # one TLS record
 ACCEPTED_AT_ONCE = 64  # connections taken from there in one go, so that those we have are served in between
 
 log = logging.getLogger(__name__)
@@ -199,6 +201,8 @@ class _Serving:
         try:
             await web.SockSite(runner, listeners.http, backlog=ACCEPTED_AT_ONCE).start()
             tls = self._certificates.context()
+            # The library's own buffer is 256 KiB for each connection, ten times what else an agent's socket takes.
+            sslproto.SSLProtocol.max_size = TLS_READ_BYTES
             await web.SockSite(runner, listeners.https, ssl_context=tls, backlog=ACCEPTED_AT_ONCE).start()
             for listener in (listeners.http, listeners.https):
                 listener.listen(BACKLOG)  # again: what the kernel holds for us is more than we take in one go
