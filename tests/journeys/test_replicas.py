@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -98,15 +99,14 @@ class Pair:
         os.kill(self.postgresql.get_pid(), signal.SIGQUIT)  # at once, without a word to its clients
 
     def start_postgresql(self) -> None:
-        until = time.monotonic() + 20
-        while True:
-            try:
-                self.postgresql.ensure_postgres_running()
-            except Exception:  # noqa: BLE001 -- it may still be ending
-                assert time.monotonic() < until
-                time.sleep(0.2)
-            else:
-                return
+        if (self.folder / "pg" / "postmaster.pid").exists():
+            return
+        data = self.folder / "pg"
+        program = Path(shlex.split((data / "postmaster.opts").read_text())[0]).with_name("pg_ctl")
+        words = ["-w", "-D", data, "-l", data / "log", "-o", f"-h '' -k {data}", "start"]
+        subprocess.run(
+            [program, *words], check=True, cwd="/", user=self.postgresql.system_user, stdout=subprocess.DEVNULL
+        )
 
     def call(self, number: int, action: str, **parameters: object) -> dict[str, Any]:
         """An operation, at one of the replicas; as a careful caller: again while there is no answer."""
@@ -135,23 +135,15 @@ class Pair:
         self.postgresql.cleanup()
 
 
-@pytest.fixture(scope="module")
-def standing_pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[Pair]:
     with ExitStack() as ends:
-        found = Pair(tmp_path_factory.mktemp("pair"))
+        found = Pair(tmp_path)
         ends.callback(found.end)
         found.start()
         found.start()
         offer_release(found.house)
         yield found
-
-
-@pytest.fixture
-def pair(standing_pair: Pair) -> Iterator[Pair]:
-    """Both servers, database and bells; what a test broke stands again afterwards."""
-    yield standing_pair
-    standing_pair.nats.stop()
-    standing_pair.nats.start()
 
 
 async def wave(pair: Pair, fault: Callable[[], Any]) -> tuple[Swarm, list[dict[str, Any]], list[Agent]]:
