@@ -28,6 +28,7 @@ lint: venv ## style, types, and who may import whom
 bench: venv $(VENV)/.bench ## the measurements of bench/RESULTS.md, one after the other (about 15 minutes)
 	$(BIN)/python bench/api.py
 	$(BIN)/python bench/upgrade.py
+	$(BIN)/python bench/fleet.py --hosts 2000
 
 requirements: $(VENV)/.test ## compile requirements/*.txt from pyproject.toml again
 	$(BIN)/python tools/compile_requirements.py

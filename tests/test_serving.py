@@ -131,6 +131,7 @@ def test_a_taken_port_is_told_before_anything_is_written(start: Start, tmp_path:
         pytest.param(
             ["--database-url", "postgresql://u:hush@127.0.0.1:9/x"], 1, "the database cannot be used", id="no database"
         ),
+        pytest.param(["--nats", "http://u:hush@h"], 1, "--nats cannot be used", id="no NATS address"),
         pytest.param(["--colour"], 2, "No such option", id="a wrong word"),
     ],
 )
@@ -167,10 +168,15 @@ def test_numbers_are_for_the_plain_listener(start: Start, tmp_path: Path) -> Non
 
 def test_the_settings_in_force_are_shown_with_their_source(start: Start, tmp_path: Path) -> None:
     """Without starting anything, and without the database's password."""
-    process = start("--print-config", BACKFLEET_DATABASE_URL="postgresql://u:hush@db/x", BACKFLEET_TASK_SECONDS="600")
+    secrets = {
+        "BACKFLEET_DATABASE_URL": "postgresql://u:hush@db/x",
+        "BACKFLEET_NATS": "nats://u:hush@a,nats://v:hush@b",
+    }
+    process = start("--print-config", BACKFLEET_TASK_SECONDS="600", **secrets)
     said, _ = process.communicate(timeout=20)
     shown = json.loads(said)
     assert shown["task_seconds"] == {"value": 600, "from": "BACKFLEET_TASK_SECONDS"}
     assert shown["http"]["from"] == "--http"
     assert "hush" not in said
+    assert shown["nats"]["value"] == "nats://***@a,nats://***@b"
     assert not (tmp_path / "data").exists()

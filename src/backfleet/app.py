@@ -1,7 +1,7 @@
 """The roof: the only file that knows every part. Picks doors and workers for this process and runs them.
 
 A start, in order:
- 1. bind the listeners, so that a taken port is known before anything is written
+ 1. bind the listeners, or take those that systemd holds: a taken port is known before anything is written
  2. open the database and bring it to this version's schema
  3. open the keys and the releases; make what a first start makes: account, authority, certificate, signing keys
  4. open the doors and start the workers
@@ -9,12 +9,14 @@ A start, in order:
 """
 
 import asyncio
+import hashlib
 import json
 import logging
 import os
 import signal
 import socket
 import threading
+from asyncio import sslproto
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -30,16 +32,20 @@ from backfleet.clock import Clock
 from backfleet.doors import assist, downloads, openapi, probes
 from backfleet.ids import Draw
 from backfleet.operations.catalogue import House
+from backfleet.operations.own.serving import agent_address
 from backfleet.settings import Settings
+from backfleet.sockets import inherited_sockets, tell_systemd
 from backfleet.storage import Database, migrate, open_database
-from backfleet.wakeups import LONGEST_WAIT, InProcessBells, keep_looking
+from backfleet.wakeups import LONGEST_WAIT, Bells, keep_looking, open_bells
 
 GRACE_SECONDS = 6.0  # for requests in flight when we are told to stop; the whole stop takes at most 10
 WORKER_GRACE_SECONDS = 2.0
 LEASES = timedelta(seconds=5)  # between two looks at leases that ran out
 HOUSEKEEPING = timedelta(minutes=10)  # between two rounds of forgetting what is over
 KEEP_ALIVE_SECONDS = 120  # agents keep idle connections for 90 s; ours must live longer
-BACKLOG = 1024  # connections that wait while we are busy: agents that are refused stay away for long
+BACKLOG = 4096  # connections that wait while we are busy or away: agents that are refused stay away for long
+TLS_READ_BYTES = 16 * 1024  # one TLS record
+ACCEPTED_AT_ONCE = 64  # connections taken from there in one go, so that those we have are served in between
 
 log = logging.getLogger(__name__)
 
@@ -76,24 +82,36 @@ def serve(settings: Settings, *, clock: Clock, draw: Draw, announce: Callable[[s
     os.umask(0o077)  # whatever we write is nobody else's to read, the database's own files included
     listeners = bind(settings)
     settings = replace(settings, http=_address(listeners.http), https=_address(listeners.https))
-    bells = InProcessBells()
-    house, certificates = open_house(settings, bells, clock=clock, draw=draw)
     try:
-        asyncio.run(_Serving(house, bells, certificates, clock, announce).run(listeners))
+        bells = open_bells(settings.nats)
+    except ValueError as problem:
+        raise CannotStart(f"--nats cannot be used: {problem}") from None
+    try:
+        house, certificates = open_house(settings, bells, clock=clock, draw=draw)
+        try:
+            asyncio.run(_Serving(house, bells, certificates, clock, announce).run(listeners))
+        finally:
+            house.database.close()
     finally:
-        house.database.close()
+        bells.close()
 
 
 def bind(settings: Settings) -> Listeners:
-    """Bind both listeners without accepting yet.
+    """Bind both listeners without accepting yet. One that systemd hands us is used as it is, whatever the settings say.
 
     Raises:
         CannotStart: an address is malformed or taken.
     """
+    given = inherited_sockets()
+    if given:
+        return Listeners(
+            http=given.get("http") or _bind("http", settings.http),
+            https=given.get("https") or _bind("https", settings.https),
+        )
     return Listeners(http=_bind("http", settings.http), https=_bind("https", settings.https))
 
 
-def open_house(settings: Settings, bells: InProcessBells, *, clock: Clock, draw: Draw) -> tuple[House, Certificates]:
+def open_house(settings: Settings, bells: Bells, *, clock: Clock, draw: Draw) -> tuple[House, Certificates]:
     """Open everything a process needs, making at first start what does not exist yet.
 
     Raises:
@@ -154,7 +172,7 @@ class _Serving:
     def __init__(
         self,
         house: House,
-        bells: InProcessBells,
+        bells: Bells,
         certificates: Certificates,
         clock: Clock,
         announce: Callable[[str], None],
@@ -181,12 +199,17 @@ class _Serving:
         await runner.setup()
         threads = self._start_workers()
         try:
-            await web.SockSite(runner, listeners.http, backlog=BACKLOG).start()
+            await web.SockSite(runner, listeners.http, backlog=ACCEPTED_AT_ONCE).start()
             tls = self._certificates.context()
-            await web.SockSite(runner, listeners.https, ssl_context=tls, backlog=BACKLOG).start()
+            # The library's own buffer is 256 KiB for each connection, ten times what else an agent's socket takes.
+            sslproto.SSLProtocol.max_size = TLS_READ_BYTES
+            await web.SockSite(runner, listeners.https, ssl_context=tls, backlog=ACCEPTED_AT_ONCE).start()
+            for listener in (listeners.http, listeners.https):
+                listener.listen(BACKLOG)  # again: what the kernel holds for us is more than we take in one go
             self._say_ready()
             await stop.wait()
             log.info("stopping")
+            tell_systemd("STOPPING=1")
         finally:
             await self._close(runner, threads)
 
@@ -230,6 +253,7 @@ class _Serving:
         found = where(self._settings, self._certificates)
         _write_json(self._settings.data / "serving.json", found)
         self._announce(json.dumps({"event": "ready", "http": found["http_endpoint"], "https": found["https_endpoint"]}))
+        tell_systemd("READY=1")
 
     async def _close(self, runner: web.AppRunner, threads: list[threading.Thread]) -> None:
         self._stopping.set()
@@ -248,12 +272,23 @@ class _Serving:
 
 def workers(house: House, clock: Clock) -> list[Worker]:
     """Every loop of the house."""
+    brings = bringing(house.settings)
     return [
-        Worker("upgrades", lambda: upgrades.look(house.database, now=clock(), draw=house.draw)),
+        Worker("upgrades", lambda: upgrades.look(house.database, now=clock(), draw=house.draw, bringing=brings)),
         Worker("commands", lambda: commands.look(house.database, now=clock()), LEASES),
         Worker("releases", lambda: releases.look(house.database, house.repository, now=clock())),
         Worker("housekeeping", lambda: operations.keep_house(house, now=clock()), HOUSEKEEPING),
     ]
+
+
+def bringing(settings: Settings) -> upgrades.Bringing:
+    """What an order for a host with another agent holds of this server."""
+    program, authority = host_program(), settings.data / "tls" / "ca.pem"
+    return upgrades.Bringing(
+        address=agent_address(settings),
+        authority=authority.read_text() if authority.exists() else "",
+        program_sha256=hashlib.sha256(program.read_bytes()).hexdigest() if program else "",
+    )
 
 
 def host_program() -> Path | None:

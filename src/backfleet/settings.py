@@ -28,6 +28,7 @@ class Settings:
     http: str = "127.0.0.1:8080"  # API; loopback only unless given
     https: str = "0.0.0.0:8443"  # API, agents, downloads
     database_url: str = ""  # "" = SQLite in the data folder
+    nats: str = ""  # nats://... or tls://..., several with commas: carries wakeups between processes
     only: tuple[str, ...] = PARTS
     region: str = "cn-hangzhou"  # the region this installation answers for
     public_host: str = ""  # further name or address in the server certificate
@@ -44,6 +45,7 @@ class Settings:
     task_days: int = 90  # how long tasks are kept
     token_hours: int = 24  # how long a ClientToken is remembered
     fit_seconds: int = 180  # an agent without a socket, silent for longer, does not run
+    most_sockets: int = 50_000  # agents connected to one process; more are refused
     handed_seconds: int = 10  # a command that was handed out and of which nothing is heard is handed out again
     lease_seconds: int = 90  # a running command without a sign of life for longer is in doubt
 

@@ -21,6 +21,10 @@ def main(words: Optional[List[str]] = None) -> int:
         from backfleet_host.agent.carry_out import main as carry_out
 
         return carry_out(words[1:])
+    if words[:1] == ["bring"]:  # an order that came through another agent's shell
+        from backfleet_host.agent.brought import main as bring
+
+        return bring(words[1:])
     try:
         asked = _parser().parse_args(words)
         return int(asked.do(asked))

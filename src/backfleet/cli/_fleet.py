@@ -44,7 +44,7 @@ def _paste_lines(server: dict[str, Any], region: str, activation_id: str, code: 
     ca = "/etc/backfleet/ca.pem"
     # -k only fetches what the next words check: a wrong authority has another fingerprint and ends the line.
     fetch_ca = (
-        f"mkdir -p /etc/backfleet && curl -fsSk https://{address}/downloads/ca.pem -o {ca} && "
+        f"mkdir -p /etc/backfleet /etc/sysconfig && curl -fsSk https://{address}/downloads/ca.pem -o {ca} && "
         f"echo '{server['AuthoritySha256']}  {ca}' | sha256sum -c --quiet"
     )
     program = "/usr/local/bin/backfleet-host"
@@ -104,7 +104,34 @@ def show(client: Client, instance_id: str) -> None:
     clients = client.call(
         "hbr", "DescribeBackupClients", ClientType="ECS_CLIENT", InstanceIds=[instance_id], PageSize=99
     )
-    print_json({**found[0], "Clients": clients["Clients"]})
+    more = client.call("backfleet", "DescribeInstance", InstanceId=instance_id)
+    print_json({**found[0], **more, "Clients": clients["Clients"]})
+
+
+@instance.command()
+@click.argument("instance_id")
+@click.option("--type", "kind", default="ACS:Application", show_default=True, help="Which kind of inventory.")
+@json_option
+@calls_the_api
+def inventory(client: Client, instance_id: str, kind: str, as_json: bool) -> None:
+    """What is installed on a host, as its agent told it last."""
+    rows: list[dict[str, Any]] = []
+    page = 1
+    while True:
+        answer = client.call(
+            "backfleet", "ListInventory", InstanceId=instance_id, Type=kind, PageNumber=page, PageSize=500
+        )
+        rows += answer["Rows"]
+        if not answer["Rows"] or len(rows) >= answer["TotalCount"]:
+            break
+        page += 1
+    if as_json or kind != "ACS:Application":
+        print_json(rows)
+        return
+    print_table(
+        ("NAME", "VERSION", "ARCHITECTURE"),
+        [(row.get("Name"), row.get("Version"), row.get("Architecture")) for row in rows],
+    )
 
 
 @instance.command()

@@ -1,6 +1,7 @@
 """backfleet serve"""
 
 import json
+import re
 from pathlib import Path
 
 import click
@@ -17,6 +18,7 @@ from backfleet.settings import BadSetting, Settings, read_settings
 @click.option("--http", metavar="HOST:PORT", help="API; default 127.0.0.1:8080. Port 0 picks a free one.")
 @click.option("--https", metavar="HOST:PORT", help="API, agents, downloads; default 0.0.0.0:8443.")
 @click.option("--database-url", metavar="URL", help="postgresql://...; default: SQLite in DIR.")
+@click.option("--nats", metavar="URL", help="nats://...: carries wakeups between several processes.")
 @click.option("--public-host", metavar="NAME", help="A further name or address under which hosts reach this server.")
 @click.option("--only", metavar="PARTS", help="Serve some parts only: openapi,assist,downloads,workers.")
 @click.option("--log-level", type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False))
@@ -53,4 +55,6 @@ def _plain(value: object, name: str) -> object:
         from sqlalchemy import make_url
 
         return make_url(str(value)).render_as_string(hide_password=True)
+    if name == "nats":
+        return re.sub(r"//[^@/,]*@", "//***@", str(value))
     return list(value) if isinstance(value, tuple) else value if isinstance(value, int | bool) else str(value)

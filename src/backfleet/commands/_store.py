@@ -34,6 +34,46 @@ _NEWS = (
 _COLLECTED = sa.update(invocations).where(invocations.c.id == sa.bindparam("of")).values(collected=sa.bindparam("seen"))
 
 
+_WORK = sa.or_(invocations.c.state == State.WAITING, sa.and_(invocations.c.stop_asked, invocations.c.state.in_(_OUT)))
+_SOMETHING = (
+    sa.select(invocations.c.id)
+    .where(invocations.c.instance_id == sa.bindparam("host"), _WORK)
+    .order_by(invocations.c.created_at, invocations.c.id)
+    .limit(1)
+)
+# Locked rows are another replica's: skipped, not waited for. On SQLite this transaction is the only writer.
+_TAKE = (
+    sa.select(invocations)
+    .where(invocations.c.instance_id == sa.bindparam("host"), invocations.c.state == State.WAITING)
+    .order_by(invocations.c.created_at, invocations.c.id)
+    .limit(sa.bindparam("most"))
+    .with_for_update(skip_locked=True)
+)
+_HANDED = (
+    sa.update(invocations)
+    .where(invocations.c.id == sa.bindparam("of"))
+    .values(state=State.HANDED, lease_until=sa.bindparam("until"), changed_at=sa.bindparam("at"))
+)
+_TO_STOP = (
+    sa.select(invocations.c.id)
+    .where(invocations.c.instance_id == sa.bindparam("host"), invocations.c.stop_asked, invocations.c.state.in_(_OUT))
+    .limit(sa.bindparam("most"))
+)
+_RUNS = (
+    sa.update(invocations)
+    .where(invocations.c.id == sa.bindparam("of"))
+    .values(
+        state=State.RUNNING,
+        lease_until=sa.bindparam("until"),
+        output=sa.bindparam("told"),
+        dropped=sa.bindparam("lost"),
+        started_ms=sa.bindparam("began"),
+        changed_at=sa.bindparam("at"),
+        revision=sa.bindparam("number"),
+    )
+)
+
+
 def add(tx: Transaction, asked: "Sequence[tuple[str, Send]]", topic: str, now: datetime) -> None:
     """Queue commands; one whose topic and reference are there already is left as it is."""
     known = {
@@ -68,44 +108,27 @@ def add(tx: Transaction, asked: "Sequence[tuple[str, Send]]", topic: str, now: d
 
 def something_for(tx: Transaction, instance_id: str) -> str | None:
     """The oldest command this agent should ask for: to run or to stop."""
-    wanted = sa.or_(
-        invocations.c.state == State.WAITING, sa.and_(invocations.c.stop_asked, invocations.c.state.in_(_OUT))
-    )
-    query = sa.select(invocations.c.id).where(invocations.c.instance_id == instance_id, wanted)
-    found = tx.scalar(query.order_by(invocations.c.created_at, invocations.c.id).limit(1))
+    found = tx.scalar(_SOMETHING, {"host": instance_id})
     return None if found is None else str(found)
 
 
 def instances_with_work(tx: Transaction, limit: int) -> list[str]:
     """Instances whose agents should ask for something."""
-    wanted = sa.or_(
-        invocations.c.state == State.WAITING, sa.and_(invocations.c.stop_asked, invocations.c.state.in_(_OUT))
-    )
-    query = sa.select(invocations.c.instance_id).where(wanted).distinct().limit(limit)
+    query = sa.select(invocations.c.instance_id).where(_WORK).distinct().limit(limit)
     return [row.instance_id for row in tx.rows(query)]
 
 
 def take_waiting(tx: Transaction, instance_id: str, limit: int, now: datetime, lease_until: datetime) -> Sequence[Row]:
     """Hand the oldest waiting ones to this transaction alone."""
-    # Locked rows are another replica's: skipped, not waited for. On SQLite this transaction is the only writer.
-    chosen = tx.rows(
-        sa.select(invocations)
-        .where(invocations.c.instance_id == instance_id, invocations.c.state == State.WAITING)
-        .order_by(invocations.c.created_at, invocations.c.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
+    chosen = tx.rows(_TAKE, {"host": instance_id, "most": limit})
     if chosen:
-        ids = [row.id for row in chosen]
-        values = {"state": State.HANDED, "lease_until": lease_until, "changed_at": now}
-        tx.run(sa.update(invocations).where(invocations.c.id.in_(ids)).values(values))
+        tx.run(_HANDED, [{"of": row.id, "until": lease_until, "at": now} for row in chosen])
     return chosen
 
 
 def to_stop(tx: Transaction, instance_id: str, limit: int) -> list[str]:
     """What the agent has and should stop."""
-    wanted = sa.and_(invocations.c.instance_id == instance_id, invocations.c.stop_asked, invocations.c.state.in_(_OUT))
-    return [row.id for row in tx.rows(sa.select(invocations.c.id).where(wanted).limit(limit))]
+    return [row.id for row in tx.rows(_TO_STOP, {"host": instance_id, "most": limit})]
 
 
 def open_ones(tx: Transaction, topic: str, references: Sequence[str]) -> Sequence[Row]:
@@ -160,12 +183,18 @@ def note_running(
     news: bool,
 ) -> None:
     """It runs; its lease is renewed."""
-    values: dict[str, Any] = {"state": State.RUNNING, "lease_until": lease_until}
-    if news:
-        values |= {"output": output, "dropped": dropped, "changed_at": now, "revision": row.revision + 1}
-    if row.started_ms is None and started_ms is not None:
-        values["started_ms"] = started_ms
-    tx.run(sa.update(invocations).where(invocations.c.id == row.id).values(values))
+    tx.run(
+        _RUNS,
+        {
+            "of": row.id,
+            "until": lease_until,
+            "told": output if news else row.output,
+            "lost": dropped if news else row.dropped,
+            "began": started_ms if row.started_ms is None else row.started_ms,
+            "at": now if news else row.changed_at,
+            "number": row.revision + 1 if news else row.revision,
+        },
+    )
 
 
 def note_ended(

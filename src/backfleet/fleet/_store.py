@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from backfleet.fleet._tables import activations, clients, instances
+from backfleet.fleet._tables import activations, clients, instances, inventories, requests
 from backfleet.fleet.pages import Found, Page
 from backfleet.storage import Transaction
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # the nouns import this file; at run time they are handed in 
     from backfleet.fleet.activations import Activation
     from backfleet.fleet.clients import Change, Client, ClientFilter
     from backfleet.fleet.instances import AgentIdentity, Beat, Instance, InstanceFilter
+    from backfleet.fleet.inventory import Inventory
 
 
 # --- Activations ----------------------------------------------------------------------------------------------------
@@ -22,8 +23,29 @@ if TYPE_CHECKING:  # the nouns import this file; at run time they are handed in 
 
 # Statements of the busiest paths, built once: every request of every agent asks who it is.
 _IDENTITY = sa.select(
-    instances.c.id, instances.c.machine_id, instances.c.public_key, instances.c.deregistered_at
+    instances.c.id,
+    instances.c.machine_id,
+    instances.c.public_key,
+    instances.c.deregistered_at,
+    instances.c.registered_at,
+    instances.c.signed_ms,
 ).where(instances.c.id == sa.bindparam("wanted"))
+_SIGNED = sa.bindparam("signed", type_=sa.BigInteger)
+_HEARD = (
+    sa.update(instances)
+    .where(instances.c.id == sa.bindparam("of"))
+    .values(
+        last_heard_at=sa.bindparam("heard"),
+        stopped_at=None,
+        agent_version=sa.func.coalesce(sa.bindparam("version", type_=sa.String), instances.c.agent_version),
+        agent_mode=sa.func.coalesce(sa.bindparam("mode", type_=sa.String), instances.c.agent_mode),
+        clock_skew_ms=sa.func.coalesce(sa.bindparam("skew", type_=sa.BigInteger), instances.c.clock_skew_ms),
+        signed_ms=sa.case(
+            (sa.func.coalesce(instances.c.signed_ms, 0) < sa.func.coalesce(_SIGNED, 0), _SIGNED),
+            else_=instances.c.signed_ms,
+        ),
+    )
+)
 _CHANGE = (
     sa.update(clients)
     .where(clients.c.id == sa.bindparam("of"))
@@ -112,7 +134,23 @@ def identity(tx: Transaction, instance_id: str) -> "AgentIdentity | None":
     row = tx.first(_IDENTITY, {"wanted": instance_id})
     if row is None:
         return None
-    return AgentIdentity(row.id, row.machine_id, row.public_key, row.deregistered_at is not None)
+    return AgentIdentity(
+        row.id,
+        row.machine_id,
+        row.public_key,
+        row.deregistered_at is not None,
+        round(row.registered_at.timestamp() * 1000),
+        row.signed_ms,
+    )
+
+
+def gone_among(tx: Transaction, instance_ids: Sequence[str]) -> list[str]:
+    """Those that were deregistered."""
+    found = []
+    for start in range(0, len(instance_ids), 1000):
+        gone = sa.and_(instances.c.id.in_(instance_ids[start : start + 1000]), instances.c.deregistered_at.is_not(None))
+        found += [row.id for row in tx.rows(sa.select(instances.c.id).where(gone))]
+    return found
 
 
 def deregister(tx: Transaction, instance_id: str, now: datetime) -> bool:
@@ -139,21 +177,11 @@ def note_beats(tx: Transaction, beats: "Sequence[Beat]") -> None:
             "version": beat.agent_version,
             "mode": beat.agent_mode,
             "skew": beat.clock_skew_ms,
+            "signed": beat.signed_ms,
         }
         for beat in sorted(beats, key=lambda beat: beat.instance_id)
     ]
-    tx.run(
-        sa.update(instances)
-        .where(instances.c.id == sa.bindparam("of"))
-        .values(
-            last_heard_at=sa.bindparam("heard"),
-            stopped_at=None,
-            agent_version=sa.func.coalesce(sa.bindparam("version", type_=sa.String), instances.c.agent_version),
-            agent_mode=sa.func.coalesce(sa.bindparam("mode", type_=sa.String), instances.c.agent_mode),
-            clock_skew_ms=sa.func.coalesce(sa.bindparam("skew", type_=sa.BigInteger), instances.c.clock_skew_ms),
-        ),
-        values,
-    )
+    tx.run(_HEARD, values)
 
 
 def set_stopped(tx: Transaction, instance_id: str, now: datetime) -> None:
@@ -201,6 +229,14 @@ def _like(pattern: str) -> str:
     return escaped.replace("*", "%")
 
 
+def other_agents(tx: Transaction, instance_ids: Sequence[str]) -> set[str]:
+    """Those whose agents are not ours."""
+    query = sa.select(instances.c.id).where(
+        instances.c.id.in_(instance_ids), sa.not_(instances.c.agent_version.like("backfleet-%"))
+    )
+    return {row.id for row in tx.rows(query)}
+
+
 def count_instances(tx: Transaction) -> int:
     """Enrolled hosts over all accounts."""
     enrolled = instances.c.deregistered_at.is_(None)
@@ -211,6 +247,53 @@ def _instance(row: sa.Row[Any]) -> "Instance":
     from backfleet.fleet.instances import Instance
 
     return Instance(**row._mapping)
+
+
+# --- What instances tell of themselves ------------------------------------------------------------------------------
+
+
+def inventories_of(tx: Transaction, instance_id: str) -> "list[Inventory]":
+    """Every kind, by name."""
+    from backfleet.fleet.inventory import Inventory
+
+    query = sa.select(inventories).where(inventories.c.instance_id == instance_id).order_by(inventories.c.kind)
+    return [Inventory(**row._mapping) for row in tx.rows(query)]
+
+
+def inventory_hashes(tx: Transaction, instance_id: str) -> dict[str, str]:
+    """The hash of each kind that is kept."""
+    query = sa.select(inventories.c.kind, inventories.c.content_hash).where(inventories.c.instance_id == instance_id)
+    return {row.kind: row.content_hash for row in tx.rows(query)}
+
+
+def keep_inventory(tx: Transaction, made: "Inventory") -> None:
+    """This kind is so now."""
+    values = {field.name: getattr(made, field.name) for field in fields(made)}
+    ours = sa.and_(inventories.c.instance_id == made.instance_id, inventories.c.kind == made.kind)
+    if not tx.add_if_new(inventories, values):
+        tx.run(sa.update(inventories).where(ours).values(values))
+
+
+def inventory_unchanged(tx: Transaction, instance_id: str, kind: str, captured_at: str, now: datetime) -> None:
+    """This kind is as it was."""
+    ours = sa.and_(inventories.c.instance_id == instance_id, inventories.c.kind == kind)
+    tx.run(sa.update(inventories).where(ours).values(captured_at=captured_at, received_at=now))
+
+
+def add_use(tx: Transaction, mark: int, until: datetime) -> bool:
+    """True for the one who used it."""
+    return tx.add_if_new(requests, {"mark": mark, "until": until})
+
+
+def add_uses(tx: Transaction, uses: Sequence[tuple[int, datetime]]) -> None:
+    """These were used, whoever says so."""
+    tx.add_those_new(requests, [{"mark": mark, "until": until} for mark, until in sorted(uses)])
+
+
+def forget_uses(tx: Transaction, now: datetime, limit: int) -> int:
+    """Forget those whose time is over; how many."""
+    over = sa.select(requests.c.mark).where(requests.c.until < now).limit(limit)
+    return tx.run(sa.delete(requests).where(requests.c.mark.in_(over)))
 
 
 # --- Clients --------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Activations, instances, backup clients."""
+"""Activations, instances and what they tell of themselves, backup clients."""
 
 import sqlalchemy as sa
 
@@ -45,9 +45,30 @@ instances = sa.Table(
     sa.Column("registered_at", Moment, nullable=False),
     sa.Column("last_heard_at", Moment),
     sa.Column("clock_skew_ms", sa.BigInteger),  # the host's clock minus ours, as of its last heart-beat
+    sa.Column("signed_ms", sa.BigInteger),  # the newest time it signed, by its own clock; none from our future
     sa.Column("stopped_at", Moment),
     sa.Column("deregistered_at", Moment),
     sa.Index("ix_instances_account_region", "account_id", "region", "id"),
+)
+
+inventories = sa.Table(
+    "inventories",
+    metadata,
+    sa.Column("instance_id", sa.ForeignKey("instances.id"), primary_key=True),
+    sa.Column("kind", sa.String(64), primary_key=True),  # ACS:Application...
+    sa.Column("content_hash", sa.String(64), nullable=False),  # the agent's own
+    sa.Column("captured_at", sa.String(32), nullable=False),  # by the host's clock
+    sa.Column("received_at", Moment, nullable=False),
+    sa.Column("count", sa.Integer, nullable=False),
+    sa.Column("content", sa.LargeBinary, nullable=False),  # zlib, of JSON: a list of objects
+)
+
+# Request ids of agents that were used: a signature covers neither address nor body, so each counts once.
+requests = sa.Table(
+    "agent_requests",
+    metadata,
+    sa.Column("mark", sa.BigInteger, primary_key=True, autoincrement=False),  # of instance and request id
+    sa.Column("until", Moment, nullable=False, index=True),
 )
 
 clients = sa.Table(

@@ -20,6 +20,7 @@ from backfleet.storage import Transaction
 
 OWN_AGENT = "backfleet-"  # how our own agent's version begins
 KEY_BITS = (2048, 4096)
+SKEWED_MS = 60_000
 
 _MACHINES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64", "i386": "386", "i686": "386"}
 
@@ -61,6 +62,12 @@ class Instance:
     stopped_at: datetime | None
     deregistered_at: datetime | None
     public_key: str = field(repr=False)
+    signed_ms: int | None = field(default=None, repr=False)
+
+    @property
+    def is_skewed(self) -> bool:
+        """Whether its clock is so wrong that people should know."""
+        return self.clock_skew_ms is not None and abs(self.clock_skew_ms) > SKEWED_MS
 
     @property
     def agent_kind(self) -> str:
@@ -94,6 +101,8 @@ class AgentIdentity:
     machine_id: str
     public_key: str  # PEM
     deregistered: bool
+    registered_ms: int = 0
+    signed_ms: int | None = None  # the newest time it signed, by its own clock; None if not written down yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +114,7 @@ class Beat:
     agent_version: str | None = None
     agent_mode: str | None = None
     clock_skew_ms: int | None = None
+    signed_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +219,13 @@ def _new_instance(asked: Registration, activation: Activation, source_ip: str, n
 
 def deregister(tx: Transaction, instance_id: str, *, now: datetime) -> bool:
     """Forget a host: its agent's signatures are refused from now on. False if it was forgotten before."""
+    tx.ring(f"gone/{instance_id}")
     return _store.deregister(tx, instance_id, now)
+
+
+def gone_among(tx: Transaction, instance_ids: Sequence[str]) -> list[str]:
+    """Those of these that are enrolled no more."""
+    return _store.gone_among(tx, instance_ids)
 
 
 def identity_of(tx: Transaction, instance_id: str) -> AgentIdentity | None:
@@ -254,6 +270,11 @@ def find_instances(
 def instance(tx: Transaction, account_id: str, instance_id: str) -> Instance | None:
     """One instance of the account, None if it has none of this id or has deregistered it."""
     return _store.instances_by_id(tx, account_id, None, [instance_id]).get(instance_id)
+
+
+def other_agents(tx: Transaction, instance_ids: Sequence[str]) -> set[str]:
+    """Those of these instances whose agents are not ours: to them an order is a shell command."""
+    return _store.other_agents(tx, instance_ids)
 
 
 def count_instances(tx: Transaction) -> int:

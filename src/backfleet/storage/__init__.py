@@ -6,7 +6,7 @@ Owns no table but the schema version. Every room registers its tables on `metada
 """
 
 from backfleet.storage._columns import Moment, metadata
-from backfleet.storage._database import Conflict, Database, Transaction, open_database
+from backfleet.storage._database import AWAY, Conflict, Database, Transaction, open_database
 from backfleet.storage._migrate import migrate
 
-__all__ = ["Conflict", "Database", "Moment", "Transaction", "metadata", "migrate", "open_database"]
+__all__ = ["AWAY", "Conflict", "Database", "Moment", "Transaction", "metadata", "migrate", "open_database"]

@@ -1,5 +1,6 @@
 """One transaction at a time, on SQLite or PostgreSQL; wakeups leave after the commit."""
 
+import functools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -13,7 +14,13 @@ BUSY_TIMEOUT_SECONDS = 30.0  # how long a second process waits for SQLite's one 
 POOL_SIZE = 20  # connections kept open to PostgreSQL
 POOL_WAIT_SECONDS = 20.0  # how long a request waits for a connection before it fails
 
+CONNECT_SECONDS = 5  # a PostgreSQL that does not answer is away
+SILENT_MS = 15_000  # so is one from which nothing comes back for this long
+
 Values = Mapping[str, Any]
+
+AWAY = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)
+"""What is raised while the database is away or too busy: nothing was written, or it is not known that it was."""
 
 
 class Conflict(Exception):
@@ -58,13 +65,23 @@ class Transaction:
 
     def add_if_new(self, table: sa.Table, row: Values) -> bool:
         """Insert unless a unique constraint already has it. True for the one caller whose row went in."""
-        insert = sqlite_insert if self._connection.dialect.name == "sqlite" else postgresql_insert
-        attempt: sa.Executable = insert(table).values(row).on_conflict_do_nothing().returning(sa.literal_column("1"))
-        return self._connection.execute(attempt).first() is not None
+        attempt = _insert_if_new(table, self._connection.dialect.name, tuple(row)).returning(sa.literal_column("1"))
+        return self._connection.execute(attempt, row).first() is not None
+
+    def add_those_new(self, table: sa.Table, rows: Sequence[Values]) -> None:
+        """Insert those of many rows that no unique constraint has already. All of them have the same columns."""
+        if rows:
+            self._connection.execute(_insert_if_new(table, self._connection.dialect.name, tuple(rows[0])), rows)
 
     def ring(self, topic: str) -> None:
         """Ring this bell once, after the commit. Rung at most once per topic, never if the transaction fails."""
         self.rung[topic] = None
+
+
+@functools.lru_cache(maxsize=100)
+def _insert_if_new(table: sa.Table, dialect: str, columns: tuple[str, ...]) -> Any:
+    insert = sqlite_insert if dialect == "sqlite" else postgresql_insert
+    return insert(table).values({name: sa.bindparam(name) for name in columns}).on_conflict_do_nothing()
 
 
 class Database:
@@ -127,6 +144,7 @@ def _postgresql(url: sa.URL) -> sa.Engine:
         max_overflow=0,
         pool_timeout=POOL_WAIT_SECONDS,
         pool_pre_ping=True,  # a restarted server costs one retry, not one failed call per connection
+        connect_args={"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": SILENT_MS},
     )
 
 

@@ -4,6 +4,7 @@ Owns the tables tasks, client_upgrades and client_tokens. Verbs: `start` a task,
 (`started_before`); `read`, `find` and `cancel`; `purge` forgets; `look` is the worker's. Hears the bell `upgrades`.
 """
 
+from backfleet.upgrades.bringing import Bringing
 from backfleet.upgrades.ending import TOPIC, cancel, purge
 from backfleet.upgrades.items import IllegalMove, Item, Target
 from backfleet.upgrades.reading import find, read
@@ -14,6 +15,7 @@ from backfleet.upgrades.worker import look
 
 __all__ = [
     "TOPIC",
+    "Bringing",
     "IllegalMove",
     "Item",
     "ItemState",

@@ -12,6 +12,7 @@ from backfleet import commands, fleet
 from backfleet.fleet import Change
 from backfleet.storage import Transaction
 from backfleet.upgrades import _store
+from backfleet.upgrades.bringing import references_of
 from backfleet.upgrades.progress import progress_of
 from backfleet.upgrades.states import ItemState, TaskState, task_state
 from backfleet.upgrades.tasks import CANCELLED, EXPIRED, Task
@@ -45,10 +46,11 @@ def _end_open(tx: Transaction, task: Task, to: ItemState, why: tuple[str, str], 
     seen = {item.id: item.state for item in task.items if item.is_open}
     if not seen:
         return
-    commands.stop(tx, TOPIC, list(seen), now=now)
+    commands.stop(tx, TOPIC, references_of(seen), now=now)
     held = [item for item in _store.items_for_update(tx, list(seen)).values() if item.is_open]
     # Sent since we looked, so that there was nothing to stop then.
-    commands.stop(tx, TOPIC, [item.id for item in held if item.state is not seen[item.id]], now=now)
+    since = [item.id for item in held if item.state is not seen[item.id]]
+    commands.stop(tx, TOPIC, references_of(since), now=now)
     code, message = why
     ended = [item.moved(to, at=at, code=code, message=message) for item in held]
     _store.update(tx, ended)

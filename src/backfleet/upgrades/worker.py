@@ -10,12 +10,20 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from backfleet import commands, fleet
-from backfleet.commands import Outcome, Send
+from backfleet.commands import Outcome, Send, State
 from backfleet.fleet import Change
 from backfleet.ids import Draw
 from backfleet.instants import passed
 from backfleet.storage import Database, Transaction
 from backfleet.upgrades import _store
+from backfleet.upgrades.bringing import (
+    MOST_ASKED,
+    Bringing,
+    command_for,
+    read_reference,
+    reference_of,
+    references_of,
+)
 from backfleet.upgrades.ending import TOPIC, expire, settle
 from backfleet.upgrades.items import Item
 from backfleet.upgrades.judging import Judgement, Later, judge
@@ -29,16 +37,16 @@ SPARE = timedelta(seconds=60)  # of a task's time that the host does not get: fo
 log = logging.getLogger(__name__)
 
 
-def look(database: Database, *, now: datetime, draw: Draw) -> bool:
-    """One look; True if there may be more to do at once."""
+def look(database: Database, *, now: datetime, draw: Draw, bringing: Bringing | None = None) -> bool:
+    """One look; True if there may be more to do at once. `bringing` is for hosts whose agents are not ours."""
     with database.reading() as tx:
         overdue = _store.overdue(tx, now, TASKS_AT_ONCE)
         something_waits = _store.anything_waiting(tx, now)
     for task in overdue:
         _expire(database, task, now)
-    more = _collect(database, now)
+    more = _collect(database, now, draw, bringing)
     if something_waits:
-        more = _send_waiting(database, now, draw) or more
+        more = _send_waiting(database, now, draw, bringing) or more
     return more or len(overdue) == TASKS_AT_ONCE
 
 
@@ -51,24 +59,25 @@ def _expire(database: Database, task: Task, now: datetime) -> None:
 # --- Sending --------------------------------------------------------------------------------------------------------
 
 
-def _send_waiting(database: Database, now: datetime, draw: Draw) -> bool:
+def _send_waiting(database: Database, now: datetime, draw: Draw, bringing: Bringing | None) -> bool:
     with database.transaction() as tx:
         waiting = _store.take_waiting(tx, now, AT_ONCE)
         if waiting:
-            _send(tx, waiting, now, draw)
+            _send(tx, waiting, now, draw, bringing)
     if waiting:
         passed("commands sent")
     return len(waiting) == AT_ONCE
 
 
-def _send(tx: Transaction, waiting: Sequence[Item], now: datetime, draw: Draw) -> None:
+def _send(tx: Transaction, waiting: Sequence[Item], now: datetime, draw: Draw, bringing: Bringing | None) -> None:
     tasks = _store.tasks_by_id(tx, list({item.task_id for item in waiting}))
     sent = [sent_item(item, tasks[item.task_id].deadline - now, now) for item in waiting]
+    foreign = fleet.other_agents(tx, [item.instance_id for item in sent]) if bringing else set()
     sends = [
         Send(
             account_id=item.account_id,
             instance_id=item.instance_id,
-            content=item.order().as_command(),
+            content=_content(item, bringing if item.instance_id in foreign else None),
             timeout_seconds=seconds_of(tasks[item.task_id].deadline - now),
             reference=item.id,
         )
@@ -77,6 +86,11 @@ def _send(tx: Transaction, waiting: Sequence[Item], now: datetime, draw: Draw) -
     commands.send_many(tx, sends, topic=TOPIC, now=now, draw=draw)
     _store.update(tx, sent)
     settle(tx, tasks, now=now)
+
+
+def _content(item: Item, bringing: Bringing | None) -> str:
+    order = item.order()
+    return order.as_command() if bringing is None else command_for(order, bringing)
 
 
 def sent_item(item: Item, left: timedelta, now: datetime) -> Item:
@@ -93,10 +107,12 @@ def seconds_of(left: timedelta) -> int:
 # --- Collecting -----------------------------------------------------------------------------------------------------
 
 
-def _collect(database: Database, now: datetime) -> bool:
+def _collect(database: Database, now: datetime, draw: Draw, bringing: Bringing | None) -> bool:
     with database.transaction() as tx:
         news = commands.outcomes(tx, TOPIC, limit=AT_ONCE)
         ended = _take(tx, news, now) if news else []
+        if bringing is not None:
+            _ask_again(tx, news, bringing, now, draw)
     if news:
         passed("outcome collected")
     for item in ended:
@@ -106,22 +122,49 @@ def _collect(database: Database, now: datetime) -> bool:
 
 def _take(tx: Transaction, news: Sequence[Outcome], now: datetime) -> list[Item]:
     """Write down what this news means; the items that it ended."""
-    known = _store.items_for_update(tx, [outcome.reference for outcome in news])
+    known = _store.items_for_update(tx, list({read_reference(outcome.reference)[0] for outcome in news}))
     tasks = _store.tasks_by_id(tx, list({item.task_id for item in known.values()}))
     later = _what_came_later(tx, list(known.values()), tasks)
-    judged = [
-        _judge(known[outcome.reference], outcome, tasks, later, now)
-        for outcome in news
-        if outcome.reference in known  # a purged one is nobody's
-    ]
-    moved = [judgement.item for judgement in judged if judgement.item != known[judgement.item.id]]
+    judged, standing = [], dict(known)  # one item may have several commands: each is judged by what the last one told
+    for outcome in news:
+        item = standing.get(read_reference(outcome.reference)[0])
+        if item is not None:  # a purged one is nobody's
+            judged.append(_judge(item, outcome, tasks, later, now))
+            standing[item.id] = judged[-1].item
+    moved = [item for item in standing.values() if item != known[item.id]]
     _store.update(tx, moved)
     fleet.set_clients(tx, _changes(judged, tasks), now=now)
     commands.collected(tx, news)
     # Out of time before the sweep came by: once its task is over, nothing else would stop it.
-    commands.stop(tx, TOPIC, [item.id for item in moved if item.state is ItemState.EXPIRED], now=now)
+    expired = [item.id for item in moved if item.state is ItemState.EXPIRED]
+    commands.stop(tx, TOPIC, references_of(expired), now=now)
     settle(tx, [item.task_id for item in moved], now=now)
     return [item for item in moved if known[item.id].is_open and not item.is_open]
+
+
+def _ask_again(tx: Transaction, news: Sequence[Outcome], bringing: Bringing, now: datetime, draw: Draw) -> None:
+    """Lost outcomes of hosts with other agents: the same order once more, which the host answers from its journal.
+
+    Our own agent needs no asking: it reports until it is heard.
+    """
+    lost = {outcome.reference for outcome in news if outcome.state is State.LOST}
+    again = {item_id: number + 1 for item_id, number in map(read_reference, lost) if number < MOST_ASKED}
+    items = [item for item in _store.items_for_update(tx, list(again)).values() if item.state is ItemState.LOST]
+    foreign = fleet.other_agents(tx, [item.instance_id for item in items]) if items else set()
+    tasks = _store.tasks_by_id(tx, list({item.task_id for item in items}))
+    sends = [
+        Send(
+            account_id=item.account_id,
+            instance_id=item.instance_id,
+            content=command_for(item.order(), bringing),
+            timeout_seconds=seconds_of(tasks[item.task_id].deadline - now),
+            reference=reference_of(item.id, again[item.id]),
+        )
+        for item in items
+        if item.instance_id in foreign
+    ]
+    if sends:
+        commands.send_many(tx, sends, topic=TOPIC, now=now, draw=draw)
 
 
 def _judge(

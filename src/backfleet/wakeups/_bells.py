@@ -37,6 +37,9 @@ class Bells(Protocol):
         Returns a function that ends the subscription.
         """
 
+    def close(self) -> None:
+        """Nothing crosses to other processes any more."""
+
 
 class InProcessBells:
     """Bells that are heard in this process only: enough for one node."""
@@ -55,6 +58,13 @@ class InProcessBells:
         for tell in heard:
             tell(topic)
 
+    def ring_all(self) -> None:
+        """Wake every listener: something may have rung that was not heard."""
+        with self._lock:
+            bells = [bell for bells in self._bells.values() for bell in bells]
+        for bell in bells:
+            bell.ring()
+
     def listen(self, topic: str) -> Bell:
         bell = Bell()
         with self._lock:
@@ -72,3 +82,6 @@ class InProcessBells:
                     self._subscribers.remove(entry)
 
         return unsubscribe
+
+    def close(self) -> None:
+        """There is nothing to end."""

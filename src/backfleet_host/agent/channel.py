@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import logging
 import random
+import re
 import socket
 import ssl
 import threading
@@ -40,6 +41,7 @@ class Channel:
         self._server, self._pace = server, pace
         self._on_open, self._on_kick = on_open, on_kick
         self._ponged = False
+        self._asked_to_wait = 0.0  # seconds: the server's wish when it closed the socket
         self.standing = threading.Event()
         """Set while the socket is open."""
 
@@ -47,14 +49,15 @@ class Channel:
         """Until told to stop: open, serve, and open again after a pause that grows while it does not last."""
         attempt = 0
         while not stopping.is_set():
-            self._ponged = False
+            self._ponged, self._asked_to_wait = False, 0.0
             try:
                 self._once(stopping)
             except Lost as problem:
                 log.warning("notify socket: %s", problem)
             attempt = 0 if self._ponged else attempt + 1
             if not stopping.is_set():
-                stopping.wait(pause(attempt, self._pace.reconnect_first, self._pace.reconnect_most, _chance()))
+                own = pause(attempt, self._pace.reconnect_first, self._pace.reconnect_most, _chance())
+                stopping.wait(max(own, min(self._asked_to_wait, self._pace.reconnect_most)))
 
     def _once(self, stopping: threading.Event) -> None:
         with _troubles_named():
@@ -103,6 +106,7 @@ class Channel:
 
     def _heard(self, opened: Any, kind: int, frame: Any, beat: _Keepalive) -> None:
         if kind == websocket.ABNF.OPCODE_CLOSE:
+            self._asked_to_wait = retry_after(bytes(frame.data))
             raise Lost("closed by the server")
         if kind == websocket.ABNF.OPCODE_PONG:
             self._ponged = True
@@ -112,6 +116,12 @@ class Channel:
             opened.settimeout(self._pace.handshake)
             opened.send(kick.reply)  # before anything is fetched: the echo tells the server it was heard
             self._on_kick(kick)
+
+
+def retry_after(farewell: bytes) -> float:
+    """In how many seconds the server asks us to come back, from the content of its close frame; 0 if it does not."""
+    found = re.search(rb"retry-after=([0-9]{1,4}(?:\.[0-9]{1,3})?)$", farewell)
+    return float(found.group(1)) if found else 0.0
 
 
 class _Keepalive:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from backfleet.commands import State
 from backfleet.doors.assist import beats, gateway, sockets
 from backfleet.settings import Settings
 from backfleet.storage import Database
+from backfleet_host.agent.channel import retry_after
 from doors.assist.hosts import Gate, Host, eventually, open_gate
 
 QUIET = 0.25  # seconds without a frame: nothing was said
@@ -190,6 +192,80 @@ def test_a_deaf_agent_is_noticed(
     assert found == ("text", b"kick_vm")
     for channel in (deaf_channel, well_channel):
         channel.drop()
+
+
+# --- Many at once ---------------------------------------------------------------------------------------------------
+
+
+def test_of_a_wave_some_are_kicked_at_a_time(gate: Gate, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next one when the first has asked; or after a moment, for a deaf one must not keep the others waiting."""
+    monkeypatch.setattr(sockets, "MOST_AWAITED", 1)
+    monkeypatch.setattr(sockets, "AWAITED_SECONDS", 0.5)
+    other = gate.enrol(1)
+    first, second = host.connect(), other.connect()
+    for channel in (first, second):
+        channel.ping("keepalive")
+        channel.frame()
+    gate.send(host, "r-1")
+    assert first.kicked()
+    gate.send(other, "r-2")
+    assert not second.kicked(QUIET)
+    host.tasks()
+    assert second.kicked()
+    gate.send(host, "r-3")
+    assert not first.kicked(QUIET)
+    assert first.kicked(), "the second never asked"
+    second.drop()
+
+
+def test_a_full_node_says_when_to_come_back(open_on: Callable[..., Gate], sqlite_database: Database) -> None:
+    """The last resort: memory stays bounded. Those that are in are served as ever."""
+    gate = open_on(sqlite_database, most_sockets=1)
+    host, other = gate.enrol(), gate.enrol(1)
+    channel = host.connect()
+    channel.ping("keepalive")
+    channel.frame()
+    with pytest.raises(websocket.WebSocketBadStatusException) as refused:
+        other.connect()
+    assert refused.value.status_code == 503
+    assert refused.value.resp_headers["retry-after"] == "3"
+    gate.send(host, "r-1")
+    assert channel.kicked()
+    channel.drop()
+
+
+def test_a_storm_is_absorbed(gate: Gate, host: Host) -> None:
+    """Everybody at once, with work waiting: all are let in and kicked, and a report in between is answered."""
+    hosts = [host, *(gate.enrol(number % 3) for number in range(1, 40))]
+    task_id = host.handed("report")
+    for number, each in enumerate(hosts):
+        gate.send(each, f"r-{number}", silently=True)
+    with ThreadPoolExecutor(40) as pool:
+        dialling = [pool.submit(each.connect) for each in hosts]
+        assert host.report(f"finish?taskId={task_id}&invokeVersion=0&start=1&end=2&exitCode=0&dropped=0").status == 200
+        channels = [dialled.result() for dialled in dialling]
+        asked = [pool.submit(lambda each=each, channel=channel: (channel.kicked(), each.tasks()))
+                 for each, channel in zip(hosts, channels, strict=True)]  # fmt: skip
+        assert all(kicked.result()[0] for kicked in asked)
+    for channel in channels:
+        channel.drop()
+
+
+def test_the_farewell_says_when_to_come_back(gate: Gate, host: Host) -> None:
+    """Each agent another moment, so that they do not come back together."""
+    other = gate.enrol(1)
+    channels = [host.connect(), other.connect()]
+    for channel in channels:
+        channel.ping("keepalive")
+        channel.frame()
+    gate.drain()
+    told = []
+    for channel in channels:
+        kind, content = channel.frame()
+        assert (kind, int.from_bytes(content[:2], "big")) == ("close", GOING)
+        told.append(retry_after(content))
+        channel.drop()
+    assert sorted(told) == [0.5, 1.0]
 
 
 # --- The end --------------------------------------------------------------------------------------------------------

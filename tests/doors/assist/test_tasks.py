@@ -11,8 +11,10 @@ import sqlalchemy as sa
 
 from backfleet import commands
 from backfleet.commands import LONGEST_OUTPUT, State
+from backfleet.doors.assist import spool
+from backfleet.settings import Settings
 from backfleet.storage import Database
-from doors.assist.hosts import Gate, Host
+from doors.assist.hosts import Gate, Host, eventually, key, open_gate
 
 OUTPUT: Final = {"interval": 2000, "logQuota": 24000, "skipEmpty": True, "sendStart": True}
 TIMES: Final = "invokeVersion=0&start=1795421322287&end=1795421322493"
@@ -324,17 +326,88 @@ def test_reports_of_files_are_nothing_to_us(odd: Host) -> None:
 # --- When we cannot -------------------------------------------------------------------------------------------------
 
 
-def test_what_is_not_stored_is_not_acknowledged(gate: Gate, host: Host, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_not_stored_is_not_acknowledged(
+    gate: Gate, host: Host, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The agent tries again after a 503, and finds us well."""
     task_id = host.handed()
     line = f"finish?taskId={task_id}&{TIMES}&exitCode=0&dropped=0"
-    rename(gate, "invocations", "away")
-    assert host.report(line, b"report\n").status == 503
-    assert host.post("/v1/task/list").status == 503
-    rename(gate, "away", "invocations")
+
+    def broken(*_asked: Any, **_named: Any) -> bool:
+        raise RuntimeError("a fault of ours")
+
+    with monkeypatch.context() as fault:
+        fault.setattr(commands, "ended", broken)
+        assert host.report(line, b"report\n").status == 503
     assert host.report(line, b"report\n").status == 200
     assert gate.outcome().output == b"report\n"
     assert "an agent's request failed" in caplog.text
+
+
+# --- While the database is away -------------------------------------------------------------------------------------
+
+
+def test_reports_are_kept_on_disk_while_the_database_is_away(gate: Gate, host: Host) -> None:
+    """An agent drops a final report after six seconds: it is answered from our disk, and told later, in order."""
+    task_id = host.handed()
+    line = f"finish?taskId={task_id}&{TIMES}&exitCode=0&dropped=0"
+    rename(gate, "invocations", "away")
+    assert host.report(f"running?taskId={task_id}&invokeVersion=0&start=1", b"one\n").status == 200
+    assert host.report(line, b"two\n").status == 200
+    assert host.report(line, b"two\n").status == 200, "a copy is harmless"
+    assert host.post("/v1/task/list").status == 503
+    assert len(kept(gate)) == 3
+    rename(gate, "away", "invocations")
+    eventually(lambda: gate.states() == [State.FINISHED])
+    assert gate.outcome().output == b"one\ntwo\n"
+    eventually(lambda: kept(gate) == [])
+
+
+def test_kept_reports_survive_the_node(
+    open_on: Callable[..., Gate], sqlite_database: Database, tmp_path: Any, now: Any
+) -> None:
+    """The next process on this data folder tells them."""
+    first, shut = open_gate(sqlite_database, Settings(data=tmp_path), now)
+    host = first.enrol()
+    task_id = host.handed()
+    rename(first, "invocations", "away")
+    host.report(f"finish?taskId={task_id}&{TIMES}&exitCode=7&dropped=0", b"\x00\xff")
+    shut()
+    rename(first, "away", "invocations")
+    (tmp_path / "reports" / "00000000000000000000-torn").write_bytes(b"{")
+    second = open_on(sqlite_database)
+    eventually(lambda: second.states() == [State.FINISHED])
+    assert (second.outcome().exit_code, second.outcome().output) == (7, b"\x00\xff")
+    eventually(lambda: kept(second) == [])
+
+
+def test_hosts_that_were_here_are_known_while_the_database_is_away(gate: Gate, host: Host) -> None:
+    """By the node that saw them last; strangers are asked to come again, and forged names are refused as ever."""
+    task_id, stranger = host.handed(), gate.enrol(1)
+    rename(gate, "instances", "away")
+    line = f"/luban/api/v1/task/finish?taskId={task_id}&{TIMES}&exitCode=0&dropped=0"
+    forged = Host(gate, key(1), host.instance_id).signed()
+    assert gate.ask("POST", line, b"", forged).status == 401
+    assert gate.ask("POST", line, b"", stranger.signed()).status == 503
+    used = host.signed()
+    assert gate.ask("POST", line, b"", used).status == 200
+    assert gate.ask("POST", line, b"", used).status == 401
+    rename(gate, "away", "instances")
+    eventually(lambda: gate.states() == [State.FINISHED])
+
+
+def test_a_full_disk_is_told(gate: Gate, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be kept is not acknowledged."""
+    monkeypatch.setattr(spool, "MOST_BYTES", 10)
+    task_id = host.handed()
+    rename(gate, "invocations", "away")
+    assert host.report(f"finish?taskId={task_id}&{TIMES}&exitCode=0&dropped=0").status == 503
+    assert kept(gate) == []
+
+
+def kept(gate: Gate) -> list[str]:
+    folder = gate.gateway._settings.data / "reports"
+    return sorted(path.name for path in folder.glob("[0-9]*")) if folder.exists() else []
 
 
 def rename(gate: Gate, table: str, to: str) -> None:

@@ -217,9 +217,9 @@ def test_an_instance_without_a_client_is_valid_and_its_item_says_so(world: World
 
 
 def test_a_host_with_another_agent_says_what_is_missing(world: World) -> None:
-    """Its item ends at once; the host is left alone."""
+    """Where we have no host program for it, its item ends at once, and the host is left alone."""
     world.release("2.0")
-    instance = world.host(agent="2.2.3.1000")
+    instance = world.host(agent="2.2.3.1000", platform="windows-amd64")
     world.client(instance)
     assert codes(world, started(world, InstanceIds=[instance])) == ["UnsupportedPlatform"]
 

@@ -1,7 +1,12 @@
 """Who an agent is: the four headers, and the signature in them.
 
 Source: agent wire protocol, section 2. The signature covers neither address nor body, so a set of headers could be used
-again with other content while it is accepted: the time must be near ours, and a request id is taken once.
+again with other content while it is accepted: a request id is taken once, and is remembered for as long as its time
+would be accepted.
+
+A host's clock may be wrong: ours decides, and its difference is written down. A time within the window is ordinary. One
+outside is taken where it cannot be a repetition of an ordinary one: before the host had enrolled, beyond our own
+future, or newer than all that the host has signed; its request id is then remembered for long.
 """
 
 import base64
@@ -10,16 +15,19 @@ import functools
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from backfleet.fleet import AgentIdentity
+from backfleet.fleet import AgentIdentity, mark_of
 
 MOST_REMEMBERED = 1_000_000  # request ids; at one request a second from 1,000 agents this is the whole window
 LONGEST_ID = 64  # characters
+DISORDER_MS = 60_000  # requests of one host may overtake each other by so much
+REMEMBERED_LONG = timedelta(days=30)  # request ids of hosts whose clocks are wrong
+MOST_KNOWN = 50_000  # identities kept for when the database is away
 
 
 class NotProved(Exception):
@@ -34,6 +42,11 @@ class Claim:
     timestamp: str  # as it was signed: milliseconds of the host's clock, decimal
     request_id: str
     signature: bytes
+
+    @property
+    def mark(self) -> int:
+        """What is kept of its request id."""
+        return mark_of(self.instance_id, self.request_id)
 
     @property
     def milliseconds(self) -> int:
@@ -67,21 +80,68 @@ def read_claim(headers: Mapping[str, str]) -> Claim | None:
 
 
 def check(claim: Claim, known: AgentIdentity | None, *, now: datetime, window_ms: int) -> None:
-    """Whether the claim holds.
+    """Whether the claim holds, apart from its request id.
 
     Raises:
-        NotProved: no such instance, deregistered, another time than ours, or another key.
+        NotProved: no such instance, deregistered, a time that may be a repetition, or another key.
     """
     if known is None or known.deregistered:
         raise NotProved("no such instance is enrolled")
-    if abs(claim.skew_ms(now)) > window_ms:
-        raise NotProved(f"its clock differs from ours by {claim.skew_ms(now) / 1000:.0f} s")
+    if not is_ordinary(claim, now=now, window_ms=window_ms) and not _is_new(claim, known, now, window_ms):
+        raise NotProved(f"its clock differs from ours by {claim.skew_ms(now) / 1000:.0f} s, and was set back")
     signed = f"{claim.instance_id}{known.machine_id}{claim.timestamp}{claim.request_id}"
     try:
         # MD5 is the protocol's; what it must resist here is forging a signature over a text we compose ourselves.
         _key(known.public_key).verify(claim.signature, signed.encode(), padding.PKCS1v15(), hashes.MD5())  # noqa: S303
     except InvalidSignature:
         raise NotProved("the signature is not that of its key") from None
+
+
+def is_ordinary(claim: Claim, *, now: datetime, window_ms: int) -> bool:
+    """Whether its time is near ours."""
+    return abs(claim.skew_ms(now)) <= window_ms
+
+
+def until(claim: Claim, *, now: datetime, window_ms: int) -> datetime:
+    """How long its request id is remembered."""
+    ordinary = is_ordinary(claim, now=now, window_ms=window_ms)
+    return now + (timedelta(milliseconds=2 * window_ms) if ordinary else REMEMBERED_LONG)
+
+
+def _is_new(claim: Claim, known: AgentIdentity, now: datetime, window_ms: int) -> bool:
+    """Whether a time outside the window can be no repetition of one that was inside it once."""
+    at = claim.milliseconds
+    if at < known.registered_ms - window_ms or at > round(now.timestamp() * 1000) + window_ms:
+        return True
+    return at > (known.signed_ms or 0) - DISORDER_MS
+
+
+class Known:
+    """Identities of the hosts that were here last. Bounded.
+
+    They spare the database a question for each request, and stand in for it while it is away. Whether one of them has
+    been deregistered since is asked when its signs of life are written, every few seconds, and told by a bell.
+    """
+
+    def __init__(self, most: int = MOST_KNOWN) -> None:
+        self._known: OrderedDict[str, tuple[AgentIdentity, float]] = OrderedDict()
+        self._most = most
+
+    def remember(self, identity: AgentIdentity, at: float) -> None:
+        """It was asked for at this moment (seconds), and is this."""
+        self._known[identity.instance_id] = identity, at
+        self._known.move_to_end(identity.instance_id)
+        if len(self._known) > self._most:
+            self._known.popitem(last=False)
+
+    def forget(self, instance_id: str) -> None:
+        """It is enrolled no more."""
+        self._known.pop(instance_id, None)
+
+    def recall(self, instance_id: str, since: float = 0.0) -> AgentIdentity | None:
+        """As it was when it was last asked for, if that was not before this moment."""
+        identity, at = self._known.get(instance_id, (None, 0.0))
+        return identity if at >= since else None
 
 
 @functools.lru_cache(maxsize=20_000)

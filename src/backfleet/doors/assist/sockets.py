@@ -15,10 +15,15 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from prometheus_client import Counter, Gauge
 
 KICK = "kick_vm"
-PING_SECONDS = 55.0  # a missing pong shows a deaf agent: its reader answers pings and reads kicks alike
+PING_SECONDS = 110.0  # a missing pong shows a deaf agent: its reader answers pings and reads kicks alike
 KICK_AGAIN_SECONDS = 4.0  # without a list request the agent is kicked again
+MOST_AWAITED = 32  # kicked agents that have not asked yet; more wait for their kick, oldest news first
+AWAITED_SECONDS = 2.0  # for so long an agent that does not come keeps others waiting
 MOST_KICKS = 4  # for one piece of news; after that the regular look at the table does it
 SEND_SECONDS = 5.0  # a socket that does not take a word for so long is closed
+LEAVING_A_SECOND = 2000  # sockets closed when the node stops; all of them within LONGEST_LEAVING
+LONGEST_LEAVING = 2.0  # seconds
+COMING_BACK_A_SECOND = 500  # for so many agents a second the farewell asks, so that they do not come back together
 LONGEST_MESSAGE = 64 * 1024  # bytes an agent may send at once
 
 SOCKETS = Gauge("backfleet_assist_sockets", "Agents connected to this node.")
@@ -35,6 +40,7 @@ class Socket:
     channel: web.WebSocketResponse
     kicks: int = 0  # sent since the agent last asked; 0: nothing is expected of it
     again: asyncio.TimerHandle | None = field(default=None, repr=False)
+    awaited: asyncio.TimerHandle | None = field(default=None, repr=False)
 
 
 class Sockets:
@@ -43,6 +49,8 @@ class Sockets:
     def __init__(self) -> None:
         self._open: dict[str, Socket] = {}
         self._aside: set[asyncio.Task[None]] = set()
+        self._next: dict[str, None] = {}  # instances to be kicked, in order
+        self._awaited = 0
 
     def __len__(self) -> int:
         return len(self._open)
@@ -75,10 +83,32 @@ class Sockets:
         return channel
 
     def kick(self, instance_id: str) -> None:
-        """Tell an agent to ask, if its socket is here; and again until it does, a few times."""
+        """Tell an agent to ask, if its socket is here; and again until it does, a few times.
+
+        Of a wave of news only so many agents are told at once: all of them together would wait for their answers
+        until they gave up and asked again.
+        """
         socket = self._open.get(instance_id)
         if socket is not None and socket.kicks == 0:
-            self._kick(socket)
+            self._next[instance_id] = None
+            self._kick_next()
+
+    def _kick_next(self) -> None:
+        while self._next and self._awaited < MOST_AWAITED:
+            instance_id = next(iter(self._next))
+            del self._next[instance_id]
+            socket = self._open.get(instance_id)
+            if socket is not None and socket.kicks == 0:
+                self._awaited += 1
+                socket.awaited = asyncio.get_running_loop().call_later(AWAITED_SECONDS, self._await_no_more, socket)
+                self._kick(socket)
+
+    def _await_no_more(self, socket: Socket) -> None:
+        if socket.awaited is not None:
+            socket.awaited.cancel()
+            socket.awaited = None
+            self._awaited -= 1
+            self._kick_next()
 
     def asked(self, instance_id: str) -> None:
         """The agent has asked: the kick arrived."""
@@ -93,9 +123,17 @@ class Sockets:
             self._do_aside(self._close(socket, WSCloseCode.POLICY_VIOLATION))
 
     async def close(self) -> None:
-        """End every socket with a word of farewell: agents come back within seconds."""
+        """End every socket with a word of farewell that says in how many seconds to come back, each another."""
         open_now = list(self._open.values())
-        await asyncio.gather(*(self._close(socket, WSCloseCode.GOING_AWAY) for socket in open_now), *self._aside)
+        apart = min(1 / LEAVING_A_SECOND, LONGEST_LEAVING / max(1, len(open_now)))
+        spread = max(1.0, len(open_now) / COMING_BACK_A_SECOND)
+
+        async def leave(number: int, socket: Socket) -> None:
+            await asyncio.sleep(number * apart)
+            later = 0.5 + spread * number / len(open_now)
+            await self._close(socket, WSCloseCode.GOING_AWAY, f"retry-after={later:.1f}")
+
+        await asyncio.gather(*(leave(*each) for each in enumerate(open_now)), *self._aside)
 
     def _replace(self, socket: Socket) -> None:
         """An agent has one socket. An older one is a connection not yet dead, or a copied disk."""
@@ -115,6 +153,7 @@ class Sockets:
         if socket.again is not None:
             socket.again.cancel()
             socket.again = None
+        self._await_no_more(socket)
 
     def _kick(self, socket: Socket) -> None:
         if socket.kicks >= MOST_KICKS or self._open.get(socket.instance_id) is not socket:
@@ -136,6 +175,6 @@ class Sockets:
         except (ConnectionError, TimeoutError, RuntimeError):
             await self._close(socket, WSCloseCode.GOING_AWAY)
 
-    async def _close(self, socket: Socket, code: int) -> None:
+    async def _close(self, socket: Socket, code: int, reason: str = "") -> None:
         with contextlib.suppress(ConnectionError, TimeoutError, RuntimeError):
-            await asyncio.wait_for(socket.channel.close(code=code), SEND_SECONDS)
+            await asyncio.wait_for(socket.channel.close(code=code, message=reason.encode()), SEND_SECONDS)

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from backfleet.commands import Command, Ending, Handout
 
+RETRY_SECONDS = 3  # when to come back after a refusal for want of room
 HEARTBEAT_MS = 60_000  # honoured within 55,000 to 65,000
 OUTPUT: Final = {"interval": 2000, "logQuota": 24_000, "skipEmpty": True, "sendStart": True}
 LONGEST_ERROR_TEXT = 500  # characters kept
@@ -25,10 +26,6 @@ BENIGN: Final[Mapping[str, Any]] = {
     "/api/v1/session/list": {"code": 200, "session": []},
     "/api/v1/session/status": {},
     "/api/gshell": {"gshellSupport": "false"},
-    "/api/instance/list_instance_state_configurations": {"errCode": "ServiceNotSupported", "errMsg": "no"},
-    "/api/instance/get_template": {"errCode": "ServiceNotSupported", "errMsg": "no"},
-    "/api/instance/put_inventory": {"errCode": "", "result": {"RequestId": ""}},
-    "/api/instance/put_instance_state_report": {"errCode": "", "result": {"RequestId": ""}},
 }
 
 

