@@ -1,6 +1,5 @@
 """Instances, as managed ones, as ECS ones, and by the state of their Cloud Assistant."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -8,27 +7,80 @@ from typing import Any
 from backfleet import fleet
 from backfleet.fleet import Instance, InstanceFilter
 from backfleet.operations.catalogue import ECS, Call, operation
-from backfleet.operations.ecs.activations import TIME, page_of
+from backfleet.operations.ecs import errors
+from backfleet.operations.ecs.asking import (
+    PAGE_ERRORS,
+    PAGE_SHAPE,
+    TAGS,
+    TIME,
+    Tag,
+    instance_arns,
+    max_results,
+    next_token,
+    page_number,
+    page_size,
+    part_of,
+    region,
+    tag_list,
+    time_of,
+    wanted_tags,
+)
 from backfleet.operations.ecs.errors import DryRun, InstanceNotFound, TooManyIds, check_region
-from backfleet.wire.errors import InvalidParameter
-from backfleet.wire.parameters import boolean, integer, json_list, repeat, repeat_objects, text
+from backfleet.wire.parameters import boolean, json_list, repeat, text
+from backfleet.wire.shapes import Anything
 
 SHORT_TIME = "%Y-%m-%dT%H:%MZ"  # DescribeInstances leaves the seconds out
 RUNNING, STOPPED = "Running", "Stopped"
 OTHER_STATES = ("Pending", "Starting", "Stopping")  # no machine here is ever in one of them
 
-
-@dataclass(frozen=True, slots=True)
-class Tag:
-    """A key and a value."""
-
-    key: str | None = text("Key", longest=128)
-    value: str | None = text("Value", longest=128)
-
-
-def _instances(call: Call, ids: Sequence[str] | None) -> list[str]:
-    start = f"acs:ecs:{call.region}:{call.account_id}:instance/"
-    return [start + instance_id for instance_id in ids] if ids else [f"{start}*"]
+ECS_INSTANCE_SHAPE = {
+    **dict.fromkeys(
+        (
+            "InstanceId", "InstanceName", "HostName", "Description", "Status", "RegionId", "ZoneId", "OSType",
+            "OSName", "OSNameEn", "InstanceType", "SerialNumber", "CreationTime", "InstanceNetworkType",
+            "ResourceGroupId",
+        ),
+        str,
+    ),
+    "Cpu": int,
+    "Memory": int,
+    "VpcAttributes": {
+        "VpcId": str,
+        "VSwitchId": str,
+        "NatIpAddress": str,
+        "PrivateIpAddress": {"IpAddress": [str]},
+    },
+    **{name: {"IpAddress": [str]} for name in ("PublicIpAddress", "InnerIpAddress", "RdmaIpAddress")},
+    "SecurityGroupIds": {"SecurityGroupId": [str]},
+    "NetworkInterfaces": {"NetworkInterface": [Anything]},
+    "OperationLocks": {"LockReason": [Anything]},
+    "Tags": {"Tag": TAGS},
+    **dict.fromkeys(("DeletionProtection", "DeviceAvailable", "IoOptimized"), bool),
+}  # fmt: skip
+MANAGED_SHAPE = {
+    **dict.fromkeys(
+        (
+            "InstanceId", "InstanceName", "Hostname", "MachineId", "ActivationId", "AgentVersion", "IntranetIp",
+            "InternetIp", "OsType", "OsVersion", "RegistrationTime", "LastInvokedTime", "ResourceGroupId",
+        ),
+        str,
+    ),
+    "Connected": bool,
+    "InvocationCount": int,
+    "Tags": TAGS,
+}  # fmt: skip
+STATUS_SHAPE = {
+    **dict.fromkeys(
+        (
+            "InstanceId", "CloudAssistantStatus", "CloudAssistantVersion", "LastInvokedTime", "LastHeartbeatTime",
+            "OSType",
+        ),
+        str,
+    ),
+    "ActiveTaskCount": int,
+    "InvocationCount": int,
+    "SupportSessionManager": bool,
+}  # fmt: skip
 
 
 def _heard_since(call: Call) -> datetime:
@@ -47,18 +99,18 @@ def _is_connected(call: Call, instance: Instance) -> bool:
 class DescribeInstances:
     """What the caller sent. Other filters of the cloud name things that no machine here has."""
 
-    region_id: str | None = text("RegionId", required=True)
+    region_id: str | None = region()
     instance_ids: tuple[str, ...] | None = json_list("InstanceIds")
     instance_name: str | None = text("InstanceName", longest=128)
     status: str | None = text("Status", choices=(RUNNING, STOPPED, *OTHER_STATES))
     private_ips: tuple[str, ...] | None = json_list("PrivateIpAddresses")
     vpc_id: str | None = text("VpcId")
     zone_id: str | None = text("ZoneId")
-    tags: tuple[Tag, ...] = repeat_objects("Tag", of=Tag, most=20)
-    next_token: str | None = text("NextToken", longest=64)
-    max_results: int | None = integer("MaxResults")
-    page_number: int = integer("PageNumber", default=1)
-    page_size: int = integer("PageSize", default=10)
+    tags: tuple[Tag, ...] = tag_list()
+    next_token: str | None = next_token()
+    max_results: int | None = max_results()
+    page_number: int = page_number()
+    page_size: int = page_size(100)
     dry_run: bool = boolean("DryRun", default=False)
 
 
@@ -71,8 +123,10 @@ def _no_instances(call: Call, asked: DescribeInstances) -> dict[str, Any]:
     ECS,
     "DescribeInstances",
     action="ecs:DescribeInstances",
-    resources=lambda call, asked: _instances(call, asked.instance_ids),
+    resources=lambda call, asked: instance_arns(call, asked.instance_ids),
     denied=_no_instances,
+    answer={"Instances": {"Instance": [ECS_INSTANCE_SHAPE]}, **PAGE_SHAPE},
+    errors=(errors.RegionNotFound, TooManyIds, DryRun, errors.TooManyTags, errors.TagKeyMissing, *PAGE_ERRORS),
 )
 def describe_instances(call: Call, asked: DescribeInstances) -> dict[str, Any]:
     """Every machine of the account, as ECS shows machines. `[]` for InstanceIds gives none, not all."""
@@ -81,10 +135,8 @@ def describe_instances(call: Call, asked: DescribeInstances) -> dict[str, Any]:
         raise TooManyIds
     if asked.dry_run:
         raise DryRun
-    by_token = asked.next_token is not None or asked.max_results is not None
-    number, size = _page_by_token(asked) if by_token else (asked.page_number, asked.page_size)
-    page = page_of(number, size, most=100)
-    nothing = asked.status in OTHER_STATES or bool(asked.tags) or bool(asked.vpc_id) or bool(asked.zone_id)
+    part = part_of(asked, most=100)
+    nothing = asked.status in OTHER_STATES or bool(wanted_tags(asked.tags)) or bool(asked.vpc_id) or bool(asked.zone_id)
     found: fleet.Found[Instance] = fleet.Found([], 0)
     if not nothing:
         wanted = InstanceFilter(
@@ -94,23 +146,13 @@ def describe_instances(call: Call, asked: DescribeInstances) -> dict[str, Any]:
             stopped=None if asked.status is None else asked.status == STOPPED,
         )
         with call.house.database.reading() as tx:
-            found = fleet.find_instances(tx, call.account_id, call.region, wanted, page, heard_since=_heard_since(call))
-    more = by_token and page.offset + len(found.items) < found.total
+            found = fleet.find_instances(
+                tx, call.account_id, call.region, wanted, part.page, heard_since=_heard_since(call)
+            )
     return {
         "Instances": {"Instance": [_ecs_instance(instance) for instance in found.items]},
-        "PageNumber": page.number,
-        "PageSize": page.size,
-        "TotalCount": found.total,
-        "NextToken": f"p{page.number + 1}" if more else "",
+        **part.answer(found),
     }
-
-
-def _page_by_token(asked: DescribeInstances) -> tuple[int, int]:
-    """Below 10 results become 10; the token is the next page's number."""
-    token = asked.next_token or "p1"
-    if not (token.startswith("p") and token[1:].isdecimal() and len(token) < 9):
-        raise InvalidParameter("NextToken is not one this server gave.")
-    return int(token[1:]), min(max(asked.max_results or 10, 10), 100)
 
 
 def _ecs_instance(instance: Instance) -> dict[str, Any]:
@@ -159,30 +201,32 @@ def _ecs_instance(instance: Instance) -> dict[str, Any]:
 class DescribeManagedInstances:
     """What the caller sent."""
 
-    region_id: str | None = text("RegionId", required=True)
-    instance_ids: tuple[str, ...] = repeat("InstanceId", most=1000)
+    region_id: str | None = region()
+    instance_ids: tuple[str, ...] = repeat("InstanceId", most=50, refusal=TooManyIds)
     instance_name: str | None = text("InstanceName", longest=128)
     instance_ip: str | None = text("InstanceIp", longest=64)
     activation_id: str | None = text("ActivationId", longest=64)
     os_type: str | None = text("OsType", longest=32)
     machine_id: str | None = text("MachineId", longest=64)
     connected: bool | None = boolean("Connected")
-    page_number: int = integer("PageNumber", default=1)
-    page_size: int = integer("PageSize", default=10)
+    next_token: str | None = next_token()
+    max_results: int | None = max_results()
+    page_number: int = page_number()
+    page_size: int = page_size()
 
 
 @operation(
     ECS,
     "DescribeManagedInstances",
     action="ecs:DescribeManagedInstances",
-    resources=lambda call, asked: _instances(call, asked.instance_ids),
+    resources=lambda call, asked: instance_arns(call, asked.instance_ids),
+    answer={"Instances": [MANAGED_SHAPE], **PAGE_SHAPE},
+    errors=(errors.RegionNotFound, TooManyIds, *PAGE_ERRORS),
 )
 def describe_managed_instances(call: Call, asked: DescribeManagedInstances) -> dict[str, Any]:
     """Every enrolled machine and whether its agent is there."""
     check_region(call, asked.region_id)
-    if len(asked.instance_ids) > 50:
-        raise TooManyIds
-    page = page_of(asked.page_number, asked.page_size, most=50)
+    part = part_of(asked)
     wanted = InstanceFilter(
         ids=asked.instance_ids or None,
         name=asked.instance_name,
@@ -193,13 +237,10 @@ def describe_managed_instances(call: Call, asked: DescribeManagedInstances) -> d
         connected=asked.connected,
     )
     with call.house.database.reading() as tx:
-        found = fleet.find_instances(tx, call.account_id, call.region, wanted, page, heard_since=_heard_since(call))
-    return {
-        "Instances": [_managed_instance(call, instance) for instance in found.items],
-        "PageNumber": page.number,
-        "PageSize": page.size,
-        "TotalCount": found.total,
-    }
+        found = fleet.find_instances(
+            tx, call.account_id, call.region, wanted, part.page, heard_since=_heard_since(call)
+        )
+    return {"Instances": [_managed_instance(call, instance) for instance in found.items], **part.answer(found)}
 
 
 def _managed_instance(call: Call, instance: Instance) -> dict[str, Any]:
@@ -227,7 +268,7 @@ def _managed_instance(call: Call, instance: Instance) -> dict[str, Any]:
 class DeregisterManagedInstance:
     """Which one."""
 
-    region_id: str | None = text("RegionId", required=True)
+    region_id: str | None = region()
     instance_id: str | None = text("InstanceId", required=True, longest=64)
 
 
@@ -235,7 +276,9 @@ class DeregisterManagedInstance:
     ECS,
     "DeregisterManagedInstance",
     action="ecs:DeregisterManagedInstance",
-    resources=lambda call, asked: _instances(call, [asked.instance_id]),
+    resources=lambda call, asked: instance_arns(call, [asked.instance_id]),
+    answer={"Instance": MANAGED_SHAPE},
+    errors=(errors.RegionNotFound, InstanceNotFound),
 )
 def deregister_managed_instance(call: Call, asked: DeregisterManagedInstance) -> dict[str, Any]:
     """Forget a machine: its agent's signatures are refused from now on."""
@@ -255,28 +298,32 @@ def deregister_managed_instance(call: Call, asked: DeregisterManagedInstance) ->
 class DescribeCloudAssistantStatus:
     """What the caller sent."""
 
-    region_id: str | None = text("RegionId", required=True)
-    instance_ids: tuple[str, ...] = repeat("InstanceId", most=1000)
+    region_id: str | None = region()
+    instance_ids: tuple[str, ...] = repeat("InstanceId", most=100, refusal=TooManyIds)
     os_type: str | None = text("OSType", choices=("Windows", "Linux", "FreeBSD"))
-    page_number: int = integer("PageNumber", default=1)
-    page_size: int = integer("PageSize", default=10)
+    next_token: str | None = next_token()
+    max_results: int | None = max_results()
+    page_number: int = page_number()
+    page_size: int = page_size(100)
 
 
 @operation(
     ECS,
     "DescribeCloudAssistantStatus",
     action="ecs:DescribeCloudAssistantStatus",
-    resources=lambda call, asked: _instances(call, asked.instance_ids),
+    resources=lambda call, asked: instance_arns(call, asked.instance_ids),
+    answer={"InstanceCloudAssistantStatusSet": {"InstanceCloudAssistantStatus": [STATUS_SHAPE]}, **PAGE_SHAPE},
+    errors=(errors.RegionNotFound, TooManyIds, InstanceNotFound, *PAGE_ERRORS),
 )
 def describe_cloud_assistant_status(call: Call, asked: DescribeCloudAssistantStatus) -> dict[str, Any]:
     """Whether each instance's agent is there: the same story as the validity codes of UpgradeBackupClients."""
     check_region(call, asked.region_id)
-    if len(asked.instance_ids) > 100:
-        raise TooManyIds
-    page = page_of(asked.page_number, asked.page_size, most=100)
+    part = part_of(asked, most=100)
     wanted = InstanceFilter(ids=asked.instance_ids or None, os_type=asked.os_type)
     with call.house.database.reading() as tx:
-        found = fleet.find_instances(tx, call.account_id, call.region, wanted, page, heard_since=_heard_since(call))
+        found = fleet.find_instances(
+            tx, call.account_id, call.region, wanted, part.page, heard_since=_heard_since(call)
+        )
     if asked.instance_ids and not found.total:
         raise InstanceNotFound
     return {
@@ -287,7 +334,7 @@ def describe_cloud_assistant_status(call: Call, asked: DescribeCloudAssistantSta
                     "CloudAssistantStatus": "true" if _is_connected(call, instance) else "false",
                     "CloudAssistantVersion": instance.agent_version,
                     "LastInvokedTime": "",
-                    "LastHeartbeatTime": instance.last_heard_at.strftime(TIME) if instance.last_heard_at else "",
+                    "LastHeartbeatTime": time_of(instance.last_heard_at),
                     "ActiveTaskCount": 0,
                     "InvocationCount": 0,
                     "OSType": instance.os_type.capitalize(),
@@ -296,10 +343,7 @@ def describe_cloud_assistant_status(call: Call, asked: DescribeCloudAssistantSta
                 for instance in found.items
             ]
         },
-        "PageNumber": page.number,
-        "PageSize": page.size,
-        "TotalCount": found.total,
-        "NextToken": "",
+        **part.answer(found),
     }
 
 
@@ -308,7 +352,12 @@ class DescribeRegions:
     """No parameters that matter here."""
 
 
-@operation(ECS, "DescribeRegions", action="ecs:DescribeRegions")
+@operation(
+    ECS,
+    "DescribeRegions",
+    action="ecs:DescribeRegions",
+    answer={"Regions": {"Region": [{"RegionId": str, "LocalName": str, "RegionEndpoint": str, "Status": str}]}},
+)
 def describe_regions(call: Call, asked: DescribeRegions) -> dict[str, Any]:
     """The one region this installation answers for."""
     region = call.house.settings.region
