@@ -52,6 +52,9 @@ class Outcome:
     output: bytes
     changed_at: datetime
     revision: int
+    dropped: int = 0  # bytes of output that are lost
+    started_ms: int | None = None  # by the host's clock
+    ended_ms: int | None = None
 
     @property
     def is_final(self) -> bool:
@@ -131,6 +134,9 @@ def outcomes(tx: Transaction, topic: str, *, limit: int) -> list[Outcome]:
             bytes(row.output),
             row.changed_at,
             row.revision,
+            row.dropped,
+            row.started_ms,
+            row.ended_ms,
         )
         for row in _store.news(tx, topic, limit)
     ]

@@ -1,11 +1,19 @@
 """Machines, and the backup clients on them. Knows nothing of who may act on them.
 
-Owns the tables activations, instances and clients. Verbs: `create_activation` and `register`; `identity_of` for an
-agent's signature; `heard` and `shut_down` for signs of life and `fitness` for what they mean;
-`resolve` for ids; `ensure_client` and `set_clients` for what is known of backup clients; `find_*` for lists.
+Owns the tables activations, instances, clients, boots and tags. Verbs: `create_activation` and `register`;
+`identity_of` for an agent's signature; `heard` and `shut_down` for signs of life and `fitness` for what they mean;
+`booted` and `take_boots` for hosts that start anew; `resolve` for ids; `ensure_client` and `set_clients` for what is
+known of backup clients; `set_tags` and its kin for the tags of anything that has some; `find_*` for lists.
 """
 
-from backfleet.fleet.activations import Activation, create_activation, find_activations
+from backfleet.fleet.activations import (
+    Activation,
+    activation,
+    create_activation,
+    delete_activation,
+    disable_activation,
+    find_activations,
+)
 from backfleet.fleet.clients import (
     Change,
     Client,
@@ -25,6 +33,7 @@ from backfleet.fleet.instances import (
     InstanceFilter,
     Registration,
     RegistrationRefused,
+    booted,
     count_instances,
     deregister,
     find_instances,
@@ -35,11 +44,24 @@ from backfleet.fleet.instances import (
     is_heard,
     read_registration,
     register,
+    rename,
     shut_down,
+    take_boots,
 )
 from backfleet.fleet.pages import Found, Page
+from backfleet.fleet.tagging import (
+    MOST_TAGS,
+    Tagged,
+    TooManyTags,
+    find_tags,
+    has_tags,
+    remove_tags,
+    set_tags,
+    tags_of,
+)
 
 __all__ = [
+    "MOST_TAGS",
     "Activation",
     "AgentIdentity",
     "Beat",
@@ -55,21 +77,34 @@ __all__ = [
     "Registration",
     "RegistrationRefused",
     "Resolved",
+    "Tagged",
+    "TooManyTags",
+    "activation",
+    "booted",
     "count_instances",
     "create_activation",
+    "delete_activation",
     "deregister",
+    "disable_activation",
     "ensure_client",
     "find_activations",
     "find_clients",
     "find_instances",
+    "find_tags",
     "fitness",
+    "has_tags",
     "heard",
     "identity_of",
     "instance",
     "is_heard",
     "read_registration",
     "register",
+    "remove_tags",
+    "rename",
     "resolve",
     "set_clients",
+    "set_tags",
     "shut_down",
+    "tags_of",
+    "take_boots",
 ]

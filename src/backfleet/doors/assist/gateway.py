@@ -260,8 +260,10 @@ class Gateway:
 
     # --- Tasks --------------------------------------------------------------------------------------------------
 
-    async def _task_list(self, _request: web.Request, instance_id: str) -> web.StreamResponse:
+    async def _task_list(self, request: web.Request, instance_id: str) -> web.StreamResponse:
         self._sockets.asked(instance_id)
+        if words.has_booted(request.query):
+            await self._in_thread(lambda: self._note_boot(instance_id))
 
         def claim() -> commands.Handout:
             with self._database.reading() as tx:
@@ -274,6 +276,10 @@ class Gateway:
         if handout.run:
             passed("command claimed")
         return web.json_response(words.task_list(instance_id, handout))
+
+    def _note_boot(self, instance_id: str) -> None:
+        with self._database.transaction() as tx:
+            fleet.booted(tx, instance_id, now=self._clock())
 
     async def _running(self, request: web.Request, instance_id: str) -> web.StreamResponse:
         chunk, task_id = await _body(request), words.task_id(request.query)

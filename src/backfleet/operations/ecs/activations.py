@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from backfleet import fleet
@@ -12,16 +12,22 @@ from backfleet.operations.ecs import errors
 from backfleet.operations.ecs.asking import (
     PAGE_ERRORS,
     PAGE_SHAPE,
+    TAG_ERRORS,
     TAGS,
     TIME,
+    Tag,
     max_results,
     next_token,
     page_number,
     page_size,
     part_of,
     region,
+    tag_list,
+    wanted_tags,
 )
+from backfleet.operations.ecs.commands import give_tags, tags_answer
 from backfleet.operations.ecs.errors import check_region
+from backfleet.storage import Transaction
 from backfleet.wire.parameters import integer, text
 
 NAME = re.compile(r"[A-Za-z\u4e00-\u9fff][\w.:-]{1,49}")
@@ -58,6 +64,7 @@ class CreateActivation:
     instance_name: str | None = text("InstanceName", default="", longest=50, refusal=errors.ActivationNameTooLong)
     description: str | None = text("Description", default="", longest=100, refusal=errors.ActivationDescriptionTooLong)
     address_range: str | None = text("IpAddressRange", default="", longest=64, refusal=errors.AddressRangeRefused)
+    tags: tuple[Tag, ...] = tag_list()
 
 
 @operation(
@@ -74,6 +81,7 @@ class CreateActivation:
         errors.ActivationNameRefused,
         errors.ActivationDescriptionTooLong,
         errors.AddressRangeRefused,
+        *TAG_ERRORS,
     ),
 )
 def create_activation(call: Call, asked: CreateActivation) -> dict[str, Any]:
@@ -93,6 +101,7 @@ def create_activation(call: Call, asked: CreateActivation) -> dict[str, Any]:
             now=call.now,
             draw=call.house.draw,
         )
+        give_tags(tx, call, "activation", made.id, asked.tags)
     return {"ActivationId": made.id, "ActivationCode": code}
 
 
@@ -116,6 +125,7 @@ class DescribeActivations:
     region_id: str | None = region()
     activation_id: str | None = text("ActivationId", longest=64)
     instance_name: str | None = text("InstanceName", longest=64)
+    tags: tuple[Tag, ...] = tag_list()
     next_token: str | None = next_token()
     max_results: int | None = max_results()
     page_number: int = page_number()
@@ -128,7 +138,7 @@ class DescribeActivations:
     action="ecs:DescribeActivations",
     resources=_all_activations,
     answer={"ActivationList": [ACTIVATION_SHAPE], **PAGE_SHAPE},
-    errors=(errors.RegionNotFound, *PAGE_ERRORS),
+    errors=(errors.RegionNotFound, errors.TagKeyMissing, *PAGE_ERRORS),
 )
 def describe_activations(call: Call, asked: DescribeActivations) -> dict[str, Any]:
     """The account's activations, newest first, without their codes."""
@@ -142,11 +152,14 @@ def describe_activations(call: Call, asked: DescribeActivations) -> dict[str, An
             activation_id=asked.activation_id,
             name=asked.instance_name,
             page=part.page,
+            tags=wanted_tags(asked.tags),
         )
-    return {"ActivationList": [_activation(activation) for activation in found.items], **part.answer(found)}
+        tags = fleet.tags_of(tx, "activation", [activation.id for activation in found.items])
+    listed = [_activation(activation, tags.get(activation.id)) for activation in found.items]
+    return {"ActivationList": listed, **part.answer(found)}
 
 
-def _activation(activation: Activation) -> dict[str, Any]:
+def _activation(activation: Activation, tags: dict[str, str] | None) -> dict[str, Any]:
     return {
         "ActivationId": activation.id,
         "InstanceName": activation.name,
@@ -159,5 +172,69 @@ def _activation(activation: Activation) -> dict[str, Any]:
         "Disabled": activation.disabled,
         "CreationTime": activation.created_at.strftime(TIME),
         "ResourceGroupId": "",
-        "Tags": [],
+        "Tags": tags_answer(tags),
     }
+
+
+# --- Ending ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class DisableActivation:
+    """Which one."""
+
+    region_id: str | None = region()
+    activation_id: str | None = text("ActivationId", required=True, longest=64)
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteActivation:
+    """Which one."""
+
+    region_id: str | None = region()
+    activation_id: str | None = text("ActivationId", required=True, longest=64)
+
+
+@operation(
+    ECS,
+    "DisableActivation",
+    action="ecs:DisableActivation",
+    resources=_all_activations,
+    answer={"Activation": ACTIVATION_SHAPE},
+    errors=(errors.RegionNotFound, errors.ActivationNotFound),
+)
+def disable_activation(call: Call, asked: DisableActivation) -> dict[str, Any]:
+    """Nobody enrols with it any more. Who has stays."""
+    check_region(call, asked.region_id)
+    with call.house.database.transaction() as tx:
+        known = _the_activation(tx, call, asked.activation_id)
+        fleet.disable_activation(tx, known.id)
+        tags = fleet.tags_of(tx, "activation", [known.id]).get(known.id)
+    return {"Activation": _activation(replace(known, disabled=True), tags)}
+
+
+@operation(
+    ECS,
+    "DeleteActivation",
+    action="ecs:DeleteActivation",
+    resources=_all_activations,
+    answer={"Activation": ACTIVATION_SHAPE},
+    errors=(errors.RegionNotFound, errors.ActivationNotFound, errors.ActivationInUse),
+)
+def delete_activation(call: Call, asked: DeleteActivation) -> dict[str, Any]:
+    """Forget one with which nobody has enrolled, or all who had are gone."""
+    check_region(call, asked.region_id)
+    with call.house.database.transaction() as tx:
+        known = _the_activation(tx, call, asked.activation_id)
+        if known.registered_count > known.deregistered_count:
+            raise errors.ActivationInUse
+        tags = fleet.tags_of(tx, "activation", [known.id]).get(known.id)
+        fleet.delete_activation(tx, known.id)
+    return {"Activation": _activation(known, tags)}
+
+
+def _the_activation(tx: Transaction, call: Call, activation_id: str | None) -> Activation:
+    found = fleet.activation(tx, call.account_id, call.region, activation_id or "")
+    if found is None:
+        raise errors.ActivationNotFound
+    return found

@@ -353,12 +353,12 @@ class WorkingDirRefused(EcsRefusal):
     text = "The specified parameter WorkingDir is not valid: at most 200 characters."
 
 
-class LauncherTooLong(EcsRefusal):
-    """Too long a launcher."""
+class LauncherRefused(EcsRefusal):
+    """A launcher, which no script needs here."""
 
-    code = "InvalidLauncher.LengthLimitExceeded"
-    status = 403
-    text = "The launcher must have at most 1024 characters."
+    code = "InvalidParameter.Launcher"
+    status = 400
+    text = "Launchers are not supported: begin the script with a line such as #!/usr/bin/env python3."
 
 
 class ParameterNameEmpty(EcsRefusal):
@@ -508,12 +508,12 @@ class UsernameTooLong(EcsRefusal):
     text = "The length of the user name exceeds the upper limit of 255."
 
 
-class PasswordNameTooLong(EcsRefusal):
-    """Too long a name of a password."""
+class PasswordStoreNotSupported(EcsRefusal):
+    """There is no parameter store here."""
 
-    code = "WindowsPasswordName.ExceedLimit"
+    code = "ParameterStore.NotSupported"
     status = 403
-    text = "The length of the Windows password name exceeds the upper limit of 255."
+    text = "Passwords in a parameter store are not supported by this installation."
 
 
 class ContainersNotSupported(EcsRefusal):

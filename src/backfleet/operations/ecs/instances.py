@@ -1,10 +1,12 @@
 """Instances, as managed ones, as ECS ones, and by the state of their Cloud Assistant."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from backfleet import fleet
+from backfleet import assistant, fleet
+from backfleet.assistant import Usage
 from backfleet.fleet import Instance, InstanceFilter
 from backfleet.operations.catalogue import ECS, Call, operation
 from backfleet.operations.ecs import errors
@@ -25,7 +27,9 @@ from backfleet.operations.ecs.asking import (
     time_of,
     wanted_tags,
 )
+from backfleet.operations.ecs.commands import tags_answer
 from backfleet.operations.ecs.errors import DryRun, InstanceNotFound, TooManyIds, check_region
+from backfleet.storage import Transaction
 from backfleet.wire.parameters import boolean, json_list, repeat, text
 from backfleet.wire.shapes import Anything
 
@@ -136,26 +140,28 @@ def describe_instances(call: Call, asked: DescribeInstances) -> dict[str, Any]:
     if asked.dry_run:
         raise DryRun
     part = part_of(asked, most=100)
-    nothing = asked.status in OTHER_STATES or bool(wanted_tags(asked.tags)) or bool(asked.vpc_id) or bool(asked.zone_id)
+    wanted = InstanceFilter(
+        ids=asked.instance_ids,
+        name=asked.instance_name,
+        ips=asked.private_ips,
+        stopped=None if asked.status is None else asked.status == STOPPED,
+        tags=wanted_tags(asked.tags),
+    )
     found: fleet.Found[Instance] = fleet.Found([], 0)
-    if not nothing:
-        wanted = InstanceFilter(
-            ids=asked.instance_ids,
-            name=asked.instance_name,
-            ip=asked.private_ips[0] if asked.private_ips else None,
-            stopped=None if asked.status is None else asked.status == STOPPED,
-        )
+    tags: dict[str, dict[str, str]] = {}
+    if asked.status not in OTHER_STATES and not asked.vpc_id and not asked.zone_id:
         with call.house.database.reading() as tx:
-            found = fleet.find_instances(
-                tx, call.account_id, call.region, wanted, part.page, heard_since=_heard_since(call)
-            )
-    return {
-        "Instances": {"Instance": [_ecs_instance(instance) for instance in found.items]},
-        **part.answer(found),
-    }
+            found = _find(tx, call, wanted, part.page)
+            tags = fleet.tags_of(tx, "instance", [instance.id for instance in found.items])
+    listed = [_ecs_instance(instance, tags.get(instance.id)) for instance in found.items]
+    return {"Instances": {"Instance": listed}, **part.answer(found)}
 
 
-def _ecs_instance(instance: Instance) -> dict[str, Any]:
+def _find(tx: Transaction, call: Call, wanted: InstanceFilter, page: fleet.Page) -> fleet.Found[Instance]:
+    return fleet.find_instances(tx, call.account_id, call.region, wanted, page, heard_since=_heard_since(call))
+
+
+def _ecs_instance(instance: Instance, tags: dict[str, str] | None) -> dict[str, Any]:
     addresses = [instance.intranet_ip] if instance.intranet_ip else []
     return {
         "InstanceId": instance.id,
@@ -186,7 +192,7 @@ def _ecs_instance(instance: Instance) -> dict[str, Any]:
         "SecurityGroupIds": {"SecurityGroupId": []},
         "NetworkInterfaces": {"NetworkInterface": []},
         "OperationLocks": {"LockReason": []},
-        "Tags": {"Tag": []},
+        "Tags": {"Tag": tags_answer(tags)},
         "ResourceGroupId": "",
         "DeletionProtection": False,
         "DeviceAvailable": True,
@@ -209,6 +215,7 @@ class DescribeManagedInstances:
     os_type: str | None = text("OsType", longest=32)
     machine_id: str | None = text("MachineId", longest=64)
     connected: bool | None = boolean("Connected")
+    tags: tuple[Tag, ...] = tag_list()
     next_token: str | None = next_token()
     max_results: int | None = max_results()
     page_number: int = page_number()
@@ -221,7 +228,7 @@ class DescribeManagedInstances:
     action="ecs:DescribeManagedInstances",
     resources=lambda call, asked: instance_arns(call, asked.instance_ids),
     answer={"Instances": [MANAGED_SHAPE], **PAGE_SHAPE},
-    errors=(errors.RegionNotFound, TooManyIds, *PAGE_ERRORS),
+    errors=(errors.RegionNotFound, TooManyIds, errors.TagKeyMissing, *PAGE_ERRORS),
 )
 def describe_managed_instances(call: Call, asked: DescribeManagedInstances) -> dict[str, Any]:
     """Every enrolled machine and whether its agent is there."""
@@ -235,33 +242,61 @@ def describe_managed_instances(call: Call, asked: DescribeManagedInstances) -> d
         os_type=asked.os_type,
         machine_id=asked.machine_id,
         connected=asked.connected,
+        tags=wanted_tags(asked.tags),
     )
     with call.house.database.reading() as tx:
-        found = fleet.find_instances(
-            tx, call.account_id, call.region, wanted, part.page, heard_since=_heard_since(call)
-        )
-    return {"Instances": [_managed_instance(call, instance) for instance in found.items], **part.answer(found)}
+        found = _find(tx, call, wanted, part.page)
+        about = _About.these(tx, call, found.items)
+    return {"Instances": [about.managed(instance) for instance in found.items], **part.answer(found)}
 
 
-def _managed_instance(call: Call, instance: Instance) -> dict[str, Any]:
-    return {
-        "InstanceId": instance.id,
-        "InstanceName": instance.name,
-        "Hostname": instance.hostname,
-        "MachineId": instance.machine_id,
-        "ActivationId": instance.activation_id,
-        "AgentVersion": instance.agent_version,
-        "Connected": _is_connected(call, instance),
-        "IntranetIp": instance.intranet_ip,
-        "InternetIp": instance.internet_ip,
-        "OsType": instance.os_type,
-        "OsVersion": instance.os_version,
-        "RegistrationTime": instance.registered_at.strftime(TIME),
-        "LastInvokedTime": "",
-        "InvocationCount": 0,
-        "ResourceGroupId": "",
-        "Tags": [],
-    }
+@dataclass(frozen=True, slots=True)
+class _About:
+    """What other tables know of some instances."""
+
+    call: Call
+    tags: Mapping[str, dict[str, str]]
+    usage: Mapping[str, Usage]
+
+    @classmethod
+    def these(cls, tx: Transaction, call: Call, instances: Sequence[Instance]) -> "_About":
+        ids = [instance.id for instance in instances]
+        return cls(call, fleet.tags_of(tx, "instance", ids), assistant.usage(tx, ids))
+
+    def managed(self, instance: Instance) -> dict[str, Any]:
+        used = self.usage.get(instance.id, Usage())
+        return {
+            "InstanceId": instance.id,
+            "InstanceName": instance.name,
+            "Hostname": instance.hostname,
+            "MachineId": instance.machine_id,
+            "ActivationId": instance.activation_id,
+            "AgentVersion": instance.agent_version,
+            "Connected": _is_connected(self.call, instance),
+            "IntranetIp": instance.intranet_ip,
+            "InternetIp": instance.internet_ip,
+            "OsType": instance.os_type,
+            "OsVersion": instance.os_version,
+            "RegistrationTime": instance.registered_at.strftime(TIME),
+            "LastInvokedTime": time_of(used.last_at),
+            "InvocationCount": used.count,
+            "ResourceGroupId": "",
+            "Tags": tags_answer(self.tags.get(instance.id)),
+        }
+
+    def agent(self, instance: Instance) -> dict[str, Any]:
+        used = self.usage.get(instance.id, Usage())
+        return {
+            "InstanceId": instance.id,
+            "CloudAssistantStatus": "true" if _is_connected(self.call, instance) else "false",
+            "CloudAssistantVersion": instance.agent_version,
+            "LastInvokedTime": time_of(used.last_at),
+            "LastHeartbeatTime": time_of(instance.last_heard_at),
+            "ActiveTaskCount": used.active,
+            "InvocationCount": used.count,
+            "OSType": instance.os_type.capitalize(),
+            "SupportSessionManager": False,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,11 +319,88 @@ def deregister_managed_instance(call: Call, asked: DeregisterManagedInstance) ->
     """Forget a machine: its agent's signatures are refused from now on."""
     check_region(call, asked.region_id)
     with call.house.database.transaction() as tx:
-        instance = fleet.instance(tx, call.account_id, asked.instance_id or "")
-        if instance is None:
-            raise InstanceNotFound
+        instance = _the_instance(tx, call, asked.instance_id)
+        about = _About.these(tx, call, [instance])
         fleet.deregister(tx, instance.id, now=call.now)
-    return {"Instance": _managed_instance(call, instance)}
+    return {"Instance": about.managed(instance)}
+
+
+def _the_instance(tx: Transaction, call: Call, instance_id: str | None) -> Instance:
+    found = fleet.instance(tx, call.account_id, instance_id or "")
+    if found is None or found.region != call.region:
+        raise InstanceNotFound
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class ModifyManagedInstance:
+    """Which one, and its new name."""
+
+    region_id: str | None = region()
+    instance_id: str | None = text("InstanceId", required=True, longest=64)
+    instance_name: str | None = text("InstanceName", required=True, longest=128, refusal=errors.NameRefused)
+
+
+@operation(
+    ECS,
+    "ModifyManagedInstance",
+    action="ecs:ModifyManagedInstance",
+    resources=lambda call, asked: instance_arns(call, [asked.instance_id]),
+    answer={"Instance": {"InstanceId": str, "InstanceName": str}},
+    errors=(errors.RegionNotFound, InstanceNotFound, errors.NameRefused),
+)
+def modify_managed_instance(call: Call, asked: ModifyManagedInstance) -> dict[str, Any]:
+    """Call a machine something else."""
+    check_region(call, asked.region_id)
+    name = asked.instance_name or ""
+    if len(name) < 2 or "http://" in name or "https://" in name or not name.isprintable():
+        raise errors.NameRefused
+    with call.house.database.transaction() as tx:
+        instance = _the_instance(tx, call, asked.instance_id)
+        fleet.rename(tx, instance.id, name)
+    return {"Instance": {"InstanceId": instance.id, "InstanceName": name}}
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeInstanceStatus:
+    """What the caller sent."""
+
+    region_id: str | None = region()
+    instance_ids: tuple[str, ...] = repeat("InstanceId", most=100, refusal=TooManyIds)
+    zone_id: str | None = text("ZoneId", longest=64)
+    cluster_id: str | None = text("ClusterId", longest=64)
+    page_number: int = page_number()
+    page_size: int = page_size()
+
+
+@operation(
+    ECS,
+    "DescribeInstanceStatus",
+    action="ecs:DescribeInstanceStatus",
+    resources=lambda call, asked: instance_arns(call, asked.instance_ids),
+    answer={
+        "InstanceStatuses": {"InstanceStatus": [{"InstanceId": str, "Status": str}]},
+        "PageNumber": int,
+        "PageSize": int,
+        "TotalCount": int,
+    },
+    errors=(errors.RegionNotFound, TooManyIds, errors.BadPageNumber, errors.BadPageSize),
+)
+def describe_instance_status(call: Call, asked: DescribeInstanceStatus) -> dict[str, Any]:
+    """Whether each machine runs. Ids that name nothing are simply not there; no machine here has a zone or cluster."""
+    check_region(call, asked.region_id)
+    found: fleet.Found[Instance] = fleet.Found([], 0)
+    page = fleet.Page(asked.page_number, asked.page_size)
+    if not asked.zone_id and not asked.cluster_id:
+        with call.house.database.reading() as tx:
+            found = _find(tx, call, InstanceFilter(ids=asked.instance_ids or None), page)
+    listed = [{"InstanceId": each.id, "Status": STOPPED if each.stopped_at else RUNNING} for each in found.items]
+    return {
+        "InstanceStatuses": {"InstanceStatus": listed},
+        "PageNumber": page.number,
+        "PageSize": page.size,
+        "TotalCount": found.total,
+    }
 
 
 # --- Cloud Assistant ------------------------------------------------------------------------------------------------
@@ -321,28 +433,13 @@ def describe_cloud_assistant_status(call: Call, asked: DescribeCloudAssistantSta
     part = part_of(asked, most=100)
     wanted = InstanceFilter(ids=asked.instance_ids or None, os_type=asked.os_type)
     with call.house.database.reading() as tx:
-        found = fleet.find_instances(
-            tx, call.account_id, call.region, wanted, part.page, heard_since=_heard_since(call)
-        )
+        found = _find(tx, call, wanted, part.page)
+        about = _About.these(tx, call, found.items)
     if asked.instance_ids and not found.total:
         raise InstanceNotFound
+    listed = [about.agent(instance) for instance in found.items]
     return {
-        "InstanceCloudAssistantStatusSet": {
-            "InstanceCloudAssistantStatus": [
-                {
-                    "InstanceId": instance.id,
-                    "CloudAssistantStatus": "true" if _is_connected(call, instance) else "false",
-                    "CloudAssistantVersion": instance.agent_version,
-                    "LastInvokedTime": "",
-                    "LastHeartbeatTime": time_of(instance.last_heard_at),
-                    "ActiveTaskCount": 0,
-                    "InvocationCount": 0,
-                    "OSType": instance.os_type.capitalize(),
-                    "SupportSessionManager": False,
-                }
-                for instance in found.items
-            ]
-        },
+        "InstanceCloudAssistantStatusSet": {"InstanceCloudAssistantStatus": listed},
         **part.answer(found),
     }
 
