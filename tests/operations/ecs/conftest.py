@@ -7,6 +7,7 @@ import pytest
 
 from backfleet.ids import Draw
 from backfleet.storage import Database
+from operations.ecs.agents import Agents
 from operations.world import World, make_world
 
 
@@ -20,3 +21,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def world(database: Database, data: Path, now: datetime, draw: Draw) -> World:
     """On each engine in turn."""
     return make_world(database, data, now, draw)
+
+
+@pytest.fixture
+def agents(world: World) -> Agents:
+    """Its hosts' agents."""
+    return Agents(world)

@@ -146,3 +146,41 @@ def test_hosts_are_counted(world: World) -> None:
         fleet.deregister(tx, host, now=world.now)
     (found,) = listed(world)["ActivationList"]
     assert (found["RegisteredCount"], found["DeregisteredCount"]) == (1, 1)
+
+
+# --- Ending ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_disabled_code_enrols_nobody(world: World) -> None:
+    """It stays in the list, and who has enrolled stays enrolled."""
+    made = make(world)
+    status, answer = world.ask(ECS, "DisableActivation", RegionId=REGION, ActivationId=made["ActivationId"])
+    assert (status, answer["Activation"]["Disabled"]) == (200, True)
+    assert [a["Disabled"] for a in listed(world)["ActivationList"]] == [True]
+    with world.house.database.transaction() as tx:
+        known = fleet.activation(tx, world.root.account_id, REGION, made["ActivationId"])
+    assert known is not None
+    assert known.refuses(made["ActivationCode"], "10.0.0.1", world.now) == "the activation is disabled"
+
+
+def test_only_what_nobody_uses_is_deleted(world: World) -> None:
+    """A code with a host cannot be, until the host is gone."""
+    unused = make(world)["ActivationId"]
+    assert world.ask(ECS, "DeleteActivation", RegionId=REGION, ActivationId=unused)[0] == 200
+    assert listed(world)["TotalCount"] == 0
+    host = world.host()
+    (used,) = listed(world)["ActivationList"]
+    status, answer = world.ask(ECS, "DeleteActivation", RegionId=REGION, ActivationId=used["ActivationId"])
+    assert (status, answer["Code"], listed(world)["TotalCount"]) == (403, "Activation.Used", 1)
+    world.ask(ECS, "DeregisterManagedInstance", RegionId=REGION, InstanceId=host)
+    assert world.ask(ECS, "DeleteActivation", RegionId=REGION, ActivationId=used["ActivationId"])[0] == 200
+
+
+@pytest.mark.parametrize("action", ["DisableActivation", "DeleteActivation"])
+def test_another_accounts_code_does_not_exist(world: World, action: str) -> None:
+    """As one that never was, and it stays as it is."""
+    made = make(world)["ActivationId"]
+    for named in (made, "none"):
+        status, answer = world.ask(ECS, action, world.stranger, RegionId=REGION, ActivationId=named)
+        assert (status, answer["Code"]) == (404, "InvalidActivationId.NotFound")
+    assert [a["Disabled"] for a in listed(world)["ActivationList"]] == [False]

@@ -225,3 +225,47 @@ def test_the_region_is_the_one_this_installation_answers_for(world: World) -> No
     """In the cloud's wrapped list."""
     _, found = world.ask(ECS, "DescribeRegions")
     assert [region["RegionId"] for region in found["Regions"]["Region"]] == [REGION]
+
+
+# --- ModifyManagedInstance and DescribeInstanceStatus ---------------------------------------------------------------
+
+
+def test_a_machine_gets_another_name(world: World) -> None:
+    """Everywhere."""
+    host = world.host(name="a")
+    said = {"InstanceId": host, "InstanceName": "shop"}
+    assert ask(world, "ModifyManagedInstance", **said)["Instance"] == said
+    assert managed(world, InstanceName="shop") == ecs(world, InstanceName="shop") == [host]
+
+
+@pytest.mark.parametrize("name", ["x", "x" * 129, "http://shop", "a\nb"])
+def test_names_that_no_machine_may_have(world: World, name: str) -> None:
+    """The old one stays."""
+    host = world.host(name="a-b")
+    assert refused(world, "ModifyManagedInstance", InstanceId=host, InstanceName=name)[0] == 400
+    assert managed(world, InstanceName="a-b") == [host]
+
+
+def test_another_accounts_machine_is_not_renamed(world: World) -> None:
+    """As one that never was."""
+    for host in (world.host(account=OTHER, name="theirs"), "mi-none"):
+        said = {"InstanceId": host, "InstanceName": "mine"}
+        assert refused(world, "ModifyManagedInstance", **said) == (404, "InvalidInstance.NotFound")
+    assert managed(world, world.stranger, InstanceName="theirs") != []
+
+
+def test_whether_machines_run(world: World) -> None:
+    """Those of the account; pages without a token."""
+    one, two = world.host(), world.host(stopped=True)
+    theirs = world.host(account=OTHER)
+    answer = ask(world, "DescribeInstanceStatus")
+    assert answer == {
+        "InstanceStatuses": {
+            "InstanceStatus": [{"InstanceId": one, "Status": "Running"}, {"InstanceId": two, "Status": "Stopped"}]
+        },
+        "PageNumber": 1, "PageSize": 10, "TotalCount": 2,
+    }  # fmt: skip
+    some = ask(world, "DescribeInstanceStatus", **{"InstanceId.1": two, "InstanceId.2": theirs})
+    assert [each["InstanceId"] for each in some["InstanceStatuses"]["InstanceStatus"]] == [two]
+    assert ask(world, "DescribeInstanceStatus", ZoneId="z")["TotalCount"] == 0
+    assert refused(world, "DescribeInstanceStatus", PageSize="51") == (400, "InvalidParam.PageSize")
