@@ -122,3 +122,16 @@ def test_a_stop_is_not_lost(
     stopping.join(10)
     assert replicas.state() is to
     assert replicas.claim(at=11) == Handout([], [replicas.row().id])
+
+
+def test_only_what_was_never_handed_out_is_taken_back(hands: Hands) -> None:
+    """What an agent has, or may have, goes on untouched."""
+    running = hands.running("r-1")
+    hands.handed("r-2")
+    hands.sweep(at=20)  # nothing was heard of it: it waits again, and may be on its host
+    hands.send("r-3")
+    with hands.transaction() as tx:
+        assert commands.take_back(tx, TOPIC, ["r-1", "r-2", "r-3"], now=hands.now) == 1
+    assert [hands.state(name) for name in ("r-1", "r-2", "r-3")] == [State.RUNNING, State.WAITING, State.CANCELLED]
+    assert hands.claim(at=30).stop == []
+    assert hands.end(running)

@@ -85,10 +85,6 @@ records = sa.Table(
 
 _is_due = records.c.next_at.is_not(None)
 sa.Index("ix_assistant_records_due", records.c.next_at, sqlite_where=_is_due, postgresql_where=_is_due)
-_waits_for_boot = records.c.at_boot
-sa.Index(
-    "ix_assistant_records_boot", records.c.instance_id, sqlite_where=_waits_for_boot, postgresql_where=_waits_for_boot
-)
 
 runs = sa.Table(
     "assistant_runs",
