@@ -315,6 +315,13 @@ def give_up_delivery(tx: Transaction, ids: Sequence[str]) -> None:
         tx.run(sa.update(runs).where(still).values(deliver_by=None, undelivered=True))
 
 
+def put_off_delivery(tx: Transaction, ids: Sequence[str], until: datetime) -> None:
+    """Look again at these then."""
+    if ids:
+        still = sa.and_(runs.c.id.in_(ids), runs.c.deliver_by.is_not(None))
+        tx.run(sa.update(runs).where(still).values(deliver_by=until))
+
+
 def something_due(tx: Transaction, now: datetime) -> bool:
     """Whether a record's time has come."""
     return tx.first(sa.select(records.c.instance_id).where(records.c.next_at <= now).limit(1)) is not None

@@ -15,8 +15,10 @@ from backfleet.commands import Outcome, Send
 from backfleet.fleet import Fitness, Instance
 from backfleet.ids import Draw, new_id
 from backfleet.storage import Transaction
+from backfleet_host.contract import FIRST_LINE
 
 DELIVERY = timedelta(seconds=60)  # within which an agent must take a command
+IN_HAND = timedelta(seconds=10)  # until one that an agent took, and of which nothing is heard, is looked at again
 SAME_BOOT = timedelta(seconds=60)  # a host that is heard to boot again so soon is heard twice
 RUNS_KEPT = 100  # of one command on one instance
 LATEST_MS = 4_102_444_800_000  # 2100: a host's clock that says later is not believed
@@ -27,6 +29,7 @@ _UNFIT: Final = {
     Fitness.NOT_RUNNING: Verdict(Status.ABORTED, "InstanceNotRunning"),
     Fitness.AGENT_NOT_RUNNING: Verdict(Status.ABORTED, "ClientNotRunning"),
 }
+ANY_ORDER: Final = FIRST_LINE.partition(" ")[0]  # of whatever version
 FILE_CODES: Final = {
     101: "FilePathInvalid",
     102: "FileAlreadyExists",
@@ -73,22 +76,23 @@ def _begin(
     instances = _instances(tx, found)
     sends: list[Send] = []
     for invocation, record in found:
-        next_at = invocation.schedule().after(now) if invocation.timed else None
-        plan = {"next_at": next_at, "at_boot": invocation.repeat is Repeat.EVERY_BOOT, "last_due_at": now}
+        instance = instances.get(record.instance_id)
+        goes_on = instance is not None  # a host that is gone does not come back under its id
+        next_at = invocation.schedule().after(now) if invocation.timed and goes_on else None
+        at_boot = invocation.repeat is Repeat.EVERY_BOOT and goes_on
+        plan = {"next_at": next_at, "at_boot": at_boot, "last_due_at": now}
         if record.run is not None and record.run.status in OPEN:
             _store.change_record(tx, record, **plan)
             continue
-        instance = instances.get(record.instance_id)
-        verdict = _UNFIT.get(fleet.fitness(instance, now=now, fit_within=fit_within))
-        if verdict is None and invocation.repeat is Repeat.DRY_RUN:
-            verdict = Verdict(Status.SUCCESS)
+        content = "" if instance is None else _content(invocation, instance)
+        verdict = _verdict(invocation, instance, content, now, fit_within)
         run = _new_run(record, verdict, now, draw)
         _store.add_run(tx, run, keep=RUNS_KEPT)
-        goes_on = verdict is not None and (next_at is not None or plan["at_boot"])
-        status = Status.SCHEDULED if goes_on else run.status
+        waits = verdict is not None and (next_at is not None or at_boot)
+        status = Status.SCHEDULED if waits else run.status
         _store.change_record(tx, record, **plan, run_id=run.id, repeats=run.number, status=status, changed_at=now)
         if verdict is None and instance is not None:
-            sends.append(_send(invocation, run, instance))
+            sends.append(_send(invocation, run, content))
     commands.send_many(tx, sends, topic=TOPIC, now=now, draw=draw)
     settle(tx, [invocation.id for invocation, _ in found])
 
@@ -134,11 +138,27 @@ def _new_run(record: Record, verdict: Verdict | None, now: datetime, draw: Draw)
     )
 
 
-def _send(invocation: Invocation, run: Run, instance: Instance) -> Send:
+def _verdict(
+    invocation: Invocation, instance: Instance | None, content: str, now: datetime, fit_within: timedelta
+) -> Verdict | None:
+    """What is known of a run before anything is sent; None if it is to be sent.
+
+    Hosts that allow no shell take orders for their backup clients all the same. Those are given by tasks only: a caller
+    who writes one by hand would get past the permission, the trail and the rules of upgrades.
+    """
+    unfit = _UNFIT.get(fleet.fitness(instance, now=now, fit_within=fit_within))
+    if unfit is not None:
+        return unfit
+    if content.startswith(ANY_ORDER):
+        return Verdict(Status.INVALID, "CommandNotApplicable", "it is an order for a backup client")
+    return Verdict(Status.SUCCESS) if invocation.repeat is Repeat.DRY_RUN else None
+
+
+def _send(invocation: Invocation, run: Run, content: str) -> Send:
     return Send(
         account_id=invocation.account_id,
-        instance_id=instance.id,
-        content=_content(invocation, instance),
+        instance_id=run.instance_id,
+        content=content,
         timeout_seconds=invocation.timeout_seconds,
         reference=run.id,
         kind=invocation.kind,
@@ -225,13 +245,12 @@ def settle(tx: Transaction, invocation_ids: Sequence[str]) -> None:
 
 
 def give_up(tx: Transaction, run_ids: Sequence[str], *, now: datetime) -> None:
-    """Take back what no agent has taken in time. What one took meanwhile goes on."""
+    """Take back what no agent has begun in time. What one has in hand is looked at again a little later."""
     # First the room below, then our rows: the order in which news are collected.
-    waiting = commands.take_back(tx, TOPIC, run_ids, now=now)
+    in_hand = commands.take_back(tx, TOPIC, run_ids, now=now)
     _store.runs_for_update(tx, run_ids)
-    _store.give_up_delivery(tx, run_ids)
-    if waiting:
-        tx.ring(TOPIC)
+    _store.put_off_delivery(tx, in_hand, now + IN_HAND)
+    _store.give_up_delivery(tx, [run_id for run_id in run_ids if run_id not in in_hand])
 
 
 def stop(tx: Transaction, invocation_id: str, instance_ids: Sequence[str] | None, *, now: datetime) -> None:

@@ -5,7 +5,7 @@ Any number of replicas may run it at once: each step takes its rows for itself, 
 
 from datetime import datetime, timedelta
 
-from backfleet import commands
+from backfleet import commands, fleet
 from backfleet.assistant import _store
 from backfleet.assistant.invocations import TOPIC
 from backfleet.assistant.running import begin_booted, begin_due, collect, give_up
@@ -21,17 +21,21 @@ def look(database: Database, *, now: datetime, draw: Draw, fit_within: timedelta
     with database.reading() as tx:
         late = _store.undelivered(tx, now, AT_ONCE)
         is_due = _store.something_due(tx, now)
+        is_told, has_booted = commands.has_news(tx, TOPIC) or bool(late), fleet.has_boots(tx)
+    counts = [len(late)]
     if late:
         with database.transaction() as tx:
             give_up(tx, late, now=now)
-    with database.transaction() as tx:
-        counts = [collect(tx, now=now, limit=AT_ONCE)]
-    with database.transaction() as tx:
-        counts.append(begin_booted(tx, now=now, draw=draw, fit_within=fit_within, limit=AT_ONCE))
+    if is_told:
+        with database.transaction() as tx:
+            counts.append(collect(tx, now=now, limit=AT_ONCE))
+    if has_booted:
+        with database.transaction() as tx:
+            counts.append(begin_booted(tx, now=now, draw=draw, fit_within=fit_within, limit=AT_ONCE))
     if is_due:
         with database.transaction() as tx:
             counts.append(begin_due(tx, now=now, draw=draw, fit_within=fit_within, limit=AT_ONCE))
-    return AT_ONCE in counts or len(late) == AT_ONCE
+    return AT_ONCE in counts
 
 
 def purge(tx: Transaction, *, now: datetime) -> None:

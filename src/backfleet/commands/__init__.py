@@ -13,6 +13,7 @@ from backfleet.commands.reporting import (
     Outcome,
     collected,
     ended,
+    has_news,
     outcomes,
     output,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "collected",
     "drop_before",
     "ended",
+    "has_news",
     "instances_with_work",
     "look",
     "outcomes",

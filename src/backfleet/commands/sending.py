@@ -106,12 +106,16 @@ def stop(tx: Transaction, topic: str, references: Sequence[str], *, now: datetim
         tx.ring(topic_of(row.instance_id))
 
 
-def take_back(tx: Transaction, topic: str, references: Sequence[str], *, now: datetime) -> int:
-    """Cancel those of a sender's commands that no agent was ever given; how many. The others go on."""
+def take_back(tx: Transaction, topic: str, references: Sequence[str], *, now: datetime) -> list[str]:
+    """Give up those of a sender's commands that no agent has begun; gives those about which it is too soon to say.
+
+    What was never handed out is cancelled. What waits again after it was out may be on its host: it is lost, and to be
+    stopped. What is out is left alone: it may begin, or will wait again. What runs goes on.
+    """
     found = _store.open_ones(tx, topic, references)
-    never_out = [row.id for row in found if row.state == State.WAITING and row.lease_until is None]
-    _store.give_up(tx, never_out, State.CANCELLED, now)
-    return len(never_out)
+    waiting = [row.reference for row in found if row.state == State.WAITING]
+    stop(tx, topic, waiting, now=now)
+    return [row.reference for row in found if row.state == State.HANDED]
 
 
 def sweep(tx: Transaction, *, now: datetime, limit: int) -> int:

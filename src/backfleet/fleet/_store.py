@@ -185,6 +185,11 @@ def note_boot(tx: Transaction, instance_id: str, now: datetime) -> None:
         tx.run(sa.update(boots).where(boots.c.instance_id == instance_id).values(at=now))
 
 
+def has_boots(tx: Transaction) -> bool:
+    """Whether there is such news."""
+    return tx.first(sa.select(boots.c.instance_id).limit(1)) is not None
+
+
 def take_boots(tx: Transaction, limit: int) -> dict[str, datetime]:
     """Boots that nobody took notice of yet, for this transaction alone; they are news no more."""
     rows = tx.rows(sa.select(boots).order_by(boots.c.at).limit(limit).with_for_update(skip_locked=True))

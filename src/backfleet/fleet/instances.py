@@ -219,6 +219,11 @@ def booted(tx: Transaction, instance_id: str, *, now: datetime) -> None:
     _store.note_boot(tx, instance_id, now)
 
 
+def has_boots(tx: Transaction) -> bool:
+    """Whether a host booted since `take_boots` was asked last."""
+    return _store.has_boots(tx)
+
+
 def take_boots(tx: Transaction, *, limit: int) -> dict[str, datetime]:
     """Hosts that booted since this was asked last, and when we heard of it. They are news no more."""
     return _store.take_boots(tx, limit)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from backfleet import commands, fleet
+from backfleet_host.contract import Order
 from operations.ecs.agents import ECS, Agents, base64_of
 from operations.world import OTHER, REGION, World
 
@@ -161,6 +162,53 @@ def test_what_no_agent_takes_within_a_minute_is_taken_back(world: World, agents:
     (result,) = agents.results(invoke_id)
     assert (result["InvocationStatus"], result["ErrorCode"]) == ("Aborted", "DeliveryTimeout")
     assert agents.given(host) == []
+
+
+def test_what_an_agent_took_and_never_began_is_given_up_too(world: World, agents: Agents) -> None:
+    """It is stopped where it may be, and what really became of it is heard later."""
+    host = world.host()
+    invoke_id = agents.run(host)
+    agents.later(seconds=55)
+    with world.house.database.transaction() as tx:
+        (command,) = commands.claim(tx, host, now=world.now, lease=timedelta(seconds=10)).run
+    agents.later(seconds=61)
+    assert agents.statuses(invoke_id) == ("Pending", ["Pending"])
+    with world.house.database.transaction() as tx:
+        commands.sweep(tx, now=world.now, limit=10)
+    agents.later(host, seconds=11)
+    assert agents.results(invoke_id)[0]["ErrorCode"] == "ClientNotResponse"
+    assert agents.given(host) == []
+    agents.end(host, command, "stopped")
+    assert agents.statuses(invoke_id) == ("Stopped", ["Terminated"])
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_an_order_for_a_backup_client_is_no_command(world: World, agents: Agents, split: bool) -> None:
+    """Hosts take orders whatever their mode: nobody gets one there but by a task, not even in two pieces."""
+    host = world.host()
+    text = Order("u-1", "uninstall", "courier").as_command()
+    said: dict[str, Any] = {}
+    if split:
+        said = {"EnableParameter": "true", "Parameters": {"rest": text[3:]}}
+        text = text[:3] + "{{rest}}"
+    invoke_id = agents.run(host, content=text, **said)
+    agents.look()
+    (result,) = agents.results(invoke_id)
+    assert (result["InvocationStatus"], result["ErrorCode"]) == ("Invalid", "CommandNotApplicable")
+    assert agents.given(host) == []
+
+
+def test_a_schedule_ends_with_its_host(world: World, agents: Agents) -> None:
+    """Once it is deregistered, nothing more is tried there."""
+    host = world.host()
+    invoke_id = agents.run(host, Frequency="rate(5m)")
+    agents.ask("DeregisterManagedInstance", InstanceId=host)
+    agents.later(seconds=300)
+    (result,) = agents.results(invoke_id)
+    assert (result["InvocationStatus"], result["ErrorCode"]) == ("Aborted", "InstanceReleased")
+    assert agents.statuses(invoke_id)[0] == "Failed"
+    agents.later(seconds=900)
+    assert agents.results(invoke_id)[0]["Repeats"] == 1
 
 
 def test_a_rehearsal_sends_nothing(world: World, agents: Agents) -> None:
