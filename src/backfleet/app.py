@@ -26,7 +26,7 @@ from typing import Any
 import sqlalchemy as sa
 from aiohttp import web
 
-from backfleet import commands, identity, operations, releases, upgrades
+from backfleet import assistant, commands, identity, operations, releases, upgrades
 from backfleet.certificates import Certificates, names_of_this_machine, prepare_certificates
 from backfleet.clock import Clock
 from backfleet.doors import assist, downloads, openapi, probes
@@ -40,6 +40,7 @@ from backfleet.wakeups import LONGEST_WAIT, Bells, keep_looking, open_bells
 
 GRACE_SECONDS = 6.0  # for requests in flight when we are told to stop; the whole stop takes at most 10
 WORKER_GRACE_SECONDS = 2.0
+SCHEDULES = timedelta(seconds=1)  # between two looks at commands whose time has come
 LEASES = timedelta(seconds=5)  # between two looks at leases that ran out
 HOUSEKEEPING = timedelta(minutes=10)  # between two rounds of forgetting what is over
 KEEP_ALIVE_SECONDS = 120  # agents keep idle connections for 90 s; ours must live longer
@@ -275,6 +276,16 @@ def workers(house: House, clock: Clock) -> list[Worker]:
     brings = bringing(house.settings)
     return [
         Worker("upgrades", lambda: upgrades.look(house.database, now=clock(), draw=house.draw, bringing=brings)),
+        Worker(
+            assistant.TOPIC,
+            lambda: assistant.look(
+                house.database,
+                now=clock(),
+                draw=house.draw,
+                fit_within=timedelta(seconds=house.settings.fit_seconds),
+            ),
+            SCHEDULES,
+        ),
         Worker("commands", lambda: commands.look(house.database, now=clock()), LEASES),
         Worker("releases", lambda: releases.look(house.database, house.repository, now=clock())),
         Worker("housekeeping", lambda: operations.keep_house(house, now=clock()), HOUSEKEEPING),

@@ -49,7 +49,7 @@ def test_a_command_has_a_longest_content(hands: Hands) -> None:
     """One character more leaves nothing, of the others neither."""
     with hands.transaction() as tx:
         hands.send_in(tx, "r-1", content="x" * sending.LONGEST_CONTENT)
-    with pytest.raises(ValueError, match="24576 characters"), hands.transaction() as tx:
+    with pytest.raises(ValueError, match="49152 characters"), hands.transaction() as tx:
         hands.send_in(tx, "r-2")
         hands.send_in(tx, "r-3", content="x" * (sending.LONGEST_CONTENT + 1))
     assert len(hands.claim().run) == 1

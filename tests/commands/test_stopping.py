@@ -8,7 +8,7 @@ import pytest
 
 from backfleet import commands
 from backfleet.commands import Handout, State
-from commands.hands import HOST, OTHER_TOPIC, TOPIC, Hands
+from commands.hands import HOST, OTHER_HOST, OTHER_TOPIC, TOPIC, Hands
 
 
 def test_what_waits_is_cancelled(hands: Hands) -> None:
@@ -122,3 +122,18 @@ def test_a_stop_is_not_lost(
     stopping.join(10)
     assert replicas.state() is to
     assert replicas.claim(at=11) == Handout([], [replicas.row().id])
+
+
+def test_taking_back_what_nobody_began(hands: Hands) -> None:
+    """What runs goes on; what is out is left for later; what may be on its host is lost, and to be stopped."""
+    out = hands.running("r-1")
+    hands.handed("r-2")
+    hands.sweep(at=20)  # nothing was heard of it: it waits again, and may be on its host
+    hands.send("r-3", host=OTHER_HOST, at=20)
+    hands.claim(OTHER_HOST, at=20)
+    hands.send("r-4", host=OTHER_HOST, at=20)
+    names = ["r-1", "r-2", "r-3", "r-4"]
+    with hands.transaction() as tx:
+        assert commands.take_back(tx, TOPIC, names, now=hands.moment(21)) == ["r-3"]
+    assert [hands.state(name) for name in names] == [State.RUNNING, State.LOST, State.HANDED, State.CANCELLED]
+    assert hands.end(out)

@@ -118,13 +118,13 @@ class Installation:
             Manifest=manifest,
         )
 
-    def enrol(self, count: int) -> None:
+    def enrol(self, count: int, *, allow_shell: bool = False) -> None:
         """So many more hosts, their agents running."""
         code = self.call("CreateActivation", "ecs", RegionId="cn-hangzhou", InstanceCount=count)
         for _ in range(count):
             host = Host(self, self.folder / f"host-{len(self.hosts) + 1}")
             host.enrol(code["ActivationId"], code["ActivationCode"])
-            host.start()
+            host.start(allow_shell=allow_shell)
             self.hosts.append(host)
         for host in self.hosts:
             host.wait_until_running()
@@ -181,12 +181,14 @@ class Host:
         )
         assert done.returncode == 0, done.stderr.decode()
 
-    def start(self) -> None:
+    def start(self, *, allow_shell: bool = False) -> None:
         """The agent, in the background."""
         self.root.mkdir(parents=True, exist_ok=True)
         with (self.root.parent / f"{self.root.name}.log").open("ab") as log:
             self.agent = subprocess.Popen(
-                [*HOST_PROGRAM, "run", "--root", str(self.root)], stdout=subprocess.PIPE, stderr=log
+                [*HOST_PROGRAM, "run", "--root", str(self.root), *(["--allow-shell"] if allow_shell else [])],
+                stdout=subprocess.PIPE,
+                stderr=log,
             )
 
     def wait_until_running(self) -> None:

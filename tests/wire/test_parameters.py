@@ -207,3 +207,23 @@ def test_whatever_is_sent_is_read_or_refused(flat: dict[str, str]) -> None:
     except ApiError as refusal:
         problem = refusal
     assert problem is None or (problem.status == 400 and len(problem.message) < 400)
+
+
+def test_an_operations_own_error_takes_the_place_of_the_common_one() -> None:
+    """Where its API has one; what is missing stays MissingParameter."""
+
+    class TooLong(ApiError):
+        code, status = "Name.ExceedLimit", 403
+
+        def __init__(self) -> None:
+            super().__init__("too long")
+
+    @dataclass(frozen=True, slots=True)
+    class Own:
+        name: str | None = text("Name", required=True, longest=3, refusal=TooLong)
+
+    assert parse(Own, {"Name": "abc"}).name == "abc"
+    with pytest.raises(TooLong):
+        parse(Own, {"Name": "abcd"})
+    with pytest.raises(MissingParameter):
+        parse(Own, {})

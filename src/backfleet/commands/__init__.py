@@ -1,8 +1,8 @@
 """One command on one instance, once. Knows neither what a command is for nor who asked.
 
-Owns the table invocations. Verbs: `send_many` and `stop` for senders, `outcomes` and `collected` for the news of what
-they sent; `waiting_for` and `claim` for the agents' door, `output` and `ended` for what agents report; `look` after
-leases. Rings `instance/<id>` when an agent should ask, and the sender's topic when there is news.
+Owns the table invocations. Verbs: `send_many`, `stop` and `take_back` for senders, `outcomes` and `collected` for the
+news of what they sent; `waiting_for` and `claim` for the agents' door, `output` and `ended` for what agents report;
+`look` after leases. Rings `instance/<id>` when an agent should ask, and the sender's topic when there is news.
 """
 
 from backfleet.commands._store import drop_before
@@ -13,10 +13,13 @@ from backfleet.commands.reporting import (
     Outcome,
     collected,
     ended,
+    has_news,
     outcomes,
     output,
 )
 from backfleet.commands.sending import (
+    LONGEST_CONTENT,
+    SHELL,
     Command,
     Handout,
     Send,
@@ -25,6 +28,7 @@ from backfleet.commands.sending import (
     send_many,
     stop,
     sweep,
+    take_back,
     topic_of,
     waiting_for,
 )
@@ -33,7 +37,9 @@ from backfleet.commands.worker import look
 
 __all__ = [
     "ENDINGS",
+    "LONGEST_CONTENT",
     "LONGEST_OUTPUT",
+    "SHELL",
     "Command",
     "Ending",
     "Handout",
@@ -44,6 +50,7 @@ __all__ = [
     "collected",
     "drop_before",
     "ended",
+    "has_news",
     "instances_with_work",
     "look",
     "outcomes",
@@ -51,6 +58,7 @@ __all__ = [
     "send_many",
     "stop",
     "sweep",
+    "take_back",
     "topic_of",
     "waiting_for",
 ]

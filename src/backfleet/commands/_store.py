@@ -91,6 +91,9 @@ def add(tx: Transaction, asked: "Sequence[tuple[str, Send]]", topic: str, now: d
             "instance_id": send.instance_id,
             "content": send.content,
             "timeout_seconds": send.timeout_seconds,
+            "kind": send.kind,
+            "working_directory": send.working_directory,
+            "username": send.username,
             "topic": topic,
             "reference": send.reference,
             "state": State.WAITING,
@@ -134,7 +137,7 @@ def to_stop(tx: Transaction, instance_id: str, limit: int) -> list[str]:
 def open_ones(tx: Transaction, topic: str, references: Sequence[str]) -> Sequence[Row]:
     """Those of a sender's commands that have not ended, for this transaction alone."""
     # Any open state matches: one that is moved while we wait for its lock is found as it then is.
-    columns = (invocations.c.id, invocations.c.instance_id, invocations.c.state, invocations.c.lease_until)
+    columns = (invocations.c[name] for name in ("id", "reference", "instance_id", "state", "lease_until"))
     named = sa.and_(invocations.c.topic == topic, invocations.c.reference.in_(references))
     query = sa.select(*columns).where(named, invocations.c.state.in_(_OPEN))
     return tx.rows(query.order_by(invocations.c.id).with_for_update())
@@ -220,6 +223,12 @@ def note_ended(
 def news(tx: Transaction, topic: str, limit: int) -> Sequence[Row]:
     """Uncollected changes, oldest first, for this transaction alone."""
     return tx.rows(_NEWS, {"wanted": topic, "most": limit})
+
+
+def has_news(tx: Transaction, topic: str) -> bool:
+    """Whether there is any."""
+    of_sender = sa.and_(invocations.c.topic == topic, invocations.c.revision != invocations.c.collected)
+    return tx.first(sa.select(invocations.c.id).where(of_sender).limit(1)) is not None
 
 
 def note_collected(tx: Transaction, known: Sequence[tuple[str, int]]) -> None:

@@ -12,6 +12,9 @@ invocations = sa.Table(
     sa.Column("instance_id", sa.String(64), nullable=False),
     sa.Column("content", sa.Text, nullable=False),
     sa.Column("timeout_seconds", sa.Integer, nullable=False),
+    sa.Column("kind", sa.String(32), nullable=False),  # the agent's word: RunShellScript and its like
+    sa.Column("working_directory", sa.String(255), nullable=False, server_default=""),
+    sa.Column("username", sa.String(255), nullable=False, server_default=""),
     sa.Column("topic", sa.String(64), nullable=False),  # whose bell rings when something changes
     sa.Column("reference", sa.String(64), nullable=False),  # the sender's own name for it
     sa.Column("state", sa.String(16), nullable=False),

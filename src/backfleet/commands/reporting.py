@@ -52,6 +52,9 @@ class Outcome:
     output: bytes
     changed_at: datetime
     revision: int
+    dropped: int = 0  # bytes of output that are lost
+    started_ms: int | None = None  # by the host's clock
+    ended_ms: int | None = None
 
     @property
     def is_final(self) -> bool:
@@ -131,9 +134,17 @@ def outcomes(tx: Transaction, topic: str, *, limit: int) -> list[Outcome]:
             bytes(row.output),
             row.changed_at,
             row.revision,
+            row.dropped,
+            row.started_ms,
+            row.ended_ms,
         )
         for row in _store.news(tx, topic, limit)
     ]
+
+
+def has_news(tx: Transaction, topic: str) -> bool:
+    """Whether there is anything for `outcomes` to give: cheaper to ask than to look."""
+    return _store.has_news(tx, topic)
 
 
 def collected(tx: Transaction, known: Sequence[Outcome]) -> None:

@@ -10,7 +10,8 @@ from backfleet.ids import Draw, new_id
 from backfleet.storage import Transaction
 
 HANDED_AT_ONCE = 20  # commands in one task list: long lists make the official agent kill itself
-LONGEST_CONTENT = 24 * 1024  # characters
+LONGEST_CONTENT = 48 * 1024  # characters
+SHELL = "RunShellScript"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,9 @@ class Send:
     content: str
     timeout_seconds: int
     reference: str
+    kind: str = SHELL  # the agent's word for what the content is
+    working_directory: str = ""  # "" = the agent's choice
+    username: str = ""  # "" = whoever the agent is
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,9 @@ class Command:
     task_id: str
     content: str
     timeout_seconds: int
+    kind: str = SHELL
+    working_directory: str = ""
+    username: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +84,9 @@ def claim(tx: Transaction, instance_id: str, *, now: datetime, lease: timedelta)
     Two replicas that ask at once share them: a row goes to one of them.
     """
     rows = _store.take_waiting(tx, instance_id, HANDED_AT_ONCE, now, now + lease)
-    run = [Command(row.id, row.content, row.timeout_seconds) for row in rows]
+    run = [
+        Command(row.id, row.content, row.timeout_seconds, row.kind, row.working_directory, row.username) for row in rows
+    ]
     return Handout(run, _store.to_stop(tx, instance_id, HANDED_AT_ONCE))
 
 
@@ -95,6 +104,18 @@ def stop(tx: Transaction, topic: str, references: Sequence[str], *, now: datetim
     _store.mark_to_stop(tx, [row.id for row in out])
     for row in out:
         tx.ring(topic_of(row.instance_id))
+
+
+def take_back(tx: Transaction, topic: str, references: Sequence[str], *, now: datetime) -> list[str]:
+    """Give up those of a sender's commands that no agent has begun; gives those about which it is too soon to say.
+
+    What was never handed out is cancelled. What waits again after it was out may be on its host: it is lost, and to be
+    stopped. What is out is left alone: it may begin, or will wait again. What runs goes on.
+    """
+    found = _store.open_ones(tx, topic, references)
+    waiting = [row.reference for row in found if row.state == State.WAITING]
+    stop(tx, topic, waiting, now=now)
+    return [row.reference for row in found if row.state == State.HANDED]
 
 
 def sweep(tx: Transaction, *, now: datetime, limit: int) -> int:

@@ -1,12 +1,20 @@
 """Machines, and the backup clients on them. Knows nothing of who may act on them.
 
-Owns the tables activations, instances, inventories, agent_requests and clients. Verbs: `create_activation` and
-`register`; `identity_of` for an agent's signature and `first_use` for its request ids; `heard` and `shut_down` for
-signs of life and `fitness` for what they mean; `put_inventory` for what a host tells of itself; `resolve` for ids;
-`ensure_client` and `set_clients` for what is known of backup clients; `find_*` for lists.
+Owns the tables activations, instances, inventories, agent_requests, clients, boots and tags. Verbs: `create_activation`
+and `register`; `identity_of` for an agent's signature and `first_use` for its request ids; `heard` and `shut_down` for
+signs of life and `fitness` for what they mean; `booted` and `take_boots` for hosts that start anew; `put_inventory` for
+what a host tells of itself; `resolve` for ids; `ensure_client` and `set_clients` for what is known of backup clients;
+`set_tags` and its kin for the tags of anything that has some; `find_*` for lists.
 """
 
-from backfleet.fleet.activations import Activation, create_activation, find_activations
+from backfleet.fleet.activations import (
+    Activation,
+    activation,
+    create_activation,
+    delete_activation,
+    disable_activation,
+    find_activations,
+)
 from backfleet.fleet.clients import (
     Change,
     Client,
@@ -26,11 +34,13 @@ from backfleet.fleet.instances import (
     InstanceFilter,
     Registration,
     RegistrationRefused,
+    booted,
     count_instances,
     deregister,
     find_instances,
     fitness,
     gone_among,
+    has_boots,
     heard,
     identity_of,
     instance,
@@ -38,7 +48,9 @@ from backfleet.fleet.instances import (
     other_agents,
     read_registration,
     register,
+    rename,
     shut_down,
+    take_boots,
 )
 from backfleet.fleet.inventory import (
     Inventory,
@@ -50,9 +62,20 @@ from backfleet.fleet.inventory import (
     read_inventory,
 )
 from backfleet.fleet.pages import Found, Page
+from backfleet.fleet.tagging import (
+    MOST_TAGS,
+    Tagged,
+    TooManyTags,
+    find_tags,
+    has_tags,
+    remove_tags,
+    set_tags,
+    tags_of,
+)
 from backfleet.fleet.uses import first_use, forget_uses, mark_of, note_uses
 
 __all__ = [
+    "MOST_TAGS",
     "Activation",
     "AgentIdentity",
     "Beat",
@@ -72,18 +95,27 @@ __all__ = [
     "Registration",
     "RegistrationRefused",
     "Resolved",
+    "Tagged",
+    "TooManyTags",
+    "activation",
+    "booted",
     "count_instances",
     "create_activation",
+    "delete_activation",
     "deregister",
+    "disable_activation",
     "ensure_client",
     "find_activations",
     "find_clients",
     "find_instances",
     "find_inventory",
+    "find_tags",
     "first_use",
     "fitness",
     "forget_uses",
     "gone_among",
+    "has_boots",
+    "has_tags",
     "heard",
     "identity_of",
     "instance",
@@ -95,7 +127,12 @@ __all__ = [
     "read_inventory",
     "read_registration",
     "register",
+    "remove_tags",
+    "rename",
     "resolve",
     "set_clients",
+    "set_tags",
     "shut_down",
+    "tags_of",
+    "take_boots",
 ]

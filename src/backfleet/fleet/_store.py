@@ -1,13 +1,13 @@
 """The only SQL on the fleet's tables."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from backfleet.fleet._tables import activations, clients, instances, inventories, requests
+from backfleet.fleet._tables import activations, boots, clients, instances, inventories, requests, tags
 from backfleet.fleet.pages import Found, Page
 from backfleet.storage import Transaction
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # the nouns import this file; at run time they are handed in 
     from backfleet.fleet.clients import Change, Client, ClientFilter
     from backfleet.fleet.instances import AgentIdentity, Beat, Instance, InstanceFilter
     from backfleet.fleet.inventory import Inventory
+    from backfleet.fleet.tagging import Tagged, Wanted
 
 
 # --- Activations ----------------------------------------------------------------------------------------------------
@@ -76,7 +77,13 @@ def count_registered(tx: Transaction, activation_id: str) -> None:
 
 
 def activations_page(
-    tx: Transaction, account_id: str, region: str, activation_id: str | None, name: str | None, page: Page
+    tx: Transaction,
+    account_id: str,
+    region: str,
+    activation_id: str | None,
+    name: str | None,
+    page: Page,
+    wanted_tags: "Wanted" = (),
 ) -> "Found[Activation]":
     """An account's activations, newest first."""
     wanted = [activations.c.account_id == account_id, activations.c.region == region]
@@ -84,10 +91,21 @@ def activations_page(
         wanted.append(activations.c.id == activation_id)
     if name:
         wanted.append(activations.c.name == name)
+    wanted += has_tags("activation", activations.c.id, wanted_tags)
     ordered = sa.select(activations).where(*wanted).order_by(activations.c.created_at.desc(), activations.c.id)
     rows = tx.rows(ordered.limit(page.size).offset(page.offset))
     total = tx.scalar(sa.select(sa.func.count()).select_from(activations).where(*wanted))
     return Found([_activation(row) for row in rows], total)
+
+
+def set_activation_disabled(tx: Transaction, activation_id: str) -> None:
+    """Nobody enrols with it any more."""
+    tx.run(sa.update(activations).where(activations.c.id == activation_id).values(disabled=True))
+
+
+def drop_activation(tx: Transaction, activation_id: str) -> None:
+    """Forget it."""
+    tx.run(sa.delete(activations).where(activations.c.id == activation_id))
 
 
 def _activation(row: sa.Row[Any]) -> "Activation":
@@ -184,6 +202,31 @@ def note_beats(tx: Transaction, beats: "Sequence[Beat]") -> None:
     tx.run(_HEARD, values)
 
 
+def rename(tx: Transaction, instance_id: str, name: str) -> None:
+    """Its new name."""
+    tx.run(sa.update(instances).where(instances.c.id == instance_id).values(name=name))
+
+
+def note_boot(tx: Transaction, instance_id: str, now: datetime) -> None:
+    """News until it is taken."""
+    if not tx.add_if_new(boots, {"instance_id": instance_id, "at": now}):
+        tx.run(sa.update(boots).where(boots.c.instance_id == instance_id).values(at=now))
+
+
+def has_boots(tx: Transaction) -> bool:
+    """Whether there is such news."""
+    return tx.first(sa.select(boots.c.instance_id).limit(1)) is not None
+
+
+def take_boots(tx: Transaction, limit: int) -> dict[str, datetime]:
+    """Boots that nobody took notice of yet, for this transaction alone; they are news no more."""
+    rows = tx.rows(sa.select(boots).order_by(boots.c.at).limit(limit).with_for_update(skip_locked=True))
+    found = {row.instance_id: row.at for row in rows}
+    if found:
+        tx.run(sa.delete(boots).where(boots.c.instance_id.in_(list(found))))
+    return found
+
+
 def set_stopped(tx: Transaction, instance_id: str, now: datetime) -> None:
     """The host said that it stops."""
     tx.run(sa.update(instances).where(instances.c.id == instance_id).values(stopped_at=now))
@@ -211,8 +254,9 @@ def _instance_conditions(wanted: "InstanceFilter", heard_since: datetime) -> lis
     own = column.agent_version.like("backfleet-%")
     pairs: list[tuple[object, sa.ColumnElement[bool]]] = [
         (wanted.ids, column.id.in_(wanted.ids or ())),
-        (wanted.name, column.name.like(_like(wanted.name or ""), escape="\\")),
+        (wanted.name, column.name.like(like(wanted.name or ""), escape="\\")),
         (wanted.ip, sa.or_(column.intranet_ip == wanted.ip, column.internet_ip == wanted.ip)),
+        (wanted.ips, column.intranet_ip.in_(wanted.ips or ())),
         (wanted.activation_id, column.activation_id == wanted.activation_id),
         (wanted.os_type, sa.func.lower(column.os_type) == (wanted.os_type or "").lower()),
         (wanted.machine_id, column.machine_id == wanted.machine_id),
@@ -220,10 +264,11 @@ def _instance_conditions(wanted: "InstanceFilter", heard_since: datetime) -> lis
         (wanted.stopped, column.stopped_at.is_not(None) if wanted.stopped else column.stopped_at.is_(None)),
         (wanted.own_agent, own if wanted.own_agent else sa.not_(own)),
     ]
-    return [condition for given, condition in pairs if given is not None]
+    tagged = has_tags("instance", column.id, wanted.tags)
+    return [*(condition for given, condition in pairs if given is not None), *tagged]
 
 
-def _like(pattern: str) -> str:
+def like(pattern: str) -> str:
     """SQL's pattern for one with `*`."""
     escaped = pattern.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return escaped.replace("*", "%")
@@ -358,3 +403,77 @@ def _client(row: sa.Row[Any]) -> "Client":
     from backfleet.fleet.clients import Client, ClientStatus
 
     return Client(**{**row._mapping, "status": ClientStatus(row.status)})
+
+
+# --- Tags -----------------------------------------------------------------------------------------------------------
+
+
+def put_tags(
+    tx: Transaction, account_id: str, region: str, kind: str, ids: "Sequence[str]", given: "Mapping[str, str]"
+) -> None:
+    """In the order of ids and keys, so that two calls cannot wait for each other."""
+    for resource_id in sorted(ids):
+        for key in sorted(given):
+            row = {
+                "kind": kind,
+                "resource_id": resource_id,
+                "key": key,
+                "value": given[key],
+                "account_id": account_id,
+                "region": region,
+            }
+            if not tx.add_if_new(tags, row):
+                known = sa.and_(tags.c.kind == kind, tags.c.resource_id == resource_id, tags.c.key == key)
+                tx.run(sa.update(tags).where(known).values(value=given[key]))
+
+
+def drop_tags(tx: Transaction, kind: str, ids: "Sequence[str]", keys: "Sequence[str] | None") -> None:
+    """None: all keys."""
+    which = [tags.c.kind == kind, tags.c.resource_id.in_(ids)]
+    if keys is not None:
+        which.append(tags.c.key.in_(keys))
+    tx.run(sa.delete(tags).where(*which))
+
+
+def tags_of(tx: Transaction, kind: str, ids: "Sequence[str]") -> dict[str, dict[str, str]]:
+    """By resource, in the order of their keys."""
+    found: dict[str, dict[str, str]] = {}
+    if ids:
+        which = sa.and_(tags.c.kind == kind, tags.c.resource_id.in_(ids))
+        for row in tx.rows(sa.select(tags).where(which).order_by(tags.c.key)):
+            found.setdefault(row.resource_id, {})[row.key] = row.value
+    return found
+
+
+def tags_page(
+    tx: Transaction,
+    account_id: str,
+    region: str,
+    kind: str,
+    ids: "Sequence[str] | None",
+    wanted: "Wanted",
+    page: Page,
+) -> "Found[Tagged]":
+    """By resource and key."""
+    from backfleet.fleet.tagging import Tagged
+
+    which = [tags.c.account_id == account_id, tags.c.region == region, tags.c.kind == kind]
+    if ids:
+        which.append(tags.c.resource_id.in_(ids))
+    which += has_tags(kind, tags.c.resource_id, wanted)
+    ordered = sa.select(tags).where(*which).order_by(tags.c.resource_id, tags.c.key)
+    rows = tx.rows(ordered.limit(page.size).offset(page.offset))
+    total = tx.scalar(sa.select(sa.func.count()).select_from(tags).where(*which))
+    return Found([Tagged(row.resource_id, row.key, row.value) for row in rows], total)
+
+
+def has_tags(kind: str, resource_id: sa.ColumnElement[Any], wanted: "Wanted") -> list[sa.ColumnElement[bool]]:
+    """One condition for each."""
+    conditions: list[sa.ColumnElement[bool]] = []
+    for key, value in wanted:
+        tag = tags.alias()
+        same = [tag.c.kind == kind, tag.c.resource_id == resource_id, tag.c.key == key]
+        if value is not None:
+            same.append(tag.c.value == value)
+        conditions.append(sa.exists().where(*same))
+    return conditions

@@ -88,3 +88,24 @@ clients = sa.Table(
     sa.UniqueConstraint("instance_id", "package"),
     sa.Index("ix_clients_account_region", "account_id", "region", "id"),
 )
+
+# Hosts that booted, until whoever waits for that has taken notice.
+boots = sa.Table(
+    "boots",
+    metadata,
+    sa.Column("instance_id", sa.String(64), primary_key=True),
+    sa.Column("at", Moment, nullable=False),
+)
+
+# Of whatever has tags: the kind is the API's word for it.
+tags = sa.Table(
+    "resource_tags",
+    metadata,
+    sa.Column("kind", sa.String(32), primary_key=True),
+    sa.Column("resource_id", sa.String(64), primary_key=True),
+    sa.Column("key", sa.String(64), primary_key=True),
+    sa.Column("value", sa.String(128), nullable=False),
+    sa.Column("account_id", sa.String(16), nullable=False),
+    sa.Column("region", sa.String(64), nullable=False),
+    sa.Index("ix_resource_tags_account", "account_id", "region", "kind", "key", "value"),
+)

@@ -3,11 +3,12 @@
 import hashlib
 import hmac
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from backfleet.fleet import _store
+from backfleet.fleet.pages import Found, Page
 from backfleet.ids import Draw, new_id
 from backfleet.storage import Transaction
 
@@ -92,10 +93,34 @@ def create_activation(
 
 
 def find_activations(
-    tx: Transaction, account_id: str, region: str, *, activation_id: str | None, name: str | None, page: Any
-) -> Any:
-    """An account's activations, newest first: Found[Activation]."""
-    return _store.activations_page(tx, account_id, region, activation_id, name, page)
+    tx: Transaction,
+    account_id: str,
+    region: str,
+    *,
+    activation_id: str | None,
+    name: str | None,
+    page: Page,
+    tags: Sequence[tuple[str, str | None]] = (),
+) -> Found[Activation]:
+    """An account's activations, newest first."""
+    return _store.activations_page(tx, account_id, region, activation_id, name, page, tags)
+
+
+def activation(tx: Transaction, account_id: str, region: str, activation_id: str) -> Activation | None:
+    """One activation of the account, locked against hosts that enrol with it."""
+    found = _store.activation(tx, activation_id, lock=True)
+    return found if found is not None and (found.account_id, found.region) == (account_id, region) else None
+
+
+def disable_activation(tx: Transaction, activation_id: str) -> None:
+    """Nobody enrols with it any more; who has stays."""
+    _store.set_activation_disabled(tx, activation_id)
+
+
+def delete_activation(tx: Transaction, activation_id: str) -> None:
+    """Forget it, and its tags."""
+    _store.drop_tags(tx, "activation", [activation_id], None)
+    _store.drop_activation(tx, activation_id)
 
 
 def _within(address: str, network: str) -> bool:

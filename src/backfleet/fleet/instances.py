@@ -123,13 +123,15 @@ class InstanceFilter:
 
     ids: Sequence[str] | None = None
     name: str | None = None  # `*` stands for any characters
-    ip: str | None = None
+    ip: str | None = None  # of either side
+    ips: Sequence[str] | None = None  # of the inner side
     activation_id: str | None = None
     os_type: str | None = None
     machine_id: str | None = None
     connected: bool | None = None
     stopped: bool | None = None
     own_agent: bool | None = None
+    tags: Sequence[tuple[str, str | None]] = ()  # all of them; None stands for any value
 
 
 def read_registration(said: Mapping[str, object]) -> Registration:
@@ -217,9 +219,30 @@ def _new_instance(asked: Registration, activation: Activation, source_ip: str, n
     )
 
 
+def rename(tx: Transaction, instance_id: str, name: str) -> None:
+    """Call a host something else."""
+    _store.rename(tx, instance_id, name)
+
+
+def booted(tx: Transaction, instance_id: str, *, now: datetime) -> None:
+    """The host has booted: news for whoever waits for that."""
+    _store.note_boot(tx, instance_id, now)
+
+
+def has_boots(tx: Transaction) -> bool:
+    """Whether a host booted since `take_boots` was asked last."""
+    return _store.has_boots(tx)
+
+
+def take_boots(tx: Transaction, *, limit: int) -> dict[str, datetime]:
+    """Hosts that booted since this was asked last, and when we heard of it. They are news no more."""
+    return _store.take_boots(tx, limit)
+
+
 def deregister(tx: Transaction, instance_id: str, *, now: datetime) -> bool:
     """Forget a host: its agent's signatures are refused from now on. False if it was forgotten before."""
     tx.ring(f"gone/{instance_id}")
+    _store.drop_tags(tx, "instance", [instance_id], None)
     return _store.deregister(tx, instance_id, now)
 
 

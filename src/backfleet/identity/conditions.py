@@ -178,6 +178,7 @@ KEYS: Final[dict[str, Kind]] = {
     "acs:requesttag/": Kind.STRING,  # a trailing slash: any name may follow
     "acs:resourcetag/": Kind.STRING,
     "ecs:tag/": Kind.STRING,
+    "ecs:commandrunas": Kind.STRING,
     "ram:servicename": Kind.STRING,
     "sts:externalid": Kind.STRING,
 }

@@ -5,7 +5,7 @@ Owns the audit trail. Verbs: `perform.admit` and `perform.run`, the only way in;
 
 from datetime import datetime, timedelta
 
-from backfleet import identity, upgrades
+from backfleet import assistant, identity, upgrades
 from backfleet.operations import _store, ecs, hbr, own, ram, sts
 from backfleet.operations.catalogue import House
 
@@ -19,5 +19,6 @@ def keep_house(house: House, *, now: datetime) -> bool:
     with house.database.transaction() as tx:
         identity.purge_nonces(tx, now=now)
         upgrades.purge(tx, before=now - timedelta(days=house.settings.task_days))
+        assistant.purge(tx, now=now)
         _store.drop_before(tx, now - timedelta(days=AUDIT_DAYS))
     return False

@@ -19,11 +19,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from backfleet.wire.errors import InvalidParameter, MissingParameter
+from backfleet.wire.errors import ApiError, InvalidParameter, MissingParameter
 
 Request = TypeVar("Request")
 Flat = Mapping[str, str]
 Pairs = Iterable[tuple[str, str]]
+Refusal = Callable[[], ApiError] | None
+"""An operation's own error for a value that its parameter does not take, where its API has one."""
 
 _SPEC = "wire"
 LONGEST_SHOWN = 80  # characters of a bad value that an error repeats
@@ -99,6 +101,7 @@ def text(
     longest: int | None = None,
     pattern: str | None = None,
     choices: Sequence[str] = (),
+    refusal: Refusal = None,
 ) -> Any:
     """A string parameter -> `str | None`. `longest` in characters; `pattern` must match all of it."""
     form = re.compile(pattern) if pattern else None
@@ -116,11 +119,17 @@ def text(
         return value
 
     limits = {"longest": longest, "pattern": pattern, "choices": tuple(choices), "default": default}
-    return _field(Parameter(name, "string", read, lambda value: [(name, value)], required, limits))
+    return _field(Parameter(name, "string", read, lambda value: [(name, value)], required, limits), refusal)
 
 
 def integer(
-    name: str, *, required: bool = False, default: int | None = None, least: int | None = None, most: int | None = None
+    name: str,
+    *,
+    required: bool = False,
+    default: int | None = None,
+    least: int | None = None,
+    most: int | None = None,
+    refusal: Refusal = None,
 ) -> Any:
     """A whole number as decimal text -> `int | None`, between `least` and `most`."""
 
@@ -136,7 +145,7 @@ def integer(
         return number
 
     limits = {"least": least, "most": most, "default": default}
-    return _field(Parameter(name, "integer", read, lambda value: [(name, str(value))], required, limits))
+    return _field(Parameter(name, "integer", read, lambda value: [(name, str(value))], required, limits), refusal)
 
 
 def boolean(name: str, *, required: bool = False, default: bool | None = None) -> Any:
@@ -187,7 +196,7 @@ def json_list(name: str, *, required: bool = False, longest_item: int = 128) -> 
     return _field(Parameter(name, "json list", read, _writes_json(name), required, {"longest_item": longest_item}))
 
 
-def json_object(name: str, *, required: bool = False) -> Any:
+def json_object(name: str, *, required: bool = False, refusal: Refusal = None) -> Any:
     """A JSON object with values of any kind -> `dict[str, Any] | None`."""
 
     def read(flat: Flat) -> dict[str, Any] | None:
@@ -199,7 +208,7 @@ def json_object(name: str, *, required: bool = False) -> Any:
             raise InvalidParameter(f'{name} is {_kind(found)}; it must be a JSON object such as {{"key":"value"}}.')
         return found
 
-    return _field(Parameter(name, "json object", read, _writes_json(name), required))
+    return _field(Parameter(name, "json object", read, _writes_json(name), required), refusal)
 
 
 def _writes_json(name: str) -> Callable[[Any], Pairs]:
@@ -259,7 +268,9 @@ def _refuse_constant(_name: str) -> Any:
 # --- Repeated names -------------------------------------------------------------------------------------------------
 
 
-def repeat(name: str, *, required: bool = False, most: int = 100, longest_item: int = 128) -> Any:
+def repeat(
+    name: str, *, required: bool = False, most: int = 100, longest_item: int = 128, refusal: Refusal = None
+) -> Any:
     """`Name.1=a&Name.2=b` -> `tuple[str, ...]`. Gaps and the order of arrival do not matter: the numbers sort."""
 
     def read(flat: Flat) -> tuple[str, ...]:
@@ -279,10 +290,10 @@ def repeat(name: str, *, required: bool = False, most: int = 100, longest_item: 
         return [(f"{name}.{number}", value) for number, value in enumerate(values, 1)]
 
     limits = {"most": most, "longest_item": longest_item}
-    return _field(Parameter(name, "repeat list", read, write, required, limits))
+    return _field(Parameter(name, "repeat list", read, write, required, limits), refusal)
 
 
-def repeat_objects(name: str, *, of: type[Any], most: int = 20) -> Any:
+def repeat_objects(name: str, *, of: type[Any], most: int = 20, refusal: Refusal = None) -> Any:
     """`Tag.1.Key=a&Tag.1.Value=b` -> `tuple[of, ...]`; `of` is itself a request dataclass.
 
     The first letter of a member's name may be small: the documented exception of ECS tags.
@@ -301,7 +312,7 @@ def repeat_objects(name: str, *, of: type[Any], most: int = 20) -> Any:
             for member, text in flatten(value).items()
         ]
 
-    return _field(Parameter(name, "repeat objects", read, write, False, {"most": most, "of": of}))
+    return _field(Parameter(name, "repeat objects", read, write, False, {"most": most, "of": of}), refusal)
 
 
 def _member(of: type[Request], flat: Flat, prefix: str) -> Request:
@@ -348,8 +359,20 @@ def _enter(found: dict[Any, str], place: Any, value: str, name: str) -> None:
 # --- What they share ------------------------------------------------------------------------------------------------
 
 
-def _field(parameter: Parameter) -> Any:
+def _field(parameter: Parameter, refusal: Refusal = None) -> Any:
+    if refusal is not None:
+        parameter = dataclasses.replace(parameter, read=_refusing(parameter.read, refusal))
     return dataclasses.field(metadata={_SPEC: parameter})
+
+
+def _refusing(read: Callable[[Flat], Any], refusal: Callable[[], ApiError]) -> Callable[[Flat], Any]:
+    def reading(flat: Flat) -> Any:
+        try:
+            return read(flat)
+        except InvalidParameter:
+            raise refusal() from None
+
+    return reading
 
 
 def _given(flat: Flat, name: str, required: bool) -> str | None:

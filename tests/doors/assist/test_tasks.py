@@ -9,9 +9,10 @@ from typing import Any, Final
 import pytest
 import sqlalchemy as sa
 
-from backfleet import commands
+from backfleet import commands, fleet
 from backfleet.commands import LONGEST_OUTPUT, State
 from backfleet.doors.assist import spool
+from backfleet.ids import draw as real_draw
 from backfleet.settings import Settings
 from backfleet.storage import Database
 from doors.assist.hosts import Gate, Host, eventually, key, open_gate
@@ -419,3 +420,40 @@ def row_of(gate: Gate, task_id: str) -> Any:
     query = sa.text("SELECT state, dropped, started_ms, ended_ms, revision, output FROM invocations WHERE id = :id")
     with gate.database.reading() as tx:
         return tx.first(query, {"id": task_id})
+
+
+# --- Commands of callers --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("username", "told"),
+    [
+        pytest.param("web", {"username": "web"}, id="another user"),
+        pytest.param("root", {}, id="root, which the official agent refuses to be told"),
+        pytest.param("System", {}, id="System, likewise"),
+    ],
+)
+def test_where_and_as_whom_a_script_runs(gate: Gate, host: Host, username: str, told: dict[str, str]) -> None:
+    """Told only where it is not what the agent does anyway."""
+    send = commands.Send("1", host.instance_id, "true", 60, "r-1", "RunPowerShellScript", "/srv", username)
+    with gate.database.transaction() as tx:
+        commands.send_many(tx, [send], topic="others", now=gate.clock(), draw=real_draw)
+    task = host.tasks()["run"][0]["task"]
+    said = {name: task[name] for name in ("type", "workingDirectory", "username") if name in task}
+    assert said == {"type": "RunPowerShellScript", "workingDirectory": "/srv"} | told
+
+
+@pytest.mark.parametrize(
+    ("query", "booted"),
+    [
+        pytest.param({"reason": "startup", "cold_start": "true"}, True, id="the first list since the boot"),
+        pytest.param({"reason": "startup", "cold_start": "false"}, False, id="the agent alone was restarted"),
+        pytest.param({"reason": "kickoff", "cold_start": "true"}, False, id="a later list"),
+    ],
+)
+def test_a_boot_is_news_once(gate: Gate, host: Host, query: dict[str, str], booted: bool) -> None:
+    """For whoever waits for hosts to start anew."""
+    host.post("/v1/task/list", **query)
+    with gate.database.transaction() as tx:
+        assert list(fleet.take_boots(tx, limit=10)) == ([host.instance_id] if booted else [])
+        assert fleet.take_boots(tx, limit=10) == {}

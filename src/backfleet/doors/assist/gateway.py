@@ -358,9 +358,11 @@ class Gateway:
 
     # --- Tasks --------------------------------------------------------------------------------------------------
 
-    async def _task_list(self, _request: web.Request, claim: proof.Claim) -> web.StreamResponse:
+    async def _task_list(self, request: web.Request, claim: proof.Claim) -> web.StreamResponse:
         instance_id = claim.instance_id
         self._sockets.asked(instance_id)
+        if words.has_booted(request.query):
+            await self._in_thread(lambda: self._note_boot(instance_id))
 
         def hand_out(tx: Transaction) -> commands.Handout:
             now = self._clock()
@@ -375,6 +377,10 @@ class Gateway:
         elif not handout.stop:
             self._use_later(claim)
         return web.json_response(words.task_list(instance_id, handout))
+
+    def _note_boot(self, instance_id: str) -> None:
+        with self._database.transaction() as tx:
+            fleet.booted(tx, instance_id, now=self._clock())
 
     async def _running(self, request: web.Request, claim: proof.Claim) -> web.StreamResponse:
         await self._report(request, claim, "running")

@@ -13,6 +13,9 @@ OUTPUT: Final = {"interval": 2000, "logQuota": 24_000, "skipEmpty": True, "sendS
 LONGEST_ERROR_TEXT = 500  # characters kept
 LONGEST_CODE = 60
 
+# The user an agent is anyway. The official one refuses to be told that it should be root.
+THEMSELVES: Final = ("", "root", "System")
+
 _ID: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 # Endpoints that need no answer of ours but a correct one: a wrong type would make the agent fail or ask again.
@@ -46,12 +49,21 @@ def _run(command: Command) -> dict[str, Any]:
     content = base64.b64encode(command.content.encode()).decode()
     task = {
         "taskID": command.task_id,
-        "type": "RunShellScript",
+        "type": command.kind,
         "commandContent": content,
         "timeOut": str(command.timeout_seconds),  # a string, or the list is dropped
         "invokeVersion": 0,
     }
+    if command.working_directory:
+        task["workingDirectory"] = command.working_directory
+    if command.username not in THEMSELVES:
+        task["username"] = command.username
     return {"task": task, "output": OUTPUT, "repeat": "Once"}
+
+
+def has_booted(query: Mapping[str, str]) -> bool:
+    """Whether a list request is the first one since its host booted."""
+    return query.get("reason") == "startup" and query.get("cold_start") == "true"
 
 
 def task_id(query: Mapping[str, str]) -> str:

@@ -2,17 +2,50 @@
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from backfleet import fleet
-from backfleet.fleet import Page
+from backfleet.fleet import Activation
 from backfleet.operations.catalogue import ECS, Call, operation
-from backfleet.operations.ecs.errors import ActivationRefused, BadPage, check_region
+from backfleet.operations.ecs import errors
+from backfleet.operations.ecs.asking import (
+    PAGE_ERRORS,
+    PAGE_SHAPE,
+    TAG_ERRORS,
+    TAGS,
+    TIME,
+    Tag,
+    max_results,
+    next_token,
+    page_number,
+    page_size,
+    part_of,
+    region,
+    tag_list,
+    wanted_tags,
+)
+from backfleet.operations.ecs.commands import give_tags, tags_answer
+from backfleet.operations.ecs.errors import check_region
+from backfleet.storage import Transaction
 from backfleet.wire.parameters import integer, text
 
 NAME = re.compile(r"[A-Za-z\u4e00-\u9fff][\w.:-]{1,49}")
-TIME = "%Y-%m-%dT%H:%M:%SZ"
+
+ACTIVATION_SHAPE = {
+    "ActivationId": str,
+    "InstanceName": str,
+    "Description": str,
+    "InstanceCount": int,
+    "RegisteredCount": int,
+    "DeregisteredCount": int,
+    "TimeToLiveInHours": int,
+    "IpAddressRange": str,
+    "Disabled": bool,
+    "CreationTime": str,
+    "ResourceGroupId": str,
+    "Tags": TAGS,
+}
 
 
 def _all_activations(call: Call, asked: object) -> list[str]:
@@ -23,15 +56,34 @@ def _all_activations(call: Call, asked: object) -> list[str]:
 class CreateActivation:
     """What the caller sent."""
 
-    region_id: str | None = text("RegionId", required=True)
-    instance_count: int = integer("InstanceCount", default=10)
-    hours: int = integer("TimeToLiveInHours", default=4)
-    instance_name: str | None = text("InstanceName", default="")
-    description: str | None = text("Description", default="")
-    address_range: str | None = text("IpAddressRange", default="")
+    region_id: str | None = region()
+    instance_count: int = integer(
+        "InstanceCount", default=10, least=1, most=1000, refusal=errors.ActivationCountExceeded
+    )
+    hours: int = integer("TimeToLiveInHours", default=4, least=1, most=24, refusal=errors.ActivationHoursExceeded)
+    instance_name: str | None = text("InstanceName", default="", longest=50, refusal=errors.ActivationNameTooLong)
+    description: str | None = text("Description", default="", longest=100, refusal=errors.ActivationDescriptionTooLong)
+    address_range: str | None = text("IpAddressRange", default="", longest=64, refusal=errors.AddressRangeRefused)
+    tags: tuple[Tag, ...] = tag_list()
 
 
-@operation(ECS, "CreateActivation", action="ecs:CreateActivation", resources=_all_activations)
+@operation(
+    ECS,
+    "CreateActivation",
+    action="ecs:CreateActivation",
+    resources=_all_activations,
+    answer={"ActivationId": str, "ActivationCode": str},
+    errors=(
+        errors.RegionNotFound,
+        errors.ActivationCountExceeded,
+        errors.ActivationHoursExceeded,
+        errors.ActivationNameTooLong,
+        errors.ActivationNameRefused,
+        errors.ActivationDescriptionTooLong,
+        errors.AddressRangeRefused,
+        *TAG_ERRORS,
+    ),
+)
 def create_activation(call: Call, asked: CreateActivation) -> dict[str, Any]:
     """A new activation. Its code is in this answer and nowhere else."""
     check_region(call, asked.region_id)
@@ -49,80 +101,140 @@ def create_activation(call: Call, asked: CreateActivation) -> dict[str, Any]:
             now=call.now,
             draw=call.house.draw,
         )
+        give_tags(tx, call, "activation", made.id, asked.tags)
     return {"ActivationId": made.id, "ActivationCode": code}
 
 
 def _check(asked: CreateActivation) -> None:
-    name, description = asked.instance_name or "", asked.description or ""
-    if not 1 <= asked.instance_count <= 1000:
-        raise ActivationRefused("ActivationCount.ExceedLimit", "InstanceCount must be from 1 to 1000.")
-    if not 1 <= asked.hours <= 24:
-        raise ActivationRefused("ActivationTTL.ExceedLimit", "TimeToLiveInHours must be from 1 to 24.")
-    if name and not 2 <= len(name) <= 50:
-        raise ActivationRefused("InstanceName.ExceedLimit", "InstanceName must have 2 to 50 characters.")
+    name = asked.instance_name or ""
+    if len(name) == 1:
+        raise errors.ActivationNameTooLong
     if name and (not NAME.fullmatch(name) or "http://" in name or "https://" in name):
-        raise ActivationRefused(
-            "InstanceName.InvalidPattern", "InstanceName must start with a letter and hold letters, digits and . _ : -"
-        )
-    if len(description) > 100:
-        raise ActivationRefused("ActivationDesc.ExceedLimit", "Description must have at most 100 characters.")
+        raise errors.ActivationNameRefused
     if asked.address_range:
         try:
             ipaddress.ip_network(asked.address_range, strict=False)
         except ValueError:
-            raise ActivationRefused(
-                "AddressRange.InvalidPattern", "IpAddressRange must be an address or a network such as 10.0.0.0/8."
-            ) from None
+            raise errors.AddressRangeRefused from None
 
 
 @dataclass(frozen=True, slots=True)
 class DescribeActivations:
     """What the caller sent."""
 
-    region_id: str | None = text("RegionId", required=True)
-    activation_id: str | None = text("ActivationId")
-    instance_name: str | None = text("InstanceName")
-    page_number: int = integer("PageNumber", default=1)
-    page_size: int = integer("PageSize", default=10)
+    region_id: str | None = region()
+    activation_id: str | None = text("ActivationId", longest=64)
+    instance_name: str | None = text("InstanceName", longest=64)
+    tags: tuple[Tag, ...] = tag_list()
+    next_token: str | None = next_token()
+    max_results: int | None = max_results()
+    page_number: int = page_number()
+    page_size: int = page_size()
 
 
-@operation(ECS, "DescribeActivations", action="ecs:DescribeActivations", resources=_all_activations)
+@operation(
+    ECS,
+    "DescribeActivations",
+    action="ecs:DescribeActivations",
+    resources=_all_activations,
+    answer={"ActivationList": [ACTIVATION_SHAPE], **PAGE_SHAPE},
+    errors=(errors.RegionNotFound, errors.TagKeyMissing, *PAGE_ERRORS),
+)
 def describe_activations(call: Call, asked: DescribeActivations) -> dict[str, Any]:
     """The account's activations, newest first, without their codes."""
     check_region(call, asked.region_id)
-    page = page_of(asked.page_number, asked.page_size, most=50)
+    part = part_of(asked)
     with call.house.database.reading() as tx:
         found = fleet.find_activations(
-            tx, call.account_id, call.region, activation_id=asked.activation_id, name=asked.instance_name, page=page
+            tx,
+            call.account_id,
+            call.region,
+            activation_id=asked.activation_id,
+            name=asked.instance_name,
+            page=part.page,
+            tags=wanted_tags(asked.tags),
         )
+        tags = fleet.tags_of(tx, "activation", [activation.id for activation in found.items])
+    listed = [_activation(activation, tags.get(activation.id)) for activation in found.items]
+    return {"ActivationList": listed, **part.answer(found)}
+
+
+def _activation(activation: Activation, tags: dict[str, str] | None) -> dict[str, Any]:
     return {
-        "ActivationList": [
-            {
-                "ActivationId": a.id,
-                "InstanceName": a.name,
-                "Description": a.description,
-                "InstanceCount": a.instance_count,
-                "RegisteredCount": a.registered_count,
-                "DeregisteredCount": a.deregistered_count,
-                "TimeToLiveInHours": a.hours,
-                "IpAddressRange": a.address_range,
-                "Disabled": a.disabled,
-                "CreationTime": a.created_at.strftime(TIME),
-                "ResourceGroupId": "",
-                "Tags": [],
-            }
-            for a in found.items
-        ],
-        "PageNumber": page.number,
-        "PageSize": page.size,
-        "TotalCount": found.total,
+        "ActivationId": activation.id,
+        "InstanceName": activation.name,
+        "Description": activation.description,
+        "InstanceCount": activation.instance_count,
+        "RegisteredCount": activation.registered_count,
+        "DeregisteredCount": activation.deregistered_count,
+        "TimeToLiveInHours": activation.hours,
+        "IpAddressRange": activation.address_range,
+        "Disabled": activation.disabled,
+        "CreationTime": activation.created_at.strftime(TIME),
+        "ResourceGroupId": "",
+        "Tags": tags_answer(tags),
     }
 
 
-def page_of(number: int, size: int, *, most: int) -> Page:
-    """The page that was asked for. Raises BadPage."""
-    if not 1 <= number <= 1_000_000:
-        raise BadPage("PageNumber")
-    if not 1 <= size <= most:
-        raise BadPage("PageSize")
-    return Page(number, size)
+# --- Ending ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class DisableActivation:
+    """Which one."""
+
+    region_id: str | None = region()
+    activation_id: str | None = text("ActivationId", required=True, longest=64)
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteActivation:
+    """Which one."""
+
+    region_id: str | None = region()
+    activation_id: str | None = text("ActivationId", required=True, longest=64)
+
+
+@operation(
+    ECS,
+    "DisableActivation",
+    action="ecs:DisableActivation",
+    resources=_all_activations,
+    answer={"Activation": ACTIVATION_SHAPE},
+    errors=(errors.RegionNotFound, errors.ActivationNotFound),
+)
+def disable_activation(call: Call, asked: DisableActivation) -> dict[str, Any]:
+    """Nobody enrols with it any more. Who has stays."""
+    check_region(call, asked.region_id)
+    with call.house.database.transaction() as tx:
+        known = _the_activation(tx, call, asked.activation_id)
+        fleet.disable_activation(tx, known.id)
+        tags = fleet.tags_of(tx, "activation", [known.id]).get(known.id)
+    return {"Activation": _activation(replace(known, disabled=True), tags)}
+
+
+@operation(
+    ECS,
+    "DeleteActivation",
+    action="ecs:DeleteActivation",
+    resources=_all_activations,
+    answer={"Activation": ACTIVATION_SHAPE},
+    errors=(errors.RegionNotFound, errors.ActivationNotFound, errors.ActivationInUse),
+)
+def delete_activation(call: Call, asked: DeleteActivation) -> dict[str, Any]:
+    """Forget one with which nobody has enrolled, or all who had are gone."""
+    check_region(call, asked.region_id)
+    with call.house.database.transaction() as tx:
+        known = _the_activation(tx, call, asked.activation_id)
+        if known.registered_count > known.deregistered_count:
+            raise errors.ActivationInUse
+        tags = fleet.tags_of(tx, "activation", [known.id]).get(known.id)
+        fleet.delete_activation(tx, known.id)
+    return {"Activation": _activation(known, tags)}
+
+
+def _the_activation(tx: Transaction, call: Call, activation_id: str | None) -> Activation:
+    found = fleet.activation(tx, call.account_id, call.region, activation_id or "")
+    if found is None:
+        raise errors.ActivationNotFound
+    return found

@@ -50,6 +50,66 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_agent_requests_until"), ["until"], unique=False)
 
     op.create_table(
+        "assistant_commands",
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("account_id", sa.String(length=16), nullable=False),
+        sa.Column("region", sa.String(length=64), nullable=False),
+        sa.Column("name", sa.String(length=128), nullable=False),
+        sa.Column("description", sa.String(length=512), nullable=False),
+        sa.Column("kind", sa.String(length=32), nullable=False),
+        sa.Column("content", sa.Text(), nullable=False),
+        sa.Column("working_directory", sa.String(length=255), nullable=False),
+        sa.Column("timeout_seconds", sa.Integer(), nullable=False),
+        sa.Column("has_parameters", sa.Boolean(), nullable=False),
+        sa.Column("parameter_names", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("invoke_count", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_assistant_commands")),
+    )
+    with op.batch_alter_table("assistant_commands", schema=None) as batch_op:
+        batch_op.create_index("ix_assistant_commands_account", ["account_id", "region", "created_at"], unique=False)
+
+    op.create_table(
+        "assistant_invocations",
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("account_id", sa.String(length=16), nullable=False),
+        sa.Column("region", sa.String(length=64), nullable=False),
+        sa.Column("is_file", sa.Boolean(), nullable=False),
+        sa.Column("command_id", sa.String(length=64), nullable=False),
+        sa.Column("name", sa.String(length=255), nullable=False),
+        sa.Column("description", sa.String(length=512), nullable=False),
+        sa.Column("kind", sa.String(length=32), nullable=False),
+        sa.Column("content", sa.Text(), nullable=False),
+        sa.Column("working_directory", sa.String(length=255), nullable=False),
+        sa.Column("username", sa.String(length=255), nullable=False),
+        sa.Column("timeout_seconds", sa.Integer(), nullable=False),
+        sa.Column("has_parameters", sa.Boolean(), nullable=False),
+        sa.Column("parameters", sa.Text(), nullable=False),
+        sa.Column("repeat", sa.String(length=16), nullable=False),
+        sa.Column("frequency", sa.String(length=128), nullable=False),
+        sa.Column("termination", sa.String(length=16), nullable=False),
+        sa.Column("status", sa.String(length=16), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_assistant_invocations")),
+    )
+    with op.batch_alter_table("assistant_invocations", schema=None) as batch_op:
+        batch_op.create_index("ix_assistant_invocations_account", ["account_id", "region", "created_at"], unique=False)
+        batch_op.create_index("ix_assistant_invocations_age", ["created_at"], unique=False)
+        batch_op.create_index("ix_assistant_invocations_command", ["command_id"], unique=False)
+
+    op.create_table(
+        "assistant_tokens",
+        sa.Column("account_id", sa.String(length=16), nullable=False),
+        sa.Column("token", sa.String(length=64), nullable=False),
+        sa.Column("fingerprint", sa.String(length=64), nullable=False),
+        sa.Column("answer", sa.Text(), nullable=False),
+        sa.Column("until", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("account_id", "token", name=op.f("pk_assistant_tokens")),
+    )
+    with op.batch_alter_table("assistant_tokens", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_assistant_tokens_until"), ["until"], unique=False)
+
+    op.create_table(
         "audit_events",
         sa.Column("request_id", sa.String(length=36), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
@@ -67,6 +127,12 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_audit_events_account_id"), ["account_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_audit_events_at"), ["at"], unique=False)
 
+    op.create_table(
+        "boots",
+        sa.Column("instance_id", sa.String(length=64), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("instance_id", name=op.f("pk_boots")),
+    )
     op.create_table(
         "client_tokens",
         sa.Column("account_id", sa.String(length=16), nullable=False),
@@ -115,6 +181,9 @@ def upgrade() -> None:
         sa.Column("instance_id", sa.String(length=64), nullable=False),
         sa.Column("content", sa.Text(), nullable=False),
         sa.Column("timeout_seconds", sa.Integer(), nullable=False),
+        sa.Column("kind", sa.String(length=32), nullable=False),
+        sa.Column("working_directory", sa.String(length=255), server_default="", nullable=False),
+        sa.Column("username", sa.String(length=255), server_default="", nullable=False),
         sa.Column("topic", sa.String(length=64), nullable=False),
         sa.Column("reference", sa.String(length=64), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
@@ -172,6 +241,21 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_releases_sha256"), ["sha256"], unique=False)
 
     op.create_table(
+        "resource_tags",
+        sa.Column("kind", sa.String(length=32), nullable=False),
+        sa.Column("resource_id", sa.String(length=64), nullable=False),
+        sa.Column("key", sa.String(length=64), nullable=False),
+        sa.Column("value", sa.String(length=128), nullable=False),
+        sa.Column("account_id", sa.String(length=16), nullable=False),
+        sa.Column("region", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("kind", "resource_id", "key", name=op.f("pk_resource_tags")),
+    )
+    with op.batch_alter_table("resource_tags", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_resource_tags_account", ["account_id", "region", "kind", "key", "value"], unique=False
+        )
+
+    op.create_table(
         "signed_metadata",
         sa.Column("role", sa.String(length=16), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
@@ -195,6 +279,86 @@ def upgrade() -> None:
     with op.batch_alter_table("tasks", schema=None) as batch_op:
         batch_op.create_index("ix_tasks_account", ["account_id", "created_at"], unique=False)
         batch_op.create_index("ix_tasks_deadline", ["state", "deadline"], unique=False)
+
+    op.create_table(
+        "assistant_files",
+        sa.Column("invocation_id", sa.String(length=64), nullable=False),
+        sa.Column("folder", sa.String(length=255), nullable=False),
+        sa.Column("content", sa.Text(), nullable=False),
+        sa.Column("content_type", sa.String(length=16), nullable=False),
+        sa.Column("owner", sa.String(length=64), nullable=False),
+        sa.Column("group", sa.String(length=64), nullable=False),
+        sa.Column("mode", sa.String(length=4), nullable=False),
+        sa.Column("overwrite", sa.Boolean(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["invocation_id"], ["assistant_invocations.id"], name=op.f("fk_assistant_files_invocation_id")
+        ),
+        sa.PrimaryKeyConstraint("invocation_id", name=op.f("pk_assistant_files")),
+    )
+    op.create_table(
+        "assistant_records",
+        sa.Column("invocation_id", sa.String(length=64), nullable=False),
+        sa.Column("instance_id", sa.String(length=64), nullable=False),
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.Column("status", sa.String(length=16), nullable=False),
+        sa.Column("next_at", sa.BigInteger(), nullable=True),
+        sa.Column("at_boot", sa.Boolean(), nullable=False),
+        sa.Column("last_due_at", sa.BigInteger(), nullable=True),
+        sa.Column("run_id", sa.String(length=64), nullable=True),
+        sa.Column("repeats", sa.Integer(), nullable=False),
+        sa.Column("stop_asked", sa.Boolean(), nullable=False),
+        sa.Column("stopped_at", sa.BigInteger(), nullable=True),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("changed_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["invocation_id"], ["assistant_invocations.id"], name=op.f("fk_assistant_records_invocation_id")
+        ),
+        sa.PrimaryKeyConstraint("invocation_id", "instance_id", name=op.f("pk_assistant_records")),
+    )
+    with op.batch_alter_table("assistant_records", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_assistant_records_due",
+            ["next_at"],
+            unique=False,
+            sqlite_where=sa.text("next_at IS NOT NULL"),
+            postgresql_where=sa.text("next_at IS NOT NULL"),
+        )
+        batch_op.create_index("ix_assistant_records_instance", ["instance_id", "created_at"], unique=False)
+
+    op.create_table(
+        "assistant_runs",
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("invocation_id", sa.String(length=64), nullable=False),
+        sa.Column("instance_id", sa.String(length=64), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("status", sa.String(length=16), nullable=False),
+        sa.Column("error_code", sa.String(length=64), nullable=False),
+        sa.Column("error_text", sa.String(length=1024), nullable=False),
+        sa.Column("exit_code", sa.Integer(), nullable=True),
+        sa.Column("output", sa.LargeBinary(), nullable=False),
+        sa.Column("dropped", sa.BigInteger(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("started_at", sa.BigInteger(), nullable=True),
+        sa.Column("ended_at", sa.BigInteger(), nullable=True),
+        sa.Column("stopped_at", sa.BigInteger(), nullable=True),
+        sa.Column("deliver_by", sa.BigInteger(), nullable=True),
+        sa.Column("undelivered", sa.Boolean(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["invocation_id"], ["assistant_invocations.id"], name=op.f("fk_assistant_runs_invocation_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_assistant_runs")),
+        sa.UniqueConstraint(
+            "invocation_id", "instance_id", "number", name=op.f("uq_assistant_runs_invocation_id_instance_id_number")
+        ),
+    )
+    with op.batch_alter_table("assistant_runs", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_assistant_runs_deliver_by",
+            ["deliver_by"],
+            unique=False,
+            sqlite_where=sa.text("deliver_by IS NOT NULL"),
+            postgresql_where=sa.text("deliver_by IS NOT NULL"),
+        )
 
     op.create_table(
         "client_upgrades",

@@ -1,0 +1,183 @@
+"""TagResources, UntagResources, ListTagResources: on managed instances, activations, commands and invocations."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from backfleet import assistant, fleet
+from backfleet.assistant import CommandFilter, InvocationFilter
+from backfleet.fleet import Page
+from backfleet.operations.catalogue import ECS, Call, operation
+from backfleet.operations.ecs import errors
+from backfleet.operations.ecs.asking import TAG_ERRORS, Tag, next_token, read_tags, region, tag_list, wanted_tags
+from backfleet.operations.ecs.errors import check_region
+from backfleet.storage import Transaction
+from backfleet.wire.errors import MissingParameter
+from backfleet.wire.parameters import boolean, repeat, text
+
+MOST_RESOURCES = 50
+LISTED_AT_ONCE = 50
+KINDS: Final = {
+    "instance": "instance",
+    "managedinstance": "instance",  # every machine here is one, and is shown as an ECS one too
+    "activation": "activation",
+    "command": "command",
+    "invocation": "invocation",
+}
+"""What the API calls a kind of thing, and what we do."""
+RESOURCE_ERRORS = (errors.RegionNotFound, errors.ResourceTypeNotFound, errors.TooManyResources)
+
+
+def _kind() -> Any:
+    return text("ResourceType", required=True, longest=64)
+
+
+def _ids() -> Any:
+    return repeat("ResourceId", most=MOST_RESOURCES, longest_item=64, refusal=errors.TooManyResources)
+
+
+def _arns(call: Call, asked: Any) -> list[str]:
+    start = f"acs:ecs:{call.region}:{call.account_id}:{KINDS.get((asked.kind or '').lower(), '*')}/"
+    return [start + resource_id for resource_id in asked.ids] or [f"{start}*"]
+
+
+def _kind_of(asked: str | None) -> str:
+    """Raises ResourceTypeNotFound."""
+    found = KINDS.get((asked or "").lower())
+    if found is None:
+        raise errors.ResourceTypeNotFound
+    return found
+
+
+def _check_ids(tx: Transaction, call: Call, kind: str, ids: Sequence[str]) -> list[str]:
+    """Raises NoResource, or ResourceNotFound if one of them is not the account's."""
+    if not ids:
+        raise errors.NoResource
+    wanted = list(dict.fromkeys(ids))
+    if _count(tx, call, kind, wanted) < len(wanted):
+        raise errors.ResourceNotFound
+    return wanted
+
+
+def _count(tx: Transaction, call: Call, kind: str, ids: list[str]) -> int:
+    """How many of these are the account's."""
+    if kind == "instance":
+        return len(fleet.resolve(tx, call.account_id, call.region, ids, []).instances)
+    if kind == "activation":
+        return sum(fleet.activation(tx, call.account_id, call.region, each) is not None for each in sorted(ids))
+    page = Page(1, MOST_RESOURCES)
+    if kind == "command":
+        return assistant.find_commands(tx, call.account_id, call.region, CommandFilter(ids=ids), page).total
+    found = [
+        assistant.find_invocations(tx, call.account_id, call.region, InvocationFilter(ids=ids, is_file=is_file), page)
+        for is_file in (False, True)
+    ]
+    return sum(each.total for each in found)
+
+
+@dataclass(frozen=True, slots=True)
+class TagResources:
+    """What the caller sent."""
+
+    region_id: str | None = region()
+    kind: str | None = _kind()
+    ids: tuple[str, ...] = _ids()
+    tags: tuple[Tag, ...] = tag_list()
+
+
+@operation(
+    ECS,
+    "TagResources",
+    action="ecs:TagResources",
+    resources=_arns,
+    answer={},
+    errors=(*RESOURCE_ERRORS, errors.NoResource, errors.ResourceNotFound, *TAG_ERRORS),
+)
+def tag_resources(call: Call, asked: TagResources) -> dict[str, Any]:
+    """Give resources tags: all of them or, if one is not there, none."""
+    check_region(call, asked.region_id)
+    kind, tags = _kind_of(asked.kind), read_tags(asked.tags)
+    if not tags:
+        raise MissingParameter("Tag.1.Key")
+    with call.house.database.transaction() as tx:
+        ids = _check_ids(tx, call, kind, asked.ids)
+        try:
+            fleet.set_tags(tx, call.account_id, call.region, kind, ids, tags)
+        except fleet.TooManyTags:
+            raise errors.TooManyTags from None
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
+class UntagResources:
+    """What the caller sent."""
+
+    region_id: str | None = region()
+    kind: str | None = _kind()
+    ids: tuple[str, ...] = _ids()
+    keys: tuple[str, ...] = repeat("TagKey", most=20, refusal=errors.TooManyTags)
+    all: bool = boolean("All", default=False)
+
+
+@operation(
+    ECS,
+    "UntagResources",
+    action="ecs:UntagResources",
+    resources=_arns,
+    answer={},
+    errors=(*RESOURCE_ERRORS, errors.NoResource, errors.ResourceNotFound, errors.NoTagToRemove, errors.TooManyTags),
+)
+def untag_resources(call: Call, asked: UntagResources) -> dict[str, Any]:
+    """Take tags from resources. All has no effect next to TagKey, as the cloud has it."""
+    check_region(call, asked.region_id)
+    kind = _kind_of(asked.kind)
+    if not asked.keys and not asked.all:
+        raise errors.NoTagToRemove
+    with call.house.database.transaction() as tx:
+        ids = _check_ids(tx, call, kind, asked.ids)
+        fleet.remove_tags(tx, kind, ids, asked.keys or None)
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
+class ListTagResources:
+    """What the caller sent."""
+
+    region_id: str | None = region()
+    kind: str | None = _kind()
+    ids: tuple[str, ...] = _ids()
+    tags: tuple[Tag, ...] = tag_list()
+    next_token: str | None = next_token()
+
+
+@operation(
+    ECS,
+    "ListTagResources",
+    action="ecs:ListTagResources",
+    resources=_arns,
+    answer={
+        "TagResources": {"TagResource": [{"ResourceId": str, "ResourceType": str, "TagKey": str, "TagValue": str}]},
+        "NextToken": str,
+    },
+    errors=(*RESOURCE_ERRORS, errors.TagKeyMissing, errors.BadNextToken),
+)
+def list_tag_resources(call: Call, asked: ListTagResources) -> dict[str, Any]:
+    """Every tag of the resources that are named, or that have the tags. Ids that name nothing are simply not there."""
+    check_region(call, asked.region_id)
+    kind = _kind_of(asked.kind)
+    page = Page(int((asked.next_token or "p1")[1:]), LISTED_AT_ONCE)
+    with call.house.database.reading() as tx:
+        found = fleet.find_tags(
+            tx, call.account_id, call.region, kind, asked.ids or None, wanted_tags(asked.tags), page
+        )
+    more = page.offset + len(found.items) < found.total
+    listed = [
+        {
+            "ResourceId": tag.resource_id,
+            "ResourceType": (asked.kind or "").lower(),
+            "TagKey": tag.key,
+            "TagValue": tag.value,
+        }
+        for tag in found.items
+    ]
+    return {"TagResources": {"TagResource": listed}, "NextToken": f"p{page.number + 1}" if more else ""}

@@ -1,0 +1,79 @@
+"""Where an invocation stands, from where its instances stand, in new words and old ones."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backfleet.assistant.states import (
+    FILTERS,
+    OPEN,
+    OVER,
+    UNWELL,
+    Overall,
+    Status,
+    judge,
+    legacy,
+    legacy_overall,
+    overall,
+    overalls_for,
+    statuses_for,
+)
+from backfleet.commands import Outcome, State
+
+S = Status
+
+
+@pytest.mark.parametrize(
+    ("statuses", "wanted"),
+    [
+        pytest.param([S.SUCCESS, S.PENDING, S.RUNNING], Overall.PENDING, id="any pending"),
+        pytest.param([S.RUNNING, S.SCHEDULED], Overall.SCHEDULED, id="any scheduled"),
+        pytest.param([S.RUNNING, S.STOPPING, S.FAILED], Overall.RUNNING, id="any running"),
+        pytest.param([S.STOPPING, S.SUCCESS], Overall.STOPPING, id="any stopping"),
+        pytest.param([S.CANCELLED, S.TERMINATED], Overall.STOPPED, id="all stopped"),
+        pytest.param([S.CANCELLED, S.TIMEOUT], Overall.FAILED, id="stopped or failed"),
+        pytest.param([S.INVALID, S.ABORTED, S.FAILED, S.TIMEOUT, S.ERROR], Overall.FAILED, id="all failed"),
+        pytest.param([S.SUCCESS, S.CANCELLED], Overall.SUCCESS, id="success with stopped"),
+        pytest.param([S.SUCCESS, S.ABORTED], Overall.PARTIAL, id="success with failed"),
+        pytest.param([S.SUCCESS, S.ABORTED, S.TERMINATED], Overall.PARTIAL, id="of all kinds"),
+        pytest.param([S.SUCCESS], Overall.SUCCESS, id="one success"),
+    ],
+)
+def test_over_all_instances(statuses: list[Status], wanted: Overall) -> None:
+    """The cloud's table, in its order."""
+    assert overall(statuses) is wanted
+
+
+@given(st.lists(st.sampled_from(list(Status)), min_size=1))
+def test_order_never_matters_and_what_is_open_is_not_over(statuses: list[Status]) -> None:
+    """Whatever the mix."""
+    found = overall(statuses)
+    assert overall(reversed(statuses)) is found
+    assert (found in OVER) == (not OPEN & set(statuses))
+    if found is Overall.SUCCESS:
+        assert not UNWELL & set(statuses)
+
+
+def test_the_older_words() -> None:
+    """A failure is never Finished, a schedule never over; each word of a filter means something."""
+    assert {legacy(status) for status in UNWELL} == {"Failed"}
+    assert legacy(Status.SCHEDULED) == legacy_overall(Overall.SCHEDULED) == "Running"
+    assert [word for word in FILTERS if not overalls_for(word)] == []
+    assert statuses_for("Stopped") == {Status.CANCELLED, Status.TERMINATED}
+    assert statuses_for("Success") == statuses_for("Finished") == {Status.SUCCESS}
+
+
+@pytest.mark.parametrize("state", list(State))
+@pytest.mark.parametrize("stop_asked", [False, True])
+@pytest.mark.parametrize("undelivered", [False, True])
+def test_every_state_has_a_verdict(state: State, stop_asked: bool, undelivered: bool) -> None:
+    """A run that ended for good is over; one that was stopped while it goes on is stopping."""
+    news = Outcome("t-1", "r-1", state, 0, "", "", b"", datetime(2026, 1, 1, tzinfo=UTC), 1)
+    verdict = judge(news, stop_asked=stop_asked, undelivered=undelivered)
+    if news.is_final:
+        assert verdict.status not in OPEN
+    if state is State.RUNNING:
+        assert verdict.status is (Status.STOPPING if stop_asked else Status.RUNNING)
+    assert bool(verdict.error_text) == (verdict.status in UNWELL)

@@ -1,0 +1,106 @@
+"""Agents for a world: they take what they are given, and say what the test tells them to."""
+
+import base64
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from backfleet import assistant, commands
+from backfleet.commands import Command, Ending
+from operations.world import REGION, World
+
+ECS = "2014-05-26"
+LEASE = timedelta(seconds=90)
+
+
+def base64_of(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+@dataclass
+class Agents:
+    """Callers, worker and agents of one world, on its clock."""
+
+    world: World
+
+    def ask(self, action: str, caller: Any = None, **said: Any) -> dict[str, Any]:
+        status, answer = self.world.ask(ECS, action, caller, RegionId=REGION, **said)
+        assert status == 200, answer
+        return answer
+
+    def refused(self, action: str, caller: Any = None, **said: Any) -> tuple[int, str]:
+        status, answer = self.world.ask(ECS, action, caller, RegionId=REGION, **said)
+        assert status != 200, answer
+        return status, answer["Code"]
+
+    def run(self, *hosts: str, content: str = "true", **said: Any) -> str:
+        """RunCommand; its invocation."""
+        where = {f"InstanceId.{number}": host for number, host in enumerate(hosts, 1)}
+        said = {"Type": "RunShellScript", "CommandContent": content} | where | said
+        return str(self.ask("RunCommand", **said)["InvokeId"])
+
+    def look(self) -> None:
+        """The worker, until it has nothing to do."""
+        house = self.world.house
+        within = timedelta(seconds=house.settings.fit_seconds)
+        while assistant.look(house.database, now=self.world.now, draw=house.draw, fit_within=within):
+            pass
+        assistant.look(house.database, now=self.world.now, draw=house.draw, fit_within=within)
+
+    def later(self, *hosts: str, **by: float) -> None:
+        """Time passes, these hosts are heard, the worker looks."""
+        self.world.now += timedelta(**by)
+        for host in hosts:
+            self.world.hear(host)
+        self.look()
+
+    def given(self, host: str) -> list[Command]:
+        """What a host is handed."""
+        with self.world.house.database.transaction() as tx:
+            return commands.claim(tx, host, now=self.world.now, lease=LEASE).run
+
+    def told_to_stop(self, host: str) -> list[str]:
+        with self.world.house.database.transaction() as tx:
+            return commands.claim(tx, host, now=self.world.now, lease=LEASE).stop
+
+    def begin(self, host: str, output: bytes = b"") -> Command:
+        """A host takes its one command and says that it runs."""
+        self.look()
+        (command,) = self.given(host)
+        ms = round(self.world.now.timestamp() * 1000)
+        with self.world.house.database.transaction() as tx:
+            assert commands.output(
+                tx, host, command.task_id, output, started_ms=ms, now=self.world.now, lease=LEASE
+            )  # fmt: skip
+        self.look()
+        return command
+
+    def end(self, host: str, command: Command, kind: str = "finish", **facts: Any) -> None:
+        """How it ended there."""
+        ms = round(self.world.now.timestamp() * 1000)
+        said = {"started_ms": ms, "ended_ms": ms} | ({"exit_code": 0} if kind == "finish" else {}) | facts
+        with self.world.house.database.transaction() as tx:
+            assert commands.ended(tx, host, command.task_id, Ending(kind, **said), now=self.world.now)
+        self.look()
+
+    def carry_out(self, host: str, kind: str = "finish", **facts: Any) -> Command:
+        command = self.begin(host)
+        self.end(host, command, kind, **facts)
+        return command
+
+    def invocation(self, invoke_id: str, **said: Any) -> dict[str, Any]:
+        """As DescribeInvocations shows it."""
+        said = {"ContentEncoding": "PlainText", "IncludeOutput": "true"} | said
+        (found,) = self.ask("DescribeInvocations", InvokeId=invoke_id, **said)["Invocations"]["Invocation"]
+        return dict(found)
+
+    def results(self, invoke_id: str, **said: Any) -> list[dict[str, Any]]:
+        """As DescribeInvocationResults shows them."""
+        said = {"ContentEncoding": "PlainText"} | said
+        found = self.ask("DescribeInvocationResults", InvokeId=invoke_id, **said)["Invocation"]
+        return list(found["InvocationResults"]["InvocationResult"])
+
+    def statuses(self, invoke_id: str) -> tuple[str, list[str]]:
+        """Overall, and on each instance in the order in which they were named."""
+        found = self.invocation(invoke_id)
+        return found["InvocationStatus"], [i["InvocationStatus"] for i in found["InvokeInstances"]["InvokeInstance"]]

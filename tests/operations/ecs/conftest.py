@@ -1,0 +1,29 @@
+"""A world whose hosts are looked at and given commands."""
+
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from backfleet.ids import Draw
+from backfleet.storage import Database
+from operations.ecs.agents import Agents
+from operations.world import World, make_world
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder: the keys in it cost time to make."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture
+def world(database: Database, data: Path, now: datetime, draw: Draw) -> World:
+    """On each engine in turn."""
+    return make_world(database, data, now, draw)
+
+
+@pytest.fixture
+def agents(world: World) -> Agents:
+    """Its hosts' agents."""
+    return Agents(world)

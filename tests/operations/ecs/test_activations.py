@@ -1,0 +1,186 @@
+"""Codes with which hosts enrol: how they are made, listed and found, and nothing of other accounts."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from backfleet import fleet
+from operations.world import REGION, World
+
+ECS = "2014-05-26"
+
+
+def make(world: World, caller: Any = None, **said: Any) -> dict[str, Any]:
+    status, answer = world.ask(ECS, "CreateActivation", caller, RegionId=REGION, **said)
+    assert status == 200, answer
+    return answer
+
+
+def listed(world: World, caller: Any = None, **said: Any) -> dict[str, Any]:
+    status, answer = world.ask(ECS, "DescribeActivations", caller, RegionId=REGION, **said)
+    assert status == 200, answer
+    return answer
+
+
+def test_a_code_is_shown_once(world: World) -> None:
+    """The list has everything but the code."""
+    made = make(
+        world, InstanceCount="3", TimeToLiveInHours="2", InstanceName="web", Description="shop",
+        IpAddressRange="10.0.0.0/8",
+    )  # fmt: skip
+    assert made["ActivationCode"].startswith("a-")
+    (found,) = listed(world)["ActivationList"]
+    assert found == {
+        "ActivationId": made["ActivationId"], "InstanceName": "web", "Description": "shop", "InstanceCount": 3,
+        "RegisteredCount": 0, "DeregisteredCount": 0, "TimeToLiveInHours": 2, "IpAddressRange": "10.0.0.0/8",
+        "Disabled": False, "CreationTime": "2026-01-02T03:04:05Z", "ResourceGroupId": "", "Tags": [],
+    }  # fmt: skip
+    assert made["ActivationCode"] not in str(listed(world))
+
+
+def test_what_is_not_said_has_a_default(world: World) -> None:
+    """Ten hosts, four hours."""
+    make(world)
+    (found,) = listed(world)["ActivationList"]
+    assert (found["InstanceCount"], found["TimeToLiveInHours"], found["InstanceName"]) == (10, 4, "")
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        pytest.param({"InstanceCount": "0"}, "ActivationCount.ExceedLimit", id="no host"),
+        pytest.param({"InstanceCount": "1001"}, "ActivationCount.ExceedLimit", id="too many hosts"),
+        pytest.param({"InstanceCount": "many"}, "ActivationCount.ExceedLimit", id="no number of hosts"),
+        pytest.param({"TimeToLiveInHours": "0"}, "ActivationTTL.ExceedLimit", id="no time"),
+        pytest.param({"TimeToLiveInHours": "25"}, "ActivationTTL.ExceedLimit", id="too long a time"),
+        pytest.param({"InstanceName": "x" * 51}, "InstanceName.ExceedLimit", id="too long a name"),
+        pytest.param({"InstanceName": "x"}, "InstanceName.ExceedLimit", id="too short a name"),
+        pytest.param({"InstanceName": "1web"}, "InstanceName.InvalidPattern", id="a name that begins with a digit"),
+        pytest.param({"InstanceName": "http://web"}, "InstanceName.InvalidPattern", id="an address for a name"),
+        pytest.param({"Description": "x" * 101}, "ActivationDesc.ExceedLimit", id="too long a description"),
+        pytest.param({"IpAddressRange": "here"}, "AddressRange.InvalidPattern", id="no network"),
+        pytest.param({"IpAddressRange": "10.0.0.0/33"}, "AddressRange.InvalidPattern", id="too long a mask"),
+    ],
+)
+def test_bad_words_are_refused(world: World, said: dict[str, str], code: str) -> None:
+    """With the code of the table, and nothing is made."""
+    status, answer = world.ask(ECS, "CreateActivation", RegionId=REGION, **said)
+    assert (status, answer["Code"]) == (400, code)
+    assert listed(world)["TotalCount"] == 0
+
+
+@pytest.mark.parametrize("action", ["CreateActivation", "DescribeActivations"])
+def test_the_region_must_be_ours(world: World, action: str) -> None:
+    """Missing, or another."""
+    assert world.ask(ECS, action)[1]["Code"] == "MissingParameter"
+    status, answer = world.ask(ECS, action, RegionId="cn-beijing")
+    assert (status, answer["Code"]) == (404, "InvalidRegionId.NotFound")
+
+
+def test_pages_hold_everything_once(world: World) -> None:
+    """Newest first, by number and by token."""
+    wanted = []
+    for _ in range(12):
+        world.now += timedelta(seconds=1)
+        wanted.insert(0, make(world)["ActivationId"])
+    numbered = [listed(world, PageNumber=str(n), PageSize="5") for n in (1, 2, 3, 4)]
+    assert [[a["ActivationId"] for a in page["ActivationList"]] for page in numbered] == [
+        wanted[:5], wanted[5:10], wanted[10:], [],
+    ]  # fmt: skip
+    assert {(p["PageSize"], p["TotalCount"], p["NextToken"]) for p in numbered} == {(5, 12, "")}
+    first = listed(world, MaxResults="3")  # below ten becomes ten
+    assert [a["ActivationId"] for a in first["ActivationList"]] == wanted[:10]
+    second = listed(world, NextToken=first["NextToken"], PageNumber="7")
+    assert [a["ActivationId"] for a in second["ActivationList"]] == wanted[10:]
+    assert second["NextToken"] == ""
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        pytest.param({"PageNumber": "0"}, "InvalidParam.PageNumber", id="page 0"),
+        pytest.param({"PageNumber": "1000001"}, "InvalidParam.PageNumber", id="a page beyond all"),
+        pytest.param({"PageSize": "51"}, "InvalidParam.PageSize", id="too large a page"),
+        pytest.param({"PageSize": "ten"}, "InvalidParam.PageSize", id="no number"),
+        pytest.param({"NextToken": "p0"}, "InvalidParameter.NextToken", id="a token of nobody"),
+        pytest.param({"MaxResults": "x"}, "InvalidParameter.MaxResults", id="no number of results"),
+    ],
+)
+def test_bad_pages_are_refused(world: World, said: dict[str, str], code: str) -> None:
+    """As everywhere in this product."""
+    status, answer = world.ask(ECS, "DescribeActivations", RegionId=REGION, **said)
+    assert (status, answer["Code"]) == (400, code)
+
+
+def test_filters(world: World) -> None:
+    """By id and by name."""
+    one, two = make(world, InstanceName="web"), make(world, InstanceName="db")
+    assert [a["ActivationId"] for a in listed(world, InstanceName="db")["ActivationList"]] == [two["ActivationId"]]
+    found = listed(world, ActivationId=one["ActivationId"])["ActivationList"]
+    assert [a["ActivationId"] for a in found] == [one["ActivationId"]]
+
+
+def test_other_accounts_see_nothing(world: World) -> None:
+    """An id of another account is one that does not exist."""
+    made = make(world)
+    assert listed(world, world.stranger, ActivationId=made["ActivationId"])["TotalCount"] == 0
+    assert listed(world, world.stranger)["ActivationList"] == []
+
+
+def test_permission_comes_first(world: World) -> None:
+    """Nothing is made for one without it."""
+    nobody = world.user("nobody")
+    for action in ("CreateActivation", "DescribeActivations"):
+        status, answer = world.ask(ECS, action, nobody, RegionId=REGION)
+        assert (status, answer["Code"]) == (403, "Forbidden.RAM")
+    assert listed(world)["TotalCount"] == 0
+
+
+def test_hosts_are_counted(world: World) -> None:
+    """Registered and gone."""
+    host = world.host()
+    (found,) = listed(world)["ActivationList"]
+    assert (found["RegisteredCount"], found["DeregisteredCount"]) == (1, 0)
+    with world.house.database.transaction() as tx:
+        fleet.deregister(tx, host, now=world.now)
+    (found,) = listed(world)["ActivationList"]
+    assert (found["RegisteredCount"], found["DeregisteredCount"]) == (1, 1)
+
+
+# --- Ending ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_disabled_code_enrols_nobody(world: World) -> None:
+    """It stays in the list, and who has enrolled stays enrolled."""
+    made = make(world)
+    status, answer = world.ask(ECS, "DisableActivation", RegionId=REGION, ActivationId=made["ActivationId"])
+    assert (status, answer["Activation"]["Disabled"]) == (200, True)
+    assert [a["Disabled"] for a in listed(world)["ActivationList"]] == [True]
+    with world.house.database.transaction() as tx:
+        known = fleet.activation(tx, world.root.account_id, REGION, made["ActivationId"])
+    assert known is not None
+    assert known.refuses(made["ActivationCode"], "10.0.0.1", world.now) == "the activation is disabled"
+
+
+def test_only_what_nobody_uses_is_deleted(world: World) -> None:
+    """A code with a host cannot be, until the host is gone."""
+    unused = make(world)["ActivationId"]
+    assert world.ask(ECS, "DeleteActivation", RegionId=REGION, ActivationId=unused)[0] == 200
+    assert listed(world)["TotalCount"] == 0
+    host = world.host()
+    (used,) = listed(world)["ActivationList"]
+    status, answer = world.ask(ECS, "DeleteActivation", RegionId=REGION, ActivationId=used["ActivationId"])
+    assert (status, answer["Code"], listed(world)["TotalCount"]) == (403, "Activation.Used", 1)
+    world.ask(ECS, "DeregisterManagedInstance", RegionId=REGION, InstanceId=host)
+    assert world.ask(ECS, "DeleteActivation", RegionId=REGION, ActivationId=used["ActivationId"])[0] == 200
+
+
+@pytest.mark.parametrize("action", ["DisableActivation", "DeleteActivation"])
+def test_another_accounts_code_does_not_exist(world: World, action: str) -> None:
+    """As one that never was, and it stays as it is."""
+    made = make(world)["ActivationId"]
+    for named in (made, "none"):
+        status, answer = world.ask(ECS, action, world.stranger, RegionId=REGION, ActivationId=named)
+        assert (status, answer["Code"]) == (404, "InvalidActivationId.NotFound")
+    assert [a["Disabled"] for a in listed(world)["ActivationList"]] == [False]

@@ -1,0 +1,147 @@
+"""Commands that are kept: made, listed, changed, forgotten, and invoked as they were at the time."""
+
+from typing import Any
+
+import pytest
+
+from backfleet.assistant import invocations
+from operations.ecs.agents import ECS, Agents, base64_of
+from operations.world import REGION, World
+
+
+def create(agents: Agents, content: str = "true", **said: Any) -> str:
+    said = {"Name": "greet", "Type": "RunShellScript", "CommandContent": base64_of(content)} | said
+    return str(agents.ask("CreateCommand", **said)["CommandId"])
+
+
+def listed(agents: Agents, caller: Any = None, **said: Any) -> list[dict[str, Any]]:
+    answer = agents.ask("DescribeCommands", caller, **said)
+    assert answer["TotalCount"] >= len(answer["Commands"]["Command"])
+    return list(answer["Commands"]["Command"])
+
+
+def test_a_command_in_every_field(agents: Agents) -> None:
+    """Content in base64 unless plain text is asked for, both ways."""
+    said = {"Description": "says hello", "WorkingDir": "/tmp", "Timeout": "5", "EnableParameter": "true"}
+    command_id = create(agents, "echo {{name}}", **said, **{"Tag.1.Key": "team", "Tag.1.Value": "shop"})
+    (found,) = listed(agents)
+    assert found == {
+        "CommandId": command_id, "Name": "greet", "Description": "says hello", "Type": "RunShellScript",
+        "CommandContent": base64_of("echo {{name}}"), "Category": "", "CreationTime": "2026-01-02T03:04:05Z",
+        "EnableParameter": True, "InvokeTimes": 0, "Latest": False, "Launcher": "",
+        "ParameterNames": {"ParameterName": ["name"]},
+        "ParameterDefinitions": {"ParameterDefinition": [
+            {"ParameterName": "name", "Required": True, "PossibleValues": {"PossibleValue": []}}
+        ]},
+        "Provider": "User", "ResourceGroupId": "", "Tags": {"Tag": [{"TagKey": "team", "TagValue": "shop"}]},
+        "Timeout": 10, "Version": 1, "WorkingDir": "/tmp",
+    }  # fmt: skip
+    (plain,) = listed(agents, ContentEncoding="plaintext")
+    assert plain["CommandContent"] == "echo {{name}}"
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        pytest.param({"Name": ""}, "MissingParameter", id="no name"),
+        pytest.param({"CommandContent": "echo hello!"}, "CmdContent.DecodeError", id="plain text, not said to be"),
+        pytest.param({"Type": "RunPython"}, "InvalidCmdType.NotFound", id="no such type"),
+        pytest.param({"Timeout": "0"}, "InvalidTimeout.ExceedLimit", id="no time"),
+    ],
+)
+def test_what_create_command_refuses(world: World, agents: Agents, said: dict[str, str], code: str) -> None:
+    """And nothing is kept."""
+    whole = {"Name": "a", "Type": "RunShellScript", "CommandContent": base64_of("true")} | said
+    assert world.ask(ECS, "CreateCommand", RegionId=REGION, **whole)[1]["Code"] == code
+    assert listed(agents) == []
+
+
+def test_which_commands(world: World, agents: Agents) -> None:
+    """Newest first; there are none of the cloud's own."""
+    one, two = create(agents, Name="web-a"), create(agents, Name="db", Description="x", **{"Tag.1.Key": "k"})
+
+    def found(**said: Any) -> set[str]:
+        return {command["CommandId"] for command in listed(agents, **said)}
+
+    assert found() == {one, two}
+    assert found(CommandId=one) == found(Name="web*") == {one}
+    assert found(Description="x") == found(**{"Tag.1.Key": "k"}) == {two}
+    assert found(Type="RunBatScript") == found(Provider="AlibabaCloud") == found(CommandId="c-none") == set()
+    assert len(listed(agents, PageSize="1", PageNumber="2")) == 1
+    assert listed(agents, world.stranger) == []
+
+
+def test_an_invocation_is_of_the_command_as_it_was(world: World, agents: Agents) -> None:
+    """Whatever becomes of the command: changed, or forgotten."""
+    host = world.host()
+    command_id = create(agents, "echo {{name}}", EnableParameter="true", Timeout="99", WorkingDir="/srv")
+    said = {"CommandId": command_id, "InstanceId.1": host, "Parameters": {"name": "Jack"}}
+    invoke_id = agents.ask("InvokeCommand", **said, Username="web")["InvokeId"]
+    agents.ask("ModifyCommand", CommandId=command_id, Name="other", CommandContent=base64_of("false"))
+    agents.ask("DeleteCommand", CommandId=command_id)
+    command = agents.carry_out(host)
+    assert (command.content, command.timeout_seconds) == ("echo Jack", 99)
+    assert (command.working_directory, command.username) == ("/srv", "web")
+    assert agents.invocation(invoke_id)["CommandName"] == "greet"
+    assert listed(agents) == []
+
+
+def test_changing_a_command(agents: Agents) -> None:
+    """What is not said stays; its parameters are those of its new content."""
+    command_id = create(agents, "echo {{a}}", EnableParameter="true", Description="d")
+    agents.ask("ModifyCommand", CommandId=command_id, Name="other", CommandContent=base64_of("{{b}}"), Timeout="90")
+    (found,) = listed(agents)
+    assert (found["Name"], found["Description"], found["Timeout"]) == ("other", "d", 90)
+    assert found["ParameterNames"] == {"ParameterName": ["b"]}
+
+
+@pytest.mark.parametrize("action", ["ModifyCommand", "DeleteCommand", "InvokeCommand"])
+def test_a_command_of_another_account_does_not_exist(world: World, agents: Agents, action: str) -> None:
+    """As one that never was."""
+    command_id = create(agents)
+    for named in (command_id, "c-none"):
+        said = {"CommandId": named, "InstanceId.1": world.host()}
+        assert agents.refused(action, world.stranger, **said) == (404, "InvalidCmdId.NotFound")
+    assert [command["Name"] for command in listed(agents)] == ["greet"]
+
+
+def test_invocations_are_counted(world: World, agents: Agents) -> None:
+    """Of commands that are kept."""
+    host = world.host()
+    command_id = create(agents)
+    for _ in range(2):
+        agents.ask("InvokeCommand", CommandId=command_id, **{"InstanceId.1": host})
+    assert listed(agents)[0]["InvokeTimes"] == 2
+
+
+def test_run_command_keeps_its_command_only_when_asked(world: World, agents: Agents) -> None:
+    """And then it can be invoked again."""
+    host = world.host()
+    agents.run(host)
+    assert listed(agents) == []
+    agents.run(host, Name="kept", KeepCommand="true")
+    (kept,) = listed(agents)
+    assert (kept["Name"], kept["InvokeTimes"]) == ("kept", 1)
+    agents.ask("InvokeCommand", CommandId=kept["CommandId"], **{"InstanceId.1": host})
+
+
+def test_the_same_token_makes_one_command(agents: Agents) -> None:
+    """The answer is the same."""
+    assert create(agents, ClientToken="t") == create(agents, ClientToken="t")
+    assert len(listed(agents)) == 1
+
+
+def test_an_account_keeps_so_many_commands(monkeypatch: pytest.MonkeyPatch, world: World, agents: Agents) -> None:
+    """And makes so many invocations a day; another account has its own."""
+    monkeypatch.setattr(invocations, "MOST_COMMANDS", 1)
+    monkeypatch.setattr(invocations, "MOST_A_DAY", 1)
+    create(agents)
+    said = {"Name": "a", "Type": "RunShellScript", "CommandContent": base64_of("true")}
+    assert agents.refused("CreateCommand", **said) == (403, "CmdCount.ExceedQuota")
+    assert agents.ask("CreateCommand", world.stranger, **said)["CommandId"]
+    host = world.host()
+    agents.run(host)
+    run = {"Type": "RunShellScript", "CommandContent": "true", "InstanceId.1": host}
+    assert agents.refused("RunCommand", **run) == (403, "Invocation.ExceedQuota")
+    agents.later(host, hours=24)
+    agents.run(host)

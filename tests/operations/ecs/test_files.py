@@ -1,0 +1,156 @@
+"""SendFile: what is refused, what the script on the host does, and what is told of it."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backfleet import assistant
+from operations.ecs.agents import ECS, Agents, base64_of
+from operations.world import OTHER, REGION, World
+
+
+def send(agents: Agents, *hosts: str, caller: Any = None, **said: Any) -> str:
+    where = {f"InstanceId.{number}": host for number, host in enumerate(hosts, 1)}
+    said = {"Name": "a.txt", "TargetDir": "/srv", "Content": "hello"} | where | said
+    return str(agents.ask("SendFile", caller, **said)["InvokeId"])
+
+
+def sent(agents: Agents, caller: Any = None, **said: Any) -> list[dict[str, Any]]:
+    return list(agents.ask("DescribeSendFileResults", caller, **said)["Invocations"]["Invocation"])
+
+
+def test_a_file_from_the_call_to_the_result(world: World, agents: Agents) -> None:
+    """In every field; Overwrite is a text. It is not among the commands."""
+    host = world.host()
+    said = {"FileOwner": "web", "FileMode": "0600", "Overwrite": "true", "Description": "d", "Tag.1.Key": "k"}
+    invoke_id = send(agents, host, **said)
+    assert invoke_id.startswith("f-")
+    command = agents.begin(host)
+    agents.end(host, command)
+    (found,) = sent(agents)
+    (on_host,) = found.pop("InvokeInstances")["InvokeInstance"]
+    assert found == {
+        "InvokeId": invoke_id, "Name": "a.txt", "TargetDir": "/srv", "Content": "hello", "ContentType": "PlainText",
+        "FileOwner": "web", "FileGroup": "", "FileMode": "0600", "Overwrite": "true", "Description": "d",
+        "InvocationStatus": "Success", "CreationTime": "2026-01-02T03:04:05Z", "VmCount": 1,
+        "Tags": {"Tag": [{"TagKey": "k", "TagValue": ""}]},
+    }  # fmt: skip
+    at = "2026-01-02T03:04:05Z"
+    assert on_host == {
+        "InstanceId": host, "InvocationStatus": "Success", "ErrorCode": "", "ErrorInfo": "",
+        "CreationTime": at, "StartTime": at, "FinishTime": at, "UpdateTime": at,
+    }  # fmt: skip
+    assert agents.ask("DescribeInvocations")["TotalCount"] == 0
+
+
+def test_which_files(world: World, agents: Agents) -> None:
+    """By name, instance and status; VmCount is of all instances."""
+    one, two = world.host(), world.host()
+    first, second = send(agents, one, two), send(agents, two, Name="b.txt")
+    agents.look()
+    for command in agents.given(one):
+        agents.end(one, command)
+
+    def found(**said: Any) -> set[str]:
+        return {each["InvokeId"] for each in sent(agents, **said)}
+
+    assert found() == found(InstanceId=two) == {first, second}
+    assert found(Name="b.txt") == found(InvokeId=second) == {second}
+    assert found(InstanceId=one) == {first}
+    assert found(InvocationStatus="Finished") == set()
+    (of_one,) = sent(agents, InstanceId=one)
+    assert (of_one["VmCount"], len(of_one["InvokeInstances"]["InvokeInstance"])) == (2, 1)
+    assert sent(agents, world.stranger) == []
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "code"),
+    [(101, "FilePathInvalid"), (102, "FileAlreadyExists"), (104, "FileAuthorityInvalid"), (2, "FileCreateFail")],
+)
+def test_what_went_wrong_on_the_host(world: World, agents: Agents, exit_code: int, code: str) -> None:
+    """In the words of the table, and what the host said beside it."""
+    host = world.host()
+    send(agents, host)
+    agents.carry_out(host, exit_code=exit_code, output=b"no room\n")
+    (found,) = sent(agents)
+    (on_host,) = found["InvokeInstances"]["InvokeInstance"]
+    assert (found["InvocationStatus"], on_host["InvocationStatus"]) == ("Failed", "Failed")
+    assert (on_host["ErrorCode"], on_host["ErrorInfo"]) == (code, f"{code}: no room")
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "code"),
+    [
+        pytest.param({"Name": "a/b"}, 403, "FileName.ExceedLimit", id="a path for a name"),
+        pytest.param({"Name": ".."}, 403, "FileName.ExceedLimit", id="the folder above"),
+        pytest.param({"Name": "x" * 256}, 403, "FileName.ExceedLimit", id="too long a name"),
+        pytest.param({"TargetDir": "srv"}, 400, "FileTargetDir.Invalid", id="no absolute path"),
+        pytest.param({"Content": "x" * 32769}, 403, "FileSize.ExceedLimit", id="too large"),
+        pytest.param({"Content": "x" * 25000}, 403, "FileSize.ExceedLimit", id="too large in base64"),
+        pytest.param({"Content": "?", "ContentType": "Base64"}, 400, "FileContent.DecodeError", id="no base64"),
+        pytest.param({"ContentType": "Zip"}, 400, "FileContentType.Invalid", id="no such type"),
+        pytest.param({"FileMode": "999"}, 400, "FileMode.Invalid", id="no mode"),
+        pytest.param({"FileOwner": "a;b"}, 400, "InvalidParameter.FileOwner", id="no user's name"),
+        pytest.param({"FileGroup": "-R"}, 400, "InvalidParameter.FileGroup", id="no group's name"),
+        pytest.param({"Description": "x" * 513}, 403, "FileDesc.ExceedLimit", id="too long a description"),
+        pytest.param({"InstanceId.1": ""}, 400, "MissingParam.InstanceId", id="nowhere"),
+        pytest.param({"InstanceId.2": "i-none"}, 404, "InvalidInstance.NotFound", id="one that is not there"),
+        pytest.param({f"InstanceId.{n}": "i" for n in range(60)}, 403, "InstanceIds.ExceedLimit", id="too many"),
+    ],
+)
+def test_what_send_file_refuses(world: World, agents: Agents, said: dict[str, str], status: int, code: str) -> None:
+    """And nothing is sent."""
+    host = world.host()
+    whole = {"Name": "a", "TargetDir": "/srv", "Content": "x", "InstanceId.1": host} | said
+    found, answer = world.ask(ECS, "SendFile", RegionId=REGION, **whole)
+    assert (found, answer["Code"]) == (status, code)
+    agents.look()
+    assert (agents.given(host), sent(agents)) == ([], [])
+
+
+def test_the_same_token_sends_one_file(world: World, agents: Agents) -> None:
+    """To no instance of another account."""
+    host = world.host()
+    assert send(agents, host, ClientToken="t") == send(agents, host, ClientToken="t")
+    assert len(sent(agents)) == 1
+    said = {"Name": "a", "TargetDir": "/srv", "Content": "x", "InstanceId.1": world.host(account=OTHER)}
+    assert agents.refused("SendFile", **said) == (404, "InvalidInstance.NotFound")
+
+
+# --- What the script does -------------------------------------------------------------------------------------------
+
+
+def write(folder: Path, name: str = "it's $HOME.txt", content: str = "hello\n", **said: Any) -> int:
+    said = {"mode": "0640", "owner": "", "group": "", "overwrite": False} | said
+    script = assistant.write_script(name, str(folder), base64_of(content), **said)
+    return subprocess.run(["sh", "-c", script], capture_output=True, check=False).returncode
+
+
+def test_the_file_is_written_whole(tmp_path: Path) -> None:
+    """Folders are made; names may hold anything; nothing else is left there."""
+    folder = tmp_path / "new folder" / "deep'er"
+    assert write(folder, content="x" * 20_000) == 0
+    (file,) = folder.iterdir()
+    assert (file.name, file.read_text(), file.stat().st_mode & 0o777) == ("it's $HOME.txt", "x" * 20_000, 0o640)
+
+
+def test_what_is_there_stays_unless_it_may_go(tmp_path: Path) -> None:
+    """Decided by the file system: of two at once, one is first."""
+    assert write(tmp_path, "a") == 0
+    assert write(tmp_path, "a", content="other") == 102
+    assert (tmp_path / "a").read_text() == "hello\n"
+    assert write(tmp_path, "a", content="other", overwrite=True) == 0
+    assert (tmp_path / "a").read_text() == "other"
+    assert [file.name for file in tmp_path.iterdir()] == ["a"]
+
+
+def test_what_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    """A folder that is a file, a folder in the place of the file, an owner nobody knows."""
+    (tmp_path / "file").write_text("")
+    (tmp_path / "taken").mkdir()
+    assert write(tmp_path / "file") == 101
+    assert write(tmp_path, "taken", overwrite=True) == 103
+    assert write(tmp_path, "a", owner="nobody-knows-them") == 104
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["file", "taken"]

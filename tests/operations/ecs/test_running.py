@@ -1,0 +1,594 @@
+"""RunCommand, InvokeCommand, StopInvocation and their results: from the call to the host and back."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from backfleet import commands, fleet
+from backfleet_host.contract import Order
+from operations.ecs.agents import ECS, Agents, base64_of
+from operations.world import OTHER, REGION, World
+
+SHELL = {"Type": "RunShellScript", "CommandContent": "true"}
+
+
+# --- One command, once ----------------------------------------------------------------------------------------------
+
+
+def test_a_command_from_the_call_to_the_result(world: World, agents: Agents) -> None:
+    """In every field, as the official clients read them."""
+    host = world.host()
+    said = {"Name": "greet", "Description": "says hello", "WorkingDir": "/tmp", "Username": "web", "Timeout": "120"}
+    invoke_id = agents.run(host, content="echo hello", **said)
+    assert agents.statuses(invoke_id) == ("Pending", ["Pending"])
+    command = agents.begin(host, b"hel")
+    assert (command.content, command.timeout_seconds, command.kind) == ("echo hello", 120, "RunShellScript")
+    assert (command.working_directory, command.username) == ("/tmp", "web")
+    assert agents.statuses(invoke_id) == ("Running", ["Running"])
+    world.now += timedelta(seconds=2)
+    agents.end(host, command, output=b"lo\n", exit_code=0, dropped=7)
+    found = agents.invocation(invoke_id)
+    (on_host,) = found.pop("InvokeInstances")["InvokeInstance"]
+    assert found == {
+        "InvokeId": invoke_id, "CommandId": found["CommandId"], "CommandName": "greet",
+        "CommandType": "RunShellScript", "CommandContent": "echo hello", "CommandDescription": "says hello",
+        "CreationTime": "2026-01-02T03:04:05Z", "Frequency": "", "InvocationStatus": "Success",
+        "InvokeStatus": "Finished", "Parameters": "{}", "RepeatMode": "Once", "TerminationMode": "Process",
+        "Timed": False, "Timeout": 120, "Username": "web", "WorkingDir": "/tmp", "Launcher": "", "ContainerId": "",
+        "ContainerName": "", "OssOutputDelivery": "", "Tags": {"Tag": []},
+    }  # fmt: skip
+    expected = {
+        "InstanceId": host, "InvocationStatus": "Success", "ExitCode": 0, "ErrorCode": "",
+        "ErrorInfo": "", "Output": "hello\n", "Dropped": 7, "Repeats": 1,
+    }  # fmt: skip
+    assert {name: on_host[name] for name in expected} == expected
+    assert (on_host["StartTime"], on_host["FinishTime"], on_host["StopTime"]) == (
+        "2026-01-02T03:04:05Z", "2026-01-02T03:04:07Z", "",
+    )  # fmt: skip
+    (result,) = agents.results(invoke_id)
+    assert {name: result[name] for name in expected} == expected
+    assert (result["InvokeRecordStatus"], result["FinishedTime"]) == ("Finished", "2026-01-02T03:04:07Z")
+    (encoded,) = agents.results(invoke_id, ContentEncoding="")
+    assert encoded["Output"] == base64_of("hello\n")
+
+
+@pytest.mark.parametrize(
+    ("ending", "status", "legacy", "code"),
+    [
+        pytest.param({"kind": "finish", "exit_code": 3}, "Failed", "Failed", "ExitCodeNonzero", id="exit code 3"),
+        pytest.param({"kind": "timeout", "exit_code": 1}, "Timeout", "Failed", "ExecutionTimeout", id="out of time"),
+        pytest.param({"kind": "error", "error_code": "13"}, "Error", "Failed", "ExecutionException", id="no start"),
+        pytest.param(
+            {"kind": "error", "error_code": "-9"}, "Error", "Failed", "ClientNotResponse", id="an end nobody knows"
+        ),
+        pytest.param(
+            {"kind": "invalid", "error_code": "TypeInvalid", "error_text": "OrdersOnly"},
+            "Invalid", "Failed", "CommandNotApplicable", id="a host that runs no shell",
+        ),
+        pytest.param(
+            {"kind": "invalid", "error_code": "workingDirectory"},
+            "Invalid", "Failed", "DirectoryNotExists", id="no such folder",
+        ),
+        pytest.param(
+            {"kind": "invalid", "error_code": "UsernameOrPasswordInvalid"},
+            "Invalid", "Failed", "AccountNotExists", id="no such user",
+        ),
+    ],
+)  # fmt: skip
+def test_how_a_command_ends(
+    world: World, agents: Agents, ending: dict[str, Any], status: str, legacy: str, code: str
+) -> None:
+    """In the words of the table."""
+    host = world.host()
+    invoke_id = agents.run(host)
+    agents.carry_out(host, **ending)
+    (result,) = agents.results(invoke_id)
+    assert (result["InvocationStatus"], result["InvokeRecordStatus"], result["ErrorCode"]) == (status, legacy, code)
+    assert agents.statuses(invoke_id)[0] == "Failed"
+
+
+def test_what_is_heard_late_is_the_truth(world: World, agents: Agents) -> None:
+    """A run that was given up for lost, and then ends."""
+    host = world.host()
+    invoke_id = agents.run(host)
+    command = agents.begin(host)
+    world.now += timedelta(seconds=100)
+    with world.house.database.transaction() as tx:
+        commands.sweep(tx, now=world.now, limit=10)
+    agents.look()
+    assert agents.results(invoke_id)[0]["ErrorCode"] == "ClientNotResponse"
+    agents.end(host, command)
+    assert agents.statuses(invoke_id) == ("Success", ["Success"])
+
+
+@pytest.mark.parametrize(
+    ("endings", "overall", "legacy"),
+    [
+        pytest.param([0, 0], "Success", "Finished", id="all well"),
+        pytest.param([0, 1], "PartialFailed", "PartialFailed", id="one unwell"),
+        pytest.param([1, 1], "Failed", "Failed", id="all unwell"),
+    ],
+)
+def test_several_instances(world: World, agents: Agents, endings: list[int], overall: str, legacy: str) -> None:
+    """Each has its record, in the order in which they were named."""
+    hosts = [world.host() for _ in endings]
+    invoke_id = agents.run(*hosts)
+    for host, code in zip(hosts, endings, strict=True):
+        assert agents.invocation(invoke_id)["InvocationStatus"] == "Pending"
+        agents.carry_out(host, exit_code=code)
+    found = agents.invocation(invoke_id)
+    assert (found["InvocationStatus"], found["InvokeStatus"]) == (overall, legacy)
+    assert [i["InstanceId"] for i in found["InvokeInstances"]["InvokeInstance"]] == hosts
+
+
+def test_an_instance_named_twice_is_one(world: World, agents: Agents) -> None:
+    """It runs once."""
+    host = world.host()
+    invoke_id = agents.run(host, **{"InstanceId.2": host})
+    agents.carry_out(host)
+    assert agents.statuses(invoke_id) == ("Success", ["Success"])
+    agents.look()
+    assert agents.given(host) == []
+
+
+# --- Instances that cannot ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("how", "code"), [({"stopped": True}, "InstanceNotRunning"), ({"silent": True}, "ClientNotRunning")]
+)
+def test_an_instance_that_cannot_run_it_says_so_in_its_record(
+    world: World, agents: Agents, how: dict[str, bool], code: str
+) -> None:
+    """The others run it; nothing is left for that one to find later."""
+    fit, unfit = world.host(), world.host(**how)
+    invoke_id = agents.run(unfit, fit)
+    agents.carry_out(fit)
+    assert agents.statuses(invoke_id) == ("PartialFailed", ["Aborted", "Success"])
+    assert {r["InstanceId"]: r["ErrorCode"] for r in agents.results(invoke_id)} == {unfit: code, fit: ""}
+    assert agents.given(unfit) == []
+
+
+def test_what_no_agent_takes_within_a_minute_is_taken_back(world: World, agents: Agents) -> None:
+    """And is never run."""
+    host = world.host()
+    invoke_id = agents.run(host)
+    agents.look()
+    agents.later(seconds=59)
+    assert agents.statuses(invoke_id) == ("Pending", ["Pending"])
+    agents.later(seconds=1)
+    (result,) = agents.results(invoke_id)
+    assert (result["InvocationStatus"], result["ErrorCode"]) == ("Aborted", "DeliveryTimeout")
+    assert agents.given(host) == []
+
+
+def test_what_an_agent_took_and_never_began_is_given_up_too(world: World, agents: Agents) -> None:
+    """It is stopped where it may be, and what really became of it is heard later."""
+    host = world.host()
+    invoke_id = agents.run(host)
+    agents.later(seconds=55)
+    with world.house.database.transaction() as tx:
+        (command,) = commands.claim(tx, host, now=world.now, lease=timedelta(seconds=10)).run
+    agents.later(seconds=61)
+    assert agents.statuses(invoke_id) == ("Pending", ["Pending"])
+    with world.house.database.transaction() as tx:
+        commands.sweep(tx, now=world.now, limit=10)
+    agents.later(host, seconds=11)
+    assert agents.results(invoke_id)[0]["ErrorCode"] == "ClientNotResponse"
+    assert agents.given(host) == []
+    agents.end(host, command, "stopped")
+    assert agents.statuses(invoke_id) == ("Stopped", ["Terminated"])
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_an_order_for_a_backup_client_is_no_command(world: World, agents: Agents, split: bool) -> None:
+    """Hosts take orders whatever their mode: nobody gets one there but by a task, not even in two pieces."""
+    host = world.host()
+    text = Order("u-1", "uninstall", "courier").as_command()
+    said: dict[str, Any] = {}
+    if split:
+        said = {"EnableParameter": "true", "Parameters": {"rest": text[3:]}}
+        text = text[:3] + "{{rest}}"
+    invoke_id = agents.run(host, content=text, **said)
+    agents.look()
+    (result,) = agents.results(invoke_id)
+    assert (result["InvocationStatus"], result["ErrorCode"]) == ("Invalid", "CommandNotApplicable")
+    assert agents.given(host) == []
+
+
+def test_a_schedule_ends_with_its_host(world: World, agents: Agents) -> None:
+    """Once it is deregistered, nothing more is tried there."""
+    host = world.host()
+    invoke_id = agents.run(host, Frequency="rate(5m)")
+    agents.ask("DeregisterManagedInstance", InstanceId=host)
+    agents.later(seconds=300)
+    (result,) = agents.results(invoke_id)
+    assert (result["InvocationStatus"], result["ErrorCode"]) == ("Aborted", "InstanceReleased")
+    assert agents.statuses(invoke_id)[0] == "Failed"
+    agents.later(seconds=900)
+    assert agents.results(invoke_id)[0]["Repeats"] == 1
+
+
+def test_a_rehearsal_sends_nothing(world: World, agents: Agents) -> None:
+    """It tells which instances could."""
+    fit, unfit = world.host(), world.host(silent=True)
+    invoke_id = agents.run(fit, unfit, RepeatMode="DryRun")
+    agents.look()
+    assert agents.statuses(invoke_id) == ("PartialFailed", ["Success", "Aborted"])
+    assert agents.given(fit) == []
+
+
+# --- What is refused ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "code"),
+    [
+        pytest.param({"Type": "RunPython"}, 404, "InvalidCmdType.NotFound", id="no such type"),
+        pytest.param({"Type": ""}, 400, "MissingParameter", id="no type"),
+        pytest.param({"CommandContent": ""}, 400, "MissingParameter", id="no content"),
+        pytest.param({"CommandContent": "x" * 18433}, 403, "CmdContent.ExceedLimit", id="too long a content"),
+        pytest.param(
+            {"CommandContent": "x" * 24577, "ContentEncoding": "Base64"},
+            403, "CmdContent.ExceedLimit", id="too long a content in base64",
+        ),
+        pytest.param(
+            {"CommandContent": "???", "ContentEncoding": "BASE64"}, 400, "CmdContent.DecodeError", id="no base64"
+        ),
+        pytest.param(
+            {"CommandContent": "//79", "ContentEncoding": "base64"}, 400, "CmdContent.DecodeError", id="no text"
+        ),
+        pytest.param({"Name": "x" * 129}, 403, "CmdName.ExceedLimit", id="too long a name"),
+        pytest.param({"Description": "x" * 513}, 403, "CmdDesc.ExceedLimit", id="too long a description"),
+        pytest.param({"Timeout": "86401"}, 403, "InvalidTimeout.ExceedLimit", id="too long a time"),
+        pytest.param({"WorkingDir": "x" * 201}, 400, "InvalidParameter.WorkingDir", id="too long a folder"),
+        pytest.param({"Username": "x" * 256}, 403, "Username.ExceedLimit", id="too long a user"),
+        pytest.param({"RepeatMode": "Often"}, 404, "InvalidRepeatMode.NotFound", id="no such mode"),
+        pytest.param({"RepeatMode": "Period"}, 400, "MissingParam.Frequency", id="a period without frequency"),
+        pytest.param({"Frequency": "rate(1s)"}, 400, "InvalidParam.Frequency", id="too often"),
+        pytest.param({"Frequency": "at(2020-01-01 00:00:00)"}, 400, "InvalidParam.Frequency", id="long ago"),
+        pytest.param({"Frequency": "* * * * *"}, 400, "InvalidParam.Frequency", id="no cron expression"),
+        pytest.param({"TerminationMode": "Kill"}, 404, "InvalidTerminationMode.NotFound", id="no such way to end"),
+        pytest.param({"ContainerName": "web"}, 400, "InvalidContainerId.Malformed", id="a container"),
+        pytest.param({"OssOutputDelivery": "oss://b"}, 400, "InvalidParameter.OssOutputDelivery", id="to OSS"),
+        pytest.param({"Launcher": "python3"}, 400, "InvalidParameter.Launcher", id="a launcher"),
+        pytest.param({"WindowsPasswordName": "p"}, 403, "ParameterStore.NotSupported", id="a kept password"),
+        pytest.param({"Parameters": '{"a":"b"}'}, 400, "Parameter.Disabled", id="parameters for none"),
+        pytest.param({"Parameters": "[]"}, 400, "InvalidParameter.Parameters", id="parameters in a list"),
+        pytest.param({"ClientToken": "x" * 65}, 400, "InvalidClientToken.Malformed", id="too long a token"),
+        pytest.param({"ClientToken": "tök"}, 400, "InvalidClientToken.Malformed", id="a token that is not ASCII"),
+        pytest.param({"Tag.1.Key": "acs:x"}, 400, "InvalidTagKey.Malformed", id="a forbidden tag"),
+        pytest.param({"Tag.1.Key": "a", "Tag.2.Key": "a"}, 400, "Duplicate.TagKey", id="a tag twice"),
+        pytest.param({"ResourceTag.1.Key": "a"}, 400, "InvalidResourceTag.ConflictWithInstanceIds", id="both ways"),
+        pytest.param({"InstanceId.2": "i-none"}, 404, "InvalidInstance.NotFound", id="one that is not there"),
+        pytest.param({"Type": "RunBatScript"}, 400, "InvalidInstance.NotMatch", id="a batch file for Linux"),
+        pytest.param({"RegionId": "us-east-1"}, 404, "InvalidRegionId.NotFound", id="another region"),
+    ],
+)  # fmt: skip
+def test_what_run_command_refuses(world: World, agents: Agents, said: dict[str, str], status: int, code: str) -> None:
+    """With the code of the table, and nothing runs anywhere."""
+    host = world.host()
+    found, answer = world.ask(ECS, "RunCommand", **({"RegionId": REGION, "InstanceId.1": host} | SHELL | said))
+    assert (found, answer["Code"]) == (status, code)
+    agents.look()
+    assert agents.given(host) == []
+    assert agents.ask("DescribeInvocations")["TotalCount"] == 0
+
+
+def test_how_many_instances(world: World, agents: Agents) -> None:
+    """None, or more than a hundred."""
+    assert agents.refused("RunCommand", **SHELL) == (400, "MissingParam.InstanceId")
+    many = {f"InstanceId.{n}": f"mi-{n}" for n in range(101)}
+    assert agents.refused("RunCommand", **SHELL, **many) == (403, "InstanceIds.ExceedLimit")
+
+
+# --- Parameters -----------------------------------------------------------------------------------------------------
+
+
+def test_parameters_are_filled_in(world: World, agents: Agents) -> None:
+    """Built-in ones by the instance; braces in a value stay as they are."""
+    host = world.host(name="shop")
+    content = "echo {{ name }} {{other}} {{ACS::InstanceId}} {{ACS::InstanceName}} {{ACS::InvokeId}} {{ACS::AccountId}}"
+    given = json.dumps({"name": "{{other}}", "other": 5})
+    invoke_id = agents.run(host, content=content, EnableParameter="true", Parameters=given)
+    account = world.root.account_id
+    assert agents.carry_out(host).content == f"echo {{{{other}}}} 5 {host} shop {invoke_id} {account}"
+    assert json.loads(agents.invocation(invoke_id)["Parameters"]) == {"name": "{{other}}", "other": "5"}
+
+
+def test_braces_mean_nothing_unless_parameters_are_enabled(world: World, agents: Agents) -> None:
+    """A script may have them for its own reasons."""
+    host = world.host()
+    agents.run(host, content="echo {{name}} {{}}")
+    assert agents.carry_out(host).content == "echo {{name}} {{}}"
+
+
+@pytest.mark.parametrize(
+    ("content", "given", "status", "code"),
+    [
+        pytest.param("{{a}}", {}, 400, "Parameter.MissingValue", id="one is missing"),
+        pytest.param("{{a}}", {"a": "1", "b": "2"}, 403, "Parameter.NotMatched", id="one that it has not"),
+        pytest.param("{{a}}", {"a": None}, 400, "InvalidParameter.Parameters", id="no text"),
+        pytest.param("{{a}}", {"a": ["1"]}, 400, "InvalidParameter.Parameters", id="a list"),
+        pytest.param("{{}}", {}, 400, "CmdParam.EmptyKey", id="a name that is empty"),
+        pytest.param("{{a b}}", {}, 400, "CmdParam.InvalidParamName", id="a name that is none"),
+        pytest.param("{{ACS::Secret}}", {}, 400, "CmdParam.InvalidParamName", id="built-in, and not there"),
+        pytest.param("{{" + "a" * 65 + "}}", {}, 403, "CmdParamName.ExceedLimit", id="too long a name"),
+        pytest.param("".join(f"{{{{a{n}}}}}" for n in range(21)), {}, 403, "CmdParamCount.ExceedLimit", id="too many"),
+        pytest.param("{{a}}", {f"a{n}": "" for n in range(11)}, 403, "ParameterCount.ExceedLimit", id="given too many"),
+        pytest.param("{{a}}", {"a": "x" * 18433}, 403, "CmdContent.ExceedLimit", id="too long once filled in"),
+        pytest.param("{{a}}" * 10, {"a": "x" * 2000}, 403, "CmdContent.ExceedLimit", id="too long in ten places"),
+    ],
+)
+def test_parameters_that_do_not_fit(
+    world: World, agents: Agents, content: str, given: dict[str, Any], status: int, code: str
+) -> None:
+    """Refused at the call."""
+    said = {"Type": "RunShellScript", "CommandContent": content, "EnableParameter": "true"}
+    found = agents.refused("RunCommand", **said, Parameters=given, **{"InstanceId.1": world.host()})
+    assert found == (status, code)
+
+
+# --- Twice ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_same_token_is_the_same_call(world: World, agents: Agents) -> None:
+    """For a day, and for each account its own."""
+    host = world.host()
+    first = agents.ask("RunCommand", **SHELL, ClientToken="t", **{"InstanceId.1": host})
+    assert agents.ask("RunCommand", **SHELL, ClientToken="t", **{"InstanceId.1": host}) == first
+    said = SHELL | {"CommandContent": "false"}
+    refused = agents.refused("RunCommand", **said, ClientToken="t", **{"InstanceId.1": host})
+    assert refused == (403, "IdempotentParameterMismatch")
+    agents.look()
+    assert len(agents.given(host)) == 1
+    agents.later(host, hours=24)
+    assert agents.ask("RunCommand", **SHELL, ClientToken="t", **{"InstanceId.1": host}) != first
+
+
+# --- Stopping -------------------------------------------------------------------------------------------------------
+
+
+def test_what_runs_is_stopped_on_its_host(world: World, agents: Agents) -> None:
+    """Stopping, until the host says so; what it had said stays."""
+    host = world.host()
+    invoke_id = agents.run(host)
+    command = agents.begin(host, b"so far")
+    agents.ask("StopInvocation", InvokeId=invoke_id)
+    assert agents.statuses(invoke_id) == ("Stopping", ["Stopping"])
+    assert agents.told_to_stop(host) == [command.task_id]
+    agents.end(host, command, "stopped")
+    found = agents.invocation(invoke_id)
+    (on_host,) = found["InvokeInstances"]["InvokeInstance"]
+    assert (found["InvocationStatus"], found["InvokeStatus"]) == ("Stopped", "Stopped")
+    assert (on_host["InvocationStatus"], on_host["Output"]) == ("Terminated", "so far")
+    assert on_host["StopTime"] == "2026-01-02T03:04:05Z"
+
+
+@pytest.mark.parametrize("looked", [False, True])
+def test_what_waits_is_cancelled(world: World, agents: Agents, looked: bool) -> None:
+    """Whether the worker came by or not: it never runs."""
+    host = world.host()
+    invoke_id = agents.run(host)
+    if looked:
+        agents.look()
+    agents.ask("StopInvocation", InvokeId=invoke_id)
+    agents.look()
+    assert agents.statuses(invoke_id) == ("Stopped", ["Cancelled"])
+    assert agents.given(host) == []
+
+
+def test_one_instance_of_several_is_stopped(world: World, agents: Agents) -> None:
+    """The others go on; what is over stays as it is."""
+    one, two, three = world.host(), world.host(), world.host()
+    invoke_id = agents.run(one, two, three)
+    agents.carry_out(one)
+    agents.ask("StopInvocation", InvokeId=invoke_id, **{"InstanceId.1": two, "InstanceId.2": one})
+    agents.carry_out(three)
+    assert agents.statuses(invoke_id) == ("Success", ["Success", "Cancelled", "Success"])
+
+
+def test_stopping_what_is_not_there(world: World, agents: Agents) -> None:
+    """An invocation, an instance of it."""
+    invoke_id = agents.run(world.host())
+    assert agents.refused("StopInvocation", InvokeId="t-none") == (404, "InvalidInvokeId.NotFound")
+    said = {"InvokeId": invoke_id, "InstanceId.1": "i-none"}
+    assert agents.refused("StopInvocation", **said) == (404, "InvalidInstanceId.NotFound")
+    many = {f"InstanceId.{n}": f"i-{n}" for n in range(51)}
+    assert agents.refused("StopInvocation", InvokeId=invoke_id, **many) == (403, "InstanceIds.ExceedLimit")
+
+
+# --- Again and again ------------------------------------------------------------------------------------------------
+
+
+def test_a_rate_counts_from_start_to_start(world: World, agents: Agents) -> None:
+    """First after one interval; a run that goes on is not begun a second time."""
+    host = world.host()
+    invoke_id = agents.run(host, Frequency="rate(5m)")
+    agents.look()
+    assert agents.statuses(invoke_id) == ("Scheduled", ["Scheduled"])
+    assert agents.given(host) == []
+    agents.later(host, seconds=300)
+    agents.carry_out(host, output=b"1")
+    assert agents.statuses(invoke_id) == ("Scheduled", ["Scheduled"])
+    agents.later(host, seconds=300)
+    command = agents.begin(host)
+    agents.later(host, seconds=300)
+    assert agents.given(host) == []  # the second one still runs
+    agents.end(host, command, output=b"2", exit_code=1)
+    agents.later(host, seconds=300)
+    agents.carry_out(host, output=b"3")
+    history = agents.results(invoke_id, IncludeHistory="true")
+    assert [(r["Repeats"], r["InvocationStatus"], r["Output"]) for r in history] == [
+        (3, "Success", "3"), (2, "Failed", "2"), (1, "Success", "1"),
+    ]  # fmt: skip
+    found = agents.invocation(invoke_id)
+    assert (found["InvokeStatus"], found["Timed"], found["RepeatMode"]) == ("Running", True, "Period")
+    agents.ask("StopInvocation", InvokeId=invoke_id)
+    agents.later(host, seconds=900)
+    assert agents.statuses(invoke_id) == ("Stopped", ["Terminated"])
+    assert agents.given(host) == []
+
+
+def test_a_time_comes_once(world: World, agents: Agents) -> None:
+    """Afterwards the status is that of its run."""
+    host = world.host()
+    invoke_id = agents.run(host, Frequency="at(2026-01-02 11:05:00 Asia/Shanghai)", RepeatMode="Period")
+    agents.later(host, seconds=54)
+    assert agents.given(host) == []
+    agents.later(host, seconds=1)
+    agents.carry_out(host)
+    assert agents.statuses(invoke_id) == ("Success", ["Success"])
+
+
+def test_a_schedule_outlives_a_host_that_is_away(world: World, agents: Agents) -> None:
+    """That run is aborted, the next one is not. Times that passed meanwhile are not made up for."""
+    host = world.host()
+    invoke_id = agents.run(host, Frequency="0 0/10 * * * ?")
+    agents.later(minutes=6)
+    assert agents.results(invoke_id)[0]["ErrorCode"] == "ClientNotRunning"
+    assert agents.statuses(invoke_id) == ("Scheduled", ["Scheduled"])
+    agents.later(host, minutes=35)
+    agents.carry_out(host)
+    assert agents.invocation(invoke_id)["InvokeInstances"]["InvokeInstance"][0]["Repeats"] == 2
+    assert agents.given(host) == []
+
+
+def boot(agents: Agents, host: str) -> None:
+    with agents.world.house.database.transaction() as tx:
+        fleet.booted(tx, host, now=agents.world.now)
+    agents.look()
+
+
+@pytest.mark.parametrize(("mode", "after"), [("NextRebootOnly", "Success"), ("EveryReboot", "Scheduled")])
+def test_what_waits_for_a_boot(world: World, agents: Agents, mode: str, after: str) -> None:
+    """The next one, or each; a boot that is heard twice is one."""
+    host, other = world.host(), world.host()
+    invoke_id = agents.run(host, RepeatMode=mode)
+    agents.later(host, other, seconds=60)
+    boot(agents, other)
+    assert agents.given(host) == []
+    boot(agents, host)
+    agents.carry_out(host)
+    assert agents.statuses(invoke_id) == (after, [after])
+    boot(agents, host)
+    assert agents.given(host) == []
+    agents.later(host, seconds=90)
+    boot(agents, host)
+    assert len(agents.given(host)) == (mode == "EveryReboot")
+
+
+# --- Looking --------------------------------------------------------------------------------------------------------
+
+
+def test_which_invocations(world: World, agents: Agents) -> None:
+    """By everything that the API filters by, newest first."""
+    one, two = world.host(), world.host()
+    first = agents.run(one, Name="a", **{"Tag.1.Key": "team", "Tag.1.Value": "shop"})
+    agents.carry_out(one)
+    world.now += timedelta(seconds=1)
+    second = agents.run(one, two, Name="b", Frequency="rate(1h)")
+
+    def found(**said: Any) -> list[str]:
+        return [i["InvokeId"] for i in agents.ask("DescribeInvocations", **said)["Invocations"]["Invocation"]]
+
+    assert found() == [second, first]
+    assert found(InvokeId=first) == found(CommandName="a") == found(InvokeStatus="Finished") == [first]
+    assert found(InvokeStatus="Success") == found(RepeatMode="Once") == found(Timed="false") == [first]
+    assert found(InstanceId=two) == found(InvokeStatus="Scheduled") == found(Timed="true") == [second]
+    assert found(InstanceId=two, InvokeStatus="Finished", CommandName="a") == [second]  # no effect beside it
+    assert found(InvokeStatus="Running") == [second]
+    assert found(**{"Tag.1.Key": "team"}) == found(**{"Tag.1.Key": "team", "Tag.1.Value": "shop"}) == [first]
+    assert found(**{"Tag.1.Key": "team", "Tag.1.Value": "x"}) == found(CommandType="RunBatScript") == []
+    assert found(PageSize="1", PageNumber="2") == [first]
+    assert found(CommandId=agents.invocation(first)["CommandId"]) == [first]
+
+
+def test_which_results(world: World, agents: Agents) -> None:
+    """Pages are inside Invocation."""
+    one, two = world.host(), world.host()
+    invoke_id = agents.run(one, two)
+    agents.carry_out(one)
+    answer = agents.ask("DescribeInvocationResults", PageSize="1")["Invocation"]
+    assert (answer["TotalCount"], answer["PageSize"], answer["PageNumber"]) == (2, 1, 1)
+    assert [r["InstanceId"] for r in agents.results(invoke_id, InstanceId=two)] == [two]
+    assert [r["InstanceId"] for r in agents.results(invoke_id, InvokeRecordStatus="Finished")] == [one]
+    assert [r["InstanceId"] for r in agents.results(invoke_id, InvokeRecordStatus="Running")] == [two]
+    assert agents.refused("DescribeInvocationResults", IncludeHistory="true") == (400, "InvalidParameter")
+
+
+def test_output_only_where_it_is_asked_for(world: World, agents: Agents) -> None:
+    """And only of one invocation or instance."""
+    host = world.host()
+    invoke_id = agents.run(host)
+    agents.carry_out(host, output=b"secret")
+    assert "secret" not in str(agents.invocation(invoke_id, IncludeOutput="false"))
+    assert "secret" in str(agents.invocation(invoke_id))
+    assert agents.refused("DescribeInvocations", IncludeOutput="true") == (400, "InvalidParameter")
+
+
+def test_how_an_instance_was_used(world: World, agents: Agents) -> None:
+    """In the lists of instances."""
+    host = world.host()
+    agents.run(host)
+    agents.carry_out(host)
+    world.now += timedelta(seconds=5)
+    agents.run(host)
+    answer = agents.ask("DescribeCloudAssistantStatus")["InstanceCloudAssistantStatusSet"]
+    (agent,) = answer["InstanceCloudAssistantStatus"]
+    assert (agent["LastInvokedTime"], agent["InvocationCount"], agent["ActiveTaskCount"]) == (
+        "2026-01-02T03:04:10Z", 2, 1,
+    )  # fmt: skip
+    (instance,) = agents.ask("DescribeManagedInstances")["Instances"]
+    assert (instance["LastInvokedTime"], instance["InvocationCount"]) == ("2026-01-02T03:04:10Z", 2)
+
+
+# --- Whose ----------------------------------------------------------------------------------------------------------
+
+
+def test_other_accounts_learn_nothing(world: World, agents: Agents) -> None:
+    """Neither of instances nor of invocations; and nothing of theirs runs."""
+    theirs, mine = world.host(account=OTHER), world.host()
+    for host in (theirs, "i-none"):
+        answer = world.ask(ECS, "RunCommand", RegionId=REGION, **SHELL, **{"InstanceId.1": mine, "InstanceId.2": host})
+        assert (answer[0], answer[1]["Code"]) == (404, "InvalidInstance.NotFound")
+    agents.look()
+    assert agents.given(mine) == agents.given(theirs) == []
+    invoke_id = agents.run(mine)
+    assert agents.ask("DescribeInvocations", world.stranger, InvokeId=invoke_id)["TotalCount"] == 0
+    answer = agents.ask("DescribeInvocationResults", world.stranger, InvokeId=invoke_id)
+    assert answer["Invocation"]["TotalCount"] == 0
+    never = world.ask(ECS, "StopInvocation", world.stranger, RegionId=REGION, InvokeId="t-none")
+    assert world.ask(ECS, "StopInvocation", world.stranger, RegionId=REGION, InvokeId=invoke_id) == never
+    assert agents.statuses(invoke_id) == ("Pending", ["Pending"])
+
+
+def policy(world: World, name: str, *statements: dict[str, Any]) -> Any:
+    document = json.dumps({"Version": "1", "Statement": list(statements)})
+    status, answer = world.ask("2015-05-01", "CreatePolicy", PolicyName=name, PolicyDocument=document)
+    assert status == 200, answer
+    user = world.user(name)
+    said = {"PolicyType": "Custom", "PolicyName": name, "UserName": name}
+    assert world.ask("2015-05-01", "AttachPolicyToUser", **said)[0] == 200
+    return user
+
+
+def test_a_policy_may_say_where(world: World, agents: Agents) -> None:
+    """Instance by instance."""
+    mine, other = world.host(), world.host()
+    arn = f"acs:ecs:*:*:instance/{mine}"
+    user = policy(world, "one", {"Effect": "Allow", "Action": "ecs:*", "Resource": [arn, "acs:ecs:*:*:command/*"]})
+    assert agents.ask("RunCommand", user, **SHELL, **{"InstanceId.1": mine})["InvokeId"]
+    refused = agents.refused("RunCommand", user, **SHELL, **{"InstanceId.1": mine, "InstanceId.2": other})
+    assert refused == (403, "Forbidden.RAM")
+
+
+def test_a_policy_may_say_as_whom(world: World, agents: Agents) -> None:
+    """By ecs:CommandRunAs; who is not said is root."""
+    host = world.host()
+    condition = {"StringEquals": {"ecs:CommandRunAs": "web"}}
+    user = policy(world, "web", {"Effect": "Allow", "Action": "ecs:*", "Resource": "*", "Condition": condition})
+    assert agents.ask("RunCommand", user, **SHELL, Username="web", **{"InstanceId.1": host})["InvokeId"]
+    assert agents.refused("RunCommand", user, **SHELL, **{"InstanceId.1": host}) == (403, "Forbidden.RAM")

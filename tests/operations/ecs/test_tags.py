@@ -1,0 +1,176 @@
+"""Tags: given, taken, listed, and things found by them."""
+
+from typing import Any
+
+import pytest
+
+from operations.ecs.agents import Agents, base64_of
+from operations.world import OTHER, World
+
+
+def tag(agents: Agents, kind: str, resource: str, **tags: str) -> None:
+    said = {}
+    for number, (key, value) in enumerate(tags.items(), 1):
+        said |= {f"Tag.{number}.Key": key, f"Tag.{number}.Value": value}
+    agents.ask("TagResources", ResourceType=kind, **{"ResourceId.1": resource}, **said)
+
+
+def tags(agents: Agents, kind: str, caller: Any = None, **said: Any) -> list[tuple[str, str, str]]:
+    found = agents.ask("ListTagResources", caller, ResourceType=kind, **said)["TagResources"]["TagResource"]
+    assert {each["ResourceType"] for each in found} <= {kind}
+    return [(each["ResourceId"], each["TagKey"], each["TagValue"]) for each in found]
+
+
+def things(world: World, agents: Agents) -> dict[str, str]:
+    """One of each kind that has tags."""
+    said = {"Name": "a", "Type": "RunShellScript", "CommandContent": base64_of("true")}
+    host = world.host()
+    return {
+        "managedinstance": host,
+        "instance": host,
+        "activation": agents.ask("CreateActivation")["ActivationId"],
+        "command": agents.ask("CreateCommand", **said)["CommandId"],
+        "invocation": agents.run(host),
+    }
+
+
+@pytest.mark.parametrize("kind", ["managedinstance", "instance", "activation", "command", "invocation"])
+def test_tags_of_every_kind_of_thing(world: World, agents: Agents, kind: str) -> None:
+    """A key that is there gets the new value; taking one leaves the others."""
+    thing = things(world, agents)[kind]
+    tag(agents, kind, thing, team="shop", tier="1")
+    tag(agents, kind, thing, tier="2")
+    assert tags(agents, kind) == [(thing, "team", "shop"), (thing, "tier", "2")]
+    assert tags(agents, kind, **{"ResourceId.1": thing, "Tag.1.Key": "tier", "Tag.1.Value": "1"}) == []
+    said = {"ResourceType": kind, "ResourceId.1": thing}
+    agents.ask("UntagResources", **said, **{"TagKey.1": "team"}, All="true")
+    assert tags(agents, kind) == [(thing, "tier", "2")]
+    agents.ask("UntagResources", **said, All="true")
+    assert tags(agents, kind) == []
+
+
+def test_instances_are_found_by_tags_everywhere(world: World, agents: Agents) -> None:
+    """All of the tags must be there; a key alone means any value."""
+    one, two = world.host(), world.host()
+    tag(agents, "managedinstance", one, team="shop", tier="1")
+    tag(agents, "instance", two, team="shop")
+    shop, tier = {"Tag.1.Key": "team", "Tag.1.Value": "shop"}, {"Tag.2.Key": "tier"}
+    for action, place in (("DescribeInstances", "Instance"), ("DescribeManagedInstances", "")):
+        for said, wanted in ((shop, [one, two]), (shop | tier, [one]), ({"Tag.1.Key": "team", "Tag.1.Value": "x"}, [])):
+            found = agents.ask(action, **said)["Instances"]
+            listed = found[place] if place else found
+            assert [each["InstanceId"] for each in listed] == wanted, (action, said)
+    (found,) = agents.ask("DescribeManagedInstances", **shop, **tier)["Instances"]
+    assert found["Tags"] == [{"TagKey": "team", "TagValue": "shop"}, {"TagKey": "tier", "TagValue": "1"}]
+    (shown,) = agents.ask("DescribeInstances", **shop, **tier)["Instances"]["Instance"]
+    assert shown["Tags"] == {"Tag": found["Tags"]}
+
+
+def test_commands_run_where_the_tags_are(world: World, agents: Agents) -> None:
+    """ResourceTag instead of InstanceId."""
+    one, two, three = world.host(), world.host(), world.host()
+    for host in (one, three):
+        tag(agents, "instance", host, team="shop")
+    invoke_id = agents.run(**{"ResourceTag.1.Key": "team", "ResourceTag.1.Value": "shop"})
+    listed = agents.invocation(invoke_id)["InvokeInstances"]["InvokeInstance"]
+    assert [each["InstanceId"] for each in listed] == [one, three]
+    said = {"Type": "RunShellScript", "CommandContent": "true"}
+    for tags_asked, code in (
+        ({"ResourceTag.1.Key": "none"}, "InvalidResourceTag.InstanceNotFound"),
+        ({"ResourceTag.1.Value": "shop"}, "MissingParameter.ResourceTagKey"),
+        ({"ResourceTag.1.Key": "a", "ResourceTag.2.Key": "a"}, "Duplicate.ResourceTagKey"),
+        ({f"ResourceTag.{n}.Key": f"k{n}" for n in range(21)}, "NumberExceed.ResourceTags"),
+    ):
+        assert agents.refused("RunCommand", **said, **tags_asked) == (400, code)
+    agents.look()
+    assert agents.given(two) == []
+
+
+def test_activations_carry_tags_from_the_start(agents: Agents) -> None:
+    """And are found by them."""
+    made = agents.ask("CreateActivation", **{"Tag.1.Key": "team", "Tag.1.Value": "shop"})["ActivationId"]
+    agents.ask("CreateActivation")
+    (found,) = agents.ask("DescribeActivations", **{"Tag.1.Key": "team"})["ActivationList"]
+    assert (found["ActivationId"], found["Tags"]) == (made, [{"TagKey": "team", "TagValue": "shop"}])
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "code"),
+    [
+        pytest.param({"ResourceType": "disk"}, 404, "InvalidResourceType.NotFound", id="no such kind here"),
+        pytest.param({"ResourceId.2": "i-none"}, 404, "InvalidResourceId.NotFound", id="one that is not there"),
+        pytest.param({"Tag.1.Key": ""}, 400, "MissingParameter.TagKey", id="no key"),
+        pytest.param({"Tag.1.Key": "aliyun"}, 400, "InvalidTagKey.Malformed", id="a key of the cloud's own"),
+        pytest.param({"Tag.1.Key": "https://x"}, 400, "InvalidTagKey.Malformed", id="an address for a key"),
+        pytest.param({"Tag.1.Key": "k" * 65}, 400, "InvalidTagKey.Malformed", id="too long a key"),
+        pytest.param({"Tag.1.Value": "http://x"}, 400, "InvalidTagValue.Malformed", id="an address for a value"),
+        pytest.param({"Tag.1.Value": "v" * 129}, 400, "InvalidTagValue.Malformed", id="too long a value"),
+        pytest.param({"Tag.2.Key": "a"}, 400, "Duplicate.TagKey", id="a key twice"),
+        pytest.param(
+            {f"ResourceId.{n}": f"i-{n}" for n in range(2, 60)}, 400, "NumberExceed.ResourceIds", id="too many things"
+        ),
+    ],
+)
+def test_what_tag_resources_refuses(world: World, agents: Agents, said: dict[str, str], status: int, code: str) -> None:
+    """And tags nothing."""
+    host = world.host()
+    whole = {"ResourceType": "instance", "ResourceId.1": host, "Tag.1.Key": "a", "Tag.1.Value": "v"} | said
+    assert agents.refused("TagResources", **whole) == (status, code)
+    assert tags(agents, "instance") == []
+
+
+def test_a_thing_has_at_most_twenty_tags(world: World, agents: Agents) -> None:
+    """One more is refused, and none of that call stays."""
+    host = world.host()
+    tag(agents, "instance", host, **{f"k{n}": "" for n in range(19)})
+    said = {"ResourceType": "instance", "ResourceId.1": host, "Tag.1.Key": "a", "Tag.2.Key": "b"}
+    assert agents.refused("TagResources", **said) == (400, "NumberExceed.Tags")
+    assert len(tags(agents, "instance")) == 19
+
+
+def test_what_is_named_and_what_is_taken_must_be_said(world: World, agents: Agents) -> None:
+    """Taking nothing from something, or something from nothing, is a mistake."""
+    host = world.host()
+    said = {"ResourceType": "instance", "ResourceId.1": host}
+    assert agents.refused("UntagResources", **said) == (400, "MissingParameter.TagKeys")
+    assert agents.refused("TagResources", **said) == (400, "MissingParameter")
+    only = {"ResourceType": "instance", "Tag.1.Key": "a", "All": "true"}
+    assert agents.refused("TagResources", **only) == (400, "MissingParameter.ResourceIds")
+    assert agents.refused("UntagResources", **only) == (400, "MissingParameter.ResourceIds")
+
+
+def test_long_lists_of_tags_come_in_pages(world: World, agents: Agents) -> None:
+    """Fifty at once, and a token for the rest."""
+    hosts = [world.host() for _ in range(3)]
+    for host in hosts:
+        tag(agents, "instance", host, **{f"k{n:02d}": "" for n in range(20)})
+    first = agents.ask("ListTagResources", ResourceType="instance")
+    second = agents.ask("ListTagResources", ResourceType="instance", NextToken=first["NextToken"])
+    both = [*first["TagResources"]["TagResource"], *second["TagResources"]["TagResource"]]
+    assert (len(both), second["NextToken"]) == (60, "")
+    assert len({(each["ResourceId"], each["TagKey"]) for each in both}) == 60
+
+
+@pytest.mark.parametrize("kind", ["managedinstance", "activation", "command", "invocation"])
+def test_other_accounts_tags_do_not_exist(world: World, agents: Agents, kind: str) -> None:
+    """Neither seen nor changed; an id of theirs is one that does not exist."""
+    thing = things(world, agents)[kind]
+    tag(agents, kind, thing, team="shop")
+    said = {"ResourceType": kind, "ResourceId.1": thing, "Tag.1.Key": "a", "All": "true"}
+    for action in ("TagResources", "UntagResources"):
+        assert agents.refused(action, world.stranger, **said) == (404, "InvalidResourceId.NotFound")
+    assert tags(agents, kind, world.stranger, **{"ResourceId.1": thing}) == []
+    assert tags(agents, kind) == [(thing, "team", "shop")]
+    world.host(account=OTHER)
+
+
+def test_tags_go_with_the_thing(world: World, agents: Agents) -> None:
+    """An instance that is deregistered, a command and an activation that are deleted."""
+    for kind, thing in things(world, agents).items():
+        tag(agents, kind, thing, team="shop")
+    found = things(world, agents)
+    host = tags(agents, "instance")[0][0]
+    agents.ask("DeregisterManagedInstance", InstanceId=host)
+    agents.ask("DeleteCommand", CommandId=tags(agents, "command")[0][0])
+    agents.ask("DeleteActivation", ActivationId=tags(agents, "activation")[0][0])
+    assert [tags(agents, kind) for kind in found if kind != "invocation"] == [[], [], [], []]
