@@ -8,11 +8,12 @@ its whole path when the shim is written.
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
 from pathlib import Path
 from typing import Dict, Iterable, Optional
+
+from backfleet_host.upgrader import disk
 
 MARK = "# backfleet shim for"
 
@@ -63,15 +64,12 @@ def foreign(folder: Path, name: str, commands: Iterable[str]) -> Optional[Path]:
 
 def write_shims(folder: Path, package: Path, name: str, programs: Dict[str, str]) -> None:
     """Make the shims of a package these, each whole or not at all; remove those of commands it no longer has."""
-    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    disk.make_folder(folder)
     flock = flock_program() or "flock"
     for command, program in programs.items():
         path, text = folder / command, shim_text(package, name, program, flock)
         if not path.is_file() or path.read_text(encoding="utf-8", errors="replace") != text:
-            partial = folder / f".{command}.backfleet"
-            partial.write_text(text, encoding="utf-8")
-            partial.chmod(0o755)
-            os.replace(partial, path)
+            disk.write_whole(path, text.encode(), 0o755)
     for path in folder.iterdir():
         if path.name not in programs and path.is_file() and is_ours(path, name):
-            path.unlink()
+            disk.unlink(path)

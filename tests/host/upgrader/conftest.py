@@ -154,8 +154,11 @@ class Host:
 
     def leftovers(self) -> list[str]:
         """What a finished order must not leave."""
-        partial = [str(path) for path in self.root.rglob("*.partial*")]
-        return partial + [str(path) for path in (self.folder / "downloads").glob("*")] + self._journal()
+        return [str(path) for path in self.root.rglob("*.partial*")] + self._journal()
+
+    def downloads(self) -> list[str]:
+        """What was fetched and is kept."""
+        return [path.name for path in (self.folder / "downloads").iterdir()]
 
     def _journal(self) -> list[str]:
         return ["journal"] if (self.folder / "journal").exists() else []
