@@ -145,8 +145,8 @@ def _put_back(path: Path, known: Dict[str, Any], folder: Path) -> None:
         if known["kind"] == "file":
             with open(fresh, "rb") as file:
                 os.fsync(file.fileno())
-        if path.is_dir() and not path.is_symlink():
-            _clear(path)
+        if known["kind"] == "folder" or (path.is_dir() and not path.is_symlink()):
+            _clear(path)  # a folder and a file cannot take each other's place in one step
         os.replace(fresh, path)
         disk.sync(path.parent)
     return None

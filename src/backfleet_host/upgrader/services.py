@@ -6,6 +6,7 @@ one, ends with 0 while no backup runs inside the service. Each has a time limit 
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 from typing import Optional, Tuple
@@ -41,7 +42,7 @@ class Service:
         """Whether it runs and answers now."""
         if self._manifest.service is None:
             return False
-        words = ("systemctl", "is-active", "--quiet", self._unit) if self._by_unit else self._manifest.service.ready
+        words = (_systemctl(), "is-active", "--quiet", self._unit) if self._by_unit else self._manifest.service.ready
         return self._asked(words)
 
     def is_idle(self) -> bool:
@@ -57,7 +58,7 @@ class Service:
         """
         service = self._manifest.service
         if service is not None:
-            self._do("stop", ("systemctl", "stop", self._unit) if self._by_unit else service.stop, service.seconds)
+            self._do("stop", (_systemctl(), "stop", self._unit) if self._by_unit else service.stop, service.seconds)
             down, _ = waited(lambda: not self.runs(), service.seconds)
             if not down:
                 raise Unwell(f"the service did not stop within {service.seconds} s")
@@ -71,7 +72,7 @@ class Service:
         service = self._manifest.service
         if service is None or self.runs():
             return
-        self._do("start", ("systemctl", "start", self._unit) if self._by_unit else service.start, service.seconds)
+        self._do("start", (_systemctl(), "start", self._unit) if self._by_unit else service.start, service.seconds)
         ready, _ = waited(self._is_ready, service.seconds)
         if not ready:
             raise Unwell(f"the service was not ready within {service.seconds} s")
@@ -100,6 +101,10 @@ class Service:
         """The version's own programs by their path in its tree: it is then seen to be in use."""
         program = self._manifest.programs.get(words[0])
         return words if program is None else (str(self._tree / program), *words[1:])
+
+
+def _systemctl() -> str:
+    return shutil.which("systemctl") or "systemctl"
 
 
 def wait_until_idle(service: Optional[Service], seconds: float) -> bool:

@@ -162,7 +162,7 @@ def _answer(site: Site, address: str, have: int, size: int) -> Iterator[bytes]:
                 raise _Broken(f"the server answered {response.status}")
             skip = have if response.status == OK else 0  # a proxy that knows no ranges gives all of it
             while True:
-                piece = response.read(size)
+                piece = response.read1(size)  # what came before a break is kept; read() would drop it
                 if not piece:
                     return
                 skipped, skip = min(skip, len(piece)), max(0, skip - len(piece))

@@ -2,11 +2,13 @@
 
 import asyncio
 import io
+import random
 import tarfile
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -55,6 +57,8 @@ class Shop:
         seconds: int = 5,
         commands: tuple[str, ...] = (PACKAGE,),
         client: str = CLIENT,
+        padding: int = 0,
+        **more: Any,
     ) -> Path:
         """Offer a version; `health` is the exit code of its health command. Gives the artifact's file on the server."""
         file = self.folder / f"{version}.tar.gz"
@@ -64,11 +68,16 @@ class Shop:
                 info = tarfile.TarInfo(f"bin/{command}")
                 info.mode, info.size = 0o755, len(text)
                 archive.addfile(info, io.BytesIO(text))
+            if padding:
+                info = tarfile.TarInfo("share/padding")
+                info.size = padding
+                archive.addfile(info, io.BytesIO(random.Random(version).randbytes(padding)))
         given = {
             "bin": [f"bin/{command}" for command in commands],
             "switch": switch,
             "upgrades_from": upgrades_from,
             "health": {"command": [PACKAGE, "version"], "expect": "courier {version}", "seconds": seconds},
+            **more,
         }
         content = file.read_bytes()
         import hashlib
@@ -147,6 +156,11 @@ class Host:
     def shim(self) -> Path:
         """What people run."""
         return self.root / "bin" / PACKAGE
+
+    def words(self, text: str, name: str = PACKAGE) -> None:
+        """What this host's administrator says."""
+        self.site.etc.mkdir(parents=True, exist_ok=True)
+        (self.site.etc / f"{name}.toml").write_text(text)
 
     def version(self) -> str:
         """What `current` points to."""

@@ -29,7 +29,7 @@ class PowerCut(BaseException):
 
 @dataclass
 class Trouble:
-    """At effect number `at`: the power fails before or after it, or it fails with this error; from then on, if it lasts."""
+    """At effect number `at` the power fails, before or after it, or it fails with this error: once, or from then on."""
 
     at: int = 0
     when: str = "before"
@@ -61,7 +61,7 @@ def suffering(trouble: Trouble) -> Iterator[Trouble]:
 
 
 class SmallHost:
-    """One host. What its programs do is in their text; what is running survives a crash of the upgrade, not a reboot."""
+    """One host. What its programs do is in their text. The service survives a crash of the upgrade, not a reboot."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
