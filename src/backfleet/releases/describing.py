@@ -105,7 +105,7 @@ def _service(given: Any) -> Service | None:
         raise ReleaseRefused(f"service.unit is {_short(unit)}; it must be the name of a unit such as acme.service")
     if type(seconds) is not int or not 1 <= seconds <= LONGEST_SERVICE_SECONDS:
         raise ReleaseRefused(f"service.seconds must be a whole number from 1 to {LONGEST_SERVICE_SECONDS}")
-    return Service(unit, *commands, seconds=seconds)
+    return Service(unit, commands[0], commands[1], commands[2], commands[3], seconds)
 
 
 def _paths(said: Mapping[str, Any], name: str) -> tuple[str, ...]:
@@ -113,9 +113,7 @@ def _paths(said: Mapping[str, Any], name: str) -> tuple[str, ...]:
     paths = _strings(said, name)
     for path in paths:
         if not path.startswith("/") or path != os.path.normpath(path) or path.count("/") < 2:
-            raise ReleaseRefused(
-                f"{name} has {_short(path)}; it must be absolute, normal, and at least two folders deep"
-            )
+            raise ReleaseRefused(f"{name} has {_short(path)}; it must be absolute, normal and two folders deep")
     return paths
 
 

@@ -95,7 +95,7 @@ def remove_tree(tree: Path) -> None:
         shutil.rmtree(str(tree))
 
 
-def point(link: Path, version: str) -> None:
+def point(link: Path, version: str, *, durable: bool = True) -> None:
     """Make a link to a version's tree, or none for "", in one step: it points here or there, never nowhere."""
     if not version:
         unlink(link)
@@ -105,7 +105,8 @@ def point(link: Path, version: str) -> None:
         with deed("link", fresh):
             fresh.symlink_to(Path("versions") / version)
         replace(fresh, link)
-    sync(link.parent)
+    if durable:
+        sync(link.parent)
 
 
 def target_of(link: Path) -> str:

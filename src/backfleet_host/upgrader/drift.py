@@ -39,7 +39,7 @@ def _of_links(package: Package) -> List[str]:
 def _of_shims(site: Site, package: Package, manifest: Manifest) -> List[str]:
     found = []
     flock = shim.flock_program() or "flock"
-    for command, program in manifest.programs.items():
+    for command in manifest.programs:
         path = site.bin / command
         if path.is_symlink():
             found.append(f"{path} is a link to {os.readlink(str(path))}, not our shim")
@@ -47,7 +47,7 @@ def _of_shims(site: Site, package: Package, manifest: Manifest) -> List[str]:
             found.append(f"{path}, our shim, is gone")
         elif not shim.is_ours(path, package.name):
             found.append(f"{path} is not our shim")
-        elif path.read_text(errors="replace") != shim.shim_text(package.folder, package.name, program, flock):
+        elif path.read_text(errors="replace") != shim.shim_text(package.folder, package.name, command, flock):
             found.append(f"{path}, our shim, was changed")
     return found
 

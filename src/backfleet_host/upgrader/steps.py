@@ -121,6 +121,11 @@ def _unpack(attempt: Attempt, manifest: Manifest) -> None:
     disk.remove_tree(package.tree(version))
     disk.remove_tree(package.partial(version))
     files = tree.unpack(attempt.artifacts[version], manifest, package.partial(version))
+    try:
+        shim.write_answers(package.partial(version), package.tree(version), manifest.programs)
+    except FileExistsError:
+        raise Refusal("UntrustedRelease", f"the artifact has a folder {shim.ANSWERS}, which is ours") from None
+    disk.sync(package.partial(version))
     passed("unpacked")
     disk.write_json(package.facts(version), {"manifest": as_json(manifest), "files": files})
     disk.replace(package.partial(version), package.tree(version))
@@ -181,7 +186,7 @@ def switch(attempt: Attempt) -> None:
     named = attempt.keeps()
     if named:
         keeps.snapshot(named, package.kept)
-    disk.point(package.previous, attempt.from_version)
+    disk.point(package.previous, attempt.from_version, durable=False)  # in one with `current`, which is beside it
     for target in attempt.targets:
         _move_to(attempt, target.manifest)
         if target is not attempt.targets[-1]:

@@ -58,6 +58,7 @@ class Shop:
         commands: tuple[str, ...] = (PACKAGE,),
         client: str = CLIENT,
         padding: int = 0,
+        folder: str = "bin",
         **more: Any,
     ) -> Path:
         """Offer a version; `health` is the exit code of its health command. Gives the artifact's file on the server."""
@@ -65,7 +66,7 @@ class Shop:
         text = client.format(package=PACKAGE, version=version, health=health).encode()
         with tarfile.open(file, "w:gz") as archive:
             for command in commands:
-                info = tarfile.TarInfo(f"bin/{command}")
+                info = tarfile.TarInfo(f"{folder}/{command}")
                 info.mode, info.size = 0o755, len(text)
                 archive.addfile(info, io.BytesIO(text))
             if padding:
@@ -73,7 +74,7 @@ class Shop:
                 info.size = padding
                 archive.addfile(info, io.BytesIO(random.Random(version).randbytes(padding)))
         given = {
-            "bin": [f"bin/{command}" for command in commands],
+            "bin": [f"{folder}/{command}" for command in commands],
             "switch": switch,
             "upgrades_from": upgrades_from,
             "health": {"command": [PACKAGE, "version"], "expect": "courier {version}", "seconds": seconds},

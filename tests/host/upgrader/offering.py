@@ -4,7 +4,7 @@ import io
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -129,10 +129,8 @@ def served(files: dict[str, bytes]) -> Iterator[Server]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.close_connection = True
-            try:
+            with suppress(BrokenPipeError, ConnectionResetError):  # who asked has heard enough
                 server.answer(self)
-            except (BrokenPipeError, ConnectionResetError):
-                pass  # who asked has heard enough
 
         def log_message(self, *_: Any) -> None:
             pass

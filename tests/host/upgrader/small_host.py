@@ -18,6 +18,7 @@ from backfleet_host.upgrader import Site, carry_out_on, disk, instants, platform
 from backfleet_host.upgrader.manifest import Manifest, read_manifest
 from backfleet_host.upgrader.processes import Command
 from backfleet_host.upgrader.refusal import Refusal, Unwell
+from backfleet_host.upgrader.shim import ANSWERS
 from backfleet_host.upgrader.source import Target
 
 PACKAGE = "courier"
@@ -160,7 +161,11 @@ class SmallHost:
 
     def leftovers(self) -> list[str]:
         """What nothing may leave: half-made files, a journal, a snapshot, a link that is not in place."""
-        odd = [p for p in self.root.rglob("*") if p.name.startswith(".") or p.name in ("journal", "kept")]
+        odd = [
+            p
+            for p in self.root.rglob("*")
+            if (p.name.startswith(".") and p.name != ANSWERS) or p.name in ("journal", "kept")
+        ]
         return [str(path.relative_to(self.root)) for path in odd]
 
     def picture(self) -> dict[str, str]:

@@ -250,7 +250,7 @@ ATTACKS = [
 
 
 @pytest.mark.parametrize(("attack", "code"), ATTACKS)
-def test_F74_attack(target: Target, attack: Callable[[Target], None], code: str) -> None:
+def test_f74_attack(target: Target, attack: Callable[[Target], None], code: str) -> None:
     """Refused, with nothing changed; and within bounds of time and bytes."""
     attack(target)
     before = target.picture()
@@ -304,7 +304,7 @@ def test_fast_forward_is_recovered_from(target: Target) -> None:
     assert target.carry("upgrade", "2.0").current_version == "2.0"
 
 
-def test_F68_metadata_that_times_out_is_asked_for_again(target: Target) -> None:
+def test_f68_metadata_that_times_out_is_asked_for_again(target: Target) -> None:
     """A signature that does not come is never done without."""
     target.offering.add("2.0")
     failures = [0]
@@ -319,3 +319,21 @@ def test_F68_metadata_that_times_out_is_asked_for_again(target: Target) -> None:
     target.server.misbehave = twice
     assert target.carry("upgrade", "2.0").current_version == "2.0"
     assert failures[0] == 2
+
+
+def test_f74_an_archive_that_answers_for_the_shim_is_refused(target: Target) -> None:
+    """Which program a command is, is said by signed metadata, not by what the archive brings."""
+    import io
+    import tarfile
+
+    held = io.BytesIO()
+    with tarfile.open(fileobj=held, mode="w") as archive:
+        for name, content in (("bin/courier", b"#!/bin/sh\necho courier 2.0\n"), (".backfleet/courier", b"/bin/sh\n")):
+            info = tarfile.TarInfo(name)
+            info.size, info.mode = len(content), 0o755
+            archive.addfile(info, io.BytesIO(content))
+    target.offering.add("2.0", artifact=held.getvalue())
+    before = target.picture()
+    report = target.carry("upgrade", "2.0")
+    assert (report.code, report.current_version) == ("UntrustedRelease", "1.0")
+    assert target.picture() == before

@@ -85,7 +85,7 @@ def current_elsewhere(host: Host) -> None:
         pytest.param(current_elsewhere, "is not known", id="current points elsewhere"),
     ],
 )
-def test_F77_drift(host: Host, system: Path, change: Callable[[Host], None], said: str) -> None:
+def test_f77_drift(host: Host, system: Path, change: Callable[[Host], None], said: str) -> None:
     """One sentence each, and status itself changes nothing."""
     host.carry("install", "1.0")
     assert drift(host) == []
@@ -125,7 +125,7 @@ OTHERS = [
 
 
 @pytest.mark.parametrize(("other", "said"), OTHERS)
-def test_F77_a_second_manager_is_named(host: Host, system: Path, other: Callable[[Path], None], said: str) -> None:
+def test_f77_a_second_manager_is_named(host: Host, system: Path, other: Callable[[Path], None], said: str) -> None:
     """It came later: the upgrade goes on, and every status tells."""
     host.carry("install", "1.0")
     other(system)
@@ -134,7 +134,7 @@ def test_F77_a_second_manager_is_named(host: Host, system: Path, other: Callable
 
 
 @pytest.mark.parametrize(("other", "said"), OTHERS)
-def test_F77_nothing_is_installed_beside_a_second_manager(
+def test_f77_nothing_is_installed_beside_a_second_manager(
     host: Host, system: Path, other: Callable[[Path], None], said: str
 ) -> None:
     """Whoever has it already must let go first."""

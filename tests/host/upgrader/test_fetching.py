@@ -73,7 +73,7 @@ def test_a_download_goes_on_where_it_broke_off(site: Site, server: Server) -> No
     assert ranges == ["", "bytes=100000-", "bytes=200000-"]
 
 
-def test_F73_a_later_order_goes_on_too(site: Site, server: Server) -> None:
+def test_f73_a_later_order_goes_on_too(site: Site, server: Server) -> None:
     """Five breaks end the order; the next one asks for the rest only."""
     breaking_off(server, after=20_000, times=5)
     assert install(site).code == "DownloadFailed"
@@ -82,7 +82,7 @@ def test_F73_a_later_order_goes_on_too(site: Site, server: Server) -> None:
     assert artifact_ranges(server) == ["bytes=100000-"]
 
 
-def test_F73_what_was_fetched_is_not_fetched_again(site: Site, server: Server) -> None:
+def test_f73_what_was_fetched_is_not_fetched_again(site: Site, server: Server) -> None:
     """An install that fails later keeps the verified bytes, by their hash, for a day."""
     site.bin.mkdir(parents=True)
     blocked = site.root / PACKAGE / "facts" / "1.0.json"
@@ -95,7 +95,7 @@ def test_F73_what_was_fetched_is_not_fetched_again(site: Site, server: Server) -
     assert list((site.root / PACKAGE / "downloads").iterdir()) == []
 
 
-def test_F73_what_nobody_asks_for_again_does_not_stay(site: Site, server: Server) -> None:
+def test_f73_what_nobody_asks_for_again_does_not_stay(site: Site, server: Server) -> None:
     """A day later it is gone."""
     breaking_off(server, after=20_000, times=5)
     install(site)

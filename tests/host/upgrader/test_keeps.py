@@ -89,7 +89,7 @@ CHANGES = [
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__.replace("_", " "))
-def test_F30_any_change_is_seen_and_undone(state: Path, tmp_path: Path, change: Any) -> None:
+def test_f30_any_change_is_seen_and_undone(state: Path, tmp_path: Path, change: Any) -> None:
     """Contents, modes, owners, extended attributes, links: as before, to the last bit."""
     if change is change_owner and os.geteuid() != 0:
         pytest.skip("only root gives files away")

@@ -33,7 +33,7 @@ def copier(broken: str = ":") -> str:
     return COPIER.replace("BROKEN", broken)
 
 
-def test_F20_a_sample_that_comes_back_lets_the_new_version_stay(shop: Shop, host: Host, tmp_path: Path) -> None:
+def test_f20_a_sample_that_comes_back_lets_the_new_version_stay(shop: Shop, host: Host, tmp_path: Path) -> None:
     """A verified read-back with the real client, not a process that is merely there."""
     for version in ("1.0", "2.0"):
         shop.add(version, client=copier())
@@ -65,7 +65,7 @@ def test_a_sample_that_does_not_come_back_takes_the_new_version_back(
     assert "'there and back'" in report.message
 
 
-def test_F17_what_failed_before_is_not_the_new_versions_fault(shop: Shop, host: Host, tmp_path: Path) -> None:
+def test_f17_what_failed_before_is_not_the_new_versions_fault(shop: Shop, host: Host, tmp_path: Path) -> None:
     """The baseline is taken before the switch; the report says which probes were failing already."""
     for version in ("1.0", "2.0"):
         shop.add(version, client=copier())
@@ -77,7 +77,7 @@ def test_F17_what_failed_before_is_not_the_new_versions_fault(shop: Shop, host: 
     assert report.details["probes_failing_before"] == ["flap"]
 
 
-def test_F13_a_passing_cause_never_marks_a_version_bad(shop: Shop, host: Host, tmp_path: Path) -> None:
+def test_f13_a_passing_cause_never_marks_a_version_bad(shop: Shop, host: Host, tmp_path: Path) -> None:
     """F14 too: exit code 75 says "not my fault": taken back, and tried again whenever asked."""
     for version in ("1.0", "2.0"):
         shop.add(version)
@@ -92,7 +92,7 @@ def test_F13_a_passing_cause_never_marks_a_version_bad(shop: Shop, host: Host, t
     assert host.carry("upgrade", "2.0").current_version == "2.0"
 
 
-def test_F16_silence_is_not_yet_an_answer(shop: Shop, host: Host, tmp_path: Path) -> None:
+def test_f16_silence_is_not_yet_an_answer(shop: Shop, host: Host, tmp_path: Path) -> None:
     """A slow host: asked again until the time is over."""
     slow = tmp_path / "slow"
     client = f"#!/bin/sh\nn=$(cat {slow} 2>/dev/null || echo 0); echo $((n+1)) > {slow}\n"
@@ -151,7 +151,7 @@ def test_words_that_others_may_write_are_not_read(shop: Shop, host: Host) -> Non
     assert "only root or we" in host.carry("install", "1.0").message
 
 
-def test_F18_the_trial_uses_what_the_promoted_version_will_use(shop: Shop, host: Host, tmp_path: Path) -> None:
+def test_f18_the_trial_uses_what_the_promoted_version_will_use(shop: Shop, host: Host, tmp_path: Path) -> None:
     """The health command runs from where the client will run, by the same link, with the same files."""
     where = tmp_path / "where"
     client = f'#!/bin/sh\necho "$0" >> {where}\necho "{{package}} {{version}}"\nexit {{health}}\n'

@@ -1,5 +1,6 @@
 """A client that runs as a service: stopped, switched, started, watched; real processes throughout."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -44,10 +45,8 @@ def state(tmp_path: Path) -> Iterator[Path]:
     folder.mkdir()
     yield folder
     if (folder / "pid").exists():
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(int((folder / "pid").read_text()), signal.SIGKILL)
-        except ProcessLookupError:
-            pass
 
 
 def daemon(state: Path, behaviour: str = "serves") -> str:
@@ -103,7 +102,7 @@ def test_a_service_that_was_stopped_stays_stopped(shop: Shop, serving: Host, sta
         pytest.param("serves", 1, "exit code 1", id="it serves and is unwell"),
     ],
 )
-def test_F23_whatever_the_new_version_left_the_old_one_serves_again(
+def test_f23_whatever_the_new_version_left_the_old_one_serves_again(
     shop: Shop, serving: Host, state: Path, behaviour: str, health: int, said: str
 ) -> None:
     """Started if it is down, stopped and started if it is not; all that a hanging start began has ended."""
@@ -124,7 +123,7 @@ def _read(path: Path) -> bytes:
         return b""
 
 
-def test_F35_a_backup_inside_the_service_is_waited_for(shop: Shop, serving: Host, state: Path) -> None:
+def test_f35_a_backup_inside_the_service_is_waited_for(shop: Shop, serving: Host, state: Path) -> None:
     """Out of patience nothing is touched: the service was never stopped."""
     with_idle = {**SERVICE, "idle": ["courier", "idle"]}
     shop.add("1.1", client=daemon(state), service=with_idle, switch="idle")
@@ -140,7 +139,7 @@ def test_F35_a_backup_inside_the_service_is_waited_for(shop: Shop, serving: Host
     assert serving.carry("upgrade", "2.0").current_version == "2.0"
 
 
-def test_F03_two_generations_never_serve_at_once(shop: Shop, serving: Host, state: Path) -> None:
+def test_f03_two_generations_never_serve_at_once(shop: Shop, serving: Host, state: Path) -> None:
     """What outlives its service's stop is named, and the upgrade does not happen beside it."""
     worker = subprocess.Popen([(serving.folder / "versions" / "1.0" / "bin" / "courier"), "serve"])
     try:

@@ -1,5 +1,6 @@
 """Stepping stones and repository formats: which way leads from here to there, and which must not be taken."""
 
+import itertools
 from typing import Any
 
 import pytest
@@ -57,7 +58,7 @@ def test_a_way_is_allowed_at_every_step(offered: list[tuple[int, int]]) -> None:
     if way is not None:
         steps = ["1", *way]
         assert steps[-1] == "10"
-        assert all(stones.allows(known[after], before) for before, after in zip(steps, steps[1:], strict=False))
+        assert all(stones.allows(known[after], before) for before, after in itertools.pairwise(steps))
         assert [int(version) for version in steps] == sorted({int(version) for version in steps})
 
 
@@ -74,7 +75,7 @@ def test_a_way_is_allowed_at_every_step(offered: list[tuple[int, int]]) -> None:
         pytest.param(("1.10", "1"), "1.9", "", False, id="versions are not text"),
     ],
 )
-def test_F41_a_format_waits_for_its_readers(
+def test_f41_a_format_waits_for_its_readers(
     old: tuple[str, str] | None, readable_by: str, reader: str, refused: bool
 ) -> None:
     """Refused before anything is fetched."""
@@ -88,7 +89,7 @@ def test_F41_a_format_waits_for_its_readers(
     assert caught.value.code == "RepositoryFormatConflict"
 
 
-def test_F59_one_order_goes_over_the_stone(shop: Shop, host: Host) -> None:
+def test_f59_one_order_goes_over_the_stone(shop: Shop, host: Host) -> None:
     """Each stone is proven before the next is taken; the way back leads to where it began."""
     shop.add("1.0")
     host.carry("install", "1.0")
@@ -114,7 +115,7 @@ def test_an_unwell_stone_leads_back_to_the_beginning(shop: Shop, host: Host, unw
 
 
 @pytest.mark.parametrize("who", ["the order", "the host"])
-def test_F41_the_oldest_reader_is_heard(shop: Shop, host: Host, who: str) -> None:
+def test_f41_the_oldest_reader_is_heard(shop: Shop, host: Host, who: str) -> None:
     """Whoever knows of it says so: the server in its order, the administrator in the host's words."""
     import dataclasses
 

@@ -332,6 +332,23 @@ def test_a_run_that_starts_during_the_switch_waits_for_it(shop: Shop, host: Host
         assert process.communicate(timeout=5)[0] == "1.0 hello\n"
 
 
+def test_a_run_that_waited_runs_the_program_of_the_version_that_won(shop: Shop, host: Host) -> None:
+    """Wherever that version has it: who began to wait before the switch knew another place."""
+    shop.add("1.0", folder="data-1.0/bin")
+    shop.add("2.0", folder="data-2.0/bin")
+    host.carry("install", "1.0")
+    with open(host.folder / "gate", "r+b") as gate:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        process = subprocess.Popen([host.shim, "hello"], stdout=subprocess.PIPE, text=True)
+        time.sleep(0.2)
+        copy = host.shim.read_text()
+        fcntl.flock(gate, fcntl.LOCK_UN)
+        process.communicate(timeout=5)
+    assert host.carry("upgrade", "2.0").outcome == "succeeded"
+    assert host.shim.read_text() == copy
+    assert said_by(host.shim, "hello") == "2.0 hello"
+
+
 @contextlib.contextmanager
 def a_running_backup(host: Host) -> Iterator[Path]:
     """Runs until the flag that is handed out is gone."""

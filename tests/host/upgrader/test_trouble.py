@@ -1,4 +1,4 @@
-"""Troubles a host really has: full and read-only disks, clocks that jump, two upgraders, backups that bypass the shim."""
+"""A host's troubles: full and read-only disks, clocks that jump, two upgraders, backups that bypass the shim."""
 
 import os
 import resource
@@ -71,7 +71,7 @@ def fill(folder: Path, leave: int) -> Path:
     return filler
 
 
-def test_F66_a_disk_that_is_too_small_is_seen_before_anything_is_fetched(
+def test_f66_a_disk_that_is_too_small_is_seen_before_anything_is_fetched(
     shop: Shop, host: Host, small_disk: Path
 ) -> None:
     """Both copies and some room to spare are asked for first."""
@@ -85,7 +85,7 @@ def test_F66_a_disk_that_is_too_small_is_seen_before_anything_is_fetched(
 
 
 @pytest.mark.parametrize("leave", [0, 4 << 10, 64 << 10, 256 << 10, 600 << 10, 1 << 20, 1500 << 10, 2 << 20, 3 << 20])
-def test_F66_a_disk_that_fills_up_meanwhile(
+def test_f66_a_disk_that_fills_up_meanwhile(
     shop: Shop, host: Host, small_disk: Path, leave: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody else writes too: the client works at any time, and the upgrade does once there is room."""
@@ -141,7 +141,7 @@ def test_a_quota_is_a_full_disk(shop: Shop, host: Host) -> None:
 
 
 @pytest.mark.parametrize("jump", [-10 * 365 * 86400, 25 * 3600], ids=["ten years back", "a day ahead"])
-def test_F15_a_clock_that_jumps_holds_no_version_back_for_ever(shop: Shop, host: Host, jump: int) -> None:
+def test_f15_a_clock_that_jumps_holds_no_version_back_for_ever(shop: Shop, host: Host, jump: int) -> None:
     """A version that was taken back may be tried again."""
     shop.add("1.0")
     shop.add("2.0", health=3)
@@ -172,7 +172,7 @@ def test_patience_does_not_depend_on_the_clock(shop: Shop, host: Host, monkeypat
 # --- Two at once ----------------------------------------------------------------------------------------------------
 
 
-def test_F26_two_upgraders_at_once_have_one_winner(shop: Shop, host: Host, tmp_path: Path) -> None:
+def test_f26_two_upgraders_at_once_have_one_winner(shop: Shop, host: Host, tmp_path: Path) -> None:
     """F27 too: real processes, started in the same millisecond; one does it, the other is told, the client works."""
     shop.add("1.0", client='#!/bin/sh\nsleep 0.8\necho "{package} {version}"\nexit {health}\n')
     start = tmp_path / "start"
@@ -186,7 +186,7 @@ def test_F26_two_upgraders_at_once_have_one_winner(shop: Shop, host: Host, tmp_p
     assert host.leftovers() == []
 
 
-def test_F26_an_upgrader_that_is_killed_leaves_no_lock(shop: Shop, host: Host) -> None:
+def test_f26_an_upgrader_that_is_killed_leaves_no_lock(shop: Shop, host: Host) -> None:
     """The next one takes over at once, and ends what it began."""
     shop.add("1.0")
     host.carry("install", "1.0")
@@ -236,7 +236,7 @@ def bypass(shop: Shop, host: Host) -> Iterator[Bypass]:
     running.process.communicate(timeout=10)
 
 
-def test_F35_idle_waits_for_a_backup_beside_the_shim_too(shop: Shop, host: Host, bypass: Bypass) -> None:
+def test_f35_idle_waits_for_a_backup_beside_the_shim_too(shop: Shop, host: Host, bypass: Bypass) -> None:
     """It holds no lock of ours; it is found among the processes."""
     shop.add("2.0", switch="idle")
     report = host.carry("upgrade", "2.0", patience=1)
@@ -246,7 +246,7 @@ def test_F35_idle_waits_for_a_backup_beside_the_shim_too(shop: Shop, host: Host,
     assert host.carry("upgrade", "2.0").current_version == "2.0"
 
 
-def test_F06_a_tree_that_a_process_runs_from_is_never_removed(shop: Shop, host: Host, bypass: Bypass) -> None:
+def test_f06_a_tree_that_a_process_runs_from_is_never_removed(shop: Shop, host: Host, bypass: Bypass) -> None:
     """Through two upgrades that need not be idle; status tells who still runs from where."""
     for version in ("2.0", "3.0"):
         shop.add(version)
@@ -258,7 +258,7 @@ def test_F06_a_tree_that_a_process_runs_from_is_never_removed(shop: Shop, host: 
     assert sorted(path.name for path in (host.folder / "versions").iterdir()) == ["2.0", "3.0"]
 
 
-def test_F36_what_starts_while_it_drains_waits_and_then_runs(shop: Shop, host: Host) -> None:
+def test_f36_what_starts_while_it_drains_waits_and_then_runs(shop: Shop, host: Host) -> None:
     """F37 too: a host that is never idle: new runs are held behind the running one, and released after the switch."""
     shop.add("1.0", switch="idle")
     shop.add("2.0", switch="idle")
@@ -295,7 +295,7 @@ def _gate_is_closed(host: Host) -> bool:
 # --- The rest of the catalogue that concerns a host -----------------------------------------------------------------
 
 
-def test_F02_the_outcome_is_on_disk_before_it_is_told(shop: Shop, host: Host) -> None:
+def test_f02_the_outcome_is_on_disk_before_it_is_told(shop: Shop, host: Host) -> None:
     """Whoever kills the upgrade after its end: the same order asked again is answered with what happened."""
     shop.add("1.0")
     report = host.carry("install", "1.0", order_id="u-told")
@@ -304,7 +304,7 @@ def test_F02_the_outcome_is_on_disk_before_it_is_told(shop: Shop, host: Host) ->
     assert report.as_line() in process.communicate(timeout=30)[0]
 
 
-def test_F19_success_is_said_only_after_the_proof(shop: Shop, host: Host) -> None:
+def test_f19_success_is_said_only_after_the_proof(shop: Shop, host: Host) -> None:
     """There is no watch that ends later: what was reported as well is never taken back behind one's back."""
     shop.add("1.0")
     host.carry("install", "1.0")
@@ -314,7 +314,7 @@ def test_F19_success_is_said_only_after_the_proof(shop: Shop, host: Host) -> Non
     assert stages.index("prove") < stages.index("commit") == len(stages) - 1
 
 
-def test_F25_what_was_cleaned_up_is_said_to_be_gone(shop: Shop, host: Host) -> None:
+def test_f25_what_was_cleaned_up_is_said_to_be_gone(shop: Shop, host: Host) -> None:
     """An older version is fetched anew, and refused before anything changes if nobody vouches for it any more."""
     for version in ("1.0", "2.0", "3.0"):
         shop.add(version)
@@ -325,7 +325,7 @@ def test_F25_what_was_cleaned_up_is_said_to_be_gone(shop: Shop, host: Host) -> N
     assert host.version() == "3.0"
 
 
-def test_F28_the_evidence_of_a_failed_version_stays(shop: Shop, host: Host) -> None:
+def test_f28_the_evidence_of_a_failed_version_stays(shop: Shop, host: Host) -> None:
     """What it said and why it was taken back."""
     shop.add("1.0")
     shop.add("2.0", health=7)
