@@ -13,7 +13,7 @@ import pytest
 Host = Any
 Shop = Any
 
-ROUNDS = 30
+ROUNDS = 16
 CLIENT = """#!/bin/sh
 here=$(dirname "$0")
 case "$1" in
