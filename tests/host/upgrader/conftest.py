@@ -1,8 +1,10 @@
 """A real repository behind the real downloads door, and a host's root in a temporary folder."""
 
 import asyncio
+import hashlib
 import io
 import random
+import shutil
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -80,17 +82,22 @@ class Shop:
             "health": {"command": [PACKAGE, "version"], "expect": "courier {version}", "seconds": seconds},
             **more,
         }
-        content = file.read_bytes()
-        import hashlib
+        return self.offer(file, PACKAGE, version, "tar", given, platform)
 
+    def offer(
+        self, file: Path, package: str, version: str, form: str, given: dict[str, Any] | None, platform: str = ""
+    ) -> Path:
+        """Offer any artifact; without a manifest the recipe of the package counts."""
+        file = Path(shutil.copy(file, self.folder / f"offered-{file.name}"))  # the repository takes it
+        content = file.read_bytes()
         prepared = releases.prepare(
             file,
             hashlib.sha256(content).hexdigest(),
             len(content),
-            package=PACKAGE,
+            package=package,
             version=version,
             platform=platform or platform_here(),
-            form="tar",
+            form=form,
             file_name=file.name,
             given=given,
         )
