@@ -25,10 +25,11 @@ lint: venv ## style, types, and who may import whom
 	$(BIN)/lint-imports
 	$(BIN)/vermin --quiet --no-tips --violations --target=3.9- --eval-annotations --backport typing src/backfleet_host
 
-bench: venv $(VENV)/.bench ## the measurements of bench/RESULTS.md, one after the other (about 15 minutes)
+bench: venv $(VENV)/.bench ## the measurements of bench/RESULTS.md, one after the other (about 20 minutes)
 	$(BIN)/python bench/api.py
 	$(BIN)/python bench/upgrade.py
 	$(BIN)/python bench/fleet.py --hosts 2000
+	$(BIN)/python bench/host.py
 
 requirements: $(VENV)/.test ## compile requirements/*.txt from pyproject.toml again
 	$(BIN)/python tools/compile_requirements.py

@@ -44,6 +44,7 @@ CODES = (
 
 LONGEST_MESSAGE = 1000  # characters of a report's message that are kept
 LONGEST_PATIENCE = 30 * 86400  # seconds
+FASTEST = 1 << 40  # bytes per second
 LONGEST_ORDER = 16 * 1024  # characters of an order; far above any honest one
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._+-]{0,63}")
@@ -63,6 +64,8 @@ class Order:
     `order_id` is the same when the same order is handed out again: the host then answers from its journal.
     `patience` is how many seconds the host may take from the moment it starts, waiting for running backups included.
     `downloads` is the address under which releases are found ("" = `/downloads` on the server of enrolment).
+    `oldest_reader` is the lowest version of those who must read this host's backups ("" = nobody else must).
+    `bytes_per_second` is how fast the host may download (0 = as fast as it can).
     """
 
     order_id: str
@@ -72,6 +75,8 @@ class Order:
     platform: str = ""
     patience: int = 840
     downloads: str = ""
+    oldest_reader: str = ""
+    bytes_per_second: int = 0
 
     def __post_init__(self) -> None:
         _match("order_id", self.order_id, _ORDER_ID)
@@ -87,6 +92,11 @@ class Order:
             or not 1 <= self.patience <= 30 * 86400
         ):
             raise Malformed(f"patience must be a whole number of seconds from 1 to 30 days, not {self.patience!r}")
+        if self.oldest_reader:
+            _match("oldest_reader", self.oldest_reader, _VERSION)
+        most = self.bytes_per_second
+        if isinstance(most, bool) or not isinstance(most, int) or not 0 <= most <= FASTEST:
+            raise Malformed(f"bytes_per_second must be a whole number from 0 to {FASTEST}, not {most!r}")
         if not isinstance(self.downloads, str) or not re.fullmatch(r"(https?://[^\s\"'<>]{1,300})?", self.downloads):
             raise Malformed("downloads must be empty or an http(s) address")
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from backfleet.releases import Health, Manifest, ReleaseRefused
+from backfleet.releases import Health, Manifest, ReleaseRefused, Service
 from backfleet.releases.describing import RECIPES, describe, recipe_of
 from backfleet_host.upgrader.manifest import read_manifest
 
@@ -26,6 +26,7 @@ def test_everything_that_can_be_said() -> None:
         "repository_format": "3",
         "readable_by": "1.1",
         "keeps": ["/etc/acme"],
+        "service": {"unit": "acme.service", "idle": ["acme", "idle"], "seconds": 9},
     }
     assert described(given) == Manifest(
         "acme",
@@ -39,6 +40,7 @@ def test_everything_that_can_be_said() -> None:
         repository_format="3",
         readable_by="1.1",
         keeps=("/etc/acme",),
+        service=Service("acme.service", idle=("acme", "idle"), seconds=9),
     )
 
 
@@ -119,6 +121,13 @@ BAD_HEALTH = "health must have a command"
         pytest.param({"health": {"command": ["a"], "seconds": 1.5}}, "whole number", id="time in fractions"),
         pytest.param({"health": {"command": ["a"], "seconds": True}}, "whole number", id="time that is true"),
         pytest.param({"health": {"command": ["a"], "seconds": "30"}}, "whole number", id="time in quotes"),
+        pytest.param({"keeps": ["etc/acme"]}, "must be absolute", id="keeps that is relative"),
+        pytest.param({"keeps": ["/etc"]}, "two folders deep", id="keeps that is a folder of the root"),
+        pytest.param({"keeps": ["/etc/../etc/x"]}, "must be absolute", id="keeps that goes up"),
+        pytest.param({"service": "acme"}, "service may have", id="service that is a string"),
+        pytest.param({"service": {"start": ["a"]}}, "or the commands", id="service that cannot be stopped"),
+        pytest.param({"service": {"unit": "--acme.service"}}, "name of a unit", id="unit that is an option"),
+        pytest.param({"service": {"unit": "a.service", "seconds": 0}}, "service.seconds", id="service without time"),
         pytest.param({"upgrades_from": "1.70"}, "must be a version range", id="version for a range"),
         pytest.param({"upgrades_from": ">=1.70 <1.75"}, "must be a version range", id="range without its comma"),
         pytest.param({"upgrades_from": [">=1"]}, "upgrades_from must be text", id="range in a list"),

@@ -11,9 +11,10 @@ import pytest
 from backfleet.releases import Manifest, ReleaseRefused
 from backfleet.releases.describing import describe
 from backfleet.releases.inspecting import inspect
+from backfleet_host.upgrader.disk import remove_tree
 from backfleet_host.upgrader.health import prove
 from backfleet_host.upgrader.manifest import read_manifest
-from backfleet_host.upgrader.tree import remove, unpack
+from backfleet_host.upgrader.tree import unpack
 from releases.artifacts import deb, file, folder, link, program, tar, zipped
 
 Inspect = Callable[..., Manifest]
@@ -150,5 +151,5 @@ def test_what_was_inspected_a_host_can_unpack_and_run(inspected: Inspect, tmp_pa
         prove(manifest, tmp_path / "tree")
         said = subprocess.run([tmp_path / "tree" / "acme"], capture_output=True, text=True, check=True).stdout
     finally:
-        remove(tmp_path / "tree")
+        remove_tree(tmp_path / "tree")
     assert said == "acme 1.0\n"

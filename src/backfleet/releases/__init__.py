@@ -5,7 +5,7 @@ Owns the tables releases, release_offers and signed_metadata, the artifacts fold
 for those who download; `refresh` and `look` keep the metadata fresh.
 """
 
-from backfleet.releases.manifest import Health, Manifest
+from backfleet.releases.manifest import Health, Manifest, Service
 from backfleet.releases.picking import Pick, newest, pick
 from backfleet.releases.refusal import ReleaseConflict, ReleaseRefused, TooManyReleases
 from backfleet.releases.registry import (
@@ -37,6 +37,7 @@ __all__ = [
     "ReleaseConflict",
     "ReleaseRefused",
     "Repository",
+    "Service",
     "TooManyReleases",
     "add",
     "count_releases",

@@ -1,5 +1,6 @@
 """From what an operator gives, or a recipe knows, to a manifest: every field is read, none is passed over."""
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -7,14 +8,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from backfleet.releases import versions
-from backfleet.releases.manifest import Health, Manifest
+from backfleet.releases.manifest import Health, Manifest, Service
 from backfleet.releases.refusal import ReleaseRefused
 from backfleet_host.archives import FORMATS, LONGEST_PATH
 
 RECIPES: Final = Path(__file__).parent / "recipes"
 SWITCHES: Final = ("anytime", "idle")
-GIVEN: Final = ("bin", "switch", "health", "upgrades_from", "repository_format", "readable_by", "keeps")
+GIVEN: Final = ("bin", "switch", "health", "upgrades_from", "repository_format", "readable_by", "keeps", "service")
 LONGEST_HEALTH_SECONDS: Final = 600
+LONGEST_SERVICE_SECONDS: Final = 3600
 LONGEST_TEXT: Final = 500  # characters
 MOST_STRINGS: Final = 200  # in one list
 
@@ -22,6 +24,7 @@ MOST_STRINGS: Final = 200  # in one list
 PACKAGE: Final = r"[a-z0-9][a-z0-9._+-]{0,63}"
 VERSION: Final = r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,63}"
 PLATFORM: Final = r"[a-z]{3,16}-[a-z0-9_]{3,16}"
+UNIT: Final = r"[A-Za-z0-9][A-Za-z0-9:_.@\\-]{0,200}\.(service|socket|target)"
 FILE_NAME: Final = r"[A-Za-z0-9_][A-Za-z0-9._+~:%@=-]{0,254}"
 
 
@@ -52,7 +55,8 @@ def describe(*, package: str, version: str, platform: str, form: str, given: Map
         upgrades_from=_range(said, "upgrades_from"),
         repository_format=_text(said, "repository_format"),
         readable_by=_text(said, "readable_by"),
-        keeps=_strings(said, "keeps"),
+        keeps=_paths(said, "keeps"),
+        service=_service(said.get("service")),
     )
 
 
@@ -86,6 +90,31 @@ def _health(given: Any, version: str) -> Health | None:
     if type(seconds) is not int or not 1 <= seconds <= LONGEST_HEALTH_SECONDS:
         raise ReleaseRefused(f"health.seconds must be a whole number from 1 to {LONGEST_HEALTH_SECONDS}")
     return Health(command, _expectation(given, version), seconds)
+
+
+def _service(given: Any) -> Service | None:
+    if given is None:
+        return None
+    words = ("start", "stop", "ready", "idle")
+    if not isinstance(given, dict) or not set(given) <= {"unit", "seconds", *words}:
+        raise ReleaseRefused("service may have a unit, start, stop, ready, idle and seconds, and nothing else")
+    unit, seconds, commands = _text(given, "unit"), given.get("seconds", 60), [_strings(given, word) for word in words]
+    if not unit and not all(commands[:3]):
+        raise ReleaseRefused("service needs a unit, or the commands start, stop and ready")
+    if unit and not re.fullmatch(UNIT, unit):
+        raise ReleaseRefused(f"service.unit is {_short(unit)}; it must be the name of a unit such as acme.service")
+    if type(seconds) is not int or not 1 <= seconds <= LONGEST_SERVICE_SECONDS:
+        raise ReleaseRefused(f"service.seconds must be a whole number from 1 to {LONGEST_SERVICE_SECONDS}")
+    return Service(unit, commands[0], commands[1], commands[2], commands[3], seconds)
+
+
+def _paths(said: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """State to keep: a host refuses what is not absolute and normal, or is the whole of a folder of its root."""
+    paths = _strings(said, name)
+    for path in paths:
+        if not path.startswith("/") or path != os.path.normpath(path) or path.count("/") < 2:
+            raise ReleaseRefused(f"{name} has {_short(path)}; it must be absolute, normal and two folders deep")
+    return paths
 
 
 def _expectation(given: Mapping[str, Any], version: str) -> str:

@@ -17,6 +17,18 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
+class Service:
+    """How the client's service is run: a systemd unit, or three commands, or both. `idle`: no backup runs in it."""
+
+    unit: str = ""
+    start: tuple[str, ...] = ()
+    stop: tuple[str, ...] = ()
+    ready: tuple[str, ...] = ()
+    idle: tuple[str, ...] = ()
+    seconds: int = 60  # to start, to stop
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """One release of one package for one platform, as a host sees it."""
 
@@ -33,6 +45,7 @@ class Manifest:
     keeps: tuple[str, ...] = ()
     unpacked_bytes: int = 0
     entries: int = 0
+    service: Service | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As signed metadata carries it."""
@@ -45,7 +58,7 @@ class Manifest:
         health = known.get("health")
         lists = {name: tuple(known.get(name, ())) for name in ("bin", "keeps")}
         read = Health(tuple(health["command"]), health["expect"], health["seconds"]) if health else None
-        return cls(**{**known, **lists, "health": read})
+        return cls(**{**known, **lists, "health": read, "service": _service(known.get("service"))})
 
     def accepts(self, version: str) -> bool:
         """Whether a client of this version may move here directly. "" stands for no client, which may."""
@@ -55,3 +68,10 @@ class Manifest:
     def commands(self) -> tuple[str, ...]:
         """What the shim exposes, in the order of `bin`."""
         return tuple(path.rsplit("/", 1)[-1] for path in self.bin)
+
+
+def _service(kept: Mapping[str, Any] | None) -> Service | None:
+    if kept is None:
+        return None
+    words = {name: tuple(kept.get(name, ())) for name in ("start", "stop", "ready", "idle")}
+    return Service(unit=kept.get("unit", ""), seconds=kept.get("seconds", 60), **words)

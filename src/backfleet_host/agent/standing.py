@@ -58,7 +58,11 @@ def lines_of(stands: Dict[str, Any]) -> List[str]:
     for name, title in (("tasks_open", "open"), ("reports_waiting", "unsent")):
         if agent[name]:
             lines.append(f"{title:10} {', '.join(agent[name])}")
-    return lines + [_package_line(package) for package in stands["packages"]]
+    for package in stands["packages"]:
+        lines.append(_package_line(package))
+        lines += [f"{'':10} changed: {found}" for found in package["drift"]]
+        lines += [f"{'':10} {version} is still run by {pids}" for version, pids in package["in_use"].items()]
+    return lines
 
 
 def _package_line(package: Dict[str, Any]) -> str:

@@ -11,20 +11,20 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List
 
 from backfleet_host.contract import Malformed, Order, Report, read_report, stage_line
-from backfleet_host.upgrader import gate
+from backfleet_host.upgrader import drift, gate
+from backfleet_host.upgrader.attempt import Attempt, known_manifest
+from backfleet_host.upgrader.disk import read_json
 from backfleet_host.upgrader.journal import Journal
-from backfleet_host.upgrader.site import NO_PACKAGES, Package, Site, read_json, site_of
+from backfleet_host.upgrader.site import NO_PACKAGES, Package, Site, site_of
+from backfleet_host.upgrader.steps import platform_here
 from backfleet_host.upgrader.transaction import (
     ANOTHER_ORDER_SECONDS,
-    Attempt,
     finish,
     meaning_of,
     move,
-    platform_here,
     remembered_failure,
     tidy,
     uninstall,
-    versions_of,
 )
 from backfleet_host.upgrader.transaction import recover as _recover_attempt
 
@@ -65,17 +65,17 @@ def _admitted(site: Site, package: Package, order: Order, say: Say) -> Report:
         if cut_off.order.order_id == order.order_id or order.kind == "recover":
             return dataclasses.replace(report, order_id=order.order_id, kind=order.kind)
     Journal(package.journal).close()  # one that was cut off in its first line begins nothing
+    tidy(site, package, well=False)
     known = _known_outcome(package, order.order_id)
     if known is not None:
         return known
-    tidy(package)
     if order.kind == "recover":
         return _succeeded(order, package, {})
     attempt = Attempt(site, order, say)
     settled = _settled(site, attempt)
     if settled is not None:
-        return finish(package, attempt.journal, settled)
-    attempt.journal.open(order, attempt.from_version, site.clock())
+        return finish(attempt, settled)
+    attempt.journal.open(order, attempt.from_version, attempt.previous, site.clock())
     with attempt.closed_gate:
         return uninstall(attempt) if order.kind == "uninstall" else move(attempt)
 
@@ -132,16 +132,18 @@ def status(root: Path) -> Dict[str, Any]:
 
 def status_of(site: Site) -> Dict[str, Any]:
     """As `status`, on a site that is already known."""
-    return {"platform": platform_here(), "packages": [_package_status(package) for package in site.packages()]}
+    return {"platform": platform_here(), "packages": [_package_status(site, package) for package in site.packages()]}
 
 
-def _package_status(package: Package) -> Dict[str, Any]:
+def _package_status(site: Site, package: Package) -> Dict[str, Any]:
     last = read_json(package.folder / "outcome.json") or {}
     return {
         "package": package.name,
         "current": package.version(),
         "previous": package.version_before(),
-        "versions": versions_of(package),
+        "versions": _versions_of(package),
+        "drift": drift.of(site, package, known_manifest(package, package.version())),
+        "in_use": _in_use(site, package),
         "attempt_open": Journal(package.journal).read() is not None,
         "failed": sorted(path.name for path in package.failed.iterdir()) if package.failed.is_dir() else [],
         "last": last.get("report"),
@@ -168,3 +170,15 @@ def _refused(order: Order, code: str, text: str) -> Report:
     return Report(
         order.order_id, order.kind, order.package, "failed", code=code, message=text, to_version=order.version
     )
+
+
+def _versions_of(package: Package) -> List[str]:
+    """Complete trees on disk."""
+    return sorted(path.name for path in package.versions.iterdir() if not path.name.startswith("."))
+
+
+def _in_use(site: Site, package: Package) -> Dict[str, List[int]]:
+    """Old versions that processes still run from: two generations at once are no secret."""
+    old = [version for version in _versions_of(package) if version != package.version()]
+    found = {version: site.running(package.tree(version)) for version in old}
+    return {version: running for version, running in found.items() if running}

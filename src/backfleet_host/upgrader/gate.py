@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 from typing import Callable, Iterator
 
+from backfleet_host.upgrader.instants import deed
+
 POLL_SECONDS = 0.02
 
 
@@ -55,5 +57,10 @@ def make_lock_files(folder: Path) -> None:
     for name in ("gate", "running"):
         path = folder / name
         if not path.exists():
-            os.close(os.open(str(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644))
-            path.chmod(0o644)
+            with deed("lock file", path):
+                _make(path)
+
+
+def _make(path: Path) -> None:
+    os.close(os.open(str(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644))
+    path.chmod(0o644)

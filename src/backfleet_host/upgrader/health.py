@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import signal
-import subprocess
+import time
 from pathlib import Path
-from typing import Tuple
+from typing import Callable, Tuple
 
 from backfleet_host.upgrader.manifest import Manifest
+from backfleet_host.upgrader.processes import Command, Runner, run
 from backfleet_host.upgrader.refusal import Unwell
 
-LONGEST_OUTPUT = 64 * 1024  # bytes that are looked at and kept
+AGAIN_SECONDS = 0.2  # between two tries of what is not ready yet
+NOT_YET = 75  # EX_TEMPFAIL of sysexits.h: "not my fault, and it may be better in a moment"
 
 
-def prove(manifest: Manifest, tree: Path) -> None:
+def prove(manifest: Manifest, tree: Path, runner: Runner = run) -> None:
     """Run the health command from this tree.
 
     Raises:
@@ -31,47 +31,41 @@ def prove(manifest: Manifest, tree: Path) -> None:
     program = manifest.programs.get(words[0])
     if program is None:
         raise Unwell(f"the health command {words[0]!r} is not one of the release's own")
-    code, output = run([str(tree / program), *words[1:]], manifest.health.seconds)
-    if code != 0:
-        raise Unwell(f"`{' '.join(words)}` ended with {_ending(code)}", output)
-    if not re.search(manifest.health.expect, output):
-        raise Unwell(f"`{' '.join(words)}` did not say {manifest.health.expect!r}", output)
+    asked = Command((str(tree / program), *words[1:]), manifest.health.seconds)
+    expect(asked, manifest.health.expect, " ".join(words), runner)
 
 
-def run(words: list[str], seconds: float) -> Tuple[int, str]:
-    """Exit code and output of a command, in a process group of its own that ends with it.
+def expect(command: Command, expected: str, name: str, runner: Runner) -> None:
+    """Run a command until it has ended well and said what is expected; silence and NOT_YET are asked again.
 
     Raises:
-        Unwell: it cannot be started, or took longer than `seconds`.
+        Unwell: it ended badly, said something else, or was not ready within its seconds.
     """
-    try:
-        process = subprocess.Popen(
-            words,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            cwd="/",
-            start_new_session=True,
-        )
-    except OSError as problem:
-        raise Unwell(f"{words[0]} cannot be started: {problem.strerror}") from None
-    try:
-        output, _ = process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        raise Unwell(f"{os.path.basename(words[0])} did not end within {seconds:.0f} s") from None
-    finally:
-        _end_all(process)
-    return process.returncode, output[:LONGEST_OUTPUT].decode("utf-8", "replace")
+    until = time.monotonic() + command.seconds
+    code, output = runner(command)
+    while _is_not_yet(code, output, expected) and time.monotonic() < until:
+        time.sleep(AGAIN_SECONDS)
+        code, output = runner(command)
+    if code != 0:
+        raise Unwell(f"`{name}` ended with {ending(code)}", output, passing=code == NOT_YET)
+    if not re.search(expected, output):
+        raise Unwell(f"`{name}` did not say {expected!r}", output)
 
 
-def _end_all(process: subprocess.Popen[bytes]) -> None:
-    """Whatever it left behind in its group ends too."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    if process.stdout:
-        process.stdout.close()
+def _is_not_yet(code: int, output: str, expected: str) -> bool:
+    return code == NOT_YET or (code == 0 and not output.strip() and not re.search(expected, output))
 
 
-def _ending(code: int) -> str:
+def ending(code: int) -> str:
+    """An exit code in words."""
     return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def waited(ready: Callable[[], bool], seconds: float) -> Tuple[bool, float]:
+    """Ask until the answer is yes; whether it came within the time, and how long it took."""
+    began = time.monotonic()
+    while not ready():
+        if time.monotonic() - began >= seconds:
+            return False, time.monotonic() - began
+        time.sleep(min(AGAIN_SECONDS, 0.05))
+    return True, time.monotonic() - began

@@ -5,16 +5,18 @@ A line that a power cut tore is as good as none: the deed after it was not begun
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from backfleet_host.contract import Malformed, Order
-from backfleet_host.upgrader.site import sync
+from backfleet_host.upgrader import disk
 
-SWITCHING, PROVEN, BACK = "switching", "proven", "going back"
+SWITCHING, PROVEN, BACK, REMOVING = "switching", "proven", "going back", "removing"
+ROOM = b"\0" * (64 << 10)
+"""Set aside when an attempt begins, given back when it ends or goes back: a full disk must not stop the way back."""
 
 
 class Journal:
@@ -23,23 +25,32 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def open(self, order: Order, from_version: str, at: float) -> None:
+    def open(self, order: Order, from_version: str, previous: str, at: float) -> None:
         """A new attempt."""
-        self._path.unlink(missing_ok=True)
-        self.write("order", order=asdict(order), from_version=from_version, at=at)
-        sync(self._path.parent)
+        disk.unlink(self._path)
+        with disk.writing(self._room, "wb") as file:
+            disk.write_all(file, ROOM)
+        self.write("order", order=asdict(order), from_version=from_version, previous=previous, at=at)
+        disk.sync(self._path.parent)
 
     def write(self, line: str, **more: Any) -> None:
         """One more line, on disk when this returns."""
-        with open(self._path, "ab") as file:
-            file.write(json.dumps({"line": line, **more}).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        disk.append(self._path, json.dumps({"line": line, **more}).encode() + b"\n")
+
+    def make_room(self) -> None:
+        """Give back what was set aside."""
+        with contextlib.suppress(OSError):
+            disk.unlink(self._room)
 
     def close(self) -> None:
         """The attempt is over."""
-        self._path.unlink(missing_ok=True)
-        sync(self._path.parent)
+        self.make_room()
+        disk.unlink(self._path)
+        disk.sync(self._path.parent)
+
+    @property
+    def _room(self) -> Path:
+        return self._path.with_name(".room.partial")
 
     def read(self) -> Optional[Attempted]:
         """What an open attempt has come to; None if there is none, or it had not begun."""
@@ -50,26 +61,26 @@ class Journal:
             order = Order(**lines[0]["order"])
         except (Malformed, TypeError, KeyError):
             return None
-        return Attempted(order, str(lines[0].get("from_version", "")), float(lines[0].get("at", 0)), lines[1:])
+        return Attempted(order, str(lines[0].get("from_version", "")), str(lines[0].get("previous", "")), lines[1:])
 
 
 class Attempted:
     """An attempt as its journal tells it."""
 
-    def __init__(self, order: Order, from_version: str, at: float, lines: List[Dict[str, Any]]) -> None:
-        self.order, self.from_version, self.at = order, from_version, at
+    def __init__(self, order: Order, from_version: str, previous: str, lines: List[Dict[str, Any]]) -> None:
+        self.order, self.from_version, self.previous = order, from_version, previous
         self._lines = lines
 
     def has(self, line: str) -> bool:
         """Whether it came to that."""
         return any(found.get("line") == line for found in self._lines)
 
-    def told(self, line: str, name: str) -> str:
-        """What a line told besides, "" if nothing."""
-        for found in self._lines:
+    def told(self, line: str, name: str, otherwise: Any = "") -> Any:
+        """What the last such line told besides."""
+        for found in reversed(self._lines):
             if found.get("line") == line:
-                return str(found.get(name, ""))
-        return ""
+                return found.get(name, otherwise)
+        return otherwise
 
 
 def _lines(path: Path) -> List[Dict[str, Any]]:

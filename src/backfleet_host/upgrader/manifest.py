@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Dict, Optional, Tuple
 
 from backfleet_host.archives import FORMATS, Limits
 from backfleet_host.upgrader.refusal import Refusal
 
 _COMMAND = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
+_UNIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9:_.@\\-]{0,200}\.(service|socket|target)")
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,18 @@ class Health:
 
     command: Tuple[str, ...]
     expect: str
+    seconds: int
+
+
+@dataclass(frozen=True)
+class ServiceWords:
+    """How the release's service is run: a systemd unit, or three commands, or both."""
+
+    unit: str
+    start: Tuple[str, ...]
+    stop: Tuple[str, ...]
+    ready: Tuple[str, ...]
+    idle: Tuple[str, ...]
     seconds: int
 
 
@@ -35,6 +49,10 @@ class Manifest:
     upgrades_from: str
     unpacked_bytes: int
     entries: int
+    service: Optional[ServiceWords] = None
+    repository_format: str = ""  # what this version writes
+    readable_by: str = ""  # the lowest version that can read that
+    keeps: Tuple[str, ...] = ()  # configuration and state that must survive: absolute paths
 
     @property
     def programs(self) -> Dict[str, str]:
@@ -72,6 +90,10 @@ def _read(said: Dict[str, Any]) -> Manifest:
         upgrades_from=_text(said.get("upgrades_from", "")),
         unpacked_bytes=int(said["unpacked_bytes"]),
         entries=int(said["entries"]),
+        service=None if said.get("service") is None else _service(said["service"]),
+        repository_format=_text(said.get("repository_format", "")),
+        readable_by=_text(said.get("readable_by", "")),
+        keeps=tuple(kept_path(path) for path in said.get("keeps", ())),
     )
     if manifest.format not in FORMATS or manifest.switch not in ("anytime", "idle") or not manifest.bin:
         raise ValueError(f"format {manifest.format!r}, switch {manifest.switch!r}, {len(manifest.bin)} commands")
@@ -89,7 +111,36 @@ def _health(said: Dict[str, Any]) -> Health:
     return health
 
 
+def _service(said: Dict[str, Any]) -> ServiceWords:
+    words = {name: tuple(_text(word) for word in said.get(name, ())) for name in ("start", "stop", "ready", "idle")}
+    service = ServiceWords(_text(said.get("unit", "")), **words, seconds=int(said.get("seconds", 60)))
+    if not service.unit and not (service.start and service.stop and service.ready):
+        raise ValueError("a service needs a unit, or the commands start, stop and ready")
+    if service.unit and not _UNIT.fullmatch(service.unit):
+        raise ValueError(f"the unit {service.unit!r}")
+    if not 1 <= service.seconds <= 3600:
+        raise ValueError("service.seconds")
+    return service
+
+
+def kept_path(value: Any) -> str:
+    """A path of state to keep: absolute and normal, and not the whole machine.
+
+    Raises:
+        ValueError: it is not.
+    """
+    path = _text(value)
+    if not path.startswith("/") or path != os.path.normpath(path) or path.count("/") < 2:
+        raise ValueError(f"keeps {path!r}: it must be absolute, normal and below a folder of the root")
+    return path
+
+
 def _text(value: Any) -> str:
     if not isinstance(value, str) or "\0" in value:
         raise ValueError(f"{value!r} is not text")
     return value
+
+
+def as_json(manifest: Manifest) -> Dict[str, Any]:
+    """What `read_manifest` reads again."""
+    return asdict(manifest)

@@ -12,8 +12,11 @@ class Refusal(Exception):
 
 
 class Unwell(Exception):
-    """A version did not show that it is well; `output` is what its health command said."""
+    """A version did not show that it is well; `output` is what its health command said.
 
-    def __init__(self, text: str, output: str = "") -> None:
+    `passing`: what failed said itself that it is not the version's fault. It is taken back and may be tried again.
+    """
+
+    def __init__(self, text: str, output: str = "", *, passing: bool = False) -> None:
         super().__init__(text)
-        self.text, self.output = text, output
+        self.text, self.output, self.passing = text, output, passing

@@ -1,28 +1,32 @@
 """The shim: what people, cron and services run. It waits for the gate, then becomes the client.
 
-Same process, same descriptors, signals and exit code: `exec` in place. It runs the version's own path, not the link: a
-program that finds its parts beside itself finds those of its own version to the end, and the tree is seen to be in use.
-The lock on `running` is inherited by the client and lives exactly as long as it. Uses flock(1) of util-linux, named by
-its whole path when the shim is written.
+Same process, same descriptors, signals and exit code: `exec` in place. Only behind the gate does it ask which program
+to run: the answer stands in the current version's own tree, so that it belongs to the version that won, however long
+the shim has waited. It is the version's own path, not the link: a program that finds its parts beside itself finds
+those of its own version to the end, and the tree is seen to be in use. The lock on `running` is inherited by the client
+and lives exactly as long as it. Uses flock(1) of util-linux, named by its whole path when the shim is written.
 """
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
 from pathlib import Path
 from typing import Dict, Iterable, Optional
 
+from backfleet_host.upgrader import disk
+
 MARK = "# backfleet shim for"
+
+ANSWERS = ".backfleet"  # folder in a tree: for each command a file with the whole path of its program
 
 _TEXT = """#!/bin/sh
 {mark} {package}: written by backfleet-host, do not edit
 exec 8<{gate} 9<{running} || exit 69
 {flock} -s 8 && {flock} -s 9 || exit 69
-tree=$(cd -P {current} && pwd -P) || exit 69
+IFS= read -r program <{answer} || exit 69
 exec 8<&-
-exec "$tree"/{program} "$@"
+exec "$program" "$@"
 """
 
 
@@ -31,16 +35,27 @@ def flock_program() -> Optional[str]:
     return shutil.which("flock", path="/usr/bin:/bin:/usr/local/bin")
 
 
-def shim_text(package: Path, name: str, program: str, flock: str) -> str:
-    """The shim for one command: `program` is its path in the tree."""
+def shim_text(package: Path, name: str, command: str, flock: str) -> str:
+    """The shim for one command: the same for every version."""
     quoted = {
         "gate": package / "gate",
         "running": package / "running",
         "flock": flock,
-        "current": package / "current",
-        "program": program,
+        "answer": package / "current" / ANSWERS / command,
     }
     return _TEXT.format(mark=MARK, package=name, **{key: shlex.quote(str(value)) for key, value in quoted.items()})
+
+
+def write_answers(partial: Path, tree: Path, programs: Dict[str, str]) -> None:
+    """Into a tree that is being made, for the place where it will stand.
+
+    Raises:
+        FileExistsError: the archive has such a folder itself.
+    """
+    folder = partial / ANSWERS
+    folder.mkdir(mode=0o755)
+    for command, program in programs.items():
+        disk.write_whole(folder / command, f"{tree / program}\n".encode(), 0o444)
 
 
 def is_ours(path: Path, name: str) -> bool:
@@ -63,15 +78,12 @@ def foreign(folder: Path, name: str, commands: Iterable[str]) -> Optional[Path]:
 
 def write_shims(folder: Path, package: Path, name: str, programs: Dict[str, str]) -> None:
     """Make the shims of a package these, each whole or not at all; remove those of commands it no longer has."""
-    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    disk.make_folder(folder)
     flock = flock_program() or "flock"
-    for command, program in programs.items():
-        path, text = folder / command, shim_text(package, name, program, flock)
+    for command in programs:
+        path, text = folder / command, shim_text(package, name, command, flock)
         if not path.is_file() or path.read_text(encoding="utf-8", errors="replace") != text:
-            partial = folder / f".{command}.backfleet"
-            partial.write_text(text, encoding="utf-8")
-            partial.chmod(0o755)
-            os.replace(partial, path)
+            disk.write_whole(path, text.encode(), 0o755)
     for path in folder.iterdir():
         if path.name not in programs and path.is_file() and is_ours(path, name):
-            path.unlink()
+            disk.unlink(path)

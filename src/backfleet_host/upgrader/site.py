@@ -6,10 +6,11 @@
   facts/1.74.4.json      its manifest and the hash of every file in it
   current  -> versions/1.75.2    switched by renaming a new link over it
   previous -> versions/1.74.4    kept, verified, for going back
-  downloads/<sha256>     verified artifacts, until the attempt is over
+  downloads/<sha256>     verified artifacts and parts of them, until they are installed or a day old
   journal                this attempt, one fsync'd line per step done
   outcomes/<order>.json  the last attempts and their reports
   outcome.json           the last finished one
+  kept/                  the snapshot of state that must survive, while an attempt is open
   failed/1.76.0/         why a version was taken back, and what it said
   lock, gate, running    lock files
 <root>/trust/            the root the host was enrolled with, and cached metadata
@@ -17,16 +18,19 @@
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional
+from typing import Callable, List, Optional
+
+from backfleet_host.upgrader import disk
+from backfleet_host.upgrader.processes import Runner, from_tree, run
+from backfleet_host.upgrader.services import SYSTEMD
+from backfleet_host.upgrader.source import Source
 
 DEFAULT_ROOT = Path("/opt/backfleet")
 DEFAULT_BIN = Path("/usr/local/bin")
-NO_PACKAGES = frozenset({"agent", "trust", "bin"})
+NO_PACKAGES = frozenset({"agent", "trust", "bin", "etc"})
 """Folders under the root that are not packages. No package may be called so."""
 
 
@@ -40,10 +44,20 @@ class Site:
     ca_file: Optional[Path]
     trust_root: bytes = field(repr=False)
     clock: Callable[[], float] = time.time
+    runner: Runner = run
+    running: Callable[[Path], List[int]] = from_tree  # which processes run from a tree
+    source: Optional[Source] = None  # where releases come from; None = signed metadata from `downloads`
+    system: Optional[Path] = None  # where other managers' files are looked for; None = this root is a host of its own
+    systemd: Path = SYSTEMD
 
     def package(self, name: str) -> Package:
         """Everything about one package."""
         return Package(self.root / name, name)
+
+    @property
+    def etc(self) -> Path:
+        """Where this host's own words about upgrades are: /etc/backfleet, or the root's own."""
+        return (self.system or self.root) / "etc" / "backfleet"
 
     def packages(self) -> List[Package]:
         """Every package with anything here."""
@@ -87,6 +101,11 @@ class Package:
         return self.folder / "downloads"
 
     @property
+    def kept(self) -> Path:
+        """The snapshot of state that must survive, while an attempt is open."""
+        return self.folder / "kept"
+
+    @property
     def failed(self) -> Path:
         """Versions that were taken back."""
         return self.folder / "failed"
@@ -109,16 +128,16 @@ class Package:
 
     def version(self) -> str:
         """What `current` points to; "" if nothing is installed."""
-        return _target(self.current)
+        return disk.target_of(self.current)
 
     def version_before(self) -> str:
         """What `previous` points to; "" if nothing."""
-        return _target(self.previous)
+        return disk.target_of(self.previous)
 
     def prepare(self) -> None:
         """Make the folders."""
         for folder in (self.versions, self.downloads, self.folder / "facts", self.folder / "outcomes"):
-            folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+            disk.make_folder(folder)
 
 
 def site_of(root: Path, downloads: str = "") -> Site:
@@ -135,52 +154,5 @@ def site_of(root: Path, downloads: str = "") -> Site:
     address = downloads or f"https://{identity.server}/downloads"
     bin_folder = DEFAULT_BIN if root == DEFAULT_ROOT else root / "bin"
     trust_root = places.trusted_root.read_bytes()
-    return Site(root, bin_folder, address.rstrip("/"), places.authority, trust_root)
-
-
-def write_json(path: Path, value: Dict[str, Any]) -> None:
-    """Whole or not at all, and there after a power cut."""
-    partial = path.with_name(f".{path.name}.partial")
-    with open(partial, "w", encoding="utf-8") as file:
-        json.dump(value, file, sort_keys=True)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-    sync(path.parent)
-
-
-def read_json(path: Path) -> Optional[Dict[str, Any]]:
-    """What was written, or None if nothing was, or nothing whole."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None
-
-
-def point(link: Path, version: str) -> None:
-    """Make a link to a version's tree, or none for "", in one step: it points here or there, never nowhere."""
-    if not version:
-        link.unlink(missing_ok=True)
-    elif _target(link) != version:
-        fresh = link.with_name(f".{link.name}.new")
-        fresh.unlink(missing_ok=True)
-        fresh.symlink_to(Path("versions") / version)
-        os.replace(fresh, link)
-    sync(link.parent)
-
-
-def sync(folder: Path) -> None:
-    """Make the names in a folder survive a power cut."""
-    descriptor = os.open(str(folder), os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _target(link: Path) -> str:
-    try:
-        return os.path.basename(os.readlink(str(link)))
-    except OSError:
-        return ""
+    system = Path("/") if root == DEFAULT_ROOT else None
+    return Site(root, bin_folder, address.rstrip("/"), places.authority, trust_root, system=system)

@@ -1,14 +1,15 @@
-"""Trees of versions: unpacking one, proving that it is whole, removing it."""
+"""Trees of versions: unpacking one, proving that it is whole."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional
+from typing import Any, Dict, Optional
 
 from backfleet_host.archives import BadArchive, walk
+from backfleet_host.upgrader import disk
+from backfleet_host.upgrader.instants import deed
 from backfleet_host.upgrader.manifest import Manifest
 from backfleet_host.upgrader.refusal import Refusal
 
@@ -23,7 +24,8 @@ def unpack(artifact: Path, manifest: Manifest, partial: Path) -> Dict[str, Any]:
         OSError: the disk is full, or will not be written.
     """
     files: Dict[str, Any] = {}
-    partial.mkdir(mode=0o755)
+    with deed("mkdir", partial):
+        partial.mkdir(mode=0o755)
     try:
         for entry, stream in walk(artifact, manifest.format, manifest.limits, manifest.package):
             path = partial / entry.path
@@ -57,63 +59,18 @@ def _is_file_of(path: Path, size: int) -> bool:
     return not path.is_symlink() and path.is_file() and path.stat().st_size == size
 
 
-def remove(tree: Path) -> None:
-    """Remove a tree, read-only or half-made."""
-    if not tree.exists():
-        return
-    for folder, _, _ in os.walk(str(tree)):
-        os.chmod(folder, 0o700)
-    shutil.rmtree(str(tree))
-
-
-def in_use(tree: Path) -> bool:
-    """Whether a live process runs from this tree: by its program, or by a path among its words."""
-    wanted = os.fsencode(str(tree)) + b"/"
-    for process in _processes():
-        for read in (_program, _words):
-            if wanted in read(process):
-                return True
-    return False
-
-
-def _processes() -> Iterator[Path]:
-    proc = Path("/proc")
-    return (path for path in proc.iterdir() if path.name.isdigit()) if proc.is_dir() else iter(())
-
-
-def _program(process: Path) -> bytes:
-    try:
-        return os.fsencode(os.readlink(str(process / "exe")))
-    except OSError:
-        return b""
-
-
-def _words(process: Path) -> bytes:
-    try:
-        return (process / "cmdline").read_bytes()
-    except OSError:
-        return b""
-
-
 def _write(path: Path, stream: Any, mode: int) -> str:
     digest = hashlib.sha256()
-    with open(path, "xb", buffering=0) as file:
+    with disk.writing(path, "xb") as file:
         while True:
             piece = stream.read(PIECE)
             if not piece:
                 break
             digest.update(piece)
-            _write_all(file, piece)
+            disk.write_all(file, piece)
         os.fchmod(file.fileno(), (mode & 0o755 | 0o444) & ~0o222)
         os.fsync(file.fileno())
     return digest.hexdigest()
-
-
-def _write_all(file: Any, piece: bytes) -> None:
-    """An unbuffered write may take a part only."""
-    view = memoryview(piece)
-    while view:
-        view = view[file.write(view) :]
 
 
 def _make_read_only(tree: Path) -> None:

@@ -10,34 +10,26 @@ import hashlib
 import os
 import random
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, Optional, Type
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Tuple, Type
 
 import urllib3
 
-from backfleet_host.upgrader.manifest import Manifest, read_manifest
+from backfleet_host.upgrader import disk
+from backfleet_host.upgrader.hostwords import read_host_words
+from backfleet_host.upgrader.manifest import read_manifest
 from backfleet_host.upgrader.refusal import Refusal
-from backfleet_host.upgrader.site import Package, Site
+from backfleet_host.upgrader.source import Target
 
 if TYPE_CHECKING:
     from backfleet_host.contract import Order
+    from backfleet_host.upgrader.site import Package, Site
 
 TRIES = 5  # of one download, each going on where the last broke off
 FIRST_PAUSE_SECONDS = 0.5  # doubled each time, with up to as much again at random
 CONNECT_SECONDS, READ_SECONDS = 5.0, 30.0
 PIECE = 1 << 20  # bytes read at a time
 OK, PARTIAL = 200, 206
-
-
-@dataclass(frozen=True)
-class Target:
-    """A release as signed metadata describes it: how long, which hash, what to do with it."""
-
-    path: str
-    length: int
-    sha256: str
-    manifest: Manifest
 
 
 class _Broken(Exception):
@@ -50,27 +42,56 @@ def find(site: Site, order: Order) -> Target:
     Raises:
         Refusal: UntrustedRelease, NoRelease as UntrustedRelease, DownloadFailed.
     """
+    path = f"{order.package}/{order.version}/{order.platform}"
+    info = _asked(lambda: _updater(site).get_targetinfo(path))
+    if info is None:
+        raise Refusal("UntrustedRelease", f"signed metadata vouches for no {path}")
+    target = _target(info)
+    manifest = target.manifest
+    if (manifest.package, manifest.version, manifest.platform) != (order.package, order.version, order.platform):
+        raise Refusal("UntrustedRelease", "the release's description is that of another release")
+    return target
+
+
+def others(site: Site, order: Order) -> List[Target]:
+    """Every release of the same package and platform. Call it after `find`: that refreshed the metadata.
+
+    Raises:
+        Refusal: UntrustedRelease, DownloadFailed.
+    """
+    updater = _updater(site)
+    _asked(updater.refresh)
+    # Names only, from the verified copy that the refresh has kept: each is looked up again among what is trusted.
+    kept = disk.read_json(site.root / "trust" / "metadata" / "targets.json") or {}
+    found = []
+    for path in sorted(kept.get("signed", {}).get("targets", {})):
+        if path.startswith(f"{order.package}/") and path.endswith(f"/{order.platform}"):
+            info = _asked(lambda path=path: updater.get_targetinfo(path))  # type: ignore[misc]
+            if info is not None:
+                found.append(_target(info))
+    return found
+
+
+def _asked(work: Callable[[], Any]) -> Any:
     from tuf.api.exceptions import DownloadError, RepositoryError
 
-    path = f"{order.package}/{order.version}/{order.platform}"
     try:
-        info = _retried(lambda: _updater(site).get_targetinfo(path), DownloadError)
+        return _retried(work, DownloadError)
     except DownloadError as problem:
         raise Refusal("DownloadFailed", f"signed metadata could not be fetched: {problem}") from None
     except RepositoryError as problem:
         text = f"signed metadata is refused ({type(problem).__name__}): {problem}"
         raise Refusal("UntrustedRelease", text) from None
-    if info is None:
-        raise Refusal("UntrustedRelease", f"signed metadata vouches for no {path}")
+
+
+def _target(info: Any) -> Target:
     manifest = read_manifest((info.custom or {}).get("backfleet"))
-    if (manifest.package, manifest.version, manifest.platform) != (order.package, order.version, order.platform):
-        raise Refusal("UntrustedRelease", "the release's description is that of another release")
     if "sha256" not in info.hashes:
         raise Refusal("UntrustedRelease", "the release's description has no SHA-256")
-    return Target(path, info.length, info.hashes["sha256"], manifest)
+    return Target(info.path, info.length, info.hashes["sha256"], manifest)
 
 
-def fetch(site: Site, package: Package, target: Target) -> Path:
+def fetch(site: Site, package: Package, target: Target, most_per_second: int = 0) -> Path:
     """The artifact on disk, every byte checked. One that was fetched before is used again.
 
     Raises:
@@ -80,53 +101,73 @@ def fetch(site: Site, package: Package, target: Target) -> Path:
     kept = package.downloads / target.sha256
     if kept.is_file() and kept.stat().st_size == target.length and _hash_of(kept).hexdigest() == target.sha256:
         return kept
-    partial = package.downloads / f".{target.sha256}.partial"
+    part = package.downloads / f"{target.sha256}.part"
     folder, _, name = target.path.rpartition("/")
     address = f"{site.downloads}/targets/{folder}/{target.sha256}.{name}"
     try:
-        _retried(lambda: _download(site, address, partial, target), _Broken)
+        _retried(lambda: _download(site, address, part, target, most_per_second), _Broken)
     except _Broken as problem:
         raise Refusal("DownloadFailed", f"the artifact could not be fetched: {problem}") from None
-    os.replace(partial, kept)
+    disk.replace(part, kept)
     return kept
 
 
-def _download(site: Site, address: str, partial: Path, target: Target) -> None:
-    """Fetch what is missing. What was fetched before is hashed again: a partial file is nobody's word."""
-    digest = _hash_of(partial)
-    have = partial.stat().st_size if partial.exists() else 0
+def _download(site: Site, address: str, part: Path, target: Target, most_per_second: int) -> None:
+    """Fetch what is missing. What was fetched before is hashed again: a part of a file is nobody's word."""
+    digest = _hash_of(part)
+    have = part.stat().st_size if part.exists() else 0
     if have > target.length:
-        partial.unlink()
+        disk.unlink(part)
         digest, have = hashlib.sha256(), 0
-    headers = {"Range": f"bytes={have}-"} if have else {}
     if have < target.length:
-        with open(partial, "ab", buffering=0) as file:
-            for piece in _answer(site, address, headers, PARTIAL if have else OK):
+        pace = _Pace(most_per_second)
+        with disk.writing(part, "ab") as file:
+            for piece in _answer(site, address, have, pace.piece):
                 have += len(piece)
                 if have > target.length:
                     break
                 digest.update(piece)
-                _write_all(file, piece)
+                disk.write_all(file, piece)
+                pace.keep(len(piece))
     if have < target.length:
         raise _Broken(f"{have} of {target.length} bytes came")
     if have > target.length or digest.hexdigest() != target.sha256:
-        partial.unlink(missing_ok=True)
+        disk.unlink(part)
         raise Refusal("UntrustedRelease", "the bytes that came are not those the signed metadata names")
 
 
-def _answer(site: Site, address: str, headers: Dict[str, str], wanted: int) -> Iterator[bytes]:
+class _Pace:
+    """No more than so many bytes a second, over the whole of a download; 0 = as fast as it comes."""
+
+    def __init__(self, most_per_second: int) -> None:
+        self._most, self._began, self._bytes = most_per_second, time.monotonic(), 0
+        self.piece = min(PIECE, max(1024, most_per_second // 10)) if most_per_second else PIECE
+
+    def keep(self, size: int) -> None:
+        """So many bytes came: wait until they may have."""
+        self._bytes += size
+        if self._most:
+            time.sleep(max(0.0, self._bytes / self._most - (time.monotonic() - self._began)))
+
+
+def _answer(site: Site, address: str, have: int, size: int) -> Iterator[bytes]:
+    """What is missing after the first `have` bytes, in pieces of at most `size`."""
+    headers = {"Range": f"bytes={have}-"} if have else {}
     try:
         response = _pool(site).request(
             "GET", address, headers=headers, preload_content=False, retries=False, redirect=False, timeout=_timeout()
         )
         try:
-            if response.status != wanted:
+            if response.status not in (OK, PARTIAL) or (response.status == PARTIAL and not have):
                 raise _Broken(f"the server answered {response.status}")
+            skip = have if response.status == OK else 0  # a proxy that knows no ranges gives all of it
             while True:
-                piece = response.read(PIECE)
+                piece = response.read1(size)  # what came before a break is kept; read() would drop it
                 if not piece:
                     return
-                yield piece
+                skipped, skip = min(skip, len(piece)), max(0, skip - len(piece))
+                if len(piece) > skipped:
+                    yield piece[skipped:]
         finally:
             response.release_conn()
             response.close()
@@ -194,28 +235,23 @@ def _fetcher(site: Site) -> Any:
     return Fetcher()
 
 
-_POOLS: Dict[Optional[Path], urllib3.PoolManager] = {}
+_POOLS: Dict[Tuple[Optional[Path], str], urllib3.PoolManager] = {}
 
 
 def _pool(site: Site) -> urllib3.PoolManager:
-    """One pool per authority: connections are kept within an order."""
-    if site.ca_file not in _POOLS:
-        proxy = os.environ.get("BACKFLEET_PROXY")
+    """One pool per authority and proxy: connections are kept within an order."""
+    key = site.ca_file, os.environ.get("BACKFLEET_PROXY") or read_host_words(site.etc).proxy
+    if key not in _POOLS:
         trust = {"ca_certs": str(site.ca_file)} if site.ca_file else {}
-        _POOLS[site.ca_file] = (
+        proxy = key[1]
+        _POOLS[key] = (
             urllib3.ProxyManager(proxy, **trust) if proxy else urllib3.PoolManager(**trust)  # type: ignore[arg-type]
         )
-    return _POOLS[site.ca_file]
+    return _POOLS[key]
 
 
 def _timeout() -> urllib3.Timeout:
     return urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS)
-
-
-def _write_all(file: Any, piece: bytes) -> None:
-    view = memoryview(piece)
-    while view:
-        view = view[file.write(view) :]
 
 
 def _hash_of(path: Path) -> Any:

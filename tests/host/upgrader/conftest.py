@@ -1,12 +1,16 @@
 """A real repository behind the real downloads door, and a host's root in a temporary folder."""
 
 import asyncio
+import hashlib
 import io
+import random
+import shutil
 import tarfile
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -55,32 +59,45 @@ class Shop:
         seconds: int = 5,
         commands: tuple[str, ...] = (PACKAGE,),
         client: str = CLIENT,
+        padding: int = 0,
+        folder: str = "bin",
+        **more: Any,
     ) -> Path:
         """Offer a version; `health` is the exit code of its health command. Gives the artifact's file on the server."""
         file = self.folder / f"{version}.tar.gz"
         text = client.format(package=PACKAGE, version=version, health=health).encode()
         with tarfile.open(file, "w:gz") as archive:
             for command in commands:
-                info = tarfile.TarInfo(f"bin/{command}")
+                info = tarfile.TarInfo(f"{folder}/{command}")
                 info.mode, info.size = 0o755, len(text)
                 archive.addfile(info, io.BytesIO(text))
+            if padding:
+                info = tarfile.TarInfo("share/padding")
+                info.size = padding
+                archive.addfile(info, io.BytesIO(random.Random(version).randbytes(padding)))
         given = {
-            "bin": [f"bin/{command}" for command in commands],
+            "bin": [f"{folder}/{command}" for command in commands],
             "switch": switch,
             "upgrades_from": upgrades_from,
             "health": {"command": [PACKAGE, "version"], "expect": "courier {version}", "seconds": seconds},
+            **more,
         }
-        content = file.read_bytes()
-        import hashlib
+        return self.offer(file, PACKAGE, version, "tar", given, platform)
 
+    def offer(
+        self, file: Path, package: str, version: str, form: str, given: dict[str, Any] | None, platform: str = ""
+    ) -> Path:
+        """Offer any artifact; without a manifest the recipe of the package counts."""
+        file = Path(shutil.copy(file, self.folder / f"offered-{file.name}"))  # the repository takes it
+        content = file.read_bytes()
         prepared = releases.prepare(
             file,
             hashlib.sha256(content).hexdigest(),
             len(content),
-            package=PACKAGE,
+            package=package,
             version=version,
             platform=platform or platform_here(),
-            form="tar",
+            form=form,
             file_name=file.name,
             given=given,
         )
@@ -148,14 +165,22 @@ class Host:
         """What people run."""
         return self.root / "bin" / PACKAGE
 
+    def words(self, text: str, name: str = PACKAGE) -> None:
+        """What this host's administrator says."""
+        self.site.etc.mkdir(parents=True, exist_ok=True)
+        (self.site.etc / f"{name}.toml").write_text(text)
+
     def version(self) -> str:
         """What `current` points to."""
         return self.site.package(PACKAGE).version()
 
     def leftovers(self) -> list[str]:
         """What a finished order must not leave."""
-        partial = [str(path) for path in self.root.rglob("*.partial*")]
-        return partial + [str(path) for path in (self.folder / "downloads").glob("*")] + self._journal()
+        return [str(path) for path in self.root.rglob("*.partial*")] + self._journal()
+
+    def downloads(self) -> list[str]:
+        """What was fetched and is kept."""
+        return [path.name for path in (self.folder / "downloads").iterdir()]
 
     def _journal(self) -> list[str]:
         return ["journal"] if (self.folder / "journal").exists() else []

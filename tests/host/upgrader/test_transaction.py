@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from backfleet_host.upgrader import trust
+
 Host = Any  # the fixtures' classes live in conftest.py
 Shop = Any
 
@@ -218,18 +220,20 @@ def test_a_download_goes_on_where_it_broke_off(shop: Shop, host: Host) -> None:
     artifact = shop.add("2.0")
     host.carry("install", "1.0")
     downloads = host.folder / "downloads"
-    partial = downloads / f".{artifact.name}.partial"
+    partial = downloads / f"{artifact.name}.part"
     partial.write_bytes(artifact.read_bytes()[:100])
-    # A fresh order tidies first, so the broken one must still be open: its journal says so.
     report = host.carry("upgrade", "2.0")
     assert report.outcome == "succeeded"
 
 
-def test_an_unreachable_server_is_no_fault_of_the_version(shop: Shop, host: Host) -> None:
+def test_an_unreachable_server_is_no_fault_of_the_version(
+    shop: Shop, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """F14: a transient cause never marks a version bad."""
     shop.add("1.0")
     shop.add("2.0")
     host.carry("install", "1.0")
+    monkeypatch.setattr(trust, "FIRST_PAUSE_SECONDS", 0.01)
     right = host.site.downloads
     object.__setattr__(host.site, "downloads", "http://127.0.0.1:9/downloads")
     report = host.carry("upgrade", "2.0")
@@ -330,6 +334,23 @@ def test_a_run_that_starts_during_the_switch_waits_for_it(shop: Shop, host: Host
             process.wait(0.3)
         fcntl.flock(gate, fcntl.LOCK_UN)
         assert process.communicate(timeout=5)[0] == "1.0 hello\n"
+
+
+def test_a_run_that_waited_runs_the_program_of_the_version_that_won(shop: Shop, host: Host) -> None:
+    """Wherever that version has it: who began to wait before the switch knew another place."""
+    shop.add("1.0", folder="data-1.0/bin")
+    shop.add("2.0", folder="data-2.0/bin")
+    host.carry("install", "1.0")
+    with open(host.folder / "gate", "r+b") as gate:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        process = subprocess.Popen([host.shim, "hello"], stdout=subprocess.PIPE, text=True)
+        time.sleep(0.2)
+        copy = host.shim.read_text()
+        fcntl.flock(gate, fcntl.LOCK_UN)
+        process.communicate(timeout=5)
+    assert host.carry("upgrade", "2.0").outcome == "succeeded"
+    assert host.shim.read_text() == copy
+    assert said_by(host.shim, "hello") == "2.0 hello"
 
 
 @contextlib.contextmanager

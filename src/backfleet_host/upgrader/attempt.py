@@ -1,0 +1,107 @@
+"""One order on one package, and what its steps have found out so far."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+from typing import Any, Callable, Dict, FrozenSet, List, Optional
+
+from backfleet_host.contract import Order, Report, stage_line
+from backfleet_host.upgrader import disk
+from backfleet_host.upgrader.hostwords import HostWords, PackageWords
+from backfleet_host.upgrader.journal import Journal
+from backfleet_host.upgrader.manifest import Manifest, read_manifest
+from backfleet_host.upgrader.refusal import Refusal
+from backfleet_host.upgrader.services import Service
+from backfleet_host.upgrader.site import Package, Site
+from backfleet_host.upgrader.source import Source, Target
+
+Say = Callable[[str], None]
+
+
+class Attempt:
+    """What the steps share. Nothing in here outlives the process: what must is in the journal."""
+
+    def __init__(self, site: Site, order: Order, say: Say) -> None:
+        self.site, self.order, self._say = site, order, say
+        self.package = site.package(order.package)
+        self.journal = Journal(self.package.journal)
+        self.from_version, self.previous = self.package.version(), self.package.version_before()
+        self.began = time.monotonic()
+        self.stage = "admit"
+        self.host_words, self.words = HostWords(), PackageWords()
+        self.targets: List[Target] = []  # the way: stepping stones, and the order's own version last
+        self.artifacts: Dict[str, Path] = {}
+        self.failing_before: FrozenSet[str] = frozenset()  # probes that the old version fails too
+        self.serving = False  # whether the service ran before
+        self.trying = order.version  # the version that is on trial
+        self.closed_gate = contextlib.ExitStack()
+        self.details: Dict[str, Any] = {}
+
+    def begin(self, stage: str) -> None:
+        """Say that a step begins: the server shows it to whoever waits."""
+        self.stage = stage
+        self._say(stage_line(stage))
+
+    def seconds_left(self) -> float:
+        """Of the order's patience."""
+        return max(0.0, self.order.patience - (time.monotonic() - self.began))
+
+    @property
+    def source(self) -> Source:
+        """Where releases come from."""
+        if self.site.source is not None:
+            return self.site.source
+        from backfleet_host.upgrader import trust  # not before it is needed: what it imports takes a while
+
+        return trust
+
+    @property
+    def goal(self) -> Manifest:
+        """The order's own version."""
+        return self.targets[-1].manifest
+
+    @property
+    def old(self) -> Optional[Manifest]:
+        """What the host has, None if nothing or nothing that is known."""
+        return known_manifest(self.package, self.from_version)
+
+    def service(self, manifest: Manifest) -> Service:
+        """The service as this version describes it."""
+        return Service(manifest, self.package.tree(manifest.version), self.site.runner, self.site.systemd)
+
+    def keeps(self) -> List[str]:
+        """All state that must survive: what the host, the old and the new version name."""
+        named = [*self.words.keeps, *(self.old.keeps if self.old else ())]
+        for target in self.targets:
+            named.extend(target.manifest.keeps)
+        return list(dict.fromkeys(named))
+
+    def report(self, outcome: str, code: str = "", message: str = "") -> Report:
+        """How it ended. What runs now is read from the disk, not remembered."""
+        return Report(
+            self.order.order_id,
+            self.order.kind,
+            self.order.package,
+            outcome,
+            code=code,
+            message=message,
+            stage=self.stage,
+            from_version=self.from_version,
+            to_version=self.order.version,
+            current_version=self.package.version(),
+            seconds=round(time.monotonic() - self.began, 3),
+            details=self.details,
+        )
+
+
+def known_manifest(package: Package, version: str) -> Optional[Manifest]:
+    """What was said of a version that is on this host; None if that is not known."""
+    facts = disk.read_json(package.facts(version)) if version else None
+    if facts is None:
+        return None
+    try:
+        return read_manifest(facts.get("manifest"))
+    except Refusal:
+        return None

@@ -1,0 +1,126 @@
+"""Every change the upgrade makes to the disk: each is one effect, whole or not at all where it can be."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import IO, Any, Dict, Iterator, Optional
+
+from backfleet_host.upgrader.instants import deed
+
+
+def write_whole(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """A file that is there whole or not at all, and after a power cut too."""
+    partial = path.with_name(f".{path.name}.partial")
+    with deed("write", partial), open(partial, "wb") as file:
+        os.fchmod(file.fileno(), mode)
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    replace(partial, path)
+    sync(path.parent)
+
+
+def write_json(path: Path, value: Dict[str, Any]) -> None:
+    """As `write_whole`."""
+    write_whole(path, json.dumps(value, sort_keys=True).encode())
+
+
+def read_json(path: Path) -> Optional[Dict[str, Any]]:
+    """What was written, or None if nothing was, or nothing whole."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def append(path: Path, line: bytes) -> None:
+    """One more line, on disk when this returns. One that could not be written whole is taken away again."""
+    with deed("append", path), open(path, "ab", buffering=0) as file:
+        before = file.tell()
+        try:
+            write_all(file, line)
+            os.fsync(file.fileno())
+        except OSError:
+            with contextlib.suppress(OSError):
+                file.truncate(before)
+            raise
+
+
+def write_all(file: Any, piece: bytes) -> None:
+    """An unbuffered write may take a part only."""
+    view = memoryview(piece)
+    while view:
+        view = view[file.write(view) :]
+
+
+@contextlib.contextmanager
+def writing(path: Path, mode: str) -> Iterator[IO[bytes]]:
+    """A file that is written piece by piece."""
+    with deed("write", path), open(path, mode, buffering=0) as file:
+        yield file
+
+
+def replace(path: Path, by: Path) -> None:
+    """Give a file or folder its name, over whatever had it."""
+    with deed("rename", by):
+        os.replace(path, by)
+
+
+def unlink(path: Path) -> None:
+    """Remove a file or link, if it is there."""
+    if path.is_symlink() or path.exists():
+        with deed("unlink", path), contextlib.suppress(FileNotFoundError):
+            path.unlink()
+
+
+def make_folder(path: Path, mode: int = 0o755) -> None:
+    """A folder and its parents, if they are not there."""
+    if not path.is_dir():
+        with deed("mkdir", path):
+            path.mkdir(mode=mode, parents=True, exist_ok=True)
+
+
+def remove_tree(tree: Path) -> None:
+    """Remove a tree, read-only or half-made."""
+    if not tree.exists():
+        return
+    with deed("remove", tree):
+        for folder, _, _ in os.walk(str(tree)):
+            os.chmod(folder, 0o700)
+        shutil.rmtree(str(tree))
+
+
+def point(link: Path, version: str, *, durable: bool = True) -> None:
+    """Make a link to a version's tree, or none for "", in one step: it points here or there, never nowhere."""
+    if not version:
+        unlink(link)
+    elif target_of(link) != version:
+        fresh = link.with_name(f".{link.name}.new")
+        unlink(fresh)
+        with deed("link", fresh):
+            fresh.symlink_to(Path("versions") / version)
+        replace(fresh, link)
+    if durable:
+        sync(link.parent)
+
+
+def target_of(link: Path) -> str:
+    """The version a link points to; "" if there is none."""
+    try:
+        return os.path.basename(os.readlink(str(link)))
+    except OSError:
+        return ""
+
+
+def sync(folder: Path) -> None:
+    """Make the names in a folder survive a power cut."""
+    descriptor = os.open(str(folder), os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

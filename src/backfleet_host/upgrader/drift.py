@@ -1,0 +1,111 @@
+"""What differs from what the upgrade left: somebody changed it, or another manager has the same client too."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any, Dict, Iterable, List, Optional
+
+from backfleet_host.upgrader import disk, shim
+from backfleet_host.upgrader.manifest import Manifest
+from backfleet_host.upgrader.site import Package, Site
+
+FOLDERS = ("usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin", "snap/bin", "opt/bin")
+MOST_FILES = 20_000  # of a tree that are looked at
+
+
+def of(site: Site, package: Package, manifest: Optional[Manifest]) -> List[str]:
+    """One sentence for everything that is not as we left it. Reads names and sizes, not contents; changes nothing."""
+    current = package.version()
+    if not current:
+        return _others_than_ours(site, package, [package.name])
+    if manifest is None:
+        return [f"what {current} should be is not known"]
+    found = _of_links(package) + _of_shims(site, package, manifest) + _of_tree(package, current)
+    return found + _others_than_ours(site, package, manifest.programs)
+
+
+def _of_links(package: Package) -> List[str]:
+    found = []
+    for link in (package.current, package.previous):
+        if link.is_symlink() and not link.resolve().is_dir():
+            found.append(f"{link.name} points to {os.readlink(str(link))}, which is not there")
+        elif link.is_symlink() and link.resolve().parent != package.versions.resolve():
+            found.append(f"{link.name} points to {os.readlink(str(link))}, which is none of ours")
+    return found
+
+
+def _of_shims(site: Site, package: Package, manifest: Manifest) -> List[str]:
+    found = []
+    flock = shim.flock_program() or "flock"
+    for command in manifest.programs:
+        path = site.bin / command
+        if path.is_symlink():
+            found.append(f"{path} is a link to {os.readlink(str(path))}, not our shim")
+        elif not path.exists():
+            found.append(f"{path}, our shim, is gone")
+        elif not shim.is_ours(path, package.name):
+            found.append(f"{path} is not our shim")
+        elif path.read_text(errors="replace") != shim.shim_text(package.folder, package.name, command, flock):
+            found.append(f"{path}, our shim, was changed")
+    return found
+
+
+def _of_tree(package: Package, version: str) -> List[str]:
+    known: Dict[str, Any] = (disk.read_json(package.facts(version)) or {}).get("files", {})
+    tree = package.tree(version)
+    for name in list(known)[:MOST_FILES]:
+        try:
+            found = (tree / name).lstat()
+        except OSError:
+            return [f"{tree / name} is gone"]
+        if "size" in known[name] and (not stat.S_ISREG(found.st_mode) or found.st_size != known[name]["size"]):
+            return [f"{tree / name} was changed"]
+        if "size" in known[name] and found.st_mode & 0o222:
+            return [f"{tree / name} was made writable"]
+    return []
+
+
+def _others_than_ours(site: Site, package: Package, commands: Iterable[str]) -> List[str]:
+    return [f"{path} is there too: {owner}" for path, owner in others(site, package.name, commands).items()]
+
+
+def others(site: Site, name: str, commands: Iterable[str]) -> Dict[Path, str]:
+    """Programs of the same name that we did not put there, and who did."""
+    if site.system is None:
+        return {}
+    found: Dict[Path, str] = {}
+    seen = {site.bin.resolve()}
+    for command in commands:
+        for folder in (site.system / name for name in FOLDERS):
+            path = folder / command
+            if folder.resolve() in seen or not (path.is_symlink() or path.exists()) or shim.is_ours(path, name):
+                continue
+            if path.resolve() not in {known.resolve() for known in found}:  # /bin is /usr/bin on most systems
+                found[path] = _owner(site.system, path)
+    return found
+
+
+def _owner(system: Path, path: Path) -> str:
+    inside = "/" + str(path.relative_to(system))
+    for names in (system / "var/lib/dpkg/info").glob("*.list"):
+        if _has_line(names, inside):
+            return f"dpkg has it in {names.name[: -len('.list')].split(':')[0]}"
+    for record in path.parent.parent.glob("lib/python3*/*-packages/*.dist-info/RECORD"):
+        if any(line.split(",")[0].endswith(f"/bin/{path.name}") for line in _lines(record)):
+            return f"pip has it in {record.parent.name[: -len('.dist-info')]}"
+    if path.is_symlink():
+        return f"a link to {os.readlink(str(path))}"
+    return "nobody knows whose"
+
+
+def _has_line(file: Path, line: str) -> bool:
+    return line in _lines(file)
+
+
+def _lines(file: Path) -> List[str]:
+    try:
+        return file.read_text(errors="replace").splitlines()
+    except OSError:
+        return []

@@ -1,0 +1,185 @@
+"""What this host's administrator says about upgrades: `host.toml` and `<package>.toml` in /etc/backfleet.
+
+They decide what runs as root, so only their owner may write them, and every field is read or refused.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Dict, FrozenSet, List, Mapping, Tuple
+
+from backfleet_host.upgrader.manifest import kept_path
+from backfleet_host.upgrader.processes import LIMITS
+from backfleet_host.upgrader.refusal import Refusal
+
+LARGEST = 64 << 10  # bytes of a file
+MOST_PROBES = 20
+LONGEST_SECONDS = 3600
+_RUN = frozenset({"user", "seconds", "environment", "limits"})
+
+
+@dataclass(frozen=True)
+class Run:
+    """As whom a probe runs, with what, for how long."""
+
+    user: str = ""
+    seconds: int = 60
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)  # it may hold a password
+    limits: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One question to a version: a command that ends with 0, or a sample that comes back as it was."""
+
+    name: str
+    run: Run
+    command: Tuple[str, ...] = ()
+    expect: str = ""
+    backup: Tuple[str, ...] = ()  # of {sample}
+    restore: Tuple[str, ...] = ()  # to {restored}
+
+
+@dataclass(frozen=True)
+class PackageWords:
+    """<package>.toml."""
+
+    probes: Tuple[Probe, ...] = ()
+    keeps: Tuple[str, ...] = ()
+    oldest_reader: str = ""  # the lowest version of those who must read this host's backups
+
+
+@dataclass(frozen=True)
+class HostWords:
+    """host.toml."""
+
+    bytes_per_second: int = 0  # of downloads; 0 = no limit
+    proxy: str = field(default="", repr=False)  # it may hold a password
+
+
+def read_package_words(etc: Path, package: str) -> PackageWords:
+    """What is said about a package; nothing if there is no file.
+
+    Raises:
+        Refusal: InternalError, others may write the file, or a field is not of its form.
+    """
+    file = etc / f"{package}.toml"
+    said = _read(file)
+    try:
+        _only(said, frozenset({"probe", "sample", "keeps", "oldest_reader"}))
+        probes = [_probe(one) for one in _list(said.get("probe", []), dict)]
+        probes += [_sample(one) for one in _list(said.get("sample", []), dict)]
+        if len(probes) > MOST_PROBES:
+            raise ValueError(f"more than {MOST_PROBES} probes")
+        keeps = tuple(kept_path(path) for path in _list(said.get("keeps", []), str))
+        return PackageWords(tuple(probes), keeps, _text(said, "oldest_reader"))
+    except (ValueError, TypeError) as problem:
+        raise Refusal("InternalError", f"{file}: {problem}") from None
+
+
+def read_host_words(etc: Path) -> HostWords:
+    """What is said about the host as a whole. Raises as `read_package_words`."""
+    file = etc / "host.toml"
+    said = _read(file)
+    try:
+        _only(said, frozenset({"bytes_per_second", "proxy"}))
+        proxy = _text(said, "proxy")
+        if proxy and not proxy.startswith(("http://", "https://")):
+            raise ValueError("proxy must be an http(s) address")
+        return HostWords(_number(said, "bytes_per_second", 0, 0, 1 << 40), proxy)
+    except (ValueError, TypeError) as problem:
+        raise Refusal("InternalError", f"{file}: {problem}") from None
+
+
+def _read(file: Path) -> Dict[str, Any]:
+    try:
+        with open(file, "rb") as opened:
+            found = os.fstat(opened.fileno())
+            if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) or found.st_uid not in (0, os.geteuid()):
+                raise Refusal("InternalError", f"{file}: only root or we may be able to write it; it is not read")
+            content = opened.read(LARGEST + 1)
+    except FileNotFoundError:
+        return {}
+    except OSError as problem:
+        raise Refusal("InternalError", f"{file}: {problem.strerror}") from None
+    if len(content) > LARGEST:
+        raise Refusal("InternalError", f"{file}: larger than {LARGEST >> 10} KiB")
+    try:
+        return _parsed(content.decode())
+    except ValueError as problem:
+        raise Refusal("InternalError", f"{file}: {problem}") from None
+
+
+def _parsed(text: str) -> Dict[str, Any]:
+    try:
+        import tomllib as toml  # novermin - where it is missing, tomli is asked for
+    except ImportError:
+        try:
+            import tomli as toml  # type: ignore[import-not-found, no-redef]
+        except ImportError:
+            raise ValueError("to read it, Python 3.11 or the package tomli is needed") from None
+    found: Dict[str, Any] = toml.loads(text)
+    return found
+
+
+def _probe(said: Dict[str, Any]) -> Probe:
+    _only(said, _RUN | {"name", "command", "expect"})
+    command = tuple(_list(said.get("command", []), str))
+    if not command:
+        raise ValueError("a probe needs a command")
+    return Probe(_name(said, command), _run(said), command, _text(said, "expect"))
+
+
+def _sample(said: Dict[str, Any]) -> Probe:
+    _only(said, _RUN | {"name", "backup", "restore"})
+    backup, restore = tuple(_list(said.get("backup", []), str)), tuple(_list(said.get("restore", []), str))
+    if not any("{sample}" in word for word in backup) or not any("{restored}" in word for word in restore):
+        raise ValueError("a sample needs a command `backup` with {sample} and a command `restore` with {restored}")
+    return Probe(_name(said, backup), _run(said), backup=backup, restore=restore)
+
+
+def _name(said: Dict[str, Any], words: Tuple[str, ...]) -> str:
+    return _text(said, "name") or os.path.basename(words[0])
+
+
+def _run(said: Dict[str, Any]) -> Run:
+    environment = _table(said, "environment", str)
+    limits = _table(said, "limits", int)
+    _only(limits, frozenset(LIMITS))
+    return Run(_text(said, "user"), _number(said, "seconds", 60, 1, LONGEST_SECONDS), environment, limits)
+
+
+def _only(said: Mapping[str, Any], known: FrozenSet[str]) -> None:
+    unknown = sorted(set(said) - known)
+    if unknown:
+        raise ValueError(f"unknown: {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+
+
+def _list(value: Any, kind: type) -> List[Any]:
+    if not isinstance(value, list) or not all(isinstance(one, kind) for one in value):
+        raise ValueError(f"{value!r} is not a list of {'tables' if kind is dict else 'texts'}")
+    return value
+
+
+def _table(said: Dict[str, Any], name: str, kind: type) -> Dict[str, Any]:
+    value = said.get(name, {})
+    if not isinstance(value, dict) or not all(type(one) is kind for one in value.values()):
+        raise ValueError(f"{name} must be a table of {'texts' if kind is str else 'whole numbers'}")
+    return value
+
+
+def _text(said: Mapping[str, Any], name: str) -> str:
+    value = said.get(name, "")
+    if not isinstance(value, str) or "\0" in value:
+        raise ValueError(f"{name} must be text")
+    return value
+
+
+def _number(said: Mapping[str, Any], name: str, otherwise: int, least: int, most: int) -> int:
+    value = said.get(name, otherwise)
+    if type(value) is not int or not least <= value <= most:
+        raise ValueError(f"{name} must be a whole number from {least} to {most}")
+    return value

@@ -1,0 +1,96 @@
+"""The host's own proof: its administrator's probes, asked of the old version before the switch, of the new one after.
+
+What failed before the switch already is the host's baseline, no fault of the new version.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Dict, FrozenSet, Iterable, List, Tuple
+
+from backfleet_host.upgrader.health import expect
+from backfleet_host.upgrader.hostwords import Probe
+from backfleet_host.upgrader.keeps import describe
+from backfleet_host.upgrader.manifest import Manifest
+from backfleet_host.upgrader.processes import Command, Runner
+from backfleet_host.upgrader.refusal import Unwell
+
+SAMPLE = (("notes/readme.txt", 2_000), ("notes/empty", 0), ("data.bin", 1_000_000))  # files and their sizes in bytes
+
+
+def baseline(probes: Iterable[Probe], manifest: Manifest, tree: Path, runner: Runner) -> FrozenSet[str]:
+    """The names of the probes that fail on this version."""
+    failing = set()
+    for probe in probes:
+        try:
+            ask(probe, manifest, tree, runner)
+        except Unwell:
+            failing.add(probe.name)
+    return frozenset(failing)
+
+
+def ask(probe: Probe, manifest: Manifest, tree: Path, runner: Runner) -> None:
+    """Ask one probe of a version.
+
+    Raises:
+        Unwell: the answer is no; the text names the probe.
+    """
+    try:
+        if probe.command:
+            expect(_command(probe, probe.command, manifest, tree), probe.expect, probe.name, runner)
+        else:
+            _there_and_back(probe, manifest, tree, runner)
+    except Unwell as problem:
+        text = f"this host's probe {probe.name!r}: {problem.text}"
+        raise Unwell(text, problem.output, passing=problem.passing) from None
+
+
+def _there_and_back(probe: Probe, manifest: Manifest, tree: Path, runner: Runner) -> None:
+    """Back up a sample, restore it, compare."""
+    with tempfile.TemporaryDirectory(prefix="backfleet-probe-") as folder:
+        sample, restored = Path(folder) / "sample", Path(folder) / "restored"
+        restored.mkdir()
+        _make_sample(sample)
+        _hand_over(Path(folder), probe.run.user)
+        for words in (probe.backup, probe.restore):
+            filled = tuple(word.replace("{sample}", str(sample)).replace("{restored}", str(restored)) for word in words)
+            expect(_command(probe, filled, manifest, tree), "", filled[0], runner)
+        differing = _differing(sample, restored)
+        if differing:
+            raise Unwell(f"what came back is not what was backed up: {differing}")
+
+
+def _make_sample(folder: Path) -> None:
+    for name, size in SAMPLE:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(secrets.token_bytes(size))
+
+
+def _hand_over(folder: Path, user: str) -> None:
+    if user:
+        for path in [folder, *folder.rglob("*")]:
+            shutil.chown(str(path), user)
+
+
+def _differing(sample: Path, restored: Path) -> str:
+    """The first file that did not come back as it was. Where below `restored` it stands is the client's affair."""
+    came: Dict[str, List[Path]] = {}
+    for path in restored.rglob("*"):
+        came.setdefault(path.name, []).append(path)
+    for name, _ in SAMPLE:
+        wanted = describe(sample / name)["sha256"]
+        if not any(describe(path).get("sha256") == wanted for path in came.get(os.path.basename(name), [])):
+            return name
+    return ""
+
+
+def _command(probe: Probe, words: Tuple[str, ...], manifest: Manifest, tree: Path) -> Command:
+    program = manifest.programs.get(words[0])
+    resolved = words if program is None else (str(tree / program), *words[1:])
+    run = probe.run
+    return Command(resolved, run.seconds, run.user, run.environment, run.limits)

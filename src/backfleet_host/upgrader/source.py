@@ -1,0 +1,36 @@
+"""What a transaction asks of wherever releases come from: the one thing it needs of the world outside the host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, List, Protocol
+
+from backfleet_host.upgrader.manifest import Manifest
+
+if TYPE_CHECKING:
+    from backfleet_host.contract import Order
+    from backfleet_host.upgrader.site import Package, Site
+
+
+@dataclass(frozen=True)
+class Target:
+    """A release as signed metadata describes it: how long, which hash, what to do with it."""
+
+    path: str
+    length: int
+    sha256: str
+    manifest: Manifest
+
+
+class Source(Protocol):
+    """Where releases come from."""
+
+    def find(self, site: Site, order: Order) -> Target:
+        """The release an order names. Raises Refusal if nobody vouches for it."""
+
+    def others(self, site: Site, order: Order) -> List[Target]:
+        """Every release of the same package and platform: what stepping stones are chosen from."""
+
+    def fetch(self, site: Site, package: Package, target: Target, most_per_second: int) -> Path:
+        """The artifact on disk, every byte checked. Raises Refusal, OSError."""

@@ -1,0 +1,278 @@
+"""The steps of an upgrade, in the order they are taken. Up to `switch` nothing a user can see has changed.
+
+Source: docs/host.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import platform as machine
+import shutil
+import time
+from typing import Callable, Tuple
+
+from backfleet_host.upgrader import disk, gate, hostwords, keeps, probes, shim, stones, tree
+from backfleet_host.upgrader.attempt import Attempt
+from backfleet_host.upgrader.drift import others
+from backfleet_host.upgrader.health import AGAIN_SECONDS
+from backfleet_host.upgrader.health import prove as prove_well
+from backfleet_host.upgrader.instants import passed
+from backfleet_host.upgrader.journal import PROVEN, SWITCHING
+from backfleet_host.upgrader.manifest import Manifest, as_json
+from backfleet_host.upgrader.refusal import Refusal, Unwell
+from backfleet_host.upgrader.services import wait_until_idle
+from backfleet_host.upgrader.site import Package, Site
+from backfleet_host.upgrader.source import Target
+
+SPARE_DISK = 16 << 20  # bytes that stay free
+GATE_SECONDS = 10.0  # for shims that are in the instant of passing the gate
+LEFTOVERS_SECONDS = 5.0  # for what a stopped service left running
+_MACHINES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64", "i386": "386", "i686": "386"}
+
+
+def check(attempt: Attempt) -> None:
+    """Everything that can be known before anything is fetched. Nothing is touched."""
+    order, package, site = attempt.order, attempt.package, attempt.site
+    ours = platform_here()
+    if order.platform != ours:
+        raise Refusal("UnsupportedPlatform", f"the release is for {order.platform}, this host is {ours}")
+    if shim.flock_program() is None:
+        raise Refusal("UnsupportedPlatform", "flock(1) is missing; install util-linux")
+    read_words(attempt)
+    goal = attempt.source.find(site, order)
+    attempt.targets = _way(attempt, goal)
+    if not attempt.service(goal.manifest).can_be_run_here:
+        raise Refusal("UnsupportedPlatform", "its service is a systemd unit only, and this host has no systemd")
+    reader = order.oldest_reader or attempt.words.oldest_reader
+    stones.check_format(goal.manifest, attempt.old, reader)
+    _check_no_other_manager(attempt, goal.manifest)
+    needed = sum(target.length + target.manifest.unpacked_bytes for target in attempt.targets) + SPARE_DISK
+    free = shutil.disk_usage(str(package.folder)).free
+    if free < needed:
+        raise Refusal("DiskFull", f"{needed >> 20} MiB are needed in {package.folder}, {free >> 20} MiB are free")
+
+
+def read_words(attempt: Attempt) -> None:
+    """What this host's administrator says."""
+    attempt.host_words = hostwords.read_host_words(attempt.site.etc)
+    attempt.words = hostwords.read_package_words(attempt.site.etc, attempt.package.name)
+
+
+def _way(attempt: Attempt, goal: Target) -> list[Target]:
+    """The versions to go through: the goal alone, if it may be reached directly."""
+    current, manifest = attempt.from_version, goal.manifest
+    if stones.allows(manifest, current):
+        return [goal]
+    offered = {target.manifest.version: target for target in attempt.source.others(attempt.site, attempt.order)}
+    versions = stones.way(current, manifest, [target.manifest for target in offered.values()])
+    if versions is None:
+        text = f"{manifest.version} may be reached from {manifest.upgrades_from} only, this host has {current}"
+        raise Refusal("NotAllowedFrom", f"{text}, and no release leads there")
+    return [goal if version == manifest.version else offered[version] for version in versions]
+
+
+def _check_no_other_manager(attempt: Attempt, manifest: Manifest) -> None:
+    stranger = shim.foreign(attempt.site.bin, attempt.package.name, manifest.programs)
+    if stranger is not None:
+        raise Refusal("ManagedElsewhere", f"{stranger} is not ours; remove it, or let what made it manage the client")
+    if not attempt.from_version:  # later it is drift, told in every status
+        for path, owner in others(attempt.site, attempt.package.name, manifest.programs).items():
+            raise Refusal("ManagedElsewhere", f"{path} is there already: {owner}; remove it there first")
+
+
+def fetch(attempt: Attempt) -> None:
+    """The artifacts on disk, every byte checked against the signed metadata."""
+    most = min(filter(None, (attempt.order.bytes_per_second, attempt.host_words.bytes_per_second)), default=0)
+    for target in attempt.targets:
+        if not _is_whole(attempt.package, target.manifest.version):
+            artifact = attempt.source.fetch(attempt.site, attempt.package, target, most)
+            attempt.artifacts[target.manifest.version] = artifact
+
+
+def stage(attempt: Attempt) -> None:
+    """The new tree complete beside the old one; and the old one verified: no way back, no switch."""
+    package, old = attempt.package, attempt.from_version
+    for target in attempt.targets:
+        if target.manifest.version in attempt.artifacts:
+            _unpack(attempt, target.manifest)
+    if not old:
+        return
+    facts = disk.read_json(package.facts(old))
+    changed = "what it should be is not known" if facts is None else tree.differs(package.tree(old), facts["files"])
+    if changed or attempt.old is None:
+        raise Refusal("HealthCheckFailed", f"{old}, the way back, is not whole ({changed}); install it again first")
+    runner = attempt.site.runner
+    attempt.failing_before = probes.baseline(attempt.words.probes, attempt.old, package.tree(old), runner)
+    if attempt.failing_before:
+        attempt.details["probes_failing_before"] = sorted(attempt.failing_before)
+
+
+def _is_whole(package: Package, version: str) -> bool:
+    known = disk.read_json(package.facts(version))
+    return (
+        known is not None and package.tree(version).is_dir() and not tree.differs(package.tree(version), known["files"])
+    )
+
+
+def _unpack(attempt: Attempt, manifest: Manifest) -> None:
+    package, version = attempt.package, manifest.version
+    if attempt.site.running(package.tree(version)):
+        raise Refusal("HostBusy", f"something runs from a damaged {version}; end it first")
+    disk.remove_tree(package.tree(version))
+    disk.remove_tree(package.partial(version))
+    files = tree.unpack(attempt.artifacts[version], manifest, package.partial(version))
+    try:
+        shim.write_answers(package.partial(version), package.tree(version), manifest.programs)
+    except FileExistsError:
+        raise Refusal("UntrustedRelease", f"the artifact has a folder {shim.ANSWERS}, which is ours") from None
+    disk.sync(package.partial(version))
+    passed("unpacked")
+    disk.write_json(package.facts(version), {"manifest": as_json(manifest), "files": files})
+    disk.replace(package.partial(version), package.tree(version))
+    disk.sync(package.versions)
+
+
+def drain(attempt: Attempt) -> None:
+    """Close the gate; where the client must be idle, wait for running ones. A running backup is never ended."""
+    gate.make_lock_files(attempt.package.folder)
+    close_gate(attempt.package, attempt.closed_gate)
+    if _must_be_idle(attempt):
+        drain_all(attempt)
+
+
+def _must_be_idle(attempt: Attempt) -> bool:
+    """State that is compared and put back must have one writer: a package that keeps any is drained too."""
+    return attempt.goal.switch == "idle" or bool(attempt.keeps())
+
+
+def drain_all(attempt: Attempt) -> None:
+    """Wait until no backup runs: through the shim, inside the service, straight from the tree."""
+    text = "a backup ran for longer than there was time; nothing was touched"
+    running = attempt.package.folder / "running"
+    try:
+        attempt.closed_gate.enter_context(gate.held(running, seconds=attempt.seconds_left()))
+    except gate.NotInTime:
+        raise Refusal("BackupRunning", text) from None
+    old = attempt.old
+    service = attempt.service(old) if old is not None and old.service is not None else None
+    if not wait_until_idle(service, attempt.seconds_left()):
+        raise Refusal("BackupRunning", text)
+    if old is not None and (service is None or not service.runs()):
+        left = _left_running(attempt, attempt.seconds_left())
+        if left:
+            raise Refusal("BackupRunning", f"{text}; it runs straight from the tree, as process {left[0]}")
+
+
+def _left_running(attempt: Attempt, seconds: float) -> list[int]:
+    """What still runs from the old tree after so many seconds."""
+    until = time.monotonic() + seconds
+    while True:
+        left = attempt.site.running(attempt.package.tree(attempt.from_version)) if attempt.from_version else []
+        if not left or time.monotonic() >= until:
+            return left
+        time.sleep(AGAIN_SECONDS)
+
+
+def switch(attempt: Attempt) -> None:
+    """Stop the service, remember the state, point to the new version in one step, start the service."""
+    package, old = attempt.package, attempt.old
+    attempt.serving = old is not None and attempt.service(old).runs()
+    failing = sorted(attempt.failing_before)
+    attempt.journal.write(SWITCHING, serving=attempt.serving, failing=failing)
+    passed("about to switch")
+    stopped_at = time.monotonic()
+    if old is not None and attempt.serving:
+        _stop_old_one(attempt, old)
+    named = attempt.keeps()
+    if named:
+        keeps.snapshot(named, package.kept)
+    disk.point(package.previous, attempt.from_version, durable=False)  # in one with `current`, which is beside it
+    for target in attempt.targets:
+        _move_to(attempt, target.manifest)
+        if target is not attempt.targets[-1]:
+            prove_version(attempt, target.manifest)
+            if attempt.serving:
+                attempt.service(target.manifest).stop()
+    if attempt.serving:
+        attempt.details["service_down_seconds"] = round(time.monotonic() - stopped_at, 3)
+
+
+def _stop_old_one(attempt: Attempt, old: Manifest) -> None:
+    try:
+        attempt.service(old).stop()
+    except Unwell as problem:  # which says nothing about the new version
+        raise Refusal("HostBusy", f"{old.version}: {problem.text}") from None
+    left = _left_running(attempt, LEFTOVERS_SECONDS) if attempt.goal.switch == "idle" else []
+    if left:
+        raise Refusal("HostBusy", f"the service is stopped, and process {left[0]} still runs from {old.version}")
+
+
+def _move_to(attempt: Attempt, manifest: Manifest) -> None:
+    attempt.trying = manifest.version
+    disk.point(attempt.package.current, manifest.version)
+    passed("switched")
+    write_shims(attempt.site, attempt.package, manifest)
+    if attempt.serving:
+        attempt.service(manifest).start()
+
+
+def prove(attempt: Attempt) -> None:
+    """The new version shows that it is well, from where it will run; and all state is what it was."""
+    prove_version(attempt, attempt.goal)
+
+
+def prove_version(attempt: Attempt, manifest: Manifest) -> None:
+    """Health command, the host's probes, state.
+
+    Raises:
+        Unwell: what did not go as it did before.
+    """
+    package, runner = attempt.package, attempt.site.runner
+    prove_well(manifest, package.current, runner)
+    for probe in attempt.words.probes:
+        if probe.name not in attempt.failing_before:
+            probes.ask(probe, manifest, package.tree(manifest.version), runner)
+    if attempt.serving and not attempt.service(manifest).runs():
+        raise Unwell("the service did not stay up")
+    changed = keeps.changed(package.kept)
+    if changed:
+        raise Unwell(f"state that must survive did not: {changed}")
+
+
+def commit(attempt: Attempt) -> None:
+    """From here on it is done, whatever fails. Backups run again."""
+    attempt.journal.write(PROVEN)
+    attempt.closed_gate.close()
+
+
+STEPS: Tuple[Tuple[str, Callable[[Attempt], None]], ...] = (
+    ("check", check),
+    ("fetch", fetch),
+    ("stage", stage),
+    ("drain", drain),
+    ("switch", switch),
+    ("prove", prove),
+    ("commit", commit),
+)
+
+
+def platform_here() -> str:
+    """This host, as releases name platforms."""
+    return f"{machine.system().lower()}-{_MACHINES.get(machine.machine().lower(), machine.machine().lower())}"
+
+
+def close_gate(package: Package, closed: contextlib.ExitStack) -> None:
+    """Let no new run begin.
+
+    Raises:
+        Refusal: HostBusy, somebody else holds the gate.
+    """
+    try:
+        closed.enter_context(gate.held(package.folder / "gate", seconds=GATE_SECONDS))
+    except gate.NotInTime:
+        raise Refusal("HostBusy", "the gate is held by somebody else; look at who has the file `gate` open") from None
+
+
+def write_shims(site: Site, package: Package, manifest: Manifest) -> None:
+    """The shims of one version."""
+    shim.write_shims(site.bin, package.folder, package.name, manifest.programs)

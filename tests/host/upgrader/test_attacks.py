@@ -1,0 +1,339 @@
+"""F74: the attacks of the TUF specification (section 1.5.2), each by name: refused with a code, the host untouched."""
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from securesystemslib.signer import CryptoSigner
+from tuf.api.metadata import MetaFile
+
+from backfleet_host.contract import Order, Report
+from backfleet_host.upgrader import Site, carry_out_on, platform_here, trust
+from host.upgrader.offering import PACKAGE, Offering, Server, served, signed_by
+
+
+class Target:
+    """A host that runs 1.0, an honest repository, and whoever stands between them."""
+
+    def __init__(self, root: Path, offering: Offering, server: Server) -> None:
+        self.offering, self.server, self.root = offering, server, root
+        self.site = Site(root, root / "bin", f"{server.address}/downloads", None, offering.trust_root)
+
+    def carry(self, kind: str, version: str) -> Report:
+        order = Order(f"u-{time.monotonic_ns()}", kind, PACKAGE, version, platform_here(), 30)
+        return carry_out_on(self.site, order, lambda line: None)
+
+    def picture(self) -> dict[str, Any]:
+        shown = [path for path in self.root.rglob("*") if path.parts[len(self.root.parts)] != "trust"]
+        skipped = ("outcomes", "outcome.json", "downloads")
+        return {
+            str(path): path.readlink() if path.is_symlink() else path.stat().st_mtime_ns
+            for path in shown
+            if not path.is_dir() and not any(part in skipped for part in path.parts)
+        }
+
+
+@pytest.fixture
+def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Target]:
+    monkeypatch.setattr(trust, "FIRST_PAUSE_SECONDS", 0.005)
+    monkeypatch.setattr(trust, "READ_SECONDS", 2.0)
+    offering = Offering()
+    offering.add("1.0")
+    with served(offering.files) as server:
+        target = Target(tmp_path / "host", offering, server)
+        assert target.carry("install", "1.0").outcome == "succeeded"
+        yield target
+
+
+def replay_timestamp(target: Target) -> None:
+    old = target.offering.files["metadata/timestamp.json"]
+    target.offering.publish()
+    assert target.carry("upgrade", "1.0").code == "AlreadyCurrent"
+    target.carry("upgrade", "9")  # so that the newer timestamp has been seen
+    target.offering.add("2.0")
+    target.offering.files["metadata/timestamp.json"] = old
+
+
+def replay_snapshot(target: Target) -> None:
+    target.offering.add("2.0")
+    target.offering.timestamp.version += 1
+    target.offering.timestamp.snapshot_meta = MetaFile(version=1)
+    target.offering.snapshot.version = 1
+    target.offering.publish_as("snapshot", "1.snapshot", target.offering.snapshot)
+    target.offering.publish_as("timestamp", "timestamp", target.offering.timestamp)
+
+
+def replay_targets(target: Target) -> None:
+    target.offering.add("2.0")
+    target.offering.targets.version = 0
+    target.offering.snapshot.meta = {"targets.json": MetaFile(version=1)}
+    target.offering.targets.version = 1
+    target.offering.publish_as("targets", "1.targets", target.offering.targets)
+    target.offering.snapshot.version += 1
+    target.offering.publish_as("snapshot", f"{target.offering.snapshot.version}.snapshot", target.offering.snapshot)
+    target.offering.publish_timestamp()
+
+
+def freeze(target: Target) -> None:
+    target.offering.timestamp.expires = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=1)
+    target.offering.add("2.0")
+
+
+def freeze_snapshot(target: Target) -> None:
+    target.offering.snapshot.expires = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=1)
+    target.offering.add("2.0")
+
+
+def freeze_targets(target: Target) -> None:
+    target.offering.targets.expires = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=1)
+    target.offering.add("2.0")
+
+
+def mix_and_match(target: Target) -> None:
+    """The newest timestamp beside the snapshot before it, under the new one's name."""
+    old = target.offering.files[f"metadata/{target.offering.snapshot.version}.snapshot.json"]
+    target.offering.add("2.0")
+    target.offering.files[f"metadata/{target.offering.snapshot.version}.snapshot.json"] = old
+
+
+def mix_targets(target: Target) -> None:
+    old = target.offering.files[f"metadata/{target.offering.targets.version}.targets.json"]
+    target.offering.add("2.0")
+    target.offering.files[f"metadata/{target.offering.targets.version}.targets.json"] = old
+
+
+def endless(handler: Any) -> bool:
+    handler.send_response(200)
+    handler.end_headers()
+    for _ in range(2000):
+        handler.wfile.write(b"x" * 65536)
+    return True
+
+
+def endless_metadata(target: Target) -> None:
+    target.offering.add("2.0")
+    target.server.misbehave = lambda handler, path: path.endswith("timestamp.json") and endless(handler)
+
+
+def endless_artifact(target: Target) -> None:
+    target.offering.add("2.0")
+    target.server.misbehave = lambda handler, path: path.startswith("targets/") and endless(handler)
+
+
+def other_bytes(target: Target) -> None:
+    path = target.offering.add("2.0")
+    content = target.offering.files[path]
+    target.offering.files[path] = content[:-1] + b"x"
+
+
+def longer_than_signed(target: Target) -> None:
+    path = target.offering.add("2.0")
+    target.offering.files[path] += b"x"
+
+
+def shorter_than_signed(target: Target) -> None:
+    path = target.offering.add("2.0")
+    target.offering.files[path] = target.offering.files[path][:-1]
+
+
+def wrong_key_for(role: str) -> Callable[[Target], None]:
+    def attack(target: Target) -> None:
+        target.offering.keys[role] = [CryptoSigner.generate_ed25519()]
+        target.offering.add("2.0")
+
+    return attack
+
+
+def no_signature(target: Target) -> None:
+    target.offering.keys["targets"] = []
+    target.offering.add("2.0")
+
+
+def stolen_timestamp_key(target: Target) -> None:
+    """Whoever holds it can say "this snapshot is the newest", and can make none."""
+    mine = CryptoSigner.generate_ed25519()
+    target.offering.keys.update(snapshot=[mine], targets=[mine])
+    target.offering.add("2.0")
+
+
+def stolen_snapshot_key(target: Target) -> None:
+    target.offering.keys["targets"] = target.offering.keys["snapshot"]
+    target.offering.add("2.0")
+
+
+def expired_root(target: Target) -> None:
+    target.offering.root.version += 1
+    target.offering.root.expires = datetime.now(UTC).replace(microsecond=0) - timedelta(days=1)
+    target.offering.publish_root(*target.offering.keys["root"])
+    target.offering.add("2.0")
+
+
+def root_of_strangers(target: Target) -> None:
+    """A new root that names the attacker's keys, signed by the attacker alone."""
+    mine = CryptoSigner.generate_ed25519()
+    offering = target.offering
+    offering.root.version += 1
+    for role in ("root", "targets", "snapshot", "timestamp"):
+        offering.root.revoke_key(offering.keys[role][0].public_key.keyid, role)
+        offering.root.add_key(mine.public_key, role)
+        offering.keys[role] = [mine]
+    offering.publish_root(mine)
+    offering.add("2.0")
+
+
+def root_that_leaves_one_out(target: Target) -> None:
+    target.offering.root.version += 2
+    target.offering.files["metadata/2.root.json"] = signed_by(target.offering.root, *target.offering.keys["root"])
+    target.offering.add("2.0")
+
+
+def below_threshold(target: Target) -> None:
+    """Root 2 asks for two of three; root 3 has one signature."""
+    offering = target.offering
+    three_keys(offering)
+    offering.root.version += 1
+    offering.publish_root(offering.keys["root"][0])
+    offering.add("2.0")
+
+
+def three_keys(offering: Offering) -> None:
+    more = [CryptoSigner.generate_ed25519() for _ in range(2)]
+    offering.root.version += 1
+    for signer in more:
+        offering.root.add_key(signer.public_key, "root")
+    offering.root.roles["root"].threshold = 2
+    offering.publish_root(offering.keys["root"][0], more[0])
+    offering.keys["root"] += more
+
+
+def broken_json(target: Target) -> None:
+    target.offering.add("2.0")
+    target.offering.files["metadata/timestamp.json"] = b'{"signed": '
+
+
+def another_package(target: Target) -> None:
+    """A rightly signed description that speaks of something else."""
+    target.offering.add("2.0", package="other")
+
+
+ATTACKS = [
+    pytest.param(replay_timestamp, "UntrustedRelease", id="rollback of the timestamp"),
+    pytest.param(replay_snapshot, "UntrustedRelease", id="rollback of the snapshot"),
+    pytest.param(replay_targets, "UntrustedRelease", id="rollback of the targets"),
+    pytest.param(freeze, "UntrustedRelease", id="freeze"),
+    pytest.param(freeze_snapshot, "UntrustedRelease", id="freeze of the snapshot"),
+    pytest.param(freeze_targets, "UntrustedRelease", id="freeze of the targets"),
+    pytest.param(mix_and_match, "UntrustedRelease", id="mix and match"),
+    pytest.param(mix_targets, "UntrustedRelease", id="mix and match of targets"),
+    pytest.param(endless_metadata, "DownloadFailed", id="endless metadata"),
+    pytest.param(endless_artifact, "UntrustedRelease", id="endless artifact"),
+    pytest.param(other_bytes, "UntrustedRelease", id="arbitrary software"),
+    pytest.param(longer_than_signed, "UntrustedRelease", id="wrong size, longer"),
+    pytest.param(shorter_than_signed, "DownloadFailed", id="wrong size, shorter"),
+    *[
+        pytest.param(wrong_key_for(role), "UntrustedRelease", id=f"wrong key for {role}")
+        for role in ("targets", "snapshot", "timestamp")
+    ],
+    pytest.param(no_signature, "UntrustedRelease", id="no signature"),
+    pytest.param(stolen_timestamp_key, "UntrustedRelease", id="stolen timestamp key"),
+    pytest.param(stolen_snapshot_key, "UntrustedRelease", id="stolen snapshot key"),
+    pytest.param(expired_root, "UntrustedRelease", id="expired root"),
+    pytest.param(root_of_strangers, "UntrustedRelease", id="a root signed by strangers"),
+    pytest.param(root_that_leaves_one_out, "UntrustedRelease", id="a root that leaves one out"),
+    pytest.param(below_threshold, "UntrustedRelease", id="a root below its threshold"),
+    pytest.param(broken_json, "UntrustedRelease", id="metadata that is no JSON"),
+    pytest.param(another_package, "UntrustedRelease", id="wrong software"),
+]
+
+
+@pytest.mark.parametrize(("attack", "code"), ATTACKS)
+def test_f74_attack(target: Target, attack: Callable[[Target], None], code: str) -> None:
+    """Refused, with nothing changed; and within bounds of time and bytes."""
+    attack(target)
+    before = target.picture()
+    report = target.carry("upgrade", "2.0")
+    assert (report.outcome, report.code, report.current_version) == ("failed", code, "1.0"), report.message
+    assert target.picture() == before
+
+
+def test_the_root_may_change_hands_with_enough_signatures(target: Target) -> None:
+    """Threshold root rotation: two of three old holders vouch for the next root, which drops the third."""
+    offering = target.offering
+    three_keys(offering)
+    gone = offering.keys["root"].pop(0)
+    offering.root.version += 1
+    offering.root.revoke_key(gone.public_key.keyid, "root")
+    offering.publish_root(*offering.keys["root"])
+    offering.add("2.0")
+    assert target.carry("upgrade", "2.0").current_version == "2.0"
+
+
+def test_a_stolen_key_is_replaced_by_the_root(target: Target) -> None:
+    """What the old key signs counts no more; what the new one signs does."""
+    offering = target.offering
+    stolen = offering.keys["timestamp"]
+    offering.keys["timestamp"] = [CryptoSigner.generate_ed25519()]
+    offering.root.version += 1
+    offering.root.revoke_key(stolen[0].public_key.keyid, "timestamp")
+    offering.root.add_key(offering.keys["timestamp"][0].public_key, "timestamp")
+    offering.publish_root(*offering.keys["root"])
+    offering.add("2.0")
+    assert target.carry("upgrade", "2.0").current_version == "2.0"
+    offering.keys["timestamp"] = stolen
+    offering.add("3.0")
+    assert target.carry("upgrade", "3.0").code == "UntrustedRelease"
+
+
+def test_fast_forward_is_recovered_from(target: Target) -> None:
+    """A thief jumped to the highest version there is; a new key in the root lets the count begin anew."""
+    offering = target.offering
+    offering.timestamp.version = 2**31
+    offering.publish_timestamp()
+    target.carry("upgrade", "9")  # the host has seen it
+    stolen = offering.keys["timestamp"]
+    offering.keys["timestamp"] = [CryptoSigner.generate_ed25519()]
+    offering.root.version += 1
+    offering.root.revoke_key(stolen[0].public_key.keyid, "timestamp")
+    offering.root.add_key(offering.keys["timestamp"][0].public_key, "timestamp")
+    offering.publish_root(*offering.keys["root"])
+    offering.timestamp.version = 5
+    offering.add("2.0")
+    assert target.carry("upgrade", "2.0").current_version == "2.0"
+
+
+def test_f68_metadata_that_times_out_is_asked_for_again(target: Target) -> None:
+    """A signature that does not come is never done without."""
+    target.offering.add("2.0")
+    failures = [0]
+
+    def twice(handler: Any, path: str) -> bool:
+        if not path.endswith("snapshot.json") or failures[0] >= 2:
+            return False
+        failures[0] += 1
+        handler.send_error(503)
+        return True
+
+    target.server.misbehave = twice
+    assert target.carry("upgrade", "2.0").current_version == "2.0"
+    assert failures[0] == 2
+
+
+def test_f74_an_archive_that_answers_for_the_shim_is_refused(target: Target) -> None:
+    """Which program a command is, is said by signed metadata, not by what the archive brings."""
+    import io
+    import tarfile
+
+    held = io.BytesIO()
+    with tarfile.open(fileobj=held, mode="w") as archive:
+        for name, content in (("bin/courier", b"#!/bin/sh\necho courier 2.0\n"), (".backfleet/courier", b"/bin/sh\n")):
+            info = tarfile.TarInfo(name)
+            info.size, info.mode = len(content), 0o755
+            archive.addfile(info, io.BytesIO(content))
+    target.offering.add("2.0", artifact=held.getvalue())
+    before = target.picture()
+    report = target.carry("upgrade", "2.0")
+    assert (report.code, report.current_version) == ("UntrustedRelease", "1.0")
+    assert target.picture() == before

@@ -1,0 +1,178 @@
+"""State that must survive: compared, and put back with owner, mode and extended attributes."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backfleet_host.upgrader import keeps
+from backfleet_host.upgrader.refusal import Refusal
+
+Host = Any
+Shop = Any
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """A folder with one of everything."""
+    folder = tmp_path / "etc" / "courier"
+    (folder / "jobs" / "empty").mkdir(parents=True)
+    (folder / "config").write_text("mine")
+    (folder / "config").chmod(0o640)
+    (folder / "jobs" / "daily").write_text("03:00")
+    (folder / "latest").symlink_to("jobs/daily")
+    os.setxattr(folder / "config", "user.purpose", b"keep me")
+    if os.geteuid() == 0:
+        os.chown(folder / "config", 1234, 2345)
+    return folder
+
+
+def portrait(folder: Path) -> dict[str, Any]:
+    return {str(path): keeps.describe(path) for path in [folder, *sorted(folder.rglob("*"))]}
+
+
+def change_content(folder: Path) -> None:
+    (folder / "config").write_text("theirs")
+
+
+def change_mode(folder: Path) -> None:
+    (folder / "config").chmod(0o666)
+
+
+def change_owner(folder: Path) -> None:
+    os.chown(folder / "config", 0, 0)
+
+
+def change_attribute(folder: Path) -> None:
+    os.setxattr(folder / "config", "user.purpose", b"lose me")
+
+
+def add_attribute(folder: Path) -> None:
+    os.setxattr(folder / "jobs", "user.new", b"new")
+
+
+def remove_file(folder: Path) -> None:
+    (folder / "jobs" / "daily").unlink()
+
+
+def remove_folder(folder: Path) -> None:
+    (folder / "jobs" / "empty").rmdir()
+
+
+def file_for_folder(folder: Path) -> None:
+    (folder / "jobs" / "empty").rmdir()
+    (folder / "jobs" / "empty").write_text("a file")
+
+
+def folder_for_file(folder: Path) -> None:
+    (folder / "config").unlink()
+    (folder / "config").mkdir()
+    (folder / "config" / "inner").write_text("x")
+
+
+def move_link(folder: Path) -> None:
+    (folder / "latest").unlink()
+    (folder / "latest").symlink_to("/etc/passwd")
+
+
+def remove_all(folder: Path) -> None:
+    for path in sorted(folder.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+    folder.rmdir()
+
+
+CHANGES = [
+    change_content, change_mode, change_owner, change_attribute, add_attribute, remove_file, remove_folder,
+    file_for_folder, folder_for_file, move_link, remove_all,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__.replace("_", " "))
+def test_f30_any_change_is_seen_and_undone(state: Path, tmp_path: Path, change: Any) -> None:
+    """Contents, modes, owners, extended attributes, links: as before, to the last bit."""
+    if change is change_owner and os.geteuid() != 0:
+        pytest.skip("only root gives files away")
+    kept, before = tmp_path / "kept", portrait(state)
+    keeps.snapshot([str(state)], kept)
+    assert keeps.changed(kept) == ""
+    change(state)
+    assert str(state) in keeps.changed(kept)
+    keeps.restore(kept, tmp_path / "left")
+    assert portrait(state) == before
+    assert keeps.changed(kept) == ""
+
+
+def test_what_came_since_is_put_aside_not_deleted(state: Path, tmp_path: Path) -> None:
+    """It may be somebody's; new entries alone are no change."""
+    kept, before = tmp_path / "kept", portrait(state)
+    keeps.snapshot([str(state)], kept)
+    (state / "new").write_text("from the new version")
+    (state / "folder").mkdir()
+    (state / "folder" / "inner").write_text("x")
+    assert keeps.changed(kept) == ""
+    keeps.restore(kept, tmp_path / "left")
+    assert portrait(state) == before
+    left = [path.read_text() for path in sorted((tmp_path / "left").rglob("*")) if path.is_file()]
+    assert sorted(left) == ["from the new version", "x"]
+
+
+def test_state_that_is_too_large_is_refused(state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is copied while backups wait: that must be short."""
+    monkeypatch.setattr(keeps, "MOST_BYTES", 5)
+    with pytest.raises(Refusal, match="more than"):
+        keeps.snapshot([str(state)], tmp_path / "kept")
+
+
+def test_a_snapshot_that_was_cut_off_is_never_put_back(state: Path, tmp_path: Path) -> None:
+    """Without its index it says nothing."""
+    kept, before = tmp_path / "kept", portrait(state)
+    keeps.snapshot([str(state)], kept)
+    (kept / keeps.INDEX).unlink()
+    assert keeps.changed(kept) == ""
+    keeps.restore(kept, tmp_path / "left")
+    assert portrait(state) == before
+
+
+WRECKER = """#!/bin/sh
+case "$1" in
+  version) [ {version} = 1.0 ] || CHANGE; echo "{package} {version}"; exit {health} ;;
+  *) echo "{version} $*" ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "health"),
+    [
+        pytest.param("echo theirs > STATE/config", 0, id="F44 the new version rewrites its settings"),
+        pytest.param("rm -r STATE/jobs", 0, id="F44 the new version starts empty"),
+        pytest.param("chmod 600 STATE/config", 0, id="F30 the new version changes a mode"),
+        pytest.param("echo new > STATE/migrated", 1, id="an unwell version leaves a file"),
+    ],
+)
+def test_an_upgrade_that_costs_state_is_taken_back(
+    shop: Shop, host: Host, state: Path, change: str, health: int
+) -> None:
+    """F44, F30: jobs, keys and registration survive; afterwards everything is as it was."""
+    client = WRECKER.replace("CHANGE", change).replace("STATE", str(state))
+    shop.add("1.0", client=client, keeps=[str(state)])
+    shop.add("2.0", client=client, keeps=[str(state)], health=health)
+    host.carry("install", "1.0")
+    before = portrait(state)
+    report = host.carry("upgrade", "2.0")
+    assert (report.code, report.current_version) == ("RolledBack", "1.0")
+    assert portrait(state) == before
+    assert host.leftovers() == []
+    assert not (host.folder / "kept").exists()
+
+
+def test_state_survives_an_upgrade_and_an_uninstall(shop: Shop, host: Host, state: Path) -> None:
+    """It is the host's, not the client's."""
+    before = portrait(state)
+    for version in ("1.0", "2.0"):
+        shop.add(version, keeps=[str(state)])
+    host.carry("install", "1.0")
+    assert host.carry("upgrade", "2.0").outcome == "succeeded"
+    assert host.carry("uninstall").outcome == "succeeded"
+    assert portrait(state) == before

@@ -1,0 +1,201 @@
+"""A client that runs as a service: stopped, switched, started, watched; real processes throughout."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backfleet_host.upgrader.processes import from_tree
+
+Host = Any
+Shop = Any
+
+SERVICE = {"start": ["courier", "start"], "stop": ["courier", "stop"], "ready": ["courier", "ready"], "seconds": 3}
+
+# Behaviour is a word in the text: the version that hangs, dies or never gets ready says so in BEHAVIOUR.
+DAEMON = """#!/bin/sh
+alive() {{ pid=$(cat STATE/pid 2>/dev/null) && [ -n "$(tr -d '\\0' 2>/dev/null < /proc/$pid/cmdline)" ]; }}
+case "$1" in
+  version) echo "{package} {version}"; exit {health} ;;
+  serve) echo {version} >> STATE/served; while :; do sleep 0.05; done ;;
+  start)
+    case BEHAVIOUR in
+      refuses) echo "no"; exit 1 ;;
+      hangs) setsid sh -c 'sleep 321' & sleep 321 ;;
+      dies) exit 0 ;;
+    esac
+    "$0" serve < /dev/null > /dev/null 2>&1 & echo $! > STATE/pid ;;
+  stop) alive && kill $pid; exit 0 ;;
+  ready) alive ;;
+  idle) [ ! -e STATE/busy ] ;;
+  *) echo "{version} $*" ;;
+esac
+"""
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    yield folder
+    if (folder / "pid").exists():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int((folder / "pid").read_text()), signal.SIGKILL)
+
+
+def daemon(state: Path, behaviour: str = "serves") -> str:
+    return DAEMON.replace("STATE", str(state)).replace("BEHAVIOUR", behaviour)
+
+
+def run(host: Host, word: str) -> int:
+    return subprocess.run([host.folder / "current" / "bin" / "courier", word], check=False).returncode
+
+
+def served(state: Path) -> list[str]:
+    """The versions that began to serve, in order."""
+    time.sleep(0.1)
+    return (state / "served").read_text().split()
+
+
+@pytest.fixture
+def serving(shop: Shop, host: Host, state: Path) -> Host:
+    """A host whose 1.0 serves."""
+    shop.add("1.0", client=daemon(state), service=SERVICE, switch="idle")
+    assert host.carry("install", "1.0").outcome == "succeeded"
+    assert run(host, "ready") != 0  # an install starts nothing: that is the administrator's to decide
+    run(host, "start")
+    return host
+
+
+def test_a_service_is_stopped_and_started_on_the_new_version(shop: Shop, serving: Host, state: Path) -> None:
+    """F39: and the report says for how many seconds nobody served."""
+    shop.add("2.0", client=daemon(state), service=SERVICE, switch="idle")
+    report = serving.carry("upgrade", "2.0")
+    assert (report.outcome, report.current_version) == ("succeeded", "2.0")
+    assert 0 < report.details["service_down_seconds"] < 5
+    assert served(state) == ["1.0", "2.0"]
+    assert from_tree(serving.folder / "versions" / "1.0") == []
+    assert from_tree(serving.folder / "versions" / "2.0") == [int((state / "pid").read_text())]
+
+
+def test_a_service_that_was_stopped_stays_stopped(shop: Shop, serving: Host, state: Path) -> None:
+    """Its administrator had a reason."""
+    run(serving, "stop")
+    time.sleep(0.1)
+    shop.add("2.0", client=daemon(state), service=SERVICE, switch="idle")
+    assert serving.carry("upgrade", "2.0").current_version == "2.0"
+    assert served(state) == ["1.0"]
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "health", "said"),
+    [
+        pytest.param("refuses", 0, "start ended with exit code 1", id="the start fails"),
+        pytest.param("hangs", 0, "did not end within 3 s", id="F10 the start hangs"),
+        pytest.param("dies", 0, "not ready within 3 s", id="it is never ready"),
+        pytest.param("serves", 1, "exit code 1", id="it serves and is unwell"),
+    ],
+)
+def test_f23_whatever_the_new_version_left_the_old_one_serves_again(
+    shop: Shop, serving: Host, state: Path, behaviour: str, health: int, said: str
+) -> None:
+    """Started if it is down, stopped and started if it is not; all that a hanging start began has ended."""
+    shop.add("2.0", client=daemon(state, behaviour), service=SERVICE, switch="idle", health=health)
+    report = serving.carry("upgrade", "2.0")
+    assert (report.code, report.current_version) == ("RolledBack", "1.0")
+    assert said in report.message
+    assert served(state)[-1] == "1.0"
+    assert run(serving, "ready") == 0
+    assert from_tree(serving.folder / "versions" / "2.0") == []
+    assert not [p for p in Path("/proc").glob("[0-9]*/cmdline") if _read(p) == b"sleep\x00321\x00"]
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def test_f35_a_backup_inside_the_service_is_waited_for(shop: Shop, serving: Host, state: Path) -> None:
+    """Out of patience nothing is touched: the service was never stopped."""
+    with_idle = {**SERVICE, "idle": ["courier", "idle"]}
+    shop.add("1.1", client=daemon(state), service=with_idle, switch="idle")
+    assert serving.carry("upgrade", "1.1").outcome == "succeeded"
+    pid = (state / "pid").read_text()
+    (state / "busy").touch()
+    shop.add("2.0", client=daemon(state), service=with_idle, switch="idle")
+    report = serving.carry("upgrade", "2.0", patience=1)
+    assert (report.code, report.current_version) == ("BackupRunning", "1.1")
+    assert (state / "pid").read_text() == pid
+    assert run(serving, "ready") == 0
+    (state / "busy").unlink()
+    assert serving.carry("upgrade", "2.0").current_version == "2.0"
+
+
+def test_f03_two_generations_never_serve_at_once(shop: Shop, serving: Host, state: Path) -> None:
+    """What outlives its service's stop is named, and the upgrade does not happen beside it."""
+    worker = subprocess.Popen([(serving.folder / "versions" / "1.0" / "bin" / "courier"), "serve"])
+    try:
+        shop.add("2.0", client=daemon(state), service=SERVICE, switch="idle")
+        report = serving.carry("upgrade", "2.0")
+        assert (report.code, report.current_version) == ("HostBusy", "1.0")
+        assert f"process {worker.pid} still runs from 1.0" in report.message
+        assert run(serving, "ready") == 0
+        assert worker.poll() is None
+    finally:
+        worker.kill()
+        worker.wait()
+    assert serving.carry("upgrade", "2.0").current_version == "2.0"
+
+
+SYSTEMCTL = """#!/bin/sh
+echo "$*" >> STATE/asked
+case "$1" in
+  is-active) [ -e STATE/active ] ;;
+  start) readlink ROOT/courier/current >> STATE/started; touch STATE/active ;;
+  stop) rm -f STATE/active ;;
+esac
+"""
+
+
+def test_a_unit_is_systemds(
+    shop: Shop, host: Host, tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where systemd is; a stand-in for systemctl, the outermost seam, tells what it was asked."""
+    program = tmp_path / "tools" / "systemctl"
+    program.parent.mkdir()
+    program.write_text(SYSTEMCTL.replace("STATE", str(state)).replace("ROOT", str(host.root)))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    object.__setattr__(host.site, "systemd", tmp_path)
+    for version in ("1.0", "2.0"):
+        shop.add(version, service={"unit": "courier.service"})
+    host.carry("install", "1.0")
+    (state / "active").touch()
+    assert host.carry("upgrade", "2.0").outcome == "succeeded"
+    assert (state / "started").read_text() == "versions/2.0\n"
+    assert "stop courier.service" in (state / "asked").read_text()
+
+
+def test_a_unit_without_systemd_is_refused(shop: Shop, host: Host) -> None:
+    """Before anything is fetched."""
+    object.__setattr__(host.site, "systemd", host.root / "none")
+    shop.add("1.0", service={"unit": "courier.service"})
+    report = host.carry("install", "1.0")
+    assert report.code == "UnsupportedPlatform"
+    assert "no systemd" in report.message
+
+
+def test_an_uninstall_stops_the_service(serving: Host, state: Path) -> None:
+    """And nothing runs from its tree any more."""
+    tree = serving.folder / "versions" / "1.0"
+    assert serving.carry("uninstall").outcome == "succeeded"
+    assert from_tree(tree) == []
+    assert not tree.exists()
