@@ -85,12 +85,12 @@ class Bench:
         return Site(root, root / "bin", self.address, Path(self.ca), self.trust_root)
 
 
-def order(kind: str, version: str) -> Order:
-    return Order(f"u-{time.monotonic_ns()}", kind, "rclone", version, platform_here() if version else "", 600)
+def order(kind: str, version: str, package: str = "rclone") -> Order:
+    return Order(f"u-{time.monotonic_ns()}", kind, package, version, platform_here() if version else "", 600)
 
 
-def carry(site: Site, kind: str, version: str) -> Any:
-    return carry_out_on(site, order(kind, version), lambda line: None)
+def carry(site: Site, kind: str, version: str, package: str = "rclone") -> Any:
+    return carry_out_on(site, order(kind, version, package), lambda line: None)
 
 
 def measured(words: list[Any], **more: Any) -> tuple[float, float]:
@@ -163,6 +163,53 @@ def gate_closed(bench: Bench, rounds: int) -> Iterator[tuple[str, float, float, 
         program = next((site.root / "rclone" / "current").glob("*/scripts/rclone"))
         health.append(measured([program, "version"], stdout=subprocess.DEVNULL)[0] * 1000)
     yield "gate closed, anytime (floor: the health command)", median(health), median(closed), "ms"
+    remove(site.root)
+
+
+DAEMON = """#!/bin/sh
+alive() { pid=$(cat STATE/pid 2>/dev/null) && [ -n "$(tr -d '\\0' 2>/dev/null < /proc/$pid/cmdline)" ]; }
+case "$1" in
+  version) echo "daemon" ;;
+  serve) sleep 0.2; touch STATE/up; while :; do sleep 0.05; done ;;
+  start) "$0" serve < /dev/null > /dev/null 2>&1 & echo $! > STATE/pid ;;
+  stop) alive && kill $pid; rm -f STATE/up; while alive; do sleep 0.01; done; exit 0 ;;
+  ready) alive && [ -e STATE/up ] ;;
+esac
+"""
+MANIFEST = """
+bin = ["daemon"]
+switch = "idle"
+health = {command = ["daemon", "version"]}
+service = {start = ["daemon", "start"], stop = ["daemon", "stop"], ready = ["daemon", "ready"], seconds = 10}
+"""
+
+
+def service_gap(bench: Bench, rounds: int) -> Iterator[tuple[str, float, float, str]]:
+    """A service that takes 0.2 s to start: the gate is closed for its restart and little more."""
+    site, made = bench.site("service"), bench.folder / "daemon"
+    made.mkdir()
+    (made / "daemon").write_text(DAEMON.replace("STATE", str(made)))
+    (made / "daemon").chmod(0o755)
+    (made / "manifest.toml").write_text(MANIFEST)
+    for version in ("1.0", "2.0"):
+        subprocess.run(["tar", "-cf", made / "daemon.tar", "-C", made, "daemon"], check=True)
+        (made / "daemon.tar").open("ab").write(bytes(512 * int(version[0])))  # different bytes, for the repository
+        words = ["--package", "daemon", "--version", version, "--platform", platform_here()]
+        told = ["--from", "tar", "--manifest", made / "manifest.toml"]
+        backfleet(bench.folder / "data", "release", "add", made / "daemon.tar", *words, *told)
+    carry(site, "install", "1.0", "daemon")
+    program = site.root / "daemon" / "current" / "daemon"
+    restart = 'set -e; "$0" stop; "$0" start; until "$0" ready; do sleep 0.01; done'
+    floors, ours = [], []
+    for number in range(rounds):
+        floors.append(measured(["sh", "-c", restart, program])[0] * 1000)
+        with watching(site.root / "daemon" / "gate") as longest:
+            report = carry(site, "upgrade", ("2.0", "1.0")[number % 2], "daemon")
+        assert report.outcome == "succeeded", report
+        assert report.details["service_down_seconds"] > 0.2, report
+        ours.append(longest() * 1000)
+    subprocess.run([program, "stop"], check=True)
+    yield "gate closed, a service (floor: its restart)", median(floors), median(ours), "ms"
     remove(site.root)
 
 
@@ -281,7 +328,13 @@ def main() -> None:
     print(f"{'':56}{'floor':>9}{'ours':>9}{'x floor':>9}{'more':>9}")
     try:
         bench = Bench(folder, processes)
-        for rows in (one_upgrade(bench, asked.rounds), shim_start(bench), gate_closed(bench, asked.rounds), start_up()):
+        for rows in (
+            one_upgrade(bench, asked.rounds),
+            shim_start(bench),
+            gate_closed(bench, asked.rounds),
+            service_gap(bench, asked.rounds),
+            start_up(),
+        ):
             for name, floor, ours, unit in rows:
                 print(f"{name:56}{floor:9.2f}{ours:9.2f}{ours / floor:9.2f}{ours - floor:9.2f} {unit}", flush=True)
         under_load(bench, asked.switches)

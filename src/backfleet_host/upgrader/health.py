@@ -13,6 +13,7 @@ from backfleet_host.upgrader.processes import Command, Runner, run
 from backfleet_host.upgrader.refusal import Unwell
 
 AGAIN_SECONDS = 0.2  # between two tries of what is not ready yet
+SOON_SECONDS = 0.01  # between two looks at what will be ready in a moment: backups wait for it
 NOT_YET = 75  # EX_TEMPFAIL of sysexits.h: "not my fault, and it may be better in a moment"
 
 
@@ -67,5 +68,5 @@ def waited(ready: Callable[[], bool], seconds: float) -> Tuple[bool, float]:
     while not ready():
         if time.monotonic() - began >= seconds:
             return False, time.monotonic() - began
-        time.sleep(min(AGAIN_SECONDS, 0.05))
+        time.sleep(SOON_SECONDS)
     return True, time.monotonic() - began
