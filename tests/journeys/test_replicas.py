@@ -99,14 +99,19 @@ class Pair:
         os.kill(self.postgresql.get_pid(), signal.SIGQUIT)  # at once, without a word to its clients
 
     def start_postgresql(self) -> None:
-        if (self.folder / "pg" / "postmaster.pid").exists():
-            return
+        if not self.postgresql_runs:
+            self._pg_ctl("-w", "-l", self.folder / "pg" / "log", "-o", f"-h '' -k {self.folder / 'pg'}", "start")
+
+    @property
+    def postgresql_runs(self) -> bool:
+        return (self.folder / "pg" / "postmaster.pid").exists()
+
+    def _pg_ctl(self, *words: object) -> None:
+        """What was started again by its own tool is stopped by it too: the library looks for the process it started."""
         data = self.folder / "pg"
         program = Path(shlex.split((data / "postmaster.opts").read_text())[0]).with_name("pg_ctl")
-        words = ["-w", "-D", data, "-l", data / "log", "-o", f"-h '' -k {data}", "start"]
-        subprocess.run(
-            [program, *words], check=True, cwd="/", user=self.postgresql.system_user, stdout=subprocess.DEVNULL
-        )
+        user = self.postgresql.system_user
+        subprocess.run([program, "-D", data, *words], check=True, cwd="/", user=user, stdout=subprocess.DEVNULL)
 
     def call(self, number: int, action: str, **parameters: object) -> dict[str, Any]:
         """An operation, at one of the replicas; as a careful caller: again while there is no answer."""
@@ -131,7 +136,8 @@ class Pair:
             server.stdout.close()
         self.house.database.close()
         self.nats.stop()
-        self.start_postgresql()
+        if self.postgresql_runs:
+            self._pg_ctl("-w", "-m", "immediate", "stop")
         self.postgresql.cleanup()
 
 
