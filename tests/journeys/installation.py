@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -244,11 +245,15 @@ def processes_of(root: Path) -> list[int]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports nobody has now."""
-    bound = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [server.getsockname()[1] for server in bound]
-    for server in bound:
-        server.close()
+    """Ports nobody has, below those of outgoing connections: a server that starts again finds its own free."""
+    ports: list[int] = []
+    while len(ports) < count:
+        port = random.randrange(10_000, 32_000)
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        ports.append(port)
     return ports
 
 
