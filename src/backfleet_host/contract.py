@@ -82,17 +82,17 @@ class Order:
         _match("order_id", self.order_id, _ORDER_ID)
         _one_of("kind", self.kind, KINDS)
         _match("package", self.package, _NAME)
-        if self.kind in ("install", "upgrade") or self.version:
+        if self.kind in ("install", "upgrade") or self.version != "":
             _match("version", self.version, _VERSION)
-        if self.kind in ("install", "upgrade") or self.platform:
+        if self.kind in ("install", "upgrade") or self.platform != "":
             _match("platform", self.platform, _PLATFORM)
         if (
             isinstance(self.patience, bool)
             or not isinstance(self.patience, int)
-            or not 1 <= self.patience <= 30 * 86400
+            or not 1 <= self.patience <= LONGEST_PATIENCE
         ):
             raise Malformed(f"patience must be a whole number of seconds from 1 to 30 days, not {self.patience!r}")
-        if self.oldest_reader:
+        if self.oldest_reader != "":
             _match("oldest_reader", self.oldest_reader, _VERSION)
         most = self.bytes_per_second
         if isinstance(most, bool) or not isinstance(most, int) or not 0 <= most <= FASTEST:
@@ -128,10 +128,10 @@ class Report:
         _match("package", self.package, _NAME)
         _one_of("outcome", self.outcome, OUTCOMES)
         _one_of("code", self.code, CODES)
-        if self.stage:
+        if self.stage != "":
             _one_of("stage", self.stage, STAGES)
         for name in ("from_version", "to_version", "current_version"):
-            if getattr(self, name):
+            if getattr(self, name) != "":  # not "if it is true": 0, null and [] are no versions
                 _match(name, getattr(self, name), _VERSION)
         if not isinstance(self.message, str):
             raise Malformed("message must be text")
@@ -220,7 +220,7 @@ def _fields(of: type, text: str, required: Tuple[str, ...]) -> Dict[str, Any]:
 def _object_or_none(text: str) -> Optional[Dict[str, Any]]:
     try:
         said = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # what is nested without end is not ours either
         return None
     return said if isinstance(said, dict) else None
 

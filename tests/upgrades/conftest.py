@@ -1,4 +1,4 @@
-"""A world with clients to move."""
+"""Hands for the room of upgrades, on a world of hosts and clients."""
 
 from datetime import datetime
 from pathlib import Path
@@ -8,6 +8,7 @@ import pytest
 from backfleet.ids import Draw
 from backfleet.storage import Database
 from operations.world import World, make_world
+from upgrades.hands import Hands
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +21,20 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def world(database: Database, data: Path, now: datetime, draw: Draw) -> World:
     """On each engine in turn."""
     return make_world(database, data, now, draw)
+
+
+@pytest.fixture
+def hands(database: Database, data: Path, now: datetime, draw: Draw) -> Hands:
+    """On each engine in turn."""
+    return hands_on(database, data, now, draw)
+
+
+@pytest.fixture
+def replicas(postgresql_database: Database, data: Path, now: datetime, draw: Draw) -> Hands:
+    """Where two transactions can be open at once."""
+    return hands_on(postgresql_database, data, now, draw)
+
+
+def hands_on(database: Database, data: Path, now: datetime, draw: Draw) -> Hands:
+    rung: list[str] = []
+    return Hands(make_world(Database(database.engine, rung.append), data, now, draw), rung)

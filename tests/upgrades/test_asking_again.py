@@ -1,26 +1,16 @@
 """Outcomes that another agent lost: the host is asked again, and its journal tells. Nothing is guessed."""
 
-from datetime import datetime, timedelta
-from pathlib import Path
-
-import pytest
+from datetime import timedelta
 
 from backfleet import commands, upgrades
 from backfleet.commands import Ending
-from backfleet.ids import Draw
-from backfleet.storage import Database
 from backfleet.upgrades import Bringing, ItemState
 from backfleet.upgrades.bringing import MOST_ASKED, read_reference, reference_of
 from backfleet_host.contract import Report
-from operations.world import World, make_world
+from operations.world import World
 
 BRINGS = Bringing("server:8443", "PEM", "0" * 64)
 LEASE = timedelta(seconds=90)
-
-
-@pytest.fixture
-def world(database: Database, tmp_path: Path, now: datetime, draw: Draw) -> World:
-    return make_world(database, tmp_path, now, draw)
 
 
 class Walk:

@@ -1,81 +1,155 @@
-"""The lives of items and tasks, and the number that shows how far they are."""
+"""The life of an item and of its task, as laws of the table."""
+
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backfleet.upgrades.progress import HIGHEST_WHILE_OPEN, progress_of, share_of
-from backfleet.upgrades.states import FINAL, NEXT, OPEN, ItemState, TaskState, may_move, task_state
-from backfleet_host.contract import STAGES
+from backfleet.fleet import ClientStatus
+from backfleet.upgrades import IllegalMove, Item, ItemState, Kind, TaskState
+from backfleet.upgrades.items import item_for
+from backfleet.upgrades.states import FINAL, NEXT, OPEN, may_move, task_state
+from upgrades.hands import nobody
 
-states = st.sampled_from(ItemState)
-standings = st.lists(st.tuples(states, st.sampled_from(["", *STAGES])), min_size=1, max_size=20)
-
-
-def test_the_table_is_complete() -> None:
-    assert set(NEXT) == set(ItemState)
-    assert {way for ways in NEXT.values() for way in ways} <= set(ItemState)
-    assert {ItemState.SUCCEEDED, ItemState.FAILED, ItemState.CANCELLED, ItemState.EXPIRED} == FINAL
+STATES = list(ItemState)
+states = st.sampled_from(STATES)
 
 
-@given(st.lists(states, max_size=12))
-def test_nothing_leaves_a_final_state(walk: list[ItemState]) -> None:
-    """However often, and whatever, is asked."""
-    state = ItemState.WAITING
-    ended: ItemState | None = None
-    for to in walk:
-        if may_move(state, to):
-            assert ended is None
-            state = to
-        if state in FINAL:
-            ended = state
-    assert ended in (None, state)
+def item(now: datetime, *path: ItemState, kind: Kind = Kind.UPGRADE) -> Item:
+    """An item that has lived through these states, a second each."""
+    made = item_for(
+        nobody(1), item_id="u-1", task_id="t-1", position=0, account_id="1000000000000001", kind=kind, now=now
+    )
+    for seconds, state in enumerate(path, 1):
+        made = made.moved(state, at=now + timedelta(seconds=seconds), code=f"in {state}")
+    return made
+
+
+def test_every_state_is_in_the_table_and_is_open_or_final() -> None:
+    """Four of each."""
+    assert set(NEXT) == set(STATES)
+    assert {state.value for state in OPEN} == {"waiting", "sent", "running", "lost"}
+    assert {state.value for state in FINAL} == {"succeeded", "failed", "cancelled", "expired"}
+
+
+@pytest.mark.parametrize("state", sorted(FINAL))
+def test_no_path_leads_out_of_a_final_state(state: ItemState, now: datetime) -> None:
+    """Not even one that is tried."""
+    assert NEXT[state] == frozenset()
+    over = item(now, ItemState.SENT, ItemState.RUNNING, state)
+    for to in set(STATES) - {state}:
+        with pytest.raises(IllegalMove):
+            over.moved(to, at=now)
+    assert over.moved(state, at=now + timedelta(days=1), code="again") is over
 
 
 @pytest.mark.parametrize("state", sorted(OPEN))
-@pytest.mark.parametrize("end", [ItemState.CANCELLED, ItemState.EXPIRED])
-def test_whatever_is_open_can_be_ended(state: ItemState, end: ItemState) -> None:
-    assert may_move(state, end)
+def test_whatever_is_open_may_end(state: ItemState) -> None:
+    """By its task's time or an operator at once, and well or badly in the end."""
+    assert {ItemState.CANCELLED, ItemState.EXPIRED} <= NEXT[state]
+    reached, fresh = {state}, {state}
+    while fresh:
+        fresh = {to for one in fresh for to in NEXT[one]} - reached
+        reached |= fresh
+    assert reached >= FINAL
 
 
-@pytest.mark.parametrize("end", sorted(FINAL))
-def test_every_end_is_reached_from_the_beginning(end: ItemState) -> None:
-    reached, new = {ItemState.WAITING}, {ItemState.WAITING}
-    while new:
-        new = {way for state in new for way in NEXT[state]} - reached
-        reached |= new
-    assert end in reached
+def test_success_and_failure_are_told_by_a_host_that_began() -> None:
+    """Nothing else leads there."""
+    ends = {ItemState.SUCCEEDED, ItemState.FAILED}
+    assert {state for state in STATES if NEXT[state] & ends} == {ItemState.RUNNING, ItemState.LOST}
 
 
-def test_a_success_is_never_a_guess() -> None:
-    """Only what began on a host, or was lost there and told after all, succeeds or fails."""
-    for end in (ItemState.SUCCEEDED, ItemState.FAILED):
-        assert {state for state in ItemState if may_move(state, end)} == {ItemState.RUNNING, ItemState.LOST}
+def test_nothing_is_sent_twice() -> None:
+    """No path comes back to waiting, and only waiting leads to sent."""
+    assert [state for state in STATES if may_move(state, ItemState.WAITING)] == []
+    assert [state for state in STATES if may_move(state, ItemState.SENT)] == [ItemState.WAITING]
 
 
-@given(st.lists(states, min_size=1))
-def test_a_task_is_what_its_items_make_it(items: list[ItemState]) -> None:
-    """Open while one is open; then the worst of their ends."""
+@given(st.lists(states, max_size=12))
+def test_an_item_goes_where_the_table_says_and_nowhere_else(asked: list[ItemState]) -> None:
+    """Whatever is asked of it: it ends at most once, and has a time of its end exactly when it has ended."""
+    start = datetime.fromisoformat("2026-01-02T03:04:05+00:00")
+    now, ends = item(start), []
+    for seconds, to in enumerate(asked, 1):
+        before = now
+        try:
+            now = now.moved(to, at=start + timedelta(seconds=seconds))
+        except IllegalMove:
+            assert not may_move(before.state, to)
+        if now.state is not before.state:
+            assert may_move(before.state, now.state)
+            ends += [seconds] if not now.is_open else []
+        assert (now.completed_at is None) == now.is_open
+        assert now.started_at is not None or now.state is not ItemState.RUNNING
+    assert len(ends) <= 1
+    assert now.completed_at == (start + timedelta(seconds=ends[0]) if ends else None)
+
+
+def test_it_began_when_its_host_was_first_heard(now: datetime) -> None:
+    """Being lost and found again does not move that; an old code is gone once it is well."""
+    lost = item(now, ItemState.SENT, ItemState.RUNNING, ItemState.LOST)
+    found = lost.moved(ItemState.RUNNING, at=now + timedelta(seconds=60))
+    assert (found.started_at, found.code) == (now + timedelta(seconds=2), "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "open_", "well", "unwell"),
+    [
+        pytest.param(
+            Kind.UPGRADE, ClientStatus.UPGRADING, ClientStatus.ACTIVATED, ClientStatus.UPGRADE_FAILED, id="upgrade"
+        ),
+        pytest.param(
+            Kind.INSTALL, ClientStatus.INSTALLING, ClientStatus.ACTIVATED, ClientStatus.INSTALL_FAILED, id="install"
+        ),
+        pytest.param(
+            Kind.UNINSTALL,
+            ClientStatus.UNINSTALLING,
+            ClientStatus.NOT_INSTALLED,
+            ClientStatus.UNINSTALL_FAILED,
+            id="uninstall",
+        ),
+    ],
+)
+def test_a_clients_status_follows_its_item(
+    kind: Kind, open_: ClientStatus, well: ClientStatus, unwell: ClientStatus, now: datetime
+) -> None:
+    """In the API's words, for each state."""
+    begun = (ItemState.SENT, ItemState.RUNNING)
+    for path in ((), begun[:1], begun, (*begun, ItemState.LOST)):
+        assert item(now, *path, kind=kind).client_status is open_
+    assert item(now, *begun, ItemState.SUCCEEDED, kind=kind).client_status is well
+    for end in (ItemState.FAILED, ItemState.CANCELLED, ItemState.EXPIRED):
+        assert item(now, *begun, end, kind=kind).client_status is unwell
+
+
+# --- Tasks ----------------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(states, min_size=1, max_size=100))
+def test_a_task_is_open_exactly_while_an_item_is(items: list[ItemState]) -> None:
+    """And the order of its items says nothing."""
     found = task_state(items)
-    assert (found is TaskState.CREATED) == any(item in OPEN for item in items)
-    if found is not TaskState.CREATED:
-        assert (found is TaskState.EXPIRED) == (ItemState.EXPIRED in items)
-        assert (found is TaskState.COMPLETED) == set(items).issubset({ItemState.SUCCEEDED, ItemState.FAILED})
-    assert found is task_state(list(reversed(items)))
+    assert (found is TaskState.CREATED) == any(state in OPEN for state in items)
+    assert task_state(items[::-1]) is found
+    if found is TaskState.COMPLETED:
+        assert set(items) <= {ItemState.SUCCEEDED, ItemState.FAILED}
 
 
-@given(standings, st.integers(0, 99))
-def test_progress_says_how_far_and_how_well(now: list[tuple[ItemState, str]], shown: int) -> None:
-    """0 to 99 and never less than was shown while one is open; then 100 if all succeeded, else -1."""
-    found = progress_of(now, shown)
-    items = [state for state, _ in now]
-    if any(state in OPEN for state in items):
-        assert shown <= found <= HIGHEST_WHILE_OPEN
-    else:
-        assert found == (100 if set(items) == {ItemState.SUCCEEDED} else -1)
-
-
-@given(states, st.sampled_from(STAGES), st.sampled_from(STAGES))
-def test_a_later_step_is_never_less(state: ItemState, one: str, other: str) -> None:
-    first, second = sorted((one, other), key=STAGES.index)
-    assert 0 <= share_of(state, first) <= share_of(state, second) <= 100
+@pytest.mark.parametrize(
+    ("items", "state"),
+    [
+        pytest.param("succeeded", TaskState.COMPLETED, id="well"),
+        pytest.param("succeeded failed", TaskState.COMPLETED, id="partly"),
+        pytest.param("failed", TaskState.COMPLETED, id="badly"),
+        pytest.param("succeeded cancelled", TaskState.CANCELLED, id="cancelled in the midst"),
+        pytest.param("succeeded expired", TaskState.EXPIRED, id="some not in time"),
+        pytest.param("cancelled expired", TaskState.EXPIRED, id="both"),
+        pytest.param("succeeded failed lost", TaskState.CREATED, id="one in doubt"),
+        pytest.param("waiting expired", TaskState.CREATED, id="one still to be sent"),
+    ],
+)
+def test_how_a_task_ended(items: str, state: TaskState) -> None:
+    """Completed means that every item came to its own end."""
+    assert task_state([ItemState(word) for word in items.split()]) is state

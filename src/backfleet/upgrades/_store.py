@@ -84,8 +84,21 @@ def tasks_page(tx: Transaction, account_id: str, page: Page) -> Found[Task]:
 
 def overdue(tx: Transaction, now: datetime, limit: int) -> list[Task]:
     """Open tasks whose time is over, with their items; not locked."""
+    return _with_items(tx, _overdue(now).limit(limit))
+
+
+def overdue_among(tx: Transaction, task_ids: Sequence[str], now: datetime) -> list[Task]:
+    """Those of these tasks that are open and whose time is over, with their items; not locked."""
+    return _with_items(tx, _overdue(now).where(tasks.c.id.in_(task_ids))) if task_ids else []
+
+
+def _overdue(now: datetime) -> sa.Select[Any]:
     late = sa.and_(tasks.c.state == TaskState.CREATED, tasks.c.deadline <= now)
-    rows = tx.rows(sa.select(tasks).where(late).order_by(tasks.c.deadline, tasks.c.id).limit(limit))
+    return sa.select(tasks).where(late).order_by(tasks.c.deadline, tasks.c.id)
+
+
+def _with_items(tx: Transaction, chosen: sa.Select[Any]) -> list[Task]:
+    rows = tx.rows(chosen)
     found = _items_of(tx, [row.id for row in rows])
     return [_task(row, found.get(row.id, [])) for row in rows]
 
@@ -99,14 +112,14 @@ def update_task(
 
 
 def forget(tx: Transaction, before: datetime, limit: int) -> None:
-    """Forget tasks that were over before this moment, and tokens whose time was over then."""
+    """Forget tasks that were over before this moment, with their tokens, and tokens whose time was over then."""
     over = sa.and_(tasks.c.state != TaskState.CREATED, tasks.c.completed_at < before)
     chosen = sa.select(tasks.c.id).where(over).order_by(tasks.c.created_at).limit(limit)
     ids = [row.id for row in tx.rows(chosen.with_for_update(skip_locked=True))]
     if ids:
         tx.run(sa.delete(items).where(items.c.task_id.in_(ids)))
         tx.run(sa.delete(tasks).where(tasks.c.id.in_(ids)))
-    tx.run(sa.delete(tokens).where(tokens.c.until < before))
+    tx.run(sa.delete(tokens).where(sa.or_(tokens.c.until < before, tokens.c.task_id.in_(ids))))
 
 
 # --- Items ----------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ Whoever changes a task takes its locks in one order, so that two can never wait 
 clients (by id), tasks (by id).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -40,6 +40,14 @@ def cancel(tx: Transaction, account_id: str, task_id: str, *, now: datetime) -> 
 def expire(tx: Transaction, task: Task, *, now: datetime) -> None:
     """End what is open with TaskExpired and stop its commands."""
     _end_open(tx, task, ItemState.EXPIRED, EXPIRED, at=task.deadline, now=now)
+
+
+def expire_overdue(tx: Transaction, task_ids: Sequence[str], *, now: datetime) -> set[str]:
+    """Expire those of these tasks that are past their deadline; which they are."""
+    late = _store.overdue_among(tx, task_ids, now)
+    for task in late:
+        expire(tx, task, now=now)
+    return {task.id for task in late}
 
 
 def _end_open(tx: Transaction, task: Task, to: ItemState, why: tuple[str, str], *, at: datetime, now: datetime) -> None:

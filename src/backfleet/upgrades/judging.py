@@ -70,10 +70,7 @@ def judge(item: Item, outcome: Outcome, *, deadline: datetime, later: Later, now
 
 def read_word(item: Item, outcome: Outcome) -> Word:
     """What the output tells. Another order's report is none."""
-    try:
-        stage, report = read_output(outcome.output.decode(errors="replace"))
-    except RecursionError:  # JSON that is nested without end: a host may print anything
-        return Word("", None)
+    stage, report = read_output(outcome.output.decode(errors="replace"))
     if report is not None and (report.order_id, report.package) != (item.id, item.package):
         report = None
     return Word(stage, report)
@@ -83,7 +80,7 @@ def _moved(item: Item, outcome: Outcome, report: Report | None, now: datetime) -
     if item.state in FINAL:
         return item  # over is over; only what is known of the host may still grow
     to, code, message = _meaning(item, outcome, report)
-    if to in FINAL and item.state is ItemState.SENT:
+    if to in FINAL and item.started_at is None:
         item = item.moved(ItemState.RUNNING, at=now)  # the report that it runs may be missing
     return item.moved(to, at=now, code=code, message=message) if may_move(item.state, to) else item
 

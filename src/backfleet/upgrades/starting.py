@@ -10,7 +10,7 @@ from backfleet.ids import Draw, new_id
 from backfleet.settings import Settings
 from backfleet.storage import Conflict, Transaction
 from backfleet.upgrades import _store
-from backfleet.upgrades.ending import TOPIC
+from backfleet.upgrades.ending import TOPIC, expire_overdue
 from backfleet.upgrades.items import Item, Target, item_for
 from backfleet.upgrades.progress import progress_of
 from backfleet.upgrades.states import ItemState, Kind, TaskState, task_state
@@ -46,7 +46,7 @@ def start(
     """
     task_id = new_id("t", draw)
     deadline = now + timedelta(seconds=settings.task_seconds)
-    busy = _store.live_tasks_of(tx, account_id, [target.client_id for target in targets if _is_known(target)])
+    busy = _busy(tx, account_id, [target.client_id for target in targets if _is_known(target)], now=now)
     items = [
         item_for(
             _unless_busy(target, busy),
@@ -88,6 +88,16 @@ def started_before(
     if known.fingerprint != fingerprint:
         raise TokenReused
     return _store.task(tx, account_id, known.task_id)
+
+
+def _busy(tx: Transaction, account_id: str, client_ids: Sequence[str], *, now: datetime) -> dict[str, str]:
+    """For each of these clients that is being moved, the task that does it.
+
+    A task past its deadline, which is told to have expired, moves nobody: if no worker came by yet, it ends here.
+    """
+    busy = _store.live_tasks_of(tx, account_id, client_ids)
+    over = expire_overdue(tx, sorted(set(busy.values())), now=now)
+    return {client_id: task_id for client_id, task_id in busy.items() if task_id not in over}
 
 
 def _is_known(target: Target) -> bool:

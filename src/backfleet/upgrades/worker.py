@@ -29,6 +29,7 @@ from backfleet.upgrades.items import Item
 from backfleet.upgrades.judging import Judgement, Later, judge
 from backfleet.upgrades.states import ItemState
 from backfleet.upgrades.tasks import Task
+from backfleet_host.contract import LONGEST_PATIENCE
 
 AT_ONCE = 50  # items of one transaction: nobody is kept waiting long behind it
 TASKS_AT_ONCE = 10  # tasks ended in one look; each may have a hundred items and has a transaction of its own
@@ -96,7 +97,7 @@ def _content(item: Item, bringing: Bringing | None) -> str:
 def sent_item(item: Item, left: timedelta, now: datetime) -> Item:
     """The item as it is sent, with `left` of its task's time: the host gets most of that, however late it is sent."""
     patience = seconds_of(left - min(SPARE, left / 5))
-    return replace(item.moved(ItemState.SENT, at=now), patience=patience)
+    return replace(item.moved(ItemState.SENT, at=now), patience=min(patience, LONGEST_PATIENCE))
 
 
 def seconds_of(left: timedelta) -> int:
