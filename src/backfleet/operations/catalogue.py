@@ -76,6 +76,7 @@ Answer = Mapping[str, Any]
 Run = Callable[[Call, Any], Answer]
 Resources = Callable[[Call, Any], Sequence[str]]
 Denied = Callable[[Call, Any], Answer]
+Conditions = Callable[[Call, Any], Mapping[str, str]]
 Handler = TypeVar("Handler", bound=Callable[..., Mapping[str, Any]])
 
 
@@ -84,7 +85,8 @@ class Operation:
     """What can be asked.
 
     `action` is the RAM action, None where no permission is needed. `resources` gives the ARNs it touches, None means
-    all (`*`). `denied` gives the answer for a caller without permission where the API says so instead of an error.
+    all (`*`). `conditions` gives further keys that policies may ask about. `denied` gives the answer for a caller
+    without permission where the API says so instead of an error.
     `answer` is the shape of a success, without RequestId, which every answer has; `errors` are its own refusals, beside
     those that every operation shares.
     """
@@ -100,6 +102,7 @@ class Operation:
     denied: Denied | None = None
     streams: bool = False  # the body is a file
     needs_tls: bool = False  # refused over plain HTTP by the cloud, and here if the setting says so
+    conditions: Conditions | None = None
 
 
 _OPERATIONS: dict[tuple[str, str], Operation] = {}
@@ -116,6 +119,7 @@ def operation(
     denied: Denied | None = None,
     streams: bool = False,
     needs_tls: bool = False,
+    conditions: Conditions | None = None,
 ) -> Callable[[Handler], Handler]:
     """Enter a function `(call, asked) -> answer` into the catalogue. Its second argument's type is the request.
 
@@ -129,7 +133,7 @@ def operation(
         asked = list(inspect.signature(run).parameters)[1]
         request = typing.get_type_hints(run)[asked]
         _OPERATIONS[product.version, name] = Operation(
-            product, name, request, action, run, answer, errors, resources, denied, streams, needs_tls
+            product, name, request, action, run, answer, errors, resources, denied, streams, needs_tls, conditions
         )
         return run
 

@@ -41,10 +41,11 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the policies say of a call, and of which resource they said it."""
+    """What the policies say of a call, of which resource they said it, and in what circumstances."""
 
     decision: policy.Decision
     resource: str
+    context: Mapping[str, str]
 
 
 def admit(operation: Operation, call: Call, flat: Mapping[str, str], access_key_id: str) -> Admitted:
@@ -58,7 +59,7 @@ def admit(operation: Operation, call: Call, flat: Mapping[str, str], access_key_
     asked, problem = _read(operation, flat)
     resources = _resources(operation, call, asked)
     with call.house.database.transaction() as tx:
-        verdict = _judge(tx, operation, call, resources)
+        verdict = _judge(tx, operation, call, resources, _context(operation, call, asked))
         allowed = verdict.decision.allowed
         refusal = problem if allowed or operation.denied is not None else _refusal(operation, call, verdict)
         audit.write(tx, call, operation, access_key_id, allowed=allowed, code=refusal.code if refusal else "")
@@ -113,21 +114,25 @@ def _resources(operation: Operation, call: Call, asked: Any) -> Sequence[str]:
     return operation.resources(call, asked) or [everything]
 
 
-def _judge(tx: Transaction, operation: Operation, call: Call, resources: Sequence[str]) -> Verdict:
+def _judge(
+    tx: Transaction, operation: Operation, call: Call, resources: Sequence[str], context: dict[str, str]
+) -> Verdict:
     """One refused resource refuses it all."""
     if operation.action is None:
-        return Verdict(policy.ALLOWED, resources[0])
-    statements, context = identity.statements_for(tx, call.caller), _context(call)
+        return Verdict(policy.ALLOWED, resources[0], context)
+    statements = identity.statements_for(tx, call.caller)
     for resource in resources:
         decision = policy.decide(statements, operation.action, resource, context)
         if not decision.allowed:
             break
-    return Verdict(decision, resource)
+    return Verdict(decision, resource, context)
 
 
-def _context(call: Call) -> dict[str, str]:
+def _context(operation: Operation, call: Call, asked: Any) -> dict[str, str]:
     """What conditions may ask about. The address is the peer's: callers can send a SourceIp, and are not believed."""
+    own = operation.conditions(call, asked) if operation.conditions is not None else {}
     return {
+        **own,
         "acs:CurrentTime": call.now.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "acs:SourceIp": call.source_ip,
         "acs:SecureTransport": "true" if call.secure else "false",
@@ -159,7 +164,7 @@ def _diagnosis(operation: Operation, call: Call, verdict: Verdict) -> str:
             "AuthAction": operation.action,
             "AuthResource": verdict.resource,
             "AuthPrincipal": call.caller.arn,
-            "AuthConditions": _context(call),
+            "AuthConditions": dict(verdict.context),
             "MatchedPolicies": [because.source] if because else [],
         }
     )
