@@ -1,15 +1,25 @@
 """Who exists, how they prove it, and what they may do. Knows nothing of what is being protected.
 
-Owns the tables accounts, users, user_groups, group_members, roles, access_keys, policies, policy_versions,
-policy_attachments and nonces. Verbs: `find_key`, `spend_nonce` and `permissions_of` for every request; `act_in` for one
-who acts in another account by a role; `first_account` at first start; users, groups, roles, keys and policies for
-administrators. Secrets are sealed with a `Vault` whose key is not in the database.
+Owns the tables accounts, users, user_groups, group_members, roles, oidc_providers, access_keys, policies,
+policy_versions, policy_attachments and nonces. Verbs: `find_key`, `spend_nonce` and `permissions_of` for every request;
+`issue`, `open_token` and `standing` for temporary credentials; `act_in` for one who acts in another account by a role;
+`first_account` at first start; users, groups, roles, providers, keys and policies for administrators. Secrets are
+sealed with a `Vault` whose key is not in the database.
 """
 
-from backfleet.identity import policy
+from backfleet.identity import policy, trust
 from backfleet.identity.accounts import first_account
-from backfleet.identity.assuming import NotTrusted, act_in
-from backfleet.identity.callers import Caller, KnownKey, Session, find_key, permissions_of, root_of, statements_for
+from backfleet.identity.assuming import NotTrusted, act_in, check_trust
+from backfleet.identity.callers import (
+    NOBODY,
+    Caller,
+    KnownKey,
+    Session,
+    find_key,
+    permissions_of,
+    root_of,
+    statements_for,
+)
 from backfleet.identity.groups import (
     Group,
     create_group,
@@ -44,7 +54,19 @@ from backfleet.identity.policies import (
     policies_of_user,
     set_default_version,
 )
-from backfleet.identity.refusals import AlreadyExists, LimitReached, NotFound, StillInUse
+from backfleet.identity.providers import (
+    BadKeys,
+    BadToken,
+    Provider,
+    Vouched,
+    create_provider,
+    delete_provider,
+    find_provider,
+    list_providers,
+    update_provider,
+    verify,
+)
+from backfleet.identity.refusals import AlreadyExists, LimitReached, NotFound, StillInUse, Unchangeable
 from backfleet.identity.roles import (
     SERVICE_ROLES,
     Role,
@@ -55,16 +77,32 @@ from backfleet.identity.roles import (
     list_roles,
     update_role,
 )
+from backfleet.identity.sessions import (
+    Issued,
+    RootCannotAssume,
+    SessionTooLong,
+    Ticket,
+    TokenNotOurs,
+    Wish,
+    issue,
+    issue_federated,
+    open_token,
+    standing,
+)
 from backfleet.identity.users import User, create_user, delete_user, find_user, list_users, update_user
 from backfleet.identity.vault import CannotOpen, Vault
 
 __all__ = [
+    "NOBODY",
     "SERVICE_ROLES",
     "AlreadyExists",
+    "BadKeys",
+    "BadToken",
     "Caller",
     "CannotOpen",
     "Group",
     "Holder",
+    "Issued",
     "Key",
     "KnownKey",
     "LimitReached",
@@ -73,23 +111,34 @@ __all__ = [
     "NotTrusted",
     "Policy",
     "PolicyVersion",
+    "Provider",
     "Role",
+    "RootCannotAssume",
     "Session",
+    "SessionTooLong",
     "StillInUse",
+    "Ticket",
+    "TokenNotOurs",
+    "Unchangeable",
     "User",
     "Vault",
+    "Vouched",
+    "Wish",
     "act_in",
     "add_version",
     "attach_policy",
+    "check_trust",
     "create_group",
     "create_key",
     "create_policy",
+    "create_provider",
     "create_role",
     "create_service_role",
     "create_user",
     "delete_group",
     "delete_key",
     "delete_policy",
+    "delete_provider",
     "delete_role",
     "delete_user",
     "delete_version",
@@ -98,20 +147,25 @@ __all__ = [
     "find_group",
     "find_key",
     "find_policy",
+    "find_provider",
     "find_role",
     "find_user",
     "find_version",
     "first_account",
     "groups_of_user",
     "holders_of",
+    "issue",
+    "issue_federated",
     "join_group",
     "leave_group",
     "list_groups",
     "list_keys",
     "list_policies",
+    "list_providers",
     "list_roles",
     "list_users",
     "list_versions",
+    "open_token",
     "permissions_of",
     "policies_of",
     "policies_of_user",
@@ -121,9 +175,13 @@ __all__ = [
     "set_default_version",
     "set_key",
     "spend_nonce",
+    "standing",
     "statements_for",
+    "trust",
     "update_group",
+    "update_provider",
     "update_role",
     "update_user",
     "users_in_group",
+    "verify",
 ]

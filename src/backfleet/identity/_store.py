@@ -13,6 +13,7 @@ from backfleet.identity._tables import (
     groups,
     members,
     nonces,
+    oidc_providers,
     policies,
     policy_versions,
     roles,
@@ -55,10 +56,10 @@ def key_with_owner(tx: Transaction, access_key_id: str) -> Row | None:
     return tx.first(_KEY_WITH_OWNER, {"key_id": access_key_id})
 
 
-def is_key_active(tx: Transaction, account_id: str, access_key_id: str) -> bool:
-    """Whether the account has this key, and it is switched on."""
-    named = sa.and_(access_keys.c.id == access_key_id, access_keys.c.account_id == account_id)
-    return tx.first(sa.select(access_keys.c.id).where(named, access_keys.c.active.is_(True))) is not None
+def is_key_active(tx: Transaction, access_key_id: str) -> bool:
+    """Whether the key exists and is switched on."""
+    found = tx.first(sa.select(access_keys.c.active).where(access_keys.c.id == access_key_id))
+    return found is not None and bool(found.active)
 
 
 def add_key(tx: Transaction, **row: Any) -> None:
@@ -221,6 +222,47 @@ def change_role(tx: Transaction, role_id: str, **row: Any) -> None:
 def drop_role(tx: Transaction, role_id: str) -> None:
     """Delete a role; attachments must be gone before."""
     tx.run(sa.delete(roles).where(roles.c.id == role_id))
+
+
+# --- Identity providers ---------------------------------------------------------------------------------------------
+
+
+def add_provider(tx: Transaction, **row: Any) -> None:
+    """A new identity provider; a name that is taken is a Conflict."""
+    tx.add(oidc_providers, [row])
+
+
+def provider(tx: Transaction, account_id: str, name: str) -> Row | None:
+    """An identity provider by name."""
+    named = sa.and_(oidc_providers.c.account_id == account_id, oidc_providers.c.name == name)
+    return tx.first(sa.select(oidc_providers).where(named))
+
+
+def providers_of(tx: Transaction, account_id: str) -> Sequence[Row]:
+    """Every identity provider of the account, by name."""
+    query = sa.select(oidc_providers).where(oidc_providers.c.account_id == account_id)
+    return tx.rows(query.order_by(oidc_providers.c.name))
+
+
+def has_provider(tx: Transaction, provider_id: str) -> bool:
+    """Whether there is an identity provider of this id."""
+    return tx.first(sa.select(oidc_providers.c.id).where(oidc_providers.c.id == provider_id)) is not None
+
+
+def count_providers(tx: Transaction, account_id: str) -> int:
+    """How many identity providers the account has."""
+    counted = sa.select(sa.func.count()).select_from(oidc_providers)
+    return int(tx.scalar(counted.where(oidc_providers.c.account_id == account_id)))
+
+
+def change_provider(tx: Transaction, provider_id: str, **row: Any) -> None:
+    """Change what is known of an identity provider."""
+    tx.run(sa.update(oidc_providers).where(oidc_providers.c.id == provider_id).values(**row))
+
+
+def drop_provider(tx: Transaction, provider_id: str) -> None:
+    """Delete an identity provider."""
+    tx.run(sa.delete(oidc_providers).where(oidc_providers.c.id == provider_id))
 
 
 # --- Policies -------------------------------------------------------------------------------------------------------

@@ -76,6 +76,21 @@ access_keys = sa.Table(
     sa.Column("created_at", Moment, nullable=False),
 )
 
+oidc_providers = sa.Table(
+    "oidc_providers",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("account_id", sa.ForeignKey("accounts.id"), nullable=False),
+    sa.Column("name", sa.String(128), nullable=False),
+    sa.Column("issuer", sa.String(255), nullable=False),
+    sa.Column("client_ids", sa.Text, nullable=False),  # a JSON list
+    sa.Column("keys", sa.Text, nullable=False),  # a JSON Web Key Set
+    sa.Column("description", sa.String(256), nullable=False, server_default=""),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("updated_at", Moment, nullable=False),
+    sa.UniqueConstraint("account_id", "name"),
+)
+
 policies = sa.Table(
     "policies",
     metadata,

@@ -27,6 +27,7 @@ class Session:
     source_identity: str = ""  # passed on to every session made from this one
     ends: int = 0  # seconds since 1970; 0 for one that lasts no longer than the call
     through: tuple[str, ...] = ()  # ids of the roles whose sessions made this one, oldest first
+    provider: str = ""  # the id of the identity provider it began with, if it did
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,10 @@ def root_of(account_id: str, access_key_id: str = "") -> Caller:
     """The account itself, as a caller."""
     arn = f"acs:ram::{account_id}:root"
     return Caller(account_id, ACCOUNT, arn, account_id, access_key_id=access_key_id)
+
+
+NOBODY: Final = Caller("", "Anonymous", "", "")
+"""Who asks without saying who they are. No policy is theirs."""
 
 
 def in_role(role: Role, session: Session, access_key_id: str = "") -> Caller:

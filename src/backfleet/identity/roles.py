@@ -9,7 +9,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from backfleet.identity import _store
-from backfleet.identity.refusals import AlreadyExists, LimitReached, NotFound, StillInUse
+from backfleet.identity.refusals import AlreadyExists, LimitReached, NotFound, StillInUse, Unchangeable
 from backfleet.identity.trust import parse_trust
 from backfleet.identity.users import digits
 from backfleet.ids import Draw
@@ -135,13 +135,13 @@ def update_role(
     Raises:
         NotFound: no such role.
         MalformedPolicy: the engine could not carry the trust policy out to the letter.
-        StillInUse: the trust of a service's own role is the service's.
+        Unchangeable: the trust of a service's own role is the service's.
     """
     found = find_role(tx, account_id, name, lock=True)
     if trust is not None:
         parse_trust(trust)
         if found.service:
-            raise StillInUse("Role.Service", name)
+            raise Unchangeable("Role.ServiceLinked", name)
     changed = replace(
         found,
         trust=found.trust if trust is None else trust,
