@@ -28,7 +28,7 @@ def test_what_was_made_is_found(database: Database, account: str, alice: identit
     with database.reading() as tx:
         own = identity.find_policy(tx, account, "Own", "Custom")
         system = identity.find_policy(tx, account, "AliyunHBRFullAccess", "System")
-    assert own == identity.Policy("Own", "Custom", "ours", DOCUMENT, now)
+    assert own == identity.Policy("Own", "Custom", "ours", DOCUMENT, now, now)
     assert system.document == SYSTEM_POLICIES["AliyunHBRFullAccess"].document
 
 

@@ -142,9 +142,7 @@ def test_each_product_refuses_in_its_own_words(
         "PolicyType": "AccountLevelIdentityBasedPolicy",
         "NoPermissionType": "ImplicitDeny",
     }
-    opened = call.house.vault.unseal(sealed)
-    assert opened.startswith(perform.DIAGNOSIS)
-    diagnosis = json.loads(opened.removeprefix(perform.DIAGNOSIS))
+    diagnosis = json.loads(call.house.vault.box("diagnoses").unseal(sealed))
     assert diagnosis["AuthResource"] == f"acs:{product.code}:cn-hangzhou:{call.account_id}:*"
     assert "ann" not in sealed
     assert [(row["verdict"], row["error_code"]) for row in audited(call.house)] == [("denied", error.code)]
@@ -157,7 +155,8 @@ def test_a_denial_is_told_from_silence(by: Callable[..., Call]) -> None:
         perform_it(touching(HBR), call)
     detail: Any = refused.value.extra["AccessDeniedDetail"]
     assert detail["NoPermissionType"] == "ExplicitDeny"
-    assert "Custom/p" in call.house.vault.unseal(detail["EncodedDiagnosticMessage"])
+    opened = call.house.vault.box("diagnoses").unseal(detail["EncodedDiagnosticMessage"])
+    assert '"PolicyIdentifier": "p"' in opened
 
 
 def test_a_policy_on_one_vault_is_not_one_on_all(by: Callable[..., Call]) -> None:
@@ -175,7 +174,7 @@ def test_one_resource_that_may_not_be_touched_refuses_it_all(by: Callable[..., C
     with pytest.raises(Forbidden) as refused:
         perform_it(operation, replace(call, request_id="2"), Name__1="i-1", Name__2="i-2")
     detail: Any = refused.value.extra["AccessDeniedDetail"]
-    assert "instance/i-2" in call.house.vault.unseal(detail["EncodedDiagnosticMessage"])
+    assert "instance/i-2" in call.house.vault.box("diagnoses").unseal(detail["EncodedDiagnosticMessage"])
 
 
 def test_naming_nothing_is_asking_about_everything(by: Callable[..., Call]) -> None:

@@ -1,4 +1,4 @@
-"""Accounts, users, access keys, policies, attachments, nonces."""
+"""Accounts, users, groups, roles, access keys, policies and their versions, attachments, nonces."""
 
 import sqlalchemy as sa
 
@@ -24,7 +24,45 @@ users = sa.Table(
     sa.Column("email", sa.String(128), nullable=False, server_default=""),
     sa.Column("mobile_phone", sa.String(32), nullable=False, server_default=""),
     sa.Column("created_at", Moment, nullable=False),
+    sa.Column("updated_at", Moment, nullable=False),
     sa.UniqueConstraint("account_id", "name"),
+)
+
+groups = sa.Table(
+    "user_groups",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("account_id", sa.ForeignKey("accounts.id"), nullable=False),
+    sa.Column("name", sa.String(64), nullable=False),
+    sa.Column("comments", sa.String(128), nullable=False, server_default=""),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("updated_at", Moment, nullable=False),
+    sa.UniqueConstraint("account_id", "name"),
+)
+
+members = sa.Table(
+    "group_members",
+    metadata,
+    sa.Column("group_id", sa.ForeignKey("user_groups.id"), primary_key=True),
+    sa.Column("user_id", sa.ForeignKey("users.id"), primary_key=True, index=True),
+    sa.Column("joined_at", Moment, nullable=False),
+)
+
+roles = sa.Table(
+    "roles",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("account_id", sa.ForeignKey("accounts.id"), nullable=False),
+    sa.Column("name", sa.String(64), nullable=False),
+    sa.Column("folded_name", sa.String(64), nullable=False),  # in ARNs, letter case does not count
+    sa.Column("description", sa.String(1024), nullable=False, server_default=""),
+    sa.Column("trust", sa.Text, nullable=False),
+    sa.Column("max_session", sa.Integer, nullable=False),  # seconds
+    sa.Column("tags", sa.Text, nullable=False, server_default="{}"),
+    sa.Column("service", sa.String(128), nullable=False, server_default=""),  # a service's own role: its principal
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("updated_at", Moment, nullable=False),
+    sa.UniqueConstraint("account_id", "folded_name"),
 )
 
 access_keys = sa.Table(
@@ -38,20 +76,49 @@ access_keys = sa.Table(
     sa.Column("created_at", Moment, nullable=False),
 )
 
+oidc_providers = sa.Table(
+    "oidc_providers",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("account_id", sa.ForeignKey("accounts.id"), nullable=False),
+    sa.Column("name", sa.String(128), nullable=False),
+    sa.Column("issuer", sa.String(255), nullable=False),
+    sa.Column("client_ids", sa.Text, nullable=False),  # a JSON list
+    sa.Column("keys", sa.Text, nullable=False),  # a JSON Web Key Set
+    sa.Column("description", sa.String(256), nullable=False, server_default=""),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("updated_at", Moment, nullable=False),
+    sa.UniqueConstraint("account_id", "name"),
+)
+
 policies = sa.Table(
     "policies",
     metadata,
     sa.Column("account_id", sa.ForeignKey("accounts.id"), primary_key=True),
     sa.Column("name", sa.String(128), primary_key=True),
     sa.Column("description", sa.String(1024), nullable=False, server_default=""),
+    sa.Column("default_version", sa.Integer, nullable=False),
+    sa.Column("last_version", sa.Integer, nullable=False),  # numbers are not given twice
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("updated_at", Moment, nullable=False),
+)
+
+policy_versions = sa.Table(
+    "policy_versions",
+    metadata,
+    sa.Column("account_id", sa.String(16), primary_key=True),
+    sa.Column("policy_name", sa.String(128), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
     sa.Column("document", sa.Text, nullable=False),
     sa.Column("created_at", Moment, nullable=False),
+    sa.ForeignKeyConstraint(["account_id", "policy_name"], ["policies.account_id", "policies.name"]),
 )
 
 attachments = sa.Table(
     "policy_attachments",
     metadata,
-    sa.Column("user_id", sa.ForeignKey("users.id"), primary_key=True),
+    sa.Column("holder_kind", sa.String(8), primary_key=True),  # User, Group or Role
+    sa.Column("holder_id", sa.String(32), primary_key=True),
     sa.Column("policy_type", sa.String(16), primary_key=True),  # System or Custom
     sa.Column("policy_name", sa.String(128), primary_key=True),
     sa.Column("account_id", sa.ForeignKey("accounts.id"), nullable=False),

@@ -181,10 +181,14 @@ KEYS: Final[dict[str, Kind]] = {
     "ecs:commandrunas": Kind.STRING,
     "ram:servicename": Kind.STRING,
     "sts:externalid": Kind.STRING,
+    "sts:rolesessionname": Kind.STRING,
+    "oidc:iss": Kind.STRING,
+    "oidc:aud": Kind.STRING,
+    "oidc:sub": Kind.STRING,
 }
 """Keys a request may have here, and what their values are. Letter case counts only after the slash."""
 
-SERVED: Final = frozenset({"acs", "backfleet", "ecs", "hbr", "ram", "sts"})
+SERVED: Final = frozenset({"acs", "backfleet", "ecs", "hbr", "oidc", "ram", "sts"})
 """The services whose keys must be in the table. Those of others occur in policies that people bring along; no request
 here has them, as none in the cloud has them outside their service."""
 

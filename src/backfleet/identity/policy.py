@@ -7,7 +7,7 @@ element lets an Allow allow too much, or a Deny deny too little. Source: RAM, po
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Final
@@ -23,6 +23,7 @@ __all__ = [
     "Decision",
     "Effect",
     "MalformedPolicy",
+    "Permissions",
     "Statement",
     "decide",
     "parse_document",
@@ -78,6 +79,7 @@ class Decision:
 
     allowed: bool
     because: Statement | None = None
+    by_session: bool = False  # it was the session policy that did not allow it
 
     @property
     def explicit_deny(self) -> bool:
@@ -104,6 +106,25 @@ def decide(statements: Iterable[Statement], action: str, resource: str, context:
     return Decision(allowed=allow is not None, because=allow)
 
 
+@dataclass(frozen=True, slots=True)
+class Permissions:
+    """What a caller may do: their own policies, and within these, where there is one, the session's."""
+
+    own: tuple[Statement, ...]
+    within: tuple[Statement, ...] | None = None
+
+    def decide(self, action: str, resource: str, context: Context) -> Decision:
+        """Both must allow it. The session's is asked first: anything but Allow there ends it.
+
+        Source: RAM, policy evaluation process.
+        """
+        if self.within is not None:
+            decision = decide(self.within, action, resource, context)
+            if not decision.allowed:
+                return replace(decision, by_session=True)
+        return decide(self.own, action, resource, context)
+
+
 def root_statement(account_id: str) -> Statement:
     """What the root of an account may do: everything, in its own account."""
     return Statement(Effect.ALLOW, ("*",), ("*",), source="root", only_in=account_id)
@@ -119,6 +140,11 @@ def parse_document(document: str, source: str = "") -> tuple[Statement, ...]:
     Raises:
         MalformedPolicy: too long, not JSON, or something in it that the engine does not know.
     """
+    return tuple(_statement(statement, source) for statement in read_statements(document))
+
+
+def read_statements(document: str) -> list[Any]:
+    """The statements of a document, as they stand in it. Raises MalformedPolicy."""
     if len(document) > LONGEST_DOCUMENT:
         raise MalformedPolicy(f"the document has {len(document)} characters; at most {LONGEST_DOCUMENT} are taken")
     found = _json(document)
@@ -131,7 +157,7 @@ def parse_document(document: str, source: str = "") -> tuple[Statement, ...]:
         statements = [statements]
     if not isinstance(statements, list) or not statements:
         raise MalformedPolicy("Statement must be a list of at least one statement")
-    return tuple(_statement(statement, source) for statement in statements)
+    return statements
 
 
 def _json(document: str) -> Any:
@@ -158,31 +184,37 @@ def _no_name_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _statement(found: Any, source: str) -> Statement:
+def read_effect(found: Any, elements: frozenset[str]) -> Effect:
+    """The effect of a statement that has only these elements. Raises MalformedPolicy."""
     if not isinstance(found, dict):
         raise MalformedPolicy("a statement must be an object")
-    unknown = sorted(set(found) - _ELEMENTS)
+    unknown = sorted(set(found) - elements)
     if unknown:
         raise MalformedPolicy(f"a statement has the element {unknown[0][:64]!r}, which is not known here")
     if found.get("Effect") not in tuple(Effect):
         raise MalformedPolicy("Effect must be Allow or Deny")
+    return Effect(found["Effect"])
+
+
+def _statement(found: Any, source: str) -> Statement:
+    effect = read_effect(found, _ELEMENTS)
     if ("Action" in found) == ("NotAction" in found):
         raise MalformedPolicy("a statement needs either Action or NotAction")
     if "Resource" not in found:
         raise MalformedPolicy("a statement needs a Resource")
     element = "NotAction" if "NotAction" in found else "Action"
     return Statement(
-        Effect(found["Effect"]),
+        effect,
         _actions(found[element], element),
         _resources(found["Resource"]),
-        _conditions(found.get("Condition", {})),
+        read_conditions(found.get("Condition", {})),
         all_actions_but=element == "NotAction",
         source=source,
     )
 
 
 def _actions(found: Any, element: str) -> tuple[str, ...]:
-    actions = _strings(found, element)
+    actions = strings(found, element)
     for action in actions:
         if not _ACTION.fullmatch(action):
             raise MalformedPolicy(f"{element} {action[:64]!r} must be * or of the form <service>:<operation>")
@@ -190,7 +222,7 @@ def _actions(found: Any, element: str) -> tuple[str, ...]:
 
 
 def _resources(found: Any) -> tuple[str, ...]:
-    resources = _strings(found, "Resource")
+    resources = strings(found, "Resource")
     for resource in resources:
         if not resource.startswith(("*", "acs:")):
             form = "acs:<service>:<region>:<account>:<id>"
@@ -198,7 +230,8 @@ def _resources(found: Any) -> tuple[str, ...]:
     return resources
 
 
-def _conditions(found: Any) -> tuple[Condition, ...]:
+def read_conditions(found: Any) -> tuple[Condition, ...]:
+    """The conditions of a statement. Raises MalformedPolicy."""
     if not isinstance(found, dict):
         raise MalformedPolicy("Condition must be an object of operators")
     conditions = []
@@ -218,7 +251,8 @@ def _values(found: Any, key: str) -> tuple[str, ...]:
     return values
 
 
-def _strings(found: Any, element: str) -> tuple[str, ...]:
+def strings(found: Any, element: str) -> tuple[str, ...]:
+    """One string or a list of them, none empty. Raises MalformedPolicy."""
     listed = [found] if isinstance(found, str) else found
     if not isinstance(listed, list) or not listed or not all(isinstance(item, str) and item for item in listed):
         raise MalformedPolicy(f"{element} must be a string or a list of strings, none of them empty")

@@ -31,3 +31,11 @@ class LimitReached(Exception):
     def __init__(self, kind: str, limit: int) -> None:
         super().__init__(f"at most {limit} of {kind}")
         self.kind, self.limit = kind, limit
+
+
+class Unchangeable(Exception):
+    """It is not for the account to change."""
+
+    def __init__(self, kind: str, name: str) -> None:
+        super().__init__(f"{kind} {name} cannot be changed")
+        self.kind, self.name = kind, name

@@ -1,11 +1,14 @@
 """Secrets kept in the database, sealed with a key that is not in it."""
 
+import base64
 import os
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 
 class CannotOpen(ValueError):
@@ -17,6 +20,8 @@ class Vault:
 
     def __init__(self, key: bytes) -> None:
         self._fernet = Fernet(key)
+        self._key = key
+        self._boxes: dict[str, Vault] = {}
 
     @classmethod
     def open(cls, data: Path) -> "Vault":
@@ -35,9 +40,17 @@ class Vault:
         except ValueError:
             raise CannotOpen(f"{file} is not a key; put the file back that was made with this database") from None
 
+    def box(self, purpose: str) -> "Vault":
+        """A vault with a key derived from this one's: what was sealed for one purpose opens for no other."""
+        found = self._boxes.get(purpose)
+        if found is None:
+            derived = HKDF(SHA256(), 32, None, f"backfleet {purpose}".encode()).derive(self._key)
+            found = self._boxes[purpose] = Vault(base64.urlsafe_b64encode(derived))
+        return found
+
     def seal(self, text: str) -> str:
         """The text, encrypted and authenticated: about 100 characters, and 4/3 of the text's length."""
-        return self._fernet.encrypt(text.encode()).decode()
+        return self.seal_bytes(text.encode())
 
     def unseal(self, sealed: str) -> str:
         """The text again.
@@ -49,6 +62,21 @@ class Vault:
             return self._fernet.decrypt(sealed.encode()).decode()
         except InvalidToken:
             raise CannotOpen("keys/secrets.key does not open what the database holds") from None
+
+    def seal_bytes(self, data: bytes) -> str:
+        """The bytes, encrypted and authenticated, as text that fits into URLs."""
+        return self._fernet.encrypt(data).decode()
+
+    def unseal_bytes(self, sealed: str) -> bytes:
+        """The bytes again.
+
+        Raises:
+            CannotOpen: sealed with another key, or changed since, or not sealed at all.
+        """
+        try:
+            return self._fernet.decrypt(sealed.encode())
+        except (InvalidToken, ValueError):  # a lone surrogate cannot even be encoded
+            raise CannotOpen("it was not sealed with this key") from None
 
     def __repr__(self) -> str:
         return "Vault()"

@@ -67,6 +67,17 @@ class Call:
     upload: Upload | None = None
 
     @property
+    def circumstances(self) -> dict[str, str]:
+        """What conditions may ask about any call. The address is the peer's, never one that was sent."""
+        return {
+            "acs:CurrentTime": self.now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "acs:SourceIp": self.source_ip,
+            "acs:SecureTransport": "true" if self.secure else "false",
+            "acs:MFAPresent": "false",
+            "acs:PrincipalARN": self.caller.principal_arn,
+        }
+
+    @property
     def account_id(self) -> str:
         """The account in which the caller acts."""
         return self.caller.account_id
@@ -103,6 +114,7 @@ class Operation:
     streams: bool = False  # the body is a file
     needs_tls: bool = False  # refused over plain HTTP by the cloud, and here if the setting says so
     conditions: Conditions | None = None
+    anonymous: bool = False  # taken without a signature too: it proves who asks in a way of its own
 
 
 _OPERATIONS: dict[tuple[str, str], Operation] = {}
@@ -120,6 +132,7 @@ def operation(
     streams: bool = False,
     needs_tls: bool = False,
     conditions: Conditions | None = None,
+    anonymous: bool = False,
 ) -> Callable[[Handler], Handler]:
     """Enter a function `(call, asked) -> answer` into the catalogue. Its second argument's type is the request.
 
@@ -133,7 +146,19 @@ def operation(
         asked = list(inspect.signature(run).parameters)[1]
         request = typing.get_type_hints(run)[asked]
         _OPERATIONS[product.version, name] = Operation(
-            product, name, request, action, run, answer, errors, resources, denied, streams, needs_tls, conditions
+            product,
+            name,
+            request,
+            action,
+            run,
+            answer,
+            errors,
+            resources,
+            denied,
+            streams,
+            needs_tls,
+            conditions,
+            anonymous,
         )
         return run
 

@@ -3,7 +3,6 @@
 Two steps, because an upload must be admitted before its body is read: `admit` decides whether, `run` does it.
 """
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from backfleet.identity import policy
 from backfleet.instants import passed
 from backfleet.operations import _store as audit
 from backfleet.operations.catalogue import HBR, STS, Answer, Call, Operation
+from backfleet.operations.diagnosis import denied_detail
 from backfleet.operations.errors import Forbidden, NoPermission, StsNoPermission
 from backfleet.storage import Transaction
 from backfleet.wire import parameters
@@ -21,13 +21,10 @@ from backfleet.wire.errors import ApiError, InternalError
 
 log = logging.getLogger(__name__)
 
-PRINCIPAL_TYPES: Final = {"Account": "Account", "RAMUser": "SubUser"}
 REFUSALS: Final[Mapping[str, type[NoPermission | StsNoPermission]]] = {
     HBR.code: NoPermission,
     STS.code: StsNoPermission,
 }
-DIAGNOSIS: Final = "diagnosis "
-"""What a sealed diagnosis begins with, so that nobody can pass a sealed secret for one to have it opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +59,8 @@ def admit(operation: Operation, call: Call, flat: Mapping[str, str], access_key_
         verdict = _judge(tx, operation, call, resources, _context(operation, call, asked))
         allowed = verdict.decision.allowed
         refusal = problem if allowed or operation.denied is not None else _refusal(operation, call, verdict)
-        audit.write(tx, call, operation, access_key_id, allowed=allowed, code=refusal.code if refusal else "")
+        if call.caller != identity.NOBODY:  # who asks anonymously is nobody's business until they have proved more
+            audit.write(tx, call, operation, access_key_id, allowed=allowed, code=refusal.code if refusal else "")
     passed("authorised")
     if refusal is not None:
         raise refusal
@@ -120,51 +118,20 @@ def _judge(
     """One refused resource refuses it all."""
     if operation.action is None:
         return Verdict(policy.ALLOWED, resources[0], context)
-    statements = identity.statements_for(tx, call.caller)
+    permissions = identity.permissions_of(tx, call.caller)
     for resource in resources:
-        decision = policy.decide(statements, operation.action, resource, context)
+        decision = permissions.decide(operation.action, resource, context)
         if not decision.allowed:
             break
     return Verdict(decision, resource, context)
 
 
 def _context(operation: Operation, call: Call, asked: Any) -> dict[str, str]:
-    """What conditions may ask about. The address is the peer's: callers can send a SourceIp, and are not believed."""
+    """What conditions may ask about. What an operation adds never replaces what is known of every call."""
     own = operation.conditions(call, asked) if operation.conditions is not None else {}
-    return {
-        **own,
-        "acs:CurrentTime": call.now.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "acs:SourceIp": call.source_ip,
-        "acs:SecureTransport": "true" if call.secure else "false",
-        "acs:MFAPresent": "false",
-        "acs:PrincipalARN": call.caller.arn,
-    }
+    return {**own, **call.circumstances}
 
 
 def _refusal(operation: Operation, call: Call, verdict: Verdict) -> ApiError:
-    caller = call.caller
-    detail = {
-        "AuthAction": operation.action,
-        "AuthPrincipalType": PRINCIPAL_TYPES[caller.kind],
-        "AuthPrincipalDisplayName": caller.user_id or caller.account_id,
-        "AuthPrincipalOwnerId": caller.account_id,
-        "PolicyType": "AccountLevelIdentityBasedPolicy",
-        "NoPermissionType": "ExplicitDeny" if verdict.decision.explicit_deny else "ImplicitDeny",
-        # Sealed: the caller hands it to an administrator, who may have it opened; it tells the caller nothing.
-        "EncodedDiagnosticMessage": call.house.vault.seal(DIAGNOSIS + _diagnosis(operation, call, verdict)),
-    }
+    detail = denied_detail(call, operation.action, verdict.resource, verdict.context, verdict.decision)
     return REFUSALS.get(operation.product.code, Forbidden)({"AccessDeniedDetail": detail})
-
-
-def _diagnosis(operation: Operation, call: Call, verdict: Verdict) -> str:
-    because = verdict.decision.because
-    return json.dumps(
-        {
-            "ExplicitDeny": verdict.decision.explicit_deny,
-            "AuthAction": operation.action,
-            "AuthResource": verdict.resource,
-            "AuthPrincipal": call.caller.arn,
-            "AuthConditions": dict(verdict.context),
-            "MatchedPolicies": [because.source] if because else [],
-        }
-    )

@@ -175,13 +175,33 @@ class KeyInactive(ApiError):
 
 
 class TokenMalformed(ApiError):
-    """A security token that we did not give out."""
+    """A security token that we did not give out, or that was changed since."""
 
     code = "InvalidSecurityToken.Malformed"
     status = 400
 
     def __init__(self) -> None:
         super().__init__("Specified SecurityToken is malformed.")
+
+
+class TokenExpired(ApiError):
+    """A security token whose session is over: its time, its role, or the key it was made with."""
+
+    code = "InvalidSecurityToken.Expired"
+    status = 400
+
+    def __init__(self) -> None:
+        super().__init__("Specified SecurityToken is expired.")
+
+
+class TokenOfAnotherKey(ApiError):
+    """A security token beside an access key that it does not belong to."""
+
+    code = "InvalidSecurityToken.MismatchWithAccessKey"
+    status = 400
+
+    def __init__(self) -> None:
+        super().__init__("Specified SecurityToken mismatch with the AccessKey.")
 
 
 class IncompleteSignature(ApiError):

@@ -12,13 +12,15 @@ from backfleet.identity._tables import accounts
 from backfleet.ids import Draw
 from backfleet.ids import draw as real_draw
 from backfleet.operations import perform
-from backfleet.operations.catalogue import RAM, Call, House, find
+from backfleet.operations.catalogue import RAM, STS, Call, House, find
 from backfleet.settings import Settings
 from backfleet.storage import Database
 from backfleet.wire import answers
 from backfleet.wire.errors import ApiError
+from backfleet.wire.shapes import misfits
 
 OTHER = "9999999999999999"
+SHARED = {"MissingParameter", "InvalidParameter", "Forbidden.RAM", "NoPermission"}
 
 
 class Ram:
@@ -28,9 +30,17 @@ class Ram:
         self.house, self.caller, self.now = house, caller, now
 
     def __call__(self, action: str, **flat: str) -> dict[str, Any]:
+        return self.ask(RAM.version, action, flat)
+
+    def sts(self, action: str, **flat: str) -> dict[str, Any]:
+        """The same caller's STS."""
+        return self.ask(STS.version, action, flat)
+
+    def ask(self, version: str, action: str, flat: dict[str, str]) -> dict[str, Any]:
+        """Any product's."""
         request_id = f"R-{real_draw(20)}"
         call = Call(request_id, self.caller, "cn-hangzhou", self.now, "10.0.0.7", True, self.house)
-        operation = find(RAM.version, action)
+        operation = find(version, action)
         try:
             told = perform.run(perform.admit(operation, call, flat, "LTAItest"), call)
             sent = answers.success(action, told, request_id, xml=False)
@@ -38,7 +48,24 @@ class Ram:
             sent = answers.failure(problem, request_id, "localhost", xml=False)
         body: dict[str, Any] = json.loads(sent.body)
         assert body.pop("RequestId") == request_id
+        if sent.status == 200:
+            assert list(misfits(operation.answer, body, action)) == []
+        else:
+            assert body["Code"] in SHARED | {error.code for error in operation.errors}, action
         return body if sent.status == 200 else {**body, "Status": sent.status}
+
+    def assume(self, arn: str, name: str = "session", **more: str) -> "Ram":
+        """The same, asked in a role's place with temporary credentials, as the door opens them."""
+        given = self.sts("AssumeRole", RoleArn=arn, RoleSessionName=name, **more)["Credentials"]
+        return self.with_token(given["SecurityToken"])
+
+    def with_token(self, token: str) -> "Ram":
+        """The same, asked by whoever has this token."""
+        ticket = identity.open_token(self.house.vault, token)
+        with self.house.database.reading() as tx:
+            caller = identity.standing(tx, ticket, now=self.now)
+        assert caller is not None
+        return Ram(self.house, caller, self.now)
 
     def refused(self, action: str, **flat: str) -> tuple[int, str]:
         """Status and code of a refusal."""

@@ -5,7 +5,7 @@
  3. operation   product version and action
  4. protocol    TLS where the setting demands it
  5. claim       what every signed request carries, V1 or V3
- 6. key         exists, is active
+ 6. key         exists, is active; or temporary: its token opens, is this key's, and its time is not over
  7. time        within the window, either way
  8. signature   over the exact request, in constant time
  9. nonce       once, durable, shared by replicas; spent only after the signature held, so that no stranger can
@@ -13,6 +13,9 @@
 11. upload      of operations that take a file: only now is the body read, to disk, and held against the signed hash
 12. perform
 13. answer
+
+A token is opened without a question to the database; whether its session still stands is looked up at step 9, after the
+signature. An operation that takes anonymous calls skips steps 5 to 9 for a call that carries no signature.
 
 Key and time come before the signature so that a caller sees the precise code; the order gives away no more than whether
 a key id exists, which the protocol tells anyway.
@@ -26,7 +29,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from aiohttp import web
@@ -36,11 +39,12 @@ from backfleet import identity
 from backfleet.clock import Clock
 from backfleet.doors.openapi import received
 from backfleet.doors.openapi.bodies import check_announced, read_body, uploaded
-from backfleet.doors.openapi.proof import BODY_CHANGED, Claim, read_claim, refuse_bearer
+from backfleet.doors.openapi.proof import BODY_CHANGED, Claim, is_signed, read_claim, refuse_bearer
 from backfleet.doors.openapi.received import Received, receive
 from backfleet.instants import passed
 from backfleet.operations import perform
 from backfleet.operations.catalogue import Call, House, Operation, find
+from backfleet.storage import Transaction
 from backfleet.wire import answers
 from backfleet.wire.errors import (
     ApiError,
@@ -52,6 +56,9 @@ from backfleet.wire.errors import (
     NeedsTls,
     NonceUsed,
     SignatureDoesNotMatch,
+    TokenExpired,
+    TokenMalformed,
+    TokenOfAnotherKey,
 )
 
 THREADS = 16  # requests at work at once; more wait
@@ -94,6 +101,10 @@ class Door:
     async def _travel(self, request: web.Request, trip: "_Trip") -> answers.WireAnswer:
         operation, arrived = await self._read(request, trip)  # 1 to 3
         self._check_protocol(operation, arrived, request)  # 4
+        if operation.anonymous and not is_signed(arrived):
+            call = self._call(request, trip, identity.NOBODY)
+            result = await self._in_thread(lambda: perform.run(perform.admit(operation, call, arrived.flat, ""), call))
+            return answers.success(operation.name, result, trip.request_id, xml=trip.xml)
         claim = read_claim(arrived, body_follows=operation.streams)  # 5
         caller = await self._in_thread(lambda: self._prove(claim))  # 6 to 9
         passed("signature held")
@@ -138,6 +149,8 @@ class Door:
     def _prove(self, claim: Claim) -> identity.Caller:
         """Steps 6 to 9. Raises ApiError."""
         now, window = self._clock(), timedelta(seconds=self._settings.time_window_seconds)
+        if claim.security_token:
+            return self._prove_session(claim, now, window)
         with self._house.database.reading() as tx:
             key = identity.find_key(tx, self._house.vault, claim.access_key_id)
         if key is None:
@@ -146,11 +159,33 @@ class Door:
             raise KeyInactive
         claim.check_time(now, window)
         claim.check_signature(key.secret)
-        keep = timedelta(seconds=self._settings.nonce_seconds)
         with self._house.database.transaction() as tx:
-            if not identity.spend_nonce(tx, claim.access_key_id, claim.nonce, now=now, keep=keep):
-                raise NonceUsed
+            self._spend(tx, claim, now)
         return key.caller
+
+    def _prove_session(self, claim: Claim, now: datetime, window: timedelta) -> identity.Caller:
+        """Steps 6 to 9 for temporary credentials. Raises ApiError."""
+        try:
+            ticket = identity.open_token(self._house.vault, claim.security_token)
+        except identity.TokenNotOurs:
+            raise TokenMalformed from None
+        if ticket.access_key_id != claim.access_key_id:
+            raise TokenOfAnotherKey
+        if ticket.is_over(now):
+            raise TokenExpired
+        claim.check_time(now, window)
+        claim.check_signature(ticket.secret)
+        with self._house.database.transaction() as tx:
+            caller = identity.standing(tx, ticket, now=now)
+            if caller is None:
+                raise TokenExpired
+            self._spend(tx, claim, now)
+        return caller
+
+    def _spend(self, tx: Transaction, claim: Claim, now: datetime) -> None:
+        keep = timedelta(seconds=self._settings.nonce_seconds)
+        if not identity.spend_nonce(tx, claim.access_key_id, claim.nonce, now=now, keep=keep):
+            raise NonceUsed
 
     def _call(self, request: web.Request, trip: "_Trip", caller: identity.Caller) -> Call:
         return Call(

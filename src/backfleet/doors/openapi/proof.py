@@ -14,12 +14,13 @@ from backfleet.wire.errors import (
     SignatureDoesNotMatch,
     TimestampExpired,
     TimestampMalformed,
-    TokenMalformed,
+    TokenOfAnotherKey,
 )
 
 TIME_FORM = "%Y-%m-%dT%H:%M:%SZ"
 LONGEST_EXPLANATION = 4096  # characters of our canonical request that a refusal shows
 V1_FIELDS = ("AccessKeyId", "Signature", "SignatureMethod", "SignatureVersion", "SignatureNonce", "Timestamp")
+TEMPORARY = "STS."  # what the ids of temporary keys begin with
 BODY_CHANGED = "x-acs-content-sha256 is not the hash of the request body."
 
 
@@ -33,6 +34,7 @@ class Claim:
     scheme: str  # SignatureMethod of V1, algorithm of V3
     string_to_sign: str
     signature: str
+    security_token: str = ""  # of temporary credentials; nobody has opened it yet
     body_hash_holds: bool = True
     explanation: str = ""  # for people: what we made the string to sign of, where it is but a hash
 
@@ -58,6 +60,11 @@ def read_claim(request: Received, *, body_follows: bool = False) -> Claim:
     return _read_v3(request, body_follows=body_follows) if request.is_v3 else _read_v1(request)
 
 
+def is_signed(request: Received) -> bool:
+    """Whether a request carries a signature of either kind, or means to: half of one is not no signature."""
+    return request.is_v3 or "Signature" in request.flat or "AccessKeyId" in request.flat
+
+
 def refuse_bearer(request: Received) -> None:
     """A bearer token proves nothing here. Raises IncompleteSignature.
 
@@ -80,7 +87,6 @@ def _read_v1(request: Received) -> Claim:
     # RSA keys are registered with an account's key pair; nobody can register one here yet.
     if flat["SignatureMethod"] != "HMAC-SHA1":
         raise InvalidSignatureMethod(flat["SignatureMethod"])
-    _check_token(flat["AccessKeyId"], flat.get("SecurityToken"))
     return Claim(
         access_key_id=flat["AccessKeyId"],
         moment=_moment(flat["Timestamp"]),
@@ -88,6 +94,7 @@ def _read_v1(request: Received) -> Claim:
         scheme=flat["SignatureMethod"],
         string_to_sign=signing.v1_string_to_sign(request.method, flat),
         signature=flat["Signature"],
+        security_token=_token(flat["AccessKeyId"], flat.get("SecurityToken")),
     )
 
 
@@ -98,7 +105,9 @@ def _read_v3(request: Received, *, body_follows: bool) -> Claim:
         if not headers.get(name):
             raise MissingField(shown)
     _check_signed_headers(request, authorization)
-    _check_token(authorization.access_key_id, headers.get("x-acs-security-token"))
+    if headers.get("x-acs-accesskey-id", authorization.access_key_id) != authorization.access_key_id:
+        raise TokenOfAnotherKey
+    token = _token(authorization.access_key_id, headers.get("x-acs-security-token"))
     algorithm, claimed = authorization.algorithm, headers["x-acs-content-sha256"]
     # The hash of the body that came; of one that is yet to come, the hash it was promised to have.
     body_hash = claimed if body_follows else signing.payload_hash(algorithm, request.body)
@@ -112,6 +121,7 @@ def _read_v3(request: Received, *, body_follows: bool) -> Claim:
         scheme=algorithm,
         string_to_sign=signing.v3_string_to_sign(algorithm, canonical),
         signature=authorization.signature,
+        security_token=token,
         body_hash_holds=body_hash == claimed,
         explanation=f" server canonical request is {canonical[:LONGEST_EXPLANATION]}",
     )
@@ -143,12 +153,11 @@ def _check_signed_headers(request: Received, authorization: signing.Authorizatio
         raise IncompleteSignature(f"the signed header {min(twice)} occurs twice")
 
 
-def _check_token(access_key_id: str, token: str | None) -> None:
-    """Nobody is given temporary credentials yet, so every token is somebody else's."""
-    if token:
-        raise TokenMalformed
-    if access_key_id.startswith("STS."):
+def _token(access_key_id: str, token: str | None) -> str:
+    """The token that came, "" for none. A temporary key proves nothing without one. Raises MissingField."""
+    if not token and access_key_id.startswith(TEMPORARY):
         raise MissingField("SecurityToken")
+    return token or ""
 
 
 def _moment(text: str) -> datetime:

@@ -1,5 +1,5 @@
-"""RAM 2015-05-01: users, their access keys, and the policies attached to them."""
+"""RAM 2015-05-01: users, groups, roles, access keys, policies and whom they are attached to; identity providers."""
 
-from backfleet.operations.ram import keys, policies, users
+from backfleet.operations.ram import attachments, diagnoses, groups, keys, policies, providers, roles, users, versions
 
-__all__ = ["keys", "policies", "users"]
+__all__ = ["attachments", "diagnoses", "groups", "keys", "policies", "providers", "roles", "users", "versions"]

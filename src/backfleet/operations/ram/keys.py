@@ -6,11 +6,14 @@ from typing import Any
 from backfleet import identity
 from backfleet.operations.catalogue import RAM, Call, operation
 from backfleet.operations.ram import naming
-from backfleet.operations.ram.errors import in_rams_words
+from backfleet.operations.ram.errors import bad_names, in_rams_words, refusals
 from backfleet.wire.errors import MissingParameter
 from backfleet.wire.parameters import text
 
 STATUSES = ("Active", "Inactive")
+KEY = {"AccessKeyId": str, "Status": str, "CreateDate": str}
+OWNER_ERRORS = (*bad_names("UserName"), *refusals("EntityNotExist.User"))
+KEY_ERRORS = (*OWNER_ERRORS, *refusals("EntityNotExist.User.AccessKey", "DeleteConflict.Account.AccessKey"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,15 @@ def owner_arn(call: Call, asked: KeyOwner) -> list[str]:
     return [f"acs:ram::{call.account_id}:user/{asked.user_name or call.caller.user_name or ''}"]
 
 
-@operation(RAM, "CreateAccessKey", action="ram:CreateAccessKey", resources=owner_arn, needs_tls=True)
+@operation(
+    RAM,
+    "CreateAccessKey",
+    action="ram:CreateAccessKey",
+    resources=owner_arn,
+    needs_tls=True,
+    answer={"AccessKey": {**KEY, "AccessKeySecret": str}},
+    errors=(*OWNER_ERRORS, *refusals("LimitExceeded.User.AccessKey")),
+)
 def create_access_key(call: Call, asked: KeyOwner) -> dict[str, Any]:
     """A new key. Its secret is in this answer and, but for its sealed form, nowhere else."""
     owner, house = _owner(call, asked), call.house
@@ -49,7 +60,15 @@ def create_access_key(call: Call, asked: KeyOwner) -> dict[str, Any]:
     return {"AccessKey": {**shown, "AccessKeySecret": made.access_key_secret}}
 
 
-@operation(RAM, "ListAccessKeys", action="ram:ListAccessKeys", resources=owner_arn, needs_tls=True)
+@operation(
+    RAM,
+    "ListAccessKeys",
+    action="ram:ListAccessKeys",
+    resources=owner_arn,
+    needs_tls=True,
+    answer={"AccessKeys": {"AccessKey": [KEY]}},
+    errors=OWNER_ERRORS,
+)
 def list_access_keys(call: Call, asked: KeyOwner) -> dict[str, Any]:
     """The keys, oldest first, without their secrets."""
     owner = _owner(call, asked)
@@ -58,7 +77,15 @@ def list_access_keys(call: Call, asked: KeyOwner) -> dict[str, Any]:
     return {"AccessKeys": {"AccessKey": [_shown(key) for key in found]}}
 
 
-@operation(RAM, "UpdateAccessKey", action="ram:UpdateAccessKey", resources=owner_arn, needs_tls=True)
+@operation(
+    RAM,
+    "UpdateAccessKey",
+    action="ram:UpdateAccessKey",
+    resources=owner_arn,
+    needs_tls=True,
+    answer={},
+    errors=KEY_ERRORS,
+)
 def update_access_key(call: Call, asked: KeyStatus) -> dict[str, Any]:
     """Switch a key on or off: the next request with it sees the change."""
     owner = _owner(call, asked)
@@ -67,7 +94,15 @@ def update_access_key(call: Call, asked: KeyStatus) -> dict[str, Any]:
     return {}
 
 
-@operation(RAM, "DeleteAccessKey", action="ram:DeleteAccessKey", resources=owner_arn, needs_tls=True)
+@operation(
+    RAM,
+    "DeleteAccessKey",
+    action="ram:DeleteAccessKey",
+    resources=owner_arn,
+    needs_tls=True,
+    answer={},
+    errors=KEY_ERRORS,
+)
 def delete_access_key(call: Call, asked: NamedKey) -> dict[str, Any]:
     """Delete a key for good."""
     owner = _owner(call, asked)

@@ -1,4 +1,4 @@
-"""Policies, and the users they are attached to."""
+"""Policies."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -7,12 +7,34 @@ from backfleet import identity
 from backfleet.identity.policy import LONGEST_DOCUMENT
 from backfleet.operations.catalogue import RAM, Call, operation
 from backfleet.operations.ram import naming
-from backfleet.operations.ram.errors import BadParameter, BadPolicyType, NoResourceGroups, in_rams_words
-from backfleet.operations.ram.users import Listed, NamedUser, user_arn
-from backfleet.wire.parameters import text
+from backfleet.operations.ram.errors import (
+    BadParameter,
+    BadPolicyType,
+    MalformedPolicyDocument,
+    bad_names,
+    bad_parameter,
+    bad_texts,
+    in_rams_words,
+    refusals,
+)
+from backfleet.operations.ram.tags import BAD_TAG, Tag
+from backfleet.operations.ram.users import BAD_MARKER, PAGED, Listed
+from backfleet.wire.parameters import boolean, repeat_objects, text
+from backfleet.wire.shapes import Maybe
 
 TYPES: Final = ("Custom", "System")
-VERSION: Final = "v1"  # a policy has one version here
+TOO_LONG: Final = bad_parameter("PolicyDocument", "Length")
+NAMED_ERRORS: Final = (*bad_names("PolicyName"), BadPolicyType, *refusals("EntityNotExist.Policy"))
+POLICY: Final = {
+    "PolicyName": str,
+    "PolicyType": str,
+    "Description": str,
+    "DefaultVersion": str,
+    "CreateDate": Maybe(str),  # those of the system have no dates
+    "UpdateDate": Maybe(str),
+    "AttachmentCount": Maybe(int),
+}
+VERSION: Final = {"VersionId": str, "IsDefaultVersion": bool, "PolicyDocument": str, "CreateDate": Maybe(str)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +44,8 @@ class NewPolicy:
     policy_name: str = text("PolicyName", required=True, longest=naming.ON_THE_WIRE)
     document: str = text("PolicyDocument", required=True)
     description: str = text("Description", default="")
+    tags: tuple[Tag, ...] = repeat_objects("Tag", of=Tag)
+    written_tags: str = text("Tag", default="", longest=16_384)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +56,25 @@ class OwnPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class DescribedPolicy(OwnPolicy):
+    """Which policy, and what people are told of it."""
+
+    description: str = text("NewDescription", required=True)
+
+
+@dataclass(frozen=True, slots=True)
+class DeletedPolicy(OwnPolicy):
+    """Which policy, and whether its versions go too."""
+
+    cascading: bool = boolean("CascadingDelete", default=False)
+
+
+@dataclass(frozen=True, slots=True)
 class NamedPolicy:
     """Which policy."""
 
     policy_name: str = text("PolicyName", required=True, longest=naming.ON_THE_WIRE)
     policy_type: str = text("PolicyType", required=True, longest=naming.ON_THE_WIRE)
-
-
-@dataclass(frozen=True, slots=True)
-class Attachment(NamedPolicy):
-    """Which policy and which user."""
-
-    user_name: str = text("UserName", required=True, longest=naming.ON_THE_WIRE)
-    resource_group: str = text("ResourceGroupId", default="", longest=naming.ON_THE_WIRE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,101 +101,152 @@ def every_policy(call: Call, asked: object) -> list[str]:
     return [f"acs:ram::{call.account_id}:policy/*"]
 
 
-def both_sides(call: Call, asked: Attachment) -> list[str]:
-    """An attachment is about the policy and the user: the caller needs permission for each."""
-    return [*policy_arn(call, asked), f"acs:ram::{call.account_id}:user/{asked.user_name}"]
-
-
-@operation(RAM, "CreatePolicy", action="ram:CreatePolicy", resources=own_policy_arn, needs_tls=True)
+@operation(
+    RAM,
+    "CreatePolicy",
+    action="ram:CreatePolicy",
+    resources=own_policy_arn,
+    needs_tls=True,
+    answer={"Policy": POLICY},
+    errors=(
+        *bad_names("PolicyName"),
+        *bad_texts("Description"),
+        TOO_LONG,
+        BAD_TAG,
+        MalformedPolicyDocument,
+        *refusals("EntityAlreadyExists.Policy", "LimitExceeded.Policy"),
+    ),
+)
 def create_policy(call: Call, asked: NewPolicy) -> dict[str, Any]:
     """A policy of the account's own; one that could not be carried out to the letter is refused."""
     name = naming.policy_name(asked.policy_name)
     described = naming.free_text("Description", asked.description, 1024)
-    if len(asked.document) > LONGEST_DOCUMENT:
-        raise BadParameter("PolicyDocument", "Length", f"At most {LONGEST_DOCUMENT} characters are taken.")
+    if asked.tags or asked.written_tags:
+        raise BAD_TAG("Policies carry no tags here; leave them out.")
+    check_length(asked.document)
     with in_rams_words(), call.house.database.transaction() as tx:
         made = identity.create_policy(tx, call.account_id, name, asked.document, description=described, now=call.now)
-    return {"Policy": _shown(made)}
+    return {"Policy": shown_policy(made)}
 
 
-@operation(RAM, "GetPolicy", action="ram:GetPolicy", resources=policy_arn, needs_tls=True)
+@operation(
+    RAM,
+    "GetPolicy",
+    action="ram:GetPolicy",
+    resources=policy_arn,
+    needs_tls=True,
+    answer={"Policy": POLICY, "DefaultPolicyVersion": VERSION},
+    errors=NAMED_ERRORS,
+)
 def get_policy(call: Call, asked: NamedPolicy) -> dict[str, Any]:
-    """One policy and its document."""
-    name, kind = naming.policy_name(asked.policy_name), _type(asked.policy_type)
+    """One policy and the document that is in force."""
+    name, kind = naming.policy_name(asked.policy_name), policy_type(asked.policy_type)
     with in_rams_words(), call.house.database.reading() as tx:
         found = identity.find_policy(tx, call.account_id, name, kind)
-    shown = _shown(found)
-    version = {
-        "VersionId": VERSION,
-        "IsDefaultVersion": True,
-        "PolicyDocument": found.document,
-        "CreateDate": shown["CreateDate"],
-    }
-    return {"Policy": shown | _counted(found), "DefaultPolicyVersion": version}
+        version = identity.find_version(tx, call.account_id, name, kind, found.version)
+    return {"Policy": shown_policy(found) | _counted(found), "DefaultPolicyVersion": shown_version(version)}
 
 
-@operation(RAM, "ListPolicies", action="ram:ListPolicies", resources=every_policy, needs_tls=True)
+@operation(
+    RAM,
+    "ListPolicies",
+    action="ram:ListPolicies",
+    resources=every_policy,
+    needs_tls=True,
+    answer={"Policies": {"Policy": [POLICY]}, **PAGED},
+    errors=(BAD_MARKER, BadPolicyType),
+)
 def list_policies(call: Call, asked: ListedPolicies) -> dict[str, Any]:
     """The account's own policies, then the system's, each by name. The marker is type and name of the last before."""
-    kind = _type(asked.policy_type) if asked.policy_type else None
+    kind = policy_type(asked.policy_type) if asked.policy_type else None
     after, limit = _after(asked.marker), asked.max_items + 1
     with call.house.database.reading() as tx:
         found = identity.list_policies(tx, call.account_id, kind=kind, after=after, limit=limit)
     page = found[: asked.max_items]
     more = len(found) > len(page)
     return {
-        "Policies": {"Policy": [_shown(policy) | _counted(policy) for policy in page]},
+        "Policies": {"Policy": [shown_policy(policy) | _counted(policy) for policy in page]},
         "IsTruncated": more,
         "Marker": f"{page[-1].kind}/{page[-1].name}" if more else None,
     }
 
 
-@operation(RAM, "DeletePolicy", action="ram:DeletePolicy", resources=own_policy_arn, needs_tls=True)
-def delete_policy(call: Call, asked: OwnPolicy) -> dict[str, Any]:
-    """Delete a policy of the account's own that is attached to nobody."""
+@operation(
+    RAM,
+    "UpdatePolicyDescription",
+    action="ram:UpdatePolicyDescription",
+    resources=own_policy_arn,
+    needs_tls=True,
+    answer={"Policy": POLICY},
+    errors=(*bad_names("PolicyName"), *bad_texts("NewDescription"), *refusals("EntityNotExist.Policy")),
+)
+def update_policy_description(call: Call, asked: DescribedPolicy) -> dict[str, Any]:
+    """Change what people are told of a policy of the account's own."""
+    name = naming.policy_name(asked.policy_name)
+    described = naming.free_text("NewDescription", asked.description, 1024)
+    with in_rams_words(), call.house.database.transaction() as tx:
+        changed = identity.describe_policy(tx, call.account_id, name, described, now=call.now)
+    return {"Policy": shown_policy(changed) | _counted(changed)}
+
+
+@operation(
+    RAM,
+    "DeletePolicy",
+    action="ram:DeletePolicy",
+    resources=own_policy_arn,
+    needs_tls=True,
+    answer={},
+    errors=(
+        *bad_names("PolicyName"),
+        *refusals(
+            "EntityNotExist.Policy",
+            "DeleteConflict.Policy.User",
+            "DeleteConflict.Policy.Group",
+            "DeleteConflict.Policy.Role",
+            "DeleteConflict.Policy.Version",
+        ),
+    ),
+)
+def delete_policy(call: Call, asked: DeletedPolicy) -> dict[str, Any]:
+    """Delete a policy of the account's own that is attached to nobody; its other versions too, if that is said."""
     name = naming.policy_name(asked.policy_name)
     with in_rams_words(), call.house.database.transaction() as tx:
-        identity.delete_policy(tx, call.account_id, name)
+        identity.delete_policy(tx, call.account_id, name, versions_too=asked.cascading)
     return {}
 
 
-@operation(RAM, "AttachPolicyToUser", action="ram:AttachPolicyToUser", resources=both_sides, needs_tls=True)
-def attach_policy_to_user(call: Call, asked: Attachment) -> dict[str, Any]:
-    """Let a user do what a policy says, from their next request on."""
-    user, policy, kind = _attachment(asked)
-    with in_rams_words(), call.house.database.transaction() as tx:
-        identity.attach_policy(tx, call.account_id, user, policy, kind, now=call.now)
-    return {}
-
-
-@operation(RAM, "DetachPolicyFromUser", action="ram:DetachPolicyFromUser", resources=both_sides, needs_tls=True)
-def detach_policy_from_user(call: Call, asked: Attachment) -> dict[str, Any]:
-    """Take a policy from a user, from their next request on."""
-    user, policy, kind = _attachment(asked)
-    with in_rams_words(), call.house.database.transaction() as tx:
-        identity.detach_policy(tx, call.account_id, user, policy, kind)
-    return {}
-
-
-@operation(RAM, "ListPoliciesForUser", action="ram:ListPoliciesForUser", resources=user_arn, needs_tls=True)
-def list_policies_for_user(call: Call, asked: NamedUser) -> dict[str, Any]:
-    """What is attached to a user."""
-    name = naming.user_name(asked.user_name)
-    with in_rams_words(), call.house.database.reading() as tx:
-        found = identity.policies_of_user(tx, call.account_id, name)
-    return {"Policies": {"Policy": [_attached(policy) for policy in found]}}
-
-
-def _type(value: str) -> str:
+def policy_type(value: str) -> str:
+    """The value, if it is a type. Raises BadPolicyType."""
     if value not in TYPES:
         raise BadPolicyType
     return value
 
 
-def _attachment(asked: Attachment) -> tuple[str, str, str]:
-    if asked.resource_group:
-        raise NoResourceGroups
-    return naming.user_name(asked.user_name), naming.policy_name(asked.policy_name), _type(asked.policy_type)
+def check_length(document: str) -> None:
+    """Raises BadParameter."""
+    if len(document) > LONGEST_DOCUMENT:
+        raise TOO_LONG(f"At most {LONGEST_DOCUMENT} characters are taken.")
+
+
+def shown_policy(policy: identity.Policy) -> dict[str, Any]:
+    """A policy, as it is made."""
+    return {
+        "PolicyName": policy.name,
+        "PolicyType": policy.kind,
+        "Description": policy.description,
+        "DefaultVersion": f"v{policy.version}",
+        "CreateDate": naming.date(policy.created_at) if policy.created_at else None,
+    }
+
+
+def shown_version(version: identity.PolicyVersion) -> dict[str, Any]:
+    """One version of a policy."""
+    return {
+        "VersionId": f"v{version.number}",
+        "IsDefaultVersion": version.is_default,
+        "PolicyDocument": version.document,
+        "CreateDate": naming.date(version.created_at) if version.created_at else None,
+    }
 
 
 def _after(marker: str) -> tuple[str, str] | None:
@@ -173,27 +254,12 @@ def _after(marker: str) -> tuple[str, str] | None:
         return None
     kind, _, name = marker.partition("/")
     try:
-        return _type(kind), naming.policy_name(name)
+        return policy_type(kind), naming.policy_name(name)
     except (BadPolicyType, BadParameter):
-        raise BadParameter("Marker", "Format", "It is the Marker of the answer before.") from None
-
-
-def _shown(policy: identity.Policy) -> dict[str, Any]:
-    return {
-        "PolicyName": policy.name,
-        "PolicyType": policy.kind,
-        "Description": policy.description,
-        "DefaultVersion": VERSION,
-        "CreateDate": naming.date(policy.created_at) if policy.created_at else None,
-    }
+        raise BAD_MARKER("It is the Marker of the answer before.") from None
 
 
 def _counted(policy: identity.Policy) -> dict[str, Any]:
     """What a policy that is read has beside one that is made."""
-    changed = naming.date(policy.created_at) if policy.created_at else None
+    changed = naming.date(policy.updated_at) if policy.updated_at else None
     return {"UpdateDate": changed, "AttachmentCount": policy.attached}
-
-
-def _attached(policy: identity.Policy) -> dict[str, Any]:
-    attached = naming.date(policy.attached_at) if policy.attached_at else None
-    return {name: value for name, value in _shown(policy).items() if name != "CreateDate"} | {"AttachDate": attached}

@@ -428,15 +428,52 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("instance_id", "kind", name=op.f("pk_inventories")),
     )
     op.create_table(
+        "oidc_providers",
+        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column("account_id", sa.String(length=16), nullable=False),
+        sa.Column("name", sa.String(length=128), nullable=False),
+        sa.Column("issuer", sa.String(length=255), nullable=False),
+        sa.Column("client_ids", sa.Text(), nullable=False),
+        sa.Column("keys", sa.Text(), nullable=False),
+        sa.Column("description", sa.String(length=256), server_default="", nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_oidc_providers_account_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_oidc_providers")),
+        sa.UniqueConstraint("account_id", "name", name=op.f("uq_oidc_providers_account_id_name")),
+    )
+    op.create_table(
         "policies",
         sa.Column("account_id", sa.String(length=16), nullable=False),
         sa.Column("name", sa.String(length=128), nullable=False),
         sa.Column("description", sa.String(length=1024), server_default="", nullable=False),
-        sa.Column("document", sa.Text(), nullable=False),
+        sa.Column("default_version", sa.Integer(), nullable=False),
+        sa.Column("last_version", sa.Integer(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_policies_account_id")),
         sa.PrimaryKeyConstraint("account_id", "name", name=op.f("pk_policies")),
     )
+    op.create_table(
+        "policy_attachments",
+        sa.Column("holder_kind", sa.String(length=8), nullable=False),
+        sa.Column("holder_id", sa.String(length=32), nullable=False),
+        sa.Column("policy_type", sa.String(length=16), nullable=False),
+        sa.Column("policy_name", sa.String(length=128), nullable=False),
+        sa.Column("account_id", sa.String(length=16), nullable=False),
+        sa.Column("attached_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_policy_attachments_account_id")),
+        sa.PrimaryKeyConstraint(
+            "holder_kind", "holder_id", "policy_type", "policy_name", name=op.f("pk_policy_attachments")
+        ),
+    )
+    with op.batch_alter_table("policy_attachments", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_policy_attachments_account_id_policy_type_policy_name"),
+            ["account_id", "policy_type", "policy_name"],
+            unique=False,
+        )
+
     op.create_table(
         "release_offers",
         sa.Column("channel", sa.String(length=64), nullable=False),
@@ -451,6 +488,35 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("channel", "package", "version", "platform", name=op.f("pk_release_offers")),
     )
     op.create_table(
+        "roles",
+        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column("account_id", sa.String(length=16), nullable=False),
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("folded_name", sa.String(length=64), nullable=False),
+        sa.Column("description", sa.String(length=1024), server_default="", nullable=False),
+        sa.Column("trust", sa.Text(), nullable=False),
+        sa.Column("max_session", sa.Integer(), nullable=False),
+        sa.Column("tags", sa.Text(), server_default="{}", nullable=False),
+        sa.Column("service", sa.String(length=128), server_default="", nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_roles_account_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_roles")),
+        sa.UniqueConstraint("account_id", "folded_name", name=op.f("uq_roles_account_id_folded_name")),
+    )
+    op.create_table(
+        "user_groups",
+        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column("account_id", sa.String(length=16), nullable=False),
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("comments", sa.String(length=128), server_default="", nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_user_groups_account_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_user_groups")),
+        sa.UniqueConstraint("account_id", "name", name=op.f("uq_user_groups_account_id_name")),
+    )
+    op.create_table(
         "users",
         sa.Column("id", sa.String(length=32), nullable=False),
         sa.Column("account_id", sa.String(length=16), nullable=False),
@@ -460,6 +526,7 @@ def upgrade() -> None:
         sa.Column("email", sa.String(length=128), server_default="", nullable=False),
         sa.Column("mobile_phone", sa.String(length=32), server_default="", nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_users_account_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_users")),
         sa.UniqueConstraint("account_id", "name", name=op.f("uq_users_account_id_name")),
@@ -481,21 +548,29 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_access_keys_user_id"), ["user_id"], unique=False)
 
     op.create_table(
-        "policy_attachments",
+        "group_members",
+        sa.Column("group_id", sa.String(length=32), nullable=False),
         sa.Column("user_id", sa.String(length=32), nullable=False),
-        sa.Column("policy_type", sa.String(length=16), nullable=False),
-        sa.Column("policy_name", sa.String(length=128), nullable=False),
-        sa.Column("account_id", sa.String(length=16), nullable=False),
-        sa.Column("attached_at", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_policy_attachments_account_id")),
-        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_policy_attachments_user_id")),
-        sa.PrimaryKeyConstraint("user_id", "policy_type", "policy_name", name=op.f("pk_policy_attachments")),
+        sa.Column("joined_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["group_id"], ["user_groups.id"], name=op.f("fk_group_members_group_id")),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_group_members_user_id")),
+        sa.PrimaryKeyConstraint("group_id", "user_id", name=op.f("pk_group_members")),
     )
-    with op.batch_alter_table("policy_attachments", schema=None) as batch_op:
-        batch_op.create_index(
-            batch_op.f("ix_policy_attachments_account_id_policy_type_policy_name"),
-            ["account_id", "policy_type", "policy_name"],
-            unique=False,
-        )
+    with op.batch_alter_table("group_members", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_group_members_user_id"), ["user_id"], unique=False)
 
+    op.create_table(
+        "policy_versions",
+        sa.Column("account_id", sa.String(length=16), nullable=False),
+        sa.Column("policy_name", sa.String(length=128), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("document", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["account_id", "policy_name"],
+            ["policies.account_id", "policies.name"],
+            name=op.f("fk_policy_versions_account_id_policy_name"),
+        ),
+        sa.PrimaryKeyConstraint("account_id", "policy_name", "number", name=op.f("pk_policy_versions")),
+    )
     # ### end Alembic commands ###

@@ -1,0 +1,264 @@
+"""Groups of users."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from backfleet import identity
+from backfleet.operations.catalogue import RAM, Call, operation
+from backfleet.operations.ram import naming
+from backfleet.operations.ram.errors import bad_names, bad_texts, in_rams_words, refusals
+from backfleet.operations.ram.users import BAD_MARKER, PAGED, Listed, NamedUser, after_name, paged, user_arn
+from backfleet.wire.parameters import text
+from backfleet.wire.shapes import Maybe
+
+GROUP: Final = {"GroupId": str, "GroupName": str, "Comments": str, "CreateDate": str, "UpdateDate": Maybe(str)}
+
+
+@dataclass(frozen=True, slots=True)
+class NamedGroup:
+    """Which group."""
+
+    group_name: str = text("GroupName", required=True, longest=naming.ON_THE_WIRE)
+
+
+@dataclass(frozen=True, slots=True)
+class NewGroup(NamedGroup):
+    """A group to be made."""
+
+    comments: str = text("Comments", default="")
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedGroup(NamedGroup):
+    """What a group should be; what is not given stays."""
+
+    new_name: str | None = text("NewGroupName", longest=naming.ON_THE_WIRE)
+    comments: str | None = text("NewComments")
+
+
+@dataclass(frozen=True, slots=True)
+class Membership(NamedGroup):
+    """Which user and which group."""
+
+    user_name: str = text("UserName", required=True, longest=naming.ON_THE_WIRE)
+
+
+@dataclass(frozen=True, slots=True)
+class ListedMembers(Listed):
+    """Which part of a group's users."""
+
+    group_name: str = text("GroupName", required=True, longest=naming.ON_THE_WIRE)
+
+
+def group_arn(call: Call, asked: NamedGroup | ListedMembers) -> list[str]:
+    """The group a call is about."""
+    return [f"acs:ram::{call.account_id}:group/{asked.group_name}"]
+
+
+def both_groups(call: Call, asked: ChangedGroup) -> list[str]:
+    """Who renames touches the new name too: a policy may protect it."""
+    names = [asked.group_name] + ([asked.new_name] if asked.new_name else [])
+    return [f"acs:ram::{call.account_id}:group/{name}" for name in names]
+
+
+def both_sides(call: Call, asked: Membership) -> list[str]:
+    """A membership is about the group and the user: the caller needs permission for each."""
+    return [*group_arn(call, asked), f"acs:ram::{call.account_id}:user/{asked.user_name}"]
+
+
+def every_group(call: Call, asked: object) -> list[str]:
+    """Every group of the account."""
+    return [f"acs:ram::{call.account_id}:group/*"]
+
+
+@operation(
+    RAM,
+    "CreateGroup",
+    action="ram:CreateGroup",
+    resources=group_arn,
+    needs_tls=True,
+    answer={"Group": GROUP},
+    errors=(
+        *bad_names("GroupName"),
+        *bad_texts("Comments"),
+        *refusals("EntityAlreadyExists.Group", "LimitExceeded.Group"),
+    ),
+)
+def create_group(call: Call, asked: NewGroup) -> dict[str, Any]:
+    """A new, empty group."""
+    name = naming.group_name(asked.group_name)
+    comments = naming.free_text("Comments", asked.comments, 128)
+    with in_rams_words(), call.house.database.transaction() as tx:
+        made = identity.create_group(tx, call.account_id, name, comments=comments, now=call.now, draw=call.house.draw)
+    return {"Group": _made(made)}
+
+
+@operation(
+    RAM,
+    "GetGroup",
+    action="ram:GetGroup",
+    resources=group_arn,
+    needs_tls=True,
+    answer={"Group": GROUP},
+    errors=(*bad_names("GroupName"), *refusals("EntityNotExist.Group")),
+)
+def get_group(call: Call, asked: NamedGroup) -> dict[str, Any]:
+    """One group."""
+    name = naming.group_name(asked.group_name)
+    with in_rams_words(), call.house.database.reading() as tx:
+        return {"Group": _shown(identity.find_group(tx, call.account_id, name))}
+
+
+@operation(
+    RAM,
+    "UpdateGroup",
+    action="ram:UpdateGroup",
+    resources=both_groups,
+    needs_tls=True,
+    answer={"Group": GROUP},
+    errors=(
+        *bad_names("GroupName", "NewGroupName"),
+        *bad_texts("NewComments"),
+        *refusals("EntityNotExist.Group", "EntityAlreadyExists.Group"),
+    ),
+)
+def update_group(call: Call, asked: ChangedGroup) -> dict[str, Any]:
+    """Change a group's name or comments. Its users and policies stay."""
+    name = naming.group_name(asked.group_name)
+    new_name = None if asked.new_name is None else naming.group_name(asked.new_name, "NewGroupName")
+    comments = None if asked.comments is None else naming.free_text("NewComments", asked.comments, 128)
+    with in_rams_words(), call.house.database.transaction() as tx:
+        changed = identity.update_group(tx, call.account_id, name, new_name=new_name, comments=comments, now=call.now)
+    return {"Group": _shown(changed)}
+
+
+@operation(
+    RAM,
+    "ListGroups",
+    action="ram:ListGroups",
+    resources=every_group,
+    needs_tls=True,
+    answer={"Groups": {"Group": [GROUP]}, **PAGED},
+    errors=(BAD_MARKER,),
+)
+def list_groups(call: Call, asked: Listed) -> dict[str, Any]:
+    """Groups by name. The marker is the last name of the part before."""
+    after = after_name(asked.marker)
+    with call.house.database.reading() as tx:
+        found = identity.list_groups(tx, call.account_id, after=after, limit=asked.max_items + 1)
+    return {"Groups": {"Group": [_shown(group) for group in found[: asked.max_items]]}} | paged(found, asked)
+
+
+@operation(
+    RAM,
+    "DeleteGroup",
+    action="ram:DeleteGroup",
+    resources=group_arn,
+    needs_tls=True,
+    answer={},
+    errors=(
+        *bad_names("GroupName"),
+        *refusals("EntityNotExist.Group", "DeleteConflict.Group.User", "DeleteConflict.Group.Policy"),
+    ),
+)
+def delete_group(call: Call, asked: NamedGroup) -> dict[str, Any]:
+    """Delete a group that has neither users nor policies."""
+    name = naming.group_name(asked.group_name)
+    with in_rams_words(), call.house.database.transaction() as tx:
+        identity.delete_group(tx, call.account_id, name)
+    return {}
+
+
+@operation(
+    RAM,
+    "AddUserToGroup",
+    action="ram:AddUserToGroup",
+    resources=both_sides,
+    needs_tls=True,
+    answer={},
+    errors=(
+        *bad_names("GroupName", "UserName"),
+        *refusals(
+            "EntityNotExist.Group", "EntityNotExist.User", "EntityAlreadyExists.User.Group", "LimitExceeded.User.Group"
+        ),
+    ),
+)
+def add_user_to_group(call: Call, asked: Membership) -> dict[str, Any]:
+    """Put a user into a group: from their next request on, what is attached to it holds for them."""
+    user, group = naming.user_name(asked.user_name), naming.group_name(asked.group_name)
+    with in_rams_words(), call.house.database.transaction() as tx:
+        identity.join_group(tx, call.account_id, user, group, now=call.now)
+    return {}
+
+
+@operation(
+    RAM,
+    "RemoveUserFromGroup",
+    action="ram:RemoveUserFromGroup",
+    resources=both_sides,
+    needs_tls=True,
+    answer={},
+    errors=(
+        *bad_names("GroupName", "UserName"),
+        *refusals("EntityNotExist.Group", "EntityNotExist.User", "EntityNotExist.User.Group"),
+    ),
+)
+def remove_user_from_group(call: Call, asked: Membership) -> dict[str, Any]:
+    """Take a user out of a group, from their next request on."""
+    user, group = naming.user_name(asked.user_name), naming.group_name(asked.group_name)
+    with in_rams_words(), call.house.database.transaction() as tx:
+        identity.leave_group(tx, call.account_id, user, group)
+    return {}
+
+
+@operation(
+    RAM,
+    "ListGroupsForUser",
+    action="ram:ListGroupsForUser",
+    resources=user_arn,
+    needs_tls=True,
+    answer={"Groups": {"Group": [{"GroupId": str, "GroupName": str, "Comments": str, "JoinDate": str}]}},
+    errors=(*bad_names("UserName"), *refusals("EntityNotExist.User")),
+)
+def list_groups_for_user(call: Call, asked: NamedUser) -> dict[str, Any]:
+    """The groups a user is in."""
+    name = naming.user_name(asked.user_name)
+    with in_rams_words(), call.house.database.reading() as tx:
+        found = identity.groups_of_user(tx, call.account_id, name)
+    return {"Groups": {"Group": [_joined(group, since) for group, since in found]}}
+
+
+@operation(
+    RAM,
+    "ListUsersForGroup",
+    action="ram:ListUsersForGroup",
+    resources=group_arn,
+    needs_tls=True,
+    answer={"Users": {"User": [{"UserName": str, "DisplayName": str, "JoinDate": str}]}, **PAGED},
+    errors=(*bad_names("GroupName"), BAD_MARKER, *refusals("EntityNotExist.Group")),
+)
+def list_users_for_group(call: Call, asked: ListedMembers) -> dict[str, Any]:
+    """Who is in a group."""
+    name, after = naming.group_name(asked.group_name), after_name(asked.marker)
+    with in_rams_words(), call.house.database.reading() as tx:
+        found = identity.users_in_group(tx, call.account_id, name, after=after, limit=asked.max_items + 1)
+    shown = [
+        {"UserName": user.name, "DisplayName": user.display_name, "JoinDate": naming.date(since)}
+        for user, since in found[: asked.max_items]
+    ]
+    return {"Users": {"User": shown}} | paged([user for user, _since in found], asked)
+
+
+def _made(group: identity.Group) -> dict[str, Any]:
+    shown = {"GroupId": group.id, "GroupName": group.name, "Comments": group.comments}
+    return shown | {"CreateDate": naming.date(group.created_at)}
+
+
+def _shown(group: identity.Group) -> dict[str, Any]:
+    return _made(group) | {"UpdateDate": naming.date(group.updated_at)}
+
+
+def _joined(group: identity.Group, since: datetime) -> dict[str, Any]:
+    shown = {"GroupId": group.id, "GroupName": group.name, "Comments": group.comments}
+    return shown | {"JoinDate": naming.date(since)}

@@ -1,0 +1,268 @@
+"""Roles of the account."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+from backfleet import identity
+from backfleet.identity.policy import LONGEST_DOCUMENT
+from backfleet.operations.catalogue import RAM, Call, operation
+from backfleet.operations.ram import naming
+from backfleet.operations.ram.errors import (
+    BadDuration,
+    MalformedPolicyDocument,
+    bad_names,
+    bad_parameter,
+    bad_texts,
+    in_rams_words,
+    refusals,
+)
+from backfleet.operations.ram.tags import BAD_TAG, Tag, read_tags, shown_tags
+from backfleet.operations.ram.users import BAD_MARKER, PAGED, Listed, after_name, paged
+from backfleet.wire.parameters import boolean, integer, repeat_objects, text
+from backfleet.wire.shapes import Maybe
+
+HOUR: Final = 3600
+SERVICE_PREFIX: Final = "AliyunServiceRoleFor"
+RESERVED: Final = bad_parameter("RoleName", "Format")
+NO_CONSOLE: Final = bad_parameter("AllowConsoleLogin", "Format")
+ROLE: Final = {
+    "RoleId": str,
+    "RoleName": str,
+    "Arn": str,
+    "Description": str,
+    "AssumeRolePolicyDocument": str,
+    "MaxSessionDuration": int,
+    "CreateDate": str,
+    "AllowConsoleLogin": bool,
+    "UpdateDate": Maybe(str),
+    "RolePrincipalName": Maybe(str),
+    "IsServiceLinkedRole": Maybe(bool),
+    "Tags": Maybe({"Tag": [{"TagKey": str, "TagValue": str}]}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class NamedRole:
+    """Which role."""
+
+    role_name: str = text("RoleName", required=True, longest=naming.ON_THE_WIRE)
+
+
+@dataclass(frozen=True, slots=True)
+class NewRole(NamedRole):
+    """A role to be made."""
+
+    trust: str = text("AssumeRolePolicyDocument", required=True)
+    description: str = text("Description", default="")
+    max_session: int = integer("MaxSessionDuration", default=HOUR)
+    console: bool = boolean("AllowConsoleLogin", default=False)
+    tags: tuple[Tag, ...] = repeat_objects("Tag", of=Tag)
+    written_tags: str = text("Tag", default="", longest=16_384)
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedRole(NamedRole):
+    """What a role should be; what is not given stays."""
+
+    trust: str | None = text("NewAssumeRolePolicyDocument")
+    description: str | None = text("NewDescription")
+    max_session: int | None = integer("NewMaxSessionDuration")
+
+
+@dataclass(frozen=True, slots=True)
+class ListedRoles(Listed):
+    """Which part of the list of roles, and with which tags."""
+
+    tags: tuple[Tag, ...] = repeat_objects("Tag", of=Tag)
+    written_tags: str = text("Tag", default="", longest=16_384)
+
+
+@dataclass(frozen=True, slots=True)
+class NewServiceRole:
+    """Which service's own role."""
+
+    service: str = text("ServiceName", required=True, longest=naming.ON_THE_WIRE)
+
+
+def role_arn(call: Call, asked: NamedRole) -> list[str]:
+    """The role a call is about."""
+    return [f"acs:ram::{call.account_id}:role/{asked.role_name}"]
+
+
+def every_role(call: Call, asked: object) -> list[str]:
+    """Every role of the account."""
+    return [f"acs:ram::{call.account_id}:role/*"]
+
+
+def service_name(call: Call, asked: NewServiceRole | None) -> dict[str, str]:
+    """Policies may allow the roles of some services only."""
+    return {} if asked is None else {"ram:ServiceName": asked.service}
+
+
+@operation(
+    RAM,
+    "CreateRole",
+    action="ram:CreateRole",
+    resources=role_arn,
+    needs_tls=True,
+    answer={"Role": ROLE},
+    errors=(
+        *bad_names("RoleName"),
+        RESERVED,
+        NO_CONSOLE,
+        bad_parameter("AssumeRolePolicyDocument", "Length"),
+        *bad_texts("Description"),
+        BAD_TAG,
+        BadDuration,
+        MalformedPolicyDocument,
+        *refusals("EntityAlreadyExists.Role", "LimitExceeded.Role"),
+    ),
+)
+def create_role(call: Call, asked: NewRole) -> dict[str, Any]:
+    """A new role that may do nothing yet. Whom its policy trusts may act in its place."""
+    name = naming.role_name(asked.role_name)
+    if name.lower().startswith(SERVICE_PREFIX.lower()):
+        raise RESERVED(f"{SERVICE_PREFIX}... are roles of services; see CreateServiceLinkedRole.")
+    if asked.console:
+        raise NO_CONSOLE("Roles do not log in to the console here; leave it out.")
+    tags = {key: value or "" for key, value in read_tags(asked.tags, asked.written_tags).items()}
+    described = naming.free_text("Description", asked.description, 1024)
+    trust, longest = _trust(asked.trust, "AssumeRolePolicyDocument"), _duration(asked.max_session)
+    with in_rams_words(), call.house.database.transaction() as tx:
+        made = identity.create_role(
+            tx, call.account_id, name, trust, description=described, max_session=longest, tags=tags,
+            now=call.now, draw=call.house.draw,
+        )  # fmt: skip
+    return {"Role": _made(made)}
+
+
+@operation(
+    RAM,
+    "CreateServiceLinkedRole",
+    action="ram:CreateServiceLinkedRole",
+    resources=every_role,
+    conditions=service_name,
+    needs_tls=True,
+    answer={"Role": ROLE},
+    errors=refusals("EntityNotExist.ServiceName", "EntityAlreadyExists.Role", "LimitExceeded.Role"),
+)
+def create_service_linked_role(call: Call, asked: NewServiceRole) -> dict[str, Any]:
+    """The role that a service acts by in this account."""
+    with in_rams_words(), call.house.database.transaction() as tx:
+        made = identity.create_service_role(tx, call.account_id, asked.service, now=call.now, draw=call.house.draw)
+    return {"Role": _shown(made)}
+
+
+@operation(
+    RAM,
+    "GetRole",
+    action="ram:GetRole",
+    resources=role_arn,
+    needs_tls=True,
+    answer={"Role": ROLE},
+    errors=(*bad_names("RoleName"), *refusals("EntityNotExist.Role")),
+)
+def get_role(call: Call, asked: NamedRole) -> dict[str, Any]:
+    """One role and its trust policy."""
+    name = naming.role_name(asked.role_name)
+    with in_rams_words(), call.house.database.reading() as tx:
+        return {"Role": _shown(identity.find_role(tx, call.account_id, name))}
+
+
+@operation(
+    RAM,
+    "UpdateRole",
+    action="ram:UpdateRole",
+    resources=role_arn,
+    needs_tls=True,
+    answer={"Role": ROLE},
+    errors=(
+        *bad_names("RoleName"),
+        bad_parameter("NewAssumeRolePolicyDocument", "Length"),
+        *bad_texts("NewDescription"),
+        BadDuration,
+        MalformedPolicyDocument,
+        *refusals("EntityNotExist.Role", "OperationDenied.Role.ServiceLinked"),
+    ),
+)
+def update_role(call: Call, asked: ChangedRole) -> dict[str, Any]:
+    """Change whom a role trusts, its description, or how long its sessions last, those that are running too."""
+    name = naming.role_name(asked.role_name)
+    trust = None if asked.trust is None else _trust(asked.trust, "NewAssumeRolePolicyDocument")
+    longest = None if asked.max_session is None else _duration(asked.max_session)
+    described = asked.description and naming.free_text("NewDescription", asked.description, 1024)
+    with in_rams_words(), call.house.database.transaction() as tx:
+        changed = identity.update_role(
+            tx, call.account_id, name, trust=trust, description=described, max_session=longest, now=call.now
+        )
+    return {"Role": _shown(changed)}
+
+
+@operation(
+    RAM,
+    "ListRoles",
+    action="ram:ListRoles",
+    resources=every_role,
+    needs_tls=True,
+    answer={"Roles": {"Role": [ROLE]}, **PAGED},
+    errors=(BAD_MARKER, BAD_TAG),
+)
+def list_roles(call: Call, asked: ListedRoles) -> dict[str, Any]:
+    """Roles by name. The marker is the last name of the part before."""
+    after, tags = after_name(asked.marker), read_tags(asked.tags, asked.written_tags)
+    with call.house.database.reading() as tx:
+        found = identity.list_roles(tx, call.account_id, after=after, limit=asked.max_items + 1, tags=tags)
+    return {"Roles": {"Role": [_shown(role) for role in found[: asked.max_items]]}} | paged(found, asked)
+
+
+@operation(
+    RAM,
+    "DeleteRole",
+    action="ram:DeleteRole",
+    resources=role_arn,
+    needs_tls=True,
+    answer={},
+    errors=(*bad_names("RoleName"), *refusals("EntityNotExist.Role", "DeleteConflict.Role.Policy")),
+)
+def delete_role(call: Call, asked: NamedRole) -> dict[str, Any]:
+    """Delete a role that has no policies. Its sessions end with it, from their next request on."""
+    name = naming.role_name(asked.role_name)
+    with in_rams_words(), call.house.database.transaction() as tx:
+        identity.delete_role(tx, call.account_id, name)
+    return {}
+
+
+def _trust(document: str, parameter: str) -> str:
+    if len(document) > LONGEST_DOCUMENT:
+        raise bad_parameter(parameter, "Length")(f"At most {LONGEST_DOCUMENT} characters are taken.")
+    return document
+
+
+def _duration(seconds: int) -> timedelta:
+    if not HOUR <= seconds <= 12 * HOUR:
+        raise BadDuration
+    return timedelta(seconds=seconds)
+
+
+def _made(role: identity.Role) -> dict[str, Any]:
+    return {
+        "RoleId": role.id,
+        "RoleName": role.name,
+        "Arn": role.arn,
+        "Description": role.description,
+        "AssumeRolePolicyDocument": role.trust,
+        "MaxSessionDuration": int(role.max_session.total_seconds()),
+        "CreateDate": naming.date(role.created_at),
+        "AllowConsoleLogin": False,
+    }
+
+
+def _shown(role: identity.Role) -> dict[str, Any]:
+    """What a role that is read has beside one that is made."""
+    more = {
+        "UpdateDate": naming.date(role.updated_at),
+        "RolePrincipalName": f"{role.name.lower()}@role.{role.account_id}.onaliyunservice.com",
+        "IsServiceLinkedRole": bool(role.service),
+    }
+    return _made(role) | more | shown_tags(role.tags)

@@ -1,0 +1,116 @@
+"""AssumeRoleWithOIDC: temporary credentials for one an identity provider vouches for. Taken without a signature."""
+
+import re
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from backfleet import identity
+from backfleet.identity.trust import Trusted
+from backfleet.operations import _store as audit
+from backfleet.operations.catalogue import STS, Call, find, operation
+from backfleet.operations.sts.assuming import (
+    ASSUMED,
+    DEFAULT_SECONDS,
+    ON_THE_WIRE,
+    WISH_ERRORS,
+    answer,
+    read_role_arn,
+    read_wish,
+    wished,
+)
+from backfleet.operations.sts.errors import (
+    BadProviderArn,
+    NotFederated,
+    TokenAudience,
+    TokenExpired,
+    TokenInvalid,
+    TokenSignature,
+)
+from backfleet.wire.parameters import integer, text
+
+_PROVIDER_ARN: Final = re.compile(r"acs:ram::([0-9]{1,32}):oidc-provider/([A-Za-z0-9._-]{1,128})")
+_FAULTS: Final[dict[str, type[TokenInvalid | TokenExpired | TokenAudience | TokenSignature]]] = {
+    "Expired": TokenExpired,
+    "Audience": TokenAudience,
+    "Signature": TokenSignature,
+}
+TOKEN_INFO: Final = {
+    "Subject": str,
+    "Issuer": str,
+    "ClientIds": str,
+    "ExpirationTime": str,
+    "IssuanceTime": str,
+    "VerificationInfo": str,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AssumeRoleWithOIDC:
+    """Whose place, and the token that says who asks."""
+
+    provider_arn: str = text("OIDCProviderArn", required=True, longest=ON_THE_WIRE)
+    token: str = text("OIDCToken", required=True)
+    role_arn: str = text("RoleArn", required=True, longest=ON_THE_WIRE)
+    session_name: str = text("RoleSessionName", required=True, longest=ON_THE_WIRE)
+    duration: int = integer("DurationSeconds", default=DEFAULT_SECONDS)
+    policy: str = text("Policy", default="")
+
+
+@operation(
+    STS,
+    "AssumeRoleWithOIDC",
+    action=None,
+    anonymous=True,
+    needs_tls=True,
+    answer={**ASSUMED, "OIDCTokenInfo": TOKEN_INFO},
+    errors=(*WISH_ERRORS, BadProviderArn, NotFederated, TokenInvalid, TokenExpired, TokenAudience, TokenSignature),
+)
+def assume_role_with_oidc(call: Call, asked: AssumeRoleWithOIDC) -> dict[str, Any]:
+    """Temporary credentials of a role that trusts the provider, for the subject of a token the provider signed."""
+    account_id, role_name = read_role_arn(asked.role_arn)
+    found = _PROVIDER_ARN.fullmatch(asked.provider_arn)
+    if found is None or found[1] != account_id:
+        raise BadProviderArn
+    wish = read_wish(asked.session_name, asked.duration, asked.policy)
+    with call.house.database.reading() as tx:
+        try:
+            provider = identity.find_provider(tx, account_id, found[2])
+        except identity.NotFound:
+            raise NotFederated("No such OIDC Provider registered.") from None
+        try:
+            vouched = identity.verify(provider, asked.token, call.now)
+        except identity.BadToken as no:
+            raise _FAULTS.get(no.fault, TokenInvalid)(f"The OIDC token is refused: {no.why}.") from None
+        try:
+            role = identity.find_role(tx, account_id, role_name, any_case=True)
+            identity.check_trust(role, frozenset({Trusted("Federated", provider.arn)}), _context(call, vouched))
+        except (identity.NotFound, identity.NotTrusted):
+            raise NotFederated("There is no permission: no such role, or it does not trust this subject.") from None
+    with wished(role):
+        issued = identity.issue_federated(call.house.vault, role, wish, provider.id, now=call.now, draw=call.house.draw)
+    _note(call, issued)
+    return answer(issued) | {"OIDCTokenInfo": _shown(vouched)}
+
+
+def _context(call: Call, vouched: identity.Vouched) -> dict[str, str]:
+    """What the trust policy may ask about. Of several audiences the first counts: each must be the provider's own."""
+    said = {"oidc:iss": vouched.issuer, "oidc:sub": vouched.subject, "oidc:aud": vouched.audiences[0]}
+    return {**call.circumstances, **said}
+
+
+def _note(call: Call, issued: identity.Issued) -> None:
+    """The row of audit: written only now, for a stranger must not be able to fill an account's trail."""
+    proved = replace(call, caller=issued.caller)
+    with call.house.database.transaction() as tx:
+        audit.write(tx, proved, find(STS.version, "AssumeRoleWithOIDC"), issued.access_key_id, allowed=True)
+
+
+def _shown(vouched: identity.Vouched) -> dict[str, str]:
+    return {
+        "Subject": vouched.subject,
+        "Issuer": vouched.issuer,
+        "ClientIds": ",".join(vouched.audiences),
+        "ExpirationTime": vouched.expires.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "IssuanceTime": vouched.issued.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "VerificationInfo": "Success",
+    }
