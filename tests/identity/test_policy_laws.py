@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backfleet.identity.conditions import OPERATORS, Condition
-from backfleet.identity.policy import Effect, Statement, decide, parse_document
+from backfleet.identity.policy import Effect, Permissions, Statement, decide, parse_document
 from backfleet.identity.wildcards import matches
 
 ACTIONS = ["hbr:A", "hbr:Ab", "hbr:B", "ecs:A"]
@@ -186,3 +186,15 @@ def test_a_document_says_what_its_statements_say(found: list[Statement], ask: An
     read = parse_document(json.dumps({"Version": "1", "Statement": written}))
     assert read == tuple(found)
     assert decide(read, *ask) == decide(found, *ask)
+
+
+# --- A session's own policy -----------------------------------------------------------------------------------------
+
+
+@given(st.lists(statements, max_size=4), st.lists(statements, max_size=4), asked)
+def test_a_session_may_what_both_allow(own: list[Statement], within: list[Statement], ask: Any) -> None:
+    """Its policy never gives what the role has not, and takes nothing else away; both explain a refusal."""
+    decision = Permissions(tuple(own), tuple(within)).decide(*ask)
+    assert decision.allowed == (decide(own, *ask).allowed and decide(within, *ask).allowed)
+    assert decision.by_session == (not decide(within, *ask).allowed)
+    assert Permissions(tuple(own)).decide(*ask) == decide(own, *ask)

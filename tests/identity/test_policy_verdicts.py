@@ -65,6 +65,13 @@ TWO_KEYS_ONE_WRONG = {
 }
 TWO_KEYS_BOTH_RIGHT = {"Condition": {"Bool": {"acs:SecureTransport": "true", "acs:MFAPresent": "false"}}}
 
+ASSUME, ROLE = "sts:AssumeRole", "acs:ram::6543210987654321:role/Backup"
+
+
+def BY_PRINCIPAL(pattern: str) -> dict[str, Any]:  # noqa: N802 - a condition like those above
+    return {"Condition": {"StringLike": {"acs:PrincipalARN": pattern}}}
+
+
 VERDICTS: list[tuple[str, list[dict[str, Any]], str, str, str]] = [
     # (what it shows, statements, action, resource, verdict)
     # --- Effects and their order
@@ -148,6 +155,20 @@ VERDICTS: list[tuple[str, list[dict[str, Any]], str, str, str]] = [
     ("no condition at all", [allow(Condition={})], UPGRADE, ALL_OF_HBR, ALLOW),
     ("the action must match too", [allow("ram:*", **BY_TLS)], UPGRADE, ALL_OF_HBR, SILENCE),
     ("the resource must match too", [allow("*", INSTANCE, **BY_TLS)], UPGRADE, ALL_OF_HBR, SILENCE),
+    # --- Roles
+    ("one role", [allow(ASSUME, ROLE)], ASSUME, ROLE, ALLOW),
+    ("another role", [allow(ASSUME, ROLE)], ASSUME, f"{ROLE}2", SILENCE),
+    ("a role by other letters", [allow(ASSUME, ROLE.lower())], ASSUME, ROLE, SILENCE),
+    ("every role of one account", [allow(ASSUME, "acs:ram::6543210987654321:role/*")], ASSUME, ROLE, ALLOW),
+    ("every role of another account", [allow(ASSUME, "acs:ram::1234567890123456:role/*")], ASSUME, ROLE, SILENCE),
+    ("every role anywhere", [allow("sts:AssumeRole", "acs:ram:*:*:role/*")], ASSUME, ROLE, ALLOW),
+    ("every role but one", [allow("sts:*"), deny(ASSUME, ROLE)], ASSUME, ROLE, DENY),
+    ("a user of that name is no role", [allow(ASSUME, ROLE.replace("role", "user"))], ASSUME, ROLE, SILENCE),
+    # --- What a session is called
+    ("by the role's ARN", [allow(**BY_PRINCIPAL("acs:ram::*:user/alice"))], UPGRADE, ALL_OF_HBR, ALLOW),
+    ("sessions only", [allow(**BY_PRINCIPAL("acs:ram::*:role/*"))], UPGRADE, ALL_OF_HBR, SILENCE),
+    ("no sessions", [allow(), deny(**BY_PRINCIPAL("acs:ram::*:role/*"))], UPGRADE, ALL_OF_HBR, ALLOW),
+    ("no users", [allow(), deny(**BY_PRINCIPAL("acs:ram::*:user/*"))], UPGRADE, ALL_OF_HBR, DENY),
 ]
 
 

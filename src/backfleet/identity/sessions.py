@@ -133,15 +133,16 @@ def open_token(vault: Vault, token: str) -> Ticket:
     """What a security token says. Asks nobody.
 
     Raises:
-        TokenNotOurs: we did not give it out, or it was changed since.
+        TokenNotOurs: we did not give it out, or it was changed since, or another version of this program gave it out
+            and meant things by it that this one does not know.
     """
     if len(token) > LONGEST_TOKEN:
         raise TokenNotOurs
     try:
         said = json.loads(zlib.decompress(vault.box(PURPOSE).unseal_bytes(token)))
-    except CannotOpen:
+        return Ticket(**{**said, "through": tuple(said["through"])})
+    except (CannotOpen, TypeError, KeyError):  # the latter: of another version, that said other things
         raise TokenNotOurs from None
-    return Ticket(**{**said, "through": tuple(said["through"])})
 
 
 def standing(tx: Transaction, ticket: Ticket, *, now: datetime) -> Caller | None:

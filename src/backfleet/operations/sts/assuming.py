@@ -57,9 +57,14 @@ class AssumeRole:
 
 
 def role_arn(call: Call, asked: AssumeRole) -> list[str]:
-    """The role, by the name it has: letter case does not count in the ARN that is sent, and does in policies."""
+    """The role, by the name it has: letter case does not count in the ARN that is sent, and does in policies.
+
+    Another account's is judged as it was sent: a refusal must not tell how that account spells it, or that it is there.
+    """
     try:
         account_id, name = read_role_arn(asked.role_arn)
+        if account_id != call.account_id:
+            return [asked.role_arn]
         with call.house.database.reading() as tx:
             return [identity.find_role(tx, account_id, name, any_case=True).arn]
     except identity.NotFound:
