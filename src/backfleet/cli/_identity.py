@@ -1,4 +1,4 @@
-"""backfleet user ..., key ..., policy ..., role ...: identity, through the RAM operations."""
+"""backfleet user ..., key ..., policy ...: identity, through the RAM operations."""
 
 import json
 from pathlib import Path
@@ -30,7 +30,7 @@ def create(client: Client, name: str) -> None:
 @calls_the_api
 def list_users(client: Client, as_json: bool) -> None:
     """Every user of the account."""
-    found = _all(client, "ListUsers", "Users", "User")
+    found = every_page(client, "ListUsers", "Users", "User")
     if as_json:
         print_json(found)
         return
@@ -112,7 +112,7 @@ def delete_key(client: Client, user_name: str, key_id: str) -> None:
 
 @click.group()
 def policy() -> None:
-    """What users may do."""
+    """What users, groups and roles may do."""
 
 
 @policy.command(name="create")
@@ -121,12 +121,7 @@ def policy() -> None:
 @calls_the_api
 def create_policy(client: Client, name: str, document: Path) -> None:
     """Make a policy from a JSON document."""
-    text = document.read_text()
-    try:
-        json.loads(text)
-    except ValueError as problem:
-        fail(f"{document} is not JSON: {problem}")
-    client.call("ram", "CreatePolicy", PolicyName=name, PolicyDocument=text)
+    client.call("ram", "CreatePolicy", PolicyName=name, PolicyDocument=read_document(document))
     click.echo(f"{name}: created")
 
 
@@ -135,7 +130,7 @@ def create_policy(client: Client, name: str, document: Path) -> None:
 @calls_the_api
 def list_policies(client: Client, as_json: bool) -> None:
     """Every policy, the system's included."""
-    found = _all(client, "ListPolicies", "Policies", "Policy")
+    found = every_page(client, "ListPolicies", "Policies", "Policy")
     if as_json:
         print_json(found)
         return
@@ -144,34 +139,40 @@ def list_policies(client: Client, as_json: bool) -> None:
     )
 
 
-def _attachment(client: Client, action: str, policy_name: str, user_name: str, system: bool) -> None:
-    kind = "System" if system else "Custom"
-    client.call("ram", action, PolicyName=policy_name, PolicyType=kind, UserName=user_name)
-
-
 _SYSTEM = click.option("--system", is_flag=True, help="A policy of the system, such as AliyunHBRFullAccess.")
+_TO = click.option(
+    "--to", "kind", type=click.Choice(("user", "group", "role")), default="user", show_default=True, help="What it is."
+)
 
 
 @policy.command()
 @click.argument("policy_name")
-@click.argument("user_name")
+@click.argument("holder")
+@_TO
 @_SYSTEM
 @calls_the_api
-def attach(client: Client, policy_name: str, user_name: str, system: bool) -> None:
-    """Let a user do what a policy says."""
-    _attachment(client, "AttachPolicyToUser", policy_name, user_name, system)
-    click.echo(f"{policy_name}: attached to {user_name}")
+def attach(client: Client, policy_name: str, holder: str, kind: str, system: bool) -> None:
+    """Let a user, a group or a role do what a policy says."""
+    _attachment(client, f"AttachPolicyTo{kind.title()}", policy_name, (kind, holder), system)
+    click.echo(f"{policy_name}: attached to {holder}")
 
 
 @policy.command()
 @click.argument("policy_name")
-@click.argument("user_name")
+@click.argument("holder")
+@_TO
 @_SYSTEM
 @calls_the_api
-def detach(client: Client, policy_name: str, user_name: str, system: bool) -> None:
-    """Take a policy from a user."""
-    _attachment(client, "DetachPolicyFromUser", policy_name, user_name, system)
-    click.echo(f"{policy_name}: detached from {user_name}")
+def detach(client: Client, policy_name: str, holder: str, kind: str, system: bool) -> None:
+    """Take a policy from a user, a group or a role."""
+    _attachment(client, f"DetachPolicyFrom{kind.title()}", policy_name, (kind, holder), system)
+    click.echo(f"{policy_name}: detached from {holder}")
+
+
+def _attachment(client: Client, action: str, policy_name: str, holder: tuple[str, str], system: bool) -> None:
+    kind, name = holder
+    of_type = "System" if system else "Custom"
+    client.call("ram", action, PolicyName=policy_name, PolicyType=of_type, **{f"{kind.title()}Name": name})
 
 
 @policy.command(name="delete")
@@ -183,7 +184,17 @@ def delete_policy(client: Client, name: str) -> None:
     click.echo(f"{name}: deleted")
 
 
-def _all(client: Client, action: str, outer: str, inner: str) -> list[dict[str, Any]]:
+def read_document(file: Path) -> str:
+    """A policy's text. Fails if it is no JSON: the place is told better here than by the server."""
+    try:
+        text = file.read_text()
+        json.loads(text)
+    except (OSError, ValueError) as problem:
+        fail(f"{file} is not JSON: {problem}")
+    return text
+
+
+def every_page(client: Client, action: str, outer: str, inner: str) -> list[dict[str, Any]]:
     """Every page of a RAM list."""
     found: list[dict[str, Any]] = []
     marker: str | None = None

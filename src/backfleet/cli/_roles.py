@@ -1,0 +1,111 @@
+"""backfleet role ...: roles and their sessions, through the RAM and STS operations."""
+
+import shlex
+from pathlib import Path
+
+import click
+
+from backfleet.cli._client import Client
+from backfleet.cli._identity import every_page, read_document
+from backfleet.cli._options import calls_the_api, json_option
+from backfleet.cli._print import print_json, print_table
+
+ENVIRONMENT = {
+    "ALIBABA_CLOUD_ACCESS_KEY_ID": "AccessKeyId",
+    "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "AccessKeySecret",
+    "ALIBABA_CLOUD_SECURITY_TOKEN": "SecurityToken",
+}
+"""Where the official clients, and this one, look for credentials; and what STS calls them."""
+
+_DOCUMENT = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.group()
+def role() -> None:
+    """Places that others may act in, for a while: other accounts, users, programs."""
+
+
+@role.command()
+@click.argument("name")
+@click.option("--trust", type=_DOCUMENT, required=True, help="A JSON document that says who may act in it.")
+@click.option("--description", metavar="TEXT")
+@click.option("--hours", type=click.IntRange(1, 12), default=1, show_default=True, help="How long a session lasts.")
+@calls_the_api
+def create(client: Client, name: str, trust: Path, description: str | None, hours: int) -> None:
+    """Make a role; it may do nothing until a policy is attached."""
+    client.call(
+        "ram",
+        "CreateRole",
+        RoleName=name,
+        AssumeRolePolicyDocument=read_document(trust),
+        Description=description,
+        MaxSessionDuration=hours * 3600,
+    )
+    click.echo(f"{name}: created; attach a policy with `backfleet policy attach POLICY {name} --to role`")
+
+
+@role.command(name="list")
+@json_option
+@calls_the_api
+def list_roles(client: Client, as_json: bool) -> None:
+    """Every role of the account."""
+    found = every_page(client, "ListRoles", "Roles", "Role")
+    if as_json:
+        print_json(found)
+        return
+    print_table(("ROLE", "ARN", "CREATED"), [(r["RoleName"], r["Arn"], r["CreateDate"]) for r in found])
+
+
+@role.command()
+@click.argument("name")
+@json_option
+@calls_the_api
+def show(client: Client, name: str, as_json: bool) -> None:
+    """One role: whom it trusts, and what it may do."""
+    found = client.call("ram", "GetRole", RoleName=name)["Role"]
+    policies = client.call("ram", "ListPoliciesForRole", RoleName=name)["Policies"]["Policy"]
+    if as_json:
+        print_json(found | {"Policies": policies})
+        return
+    attached = ", ".join(policy["PolicyName"] for policy in policies) or "none"
+    rows = [("arn", found["Arn"]), ("sessions", f"{found['MaxSessionDuration']} s at most"), ("policies", attached)]
+    print_table((found["RoleName"], found["Description"]), rows)
+    click.echo(found["AssumeRolePolicyDocument"])
+
+
+@role.command()
+@click.argument("name")
+@click.argument("document", type=_DOCUMENT)
+@calls_the_api
+def trust(client: Client, name: str, document: Path) -> None:
+    """Change who may act in a role; sessions that are running go on."""
+    client.call("ram", "UpdateRole", RoleName=name, NewAssumeRolePolicyDocument=read_document(document))
+    click.echo(f"{name}: trusts whom {document} says")
+
+
+@role.command()
+@click.argument("arn")
+@click.option("--session", metavar="NAME", default="backfleet", show_default=True, help="Its name in audit trails.")
+@click.option("--seconds", type=click.IntRange(900, 43200), default=3600, show_default=True)
+@json_option
+@calls_the_api
+def assume(client: Client, arn: str, session: str, seconds: int, as_json: bool) -> None:
+    """Act in a role, also another account's: eval "$(backfleet role assume ARN)".
+
+    With the key of a user or another role's session; the account's own key may not act in roles.
+    """
+    answer = client.call("sts", "AssumeRole", RoleArn=arn, RoleSessionName=session, DurationSeconds=seconds)
+    if as_json:
+        print_json(answer["Credentials"])
+        return
+    for name, member in ENVIRONMENT.items():
+        click.echo(f"export {name}={shlex.quote(answer['Credentials'][member])}")
+
+
+@role.command()
+@click.argument("name")
+@calls_the_api
+def delete(client: Client, name: str) -> None:
+    """Delete a role without policies. Its sessions end at once."""
+    client.call("ram", "DeleteRole", RoleName=name)
+    click.echo(f"{name}: deleted")
