@@ -3,18 +3,14 @@
 The keys a provider signs with are registered with it; nothing is fetched from anywhere.
 """
 
-import base64
-import binascii
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+import jwt
 import sqlalchemy as sa
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from backfleet.identity import _store
 from backfleet.identity.refusals import AlreadyExists, LimitReached, NotFound
@@ -30,8 +26,8 @@ LONGEST_KEYS: Final = 16_384  # characters of the registered key set
 LONGEST_TOKEN: Final = 20_000  # characters
 LEEWAY: Final = timedelta(seconds=60)  # between the provider's clock and ours
 OLDEST: Final = timedelta(hours=12)  # since a token was issued: what leaked long ago opens nothing
-
-PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
+ALGORITHMS: Final = {"RSA": "RS256", "EC": "ES256"}
+"""A key's kind decides how signatures are checked; what a token says of its own algorithm never does."""
 
 
 class BadKeys(ValueError):
@@ -176,14 +172,17 @@ def verify(provider: Provider, token: str, now: datetime) -> Vouched:
     Raises:
         BadToken: it may not; which of the checks failed.
     """
-    if len(token) > LONGEST_TOKEN or token.count(".") != 2:
+    if len(token) > LONGEST_TOKEN or not token.isascii():
         raise BadToken("Malformed", "it is not a JSON Web Token")
-    head, body, sealed = token.split(".")
-    header, claims, signature = _object(head), _object(body), _bytes(sealed)
-    # What the token says of its own algorithm only chooses among keys: the key's own kind decides how it is checked.
-    if not any(_holds(key, header, f"{head}.{body}".encode(), signature) for key in read_keys(provider.keys)):
-        raise BadToken("Signature", "no registered key made its signature")
-    return _believed(provider, claims, now)
+    try:
+        name = jwt.get_unverified_header(token).get("kid")
+    except jwt.InvalidTokenError:
+        raise BadToken("Malformed", "it is not a JSON Web Token that we read") from None
+    for key in read_keys(provider.keys):
+        if name is None or key.key_id in (None, name):
+            with suppress(jwt.InvalidTokenError):
+                return _believed(provider, _claims(jwt.PyJWS().decode(token, key)), now)
+    raise BadToken("Signature", "no registered key made its signature")
 
 
 def _believed(provider: Provider, claims: dict[str, Any], now: datetime) -> Vouched:
@@ -205,8 +204,8 @@ def _believed(provider: Provider, claims: dict[str, Any], now: datetime) -> Vouc
     return Vouched(subject, provider.issuer, audiences, issued, expires)
 
 
-def read_keys(keys: str) -> list[tuple[str, PublicKey]]:
-    """The public keys of a JSON Web Key Set, each with its id ("" if it has none).
+def read_keys(keys: str) -> list[jwt.PyJWK]:
+    """The public keys of a JSON Web Key Set.
 
     Raises:
         BadKeys: something in it is not an RSA key of 2048 bits or more, or an EC key on P-256.
@@ -223,67 +222,29 @@ def read_keys(keys: str) -> list[tuple[str, PublicKey]]:
     return [_key(key) for key in listed]
 
 
-def _key(found: Any) -> tuple[str, PublicKey]:
+def _key(found: Any) -> jwt.PyJWK:
     if not isinstance(found, dict) or "d" in found:
         raise BadKeys("a key must be an object, and public")
-    number = {name: int.from_bytes(_text_bytes(found.get(name)), "big") for name in ("n", "e", "x", "y")}
-    name = str(found.get("kid", ""))[:256]
+    kind = str(found.get("kty"))
+    if kind not in ALGORITHMS or found.get("crv", "P-256") != "P-256":
+        raise BadKeys("a key must be of kty RSA, or EC on P-256")
     try:
-        if found.get("kty") == "RSA":
-            key: PublicKey = rsa.RSAPublicNumbers(number["e"], number["n"]).public_key()
-            if key.key_size < SMALLEST_RSA:
-                raise BadKeys(f"an RSA key has {key.key_size} bits; {SMALLEST_RSA} are needed")
-            return name, key
-        if found.get("kty") == "EC" and found.get("crv") == "P-256":
-            return name, ec.EllipticCurvePublicNumbers(number["x"], number["y"], ec.SECP256R1()).public_key()
-    except BadKeys:
-        raise
-    except ValueError:
+        key = jwt.PyJWK(found, ALGORITHMS[kind])
+    except jwt.PyJWTError:
         raise BadKeys("the numbers of a key are not a key") from None
-    raise BadKeys("a key must be of kty RSA, or EC on P-256")
+    if kind == "RSA" and key.key.key_size < SMALLEST_RSA:
+        raise BadKeys(f"an RSA key has {key.key.key_size} bits; {SMALLEST_RSA} are needed")
+    return key
 
 
-def _holds(key: tuple[str, PublicKey], header: dict[str, Any], signed: bytes, signature: bytes) -> bool:
-    name, public = key
-    if header.get("kid") is not None and name and header["kid"] != name:
-        return False
+def _claims(payload: bytes) -> dict[str, Any]:
     try:
-        if isinstance(public, rsa.RSAPublicKey):
-            if header.get("alg") != "RS256":
-                return False
-            public.verify(signature, signed, padding.PKCS1v15(), hashes.SHA256())
-        else:
-            if header.get("alg") != "ES256" or len(signature) != 64:
-                return False
-            halves = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
-            public.verify(encode_dss_signature(*halves), signed, ec.ECDSA(hashes.SHA256()))
-    except InvalidSignature:
-        return False
-    return True
-
-
-def _object(part: str) -> dict[str, Any]:
-    try:
-        found = json.loads(_bytes(part))
+        found = json.loads(payload)
     except (ValueError, RecursionError):
-        raise BadToken("Malformed", "it is not a JSON Web Token") from None
-    if not isinstance(found, dict) or "crit" in found:
-        raise BadToken("Malformed", "it is not a JSON Web Token that we read")
+        found = None
+    if not isinstance(found, dict):
+        raise BadToken("Malformed", "what it holds is not a JSON object")
     return found
-
-
-def _bytes(part: str) -> bytes:
-    try:
-        return base64.b64decode(part.encode("ascii") + b"=" * (-len(part) % 4), altchars=b"-_", validate=True)
-    except (ValueError, binascii.Error):
-        raise BadToken("Malformed", "it is not a JSON Web Token") from None
-
-
-def _text_bytes(found: Any) -> bytes:
-    try:
-        return _bytes(found) if isinstance(found, str) else b""
-    except BadToken:
-        raise BadKeys("a number of a key is not base64url") from None
 
 
 def _moment(claims: dict[str, Any], name: str) -> datetime:
