@@ -32,6 +32,7 @@ SYSTEM_POLICIES: Final = {
         SystemPolicy("AliyunECSFullAccess", "Every operation on instances and Cloud Assistant.", _allow("ecs:*")),
         SystemPolicy("AliyunECSReadOnlyAccess", "Look at instances.", _allow("ecs:Describe*", "ecs:List*")),
         SystemPolicy("AliyunRAMFullAccess", "Every operation on users, keys and policies.", _allow("ram:*")),
+        SystemPolicy("AliyunRAMReadOnlyAccess", "Look at users, keys and policies.", _allow("ram:Get*", "ram:List*")),
         SystemPolicy("AliyunSTSAssumeRoleAccess", "Assume any role that trusts the caller.", _allow("sts:AssumeRole")),
         SystemPolicy("BackfleetFullAccess", "Releases, tasks and the server.", _allow("backfleet:*")),
         SystemPolicy(
