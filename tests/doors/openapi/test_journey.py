@@ -194,7 +194,7 @@ def test_5_bearer_tokens_are_not_taken(served: Served) -> None:
 
 
 def test_5_tokens_are_somebody_elses(served: Served) -> None:
-    """Nobody is given temporary credentials yet; a temporary key without its token lacks it."""
+    """A token that is not ours, and a temporary key without its token."""
     token = {"SecurityToken": "t"}
     assert refusal(served, V1(served, parameters=token).raw()) == (400, "InvalidSecurityToken.Malformed")
     assert refusal(served, V3(served, extra={"x-acs-security-token": "t"}).raw()) == (

@@ -140,7 +140,7 @@ def test_a_wrong_secret_is_a_wrong_signature(served: Served, mode: str) -> None:
 
 
 @MODES
-def test_temporary_credentials_are_not_known_yet(served: Served, mode: str) -> None:
+def test_a_strangers_token_is_malformed(served: Served, mode: str) -> None:
     """A token we did not give out."""
     found = config(served, mode)
     found.security_token = "CAISnQ"

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from backfleet.identity.system_policies import SYSTEM_POLICIES
+
 DOCUMENT = '{"Version":"1","Statement":[{"Effect":"Allow","Action":"hbr:*","Resource":"*"}]}'
 NAMED = {"PolicyName": "Own", "PolicyType": "Custom"}
 SYSTEM = {"PolicyName": "AliyunHBRFullAccess", "PolicyType": "System"}
