@@ -81,7 +81,7 @@ def test_a_refusal_leaves_nothing(
     with pytest.raises(fleet.RegistrationRefused, match=text):
         enrol(database, asked, now + timedelta(hours=later), draw, ip)
     with database.reading() as tx:
-        assert fleet.count_instances(tx) == 0
+        assert fleet.count_instances(tx, activation.account_id) == 0
 
 
 def test_two_hosts_cannot_both_be_the_last_one(

@@ -282,9 +282,9 @@ def other_agents(tx: Transaction, instance_ids: Sequence[str]) -> set[str]:
     return {row.id for row in tx.rows(query)}
 
 
-def count_instances(tx: Transaction) -> int:
-    """Enrolled hosts over all accounts."""
-    enrolled = instances.c.deregistered_at.is_(None)
+def count_instances(tx: Transaction, account_id: str) -> int:
+    """The account's enrolled hosts."""
+    enrolled = sa.and_(instances.c.account_id == account_id, instances.c.deregistered_at.is_(None))
     return int(tx.scalar(sa.select(sa.func.count()).select_from(instances).where(enrolled)))
 
 

@@ -300,9 +300,9 @@ def other_agents(tx: Transaction, instance_ids: Sequence[str]) -> set[str]:
     return _store.other_agents(tx, instance_ids)
 
 
-def count_instances(tx: Transaction) -> int:
-    """How many hosts are enrolled, over all accounts."""
-    return _store.count_instances(tx)
+def count_instances(tx: Transaction, account_id: str) -> int:
+    """How many hosts the account has enrolled."""
+    return _store.count_instances(tx, account_id)
 
 
 def _text(said: Mapping[str, object], name: str, longest: int) -> str:

@@ -1,14 +1,14 @@
 """Who exists, how they prove it, and what they may do. Knows nothing of what is being protected.
 
-Owns the tables accounts, users, user_groups, group_members, roles, oidc_providers, access_keys, policies,
-policy_versions, policy_attachments and nonces. Verbs: `find_key`, `spend_nonce` and `permissions_of` for every request;
-`issue`, `open_token` and `standing` for temporary credentials; `act_in` for one who acts in another account by a role;
-`first_account` at first start; users, groups, roles, providers, keys and policies for administrators. Secrets are
-sealed with a `Vault` whose key is not in the database.
+Owns the tables accounts, account_pairs, users, user_groups, group_members, roles, oidc_providers, access_keys,
+policies, policy_versions, policy_attachments and nonces. Verbs: `find_key`, `spend_nonce` and `permissions_of` for
+every request; `issue`, `open_token` and `standing` for temporary credentials; `act_in` for one who acts in another
+account by a role; `first_account` at first start; accounts, pairs of them, users, groups, roles, providers, keys and
+policies for administrators. Secrets are sealed with a `Vault` whose key is not in the database.
 """
 
 from backfleet.identity import policy, trust
-from backfleet.identity.accounts import first_account
+from backfleet.identity.accounts import Account, create_account, first_account, is_operator, list_accounts
 from backfleet.identity.assuming import NotTrusted, act_in, check_trust
 from backfleet.identity.callers import (
     NOBODY,
@@ -34,6 +34,7 @@ from backfleet.identity.groups import (
 )
 from backfleet.identity.keys import Key, NewKey, create_key, delete_key, list_keys, set_key
 from backfleet.identity.nonces import purge_nonces, spend_nonce
+from backfleet.identity.pairs import Pair, are_paired, list_pairs, pair_accounts, part_accounts
 from backfleet.identity.policies import (
     Holder,
     Policy,
@@ -95,6 +96,7 @@ from backfleet.identity.vault import CannotOpen, Vault
 __all__ = [
     "NOBODY",
     "SERVICE_ROLES",
+    "Account",
     "AlreadyExists",
     "BadKeys",
     "BadToken",
@@ -109,6 +111,7 @@ __all__ = [
     "NewKey",
     "NotFound",
     "NotTrusted",
+    "Pair",
     "Policy",
     "PolicyVersion",
     "Provider",
@@ -126,8 +129,10 @@ __all__ = [
     "Wish",
     "act_in",
     "add_version",
+    "are_paired",
     "attach_policy",
     "check_trust",
+    "create_account",
     "create_group",
     "create_key",
     "create_policy",
@@ -154,18 +159,23 @@ __all__ = [
     "first_account",
     "groups_of_user",
     "holders_of",
+    "is_operator",
     "issue",
     "issue_federated",
     "join_group",
     "leave_group",
+    "list_accounts",
     "list_groups",
     "list_keys",
+    "list_pairs",
     "list_policies",
     "list_providers",
     "list_roles",
     "list_users",
     "list_versions",
     "open_token",
+    "pair_accounts",
+    "part_accounts",
     "permissions_of",
     "policies_of",
     "policies_of_user",

@@ -14,6 +14,7 @@ from backfleet.identity._tables import (
     members,
     nonces,
     oidc_providers,
+    pairs,
     policies,
     policy_versions,
     roles,
@@ -35,9 +36,71 @@ def add_first_account(tx: Transaction, account_id: str, now: datetime) -> bool:
     return tx.add_if_new(accounts, {"id": account_id, "created_at": now, "first": True})
 
 
+def add_account(tx: Transaction, account_id: str, name: str, now: datetime) -> None:
+    """One more account."""
+    tx.add(accounts, [{"id": account_id, "name": name, "created_at": now}])
+
+
+def count_accounts(tx: Transaction) -> int:
+    """How many there are."""
+    return int(tx.scalar(sa.select(sa.func.count()).select_from(accounts)))
+
+
+def accounts_by_age(tx: Transaction) -> Sequence[Row]:
+    """Every account, oldest first."""
+    return tx.rows(sa.select(accounts).order_by(accounts.c.created_at, accounts.c.id))
+
+
+def is_first(tx: Transaction, account_id: str) -> bool:
+    """Whether it is the installation's first account."""
+    return tx.first(sa.select(accounts.c.id).where(accounts.c.id == account_id, accounts.c.first)) is not None
+
+
 def lock_account(tx: Transaction, account_id: str) -> None:
     """Others who count what the account has wait until this transaction ends; rows that only name it do not."""
     tx.first(sa.select(accounts.c.id).where(accounts.c.id == account_id).with_for_update(key_share=True))
+
+
+# --- Pairs of accounts ----------------------------------------------------------------------------------------------
+
+
+def add_pair(tx: Transaction, **row: Any) -> None:
+    """One more pair."""
+    tx.add(pairs, [row])
+
+
+def rename_pair(tx: Transaction, account_id: str, other: str, role_name: str, **changes: Any) -> bool:
+    """Change a pair; whether it is there."""
+    return tx.run(sa.update(pairs).where(_pair(account_id, other, role_name)).values(**changes)) > 0
+
+
+def drop_pair(tx: Transaction, account_id: str, other: str, role_name: str) -> bool:
+    """Forget a pair; whether it was there."""
+    return tx.run(sa.delete(pairs).where(_pair(account_id, other, role_name))) > 0
+
+
+def has_pair(tx: Transaction, account_id: str, other: str, role_name: str) -> bool:
+    """Whether it is there."""
+    return tx.first(sa.select(pairs.c.id).where(_pair(account_id, other, role_name))) is not None
+
+
+def count_pairs(tx: Transaction, account_id: str) -> int:
+    """How many the account has."""
+    return int(tx.scalar(sa.select(sa.func.count()).select_from(pairs).where(pairs.c.account_id == account_id)))
+
+
+def pairs_of(tx: Transaction, account_id: str, offset: int, limit: int) -> Sequence[Row]:
+    """A part of the account's, oldest first."""
+    query = sa.select(pairs).where(pairs.c.account_id == account_id).order_by(pairs.c.created_at, pairs.c.id)
+    return tx.rows(query.offset(offset).limit(limit))
+
+
+def _pair(account_id: str, other: str, role_name: str) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        pairs.c.account_id == account_id,
+        pairs.c.other_account_id == other,
+        pairs.c.folded_role_name == role_name.lower(),
+    )
 
 
 # --- Keys -----------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Accounts, users, groups, roles, access keys, policies and their versions, attachments, nonces."""
+"""Accounts and their pairs, users, groups, roles, access keys, policies and their versions, attachments, nonces."""
 
 import sqlalchemy as sa
 
@@ -8,9 +8,24 @@ accounts = sa.Table(
     "accounts",
     metadata,
     sa.Column("id", sa.String(16), primary_key=True),
+    sa.Column("name", sa.String(64), nullable=False, server_default=""),
     sa.Column("created_at", Moment, nullable=False),
     # Exactly one account is the first: replicas that start together cannot make two.
     sa.Column("first", sa.Boolean, unique=True),
+)
+
+pairs = sa.Table(
+    "account_pairs",
+    metadata,
+    sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("account_id", sa.ForeignKey("accounts.id"), nullable=False),
+    sa.Column("other_account_id", sa.String(16), nullable=False),
+    sa.Column("role_name", sa.String(64), nullable=False),
+    sa.Column("folded_role_name", sa.String(64), nullable=False),  # in ARNs, letter case does not count
+    sa.Column("alias", sa.String(32), nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("updated_at", Moment, nullable=False),
+    sa.UniqueConstraint("account_id", "other_account_id", "folded_role_name"),
 )
 
 users = sa.Table(

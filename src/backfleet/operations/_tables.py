@@ -1,4 +1,4 @@
-"""The audit trail: one row a call."""
+"""The audit trail: one row a call in each account that it acts in."""
 
 import sqlalchemy as sa
 
@@ -9,7 +9,7 @@ audit_events = sa.Table(
     metadata,
     sa.Column("request_id", sa.String(36), primary_key=True),
     sa.Column("at", Moment, nullable=False, index=True),
-    sa.Column("account_id", sa.String(32), nullable=False, index=True),
+    sa.Column("account_id", sa.String(32), primary_key=True, index=True),
     sa.Column("principal", sa.String(256), nullable=False),
     sa.Column("access_key_id", sa.String(64), nullable=False),
     sa.Column("product", sa.String(16), nullable=False),

@@ -114,6 +114,7 @@ class Operation:
     streams: bool = False  # the body is a file
     needs_tls: bool = False  # refused over plain HTTP by the cloud, and here if the setting says so
     conditions: Conditions | None = None
+    operators: bool = False  # it touches what belongs to every account: for callers of the first one only
     anonymous: bool = False  # taken without a signature too: it proves who asks in a way of its own
 
 
@@ -132,6 +133,7 @@ def operation(
     streams: bool = False,
     needs_tls: bool = False,
     conditions: Conditions | None = None,
+    operators: bool = False,
     anonymous: bool = False,
 ) -> Callable[[Handler], Handler]:
     """Enter a function `(call, asked) -> answer` into the catalogue. Its second argument's type is the request.
@@ -158,6 +160,7 @@ def operation(
             streams,
             needs_tls,
             conditions,
+            operators,
             anonymous,
         )
         return run

@@ -115,9 +115,11 @@ def _resources(operation: Operation, call: Call, asked: Any) -> Sequence[str]:
 def _judge(
     tx: Transaction, operation: Operation, call: Call, resources: Sequence[str], context: dict[str, str]
 ) -> Verdict:
-    """One refused resource refuses it all."""
+    """One refused resource refuses it all; and what belongs to every account, no policy of another can allow."""
     if operation.action is None:
         return Verdict(policy.ALLOWED, resources[0], context)
+    if operation.operators and not identity.is_operator(tx, call.account_id):
+        return Verdict(policy.Decision(allowed=False), resources[0], context)
     permissions = identity.permissions_of(tx, call.caller)
     for resource in resources:
         decision = permissions.decide(operation.action, resource, context)

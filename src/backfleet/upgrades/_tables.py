@@ -18,6 +18,7 @@ tasks = sa.Table(
     sa.Column("updated_at", Moment, nullable=False),
     sa.Column("completed_at", Moment),
     sa.Column("deadline", Moment, nullable=False),
+    sa.Column("label", sa.String(64), nullable=False, server_default=""),
     sa.Index("ix_tasks_account", "account_id", "created_at"),
     sa.Index("ix_tasks_deadline", "state", "deadline"),
 )

@@ -26,6 +26,8 @@ def start(
     *,
     kind: Kind,
     account_id: str,
+    clients_account_id: str = "",
+    label: str = "",
     targets: Sequence[Target],
     requested_by: str,
     now: datetime,
@@ -37,23 +39,25 @@ def start(
     """Write a task down, one item per target in their order, and ring for the worker.
 
     A client that is being moved already gets an item that ends with UpgradeInProgress and names the running task: the
-    live one stays alone. `fingerprint` is what a later call with the same `client_token` is compared with.
+    live one stays alone. The task is `account_id`'s; its clients are `clients_account_id`'s where that is another one.
+    `label` is what the asker calls the task. `fingerprint` is what a later call with the same `client_token` is
+    compared with.
 
     Raises:
         Conflict: another call was first with one of the clients or with the token. Begin again: what was
             read before this is no longer so.
         Malformed: a target that no order could be made of.
     """
-    task_id = new_id("t", draw)
+    task_id, of = new_id("t", draw), clients_account_id or account_id
     deadline = now + timedelta(seconds=settings.task_seconds)
-    busy = _busy(tx, account_id, [target.client_id for target in targets if _is_known(target)], now=now)
+    busy = _busy(tx, of, [target.client_id for target in targets if _is_known(target)], now=now)
     items = [
         item_for(
             _unless_busy(target, busy),
             item_id=new_id("u", draw),
             task_id=task_id,
             position=position,
-            account_id=account_id,
+            account_id=of,
             kind=kind,
             now=now,
         )
@@ -64,7 +68,7 @@ def start(
     completed_at = None if state is TaskState.CREATED else now
     progress = progress_of([(item.state, item.stage) for item in items], 0)
     task = Task(
-        task_id, account_id, kind, state, progress, requested_by, now, now, completed_at, deadline, tuple(items)
+        task_id, account_id, kind, state, progress, requested_by, now, now, completed_at, deadline, tuple(items), label
     )
     _store.add(tx, task)
     if client_token is not None:

@@ -32,6 +32,7 @@ class Task:
     completed_at: datetime | None
     deadline: datetime
     items: tuple[Item, ...] = ()
+    label: str = ""  # what its asker calls it; "" = by its kind
 
     def is_overdue(self, now: datetime) -> bool:
         """Whether it is open past its deadline, because no worker came by yet."""

@@ -135,7 +135,7 @@ class Gate:
 
     def count(self) -> int:
         with self.database.reading() as tx:
-            return fleet.count_instances(tx)
+            return fleet.count_instances(tx, ACCOUNT)
 
     def drain(self) -> None:
         asyncio.run_coroutine_threadsafe(self.gateway.drain(), self.loop).result(10)

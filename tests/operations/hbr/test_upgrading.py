@@ -340,7 +340,7 @@ def test_a_token_that_is_too_long_is_refused(world: World) -> None:
         ),
         pytest.param(
             {"CrossAccountType": "CROSS_ACCOUNT", "CrossAccountUserId": "1", "CrossAccountRoleName": "r"},
-            403, "AssumeRoleFail", id="not offered yet",
+            404, "RoleNotExist", id="an account there is not",
         ),
         pytest.param({"CrossAccountUserId": "1"}, 400, "InvalidParameter", id="a user without the type"),
         pytest.param({"CrossAccountRoleName": "r"}, 400, "InvalidParameter", id="a role without the type"),

@@ -3,10 +3,76 @@
 import json
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from backfleet.fleet import Client, Instance
 from backfleet.upgrades import Item, Kind, Task
+from backfleet.wire.shapes import Maybe
+
+COMMON: Final = {"Code": str, "Message": str, "Success": bool}
+"""What every answer of HBR has."""
+
+STARTED_ONE: Final = {**COMMON, "TaskId": Maybe(str)}
+"""What is answered when a task was asked for; none is there if nothing could be given work."""
+
+STARTED: Final = {**STARTED_ONE, "InstanceStatuses": [{"InstanceId": str, "ValidInstance": bool, "ErrorCode": str}]}
+
+DESCRIBED_TASK: Final = {
+    **COMMON,
+    "Name": str,
+    "Description": str,
+    "Progress": int,
+    "Result": str,
+    "CreatedTime": int,
+    "UpdatedTime": int,
+    "CompletedTime": Maybe(int),
+    "TaskId": str,
+}
+
+SETTINGS: Final = {
+    "DataNetworkType": Maybe(str),
+    "DataProxySetting": Maybe(str),
+    "MaxCpuCore": Maybe(str),
+    "MaxWorker": Maybe(str),
+    "MaxMemory": Maybe(int),
+    "ProxyHost": Maybe(str),
+    "ProxyPort": Maybe(int),
+    "ProxyUser": Maybe(str),
+    "UseHttps": Maybe(bool),
+    "AlertOnPartialComplete": Maybe(bool),
+}
+"""What was set, and no password. Two numbers are text: clients decode these strictly."""
+
+FOUND_CLIENTS: Final = {
+    **COMMON,
+    "Clients": [
+        {
+            "ClientId": str,
+            "ClientType": str,
+            "PackageName": str,
+            "ClientVersion": str,
+            "MaxClientVersion": str,
+            "InstanceId": str,
+            "InstanceName": str,
+            "Hostname": str,
+            "OsType": str,
+            "ArchType": str,
+            "PrivateIpV4": str,
+            "ZoneId": str,
+            "Status": str,
+            "BackupStatus": str,
+            "Appliance": bool,
+            "CreatedTime": int,
+            "UpdatedTime": int,
+            "LastHeartBeatTime": Maybe(int),
+            "Settings": SETTINGS,
+            "Tags": [{"Key": str, "Value": str}],
+        }
+    ],
+    "PageNumber": int,
+    "PageSize": int,
+    "TotalCount": int,
+}
 
 NO_VALID_INSTANCE = "None of the instances can be given work; InstanceStatuses says why for each."
 NAMES = {
@@ -39,7 +105,7 @@ def seconds(moment: datetime | None) -> int | None:
 def task_answer(task: Task) -> dict[str, Any]:
     """DescribeTask."""
     return common(
-        Name=NAMES[task.kind],
+        Name=task_name(task),
         Description=task.state.value,
         Progress=task.progress,
         Result=json.dumps([item_answer(item) for item in task.items], separators=(",", ":")),
@@ -48,6 +114,11 @@ def task_answer(task: Task) -> dict[str, Any]:
         CompletedTime=seconds(task.completed_at),
         TaskId=task.id,
     )
+
+
+def task_name(task: Task) -> str:
+    """What the API calls a task of this kind."""
+    return task.label or NAMES[task.kind]
 
 
 def item_answer(item: Item) -> dict[str, Any]:

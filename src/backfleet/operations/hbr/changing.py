@@ -1,12 +1,15 @@
-"""UpgradeBackupClients, InstallBackupClients, UninstallBackupClients: everything that starts a task.
+"""UpgradeBackupClients and its kin: everything that starts a task.
 
 What the public pages leave open is decided in docs/api.md. One call, in order:
  1. the account it acts in, and which ids it names: refused before anything is read
- 2. resolve the ids, and see which instances are fit
- 3. a ClientToken that is known: the task it started
- 4. one place, and something wrong with it: the call's own error; several, and none fit: no task
- 5. what is to be done with each client
- 6. the task, its items and the token, in the same transaction as 2 to 5
+ 2. if it acts in another account: whether it may, by that account's role
+ 3. resolve the ids, and see which instances are fit
+ 4. a ClientToken that is known: the task it started
+ 5. one place, and something wrong with it: the call's own error; several, and none fit: no task
+ 6. what is to be done with each client
+ 7. the task, its items and the token, in the same transaction as 3 to 6
+
+The task belongs to the account of the caller, its items to the account whose clients they move.
 """
 
 import hashlib
@@ -20,17 +23,18 @@ from backfleet import fleet, upgrades
 from backfleet.fleet import Resolved
 from backfleet.instants import passed
 from backfleet.operations.catalogue import HBR, Call, operation
-from backfleet.operations.hbr.answers import started_answer, without_task
-from backfleet.operations.hbr.errors import TokenMismatch
+from backfleet.operations.hbr.answers import STARTED, STARTED_ONE, started_answer, without_task
+from backfleet.operations.hbr.crossing import CROSSING_ERRORS, Crossing, check_crossing, where_it_acts
+from backfleet.operations.hbr.errors import UNFIT, ClientNotFound, TokenMismatch
 from backfleet.operations.hbr.installing import Wish, targets_to_install
-from backfleet.operations.hbr.naming import LONGEST_ID, Named, check_account, read_names
+from backfleet.operations.hbr.naming import LONGEST_ID, Named, read_names
 from backfleet.operations.hbr.offers import Offer, releases_by_offer
 from backfleet.operations.hbr.targets import Survey, survey, targets_of, uninstalling, upgrading
 from backfleet.releases import Release
 from backfleet.storage import Conflict, Transaction
 from backfleet.upgrades import Kind, Target, Task
 from backfleet.wire.errors import InvalidParameter, OperationConflict
-from backfleet.wire.parameters import integer, json_list, text
+from backfleet.wire.parameters import json_list, text
 
 MOST_UPGRADES = 100  # instances and clients together; HBR 2017-09-08, UpgradeBackupClients
 MOST_OTHERS = 20  # likewise; InstallBackupClients, UninstallBackupClients
@@ -39,14 +43,11 @@ EVERY_NAME: Final = r"[a-z0-9][a-z0-9._+-]*"  # of a package or a channel
 
 
 @dataclass(frozen=True, slots=True)
-class UpgradeBackupClients:
+class UpgradeBackupClients(Crossing):
     """What the caller sent, in wire words."""
 
     instance_ids: tuple[str, ...] | None = json_list("InstanceIds", longest_item=LONGEST_ID)
     client_ids: tuple[str, ...] | None = json_list("ClientIds", longest_item=LONGEST_ID)
-    cross_account_type: str | None = text("CrossAccountType")
-    cross_account_user_id: int | None = integer("CrossAccountUserId")
-    cross_account_role_name: str | None = text("CrossAccountRoleName", longest=64)
     client_token: str | None = text("ClientToken", longest=64)
 
 
@@ -56,24 +57,47 @@ class UninstallBackupClients(UpgradeBackupClients):
 
 
 @dataclass(frozen=True, slots=True)
-class InstallBackupClients:
+class InstallBackupClients(Crossing):
     """What the caller sent. PackageName and Channel are ours: the cloud has one client only."""
 
     instance_ids: tuple[str, ...] | None = json_list("InstanceIds", required=True, longest_item=LONGEST_ID)
     package_name: str | None = text("PackageName", longest=64, pattern=EVERY_NAME)
     channel: str | None = text("Channel", longest=64, pattern=EVERY_NAME)
-    cross_account_type: str | None = text("CrossAccountType")
-    cross_account_user_id: int | None = integer("CrossAccountUserId")
-    cross_account_role_name: str | None = text("CrossAccountRoleName", longest=64)
     client_token: str | None = text("ClientToken", longest=64)
 
 
-Asked = UpgradeBackupClients | InstallBackupClients
+@dataclass(frozen=True, slots=True)
+class OneClient:
+    """The older form: one client. What it says of vaults and resource groups does not matter here."""
+
+    client_id: str | None = text("ClientId", required=True, longest=LONGEST_ID)
+    vault_id: str | None = text("VaultId", longest=128)
+    resource_group_id: str | None = text("ResourceGroupId", longest=128)
+
+
+Asked = UpgradeBackupClients | InstallBackupClients | OneClient
 Targets = Callable[[Transaction, Survey], list[Target]]
 """What is to be done, once it is known what the ids name and which instances are fit."""
 
+ERRORS_OF_ONE: Final = (ClientNotFound, OperationConflict, *UNFIT)
+ERRORS: Final = (*CROSSING_ERRORS, TokenMismatch, *ERRORS_OF_ONE)
 
-@operation(HBR, "UpgradeBackupClients", action="hbr:UpgradeBackupClients")
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One call that wants a task."""
+
+    call: Call
+    there: Call  # the same, in the account where it acts
+    kind: Kind
+    named: Named
+    targets: Targets
+    asked: Asked
+    client_token: str | None = None
+    label: str = ""  # what the task is called, if not by its kind
+
+
+@operation(HBR, "UpgradeBackupClients", action="hbr:UpgradeBackupClients", answer=STARTED, errors=ERRORS)
 def upgrade_backup_clients(call: Call, asked: UpgradeBackupClients) -> dict[str, Any]:
     """Start moving the named clients to their newest release, and return at once.
 
@@ -85,10 +109,11 @@ def upgrade_backup_clients(call: Call, asked: UpgradeBackupClients) -> dict[str,
     def targets(tx: Transaction, surveyed: Survey) -> list[Target]:
         return targets_of(surveyed, upgrading(_offered_to(tx, surveyed.found)))
 
-    return _start(call, Kind.UPGRADE, named, targets, asked)
+    there = where_it_acts(call, "UpgradeBackupClients", asked)
+    return _start(Wanted(call, there, Kind.UPGRADE, named, targets, asked, asked.client_token))
 
 
-@operation(HBR, "InstallBackupClients", action="hbr:InstallBackupClients")
+@operation(HBR, "InstallBackupClients", action="hbr:InstallBackupClients", answer=STARTED, errors=ERRORS)
 def install_backup_clients(call: Call, asked: InstallBackupClients) -> dict[str, Any]:
     """Start installing the newest release of a package on the named instances, and return at once.
 
@@ -103,10 +128,11 @@ def install_backup_clients(call: Call, asked: InstallBackupClients) -> dict[str,
     def targets(tx: Transaction, surveyed: Survey) -> list[Target]:
         return targets_to_install(tx, call, surveyed, wish)
 
-    return _start(call, Kind.INSTALL, named, targets, asked)
+    there = where_it_acts(call, "InstallBackupClients", asked)
+    return _start(Wanted(call, there, Kind.INSTALL, named, targets, asked, asked.client_token))
 
 
-@operation(HBR, "UninstallBackupClients", action="hbr:UninstallBackupClients")
+@operation(HBR, "UninstallBackupClients", action="hbr:UninstallBackupClients", answer=STARTED, errors=ERRORS)
 def uninstall_backup_clients(call: Call, asked: UninstallBackupClients) -> dict[str, Any]:
     """Start taking the named clients off their hosts, and return at once.
 
@@ -118,15 +144,56 @@ def uninstall_backup_clients(call: Call, asked: UninstallBackupClients) -> dict[
     def targets(_tx: Transaction, surveyed: Survey) -> list[Target]:
         return targets_of(surveyed, uninstalling())
 
-    return _start(call, Kind.UNINSTALL, named, targets, asked)
+    there = where_it_acts(call, "UninstallBackupClients", asked)
+    return _start(Wanted(call, there, Kind.UNINSTALL, named, targets, asked, asked.client_token))
 
 
-def _names(asked: Asked, client_ids: tuple[str, ...] | None, *, most: int) -> Named:
-    check_account(asked.cross_account_type, asked.cross_account_user_id, asked.cross_account_role_name)
+@operation(HBR, "UpgradeClient", action="hbr:UpgradeClient", needs_tls=True, answer=STARTED_ONE, errors=ERRORS_OF_ONE)
+def upgrade_client(call: Call, asked: OneClient) -> dict[str, Any]:
+    """Start moving one client to its newest release, and return at once.
+
+    Raises:
+        ApiError: UnfitInstance or ClientNotFound.
+    """
+
+    def targets(tx: Transaction, surveyed: Survey) -> list[Target]:
+        return targets_of(surveyed, upgrading(_offered_to(tx, surveyed.found)))
+
+    return _start_one(call, Kind.UPGRADE, targets, asked, "UpgradeClientTask")
+
+
+@operation(
+    HBR, "UninstallClient", action="hbr:UninstallClient", needs_tls=True, answer=STARTED_ONE, errors=ERRORS_OF_ONE
+)
+def uninstall_client(call: Call, asked: OneClient) -> dict[str, Any]:
+    """Start taking one client off its host, and return at once.
+
+    Raises:
+        ApiError: UnfitInstance or ClientNotFound.
+    """
+
+    def targets(_tx: Transaction, surveyed: Survey) -> list[Target]:
+        return targets_of(surveyed, uninstalling())
+
+    return _start_one(call, Kind.UNINSTALL, targets, asked, "UninstallClientTask")
+
+
+def _start_one(call: Call, kind: Kind, targets: Targets, asked: OneClient, label: str) -> dict[str, Any]:
+    named = read_names(None, [asked.client_id or ""], most=1)
+    if not named.clients:
+        raise InvalidParameter(f"ClientId is {asked.client_id!r}, which names an instance; name a client (c-...).")
+    started = _start(Wanted(call, call, kind, named, targets, asked, label=label))
+    return {name: value for name, value in started.items() if name != "InstanceStatuses"}
+
+
+def _names(
+    asked: UpgradeBackupClients | InstallBackupClients, client_ids: tuple[str, ...] | None, *, most: int
+) -> Named:
+    check_crossing(asked)
     return read_names(asked.instance_ids, client_ids, most=most)
 
 
-def _start(call: Call, kind: Kind, named: Named, targets: Targets, asked: Asked) -> dict[str, Any]:
+def _start(wanted: Wanted) -> dict[str, Any]:
     """Resolve, judge and start in one transaction; again from the beginning if another call won a race.
 
     Raises:
@@ -134,8 +201,8 @@ def _start(call: Call, kind: Kind, named: Named, targets: Targets, asked: Asked)
     """
     for _ in range(TRIES):
         try:
-            with call.house.database.transaction() as tx:
-                answer = _start_in(tx, call, kind, named, targets, asked)
+            with wanted.call.house.database.transaction() as tx:
+                answer = _start_in(tx, wanted)
         except Conflict:
             continue
         passed("task stored")
@@ -143,12 +210,13 @@ def _start(call: Call, kind: Kind, named: Named, targets: Targets, asked: Asked)
     raise OperationConflict("Other calls keep changing the same clients. Ask again.")
 
 
-def _start_in(tx: Transaction, call: Call, kind: Kind, named: Named, targets: Targets, asked: Asked) -> dict[str, Any]:
-    found = fleet.resolve(tx, call.account_id, call.region, named.instances, named.clients)
+def _start_in(tx: Transaction, wanted: Wanted) -> dict[str, Any]:
+    call, there, named = wanted.call, wanted.there, wanted.named
+    found = fleet.resolve(tx, there.account_id, there.region, named.instances, named.clients)
     surveyed = survey(named, found, now=call.now, fit_within=timedelta(seconds=call.house.settings.fit_seconds))
     passed("targets resolved")
-    fingerprint = _fingerprint(kind, asked)
-    known = _known_task(tx, call, asked.client_token, fingerprint)
+    fingerprint = _fingerprint(wanted.kind, wanted.asked)
+    known = _known_task(tx, call, wanted.client_token, fingerprint)
     if known is not None:
         return started_answer(known.id, _lines_again(surveyed, known))
     surveyed.refuse_if_alone()
@@ -156,14 +224,16 @@ def _start_in(tx: Transaction, call: Call, kind: Kind, named: Named, targets: Ta
         return without_task(surveyed.lines)
     task = upgrades.start(
         tx,
-        kind=kind,
+        kind=wanted.kind,
         account_id=call.account_id,
-        targets=targets(tx, surveyed),
+        clients_account_id=there.account_id,
+        label=wanted.label,
+        targets=wanted.targets(tx, surveyed),
         requested_by=call.caller.arn,
         now=call.now,
         draw=call.house.draw,
         settings=call.house.settings,
-        client_token=asked.client_token,
+        client_token=wanted.client_token,
         fingerprint=fingerprint,
     )
     return started_answer(task.id, surveyed.lines)

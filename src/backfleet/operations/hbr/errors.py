@@ -1,5 +1,6 @@
 """Refusals of HBR's operations."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from backfleet.fleet import Fitness
@@ -17,9 +18,30 @@ class UnfitInstance(ApiError):
 
     status = 400
 
-    def __init__(self, instance_id: str, fitness: Fitness) -> None:
-        self.code = fitness.value  # type: ignore[misc]  # three codes, one meaning
-        super().__init__(FITNESS_TEXTS[fitness].format(id=instance_id))
+    def __init__(self, instance_id: str) -> None:
+        super().__init__(FITNESS_TEXTS[Fitness(self.code)].format(id=instance_id))
+
+
+class InstanceNotExists(UnfitInstance):
+    """The one instance that was asked for is not in this account and region."""
+
+    code = Fitness.NOT_EXISTS.value
+
+
+class InstanceNotRunning(UnfitInstance):
+    """The one instance that was asked for is stopped."""
+
+    code = Fitness.NOT_RUNNING.value
+
+
+class AgentNotRunning(UnfitInstance):
+    """The agent of the one instance that was asked for is silent."""
+
+    code = Fitness.AGENT_NOT_RUNNING.value
+
+
+UNFIT: Final = (InstanceNotExists, InstanceNotRunning, AgentNotRunning)
+BY_FITNESS: Final[Mapping[Fitness, type[UnfitInstance]]] = {Fitness(error.code): error for error in UNFIT}
 
 
 class ClientNotFound(ApiError):
@@ -42,14 +64,54 @@ class TaskNotFound(ApiError):
         super().__init__("The specified task doesn't exist.")
 
 
+class RoleNotExist(ApiError):
+    """The other account has no such role, or there is no such account."""
+
+    code = "RoleNotExist"
+    status = 404
+
+    def __init__(self) -> None:
+        super().__init__("The specified role doesn't exist.")
+
+
 class AssumeRoleFailed(ApiError):
-    """The role of the other account cannot be assumed."""
+    """The role of the other account trusts neither this account nor, for a registered pair, the service."""
 
     code = "AssumeRoleFail"
     status = 403
 
     def __init__(self) -> None:
-        super().__init__("Failed to assume role. Calls across accounts are not offered by this server yet.")
+        super().__init__("Failed to assume role.")
+
+
+class NotInDirectory(ApiError):
+    """Accounts are registered by role; there is no resource directory."""
+
+    code = "AccountNotEnableRdTrustedService"
+    status = 400
+
+    def __init__(self) -> None:
+        super().__init__("There is no resource directory here; register the account by role, with CROSS_ACCOUNT.")
+
+
+class PairNotFound(ApiError):
+    """No such account is registered with this role."""
+
+    code = "ResourceNotFound"
+    status = 404
+
+    def __init__(self) -> None:
+        super().__init__("No such account is registered with this role.")
+
+
+class TooManyPairs(ApiError):
+    """The account looks after as many others as it may."""
+
+    code = "LimitExceeded.CrossAccount"
+    status = 400
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"At most {limit} accounts can be registered; delete one first.")
 
 
 class TokenMismatch(ApiError):

@@ -6,9 +6,9 @@ from typing import Any
 from backfleet import fleet, upgrades
 from backfleet.fleet import Client, ClientFilter, Found, Instance, Page
 from backfleet.operations.catalogue import HBR, Call, operation
-from backfleet.operations.hbr.answers import client_answer, common, task_answer
+from backfleet.operations.hbr.answers import COMMON, DESCRIBED_TASK, FOUND_CLIENTS, client_answer, common, task_answer
+from backfleet.operations.hbr.crossing import CROSSING_ERRORS, Crossing, check_crossing, where_it_acts
 from backfleet.operations.hbr.errors import TaskNotFound
-from backfleet.operations.hbr.naming import check_account
 from backfleet.operations.hbr.offers import Offer, newest_versions
 from backfleet.wire.errors import InvalidParameter
 from backfleet.wire.parameters import integer, json_list, repeat, repeat_objects, text
@@ -36,7 +36,7 @@ class Filter:
 
 
 @dataclass(frozen=True, slots=True)
-class DescribeBackupClients:
+class DescribeBackupClients(Crossing):
     """What the caller sent."""
 
     client_type: str | None = text(
@@ -49,16 +49,16 @@ class DescribeBackupClients:
     filters: tuple[Filter, ...] = repeat_objects("Filters", of=Filter, most=20)
     page_number: int = integer("PageNumber", default=1, least=1, most=1_000_000)
     page_size: int = integer("PageSize", default=10, least=1, most=99)
-    cross_account_type: str | None = text("CrossAccountType")
-    cross_account_user_id: int | None = integer("CrossAccountUserId")
-    cross_account_role_name: str | None = text("CrossAccountRoleName", longest=64)
 
 
-@operation(HBR, "DescribeBackupClients", action="hbr:DescribeBackupClients")
+@operation(
+    HBR, "DescribeBackupClients", action="hbr:DescribeBackupClients", answer=FOUND_CLIENTS, errors=CROSSING_ERRORS
+)
 def describe_backup_clients(call: Call, asked: DescribeBackupClients) -> dict[str, Any]:
     """Clients of the account, oldest first. Unknown ids are simply not in the list."""
-    check_account(asked.cross_account_type, asked.cross_account_user_id, asked.cross_account_role_name)
+    check_crossing(asked)
     _check(asked)
+    there = where_it_acts(call, "DescribeBackupClients", asked)
     page = Page(asked.page_number, asked.page_size)
     found: Found[tuple[Client, Instance]] = Found([], 0)
     newest: dict[Offer, str] = {}
@@ -66,7 +66,7 @@ def describe_backup_clients(call: Call, asked: DescribeBackupClients) -> dict[st
     if asked.client_type == OUR_TYPE and not asked.tags and not asked.cluster_id:
         wanted = ClientFilter(asked.client_ids or None, asked.instance_ids or None)
         with call.house.database.reading() as tx:
-            found = fleet.find_clients(tx, call.account_id, call.region, wanted, page)
+            found = fleet.find_clients(tx, there.account_id, there.region, wanted, page)
             newest = newest_versions(tx, [_offer(client, instance) for client, instance in found.items])
     return common(
         Clients=[
@@ -100,7 +100,9 @@ class DescribeTask:
     task_id: str | None = text("TaskId", required=True, longest=64)
 
 
-@operation(HBR, "DescribeTask", action="hbr:DescribeTask", needs_tls=True)
+@operation(
+    HBR, "DescribeTask", action="hbr:DescribeTask", needs_tls=True, answer=DESCRIBED_TASK, errors=(TaskNotFound,)
+)
 def describe_task(call: Call, asked: DescribeTask) -> dict[str, Any]:
     """How far a task is, and each of its clients. Readable only within the account that created it."""
     with call.house.database.reading() as tx:
@@ -115,7 +117,12 @@ class DescribeRegions:
     """No parameters."""
 
 
-@operation(HBR, "DescribeRegions", action="hbr:DescribeRegions")
+@operation(
+    HBR,
+    "DescribeRegions",
+    action="hbr:DescribeRegions",
+    answer={**COMMON, "Regions": {"Region": [{"RegionId": str, "LocalName": str}]}},
+)
 def describe_regions(call: Call, asked: DescribeRegions) -> dict[str, Any]:
     """The one region this installation answers for."""
     region = call.house.settings.region

@@ -1,13 +1,12 @@
-"""Which instances and clients a call names, whichever list they came in, and in whose account: pure."""
+"""Which instances and clients a call names, whichever list they came in: pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from backfleet.operations.hbr.errors import AssumeRoleFailed, TooManyTargets
+from backfleet.operations.hbr.errors import TooManyTargets
 from backfleet.wire.errors import InvalidParameter, MissingParameter
 
-SELF_ACCOUNT, CROSS_ACCOUNT = "SELF_ACCOUNT", "CROSS_ACCOUNT"
 INSTANCE_PREFIXES: Final = ("i-", "mi-")
 CLIENT_PREFIX: Final = "c-"
 LONGEST_ID: Final = 64  # characters; ours have 23
@@ -52,25 +51,3 @@ def read_names(instance_ids: Sequence[str] | None, client_ids: Sequence[str] | N
         if not named.startswith((*INSTANCE_PREFIXES, CLIENT_PREFIX)):
             raise InvalidParameter(f"{named!r} names neither an instance (i-..., mi-...) nor a backup client (c-...).")
     return Named(tuple(dict.fromkeys(sent)))
-
-
-def check_account(kind: str | None, user_id: int | None, role_name: str | None) -> None:
-    """Whether the call stays in the caller's own account.
-
-    Raises:
-        InvalidParameter: another type, or a user or role without CROSS_ACCOUNT.
-        MissingParameter: CROSS_ACCOUNT without them.
-        AssumeRoleFailed: CROSS_ACCOUNT is not offered yet.
-    """
-    if kind not in (None, SELF_ACCOUNT, CROSS_ACCOUNT):
-        raise InvalidParameter(f"CrossAccountType is {kind[:80]!r}; it must be {SELF_ACCOUNT} or {CROSS_ACCOUNT}.")
-    if kind == CROSS_ACCOUNT:
-        if user_id is None:
-            raise MissingParameter("CrossAccountUserId")
-        if role_name is None:
-            raise MissingParameter("CrossAccountRoleName")
-        raise AssumeRoleFailed
-    if user_id is not None or role_name is not None:
-        raise InvalidParameter(
-            f"CrossAccountUserId and CrossAccountRoleName go with CrossAccountType {CROSS_ACCOUNT} only."
-        )

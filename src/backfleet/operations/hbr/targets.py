@@ -7,7 +7,7 @@ from typing import Final
 
 from backfleet import fleet, releases
 from backfleet.fleet import Client, ClientStatus, Fitness, Instance, Resolved
-from backfleet.operations.hbr.errors import ClientNotFound, UnfitInstance
+from backfleet.operations.hbr.errors import BY_FITNESS, ClientNotFound
 from backfleet.operations.hbr.naming import Named, is_client
 from backfleet.releases import Release
 from backfleet.upgrades import Target
@@ -75,7 +75,7 @@ class Survey:
         if place not in self.fitness:
             raise ClientNotFound(place)
         if self.fitness[place] is not Fitness.FIT:
-            raise UnfitInstance(place, self.fitness[place])
+            raise BY_FITNESS[self.fitness[place]](place)
 
 
 def survey(named: Named, found: Resolved, *, now: datetime, fit_within: timedelta) -> Survey:

@@ -1,26 +1,59 @@
 """Releases: adding, looking, withdrawing. They belong to the installation; every account may use them."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from backfleet import releases
 from backfleet.operations.catalogue import OWN, Call, operation
-from backfleet.releases import STABLE, Release, ReleaseConflict, ReleaseRefused
+from backfleet.releases import STABLE, Release, ReleaseRefused
 from backfleet.wire.errors import ApiError, MissingParameter
 from backfleet.wire.parameters import json_object, text
+from backfleet.wire.shapes import Anything
 
 NAME = r"[a-z0-9][a-z0-9._+-]{0,63}"
 
 
 class Refused(ApiError):
-    """A release that cannot be offered; the room's own code and words."""
+    """A release that cannot be offered; the text is the room's own."""
 
     status = 400
 
     def __init__(self, refusal: ReleaseRefused) -> None:
-        self.code = refusal.code  # type: ignore[misc]  # the room says which
-        self.status = 409 if isinstance(refusal, ReleaseConflict) else 400  # type: ignore[misc]
         super().__init__(f"{str(refusal)[0].upper()}{str(refusal)[1:]}.")
+
+
+class BadRelease(Refused):
+    """The file or what is said of it is not a release; the text says why."""
+
+    code = "InvalidParameter.Release"
+
+
+class Contradicts(Refused):
+    """It contradicts what is there: other bytes under a version that was offered."""
+
+    code = "ReleaseConflict"
+    status = 409
+
+
+class NoMoreReleases(Refused):
+    """There are as many releases as hosts can be told of."""
+
+    code = "QuotaExceeded.Release"
+
+
+REFUSED: Final = {error.code: error for error in (BadRelease, Contradicts, NoMoreReleases)}
+
+RELEASE: Final = {
+    "PackageName": str,
+    "ReleaseVersion": str,
+    "Platform": str,
+    "Channels": [str],
+    "Sha256": str,
+    "Size": int,
+    "FileName": str,
+    "CreatedTime": int,
+    "Withdrawn": bool,
+}
 
 
 class ReleaseNotFound(ApiError):
@@ -46,7 +79,15 @@ class AddRelease:
     manifest: dict[str, Any] | None = json_object("Manifest")
 
 
-@operation(OWN, "AddRelease", action="backfleet:AddRelease", streams=True)
+@operation(
+    OWN,
+    "AddRelease",
+    action="backfleet:AddRelease",
+    streams=True,
+    operators=True,
+    answer={"Added": bool, "Release": RELEASE, "Notes": [str]},
+    errors=tuple(REFUSED.values()),
+)
 def add_release(call: Call, asked: AddRelease) -> dict[str, Any]:
     """Add a file as a release and offer it on a channel. The same file again changes nothing."""
     upload, repository = call.upload, call.house.repository
@@ -68,7 +109,7 @@ def add_release(call: Call, asked: AddRelease) -> dict[str, Any]:
         with call.house.database.transaction() as tx:
             release, is_new = releases.add(tx, repository, prepared, channel=asked.channel or STABLE, now=call.now)
     except ReleaseRefused as refusal:
-        raise Refused(refusal) from None
+        raise REFUSED[refusal.code](refusal) from None
     notes = [] if release.manifest.health else ["it has no health command: a host can only check that it is complete"]
     return {"Added": is_new, "Release": release_answer(release), "Notes": notes}
 
@@ -80,7 +121,7 @@ class ListReleases:
     package_name: str | None = text("PackageName", longest=64)
 
 
-@operation(OWN, "ListReleases", action="backfleet:ListReleases")
+@operation(OWN, "ListReleases", action="backfleet:ListReleases", answer={"Releases": [RELEASE]})
 def list_releases(call: Call, asked: ListReleases) -> dict[str, Any]:
     """Every release, the last added first."""
     with call.house.database.reading() as tx:
@@ -97,7 +138,13 @@ class GetRelease:
     platform: str | None = text("Platform", required=True, longest=64)
 
 
-@operation(OWN, "GetRelease", action="backfleet:GetRelease")
+@operation(
+    OWN,
+    "GetRelease",
+    action="backfleet:GetRelease",
+    answer={"Release": {**RELEASE, "Manifest": Anything}},
+    errors=(ReleaseNotFound,),
+)
 def get_release(call: Call, asked: GetRelease) -> dict[str, Any]:
     """One release and its manifest."""
     with call.house.database.reading() as tx:
@@ -112,7 +159,14 @@ class WithdrawRelease(GetRelease):
     """Which release."""
 
 
-@operation(OWN, "WithdrawRelease", action="backfleet:WithdrawRelease")
+@operation(
+    OWN,
+    "WithdrawRelease",
+    action="backfleet:WithdrawRelease",
+    operators=True,
+    answer={},
+    errors=(ReleaseNotFound,),
+)
 def withdraw_release(call: Call, asked: WithdrawRelease) -> dict[str, Any]:
     """Offer it to nobody from now on. Saying so again changes nothing."""
     names = (asked.package_name or "", asked.release_version or "", asked.platform or "")
@@ -128,7 +182,12 @@ class ListChannels:
     """No parameters."""
 
 
-@operation(OWN, "ListChannels", action="backfleet:ListChannels")
+@operation(
+    OWN,
+    "ListChannels",
+    action="backfleet:ListChannels",
+    answer={"Channels": [{"Channel": str, "PackageName": str, "Platform": str, "NewestVersion": str}]},
+)
 def list_channels(call: Call, asked: ListChannels) -> dict[str, Any]:
     """The newest release of each package and platform on each channel."""
     with call.house.database.reading() as tx:

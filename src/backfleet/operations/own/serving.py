@@ -15,13 +15,25 @@ class DescribeServer:
     """No parameters."""
 
 
-@operation(OWN, "DescribeServer", action="backfleet:DescribeServer")
+@operation(
+    OWN,
+    "DescribeServer",
+    action="backfleet:DescribeServer",
+    answer={
+        "ServerVersion": str,
+        "RegionId": str,
+        "AgentAddress": str,
+        "AuthoritySha256": str,
+        "Instances": int,
+        "Releases": int,
+    },
+)
 def describe_server(call: Call, asked: DescribeServer) -> dict[str, Any]:
     """Version, region, where agents come, and the fingerprint of the authority they must trust."""
     settings = call.house.settings
     authority = settings.data / "tls" / "ca.pem"
     with call.house.database.reading() as tx:
-        counted = {"Instances": fleet.count_instances(tx), "Releases": releases.count_releases(tx)}
+        counted = {"Instances": fleet.count_instances(tx, call.account_id), "Releases": releases.count_releases(tx)}
     return {
         "ServerVersion": VERSION,
         "RegionId": settings.region,

@@ -6,9 +6,10 @@ from typing import Any
 from backfleet import upgrades
 from backfleet.fleet import Page
 from backfleet.operations.catalogue import OWN, Call, operation
-from backfleet.operations.hbr.answers import NAMES, seconds
+from backfleet.operations.hbr.answers import seconds, task_name
 from backfleet.operations.hbr.errors import TaskNotFound
 from backfleet.wire.parameters import integer, text
+from backfleet.wire.shapes import Maybe
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,28 @@ class ListTasks:
     page_size: int = integer("PageSize", default=10, least=1, most=50)
 
 
-@operation(OWN, "ListTasks", action="backfleet:ListTasks")
+@operation(
+    OWN,
+    "ListTasks",
+    action="backfleet:ListTasks",
+    answer={
+        "Tasks": [
+            {
+                "TaskId": str,
+                "Name": str,
+                "Description": str,
+                "Progress": int,
+                "RequestedBy": str,
+                "CreatedTime": int,
+                "UpdatedTime": int,
+                "CompletedTime": Maybe(int),
+            }
+        ],
+        "PageNumber": int,
+        "PageSize": int,
+        "TotalCount": int,
+    },
+)
 def list_tasks(call: Call, asked: ListTasks) -> dict[str, Any]:
     """The account's tasks without their items, newest first."""
     page = Page(asked.page_number, asked.page_size)
@@ -29,7 +51,7 @@ def list_tasks(call: Call, asked: ListTasks) -> dict[str, Any]:
         "Tasks": [
             {
                 "TaskId": task.id,
-                "Name": NAMES[task.kind],
+                "Name": task_name(task),
                 "Description": task.state.value,
                 "Progress": task.progress,
                 "RequestedBy": task.requested_by,
@@ -52,7 +74,7 @@ class CancelTask:
     task_id: str | None = text("TaskId", required=True, longest=64)
 
 
-@operation(OWN, "CancelTask", action="backfleet:CancelTask")
+@operation(OWN, "CancelTask", action="backfleet:CancelTask", answer={}, errors=(TaskNotFound,))
 def cancel_task(call: Call, asked: CancelTask) -> dict[str, Any]:
     """End what is open; a task that is over stays as it is."""
     with call.house.database.transaction() as tx:

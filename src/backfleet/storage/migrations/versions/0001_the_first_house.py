@@ -14,6 +14,7 @@ def upgrade() -> None:
     op.create_table(
         "accounts",
         sa.Column("id", sa.String(length=16), nullable=False),
+        sa.Column("name", sa.String(length=64), server_default="", nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("first", sa.Boolean(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_accounts")),
@@ -121,7 +122,7 @@ def upgrade() -> None:
         sa.Column("source_ip", sa.String(length=64), nullable=False),
         sa.Column("verdict", sa.String(length=16), nullable=False),
         sa.Column("error_code", sa.String(length=64), nullable=False),
-        sa.PrimaryKeyConstraint("request_id", name=op.f("pk_audit_events")),
+        sa.PrimaryKeyConstraint("request_id", "account_id", name=op.f("pk_audit_events")),
     )
     with op.batch_alter_table("audit_events", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_audit_events_account_id"), ["account_id"], unique=False)
@@ -274,12 +275,32 @@ def upgrade() -> None:
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
         sa.Column("completed_at", sa.BigInteger(), nullable=True),
         sa.Column("deadline", sa.BigInteger(), nullable=False),
+        sa.Column("label", sa.String(length=64), server_default="", nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_tasks")),
     )
     with op.batch_alter_table("tasks", schema=None) as batch_op:
         batch_op.create_index("ix_tasks_account", ["account_id", "created_at"], unique=False)
         batch_op.create_index("ix_tasks_deadline", ["state", "deadline"], unique=False)
 
+    op.create_table(
+        "account_pairs",
+        sa.Column("id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("account_id", sa.String(length=16), nullable=False),
+        sa.Column("other_account_id", sa.String(length=16), nullable=False),
+        sa.Column("role_name", sa.String(length=64), nullable=False),
+        sa.Column("folded_role_name", sa.String(length=64), nullable=False),
+        sa.Column("alias", sa.String(length=32), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_account_pairs_account_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_account_pairs")),
+        sa.UniqueConstraint(
+            "account_id",
+            "other_account_id",
+            "folded_role_name",
+            name=op.f("uq_account_pairs_account_id_other_account_id_folded_role_name"),
+        ),
+    )
     op.create_table(
         "assistant_files",
         sa.Column("invocation_id", sa.String(length=64), nullable=False),
