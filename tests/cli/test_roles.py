@@ -102,3 +102,18 @@ def test_the_account_itself_does_not_act_in_roles(cli: Cli, server: Installation
     account = server.admin()["account_id"]
     refused = cli("role", "assume", f"acs:ram::{account}:role/Ops")
     assert (refused.exit_code, "not be assumed by root accounts" in refused.stderr) == (1, True), refused.stderr
+
+
+def test_an_account_of_ones_own(cli: Cli, server: Installation) -> None:
+    """Made by the operator; it sees itself alone, and makes no others."""
+    made = json.loads(cli("account", "create", "shop", "--json").stdout)
+    assert "shop" in cli("account", "list").stdout
+    assert made["AccountId"] in [found["AccountId"] for found in json.loads(cli("account", "list", "--json").stdout)]
+    key = {
+        "ALIBABA_CLOUD_ACCESS_KEY_ID": made["AccessKeyId"],
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": made["AccessKeySecret"],
+    }
+    assert json.loads(cli("instance", "list", "--json").stdout)
+    assert json.loads(cli("instance", "list", "--json", **key).stdout) == []
+    assert "Forbidden.RAM: " in cli("account", "create", "more", **key).stderr
+    assert "access key secret" in cli("account", "create", "other").stdout

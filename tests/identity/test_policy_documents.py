@@ -167,6 +167,7 @@ def test_system_policies_by_name() -> None:
         "AliyunHBRFullAccess",
         "AliyunHBRReadOnlyAccess",
         "AliyunRAMFullAccess",
+        "AliyunRAMReadOnlyAccess",
         "AliyunSTSAssumeRoleAccess",
         "BackfleetFullAccess",
         "BackfleetReadOnlyAccess",

@@ -9,7 +9,7 @@ from backfleet import VERSION
 from backfleet.cli._clients import client, task
 from backfleet.cli._doctor import doctor
 from backfleet.cli._fleet import activation, instance
-from backfleet.cli._identity import key, policy, user
+from backfleet.cli._identity import account, key, policy, user
 from backfleet.cli._releases import release
 from backfleet.cli._roles import role
 from backfleet.cli._serve import serve
@@ -23,5 +23,5 @@ def main() -> None:
     """Upgrade the backup clients of a fleet, and never lose a backup to an upgrade."""
 
 
-for _command in (serve, release, activation, instance, client, task, user, role, key, policy, doctor):
+for _command in (serve, release, activation, instance, client, task, account, user, role, key, policy, doctor):
     main.add_command(_command)

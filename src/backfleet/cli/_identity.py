@@ -1,4 +1,4 @@
-"""backfleet user ..., key ..., policy ...: identity, through the RAM operations."""
+"""backfleet account ..., user ..., key ..., policy ...: identity, through the RAM operations."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,46 @@ import click
 
 from backfleet.cli._client import Client
 from backfleet.cli._options import calls_the_api, fail, json_option
-from backfleet.cli._print import print_json, print_table
+from backfleet.cli._print import moment, print_json, print_table
+
+
+@click.group()
+def account() -> None:
+    """Tenants of this installation; for the operator's account."""
+
+
+@account.command(name="create")
+@click.argument("name")
+@json_option
+@calls_the_api
+def create_account(client: Client, name: str, as_json: bool) -> None:
+    """Make an account and its root key. The secret is shown only now."""
+    made = client.call("backfleet", "CreateAccount", AccountName=name)
+    if as_json:
+        print_json({name: value for name, value in made.items() if name != "RequestId"})
+        return
+    for heading, member in (
+        ("account id", "AccountId"),
+        ("access key id", "AccessKeyId"),
+        ("access key secret", "AccessKeySecret"),
+    ):
+        click.echo(f"{heading:<18} {made[member]}")
+
+
+@account.command(name="list")
+@json_option
+@calls_the_api
+def list_accounts(client: Client, as_json: bool) -> None:
+    """Every account."""
+    found = client.call("backfleet", "ListAccounts")["Accounts"]
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        (a["AccountId"], a["AccountName"] or ("operator" if a["IsOperator"] else ""), moment(a["CreatedTime"]))
+        for a in found
+    ]
+    print_table(("ACCOUNT", "NAME", "CREATED"), rows)
 
 
 @click.group()

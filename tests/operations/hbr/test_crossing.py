@@ -54,7 +54,7 @@ class Across:
             identity.create_service_role(tx, self.ours, SERVICE, now=self.world.now, draw=self.world.house.draw)
 
     def pair(self, **said: Any) -> tuple[int, dict[str, Any]]:
-        return self.ask("AddCrossAccount", CrossAccountUserId=OTHER, **{"CrossAccountRoleName": ROLE, **said})
+        return self.ask("AddCrossAccount", **{"CrossAccountUserId": OTHER, "CrossAccountRoleName": ROLE, **said})
 
     def trail(self, account: str) -> list[tuple[str, str, str]]:
         with self.world.house.database.reading() as tx:
