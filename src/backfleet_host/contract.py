@@ -47,6 +47,10 @@ LONGEST_PATIENCE = 30 * 86400  # seconds
 FASTEST = 1 << 40  # bytes per second
 LONGEST_ORDER = 16 * 1024  # characters of an order; far above any honest one
 
+MOST_SETTINGS = 20
+LONGEST_SETTING = 300  # characters
+
+_SETTING = re.compile(r"[a-z_]{1,40}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._+-]{0,63}")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,63}")
 _ORDER_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
@@ -66,6 +70,7 @@ class Order:
     `downloads` is the address under which releases are found ("" = `/downloads` on the server of enrolment).
     `oldest_reader` is the lowest version of those who must read this host's backups ("" = nobody else must).
     `bytes_per_second` is how fast the host may download (0 = as fast as it can).
+    `settings` is what operators set for the client, for whatever runs it on the host: names and plain values.
     """
 
     order_id: str
@@ -77,6 +82,7 @@ class Order:
     downloads: str = ""
     oldest_reader: str = ""
     bytes_per_second: int = 0
+    settings: Dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _match("order_id", self.order_id, _ORDER_ID)
@@ -99,10 +105,14 @@ class Order:
             raise Malformed(f"bytes_per_second must be a whole number from 0 to {FASTEST}, not {most!r}")
         if not isinstance(self.downloads, str) or not re.fullmatch(r"(https?://[^\s\"'<>]{1,300})?", self.downloads):
             raise Malformed("downloads must be empty or an http(s) address")
+        _plain("settings", self.settings)
 
     def as_command(self) -> str:
         """The order as command content."""
-        return f"{FIRST_LINE}\n{json.dumps(dataclasses.asdict(self), sort_keys=True)}\n"
+        said = dataclasses.asdict(self)
+        if not self.settings:  # a host that does not know the field must be able to read all other orders
+            del said["settings"]
+        return f"{FIRST_LINE}\n{json.dumps(said, sort_keys=True)}\n"
 
 
 @dataclass(frozen=True)
@@ -228,6 +238,15 @@ def _object_or_none(text: str) -> Optional[Dict[str, Any]]:
 def _match(name: str, value: Any, pattern: re.Pattern[str]) -> None:
     if not isinstance(value, str) or not pattern.fullmatch(value):
         raise Malformed(f"{name} {value!r} is not of the form {pattern.pattern}")
+
+
+def _plain(name: str, value: Any) -> None:
+    if not isinstance(value, dict) or len(value) > MOST_SETTINGS:
+        raise Malformed(f"{name} must be an object of at most {MOST_SETTINGS} members")
+    for key, member in value.items():
+        _match(f"a name in {name}", key, _SETTING)
+        if not isinstance(member, (str, int)) or len(str(member)) > LONGEST_SETTING:
+            raise Malformed(f"{name}.{key} must be text, a whole number or a boolean")
 
 
 def _one_of(name: str, value: Any, allowed: Tuple[str, ...]) -> None:

@@ -33,6 +33,11 @@ orders = st.builds(
     version=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,20}", fullmatch=True),
     platform=st.just("linux-amd64"),
     patience=st.integers(1, 86400),
+    settings=st.dictionaries(
+        st.from_regex(r"[a-z_]{1,40}", fullmatch=True),
+        st.text(max_size=60) | st.integers(0, 2**53) | st.booleans(),
+        max_size=20,
+    ),
 )
 reports = st.builds(
     Report,
@@ -114,3 +119,27 @@ def test_a_newer_host_may_say_more() -> None:
 def test_a_long_message_is_cut() -> None:
     """A host cannot fill the server's disk with one report."""
     assert len(Report("u-1", "status", "rclone", "failed", message="x" * 99999).message) == LONGEST_MESSAGE
+
+
+def test_an_order_without_settings_is_as_older_hosts_know_it() -> None:
+    """They refuse fields they do not know."""
+    assert "settings" not in Order(**GOOD).as_command()
+    assert read_order(Order(**GOOD, settings={"most_cores": 2}).as_command()).settings == {"most_cores": 2}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param([], id="a list"),
+        pytest.param({"a": None}, id="nothing for a value"),
+        pytest.param({"a": [1]}, id="a list for a value"),
+        pytest.param({"a": "x" * 301}, id="a long value"),
+        pytest.param({"A-B": 1}, id="a name of another form"),
+        pytest.param({"../a": 1}, id="a path for a name"),
+        pytest.param({f"a{'b' * number}": 1 for number in range(21)}, id="too many"),
+    ],
+)
+def test_settings_are_plain(settings: object) -> None:
+    """Names and single values; a host writes them down as they are."""
+    with pytest.raises(Malformed, match="settings"):
+        Order(**GOOD, settings=settings)  # type: ignore[arg-type]

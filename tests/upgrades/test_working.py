@@ -12,7 +12,7 @@ import pytest
 
 from backfleet import commands
 from backfleet.commands import Send, State
-from backfleet.fleet import ClientStatus, Page
+from backfleet.fleet import ClientStatus, Page, Preferences, set_preferences
 from backfleet.upgrades import TOPIC, ItemState, Kind, Task, TaskState, find
 from backfleet.upgrades.judging import Later
 from backfleet.upgrades.worker import AT_ONCE, SPARE, later_than, seconds_of, sent_item
@@ -34,6 +34,17 @@ def test_the_order_as_its_host_gets_it(hands: Hands) -> None:
     assert (order.patience, command.timeout_seconds) == (LIFE - 10 - 60, LIFE - 10)
     assert (item.state, item.patience, item.started_at) == (ItemState.SENT, order.patience, None)
     assert hands.task(task).progress == 5
+
+
+def test_what_is_set_for_a_client_goes_with_its_order(hands: Hands) -> None:
+    """The order of a client for which nothing was set says nothing of it."""
+    task = hands.start(hands.target(), hands.target())
+    with hands.transaction() as tx:
+        wish = Preferences(most_cores=2, proxy_user="bob")
+        set_preferences(tx, task.items[0].client_id, wish, sealed_password="sealed", now=hands.moment(0))
+    hands.look(at=10)
+    orders = [read_order(hands.claim(item.instance_id, at=11).run[0].content) for item in task.items]
+    assert [order.settings for order in orders] == [{"most_cores": 2, "proxy_user": "bob"}, {}]
 
 
 @pytest.mark.parametrize(

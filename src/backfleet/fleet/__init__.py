@@ -1,10 +1,11 @@
 """Machines, and the backup clients on them. Knows nothing of who may act on them.
 
-Owns the tables activations, instances, inventories, agent_requests, clients, boots and tags. Verbs: `create_activation`
-and `register`; `identity_of` for an agent's signature and `first_use` for its request ids; `heard` and `shut_down` for
-signs of life and `fitness` for what they mean; `booted` and `take_boots` for hosts that start anew; `put_inventory` for
-what a host tells of itself; `resolve` for ids; `ensure_client` and `set_clients` for what is known of backup clients;
-`set_tags` and its kin for the tags of anything that has some; `find_*` for lists.
+Owns the tables activations, instances, inventories, agent_requests, clients, client_preferences, boots and tags. Verbs:
+`create_activation` and `register`; `identity_of` for an agent's signature and `first_use` for its request ids; `heard`
+and `shut_down` for signs of life and `fitness` for what they mean; `booted` and `take_boots` for hosts that start anew;
+`put_inventory` for what a host tells of itself; `resolve` for ids; `ensure_client`, `set_clients` and `forget_client`
+for what is known of backup clients, `set_preferences` for what is wished of them; `set_tags` and its kin for the tags
+of anything that has some; `find_*` for lists.
 """
 
 from backfleet.fleet.activations import (
@@ -23,6 +24,7 @@ from backfleet.fleet.clients import (
     Resolved,
     ensure_client,
     find_clients,
+    forget_client,
     resolve,
     set_clients,
 )
@@ -62,6 +64,7 @@ from backfleet.fleet.inventory import (
     read_inventory,
 )
 from backfleet.fleet.pages import Found, Page
+from backfleet.fleet.preferences import Preferences, preferences_of, set_preferences
 from backfleet.fleet.tagging import (
     MOST_TAGS,
     Tagged,
@@ -92,6 +95,7 @@ __all__ = [
     "InventoryMissing",
     "InventoryRefused",
     "Page",
+    "Preferences",
     "Registration",
     "RegistrationRefused",
     "Resolved",
@@ -112,6 +116,7 @@ __all__ = [
     "find_tags",
     "first_use",
     "fitness",
+    "forget_client",
     "forget_uses",
     "gone_among",
     "has_boots",
@@ -123,6 +128,7 @@ __all__ = [
     "mark_of",
     "note_uses",
     "other_agents",
+    "preferences_of",
     "put_inventory",
     "read_inventory",
     "read_registration",
@@ -131,6 +137,7 @@ __all__ = [
     "rename",
     "resolve",
     "set_clients",
+    "set_preferences",
     "set_tags",
     "shut_down",
     "tags_of",

@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 
 from backfleet.fleet._tables import activations, boots, clients, instances, inventories, requests, tags
+from backfleet.fleet._tables import preferences as preferences_table
 from backfleet.fleet.pages import Found, Page
 from backfleet.storage import Transaction
 
@@ -378,6 +379,16 @@ def change_clients(tx: Transaction, changes: "Sequence[Change]", now: datetime) 
     tx.run(_CHANGE, values)
 
 
+_FILTERED: Final[dict[str, sa.Column[Any]]] = {
+    "status": clients.c.status,
+    "version": clients.c.version,
+    "package": clients.c.package,
+    "channel": clients.c.channel,
+    "instance_name": instances.c.name,
+    "hostname": instances.c.hostname,
+}
+
+
 def clients_page(
     tx: Transaction, account_id: str, region: str, wanted: "ClientFilter", page: Page
 ) -> "Found[tuple[Client, Instance]]":
@@ -392,11 +403,36 @@ def clients_page(
         conditions.append(clients.c.id.in_(wanted.ids))
     if wanted.instance_ids is not None:
         conditions.append(clients.c.instance_id.in_(wanted.instance_ids))
+    conditions += has_tags("instance", instances.c.id, wanted.instance_tags)
+    conditions += [_FILTERED[name].in_(values) for name, values in wanted.having.items()]
     query = sa.select(clients).select_from(joined).where(*conditions).order_by(clients.c.created_at, clients.c.id)
     found = [_client(row) for row in tx.rows(query.limit(page.size).offset(page.offset))]
     total = tx.scalar(sa.select(sa.func.count()).select_from(joined).where(*conditions))
     on = instances_by_id(tx, account_id, region, list({client.instance_id for client in found}))
     return Found([(client, on[client.instance_id]) for client in found], total)
+
+
+def drop_client(tx: Transaction, client_id: str) -> None:
+    """Forget a client and what was set for it."""
+    tx.run(sa.delete(preferences_table).where(preferences_table.c.client_id == client_id))
+    tx.run(sa.delete(clients).where(clients.c.id == client_id))
+
+
+def preferences(tx: Transaction, client_ids: Sequence[str], lock: bool) -> Sequence[sa.Row[Any]]:
+    """What was set for these clients."""
+    if not client_ids:
+        return []
+    query = sa.select(preferences_table).where(preferences_table.c.client_id.in_(client_ids))
+    return tx.rows(query.with_for_update() if lock else query)
+
+
+def put_preferences(tx: Transaction, client_id: str, told: str, sealed_password: str | None, now: datetime) -> None:
+    """What is set for a client now; a password of None stays what it was."""
+    row = {"client_id": client_id, "told": told, "sealed_password": sealed_password or "", "updated_at": now}
+    if tx.add_if_new(preferences_table, row):
+        return
+    kept = {"told": told, "updated_at": now} | ({} if sealed_password is None else {"sealed_password": sealed_password})
+    tx.run(sa.update(preferences_table).where(preferences_table.c.client_id == client_id).values(kept))
 
 
 def _client(row: sa.Row[Any]) -> "Client":

@@ -89,6 +89,15 @@ clients = sa.Table(
     sa.Index("ix_clients_account_region", "account_id", "region", "id"),
 )
 
+preferences = sa.Table(
+    "client_preferences",
+    metadata,
+    sa.Column("client_id", sa.ForeignKey("clients.id"), primary_key=True),
+    sa.Column("told", sa.Text, nullable=False),  # JSON
+    sa.Column("sealed_password", sa.Text, nullable=False),  # of the proxy; "" = none
+    sa.Column("updated_at", Moment, nullable=False),
+)
+
 # Hosts that booted, until whoever waits for that has taken notice.
 boots = sa.Table(
     "boots",

@@ -1,13 +1,14 @@
 """Backup clients: which package on which instance, in which version, as far as we know."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
 from backfleet.fleet import _store
 from backfleet.fleet.instances import Instance
 from backfleet.fleet.pages import Found, Page
+from backfleet.fleet.tagging import Wanted
 from backfleet.ids import Draw, new_id
 from backfleet.storage import Transaction
 
@@ -57,6 +58,9 @@ class ClientFilter:
 
     ids: Sequence[str] | None = None
     instance_ids: Sequence[str] | None = None
+    instance_tags: Wanted = ()
+    having: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Values of status, version, package, channel, instance_name, hostname: one of each must be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,11 @@ def ensure_client(
 def set_clients(tx: Transaction, changes: Sequence[Change], *, now: datetime) -> None:
     """Write down what is now known of clients, many at once."""
     _store.change_clients(tx, changes, now)
+
+
+def forget_client(tx: Transaction, client_id: str) -> None:
+    """Forget a client and what was set for it. On its host nothing changes."""
+    _store.drop_client(tx, client_id)
 
 
 def find_clients(

@@ -7,7 +7,7 @@ Owns the tables tasks, client_upgrades and client_tokens. Verbs: `start` a task,
 from backfleet.upgrades.bringing import Bringing
 from backfleet.upgrades.ending import TOPIC, cancel, purge
 from backfleet.upgrades.items import IllegalMove, Item, Target
-from backfleet.upgrades.reading import find, read
+from backfleet.upgrades.reading import are_moving, find, read
 from backfleet.upgrades.starting import TokenReused, start, started_before
 from backfleet.upgrades.states import ItemState, Kind, TaskState
 from backfleet.upgrades.tasks import Task
@@ -24,6 +24,7 @@ __all__ = [
     "Task",
     "TaskState",
     "TokenReused",
+    "are_moving",
     "cancel",
     "find",
     "look",

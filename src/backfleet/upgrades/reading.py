@@ -1,5 +1,6 @@
 """Reading tasks, within the account that started them."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from backfleet.fleet import Found, Page
@@ -12,6 +13,11 @@ def read(tx: Transaction, account_id: str, task_id: str, *, now: datetime) -> Ta
     """A task with its items in request order, as it is now; None if this account has no such task."""
     task = _store.task(tx, account_id, task_id)
     return None if task is None else task.as_of(now)
+
+
+def are_moving(tx: Transaction, account_id: str, client_ids: Sequence[str]) -> bool:
+    """Whether a task is moving one of these clients of the account."""
+    return bool(_store.live_tasks_of(tx, account_id, client_ids))
 
 
 def find(tx: Transaction, account_id: str, page: Page) -> Found[Task]:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from backfleet import commands, fleet
 from backfleet.commands import Outcome, Send, State
-from backfleet.fleet import Change
+from backfleet.fleet import Change, Preferences
 from backfleet.ids import Draw
 from backfleet.instants import passed
 from backfleet.storage import Database, Transaction
@@ -29,7 +29,7 @@ from backfleet.upgrades.items import Item
 from backfleet.upgrades.judging import Judgement, Later, judge
 from backfleet.upgrades.states import ItemState
 from backfleet.upgrades.tasks import Task
-from backfleet_host.contract import LONGEST_PATIENCE
+from backfleet_host.contract import LONGEST_PATIENCE, Order
 
 AT_ONCE = 50  # items of one transaction: nobody is kept waiting long behind it
 TASKS_AT_ONCE = 10  # tasks ended in one look; each may have a hundred items and has a transaction of its own
@@ -74,11 +74,12 @@ def _send(tx: Transaction, waiting: Sequence[Item], now: datetime, draw: Draw, b
     tasks = _store.tasks_by_id(tx, list({item.task_id for item in waiting}))
     sent = [sent_item(item, tasks[item.task_id].deadline - now, now) for item in waiting]
     foreign = fleet.other_agents(tx, [item.instance_id for item in sent]) if bringing else set()
+    wished = fleet.preferences_of(tx, [item.client_id for item in sent if item.client_id])
     sends = [
         Send(
             account_id=item.account_id,
             instance_id=item.instance_id,
-            content=_content(item, bringing if item.instance_id in foreign else None),
+            content=_content(_order(item, wished), bringing if item.instance_id in foreign else None),
             timeout_seconds=seconds_of(tasks[item.task_id].deadline - now),
             reference=item.id,
         )
@@ -89,8 +90,13 @@ def _send(tx: Transaction, waiting: Sequence[Item], now: datetime, draw: Draw, b
     settle(tx, tasks, now=now)
 
 
-def _content(item: Item, bringing: Bringing | None) -> str:
-    order = item.order()
+def _order(item: Item, wished: Mapping[str, Preferences]) -> Order:
+    """The order, with what is set for its client."""
+    told = wished.get(item.client_id)
+    return item.order() if told is None else replace(item.order(), settings=told.told())
+
+
+def _content(order: Order, bringing: Bringing | None) -> str:
     return order.as_command() if bringing is None else command_for(order, bringing)
 
 

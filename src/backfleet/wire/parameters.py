@@ -101,9 +101,13 @@ def text(
     longest: int | None = None,
     pattern: str | None = None,
     choices: Sequence[str] = (),
+    secret: bool = False,
     refusal: Refusal = None,
 ) -> Any:
-    """A string parameter -> `str | None`. `longest` in characters; `pattern` must match all of it."""
+    """A string parameter -> `str | None`. `longest` in characters; `pattern` must match all of it.
+
+    A `secret` one takes any text, and its field does not print.
+    """
     form = re.compile(pattern) if pattern else None
 
     def read(flat: Flat) -> str | None:
@@ -118,8 +122,10 @@ def text(
             raise InvalidParameter(f"{name} is {_shown(value)}; it must be of the form {pattern}.")
         return value
 
-    limits = {"longest": longest, "pattern": pattern, "choices": tuple(choices), "default": default}
-    return _field(Parameter(name, "string", read, lambda value: [(name, value)], required, limits), refusal)
+    limits = {"longest": longest, "pattern": pattern, "choices": tuple(choices), "default": default, "secret": secret}
+    return _field(
+        Parameter(name, "string", read, lambda value: [(name, value)], required, limits), refusal, repr=not secret
+    )
 
 
 def integer(
@@ -359,10 +365,10 @@ def _enter(found: dict[Any, str], place: Any, value: str, name: str) -> None:
 # --- What they share ------------------------------------------------------------------------------------------------
 
 
-def _field(parameter: Parameter, refusal: Refusal = None) -> Any:
+def _field(parameter: Parameter, refusal: Refusal = None, *, repr: bool = True) -> Any:
     if refusal is not None:
         parameter = dataclasses.replace(parameter, read=_refusing(parameter.read, refusal))
-    return dataclasses.field(metadata={_SPEC: parameter})
+    return dataclasses.field(metadata={_SPEC: parameter}, repr=repr)
 
 
 def _refusing(read: Callable[[Flat], Any], refusal: Callable[[], ApiError]) -> Callable[[Flat], Any]:

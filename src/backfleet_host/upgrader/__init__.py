@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List
 
 from backfleet_host.contract import Malformed, Order, Report, read_report, stage_line
-from backfleet_host.upgrader import drift, gate
+from backfleet_host.upgrader import disk, drift, gate
 from backfleet_host.upgrader.attempt import Attempt, known_manifest
 from backfleet_host.upgrader.disk import read_json
 from backfleet_host.upgrader.journal import Journal
@@ -48,12 +48,21 @@ def carry_out_on(site: Site, order: Order, say: Say) -> Report:
     try:
         package.prepare()
         with gate.held(package.folder / "lock", seconds=ANOTHER_ORDER_SECONDS):
+            _keep_settings(package, order)
             return _admitted(site, package, order, say)
     except gate.NotInTime:
         text = "another order for this package is being carried out"
         return dataclasses.replace(_refused(order, "UpgradeInProgress", text), current_version=package.version())
     except OSError as problem:
         return dataclasses.replace(_refused(order, *meaning_of(problem)), current_version=package.version())
+
+
+def _keep_settings(package: Package, order: Order) -> None:
+    """For whatever runs the client on this host. An order without any changes nothing."""
+    if order.kind == "uninstall":
+        disk.unlink(package.settings)
+    elif order.settings:
+        disk.write_json(package.settings, order.settings)
 
 
 def _admitted(site: Site, package: Package, order: Order, say: Say) -> Report:
@@ -144,6 +153,7 @@ def _package_status(site: Site, package: Package) -> Dict[str, Any]:
         "versions": _versions_of(package),
         "drift": drift.of(site, package, known_manifest(package, package.version())),
         "in_use": _in_use(site, package),
+        "settings": read_json(package.settings) or {},
         "attempt_open": Journal(package.journal).read() is not None,
         "failed": sorted(path.name for path in package.failed.iterdir()) if package.failed.is_dir() else [],
         "last": last.get("report"),

@@ -10,6 +10,7 @@
   journal                this attempt, one fsync'd line per step done
   outcomes/<order>.json  the last attempts and their reports
   outcome.json           the last finished one
+  settings.json          what operators set for the client, for whatever runs it here
   kept/                  the snapshot of state that must survive, while an attempt is open
   failed/1.76.0/         why a version was taken back, and what it said
   lock, gate, running    lock files
@@ -109,6 +110,11 @@ class Package:
     def failed(self) -> Path:
         """Versions that were taken back."""
         return self.folder / "failed"
+
+    @property
+    def settings(self) -> Path:
+        """What operators set for the client, for whatever runs it."""
+        return self.folder / "settings.json"
 
     def tree(self, version: str) -> Path:
         """The tree of a version, there or not."""

@@ -8,6 +8,7 @@ import shutil
 import tarfile
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -145,9 +146,10 @@ class Host:
         self.site = Site(root, root / "bin", shop.address, None, shop.trust_root)
         self.said: list[str] = []
 
-    def carry(self, kind: str, version: str = "", *, order_id: str = "", patience: int = 30) -> Report:
+    def carry(self, kind: str, version: str = "", *, order_id: str = "", patience: int = 30, **more: Any) -> Report:
         """Give an order and wait for its report."""
-        return carry_out_on(self.site, self.order(kind, version, order_id, patience), self.said.append)
+        order = replace(self.order(kind, version, order_id, patience), **more)
+        return carry_out_on(self.site, order, self.said.append)
 
     def order(self, kind: str, version: str = "", order_id: str = "", patience: int = 30) -> Order:
         """An order for this host."""

@@ -451,3 +451,20 @@ def test_power_cut(shop: Shop, host: Host, tmp_path: Path, instant: str, health:
     assert report.current_version == host.version()
     if not after_the_point and health == 0:
         assert host.carry("upgrade", "2.0", order_id="u-retry").current_version == "2.0"
+
+
+def test_settings_reach_the_host_and_stay(shop: Shop, host: Host) -> None:
+    """With an order that has some; one without changes none, and an uninstall takes them away."""
+    shop.add("1.0")
+    host.carry("install", "1.0", settings={"most_cores": 2, "https": True})
+    file = host.folder / "settings.json"
+    assert json.loads(file.read_text()) == {"most_cores": 2, "https": True}
+    shop.add("2.0")
+    host.carry("upgrade", "2.0")
+    (package,) = host.carry("status").details["packages"]
+    assert package["settings"] == {"most_cores": 2, "https": True}
+    shop.add("3.0")
+    host.carry("upgrade", "3.0", settings={"most_cores": 4})
+    assert json.loads(file.read_text()) == {"most_cores": 4}
+    host.carry("uninstall")
+    assert not file.exists()

@@ -1,7 +1,6 @@
 """What HBR's operations answer, in the wire's words and shapes."""
 
 import json
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -139,8 +138,8 @@ def item_answer(item: Item) -> dict[str, Any]:
     }
 
 
-def client_answer(client: Client, instance: Instance, newest: str) -> Mapping[str, Any]:
-    """One of DescribeBackupClients' Clients."""
+def client_answer(client: Client, instance: Instance, newest: str) -> dict[str, Any]:
+    """One of DescribeBackupClients' Clients, without Settings and Tags."""
     os_type, _, arch = instance.platform.partition("-")
     return {
         "ClientId": client.id,
@@ -161,6 +160,4 @@ def client_answer(client: Client, instance: Instance, newest: str) -> Mapping[st
         "CreatedTime": seconds(client.created_at),
         "UpdatedTime": seconds(client.updated_at),
         "LastHeartBeatTime": seconds(instance.last_heard_at),
-        "Settings": {},  # a host's own settings come with UpdateClientSettings; until then nothing is claimed
-        "Tags": [],
     }

@@ -14,7 +14,7 @@ The task belongs to the account of the caller, its items to the account whose cl
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -26,7 +26,7 @@ from backfleet.operations.catalogue import HBR, Call, operation
 from backfleet.operations.hbr.answers import STARTED, STARTED_ONE, started_answer, without_task
 from backfleet.operations.hbr.crossing import CROSSING_ERRORS, Crossing, check_crossing, where_it_acts
 from backfleet.operations.hbr.errors import UNFIT, ClientNotFound, TokenMismatch
-from backfleet.operations.hbr.installing import Wish, targets_to_install
+from backfleet.operations.hbr.installing import LEFT_TO_US, Wish, targets_to_install
 from backfleet.operations.hbr.naming import LONGEST_ID, Named, read_names
 from backfleet.operations.hbr.offers import Offer, releases_by_offer
 from backfleet.operations.hbr.targets import Survey, survey, targets_of, uninstalling, upgrading
@@ -75,7 +75,7 @@ class OneClient:
     resource_group_id: str | None = text("ResourceGroupId", longest=128)
 
 
-Asked = UpgradeBackupClients | InstallBackupClients | OneClient
+Asked = Crossing | OneClient
 Targets = Callable[[Transaction, Survey], list[Target]]
 """What is to be done, once it is known what the ids name and which instances are fit."""
 
@@ -104,7 +104,7 @@ def upgrade_backup_clients(call: Call, asked: UpgradeBackupClients) -> dict[str,
     Raises:
         ApiError: UnfitInstance or ClientNotFound for one target alone, and what `_start` and the names raise.
     """
-    named = _names(asked, asked.client_ids, most=MOST_UPGRADES)
+    named = _names(asked, most=MOST_UPGRADES)
 
     def targets(tx: Transaction, surveyed: Survey) -> list[Target]:
         return targets_of(surveyed, upgrading(_offered_to(tx, surveyed.found)))
@@ -120,16 +120,29 @@ def install_backup_clients(call: Call, asked: InstallBackupClients) -> dict[str,
     Raises:
         ApiError: as an upgrade; and InvalidParameter where it is not clear which package is meant.
     """
-    named = _names(asked, None, most=MOST_OTHERS)
-    if named.clients:
-        raise InvalidParameter(f"InstanceIds has {named.clients[0]!r}, which names a client; name its instance.")
+    check_crossing(asked)
     wish = Wish(asked.package_name, asked.channel)
+    return install(call, "InstallBackupClients", asked.instance_ids or (), asked, wish, asked.client_token)
+
+
+def install(
+    call: Call,
+    name: str,
+    instances: Sequence[str],
+    asked: Crossing,
+    wish: Wish = LEFT_TO_US,
+    client_token: str | None = None,
+) -> dict[str, Any]:
+    """Start installing on instances, for the operation `name`. Raises ApiError as that operation does."""
+    named = read_names(instances, None, most=MOST_OTHERS)
+    if named.clients:
+        raise InvalidParameter(f"{named.clients[0]!r} names a client; name its instance.")
 
     def targets(tx: Transaction, surveyed: Survey) -> list[Target]:
         return targets_to_install(tx, call, surveyed, wish)
 
-    there = where_it_acts(call, "InstallBackupClients", asked)
-    return _start(Wanted(call, there, Kind.INSTALL, named, targets, asked, asked.client_token))
+    there = where_it_acts(call, name, asked)
+    return _start(Wanted(call, there, Kind.INSTALL, named, targets, asked, client_token))
 
 
 @operation(HBR, "UninstallBackupClients", action="hbr:UninstallBackupClients", answer=STARTED, errors=ERRORS)
@@ -139,7 +152,7 @@ def uninstall_backup_clients(call: Call, asked: UninstallBackupClients) -> dict[
     Raises:
         ApiError: as an upgrade.
     """
-    named = _names(asked, asked.client_ids, most=MOST_OTHERS)
+    named = _names(asked, most=MOST_OTHERS)
 
     def targets(_tx: Transaction, surveyed: Survey) -> list[Target]:
         return targets_of(surveyed, uninstalling())
@@ -186,11 +199,9 @@ def _start_one(call: Call, kind: Kind, targets: Targets, asked: OneClient, label
     return {name: value for name, value in started.items() if name != "InstanceStatuses"}
 
 
-def _names(
-    asked: UpgradeBackupClients | InstallBackupClients, client_ids: tuple[str, ...] | None, *, most: int
-) -> Named:
+def _names(asked: UpgradeBackupClients, *, most: int) -> Named:
     check_crossing(asked)
-    return read_names(asked.instance_ids, client_ids, most=most)
+    return read_names(asked.instance_ids, asked.client_ids, most=most)
 
 
 def _start(wanted: Wanted) -> dict[str, Any]:
@@ -268,5 +279,6 @@ def _offered_to(tx: Transaction, found: Resolved) -> dict[Offer, list[Release]]:
 
 
 def _fingerprint(kind: Kind, asked: Asked) -> str:
+    """What was asked, as a hash: nothing of it can be read back."""
     said = {name: value for name, value in asdict(asked).items() if name != "client_token"}
     return hashlib.sha256(json.dumps([kind.value, said], sort_keys=True).encode()).hexdigest()

@@ -54,6 +54,18 @@ class ClientNotFound(ApiError):
         super().__init__(f"There is no backup client {client_id} in this account and region.")
 
 
+class ClientIsActive(ApiError):
+    """A client that is at work is not forgotten."""
+
+    code = "ClientIsActive"
+    status = 409
+
+    def __init__(self, client_id: str) -> None:
+        super().__init__(
+            f"The client {client_id} is installed and its host was heard within the last hour; uninstall it first."
+        )
+
+
 class TaskNotFound(ApiError):
     """No such task in this account."""
 

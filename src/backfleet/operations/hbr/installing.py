@@ -5,6 +5,7 @@ Why: docs/decisions/0001-which-package.md.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from backfleet import fleet, releases
 from backfleet.fleet import Client, ClientStatus, Instance
@@ -22,6 +23,9 @@ class Wish:
 
     package: str | None
     channel: str | None
+
+
+LEFT_TO_US: Final = Wish(None, None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """DescribeBackupClients, DescribeTask, DescribeRegions: everything that only looks."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from backfleet import fleet, upgrades
 from backfleet.fleet import Client, ClientFilter, Found, Instance, Page
@@ -10,11 +11,21 @@ from backfleet.operations.hbr.answers import COMMON, DESCRIBED_TASK, FOUND_CLIEN
 from backfleet.operations.hbr.crossing import CROSSING_ERRORS, Crossing, check_crossing, where_it_acts
 from backfleet.operations.hbr.errors import TaskNotFound
 from backfleet.operations.hbr.offers import Offer, newest_versions
-from backfleet.wire.errors import InvalidParameter
+from backfleet.operations.hbr.settings import settings_of
+from backfleet.wire.errors import InvalidParameter, MissingParameter
 from backfleet.wire.parameters import integer, json_list, repeat, repeat_objects, text
 
 OUR_TYPE = "ECS_CLIENT"
 MOST_IDS = 100
+FILTER_KEYS: Final = {
+    "status": "status",
+    "clientversion": "version",
+    "packagename": "package",
+    "channel": "channel",
+    "instancename": "instance_name",
+    "hostname": "hostname",
+}
+"""Which filters there are is not documented; letter case does not count."""
 FORBIDDEN_IN_TAGS = ("http://", "https://")
 FORBIDDEN_TAG_STARTS = ("aliyun", "acs:")
 
@@ -62,21 +73,60 @@ def describe_backup_clients(call: Call, asked: DescribeBackupClients) -> dict[st
     page = Page(asked.page_number, asked.page_size)
     found: Found[tuple[Client, Instance]] = Found([], 0)
     newest: dict[Offer, str] = {}
-    # Clients carry no tags yet, so a tag matches none; other types of client do not exist here.
-    if asked.client_type == OUR_TYPE and not asked.tags and not asked.cluster_id:
-        wanted = ClientFilter(asked.client_ids or None, asked.instance_ids or None)
+    told = _Told({}, {})
+    # Other types of client do not exist here, nor do clusters.
+    if asked.client_type == OUR_TYPE and not asked.cluster_id:
+        tags = [(tag.key or "", tag.value) for tag in asked.tags]
+        wanted = ClientFilter(asked.client_ids or None, asked.instance_ids or None, tags, _having(asked.filters))
         with call.house.database.reading() as tx:
             found = fleet.find_clients(tx, there.account_id, there.region, wanted, page)
             newest = newest_versions(tx, [_offer(client, instance) for client, instance in found.items])
+            told = _Told(
+                settings_of(tx, [client.id for client, _ in found.items]),
+                fleet.tags_of(tx, "instance", [instance.id for _, instance in found.items]),
+            )
     return common(
         Clients=[
             client_answer(client, instance, newest.get(_offer(client, instance), ""))
+            | {"Settings": told.settings.get(client.id, {}), "Tags": told.tags(instance.id)}
             for client, instance in found.items
         ],
         PageNumber=page.number,
         PageSize=page.size,
         TotalCount=found.total,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What was set for clients, and the tags of the machines they are on."""
+
+    settings: Mapping[str, dict[str, Any]]
+    by_instance: Mapping[str, Mapping[str, str]]
+
+    def tags(self, instance_id: str) -> list[dict[str, str]]:
+        return [{"Key": key, "Value": value} for key, value in self.by_instance.get(instance_id, {}).items()]
+
+
+def _having(filters: Sequence[Filter]) -> dict[str, tuple[str, ...]]:
+    """What filters ask of a client, in the room's words.
+
+    Raises:
+        MissingParameter: a filter without a key, or without values.
+        InvalidParameter: a key we do not know; the text says which there are. Or one that comes twice.
+    """
+    having: dict[str, tuple[str, ...]] = {}
+    for number, one in enumerate(filters, 1):
+        if not one.key or not one.values:
+            raise MissingParameter(f"Filters.{number}.{'Values' if one.key else 'Key'}")
+        name = FILTER_KEYS.get(one.key.lower())
+        if name is None:
+            keys = "Status, ClientVersion, PackageName, Channel, InstanceName, Hostname"
+            raise InvalidParameter(f"Filters.{number}.Key is {one.key!r}; it must be one of {keys}.")
+        if name in having:
+            raise InvalidParameter(f"Filters.{number}.Key is {one.key!r} a second time; give its values together.")
+        having[name] = one.values
+    return having
 
 
 def _offer(client: Client, instance: Instance) -> Offer:

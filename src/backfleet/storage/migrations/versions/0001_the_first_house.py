@@ -569,6 +569,15 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_access_keys_user_id"), ["user_id"], unique=False)
 
     op.create_table(
+        "client_preferences",
+        sa.Column("client_id", sa.String(length=64), nullable=False),
+        sa.Column("told", sa.Text(), nullable=False),
+        sa.Column("sealed_password", sa.Text(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["client_id"], ["clients.id"], name=op.f("fk_client_preferences_client_id")),
+        sa.PrimaryKeyConstraint("client_id", name=op.f("pk_client_preferences")),
+    )
+    op.create_table(
         "group_members",
         sa.Column("group_id", sa.String(length=32), nullable=False),
         sa.Column("user_id", sa.String(length=32), nullable=False),

@@ -1,0 +1,131 @@
+"""UpdateClientSettings: what goes in comes back, but for a password; and what is wrong changes nothing."""
+
+import logging
+from typing import Any
+
+import pytest
+
+from backfleet.fleet._tables import preferences
+from backfleet.operations.catalogue import HBR
+from backfleet.operations.hbr.settings import PURPOSE, UpdateClientSettings
+from backfleet.storage import metadata
+from backfleet.wire.parameters import parse
+from operations.world import OTHER, World
+
+SECRET = "hush-hush-password"
+CUSTOM = {"DataProxySetting": "CUSTOM", "ProxyHost": "proxy.internal", "ProxyPort": "3128", "ProxyUser": "bob"}
+
+
+class Settings:
+    """One client, and what is set for it."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.instance_id, self.client_id = world.host_with_client()
+
+    def update(self, **said: Any) -> tuple[int, str]:
+        status, body = self.world.ask(HBR.version, "UpdateClientSettings", ClientId=self.client_id, **said)
+        return status, body["Code"]
+
+    def shown(self) -> dict[str, Any]:
+        asked = {"ClientType": "ECS_CLIENT", "ClientIds": [self.client_id]}
+        (client,) = self.world.ask(HBR.version, "DescribeBackupClients", **asked)[1]["Clients"]
+        told: dict[str, Any] = client["Settings"]
+        return told
+
+    def sealed(self) -> str:
+        with self.world.house.database.reading() as tx:
+            row = tx.first(preferences.select().where(preferences.c.client_id == self.client_id))
+        return "" if row is None else str(row.sealed_password)
+
+
+@pytest.fixture
+def settings(world: World) -> Settings:
+    return Settings(world)
+
+
+def test_nothing_is_claimed_that_nobody_set(settings: Settings) -> None:
+    """An empty object, of the right shape."""
+    assert settings.shown() == {}
+
+
+def test_what_goes_in_comes_back(settings: Settings) -> None:
+    """Numbers as text where clients decode text, booleans as booleans."""
+    said = {
+        "DataNetworkType": "VPC", "UseHttps": "True", "MaxCpuCore": "2", "MaxWorker": "0", "MaxMemory": "1073741824",
+        "AlertOnPartialComplete": "false", **CUSTOM,
+    }  # fmt: skip
+    assert settings.update(**said) == (200, "200")
+    assert settings.shown() == {
+        "DataNetworkType": "VPC", "UseHttps": True, "MaxCpuCore": "2", "MaxWorker": "0", "MaxMemory": 1073741824,
+        "AlertOnPartialComplete": False, **CUSTOM, "ProxyPort": 3128,
+    }  # fmt: skip
+
+
+def test_what_is_not_given_stays(settings: Settings) -> None:
+    """Also the password."""
+    settings.update(**CUSTOM, ProxyPassword=SECRET)
+    settings.update(MaxCpuCore="4", VaultId="v-1", ResourceGroupId="rg-1")
+    assert settings.shown() == {**CUSTOM, "ProxyPort": 3128, "MaxCpuCore": "4"}
+    assert settings.world.house.vault.box(PURPOSE).unseal(settings.sealed()) == SECRET
+    settings.update(DataProxySetting="DISABLE")
+    assert settings.sealed() == ""
+
+
+def test_the_password_is_seen_nowhere(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    """Not in answers, in no table, in no log, and not where a program prints itself."""
+    caplog.set_level(logging.DEBUG)
+    assert settings.update(**CUSTOM, ProxyPassword=SECRET) == (200, "200")
+    with settings.world.house.database.reading() as tx:
+        kept = [str(row) for table in metadata.sorted_tables for row in tx.rows(table.select())]
+    assert SECRET not in "".join(kept) + caplog.text + str(settings.shown())
+    read = parse(UpdateClientSettings, {"ClientId": settings.client_id, "ProxyPassword": SECRET})
+    assert (read.proxy_password, SECRET in repr(read)) == (SECRET, False)
+    status, body = settings.world.ask(
+        HBR.version, "UpdateClientSettings", ClientId=settings.client_id, ProxyPassword=SECRET * 40
+    )
+    assert (status, body["Code"], SECRET in str(body)) == (400, "InvalidParameter", False)
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        pytest.param({"DataNetworkType": "MOON"}, "InvalidParameter", id="another network"),
+        pytest.param({"DataProxySetting": "SOMETIMES"}, "InvalidParameter", id="another proxy setting"),
+        pytest.param({"DataProxySetting": "CUSTOM"}, "MissingParameter", id="a proxy of one's own, without its host"),
+        pytest.param({"ProxyHost": "a b"}, "InvalidParameter", id="a host with a blank"),
+        pytest.param({"ProxyHost": "http://x"}, "InvalidParameter", id="an address for a host"),
+        pytest.param({"ProxyPort": "0"}, "InvalidParameter", id="port 0"),
+        pytest.param({"ProxyPort": "65536"}, "InvalidParameter", id="a port too high"),
+        pytest.param({"ProxyUser": "u" * 129}, "InvalidParameter", id="a long user"),
+        pytest.param({"MaxCpuCore": "-1"}, "InvalidParameter", id="fewer than no cores"),
+        pytest.param({"MaxMemory": "1GB"}, "InvalidParameter", id="memory in words"),
+        pytest.param({"MaxMemory": "9" * 19}, "InvalidParameter", id="all memory there is"),
+        pytest.param({"UseHttps": "maybe"}, "InvalidParameter", id="neither true nor false"),
+    ],
+)
+def test_what_is_wrong_changes_nothing(settings: Settings, said: dict[str, str], code: str) -> None:
+    """One clear error."""
+    settings.update(MaxCpuCore="1")
+    assert settings.update(**said) == (400, code)
+    assert settings.shown() == {"MaxCpuCore": "1"}
+
+
+def test_only_ones_own_clients(settings: Settings) -> None:
+    """Another account's client is one that is not there."""
+    theirs = settings.world.client(settings.world.host(account=OTHER), account=OTHER)
+    for client_id in (theirs, "c-none"):
+        status, body = settings.world.ask(HBR.version, "UpdateClientSettings", ClientId=client_id, MaxCpuCore="1")
+        assert (status, body["Code"]) == (404, "ResourceNotFound")
+    status, body = settings.world.ask(HBR.version, "UpdateClientSettings", MaxCpuCore="1")
+    assert (status, body["Code"]) == (400, "MissingParameter")
+
+
+def test_looking_is_not_changing(settings: Settings) -> None:
+    """Who may look at clients may not set anything."""
+    ann = settings.world.user("ann", "AliyunHBRReadOnlyAccess")
+    status, body = settings.world.ask(
+        HBR.version, "UpdateClientSettings", ann, ClientId=settings.client_id, MaxCpuCore="1"
+    )
+    assert (status, body["Code"]) == (403, "NoPermission")
+    assert settings.shown() == {}
