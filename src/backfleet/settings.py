@@ -43,6 +43,7 @@ class Settings:
 
     task_seconds: int = 900  # a task's whole life
     task_days: int = 90  # how long tasks are kept
+    audit_days: int = 400  # how long calls are kept in the audit trail: audits are asked for by the year
     token_hours: int = 24  # how long a ClientToken is remembered
     fit_seconds: int = 180  # an agent without a socket, silent for longer, does not run
     most_sockets: int = 50_000  # agents connected to one process; more are refused

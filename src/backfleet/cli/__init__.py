@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 it failed, 2 the words were wrong.
 import click
 
 from backfleet import VERSION
+from backfleet.cli._audit import audit
 from backfleet.cli._clients import client, task
 from backfleet.cli._doctor import doctor
 from backfleet.cli._fleet import activation, instance
@@ -23,5 +24,5 @@ def main() -> None:
     """Upgrade the backup clients of a fleet, and never lose a backup to an upgrade."""
 
 
-for _command in (serve, release, activation, instance, client, task, account, user, role, key, policy, doctor):
+for _command in (serve, release, activation, instance, client, task, account, user, role, key, policy, audit, doctor):
     main.add_command(_command)

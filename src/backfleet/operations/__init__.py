@@ -11,8 +11,6 @@ from backfleet.operations.catalogue import House
 
 __all__ = ["ecs", "hbr", "keep_house", "own", "ram", "sts"]
 
-AUDIT_DAYS = 400  # more than a year: audits are asked for by the year
-
 
 def keep_house(house: House, *, now: datetime) -> bool:
     """Forget nonces, tasks and audit rows that are older than they need be kept. Safe in any number of replicas."""
@@ -20,5 +18,4 @@ def keep_house(house: House, *, now: datetime) -> bool:
         identity.purge_nonces(tx, now=now)
         upgrades.purge(tx, before=now - timedelta(days=house.settings.task_days))
         assistant.purge(tx, now=now)
-        _store.drop_before(tx, now - timedelta(days=AUDIT_DAYS))
-    return False
+        return _store.drop_before(tx, now - timedelta(days=house.settings.audit_days))

@@ -1,42 +1,70 @@
 """The only SQL on the audit trail."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from datetime import datetime
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from backfleet.operations._tables import audit_events
-from backfleet.operations.catalogue import Call, Operation
+from backfleet.operations.trail import Event
 from backfleet.storage import Transaction
 
+_FIELDS: Final = [field.name for field in fields(Event)]
+DROPPED_AT_ONCE: Final = 5000  # rows of one transaction
 
-def write(
-    tx: Transaction, call: Call, operation: Operation, access_key_id: str, *, allowed: bool, code: str = ""
-) -> None:
-    """Note that this call was made and what was decided. No parameter is kept: some are secrets."""
-    tx.add(
-        audit_events,
-        [
-            {
-                "request_id": call.request_id,
-                "at": call.now,
-                "account_id": call.account_id,
-                "principal": call.caller.arn,
-                "access_key_id": access_key_id,
-                "product": operation.product.code,
-                "action": operation.name,
-                "source_ip": call.source_ip,
-                "verdict": "allowed" if allowed else "denied",
-                "error_code": code,
-            }
-        ],
-    )
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which events: of an account, from `start` on and before `end`, with these values in these columns."""
+
+    account_id: str
+    start: datetime
+    end: datetime
+    having: Mapping[str, str]
+    newest_first: bool = True
+
+
+def write(tx: Transaction, event: Event) -> None:
+    """One more event."""
+    row: dict[str, Any] = {name: getattr(event, name) for name in _FIELDS}
+    tx.add(audit_events, [row | {"writes": event.writes}])
 
 
 def note_error(tx: Transaction, request_id: str, code: str) -> None:
-    """Complete a call's row: it was allowed, and failed with this code."""
-    tx.run(sa.update(audit_events).where(audit_events.c.request_id == request_id).values(error_code=code))
+    """Complete a call's rows: it was allowed, and failed with this code."""
+    known = sa.and_(audit_events.c.request_id == request_id, audit_events.c.error_code == "")
+    tx.run(sa.update(audit_events).where(known).values(error_code=code))
 
 
-def drop_before(tx: Transaction, moment: datetime) -> int:
-    """Forget calls older than this; how many."""
-    return tx.run(sa.delete(audit_events).where(audit_events.c.at < moment))
+def events(tx: Transaction, wanted: Wanted, *, after: tuple[datetime, str] | None, limit: int) -> list[Event]:
+    """A part of them in order of time, from the first behind the place `after` on."""
+    table = audit_events.c
+    place = sa.tuple_(table.at, table.request_id)
+    conditions: list[sa.ColumnElement[bool]] = [
+        table.account_id == wanted.account_id,
+        table.at >= wanted.start,
+        table.at < wanted.end,
+        *(_has(name, value) for name, value in wanted.having.items()),
+    ]
+    if after is not None:
+        there = sa.tuple_(sa.literal(after[0], table.at.type), sa.literal(after[1]))
+        conditions.append(place < there if wanted.newest_first else place > there)
+    order = [table.at.desc(), table.request_id.desc()] if wanted.newest_first else [table.at, table.request_id]
+    chosen = sa.select(*(table[name] for name in _FIELDS)).where(*conditions).order_by(*order).limit(limit)
+    return [Event(**row._mapping) for row in tx.rows(chosen)]
+
+
+def _has(name: str, value: str) -> sa.ColumnElement[bool]:
+    if name == "writes":
+        return audit_events.c.writes.is_(value == "1") if value in ("0", "1") else sa.false()
+    return audit_events.c[name] == value
+
+
+def drop_before(tx: Transaction, moment: datetime) -> bool:
+    """Forget events older than this, a bounded number of them; whether there may be more."""
+    old = sa.select(audit_events.c.request_id, audit_events.c.account_id).where(audit_events.c.at < moment)
+    chosen = old.order_by(audit_events.c.at).limit(DROPPED_AT_ONCE).with_for_update(skip_locked=True)
+    place = sa.tuple_(audit_events.c.request_id, audit_events.c.account_id)
+    return tx.run(sa.delete(audit_events).where(place.in_(chosen))) == DROPPED_AT_ONCE

@@ -64,6 +64,7 @@ class Call:
     source_ip: str
     secure: bool
     house: House
+    user_agent: str = ""
     upload: Upload | None = None
 
     @property

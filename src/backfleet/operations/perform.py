@@ -3,6 +3,7 @@
 Two steps, because an upload must be admitted before its body is read: `admit` decides whether, `run` does it.
 """
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,9 +16,11 @@ from backfleet.operations import _store as audit
 from backfleet.operations.catalogue import HBR, STS, Answer, Call, Operation
 from backfleet.operations.diagnosis import denied_detail
 from backfleet.operations.errors import Forbidden, NoPermission, StsNoPermission
+from backfleet.operations.trail import LONGEST_AGENT, Event, kept_parameters, user_name_of
 from backfleet.storage import Transaction
 from backfleet.wire import parameters
 from backfleet.wire.errors import ApiError, InternalError
+from backfleet.wire.parameters import parameters_of
 
 log = logging.getLogger(__name__)
 
@@ -60,11 +63,39 @@ def admit(operation: Operation, call: Call, flat: Mapping[str, str], access_key_
         allowed = verdict.decision.allowed
         refusal = problem if allowed or operation.denied is not None else _refusal(operation, call, verdict)
         if call.caller != identity.NOBODY:  # who asks anonymously is nobody's business until they have proved more
-            audit.write(tx, call, operation, access_key_id, allowed=allowed, code=refusal.code if refusal else "")
+            named = kept_parameters(parameters_of(operation.request), flat)
+            code = refusal.code if refusal else ""
+            audit.write(tx, event_of(call, operation, access_key_id, named, allowed=allowed, code=code))
     passed("authorised")
     if refusal is not None:
         raise refusal
     return Admitted(operation, asked, allowed)
+
+
+def event_of(
+    call: Call, operation: Operation, access_key_id: str, named: Mapping[str, str], *, allowed: bool, code: str = ""
+) -> Event:
+    """What the trail keeps of a call; `named` are its parameters that name things."""
+    caller = call.caller
+    return Event(
+        request_id=call.request_id,
+        account_id=call.account_id,
+        at=call.now,
+        product=operation.product.code,
+        version=operation.product.version,
+        action=operation.name,
+        kind=caller.kind,
+        principal=caller.arn,
+        principal_id=caller.principal_id,
+        user_name=user_name_of(caller),
+        access_key_id=access_key_id,
+        region=call.region,
+        source_ip=call.source_ip,
+        user_agent=call.user_agent[:LONGEST_AGENT].encode("ascii", "replace").decode(),  # strangers choose it
+        named=json.dumps(named),
+        verdict="allowed" if allowed else "denied",
+        error_code=code,
+    )
 
 
 def run(admitted: Admitted, call: Call) -> Answer:

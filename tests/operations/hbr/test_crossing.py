@@ -58,7 +58,8 @@ class Across:
 
     def trail(self, account: str) -> list[tuple[str, str, str]]:
         with self.world.house.database.reading() as tx:
-            rows = tx.rows(audit_events.select().where(audit_events.c.account_id == account))
+            chosen = audit_events.select().where(audit_events.c.account_id == account)
+            rows = tx.rows(chosen.order_by(audit_events.c.action.desc()))
         return [(row.action, row.verdict, row.error_code) for row in rows]
 
 

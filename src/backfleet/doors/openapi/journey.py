@@ -196,6 +196,7 @@ class Door:
             source_ip=request.remote or "",
             secure=request.secure,
             house=self._house,
+            user_agent=request.headers.get("User-Agent", ""),
         )
 
     async def _perform_upload(

@@ -12,9 +12,10 @@ from backfleet.operations.catalogue import HBR, Call, Operation, find
 from backfleet.operations.diagnosis import denied_detail
 from backfleet.operations.errors import NoPermission
 from backfleet.operations.hbr.errors import AssumeRoleFailed, RoleNotExist
+from backfleet.operations.perform import event_of
 from backfleet.storage import Transaction
 from backfleet.wire.errors import ApiError, InvalidParameter, MissingParameter
-from backfleet.wire.parameters import integer, text
+from backfleet.wire.parameters import flatten, integer, text
 
 SELF_ACCOUNT, CROSS_ACCOUNT = "SELF_ACCOUNT", "CROSS_ACCOUNT"
 SERVICE: Final = "crossbackup.hbr.aliyuncs.com"
@@ -71,7 +72,9 @@ def where_it_acts(call: Call, name: str, asked: Crossing) -> Call:
         there = replace(call, caller=act_in(tx, call, other, role_name, paired=paired))
         refusal = _refusal(tx, there, operation)
         code = refusal.code if refusal else ""
-        audit.write(tx, there, operation, call.caller.access_key_id, allowed=refusal is None, code=code)
+        named = {name: value for name, value in flatten(asked).items() if name.startswith("CrossAccount")}
+        allowed = refusal is None
+        audit.write(tx, event_of(there, operation, call.caller.access_key_id, named, allowed=allowed, code=code))
     if refusal is not None:
         raise refusal
     return there

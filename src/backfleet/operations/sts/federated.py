@@ -8,6 +8,7 @@ from backfleet import identity
 from backfleet.identity.trust import Trusted
 from backfleet.operations import _store as audit
 from backfleet.operations.catalogue import STS, Call, find, operation
+from backfleet.operations.perform import event_of
 from backfleet.operations.sts.assuming import (
     ASSUMED,
     DEFAULT_SECONDS,
@@ -88,7 +89,7 @@ def assume_role_with_oidc(call: Call, asked: AssumeRoleWithOIDC) -> dict[str, An
             raise NotFederated("There is no permission: no such role, or it does not trust this subject.") from None
     with wished(role):
         issued = identity.issue_federated(call.house.vault, role, wish, provider.id, now=call.now, draw=call.house.draw)
-    _note(call, issued)
+    _note(call, asked, issued)
     return answer(issued) | {"OIDCTokenInfo": _shown(vouched)}
 
 
@@ -98,11 +99,13 @@ def _context(call: Call, vouched: identity.Vouched) -> dict[str, str]:
     return {**call.circumstances, **said}
 
 
-def _note(call: Call, issued: identity.Issued) -> None:
+def _note(call: Call, asked: AssumeRoleWithOIDC, issued: identity.Issued) -> None:
     """The row of audit: written only now, for a stranger must not be able to fill an account's trail."""
     proved = replace(call, caller=issued.caller)
+    named = {"RoleArn": asked.role_arn, "OIDCProviderArn": asked.provider_arn, "RoleSessionName": asked.session_name}
     with call.house.database.transaction() as tx:
-        audit.write(tx, proved, find(STS.version, "AssumeRoleWithOIDC"), issued.access_key_id, allowed=True)
+        operation = find(STS.version, "AssumeRoleWithOIDC")
+        audit.write(tx, event_of(proved, operation, issued.access_key_id, named, allowed=True))
 
 
 def _shown(vouched: identity.Vouched) -> dict[str, str]:

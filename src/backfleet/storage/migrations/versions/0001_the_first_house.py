@@ -113,19 +113,27 @@ def upgrade() -> None:
     op.create_table(
         "audit_events",
         sa.Column("request_id", sa.String(length=36), nullable=False),
-        sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("account_id", sa.String(length=32), nullable=False),
-        sa.Column("principal", sa.String(length=256), nullable=False),
-        sa.Column("access_key_id", sa.String(length=64), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("product", sa.String(length=16), nullable=False),
+        sa.Column("version", sa.String(length=16), nullable=False),
         sa.Column("action", sa.String(length=64), nullable=False),
+        sa.Column("writes", sa.Boolean(), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("principal", sa.String(length=256), nullable=False),
+        sa.Column("principal_id", sa.String(length=128), nullable=False),
+        sa.Column("user_name", sa.String(length=160), nullable=False),
+        sa.Column("access_key_id", sa.String(length=64), nullable=False),
+        sa.Column("region", sa.String(length=64), nullable=False),
         sa.Column("source_ip", sa.String(length=64), nullable=False),
+        sa.Column("user_agent", sa.String(length=256), nullable=False),
+        sa.Column("named", sa.Text(), nullable=False),
         sa.Column("verdict", sa.String(length=16), nullable=False),
         sa.Column("error_code", sa.String(length=64), nullable=False),
         sa.PrimaryKeyConstraint("request_id", "account_id", name=op.f("pk_audit_events")),
     )
     with op.batch_alter_table("audit_events", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_audit_events_account_id"), ["account_id"], unique=False)
+        batch_op.create_index("ix_audit_events_account", ["account_id", "at", "request_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_audit_events_at"), ["at"], unique=False)
 
     op.create_table(
