@@ -41,6 +41,9 @@ class Settings:
     nonce_seconds: int = 1900  # how long a nonce is remembered: more than twice the window
     require_tls: bool = False  # refuse operations over plain HTTP that the cloud refuses there
 
+    calls_per_second: int = 200  # of one operation by one account, in the long run
+    calls_burst: int = 1000  # likewise, at once
+
     task_seconds: int = 900  # a task's whole life
     task_days: int = 90  # how long tasks are kept
     audit_days: int = 400  # how long calls are kept in the audit trail: audits are asked for by the year

@@ -1,4 +1,4 @@
-"""The only SQL on the audit trail."""
+"""The only SQL on the audit trail and on what accounts may still call."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from backfleet.operations._tables import audit_events
+from backfleet.operations._tables import audit_events, buckets
 from backfleet.operations.trail import Event
 from backfleet.storage import Transaction
 
@@ -68,3 +68,23 @@ def drop_before(tx: Transaction, moment: datetime) -> bool:
     chosen = old.order_by(audit_events.c.at).limit(DROPPED_AT_ONCE).with_for_update(skip_locked=True)
     place = sa.tuple_(audit_events.c.request_id, audit_events.c.account_id)
     return tx.run(sa.delete(audit_events).where(place.in_(chosen))) == DROPPED_AT_ONCE
+
+
+# --- Calls that are left --------------------------------------------------------------------------------------------
+
+
+def bucket_for_update(tx: Transaction, account_id: str, action: str) -> tuple[float, datetime] | None:
+    """What is left and as of when; others wait. None for the first call there is."""
+    row = tx.first(sa.select(buckets).where(_bucket(account_id, action)).with_for_update())
+    return None if row is None else (row.calls_left, row.at)
+
+
+def put_bucket(tx: Transaction, account_id: str, action: str, calls_left: float, at: datetime) -> None:
+    """What is left now."""
+    row = {"account_id": account_id, "action": action, "calls_left": calls_left, "at": at}
+    if not tx.add_if_new(buckets, row):
+        tx.run(sa.update(buckets).where(_bucket(account_id, action)).values(calls_left=calls_left, at=at))
+
+
+def _bucket(account_id: str, action: str) -> sa.ColumnElement[bool]:
+    return sa.and_(buckets.c.account_id == account_id, buckets.c.action == action)

@@ -1,4 +1,4 @@
-"""The audit trail: one row a call in each account that it acts in."""
+"""The audit trail, one row a call in each account that it acts in; and how many calls accounts have left."""
 
 import sqlalchemy as sa
 
@@ -26,4 +26,13 @@ audit_events = sa.Table(
     sa.Column("verdict", sa.String(16), nullable=False),  # allowed or denied
     sa.Column("error_code", sa.String(64), nullable=False),  # "" unless the call failed
     sa.Index("ix_audit_events_account", "account_id", "at", "request_id"),
+)
+
+buckets = sa.Table(
+    "call_buckets",
+    metadata,
+    sa.Column("account_id", sa.String(32), primary_key=True),
+    sa.Column("action", sa.String(96), primary_key=True),
+    sa.Column("calls_left", sa.Float, nullable=False),
+    sa.Column("at", Moment, nullable=False),
 )

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -40,7 +40,8 @@ def failure(error: ApiError, request_id: str, host_id: str, *, xml: bool) -> Wir
         "Message": error.message,
         "Recommend": f"docs/api.md#errors ({error.code})",
     }
-    return _render(error.status, "Error", body | error.extra, request_id, xml=xml)
+    answer = _render(error.status, "Error", body | error.extra, request_id, xml=xml)
+    return replace(answer, headers={**answer.headers, **error.headers})
 
 
 def _render(status: int, root: str, value: Mapping[str, Any], request_id: str, *, xml: bool) -> WireAnswer:

@@ -4,7 +4,9 @@ A class fixes the code and the HTTP status; the arguments stay readable. Texts a
 of the RPC protocol's common error table.
 """
 
+import math
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import ClassVar
 
 
@@ -16,6 +18,7 @@ class ApiError(Exception):
 
     code: ClassVar[str] = "InternalError"
     status: ClassVar[int] = 500
+    headers: Mapping[str, str] = {}
 
     def __init__(self, message: str, *, extra: Mapping[str, object] | None = None) -> None:
         super().__init__(message)
@@ -59,6 +62,18 @@ class InternalError(ApiError):
 
     def __init__(self) -> None:
         super().__init__("The request processing has failed due to some unknown error.")
+
+
+class ThrottlingUser(ApiError):
+    """The account makes too many calls of this operation; the header `x-acs-retry-after` says when to ask again."""
+
+    code = "Throttling.User"
+    status = 429
+
+    def __init__(self, wait: timedelta) -> None:
+        super().__init__("Request was denied due to user flow control.")
+        # Positive, in milliseconds: what official clients read.
+        self.headers = {"x-acs-retry-after": str(max(1, math.ceil(wait.total_seconds() * 1000)))}
 
 
 # --- The gateway's own refusals, with the texts of the common error table -------------------------------------------

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ from alibabacloud_hbr20170908.client import Client as Hbr
 from alibabacloud_hbr20170908.models import DescribeTaskRequest
 from alibabacloud_sts20150401.client import Client as Sts
 from alibabacloud_tea_openapi.client import Client as OpenApi
-from alibabacloud_tea_openapi.exceptions import ClientException, ServerException
+from alibabacloud_tea_openapi.exceptions import ClientException, ServerException, ThrottlingException
 from alibabacloud_tea_openapi.models import Config, OpenApiRequest, Params
 from alibabacloud_tea_util.models import RuntimeOptions
 from aliyunsdkcore.acs_exception.exceptions import ServerException as LegacyServerException
@@ -22,6 +23,7 @@ from aliyunsdksts.request.v20150401.GetCallerIdentityRequest import GetCallerIde
 
 from backfleet.certificates import prepare_certificates
 from backfleet.wire.credentials import Credentials
+from doors.openapi.by_hand import V3
 from doors.openapi.serving import Served
 
 MODES = pytest.mark.parametrize("mode", ["v3", "v1"])
@@ -217,3 +219,29 @@ def test_the_legacy_client_reads_our_errors(served: Served) -> None:
         legacy(served, Wrong="true")
     assert (refused.value.error_code, refused.value.http_status) == ("InvalidParameter", 400)
     assert refused.value.request_id
+
+
+@MODES
+def test_too_many_calls_are_told_when_to_ask_again(serve: Callable[..., Served], mode: str) -> None:
+    """The new client has an exception of its own for it, with the milliseconds; asking then succeeds."""
+    served = serve(calls_per_second=2, calls_burst=1)
+    assert call(served, mode)["Code"] == "200"
+    with pytest.raises(ThrottlingException) as refused:
+        call(served, mode)
+    assert (refused.value.code, refused.value.status_code) == ("Throttling.User", 429)
+    assert 0 < refused.value.retry_after <= 500
+    assert len(served.seen) == 1
+    time.sleep(refused.value.retry_after / 1000)
+    assert call(served, mode)["Code"] == "200"
+    status, headers, body = served.raw(bytes(V3(served).raw()))
+    assert (status, json.loads(body)["Code"]) == (429, "Throttling.User")
+    assert int(headers["x-acs-retry-after"]) > 0
+
+
+def test_the_legacy_client_is_told_as_well(serve: Callable[..., Served]) -> None:
+    """By code and status."""
+    served = serve(calls_per_second=1, calls_burst=1)
+    legacy(served)
+    with pytest.raises(LegacyServerException) as refused:
+        legacy(served)
+    assert (refused.value.error_code, refused.value.http_status) == ("Throttling.User", 429)

@@ -9,10 +9,11 @@
  7. time        within the window, either way
  8. signature   over the exact request, in constant time
  9. nonce       once, durable, shared by replicas; spent only after the signature held, so that no stranger can
-10. authorise   policies decide; one row of audit
-11. upload      of operations that take a file: only now is the body read, to disk, and held against the signed hash
-12. perform
-13. answer
+10. throttle    the account's calls of this operation, counted over all replicas; a stranger's by their address
+11. authorise   policies decide; one row of audit
+12. upload      of operations that take a file: only now is the body read, to disk, and held against the signed hash
+13. perform
+14. answer
 
 A token is opened without a question to the database; whether its session still stands is looked up at step 9, after the
 signature. An operation that takes anonymous calls skips steps 5 to 9 for a call that carries no signature.
@@ -44,6 +45,7 @@ from backfleet.doors.openapi.received import Received, receive
 from backfleet.instants import passed
 from backfleet.operations import perform
 from backfleet.operations.catalogue import Call, House, Operation, find
+from backfleet.operations.throttling import Rate, Throttle, Throttled
 from backfleet.storage import Transaction
 from backfleet.wire import answers
 from backfleet.wire.errors import (
@@ -56,6 +58,7 @@ from backfleet.wire.errors import (
     NeedsTls,
     NonceUsed,
     SignatureDoesNotMatch,
+    ThrottlingUser,
     TokenExpired,
     TokenMalformed,
     TokenOfAnotherKey,
@@ -72,11 +75,12 @@ Found = TypeVar("Found")
 
 
 class Door:
-    """Answers requests; holds nothing of them."""
+    """Answers requests; holds nothing of them but how many there were."""
 
     def __init__(self, house: House, clock: Clock) -> None:
         self._house, self._clock = house, clock
         self._settings = house.settings
+        self._throttle = Throttle(house.database, Rate(house.settings.calls_per_second, house.settings.calls_burst))
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="api")
 
     async def answer(self, request: web.Request) -> web.Response:
@@ -103,20 +107,18 @@ class Door:
         self._check_protocol(operation, arrived, request)  # 4
         if operation.anonymous and not is_signed(arrived):
             call = self._call(request, trip, identity.NOBODY)
-            result = await self._in_thread(lambda: perform.run(perform.admit(operation, call, arrived.flat, ""), call))
+            result = await self._in_thread(lambda: self._perform(operation, call, arrived, ""))
             return answers.success(operation.name, result, trip.request_id, xml=trip.xml)
         claim = read_claim(arrived, body_follows=operation.streams)  # 5
         caller = await self._in_thread(lambda: self._prove(claim))  # 6 to 9
         passed("signature held")
         call = self._call(request, trip, caller)
         if operation.streams:
-            result = await self._perform_upload(request, operation, call, arrived, claim)  # 10 to 12
+            result = await self._perform_upload(request, operation, call, arrived, claim)  # 10 to 13
         else:
             # Admitted and performed in one go: one hop to a thread instead of two.
-            result = await self._in_thread(
-                lambda: perform.run(perform.admit(operation, call, arrived.flat, claim.access_key_id), call)
-            )
-        return answers.success(operation.name, result, trip.request_id, xml=trip.xml)  # 13
+            result = await self._in_thread(lambda: self._perform(operation, call, arrived, claim.access_key_id))
+        return answers.success(operation.name, result, trip.request_id, xml=trip.xml)  # 14
 
     async def _read(self, request: web.Request, trip: "_Trip") -> tuple[Operation, Received]:
         """Steps 1 to 3. V3 names the operation in its headers, so that a file's body can be left where it is."""
@@ -199,10 +201,22 @@ class Door:
             user_agent=request.headers.get("User-Agent", ""),
         )
 
+    def _perform(self, operation: Operation, call: Call, arrived: Received, key_id: str) -> Mapping[str, Any]:
+        return perform.run(self._admit(operation, call, arrived, key_id), call)
+
+    def _admit(self, operation: Operation, call: Call, arrived: Received, key_id: str) -> perform.Admitted:
+        """Steps 10 and 11. Raises ApiError."""
+        action, named = f"{operation.product.code}:{operation.name}", call.caller != identity.NOBODY
+        try:
+            self._throttle.spend(call.account_id if named else call.source_ip, action, call.now, shared=named)
+        except Throttled as no:
+            raise ThrottlingUser(no.wait) from None
+        return perform.admit(operation, call, arrived.flat, key_id)
+
     async def _perform_upload(
         self, request: web.Request, operation: Operation, call: Call, arrived: Received, claim: Claim
     ) -> Mapping[str, Any]:
-        admitted = await self._in_thread(lambda: perform.admit(operation, call, arrived.flat, claim.access_key_id))
+        admitted = await self._in_thread(lambda: self._admit(operation, call, arrived, claim.access_key_id))
         folder, limit = self._settings.data / "incoming", self._settings.upload_limit
         async with AsyncExitStack() as until_performed:
             try:

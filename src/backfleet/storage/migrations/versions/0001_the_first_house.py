@@ -143,6 +143,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("instance_id", name=op.f("pk_boots")),
     )
     op.create_table(
+        "call_buckets",
+        sa.Column("account_id", sa.String(length=32), nullable=False),
+        sa.Column("action", sa.String(length=96), nullable=False),
+        sa.Column("calls_left", sa.Float(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("account_id", "action", name=op.f("pk_call_buckets")),
+    )
+    op.create_table(
         "client_tokens",
         sa.Column("account_id", sa.String(length=16), nullable=False),
         sa.Column("token", sa.String(length=64), nullable=False),

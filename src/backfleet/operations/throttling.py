@@ -1,0 +1,130 @@
+"""How many calls an account may make of one operation: a token bucket, shared by all replicas.
+
+A replica takes calls out of the shared bucket some at a time and gives them out by itself, so that most calls ask
+nobody; whom it refused it refuses by itself, too, until the bucket has something again.
+Why so: docs/decisions/0017-throttling.md.
+"""
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from backfleet.operations import _store
+from backfleet.storage import Database
+
+AT_ONCE: Final = 20  # a replica takes this part of a burst: so many replicas can each have one
+KEPT: Final = timedelta(seconds=10)  # taken calls that nobody made by then are lost, not hoarded
+MOST_KNOWN: Final = 20_000  # buckets that one process remembers; those not used for longest are forgotten
+
+
+class Throttled(Exception):
+    """No call is left; `wait` says for how long."""
+
+    def __init__(self, wait: timedelta) -> None:
+        super().__init__(f"ask again in {wait}")
+        self.wait = wait
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """How fast a bucket fills, and how much it holds."""
+
+    per_second: int
+    burst: int
+
+    @property
+    def batch(self) -> int:
+        """How many calls a replica takes at once."""
+        return max(1, self.burst // AT_ONCE)
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """What is left, as of a moment."""
+
+    left: float
+    at: datetime
+
+
+def fill(bucket: Bucket, rate: Rate, now: datetime) -> Bucket:
+    """The bucket at a later moment. A clock that went back fills nothing. Pure."""
+    elapsed = max(0.0, (now - bucket.at).total_seconds())
+    return Bucket(min(float(rate.burst), bucket.left + elapsed * rate.per_second), max(now, bucket.at))
+
+
+def take(bucket: Bucket, rate: Rate, now: datetime, wanted: int) -> tuple[Bucket, int]:
+    """Take up to `wanted` whole calls out; what is left, and how many they are. Pure."""
+    full = fill(bucket, rate, now)
+    taken = min(wanted, int(full.left))
+    return Bucket(full.left - taken, full.at), taken
+
+
+def wait_for(bucket: Bucket, rate: Rate) -> timedelta:
+    """How long until the bucket holds a whole call; a millisecond at least. Pure."""
+    missing = max(0.0, 1 - bucket.left)
+    return max(timedelta(milliseconds=1), timedelta(seconds=missing / rate.per_second))
+
+
+@dataclass(slots=True)
+class _Held:
+    """What this process knows of one bucket."""
+
+    calls: int = 0
+    until: datetime | None = None  # the taken calls are lost then
+    refused_until: datetime | None = None
+    own: Bucket | None = None  # of a caller without an account: this process's alone
+
+
+class Throttle:
+    """Counts calls for one process. Safe to use from many threads."""
+
+    def __init__(self, database: Database, rate: Rate) -> None:
+        self._database, self._rate = database, rate
+        self._lock = threading.Lock()
+        self._known: OrderedDict[tuple[str, str], _Held] = OrderedDict()
+
+    def spend(self, who: str, action: str, now: datetime, *, shared: bool = True) -> None:
+        """One call of one operation by an account; by an address (not `shared`), where there is no account.
+
+        Raises:
+            Throttled: there is none left.
+        """
+        with self._lock:
+            held = self._held((who, action))
+            if held.until is None or now >= held.until:
+                held.calls = 0
+            if held.calls:
+                held.calls -= 1
+                return
+            if held.refused_until is not None and now < held.refused_until:
+                raise Throttled(held.refused_until - now)
+        taken, left = self._take(who, action, now) if shared else self._take_own(held, now)
+        with self._lock:
+            if not taken:
+                wait = wait_for(left, self._rate)
+                held.calls, held.refused_until = 0, now + wait
+                raise Throttled(wait)
+            held.calls, held.until, held.refused_until = held.calls + taken - 1, now + KEPT, None
+
+    def _held(self, key: tuple[str, str]) -> _Held:
+        held = self._known.setdefault(key, _Held())
+        self._known.move_to_end(key)
+        if len(self._known) > MOST_KNOWN:
+            self._known.popitem(last=False)
+        return held
+
+    def _take(self, who: str, action: str, now: datetime) -> tuple[int, Bucket]:
+        with self._database.transaction() as tx:
+            known = _store.bucket_for_update(tx, who, action)
+            bucket = Bucket(float(self._rate.burst), now) if known is None else Bucket(*known)
+            left, taken = take(bucket, self._rate, now, self._rate.batch)
+            _store.put_bucket(tx, who, action, left.left, left.at)
+        return taken, left
+
+    def _take_own(self, held: _Held, now: datetime) -> tuple[int, Bucket]:
+        with self._lock:
+            left, taken = take(held.own or Bucket(float(self._rate.burst), now), self._rate, now, 1)
+            held.own = left
+        return taken, left
