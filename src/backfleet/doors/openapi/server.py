@@ -1,5 +1,6 @@
 """What the HTTP server around the door must be told, and the door's place in an application."""
 
+import json
 import logging
 from typing import Any
 
@@ -7,8 +8,9 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from backfleet.clock import Clock
+from backfleet.doors.openapi.document import document
 from backfleet.doors.openapi.journey import Door
-from backfleet.operations.catalogue import House
+from backfleet.operations.catalogue import House, every_operation
 from backfleet.settings import Settings
 
 FIELD_LIMIT = 64 * 1024  # bytes of one header
@@ -20,9 +22,15 @@ def server_limits(settings: Settings) -> dict[str, Any]:
 
 
 def add_to(app: web.Application, house: House, clock: Clock) -> None:
-    """Answer the RPC protocol on `/`, and on nothing else."""
+    """Answer the RPC protocol on `/`, and its description on `/openapi.json`."""
     door = Door(house, clock)
     app.router.add_route("*", "/", door.answer)
+    described = json.dumps(document(every_operation())).encode()
+
+    async def describe(_request: web.Request) -> web.Response:
+        return web.Response(body=described, content_type="application/json")
+
+    app.router.add_get("/openapi.json", describe)
 
     async def close(_app: web.Application) -> None:
         door.close()

@@ -1,0 +1,151 @@
+"""Write docs/reference/ from the catalogue of operations: `write_reference.py`; `--check` says what is not as it."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import backfleet.app  # noqa: F401 - every operation enters the catalogue
+from backfleet.doors.openapi.document import TITLES, described_error, value_schema
+from backfleet.operations.catalogue import PRODUCTS, Operation, Product, every_operation
+from backfleet.wire.parameters import Parameter, parameters_of
+from backfleet.wire.shapes import Anything, Maybe
+
+FOLDER = Path(__file__).parent.parent / "docs" / "reference"
+NAMES = {str: "string", int: "integer", float: "number", bool: "boolean"}
+KINDS = {
+    "json list": "JSON list of strings",
+    "json object": "JSON object",
+    "repeat list": "`.1`, `.2`, ...",
+    "repeat objects": "`.1.*`, `.2.*`, ...",
+}
+
+
+def pages() -> dict[str, str]:
+    """Each file and what stands in it."""
+    every = every_operation()
+    made = {
+        f"{product.code}.md": _page(product, [o for o in every if o.product == product])
+        for product in PRODUCTS.values()
+    }
+    return made | {"README.md": _index(every)}
+
+
+def _index(every: list[Operation]) -> str:
+    lines = [
+        "# Reference",
+        "",
+        "Written from the description that the server reads requests by (`tools/write_reference.py`); the same is an",
+        "OpenAPI 3.1 document at `/openapi.json` of every server. What is decided, and why: [the API](../api.md).",
+        "",
+    ]
+    for product in PRODUCTS.values():
+        names = [operation.name for operation in every if operation.product == product]
+        links = ", ".join(f"[{name}]({product.code}.md#{name.lower()})" for name in names)
+        lines += [f"**{TITLES[product.code]}**, {product.version}: {links}.", ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _page(product: Product, operations: list[Operation]) -> str:
+    lines = [f"# {TITLES[product.code]}, {product.version}", ""]
+    for operation in operations:
+        lines += _operation(operation)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _operation(operation: Operation) -> list[str]:
+    text = " ".join((operation.run.__doc__ or "").split("Raises:")[0].split())
+    permission = f"`{operation.action}`" if operation.action else "none needed"
+    notes = [f"Permission: {permission}."]
+    if operation.operators:
+        notes.append("For the operator's account only.")
+    if operation.needs_tls:
+        notes.append("Over TLS only, where `require_tls` is set.")
+    if operation.anonymous:
+        notes.append("Taken without a signature, too.")
+    if operation.streams:
+        notes.append("The body of the request is the file.")
+    lines = [f"## {operation.name}", "", text, "", " ".join(notes), ""]
+    parameters = parameters_of(operation.request)
+    if parameters:
+        lines += ["| parameter | what it is | |", "|---|---|---|"]
+        lines += [row for parameter in parameters for row in _rows(parameter)]
+        lines.append("")
+    lines += ["```json", json.dumps(_shown(operation.answer), indent=2), "```", ""]
+    if operation.errors:
+        lines += ["| status | code | what it means |", "|---|---|---|"]
+        for error in map(described_error, operation.errors):
+            lines.append(f"| {error['status']} | `{error['code']}` | {_cell(error['meaning'])} |")
+        lines.append("")
+    return lines
+
+
+def _rows(parameter: Parameter, prefix: str = "", times: str = "") -> list[str]:
+    name = prefix + parameter.name
+    if parameter.kind == "repeat objects":
+        most = f"at most {parameter.limits['most']} of them"
+        members = parameters_of(parameter.limits["of"])
+        return [row for member in members for row in _rows(member, f"{name}.N.", most)]
+    schema = value_schema(parameter)
+    if parameter.kind == "repeat list":
+        name, times = f"{name}.N", f"at most {parameter.limits['most']} of them"
+    what = KINDS.get(parameter.kind, schema["type"]) if parameter.kind.startswith("json") else schema["type"]
+    limits = [*_limits(schema), *([times] if times else [])]
+    needed = "required" if parameter.required and not prefix else ""
+    return [f"| `{name}` | {what}{': ' if limits else ''}{_cell('; '.join(limits))} | {needed} |"]
+
+
+def _limits(schema: dict[str, Any]) -> list[str]:
+    found = []
+    if "enum" in schema:
+        found.append(" or ".join(f"`{choice}`" for choice in schema["enum"]))
+    if "minimum" in schema or "maximum" in schema:
+        found.append(f"{schema.get('minimum', '...')} to {schema.get('maximum', '...')}")
+    if "maxLength" in schema:
+        found.append(f"at most {schema['maxLength']} characters")
+    if "pattern" in schema:
+        found.append(f"`{schema['pattern'][4:-2]}`")
+    if schema.get("default") not in (None, ""):
+        found.append(f"`{json.dumps(schema['default']).strip(chr(34))}` if not given")
+    if schema.get("format") == "password":
+        found.append("never shown again")
+    return found
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _shown(shape: Any) -> Any:
+    """A shape as an example of itself."""
+    if isinstance(shape, Maybe):
+        inner = _shown(shape.shape)
+        return f"{inner} (may be absent)" if isinstance(inner, str) else inner
+    if shape is Anything:
+        return "any JSON"
+    if isinstance(shape, list):
+        return [_shown(shape[0])]
+    if isinstance(shape, dict):
+        return {name: _shown(member) for name, member in shape.items()}
+    return NAMES[shape]
+
+
+def main() -> int:
+    """Write, or with `--check` compare; 1 if something differs."""
+    made = pages()
+    if "--check" in sys.argv:
+        differing = [name for name, text in made.items() if not _is(FOLDER / name, text)]
+        print("\n".join(f"docs/reference/{name} is not what tools/write_reference.py writes" for name in differing))
+        return int(bool(differing))
+    FOLDER.mkdir(exist_ok=True)
+    for name, text in made.items():
+        (FOLDER / name).write_text(text)
+    return 0
+
+
+def _is(file: Path, text: str) -> bool:
+    return file.exists() and file.read_text() == text
+
+
+if __name__ == "__main__":
+    sys.exit(main())
