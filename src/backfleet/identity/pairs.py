@@ -45,7 +45,7 @@ def pair_accounts(
         return
     if _store.count_pairs(tx, account_id) >= MOST_PAIRS:
         raise LimitReached("CrossAccount", MOST_PAIRS)
-    row = {"id": int("1" + digits(draw, 15)), "account_id": account_id, "other_account_id": other}
+    row = {"id": int("1" + digits(draw, 14)), "account_id": account_id, "other_account_id": other}
     named = {"role_name": role_name, "folded_role_name": role_name.lower(), "alias": alias}
     _store.add_pair(tx, **row, **named, created_at=now, updated_at=now)
 

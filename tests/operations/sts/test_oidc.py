@@ -68,6 +68,20 @@ def test_a_vouched_for_subject_acts_in_the_role(hub: Hub) -> None:
     assert session.refused("DeleteRole", RoleName="Deploy") == (403, "Forbidden.RAM")
 
 
+def test_a_signed_call_is_on_each_trail_once(hub: Hub) -> None:
+    """Whoever signs it: somebody of the account, or of another one."""
+    given = token(ec_key("ours"), hub.claims())
+    asked = {
+        "OIDCProviderArn": hub.provider, "RoleArn": hub.role, "RoleSessionName": "build", "OIDCToken": given,
+    }  # fmt: skip
+    before = hub.trail()
+    assert "Credentials" in hub.ram.sts("AssumeRoleWithOIDC", **asked)
+    assert hub.trail() == before + 1
+    stranger = Ram(hub.ram.house, identity.root_of(OTHER), hub.ram.now)
+    assert "Credentials" in stranger.sts("AssumeRoleWithOIDC", **asked)
+    assert hub.trail() == before + 3
+
+
 REFUSED = [
     pytest.param({"sub": "repo:else/deploy"}, 401, "AuthenticationFail.NoPermission", id="another subject"),
     pytest.param({"aud": "other"}, 401, "AuthenticationFail.NoPermission", id="an audience the role does not trust"),

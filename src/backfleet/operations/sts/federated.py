@@ -100,7 +100,12 @@ def _context(call: Call, vouched: identity.Vouched) -> dict[str, str]:
 
 
 def _note(call: Call, asked: AssumeRoleWithOIDC, issued: identity.Issued) -> None:
-    """The row of audit: written only now, for a stranger must not be able to fill an account's trail."""
+    """The row of audit: written only now, for a stranger must not be able to fill an account's trail.
+
+    A call that was signed by somebody of the same account is there already, as theirs.
+    """
+    if call.account_id == issued.caller.account_id:
+        return
     proved = replace(call, caller=issued.caller)
     named = {"RoleArn": asked.role_arn, "OIDCProviderArn": asked.provider_arn, "RoleSessionName": asked.session_name}
     with call.house.database.transaction() as tx:
