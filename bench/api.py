@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,7 +25,7 @@ from urllib.parse import urlencode
 
 import aiohttp
 
-from backfleet import fleet, releases, upgrades
+from backfleet import fleet, identity, releases, upgrades
 from backfleet.app import open_house
 from backfleet.cli._client import Client
 from backfleet.cli._credentials import Asked, connect
@@ -32,7 +33,11 @@ from backfleet.clock import utc_now
 from backfleet.fleet import Change, ClientStatus, Registration
 from backfleet.identity import policy
 from backfleet.ids import draw
-from backfleet.operations.catalogue import House
+from backfleet.operations import _store as audit
+from backfleet.operations import perform
+from backfleet.operations.catalogue import STS, House, find
+from backfleet.operations.catalogue import Call as Asked_
+from backfleet.operations.throttling import Rate, Throttle
 from backfleet.settings import read_settings
 from backfleet.wakeups import InProcessBells
 from backfleet.wire import signing
@@ -125,9 +130,55 @@ def pure_costs() -> None:
     def verdict() -> None:
         assert policy.decide(statements, "hbr:UpgradeBackupClients", "acs:hbr:cn-hangzhou:1:*", context).allowed
 
+    many = policy.parse_document(json.dumps({"Version": "1", "Statement": [
+        {"Effect": "Allow", "Action": f"ecs:Describe{n}*", "Resource": f"acs:ecs:*:*:instance/i-{n}*",
+         "Condition": {"IpAddress": {"acs:SourceIp": f"10.0.{n}.0/24"}}} for n in range(199)
+    ] + [{"Effect": "Allow", "Action": "hbr:Upgrade*", "Resource": "acs:hbr:*:*:*"}]}))  # fmt: skip
+
+    def long_verdict() -> None:
+        assert policy.decide(many, "hbr:UpgradeBackupClients", "acs:hbr:cn-hangzhou:1:*", context).allowed
+
+    for name, decide in (("10", verdict), ("200", long_verdict)):
+        print(f"policy decisions with {name} statements: {1000 / cpu_of(decide):,.0f} per CPU second")
     for name, work in (("V3 signature, 100 ids in the query", signature), ("policy decision, 10 statements", verdict)):
         print(f"{name}: {cpu_of(work):.3f} ms CPU")
     print(f"together: {cpu_of(lambda: (signature(), verdict())):.3f} ms CPU (aim: under 0.5)")
+
+
+def what_a_call_pays(house: House, engine: str) -> None:
+    """Wall time of one admitted call in this process: as it is, without its row of audit, and the throttle's part."""
+    operation = find(STS.version, "GetCallerIdentity")
+    admin = json.loads((house.settings.data / "admin.json").read_text())
+    with house.database.reading() as tx:
+        known = identity.find_key(tx, house.vault, admin["access_key_id"])
+    assert known is not None
+    throttle = Throttle(house.database, Rate(1_000_000, 1_000_000))
+
+    def call() -> None:
+        asked = Asked_(str(uuid.uuid4()), known.caller, house.settings.region, utc_now(), "127.0.0.1", True, house)
+        perform.run(perform.admit(operation, asked, {}, known.access_key_id), asked)
+
+    whole = wall_of(call)
+    kept, audit.write = audit.write, lambda tx, event: None
+    try:
+        without = wall_of(call)
+    finally:
+        audit.write = kept
+    spent = wall_of(lambda: throttle.spend("1", "sts:GetCallerIdentity", utc_now()))
+    print(
+        f"{engine}: admitted and performed in {whole:.2f} ms, without its row of audit {without:.2f} ms "
+        f"({whole / without:.2f} x); the throttle takes {spent * 1000:.1f} us"
+    )
+
+
+def wall_of(work: Callable[[], Any]) -> float:
+    """Median milliseconds of single calls."""
+    taken = []
+    for _ in range(600):
+        began = time.perf_counter()
+        work()
+        taken.append((time.perf_counter() - began) * 1000)
+    return statistics.median(taken)
 
 
 def cpu_of(work: Callable[[], Any]) -> float:
@@ -171,7 +222,13 @@ def measure(engine: str, folder: Path, seconds: float) -> list[tuple[str, Figure
         rows.append((f"DescribeTask, 100 items, {engine}, one at a time", asyncio.run(load(seconds, 1, describe))))
         rows.append((f"DescribeTask, 100 items, {engine}, 4 at once", asyncio.run(load(seconds, 4, describe))))
         who = posts(address, client, "GetCallerIdentity", product="sts")
-        rows.append((f"GetCallerIdentity, {engine}, one at a time", asyncio.run(load(seconds, 1, who))))
+        best = 0.0
+        for at_once in (1, 4, 16):
+            found = asyncio.run(load(seconds, at_once, who))
+            best = max(best, found.per_second)
+            rows.append((f"GetCallerIdentity, {engine}, {at_once} at once", found))
+        rows.append((f"GetCallerIdentity, {engine}, at half that rate", asyncio.run(paced(seconds, best / 2, who))))
+        what_a_call_pays(house, engine)
     finally:
         ended(server)
         house.database.close()
@@ -236,6 +293,19 @@ async def load(seconds: float, at_once: int, call: Call) -> Figures:
         return Figures.of(taken, time.perf_counter() - began)
 
 
+async def paced(seconds: float, per_second: float, call: Call) -> Figures:
+    """Calls that begin at fixed moments, whether or not earlier ones are answered: nobody waits politely."""
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=64)) as session:
+        for _ in range(WARM_UP_CALLS):
+            await call(session)
+        began, running = time.perf_counter(), []
+        for number in range(int(seconds * per_second)):
+            await asyncio.sleep(max(0.0, began + number / per_second - time.perf_counter()))
+            running.append(asyncio.create_task(call(session)))
+        taken = await asyncio.gather(*running)
+        return Figures.of(list(taken), time.perf_counter() - began)
+
+
 def seed(house: House) -> list[str]:
     """A hundred hosts with an old client, and a newer release."""
 
@@ -290,7 +360,8 @@ def database_of(engine: str, folder: Path) -> tuple[str, Callable[[], None]]:
 
 def started(words: list[str]) -> tuple["subprocess.Popen[bytes]", str]:
     """A server that said it is ready, and its plain address."""
-    process = subprocess.Popen(words, stdout=subprocess.PIPE)
+    no_limit = {"BACKFLEET_CALLS_PER_SECOND": "1000000", "BACKFLEET_CALLS_BURST": "1000000"}
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, env=os.environ | no_limit)
     assert process.stdout is not None
     return process, json.loads(process.stdout.readline())["http"]
 

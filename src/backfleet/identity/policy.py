@@ -36,6 +36,8 @@ SYSTEM: Final = "system"  # stands for the account in the ARNs of system policie
 _ELEMENTS: Final = frozenset({"Effect", "Action", "NotAction", "Resource", "Condition"})
 _ACTION: Final = re.compile(r"\*|[A-Za-z0-9_*?-]+:[A-Za-z0-9_*?]+")
 
+TAG_KEYS: Final = ("acs:resourcetag/", "ecs:tag/")
+
 
 class Effect(StrEnum):
     """What a statement does when it matches."""
@@ -112,6 +114,13 @@ class Permissions:
 
     own: tuple[Statement, ...]
     within: tuple[Statement, ...] | None = None
+
+    @property
+    def ask_for_tags(self) -> bool:
+        """Whether any condition is about a resource's tags: only then they need to be looked up."""
+        statements = (*self.own, *(self.within or ()))
+        asked = (condition.key.lower() for statement in statements for condition in statement.conditions)
+        return any(key.startswith(TAG_KEYS) for key in asked)
 
     def decide(self, action: str, resource: str, context: Context) -> Decision:
         """Both must allow it. The session's is asked first: anything but Allow there ends it.

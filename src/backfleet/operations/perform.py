@@ -16,6 +16,7 @@ from backfleet.operations import _store as audit
 from backfleet.operations.catalogue import HBR, STS, Answer, Call, Operation
 from backfleet.operations.diagnosis import denied_detail
 from backfleet.operations.errors import Forbidden, NoPermission, StsNoPermission
+from backfleet.operations.tagged import requested_tags, resource_tags
 from backfleet.operations.trail import LONGEST_AGENT, Event, kept_parameters, user_name_of
 from backfleet.storage import Transaction
 from backfleet.wire import parameters
@@ -152,17 +153,19 @@ def _judge(
     if operation.operators and not identity.is_operator(tx, call.account_id):
         return Verdict(policy.Decision(allowed=False), resources[0], context)
     permissions = identity.permissions_of(tx, call.caller)
+    tags = resource_tags(tx, resources) if permissions.ask_for_tags else {}
     for resource in resources:
-        decision = permissions.decide(operation.action, resource, context)
+        circumstances = {**tags.get(resource, {}), **context}
+        decision = permissions.decide(operation.action, resource, circumstances)
         if not decision.allowed:
             break
-    return Verdict(decision, resource, context)
+    return Verdict(decision, resource, circumstances)
 
 
 def _context(operation: Operation, call: Call, asked: Any) -> dict[str, str]:
     """What conditions may ask about. What an operation adds never replaces what is known of every call."""
     own = operation.conditions(call, asked) if operation.conditions is not None else {}
-    return {**own, **call.circumstances}
+    return {**requested_tags(asked), **own, **call.circumstances}
 
 
 def _refusal(operation: Operation, call: Call, verdict: Verdict) -> ApiError:

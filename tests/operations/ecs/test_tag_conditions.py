@@ -1,0 +1,122 @@
+"""Policies that ask for tags: of what a call touches, and of what it brings along."""
+
+import json
+from typing import Any
+
+import pytest
+
+from backfleet import identity
+from backfleet.operations.catalogue import ECS
+from operations.world import OTHER, REGION, World
+
+WEB = {"StringEquals": {"acs:ResourceTag/team": "web"}}
+
+
+def allow(action: str, condition: Any = None, effect: str = "Allow") -> dict[str, Any]:
+    more = {} if condition is None else {"Condition": condition}
+    return {"Effect": effect, "Action": action, "Resource": "*", **more}
+
+
+class Tagged:
+    """Two hosts of which one is the web team's, and a user whom the test gives a policy."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.web, self.shop = world.host(), world.host()
+        self.tag(self.web, "team", "web")
+
+    def tag(self, instance_id: str, key: str, value: str) -> None:
+        status, body = self.ask(
+            "TagResources",
+            ResourceType="instance",
+            **{"ResourceId.1": instance_id, "Tag.1.Key": key, "Tag.1.Value": value},
+        )
+        assert status == 200, body
+
+    def ask(self, action: str, caller: identity.Caller | None = None, **said: Any) -> tuple[int, dict[str, Any]]:
+        return self.world.ask(ECS.version, action, caller, RegionId=REGION, **said)
+
+    def who_may(self, *statements: dict[str, Any]) -> identity.Caller:
+        house, now, account = self.world.house, self.world.now, self.world.root.account_id
+        caller = self.world.user("ann")
+        text = json.dumps({"Version": "1", "Statement": list(statements)})
+        with house.database.transaction() as tx:
+            identity.create_policy(tx, account, "anns", text, description="", now=now)
+            identity.attach_policy(tx, account, "ann", "anns", "Custom", now=now)
+        return caller
+
+    def rename(self, caller: identity.Caller, instance_id: str) -> int:
+        return self.ask("ModifyManagedInstance", caller, InstanceId=instance_id, InstanceName="renamed")[0]
+
+
+@pytest.fixture
+def tagged(world: World) -> Tagged:
+    return Tagged(world)
+
+
+@pytest.mark.parametrize("key", ["acs:ResourceTag/team", "ecs:tag/team", "ACS:resourcetag/team"])
+def test_only_what_has_the_tag(tagged: Tagged, key: str) -> None:
+    """In either of its spellings; whoever takes it away takes the permission away."""
+    ann = tagged.who_may(allow("ecs:*", {"StringEquals": {key: "web"}}))
+    assert (tagged.rename(ann, tagged.web), tagged.rename(ann, tagged.shop)) == (200, 403)
+    tagged.tag(tagged.web, "team", "shop")
+    assert tagged.rename(ann, tagged.web) == 403
+
+
+def test_a_denied_tag_outweighs_everything(tagged: Tagged) -> None:
+    """On what has it, and on nothing else."""
+    ann = tagged.who_may(allow("ecs:*"), allow("ecs:Modify*", WEB, "Deny"))
+    assert (tagged.rename(ann, tagged.web), tagged.rename(ann, tagged.shop)) == (403, 200)
+
+
+def test_one_untagged_among_several_refuses_all(tagged: Tagged) -> None:
+    """A call is allowed whole or not at all; the command itself, which has no tags, by a statement of its own."""
+    command = {**allow("ecs:RunCommand"), "Resource": "acs:ecs:*:*:command/*"}
+    ann = tagged.who_may(allow("ecs:RunCommand", WEB), command)
+    told = {}
+    for name, ids in (("both", [tagged.web, tagged.shop]), ("the other", [tagged.shop]), ("the tagged", [tagged.web])):
+        said = {f"InstanceId.{number}": instance_id for number, instance_id in enumerate(ids, 1)}
+        told[name] = tagged.ask("RunCommand", ann, Type="RunShellScript", CommandContent="echo", **said)[0]
+    assert told == {"both": 403, "the other": 403, "the tagged": 200}
+
+
+def test_a_session_policy_may_ask_too(tagged: Tagged) -> None:
+    """Within what the role may."""
+    caller = tagged.who_may(allow("ecs:*"))
+    role_session = identity.Session("Ops", "night", json.dumps({"Version": "1", "Statement": [allow("ecs:*", WEB)]}))
+    house, account = tagged.world.house, tagged.world.root.account_id
+    trust = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"RAM": f"acs:ram::{account}:root"}}
+    with house.database.transaction() as tx:
+        document = json.dumps({"Version": "1", "Statement": [trust]})
+        role = identity.create_role(tx, account, "Ops", document, now=tagged.world.now, draw=house.draw)
+        identity.attach_policy(tx, account, "Ops", "AliyunECSFullAccess", "System", to="Role", now=tagged.world.now)
+    session = identity.Caller(
+        account, "AssumedRoleUser", f"acs:sts::{account}:assumed-role/Ops/night", f"{role.id}:night",
+        role_id=role.id, session=role_session,
+    )  # fmt: skip
+    assert (tagged.rename(session, tagged.web), tagged.rename(session, tagged.shop)) == (200, 403)
+    assert tagged.rename(caller, tagged.shop) == 200
+
+
+def test_what_a_call_brings_along(tagged: Tagged) -> None:
+    """Only activations of the own team may be made."""
+    ann = tagged.who_may(allow("ecs:CreateActivation", {"StringEquals": {"acs:RequestTag/team": "web"}}))
+    for value, status in (("web", 200), ("shop", 403)):
+        said = {"Tag.1.Key": "team", "Tag.1.Value": value}
+        assert tagged.ask("CreateActivation", ann, **said)[0] == status
+    assert tagged.ask("CreateActivation", ann)[0] == 403
+
+
+def test_names_of_tags_keep_their_letter_case(tagged: Tagged) -> None:
+    """`Team` is another tag than `team`."""
+    ann = tagged.who_may(allow("ecs:*", {"StringEquals": {"acs:ResourceTag/Team": "web"}}))
+    assert tagged.rename(ann, tagged.web) == 403
+
+
+def test_another_accounts_tags_decide_nothing(tagged: Tagged) -> None:
+    """Their host with our tag is as one that nobody has: the policy's own refusal."""
+    theirs = tagged.world.host(account=OTHER)
+    said = {"ResourceType": "instance", "ResourceId.1": theirs, "Tag.1.Key": "team", "Tag.1.Value": "web"}
+    assert tagged.world.ask(ECS.version, "TagResources", tagged.world.stranger, RegionId=REGION, **said)[0] == 200
+    ann = tagged.who_may(allow("ecs:*", WEB))
+    assert tagged.rename(ann, theirs) == tagged.rename(ann, "mi-none") == 403
