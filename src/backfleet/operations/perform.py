@@ -18,9 +18,9 @@ from backfleet.operations.diagnosis import denied_detail
 from backfleet.operations.errors import Forbidden, NoPermission, StsNoPermission
 from backfleet.operations.tagged import requested_tags, resource_tags
 from backfleet.operations.trail import LONGEST_AGENT, Event, kept_parameters, user_name_of
-from backfleet.storage import Transaction
+from backfleet.storage import AWAY, Transaction
 from backfleet.wire import parameters
-from backfleet.wire.errors import ApiError, InternalError
+from backfleet.wire.errors import ApiError, InternalError, ServiceUnavailable
 from backfleet.wire.parameters import parameters_of
 
 log = logging.getLogger(__name__)
@@ -113,6 +113,9 @@ def run(admitted: Admitted, call: Call) -> Answer:
     except ApiError as problem:
         note_failure(call, problem.code)
         raise
+    except AWAY as problem:
+        log.warning("the database is away", extra={"request_id": call.request_id, "action": operation.name})
+        raise ServiceUnavailable from problem
     except Exception as problem:
         log.exception("an operation failed", extra={"request_id": call.request_id, "action": operation.name})
         note_failure(call, InternalError.code)

@@ -64,6 +64,16 @@ class InternalError(ApiError):
         super().__init__("The request processing has failed due to some unknown error.")
 
 
+class ServiceUnavailable(ApiError):
+    """The database does not answer. Nothing was done; official clients and Terraform ask again by themselves."""
+
+    code = "ServiceUnavailable"
+    status = 503
+
+    def __init__(self) -> None:
+        super().__init__("The request has failed due to a temporary failure of the server.")
+
+
 class ThrottlingUser(ApiError):
     """The account makes too many calls of this operation; the header `x-acs-retry-after` says when to ask again."""
 

@@ -19,6 +19,8 @@ from prometheus_client import REGISTRY
 
 from backfleet import identity
 from backfleet.doors.openapi import bodies
+from backfleet.operations import catalogue
+from backfleet.operations.catalogue import find
 from backfleet.storage import metadata
 from backfleet.wire import signing
 from backfleet.wire.credentials import Credentials
@@ -473,3 +475,23 @@ def test_an_odd_host_is_echoed_harmlessly(served: Served) -> None:
     status, _headers, body = served.raw(request)
     assert status == 400
     assert len(json.loads(body)["HostId"]) == 255
+
+
+@pytest.mark.parametrize("at", ["proving", "performing"])
+def test_a_database_that_is_away_is_told_as_such(
+    served: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, at: str
+) -> None:
+    """As a temporary failure, which clients ask again after; nothing of what it said."""
+
+    def away(*_what: Any, **_more: Any) -> Any:
+        raise sa.exc.OperationalError("SELECT hush", {}, Exception("connection refused by db.internal"))
+
+    if at == "proving":
+        monkeypatch.setattr(identity, "find_key", away)
+    else:
+        broken = replace(find("2017-09-08", "Echo"), run=away)
+        monkeypatch.setitem(catalogue._OPERATIONS, ("2017-09-08", "Echo"), broken)
+    status, found = answered(served, V3(served).raw())
+    assert (status, found["Code"]) == (503, "ServiceUnavailable")
+    assert "hush" not in json.dumps(found) + caplog.text
+    assert "db.internal" not in json.dumps(found)

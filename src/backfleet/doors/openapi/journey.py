@@ -46,7 +46,7 @@ from backfleet.instants import passed
 from backfleet.operations import perform
 from backfleet.operations.catalogue import Call, House, Operation, find
 from backfleet.operations.throttling import Rate, Throttle, Throttled
-from backfleet.storage import Transaction
+from backfleet.storage import AWAY, Transaction
 from backfleet.wire import answers
 from backfleet.wire.errors import (
     ApiError,
@@ -57,6 +57,7 @@ from backfleet.wire.errors import (
     KeyNotFound,
     NeedsTls,
     NonceUsed,
+    ServiceUnavailable,
     SignatureDoesNotMatch,
     ThrottlingUser,
     TokenExpired,
@@ -91,6 +92,9 @@ class Door:
             found = await self._travel(request, trip)
         except ApiError as problem:
             found = trip.failed(problem, request)
+        except AWAY:
+            log.warning("the database is away", extra={"request_id": trip.request_id, "action": trip.action})
+            found = trip.failed(ServiceUnavailable(), request)
         except Exception:
             log.exception("a request failed", extra={"request_id": trip.request_id, "action": trip.action})
             found = trip.failed(InternalError(), request)
