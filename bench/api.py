@@ -130,10 +130,14 @@ def pure_costs() -> None:
     def verdict() -> None:
         assert policy.decide(statements, "hbr:UpgradeBackupClients", "acs:hbr:cn-hangzhou:1:*", context).allowed
 
-    many = policy.parse_document(json.dumps({"Version": "1", "Statement": [
+    rules = [
         {"Effect": "Allow", "Action": f"ecs:Describe{n}*", "Resource": f"acs:ecs:*:*:instance/i-{n}*",
          "Condition": {"IpAddress": {"acs:SourceIp": f"10.0.{n}.0/24"}}} for n in range(199)
-    ] + [{"Effect": "Allow", "Action": "hbr:Upgrade*", "Resource": "acs:hbr:*:*:*"}]}))  # fmt: skip
+    ]  # fmt: skip
+    rules.append({"Effect": "Allow", "Action": "hbr:Upgrade*", "Resource": "acs:hbr:*:*:*"})
+    # Ten policies of twenty statements: one document may not be as long as all of them.
+    texts = [json.dumps({"Version": "1", "Statement": rules[n : n + 20]}) for n in range(0, 200, 20)]
+    many = tuple(statement for text in texts for statement in policy.parse_document(text))
 
     def long_verdict() -> None:
         assert policy.decide(many, "hbr:UpgradeBackupClients", "acs:hbr:cn-hangzhou:1:*", context).allowed

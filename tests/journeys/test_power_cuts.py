@@ -15,8 +15,8 @@ from journeys.installation import Installation, wait_for
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 INSTANTS = [
-    pytest.param("signature held", id="row 2-3: the nonce is spent, nothing is decided"),
-    pytest.param("authorised", id="row 3-4: the audit row is written"),
+    pytest.param("signature held", id="row 2-3: who asks is known, nothing is decided"),
+    pytest.param("authorised", id="row 3-4: the nonce is spent, the audit row is written"),
     pytest.param("targets resolved", id="row 5-6: the ids are known, the task is not written"),
     pytest.param("task stored", id="row 6-7: the task is written, the caller does not know"),
     pytest.param("answer ready", id="row 7-8: as above, a moment later"),

@@ -152,7 +152,7 @@ def test_each_product_refuses_in_its_own_words(
     }
     diagnosis = json.loads(call.house.vault.box("diagnoses").unseal(sealed))
     assert diagnosis["AuthResource"] == f"acs:{product.code}:cn-hangzhou:{call.account_id}:*"
-    assert "ann" not in sealed
+    assert "user/ann" not in sealed
     assert [(row["verdict"], row["error_code"]) for row in audited(call.house)] == [("denied", error.code)]
 
 

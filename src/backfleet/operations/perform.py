@@ -5,7 +5,7 @@ Two steps, because an upload must be admitted before its body is read: `admit` d
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -49,10 +49,18 @@ class Verdict:
     context: Mapping[str, str]
 
 
-def admit(operation: Operation, call: Call, flat: Mapping[str, str], access_key_id: str) -> Admitted:
+def admit(
+    operation: Operation,
+    call: Call,
+    flat: Mapping[str, str],
+    access_key_id: str,
+    *,
+    first: Callable[[Transaction], None] = lambda tx: None,
+) -> Admitted:
     """Read the request and decide whether the caller may ask it; one row of audit, whatever the verdict.
 
-    Permission comes before parameters: whoever asks without any learns only that.
+    Permission comes before parameters: whoever asks without any learns only that. `first` is done in the same
+    transaction before anything else; what it raises ends everything, and leaves nothing.
 
     Raises:
         ApiError: no permission, or a malformed request.
@@ -60,6 +68,7 @@ def admit(operation: Operation, call: Call, flat: Mapping[str, str], access_key_
     asked, problem = _read(operation, flat)
     resources = _resources(operation, call, asked)
     with call.house.database.transaction() as tx:
+        first(tx)
         verdict = _judge(tx, operation, call, resources, _context(operation, call, asked))
         allowed = verdict.decision.allowed
         refusal = problem if allowed or operation.denied is not None else _refusal(operation, call, verdict)

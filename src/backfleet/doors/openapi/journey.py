@@ -8,15 +8,15 @@
  6. key         exists, is active; or temporary: its token opens, is this key's, and its time is not over
  7. time        within the window, either way
  8. signature   over the exact request, in constant time
- 9. nonce       once, durable, shared by replicas; spent only after the signature held, so that no stranger can
-10. throttle    the account's calls of this operation, counted over all replicas; a stranger's by their address
-11. authorise   policies decide; one row of audit
+ 9. throttle    the account's calls of this operation, counted over all replicas; a stranger's by their address
+10. nonce       once, durable, shared by replicas; spent only after the signature held, so that no stranger can
+11. authorise   policies decide; one row of audit, in one transaction with 10
 12. upload      of operations that take a file: only now is the body read, to disk, and held against the signed hash
 13. perform
 14. answer
 
-A token is opened without a question to the database; whether its session still stands is looked up at step 9, after the
-signature. An operation that takes anonymous calls skips steps 5 to 9 for a call that carries no signature.
+A token is opened without a question to the database; whether its session still stands is looked up after the
+signature. An operation that takes anonymous calls skips steps 5 to 8 and 10 for a call that carries no signature.
 
 Key and time come before the signature so that a caller sees the precise code; the order gives away no more than whether
 a key id exists, which the protocol tells anyway.
@@ -65,7 +65,7 @@ from backfleet.wire.errors import (
     TokenOfAnotherKey,
 )
 
-THREADS = 16  # requests at work at once; more wait
+THREADS = 6  # requests at work at once, more wait: beyond this they only wait for each other (bench/RESULTS.md)
 UPLOAD_SCHEME = "ACS3-HMAC-SHA256"  # the one whose hash of the body is also the artifact's name
 
 REQUESTS = Counter("backfleet_api_requests_total", "Answered requests.", ["product", "action", "code"])
@@ -111,17 +111,14 @@ class Door:
         self._check_protocol(operation, arrived, request)  # 4
         if operation.anonymous and not is_signed(arrived):
             call = self._call(request, trip, identity.NOBODY)
-            result = await self._in_thread(lambda: self._perform(operation, call, arrived, ""))
+            result = await self._in_thread(lambda: perform.run(self._admit(operation, call, arrived, None), call))
             return answers.success(operation.name, result, trip.request_id, xml=trip.xml)
         claim = read_claim(arrived, body_follows=operation.streams)  # 5
-        caller = await self._in_thread(lambda: self._prove(claim))  # 6 to 9
-        passed("signature held")
-        call = self._call(request, trip, caller)
         if operation.streams:
-            result = await self._perform_upload(request, operation, call, arrived, claim)  # 10 to 13
+            call = self._call(request, trip, await self._in_thread(lambda: self._prove(claim)))  # 6 to 8
+            result = await self._perform_upload(request, operation, call, arrived, claim)  # 9 to 13
         else:
-            # Admitted and performed in one go: one hop to a thread instead of two.
-            result = await self._in_thread(lambda: self._perform(operation, call, arrived, claim.access_key_id))
+            result = await self._in_thread(lambda: self._perform(request, trip, operation, arrived, claim))
         return answers.success(operation.name, result, trip.request_id, xml=trip.xml)  # 14
 
     async def _read(self, request: web.Request, trip: "_Trip") -> tuple[Operation, Received]:
@@ -153,7 +150,7 @@ class Door:
         check_announced(request, self._settings.upload_limit)
 
     def _prove(self, claim: Claim) -> identity.Caller:
-        """Steps 6 to 9. Raises ApiError."""
+        """Steps 6 to 8. Raises ApiError."""
         now, window = self._clock(), timedelta(seconds=self._settings.time_window_seconds)
         if claim.security_token:
             return self._prove_session(claim, now, window)
@@ -165,12 +162,11 @@ class Door:
             raise KeyInactive
         claim.check_time(now, window)
         claim.check_signature(key.secret)
-        with self._house.database.transaction() as tx:
-            self._spend(tx, claim, now)
+        passed("signature held")
         return key.caller
 
     def _prove_session(self, claim: Claim, now: datetime, window: timedelta) -> identity.Caller:
-        """Steps 6 to 9 for temporary credentials. Raises ApiError."""
+        """Steps 6 to 8 for temporary credentials. Raises ApiError."""
         try:
             ticket = identity.open_token(self._house.vault, claim.security_token)
         except identity.TokenNotOurs:
@@ -181,11 +177,10 @@ class Door:
             raise TokenExpired
         claim.check_time(now, window)
         claim.check_signature(ticket.secret)
-        with self._house.database.transaction() as tx:
+        with self._house.database.reading() as tx:
             caller = identity.standing(tx, ticket, now=now)
-            if caller is None:
-                raise TokenExpired
-            self._spend(tx, claim, now)
+        if caller is None:
+            raise TokenExpired
         return caller
 
     def _spend(self, tx: Transaction, claim: Claim, now: datetime) -> None:
@@ -205,22 +200,31 @@ class Door:
             user_agent=request.headers.get("User-Agent", ""),
         )
 
-    def _perform(self, operation: Operation, call: Call, arrived: Received, key_id: str) -> Mapping[str, Any]:
-        return perform.run(self._admit(operation, call, arrived, key_id), call)
+    def _perform(
+        self, request: web.Request, trip: "_Trip", operation: Operation, arrived: Received, claim: Claim
+    ) -> Mapping[str, Any]:
+        """Steps 6 to 13 in one go: one hop to a thread instead of three. Raises ApiError."""
+        call = self._call(request, trip, self._prove(claim))
+        return perform.run(self._admit(operation, call, arrived, claim), call)
 
-    def _admit(self, operation: Operation, call: Call, arrived: Received, key_id: str) -> perform.Admitted:
-        """Steps 10 and 11. Raises ApiError."""
+    def _admit(self, operation: Operation, call: Call, arrived: Received, claim: Claim | None) -> perform.Admitted:
+        """Steps 9 to 11; without a claim for who is nobody. Raises ApiError."""
         action, named = f"{operation.product.code}:{operation.name}", call.caller != identity.NOBODY
         try:
             self._throttle.spend(call.account_id if named else call.source_ip, action, call.now, shared=named)
         except Throttled as no:
             raise ThrottlingUser(no.wait) from None
-        return perform.admit(operation, call, arrived.flat, key_id)
+        if claim is None:
+            return perform.admit(operation, call, arrived.flat, "")
+        # In one transaction with the verdict and its row of audit: each of their own would wait for the disk alone.
+        return perform.admit(
+            operation, call, arrived.flat, claim.access_key_id, first=lambda tx: self._spend(tx, claim, call.now)
+        )
 
     async def _perform_upload(
         self, request: web.Request, operation: Operation, call: Call, arrived: Received, claim: Claim
     ) -> Mapping[str, Any]:
-        admitted = await self._in_thread(lambda: self._admit(operation, call, arrived, claim.access_key_id))
+        admitted = await self._in_thread(lambda: self._admit(operation, call, arrived, claim))
         folder, limit = self._settings.data / "incoming", self._settings.upload_limit
         async with AsyncExitStack() as until_performed:
             try:
