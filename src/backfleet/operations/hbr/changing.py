@@ -105,12 +105,8 @@ def upgrade_backup_clients(call: Call, asked: UpgradeBackupClients) -> dict[str,
         ApiError: UnfitInstance or ClientNotFound for one target alone, and what `_start` and the names raise.
     """
     named = _names(asked, most=MOST_UPGRADES)
-
-    def targets(tx: Transaction, surveyed: Survey) -> list[Target]:
-        return targets_of(surveyed, upgrading(_offered_to(tx, surveyed.found)))
-
     there = where_it_acts(call, "UpgradeBackupClients", asked)
-    return _start(Wanted(call, there, Kind.UPGRADE, named, targets, asked, asked.client_token))
+    return _start(Wanted(call, there, Kind.UPGRADE, named, _to_upgrade, asked, asked.client_token))
 
 
 @operation(HBR, "InstallBackupClients", action="hbr:InstallBackupClients", answer=STARTED, errors=ERRORS)
@@ -153,12 +149,8 @@ def uninstall_backup_clients(call: Call, asked: UninstallBackupClients) -> dict[
         ApiError: as an upgrade.
     """
     named = _names(asked, most=MOST_OTHERS)
-
-    def targets(_tx: Transaction, surveyed: Survey) -> list[Target]:
-        return targets_of(surveyed, uninstalling())
-
     there = where_it_acts(call, "UninstallBackupClients", asked)
-    return _start(Wanted(call, there, Kind.UNINSTALL, named, targets, asked, asked.client_token))
+    return _start(Wanted(call, there, Kind.UNINSTALL, named, _to_uninstall, asked, asked.client_token))
 
 
 @operation(HBR, "UpgradeClient", action="hbr:UpgradeClient", needs_tls=True, answer=STARTED_ONE, errors=ERRORS_OF_ONE)
@@ -168,11 +160,7 @@ def upgrade_client(call: Call, asked: OneClient) -> dict[str, Any]:
     Raises:
         ApiError: UnfitInstance or ClientNotFound.
     """
-
-    def targets(tx: Transaction, surveyed: Survey) -> list[Target]:
-        return targets_of(surveyed, upgrading(_offered_to(tx, surveyed.found)))
-
-    return _start_one(call, Kind.UPGRADE, targets, asked, "UpgradeClientTask")
+    return _start_one(call, Kind.UPGRADE, _to_upgrade, asked, "UpgradeClientTask")
 
 
 @operation(
@@ -184,11 +172,15 @@ def uninstall_client(call: Call, asked: OneClient) -> dict[str, Any]:
     Raises:
         ApiError: UnfitInstance or ClientNotFound.
     """
+    return _start_one(call, Kind.UNINSTALL, _to_uninstall, asked, "UninstallClientTask")
 
-    def targets(_tx: Transaction, surveyed: Survey) -> list[Target]:
-        return targets_of(surveyed, uninstalling())
 
-    return _start_one(call, Kind.UNINSTALL, targets, asked, "UninstallClientTask")
+def _to_upgrade(tx: Transaction, surveyed: Survey) -> list[Target]:
+    return targets_of(surveyed, upgrading(_offered_to(tx, surveyed.found)))
+
+
+def _to_uninstall(_tx: Transaction, surveyed: Survey) -> list[Target]:
+    return targets_of(surveyed, uninstalling())
 
 
 def _start_one(call: Call, kind: Kind, targets: Targets, asked: OneClient, label: str) -> dict[str, Any]:
