@@ -73,17 +73,21 @@ def drop_before(tx: Transaction, moment: datetime) -> bool:
 # --- Calls that are left --------------------------------------------------------------------------------------------
 
 
-def bucket_for_update(tx: Transaction, account_id: str, action: str) -> tuple[float, datetime] | None:
-    """What is left and as of when; others wait. None for the first call there is."""
-    row = tx.first(sa.select(buckets).where(_bucket(account_id, action)).with_for_update())
-    return None if row is None else (row.calls_left, row.at)
+def bucket_for_update(
+    tx: Transaction, account_id: str, action: str, *, full: float, now: datetime
+) -> tuple[float, datetime]:
+    """What is left and as of when; others wait. A full one is made for the first call there is."""
+    locked = sa.select(buckets).where(_bucket(account_id, action)).with_for_update()
+    row = tx.first(locked)
+    if row is None:  # of two that make it at once one waits here, and then finds what the other has left
+        tx.add_if_new(buckets, {"account_id": account_id, "action": action, "calls_left": full, "at": now})
+        [row] = tx.rows(locked)
+    return row.calls_left, row.at
 
 
 def put_bucket(tx: Transaction, account_id: str, action: str, calls_left: float, at: datetime) -> None:
     """What is left now."""
-    row = {"account_id": account_id, "action": action, "calls_left": calls_left, "at": at}
-    if not tx.add_if_new(buckets, row):
-        tx.run(sa.update(buckets).where(_bucket(account_id, action)).values(calls_left=calls_left, at=at))
+    tx.run(sa.update(buckets).where(_bucket(account_id, action)).values(calls_left=calls_left, at=at))
 
 
 def _bucket(account_id: str, action: str) -> sa.ColumnElement[bool]:

@@ -102,11 +102,18 @@ class Throttle:
                 raise Throttled(held.refused_until - now)
         taken, left = self._take(who, action, now) if shared else self._take_own(held, now)
         with self._lock:
-            if not taken:
-                wait = wait_for(left, self._rate)
-                held.calls, held.refused_until = 0, now + wait
-                raise Throttled(wait)
-            held.calls, held.until, held.refused_until = held.calls + taken - 1, now + KEPT, None
+            self._put(held, taken, left, now)
+
+    def _put(self, held: _Held, taken: int, left: Bucket, now: datetime) -> None:
+        """What was taken, less the call it was taken for. Another thread may have brought some at the same time."""
+        held.calls += taken
+        if taken:
+            held.until, held.refused_until = now + KEPT, None
+        if not held.calls:
+            wait = wait_for(left, self._rate)
+            held.refused_until = now + wait
+            raise Throttled(wait)
+        held.calls -= 1
 
     def _held(self, key: tuple[str, str]) -> _Held:
         held = self._known.setdefault(key, _Held())
@@ -117,8 +124,7 @@ class Throttle:
 
     def _take(self, who: str, action: str, now: datetime) -> tuple[int, Bucket]:
         with self._database.transaction() as tx:
-            known = _store.bucket_for_update(tx, who, action)
-            bucket = Bucket(float(self._rate.burst), now) if known is None else Bucket(*known)
+            bucket = Bucket(*_store.bucket_for_update(tx, who, action, full=float(self._rate.burst), now=now))
             left, taken = take(bucket, self._rate, now, self._rate.batch)
             _store.put_bucket(tx, who, action, left.left, left.at)
         return taken, left
