@@ -137,6 +137,15 @@ def inventory(client: Client, instance_id: str, kind: str, as_json: bool) -> Non
 @instance.command()
 @click.argument("instance_id")
 @calls_the_api
+def stopped(client: Client, instance_id: str) -> None:
+    """Say that a host was shut down: it is not waited for. As soon as its agent is heard again, it runs."""
+    client.call("backfleet", "NoteInstanceStopped", InstanceId=instance_id)
+    click.echo(f"{instance_id}: stopped, until its agent is heard again")
+
+
+@instance.command()
+@click.argument("instance_id")
+@calls_the_api
 def deregister(client: Client, instance_id: str) -> None:
     """Forget a host: its agent can no longer speak to this server."""
     region = client.call("backfleet", "DescribeServer")["RegionId"]

@@ -38,7 +38,7 @@ _HEARD = (
     .where(instances.c.id == sa.bindparam("of"))
     .values(
         last_heard_at=sa.bindparam("heard"),
-        stopped_at=None,
+        stopped_at=sa.case((sa.bindparam("stopping", type_=sa.Boolean), sa.bindparam("heard")), else_=None),
         agent_version=sa.func.coalesce(sa.bindparam("version", type_=sa.String), instances.c.agent_version),
         agent_mode=sa.func.coalesce(sa.bindparam("mode", type_=sa.String), instances.c.agent_mode),
         clock_skew_ms=sa.func.coalesce(sa.bindparam("skew", type_=sa.BigInteger), instances.c.clock_skew_ms),
@@ -197,6 +197,7 @@ def note_beats(tx: Transaction, beats: "Sequence[Beat]") -> None:
             "mode": beat.agent_mode,
             "skew": beat.clock_skew_ms,
             "signed": beat.signed_ms,
+            "stopping": beat.stopping,
         }
         for beat in sorted(beats, key=lambda beat: beat.instance_id)
     ]
@@ -229,7 +230,7 @@ def take_boots(tx: Transaction, limit: int) -> dict[str, datetime]:
 
 
 def set_stopped(tx: Transaction, instance_id: str, now: datetime) -> None:
-    """The host said that it stops."""
+    """It is down since then."""
     tx.run(sa.update(instances).where(instances.c.id == instance_id).values(stopped_at=now))
 
 

@@ -115,6 +115,7 @@ class Beat:
     agent_mode: str | None = None
     clock_skew_ms: int | None = None
     signed_ms: int | None = None
+    stopping: bool = False  # the last one for now: its host goes down
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,12 +258,12 @@ def identity_of(tx: Transaction, instance_id: str) -> AgentIdentity | None:
 
 
 def heard(tx: Transaction, beats: Sequence[Beat]) -> None:
-    """Write down many signs of life at once. Whoever is heard is not stopped."""
+    """Write down many signs of life at once. Whoever is heard is not stopped, unless it said just that."""
     _store.note_beats(tx, beats)
 
 
 def shut_down(tx: Transaction, instance_id: str, *, now: datetime) -> None:
-    """The host said that it stops."""
+    """The host is stopped, says somebody who knows. As soon as it is heard again it runs."""
     _store.set_stopped(tx, instance_id, now)
 
 

@@ -44,8 +44,10 @@ class Counters:
     in_full: bool = False  # the server has asked for every parameter, every time
 
 
-def query(pulse: Pulse, counters: Counters, *, now_ms: int, uptime_ms: int, process_ms: int) -> str:
-    """The query of one heart-beat, its parameters in the official agent's order; `mode` is ours."""
+def query(
+    pulse: Pulse, counters: Counters, *, now_ms: int, uptime_ms: int, process_ms: int, stopping: bool = False
+) -> str:
+    """The query of one heart-beat, its parameters in the official agent's order; `mode` and `state` are ours."""
     said: List[Tuple[str, object]] = [
         ("uptime", uptime_ms),
         ("timestamp", now_ms),
@@ -63,7 +65,8 @@ def query(pulse: Pulse, counters: Counters, *, now_ms: int, uptime_ms: int, proc
         said += [("virt_type", "kvm"), *system, ("az", "unknown"), ("machineid", pulse.machine_id)]
     if first:
         said.append(("cold_start", str(pulse.cold).lower()))
-    return urlencode([*said, ("mode", pulse.mode)])
+    said.append(("mode", pulse.mode))
+    return urlencode([*said, ("state", "stopping")] if stopping else said)
 
 
 def understood(answer: Answer) -> Tuple[bool, bool, float]:
@@ -97,6 +100,10 @@ class Heart:
         if self._late:
             self._wake.set()
 
+    def last(self) -> None:
+        """The machine goes down: one beat that says so, once `run` has ended. Nothing depends on it; one try."""
+        self._try(stopping=True)
+
     def run(self, stopping: threading.Event) -> None:
         """One beat at once, then one each period."""
         while not stopping.is_set():
@@ -117,7 +124,7 @@ class Heart:
             return interval
         return random.uniform(self._pace.beat_least, self._pace.beat_most)  # noqa: S311 -- spreads load, no secret
 
-    def _try(self) -> Tuple[bool, float]:
+    def _try(self, *, stopping: bool = False) -> Tuple[bool, float]:
         process_ms = int((time.monotonic() - self._pulse.started) * 1000)
         said = query(
             self._pulse,
@@ -125,6 +132,7 @@ class Heart:
             now_ms=int(time.time() * 1000),
             uptime_ms=machine.uptime_ms(),
             process_ms=process_ms,
+            stopping=stopping,
         )
         try:
             answer = self._server.get(f"/luban/api/heart-beat?{said}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import subprocess
 import time
 import uuid
 from pathlib import Path
@@ -55,6 +56,15 @@ def boot_id() -> str:
     with contextlib.suppress(OSError):
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     return ""
+
+
+def goes_down() -> bool:
+    """Whether the machine is being shut down or booted anew, as systemd tells; False where there is no systemd."""
+    try:
+        told = subprocess.run(["systemctl", "is-system-running"], capture_output=True, timeout=2, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return told.stdout.strip() == b"stopping"
 
 
 def address_towards(host: str, port: int) -> str:

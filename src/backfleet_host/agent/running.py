@@ -69,6 +69,8 @@ class Agent:
             part.wake()
         for thread in threads:
             thread.join(_LAST_WORDS)
+        if machine.goes_down():
+            self._heart.last()
         return not self._broken
 
     def end(self) -> None:

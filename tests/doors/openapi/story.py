@@ -88,6 +88,7 @@ OWN = [
     step("backfleet", "DescribeServer"),
     step("backfleet", "DescribeInstance", InstanceId="<host1>"),
     step("backfleet", "ListInventory", InstanceId="<host1>"),
+    step("backfleet", "NoteInstanceStopped", InstanceId="<host2>"),
     step("backfleet", "CreateAccount", AccountName="shop"),
     step("backfleet", "ListAccounts"),
     step("backfleet", "LookupEvents", LookupAttribute=[{"Key": "EventRW", "Value": "Write"}], MaxResults=5),

@@ -229,3 +229,23 @@ def test_killed_at_any_moment(gateway: Gateway, acting_host: Host, delay: float)
     assert acts(acting_host) == ["carry u-1"]
     ends = {json.dumps([told.query, told.body.decode()]) for told in gateway.told("t-1", *TERMINAL)}
     assert len(ends) == 1
+
+
+@pytest.mark.parametrize(
+    ("system", "last"),
+    [pytest.param("stopping", "stopping", id="goes down"), pytest.param("running", None, id="runs on")],
+)
+def test_a_host_that_goes_down_says_so(
+    gateway: Gateway, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, system: str, last: str | None
+) -> None:
+    """With its last heart-beat; an agent that merely ends says nothing."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    systemctl = programs / "systemctl"
+    systemctl.write_text(f'#!/bin/sh\n[ "$1" = is-system-running ] && echo {system}\n')
+    systemctl.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    host.start()
+    host.ready()
+    assert host.kill(signal.SIGTERM) == 0
+    assert gateway.beats[-1].get("state") == last

@@ -9,9 +9,9 @@ from backfleet import fleet
 from backfleet.fleet import Beat, InventoryItem
 from backfleet.ids import Draw
 from backfleet.storage import Database
-from operations.world import World, make_world
+from operations.world import REGION, World, make_world
 
-OWN = "2026-11-01"
+ECS, HBR, OWN = "2014-05-26", "2017-09-08", "2026-11-01"
 ROWS = [{"Name": f"p{number}", "Version": "1"} for number in range(150)]
 
 
@@ -46,10 +46,31 @@ def test_a_host_that_has_told_nothing(world: World) -> None:
     assert (found["Inventory"], found["ClockIsSkewed"], "ClockSkewMilliseconds" in found) == ([], False, False)
 
 
+def test_a_host_that_was_shut_down_is_told_as_that_everywhere(world: World) -> None:
+    """By the list, by the state of its agent, by the code of an upgrade; until it is heard."""
+    instance = world.host()
+
+    def told() -> tuple[object, ...]:
+        agent = world.ask(ECS, "DescribeCloudAssistantStatus", RegionId=REGION, **{"InstanceId.1": instance})[1]
+        state = world.ask(ECS, "DescribeInstanceStatus", RegionId=REGION, **{"InstanceId.1": instance})[1]
+        upgrade = world.ask(HBR, "UpgradeBackupClients", InstanceIds=f'["{instance}"]')[1]
+        return (
+            agent["InstanceCloudAssistantStatusSet"]["InstanceCloudAssistantStatus"][0]["CloudAssistantStatus"],
+            state["InstanceStatuses"]["InstanceStatus"][0]["Status"],
+            upgrade["Code"],
+        )
+
+    assert world.ask(OWN, "NoteInstanceStopped", InstanceId=instance)[0] == 200
+    assert told() == ("false", "Stopped", "InstanceNotRunning")
+    with world.house.database.transaction() as tx:
+        fleet.heard(tx, [Beat(instance, world.now)])
+    assert told() == ("true", "Running", "200")
+
+
 def test_hosts_of_others_are_nothing(world: World) -> None:
     """Neither seen nor told apart from those that do not exist."""
     theirs = world.host(account="1000000000000009")
-    for action in ("DescribeInstance", "ListInventory"):
+    for action in ("DescribeInstance", "ListInventory", "NoteInstanceStopped"):
         for instance in (theirs, "mi-none"):
             status, told = world.ask(OWN, action, InstanceId=instance)
             assert (status, told["Code"]) == (404, "InvalidInstance.NotFound")

@@ -59,6 +59,7 @@ def _together(older: Beat, newer: Beat) -> Beat:
         newer.agent_mode or older.agent_mode,
         newer.clock_skew_ms if newer.clock_skew_ms is not None else older.clock_skew_ms,
         max(filter(None, (newer.signed_ms, older.signed_ms)), default=None),
+        newer.stopping,
     )
 
 

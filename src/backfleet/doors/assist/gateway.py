@@ -276,8 +276,10 @@ class Gateway:
             return web.json_response({"code": 503}, status=503)
         self._use_later(claim)
         mode = request.query.get("mode")
-        if mode in ("restricted", "shell"):
-            self._beats.add(Beat(claim.instance_id, self._clock(), agent_mode=mode))
+        stopping = words.is_stopping(request.query)
+        if mode in ("restricted", "shell") or stopping:
+            mode = mode if mode in ("restricted", "shell") else None
+            self._beats.add(Beat(claim.instance_id, self._clock(), agent_mode=mode, stopping=stopping))
         ANSWERED.labels("/api/heart-beat", 200).inc()
         return answer
 

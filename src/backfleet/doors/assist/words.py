@@ -66,6 +66,11 @@ def has_booted(query: Mapping[str, str]) -> bool:
     return query.get("reason") == "startup" and query.get("cold_start") == "true"
 
 
+def is_stopping(query: Mapping[str, str]) -> bool:
+    """Whether a heart-beat is the last one before its host goes down. Our agent says so; the official one cannot."""
+    return query.get("state") == "stopping"
+
+
 def task_id(query: Mapping[str, str]) -> str:
     """The task a report is about; "" where it cannot be one of ours."""
     said = query.get("taskId", "")

@@ -68,6 +68,33 @@ def describe_instance(call: Call, asked: DescribeInstance) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
+class NoteInstanceStopped:
+    """Which host."""
+
+    instance_id: str | None = text("InstanceId", required=True, longest=64)
+
+
+@operation(
+    OWN,
+    "NoteInstanceStopped",
+    action="backfleet:NoteInstanceStopped",
+    answer={"InstanceId": str, "Status": str},
+    errors=(InstanceNotFound,),
+)
+def note_instance_stopped(call: Call, asked: NoteInstanceStopped) -> dict[str, Any]:
+    """A host was shut down and could not say so itself. As soon as its agent is heard again, it runs.
+
+    Until then calls that need it are refused with InstanceNotRunning instead of CloudAssistNotRunningOnInstance.
+    """
+    with call.house.database.transaction() as tx:
+        found = fleet.instance(tx, call.account_id, asked.instance_id or "")
+        if found is None:
+            raise InstanceNotFound
+        fleet.shut_down(tx, found.id, now=call.now)
+    return {"InstanceId": found.id, "Status": "Stopped"}
+
+
+@dataclass(frozen=True, slots=True)
 class ListInventory:
     """Which host, which kind, which page."""
 
