@@ -277,6 +277,17 @@ def workers(house: House, clock: Clock) -> list[Worker]:
     return [
         Worker("upgrades", lambda: upgrades.look(house.database, now=clock(), draw=house.draw, bringing=brings)),
         Worker(
+            upgrades.CHECKUPS,
+            lambda: upgrades.check(
+                house.database,
+                now=clock(),
+                draw=house.draw,
+                every=timedelta(seconds=house.settings.checkup_seconds),
+                fit_within=timedelta(seconds=house.settings.fit_seconds),
+                bringing=brings,
+            ),
+        ),
+        Worker(
             assistant.TOPIC,
             lambda: assistant.look(
                 house.database,

@@ -48,6 +48,7 @@ class Settings:
     task_days: int = 90  # how long tasks are kept
     audit_days: int = 400  # how long calls are kept in the audit trail: audits are asked for by the year
     token_hours: int = 24  # how long a ClientToken is remembered
+    checkup_seconds: int = 86_400  # a client that was not heard of for longer: its host is asked how it stands
     fit_seconds: int = 180  # an agent without a socket, silent for longer, does not run
     most_sockets: int = 50_000  # agents connected to one process; more are refused
     handed_seconds: int = 10  # a command that was handed out and of which nothing is heard is handed out again

@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ import pytest
 
 from backfleet import app
 from backfleet.commands.sending import LONGEST_CONTENT
+from backfleet.fleet import Change, Client, ClientStatus
 from backfleet.upgrades import Bringing
 from backfleet.upgrades.bringing import command_for
+from backfleet.upgrades.checking import change_after, order_id_of
 from backfleet_host.contract import Order, read_output
 from backfleet_host.upgrader import platform_here
 from journeys.installation import PACKAGE, Installation, wait_for
@@ -83,6 +86,22 @@ def test_a_host_is_installed_upgraded_and_taken_back(bringing: Bringing, tmp_pat
     assert (code, again) == (0, report)
     code, report, output = run(tmp_path, command_for(order(3, "3.0"), bringing))
     assert (code, report.code, report.current_version) == (1, "RolledBack", "2.0"), output
+
+
+def test_a_host_tells_how_its_client_stands(bringing: Bringing, tmp_path: Path) -> None:
+    """Asked as any host is that was not heard of for long: its version, and what somebody changed by hand."""
+    run(tmp_path, command_for(order(1, "1.0", "install"), bringing))
+    asked_at = datetime(2026, 1, 2, tzinfo=UTC)
+    moments = (asked_at, asked_at, asked_at)
+    client = Client("c-1", "1", "r", "mi-1", PACKAGE, "", "stable", "", ClientStatus.INSTALL_FAILED, *moments)
+    question = command_for(Order(order_id_of("c-1", asked_at), "status", PACKAGE), bringing)
+    _, _, told = run(tmp_path, question)
+    assert change_after(client, asked_at, told) == Change("c-1", ClientStatus.ACTIVATED, "1.0", "")
+    (tmp_path / "root" / "bin" / PACKAGE).unlink()
+    _, _, told = run(tmp_path, question)
+    found = change_after(client, asked_at, told)
+    assert found is not None
+    assert PACKAGE in (found.drift or "")
 
 
 def test_the_agents_death_does_not_end_the_upgrade(bringing: Bringing, tmp_path: Path) -> None:

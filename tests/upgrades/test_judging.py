@@ -144,7 +144,7 @@ def test_a_false_report_is_none(changed: dict[str, Any]) -> None:
     found = judged(item(), outcome(State.FINISHED, f"{stage_line('prove')}\n{line}\n"))
     assert (found.item.state, found.item.code) == (ItemState.FAILED, "InternalError")
     assert (found.item.stage, found.item.current_version) == ("prove", "1.0")
-    assert found.change == Change("c-1", status=BAD)
+    assert found.change == Change("c-1", status=BAD, unsure=True)
 
 
 # --- No report ------------------------------------------------------------------------------------------------------
@@ -171,7 +171,7 @@ def test_without_a_report(before: str, news: State, state: str, code: str) -> No
     already = at.state.value == state == "lost"
     assert (found.item.state, found.item.code) == (ItemState(state), "Before" if already else code)
     assert (found.item.stage, found.item.current_version) == ("fetch", "1.0")
-    assert found.change == (Change("c-1", status=BAD) if state == "failed" else None)
+    assert found.change == (Change("c-1", status=BAD, unsure=True) if state == "failed" else None)
 
 
 def test_every_end_of_a_command_has_a_meaning() -> None:

@@ -22,11 +22,13 @@ from backfleet.fleet.clients import (
     ClientFilter,
     ClientStatus,
     Resolved,
+    clients_for_update,
     ensure_client,
     find_clients,
     forget_client,
     resolve,
     set_clients,
+    take_unchecked,
 )
 from backfleet.fleet.instances import (
     AgentIdentity,
@@ -103,6 +105,7 @@ __all__ = [
     "TooManyTags",
     "activation",
     "booted",
+    "clients_for_update",
     "count_instances",
     "create_activation",
     "delete_activation",
@@ -142,4 +145,5 @@ __all__ = [
     "shut_down",
     "tags_of",
     "take_boots",
+    "take_unchecked",
 ]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
@@ -48,12 +48,19 @@ _HEARD = (
         ),
     )
 )
+UNSURE: Final = datetime(2000, 1, 1, tzinfo=UTC)  # "checked" before all others: to be asked next
 _CHANGE = (
     sa.update(clients)
     .where(clients.c.id == sa.bindparam("of"))
     .values(
         status=sa.func.coalesce(sa.bindparam("told_status", type_=sa.String), clients.c.status),
         version=sa.func.coalesce(sa.bindparam("told_version", type_=sa.String), clients.c.version),
+        drift=sa.func.coalesce(sa.bindparam("told_drift", type_=sa.Text), clients.c.drift),
+        checked_at=sa.case(
+            (sa.bindparam("unsure", type_=sa.Boolean), sa.literal(UNSURE, clients.c.checked_at.type)),
+            (sa.bindparam("told_version", type_=sa.String).is_not(None), sa.bindparam("at")),
+            else_=clients.c.checked_at,
+        ),
         updated_at=sa.bindparam("at"),
     )
 )
@@ -374,7 +381,14 @@ def change_clients(tx: Transaction, changes: "Sequence[Change]", now: datetime) 
     if not changes:
         return
     values = [
-        {"of": change.client_id, "told_status": change.status, "told_version": change.version, "at": now}
+        {
+            "of": change.client_id,
+            "told_status": change.status,
+            "told_version": change.version,
+            "told_drift": change.drift,
+            "unsure": change.unsure,
+            "at": now,
+        }
         for change in sorted(changes, key=lambda change: change.client_id)
     ]
     tx.run(_CHANGE, values)
@@ -411,6 +425,41 @@ def clients_page(
     total = tx.scalar(sa.select(sa.func.count()).select_from(joined).where(*conditions))
     on = instances_by_id(tx, account_id, region, list({client.instance_id for client in found}))
     return Found([(client, on[client.instance_id]) for client in found], total)
+
+
+def take_unchecked(
+    tx: Transaction, before: datetime, heard_since: datetime, limit: int, now: datetime
+) -> "list[Client]":
+    """Those unchecked for longest; they count as checked from now on."""
+    from backfleet.fleet.clients import MOVING
+
+    chosen = (
+        sa.select(clients)
+        .join(instances, instances.c.id == clients.c.instance_id)
+        .where(
+            clients.c.checked_at < before,
+            clients.c.status.not_in(MOVING),
+            instances.c.deregistered_at.is_(None),
+            instances.c.stopped_at.is_(None),
+            instances.c.last_heard_at >= heard_since,
+        )
+        .order_by(clients.c.checked_at, clients.c.id)
+        .limit(limit)
+        .with_for_update(of=clients, skip_locked=True)
+    )
+    found = [_client(row) for row in tx.rows(chosen)]
+    if found:
+        these = clients.c.id.in_([client.id for client in found])
+        tx.run(sa.update(clients).where(these).values(checked_at=now))
+    return found
+
+
+def clients_for_update(tx: Transaction, client_ids: Sequence[str]) -> "dict[str, Client]":
+    """By id, locked in the order of their ids."""
+    if not client_ids:
+        return {}
+    query = sa.select(clients).where(clients.c.id.in_(client_ids)).order_by(clients.c.id).with_for_update()
+    return {row.id: _client(row) for row in tx.rows(query)}
 
 
 def drop_client(tx: Transaction, client_id: str) -> None:

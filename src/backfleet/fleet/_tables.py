@@ -85,6 +85,8 @@ clients = sa.Table(
     sa.Column("status", sa.String(32), nullable=False),
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("updated_at", Moment, nullable=False),
+    sa.Column("checked_at", Moment, nullable=False, index=True),  # when its host last told, or was asked, how it stands
+    sa.Column("drift", sa.Text, nullable=False, server_default=""),
     sa.UniqueConstraint("instance_id", "package"),
     sa.Index("ix_clients_account_region", "account_id", "region", "id"),
 )

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from backfleet.fleet import _store
 from backfleet.fleet.instances import Instance
@@ -30,6 +31,9 @@ class ClientStatus(StrEnum):
     UNKNOWN = "UNKNOWN"
 
 
+MOVING: Final = (ClientStatus.UPGRADING, ClientStatus.INSTALLING, ClientStatus.UNINSTALLING)
+
+
 @dataclass(frozen=True, slots=True)
 class Client:
     """One backup client on one instance. `version` is what the host last told: "" means none is installed."""
@@ -45,6 +49,13 @@ class Client:
     status: ClientStatus
     created_at: datetime
     updated_at: datetime
+    checked_at: datetime  # when its host last told, or was asked, how it stands; UNSURE = it is to be asked soon
+    drift: str = ""  # what is not as the upgrade left it, one sentence a line, as the host last told
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether an order for it is out."""
+        return self.status in MOVING
 
     @property
     def is_installed(self) -> bool:
@@ -70,6 +81,8 @@ class Change:
     client_id: str
     status: ClientStatus | None = None
     version: str | None = None
+    drift: str | None = None
+    unsure: bool = False  # its host has not told how it stands now, and is asked soon
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +124,7 @@ def ensure_client(
         status=status,
         created_at=now,
         updated_at=now,
+        checked_at=now,
     )
     if _store.add_client(tx, made):
         return made
@@ -120,6 +134,21 @@ def ensure_client(
 def set_clients(tx: Transaction, changes: Sequence[Change], *, now: datetime) -> None:
     """Write down what is now known of clients, many at once."""
     _store.change_clients(tx, changes, now)
+
+
+def take_unchecked(
+    tx: Transaction, *, before: datetime, heard_since: datetime, limit: int, now: datetime
+) -> list[Client]:
+    """Clients that were checked last before this moment, whose hosts are heard and that no order is moving.
+
+    Those unchecked for longest come first; they count as checked now. Two workers that look at once see different ones.
+    """
+    return _store.take_unchecked(tx, before, heard_since, limit, now)
+
+
+def clients_for_update(tx: Transaction, client_ids: Sequence[str]) -> dict[str, Client]:
+    """Clients of any account by id, locked in the order of their ids."""
+    return _store.clients_for_update(tx, client_ids)
 
 
 def forget_client(tx: Transaction, client_id: str) -> None:

@@ -1,10 +1,12 @@
 """One task: these clients to these versions. Knows neither sockets nor wire names nor why a release can be believed.
 
 Owns the tables tasks, client_upgrades and client_tokens. Verbs: `start` a task, once per ClientToken
-(`started_before`); `read`, `find` and `cancel`; `purge` forgets; `look` is the worker's. Hears the bell `upgrades`.
+(`started_before`); `read`, `find` and `cancel`; `purge` forgets; `look` and `check` are the workers'. Hears the bells
+`upgrades` and `checkups`.
 """
 
 from backfleet.upgrades.bringing import Bringing
+from backfleet.upgrades.checking import CHECKUPS, check
 from backfleet.upgrades.ending import TOPIC, cancel, purge
 from backfleet.upgrades.items import IllegalMove, Item, Target
 from backfleet.upgrades.reading import are_moving, find, read
@@ -14,6 +16,7 @@ from backfleet.upgrades.tasks import Task
 from backfleet.upgrades.worker import look
 
 __all__ = [
+    "CHECKUPS",
     "TOPIC",
     "Bringing",
     "IllegalMove",
@@ -26,6 +29,7 @@ __all__ = [
     "TokenReused",
     "are_moving",
     "cancel",
+    "check",
     "find",
     "look",
     "purge",

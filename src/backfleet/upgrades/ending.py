@@ -62,7 +62,7 @@ def _end_open(tx: Transaction, task: Task, to: ItemState, why: tuple[str, str], 
     code, message = why
     ended = [item.moved(to, at=at, code=code, message=message) for item in held]
     _store.update(tx, ended)
-    changes = [Change(item.client_id, status=item.client_status) for item in ended if item.client_id]
+    changes = [Change(item.client_id, status=item.client_status, unsure=True) for item in ended if item.client_id]
     fleet.set_clients(tx, changes, now=now)
     settle(tx, [task.id], now=now)
 

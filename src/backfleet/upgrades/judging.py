@@ -125,7 +125,7 @@ def _change(before: Item, after: Item, report: Report | None, later: Later) -> C
         return None
     if report is None:
         ended = before.is_open and not after.is_open
-        return Change(before.client_id, status=after.client_status) if ended else None
+        return Change(before.client_id, status=after.client_status, unsure=True) if ended else None
     if later.live:
         return Change(before.client_id, version=told_version(report))
     state, _, _ = _of_report(before, report)  # also where the item itself was over before

@@ -10,6 +10,7 @@ from backfleet.operations.hbr.answers import seconds
 from backfleet.wire.parameters import integer, text
 from backfleet.wire.shapes import Anything, Maybe
 
+DescribedCheckup = {"ClientId": str, "PackageName": str, "ClientVersion": str, "CheckedTime": int, "Drift": [str]}
 DescribedInventory = {"Type": str, "Count": int, "CapturedTime": str, "ReceivedTime": int}
 
 
@@ -34,16 +35,21 @@ class DescribeInstance:
         "ClockSkewMilliseconds": Maybe(int),
         "ClockIsSkewed": bool,
         "Inventory": [DescribedInventory],
+        "Checkups": [DescribedCheckup],
     },
     errors=(InstanceNotFound,),
 )
 def describe_instance(call: Call, asked: DescribeInstance) -> dict[str, Any]:
-    """A host's agent, how wrong its clock is, and which kinds of inventory it has told."""
+    """A host's agent, how wrong its clock is, which kinds of inventory it has told, and how its clients stand.
+
+    A drift is what is not as the last upgrade left it: a second manager, a file that somebody changed.
+    """
     with call.house.database.reading() as tx:
         found = fleet.instance(tx, call.account_id, asked.instance_id or "")
         if found is None:
             raise InstanceNotFound
         told = fleet.find_inventory(tx, found.id)
+        clients = fleet.resolve(tx, call.account_id, found.region, [found.id], []).clients_on.get(found.id, [])
     skew = {} if found.clock_skew_ms is None else {"ClockSkewMilliseconds": found.clock_skew_ms}
     heard = {} if found.last_heard_at is None else {"LastHeardTime": seconds(found.last_heard_at)}
     return {
@@ -63,6 +69,16 @@ def describe_instance(call: Call, asked: DescribeInstance) -> dict[str, Any]:
                 "ReceivedTime": seconds(one.received_at),
             }
             for one in told
+        ],
+        "Checkups": [
+            {
+                "ClientId": client.id,
+                "PackageName": client.package,
+                "ClientVersion": client.version,
+                "CheckedTime": seconds(client.checked_at),
+                "Drift": client.drift.splitlines(),
+            }
+            for client in clients
         ],
     }
 

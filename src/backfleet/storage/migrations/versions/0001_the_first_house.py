@@ -445,12 +445,15 @@ def upgrade() -> None:
         sa.Column("status", sa.String(length=32), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.Column("checked_at", sa.BigInteger(), nullable=False),
+        sa.Column("drift", sa.Text(), server_default="", nullable=False),
         sa.ForeignKeyConstraint(["instance_id"], ["instances.id"], name=op.f("fk_clients_instance_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_clients")),
         sa.UniqueConstraint("instance_id", "package", name=op.f("uq_clients_instance_id_package")),
     )
     with op.batch_alter_table("clients", schema=None) as batch_op:
         batch_op.create_index("ix_clients_account_region", ["account_id", "region", "id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_clients_checked_at"), ["checked_at"], unique=False)
 
     op.create_table(
         "inventories",
