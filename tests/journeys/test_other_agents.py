@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -92,14 +92,16 @@ def test_a_host_tells_how_its_client_stands(bringing: Bringing, tmp_path: Path) 
     """Asked as any host is that was not heard of for long: its version, and what somebody changed by hand."""
     run(tmp_path, command_for(order(1, "1.0", "install"), bringing))
     asked_at = datetime(2026, 1, 2, tzinfo=UTC)
-    moments = (asked_at, asked_at, asked_at)
-    client = Client("c-1", "1", "r", "mi-1", PACKAGE, "", "stable", "", ClientStatus.INSTALL_FAILED, *moments)
-    question = command_for(Order(order_id_of("c-1", asked_at), "status", PACKAGE), bringing)
-    _, _, told = run(tmp_path, question)
-    assert change_after(client, asked_at, told) == Change("c-1", ClientStatus.ACTIVATED, "1.0", "")
+
+    def told(at: datetime) -> Change | None:
+        question = Order(order_id_of("c-1", at), "status", PACKAGE)
+        _, _, output = run(tmp_path, command_for(question, bringing))
+        client = Client("c-1", "1", "r", "mi-1", PACKAGE, "", "stable", "", ClientStatus.INSTALL_FAILED, at, at, at)
+        return change_after(client, at, output)
+
+    assert told(asked_at) == Change("c-1", ClientStatus.ACTIVATED, "1.0", "")
     (tmp_path / "root" / "bin" / PACKAGE).unlink()
-    _, _, told = run(tmp_path, question)
-    found = change_after(client, asked_at, told)
+    found = told(asked_at + timedelta(days=1))
     assert found is not None
     assert PACKAGE in (found.drift or "")
 
