@@ -14,6 +14,7 @@ from backfleet.cli._identity import account, key, policy, user
 from backfleet.cli._releases import release
 from backfleet.cli._roles import role
 from backfleet.cli._serve import serve
+from backfleet.cli._signing import keys, pending, publish, sign
 
 __all__ = ["main"]
 
@@ -26,3 +27,5 @@ def main() -> None:
 
 for _command in (serve, release, activation, instance, client, task, account, user, role, key, policy, audit, doctor):
     main.add_command(_command)
+for _command in (keys, pending, sign, publish):
+    release.add_command(_command)

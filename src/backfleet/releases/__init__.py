@@ -2,7 +2,8 @@
 
 Owns the tables releases, release_offers and signed_metadata, the artifacts folder and the release-signing keys. Verbs:
 `prepare`, `keep_artifact` and `add`; `withdraw`; `offered` and the pure `pick`; `metadata` and `Repository.artifact`
-for those who download; `refresh` and `look` keep the metadata fresh.
+for those who download; `refresh` and `look` keep the metadata fresh; `pending` and `take` are for keys that
+are kept elsewhere.
 """
 
 from backfleet.releases.manifest import Health, Manifest, Service
@@ -24,13 +25,15 @@ from backfleet.releases.registry import (
     withdraw,
 )
 from backfleet.releases.repository import Repository
-from backfleet.releases.trust import LIFE, look, metadata, refresh
+from backfleet.releases.signing import NotSigned, pending, take
+from backfleet.releases.trust import LIFE, look, may_sign, metadata, refresh
 
 __all__ = [
     "LIFE",
     "STABLE",
     "Health",
     "Manifest",
+    "NotSigned",
     "Pick",
     "Prepared",
     "Release",
@@ -45,13 +48,16 @@ __all__ = [
     "find_all",
     "keep_artifact",
     "look",
+    "may_sign",
     "metadata",
     "newest",
     "offered",
     "offered_of",
     "packages_offered",
+    "pending",
     "pick",
     "prepare",
     "refresh",
+    "take",
     "withdraw",
 ]

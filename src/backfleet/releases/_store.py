@@ -73,15 +73,22 @@ def offered(tx: Transaction, wanted: Sequence[tuple[str, str, str]]) -> "list[Re
         )
     )
     theirs = sa.and_(*(releases.c[name] == offers.c[name] for name in ("package", "version", "platform")))
-    return _releases(tx, sa.select(releases).where(sa.exists().where(theirs, any_of)))
+    published = releases.c.published_at.is_not(None)
+    return _releases(tx, sa.select(releases).where(published, sa.exists().where(theirs, any_of)))
 
 
 def packages_offered(tx: Transaction, platform: str, channel: str) -> list[str]:
     """Packages by name."""
     joined = releases.join(offers)
-    wanted = sa.and_(offers.c.platform == platform, offers.c.channel == channel, releases.c.withdrawn_at.is_(None))
+    there = sa.and_(releases.c.withdrawn_at.is_(None), releases.c.published_at.is_not(None))
+    wanted = sa.and_(offers.c.platform == platform, offers.c.channel == channel, there)
     query = sa.select(releases.c.package).select_from(joined).where(wanted).distinct().order_by(releases.c.package)
     return [row.package for row in tx.rows(query)]
+
+
+def note_published(tx: Transaction, now: datetime) -> None:
+    """Signed metadata vouches for all there are."""
+    tx.run(sa.update(releases).where(releases.c.published_at.is_(None)).values(published_at=now))
 
 
 def count(tx: Transaction) -> int:
@@ -145,6 +152,7 @@ def _releases(tx: Transaction, query: Any) -> "list[Release]":
             row.created_at,
             row.withdrawn_at,
             tuple(channels.get((row.package, row.version, row.platform), ())),
+            row.published_at,
         )
         for row in rows
     ]

@@ -16,6 +16,7 @@ releases = sa.Table(
     sa.Column("manifest", sa.JSON, nullable=False),
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("withdrawn_at", Moment),
+    sa.Column("published_at", Moment),  # null: signed metadata does not vouch for it yet
 )
 
 offers = sa.Table(

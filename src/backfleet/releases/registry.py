@@ -33,6 +33,7 @@ class Release:
     created_at: datetime
     withdrawn_at: datetime | None
     channels: tuple[str, ...] = ()
+    published_at: datetime | None = None  # None: it waits for a signature, and is offered to nobody
 
     @property
     def target_path(self) -> str:
@@ -137,7 +138,7 @@ def withdraw(
 
 
 def offered(tx: Transaction, package: str, platform: str, channel: str) -> list[Release]:
-    """What a channel offers of a package, in no order."""
+    """What a channel offers of a package, in no order; only what signed metadata vouches for."""
     return _store.offered(tx, [(package, platform, channel)])
 
 

@@ -28,42 +28,63 @@ LARGEST: Final = 4_500_000  # bytes of one document; python-tuf's clients take a
 EMBEDDED: Final = "backfleet"  # the key of the manifest in a target's custom metadata
 
 
-def publish(tx: Transaction, repository: Repository, *, now: datetime) -> None:
+def publish(tx: Transaction, repository: Repository, *, now: datetime) -> bool:
     """Sign what is offered now: targets, then snapshot, then timestamp. The caller holds the releases' lock.
+
+    False where the targets key is kept elsewhere: then it waits for `signing.take`.
 
     Raises:
         TooManyReleases: hosts would refuse a document that large.
     """
-    targets = Targets(version=_next(tx, "targets"), expires=now + LIFE["targets"], targets=_target_files(tx))
-    _write(tx, repository, "targets", targets)
-    _publish_snapshot(tx, repository, targets.version, now)
+    if not may_sign(tx, repository, "targets"):
+        return False
+    targets = next_targets(tx, now)
+    _sign(tx, repository, "targets", targets)
+    publish_snapshot(tx, repository, targets.version, now)
+    _store.note_published(tx, now)
+    return True
+
+
+def may_sign(tx: Transaction, repository: Repository, role: str) -> bool:
+    """Whether the root in force names our key for this role; the first one will."""
+    return not is_there(tx) or repository.signer(role).public_key.keyid in read(tx, "root").signed.roles[role].keyids
+
+
+def is_there(tx: Transaction) -> bool:
+    """Whether there is any metadata yet."""
+    return _store.latest(tx, "root") is not None
+
+
+def next_targets(tx: Transaction, now: datetime) -> Targets:
+    """What is to be offered, not signed yet."""
+    return Targets(version=_next(tx, "targets"), expires=now + LIFE["targets"], targets=_target_files(tx))
 
 
 def refresh(tx: Transaction, repository: Repository, *, now: datetime) -> bool:
     """Make the first metadata, or sign anew what has lived half of its life. True if anything was signed."""
     _store.lock(tx)
     if _store.latest(tx, "root") is None:
-        _write(tx, repository, "root", _first_root(repository, now))
+        _sign(tx, repository, "root", _first_root(repository, now))
         publish(tx, repository, now=now)
         return True
-    due = [role for role in ROLES if _is_due(tx, role, now)]
+    due = _due(tx, repository, now)
     if "root" in due:
-        root = cast(Root, _read(tx, "root").signed)
+        root = cast(Root, read(tx, "root").signed)
         root.version, root.expires = root.version + 1, now + LIFE["root"]
-        _write(tx, repository, "root", root)
+        _sign(tx, repository, "root", root)
     if "targets" in due:
         publish(tx, repository, now=now)
     elif "snapshot" in due:
-        _publish_snapshot(tx, repository, _read(tx, "targets").signed.version, now)
+        publish_snapshot(tx, repository, read(tx, "targets").signed.version, now)
     elif "timestamp" in due:
-        _publish_timestamp(tx, repository, _read(tx, "snapshot").signed.version, now)
+        _publish_timestamp(tx, repository, read(tx, "snapshot").signed.version, now)
     return bool(due)
 
 
 def look(database: Database, repository: Repository, *, now: datetime) -> bool:
     """One look of the worker that keeps metadata fresh. Never more to do at once."""
     with database.reading() as tx:
-        due = _store.latest(tx, "root") is None or any(_is_due(tx, role, now) for role in ROLES)
+        due = _store.latest(tx, "root") is None or bool(_due(tx, repository, now))
     if due:
         with database.transaction() as tx:
             refresh(tx, repository, now=now)
@@ -103,13 +124,14 @@ def _target_files(tx: Transaction) -> dict[str, TargetFile]:
     }
 
 
-def _publish_snapshot(tx: Transaction, repository: Repository, targets_version: int, now: datetime) -> None:
+def publish_snapshot(tx: Transaction, repository: Repository, targets_version: int, now: datetime) -> None:
+    """Vouch that these targets are the newest, and for how long."""
     snapshot = Snapshot(
         version=_next(tx, "snapshot"),
         expires=now + LIFE["snapshot"],
         meta={"targets.json": MetaFile(version=targets_version)},
     )
-    _write(tx, repository, "snapshot", snapshot)
+    _sign(tx, repository, "snapshot", snapshot)
     _publish_timestamp(tx, repository, snapshot.version, now)
 
 
@@ -119,13 +141,22 @@ def _publish_timestamp(tx: Transaction, repository: Repository, snapshot_version
         expires=now + LIFE["timestamp"],
         snapshot_meta=MetaFile(version=snapshot_version),
     )
-    _write(tx, repository, "timestamp", timestamp)
+    _sign(tx, repository, "timestamp", timestamp)
 
 
-def _write(tx: Transaction, repository: Repository, role: str, signed: Any) -> None:
+def _sign(tx: Transaction, repository: Repository, role: str, signed: Any) -> None:
     document: Metadata[Any] = Metadata(signed)
     document.sign(repository.signer(role))
-    content = document.to_bytes()
+    write(tx, document)
+
+
+def write(tx: Transaction, document: Metadata[Any]) -> None:
+    """Keep a signed document, and offer it to hosts from the commit on.
+
+    Raises:
+        TooManyReleases: hosts would refuse it for its size.
+    """
+    signed, role, content = document.signed, document.signed.type, document.to_bytes()
     if len(content) > LARGEST:
         raise TooManyReleases(
             f"signed {role} metadata would be {len(content)} bytes, more than hosts take; withdraw old releases first"
@@ -135,7 +166,8 @@ def _write(tx: Transaction, repository: Repository, role: str, signed: Any) -> N
         _store.drop_metadata(tx, role, signed.version - KEPT_VERSIONS)
 
 
-def _read(tx: Transaction, role: str) -> Metadata[Any]:
+def read(tx: Transaction, role: str) -> Metadata[Any]:
+    """The newest of this role."""
     kept = _store.latest(tx, role)
     if kept is None:
         raise LookupError(f"there is no {role} metadata yet")
@@ -146,6 +178,11 @@ def _next(tx: Transaction, role: str) -> int:
     return _store.latest_version(tx, role) + 1
 
 
+def _due(tx: Transaction, repository: Repository, now: datetime) -> list[str]:
+    """Roles that have lived half of their life and whose key is ours."""
+    return [role for role in ROLES if _is_due(tx, role, now) and may_sign(tx, repository, role)]
+
+
 def _is_due(tx: Transaction, role: str, now: datetime) -> bool:
-    expires: datetime = _read(tx, role).signed.expires
+    expires: datetime = read(tx, role).signed.expires
     return expires - now < LIFE[role] / 2

@@ -84,6 +84,7 @@ OWN = [
     step("backfleet", "ListReleases"),
     step("backfleet", "GetRelease", PackageName="courier", ReleaseVersion="2.0", Platform="linux-amd64"),
     step("backfleet", "ListChannels"),
+    step("backfleet", "GetPendingSignatures"),
     step("backfleet", "WithdrawRelease", PackageName="courier", ReleaseVersion="2.0", Platform="linux-amd64"),
     step("backfleet", "DescribeServer"),
     step("backfleet", "DescribeInstance", InstanceId="<host1>"),

@@ -32,7 +32,10 @@ Begin = Callable[[Stage, Credentials], Any]
 
 TYPED = {"hbr": "alibabacloud_hbr20170908", "ecs": "alibabacloud_ecs20140526", "sts": "alibabacloud_sts20150401"}
 REFUSALS = {"hbr": "NoPermission", "sts": "NoPermission"}
-STREAMED = {"AddRelease"}  # a file's body, which these clients do not stream; see tests/operations/own
+STREAMED = {
+    "AddRelease",
+    "PublishSignatures",
+}  # a file's body, which these clients do not stream; see tests/operations/own
 
 
 # --- Python ---------------------------------------------------------------------------------------------------------

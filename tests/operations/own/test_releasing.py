@@ -42,6 +42,7 @@ def test_a_release_is_added(own: Own) -> None:
             "FileName": "rclone.tar.gz",
             "CreatedTime": int(own.now.timestamp()),
             "Withdrawn": False,
+            "Published": True,
         },
         "Notes": [],
     }

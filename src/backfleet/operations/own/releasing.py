@@ -10,6 +10,7 @@ from backfleet.wire.errors import ApiError, MissingParameter
 from backfleet.wire.parameters import json_object, text
 from backfleet.wire.shapes import Anything
 
+LARGEST_DOCUMENT: Final = 16 << 20  # bytes
 NAME = r"[a-z0-9][a-z0-9._+-]{0,63}"
 
 
@@ -41,6 +42,12 @@ class NoMoreReleases(Refused):
     code = "QuotaExceeded.Release"
 
 
+class BadSignature(Refused):
+    """Signatures are missing, or are for another state of things than this server's."""
+
+    code = "InvalidParameter.Signature"
+
+
 REFUSED: Final = {error.code: error for error in (BadRelease, Contradicts, NoMoreReleases)}
 
 RELEASE: Final = {
@@ -53,7 +60,9 @@ RELEASE: Final = {
     "FileName": str,
     "CreatedTime": int,
     "Withdrawn": bool,
+    "Published": bool,
 }
+WAITS: Final = "it waits for the targets key, which is kept elsewhere: backfleet release pending, sign, publish"
 
 
 class ReleaseNotFound(ApiError):
@@ -111,6 +120,7 @@ def add_release(call: Call, asked: AddRelease) -> dict[str, Any]:
     except ReleaseRefused as refusal:
         raise REFUSED[refusal.code](refusal) from None
     notes = [] if release.manifest.health else ["it has no health command: a host can only check that it is complete"]
+    notes += [WAITS] if release.published_at is None else []
     return {"Added": is_new, "Release": release_answer(release), "Notes": notes}
 
 
@@ -222,4 +232,54 @@ def release_answer(release: Release) -> dict[str, Any]:
         "FileName": release.file_name,
         "CreatedTime": int(release.created_at.timestamp()),
         "Withdrawn": release.withdrawn_at is not None,
+        "Published": release.published_at is not None,
     }
+
+
+@dataclass(frozen=True, slots=True)
+class GetPendingSignatures:
+    """No parameters."""
+
+
+@operation(
+    OWN,
+    "GetPendingSignatures",
+    action="backfleet:GetPendingSignatures",
+    operators=True,
+    answer={"Document": str, "HoldsRootKey": bool, "HoldsTargetsKey": bool},
+)
+def get_pending_signatures(call: Call, asked: GetPendingSignatures) -> dict[str, Any]:
+    """What is to be signed where the keys are kept: JSON text with the root in force and what is offered next."""
+    with call.house.database.transaction() as tx:  # the first metadata of all may have to be made
+        document = releases.pending(tx, call.house.repository, now=call.now).to_bytes().decode()
+        holds = [releases.may_sign(tx, call.house.repository, role) for role in ("root", "targets")]
+    return {"Document": document, "HoldsRootKey": holds[0], "HoldsTargetsKey": holds[1]}
+
+
+@dataclass(frozen=True, slots=True)
+class PublishSignatures:
+    """No parameters: the document is the body."""
+
+
+@operation(
+    OWN,
+    "PublishSignatures",
+    action="backfleet:PublishSignatures",
+    streams=True,
+    operators=True,
+    answer={"Published": [str]},
+    errors=(BadSignature, NoMoreReleases),
+)
+def publish_signatures(call: Call, asked: PublishSignatures) -> dict[str, Any]:
+    """Take what was signed elsewhere, as a whole or not at all. From then on hosts believe it."""
+    upload = call.upload
+    if upload is None or not 0 < upload.size <= LARGEST_DOCUMENT:
+        raise MissingParameter("The signed document, as the body of the request,")
+    try:
+        with call.house.database.transaction() as tx:
+            taken = releases.take(tx, call.house.repository, upload.path.read_bytes(), now=call.now)
+    except releases.NotSigned as refusal:
+        raise BadSignature(refusal) from None
+    except ReleaseRefused as refusal:
+        raise REFUSED[refusal.code](refusal) from None
+    return {"Published": taken}

@@ -252,6 +252,7 @@ def upgrade() -> None:
         sa.Column("manifest", sa.JSON(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("withdrawn_at", sa.BigInteger(), nullable=True),
+        sa.Column("published_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("package", "version", "platform", name=op.f("pk_releases")),
     )
     with op.batch_alter_table("releases", schema=None) as batch_op:
