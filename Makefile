@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST_WORKERS ?= 2
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint bench requirements host-program clean
+.PHONY: help venv demo test lint bench requirements host-program host-binary clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,6 +35,9 @@ requirements: $(VENV)/.test ## compile requirements/*.txt from pyproject.toml ag
 	$(BIN)/python tools/compile_requirements.py
 
 host-program: src/backfleet/backfleet-host.pyz ## the one file that runs on managed hosts
+
+host-binary: venv ## the same as one executable for hosts without Python: build/backfleet-host
+	$(BIN)/python tools/build_host_binary.py build/backfleet-host
 
 clean: ## remove what make made
 	rm -rf $(VENV) .cache build src/*.egg-info src/backfleet/backfleet-host.pyz

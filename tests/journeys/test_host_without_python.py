@@ -1,0 +1,89 @@
+"""A host without Python: the self-contained program enrols, is the agent, installs, upgrades and goes back."""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from journeys.installation import Installation
+
+PROJECT = Path(__file__).resolve().parents[2]
+TOOLS = ("sh", "tail", "tar", "gzip", "mkdir", "mv", "rm", "flock", "sleep", "id", "readlink", "dirname", "cat")
+
+
+@pytest.fixture(scope="module")
+def binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built as `make host-binary` builds it."""
+    if importlib.util.find_spec("PyInstaller") is None:
+        pytest.fail("PyInstaller is missing: make venv")
+    file = tmp_path_factory.mktemp("binary") / "backfleet-host"
+    subprocess.run([sys.executable, PROJECT / "tools" / "build_host_binary.py", file], check=True, capture_output=True)
+    return file
+
+
+@pytest.fixture
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Where no Python is to be found, and the program unpacks itself into a folder of the test's."""
+    folder = tmp_path / "tools"
+    folder.mkdir()
+    for name in TOOLS:
+        found = shutil.which(name)
+        assert found is not None, name
+        (folder / name).symlink_to(found)
+    return {"PATH": str(folder), "HOME": str(tmp_path), "BACKFLEET_RUNTIME": str(tmp_path / "runtime")}
+
+
+@pytest.fixture
+def installation(
+    binary: Path, bare: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Installation]:
+    """A server whose hosts have the self-contained program and no Python."""
+    settings = [f"{name}={value}" for name, value in bare.items()]
+    monkeypatch.setattr("journeys.installation.HOST_PROGRAM", ["/usr/bin/env", "-i", *settings, str(binary)])
+    (tmp_path / "server").mkdir()
+    made = Installation(tmp_path / "server")
+    try:
+        made.start()
+        yield made
+    finally:
+        made.close()
+
+
+def test_it_says_what_it_is(binary: Path, bare: dict[str, str]) -> None:
+    """It unpacks itself once, whoever starts it first."""
+    started = [subprocess.Popen([binary, "--version"], env=bare, stdout=subprocess.PIPE) for _ in range(4)]
+    assert {process.communicate(timeout=60)[0] for process in started} == {b"0.1.0\n"}
+    assert len(os.listdir(bare["BACKFLEET_RUNTIME"])) == 1
+
+
+def test_one_that_is_cut_off_says_so(binary: Path, bare: dict[str, str], tmp_path: Path) -> None:
+    """And leaves nothing behind."""
+    cut = tmp_path / "cut"
+    cut.write_bytes(binary.read_bytes()[:1_000_000])
+    cut.chmod(0o755)
+    done = subprocess.run([cut, "--version"], env=bare, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "is damaged" in done.stderr
+    assert os.listdir(bare["BACKFLEET_RUNTIME"]) == []
+
+
+def test_a_host_is_installed_upgraded_and_taken_back(installation: Installation, bare: dict[str, str]) -> None:
+    """All that an agent with a Python around it does; what it starts for orders is itself."""
+    assert subprocess.run(["sh", "-c", "command -v python3"], env=bare, check=False, capture_output=True).returncode
+    installation.enrol(1)
+    installation.install("1.0")
+    (host,) = installation.hosts
+    assert host.runs() == "courier 1.0"
+    installation.add_release("2.0")
+    task = installation.call("UpgradeBackupClients", InstanceIds=[host.instance_id])
+    assert installation.finished(task["TaskId"])["Progress"] == 100
+    assert host.runs() == "courier 2.0"
+    installation.add_release("3.0", health=1)
+    task = installation.call("UpgradeBackupClients", InstanceIds=[host.instance_id])
+    assert installation.finished(task["TaskId"])["Result"][0]["errorCode"] == "RolledBack"
+    assert host.runs() == "courier 2.0"
