@@ -16,6 +16,8 @@ import tempfile
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
+# Packages of a development environment that ours use where they find them; the host program does without.
+LEFT_OUT = ("cryptography", "cffi", "nacl", "brotli", "zstandard", "h2", "setuptools", "tomli")
 PACKAGES = ("backfleet_host", "tuf", "securesystemslib", "urllib3", "websocket")
 
 
@@ -39,6 +41,7 @@ def main() -> int:
 def collect(folder: Path) -> Path:
     """Everything the program needs, in one folder."""
     whole = [word for name in PACKAGES for word in ("--collect-submodules", name)]
+    whole += [word for name in LEFT_OUT for word in ("--exclude-module", name)]
     subprocess.run(
         [
             sys.executable, "-m", "PyInstaller", "--onedir", "--console", "--noconfirm", "--log-level", "ERROR",
