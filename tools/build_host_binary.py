@@ -17,7 +17,7 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
 # Packages of a development environment that ours use where they find them; the host program does without.
-LEFT_OUT = ("cryptography", "cffi", "nacl", "brotli", "zstandard", "h2", "setuptools", "tomli")
+LEFT_OUT = ("cryptography", "cffi", "nacl", "brotli", "zstandard", "h2")
 PACKAGES = ("backfleet_host", "tuf", "securesystemslib", "urllib3", "websocket")
 
 
