@@ -90,6 +90,9 @@ def _carry_out(root: Path, order: Order) -> int:
     from backfleet_host import upgrader
 
     from .orders import fitting
+    from .scope import move_apart
+
+    move_apart(f"backfleet-{order.order_id}-{os.getpid()}")  # the order may restart the service that we came from
 
     def say(line: str) -> None:
         os.write(1, line.encode("utf-8", "replace") + b"\n")

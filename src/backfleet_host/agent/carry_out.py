@@ -46,7 +46,9 @@ def _carried(places: Places, folder: TaskFolder, mode: str) -> End:
 
         return carry_script(folder, task, script, stopping)
     from .orders import carry_order, recover_order
+    from .scope import move_apart
 
+    move_apart(f"backfleet-{folder.key}-{os.getpid()}")  # the order may restart the service that we came from
     carry = recover_order if mode == RECOVER else carry_order
     exit_code = carry(places.root, script, Lines(folder), task.quota, stopping)
     return End("finish", _now_ms(), total=folder.printed(), exit_code=exit_code)
