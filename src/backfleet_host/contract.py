@@ -70,6 +70,7 @@ class Order:
     `downloads` is the address under which releases are found ("" = `/downloads` on the server of enrolment).
     `oldest_reader` is the lowest version of those who must read this host's backups ("" = nobody else must).
     `bytes_per_second` is how fast the host may download (0 = as fast as it can).
+    `remove_state` lets an uninstall take the client's configuration and state along, which otherwise stay.
     `settings` is what operators set for the client, for whatever runs it on the host: names and plain values.
     """
 
@@ -83,6 +84,7 @@ class Order:
     oldest_reader: str = ""
     bytes_per_second: int = 0
     settings: Dict[str, Any] = dataclasses.field(default_factory=dict)
+    remove_state: bool = False
 
     def __post_init__(self) -> None:
         _match("order_id", self.order_id, _ORDER_ID)
@@ -106,12 +108,15 @@ class Order:
         if not isinstance(self.downloads, str) or not re.fullmatch(r"(https?://[^\s\"'<>]{1,300})?", self.downloads):
             raise Malformed("downloads must be empty or an http(s) address")
         _plain("settings", self.settings)
+        if not isinstance(self.remove_state, bool) or (self.remove_state and self.kind != "uninstall"):
+            raise Malformed("remove_state is true or false, and true in an uninstall only")
 
     def as_command(self) -> str:
         """The order as command content."""
         said = dataclasses.asdict(self)
-        if not self.settings:  # a host that does not know the field must be able to read all other orders
-            del said["settings"]
+        for name in ("settings", "remove_state"):  # a host that does not know one must be able to read other orders
+            if not said[name]:
+                del said[name]
         return f"{FIRST_LINE}\n{json.dumps(said, sort_keys=True)}\n"
 
 

@@ -81,11 +81,16 @@ def install(api: Client, package: str | None, instances: tuple[str, ...], wait: 
 
 @client.command()
 @_targets
+@click.option("--remove-state", is_flag=True, help="Their configuration and state too; nothing brings these back.")
 @calls_the_api
-def uninstall(api: Client, instances: tuple[str, ...], clients: tuple[str, ...], wait: bool, as_json: bool) -> None:
-    """Take backup clients off hosts."""
+def uninstall(
+    api: Client, instances: tuple[str, ...], clients: tuple[str, ...], remove_state: bool, wait: bool, as_json: bool
+) -> None:
+    """Take backup clients off hosts. What they keep (configuration, state) stays there."""
     _need_a_target(instances, clients)
-    _start(api, "UninstallBackupClients", wait, as_json, InstanceIds=list(instances), ClientIds=list(clients))
+    named = {"InstanceIds": list(instances), "ClientIds": list(clients)}
+    also = {"RemoveState": True} if remove_state else {}
+    _start(api, "UninstallBackupClients", wait, as_json, **named, **also)
 
 
 def _need_a_target(instances: tuple[str, ...], clients: tuple[str, ...]) -> None:

@@ -45,6 +45,7 @@ items = sa.Table(
     sa.Column("patience", sa.Integer, nullable=False),  # seconds the order gave the host; 0 until it is sent
     sa.Column("started_at", Moment),
     sa.Column("completed_at", Moment),
+    sa.Column("remove_state", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.UniqueConstraint("task_id", "position"),
 )
 

@@ -41,6 +41,7 @@ class Target:
     to_version: str = ""  # "" where it is to go, or to go nowhere
     settled: tuple[str, str] | None = None
     succeeded: bool = False  # of a settled one
+    remove_state: bool = False  # an uninstall that takes the client's configuration and state along
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ class Item:
     patience: int  # seconds the order gave the host; 0 until it is sent
     started_at: datetime | None  # when the host was first heard of it
     completed_at: datetime | None
+    remove_state: bool = False
 
     def moved(self, to: ItemState, *, at: datetime, code: str = "", message: str = "") -> "Item":
         """The same upgrade in state `to`. Saying again what is already so changes nothing.
@@ -99,7 +101,15 @@ class Item:
         Raises:
             Malformed: it could not be told that; `start` lets no such item into the table.
         """
-        return Order(self.id, self.kind.value, self.package, self.to_version, self.platform, max(1, self.patience))
+        return Order(
+            self.id,
+            self.kind.value,
+            self.package,
+            self.to_version,
+            self.platform,
+            max(1, self.patience),
+            remove_state=self.remove_state,
+        )
 
 
 def item_for(
@@ -129,4 +139,5 @@ def item_for(
         patience=0,
         started_at=None,
         completed_at=now if state in FINAL else None,
+        remove_state=target.remove_state,
     )

@@ -21,6 +21,7 @@ from backfleet_host.upgrader.refusal import Refusal
 MOST_BYTES = 256 << 20  # of all files together: it is copied while the gate is closed
 MOST_ENTRIES = 20_000
 INDEX = "index.json"
+LEAST_PARTS = 3  # of a path that may be removed, the root counted: /etc/client
 
 
 def snapshot(paths: Iterable[str], folder: Path) -> None:
@@ -54,6 +55,26 @@ def changed(folder: Path) -> str:
         for what, value in known.items():
             if now.get(what) != value:
                 return f"{name}: " + (f"its {what} changed" if now else "it is gone")
+    return ""
+
+
+def remove(paths: Iterable[str]) -> str:
+    """Remove this state from the host for good; what could not be removed and why, "" if all is gone.
+
+    A path that is a whole part of the system, `/etc` for example, is nobody's state, whoever signed that it is.
+    """
+    for name in paths:
+        path = Path(name)
+        if not path.is_absolute() or ".." in path.parts or len(path.parts) < LEAST_PARTS:
+            return f"{name} is no client's own"
+        try:
+            with deed("state removed", path):
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(str(path))
+                elif path.is_symlink() or path.exists():
+                    path.unlink()
+        except OSError as problem:
+            return f"{problem.filename or name}: {problem.strerror}"
     return ""
 
 

@@ -300,7 +300,7 @@ def _judge_after_crash(attempt: Attempt) -> Report:
 
 
 def uninstall(attempt: Attempt) -> Report:
-    """Take the client off the host, when nothing runs from it. State that it keeps stays: it is the host's."""
+    """Take the client off the host, when nothing runs from it. State that it keeps stays, unless the order says so."""
     package = attempt.package
     attempt.begin("drain")
     gate.make_lock_files(package.folder)
@@ -317,7 +317,16 @@ def uninstall(attempt: Attempt) -> Report:
         _remove(attempt, old)
     except (Unwell, OSError) as problem:
         return _put_back(attempt, old, problem)
-    return finish(attempt, attempt.report("succeeded"))
+    return _removed(attempt, "")
+
+
+def _removed(attempt: Attempt, message: str) -> Report:
+    """The client is gone. What it kept goes with it if the order says so: last, for nothing brings that back."""
+    left = keeps.remove(attempt.keeps()) if attempt.order.remove_state else ""
+    if left:
+        text = f"the client is gone, its state is not: {left}"
+        return finish(attempt, attempt.report("failed", "InternalError", text))
+    return finish(attempt, attempt.report("succeeded", message=message))
 
 
 def _remove(attempt: Attempt, old: Optional[Manifest]) -> None:
@@ -360,4 +369,4 @@ def _recover_uninstall(attempt: Attempt, attempted: Attempted) -> Report:
         _remove(attempt, old)
     except (Unwell, OSError) as problem:
         return _put_back(attempt, old, problem)
-    return finish(attempt, attempt.report("succeeded", message="finished after a crash"))
+    return _removed(attempt, "finished after a crash")

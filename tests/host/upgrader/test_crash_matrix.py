@@ -33,6 +33,7 @@ class Scenario:
     keeps: bool = False
     stones: bool = False
     fetch_fails: bool = False
+    removes_state: bool = False
 
     @property
     def ends_well(self) -> bool:
@@ -45,6 +46,7 @@ SCENARIOS = [
     Scenario("an install", kind="install", installed=False),
     Scenario("an install of an unwell version", kind="install", installed=False, behaviour="unwell"),
     Scenario("an uninstall", kind="uninstall"),
+    Scenario("an uninstall that takes the state along", kind="uninstall", keeps=True, removes_state=True),
     Scenario("a service", serving=True, keeps=True),
     Scenario("a service that will not start", serving=True, behaviour="will-not-start"),
     Scenario("a service with an unwell version", serving=True, keeps=True, behaviour="unwell breaks-state"),
@@ -93,7 +95,8 @@ def prepared(scenario: Scenario, root: Path) -> SmallHost:
 
 
 def ordered(scenario: Scenario, host: SmallHost) -> Any:
-    return host.carry(scenario.kind, "" if scenario.kind == "uninstall" else "2.0", "u-1")
+    version = "" if scenario.kind == "uninstall" else "2.0"
+    return host.carry(scenario.kind, version, "u-1", remove_state=scenario.removes_state)
 
 
 def check_works(host: SmallHost) -> None:
@@ -113,6 +116,7 @@ def check_end(scenario: Scenario, host: SmallHost, before: dict[str, str]) -> No
     if host.version() == was:
         assert host.picture() == before
     assert report.outcome == ("succeeded" if host.version() == done != was else "failed")
+    assert host.state.exists() != (scenario.removes_state and report.outcome == "succeeded")
     if scenario.serving and host.version():
         assert host.serving == host.version()
     assert host.carry("recover").outcome == "succeeded"  # no lock is held

@@ -176,3 +176,31 @@ def test_state_survives_an_upgrade_and_an_uninstall(shop: Shop, host: Host, stat
     assert host.carry("upgrade", "2.0").outcome == "succeeded"
     assert host.carry("uninstall").outcome == "succeeded"
     assert portrait(state) == before
+
+
+def test_state_goes_with_the_client_where_the_order_says_so(shop: Shop, host: Host, state: Path) -> None:
+    """Last of all; nothing else is taken."""
+    beside = state.parent / "beside"
+    beside.write_text("another's")
+    shop.add("1.0", keeps=[str(state)])
+    host.carry("install", "1.0")
+    report = host.carry("uninstall", remove_state=True)
+    assert (report.outcome, report.current_version) == ("succeeded", "")
+    assert not state.exists()
+    assert beside.read_text() == "another's"
+
+
+@pytest.mark.parametrize("name", ["/", "/etc", "etc/client", "/etc/client/../.."])
+def test_what_is_the_systems_is_nobodys_state(name: str) -> None:
+    """Whoever signed that it is."""
+    assert keeps.remove([name]) == f"{name} is no client's own"
+
+
+def test_a_link_is_removed_and_not_followed(tmp_path: Path) -> None:
+    """What it points to may be another's."""
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "file").write_text("x")
+    (tmp_path / "link").symlink_to(tmp_path / "there")
+    assert keeps.remove([str(tmp_path / "link"), str(tmp_path / "gone")]) == ""
+    assert (tmp_path / "there" / "file").read_text() == "x"
+    assert not (tmp_path / "link").is_symlink()

@@ -15,7 +15,7 @@ The task belongs to the account of the caller, its items to the account whose cl
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -34,7 +34,7 @@ from backfleet.releases import Release
 from backfleet.storage import Conflict, Transaction
 from backfleet.upgrades import Kind, Target, Task
 from backfleet.wire.errors import InvalidParameter, OperationConflict
-from backfleet.wire.parameters import json_list, text
+from backfleet.wire.parameters import boolean, json_list, text
 
 MOST_UPGRADES = 100  # instances and clients together; HBR 2017-09-08, UpgradeBackupClients
 MOST_OTHERS = 20  # likewise; InstallBackupClients, UninstallBackupClients
@@ -53,7 +53,9 @@ class UpgradeBackupClients(Crossing):
 
 @dataclass(frozen=True, slots=True)
 class UninstallBackupClients(UpgradeBackupClients):
-    """The same words as an upgrade."""
+    """The same words as an upgrade. RemoveState is ours: configuration and state of the client go with it."""
+
+    remove_state: bool | None = boolean("RemoveState", default=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +152,11 @@ def uninstall_backup_clients(call: Call, asked: UninstallBackupClients) -> dict[
     """
     named = _names(asked, most=MOST_OTHERS)
     there = where_it_acts(call, "UninstallBackupClients", asked)
-    return _start(Wanted(call, there, Kind.UNINSTALL, named, _to_uninstall, asked, asked.client_token))
+
+    def targets(tx: Transaction, surveyed: Survey) -> list[Target]:
+        return [replace(target, remove_state=bool(asked.remove_state)) for target in _to_uninstall(tx, surveyed)]
+
+    return _start(Wanted(call, there, Kind.UNINSTALL, named, targets, asked, asked.client_token))
 
 
 @operation(HBR, "UpgradeClient", action="hbr:UpgradeClient", needs_tls=True, answer=STARTED_ONE, errors=ERRORS_OF_ONE)
