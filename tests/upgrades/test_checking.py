@@ -11,7 +11,7 @@ from backfleet.commands import Ending, State
 from backfleet.commands._tables import invocations
 from backfleet.fleet import Beat, Change, Client, ClientStatus
 from backfleet.upgrades import CHECKUPS, Bringing
-from backfleet.upgrades.checking import AT_ONCE, change_after, drift_of, order_id_of
+from backfleet.upgrades.checking import AT_ONCE, change_after, order_id_of
 from backfleet_host.contract import Order, Report, is_order, read_order
 from upgrades.hands import LIFE, PACKAGE, Hands, report_of
 
@@ -197,10 +197,20 @@ def test_answers_that_say_nothing(client: Client, output: str) -> None:
     assert change_after(client, client.checked_at, said) is None
 
 
+def test_in_the_midst_of_an_upgrade_the_version_is_nobodys_yet(client: Client) -> None:
+    """It may be taken back."""
+    details = {"packages": [{"package": PACKAGE, "attempt_open": True}]}
+    order_id = order_id_of("c-1", client.checked_at)
+    report = Report(order_id, "status", PACKAGE, "succeeded", current_version="2.0", details=details)
+    assert change_after(client, client.checked_at, report.as_line()) is None
+
+
 @pytest.mark.parametrize(
     "details",
     [{}, {"packages": 1}, {"packages": [1]}, {"packages": [{"package": PACKAGE, "drift": {}}]}, {"packages": [{}]}],
 )
-def test_a_status_of_another_form_has_no_drift(details: dict[str, Any]) -> None:
-    """A host may be newer or older."""
-    assert drift_of(Report("o", "status", PACKAGE, "succeeded", details=details)) == ""
+def test_a_status_of_another_form_has_no_drift(client: Client, details: dict[str, Any]) -> None:
+    """A host may be newer or older; the version is told all the same."""
+    order_id = order_id_of("c-1", client.checked_at)
+    report = Report(order_id, "status", PACKAGE, "succeeded", current_version="2.0", details=details)
+    assert change_after(client, client.checked_at, report.as_line()) == Change("c-1", None, "2.0", "")

@@ -4,9 +4,9 @@ A lost report, a client that somebody else changed, a version that is not what w
 in the report of a status order. Source: failure catalogue F63, F77.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from backfleet import commands, fleet
 from backfleet.commands import Outcome, Send
@@ -88,7 +88,8 @@ def _take(tx: Transaction, news: Sequence[Outcome], now: datetime) -> None:
 def change_after(client: Client, asked_at: datetime, output: str) -> Change | None:
     """What is now known of a client, from what its host answered to the question of `asked_at`; None for nothing new.
 
-    An answer that was overtaken by an order, or by a later word of the host, says nothing of how it stands now. Pure.
+    An answer that was overtaken by an order, or by a later word of the host, says nothing of how it stands now; one
+    from the midst of an upgrade neither: that version may yet be taken back. Pure.
     """
     _, report = read_output(output)
     if report is None or report.package != client.package or report.order_id != order_id_of(client.id, asked_at):
@@ -98,7 +99,10 @@ def change_after(client: Client, asked_at: datetime, output: str) -> Change | No
     version = told_version(report)
     if report.kind != "status" or report.outcome != "succeeded" or version is None:
         return None
-    change = Change(client.id, _status(client, version), version, drift_of(report))
+    standing = _standing(report)
+    if standing.get("attempt_open"):
+        return None
+    change = Change(client.id, _status(client, version), version, drift_of(standing))
     return None if (client.version, client.drift) == (version, change.drift) and change.status is None else change
 
 
@@ -111,15 +115,18 @@ def _status(client: Client, version: str) -> ClientStatus | None:
     return None if client.status is ClientStatus.ACTIVATED else ClientStatus.ACTIVATED
 
 
-def drift_of(report: Report) -> str:
-    """What a status report says is not as it was left, one sentence a line."""
+def _standing(report: Report) -> Mapping[str, Any]:
+    """What a status report tells of its own package; nothing where it is of another form."""
     packages = report.details.get("packages")
-    for package in packages if isinstance(packages, list) else []:
-        if isinstance(package, dict) and package.get("package") == report.package:
-            told = package.get("drift")
-            sentences = [line for line in told if isinstance(line, str)] if isinstance(told, list) else []
-            return "\n".join(kept(" ".join(line.split())) for line in sentences[:MOST_DRIFT])
-    return ""
+    told = [each for each in packages if isinstance(each, dict)] if isinstance(packages, list) else []
+    return next((each for each in told if each.get("package") == report.package), {})
+
+
+def drift_of(standing: Mapping[str, Any]) -> str:
+    """What is not as it was left, one sentence a line."""
+    told = standing.get("drift")
+    sentences = [line for line in told if isinstance(line, str)] if isinstance(told, list) else []
+    return "\n".join(kept(" ".join(line.split())) for line in sentences[:MOST_DRIFT])
 
 
 def reference_of(client_id: str, asked_at: datetime) -> str:
