@@ -13,7 +13,7 @@ from backfleet_host.upgrader.hostwords import HostWords, PackageWords
 from backfleet_host.upgrader.journal import Journal
 from backfleet_host.upgrader.manifest import Manifest, read_manifest
 from backfleet_host.upgrader.refusal import Refusal
-from backfleet_host.upgrader.services import Service
+from backfleet_host.upgrader.services import Service, Started
 from backfleet_host.upgrader.site import Package, Site
 from backfleet_host.upgrader.source import Source, Target
 
@@ -35,6 +35,7 @@ class Attempt:
         self.artifacts: Dict[str, Path] = {}
         self.failing_before: FrozenSet[str] = frozenset()  # probes that the old version fails too
         self.serving = False  # whether the service ran before
+        self.started: Optional[Started] = None  # the service of the version on trial
         self.trying = order.version  # the version that is on trial
         self.closed_gate = contextlib.ExitStack()
         self.details: Dict[str, Any] = {}

@@ -2,14 +2,18 @@
 
 `start` and `stop` do what they say; `ready` ends with 0 exactly while the service runs and answers. `idle`, if there is
 one, ends with 0 while no backup runs inside the service. Each has a time limit on all that it starts.
+
+A unit that systemd calls active has been started, which says little: one without `ready` is watched for a while, and
+one that systemd had to start again meanwhile did not stay up.
 """
 
 from __future__ import annotations
 
 import shutil
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional, Tuple
+from typing import Dict, Optional, Tuple
 
 from backfleet_host.upgrader.health import AGAIN_SECONDS, ending, waited
 from backfleet_host.upgrader.manifest import Manifest
@@ -18,6 +22,18 @@ from backfleet_host.upgrader.refusal import Unwell
 
 SYSTEMD = Path("/run/systemd/system")  # is there exactly where systemd is the first process: sd_booted(3)
 ASK_SECONDS = 5.0  # for one question
+WATCH_SECONDS = 1.0  # that a unit without `ready` must stay up before it is believed
+
+_UP = ("active", "reloading")
+_SETTLED = (*_UP, "inactive", "failed")
+
+
+@dataclass(frozen=True)
+class Started:
+    """A service that was ready at this moment. `run` is systemd's name for this run of the unit, "" without one."""
+
+    at: float  # monotonic seconds
+    run: str = ""
 
 
 class Service:
@@ -42,8 +58,25 @@ class Service:
         """Whether it runs and answers now."""
         if self._manifest.service is None:
             return False
-        words = (_systemctl(), "is-active", "--quiet", self._unit) if self._by_unit else self._manifest.service.ready
-        return self._asked(words)
+        if self._by_unit:
+            return self._unit_state().get("ActiveState") in _UP
+        return self._asked(self._manifest.service.ready)
+
+    def was_serving(self) -> bool:
+        """Whether it runs, asked before anything is done to it: what cannot be told is not taken for a no.
+
+        Raises:
+            Unwell: it cannot be told, or it is on its way from one to the other for longer than its seconds.
+        """
+        service = self._manifest.service
+        if service is None:
+            return False
+        if not self._by_unit:
+            return self._runner(Command(self._resolved(service.ready), service.seconds))[0] == 0
+        settled, _ = waited(lambda: self._unit_state().get("ActiveState") in _SETTLED, service.seconds)
+        if not settled:
+            raise Unwell(f"whether {service.unit} runs could not be told within {service.seconds} s")
+        return self.runs()
 
     def is_idle(self) -> bool:
         """Whether no backup runs inside it."""
@@ -63,19 +96,33 @@ class Service:
             if not down:
                 raise Unwell(f"the service did not stop within {service.seconds} s")
 
-    def start(self) -> None:
+    def start(self) -> Started:
         """Start it, if it is not running, and wait until it is ready.
 
         Raises:
             Unwell: it would not, in its time.
         """
         service = self._manifest.service
-        if service is None or self.runs():
-            return
-        self._do("start", (_systemctl(), "start", self._unit) if self._by_unit else service.start, service.seconds)
-        ready, _ = waited(self._is_ready, service.seconds)
-        if not ready:
-            raise Unwell(f"the service was not ready within {service.seconds} s")
+        if service is not None and not self.runs():
+            if self._by_unit:  # what failed too often before is not started again without
+                self._runner(Command((_systemctl(), "reset-failed", self._unit), ASK_SECONDS))
+            self._do("start", (_systemctl(), "start", self._unit) if self._by_unit else service.start, service.seconds)
+            ready, _ = waited(self._is_ready, service.seconds)
+            if not ready:
+                raise Unwell(f"the service was not ready within {service.seconds} s")
+        return Started(time.monotonic(), self._unit_state().get("InvocationID", "") if self._by_unit else "")
+
+    def check_stayed_up(self, started: Started) -> None:
+        """That it has run since, and long enough to be believed.
+
+        Raises:
+            Unwell: it has not.
+        """
+        service = self._manifest.service
+        if self._by_unit and service is not None and not service.ready:
+            time.sleep(max(0.0, started.at + WATCH_SECONDS - time.monotonic()))
+        if not self.runs() or (self._by_unit and self._unit_state().get("InvocationID", "") != started.run):
+            raise Unwell("the service did not stay up")
 
     def _is_ready(self) -> bool:
         asked = self._manifest.service.ready if self._manifest.service else ()
@@ -84,6 +131,14 @@ class Service:
     @property
     def _unit(self) -> str:
         return self._manifest.service.unit if self._manifest.service else ""
+
+    def _unit_state(self) -> Dict[str, str]:
+        words = (_systemctl(), "show", "--property=ActiveState,InvocationID", self._unit)
+        try:
+            lines = self._runner(Command(words, ASK_SECONDS))[1].splitlines()
+        except Unwell:
+            return {}
+        return {name: value for name, _, value in (line.partition("=") for line in lines)}
 
     def _do(self, what: str, words: Tuple[str, ...], seconds: int) -> None:
         command = Command(self._resolved(words), seconds, outlives=True)

@@ -176,7 +176,7 @@ def _left_running(attempt: Attempt, seconds: float) -> list[int]:
 def switch(attempt: Attempt) -> None:
     """Stop the service, remember the state, point to the new version in one step, start the service."""
     package, old = attempt.package, attempt.old
-    attempt.serving = old is not None and attempt.service(old).runs()
+    attempt.serving = old is not None and was_serving(attempt, old)
     failing = sorted(attempt.failing_before)
     attempt.journal.write(SWITCHING, serving=attempt.serving, failing=failing)
     passed("about to switch")
@@ -197,6 +197,18 @@ def switch(attempt: Attempt) -> None:
         attempt.details["service_down_seconds"] = round(time.monotonic() - stopped_at, 3)
 
 
+def was_serving(attempt: Attempt, old: Manifest) -> bool:
+    """Whether the service is to run afterwards.
+
+    Raises:
+        Refusal: HostBusy, that cannot be told.
+    """
+    try:
+        return attempt.service(old).was_serving()
+    except Unwell as problem:
+        raise Refusal("HostBusy", f"{old.version}: {problem.text}; nothing was touched") from None
+
+
 def _stop_old_one(attempt: Attempt, old: Manifest) -> None:
     try:
         attempt.service(old).stop()
@@ -213,7 +225,7 @@ def _move_to(attempt: Attempt, manifest: Manifest) -> None:
     passed("switched")
     write_shims(attempt.site, attempt.package, manifest)
     if attempt.serving:
-        attempt.service(manifest).start()
+        attempt.started = attempt.service(manifest).start()
 
 
 def prove(attempt: Attempt) -> None:
@@ -232,8 +244,8 @@ def prove_version(attempt: Attempt, manifest: Manifest) -> None:
     for probe in attempt.words.probes:
         if probe.name not in attempt.failing_before:
             probes.ask(probe, manifest, package.tree(manifest.version), runner)
-    if attempt.serving and not attempt.service(manifest).runs():
-        raise Unwell("the service did not stay up")
+    if attempt.started is not None:
+        attempt.service(manifest).check_stayed_up(attempt.started)
     changed = keeps.changed(package.kept)
     if changed:
         raise Unwell(f"state that must survive did not: {changed}")

@@ -28,6 +28,7 @@ from backfleet_host.upgrader.steps import (
     drain_all,
     prove_version,
     read_words,
+    was_serving,
     write_shims,
 )
 
@@ -287,7 +288,7 @@ def _judge_after_crash(attempt: Attempt) -> Report:
         read_words(attempt)
         write_shims(attempt.site, attempt.package, manifest)
         if attempt.serving:
-            attempt.service(manifest).start()
+            attempt.started = attempt.service(manifest).start()
         prove_version(attempt, manifest)
         attempt.journal.write(PROVEN)
     except (Unwell, Refusal, OSError) as problem:
@@ -308,7 +309,7 @@ def uninstall(attempt: Attempt) -> Report:
         close_gate(package, attempt.closed_gate)
         drain_all(attempt)
         old = attempt.old
-        attempt.serving = old is not None and attempt.service(old).runs()
+        attempt.serving = old is not None and was_serving(attempt, old)
         attempt.journal.write(REMOVING, serving=attempt.serving)
     except (Refusal, OSError) as problem:
         return finish(attempt, attempt.report("failed", *meaning_of(problem)))

@@ -32,7 +32,7 @@ case "$1" in
     esac
     "$0" serve < /dev/null > /dev/null 2>&1 & echo $! > STATE/pid ;;
   stop) alive && kill $pid; exit 0 ;;
-  ready) alive ;;
+  ready) [ ! -e STATE/dazed ] || sleep 60; alive ;;
   idle) [ ! -e STATE/busy ] ;;
   *) echo "{version} $*" ;;
 esac
@@ -158,7 +158,7 @@ def test_f03_two_generations_never_serve_at_once(shop: Shop, serving: Host, stat
 SYSTEMCTL = """#!/bin/sh
 echo "$*" >> STATE/asked
 case "$1" in
-  is-active) [ -e STATE/active ] ;;
+  show) [ -e STATE/active ] && echo ActiveState=active || echo ActiveState=inactive ;;
   start) readlink ROOT/courier/current >> STATE/started; touch STATE/active ;;
   stop) rm -f STATE/active ;;
 esac
@@ -191,6 +191,22 @@ def test_a_unit_without_systemd_is_refused(shop: Shop, host: Host) -> None:
     report = host.carry("install", "1.0")
     assert report.code == "UnsupportedPlatform"
     assert "no systemd" in report.message
+
+
+@pytest.mark.parametrize("kind", ["upgrade", "uninstall"])
+def test_a_service_of_which_nobody_knows_whether_it_runs_is_left_alone(
+    shop: Shop, serving: Host, state: Path, kind: str
+) -> None:
+    """Taken for a stopped one it would never be started again."""
+    shop.add("2.0", client=daemon(state), service=SERVICE)
+    (state / "dazed").touch()
+    report = serving.carry(kind, "2.0" if kind == "upgrade" else "")
+    assert (report.code, report.current_version) == ("HostBusy", "1.0")
+    assert "did not end within 3 s" in report.message
+    (state / "dazed").unlink()
+    assert run(serving, "ready") == 0
+    assert served(state) == ["1.0"]
+    assert serving.leftovers() == []
 
 
 def test_an_uninstall_stops_the_service(serving: Host, state: Path) -> None:

@@ -1,0 +1,83 @@
+"""The agent as a unit of a real systemd: what it started outlives it, and is found again after stops and power cuts."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import machine as machines
+from backfleet_host.agent.places import Places
+from backfleet_host.contract import Order, read_output
+from host.agent.conftest import acting_program, until
+from host.agent.gateway import Gateway
+from machine import Machine
+
+pytestmark = pytest.mark.skipif(bool(machines.why_not()), reason=machines.why_not())
+
+UNIT = """
+[Service]
+ExecStart={python} -c "{starter}" {root}
+Restart=no
+[Install]
+WantedBy=machine.target
+"""
+
+
+@pytest.fixture
+def machine(tmp_path: Path, places: Places, source: Path) -> Iterator[Machine]:
+    """A machine whose agent is a unit that starts with it; its upgrader is an actor."""
+    program = acting_program(source, tmp_path / "program")
+    path = [str(program), str(Path(__file__).resolve().parents[2])]
+    starter = (
+        f"import sys; sys.path[:0] = {path!r}; from pathlib import Path; from host.agent.quick import QUICK;"
+        "from backfleet_host.agent.running import run; sys.exit(run(Path(sys.argv[1]), allow_shell=False, pace=QUICK))"
+    )
+    with machines.switched_on(tmp_path / "machine", [places.root, program]) as machine:
+        machine.unit("agent.service", UNIT.format(python=sys.executable, starter=starter, root=places.root))
+        machine.systemctl("daemon-reload")
+        machine.systemctl("enable", "--now", "agent.service")
+        yield machine
+
+
+def acts(places: Places) -> list[str]:
+    file = places.root / "acts"
+    return file.read_text().splitlines() if file.exists() else []
+
+
+def begun(places: Places, gateway: Gateway) -> bool:
+    """An order is handed out and has begun."""
+    gateway.hand_out("t-1", Order("u-1", "upgrade", "rclone", "waits", "linux-amd64").as_command(), kick=False)
+    return until(lambda: acts(places) == ["carry u-1"])
+
+
+@pytest.mark.parametrize("how", ["stop", "restart"])
+def test_f01_f04_an_order_outlives_the_unit_it_came_from(
+    machine: Machine, places: Places, gateway: Gateway, how: str
+) -> None:
+    """systemd ends all that is in the unit's group; the order is in a group of its own, and ends well."""
+    assert begun(places, gateway), machine.log.read_text()
+    scopes = machine.systemctl("list-units", "--type=scope", "--no-legend", "--plain")
+    assert "backfleet-t-1" in scopes
+    machine.systemctl(how, "agent.service")
+    assert "backfleet-t-1" in machine.systemctl("list-units", "--type=scope", "--no-legend", "--plain")
+    (places.root / "go").touch()
+    machine.systemctl("start", "agent.service")
+    assert gateway.end_of("t-1").query["exitCode"] == "0"
+    assert acts(places) == ["carry u-1"]
+    report = read_output(b"".join(one.body for one in gateway.told("t-1")).decode())[1]
+    assert report is not None
+    assert report.outcome == "succeeded"
+    assert until(lambda: "backfleet-t-1" not in machine.systemctl("list-units", "--type=scope", "--no-legend"))
+
+
+def test_f78_the_agent_comes_back_by_itself_after_a_power_cut(
+    machine: Machine, places: Places, gateway: Gateway
+) -> None:
+    """Nobody need reach the host: the unit starts, the order is recovered, the server hears what is true."""
+    assert begun(places, gateway)
+    machine.power_off()
+    machine.boot()
+    end = gateway.end_of("t-1")
+    assert (end.name, end.query["exitCode"]) == ("finish", "1")
+    assert acts(places) == ["carry u-1", "recover u-1"]

@@ -1,0 +1,179 @@
+"""A machine on this one, with a real systemd as its first process: it boots, runs units, and loses its power.
+
+Its disk is this machine's, with what it writes held in memory; folders that are shared are the same on both sides and
+outlast its power cuts, its units among them. The network is this machine's own. Root and Linux namespaces are needed.
+"""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+SYSTEMD = Path("/lib/systemd/systemd")
+BOOT_SECONDS = 30.0
+
+# Its control groups are below one of its own: systemd takes the root that it sees for its alone.
+_GROUPS = [Path("/sys/fs/cgroup", name) for name in ("", "unified", "systemd")]
+_SWITCH = """
+for group in $GROUPS; do echo $$ > "$group/cgroup.procs"; done
+exec unshare --fork --pid --mount --cgroup --ipc --uts --kill-child sh -c "$BOOT"
+"""
+
+_BOOT = """
+set -eu
+mount --make-rprivate /
+mount -t tmpfs tmpfs "$HOME_OF_IT"
+cd "$HOME_OF_IT"
+mkdir written work root
+mount -t overlay overlay -o lowerdir=/,upperdir=written,workdir=work root
+cd root
+mount -t proc proc proc
+mount -t tmpfs tmpfs run
+mount -t sysfs -o ro sysfs sys
+if [ -e /sys/fs/cgroup/cgroup.procs ]; then
+  mount -t cgroup2 cgroup2 sys/fs/cgroup
+else
+  mount -t tmpfs tmpfs sys/fs/cgroup
+  mkdir sys/fs/cgroup/unified sys/fs/cgroup/systemd
+  mount -t cgroup2 cgroup2 sys/fs/cgroup/unified
+  mount -t cgroup -o none,name=systemd cgroup sys/fs/cgroup/systemd
+  mount -o remount,ro sys/fs/cgroup  # no other controllers, which it would share with this machine
+fi
+mount --rbind /dev dev
+for folder in $SHARED; do mkdir -p ".$folder"; mount --bind "$folder" ".$folder"; done
+mount --bind "$UNITS" etc/systemd/system
+rm -f etc/machine-id && echo 0123456789abcdef0123456789abcdef > etc/machine-id
+exec env -i container=test PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+  chroot . "$SYSTEMD" --system --unit=machine.target --log-level=notice --log-target=console --show-status=no
+"""
+
+_TARGET = """
+[Unit]
+Description=What this machine is for
+Requires=dbus.socket
+After=dbus.socket
+AllowIsolate=yes
+"""
+
+
+def why_not() -> str:
+    """Why no machine can be made here; empty if one can."""
+    if os.geteuid() != 0:
+        return "only root makes machines"
+    missing = [name for name in ("unshare", "nsenter", "busctl", "dbus-daemon") if shutil.which(name) is None]
+    if missing or not SYSTEMD.exists():
+        return f"no {', '.join(missing) or SYSTEMD}"
+    tried = subprocess.run(
+        ["unshare", "--mount", "--pid", "--cgroup", "--fork", "mount", "-t", "tmpfs", "tmpfs", "/mnt"],
+        capture_output=True, check=False,
+    )  # fmt: skip
+    return "" if tried.returncode == 0 else f"no namespaces here: {tried.stderr.decode()}"
+
+
+class Machine:
+    """Boot it, run programs on it, take its power."""
+
+    def __init__(self, folder: Path, shared: list[Path]) -> None:
+        self.folder, self._shared = folder, shared
+        self.units = folder / "units"
+        self.units.mkdir(parents=True)
+        (folder / "home").mkdir()
+        self.log = folder / "console"
+        self.unit("machine.target", _TARGET)
+        name = f"backfleet-{os.getpid()}-{folder.name}"
+        self._groups = [group / name for group in _GROUPS if (group / "cgroup.procs").exists()]
+        self._outer: subprocess.Popen[bytes] | None = None
+
+    def unit(self, name: str, text: str) -> None:
+        """A unit, there from the next boot or reload on."""
+        (self.units / name).write_text(text)
+
+    def boot(self) -> None:
+        """Switch it on, and wait until it is up."""
+        given = {
+            "PATH": os.environ["PATH"], "HOME_OF_IT": str(self.folder / "home"), "UNITS": str(self.units),
+            "SHARED": " ".join(map(str, self._shared)), "SYSTEMD": str(SYSTEMD), "BOOT": _BOOT,
+            "GROUPS": " ".join(map(str, self._groups)),
+        }  # fmt: skip
+        for group in self._groups:
+            group.mkdir()
+        with self.log.open("ab") as log:
+            self._outer = subprocess.Popen(
+                ["sh", "-c", _SWITCH],
+                env=given,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        until = time.monotonic() + BOOT_SECONDS
+        while self._state() not in ("running", "degraded"):
+            assert self._outer.poll() is None, self.log.read_text()
+            assert time.monotonic() < until, self.log.read_text()
+            time.sleep(0.1)
+
+    def run(self, *words: str | Path, seconds: float = 60.0) -> "subprocess.CompletedProcess[str]":
+        """Run a program on it, as a unit of its own."""
+        return self._enter("systemd-run", "--quiet", "--wait", "--pipe", "--collect", *map(str, words), seconds=seconds)
+
+    def systemctl(self, *words: str) -> str:
+        """What systemd says."""
+        return self._enter("systemctl", *words).stdout.strip()
+
+    def power_off(self) -> None:
+        """Nothing on it runs on: no signal is heard, nothing is written any more."""
+        if self._outer is None:
+            return
+        self._outer.kill()
+        self._outer.wait()
+        self._outer = None
+        for group in self._groups:
+            for inner in sorted([group, *group.glob("**/")], reverse=True):
+                _remove_group(inner)
+
+    def _state(self) -> str:
+        return self.systemctl("is-system-running") if self._first_process() else ""
+
+    def entering(self, *words: str) -> list[str]:
+        """The words that start a program on it."""
+        first = self._first_process()
+        assert first, "it is switched off"
+        return ["nsenter", "-t", str(first), "-m", "-p", "-i", "-u", "-C", "-r", "-w", *words]
+
+    def _enter(self, *words: str, seconds: float = 60.0) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(self.entering(*words), capture_output=True, text=True, timeout=seconds, check=False)
+
+    def _first_process(self) -> int:
+        if self._outer is None:
+            return 0
+        with contextlib.suppress(OSError):
+            outer = self._outer.pid
+            children = Path(f"/proc/{outer}/task/{outer}/children").read_text().split()
+            if children and Path(f"/proc/{children[0]}/comm").read_text() == "systemd\n":  # before that it is the boot
+                return int(children[0])
+        return 0
+
+
+def _remove_group(group: Path) -> None:
+    """Once the last of its processes is gone, which the kernel ends with the first one, each in its own moment."""
+    until = time.monotonic() + 5.0
+    while group.is_dir():
+        try:
+            group.rmdir()
+        except OSError:
+            assert time.monotonic() < until, f"{group} is in use by {(group / 'cgroup.procs').read_text().split()}"
+            time.sleep(0.01)
+
+
+@contextlib.contextmanager
+def switched_on(folder: Path, shared: list[Path]) -> Iterator[Machine]:
+    """A machine that is up, and gone afterwards."""
+    machine = Machine(folder, shared)
+    try:
+        machine.boot()
+        yield machine
+    finally:
+        machine.power_off()
