@@ -38,6 +38,7 @@ CODES = (
     "RolledBack",
     "RollbackFailed",
     "HostBusy",
+    "TaskCancelled",  # stopped before the switch
     "InternalError",
 )
 """What a report may say (upgrade-semantics, "item error codes")."""
@@ -159,6 +160,11 @@ class Report:
     def as_line(self) -> str:
         """The report as the last line of the task's output."""
         return json.dumps({"report": dataclasses.asdict(self)}, sort_keys=True)
+
+
+def is_version(text: str) -> bool:
+    """Whether this can be a version's name."""
+    return _VERSION.fullmatch(text) is not None
 
 
 def stage_line(stage: str) -> str:

@@ -21,7 +21,9 @@ def carry_order(root: Path, content: str, lines: Lines, quota: int, stopping: th
     from backfleet_host import upgrader
 
     order = read_order(content)
-    return _reported(order, lines, quota, lambda: upgrader.carry_out(order, root, say=lines.say))
+    return _reported(
+        order, lines, quota, lambda: upgrader.carry_out(order, root, say=lines.say, stopping=stopping.is_set)
+    )
 
 
 def recover_order(root: Path, content: str, lines: Lines, quota: int, stopping: threading.Event) -> int:

@@ -6,20 +6,22 @@ report and raises nothing but for a root that is not enrolled: whatever happens,
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from pathlib import Path
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, Optional
 
-from backfleet_host.contract import Malformed, Order, Report, read_report, stage_line
-from backfleet_host.upgrader import disk, drift, gate
-from backfleet_host.upgrader.attempt import Attempt, known_manifest
+from backfleet_host.contract import Malformed, Order, Report, is_version, read_report, stage_line
+from backfleet_host.upgrader import drift, gate
+from backfleet_host.upgrader.attempt import Attempt, Stopping, known_manifest, nobody_stops_it
 from backfleet_host.upgrader.disk import read_json
-from backfleet_host.upgrader.journal import Journal
+from backfleet_host.upgrader.journal import Journal, Unreadable
 from backfleet_host.upgrader.site import NO_PACKAGES, Package, Site, site_of
 from backfleet_host.upgrader.steps import platform_here
 from backfleet_host.upgrader.transaction import (
     ANOTHER_ORDER_SECONDS,
     finish,
+    keep_settings,
     meaning_of,
     move,
     remembered_failure,
@@ -33,39 +35,45 @@ __all__ = ["Site", "carry_out", "platform_here", "recover", "recover_all", "site
 Say = Callable[[str], None]
 
 
-def carry_out(order: Order, root: Path, *, say: Say) -> Report:
-    """Carry an order out and report what is then true. The same order again is answered, not done twice."""
-    return carry_out_on(site_of(root, order.downloads), order, say)
+def carry_out(order: Order, root: Path, *, say: Say, stopping: Stopping = nobody_stops_it) -> Report:
+    """Carry an order out and report what is then true. The same order again is answered, not done twice.
+
+    Once `stopping` is true it ends with TaskCancelled, if nothing has been switched yet; else it finishes or goes back.
+    """
+    return carry_out_on(site_of(root, order.downloads), order, say, stopping)
 
 
-def carry_out_on(site: Site, order: Order, say: Say) -> Report:
+def carry_out_on(site: Site, order: Order, say: Say, stopping: Stopping = nobody_stops_it) -> Report:
     """As `carry_out`, on a site that is already known."""
     if order.package in NO_PACKAGES:
         return _refused(order, "InternalError", f"no package may be called {order.package!r}")
     package = site.package(order.package)
     if order.kind == "status":
-        return _succeeded(order, package, status_of(site))
+        return _told(site, package, order, say)
     try:
         package.prepare()
         with gate.held(package.folder / "lock", seconds=ANOTHER_ORDER_SECONDS):
-            _keep_settings(package, order)
-            return _admitted(site, package, order, say)
+            return _admitted(site, package, order, say, stopping)
     except gate.NotInTime:
         text = "another order for this package is being carried out"
-        return dataclasses.replace(_refused(order, "UpgradeInProgress", text), current_version=package.version())
+        return _refused(order, "UpgradeInProgress", text, package)
+    except Unreadable as problem:
+        return _refused(order, "InternalError", str(problem), package)
     except OSError as problem:
-        return dataclasses.replace(_refused(order, *meaning_of(problem)), current_version=package.version())
+        return _refused(order, *meaning_of(problem), package)
 
 
-def _keep_settings(package: Package, order: Order) -> None:
-    """For whatever runs the client on this host. An order without any changes nothing."""
-    if order.kind == "uninstall":
-        disk.unlink(package.settings)
-    elif order.settings:
-        disk.write_json(package.settings, order.settings)
+def _told(site: Site, package: Package, order: Order, say: Say) -> Report:
+    """How all packages stand. What a crash left of this one is made good first: nobody else may come to do it."""
+    with contextlib.suppress(OSError, Unreadable, gate.NotInTime):
+        cut_off = Journal(package.journal).read()
+        if cut_off is not None:
+            with gate.held(package.folder / "lock", seconds=0):
+                _recover_attempt(site, package, cut_off, say)
+    return _succeeded(order, package, status_of(site))
 
 
-def _admitted(site: Site, package: Package, order: Order, say: Say) -> Report:
+def _admitted(site: Site, package: Package, order: Order, say: Say, stopping: Stopping) -> Report:
     """What a crash left comes first; then this order, unless it was answered before or there is nothing to do."""
     say(stage_line("admit"))
     cut_off = Journal(package.journal).read()
@@ -80,7 +88,10 @@ def _admitted(site: Site, package: Package, order: Order, say: Say) -> Report:
         return known
     if order.kind == "recover":
         return _succeeded(order, package, {})
-    attempt = Attempt(site, order, say)
+    strangers = package.strangers()
+    if strangers:
+        return _refused(order, "ManagedElsewhere", f"{strangers[0]}; remove it, or point it to one of ours", package)
+    attempt = Attempt(site, order, say, stopping)
     settled = _settled(site, attempt)
     if settled is not None:
         return finish(attempt, settled)
@@ -97,6 +108,7 @@ def _settled(site: Site, attempt: Attempt) -> Report | None:
     if order.kind == "upgrade" and not current:
         return attempt.report("failed", "ClientNotInstalled", f"{order.package} is not installed on this host")
     if current == order.version:
+        keep_settings(attempt.package, order)
         return attempt.report("succeeded", "AlreadyCurrent", f"{current} runs already")
     failure = remembered_failure(attempt.package, order.version, site.clock())
     if failure is not None:
@@ -117,9 +129,7 @@ def recover(order: Order, root: Path, *, say: Say) -> Report:
         return dataclasses.replace(recovered, kind=order.kind, to_version=order.version)
     # It died before its journal began: nothing was touched.
     text = f"cut off before it began; {package.version() or 'nothing'} is installed as before; ask again"
-    return dataclasses.replace(
-        _refused(order, "InternalError", text), current_version=package.version(), to_version=order.version
-    )
+    return _refused(order, "InternalError", text, package)
 
 
 def recover_all(root: Path, *, say: Say) -> List[Report]:
@@ -129,7 +139,7 @@ def recover_all(root: Path, *, say: Say) -> List[Report]:
     for package in site.packages():
         cut_off = Journal(package.journal).read()
         if cut_off is not None:
-            order = dataclasses.replace(cut_off.order, kind="recover", order_id=cut_off.order.order_id)
+            order = dataclasses.replace(cut_off.order, kind="recover", remove_state=False)
             reports.append(carry_out_on(site, order, say))
     return reports
 
@@ -154,7 +164,7 @@ def _package_status(site: Site, package: Package) -> Dict[str, Any]:
         "drift": drift.of(site, package, known_manifest(package, package.version())),
         "in_use": _in_use(site, package),
         "settings": read_json(package.settings) or {},
-        "attempt_open": Journal(package.journal).read() is not None,
+        "attempt_open": package.journal.exists(),
         "failed": sorted(path.name for path in package.failed.iterdir()) if package.failed.is_dir() else [],
         "last": last.get("report"),
     }
@@ -176,15 +186,22 @@ def _succeeded(order: Order, package: Package, details: Dict[str, Any]) -> Repor
     )
 
 
-def _refused(order: Order, code: str, text: str) -> Report:
+def _refused(order: Order, code: str, text: str, package: Optional[Package] = None) -> Report:
     return Report(
-        order.order_id, order.kind, order.package, "failed", code=code, message=text, to_version=order.version
+        order.order_id,
+        order.kind,
+        order.package,
+        "failed",
+        code=code,
+        message=text,
+        to_version=order.version,
+        current_version=package.version() if package is not None else "",
     )
 
 
 def _versions_of(package: Package) -> List[str]:
     """Complete trees on disk."""
-    return sorted(path.name for path in package.versions.iterdir() if not path.name.startswith("."))
+    return sorted(path.name for path in package.versions.iterdir() if path.is_dir() and is_version(path.name))
 
 
 def _in_use(site: Site, package: Package) -> Dict[str, List[int]]:

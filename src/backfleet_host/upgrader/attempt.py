@@ -1,30 +1,41 @@
-"""One order on one package, and what its steps have found out so far."""
+"""One order on one package, what its steps have found out so far, and how long it may go on."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, FrozenSet, List, Optional
+from typing import Any, Callable, Dict, FrozenSet, List, Optional, Tuple
 
 from backfleet_host.contract import Order, Report, stage_line
 from backfleet_host.upgrader import disk
 from backfleet_host.upgrader.hostwords import HostWords, PackageWords
 from backfleet_host.upgrader.journal import Journal
 from backfleet_host.upgrader.manifest import Manifest, read_manifest
-from backfleet_host.upgrader.refusal import Refusal
+from backfleet_host.upgrader.processes import Command, Runner
+from backfleet_host.upgrader.refusal import Refusal, Unwell
 from backfleet_host.upgrader.services import Service, Started
 from backfleet_host.upgrader.site import Package, Site
 from backfleet_host.upgrader.source import Source, Target
 
+LEAST_PROOF_SECONDS = 60.0  # that a version on trial has, however late it was switched to
+
 Say = Callable[[str], None]
+Stopping = Callable[[], bool]
+"""Whether whoever gave the order wants it no more. It is heard up to the switch."""
+
+
+def nobody_stops_it() -> bool:
+    """For orders that only end by themselves."""
+    return False
 
 
 class Attempt:
     """What the steps share. Nothing in here outlives the process: what must is in the journal."""
 
-    def __init__(self, site: Site, order: Order, say: Say) -> None:
-        self.site, self.order, self._say = site, order, say
+    def __init__(self, site: Site, order: Order, say: Say, stopping: Stopping = nobody_stops_it) -> None:
+        self.site, self.order, self._say, self._stopping = site, order, say, stopping
         self.package = site.package(order.package)
         self.journal = Journal(self.package.journal)
         self.from_version, self.previous = self.package.version(), self.package.version_before()
@@ -34,6 +45,7 @@ class Attempt:
         self.targets: List[Target] = []  # the way: stepping stones, and the order's own version last
         self.artifacts: Dict[str, Path] = {}
         self.failing_before: FrozenSet[str] = frozenset()  # probes that the old version fails too
+        self.unwell_before = ""  # why the old version was not well before anything was done to it
         self.serving = False  # whether the service ran before
         self.started: Optional[Started] = None  # the service of the version on trial
         self.trying = order.version  # the version that is on trial
@@ -48,6 +60,27 @@ class Attempt:
     def seconds_left(self) -> float:
         """Of the order's patience."""
         return max(0.0, self.order.patience - (time.monotonic() - self.began))
+
+    def go_on(self, code: str = "HostBusy", late: str = "it took too long; nothing was touched") -> None:
+        """That there is time for more, and that it is still wanted. Asked as long as nothing has been switched.
+
+        Raises:
+            Refusal: TaskCancelled, it was stopped; or `code`, its patience is over.
+        """
+        if self._stopping():
+            raise Refusal("TaskCancelled", "it was stopped before the switch; nothing was touched")
+        if not self.seconds_left():
+            raise Refusal(code, f"{late} (its patience was {self.order.patience} s)")
+
+    def nap(self, seconds: float) -> None:
+        """Wait a moment for something, unless nobody wants it any more. Raises Refusal, TaskCancelled."""
+        time.sleep(seconds)
+        if self._stopping():
+            self.go_on()
+
+    def runner_on_trial(self) -> Runner:
+        """Runs commands as long as there is time to prove a version: what is left, or LEAST_PROOF_SECONDS."""
+        return _until(time.monotonic() + max(self.seconds_left(), LEAST_PROOF_SECONDS), self.site.runner)
 
     @property
     def source(self) -> Source:
@@ -95,6 +128,23 @@ class Attempt:
             seconds=round(time.monotonic() - self.began, 3),
             details=self.details,
         )
+
+
+def _until(end: float, runner: Runner) -> Runner:
+    """Runs commands until then. Running out of time says nothing about a version."""
+
+    def run(command: Command) -> Tuple[int, str]:
+        left = end - time.monotonic()
+        if left >= command.seconds:
+            return runner(command)
+        try:
+            if left > 0:
+                return runner(dataclasses.replace(command, seconds=left))
+        except Unwell as problem:
+            raise Unwell(f"the order's time was over: {problem.text}", problem.output, passing=True) from None
+        raise Unwell("the order's time was over before the proof was", passing=True)
+
+    return run
 
 
 def known_manifest(package: Package, version: str) -> Optional[Manifest]:

@@ -39,9 +39,13 @@ def read_json(path: Path) -> Optional[Dict[str, Any]]:
 
 
 def append(path: Path, line: bytes) -> None:
-    """One more line, on disk when this returns. One that could not be written whole is taken away again."""
-    with deed("append", path), open(path, "ab", buffering=0) as file:
-        before = file.tell()
+    """One more line, on disk when this returns. One that could not be written whole is taken away again.
+
+    So is one that a power cut tore before: what follows a tear would be torn with it.
+    """
+    with deed("append", path), open(path, "ab+", buffering=0) as file:
+        before = _end_of_whole_lines(file)
+        file.truncate(before)
         try:
             write_all(file, line)
             os.fsync(file.fileno())
@@ -49,6 +53,11 @@ def append(path: Path, line: bytes) -> None:
             with contextlib.suppress(OSError):
                 file.truncate(before)
             raise
+
+
+def _end_of_whole_lines(file: Any) -> int:
+    file.seek(0)
+    return int(file.read().rfind(b"\n")) + 1
 
 
 def write_all(file: Any, piece: bytes) -> None:
@@ -111,8 +120,13 @@ def point(link: Path, version: str, *, durable: bool = True) -> None:
 
 def target_of(link: Path) -> str:
     """The version a link points to; "" if there is none."""
+    return os.path.basename(words_of(link))
+
+
+def words_of(link: Path) -> str:
+    """What a link says, "" if it is none."""
     try:
-        return os.path.basename(os.readlink(str(link)))
+        return os.readlink(str(link))
     except OSError:
         return ""
 

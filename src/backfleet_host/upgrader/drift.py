@@ -19,21 +19,17 @@ def of(site: Site, package: Package, manifest: Optional[Manifest]) -> List[str]:
     """One sentence for everything that is not as we left it. Reads names and sizes, not contents; changes nothing."""
     current = package.version()
     if not current:
-        return _others_than_ours(site, package, [package.name])
+        return package.strangers() + _others_than_ours(site, package, [package.name])
     if manifest is None:
-        return [f"what {current} should be is not known"]
+        return [*package.strangers(), f"what {current} should be is not known"]
     found = _of_links(package) + _of_shims(site, package, manifest) + _of_tree(package, current)
     return found + _others_than_ours(site, package, manifest.programs)
 
 
 def _of_links(package: Package) -> List[str]:
-    found = []
-    for link in (package.current, package.previous):
-        if link.is_symlink() and not link.resolve().is_dir():
-            found.append(f"{link.name} points to {os.readlink(str(link))}, which is not there")
-        elif link.is_symlink() and link.resolve().parent != package.versions.resolve():
-            found.append(f"{link.name} points to {os.readlink(str(link))}, which is none of ours")
-    return found
+    gone = [link for link in (package.current, package.previous) if link.is_symlink() and not link.resolve().is_dir()]
+    found = [f"{link.name} points to {os.readlink(str(link))}, which is not there" for link in gone]
+    return found + package.strangers()
 
 
 def _of_shims(site: Site, package: Package, manifest: Manifest) -> List[str]:

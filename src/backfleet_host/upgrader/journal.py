@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
@@ -17,6 +17,10 @@ from backfleet_host.upgrader import disk
 SWITCHING, PROVEN, BACK, REMOVING = "switching", "proven", "going back", "removing"
 ROOM = b"\0" * (64 << 10)
 """Set aside when an attempt begins, given back when it ends or goes back: a full disk must not stop the way back."""
+
+
+class Unreadable(Exception):
+    """An attempt is open, and what it was cannot be told: a newer host program began it. The text says so."""
 
 
 class Journal:
@@ -53,14 +57,21 @@ class Journal:
         return self._path.with_name(".room.partial")
 
     def read(self) -> Optional[Attempted]:
-        """What an open attempt has come to; None if there is none, or it had not begun."""
+        """What an open attempt has come to; None if there is none, or it had not begun.
+
+        Raises:
+            Unreadable: it had begun, and its order is none that this program knows.
+        """
         lines = _lines(self._path)
         if not lines or lines[0].get("line") != "order":
             return None
-        try:
-            order = Order(**lines[0]["order"])
-        except (Malformed, TypeError, KeyError):
-            return None
+        known = {field.name for field in fields(Order)}
+        try:  # a newer program's order may say more
+            order = Order(**{name: value for name, value in lines[0]["order"].items() if name in known})
+        except (Malformed, TypeError, KeyError, AttributeError):
+            if len(lines) == 1:
+                return None
+            raise Unreadable(f"{self._path} is of another version of backfleet-host; let that one recover") from None
         return Attempted(order, str(lines[0].get("from_version", "")), str(lines[0].get("previous", "")), lines[1:])
 
 

@@ -22,6 +22,8 @@ MOST_BYTES = 256 << 20  # of all files together: it is copied while the gate is 
 MOST_ENTRIES = 20_000
 INDEX = "index.json"
 LEAST_PARTS = 3  # of a path that may be removed, the root counted: /etc/client
+SHARED = ("/usr", "/var", "/home", "/run", "/proc", "/sys", "/dev", "/boot", "/snap")
+"""Below these a folder of the second level, such as /var/lib or somebody's home, is still everybody's."""
 
 
 def snapshot(paths: Iterable[str], folder: Path) -> None:
@@ -65,7 +67,7 @@ def remove(paths: Iterable[str]) -> str:
     """
     for name in paths:
         path = Path(name)
-        if not path.is_absolute() or ".." in path.parts or len(path.parts) < LEAST_PARTS:
+        if not path.is_absolute() or ".." in path.parts or len(path.parts) < LEAST_PARTS + name.startswith(SHARED):
             return f"{name} is no client's own"
         try:
             with deed("state removed", path):

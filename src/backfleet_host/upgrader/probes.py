@@ -10,7 +10,7 @@ import secrets
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Dict, FrozenSet, Iterable, List, Tuple
+from typing import Dict, List, Tuple
 
 from backfleet_host.upgrader.health import expect
 from backfleet_host.upgrader.hostwords import Probe
@@ -22,15 +22,13 @@ from backfleet_host.upgrader.refusal import Unwell
 SAMPLE = (("notes/readme.txt", 2_000), ("notes/empty", 0), ("data.bin", 1_000_000))  # files and their sizes in bytes
 
 
-def baseline(probes: Iterable[Probe], manifest: Manifest, tree: Path, runner: Runner) -> FrozenSet[str]:
-    """The names of the probes that fail on this version."""
-    failing = set()
-    for probe in probes:
-        try:
-            ask(probe, manifest, tree, runner)
-        except Unwell:
-            failing.add(probe.name)
-    return frozenset(failing)
+def answers_well(probe: Probe, manifest: Manifest, tree: Path, runner: Runner) -> bool:
+    """Whether this version passes the probe."""
+    try:
+        ask(probe, manifest, tree, runner)
+    except Unwell:
+        return False
+    return True
 
 
 def ask(probe: Probe, manifest: Manifest, tree: Path, runner: Runner) -> None:

@@ -12,14 +12,16 @@ import select
 import signal
 import subprocess
 import tempfile
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import IO, Callable, Dict, FrozenSet, Iterator, List, Mapping, Optional, Tuple
 
 from backfleet_host.upgrader.refusal import Unwell
 
 LONGEST_OUTPUT = 64 * 1024  # bytes that are looked at and kept
 MARK = "BACKFLEET_RUN"  # in the environment of all that a command starts
+TICK_SECONDS = 0.02  # the kernel tells when a process began in hundredths of a second
 ROUNDS = 20  # of looking for what is left of a command: what forks faster than that is given up on
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LIMITS = {"memory": "RLIMIT_AS", "cpu": "RLIMIT_CPU", "files": "RLIMIT_NOFILE", "file_size": "RLIMIT_FSIZE"}
@@ -154,17 +156,49 @@ def _said(output: IO[bytes]) -> str:
 
 
 def from_tree(tree: Path) -> List[int]:
-    """Live processes that run from this tree: by program, library, working folder, or a path among their words."""
-    wanted = os.fsencode(str(tree.resolve())) + b"/"
-    own = os.getpid()
+    """Live processes that run from this tree: by program, library, open file, folder, or a path among their words.
+
+    A script that was started through the link `current` has only the link among its words. It counts as of the version
+    that is linked if it came after the link, else as of every other one: it is not known of which.
+    """
+    own, wanted = os.getpid(), os.fsencode(str(tree.resolve())) + b"/"
+    link = tree.parent.parent / "current"
     return sorted(
         int(path.name)
         for path in _processes()
-        if int(path.name) != own
-        and (
-            any(wanted in _link(path, name) + b"/" for name in ("exe", "cwd"))
-            or any(wanted in _read(path, name) for name in ("cmdline", "maps"))
-        )
+        if int(path.name) != own and (_uses(path, wanted) or _came_through(path, link, tree))
+    )
+
+
+def _uses(process: Path, wanted: bytes) -> bool:
+    links = [process / "exe", process / "cwd", *_entries(process / "fd")]
+    return any(wanted in _link(link) + b"/" for link in links) or any(
+        wanted in _read(process, name) for name in ("cmdline", "maps")
+    )
+
+
+def _came_through(process: Path, link: Path, tree: Path) -> bool:
+    if os.fsencode(str(link)) + b"/" not in _read(process, "cmdline"):
+        return False
+    try:
+        is_of_current = _started_at(process) + TICK_SECONDS >= link.lstat().st_mtime
+        return is_of_current == (os.path.basename(os.readlink(str(link))) == tree.name)
+    except (OSError, ValueError, IndexError):
+        return True
+
+
+def _started_at(process: Path) -> float:
+    """When a process began, as the clock tells now. Source: proc(5), stat, field 22, ticks since the machine booted."""
+    ticks = int((process / "stat").read_text().rsplit(")", 1)[1].split()[19])
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    return time.time() - age
+
+
+def holders_of(file: Path) -> FrozenSet[int]:
+    """Live processes that have this file open."""
+    wanted = os.fsencode(str(file.resolve()))
+    return frozenset(
+        int(path.name) for path in _processes() if any(_link(link) == wanted for link in _entries(path / "fd"))
     )
 
 
@@ -173,9 +207,16 @@ def _processes() -> Iterator[Path]:
     return (path for path in proc.iterdir() if path.name.isdigit()) if proc.is_dir() else iter(())
 
 
-def _link(process: Path, name: str) -> bytes:
+def _entries(folder: Path) -> List[Path]:
     try:
-        return os.fsencode(os.readlink(str(process / name)))
+        return list(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _link(link: Path) -> bytes:
+    try:
+        return os.fsencode(os.readlink(str(link)))
     except OSError:
         return b""
 

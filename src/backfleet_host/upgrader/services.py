@@ -13,7 +13,7 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Optional, Tuple
+from typing import Callable, Dict, Optional, Tuple
 
 from backfleet_host.upgrader.health import AGAIN_SECONDS, ending, waited
 from backfleet_host.upgrader.manifest import Manifest
@@ -162,11 +162,11 @@ def _systemctl() -> str:
     return shutil.which("systemctl") or "systemctl"
 
 
-def wait_until_idle(service: Optional[Service], seconds: float) -> bool:
+def wait_until_idle(service: Optional[Service], seconds: float, nap: Callable[[float], None] = time.sleep) -> bool:
     """Wait until no backup runs inside the service; False if one still does after `seconds`."""
     until = time.monotonic() + seconds
     while service is not None and not service.is_idle():
         if time.monotonic() >= until:
             return False
-        time.sleep(AGAIN_SECONDS)
+        nap(AGAIN_SECONDS)
     return True

@@ -19,13 +19,15 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, List, Optional
+from typing import Callable, FrozenSet, List, Optional
 
+from backfleet_host.contract import is_version
 from backfleet_host.upgrader import disk
-from backfleet_host.upgrader.processes import Runner, from_tree, run
+from backfleet_host.upgrader.processes import Runner, from_tree, holders_of, run
 from backfleet_host.upgrader.services import SYSTEMD
 from backfleet_host.upgrader.source import Source
 
@@ -47,6 +49,7 @@ class Site:
     clock: Callable[[], float] = time.time
     runner: Runner = run
     running: Callable[[Path], List[int]] = from_tree  # which processes run from a tree
+    holders: Callable[[Path], FrozenSet[int]] = holders_of  # which processes have a file open
     source: Optional[Source] = None  # where releases come from; None = signed metadata from `downloads`
     system: Optional[Path] = None  # where other managers' files are looked for; None = this root is a host of its own
     systemd: Path = SYSTEMD
@@ -133,12 +136,28 @@ class Package:
         return self.folder / "outcomes" / f"{order_id}.json"
 
     def version(self) -> str:
-        """What `current` points to; "" if nothing is installed."""
-        return disk.target_of(self.current)
+        """What `current` points to; "" if nothing is installed, or nothing of ours."""
+        return self._pointed_to(self.current)
 
     def version_before(self) -> str:
-        """What `previous` points to; "" if nothing."""
-        return disk.target_of(self.previous)
+        """What `previous` points to; "" if nothing of ours."""
+        return self._pointed_to(self.previous)
+
+    def strangers(self) -> List[str]:
+        """Links that somebody pointed elsewhere, or put something else in the place of; a sentence each."""
+        found = []
+        for link in (self.current, self.previous):
+            if link.is_symlink() and not self._pointed_to(link):
+                found.append(f"{link} points to {os.readlink(str(link))}, which is none of ours")
+            elif link.exists() and not link.is_symlink():
+                found.append(f"{link} is not our link")
+        return found
+
+    def _pointed_to(self, link: Path) -> str:
+        """The version a link of ours points to. What leads elsewhere is not ours, whatever it is called."""
+        name = disk.target_of(link)
+        is_ours = os.path.dirname(disk.words_of(link)) in ("versions", str(self.versions))
+        return name if is_ours and is_version(name) else ""
 
     def prepare(self) -> None:
         """Make the folders."""

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, List, Protocol
+from typing import TYPE_CHECKING, Callable, List, Protocol
 
 from backfleet_host.upgrader.manifest import Manifest
 
 if TYPE_CHECKING:
     from backfleet_host.contract import Order
     from backfleet_host.upgrader.site import Package, Site
+
+
+GoOn = Callable[[], None]
+"""Asked again and again while something takes long. Raises Refusal once there is no time or no wish for more."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +30,11 @@ class Target:
 class Source(Protocol):
     """Where releases come from."""
 
-    def find(self, site: Site, order: Order) -> Target:
+    def find(self, site: Site, order: Order, go_on: GoOn) -> Target:
         """The release an order names. Raises Refusal if nobody vouches for it."""
 
-    def others(self, site: Site, order: Order) -> List[Target]:
+    def others(self, site: Site, order: Order, go_on: GoOn) -> List[Target]:
         """Every release of the same package and platform: what stepping stones are chosen from."""
 
-    def fetch(self, site: Site, package: Package, target: Target, most_per_second: int) -> Path:
+    def fetch(self, site: Site, package: Package, target: Target, most_per_second: int, go_on: GoOn) -> Path:
         """The artifact on disk, every byte checked. Raises Refusal, OSError."""

@@ -39,7 +39,7 @@ def check(attempt: Attempt) -> None:
     if shim.flock_program() is None:
         raise Refusal("UnsupportedPlatform", "flock(1) is missing; install util-linux")
     read_words(attempt)
-    goal = attempt.source.find(site, order)
+    goal = attempt.source.find(site, order, attempt.go_on)
     attempt.targets = _way(attempt, goal)
     if not attempt.service(goal.manifest).can_be_run_here:
         raise Refusal("UnsupportedPlatform", "its service is a systemd unit only, and this host has no systemd")
@@ -63,7 +63,9 @@ def _way(attempt: Attempt, goal: Target) -> list[Target]:
     current, manifest = attempt.from_version, goal.manifest
     if stones.allows(manifest, current):
         return [goal]
-    offered = {target.manifest.version: target for target in attempt.source.others(attempt.site, attempt.order)}
+    offered = {
+        target.manifest.version: target for target in attempt.source.others(attempt.site, attempt.order, attempt.go_on)
+    }
     versions = stones.way(current, manifest, [target.manifest for target in offered.values()])
     if versions is None:
         text = f"{manifest.version} may be reached from {manifest.upgrades_from} only, this host has {current}"
@@ -83,9 +85,13 @@ def _check_no_other_manager(attempt: Attempt, manifest: Manifest) -> None:
 def fetch(attempt: Attempt) -> None:
     """The artifacts on disk, every byte checked against the signed metadata."""
     most = min(filter(None, (attempt.order.bytes_per_second, attempt.host_words.bytes_per_second)), default=0)
+
+    def go_on() -> None:
+        attempt.go_on("DownloadFailed", "the download took too long; what came is kept for the next order")
+
     for target in attempt.targets:
         if not _is_whole(attempt.package, target.manifest.version):
-            artifact = attempt.source.fetch(attempt.site, attempt.package, target, most)
+            artifact = attempt.source.fetch(attempt.site, attempt.package, target, most, go_on)
             attempt.artifacts[target.manifest.version] = artifact
 
 
@@ -101,10 +107,24 @@ def stage(attempt: Attempt) -> None:
     changed = "what it should be is not known" if facts is None else tree.differs(package.tree(old), facts["files"])
     if changed or attempt.old is None:
         raise Refusal("HealthCheckFailed", f"{old}, the way back, is not whole ({changed}); install it again first")
-    runner = attempt.site.runner
-    attempt.failing_before = probes.baseline(attempt.words.probes, attempt.old, package.tree(old), runner)
-    if attempt.failing_before:
-        attempt.details["probes_failing_before"] = sorted(attempt.failing_before)
+    _take_baseline(attempt, attempt.old)
+
+
+def _take_baseline(attempt: Attempt, old: Manifest) -> None:
+    """What the old version does not do well either is no fault of the new one, nor of going back."""
+    tree = attempt.package.tree(old.version)
+    try:
+        prove_well(old, tree, attempt.site.runner)
+    except Unwell as problem:
+        attempt.unwell_before = attempt.details["unwell_before"] = problem.text
+    failing = set()
+    for probe in attempt.words.probes:
+        attempt.go_on(late="the probes of this host take too long; nothing was touched")
+        if not probes.answers_well(probe, old, tree, attempt.site.runner):
+            failing.add(probe.name)
+    attempt.failing_before = frozenset(failing)
+    if failing:
+        attempt.details["probes_failing_before"] = sorted(failing)
 
 
 def _is_whole(package: Package, version: str) -> bool:
@@ -138,47 +158,67 @@ def drain(attempt: Attempt) -> None:
     close_gate(attempt.package, attempt.closed_gate)
     if _must_be_idle(attempt):
         drain_all(attempt)
+    else:
+        see_what_serves(attempt)
 
 
 def _must_be_idle(attempt: Attempt) -> bool:
     """State that is compared and put back must have one writer: a package that keeps any is drained too."""
-    return attempt.goal.switch == "idle" or bool(attempt.keeps())
+    going_through = [*([attempt.old] if attempt.old else []), *(target.manifest for target in attempt.targets)]
+    return any(manifest.switch == "idle" for manifest in going_through) or bool(attempt.keeps())
 
 
 def drain_all(attempt: Attempt) -> None:
-    """Wait until no backup runs: through the shim, inside the service, straight from the tree."""
+    """Wait until no backup runs: through the shim, inside the service, straight from the tree.
+
+    Raises:
+        Refusal: BackupRunning, one ran for too long; HostBusy, it is not known whether the service runs.
+    """
     text = "a backup ran for longer than there was time; nothing was touched"
     running = attempt.package.folder / "running"
     try:
-        attempt.closed_gate.enter_context(gate.held(running, seconds=attempt.seconds_left()))
+        attempt.closed_gate.enter_context(gate.held(running, seconds=attempt.seconds_left(), wait=attempt.nap))
     except gate.NotInTime:
         raise Refusal("BackupRunning", text) from None
     old = attempt.old
     service = attempt.service(old) if old is not None and old.service is not None else None
-    if not wait_until_idle(service, attempt.seconds_left()):
+    if not wait_until_idle(service, attempt.seconds_left(), attempt.nap):
         raise Refusal("BackupRunning", text)
-    if old is not None and (service is None or not service.runs()):
-        left = _left_running(attempt, attempt.seconds_left())
+    see_what_serves(attempt)
+    if old is not None and not attempt.serving:
+        left = _left_running(attempt, attempt.seconds_left(), attempt.nap)
         if left:
             raise Refusal("BackupRunning", f"{text}; it runs straight from the tree, as process {left[0]}")
 
 
-def _left_running(attempt: Attempt, seconds: float) -> list[int]:
+def see_what_serves(attempt: Attempt) -> None:
+    """Whether the service runs now, and so is to run afterwards.
+
+    Raises:
+        Refusal: HostBusy, that cannot be told.
+    """
+    old = attempt.old
+    try:
+        attempt.serving = old is not None and attempt.service(old).was_serving()
+    except Unwell as problem:
+        raise Refusal("HostBusy", f"{attempt.from_version}: {problem.text}; nothing was touched") from None
+
+
+def _left_running(attempt: Attempt, seconds: float, nap: Callable[[float], None] = time.sleep) -> list[int]:
     """What still runs from the old tree after so many seconds."""
     until = time.monotonic() + seconds
     while True:
         left = attempt.site.running(attempt.package.tree(attempt.from_version)) if attempt.from_version else []
         if not left or time.monotonic() >= until:
             return left
-        time.sleep(AGAIN_SECONDS)
+        nap(AGAIN_SECONDS)
 
 
 def switch(attempt: Attempt) -> None:
     """Stop the service, remember the state, point to the new version in one step, start the service."""
     package, old = attempt.package, attempt.old
-    attempt.serving = old is not None and was_serving(attempt, old)
     failing = sorted(attempt.failing_before)
-    attempt.journal.write(SWITCHING, serving=attempt.serving, failing=failing)
+    attempt.journal.write(SWITCHING, serving=attempt.serving, failing=failing, unwell=attempt.unwell_before)
     passed("about to switch")
     stopped_at = time.monotonic()
     if old is not None and attempt.serving:
@@ -197,24 +237,12 @@ def switch(attempt: Attempt) -> None:
         attempt.details["service_down_seconds"] = round(time.monotonic() - stopped_at, 3)
 
 
-def was_serving(attempt: Attempt, old: Manifest) -> bool:
-    """Whether the service is to run afterwards.
-
-    Raises:
-        Refusal: HostBusy, that cannot be told.
-    """
-    try:
-        return attempt.service(old).was_serving()
-    except Unwell as problem:
-        raise Refusal("HostBusy", f"{old.version}: {problem.text}; nothing was touched") from None
-
-
 def _stop_old_one(attempt: Attempt, old: Manifest) -> None:
     try:
         attempt.service(old).stop()
     except Unwell as problem:  # which says nothing about the new version
         raise Refusal("HostBusy", f"{old.version}: {problem.text}") from None
-    left = _left_running(attempt, LEFTOVERS_SECONDS) if attempt.goal.switch == "idle" else []
+    left = _left_running(attempt, LEFTOVERS_SECONDS) if _must_be_idle(attempt) else []
     if left:
         raise Refusal("HostBusy", f"the service is stopped, and process {left[0]} still runs from {old.version}")
 
@@ -239,7 +267,7 @@ def prove_version(attempt: Attempt, manifest: Manifest) -> None:
     Raises:
         Unwell: what did not go as it did before.
     """
-    package, runner = attempt.package, attempt.site.runner
+    package, runner = attempt.package, attempt.runner_on_trial()
     prove_well(manifest, package.current, runner)
     for probe in attempt.words.probes:
         if probe.name not in attempt.failing_before:
@@ -266,6 +294,7 @@ STEPS: Tuple[Tuple[str, Callable[[Attempt], None]], ...] = (
     ("prove", prove),
     ("commit", commit),
 )
+BEFORE_THE_SWITCH = ("check", "fetch", "stage", "drain", "switch")  # steps that only begin while it is still wanted
 
 
 def platform_here() -> str:

@@ -48,9 +48,15 @@ def way(current: str, goal: Manifest, offered: Sequence[Manifest]) -> Optional[L
 def check_format(goal: Manifest, old: Optional[Manifest], oldest_reader: str) -> None:
     """A format is written only once all who must read it can: the version before it, for else there is no way back.
 
+    Nor does a version come that cannot read what the one before it wrote.
+
     Raises:
         Refusal: RepositoryFormatConflict.
     """
+    written = old.readable_by if old is not None and old.repository_format != goal.repository_format else ""
+    if written and old is not None and _is_newer(written, goal.version):
+        text = f"{old.version} wrote a format that {written} and newer can read; {goal.version} cannot"
+        raise Refusal("RepositoryFormatConflict", text)
     if not goal.readable_by:
         return
     before = old.version if old is not None and old.repository_format != goal.repository_format else ""

@@ -11,9 +11,10 @@ import errno
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
-from backfleet_host.contract import Report
+from backfleet_host.contract import Order, Report, is_version
 from backfleet_host.upgrader import disk, gate, keeps, shim
 from backfleet_host.upgrader.attempt import Attempt, Say, known_manifest
 from backfleet_host.upgrader.health import prove as prove_well
@@ -23,12 +24,12 @@ from backfleet_host.upgrader.manifest import Manifest
 from backfleet_host.upgrader.refusal import Refusal, Unwell
 from backfleet_host.upgrader.site import Package, Site
 from backfleet_host.upgrader.steps import (
+    BEFORE_THE_SWITCH,
     STEPS,
     close_gate,
     drain_all,
     prove_version,
     read_words,
-    was_serving,
     write_shims,
 )
 
@@ -49,11 +50,28 @@ def move(attempt: Attempt) -> Report:
     try:
         for name, step in STEPS:
             attempt.begin(name)
+            if name in BEFORE_THE_SWITCH:
+                attempt.go_on()
             step(attempt)
             passed(name)
     except (Refusal, Unwell, OSError) as problem:
         return _give_up(attempt, problem)
-    return finish(attempt, attempt.report("succeeded"))
+    return succeed(attempt)
+
+
+def succeed(attempt: Attempt, code: str = "", message: str = "") -> Report:
+    """It is as the order wishes; what operators set for the client is too."""
+    keep_settings(attempt.package, attempt.order)
+    return finish(attempt, attempt.report("succeeded", code, message))
+
+
+def keep_settings(package: Package, order: Order) -> None:
+    """For whatever runs the client on this host. An order without any changes nothing; with the client they go."""
+    with contextlib.suppress(OSError):  # a later order brings them again
+        if order.kind == "uninstall":
+            disk.unlink(package.settings)
+        elif order.settings:
+            disk.write_json(package.settings, order.settings)
 
 
 def _give_up(attempt: Attempt, problem: Exception) -> Report:
@@ -82,6 +100,8 @@ def go_back(attempt: Attempt, code: str, reason: str, is_its_fault: bool, output
     try:
         _undo_with_patience(attempt)
     except (Unwell, OSError, Refusal) as problem:
+        if is_its_fault:
+            _remember_failure(attempt, reason, f"{output}\n{getattr(problem, 'output', '')}")
         text = f"{new} was unwell ({reason}), and going back to {old} failed: {meaning_of(problem)[1]}"
         report = attempt.report("failed", "RollbackFailed", text)
         # What the disk refused may be possible later: the journal stays, and the next start goes on going back.
@@ -119,21 +139,25 @@ def _undo(attempt: Attempt) -> None:
     write_shims(attempt.site, package, old)
     if attempt.serving:
         attempt.service(old).start()
-    prove_well(old, package.current, attempt.site.runner)
+    if not attempt.unwell_before:
+        prove_well(old, package.current, attempt.site.runner)
 
 
 def _stop_new_one(attempt: Attempt) -> None:
-    """Stop the service of the version that is taken back. What will not stop is ended: two must not serve at once."""
-    now = attempt.package.version()
-    manifest = known_manifest(attempt.package, now)
-    if manifest is None or not attempt.service(manifest).runs():
+    """Stop the service of the version that is taken back, ready or not, and end what will not stop: one may serve.
+
+    A backup that runs from it is none of the service: whatever came through the shim holds the lock `running`.
+    """
+    package, now = attempt.package, attempt.package.version()
+    manifest = known_manifest(package, now)
+    if manifest is None or manifest.service is None or now == attempt.from_version:
         return
-    try:
+    with contextlib.suppress(Unwell):
         attempt.service(manifest).stop()
-    except Unwell:
-        for process in attempt.site.running(attempt.package.tree(now)) if now != attempt.from_version else []:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(process, signal.SIGKILL)
+    left = set(attempt.site.running(package.tree(now))) - attempt.site.holders(package.folder / "running")
+    for process in left:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(process, signal.SIGKILL)
 
 
 def remembered_failure(package: Package, version: str, now: float) -> Optional[Dict[str, Any]]:
@@ -183,9 +207,11 @@ def tidy(site: Site, package: Package, *, well: bool) -> None:
     """
     kept = {package.version(), package.version_before()}
     for path in package.versions.iterdir():
-        if path.name.endswith(".partial") or (path.name not in kept and not site.running(path)):
+        if path.name.endswith(".partial") or (path.name not in kept and _is_tree(path) and not site.running(path)):
             disk.remove_tree(path)
-            disk.unlink(package.facts(path.name))
+    for path in (package.folder / "facts").glob("*.json"):
+        if path.is_file() and not package.tree(path.name[: -len(".json")]).is_dir():
+            disk.unlink(path)
     disk.remove_tree(package.kept)
     for folder in (package.folder, package.folder / "facts", package.folder / "outcomes", *_folders(package.failed)):
         for path in [*folder.glob(".*.partial"), *folder.glob(".*.new")]:
@@ -195,18 +221,25 @@ def tidy(site: Site, package: Package, *, well: bool) -> None:
         disk.unlink(path)
 
 
+def _is_tree(path: Path) -> bool:
+    """What else somebody put among the trees is not ours to remove."""
+    return path.is_dir() and not path.is_symlink() and is_version(path.name)
+
+
 def _tidy_downloads(package: Package, most: int, now: float) -> None:
     for number, path in enumerate(_newest_first(package.downloads)):
+        if not path.is_file():
+            continue
         age = now - path.stat().st_mtime
         if number >= most or not -KEPT_DOWNLOAD_SECONDS < age < KEPT_DOWNLOAD_SECONDS:
             disk.unlink(path)
 
 
-def _newest_first(folder: Any) -> List[Any]:
-    return sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+def _newest_first(folder: Path) -> List[Path]:
+    return sorted(folder.iterdir(), key=lambda path: path.lstat().st_mtime, reverse=True)
 
 
-def _folders(folder: Any) -> List[Any]:
+def _folders(folder: Path) -> List[Path]:
     return [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
 
 
@@ -247,8 +280,9 @@ def recover(site: Site, package: Package, attempted: Attempted, say: Say) -> Rep
         attempt.serving = bool(attempted.told(SWITCHING, "serving", False))
         if attempted.has(PROVEN) and not attempted.has(BACK):
             _serve_again(attempt)
-            return finish(attempt, attempt.report("succeeded", message="finished after a crash"))
+            return succeed(attempt, message="finished after a crash")
         attempt.failing_before = frozenset(attempted.told(SWITCHING, "failing", ()))
+        attempt.unwell_before = attempted.told(SWITCHING, "unwell")
         attempt.trying = attempted.told(BACK, "trying") or attempt.order.version
         _hold_still(attempt)
         if attempted.has(BACK):
@@ -268,13 +302,18 @@ def _serve_again(attempt: Attempt) -> None:
 
 
 def _hold_still(attempt: Attempt) -> None:
-    """Close the gate; where state is to be compared, wait for what began since the crash, as long as there is time."""
-    gate.make_lock_files(attempt.package.folder)
+    """Close the gate; wait for what began since the crash, as long as there is time, where only one may run at once.
+
+    That is where state is to be compared, and where a version says so.
+    """
+    package = attempt.package
+    gate.make_lock_files(package.folder)
     with contextlib.suppress(Refusal):
-        close_gate(attempt.package, attempt.closed_gate)
-    if (attempt.package.kept / keeps.INDEX).exists():
+        close_gate(package, attempt.closed_gate)
+    known = [known_manifest(package, version) for version in (package.version(), attempt.from_version)]
+    if (package.kept / keeps.INDEX).exists() or any(found is not None and found.switch == "idle" for found in known):
         with contextlib.suppress(gate.NotInTime):
-            running = attempt.package.folder / "running"
+            running = package.folder / "running"
             attempt.closed_gate.enter_context(gate.held(running, seconds=attempt.seconds_left()))
 
 
@@ -294,7 +333,7 @@ def _judge_after_crash(attempt: Attempt) -> Report:
     except (Unwell, Refusal, OSError) as problem:
         return _give_up(attempt, problem)
     attempt.closed_gate.close()
-    return finish(attempt, attempt.report("succeeded", message="proven after a crash"))
+    return succeed(attempt, message="proven after a crash")
 
 
 # --- Uninstall ------------------------------------------------------------------------------------------------------
@@ -306,10 +345,11 @@ def uninstall(attempt: Attempt) -> Report:
     attempt.begin("drain")
     gate.make_lock_files(package.folder)
     try:
+        attempt.go_on()
         close_gate(package, attempt.closed_gate)
         drain_all(attempt)
+        attempt.go_on(code="BackupRunning")
         old = attempt.old
-        attempt.serving = old is not None and was_serving(attempt, old)
         attempt.journal.write(REMOVING, serving=attempt.serving)
     except (Refusal, OSError) as problem:
         return finish(attempt, attempt.report("failed", *meaning_of(problem)))
@@ -323,11 +363,23 @@ def uninstall(attempt: Attempt) -> Report:
 
 def _removed(attempt: Attempt, message: str) -> Report:
     """The client is gone. What it kept goes with it if the order says so: last, for nothing brings that back."""
-    left = keeps.remove(attempt.keeps()) if attempt.order.remove_state else ""
+    left = _remove_state(attempt) if attempt.order.remove_state else ""
     if left:
+        keep_settings(attempt.package, attempt.order)
         text = f"the client is gone, its state is not: {left}"
         return finish(attempt, attempt.report("failed", "InternalError", text))
-    return finish(attempt, attempt.report("succeeded", message=message))
+    return succeed(attempt, message=message)
+
+
+def _remove_state(attempt: Attempt) -> str:
+    """All that the release and this host's administrator call state; why not, if something of it stays."""
+    if attempt.old is None:
+        return f"what {attempt.from_version} keeps is not known"
+    try:
+        read_words(attempt)
+    except Refusal as problem:
+        return problem.text
+    return keeps.remove(attempt.keeps())
 
 
 def _remove(attempt: Attempt, old: Optional[Manifest]) -> None:

@@ -19,7 +19,7 @@ from backfleet_host.upgrader import disk
 from backfleet_host.upgrader.hostwords import read_host_words
 from backfleet_host.upgrader.manifest import read_manifest
 from backfleet_host.upgrader.refusal import Refusal
-from backfleet_host.upgrader.source import Target
+from backfleet_host.upgrader.source import GoOn, Target
 
 if TYPE_CHECKING:
     from backfleet_host.contract import Order
@@ -36,14 +36,14 @@ class _Broken(Exception):
     """The network failed; it may be better the next time."""
 
 
-def find(site: Site, order: Order) -> Target:
+def find(site: Site, order: Order, go_on: GoOn) -> Target:
     """Refresh the metadata and look the order's release up in it.
 
     Raises:
         Refusal: UntrustedRelease, NoRelease as UntrustedRelease, DownloadFailed.
     """
     path = f"{order.package}/{order.version}/{order.platform}"
-    info = _asked(lambda: _updater(site).get_targetinfo(path))
+    info = _asked(lambda: _updater(site, go_on).get_targetinfo(path), go_on)
     if info is None:
         raise Refusal("UntrustedRelease", f"signed metadata vouches for no {path}")
     target = _target(info)
@@ -53,30 +53,30 @@ def find(site: Site, order: Order) -> Target:
     return target
 
 
-def others(site: Site, order: Order) -> List[Target]:
+def others(site: Site, order: Order, go_on: GoOn) -> List[Target]:
     """Every release of the same package and platform. Call it after `find`: that refreshed the metadata.
 
     Raises:
         Refusal: UntrustedRelease, DownloadFailed.
     """
-    updater = _updater(site)
-    _asked(updater.refresh)
+    updater = _updater(site, go_on)
+    _asked(updater.refresh, go_on)
     # Names only, from the verified copy that the refresh has kept: each is looked up again among what is trusted.
     kept = disk.read_json(site.root / "trust" / "metadata" / "targets.json") or {}
     found = []
     for path in sorted(kept.get("signed", {}).get("targets", {})):
         if path.startswith(f"{order.package}/") and path.endswith(f"/{order.platform}"):
-            info = _asked(lambda path=path: updater.get_targetinfo(path))  # type: ignore[misc]
+            info = _asked(lambda path=path: updater.get_targetinfo(path), go_on)  # type: ignore[misc]
             if info is not None:
                 found.append(_target(info))
     return found
 
 
-def _asked(work: Callable[[], Any]) -> Any:
+def _asked(work: Callable[[], Any], go_on: GoOn) -> Any:
     from tuf.api.exceptions import DownloadError, RepositoryError
 
     try:
-        return _retried(work, DownloadError)
+        return _retried(work, DownloadError, go_on)
     except DownloadError as problem:
         raise Refusal("DownloadFailed", f"signed metadata could not be fetched: {problem}") from None
     except RepositoryError as problem:
@@ -91,7 +91,7 @@ def _target(info: Any) -> Target:
     return Target(info.path, info.length, info.hashes["sha256"], manifest)
 
 
-def fetch(site: Site, package: Package, target: Target, most_per_second: int = 0) -> Path:
+def fetch(site: Site, package: Package, target: Target, most_per_second: int, go_on: GoOn) -> Path:
     """The artifact on disk, every byte checked. One that was fetched before is used again.
 
     Raises:
@@ -105,14 +105,14 @@ def fetch(site: Site, package: Package, target: Target, most_per_second: int = 0
     folder, _, name = target.path.rpartition("/")
     address = f"{site.downloads}/targets/{folder}/{target.sha256}.{name}"
     try:
-        _retried(lambda: _download(site, address, part, target, most_per_second), _Broken)
+        _retried(lambda: _download(site, address, part, target, _Pace(most_per_second, go_on)), _Broken, go_on)
     except _Broken as problem:
         raise Refusal("DownloadFailed", f"the artifact could not be fetched: {problem}") from None
     disk.replace(part, kept)
     return kept
 
 
-def _download(site: Site, address: str, part: Path, target: Target, most_per_second: int) -> None:
+def _download(site: Site, address: str, part: Path, target: Target, pace: _Pace) -> None:
     """Fetch what is missing. What was fetched before is hashed again: a part of a file is nobody's word."""
     digest = _hash_of(part)
     have = part.stat().st_size if part.exists() else 0
@@ -120,7 +120,6 @@ def _download(site: Site, address: str, part: Path, target: Target, most_per_sec
         disk.unlink(part)
         digest, have = hashlib.sha256(), 0
     if have < target.length:
-        pace = _Pace(most_per_second)
         with disk.writing(part, "ab") as file:
             for piece in _answer(site, address, have, pace.piece):
                 have += len(piece)
@@ -139,12 +138,14 @@ def _download(site: Site, address: str, part: Path, target: Target, most_per_sec
 class _Pace:
     """No more than so many bytes a second, over the whole of a download; 0 = as fast as it comes."""
 
-    def __init__(self, most_per_second: int) -> None:
-        self._most, self._began, self._bytes = most_per_second, time.monotonic(), 0
+    def __init__(self, most_per_second: int, go_on: GoOn) -> None:
+        self._most, self._go_on = most_per_second, go_on
+        self._began, self._bytes = time.monotonic(), 0
         self.piece = min(PIECE, max(1024, most_per_second // 10)) if most_per_second else PIECE
 
     def keep(self, size: int) -> None:
-        """So many bytes came: wait until they may have."""
+        """So many bytes came: wait until they may have. Raises Refusal once there is no time for more."""
+        self._go_on()
         self._bytes += size
         if self._most:
             time.sleep(max(0.0, self._bytes / self._most - (time.monotonic() - self._began)))
@@ -175,19 +176,20 @@ def _answer(site: Site, address: str, have: int, size: int) -> Iterator[bytes]:
         raise _Broken(str(problem)[:300]) from None
 
 
-def _retried(work: Callable[[], Any], passing: Type[Exception]) -> Any:
+def _retried(work: Callable[[], Any], passing: Type[Exception], go_on: GoOn) -> Any:
     for attempt in range(TRIES):
         try:
             return work()
         except passing:
             if attempt == TRIES - 1:
                 raise
+            go_on()
             pause = FIRST_PAUSE_SECONDS * 2**attempt
             time.sleep(pause + random.uniform(0, pause))  # noqa: S311 - spreads hosts in time, hides nothing
     raise AssertionError
 
 
-def _updater(site: Site) -> Any:
+def _updater(site: Site, go_on: GoOn) -> Any:
     from tuf.ngclient import Updater, UpdaterConfig
 
     folder = site.root / "trust" / "metadata"
@@ -195,13 +197,13 @@ def _updater(site: Site) -> Any:
     return Updater(
         metadata_dir=str(folder),
         metadata_base_url=f"{site.downloads}/metadata/",
-        fetcher=_fetcher(site),
+        fetcher=_fetcher(site, go_on),
         config=UpdaterConfig(),
         bootstrap=site.trust_root,
     )
 
 
-def _fetcher(site: Site) -> Any:
+def _fetcher(site: Site, go_on: GoOn) -> Any:
     from tuf.api.exceptions import DownloadError, DownloadHTTPError
     from tuf.ngclient import FetcherInterface
 
@@ -223,9 +225,10 @@ def _fetcher(site: Site) -> Any:
         def _pieces(self, response: Any) -> Iterator[bytes]:
             try:
                 while True:
-                    piece = response.read(PIECE)
+                    piece = response.read1(PIECE)  # what there is: read() would wait for the whole piece
                     if not piece:
                         return
+                    go_on()
                     yield piece
             except urllib3.exceptions.HTTPError as problem:
                 raise DownloadError(str(problem)[:300]) from None

@@ -1,6 +1,6 @@
 """Stands where the upgrader stands, and does what the order's version says, so that the agent can be watched.
 
-`1.0`: succeeds. `waits`: goes on when the file `go` is in the root. `dies`: ends its process unwarned, once it has
+`1.0`: succeeds. `waits`: goes on when the file `go` is in the root. `listens`: likewise, and ends when it is stopped. `dies`: ends its process unwarned, once it has
 begun. `dies-always`: so does every recovery. `raises`: an error nobody foresaw. `talks`: a report too long to send.
 Everything it does is noted in the root's file `acts`.
 """
@@ -14,15 +14,18 @@ from pathlib import Path
 from backfleet_host.contract import Order, Report, stage_line
 
 
-def carry_out(order: Order, root: Path, *, say: Callable[[str], None]) -> Report:
+def carry_out(order: Order, root: Path, *, say: Callable[[str], None], stopping: Callable[[], bool]) -> Report:
     _note(root, f"carry {order.order_id}")
     say(stage_line("admit"))
     if order.version.startswith("dies"):
         os.kill(os.getpid(), signal.SIGKILL)
     if order.version == "raises":
         raise RuntimeError("nobody foresaw this")
-    while order.version == "waits" and not (root / "go").exists():
+    while order.version in ("waits", "listens") and not (root / "go").exists():
         time.sleep(0.02)
+        if order.version == "listens" and stopping():
+            _note(root, f"stopped {order.order_id}")
+            return _report(order, outcome="failed", code="TaskCancelled", message="stopped")
     say(stage_line("switch"))
     if order.version == "talks":
         return _report(order, message="x" * 1000, details={"long": "y" * 50000})

@@ -193,6 +193,20 @@ def test_stopping_an_order_that_does_not_listen(gateway: Gateway, acting_host: H
     assert acting_host.nothing_left()
 
 
+def test_an_order_that_is_stopped_in_time_says_so(gateway: Gateway, acting_host: Host) -> None:
+    """Its process hears of it, ends by itself, and the report tells that nothing was done."""
+    acting_host.start()
+    acting_host.ready()
+    gateway.hand_out("t-1", order("listens"))
+    gateway.wait_for(lambda: acts(acting_host))
+    gateway.stop_task("t-1")
+    assert gateway.end_of("t-1").query["exitCode"] == "1"
+    report = report_in(gateway.told("t-1"))
+    assert report is not None
+    assert report.code == "TaskCancelled"
+    assert acts(acting_host) == ["carry u-1", "stopped u-1"]
+
+
 def test_a_stopped_order_may_finish(gateway: Gateway, acting_host: Host) -> None:
     """What it came to is what is reported, not that it was stopped."""
     acting_host.start()

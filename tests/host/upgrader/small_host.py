@@ -19,7 +19,7 @@ from backfleet_host.upgrader.manifest import Manifest, read_manifest
 from backfleet_host.upgrader.processes import Command
 from backfleet_host.upgrader.refusal import Refusal, Unwell
 from backfleet_host.upgrader.shim import ANSWERS
-from backfleet_host.upgrader.source import Target
+from backfleet_host.upgrader.source import GoOn, Target
 
 PACKAGE = "courier"
 
@@ -92,19 +92,19 @@ class SmallHost:
         }  # fmt: skip
         self.releases[version] = read_manifest(said), packed.getvalue()
 
-    def find(self, site: Site, order: Order) -> Target:
+    def find(self, site: Site, order: Order, go_on: GoOn) -> Target:
         if order.version not in self.releases:
             raise Refusal("UntrustedRelease", "nobody vouches for it")
         return self._target(order.version)
 
-    def others(self, site: Site, order: Order) -> list[Target]:
+    def others(self, site: Site, order: Order, go_on: GoOn) -> list[Target]:
         return [self._target(version) for version in self.releases]
 
     def _target(self, version: str) -> Target:
         manifest, content = self.releases[version]
         return Target(f"{PACKAGE}/{version}", len(content), sha256(content).hexdigest(), manifest)
 
-    def fetch(self, site: Site, package: Any, target: Target, most_per_second: int) -> Path:
+    def fetch(self, site: Site, package: Any, target: Target, most_per_second: int, go_on: GoOn) -> Path:
         if self.fetch_fails:
             raise Refusal("DownloadFailed", "the network is down")
         kept: Path = package.downloads / target.sha256

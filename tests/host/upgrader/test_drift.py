@@ -82,7 +82,7 @@ def current_elsewhere(host: Host) -> None:
         pytest.param(program_writable, "made writable", id="the program is writable"),
         pytest.param(program_gone, "is gone", id="the program is gone"),
         pytest.param(current_by_hand, "is not known", id="current points to nothing"),
-        pytest.param(current_elsewhere, "is not known", id="current points elsewhere"),
+        pytest.param(current_elsewhere, "which is none of ours", id="current points elsewhere"),
     ],
 )
 def test_f77_drift(host: Host, system: Path, change: Callable[[Host], None], said: str) -> None:

@@ -85,10 +85,11 @@ def test_f73_a_later_order_goes_on_too(site: Site, server: Server) -> None:
 def test_f73_what_was_fetched_is_not_fetched_again(site: Site, server: Server) -> None:
     """An install that fails later keeps the verified bytes, by their hash, for a day."""
     site.bin.mkdir(parents=True)
-    blocked = site.root / PACKAGE / "facts" / "1.0.json"
+    blocked = site.root / PACKAGE / "facts" / "1.0.json" / "in the way"
     blocked.mkdir(parents=True)  # so that staging fails, after the download
     assert install(site).outcome == "failed"
     blocked.rmdir()
+    blocked.parent.rmdir()
     server.asked.clear()
     assert install(site).outcome == "succeeded"
     assert artifact_ranges(server) == []
@@ -149,7 +150,7 @@ def test_pauses_grow_and_differ_between_hosts(monkeypatch: pytest.MonkeyPatch) -
 
     for _ in range(20):
         with pytest.raises(trust._Broken):
-            trust._retried(fails, trust._Broken)
+            trust._retried(fails, trust._Broken, lambda: None)
     for number in range(trust.TRIES - 1):
         some = slept[number :: trust.TRIES - 1]
         least = trust.FIRST_PAUSE_SECONDS * 2**number

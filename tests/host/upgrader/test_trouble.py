@@ -227,8 +227,8 @@ class Bypass:
 
 
 @pytest.fixture
-def bypass(shop: Shop, host: Host) -> Iterator[Bypass]:
-    shop.add("1.0", switch="idle")
+def bypass(shop: Shop, host: Host, request: pytest.FixtureRequest) -> Iterator[Bypass]:
+    shop.add("1.0", switch=getattr(request, "param", "idle"))
     host.carry("install", "1.0")
     running = Bypass(host, "1.0")
     yield running
@@ -246,6 +246,7 @@ def test_f35_idle_waits_for_a_backup_beside_the_shim_too(shop: Shop, host: Host,
     assert host.carry("upgrade", "2.0").current_version == "2.0"
 
 
+@pytest.mark.parametrize("bypass", ["anytime"], indirect=True)
 def test_f06_a_tree_that_a_process_runs_from_is_never_removed(shop: Shop, host: Host, bypass: Bypass) -> None:
     """Through two upgrades that need not be idle; status tells who still runs from where."""
     for version in ("2.0", "3.0"):
