@@ -16,15 +16,15 @@ from backfleet_host.upgrader import drift, gate
 from backfleet_host.upgrader.attempt import Attempt, Stopping, known_manifest, nobody_stops_it
 from backfleet_host.upgrader.disk import read_json
 from backfleet_host.upgrader.journal import Journal, Unreadable
+from backfleet_host.upgrader.refusal import Refusal
 from backfleet_host.upgrader.site import NO_PACKAGES, Package, Site, site_of
-from backfleet_host.upgrader.steps import platform_here
+from backfleet_host.upgrader.steps import check_not_held_back, platform_here
 from backfleet_host.upgrader.transaction import (
     ANOTHER_ORDER_SECONDS,
     finish,
     keep_settings,
     meaning_of,
     move,
-    remembered_failure,
     tidy,
     uninstall,
 )
@@ -59,7 +59,7 @@ def carry_out_on(site: Site, order: Order, say: Say, stopping: Stopping = nobody
         return _refused(order, "UpgradeInProgress", text, package)
     except Unreadable as problem:
         return _refused(order, "InternalError", str(problem), package)
-    except OSError as problem:
+    except Exception as problem:  # noqa: BLE001 - whatever it is, the server must hear of it
         return _refused(order, *meaning_of(problem), package)
 
 
@@ -69,7 +69,7 @@ def _told(site: Site, package: Package, order: Order, say: Say) -> Report:
         cut_off = Journal(package.journal).read()
         if cut_off is not None:
             with gate.held(package.folder / "lock", seconds=0):
-                _recover_attempt(site, package, cut_off, say)
+                _recover_attempt(site, package, cut_off, say, order.patience)
     return _succeeded(order, package, status_of(site))
 
 
@@ -78,14 +78,16 @@ def _admitted(site: Site, package: Package, order: Order, say: Say, stopping: St
     say(stage_line("admit"))
     cut_off = Journal(package.journal).read()
     if cut_off is not None:
-        report = _recover_attempt(site, package, cut_off, say)
-        if cut_off.order.order_id == order.order_id or order.kind == "recover":
+        report = _recover_attempt(site, package, cut_off, say, order.patience)
+        is_still_open = Journal(package.journal).read() is not None
+        if is_still_open or cut_off.order.order_id == order.order_id or order.kind == "recover":
             return dataclasses.replace(report, order_id=order.order_id, kind=order.kind)
-    Journal(package.journal).close()  # one that was cut off in its first line begins nothing
-    tidy(site, package, well=False)
+    with contextlib.suppress(OSError):  # what somebody put here stops no order
+        Journal(package.journal).close()  # one that was cut off in its first line begins nothing
+        tidy(site, package, well=False)
     known = _known_outcome(package, order.order_id)
     if known is not None:
-        return known
+        return dataclasses.replace(known, current_version=package.version())  # which later orders may have changed
     if order.kind == "recover":
         return _succeeded(order, package, {})
     strangers = package.strangers()
@@ -110,10 +112,10 @@ def _settled(site: Site, attempt: Attempt) -> Report | None:
     if current == order.version:
         keep_settings(attempt.package, order)
         return attempt.report("succeeded", "AlreadyCurrent", f"{current} runs already")
-    failure = remembered_failure(attempt.package, order.version, site.clock())
-    if failure is not None:
-        text = f"{order.version} was taken back on this host less than 24 h ago: {failure.get('reason')}"
-        return attempt.report("failed", "RolledBack", text)
+    try:
+        check_not_held_back(attempt, order.version)
+    except Refusal as problem:
+        return attempt.report("failed", problem.code, problem.text)
     return None
 
 
@@ -123,8 +125,8 @@ def recover(order: Order, root: Path, *, say: Say) -> Report:
     package = site.package(order.package)
     known = _known_outcome(package, order.order_id)
     if known is not None:
-        return known
-    recovered = carry_out_on(site, dataclasses.replace(order, kind="recover"), say)
+        return dataclasses.replace(known, current_version=package.version())
+    recovered = carry_out_on(site, _recovery(order), say)
     if recovered.outcome == "failed" or package.version() == order.version:
         return dataclasses.replace(recovered, kind=order.kind, to_version=order.version)
     # It died before its journal began: nothing was touched.
@@ -137,11 +139,18 @@ def recover_all(root: Path, *, say: Say) -> List[Report]:
     site = site_of(root)
     reports = []
     for package in site.packages():
-        cut_off = Journal(package.journal).read()
+        try:
+            cut_off = Journal(package.journal).read()
+        except Unreadable:  # its package says so; the others are recovered all the same
+            reports.append(carry_out_on(site, Order("recover-all", "recover", package.name), say))
+            continue
         if cut_off is not None:
-            order = dataclasses.replace(cut_off.order, kind="recover", remove_state=False)
-            reports.append(carry_out_on(site, order, say))
+            reports.append(carry_out_on(site, _recovery(cut_off.order), say))
     return reports
+
+
+def _recovery(order: Order) -> Order:
+    return dataclasses.replace(order, kind="recover", remove_state=False, settings={})
 
 
 def status(root: Path) -> Dict[str, Any]:

@@ -49,13 +49,15 @@ class Attempt:
         self.serving = False  # whether the service ran before
         self.started: Optional[Started] = None  # the service of the version on trial
         self.trying = order.version  # the version that is on trial
+        self.has_switched = False  # whether the journal says that the switch began
         self.closed_gate = contextlib.ExitStack()
         self.details: Dict[str, Any] = {}
 
     def begin(self, stage: str) -> None:
         """Say that a step begins: the server shows it to whoever waits."""
         self.stage = stage
-        self._say(stage_line(stage))
+        with contextlib.suppress(OSError):  # a full disk must not stop the way back
+            self._say(stage_line(stage))
 
     def seconds_left(self) -> float:
         """Of the order's patience."""
@@ -111,6 +113,11 @@ class Attempt:
         for target in self.targets:
             named.extend(target.manifest.keeps)
         return list(dict.fromkeys(named))
+
+    def note_reason(self, problem: Exception) -> None:
+        """For programs: which of the reasons that share a code it was."""
+        if getattr(problem, "reason", ""):
+            self.details["reason"] = problem.reason  # type: ignore[attr-defined]
 
     def report(self, outcome: str, code: str = "", message: str = "") -> Report:
         """How it ended. What runs now is read from the disk, not remembered."""

@@ -88,20 +88,24 @@ def unlink(path: Path) -> None:
 
 
 def make_folder(path: Path, mode: int = 0o755) -> None:
-    """A folder and its parents, if they are not there."""
+    """A folder and its parents, if they are not there. Whose umask it is does not matter: others run what is in it."""
     if not path.is_dir():
         with deed("mkdir", path):
+            made = [folder for folder in (path, *path.parents) if not folder.exists()]
             path.mkdir(mode=mode, parents=True, exist_ok=True)
+            for folder in made:
+                folder.chmod(mode if folder == path else 0o755)
 
 
 def remove_tree(tree: Path) -> None:
-    """Remove a tree, read-only or half-made."""
-    if not tree.exists():
-        return
+    """Remove a tree, read-only or half-made. What stands there instead of one goes too; a link is not followed."""
+    if tree.is_symlink() or not tree.is_dir():
+        return unlink(tree)
     with deed("remove", tree):
         for folder, _, _ in os.walk(str(tree)):
             os.chmod(folder, 0o700)
         shutil.rmtree(str(tree))
+    return None
 
 
 def point(link: Path, version: str, *, durable: bool = True) -> None:

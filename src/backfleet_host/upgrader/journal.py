@@ -98,8 +98,10 @@ def _lines(path: Path) -> List[Dict[str, Any]]:
     found = []
     try:
         content = path.read_bytes()
-    except OSError:
+    except FileNotFoundError:
         return []
+    except OSError as problem:
+        raise Unreadable(f"{path} cannot be read: {problem.strerror}; nothing is done before it can") from None
     for line in content.split(b"\n"):
         try:
             said = json.loads(line)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import shlex
 import shutil
 from pathlib import Path
-from typing import Dict, Iterable, Optional
+from typing import Dict, Iterable, List, Optional
 
 from backfleet_host.upgrader import disk
 
@@ -53,7 +53,8 @@ def write_answers(partial: Path, tree: Path, programs: Dict[str, str]) -> None:
         FileExistsError: the archive has such a folder itself.
     """
     folder = partial / ANSWERS
-    folder.mkdir(mode=0o755)
+    folder.mkdir()
+    folder.chmod(0o755)
     for command, program in programs.items():
         disk.write_whole(folder / command, f"{tree / program}\n".encode(), 0o444)
 
@@ -65,6 +66,11 @@ def is_ours(path: Path, name: str) -> bool:
             return f"\n{MARK} {name}:".encode() in file.read(512)
     except OSError:
         return False
+
+
+def ours(folder: Path, name: str) -> List[Path]:
+    """Every shim of this package."""
+    return [path for path in folder.iterdir() if path.is_file() and is_ours(path, name)] if folder.is_dir() else []
 
 
 def foreign(folder: Path, name: str, commands: Iterable[str]) -> Optional[Path]:
@@ -84,6 +90,6 @@ def write_shims(folder: Path, package: Path, name: str, programs: Dict[str, str]
         path, text = folder / command, shim_text(package, name, command, flock)
         if not path.is_file() or path.read_text(encoding="utf-8", errors="replace") != text:
             disk.write_whole(path, text.encode(), 0o755)
-    for path in folder.iterdir():
-        if path.name not in programs and path.is_file() and is_ours(path, name):
+    for path in ours(folder, name):
+        if path.name not in programs:
             disk.unlink(path)

@@ -33,8 +33,8 @@ from backfleet_host.upgrader.source import Source
 
 DEFAULT_ROOT = Path("/opt/backfleet")
 DEFAULT_BIN = Path("/usr/local/bin")
-NO_PACKAGES = frozenset({"agent", "trust", "bin", "etc"})
-"""Folders under the root that are not packages. No package may be called so."""
+NO_PACKAGES = frozenset({"agent", "trust", "bin", "etc", "runtime", "host"})
+"""Folders under the root that are not packages, and the host's own words. No package may be called so."""
 
 
 @dataclass(frozen=True)
@@ -155,9 +155,8 @@ class Package:
 
     def _pointed_to(self, link: Path) -> str:
         """The version a link of ours points to. What leads elsewhere is not ours, whatever it is called."""
-        name = disk.target_of(link)
-        is_ours = os.path.dirname(disk.words_of(link)) in ("versions", str(self.versions))
-        return name if is_ours and is_version(name) else ""
+        folder, name = os.path.split(os.path.normpath(disk.words_of(link)))
+        return name if folder in ("versions", str(self.versions)) and is_version(name) else ""
 
     def prepare(self) -> None:
         """Make the folders."""

@@ -9,10 +9,10 @@ import contextlib
 import platform as machine
 import shutil
 import time
-from typing import Callable, Tuple
+from typing import Any, Callable, Dict, Optional, Tuple
 
 from backfleet_host.upgrader import disk, gate, hostwords, keeps, probes, shim, stones, tree
-from backfleet_host.upgrader.attempt import Attempt
+from backfleet_host.upgrader.attempt import LEAST_PROOF_SECONDS, Attempt
 from backfleet_host.upgrader.drift import others
 from backfleet_host.upgrader.health import AGAIN_SECONDS
 from backfleet_host.upgrader.health import prove as prove_well
@@ -26,6 +26,7 @@ from backfleet_host.upgrader.source import Target
 
 SPARE_DISK = 16 << 20  # bytes that stay free
 GATE_SECONDS = 10.0  # for shims that are in the instant of passing the gate
+STILL_RUNNING = "a backup ran for longer than there was time; nothing was touched"
 LEFTOVERS_SECONDS = 5.0  # for what a stopped service left running
 _MACHINES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64", "i386": "386", "i686": "386"}
 
@@ -41,15 +42,35 @@ def check(attempt: Attempt) -> None:
     read_words(attempt)
     goal = attempt.source.find(site, order, attempt.go_on)
     attempt.targets = _way(attempt, goal)
+    for target in attempt.targets:
+        check_not_held_back(attempt, target.manifest.version)
     if not attempt.service(goal.manifest).can_be_run_here:
         raise Refusal("UnsupportedPlatform", "its service is a systemd unit only, and this host has no systemd")
     reader = order.oldest_reader or attempt.words.oldest_reader
     stones.check_format(goal.manifest, attempt.old, reader)
-    _check_no_other_manager(attempt, goal.manifest)
+    for target in attempt.targets:
+        _check_no_other_manager(attempt, target.manifest)
     needed = sum(target.length + target.manifest.unpacked_bytes for target in attempt.targets) + SPARE_DISK
     free = shutil.disk_usage(str(package.folder)).free
     if free < needed:
         raise Refusal("DiskFull", f"{needed >> 20} MiB are needed in {package.folder}, {free >> 20} MiB are free")
+
+
+def check_not_held_back(attempt: Attempt, version: str) -> None:
+    """That this version was not taken back here a short while ago. Raises Refusal, RolledBack."""
+    failure = remembered_failure(attempt.package, version, attempt.site.clock())
+    if failure is not None:
+        text = f"{version} was taken back on this host less than 24 h ago: {failure.get('reason')}"
+        raise Refusal("RolledBack", text)
+
+
+def remembered_failure(package: Package, version: str, now: float) -> Optional[Dict[str, Any]]:
+    """Why this version was taken back on this host, if that is not long ago. A clock that was set back forgets it."""
+    kept = disk.read_json(package.failed / version / "reason.json")
+    try:
+        return kept if kept is not None and float(kept["at"]) <= now < float(kept["until"]) else None
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def read_words(attempt: Attempt) -> None:
@@ -106,7 +127,8 @@ def stage(attempt: Attempt) -> None:
     facts = disk.read_json(package.facts(old))
     changed = "what it should be is not known" if facts is None else tree.differs(package.tree(old), facts["files"])
     if changed or attempt.old is None:
-        raise Refusal("HealthCheckFailed", f"{old}, the way back, is not whole ({changed}); install it again first")
+        text = f"{old}, the way back, is not whole ({changed}); uninstall it and install it again, its state stays"
+        raise Refusal("HealthCheckFailed", text)
     _take_baseline(attempt, attempt.old)
 
 
@@ -160,6 +182,8 @@ def drain(attempt: Attempt) -> None:
         drain_all(attempt)
     else:
         see_what_serves(attempt)
+        if attempt.serving and attempt.old is not None:
+            _wait_until_idle_inside(attempt, attempt.old)
 
 
 def _must_be_idle(attempt: Attempt) -> bool:
@@ -174,21 +198,27 @@ def drain_all(attempt: Attempt) -> None:
     Raises:
         Refusal: BackupRunning, one ran for too long; HostBusy, it is not known whether the service runs.
     """
-    text = "a backup ran for longer than there was time; nothing was touched"
+    text = STILL_RUNNING
     running = attempt.package.folder / "running"
     try:
         attempt.closed_gate.enter_context(gate.held(running, seconds=attempt.seconds_left(), wait=attempt.nap))
     except gate.NotInTime:
         raise Refusal("BackupRunning", text) from None
     old = attempt.old
-    service = attempt.service(old) if old is not None and old.service is not None else None
-    if not wait_until_idle(service, attempt.seconds_left(), attempt.nap):
-        raise Refusal("BackupRunning", text)
+    if old is not None:
+        _wait_until_idle_inside(attempt, old)
     see_what_serves(attempt)
     if old is not None and not attempt.serving:
         left = _left_running(attempt, attempt.seconds_left(), attempt.nap)
         if left:
             raise Refusal("BackupRunning", f"{text}; it runs straight from the tree, as process {left[0]}")
+
+
+def _wait_until_idle_inside(attempt: Attempt, manifest: Manifest) -> None:
+    """Until no backup runs inside the service. Raises Refusal, BackupRunning."""
+    service = attempt.service(manifest) if manifest.service is not None else None
+    if not wait_until_idle(service, attempt.seconds_left(), attempt.nap):
+        raise Refusal("BackupRunning", STILL_RUNNING)
 
 
 def see_what_serves(attempt: Attempt) -> None:
@@ -218,6 +248,7 @@ def switch(attempt: Attempt) -> None:
     """Stop the service, remember the state, point to the new version in one step, start the service."""
     package, old = attempt.package, attempt.old
     failing = sorted(attempt.failing_before)
+    attempt.has_switched = True  # whatever becomes of the line: a write that failed may have been done all the same
     attempt.journal.write(SWITCHING, serving=attempt.serving, failing=failing, unwell=attempt.unwell_before)
     passed("about to switch")
     stopped_at = time.monotonic()
@@ -231,8 +262,7 @@ def switch(attempt: Attempt) -> None:
         _move_to(attempt, target.manifest)
         if target is not attempt.targets[-1]:
             prove_version(attempt, target.manifest)
-            if attempt.serving:
-                attempt.service(target.manifest).stop()
+            _leave_stone(attempt, target.manifest)
     if attempt.serving:
         attempt.details["service_down_seconds"] = round(time.monotonic() - stopped_at, 3)
 
@@ -247,12 +277,23 @@ def _stop_old_one(attempt: Attempt, old: Manifest) -> None:
         raise Refusal("HostBusy", f"the service is stopped, and process {left[0]} still runs from {old.version}")
 
 
+def _leave_stone(attempt: Attempt, manifest: Manifest) -> None:
+    """Its service may have begun a backup by itself: that is waited for, as long as a proof may take."""
+    if not attempt.serving or manifest.service is None:
+        return
+    service = attempt.service(manifest)
+    if not wait_until_idle(service, max(attempt.seconds_left(), LEAST_PROOF_SECONDS)):
+        raise Refusal("BackupRunning", f"a backup inside {manifest.version}, a stepping stone, ran for too long")
+    service.stop()
+
+
 def _move_to(attempt: Attempt, manifest: Manifest) -> None:
     attempt.trying = manifest.version
     disk.point(attempt.package.current, manifest.version)
     passed("switched")
     write_shims(attempt.site, attempt.package, manifest)
-    if attempt.serving:
+    attempt.started = None
+    if attempt.serving and manifest.service is not None:
         attempt.started = attempt.service(manifest).start()
 
 

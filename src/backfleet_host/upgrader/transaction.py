@@ -11,8 +11,9 @@ import errno
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import List, Optional, Tuple
 
 from backfleet_host.contract import Order, Report, is_version
 from backfleet_host.upgrader import disk, gate, keeps, shim
@@ -54,7 +55,7 @@ def move(attempt: Attempt) -> Report:
                 attempt.go_on()
             step(attempt)
             passed(name)
-    except (Refusal, Unwell, OSError) as problem:
+    except Exception as problem:  # noqa: BLE001 - whatever it is, the host must not stay in between
         return _give_up(attempt, problem)
     return succeed(attempt)
 
@@ -76,8 +77,8 @@ def keep_settings(package: Package, order: Order) -> None:
 
 def _give_up(attempt: Attempt, problem: Exception) -> Report:
     code, text = meaning_of(problem)
-    attempted = attempt.journal.read()
-    if attempted is None or not attempted.has(SWITCHING):
+    attempt.note_reason(problem)
+    if not attempt.has_switched:
         return finish(attempt, attempt.report("failed", code, text))
     is_its_fault = isinstance(problem, Unwell) and not problem.passing
     if isinstance(problem, Unwell):
@@ -99,7 +100,7 @@ def go_back(attempt: Attempt, code: str, reason: str, is_its_fault: bool, output
     passed("going back")
     try:
         _undo_with_patience(attempt)
-    except (Unwell, OSError, Refusal) as problem:
+    except Exception as problem:  # noqa: BLE001 - as above
         if is_its_fault:
             _remember_failure(attempt, reason, f"{output}\n{getattr(problem, 'output', '')}")
         text = f"{new} was unwell ({reason}), and going back to {old} failed: {meaning_of(problem)[1]}"
@@ -160,20 +161,13 @@ def _stop_new_one(attempt: Attempt) -> None:
             os.kill(process, signal.SIGKILL)
 
 
-def remembered_failure(package: Package, version: str, now: float) -> Optional[Dict[str, Any]]:
-    """Why this version was taken back on this host, if that is not long ago. A clock that was set back forgets it."""
-    kept = disk.read_json(package.failed / version / "reason.json")
-    if kept is None or not float(kept.get("at", 0)) <= now < float(kept.get("until", 0)):
-        return None
-    return kept
-
-
 def _remember_failure(attempt: Attempt, reason: str, output: str) -> None:
     """Evidence for whoever looks into it; without room for it the host is as well as before."""
     folder = attempt.package.failed / attempt.trying
     with contextlib.suppress(OSError):
         disk.make_folder(folder)
-        disk.write_whole(folder / "output", output.encode("utf-8", "replace"))
+        # Not for everybody: what a command says may be more than all may know.
+        disk.write_whole(folder / "output", output.encode("utf-8", "replace"), 0o600)
         now = attempt.site.clock()
         disk.write_json(folder / "reason.json", {"reason": reason, "at": now, "until": now + HELD_BACK_SECONDS})
 
@@ -203,11 +197,13 @@ def tidy(site: Site, package: Package, *, well: bool) -> None:
     """Remove what nothing needs: half-made things, old versions that nothing runs from, old outcomes, downloads.
 
     Only while no attempt is open. Where the last one failed its downloads stay for a day: asked again, nothing is
-    fetched twice.
+    fetched twice. Where somebody took the link `current` away and left our shims, trees stay for him to look at.
     """
     kept = {package.version(), package.version_before()}
+    may_go = bool(package.version()) or (not package.strangers() and not shim.ours(site.bin, package.name))
     for path in package.versions.iterdir():
-        if path.name.endswith(".partial") or (path.name not in kept and _is_tree(path) and not site.running(path)):
+        is_old = may_go and path.name not in kept and _is_tree(path)
+        if (_is_half_made(path) or is_old) and not site.running(path):
             disk.remove_tree(path)
     for path in (package.folder / "facts").glob("*.json"):
         if path.is_file() and not package.tree(path.name[: -len(".json")]).is_dir():
@@ -219,6 +215,10 @@ def tidy(site: Site, package: Package, *, well: bool) -> None:
     _tidy_downloads(package, 0 if well else KEPT_DOWNLOADS, site.clock())
     for path in _newest_first(package.folder / "outcomes")[KEPT_OUTCOMES:]:
         disk.unlink(path)
+
+
+def _is_half_made(path: Path) -> bool:
+    return path.name.startswith(".") and path.name.endswith(".partial")
 
 
 def _is_tree(path: Path) -> bool:
@@ -259,8 +259,10 @@ def meaning_of(problem: Exception) -> Tuple[str, str]:
 # --- What a crash left ----------------------------------------------------------------------------------------------
 
 
-def recover(site: Site, package: Package, attempted: Attempted, say: Say) -> Report:
-    """Finish or undo an attempt that a crash cut off. The caller holds the package.
+def recover(site: Site, package: Package, attempted: Attempted, say: Say, patience: int) -> Report:
+    """Finish or undo an attempt that a crash cut off, within so many seconds. The caller holds the package.
+
+    Where it could do neither the journal is there afterwards, and the next start comes here again.
 
     | last line | what is done |
     | nothing, or before switching | what is half-made goes; the old version runs; the attempt may be made again |
@@ -269,7 +271,7 @@ def recover(site: Site, package: Package, attempted: Attempted, say: Say) -> Rep
     | going back | go on going back |
     | proven | it is kept |
     """
-    attempt = Attempt(site, attempted.order, say)
+    attempt = Attempt(site, replace(attempted.order, patience=patience), say)
     attempt.from_version, attempt.previous = attempted.from_version, attempted.previous
     with attempt.closed_gate:
         if attempted.order.kind == "uninstall":
@@ -277,20 +279,28 @@ def recover(site: Site, package: Package, attempted: Attempted, say: Say) -> Rep
         if not attempted.has(SWITCHING):
             text = f"cut off before the switch; {attempted.from_version or 'nothing'} is installed as before; ask again"
             return finish(attempt, attempt.report("failed", "InternalError", text))
-        attempt.serving = bool(attempted.told(SWITCHING, "serving", False))
-        if attempted.has(PROVEN) and not attempted.has(BACK):
-            _serve_again(attempt)
-            return succeed(attempt, message="finished after a crash")
-        attempt.failing_before = frozenset(attempted.told(SWITCHING, "failing", ()))
-        attempt.unwell_before = attempted.told(SWITCHING, "unwell")
-        attempt.trying = attempted.told(BACK, "trying") or attempt.order.version
+        return _recover_switched(attempt, attempted)
+
+
+def _recover_switched(attempt: Attempt, attempted: Attempted) -> Report:
+    attempt.serving = bool(attempted.told(SWITCHING, "serving", False))
+    if attempted.has(PROVEN) and not attempted.has(BACK):
+        _serve_again(attempt)
+        return succeed(attempt, message="finished after a crash")
+    attempt.has_switched = True
+    attempt.failing_before = frozenset(attempted.told(SWITCHING, "failing", ()))
+    attempt.unwell_before = attempted.told(SWITCHING, "unwell")
+    attempt.trying = attempted.told(BACK, "trying") or attempt.order.version
+    try:
         _hold_still(attempt)
-        if attempted.has(BACK):
-            told = [attempted.told(BACK, name) for name in ("code", "reason", "is_its_fault")]
-            return go_back(attempt, told[0], told[1], bool(told[2]))
-        if package.version() == attempted.order.version != attempted.from_version:
-            return _judge_after_crash(attempt)
-        return go_back(attempt, "InternalError", "cut off in the middle of the switch; ask again", False)
+    except Refusal as problem:
+        return attempt.report("failed", problem.code, problem.text)
+    if attempted.has(BACK):
+        told = [attempted.told(BACK, name) for name in ("code", "reason", "is_its_fault")]
+        return go_back(attempt, told[0], told[1], bool(told[2]))
+    if attempt.package.version() == attempted.order.version != attempted.from_version:
+        return _judge_after_crash(attempt)
+    return go_back(attempt, "InternalError", "cut off in the middle of the switch; ask again", False)
 
 
 def _serve_again(attempt: Attempt) -> None:
@@ -302,9 +312,12 @@ def _serve_again(attempt: Attempt) -> None:
 
 
 def _hold_still(attempt: Attempt) -> None:
-    """Close the gate; wait for what began since the crash, as long as there is time, where only one may run at once.
+    """Close the gate; wait for what began since the crash, where only one may run at once, as long as there is time.
 
     That is where state is to be compared, and where a version says so.
+
+    Raises:
+        Refusal: BackupRunning, it ran for longer.
     """
     package = attempt.package
     gate.make_lock_files(package.folder)
@@ -312,9 +325,11 @@ def _hold_still(attempt: Attempt) -> None:
         close_gate(package, attempt.closed_gate)
     known = [known_manifest(package, version) for version in (package.version(), attempt.from_version)]
     if (package.kept / keeps.INDEX).exists() or any(found is not None and found.switch == "idle" for found in known):
-        with contextlib.suppress(gate.NotInTime):
-            running = package.folder / "running"
-            attempt.closed_gate.enter_context(gate.held(running, seconds=attempt.seconds_left()))
+        try:
+            attempt.closed_gate.enter_context(gate.held(package.folder / "running", seconds=attempt.seconds_left()))
+        except gate.NotInTime:
+            text = f"{package.version()} is not proven yet: a backup runs on it; ask again when it has ended"
+            raise Refusal("BackupRunning", text) from None
 
 
 def _judge_after_crash(attempt: Attempt) -> Report:
@@ -326,11 +341,11 @@ def _judge_after_crash(attempt: Attempt) -> Report:
             raise Unwell("what it should be is not known")
         read_words(attempt)
         write_shims(attempt.site, attempt.package, manifest)
-        if attempt.serving:
+        if attempt.serving and manifest.service is not None:
             attempt.started = attempt.service(manifest).start()
         prove_version(attempt, manifest)
         attempt.journal.write(PROVEN)
-    except (Unwell, Refusal, OSError) as problem:
+    except Exception as problem:  # noqa: BLE001 - as above
         return _give_up(attempt, problem)
     attempt.closed_gate.close()
     return succeed(attempt, message="proven after a crash")
@@ -351,12 +366,12 @@ def uninstall(attempt: Attempt) -> Report:
         attempt.go_on(code="BackupRunning")
         old = attempt.old
         attempt.journal.write(REMOVING, serving=attempt.serving)
-    except (Refusal, OSError) as problem:
+    except Exception as problem:  # noqa: BLE001 - as above
         return finish(attempt, attempt.report("failed", *meaning_of(problem)))
     attempt.begin("switch")
     try:
         _remove(attempt, old)
-    except (Unwell, OSError) as problem:
+    except Exception as problem:  # noqa: BLE001 - as above
         return _put_back(attempt, old, problem)
     return _removed(attempt, "")
 
@@ -405,7 +420,7 @@ def _put_back(attempt: Attempt, old: Optional[Manifest], problem: Exception) -> 
             write_shims(attempt.site, attempt.package, old)
             if attempt.serving:
                 attempt.service(old).start()
-    except (Unwell, OSError) as second:
+    except Exception as second:  # noqa: BLE001 - as above
         code, text = "RollbackFailed", f"{text}; and then: {meaning_of(second)[1]}"
     return finish(attempt, attempt.report("failed", code, text))
 
@@ -420,6 +435,6 @@ def _recover_uninstall(attempt: Attempt, attempted: Attempted) -> Report:
         return _put_back(attempt, old, Unwell("it could not be removed"))
     try:
         _remove(attempt, old)
-    except (Unwell, OSError) as problem:
+    except Exception as problem:  # noqa: BLE001 - as above
         return _put_back(attempt, old, problem)
     return _removed(attempt, "finished after a crash")

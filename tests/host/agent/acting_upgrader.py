@@ -1,6 +1,7 @@
 """Stands where the upgrader stands, and does what the order's version says, so that the agent can be watched.
 
-`1.0`: succeeds. `waits`: goes on when the file `go` is in the root. `listens`: likewise, and ends when it is stopped. `dies`: ends its process unwarned, once it has
+`1.0`: succeeds. `waits`: goes on when the file `go` is in the root. `listens`: so too, and ends when it is stopped.
+`dies`: ends its process unwarned, once it has
 begun. `dies-always`: so does every recovery. `raises`: an error nobody foresaw. `talks`: a report too long to send.
 Everything it does is noted in the root's file `acts`.
 """
