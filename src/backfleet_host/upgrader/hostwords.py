@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, FrozenSet, List, Mapping, Tuple
 
+from backfleet_host.proxy import BadProxy, read_proxy
 from backfleet_host.upgrader.manifest import kept_path
 from backfleet_host.upgrader.processes import LIMITS
 from backfleet_host.upgrader.refusal import Refusal
@@ -86,12 +87,27 @@ def read_host_words(etc: Path) -> HostWords:
     said = _read(file)
     try:
         _only(said, frozenset({"bytes_per_second", "proxy"}))
-        proxy = _text(said, "proxy")
-        if proxy and not proxy.startswith(("http://", "https://")):
-            raise ValueError("proxy must be an http(s) address")
+        proxy = read_proxy(_text(said, "proxy"))
         return HostWords(_number(said, "bytes_per_second", 0, 0, 1 << 40), proxy)
+    except BadProxy as problem:
+        raise Refusal("InternalError", f"{file}: proxy {problem}") from None
     except (ValueError, TypeError) as problem:
         raise Refusal("InternalError", f"{file}: {problem}") from None
+
+
+def proxy_of(etc: Path, environment: Mapping[str, str] = os.environ) -> str:
+    """The proxy of this host, for everything it asks of its server; "" for none. Other proxy variables do not count.
+
+    Raises:
+        Refusal: DownloadFailed, BACKFLEET_PROXY is no proxy's address; or as `read_host_words`.
+    """
+    said = environment.get("BACKFLEET_PROXY", "")
+    if not said:
+        return read_host_words(etc).proxy
+    try:
+        return read_proxy(said)
+    except BadProxy as problem:
+        raise Refusal("DownloadFailed", f"BACKFLEET_PROXY {problem}", "NotReachable") from None
 
 
 def _read(file: Path) -> Dict[str, Any]:
