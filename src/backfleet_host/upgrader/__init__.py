@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
@@ -48,6 +49,14 @@ def carry_out_on(site: Site, order: Order, say: Say, stopping: Stopping = nobody
     if order.package in NO_PACKAGES:
         return _refused(order, "InternalError", f"no package may be called {order.package!r}")
     package = site.package(order.package)
+    others = os.umask(0o022)  # whoever we were started by: others run what we write
+    try:
+        return _carried_out(site, package, order, say, stopping)
+    finally:
+        os.umask(others)
+
+
+def _carried_out(site: Site, package: Package, order: Order, say: Say, stopping: Stopping) -> Report:
     if order.kind == "status":
         return _told(site, package, order, say)
     try:

@@ -37,6 +37,7 @@ class Attempt:
     def __init__(self, site: Site, order: Order, say: Say, stopping: Stopping = nobody_stops_it) -> None:
         self.site, self.order, self._say, self._stopping = site, order, say, stopping
         self.package = site.package(order.package)
+        self.runner = _owned(site.runner, str(self.package.folder))
         self.journal = Journal(self.package.journal)
         self.from_version, self.previous = self.package.version(), self.package.version_before()
         self.began = time.monotonic()
@@ -82,7 +83,7 @@ class Attempt:
 
     def runner_on_trial(self) -> Runner:
         """Runs commands as long as there is time to prove a version: what is left, or LEAST_PROOF_SECONDS."""
-        return _until(time.monotonic() + max(self.seconds_left(), LEAST_PROOF_SECONDS), self.site.runner)
+        return _until(time.monotonic() + max(self.seconds_left(), LEAST_PROOF_SECONDS), self.runner)
 
     @property
     def source(self) -> Source:
@@ -105,7 +106,7 @@ class Attempt:
 
     def service(self, manifest: Manifest) -> Service:
         """The service as this version describes it."""
-        return Service(manifest, self.package.tree(manifest.version), self.site.runner, self.site.systemd)
+        return Service(manifest, self.package.tree(manifest.version), self.runner, self.site.systemd)
 
     def keeps(self) -> List[str]:
         """All state that must survive: what the host, the old and the new version name."""
@@ -135,6 +136,11 @@ class Attempt:
             seconds=round(time.monotonic() - self.began, 3),
             details=self.details,
         )
+
+
+def _owned(runner: Runner, owner: str) -> Runner:
+    """Runs commands under the name of whose upgrade it is."""
+    return lambda command: runner(dataclasses.replace(command, owner=owner))
 
 
 def _until(end: float, runner: Runner) -> Runner:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Optional
 
-from backfleet_host.upgrader import disk, shim
+from backfleet_host.upgrader import disk, shim, tree
 from backfleet_host.upgrader.manifest import Manifest
 from backfleet_host.upgrader.site import Package, Site
 
@@ -16,7 +15,7 @@ MOST_FILES = 20_000  # of a tree that are looked at
 
 
 def of(site: Site, package: Package, manifest: Optional[Manifest]) -> List[str]:
-    """One sentence for everything that is not as we left it. Reads names and sizes, not contents; changes nothing."""
+    """One sentence for everything that is not as we left it. Changes nothing."""
     current = package.version()
     if not current:
         return package.strangers() + _others_than_ours(site, package, [package.name])
@@ -49,17 +48,20 @@ def _of_shims(site: Site, package: Package, manifest: Manifest) -> List[str]:
 
 
 def _of_tree(package: Package, version: str) -> List[str]:
+    """What is not as it was unpacked, byte by byte, or was put beside it."""
     known: Dict[str, Any] = (disk.read_json(package.facts(version)) or {}).get("files", {})
-    tree = package.tree(version)
-    for name in list(known)[:MOST_FILES]:
-        try:
-            found = (tree / name).lstat()
-        except OSError:
-            return [f"{tree / name} is gone"]
-        if "size" in known[name] and (not stat.S_ISREG(found.st_mode) or found.st_size != known[name]["size"]):
-            return [f"{tree / name} was changed"]
-        if "size" in known[name] and found.st_mode & 0o222:
-            return [f"{tree / name} was made writable"]
+    folder = package.tree(version)
+    changed = tree.differs(folder, known)
+    if changed:
+        return [f"{folder / changed} " + ("was changed" if os.path.lexists(str(folder / changed)) else "is gone")]
+    for number, path in enumerate(folder.rglob("*")):
+        if number >= MOST_FILES:
+            break
+        name = str(path.relative_to(folder))
+        if not path.is_dir() and name not in known and not name.startswith(f"{shim.ANSWERS}/"):
+            return [f"{path} is none of the release's"]
+        if path.is_file() and not path.is_symlink() and path.stat().st_mode & 0o222:
+            return [f"{path} was made writable"]
     return []
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
+import signal
+import threading
 import time
 from pathlib import Path
 from typing import Callable, Tuple
@@ -14,6 +17,7 @@ from backfleet_host.upgrader.refusal import Unwell
 
 AGAIN_SECONDS = 0.2  # between two tries of what is not ready yet
 SOON_SECONDS = 0.01  # between two looks at what will be ready in a moment: backups wait for it
+MATCH_SECONDS = 2.0  # for comparing an output with what is expected
 NOT_YET = 75  # EX_TEMPFAIL of sysexits.h: "not my fault, and it may be better in a moment"
 
 
@@ -44,17 +48,41 @@ def expect(command: Command, expected: str, name: str, runner: Runner) -> None:
     """
     until = time.monotonic() + command.seconds
     code, output = runner(command)
-    while _is_not_yet(code, output, expected) and time.monotonic() < until:
+    while _is_not_yet(code, output, expected):
         time.sleep(AGAIN_SECONDS)
-        code, output = runner(command)
+        left = until - time.monotonic()
+        if left <= 0:
+            break
+        code, output = runner(dataclasses.replace(command, seconds=left))
     if code != 0:
         raise Unwell(f"`{name}` ended with {ending(code)}", output, passing=code == NOT_YET)
-    if not re.search(expected, output):
+    if not says(expected, output):
         raise Unwell(f"`{name}` did not say {expected!r}", output)
 
 
 def _is_not_yet(code: int, output: str, expected: str) -> bool:
-    return code == NOT_YET or (code == 0 and not output.strip() and not re.search(expected, output))
+    return code == NOT_YET or (code == 0 and not output.strip() and not says(expected, output))
+
+
+def says(expected: str, output: str) -> bool:
+    """Whether the output is as expected. A pattern may take longer than anybody lives: backups wait for this.
+
+    Raises:
+        Unwell: it cannot be told within MATCH_SECONDS.
+    """
+    if threading.current_thread() is not threading.main_thread():  # only it hears alarms
+        return re.search(expected, output) is not None
+    before = signal.signal(signal.SIGALRM, _too_slow)
+    signal.setitimer(signal.ITIMER_REAL, MATCH_SECONDS)
+    try:
+        return re.search(expected, output) is not None
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _too_slow(*_: object) -> None:
+    raise Unwell("the pattern for what a command must say takes too long; make it simpler")
 
 
 def ending(code: int) -> str:

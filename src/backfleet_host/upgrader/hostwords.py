@@ -6,6 +6,8 @@ They decide what runs as root, so only their owner may write them, and every fie
 from __future__ import annotations
 
 import os
+import pwd
+import re
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +21,7 @@ from backfleet_host.upgrader.refusal import Refusal
 LARGEST = 64 << 10  # bytes of a file
 MOST_PROBES = 20
 LONGEST_SECONDS = 3600
+_VARIABLE = re.compile("[^=\0]+")
 _RUN = frozenset({"user", "seconds", "environment", "limits"})
 
 
@@ -71,11 +74,11 @@ def read_package_words(etc: Path, package: str) -> PackageWords:
     said = _read(file)
     try:
         _only(said, frozenset({"probe", "sample", "keeps", "oldest_reader"}))
-        probes = [_probe(one) for one in _list(said.get("probe", []), dict)]
-        probes += [_sample(one) for one in _list(said.get("sample", []), dict)]
+        probes = [_probe(one) for one in _list(said, "probe", dict)]
+        probes += [_sample(one) for one in _list(said, "sample", dict)]
         if len(probes) > MOST_PROBES:
             raise ValueError(f"more than {MOST_PROBES} probes")
-        keeps = tuple(kept_path(path) for path in _list(said.get("keeps", []), str))
+        keeps = tuple(kept_path(path) for path in _list(said, "keeps", str))
         return PackageWords(tuple(probes), keeps, _text(said, "oldest_reader"))
     except (ValueError, TypeError) as problem:
         raise Refusal("InternalError", f"{file}: {problem}") from None
@@ -143,15 +146,15 @@ def _parsed(text: str) -> Dict[str, Any]:
 
 def _probe(said: Dict[str, Any]) -> Probe:
     _only(said, _RUN | {"name", "command", "expect"})
-    command = tuple(_list(said.get("command", []), str))
+    command = tuple(_list(said, "command", str))
     if not command:
         raise ValueError("a probe needs a command")
-    return Probe(_name(said, command), _run(said), command, _text(said, "expect"))
+    return Probe(_name(said, command), _run(said), command, _pattern(said, "expect"))
 
 
 def _sample(said: Dict[str, Any]) -> Probe:
     _only(said, _RUN | {"name", "backup", "restore"})
-    backup, restore = tuple(_list(said.get("backup", []), str)), tuple(_list(said.get("restore", []), str))
+    backup, restore = tuple(_list(said, "backup", str)), tuple(_list(said, "restore", str))
     if not any("{sample}" in word for word in backup) or not any("{restored}" in word for word in restore):
         raise ValueError("a sample needs a command `backup` with {sample} and a command `restore` with {restored}")
     return Probe(_name(said, backup), _run(said), backup=backup, restore=restore)
@@ -165,7 +168,9 @@ def _run(said: Dict[str, Any]) -> Run:
     environment = _table(said, "environment", str)
     limits = _table(said, "limits", int)
     _only(limits, frozenset(LIMITS))
-    return Run(_text(said, "user"), _number(said, "seconds", 60, 1, LONGEST_SECONDS), environment, limits)
+    if not all(_VARIABLE.fullmatch(name) and "\0" not in value for name, value in environment.items()):
+        raise ValueError("environment has a name that no variable can have, or a NUL")
+    return Run(_user(said), _number(said, "seconds", 60, 1, LONGEST_SECONDS), environment, limits)
 
 
 def _only(said: Mapping[str, Any], known: FrozenSet[str]) -> None:
@@ -174,9 +179,34 @@ def _only(said: Mapping[str, Any], known: FrozenSet[str]) -> None:
         raise ValueError(f"unknown: {', '.join(unknown)}; known are {', '.join(sorted(known))}")
 
 
-def _list(value: Any, kind: type) -> List[Any]:
+def _list(said: Mapping[str, Any], name: str, kind: type) -> List[Any]:
+    """What is said is not repeated in an error, here and below: it may hold a password."""
+    value = said.get(name, [])
     if not isinstance(value, list) or not all(isinstance(one, kind) for one in value):
-        raise ValueError(f"{value!r} is not a list of {'tables' if kind is dict else 'texts'}")
+        raise ValueError(
+            f"{name} must be a list of tables: [[{name}]]" if kind is dict else f"{name} must be a list of texts"
+        )
+    if any("\0" in one for one in value if isinstance(one, str)):
+        raise ValueError(f"{name} has a NUL")
+    return value
+
+
+def _user(said: Mapping[str, Any]) -> str:
+    name = _text(said, "user")
+    if name:
+        try:
+            pwd.getpwnam(name)
+        except KeyError:
+            raise ValueError("user is nobody on this host") from None
+    return name
+
+
+def _pattern(said: Mapping[str, Any], name: str) -> str:
+    value = _text(said, name)
+    try:
+        re.compile(value)
+    except (re.error, OverflowError, RecursionError) as problem:
+        raise ValueError(f"{name} is no regular expression: {problem}") from None
     return value
 
 

@@ -5,13 +5,15 @@ What failed before the switch already is the host's baseline, no fault of the ne
 
 from __future__ import annotations
 
+import hashlib
 import os
+import pwd
 import secrets
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Dict, List, Tuple
 
+from backfleet_host.upgrader import shim
 from backfleet_host.upgrader.health import expect
 from backfleet_host.upgrader.hostwords import Probe
 from backfleet_host.upgrader.keeps import describe
@@ -52,37 +54,45 @@ def _there_and_back(probe: Probe, manifest: Manifest, tree: Path, runner: Runner
     with tempfile.TemporaryDirectory(prefix="backfleet-probe-") as folder:
         sample, restored = Path(folder) / "sample", Path(folder) / "restored"
         restored.mkdir()
-        _make_sample(sample)
+        digests = _make_sample(sample)
         _hand_over(Path(folder), probe.run.user)
         for words in (probe.backup, probe.restore):
             filled = tuple(word.replace("{sample}", str(sample)).replace("{restored}", str(restored)) for word in words)
             expect(_command(probe, filled, manifest, tree), "", filled[0], runner)
-        differing = _differing(sample, restored)
+        touched = [name for name, digest in digests.items() if describe(sample / name).get("sha256") != digest]
+        if touched:
+            raise Unwell(f"backing it up changed the sample itself: {touched[0]}")
+        differing = _differing(digests, restored)
         if differing:
             raise Unwell(f"what came back is not what was backed up: {differing}")
 
 
-def _make_sample(folder: Path) -> None:
+def _make_sample(folder: Path) -> Dict[str, str]:
+    """Files that nobody has seen before, and the hash of each."""
+    digests = {}
     for name, size in SAMPLE:
-        path = folder / name
+        path, content = folder / name, secrets.token_bytes(size)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(secrets.token_bytes(size))
+        path.write_bytes(content)
+        digests[name] = hashlib.sha256(content).hexdigest()
+    return digests
 
 
 def _hand_over(folder: Path, user: str) -> None:
+    """The folder itself last: until then nobody but us can reach what is in it, and put a link in its place."""
     if user:
-        for path in [folder, *folder.rglob("*")]:
-            shutil.chown(str(path), user)
+        entry = pwd.getpwnam(user)
+        for path in [*sorted(folder.rglob("*"), reverse=True), folder]:
+            os.lchown(str(path), entry.pw_uid, entry.pw_gid)
 
 
-def _differing(sample: Path, restored: Path) -> str:
+def _differing(digests: Dict[str, str], restored: Path) -> str:
     """The first file that did not come back as it was. Where below `restored` it stands is the client's affair."""
     came: Dict[str, List[Path]] = {}
     for path in restored.rglob("*"):
         came.setdefault(path.name, []).append(path)
-    for name, _ in SAMPLE:
-        wanted = describe(sample / name)["sha256"]
-        if not any(describe(path).get("sha256") == wanted for path in came.get(os.path.basename(name), [])):
+    for name, digest in digests.items():
+        if not any(describe(path).get("sha256") == digest for path in came.get(os.path.basename(name), [])):
             return name
     return ""
 
@@ -91,4 +101,5 @@ def _command(probe: Probe, words: Tuple[str, ...], manifest: Manifest, tree: Pat
     program = manifest.programs.get(words[0])
     resolved = words if program is None else (str(tree / program), *words[1:])
     run = probe.run
-    return Command(resolved, run.seconds, run.user, run.environment, run.limits)
+    environment = {**run.environment, shim.ON_TRIAL: "1"}  # one that uses the shim must not wait for its own proof
+    return Command(resolved, run.seconds, run.user, environment, run.limits)

@@ -22,6 +22,10 @@ from backfleet_host.upgrader.refusal import Unwell
 LONGEST_OUTPUT = 64 * 1024  # bytes that are looked at and kept
 MARK = "BACKFLEET_RUN"  # in the environment of all that a command starts
 TICK_SECONDS = 0.02  # the kernel tells when a process began in hundredths of a second
+OWNER = "BACKFLEET_PACKAGE"  # in the environment of all commands but those that leave a service: whose upgrade it is
+PR_SET_CHILD_SUBREAPER = 36
+NAP_SECONDS = 0.02  # between looks at a process, where the kernel does not tell that it has ended
+PIPE_PIECES = 32  # of LONGEST_OUTPUT: more than a pipe holds
 ROUNDS = 20  # of looking for what is left of a command: what forks faster than that is given up on
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LIMITS = {"memory": "RLIMIT_AS", "cpu": "RLIMIT_CPU", "files": "RLIMIT_NOFILE", "file_size": "RLIMIT_FSIZE"}
@@ -37,6 +41,7 @@ class Command:
     environment: Mapping[str, str] = field(default_factory=dict)  # besides what everything here gets
     limits: Mapping[str, int] = field(default_factory=dict)  # of LIMITS
     outlives: bool = False  # it starts a service: only running out of time ends what it leaves
+    owner: str = ""  # whose upgrade runs it: should that die, the next one ends it
 
 
 Runner = Callable[[Command], Tuple[int, str]]
@@ -49,24 +54,84 @@ def run(command: Command) -> Tuple[int, str]:
     Raises:
         Unwell: it cannot be started, or took longer than its seconds.
     """
+    return _run_service_command(command) if command.outlives else _run_to_the_end(command)
+
+
+def _run_to_the_end(command: Command) -> Tuple[int, str]:
+    """One that leaves nothing: what it starts is ended with it. What it says is kept as far as it is looked at."""
+    mark = secrets.token_hex(16)
+    with _adopting_orphans():
+        began = time.clock_gettime(time.CLOCK_BOOTTIME)
+        reading, writing = os.pipe()
+        said = _Said(reading)
+        try:
+            process = _started(command, mark, writing)
+        finally:
+            os.close(writing)
+        try:
+            _wait(process, command.seconds, said)
+        except subprocess.TimeoutExpired:
+            _end_all(process, mark, began)
+            raise _too_long(command, said.text()) from None
+        except BaseException:
+            _end_all(process, mark, began)
+            raise
+        finally:
+            _end_group(process)
+            said.close()
+    return process.returncode, said.text()
+
+
+def _run_service_command(command: Command) -> Tuple[int, str]:
+    """One that may leave a service, which keeps the output that it was given: a file that nobody else sees."""
     mark = secrets.token_hex(16)
     with tempfile.TemporaryFile() as output:
-        process = _started(command, mark, output)
+        process = _started(command, mark, output.fileno())
         try:
-            _wait(process, command.seconds)
+            _wait(process, command.seconds, None)
         except subprocess.TimeoutExpired:
-            _end_all(process, mark)
-            name = os.path.basename(command.words[0])
-            raise Unwell(f"{name} did not end within {command.seconds:.0f} s", _said(output)) from None
+            _end_all(process, mark, None)
+            raise _too_long(command, _read_back(output)) from None
         except BaseException:
-            _end_all(process, mark)
+            _end_all(process, mark, None)
             raise
-        if not command.outlives:
-            _end_group(process)
-        return process.returncode, _said(output)
+        return process.returncode, _read_back(output)
 
 
-def _started(command: Command, mark: str, output: IO[bytes]) -> subprocess.Popen[bytes]:
+def _too_long(command: Command, said: str) -> Unwell:
+    return Unwell(f"{os.path.basename(command.words[0])} did not end within {command.seconds:.0f} s", said)
+
+
+class _Said:
+    """The first of what a command says; the rest is read and forgotten, for it must not wait for us."""
+
+    def __init__(self, pipe: int) -> None:
+        self.pipe, self._kept = pipe, bytearray()
+        os.set_blocking(pipe, False)
+
+    def listen(self) -> bool:
+        """Take what there is; False at its end."""
+        try:
+            piece = os.read(self.pipe, LONGEST_OUTPUT)
+        except BlockingIOError:
+            return True
+        self._kept += piece[: LONGEST_OUTPUT - len(self._kept)]
+        return bool(piece)
+
+    def close(self) -> None:
+        """Take what is left in the pipe, and give it up."""
+        for _ in range(PIPE_PIECES):
+            before = len(self._kept)
+            if not self.listen() or len(self._kept) == before:
+                break
+        os.close(self.pipe)
+
+    def text(self) -> str:
+        """What it said."""
+        return self._kept.decode("utf-8", "replace")
+
+
+def _started(command: Command, mark: str, output: int) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
             list(command.words),
@@ -78,24 +143,43 @@ def _started(command: Command, mark: str, output: IO[bytes]) -> subprocess.Popen
             preexec_fn=_becoming(command),  # noqa: PLW1509 - we have no threads when orders are carried out
             env=_environment(command, mark),
         )
-    except (OSError, subprocess.SubprocessError, LookupError) as problem:
+    except (OSError, subprocess.SubprocessError, LookupError, ValueError) as problem:
         why = getattr(problem, "strerror", None) or str(problem)
         raise Unwell(f"{command.words[0]} cannot be started: {why}") from None
 
 
-def _wait(process: subprocess.Popen[bytes], seconds: float) -> None:
+def _wait(process: subprocess.Popen[bytes], seconds: float, said: Optional[_Said]) -> None:
     """As `wait`, without its naps of up to 50 ms: backups wait for this. Raises TimeoutExpired."""
+    until = time.monotonic() + seconds
+    ended = _end_of(process)
+    waiting = select.poll()
+    if ended is not None:
+        waiting.register(ended, select.POLLIN)
+    if said is not None:
+        waiting.register(said.pipe, select.POLLIN)
     try:
-        file = os.pidfd_open(process.pid)
-    except (AttributeError, OSError):  # a kernel before 5.3
-        process.wait(seconds)
-        return
-    try:
-        waiting = select.poll()
-        waiting.register(file, select.POLLIN)
-        process.wait(None if waiting.poll(seconds * 1000) else 0)
+        while True:
+            left = until - time.monotonic()
+            events = waiting.poll(max(0.0, left if ended is not None else min(left, NAP_SECONDS)) * 1000)
+            ready = [file for file, _ in events]
+            if said is not None and said.pipe in ready and not said.listen():
+                waiting.unregister(said.pipe)
+                said = None
+            if (ended in ready or ended is None) and process.poll() is not None:
+                return
+            if time.monotonic() >= until:
+                raise subprocess.TimeoutExpired(process.args, seconds)
     finally:
-        os.close(file)
+        if ended is not None:
+            os.close(ended)
+
+
+def _end_of(process: subprocess.Popen[bytes]) -> Optional[int]:
+    """A descriptor that can be read once the process has ended; None on a kernel before 5.3."""
+    try:
+        return os.pidfd_open(process.pid)
+    except (AttributeError, OSError):
+        return None
 
 
 def _environment(command: Command, mark: str) -> Dict[str, str]:
@@ -105,7 +189,8 @@ def _environment(command: Command, mark: str) -> Dict[str, str]:
 
         entry = pwd.getpwnam(command.user)
         given.update(HOME=entry.pw_dir, USER=entry.pw_name, LOGNAME=entry.pw_name)
-    return {**given, **command.environment, MARK: mark}
+    owner = {} if command.outlives or not command.owner else {OWNER: command.owner}
+    return {**given, **command.environment, **owner, MARK: mark}
 
 
 def _becoming(command: Command) -> Optional[Callable[[], None]]:
@@ -131,17 +216,81 @@ def _becoming(command: Command) -> Optional[Callable[[], None]]:
     return become
 
 
-def _end_all(process: subprocess.Popen[bytes], mark: str) -> None:
-    """The group, and whatever has left it: by the mark it carries."""
+def _end_all(process: subprocess.Popen[bytes], mark: str, began: Optional[float]) -> None:
+    """The group, and whatever has left it: by the mark it carries, or as an orphan that we adopted since it began."""
     _end_group(process)
-    wanted = f"{MARK}={mark}".encode()
     for _ in range(ROUNDS):
-        left = [path for path in _processes() if wanted in _read(path, "environ").split(b"\0")]
+        left = _marked(MARK, mark)
+        if began is not None:
+            left |= {pid for pid in _descendants(began) if _session_of(pid) != os.getsid(0)}
         if not left:
             return
-        for path in left:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(int(path.name), signal.SIGKILL)
+        for pid in left:
+            end(pid)
+
+
+def end(pid: int) -> None:
+    """End a process, whatever it does."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+
+
+def end_orphans(owner: str) -> None:
+    """End the commands that an upgrade of this package left when it died: one that still stops a service, say."""
+    for pid in _marked(OWNER, owner):
+        end(pid)
+
+
+def _marked(name: str, value: str) -> FrozenSet[int]:
+    wanted = os.fsencode(f"{name}={value}")
+    found = (path for path in _processes() if wanted in _read(path, "environ").split(b"\0"))
+    return frozenset(int(path.name) for path in found) - {os.getpid()}
+
+
+@contextlib.contextmanager
+def _adopting_orphans() -> Iterator[None]:
+    """Processes whose parents end become ours meanwhile: so they are found even if they shed their environment.
+
+    Not while a service is started: it is nobody's child, and who stops it could not see that it has ended.
+    """
+    _be_subreaper(True)
+    try:
+        yield
+    finally:
+        _be_subreaper(False)
+
+
+def _be_subreaper(wanted: bool) -> None:
+    """Source: prctl(2), PR_SET_CHILD_SUBREAPER. Where that cannot be, marks must do."""
+    with contextlib.suppress(Exception):
+        import ctypes
+
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, int(wanted), 0, 0, 0)
+
+
+def _descendants(since: float) -> FrozenSet[int]:
+    """Every process that we, or one of them, started or adopted, and that began since then."""
+    children: Dict[int, List[int]] = {}
+    for path in _processes():
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            parent = int((path / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            children.setdefault(parent, []).append(int(path.name))
+    found: List[int] = []
+    open_ends = [os.getpid()]
+    while open_ends:
+        fresh = children.get(open_ends.pop(), [])
+        found += fresh
+        open_ends += fresh
+    return frozenset(pid for pid in found if _began(Path("/proc") / str(pid)) + TICK_SECONDS >= since)
+
+
+def _session_of(pid: int) -> int:
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return 0
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
@@ -150,7 +299,7 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _said(output: IO[bytes]) -> str:
+def _read_back(output: IO[bytes]) -> str:
     output.seek(0)
     return output.read(LONGEST_OUTPUT).decode("utf-8", "replace")
 
@@ -161,13 +310,26 @@ def from_tree(tree: Path) -> List[int]:
     A script that was started through the link `current` has only the link among its words. It counts as of the version
     that is linked if it came after the link, else as of every other one: it is not known of which.
     """
-    own, wanted = os.getpid(), os.fsencode(str(tree.resolve())) + b"/"
-    link = tree.parent.parent / "current"
+    own, link = os.getpid(), tree.parent.parent / "current"
+    names = _names_of(tree)
     return sorted(
         int(path.name)
         for path in _processes()
-        if int(path.name) != own and (_uses(path, wanted) or _came_through(path, link, tree))
+        if int(path.name) != own and (any(_uses(path, name) for name in names) or _came_through(path, link, tree))
     )
+
+
+def is_program_of(pid: int, tree: Path) -> bool:
+    """Whether a process is a program of this tree, and not merely somebody who looks into it."""
+    process, link = Path("/proc") / str(pid), tree.parent.parent / "current"
+    begin = b"\0".join(_read(process, "cmdline").split(b"\0")[:2])  # of a script the second word is the program
+    names = (*_names_of(tree), os.fsencode(str(link)) + b"/")
+    return any(name in _link(process / "exe") or name in begin for name in names)
+
+
+def _names_of(tree: Path) -> FrozenSet[bytes]:
+    """As it was called, and as it is called without links."""
+    return frozenset(os.fsencode(str(name)) + b"/" for name in (tree, tree.resolve()))
 
 
 def _uses(process: Path, wanted: bytes) -> bool:
@@ -181,17 +343,20 @@ def _came_through(process: Path, link: Path, tree: Path) -> bool:
     if os.fsencode(str(link)) + b"/" not in _read(process, "cmdline"):
         return False
     try:
-        is_of_current = _started_at(process) + TICK_SECONDS >= link.lstat().st_mtime
+        linked_before = time.time() - link.lstat().st_mtime
+        is_of_current = time.clock_gettime(time.CLOCK_BOOTTIME) - _began(process) <= linked_before + TICK_SECONDS
         return is_of_current == (os.path.basename(os.readlink(str(link))) == tree.name)
-    except (OSError, ValueError, IndexError):
+    except OSError:
         return True
 
 
-def _started_at(process: Path) -> float:
-    """When a process began, as the clock tells now. Source: proc(5), stat, field 22, ticks since the machine booted."""
-    ticks = int((process / "stat").read_text().rsplit(")", 1)[1].split()[19])
-    age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
-    return time.time() - age
+def _began(process: Path) -> float:
+    """When a process began, in seconds since the machine booted; for ever ago if it is gone. Source: proc(5), stat."""
+    try:
+        ticks = int((process / "stat").read_text().rsplit(")", 1)[1].split()[19])  # field 22
+    except (OSError, ValueError, IndexError):
+        return 0.0
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def holders_of(file: Path) -> FrozenSet[int]:

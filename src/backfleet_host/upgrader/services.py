@@ -91,7 +91,8 @@ class Service:
         """
         service = self._manifest.service
         if service is not None:
-            self._do("stop", (_systemctl(), "stop", self._unit) if self._by_unit else service.stop, service.seconds)
+            words = (_systemctl(), "stop", self._unit) if self._by_unit else service.stop
+            self._do("stop", words, service.seconds, outlives=False)
             down, _ = waited(lambda: not self.runs(), service.seconds)
             if not down:
                 raise Unwell(f"the service did not stop within {service.seconds} s")
@@ -106,7 +107,8 @@ class Service:
         if service is not None and not self.runs():
             if self._by_unit:  # what failed too often before is not started again without
                 self._runner(Command((_systemctl(), "reset-failed", self._unit), ASK_SECONDS))
-            self._do("start", (_systemctl(), "start", self._unit) if self._by_unit else service.start, service.seconds)
+            words = (_systemctl(), "start", self._unit) if self._by_unit else service.start
+            self._do("start", words, service.seconds, outlives=True)
             ready, _ = waited(self._is_ready, service.seconds)
             if not ready:
                 raise Unwell(f"the service was not ready within {service.seconds} s")
@@ -140,8 +142,8 @@ class Service:
             return {}
         return {name: value for name, _, value in (line.partition("=") for line in lines)}
 
-    def _do(self, what: str, words: Tuple[str, ...], seconds: int) -> None:
-        command = Command(self._resolved(words), seconds, outlives=True)
+    def _do(self, what: str, words: Tuple[str, ...], seconds: int, *, outlives: bool) -> None:
+        command = Command(self._resolved(words), seconds, outlives=outlives)
         code, output = self._runner(command)
         if code != 0:
             raise Unwell(f"the service's {what} ended with {ending(code)}", output)

@@ -136,13 +136,13 @@ def _take_baseline(attempt: Attempt, old: Manifest) -> None:
     """What the old version does not do well either is no fault of the new one, nor of going back."""
     tree = attempt.package.tree(old.version)
     try:
-        prove_well(old, tree, attempt.site.runner)
+        prove_well(old, tree, attempt.runner)
     except Unwell as problem:
         attempt.unwell_before = attempt.details["unwell_before"] = problem.text
     failing = set()
     for probe in attempt.words.probes:
         attempt.go_on(late="the probes of this host take too long; nothing was touched")
-        if not probes.answers_well(probe, old, tree, attempt.site.runner):
+        if not probes.answers_well(probe, old, tree, attempt.runner):
             failing.add(probe.name)
     attempt.failing_before = frozenset(failing)
     if failing:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
-import signal
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +20,7 @@ from backfleet_host.upgrader.health import prove as prove_well
 from backfleet_host.upgrader.instants import passed
 from backfleet_host.upgrader.journal import BACK, PROVEN, REMOVING, SWITCHING, Attempted
 from backfleet_host.upgrader.manifest import Manifest
+from backfleet_host.upgrader.processes import end, end_orphans, is_program_of
 from backfleet_host.upgrader.refusal import Refusal, Unwell
 from backfleet_host.upgrader.site import Package, Site
 from backfleet_host.upgrader.steps import (
@@ -141,7 +140,7 @@ def _undo(attempt: Attempt) -> None:
     if attempt.serving:
         attempt.service(old).start()
     if not attempt.unwell_before:
-        prove_well(old, package.current, attempt.site.runner)
+        prove_well(old, package.current, attempt.runner)
 
 
 def _stop_new_one(attempt: Attempt) -> None:
@@ -157,8 +156,8 @@ def _stop_new_one(attempt: Attempt) -> None:
         attempt.service(manifest).stop()
     left = set(attempt.site.running(package.tree(now))) - attempt.site.holders(package.folder / "running")
     for process in left:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(process, signal.SIGKILL)
+        if is_program_of(process, package.tree(now)):
+            end(process)
 
 
 def _remember_failure(attempt: Attempt, reason: str, output: str) -> None:
@@ -272,6 +271,7 @@ def recover(site: Site, package: Package, attempted: Attempted, say: Say, patien
     | proven | it is kept |
     """
     attempt = Attempt(site, replace(attempted.order, patience=patience), say)
+    end_orphans(str(package.folder))
     attempt.from_version, attempt.previous = attempted.from_version, attempted.previous
     with attempt.closed_gate:
         if attempted.order.kind == "uninstall":

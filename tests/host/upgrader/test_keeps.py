@@ -190,7 +190,7 @@ def test_state_goes_with_the_client_where_the_order_says_so(shop: Shop, host: Ho
     assert beside.read_text() == "another's"
 
 
-@pytest.mark.parametrize("name", ["/", "/etc", "etc/client", "/etc/client/../.."])
+@pytest.mark.parametrize("name", ["/", "/etc", "etc/client", "/etc/client/../..", "/var/lib", "/home/somebody"])
 def test_what_is_the_systems_is_nobodys_state(name: str) -> None:
     """Whoever signed that it is."""
     assert keeps.remove([name]) == f"{name} is no client's own"
@@ -204,3 +204,124 @@ def test_a_link_is_removed_and_not_followed(tmp_path: Path) -> None:
     assert keeps.remove([str(tmp_path / "link"), str(tmp_path / "gone")]) == ""
     assert (tmp_path / "there" / "file").read_text() == "x"
     assert not (tmp_path / "link").is_symlink()
+
+
+# --- Whoever owns the folder ----------------------------------------------------------------------------------------
+
+
+def test_what_is_put_back_follows_no_link_that_somebody_put_there(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder is another user's, who would have root write into a file of root's."""
+    keeps.snapshot([str(state)], tmp_path / "kept")
+    victim = tmp_path / "shadow"
+    victim.write_text("root's own")
+    victim.chmod(0o600)
+    (state / "config").write_text("theirs")
+    clear = keeps._clear
+
+    def clear_and_plant(path: Path) -> None:
+        clear(path)
+        if path.name.startswith(".backfleet-"):
+            path.symlink_to(victim)
+
+    monkeypatch.setattr(keeps, "_clear", clear_and_plant)
+    with pytest.raises(FileExistsError):
+        keeps.restore(tmp_path / "kept", tmp_path / "evidence")
+    assert (victim.read_text(), victim.stat().st_mode & 0o777) == ("root's own", 0o600)
+    monkeypatch.undo()
+    keeps.restore(tmp_path / "kept", tmp_path / "evidence")
+    assert (state / "config").read_text() == "mine"
+
+
+def test_a_pipe_where_a_file_was_is_not_waited_for(state: Path, tmp_path: Path) -> None:
+    """Nobody ever writes into it."""
+    keeps.snapshot([str(state)], tmp_path / "kept")
+    (state / "config").unlink()
+    os.mkfifo(state / "config")
+    assert "config" in keeps.changed(tmp_path / "kept")
+    keeps.restore(tmp_path / "kept", tmp_path / "evidence")
+    assert (state / "config").read_text() == "mine"
+
+
+def test_a_name_as_long_as_can_be_is_put_back(state: Path, tmp_path: Path) -> None:
+    long = state / ("x" * 255)
+    long.write_text("mine")
+    before = portrait(state)
+    keeps.snapshot([str(state)], tmp_path / "kept")
+    long.write_text("theirs")
+    keeps.restore(tmp_path / "kept", tmp_path / "evidence")
+    assert portrait(state) == before
+
+
+def test_what_a_link_leads_to_is_state_too(state: Path, tmp_path: Path) -> None:
+    """If the link itself is named: it stands for what it leads to."""
+    link = tmp_path / "etc" / "link"
+    link.symlink_to(state)
+    keeps.snapshot([str(link)], tmp_path / "kept")
+    (state / "config").write_text("theirs")
+    assert "config" in keeps.changed(tmp_path / "kept")
+    keeps.restore(tmp_path / "kept", tmp_path / "evidence")
+    assert (state / "config").read_text() == "mine"
+    assert link.is_symlink()
+
+
+def test_what_goes_while_it_is_copied_was_not_there(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A temporary file of a client that runs, for example."""
+    walk = keeps._walk
+
+    def walk_and_lose(paths: Any) -> Any:
+        for path in walk(paths):
+            if path.name == "daily":
+                path.unlink()
+            yield path
+
+    monkeypatch.setattr(keeps, "_walk", walk_and_lose)
+    keeps.snapshot([str(state)], tmp_path / "kept")
+    monkeypatch.undo()
+    assert keeps.changed(tmp_path / "kept") == ""
+    keeps.restore(tmp_path / "kept", tmp_path / "evidence")
+
+
+def test_a_file_that_changes_while_it_is_copied_is_copied_again_or_refused(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy that is neither the one nor the other would be put back as if it were right."""
+    times = iter(range(100))
+
+    def describe_and_change(path: Path) -> dict[str, Any]:
+        known = describe(path)
+        if path.name == "config" and next(times) < limit:
+            path.write_text(f"changed {next(times)}")
+        return known
+
+    describe = keeps.describe
+    monkeypatch.setattr(keeps, "describe", describe_and_change)
+    limit = 2
+    keeps.snapshot([str(state)], tmp_path / "kept")
+    assert keeps.changed(tmp_path / "kept") == ""
+    limit = 100
+    with pytest.raises(Refusal, match="changes all the time"):
+        keeps.snapshot([str(state)], tmp_path / "kept-2")
+
+
+def test_a_copy_that_cannot_be_read_is_never_taken_for_none(state: Path, tmp_path: Path) -> None:
+    """Then the way back has failed, and says so."""
+    keeps.snapshot([str(state)], tmp_path / "kept")
+    (tmp_path / "kept" / keeps.INDEX).write_bytes(b"\0" * 100)
+    (state / "config").write_text("theirs")
+    with pytest.raises(OSError, match="cannot be read"):
+        keeps.restore(tmp_path / "kept", tmp_path / "evidence")
+
+
+def test_evidence_of_one_time_does_not_stop_the_next(state: Path, tmp_path: Path) -> None:
+    """Three times taken back, three times put aside."""
+    for number in range(3):
+        keeps.snapshot([str(state)], tmp_path / "kept")
+        (state / "cache").mkdir()
+        (state / "cache" / "data").write_text(str(number))
+        keeps.restore(tmp_path / "kept", tmp_path / "evidence")
+        assert not (state / "cache").exists()
+    assert sorted(path.read_text() for path in tmp_path.glob("evidence*/*-cache/data")) == ["0", "1", "2"]

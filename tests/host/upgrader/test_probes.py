@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from backfleet_host.upgrader import probes
+
 Host = Any
 Shop = Any
 
@@ -125,7 +127,12 @@ limits = {files = 64}
     [
         pytest.param("[[probe]]\nname = 1\ncommand = ['x']", "name must be text", id="a name that is none"),
         pytest.param("[[probe]]\nname = 'x'", "needs a command", id="no command"),
-        pytest.param("[[probe]]\ncommand = 'ls'", "not a list", id="a command that is a string"),
+        pytest.param("[[probe]]\ncommand = 'ls'", "must be a list of texts", id="a command that is a string"),
+        pytest.param("[probe]\ncommand = ['x']", "[[probe]]", id="one table instead of a list"),
+        pytest.param("[[probe]]\ncommand = ['x']\nexpect = 'ok ('", "no regular expression", id="a broken pattern"),
+        pytest.param("[[probe]]\ncommand = ['x']\nuser = 'nobody-of-that-name'", "user is nobody", id="no such user"),
+        pytest.param("[[probe]]\ncommand = ['x']\nenvironment = {'A=B' = 'x'}", "environment", id="no variable's name"),
+        pytest.param('[[probe]]\ncommand = ["x\\u0000"]', "NUL", id="a NUL in a command"),
         pytest.param("[[probe]]\ncommand = ['x']\nlimits = {love = 1}", "unknown: love", id="an unknown limit"),
         pytest.param("[[probe]]\ncommand = ['x']\nseconds = 0", "seconds", id="no time"),
         pytest.param("[[sample]]\nbackup = ['x']\nrestore = ['y']", "{sample}", id="a sample of nothing"),
@@ -143,6 +150,24 @@ def test_words_that_cannot_be_read_stop_the_upgrade(shop: Shop, host: Host, text
     assert said in report.message
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[probe]\ncommand = ['x']\nenvironment = {PASSWORD = 'hunter2'}",
+        "[[probe]]\ncommand = 'x --password hunter2'",
+        "[[probe]]\ncommand = ['x']\nenvironment = ['hunter2']",
+        "[[probe]]\ncommand = ['x']\nuser = 'hunter2'",
+    ],
+)
+def test_an_error_repeats_nothing_that_may_be_secret(shop: Shop, host: Host, text: str) -> None:
+    """It goes to the server, and into its logs."""
+    shop.add("1.0")
+    host.words(text)
+    report = host.carry("install", "1.0")
+    assert report.code == "InternalError"
+    assert "hunter2" not in report.message
+
+
 def test_words_that_others_may_write_are_not_read(shop: Shop, host: Host) -> None:
     """They run as root."""
     shop.add("1.0")
@@ -158,3 +183,78 @@ def test_f18_the_trial_uses_what_the_promoted_version_will_use(shop: Shop, host:
     shop.add("1.0", client=client)
     host.carry("install", "1.0")
     assert where.read_text() == f"{host.folder}/current/bin/courier\n"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param('rm -r "$2"', id="it removes what it backs up"),
+        pytest.param('for f in "$2" "$3"; do : > "$f/data.bin"; done', id="it empties both sides alike"),
+    ],
+)
+def test_f20_a_version_that_damages_what_it_backs_up_is_taken_back(
+    shop: Shop, host: Host, tmp_path: Path, damage: str
+) -> None:
+    """What comes back is compared with what was there before, not with what is left of it."""
+    shop.add("1.0", client=copier())
+    shop.add("2.0", client=copier().replace('cp -r "$2" "$3" ;;', f'cp -r "$2" "$3"; {damage} ;;'))
+    assert host.carry("install", "1.0").outcome == "succeeded"
+    host.words(SAMPLE.format(repository=tmp_path / "repository"))
+    report = host.carry("upgrade", "2.0")
+    assert (report.code, report.current_version) == ("RolledBack", "1.0"), report.message
+
+
+def test_a_probe_that_uses_the_shim_does_not_wait_for_its_own_proof(shop: Shop, host: Host, tmp_path: Path) -> None:
+    """Its gate is the one that is closed for it. Everybody else's run waits."""
+    shop.add("1.0")
+    shop.add("2.0")
+    host.carry("install", "1.0")
+    asks = tmp_path / "asks"
+    asks.write_text(f"#!/bin/sh\n{host.shim} which\n")
+    asks.chmod(0o755)
+    host.words(f"[[probe]]\ncommand = ['{asks}']\nexpect = '0 which'\nseconds = 5\n")
+    report = host.carry("upgrade", "2.0")
+    assert (report.outcome, report.details) == ("succeeded", {}), report.message
+
+
+def test_a_pattern_that_takes_for_ever_is_given_up(shop: Shop, host: Host) -> None:
+    """Backups wait behind the gate meanwhile."""
+    shop.add("1.0")
+    host.words(r"""[[probe]]
+command = ["echo", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"]
+expect = '^(\w+\s?)+!$'
+""")
+    report = host.carry("install", "1.0")
+    assert report.code == "RolledBack"
+    assert "make it simpler" in report.message
+    assert report.seconds < 20
+
+
+def test_what_a_probe_says_without_end_is_not_kept(shop: Shop, host: Host) -> None:
+    """Read and forgotten: neither the disk nor the memory fills, and the time limit holds."""
+    shop.add("1.0")
+    host.words("[[probe]]\ncommand = ['yes', 'on and on']\nseconds = 1\n")
+    report = host.carry("install", "1.0")
+    assert report.code == "RolledBack"
+    assert "yes did not end within 1 s" in report.message
+    (evidence,) = host.folder.glob("failed/1.0/output")
+    assert evidence.stat().st_size <= 70_000
+    assert evidence.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root hands over to somebody else")
+def test_a_sample_is_handed_over_from_the_inside_out(tmp_path: Path) -> None:
+    """Until the folder itself is handed over nobody can put a link where a file of it was."""
+    sample = tmp_path / "folder" / "sample"
+    sample.mkdir(parents=True)
+    (sample / "link").symlink_to(tmp_path / "root's own")
+    (tmp_path / "root's own").write_text("secret")
+    handed: list[str] = []
+    was, os.lchown = os.lchown, lambda path, *ids: handed.append(path)
+    try:
+        probes._hand_over(tmp_path / "folder", "nobody")
+    finally:
+        os.lchown = was
+    assert handed[-1] == str(tmp_path / "folder")
+    assert sorted(handed, key=len, reverse=True) == handed
+    assert (tmp_path / "root's own").stat().st_uid == 0
