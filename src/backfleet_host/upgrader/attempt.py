@@ -115,6 +115,12 @@ class Attempt:
             named.extend(target.manifest.keeps)
         return list(dict.fromkeys(named))
 
+    def open_gate(self) -> None:
+        """Backups run again."""
+        with contextlib.suppress(OSError):  # then they wait a while, and run all the same
+            disk.unlink(self.package.unproven)
+        self.closed_gate.close()
+
     def note_reason(self, problem: Exception) -> None:
         """For programs: which of the reasons that share a code it was."""
         if getattr(problem, "reason", ""):

@@ -80,6 +80,12 @@ def replace(path: Path, by: Path) -> None:
         os.replace(path, by)
 
 
+def mark(path: Path) -> None:
+    """An empty file. It is on disk for good with the next `sync` of its folder."""
+    with deed("mark", path):
+        path.touch()
+
+
 def unlink(path: Path) -> None:
     """Remove a file or link, if it is there."""
     if path.is_symlink() or path.exists():

@@ -3,8 +3,11 @@
 Same process, same descriptors, signals and exit code: `exec` in place. Only behind the gate does it ask which program
 to run: the answer stands in the current version's own tree, so that it belongs to the version that won, however long
 the shim has waited. It is the version's own path, not the link: a program that finds its parts beside itself finds
-those of its own version to the end, and the tree is seen to be in use. The lock on `running` is inherited by the client
-and lives exactly as long as it. Uses flock(1) of util-linux, named by its whole path when the shim is written.
+those of its own version to the end, and the tree is seen to be in use.
+
+The lock on `running` is inherited by the client and lives exactly as long as it. An open gate with the mark `unproven`
+beside it tells of an upgrade that was cut off: the shim waits a while for whoever makes that good, so that no backup
+runs on a version that nobody has tried. Uses flock(1) of util-linux, named by its whole path when the shim is written.
 """
 
 from __future__ import annotations
@@ -20,12 +23,23 @@ MARK = "# backfleet shim for"
 ON_TRIAL = "BACKFLEET_ON_TRIAL"
 """In the environment of a host's probes: their own proof is what the gate is closed for."""
 
+UNPROVEN = "unproven"  # beside the gate, from the switch to its end
+WAITS = 60  # of a second, for whoever makes an upgrade good that was cut off
+MINUTES = 10  # after which nobody is waited for
 ANSWERS = ".backfleet"  # folder in a tree: for each command a file with the whole path of its program
 
 _TEXT = """#!/bin/sh
 {mark} {package}: written by backfleet-host, do not edit
 exec 8<{gate} 9<{running} || exit 69
-[ -n "${{{trial}-}}" ] || {{ {flock} -s 8 && {flock} -s 9; }} || exit 69
+if [ -z "${{{trial}-}}" ]; then
+  {flock} -s 8 || exit 69
+  tries=0
+  while [ -e {unproven} ] && [ "$tries" -lt {tries} ] && [ -n "$(find {unproven} -mmin -{minutes})" ]; do
+    {flock} -u 8; sleep 1; {flock} -s 8 || exit 69
+    tries=$((tries + 1))
+  done
+  {flock} -s 9 || exit 69
+fi
 IFS= read -r program <{answer} || exit 69
 exec 8<&-
 exec "$program" "$@"
@@ -43,10 +57,16 @@ def shim_text(package: Path, name: str, command: str, flock: str) -> str:
         "gate": package / "gate",
         "running": package / "running",
         "flock": flock,
+        "unproven": package / UNPROVEN,
         "answer": package / "current" / ANSWERS / command,
     }
     return _TEXT.format(
-        mark=MARK, package=name, trial=ON_TRIAL, **{key: shlex.quote(str(value)) for key, value in quoted.items()}
+        mark=MARK,
+        package=name,
+        trial=ON_TRIAL,
+        tries=WAITS,
+        minutes=MINUTES,
+        **{key: shlex.quote(str(value)) for key, value in quoted.items()},
     )
 
 

@@ -14,6 +14,7 @@
   kept/                  the snapshot of state that must survive, while an attempt is open
   failed/1.76.0/         why a version was taken back, and what it said
   lock, gate, running    lock files
+  unproven               there from the switch to its end: shims that find the gate open all the same wait a while
 <root>/trust/            the root the host was enrolled with, and cached metadata
 """
 
@@ -29,6 +30,7 @@ from backfleet_host.contract import is_version
 from backfleet_host.upgrader import disk
 from backfleet_host.upgrader.processes import Runner, from_tree, holders_of, run
 from backfleet_host.upgrader.services import SYSTEMD
+from backfleet_host.upgrader.shim import UNPROVEN
 from backfleet_host.upgrader.source import Source
 
 DEFAULT_ROOT = Path("/opt/backfleet")
@@ -113,6 +115,11 @@ class Package:
     def failed(self) -> Path:
         """Versions that were taken back."""
         return self.folder / "failed"
+
+    @property
+    def unproven(self) -> Path:
+        """The mark that tells shims, should the gate be open, that an upgrade was cut off."""
+        return self.folder / UNPROVEN
 
     @property
     def settings(self) -> Path:

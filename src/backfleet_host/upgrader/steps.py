@@ -250,6 +250,7 @@ def switch(attempt: Attempt) -> None:
     failing = sorted(attempt.failing_before)
     attempt.has_switched = True  # whatever becomes of the line: a write that failed may have been done all the same
     attempt.journal.write(SWITCHING, serving=attempt.serving, failing=failing, unwell=attempt.unwell_before)
+    disk.mark(package.unproven)
     passed("about to switch")
     stopped_at = time.monotonic()
     if old is not None and attempt.serving:
@@ -323,7 +324,7 @@ def prove_version(attempt: Attempt, manifest: Manifest) -> None:
 def commit(attempt: Attempt) -> None:
     """From here on it is done, whatever fails. Backups run again."""
     attempt.journal.write(PROVEN)
-    attempt.closed_gate.close()
+    attempt.open_gate()
 
 
 STEPS: Tuple[Tuple[str, Callable[[Attempt], None]], ...] = (

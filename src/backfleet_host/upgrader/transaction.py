@@ -106,7 +106,7 @@ def go_back(attempt: Attempt, code: str, reason: str, is_its_fault: bool, output
         report = attempt.report("failed", "RollbackFailed", text)
         # What the disk refused may be possible later: the journal stays, and the next start goes on going back.
         return report if isinstance(problem, OSError) else finish(attempt, report)
-    attempt.closed_gate.close()
+    attempt.open_gate()
     if is_its_fault:
         _remember_failure(attempt, reason, output)
     runs = f"{old} runs again" if old else "nothing is installed, as before"
@@ -186,6 +186,7 @@ def finish(attempt: Attempt, report: Report) -> Report:
         disk.write_json(package.outcome(report.order_id), {"report": report.__dict__})
         passed("outcome written")
         disk.write_json(package.folder / "outcome.json", {"report": report.__dict__})
+        disk.unlink(package.unproven)
         attempt.journal.close()
         passed("journal closed")
         tidy(attempt.site, package, well=report.outcome == "succeeded")
@@ -208,6 +209,7 @@ def tidy(site: Site, package: Package, *, well: bool) -> None:
         if path.is_file() and not package.tree(path.name[: -len(".json")]).is_dir():
             disk.unlink(path)
     disk.remove_tree(package.kept)
+    disk.unlink(package.unproven)
     for folder in (package.folder, package.folder / "facts", package.folder / "outcomes", *_folders(package.failed)):
         for path in [*folder.glob(".*.partial"), *folder.glob(".*.new")]:
             disk.unlink(path)
@@ -347,7 +349,7 @@ def _judge_after_crash(attempt: Attempt) -> Report:
         attempt.journal.write(PROVEN)
     except Exception as problem:  # noqa: BLE001 - as above
         return _give_up(attempt, problem)
-    attempt.closed_gate.close()
+    attempt.open_gate()
     return succeed(attempt, message="proven after a crash")
 
 

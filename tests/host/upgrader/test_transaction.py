@@ -430,16 +430,11 @@ def test_power_cut(shop: Shop, host: Host, tmp_path: Path, instant: str, health:
     shop.add("1.0")
     shop.add("2.0", health=health)
     host.carry("install", "1.0")
-    order = host.order("upgrade", "2.0", "u-cut")
-    (tmp_path / "order").write_text(order.as_command())
-    (tmp_path / "root.json").write_bytes(shop.trust_root)
-    words = [str(host.root), shop.address, str(tmp_path / "root.json"), str(tmp_path / "order")]
-    died = subprocess.run(
-        [sys.executable, "-c", CARRY, *words], env=os.environ | {"BACKFLEET_HOST_DIE_AT": instant}, check=False
-    )
-    assert died.returncode == -signal.SIGKILL
+    cut_off(shop, host, tmp_path, instant)
 
-    assert said_by(host.shim, "hello") in ("1.0 hello", "2.0 hello")  # before any recovery
+    ready = {**os.environ, "BACKFLEET_ON_TRIAL": "1"}  # others wait for the recovery
+    said = subprocess.run([host.shim, "hello"], env=ready, capture_output=True, text=True, check=True).stdout
+    assert said in ("1.0 hello\n", "2.0 hello\n")
     report = host.carry("recover", order_id="r-1")
     again = host.carry("upgrade", "2.0", order_id="u-cut")
 
@@ -451,6 +446,39 @@ def test_power_cut(shop: Shop, host: Host, tmp_path: Path, instant: str, health:
     assert report.current_version == host.version()
     if not after_the_point and health == 0:
         assert host.carry("upgrade", "2.0", order_id="u-retry").current_version == "2.0"
+
+
+def cut_off(shop: Shop, host: Host, tmp_path: Path, instant: str, version: str = "2.0") -> None:
+    """A real process is killed in the midst of an upgrade."""
+    (tmp_path / "order").write_text(host.order("upgrade", version, "u-cut").as_command())
+    (tmp_path / "root.json").write_bytes(shop.trust_root)
+    words = [str(host.root), shop.address, str(tmp_path / "root.json"), str(tmp_path / "order")]
+    environment = os.environ | {"BACKFLEET_HOST_DIE_AT": instant}
+    died = subprocess.run([sys.executable, "-c", CARRY, *words], env=environment, check=False)
+    assert died.returncode == -signal.SIGKILL
+
+
+def test_f38_a_run_that_starts_after_a_crash_waits_for_the_recovery(shop: Shop, host: Host, tmp_path: Path) -> None:
+    """The gate is open, for its holder is dead; the version behind it is not proven."""
+    shop.add("1.0")
+    shop.add("2.0", health=1)
+    host.carry("install", "1.0")
+    cut_off(shop, host, tmp_path, "switched")
+    with subprocess.Popen([host.shim, "hello"], stdout=subprocess.PIPE, text=True) as process:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1)
+        assert host.carry("recover", order_id="r-1").current_version == "1.0"
+        assert process.communicate(timeout=10)[0] == "1.0 hello\n"
+
+
+def test_nobody_is_waited_for_without_end(shop: Shop, host: Host, tmp_path: Path) -> None:
+    """Where no recovery comes a backup is worth more than certainty."""
+    shop.add("1.0")
+    shop.add("2.0")
+    host.carry("install", "1.0")
+    cut_off(shop, host, tmp_path, "switched")
+    os.utime(host.folder / "unproven", (time.time() - 700,) * 2)
+    assert said_by(host.shim, "hello") == "2.0 hello"
 
 
 def test_settings_reach_the_host_and_stay(shop: Shop, host: Host) -> None:
