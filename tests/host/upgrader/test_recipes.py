@@ -1,215 +1,494 @@
-"""The real programs: restic and borg from Debian packages with their built-in recipes, and rsync's daemon as a service.
+"""docs/recipes.md as people paste it: every block, on the real programs, a real server, and a real host with its agent.
 
-A daemon that takes backups: rsync, because its Debian package is one program that runs from any folder, with one
-library beside it (bacula-fd needs plug-ins and libraries of other packages at fixed paths). borg's Debian package does
-not run from a folder by itself: with the packages it needs and a line that finds them it does, on the Python of its
-Debian. rclone from its wheel is the demo. Packages come once by apt-get; where there is none, these tests are skipped.
+What differs is where things are: `/etc`, `/srv`, `/run`, `/opt/backfleet` and `/usr/local/bin` are in the host's own
+folder, the daemon's port is a free one. Debian has one version of each program: the second one here is what the page
+calls "the same version, built anew". What was downloaded once is kept in `.cache/recipes`.
 """
 
+import contextlib
+import json
 import os
+import re
+import shlex
 import shutil
-import socket
+import signal
 import subprocess
+import sys
+import threading
 import time
+import tomllib
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
-from backfleet_host.contract import Order, Report
-from backfleet_host.upgrader import carry_out_on, platform_here
+import backfleet_host
+import machine as machines
+from backfleet.cli import main
+from backfleet_host.contract import Order, Report, read_output
+from backfleet_host.upgrader import platform_here
+from journeys.installation import Installation, free_ports, wait_for
+from machine import Machine
 
-Host = Any
-Shop = Any
+PROJECT = Path(__file__).resolve().parents[3]
+PAGE = (PROJECT / "docs" / "recipes.md").read_text()
+TOOL = PROJECT / "tools" / "pack_debian.py"
+KEPT = PROJECT / ".cache" / "recipes"
+SOURCE = Path(str(backfleet_host.__file__)).parents[1]
+CARRYING = Path(__file__).with_name("carrying.py")
+PIP = Path(sys.executable).with_name("pip")
 
-CACHE = Path(__file__).resolve().parents[3] / ".cache" / "debs"
-pytestmark = [pytest.mark.slow]
+BEGIN = "on the server: where everything is"
+RELEASE, ANEW = "on the server: the release", "on the server: the same version, built anew"
+OURS = re.compile(r"(?<![\w.}])/(?:(etc|srv|run)|opt/backfleet|usr/local(/bin))(?=/)")
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # the first run downloads
+from_debian = pytest.mark.skipif(shutil.which("apt-get") is None, reason="no apt-get: no Debian packages")
+from_an_index = pytest.mark.skipif(not PIP.exists(), reason="no pip in this environment: no wheels")
 
-def debian_package(name: str) -> Path:
-    """The package's file, fetched once; a test without it is skipped."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    if not list(CACHE.glob(f"{name}_*.deb")) and shutil.which("apt-get"):
-        subprocess.run(["apt-get", "download", "-qq", name], cwd=CACHE, capture_output=True, timeout=60, check=False)
-    found = sorted(CACHE.glob(f"{name}_*.deb"))
-    if not found:
-        pytest.skip(f"the Debian package {name} cannot be had here")
-    return found[-1]
-
-
-def carry(host: Host, kind: str, package: str, version: str) -> Report:
-    order = Order(f"u-{time.monotonic_ns()}", kind, package, version, platform_here(), 30)
-    return carry_out_on(host.site, order, lambda line: None)
-
-
-def test_restic(shop: Shop, host: Host, tmp_path: Path) -> None:
-    """With a sample that is backed up, restored and compared by both versions; the shim is restic."""
-    package = debian_package("restic")
-    version = package.name.split("_")[1].split("-")[0]
-    shop.offer(package, "restic", version, "deb", None)
-    assert carry(host, "install", "restic", version).outcome == "succeeded"
-
-    repository = tmp_path / "repository"
-    restic = [host.root / "bin" / "restic", "--no-cache", "-r", repository]
-    environment = os.environ | {"RESTIC_PASSWORD": "test"}
-    subprocess.run([*restic, "init", "-q"], env=environment, check=True, capture_output=True)
-    host.words(
-        f"""
-[[sample]]
-backup = ["restic", "--no-cache", "-q", "-r", "{repository}", "backup", "{{sample}}"]
-restore = ["restic", "--no-cache", "-q", "-r", "{repository}", "restore", "latest", "--target", "{{restored}}"]
-environment = {{RESTIC_PASSWORD = "test"}}
-""",
-        "restic",
-    )
-    # Debian has one version: the same program under another name, as far as its version goes.
-    health = {"command": ["restic", "version"], "expect": f"restic {version}"}
-    shop.offer(package, "restic", f"{version}.1", "deb", {"bin": ["usr/bin/restic"], "health": health})
-    report = carry(host, "upgrade", "restic", f"{version}.1")
-    assert (report.outcome, report.details) == ("succeeded", {}), report.message
-    snapshots = subprocess.run([*restic, "snapshots"], env=environment, check=True, capture_output=True, text=True)
-    assert "2 snapshots" in snapshots.stdout
-    subprocess.run([*restic, "check", "--read-data"], env=environment, check=True, capture_output=True)
-
-
-BORG_LAUNCHER = """#!/bin/sh
-here=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
-PYTHONPATH=$here/packages LD_LIBRARY_PATH=$here/libraries exec /usr/bin/python3 -S "$here/program/borg" "$@"
+# A block ends at its first line that fails. Nothing is downloaded twice; a download that fails is a failure.
+BEFORE = """set -euo pipefail
+sudo() { "$@"; }
+fetched() {
+  local words="${*//$HERE/}"
+  local kept="$KEPT/$(printf %s "$words" | sha256sum | cut -c -16)"
+  if ! [ -d "$kept" ]; then
+    mkdir -p "$kept.$$"
+    (cd "$kept.$$" && command "$@" >&2) || { rm -r "$kept.$$"; return 1; }
+    mv -T "$kept.$$" "$kept"
+  fi
+  cp "$kept"/* .
+}
+pip() { fetched pip "$@"; }
+apt-get() {
+  case "$1" in
+    update) : ;;
+    *) fetched apt-get "$@" || { with_rights apt-get -qq update && fetched apt-get "$@"; } ;;
+  esac
+}
+with_rights() { if [ "$(id -u)" = 0 ]; then command "$@"; else command sudo "$@"; fi; }
 """
 
 
-def self_contained_borg(folder: Path) -> tuple[Path, str]:
-    """borg with what it needs besides Debian's Python, packed; and its version."""
-    needed = ("borgbackup", "python3-msgpack", "python3-packaging", "libxxhash0")
-    packages = [debian_package(name) for name in needed]
-    for package in packages:
-        subprocess.run(["dpkg", "-x", package, folder / "unpacked"], check=True)
-    made = folder / "borg-made"
-    shutil.copytree(folder / "unpacked" / "usr" / "lib" / "python3" / "dist-packages", made / "packages")
-    (made / "libraries").mkdir()
-    shutil.copy(next((folder / "unpacked").rglob("libxxhash.so.0")), made / "libraries" / "libxxhash.so.0")
-    (made / "program").mkdir()
-    shutil.copy(folder / "unpacked" / "usr" / "bin" / "borg", made / "program" / "borg")
-    (made / "program" / "borg").chmod(0o644)  # the launcher is the one program
-    (made / "borg").write_text(BORG_LAUNCHER)
-    (made / "borg").chmod(0o755)
-    if subprocess.run([made / "borg", "--version"], capture_output=True, check=False).returncode:
-        pytest.skip("this machine has not the Python that Debian's borg is made for")
-    shutil.rmtree(made / "packages" / "__pycache__", ignore_errors=True)
-    subprocess.run(["tar", "-czf", folder / "borg.tar.gz", "--exclude=__pycache__", "-C", made, "."], check=True)
-    return folder / "borg.tar.gz", packages[0].name.split("_")[1].split("-")[0]
+def blocks(page: str) -> dict[tuple[str, str], str]:
+    """The page's commands, by the section's first word and by the comment that they begin with."""
+    found = {}
+    for section in page.split("\n## "):
+        for title, text in re.findall(r"^```bash\n# (.+?)\n(.+?)^```$", section, re.MULTILINE | re.DOTALL):
+            found[re.split(r"\W", section, maxsplit=1)[0], title] = text
+    return found
 
 
-def test_borg(shop: Shop, host: Host, tmp_path: Path) -> None:
-    """With a sample that is backed up, restored and compared by both versions; the shim is borg."""
-    file, version = self_contained_borg(tmp_path)
-    shop.offer(file, "borg", version, "tar", None)
-    installed = carry(host, "install", "borg", version)
-    assert installed.outcome == "succeeded", installed.message
+class Reader:
+    """Somebody who pastes one section of the page, on the server and on a host."""
 
-    repository, home = tmp_path / "repository", tmp_path / "home"
-    environment = os.environ | {"BORG_BASE_DIR": str(home), "BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK": "yes"}
-    borg = host.root / "bin" / "borg"
-    subprocess.run([borg, "init", "-e", "none", repository], env=environment, check=True, capture_output=True)
-    host.words(
-        f"""
-[[sample]]
-# sh, for the archive's name: so it is told where the version that is current stands. The shim waits behind the gate.
-backup = ["/bin/sh", "-c", "borg create {repository}::sample-$$ {{sample}}"]
-restore = ["/bin/sh", "-c", "cd {{restored}} && borg extract {repository}::$(borg list --last 1 --short {repository})"]
-[sample.environment]
-PATH = "{host.root}/borg/current:/usr/bin:/bin"
-BORG_BASE_DIR = "{home}"
-BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK = "yes"
-""",
-        "borg",
-    )
-    # Debian has one version: the same program under another name, as far as its version goes.
-    health = {"command": ["borg", "--version"], "expect": f"borg {version}"}
-    shop.offer(file, "borg", f"{version}.1", "tar", {"bin": ["borg"], "health": health})
-    report = carry(host, "upgrade", "borg", f"{version}.1")
-    assert (report.outcome, report.details) == ("succeeded", {}), report.message
-    listed = subprocess.run([borg, "list", "--short", repository], env=environment, check=True, capture_output=True)
-    assert len(listed.stdout.split()) == 2
-    subprocess.run([borg, "check", "--verify-data", repository], env=environment, check=True, capture_output=True)
+    def __init__(self, section: str, server: Installation, root: Path, folder: Path, instance: str = "") -> None:
+        self.section, self.root, self.folder, self.before = section, root, folder, BEFORE
+        self.here, self.port = folder / "repository", free_ports(1)[0]
+        self._server, self._instance = server, instance
+        self._blocks = {title: text for (name, title), text in blocks(PAGE).items() if name == section}
+        self._pasted: set[str] = set()
+        (folder / "home").mkdir()
+        self.here.mkdir()
+        (root / "run").mkdir(parents=True, exist_ok=True)
+        for name in ("demo", "src", "tools"):
+            (self.here / name).symlink_to(PROJECT / name)
+        (self.here / ".venv").symlink_to(sys.prefix)
+
+    def paste(self, title: str, changes: dict[str, str] | None = None) -> str:
+        """Paste a block, which must end well; what it printed."""
+        return self.ended(self.begin(title, changes))
+
+    def ended(self, block: "subprocess.Popen[str]") -> str:
+        """What a block printed, once it has ended well."""
+        said = block.communicate()[0]
+        assert block.returncode == 0, said
+        return said
+
+    def begin(self, title: str, changes: dict[str, str] | None = None) -> "subprocess.Popen[str]":
+        """Paste a block, with some of its text changed; it is at work when this returns."""
+        text = self._blocks[title]
+        for before, after in (changes or {}).items():
+            assert before in text
+            text = text.replace(before, after)
+        self._pasted.add(title)
+        given = {"KEPT": str(KEPT), "BACKFLEET_DATA": str(self._server.data)}
+        if title.startswith("on the host"):
+            begins, given["HOME"] = "", str(self.folder / "home")
+        else:
+            begins = blocks(PAGE)["", BEGIN].replace("mi-...", self._instance)
+        return subprocess.Popen(
+            ["bash", "-c", self.before + begins + self.placed(text)],
+            env=os.environ | given, cwd=self.here, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+
+    def placed(self, text: str) -> str:
+        """The text with this host's folders, port and kind."""
+        text = OURS.sub(lambda path: f"{self.root}/{path[1] or ''}".rstrip("/") + (path[2] or ""), text)
+        text = text.replace("port = 873", f"port = {self.port}").replace(":873/", f":{self.port}/")
+        if os.geteuid():
+            text = text.replace("-o backup -g backup ", "")
+            text = text.replace("uid = backup", f"uid = {os.geteuid()}")
+            text = text.replace("gid = backup", f"gid = {os.getegid()}")
+        return text.replace("linux-amd64", platform_here())
+
+    def unpasted(self) -> set[str]:
+        """What the section says besides."""
+        return set(self._blocks) - self._pasted
+
+    @property
+    def shim(self) -> Path:
+        """What people run."""
+        return self.root / "bin" / self.section
+
+    def report(self) -> dict[str, Any]:
+        """How the last order ended, as the host wrote it down."""
+        said: dict[str, Any] = json.loads((self.root / self.section / "outcome.json").read_text())["report"]
+        return said
+
+    def went_well(self, version: str) -> None:
+        """The last order did, and the host's sample came back from both versions."""
+        report = self.report()
+        assert (report["outcome"], report["code"], report["current_version"]) == ("succeeded", "", version), report
+        assert "probes_failing_before" not in report["details"]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """A server and a host, whose agent runs."""
+    made = Installation(tmp_path_factory.mktemp("installation"))
+    try:
+        made.start()
+        made.enrol(1)
+        yield made
+    finally:
+        made.close()
 
 
 @pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[dict[str, Any]]:
-    """How rsync's daemon is run: in Debian's words /lib/systemd/system/rsync.service does the same."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    (tmp_path / "store").mkdir()
-    pid = tmp_path / "rsyncd.pid"
-    (tmp_path / "rsyncd.conf").write_text(
-        f"pid file = {pid}\nport = {port}\naddress = 127.0.0.1\nuse chroot = no\nlog file = {tmp_path}/log\n"
-        f"[store]\npath = {tmp_path}/store\nread only = no\nuid = {os.geteuid()}\ngid = {os.getegid()}\n"
-    )
-    url = f"rsync://127.0.0.1:{port}/store/"
-    sh = ["/bin/sh", "-c"]
-    yield {
-        "start": ["rsync", "--daemon", "--config", str(tmp_path / "rsyncd.conf")],
-        "stop": [*sh, f"kill $(cat {pid})"],
-        "ready": ["rsync", "--contimeout=2", url],
-        "idle": [*sh, f'test -z "$(cat /proc/$(cat {pid})/task/*/children 2>/dev/null)"'],
-        "seconds": 10,
-        "url": url,
+def reader(request: pytest.FixtureRequest, server: Installation, tmp_path: Path) -> Reader:
+    """Of the section that the test names."""
+    (host,) = server.hosts
+    return Reader(request.param, server, host.root, tmp_path, host.instance_id)
+
+
+def ran(*words: str | Path, **given: str) -> str:
+    """What a program printed, which must have ended well."""
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=os.environ | given)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def upstream(package: Path) -> str:
+    """Debian's version of a package without what Debian adds."""
+    return re.split(r"[-+~]", ran("dpkg-deb", "-f", package, "Version").strip())[0]
+
+
+class Load(threading.Thread):
+    """Backups through the shim, one after the other, each checked by rclone itself."""
+
+    def __init__(self, rclone: Path, source: Path, target: str, config: str) -> None:
+        super().__init__()
+        self.verified, self.failures = 0, list[str]()
+        self._rclone, self._source, self._target, self._config = rclone, source, target, config
+        self._stopping = threading.Event()
+        self.start()
+
+    def run(self) -> None:
+        while not self._stopping.is_set():
+            for word in (["copy", "--ignore-times"], ["check"]):
+                words = [self._rclone, *word, self._source, self._target, "--config", self._config]
+                done = subprocess.run(words, capture_output=True, text=True, check=False)
+                if done.returncode:
+                    self.failures.append(f"{word[0]}: {done.returncode} {done.stderr[-500:]}")
+            self.verified += 1
+
+    def stop(self) -> None:
+        """Once the running backup is checked."""
+        self._stopping.set()
+        self.join()
+
+
+@from_an_index
+@pytest.mark.parametrize("reader", ["rclone"], indirect=True)
+def test_rclone_under_a_continuous_load(reader: Reader) -> None:
+    """No backup fails, none is interrupted, each is verified; a sample goes there and back with both versions."""
+    reader.paste(RELEASE)
+    log = reader.folder / "log"
+    logged = f'environment = {{RCLONE_LOG_FILE = "{log}", RCLONE_LOG_LEVEL = "DEBUG", '
+    reader.paste("on the host: its remote, and what is asked of each version", {"environment = {": logged})
+    config = str(reader.root / "etc" / "rclone" / "rclone.conf")
+    source = reader.folder / "source"
+    source.mkdir()
+    for number in range(40):
+        (source / f"file-{number}").write_bytes(os.urandom(50_000))
+
+    stream = subprocess.Popen([reader.shim, "rcat", "store:stream", "--config", config], stdin=subprocess.PIPE)
+    assert stream.stdin is not None
+    stream.stdin.write(first := os.urandom(200_000))
+    stream.stdin.flush()
+    loads = [Load(reader.shim, source, f"store:load-{number}", config) for number in range(2)]
+    try:
+        wait_for(lambda: all(load.verified for load in loads), 60)
+        before = [load.verified for load in loads]
+        reader.paste("on the server: the next version")
+        after = [load.verified for load in loads]
+        assert "/versions/1.74.4/" in os.readlink(f"/proc/{stream.pid}/exe")
+        wait_for(lambda: all(load.verified > count + 1 for load, count in zip(loads, after, strict=True)), 60)
+    finally:
+        for load in loads:
+            load.stop()
+        stream.stdin.close()
+    assert stream.wait(30) == 0
+    assert (reader.root / "srv" / "backups" / "stream").read_bytes() == first
+    assert [load.failures for load in loads] == [[], []]
+    assert all(count > earlier for count, earlier in zip(after, before, strict=True)), "backups went on meanwhile"
+
+    reader.went_well("1.75.2")
+    assert ran(reader.shim, "version").startswith("rclone v1.75.2\n")
+    began = re.findall(r'Version "v(.+?)" starting with parameters \[\S+ "(\w+)"', log.read_text())
+    assert began == [(version, word) for version in ("1.74.4", "1.75.2") for word in ("sync", "copy")]
+    assert reader.unpasted() == set()
+
+
+@from_debian
+@pytest.mark.parametrize("reader", ["restic"], indirect=True)
+def test_restic(reader: Reader) -> None:
+    """A sample is backed up, restored and compared by both versions, and restic finds nothing wrong afterwards."""
+    reader.paste(RELEASE)
+    (package,) = (reader.here / "build" / "restic").glob("*.deb")
+    assert reader.report()["current_version"] == upstream(package)
+    reader.paste("on the host: a repository for samples, and what is asked of each version")
+    reader.paste(ANEW)
+
+    reader.went_well(f"{upstream(package)}-2")
+    given = {
+        "RESTIC_REPOSITORY": str(reader.root / "srv" / "backups" / "restic-probe"),
+        "RESTIC_PASSWORD_FILE": str(reader.root / "etc" / "backfleet" / "restic.password"),
     }
-    if pid.exists():
-        subprocess.run(["kill", pid.read_text().strip()], check=False)
+    assert len(list(Path(given["RESTIC_REPOSITORY"], "snapshots").iterdir())) == 2
+    ran(reader.shim, "check", "--no-cache", "--read-data", **given)
+    assert reader.unpasted() == set()
 
 
-LAUNCHER = """#!/bin/sh
-here=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
-LD_LIBRARY_PATH=$here exec "$here/rsync.real" "$@"
-"""
+@from_debian
+@pytest.mark.parametrize("reader", ["borg"], indirect=True)
+def test_borg(reader: Reader) -> None:
+    """A sample is backed up, restored and compared by both versions, and borg finds nothing wrong afterwards."""
+    said = reader.paste(RELEASE)
+    built = reader.here / "build" / "borg"
+    (package,) = built.glob("borgbackup_*.deb")
+    assert "hosts must have: glibc 2." in said
+    assert "/usr/bin/python3 as here" in said
+    assert f"it says: borg {upstream(package)}\n" in said
+    assert reader.report()["current_version"] == upstream(package)
+    reader.paste("on the host: a repository for samples, and what is asked of each version")
+    reader.paste(ANEW)
 
-
-def self_contained_rsync(folder: Path) -> tuple[Path, str]:
-    """rsync with the library that is not on every machine, as a folder; and its version."""
-    packages = [debian_package("rsync"), debian_package("libpopt0")]
-    for package in packages:
-        subprocess.run(["dpkg", "-x", package, folder / "unpacked"], check=True)
-    made = folder / "rsync-made"
-    made.mkdir()
-    shutil.copy(folder / "unpacked" / "usr" / "bin" / "rsync", made / "rsync.real")
-    shutil.copy(next((folder / "unpacked").rglob("libpopt.so.0")), made / "libpopt.so.0")
-    (made / "rsync").write_text(LAUNCHER)
-    (made / "rsync").chmod(0o755)
-    return made, packages[0].name.split("_")[1].split("-")[0]
-
-
-def test_rsync_as_a_service(shop: Shop, host: Host, tmp_path: Path, daemon: dict[str, Any]) -> None:
-    """`switch = "idle"`: a backup into the daemon is waited for; then it is stopped, switched, started, and serves."""
-    made, version = self_contained_rsync(tmp_path)
-    if subprocess.run([made / "rsync", "--version"], capture_output=True, check=False).returncode:
-        pytest.skip("this machine lacks libraries that rsync needs")
-    subprocess.run(["tar", "-czf", tmp_path / "rsync.tar.gz", "-C", made, "."], check=True)
-    url = daemon.pop("url")
-    manifest = {
-        "bin": ["rsync"],
-        "switch": "idle",
-        "health": {"command": ["rsync", "--version"], "expect": f"rsync +version {version}"},
-        "service": daemon,
-        "keeps": [str(tmp_path / "rsyncd.conf")],
+    reader.went_well(f"{upstream(package)}-2")
+    given = {
+        "BORG_REPO": str(reader.root / "srv" / "backups" / "borg-probe"),
+        "BORG_BASE_DIR": str(reader.root / "srv" / "backups" / "borg-home"),
+        "BORG_PASSCOMMAND": f"cat {reader.root}/etc/backfleet/borg.password",
     }
-    for number in (version, f"{version}.1"):  # Debian has one version: the same program under another name
-        shop.offer(tmp_path / "rsync.tar.gz", "rsync", number, "tar", manifest)
-    installed = carry(host, "install", "rsync", version)
-    assert installed.outcome == "succeeded", installed.message
-    subprocess.run([host.root / "rsync" / "current" / "rsync", *daemon["start"][1:]], check=True)
+    assert len(ran(reader.shim, "list", "--short", **given).split()) == 2
+    ran(reader.shim, "check", "--verify-data", **given)
+    assert list((reader.root / "borg" / "current").resolve().rglob("__pycache__")) == []  # the tree stays as it was
+    assert reader.unpasted() == set()
 
-    (tmp_path / "data").write_bytes(os.urandom(400_000))
-    mine = made / "rsync"  # another machine's client
-    backup = subprocess.Popen([mine, "--bwlimit=200", tmp_path / "data", url])  # about two seconds
-    time.sleep(0.7)
-    report = carry(host, "upgrade", "rsync", f"{version}.1")
-    assert backup.wait(20) == 0
-    assert (report.outcome, report.code) == ("succeeded", ""), report.message
-    assert report.seconds > 0.5
-    assert (tmp_path / "store" / "data").read_bytes() == (tmp_path / "data").read_bytes()
-    subprocess.run([mine, tmp_path / "data", url], check=True)  # it serves
-    served_by = os.readlink(f"/proc/{(tmp_path / 'rsyncd.pid').read_text().strip()}/exe")
-    assert f"/versions/{version}.1/" in served_by
+
+class Daemon:
+    """rsync's daemon on the host, as the page has it, and another machine that backs up into it."""
+
+    def __init__(self, reader: Reader, on_the_host: list[str]) -> None:
+        self.reader, self._on_the_host = reader, on_the_host
+        built = reader.here / "build" / "rsync"
+        (package,) = built.glob("rsync_*.deb")
+        self.version = upstream(package)
+        self._service = tomllib.loads((built / "rsync.toml").read_text())["service"]
+        self._client = reader.folder / "another-machine"
+        self._client.mkdir()
+        ran("tar", "-xzf", built / "rsync.tar.gz", "-C", self._client)
+
+    def is_idle(self) -> bool:
+        """What the host asks."""
+        return subprocess.run([*self._on_the_host, *self._service["idle"]], check=False).returncode == 0
+
+    def serving(self) -> str:
+        """The version that answers, by the program that runs."""
+        ran(self._client / "rsync", f"rsync://127.0.0.1:{self.reader.port}/backups/")
+        said = ran(*self._on_the_host, "sh", "-c", f"readlink /proc/$(cat {self.reader.root}/run/rsyncd.pid)/exe")
+        return said.split("/versions/")[1].split("/")[0]
+
+    @contextlib.contextmanager
+    def backup(self, name: str) -> Iterator[None]:
+        """A backup into the daemon that stands still meanwhile, then goes on, and must come to a good end."""
+        source = self.reader.folder / name
+        source.write_bytes(os.urandom(2_000_000))
+        url = f"rsync://127.0.0.1:{self.reader.port}/backups/"
+        client = subprocess.Popen([self._client / "rsync", "--bwlimit=2000", source, url])
+        try:
+            wait_for(lambda: not self.is_idle(), 10)
+            client.send_signal(signal.SIGSTOP)
+            yield
+            assert client.poll() is None
+        finally:
+            client.send_signal(signal.SIGCONT)
+            code = client.wait(30)
+        assert code == 0
+        assert (self.reader.root / "srv" / "rsync" / name).read_bytes() == source.read_bytes()
+
+    def stop(self) -> None:
+        """If it runs."""
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            os.kill(int((self.reader.root / "run" / "rsyncd.pid").read_text()), signal.SIGTERM)
+
+
+CONFIGURED = "on the host: the daemon's configuration, and what is asked of each version"
+BY_UNIT, BY_HAND = "on the host, with systemd: the unit", "on the host, without systemd: the daemon"
+# A version that takes itself for idle stands for a backup that comes between the last look and the stop.
+NEVER_BUSY = {"rsync.toml >": "rsync.toml | sed 's/^idle = .*/idle = [\"true\"]/' >"}
+
+
+@from_debian
+@pytest.mark.parametrize("reader", ["rsync"], indirect=True)
+def test_rsyncs_daemon(reader: Reader) -> None:
+    """A backup into it is waited for, and whole; then it is stopped, switched, started, and serves."""
+    reader.paste(RELEASE, {'unit = "rsync-backups.service"\n': ""})
+    reader.paste(CONFIGURED)
+    reader.paste(BY_HAND)
+    daemon = Daemon(reader, [])
+    try:
+        with daemon.backup("one"):
+            upgrade = reader.begin(ANEW)
+            wait_for((reader.root / "rsync" / "versions" / f"{daemon.version}-2").exists, 30)
+            time.sleep(1.0)
+            assert daemon.serving() == daemon.version
+        reader.ended(upgrade)
+        reader.went_well(f"{daemon.version}-2")
+        assert daemon.serving() == f"{daemon.version}-2"
+        assert reader.report()["details"]["service_down_seconds"] < 5
+
+        assert reader.unpasted() == {BY_UNIT}
+    finally:
+        daemon.stop()
+
+
+class OnAMachine:
+    """Orders carried out on a machine with a systemd, from a server that serves only downloads to it."""
+
+    def __init__(self, machine: Machine, server: Installation, root: Path) -> None:
+        self.machine, self.root = machine, root
+        self.downloads = f"http://127.0.0.1:{server.ports[0]}/downloads"
+        self.trust_root = root / "trusted.json"
+        with urllib.request.urlopen(f"{self.downloads}/metadata/1.root.json") as answer:  # noqa: S310 - our own server
+            self.trust_root.write_bytes(answer.read())
+
+    def begin(self, kind: str, version: str) -> "subprocess.Popen[str]":
+        """Give an order."""
+        site = {"root": str(self.root), "downloads": self.downloads, "system": "", "trust_root": str(self.trust_root)}
+        order = vars(Order(f"u-{time.monotonic_ns()}", kind, "rsync", version, platform_here(), 60))
+        words = [sys.executable, str(CARRYING), json.dumps(site), json.dumps(order)]
+        run = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", f"--setenv=PYTHONPATH={SOURCE}"]
+        return subprocess.Popen(self.machine.entering(*run, *words), stdout=subprocess.PIPE, text=True)
+
+    def ended(self, order: "subprocess.Popen[str]") -> Report:
+        """Its report."""
+        report = read_output(order.communicate()[0])[1]
+        assert report is not None
+        return report
+
+
+@from_debian
+@pytest.mark.skipif(bool(machines.why_not()), reason=machines.why_not())
+def test_rsyncs_daemon_as_a_unit(tmp_path: Path) -> None:
+    """The same on a real systemd; and a backup that comes in the last instant stops the upgrade, and is whole too."""
+    (root := tmp_path / "shared" / "host").mkdir(parents=True)
+    server = Installation(tmp_path)
+    with contextlib.ExitStack() as ending:
+        ending.callback(server.close)
+        server.start()
+        machine = ending.enter_context(machines.switched_on(tmp_path / "machine", [tmp_path / "shared"]))
+        host, reader = OnAMachine(machine, server, root), Reader("rsync", server, root, tmp_path)
+        reader.paste(RELEASE, {"backfleet client install --package rsync --instance $instance --wait\n": ""})
+        daemon = Daemon(reader, machine.entering())
+        assert host.ended(host.begin("install", daemon.version)).outcome == "succeeded"
+        reader.paste(CONFIGURED)
+        reader.before += f'systemctl() {{ {shlex.join(machine.entering())} systemctl "$@"; }}\n'
+        reader.paste(BY_UNIT, {"/etc/systemd/system": str(machine.units)})
+
+        without = {"backfleet client upgrade --instance $instance --wait\n": ""}
+        reader.paste(ANEW, NEVER_BUSY | without)
+        reader.paste(ANEW, {"$version-2": "$version-3"} | without)
+        with daemon.backup("one"):
+            upgrade = host.begin("upgrade", f"{daemon.version}-2")
+            wait_for((root / "rsync" / "versions" / f"{daemon.version}-2").exists, 30)
+            time.sleep(1.0)
+            assert daemon.serving() == daemon.version
+        assert host.ended(upgrade).outcome == "succeeded"
+        assert daemon.serving() == f"{daemon.version}-2"
+
+        with daemon.backup("two"):
+            report = host.ended(host.begin("upgrade", f"{daemon.version}-3"))
+            assert (report.code, report.current_version) == ("HostBusy", f"{daemon.version}-2")
+            assert daemon.serving() == f"{daemon.version}-2"
+        assert machine.systemctl("is-active", "rsync-backups.service") == "active"
+        assert reader.unpasted() == {BY_HAND}
+
+
+@pytest.fixture(scope="module")
+def debs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The packages that the page names for borg and rsync."""
+    folder = tmp_path_factory.mktemp("debs")
+    for section in ("borg", "rsync"):
+        (line,) = re.findall(r"^apt-get download .+$", blocks(PAGE)[section, RELEASE], re.MULTILINE)
+        given = os.environ | {"HERE": str(folder), "KEPT": str(KEPT)}
+        subprocess.run(["bash", "-c", BEFORE + line], cwd=folder, env=given, check=True)
+    return folder
+
+
+def packed(file: Path, program: str, *packages: Path) -> "subprocess.CompletedProcess[str]":
+    """The tool, run to its end."""
+    words = [sys.executable, TOOL, file, program, *packages]
+    return subprocess.run(words, capture_output=True, text=True, check=False)
+
+
+@from_debian
+@pytest.mark.parametrize(
+    ("program", "packages", "said"),
+    [
+        pytest.param("usr/bin/rsync", ["rsync"], "holds libpopt.so.0", id="a library is missing"),
+        pytest.param("usr/bin/borg", ["borgbackup"], "No module named 'packaging'", id="a module is missing"),
+        pytest.param("usr/bin/acme", ["rsync"], "no package holds usr/bin/acme", id="the program is missing"),
+        pytest.param("usr/bin/rsync-ssl", ["rsync"], "neither a binary nor", id="it is of no kind that we know"),
+    ],
+)
+def test_what_would_not_run_is_not_packed(debs: Path, program: str, packages: list[str], said: str) -> None:
+    """One line says what is missing, and there is no file."""
+    file = debs / "none.tar.gz"
+    done = packed(file, program, *(next(debs.glob(f"{name}_*.deb")) for name in packages))
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert not list(debs.glob("*none*"))
+
+
+@from_debian
+def test_the_same_packages_make_the_same_bytes(debs: Path) -> None:
+    """So that a release that is added again is the same release."""
+    packages = [next(debs.glob(f"{name}_*.deb")) for name in ("rsync", "libpopt0")]
+    files = [debs / f"{number}.tar.gz" for number in range(2)]
+    assert [packed(file, "usr/bin/rsync", *packages).returncode for file in files] == [0, 0]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_the_rest_of_the_page() -> None:
+    """Every block is one that a test above pastes, and what its sentences name exists."""
+    assert PAGE.count("```bash") == len(blocks(PAGE))
+    assert {section for section, _ in blocks(PAGE)} == {"", "rclone", "restic", "borg", "rsync"}
+    named = set(re.findall(r"`backfleet ([a-z]+(?: [a-z]+)?)`", PAGE))
+    assert named >= {"serve", "activation create", "instance list"}
+    for words in named:
+        assert CliRunner().invoke(main, [*words.split(), "--help"]).exit_code == 0, words
