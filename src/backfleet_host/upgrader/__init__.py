@@ -51,9 +51,19 @@ def carry_out_on(site: Site, order: Order, say: Say, stopping: Stopping = nobody
     package = site.package(order.package)
     others = os.umask(0o022)  # whoever we were started by: others run what we write
     try:
-        return _carried_out(site, package, order, say, stopping)
+        return _carried_out(site, package, order, _whatever_becomes_of_it(say), stopping)
     finally:
         os.umask(others)
+
+
+def _whatever_becomes_of_it(say: Say) -> Say:
+    """A disk that is full where progress is told to stops neither an order nor its way back."""
+
+    def say_it(line: str) -> None:
+        with contextlib.suppress(OSError):
+            say(line)
+
+    return say_it
 
 
 def _carried_out(site: Site, package: Package, order: Order, say: Say, stopping: Stopping) -> Report:

@@ -57,8 +57,7 @@ class Attempt:
     def begin(self, stage: str) -> None:
         """Say that a step begins: the server shows it to whoever waits."""
         self.stage = stage
-        with contextlib.suppress(OSError):  # a full disk must not stop the way back
-            self._say(stage_line(stage))
+        self._say(stage_line(stage))
 
     def seconds_left(self) -> float:
         """Of the order's patience."""
