@@ -158,7 +158,7 @@ def _is_whole(package: Package, version: str) -> bool:
 
 def _unpack(attempt: Attempt, manifest: Manifest) -> None:
     package, version = attempt.package, manifest.version
-    if attempt.site.running(package.tree(version)):
+    if package.tree(version).is_dir() and attempt.site.running(package.tree(version)):
         raise Refusal("HostBusy", f"something runs from a damaged {version}; end it first")
     disk.remove_tree(package.tree(version))
     disk.remove_tree(package.partial(version))

@@ -1,0 +1,215 @@
+"""Commands and all that they start; and which processes run from a tree. Real processes throughout."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backfleet_host.upgrader.processes import Command, end_orphans, from_tree, holders_of, run
+from backfleet_host.upgrader.refusal import Unwell
+
+Host = Any
+Shop = Any
+
+
+def lives(pid: int) -> bool:
+    """Whether it runs, and is more than a name in the table."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def until(what: Callable[[], object], seconds: float = 5.0) -> bool:
+    end = time.monotonic() + seconds
+    while not what():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+@pytest.fixture
+def pids(tmp_path: Path) -> Iterator[Path]:
+    """A file that processes write their ids into; what still runs at the end is ended."""
+    file = tmp_path / "pids"
+    file.touch()
+    yield file
+    for pid in map(int, file.read_text().split()):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+ESCAPES = [
+    pytest.param("sh -c 'echo $$ >> {pids}; exec sleep 300' & wait", id="a child"),
+    pytest.param("setsid sh -c 'echo $$ >> {pids}; exec sleep 300' & wait", id="a session of its own"),
+    pytest.param("env -i setsid sh -c 'echo $$ >> {pids}; exec sleep 300' & wait", id="without its environment"),
+    pytest.param(
+        "(env -i setsid sh -c 'echo $$ >> {pids}; exec sleep 300' &) & sleep 300", id="whose parent is gone already"
+    ),
+    pytest.param("trap '' TERM INT HUP; echo $$ >> {pids}; sleep 300", id="deaf to signals"),
+]
+
+
+@pytest.mark.parametrize(
+    ("script", "outlives"),
+    [pytest.param(*each.values, False, id=f"a command, {each.id}") for each in ESCAPES]
+    # A service is nobody's child: of what its start leaves only a mark tells whose it is.
+    + [
+        pytest.param(*each.values, True, id=f"a start, {each.id}") for each in ESCAPES if "env -i" not in each.values[0]
+    ],
+)
+def test_f10_a_time_out_ends_all_that_was_started(pids: Path, script: str, outlives: bool) -> None:
+    """Whatever group, session or environment it has moved to. What starts a service is known by its mark alone."""
+    words = ("sh", "-c", script.replace("{pids}", str(pids)))
+    with pytest.raises(Unwell, match="did not end within"):
+        run(Command(words, 0.7, outlives=outlives))
+    assert pids.read_text().split()
+    assert until(lambda: not any(lives(int(pid)) for pid in pids.read_text().split()))
+
+
+def test_a_service_outlives_what_started_it(pids: Path) -> None:
+    """That is what it was started for; its output goes on."""
+    script = f"sh -c 'echo $$ >> {pids}; exec sleep 300' & echo started"
+    assert run(Command(("sh", "-c", script), 5, outlives=True)) == (0, "started\n")
+    assert until(lambda: pids.read_text().split())
+    assert lives(int(pids.read_text()))
+
+
+def test_what_another_part_of_this_process_started_is_left_alone(pids: Path) -> None:
+    """Not everything that is ours belongs to the command."""
+    with subprocess.Popen(["sleep", "300"]) as other:
+        with pytest.raises(Unwell):
+            run(Command(("sleep", "300"), 0.3))
+        assert other.poll() is None
+        other.kill()
+
+
+def test_a_flood_of_output_is_read_and_forgotten() -> None:
+    """The beginning is kept; the command does not wait for us."""
+    code, said = run(Command(("sh", "-c", "seq 1 2000000; echo end >&2; exit 3"), 30))
+    assert code == 3
+    assert said.startswith("1\n2\n3\n")
+    assert len(said) == 64 * 1024
+
+
+def test_all_of_a_short_output_is_kept_though_the_command_ends_at_once() -> None:
+    for _ in range(20):
+        assert run(Command(("sh", "-c", "printf a; printf b >&2"), 5)) == (0, "ab")
+
+
+@pytest.mark.parametrize(
+    "words", [("/no/such/program",), ("sh\0",), ("/etc/passwd",)], ids=["none", "with a NUL", "no program"]
+)
+def test_what_cannot_be_started_is_said(words: tuple[str, ...]) -> None:
+    with pytest.raises(Unwell, match="cannot be started"):
+        run(Command(words, 5))
+
+
+def test_an_unknown_user_is_said() -> None:
+    with pytest.raises(Unwell, match="cannot be started"):
+        run(Command(("true",), 5, user="nobody-of-that-name"))
+
+
+def test_commands_of_an_upgrade_that_died_are_ended_by_the_next(tmp_path: Path, pids: Path) -> None:
+    """A `stop` that goes on would stop what the recovery has started."""
+    code = (
+        "from backfleet_host.upgrader.processes import Command, run;"
+        f"run(Command(('sh', '-c', 'echo $$ >> {pids}; sleep 300'), 300, owner={str(tmp_path)!r}))"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": ":".join(sys.path)}) as died:
+        assert until(lambda: pids.read_text().split(), 10)
+        died.kill()
+    orphan = int(pids.read_text())
+    assert lives(orphan)
+    end_orphans(str(tmp_path / "another"))
+    assert lives(orphan)
+    end_orphans(str(tmp_path))
+    assert until(lambda: not lives(orphan))
+
+
+# --- Who runs from a tree -------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def holding(host: Host, *words: Any) -> Iterator[subprocess.Popen[str]]:
+    """A backup that runs until its flag is gone; it ends well, or the test does not."""
+    flag = host.root / f"flag-{time.monotonic_ns()}"
+    flag.touch()
+    with subprocess.Popen([*map(str, words), "hold", str(flag)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        began = process.stdout.readline().split()[-1]
+        try:
+            yield process
+            flag.unlink()
+            assert process.stdout.read() == f"done {began}\n"
+        except BaseException:
+            process.kill()
+            raise
+    assert process.returncode == 0
+
+
+PATIENT = """#!/bin/sh
+case "$1" in
+  version) echo "{package} {version}"; exit {health} ;;
+  hold) echo "holding {version}"; while [ -e "$2" ]; do sleep 0.02; done; echo "done {version}" ;;
+esac
+"""
+
+
+def test_f06_a_script_that_was_started_through_the_link_is_seen(shop: Shop, host: Host) -> None:
+    """As units do: only the link is among its words. Its tree stays as long as it runs."""
+    for version in ("1.0", "2.0", "3.0"):
+        shop.add(version)
+    host.carry("install", "1.0")
+    with holding(host, host.folder / "current" / "bin" / "courier") as old:
+        for version in ("2.0", "3.0"):
+            report = host.carry("upgrade", version)
+            assert report.outcome == "succeeded", report
+        with holding(host, host.folder / "current" / "bin" / "courier") as new:
+            trees = {version: from_tree(host.folder / "versions" / version) for version in ("1.0", "3.0")}
+            assert old.pid in trees["1.0"]
+            assert trees["3.0"] == [new.pid]
+            (package,) = host.carry("status").details["packages"]
+            assert old.pid in package["in_use"]["1.0"]
+    host.carry("recover")
+    assert sorted(path.name for path in (host.folder / "versions").iterdir()) == ["2.0", "3.0"]
+
+
+def test_f35_idle_waits_for_a_script_that_was_started_through_the_link(shop: Shop, host: Host) -> None:
+    shop.add("1.0", switch="idle")
+    shop.add("2.0")  # what the old version asks for counts too
+    host.carry("install", "1.0")
+    with holding(host, host.folder / "current" / "bin" / "courier") as backup:
+        report = host.carry("upgrade", "2.0", patience=1)
+        assert (report.code, report.current_version) == ("BackupRunning", "1.0")
+        assert str(backup.pid) in report.message
+    assert host.carry("upgrade", "2.0").outcome == "succeeded"
+
+
+def test_f06_a_tree_is_known_by_every_name_it_has(shop: Shop, host: Host) -> None:
+    """/opt is a link on some hosts."""
+    real = host.root.with_name("elsewhere")
+    real.mkdir()
+    host.root.symlink_to(real)
+    shop.add("1.0")
+    host.carry("install", "1.0")
+    for folder in (host.folder, real / "courier"):
+        with holding(host, folder / "versions" / "1.0" / "bin" / "courier") as backup:
+            assert from_tree(host.folder / "versions" / "1.0") == [backup.pid]
+
+
+def test_who_holds_a_lock_is_known(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    lock.touch()
+    with subprocess.Popen(["sh", "-c", f"exec 9<{lock} sleep 300"]) as shell:
+        assert until(lambda: shell.pid in holders_of(lock))
+        shell.kill()
+    assert holders_of(lock) == frozenset()
