@@ -29,6 +29,7 @@ case "$1" in
       refuses) echo "no"; exit 1 ;;
       hangs) setsid sh -c 'sleep 321' & sleep 321 ;;
       dies) exit 0 ;;
+      dumb) "$0" serve < /dev/null > /dev/null 2>&1 & echo $! > STATE/dumb; exit 0 ;;
     esac
     "$0" serve < /dev/null > /dev/null 2>&1 & echo $! > STATE/pid ;;
   stop) alive && kill $pid; exit 0 ;;
@@ -99,6 +100,7 @@ def test_a_service_that_was_stopped_stays_stopped(shop: Shop, serving: Host, sta
         pytest.param("refuses", 0, "start ended with exit code 1", id="the start fails"),
         pytest.param("hangs", 0, "did not end within 3 s", id="F10 the start hangs"),
         pytest.param("dies", 0, "not ready within 3 s", id="it is never ready"),
+        pytest.param("dumb", 0, "not ready within 3 s", id="it lives and is never ready"),
         pytest.param("serves", 1, "exit code 1", id="it serves and is unwell"),
     ],
 )
@@ -121,6 +123,44 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError:
         return b""
+
+
+def test_no_backup_is_ended_with_a_service_that_will_not_stop(shop: Shop, serving: Host, state: Path) -> None:
+    """One that came through the shim runs from the same tree as the service, and is none of it."""
+    text = daemon(state, "dumb").replace("*) echo", 'hold) echo began; sleep "$2"; echo done ;;\n  *) echo')
+    shop.add("2.0", client=text, service=SERVICE)
+    began: list[subprocess.Popen[str]] = []
+    current = serving.folder / "current"
+
+    def say(line: str) -> None:
+        if '"prove"' in line or ('"back"' in line and not began and current.resolve().name == "2.0"):
+            ready = {**os.environ, "BACKFLEET_ON_TRIAL": "1"}  # as after a crash, when the gate is open
+            held = f"exec 9<{serving.folder}/running; {serving.shim} hold 6"
+            began.append(subprocess.Popen(["sh", "-c", held], stdout=subprocess.PIPE, text=True, env=ready))
+            time.sleep(0.5)
+
+    serving.said = type("Say", (list,), {"append": staticmethod(say)})()
+    report = serving.carry("upgrade", "2.0")
+    assert (report.code, report.current_version) == ("RolledBack", "1.0")
+    (backup,) = began
+    assert backup.communicate(timeout=20)[0] == "began\ndone\n"
+    assert backup.returncode == 0
+    assert from_tree(serving.folder / "versions" / "2.0") == []
+
+
+def test_f35_a_service_that_may_switch_at_any_time_is_asked_all_the_same(
+    shop: Shop, serving: Host, state: Path
+) -> None:
+    """Stopping it would end the backup inside it, whatever its package says of overlapping itself."""
+    with_idle = {**SERVICE, "idle": ["courier", "idle"]}
+    for version in ("1.1", "2.0"):
+        shop.add(version, client=daemon(state), service=with_idle, switch="anytime")
+    assert serving.carry("upgrade", "1.1").outcome == "succeeded"
+    (state / "busy").touch()
+    assert serving.carry("upgrade", "2.0", patience=1).code == "BackupRunning"
+    assert served(state) == ["1.0", "1.1"]
+    (state / "busy").unlink()
+    assert serving.carry("upgrade", "2.0").current_version == "2.0"
 
 
 def test_f35_a_backup_inside_the_service_is_waited_for(shop: Shop, serving: Host, state: Path) -> None:
