@@ -19,9 +19,11 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any, Iterator, List, Optional, Set, Tuple, cast
+from typing import IO, Any, Callable, Collection, Dict, Iterator, List, Optional, Set, Tuple, cast
+
+from backfleet_host import zstd
 
 FORMATS = ("wheel", "deb", "tar", "zip", "binary")
 
@@ -30,14 +32,23 @@ LONGEST_NAME = 255  # bytes of one part of a path: what Linux takes
 DEEPEST = 64  # folders within each other
 MOST_FOLDERS = 100_000  # named or implied
 LONGEST_HEADER = 64 << 10  # bytes that a tar spends on describing one entry
+DESCRIPTION = 4 << 10  # bytes that an archive spends on describing an entry, on average: ten times an honest one's
+SPARE_DESCRIPTION = 1 << 20  # bytes more, for archives of few entries
+MOST_MEMORY = 128 << 20  # bytes that a decompressor may take: `xz -9` takes 65 MiB, a careless dictionary takes 4 GiB
 LONGEST_PADDING = 1 << 20  # bytes of zeros after a tar's end
+PIECE = 128 << 10  # bytes unpacked or read at a time
 LARGEST_DIRECTORY = 32 << 20  # bytes of a zip's table of contents: zipfile reads it in one go
 
 _UNFIT = re.compile("[\0-\x1f\x7f-\x9f\\\\\ud800-\udfff]")  # control characters, backslash, what is no UTF-8
 _AR_MAGIC = b"!<arch>\n"
 _AR_HEADER = 60  # bytes
-_UNREAD = (
-    (b"\x28\xb5\x2f\xfd", "zstd"),
+_ZIP_ENTRY = b"PK\x01\x02"  # begins each in the table of contents
+_COMPRESSIONS = (
+    (b"\x1f\x8b", "gzip"),
+    (b"BZh", "bzip2"),
+    (b"\xfd7zXZ\0", "xz"),
+    (zstd.MAGIC, "zstd"),
+    # What follows is named, not read.
     (b"\x5d\x00\x00", "lzma"),
     (b"LZIP", "lzip"),
     (b"\x89LZO", "lzop"),
@@ -51,6 +62,8 @@ _DESCRIBING = (
     tarfile.GNUTYPE_LONGNAME,
     tarfile.GNUTYPE_LONGLINK,
 )
+_OF_ONE = re.compile(rb"(?:^|\n)\d+ (?:path=|linkpath=|size=|hdrcharset=|GNU\.sparse)")
+"""Fields that make sense in the description of one entry only."""
 
 _BROKEN = (
     zipfile.BadZipFile,
@@ -63,6 +76,7 @@ _BROKEN = (
     LookupError,
     RuntimeError,
     ValueError,
+    MemoryError,
 )
 """What the libraries raise for archives that are cut off, damaged or of a kind they cannot read; none says all."""
 
@@ -85,16 +99,25 @@ class Entry:
 
     path: str
     size: int  # bytes of a file; 0 otherwise
-    mode: int  # permission bits; no set-uid, set-gid or sticky bit
+    mode: int  # permission bits; set-uid and set-gid where they are named, sticky never
     is_folder: bool = False
     link: Optional[str] = None  # a symbolic link's target
+    copy_of: Optional[str] = None  # the path of a file before it, which this one is as well: a hard link
 
 
 Entries = Iterator[Tuple[Entry, Optional[IO[bytes]]]]
 
 
-def walk(file: Path, form: str, limits: Limits, name: str = "") -> Entries:
-    """Every entry in order, with a stream for files. `name` is what a plain binary is called in the tree.
+def can_read_zstd() -> bool:
+    """Whether this machine can: others can read everything else."""
+    return zstd.can_read()
+
+
+def walk(file: Path, form: str, limits: Limits, name: str = "", set_uid: Collection[str] = ()) -> Entries:
+    """Every entry in order, with a stream for files that are no copies.
+
+    `name` is what a plain binary is called in the tree. `set_uid` are the paths of files that may have the set-uid and
+    set-gid bits.
 
     Raises:
         BadArchive: broken, hostile, or larger than the limits; also from a stream that is read.
@@ -104,10 +127,24 @@ def walk(file: Path, form: str, limits: Limits, name: str = "") -> Entries:
         raise BadArchive(f"{form!r} is not one of {', '.join(FORMATS)}")
     tree = _Tree(limits)
     with _told_as_bad(form):
-        for entry, stream in _entries(file, form, name):
-            _check(entry)
+        for told, stream in _entries(file, form, limits, name):
+            entry = tree.completed(told)
+            _check(entry, set_uid)
             tree.take(entry)
             yield entry, None if stream is None else cast("IO[bytes]", _Exactly(stream, entry, form))
+
+
+def compression_of(file: Path, form: str) -> str:
+    """What the tar in an artifact is compressed with, as `zstd`; "" if nothing, or nothing of its own.
+
+    Raises: as `walk`.
+    """
+    if form not in ("tar", "deb"):
+        return ""
+    with _told_as_bad(form), file.open("rb") as opened:
+        if form == "deb":
+            _go_to_data(opened)
+        return _compression(opened)
 
 
 @contextlib.contextmanager
@@ -148,14 +185,23 @@ class _Exactly:
         return piece
 
 
-def _entries(file: Path, form: str, name: str) -> Entries:
+def _entries(file: Path, form: str, limits: Limits, name: str) -> Entries:
     if form in ("wheel", "zip"):
-        return _zip(file, is_wheel=form == "wheel")
+        return _zip(file, limits, is_wheel=form == "wheel")
     if form == "tar":
-        return _tar_file(file)
+        return _tar_file(file, limits)
     if form == "deb":
-        return _deb(file)
+        return _deb(file, limits)
     return _binary(file, name)
+
+
+def _most_described(limits: Limits) -> int:
+    """Bytes that an archive may spend on describing its entries: they are read before any entry is counted."""
+    return SPARE_DESCRIPTION + DESCRIPTION * limits.entries
+
+
+def _too_many(limits: Limits) -> BadArchive:
+    return BadArchive(f"there are more than {limits.entries} entries")
 
 
 def _binary(file: Path, name: str) -> Entries:
@@ -166,11 +212,11 @@ def _binary(file: Path, name: str) -> Entries:
 # --- Zip ------------------------------------------------------------------------------------------------------------
 
 
-def _zip(file: Path, *, is_wheel: bool) -> Entries:
-    with _Sparing(str(file)) as opened, zipfile.ZipFile(opened) as archive:
+def _zip(file: Path, limits: Limits, *, is_wheel: bool) -> Entries:
+    with _Sparing(str(file)) as opened, opened.read_by_zipfile(limits) as archive:
         for info in archive.infolist():
             _check_zip_entry(info)
-            kind, mode = stat.S_IFMT(info.external_attr >> 16), stat.S_IMODE(info.external_attr >> 16) or 0o644
+            kind = stat.S_IFMT(info.external_attr >> 16)
             if info.is_dir():
                 yield Entry(info.filename[:-1], 0, 0o755, is_folder=True), None
             elif kind == stat.S_IFLNK:
@@ -178,19 +224,42 @@ def _zip(file: Path, *, is_wheel: bool) -> Entries:
             elif kind not in (0, stat.S_IFREG):
                 raise BadArchive(f"{info.filename!r} is neither a file, a folder nor a symbolic link")
             else:
-                if is_wheel and _is_script(info.filename):
-                    mode |= 0o755  # installers make a wheel's scripts executable, whatever the archive says
                 with archive.open(info) as stream:
-                    yield Entry(info.filename, info.file_size, mode), stream
+                    yield Entry(info.filename, info.file_size, _zip_mode(info, is_wheel=is_wheel)), stream
+
+
+def _zip_mode(info: zipfile.ZipInfo, *, is_wheel: bool) -> int:
+    told = info.external_attr >> 16  # nothing, where another system made it
+    mode = stat.S_IMODE(told) if told else 0o644
+    if not is_wheel:
+        return mode
+    # As installers do: of a wheel they believe who may run a file, and make its scripts programs whatever it says.
+    return mode & 0o7000 | (0o755 if mode & 0o111 or _is_script(info.filename) else 0o644)
 
 
 class _Sparing(io.FileIO):
-    """A zip of which nobody reads very much at once."""
+    """A zip of which nobody reads very much at once, nor more of its table of contents than the limits allow.
+
+    zipfile reads the table in one go and makes an object of each entry in it, however many its end speaks of.
+    """
+
+    _limits: Optional[Limits] = None  # while zipfile reads the table
+
+    def read_by_zipfile(self, limits: Limits) -> zipfile.ZipFile:
+        self._limits = limits
+        archive = zipfile.ZipFile(self)
+        self._limits = None
+        return archive
 
     def read(self, size: Optional[int] = -1, /) -> bytes:
-        if size is not None and size > LARGEST_DIRECTORY:
-            raise BadArchive(f"its table of contents is larger than {LARGEST_DIRECTORY} bytes")
-        return super().read(-1 if size is None else size) or b""
+        limits = self._limits
+        most = LARGEST_DIRECTORY if limits is None else min(LARGEST_DIRECTORY, _most_described(limits))
+        if size is not None and size > most:
+            raise BadArchive(f"its table of contents is larger than {most} bytes")
+        piece = super().read(-1 if size is None else size) or b""
+        if limits is not None and piece.startswith(_ZIP_ENTRY) and piece.count(_ZIP_ENTRY) > limits.entries:
+            raise _too_many(limits)
+        return piece
 
 
 def _check_zip_entry(info: zipfile.ZipInfo) -> None:
@@ -219,44 +288,137 @@ def _is_script(path: str) -> bool:
 # --- Tar ------------------------------------------------------------------------------------------------------------
 
 
-def _tar_file(file: Path) -> Entries:
+def _tar_file(file: Path, limits: Limits) -> Entries:
     with file.open("rb") as opened:
-        yield from _tar(opened, file.stat().st_size)
+        yield from _tar(opened, file.stat().st_size, limits)
 
 
-def _tar(opened: IO[bytes], size: int) -> Entries:
+def _tar(opened: IO[bytes], size: int, limits: Limits) -> Entries:
     """The entries of the tar that begins where the file stands."""
     # "r|" reads forwards only: memory stays flat.
-    with _decompressed(opened, size) as plain, tarfile.open(fileobj=plain, mode="r|", tarinfo=_Header) as archive:
+    read: Any = _Tar
+    with _decompressed(opened, size) as plain, read.open(fileobj=plain, mode="r|", limits=limits) as archive:
         for info in archive:
-            name = info.name[2:] if info.name.startswith("./") else info.name
-            if name in (".", ""):
+            archive.members = []  # what was read is not needed again
+            name = _shortened(info.name)
+            if info.isdir() and name in (".", ""):
                 continue
-            if info.isdir():
-                yield Entry(name, 0, 0o755, is_folder=True), None
-            elif info.issym():
-                yield Entry(name, 0, 0o777, link=info.linkname), None
-            elif info.isreg():
-                yield Entry(name, info.size, stat.S_IMODE(info.mode)), archive.extractfile(info)
-            else:
-                raise BadArchive(f"{name!r} is neither a file, a folder nor a symbolic link")
-            archive.members = []  # type: ignore[attr-defined]  # what was read is not needed again
+            yield _tar_entry(info, name), archive.extractfile(info) if info.isreg() else None
         _check_end(archive.fileobj)
 
 
-def _decompressed(opened: IO[bytes], size: int) -> IO[bytes]:
-    """What is packed in it, by its first bytes. Not tarfile's own way: that looks at no checksum of gzip's."""
+def _tar_entry(info: tarfile.TarInfo, name: str) -> Entry:
+    if info.isdir():
+        return Entry(name, 0, 0o755, is_folder=True)
+    if info.issym():
+        return Entry(name, 0, 0o777, link=info.linkname)
+    if info.islnk():
+        return Entry(name, 0, 0, copy_of=_shortened(info.linkname))
+    if info.isreg():
+        return Entry(name, info.size, stat.S_IMODE(info.mode))
+    raise BadArchive(f"{name!r} is neither a file, a folder nor a link")
+
+
+def _shortened(name: str) -> str:
+    return name[2:] if name.startswith("./") else name
+
+
+class _Headers:
+    """What a tar has spent on describing its entries: they are many times smaller packed, and tarfile keeps some."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._left = _most_described(limits)
+        self._of_one = 0
+
+    def take(self, header: tarfile.TarInfo) -> None:
+        """Count a header, and what it is the header of if that describes an entry."""
+        is_describing = header.type in _DESCRIBING
+        size = tarfile.BLOCKSIZE + header.size * is_describing
+        self._left -= size
+        self._of_one = self._of_one + size if is_describing else 0
+        if header.size < 0 or self._of_one > LONGEST_HEADER:
+            raise BadArchive(f"it cannot be read as tar: a header speaks of {header.size} bytes, as no honest one does")
+        if self._left < 0:
+            raise BadArchive("it cannot be read as tar: its headers are more than its entries need")
+
+
+class _Header(tarfile.TarInfo):
+    """A header of a tar. tarfile takes a broken one for the end, and reads descriptions of any length into memory."""
+
+    @classmethod
+    def fromtarfile(cls, archive: Any) -> _Header:
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # the end as it should be
+            raise
+        except tarfile.HeaderError as problem:
+            raise BadArchive(f"it cannot be read as tar: a header is missing, cut off or damaged: {problem}") from None
+
+    def _proc_member(self, archive: Any) -> Any:
+        """Every header comes by here, before anything it speaks of is read."""
+        archive.headers.take(self)
+        if self.type == tarfile.GNUTYPE_SPARSE:
+            self._refuse_sparse()
+        if self.type == tarfile.XGLTYPE:
+            return self._pass_over(archive)
+        return super()._proc_member(archive)  # type: ignore[misc]
+
+    def _pass_over(self, archive: Any) -> Any:
+        """What is said of all entries, such as a comment: tarfile would keep it, and copy it for each."""
+        said = archive.fileobj.read(self._block(self.size))  # type: ignore[attr-defined]
+        if _OF_ONE.search(said):
+            raise BadArchive("it cannot be read as tar: a global header gives all entries a name or size")
+        return self.fromtarfile(archive)
+
+    def _refuse_sparse(self, *_: Any) -> None:
+        """Their maps have any length, too."""
+        raise BadArchive("it has sparse files, which are not supported; repack it without them")
+
+    _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse_sparse
+
+
+class _Tar(tarfile.TarFile):
+    """A tar whose headers have limits."""
+
+    tarinfo = _Header
+
+    def __init__(self, *words: Any, limits: Limits, **more: Any) -> None:
+        self.headers = _Headers(limits)
+        super().__init__(*words, **more)
+
+
+def _check_end(rest: Any) -> None:
+    """Read on to the very end, where a compressed stream has its checksum. After a tar's own end there are zeros."""
+    padding = rest.read(LONGEST_PADDING + 1)
+    if len(padding) > LONGEST_PADDING or padding.strip(b"\0"):
+        raise BadArchive("it cannot be read as tar: something follows its end")
+
+
+# --- What a tar is compressed with ------------------------------------------------------------------------------------
+
+
+def _compression(opened: IO[bytes]) -> str:
+    """By the first bytes of what begins where the file stands; the file stands there again afterwards."""
     magic = opened.read(6)
     opened.seek(-len(magic), io.SEEK_CUR)
-    for begin, compression in _UNREAD:
-        if magic.startswith(begin):
-            raise BadArchive(f"it is compressed with {compression}, which is not supported; repack it with xz")
+    return next((name for begin, name in _COMPRESSIONS if magic.startswith(begin)), "")
+
+
+def _decompressed(opened: IO[bytes], size: int) -> IO[bytes]:
+    """Not tarfile's own way: that looks at no checksum of gzip's, and gives xz all the memory it asks for."""
+    compression = _compression(opened)
     packed: Any = _Window(opened, size)
-    if magic.startswith(b"\x1f\x8b"):
+    if compression == "":
+        return cast("IO[bytes]", packed)
+    if compression == "gzip":
         return cast("IO[bytes]", gzip.GzipFile(fileobj=packed, mode="rb"))
-    if magic.startswith(b"BZh"):
-        return bz2.BZ2File(packed)
-    return lzma.LZMAFile(packed) if magic == b"\xfd7zXZ\0" else cast("IO[bytes]", packed)
+    if compression == "bzip2":
+        return _one_after_the_other(packed, bz2.BZ2Decompressor)
+    if compression == "xz":
+        return _one_after_the_other(packed, lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MOST_MEMORY))
+    if compression == "zstd":
+        return zstd.reading(packed)
+    raise BadArchive(f"it is compressed with {compression}, which is not supported; repack it with xz")
 
 
 class _Window(io.RawIOBase):
@@ -276,53 +438,62 @@ class _Window(io.RawIOBase):
         return len(piece)
 
 
-class _Header(tarfile.TarInfo):
-    """A header of a tar. tarfile takes a broken one for the end, and reads descriptions of any length into memory."""
-
-    @classmethod
-    def fromtarfile(cls, archive: Any) -> _Header:
-        try:
-            return super().fromtarfile(archive)
-        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # the end as it should be
-            raise
-        except tarfile.HeaderError as problem:
-            raise BadArchive(f"it cannot be read as tar: a header is missing, cut off or damaged: {problem}") from None
-
-    @classmethod
-    def frombuf(cls, buf: Any, encoding: str, errors: str) -> _Header:
-        header = super().frombuf(buf, encoding, errors)
-        if header.size < 0 or (header.type in _DESCRIBING and header.size > LONGEST_HEADER):
-            raise BadArchive(f"it cannot be read as tar: a header speaks of {header.size} bytes")
-        if header.type == tarfile.GNUTYPE_SPARSE:
-            header._refuse_sparse()
-        return header
-
-    def _refuse_sparse(self, *_: Any) -> None:
-        """Their maps have any length, too."""
-        raise BadArchive("it has sparse files, which are not supported; repack it without them")
-
-    _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse_sparse
+def _one_after_the_other(packed: io.RawIOBase, fresh: Callable[[], Any]) -> IO[bytes]:
+    return cast("IO[bytes]", io.BufferedReader(_Streams(packed, fresh), PIECE))
 
 
-def _check_end(rest: Any) -> None:
-    """Read on to the very end, where a compressed stream has its checksum. After a tar's own end there are zeros."""
-    padding = rest.read(LONGEST_PADDING + 1)
-    if len(padding) > LONGEST_PADDING or padding.strip(b"\0"):
-        raise BadArchive("it cannot be read as tar: something follows its end")
+class _Streams(io.RawIOBase):
+    """What several compressors made, one stream after the other, with zeros between them. Nothing else may follow."""
+
+    def __init__(self, packed: io.RawIOBase, fresh: Callable[[], Any]) -> None:
+        super().__init__()
+        self._packed, self._fresh = packed, fresh
+        self._decoder, self._rest = fresh(), b""  # what came with the end of the stream before
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._decoder.eof or self._begin_next():
+            plain = self._decoder.decompress(self._more(), len(buffer))
+            if plain:
+                buffer[: len(plain)] = plain
+                return len(plain)
+        return 0
+
+    def _begin_next(self) -> bool:
+        """False if there is no further stream."""
+        rest = self._decoder.unused_data
+        while rest is not None and not rest.strip(b"\0"):
+            rest = self._packed.read(PIECE) or None
+        if rest is not None:
+            self._decoder, self._rest = self._fresh(), rest.lstrip(b"\0")
+        return rest is not None
+
+    def _more(self) -> bytes:
+        if not self._decoder.needs_input:
+            return b""
+        piece, self._rest = self._rest or self._packed.read(PIECE) or b"", b""
+        if not piece:
+            raise EOFError("it is cut off")
+        return piece
 
 
 # --- Debian packages ------------------------------------------------------------------------------------------------
 
 
-def _deb(file: Path) -> Entries:
-    """A Debian package is an ar archive; its files are in the member data.tar.*"""
+def _deb(file: Path, limits: Limits) -> Entries:
     with file.open("rb") as opened:
-        if opened.read(len(_AR_MAGIC)) != _AR_MAGIC:
-            raise BadArchive("it cannot be read as deb: it is no ar archive")
-        for member, size in _ar_members(opened):
-            if member == "data.tar" or member.startswith("data.tar."):
-                yield from _tar(opened, size)
-                return
+        yield from _tar(opened, _go_to_data(opened), limits)
+
+
+def _go_to_data(opened: IO[bytes]) -> int:
+    """A Debian package is an ar archive; its files are in the member data.tar.*: go there, and tell its size."""
+    if opened.read(len(_AR_MAGIC)) != _AR_MAGIC:
+        raise BadArchive("it cannot be read as deb: it is no ar archive")
+    for member, size in _ar_members(opened):
+        if member == "data.tar" or member.startswith("data.tar."):
+            return size
     raise BadArchive("it cannot be read as deb: it has no data.tar")
 
 
@@ -350,30 +521,48 @@ class _Tree:
         self._limits = limits
         self._entries = self._bytes = 0
         self._folders: Set[str] = set()
-        self._others: Set[str] = set()
+        self._files: Dict[str, Tuple[int, int]] = {}  # size and mode
+        self._links: Set[str] = set()
+
+    def completed(self, entry: Entry) -> Entry:
+        """A copy with size and mode of the file it is a copy of: they count as any file's do."""
+        if entry.copy_of is None:
+            return entry
+        if entry.copy_of not in self._files:
+            raise BadArchive(f"the hard link {entry.path[:80]!r} is none to a file of the archive that comes before it")
+        size, mode = self._files[entry.copy_of]
+        return replace(entry, size=size, mode=mode)
 
     def take(self, entry: Entry) -> None:
         """Put an entry in."""
         self._entries, self._bytes = self._entries + 1, self._bytes + entry.size
         if self._entries > self._limits.entries:
-            raise BadArchive(f"there are more than {self._limits.entries} entries")
+            raise _too_many(self._limits)
         if self._bytes > self._limits.unpacked_bytes:
             raise BadArchive(f"it unpacks to more than {self._limits.unpacked_bytes} bytes")
         self._take_folders(entry)
-        if entry.path in self._others or (entry.path in self._folders and not entry.is_folder):
+        if self._is_other(entry.path) or (entry.path in self._folders and not entry.is_folder):
             raise BadArchive(f"{entry.path[:80]!r} is there twice")
-        (self._folders if entry.is_folder else self._others).add(entry.path)
+        if entry.is_folder:
+            self._folders.add(entry.path)
+        elif entry.link is not None:
+            self._links.add(entry.path)
+        else:
+            self._files[entry.path] = entry.size, entry.mode
+
+    def _is_other(self, path: str) -> bool:
+        return path in self._files or path in self._links
 
     def _take_folders(self, entry: Entry) -> None:
         for folder in _folders_of(entry.path):
-            if folder in self._others:
+            if self._is_other(folder):
                 raise BadArchive(f"{entry.path[:80]!r} lies under something that is not a folder")
             self._folders.add(folder)
         if len(self._folders) > MOST_FOLDERS:
             raise BadArchive(f"there are more than {MOST_FOLDERS} folders")
 
 
-def _check(entry: Entry) -> None:
+def _check(entry: Entry, set_uid: Collection[str]) -> None:
     path, parts = entry.path, entry.path.split("/")
     shown = repr(path[:80])
     if not _is_fit(path) or any(len(part.encode()) > LONGEST_NAME for part in parts):
@@ -382,8 +571,8 @@ def _check(entry: Entry) -> None:
         raise BadArchive(f"the path {shown} would leave the tree, or is not written in the shortest way")
     if len(parts) > DEEPEST:
         raise BadArchive(f"the path {shown} is more than {DEEPEST} folders deep")
-    if entry.mode & ~0o777:
-        raise BadArchive(f"{shown} has set-uid, set-gid or sticky bits")
+    if entry.mode & ~(0o6777 if path in set_uid else 0o777):
+        raise BadArchive(f"{shown} has set-uid, set-gid or sticky bits that its release does not name")
     if entry.size < 0:
         raise BadArchive(f"{shown} has a size of {entry.size} bytes")
     if entry.link is not None:

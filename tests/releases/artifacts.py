@@ -2,9 +2,11 @@
 
 import bz2
 import gzip
+import importlib
 import io
 import lzma
 import stat
+import sys
 import tarfile
 import zipfile
 from dataclasses import dataclass
@@ -17,7 +19,20 @@ TAR_KINDS = {
     "device": tarfile.CHRTYPE,
     "fifo": tarfile.FIFOTYPE,
 }
-COMPRESS = {"": bytes, "gz": lambda plain: gzip.compress(plain, mtime=0), "bz2": bz2.compress, "xz": lzma.compress}
+ZSTD = importlib.import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
+
+
+def zstd(plain: bytes) -> bytes:
+    return bytes(ZSTD.compress(plain, options={ZSTD.CompressionParameter.checksum_flag: 1}))
+
+
+COMPRESS = {
+    "": bytes,
+    "gz": lambda plain: gzip.compress(plain, mtime=0),
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+    "zst": zstd,
+}
 ZIP_KINDS = {"file": stat.S_IFREG, "link": stat.S_IFLNK, "device": stat.S_IFCHR, "fifo": stat.S_IFIFO}
 
 
@@ -46,6 +61,10 @@ def folder(path: str) -> Packed:
 
 def link(path: str, target: str) -> Packed:
     return Packed(path, mode=0o777, kind="link", target=target)
+
+
+def hard_link(path: str, target: str) -> Packed:
+    return Packed(path, kind="hard link", target=target)
 
 
 def tar(*things: Packed, compression: str = "", form: int = tarfile.PAX_FORMAT) -> bytes:
