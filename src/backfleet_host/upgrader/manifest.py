@@ -5,11 +5,17 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import asdict, dataclass
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 from backfleet_host.archives import FORMATS, Limits
 from backfleet_host.upgrader.refusal import Refusal
 
+SWITCHES = ("anytime", "idle")
+MOST_TEXTS = 200  # in one list
+
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9._+-]{0,63}")
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,63}")
+_PLATFORM = re.compile(r"[a-z0-9]+-[a-z0-9_]+")
 _COMMAND = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 _UNIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9:_.@\\-]{0,200}\.(service|socket|target)")
 
@@ -53,11 +59,18 @@ class Manifest:
     repository_format: str = ""  # what this version writes
     readable_by: str = ""  # the lowest version that can read that
     keeps: Tuple[str, ...] = ()  # configuration and state that must survive: absolute paths
+    compression: str = ""  # of the tar in it, as `zstd`; "" = none, or made before this was said
+    set_uid: Tuple[str, ...] = ()  # files in the tree that keep the set-uid and set-gid bits they are packed with
 
     @property
     def programs(self) -> Dict[str, str]:
         """Each command and its path in the tree."""
         return {path.rsplit("/", 1)[-1]: path for path in self.bin}
+
+    @property
+    def needs_zstd(self) -> bool:
+        """Whether only a host that reads zstd can unpack it (`archives.can_read_zstd`)."""
+        return self.compression == "zstd"
 
     @property
     def limits(self) -> Limits:
@@ -72,54 +85,55 @@ def read_manifest(said: Any) -> Manifest:
         Refusal: UntrustedRelease, a field that is missing or not of its form.
     """
     try:
-        return _read(said)
-    except (KeyError, TypeError, ValueError, re.error) as problem:
-        raise Refusal("UntrustedRelease", f"the release's signed description cannot be read: {problem}") from None
+        return _read(_object(said))
+    except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError, re.error) as problem:
+        text = f"the release's signed description cannot be read: {type(problem).__name__}: {str(problem)[:300]}"
+        raise Refusal("UntrustedRelease", text) from None
 
 
 def _read(said: Dict[str, Any]) -> Manifest:
-    health = said.get("health")
+    health, service, most = said.get("health"), said.get("service"), Limits()
     manifest = Manifest(
-        package=_text(said["package"]),
-        version=_text(said["version"]),
-        platform=_text(said["platform"]),
-        format=_text(said["format"]),
-        bin=tuple(_text(path) for path in said["bin"]),
-        switch=_text(said["switch"]),
-        health=None if health is None else _health(health),
-        upgrades_from=_text(said.get("upgrades_from", "")),
-        unpacked_bytes=int(said["unpacked_bytes"]),
-        entries=int(said["entries"]),
-        service=None if said.get("service") is None else _service(said["service"]),
+        package=_matching(_PACKAGE, said["package"]),
+        version=_matching(_VERSION, said["version"]),
+        platform=_matching(_PLATFORM, said["platform"]),
+        format=_one_of(FORMATS, said["format"]),
+        bin=tuple(path_in_tree(path) for path in _texts(said["bin"])),
+        switch=_one_of(SWITCHES, said["switch"]),
+        health=None if health is None else _health(_object(health)),
+        upgrades_from=_range(said.get("upgrades_from", "")),
+        unpacked_bytes=_number(said["unpacked_bytes"], 0, most.unpacked_bytes),
+        entries=_number(said["entries"], 0, most.entries),
+        service=None if service is None else _service(_object(service)),
         repository_format=_text(said.get("repository_format", "")),
         readable_by=_text(said.get("readable_by", "")),
-        keeps=tuple(kept_path(path) for path in said.get("keeps", ())),
+        keeps=tuple(kept_path(path) for path in _texts(said.get("keeps", ()))),
+        compression=_text(said.get("compression", "")),
+        set_uid=tuple(path_in_tree(path) for path in _texts(said.get("set_uid", ()))),
     )
-    if manifest.format not in FORMATS or manifest.switch not in ("anytime", "idle") or not manifest.bin:
-        raise ValueError(f"format {manifest.format!r}, switch {manifest.switch!r}, {len(manifest.bin)} commands")
-    for command, path in manifest.programs.items():
-        if not _COMMAND.fullmatch(command) or path.startswith("/") or ".." in path.split("/"):
-            raise ValueError(f"the command {path!r}")
+    for command in manifest.programs:
+        _matching(_COMMAND, command)
+    if not manifest.bin:
+        raise ValueError("no command")
     return manifest
 
 
 def _health(said: Dict[str, Any]) -> Health:
-    health = Health(tuple(_text(word) for word in said["command"]), _text(said["expect"]), int(said["seconds"]))
+    # Newer control planes allow 600 seconds at most; what older ones signed is still good.
+    health = Health(_texts(said["command"]), _text(said["expect"]), _number(said["seconds"], 1, 3600))
     re.compile(health.expect)
-    if not health.command or not 1 <= health.seconds <= 3600:
-        raise ValueError("health")
+    if not health.command:
+        raise ValueError("health.command is empty")
     return health
 
 
 def _service(said: Dict[str, Any]) -> ServiceWords:
-    words = {name: tuple(_text(word) for word in said.get(name, ())) for name in ("start", "stop", "ready", "idle")}
-    service = ServiceWords(_text(said.get("unit", "")), **words, seconds=int(said.get("seconds", 60)))
+    words = {name: _texts(said.get(name, ())) for name in ("start", "stop", "ready", "idle")}
+    service = ServiceWords(_text(said.get("unit", "")), **words, seconds=_number(said.get("seconds", 60), 1, 3600))
     if not service.unit and not (service.start and service.stop and service.ready):
         raise ValueError("a service needs a unit, or the commands start, stop and ready")
-    if service.unit and not _UNIT.fullmatch(service.unit):
-        raise ValueError(f"the unit {service.unit!r}")
-    if not 1 <= service.seconds <= 3600:
-        raise ValueError("service.seconds")
+    if service.unit:
+        _matching(_UNIT, service.unit)
     return service
 
 
@@ -135,9 +149,62 @@ def kept_path(value: Any) -> str:
     return path
 
 
+def path_in_tree(value: Any) -> str:
+    """A path of something in a tree: relative and normal.
+
+    Raises:
+        ValueError: it is not.
+    """
+    path = _text(value)
+    if any(part in ("", ".", "..") for part in path.split("/")):
+        raise ValueError(f"{path!r}: it must be relative to the tree, and normal")
+    return path
+
+
+def _range(value: Any) -> str:
+    """Versions, as `>=1.70,<1.75`: what could not be read could not be compared with either."""
+    from packaging.specifiers import SpecifierSet
+
+    text = _text(value)
+    SpecifierSet(text)
+    return text
+
+
+def _object(value: Any) -> Dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{type(value).__name__} where an object should be")
+    return value
+
+
+def _texts(value: Any) -> Tuple[str, ...]:
+    if not isinstance(value, (list, tuple)) or len(value) > MOST_TEXTS:
+        raise ValueError(f"no list of at most {MOST_TEXTS} texts, but {value!r}")
+    return tuple(_text(text) for text in value)
+
+
+def _number(value: Any, least: int, most: int) -> int:
+    if type(value) is not int or not least <= value <= most:
+        raise ValueError(f"no whole number from {least} to {most}, but {value!r}")
+    return value
+
+
+def _one_of(known: Sequence[str], value: Any) -> str:
+    if value not in known:
+        raise ValueError(f"none of {', '.join(known)}, but {value!r}")
+    return str(value)
+
+
+def _matching(form: re.Pattern[str], value: Any) -> str:
+    text = _text(value)
+    if not form.fullmatch(text):
+        raise ValueError(f"{text!r} is not of the form {form.pattern}")
+    return text
+
+
 def _text(value: Any) -> str:
     if not isinstance(value, str) or "\0" in value:
         raise ValueError(f"{value!r} is not text")
+    value.encode()  # half a character, as JSON can write it, is no text either: UnicodeEncodeError
     return value
 
 

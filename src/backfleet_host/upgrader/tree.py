@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import IO, Any, Dict, Optional
 
-from backfleet_host.archives import BadArchive, walk
+from backfleet_host.archives import BadArchive, Entry, walk
 from backfleet_host.upgrader import disk
 from backfleet_host.upgrader.instants import deed
 from backfleet_host.upgrader.manifest import Manifest
@@ -25,9 +26,9 @@ def unpack(artifact: Path, manifest: Manifest, partial: Path) -> Dict[str, Any]:
     """
     files: Dict[str, Any] = {}
     with deed("mkdir", partial):
-        partial.mkdir(mode=0o755)
+        partial.mkdir(mode=0o700)  # nobody reads a file before it has its mode
     try:
-        for entry, stream in walk(artifact, manifest.format, manifest.limits, manifest.package):
+        for entry, stream in walk(artifact, manifest.format, manifest.limits, manifest.package, manifest.set_uid):
             path = partial / entry.path
             path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             if entry.is_folder:
@@ -35,8 +36,8 @@ def unpack(artifact: Path, manifest: Manifest, partial: Path) -> Dict[str, Any]:
             elif entry.link is not None:
                 path.symlink_to(entry.link)
                 files[entry.path] = {"link": entry.link}
-            elif stream is not None:
-                files[entry.path] = {"sha256": _write(path, stream, entry.mode), "size": entry.size}
+            else:
+                files[entry.path] = {"sha256": _put(partial, entry, stream), "size": entry.size}
     except BadArchive as problem:
         raise Refusal("UntrustedRelease", f"the artifact is refused: {problem}") from None
     _make_read_only(partial)
@@ -59,6 +60,24 @@ def _is_file_of(path: Path, size: int) -> bool:
     return not path.is_symlink() and path.is_file() and path.stat().st_size == size
 
 
+def kept_mode(packed: int, owner: int, group: int) -> int:
+    """The mode of a file in a tree: as it was packed, but nobody writes it, and who unpacked it reads it.
+
+    Set-uid and set-gid, which the archive's reader gives only where they are named, are meant to lend root's rights: to
+    a file that is somebody else's because somebody else unpacked it they would lend that person's.
+    """
+    lent = (0 if owner else stat.S_ISUID) | (0 if group else stat.S_ISGID)
+    return packed & (0o555 | lent) | 0o400
+
+
+def _put(tree: Path, entry: Entry, stream: Optional[IO[bytes]]) -> str:
+    """Write an entry's file; what a copy is a copy of is in the tree already."""
+    if entry.copy_of is None:
+        return _write(tree / entry.path, stream, entry.mode)
+    with open(tree / entry.copy_of, "rb", buffering=0) as source:
+        return _write(tree / entry.path, source, entry.mode)
+
+
 def _write(path: Path, stream: Any, mode: int) -> str:
     digest = hashlib.sha256()
     with disk.writing(path, "xb") as file:
@@ -68,7 +87,8 @@ def _write(path: Path, stream: Any, mode: int) -> str:
                 break
             digest.update(piece)
             disk.write_all(file, piece)
-        os.fchmod(file.fileno(), (mode & 0o755 | 0o444) & ~0o222)
+        found = os.fstat(file.fileno())
+        os.fchmod(file.fileno(), kept_mode(mode, found.st_uid, found.st_gid))
         os.fsync(file.fileno())
     return digest.hexdigest()
 
