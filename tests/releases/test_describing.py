@@ -27,6 +27,7 @@ def test_everything_that_can_be_said() -> None:
         "readable_by": "1.1",
         "keeps": ["/etc/acme"],
         "service": {"unit": "acme.service", "idle": ["acme", "idle"], "seconds": 9},
+        "set_uid": ["bin/acmectl"],
     }
     assert described(given) == Manifest(
         "acme",
@@ -41,6 +42,7 @@ def test_everything_that_can_be_said() -> None:
         readable_by="1.1",
         keeps=("/etc/acme",),
         service=Service("acme.service", idle=("acme", "idle"), seconds=9),
+        set_uid=("bin/acmectl",),
     )
 
 
@@ -75,6 +77,7 @@ def test_what_an_operator_says_replaces_the_recipe() -> None:
         pytest.param({"version": "1" * 65}, "version", id="long version"),
         pytest.param({"version": "latest"}, "cannot be compared", id="version that has no place"),
         pytest.param({"version": "1.2~3"}, "cannot be compared", id="version that sorts otherwise elsewhere"),
+        pytest.param({"version": "1.2+a.partial"}, "ends in .partial", id="version that is called like half of one"),
         pytest.param({"platform": "linux"}, "platform", id="half a platform"),
         pytest.param({"platform": "linux-amd64/.."}, "platform", id="platform that is a path"),
         pytest.param({"platform": "Linux-amd64"}, "platform", id="platform with a capital"),
@@ -102,6 +105,13 @@ BAD_HEALTH = "health must have a command"
         pytest.param({"bin": ["a" * 1025]}, "bin must be a list", id="long bin"),
         pytest.param({"bin": ["a"] * 201}, "bin must be a list", id="many bins"),
         pytest.param({"bin": None}, "bin must be a list", id="bin of null"),
+        pytest.param({"bin": ["/bin/sh"]}, "relative to the tree", id="absolute bin"),
+        pytest.param({"bin": ["bin/../acme"]}, "relative to the tree", id="bin that goes up"),
+        pytest.param({"set_uid": "bin/acme"}, "set_uid must be a list", id="set_uid that is no list"),
+        pytest.param({"set_uid": ["../su"]}, "relative to the tree", id="set_uid out of the tree"),
+        pytest.param({"set_uid": ["./su"]}, "set_uid has './su'", id="set_uid that is not normal"),
+        pytest.param({"set_uid": ["a"] * 201}, "set_uid must be a list", id="too many in set_uid"),
+        pytest.param({"compression": "zstd"}, "unknown fields: 'compression'", id="what we find out ourselves"),
         pytest.param({"switch": "never"}, "switch is 'never'; it must be one of anytime, idle", id="unknown switch"),
         pytest.param({"switch": ["idle"]}, "switch is", id="switch that is a list"),
         pytest.param({"health": []}, BAD_HEALTH, id="health that is a list"),
@@ -134,6 +144,7 @@ BAD_HEALTH = "health must have a command"
         pytest.param({"upgrades_from": ">=1," * 200}, "at most 500", id="long range"),
         pytest.param({"repository_format": 3}, "repository_format must be text", id="format as a number"),
         pytest.param({"readable_by": "a\0"}, "readable_by must be text", id="NUL"),
+        pytest.param({"readable_by": "\ud800"}, "readable_by must be text", id="half a character"),
         pytest.param({"keeps": {"a": "b"}}, "keeps must be a list", id="keeps that is an object"),
     ],
 )

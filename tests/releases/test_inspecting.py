@@ -15,7 +15,7 @@ from backfleet_host.upgrader.disk import remove_tree
 from backfleet_host.upgrader.health import prove
 from backfleet_host.upgrader.manifest import read_manifest
 from backfleet_host.upgrader.tree import unpack
-from releases.artifacts import deb, file, folder, link, program, tar, zipped
+from releases.artifacts import deb, file, folder, hard_link, link, program, tar, zipped
 
 Inspect = Callable[..., Manifest]
 
@@ -77,6 +77,45 @@ def test_what_an_artifact_holds(
     """Its commands, found; how much it unpacks to."""
     found = inspected(content, form)
     assert (found.bin, found.unpacked_bytes, found.entries) == (commands, size, entries)
+
+
+@pytest.mark.parametrize(
+    ("form", "content", "compression"),
+    [
+        pytest.param("deb", deb(program("acme"), compression="zst"), "zstd", id="deb of Ubuntu"),
+        pytest.param("tar", tar(program("acme"), compression="zst"), "zstd", id="tar.zst"),
+        pytest.param("tar", tar(program("acme"), compression="xz"), "xz", id="tar.xz"),
+        pytest.param("zip", zipped(program("acme")), "", id="zip"),
+    ],
+)
+def test_a_host_is_told_what_it_must_be_able_to_read(
+    inspected: Inspect, form: str, content: bytes, compression: str
+) -> None:
+    """In signed metadata, before it fetches anything."""
+    manifest = inspected(content, form)
+    assert manifest.compression == compression
+    assert read_manifest(manifest.to_json()).needs_zstd == (compression == "zstd")
+    assert Manifest.from_json(manifest.to_json()) == manifest
+
+
+def test_hard_links_count_as_the_files_they_become(inspected: Inspect) -> None:
+    """Programs too."""
+    found = inspected(tar(program("bin/a"), hard_link("bin/acme", "bin/a")))
+    assert (found.bin, found.unpacked_bytes, found.entries) == (("bin/acme",), 32, 2)
+
+
+def test_set_uid_must_be_named_and_be_there(inspected: Inspect) -> None:
+    """Each way round; a host is told the names."""
+    content = tar(program("acme"), file("su", mode=0o4755), file("wall", mode=0o2755), link("l", "su"))
+    with pytest.raises(ReleaseRefused, match="'su' has set-uid"):
+        inspected(content)
+    with pytest.raises(ReleaseRefused, match="'wall' has set-uid"):
+        inspected(content, set_uid=["su"])
+    for name in ("acme", "l", "nothing"):
+        with pytest.raises(ReleaseRefused, match=f"set_uid names '{name}', which is no file with such a bit"):
+            inspected(content, set_uid=["su", "wall", name])
+    manifest = inspected(content, set_uid=["su", "wall"])
+    assert read_manifest(manifest.to_json()).set_uid == Manifest.from_json(manifest.to_json()).set_uid == ("su", "wall")
 
 
 def test_commands_that_are_named_are_taken_in_their_order(inspected: Inspect) -> None:

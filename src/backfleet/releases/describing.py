@@ -14,7 +14,17 @@ from backfleet_host.archives import FORMATS, LONGEST_PATH
 
 RECIPES: Final = Path(__file__).parent / "recipes"
 SWITCHES: Final = ("anytime", "idle")
-GIVEN: Final = ("bin", "switch", "health", "upgrades_from", "repository_format", "readable_by", "keeps", "service")
+GIVEN: Final = (
+    "bin",
+    "switch",
+    "health",
+    "upgrades_from",
+    "repository_format",
+    "readable_by",
+    "keeps",
+    "service",
+    "set_uid",
+)
 LONGEST_HEALTH_SECONDS: Final = 600
 LONGEST_SERVICE_SECONDS: Final = 3600
 LONGEST_TEXT: Final = 500  # characters
@@ -23,8 +33,10 @@ MOST_STRINGS: Final = 200  # in one list
 # As in the contract with hosts: what one side takes the other takes.
 PACKAGE: Final = r"[a-z0-9][a-z0-9._+-]{0,63}"
 VERSION: Final = r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,63}"
+PARTIAL: Final = ".partial"
 PLATFORM: Final = r"[a-z]{3,16}-[a-z0-9_]{3,16}"
 UNIT: Final = r"[A-Za-z0-9][A-Za-z0-9:_.@\\-]{0,200}\.(service|socket|target)"
+NO_TEXT: Final = re.compile("[\0\ud800-\udfff]")  # half characters, as JSON can write them, cannot be signed
 FILE_NAME: Final = r"[A-Za-z0-9_][A-Za-z0-9._+~:%@=-]{0,254}"
 
 
@@ -36,6 +48,8 @@ def describe(*, package: str, version: str, platform: str, form: str, given: Map
     """
     check_name("package", package, PACKAGE)
     check_name("version", version, VERSION)
+    if version.endswith(PARTIAL):
+        raise ReleaseRefused(f"version {version!r} ends in {PARTIAL}, as what hosts have not unpacked yet does")
     check_name("platform", platform, PLATFORM)
     if form not in FORMATS:
         raise ReleaseRefused(f"format {form!r} is not one of {', '.join(FORMATS)}")
@@ -49,7 +63,7 @@ def describe(*, package: str, version: str, platform: str, form: str, given: Map
         version,
         platform,
         form,
-        bin=_strings(said, "bin"),
+        bin=_paths_in_tree(said, "bin"),
         switch=_switch(said),
         health=_health(said.get("health"), version),
         upgrades_from=_range(said, "upgrades_from"),
@@ -57,6 +71,7 @@ def describe(*, package: str, version: str, platform: str, form: str, given: Map
         readable_by=_text(said, "readable_by"),
         keeps=_paths(said, "keeps"),
         service=_service(said.get("service")),
+        set_uid=_paths_in_tree(said, "set_uid"),
     )
 
 
@@ -117,6 +132,15 @@ def _paths(said: Mapping[str, Any], name: str) -> tuple[str, ...]:
     return paths
 
 
+def _paths_in_tree(said: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """Of what the artifact holds: a host refuses what is not relative and normal."""
+    paths = _strings(said, name)
+    for path in paths:
+        if any(part in ("", ".", "..") for part in path.split("/")):
+            raise ReleaseRefused(f"{name} has {_short(path)}; it must be relative to the tree, and normal")
+    return paths
+
+
 def _expectation(given: Mapping[str, Any], version: str) -> str:
     expect = _text(given, "expect").replace("{version}", re.escape(version))
     try:
@@ -141,7 +165,7 @@ def _is_word(value: object) -> bool:
 
 def _text(said: Mapping[str, Any], name: str) -> str:
     value = said.get(name, "")
-    if not isinstance(value, str) or len(value) > LONGEST_TEXT or "\0" in value:
+    if not isinstance(value, str) or len(value) > LONGEST_TEXT or NO_TEXT.search(value):
         raise ReleaseRefused(f"{name} must be text of at most {LONGEST_TEXT} characters")
     return value
 

@@ -1,13 +1,13 @@
 """Reading an artifact through, as a host will, before it is offered to any."""
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from backfleet.releases.manifest import Manifest
 from backfleet.releases.refusal import ReleaseRefused
-from backfleet_host.archives import BadArchive, Limits, walk
+from backfleet_host.archives import BadArchive, Entry, Limits, compression_of, walk
 
 MOST_COMMANDS: Final = 50  # that one release may expose
 COMMAND: Final = r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}"
@@ -16,36 +16,62 @@ PIECE: Final = 1 << 20  # bytes read at a time
 
 
 def inspect(manifest: Manifest, artifact: Path) -> Manifest:
-    """The manifest, completed by what the artifact holds: its commands, unpacked size, number of entries.
+    """The manifest, completed by what the artifact holds: its commands, sizes, and what is needed to read it.
 
     Raises:
-        ReleaseRefused: broken, hostile, or without the commands it should have.
+        ReleaseRefused: broken, hostile, or without the files it should have.
     """
-    size, count, programs = _read_through(manifest, artifact)
-    commands = manifest.bin or _commands(manifest.package, programs)
-    missing = [path for path in commands if path not in programs]
-    if missing:
-        raise ReleaseRefused(f"bin names {missing[0]!r}, which is no program in the artifact")
+    found = _read_through(manifest, artifact)
+    commands = manifest.bin or _commands(manifest.package, found.programs)
+    for path in commands:
+        if path not in found.programs:
+            raise ReleaseRefused(f"bin names {path!r}, which is no program in the artifact")
+    for path in manifest.set_uid:
+        if path not in found.set_uid:
+            raise ReleaseRefused(f"set_uid names {path!r}, which is no file with such a bit in the artifact")
     if not commands:
         raise ReleaseRefused("no program was found in the artifact; name its commands as bin in a manifest")
-    complete = replace(manifest, bin=commands, unpacked_bytes=size, entries=count)
+    complete = replace(
+        manifest,
+        bin=commands,
+        unpacked_bytes=found.unpacked_bytes,
+        entries=found.entries,
+        compression=found.compression,
+    )
     _check_commands(complete)
     return complete
 
 
-def _read_through(manifest: Manifest, artifact: Path) -> tuple[int, int, list[str]]:
+@dataclass
+class _Found:
+    """What an artifact holds."""
+
+    compression: str = ""
+    unpacked_bytes: int = 0
+    entries: int = 0
+    programs: list[str] = field(default_factory=list)  # paths
+    set_uid: list[str] = field(default_factory=list)
+
+    def take(self, entry: Entry) -> None:
+        self.entries, self.unpacked_bytes = self.entries + 1, self.unpacked_bytes + entry.size
+        is_file = not entry.is_folder and entry.link is None
+        if is_file and entry.mode & 0o100:
+            self.programs.append(entry.path)
+        if is_file and entry.mode & 0o6000:
+            self.set_uid.append(entry.path)
+
+
+def _read_through(manifest: Manifest, artifact: Path) -> _Found:
     """Every byte is read, so that what is cut off or damaged shows here and not on a thousand hosts."""
-    size, count, programs = 0, 0, []
     try:
-        for entry, stream in walk(artifact, manifest.format, Limits(), manifest.package):
-            count, size = count + 1, size + entry.size
+        found = _Found(compression_of(artifact, manifest.format))
+        for entry, stream in walk(artifact, manifest.format, Limits(), manifest.package, manifest.set_uid):
+            found.take(entry)
             while stream is not None and stream.read(PIECE):
                 pass
-            if entry.mode & 0o100 and not entry.is_folder and entry.link is None:
-                programs.append(entry.path)
     except BadArchive as problem:
         raise ReleaseRefused(f"the artifact is refused: {problem}") from None
-    return size, count, programs
+    return found
 
 
 def _commands(package: str, programs: list[str]) -> tuple[str, ...]:

@@ -46,6 +46,8 @@ class Manifest:
     unpacked_bytes: int = 0
     entries: int = 0
     service: Service | None = None
+    compression: str = ""  # of the tar in the artifact, as `zstd`; a host learns from it whether it can read that
+    set_uid: tuple[str, ...] = ()  # files in the tree that keep the set-uid and set-gid bits they are packed with
 
     def to_json(self) -> dict[str, Any]:
         """As signed metadata carries it."""
@@ -56,7 +58,7 @@ class Manifest:
         """What `to_json` gave, here or in a newer version of this program, whose further fields are passed over."""
         known = {field.name: kept[field.name] for field in fields(cls) if field.name in kept}
         health = known.get("health")
-        lists = {name: tuple(known.get(name, ())) for name in ("bin", "keeps")}
+        lists = {name: tuple(known.get(name, ())) for name in ("bin", "keeps", "set_uid")}
         read = Health(tuple(health["command"]), health["expect"], health["seconds"]) if health else None
         return cls(**{**known, **lists, "health": read, "service": _service(known.get("service"))})
 
