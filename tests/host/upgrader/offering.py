@@ -1,6 +1,7 @@
 """A release repository in memory whose every document and byte a test may alter, behind a server that may misbehave."""
 
 import io
+import ssl
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
@@ -115,14 +116,24 @@ class Server:
             return
         asked = handler.headers.get("Range", "")
         start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and self.ranges else 0
-        handler.send_response(206 if start else 200)
-        handler.send_header("Content-Length", str(len(content) - start))
-        handler.end_headers()
+        if start and start >= len(content):
+            handler.send_error(416)
+            return
+        begin_answer(handler, start, len(content))
         handler.wfile.write(content[start:])
 
 
+def begin_answer(handler: BaseHTTPRequestHandler, start: int, size: int) -> None:
+    """Status and headers of an answer that begins at this byte of a file of this size."""
+    handler.send_response(206 if start else 200)
+    handler.send_header("Content-Length", str(size - start))
+    if start:
+        handler.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}")
+    handler.end_headers()
+
+
 @contextmanager
-def served(files: dict[str, bytes]) -> Iterator[Server]:
+def served(files: dict[str, bytes], tls: ssl.SSLContext | None = None) -> Iterator[Server]:
     """A running server."""
     server = Server(files)
 
@@ -136,9 +147,11 @@ def served(files: dict[str, bytes]) -> Iterator[Server]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        if tls is not None:
+            http.socket = tls.wrap_socket(http.socket, server_side=True)
         thread = threading.Thread(target=http.serve_forever, args=(0.02,))
         thread.start()
-        server.address = f"http://127.0.0.1:{http.server_address[1]}"
+        server.address = f"{'https' if tls else 'http'}://127.0.0.1:{http.server_address[1]}"
         yield server
         http.shutdown()
         thread.join()

@@ -2,17 +2,25 @@
 
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import MetaFile
+from tuf.ngclient._internal import trusted_metadata_set
 
 from backfleet_host.contract import Order, Report
-from backfleet_host.upgrader import Site, carry_out_on, platform_here, trust
+from backfleet_host.upgrader import Site, asking, carry_out_on, platform_here, trust
 from host.upgrader.offering import PACKAGE, Offering, Server, served, signed_by
+
+ONLINE = ("targets", "snapshot", "timestamp")
+
+
+def order(kind: str, version: str, patience: int = 30) -> Order:
+    return Order(f"u-{time.monotonic_ns()}", kind, PACKAGE, version, platform_here(), patience)
 
 
 class Target:
@@ -22,9 +30,8 @@ class Target:
         self.offering, self.server, self.root = offering, server, root
         self.site = Site(root, root / "bin", f"{server.address}/downloads", None, offering.trust_root)
 
-    def carry(self, kind: str, version: str) -> Report:
-        order = Order(f"u-{time.monotonic_ns()}", kind, PACKAGE, version, platform_here(), 30)
-        return carry_out_on(self.site, order, lambda line: None)
+    def carry(self, kind: str, version: str, patience: int = 30) -> Report:
+        return carry_out_on(self.site, order(kind, version, patience), lambda line: None)
 
     def picture(self) -> dict[str, Any]:
         shown = [path for path in self.root.rglob("*") if path.parts[len(self.root.parts)] != "trust"]
@@ -39,7 +46,7 @@ class Target:
 @pytest.fixture
 def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Target]:
     monkeypatch.setattr(trust, "FIRST_PAUSE_SECONDS", 0.005)
-    monkeypatch.setattr(trust, "READ_SECONDS", 2.0)
+    monkeypatch.setattr(asking, "READ_SECONDS", 2.0)
     offering = Offering()
     offering.add("1.0")
     with served(offering.files) as server:
@@ -219,44 +226,112 @@ def another_package(target: Target) -> None:
     target.offering.add("2.0", package="other")
 
 
+def no_description(target: Target) -> None:
+    target.offering.add("2.0", bin="../../bin/sh")
+
+
+def another_release(target: Target) -> None:
+    target.offering.add("3.0")
+
+
 ATTACKS = [
-    pytest.param(replay_timestamp, "UntrustedRelease", id="rollback of the timestamp"),
-    pytest.param(replay_snapshot, "UntrustedRelease", id="rollback of the snapshot"),
-    pytest.param(replay_targets, "UntrustedRelease", id="rollback of the targets"),
-    pytest.param(freeze, "UntrustedRelease", id="freeze"),
-    pytest.param(freeze_snapshot, "UntrustedRelease", id="freeze of the snapshot"),
-    pytest.param(freeze_targets, "UntrustedRelease", id="freeze of the targets"),
-    pytest.param(mix_and_match, "UntrustedRelease", id="mix and match"),
-    pytest.param(mix_targets, "UntrustedRelease", id="mix and match of targets"),
-    pytest.param(endless_metadata, "DownloadFailed", id="endless metadata"),
-    pytest.param(endless_artifact, "UntrustedRelease", id="endless artifact"),
-    pytest.param(other_bytes, "UntrustedRelease", id="arbitrary software"),
-    pytest.param(longer_than_signed, "UntrustedRelease", id="wrong size, longer"),
-    pytest.param(shorter_than_signed, "DownloadFailed", id="wrong size, shorter"),
-    *[
-        pytest.param(wrong_key_for(role), "UntrustedRelease", id=f"wrong key for {role}")
-        for role in ("targets", "snapshot", "timestamp")
-    ],
-    pytest.param(no_signature, "UntrustedRelease", id="no signature"),
-    pytest.param(stolen_timestamp_key, "UntrustedRelease", id="stolen timestamp key"),
-    pytest.param(stolen_snapshot_key, "UntrustedRelease", id="stolen snapshot key"),
-    pytest.param(expired_root, "UntrustedRelease", id="expired root"),
-    pytest.param(root_of_strangers, "UntrustedRelease", id="a root signed by strangers"),
-    pytest.param(root_that_leaves_one_out, "UntrustedRelease", id="a root that leaves one out"),
-    pytest.param(below_threshold, "UntrustedRelease", id="a root below its threshold"),
-    pytest.param(broken_json, "UntrustedRelease", id="metadata that is no JSON"),
-    pytest.param(another_package, "UntrustedRelease", id="wrong software"),
+    pytest.param(replay_timestamp, "RolledBackMetadata", id="rollback of the timestamp"),
+    pytest.param(replay_snapshot, "RolledBackMetadata", id="rollback of the snapshot"),
+    pytest.param(replay_targets, "RolledBackMetadata", id="rollback of the targets"),
+    pytest.param(freeze, "Expired", id="freeze"),
+    pytest.param(freeze_snapshot, "Expired", id="freeze of the snapshot"),
+    pytest.param(freeze_targets, "Expired", id="freeze of the targets"),
+    pytest.param(mix_and_match, "MixedMetadata", id="mix and match"),
+    pytest.param(mix_targets, "MixedMetadata", id="mix and match of targets"),
+    pytest.param(endless_metadata, "TooLong", id="endless metadata"),
+    pytest.param(endless_artifact, "TooLong", id="endless artifact"),
+    pytest.param(other_bytes, "WrongBytes", id="arbitrary software"),
+    pytest.param(longer_than_signed, "TooLong", id="wrong size, longer"),
+    pytest.param(shorter_than_signed, "TooShort", id="wrong size, shorter"),
+    *[pytest.param(wrong_key_for(role), "WrongSignature", id=f"wrong key for {role}") for role in ONLINE],
+    pytest.param(no_signature, "WrongSignature", id="no signature"),
+    pytest.param(stolen_timestamp_key, "WrongSignature", id="stolen timestamp key"),
+    pytest.param(stolen_snapshot_key, "WrongSignature", id="stolen snapshot key"),
+    pytest.param(expired_root, "Expired", id="expired root"),
+    pytest.param(root_of_strangers, "WrongSignature", id="a root signed by strangers"),
+    pytest.param(root_that_leaves_one_out, "MixedMetadata", id="a root that leaves one out"),
+    pytest.param(below_threshold, "WrongSignature", id="a root below its threshold"),
+    pytest.param(broken_json, "UnreadableMetadata", id="metadata that is no JSON"),
+    pytest.param(another_package, "BadDescription", id="wrong software"),
+    pytest.param(no_description, "BadDescription", id="a description that cannot be read"),
+    pytest.param(another_release, "NotOffered", id="a release that nobody vouches for"),
 ]
 
 
-@pytest.mark.parametrize(("attack", "code"), ATTACKS)
-def test_f74_attack(target: Target, attack: Callable[[Target], None], code: str) -> None:
-    """Refused, with nothing changed; and within bounds of time and bytes."""
+@pytest.mark.parametrize(("attack", "reason"), ATTACKS)
+def test_f74_attack(target: Target, attack: Callable[[Target], None], reason: str) -> None:
+    """Refused with a reason of its own, with nothing changed; and within bounds of time and bytes."""
     attack(target)
     before = target.picture()
     report = target.carry("upgrade", "2.0")
+    code = "DownloadFailed" if reason == "TooShort" else "UntrustedRelease"
     assert (report.outcome, report.code, report.current_version) == ("failed", code, "1.0"), report.message
+    assert report.details.get("reason") == reason, report.message
     assert target.picture() == before
+
+
+def trickle(handler: Any) -> bool:
+    """A byte now and then: every single read is in time."""
+    handler.send_response(200)
+    handler.end_headers()
+    return slowly(handler, b" " * 1000)
+
+
+def trickle_of_headers(handler: Any) -> bool:
+    return slowly(handler, b"HTTP/1.1 200 OK\r\n" + b"X-More: and more\r\n" * 80)
+
+
+def slowly(handler: Any, content: bytes) -> bool:
+    for number in range(len(content)):
+        handler.wfile.write(content[number : number + 1])
+        handler.wfile.flush()
+        time.sleep(0.05)
+    return True
+
+
+@pytest.mark.parametrize("how", [trickle, trickle_of_headers])
+@pytest.mark.parametrize("what", ["metadata/timestamp.json", "targets/"])
+def test_f74_slow_retrieval(target: Target, what: str, how: Callable[[Any], bool]) -> None:
+    """Who keeps the host busy with next to nothing does so for the order's patience, and no longer."""
+    target.offering.add("2.0")
+    target.server.misbehave = lambda handler, path: path.startswith(what) and how(handler)
+    before, began = target.picture(), time.monotonic()
+    report = target.carry("upgrade", "2.0", patience=1)
+    assert 0.9 < time.monotonic() - began < 3
+    assert (report.code, report.details.get("reason")) == ("DownloadFailed", "TooSlow"), report.message
+    assert target.picture() == before
+    target.server.misbehave = lambda handler, path: False
+    assert target.carry("upgrade", "2.0").current_version == "2.0"
+
+
+def test_f74_endless_metadata_is_not_asked_for_again(target: Target) -> None:
+    """It is an attack, not a network that fails: five times as many bytes are no better."""
+    endless_metadata(target)
+    target.server.asked.clear()
+    target.carry("upgrade", "2.0")
+    assert [path for path, _ in target.server.asked].count("metadata/timestamp.json") == 1
+
+
+def test_a_clock_that_jumped_marks_nothing_bad(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All metadata is expired for a host that lives a year ahead; once it is back in our time, all is well."""
+
+    class NextYear(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) + timedelta(days=365)
+
+    target.offering.add("2.0")
+    with monkeypatch.context() as there:
+        there.setattr(trusted_metadata_set, "datetime", SimpleNamespace(datetime=NextYear, timezone=timezone))
+        report = target.carry("upgrade", "2.0")
+    assert (report.code, report.details.get("reason")) == ("UntrustedRelease", "Expired")
+    assert not (target.root / PACKAGE / "failed").exists()
+    assert target.carry("upgrade", "2.0").current_version == "2.0"
 
 
 def test_the_root_may_change_hands_with_enough_signatures(target: Target) -> None:

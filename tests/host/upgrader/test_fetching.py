@@ -1,16 +1,21 @@
 """Downloads: resumed, held back, paced, by way of a proxy, and never twice."""
 
+import errno
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from backfleet.certificates import prepare_certificates
 from backfleet_host.contract import Order, Report
-from backfleet_host.upgrader import Site, carry_out_on, platform_here, trust
-from host.upgrader.offering import PACKAGE, Offering, Server, served
+from backfleet_host.upgrader import Site, carry_out_on, disk, platform_here, trust
+from host.proxying import Proxy, proxying
+from host.upgrader.offering import PACKAGE, Offering, Server, begin_answer, served
 
 SIZE = 300_000
 
@@ -35,7 +40,7 @@ def site(tmp_path: Path, offering: Offering, server: Server) -> Site:
 
 
 def install(site: Site, **more: Any) -> Report:
-    order = Order(f"u-{time.monotonic_ns()}", "install", PACKAGE, "1.0", platform_here(), 30, **more)
+    order = Order(f"u-{time.monotonic_ns()}", "install", PACKAGE, "1.0", platform_here(), **{"patience": 30, **more})
     return carry_out_on(site, order, lambda line: None)
 
 
@@ -43,7 +48,7 @@ def artifact_ranges(server: Server) -> list[str]:
     return [asked for path, asked in server.asked if path.startswith("targets/")]
 
 
-def breaking_off(server: Server, after: int, times: int) -> None:
+def breaking_off(server: Server, after: int, times: int) -> Callable[[Any, str], bool]:
     """Let the first so many downloads of the artifact break off after so many bytes."""
     left = [times]
 
@@ -54,15 +59,14 @@ def breaking_off(server: Server, after: int, times: int) -> None:
         content = server.files[path]
         asked = handler.headers.get("Range", "")
         start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
-        handler.send_response(206 if start else 200)
-        handler.send_header("Content-Length", str(len(content) - start))
-        handler.end_headers()
+        begin_answer(handler, start, len(content))
         handler.wfile.write(content[start : start + after])
         handler.wfile.flush()
         handler.connection.shutdown(2)
         return True
 
     server.misbehave = misbehave
+    return misbehave
 
 
 def test_a_download_goes_on_where_it_broke_off(site: Site, server: Server) -> None:
@@ -106,14 +110,29 @@ def test_f73_what_nobody_asks_for_again_does_not_stay(site: Site, server: Server
     assert not part.exists()
 
 
-def test_a_part_that_somebody_altered_is_thrown_away(site: Site, server: Server) -> None:
-    """It is hashed again: a file on disk is nobody's word. The order after that begins anew."""
+@pytest.mark.parametrize("size", [20_000, 10_000_000])
+def test_a_part_that_is_spoilt_is_fetched_afresh(site: Site, server: Server, size: int) -> None:
+    """It is hashed again: a file on disk is nobody's word. A power cut may have spoilt it: no release is blamed."""
     breaking_off(server, after=20_000, times=5)
     install(site)
     (part,) = (site.root / PACKAGE / "downloads").iterdir()
-    part.write_bytes(b"x" * part.stat().st_size)
-    assert install(site).code == "UntrustedRelease"
+    part.write_bytes(b"x" * size)
+    server.asked.clear()
     assert install(site).outcome == "succeeded"
+    assert artifact_ranges(server)[-1] == ""
+
+
+def test_a_spoilt_part_excuses_wrong_bytes_once(site: Site, offering: Offering, server: Server) -> None:
+    """What comes afresh and is wrong all the same is an attack, and nothing of it is kept."""
+    breaking_off(server, after=20_000, times=5)
+    install(site)
+    (path,) = [path for path in offering.files if path.startswith("targets/")]
+    offering.files[path] = b"x" * len(offering.files[path])
+    server.asked.clear()
+    report = install(site)
+    assert (report.code, report.details.get("reason")) == ("UntrustedRelease", "WrongBytes")
+    assert artifact_ranges(server) == ["bytes=100000-", ""]
+    assert list((site.root / PACKAGE / "downloads").iterdir()) == []
 
 
 def test_a_server_without_ranges_costs_bytes_only(site: Site, server: Server) -> None:
@@ -123,7 +142,97 @@ def test_a_server_without_ranges_costs_bytes_only(site: Site, server: Server) ->
     assert install(site).outcome == "succeeded"
 
 
-@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_what_is_passed_over_is_paced_too(site: Site, server: Server) -> None:
+    """It comes over the wire like any other byte."""
+    server.ranges = False
+    breaking_off(server, after=SIZE - 1000, times=1)
+    began = time.monotonic()
+    assert install(site, bytes_per_second=SIZE).outcome == "succeeded"
+    assert time.monotonic() - began > 1.8  # once nearly all of it, once all of it
+
+
+@pytest.mark.parametrize("begins", ["bytes 0-", "bytes 100001-", "", "lines 5-"])
+def test_bytes_from_elsewhere_are_not_taken(site: Site, server: Server, begins: str) -> None:
+    """A cache gave another range than was asked for: what is there stays, and all of it is asked for."""
+    first = breaking_off(server, after=100_000, times=1)
+
+    def misbehave(handler: Any, path: str) -> bool:
+        if first(handler, path):
+            return True
+        if not handler.headers.get("Range"):
+            return False
+        handler.send_response(206)
+        handler.send_header("Content-Range", begins)
+        handler.end_headers()
+        handler.wfile.write(b"x" * 1000)
+        return True
+
+    server.misbehave = misbehave
+    assert install(site).outcome == "succeeded"
+    assert artifact_ranges(server) == ["", "bytes=100000-", ""]
+
+
+@pytest.mark.parametrize("headers", [{"Retry-After": "1"}, {"Retry-After": "Thu, 01 Jan 1970 00:00:01 GMT"}])
+def test_who_asks_to_wait_is_waited_for(site: Site, server: Server, headers: dict[str, str]) -> None:
+    """In seconds or by the server's own clock, which need not be ours."""
+    left = [1]
+
+    def misbehave(handler: Any, path: str) -> bool:
+        if not path.startswith("targets/") or not left.pop():
+            return False
+        left.append(0)
+        handler.send_response_only(503)
+        for name, value in {"Date": "Thu, 01 Jan 1970 00:00:00 GMT", **headers}.items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        return True
+
+    server.misbehave = misbehave
+    began = time.monotonic()
+    assert install(site).outcome == "succeeded"
+    assert 1 <= time.monotonic() - began < 2
+
+
+def test_nobody_is_waited_for_longer_than_there_is_patience(site: Site, server: Server) -> None:
+    """And the report says what was wrong, not that it took long."""
+    server.misbehave = lambda handler, path: path.startswith("targets/") and busy_for(handler, 3600)
+    began = time.monotonic()
+    report = install(site, patience=1)
+    assert time.monotonic() - began < 3
+    assert (report.code, report.details.get("reason")) == ("DownloadFailed", "NotServed")
+    assert "503" in report.message
+
+
+def busy_for(handler: Any, seconds: int) -> bool:
+    handler.send_response(503)
+    handler.send_header("Retry-After", str(seconds))
+    handler.end_headers()
+    return True
+
+
+@pytest.mark.parametrize("status", [301, 400, 403, 404])
+def test_a_server_that_says_no_is_asked_once(site: Site, server: Server, status: int) -> None:
+    """Asking again helps against trouble, not against an answer."""
+    server.misbehave = lambda handler, path: path.startswith("targets/") and not handler.send_error(status)
+    report = install(site)
+    assert (report.code, report.details.get("reason")) == ("DownloadFailed", "NotServed")
+    assert artifact_ranges(server) == [""]
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT])
+def test_f66_a_full_disk_is_left_with_more_room(site: Site, monkeypatch: pytest.MonkeyPatch, error: int) -> None:
+    """A part of what does not fit helps nobody."""
+
+    def write_all(file: Any, piece: bytes) -> None:
+        file.write(piece[:1000])
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(disk, "write_all", write_all)
+    assert install(site).code == "DiskFull"
+    assert list((site.root / PACKAGE / "downloads").iterdir()) == []
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
 def test_a_busy_server_is_asked_again(site: Site, server: Server, status: int) -> None:
     """F13: its troubles are not the release's."""
     left = [3]
@@ -140,22 +249,11 @@ def test_a_busy_server_is_asked_again(site: Site, server: Server, status: int) -
     assert len(artifact_ranges(server)) == 4
 
 
-def test_pauses_grow_and_differ_between_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pauses_grow_and_differ_between_hosts() -> None:
     """F84: hosts that failed together do not come back together."""
-    slept: list[float] = []
-    monkeypatch.setattr(trust.time, "sleep", slept.append)
-
-    def fails() -> None:
-        raise trust._Broken("no")
-
-    for _ in range(20):
-        with pytest.raises(trust._Broken):
-            trust._retried(fails, trust._Broken, lambda: None)
-    for number in range(trust.TRIES - 1):
-        some = slept[number :: trust.TRIES - 1]
-        least = trust.FIRST_PAUSE_SECONDS * 2**number
-        assert all(least <= pause <= 2 * least for pause in some)
-        assert len(set(some)) > 10
+    first = trust.FIRST_PAUSE_SECONDS
+    assert [trust.pause_after(number, 0.0) / first for number in range(4)] == [1, 2, 4, 8]
+    assert [trust.pause_after(number, 1.0) / first for number in range(4)] == [2, 4, 8, 16]
 
 
 @pytest.mark.parametrize("where", ["the order", "the host"])
@@ -171,12 +269,79 @@ def test_no_faster_than_was_said(site: Site, server: Server, where: str) -> None
     assert 0.45 < time.monotonic() - began < 3
 
 
-def test_everything_goes_by_the_proxy(offering: Offering, server: Server, tmp_path: Path) -> None:
-    """Metadata and bytes alike; the host needs no other way out."""
-    root = tmp_path / "host"
-    site = Site(root, root / "bin", "http://releases.invalid/downloads", None, offering.trust_root)
-    (root / "etc" / "backfleet").mkdir(parents=True)
-    (root / "etc" / "backfleet" / "host.toml").write_text(f'proxy = "{server.address}"\n')
-    server.files = {f"http://releases.invalid/downloads/{path}": content for path, content in offering.files.items()}
+@pytest.fixture
+def proxy() -> Iterator[Proxy]:
+    with proxying() as proxy:
+        yield proxy
+
+
+def say(site: Site, text: str) -> None:
+    site.etc.mkdir(parents=True, exist_ok=True)
+    (site.etc / "host.toml").write_text(text)
+
+
+@pytest.mark.parametrize("form", ["pasted", "quoted"])
+def test_everything_goes_by_the_proxy(site: Site, server: Server, proxy: Proxy, form: str) -> None:
+    """Metadata and bytes alike, with its name and password, however they are written."""
+    say(site, f'proxy = "{getattr(proxy, form)}"\n')
     assert install(site).outcome == "succeeded"
-    assert all(path.startswith("http://releases.invalid/") for path, _ in server.asked)
+    assert len(proxy.asked) == len(server.asked)
+    assert proxy.refused == 0
+
+
+def test_the_environment_goes_before_the_file(
+    site: Site, server: Server, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And no other variable counts."""
+    say(site, 'proxy = "http://127.0.0.1:9"\n')
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("BACKFLEET_PROXY", proxy.pasted)
+    assert install(site).outcome == "succeeded"
+    assert len(proxy.asked) == len(server.asked)
+
+
+def test_https_by_way_of_a_proxy(
+    site: Site, offering: Offering, proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tunnel to the server, who must be signed by the private authority this host knows, and by no other."""
+    mine, strange = (
+        prepare_certificates(tmp_path / name, ["127.0.0.1"], now=datetime.now(UTC)) for name in ("mine", "strange")
+    )
+    monkeypatch.setenv("BACKFLEET_PROXY", proxy.quoted)
+    with served(offering.files, mine.context()) as server:
+        there = replace(site, downloads=f"{server.address}/downloads", ca_file=strange.authority)
+        report = install(there)
+        assert (report.code, report.details.get("reason")) == ("DownloadFailed", "NotReachable")
+        assert server.asked == []
+        assert install(replace(there, ca_file=mine.authority)).outcome == "succeeded"
+        host = server.address.removeprefix("https://")
+    assert set(proxy.asked) == {f"CONNECT {host}"}
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        pytest.param("http://u:{}@127.0.0.1:9", id="a proxy that is not there"),
+        pytest.param("http://u:{}@127.0.0.1:{port}", id="a proxy that refuses"),
+        pytest.param("http://u:{}@nowhere.invalid:3128", id="a name that is none"),
+        pytest.param("https://u:{}@127.0.0.1:9", id="a kind that we do not speak"),
+        pytest.param("http://u:{}@127.0.0.1", id="no port"),
+        pytest.param("http://u:{} @127.0.0.1:9", id="a blank"),
+    ],
+)
+@pytest.mark.parametrize("password", ["hunter2", "hunter2#", "hun/ter2", "hunter2@x", "%zhunter2"])
+@pytest.mark.parametrize("where", ["file", "environment"])
+def test_no_password_is_ever_told(
+    site: Site, proxy: Proxy, address: str, password: str, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is wrong with the way, the report does not hold it."""
+    monkeypatch.setattr(trust, "TRIES", 1)
+    address = address.replace("{}", password).replace("{port}", str(proxy.port))
+    if where == "file":
+        say(site, f'proxy = "{address}"\n')
+    else:
+        monkeypatch.setenv("BACKFLEET_PROXY", address)
+    report = install(site)
+    assert report.code in {"DownloadFailed", "InternalError"}
+    assert "hun" not in report.as_line()
+    assert "proxy" in report.message.lower() or "407" in report.message

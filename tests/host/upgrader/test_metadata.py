@@ -1,0 +1,270 @@
+"""What a host has seen survives a power cut: nothing older is believed, whatever the disk has lost."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from securesystemslib.signer import CryptoSigner
+
+from backfleet_host.contract import Order
+from backfleet_host.upgrader import Site, platform_here, trust
+from backfleet_host.upgrader.asking import Broken
+from backfleet_host.upgrader.metadata import ask, version_of
+from backfleet_host.upgrader.refusal import Refusal
+from backfleet_host.upgrader.source import Target
+from host.upgrader.offering import PACKAGE, Offering, Server, served
+
+
+class Place:
+    """A host's memory, an honest repository, and whoever stands between them."""
+
+    def __init__(self, root: Path, offering: Offering, server: Server) -> None:
+        self.offering, self.server = offering, server
+        self.site = Site(root, root / "bin", f"{server.address}/downloads", None, offering.trust_root)
+        self.trust = root / "trust"
+        self.cache = self.trust / "metadata"
+
+    def find(self, version: str) -> Target:
+        return trust.find(self.site, self.order(version), lambda: None)
+
+    def refused(self, version: str) -> str:
+        """The reason."""
+        with pytest.raises(Refusal) as problem:
+            self.find(version)
+        assert problem.value.code == "UntrustedRelease", problem.value
+        return problem.value.reason
+
+    def others(self) -> list[str]:
+        return [target.manifest.version for target in trust.others(self.site, self.order("9"), lambda: None)]
+
+    def order(self, version: str) -> Order:
+        return Order("u-1", "upgrade", PACKAGE, version, platform_here(), 30)
+
+    def rotate(self, role: str) -> CryptoSigner:
+        """A new root with a new key for a role; gives the old key."""
+        offering = self.offering
+        old, new = offering.keys[role][0], CryptoSigner.generate_ed25519()
+        offering.root.version += 1
+        offering.root.revoke_key(old.public_key.keyid, role)
+        offering.root.add_key(new.public_key, role)
+        signers = offering.keys["root"] + ([new] if role == "root" else [])
+        offering.publish_root(*signers)
+        offering.keys[role] = [new]
+        return old
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    monkeypatch.setattr(trust, "FIRST_PAUSE_SECONDS", 0.005)
+    offering = Offering()
+    offering.add("1.0")
+    with served(offering.files) as server:
+        yield Place(tmp_path / "host", offering, server)
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def removed(path: Path) -> None:
+    path.unlink()
+
+
+DAMAGE = [emptied, cut_short, removed]
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_an_old_root_key_counts_no_more_after_damage(place: Place, damage: Callable[[Path], None]) -> None:
+    """Root 2 replaced a stolen key. A host whose copy of it is spoilt does not begin again with the thief."""
+    stolen = place.rotate("root")
+    place.offering.add("2.0")
+    place.find("2.0")
+    damage(place.cache / "root_history" / "2.root.json")
+    offering = place.offering
+    offering.root.revoke_key(offering.keys["root"][0].public_key.keyid, "root")
+    for role in ("root", "targets", "snapshot", "timestamp"):
+        offering.root.add_key(stolen.public_key, role)
+        offering.keys[role] = [stolen]
+    offering.publish_root(stolen)  # another root 2
+    offering.add("6.6")
+    assert place.refused("6.6") == "WrongSignature"
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("files", [("timestamp", "snapshot"), ("timestamp",), ("timestamp", "snapshot", "targets")])
+def test_a_withdrawn_release_stays_withdrawn_after_damage(
+    place: Place, damage: Callable[[Path], None], files: tuple[str, ...]
+) -> None:
+    """What was true a while ago, rightly signed and not expired, is refused."""
+    old = dict(place.offering.files)
+    place.offering.targets.targets.clear()
+    place.offering.add("2.0")
+    place.find("2.0")
+    for name in files:
+        damage(place.cache / f"{name}.json")
+    place.server.files = old
+    assert place.refused("1.0") == "RolledBackMetadata"
+
+
+def test_an_older_copy_put_in_its_place_is_damage_too(place: Place) -> None:
+    """A folder restored from a backup, for example."""
+    place.find("1.0")
+    earlier = {path: path.read_bytes() for path in place.cache.glob("*.json")}
+    old = dict(place.offering.files)
+    place.offering.add("2.0")
+    place.find("2.0")
+    for path, content in earlier.items():
+        path.write_bytes(content)
+    place.server.files = old
+    assert place.refused("1.0") == "RolledBackMetadata"
+
+
+def test_damage_costs_nothing_but_a_download(place: Place) -> None:
+    """An honest server mends it."""
+    place.rotate("timestamp")
+    place.offering.add("2.0")
+    place.find("2.0")
+    for path in [*place.cache.glob("*.json"), *(place.cache / "root_history").iterdir()]:
+        emptied(path)
+    assert place.find("2.0").manifest.version == "2.0"
+    emptied(place.trust / "seen.json")
+    assert place.find("2.0").manifest.version == "2.0"
+
+
+def test_a_new_key_lets_the_count_begin_anew_in_memory_too(place: Place) -> None:
+    """Recovery from a thief's highest version, with and without damage after it."""
+    place.offering.timestamp.version = 2**31
+    place.offering.publish_timestamp()
+    place.find("1.0")
+    place.rotate("timestamp")
+    place.offering.timestamp.version = 5
+    place.offering.add("2.0")
+    place.find("2.0")
+    emptied(place.cache / "timestamp.json")
+    place.find("2.0")
+    assert version_of((place.cache / "timestamp.json").read_bytes()) == 6
+
+
+def test_a_host_that_is_enrolled_anew_forgets_the_other_server(place: Place, tmp_path: Path) -> None:
+    """What was seen of one authority says nothing about another."""
+    place.rotate("root")
+    place.offering.timestamp.version = 100
+    place.offering.add("2.0")
+    place.find("2.0")
+    another = Offering()
+    another.add("1.0")
+    place.server.files = another.files
+    place.site = replace(place.site, trust_root=another.trust_root)
+    assert place.find("1.0").manifest.version == "1.0"
+
+
+def test_all_is_on_disk_before_it_is_relied_on(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every document, and the folders that name them."""
+    settled: set[int] = set()
+    really = os.fsync
+
+    def fsync(file: int) -> None:
+        really(file)
+        settled.add(os.fstat(file).st_ino)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    place.rotate("timestamp")
+    place.offering.add("2.0")
+    place.find("2.0")
+    names = ("root.json", "timestamp.json", "snapshot.json", "targets.json", "root_history", ".", "../seen.json", "..")
+    assert [name for name in names if (place.cache / name).stat().st_ino not in settled] == []
+
+
+def test_what_is_seen_counts_even_if_the_rest_does_not_come(place: Place) -> None:
+    """A timestamp that came before the connection broke is remembered."""
+    place.find("1.0")
+    place.offering.add("2.0")
+    place.server.misbehave = refusing("snapshot.json")
+    with pytest.raises(Refusal):
+        place.find("2.0")
+    kept = json.loads((place.trust / "seen.json").read_text())
+    assert version_of(kept["timestamp"].encode()) == place.offering.timestamp.version
+
+
+def refusing(what: str, times: int = 1000, status: int = 503) -> Callable[[Any, str], bool]:
+    left = [times]
+
+    def misbehave(handler: Any, path: str) -> bool:
+        if not path.endswith(what) or not left[0]:
+            return False
+        left[0] -= 1
+        handler.send_error(status)
+        return True
+
+    return misbehave
+
+
+def test_leftovers_of_a_crash_are_removed(place: Place) -> None:
+    """The library names them at random, so they would pile up."""
+    place.cache.mkdir(parents=True)
+    (place.cache / "tmpk3j2h1").write_bytes(b"{")
+    place.find("1.0")
+    assert not list(place.cache.glob("tmp*"))
+
+
+@pytest.mark.parametrize("what", ["timestamp.json", "snapshot.json", "targets.json"])
+def test_a_server_that_is_busy_in_between_is_asked_anew(place: Place, what: str) -> None:
+    """F68: an updater that failed half-way can be used no more; stepping stones are found all the same."""
+    place.find("1.0")
+    place.offering.add("2.0")
+    place.server.misbehave = refusing(what, times=2)
+    assert place.others() == ["1.0", "2.0"]
+
+
+def test_one_description_that_cannot_be_read_stops_no_other(place: Place) -> None:
+    """A stone for newer hosts, perhaps."""
+    place.offering.add("2.0", bin=17)
+    place.offering.add("3.0")
+    assert place.others() == ["1.0", "3.0"]
+
+
+def test_a_trust_that_is_none_is_refused(place: Place) -> None:
+    """A root file that somebody spoilt: said as everything else is."""
+    place.site = replace(place.site, trust_root=b"{}")
+    assert place.refused("1.0") == "UnreadableMetadata"
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 410])
+def test_what_is_not_there_is_asked_for_once(place: Place, status: int) -> None:
+    """Asking again helps a busy server, not one that has said no."""
+    place.server.misbehave = refusing("timestamp.json", status=status)
+    with pytest.raises(Refusal) as problem:
+        place.find("1.0")
+    assert (problem.value.code, problem.value.reason) == ("DownloadFailed", "NotServed")
+    assert str(status) in problem.value.text
+    assert [path for path, _ in place.server.asked].count("metadata/timestamp.json") == 1
+
+
+def test_one_at_a_time(place: Place) -> None:
+    """Orders for two packages share what was seen: the second waits for the first, as long as it has patience."""
+
+    def impatient() -> None:
+        raise Refusal("HostBusy", "no time")
+
+    def work(updater: Any) -> str:
+        with pytest.raises(Refusal, match="no time"):
+            ask(place.site, lambda updater: None, impatient)
+        return "the first"
+
+    assert ask(place.site, work, lambda: None) == "the first"
+
+
+def test_a_connection_that_breaks_is_no_attack(place: Place) -> None:
+    """It is tried again by whoever asks."""
+    place.server.misbehave = refusing("timestamp.json")
+    with pytest.raises(Broken) as problem:
+        ask(place.site, lambda updater: updater.refresh(), lambda: None)
+    assert problem.value.passing
