@@ -275,7 +275,16 @@ def workers(house: House, clock: Clock) -> list[Worker]:
     """Every loop of the house."""
     brings = bringing(house.settings)
     return [
-        Worker("upgrades", lambda: upgrades.look(house.database, now=clock(), draw=house.draw, bringing=brings)),
+        Worker(
+            "upgrades",
+            lambda: upgrades.look(
+                house.database,
+                now=clock(),
+                draw=house.draw,
+                bringing=brings,
+                most_per_second=house.settings.host_bytes_per_second,
+            ),
+        ),
         Worker(
             upgrades.CHECKUPS,
             lambda: upgrades.check(

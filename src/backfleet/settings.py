@@ -13,6 +13,8 @@ from typing import Any
 PARTS = ("openapi", "assist", "downloads", "workers")
 """What one process can serve; all of it unless told otherwise."""
 
+MAY_BE_ZERO = frozenset({"host_bytes_per_second"})  # where 0 stands for no limit
+
 DEFAULT_DATA = Path("~/.local/share/backfleet")
 
 
@@ -48,6 +50,7 @@ class Settings:
     task_days: int = 90  # how long tasks are kept
     audit_days: int = 400  # how long calls are kept in the audit trail: audits are asked for by the year
     token_hours: int = 24  # how long a ClientToken is remembered
+    host_bytes_per_second: int = 0  # how fast one host may download; 0 = as fast as it can
     checkup_seconds: int = 86_400  # a client that was not heard of for longer: its host is asked how it stands
     fit_seconds: int = 180  # an agent without a socket, silent for longer, does not run
     most_sockets: int = 50_000  # agents connected to one process; more are refused
@@ -109,7 +112,7 @@ def _typed(name: str, kind: type, value: Any, origin: str) -> Any:
             return {"true": True, "1": True, "false": False, "0": False}[str(value).lower()]
         if kind is int:
             number = int(value)
-            if number <= 0:
+            if number < (0 if name in MAY_BE_ZERO else 1):
                 raise ValueError
             return number
         return Path(value).expanduser() if issubclass(kind, Path) else str(value)

@@ -36,7 +36,10 @@ NONE, REFUSED, CURRENT = Pick(refusal="NoRelease"), Pick(refusal="NotAllowedFrom
         pytest.param([release("1.9"), release("1.10"), release("1.2")], "1.0", "", "1.10", id="newest in any order"),
         pytest.param([release("1.9"), release("2.0rc1")], "1.0", "", "2.0rc1", id="an offered pre-release"),
         pytest.param([release("1.9"), release("2.0")], "1.0", "<2", "1.9", id="the newest within the pin"),
-        pytest.param([release("3.0", ">=2"), release("2.0")], "1.0", "", "2.0", id="over a stepping stone"),
+        pytest.param([release("3.0", ">=2"), release("2.0")], "1.0", "", "3.0", id="over a stepping stone"),
+        pytest.param([release("4.0", ">=3"), release("3.0", ">=2"), release("2.0")], "1.0", "", "4.0", id="over two"),
+        pytest.param([release("4.0", ">=3"), release("2.0")], "1.0", "", "2.0", id="no way to the newest"),
+        pytest.param([release("2.0", ">=0.9")], "1.0~rc1", "", "2.0", id="from what Debian calls a candidate"),
         pytest.param([release("3.0", ">=2"), release("2.0")], "2.0", "", "3.0", id="from the stepping stone on"),
         pytest.param([release("3.0", ">=2"), release("2.0", ">=1.5")], "1.0", "", REFUSED, id="no stone is near"),
         pytest.param([release("3.0", ">=2"), release("0.9")], "1.0", "", REFUSED, id="a stone that lies behind"),
@@ -72,16 +75,35 @@ def test_a_pick_is_always_allowed(offered: list[Release], current: str, pin: str
     found = pick(offered, current=current, pin=pin)
     assert [found.target is not None, found.already_current, found.refusal != ""].count(True) == 1
 
-    def is_fit(candidate: Release) -> bool:
+    def may_be_on_the_way(candidate: Release) -> bool:
         is_forward = not current or versions.readable(candidate.version) > versions.readable(current)
-        within = versions.within(candidate.version, pin) and candidate.manifest.accepts(current)
-        return is_forward and within and candidate.withdrawn_at is None
+        return is_forward and versions.within(candidate.version, pin) and candidate.withdrawn_at is None
 
-    fit = [candidate for candidate in offered if is_fit(candidate)]
+    on_the_way = [candidate for candidate in offered if may_be_on_the_way(candidate)]
+    fit = [candidate for candidate in on_the_way if leads(on_the_way, current, candidate)]
     assert (found.target is not None) is bool(fit)
     if found.target is not None:
         assert found.target in fit
         assert versions.readable(found.target.version) == max(versions.readable(one.version) for one in fit)
+
+
+def leads(offered: list[Release], current: str, goal: Release) -> bool:
+    """Whether there is a way: said again as an honest search, forwards step by step."""
+    if goal.manifest.accepts(current):
+        return True
+    reached = {current}
+    while current:
+        fresh = {
+            stone.version
+            for stone in offered
+            for before in reached
+            if stone.manifest.accepts(before)
+            and versions.readable(before) < versions.readable(stone.version) < versions.readable(goal.version)
+        }
+        if fresh <= reached:
+            return any(goal.manifest.accepts(before) for before in reached)
+        reached |= fresh
+    return False
 
 
 @given(RELEASES, st.one_of(VERSION, st.just("")), RANGE, st.randoms())

@@ -67,6 +67,7 @@ from backfleet.fleet.inventory import (
 )
 from backfleet.fleet.pages import Found, Page
 from backfleet.fleet.preferences import Preferences, preferences_of, set_preferences
+from backfleet.fleet.readers import oldest_readers
 from backfleet.fleet.tagging import (
     MOST_TAGS,
     Tagged,
@@ -130,6 +131,7 @@ __all__ = [
     "is_heard",
     "mark_of",
     "note_uses",
+    "oldest_readers",
     "other_agents",
     "preferences_of",
     "put_inventory",

@@ -454,6 +454,23 @@ def take_unchecked(
     return found
 
 
+def versions_by_repository(tx: Transaction, client_ids: Sequence[str], key: str) -> dict[str, set[str]]:
+    """For each client whose host has a tag of this key: the versions of its package on all hosts with the same tag."""
+    tagged = sa.and_(tags.c.kind == "instance", tags.c.resource_id == clients.c.instance_id, tags.c.key == key)
+    group = (tags.c.account_id, tags.c.region, tags.c.value, clients.c.package)
+    query = sa.select(clients.c.id, *group).join(tags, tagged).where(clients.c.id.in_(client_ids))
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for row in tx.rows(query):
+        groups.setdefault(tuple(row)[1:], []).append(row.id)
+    found: dict[str, set[str]] = {}
+    for wanted, ids in groups.items():
+        same = sa.and_(*(column == value for column, value in zip(group, wanted, strict=True)))
+        versions = sa.select(clients.c.version).distinct().join(tags, tagged).where(same, clients.c.version != "")
+        read = {row.version for row in tx.rows(versions)}
+        found |= dict.fromkeys(ids, read)
+    return found
+
+
 def clients_for_update(tx: Transaction, client_ids: Sequence[str]) -> "dict[str, Client]":
     """By id, locked in the order of their ids."""
     if not client_ids:

@@ -19,8 +19,8 @@ class Pick:
 def pick(offered: Sequence[Release], *, current: str, pin: str) -> Pick:
     """The newest release that may be moved to from `current` ("" = nothing is installed).
 
-    Not withdrawn, within the pin, never older than what is there. If the newest may not be reached directly, the newest
-    that may is the stepping stone, as long as it is a step forward.
+    Not withdrawn, within the pin, never older than what is there. If it may not be reached directly, the host goes over
+    stepping stones in one order: it is the target if such a way leads to it.
     """
     allowed = [release for release in _newest_first(offered) if versions.within(release.version, pin)]
     if not allowed:
@@ -28,8 +28,14 @@ def pick(offered: Sequence[Release], *, current: str, pin: str) -> Pick:
     forward = [release for release in allowed if _is_forward(release.version, current)]
     if not forward:
         return Pick(already_current=True)
-    reachable = next((release for release in forward if release.manifest.accepts(current)), None)
+    steps = [step_of(release) for release in forward]
+    reachable = next((release for release in forward if versions.way(current, step_of(release), steps)), None)
     return Pick(target=reachable) if reachable else Pick(refusal="NotAllowedFrom")
+
+
+def step_of(release: Release) -> versions.Step:
+    """A release as the way sees it."""
+    return versions.Step(release.version, release.manifest.upgrades_from)
 
 
 def newest(offered: Sequence[Release]) -> Release | None:

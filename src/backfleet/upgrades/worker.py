@@ -6,12 +6,12 @@ and does nothing the second time.
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from backfleet import commands, fleet
 from backfleet.commands import Outcome, Send, State
-from backfleet.fleet import Change, Preferences
+from backfleet.fleet import Change
 from backfleet.ids import Draw
 from backfleet.instants import passed
 from backfleet.storage import Database, Transaction
@@ -38,16 +38,32 @@ SPARE = timedelta(seconds=60)  # of a task's time that the host does not get: fo
 log = logging.getLogger(__name__)
 
 
-def look(database: Database, *, now: datetime, draw: Draw, bringing: Bringing | None = None) -> bool:
-    """One look; True if there may be more to do at once. `bringing` is for hosts whose agents are not ours."""
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """What every order of one look is made with."""
+
+    now: datetime
+    draw: Draw
+    bringing: Bringing | None
+    most_per_second: int
+
+
+def look(
+    database: Database, *, now: datetime, draw: Draw, bringing: Bringing | None = None, most_per_second: int = 0
+) -> bool:
+    """One look; True if there may be more to do at once.
+
+    `bringing` is for hosts whose agents are not ours; `most_per_second` is how many bytes a host may download, 0 = any.
+    """
+    sending = Sending(now, draw, bringing, most_per_second)
     with database.reading() as tx:
         overdue = _store.overdue(tx, now, TASKS_AT_ONCE)
         something_waits = _store.anything_waiting(tx, now)
     for task in overdue:
         _expire(database, task, now)
-    more = _collect(database, now, draw, bringing)
+    more = _collect(database, sending)
     if something_waits:
-        more = _send_waiting(database, now, draw, bringing) or more
+        more = _send_waiting(database, sending) or more
     return more or len(overdue) == TASKS_AT_ONCE
 
 
@@ -60,40 +76,50 @@ def _expire(database: Database, task: Task, now: datetime) -> None:
 # --- Sending --------------------------------------------------------------------------------------------------------
 
 
-def _send_waiting(database: Database, now: datetime, draw: Draw, bringing: Bringing | None) -> bool:
+def _send_waiting(database: Database, sending: Sending) -> bool:
     with database.transaction() as tx:
-        waiting = _store.take_waiting(tx, now, AT_ONCE)
+        waiting = _store.take_waiting(tx, sending.now, AT_ONCE)
         if waiting:
-            _send(tx, waiting, now, draw, bringing)
+            _send(tx, waiting, sending)
     if waiting:
         passed("commands sent")
     return len(waiting) == AT_ONCE
 
 
-def _send(tx: Transaction, waiting: Sequence[Item], now: datetime, draw: Draw, bringing: Bringing | None) -> None:
+def _send(tx: Transaction, waiting: Sequence[Item], sending: Sending) -> None:
+    now = sending.now
     tasks = _store.tasks_by_id(tx, list({item.task_id for item in waiting}))
     sent = [sent_item(item, tasks[item.task_id].deadline - now, now) for item in waiting]
-    foreign = fleet.other_agents(tx, [item.instance_id for item in sent]) if bringing else set()
-    wished = fleet.preferences_of(tx, [item.client_id for item in sent if item.client_id])
+    foreign = fleet.other_agents(tx, [item.instance_id for item in sent]) if sending.bringing else set()
+    orders = _orders(tx, sent, sending.most_per_second)
     sends = [
         Send(
             account_id=item.account_id,
             instance_id=item.instance_id,
-            content=_content(_order(item, wished), bringing if item.instance_id in foreign else None),
+            content=_content(orders[item.id], sending.bringing if item.instance_id in foreign else None),
             timeout_seconds=seconds_of(tasks[item.task_id].deadline - now),
             reference=item.id,
         )
         for item in sent
     ]
-    commands.send_many(tx, sends, topic=TOPIC, now=now, draw=draw)
+    commands.send_many(tx, sends, topic=TOPIC, now=now, draw=sending.draw)
     _store.update(tx, sent)
     settle(tx, tasks, now=now)
 
 
-def _order(item: Item, wished: Mapping[str, Preferences]) -> Order:
-    """The order, with what is set for its client."""
-    told = wished.get(item.client_id)
-    return item.order() if told is None else replace(item.order(), settings=told.told())
+def _orders(tx: Transaction, items: Sequence[Item], most_per_second: int) -> dict[str, Order]:
+    """Each item's order, with what is set for its client and who must read what it writes."""
+    client_ids = [item.client_id for item in items if item.client_id]
+    wished, readers = fleet.preferences_of(tx, client_ids), fleet.oldest_readers(tx, client_ids)
+    return {
+        item.id: replace(
+            item.order(),
+            settings=wished[item.client_id].told() if item.client_id in wished else {},
+            oldest_reader=readers.get(item.client_id, ""),
+            bytes_per_second=most_per_second,
+        )
+        for item in items
+    }
 
 
 def _content(order: Order, bringing: Bringing | None) -> str:
@@ -114,12 +140,12 @@ def seconds_of(left: timedelta) -> int:
 # --- Collecting -----------------------------------------------------------------------------------------------------
 
 
-def _collect(database: Database, now: datetime, draw: Draw, bringing: Bringing | None) -> bool:
+def _collect(database: Database, sending: Sending) -> bool:
     with database.transaction() as tx:
         news = commands.outcomes(tx, TOPIC, limit=AT_ONCE)
-        ended = _take(tx, news, now) if news else []
-        if bringing is not None:
-            _ask_again(tx, news, bringing, now, draw)
+        ended = _take(tx, news, sending.now) if news else []
+        if sending.bringing is not None:
+            _ask_again(tx, news, sending, sending.bringing)
     if news:
         passed("outcome collected")
     for item in ended:
@@ -149,7 +175,7 @@ def _take(tx: Transaction, news: Sequence[Outcome], now: datetime) -> list[Item]
     return [item for item in moved if known[item.id].is_open and not item.is_open]
 
 
-def _ask_again(tx: Transaction, news: Sequence[Outcome], bringing: Bringing, now: datetime, draw: Draw) -> None:
+def _ask_again(tx: Transaction, news: Sequence[Outcome], sending: Sending, bringing: Bringing) -> None:
     """Lost outcomes of hosts with other agents: the same order once more, which the host answers from its journal.
 
     Our own agent needs no asking: it reports until it is heard.
@@ -159,19 +185,20 @@ def _ask_again(tx: Transaction, news: Sequence[Outcome], bringing: Bringing, now
     items = [item for item in _store.items_for_update(tx, list(again)).values() if item.state is ItemState.LOST]
     foreign = fleet.other_agents(tx, [item.instance_id for item in items]) if items else set()
     tasks = _store.tasks_by_id(tx, list({item.task_id for item in items}))
+    orders = _orders(tx, items, sending.most_per_second)
     sends = [
         Send(
             account_id=item.account_id,
             instance_id=item.instance_id,
-            content=command_for(item.order(), bringing),
-            timeout_seconds=seconds_of(tasks[item.task_id].deadline - now),
+            content=command_for(orders[item.id], bringing),
+            timeout_seconds=seconds_of(tasks[item.task_id].deadline - sending.now),
             reference=reference_of(item.id, again[item.id]),
         )
         for item in items
         if item.instance_id in foreign
     ]
     if sends:
-        commands.send_many(tx, sends, topic=TOPIC, now=now, draw=draw)
+        commands.send_many(tx, sends, topic=TOPIC, now=sending.now, draw=sending.draw)
 
 
 def _judge(

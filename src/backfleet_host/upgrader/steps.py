@@ -82,7 +82,7 @@ def read_words(attempt: Attempt) -> None:
 def _way(attempt: Attempt, goal: Target) -> list[Target]:
     """The versions to go through: the goal alone, if it may be reached directly."""
     current, manifest = attempt.from_version, goal.manifest
-    if stones.allows(manifest, current):
+    if stones.step_of(manifest).may_follow(current):
         return [goal]
     offered = {
         target.manifest.version: target for target in attempt.source.others(attempt.site, attempt.order, attempt.go_on)

@@ -241,7 +241,7 @@ def test_a_host_with_another_agent_says_what_is_missing(world: World) -> None:
         pytest.param([("0.9", {})], {}, "1.0", "AlreadyCurrent", id="never a downgrade"),
         pytest.param([("1.0", {})], {}, "1.0", "AlreadyCurrent", id="there already"),
         pytest.param(
-            [("1.5", {}), ("2.0", {"upgrades_from": ">=1.5"})], {}, "1.5", "", id="a stepping stone on the way"
+            [("1.5", {}), ("2.0", {"upgrades_from": ">=1.5"})], {}, "2.0", "", id="a stepping stone on the way"
         ),
         pytest.param([("2.0", {"upgrades_from": ">=1.5"})], {}, "", "NotAllowedFrom", id="a missing stepping stone"),
     ],
