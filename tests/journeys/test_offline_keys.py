@@ -10,6 +10,8 @@ import pytest
 
 from journeys.installation import Installation
 
+OWN_KEYS = ("release-root.key", "release-targets.key")
+
 
 def run(*words: object, server: Installation | None = None, fails: bool = False) -> str:
     """A command as somebody types it; without a server it can reach none."""
@@ -48,15 +50,20 @@ def test_a_server_without_the_keys(installation: Installation, tmp_path: Path) -
     run("pending", document, server=installation)
     assert "courier/1.0" in run("sign", document, "--keys", alice, "--take-over")
     assert "lacks signatures" in run("publish", document, server=installation, fails=True)
-    run("sign", document, "--keys", bob)
-    assert "root, targets" in run("publish", document, server=installation)
+    run("sign", document, "--keys", bob, "--take-over")
+    assert "take over first" in run("forget-keys", installation.data, server=installation, fails=True)
+    assert "forget-keys" in run("publish", document, server=installation)
+    old = {name: (installation.data / "keys" / name).read_bytes() for name in OWN_KEYS}
+    assert "Restart the server" in run("forget-keys", installation.data, server=installation)
+    assert not any((installation.data / "keys" / name).exists() for name in OWN_KEYS)
+    assert "there are none" in run("forget-keys", installation.data, server=installation)
 
     installation.add_release("2.0")
     assert upgraded(installation)[0] == {"courier 1.0"}, "nobody signed it"
     run("pending", document, server=installation)
     stolen = tmp_path / "stolen.json"
     shutil.copy(document, stolen)
-    run("sign", stolen, "--keys", bob)
+    assert "no key" in run("sign", stolen, "--keys", bob, fails=True)
     assert "Targets lacks signatures" in run("publish", stolen, server=installation, fails=True)
     shown = run("sign", document, "--keys", alice)
     assert "+ courier/2.0" in shown
@@ -65,6 +72,8 @@ def test_a_server_without_the_keys(installation: Installation, tmp_path: Path) -
     assert upgraded(installation) == ({"courier 2.0"}, {""})
 
     installation.stop()
+    for name, content in old.items():
+        (installation.data / "keys" / name).write_bytes(content)
     installation.start()
     installation.add_release("3.0")
     assert upgraded(installation)[0] == {"courier 2.0"}, "its own keys count no more, nor those it finds on its disk"

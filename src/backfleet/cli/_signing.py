@@ -1,10 +1,10 @@
-"""backfleet release keys, pending, sign, publish: signatures by keys that never meet the server.
+"""backfleet release keys, pending, sign, publish, forget-keys: signatures by keys that never meet the server.
 
 `keys` and `sign` speak to no server: they are for a machine of one's own.
 """
 
-import json
 import os
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +15,10 @@ from backfleet.cli._client import Client
 from backfleet.cli._options import calls_the_api, fail
 
 if TYPE_CHECKING:
-    from backfleet.releases.offline import Bundle
+    from backfleet.releases.offline import Bundle, Signers
 
 SIGNERS, SIGNED = "signers.json", "signed.json"
+OWN_KEYS = ("release-root.key", "release-targets.key")
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -32,7 +33,7 @@ def keys(folder: Path, count: int, threshold: int) -> None:
 
     from backfleet.releases.offline import BadDocument, new_signers
 
-    if (folder / SIGNERS).exists():
+    if (folder / SIGNERS).exists() or any(folder.glob("*.key")):
         fail(f"{folder} has keys already; choose another folder")
     try:
         signers, made = new_signers(count, threshold)
@@ -72,34 +73,35 @@ def pending(client: Client, file: Path) -> None:
 @click.argument("file", type=_FILE)
 @click.option("--keys", "folder", type=_FOLDER, required=True, help="What `backfleet release keys` made.")
 @click.option("--take-over", is_flag=True, help="Let the keys in FOLDER count from now on, instead of those before.")
-def sign(file: Path, folder: Path, take_over: bool) -> None:
-    """Sign FILE with the keys in FOLDER; speaks to no server. Shows what the signature vouches for."""
-    from backfleet.releases.offline import BadDocument, read_bundle, read_signers, sign, with_signers
+@click.option(
+    "--hand-over", type=_FILE, metavar="SIGNERS", help="Let the keys in another's signers.json count instead."
+)
+@click.option("--look", is_flag=True, help="Show and check, and sign nothing.")
+def sign(file: Path, folder: Path, take_over: bool, hand_over: Path | None, look: bool) -> None:
+    """Sign FILE with the keys in FOLDER; speaks to no server.
 
+    Shows first what the signature vouches for. Who may sign changes only with --take-over or --hand-over.
+    """
+    from backfleet.releases import offline
+
+    if take_over and hand_over:
+        fail("--take-over lets these keys count, --hand-over those of others: choose one")
     try:
-        bundle = read_bundle(file.read_bytes())
-        signers = read_signers((folder / SIGNERS).read_bytes())
-        private = [_key(path) for path in sorted(folder.glob("*.key"))]
-        if take_over:
-            bundle = with_signers(bundle, signers, now=datetime.now(UTC))
-        signed = sign(bundle, private)
-        _show(bundle, folder)
+        signers = offline.read_signers((folder / SIGNERS).read_bytes())
+        heirs = signers if take_over else offline.read_signers(hand_over.read_bytes()) if hand_over else None
+        bundle = _judged(offline.read_bundle(file.read_bytes()), signers, heirs, _remembered(folder), datetime.now(UTC))
+        if look:
+            return
+        signed = offline.sign(bundle, [_key(path) for path in sorted(folder.glob("*.key"))], root=heirs is not None)
+        if not signed:
+            fail(f"no key in {folder} may sign this; a root is signed with --take-over or --hand-over only")
         _write(file, bundle.to_bytes())
-        if "targets" in signed:
-            _write(folder / SIGNED, json.dumps(bundle.target_hashes, indent=1, sort_keys=True).encode())
-    except (BadDocument, ValueError) as problem:
+        _write(folder / SIGNED, bundle.to_bytes())
+    except (offline.BadDocument, ValueError) as problem:
         fail(str(problem))
     except OSError as problem:
         fail(f"{problem.filename} cannot be used: {problem.strerror}")
-    if not signed:
-        fail(f"no key in {folder}")
-    if "targets" not in signed and not set(bundle.root.signatures) & set(bundle.root.signed.roles["root"].keyids):
-        click.echo("note: the root in this file names none of these keys; --take-over lets them count", err=True)
-    have = len(set(bundle.root.signatures) & set(bundle.root.signed.roles["root"].keyids))
-    click.echo(
-        f"{file}: signed {' and '.join(sorted(set(signed)))}; root {bundle.root.signed.version} has {have} of "
-        f"{bundle.root.signed.roles['root'].threshold} signatures, the targets {len(bundle.targets.signatures)} of 1"
-    )
+    click.echo(f"{file}: signed {' and '.join(sorted(set(signed)))}; {_state(bundle)}")
 
 
 @click.command()
@@ -109,32 +111,108 @@ def publish(client: Client, file: Path) -> None:
     """Bring FILE, signed, back to the server; hosts believe it from then on."""
     answer = client.upload("PublishSignatures", file, lambda sent: None)
     click.echo(f"published: {', '.join(answer['Published'])}")
+    if "root" in answer["Published"]:
+        click.echo(
+            "note: keys that the new root does not name count for nothing, but whoever gets hold of the old ones can\n"
+            "fool hosts that have not heard of it yet. `backfleet release forget-keys DATA`, on the server's machine,\n"
+            "removes the server's own; remove them from backups of its data folder too"
+        )
 
 
-def _show(bundle: "Bundle", folder: Path) -> None:
-    """What differs from what was signed here last: whoever has the server could offer anything."""
-    before = _signed_before(folder / SIGNED)
-    offered = bundle.target_hashes
-    for path in sorted(set(before) | set(offered)):
-        if before.get(path) == offered.get(path):
-            continue
-        sign = "-" if path not in offered else "+" if path not in before else "!"
-        click.echo(f"{sign} {path}  sha256 {offered.get(path) or before[path]}")
-    click.echo(f"{len(offered)} release(s) are vouched for; compare what is new with what you built")
+@click.command(name="forget-keys")
+@click.argument("folder", metavar="DATA", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@calls_the_api
+def forget_keys(client: Client, folder: Path) -> None:
+    """Remove the server's root and targets keys from its DATA folder, once others have taken over.
 
+    Keys that still count stay: then nothing is removed.
+    """
+    from backfleet.releases.offline import BadDocument, read_bundle, still_counts
 
-def _signed_before(file: Path) -> dict[str, Any]:
     try:
-        known = json.loads(file.read_bytes())
+        root = read_bundle(client.call("backfleet", "GetPendingSignatures")["Document"].encode()).root.signed
+        files = [path for name in OWN_KEYS if (path := folder / "keys" / name).exists()]
+        if counting := [path.name for path in files if still_counts(root, _key(path))]:
+            fail(f"root {root.version} names {' and '.join(counting)}: take over first, or those keys stay")
+        for path in files:
+            path.unlink()
+    except (BadDocument, ValueError) as problem:
+        fail(str(problem))
+    except OSError as problem:
+        fail(f"{problem.filename} cannot be removed: {problem.strerror}")
+    if not files:
+        click.echo(f"{folder}: there are none")
+        return
+    click.echo(
+        f"removed from {folder}: {' and '.join(path.name for path in files)}\n"
+        "Restart the server, which still has them in memory; it makes new ones, which no root names. Do the same\n"
+        "wherever this data folder was copied to, and remove them from its backups."
+    )
+
+
+def _judged(
+    bundle: "Bundle", signers: "Signers", heirs: "Signers | None", remembered: "Bundle | None", now: datetime
+) -> "Bundle":
+    """What is to be signed: shown, then checked, for a refusal is understood by what was shown.
+
+    Raises:
+        BadDocument: no key signs that.
+    """
+    from backfleet.releases import vouching
+    from backfleet.releases.offline import with_signers
+
+    if heirs is not None and bundle.replaces is None:
+        bundle = with_signers(bundle, heirs, now=now)
+    known = remembered.root if remembered else bundle.replaces
+    offered = bundle.targets.signed
+    for line in (
+        *vouching.root_changes(known.signed if known else None, bundle.root.signed),
+        *vouching.offer_changes(remembered.targets.signed if remembered else None, offered),
+    ):
+        click.echo(line)
+    click.echo(f"{len(offered.targets)} release(s) are vouched for; compare what is new with what you built")
+    vouching.check_offer(offered, now=now)
+    if heirs is None:
+        vouching.check_standing_root(bundle.root, signers, remembered, now=now)
+    else:
+        vouching.check_next_root(bundle, heirs, remembered, now=now)
+    return bundle
+
+
+def _state(bundle: "Bundle") -> str:
+    """How many have signed, and how many must: signatures that hold, not those that are there."""
+    from backfleet.releases.offline import signatures
+
+    root, targets = bundle.root.signed, bundle.targets
+    have = len(signatures(root, "root", bundle.root))
+    told = f"root {root.version} has {have} of {root.roles['root'].threshold} signatures"
+    if bundle.replaces is not None:
+        old = bundle.replaces.signed
+        theirs = len(signatures(old, "root", bundle.root))
+        told += f" and {theirs} of {old.roles['root'].threshold} of those it replaces (the server adds its own)"
+    return f"{told}, the targets {len(signatures(root, 'targets', targets))} of {root.roles['targets'].threshold}"
+
+
+def _remembered(folder: Path) -> "Bundle | None":
+    """What was signed here last. Not to be read is not the same as never: somebody may have broken it."""
+    from backfleet.releases.offline import BadDocument, read_bundle
+
+    try:
+        return read_bundle((folder / SIGNED).read_bytes())
     except FileNotFoundError:
-        return {}
-    return known if isinstance(known, dict) else {}
+        return None
+    except BadDocument:
+        raise BadDocument(
+            f"{folder / SIGNED} cannot be read; take it from a copy, or remove it and compare all"
+        ) from None
 
 
 def _key(file: Path) -> Any:
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+    if file.stat().st_mode & 0o077:
+        click.echo(f"note: others can read {file}; chmod 600 it, if this file system can", err=True)
     try:
         found = serialization.load_pem_private_key(file.read_bytes(), password=None)
     except (ValueError, TypeError):
@@ -145,10 +223,14 @@ def _key(file: Path) -> Any:
 
 
 def _write(file: Path, content: bytes) -> None:
-    """Whole or not at all, for the owner's eyes only."""
-    partial = file.with_name(f".{file.name}.partial")
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as opened:
-        opened.write(content)
-        opened.flush()
-        os.fsync(opened.fileno())
-    partial.replace(file)
+    """Whole or not at all, for the owner's eyes only: never into a file that somebody else has put there."""
+    descriptor, partial = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.", suffix=".partial")
+    try:
+        with os.fdopen(descriptor, "wb") as opened:
+            opened.write(content)
+            opened.flush()
+            os.fsync(opened.fileno())
+        Path(partial).replace(file)
+    except OSError:
+        Path(partial).unlink(missing_ok=True)
+        raise

@@ -9,16 +9,22 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from securesystemslib.exceptions import StorageError
-from securesystemslib.signer import CryptoSigner, Key
+from securesystemslib.signer import CryptoSigner, Key, Signature
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, Root, Targets
 
 MOST_KEYS: Final = 16
+LARGEST_BUNDLE: Final = 10_000_000  # bytes; a few times what hosts take
 ROOT_LIFE: Final = timedelta(days=3650)
+LEAST_ROOT_LIFE: Final = timedelta(days=30)  # a root that ends sooner leaves no time to agree on the next
+TARGETS_LIFE: Final = timedelta(days=365)
+CLOCKS_DIFFER: Final = timedelta(days=1)  # at most, between the server and those who sign
+
+Of = TypeVar("Of", Root, Targets)
 
 
 class BadDocument(ValueError):
@@ -27,10 +33,14 @@ class BadDocument(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """What travels between the server and those who sign: who may sign, and what is offered."""
+    """What travels between the server and those who sign: who may sign, and what is offered.
+
+    With `replaces`, the root is one to agree on, and that is the one in force; without, the root is in force itself.
+    """
 
     root: Metadata[Root]
     targets: Metadata[Targets]
+    replaces: Metadata[Root] | None = None
 
     def to_bytes(self) -> bytes:
         """As a file."""
@@ -38,12 +48,8 @@ class Bundle:
         return json.dumps(said, indent=1, sort_keys=True).encode() + b"\n"
 
     def _parts(self) -> Mapping[str, Metadata[Any]]:
-        return {"root": self.root, "targets": self.targets}
-
-    @property
-    def target_hashes(self) -> dict[str, str]:
-        """SHA-256 by `package/version/platform`: what a signature vouches for."""
-        return {path: file.hashes["sha256"] for path, file in self.targets.signed.targets.items()}
+        parts: dict[str, Metadata[Any]] = {"root": self.root, "targets": self.targets}
+        return parts if self.replaces is None else {**parts, "replaces": self.replaces}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,58 +90,98 @@ def read_signers(content: bytes) -> Signers:
         said = json.loads(content)
         root = [_key(each) for each in said["root"]]
         found = Signers(int(said["threshold"]), root, _key(said["targets"]))
+        people = {key.keyval["public"] for key in root}  # not their ids: one key under two would count twice
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
-        raise BadDocument(f"this does not tell whose keys count: {problem!r}") from None
-    if not 1 <= found.threshold <= len({key.keyid for key in found.root}) <= MOST_KEYS:
-        raise BadDocument("more must agree than there are")
+        raise BadDocument(f"this does not tell whose keys count: {_why(problem)}") from None
+    if not 1 <= found.threshold <= len(people) == len(root) <= MOST_KEYS:
+        raise BadDocument("more must agree than there are, or one key is there twice")
     return found
 
 
 def read_bundle(content: bytes) -> Bundle:
     """Raises BadDocument."""
     try:
+        if len(content) > LARGEST_BUNDLE:
+            raise ValueError(f"more than {LARGEST_BUNDLE} bytes")
         said = json.loads(content)
-        root, targets = (Metadata.from_bytes(json.dumps(said[name]).encode()) for name in ("root", "targets"))
-        if not (isinstance(root.signed, Root) and isinstance(targets.signed, Targets)):
-            raise ValueError("root and targets are mistaken for each other")
-        found = Bundle(root, targets)
-        found.target_hashes  # noqa: B018 - each must have one
+        targets = _document(said["targets"], Targets)
+        if not all("sha256" in file.hashes for file in targets.signed.targets.values()):
+            raise ValueError("a release without its SHA-256")
+        replaces = _root(said["replaces"]) if "replaces" in said else None
+        return Bundle(_root(said["root"]), targets, replaces)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, RepositoryError, StorageError) as problem:
-        raise BadDocument(f"this is not what `backfleet release pending` writes: {problem!r}"[:500]) from None
-    return found
+        raise BadDocument(f"this is not what `backfleet release pending` writes: {_why(problem)}") from None
 
 
 def with_signers(bundle: Bundle, signers: Signers, *, now: datetime) -> Bundle:
     """The bundle with a next root, in which these signers' word counts; snapshot and timestamp stay the server's."""
-    root = Metadata.from_bytes(bundle.root.to_bytes()).signed
-    assert isinstance(root, Root)  # noqa: S101 - as it was before
-    for role in ("root", "targets"):
-        for keyid in list(root.roles[role].keyids):
-            root.revoke_key(keyid, role)
+    root = next_root(bundle.root.signed, signers, expires=now + ROOT_LIFE)
+    return Bundle(Metadata(root), bundle.targets, replaces=bundle.root)
+
+
+def next_root(before: Root, signers: Signers, *, expires: datetime) -> Root:
+    """The root that follows. Made anew: nothing that the server wrote is signed with it, but the server's own keys."""
+    root = Root(version=before.version + 1, expires=expires, consistent_snapshot=True)
+    for role in ("snapshot", "timestamp"):
+        for keyid in before.roles[role].keyids:
+            root.add_key(before.keys[keyid], role)
     for key in signers.root:
         root.add_key(key, "root")
     root.add_key(signers.targets, "targets")
-    root.roles["root"].threshold, root.roles["targets"].threshold = signers.threshold, 1
-    root.version, root.expires = root.version + 1, now + ROOT_LIFE
-    return Bundle(Metadata(root), bundle.targets)
+    root.roles["root"].threshold = signers.threshold
+    return root
 
 
-def sign(bundle: Bundle, keys: Sequence[Ed25519PrivateKey]) -> list[str]:
-    """Add the signatures that these keys may give: root's on root, the targets' one on what is offered.
+def sign(bundle: Bundle, keys: Sequence[Ed25519PrivateKey], *, root: bool = False) -> list[str]:
+    """Add the signatures that these keys may give: the targets' one on what is offered; on the root only if so wished.
 
-    A key that the root does not name signs the root too: it may be one of those it replaces. Returns what was signed.
+    The root is signed by keys that it names, and by those it replaces; by no other. Returns what was signed.
     """
     signed = []
-    named = bundle.root.signed.roles
+    signing_root = {*bundle.root.signed.roles["root"].keyids}
+    if bundle.replaces is not None:
+        signing_root |= {*bundle.replaces.signed.roles["root"].keyids}
     for signer in map(CryptoSigner, keys):
         keyid = signer.public_key.keyid
-        if keyid in named["targets"].keyids:
+        if keyid in bundle.root.signed.roles["targets"].keyids:
             bundle.targets.sign(signer, append=True)
             signed.append("targets")
-        if keyid in named["root"].keyids or keyid not in named["targets"].keyids:
+        if root and keyid in signing_root:
             bundle.root.sign(signer, append=True)
             signed.append("root")
     return signed
+
+
+def signatures(by: Root, role: str, document: Metadata[Any]) -> dict[str, Signature]:
+    """Those that count, and nothing besides: the rest of what lies beside a signed part may be anybody's."""
+    found = by.get_verification_result(role, document.signed_bytes, document.signatures)
+    return {keyid: Signature(keyid, document.signatures[keyid].signature) for keyid in found.signed}
+
+
+def still_counts(root: Root, key: Ed25519PrivateKey) -> bool:
+    """Whether the root names this key for anything, under whatever id."""
+    value = CryptoSigner(key).public_key.keyval
+    return any(named.keyval == value for named in root.keys.values())
+
+
+def _root(said: Any) -> Metadata[Root]:
+    root = _document(said, Root)
+    for role in root.signed.roles.values():
+        if missing := set(role.keyids) - set(root.signed.keys):
+            raise ValueError(f"a root without its keys {sorted(missing)}")
+    return root
+
+
+def _document(said: Any, kind: type[Of]) -> Metadata[Of]:
+    found: Metadata[Any] = Metadata.from_bytes(json.dumps(said).encode())
+    if not isinstance(found.signed, kind):
+        raise ValueError("root and targets are mistaken for each other")
+    return found
+
+
+def _why(problem: Exception) -> str:
+    """In a line, without control characters: it ends on somebody's terminal, and a stranger may have written it."""
+    return ascii(f"{type(problem).__name__}: {problem}")[1:300].removesuffix("'")
 
 
 def _told(key: Key) -> dict[str, Any]:
