@@ -1,18 +1,21 @@
 """What was signed elsewhere: taken as a whole, or refused with a word about what is missing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from tuf.api.metadata import Metadata, MetaFile
+from securesystemslib.signer import CryptoSigner, Key, Signature
+from tuf.api.metadata import DelegatedRole, Delegations, Metadata, MetaFile, Root, Targets
 
 from backfleet import releases
-from backfleet.releases import NotSigned, trust
+from backfleet.releases import LIFE, NotSigned, TooManyReleases, trust
 from backfleet.releases.offline import (
+    LARGEST_BUNDLE,
     BadDocument,
     Bundle,
+    Signers,
     new_signers,
     read_bundle,
     read_signers,
@@ -22,8 +25,11 @@ from backfleet.releases.offline import (
 from backfleet.storage import Database
 
 Add = Callable[..., tuple[releases.Release, bool]]
+Make = Callable[[Bundle, datetime], Bundle]
 SIGNERS, KEYS = new_signers(3, 2)
 ROOTS, TARGETS = [KEYS[f"root-{number}"] for number in (1, 2, 3)], KEYS["targets"]
+STRANGERS = list(new_signers(1, 1)[1].values())
+STRANGER = CryptoSigner(STRANGERS[0])
 
 
 def pending(shop: Database, repository: releases.Repository, now: datetime) -> Bundle:
@@ -49,7 +55,7 @@ def offered(shop: Database) -> set[str]:
 
 def taken_over(shop: Database, repository: releases.Repository, now: datetime) -> None:
     bundle = with_signers(pending(shop, repository, now), SIGNERS, now=now)
-    sign(bundle, [*ROOTS[:2], TARGETS])
+    sign(bundle, [*ROOTS[:2], TARGETS], root=True)
     assert take(shop, repository, bundle, now) == ["root", "targets"]
 
 
@@ -88,80 +94,111 @@ def test_signers_can_be_replaced_by_others(shop: Database, repository: releases.
     signers, keys = new_signers(2, 2)
     mine = [keys["root-1"], keys["root-2"], keys["targets"]]
     bundle = with_signers(pending(shop, repository, now), signers, now=now)
-    sign(bundle, [*mine, ROOTS[0]])
+    sign(bundle, [*mine, ROOTS[0]], root=True)
     with pytest.raises(NotSigned, match="those whom it replaces: 2"):
         take(shop, repository, bundle, now)
-    sign(bundle, [ROOTS[2]])
+    sign(bundle, [ROOTS[2]], root=True)
     assert take(shop, repository, bundle, now) == ["root", "targets"]
     stale = pending(shop, repository, now)
-    sign(stale, [TARGETS, *ROOTS])
+    sign(stale, [TARGETS, *ROOTS], root=True)
     with pytest.raises(NotSigned, match="the targets key"):
         take(shop, repository, stale, now)
 
 
-def _no_signatures(bundle: Bundle, now: datetime) -> Bundle:
-    return with_signers(bundle, SIGNERS, now=now)
+def _proposed(change: Callable[[Bundle, datetime], object], keys: Sequence[Any] = (*ROOTS, TARGETS)) -> Make:
+    """A take-over in which something is wrong, and which everybody signed all the same."""
+
+    def make(bundle: Bundle, now: datetime) -> Bundle:
+        made = with_signers(bundle, SIGNERS, now=now)
+        change(made, now)
+        sign(made, keys, root=True)
+        return made
+
+    return make
 
 
-def _one_root_too_few(bundle: Bundle, now: datetime) -> Bundle:
-    made = with_signers(bundle, SIGNERS, now=now)
-    sign(made, [ROOTS[0], TARGETS])
-    return made
+def _root_ends(after: timedelta) -> Make:
+    return _proposed(lambda made, now: setattr(made.root.signed, "expires", now + after))
 
 
-def _a_version_skipped(bundle: Bundle, now: datetime) -> Bundle:
-    made = with_signers(bundle, SIGNERS, now=now)
+def _offer_ends(after: timedelta) -> Make:
+    return _proposed(lambda made, now: setattr(made.targets.signed, "expires", now + after))
+
+
+def _a_version_skipped(made: Bundle, _now: datetime) -> None:
     made.root.signed.version += 1
-    sign(made, [*ROOTS, TARGETS])
-    return made
 
 
-def _our_snapshot_key_left_out(bundle: Bundle, now: datetime) -> Bundle:
-    made = with_signers(bundle, SIGNERS, now=now)
+def _our_snapshot_key_left_out(made: Bundle, _now: datetime) -> None:
     made.root.signed.revoke_key(made.root.signed.roles["snapshot"].keyids[0], "snapshot")
-    sign(made, [*ROOTS, TARGETS])
-    return made
 
 
-def _another_release(bundle: Bundle, now: datetime) -> Bundle:
-    made = with_signers(bundle, SIGNERS, now=now)
+def _another_key_under_the_id_of_ours(made: Bundle, _now: datetime) -> None:
+    keyid = made.root.signed.roles["snapshot"].keyids[0]
+    made.root.signed.keys[keyid] = Key.from_dict(keyid, STRANGER.public_key.to_dict())
+
+
+def _a_snapshot_key_besides_ours(made: Bundle, _now: datetime) -> None:
+    made.root.signed.add_key(STRANGER.public_key, "snapshot")
+
+
+def _another_release(made: Bundle, _now: datetime) -> None:
     made.targets.signed.targets.clear()
-    sign(made, [*ROOTS, TARGETS])
-    return made
 
 
-def _no_end(bundle: Bundle, now: datetime) -> Bundle:
-    made = with_signers(bundle, SIGNERS, now=now)
-    made.targets.signed.expires = now + timedelta(days=36500)
-    sign(made, [*ROOTS, TARGETS])
-    return made
+def _a_delegation(made: Bundle, _now: datetime) -> None:
+    role = DelegatedRole("theirs", [STRANGER.public_key.keyid], 1, terminating=True, paths=["*/*/*"])
+    made.targets.signed.delegations = Delegations({STRANGER.public_key.keyid: STRANGER.public_key}, {"theirs": role})
 
 
-def _expired(bundle: Bundle, now: datetime) -> Bundle:
-    made = with_signers(bundle, SIGNERS, now=now)
-    made.targets.signed.expires = now - timedelta(days=1)
-    sign(made, [*ROOTS, TARGETS])
-    return made
+def _a_word_more(made: Bundle, _now: datetime) -> None:
+    made.targets.signed.unrecognized_fields["more"] = 1
 
 
-def _strangers(bundle: Bundle, now: datetime) -> Bundle:
-    _, keys = new_signers(1, 1)
-    made = with_signers(bundle, SIGNERS, now=now)
-    sign(made, list(keys.values()))
-    return replace(made, targets=bundle.targets)
+def _nothing(_made: Bundle, _now: datetime) -> None:
+    pass
+
+
+def _a_root_of_ones_own(change: Callable[[Root], None]) -> Make:
+    """The version in force, other contents: nobody had to sign it, yet its targets key could be anybody's."""
+
+    def make(bundle: Bundle, _now: datetime) -> Bundle:
+        change(bundle.root.signed)
+        bundle.targets.sign(STRANGER)
+        return bundle
+
+    return make
+
+
+def _own_targets_key(root: Root) -> None:
+    root.revoke_key(root.roles["targets"].keyids[0], "targets")
+    root.add_key(STRANGER.public_key, "targets")
+
+
+def _another_end(root: Root) -> None:
+    root.expires += timedelta(days=1)
 
 
 @pytest.mark.parametrize(
     ("make", "text"),
     [
-        pytest.param(_no_signatures, "lacks signatures", id="nobody signed"),
-        pytest.param(_one_root_too_few, "those whom it names: 2 must agree", id="too few signed"),
-        pytest.param(_strangers, "lacks signatures", id="strangers signed"),
-        pytest.param(_a_version_skipped, "cannot follow", id="a root is skipped"),
-        pytest.param(_our_snapshot_key_left_out, "must stay this server's own", id="a root without our snapshot key"),
-        pytest.param(_another_release, "has changed since", id="another offer than what waits"),
-        pytest.param(_no_end, "too soon or too late", id="an offer for a hundred years"),
-        pytest.param(_expired, "too soon or too late", id="an offer of yesterday"),
+        pytest.param(_proposed(_nothing, []), "lacks signatures", id="nobody signed"),
+        pytest.param(_proposed(_nothing, [ROOTS[0], TARGETS]), "those whom it names: 2 must", id="too few signed"),
+        pytest.param(_proposed(_nothing, STRANGERS), "lacks signatures", id="strangers signed"),
+        pytest.param(_proposed(_a_version_skipped), "cannot follow", id="a root is skipped"),
+        pytest.param(_proposed(_our_snapshot_key_left_out), "must stay", id="a root without our snapshot key"),
+        pytest.param(_proposed(_another_key_under_the_id_of_ours), "must stay", id="another key by the name of ours"),
+        pytest.param(_proposed(_a_snapshot_key_besides_ours), "must stay", id="another snapshot key besides ours"),
+        pytest.param(_root_ends(-timedelta(days=1)), "too soon or too late", id="a root of yesterday"),
+        pytest.param(_root_ends(timedelta(days=29)), "too soon or too late", id="a root that ends in a month"),
+        pytest.param(_root_ends(timedelta(days=36500)), "too soon or too late", id="a root for a hundred years"),
+        pytest.param(_proposed(_another_release), "has changed since", id="another offer than what waits"),
+        pytest.param(_proposed(_a_delegation), "has changed since", id="an offer that others may add to"),
+        pytest.param(_proposed(_a_word_more), "has changed since", id="an offer that says more"),
+        pytest.param(_offer_ends(timedelta(days=36500)), "too soon or too late", id="an offer for a hundred years"),
+        pytest.param(_offer_ends(-timedelta(days=1)), "too soon or too late", id="an offer of yesterday"),
+        pytest.param(_a_root_of_ones_own(_own_targets_key), "not the one in force", id="a targets key of one's own"),
+        pytest.param(_a_root_of_ones_own(_another_end), "not the one in force", id="the root in force, other bytes"),
     ],
 )
 def test_refusals_change_nothing(
@@ -169,7 +206,7 @@ def test_refusals_change_nothing(
     repository: releases.Repository,
     add: Add,
     now: datetime,
-    make: Callable[[Bundle, datetime], Bundle],
+    make: Make,
     text: str,
 ) -> None:
     """Each says what is missing."""
@@ -178,6 +215,83 @@ def test_refusals_change_nothing(
     with pytest.raises(NotSigned, match=text):
         take(shop, repository, make(pending(shop, repository, now), now), now)
     assert documents(shop) == before
+
+
+def test_targets_are_judged_by_the_root_in_force(
+    shop: Database, repository: releases.Repository, add: Add, now: datetime
+) -> None:
+    """After a take-over, too: a file with the root in force and the server's own signature is not enough."""
+    taken_over(shop, repository, now)
+    add("1.0")
+    bundle = pending(shop, repository, now)
+    bundle.targets.sign(repository.signer("targets"))
+    with pytest.raises(NotSigned, match="the targets key"):
+        take(shop, repository, bundle, now)
+    assert offered(shop) == set()
+
+
+def test_nothing_is_offered_under_a_root_that_has_ended(
+    shop: Database, repository: releases.Repository, now: datetime
+) -> None:
+    """No host would believe it; a next root, signed with it, helps."""
+    taken_over(shop, repository, now)
+    later = now + LIFE["root"]
+    bundle = pending(shop, repository, later)
+    sign(bundle, [TARGETS])
+    with pytest.raises(NotSigned, match="root 2 ended on"):
+        take(shop, repository, bundle, later)
+    bundle = with_signers(bundle, SIGNERS, now=later)
+    sign(bundle, [*ROOTS, TARGETS], root=True)
+    assert take(shop, repository, bundle, later) == ["root", "targets"]
+
+
+def test_what_nobody_signed_is_not_passed_on(shop: Database, repository: releases.Repository, now: datetime) -> None:
+    """Hosts take no root above 512,000 bytes: whoever adds to a file could stop them for ever."""
+    bundle = with_signers(pending(shop, repository, now), SIGNERS, now=now)
+    sign(bundle, [*ROOTS[:2], TARGETS], root=True)
+    third = SIGNERS.root[2].keyid
+    for document in (bundle.root, bundle.targets):
+        document.signatures |= {name: Signature(name, "ab" * 300_000) for name in ("ab" * 32, third)}
+        document.unrecognized_fields["more"] = "x" * 600_000
+    assert take(shop, repository, bundle, now) == ["root", "targets"]
+    for role, signers in (("root", 3), ("targets", 1)):  # root: two of the new, and the server's own
+        content = documents(shop)[role] or b""
+        assert len(content) < 10_000
+        assert len(Metadata[Any].from_bytes(content).signatures) == signers
+
+
+def test_a_root_too_large_for_hosts_is_refused(shop: Database, repository: releases.Repository, now: datetime) -> None:
+    """Even one that all have signed: there would be no way past it."""
+    before = documents(shop)
+    bundle = with_signers(pending(shop, repository, now), SIGNERS, now=now)
+    bundle.root.signed.unrecognized_fields["more"] = "x" * 500_000
+    sign(bundle, [*ROOTS, TARGETS], root=True)
+    with pytest.raises(TooManyReleases, match="more than hosts take"):
+        take(shop, repository, bundle, now)
+    assert documents(shop) == before
+
+
+def test_one_of_several_does_not_sign_alone(shop: Database, repository: releases.Repository, now: datetime) -> None:
+    """A root renewed by the server with one signature of two would be refused by every host, for ever."""
+    signers = Signers(2, [SIGNERS.root[0], repository.signer("root").public_key], SIGNERS.targets)
+    bundle = with_signers(pending(shop, repository, now), signers, now=now)
+    sign(bundle, [ROOTS[0], TARGETS], root=True)
+    bundle.root.sign(repository.signer("root"), append=True)
+    assert take(shop, repository, bundle, now) == ["root", "targets"]
+    before = documents(shop)["root"]
+    with shop.transaction() as tx:
+        releases.refresh(tx, repository, now=now + LIFE["root"])
+    assert documents(shop)["root"] == before
+
+
+def test_before_anything_is_there(database: Database, repository: releases.Repository, now: datetime) -> None:
+    """A file of another server is no beginning."""
+    _, keys = new_signers(1, 1)
+    root = trust._first_root(repository, now)
+    bundle = Bundle(Metadata(root), Metadata(Targets(version=1, expires=now)))
+    sign(bundle, list(keys.values()))
+    with pytest.raises(NotSigned, match="nothing waits"):
+        take(database, repository, bundle, now)
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"root": 1, "targets": 2}', b"[" * 100_000, b"\xff"])
@@ -208,3 +322,26 @@ def test_signers_travel_as_a_file() -> None:
     assert b"PRIVATE" not in SIGNERS.to_bytes()
     with pytest.raises(BadDocument):
         read_signers(replace(SIGNERS, threshold=4).to_bytes())
+
+
+def test_one_person_does_not_count_twice() -> None:
+    """The same key under two ids could reach the threshold alone."""
+    first = SIGNERS.root[0]
+    twice = replace(SIGNERS, root=[first, Key.from_dict("ab" * 32, first.to_dict())])
+    with pytest.raises(BadDocument, match="twice"):
+        read_signers(twice.to_bytes())
+
+
+def test_a_bundle_is_bounded() -> None:
+    """Read as little as there may be to read."""
+    with pytest.raises(BadDocument, match="more than"):
+        read_bundle(b" " * (LARGEST_BUNDLE + 1))
+
+
+def test_why_a_document_is_bad_fits_on_a_line() -> None:
+    """It repeats little of what came, and nothing that a terminal obeys: a stranger may have written it."""
+    for content in (b"\xff" * 5000, b'{"root": "\\u001b[2J", "targets": {"signed": {"_type": "\\u001b[2J"}}}'):
+        with pytest.raises(BadDocument) as refusal:
+            read_bundle(content)
+        assert len(str(refusal.value)) < 400
+        assert str(refusal.value).isprintable()

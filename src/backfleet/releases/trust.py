@@ -8,16 +8,18 @@ Source: TUF specification, sections 4 to 6.
 from datetime import datetime, timedelta
 from typing import Any, Final, cast
 
+from securesystemslib.signer import Key
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
 
 from backfleet.releases import _store
+from backfleet.releases.offline import ROOT_LIFE, TARGETS_LIFE
 from backfleet.releases.refusal import TooManyReleases
 from backfleet.releases.repository import ROLES, Repository
 from backfleet.storage import Database, Transaction
 
 LIFE: Final = {
-    "root": timedelta(days=3650),
-    "targets": timedelta(days=365),
+    "root": ROOT_LIFE,
+    "targets": TARGETS_LIFE,
     "snapshot": timedelta(days=90),
     "timestamp": timedelta(days=7),
 }
@@ -25,6 +27,7 @@ LIFE: Final = {
 
 KEPT_VERSIONS = 20  # of snapshot and targets: a client in the middle of a refresh finds what it was told of
 LARGEST: Final = 4_500_000  # bytes of one document; python-tuf's clients take at most 5,000,000
+LARGEST_ROOT: Final = 450_000  # bytes; they take at most 512,000, and could never pass a larger one
 EMBEDDED: Final = "backfleet"  # the key of the manifest in a target's custom metadata
 
 
@@ -46,8 +49,14 @@ def publish(tx: Transaction, repository: Repository, *, now: datetime) -> bool:
 
 
 def may_sign(tx: Transaction, repository: Repository, role: str) -> bool:
-    """Whether the root in force names our key for this role; the first one will."""
-    return not is_there(tx) or repository.signer(role).public_key.keyid in read(tx, "root").signed.roles[role].keyids
+    """Whether our key for this role is enough by the root in force; the first one will say so."""
+    return not is_there(tx) or suffices(read(tx, "root").signed, role, repository.signer(role).public_key)
+
+
+def suffices(root: Root, role: str, key: Key) -> bool:
+    """Whether this key alone may sign for the role. By its value: an id may be given to any key."""
+    named = root.roles[role]
+    return named.threshold == 1 and any(root.keys[keyid] == key for keyid in named.keyids)
 
 
 def is_there(tx: Transaction) -> bool:
@@ -157,10 +166,9 @@ def write(tx: Transaction, document: Metadata[Any]) -> None:
         TooManyReleases: hosts would refuse it for its size.
     """
     signed, role, content = document.signed, document.signed.type, document.to_bytes()
-    if len(content) > LARGEST:
-        raise TooManyReleases(
-            f"signed {role} metadata would be {len(content)} bytes, more than hosts take; withdraw old releases first"
-        )
+    if len(content) > (LARGEST_ROOT if role == "root" else LARGEST):
+        advice = "name fewer keys" if role == "root" else "withdraw old releases first"
+        raise TooManyReleases(f"signed {role} metadata would be {len(content)} bytes, more than hosts take; {advice}")
     _store.add_metadata(tx, role, signed.version, content)
     if role != "root":
         _store.drop_metadata(tx, role, signed.version - KEPT_VERSIONS)
