@@ -15,11 +15,11 @@ from typing import Any, Callable, Dict, List, Optional
 from backfleet_host.contract import Malformed, Order, Report, is_version, read_report, stage_line
 from backfleet_host.upgrader import drift, gate
 from backfleet_host.upgrader.attempt import Attempt, Stopping, known_manifest, nobody_stops_it
+from backfleet_host.upgrader.checks import check_not_held_back, platform_here
 from backfleet_host.upgrader.disk import read_json
 from backfleet_host.upgrader.journal import Journal, Unreadable
 from backfleet_host.upgrader.refusal import Refusal
 from backfleet_host.upgrader.site import NO_PACKAGES, Package, Site, site_of
-from backfleet_host.upgrader.steps import check_not_held_back, platform_here
 from backfleet_host.upgrader.transaction import (
     ANOTHER_ORDER_SECONDS,
     finish,

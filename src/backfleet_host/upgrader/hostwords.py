@@ -54,6 +54,7 @@ class PackageWords:
     probes: Tuple[Probe, ...] = ()
     keeps: Tuple[str, ...] = ()
     oldest_reader: str = ""  # the lowest version of those who must read this host's backups
+    changes: bool = True  # whether this package may be installed, upgraded or removed
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,9 @@ class HostWords:
     """host.toml."""
 
     bytes_per_second: int = 0  # of downloads; 0 = no limit
+    changes: bool = True  # whether anything may be installed, upgraded or removed
+    waits_for_reboot: bool = False  # nothing is changed while a reboot is pending
+    busiest: int = 0  # load of a minute above which nothing is changed; 0 = any
     proxy: str = field(default="", repr=False)  # it may hold a password
 
 
@@ -73,13 +77,13 @@ def read_package_words(etc: Path, package: str) -> PackageWords:
     file = etc / f"{package}.toml"
     said = _read(file)
     try:
-        _only(said, frozenset({"probe", "sample", "keeps", "oldest_reader"}))
+        _only(said, frozenset({"probe", "sample", "keeps", "oldest_reader", "changes"}))
         probes = [_probe(one) for one in _list(said, "probe", dict)]
         probes += [_sample(one) for one in _list(said, "sample", dict)]
         if len(probes) > MOST_PROBES:
             raise ValueError(f"more than {MOST_PROBES} probes")
         keeps = tuple(kept_path(path) for path in _list(said, "keeps", str))
-        return PackageWords(tuple(probes), keeps, _text(said, "oldest_reader"))
+        return PackageWords(tuple(probes), keeps, _text(said, "oldest_reader"), _switch(said, "changes", True))
     except (ValueError, TypeError) as problem:
         raise Refusal("InternalError", f"{file}: {problem}") from None
 
@@ -89,9 +93,14 @@ def read_host_words(etc: Path) -> HostWords:
     file = etc / "host.toml"
     said = _read(file)
     try:
-        _only(said, frozenset({"bytes_per_second", "proxy"}))
-        proxy = read_proxy(_text(said, "proxy"))
-        return HostWords(_number(said, "bytes_per_second", 0, 0, 1 << 40), proxy)
+        _only(said, frozenset({"bytes_per_second", "proxy", "changes", "waits_for_reboot", "busiest"}))
+        return HostWords(
+            _number(said, "bytes_per_second", 0, 0, 1 << 40),
+            _switch(said, "changes", True),
+            _switch(said, "waits_for_reboot", False),
+            _number(said, "busiest", 0, 0, 100_000),
+            read_proxy(_text(said, "proxy")),
+        )
     except BadProxy as problem:
         raise Refusal("InternalError", f"{file}: proxy {problem}") from None
     except (ValueError, TypeError) as problem:
@@ -137,7 +146,7 @@ def _parsed(text: str) -> Dict[str, Any]:
         import tomllib as toml  # novermin - where it is missing, tomli is asked for
     except ImportError:
         try:
-            import tomli as toml  # type: ignore[import-not-found, no-redef]
+            import tomli as toml  # type: ignore[no-redef]
         except ImportError:
             raise ValueError("to read it, Python 3.11 or the package tomli is needed") from None
     found: Dict[str, Any] = toml.loads(text)
@@ -221,6 +230,13 @@ def _text(said: Mapping[str, Any], name: str) -> str:
     value = said.get(name, "")
     if not isinstance(value, str) or "\0" in value:
         raise ValueError(f"{name} must be text")
+    return value
+
+
+def _switch(said: Mapping[str, Any], name: str, otherwise: bool) -> bool:
+    value = said.get(name, otherwise)
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be true or false")
     return value
 
 

@@ -49,6 +49,7 @@ class Site:
     ca_file: Optional[Path]
     trust_root: bytes = field(repr=False)
     clock: Callable[[], float] = time.time
+    load: Callable[[], float] = lambda: os.getloadavg()[0]  # of the last minute
     runner: Runner = run
     running: Callable[[Path], List[int]] = from_tree  # which processes run from a tree
     holders: Callable[[Path], FrozenSet[int]] = holders_of  # which processes have a file open
@@ -63,7 +64,12 @@ class Site:
     @property
     def etc(self) -> Path:
         """Where this host's own words about upgrades are: /etc/backfleet, or the root's own."""
-        return (self.system or self.root) / "etc" / "backfleet"
+        return self.host / "etc" / "backfleet"
+
+    @property
+    def host(self) -> Path:
+        """The root of the host's own file system, as far as this site goes."""
+        return self.system or self.root
 
     def packages(self) -> List[Package]:
         """Every package with anything here."""

@@ -6,14 +6,12 @@ Source: docs/host.md.
 from __future__ import annotations
 
 import contextlib
-import platform as machine
-import shutil
 import time
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Callable, Tuple
 
-from backfleet_host.upgrader import disk, gate, hostwords, keeps, probes, shim, stones, tree
+from backfleet_host.upgrader import disk, gate, keeps, probes, shim, tree
 from backfleet_host.upgrader.attempt import LEAST_PROOF_SECONDS, Attempt
-from backfleet_host.upgrader.drift import others
+from backfleet_host.upgrader.checks import check
 from backfleet_host.upgrader.health import AGAIN_SECONDS
 from backfleet_host.upgrader.health import prove as prove_well
 from backfleet_host.upgrader.instants import passed
@@ -22,85 +20,10 @@ from backfleet_host.upgrader.manifest import Manifest, as_json
 from backfleet_host.upgrader.refusal import Refusal, Unwell
 from backfleet_host.upgrader.services import wait_until_idle
 from backfleet_host.upgrader.site import Package, Site
-from backfleet_host.upgrader.source import Target
 
-SPARE_DISK = 16 << 20  # bytes that stay free
 GATE_SECONDS = 10.0  # for shims that are in the instant of passing the gate
 STILL_RUNNING = "a backup ran for longer than there was time; nothing was touched"
 LEFTOVERS_SECONDS = 5.0  # for what a stopped service left running
-_MACHINES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64", "i386": "386", "i686": "386"}
-
-
-def check(attempt: Attempt) -> None:
-    """Everything that can be known before anything is fetched. Nothing is touched."""
-    order, package, site = attempt.order, attempt.package, attempt.site
-    ours = platform_here()
-    if order.platform != ours:
-        raise Refusal("UnsupportedPlatform", f"the release is for {order.platform}, this host is {ours}")
-    if shim.flock_program() is None:
-        raise Refusal("UnsupportedPlatform", "flock(1) is missing; install util-linux")
-    read_words(attempt)
-    goal = attempt.source.find(site, order, attempt.go_on)
-    attempt.targets = _way(attempt, goal)
-    for target in attempt.targets:
-        check_not_held_back(attempt, target.manifest.version)
-    if not attempt.service(goal.manifest).can_be_run_here:
-        raise Refusal("UnsupportedPlatform", "its service is a systemd unit only, and this host has no systemd")
-    reader = order.oldest_reader or attempt.words.oldest_reader
-    stones.check_format(goal.manifest, attempt.old, reader)
-    for target in attempt.targets:
-        _check_no_other_manager(attempt, target.manifest)
-    needed = sum(target.length + target.manifest.unpacked_bytes for target in attempt.targets) + SPARE_DISK
-    free = shutil.disk_usage(str(package.folder)).free
-    if free < needed:
-        raise Refusal("DiskFull", f"{needed >> 20} MiB are needed in {package.folder}, {free >> 20} MiB are free")
-
-
-def check_not_held_back(attempt: Attempt, version: str) -> None:
-    """That this version was not taken back here a short while ago. Raises Refusal, RolledBack."""
-    failure = remembered_failure(attempt.package, version, attempt.site.clock())
-    if failure is not None:
-        text = f"{version} was taken back on this host less than 24 h ago: {failure.get('reason')}"
-        raise Refusal("RolledBack", text)
-
-
-def remembered_failure(package: Package, version: str, now: float) -> Optional[Dict[str, Any]]:
-    """Why this version was taken back on this host, if that is not long ago. A clock that was set back forgets it."""
-    kept = disk.read_json(package.failed / version / "reason.json")
-    try:
-        return kept if kept is not None and float(kept["at"]) <= now < float(kept["until"]) else None
-    except (KeyError, TypeError, ValueError):
-        return None
-
-
-def read_words(attempt: Attempt) -> None:
-    """What this host's administrator says."""
-    attempt.host_words = hostwords.read_host_words(attempt.site.etc)
-    attempt.words = hostwords.read_package_words(attempt.site.etc, attempt.package.name)
-
-
-def _way(attempt: Attempt, goal: Target) -> list[Target]:
-    """The versions to go through: the goal alone, if it may be reached directly."""
-    current, manifest = attempt.from_version, goal.manifest
-    if stones.step_of(manifest).may_follow(current):
-        return [goal]
-    offered = {
-        target.manifest.version: target for target in attempt.source.others(attempt.site, attempt.order, attempt.go_on)
-    }
-    versions = stones.way(current, manifest, [target.manifest for target in offered.values()])
-    if versions is None:
-        text = f"{manifest.version} may be reached from {manifest.upgrades_from} only, this host has {current}"
-        raise Refusal("NotAllowedFrom", f"{text}, and no release leads there")
-    return [goal if version == manifest.version else offered[version] for version in versions]
-
-
-def _check_no_other_manager(attempt: Attempt, manifest: Manifest) -> None:
-    stranger = shim.foreign(attempt.site.bin, attempt.package.name, manifest.programs)
-    if stranger is not None:
-        raise Refusal("ManagedElsewhere", f"{stranger} is not ours; remove it, or let what made it manage the client")
-    if not attempt.from_version:  # later it is drift, told in every status
-        for path, owner in others(attempt.site, attempt.package.name, manifest.programs).items():
-            raise Refusal("ManagedElsewhere", f"{path} is there already: {owner}; remove it there first")
 
 
 def fetch(attempt: Attempt) -> None:
@@ -337,11 +260,6 @@ STEPS: Tuple[Tuple[str, Callable[[Attempt], None]], ...] = (
     ("commit", commit),
 )
 BEFORE_THE_SWITCH = ("check", "fetch", "stage", "drain", "switch")  # steps that only begin while it is still wanted
-
-
-def platform_here() -> str:
-    """This host, as releases name platforms."""
-    return f"{machine.system().lower()}-{_MACHINES.get(machine.machine().lower(), machine.machine().lower())}"
 
 
 def close_gate(package: Package, closed: contextlib.ExitStack) -> None:

@@ -16,6 +16,7 @@ from typing import List, Optional, Tuple
 from backfleet_host.contract import Order, Report, is_version
 from backfleet_host.upgrader import disk, gate, keeps, shim
 from backfleet_host.upgrader.attempt import Attempt, Say, known_manifest
+from backfleet_host.upgrader.checks import read_words, wait_until_host_is_ready
 from backfleet_host.upgrader.health import prove as prove_well
 from backfleet_host.upgrader.instants import passed
 from backfleet_host.upgrader.journal import BACK, PROVEN, REMOVING, SWITCHING, Attempted
@@ -29,7 +30,6 @@ from backfleet_host.upgrader.steps import (
     close_gate,
     drain_all,
     prove_version,
-    read_words,
     write_shims,
 )
 
@@ -362,6 +362,8 @@ def uninstall(attempt: Attempt) -> Report:
     attempt.begin("drain")
     gate.make_lock_files(package.folder)
     try:
+        read_words(attempt)
+        wait_until_host_is_ready(attempt)
         attempt.go_on()
         close_gate(package, attempt.closed_gate)
         drain_all(attempt)
@@ -393,7 +395,7 @@ def _remove_state(attempt: Attempt) -> str:
     if attempt.old is None:
         return f"what {attempt.from_version} keeps is not known"
     try:
-        read_words(attempt)
+        read_words(attempt)  # a crash may lie between
     except Refusal as problem:
         return problem.text
     return keeps.remove(attempt.keeps())
