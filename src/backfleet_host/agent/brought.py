@@ -13,13 +13,14 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Optional, Sequence
+from typing import Any, Dict, Optional, Sequence
 
 from backfleet_host.contract import Order, Report, read_order
 
-from .enrolment import CannotEnrol, Wish, _release_root
+from .enrolment import CannotEnrol, Wish, release_root
 from .identity import Identity, keep_identity
 from .places import Places, hold, make_folder, write_whole
+from .server import BadAddress, Server, proxy_of, read_address, tls_towards
 
 QUOTA = 11_000  # bytes of output: what every agent carries, whatever it is told
 GRACE_SECONDS = 60.0  # beyond the order's patience
@@ -32,11 +33,8 @@ def main(words: Sequence[str]) -> int:
     places, order = Places(Path(root)), read_order(base64.b64decode(said).decode())
     try:
         _belong(places, server, Path(authority))
-    except (CannotEnrol, OSError) as problem:
-        report = Report(
-            order.order_id, order.kind, order.package, "failed", code="DownloadFailed", message=str(problem)
-        )
-        print(report.as_line(), flush=True)
+    except (CannotEnrol, BadAddress, OSError) as problem:
+        print(_failed(order, "DownloadFailed", str(problem), {"reason": "NotReachable"}).as_line(), flush=True)
         return 1
     folder = places.agent / "brought"
     output, lock = folder / f"{order.order_id}.out", folder / f"{order.order_id}.lock"
@@ -46,16 +44,18 @@ def main(words: Sequence[str]) -> int:
     return _tell(output, lock, order)
 
 
+def _failed(order: Order, code: str, message: str, details: Dict[str, Any]) -> Report:
+    return Report(order.order_id, order.kind, order.package, "failed", code=code, message=message, details=details)
+
+
 def _belong(places: Places, server: str, authority: Path) -> None:
     """Make the root known to its server: whom to trust, and where releases are. An enrolled root stays as it is."""
     if places.identity.exists():
         return
-    from .server import Server, proxy_of, read_address, tls_towards
-
     address = read_address(server)
     make_folder(places.agent)
-    with contextlib.closing(Server(address, tls_towards(authority), proxy=proxy_of())) as reached:
-        metadata = _release_root(reached)
+    with contextlib.closing(Server(address, tls_towards(authority), proxy=proxy_of(places.root))) as reached:
+        metadata = release_root(reached)
     wish = Wish(address, authority, "", "")
     write_whole(places.authority, wish.authority.read_bytes())
     make_folder(places.trusted_root.parent, mode=0o755)
@@ -100,9 +100,7 @@ def _carry_out(root: Path, order: Order) -> int:
     try:
         report = upgrader.carry_out(order, root, say=say)
     except Exception as problem:  # noqa: BLE001 -- whatever it is, the server must hear of it
-        report = Report(
-            order.order_id, order.kind, order.package, "failed", code="InternalError", message=f"{problem!r}"
-        )
+        report = _failed(order, "InternalError", repr(problem), {})
     say(fitting(report, QUOTA - 2000))
     return 0 if report.outcome == "succeeded" else 1
 

@@ -57,15 +57,15 @@ def enrol(places: Places, wish: Wish, *, mode: str, now: datetime, say: Callable
     Raises:
         CannotEnrol: and nothing has changed.
     """
-    authority, proxy = _read_authority(wish.authority), _proxy()
+    authority = _read_authority(wish.authority)
     if places.identity.exists():
         raise CannotEnrol(
             f"{places.root} is already enrolled; `backfleet-host status` shows it. "
             f"To enrol anew, stop its agent and remove {places.agent}"
         )
     with _own_folder(places):
-        with contextlib.closing(Server(wish.server, tls_towards(wish.authority), proxy=proxy)) as server:
-            root = _release_root(server)
+        with contextlib.closing(Server(wish.server, tls_towards(wish.authority), proxy=_proxy(places))) as server:
+            root = release_root(server)
             key = _key_of(places, say)
             instance_id, machine_id = _registered(server, _registration(wish, key, mode))
         identity = Identity(instance_id, machine_id, str(wish.server), wish.name, now.isoformat())
@@ -73,9 +73,9 @@ def enrol(places: Places, wish: Wish, *, mode: str, now: datetime, say: Callable
     return identity
 
 
-def _proxy() -> str:
+def _proxy(places: Places) -> str:
     try:
-        return proxy_of()
+        return proxy_of(places.root)
     except BadAddress as problem:
         raise CannotEnrol(str(problem)) from None
 
@@ -142,8 +142,12 @@ def _take_away(places: Places, made: List[Path]) -> None:
             path.rmdir()
 
 
-def _release_root(server: Server) -> bytes:
-    """The release-signing root, fetched before anything is spent: without it no release could ever be believed."""
+def release_root(server: Server) -> bytes:
+    """The release-signing root, fetched before anything is spent: without it no release could ever be believed.
+
+    Raises:
+        CannotEnrol: no answer, a stranger's, or no root.
+    """
     try:
         answer = server.get(ROOT_METADATA, seconds=10.0, largest=LARGEST_ROOT)
     except WrongAuthority as problem:

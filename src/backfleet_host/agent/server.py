@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import os
-import re
 import ssl
 import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Tuple
-from urllib.parse import unquote, urlsplit
+from typing import Any, Dict, Iterator, Mapping, Optional
+from urllib.parse import urlsplit
 
 import urllib3
 
 from backfleet_host import VERSION
+from backfleet_host.proxy import BadProxy, bare, proxy_for
+from backfleet_host.proxy import proxy_authorization as proxy_authorization  # noqa: PLC0414 - the socket asks for it here
+from backfleet_host.web import connections, plainly
 
 from . import machine
+from .places import DEFAULT_ROOT
 from .proof import Proof
 
 REQUEST_SECONDS = 5.0  # protocol page, section 14
@@ -26,7 +28,6 @@ LIST_SECONDS = 8.0
 LARGEST_ANSWER = 1 << 20  # bytes
 USER_AGENT = f"linux_{machine.architecture()}/backfleet-{VERSION}"
 
-_PROXY = re.compile(r"http://([^\s/@]+@)?[^\s/@:]+:[0-9]{1,5}/?")
 _READ_AT_ONCE = 64 * 1024  # bytes
 
 
@@ -97,27 +98,21 @@ def tls_towards(authority: Path) -> ssl.SSLContext:
     return context
 
 
-def proxy_of(environment: Mapping[str, str] = os.environ) -> str:
-    """The proxy to go through, `BACKFLEET_PROXY=http://[USER:PASSWORD@]HOST:PORT`; empty for none.
-
-    Other proxy variables do not count.
+def proxy_of(root: Path = DEFAULT_ROOT, environment: Mapping[str, str] = os.environ) -> str:
+    """The proxy that everything of this root goes through, "" for none.
 
     Raises:
         BadAddress: another kind of proxy, or none that can be read. The text does not show it: it may hold a password.
     """
-    proxy = environment.get("BACKFLEET_PROXY", "")
-    if proxy and not _PROXY.fullmatch(proxy):
-        raise BadAddress("BACKFLEET_PROXY must be http://[USER:PASSWORD@]HOST:PORT")
-    return proxy
+    try:
+        return proxy_for(_etc_of(root), environment)
+    except BadProxy as problem:
+        raise BadAddress(str(problem)) from None
 
 
-def proxy_authorization(proxy: str) -> Dict[str, str]:
-    """The header that opens this proxy, if its address holds a name and a password."""
-    parts = urlsplit(proxy)
-    if not parts.username:
-        return {}
-    said = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-    return {"Proxy-Authorization": f"Basic {base64.b64encode(said.encode()).decode()}"}
+def _etc_of(root: Path) -> Path:
+    """As Site.etc, for a root that may not be enrolled yet."""
+    return (Path("/") if root == DEFAULT_ROOT else root) / "etc" / "backfleet"
 
 
 class Server:
@@ -130,7 +125,7 @@ class Server:
         self._proof = proof
         self._client_address = machine.address_towards(address.host, address.port)
         settings: Dict[str, Any] = {"ssl_context": tls, "retries": False, "maxsize": 4}
-        self._pool = _through(proxy, settings) if proxy else urllib3.PoolManager(**settings)
+        self._pool = connections(proxy, **settings)
 
     def __repr__(self) -> str:
         return f"Server({self.address})"
@@ -200,16 +195,10 @@ class Server:
         except urllib3.exceptions.SSLError as problem:
             raise _tls_trouble(self.address, problem) from None
         except urllib3.exceptions.HTTPError as problem:
-            raise Unreachable(f"{self.address} cannot be reached{self._by_way()}: {_plainly(problem)}") from None
+            raise Unreachable(f"{self.address} cannot be reached{self._by_way()}: {plainly(problem)}") from None
 
     def _by_way(self) -> str:
-        return " through BACKFLEET_PROXY" if self.proxy else ""
-
-
-def _through(proxy: str, settings: Dict[str, Any]) -> urllib3.ProxyManager:
-    parts = urlsplit(proxy)
-    bare = f"http://{parts.netloc.rpartition('@')[2]}"
-    return urllib3.ProxyManager(bare, proxy_headers=proxy_authorization(proxy), **settings)
+        return f" through the proxy {bare(self.proxy)}" if self.proxy else ""
 
 
 def _read(response: Any, largest: int, until: float) -> bytes:
@@ -227,19 +216,4 @@ def _tls_trouble(address: Address, problem: Exception) -> Unreachable:
     if "CERTIFICATE_VERIFY_FAILED" in str(problem):
         reason = str(problem).split("certificate verify failed:", 1)[-1].split("(_ssl", 1)[0].strip(" '\"),")
         return WrongAuthority(f"{address} is not who it must be: {reason}")
-    return Unreachable(f"{address} does not speak TLS as it must: {_plainly(problem)}")
-
-
-_PLAINLY: Tuple[Tuple[type, Callable[[Any], str]], ...] = (
-    (urllib3.exceptions.NameResolutionError, lambda problem: "the name does not resolve"),
-    (urllib3.exceptions.NewConnectionError, lambda problem: str(problem.args[0] if problem.args else problem)),
-    (urllib3.exceptions.TimeoutError, lambda problem: "no answer in time"),  # after its own children
-)
-
-
-def _plainly(problem: Exception) -> str:
-    """The heart of a library's message, without object addresses."""
-    for kind, say in _PLAINLY:
-        if isinstance(problem, kind):
-            return say(problem).rsplit("object at", 1)[-1].split(": ", 1)[-1]
-    return str(problem).split("object at", 1)[-1][:200]
+    return Unreachable(f"{address} does not speak TLS as it must: {plainly(problem)}")

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, Mapping, Option
 
 import urllib3
 
-from backfleet_host.proxy import bare
-from backfleet_host.upgrader.hostwords import proxy_of
-from backfleet_host.upgrader.refusal import Reason
+from backfleet_host.proxy import BadProxy, bare, proxy_for
+from backfleet_host.upgrader.refusal import Reason, Refusal
 from backfleet_host.upgrader.source import GoOn
 from backfleet_host.web import connections, plainly
 
@@ -51,7 +50,7 @@ def answer(
         Broken: none, or another status than is wanted; and whatever breaks while the body is read.
         Refusal: there is no time for more, or what this host's administrator says cannot be read.
     """
-    proxy = proxy_of(site.etc)
+    proxy = _way(site)
     pool = _pool(site.ca_file, proxy)
     with _troubles_named(proxy):
         response = _patiently(lambda: _opened(pool, address, headers), go_on)
@@ -61,6 +60,13 @@ def answer(
             yield response
         finally:
             response.close()  # one that was read to its end has given its connection back before
+
+
+def _way(site: Site) -> str:
+    try:
+        return proxy_for(site.etc)
+    except BadProxy as problem:
+        raise Refusal("DownloadFailed", str(problem), "NotReachable") from None
 
 
 def _opened(pool: urllib3.PoolManager, address: str, headers: Mapping[str, str]) -> Any:

@@ -8,17 +8,16 @@ from __future__ import annotations
 import os
 import pwd
 import re
-import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, FrozenSet, List, Mapping, Tuple
 
+from backfleet_host.administrator import Unreadable, read_toml
 from backfleet_host.proxy import BadProxy, read_proxy
 from backfleet_host.upgrader.manifest import kept_path
 from backfleet_host.upgrader.processes import LIMITS
 from backfleet_host.upgrader.refusal import Refusal
 
-LARGEST = 64 << 10  # bytes of a file
 MOST_PROBES = 20
 LONGEST_SECONDS = 3600
 _VARIABLE = re.compile("[^=\0]+")
@@ -107,50 +106,11 @@ def read_host_words(etc: Path) -> HostWords:
         raise Refusal("InternalError", f"{file}: {problem}") from None
 
 
-def proxy_of(etc: Path, environment: Mapping[str, str] = os.environ) -> str:
-    """The proxy of this host, for everything it asks of its server; "" for none. Other proxy variables do not count.
-
-    Raises:
-        Refusal: DownloadFailed, BACKFLEET_PROXY is no proxy's address; or as `read_host_words`.
-    """
-    said = environment.get("BACKFLEET_PROXY", "")
-    if not said:
-        return read_host_words(etc).proxy
-    try:
-        return read_proxy(said)
-    except BadProxy as problem:
-        raise Refusal("DownloadFailed", f"BACKFLEET_PROXY {problem}", "NotReachable") from None
-
-
 def _read(file: Path) -> Dict[str, Any]:
     try:
-        with open(file, "rb") as opened:
-            found = os.fstat(opened.fileno())
-            if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) or found.st_uid not in (0, os.geteuid()):
-                raise Refusal("InternalError", f"{file}: only root or we may be able to write it; it is not read")
-            content = opened.read(LARGEST + 1)
-    except FileNotFoundError:
-        return {}
-    except OSError as problem:
-        raise Refusal("InternalError", f"{file}: {problem.strerror}") from None
-    if len(content) > LARGEST:
-        raise Refusal("InternalError", f"{file}: larger than {LARGEST >> 10} KiB")
-    try:
-        return _parsed(content.decode())
-    except ValueError as problem:
-        raise Refusal("InternalError", f"{file}: {problem}") from None
-
-
-def _parsed(text: str) -> Dict[str, Any]:
-    try:
-        import tomllib as toml  # novermin - where it is missing, tomli is asked for
-    except ImportError:
-        try:
-            import tomli as toml  # type: ignore[no-redef]
-        except ImportError:
-            raise ValueError("to read it, Python 3.11 or the package tomli is needed") from None
-    found: Dict[str, Any] = toml.loads(text)
-    return found
+        return read_toml(file)
+    except Unreadable as problem:
+        raise Refusal("InternalError", str(problem)) from None
 
 
 def _probe(said: Dict[str, Any]) -> Probe:

@@ -1,16 +1,19 @@
 """The way to the server: bounded in time and size, through a proxy if told so, and never to a stranger."""
 
-import base64
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
+from backfleet_host.agent import server as server_module
 from backfleet_host.agent.channel import Channel
+from backfleet_host.agent.enrolment import CannotEnrol, Wish, enrol
+from backfleet_host.agent.places import DEFAULT_ROOT, Places
 from backfleet_host.agent.server import (
     BadAddress,
     Server,
@@ -19,8 +22,10 @@ from backfleet_host.agent.server import (
     read_address,
     tls_towards,
 )
-from host.agent.gateway import ROOT_METADATA, Gateway
+from backfleet_host.upgrader import Site
+from host.agent.gateway import CODE, ROOT_METADATA, Gateway
 from host.agent.quick import QUICK
+from host.proxying import Proxy, proxying
 
 
 @pytest.fixture
@@ -104,45 +109,53 @@ def test_something_that_speaks_no_tls(gateway: Gateway) -> None:
     listener.close()
 
 
-def test_through_a_proxy(gateway: Gateway) -> None:
+@pytest.fixture
+def proxy() -> Iterator[Proxy]:
+    with proxying() as proxy:
+        yield proxy
+
+
+def said_in_file(root: Path, text: str) -> Path:
+    """The root, whose administrator says this about the host."""
+    (root / "etc" / "backfleet").mkdir(parents=True)
+    (root / "etc" / "backfleet" / "host.toml").write_text(text)
+    return root
+
+
+@pytest.mark.parametrize("form", ["pasted", "quoted"])
+def test_through_a_proxy(gateway: Gateway, proxy: Proxy, form: str) -> None:
     """Requests and the socket go through it, with its name and password, to the server whose authority is checked."""
-    asked: list[bytes] = []
-
-    def tunnel(taken: socket.socket) -> None:
-        asked.append(taken.recv(4096))
-        taken.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        with socket.create_connection(("127.0.0.1", gateway.port)) as onward:
-            back = threading.Thread(target=_pump, args=(onward, taken))
-            back.start()
-            _pump(taken, onward)
-            back.join()
-
-    listener = Listener(tunnel)
-    proxy = f"http://user:p%40ss@127.0.0.1:{listener.port}"
-    server = to(gateway, proxy=proxy)
+    server = to(gateway, proxy=proxy_of(environment={"BACKFLEET_PROXY": getattr(proxy, form)}))
     assert server.get("/downloads/metadata/1.root.json").body == ROOT_METADATA
     server.close()
-    said = asked[0].decode()
-    assert said.startswith(f"CONNECT {gateway.address} ")
-    assert base64.b64encode(b"user:p@ss").decode() in said
     stopping, opened = threading.Event(), threading.Event()
     channel = Channel(server, QUICK, on_open=opened.set, on_kick=lambda kick: None)
     thread = threading.Thread(target=channel.run, args=(stopping,))
     thread.start()
-    assert _until(lambda: len(asked) >= 2)
-    assert asked[1].decode().startswith(f"CONNECT {gateway.address} ")
+    assert _until(lambda: len(proxy.asked) >= 2)
     stopping.set()
     thread.join()
-    listener.close()
+    assert set(proxy.asked) == {f"CONNECT {gateway.address}"}
+    assert proxy.refused == 0
 
 
-def _pump(source: socket.socket, target: socket.socket) -> None:
-    try:
-        while piece := source.recv(65536):
-            target.sendall(piece)
-        target.shutdown(socket.SHUT_WR)
-    except OSError:
-        return
+def test_enrolment_goes_by_the_proxy_of_the_root(gateway: Gateway, proxy: Proxy, tmp_path: Path, now: datetime) -> None:
+    """What host.toml says counts from the first request on: the host may have no other way."""
+    root = said_in_file(tmp_path / "root", f'proxy = "{proxy.pasted}"\n')
+    wish = Wish(read_address(gateway.address), gateway.ca, "act-1", CODE)
+    enrol(Places(root), wish, mode="restricted", now=now, say=lambda text: None)
+    assert set(proxy.asked) == {f"CONNECT {gateway.address}"}
+    assert len(gateway.registered) == 1
+
+
+def test_enrolment_without_a_way_changes_nothing(gateway: Gateway, tmp_path: Path, now: datetime) -> None:
+    """A proxy that cannot be read is said, and not shown."""
+    root = said_in_file(tmp_path / "root", 'proxy = "socks5://u:hunter2@h:1"\n')
+    wish = Wish(read_address(gateway.address), gateway.ca, "act-1", CODE)
+    with pytest.raises(CannotEnrol, match=r"host\.toml: proxy must be http://") as problem:
+        enrol(Places(root), wish, mode="restricted", now=now, say=lambda text: None)
+    assert "hunter2" not in str(problem.value)
+    assert not (root / "agent").exists()
 
 
 def _until(what: Callable[[], bool]) -> bool:
@@ -155,22 +168,75 @@ def _until(what: Callable[[], bool]) -> bool:
 def test_a_proxy_that_is_not_there(gateway: Gateway) -> None:
     """The proxy is named as the way, its password is not."""
     server = to(gateway, proxy="http://user:secret@127.0.0.1:9")
-    with pytest.raises(Unreachable, match="through BACKFLEET_PROXY") as problem:
+    with pytest.raises(Unreachable, match=r"through the proxy 127\.0\.0\.1:9") as problem:
         server.get("/")
     assert "secret" not in str(problem.value)
     assert "secret" not in repr(server)
     server.close()
 
 
-@pytest.mark.parametrize("value", ["socks5://h:1", "http://h", "h:1", "http://user:se cret@h:1", "https://h:1"])
-def test_what_is_no_proxy(value: str) -> None:
+@pytest.mark.parametrize("password", ["hunter2", "hunter2#", "hun/ter2", "hunter2@x", "%zhunter2"])
+def test_a_password_is_in_no_trouble(gateway: Gateway, proxy: Proxy, password: str) -> None:
+    """Whatever stands in it, and whether the proxy is not there or refuses it."""
+    for port in (9, proxy.port):
+        way = proxy_of(environment={"BACKFLEET_PROXY": f"http://u:{password}@127.0.0.1:{port}"})
+        server = to(gateway, proxy=way)
+        with pytest.raises(Unreachable) as problem:
+            server.get("/")
+        assert "hun" not in f"{problem.value} {server!r}"
+        server.close()
+    assert proxy.refused == 1
+
+
+NO_PROXIES = [
+    "socks5://h:1", "http://h", "h:1", "http://user:se cret@h:1", "https://h:1", "http://h:0", "http://h:99999",
+    "http://user:secret@h", "http://user:sec#ret@h/x", "http://h:1/x", "http://h:1#x", "http://@h:x",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", NO_PROXIES)
+def test_what_is_no_proxy(tmp_path: Path, value: str) -> None:
     """Refused without being shown: it may hold a password."""
-    with pytest.raises(BadAddress) as problem:
-        proxy_of({"BACKFLEET_PROXY": value})
-    assert value not in str(problem.value)
+    for root, environment in (
+        (tmp_path, {"BACKFLEET_PROXY": value}),
+        (said_in_file(tmp_path / "root", f'proxy = "{value}"\n'), {}),
+    ):
+        with pytest.raises(BadAddress) as problem:
+            proxy_of(root, environment)
+        assert value not in str(problem.value)
 
 
-def test_other_proxy_variables_do_not_count() -> None:
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("http://h:1/", "http://h:1"),
+        ("http://[::1]:3128", "http://[::1]:3128"),
+        ("http://user@h:1", "http://user:@h:1"),
+        ("http://user:p@ss@h:1", "http://user:p%40ss@h:1"),
+        ("http://user:p%40ss@h:1", "http://user:p%40ss@h:1"),
+        ("http://user:1/2#3:4@h:1", "http://user:1%2F2%233%3A4@h:1"),
+    ],
+)
+def test_an_address_comes_in_one_form(text: str, read: str) -> None:
+    """Quoted: every parser that it goes through finds the same host in it."""
+    assert proxy_of(environment={"BACKFLEET_PROXY": text}) == read
+
+
+def test_other_proxy_variables_do_not_count(tmp_path: Path) -> None:
     """Only our own: the agent's way must not change with somebody's shell."""
-    assert proxy_of({"HTTPS_PROXY": "http://h:1", "https_proxy": "http://h:1"}) == ""
-    assert proxy_of({"BACKFLEET_PROXY": "http://h:1"}) == "http://h:1"
+    assert proxy_of(tmp_path, {"HTTPS_PROXY": "http://h:1", "https_proxy": "http://h:1"}) == ""
+
+
+def test_the_environment_goes_before_the_file(tmp_path: Path) -> None:
+    """Each root has its own file, and the program's environment is the same for all."""
+    root = said_in_file(tmp_path, 'proxy = "http://file:1"\n')
+    assert proxy_of(root, {}) == "http://file:1"
+    assert proxy_of(root, {"BACKFLEET_PROXY": "http://environment:1"}) == "http://environment:1"
+    assert proxy_of(tmp_path / "another", {}) == ""
+
+
+@pytest.mark.parametrize("root", [DEFAULT_ROOT, Path("/srv/host-1")])
+def test_agent_and_upgrades_read_the_same_file(root: Path) -> None:
+    """There is one meaning of "the proxy of this root"."""
+    system = Path("/") if root == DEFAULT_ROOT else None
+    assert server_module._etc_of(root) == Site(root, root, "", None, b"", system=system).etc
