@@ -205,6 +205,16 @@ def test_in_the_midst_of_an_upgrade_the_version_is_nobodys_yet(client: Client) -
     assert change_after(client, client.checked_at, report.as_line()) is None
 
 
+@pytest.mark.parametrize("details", [{"cut": True}, {"cut": True, "packages": [{"package": "other"}]}])
+def test_a_status_that_was_cut_says_nothing(client: Client, details: dict[str, Any]) -> None:
+    """Neither that there is no drift, nor that no upgrade is under way."""
+    order_id = order_id_of("c-1", client.checked_at)
+    report = Report(order_id, "status", PACKAGE, "succeeded", current_version="2.0", details=details)
+    assert change_after(client, client.checked_at, report.as_line()) is None
+    own = replace(report, details={**details, "packages": [{"package": PACKAGE, "drift": ["x"]}]})
+    assert change_after(client, client.checked_at, own.as_line()) == Change("c-1", None, "2.0", "x")
+
+
 @pytest.mark.parametrize(
     "details",
     [{}, {"packages": 1}, {"packages": [1]}, {"packages": [{"package": PACKAGE, "drift": {}}]}, {"packages": [{}]}],

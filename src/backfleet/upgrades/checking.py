@@ -100,7 +100,7 @@ def change_after(client: Client, asked_at: datetime, output: str) -> Change | No
     if report.kind != "status" or report.outcome != "succeeded" or version is None:
         return None
     standing = _standing(report)
-    if standing.get("attempt_open"):
+    if standing is None or standing.get("attempt_open"):
         return None
     change = Change(client.id, _status(client, version), version, drift_of(standing))
     return None if (client.version, client.drift) == (version, change.drift) and change.status is None else change
@@ -115,11 +115,15 @@ def _status(client: Client, version: str) -> ClientStatus | None:
     return None if client.status is ClientStatus.ACTIVATED else ClientStatus.ACTIVATED
 
 
-def _standing(report: Report) -> Mapping[str, Any]:
-    """What a status report tells of its own package; nothing where it is of another form."""
+def _standing(report: Report) -> Mapping[str, Any] | None:
+    """What a status report tells of its own package, {} where there is nothing of it; None where it was cut out.
+
+    A report that was too long to send is cut: what is not in it says nothing then.
+    """
     packages = report.details.get("packages")
     told = [each for each in packages if isinstance(each, dict)] if isinstance(packages, list) else []
-    return next((each for each in told if each.get("package") == report.package), {})
+    unsaid: Mapping[str, Any] | None = None if report.details.get("cut") else {}
+    return next((each for each in told if each.get("package") == report.package), unsaid)
 
 
 def drift_of(standing: Mapping[str, Any]) -> str:

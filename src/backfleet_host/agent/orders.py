@@ -6,7 +6,7 @@ import dataclasses
 import sys
 import threading
 from pathlib import Path
-from typing import Callable
+from typing import Any, Callable, Dict
 
 from backfleet_host.contract import Order, Report, read_order
 
@@ -47,13 +47,25 @@ def _reported(order: Order, lines: Lines, quota: int, carry: Callable[[], Report
 
 
 def fitting(report: Report, most: int) -> str:
-    """The report's line in at most this many bytes: a line that is cut would be no report at all."""
-    line = report.as_line()
-    if len(line) > most:
-        line = dataclasses.replace(report, details={"cut": True}).as_line()
-    if len(line) > most:
-        line = dataclasses.replace(report, details={"cut": True}, message=report.message[:CUT_MESSAGE]).as_line()
-    return line
+    """The report's line in at most this many bytes: a line that is cut would be no report at all.
+
+    Of a status that is too long the order's own package stays, if it fits: it is what was asked for.
+    """
+    cut = dataclasses.replace(report, details={"cut": True})
+    shorter = [
+        report,
+        dataclasses.replace(report, details={**_own_package(report), "cut": True}),
+        cut,
+        dataclasses.replace(cut, message=report.message[:CUT_MESSAGE]),
+    ]
+    lines = [each.as_line() for each in shorter]
+    return next((line for line in lines if len(line) <= most), lines[-1])
+
+
+def _own_package(report: Report) -> Dict[str, Any]:
+    packages = report.details.get("packages")
+    own = [each for each in packages if each.get("package") == report.package] if isinstance(packages, list) else []
+    return {"packages": own} if own else {}
 
 
 def _tell_the_log() -> None:

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from backfleet_host.agent.orders import fitting
 from backfleet_host.contract import Order, Report, read_output
 from host.agent.conftest import Host, until
 from host.agent.gateway import Gateway, Told
@@ -283,3 +284,18 @@ def test_ten_at_a_time(gateway: Gateway, acting_host: Host) -> None:
     ends = [gateway.end_of(f"t-{number:02d}", 30).name for number in range(11)]
     assert ends == ["finish"] * 10 + ["stopped"]
     assert until(lambda: len(acts(acting_host)) == 10)
+
+
+def test_of_a_long_status_the_package_that_was_asked_for_stays() -> None:
+    """What other packages have to say is said when they are asked for."""
+    packages = [{"package": name, "drift": ["x" * 200]} for name in ("rclone", *(f"other-{n}" for n in range(40)))]
+    report = Report("c-1-0", "status", "rclone", "succeeded", current_version="1.0", details={"packages": packages})
+    line = fitting(report, 2000)
+    _, told = read_output(line)
+    assert told is not None
+    assert len(line) <= 2000
+    assert told.details == {"packages": [packages[0]], "cut": True}
+    assert fitting(report, 100_000) == report.as_line()
+    _, told = read_output(fitting(report, 400))
+    assert told is not None
+    assert told.details == {"cut": True}
