@@ -36,13 +36,15 @@ class Crew:
         self._hands = 0
         self._guard = threading.Lock()
 
-    def go_on(self) -> None:
-        """Take up again what an agent before this one left unfinished."""
-        for folder in self._journal.unfinished():
+    def go_on(self) -> bool:
+        """Take up again what an agent before this one left unfinished; False if there was nothing."""
+        unfinished = list(self._journal.unfinished())
+        for folder in unfinished:
             try:
                 self._take_up(folder, folder.task())
             except Unusable as problem:
                 log.error("task %s in the journal cannot be read: %s", folder.key, problem)
+        return bool(unfinished)
 
     def _take_up(self, folder: TaskFolder, task: Task) -> None:
         refused = refusal(task, self._mode) if folder.begun() is None else None

@@ -24,6 +24,7 @@ from .outbox import Outbox
 from .pace import Pace
 from .places import Places, hold, write_whole
 from .proof import read_proof
+from .recovering import start_recovery
 from .server import BadAddress, Server, proxy_of, read_address, tls_towards
 from .verdict import RESTRICTED, SHELL
 
@@ -41,7 +42,7 @@ class Agent:
     """One agent of one root. Build it, `run` it; `end` ends it from any thread."""
 
     def __init__(self, places: Places, identity: Identity, server: Server, mode: str, pace: Pace) -> None:
-        self._identity, self._mode = identity, mode
+        self._identity, self._mode, self._places = identity, mode, places
         self.stopping = threading.Event()
         self._broken = False
         self._guard = threading.Lock()
@@ -59,7 +60,8 @@ class Agent:
 
     def run(self) -> bool:
         """Run until told to end; False if a thread of it broke, since half an agent is worse than none."""
-        self._crew.go_on()
+        if not self._crew.go_on():  # a task's own recovery comes first: two at once would be in each other's way
+            start_recovery(self._places)
         loops = (self._channel.run, self._heart.run, self._fetcher.run, self._outbox.run)
         threads = [threading.Thread(target=self._loop, args=(loop,), daemon=True) for loop in loops]
         for thread in threads:

@@ -249,3 +249,19 @@ def test_a_host_that_goes_down_says_so(
     host.ready()
     assert host.kill(signal.SIGTERM) == 0
     assert gateway.beats[-1].get("state") == last
+
+
+def test_what_another_agent_left_is_made_good_at_the_start(gateway: Gateway, host: Host) -> None:
+    """An order that came through its shell, cut off: no task of ours answers for it, and nobody else looks."""
+    package = host.places.root / "courier"
+    (package / "versions" / ".2.0.partial").mkdir(parents=True)
+    order = {"order_id": "u-9", "kind": "upgrade", "package": "courier", "version": "2.0", "platform": "linux-amd64"}
+    (package / "journal").write_text(json.dumps({"line": "order", "order": order, "from_version": ""}) + "\n")
+    host.start()
+    host.ready()
+    assert until(lambda: not (package / "journal").exists())
+    assert until(lambda: "recovered courier: nothing is installed" in host.log.read_text())
+    assert list((package / "versions").iterdir()) == []
+    told = json.loads((package / "outcome.json").read_text())["report"]
+    assert (told["order_id"], told["code"]) == ("u-9", "InternalError")
+    assert host.nothing_left()
