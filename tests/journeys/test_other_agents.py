@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,6 +24,7 @@ from backfleet.upgrades.bringing import command_for
 from backfleet.upgrades.checking import change_after, order_id_of
 from backfleet_host.contract import Order, read_output
 from backfleet_host.upgrader import platform_here
+from host.proxying import PASSWORD, proxying
 from journeys.installation import PACKAGE, Installation, wait_for
 
 
@@ -145,7 +147,47 @@ def test_a_host_without_a_fitting_python_says_so(bringing: Bringing, tmp_path: P
     content = command_for(order(1, "1.0", "install"), bringing)
     exit_code, report, output = run(tmp_path, content, PATH=str(tools))
     assert (exit_code, report.code) == (1, "UnsupportedPlatform"), output
-    assert "Python 3.9" in report.message
+    assert "Python 3.10" in report.message
+
+
+def test_a_python_that_is_too_old_is_passed_over(bringing: Bringing, tmp_path: Path) -> None:
+    """As where `python3` is 3.9 and a newer one stands beside it: the host program would not run on the old one."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    says = "import sys; sys.version_info = (3, 9, 2, 'final', 0); exec(sys.argv[1])"
+    (tools / "python3").write_text(f'#!/bin/sh\n[ "$1" = -c ] && exec {sys.executable} -c "{says}" "$2"\nexit 70\n')
+    (tools / "python3").chmod(0o755)
+    (tools / "python3.11").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (tools / "python3.11").chmod(0o755)
+    content = command_for(order(1, "1.0", "install"), bringing)
+    code, report, output = run(tmp_path, content, PATH=f"{tools}:{os.environ['PATH']}")
+    assert (code, report.outcome) == (0, "succeeded"), output
+
+
+@pytest.mark.parametrize("form", ["pasted", "quoted"])
+def test_a_host_behind_a_proxy(bringing: Bringing, tmp_path: Path, form: str) -> None:
+    """The program, the root, metadata and bytes: all of it goes that way, with the proxy's name and password."""
+    with proxying() as proxy:
+        content = command_for(order(1, "1.0", "install"), bringing)
+        code, report, output = run(tmp_path, content, BACKFLEET_PROXY=getattr(proxy, form))
+    assert (code, report.outcome) == (0, "succeeded"), output
+    assert set(proxy.asked) == {f"CONNECT {bringing.address}"}
+    assert len(proxy.asked) >= 3
+    assert PASSWORD not in output
+
+
+@pytest.mark.parametrize(
+    "proxy", ["https://u:hunter2@127.0.0.1:9", "http://u:hunter2@127.0.0.1:9", "http://u@x:hunter2", "hunter2"]
+)
+@pytest.mark.parametrize("known", [False, True])
+def test_a_proxy_that_leads_nowhere_is_told(bringing: Bringing, tmp_path: Path, proxy: str, known: bool) -> None:
+    """With a report that does not hold the password, whether the host was there before or not."""
+    if known:
+        run(tmp_path, command_for(order(1, "1.0", "install"), bringing))
+    content = command_for(order(2, "2.0", "install"), bringing)
+    code, report, output = run(tmp_path, content, BACKFLEET_PROXY=proxy)
+    assert (code, report.code, report.order_id) == (1, "DownloadFailed", "u-2"), output
+    assert "hunter2" not in output
 
 
 def test_an_official_agent_takes_an_upgrade(server: Installation, tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from typing import Final
 
 from backfleet_host.contract import Order, Report
 
-PYTHONS: Final = "python3 " + " ".join(f"python3.{minor}" for minor in range(15, 8, -1))
-LEAST_PYTHON: Final = (3, 9)
+PYTHONS: Final = "python3 " + " ".join(f"python3.{minor}" for minor in range(15, 9, -1))
+LEAST_PYTHON: Final = (3, 10)
 
 # Little is printed: an agent that has to report much ends itself. Dash is enough.
 _SHELL: Final = """#!/bin/sh
@@ -46,12 +46,14 @@ try: os.makedirs(folder, mode=0o700, exist_ok=True)
 except OSError: end("UnsupportedPlatform")
 program = os.path.join(folder, "backfleet-host-" + SHA256[:16] + ".pyz")
 if digest(program) != SHA256:
-    trust = ssl.create_default_context(cadata=CA)
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({{}}), urllib.request.HTTPSHandler(context=trust))
+    proxy = os.environ.get("BACKFLEET_PROXY")
+    way = urllib.request.ProxyHandler({{"https": proxy}} if proxy else {{}})
     try:
+        trust = urllib.request.HTTPSHandler(context=ssl.create_default_context(cadata=CA))
+        opener = urllib.request.build_opener(way, trust)
         with opener.open("https://" + SERVER + "/downloads/backfleet-host.pyz", timeout=30) as answer:
             content = answer.read(64 << 20)
-    except (OSError, ValueError): end("DownloadFailed")
+    except Exception: end("DownloadFailed")
     if hashlib.sha256(content).hexdigest() != SHA256: end("UntrustedRelease")
     partial = program + "." + str(os.getpid())
     with open(partial, "wb") as file: file.write(content); file.flush(); os.fsync(file.fileno())
@@ -95,9 +97,10 @@ class Bringing:
 def command_for(order: Order, bringing: Bringing) -> str:
     """The order as a shell command."""
 
-    def failed(code: str, message: str) -> str:
-        report = Report(order.order_id, order.kind, order.package, "failed", code=code, message=message, stage="admit")
-        return report.as_line()
+    def failed(code: str, message: str, reason: str = "") -> str:
+        details = {"reason": reason} if reason else {}
+        failure = Report(order.order_id, order.kind, order.package, "failed", code, message, "admit", details=details)
+        return failure.as_line()
 
     least = ".".join(map(str, LEAST_PYTHON))
     program = _PYTHON.format(
@@ -106,8 +109,8 @@ def command_for(order: Order, bringing: Bringing) -> str:
         sha256=bringing.program_sha256,
         ca=bringing.authority,
         order=base64.b64encode(order.as_command().encode()).decode(),
-        no_download=failed("DownloadFailed", "the host program could not be fetched from the server"),
-        not_ours=failed("UntrustedRelease", "what the server offers as host program has another hash than ordered"),
+        no_download=failed("DownloadFailed", "the host program could not be fetched from the server", "NotReachable"),
+        not_ours=failed("UntrustedRelease", "the server offers a host program of another hash", "WrongBytes"),
         not_root=failed("UnsupportedPlatform", f"{bringing.root} cannot be written; the agent must run as root"),
     )
     no_python = failed("UnsupportedPlatform", f"no Python {least} or newer with ssl was found; install python3")
