@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from backfleet.certificates import prepare_certificates
-from listening import end_of
+from listening import TURNS_SECONDS, end_of
 
 WINDOW_MS = 15 * 60 * 1000
 TERMINAL = {"finish", "timeout", "stopped", "error", "invalid"}
@@ -98,6 +98,7 @@ class Gateway:
 
     def __exit__(self, *_: object) -> None:
         self.go_away()
+        self._do(self._cut_the_rest())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -113,6 +114,12 @@ class Gateway:
     def go_away(self) -> None:
         """Close everything, as a killed server would."""
         self._do(self._stop())
+
+    async def _cut_the_rest(self) -> None:
+        """Connections in the midst of their handshake belong to no server yet: only the loop knows of them."""
+        for transport in list(getattr(self._loop, "_transports", {}).values()):
+            transport.abort()
+        await asyncio.sleep(TURNS_SECONDS)
 
     def drop_sockets(self) -> None:
         """End every notify socket's connection without a word."""
