@@ -15,7 +15,7 @@ from typing import Any, Callable, Dict, List, Optional
 from backfleet_host.contract import Malformed, Order, Report, is_version, read_report, stage_line
 from backfleet_host.upgrader import drift, gate
 from backfleet_host.upgrader.attempt import Attempt, Stopping, known_manifest, nobody_stops_it
-from backfleet_host.upgrader.checks import check_not_held_back, platform_here
+from backfleet_host.upgrader.checks import check_not_held_back, is_whole, platform_here
 from backfleet_host.upgrader.disk import read_json
 from backfleet_host.upgrader.journal import Journal, Unreadable
 from backfleet_host.upgrader.refusal import Refusal
@@ -128,7 +128,7 @@ def _settled(site: Site, attempt: Attempt) -> Report | None:
         return None if current else attempt.report("succeeded", "AlreadyCurrent", "nothing is installed")
     if order.kind == "upgrade" and not current:
         return attempt.report("failed", "ClientNotInstalled", f"{order.package} is not installed on this host")
-    if current == order.version:
+    if current == order.version and _is_as_it_should_be(site, attempt):
         keep_settings(attempt.package, order)
         return attempt.report("succeeded", "AlreadyCurrent", f"{current} runs already")
     try:
@@ -136,6 +136,14 @@ def _settled(site: Site, attempt: Attempt) -> Report | None:
     except Refusal as problem:
         return attempt.report("failed", problem.code, problem.text)
     return None
+
+
+def _is_as_it_should_be(site: Site, attempt: Attempt) -> bool:
+    """Whether what is installed is whole, and its shims are ours. What is not is mended by the same order."""
+    manifest = attempt.old
+    if manifest is None or not is_whole(attempt.package, manifest.version):
+        return False
+    return not drift.of_shims(site, attempt.package, manifest)
 
 
 def recover(order: Order, root: Path, *, say: Say) -> Report:

@@ -44,6 +44,8 @@ class Attempt:
         self.stage = "admit"
         self.host_words, self.words = HostWords(), PackageWords()
         self.targets: List[Target] = []  # the way: stepping stones, and the order's own version last
+        self.mending: Optional[Target] = None  # what is installed, where it is not whole and can be had again
+        self.whole_at = float("-inf")  # when what is installed was last found whole, in monotonic seconds
         self.artifacts: Dict[str, Path] = {}
         self.failing_before: FrozenSet[str] = frozenset()  # probes that the old version fails too
         self.unwell_before = ""  # why the old version was not well before anything was done to it
@@ -92,6 +94,12 @@ class Attempt:
         from backfleet_host.upgrader import trust  # not before it is needed: what it imports takes a while
 
         return trust
+
+    @property
+    def wanted(self) -> List[Target]:
+        """All that must be whole before anything is switched, each version once."""
+        mending = [] if self.mending is None or self.mending in self.targets else [self.mending]
+        return [*mending, *self.targets]
 
     @property
     def goal(self) -> Manifest:

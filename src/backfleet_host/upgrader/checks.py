@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import platform as machine
 import shutil
+import time
 from typing import Any, Dict, Optional
 
 from backfleet_host import archives
-from backfleet_host.upgrader import disk, hostwords, shim, stones
+from backfleet_host.upgrader import disk, hostwords, shim, stones, tree
 from backfleet_host.upgrader.attempt import Attempt
 from backfleet_host.upgrader.drift import others
 from backfleet_host.upgrader.manifest import Manifest
@@ -36,11 +37,12 @@ def check(attempt: Attempt) -> None:
     wait_until_host_is_ready(attempt)
     goal = attempt.source.find(site, order, attempt.go_on)
     attempt.targets = _way(attempt, goal)
+    attempt.mending = _what_mends(attempt, goal)
     for target in attempt.targets:
         _check_release(attempt, target.manifest)
     for reader in (order.oldest_reader, attempt.words.oldest_reader):
         stones.check_format(goal.manifest, attempt.old, reader)
-    needed = sum(target.length + target.manifest.unpacked_bytes for target in attempt.targets) + SPARE_DISK
+    needed = sum(target.length + target.manifest.unpacked_bytes for target in attempt.wanted) + SPARE_DISK
     free = shutil.disk_usage(str(package.folder)).free
     if free < needed:
         raise Refusal("DiskFull", f"{needed >> 20} MiB are needed in {package.folder}, {free >> 20} MiB are free")
@@ -111,6 +113,8 @@ def read_words(attempt: Attempt) -> None:
 def _way(attempt: Attempt, goal: Target) -> list[Target]:
     """The versions to go through: the goal alone, if it may be reached directly."""
     current, manifest = attempt.from_version, goal.manifest
+    if current == manifest.version:  # it is to be mended
+        return [goal]
     if stones.step_of(manifest).may_follow(current):
         return [goal]
     offered = {
@@ -121,6 +125,30 @@ def _way(attempt: Attempt, goal: Target) -> list[Target]:
         text = f"{manifest.version} may be reached from {manifest.upgrades_from} only, this host has {current}"
         raise Refusal("NotAllowedFrom", f"{text}, and no release leads there")
     return [goal if version == manifest.version else offered[version] for version in versions]
+
+
+def _what_mends(attempt: Attempt, goal: Target) -> Optional[Target]:
+    """What is installed, if it is not as it was unpacked: without a way back nothing is switched. None if it is whole.
+
+    None too if nobody offers it any more: then the upgrade ends where the way back is looked at.
+    """
+    current = attempt.from_version
+    if not current:
+        return None
+    if is_whole(attempt.package, current):
+        attempt.whole_at = time.monotonic()
+        return None
+    if goal.manifest.version == current:
+        return goal
+    others = attempt.source.others(attempt.site, attempt.order, attempt.go_on)
+    return next((target for target in others if target.manifest.version == current), None)
+
+
+def is_whole(package: Package, version: str) -> bool:
+    """Whether a version's tree is there, and as it was unpacked."""
+    known = disk.read_json(package.facts(version)) or {}
+    folder, files = package.tree(version), known.get("files")
+    return isinstance(files, dict) and folder.is_dir() and not tree.differs(folder, files)
 
 
 def _check_no_other_manager(attempt: Attempt, manifest: Manifest) -> None:

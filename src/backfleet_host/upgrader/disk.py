@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -11,6 +12,8 @@ from typing import IO, Any, Dict, Iterator, Optional
 
 from backfleet_host.upgrader.instants import deed
 
+AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of fcntl.h and stdio.h
+
 
 def write_whole(path: Path, content: bytes, mode: int = 0o644) -> None:
     """A file that is there whole or not at all, and after a power cut too."""
@@ -18,8 +21,7 @@ def write_whole(path: Path, content: bytes, mode: int = 0o644) -> None:
     with deed("write", partial), open(partial, "wb") as file:
         os.fchmod(file.fileno(), mode)
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+        sync_file(file)
     replace(partial, path)
     sync(path.parent)
 
@@ -48,7 +50,7 @@ def append(path: Path, line: bytes) -> None:
         file.truncate(before)
         try:
             write_all(file, line)
-            os.fsync(file.fileno())
+            sync_file(file)
         except OSError:
             with contextlib.suppress(OSError):
                 file.truncate(before)
@@ -78,6 +80,23 @@ def replace(path: Path, by: Path) -> None:
     """Give a file or folder its name, over whatever had it."""
     with deed("rename", by):
         os.replace(path, by)
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Let two folders take each other's name in one step: neither is ever missing. Source: renameat2(2).
+
+    Raises:
+        OSError: this machine or its file system cannot.
+    """
+    import ctypes
+
+    with deed("exchange", other):
+        system = ctypes.CDLL(None, use_errno=True)
+        if not hasattr(system, "renameat2"):
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), str(one))
+        names = [os.fsencode(str(path)) for path in (one, other)]
+        if system.renameat2(AT_FDCWD, names[0], AT_FDCWD, names[1], RENAME_EXCHANGE):
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(one))
 
 
 def mark(path: Path) -> None:
@@ -145,6 +164,14 @@ def sync(folder: Path) -> None:
     """Make the names in a folder survive a power cut."""
     descriptor = os.open(str(folder), os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(descriptor)
+        with deed("sync", folder):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_file(file: IO[bytes]) -> None:
+    """Make what is in a file survive a power cut. That a full disk has no room for it may only be said now."""
+    file.flush()
+    with deed("sync", file.name):
+        os.fsync(file.fileno())

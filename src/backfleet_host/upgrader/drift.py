@@ -21,7 +21,7 @@ def of(site: Site, package: Package, manifest: Optional[Manifest]) -> List[str]:
         return package.strangers() + _others_than_ours(site, package, [package.name])
     if manifest is None:
         return [*package.strangers(), f"what {current} should be is not known"]
-    found = _of_links(package) + _of_shims(site, package, manifest) + _of_tree(package, current)
+    found = _of_links(package) + of_shims(site, package, manifest) + _of_tree(package, current)
     return found + _others_than_ours(site, package, manifest.programs)
 
 
@@ -31,7 +31,8 @@ def _of_links(package: Package) -> List[str]:
     return found + package.strangers()
 
 
-def _of_shims(site: Site, package: Package, manifest: Manifest) -> List[str]:
+def of_shims(site: Site, package: Package, manifest: Manifest) -> List[str]:
+    """One sentence for every shim that is not there, or not ours."""
     found = []
     flock = shim.flock_program() or "flock"
     for command in manifest.programs:

@@ -11,7 +11,7 @@ from typing import Callable, Tuple
 
 from backfleet_host.upgrader import disk, gate, keeps, probes, shim, tree
 from backfleet_host.upgrader.attempt import LEAST_PROOF_SECONDS, Attempt
-from backfleet_host.upgrader.checks import check
+from backfleet_host.upgrader.checks import check, is_whole
 from backfleet_host.upgrader.health import AGAIN_SECONDS
 from backfleet_host.upgrader.health import prove as prove_well
 from backfleet_host.upgrader.instants import passed
@@ -21,6 +21,7 @@ from backfleet_host.upgrader.refusal import Refusal, Unwell
 from backfleet_host.upgrader.services import wait_until_idle
 from backfleet_host.upgrader.site import Package, Site
 
+WHOLE_SECONDS = 30.0  # that what was just found whole is believed to be
 GATE_SECONDS = 10.0  # for shims that are in the instant of passing the gate
 STILL_RUNNING = "a backup ran for longer than there was time; nothing was touched"
 LEFTOVERS_SECONDS = 5.0  # for what a stopped service left running
@@ -33,8 +34,8 @@ def fetch(attempt: Attempt) -> None:
     def go_on() -> None:
         attempt.go_on("DownloadFailed", "the download took too long; what came is kept for the next order")
 
-    for target in attempt.targets:
-        if not _is_whole(attempt.package, target.manifest.version):
+    for target in attempt.wanted:
+        if not is_whole(attempt.package, target.manifest.version):
             artifact = attempt.source.fetch(attempt.site, attempt.package, target, most, go_on)
             attempt.artifacts[target.manifest.version] = artifact
 
@@ -42,16 +43,15 @@ def fetch(attempt: Attempt) -> None:
 def stage(attempt: Attempt) -> None:
     """The new tree complete beside the old one; and the old one verified: no way back, no switch."""
     package, old = attempt.package, attempt.from_version
-    for target in attempt.targets:
+    for target in attempt.wanted:
         if target.manifest.version in attempt.artifacts:
             _unpack(attempt, target.manifest)
     if not old:
         return
-    facts = disk.read_json(package.facts(old))
-    changed = "what it should be is not known" if facts is None else tree.differs(package.tree(old), facts["files"])
-    if changed or attempt.old is None:
-        text = f"{old}, the way back, is not whole ({changed}); uninstall it and install it again, its state stays"
-        raise Refusal("HealthCheckFailed", text)
+    is_fresh = time.monotonic() - attempt.whole_at < WHOLE_SECONDS
+    if attempt.old is None or not (is_fresh or is_whole(package, old)):
+        text = f"{old}, the way back, is not whole, and nobody offers it any more"
+        raise Refusal("HealthCheckFailed", f"{text}; offer it again, or uninstall it first (its state stays)")
     _take_baseline(attempt, attempt.old)
 
 
@@ -72,18 +72,13 @@ def _take_baseline(attempt: Attempt, old: Manifest) -> None:
         attempt.details["probes_failing_before"] = sorted(failing)
 
 
-def _is_whole(package: Package, version: str) -> bool:
-    known = disk.read_json(package.facts(version))
-    return (
-        known is not None and package.tree(version).is_dir() and not tree.differs(package.tree(version), known["files"])
-    )
-
-
 def _unpack(attempt: Attempt, manifest: Manifest) -> None:
     package, version = attempt.package, manifest.version
-    if package.tree(version).is_dir() and attempt.site.running(package.tree(version)):
-        raise Refusal("HostBusy", f"something runs from a damaged {version}; end it first")
-    disk.remove_tree(package.tree(version))
+    mends = version == attempt.from_version and package.tree(version).is_dir()
+    if not mends:
+        if package.tree(version).is_dir() and attempt.site.running(package.tree(version)):
+            raise Refusal("HostBusy", f"something runs from a damaged {version}; end it first")
+        disk.remove_tree(package.tree(version))
     disk.remove_tree(package.partial(version))
     files = tree.unpack(attempt.artifacts[version], manifest, package.partial(version))
     try:
@@ -93,7 +88,11 @@ def _unpack(attempt: Attempt, manifest: Manifest) -> None:
     disk.sync(package.partial(version))
     passed("unpacked")
     disk.write_json(package.facts(version), {"manifest": as_json(manifest), "files": files})
-    disk.replace(package.partial(version), package.tree(version))
+    if mends:  # what runs from the damaged one goes on with its files; whatever it opens from now on is whole
+        disk.exchange(package.partial(version), package.tree(version))
+        attempt.details["mended"] = version
+    else:
+        disk.replace(package.partial(version), package.tree(version))
     disk.sync(package.versions)
 
 
@@ -181,7 +180,8 @@ def switch(attempt: Attempt) -> None:
     named = attempt.keeps()
     if named:
         keeps.snapshot(named, package.kept)
-    disk.point(package.previous, attempt.from_version, durable=False)  # in one with `current`, which is beside it
+    if attempt.goal.version != attempt.from_version:
+        disk.point(package.previous, attempt.from_version, durable=False)  # in one with `current`, which is beside it
     for target in attempt.targets:
         _move_to(attempt, target.manifest)
         if target is not attempt.targets[-1]:

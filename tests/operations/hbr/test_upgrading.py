@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from backfleet import fleet
 from backfleet.fleet import ClientStatus
 from backfleet.operations.hbr.changing import MOST_UPGRADES
 from operations.world import OTHER, World
@@ -255,6 +256,20 @@ def test_which_version_a_client_moves_to(
     instance, _ = world.host_with_client(**client)
     (item,) = items(world, started(world, InstanceIds=[instance]))
     assert (item["fromVersion"], item["toVersion"], item["errorCode"]) == ("1.0", to, code)
+
+
+@pytest.mark.parametrize("offered", [True, False], ids=["offered still", "withdrawn"])
+def test_a_client_that_was_changed_on_its_host_is_mended(world: World, offered: bool) -> None:
+    """It has the newest version and not all of it: an order for the same version goes out, while that is offered."""
+    world.release("1.0", withdrawn=not offered)
+    if not offered:
+        world.release("0.9")
+    instance, client = world.host_with_client("1.0")
+    with world.house.database.transaction() as tx:
+        fleet.set_clients(tx, [fleet.Change(client, drift="its program was changed")], now=world.now)
+    (item,) = items(world, started(world, InstanceIds=[instance]))
+    assert (item["toVersion"], item["errorCode"]) == ("1.0", "" if offered else "AlreadyCurrent")
+    assert item["clientStatus"] == ("UPGRADING" if offered else "ACTIVATED")
 
 
 def test_a_client_that_is_current_succeeds_at_once(world: World) -> None:

@@ -1,6 +1,6 @@
 """From what a call names to what a task will do: pure, but for the releases it is handed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -147,12 +147,13 @@ def newest_of(offered: Offered) -> Aim:
         question = (*asked, client.version, client.pin)
         if question not in picks:
             picks[question] = releases.pick(offered.get(asked, []), current=client.version, pin=client.pin)
-        return _from_pick(instance, client, picks[question])
+        standing = {release.version for release in offered.get(asked, []) if release.withdrawn_at is None}
+        return _from_pick(instance, client, picks[question], standing)
 
     return aim
 
 
-def _from_pick(instance: Instance, client: Client, picked: releases.Pick) -> Target:
+def _from_pick(instance: Instance, client: Client, picked: releases.Pick, offered: Collection[str]) -> Target:
     if picked.refusal:
         pin = f" within its pin {client.pin}" if client.pin else ""
         facts = {"package": client.package, "channel": client.channel, "current": client.version, "pin": pin}
@@ -160,6 +161,8 @@ def _from_pick(instance: Instance, client: Client, picked: releases.Pick) -> Tar
             **facts, platform=instance.platform or "its platform, which is not known"
         )
         return settled(instance, client, picked.refusal, text)
+    if client.drift and picked.already_current and client.version in offered:
+        return replace(_target(instance, client), to_version=client.version)  # its host mends it
     if picked.already_current or picked.target is None:
         return nothing_to_do(instance, client, f"{client.version} runs already, and nothing newer is offered to it")
     return replace(_target(instance, client), to_version=picked.target.version)
