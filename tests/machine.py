@@ -22,7 +22,7 @@ for group in $GROUPS; do echo $$ > "$group/cgroup.procs"; done
 exec unshare --fork --pid --mount --cgroup --ipc --uts --kill-child sh -c "$BOOT"
 """
 
-_BOOT = """
+_BOOT = r"""
 set -eu
 mount --make-rprivate /
 mount -t tmpfs tmpfs "$HOME_OF_IT"
@@ -43,11 +43,12 @@ else
   mount -o remount,ro sys/fs/cgroup  # no other controllers, which it would share with this machine
 fi
 mount --rbind /dev dev
-for folder in $SHARED; do mkdir -p ".$folder"; mount --bind "$folder" ".$folder"; done
+printf '%s\n' "$SHARED" | while IFS= read -r folder; do mkdir -p ".$folder"; mount --bind "$folder" ".$folder"; done
 mount --bind "$UNITS" etc/systemd/system
+mount -t tmpfs tmpfs lib/systemd/system/multi-user.target.wants  # what this machine starts is not what that one is for
 rm -f etc/machine-id && echo 0123456789abcdef0123456789abcdef > etc/machine-id
 exec env -i container=test PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-  chroot . "$SYSTEMD" --system --unit=machine.target --log-level=notice --log-target=console --show-status=no
+  chroot . "$SYSTEMD" --system --unit=multi-user.target --log-level=notice --log-target=console --show-status=no
 """
 
 _TARGET = """
@@ -82,7 +83,7 @@ class Machine:
         self.units.mkdir(parents=True)
         (folder / "home").mkdir()
         self.log = folder / "console"
-        self.unit("machine.target", _TARGET)
+        self.unit("multi-user.target", _TARGET)
         name = f"backfleet-{os.getpid()}-{folder.name}"
         self._groups = [group / name for group in _GROUPS if (group / "cgroup.procs").exists()]
         self._outer: subprocess.Popen[bytes] | None = None
@@ -95,7 +96,7 @@ class Machine:
         """Switch it on, and wait until it is up."""
         given = {
             "PATH": os.environ["PATH"], "HOME_OF_IT": str(self.folder / "home"), "UNITS": str(self.units),
-            "SHARED": " ".join(map(str, self._shared)), "SYSTEMD": str(SYSTEMD), "BOOT": _BOOT,
+            "SHARED": "\n".join(map(str, self._shared)), "SYSTEMD": str(SYSTEMD), "BOOT": _BOOT,
             "GROUPS": " ".join(map(str, self._groups)),
         }  # fmt: skip
         for group in self._groups:

@@ -1,4 +1,4 @@
-"""The command line of a managed host: enrol, run, status, recover."""
+"""The command line of a managed host: enrol, service, run, status, recover."""
 
 from __future__ import annotations
 
@@ -49,8 +49,9 @@ def _parser() -> argparse.ArgumentParser:
     root.add_argument(
         "--root", type=Path, default=DEFAULT_ROOT, metavar="DIR", help="holds everything it writes (%(default)s)"
     )
-    verbs = parser.add_subparsers(metavar="enrol|run|status|recover", required=True, dest="verb")
+    verbs = parser.add_subparsers(metavar="enrol|service|run|status|recover", required=True, dest="verb")
     _add_enrol(verbs, root)
+    _add_service(verbs, root)
     _add_run(verbs, root)
     for verb, do, text in (
         ("status", _status, "say how this host and its clients stand; changes nothing"),
@@ -79,12 +80,24 @@ def _add_enrol(verbs: argparse._SubParsersAction[argparse.ArgumentParser], root:
     words.set_defaults(do=_enrol, complain=words.error)
 
 
-def _add_run(verbs: argparse._SubParsersAction[argparse.ArgumentParser], root: argparse.ArgumentParser) -> None:
-    text = "be this host's agent, in the foreground, until SIGTERM"
-    words = verbs.add_parser("run", parents=[root], help=text, description=text, allow_abbrev=False)
+def _add_service(verbs: argparse._SubParsersAction[argparse.ArgumentParser], root: argparse.ArgumentParser) -> None:
+    text = "have systemd run this host's agent, now and after every start of the machine"
+    words = verbs.add_parser("service", parents=[root], help=text, description=text, allow_abbrev=False)
+    words.add_argument("--remove", action="store_true", help="stop it and forget its unit; clients stay as they are")
+    _add_allow_shell(words)
+    words.set_defaults(do=_service)
+
+
+def _add_allow_shell(words: argparse.ArgumentParser) -> None:
     words.add_argument(
         "--allow-shell", action="store_true", help="let the server run any command on this host, not only orders"
     )
+
+
+def _add_run(verbs: argparse._SubParsersAction[argparse.ArgumentParser], root: argparse.ArgumentParser) -> None:
+    text = "be this host's agent, in the foreground, until SIGTERM"
+    words = verbs.add_parser("run", parents=[root], help=text, description=text, allow_abbrev=False)
+    _add_allow_shell(words)
     words.set_defaults(do=_run)
 
 
@@ -106,7 +119,7 @@ def _enrol(asked: argparse.Namespace) -> int:
         identity = enrol(places, wish, mode=RESTRICTED, now=datetime.now(timezone.utc), say=_note)
     except CannotEnrol as problem:
         return _say(str(problem), FAILED)
-    print(f"enrolled as {identity.instance_id}; now start the agent: backfleet-host run --root {places.root}")
+    print(f"enrolled as {identity.instance_id}; now start the agent: backfleet-host service --root {places.root}")
     return DONE
 
 
@@ -120,6 +133,24 @@ def _code(asked: argparse.Namespace) -> str:
     if not code:
         asked.complain(f"an activation code is needed: --activation-code, or {CODE_VARIABLE} in the environment")
     return str(code)
+
+
+def _service(asked: argparse.Namespace) -> int:
+    from backfleet_host.agent import unit
+    from backfleet_host.agent.identity import NotEnrolled
+    from backfleet_host.agent.places import DEFAULT_ROOT
+
+    root = asked.root.absolute()
+    name = unit.name_of(root, DEFAULT_ROOT)
+    try:
+        if asked.remove:
+            unit.run_no_more(name)
+        else:
+            unit.keep_running(name, root, allow_shell=asked.allow_shell)
+    except (unit.CannotServe, NotEnrolled) as problem:
+        return _say(str(problem), FAILED)
+    print(f"{name} is removed" if asked.remove else f"{name} runs; look at it with: journalctl -u {name}")
+    return DONE
 
 
 def _run(asked: argparse.Namespace) -> int:

@@ -47,7 +47,7 @@ def test_enrol(gateway: Gateway, tmp_path: Path, way: str) -> None:
     variables = {"BACKFLEET_ACTIVATION_CODE": CODE} if way == "variable" else {}
     done = backfleet_host(*words, "--name", "host-1", stdin=f"{CODE}\n" if way == "stdin" else "", **variables)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("enrolled as mi-test0001; now start the agent: backfleet-host run --root ")
+    assert done.stdout.startswith("enrolled as mi-test0001; now start the agent: backfleet-host service --root ")
     assert CODE not in done.stdout + done.stderr
     again = backfleet_host(*words, stdin=f"{CODE}\n", **variables)
     assert again.returncode == 1
@@ -168,9 +168,26 @@ def test_interrupted_enrolment_is_quiet(gateway: Gateway, tmp_path: Path) -> Non
 
 
 def test_help_names_every_verb() -> None:
-    """The contract: enrol, run, status, recover; `carry-out` is the agent's own."""
+    """The contract: enrol, run, status, recover, and service; `carry-out` is the agent's own."""
     done = backfleet_host("--help")
     assert done.returncode == 0
-    for verb in ("enrol", "run", "status", "recover"):
+    for verb in ("enrol", "service", "run", "status", "recover"):
         assert f"\n    {verb}" in done.stdout
     assert "carry-out" not in done.stdout
+
+
+@pytest.mark.parametrize("words", [[], ["--remove"]], ids=["made", "removed"])
+def test_a_service_without_systemd_says_what_to_do(gateway: Gateway, tmp_path: Path, words: list[str]) -> None:
+    """One line, and nothing is written."""
+    enrolled = backfleet_host(*enrol_words(gateway, tmp_path / "root"), "--activation-code", CODE)
+    assert enrolled.returncode == 0
+    done = backfleet_host("service", "--root", tmp_path / "root", *words)
+    assert done.returncode == 1
+    assert done.stderr.startswith("backfleet-host: this host has no systemd; have what starts its services run")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_service_of_a_host_that_is_not_enrolled_is_refused(tmp_path: Path) -> None:
+    done = backfleet_host("service", "--root", tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "not enrolled" in done.stderr

@@ -51,7 +51,7 @@ def _paste_lines(server: dict[str, Any], region: str, activation_id: str, code: 
     own = (
         f"{fetch_ca} && curl -fsS --cacert {ca} https://{address}/downloads/backfleet-host.pyz -o {program} && "
         f"chmod 755 {program} && BACKFLEET_ACTIVATION_CODE={code} {program} enrol --server {address} --ca {ca} "
-        f"--activation-id {activation_id} && {program} run"
+        f"--activation-id {activation_id} && {{ {program} service || {program} run; }}"
     )
     official = (
         f"{fetch_ca} && printf 'ALIYUN_ASSIST_SERVER_HOST={address}\\nALIYUN_ASSIST_CERT_PATH={ca}\\n' > "

@@ -1,5 +1,6 @@
 """The agent as a unit of a real systemd: what it started outlives it, and is found again after stops and power cuts."""
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ UNIT = """
 ExecStart={python} -c "{starter}" {root}
 Restart=no
 [Install]
-WantedBy=machine.target
+WantedBy=multi-user.target
 """
 
 
@@ -81,3 +82,44 @@ def test_f78_the_agent_comes_back_by_itself_after_a_power_cut(
     end = gateway.end_of("t-1")
     assert (end.name, end.query["exitCode"]) == ("finish", "1")
     assert acts(places) == ["carry u-1", "recover u-1"]
+
+
+@pytest.fixture
+def bare(tmp_path: Path, places: Places, program: Path) -> Iterator[Machine]:
+    """A machine with an enrolled root and the host program as one file."""
+    with machines.switched_on(tmp_path / "machine", [places.root, program.parent]) as machine:
+        yield machine
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    """The one file, as hosts get it."""
+    folder = tmp_path / "a folder with $igns & blanks"
+    folder.mkdir()
+    built = Path(__file__).resolve().parents[3] / "tools" / "build_host_program.py"
+    subprocess.run([sys.executable, built, folder / "backfleet-host"], check=True, capture_output=True)
+    return folder / "backfleet-host"
+
+
+def test_the_agent_becomes_a_unit_that_is_there_after_every_start(
+    bare: Machine, places: Places, gateway: Gateway, program: Path
+) -> None:
+    """Made by one command, made again without harm, gone by another; the machine's power may fail meanwhile."""
+    words = [sys.executable, program, "service", "--root", places.root]
+    for _ in range(2):
+        done = bare.run(*words)
+        assert done.returncode == 0, done.stderr
+    (unit,) = [path.name for path in bare.units.glob("backfleet-host-*.service")]
+    assert f"{unit} runs" in done.stdout
+    assert bare.systemctl("is-active", unit) == "active"
+    gateway.wait_for(lambda: gateway.opened >= 1)
+    before = gateway.opened
+    bare.power_off()
+    bare.boot()
+    assert until(lambda: bare.systemctl("is-active", unit) == "active")
+    gateway.wait_for(lambda: gateway.opened > before)
+    assert bare.run(*words, "--remove").returncode == 0
+    assert bare.systemctl("is-active", unit) == "inactive"
+    assert list(bare.units.glob("backfleet-host-*.service")) == []
+    gone = bare.run(*words, "--remove")
+    assert (gone.returncode, gone.stderr.startswith("backfleet-host: there is no unit")) == (1, True)

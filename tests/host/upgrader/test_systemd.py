@@ -29,7 +29,7 @@ UNIT = """
 ExecStart=ROOT/courier/current/bin/courier serve
 TimeoutStopSec=10
 [Install]
-WantedBy=machine.target
+WantedBy=multi-user.target
 """
 
 CLIENT = """#!/bin/sh
