@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,6 @@ from backfleet_host.upgrader.health import prove as prove_well
 from backfleet_host.upgrader.instants import passed
 from backfleet_host.upgrader.journal import BACK, PROVEN, REMOVING, SWITCHING, Attempted
 from backfleet_host.upgrader.manifest import Manifest
-from backfleet_host.upgrader.processes import end, end_orphans, is_program_of
 from backfleet_host.upgrader.refusal import Refusal, Unwell
 from backfleet_host.upgrader.site import Package, Site
 from backfleet_host.upgrader.steps import (
@@ -156,8 +156,8 @@ def _stop_new_one(attempt: Attempt) -> None:
         attempt.service(manifest).stop()
     left = set(attempt.site.running(package.tree(now))) - attempt.site.holders(package.folder / "running")
     for process in left:
-        if is_program_of(process, package.tree(now)):
-            end(process)
+        if attempt.site.is_program(process, package.tree(now)):
+            attempt.site.end(process)
 
 
 def _remember_failure(attempt: Attempt, reason: str, output: str) -> None:
@@ -199,6 +199,8 @@ def tidy(site: Site, package: Package, *, well: bool) -> None:
     Only while no attempt is open. Where the last one failed its downloads stay for a day: asked again, nothing is
     fetched twice. Where somebody took the link `current` away and left our shims, trees stay for him to look at.
     """
+    if package.version_before() and not os.path.lexists(str(package.tree(package.version_before()))):
+        disk.unlink(package.previous)  # it was damaged, and whoever was to replace it was cut off
     kept = {package.version(), package.version_before()}
     may_go = bool(package.version()) or (not package.strangers() and not shim.ours(site.bin, package.name))
     for path in package.versions.iterdir():
@@ -247,7 +249,7 @@ def _folders(folder: Path) -> List[Path]:
 def meaning_of(problem: Exception) -> Tuple[str, str]:
     """What a failure is called in a report."""
     if isinstance(problem, Refusal):
-        return problem.code, problem.text
+        return problem.code, f"{problem.reason}: {problem.text}" if problem.reason else problem.text
     if isinstance(problem, Unwell):
         return "HealthCheckFailed", problem.text
     if isinstance(problem, OSError) and problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -273,7 +275,7 @@ def recover(site: Site, package: Package, attempted: Attempted, say: Say, patien
     | proven | it is kept |
     """
     attempt = Attempt(site, replace(attempted.order, patience=patience), say)
-    end_orphans(str(package.folder))
+    site.end_orphans(str(package.folder))
     attempt.from_version, attempt.previous = attempted.from_version, attempted.previous
     with attempt.closed_gate:
         if attempted.order.kind == "uninstall":
@@ -376,7 +378,7 @@ def uninstall(attempt: Attempt) -> Report:
     try:
         _remove(attempt, old)
     except Exception as problem:  # noqa: BLE001 - as above
-        return _put_back(attempt, old, problem)
+        return _put_back(attempt, old, *meaning_of(problem))
     return _removed(attempt, "")
 
 
@@ -404,19 +406,21 @@ def _remove_state(attempt: Attempt) -> str:
 def _remove(attempt: Attempt, old: Optional[Manifest]) -> None:
     package = attempt.package
     if old is not None and attempt.serving:
-        attempt.service(old).stop()
+        try:
+            attempt.service(old).stop()
+        except Unwell as problem:
+            raise Refusal("HostBusy", f"{old.version}: {problem.text}") from None
     shim.write_shims(attempt.site.bin, package.folder, package.name, {})
     disk.point(package.current, "")
     disk.point(package.previous, "")
     passed("uninstalled")
 
 
-def _put_back(attempt: Attempt, old: Optional[Manifest], problem: Exception) -> Report:
+def _put_back(attempt: Attempt, old: Optional[Manifest], code: str, text: str) -> Report:
     """It could not be removed: then it is there as before."""
-    code, text = meaning_of(problem)
     attempt.journal.make_room()
     with contextlib.suppress(OSError):
-        attempt.journal.write(BACK)
+        attempt.journal.write(BACK, code=code, reason=text)
     try:
         disk.point(attempt.package.current, attempt.from_version)
         disk.point(attempt.package.previous, attempt.previous)
@@ -436,9 +440,9 @@ def _recover_uninstall(attempt: Attempt, attempted: Attempted) -> Report:
     attempt.serving = bool(attempted.told(REMOVING, "serving", False))
     old = attempt.old
     if attempted.has(BACK):
-        return _put_back(attempt, old, Unwell("it could not be removed"))
+        return _put_back(attempt, old, attempted.told(BACK, "code"), attempted.told(BACK, "reason"))
     try:
         _remove(attempt, old)
     except Exception as problem:  # noqa: BLE001 - as above
-        return _put_back(attempt, old, problem)
+        return _put_back(attempt, old, *meaning_of(problem))
     return _removed(attempt, "finished after a crash")
