@@ -151,6 +151,12 @@ def test_a_new_key_lets_the_count_begin_anew_in_memory_too(place: Place) -> None
     emptied(place.cache / "timestamp.json")
     place.find("2.0")
     assert version_of((place.cache / "timestamp.json").read_bytes()) == 6
+    old = dict(place.offering.files)
+    place.offering.publish_timestamp()
+    place.find("2.0")
+    emptied(place.cache / "timestamp.json")
+    place.server.files = old
+    assert place.refused("2.0") == "RolledBackMetadata"
 
 
 def test_a_host_that_is_enrolled_anew_forgets_the_other_server(place: Place, tmp_path: Path) -> None:
