@@ -50,6 +50,7 @@ class Attempt:
         self.failing_before: FrozenSet[str] = frozenset()  # probes that the old version fails too
         self.unwell_before = ""  # why the old version was not well before anything was done to it
         self.serving = False  # whether the service ran before
+        self.seen_at = float("-inf")  # when that was seen, in monotonic seconds
         self.started: Optional[Started] = None  # the service of the version on trial
         self.trying = order.version  # the version that is on trial
         self.has_switched = False  # whether the journal says that the switch began

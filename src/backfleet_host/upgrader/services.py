@@ -97,14 +97,14 @@ class Service:
             if not down:
                 raise Unwell(f"the service did not stop within {service.seconds} s")
 
-    def start(self) -> Started:
-        """Start it, if it is not running, and wait until it is ready.
+    def start(self, *, is_down: bool = False) -> Started:
+        """Start it, if it is not running, and wait until it is ready. Who has just stopped it knows that it `is_down`.
 
         Raises:
             Unwell: it would not, in its time.
         """
         service = self._manifest.service
-        if service is not None and not self.runs():
+        if service is not None and (is_down or not self.runs()):
             if self._by_unit:  # what failed too often before is not started again without
                 self._runner(Command((_systemctl(), "reset-failed", self._unit), ASK_SECONDS))
             words = (_systemctl(), "start", self._unit) if self._by_unit else service.start

@@ -23,6 +23,7 @@ from backfleet_host.upgrader.site import Package, Site
 
 WHOLE_SECONDS = 30.0  # that what was just found whole is believed to be
 GATE_SECONDS = 10.0  # for shims that are in the instant of passing the gate
+SEEN_SECONDS = 1.0  # that a service is believed to be as it was seen
 STILL_RUNNING = "a backup ran for longer than there was time; nothing was touched"
 LEFTOVERS_SECONDS = 5.0  # for what a stopped service left running
 
@@ -97,15 +98,18 @@ def _unpack(attempt: Attempt, manifest: Manifest) -> None:
 
 
 def drain(attempt: Attempt) -> None:
-    """Close the gate; where the client must be idle, wait for running ones. A running backup is never ended."""
+    """Close the gate; where the client must be idle, wait for running ones. A running backup is never ended.
+
+    What takes a moment is asked before: backups wait behind the gate.
+    """
     gate.make_lock_files(attempt.package.folder)
+    see_what_serves(attempt)
+    must_be_idle = _must_be_idle(attempt)
+    if attempt.serving and attempt.old is not None and not must_be_idle:
+        _wait_until_idle_inside(attempt, attempt.old)
     close_gate(attempt.package, attempt.closed_gate)
-    if _must_be_idle(attempt):
+    if must_be_idle:
         drain_all(attempt)
-    else:
-        see_what_serves(attempt)
-        if attempt.serving and attempt.old is not None:
-            _wait_until_idle_inside(attempt, attempt.old)
 
 
 def _must_be_idle(attempt: Attempt) -> bool:
@@ -129,7 +133,8 @@ def drain_all(attempt: Attempt) -> None:
     old = attempt.old
     if old is not None:
         _wait_until_idle_inside(attempt, old)
-    see_what_serves(attempt)
+    if time.monotonic() - attempt.seen_at > SEEN_SECONDS:
+        see_what_serves(attempt)
     if old is not None and not attempt.serving:
         left = _left_running(attempt, attempt.seconds_left(), attempt.nap)
         if left:
@@ -149,7 +154,7 @@ def see_what_serves(attempt: Attempt) -> None:
     Raises:
         Refusal: HostBusy, that cannot be told.
     """
-    old = attempt.old
+    old, attempt.seen_at = attempt.old, time.monotonic()
     try:
         attempt.serving = old is not None and attempt.service(old).was_serving()
     except Unwell as problem:
@@ -218,7 +223,7 @@ def _move_to(attempt: Attempt, manifest: Manifest) -> None:
     write_shims(attempt.site, attempt.package, manifest)
     attempt.started = None
     if attempt.serving and manifest.service is not None:
-        attempt.started = attempt.service(manifest).start()
+        attempt.started = attempt.service(manifest).start(is_down=True)
 
 
 def prove(attempt: Attempt) -> None:
