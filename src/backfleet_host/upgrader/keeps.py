@@ -174,8 +174,7 @@ def _copy(path: Path, folder: Path, known: Dict[str, Any]) -> bool:
         with _opened(path) as source, open(partial, "wb") as file:
             os.fchmod(file.fileno(), 0o600)
             shutil.copyfileobj(source, file, PIECE)
-            file.flush()
-            os.fsync(file.fileno())
+            disk.sync_file(file)
         if _sha256(partial) != known["sha256"]:
             return False
         os.replace(partial, to)
@@ -220,9 +219,8 @@ def _make_file(path: Path, known: Dict[str, Any], folder: Path) -> None:
     descriptor = os.open(str(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with open(folder / known["sha256"], "rb") as source, open(descriptor, "wb") as file:
         shutil.copyfileobj(source, file, PIECE)
-        file.flush()
         _dress_opened(descriptor, known)
-        os.fsync(descriptor)
+        disk.sync_file(file)
 
 
 def _clear(path: Path) -> None:
@@ -236,7 +234,8 @@ def _dress(path: Path, known: Dict[str, Any]) -> None:
     """As `_dress_opened`, a folder."""
     descriptor = os.open(str(path), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        _dress_opened(descriptor, known)
+        with deed("dress", path):
+            _dress_opened(descriptor, known)
     finally:
         os.close(descriptor)
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Dict, Iterable, List, Optional
 
 from backfleet_host.upgrader import disk
+from backfleet_host.upgrader.instants import deed
 
 MARK = "# backfleet shim for"
 ON_TRIAL = "BACKFLEET_ON_TRIAL"
@@ -77,8 +78,9 @@ def write_answers(partial: Path, tree: Path, programs: Dict[str, str]) -> None:
         FileExistsError: the archive has such a folder itself.
     """
     folder = partial / ANSWERS
-    folder.mkdir()
-    folder.chmod(0o755)
+    with deed("mkdir", folder):
+        folder.mkdir()
+        folder.chmod(0o755)
     for command, program in programs.items():
         disk.write_whole(folder / command, f"{tree / program}\n".encode(), 0o444)
 

@@ -28,7 +28,7 @@ from typing import Callable, FrozenSet, List, Optional
 
 from backfleet_host.contract import is_version
 from backfleet_host.upgrader import disk
-from backfleet_host.upgrader.processes import Runner, from_tree, holders_of, run
+from backfleet_host.upgrader.processes import Runner, end, end_orphans, from_tree, holders_of, is_program_of, run
 from backfleet_host.upgrader.services import SYSTEMD
 from backfleet_host.upgrader.shim import UNPROVEN
 from backfleet_host.upgrader.source import Source
@@ -53,6 +53,9 @@ class Site:
     runner: Runner = run
     running: Callable[[Path], List[int]] = from_tree  # which processes run from a tree
     holders: Callable[[Path], FrozenSet[int]] = holders_of  # which processes have a file open
+    is_program: Callable[[int, Path], bool] = is_program_of  # whether a process is a program of a tree
+    end: Callable[[int], None] = end  # a process, whatever it does
+    end_orphans: Callable[[str], None] = end_orphans  # commands that an upgrade which died left behind
     source: Optional[Source] = None  # where releases come from; None = signed metadata from `downloads`
     system: Optional[Path] = None  # where other managers' files are looked for; None = this root is a host of its own
     systemd: Path = SYSTEMD

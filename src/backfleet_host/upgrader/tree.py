@@ -30,13 +30,12 @@ def unpack(artifact: Path, manifest: Manifest, partial: Path) -> Dict[str, Any]:
     try:
         for entry, stream in walk(artifact, manifest.format, manifest.limits, manifest.package, manifest.set_uid):
             path = partial / entry.path
-            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            if entry.is_folder:
-                path.mkdir(mode=0o755, exist_ok=True)
-            elif entry.link is not None:
-                path.symlink_to(entry.link)
+            disk.make_folder(path if entry.is_folder else path.parent)
+            if entry.link is not None:
+                with deed("link", path):
+                    path.symlink_to(entry.link)
                 files[entry.path] = {"link": entry.link}
-            else:
+            elif not entry.is_folder:
                 files[entry.path] = {"sha256": _put(partial, entry, stream), "size": entry.size}
     except BadArchive as problem:
         raise Refusal("UntrustedRelease", f"the artifact is refused: {problem}") from None
@@ -89,7 +88,7 @@ def _write(path: Path, stream: Any, mode: int) -> str:
             disk.write_all(file, piece)
         found = os.fstat(file.fileno())
         os.fchmod(file.fileno(), kept_mode(mode, found.st_uid, found.st_gid))
-        os.fsync(file.fileno())
+        disk.sync_file(file)
     return digest.hexdigest()
 
 
@@ -97,8 +96,9 @@ def _make_read_only(tree: Path) -> None:
     for folder, _, _ in os.walk(str(tree), topdown=False):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            os.fchmod(descriptor, 0o755)
-            os.fsync(descriptor)
+            with deed("finish", folder):
+                os.fchmod(descriptor, 0o755)
+                os.fsync(descriptor)
         finally:
             os.close(descriptor)
 
