@@ -103,7 +103,7 @@ def _admitted(site: Site, package: Package, order: Order, say: Say, stopping: St
             return dataclasses.replace(report, order_id=order.order_id, kind=order.kind)
     with contextlib.suppress(OSError):  # what somebody put here stops no order
         Journal(package.journal).close()  # one that was cut off in its first line begins nothing
-        tidy(site, package, well=False)
+        tidy(site, package, well=_ended_well(package))
     known = _known_outcome(package, order.order_id)
     if known is not None:
         return dataclasses.replace(known, current_version=package.version())  # which later orders may have changed
@@ -119,6 +119,12 @@ def _admitted(site: Site, package: Package, order: Order, say: Say, stopping: St
     attempt.journal.open(order, attempt.from_version, attempt.previous, site.clock())
     with attempt.closed_gate:
         return uninstall(attempt) if order.kind == "uninstall" else move(attempt)
+
+
+def _ended_well(package: Package) -> bool:
+    """Whether the last order did: then nobody asks for its downloads again, should it have died before they went."""
+    last = (read_json(package.folder / "outcome.json") or {}).get("report")
+    return isinstance(last, dict) and last.get("outcome") == "succeeded"
 
 
 def _settled(site: Site, attempt: Attempt) -> Report | None:

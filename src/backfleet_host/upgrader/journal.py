@@ -102,7 +102,7 @@ def _lines(path: Path) -> List[Dict[str, Any]]:
         return []
     except OSError as problem:
         raise Unreadable(f"{path} cannot be read: {problem.strerror}; nothing is done before it can") from None
-    for line in content.split(b"\n"):
+    for line in content.split(b"\n")[:-1]:  # what has no end is torn: whoever appends takes it away
         try:
             said = json.loads(line)
         except ValueError:
