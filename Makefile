@@ -23,7 +23,7 @@ lint: venv ## style, types, and who may import whom
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/vermin --quiet --no-tips --violations --target=3.9- --eval-annotations --backport typing src/backfleet_host
+	$(BIN)/vermin --quiet --no-tips --violations --target=3.10- --eval-annotations --backport typing src/backfleet_host
 
 bench: venv $(VENV)/.bench ## the measurements of bench/RESULTS.md, one after the other (about 20 minutes)
 	$(BIN)/python bench/api.py

@@ -25,7 +25,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = PROJECT / "requirements" / "host.txt"
 SOURCES = PROJECT / "src" / "backfleet_host"
 SHEBANG = b"#!/usr/bin/env python3\n"
-LEAST_PYTHON = (3, 9)  # what the host program itself asks for; its packages may ask for more
+LEAST_PYTHON = (3, 10)  # what the host program asks for; its packages may ask for more
 LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the earliest a zip file can name
 
 # In words that any Python can read, so that even an old one can say what is wrong.

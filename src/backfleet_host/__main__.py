@@ -77,6 +77,9 @@ def _add_enrol(verbs: argparse._SubParsersAction[argparse.ArgumentParser], root:
         help=f"`-` reads it from standard input; without it, {CODE_VARIABLE} counts",
     )
     words.add_argument("--name", default="", help="what people call this host")
+    words.add_argument(
+        "--release-root", type=Path, metavar="FILE", help="believe releases by this root, whatever the server says"
+    )
     words.set_defaults(do=_enrol, complain=words.error)
 
 
@@ -113,7 +116,9 @@ def _enrol(asked: argparse.Namespace) -> int:
         address = read_address(asked.server)
     except BadAddress as problem:
         asked.complain(str(problem))
-    wish = Wish(address, asked.ca.absolute(), asked.activation_id, _code(asked), asked.name)
+    wish = Wish(
+        address, asked.ca.absolute(), asked.activation_id, _code(asked), asked.name, release_root=asked.release_root
+    )
     places = Places(asked.root.absolute())
     try:
         identity = enrol(places, wish, mode=RESTRICTED, now=datetime.now(timezone.utc), say=_note)

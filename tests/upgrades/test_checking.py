@@ -76,7 +76,7 @@ def test_hosts_that_cannot_answer_now_are_not_asked(hands: Hands, silent: bool) 
     assert [order for _, order in orders(hands, target.instance_id, later) if order.kind == "status"] == []
 
 
-def test_f63_an_upgrade_whose_report_was_lost_is_known_soon(hands: Hands) -> None:
+def test_f63_f64_an_upgrade_whose_report_was_lost_is_known_soon(hands: Hands) -> None:
     """F63, F64: the task stays expired, the client tells the truth; nobody waits for the next day."""
     task, item, _ = hands.under_way()
     late = LIFE + 1

@@ -15,7 +15,7 @@ import socket
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 from backfleet_host import VERSION
 
@@ -23,9 +23,11 @@ from . import machine
 from .identity import Identity, keep_identity
 from .keys import make_key, private_pem, public_pem, read_private_pem
 from .places import Places, hold, make_folder, write_whole
-from .server import Address, BadAddress, Server, Unreachable, WrongAuthority, proxy_of, tls_towards
+from .server import Address, Answer, BadAddress, Server, Unreachable, WrongAuthority, proxy_of, tls_towards
 
-ROOT_METADATA = "/downloads/metadata/1.root.json"
+ROOT_METADATA = "/downloads/metadata/{}.root.json"
+MOST_ROOTS = 256  # that are looked through for the newest
+OK, NO_SUCH = 200, 404
 LARGEST_ROOT = 1 << 20  # bytes
 
 
@@ -46,6 +48,7 @@ class Wish:
     activation_id: str
     code: str
     name: str = ""
+    release_root: Optional[Path] = None  # a root that came by another way; None = the server's
 
     def __repr__(self) -> str:
         return f"Wish({self.server}, {self.activation_id})"
@@ -58,6 +61,7 @@ def enrol(places: Places, wish: Wish, *, mode: str, now: datetime, say: Callable
         CannotEnrol: and nothing has changed.
     """
     authority = _read_authority(wish.authority)
+    given = None if wish.release_root is None else _given_root(wish.release_root)
     if places.identity.exists():
         raise CannotEnrol(
             f"{places.root} is already enrolled; `backfleet-host status` shows it. "
@@ -65,7 +69,7 @@ def enrol(places: Places, wish: Wish, *, mode: str, now: datetime, say: Callable
         )
     with _own_folder(places):
         with contextlib.closing(Server(wish.server, tls_towards(wish.authority), proxy=_proxy(places))) as server:
-            root = release_root(server)
+            root = given or release_root(server)
             key = _key_of(places, say)
             instance_id, machine_id = _registered(server, _registration(wish, key, mode))
         identity = Identity(instance_id, machine_id, str(wish.server), wish.name, now.isoformat())
@@ -143,26 +147,52 @@ def _take_away(places: Places, made: List[Path]) -> None:
 
 
 def release_root(server: Server) -> bytes:
-    """The release-signing root, fetched before anything is spent: without it no release could ever be believed.
+    """The newest release-signing root, fetched before anything is spent: without it no release could ever be believed.
+
+    The newest, and not the first: keys that were replaced since count for nothing on a new host either.
 
     Raises:
         CannotEnrol: no answer, a stranger's, or no root.
     """
+    newest = b""
+    for version in range(1, MOST_ROOTS + 1):
+        path = ROOT_METADATA.format(version)
+        answer = _asked_for(server, path)
+        if answer.status == NO_SUCH and newest:
+            return newest
+        if answer.status != OK or not is_root(answer.body, version):
+            raise CannotEnrol(f"{server.address}{path} is no release root (status {answer.status}); is it Backfleet?")
+        newest = answer.body
+    return newest
+
+
+def _asked_for(server: Server, path: str) -> Answer:
     try:
-        answer = server.get(ROOT_METADATA, seconds=10.0, largest=LARGEST_ROOT)
+        return server.get(path, seconds=10.0, largest=LARGEST_ROOT)
     except WrongAuthority as problem:
         raise CannotEnrol(f"{problem}; is --ca the certificate authority of this server?") from None
     except Unreachable as problem:
         raise CannotEnrol(f"{problem}; is --server right, and is `backfleet serve` running there?") from None
+
+
+def is_root(content: bytes, version: int = 0) -> bool:
+    """Whether this is a release root, of this version if one is named."""
     try:
-        is_root = answer.status == 200 and json.loads(answer.body)["signed"]["_type"] == "root"
-    except (ValueError, KeyError, TypeError):
-        is_root = False
-    if not is_root:
-        raise CannotEnrol(
-            f"{server.address}{ROOT_METADATA} is no release root (status {answer.status}); is it Backfleet?"
-        )
-    return answer.body
+        signed = json.loads(content)["signed"]
+        return signed["_type"] == "root" and type(signed["version"]) is int and version in (0, signed["version"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return False
+
+
+def _given_root(path: Path) -> bytes:
+    """A root that came by another way than the server: then no server can say which releases are to be believed."""
+    try:
+        content = path.read_bytes() if path.stat().st_size <= LARGEST_ROOT else b""
+    except OSError as problem:
+        raise CannotEnrol(f"--release-root {path} cannot be read: {problem.strerror}") from None
+    if not is_root(content):
+        raise CannotEnrol(f"--release-root {path} is no release root; take the newest N.root.json of your signers")
+    return content
 
 
 def _key_of(places: Places, say: Callable[[str], None]) -> Any:

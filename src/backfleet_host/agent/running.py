@@ -152,7 +152,8 @@ def _alone(places: Places) -> Iterator[Identity]:
 def _server(places: Places, identity: Identity) -> Server:
     try:
         proof = read_proof(places, identity)
-        return Server(read_address(identity.server), tls_towards(places.authority), proof=proof, proxy=proxy_of())
+        tls = tls_towards(places.authority)
+        return Server(read_address(identity.server), tls, proof=proof, proxy=proxy_of(places.root))
     except (NotEnrolled, BadAddress) as problem:
         raise CannotRun(str(problem)) from None
     except OSError as problem:

@@ -85,7 +85,8 @@ def _unpack(attempt: Attempt, manifest: Manifest) -> None:
     try:
         shim.write_answers(package.partial(version), package.tree(version), manifest.programs)
     except FileExistsError:
-        raise Refusal("UntrustedRelease", f"the artifact has a folder {shim.ANSWERS}, which is ours") from None
+        text = f"the artifact has a folder {shim.ANSWERS}, which is ours"
+        raise Refusal("UntrustedRelease", text, "BadArchive") from None
     disk.sync(package.partial(version))
     passed("unpacked")
     disk.write_json(package.facts(version), {"manifest": as_json(manifest), "files": files})

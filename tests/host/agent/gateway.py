@@ -58,6 +58,7 @@ class Behaviour:
     lose_answers: Counter[str] = field(default_factory=Counter)  # stored, but the connection ends without an answer
     silent_pongs: bool = False
     root_metadata: bytes = ROOT_METADATA
+    newer_roots: list[bytes] = field(default_factory=list)
 
 
 class Gateway:
@@ -193,7 +194,7 @@ class Gateway:
         app.router.add_post("/luban/api/v1/task/list", self._list)
         app.router.add_post("/luban/api/v1/task/{name}", self._report)
         app.router.add_get("/luban/notify_server", self._notify)
-        app.router.add_get("/downloads/metadata/1.root.json", self._root)
+        app.router.add_get("/downloads/metadata/{version}.root.json", self._root)
         self._runner = web.AppRunner(app, shutdown_timeout=0.2, handler_cancellation=True)
         await self._runner.setup()
         listener = socket.create_server(("127.0.0.1", self.port), reuse_port=False)
@@ -214,8 +215,12 @@ class Gateway:
         answer: web.StreamResponse = await handler(request)
         return answer
 
-    async def _root(self, _: web.Request) -> web.Response:
-        return web.Response(body=self.behaviour.root_metadata)
+    async def _root(self, request: web.Request) -> web.Response:
+        roots = [self.behaviour.root_metadata, *self.behaviour.newer_roots]
+        number = int(request.match_info["version"])
+        if number > len(roots):
+            raise web.HTTPNotFound
+        return web.Response(body=roots[number - 1])
 
     async def _register(self, request: web.Request) -> web.Response:
         said = await request.json()

@@ -204,3 +204,48 @@ def test_what_is_no_address(text: str) -> None:
     """Refused, showing what was found."""
     with pytest.raises(BadAddress, match="HOST:PORT"):
         read_address(text)
+
+
+def root_of(version: object, kind: str = "root") -> bytes:
+    return json.dumps({"signed": {"_type": kind, "version": version}, "signatures": []}).encode()
+
+
+def test_the_newest_release_root_is_kept(gateway: Gateway, root: Places, now: datetime) -> None:
+    """Keys that were replaced since count for nothing on a new host either."""
+    gateway.behaviour.newer_roots = [root_of(2), root_of(3)]
+    do_enrol(root, wish(gateway), now)
+    assert root.trusted_root.read_bytes() == root_of(3)
+
+
+@pytest.mark.parametrize(
+    "second", [root_of(3), root_of(True), root_of(2, "targets"), b"{}", b"[" * 100_000], ids=range(5)
+)
+def test_a_newer_root_that_is_none_enrols_nobody(gateway: Gateway, root: Places, now: datetime, second: bytes) -> None:
+    """Nothing is spent, nothing is kept."""
+    gateway.behaviour.newer_roots = [second]
+    with pytest.raises(CannotEnrol, match=r"2\.root\.json is no release root"):
+        do_enrol(root, wish(gateway), now)
+    assert gateway.activations["act-1"][1] == 100
+    assert not root.root.exists()
+
+
+def test_a_root_that_came_by_another_way_is_believed_and_the_servers_is_not(
+    gateway: Gateway, root: Places, tmp_path: Path, now: datetime
+) -> None:
+    """Then no server, stolen or not, can say which releases a new host believes."""
+    file = tmp_path / "5.root.json"
+    file.write_bytes(root_of(5))
+    do_enrol(root, wish(gateway, release_root=file), now)
+    assert root.trusted_root.read_bytes() == root_of(5)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{}", root_of(1, "targets"), b" " * (1 << 20) + root_of(1)])
+def test_a_root_file_that_is_none_is_refused(
+    gateway: Gateway, root: Places, tmp_path: Path, now: datetime, content: bytes | None
+) -> None:
+    file = tmp_path / "root.json"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(CannotEnrol, match=r"^--release-root "):
+        do_enrol(root, wish(gateway, release_root=file), now)
+    assert not root.root.exists()

@@ -27,7 +27,7 @@ def busctl(folder: Path, text: str) -> dict[str, str]:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may ask systemd for that")
-def test_f01_an_order_leaves_the_group_of_its_service(tmp_path: Path, systemd: Path) -> None:
+def test_f01_f04_an_order_leaves_the_group_of_its_service(tmp_path: Path, systemd: Path) -> None:
     """F01, F04: this very process, in a scope of its own."""
     assert move_apart("backfleet-t-1-9", systemd=systemd, environment=busctl(tmp_path, "exit 0"))
     asked = (tmp_path / "asked").read_text().splitlines()

@@ -410,5 +410,5 @@ def test_f74_an_archive_that_answers_for_the_shim_is_refused(target: Target) -> 
     target.offering.add("2.0", artifact=held.getvalue())
     before = target.picture()
     report = target.carry("upgrade", "2.0")
-    assert (report.code, report.current_version) == ("UntrustedRelease", "1.0")
+    assert (report.code, report.details["reason"]) == ("UntrustedRelease", "BadArchive")
     assert target.picture() == before

@@ -79,7 +79,7 @@ def test_f17_what_failed_before_is_not_the_new_versions_fault(shop: Shop, host: 
     assert report.details["probes_failing_before"] == ["flap"]
 
 
-def test_f13_a_passing_cause_never_marks_a_version_bad(shop: Shop, host: Host, tmp_path: Path) -> None:
+def test_f13_f14_a_passing_cause_never_marks_a_version_bad(shop: Shop, host: Host, tmp_path: Path) -> None:
     """F14 too: exit code 75 says "not my fault": taken back, and tried again whenever asked."""
     for version in ("1.0", "2.0"):
         shop.add(version)

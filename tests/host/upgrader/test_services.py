@@ -74,7 +74,7 @@ def serving(shop: Shop, host: Host, state: Path) -> Host:
     return host
 
 
-def test_a_service_is_stopped_and_started_on_the_new_version(shop: Shop, serving: Host, state: Path) -> None:
+def test_f39_a_service_is_stopped_and_started_on_the_new_version(shop: Shop, serving: Host, state: Path) -> None:
     """F39: and the report says for how many seconds nobody served."""
     shop.add("2.0", client=daemon(state), service=SERVICE, switch="idle")
     report = serving.carry("upgrade", "2.0")

@@ -157,7 +157,7 @@ def test_a_file_that_is_not_ours_is_not_overwritten(shop: Shop, host: Host) -> N
     assert host.shim.read_text() == "made by somebody else"
 
 
-def test_bytes_that_are_not_the_release_are_refused(shop: Shop, host: Host) -> None:
+def test_f11_f70_bytes_that_are_not_the_release_are_refused(shop: Shop, host: Host) -> None:
     """F11, F70: nothing is replaced before bytes are verified, and what came is thrown away."""
     shop.add("1.0")
     artifact = shop.add("2.0")
@@ -202,19 +202,7 @@ database.close()
 """
 
 
-def test_a_download_goes_on_where_it_broke_off(shop: Shop, host: Host) -> None:
-    """F73: what is there is hashed again and used; what is there and wrong is thrown away."""
-    shop.add("1.0")
-    artifact = shop.add("2.0")
-    host.carry("install", "1.0")
-    downloads = host.folder / "downloads"
-    partial = downloads / f"{artifact.name}.part"
-    partial.write_bytes(artifact.read_bytes()[:100])
-    report = host.carry("upgrade", "2.0")
-    assert report.outcome == "succeeded"
-
-
-def test_an_unreachable_server_is_no_fault_of_the_version(
+def test_f11_f14_an_unreachable_server_is_no_fault_of_the_version(
     shop: Shop, host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """F14: a transient cause never marks a version bad."""
@@ -246,7 +234,7 @@ def test_an_unwell_version_is_taken_back(shop: Shop, host: Host) -> None:
     assert host.leftovers() == []
 
 
-def test_a_version_that_was_taken_back_is_held_back_for_a_day(shop: Shop, host: Host) -> None:
+def test_f15_f32_a_version_that_was_taken_back_is_held_back_for_a_day(shop: Shop, host: Host) -> None:
     """F15, F32: not tried again at once, and not held back for ever."""
     shop.add("1.0")
     shop.add("2.0", health=3)
@@ -311,7 +299,7 @@ def test_the_shim_is_the_client(shop: Shop, host: Host) -> None:
     assert process.returncode == -signal.SIGTERM
 
 
-def test_a_run_that_starts_during_the_switch_waits_for_it(shop: Shop, host: Host) -> None:
+def test_f38_a_run_that_starts_during_the_switch_waits_for_it(shop: Shop, host: Host) -> None:
     """F38: it waits in the shim, and then runs on whichever version won."""
     shop.add("1.0")
     host.carry("install", "1.0")

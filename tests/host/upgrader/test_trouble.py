@@ -1,5 +1,6 @@
 """A host's troubles: full and read-only disks, clocks that jump, two upgraders, backups that bypass the shim."""
 
+import json
 import os
 import resource
 import shutil
@@ -8,11 +9,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from backfleet import releases
+from backfleet_host.contract import read_output
+from backfleet_host.upgrader import platform_here
 from backfleet_host.upgrader.processes import from_tree
 
 Host = Any
@@ -89,12 +94,12 @@ def test_f66_a_disk_that_fills_up_meanwhile(
     shop: Shop, host: Host, small_disk: Path, leave: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody else writes too: the client works at any time, and the upgrade does once there is room."""
-    from backfleet_host.upgrader import steps
+    from backfleet_host.upgrader import checks
 
     shop.add("1.0")
     host.carry("install", "1.0")
     shop.add("2.0", padding=1 << 20)
-    monkeypatch.setattr(steps.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 1 << 40))  # it lies
+    monkeypatch.setattr(checks.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 1 << 40))  # it lies
     before = os.statvfs(small_disk)
     fill_to = before.f_bavail * before.f_frsize - leave
     with open(small_disk / "filler", "wb") as file:
@@ -107,7 +112,7 @@ def test_f66_a_disk_that_fills_up_meanwhile(
     assert host.leftovers() == []
 
 
-def test_a_root_that_is_read_only_is_said_so(shop: Shop, host: Host, small_disk: Path) -> None:
+def test_f09_a_root_that_is_read_only_is_said_so(shop: Shop, host: Host, small_disk: Path) -> None:
     """F09: a host that is not ready; nothing is touched, and it works once it is."""
     shop.add("1.0")
     host.carry("install", "1.0")
@@ -172,16 +177,19 @@ def test_patience_does_not_depend_on_the_clock(shop: Shop, host: Host, monkeypat
 # --- Two at once ----------------------------------------------------------------------------------------------------
 
 
-def test_f26_two_upgraders_at_once_have_one_winner(shop: Shop, host: Host, tmp_path: Path) -> None:
-    """F27 too: real processes, started in the same millisecond; one does it, the other is told, the client works."""
-    shop.add("1.0", client='#!/bin/sh\nsleep 0.8\necho "{package} {version}"\nexit {health}\n')
-    start = tmp_path / "start"
+def test_f26_f27_two_upgraders_at_once_have_one_winner(shop: Shop, host: Host, tmp_path: Path) -> None:
+    """Real processes, started in the same millisecond: one does it, once; the other is told; the client works."""
+    proofs, start = tmp_path / "proofs", tmp_path / "start"
+    shop.add(
+        "1.0", client=f'#!/bin/sh\necho $$ >> {proofs}\nsleep 0.8\necho "{{package}} {{version}}"\nexit {{health}}\n'
+    )
     both = [upgrader(shop, host, host.order("install", "1.0", f"u-{n}"), str(start)) for n in (1, 2)]
     time.sleep(0.5)
     start.touch()
-    said = sorted(process.communicate(timeout=30)[0] for process in both)
-    assert sum('"outcome": "succeeded"' in line for line in said) in (1, 2)
-    assert all('"code": ""' in line or "UpgradeInProgress" in line or "AlreadyCurrent" in line for line in said)
+    told = [read_output(process.communicate(timeout=30)[0])[1] for process in both]
+    codes = sorted(report.code for report in told if report is not None)
+    assert codes in (["", "UpgradeInProgress"], ["", "AlreadyCurrent"])
+    assert len(proofs.read_text().split()) == 1
     assert host.version() == "1.0"
     assert host.leftovers() == []
 
@@ -259,7 +267,7 @@ def test_f06_a_tree_that_a_process_runs_from_is_never_removed(shop: Shop, host: 
     assert sorted(path.name for path in (host.folder / "versions").iterdir()) == ["2.0", "3.0"]
 
 
-def test_f36_what_starts_while_it_drains_waits_and_then_runs(shop: Shop, host: Host) -> None:
+def test_f36_f37_what_starts_while_it_drains_waits_and_then_runs(shop: Shop, host: Host) -> None:
     """F37 too: a host that is never idle: new runs are held behind the running one, and released after the switch."""
     shop.add("1.0", switch="idle")
     shop.add("2.0", switch="idle")
@@ -296,34 +304,51 @@ def _gate_is_closed(host: Host) -> bool:
 # --- The rest of the catalogue that concerns a host -----------------------------------------------------------------
 
 
-def test_f02_the_outcome_is_on_disk_before_it_is_told(shop: Shop, host: Host) -> None:
-    """Whoever kills the upgrade after its end: the same order asked again is answered with what happened."""
-    shop.add("1.0")
-    report = host.carry("install", "1.0", order_id="u-told")
-    host.said.clear()
-    process = upgrader(shop, host, host.order("install", "1.0", "u-told"))
-    assert report.as_line() in process.communicate(timeout=30)[0]
+def test_f02_the_outcome_is_on_disk_before_it_is_told(shop: Shop, host: Host, tmp_path: Path) -> None:
+    """Its process is killed right after its end, before it said a word: asked again, it tells what happened."""
+    proofs = tmp_path / "proofs"
+    shop.add("1.0", client=f'#!/bin/sh\necho $$ >> {proofs}\necho "{{package}} {{version}}"\nexit {{health}}\n')
+    order = host.order("install", "1.0", "u-told")
+    killed = upgrader(shop, host, order, env=os.environ | {"BACKFLEET_HOST_DIE_AT": "journal closed"})
+    said, _ = killed.communicate(timeout=30)
+    assert (killed.returncode, read_output(said)[1]) == (-signal.SIGKILL, None)
+    again = read_output(upgrader(shop, host, order).communicate(timeout=30)[0])[1]
+    assert again is not None
+    assert (again.outcome, again.code, again.current_version) == ("succeeded", "", "1.0")
+    assert len(proofs.read_text().split()) == 1
 
 
-def test_f19_success_is_said_only_after_the_proof(shop: Shop, host: Host) -> None:
-    """There is no watch that ends later: what was reported as well is never taken back behind one's back."""
+def test_f19_what_was_told_to_be_well_is_never_taken_back(shop: Shop, host: Host, tmp_path: Path) -> None:
+    """There is no watch that ends later: a version that falls ill after its proof stays, until an order moves it."""
+    ill = tmp_path / "ill"
     shop.add("1.0")
+    shop.add("2.0", client=f'#!/bin/sh\n[ ! -e {ill} ] || exit 9\necho "{{package}} {{version}}"\nexit {{health}}\n')
     host.carry("install", "1.0")
-    import json
+    assert host.carry("upgrade", "2.0").outcome == "succeeded"
+    stages = [json.loads(line)["stage"] for line in host.said[-8:]]
+    assert stages == ["admit", "check", "fetch", "stage", "drain", "switch", "prove", "commit"]
+    ill.touch()
+    assert host.carry("recover").current_version == "2.0"
+    assert host.carry("upgrade", "2.0").code == "AlreadyCurrent"
+    report = host.carry("upgrade", "1.0")  # and back by an order of its own, ill as it is
+    assert (report.outcome, report.details["unwell_before"]) == (
+        "succeeded",
+        "`courier version` ended with exit code 9",
+    )
 
-    stages = [json.loads(line)["stage"] for line in host.said]
-    assert stages.index("prove") < stages.index("commit") == len(stages) - 1
 
-
-def test_f25_what_was_cleaned_up_is_said_to_be_gone(shop: Shop, host: Host) -> None:
-    """An older version is fetched anew, and refused before anything changes if nobody vouches for it any more."""
+def test_f25_what_was_cleaned_up_is_fetched_anew_or_refused(shop: Shop, host: Host) -> None:
+    """Before anything is changed; and status tells which versions are there to go back to."""
     for version in ("1.0", "2.0", "3.0"):
         shop.add(version)
         host.carry("upgrade" if version != "1.0" else "install", version)
     (package,) = host.carry("status").details["packages"]
     assert (package["versions"], package["previous"]) == (["2.0", "3.0"], "2.0")
-    assert host.carry("upgrade", "0.9").code == "UntrustedRelease"
-    assert host.version() == "3.0"
+    with shop.database.transaction() as tx:
+        releases.withdraw(tx, shop.repository, "courier", "1.0", platform_here(), now=datetime.now(UTC))
+    report = host.carry("upgrade", "1.0")
+    assert (report.code, report.details["reason"], report.current_version) == ("UntrustedRelease", "NotOffered", "3.0")
+    assert host.carry("upgrade", "2.0").current_version == "2.0"
 
 
 def test_f28_the_evidence_of_a_failed_version_stays(shop: Shop, host: Host) -> None:
