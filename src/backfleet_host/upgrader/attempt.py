@@ -10,10 +10,10 @@ from typing import Any, Callable, Dict, FrozenSet, List, Optional, Tuple
 
 from backfleet_host.contract import Order, Report, stage_line
 from backfleet_host.upgrader import disk
+from backfleet_host.upgrader.commands import Command, Runner
 from backfleet_host.upgrader.hostwords import HostWords, PackageWords
 from backfleet_host.upgrader.journal import Journal
 from backfleet_host.upgrader.manifest import Manifest, read_manifest
-from backfleet_host.upgrader.processes import Command, Runner
 from backfleet_host.upgrader.refusal import Refusal, Unwell
 from backfleet_host.upgrader.services import Service, Started
 from backfleet_host.upgrader.site import Package, Site

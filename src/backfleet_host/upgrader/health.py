@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 from typing import Callable, Tuple
 
+from backfleet_host.upgrader.commands import Command, Runner, run
 from backfleet_host.upgrader.manifest import Manifest
-from backfleet_host.upgrader.processes import Command, Runner, run
 from backfleet_host.upgrader.refusal import Unwell
 
 AGAIN_SECONDS = 0.2  # between two tries of what is not ready yet

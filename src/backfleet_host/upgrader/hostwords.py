@@ -14,8 +14,8 @@ from typing import Any, Dict, FrozenSet, List, Mapping, Tuple
 
 from backfleet_host.administrator import Unreadable, read_toml
 from backfleet_host.proxy import BadProxy, read_proxy
+from backfleet_host.upgrader.commands import LIMITS
 from backfleet_host.upgrader.manifest import kept_path
-from backfleet_host.upgrader.processes import LIMITS
 from backfleet_host.upgrader.refusal import Refusal
 
 MOST_PROBES = 20

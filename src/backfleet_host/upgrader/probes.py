@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Dict, List, Tuple
 
 from backfleet_host.upgrader import shim
+from backfleet_host.upgrader.commands import Command, Runner
 from backfleet_host.upgrader.health import expect
 from backfleet_host.upgrader.hostwords import Probe
 from backfleet_host.upgrader.keeps import describe
 from backfleet_host.upgrader.manifest import Manifest
-from backfleet_host.upgrader.processes import Command, Runner
 from backfleet_host.upgrader.refusal import Unwell
 
 SAMPLE = (("notes/readme.txt", 2_000), ("notes/empty", 0), ("data.bin", 1_000_000))  # files and their sizes in bytes

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Dict, Optional, Tuple
 
+from backfleet_host.upgrader.commands import Command, Runner
 from backfleet_host.upgrader.health import AGAIN_SECONDS, ending, waited
 from backfleet_host.upgrader.manifest import Manifest
-from backfleet_host.upgrader.processes import Command, Runner
 from backfleet_host.upgrader.refusal import Unwell
 
 SYSTEMD = Path("/run/systemd/system")  # is there exactly where systemd is the first process: sd_booted(3)

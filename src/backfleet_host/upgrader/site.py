@@ -28,7 +28,8 @@ from typing import Callable, FrozenSet, List, Optional
 
 from backfleet_host.contract import is_version
 from backfleet_host.upgrader import disk
-from backfleet_host.upgrader.processes import Runner, end, end_orphans, from_tree, holders_of, is_program_of, run
+from backfleet_host.upgrader.commands import Runner, run
+from backfleet_host.upgrader.processes import end, end_orphans, from_tree, holders_of, is_program_of
 from backfleet_host.upgrader.services import SYSTEMD
 from backfleet_host.upgrader.shim import UNPROVEN
 from backfleet_host.upgrader.source import Source
