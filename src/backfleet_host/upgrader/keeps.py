@@ -197,8 +197,8 @@ def _put_back(path: Path, known: Dict[str, Any], folder: Path) -> None:
         _dress(path, known)
         return
     fresh = path.with_name(f".backfleet-{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}")
-    _clear(fresh)
     with deed("put back", path):
+        _clear(fresh)
         path.parent.mkdir(parents=True, exist_ok=True)
         if known["kind"] == "link":
             fresh.symlink_to(known["target"])

@@ -12,7 +12,7 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import List, Optional, Tuple
+from typing import Callable, List, Optional, Tuple
 
 from backfleet_host.contract import Order, Report, is_version
 from backfleet_host.upgrader import disk, gate, keeps, shim
@@ -33,7 +33,6 @@ from backfleet_host.upgrader.steps import (
     write_shims,
 )
 
-HELD_BACK_SECONDS = 24 * 3600  # a version that was taken back is not tried again before that
 UNDO_TRIES = 4  # of going back, if the disk refuses it
 UNDO_PAUSE_SECONDS = 0.05  # before the second, doubled each time
 KEPT_OUTCOMES = 100  # orders whose outcome is remembered, so that the same order twice is answered, not done
@@ -98,7 +97,7 @@ def go_back(attempt: Attempt, code: str, reason: str, is_its_fault: bool, output
         attempt.journal.write(BACK, code=code, reason=reason, is_its_fault=is_its_fault, trying=new)
     passed("going back")
     try:
-        _undo_with_patience(attempt)
+        _with_patience(_undo, attempt)
     except Exception as problem:  # noqa: BLE001 - as above
         if is_its_fault:
             _remember_failure(attempt, reason, f"{output}\n{getattr(problem, 'output', '')}")
@@ -113,13 +112,13 @@ def go_back(attempt: Attempt, code: str, reason: str, is_its_fault: bool, output
     return finish(attempt, attempt.report("failed", code, f"{reason}; {runs}"))
 
 
-def _undo_with_patience(attempt: Attempt) -> None:
+def _with_patience(undo: Callable[[Attempt], None], attempt: Attempt) -> None:
     for number in range(UNDO_TRIES - 1):
         try:
-            return _undo(attempt)
+            return undo(attempt)
         except OSError:
             time.sleep(UNDO_PAUSE_SECONDS * 2**number)
-    return _undo(attempt)
+    return undo(attempt)
 
 
 def _undo(attempt: Attempt) -> None:
@@ -168,7 +167,8 @@ def _remember_failure(attempt: Attempt, reason: str, output: str) -> None:
         # Not for everybody: what a command says may be more than all may know.
         disk.write_whole(folder / "output", output.encode("utf-8", "replace"), 0o600)
         now = attempt.site.clock()
-        disk.write_json(folder / "reason.json", {"reason": reason, "at": now, "until": now + HELD_BACK_SECONDS})
+        until = now + attempt.host_words.held_back_hours * 3600
+        disk.write_json(folder / "reason.json", {"reason": reason, "at": now, "until": until})
 
 
 # --- The end --------------------------------------------------------------------------------------------------------
@@ -378,7 +378,7 @@ def uninstall(attempt: Attempt) -> Report:
     try:
         _remove(attempt, old)
     except Exception as problem:  # noqa: BLE001 - as above
-        return _put_back(attempt, old, *meaning_of(problem))
+        return _put_back(attempt, *meaning_of(problem))
     return _removed(attempt, "")
 
 
@@ -416,21 +416,27 @@ def _remove(attempt: Attempt, old: Optional[Manifest]) -> None:
     passed("uninstalled")
 
 
-def _put_back(attempt: Attempt, old: Optional[Manifest], code: str, text: str) -> Report:
-    """It could not be removed: then it is there as before."""
+def _put_back(attempt: Attempt, code: str, text: str) -> Report:
+    """It could not be removed: then it is there as before. What the disk refuses now is left to the next start."""
     attempt.journal.make_room()
     with contextlib.suppress(OSError):
         attempt.journal.write(BACK, code=code, reason=text)
     try:
-        disk.point(attempt.package.current, attempt.from_version)
-        disk.point(attempt.package.previous, attempt.previous)
-        if old is not None:
-            write_shims(attempt.site, attempt.package, old)
-            if attempt.serving:
-                attempt.service(old).start()
+        _with_patience(_undo_removal, attempt)
     except Exception as second:  # noqa: BLE001 - as above
-        code, text = "RollbackFailed", f"{text}; and then: {meaning_of(second)[1]}"
+        report = attempt.report("failed", "RollbackFailed", f"{text}; and then: {meaning_of(second)[1]}")
+        return report if isinstance(second, OSError) else finish(attempt, report)
     return finish(attempt, attempt.report("failed", code, text))
+
+
+def _undo_removal(attempt: Attempt) -> None:
+    old = attempt.old
+    disk.point(attempt.package.current, attempt.from_version)
+    disk.point(attempt.package.previous, attempt.previous)
+    if old is not None:
+        write_shims(attempt.site, attempt.package, old)
+        if attempt.serving:
+            attempt.service(old).start()
 
 
 def _recover_uninstall(attempt: Attempt, attempted: Attempted) -> Report:
@@ -440,9 +446,9 @@ def _recover_uninstall(attempt: Attempt, attempted: Attempted) -> Report:
     attempt.serving = bool(attempted.told(REMOVING, "serving", False))
     old = attempt.old
     if attempted.has(BACK):
-        return _put_back(attempt, old, attempted.told(BACK, "code"), attempted.told(BACK, "reason"))
+        return _put_back(attempt, attempted.told(BACK, "code"), attempted.told(BACK, "reason"))
     try:
         _remove(attempt, old)
     except Exception as problem:  # noqa: BLE001 - as above
-        return _put_back(attempt, old, *meaning_of(problem))
+        return _put_back(attempt, *meaning_of(problem))
     return _removed(attempt, "finished after a crash")
