@@ -1,9 +1,16 @@
-"""A small fake host: the real transaction on a real folder; releases, programs and the service are told, not run.
+"""A small fake host: the real transaction on a real folder; releases, programs and processes are told, not run.
 
 Any effect can be the last before the power fails, or can fail itself: `Trouble` says which and how.
 """
 
+import contextlib
+import fcntl
 import io
+import itertools
+import os
+import re
+import shlex
+import sys
 import tarfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,14 +21,18 @@ from pathlib import Path
 from typing import Any
 
 from backfleet_host.contract import Order, Report
-from backfleet_host.upgrader import Site, carry_out_on, disk, instants, platform_here
+from backfleet_host.upgrader import Site, carry_out_on, disk, instants, platform_here, tree
+from backfleet_host.upgrader.attempt import Stopping, nobody_stops_it
+from backfleet_host.upgrader.commands import Command
 from backfleet_host.upgrader.manifest import Manifest, read_manifest
-from backfleet_host.upgrader.processes import Command
 from backfleet_host.upgrader.refusal import Refusal, Unwell
 from backfleet_host.upgrader.shim import ANSWERS
 from backfleet_host.upgrader.source import GoOn, Target
 
 PACKAGE = "courier"
+
+
+# --- Trouble --------------------------------------------------------------------------------------------------------
 
 
 class PowerCut(BaseException):
@@ -30,25 +41,102 @@ class PowerCut(BaseException):
 
 @dataclass
 class Trouble:
-    """At effect number `at` the power fails, before or after it, or it fails with this error: once, or from then on."""
+    """At effect number `at` the power fails: before it, after it, or half-way through it.
+
+    With an error the effect fails instead, once or from then on: not begun, half done, or done all the same.
+    """
 
     at: int = 0
     when: str = "before"
     error: OSError | None = None
     lasts: bool = False
     deeds: list[str] = field(default_factory=list)
+    calls: list[int] = field(default_factory=list)  # to the system, which each of them took
+    half: int = 1  # of these calls are made when it is half-way through
+    between: set[int] = field(default_factory=set)  # effects after which a program was run
+    _open: list[tuple[int, str, str]] = field(default_factory=list)
 
     def __call__(self, when: str, deed: str, path: str) -> None:
         if when == "before":
             self.deeds.append(f"{deed} {Path(path).name}")
-        number = len(self.deeds)
-        hit = number == self.at or (self.lasts and number >= self.at > 0)
-        if not hit or when != self.when:
-            return
+            self.calls.append(0)
+            self._open.append((len(self.deeds), deed, path))
+        number = self._open[-1][0] if when == "before" else self._closed(deed, path)
+        if self.when == when and (number == self.at or (self.lasts and number >= self.at > 0)):
+            self._strike(deed, path)
+        if when == "after" and number == self.at and self._tears(deed):
+            tear(Path(path))
+            self._strike(deed, path)
+
+    def calling(self) -> None:
+        """A system call that changes something is about to be made; or a program is to be run, between effects."""
+        if self._open:
+            number, deed, path = self._open[-1]
+            self.calls[number - 1] += 1
+            is_half_way = self.when == "half" and number == self.at and self.calls[number - 1] == self.half + 1
+            if is_half_way and not self._tears(deed):
+                self._strike(deed, path)
+        else:
+            self.between.add(len(self.deeds))
+
+    @property
+    def is_within(self) -> bool:
+        """Whether an effect is being done."""
+        return bool(self._open)
+
+    def _tears(self, deed: str) -> bool:
+        return self.when == "half" and self.error is None and deed in ("append", "write")
+
+    def _closed(self, deed: str, path: str) -> int:
+        """The number of the effect that is over. What was begun within it and failed is over too."""
+        while self._open[-1][1:] != (deed, path):
+            self._open.pop()
+        return self._open.pop()[0]
+
+    def _strike(self, deed: str, path: str) -> None:
         if self.error is None:
             raise PowerCut(self.deeds[-1])
         if deed not in ("unlink", "remove") or self.error.errno == 30:  # a full disk lets itself be emptied
             raise OSError(self.error.errno, self.error.strerror, path)
+
+
+def tear(file: Path) -> None:
+    """Half of the last line of a file is on disk."""
+    content = file.read_bytes()
+    last = content[content[:-1].rfind(b"\n") + 1 :]
+    file.write_bytes(content[: len(content) - (len(last) + 1) // 2])
+
+
+CHANGES = frozenset({
+    "os.chmod", "os.chown", "os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.setxattr",
+    "os.removexattr", "os.symlink", "os.truncate",
+})  # fmt: skip
+"""Audit events of system calls that change a disk; "open" does if it is opened to be written."""
+
+_called: Callable[[str], None] | None = None
+
+
+def _hear(event: str, arguments: tuple[Any, ...]) -> None:
+    if _called is not None and (event in CHANGES or (event == "open" and _writes(arguments))):
+        _called(f"{event} {arguments[0]}")
+
+
+def _writes(arguments: tuple[Any, ...]) -> bool:
+    return bool((arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+
+
+sys.addaudithook(_hear)
+
+
+@contextmanager
+def hearing(called: Callable[[str], None] | None) -> Iterator[None]:
+    """Be told every system call that changes a disk, before it is made; None to be told none."""
+    global _called  # noqa: PLW0603 - the hook stays for as long as the process does
+    before, _called = _called, called
+    try:
+        yield
+    finally:
+        _called = before
 
 
 @contextmanager
@@ -56,28 +144,46 @@ def suffering(trouble: Trouble) -> Iterator[Trouble]:
     """Let effects meet this trouble."""
     instants.watch(trouble)
     try:
-        yield trouble
+        with hearing(lambda call: trouble.calling()):
+            yield trouble
     finally:
         instants.watch(None)
 
 
+# --- The host -------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Process:
+    """What runs from the tree of a version. What came through the shim holds `running`, and is a backup."""
+
+    version: str
+    lock: int | None = None
+
+
 class SmallHost:
-    """One host. What its programs do is in their text. The service survives a crash of the upgrade, not a reboot."""
+    """One host. What its programs do is in their text. Processes survive a crash of the upgrade, not a reboot."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.releases: dict[str, tuple[Manifest, bytes]] = {}
-        self.serving = ""  # the version that serves
+        self.processes: dict[int, Process] = {}
+        self.service = 0  # the process that serves
         self.starts: list[str] = []
         self.state = root / "state"
         self.fetch_fails = False
-        self.site = Site(root, root / "bin", "", None, b"", runner=self.run, running=lambda tree: [], source=self)
+        self.aged = False  # versions that age have
+        self._numbers = itertools.count(1 << 30)  # no real process is called so
+        self.site = Site(
+            root, root / "bin", "", None, b"", runner=self.run, source=self, running=self.running,
+            holders=self.holders, is_program=self.is_program, end=self.end, end_orphans=lambda owner: None,
+        )  # fmt: skip
         root.mkdir(parents=True, exist_ok=True)
 
     # --- What it offers ---
 
     def add(self, version: str, behaviour: str = "", **manifest: Any) -> None:
-        """A release; `behaviour` is a list of words its program acts on: unwell, breaks-state, will-not-start..."""
+        """A release; `behaviour` is a list of words its program acts on: those of `run`."""
         text = f"{version} {behaviour}".encode()
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w") as archive:
@@ -85,6 +191,9 @@ class SmallHost:
                 info = tarfile.TarInfo(name)
                 info.size, info.mode = len(content), mode
                 archive.addfile(info, io.BytesIO(content))
+            link = tarfile.TarInfo("share/more")
+            link.type, link.linkname = tarfile.SYMTYPE, "help"
+            archive.addfile(link)
         said = {
             "package": PACKAGE, "version": version, "platform": platform_here(), "format": "tar",
             "bin": ["bin/courier"], "switch": "anytime", "unpacked_bytes": 1000, "entries": 10,
@@ -105,6 +214,7 @@ class SmallHost:
         return Target(f"{PACKAGE}/{version}", len(content), sha256(content).hexdigest(), manifest)
 
     def fetch(self, site: Site, package: Any, target: Target, most_per_second: int, go_on: GoOn) -> Path:
+        go_on()
         if self.fetch_fails:
             raise Refusal("DownloadFailed", "the network is down")
         kept: Path = package.downloads / target.sha256
@@ -117,34 +227,97 @@ class SmallHost:
     # --- What its programs do ---
 
     def run(self, command: Command) -> tuple[int, str]:
-        version, *behaviour = Path(command.words[0]).read_text().split()
-        match command.words[1]:
-            case "version":
-                if "breaks-state" in behaviour:
-                    (self.state / "config").write_text("broken by " + version)
-                    (self.state / "new").write_text("left by " + version)
-                return ("unwell" in behaviour) * 3, f"{version} here"
-            case "start":
-                if "will-not-start" in behaviour:
-                    return 1, "no"
-                assert not self.serving, f"{self.serving} serves already"
-                self.serving = version
-                self.starts.append(version)
-            case "stop":
-                if "will-not-stop" in behaviour:
-                    raise Unwell("it would not")
-                self.serving = ""
-            case "ready":
-                return (not self.serving) * 1, ""
-        return 0, "done"
+        if _called is not None:
+            _called(f"program {command.words[0]}")
+        with hearing(None):  # what it does is no effect of the upgrade
+            version, *behaviour = Path(command.words[0]).read_text().split()
+            return getattr(self, f"_{command.words[1]}")(version, behaviour)
+
+    def _version(self, version: str, behaviour: list[str]) -> tuple[int, str]:
+        if "breaks-state" in behaviour:
+            (self.state / "config").write_text("broken by " + version)
+            (self.state / "new").write_text("left by " + version)
+        minds = "minds-its-state" in behaviour and (self.state / "config").read_text() != "mine"
+        ails = "unwell" in behaviour or ("ages" in behaviour and self.aged)
+        return (ails or minds) * 3, f"{version} here"
+
+    def _probe(self, version: str, behaviour: list[str]) -> tuple[int, str]:
+        return ("fails-the-probe" in behaviour) * 4, "asked"
+
+    def _start(self, version: str, behaviour: list[str]) -> tuple[int, str]:
+        if "will-not-start" in behaviour:
+            return 1, "no"
+        assert not self.serving, f"{self.serving} serves already"
+        self.service = self.begin(version)
+        self.starts.append(version)
+        return 0, "started"
+
+    def _stop(self, version: str, behaviour: list[str]) -> tuple[int, str]:
+        if "will-not-stop" in behaviour:
+            raise Unwell("it would not")
+        if "leaves-a-worker" in behaviour and self.serving:
+            self.begin(self.serving)
+        self.processes.pop(self.service, None)
+        return 0, "stopped"
+
+    def _ready(self, version: str, behaviour: list[str]) -> tuple[int, str]:
+        return (not self.serving) * 1, ""
+
+    # --- What runs on it ---
+
+    def begin(self, version: str, *, through_the_shim: bool = False) -> int:
+        """Something runs from a version's tree from now on."""
+        number = next(self._numbers)
+        self.processes[number] = Process(version)
+        if through_the_shim:
+            lock = self.processes[number].lock = os.open(self.folder / "running", os.O_RDONLY)
+            fcntl.flock(lock, fcntl.LOCK_SH)
+        return number
+
+    def end(self, number: int) -> None:
+        assert self.processes[number].lock is None, "a backup is ended"
+        del self.processes[number]
+
+    def finish(self, number: int) -> None:
+        """It ends by itself."""
+        process = self.processes.pop(number)
+        if process.lock is not None:
+            os.close(process.lock)
+
+    def reboot(self) -> None:
+        """Nothing runs any more."""
+        for number in list(self.processes):
+            self.finish(number)
+
+    def running(self, tree: Path) -> list[int]:
+        return [number for number, process in self.processes.items() if process.version == tree.name]
+
+    def holders(self, file: Path) -> frozenset[int]:
+        held = file == self.folder / "running"
+        return frozenset(number for number, process in self.processes.items() if held and process.lock is not None)
+
+    def is_program(self, number: int, tree: Path) -> bool:
+        return self.processes[number].version == tree.name
+
+    @property
+    def serving(self) -> str:
+        """The version that serves."""
+        return self.processes[self.service].version if self.service in self.processes else ""
+
+    @serving.setter
+    def serving(self, version: str) -> None:
+        self.processes.pop(self.service, None)
+        self.service = self.begin(version) if version else 0
 
     # --- What people see ---
 
-    def carry(self, kind: str, version: str = "", order_id: str = "", **more: Any) -> Report:
+    def carry(
+        self, kind: str, version: str = "", order_id: str = "", stopping: Stopping = nobody_stops_it, **more: Any
+    ) -> Report:
         order = Order(
             order_id or f"u-{time.monotonic_ns()}", kind, PACKAGE, version, platform_here() if version else "", 30
         )
-        return carry_out_on(self.site, replace(order, **more), lambda line: None)
+        return carry_out_on(self.site, replace(order, **more), lambda line: None, stopping)
 
     @property
     def folder(self) -> Path:
@@ -154,35 +327,91 @@ class SmallHost:
         return self.site.package(PACKAGE).version()
 
     def shim_runs(self) -> str:
-        """The version that the shim would run; "" if there is no shim."""
-        if not (self.root / "bin" / PACKAGE).exists():
+        """The version that the shim would run, found as it finds it and whole; "" if there is no shim."""
+        shim = self.root / "bin" / PACKAGE
+        if not shim.exists():
             return ""
-        return (self.folder / "current" / "bin" / "courier").read_text().split()[0]
+        answer = re.search(r"read -r program <(.*) \|\|", shim.read_text())
+        assert answer is not None
+        program = Path(Path(shlex.split(answer[1])[0]).read_text().rstrip("\n"))
+        assert os.access(program, os.X_OK), f"{program} cannot be run"
+        version = program.read_text().split()[0]
+        assert self.damage(version) == ""
+        return version
+
+    def damage(self, version: str) -> str:
+        """What is not whole of a version's tree; "" if all is."""
+        package = self.site.package(PACKAGE)
+        facts = disk.read_json(package.facts(version))
+        if facts is None:
+            return "what it should be is not known"
+        answers = package.tree(version) / ANSWERS / PACKAGE
+        said = answers.read_text() if answers.exists() else ""
+        if said != f"{package.tree(version)}/bin/courier\n":
+            return f"its answer is {said!r}"
+        return tree.differs(package.tree(version), facts["files"])
+
+    def trees(self) -> set[str]:
+        """Versions whose trees are on disk."""
+        return {path.name for path in (self.folder / "versions").iterdir()}
+
+    def facts(self) -> set[str]:
+        """Versions of which something is known."""
+        return {path.name[: -len(".json")] for path in (self.folder / "facts").iterdir()}
+
+    def blamed(self) -> bool:
+        """Whether a version is held back because it was taken back."""
+        return any((self.folder / "failed").glob("*/reason.json"))
+
+    def journal(self) -> list[str]:
+        """The lines of the open attempt, whole ones only."""
+        path = self.folder / "journal"
+        lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+        return [line.decode() for line in lines]
+
+    def locked(self) -> list[str]:
+        """Lock files that cannot be had now; `running` may be shared with backups."""
+        found = []
+        for name in ("lock", "gate", "running"):
+            with contextlib.suppress(FileNotFoundError), open(self.folder / name, "rb") as file:
+                shared = name == "running" and self.holders(self.folder / name)
+                try:
+                    fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    found.append(name)
+        return found
 
     def leftovers(self) -> list[str]:
-        """What nothing may leave: half-made files, a journal, a snapshot, a link that is not in place."""
-        odd = [
-            p
-            for p in self.root.rglob("*")
-            if (p.name.startswith(".") and p.name != ANSWERS) or p.name in ("journal", "kept")
+        """What nothing may leave: half-made files, a journal, a snapshot, a mark, a link that is not in place."""
+        return [
+            os.path.join(folder, name)
+            for folder, folders, files in os.walk(self.root)
+            for name in folders + files
+            if (name.startswith(".") and name != ANSWERS) or name in ("journal", "kept", "unproven")
         ]
-        return [str(path.relative_to(self.root)) for path in odd]
 
     def picture(self) -> dict[str, str]:
         """Everything a user could notice, and what is kept to go back to."""
         found = {"serving": self.serving}
-        for path in sorted(self.root.rglob("*")):
-            name = str(path.relative_to(self.root))
-            if path.is_symlink():
-                found[name] = f"-> {path.readlink()}"
-            elif path.is_file() and name.split("/", maxsplit=1)[0] in ("state", "bin"):
-                found[name] = f"{path.stat().st_mode:o} {path.read_text()}"
+        for folder, folders, files in os.walk(self.root):
+            below = folder[len(str(self.root)) + 1 :]
+            for name in (*folders, *files):
+                path = os.path.join(folder, name)
+                if os.path.islink(path):
+                    found[os.path.join(below, name)] = f"-> {os.readlink(path)}"
+                elif name in files and below.split("/")[0] in ("state", "bin"):
+                    found[os.path.join(below, name)] = f"{os.stat(path).st_mode:o} {Path(path).read_text()}"
         return found
 
 
 def effects_of(prepare: Callable[[], SmallHost], act: Callable[[SmallHost], Any]) -> Sequence[str]:
     """The effects of an act, counted on a host of its own."""
+    return counted(prepare, act).deeds
+
+
+def counted(prepare: Callable[[], SmallHost], act: Callable[[SmallHost], Any]) -> Trouble:
+    """As `effects_of`, and the system calls that each took."""
     host = prepare()
-    with suffering(Trouble()) as counted:
+    with suffering(Trouble()) as trouble:
         act(host)
-    return counted.deeds
+    return trouble

@@ -1,0 +1,384 @@
+"""What the matrices cut off and let fail: hosts, orders, how each ends undisturbed, how else after which instant."""
+
+import json
+import os
+import random
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from backfleet_host.contract import Report
+from host.upgrader.small_host import PACKAGE, PowerCut, SmallHost, Trouble, counted, suffering
+
+WHOLE = bool(os.environ.get("BACKFLEET_WHOLE_MATRIX"))  # every pair and every error, which takes a quarter of an hour
+
+SERVICE = {"start": [PACKAGE, "start"], "stop": [PACKAGE, "stop"], "ready": [PACKAGE, "ready"], "seconds": 1}
+PROBE = f'[[probe]]\nname = "a look"\ncommand = ["{PACKAGE}", "probe"]\nexpect = "asked"\n'
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A host, an order, and how it ends if nothing disturbs it."""
+
+    id: str
+    ends: str = ""  # the report's code; "" is success
+    because: str = ""  # part of its message
+    kind: str = "upgrade"
+    goal: str = "2.0"
+    had: tuple[str, ...] = ("1.0",)  # versions it had, one after the other
+    old: str = ""  # behaviour of 1.0
+    stone: str | None = None  # behaviour of 1.5, if the way leads over it
+    new: str = ""  # behaviour of 2.0
+    serving: bool = False
+    keeps: bool = False
+    idle: bool = False
+    probes: bool = False
+    damaged: str = ""  # a version whose tree is
+    beside: str = ""  # a version something runs from, straight from its tree
+    backing_up: str = ""  # a version a backup runs on, that came through the shim
+    fetch_fails: bool = False
+    removes_state: bool = False
+
+    @property
+    def was(self) -> str:
+        return self.had[-1] if self.had else ""
+
+    @property
+    def ending(self) -> "Ending":
+        return Ending(self.was if self.ends else self.goal, self.ends, self.because)
+
+    def __str__(self) -> str:
+        return self.id
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What must be true, and be said."""
+
+    version: str
+    code: str
+    because: str = ""
+
+
+UNWELL = ("RolledBack", "exit code 3")
+REFUSES = ("HostBusy", "would not")
+INSTALL = {"kind": "install", "had": ()}
+UNINSTALL = {"kind": "uninstall", "goal": ""}
+SERVING = {"serving": True, "keeps": True}
+ALL = {**SERVING, "idle": True, "probes": True, "had": ("0.9", "1.0"), "stone": ""}
+
+SCENARIOS = [
+    Scenario("an upgrade"),
+    Scenario("an upgrade to an unwell version", *UNWELL, new="unwell"),
+    Scenario("an upgrade of what must be idle", idle=True),
+    Scenario("a third version", had=("0.9", "1.0")),
+    Scenario("a third version that is unwell", *UNWELL, had=("0.9", "1.0"), new="unwell"),
+    Scenario("a third version, while something runs from the first", had=("0.9", "1.0"), beside="0.9"),
+    Scenario("an upgrade beside a backup", had=("0.9", "1.0"), backing_up="1.0"),
+    Scenario("an unwell upgrade beside a backup", *UNWELL, backing_up="1.0", new="unwell"),
+    Scenario("an install", **INSTALL),
+    Scenario("an install of an unwell version", *UNWELL, **INSTALL, new="unwell"),
+    Scenario("over a damaged tree", had=("2.0", "1.0"), damaged="2.0"),
+    Scenario("over a damaged tree to an unwell version", *UNWELL, had=("2.0", "1.0"), damaged="2.0", new="unwell"),
+    Scenario("over a damaged tree in use", "HostBusy", "damaged", had=("2.0", "1.0"), damaged="2.0", beside="2.0"),
+    Scenario("from a damaged tree", had=("0.9", "1.0"), damaged="1.0"),
+    Scenario("from a damaged tree to an unwell version", *UNWELL, damaged="1.0", new="unwell"),
+    Scenario("what is damaged, again", goal="1.0", had=("0.9", "1.0"), damaged="1.0"),
+    Scenario("a download that fails", "DownloadFailed", "network", fetch_fails=True),
+    Scenario("an uninstall", **UNINSTALL, had=("0.9", "1.0")),
+    Scenario("an uninstall that takes the state along", **UNINSTALL, keeps=True, removes_state=True),
+    Scenario("a service", **SERVING),
+    Scenario("a service that will not start", "RolledBack", "start ended", serving=True, new="will-not-start"),
+    Scenario("a service with an unwell version", *UNWELL, **SERVING, new="unwell breaks-state"),
+    Scenario("a service that will not stop", *REFUSES, **SERVING, old="will-not-stop"),
+    Scenario("a service that stops and runs on", "HostBusy", "still runs", **SERVING, old="leaves-a-worker"),
+    Scenario("an unwell service that will not stop", *UNWELL, serving=True, new="unwell will-not-stop"),
+    Scenario("a service, uninstalled", **UNINSTALL, serving=True),
+    Scenario("a service, uninstalled with its state", **UNINSTALL, **SERVING, removes_state=True),
+    Scenario("a service that will not stop, uninstalled", *REFUSES, **UNINSTALL, serving=True, old="will-not-stop"),
+    Scenario("state that the new version breaks", "RolledBack", "its sha256 changed", keeps=True, new="breaks-state"),
+    Scenario("state broken for good", "RollbackFailed", UNWELL[1], old="minds-its-state", new="unwell breaks-state"),
+    Scenario("a version that was unwell before", old="ages"),
+    Scenario("an unwell version after an unwell one", *UNWELL, old="ages", new="unwell"),
+    Scenario("a host that looks for itself", probes=True),
+    Scenario("a host that is not content", "RolledBack", "'a look'", probes=True, new="fails-the-probe"),
+    Scenario("a host that was not content before", probes=True, old="fails-the-probe", new="fails-the-probe"),
+    Scenario("over a stepping stone", stone=""),
+    Scenario("over a stepping stone to an unwell version", *UNWELL, stone="", serving=True, new="unwell"),
+    Scenario("over an unwell stepping stone", *UNWELL, **SERVING, stone="unwell"),
+    Scenario("over a stone that will not stop", "RolledBack", "would not", stone="will-not-stop", serving=True),
+    Scenario("all at once", **ALL),
+    Scenario("all at once, to an unwell version", *UNWELL, **ALL, new="unwell breaks-state"),
+]
+RICHEST = SCENARIOS[-2:]
+BY_ID = {scenario.id: scenario for scenario in SCENARIOS}
+
+
+# --- Hosts ----------------------------------------------------------------------------------------------------------
+
+
+class Hosts:
+    """Hosts of a scenario, one after the other in the same folder: each as if it were prepared anew."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._made: dict[str, tuple[SmallHost, list[tuple[str, int, bytes | str | None]]]] = {}
+
+    def __call__(self, scenario: Scenario) -> SmallHost:
+        root = self._folder / "host"
+        shutil.rmtree(root, ignore_errors=True)
+        if scenario.id not in self._made:
+            host = prepared(scenario, root)
+            host.reboot()
+            self._made[scenario.id] = host, pictured(root)
+        else:
+            unpictured(root, self._made[scenario.id][1])
+        host = SmallHost(root)
+        host.releases = self._made[scenario.id][0].releases
+        begin(scenario, host)
+        return host
+
+
+def pictured(root: Path) -> list[tuple[str, int, bytes | str | None]]:
+    """All that is below a folder: name, mode, and content, target or nothing."""
+    found: list[tuple[str, int, bytes | str | None]] = []
+    for path in sorted(root.rglob("*")):
+        mode = path.lstat().st_mode & 0o7777
+        content = os.readlink(path) if path.is_symlink() else None if path.is_dir() else path.read_bytes()
+        found.append((str(path.relative_to(root)), mode, content))
+    return found
+
+
+def unpictured(root: Path, found: Iterable[tuple[str, int, bytes | str | None]]) -> None:
+    os.mkdir(root)
+    for name, mode, content in found:
+        path = f"{root}/{name}"
+        if content is None:
+            os.mkdir(path)
+        elif isinstance(content, str):
+            os.symlink(content, path)
+            continue
+        else:
+            with open(path, "wb", buffering=0) as file:
+                file.write(content)
+        os.chmod(path, mode)
+
+
+@contextmanager
+def hosts_in(tmp_path: Path) -> Iterator[Hosts]:
+    """In memory where there is a place."""
+    memory = Path("/dev/shm")
+    folder = Path(tempfile.mkdtemp(dir=memory if os.access(memory, os.W_OK) else tmp_path))
+    yield Hosts(folder)
+    shutil.rmtree(folder)
+
+
+def prepared(scenario: Scenario, root: Path) -> SmallHost:
+    host = SmallHost(root)
+    host.state.mkdir()
+    (host.state / "config").write_text("mine")
+    (host.state / "config").chmod(0o640)
+    more: dict[str, Any] = {"service": SERVICE} if scenario.serving else {}
+    more["switch"] = "idle" if scenario.idle else "anytime"
+    if scenario.keeps:
+        more["keeps"] = [str(host.state)]
+    for version, behaviour in (("0.9", ""), ("1.0", scenario.old), ("1.5", scenario.stone or ""), ("2.0", "")):
+        host.add(version, behaviour, **more)
+    for number, version in enumerate(scenario.had):
+        kind = "upgrade" if number else "install"
+        assert host.carry(kind, version, settings={"cores": 1}).outcome == "succeeded"
+    host.add("2.0", scenario.new, **more, upgrades_from="" if scenario.stone is None else ">=1.5")
+    if scenario.damaged:
+        program = host.folder / "versions" / scenario.damaged / "share" / "help"
+        program.chmod(0o644)
+        program.write_text("damaged")
+    if scenario.probes:
+        host.site.etc.mkdir(parents=True)
+        (host.site.etc / f"{PACKAGE}.toml").write_text(PROBE)
+    return host
+
+
+def begin(scenario: Scenario, host: SmallHost) -> None:
+    """What no disk remembers."""
+    host.fetch_fails, host.aged = scenario.fetch_fails, True
+    if scenario.serving:
+        host.serving = scenario.was
+    if scenario.beside:
+        host.begin(scenario.beside)
+    if scenario.backing_up:
+        host.begin(scenario.backing_up, through_the_shim=True)
+
+
+def ordered(scenario: Scenario, host: SmallHost, **more: Any) -> Report:
+    more = {"remove_state": scenario.removes_state, "settings": {"cores": 2}, **more}
+    return host.carry(scenario.kind, scenario.goal, "u-1", **more)
+
+
+# --- Instants -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Instant:
+    """Before, after or half-way through an effect: so many of its system calls are done."""
+
+    at: int
+    when: str
+    deed: str
+    half: int = 0
+
+    def trouble(self, error: OSError | None = None, *, lasts: bool = False) -> Trouble:
+        return Trouble(self.at, self.when, error, lasts, half=self.half)
+
+    def __str__(self) -> str:
+        return f"{self.when} effect {self.at}, {self.deed}"
+
+
+def instants(done: Trouble, *, syncs: bool = False) -> list[Instant]:
+    """Of what was done: those at which a power cut finds something else than at the one before.
+
+    A `sync` changes nothing that it finds; after an effect it finds what it finds before the next one, unless a
+    program was run in between.
+    """
+    found = []
+    for at, (deed, calls) in enumerate(zip(done.deeds, done.calls, strict=True), 1):
+        if deed.startswith("sync ") and not syncs and at not in done.between:
+            continue
+        halves = range(1, calls) if WHOLE else [calls // 2] if calls > 1 else []
+        if deed.startswith(("append ", "write ")):
+            halves = [1]  # torn
+        found += [Instant(at, "before", deed), *(Instant(at, "half", deed, half) for half in halves)]
+        if WHOLE or syncs or at in done.between or at == len(done.deeds):
+            found.append(Instant(at, "after", deed))
+    return found
+
+
+def instants_of(hosts: Hosts, scenario: Scenario, *, syncs: bool = False) -> list[Instant]:
+    return instants(counted(lambda: hosts(scenario), lambda host: ordered(scenario, host)), syncs=syncs)
+
+
+def cut(instant: Instant, act: Callable[[], Any]) -> bool:
+    """The power fails; whether it came to that."""
+    try:
+        with suffering(instant.trouble()):
+            act()
+    except PowerCut:
+        return True
+    return False
+
+
+@contextmanager
+def told_of(*what: object) -> Iterator[None]:
+    """Whatever is found wrong, it says after what."""
+    try:
+        yield
+    except AssertionError as problem:
+        raise AssertionError(", then ".join(map(str, what))) from problem
+
+
+def some(among: Sequence[Any], most: int, seed: str) -> Sequence[Any]:
+    """A sample that is the same in every run; all of them if the whole matrix was asked for."""
+    return among if WHOLE or len(among) <= most else random.Random(seed).sample(among, most)
+
+
+# --- What must be true ----------------------------------------------------------------------------------------------
+
+
+def after_a_cut(scenario: Scenario, host: SmallHost, otherwise: Ending | None = None) -> Ending:
+    """How it must end, by what the journal says and where `current` points: the crash table of docs/host.md.
+
+    Where no attempt is open it had not begun, or was over: `otherwise`.
+    """
+    said = {line["line"]: line for line in map(json.loads, host.journal())}
+    if "order" not in said:
+        return otherwise or scenario.ending
+    if "going back" in said:
+        told = Ending(scenario.was, said["going back"]["code"], said["going back"]["reason"])
+        is_in_vain = scenario.ends == "RollbackFailed" and told.code == "RolledBack"
+        return scenario.ending if is_in_vain else told
+    if "proven" in said:
+        return Ending(scenario.goal, "", "finished after a crash")
+    if "removing" in said:
+        return scenario.ending if scenario.ends else Ending("", "", "finished after a crash")
+    if "switching" in said and host.version() == scenario.goal != scenario.was:
+        return scenario.ending if scenario.ends else Ending(scenario.goal, "", "proven after a crash")
+    return Ending(scenario.was, "InternalError", "ask again")
+
+
+def after_another(scenario: Scenario, host: SmallHost, first: Ending) -> Ending:
+    """As `after_a_cut`, when something had begun to make good what `first` was to be the end of."""
+    is_over = host.site.package(PACKAGE).outcome("u-1").exists()
+    return after_a_cut(scenario, host, first if is_over else None)
+
+
+def check_works(scenario: Scenario, host: SmallHost) -> None:
+    """At any instant, before any recovery: whoever starts a backup gets a whole client, or none is installed.
+
+    And what runs loses nothing of the tree it runs from.
+    """
+    if (host.root / "bin" / PACKAGE).exists() and scenario.damaged != scenario.was:
+        assert host.shim_runs()
+    for process in host.processes.values():
+        assert (host.folder / "versions" / process.version / "bin" / "courier").exists()
+
+
+def check_end(
+    scenario: Scenario, host: SmallHost, before: dict[str, str], report: Report, ending: Ending, excused: str = ""
+) -> None:
+    """One definite state, told truly, nothing left lying about. What may be done without may have failed: `excused`."""
+    check_told(report, ending)
+    check_tidy(scenario, host)
+    assert report.current_version == host.version() == ending.version
+    check_settled(scenario, host, before, report)
+    if "settings" not in excused:
+        assert settings_of(host) == ((1 if ending.code else 2) if host.version() else None)
+    if "evidence" not in excused:
+        assert host.blamed() == (report.code in ("RolledBack", "RollbackFailed"))
+    if scenario.serving:
+        assert host.serving == host.version()
+
+
+def check_told(report: Report, ending: Ending) -> None:
+    assert (report.outcome, report.code) == ("failed" if ending.code else "succeeded", ending.code)
+    assert ending.because in report.message
+
+
+def check_tidy(scenario: Scenario, host: SmallHost) -> None:
+    """No lock is held, nothing is half-made, and there are trees of what runs, is current or was before, all known."""
+    package = host.site.package(PACKAGE)
+    assert host.leftovers() == []
+    assert host.locked() == []
+    running = {process.version for process in host.processes.values()}
+    assert host.trees() == host.facts() == {package.version(), package.version_before(), *running} - {""}
+    assert (host.root / "bin" / PACKAGE).exists() == bool(host.version())
+    if scenario.damaged != host.version():
+        assert host.shim_runs() == host.version()
+
+
+def check_settled(scenario: Scenario, host: SmallHost, before: dict[str, str], report: Report) -> None:
+    """All of the goal, or all as it was."""
+    succeeded = report.outcome == "succeeded"
+    assert host.state.exists() != (scenario.removes_state and succeeded)
+    if succeeded:
+        was = before.get("courier/previous", "") if scenario.goal == scenario.was else f"-> versions/{scenario.was}"
+        after = host.picture()
+        assert after.get("courier/previous", "") == (was if scenario.goal and scenario.was else "")
+        assert not scenario.goal or host.damage(scenario.goal) == ""
+        assert list((host.folder / "downloads").iterdir()) == []
+    elif report.code != "RollbackFailed":
+        assert comparable(scenario, host.picture()) == comparable(scenario, before)
+
+
+def settings_of(host: SmallHost) -> int | None:
+    file = host.folder / "settings.json"
+    return json.loads(file.read_text())["cores"] if file.exists() else None
+
+
+def comparable(scenario: Scenario, picture: dict[str, str]) -> dict[str, str]:
+    """A damaged tree may have gone, or been mended, and so may the link to it: it was no way back."""
+    gone = [f"courier/versions/{scenario.damaged}/"] if scenario.damaged else []
+    gone += ["courier/previous"] if scenario.damaged not in ("", scenario.was) else []
+    return {name: what for name, what in picture.items() if not name.startswith(tuple(gone))}

@@ -1,0 +1,163 @@
+"""F66: every effect of every kind of order fails: full, read-only or broken disks; once or from then on.
+
+An effect that fails was not begun, was half done, or was done all the same. Never between; and with the disk mended
+all is well again.
+"""
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from backfleet_host.contract import Report
+from backfleet_host.upgrader import steps, transaction
+from host.upgrader.scenarios import (
+    SCENARIOS,
+    Ending,
+    Hosts,
+    Instant,
+    Scenario,
+    after_a_cut,
+    after_another,
+    check_end,
+    check_works,
+    cut,
+    hosts_in,
+    instants,
+    instants_of,
+    ordered,
+    some,
+    told_of,
+)
+from host.upgrader.small_host import SmallHost, Trouble, counted, suffering
+
+SAYS = {
+    errno.ENOSPC: ("DiskFull", "no room left"),
+    errno.EROFS: ("HostBusy", "cannot be written"),
+    errno.EIO: ("InternalError", "OSError"),
+}
+"""What a report may say of it: code, and part of the message."""
+
+every_scenario = pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
+once_or_longer = pytest.mark.parametrize("lasts", [False, True], ids=["once", "from then on"])
+
+
+@pytest.fixture
+def hosts(tmp_path: Path) -> Iterator[Hosts]:
+    with hosts_in(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing on this host gets better by itself."""
+    monkeypatch.setattr(steps, "LEFTOVERS_SECONDS", 0.0)
+    monkeypatch.setattr(transaction, "UNDO_PAUSE_SECONDS", 0.0)
+
+
+@once_or_longer
+@every_scenario
+def test_the_disk_is_full_at_any_effect(scenario: Scenario, lasts: bool, hosts: Hosts) -> None:
+    """What removes something succeeds all the same."""
+    among = [found for found in instants_of(hosts, scenario, syncs=True) if found.when == "before"]
+    for instant in among if not lasts else some(among, len(among) // 2, scenario.id):
+        check_failing(scenario, hosts, instant, errno.ENOSPC, lasts)
+
+
+@pytest.mark.parametrize("error", [errno.EROFS, errno.EIO], ids=lambda number: errno.errorcode[number])
+@once_or_longer
+@every_scenario
+def test_the_disk_fails_at_some_effects(scenario: Scenario, error: int, lasts: bool, hosts: Hosts) -> None:
+    """Before, half-way, or when all was done."""
+    among = instants_of(hosts, scenario, syncs=True)
+    for instant in some(among, 7, f"{scenario} {error} {lasts}"):
+        check_failing(scenario, hosts, instant, error, lasts)
+
+
+@every_scenario
+def test_a_full_disk_is_told_of_when_all_was_done(scenario: Scenario, hosts: Hosts) -> None:
+    """Or half of it: the rest of the kinds, for full disks."""
+    among = [found for found in instants_of(hosts, scenario, syncs=True) if found.when != "before"]
+    for instant in some(among, 7, scenario.id):
+        check_failing(scenario, hosts, instant, errno.ENOSPC, lasts=False)
+
+
+def check_failing(scenario: Scenario, hosts: Hosts, instant: Instant, error: int, lasts: bool) -> None:
+    host = hosts(scenario)
+    before = host.picture()
+    with told_of(f"{errno.errorcode[error]}{' from' if lasts else ''} {instant}"):
+        with suffering(instant.trouble(OSError(error, os.strerror(error)), lasts=lasts)) as done:
+            report = ordered(scenario, host)
+        check_works(scenario, host)
+        if LEFT in report.message:
+            check_left(host, report)
+            return
+        check_report(scenario, host, report, error, lasts)
+        ending = after_another(scenario, host, Ending(host.version(), report.code))
+        check_end(scenario, host, before, ordered(scenario, host), ending, excused(done, instant, lasts=lasts))
+
+
+def check_report(scenario: Scenario, host: SmallHost, report: Report, error: int, lasts: bool) -> None:
+    """It is true, and says what happened: the order's own end, the disk's, or that there was no way back either."""
+    code, text = SAYS[error]
+    assert report.current_version == host.version()
+    assert host.locked() == []
+    if report.code == "RollbackFailed":
+        assert lasts or scenario.ends == "RollbackFailed"
+    elif report.code != scenario.ends:
+        assert (report.code, text in report.message) == (code, True)
+    assert (report.outcome == "succeeded") == (report.code == "")
+    if report.code not in ("", "RollbackFailed"):
+        assert report.current_version == scenario.was
+
+
+LEFT = "the client is gone, its state is not"
+
+
+def check_left(host: SmallHost, report: Report) -> None:
+    """An uninstall that could not take the state along, which comes last and is not undone."""
+    assert (report.outcome, report.code, host.version()) == ("failed", "InternalError", "")
+    host.carry("recover")
+    assert (host.leftovers(), host.trees(), host.facts()) == ([], set(), set())
+
+
+def excused(done: Trouble, instant: Instant, *, lasts: bool) -> str:
+    """What may be done without: settings, which another order brings again; the memory of a failure."""
+    failing = done.deeds[instant.at - 1 :] if lasts else done.deeds[max(0, instant.at - 4) : instant.at]
+    touched = [word for deed in failing for word, names in EXCUSED.items() if any(name in deed for name in names)]
+    return " ".join(touched)
+
+
+EXCUSED = {"settings": ["settings.json"], "evidence": ["mkdir 2.0", "mkdir 1.5", "output", "reason.json"]}
+
+
+@pytest.mark.parametrize("error", list(SAYS), ids=lambda number: errno.errorcode[number])
+@every_scenario
+def test_the_disk_fails_during_recovery(scenario: Scenario, error: int, hosts: Hosts) -> None:
+    """After a power cut, and from then on; then it is mended."""
+    for first in some(instants_of(hosts, scenario), 3, f"{scenario} {error}"):
+        host = hosts(scenario)
+        assert cut(first, lambda: ordered(scenario, host))  # noqa: B023 - called at once
+        seconds = instants(counted(lambda: host, lambda it: it.carry("recover", order_id="r-1")), syncs=True)  # noqa: B023
+        for second in some(seconds, 2, f"{scenario} {error} {first}"):
+            check_failing_recovery(scenario, hosts, first, second, error)
+
+
+def check_failing_recovery(scenario: Scenario, hosts: Hosts, first: Instant, second: Instant, error: int) -> None:
+    host = hosts(scenario)
+    before = host.picture()
+    with told_of(first, f"{errno.errorcode[error]} from {second}"):
+        assert cut(first, lambda: ordered(scenario, host))
+        ending = after_a_cut(scenario, host)
+        was_open = bool(host.journal())
+        with suffering(second.trouble(OSError(error, os.strerror(error)), lasts=True)) as done:
+            report = host.carry("recover", order_id="r-1")
+        check_works(scenario, host)
+        if LEFT in report.message:
+            check_left(host, report)
+            return
+        assert report.current_version == host.version()
+        ending = after_another(scenario, host, Ending(host.version(), report.code) if was_open else ending)
+        check_end(scenario, host, before, ordered(scenario, host), ending, excused(done, second, lasts=True))
