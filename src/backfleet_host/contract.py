@@ -72,6 +72,7 @@ class Order:
     `oldest_reader` is the lowest version of those who must read this host's backups ("" = nobody else must).
     `bytes_per_second` is how fast the host may download (0 = as fast as it can).
     `remove_state` lets an uninstall take the client's configuration and state along, which otherwise stay.
+    `tries_again` lets an install or upgrade try a version that this host has taken back a short while ago.
     `settings` is what operators set for the client, for whatever runs it on the host: names and plain values.
     """
 
@@ -86,6 +87,7 @@ class Order:
     bytes_per_second: int = 0
     settings: Dict[str, Any] = dataclasses.field(default_factory=dict)
     remove_state: bool = False
+    tries_again: bool = False
 
     def __post_init__(self) -> None:
         _match("order_id", self.order_id, _ORDER_ID)
@@ -111,11 +113,14 @@ class Order:
         _plain("settings", self.settings)
         if not isinstance(self.remove_state, bool) or (self.remove_state and self.kind != "uninstall"):
             raise Malformed("remove_state is true or false, and true in an uninstall only")
+        if not isinstance(self.tries_again, bool) or (self.tries_again and self.kind not in ("install", "upgrade")):
+            raise Malformed("tries_again is true or false, and true in an install or upgrade only")
 
     def as_command(self) -> str:
         """The order as command content."""
         said = dataclasses.asdict(self)
-        for name in ("settings", "remove_state"):  # a host that does not know one must be able to read other orders
+        # A host that does not know one of these must be able to read other orders.
+        for name in ("settings", "remove_state", "tries_again"):
             if not said[name]:
                 del said[name]
         return f"{FIRST_LINE}\n{json.dumps(said, sort_keys=True)}\n"

@@ -59,24 +59,35 @@ def _targets(command: Any) -> Any:
     return json_option(command)
 
 
+_try_again = click.option("--try-again", is_flag=True, help="Also a version that a host took back within the last day.")
+
+
 @client.command()
 @_targets
+@_try_again
 @calls_the_api
-def upgrade(api: Client, instances: tuple[str, ...], clients: tuple[str, ...], wait: bool, as_json: bool) -> None:
+def upgrade(
+    api: Client, instances: tuple[str, ...], clients: tuple[str, ...], try_again: bool, wait: bool, as_json: bool
+) -> None:
     """Move clients to their newest release."""
     _need_a_target(instances, clients)
-    _start(api, "UpgradeBackupClients", wait, as_json, InstanceIds=list(instances), ClientIds=list(clients))
+    named = {"InstanceIds": list(instances), "ClientIds": list(clients)}
+    _start(api, "UpgradeBackupClients", wait, as_json, **named, **_also("TryAgain", try_again))
 
 
 @client.command()
 @click.option("--package", help="Which backup client; default: the only one there is, or the server's setting.")
 @click.option("--instance", "instances", multiple=True, required=True, metavar="ID")
 @click.option("--wait", is_flag=True, help="Draw progress until the task is over.")
+@_try_again
 @json_option
 @calls_the_api
-def install(api: Client, package: str | None, instances: tuple[str, ...], wait: bool, as_json: bool) -> None:
+def install(
+    api: Client, package: str | None, instances: tuple[str, ...], try_again: bool, wait: bool, as_json: bool
+) -> None:
     """Install the newest release of a backup client on hosts."""
-    _start(api, "InstallBackupClients", wait, as_json, InstanceIds=list(instances), PackageName=package)
+    named = {"InstanceIds": list(instances), "PackageName": package}
+    _start(api, "InstallBackupClients", wait, as_json, **named, **_also("TryAgain", try_again))
 
 
 @client.command()
@@ -89,8 +100,12 @@ def uninstall(
     """Take backup clients off hosts. What they keep (configuration, state) stays there."""
     _need_a_target(instances, clients)
     named = {"InstanceIds": list(instances), "ClientIds": list(clients)}
-    also = {"RemoveState": True} if remove_state else {}
-    _start(api, "UninstallBackupClients", wait, as_json, **named, **also)
+    _start(api, "UninstallBackupClients", wait, as_json, **named, **_also("RemoveState", remove_state))
+
+
+def _also(name: str, wanted: bool) -> dict[str, bool]:
+    """A word of ours, only where it is wanted."""
+    return {name: True} if wanted else {}
 
 
 def _need_a_target(instances: tuple[str, ...], clients: tuple[str, ...]) -> None:

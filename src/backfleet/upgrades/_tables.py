@@ -46,6 +46,7 @@ items = sa.Table(
     sa.Column("started_at", Moment),
     sa.Column("completed_at", Moment),
     sa.Column("remove_state", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("tries_again", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.UniqueConstraint("task_id", "position"),
 )
 

@@ -42,6 +42,7 @@ class Target:
     settled: tuple[str, str] | None = None
     succeeded: bool = False  # of a settled one
     remove_state: bool = False  # an uninstall that takes the client's configuration and state along
+    tries_again: bool = False  # also a version that the host has taken back a short while ago
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ class Item:
     started_at: datetime | None  # when the host was first heard of it
     completed_at: datetime | None
     remove_state: bool = False
+    tries_again: bool = False
 
     def moved(self, to: ItemState, *, at: datetime, code: str = "", message: str = "") -> "Item":
         """The same upgrade in state `to`. Saying again what is already so changes nothing.
@@ -109,6 +111,7 @@ class Item:
             self.platform,
             max(1, self.patience),
             remove_state=self.remove_state,
+            tries_again=self.tries_again,
         )
 
 
@@ -140,4 +143,5 @@ def item_for(
         started_at=None,
         completed_at=now if state in FINAL else None,
         remove_state=target.remove_state,
+        tries_again=target.tries_again,
     )

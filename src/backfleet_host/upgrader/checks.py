@@ -90,9 +90,9 @@ def _why_busy(attempt: Attempt) -> str:
 def check_not_held_back(attempt: Attempt, version: str) -> None:
     """That this version was not taken back here a short while ago. Raises Refusal, RolledBack."""
     failure = remembered_failure(attempt.package, version, attempt.site.clock())
-    if failure is not None:
-        text = f"{version} was taken back on this host less than 24 h ago: {failure.get('reason')}"
-        raise Refusal("RolledBack", text)
+    if failure is not None and not attempt.order.tries_again:
+        text = f"{version} was taken back on this host a short while ago: {failure.get('reason')}"
+        raise Refusal("RolledBack", f"{text} (an order to try again tries it all the same)")
 
 
 def remembered_failure(package: Package, version: str, now: float) -> Optional[Dict[str, Any]]:

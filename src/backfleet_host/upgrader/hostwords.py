@@ -5,6 +5,7 @@ They decide what runs as root, so only their owner may write them, and every fie
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pwd
 import re
@@ -63,6 +64,7 @@ class HostWords:
     bytes_per_second: int = 0  # of downloads; 0 = no limit
     changes: bool = True  # whether anything may be installed, upgraded or removed
     waits_for_reboot: bool = False  # nothing is changed while a reboot is pending
+    held_back_hours: int = 24  # that a version which was taken back is not tried again
     busiest: int = 0  # load of a minute above which nothing is changed; 0 = any
     proxy: str = field(default="", repr=False)  # it may hold a password
 
@@ -92,11 +94,12 @@ def read_host_words(etc: Path) -> HostWords:
     file = etc / "host.toml"
     said = _read(file)
     try:
-        _only(said, frozenset({"bytes_per_second", "proxy", "changes", "waits_for_reboot", "busiest"}))
+        _only(said, frozenset(field.name for field in dataclasses.fields(HostWords)))
         return HostWords(
             _number(said, "bytes_per_second", 0, 0, 1 << 40),
             _switch(said, "changes", True),
             _switch(said, "waits_for_reboot", False),
+            _number(said, "held_back_hours", 24, 0, 10_000),
             _number(said, "busiest", 0, 0, 100_000),
             read_proxy(_text(said, "proxy")),
         )

@@ -242,9 +242,23 @@ def test_f15_f32_a_version_that_was_taken_back_is_held_back_for_a_day(shop: Shop
     host.carry("upgrade", "2.0")
     again = host.carry("upgrade", "2.0", order_id="again")
     assert (again.code, again.current_version) == ("RolledBack", "1.0")
-    assert "less than 24 h ago" in again.message
+    assert "a short while ago" in again.message
     object.__setattr__(host.site, "clock", lambda: time.time() + 25 * 3600)
     assert "exit code 3" in host.carry("upgrade", "2.0", order_id="later").message
+
+
+def test_f15_an_operator_or_the_administrator_ends_holding_back(shop: Shop, host: Host) -> None:
+    """The one by an order that says so, the other by so many hours."""
+    shop.add("1.0")
+    shop.add("2.0", health=3)
+    host.carry("install", "1.0")
+    host.carry("upgrade", "2.0")
+    report = host.carry("upgrade", "2.0", tries_again=True)
+    assert (report.code, report.stage) == ("RolledBack", "back")
+    host.words("held_back_hours = 1\n", "host")
+    host.carry("upgrade", "2.0", tries_again=True)
+    object.__setattr__(host.site, "clock", lambda: time.time() + 1.5 * 3600)
+    assert host.carry("upgrade", "2.0").stage == "back"
 
 
 def test_an_unwell_first_install_leaves_nothing(shop: Shop, host: Host) -> None:
@@ -376,85 +390,6 @@ def test_a_second_order_for_the_package_is_told_to_wait(shop: Shop, host: Host) 
         fcntl.flock(lock, fcntl.LOCK_EX)
         report = host.carry("uninstall")
     assert (report.code, report.current_version) == ("UpgradeInProgress", "1.0")
-
-
-# --- The power fails ------------------------------------------------------------------------------------------------
-
-CARRY = """
-import json, sys
-from pathlib import Path
-from backfleet_host.contract import Order, read_order
-from backfleet_host.upgrader import Site, carry_out_on
-root, address, trust, order = sys.argv[1:]
-site = Site(Path(root), Path(root) / "bin", address, None, Path(trust).read_bytes())
-carry_out_on(site, read_order(Path(order).read_text()), lambda line: None)
-"""
-
-WELL = [
-    "check", "fetch", "unpacked", "stage", "drain", "about to switch", "switched", "switch", "prove", "commit",
-    "outcome written", "journal closed",
-]  # fmt: skip
-UNWELL = ["switched", "switch", "going back", "pointed back", "outcome written", "journal closed"]
-
-
-@pytest.mark.parametrize(
-    ("instant", "health"),
-    [pytest.param(i, 0, id=f"well, {i}") for i in WELL] + [pytest.param(i, 1, id=f"unwell, {i}") for i in UNWELL],
-)
-def test_power_cut(shop: Shop, host: Host, tmp_path: Path, instant: str, health: int) -> None:
-    """F12: wherever the power fails, a working client is left, and recovery ends in one definite state."""
-    shop.add("1.0")
-    shop.add("2.0", health=health)
-    host.carry("install", "1.0")
-    cut_off(shop, host, tmp_path, instant)
-
-    ready = {**os.environ, "BACKFLEET_ON_TRIAL": "1"}  # others wait for the recovery
-    said = subprocess.run([host.shim, "hello"], env=ready, capture_output=True, text=True, check=True).stdout
-    assert said in ("1.0 hello\n", "2.0 hello\n")
-    report = host.carry("recover", order_id="r-1")
-    again = host.carry("upgrade", "2.0", order_id="u-cut")
-
-    assert host.leftovers() == []
-    assert host.version() == again.current_version
-    assert said_by(host.shim, "hello") == f"{host.version()} hello"
-    after_the_point = instant in WELL[WELL.index("switched") :] and health == 0
-    assert host.version() == ("2.0" if after_the_point else "1.0")
-    assert report.current_version == host.version()
-    if not after_the_point and health == 0:
-        assert host.carry("upgrade", "2.0", order_id="u-retry").current_version == "2.0"
-
-
-def cut_off(shop: Shop, host: Host, tmp_path: Path, instant: str, version: str = "2.0") -> None:
-    """A real process is killed in the midst of an upgrade."""
-    (tmp_path / "order").write_text(host.order("upgrade", version, "u-cut").as_command())
-    (tmp_path / "root.json").write_bytes(shop.trust_root)
-    words = [str(host.root), shop.address, str(tmp_path / "root.json"), str(tmp_path / "order")]
-    environment = os.environ | {"BACKFLEET_HOST_DIE_AT": instant}
-    died = subprocess.run([sys.executable, "-c", CARRY, *words], env=environment, check=False)
-    assert died.returncode == -signal.SIGKILL
-
-
-def test_f38_a_run_that_starts_after_a_crash_waits_for_the_recovery(shop: Shop, host: Host, tmp_path: Path) -> None:
-    """The gate is open, for its holder is dead; the version behind it is not proven."""
-    shop.add("1.0")
-    shop.add("2.0", health=1)
-    host.carry("install", "1.0")
-    cut_off(shop, host, tmp_path, "switched")
-    with subprocess.Popen([host.shim, "hello"], stdout=subprocess.PIPE, text=True) as process:
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(1)
-        assert host.carry("recover", order_id="r-1").current_version == "1.0"
-        assert process.communicate(timeout=10)[0] == "1.0 hello\n"
-
-
-def test_nobody_is_waited_for_without_end(shop: Shop, host: Host, tmp_path: Path) -> None:
-    """Where no recovery comes a backup is worth more than certainty."""
-    shop.add("1.0")
-    shop.add("2.0")
-    host.carry("install", "1.0")
-    cut_off(shop, host, tmp_path, "switched")
-    os.utime(host.folder / "unproven", (time.time() - 700,) * 2)
-    assert said_by(host.shim, "hello") == "2.0 hello"
 
 
 def test_settings_reach_the_host_and_stay(shop: Shop, host: Host) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from backfleet import fleet
+from backfleet import fleet, upgrades
 from backfleet.fleet import ClientStatus
 from backfleet.operations.hbr.changing import MOST_UPGRADES
 from operations.world import OTHER, World
@@ -280,6 +280,22 @@ def test_a_client_that_is_current_succeeds_at_once(world: World) -> None:
     _, task = world.ask(HBR, "DescribeTask", TaskId=answer["TaskId"])
     assert (task["Description"], task["Progress"]) == ("completed", 100)
     assert items(world, answer)[0]["clientStatus"] == "ACTIVATED"
+
+
+@pytest.mark.parametrize("wish", [{}, {"TryAgain": "true"}], ids=["not said", "said"])
+@pytest.mark.parametrize("action", ["UpgradeBackupClients", "InstallBackupClients"])
+def test_f15_what_a_host_took_back_is_tried_again_where_the_caller_says_so(
+    world: World, action: str, wish: dict[str, str]
+) -> None:
+    """A word of ours, which reaches the host in its order."""
+    world.release("2.0")
+    instance = world.host() if action.startswith("Install") else world.host_with_client()[0]
+    status, answer = world.ask(HBR, action, InstanceIds=json.dumps([instance]), **wish)
+    assert status == 200, answer
+    with world.house.database.reading() as tx:
+        task = upgrades.read(tx, world.root.account_id, answer["TaskId"], now=world.now)
+    assert task is not None
+    assert task.items[0].order().tries_again is bool(wish)
 
 
 # --- Twice ----------------------------------------------------------------------------------------------------------

@@ -43,8 +43,8 @@ EVERY_NAME: Final = r"[a-z0-9][a-z0-9._+-]*"  # of a package or a channel
 
 
 @dataclass(frozen=True, slots=True)
-class UpgradeBackupClients(Crossing):
-    """What the caller sent, in wire words."""
+class SomeClients(Crossing):
+    """Which clients, in wire words."""
 
     instance_ids: tuple[str, ...] | None = json_list("InstanceIds", longest_item=LONGEST_ID)
     client_ids: tuple[str, ...] | None = json_list("ClientIds", longest_item=LONGEST_ID)
@@ -52,7 +52,14 @@ class UpgradeBackupClients(Crossing):
 
 
 @dataclass(frozen=True, slots=True)
-class UninstallBackupClients(UpgradeBackupClients):
+class UpgradeBackupClients(SomeClients):
+    """What the caller sent. TryAgain is ours: also a version that a host has taken back within the last day."""
+
+    try_again: bool | None = boolean("TryAgain", default=False)
+
+
+@dataclass(frozen=True, slots=True)
+class UninstallBackupClients(SomeClients):
     """The same words as an upgrade. RemoveState is ours: configuration and state of the client go with it."""
 
     remove_state: bool | None = boolean("RemoveState", default=False)
@@ -60,12 +67,13 @@ class UninstallBackupClients(UpgradeBackupClients):
 
 @dataclass(frozen=True, slots=True)
 class InstallBackupClients(Crossing):
-    """What the caller sent. PackageName and Channel are ours: the cloud has one client only."""
+    """What the caller sent. PackageName and Channel are ours: the cloud has one client only. TryAgain too."""
 
     instance_ids: tuple[str, ...] | None = json_list("InstanceIds", required=True, longest_item=LONGEST_ID)
     package_name: str | None = text("PackageName", longest=64, pattern=EVERY_NAME)
     channel: str | None = text("Channel", longest=64, pattern=EVERY_NAME)
     client_token: str | None = text("ClientToken", longest=64)
+    try_again: bool | None = boolean("TryAgain", default=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +116,11 @@ def upgrade_backup_clients(call: Call, asked: UpgradeBackupClients) -> dict[str,
     """
     named = _names(asked, most=MOST_UPGRADES)
     there = where_it_acts(call, "UpgradeBackupClients", asked)
-    return _start(Wanted(call, there, Kind.UPGRADE, named, _to_upgrade, asked, asked.client_token))
+
+    def targets(tx: Transaction, surveyed: Survey) -> list[Target]:
+        return [replace(target, tries_again=bool(asked.try_again)) for target in _to_upgrade(tx, surveyed)]
+
+    return _start(Wanted(call, there, Kind.UPGRADE, named, targets, asked, asked.client_token))
 
 
 @operation(HBR, "InstallBackupClients", action="hbr:InstallBackupClients", answer=STARTED, errors=ERRORS)
@@ -119,7 +131,7 @@ def install_backup_clients(call: Call, asked: InstallBackupClients) -> dict[str,
         ApiError: as an upgrade; and InvalidParameter where it is not clear which package is meant.
     """
     check_crossing(asked)
-    wish = Wish(asked.package_name, asked.channel)
+    wish = Wish(asked.package_name, asked.channel, bool(asked.try_again))
     return install(call, "InstallBackupClients", asked.instance_ids or (), asked, wish, asked.client_token)
 
 
@@ -137,7 +149,8 @@ def install(
         raise InvalidParameter(f"{named.clients[0]!r} names a client; name its instance.")
 
     def targets(tx: Transaction, surveyed: Survey) -> list[Target]:
-        return targets_to_install(tx, call, surveyed, wish)
+        found = targets_to_install(tx, call, surveyed, wish)
+        return [replace(target, tries_again=wish.tries_again) for target in found]
 
     there = where_it_acts(call, name, asked)
     return _start(Wanted(call, there, Kind.INSTALL, named, targets, asked, client_token))
@@ -197,7 +210,7 @@ def _start_one(call: Call, kind: Kind, targets: Targets, asked: OneClient, label
     return {name: value for name, value in started.items() if name != "InstanceStatuses"}
 
 
-def _names(asked: UpgradeBackupClients, *, most: int) -> Named:
+def _names(asked: SomeClients, *, most: int) -> Named:
     check_crossing(asked)
     return read_names(asked.instance_ids, asked.client_ids, most=most)
 

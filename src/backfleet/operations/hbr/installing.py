@@ -23,6 +23,7 @@ class Wish:
 
     package: str | None
     channel: str | None
+    tries_again: bool = False  # also a version that a host has taken back
 
 
 LEFT_TO_US: Final = Wish(None, None)

@@ -420,6 +420,7 @@ def upgrade() -> None:
         sa.Column("started_at", sa.BigInteger(), nullable=True),
         sa.Column("completed_at", sa.BigInteger(), nullable=True),
         sa.Column("remove_state", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("tries_again", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.ForeignKeyConstraint(["task_id"], ["tasks.id"], name=op.f("fk_client_upgrades_task_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_client_upgrades")),
         sa.UniqueConstraint("task_id", "position", name=op.f("uq_client_upgrades_task_id_position")),
