@@ -192,3 +192,12 @@ class Host:
 def host(tmp_path: Path, shop: Shop) -> Host:
     """A host that was enrolled with the shop's root."""
     return Host(tmp_path / "host", shop)
+
+
+@pytest.fixture
+def installed(shop: Shop, host: Host) -> Host:
+    """A host that has 1.0 and is offered 2.0 too."""
+    shop.add("1.0")
+    shop.add("2.0")
+    assert host.carry("install", "1.0").outcome == "succeeded"
+    return host

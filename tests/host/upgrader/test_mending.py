@@ -14,15 +14,6 @@ Host = Any
 Shop = Any
 
 
-@pytest.fixture
-def installed(shop: Shop, host: Host) -> Host:
-    """1.0 is installed, 2.0 is offered too."""
-    shop.add("1.0")
-    shop.add("2.0")
-    assert host.carry("install", "1.0").outcome == "succeeded"
-    return host
-
-
 def program(host: Host) -> Path:
     return Path(host.folder / "versions" / "1.0" / "bin" / "courier")
 

@@ -16,15 +16,6 @@ Host = Any
 Shop = Any
 
 
-@pytest.fixture
-def installed(shop: Shop, host: Host) -> Host:
-    """1.0 is installed, 2.0 is offered."""
-    shop.add("1.0")
-    shop.add("2.0")
-    assert host.carry("install", "1.0").outcome == "succeeded"
-    return host
-
-
 @pytest.mark.parametrize("file", ["host", "courier"])
 @pytest.mark.parametrize(("kind", "version"), [("upgrade", "2.0"), ("install", "2.0"), ("uninstall", "")])
 def test_f75_no_order_ignores_the_switch(installed: Host, file: str, kind: str, version: str) -> None:
