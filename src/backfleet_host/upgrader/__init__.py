@@ -17,23 +17,18 @@ from backfleet_host.upgrader import drift, gate
 from backfleet_host.upgrader.attempt import Attempt, Stopping, known_manifest, nobody_stops_it
 from backfleet_host.upgrader.checks import check_not_held_back, is_whole, platform_here
 from backfleet_host.upgrader.disk import read_json
+from backfleet_host.upgrader.ending import finish, keep_settings, meaning_of, tidy
 from backfleet_host.upgrader.journal import Journal, Unreadable
+from backfleet_host.upgrader.recovery import recover as _recover_attempt
 from backfleet_host.upgrader.refusal import Refusal
 from backfleet_host.upgrader.site import NO_PACKAGES, Package, Site, site_of
-from backfleet_host.upgrader.transaction import (
-    ANOTHER_ORDER_SECONDS,
-    finish,
-    keep_settings,
-    meaning_of,
-    move,
-    tidy,
-    uninstall,
-)
-from backfleet_host.upgrader.transaction import recover as _recover_attempt
+from backfleet_host.upgrader.transaction import move
+from backfleet_host.upgrader.uninstalling import uninstall
 
 __all__ = ["Site", "carry_out", "platform_here", "recover", "recover_all", "site_of", "status"]
 
 Say = Callable[[str], None]
+ANOTHER_ORDER_SECONDS = 0.5  # for the lock: long enough for one that is just ending
 
 
 def carry_out(order: Order, root: Path, *, say: Say, stopping: Stopping = nobody_stops_it) -> Report:
