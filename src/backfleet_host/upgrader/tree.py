@@ -38,7 +38,7 @@ def unpack(artifact: Path, manifest: Manifest, partial: Path) -> Dict[str, Any]:
             elif not entry.is_folder:
                 files[entry.path] = {"sha256": _put(partial, entry, stream), "size": entry.size}
     except BadArchive as problem:
-        raise Refusal("UntrustedRelease", f"the artifact is refused: {problem}") from None
+        raise Refusal("UntrustedRelease", f"the artifact is refused: {problem}", "BadArchive") from None
     _make_read_only(partial)
     return files
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from backfleet_host.contract import Report
-from backfleet_host.upgrader import steps, transaction
+from backfleet_host.upgrader import ending, steps
 from host.upgrader.scenarios import (
     SCENARIOS,
     Ending,
@@ -24,6 +24,7 @@ from host.upgrader.scenarios import (
     check_end,
     check_works,
     cut,
+    few,
     hosts_in,
     instants,
     instants_of,
@@ -54,7 +55,7 @@ def hosts(tmp_path: Path) -> Iterator[Hosts]:
 def nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing on this host gets better by itself."""
     monkeypatch.setattr(steps, "LEFTOVERS_SECONDS", 0.0)
-    monkeypatch.setattr(transaction, "UNDO_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(ending, "UNDO_PAUSE_SECONDS", 0.0)
 
 
 @once_or_longer
@@ -62,7 +63,7 @@ def nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_disk_is_full_at_any_effect(scenario: Scenario, lasts: bool, hosts: Hosts) -> None:
     """What removes something succeeds all the same."""
     among = [found for found in instants_of(hosts, scenario, syncs=True) if found.when == "before"]
-    for instant in among if not lasts else some(among, len(among) // 2, scenario.id):
+    for instant in among if not lasts else some(among, len(among) // 3, scenario.id):
         check_failing(scenario, hosts, instant, errno.ENOSPC, lasts)
 
 
@@ -72,7 +73,7 @@ def test_the_disk_is_full_at_any_effect(scenario: Scenario, lasts: bool, hosts: 
 def test_the_disk_fails_at_some_effects(scenario: Scenario, error: int, lasts: bool, hosts: Hosts) -> None:
     """Before, half-way, or when all was done."""
     among = instants_of(hosts, scenario, syncs=True)
-    for instant in some(among, 7, f"{scenario} {error} {lasts}"):
+    for instant in some(among, 5, f"{scenario} {error} {lasts}"):
         check_failing(scenario, hosts, instant, error, lasts)
 
 
@@ -80,7 +81,7 @@ def test_the_disk_fails_at_some_effects(scenario: Scenario, error: int, lasts: b
 def test_a_full_disk_is_told_of_when_all_was_done(scenario: Scenario, hosts: Hosts) -> None:
     """Or half of it: the rest of the kinds, for full disks."""
     among = [found for found in instants_of(hosts, scenario, syncs=True) if found.when != "before"]
-    for instant in some(among, 7, scenario.id):
+    for instant in some(among, 5, scenario.id):
         check_failing(scenario, hosts, instant, errno.ENOSPC, lasts=False)
 
 
@@ -137,11 +138,11 @@ EXCUSED = {"settings": ["settings.json"], "evidence": ["mkdir 2.0", "mkdir 1.5",
 @every_scenario
 def test_the_disk_fails_during_recovery(scenario: Scenario, error: int, hosts: Hosts) -> None:
     """After a power cut, and from then on; then it is mended."""
-    for first in some(instants_of(hosts, scenario), 3, f"{scenario} {error}"):
+    for first in few(instants_of(hosts, scenario), 2, f"{scenario} {error}"):
         host = hosts(scenario)
         assert cut(first, lambda: ordered(scenario, host))  # noqa: B023 - called at once
         seconds = instants(counted(lambda: host, lambda it: it.carry("recover", order_id="r-1")), syncs=True)  # noqa: B023
-        for second in some(seconds, 2, f"{scenario} {error} {first}"):
+        for second in few(seconds, 2, f"{scenario} {error} {first}"):
             check_failing_recovery(scenario, hosts, first, second, error)
 
 
