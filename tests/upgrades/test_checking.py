@@ -11,7 +11,7 @@ from backfleet.commands import Ending, State
 from backfleet.commands._tables import invocations
 from backfleet.fleet import Beat, Change, Client, ClientStatus
 from backfleet.upgrades import CHECKUPS, Bringing
-from backfleet.upgrades.checking import AT_ONCE, change_after, order_id_of
+from backfleet.upgrades.checking import AT_ONCE, SECONDS, change_after, order_id_of
 from backfleet_host.contract import Order, Report, is_order, read_order
 from upgrades.hands import LIFE, PACKAGE, Hands, report_of
 
@@ -56,6 +56,7 @@ def test_every_client_is_asked_once_a_day(hands: Hands) -> None:
     check(hands, later)
     ((command, order),) = orders(hands, instance, later)
     assert (order.kind, order.package) == ("status", PACKAGE)
+    assert order.patience < SECONDS  # for what a crash left there: it is over before the command is
     answer(hands, instance, command, order, "1.1", at=later, drift=["a second manager", "x\ny"])
     assert not check(hands, later)
     known = hands.client(client)

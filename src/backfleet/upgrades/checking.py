@@ -20,6 +20,7 @@ from backfleet_host.contract import Order, Report, read_output
 CHECKUPS: Final = "checkups"
 AT_ONCE: Final = 50  # hosts asked in one look: a server that was away for days has many to ask, and time
 SECONDS: Final = 120  # that a host may take to answer
+PATIENCE: Final = 90  # of these, for making good what a crash left there
 KEPT: Final = timedelta(days=2)  # how long answers are kept
 MOST_DRIFT: Final = 50  # sentences
 
@@ -67,7 +68,7 @@ def _ask(
 
 
 def _content(client: Client, now: datetime, bringing: Bringing | None) -> str:
-    order = Order(order_id_of(client.id, now), "status", client.package)
+    order = Order(order_id_of(client.id, now), "status", client.package, patience=PATIENCE)
     return order.as_command() if bringing is None else command_for(order, bringing)
 
 
