@@ -18,11 +18,16 @@ AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of fcntl.h and stdio.h
 def write_whole(path: Path, content: bytes, mode: int = 0o644) -> None:
     """A file that is there whole or not at all, and after a power cut too."""
     partial = path.with_name(f".{path.name}.partial")
-    with deed("write", partial), open(partial, "wb") as file:
-        os.fchmod(file.fileno(), mode)
-        file.write(content)
-        sync_file(file)
-    replace(partial, path)
+    try:
+        with deed("write", partial), open(partial, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(content)
+            sync_file(file)
+        replace(partial, path)
+    except OSError:
+        with contextlib.suppress(OSError):  # shims stand among other people's files: nobody tidies up there
+            unlink(partial)
+        raise
     sync(path.parent)
 
 

@@ -14,6 +14,7 @@ import pytest
 from backfleet_host.contract import Report
 from backfleet_host.upgrader import ending, steps
 from host.upgrader.scenarios import (
+    BY_ID,
     SCENARIOS,
     Ending,
     Hosts,
@@ -32,7 +33,7 @@ from host.upgrader.scenarios import (
     some,
     told_of,
 )
-from host.upgrader.small_host import SmallHost, Trouble, counted, suffering
+from host.upgrader.small_host import PACKAGE, SmallHost, Trouble, counted, suffering
 
 SAYS = {
     errno.ENOSPC: ("DiskFull", "no room left"),
@@ -83,6 +84,18 @@ def test_a_full_disk_is_told_of_when_all_was_done(scenario: Scenario, hosts: Hos
     among = [found for found in instants_of(hosts, scenario, syncs=True) if found.when != "before"]
     for instant in some(among, 5, scenario.id):
         check_failing(scenario, hosts, instant, errno.ENOSPC, lasts=False)
+
+
+@pytest.mark.parametrize("error", list(SAYS), ids=lambda number: errno.errorcode[number])
+@pytest.mark.parametrize("kind", ["an install", "an install of an unwell version"])
+def test_half_a_shim_is_not_left_among_other_programs(kind: str, error: int, hosts: Hosts) -> None:
+    """Where shims stand nobody tidies up: whoever fails to write one takes away what there is of it."""
+    scenario = BY_ID[kind]
+    among = instants_of(hosts, scenario, syncs=True)
+    shims = [found for found in among if found.deed == f"write .{PACKAGE}.partial" and found.when != "before"]
+    for instant in shims:
+        check_failing(scenario, hosts, instant, error, lasts=False)
+    assert shims
 
 
 def check_failing(scenario: Scenario, hosts: Hosts, instant: Instant, error: int, lasts: bool) -> None:
