@@ -8,6 +8,7 @@ import contextlib
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,6 +61,10 @@ AllowIsolate=yes
 """
 
 
+# What would hide or empty /tmp, where this project may be, and its tests are.
+_MASKED = ("tmp.mount", "systemd-tmpfiles-setup.service", "systemd-tmpfiles-clean.timer")
+
+
 def why_not() -> str:
     """Why no machine can be made here; empty if one can."""
     if os.geteuid() != 0:
@@ -78,12 +83,14 @@ class Machine:
     """Boot it, run programs on it, take its power."""
 
     def __init__(self, folder: Path, shared: list[Path]) -> None:
-        self.folder, self._shared = folder, shared
+        self.folder, self._shared = folder, [*shared, *_on_other_disks()]
         self.units = folder / "units"
         self.units.mkdir(parents=True)
         (folder / "home").mkdir()
         self.log = folder / "console"
         self.unit("multi-user.target", _TARGET)
+        for name in _MASKED:
+            (self.units / name).symlink_to("/dev/null")
         name = f"backfleet-{os.getpid()}-{folder.name}"
         self._groups = [group / name for group in _GROUPS if (group / "cgroup.procs").exists()]
         self._outer: subprocess.Popen[bytes] | None = None
@@ -167,6 +174,12 @@ def _remove_group(group: Path) -> None:
         except OSError:
             assert time.monotonic() < until, f"{group} is in use by {(group / 'cgroup.procs').read_text().split()}"
             time.sleep(0.01)
+
+
+def _on_other_disks() -> list[Path]:
+    """What tests run with, where it is no part of the disk that the machine sees."""
+    needed = [Path(__file__).resolve().parents[1], Path(sys.prefix), Path(sys.base_prefix)]
+    return [path for path in needed if path.stat().st_dev != Path("/").stat().st_dev]
 
 
 @contextlib.contextmanager
