@@ -60,7 +60,7 @@ def test_a_sample_that_does_not_come_back_takes_the_new_version_back(
     """F20: healthy by its own word, and its backups are unusable."""
     shop.add("1.0", client=copier())
     shop.add("2.0", client=copier(broken))
-    host.words(SAMPLE.format(repository=tmp_path / "repository").replace("20", "2"))
+    host.words(SAMPLE.format(repository=tmp_path / "repository").replace("seconds = 20", "seconds = 2"))
     host.carry("install", "1.0")
     report = host.carry("upgrade", "2.0")
     assert (report.code, report.current_version) == ("RolledBack", "1.0")
