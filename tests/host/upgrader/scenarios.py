@@ -14,7 +14,7 @@ from typing import Any
 from backfleet_host.contract import Report
 from host.upgrader.small_host import PACKAGE, PowerCut, SmallHost, Trouble, counted, suffering
 
-WHOLE = bool(os.environ.get("BACKFLEET_WHOLE_MATRIX"))  # every instant with every error, and many pairs: half an hour
+WHOLE = bool(os.environ.get("BACKFLEET_WHOLE_MATRIX"))  # every instant with every error, and many pairs: eight minutes
 
 SERVICE = {"start": [PACKAGE, "start"], "stop": [PACKAGE, "stop"], "ready": [PACKAGE, "ready"], "seconds": 1}
 PROBE = f'[[probe]]\nname = "a look"\ncommand = ["{PACKAGE}", "probe"]\nexpect = "asked"\n'
