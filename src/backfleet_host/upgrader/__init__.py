@@ -79,10 +79,10 @@ def _carried_out(site: Site, package: Package, order: Order, say: Say, stopping:
 
 def _told(site: Site, package: Package, order: Order, say: Say) -> Report:
     """How all packages stand. What a crash left of this one is made good first: nobody else may come to do it."""
-    with contextlib.suppress(OSError, Unreadable, gate.NotInTime):
-        cut_off = Journal(package.journal).read()
-        if cut_off is not None:
-            with gate.held(package.folder / "lock", seconds=0):
+    if package.journal.exists():
+        with contextlib.suppress(OSError, Unreadable, gate.NotInTime), gate.held(package.folder / "lock", seconds=0):
+            cut_off = Journal(package.journal).read()  # with the lock in hand: an order may just have ended
+            if cut_off is not None:
                 _recover_attempt(site, package, cut_off, say, order.patience)
     return _succeeded(order, package, status_of(site))
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from backfleet_host.contract import Order
-from backfleet_host.upgrader import carry_out_on, disk
+from backfleet_host.upgrader import carry_out_on, disk, gate
 from host.upgrader.small_host import PACKAGE, PowerCut, SmallHost, Trouble, effects_of, suffering
 
 Host = Any
@@ -140,6 +140,28 @@ def test_status_makes_good_what_a_crash_left(small: SmallHost) -> None:
     (package,) = small.carry("status").details["packages"]
     assert (package["current"], package["attempt_open"]) == ("1.0", False)
     assert (small.state / "config").read_text() == "mine"
+
+
+def test_a_status_does_not_recover_an_order_that_has_just_ended(
+    small: SmallHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The journal was there when it was looked for, and its order was done when the lock was had."""
+    small.carry("upgrade", "3.0", "u-1")
+    held, journal = gate.held, small.folder / "journal"
+    order = json.dumps({"line": "order", "order": dataclasses.asdict(order_of(small)), "from_version": "1.0"})
+    journal.write_text(order + "\n" + json.dumps({"line": "switching"}) + "\n")
+
+    def ends_first(path: Path, **more: Any) -> Any:
+        journal.unlink(missing_ok=True)
+        return held(path, **more)
+
+    monkeypatch.setattr(gate, "held", ends_first)
+    (package,) = small.carry("status").details["packages"]
+    assert (package["current"], package["last"]["order_id"], package["last"]["outcome"]) == ("3.0", "u-1", "succeeded")
+
+
+def order_of(host: SmallHost) -> Order:
+    return Order("u-1", "upgrade", PACKAGE, "3.0", host.releases["3.0"][0].platform, 30)
 
 
 def test_the_same_order_again_tells_what_is_true_now(small: SmallHost) -> None:
