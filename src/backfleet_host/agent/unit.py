@@ -58,7 +58,14 @@ def name_of(root: Path, default: Path) -> str:
     """One unit for each root: many hosts can live on one machine."""
     if root == default:
         return "backfleet-host.service"
-    return f"backfleet-host-{str(root).strip('/').replace('/', '-')}.service"
+    return f"backfleet-host-{''.join(map(_escaped, os.fsencode(root).strip(b'/')))}.service"
+
+
+def _escaped(byte: int) -> str:
+    """As `systemd-escape --path` does: a unit's name may hold few characters. Source: systemd.unit(5)."""
+    if byte == ord("/"):
+        return "-"
+    return chr(byte) if chr(byte).isascii() and (chr(byte).isalnum() or chr(byte) in "_.:") else f"\\x{byte:02x}"
 
 
 def keep_running(name: str, root: Path, *, allow_shell: bool, units: Path = UNITS) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Dict, FrozenSet, Iterator, List
 
 OWNER = "BACKFLEET_PACKAGE"  # in the environment of all commands but those that leave a service: whose upgrade it is
+SCRIPT_WORDS = 3  # an interpreter, perhaps one word of its own, and the script: execve(2)
+LONGEST_COMM = 15  # bytes of a program's name that the kernel keeps
 TICK_SECONDS = 0.02  # the kernel tells when a process began in hundredths of a second
 
 
@@ -29,11 +31,17 @@ def from_tree(tree: Path) -> List[int]:
 
 
 def is_program_of(pid: int, tree: Path) -> bool:
-    """Whether a process is a program of this tree, and not merely somebody who looks into it."""
+    """Whether a process is a program of this tree, and not merely somebody who looks into it.
+
+    A script is among its interpreter's first words, and the kernel calls the process after it: an editor that has the
+    same file among its words is called otherwise. Source: proc(5), comm.
+    """
     process, link = Path("/proc") / str(pid), tree.parent.parent / "current"
-    begin = b"\0".join(_read(process, "cmdline").split(b"\0")[:2])  # of a script the second word is the program
     names = (*_names_of(tree), os.fsencode(str(link)) + b"/")
-    return any(name in _link(process / "exe") or name in begin for name in names)
+    called = _read(process, "comm").rstrip(b"\n")
+    words = _read(process, "cmdline").split(b"\0")[:SCRIPT_WORDS]
+    scripts = [word for word in words if os.path.basename(word)[:LONGEST_COMM] == called]
+    return any(name in program for name in names for program in (_link(process / "exe"), *scripts))
 
 
 def _names_of(tree: Path) -> FrozenSet[bytes]:

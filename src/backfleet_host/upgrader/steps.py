@@ -108,6 +108,7 @@ def drain(attempt: Attempt) -> None:
     must_be_idle = _must_be_idle(attempt)
     if attempt.serving and attempt.old is not None and not must_be_idle:
         _wait_until_idle_inside(attempt, attempt.old)
+        _see_again(attempt)
     close_gate(attempt.package, attempt.closed_gate)
     if must_be_idle:
         drain_all(attempt)
@@ -134,8 +135,7 @@ def drain_all(attempt: Attempt) -> None:
     old = attempt.old
     if old is not None:
         _wait_until_idle_inside(attempt, old)
-    if time.monotonic() - attempt.seen_at > SEEN_SECONDS:
-        see_what_serves(attempt)
+    _see_again(attempt)
     if old is not None and not attempt.serving:
         left = _left_running(attempt, attempt.seconds_left(), attempt.nap)
         if left:
@@ -160,6 +160,12 @@ def see_what_serves(attempt: Attempt) -> None:
         attempt.serving = old is not None and attempt.service(old).was_serving()
     except Unwell as problem:
         raise Refusal("HostBusy", f"{attempt.from_version}: {problem.text}; nothing was touched") from None
+
+
+def _see_again(attempt: Attempt) -> None:
+    """After a wait: the administrator may have stopped the service meanwhile. Raises Refusal, HostBusy."""
+    if time.monotonic() - attempt.seen_at > SEEN_SECONDS:
+        see_what_serves(attempt)
 
 
 def _left_running(attempt: Attempt, seconds: float, nap: Callable[[float], None] = time.sleep) -> list[int]:

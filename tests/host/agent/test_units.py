@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import machine as machines
-from backfleet_host.agent.places import Places
+from backfleet_host.agent.places import DEFAULT_ROOT, Places
+from backfleet_host.agent.unit import name_of
 from backfleet_host.contract import Order, read_output
 from host.agent.conftest import acting_program, until
 from host.agent.gateway import Gateway
@@ -82,6 +83,19 @@ def test_f78_the_agent_comes_back_by_itself_after_a_power_cut(
     end = gateway.end_of("t-1")
     assert (end.name, end.query["exitCode"]) == ("finish", "1")
     assert acts(places) == ["carry u-1", "recover u-1"]
+
+
+@pytest.mark.parametrize(
+    ("root", "name"),
+    [
+        ("/opt/backfleet", "backfleet-host.service"),
+        ("/srv/host-1", r"backfleet-host-srv-host\x2d1.service"),
+        ("/srv/my hosts/é%", r"backfleet-host-srv-my\x20hosts-\xc3\xa9\x25.service"),
+    ],
+)
+def test_any_root_has_a_unit_of_its_own(root: str, name: str) -> None:
+    """By a name that systemd takes, and no other root has."""
+    assert name_of(Path(root), DEFAULT_ROOT) == name
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Commands and all that they start; and which processes run from a tree. Real processes throughout."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from backfleet_host.upgrader.commands import Command, run
-from backfleet_host.upgrader.processes import end_orphans, from_tree, holders_of
+from backfleet_host.upgrader.processes import end_orphans, from_tree, holders_of, is_program_of
 from backfleet_host.upgrader.refusal import Unwell
 from host.agent.conftest import until
 
@@ -197,6 +198,26 @@ def test_f06_a_tree_is_known_by_every_name_it_has(shop: Shop, host: Host) -> Non
     for folder in (host.folder, real / "courier"):
         with holding(host, folder / "versions" / "1.0" / "bin" / "courier") as backup:
             assert from_tree(host.folder / "versions" / "1.0") == [backup.pid]
+
+
+def test_who_looks_into_a_tree_is_no_program_of_it(shop: Shop, host: Host) -> None:
+    """Its programs are those that were started from it, as scripts, through the link, or by an interpreter's word."""
+    shop.add("1.0")
+    host.carry("install", "1.0")
+    tree, current = host.folder / "versions" / "1.0", host.folder / "current"
+    looking = [["tail", "-f", tree / "bin" / "courier"], ["tail", tree / "bin" / "courier", "-f"]]
+    with contextlib.ExitStack() as stack:
+        for words in looking:
+            process = stack.enter_context(subprocess.Popen([*map(str, words)], stdout=subprocess.DEVNULL))
+            stack.callback(process.kill)
+            assert until(lambda: process.pid in from_tree(tree))  # noqa: B023
+            assert not is_program_of(process.pid, tree)
+    for program in (tree / "bin" / "courier", current / "bin" / "courier"):
+        with holding(host, program) as backup:
+            assert is_program_of(backup.pid, tree)
+    with subprocess.Popen(["sleep", "300"], cwd=tree) as visitor:
+        assert not is_program_of(visitor.pid, tree)
+        visitor.kill()
 
 
 def test_who_holds_a_lock_is_known(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -161,6 +162,31 @@ def test_f35_a_service_that_may_switch_at_any_time_is_asked_all_the_same(
     assert served(state) == ["1.0", "1.1"]
     (state / "busy").unlink()
     assert serving.carry("upgrade", "2.0").current_version == "2.0"
+
+
+@pytest.mark.parametrize("switch", ["anytime", "idle"])
+def test_a_service_that_was_stopped_while_the_order_waited_stays_stopped(
+    shop: Shop, serving: Host, state: Path, switch: str
+) -> None:
+    """It served when the order came; its administrator stopped it while a backup inside it was waited for."""
+    with_idle = {**SERVICE, "idle": ["courier", "idle"]}
+    for version in ("1.1", "2.0"):
+        shop.add(version, client=daemon(state), service=with_idle, switch=switch)
+    assert serving.carry("upgrade", "1.1").outcome == "succeeded"
+    (state / "busy").touch()
+
+    def stop_it() -> None:
+        time.sleep(2.5)
+        run(serving, "stop")
+        time.sleep(0.3)
+        (state / "busy").unlink()
+
+    administrator = threading.Thread(target=stop_it)
+    administrator.start()
+    report = serving.carry("upgrade", "2.0")
+    administrator.join()
+    assert (report.outcome, report.current_version) == ("succeeded", "2.0"), report
+    assert served(state) == ["1.0", "1.1"]
 
 
 def test_f35_a_backup_inside_the_service_is_waited_for(shop: Shop, serving: Host, state: Path) -> None:
