@@ -26,7 +26,7 @@ from urllib.parse import urlencode
 import aiohttp
 
 from backfleet import fleet, identity, releases, upgrades
-from backfleet.app import open_house
+from backfleet.app import open_services
 from backfleet.cli._client import Client
 from backfleet.cli._credentials import Asked, connect
 from backfleet.clock import utc_now
@@ -35,11 +35,11 @@ from backfleet.identity import policy
 from backfleet.ids import draw
 from backfleet.operations import _store as audit
 from backfleet.operations import perform
-from backfleet.operations.catalogue import STS, House, find
+from backfleet.operations.catalogue import STS, Services, find
 from backfleet.operations.catalogue import Call as Asked_
 from backfleet.operations.throttling import Rate, Throttle
+from backfleet.pubsub import InProcessPubSub
 from backfleet.settings import read_settings
-from backfleet.wakeups import InProcessBells
 from backfleet.wire import signing
 
 IDS = 100
@@ -149,17 +149,19 @@ def pure_costs() -> None:
     print(f"together: {cpu_of(lambda: (signature(), verdict())):.3f} ms CPU (aim: under 0.5)")
 
 
-def what_a_call_pays(house: House, engine: str) -> None:
+def what_a_call_pays(services: Services, engine: str) -> None:
     """Wall time of one admitted call in this process: as it is, without its row of audit, and the throttle's part."""
     operation = find(STS.version, "GetCallerIdentity")
-    admin = json.loads((house.settings.data / "admin.json").read_text())
-    with house.database.reading() as tx:
-        known = identity.find_key(tx, house.vault, admin["access_key_id"])
+    admin = json.loads((services.settings.data / "admin.json").read_text())
+    with services.database.reading() as tx:
+        known = identity.find_key(tx, services.vault, admin["access_key_id"])
     assert known is not None
-    throttle = Throttle(house.database, Rate(1_000_000, 1_000_000))
+    throttle = Throttle(services.database, Rate(1_000_000, 1_000_000))
 
     def call() -> None:
-        asked = Asked_(str(uuid.uuid4()), known.caller, house.settings.region, utc_now(), "127.0.0.1", True, house)
+        asked = Asked_(
+            str(uuid.uuid4()), known.caller, services.settings.region, utc_now(), "127.0.0.1", True, services
+        )
         perform.run(perform.admit(operation, asked, {}, known.access_key_id), asked)
 
     whole = wall_of(call)
@@ -202,8 +204,8 @@ def measure(engine: str, folder: Path, seconds: float) -> list[tuple[str, Figure
     url, close = database_of(engine, folder)
     data = folder / "data"
     flags = {"data": data, "http": "127.0.0.1:1", "https": "127.0.0.1:2", "database_url": url or None}
-    house, _ = open_house(read_settings(flags, {}), InProcessBells(), clock=utc_now, draw=draw)
-    ids = seed(house)
+    services, _ = open_services(read_settings(flags, {}), InProcessPubSub(), clock=utc_now, draw=draw)
+    ids = seed(services)
     database = ["--database-url", url] if url else []
     program = [sys.executable, "-m", "backfleet.cli", "serve", "--data", str(data), *database, "--log-level", "ERROR"]
     # No workers: nothing must carry these upgrades out while the calls are measured.
@@ -219,7 +221,7 @@ def measure(engine: str, folder: Path, seconds: float) -> list[tuple[str, Figure
     server, address = started(with_ports)
     try:
         client = Client(connect(Asked(endpoint=address, data=data), {}), utc_now)
-        upgrade = upgrading(client, house, ids)
+        upgrade = upgrading(client, services, ids)
         rows.append((f"UpgradeBackupClients, 100 ids, {engine}, one at a time", asyncio.run(load(seconds, 1, upgrade))))
         task_id = client.call("hbr", "UpgradeBackupClients", InstanceIds=ids)["TaskId"]
         describe = posts(address, client, "DescribeTask", TaskId=task_id)
@@ -232,10 +234,10 @@ def measure(engine: str, folder: Path, seconds: float) -> list[tuple[str, Figure
             best = max(best, found.per_second)
             rows.append((f"GetCallerIdentity, {engine}, {at_once} at once", found))
         rows.append((f"GetCallerIdentity, {engine}, at half that rate", asyncio.run(paced(seconds, best / 2, who))))
-        what_a_call_pays(house, engine)
+        what_a_call_pays(services, engine)
     finally:
         ended(server)
-        house.database.close()
+        services.database.close()
         close()
     return rows
 
@@ -265,14 +267,14 @@ def posts(
     return call
 
 
-def upgrading(client: Client, house: House, ids: list[str]) -> Call:
+def upgrading(client: Client, services: Services, ids: list[str]) -> Call:
     """UpgradeBackupClients on idle clients each time: what was started is cancelled outside the measured time."""
     call = posts(client.connection.endpoint, client, "UpgradeBackupClients", InstanceIds=json.dumps(ids))
 
     async def upgrade(session: aiohttp.ClientSession) -> float:
         took = await call(session)
-        with house.database.transaction() as tx:
-            account = json.loads((house.settings.data / "admin.json").read_text())["account_id"]
+        with services.database.transaction() as tx:
+            account = json.loads((services.settings.data / "admin.json").read_text())["account_id"]
             task = upgrades.find(tx, account, fleet.Page(1, 1)).items[0]
             upgrades.cancel(tx, account, task.id, now=utc_now())
         return took
@@ -310,7 +312,7 @@ async def paced(seconds: float, per_second: float, call: Call) -> Figures:
         return Figures.of(list(taken), time.perf_counter() - began)
 
 
-def seed(house: House) -> list[str]:
+def seed(services: Services) -> list[str]:
     """A hundred hosts with an old client, and a newer release."""
 
     from cryptography.hazmat.primitives import serialization
@@ -319,20 +321,20 @@ def seed(house: House) -> list[str]:
     pem = rsa.generate_private_key(65537, 2048).public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )  # fmt: skip
-    account = json.loads((house.settings.data / "admin.json").read_text())["account_id"]
+    account = json.loads((services.settings.data / "admin.json").read_text())["account_id"]
     now = utc_now()
-    artifact = house.settings.data / "courier"
+    artifact = services.settings.data / "courier"
     artifact.write_bytes(b"#!/bin/sh\n")
     prepared = releases.prepare(
         artifact, signing.payload_hash("ACS3-HMAC-SHA256", artifact.read_bytes()), 10, package="courier", version="2.0",
         platform="linux-amd64", form="binary", file_name="courier", given=None,
     )  # fmt: skip
-    releases.keep_artifact(house.repository, artifact, prepared.sha256)
+    releases.keep_artifact(services.repository, artifact, prepared.sha256)
     ids = []
-    with house.database.transaction() as tx:
-        releases.add(tx, house.repository, prepared, channel="stable", now=now)
+    with services.database.transaction() as tx:
+        releases.add(tx, services.repository, prepared, channel="stable", now=now)
         activation, code = fleet.create_activation(
-            tx, account_id=account, region=house.settings.region, count=IDS, hours=1, name="", description="",
+            tx, account_id=account, region=services.settings.region, count=IDS, hours=1, name="", description="",
             address_range="", now=now, draw=draw,
         )  # fmt: skip
         for number in range(IDS):

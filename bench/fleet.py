@@ -31,13 +31,13 @@ sys.path[:0] = [str(PROJECT / "tests")]
 
 import aiohttp  # noqa: E402
 
-from backfleet.app import open_house  # noqa: E402
+from backfleet.app import open_services  # noqa: E402
 from backfleet.cli._client import Client  # noqa: E402
 from backfleet.cli._credentials import Asked, connect  # noqa: E402
 from backfleet.clock import utc_now  # noqa: E402
 from backfleet.ids import draw  # noqa: E402
+from backfleet.pubsub import InProcessPubSub  # noqa: E402
 from backfleet.settings import read_settings  # noqa: E402
-from backfleet.wakeups import InProcessBells  # noqa: E402
 from journeys.swarm import (  # noqa: E402
     Agent,
     Server,
@@ -77,9 +77,9 @@ def main() -> None:
 
 async def measure(data: Path, url: str, asked: argparse.Namespace) -> None:
     flags = {"data": data, "http": "127.0.0.1:1", "https": "127.0.0.1:2", "database_url": url or None}
-    house, _ = open_house(read_settings(flags, {}), InProcessBells(), clock=utc_now, draw=draw)
+    services, _ = open_services(read_settings(flags, {}), InProcessPubSub(), clock=utc_now, draw=draw)
     admin = json.loads((data / "admin.json").read_text())
-    offer_release(house)
+    offer_release(services)
     process, ready = started(data, url)
     pid = process.pid
     try:
@@ -91,10 +91,10 @@ async def measure(data: Path, url: str, asked: argparse.Namespace) -> None:
             swarm = Swarm([server], make_keys(KEYS), session)
             agents = [Agent(swarm, number) for number in range(asked.hosts)]
             clock = Stopwatch(pid)
-            await enrol(agents, activations(house, admin["account_id"], asked.hosts))
+            await enrol(agents, activations(services, admin["account_id"], asked.hosts))
             clock.say("enrol", "enrolment", asked.hosts)
             ids = [agent.instance_id for agent in agents]
-            await asyncio.to_thread(give_clients, house, admin["account_id"], ids)
+            await asyncio.to_thread(give_clients, services, admin["account_id"], ids)
             await asyncio.sleep(1)
             before = memory_of(pid)
             clock = Stopwatch(pid)
@@ -121,7 +121,7 @@ async def measure(data: Path, url: str, asked: argparse.Namespace) -> None:
         process.wait(30)
         assert process.stdout is not None
         process.stdout.close()
-        house.database.close()
+        services.database.close()
 
 
 async def rest(pid: int, seconds: float, hosts: int) -> None:

@@ -39,6 +39,11 @@ def test_a_bad_setting_is_named(tmp_path: Path, text: str, said: str) -> None:
     assert str(tmp_path) in str(problem.value)
 
 
-def test_parts_are_read_from_a_comma_list(tmp_path: Path) -> None:
-    """As `--only openapi,assist` gives them."""
-    assert read_settings({"data": tmp_path, "only": "openapi, assist"}, {}).only == ("openapi", "assist")
+def test_parts_are_named_with_commas_between(tmp_path: Path) -> None:
+    """As `--only openapi,agents` gives them."""
+    assert read_settings({"data": tmp_path, "only": "openapi, agents"}, {}).only == ("openapi", "agents")
+
+
+def test_the_former_name_of_the_agents_part_is_still_accepted(tmp_path: Path) -> None:
+    """Unit files and scripts of earlier builds say `assist`."""
+    assert read_settings({"data": tmp_path, "only": "assist,workers"}, {}).only == ("agents", "workers")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import backfleet.app  # noqa: F401 - every operation enters the catalogue
-from backfleet.doors.openapi.document import TITLES, described_error, value_schema
+from backfleet.endpoints.openapi.document import TITLES, described_error, value_schema
 from backfleet.operations.catalogue import PRODUCTS, Operation, Product, every_operation
 from backfleet.wire.parameters import Parameter, parameters_of
 from backfleet.wire.shapes import Anything, Maybe

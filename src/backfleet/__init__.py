@@ -1,4 +1,4 @@
-"""The Backfleet control plane and its command line. ARCHITECTURE.md is the plan of the house."""
+"""The Backfleet control plane and its command line. ARCHITECTURE.md is the plan of the services."""
 
 from importlib.metadata import PackageNotFoundError, version
 

@@ -29,14 +29,14 @@ from aiohttp import web
 from backfleet import assistant, commands, identity, operations, releases, upgrades
 from backfleet.certificates import Certificates, names_of_this_machine, prepare_certificates
 from backfleet.clock import Clock
-from backfleet.doors import assist, downloads, openapi, probes
+from backfleet.endpoints import agents, downloads, health, openapi
 from backfleet.ids import Draw
-from backfleet.operations.catalogue import House
-from backfleet.operations.own.serving import agent_address
+from backfleet.operations.backfleet.serving import agent_address
+from backfleet.operations.catalogue import Services
+from backfleet.pubsub import LONGEST_WAIT, PubSub, open_pubsub, poll_until_stopped
 from backfleet.settings import Settings
 from backfleet.sockets import inherited_sockets, tell_systemd
 from backfleet.storage import Database, migrate, open_database
-from backfleet.wakeups import LONGEST_WAIT, Bells, keep_looking, open_bells
 
 GRACE_SECONDS = 6.0  # for requests in flight when we are told to stop; the whole stop takes at most 10
 WORKER_GRACE_SECONDS = 2.0
@@ -84,17 +84,17 @@ def serve(settings: Settings, *, clock: Clock, draw: Draw, announce: Callable[[s
     listeners = bind(settings)
     settings = replace(settings, http=_address(listeners.http), https=_address(listeners.https))
     try:
-        bells = open_bells(settings.nats)
+        pubsub = open_pubsub(settings.nats)
     except ValueError as problem:
         raise CannotStart(f"--nats cannot be used: {problem}") from None
     try:
-        house, certificates = open_house(settings, bells, clock=clock, draw=draw)
+        services, certificates = open_services(settings, pubsub, clock=clock, draw=draw)
         try:
-            asyncio.run(_Serving(house, bells, certificates, clock, announce).run(listeners))
+            asyncio.run(_Serving(services, pubsub, certificates, clock, announce).run(listeners))
         finally:
-            house.database.close()
+            services.database.close()
     finally:
-        bells.close()
+        pubsub.close()
 
 
 def bind(settings: Settings) -> Listeners:
@@ -112,7 +112,7 @@ def bind(settings: Settings) -> Listeners:
     return Listeners(http=_bind("http", settings.http), https=_bind("https", settings.https))
 
 
-def open_house(settings: Settings, bells: Bells, *, clock: Clock, draw: Draw) -> tuple[House, Certificates]:
+def open_services(settings: Settings, pubsub: PubSub, *, clock: Clock, draw: Draw) -> tuple[Services, Certificates]:
     """Open everything a process needs, making at first start what does not exist yet.
 
     Raises:
@@ -120,7 +120,7 @@ def open_house(settings: Settings, bells: Bells, *, clock: Clock, draw: Draw) ->
     """
     try:
         settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        database = open_database(settings.database, bells.ring)
+        database = open_database(settings.database, pubsub.publish)
         migrate(database)
         vault = identity.Vault.open(settings.data)
         repository = releases.Repository.open(settings.data)
@@ -131,8 +131,8 @@ def open_house(settings: Settings, bells: Bells, *, clock: Clock, draw: Draw) ->
         raise CannotStart(f"the data folder {settings.data} cannot be used: {problem}") from problem
     except (sa.exc.SQLAlchemyError, ValueError) as problem:
         raise CannotStart(f"the database cannot be used: {_first_line(problem)}") from problem
-    house = House(database=database, settings=settings, vault=vault, repository=repository, draw=draw)
-    return house, certificates
+    services = Services(database=database, settings=settings, vault=vault, repository=repository, draw=draw)
+    return services, certificates
 
 
 def _first_start(
@@ -172,17 +172,17 @@ class _Serving:
 
     def __init__(
         self,
-        house: House,
-        bells: Bells,
+        services: Services,
+        pubsub: PubSub,
         certificates: Certificates,
         clock: Clock,
         announce: Callable[[str], None],
     ) -> None:
-        self._house, self._bells, self._certificates = house, bells, certificates
+        self._services, self._pubsub, self._certificates = services, pubsub, certificates
         self._clock, self._announce = clock, announce
-        self._settings = house.settings
+        self._settings = services.settings
         self._stopping = threading.Event()
-        self._gateway: assist.Gateway | None = None
+        self._gateway: agents.Gateway | None = None
 
     async def run(self, listeners: Listeners) -> None:
         """Open the doors, work until told to stop, close them."""
@@ -215,22 +215,22 @@ class _Serving:
             await self._close(runner, threads)
 
     def _doors(self) -> web.Application:
-        house, only = self._house, self._settings.only
+        services, only = self._services, self._settings.only
         app = web.Application(client_max_size=self._settings.body_limit)
-        probes.add_to(app, {"database": self._database_answers})
+        health.add_to(app, {"database": self._database_answers})
         if "openapi" in only:
-            openapi.add_to(app, house, self._clock)
+            openapi.add_to(app, services, self._clock)
         if "downloads" in only:
             downloads.add_to(
                 app,
-                house.database,
-                house.repository,
+                services.database,
+                services.repository,
                 host_program=host_program(),
                 ca_file=self._certificates.authority,
             )
-        if "assist" in only:
-            self._gateway = assist.add_to(
-                app, house.database, self._settings, self._bells, clock=self._clock, draw=house.draw
+        if "agents" in only:
+            self._gateway = agents.add_to(
+                app, services.database, self._settings, self._pubsub, clock=self._clock, draw=services.draw
             )
         return app
 
@@ -239,12 +239,12 @@ class _Serving:
             return []
         threads = [
             threading.Thread(
-                target=keep_looking,
-                args=(worker.look, self._bells.listen(worker.topic), self._stopping.is_set, worker.nap),
+                target=poll_until_stopped,
+                args=(worker.look, self._pubsub.listen(worker.topic), self._stopping.is_set, worker.nap),
                 name=f"worker-{worker.topic}",
                 daemon=True,
             )
-            for worker in workers(self._house, self._clock)
+            for worker in workers(self._services, self._clock)
         ]
         for thread in threads:
             thread.start()
@@ -258,8 +258,8 @@ class _Serving:
 
     async def _close(self, runner: web.AppRunner, threads: list[threading.Thread]) -> None:
         self._stopping.set()
-        for worker in workers(self._house, self._clock):
-            self._bells.ring(worker.topic)
+        for worker in workers(self._services, self._clock):
+            self._pubsub.publish(worker.topic)
         if self._gateway is not None:
             await self._gateway.drain()
         await runner.cleanup()
@@ -267,48 +267,48 @@ class _Serving:
             await asyncio.to_thread(thread.join, WORKER_GRACE_SECONDS)
 
     def _database_answers(self) -> None:
-        with self._house.database.reading() as tx:
+        with self._services.database.reading() as tx:
             tx.scalar(sa.select(sa.literal(1)))
 
 
-def workers(house: House, clock: Clock) -> list[Worker]:
-    """Every loop of the house."""
-    brings = bringing(house.settings)
+def workers(services: Services, clock: Clock) -> list[Worker]:
+    """Every loop of the services."""
+    brings = bringing(services.settings)
     return [
         Worker(
             "upgrades",
             lambda: upgrades.look(
-                house.database,
+                services.database,
                 now=clock(),
-                draw=house.draw,
+                draw=services.draw,
                 bringing=brings,
-                most_per_second=house.settings.host_bytes_per_second,
+                most_per_second=services.settings.host_bytes_per_second,
             ),
         ),
         Worker(
             upgrades.CHECKUPS,
             lambda: upgrades.check(
-                house.database,
+                services.database,
                 now=clock(),
-                draw=house.draw,
-                every=timedelta(seconds=house.settings.checkup_seconds),
-                fit_within=timedelta(seconds=house.settings.fit_seconds),
+                draw=services.draw,
+                every=timedelta(seconds=services.settings.checkup_seconds),
+                fit_within=timedelta(seconds=services.settings.fit_seconds),
                 bringing=brings,
             ),
         ),
         Worker(
             assistant.TOPIC,
             lambda: assistant.look(
-                house.database,
+                services.database,
                 now=clock(),
-                draw=house.draw,
-                fit_within=timedelta(seconds=house.settings.fit_seconds),
+                draw=services.draw,
+                fit_within=timedelta(seconds=services.settings.fit_seconds),
             ),
             SCHEDULES,
         ),
-        Worker("commands", lambda: commands.look(house.database, now=clock()), LEASES),
-        Worker("releases", lambda: releases.look(house.database, house.repository, now=clock())),
-        Worker("housekeeping", lambda: operations.keep_house(house, now=clock()), HOUSEKEEPING),
+        Worker("commands", lambda: commands.look(services.database, now=clock()), LEASES),
+        Worker("releases", lambda: releases.look(services.database, services.repository, now=clock())),
+        Worker("housekeeping", lambda: operations.run_housekeeping(services, now=clock()), HOUSEKEEPING),
     ]
 
 

@@ -10,8 +10,11 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-PARTS = ("openapi", "assist", "downloads", "workers")
+PARTS = ("openapi", "agents", "downloads", "workers")
 """What one process can serve; all of it unless told otherwise."""
+
+FORMER_PART_NAMES = {"assist": "agents"}
+"""Names of parts in earlier builds, still accepted in settings files and scripts."""
 
 MAY_BE_ZERO = frozenset({"host_bytes_per_second"})  # where 0 stands for no limit
 
@@ -121,7 +124,8 @@ def _typed(name: str, kind: type, value: Any, origin: str) -> Any:
 
 
 def _parts(value: Any) -> tuple[str, ...]:
-    parts = tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else tuple(value)
+    named = tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else tuple(value)
+    parts = tuple(FORMER_PART_NAMES.get(part, part) for part in named)
     if not parts or not set(parts) <= set(PARTS):
         raise ValueError
     return parts

@@ -18,11 +18,11 @@ def main(words: Optional[List[str]] = None) -> int:
     """Do what the words say. Returns 0 done, 1 it failed; wrong words exit with 2."""
     words = sys.argv[1:] if words is None else words
     if words[:1] == ["carry-out"]:  # the agent's own; apart, because it must start fast
-        from backfleet_host.agent.carry_out import main as carry_out
+        from backfleet_host.agent.execution.task_process import main as carry_out
 
         return carry_out(words[1:])
     if words[:1] == ["bring"]:  # an order that came through another agent's shell
-        from backfleet_host.agent.brought import main as bring
+        from backfleet_host.agent.execution.bootstrap import main as bring
 
         return bring(words[1:])
     try:
@@ -37,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     from pathlib import Path
 
     from backfleet_host import VERSION
-    from backfleet_host.agent.places import DEFAULT_ROOT
+    from backfleet_host.layout import DEFAULT_ROOT
 
     parser = argparse.ArgumentParser(
         prog="backfleet-host",
@@ -107,10 +107,10 @@ def _add_run(verbs: argparse._SubParsersAction[argparse.ArgumentParser], root: a
 def _enrol(asked: argparse.Namespace) -> int:
     from datetime import datetime
 
-    from backfleet_host.agent.enrolment import CannotEnrol, Wish, enrol
-    from backfleet_host.agent.places import Places
-    from backfleet_host.agent.server import BadAddress, read_address
-    from backfleet_host.agent.verdict import RESTRICTED
+    from backfleet_host.agent.execution.permission import RESTRICTED
+    from backfleet_host.agent.protocol.server import BadAddress, read_address
+    from backfleet_host.agent.setup.enrolment import CannotEnrol, Wish, enrol
+    from backfleet_host.layout import Places
 
     try:
         address = read_address(asked.server)
@@ -141,33 +141,33 @@ def _code(asked: argparse.Namespace) -> str:
 
 
 def _service(asked: argparse.Namespace) -> int:
-    from backfleet_host.agent import unit
-    from backfleet_host.agent.identity import NotEnrolled
-    from backfleet_host.agent.places import DEFAULT_ROOT
+    from backfleet_host.agent.protocol.identity import NotEnrolled
+    from backfleet_host.agent.setup import systemd_unit
+    from backfleet_host.layout import DEFAULT_ROOT
 
     root = asked.root.absolute()
-    name = unit.name_of(root, DEFAULT_ROOT)
+    name = systemd_unit.name_of(root, DEFAULT_ROOT)
     try:
         if asked.remove:
-            unit.run_no_more(name)
+            systemd_unit.run_no_more(name)
         else:
-            unit.keep_running(name, root, allow_shell=asked.allow_shell)
-    except (unit.CannotServe, NotEnrolled) as problem:
+            systemd_unit.keep_running(name, root, allow_shell=asked.allow_shell)
+    except (systemd_unit.CannotServe, NotEnrolled) as problem:
         return _say(str(problem), FAILED)
     print(f"{name} is removed" if asked.remove else f"{name} runs; look at it with: journalctl -u {name}")
     return DONE
 
 
 def _run(asked: argparse.Namespace) -> int:
-    from backfleet_host.agent import program
-    from backfleet_host.agent.places import Places
+    from backfleet_host.agent.execution import host_program
+    from backfleet_host.layout import Places
 
     root = asked.root.absolute()
-    packed = program.archive()
+    packed = host_program.archive()
     try:
         if packed is not None and Places(root).identity.exists():
             words = ["run", "--root", str(root), *(["--allow-shell"] if asked.allow_shell else [])]
-            program.go_on_from(program.unpacked(Places(root), packed), words)
+            host_program.go_on_from(host_program.unpacked(Places(root), packed), words)
         from backfleet_host.agent.running import CannotRun, run
     except OSError as problem:
         return _say(f"{root} cannot be used: {problem.strerror or problem}; run as the user who enrolled", FAILED)
@@ -182,7 +182,7 @@ def _status(asked: argparse.Namespace) -> int:
     import json
 
     from backfleet_host import VERSION, upgrader
-    from backfleet_host.agent.standing import lines_of, standing
+    from backfleet_host.agent.status import lines_of, standing
 
     root = asked.root.absolute()
     agent = standing(root)
@@ -197,7 +197,7 @@ def _recover(asked: argparse.Namespace) -> int:
     import json
 
     from backfleet_host import upgrader
-    from backfleet_host.agent.identity import NotEnrolled
+    from backfleet_host.agent.protocol.identity import NotEnrolled
 
     try:
         reports = upgrader.recover_all(asked.root.absolute(), say=lambda line: None)

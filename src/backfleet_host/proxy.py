@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Dict, Mapping
 from urllib.parse import quote, unquote, urlsplit
 
-from backfleet_host.administrator import Unreadable, read_toml
+from backfleet_host.trusted_files import Unreadable, read_toml
 
 FORM = "http://[USER:PASSWORD@]HOST:PORT"
 

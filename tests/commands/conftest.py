@@ -10,8 +10,8 @@ from commands.hands import Hands
 
 
 def hands_on(database: Database, now: datetime, draw: Draw) -> Hands:
-    rung: list[str] = []
-    return Hands(Database(database.engine, rung.append), now, draw, rung)
+    published: list[str] = []
+    return Hands(Database(database.engine, published.append), now, draw, published)
 
 
 @pytest.fixture

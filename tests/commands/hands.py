@@ -26,7 +26,7 @@ class Hands:
     database: Database
     now: datetime
     draw: Draw
-    rung: list[str] = field(default_factory=list)  # every bell since `silence`
+    published: list[str] = field(default_factory=list)  # every bell since `silence`
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -37,7 +37,7 @@ class Hands:
         return self.now + timedelta(seconds=at)
 
     def silence(self) -> None:
-        self.rung.clear()
+        self.published.clear()
 
     def send(
         self, *references: str, host: str = HOST, topic: str = TOPIC, content: str = "true", at: float = 0

@@ -15,7 +15,7 @@ NOTHING = Handout([], [])
 def test_what_is_sent_waits_until_its_agent_asks(hands: Hands) -> None:
     """The agent's bell rings; the hand-out carries what was sent."""
     hands.send("r-1", content="echo é")
-    assert hands.rung == ["instance/mi-1"]
+    assert hands.published == ["instance/mi-1"]
     task_id = hands.row().id
     with hands.database.reading() as tx:
         assert commands.waiting_for(tx, HOST) == task_id
@@ -72,7 +72,7 @@ def test_a_lease_that_runs_is_kept_and_one_that_ran_out_is_handed_again(hands: H
     assert hands.sweep(at=10) == 0
     assert hands.claim(at=10) == NOTHING
     assert hands.sweep(at=10.001) == 1
-    assert hands.rung == ["instance/mi-1"]
+    assert hands.published == ["instance/mi-1"]
     assert hands.state() is State.WAITING
     assert [command.task_id for command in hands.claim(at=11).run] == [hands.row().id]
     assert hands.claim(at=11) == NOTHING
@@ -105,7 +105,7 @@ def test_a_running_one_lives_as_long_as_it_is_heard(hands: Hands) -> None:
     assert hands.sweep(at=150) == 0
     hands.silence()
     assert hands.sweep(at=150.001) == 1
-    assert hands.rung == [TOPIC]
+    assert hands.published == [TOPIC]
     assert hands.state() is State.LOST
     assert hands.claim(at=151) == NOTHING
     assert [outcome.state for outcome in hands.news()] == [State.LOST]
@@ -124,7 +124,7 @@ def test_a_sweep_in_parts(hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_who_has_work(hands: Hands) -> None:
-    """Each instance once, for those whose bells were lost: with something to run or to stop."""
+    """Each instance once, for those whose pubsub were lost: with something to run or to stop."""
     hands.send("r-1", "r-2", host="mi-waits")
     hands.send("r-3", host="mi-runs")
     hands.send("r-4", host="mi-stops")

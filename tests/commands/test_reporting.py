@@ -19,7 +19,7 @@ def test_output_comes_in_chunks(hands: Hands) -> None:
     for at, chunk in enumerate((b"one\n", b"\xff\0", b"three")):
         hands.silence()
         assert hands.hear(task_id, chunk, at=at)
-        assert hands.rung == [TOPIC]
+        assert hands.published == [TOPIC]
     assert hands.end(task_id, exit_code=3, output=b"end\n", dropped=7, started_ms=5, ended_ms=9, at=4)
     (told,) = hands.news()
     assert (told.output, told.exit_code, told.state) == (b"one\n\xff\0threeend\n", 3, State.FINISHED)
@@ -33,11 +33,11 @@ def test_a_bare_sign_of_life_is_no_news(hands: Hands) -> None:
     task_id = hands.handed()
     hands.silence()
     assert hands.hear(task_id)
-    assert hands.rung == [TOPIC]
+    assert hands.published == [TOPIC]
     assert [outcome.state for outcome in hands.collect()] == [State.RUNNING]
     hands.silence()
     assert hands.hear(task_id, at=5)
-    assert hands.rung == []
+    assert hands.published == []
     assert hands.news() == []
 
 
@@ -80,7 +80,7 @@ def test_the_first_end_wins(hands: Hands, first: str, then: str) -> None:
     assert not hands.end(task_id, then, exit_code=2, output=b"then", at=1)
     assert not hands.hear(task_id, b"after", at=1)
     assert hands.row() == before
-    assert hands.rung == []
+    assert hands.published == []
     (told,) = hands.news()
     assert (told.state, told.is_final, told.exit_code) == (ENDINGS[first], True, 1)
     assert (told.error_code, told.error_text, told.output) == ("1", "why", b"first")
@@ -105,7 +105,7 @@ def test_another_hosts_report_is_refused(hands: Hands) -> None:
     assert not hands.end("t-unknown")
     assert not hands.hear("t-unknown")
     assert hands.row() == before
-    assert hands.rung == []
+    assert hands.published == []
 
 
 @pytest.mark.parametrize("kind", sorted(ENDINGS))
@@ -117,7 +117,7 @@ def test_the_truth_may_come_late(hands: Hands, kind: str) -> None:
     assert [(outcome.state, outcome.is_final) for outcome in hands.collect()] == [(State.LOST, False)]
     hands.silence()
     assert hands.end(task_id, kind, output=b"ended\n", at=5000)
-    assert hands.rung == [TOPIC]
+    assert hands.published == [TOPIC]
     assert [(o.state, o.output) for o in hands.collect()] == [(ENDINGS[kind], b"begun\nended\n")]
 
 

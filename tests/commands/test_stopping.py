@@ -17,7 +17,7 @@ def test_what_waits_is_cancelled(hands: Hands) -> None:
     hands.send("r-1", topic=OTHER_TOPIC)
     hands.silence()
     hands.stop("r-1")
-    assert hands.rung == []
+    assert hands.published == []
     assert [(outcome.state, outcome.is_final) for outcome in hands.news()] == [(State.CANCELLED, True)]
     assert len(hands.claim().run) == 1
     assert hands.news(OTHER_TOPIC) == []
@@ -31,7 +31,7 @@ def test_what_is_out_is_stopped_on_its_host(hands: Hands) -> None:
     hands.sweep(at=1)
     hands.silence()
     hands.stop("r-1", "r-2", "r-3", "nobody's", at=2)
-    assert hands.rung == ["instance/mi-1"]
+    assert hands.published == ["instance/mi-1"]
     with hands.database.reading() as tx:
         assert commands.waiting_for(tx, HOST) is not None
     for _ in range(2):
@@ -61,7 +61,7 @@ def test_what_has_ended_is_not_stopped(hands: Hands) -> None:
     hands.silence()
     hands.stop("r-1")
     assert hands.row() == before
-    assert hands.rung == []
+    assert hands.published == []
 
 
 def test_a_stopped_one_is_never_handed_out_again(hands: Hands) -> None:
@@ -70,7 +70,7 @@ def test_a_stopped_one_is_never_handed_out_again(hands: Hands) -> None:
     hands.stop("r-1", at=1)
     hands.silence()
     assert hands.sweep(at=11) == 1
-    assert hands.rung == [TOPIC]
+    assert hands.published == [TOPIC]
     assert hands.state() is State.LOST
     assert hands.claim(at=11) == Handout([], [task_id])
     assert [outcome.state for outcome in hands.news()] == [State.LOST]
@@ -84,7 +84,7 @@ def test_one_that_waits_again_is_stopped_on_its_host(hands: Hands) -> None:
     hands.sweep(at=11)
     hands.silence()
     hands.stop("r-1", at=12)
-    assert hands.rung == ["instance/mi-1"]
+    assert hands.published == ["instance/mi-1"]
     assert hands.state() is State.LOST
     assert hands.claim(at=12) == Handout([], [task_id])
     assert hands.end(task_id, exit_code=0, at=13)

@@ -10,8 +10,7 @@ from backfleet import fleet
 from backfleet.fleet import Beat, Change, ClientFilter, ClientStatus, Fitness, InstanceFilter, Page
 from backfleet.ids import Draw
 from backfleet.storage import Database
-
-from .conftest import ACCOUNT, OTHER, REGION
+from fleet.conftest import ACCOUNT, OTHER, REGION
 
 WITHIN = timedelta(seconds=180)
 

@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 
 from backfleet_host import archives
 from backfleet_host.archives import BadArchive, Limits, walk
-from backfleet_host.upgrader.manifest import Manifest
+from backfleet_host.upgrader.host.trees import unpack
 from backfleet_host.upgrader.refusal import Refusal
-from backfleet_host.upgrader.tree import unpack
+from backfleet_host.upgrader.release.manifest import Manifest
 from releases.artifacts import Packed, ar, deb, file, folder, hard_link, link, program, tar, zipped, zstd
 
 Read = Callable[..., list[tuple[str, int, str | None, bytes]]]

@@ -120,7 +120,7 @@ TOKEN = identity.issue(
     "token",
     [
         pytest.param("", id="nothing"),
-        pytest.param("CAISnQ", id="another house's"),
+        pytest.param("CAISnQ", id="another services's"),
         pytest.param("é" * 40, id="no base64"),
         pytest.param("\udc80", id="no text at all"),
         pytest.param("A" * 9000, id="too long"),

@@ -40,7 +40,7 @@ class Installation:
         words = ["serve", "--data", str(self.data), "--http", f"127.0.0.1:{http}", "--https", f"127.0.0.1:{https}"]
         if self.database_url:
             words += ["--database-url", self.database_url]
-        environment = os.environ | {"BACKFLEET_DIE_AT": die_at} | (settings or {})
+        environment = os.environ | {"BACKFLEET_FAILPOINT": die_at} | (settings or {})
         with (self.folder / "server.log").open("ab") as log:
             self.server = subprocess.Popen(
                 [sys.executable, "-m", "backfleet.cli", *words], stdout=subprocess.PIPE, stderr=log, env=environment

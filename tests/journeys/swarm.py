@@ -30,7 +30,7 @@ from backfleet import fleet, releases
 from backfleet.clock import utc_now
 from backfleet.fleet import Change, ClientStatus
 from backfleet.ids import draw
-from backfleet.operations.catalogue import House
+from backfleet.operations.catalogue import Services
 from backfleet_host.contract import Report, read_order, stage_line
 
 TRIES, TRY_AGAIN_SECONDS = 4, 2.0  # of a final report
@@ -307,42 +307,42 @@ class Socket(asyncio.Protocol):
             self._ended.set_result(None)
 
 
-# --- The house they belong to ---------------------------------------------------------------------------------------
+# --- The services they belong to -----------------------------------------------------------------------------------
 
 PACKAGE, OLD, NEW = "courier", "1.0", "2.0"
 
 
-def offer_release(house: House) -> None:
+def offer_release(services: Services) -> None:
     """A newer version of a small client."""
-    artifact = house.settings.data / "courier"
+    artifact = services.settings.data / "courier"
     artifact.write_bytes(b"#!/bin/sh\n")
     digest = hashlib.sha256(artifact.read_bytes()).hexdigest()
     prepared = releases.prepare(
         artifact, digest, 10, package=PACKAGE, version=NEW, platform="linux-amd64", form="binary",
         file_name="courier", given=None,
     )  # fmt: skip
-    releases.keep_artifact(house.repository, artifact, prepared.sha256)
-    with house.database.transaction() as tx:
-        releases.add(tx, house.repository, prepared, channel="stable", now=utc_now())
+    releases.keep_artifact(services.repository, artifact, prepared.sha256)
+    with services.database.transaction() as tx:
+        releases.add(tx, services.repository, prepared, channel="stable", now=utc_now())
 
 
-def activations(house: House, account: str, hosts: int) -> list[tuple[str, str]]:
+def activations(services: Services, account: str, hosts: int) -> list[tuple[str, str]]:
     """Enough codes for so many hosts: id and code, each for a thousand."""
     made = []
-    with house.database.transaction() as tx:
+    with services.database.transaction() as tx:
         for _ in range(0, hosts, 1000):
             activation, code = fleet.create_activation(
-                tx, account_id=account, region=house.settings.region, count=1000, hours=4, name="", description="",
+                tx, account_id=account, region=services.settings.region, count=1000, hours=4, name="", description="",
                 address_range="", now=utc_now(), draw=draw,
             )  # fmt: skip
             made.append((activation.id, code))
     return made
 
 
-def give_clients(house: House, account: str, instance_ids: Sequence[str]) -> None:
+def give_clients(services: Services, account: str, instance_ids: Sequence[str]) -> None:
     """Each host has the old version."""
     for start in range(0, len(instance_ids), 200):
-        with house.database.transaction() as tx:
+        with services.database.transaction() as tx:
             for instance_id in instance_ids[start : start + 200]:
                 instance = fleet.instance(tx, account, instance_id)
                 assert instance is not None

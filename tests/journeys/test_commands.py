@@ -30,7 +30,7 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """A running server, a host that allows shell commands and one that does not."""
     made = Installation(tmp_path_factory.mktemp("installation"))
     try:
@@ -43,14 +43,14 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 
 
 @pytest.fixture
-def sdk(house: Installation) -> Iterator[Ecs]:
+def sdk(services: Installation) -> Iterator[Ecs]:
     """The official client; only endpoint and authority differ from a program that calls the cloud."""
-    admin = house.admin()
+    admin = services.admin()
     yield Ecs(
         Config(
             access_key_id=admin["access_key_id"],
             access_key_secret=admin["access_key_secret"],
-            endpoint=house.https,
+            endpoint=services.https,
             region_id=REGION,
             protocol="HTTPS",
             ca=admin["ca_file"],
@@ -88,9 +88,9 @@ def text(result: Any) -> str:
     return base64.b64decode(result.output).decode()
 
 
-def test_a_shell_command_really_runs(house: Installation, sdk: Ecs, tmp_path: Path) -> None:
+def test_a_shell_command_really_runs(services: Installation, sdk: Ecs, tmp_path: Path) -> None:
     """With its parameters filled in, in its folder; its output and exit code come back."""
-    host = house.hosts[0].instance_id
+    host = services.hosts[0].instance_id
     content = "echo {{word}} from {{ACS::InstanceId}}; pwd; echo oops >&2; exit 3"
     invoke_id = run(
         sdk, [host], content, working_dir=str(tmp_path), enable_parameter=True, parameters={"word": "hello"}, timeout=20
@@ -102,9 +102,9 @@ def test_a_shell_command_really_runs(house: Installation, sdk: Ecs, tmp_path: Pa
     assert result.start_time <= result.finished_time
 
 
-def test_a_host_that_allows_no_shell_runs_none(house: Installation, sdk: Ecs, tmp_path: Path) -> None:
+def test_a_host_that_allows_no_shell_runs_none(services: Installation, sdk: Ecs, tmp_path: Path) -> None:
     """Its record says so; the other host's is well."""
-    one, two = (host.instance_id for host in house.hosts)
+    one, two = (host.instance_id for host in services.hosts)
     mark = tmp_path / "mark"
     invoke_id = run(sdk, [one, two], f"echo ran >> {mark}")
     first, second = finished(sdk, invoke_id)
@@ -118,10 +118,10 @@ def test_a_host_that_allows_no_shell_runs_none(house: Installation, sdk: Ecs, tm
     assert (invocation.invocation_status, invocation.invoke_status) == ("PartialFailed", "PartialFailed")
 
 
-def test_long_output_keeps_its_head_and_its_tail(house: Installation, sdk: Ecs) -> None:
+def test_long_output_keeps_its_head_and_its_tail(services: Installation, sdk: Ecs) -> None:
     """24 KB of it; Dropped is the number of bytes that are not there."""
     script = "i=0; while [ $i -lt 10000 ]; do echo line $i; i=$((i+1)); done"
-    (result,) = finished(sdk, run(sdk, [house.hosts[0].instance_id], script, timeout=60))
+    (result,) = finished(sdk, run(sdk, [services.hosts[0].instance_id], script, timeout=60))
     whole = "".join(f"line {number}\n" for number in range(10_000))
     output = text(result)
     assert result.invocation_status == "Success"
@@ -130,9 +130,9 @@ def test_long_output_keeps_its_head_and_its_tail(house: Installation, sdk: Ecs) 
     assert output.endswith("line 9999\n")
 
 
-def test_what_takes_too_long_is_ended(house: Installation, sdk: Ecs, tmp_path: Path) -> None:
+def test_what_takes_too_long_is_ended(services: Installation, sdk: Ecs, tmp_path: Path) -> None:
     """By its own time, or by StopInvocation; and does not go on behind our back."""
-    host, mark = house.hosts[0].instance_id, tmp_path / "mark"
+    host, mark = services.hosts[0].instance_id, tmp_path / "mark"
     invoke_id = run(sdk, [host], f"echo begun; sleep 25; touch {mark}", timeout=60)
     wait_for(lambda: results(sdk, invoke_id)[0].invocation_status == "Running", SECONDS)
     sdk.stop_invocation(ecs.StopInvocationRequest(region_id=REGION, invoke_id=invoke_id))
@@ -145,9 +145,9 @@ def test_what_takes_too_long_is_ended(house: Installation, sdk: Ecs, tmp_path: P
     assert not mark.exists()
 
 
-def test_a_kept_command_by_its_id(house: Installation, sdk: Ecs) -> None:
+def test_a_kept_command_by_its_id(services: Installation, sdk: Ecs) -> None:
     """Created, found, invoked, changed and forgotten."""
-    host = house.hosts[0].instance_id
+    host = services.hosts[0].instance_id
     made = sdk.create_command(
         ecs.CreateCommandRequest(
             region_id=REGION,
@@ -167,9 +167,9 @@ def test_a_kept_command_by_its_id(house: Installation, sdk: Ecs) -> None:
     assert sdk.describe_commands(ecs.DescribeCommandsRequest(region_id=REGION)).body.total_count == 0
 
 
-def test_a_file_arrives(house: Installation, sdk: Ecs, tmp_path: Path) -> None:
+def test_a_file_arrives(services: Installation, sdk: Ecs, tmp_path: Path) -> None:
     """Whole, with its mode, in a folder that was not there; and not over another one."""
-    host, folder = house.hosts[0].instance_id, tmp_path / "new"
+    host, folder = services.hosts[0].instance_id, tmp_path / "new"
 
     def send(content: str) -> Any:
         asked = ecs.SendFileRequest(
@@ -198,19 +198,19 @@ def test_a_file_arrives(house: Installation, sdk: Ecs, tmp_path: Path) -> None:
     assert file.read_text() == content
 
 
-def test_a_schedule_runs_when_its_time_comes(house: Installation, sdk: Ecs) -> None:
+def test_a_schedule_runs_when_its_time_comes(services: Installation, sdk: Ecs) -> None:
     """Within a second or two of it."""
     at = int(time.time()) + 4
     frequency = time.strftime("at(%Y-%m-%d %H:%M:%S)", time.gmtime(at))
-    invoke_id = run(sdk, [house.hosts[0].instance_id], "date +%s", repeat_mode="Period", frequency=frequency)
+    invoke_id = run(sdk, [services.hosts[0].instance_id], "date +%s", repeat_mode="Period", frequency=frequency)
     assert results(sdk, invoke_id)[0].invocation_status == "Scheduled"
     (result,) = finished(sdk, invoke_id)
     assert at <= int(text(result)) <= at + 5
 
 
-def test_tags_and_the_life_of_activations(house: Installation, sdk: Ecs) -> None:
+def test_tags_and_the_life_of_activations(services: Installation, sdk: Ecs) -> None:
     """As the SDK writes and reads them."""
-    host = house.hosts[0].instance_id
+    host = services.hosts[0].instance_id
     tag = ecs.TagResourcesRequestTag(key="team", value="shop")
     sdk.tag_resources(
         ecs.TagResourcesRequest(region_id=REGION, resource_type="managedinstance", resource_id=[host], tag=[tag])
@@ -239,20 +239,20 @@ def test_tags_and_the_life_of_activations(house: Installation, sdk: Ecs) -> None
     sdk.delete_activation(ecs.DeleteActivationRequest(region_id=REGION, activation_id=made))
 
 
-def test_the_legacy_sdk_runs_commands_too(house: Installation) -> None:
+def test_the_legacy_sdk_runs_commands_too(services: Installation) -> None:
     """Lists as `InstanceId.1`, answers as JSON."""
-    admin = house.admin()
+    admin = services.admin()
     client = AcsClient(admin["access_key_id"], admin["access_key_secret"], REGION, verify=admin["ca_file"])
 
     def ask(request: Any, **said: Any) -> dict[str, Any]:
-        request.set_endpoint(house.https)
+        request.set_endpoint(services.https)
         request.set_protocol_type(protocol_type.HTTPS)
         for name, value in said.items():
             getattr(request, f"set_{name}")(value)
         found: dict[str, Any] = json.loads(client.do_action_with_exception(request))
         return found
 
-    said = {"Type": "RunShellScript", "CommandContent": "echo hello", "InstanceIds": [house.hosts[0].instance_id]}
+    said = {"Type": "RunShellScript", "CommandContent": "echo hello", "InstanceIds": [services.hosts[0].instance_id]}
     invoke_id = ask(RunCommandRequest(), **said)["InvokeId"]
 
     def look() -> Any:

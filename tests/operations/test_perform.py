@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from backfleet import identity
 from backfleet.ids import Draw
 from backfleet.operations import _store, catalogue, perform
-from backfleet.operations.catalogue import ECS, HBR, RAM, STS, Answer, Call, House, Operation, Product, operation
+from backfleet.operations.catalogue import ECS, HBR, RAM, STS, Answer, Call, Operation, Product, Services, operation
 from backfleet.operations.errors import Forbidden, NoPermission, StsNoPermission
 from backfleet.releases import Repository
 from backfleet.settings import Settings
@@ -49,9 +49,9 @@ def touching(product: Product, **more: Any) -> Operation:
 
 
 @pytest.fixture
-def house(database: Database, tmp_path: Path, draw: Draw, now: datetime) -> House:
-    """A house with its first account."""
-    found = House(
+def services(database: Database, tmp_path: Path, draw: Draw, now: datetime) -> Services:
+    """A services with its first account."""
+    found = Services(
         database, Settings(data=tmp_path), identity.Vault.open(tmp_path), Repository.open(tmp_path), draw
     )  # fmt: skip
     with database.transaction() as tx:
@@ -60,13 +60,13 @@ def house(database: Database, tmp_path: Path, draw: Draw, now: datetime) -> Hous
 
 
 @pytest.fixture
-def call(house: House, now: datetime) -> Call:
+def call(services: Services, now: datetime) -> Call:
     """A call by the root of the account."""
     table = metadata.tables["accounts"]
-    with house.database.reading() as tx:
+    with services.database.reading() as tx:
         account = tx.scalar(sa.select(table.c.id))
     root = identity.Caller(account, "Account", f"acs:ram::{account}:root", account)
-    return Call(ID, root, "cn-hangzhou", now, "10.0.0.1", False, house)
+    return Call(ID, root, "cn-hangzhou", now, "10.0.0.1", False, services)
 
 
 @pytest.fixture
@@ -74,9 +74,9 @@ def by(call: Call) -> Callable[..., Call]:
     """The same call by a user with these statements."""
 
     def made(*statements: dict[str, Any]) -> Call:
-        house, account, now = call.house, call.account_id, call.now
-        with house.database.transaction() as tx:
-            user = identity.create_user(tx, account, "ann", now=now, draw=house.draw)
+        services, account, now = call.services, call.account_id, call.now
+        with services.database.transaction() as tx:
+            user = identity.create_user(tx, account, "ann", now=now, draw=services.draw)
             if statements:
                 document = json.dumps({"Version": "1", "Statement": list(statements)})
                 identity.create_policy(tx, account, "p", document, description="", now=now)
@@ -91,9 +91,9 @@ def may(action: str, resource: str = "*", effect: str = "Allow", **more: Any) ->
     return {"Effect": effect, "Action": action, "Resource": resource, **more}
 
 
-def audited(house: House) -> list[dict[str, Any]]:
+def audited(services: Services) -> list[dict[str, Any]]:
     table = metadata.tables["audit_events"]
-    with house.database.reading() as tx:
+    with services.database.reading() as tx:
         return [dict(row._mapping) for row in tx.rows(sa.select(table))]
 
 
@@ -125,7 +125,7 @@ def test_what_was_done_is_on_the_trail(call: Call, now: datetime) -> None:
         "verdict": "allowed",
         "error_code": "",
     }
-    assert audited(call.house) == [expected]
+    assert audited(call.services) == [expected]
 
 
 @pytest.mark.parametrize(
@@ -150,10 +150,10 @@ def test_each_product_refuses_in_its_own_words(
         "PolicyType": "AccountLevelIdentityBasedPolicy",
         "NoPermissionType": "ImplicitDeny",
     }
-    diagnosis = json.loads(call.house.vault.box("diagnoses").unseal(sealed))
+    diagnosis = json.loads(call.services.vault.box("diagnoses").unseal(sealed))
     assert diagnosis["AuthResource"] == f"acs:{product.code}:cn-hangzhou:{call.account_id}:*"
     assert "user/ann" not in sealed
-    assert [(row["verdict"], row["error_code"]) for row in audited(call.house)] == [("denied", error.code)]
+    assert [(row["verdict"], row["error_code"]) for row in audited(call.services)] == [("denied", error.code)]
 
 
 def test_a_denial_is_told_from_silence(by: Callable[..., Call]) -> None:
@@ -163,7 +163,7 @@ def test_a_denial_is_told_from_silence(by: Callable[..., Call]) -> None:
         perform_it(touching(HBR), call)
     detail: Any = refused.value.extra["AccessDeniedDetail"]
     assert detail["NoPermissionType"] == "ExplicitDeny"
-    opened = call.house.vault.box("diagnoses").unseal(detail["EncodedDiagnosticMessage"])
+    opened = call.services.vault.box("diagnoses").unseal(detail["EncodedDiagnosticMessage"])
     assert '"PolicyIdentifier": "p"' in opened
 
 
@@ -182,7 +182,7 @@ def test_one_resource_that_may_not_be_touched_refuses_it_all(by: Callable[..., C
     with pytest.raises(Forbidden) as refused:
         perform_it(operation, replace(call, request_id="2"), Name__1="i-1", Name__2="i-2")
     detail: Any = refused.value.extra["AccessDeniedDetail"]
-    assert "instance/i-2" in call.house.vault.box("diagnoses").unseal(detail["EncodedDiagnosticMessage"])
+    assert "instance/i-2" in call.services.vault.box("diagnoses").unseal(detail["EncodedDiagnosticMessage"])
 
 
 def test_naming_nothing_is_asking_about_everything(by: Callable[..., Call]) -> None:
@@ -202,7 +202,7 @@ def test_a_malformed_request_is_on_the_trail(call: Call) -> None:
     """Allowed, and refused with its code."""
     with pytest.raises(InvalidParameter):
         perform_it(touching(HBR), call, Broken="perhaps")
-    assert [(row["verdict"], row["error_code"]) for row in audited(call.house)] == [("allowed", "InvalidParameter")]
+    assert [(row["verdict"], row["error_code"]) for row in audited(call.services)] == [("allowed", "InvalidParameter")]
 
 
 def test_some_operations_have_an_answer_for_those_who_may_not(by: Callable[..., Call]) -> None:
@@ -210,7 +210,7 @@ def test_some_operations_have_an_answer_for_those_who_may_not(by: Callable[..., 
     call = by()
     operation = touching(ECS, denied=lambda call, asked: {"Did": []})
     assert perform_it(operation, call, Name__1="i-1") == {"Did": []}
-    assert [(row["verdict"], row["error_code"]) for row in audited(call.house)] == [("denied", "")]
+    assert [(row["verdict"], row["error_code"]) for row in audited(call.services)] == [("denied", "")]
 
 
 def test_an_operation_without_an_action_needs_no_permission(by: Callable[..., Call]) -> None:
@@ -222,7 +222,7 @@ def test_a_refusal_of_the_operation_completes_the_row(call: Call) -> None:
     """Its code, and the caller is told the same."""
     with pytest.raises(InvalidParameter, match="taken"):
         perform_it(touching(HBR), call, Refuse="true")
-    assert [row["error_code"] for row in audited(call.house)] == ["InvalidParameter"]
+    assert [row["error_code"] for row in audited(call.services)] == ["InvalidParameter"]
 
 
 def test_what_breaks_is_logged_and_not_told(call: Call, caplog: pytest.LogCaptureFixture) -> None:
@@ -230,7 +230,7 @@ def test_what_breaks_is_logged_and_not_told(call: Call, caplog: pytest.LogCaptur
     with pytest.raises(InternalError) as told:
         perform_it(touching(HBR), call, Broken="true")
     assert "broken" not in told.value.message
-    assert [row["error_code"] for row in audited(call.house)] == ["InternalError"]
+    assert [row["error_code"] for row in audited(call.services)] == ["InternalError"]
     record = next(record for record in caplog.records if record.exc_info)
     assert vars(record)["request_id"] == ID
 
@@ -254,12 +254,12 @@ def test_conditions_know_the_call(by: Callable[..., Call], call: Call) -> None:
 def test_a_trail_is_not_kept_for_ever(call: Call, now: datetime) -> None:
     """Rows older than the moment go, the others stay."""
     perform_it(touching(HBR), call)
-    with call.house.database.transaction() as tx:
+    with call.services.database.transaction() as tx:
         _store.drop_before(tx, now)
-    assert len(audited(call.house)) == 1
-    with call.house.database.transaction() as tx:
+    assert len(audited(call.services)) == 1
+    with call.services.database.transaction() as tx:
         assert not _store.drop_before(tx, now.replace(year=now.year + 1)), "there is no more to do"
-    assert audited(call.house) == []
+    assert audited(call.services) == []
 
 
 # --- The catalogue --------------------------------------------------------------------------------------------------

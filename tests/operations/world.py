@@ -1,4 +1,4 @@
-"""A house with hosts, clients and releases in it, and callers who ask as the door asks."""
+"""A services with hosts, clients and releases in it, and callers who ask as the door asks."""
 
 import hashlib
 import itertools
@@ -19,7 +19,7 @@ from backfleet.fleet._tables import instances as instances_table
 from backfleet.identity._tables import accounts
 from backfleet.ids import draw as real_draw
 from backfleet.operations import perform
-from backfleet.operations.catalogue import Call, House, find
+from backfleet.operations.catalogue import Call, Services, find
 from backfleet.settings import Settings
 from backfleet.storage import Database
 from backfleet.wire import answers
@@ -42,7 +42,7 @@ def public_key() -> str:
 class World:
     """What is there, and the moment at which everything happens."""
 
-    house: House
+    services: Services
     folder: Path
     now: datetime
     root: identity.Caller
@@ -56,7 +56,7 @@ class World:
         """Status and JSON of an answer or an error. Lists and objects travel as JSON text, as the SDKs send them."""
         flat = {name: value if isinstance(value, str) else json.dumps(value) for name, value in said.items()}
         request_id = f"R-{real_draw(20)}"
-        call = Call(request_id, caller or self.root, REGION, self.now, "10.0.0.7", True, self.house)
+        call = Call(request_id, caller or self.root, REGION, self.now, "10.0.0.7", True, self.services)
         operation = find(version, action)
         try:
             told = perform.run(perform.admit(operation, call, flat, "LTAItest"), call)
@@ -76,13 +76,13 @@ class World:
 
     def user(self, name: str, *policies: str) -> identity.Caller:
         """A new user with these policies of the system."""
-        account, house = self.root.account_id, self.house
-        with house.database.transaction() as tx:
-            identity.create_user(tx, account, name, now=self.now, draw=house.draw)
+        account, services = self.root.account_id, self.services
+        with services.database.transaction() as tx:
+            identity.create_user(tx, account, name, now=self.now, draw=services.draw)
             for policy in policies:
                 identity.attach_policy(tx, account, name, policy, "System", now=self.now)
-            key = identity.create_key(tx, house.vault, account, name, now=self.now, draw=house.draw)
-            known = identity.find_key(tx, house.vault, key.access_key_id)
+            key = identity.create_key(tx, services.vault, account, name, now=self.now, draw=services.draw)
+            known = identity.find_key(tx, services.vault, key.access_key_id)
         assert known is not None
         return known.caller
 
@@ -100,8 +100,8 @@ class World:
         name: str = "",
     ) -> str:
         """A host that was heard just now, unless it is said to be otherwise; its id."""
-        draw, number = self.house.draw, next(self.numbers)
-        with self.house.database.transaction() as tx:
+        draw, number = self.services.draw, next(self.numbers)
+        with self.services.database.transaction() as tx:
             activation, code = fleet.create_activation(
                 tx, account_id=account or self.root.account_id, region=region, count=1, hours=1, name="",
                 description="", address_range="", now=self.now, draw=draw,
@@ -121,7 +121,7 @@ class World:
 
     def hear(self, instance_id: str) -> None:
         """A sign of life."""
-        with self.house.database.transaction() as tx:
+        with self.services.database.transaction() as tx:
             fleet.heard(tx, [fleet.Beat(instance_id, self.now)])
 
     def client(
@@ -136,10 +136,10 @@ class World:
         account: str = "",
     ) -> str:
         """A client on a host; its id."""
-        with self.house.database.transaction() as tx:
+        with self.services.database.transaction() as tx:
             on = fleet.instance(tx, account or self.root.account_id, instance_id)
             assert on is not None
-            made = fleet.ensure_client(tx, on, package, channel, status=status, now=self.now, draw=self.house.draw)
+            made = fleet.ensure_client(tx, on, package, channel, status=status, now=self.now, draw=self.services.draw)
             known = sa.update(clients_table).where(clients_table.c.id == made.id)
             tx.run(known.values(version=version, pin=pin))
         return made.id
@@ -169,26 +169,28 @@ class World:
             file, sha256, file.stat().st_size, package=package, version=version, platform=platform, form="binary",
             file_name=file.name, given={"upgrades_from": upgrades_from},
         )  # fmt: skip
-        with self.house.database.transaction() as tx:
-            releases.add(tx, self.house.repository, prepared, channel=channel, now=self.now)
+        with self.services.database.transaction() as tx:
+            releases.add(tx, self.services.repository, prepared, channel=channel, now=self.now)
             if withdrawn:
-                releases.withdraw(tx, self.house.repository, package, version, platform, now=self.now)
+                releases.withdraw(tx, self.services.repository, package, version, platform, now=self.now)
 
     # --- What became of it --------------------------------------------------------------------------------------
 
     def tasks(self) -> int:
         """How many tasks the account has."""
-        with self.house.database.reading() as tx:
+        with self.services.database.reading() as tx:
             return upgrades.find(tx, self.root.account_id, fleet.Page(1, 50)).total
 
 
 def make_world(database: Database, folder: Path, now: datetime, draw: Any) -> World:
-    """An empty house with its first account."""
-    house = House(database, Settings(data=folder), identity.Vault.open(folder), releases.Repository.open(folder), draw)
+    """An empty services with its first account."""
+    services = Services(
+        database, Settings(data=folder), identity.Vault.open(folder), releases.Repository.open(folder), draw
+    )
     with database.transaction() as tx:
-        releases.refresh(tx, house.repository, now=now)
-        made = identity.first_account(tx, house.vault, now=now, draw=draw)
+        releases.refresh(tx, services.repository, now=now)
+        made = identity.first_account(tx, services.vault, now=now, draw=draw)
         assert made is not None
         tx.add(accounts, [{"id": OTHER, "created_at": now}])
     root = identity.Caller(made.account_id, "Account", f"acs:ram::{made.account_id}:root", made.account_id)
-    return World(house, folder, now, root)
+    return World(services, folder, now, root)

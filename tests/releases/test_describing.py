@@ -7,7 +7,7 @@ import pytest
 
 from backfleet.releases import Health, Manifest, ReleaseRefused, Service
 from backfleet.releases.describing import RECIPES, describe, recipe_of
-from backfleet_host.upgrader.manifest import read_manifest
+from backfleet_host.upgrader.release.manifest import read_manifest
 
 NAMES = {"package": "acme", "version": "1.2", "platform": "linux-amd64", "form": "tar"}
 

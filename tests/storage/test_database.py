@@ -43,7 +43,7 @@ def test_a_failed_transaction_leaves_nothing(stones: Database) -> None:
     database = Database(stones.engine, rung.append)
     with pytest.raises(RuntimeError), database.transaction() as tx:
         tx.add(STONES, [{"name": "a"}])
-        tx.ring("stones")
+        tx.publish("stones")
         raise RuntimeError
     assert names(database) == []
     assert rung == []
@@ -55,8 +55,8 @@ def test_bells_ring_once_and_after_the_commit(stones: Database) -> None:
     database = Database(stones.engine, lambda _topic: seen.append(names(stones)))
     with database.transaction() as tx:
         tx.add(STONES, [{"name": "a"}])
-        tx.ring("stones")
-        tx.ring("stones")
+        tx.publish("stones")
+        tx.publish("stones")
     assert seen == [["a"]]
 
 

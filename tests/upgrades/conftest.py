@@ -36,5 +36,5 @@ def replicas(postgresql_database: Database, data: Path, now: datetime, draw: Dra
 
 
 def hands_on(database: Database, data: Path, now: datetime, draw: Draw) -> Hands:
-    rung: list[str] = []
-    return Hands(make_world(Database(database.engine, rung.append), data, now, draw), rung)
+    published: list[str] = []
+    return Hands(make_world(Database(database.engine, published.append), data, now, draw), published)

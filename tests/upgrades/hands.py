@@ -36,11 +36,11 @@ class Hands:
     """Everything happens at the world's moment plus the seconds given as `at`."""
 
     world: World
-    rung: list[str] = field(default_factory=list)  # every bell so far
+    published: list[str] = field(default_factory=list)  # every bell so far
 
     @property
     def database(self) -> Database:
-        return self.world.house.database
+        return self.world.services.database
 
     @property
     def account(self) -> str:
@@ -79,8 +79,8 @@ class Hands:
                 targets=targets,
                 requested_by=self.world.root.arn,
                 now=self.moment(at),
-                draw=self.world.house.draw,
-                settings=settings or self.world.house.settings,
+                draw=self.world.services.draw,
+                settings=settings or self.world.services.settings,
                 client_token=token,
                 fingerprint=fingerprint,
             )
@@ -114,7 +114,7 @@ class Hands:
             pass
 
     def look_once(self, at: float = 0) -> bool:
-        return upgrades.look(self.database, now=self.moment(at), draw=self.world.house.draw)
+        return upgrades.look(self.database, now=self.moment(at), draw=self.world.services.draw)
 
     def sweep(self, at: float) -> None:
         """Leases that ran out."""

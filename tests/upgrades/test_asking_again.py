@@ -5,7 +5,7 @@ from datetime import timedelta
 from backfleet import commands, upgrades
 from backfleet.commands import Ending
 from backfleet.upgrades import Bringing, ItemState
-from backfleet.upgrades.bringing import MOST_ASKED, read_reference, reference_of
+from backfleet.upgrades.bootstrap import MOST_ASKED, read_reference, reference_of
 from backfleet_host.contract import Report
 from operations.world import World
 
@@ -26,30 +26,30 @@ class Walk:
         self.look()
 
     def look(self) -> None:
-        while upgrades.look(self.world.house.database, now=self.now, draw=self.world.house.draw, bringing=BRINGS):
+        while upgrades.look(self.world.services.database, now=self.now, draw=self.world.services.draw, bringing=BRINGS):
             pass
 
     def fetched(self) -> list[commands.Command]:
-        with self.world.house.database.transaction() as tx:
+        with self.world.services.database.transaction() as tx:
             return commands.claim(tx, self.instance, now=self.now, lease=LEASE).run
 
     def lost(self, task_id: str) -> None:
         """It began, and then its agent was silent for longer than the lease."""
-        with self.world.house.database.transaction() as tx:
+        with self.world.services.database.transaction() as tx:
             commands.output(tx, self.instance, task_id, b"", started_ms=1, now=self.now, lease=LEASE)
         self.now += LEASE + timedelta(seconds=1)
-        commands.look(self.world.house.database, now=self.now)
+        commands.look(self.world.services.database, now=self.now)
         self.look()
 
     def told(self, task_id: str, item_id: str) -> None:
         report = Report(item_id, "upgrade", "courier", "succeeded", to_version="2.0", current_version="2.0")
         ending = Ending("finish", exit_code=0, output=report.as_line().encode())
-        with self.world.house.database.transaction() as tx:
+        with self.world.services.database.transaction() as tx:
             commands.ended(tx, self.instance, task_id, ending, now=self.now)
         self.look()
 
     def item(self) -> upgrades.Item:
-        with self.world.house.database.reading() as tx:
+        with self.world.services.database.reading() as tx:
             task = upgrades.read(tx, self.world.root.account_id, self.task_id, now=self.now)
         assert task is not None
         return task.items[0]

@@ -11,7 +11,7 @@ from backfleet.commands import Ending, State
 from backfleet.commands._tables import invocations
 from backfleet.fleet import Beat, Change, Client, ClientStatus
 from backfleet.upgrades import CHECKUPS, Bringing
-from backfleet.upgrades.checking import AT_ONCE, SECONDS, change_after, order_id_of
+from backfleet.upgrades.checkups import AT_ONCE, SECONDS, change_after, order_id_of
 from backfleet_host.contract import Order, Report, is_order, read_order
 from upgrades.hands import LIFE, PACKAGE, Hands, report_of
 
@@ -22,7 +22,12 @@ BRINGS = Bringing("server:8443", "PEM", "0" * 64)
 
 def check(hands: Hands, at: float, bringing: Bringing | None = None) -> bool:
     return upgrades.check(
-        hands.database, now=hands.moment(at), draw=hands.world.house.draw, every=DAY, fit_within=FIT, bringing=bringing
+        hands.database,
+        now=hands.moment(at),
+        draw=hands.world.services.draw,
+        every=DAY,
+        fit_within=FIT,
+        bringing=bringing,
     )
 
 

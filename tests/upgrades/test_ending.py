@@ -351,7 +351,7 @@ def test_a_command_of_another_room_is_not_forgotten_here(hands: Hands) -> None:
     """Only this room's topic."""
     send = commands.Send(hands.account, "mi-1", "true", 60, "r-1")
     with hands.transaction() as tx:
-        commands.send_many(tx, [send], topic="others", now=hands.moment(0), draw=hands.world.house.draw)
+        commands.send_many(tx, [send], topic="others", now=hands.moment(0), draw=hands.world.services.draw)
     purge(hands, before=1000)
     assert len(hands.claim("mi-1").run) == 1
 

@@ -34,7 +34,7 @@ def test_a_task_as_it_is_born(hands: Hands) -> None:
     (item,) = task.items
     assert (item.state, item.patience, item.started_at) == (ItemState.WAITING, 0, None)
     assert (item.from_version, item.to_version, item.current_version) == ("1.0", "2.0", "1.0")
-    assert hands.rung.count(TOPIC) == 1
+    assert hands.published.count(TOPIC) == 1
     assert hands.client(target.client_id).status is ClientStatus.UPGRADING
 
 
@@ -99,7 +99,7 @@ def test_an_order_that_cannot_be_written_is_refused(hands: Hands, kind: Kind, ta
     with pytest.raises(Malformed):
         hands.start(nobody(1), nobody(2, **target), kind=kind)
     assert kept(hands) == (0, 0, 0)
-    assert hands.rung == []
+    assert hands.published == []
 
 
 def test_what_is_settled_needs_no_order(hands: Hands) -> None:

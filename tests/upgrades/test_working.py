@@ -79,9 +79,9 @@ def test_looking_again_does_nothing(hands: Hands) -> None:
     """What was sent is sent, and nothing is written or rung."""
     task = hands.start(hands.target())
     hands.look()
-    before, rung = hands.task(task), list(hands.rung)
+    before, rung = hands.task(task), list(hands.published)
     assert not hands.look_once(at=5)
-    assert (hands.task(task), hands.rung) == (before, rung)
+    assert (hands.task(task), hands.published) == (before, rung)
     assert len(hands.claim(before.items[0].instance_id).run) == 1
 
 
@@ -230,7 +230,7 @@ def test_news_of_nobodys_command_is_passed_over(hands: Hands) -> None:
     """Its item may have been purged."""
     send = Send(hands.account, "mi-1", "true", 60, "u-nobody")
     with hands.transaction() as tx:
-        commands.send_many(tx, [send], topic=TOPIC, now=hands.moment(0), draw=hands.world.house.draw)
+        commands.send_many(tx, [send], topic=TOPIC, now=hands.moment(0), draw=hands.world.services.draw)
         commands.stop(tx, TOPIC, ["u-nobody"], now=hands.moment(0))
     hands.look()
     with hands.database.reading() as tx:

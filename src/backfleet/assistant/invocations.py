@@ -266,7 +266,7 @@ def invoke(
         _store.add_file(tx, made.id, file)
     else:
         _store.count_invocation(tx, command.id)
-    tx.ring(TOPIC)
+    tx.publish(TOPIC)
     return made.id
 
 

@@ -267,7 +267,7 @@ def stop(tx: Transaction, invocation_id: str, instance_ids: Sequence[str] | None
         _stop_record(tx, record, runs.get(run.id, run) if run is not None else None, now)
     commands.stop(tx, TOPIC, begun_meanwhile, now=now)
     settle(tx, [invocation_id])
-    tx.ring(TOPIC)
+    tx.publish(TOPIC)
 
 
 def _stop_record(tx: Transaction, record: Record, run: Run | None, now: datetime) -> None:

@@ -20,7 +20,7 @@ from backfleet.settings import BadSetting, Settings, read_settings
 @click.option("--database-url", metavar="URL", help="postgresql://...; default: SQLite in DIR.")
 @click.option("--nats", metavar="URL", help="nats://...: carries wakeups between several processes.")
 @click.option("--public-host", metavar="NAME", help="A further name or address under which hosts reach this server.")
-@click.option("--only", metavar="PARTS", help="Serve some parts only: openapi,assist,downloads,workers.")
+@click.option("--only", metavar="PARTS", help="Serve some parts only: openapi,agents,downloads,workers.")
 @click.option("--log-level", type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False))
 @click.option("--print-config", is_flag=True, help="Show the settings in force and where each comes from; then end.")
 def serve(print_config: bool, **flags: object) -> None:

@@ -84,7 +84,7 @@ def output(
     news = State(row.state) is not State.RUNNING or bool(chunk)
     _store.note_running(tx, row, kept, row.dropped + lost, started_ms, now=now, lease_until=now + lease, news=news)
     if news:
-        tx.ring(row.topic)
+        tx.publish(row.topic)
     return True
 
 
@@ -101,7 +101,7 @@ def ended(tx: Transaction, instance_id: str, task_id: str, ending: Ending, *, no
         return False
     kept, lost = with_chunk(row.output, ending.output)
     _store.note_ended(tx, row, to, ending, kept, row.dropped + ending.dropped + lost, now)
-    tx.ring(row.topic)
+    tx.publish(row.topic)
     return True
 
 

@@ -65,7 +65,7 @@ def send_many(tx: Transaction, asked: Sequence[Send], *, topic: str, now: dateti
             raise ValueError(f"a command may have {LONGEST_CONTENT} characters, not {len(send.content)}")
     _store.add(tx, [(new_id("t", draw), send) for send in asked], topic, now)
     for send in asked:
-        tx.ring(topic_of(send.instance_id))
+        tx.publish(topic_of(send.instance_id))
 
 
 def waiting_for(tx: Transaction, instance_id: str) -> str | None:
@@ -74,7 +74,7 @@ def waiting_for(tx: Transaction, instance_id: str) -> str | None:
 
 
 def instances_with_work(tx: Transaction, *, limit: int) -> list[str]:
-    """Instances whose agents should ask for something, over all accounts: for when bells were lost."""
+    """Instances whose agents should ask for something, over all accounts: for when pubsub were lost."""
     return _store.instances_with_work(tx, limit)
 
 
@@ -103,7 +103,7 @@ def stop(tx: Transaction, topic: str, references: Sequence[str], *, now: datetim
     out = [row for row in found if row.state != State.WAITING or row.id in been_out]
     _store.mark_to_stop(tx, [row.id for row in out])
     for row in out:
-        tx.ring(topic_of(row.instance_id))
+        tx.publish(topic_of(row.instance_id))
 
 
 def take_back(tx: Transaction, topic: str, references: Sequence[str], *, now: datetime) -> list[str]:
@@ -130,7 +130,7 @@ def sweep(tx: Transaction, *, now: datetime, limit: int) -> int:
     _store.put_back(tx, [row.id for row in again], now)
     _store.give_up(tx, [row.id for row in lost], State.LOST, now)
     for row in again:
-        tx.ring(topic_of(row.instance_id))
+        tx.publish(topic_of(row.instance_id))
     for topic in {row.topic for row in lost}:
-        tx.ring(topic)
+        tx.publish(topic)
     return len(overdue)

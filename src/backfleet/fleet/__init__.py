@@ -65,9 +65,9 @@ from backfleet.fleet.inventory import (
     put_inventory,
     read_inventory,
 )
-from backfleet.fleet.pages import Found, Page
 from backfleet.fleet.preferences import Preferences, preferences_of, set_preferences
 from backfleet.fleet.readers import oldest_readers
+from backfleet.fleet.replay_cache import first_use, forget_uses, mark_of, note_uses
 from backfleet.fleet.tagging import (
     MOST_TAGS,
     Tagged,
@@ -78,7 +78,7 @@ from backfleet.fleet.tagging import (
     set_tags,
     tags_of,
 )
-from backfleet.fleet.uses import first_use, forget_uses, mark_of, note_uses
+from backfleet.paging import Found, Page
 
 __all__ = [
     "MOST_TAGS",

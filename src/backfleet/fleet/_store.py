@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from backfleet.fleet._tables import activations, boots, clients, instances, inventories, requests, tags
 from backfleet.fleet._tables import preferences as preferences_table
-from backfleet.fleet.pages import Found, Page
+from backfleet.paging import Found, Page
 from backfleet.storage import Transaction
 
 if TYPE_CHECKING:  # the nouns import this file; at run time they are handed in and made below

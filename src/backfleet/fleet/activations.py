@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from backfleet.fleet import _store
-from backfleet.fleet.pages import Found, Page
 from backfleet.ids import Draw, new_id
+from backfleet.paging import Found, Page
 from backfleet.storage import Transaction
 
 

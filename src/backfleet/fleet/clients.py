@@ -8,9 +8,9 @@ from typing import Final
 
 from backfleet.fleet import _store
 from backfleet.fleet.instances import Instance
-from backfleet.fleet.pages import Found, Page
 from backfleet.fleet.tagging import Wanted
 from backfleet.ids import Draw, new_id
+from backfleet.paging import Found, Page
 from backfleet.storage import Transaction
 
 

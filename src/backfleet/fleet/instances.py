@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from backfleet.fleet import _store
 from backfleet.fleet.activations import Activation
-from backfleet.fleet.pages import Found, Page
 from backfleet.ids import Draw, new_id
+from backfleet.paging import Found, Page
 from backfleet.storage import Transaction
 
 OWN_AGENT = "backfleet-"  # how our own agent's version begins
@@ -242,7 +242,7 @@ def take_boots(tx: Transaction, *, limit: int) -> dict[str, datetime]:
 
 def deregister(tx: Transaction, instance_id: str, *, now: datetime) -> bool:
     """Forget a host: its agent's signatures are refused from now on. False if it was forgotten before."""
-    tx.ring(f"gone/{instance_id}")
+    tx.publish(f"gone/{instance_id}")
     _store.drop_tags(tx, "instance", [instance_id], None)
     return _store.deregister(tx, instance_id, now)
 

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from backfleet.fleet import _store
-from backfleet.fleet.pages import Found, Page
+from backfleet.paging import Found, Page
 from backfleet.storage import Transaction
 
 MOST_TAGS = 20  # of one resource

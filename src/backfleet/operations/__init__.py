@@ -1,21 +1,22 @@
 """What can be asked, in the API's words; decides whether, and hands to the rooms.
 
-Owns the audit trail. Verbs: `perform.admit` and `perform.run`, the only way in; `keep_house` forgets what is over.
+Owns the audit trail. Verbs: `perform.admit` and `perform.run`, the only way in; `run_housekeeping` deletes
+what is over.
 """
 
 from datetime import datetime, timedelta
 
 from backfleet import assistant, identity, upgrades
-from backfleet.operations import _store, ecs, hbr, own, ram, sts
-from backfleet.operations.catalogue import House
+from backfleet.operations import _store, backfleet, ecs, hbr, ram, sts
+from backfleet.operations.catalogue import Services
 
-__all__ = ["ecs", "hbr", "keep_house", "own", "ram", "sts"]
+__all__ = ["ecs", "hbr", "own", "ram", "run_housekeeping", "sts"]
 
 
-def keep_house(house: House, *, now: datetime) -> bool:
+def run_housekeeping(services: Services, *, now: datetime) -> bool:
     """Forget nonces, tasks and audit rows that are older than they need be kept. Safe in any number of replicas."""
-    with house.database.transaction() as tx:
+    with services.database.transaction() as tx:
         identity.purge_nonces(tx, now=now)
-        upgrades.purge(tx, before=now - timedelta(days=house.settings.task_days))
+        upgrades.purge(tx, before=now - timedelta(days=services.settings.task_days))
         assistant.purge(tx, now=now)
-        return _store.drop_before(tx, now - timedelta(days=house.settings.audit_days))
+        return _store.drop_before(tx, now - timedelta(days=services.settings.audit_days))

@@ -34,7 +34,7 @@ PRODUCTS = {product.version: product for product in (HBR, ECS, STS, RAM, OWN)}
 
 
 @dataclass(frozen=True, slots=True)
-class House:
+class Services:
     """What every operation may use."""
 
     database: Database
@@ -63,7 +63,7 @@ class Call:
     now: datetime
     source_ip: str
     secure: bool
-    house: House
+    services: Services
     user_agent: str = ""
     upload: Upload | None = None
 

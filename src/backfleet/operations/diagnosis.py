@@ -44,7 +44,7 @@ def denied_detail(
         **principal,
         "PolicyType": kind,
         "NoPermissionType": "ExplicitDeny" if decision.explicit_deny else "ImplicitDeny",
-        "EncodedDiagnosticMessage": call.house.vault.box(PURPOSE).seal(json.dumps(said)),
+        "EncodedDiagnosticMessage": call.services.vault.box(PURPOSE).seal(json.dumps(said)),
     }
 
 
@@ -55,7 +55,7 @@ def open_diagnosis(call: Call, message: str) -> dict[str, Any]:
         NoDiagnosis: it is not one of ours, or another account's.
     """
     try:
-        said = json.loads(call.house.vault.box(PURPOSE).unseal(message))
+        said = json.loads(call.services.vault.box(PURPOSE).unseal(message))
     except identity.CannotOpen:
         raise NoDiagnosis from None
     if said["AuthPrincipal"]["AuthPrincipalOwnerId"] != call.account_id:

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from backfleet import identity
+from backfleet.failpoints import failpoint
 from backfleet.identity import policy
-from backfleet.instants import passed
 from backfleet.operations import _store as audit
 from backfleet.operations.catalogue import HBR, STS, Answer, Call, Operation
 from backfleet.operations.diagnosis import denied_detail
 from backfleet.operations.errors import Forbidden, NoPermission, StsNoPermission
-from backfleet.operations.tagged import requested_tags, resource_tags
+from backfleet.operations.tag_conditions import requested_tags, resource_tags
 from backfleet.operations.trail import LONGEST_AGENT, Event, kept_parameters, user_name_of
 from backfleet.storage import AWAY, Transaction
 from backfleet.wire import parameters
@@ -67,7 +67,7 @@ def admit(
     """
     asked, problem = _read(operation, flat)
     resources = _resources(operation, call, asked)
-    with call.house.database.transaction() as tx:
+    with call.services.database.transaction() as tx:
         first(tx)
         verdict = _judge(tx, operation, call, resources, _context(operation, call, asked))
         allowed = verdict.decision.allowed
@@ -76,7 +76,7 @@ def admit(
             named = kept_parameters(parameters_of(operation.request), flat)
             code = refusal.code if refusal else ""
             audit.write(tx, event_of(call, operation, access_key_id, named, allowed=allowed, code=code))
-    passed("authorised")
+    failpoint("authorised")
     if refusal is not None:
         raise refusal
     return Admitted(operation, asked, allowed)
@@ -134,7 +134,7 @@ def run(admitted: Admitted, call: Call) -> Answer:
 def note_failure(call: Call, code: str) -> None:
     """Complete the audit row of an admitted call that failed. Raises nothing."""
     try:
-        with call.house.database.transaction() as tx:
+        with call.services.database.transaction() as tx:
             audit.note_error(tx, call.request_id, code)
     except Exception:
         # The caller is told what happened either way; an audit row without its error is better than a second error.

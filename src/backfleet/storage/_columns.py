@@ -14,7 +14,7 @@ metadata = sa.MetaData(
         "ck": "ck_%(table_name)s_%(constraint_name)s",
     }
 )
-"""Every table of the house. Named constraints, so that a migration can name them on both engines."""
+"""Every table of the services. Named constraints, so that a migration can name them on both engines."""
 
 
 class Moment(sa.types.TypeDecorator[datetime]):

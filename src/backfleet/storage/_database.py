@@ -32,7 +32,7 @@ class Transaction:
 
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
-        self.rung: dict[str, None] = {}
+        self.published: dict[str, None] = {}
 
     def rows(self, statement: sa.Executable, values: Values | None = None) -> Sequence[sa.Row[Any]]:
         """Every row the statement gives."""
@@ -73,9 +73,9 @@ class Transaction:
         if rows:
             self._connection.execute(_insert_if_new(table, self._connection.dialect.name, tuple(rows[0])), rows)
 
-    def ring(self, topic: str) -> None:
+    def publish(self, topic: str) -> None:
         """Ring this bell once, after the commit. Rung at most once per topic, never if the transaction fails."""
-        self.rung[topic] = None
+        self.published[topic] = None
 
 
 @functools.lru_cache(maxsize=100)
@@ -89,7 +89,7 @@ class Database:
 
     def __init__(self, engine: sa.Engine, ring: Callable[[str], None]) -> None:
         self.engine = engine
-        self._ring = ring
+        self._publish = ring
         # SQLite has one writer. Waiting for it here is fair and quick; SQLite's own wait polls.
         self._writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
 
@@ -100,8 +100,8 @@ class Database:
             tx = Transaction(connection)
             with connection.begin():
                 yield tx
-        for topic in tx.rung:
-            self._ring(topic)
+        for topic in tx.published:
+            self._publish(topic)
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:

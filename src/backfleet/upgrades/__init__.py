@@ -1,12 +1,12 @@
 """One task: these clients to these versions. Knows neither sockets nor wire names nor why a release can be believed.
 
 Owns the tables tasks, client_upgrades and client_tokens. Verbs: `start` a task, once per ClientToken
-(`started_before`); `read`, `find` and `cancel`; `purge` forgets; `look` and `check` are the workers'. Hears the bells
+(`started_before`); `read`, `find` and `cancel`; `purge` forgets; `look` and `check` are the workers'. Hears the pubsub
 `upgrades` and `checkups`.
 """
 
-from backfleet.upgrades.bringing import Bringing
-from backfleet.upgrades.checking import CHECKUPS, check
+from backfleet.upgrades.bootstrap import Bringing
+from backfleet.upgrades.checkups import CHECKUPS, check
 from backfleet.upgrades.ending import TOPIC, cancel, purge
 from backfleet.upgrades.items import IllegalMove, Item, Target
 from backfleet.upgrades.reading import are_moving, find, read

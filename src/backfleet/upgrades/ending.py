@@ -12,7 +12,7 @@ from backfleet import commands, fleet
 from backfleet.fleet import Change
 from backfleet.storage import Transaction
 from backfleet.upgrades import _store
-from backfleet.upgrades.bringing import references_of
+from backfleet.upgrades.bootstrap import references_of
 from backfleet.upgrades.progress import progress_of
 from backfleet.upgrades.states import ItemState, TaskState, task_state
 from backfleet.upgrades.tasks import CANCELLED, EXPIRED, Task

@@ -74,7 +74,7 @@ def start(
     if client_token is not None:
         _bind(tx, task, client_token, fingerprint, until=now + timedelta(hours=settings.token_hours))
     fleet.set_clients(tx, _changes(items), now=now)
-    tx.ring(TOPIC)
+    tx.publish(TOPIC)
     return task
 
 

@@ -11,19 +11,12 @@ from datetime import datetime, timedelta
 
 from backfleet import commands, fleet
 from backfleet.commands import Outcome, Send, State
+from backfleet.failpoints import failpoint
 from backfleet.fleet import Change
 from backfleet.ids import Draw
-from backfleet.instants import passed
 from backfleet.storage import Database, Transaction
 from backfleet.upgrades import _store
-from backfleet.upgrades.bringing import (
-    MOST_ASKED,
-    Bringing,
-    command_for,
-    read_reference,
-    reference_of,
-    references_of,
-)
+from backfleet.upgrades.bootstrap import MOST_ASKED, Bringing, command_for, read_reference, reference_of, references_of
 from backfleet.upgrades.ending import TOPIC, expire, settle
 from backfleet.upgrades.items import Item
 from backfleet.upgrades.judging import Judgement, Later, judge
@@ -82,7 +75,7 @@ def _send_waiting(database: Database, sending: Sending) -> bool:
         if waiting:
             _send(tx, waiting, sending)
     if waiting:
-        passed("commands sent")
+        failpoint("commands sent")
     return len(waiting) == AT_ONCE
 
 
@@ -147,7 +140,7 @@ def _collect(database: Database, sending: Sending) -> bool:
         if sending.bringing is not None:
             _ask_again(tx, news, sending, sending.bringing)
     if news:
-        passed("outcome collected")
+        failpoint("outcome collected")
     for item in ended:
         _log_end(item)
     return len(news) == AT_ONCE

@@ -11,22 +11,23 @@ import threading
 from pathlib import Path
 from typing import Callable, Dict, Iterator
 
-from . import heartbeat, machine
-from .attendant import Surroundings
-from .channel import Channel
-from .crew import Crew
-from .fetching import Fetcher
-from .heartbeat import Heart
-from .identity import Identity, NotEnrolled, read_identity
-from .journal import Journal
-from .kicks import Kick
-from .outbox import Outbox
-from .pace import Pace
-from .places import Places, hold, write_whole
-from .proof import read_proof
-from .recovering import start_recovery
-from .server import BadAddress, Server, proxy_of, read_address, tls_towards
-from .verdict import RESTRICTED, SHELL
+from backfleet_host.agent import machine
+from backfleet_host.agent.execution.executor import Crew
+from backfleet_host.agent.execution.outbox import Outbox
+from backfleet_host.agent.execution.permission import RESTRICTED, SHELL
+from backfleet_host.agent.execution.recovery import start_recovery
+from backfleet_host.agent.execution.supervisor import Surroundings
+from backfleet_host.agent.execution.task_journal import Journal
+from backfleet_host.agent.protocol import heartbeat
+from backfleet_host.agent.protocol.channel import Channel
+from backfleet_host.agent.protocol.heartbeat import Heart
+from backfleet_host.agent.protocol.identity import Identity, NotEnrolled, read_identity
+from backfleet_host.agent.protocol.kicks import Kick
+from backfleet_host.agent.protocol.request_signature import read_proof
+from backfleet_host.agent.protocol.server import BadAddress, Server, proxy_of, read_address, tls_towards
+from backfleet_host.agent.protocol.task_polling import Fetcher
+from backfleet_host.agent.timings import Pace
+from backfleet_host.layout import Places, hold, write_whole
 
 log = logging.getLogger(__name__)
 

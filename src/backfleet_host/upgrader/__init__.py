@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
 from backfleet_host.contract import Malformed, Order, Report, is_version, read_report, stage_line
-from backfleet_host.upgrader import drift, gate
-from backfleet_host.upgrader.attempt import Attempt, Stopping, known_manifest, nobody_stops_it
-from backfleet_host.upgrader.checks import check_not_held_back, is_whole, platform_here
-from backfleet_host.upgrader.disk import read_json
-from backfleet_host.upgrader.ending import finish, keep_settings, meaning_of, tidy
-from backfleet_host.upgrader.journal import Journal, Unreadable
-from backfleet_host.upgrader.recovery import recover as _recover_attempt
+from backfleet_host.upgrader.host import drift, gate
+from backfleet_host.upgrader.host.disk import read_json
+from backfleet_host.upgrader.host.installation import NO_PACKAGES, Package, Site, site_of
 from backfleet_host.upgrader.refusal import Refusal
-from backfleet_host.upgrader.site import NO_PACKAGES, Package, Site, site_of
-from backfleet_host.upgrader.transaction import move
-from backfleet_host.upgrader.uninstalling import uninstall
+from backfleet_host.upgrader.transaction.attempt import Attempt, Stopping, known_manifest, nobody_stops_it
+from backfleet_host.upgrader.transaction.checks import check_not_held_back, is_whole, platform_here
+from backfleet_host.upgrader.transaction.engine import move
+from backfleet_host.upgrader.transaction.journal import Journal, Unreadable
+from backfleet_host.upgrader.transaction.outcome import finish, keep_settings, meaning_of, tidy
+from backfleet_host.upgrader.transaction.recovery import recover as _recover_attempt
+from backfleet_host.upgrader.transaction.uninstall import uninstall
 
 __all__ = ["Site", "carry_out", "platform_here", "recover", "recover_all", "site_of", "status"]
 

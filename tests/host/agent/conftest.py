@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from backfleet_host.agent.enrolment import Wish, enrol
-from backfleet_host.agent.keys import make_key, private_pem
-from backfleet_host.agent.places import Places
-from backfleet_host.agent.server import read_address
+from backfleet_host.agent.protocol.server import read_address
+from backfleet_host.agent.protocol.signing_key import make_key, private_pem
+from backfleet_host.agent.setup.enrolment import Wish, enrol
+from backfleet_host.layout import Places
 from host.agent.gateway import CODE, Gateway
 
 

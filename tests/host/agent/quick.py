@@ -1,6 +1,6 @@
 """The agent's timers, in a hurry. A module of its own: agents of tests import it, and nothing else of the tests."""
 
-from backfleet_host.agent.pace import Pace
+from backfleet_host.agent.timings import Pace
 
 QUICK = Pace(
     beat_again=0.1,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from backfleet_host.agent.brought import main
+from backfleet_host.agent.execution.bootstrap import main
 from backfleet_host.contract import Order, read_output
 from host.agent.gateway import Gateway
 

@@ -13,15 +13,15 @@ from backfleet import commands, fleet
 from backfleet.certificates import prepare_certificates
 from backfleet.clock import utc_now
 from backfleet.commands import Outcome, Send, State
-from backfleet.doors import assist
+from backfleet.endpoints import agents
 from backfleet.ids import draw
+from backfleet.pubsub import InProcessPubSub
 from backfleet.settings import Settings
 from backfleet.storage import Database, metadata, open_database
-from backfleet.wakeups import InProcessBells
-from backfleet_host.agent.enrolment import CannotEnrol, Wish, enrol
-from backfleet_host.agent.places import Places
-from backfleet_host.agent.server import read_address
+from backfleet_host.agent.protocol.server import read_address
+from backfleet_host.agent.setup.enrolment import CannotEnrol, Wish, enrol
 from backfleet_host.contract import Order, read_output
+from backfleet_host.layout import Places
 from host.agent.conftest import Host, acting_program, host_of, until
 from host.agent.gateway import ROOT_METADATA
 from listening import end_of
@@ -33,8 +33,8 @@ class Door:
     """The agents' door over real tables, in a thread, with its authority."""
 
     def __init__(self, folder: Path) -> None:
-        self.bells = InProcessBells()
-        self.database: Database = open_database(f"sqlite:///{folder / 'backfleet.db'}", self.bells.ring)
+        self.pubsub = InProcessPubSub()
+        self.database: Database = open_database(f"sqlite:///{folder / 'backfleet.db'}", self.pubsub.publish)
         metadata.create_all(self.database.engine)
         self._certificates = prepare_certificates(folder / "data", ["127.0.0.1"], now=datetime.now(UTC))
         self.ca = self._certificates.authority
@@ -60,7 +60,7 @@ class Door:
 
         app = web.Application()
         app.router.add_get("/downloads/metadata/1.root.json", root)
-        assist.add_to(app, self.database, Settings(), self.bells, clock=utc_now, draw=draw)
+        agents.add_to(app, self.database, Settings(), self.pubsub, clock=utc_now, draw=draw)
         self._runner = web.AppRunner(app, shutdown_timeout=1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self._certificates.context()).start()

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from backfleet.certificates import prepare_certificates
-from backfleet_host.agent.enrolment import CannotEnrol, Wish, enrol
-from backfleet_host.agent.identity import read_identity
-from backfleet_host.agent.places import Places
-from backfleet_host.agent.proof import read_proof
-from backfleet_host.agent.server import BadAddress, read_address
+from backfleet_host.agent.protocol.identity import read_identity
+from backfleet_host.agent.protocol.request_signature import read_proof
+from backfleet_host.agent.protocol.server import BadAddress, read_address
+from backfleet_host.agent.setup.enrolment import CannotEnrol, Wish, enrol
+from backfleet_host.layout import Places
 from host.agent.gateway import CODE, ROOT_METADATA, Gateway
 
 
@@ -165,7 +165,7 @@ def test_an_endless_answer_is_cut(gateway: Gateway, root: Places, now: datetime)
 
 def test_only_one_at_a_time(gateway: Gateway, root: Places, now: datetime) -> None:
     """An agent, or another enrolment, holds the root."""
-    from backfleet_host.agent.places import hold, make_folder
+    from backfleet_host.layout import hold, make_folder
 
     make_folder(root.agent)
     lock = hold(root.lock)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from backfleet_host.agent.channel import retry_after
+from backfleet_host.agent.protocol.channel import retry_after
 
 
 @pytest.mark.parametrize(

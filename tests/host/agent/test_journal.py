@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from backfleet_host.agent import journal as journal_module
-from backfleet_host.agent import reports
-from backfleet_host.agent.journal import ROOM, Begun, End, Full, Journal
-from backfleet_host.agent.places import Places, hold, write_whole
-from backfleet_host.agent.reports import Course
-from backfleet_host.agent.standing import standing
-from backfleet_host.agent.tasks import Task, Unusable
+from backfleet_host.agent.execution import task_journal as journal_module
+from backfleet_host.agent.execution.task_journal import ROOM, Begun, End, Full, Journal
+from backfleet_host.agent.protocol import task_reports
+from backfleet_host.agent.protocol.task_list import Task, Unusable
+from backfleet_host.agent.protocol.task_reports import Course
+from backfleet_host.agent.status import standing
+from backfleet_host.layout import Places, hold, write_whole
 
-REPORT = reports.finished(Course("t-1", 0, 1, 2), 0, 0, b"out")
+REPORT = task_reports.finished(Course("t-1", 0, 1, 2), 0, 0, b"out")
 
 
 @pytest.fixture

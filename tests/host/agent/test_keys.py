@@ -8,9 +8,16 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
-from backfleet_host.agent.identity import Identity
-from backfleet_host.agent.keys import WrongResult, make_key, private_pem, public_pem, read_private_pem, sign
-from backfleet_host.agent.proof import Proof
+from backfleet_host.agent.protocol.identity import Identity
+from backfleet_host.agent.protocol.request_signature import Proof
+from backfleet_host.agent.protocol.signing_key import (
+    WrongResult,
+    make_key,
+    private_pem,
+    public_pem,
+    read_private_pem,
+    sign,
+)
 
 
 @pytest.fixture(scope="module")

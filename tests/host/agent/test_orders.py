@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from backfleet_host.agent.orders import fitting
+from backfleet_host.agent.execution.orders import fitting
 from backfleet_host.contract import Order, Report, read_output
 from host.agent.conftest import Host, until
 from host.agent.gateway import Gateway, Told

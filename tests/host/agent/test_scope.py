@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from backfleet_host.agent.scope import move_apart, words_for
+from backfleet_host.agent.execution.systemd_scope import move_apart, words_for
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_a_systemd_that_does_not_help_stops_no_order(
     tmp_path: Path, systemd: Path, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The journal decides if the order is ended after all."""
-    monkeypatch.setattr("backfleet_host.agent.scope.SECONDS", 0.3)
+    monkeypatch.setattr("backfleet_host.agent.execution.systemd_scope.SECONDS", 0.3)
     assert not move_apart("x", systemd=systemd, environment=busctl(tmp_path, f"exec {text}"))
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from backfleet_host.agent.script import LINGER, Output, Unknown, environment_for, substituted
-from backfleet_host.agent.tasks import Task
+from backfleet_host.agent.execution.script import LINGER, Output, Unknown, environment_for, substituted
+from backfleet_host.agent.protocol.task_list import Task
 from host.agent.conftest import Host, until
 from host.agent.gateway import Gateway
 

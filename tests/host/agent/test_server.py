@@ -10,18 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from backfleet_host.agent import server as server_module
-from backfleet_host.agent.channel import Channel
-from backfleet_host.agent.enrolment import CannotEnrol, Wish, enrol
-from backfleet_host.agent.places import DEFAULT_ROOT, Places
-from backfleet_host.agent.server import (
-    BadAddress,
-    Server,
-    Unreachable,
-    proxy_of,
-    read_address,
-    tls_towards,
-)
+from backfleet_host.agent.protocol import server as server_module
+from backfleet_host.agent.protocol.channel import Channel
+from backfleet_host.agent.protocol.server import BadAddress, Server, Unreachable, proxy_of, read_address, tls_towards
+from backfleet_host.agent.setup.enrolment import CannotEnrol, Wish, enrol
+from backfleet_host.layout import DEFAULT_ROOT, Places
 from backfleet_host.upgrader import Site
 from host.agent.gateway import CODE, ROOT_METADATA, Gateway
 from host.agent.quick import QUICK

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import machine as machines
-from backfleet_host.agent.places import DEFAULT_ROOT, Places
-from backfleet_host.agent.unit import name_of
+from backfleet_host.agent.setup.systemd_unit import name_of
 from backfleet_host.contract import Order, read_output
+from backfleet_host.layout import DEFAULT_ROOT, Places
 from host.agent.conftest import acting_program, until
 from host.agent.gateway import Gateway
 from machine import Machine

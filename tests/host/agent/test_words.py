@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backfleet_host.agent import fetching, heartbeat, reports
-from backfleet_host.agent.heartbeat import Counters, Pulse, understood
-from backfleet_host.agent.kicks import understand
 from backfleet_host.agent.machine import machine_id
-from backfleet_host.agent.pace import pause
-from backfleet_host.agent.reports import Course, TaskReport, final_cut, next_chunk, read_report
-from backfleet_host.agent.server import Answer
-from backfleet_host.agent.tasks import NotATaskList, Task, Unusable, read_list, read_task
+from backfleet_host.agent.protocol import heartbeat, task_polling, task_reports
+from backfleet_host.agent.protocol.heartbeat import Counters, Pulse, understood
+from backfleet_host.agent.protocol.kicks import understand
+from backfleet_host.agent.protocol.server import Answer
+from backfleet_host.agent.protocol.task_list import NotATaskList, Task, Unusable, read_list, read_task
+from backfleet_host.agent.protocol.task_reports import Course, TaskReport, final_cut, next_chunk, read_report
+from backfleet_host.agent.timings import pause
 
 COURSE = Course("t-1", 2, 1000, 2000)
 
@@ -178,29 +178,29 @@ def test_content_that_cannot_be_used(content: str) -> None:
 @pytest.mark.parametrize(
     ("report", "path"),
     [
-        (reports.running(COURSE, b"x"), "running?taskId=t-1&invokeVersion=2&start=1000"),
+        (task_reports.running(COURSE, b"x"), "running?taskId=t-1&invokeVersion=2&start=1000"),
         (
-            reports.finished(COURSE, 3, 0, b""),
+            task_reports.finished(COURSE, 3, 0, b""),
             "finish?taskId=t-1&invokeVersion=2&start=1000&end=2000&exitCode=3&dropped=0",
         ),
         (
-            reports.timed_out(COURSE, 7, b""),
+            task_reports.timed_out(COURSE, 7, b""),
             "timeout?taskId=t-1&invokeVersion=2&start=1000&end=2000&exitCode=1&dropped=7",
         ),
         (
-            reports.stopped(Course("t-1", 0)),
+            task_reports.stopped(Course("t-1", 0)),
             "stopped?taskId=t-1&invokeVersion=0&start=0&end=0&exitcode=0&dropped=0&result=killed",
         ),
         (
-            reports.error(Course("t-1", 0), "-9", "a b"),
+            task_reports.error(Course("t-1", 0), "-9", "a b"),
             "error?taskId=t-1&invokeVersion=0&start=0&end=0&exitCode=0&dropped=0&errCode=-9&errDesc=a+b",
         ),
         (
-            reports.invalid(Course("t-1", 0), "TypeInvalid", "OrdersOnly"),
+            task_reports.invalid(Course("t-1", 0), "TypeInvalid", "OrdersOnly"),
             "invalid?taskId=t-1&invokeVersion=0&param=TypeInvalid&value=OrdersOnly",
         ),
-        (reports.verified(Course("t-1", 0)), "verified?taskId=t-1&invokeVersion=0"),
-        (reports.file_refused("f-1", "p", "v"), "invalid?taskId=f-1&taskType=sendfile&param=p&value=v"),
+        (task_reports.verified(Course("t-1", 0)), "verified?taskId=t-1&invokeVersion=0"),
+        (task_reports.file_refused("f-1", "p", "v"), "invalid?taskId=f-1&taskType=sendfile&param=p&value=v"),
     ],
     ids=lambda value: value.name if isinstance(value, TaskReport) else "",
 )
@@ -212,14 +212,14 @@ def test_reports(report: TaskReport, path: str) -> None:
 
 def test_a_long_text_is_cut() -> None:
     """errDesc has at most 255 bytes, and no half character at the end."""
-    query = dict(reports.error(COURSE, "-13", "ü" * 500).query)
+    query = dict(task_reports.error(COURSE, "-13", "ü" * 500).query)
     assert query["errDesc"] == "ü" * 127
 
 
 @given(st.text(), st.binary())
 def test_reports_survive_the_disk_and_the_url(text: str, body: bytes) -> None:
     """Whatever is in them."""
-    report = reports.error(COURSE, "-13", text, body=body)
+    report = task_reports.error(COURSE, "-13", text, body=body)
     assert read_report(report.to_json()) == report
     query = report.path.split("?", 1)[1]
     assert parse_qsl(query, keep_blank_values=True) == list(report.query)
@@ -292,10 +292,12 @@ def test_answers_to_beats(status: int, body: bytes, expected: tuple[bool, bool, 
 
 def test_the_query_of_a_fetch() -> None:
     """Startup and kickoff, in the page's order."""
-    assert fetching.query("startup", "", True, 1.5).startswith(
+    assert task_polling.query("startup", "", True, 1.5).startswith(
         "reason=startup&cold_start=true&currentTime=1500&offset="
     )
-    assert fetching.query("kickoff", "t-1", True, 1.5).startswith("reason=kickoff&taskId=t-1&currentTime=1500&offset=")
+    assert task_polling.query("kickoff", "t-1", True, 1.5).startswith(
+        "reason=kickoff&taskId=t-1&currentTime=1500&offset="
+    )
 
 
 @given(st.integers(0, 10**6), st.floats(0, 1, exclude_max=True))

@@ -17,7 +17,7 @@ import pytest
 from aiohttp import web
 
 from backfleet import releases
-from backfleet.doors import downloads
+from backfleet.endpoints import downloads
 from backfleet.storage import Database
 from backfleet_host.contract import Order, Report
 from backfleet_host.upgrader import Site, carry_out_on, platform_here

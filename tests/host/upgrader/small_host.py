@@ -21,13 +21,14 @@ from pathlib import Path
 from typing import Any
 
 from backfleet_host.contract import Order, Report
-from backfleet_host.upgrader import Site, carry_out_on, disk, instants, platform_here, tree
-from backfleet_host.upgrader.attempt import Stopping, nobody_stops_it
-from backfleet_host.upgrader.commands import Command
-from backfleet_host.upgrader.manifest import Manifest, read_manifest
+from backfleet_host.upgrader import Site, carry_out_on, failpoints, platform_here
+from backfleet_host.upgrader.host import disk, trees
+from backfleet_host.upgrader.host.shim import ANSWERS
+from backfleet_host.upgrader.host.subprocesses import Command
 from backfleet_host.upgrader.refusal import Refusal, Unwell
-from backfleet_host.upgrader.shim import ANSWERS
-from backfleet_host.upgrader.source import GoOn, Target
+from backfleet_host.upgrader.release.manifest import Manifest, read_manifest
+from backfleet_host.upgrader.release.source import GoOn, Target
+from backfleet_host.upgrader.transaction.attempt import Stopping, nobody_stops_it
 
 PACKAGE = "courier"
 
@@ -142,12 +143,12 @@ def hearing(called: Callable[[str], None] | None) -> Iterator[None]:
 @contextmanager
 def suffering(trouble: Trouble) -> Iterator[Trouble]:
     """Let effects meet this trouble."""
-    instants.watch(trouble)
+    failpoints.watch(trouble)
     try:
         with hearing(lambda call: trouble.calling()):
             yield trouble
     finally:
-        instants.watch(None)
+        failpoints.watch(None)
 
 
 # --- The host -------------------------------------------------------------------------------------------------------
@@ -350,7 +351,7 @@ class SmallHost:
         said = answers.read_text() if answers.exists() else ""
         if said != f"{package.tree(version)}/bin/courier\n":
             return f"its answer is {said!r}"
-        return tree.differs(package.tree(version), facts["files"])
+        return trees.differs(package.tree(version), facts["files"])
 
     def trees(self) -> set[str]:
         """Versions whose trees are on disk."""

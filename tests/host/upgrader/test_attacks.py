@@ -13,7 +13,8 @@ from tuf.api.metadata import MetaFile
 from tuf.ngclient._internal import trusted_metadata_set
 
 from backfleet_host.contract import Order, Report
-from backfleet_host.upgrader import Site, asking, carry_out_on, platform_here, trust
+from backfleet_host.upgrader import Site, carry_out_on, platform_here
+from backfleet_host.upgrader.release import repository, retrieval
 from host.upgrader.offering import PACKAGE, Offering, Server, served, signed_by
 
 ONLINE = ("targets", "snapshot", "timestamp")
@@ -45,8 +46,8 @@ class Target:
 
 @pytest.fixture
 def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Target]:
-    monkeypatch.setattr(trust, "FIRST_PAUSE_SECONDS", 0.005)
-    monkeypatch.setattr(asking, "READ_SECONDS", 2.0)
+    monkeypatch.setattr(repository, "FIRST_PAUSE_SECONDS", 0.005)
+    monkeypatch.setattr(retrieval, "READ_SECONDS", 2.0)
     offering = Offering()
     offering.add("1.0")
     with served(offering.files) as server:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from backfleet_host.upgrader import ending, steps
+from backfleet_host.upgrader.transaction import outcome, steps
 from host.upgrader.scenarios import (
     BY_ID,
     RICHEST,
@@ -48,7 +48,7 @@ def hosts(tmp_path: Path) -> Iterator[Hosts]:
 def nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing on this host gets better by itself."""
     monkeypatch.setattr(steps, "LEFTOVERS_SECONDS", 0.0)
-    monkeypatch.setattr(ending, "UNDO_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(outcome, "UNDO_PAUSE_SECONDS", 0.0)
 
 
 # --- Undisturbed ----------------------------------------------------------------------------------------------------
@@ -87,10 +87,10 @@ def test_the_power_fails_at_any_instant(scenario: Scenario, hosts: Hosts) -> Non
         with told_of(instant):
             assert cut(instant, lambda: ordered(scenario, host))  # noqa: B023 - called at once
             check_works(scenario, host)
-            ending = after_a_cut(scenario, host)
+            outcome = after_a_cut(scenario, host)
             if instant.at % 2:
                 host.carry("recover", order_id="r-1")
-            check_end(scenario, host, before, ordered(scenario, host), ending)
+            check_end(scenario, host, before, ordered(scenario, host), outcome)
 
 
 @every_scenario
@@ -105,17 +105,17 @@ def test_the_machine_is_switched_off_at_any_instant(scenario: Scenario, hosts: H
             ours_to_start = any('"switching"' in line or '"removing"' in line for line in host.journal())
             host.reboot()
             check_works(scenario, host)
-            ending = ending_after_reboot(scenario, host)
+            outcome = ending_after_reboot(scenario, host)
             if not ours_to_start and scenario.serving:
                 host.serving = host.version()  # its administrator's affair, or systemd's
-            check_end(scenario, host, before, ordered(scenario, host), ending)
+            check_end(scenario, host, before, ordered(scenario, host), outcome)
 
 
 def ending_after_reboot(scenario: Scenario, host: SmallHost) -> Ending:
     """What stood in the way may be gone with all that ran."""
-    ending = after_a_cut(scenario, host)
+    outcome = after_a_cut(scenario, host)
     is_new = not host.journal() and not host.site.package(PACKAGE).outcome("u-1").exists()
-    return Ending(scenario.goal, "") if is_new and scenario.beside == scenario.damaged != "" else ending
+    return Ending(scenario.goal, "") if is_new and scenario.beside == scenario.damaged != "" else outcome
 
 
 @pytest.mark.parametrize("scenario", RICHEST, ids=str)
@@ -148,11 +148,11 @@ def check_both(scenario: Scenario, hosts: Hosts, before: dict[str, str], first: 
     host = hosts(scenario)
     with told_of(first, second):
         assert cut(first, lambda: ordered(scenario, host))
-        ending = after_a_cut(scenario, host)
+        outcome = after_a_cut(scenario, host)
         assert cut(second, lambda: host.carry("recover", order_id="r-1"))
         check_works(scenario, host)
-        ending = after_another(scenario, host, ending)
-        check_end(scenario, host, before, ordered(scenario, host), ending)
+        outcome = after_another(scenario, host, outcome)
+        check_end(scenario, host, before, ordered(scenario, host), outcome)
 
 
 # --- Torn lines -----------------------------------------------------------------------------------------------------
@@ -176,15 +176,15 @@ def test_a_torn_line_is_as_good_as_none(line: str, scenario: str, hosts: Hosts) 
     after = instant_after(line, made, hosts)
     for left in lengths_of_a_tear(after, made, hosts):
         host = torn(after, left, made, hosts)
-        ending = after_a_cut(made, host)
+        outcome = after_a_cut(made, host)
         seconds = instants(counted(lambda: host, lambda it: it.carry("recover", order_id="r-1")))  # noqa: B023
         with told_of(after, f"{left} bytes of it are left"):
-            check_end(made, host, before, ordered(made, host), ending)
+            check_end(made, host, before, ordered(made, host), outcome)
         for second in few(seconds, 3, f"{scenario} {left}"):
             host = torn(after, left, made, hosts)
             with told_of(after, f"{left} bytes of it are left", second):
                 assert cut(second, lambda: host.carry("recover", order_id="r-1"))  # noqa: B023
-                ending_now = after_another(made, host, ending)
+                ending_now = after_another(made, host, outcome)
                 check_end(made, host, before, ordered(made, host), ending_now)
 
 
@@ -234,10 +234,10 @@ def test_it_is_stopped_at_any_instant(scenario: Scenario, hosts: Hosts) -> None:
         with told_of(f"stopped at effect {at}, {deeds[at - 1]}"):
             with suffering(stopper):
                 report = ordered(scenario, host, stopping=lambda: stopper.has_stopped)  # noqa: B023
-            ending = Ending(scenario.was, "TaskCancelled", "nothing was touched") if at < switch else scenario.ending
+            outcome = Ending(scenario.was, "TaskCancelled", "nothing was touched") if at < switch else scenario.ending
             if at >= lines[0] and len(lines) == 1:  # it is refused before it comes to a switch
-                ending = Ending(scenario.was, report.code) if report.code == scenario.ends else ending
-            check_end(scenario, host, before, report, ending)
+                outcome = Ending(scenario.was, report.code) if report.code == scenario.ends else outcome
+            check_end(scenario, host, before, report, outcome)
 
 
 class Stopper(Trouble):
@@ -267,13 +267,13 @@ def test_a_backup_that_began_after_the_crash_is_never_ended(scenario: str, hosts
         with told_of(instant):
             assert cut(instant, lambda: ordered(made, host))  # noqa: B023
             backup = host.begin(host.shim_runs(), through_the_shim=True)
-            ending, waits = after_a_cut(made, host), must_wait(made, host)
+            outcome, waits = after_a_cut(made, host), must_wait(made, host)
             report = host.carry("recover", order_id="r-1", patience=1)
             check_works(made, host)
             assert backup in host.processes
             assert (report.code == "BackupRunning") == waits
             host.finish(backup)
-            check_end(made, host, before, ordered(made, host), ending)
+            check_end(made, host, before, ordered(made, host), outcome)
 
 
 def must_wait(scenario: Scenario, host: SmallHost) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from backfleet_host.contract import Report
-from backfleet_host.upgrader import ending, steps
+from backfleet_host.upgrader.transaction import outcome, steps
 from host.upgrader.scenarios import (
     BY_ID,
     SCENARIOS,
@@ -56,7 +56,7 @@ def hosts(tmp_path: Path) -> Iterator[Hosts]:
 def nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing on this host gets better by itself."""
     monkeypatch.setattr(steps, "LEFTOVERS_SECONDS", 0.0)
-    monkeypatch.setattr(ending, "UNDO_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(outcome, "UNDO_PAUSE_SECONDS", 0.0)
 
 
 @once_or_longer
@@ -109,8 +109,8 @@ def check_failing(scenario: Scenario, hosts: Hosts, instant: Instant, error: int
             check_left(host, report)
             return
         check_report(scenario, host, report, error, lasts)
-        ending = after_another(scenario, host, Ending(host.version(), report.code))
-        check_end(scenario, host, before, ordered(scenario, host), ending, excused(done, instant, lasts=lasts))
+        outcome = after_another(scenario, host, Ending(host.version(), report.code))
+        check_end(scenario, host, before, ordered(scenario, host), outcome, excused(done, instant, lasts=lasts))
 
 
 def check_report(scenario: Scenario, host: SmallHost, report: Report, error: int, lasts: bool) -> None:
@@ -164,7 +164,7 @@ def check_failing_recovery(scenario: Scenario, hosts: Hosts, first: Instant, sec
     before = host.picture()
     with told_of(first, f"{errno.errorcode[error]} from {second}"):
         assert cut(first, lambda: ordered(scenario, host))
-        ending = after_a_cut(scenario, host)
+        outcome = after_a_cut(scenario, host)
         was_open = bool(host.journal())
         with suffering(second.trouble(OSError(error, os.strerror(error)), lasts=True)) as done:
             report = host.carry("recover", order_id="r-1")
@@ -173,5 +173,5 @@ def check_failing_recovery(scenario: Scenario, hosts: Hosts, first: Instant, sec
             check_left(host, report)
             return
         assert report.current_version == host.version()
-        ending = after_another(scenario, host, Ending(host.version(), report.code) if was_open else ending)
-        check_end(scenario, host, before, ordered(scenario, host), ending, excused(done, second, lasts=True))
+        outcome = after_another(scenario, host, Ending(host.version(), report.code) if was_open else outcome)
+        check_end(scenario, host, before, ordered(scenario, host), outcome, excused(done, second, lasts=True))

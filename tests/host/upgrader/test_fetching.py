@@ -13,7 +13,9 @@ import pytest
 
 from backfleet.certificates import prepare_certificates
 from backfleet_host.contract import Order, Report
-from backfleet_host.upgrader import Site, carry_out_on, disk, platform_here, trust
+from backfleet_host.upgrader import Site, carry_out_on, platform_here
+from backfleet_host.upgrader.host import disk
+from backfleet_host.upgrader.release import repository
 from host.proxying import Proxy, proxying
 from host.upgrader.offering import PACKAGE, Offering, Server, begin_answer, served
 
@@ -22,7 +24,7 @@ SIZE = 300_000
 
 @pytest.fixture
 def offering(monkeypatch: pytest.MonkeyPatch) -> Offering:
-    monkeypatch.setattr(trust, "FIRST_PAUSE_SECONDS", 0.005)
+    monkeypatch.setattr(repository, "FIRST_PAUSE_SECONDS", 0.005)
     offering = Offering()
     offering.add("1.0", padding=SIZE)
     return offering
@@ -259,9 +261,9 @@ def test_a_busy_server_is_asked_again(site: Site, server: Server, status: int) -
 
 def test_pauses_grow_and_differ_between_hosts() -> None:
     """F84: hosts that failed together do not come back together."""
-    first = trust.FIRST_PAUSE_SECONDS
-    assert [trust.pause_after(number, 0.0) / first for number in range(4)] == [1, 2, 4, 8]
-    assert [trust.pause_after(number, 1.0) / first for number in range(4)] == [2, 4, 8, 16]
+    first = repository.FIRST_PAUSE_SECONDS
+    assert [repository.pause_after(number, 0.0) / first for number in range(4)] == [1, 2, 4, 8]
+    assert [repository.pause_after(number, 1.0) / first for number in range(4)] == [2, 4, 8, 16]
 
 
 @pytest.mark.parametrize("where", ["the order", "the host"])
@@ -343,7 +345,7 @@ def test_no_password_is_ever_told(
     site: Site, proxy: Proxy, address: str, password: str, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever is wrong with the way, the report does not hold it."""
-    monkeypatch.setattr(trust, "TRIES", 1)
+    monkeypatch.setattr(repository, "TRIES", 1)
     address = address.replace("{}", password).replace("{port}", str(proxy.port))
     if where == "file":
         say(site, f'proxy = "{address}"\n')

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from backfleet_host.upgrader import keeps
+from backfleet_host.upgrader.host import preserved_state
 from backfleet_host.upgrader.refusal import Refusal
 
 Host = Any
@@ -29,7 +29,7 @@ def state(tmp_path: Path) -> Path:
 
 
 def portrait(folder: Path) -> dict[str, Any]:
-    return {str(path): keeps.describe(path) for path in [folder, *sorted(folder.rglob("*"))]}
+    return {str(path): preserved_state.describe(path) for path in [folder, *sorted(folder.rglob("*"))]}
 
 
 def change_content(folder: Path) -> None:
@@ -94,24 +94,24 @@ def test_f30_any_change_is_seen_and_undone(state: Path, tmp_path: Path, change: 
     if change is change_owner and os.geteuid() != 0:
         pytest.skip("only root gives files away")
     kept, before = tmp_path / "kept", portrait(state)
-    keeps.snapshot([str(state)], kept)
-    assert keeps.changed(kept) == ""
+    preserved_state.snapshot([str(state)], kept)
+    assert preserved_state.changed(kept) == ""
     change(state)
-    assert str(state) in keeps.changed(kept)
-    keeps.restore(kept, tmp_path / "left")
+    assert str(state) in preserved_state.changed(kept)
+    preserved_state.restore(kept, tmp_path / "left")
     assert portrait(state) == before
-    assert keeps.changed(kept) == ""
+    assert preserved_state.changed(kept) == ""
 
 
 def test_what_came_since_is_put_aside_not_deleted(state: Path, tmp_path: Path) -> None:
     """It may be somebody's; new entries alone are no change."""
     kept, before = tmp_path / "kept", portrait(state)
-    keeps.snapshot([str(state)], kept)
+    preserved_state.snapshot([str(state)], kept)
     (state / "new").write_text("from the new version")
     (state / "folder").mkdir()
     (state / "folder" / "inner").write_text("x")
-    assert keeps.changed(kept) == ""
-    keeps.restore(kept, tmp_path / "left")
+    assert preserved_state.changed(kept) == ""
+    preserved_state.restore(kept, tmp_path / "left")
     assert portrait(state) == before
     left = [path.read_text() for path in sorted((tmp_path / "left").rglob("*")) if path.is_file()]
     assert sorted(left) == ["from the new version", "x"]
@@ -119,18 +119,18 @@ def test_what_came_since_is_put_aside_not_deleted(state: Path, tmp_path: Path) -
 
 def test_state_that_is_too_large_is_refused(state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is copied while backups wait: that must be short."""
-    monkeypatch.setattr(keeps, "MOST_BYTES", 5)
+    monkeypatch.setattr(preserved_state, "MOST_BYTES", 5)
     with pytest.raises(Refusal, match="more than"):
-        keeps.snapshot([str(state)], tmp_path / "kept")
+        preserved_state.snapshot([str(state)], tmp_path / "kept")
 
 
 def test_a_snapshot_that_was_cut_off_is_never_put_back(state: Path, tmp_path: Path) -> None:
     """Without its index it says nothing."""
     kept, before = tmp_path / "kept", portrait(state)
-    keeps.snapshot([str(state)], kept)
-    (kept / keeps.INDEX).unlink()
-    assert keeps.changed(kept) == ""
-    keeps.restore(kept, tmp_path / "left")
+    preserved_state.snapshot([str(state)], kept)
+    (kept / preserved_state.INDEX).unlink()
+    assert preserved_state.changed(kept) == ""
+    preserved_state.restore(kept, tmp_path / "left")
     assert portrait(state) == before
 
 
@@ -193,7 +193,7 @@ def test_state_goes_with_the_client_where_the_order_says_so(shop: Shop, host: Ho
 @pytest.mark.parametrize("name", ["/", "/etc", "etc/client", "/etc/client/../..", "/var/lib", "/home/somebody"])
 def test_what_is_the_systems_is_nobodys_state(name: str) -> None:
     """Whoever signed that it is."""
-    assert keeps.remove([name]) == f"{name} is no client's own"
+    assert preserved_state.remove([name]) == f"{name} is no client's own"
 
 
 def test_a_link_is_removed_and_not_followed(tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_a_link_is_removed_and_not_followed(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "file").write_text("x")
     (tmp_path / "link").symlink_to(tmp_path / "there")
-    assert keeps.remove([str(tmp_path / "link"), str(tmp_path / "gone")]) == ""
+    assert preserved_state.remove([str(tmp_path / "link"), str(tmp_path / "gone")]) == ""
     assert (tmp_path / "there" / "file").read_text() == "x"
     assert not (tmp_path / "link").is_symlink()
 
@@ -213,34 +213,34 @@ def test_what_is_put_back_follows_no_link_that_somebody_put_there(
     state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The folder is another user's, who would have root write into a file of root's."""
-    keeps.snapshot([str(state)], tmp_path / "kept")
+    preserved_state.snapshot([str(state)], tmp_path / "kept")
     victim = tmp_path / "shadow"
     victim.write_text("root's own")
     victim.chmod(0o600)
     (state / "config").write_text("theirs")
-    clear = keeps._clear
+    clear = preserved_state._clear
 
     def clear_and_plant(path: Path) -> None:
         clear(path)
         if path.name.startswith(".backfleet-"):
             path.symlink_to(victim)
 
-    monkeypatch.setattr(keeps, "_clear", clear_and_plant)
+    monkeypatch.setattr(preserved_state, "_clear", clear_and_plant)
     with pytest.raises(FileExistsError):
-        keeps.restore(tmp_path / "kept", tmp_path / "evidence")
+        preserved_state.restore(tmp_path / "kept", tmp_path / "evidence")
     assert (victim.read_text(), victim.stat().st_mode & 0o777) == ("root's own", 0o600)
     monkeypatch.undo()
-    keeps.restore(tmp_path / "kept", tmp_path / "evidence")
+    preserved_state.restore(tmp_path / "kept", tmp_path / "evidence")
     assert (state / "config").read_text() == "mine"
 
 
 def test_a_pipe_where_a_file_was_is_not_waited_for(state: Path, tmp_path: Path) -> None:
     """Nobody ever writes into it."""
-    keeps.snapshot([str(state)], tmp_path / "kept")
+    preserved_state.snapshot([str(state)], tmp_path / "kept")
     (state / "config").unlink()
     os.mkfifo(state / "config")
-    assert "config" in keeps.changed(tmp_path / "kept")
-    keeps.restore(tmp_path / "kept", tmp_path / "evidence")
+    assert "config" in preserved_state.changed(tmp_path / "kept")
+    preserved_state.restore(tmp_path / "kept", tmp_path / "evidence")
     assert (state / "config").read_text() == "mine"
 
 
@@ -248,9 +248,9 @@ def test_a_name_as_long_as_can_be_is_put_back(state: Path, tmp_path: Path) -> No
     long = state / ("x" * 255)
     long.write_text("mine")
     before = portrait(state)
-    keeps.snapshot([str(state)], tmp_path / "kept")
+    preserved_state.snapshot([str(state)], tmp_path / "kept")
     long.write_text("theirs")
-    keeps.restore(tmp_path / "kept", tmp_path / "evidence")
+    preserved_state.restore(tmp_path / "kept", tmp_path / "evidence")
     assert portrait(state) == before
 
 
@@ -258,10 +258,10 @@ def test_what_a_link_leads_to_is_state_too(state: Path, tmp_path: Path) -> None:
     """If the link itself is named: it stands for what it leads to."""
     link = tmp_path / "etc" / "link"
     link.symlink_to(state)
-    keeps.snapshot([str(link)], tmp_path / "kept")
+    preserved_state.snapshot([str(link)], tmp_path / "kept")
     (state / "config").write_text("theirs")
-    assert "config" in keeps.changed(tmp_path / "kept")
-    keeps.restore(tmp_path / "kept", tmp_path / "evidence")
+    assert "config" in preserved_state.changed(tmp_path / "kept")
+    preserved_state.restore(tmp_path / "kept", tmp_path / "evidence")
     assert (state / "config").read_text() == "mine"
     assert link.is_symlink()
 
@@ -270,7 +270,7 @@ def test_what_goes_while_it_is_copied_was_not_there(
     state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A temporary file of a client that runs, for example."""
-    walk = keeps._walk
+    walk = preserved_state._walk
 
     def walk_and_lose(paths: Any) -> Any:
         for path in walk(paths):
@@ -278,11 +278,11 @@ def test_what_goes_while_it_is_copied_was_not_there(
                 path.unlink()
             yield path
 
-    monkeypatch.setattr(keeps, "_walk", walk_and_lose)
-    keeps.snapshot([str(state)], tmp_path / "kept")
+    monkeypatch.setattr(preserved_state, "_walk", walk_and_lose)
+    preserved_state.snapshot([str(state)], tmp_path / "kept")
     monkeypatch.undo()
-    assert keeps.changed(tmp_path / "kept") == ""
-    keeps.restore(tmp_path / "kept", tmp_path / "evidence")
+    assert preserved_state.changed(tmp_path / "kept") == ""
+    preserved_state.restore(tmp_path / "kept", tmp_path / "evidence")
 
 
 def test_a_file_that_changes_while_it_is_copied_is_copied_again_or_refused(
@@ -297,31 +297,31 @@ def test_a_file_that_changes_while_it_is_copied_is_copied_again_or_refused(
             path.write_text(f"changed {next(times)}")
         return known
 
-    describe = keeps.describe
-    monkeypatch.setattr(keeps, "describe", describe_and_change)
+    describe = preserved_state.describe
+    monkeypatch.setattr(preserved_state, "describe", describe_and_change)
     limit = 2
-    keeps.snapshot([str(state)], tmp_path / "kept")
-    assert keeps.changed(tmp_path / "kept") == ""
+    preserved_state.snapshot([str(state)], tmp_path / "kept")
+    assert preserved_state.changed(tmp_path / "kept") == ""
     limit = 100
     with pytest.raises(Refusal, match="changes all the time"):
-        keeps.snapshot([str(state)], tmp_path / "kept-2")
+        preserved_state.snapshot([str(state)], tmp_path / "kept-2")
 
 
 def test_a_copy_that_cannot_be_read_is_never_taken_for_none(state: Path, tmp_path: Path) -> None:
     """Then the way back has failed, and says so."""
-    keeps.snapshot([str(state)], tmp_path / "kept")
-    (tmp_path / "kept" / keeps.INDEX).write_bytes(b"\0" * 100)
+    preserved_state.snapshot([str(state)], tmp_path / "kept")
+    (tmp_path / "kept" / preserved_state.INDEX).write_bytes(b"\0" * 100)
     (state / "config").write_text("theirs")
     with pytest.raises(OSError, match="cannot be read"):
-        keeps.restore(tmp_path / "kept", tmp_path / "evidence")
+        preserved_state.restore(tmp_path / "kept", tmp_path / "evidence")
 
 
 def test_evidence_of_one_time_does_not_stop_the_next(state: Path, tmp_path: Path) -> None:
     """Three times taken back, three times put aside."""
     for number in range(3):
-        keeps.snapshot([str(state)], tmp_path / "kept")
+        preserved_state.snapshot([str(state)], tmp_path / "kept")
         (state / "cache").mkdir()
         (state / "cache" / "data").write_text(str(number))
-        keeps.restore(tmp_path / "kept", tmp_path / "evidence")
+        preserved_state.restore(tmp_path / "kept", tmp_path / "evidence")
         assert not (state / "cache").exists()
     assert sorted(path.read_text() for path in tmp_path.glob("evidence*/*-cache/data")) == ["0", "1", "2"]

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backfleet_host.upgrader.manifest import Manifest, as_json, read_manifest
 from backfleet_host.upgrader.refusal import Refusal
+from backfleet_host.upgrader.release.manifest import Manifest, as_json, read_manifest
 
 SAID: dict[str, Any] = {
     "package": "acme",

@@ -11,11 +11,12 @@ import pytest
 from securesystemslib.signer import CryptoSigner
 
 from backfleet_host.contract import Order
-from backfleet_host.upgrader import Site, platform_here, trust
-from backfleet_host.upgrader.asking import Broken
-from backfleet_host.upgrader.metadata import ask, version_of
+from backfleet_host.upgrader import Site, platform_here
 from backfleet_host.upgrader.refusal import Refusal
-from backfleet_host.upgrader.source import Target
+from backfleet_host.upgrader.release import repository
+from backfleet_host.upgrader.release.metadata import ask, version_of
+from backfleet_host.upgrader.release.retrieval import Broken
+from backfleet_host.upgrader.release.source import Target
 from host.upgrader.offering import PACKAGE, Offering, Server, served
 
 
@@ -29,7 +30,7 @@ class Place:
         self.cache = self.trust / "metadata"
 
     def find(self, version: str) -> Target:
-        return trust.find(self.site, self.order(version), lambda: None)
+        return repository.find(self.site, self.order(version), lambda: None)
 
     def refused(self, version: str) -> str:
         """The reason."""
@@ -39,7 +40,7 @@ class Place:
         return problem.value.reason
 
     def others(self) -> list[str]:
-        return [target.manifest.version for target in trust.others(self.site, self.order("9"), lambda: None)]
+        return [target.manifest.version for target in repository.others(self.site, self.order("9"), lambda: None)]
 
     def order(self, version: str) -> Order:
         return Order("u-1", "upgrade", PACKAGE, version, platform_here(), 30)
@@ -59,7 +60,7 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
-    monkeypatch.setattr(trust, "FIRST_PAUSE_SECONDS", 0.005)
+    monkeypatch.setattr(repository, "FIRST_PAUSE_SECONDS", 0.005)
     offering = Offering()
     offering.add("1.0")
     with served(offering.files) as server:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from backfleet_host.upgrader.processes import from_tree
+from backfleet_host.upgrader.host.processes import from_tree
 from host.upgrader.test_services import SERVICE, daemon, run
 
 Host = Any  # the fixtures' classes live in conftest.py

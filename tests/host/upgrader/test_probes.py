@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from backfleet_host.upgrader import probes
+from backfleet_host.upgrader.host import probes
 
 Host = Any
 Shop = Any

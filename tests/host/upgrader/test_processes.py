@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from backfleet_host.upgrader.commands import Command, run
-from backfleet_host.upgrader.processes import end_orphans, from_tree, holders_of, is_program_of
+from backfleet_host.upgrader.host.processes import end_orphans, from_tree, holders_of, is_program_of
+from backfleet_host.upgrader.host.subprocesses import Command, run
 from backfleet_host.upgrader.refusal import Unwell
 from host.agent.conftest import until
 
@@ -115,7 +115,7 @@ def test_an_unknown_user_is_said() -> None:
 def test_commands_of_an_upgrade_that_died_are_ended_by_the_next(tmp_path: Path, pids: Path) -> None:
     """A `stop` that goes on would stop what the recovery has started."""
     code = (
-        "from backfleet_host.upgrader.commands import Command, run;"
+        "from backfleet_host.upgrader.host.subprocesses import Command, run;"
         f"run(Command(('sh', '-c', 'echo $$ >> {pids}; sleep 300'), 300, owner={str(tmp_path)!r}))"
     )
     with subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": ":".join(sys.path)}) as died:

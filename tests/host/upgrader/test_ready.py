@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from backfleet_host.contract import read_output
-from backfleet_host.upgrader import checks
+from backfleet_host.upgrader.transaction import checks
 
 Host = Any
 Shop = Any

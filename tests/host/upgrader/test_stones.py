@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backfleet_host.upgrader import stones
-from backfleet_host.upgrader.manifest import Manifest, read_manifest
 from backfleet_host.upgrader.refusal import Refusal
+from backfleet_host.upgrader.release import upgrade_path
+from backfleet_host.upgrader.release.manifest import Manifest, read_manifest
 
 Host = Any
 Shop = Any
@@ -45,7 +45,7 @@ def release(version: str, upgrades_from: str = "", form: str = "", readable_by: 
 def test_the_way(current: str, offered: list[tuple[str, str]], way: list[str] | None) -> None:
     """The last that is offered is the goal."""
     releases = [release(*one) for one in offered]
-    assert stones.way(current, releases[-1], releases) == way
+    assert upgrade_path.way(current, releases[-1], releases) == way
 
 
 @given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 9)), max_size=9, unique_by=lambda pair: pair[0]))
@@ -53,12 +53,12 @@ def test_a_way_is_allowed_at_every_step(offered: list[tuple[int, int]]) -> None:
     """And leads forwards, from where the host is to where it should be."""
     goal = release("10", ">=8")
     releases = [release(str(version), f">={least}") for version, least in offered]
-    way = stones.way("1", goal, [*releases, goal])
+    way = upgrade_path.way("1", goal, [*releases, goal])
     known = {manifest.version: manifest for manifest in [*releases, goal]}
     if way is not None:
         steps = ["1", *way]
         assert steps[-1] == "10"
-        assert all(stones.step_of(known[after]).may_follow(before) for before, after in itertools.pairwise(steps))
+        assert all(upgrade_path.step_of(known[after]).may_follow(before) for before, after in itertools.pairwise(steps))
         assert [int(version) for version in steps] == sorted({int(version) for version in steps})
 
 
@@ -82,10 +82,10 @@ def test_f41_a_format_waits_for_its_readers(
     before = release(old[0], form=old[1]) if old else None
     goal = release("3.0", form="2", readable_by=readable_by)
     if not refused:
-        stones.check_format(goal, before, reader)
+        upgrade_path.check_format(goal, before, reader)
         return
     with pytest.raises(Refusal) as caught:
-        stones.check_format(goal, before, reader)
+        upgrade_path.check_format(goal, before, reader)
     assert caught.value.code == "RepositoryFormatConflict"
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from backfleet_host.upgrader import trust
+from backfleet_host.upgrader.release import repository
 
 Host = Any  # the fixtures' classes live in conftest.py
 Shop = Any
@@ -209,7 +209,7 @@ def test_f11_f14_an_unreachable_server_is_no_fault_of_the_version(
     shop.add("1.0")
     shop.add("2.0")
     host.carry("install", "1.0")
-    monkeypatch.setattr(trust, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(repository, "FIRST_PAUSE_SECONDS", 0.01)
     right = host.site.downloads
     object.__setattr__(host.site, "downloads", "http://127.0.0.1:9/downloads")
     report = host.carry("upgrade", "2.0")

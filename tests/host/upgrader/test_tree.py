@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from backfleet_host.upgrader import instants
-from backfleet_host.upgrader.disk import remove_tree
-from backfleet_host.upgrader.manifest import Manifest
+from backfleet_host.upgrader import failpoints
+from backfleet_host.upgrader.host.disk import remove_tree
+from backfleet_host.upgrader.host.trees import differs, kept_mode, unpack
 from backfleet_host.upgrader.refusal import Refusal
-from backfleet_host.upgrader.tree import differs, kept_mode, unpack
+from backfleet_host.upgrader.release.manifest import Manifest
 from releases.artifacts import Packed, deb, file, folder, hard_link, link, program, tar, zipped
 
 RELEASE = Manifest("acme", "1.0", "linux-amd64", "tar", ("a",), "anytime", None, "", 1 << 20, 100)
@@ -68,11 +68,11 @@ def test_a_file_is_as_it_was_packed_and_nobody_writes_it(
 def test_nobody_reads_a_file_before_it_has_its_mode(unpacked: Unpack, tree: Path) -> None:
     """The half-made tree is closed to others."""
     seen = []
-    instants.watch(lambda when, deed, path: seen.append(mode_of(tree)) if deed == "write" else None)
+    failpoints.watch(lambda when, deed, path: seen.append(mode_of(tree)) if deed == "write" else None)
     try:
         unpacked(tar(file("a", mode=0o600), file("b")))
     finally:
-        instants.watch(None)
+        failpoints.watch(None)
     assert seen == [0o700] * 4
 
 

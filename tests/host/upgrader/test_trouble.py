@@ -18,7 +18,7 @@ import pytest
 from backfleet import releases
 from backfleet_host.contract import read_output
 from backfleet_host.upgrader import platform_here
-from backfleet_host.upgrader.processes import from_tree
+from backfleet_host.upgrader.host.processes import from_tree
 
 Host = Any
 Shop = Any
@@ -94,7 +94,7 @@ def test_f66_a_disk_that_fills_up_meanwhile(
     shop: Shop, host: Host, small_disk: Path, leave: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody else writes too: the client works at any time, and the upgrade does once there is room."""
-    from backfleet_host.upgrader import checks
+    from backfleet_host.upgrader.transaction import checks
 
     shop.add("1.0")
     host.carry("install", "1.0")

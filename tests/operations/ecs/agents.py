@@ -41,11 +41,11 @@ class Agents:
 
     def look(self) -> None:
         """The worker, until it has nothing to do."""
-        house = self.world.house
-        within = timedelta(seconds=house.settings.fit_seconds)
-        while assistant.look(house.database, now=self.world.now, draw=house.draw, fit_within=within):
+        services = self.world.services
+        within = timedelta(seconds=services.settings.fit_seconds)
+        while assistant.look(services.database, now=self.world.now, draw=services.draw, fit_within=within):
             pass
-        assistant.look(house.database, now=self.world.now, draw=house.draw, fit_within=within)
+        assistant.look(services.database, now=self.world.now, draw=services.draw, fit_within=within)
 
     def later(self, *hosts: str, **by: float) -> None:
         """Time passes, these hosts are heard, the worker looks."""
@@ -56,11 +56,11 @@ class Agents:
 
     def given(self, host: str) -> list[Command]:
         """What a host is handed."""
-        with self.world.house.database.transaction() as tx:
+        with self.world.services.database.transaction() as tx:
             return commands.claim(tx, host, now=self.world.now, lease=LEASE).run
 
     def told_to_stop(self, host: str) -> list[str]:
-        with self.world.house.database.transaction() as tx:
+        with self.world.services.database.transaction() as tx:
             return commands.claim(tx, host, now=self.world.now, lease=LEASE).stop
 
     def begin(self, host: str, output: bytes = b"") -> Command:
@@ -68,7 +68,7 @@ class Agents:
         self.look()
         (command,) = self.given(host)
         ms = round(self.world.now.timestamp() * 1000)
-        with self.world.house.database.transaction() as tx:
+        with self.world.services.database.transaction() as tx:
             assert commands.output(
                 tx, host, command.task_id, output, started_ms=ms, now=self.world.now, lease=LEASE
             )  # fmt: skip
@@ -79,7 +79,7 @@ class Agents:
         """How it ended there."""
         ms = round(self.world.now.timestamp() * 1000)
         said = {"started_ms": ms, "ended_ms": ms} | ({"exit_code": 0} if kind == "finish" else {}) | facts
-        with self.world.house.database.transaction() as tx:
+        with self.world.services.database.transaction() as tx:
             assert commands.ended(tx, host, command.task_id, Ending(kind, **said), now=self.world.now)
         self.look()
 

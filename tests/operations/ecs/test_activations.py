@@ -142,7 +142,7 @@ def test_hosts_are_counted(world: World) -> None:
     host = world.host()
     (found,) = listed(world)["ActivationList"]
     assert (found["RegisteredCount"], found["DeregisteredCount"]) == (1, 0)
-    with world.house.database.transaction() as tx:
+    with world.services.database.transaction() as tx:
         fleet.deregister(tx, host, now=world.now)
     (found,) = listed(world)["ActivationList"]
     assert (found["RegisteredCount"], found["DeregisteredCount"]) == (1, 1)
@@ -157,7 +157,7 @@ def test_a_disabled_code_enrols_nobody(world: World) -> None:
     status, answer = world.ask(ECS, "DisableActivation", RegionId=REGION, ActivationId=made["ActivationId"])
     assert (status, answer["Activation"]["Disabled"]) == (200, True)
     assert [a["Disabled"] for a in listed(world)["ActivationList"]] == [True]
-    with world.house.database.transaction() as tx:
+    with world.services.database.transaction() as tx:
         known = fleet.activation(tx, world.root.account_id, REGION, made["ActivationId"])
     assert known is not None
     assert known.refuses(made["ActivationCode"], "10.0.0.1", world.now) == "the activation is disabled"

@@ -95,7 +95,7 @@ def test_what_is_heard_late_is_the_truth(world: World, agents: Agents) -> None:
     invoke_id = agents.run(host)
     command = agents.begin(host)
     world.now += timedelta(seconds=100)
-    with world.house.database.transaction() as tx:
+    with world.services.database.transaction() as tx:
         commands.sweep(tx, now=world.now, limit=10)
     agents.look()
     assert agents.results(invoke_id)[0]["ErrorCode"] == "ClientNotResponse"
@@ -169,11 +169,11 @@ def test_what_an_agent_took_and_never_began_is_given_up_too(world: World, agents
     host = world.host()
     invoke_id = agents.run(host)
     agents.later(seconds=55)
-    with world.house.database.transaction() as tx:
+    with world.services.database.transaction() as tx:
         (command,) = commands.claim(tx, host, now=world.now, lease=timedelta(seconds=10)).run
     agents.later(seconds=61)
     assert agents.statuses(invoke_id) == ("Pending", ["Pending"])
-    with world.house.database.transaction() as tx:
+    with world.services.database.transaction() as tx:
         commands.sweep(tx, now=world.now, limit=10)
     agents.later(host, seconds=11)
     assert agents.results(invoke_id)[0]["ErrorCode"] == "ClientNotResponse"
@@ -457,7 +457,7 @@ def test_a_schedule_outlives_a_host_that_is_away(world: World, agents: Agents) -
 
 
 def boot(agents: Agents, host: str) -> None:
-    with agents.world.house.database.transaction() as tx:
+    with agents.world.services.database.transaction() as tx:
         fleet.booted(tx, host, now=agents.world.now)
     agents.look()
 

@@ -37,10 +37,10 @@ class Tagged:
         return self.world.ask(ECS.version, action, caller, RegionId=REGION, **said)
 
     def who_may(self, *statements: dict[str, Any]) -> identity.Caller:
-        house, now, account = self.world.house, self.world.now, self.world.root.account_id
+        services, now, account = self.world.services, self.world.now, self.world.root.account_id
         caller = self.world.user("ann")
         text = json.dumps({"Version": "1", "Statement": list(statements)})
-        with house.database.transaction() as tx:
+        with services.database.transaction() as tx:
             identity.create_policy(tx, account, "anns", text, description="", now=now)
             identity.attach_policy(tx, account, "ann", "anns", "Custom", now=now)
         return caller
@@ -84,11 +84,11 @@ def test_a_session_policy_may_ask_too(tagged: Tagged) -> None:
     """Within what the role may."""
     caller = tagged.who_may(allow("ecs:*"))
     role_session = identity.Session("Ops", "night", json.dumps({"Version": "1", "Statement": [allow("ecs:*", WEB)]}))
-    house, account = tagged.world.house, tagged.world.root.account_id
+    services, account = tagged.world.services, tagged.world.root.account_id
     trust = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"RAM": f"acs:ram::{account}:root"}}
-    with house.database.transaction() as tx:
+    with services.database.transaction() as tx:
         document = json.dumps({"Version": "1", "Statement": [trust]})
-        role = identity.create_role(tx, account, "Ops", document, now=tagged.world.now, draw=house.draw)
+        role = identity.create_role(tx, account, "Ops", document, now=tagged.world.now, draw=services.draw)
         identity.attach_policy(tx, account, "Ops", "AliyunECSFullAccess", "System", to="Role", now=tagged.world.now)
     session = identity.Caller(
         account, "AssumedRoleUser", f"acs:sts::{account}:assumed-role/Ops/night", f"{role.id}:night",

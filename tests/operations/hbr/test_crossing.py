@@ -40,9 +40,9 @@ class Across:
         return status, body["Code"]
 
     def role(self, trust: str, *policies: str, name: str = ROLE) -> None:
-        house, now = self.world.house, self.world.now
-        with house.database.transaction() as tx:
-            identity.create_role(tx, OTHER, name, trust, now=now, draw=house.draw)
+        services, now = self.world.services, self.world.now
+        with services.database.transaction() as tx:
+            identity.create_role(tx, OTHER, name, trust, now=now, draw=services.draw)
             for policy in policies or ("AliyunHBRFullAccess",):
                 identity.attach_policy(tx, OTHER, name, policy, "System", to="Role", now=now)
 
@@ -50,14 +50,14 @@ class Across:
         self.role(trusting({"RAM": f"acs:ram::{self.ours}:root"}), *policies)
 
     def linked_role(self) -> None:
-        with self.world.house.database.transaction() as tx:
-            identity.create_service_role(tx, self.ours, SERVICE, now=self.world.now, draw=self.world.house.draw)
+        with self.world.services.database.transaction() as tx:
+            identity.create_service_role(tx, self.ours, SERVICE, now=self.world.now, draw=self.world.services.draw)
 
     def pair(self, **said: Any) -> tuple[int, dict[str, Any]]:
         return self.ask("AddCrossAccount", **{"CrossAccountUserId": OTHER, "CrossAccountRoleName": ROLE, **said})
 
     def trail(self, account: str) -> list[tuple[str, str, str]]:
-        with self.world.house.database.reading() as tx:
+        with self.world.services.database.reading() as tx:
             chosen = audit_events.select().where(audit_events.c.account_id == account)
             rows = tx.rows(chosen.order_by(audit_events.c.action.desc()))
         return [(row.action, row.verdict, row.error_code) for row in rows]
@@ -93,9 +93,9 @@ def test_whom_the_role_lets_in(
         across.linked_role()
     across.role(trusting({kind: name.format(ours=across.ours) for kind, name in principal.items()}))
     if paired:
-        with across.world.house.database.transaction() as tx:
-            house = across.world.house
-            identity.pair_accounts(tx, across.ours, OTHER, ROLE, alias="", now=across.world.now, draw=house.draw)
+        with across.world.services.database.transaction() as tx:
+            services = across.world.services
+            identity.pair_accounts(tx, across.ours, OTHER, ROLE, alias="", now=across.world.now, draw=services.draw)
     assert across.upgrade() == expected
 
 
@@ -223,7 +223,7 @@ def test_a_role_that_goes_ends_it_at_the_next_call(across: Across) -> None:
     across.trusting_us()
     across.world.release("2.0")
     _, begun = across.ask("UpgradeBackupClients", ClientIds=[across.client_id], **CROSSING)
-    with across.world.house.database.transaction() as tx:
+    with across.world.services.database.transaction() as tx:
         identity.detach_policy(tx, OTHER, ROLE, "AliyunHBRFullAccess", "System", of="Role")
         identity.delete_role(tx, OTHER, ROLE)
     assert across.upgrade() == (404, "RoleNotExist")
@@ -354,8 +354,8 @@ def test_the_operator_makes_accounts(world: World) -> None:
     """With a key that works, and nothing of anybody else's."""
     status, made = world.ask(OWN.version, "CreateAccount", AccountName="shop")
     assert status == 200
-    with world.house.database.reading() as tx:
-        known = identity.find_key(tx, world.house.vault, made["AccessKeyId"])
+    with world.services.database.reading() as tx:
+        known = identity.find_key(tx, world.services.vault, made["AccessKeyId"])
         assert known is not None
         assert (known.secret, known.caller.kind) == (made["AccessKeySecret"], "Account")
         assert upgrades.find(tx, made["AccountId"], Page(1, 10)).total == 0

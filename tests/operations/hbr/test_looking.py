@@ -137,7 +137,7 @@ def test_a_task_past_its_deadline_is_expired_though_no_worker_came_by(world: Wor
 def test_a_cancelled_task_says_so(world: World) -> None:
     """With each item's code."""
     task_id, _ = open_task(world)
-    with world.house.database.transaction() as tx:
+    with world.services.database.transaction() as tx:
         assert upgrades.cancel(tx, world.root.account_id, task_id, now=world.now)
     _, found = world.ask(HBR, "DescribeTask", TaskId=task_id)
     assert (found["Description"], found["Progress"]) == ("cancelled", -1)

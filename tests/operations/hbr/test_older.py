@@ -189,7 +189,7 @@ class TestForgetting:
         """And stays."""
         theirs = world.client(world.host(account=OTHER), "", account=OTHER, status=ClientStatus.NOT_INSTALLED)
         assert ask(world, action, ClientId=theirs)[1]["Code"] == "ResourceNotFound"
-        with world.house.database.reading() as tx:
+        with world.services.database.reading() as tx:
             assert theirs in fleet.resolve(tx, OTHER, "cn-hangzhou", [], [theirs]).clients
 
 

@@ -34,7 +34,7 @@ class Settings:
         return told
 
     def sealed(self) -> str:
-        with self.world.house.database.reading() as tx:
+        with self.world.services.database.reading() as tx:
             row = tx.first(preferences.select().where(preferences.c.client_id == self.client_id))
         return "" if row is None else str(row.sealed_password)
 
@@ -67,7 +67,7 @@ def test_what_is_not_given_stays(settings: Settings) -> None:
     settings.update(**CUSTOM, ProxyPassword=SECRET)
     settings.update(MaxCpuCore="4", VaultId="v-1", ResourceGroupId="rg-1")
     assert settings.shown() == {**CUSTOM, "ProxyPort": 3128, "MaxCpuCore": "4"}
-    assert settings.world.house.vault.box(PURPOSE).unseal(settings.sealed()) == SECRET
+    assert settings.world.services.vault.box(PURPOSE).unseal(settings.sealed()) == SECRET
     settings.update(DataProxySetting="DISABLE")
     assert settings.sealed() == ""
 
@@ -76,7 +76,7 @@ def test_the_password_is_seen_nowhere(settings: Settings, caplog: pytest.LogCapt
     """Not in answers, in no table, in no log, and not where a program prints itself."""
     caplog.set_level(logging.DEBUG)
     assert settings.update(**CUSTOM, ProxyPassword=SECRET) == (200, "200")
-    with settings.world.house.database.reading() as tx:
+    with settings.world.services.database.reading() as tx:
         kept = [str(row) for table in metadata.sorted_tables for row in tx.rows(table.select())]
     assert SECRET not in "".join(kept) + caplog.text + str(settings.shown())
     read = parse(UpdateClientSettings, {"ClientId": settings.client_id, "ProxyPassword": SECRET})

@@ -265,7 +265,7 @@ def test_a_client_that_was_changed_on_its_host_is_mended(world: World, offered: 
     if not offered:
         world.release("0.9")
     instance, client = world.host_with_client("1.0")
-    with world.house.database.transaction() as tx:
+    with world.services.database.transaction() as tx:
         fleet.set_clients(tx, [fleet.Change(client, drift="its program was changed")], now=world.now)
     (item,) = items(world, started(world, InstanceIds=[instance]))
     assert (item["toVersion"], item["errorCode"]) == ("1.0", "" if offered else "AlreadyCurrent")
@@ -292,7 +292,7 @@ def test_f15_what_a_host_took_back_is_tried_again_where_the_caller_says_so(
     instance = world.host() if action.startswith("Install") else world.host_with_client()[0]
     status, answer = world.ask(HBR, action, InstanceIds=json.dumps([instance]), **wish)
     assert status == 200, answer
-    with world.house.database.reading() as tx:
+    with world.services.database.reading() as tx:
         task = upgrades.read(tx, world.root.account_id, answer["TaskId"], now=world.now)
     assert task is not None
     assert task.items[0].order().tries_again is bool(wish)

@@ -13,15 +13,15 @@ import pytest
 from backfleet import identity, releases
 from backfleet.ids import Draw
 from backfleet.ids import draw as real_draw
-from backfleet.operations import own, perform
-from backfleet.operations.catalogue import OWN, Call, House, Upload, find
+from backfleet.operations import backfleet, perform
+from backfleet.operations.catalogue import OWN, Call, Services, Upload, find
 from backfleet.settings import Settings
 from backfleet.storage import Database
 from backfleet.wire import answers
 from backfleet.wire.errors import ApiError
 from releases.artifacts import program, tar
 
-assert own.__all__, "importing it enters its operations"
+assert backfleet.__all__, "importing it enters its operations"
 
 CLIENT = tar(program("rclone", "1.75.2"), compression="gz")
 NAMES = {"PackageName": "rclone", "ReleaseVersion": "1.75.2", "Platform": "linux-amd64"}
@@ -30,13 +30,13 @@ NAMES = {"PackageName": "rclone", "ReleaseVersion": "1.75.2", "Platform": "linux
 class Own:
     """One caller. `own("ListReleases")` gives the answer's JSON, an error's too (with Status)."""
 
-    def __init__(self, house: House, caller: identity.Caller, now: datetime, uploads: Path) -> None:
-        self.house, self.caller, self.now, self.uploads = house, caller, now, uploads
+    def __init__(self, services: Services, caller: identity.Caller, now: datetime, uploads: Path) -> None:
+        self.services, self.caller, self.now, self.uploads = services, caller, now, uploads
         self._numbers = itertools.count(len(list(uploads.iterdir())))
 
     def __call__(self, action: str, *, body: bytes | None = None, **flat: str) -> dict[str, Any]:
         request_id = f"R-{real_draw(20)}"
-        call = Call(request_id, self.caller, "cn-hangzhou", self.now, "10.0.0.7", True, self.house)
+        call = Call(request_id, self.caller, "cn-hangzhou", self.now, "10.0.0.7", True, self.services)
         try:
             admitted = perform.admit(find(OWN.version, action), call, flat, "LTAItest")
             told = perform.run(admitted, replace(call, upload=None if body is None else self._upload(body)))
@@ -59,17 +59,17 @@ class Own:
 
     def later(self, **by: float) -> "Own":
         """The same caller at a later moment."""
-        return Own(self.house, self.caller, self.now + timedelta(**by), self.uploads)
+        return Own(self.services, self.caller, self.now + timedelta(**by), self.uploads)
 
     def as_user(self, name: str, *policies: str) -> "Own":
         """The same, asked by a new user with these system policies."""
-        house, account, now = self.house, self.caller.account_id, self.now
-        with house.database.transaction() as tx:
-            user = identity.create_user(tx, account, name, now=now, draw=house.draw)
+        services, account, now = self.services, self.caller.account_id, self.now
+        with services.database.transaction() as tx:
+            user = identity.create_user(tx, account, name, now=now, draw=services.draw)
             for policy in policies:
                 identity.attach_policy(tx, account, name, policy, "System", now=now)
         caller = identity.Caller(account, "RAMUser", f"acs:ram::{account}:user/{name}", user.id, user.id, name)
-        return Own(house, caller, now, self.uploads)
+        return Own(services, caller, now, self.uploads)
 
     def _upload(self, body: bytes) -> Upload:
         path = self.uploads / f"upload-{next(self._numbers)}"
@@ -86,7 +86,7 @@ def _made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def house(database: Database, _made: Path, tmp_path: Path, draw: Draw, now: datetime) -> House:
+def services(database: Database, _made: Path, tmp_path: Path, draw: Draw, now: datetime) -> Services:
     """What operations may use, with its first signed metadata; the artifacts are this test's own."""
     (tmp_path / "keys").mkdir()
     for key in (_made / "keys").iterdir():
@@ -94,16 +94,16 @@ def house(database: Database, _made: Path, tmp_path: Path, draw: Draw, now: date
     repository = releases.Repository.open(tmp_path)
     with database.transaction() as tx:
         releases.refresh(tx, repository, now=now)
-    return House(database, Settings(data=tmp_path), identity.Vault.open(tmp_path), repository, draw)
+    return Services(database, Settings(data=tmp_path), identity.Vault.open(tmp_path), repository, draw)
 
 
 @pytest.fixture
-def own(house: House, now: datetime, draw: Draw, tmp_path: Path) -> Own:
+def own(services: Services, now: datetime, draw: Draw, tmp_path: Path) -> Own:
     """Asked by the root of the first account."""
-    with house.database.transaction() as tx:
-        made = identity.first_account(tx, house.vault, now=now, draw=draw)
+    with services.database.transaction() as tx:
+        made = identity.first_account(tx, services.vault, now=now, draw=draw)
         assert made is not None
-        known = identity.find_key(tx, house.vault, made.access_key_id)
+        known = identity.find_key(tx, services.vault, made.access_key_id)
     assert known is not None
     (tmp_path / "incoming").mkdir()
-    return Own(house, known.caller, now, tmp_path / "incoming")
+    return Own(services, known.caller, now, tmp_path / "incoming")

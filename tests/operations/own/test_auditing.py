@@ -203,7 +203,7 @@ def test_no_secret_is_on_the_trail(world: World, operation: Operation, caplog: p
 
 
 def _rows(world: World) -> list[str]:
-    with world.house.database.reading() as tx:
+    with world.services.database.reading() as tx:
         return [str(row) for row in tx.rows(audit_events.select())]
 
 

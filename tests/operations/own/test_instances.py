@@ -23,7 +23,7 @@ def world(database: Database, tmp_path: Path, now: datetime, draw: Draw) -> Worl
 def test_a_host_and_what_is_installed_there(world: World) -> None:
     """Page by page; a clock that is wrong is told."""
     instance = world.host(agent="2.2.3.578")
-    with world.house.database.transaction() as tx:
+    with world.services.database.transaction() as tx:
         items = [InventoryItem("ACS:Application", "h", "2026-01-02T03:04:05Z", ROWS)]
         fleet.put_inventory(tx, instance, items, now=world.now)
         fleet.heard(tx, [Beat(instance, world.now + timedelta(seconds=1), clock_skew_ms=-7_200_000)])
@@ -62,7 +62,7 @@ def test_a_host_that_was_shut_down_is_told_as_that_everywhere(world: World) -> N
 
     assert world.ask(OWN, "NoteInstanceStopped", InstanceId=instance)[0] == 200
     assert told() == ("false", "Stopped", "InstanceNotRunning")
-    with world.house.database.transaction() as tx:
+    with world.services.database.transaction() as tx:
         fleet.heard(tx, [Beat(instance, world.now)])
     assert told() == ("true", "Running", "200")
 

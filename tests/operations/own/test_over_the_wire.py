@@ -11,12 +11,12 @@ import pytest
 
 from backfleet import identity, releases
 from backfleet.ids import draw as really_draw
-from backfleet.operations.catalogue import House
+from backfleet.operations.catalogue import Services
 from backfleet.settings import Settings
 from backfleet.storage import Database
 from backfleet.wire.credentials import Credentials
-from doors.openapi.by_hand import V3
-from doors.openapi.serving import Hands, Served, listen
+from endpoints.openapi.by_hand import V3
+from endpoints.openapi.serving import Hands, Served, listen
 from releases.artifacts import file, program, tar
 
 NAMES = {"PackageName": "rclone", "ReleaseVersion": "1.75.2", "Platform": "linux-amd64", "Format": "tar"}
@@ -27,13 +27,15 @@ def served(sqlite_database: Database, tmp_path: Path) -> Iterator[Served]:
     """A server with its first signed metadata."""
     clock = Hands()
     repository = releases.Repository.open(tmp_path)
-    house = House(sqlite_database, Settings(data=tmp_path), identity.Vault.open(tmp_path), repository, really_draw)
+    services = Services(
+        sqlite_database, Settings(data=tmp_path), identity.Vault.open(tmp_path), repository, really_draw
+    )
     with sqlite_database.transaction() as tx:
         releases.refresh(tx, repository, now=clock())
-        key = identity.first_account(tx, house.vault, now=clock(), draw=house.draw)
+        key = identity.first_account(tx, services.vault, now=clock(), draw=services.draw)
     assert key is not None
-    host, stop = listen(house, clock)
-    yield Served(house, clock, host, Credentials(key.access_key_id, key.access_key_secret), [])
+    host, stop = listen(services, clock)
+    yield Served(services, clock, host, Credentials(key.access_key_id, key.access_key_secret), [])
     stop()
 
 
@@ -52,7 +54,7 @@ def add(served: Served, body: bytes, **changes: str) -> tuple[int, dict[str, obj
 
 def left(served: Served) -> list[str]:
     """What lies in the folder of uploads, and among the artifacts."""
-    data = served.house.settings.data
+    data = served.services.settings.data
     folders = [folder for folder in (data / "incoming", data / "artifacts") if folder.exists()]
     return sorted(path.name for folder in folders for path in folder.iterdir())
 
@@ -65,7 +67,7 @@ def test_a_file_becomes_a_release(served: Served, now: datetime) -> None:
         status, answer = add(served, body)
         assert (status, answer["Added"]) == (200, is_new)
         assert left(served) == [digest]
-    with served.house.database.reading() as tx:
+    with served.services.database.reading() as tx:
         found = releases.find(tx, "rclone", "1.75.2", "linux-amd64")
     assert found is not None
     assert (found.sha256, found.size) == (digest, len(body))

@@ -22,7 +22,7 @@ MISSING = (404, "ReleaseNotFound")
 
 def kept(own: Own) -> list[str]:
     """The artifacts on disk."""
-    folder = own.house.settings.data / "artifacts"
+    folder = own.services.settings.data / "artifacts"
     return sorted(path.name for path in folder.iterdir())
 
 
@@ -145,15 +145,15 @@ def test_more_releases_than_hosts_take(own: Own, monkeypatch: pytest.MonkeyPatch
 def test_an_artifact_that_was_kept_by_a_call_that_died_is_taken(own: Own) -> None:
     """Between the file and its row everything may die: the same call again completes it."""
     digest = hashlib.sha256(CLIENT).hexdigest()
-    own.house.repository.path_of(digest).write_bytes(CLIENT)
+    own.services.repository.path_of(digest).write_bytes(CLIENT)
     assert own.add()["Added"] is True
     assert kept(own) == [digest]
 
 
 def test_a_disk_that_is_full_is_not_the_caller_s_fault(own: Own) -> None:
     """InternalError, and no row speaks of a file that is not there."""
-    nowhere = releases.Repository(Path("/nonexistent"), own.house.repository._signers)
-    own.house = replace(own.house, repository=nowhere)
+    nowhere = releases.Repository(Path("/nonexistent"), own.services.repository._signers)
+    own.services = replace(own.services, repository=nowhere)
     assert own.add()["Code"] == "InternalError"
     assert own("ListReleases") == {"Releases": []}
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from backfleet import VERSION
-from backfleet.operations.own.serving import agent_address
+from backfleet.operations.backfleet.serving import agent_address
 from backfleet.settings import Settings
 
 Own = Any
@@ -16,10 +16,12 @@ Own = Any
 
 def test_a_server_describes_itself(own: Own) -> None:
     """What `backfleet doctor` and the line to paste on a host need."""
-    tls = own.house.settings.data / "tls"
+    tls = own.services.settings.data / "tls"
     tls.mkdir()
     (tls / "ca.pem").write_bytes(b"authority")
-    own.house = replace(own.house, settings=Settings(data=tls.parent, region="eu-central-1", https="10.0.0.1:8443"))
+    own.services = replace(
+        own.services, settings=Settings(data=tls.parent, region="eu-central-1", https="10.0.0.1:8443")
+    )
     own.add()
     assert own("DescribeServer") == {
         "ServerVersion": VERSION,

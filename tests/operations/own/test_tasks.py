@@ -18,9 +18,9 @@ def start(own: Own) -> Callable[..., Task]:
     """Start a task of the account's own with one target that cannot be moved, or with one that is waiting."""
 
     def make(kind: Kind = Kind.UPGRADE, *, waiting: bool = False, account: str = "", minutes: int = 0) -> Task:
-        house = own.house
-        with house.database.transaction() as tx:
-            named = house.draw(6)
+        services = own.services
+        with services.database.transaction() as tx:
+            named = services.draw(6)
             target = Target(f"i-{named}", f"c-{named}", "rclone", "linux-amd64", "1.0", "2.0")
             settled = Target("i-2", settled=("ClientNotInstalled", "there is none"))
             return upgrades.start(
@@ -30,8 +30,8 @@ def start(own: Own) -> Callable[..., Task]:
                 targets=[target if waiting else settled],
                 requested_by=own.caller.arn,
                 now=own.now + timedelta(minutes=minutes),
-                draw=house.draw,
-                settings=house.settings,
+                draw=services.draw,
+                settings=services.settings,
             )
 
     return make
@@ -113,7 +113,7 @@ def test_another_account_s_task_is_not_there(own: Own, start: Callable[..., Task
     theirs = start(account=OTHER, waiting=True)
     refusals = [own("CancelTask", TaskId=named) for named in (theirs.id, "t-never")]
     assert [(one["Status"], one["Message"]) for one in refusals] == [(404, refusals[0]["Message"])] * 2
-    with own.house.database.reading() as tx:
+    with own.services.database.reading() as tx:
         found = upgrades.read(tx, OTHER, theirs.id, now=own.now)
     assert found is not None
     assert found.state is theirs.state

@@ -12,7 +12,7 @@ from backfleet.identity._tables import accounts
 from backfleet.ids import Draw
 from backfleet.ids import draw as real_draw
 from backfleet.operations import perform
-from backfleet.operations.catalogue import RAM, STS, Call, House, find
+from backfleet.operations.catalogue import RAM, STS, Call, Services, find
 from backfleet.settings import Settings
 from backfleet.storage import Database
 from backfleet.wire import answers
@@ -26,8 +26,8 @@ SHARED = {"MissingParameter", "InvalidParameter", "Forbidden.RAM", "NoPermission
 class Ram:
     """One caller's RAM. `ram("CreateUser", UserName="alice")` gives the answer's JSON, an error's too (with Status)."""
 
-    def __init__(self, house: House, caller: identity.Caller, now: datetime) -> None:
-        self.house, self.caller, self.now = house, caller, now
+    def __init__(self, services: Services, caller: identity.Caller, now: datetime) -> None:
+        self.services, self.caller, self.now = services, caller, now
 
     def __call__(self, action: str, **flat: str) -> dict[str, Any]:
         return self.ask(RAM.version, action, flat)
@@ -39,7 +39,7 @@ class Ram:
     def ask(self, version: str, action: str, flat: dict[str, str]) -> dict[str, Any]:
         """Any product's."""
         request_id = f"R-{real_draw(20)}"
-        call = Call(request_id, self.caller, "cn-hangzhou", self.now, "10.0.0.7", True, self.house)
+        call = Call(request_id, self.caller, "cn-hangzhou", self.now, "10.0.0.7", True, self.services)
         operation = find(version, action)
         try:
             told = perform.run(perform.admit(operation, call, flat, "LTAItest"), call)
@@ -61,11 +61,11 @@ class Ram:
 
     def with_token(self, token: str) -> "Ram":
         """The same, asked by whoever has this token."""
-        ticket = identity.open_token(self.house.vault, token)
-        with self.house.database.reading() as tx:
+        ticket = identity.open_token(self.services.vault, token)
+        with self.services.database.reading() as tx:
             caller = identity.standing(tx, ticket, now=self.now)
         assert caller is not None
-        return Ram(self.house, caller, self.now)
+        return Ram(self.services, caller, self.now)
 
     def refused(self, action: str, **flat: str) -> tuple[int, str]:
         """Status and code of a refusal."""
@@ -75,10 +75,10 @@ class Ram:
     def as_user(self, name: str) -> "Ram":
         """The same, asked by a user who exists, with a key made for it."""
         key_id = self("CreateAccessKey", UserName=name)["AccessKey"]["AccessKeyId"]
-        with self.house.database.reading() as tx:
-            known = identity.find_key(tx, self.house.vault, key_id)
+        with self.services.database.reading() as tx:
+            known = identity.find_key(tx, self.services.vault, key_id)
         assert known is not None
-        return Ram(self.house, known.caller, self.now)
+        return Ram(self.services, known.caller, self.now)
 
 
 @pytest.fixture(scope="session")
@@ -88,26 +88,26 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def house(database: Database, data: Path, draw: Draw) -> House:
+def services(database: Database, data: Path, draw: Draw) -> Services:
     """What operations may use."""
     repository = releases.Repository.open(data)
-    return House(database, Settings(data=data), identity.Vault.open(data), repository, draw)
+    return Services(database, Settings(data=data), identity.Vault.open(data), repository, draw)
 
 
 @pytest.fixture
-def ram(house: House, now: datetime, draw: Draw) -> Ram:
+def ram(services: Services, now: datetime, draw: Draw) -> Ram:
     """RAM, asked by the root of the first account."""
-    with house.database.transaction() as tx:
-        made = identity.first_account(tx, house.vault, now=now, draw=draw)
+    with services.database.transaction() as tx:
+        made = identity.first_account(tx, services.vault, now=now, draw=draw)
         assert made is not None
-        known = identity.find_key(tx, house.vault, made.access_key_id)
+        known = identity.find_key(tx, services.vault, made.access_key_id)
     assert known is not None
-    return Ram(house, known.caller, now)
+    return Ram(services, known.caller, now)
 
 
 @pytest.fixture
 def elsewhere(ram: Ram, now: datetime) -> Ram:
     """RAM, asked by the root of another account."""
-    with ram.house.database.transaction() as tx:
+    with ram.services.database.transaction() as tx:
         tx.add(accounts, [{"id": OTHER, "created_at": now}])
-    return Ram(ram.house, identity.Caller(OTHER, "Account", f"acs:ram::{OTHER}:root", OTHER), now)
+    return Ram(ram.services, identity.Caller(OTHER, "Account", f"acs:ram::{OTHER}:root", OTHER), now)

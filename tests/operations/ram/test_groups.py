@@ -340,7 +340,7 @@ def test_a_refusal_can_be_explained(ram: Any, elsewhere: Any) -> None:
     assert conditions["acs:PrincipalARN"] == [ann.caller.arn]
     bad = (400, "InvalidParameter.EncodedDiagnosticMessage")
     assert elsewhere.refused("DecodeDiagnosticMessage", EncodedDiagnosticMessage=message) == bad
-    secret = ram.house.vault.seal("a secret")
+    secret = ram.services.vault.seal("a secret")
     for other in (message[:-3] + "AAA", "x", "é", secret):
         assert ram.refused("DecodeDiagnosticMessage", EncodedDiagnosticMessage=other) == bad
     assert ann.refused("DecodeDiagnosticMessage", EncodedDiagnosticMessage=message)[0] == 403

@@ -27,8 +27,8 @@ def alice(ram: Any) -> Any:
 
 
 def known(ram: Any, key_id: str) -> identity.KnownKey | None:
-    with ram.house.database.reading() as tx:
-        return identity.find_key(tx, ram.house.vault, key_id)
+    with ram.services.database.reading() as tx:
+        return identity.find_key(tx, ram.services.vault, key_id)
 
 
 def test_create(ram: Any) -> None:
@@ -140,7 +140,7 @@ def test_the_account_changes_its_own_key(ram: Any) -> None:
 def test_who_has_no_name_must_give_one(ram: Any) -> None:
     """A caller of a further kind does not get at the account's own keys for want of a name."""
     session = replace(ram.caller, kind="AssumedRoleUser")
-    call = Call("R-1", session, "cn-hangzhou", ram.now, "10.0.0.7", True, ram.house)
+    call = Call("R-1", session, "cn-hangzhou", ram.now, "10.0.0.7", True, ram.services)
     with pytest.raises(MissingParameter):
         create_access_key(call, KeyOwner(""))
     assert len(ram("ListAccessKeys")["AccessKeys"]["AccessKey"]) == 1
@@ -150,6 +150,6 @@ def test_the_secret_stands_in_no_table(ram: Any) -> None:
     """Neither in the keys nor in the audit trail."""
     ram("CreateUser", UserName="alice")
     secret = ram("CreateAccessKey", UserName="alice")["AccessKey"]["AccessKeySecret"]
-    with ram.house.database.reading() as tx:
+    with ram.services.database.reading() as tx:
         for table in metadata.sorted_tables:
             assert secret not in str(tx.rows(sa.select(table))), table.name

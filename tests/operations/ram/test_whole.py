@@ -80,7 +80,7 @@ NAMES = {
 
 @GUARDED
 def test_another_account_learns_nothing(filled: Any, elsewhere: Any, operation: Operation) -> None:
-    """The answer is the one that an empty house would give; and nothing is changed."""
+    """The answer is the one that an empty services would give; and nothing is changed."""
     if operation.name.startswith("Create") and operation.name not in ("CreatePolicyVersion", "CreateAccessKey"):
         return  # there they make their own
     said = something(operation, **NAMES, UserAccessKeyId=filled.key)

@@ -1,5 +1,5 @@
 """STS, asked by the same callers as RAM."""
 
-from operations.ram.conftest import data, elsewhere, house, ram
+from operations.ram.conftest import data, elsewhere, ram, services
 
-__all__ = ["data", "elsewhere", "house", "ram"]
+__all__ = ["data", "elsewhere", "ram", "services"]

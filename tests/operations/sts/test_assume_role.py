@@ -234,13 +234,13 @@ def test_a_role_that_goes_takes_its_sessions_along(ops: Ops) -> None:
     ops.ram("DetachPolicyFromRole", PolicyName="AliyunRAMReadOnlyAccess", PolicyType="System", RoleName="Ops")
     ops.ram("DeleteRole", RoleName="Ops")
     ops.ram("CreateRole", RoleName="Ops", AssumeRolePolicyDocument=trusting(f"acs:ram::{ops.account}:root"))
-    with ops.ram.house.database.reading() as tx:
-        assert identity.standing(tx, identity.open_token(ops.ram.house.vault, token), now=ops.ram.now) is None
+    with ops.ram.services.database.reading() as tx:
+        assert identity.standing(tx, identity.open_token(ops.ram.services.vault, token), now=ops.ram.now) is None
 
 
 def test_nothing_secret_is_kept(ops: Ops) -> None:
     """Neither secret nor token stands in any table."""
     made = ops.ask(Policy=document(*ALL))["Credentials"]
-    with ops.ram.house.database.reading() as tx:
+    with ops.ram.services.database.reading() as tx:
         kept = [str(row) for table in accounts.metadata.sorted_tables for row in tx.rows(table.select())]
     assert not [row for row in kept if made["AccessKeySecret"] in row or made["SecurityToken"] in row]

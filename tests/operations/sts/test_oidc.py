@@ -24,7 +24,7 @@ class Hub:
         ram("CreateOIDCProvider", OIDCProviderName="hub", IssuerUrl=ISSUER, ClientIds="backfleet,other", Keys=KEYS)
         ram("CreateRole", RoleName="Deploy", AssumeRolePolicyDocument=self.trusting("repo:fleet/*"))
         ram("AttachPolicyToRole", PolicyName="AliyunRAMReadOnlyAccess", PolicyType="System", RoleName="Deploy")
-        self.nobody = Ram(ram.house, identity.NOBODY, ram.now)
+        self.nobody = Ram(ram.services, identity.NOBODY, ram.now)
 
     def trusting(self, subject: str, principal: str = "") -> str:
         statement = {
@@ -47,7 +47,7 @@ class Hub:
         return self.nobody.sts("AssumeRoleWithOIDC", **{**asked, **said})
 
     def trail(self) -> int:
-        with self.ram.house.database.reading() as tx:
+        with self.ram.services.database.reading() as tx:
             return len(tx.rows(audit_events.select()))
 
 
@@ -77,7 +77,7 @@ def test_a_signed_call_is_on_each_trail_once(hub: Hub) -> None:
     before = hub.trail()
     assert "Credentials" in hub.ram.sts("AssumeRoleWithOIDC", **asked)
     assert hub.trail() == before + 1
-    stranger = Ram(hub.ram.house, identity.root_of(OTHER), hub.ram.now)
+    stranger = Ram(hub.ram.services, identity.root_of(OTHER), hub.ram.now)
     assert "Credentials" in stranger.sts("AssumeRoleWithOIDC", **asked)
     assert hub.trail() == before + 3
 
@@ -141,8 +141,8 @@ def test_a_provider_that_goes_takes_its_sessions_along(hub: Hub) -> None:
     assert hub.ask()["Code"] == "AuthenticationFail.OIDCToken.InvalidSignature"
     assert hub.ram.with_token(given)
     hub.ram("DeleteOIDCProvider", OIDCProviderName="hub")
-    with hub.ram.house.database.reading() as tx:
-        opened = identity.open_token(hub.ram.house.vault, given)
+    with hub.ram.services.database.reading() as tx:
+        opened = identity.open_token(hub.ram.services.vault, given)
         assert identity.standing(tx, opened, now=hub.ram.now) is None
         assert identity.standing(tx, replace(opened, provider=""), now=hub.ram.now) is not None
 
@@ -160,5 +160,5 @@ def test_the_session_ends_where_the_role_says(hub: Hub) -> None:
     arn = hub.role.replace("Deploy", "Second")
     second = first.sts("AssumeRole", RoleArn=arn, RoleSessionName="next")["Credentials"]["SecurityToken"]
     hub.ram("DeleteOIDCProvider", OIDCProviderName="hub")
-    with hub.ram.house.database.reading() as tx:
-        assert identity.standing(tx, identity.open_token(hub.ram.house.vault, second), now=hub.ram.now) is None
+    with hub.ram.services.database.reading() as tx:
+        assert identity.standing(tx, identity.open_token(hub.ram.services.vault, second), now=hub.ram.now) is None

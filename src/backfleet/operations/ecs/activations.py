@@ -88,7 +88,7 @@ def create_activation(call: Call, asked: CreateActivation) -> dict[str, Any]:
     """A new activation. Its code is in this answer and nowhere else."""
     check_region(call, asked.region_id)
     _check(asked)
-    with call.house.database.transaction() as tx:
+    with call.services.database.transaction() as tx:
         made, code = fleet.create_activation(
             tx,
             account_id=call.account_id,
@@ -99,7 +99,7 @@ def create_activation(call: Call, asked: CreateActivation) -> dict[str, Any]:
             description=asked.description or "",
             address_range=asked.address_range or "",
             now=call.now,
-            draw=call.house.draw,
+            draw=call.services.draw,
         )
         give_tags(tx, call, "activation", made.id, asked.tags)
     return {"ActivationId": made.id, "ActivationCode": code}
@@ -144,7 +144,7 @@ def describe_activations(call: Call, asked: DescribeActivations) -> dict[str, An
     """The account's activations, newest first, without their codes."""
     check_region(call, asked.region_id)
     part = part_of(asked)
-    with call.house.database.reading() as tx:
+    with call.services.database.reading() as tx:
         found = fleet.find_activations(
             tx,
             call.account_id,
@@ -206,7 +206,7 @@ class DeleteActivation:
 def disable_activation(call: Call, asked: DisableActivation) -> dict[str, Any]:
     """Nobody enrols with it any more. Who has stays."""
     check_region(call, asked.region_id)
-    with call.house.database.transaction() as tx:
+    with call.services.database.transaction() as tx:
         known = _the_activation(tx, call, asked.activation_id)
         fleet.disable_activation(tx, known.id)
         tags = fleet.tags_of(tx, "activation", [known.id]).get(known.id)
@@ -224,7 +224,7 @@ def disable_activation(call: Call, asked: DisableActivation) -> dict[str, Any]:
 def delete_activation(call: Call, asked: DeleteActivation) -> dict[str, Any]:
     """Forget one with which nobody has enrolled, or all who had are gone."""
     check_region(call, asked.region_id)
-    with call.house.database.transaction() as tx:
+    with call.services.database.transaction() as tx:
         known = _the_activation(tx, call, asked.activation_id)
         if known.registered_count > known.deregistered_count:
             raise errors.ActivationInUse

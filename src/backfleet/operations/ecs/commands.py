@@ -236,7 +236,7 @@ def create_command(call: Call, asked: CreateCommand) -> dict[str, Any]:
     check_region(call, asked.region_id)
     content = read_content(asked.content or "", asked.encoding, BASE64)
     made = Command(
-        id=new_id("c", call.house.draw),
+        id=new_id("c", call.services.draw),
         account_id=call.account_id,
         region=call.region,
         name=asked.name or "",
@@ -302,7 +302,7 @@ def describe_commands(call: Call, asked: DescribeCommands) -> dict[str, Any]:
     found: Found[Command] = Found([], 0)
     tags: dict[str, dict[str, str]] = {}
     if not asked.provider:
-        with call.house.database.reading() as tx:
+        with call.services.database.reading() as tx:
             found = assistant.find_commands(tx, call.account_id, call.region, wanted, part.page)
             tags = fleet.tags_of(tx, "command", [command.id for command in found.items])
     listed = [_command(command, tags.get(command.id, {}), asked.encoding) for command in found.items]
@@ -380,7 +380,7 @@ class ModifyCommand:
 def modify_command(call: Call, asked: ModifyCommand) -> dict[str, Any]:
     """Change a kept command. What was invoked before runs on as it was."""
     check_region(call, asked.region_id)
-    with call.house.database.transaction() as tx:
+    with call.services.database.transaction() as tx:
         known = the_command(tx, call, asked.command_id)
         content = read_content(asked.content, asked.encoding, BASE64) if asked.content else known.content
         changed = replace(
@@ -415,6 +415,6 @@ class DeleteCommand:
 def delete_command(call: Call, asked: DeleteCommand) -> dict[str, Any]:
     """Forget a kept command. What was invoked before stays, schedules too."""
     check_region(call, asked.region_id)
-    with call.house.database.transaction() as tx:
+    with call.services.database.transaction() as tx:
         assistant.delete_command(tx, the_command(tx, call, asked.command_id).id)
     return {}

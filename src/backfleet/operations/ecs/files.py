@@ -148,7 +148,7 @@ def send_file(call: Call, asked: SendFile) -> dict[str, Any]:
         check_kind(command.kind, instances)
         wish = Wish([instance.id for instance in instances], timeout_seconds=command.timeout_seconds)
         try:
-            invoke_id = assistant.invoke(tx, command, wish, now=call.now, draw=call.house.draw, file=file)
+            invoke_id = assistant.invoke(tx, command, wish, now=call.now, draw=call.services.draw, file=file)
         except assistant.TooMany:
             raise errors.InvocationQuotaExceeded from None
         give_tags(tx, call, "invocation", invoke_id, asked.tags)
@@ -225,7 +225,7 @@ def describe_send_file_results(call: Call, asked: DescribeSendFileResults) -> di
         is_file=True,
         tags=wanted_tags(asked.tags),
     )
-    with call.house.database.reading() as tx:
+    with call.services.database.reading() as tx:
         found = assistant.find_invocations(tx, call.account_id, call.region, wanted, part.page)
         ids = [invocation.id for invocation in found.items]
         records = assistant.records_of(tx, ids, output=False)

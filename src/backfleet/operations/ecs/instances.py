@@ -88,11 +88,11 @@ STATUS_SHAPE = {
 
 
 def _heard_since(call: Call) -> datetime:
-    return call.now - timedelta(seconds=call.house.settings.fit_seconds)
+    return call.now - timedelta(seconds=call.services.settings.fit_seconds)
 
 
 def _is_connected(call: Call, instance: Instance) -> bool:
-    fit = fleet.fitness(instance, now=call.now, fit_within=timedelta(seconds=call.house.settings.fit_seconds))
+    fit = fleet.fitness(instance, now=call.now, fit_within=timedelta(seconds=call.services.settings.fit_seconds))
     return fit is fleet.Fitness.FIT
 
 
@@ -150,7 +150,7 @@ def describe_instances(call: Call, asked: DescribeInstances) -> dict[str, Any]:
     found: fleet.Found[Instance] = fleet.Found([], 0)
     tags: dict[str, dict[str, str]] = {}
     if asked.status not in OTHER_STATES and not asked.vpc_id and not asked.zone_id:
-        with call.house.database.reading() as tx:
+        with call.services.database.reading() as tx:
             found = _find(tx, call, wanted, part.page)
             tags = fleet.tags_of(tx, "instance", [instance.id for instance in found.items])
     listed = [_ecs_instance(instance, tags.get(instance.id)) for instance in found.items]
@@ -244,7 +244,7 @@ def describe_managed_instances(call: Call, asked: DescribeManagedInstances) -> d
         connected=asked.connected,
         tags=wanted_tags(asked.tags),
     )
-    with call.house.database.reading() as tx:
+    with call.services.database.reading() as tx:
         found = _find(tx, call, wanted, part.page)
         about = _About.these(tx, call, found.items)
     return {"Instances": [about.managed(instance) for instance in found.items], **part.answer(found)}
@@ -318,7 +318,7 @@ class DeregisterManagedInstance:
 def deregister_managed_instance(call: Call, asked: DeregisterManagedInstance) -> dict[str, Any]:
     """Forget a machine: its agent's signatures are refused from now on."""
     check_region(call, asked.region_id)
-    with call.house.database.transaction() as tx:
+    with call.services.database.transaction() as tx:
         instance = _the_instance(tx, call, asked.instance_id)
         about = _About.these(tx, call, [instance])
         fleet.deregister(tx, instance.id, now=call.now)
@@ -355,7 +355,7 @@ def modify_managed_instance(call: Call, asked: ModifyManagedInstance) -> dict[st
     name = asked.instance_name or ""
     if len(name) < 2 or "http://" in name or "https://" in name or not name.isprintable():
         raise errors.NameRefused
-    with call.house.database.transaction() as tx:
+    with call.services.database.transaction() as tx:
         instance = _the_instance(tx, call, asked.instance_id)
         fleet.rename(tx, instance.id, name)
     return {"Instance": {"InstanceId": instance.id, "InstanceName": name}}
@@ -392,7 +392,7 @@ def describe_instance_status(call: Call, asked: DescribeInstanceStatus) -> dict[
     found: fleet.Found[Instance] = fleet.Found([], 0)
     page = fleet.Page(asked.page_number, asked.page_size)
     if not asked.zone_id and not asked.cluster_id:
-        with call.house.database.reading() as tx:
+        with call.services.database.reading() as tx:
             found = _find(tx, call, InstanceFilter(ids=asked.instance_ids or None), page)
     listed = [{"InstanceId": each.id, "Status": STOPPED if each.stopped_at else RUNNING} for each in found.items]
     return {
@@ -432,7 +432,7 @@ def describe_cloud_assistant_status(call: Call, asked: DescribeCloudAssistantSta
     check_region(call, asked.region_id)
     part = part_of(asked, most=100)
     wanted = InstanceFilter(ids=asked.instance_ids or None, os_type=asked.os_type)
-    with call.house.database.reading() as tx:
+    with call.services.database.reading() as tx:
         found = _find(tx, call, wanted, part.page)
         about = _About.these(tx, call, found.items)
     if asked.instance_ids and not found.total:
@@ -457,6 +457,6 @@ class DescribeRegions:
 )
 def describe_regions(call: Call, asked: DescribeRegions) -> dict[str, Any]:
     """The one region this installation answers for."""
-    region = call.house.settings.region
+    region = call.services.settings.region
     found = {"RegionId": region, "LocalName": region, "RegionEndpoint": "", "Status": "available"}
     return {"Regions": {"Region": [found]}}

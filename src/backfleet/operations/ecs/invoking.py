@@ -187,7 +187,7 @@ def run_command(call: Call, asked: RunCommand) -> dict[str, Any]:
     content = read_content(asked.content or "", asked.encoding, PLAIN)
     seconds = seconds_of(asked.timeout)
     command = Command(
-        id=new_id("c", call.house.draw),
+        id=new_id("c", call.services.draw),
         account_id=call.account_id,
         region=call.region,
         name=asked.name or "",
@@ -259,7 +259,7 @@ def _invoke(tx: Transaction, call: Call, command: Command, asked: Asked, seconds
         termination=asked.termination_mode or "Process",
     )
     try:
-        invoke_id = assistant.invoke(tx, command, wish, now=call.now, draw=call.house.draw)
+        invoke_id = assistant.invoke(tx, command, wish, now=call.now, draw=call.services.draw)
     except assistant.TooMany:
         raise errors.InvocationQuotaExceeded from None
     give_tags(tx, call, "invocation", invoke_id, asked.tags)
@@ -385,7 +385,7 @@ class StopInvocation:
 def stop_invocation(call: Call, asked: StopInvocation) -> dict[str, Any]:
     """End what runs of an invocation, and let nothing more of it begin; on some of its instances, or on all."""
     check_region(call, asked.region_id)
-    with call.house.database.transaction() as tx:
+    with call.services.database.transaction() as tx:
         wanted = InvocationFilter(ids=[asked.invoke_id or ""])
         if not assistant.find_invocations(tx, call.account_id, call.region, wanted, Page(1, 1)).items:
             raise errors.InvocationNotFound

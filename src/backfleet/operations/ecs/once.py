@@ -25,7 +25,7 @@ def once(call: Call, action: str, asked: Any, deed: Deed) -> dict[str, str]:
     """
     for _ in range(TRIES):
         try:
-            with call.house.database.transaction() as tx:
+            with call.services.database.transaction() as tx:
                 return _once(tx, call, action, asked, deed)
         except Conflict:
             continue

@@ -136,7 +136,7 @@ def describe_invocations(call: Call, asked: DescribeInvocations) -> dict[str, An
     if asked.include_output and not (asked.invoke_id or asked.instance_id):
         raise InvalidParameter("IncludeOutput needs an InvokeId or an InstanceId.")
     part = part_of(asked)
-    with call.house.database.reading() as tx:
+    with call.services.database.reading() as tx:
         found = assistant.find_invocations(tx, call.account_id, call.region, _wanted(asked), part.page)
         ids = [invocation.id for invocation in found.items]
         records = assistant.records_of(tx, ids, asked.instance_id, output=asked.include_output)
@@ -261,7 +261,7 @@ def describe_invocation_results(call: Call, asked: DescribeInvocationResults) ->
         tags=wanted_tags(asked.tags),
     )
     find = assistant.find_runs if asked.include_history else assistant.find_records
-    with call.house.database.reading() as tx:
+    with call.services.database.reading() as tx:
         found = find(tx, call.account_id, call.region, wanted, part.page)
         ids = [invocation.id for invocation, _ in found.items]
         tags = fleet.tags_of(tx, "invocation", ids)

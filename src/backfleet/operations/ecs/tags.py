@@ -99,7 +99,7 @@ def tag_resources(call: Call, asked: TagResources) -> dict[str, Any]:
     kind, tags = _kind_of(asked.kind), read_tags(asked.tags)
     if not tags:
         raise MissingParameter("Tag.1.Key")
-    with call.house.database.transaction() as tx:
+    with call.services.database.transaction() as tx:
         ids = _check_ids(tx, call, kind, asked.ids)
         try:
             fleet.set_tags(tx, call.account_id, call.region, kind, ids, tags)
@@ -133,7 +133,7 @@ def untag_resources(call: Call, asked: UntagResources) -> dict[str, Any]:
     kind = _kind_of(asked.kind)
     if not asked.keys and not asked.all:
         raise errors.NoTagToRemove
-    with call.house.database.transaction() as tx:
+    with call.services.database.transaction() as tx:
         ids = _check_ids(tx, call, kind, asked.ids)
         fleet.remove_tags(tx, kind, ids, asked.keys or None)
     return {}
@@ -166,7 +166,7 @@ def list_tag_resources(call: Call, asked: ListTagResources) -> dict[str, Any]:
     check_region(call, asked.region_id)
     kind = _kind_of(asked.kind)
     page = Page(int((asked.next_token or "p1")[1:]), LISTED_AT_ONCE)
-    with call.house.database.reading() as tx:
+    with call.services.database.reading() as tx:
         found = fleet.find_tags(
             tx, call.account_id, call.region, kind, asked.ids or None, wanted_tags(asked.tags), page
         )

@@ -20,8 +20,8 @@ from datetime import timedelta
 from typing import Any, Final
 
 from backfleet import fleet, upgrades
+from backfleet.failpoints import failpoint
 from backfleet.fleet import Resolved
-from backfleet.instants import passed
 from backfleet.operations.catalogue import HBR, Call, operation
 from backfleet.operations.hbr.answers import STARTED, STARTED_ONE, started_answer, without_task
 from backfleet.operations.hbr.crossing import CROSSING_ERRORS, Crossing, check_crossing, where_it_acts
@@ -223,11 +223,11 @@ def _start(wanted: Wanted) -> dict[str, Any]:
     """
     for _ in range(TRIES):
         try:
-            with wanted.call.house.database.transaction() as tx:
+            with wanted.call.services.database.transaction() as tx:
                 answer = _start_in(tx, wanted)
         except Conflict:
             continue
-        passed("task stored")
+        failpoint("task stored")
         return answer
     raise OperationConflict("Other calls keep changing the same clients. Ask again.")
 
@@ -235,8 +235,8 @@ def _start(wanted: Wanted) -> dict[str, Any]:
 def _start_in(tx: Transaction, wanted: Wanted) -> dict[str, Any]:
     call, there, named = wanted.call, wanted.there, wanted.named
     found = fleet.resolve(tx, there.account_id, there.region, named.instances, named.clients)
-    surveyed = survey(named, found, now=call.now, fit_within=timedelta(seconds=call.house.settings.fit_seconds))
-    passed("targets resolved")
+    surveyed = survey(named, found, now=call.now, fit_within=timedelta(seconds=call.services.settings.fit_seconds))
+    failpoint("targets resolved")
     fingerprint = _fingerprint(wanted.kind, wanted.asked)
     known = _known_task(tx, call, wanted.client_token, fingerprint)
     if known is not None:
@@ -253,8 +253,8 @@ def _start_in(tx: Transaction, wanted: Wanted) -> dict[str, Any]:
         targets=wanted.targets(tx, surveyed),
         requested_by=call.caller.arn,
         now=call.now,
-        draw=call.house.draw,
-        settings=call.house.settings,
+        draw=call.services.draw,
+        settings=call.services.settings,
         client_token=wanted.client_token,
         fingerprint=fingerprint,
     )

@@ -67,7 +67,7 @@ def where_it_acts(call: Call, name: str, asked: Crossing) -> Call:
         return call
     operation = find(HBR.version, name)
     other, role_name = str(asked.cross_account_user_id), asked.cross_account_role_name or ""
-    with call.house.database.transaction() as tx:
+    with call.services.database.transaction() as tx:
         paired = identity.are_paired(tx, call.account_id, other, role_name)
         there = replace(call, caller=act_in(tx, call, other, role_name, paired=paired))
         refusal = _refusal(tx, there, operation)

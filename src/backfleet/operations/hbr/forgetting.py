@@ -40,7 +40,7 @@ def delete_client(call: Call, asked: OneClient) -> dict[str, Any]:
 
 
 def _forget(call: Call, client_id: str) -> dict[str, Any]:
-    with call.house.database.transaction() as tx:
+    with call.services.database.transaction() as tx:
         client = own_client(tx, call, client_id)
         if upgrades.are_moving(tx, call.account_id, [client.id]):
             raise OperationConflict(f"A task is moving the client {client.id}; wait for it or cancel it.")

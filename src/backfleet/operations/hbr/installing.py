@@ -64,7 +64,7 @@ def targets_to_install(tx: Transaction, call: Call, surveyed: Survey, wish: Wish
 def _choose(
     tx: Transaction, call: Call, instances: Sequence[Instance], clients_on: Mapping[str, list[Client]], wish: Wish
 ) -> list[Choice]:
-    package = wish.package or call.house.settings.default_package
+    package = wish.package or call.services.settings.default_package
     if package:
         return [_choice(instance, package, clients_on, wish.channel) for instance in instances]
     channel = wish.channel or STABLE
@@ -100,7 +100,7 @@ def _target(tx: Transaction, call: Call, choice: Choice, offered: list[releases.
         choice.channel,
         status=ClientStatus.NOT_INSTALLED,
         now=call.now,
-        draw=call.house.draw,
+        draw=call.services.draw,
     )
     # Keyed as the client is: it may follow another channel than the one this was asked from.
     return newest_of({(client.package, instance.platform, client.channel): offered})(instance, client)

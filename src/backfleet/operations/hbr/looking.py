@@ -78,7 +78,7 @@ def describe_backup_clients(call: Call, asked: DescribeBackupClients) -> dict[st
     if asked.client_type == OUR_TYPE and not asked.cluster_id:
         tags = [(tag.key or "", tag.value) for tag in asked.tags]
         wanted = ClientFilter(asked.client_ids or None, asked.instance_ids or None, tags, _having(asked.filters))
-        with call.house.database.reading() as tx:
+        with call.services.database.reading() as tx:
             found = fleet.find_clients(tx, there.account_id, there.region, wanted, page)
             newest = newest_versions(tx, [_offer(client, instance) for client, instance in found.items])
             told = _Told(
@@ -155,7 +155,7 @@ class DescribeTask:
 )
 def describe_task(call: Call, asked: DescribeTask) -> dict[str, Any]:
     """How far a task is, and each of its clients. Readable only within the account that created it."""
-    with call.house.database.reading() as tx:
+    with call.services.database.reading() as tx:
         task = upgrades.read(tx, call.account_id, asked.task_id or "", now=call.now)
     if task is None:
         raise TaskNotFound
@@ -175,5 +175,5 @@ class DescribeRegions:
 )
 def describe_regions(call: Call, asked: DescribeRegions) -> dict[str, Any]:
     """The one region this installation answers for."""
-    region = call.house.settings.region
+    region = call.services.settings.region
     return common(Regions={"Region": [{"RegionId": region, "LocalName": region}]})

@@ -96,7 +96,7 @@ def describe_clients(call: Call, asked: DescribeClients) -> dict[str, Any]:
     settings: dict[str, dict[str, Any]] = {}
     if asked.client_type in (None, OUR_TYPE) and not asked.cluster_id:
         wanted = ClientFilter(ids=None if asked.client_id is None else [asked.client_id])
-        with call.house.database.reading() as tx:
+        with call.services.database.reading() as tx:
             page = Page(asked.page_number, asked.page_size)
             found = fleet.find_clients(tx, call.account_id, call.region, wanted, page)
             newest = newest_versions(tx, [(c.package, i.platform, c.channel) for c, i in found.items])

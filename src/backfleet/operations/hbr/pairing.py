@@ -79,14 +79,14 @@ def add_cross_account(call: Call, asked: AddCrossAccount) -> dict[str, Any]:
         raise NotInDirectory
     if asked.role_name is None:
         raise MissingParameter("CrossAccountRoleName")
-    other, house = str(asked.user_id), call.house
+    other, services = str(asked.user_id), call.services
     if other == call.account_id:
         raise InvalidParameter("CrossAccountUserId is this account itself; it needs no role to look after its own.")
-    with house.database.transaction() as tx:
+    with services.database.transaction() as tx:
         act_in(tx, call, other, asked.role_name, paired=True)
         try:
             identity.pair_accounts(
-                tx, call.account_id, other, asked.role_name, alias=asked.alias, now=call.now, draw=house.draw
+                tx, call.account_id, other, asked.role_name, alias=asked.alias, now=call.now, draw=services.draw
             )
         except identity.LimitReached as no:
             raise TooManyPairs(no.limit) from None
@@ -121,7 +121,7 @@ def add_cross_account(call: Call, asked: AddCrossAccount) -> dict[str, Any]:
 def describe_cross_accounts(call: Call, asked: DescribeCrossAccounts) -> dict[str, Any]:
     """The registered accounts, oldest first."""
     offset = (asked.page_number - 1) * asked.page_size
-    with call.house.database.reading() as tx:
+    with call.services.database.reading() as tx:
         found, total = identity.list_pairs(tx, call.account_id, offset=offset, limit=asked.page_size)
     return common(
         CrossAccounts={"CrossAccount": [_shown(pair) for pair in found]},
@@ -134,7 +134,7 @@ def describe_cross_accounts(call: Call, asked: DescribeCrossAccounts) -> dict[st
 @operation(HBR, "DeleteCrossAccount", action="hbr:DeleteCrossAccount", answer=COMMON, errors=(PairNotFound,))
 def delete_cross_account(call: Call, asked: DeleteCrossAccount) -> dict[str, Any]:
     """Forget a registered account. What is under way there goes on."""
-    with call.house.database.transaction() as tx:
+    with call.services.database.transaction() as tx:
         try:
             identity.part_accounts(tx, call.account_id, str(asked.user_id), asked.role_name)
         except identity.NotFound:
@@ -150,7 +150,7 @@ def check_role(call: Call, asked: CheckRole) -> dict[str, Any]:
     """
     if asked.kind != "CrossAccountRole":
         return common()
-    with call.house.database.reading() as tx:
+    with call.services.database.reading() as tx:
         if not has_linked_role(tx, call.account_id):
             text = "AliyunServiceRoleForHbrCrossAccountBackup doesn't exist, please create this role."
             return {"Code": NO_LINKED_ROLE, "Message": text, "Success": False}

@@ -55,7 +55,7 @@ def update_client_settings(call: Call, asked: UpdateClientSettings) -> dict[str,
     names = [name for name in Preferences.__dataclass_fields__ if getattr(asked, name) is not None]
     changes = Preferences(**{name: getattr(asked, name) for name in names})
     sealed = _sealed(call, asked)
-    with call.house.database.transaction() as tx:
+    with call.services.database.transaction() as tx:
         client = own_client(tx, call, asked.client_id or "")
         kept = fleet.set_preferences(tx, client.id, changes, sealed_password=sealed, now=call.now)
         if kept.proxy_kind == CUSTOM and not kept.proxy_host:
@@ -66,7 +66,7 @@ def update_client_settings(call: Call, asked: UpdateClientSettings) -> dict[str,
 def _sealed(call: Call, asked: UpdateClientSettings) -> str | None:
     """The password to keep; None leaves the one there is, "" takes it away: without the proxy it is needed no more."""
     if asked.proxy_password is not None:
-        return call.house.vault.box(PURPOSE).seal(asked.proxy_password)
+        return call.services.vault.box(PURPOSE).seal(asked.proxy_password)
     return None if asked.proxy_kind in (None, CUSTOM) else ""
 
 

@@ -228,7 +228,7 @@ def list_policies_for_role(call: Call, asked: NamedRole) -> dict[str, Any]:
 def list_entities_for_policy(call: Call, asked: NamedPolicy) -> dict[str, Any]:
     """To whom in the account a policy is attached."""
     name, kind = naming.policy_name(asked.policy_name), policy_type(asked.policy_type)
-    with in_rams_words(), call.house.database.reading() as tx:
+    with in_rams_words(), call.services.database.reading() as tx:
         found = identity.holders_of(tx, call.account_id, name, kind)
     shown: dict[str, list[dict[str, str]]] = {"Group": [], "Role": [], "User": []}
     for holder in found:
@@ -248,21 +248,21 @@ def _holder(call: Call, holder: identity.Holder) -> dict[str, str]:
 
 def _attach(call: Call, asked: Attachment, holder: str, kind: str) -> dict[str, Any]:
     name, policy, of_type = _checked(asked, holder, kind)
-    with in_rams_words(), call.house.database.transaction() as tx:
+    with in_rams_words(), call.services.database.transaction() as tx:
         identity.attach_policy(tx, call.account_id, name, policy, of_type, to=kind, now=call.now)
     return {}
 
 
 def _detach(call: Call, asked: Attachment, holder: str, kind: str) -> dict[str, Any]:
     name, policy, of_type = _checked(asked, holder, kind)
-    with in_rams_words(), call.house.database.transaction() as tx:
+    with in_rams_words(), call.services.database.transaction() as tx:
         identity.detach_policy(tx, call.account_id, name, policy, of_type, of=kind)
     return {}
 
 
 def _list(call: Call, holder: str, kind: str) -> dict[str, Any]:
     name = CHECKS[kind](holder)
-    with in_rams_words(), call.house.database.reading() as tx:
+    with in_rams_words(), call.services.database.reading() as tx:
         found = identity.policies_of(tx, call.account_id, kind, name)
     return {"Policies": {"Policy": [_attached(policy) for policy in found]}}
 

@@ -89,8 +89,10 @@ def create_group(call: Call, asked: NewGroup) -> dict[str, Any]:
     """A new, empty group."""
     name = naming.group_name(asked.group_name)
     comments = naming.free_text("Comments", asked.comments, 128)
-    with in_rams_words(), call.house.database.transaction() as tx:
-        made = identity.create_group(tx, call.account_id, name, comments=comments, now=call.now, draw=call.house.draw)
+    with in_rams_words(), call.services.database.transaction() as tx:
+        made = identity.create_group(
+            tx, call.account_id, name, comments=comments, now=call.now, draw=call.services.draw
+        )
     return {"Group": _made(made)}
 
 
@@ -106,7 +108,7 @@ def create_group(call: Call, asked: NewGroup) -> dict[str, Any]:
 def get_group(call: Call, asked: NamedGroup) -> dict[str, Any]:
     """One group."""
     name = naming.group_name(asked.group_name)
-    with in_rams_words(), call.house.database.reading() as tx:
+    with in_rams_words(), call.services.database.reading() as tx:
         return {"Group": _shown(identity.find_group(tx, call.account_id, name))}
 
 
@@ -128,7 +130,7 @@ def update_group(call: Call, asked: ChangedGroup) -> dict[str, Any]:
     name = naming.group_name(asked.group_name)
     new_name = None if asked.new_name is None else naming.group_name(asked.new_name, "NewGroupName")
     comments = None if asked.comments is None else naming.free_text("NewComments", asked.comments, 128)
-    with in_rams_words(), call.house.database.transaction() as tx:
+    with in_rams_words(), call.services.database.transaction() as tx:
         changed = identity.update_group(tx, call.account_id, name, new_name=new_name, comments=comments, now=call.now)
     return {"Group": _shown(changed)}
 
@@ -145,7 +147,7 @@ def update_group(call: Call, asked: ChangedGroup) -> dict[str, Any]:
 def list_groups(call: Call, asked: Listed) -> dict[str, Any]:
     """Groups by name. The marker is the last name of the part before."""
     after = after_name(asked.marker)
-    with call.house.database.reading() as tx:
+    with call.services.database.reading() as tx:
         found = identity.list_groups(tx, call.account_id, after=after, limit=asked.max_items + 1)
     return {"Groups": {"Group": [_shown(group) for group in found[: asked.max_items]]}} | paged(found, asked)
 
@@ -165,7 +167,7 @@ def list_groups(call: Call, asked: Listed) -> dict[str, Any]:
 def delete_group(call: Call, asked: NamedGroup) -> dict[str, Any]:
     """Delete a group that has neither users nor policies."""
     name = naming.group_name(asked.group_name)
-    with in_rams_words(), call.house.database.transaction() as tx:
+    with in_rams_words(), call.services.database.transaction() as tx:
         identity.delete_group(tx, call.account_id, name)
     return {}
 
@@ -187,7 +189,7 @@ def delete_group(call: Call, asked: NamedGroup) -> dict[str, Any]:
 def add_user_to_group(call: Call, asked: Membership) -> dict[str, Any]:
     """Put a user into a group: from their next request on, what is attached to it holds for them."""
     user, group = naming.user_name(asked.user_name), naming.group_name(asked.group_name)
-    with in_rams_words(), call.house.database.transaction() as tx:
+    with in_rams_words(), call.services.database.transaction() as tx:
         identity.join_group(tx, call.account_id, user, group, now=call.now)
     return {}
 
@@ -207,7 +209,7 @@ def add_user_to_group(call: Call, asked: Membership) -> dict[str, Any]:
 def remove_user_from_group(call: Call, asked: Membership) -> dict[str, Any]:
     """Take a user out of a group, from their next request on."""
     user, group = naming.user_name(asked.user_name), naming.group_name(asked.group_name)
-    with in_rams_words(), call.house.database.transaction() as tx:
+    with in_rams_words(), call.services.database.transaction() as tx:
         identity.leave_group(tx, call.account_id, user, group)
     return {}
 
@@ -224,7 +226,7 @@ def remove_user_from_group(call: Call, asked: Membership) -> dict[str, Any]:
 def list_groups_for_user(call: Call, asked: NamedUser) -> dict[str, Any]:
     """The groups a user is in."""
     name = naming.user_name(asked.user_name)
-    with in_rams_words(), call.house.database.reading() as tx:
+    with in_rams_words(), call.services.database.reading() as tx:
         found = identity.groups_of_user(tx, call.account_id, name)
     return {"Groups": {"Group": [_joined(group, since) for group, since in found]}}
 
@@ -241,7 +243,7 @@ def list_groups_for_user(call: Call, asked: NamedUser) -> dict[str, Any]:
 def list_users_for_group(call: Call, asked: ListedMembers) -> dict[str, Any]:
     """Who is in a group."""
     name, after = naming.group_name(asked.group_name), after_name(asked.marker)
-    with in_rams_words(), call.house.database.reading() as tx:
+    with in_rams_words(), call.services.database.reading() as tx:
         found = identity.users_in_group(tx, call.account_id, name, after=after, limit=asked.max_items + 1)
     shown = [
         {"UserName": user.name, "DisplayName": user.display_name, "JoinDate": naming.date(since)}

@@ -53,9 +53,9 @@ def owner_arn(call: Call, asked: KeyOwner) -> list[str]:
 )
 def create_access_key(call: Call, asked: KeyOwner) -> dict[str, Any]:
     """A new key. Its secret is in this answer and, but for its sealed form, nowhere else."""
-    owner, house = _owner(call, asked), call.house
-    with in_rams_words(), house.database.transaction() as tx:
-        made = identity.create_key(tx, house.vault, call.account_id, owner, now=call.now, draw=house.draw)
+    owner, services = _owner(call, asked), call.services
+    with in_rams_words(), services.database.transaction() as tx:
+        made = identity.create_key(tx, services.vault, call.account_id, owner, now=call.now, draw=services.draw)
     shown = _shown(identity.Key(made.access_key_id, True, made.created_at))
     return {"AccessKey": {**shown, "AccessKeySecret": made.access_key_secret}}
 
@@ -72,7 +72,7 @@ def create_access_key(call: Call, asked: KeyOwner) -> dict[str, Any]:
 def list_access_keys(call: Call, asked: KeyOwner) -> dict[str, Any]:
     """The keys, oldest first, without their secrets."""
     owner = _owner(call, asked)
-    with in_rams_words(), call.house.database.reading() as tx:
+    with in_rams_words(), call.services.database.reading() as tx:
         found = identity.list_keys(tx, call.account_id, owner)
     return {"AccessKeys": {"AccessKey": [_shown(key) for key in found]}}
 
@@ -89,7 +89,7 @@ def list_access_keys(call: Call, asked: KeyOwner) -> dict[str, Any]:
 def update_access_key(call: Call, asked: KeyStatus) -> dict[str, Any]:
     """Switch a key on or off: the next request with it sees the change."""
     owner = _owner(call, asked)
-    with in_rams_words(), call.house.database.transaction() as tx:
+    with in_rams_words(), call.services.database.transaction() as tx:
         identity.set_key(tx, call.account_id, owner, asked.key_id, active=asked.status == "Active")
     return {}
 
@@ -106,7 +106,7 @@ def update_access_key(call: Call, asked: KeyStatus) -> dict[str, Any]:
 def delete_access_key(call: Call, asked: NamedKey) -> dict[str, Any]:
     """Delete a key for good."""
     owner = _owner(call, asked)
-    with in_rams_words(), call.house.database.transaction() as tx:
+    with in_rams_words(), call.services.database.transaction() as tx:
         identity.delete_key(tx, call.account_id, owner, asked.key_id)
     return {}
 

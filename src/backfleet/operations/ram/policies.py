@@ -124,7 +124,7 @@ def create_policy(call: Call, asked: NewPolicy) -> dict[str, Any]:
     if asked.tags or asked.written_tags:
         raise BAD_TAG("Policies carry no tags here; leave them out.")
     check_length(asked.document)
-    with in_rams_words(), call.house.database.transaction() as tx:
+    with in_rams_words(), call.services.database.transaction() as tx:
         made = identity.create_policy(tx, call.account_id, name, asked.document, description=described, now=call.now)
     return {"Policy": shown_policy(made)}
 
@@ -141,7 +141,7 @@ def create_policy(call: Call, asked: NewPolicy) -> dict[str, Any]:
 def get_policy(call: Call, asked: NamedPolicy) -> dict[str, Any]:
     """One policy and the document that is in force."""
     name, kind = naming.policy_name(asked.policy_name), policy_type(asked.policy_type)
-    with in_rams_words(), call.house.database.reading() as tx:
+    with in_rams_words(), call.services.database.reading() as tx:
         found = identity.find_policy(tx, call.account_id, name, kind)
         version = identity.find_version(tx, call.account_id, name, kind, found.version)
     return {"Policy": shown_policy(found) | _counted(found), "DefaultPolicyVersion": shown_version(version)}
@@ -160,7 +160,7 @@ def list_policies(call: Call, asked: ListedPolicies) -> dict[str, Any]:
     """The account's own policies, then the system's, each by name. The marker is type and name of the last before."""
     kind = policy_type(asked.policy_type) if asked.policy_type else None
     after, limit = _after(asked.marker), asked.max_items + 1
-    with call.house.database.reading() as tx:
+    with call.services.database.reading() as tx:
         found = identity.list_policies(tx, call.account_id, kind=kind, after=after, limit=limit)
     page = found[: asked.max_items]
     more = len(found) > len(page)
@@ -184,7 +184,7 @@ def update_policy_description(call: Call, asked: DescribedPolicy) -> dict[str, A
     """Change what people are told of a policy of the account's own."""
     name = naming.policy_name(asked.policy_name)
     described = naming.free_text("NewDescription", asked.description, 1024)
-    with in_rams_words(), call.house.database.transaction() as tx:
+    with in_rams_words(), call.services.database.transaction() as tx:
         changed = identity.describe_policy(tx, call.account_id, name, described, now=call.now)
     return {"Policy": shown_policy(changed) | _counted(changed)}
 
@@ -210,7 +210,7 @@ def update_policy_description(call: Call, asked: DescribedPolicy) -> dict[str, A
 def delete_policy(call: Call, asked: DeletedPolicy) -> dict[str, Any]:
     """Delete a policy of the account's own that is attached to nobody; its other versions too, if that is said."""
     name = naming.policy_name(asked.policy_name)
-    with in_rams_words(), call.house.database.transaction() as tx:
+    with in_rams_words(), call.services.database.transaction() as tx:
         identity.delete_policy(tx, call.account_id, name, versions_too=asked.cascading)
     return {}
 

@@ -98,9 +98,9 @@ def create_oidc_provider(call: Call, asked: NewProvider) -> dict[str, Any]:
         "description": naming.free_text("Description", asked.description, 256),
     }
     clients = _client_ids(asked.client_ids)
-    with in_rams_words(), call.house.database.transaction() as tx:
+    with in_rams_words(), call.services.database.transaction() as tx:
         made = identity.create_provider(
-            tx, call.account_id, name, client_ids=clients, now=call.now, draw=call.house.draw, **details
+            tx, call.account_id, name, client_ids=clients, now=call.now, draw=call.services.draw, **details
         )
     return {"OIDCProvider": _shown(made)}
 
@@ -117,7 +117,7 @@ def create_oidc_provider(call: Call, asked: NewProvider) -> dict[str, Any]:
 def get_oidc_provider(call: Call, asked: NamedProvider) -> dict[str, Any]:
     """One identity provider."""
     name = naming.provider_name(asked.name)
-    with in_rams_words(), call.house.database.reading() as tx:
+    with in_rams_words(), call.services.database.reading() as tx:
         return {"OIDCProvider": _shown(identity.find_provider(tx, call.account_id, name))}
 
 
@@ -131,7 +131,7 @@ def get_oidc_provider(call: Call, asked: NamedProvider) -> dict[str, Any]:
 )
 def list_oidc_providers(call: Call, asked: ListedProviders) -> dict[str, Any]:
     """Every identity provider of the account, by name."""
-    with call.house.database.reading() as tx:
+    with call.services.database.reading() as tx:
         found = identity.list_providers(tx, call.account_id)
     return {"OIDCProviders": {"OIDCProvider": [_shown(provider) for provider in found]}}
 
@@ -157,7 +157,7 @@ def update_oidc_provider(call: Call, asked: ChangedProvider) -> dict[str, Any]:
     clients = None if asked.client_ids is None else _client_ids(asked.client_ids)
     described = asked.description and naming.free_text("NewDescription", asked.description, 256)
     changes = {"keys": asked.keys, "description": described}
-    with in_rams_words(), call.house.database.transaction() as tx:
+    with in_rams_words(), call.services.database.transaction() as tx:
         changed = identity.update_provider(tx, call.account_id, name, client_ids=clients, now=call.now, **changes)
     return {"OIDCProvider": _shown(changed)}
 
@@ -174,7 +174,7 @@ def update_oidc_provider(call: Call, asked: ChangedProvider) -> dict[str, Any]:
 def delete_oidc_provider(call: Call, asked: NamedProvider) -> dict[str, Any]:
     """Delete an identity provider. Sessions that began with its tokens end."""
     name = naming.provider_name(asked.name)
-    with in_rams_words(), call.house.database.transaction() as tx:
+    with in_rams_words(), call.services.database.transaction() as tx:
         identity.delete_provider(tx, call.account_id, name)
     return {}
 

@@ -129,10 +129,10 @@ def create_role(call: Call, asked: NewRole) -> dict[str, Any]:
     tags = {key: value or "" for key, value in read_tags(asked.tags, asked.written_tags).items()}
     described = naming.free_text("Description", asked.description, 1024)
     trust, longest = _trust(asked.trust, "AssumeRolePolicyDocument"), _duration(asked.max_session)
-    with in_rams_words(), call.house.database.transaction() as tx:
+    with in_rams_words(), call.services.database.transaction() as tx:
         made = identity.create_role(
             tx, call.account_id, name, trust, description=described, max_session=longest, tags=tags,
-            now=call.now, draw=call.house.draw,
+            now=call.now, draw=call.services.draw,
         )  # fmt: skip
     return {"Role": _made(made)}
 
@@ -149,8 +149,8 @@ def create_role(call: Call, asked: NewRole) -> dict[str, Any]:
 )
 def create_service_linked_role(call: Call, asked: NewServiceRole) -> dict[str, Any]:
     """The role that a service acts by in this account."""
-    with in_rams_words(), call.house.database.transaction() as tx:
-        made = identity.create_service_role(tx, call.account_id, asked.service, now=call.now, draw=call.house.draw)
+    with in_rams_words(), call.services.database.transaction() as tx:
+        made = identity.create_service_role(tx, call.account_id, asked.service, now=call.now, draw=call.services.draw)
     return {"Role": _shown(made)}
 
 
@@ -166,7 +166,7 @@ def create_service_linked_role(call: Call, asked: NewServiceRole) -> dict[str, A
 def get_role(call: Call, asked: NamedRole) -> dict[str, Any]:
     """One role and its trust policy."""
     name = naming.role_name(asked.role_name)
-    with in_rams_words(), call.house.database.reading() as tx:
+    with in_rams_words(), call.services.database.reading() as tx:
         return {"Role": _shown(identity.find_role(tx, call.account_id, name))}
 
 
@@ -192,7 +192,7 @@ def update_role(call: Call, asked: ChangedRole) -> dict[str, Any]:
     trust = None if asked.trust is None else _trust(asked.trust, "NewAssumeRolePolicyDocument")
     longest = None if asked.max_session is None else _duration(asked.max_session)
     described = asked.description and naming.free_text("NewDescription", asked.description, 1024)
-    with in_rams_words(), call.house.database.transaction() as tx:
+    with in_rams_words(), call.services.database.transaction() as tx:
         changed = identity.update_role(
             tx, call.account_id, name, trust=trust, description=described, max_session=longest, now=call.now
         )
@@ -211,7 +211,7 @@ def update_role(call: Call, asked: ChangedRole) -> dict[str, Any]:
 def list_roles(call: Call, asked: ListedRoles) -> dict[str, Any]:
     """Roles by name. The marker is the last name of the part before."""
     after, tags = after_name(asked.marker), read_tags(asked.tags, asked.written_tags)
-    with call.house.database.reading() as tx:
+    with call.services.database.reading() as tx:
         found = identity.list_roles(tx, call.account_id, after=after, limit=asked.max_items + 1, tags=tags)
     return {"Roles": {"Role": [_shown(role) for role in found[: asked.max_items]]}} | paged(found, asked)
 
@@ -228,7 +228,7 @@ def list_roles(call: Call, asked: ListedRoles) -> dict[str, Any]:
 def delete_role(call: Call, asked: NamedRole) -> dict[str, Any]:
     """Delete a role that has no policies. Its sessions end with it, from their next request on."""
     name = naming.role_name(asked.role_name)
-    with in_rams_words(), call.house.database.transaction() as tx:
+    with in_rams_words(), call.services.database.transaction() as tx:
         identity.delete_role(tx, call.account_id, name)
     return {}
 

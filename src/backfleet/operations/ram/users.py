@@ -106,8 +106,8 @@ def create_user(call: Call, asked: NewUser) -> dict[str, Any]:
         "email": naming.email(asked.email),
         "mobile_phone": naming.mobile_phone(asked.mobile_phone),
     }
-    with in_rams_words(), call.house.database.transaction() as tx:
-        made = identity.create_user(tx, call.account_id, name, **details, now=call.now, draw=call.house.draw)
+    with in_rams_words(), call.services.database.transaction() as tx:
+        made = identity.create_user(tx, call.account_id, name, **details, now=call.now, draw=call.services.draw)
     return {"User": _made(made)}
 
 
@@ -123,7 +123,7 @@ def create_user(call: Call, asked: NewUser) -> dict[str, Any]:
 def get_user(call: Call, asked: NamedUser) -> dict[str, Any]:
     """One user."""
     name = naming.user_name(asked.user_name)
-    with in_rams_words(), call.house.database.reading() as tx:
+    with in_rams_words(), call.services.database.reading() as tx:
         found = identity.find_user(tx, call.account_id, name)
     return {"User": _shown(found)}
 
@@ -152,7 +152,7 @@ def update_user(call: Call, asked: ChangedUser) -> dict[str, Any]:
         "email": asked.email and naming.email(asked.email),
         "mobile_phone": asked.mobile_phone and naming.mobile_phone(asked.mobile_phone),
     }
-    with in_rams_words(), call.house.database.transaction() as tx:
+    with in_rams_words(), call.services.database.transaction() as tx:
         changed = identity.update_user(tx, call.account_id, name, new_name=new_name, now=call.now, **details)
     return {"User": _shown(changed)}
 
@@ -169,7 +169,7 @@ def update_user(call: Call, asked: ChangedUser) -> dict[str, Any]:
 def list_users(call: Call, asked: Listed) -> dict[str, Any]:
     """Users by name. The marker is the last name of the part before."""
     after = after_name(asked.marker)
-    with call.house.database.reading() as tx:
+    with call.services.database.reading() as tx:
         found = identity.list_users(tx, call.account_id, after=after, limit=asked.max_items + 1)
     return {"Users": {"User": [_shown(user) for user in found[: asked.max_items]]}} | paged(found, asked)
 
@@ -194,7 +194,7 @@ def list_users(call: Call, asked: Listed) -> dict[str, Any]:
 def delete_user(call: Call, asked: NamedUser) -> dict[str, Any]:
     """Delete a user who has neither keys nor policies and is in no group."""
     name = naming.user_name(asked.user_name)
-    with in_rams_words(), call.house.database.transaction() as tx:
+    with in_rams_words(), call.services.database.transaction() as tx:
         identity.delete_user(tx, call.account_id, name)
     return {}
 

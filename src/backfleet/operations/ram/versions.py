@@ -68,7 +68,7 @@ def create_policy_version(call: Call, asked: NewVersion) -> dict[str, Any]:
     name = naming.policy_name(asked.policy_name)
     check_length(asked.document)
     how = {"default": asked.default, "rotate": asked.rotation == ROTATE}
-    with in_rams_words(), call.house.database.transaction() as tx:
+    with in_rams_words(), call.services.database.transaction() as tx:
         made = identity.add_version(tx, call.account_id, name, asked.document, now=call.now, **how)
     return {"PolicyVersion": shown_version(made)}
 
@@ -86,7 +86,7 @@ def get_policy_version(call: Call, asked: NamedVersion) -> dict[str, Any]:
     """One version of a policy."""
     name, kind = naming.policy_name(asked.policy_name), policy_type(asked.policy_type)
     number = naming.version_number(asked.version_id)
-    with in_rams_words(), call.house.database.reading() as tx:
+    with in_rams_words(), call.services.database.reading() as tx:
         return {"PolicyVersion": shown_version(identity.find_version(tx, call.account_id, name, kind, number))}
 
 
@@ -102,7 +102,7 @@ def get_policy_version(call: Call, asked: NamedVersion) -> dict[str, Any]:
 def list_policy_versions(call: Call, asked: NamedPolicy) -> dict[str, Any]:
     """Every version of a policy, oldest first."""
     name, kind = naming.policy_name(asked.policy_name), policy_type(asked.policy_type)
-    with in_rams_words(), call.house.database.reading() as tx:
+    with in_rams_words(), call.services.database.reading() as tx:
         found = identity.list_versions(tx, call.account_id, name, kind)
     return {"PolicyVersions": {"PolicyVersion": [shown_version(version) for version in found]}}
 
@@ -119,7 +119,7 @@ def list_policy_versions(call: Call, asked: NamedPolicy) -> dict[str, Any]:
 def set_default_policy_version(call: Call, asked: OwnVersion) -> dict[str, Any]:
     """Put a version in force, from the next request on."""
     name, number = naming.policy_name(asked.policy_name), naming.version_number(asked.version_id)
-    with in_rams_words(), call.house.database.transaction() as tx:
+    with in_rams_words(), call.services.database.transaction() as tx:
         identity.set_default_version(tx, call.account_id, name, number, now=call.now)
     return {}
 
@@ -140,6 +140,6 @@ def set_default_policy_version(call: Call, asked: OwnVersion) -> dict[str, Any]:
 def delete_policy_version(call: Call, asked: OwnVersion) -> dict[str, Any]:
     """Delete a version that is not in force."""
     name, number = naming.policy_name(asked.policy_name), naming.version_number(asked.version_id)
-    with in_rams_words(), call.house.database.transaction() as tx:
+    with in_rams_words(), call.services.database.transaction() as tx:
         identity.delete_version(tx, call.account_id, name, number)
     return {}

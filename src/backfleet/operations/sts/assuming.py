@@ -65,7 +65,7 @@ def role_arn(call: Call, asked: AssumeRole) -> list[str]:
         account_id, name = read_role_arn(asked.role_arn)
         if account_id != call.account_id:
             return [asked.role_arn]
-        with call.house.database.reading() as tx:
+        with call.services.database.reading() as tx:
             return [identity.find_role(tx, account_id, name, any_case=True).arn]
     except identity.NotFound:
         return [asked.role_arn]
@@ -102,11 +102,11 @@ def assume_role(call: Call, asked: AssumeRole) -> dict[str, Any]:
         raise BadSourceIdentity
     if call.caller.kind == "Account":
         raise RootMayNot
-    with call.house.database.reading() as tx:
+    with call.services.database.reading() as tx:
         role = _trusting(tx, call, asked, account_id, name)
     try:
         with wished(role):
-            issued = identity.issue(call.house.vault, role, wish, call.caller, now=call.now, draw=call.house.draw)
+            issued = identity.issue(call.services.vault, role, wish, call.caller, now=call.now, draw=call.services.draw)
     except identity.RootCannotAssume:
         raise RootMayNot from None
     except identity.LimitReached as no:

@@ -73,7 +73,7 @@ def assume_role_with_oidc(call: Call, asked: AssumeRoleWithOIDC) -> dict[str, An
     if found is None or found[1] != account_id:
         raise BadProviderArn
     wish = read_wish(asked.session_name, asked.duration, asked.policy)
-    with call.house.database.reading() as tx:
+    with call.services.database.reading() as tx:
         try:
             provider = identity.find_provider(tx, account_id, found[2])
         except identity.NotFound:
@@ -88,7 +88,9 @@ def assume_role_with_oidc(call: Call, asked: AssumeRoleWithOIDC) -> dict[str, An
         except (identity.NotFound, identity.NotTrusted):
             raise NotFederated("There is no permission: no such role, or it does not trust this subject.") from None
     with wished(role):
-        issued = identity.issue_federated(call.house.vault, role, wish, provider.id, now=call.now, draw=call.house.draw)
+        issued = identity.issue_federated(
+            call.services.vault, role, wish, provider.id, now=call.now, draw=call.services.draw
+        )
     _note(call, asked, issued)
     return answer(issued) | {"OIDCTokenInfo": _shown(vouched)}
 
@@ -108,7 +110,7 @@ def _note(call: Call, asked: AssumeRoleWithOIDC, issued: identity.Issued) -> Non
         return
     proved = replace(call, caller=issued.caller)
     named = {"RoleArn": asked.role_arn, "OIDCProviderArn": asked.provider_arn, "RoleSessionName": asked.session_name}
-    with call.house.database.transaction() as tx:
+    with call.services.database.transaction() as tx:
         operation = find(STS.version, "AssumeRoleWithOIDC")
         audit.write(tx, event_of(proved, operation, issued.access_key_id, named, allowed=True))
 

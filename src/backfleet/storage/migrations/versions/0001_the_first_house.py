@@ -1,4 +1,4 @@
-"""the first house"""
+"""the first services"""
 
 import sqlalchemy as sa
 from alembic import op

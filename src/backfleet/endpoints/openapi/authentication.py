@@ -1,0 +1,167 @@
+"""Proof of identity: what a signed request claims, and whether it holds. Pure; keys and clock are handed in."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from backfleet.endpoints.openapi.received import Received
+from backfleet.wire import signing
+from backfleet.wire.errors import (
+    IncompleteSignature,
+    InvalidParameter,
+    InvalidSignatureMethod,
+    InvalidSignatureVersion,
+    MissingField,
+    SignatureDoesNotMatch,
+    TimestampExpired,
+    TimestampMalformed,
+    TokenOfAnotherKey,
+)
+
+TIME_FORM = "%Y-%m-%dT%H:%M:%SZ"
+LONGEST_EXPLANATION = 4096  # characters of our canonical request that a refusal shows
+V1_FIELDS = ("AccessKeyId", "Signature", "SignatureMethod", "SignatureVersion", "SignatureNonce", "Timestamp")
+TEMPORARY = "STS."  # what the ids of temporary keys begin with
+BODY_CHANGED = "x-acs-content-sha256 is not the hash of the request body."
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Who a request says it is from, and what proves it."""
+
+    access_key_id: str
+    moment: datetime
+    nonce: str
+    scheme: str  # SignatureMethod of V1, algorithm of V3
+    string_to_sign: str
+    signature: str
+    security_token: str = ""  # of temporary credentials; nobody has opened it yet
+    body_hash_holds: bool = True
+    explanation: str = ""  # for people: what we made the string to sign of, where it is but a hash
+
+    def check_time(self, now: datetime, window: timedelta) -> None:
+        """Raises TimestampExpired for a request from too long ago, or from the future."""
+        if abs(now - self.moment) > window:
+            raise TimestampExpired
+
+    def check_signature(self, secret: str) -> None:
+        """Raises SignatureDoesNotMatch, with the text we signed."""
+        if not self.body_hash_holds:
+            raise SignatureDoesNotMatch(self.string_to_sign, BODY_CHANGED)
+        if not signing.verify(self.scheme, secret, self.string_to_sign, self.signature):
+            raise SignatureDoesNotMatch(self.string_to_sign + self.explanation)
+
+
+def read_claim(request: Received, *, body_follows: bool = False) -> Claim:
+    """What the request claims. With `body_follows` the body is not here yet: its claimed hash stands for it.
+
+    Raises:
+        ApiError: something every signed request has is missing or malformed, or signed in a way we do not know.
+    """
+    return _read_v3(request, body_follows=body_follows) if request.is_v3 else _read_v1(request)
+
+
+def is_signed(request: Received) -> bool:
+    """Whether a request carries a signature of either kind, or means to: half of one is not no signature."""
+    return request.is_v3 or "Signature" in request.flat or "AccessKeyId" in request.flat
+
+
+def refuse_bearer(request: Received) -> None:
+    """A bearer token proves nothing here. Raises IncompleteSignature.
+
+    Checked before anything else is missed: such requests carry no signature at all.
+    """
+    flat = request.flat
+    if "x-acs-bearer-token" in request.headers or "BearerToken" in flat or flat.get("SignatureType") == "BEARERTOKEN":
+        raise IncompleteSignature("bearer tokens are not taken here, sign with an access key")
+
+
+def _read_v1(request: Received) -> Claim:
+    flat = request.flat
+    for name in V1_FIELDS:
+        if not flat.get(name):
+            raise MissingField(name)
+    if flat["SignatureVersion"] != "1.0":
+        raise InvalidSignatureVersion
+    if flat.get("SignatureType", "") not in ("", "PRIVATEKEY"):
+        raise InvalidParameter("SignatureType is not one that is taken here; leave it out.")
+    # RSA keys are registered with an account's key pair; nobody can register one here yet.
+    if flat["SignatureMethod"] != "HMAC-SHA1":
+        raise InvalidSignatureMethod(flat["SignatureMethod"])
+    return Claim(
+        access_key_id=flat["AccessKeyId"],
+        moment=_moment(flat["Timestamp"]),
+        nonce=flat["SignatureNonce"],
+        scheme=flat["SignatureMethod"],
+        string_to_sign=signing.v1_string_to_sign(request.method, flat),
+        signature=flat["Signature"],
+        security_token=_token(flat["AccessKeyId"], flat.get("SecurityToken")),
+    )
+
+
+def _read_v3(request: Received, *, body_follows: bool) -> Claim:
+    headers = request.headers
+    authorization = _authorization(request)
+    for name, shown in (("x-acs-date", "Timestamp"), ("x-acs-signature-nonce", "SignatureNonce")):
+        if not headers.get(name):
+            raise MissingField(shown)
+    _check_signed_headers(request, authorization)
+    if headers.get("x-acs-accesskey-id", authorization.access_key_id) != authorization.access_key_id:
+        raise TokenOfAnotherKey
+    token = _token(authorization.access_key_id, headers.get("x-acs-security-token"))
+    algorithm, claimed = authorization.algorithm, headers["x-acs-content-sha256"]
+    # The hash of the body that came; of one that is yet to come, the hash it was promised to have.
+    body_hash = claimed if body_follows else signing.payload_hash(algorithm, request.body)
+    canonical = signing.v3_canonical_request(
+        request.method, request.query, headers, authorization.signed_headers, body_hash
+    )
+    return Claim(
+        access_key_id=authorization.access_key_id,
+        moment=_moment(headers["x-acs-date"]),
+        nonce=headers["x-acs-signature-nonce"],
+        scheme=algorithm,
+        string_to_sign=signing.v3_string_to_sign(algorithm, canonical),
+        signature=authorization.signature,
+        security_token=token,
+        body_hash_holds=body_hash == claimed,
+        explanation=f" server canonical request is {canonical[:LONGEST_EXPLANATION]}",
+    )
+
+
+def _authorization(request: Received) -> signing.Authorization:
+    if "authorization" in request.repeated:
+        raise IncompleteSignature("the Authorization header occurs twice")
+    try:
+        found = signing.read_authorization(request.headers["authorization"])
+    except signing.UnknownScheme as problem:
+        raise InvalidSignatureMethod(problem.found) from None
+    except signing.BadSignature as problem:
+        raise IncompleteSignature(str(problem)) from None
+    if found.algorithm == "ACS3-RSA-SHA256":
+        raise InvalidSignatureMethod(found.algorithm)  # as in V1: no key pairs yet
+    return found
+
+
+def _check_signed_headers(request: Received, authorization: signing.Authorization) -> None:
+    signed = set(authorization.signed_headers)
+    # Every x-acs header that came must be covered: one that is not could have been added by anybody.
+    needed = signing.MUST_BE_SIGNED | {name for name in request.headers if name.startswith("x-acs-")}
+    if missing := needed - signed:
+        raise IncompleteSignature(f"SignedHeaders lacks {', '.join(sorted(missing))}")
+    if absent := signed - set(request.headers):
+        raise IncompleteSignature(f"the signed header {min(absent)} did not arrive")
+    if twice := signed & request.repeated:
+        raise IncompleteSignature(f"the signed header {min(twice)} occurs twice")
+
+
+def _token(access_key_id: str, token: str | None) -> str:
+    """The token that came, "" for none. A temporary key proves nothing without one. Raises MissingField."""
+    if not token and access_key_id.startswith(TEMPORARY):
+        raise MissingField("SecurityToken")
+    return token or ""
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return datetime.strptime(text, TIME_FORM).replace(tzinfo=UTC)
+    except ValueError:
+        raise TimestampMalformed from None

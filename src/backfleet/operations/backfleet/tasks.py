@@ -1,0 +1,83 @@
+"""Tasks: the list of them, and stopping one."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from backfleet import upgrades
+from backfleet.fleet import Page
+from backfleet.operations.catalogue import OWN, Call, operation
+from backfleet.operations.hbr.answers import seconds, task_name
+from backfleet.operations.hbr.errors import TaskNotFound
+from backfleet.wire.parameters import integer, text
+from backfleet.wire.shapes import Maybe
+
+
+@dataclass(frozen=True, slots=True)
+class ListTasks:
+    """Which page."""
+
+    page_number: int = integer("PageNumber", default=1, least=1, most=1_000_000)
+    page_size: int = integer("PageSize", default=10, least=1, most=50)
+
+
+@operation(
+    OWN,
+    "ListTasks",
+    action="backfleet:ListTasks",
+    answer={
+        "Tasks": [
+            {
+                "TaskId": str,
+                "Name": str,
+                "Description": str,
+                "Progress": int,
+                "RequestedBy": str,
+                "CreatedTime": int,
+                "UpdatedTime": int,
+                "CompletedTime": Maybe(int),
+            }
+        ],
+        "PageNumber": int,
+        "PageSize": int,
+        "TotalCount": int,
+    },
+)
+def list_tasks(call: Call, asked: ListTasks) -> dict[str, Any]:
+    """The account's tasks without their items, newest first."""
+    page = Page(asked.page_number, asked.page_size)
+    with call.services.database.reading() as tx:
+        found = upgrades.find(tx, call.account_id, page)
+    return {
+        "Tasks": [
+            {
+                "TaskId": task.id,
+                "Name": task_name(task),
+                "Description": task.state.value,
+                "Progress": task.progress,
+                "RequestedBy": task.requested_by,
+                "CreatedTime": seconds(task.created_at),
+                "UpdatedTime": seconds(task.updated_at),
+                "CompletedTime": seconds(task.completed_at),
+            }
+            for task in found.items
+        ],
+        "PageNumber": page.number,
+        "PageSize": page.size,
+        "TotalCount": found.total,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class CancelTask:
+    """Which task."""
+
+    task_id: str | None = text("TaskId", required=True, longest=64)
+
+
+@operation(OWN, "CancelTask", action="backfleet:CancelTask", answer={}, errors=(TaskNotFound,))
+def cancel_task(call: Call, asked: CancelTask) -> dict[str, Any]:
+    """End what is open; a task that is over stays as it is."""
+    with call.services.database.transaction() as tx:
+        if not upgrades.cancel(tx, call.account_id, asked.task_id or "", now=call.now):
+            raise TaskNotFound
+    return {}

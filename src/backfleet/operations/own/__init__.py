@@ -1,5 +1,0 @@
-"""Backfleet 2026-11-01: operations of our own, in the same shape, for any official generic client."""
-
-from backfleet.operations.own import accounts, auditing, instances, releasing, serving, tasks
-
-__all__ = ["accounts", "auditing", "instances", "releasing", "serving", "tasks"]

@@ -1,0 +1,46 @@
+"""Who this host is to its server."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+
+from backfleet_host.layout import Places, write_whole
+
+
+class NotEnrolled(Exception):
+    """This root has no identity, or one that cannot be read; the text says what to do."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What the server knows this host by. Written last of all at enrolment."""
+
+    instance_id: str
+    machine_id: str
+    server: str  # HOST:PORT, and a path if the server stands under one
+    name: str = ""
+    enrolled_at: str = ""  # ISO 8601, UTC
+
+
+def keep_identity(places: Places, identity: Identity) -> None:
+    """Write it: from now on this host is enrolled."""
+    write_whole(places.identity, json.dumps(dataclasses.asdict(identity), indent=1, sort_keys=True).encode() + b"\n")
+
+
+def read_identity(places: Places) -> Identity:
+    """The identity of this root.
+
+    Raises:
+        NotEnrolled: there is none, or it cannot be read.
+    """
+    try:
+        said = json.loads(places.identity.read_bytes())
+        return Identity(**{field.name: str(said[field.name]) for field in dataclasses.fields(Identity)})
+    except FileNotFoundError:
+        raise NotEnrolled(f"{places.root} is not enrolled; run `backfleet-host enrol` first") from None
+    except PermissionError:
+        raise NotEnrolled(f"{places.identity} may not be read by this user; run as the user who enrolled") from None
+    except (OSError, ValueError, KeyError, TypeError) as problem:
+        raise NotEnrolled(f"{places.identity} cannot be used ({problem}); remove it and enrol again") from None

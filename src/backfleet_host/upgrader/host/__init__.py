@@ -1,0 +1,1 @@
+"""What is on this host: trees, locks, services, processes, preserved state, policy."""

@@ -1,0 +1,110 @@
+"""What differs from what the upgrade left: somebody changed it, or another manager has the same client too."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Dict, Iterable, List, Optional
+
+from backfleet_host.upgrader.host import disk, shim, trees
+from backfleet_host.upgrader.host.installation import Package, Site
+from backfleet_host.upgrader.release.manifest import Manifest
+
+FOLDERS = ("usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin", "snap/bin", "opt/bin")
+MOST_FILES = 20_000  # of a tree that are looked at
+
+
+def of(site: Site, package: Package, manifest: Optional[Manifest]) -> List[str]:
+    """One sentence for everything that is not as we left it. Changes nothing."""
+    current = package.version()
+    if not current:
+        return package.strangers() + _others_than_ours(site, package, [package.name])
+    if manifest is None:
+        return [*package.strangers(), f"what {current} should be is not known"]
+    found = _of_links(package) + of_shims(site, package, manifest) + _of_tree(package, current)
+    return found + _others_than_ours(site, package, manifest.programs)
+
+
+def _of_links(package: Package) -> List[str]:
+    gone = [link for link in (package.current, package.previous) if link.is_symlink() and not link.resolve().is_dir()]
+    found = [f"{link.name} points to {os.readlink(str(link))}, which is not there" for link in gone]
+    return found + package.strangers()
+
+
+def of_shims(site: Site, package: Package, manifest: Manifest) -> List[str]:
+    """One sentence for every shim that is not there, or not ours."""
+    found = []
+    flock = shim.flock_program() or "flock"
+    for command in manifest.programs:
+        path = site.bin / command
+        if path.is_symlink():
+            found.append(f"{path} is a link to {os.readlink(str(path))}, not our shim")
+        elif not path.exists():
+            found.append(f"{path}, our shim, is gone")
+        elif not shim.is_ours(path, package.name):
+            found.append(f"{path} is not our shim")
+        elif path.read_text(errors="replace") != shim.shim_text(package.folder, package.name, command, flock):
+            found.append(f"{path}, our shim, was changed")
+    return found
+
+
+def _of_tree(package: Package, version: str) -> List[str]:
+    """What is not as it was unpacked, byte by byte, or was put beside it."""
+    known: Dict[str, Any] = (disk.read_json(package.facts(version)) or {}).get("files", {})
+    folder = package.tree(version)
+    changed = trees.differs(folder, known)
+    if changed:
+        return [f"{folder / changed} " + ("was changed" if os.path.lexists(str(folder / changed)) else "is gone")]
+    for number, path in enumerate(folder.rglob("*")):
+        if number >= MOST_FILES:
+            break
+        name = str(path.relative_to(folder))
+        if not path.is_dir() and name not in known and not name.startswith(f"{shim.ANSWERS}/"):
+            return [f"{path} is none of the release's"]
+        if path.is_file() and not path.is_symlink() and path.stat().st_mode & 0o222:
+            return [f"{path} was made writable"]
+    return []
+
+
+def _others_than_ours(site: Site, package: Package, commands: Iterable[str]) -> List[str]:
+    return [f"{path} is there too: {owner}" for path, owner in others(site, package.name, commands).items()]
+
+
+def others(site: Site, name: str, commands: Iterable[str]) -> Dict[Path, str]:
+    """Programs of the same name that we did not put there, and who did."""
+    if site.system is None:
+        return {}
+    found: Dict[Path, str] = {}
+    seen = {site.bin.resolve()}
+    for command in commands:
+        for folder in (site.system / name for name in FOLDERS):
+            path = folder / command
+            if folder.resolve() in seen or not (path.is_symlink() or path.exists()) or shim.is_ours(path, name):
+                continue
+            if path.resolve() not in {known.resolve() for known in found}:  # /bin is /usr/bin on most systems
+                found[path] = _owner(site.system, path)
+    return found
+
+
+def _owner(system: Path, path: Path) -> str:
+    inside = "/" + str(path.relative_to(system))
+    for names in (system / "var/lib/dpkg/info").glob("*.list"):
+        if _has_line(names, inside):
+            return f"dpkg has it in {names.name[: -len('.list')].split(':')[0]}"
+    for record in path.parent.parent.glob("lib/python3*/*-packages/*.dist-info/RECORD"):
+        if any(line.split(",")[0].endswith(f"/bin/{path.name}") for line in _lines(record)):
+            return f"pip has it in {record.parent.name[: -len('.dist-info')]}"
+    if path.is_symlink():
+        return f"a link to {os.readlink(str(path))}"
+    return "nobody knows whose"
+
+
+def _has_line(file: Path, line: str) -> bool:
+    return line in _lines(file)
+
+
+def _lines(file: Path) -> List[str]:
+    try:
+        return file.read_text(errors="replace").splitlines()
+    except OSError:
+        return []

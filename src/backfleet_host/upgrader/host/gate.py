@@ -1,0 +1,66 @@
+"""Locks: one transaction per package, and the gate between "is it idle?" and the switch.
+
+The shim takes `gate` shared for an instant, then `running` shared for as long as the client runs. Whoever holds `gate`
+alone keeps new runs waiting; whoever then gets `running` alone knows that none runs. Advisory locks vanish with their
+process: none is ever stale.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from pathlib import Path
+from typing import Callable, Iterator
+
+from backfleet_host.upgrader.failpoints import deed
+
+POLL_SECONDS = 0.02
+
+
+class NotInTime(Exception):
+    """Somebody else kept the lock for longer than there was time."""
+
+
+@contextlib.contextmanager
+def held(
+    path: Path, *, seconds: float, mode: int = 0o600, wait: Callable[[float], None] = time.sleep
+) -> Iterator[None]:
+    """Hold a lock file alone for as long as the block lasts.
+
+    Raises:
+        NotInTime: it could not be had within `seconds`.
+    """
+    file = os.open(str(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
+    try:
+        until = time.monotonic() + seconds
+        while not _take(file):
+            if time.monotonic() >= until:
+                raise NotInTime(path.name)
+            wait(POLL_SECONDS)
+        yield
+    finally:
+        os.close(file)
+
+
+def _take(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def make_lock_files(folder: Path) -> None:
+    """The two files the shim opens: readable by whoever may run the client."""
+    for name in ("gate", "running"):
+        path = folder / name
+        if not path.exists():
+            with deed("lock file", path):
+                _make(path)
+
+
+def _make(path: Path) -> None:
+    os.close(os.open(str(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644))
+    path.chmod(0o644)

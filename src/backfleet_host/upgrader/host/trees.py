@@ -1,0 +1,116 @@
+"""Trees of versions: unpacking one, proving that it is whole."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from pathlib import Path
+from typing import IO, Any, Dict, Optional
+
+from backfleet_host.archives import BadArchive, Entry, walk
+from backfleet_host.upgrader.failpoints import deed
+from backfleet_host.upgrader.host import disk
+from backfleet_host.upgrader.refusal import Refusal
+from backfleet_host.upgrader.release.manifest import Manifest
+
+PIECE = 1 << 20  # bytes read at a time
+
+
+def unpack(artifact: Path, manifest: Manifest, partial: Path) -> Dict[str, Any]:
+    """Unpack an artifact into an empty folder, on disk when this returns. Gives the hash of every file.
+
+    Raises:
+        Refusal: UntrustedRelease for an archive that is broken, hostile or not what its description says.
+        OSError: the disk is full, or will not be written.
+    """
+    files: Dict[str, Any] = {}
+    with deed("mkdir", partial):
+        partial.mkdir(mode=0o700)  # nobody reads a file before it has its mode
+    try:
+        for entry, stream in walk(artifact, manifest.format, manifest.limits, manifest.package, manifest.set_uid):
+            path = partial / entry.path
+            disk.make_folder(path if entry.is_folder else path.parent)
+            if entry.link is not None:
+                with deed("link", path):
+                    path.symlink_to(entry.link)
+                files[entry.path] = {"link": entry.link}
+            elif not entry.is_folder:
+                files[entry.path] = {"sha256": _put(partial, entry, stream), "size": entry.size}
+    except BadArchive as problem:
+        raise Refusal("UntrustedRelease", f"the artifact is refused: {problem}", "BadArchive") from None
+    _make_read_only(partial)
+    return files
+
+
+def differs(tree: Path, files: Dict[str, Any]) -> str:
+    """What is not as it was unpacked; empty if the tree is whole."""
+    for name, known in files.items():
+        path = tree / name
+        if "link" in known:
+            if not path.is_symlink() or os.readlink(str(path)) != known["link"]:
+                return name
+        elif not _is_file_of(path, known["size"]) or _sha256(path) != known["sha256"]:
+            return name
+    return ""
+
+
+def _is_file_of(path: Path, size: int) -> bool:
+    return not path.is_symlink() and path.is_file() and path.stat().st_size == size
+
+
+def kept_mode(packed: int, owner: int, group: int) -> int:
+    """The mode of a file in a tree: as it was packed, but nobody writes it, and who unpacked it reads it.
+
+    Set-uid and set-gid, which the archive's reader gives only where they are named, are meant to lend root's rights: to
+    a file that is somebody else's because somebody else unpacked it they would lend that person's.
+    """
+    lent = (0 if owner else stat.S_ISUID) | (0 if group else stat.S_ISGID)
+    return packed & (0o555 | lent) | 0o400
+
+
+def _put(tree: Path, entry: Entry, stream: Optional[IO[bytes]]) -> str:
+    """Write an entry's file; what a copy is a copy of is in the tree already."""
+    if entry.copy_of is None:
+        return _write(tree / entry.path, stream, entry.mode)
+    with open(tree / entry.copy_of, "rb", buffering=0) as source:
+        return _write(tree / entry.path, source, entry.mode)
+
+
+def _write(path: Path, stream: Any, mode: int) -> str:
+    digest = hashlib.sha256()
+    with disk.writing(path, "xb") as file:
+        while True:
+            piece = stream.read(PIECE)
+            if not piece:
+                break
+            digest.update(piece)
+            disk.write_all(file, piece)
+        found = os.fstat(file.fileno())
+        os.fchmod(file.fileno(), kept_mode(mode, found.st_uid, found.st_gid))
+        disk.sync_file(file)
+    return digest.hexdigest()
+
+
+def _make_read_only(tree: Path) -> None:
+    for folder, _, _ in os.walk(str(tree), topdown=False):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            with deed("finish", folder):
+                os.fchmod(descriptor, 0o755)
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _sha256(path: Path) -> Optional[str]:
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb", buffering=0) as file:
+            while True:
+                piece = file.read(PIECE)
+                if not piece:
+                    return digest.hexdigest()
+                digest.update(piece)
+    except OSError:
+        return None

@@ -1,0 +1,1 @@
+"""Which bytes a release is: signed metadata, downloads, manifests, upgrade paths."""

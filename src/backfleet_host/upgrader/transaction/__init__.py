@@ -1,0 +1,1 @@
+"""One order as one transaction: checks, steps, outcome, rollback, recovery."""

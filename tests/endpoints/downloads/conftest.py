@@ -1,0 +1,131 @@
+"""The downloads door on a free port, with a shop behind it that grows while it is open."""
+
+import asyncio
+import hashlib
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import urllib3
+from aiohttp import web
+
+from backfleet import releases
+from backfleet.endpoints import downloads
+from backfleet.storage import Database
+from listening import end_of
+from releases.artifacts import program, tar
+
+PROGRAM = b"#!/usr/bin/env python3\nPK" + bytes(range(256)) * 20
+AUTHORITY = b"-----BEGIN CERTIFICATE-----\nc2VydmVk\n-----END CERTIFICATE-----\n"
+
+
+@dataclass
+class Shop:
+    """What is served, and where."""
+
+    folder: Path
+    database: Database
+    repository: releases.Repository
+    address: str = ""
+
+    def get(self, path: str, method: str = "GET", **headers: str) -> urllib3.BaseHTTPResponse:
+        """Ask for a path under /downloads, written exactly so."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return urllib3.request(method, self.address + path, headers=named, retries=False, redirect=False)
+
+    def raw(self, target: str) -> int:
+        """The status of a request whose target no well-behaved client would send."""
+        import socket
+
+        host, port = self.address.removeprefix("http://").partition("/")[0].split(":")
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            connection.sendall(f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode("latin-1"))
+            return int(connection.makefile("rb").readline().split()[1])
+
+    def add(self, version: str, **changes: Any) -> releases.Release:
+        """Offer a release."""
+        content = tar(program("rclone", version))
+        upload = self.folder / "upload"
+        upload.write_bytes(content)
+        sha256 = hashlib.sha256(content).hexdigest()
+        names = {"package": "rclone", "version": version, "platform": "linux-amd64", "form": "tar", **changes}
+        prepared = releases.prepare(upload, sha256, len(content), **names, file_name="rclone.tar", given=None)
+        releases.keep_artifact(self.repository, upload, sha256)
+        with self.database.transaction() as tx:
+            return releases.add(tx, self.repository, prepared, channel="stable", now=datetime.now(UTC))[0]
+
+    def sign(self, after: timedelta = timedelta()) -> bool:
+        """Sign what is due, as if it were later (or earlier)."""
+        with self.database.transaction() as tx:
+            return releases.refresh(tx, self.repository, now=datetime.now(UTC) + after)
+
+    def metadata(self, name: str) -> bytes:
+        with self.database.reading() as tx:
+            content = releases.metadata(tx, name)
+        assert content is not None
+        return content
+
+
+@pytest.fixture(scope="session")
+def _keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("downloads")
+
+
+@pytest.fixture
+def closed_shop(tmp_path: Path, _keys: Path, sqlite_database: Database) -> Shop:
+    """Not signed for yet, and with nothing in it."""
+    (tmp_path / "backfleet-host.pyz").write_bytes(PROGRAM)
+    (tmp_path / "ca.pem").write_bytes(AUTHORITY)
+    return Shop(tmp_path, sqlite_database, releases.Repository.open(_keys))
+
+
+@pytest.fixture
+def shop(closed_shop: Shop) -> Iterator[Shop]:
+    """Open, with its first metadata."""
+    closed_shop.sign()
+    with serving(closed_shop, closed_shop.folder / "backfleet-host.pyz"):
+        yield closed_shop
+
+
+@pytest.fixture
+def bare_shop(closed_shop: Shop) -> Iterator[Shop]:
+    """Open, but without metadata, a host program or an authority."""
+    (closed_shop.folder / "ca.pem").unlink()
+    with serving(closed_shop, None):
+        yield closed_shop
+
+
+class serving:  # noqa: N801 - used as a verb
+    """Serve in a thread of its own, as clients block theirs."""
+
+    def __init__(self, shop: Shop, host_program: Path | None) -> None:
+        self._shop, self._program = shop, host_program
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
+
+    def __enter__(self) -> None:
+        self._thread.start()
+        assert self._ready.wait(10)
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._told.set)
+        self._thread.join(10)
+
+    async def _serve(self) -> None:
+        app = web.Application()
+        shop = self._shop
+        downloads.add_to(
+            app, shop.database, shop.repository, host_program=self._program, ca_file=shop.folder / "ca.pem"
+        )
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        shop.address = f"http://127.0.0.1:{runner.addresses[0][1]}/downloads"
+        self._loop, self._told = asyncio.get_running_loop(), asyncio.Event()
+        self._ready.set()
+        await self._told.wait()
+        await end_of(runner)

@@ -1,0 +1,110 @@
+"""Bad input to every parameter of every operation: one clear refusal each, with a code, and never a failure of ours."""
+
+import json
+from typing import Any
+
+import pytest
+
+from backfleet.operations.catalogue import Operation, every_operation
+from backfleet.wire.parameters import Parameter, parameters_of
+from endpoints.openapi.by_hand import V1, V3
+from endpoints.openapi.serving import Served
+
+EVERY = pytest.mark.parametrize(
+    "operation", [o for o in every_operation() if not o.streams], ids=lambda o: f"{o.product.code}-{o.name}"
+)
+ELSEWHERE = chr(0x661)  # a digit one, in Arabic
+
+
+def ask(served: Served, operation: Operation, query: dict[str, str]) -> tuple[int, dict[str, Any]]:
+    raw = V3(served, operation.name, operation.product.version, query=query).raw()
+    status, _headers, body = served.raw(bytes(raw))
+    return status, json.loads(body)
+
+
+def needed(operation: Operation) -> dict[str, str]:
+    """Something in every parameter that must be there, of its kind."""
+    return {
+        (f"{one.name}.1" if one.kind.startswith("repeat") else one.name): _something(one)
+        for one in parameters_of(operation.request)
+        if one.required
+    }
+
+
+def _something(parameter: Parameter) -> str:
+    choices = parameter.limits.get("choices")
+    kinds = {"integer": "1", "boolean": "true", "json list": '["mi-1"]', "json object": "{}"}
+    return kinds.get(parameter.kind) or (choices[0] if choices else "x1")
+
+
+def wrong(parameter: Parameter) -> list[tuple[str, str]]:
+    """Values that a parameter does not take, and what is wrong with each."""
+    found = {
+        "integer": [("one", "a word"), ("1.5", "a fraction"), ("9" * 30, "endless"), (ELSEWHERE, "another digit")],
+        "boolean": [("maybe", "neither"), ("2", "a number")],
+        "json list": [("null", "null"), ("x", "a bare word"), ("7", "a number"), ('[["a"]]', "a list in it"),
+                      ("[1]", "a number in it"), ('[""]', "nothing in it"), ("[" * 3000, "deep")],
+        "json object": [("[]", "a list"), ("null", "null"), ("{", "broken")],
+    }.get(parameter.kind, [])  # fmt: skip
+    if parameter.kind == "string":
+        if parameter.limits.get("choices"):
+            found = [*found, ("none-of-these", "no choice")]
+        if parameter.limits.get("longest"):
+            found = [*found, ("x" * (parameter.limits["longest"] + 1), "too long")]
+    return found
+
+
+@EVERY
+def test_a_wrong_value_is_named(served: Served, operation: Operation) -> None:
+    """By the parameter it stands in, or by a code of that parameter's own."""
+    for parameter in parameters_of(operation.request):
+        for value, what in wrong(parameter):
+            if len(value) > 60_000:
+                continue  # longer than the URL that carries it; what is in a body is tested with bodies
+            status, body = ask(served, operation, {**needed(operation), parameter.name: value})
+            told = f"{operation.name} {parameter.name} {what}: {status} {body}"
+            assert 400 <= status < 500, told
+            assert body["Code"] != "InternalError", told
+            own = {error.code for error in operation.errors}
+            assert parameter.name in body["Message"] or body["Code"] in own, told
+            assert len(body["Message"]) < 2000, told
+
+
+@EVERY
+def test_what_must_be_there_is_named(served: Served, operation: Operation) -> None:
+    """Absent and empty alike; whatever else was sent."""
+    required = [one.name for one in parameters_of(operation.request) if one.required]
+    if not required:
+        return
+    for query in ({}, dict.fromkeys(required, "")):
+        status, body = ask(served, operation, query)
+        assert (status, body["Code"]) == (400, "MissingParameter")
+        assert any(body["Message"].startswith(name) for name in required), body
+
+
+@EVERY
+def test_unknown_parameters_do_not_matter(served: Served, operation: Operation) -> None:
+    """Official clients send some of their own."""
+    known = needed(operation)
+    first = ask(served, operation, known)
+    second = ask(served, operation, {**known, "SdkVersion": "1", "X.1.Y": "z", "__class__": "x", "": "nothing"})
+    assert first[0] < 500
+    assert second[0] < 500
+    if first[0] >= 400:
+        assert first[1]["Code"] == second[1]["Code"] or operation.name.startswith(("Create", "Delete", "Update"))
+
+
+@EVERY
+def test_a_parameter_given_twice_is_refused(served: Served, operation: Operation) -> None:
+    """Guessing which one is meant would be a hole: in the query, and once there and once in the form."""
+    for parameter in parameters_of(operation.request)[:3]:
+        request = V1(
+            served,
+            parameters={"Action": operation.name, "Version": operation.product.version, parameter.name: "a"},
+            form={parameter.name: "b"},
+        ).raw()
+        status, _headers, body = served.raw(bytes(request))
+        found = json.loads(body)
+        assert (status, found["Code"]) == (400, "InvalidParameter")
+        assert "is given twice" in found["Message"]
+        assert parameter.name in found["Message"]
