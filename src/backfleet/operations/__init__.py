@@ -1,4 +1,4 @@
-"""What can be asked, in the API's words; decides whether, and hands to the rooms.
+"""Hold what can be asked, in the API's words; decide whether, and hand it to the modules.
 
 Owns the audit trail. Verbs: `perform.admit` and `perform.run`, the only way in; `run_housekeeping` deletes
 what is over.
@@ -10,7 +10,7 @@ from backfleet import assistant, identity, upgrades
 from backfleet.operations import _store, backfleet, ecs, hbr, ram, sts
 from backfleet.operations.catalogue import Services
 
-__all__ = ["ecs", "hbr", "own", "ram", "run_housekeeping", "sts"]
+__all__ = ["backfleet", "ecs", "hbr", "ram", "run_housekeeping", "sts"]
 
 
 def run_housekeeping(services: Services, *, now: datetime) -> bool:
