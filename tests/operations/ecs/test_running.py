@@ -458,7 +458,7 @@ def test_a_schedule_outlives_a_host_that_is_away(world: World, agents: Agents) -
 
 def boot(agents: Agents, host: str) -> None:
     with agents.world.services.database.transaction() as tx:
-        fleet.booted(tx, host, now=agents.world.now)
+        fleet.note_boot(tx, host, now=agents.world.now)
     agents.look()
 
 

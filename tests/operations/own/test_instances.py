@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from backfleet import fleet
-from backfleet.fleet import Beat, InventoryItem
+from backfleet.fleet import Heartbeat, InventoryItem
 from backfleet.ids import Draw
 from backfleet.storage import Database
 from operations.world import REGION, World, make_world
@@ -26,7 +26,7 @@ def test_a_host_and_what_is_installed_there(world: World) -> None:
     with world.services.database.transaction() as tx:
         items = [InventoryItem("ACS:Application", "h", "2026-01-02T03:04:05Z", ROWS)]
         fleet.put_inventory(tx, instance, items, now=world.now)
-        fleet.heard(tx, [Beat(instance, world.now + timedelta(seconds=1), clock_skew_ms=-7_200_000)])
+        fleet.note_heartbeats(tx, [Heartbeat(instance, world.now + timedelta(seconds=1), clock_skew_ms=-7_200_000)])
     status, found = world.ask(OWN, "DescribeInstance", InstanceId=instance)
     assert status == 200
     assert (found["AgentKind"], found["ClockSkewMilliseconds"], found["ClockIsSkewed"]) == (
@@ -63,7 +63,7 @@ def test_a_host_that_was_shut_down_is_told_as_that_everywhere(world: World) -> N
     assert world.ask(OWN, "NoteInstanceStopped", InstanceId=instance)[0] == 200
     assert told() == ("false", "Stopped", "InstanceNotRunning")
     with world.services.database.transaction() as tx:
-        fleet.heard(tx, [Beat(instance, world.now)])
+        fleet.note_heartbeats(tx, [Heartbeat(instance, world.now)])
     assert told() == ("true", "Running", "200")
 
 
