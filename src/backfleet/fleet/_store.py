@@ -344,7 +344,7 @@ def add_uses(tx: Transaction, uses: Sequence[tuple[int, datetime]]) -> None:
     tx.add_those_new(requests, [{"mark": mark, "until": until} for mark, until in sorted(uses)])
 
 
-def forget_requests(tx: Transaction, now: datetime, limit: int) -> int:
+def forget_uses(tx: Transaction, now: datetime, limit: int) -> int:
     """Forget those whose time is over; how many."""
     over = sa.select(requests.c.mark).where(requests.c.until < now).limit(limit)
     return tx.run(sa.delete(requests).where(requests.c.mark.in_(over)))
