@@ -1,4 +1,4 @@
-"""Migrations give exactly the schema that the code speaks of, on both engines; again, they change nothing."""
+"""Migrations make exactly the schema that the code describes, on both engines."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,13 +9,13 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-import backfleet.app  # noqa: F401 - every room registers its tables
+import backfleet.app  # noqa: F401 - every module registers its tables
 from backfleet.storage import Database, metadata, migrate, open_database
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    """A database nobody has touched."""
+    """A database without tables."""
     if request.param == "sqlite":
         database = open_database(f"sqlite:///{tmp_path / 'fresh.db'}")
     else:
@@ -28,8 +28,8 @@ def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     database.close()
 
 
-def test_migrations_give_the_schema_of_the_code(empty: Database) -> None:
-    """No table, column or index is missing, and none is too much."""
+def test_migrations_make_the_schema_of_the_code(empty: Database) -> None:
+    """No table, column or index is missing, and there is none besides."""
     migrate(empty)
     with empty.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
@@ -38,7 +38,7 @@ def test_migrations_give_the_schema_of_the_code(empty: Database) -> None:
 
 
 def test_a_second_start_changes_nothing(empty: Database) -> None:
-    """A start on a database of this version is not a migration."""
+    """A database that has this version's schema is left as it is."""
     migrate(empty)
     migrate(empty)
     assert set(sa.inspect(empty.engine).get_table_names()) == {*metadata.tables, "alembic_version"}
