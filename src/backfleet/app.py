@@ -33,6 +33,7 @@ from backfleet.endpoints import agents, downloads, health, openapi
 from backfleet.ids import Draw
 from backfleet.operations.backfleet.serving import agent_address
 from backfleet.operations.catalogue import Services
+from backfleet.operations.perform import Performer
 from backfleet.pubsub import LONGEST_WAIT, PubSub, open_pubsub, poll_until_stopped
 from backfleet.settings import Settings
 from backfleet.sockets import inherited_sockets, tell_systemd
@@ -180,7 +181,7 @@ class _Serving:
     ) -> None:
         self._services, self._pubsub, self._certificates = services, pubsub, certificates
         self._clock, self._announce = clock, announce
-        self._settings = services.settings
+        self._settings, self._performer = services.settings, Performer(services)
         self._stopping = threading.Event()
         self._gateway: agents.Gateway | None = None
 
@@ -219,7 +220,7 @@ class _Serving:
         app = web.Application(client_max_size=self._settings.body_limit)
         health.add_to(app, {"database": self._database_answers})
         if "openapi" in only:
-            openapi.add_to(app, services, self._clock)
+            openapi.add_to(app, services, self._performer, self._clock)
         if "downloads" in only:
             downloads.add_to(
                 app,
@@ -263,6 +264,7 @@ class _Serving:
         if self._gateway is not None:
             await self._gateway.drain()
         await runner.cleanup()
+        self._performer.close()
         for thread in threads:
             await asyncio.to_thread(thread.join, WORKER_GRACE_SECONDS)
 
