@@ -204,7 +204,7 @@ def test_naming_no_resource_means_all_of_them(by: Callable[..., Call]) -> None:
 
 
 def test_permission_comes_before_parameters(by: Callable[..., Call]) -> None:
-    """A caller without permission learns nothing about parameters; with it, the malformed request is audited with its code."""
+    """Without permission a caller learns nothing about parameters; a malformed request is audited with its code."""
     with pytest.raises(NoPermission):
         perform_it(touching(HBR), by(), Broken="perhaps")
 
