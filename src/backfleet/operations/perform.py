@@ -123,7 +123,7 @@ class Performer:
         self._threads.shutdown(wait=False)
 
     def _admit(self, operation: Operation, flat: Mapping[str, str], asker: Authenticated) -> Admitted:
-        call, is_named = asker.call, asker.call.caller != identity.NOBODY
+        call, is_named = asker.call, asker.call.caller != identity.ANONYMOUS
         who = call.account_id if is_named else call.source_ip
         try:
             self._throttle.spend(who, f"{operation.product.code}:{operation.name}", call.now, shared=is_named)
@@ -162,7 +162,7 @@ def admit(
         ruling = _judge(tx, operation, call, resources, _context(operation, call, request))
         allowed = ruling.decision.allowed
         refusal = problem if allowed or operation.denied is not None else _refusal(operation, call, ruling)
-        if call.caller != identity.NOBODY:
+        if call.caller != identity.ANONYMOUS:
             # An anonymous call belongs to no account's trail: an operation that takes one writes its own event.
             named = kept_parameters(parameters_of(operation.request), flat)
             code = refusal.code if refusal else ""
@@ -265,10 +265,10 @@ def _judge(
     """
     if operation.action is None:
         return Ruling(policy.ALLOWED, resources[0], context)
-    if operation.operators and not identity.is_operator(tx, call.account_id):
+    if operation.operators and not identity.is_administrator_account(tx, call.account_id):
         return Ruling(policy.Decision(allowed=False), resources[0], context)
     permissions = identity.permissions_of(tx, call.caller)
-    tags = resource_tags(tx, resources) if permissions.ask_for_tags else {}
+    tags = resource_tags(tx, resources) if permissions.depend_on_tags else {}
     for resource in resources:
         context_here = {**tags.get(resource, {}), **context}
         decision = permissions.decide(operation.action, resource, context_here)

@@ -12,7 +12,7 @@ from backfleet.wire.credentials import Credentials
 from backfleet.wire.parameters import parameters_of
 from endpoints.openapi.server import Server
 from identity.test_providers import CLAIMS, ISSUER, ec_key, public, token
-from operations.world import OTHER, World
+from operations.environment import OTHER, Environment
 
 REGION = "cn-hangzhou"
 VERSIONS = {product.code: product.version for product in PRODUCTS.values()}
@@ -189,7 +189,7 @@ SCENARIO = [*CLIENTS, *OWN, *MACHINES, *COMMANDS, *PEOPLE]
 
 
 @dataclass(frozen=True, slots=True)
-class Environment:
+class Installation:
     """A server with hosts and clients, a user who may do everything, and a user who may do nothing."""
 
     server: Server
@@ -198,15 +198,15 @@ class Environment:
     known: dict[str, str]
 
 
-def prepare(server: Server) -> Environment:
+def prepare(server: Server) -> Installation:
     """Make everything that the scenario begins with."""
     services, now = server.services, server.clock()
-    world = World(services, services.settings.data, now, server.root_caller)
-    known = {f"host{number}": world.host() for number in range(1, 6)}
-    known |= {f"client{number}": world.client(known[f"host{number}"]) for number in range(1, 6)}
-    known |= {f"bare{number}": world.host() for number in range(1, 4)}
+    env = Environment(services, services.settings.data, now, server.root_caller)
+    known = {f"host{number}": env.host() for number in range(1, 6)}
+    known |= {f"client{number}": env.client(known[f"host{number}"]) for number in range(1, 6)}
+    known |= {f"bare{number}": env.host() for number in range(1, 4)}
     for number in (1, 2):
-        known[f"gone{number}"] = world.client(world.host(), "", status=ClientStatus.NOT_INSTALLED)
+        known[f"gone{number}"] = env.client(env.host(), "", status=ClientStatus.NOT_INSTALLED)
     account = server.root_caller.account_id
     trust = [statement({"RAM": f"acs:ram::{account}:root"})]
     provider = f"acs:ram::{account}:oidc-provider/hub"
@@ -225,8 +225,8 @@ def prepare(server: Server) -> Environment:
         from backfleet import releases
 
         releases.refresh(tx, services.repository, now=now)
-    world.release("2.0")
-    return Environment(server, server.user("somebody", "AdministratorAccess"), server.user("nobody"), known)
+    env.release("2.0")
+    return Installation(server, server.user("somebody", "AdministratorAccess"), server.user("nobody"), known)
 
 
 def identity_tables() -> Any:

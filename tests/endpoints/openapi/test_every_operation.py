@@ -22,12 +22,12 @@ from aliyunsdkcore.request import CommonRequest
 from backfleet.operations.catalogue import Operation, every_operation
 from backfleet.wire.credentials import Credentials
 from backfleet.wire.shapes import misfits
-from endpoints.openapi.scenario import REGION, SCENARIO, Call, Environment, Refused, at, filled, flat, prepare
+from endpoints.openapi.scenario import REGION, SCENARIO, Call, Installation, Refused, at, filled, flat, prepare
 from endpoints.openapi.server import Server
 
 PROJECT = Path(__file__).resolve().parents[3]
 NODE_CLIENTS = PROJECT / ".cache" / "node" / "node_modules"
-Begin = Callable[[Environment, Credentials], Any]
+Begin = Callable[[Installation, Credentials], Any]
 """A client for one caller, as a context manager."""
 
 TYPED = {"hbr": "alibabacloud_hbr20170908", "ecs": "alibabacloud_ecs20140526", "sts": "alibabacloud_sts20150401"}
@@ -41,9 +41,9 @@ STREAMED = {
 # --- Python ---------------------------------------------------------------------------------------------------------
 
 
-def config(environment: Environment, key: Credentials, mode: str) -> Config:
+def config(installation: Installation, key: Credentials, mode: str) -> Config:
     made = Config(
-        access_key_id=key.access_key_id, access_key_secret=key.access_key_secret, endpoint=environment.server.host,
+        access_key_id=key.access_key_id, access_key_secret=key.access_key_secret, endpoint=installation.server.host,
         protocol="HTTP", region_id=REGION,
     )  # fmt: skip
     if mode == "v1":
@@ -55,8 +55,8 @@ def by_new_sdk(mode: str) -> Begin:
     """The generic call of the new SDK."""
 
     @contextmanager
-    def begin(environment: Environment, key: Credentials) -> Iterator[Call]:
-        client = OpenApi(config(environment, key, mode))
+    def begin(installation: Installation, key: Credentials) -> Iterator[Call]:
+        client = OpenApi(config(installation, key, mode))
 
         def call(operation: Operation, parameters: dict[str, Any]) -> dict[str, Any]:
             params = Params(
@@ -77,13 +77,13 @@ def by_new_sdk(mode: str) -> Begin:
 
 
 @contextmanager
-def by_legacy_sdk(environment: Environment, key: Credentials) -> Iterator[Call]:
+def by_legacy_sdk(installation: Installation, key: Credentials) -> Iterator[Call]:
     """The common request of the legacy SDK."""
     client = AcsClient(key.access_key_id, key.access_key_secret, REGION)
 
     def call(operation: Operation, parameters: dict[str, Any]) -> dict[str, Any]:
         request = CommonRequest(
-            domain=environment.server.host, version=operation.product.version, action_name=operation.name
+            domain=installation.server.host, version=operation.product.version, action_name=operation.name
         )
         request.set_protocol_type("http")
         request.set_method("POST")
@@ -105,8 +105,8 @@ def by_node(name: str) -> Begin:
     """A Node process that makes one call for each line it reads."""
 
     @contextmanager
-    def begin(environment: Environment, key: Credentials) -> Iterator[Call]:
-        request = {"client": name, "endpoint": environment.server.host, "region": REGION}
+    def begin(installation: Installation, key: Credentials) -> Iterator[Call]:
+        request = {"client": name, "endpoint": installation.server.host, "region": REGION}
         secrets = {"key": key.access_key_id, "secret": key.access_key_secret}
         process = subprocess.Popen(
             ["node", PROJECT / "tests" / "node" / "calls.cjs"],
@@ -160,7 +160,7 @@ BIG = re.compile(r" is '\d{16,}', no integer$")
 
 
 @pytest.fixture
-def environment(server: Server) -> Environment:
+def installation(server: Server) -> Installation:
     return prepare(server)
 
 
@@ -176,22 +176,22 @@ def is_refused(operation: Operation) -> bool:
     return operation.action is not None and operation.denied is None
 
 
-def diagnosis(environment: Environment, begin: Begin) -> str:
+def diagnosis(installation: Installation, begin: Begin) -> str:
     """What a refusal carries for the administrator; every client hands it on in its own way, so it is asked here."""
     from endpoints.openapi.signed_requests import V3
 
-    _status, _headers, body = environment.server.raw(
-        bytes(V3(environment.server, "DescribeTask", key=environment.nobody).raw())
+    _status, _headers, body = installation.server.raw(
+        bytes(V3(installation.server, "DescribeTask", key=installation.nobody).raw())
     )
     message: str = json.loads(body)["AccessDeniedDetail"]["EncodedDiagnosticMessage"]
     return message
 
 
 @pytest.mark.parametrize("begin", CLIENTS)
-def test_every_operation_succeeds(environment: Environment, begin: Begin) -> None:
+def test_every_operation_succeeds(installation: Installation, begin: Begin) -> None:
     """In the order of the story; and each answer is of its described shape to the last list."""
-    known = environment.known | {"diagnosis": diagnosis(environment, begin)}
-    with begin(environment, environment.somebody) as call:
+    known = installation.known | {"diagnosis": diagnosis(installation, begin)}
+    with begin(installation, installation.somebody) as call:
         for step in SCENARIO:
             body = call(step.operation, filled(step.parameters, known))
             assert body.pop("RequestId"), step.action
@@ -205,12 +205,12 @@ def test_every_operation_succeeds(environment: Environment, begin: Begin) -> Non
 
 
 @pytest.mark.parametrize("begin", CLIENTS)
-def test_every_operation_is_refused(environment: Environment, begin: Begin) -> None:
+def test_every_operation_is_refused(installation: Installation, begin: Begin) -> None:
     """To one who may do nothing, with the code of its product; and nothing is changed."""
-    known = environment.known | dict.fromkeys(
+    known = installation.known | dict.fromkeys(
         ("task", "other", "activation", "command", "invocation", "key", "role"), "x"
     )
-    with begin(environment, environment.nobody) as call:
+    with begin(installation, installation.nobody) as call:
         for step in SCENARIO:
             if not is_refused(step.operation):
                 continue
@@ -228,13 +228,13 @@ def snake(name: str) -> str:
     return re.sub(r"([a-z\d])([A-Z])", r"\1_\2", found).lower()
 
 
-def by_typed_sdk(environment: Environment, key: Credentials, mode: str) -> Call:
+def by_typed_sdk(installation: Installation, key: Credentials, mode: str) -> Call:
     """Requests and answers as the models of the typed new SDK."""
 
     def call(operation: Operation, parameters: dict[str, Any]) -> dict[str, Any]:
         package = TYPED[operation.product.code]
         models = importlib.import_module(f"{package}.models")
-        client = importlib.import_module(f"{package}.client").Client(config(environment, key, mode))
+        client = importlib.import_module(f"{package}.client").Client(config(installation, key, mode))
         method = getattr(client, snake(operation.name))
         request = getattr(models, f"{operation.name}Request", None)
         try:
@@ -263,15 +263,15 @@ def wrong_kinds(operation: Operation, body: dict[str, Any]) -> list[str]:
 
 
 @pytest.mark.parametrize("mode", ["v3", "v1"])
-def test_typed_python_clients_parse_every_answer(environment: Environment, mode: str) -> None:
+def test_typed_python_clients_parse_every_answer(installation: Installation, mode: str) -> None:
     """HBR, ECS and STS: no list has a hole, every value is of its type; a refusal is a typed exception."""
-    known = dict(environment.known)
+    known = dict(installation.known)
     call, refused = (
-        by_typed_sdk(environment, environment.somebody, mode),
-        by_typed_sdk(environment, environment.nobody, mode),
+        by_typed_sdk(installation, installation.somebody, mode),
+        by_typed_sdk(installation, installation.nobody, mode),
     )
     other = by_new_sdk(mode)
-    with other(environment, environment.somebody) as generic:
+    with other(installation, installation.somebody) as generic:
         for step in SCENARIO:
             if step.action == "DecodeDiagnosticMessage":
                 continue
@@ -292,12 +292,12 @@ def test_typed_python_clients_parse_every_answer(environment: Environment, mode:
             known |= {name: at(body, path) for name, path in step.saves.items()}
 
 
-def test_the_typed_node_client_parses_every_answer(environment: Environment) -> None:
+def test_the_typed_node_client_parses_every_answer(installation: Installation) -> None:
     """Cloud Assistant's: every operation of ECS, success and refusal."""
-    known = dict(environment.known)
+    known = dict(installation.known)
     with (
-        by_node("ecs20140526")(environment, environment.somebody) as call,
-        by_node("ecs20140526")(environment, environment.nobody) as refused,
+        by_node("ecs20140526")(installation, installation.somebody) as call,
+        by_node("ecs20140526")(installation, installation.nobody) as refused,
     ):
         for step in SCENARIO:
             if step.product != "ecs":

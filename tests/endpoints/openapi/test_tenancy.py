@@ -8,7 +8,7 @@ import pytest
 
 from backfleet import identity
 from backfleet.wire.credentials import Credentials
-from endpoints.openapi.scenario import SCENARIO, Environment, Step, at, filled, flat, prepare
+from endpoints.openapi.scenario import SCENARIO, Installation, Step, at, filled, flat, prepare
 from endpoints.openapi.server import Server
 from endpoints.openapi.signed_requests import V3
 
@@ -19,23 +19,23 @@ NAMED = re.compile(r"<(\w+)>")
 
 
 @pytest.fixture
-def environment(server: Server) -> Environment:
+def installation(server: Server) -> Installation:
     return prepare(server)
 
 
 @pytest.fixture
-def stranger(environment: Environment) -> Credentials:
+def stranger(installation: Installation) -> Credentials:
     """The root of another account: what is theirs they may do everything with."""
-    services = environment.server.services
+    services = installation.server.services
     with services.database.transaction() as tx:
-        made = identity.create_account(tx, services.vault, "other", now=environment.server.clock(), draw=services.draw)
+        made = identity.create_account(tx, services.vault, "other", now=installation.server.clock(), draw=services.draw)
     return Credentials(made.access_key_id, made.access_key_secret)
 
 
-def ask(environment: Environment, key: Credentials, step: Step, known: dict[str, str]) -> tuple[int, dict[str, Any]]:
+def ask(installation: Installation, key: Credentials, step: Step, known: dict[str, str]) -> tuple[int, dict[str, Any]]:
     query = flat(step.operation, filled(step.parameters, known))
-    raw = V3(environment.server, step.action, step.operation.product.version, key=key, query=query).raw()
-    status, _headers, body = environment.server.raw(bytes(raw))
+    raw = V3(installation.server, step.action, step.operation.product.version, key=key, query=query).raw()
+    status, _headers, body = installation.server.raw(bytes(raw))
     return status, json.loads(body)
 
 
@@ -51,10 +51,10 @@ def nobodys(value: str) -> str:
 
 
 def outcome(
-    environment: Environment, key: Credentials, step: Step, known: dict[str, str], ids: dict[str, str]
+    installation: Installation, key: Credentials, step: Step, known: dict[str, str], ids: dict[str, str]
 ) -> tuple[int, str]:
     """The answer, with each id as its name, and without what differs from call to call."""
-    status, body = ask(environment, key, step, known | ids)
+    status, body = ask(installation, key, step, known | ids)
     body.pop("RequestId")
     body.get("AccessDeniedDetail", {}).pop("EncodedDiagnosticMessage", None)
     text = json.dumps(body, sort_keys=True)
@@ -63,44 +63,44 @@ def outcome(
     return status, NEW.sub("new", text)
 
 
-def test_our_ids_are_as_good_as_nobodys(environment: Environment, stranger: Credentials) -> None:
+def test_our_ids_are_as_good_as_nobodys(installation: Installation, stranger: Credentials) -> None:
     """The answer to our ids is the answer to made-up ones; and our own step then goes as if nobody had asked."""
-    message = ask(environment, environment.nobody, SCENARIO[6], environment.known | {"task": "t-1"})[1][
+    message = ask(installation, installation.nobody, SCENARIO[6], installation.known | {"task": "t-1"})[1][
         "AccessDeniedDetail"
     ]
-    known = environment.known | {"diagnosis": str(message["EncodedDiagnosticMessage"])}
+    known = installation.known | {"diagnosis": str(message["EncodedDiagnosticMessage"])}
     walked = 0
     for step in SCENARIO:
         ours = ids_of(step, known)
         if ours and step.action not in PROVEN:
             walked += 1
             theirs = {name: nobodys(value) for name, value in ours.items()}
-            first = outcome(environment, stranger, step, known, ours)
-            second = outcome(environment, stranger, step, known, theirs)
+            first = outcome(installation, stranger, step, known, ours)
+            second = outcome(installation, stranger, step, known, theirs)
             assert first == second, step.action
             assert first[0] < 500
             assert not [value for value in ours.values() if value in first[1]], step.action
-        status, body = ask(environment, environment.somebody, step, known)
+        status, body = ask(installation, installation.somebody, step, known)
         assert status == 200, (step.action, body)
         known |= {name: at(body, path) for name, path in step.saves.items()}
     assert walked > 30
 
 
-def test_what_is_ours_is_on_no_list_of_theirs(environment: Environment, stranger: Credentials) -> None:
+def test_what_is_ours_is_on_no_list_of_theirs(installation: Installation, stranger: Credentials) -> None:
     """Every operation that needs no id, asked by the other account while ours is full of everything."""
-    known = environment.known | {"diagnosis": "x"}
+    known = installation.known | {"diagnosis": "x"}
     for step in SCENARIO:
         if step.action.startswith(("Delete", "Deregister", "Remove", "Detach", "Withdraw", "Decode", "AssumeRole")):
             continue
         if step.action == "UpdateRole" and "NewAssumeRolePolicyDocument" in step.parameters:
             continue
-        status, body = ask(environment, environment.somebody, step, known)
+        status, body = ask(installation, installation.somebody, step, known)
         assert status == 200, (step.action, body)
         known |= {name: at(body, path) for name, path in step.saves.items()}
     ours = [value for name, value in known.items() if name not in DOCUMENTS and len(value) > 3]
     for step in SCENARIO:
         if not step.action.startswith(("Describe", "List", "Lookup")) or ids_of(step, known):
             continue
-        _status, body = ask(environment, stranger, step, known)
+        _status, body = ask(installation, stranger, step, known)
         assert not [value for value in ours if value in json.dumps(body)], step.action
-        assert environment.server.root_caller.account_id not in json.dumps(body), step.action
+        assert installation.server.root_caller.account_id not in json.dumps(body), step.action

@@ -48,7 +48,7 @@ def _authenticate_session(
     signed.check_time(now, window)
     signed.check_signature(ticket.secret)
     with services.database.reading() as tx:
-        caller = identity.standing(tx, ticket, now=now)
+        caller = identity.session_caller(tx, ticket, now=now)
     if caller is None:
         raise TokenExpired
     return caller

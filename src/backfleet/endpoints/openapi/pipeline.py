@@ -133,7 +133,7 @@ class OpenApiEndpoint:
     ) -> Answer:
         """Steps 5 to 13. Raises ApiError."""
         if operation.anonymous and not is_signed(arrived):
-            call = self._call(request, context, identity.NOBODY)
+            call = self._call(request, context, identity.ANONYMOUS)
             return await self._performer.perform(operation, arrived.flat, lambda: Authenticated(call))
         signed = read_signed_request(arrived, body_follows=operation.streams)
         if operation.streams:
