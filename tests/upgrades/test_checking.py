@@ -9,7 +9,7 @@ import pytest
 from backfleet import commands, fleet, upgrades
 from backfleet.commands import Ending, State
 from backfleet.commands._tables import invocations
-from backfleet.fleet import Beat, Change, Client, ClientStatus
+from backfleet.fleet import Change, Client, ClientStatus, Heartbeat
 from backfleet.upgrades import CHECKUPS, Bringing
 from backfleet.upgrades.checkups import AT_ONCE, SECONDS, change_after, order_id_of
 from backfleet_host.contract import Order, Report, is_order, read_order
@@ -24,7 +24,7 @@ def check(hands: Hands, at: float, bringing: Bringing | None = None) -> bool:
     return upgrades.check(
         hands.database,
         now=hands.moment(at),
-        draw=hands.world.services.draw,
+        draw=hands.env.services.draw,
         every=DAY,
         fit_within=FIT,
         bringing=bringing,
@@ -33,7 +33,7 @@ def check(hands: Hands, at: float, bringing: Bringing | None = None) -> bool:
 
 def heard(hands: Hands, instance_id: str, at: float) -> None:
     with hands.transaction() as tx:
-        fleet.heard(tx, [Beat(instance_id, hands.moment(at))])
+        fleet.note_heartbeats(tx, [Heartbeat(instance_id, hands.moment(at))])
 
 
 def orders(hands: Hands, instance_id: str, at: float) -> list[tuple[str, Order]]:
@@ -53,7 +53,7 @@ def answer(
 
 def test_every_client_is_asked_once_a_day(hands: Hands) -> None:
     """And what somebody else did to it is known then."""
-    instance, client = hands.world.host_with_client("1.0")
+    instance, client = hands.env.host_with_client("1.0")
     later = DAY.total_seconds() + 1
     heard(hands, instance, later)
     check(hands, later - 10)
@@ -119,7 +119,7 @@ def test_an_answer_that_an_order_overtook_says_nothing(hands: Hands) -> None:
 
 def test_a_question_that_nobody_came_for_is_taken_back(hands: Hands) -> None:
     """One waits, not one for every day."""
-    instance, _ = hands.world.host_with_client("1.0")
+    instance, _ = hands.env.host_with_client("1.0")
     for days in (1, 2, 3):
         at = days * (DAY.total_seconds() + 1)
         heard(hands, instance, at)
@@ -133,11 +133,11 @@ def test_a_question_that_nobody_came_for_is_taken_back(hands: Hands) -> None:
 
 def test_a_host_with_another_agent_is_asked_through_its_shell(hands: Hands) -> None:
     """With the same question in it."""
-    instance = hands.world.host(agent="2.2.3.578")
-    hands.world.client(instance)
+    instance = hands.env.host(agent="2.2.3.578")
+    hands.env.client(instance)
     later = DAY.total_seconds() + 1
     with hands.transaction() as tx:
-        fleet.heard(tx, [Beat(instance, hands.moment(later), agent_version="2.2.3.578")])
+        fleet.note_heartbeats(tx, [Heartbeat(instance, hands.moment(later), agent_version="2.2.3.578")])
     check(hands, later, BRINGS)
     (command,) = hands.claim(instance, later).run
     assert command.content.startswith("#!/bin/sh")
@@ -147,9 +147,9 @@ def test_a_host_with_another_agent_is_asked_through_its_shell(hands: Hands) -> N
 def test_a_look_asks_few(hands: Hands) -> None:
     """After days away there are many to ask, and there is time."""
     later = DAY.total_seconds() + 1
-    hosts = [hands.world.host_with_client("1.0")[0] for _ in range(AT_ONCE + 1)]
+    hosts = [hands.env.host_with_client("1.0")[0] for _ in range(AT_ONCE + 1)]
     with hands.transaction() as tx:
-        fleet.heard(tx, [Beat(host, hands.moment(later)) for host in hosts])
+        fleet.note_heartbeats(tx, [Heartbeat(host, hands.moment(later)) for host in hosts])
     assert not check(hands, later)
     with hands.database.reading() as tx:
         assert len(tx.rows(invocations.select().where(invocations.c.topic == CHECKUPS))) == AT_ONCE

@@ -12,7 +12,7 @@ from backfleet.fleet import ClientStatus
 from backfleet.upgrades import TOPIC, Item, ItemState, Task, TaskState
 from backfleet.upgrades._tables import items, tasks, tokens
 from backfleet.upgrades.worker import TASKS_AT_ONCE
-from operations.world import OTHER
+from operations.environment import OTHER
 from upgrades.hands import LIFE, WAIT, Hands, meanwhile, nobody, report_of
 
 # --- The deadline ---------------------------------------------------------------------------------------------------
@@ -351,7 +351,7 @@ def test_a_command_of_another_room_is_not_forgotten_here(hands: Hands) -> None:
     """Only this room's topic."""
     send = commands.Send(hands.account, "mi-1", "true", 60, "r-1")
     with hands.transaction() as tx:
-        commands.send_many(tx, [send], topic="others", now=hands.moment(0), draw=hands.world.services.draw)
+        commands.send_many(tx, [send], topic="others", now=hands.moment(0), draw=hands.env.services.draw)
     purge(hands, before=1000)
     assert len(hands.claim("mi-1").run) == 1
 

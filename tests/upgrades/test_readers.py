@@ -7,7 +7,7 @@ import pytest
 from backfleet import fleet
 from backfleet.fleet.readers import REPOSITORY, oldest
 from backfleet_host.contract import Order, read_order
-from operations.world import REGION
+from operations.environment import REGION
 from upgrades.hands import Hands
 
 
@@ -63,7 +63,7 @@ def test_hosts_are_told_how_fast_they_may_download(hands: Hands) -> None:
 
     target = hands.target()
     hands.start(target)
-    upgrades.look(hands.database, now=hands.moment(0), draw=hands.world.services.draw, most_per_second=2_000_000)
+    upgrades.look(hands.database, now=hands.moment(0), draw=hands.env.services.draw, most_per_second=2_000_000)
     told = order_for(hands, target.instance_id)
     assert told.bytes_per_second == 2_000_000
     assert dataclasses.replace(told, bytes_per_second=0).oldest_reader == ""

@@ -11,7 +11,7 @@ from backfleet.storage import Conflict
 from backfleet.upgrades import TOPIC, ItemState, Kind, Target, Task, TaskState, TokenReused
 from backfleet.upgrades._tables import items, tasks, tokens
 from backfleet_host.contract import Malformed
-from operations.world import OTHER
+from operations.environment import OTHER
 from upgrades.hands import LIFE, WAIT, Hands, at_once, meanwhile, nobody, report_of
 
 GONE = ("ClientNotInstalled", "there is none")
@@ -79,7 +79,7 @@ def test_a_refusal_changes_no_client(hands: Hands) -> None:
     """One that is current says so; one that cannot move stays as it was."""
     current = hands.target(settled=("AlreadyCurrent", ""), succeeded=True)
     stuck = hands.target(settled=("NoRelease", "there is none"))
-    hands.world.client(current.instance_id, status=ClientStatus.UPGRADE_FAILED)
+    hands.env.client(current.instance_id, status=ClientStatus.UPGRADE_FAILED)
     hands.start(current, stuck)
     assert hands.client(current.client_id).status is ClientStatus.ACTIVATED
     assert hands.client(stuck.client_id).status is ClientStatus.ACTIVATED

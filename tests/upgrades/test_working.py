@@ -12,12 +12,13 @@ import pytest
 
 from backfleet import commands
 from backfleet.commands import Send, State
-from backfleet.fleet import ClientStatus, Page, Preferences, set_preferences
+from backfleet.fleet import ClientStatus, Preferences, set_preferences
+from backfleet.paging import Page
 from backfleet.upgrades import TOPIC, ItemState, Kind, Task, TaskState, find
 from backfleet.upgrades.judging import Later
 from backfleet.upgrades.worker import AT_ONCE, SPARE, later_than, seconds_of, sent_item
 from backfleet_host.contract import LONGEST_PATIENCE, read_order
-from operations.world import OTHER
+from operations.environment import OTHER
 from upgrades.hands import LIFE, WAIT, Hands, PowerCut, at_once, meanwhile, nobody, report_of
 
 # --- Sending --------------------------------------------------------------------------------------------------------
@@ -230,7 +231,7 @@ def test_news_of_nobodys_command_is_passed_over(hands: Hands) -> None:
     """Its item may have been purged."""
     send = Send(hands.account, "mi-1", "true", 60, "u-nobody")
     with hands.transaction() as tx:
-        commands.send_many(tx, [send], topic=TOPIC, now=hands.moment(0), draw=hands.world.services.draw)
+        commands.send_many(tx, [send], topic=TOPIC, now=hands.moment(0), draw=hands.env.services.draw)
         commands.stop(tx, TOPIC, ["u-nobody"], now=hands.moment(0))
     hands.look()
     with hands.database.reading() as tx:
