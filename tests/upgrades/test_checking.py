@@ -9,7 +9,7 @@ import pytest
 from backfleet import commands, fleet, upgrades
 from backfleet.commands import Ending, State
 from backfleet.commands._tables import invocations
-from backfleet.fleet import Beat, Change, Client, ClientStatus
+from backfleet.fleet import Change, Client, ClientStatus, Heartbeat
 from backfleet.upgrades import CHECKUPS, Bringing
 from backfleet.upgrades.checkups import AT_ONCE, SECONDS, change_after, order_id_of
 from backfleet_host.contract import Order, Report, is_order, read_order
@@ -33,7 +33,7 @@ def check(hands: Hands, at: float, bringing: Bringing | None = None) -> bool:
 
 def heard(hands: Hands, instance_id: str, at: float) -> None:
     with hands.transaction() as tx:
-        fleet.heard(tx, [Beat(instance_id, hands.moment(at))])
+        fleet.note_heartbeats(tx, [Heartbeat(instance_id, hands.moment(at))])
 
 
 def orders(hands: Hands, instance_id: str, at: float) -> list[tuple[str, Order]]:
@@ -137,7 +137,7 @@ def test_a_host_with_another_agent_is_asked_through_its_shell(hands: Hands) -> N
     hands.env.client(instance)
     later = DAY.total_seconds() + 1
     with hands.transaction() as tx:
-        fleet.heard(tx, [Beat(instance, hands.moment(later), agent_version="2.2.3.578")])
+        fleet.note_heartbeats(tx, [Heartbeat(instance, hands.moment(later), agent_version="2.2.3.578")])
     check(hands, later, BRINGS)
     (command,) = hands.claim(instance, later).run
     assert command.content.startswith("#!/bin/sh")
@@ -149,7 +149,7 @@ def test_a_look_asks_few(hands: Hands) -> None:
     later = DAY.total_seconds() + 1
     hosts = [hands.env.host_with_client("1.0")[0] for _ in range(AT_ONCE + 1)]
     with hands.transaction() as tx:
-        fleet.heard(tx, [Beat(host, hands.moment(later)) for host in hosts])
+        fleet.note_heartbeats(tx, [Heartbeat(host, hands.moment(later)) for host in hosts])
     assert not check(hands, later)
     with hands.database.reading() as tx:
         assert len(tx.rows(invocations.select().where(invocations.c.topic == CHECKUPS))) == AT_ONCE

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from backfleet import fleet
-from backfleet.fleet import Client, ClientFilter, Instance, Page
+from backfleet.fleet import Client, ClientFilter, Instance
 from backfleet.operations.catalogue import HBR, Call, operation
 from backfleet.operations.hbr.answers import COMMON, STARTED_ONE, common, seconds
 from backfleet.operations.hbr.changing import ERRORS, MOST_OTHERS, install
@@ -16,6 +16,7 @@ from backfleet.operations.hbr.crossing import Crossing, check_crossing
 from backfleet.operations.hbr.naming import LONGEST_ID
 from backfleet.operations.hbr.offers import newest_versions
 from backfleet.operations.hbr.settings import settings_of
+from backfleet.paging import Listing, Page
 from backfleet.wire.errors import InvalidParameter, MissingParameter
 from backfleet.wire.parameters import boolean, integer, text
 from backfleet.wire.shapes import Maybe
@@ -91,7 +92,7 @@ class OpenHbrService:
 )
 def describe_clients(call: Call, asked: DescribeClients) -> dict[str, Any]:
     """Clients of the account in the older shape, oldest first. What nobody has gives an empty list."""
-    found: fleet.Found[tuple[Client, Instance]] = fleet.Found([], 0)
+    found: Listing[tuple[Client, Instance]] = Listing([], 0)
     newest: dict[tuple[str, str, str], str] = {}
     settings: dict[str, dict[str, Any]] = {}
     if asked.client_type in (None, OUR_TYPE) and not asked.cluster_id:
