@@ -11,6 +11,7 @@ from backfleet.fleet._tables import activations, boots, clients, instances, inve
 from backfleet.fleet._tables import preferences as preferences_table
 from backfleet.paging import Listing, Page
 from backfleet.storage import Transaction
+from backfleet_host.platforms import canonical
 
 if TYPE_CHECKING:  # the nouns import this file; at run time they are handed in and made below
     from backfleet.fleet.activations import Activation
@@ -300,7 +301,8 @@ def count_instances(tx: Transaction, account_id: str) -> int:
 def _instance(row: sa.Row[Any]) -> "Instance":
     from backfleet.fleet.instances import Instance
 
-    return Instance(**row._mapping)
+    # Rows of older programs may have linux-i686, which releases call linux-386.
+    return Instance(**{**row._mapping, "platform": canonical(row.platform)})
 
 
 # --- What instances tell of themselves ------------------------------------------------------------------------------

@@ -5,12 +5,13 @@ Owns the tables tasks, client_upgrades and client_tokens. Verbs: `start` a task,
 `upgrades` and `checkups`.
 """
 
+from backfleet.idempotency import TokenReused
 from backfleet.upgrades.bootstrap import Bringing
 from backfleet.upgrades.checkups import CHECKUPS, check
 from backfleet.upgrades.ending import TOPIC, cancel, purge
 from backfleet.upgrades.items import IllegalMove, Item, Target
 from backfleet.upgrades.reading import are_moving, find, read
-from backfleet.upgrades.starting import TokenReused, start, started_before
+from backfleet.upgrades.starting import start, started_before
 from backfleet.upgrades.states import ItemState, Kind, TaskState
 from backfleet.upgrades.tasks import Task
 from backfleet.upgrades.worker import look
