@@ -9,7 +9,7 @@ import pytest
 
 from backfleet import fleet, upgrades
 from backfleet.fleet import ClientStatus
-from backfleet.operations.hbr.changing import MOST_UPGRADES
+from backfleet.operations.hbr.lifecycle import MOST_UPGRADES
 from operations.world import OTHER, World
 
 HBR = "2017-09-08"
