@@ -1,4 +1,4 @@
-# One command per wish; `make help` prints this list from the comments below.
+# `make help` prints the list of commands from the comments below.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test lint bench requirements host-program host-binary clean
 
-help: ## this list
+help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 venv: $(VENV)/.test host-program ## .venv with everything the program and its tests need
@@ -18,11 +18,12 @@ demo: $(VENV)/.demo host-program ## upgrade a real backup client on five hosts u
 test: lint ## lint, types, contracts and every test
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
 
-lint: venv ## style, types, and who may import whom
+lint: venv ## style, types, who may import whom, and the measures of the code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tools/measure_code.py --report
 	$(BIN)/vermin --quiet --no-tips --violations --target=3.10- --eval-annotations --backport typing src/backfleet_host
 
 bench: venv $(VENV)/.bench ## the measurements of bench/RESULTS.md, one after the other (about 20 minutes)

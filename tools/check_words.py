@@ -1,7 +1,8 @@
-"""Report retired words in source files: `check_words.py [PATH...]`, `src` unless paths are given. Exits with 1 if any.
+"""Report retired words in Python files: `check_words.py [PATH...]`, `src` unless paths are given. Exits with 1 if any.
 
-The words stand in docs/glossary.md. Those retired everywhere are looked for in names, comments, docstrings and
-messages; those retired as names in identifiers only. A string that is one of the words that stay is no finding.
+The words are listed in docs/glossary.md. Those retired everywhere are looked for in names, file names, comments,
+docstrings and messages; those retired as names in names and file names only. The words that stay are no findings where
+they are quoted or are a whole string.
 """
 
 import ast
@@ -11,11 +12,12 @@ import sys
 import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 PROJECT = Path(__file__).parent.parent
 GLOSSARY = PROJECT / "docs" / "glossary.md"
-NAMES_IN = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+WORDS_IN_NAME = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,22 @@ class Retired:
     everywhere: frozenset[str]
     as_names: frozenset[str]
     staying: frozenset[str]
+
+    @cached_property
+    def in_text(self) -> re.Pattern[str]:
+        """Match a word or term that may not be written anywhere."""
+        return _any_of(self.everywhere)
+
+    @cached_property
+    def in_names(self) -> re.Pattern[str]:
+        """Match a word or term that may not be part of a name."""
+        return _any_of(self.everywhere | self.as_names)
+
+
+def _any_of(terms: frozenset[str]) -> re.Pattern[str]:
+    longest_first = sorted(terms, key=lambda term: (-len(term), term))
+    escaped = [r"\s+".join(map(re.escape, term.split())) for term in longest_first]
+    return re.compile(rf"\b({'|'.join(escaped)})\b", re.IGNORECASE)
 
 
 def read_glossary(text: str) -> Retired:
@@ -46,24 +64,70 @@ def _first_column(section: str) -> frozenset[str]:
     return frozenset(word.strip() for row in rows if row not in ("retire", "---") for word in row.split(","))
 
 
-def findings(source: str, retired: Retired) -> Iterator[tuple[int, str]]:
-    """Yield the line and the word of every retired word in a Python source."""
-    anywhere = re.compile(rf"\b({'|'.join(sorted(map(re.escape, retired.everywhere), key=len, reverse=True))})\b", re.I)
+def findings(source: str, retired: Retired) -> list[tuple[int, str]]:
+    """Return the line and the word of every retired word in a Python source, in the order of lines."""
+    found = [*_in_comments(source, retired)]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant):
+            if isinstance(node.value, str) and node.value not in retired.staying:
+                found += _in_string(node, node.value, source, retired)
+        else:
+            found += [(getattr(node, "lineno", 1), word) for name in _names(node) for word in in_name(name, retired)]
+    return sorted(found)
+
+
+def in_name(name: str, retired: Retired) -> list[str]:
+    """Return the retired words in an identifier, a dotted name or the name of a file."""
+    if "_" in name and name in retired.staying:  # a setting and its field have one name
+        return []
+    return _words(retired.in_names, " ".join(WORDS_IN_NAME.findall(name)))
+
+
+def _names(node: ast.AST) -> Iterator[str]:
+    for _, value in ast.iter_fields(node):
+        yield from (name for name in (value if isinstance(value, list) else [value]) if isinstance(name, str))
+
+
+def _in_string(node: ast.Constant, text: str, source: str, retired: Retired) -> Iterator[tuple[int, str]]:
+    """Yield the words of a string; the line is exact where the source has the string's own line breaks."""
+    text = _without_staying(text, retired)
+    breaks_in_source = (node.end_lineno or node.lineno) - node.lineno
+    exact = breaks_in_source == text.count("\n")
+    for match in retired.in_text.finditer(text.replace("_", " ")):
+        word = _plain(match[0])
+        line = node.lineno + text[: match.start()].count("\n") if exact else _line_with(word, node, source)
+        yield line, word
+
+
+def _line_with(word: str, node: ast.Constant, source: str) -> int:
+    lines = source.splitlines()[node.lineno - 1 : node.end_lineno]
+    for number, line in enumerate(lines, node.lineno):
+        if word in line.lower():
+            return number
+    return node.lineno
+
+
+def _in_comments(source: str, retired: Retired) -> Iterator[tuple[int, str]]:
+    """Yield the words of comments. Lines of comment that follow each other are read as one text."""
+    blocks: list[tuple[int, list[str]]] = []
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        line, text = token.start[0], token.string
-        if token.type == tokenize.NAME:
-            words = [word.lower() for word in NAMES_IN.findall(text)]
-            yield from ((line, word) for word in words if word in retired.as_names | retired.everywhere)
-        elif token.type == tokenize.COMMENT or (token.type == tokenize.STRING and not _stays(text, retired)):
-            for found in anywhere.finditer(re.sub(r"_", " ", _without_staying(text, retired))):
-                yield line + text[: found.start()].count("\n"), found[0].lower()
+        if token.type == tokenize.COMMENT:
+            if blocks and blocks[-1][0] + len(blocks[-1][1]) == token.start[0]:
+                blocks[-1][1].append(token.string.lstrip("#"))
+            else:
+                blocks.append((token.start[0], [token.string.lstrip("#")]))
+    for first, lines in blocks:
+        text = _without_staying("\n".join(lines), retired)
+        for match in retired.in_text.finditer(text.replace("_", " ")):
+            yield first + text[: match.start()].count("\n"), _plain(match[0])
 
 
-def _stays(literal: str, retired: Retired) -> bool:
-    try:
-        return ast.literal_eval(literal) in retired.staying
-    except (ValueError, SyntaxError, TypeError):  # an f-string, or one with names in it
-        return False
+def _words(pattern: re.Pattern[str], text: str) -> list[str]:
+    return [_plain(match[0]) for match in pattern.finditer(text)]
+
+
+def _plain(found: str) -> str:
+    return " ".join(found.lower().split())
 
 
 def _without_staying(text: str, retired: Retired) -> str:
@@ -77,10 +141,11 @@ def main(paths: list[str]) -> int:
     """Print every finding under these paths; return the exit code."""
     retired = read_glossary(GLOSSARY.read_text())
     count = 0
-    for path in paths or [str(PROJECT / "src")]:
-        for file in sorted(Path(path).rglob("*.py")) if Path(path).is_dir() else [Path(path)]:
-            for word in sorted({word.lower() for word in NAMES_IN.findall(file.stem)} & retired.everywhere):
-                print(f"{file}: its name has the retired word {word!r}")
+    for top in map(Path, paths or [str(PROJECT / "src")]):
+        for file in sorted(top.rglob("*.py")) if top.is_dir() else [top]:
+            own_name = file.relative_to(top).with_suffix("") if top.is_dir() else Path(file.stem)
+            for word in in_name("/".join(own_name.parts), retired):
+                print(f"{file}: its name has the retired word {word!r}; docs/glossary.md has the word to use")
                 count += 1
             for line, word in findings(file.read_text(), retired):
                 print(f"{file}:{line}: {word!r} is retired; docs/glossary.md has the word to use")

@@ -240,7 +240,7 @@ class _Serving:
         threads = [
             threading.Thread(
                 target=poll_until_stopped,
-                args=(worker.look, self._pubsub.listen(worker.topic), self._stopping.is_set, worker.nap),
+                args=(worker.look, self._pubsub.subscription(worker.topic), self._stopping.is_set, worker.nap),
                 name=f"worker-{worker.topic}",
                 daemon=True,
             )

@@ -141,8 +141,8 @@ def _code(asked: argparse.Namespace) -> str:
 
 
 def _service(asked: argparse.Namespace) -> int:
-    from backfleet_host.agent.protocol.identity import NotEnrolled
     from backfleet_host.agent.setup import systemd_unit
+    from backfleet_host.identity import NotEnrolled
     from backfleet_host.layout import DEFAULT_ROOT
 
     root = asked.root.absolute()
@@ -197,7 +197,7 @@ def _recover(asked: argparse.Namespace) -> int:
     import json
 
     from backfleet_host import upgrader
-    from backfleet_host.agent.protocol.identity import NotEnrolled
+    from backfleet_host.identity import NotEnrolled
 
     try:
         reports = upgrader.recover_all(asked.root.absolute(), say=lambda line: None)

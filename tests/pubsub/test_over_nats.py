@@ -1,4 +1,4 @@
-"""PubSub between processes, on a real NATS server that comes and goes."""
+"""Publish/subscribe between processes, on a real NATS server that stops and starts."""
 
 import asyncio
 import time
@@ -26,7 +26,7 @@ def server(tmp_path: Path) -> Iterator[NatsServer]:
 
 @pytest.fixture
 def node() -> Iterator[Callable[[str], NatsPubSub]]:
-    """Another process's pubsub."""
+    """Open publish/subscribe as another process would."""
     with ExitStack() as ends:
 
         def start(url: str) -> NatsPubSub:
@@ -41,121 +41,121 @@ def node() -> Iterator[Callable[[str], NatsPubSub]]:
 Node = Callable[[str], NatsPubSub]
 
 
-def connected(*all_bells: NatsPubSub) -> None:
+def wait_until_connected(*nodes: NatsPubSub) -> None:
     until = time.monotonic() + 10
-    while not all(pubsub.is_connected for pubsub in all_bells):
+    while not all(pubsub.is_connected for pubsub in nodes):
         assert time.monotonic() < until
         time.sleep(0.02)
-    time.sleep(0.1)  # the subscription is on its way
+    time.sleep(0.1)  # the subscription is still travelling to the server
 
 
-def test_a_ring_is_heard_in_the_other_process(server: NatsServer, node: Node) -> None:
-    """By those who listen to the topic, and those who subscribe to its family; here too."""
+def test_a_notification_arrives_in_both_processes(server: NatsServer, node: Node) -> None:
+    """Subscriptions of the topic are notified, and callbacks for its family are called."""
     here, there = node(server.url), node(server.url)
-    connected(here, there)
-    ears = [pubsub.listen("upgrades") for pubsub in (here, there)]
-    other, heard = there.listen("others"), list[str]()
-    for ear in [*ears, other]:
-        ear.wait(AT_ONCE)
-    leave = there.subscribe("instance/", heard.append)
+    wait_until_connected(here, there)
+    subscriptions = [pubsub.subscription("upgrades") for pubsub in (here, there)]
+    other, received = there.subscription("others"), list[str]()
+    for subscription in [*subscriptions, other]:
+        subscription.wait(AT_ONCE)
+    unsubscribe = there.subscribe("instance/", received.append)
     here.publish("upgrades")
     here.publish("instance/mi-1")
-    assert all(ear.wait(SOON) for ear in ears)
+    assert all(subscription.wait(SOON) for subscription in subscriptions)
     assert not other.wait(NEVER)
-    assert heard == ["instance/mi-1"]
-    leave()
+    assert received == ["instance/mi-1"]
+    unsubscribe()
 
 
-def test_many_rings_leave_together_and_all_arrive(server: NatsServer, node: Node) -> None:
-    """A wave rings ten thousand pubsub within a moment."""
+def test_many_notifications_leave_together_and_all_arrive(server: NatsServer, node: Node) -> None:
+    """A large task publishes on ten thousand topics within a moment."""
     here, there = node(server.url), node(server.url)
-    connected(here, there)
-    heard = set[str]()
-    there.subscribe("instance/", heard.add)
+    wait_until_connected(here, there)
+    received = set[str]()
+    there.subscribe("instance/", received.add)
     wanted = {f"instance/mi-{number}" for number in range(10_000)}
     for topic in wanted:
         here.publish(topic)
     until = time.monotonic() + 5
-    while heard != wanted and time.monotonic() < until:
+    while received != wanted and time.monotonic() < until:
         time.sleep(0.02)
-    assert heard == wanted
+    assert received == wanted
 
 
-def test_without_nats_the_own_process_hears_and_nothing_fails(tmp_path: Path, node: Node) -> None:
-    """It need not be there at the start; when it comes, everybody looks once, and rings cross."""
+def test_without_nats_the_own_process_is_notified_and_nothing_fails(tmp_path: Path, node: Node) -> None:
+    """NATS may start later: then every subscription is notified once, and notifications travel between processes."""
     server = NatsServer(tmp_path)
     here, there = node(server.url), node(server.url)
-    ear, far = here.listen("upgrades"), there.listen("upgrades")
+    near, far = here.subscription("upgrades"), there.subscription("upgrades")
     here.publish("upgrades")
-    assert ear.wait(SOON)
+    assert near.wait(SOON)
     assert not far.wait(NEVER)
     server.start()
     try:
-        connected(here, there)
-        assert far.wait(SOON), "what rang before NATS was there may have been for us"
+        wait_until_connected(here, there)
+        assert far.wait(SOON), "what was published before NATS was reachable may have been for this process"
         here.publish("upgrades")
         assert far.wait(SOON)
     finally:
         server.stop()
 
 
-def test_nats_goes_and_comes_back(server: NatsServer, node: Node) -> None:
-    """Rings are heard here meanwhile, and everywhere again afterwards, without anybody's doing."""
+def test_nats_stops_and_starts_again(server: NatsServer, node: Node) -> None:
+    """The own process is notified meanwhile, and every process again afterwards, without a restart."""
     here, there = node(server.url), node(server.url)
-    connected(here, there)
-    ear, far = here.listen("upgrades"), there.listen("upgrades")
+    wait_until_connected(here, there)
+    near, far = here.subscription("upgrades"), there.subscription("upgrades")
     server.stop()
-    ear.wait(AT_ONCE)
+    near.wait(AT_ONCE)
     here.publish("upgrades")
-    assert ear.wait(SOON)
+    assert near.wait(SOON)
     far.wait(AT_ONCE)
     server.start()
-    connected(here, there)
+    wait_until_connected(here, there)
     far.wait(AT_ONCE)
     here.publish("upgrades")
     assert far.wait(SOON)
 
 
-def test_what_strangers_send_costs_nothing(server: NatsServer, node: Node) -> None:
-    """Odd bytes, endless names, too many: those that are no topics are passed over."""
+def test_malformed_messages_are_ignored(server: NatsServer, node: Node) -> None:
+    """Odd bytes, endless names and too many lines: only what can be a topic is published."""
     pubsub = node(server.url)
-    connected(pubsub)
-    heard = list[str]()
-    pubsub.subscribe("", heard.append)
+    wait_until_connected(pubsub)
+    received = list[str]()
+    pubsub.subscribe("", received.append)
 
     async def send() -> None:
-        stranger = await nats.connect(server.url)
+        other = await nats.connect(server.url)
         for content in (b"", b"\xff\xfe", b"x\n\n\x00", b"x\n" + b"y" * 1000, b"x\n" + b"z\n" * 5000, b"x\nlast"):
-            await stranger.publish(SUBJECT, content)
-        await stranger.drain()
+            await other.publish(SUBJECT, content)
+        await other.drain()
 
     asyncio.run(send())
     until = time.monotonic() + 5
-    while "last" not in heard and time.monotonic() < until:
+    while "last" not in received and time.monotonic() < until:
         time.sleep(0.02)
-    assert set(heard) == {"z", "last"}
-    assert len(heard) <= 1001
+    assert set(received) == {"z", "last"}
+    assert len(received) <= 1001
 
 
-def test_an_end_is_quick_and_quiet(tmp_path: Path) -> None:
-    """Also without a server; a ring after it is heard at home."""
+def test_closing_is_quick_without_a_server(tmp_path: Path) -> None:
+    """What is published afterwards still reaches the own process."""
     pubsub: PubSub = open_pubsub(NatsServer(tmp_path).url)
-    ear = pubsub.listen("x")
+    near = pubsub.subscription("x")
     began = time.monotonic()
     pubsub.close()
     assert time.monotonic() - began < 4
     pubsub.publish("x")
-    assert ear.wait(AT_ONCE)
+    assert near.wait(AT_ONCE)
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "127.0.0.1:4222", "nats://a:1,http://b:2"])
-def test_an_address_that_is_none_is_refused(url: str) -> None:
-    """Without showing it: it may hold a password."""
-    with pytest.raises(ValueError, match="nats://HOST:PORT") as told:
+def test_a_malformed_address_is_refused_without_showing_it(url: str) -> None:
+    """The address may hold a password."""
+    with pytest.raises(ValueError, match="nats://HOST:PORT") as refusal:
         open_pubsub(url)
-    assert url not in str(told.value)
+    assert url not in str(refusal.value)
 
 
-def test_alone_it_needs_no_nats() -> None:
+def test_without_an_address_nats_is_not_used() -> None:
     """The default."""
     assert isinstance(open_pubsub(""), InProcessPubSub)

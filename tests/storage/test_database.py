@@ -1,4 +1,4 @@
-"""The ground: one transaction, on both engines alike."""
+"""One transaction, on both engines alike."""
 
 import threading
 from collections.abc import Iterator
@@ -12,77 +12,79 @@ from hypothesis import strategies as st
 
 from backfleet.storage import Database, Moment, open_database
 
-STONES = sa.Table("stones", sa.MetaData(), sa.Column("name", sa.String(20), primary_key=True), sa.Column("at", Moment))
+SAMPLES = sa.Table(
+    "samples", sa.MetaData(), sa.Column("name", sa.String(20), primary_key=True), sa.Column("at", Moment)
+)
 
 
 @pytest.fixture
-def stones(database: Database) -> Iterator[Database]:
+def samples(database: Database) -> Iterator[Database]:
     """A database with one more table."""
-    STONES.create(database.engine)
+    SAMPLES.create(database.engine)
     yield database
-    STONES.drop(database.engine)
+    SAMPLES.drop(database.engine)
 
 
 def names(database: Database) -> list[str]:
     with database.reading() as tx:
-        return [row.name for row in tx.rows(sa.select(STONES).order_by(STONES.c.name))]
+        return [row.name for row in tx.rows(sa.select(SAMPLES).order_by(SAMPLES.c.name))]
 
 
-def test_what_was_written_is_there(stones: Database, now: datetime) -> None:
+def test_what_was_written_is_there(samples: Database, now: datetime) -> None:
     """A committed row is read back with the moment it was given."""
-    with stones.transaction() as tx:
-        tx.add(STONES, [{"name": "a", "at": now}, {"name": "b", "at": None}])
-    with stones.reading() as tx:
-        assert tx.scalar(sa.select(STONES.c.at).where(STONES.c.name == "a")) == now
-        assert tx.scalar(sa.select(STONES.c.at).where(STONES.c.name == "b")) is None
+    with samples.transaction() as tx:
+        tx.add(SAMPLES, [{"name": "a", "at": now}, {"name": "b", "at": None}])
+    with samples.reading() as tx:
+        assert tx.scalar(sa.select(SAMPLES.c.at).where(SAMPLES.c.name == "a")) == now
+        assert tx.scalar(sa.select(SAMPLES.c.at).where(SAMPLES.c.name == "b")) is None
 
 
-def test_a_failed_transaction_leaves_nothing(stones: Database) -> None:
-    """An exception undoes everything in the block and rings no bell."""
-    rung: list[str] = []
-    database = Database(stones.engine, rung.append)
+def test_a_failed_transaction_leaves_nothing(samples: Database) -> None:
+    """An exception rolls the whole block back, and nothing is published."""
+    published: list[str] = []
+    database = Database(samples.engine, published.append)
     with pytest.raises(RuntimeError), database.transaction() as tx:
-        tx.add(STONES, [{"name": "a"}])
-        tx.publish("stones")
+        tx.add(SAMPLES, [{"name": "a"}])
+        tx.publish("samples")
         raise RuntimeError
     assert names(database) == []
-    assert rung == []
+    assert published == []
 
 
-def test_bells_ring_once_and_after_the_commit(stones: Database) -> None:
-    """Whoever comes at the ring finds the row."""
+def test_a_transaction_publishes_once_and_after_the_commit(samples: Database) -> None:
+    """A receiver of the notification finds the row."""
     seen: list[list[str]] = []
-    database = Database(stones.engine, lambda _topic: seen.append(names(stones)))
+    database = Database(samples.engine, lambda _topic: seen.append(names(samples)))
     with database.transaction() as tx:
-        tx.add(STONES, [{"name": "a"}])
-        tx.publish("stones")
-        tx.publish("stones")
+        tx.add(SAMPLES, [{"name": "a"}])
+        tx.publish("samples")
+        tx.publish("samples")
     assert seen == [["a"]]
 
 
-def test_only_one_of_two_adds_the_same_row(stones: Database) -> None:
-    """A unique constraint decides races: exactly one caller is told that its row went in."""
-    told: list[bool] = []
+def test_only_one_of_two_adds_the_same_row(samples: Database) -> None:
+    """A unique constraint decides races: exactly one caller learns that it inserted the row."""
+    inserted: list[bool] = []
 
     def add() -> None:
-        with stones.transaction() as tx:
-            told.append(tx.add_if_new(STONES, {"name": "a"}))
+        with samples.transaction() as tx:
+            inserted.append(tx.add_if_new(SAMPLES, {"name": "a"}))
 
     threads = [threading.Thread(target=add) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(told) == [False, False, False, True]
-    assert names(stones) == ["a"]
+    assert sorted(inserted) == [False, False, False, True]
+    assert names(samples) == ["a"]
 
 
-def test_reading_does_not_wait_for_a_writer(stones: Database) -> None:
+def test_reading_does_not_wait_for_a_writer(samples: Database) -> None:
     """A long write holds up no reader."""
-    with stones.transaction() as tx:
-        tx.add(STONES, [{"name": "a"}])
-        assert names(stones) == []
-    assert names(stones) == ["a"]
+    with samples.transaction() as tx:
+        tx.add(SAMPLES, [{"name": "a"}])
+        assert names(samples) == []
+    assert names(samples) == ["a"]
 
 
 @given(st.datetimes(min_value=datetime(1971, 1, 1), max_value=datetime(2200, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001
@@ -95,7 +97,7 @@ def test_a_moment_keeps_its_millisecond(moment: datetime) -> None:
 
 
 def test_a_moment_without_a_zone_is_refused() -> None:
-    """A naive time would be a guess."""
+    """Its meaning would be a guess."""
     with pytest.raises(ValueError, match="time zone"):
         Moment().process_bind_param(datetime(2026, 1, 1), sa.create_engine("sqlite://").dialect)  # noqa: DTZ001
 
@@ -108,7 +110,7 @@ def test_the_password_is_not_printed() -> None:
 
 
 def test_another_kind_of_database_is_refused() -> None:
-    """The text names the two kinds we speak."""
+    """The message names the two kinds that are supported."""
     with pytest.raises(ValueError, match="sqlite:///FILE or postgresql"):
         open_database("mysql://127.0.0.1/x")
 

@@ -1,4 +1,4 @@
-"""Hands for the room of upgrades, on a world of hosts and clients."""
+"""Hands for the room of upgrades, on an environment of hosts and clients."""
 
 from datetime import datetime
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from backfleet.ids import Draw
 from backfleet.storage import Database
-from operations.world import World, make_world
+from operations.environment import Environment, make_environment
 from upgrades.helpers import Helpers
 
 
@@ -18,9 +18,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def world(database: Database, data: Path, now: datetime, draw: Draw) -> World:
+def env(database: Database, data: Path, now: datetime, draw: Draw) -> Environment:
     """On each engine in turn."""
-    return make_world(database, data, now, draw)
+    return make_environment(database, data, now, draw)
 
 
 @pytest.fixture
@@ -37,4 +37,4 @@ def replicas(postgresql_database: Database, data: Path, now: datetime, draw: Dra
 
 def helpers_on(database: Database, data: Path, now: datetime, draw: Draw) -> Helpers:
     published: list[str] = []
-    return Helpers(make_world(Database(database.engine, published.append), data, now, draw), published)
+    return Helpers(make_environment(Database(database.engine, published.append), data, now, draw), published)

@@ -19,7 +19,7 @@ from backfleet.settings import Settings
 from backfleet.storage import Database, Transaction
 from backfleet.upgrades import TOPIC, Item, Kind, Task, TaskTarget
 from backfleet_host.contract import Report, stage_line
-from operations.world import PLATFORM, REGION, World
+from operations.environment import PLATFORM, REGION, Environment
 
 PACKAGE = "courier"
 LEASE = timedelta(seconds=90)
@@ -33,18 +33,18 @@ class PowerCut(Exception):
 
 @dataclass
 class Helpers:
-    """Everything happens at the world's moment plus the seconds given as `at`."""
+    """Everything happens at the environment's moment plus the seconds given as `at`."""
 
-    world: World
+    env: Environment
     published: list[str] = field(default_factory=list)  # every bell so far
 
     @property
     def database(self) -> Database:
-        return self.world.services.database
+        return self.env.services.database
 
     @property
     def account(self) -> str:
-        return self.world.root.account_id
+        return self.env.root.account_id
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -52,13 +52,13 @@ class Helpers:
             yield tx
 
     def moment(self, at: float) -> datetime:
-        return self.world.now + timedelta(seconds=at)
+        return self.env.now + timedelta(seconds=at)
 
     # --- Callers ------------------------------------------------------------------------------------------------
 
     def target(self, version: str = "1.0", to: str = "2.0", **more: Any) -> TaskTarget:
         """A new host's client that is to move."""
-        instance, client = self.world.host_with_client(version)
+        instance, client = self.env.host_with_client(version)
         return TaskTarget(instance, client, PACKAGE, PLATFORM, version, to, **more)
 
     def start(
@@ -77,10 +77,10 @@ class Helpers:
                 kind=kind,
                 account_id=account or self.account,
                 targets=targets,
-                requested_by=self.world.root.arn,
+                requested_by=self.env.root.arn,
                 now=self.moment(at),
-                draw=self.world.services.draw,
-                settings=settings or self.world.services.settings,
+                draw=self.env.services.draw,
+                settings=settings or self.env.services.settings,
                 client_token=token,
                 fingerprint=fingerprint,
             )
@@ -114,7 +114,7 @@ class Helpers:
             pass
 
     def look_once(self, at: float = 0) -> bool:
-        return upgrades.run_once(self.database, now=self.moment(at), draw=self.world.services.draw)
+        return upgrades.run_once(self.database, now=self.moment(at), draw=self.env.services.draw)
 
     def sweep(self, at: float) -> None:
         """Leases that ran out."""

@@ -24,7 +24,7 @@ def check(helpers: Helpers, at: float, bringing: Bootstrap | None = None) -> boo
     return upgrades.run_checkups_once(
         helpers.database,
         now=helpers.moment(at),
-        draw=helpers.world.services.draw,
+        draw=helpers.env.services.draw,
         every=DAY,
         fit_within=FIT,
         bringing=bringing,
@@ -53,7 +53,7 @@ def answer(
 
 def test_every_client_is_asked_once_a_day(helpers: Helpers) -> None:
     """And what somebody else did to it is known then."""
-    instance, client = helpers.world.host_with_client("1.0")
+    instance, client = helpers.env.host_with_client("1.0")
     later = DAY.total_seconds() + 1
     heard(helpers, instance, later)
     check(helpers, later - 10)
@@ -119,7 +119,7 @@ def test_an_answer_that_an_order_overtook_says_nothing(helpers: Helpers) -> None
 
 def test_a_question_that_nobody_came_for_is_taken_back(helpers: Helpers) -> None:
     """One waits, not one for every day."""
-    instance, _ = helpers.world.host_with_client("1.0")
+    instance, _ = helpers.env.host_with_client("1.0")
     for days in (1, 2, 3):
         at = days * (DAY.total_seconds() + 1)
         heard(helpers, instance, at)
@@ -133,8 +133,8 @@ def test_a_question_that_nobody_came_for_is_taken_back(helpers: Helpers) -> None
 
 def test_a_host_with_another_agent_is_asked_through_its_shell(helpers: Helpers) -> None:
     """With the same question in it."""
-    instance = helpers.world.host(agent="2.2.3.578")
-    helpers.world.client(instance)
+    instance = helpers.env.host(agent="2.2.3.578")
+    helpers.env.client(instance)
     later = DAY.total_seconds() + 1
     with helpers.transaction() as tx:
         fleet.heard(tx, [Beat(instance, helpers.moment(later), agent_version="2.2.3.578")])
@@ -147,7 +147,7 @@ def test_a_host_with_another_agent_is_asked_through_its_shell(helpers: Helpers) 
 def test_a_look_asks_few(helpers: Helpers) -> None:
     """After days away there are many to ask, and there is time."""
     later = DAY.total_seconds() + 1
-    hosts = [helpers.world.host_with_client("1.0")[0] for _ in range(AT_ONCE + 1)]
+    hosts = [helpers.env.host_with_client("1.0")[0] for _ in range(AT_ONCE + 1)]
     with helpers.transaction() as tx:
         fleet.heard(tx, [Beat(host, helpers.moment(later)) for host in hosts])
     assert not check(helpers, later)

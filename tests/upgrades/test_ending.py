@@ -12,7 +12,7 @@ from backfleet.fleet import ClientStatus
 from backfleet.upgrades import TOPIC, Item, ItemState, Task, TaskState
 from backfleet.upgrades._tables import items, tasks, tokens
 from backfleet.upgrades.worker import TASKS_AT_ONCE
-from operations.world import OTHER
+from operations.environment import OTHER
 from upgrades.helpers import LIFE, WAIT, Helpers, meanwhile, nobody, report_of
 
 # --- The deadline ---------------------------------------------------------------------------------------------------
@@ -355,7 +355,7 @@ def test_a_command_of_another_room_is_not_forgotten_here(helpers: Helpers) -> No
     """Only this room's topic."""
     send = commands.NewInvocation(helpers.account, "mi-1", "true", 60, "r-1")
     with helpers.transaction() as tx:
-        commands.send(tx, [send], topic="others", now=helpers.moment(0), draw=helpers.world.services.draw)
+        commands.send(tx, [send], topic="others", now=helpers.moment(0), draw=helpers.env.services.draw)
     purge(helpers, before=1000)
     assert len(helpers.claim("mi-1").run) == 1
 

@@ -7,7 +7,7 @@ import pytest
 from backfleet import fleet
 from backfleet.fleet.readers import REPOSITORY, oldest
 from backfleet_host.contract import Order, read_order
-from operations.world import REGION
+from operations.environment import REGION
 from upgrades.helpers import Helpers
 
 
@@ -64,7 +64,7 @@ def test_hosts_are_told_how_fast_they_may_download(helpers: Helpers) -> None:
     target = helpers.target()
     helpers.start(target)
     upgrades.run_once(
-        helpers.database, now=helpers.moment(0), draw=helpers.world.services.draw, most_per_second=2_000_000
+        helpers.database, now=helpers.moment(0), draw=helpers.env.services.draw, most_per_second=2_000_000
     )
     told = order_for(helpers, target.instance_id)
     assert told.bytes_per_second == 2_000_000

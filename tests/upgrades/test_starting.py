@@ -11,7 +11,7 @@ from backfleet.storage import Conflict
 from backfleet.upgrades import TOPIC, ItemState, Kind, Task, TaskState, TaskTarget, TokenReused
 from backfleet.upgrades._tables import items, tasks, tokens
 from backfleet_host.contract import Malformed
-from operations.world import OTHER
+from operations.environment import OTHER
 from upgrades.helpers import LIFE, WAIT, Helpers, at_once, meanwhile, nobody, report_of
 
 GONE = ("ClientNotInstalled", "there is none")
@@ -79,7 +79,7 @@ def test_a_refusal_changes_no_client(helpers: Helpers) -> None:
     """One that is current says so; one that cannot move stays as it was."""
     current = helpers.target(settled=("AlreadyCurrent", ""), succeeded=True)
     stuck = helpers.target(settled=("NoRelease", "there is none"))
-    helpers.world.client(current.instance_id, status=ClientStatus.UPGRADE_FAILED)
+    helpers.env.client(current.instance_id, status=ClientStatus.UPGRADE_FAILED)
     helpers.start(current, stuck)
     assert helpers.client(current.client_id).status is ClientStatus.ACTIVATED
     assert helpers.client(stuck.client_id).status is ClientStatus.ACTIVATED

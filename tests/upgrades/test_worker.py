@@ -17,7 +17,7 @@ from backfleet.upgrades import TOPIC, ItemState, Kind, Task, TaskState, find
 from backfleet.upgrades.outcomes import Later
 from backfleet.upgrades.worker import AT_ONCE, SPARE, later_than, seconds_of, sent_item
 from backfleet_host.contract import LONGEST_PATIENCE, read_order
-from operations.world import OTHER
+from operations.environment import OTHER
 from upgrades.helpers import LIFE, WAIT, Helpers, PowerCut, at_once, meanwhile, nobody, report_of
 
 # --- Sending --------------------------------------------------------------------------------------------------------
@@ -230,7 +230,7 @@ def test_news_of_nobodys_command_is_passed_over(helpers: Helpers) -> None:
     """Its item may have been purged."""
     send = NewInvocation(helpers.account, "mi-1", "true", 60, "u-nobody")
     with helpers.transaction() as tx:
-        commands.send(tx, [send], topic=TOPIC, now=helpers.moment(0), draw=helpers.world.services.draw)
+        commands.send(tx, [send], topic=TOPIC, now=helpers.moment(0), draw=helpers.env.services.draw)
         commands.stop(tx, TOPIC, ["u-nobody"], now=helpers.moment(0))
     helpers.look()
     with helpers.database.reading() as tx:

@@ -1,8 +1,12 @@
-"""The ground: nudges. A bell carries no facts and may be lost: the table tells, the bell only shortens the wait.
+"""Infrastructure: notifications between threads, and over NATS between processes. Owns no table.
 
-Owns no table. Verbs: `ring` a topic, `listen` for one (a worker), `subscribe` to a family of topics (a door with an
-event loop), `poll_until_stopped` (the shape of every worker's loop).
-`open_pubsub` chooses: within this process, or over NATS.
+A notification carries no facts and may be lost: the receiver reads the tables, the notification only shortens its wait.
+
+- `open_pubsub(url)` opens what the settings ask for: within this process, or over NATS.
+- `PubSub.publish(topic)` notifies whoever waits for the topic.
+- `PubSub.subscription(topic)` is for a worker: it waits on the result.
+- `PubSub.subscribe(prefix, callback)` is for an endpoint with an event loop: it is called for a family of topics.
+- `poll_until_stopped` is the loop of every worker.
 """
 
 from backfleet.pubsub._channels import InProcessPubSub, PubSub, Subscription
@@ -12,14 +16,16 @@ __all__ = ["LONGEST_WAIT", "InProcessPubSub", "PubSub", "Subscription", "open_pu
 
 
 def open_pubsub(url: str) -> PubSub:
-    """PubSub over the NATS at this address, or within this process for "". NATS need not be there.
+    """Open publish/subscribe over the NATS servers at `url`, or within this process if it is empty.
+
+    Returns at once: NATS need not be reachable yet.
 
     Raises:
-        ValueError: not an address of NATS.
+        ValueError: `url` is not an address of NATS servers.
     """
     if not url:
         return InProcessPubSub()
-    from backfleet.pubsub._nats import NatsPubSub, check_address  # a process alone needs none of it
+    from backfleet.pubsub._nats import NatsPubSub, check_address  # costly to import, and not needed without NATS
 
     check_address(url)
     return NatsPubSub(url)

@@ -1,87 +1,92 @@
-"""PubSub within one process."""
+"""Publish/subscribe within one process."""
 
 import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Protocol
 
+Callback = Callable[[str], None]
+"""Called with the topic of a notification, from any thread. Must not block."""
+
 
 class Subscription:
-    """One listener's ear. Rings that come while nobody waits are one ring when somebody does."""
+    """One receiver of a topic. Notifications that arrive while nobody waits count as one."""
 
     def __init__(self) -> None:
-        self._rung = threading.Event()
+        self._notified = threading.Event()
 
-    def publish(self) -> None:
-        self._rung.set()
+    def notify(self) -> None:
+        """End the current wait, or the next one if nobody waits now."""
+        self._notified.set()
 
     def wait(self, at_most: timedelta) -> bool:
-        """Wait for a ring, or until the time is over. True if it rang."""
-        rang = self._rung.wait(at_most.total_seconds())
-        self._rung.clear()
-        return rang
+        """Wait for a notification. Return False if none arrived within `at_most`."""
+        notified = self._notified.wait(at_most.total_seconds())
+        self._notified.clear()
+        return notified
 
 
 class PubSub(Protocol):
-    """What the rest of the services knows of wakeups."""
+    """What modules and endpoints use of publish/subscribe."""
 
     def publish(self, topic: str) -> None:
-        """Wake whoever listens to this topic. Never blocks, never fails."""
+        """Notify every receiver of this topic. Never blocks, never fails."""
 
-    def listen(self, topic: str) -> Subscription:
-        """A new ear for exactly this topic."""
+    def subscription(self, topic: str) -> Subscription:
+        """Return a new receiver of exactly this topic."""
 
-    def subscribe(self, prefix: str, heard: Callable[[str], None]) -> Callable[[], None]:
-        """Call `heard(topic)` for each ring of a topic that starts with `prefix`, from any thread; it must not block.
+    def subscribe(self, prefix: str, callback: Callback) -> Callable[[], None]:
+        """Call `callback` for each notification whose topic starts with `prefix`.
 
-        Returns a function that ends the subscription.
+        Returns:
+            A function that ends the subscription.
         """
 
     def close(self) -> None:
-        """Nothing crosses to other processes any more."""
+        """Stop exchanging notifications with other processes."""
 
 
 class InProcessPubSub:
-    """PubSub that are heard in this process only: enough for one node."""
+    """Publish/subscribe that reaches this process only: enough for one node."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._pubsub: dict[str, list[Subscription]] = {}
-        self._subscribers: list[tuple[str, Callable[[str], None]]] = []
+        self._subscriptions: dict[str, list[Subscription]] = {}
+        self._callbacks: list[tuple[str, Callback]] = []
 
     def publish(self, topic: str) -> None:
         with self._lock:
-            pubsub = list(self._pubsub.get(topic, ()))
-            heard = [heard for prefix, heard in self._subscribers if topic.startswith(prefix)]
-        for bell in pubsub:
-            bell.publish()
-        for tell in heard:
-            tell(topic)
+            subscriptions = list(self._subscriptions.get(topic, ()))
+            callbacks = [callback for prefix, callback in self._callbacks if topic.startswith(prefix)]
+        for subscription in subscriptions:
+            subscription.notify()
+        for callback in callbacks:
+            callback(topic)
 
-    def publish_all(self) -> None:
-        """Wake every listener: something may have rung that was not heard."""
+    def notify_all(self) -> None:
+        """Notify every subscription, whatever its topic: some notifications may have been lost."""
         with self._lock:
-            pubsub = [bell for pubsub in self._pubsub.values() for bell in pubsub]
-        for bell in pubsub:
-            bell.publish()
+            subscriptions = [one for every in self._subscriptions.values() for one in every]
+        for subscription in subscriptions:
+            subscription.notify()
 
-    def listen(self, topic: str) -> Subscription:
-        bell = Subscription()
+    def subscription(self, topic: str) -> Subscription:
+        subscription = Subscription()
         with self._lock:
-            self._pubsub.setdefault(topic, []).append(bell)
-        return bell
+            self._subscriptions.setdefault(topic, []).append(subscription)
+        return subscription
 
-    def subscribe(self, prefix: str, heard: Callable[[str], None]) -> Callable[[], None]:
-        entry = (prefix, heard)
+    def subscribe(self, prefix: str, callback: Callback) -> Callable[[], None]:
+        entry = (prefix, callback)
         with self._lock:
-            self._subscribers.append(entry)
+            self._callbacks.append(entry)
 
         def unsubscribe() -> None:
             with self._lock:
-                if entry in self._subscribers:
-                    self._subscribers.remove(entry)
+                if entry in self._callbacks:
+                    self._callbacks.remove(entry)
 
         return unsubscribe
 
     def close(self) -> None:
-        """There is nothing to end."""
+        """Do nothing: there is no connection to close."""

@@ -1,7 +1,7 @@
-"""PubSub between processes, over NATS. A ring is heard here at once, and elsewhere if NATS is there.
+"""Publish/subscribe between processes, over NATS. A notification arrives here at once, elsewhere while NATS answers.
 
-One message carries the name of its node and the topics that rang since the last one, a line each. It carries no facts:
-a forged or repeated one costs a look at a table. Without NATS every worker and every door still looks by itself.
+One message holds the name of its node and the topics published since the last message, a line each. It carries no
+facts: a forged or repeated one costs one look at a table. Without NATS every worker and endpoint still polls.
 """
 
 import asyncio
@@ -17,69 +17,72 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from prometheus_client import Counter, Gauge
 
-from backfleet.pubsub._channels import InProcessPubSub, Subscription
+from backfleet.pubsub._channels import Callback, InProcessPubSub, Subscription
 
-SUBJECT: Final = "backfleet.wakeups"  # on the wire: replicas of older builds use it too
-GATHER_SECONDS = 0.002  # rings of this long leave as one message
-MOST_GATHERED = 50_000  # topics; more are dropped, the table tells
+SUBJECT: Final = "backfleet.wakeups"  # replicas of older builds use this name
+GATHER_SECONDS = 0.002  # topics published within this time leave as one message
+MOST_GATHERED = 50_000  # topics; more are dropped, and their receivers find the work when they poll
 MOST_IN_MESSAGE = 1_000  # topics: far below NATS's limit of 1 MiB a message
 LONGEST_TOPIC = 128  # characters
 CONNECT_SECONDS = 2
-AGAIN_SECONDS = 1  # between two tries to reach a server that is away
+AGAIN_SECONDS = 1  # between two attempts to connect
 CLOSE_SECONDS = 2.0
 
-CONNECTED = Gauge("backfleet_wakeups_connected", "1 while NATS carries wakeups between processes.")
-RUNG = Counter("backfleet_wakeups_sent_total", "Wakeups sent to other processes.")
-HEARD = Counter("backfleet_wakeups_heard_total", "Wakeups heard from other processes.")
-LOST = Counter("backfleet_wakeups_dropped_total", "Wakeups that could not be sent: others learn at their next look.")
+CONNECTED = Gauge("backfleet_wakeups_connected", "1 while NATS carries notifications between processes.")
+SENT = Counter("backfleet_wakeups_sent_total", "Notifications sent to other processes.")
+RECEIVED = Counter("backfleet_wakeups_heard_total", "Notifications received from other processes.")
+DROPPED = Counter(
+    "backfleet_wakeups_dropped_total",
+    "Notifications that were not sent: others find the work by polling.",
+)
 
 log = logging.getLogger(__name__)
 
 
 class NatsPubSub:
-    """PubSub that are heard in this process and in every other one on the same NATS."""
+    """Publish/subscribe that reaches this process and every other one on the same NATS."""
 
     def __init__(self, url: str, *, subject: str = SUBJECT) -> None:
-        """Begin to connect, in a thread of its own; never waits for it."""
+        """Begin to connect in a thread, and return without waiting for it."""
         self._url, self._subject = url, subject
         self._here = InProcessPubSub()
         self._node = secrets.token_hex(8)
         self._lock, self._gathered = threading.Lock(), dict[str, None]()
         self._loop = asyncio.new_event_loop()
         self._client: Client | None = None
-        self._thread = threading.Thread(target=self._live, name="wakeups", daemon=True)
+        self._thread = threading.Thread(target=self._run_loop, name="pubsub", daemon=True)
         self._thread.start()
 
-    # --- For the services ------------------------------------------------------------------------------------------
+    # --- Called from any thread -----------------------------------------------------------------------------------
 
     def publish(self, topic: str) -> None:
-        """Wake whoever listens to this topic, here and elsewhere. Never blocks, never fails."""
+        """Notify every receiver of this topic, here and elsewhere. Never blocks, never fails."""
         self._here.publish(topic)
         with self._lock:
             first = not self._gathered
             if len(self._gathered) < MOST_GATHERED:
                 self._gathered[topic] = None
             else:
-                LOST.inc()
+                DROPPED.inc()
         if first:
-            with contextlib.suppress(RuntimeError):  # closed
+            with contextlib.suppress(RuntimeError):  # the loop is closed: only this process is notified
                 self._loop.call_soon_threadsafe(self._loop.call_later, GATHER_SECONDS, self._send_gathered)
 
-    def listen(self, topic: str) -> Subscription:
-        """A new ear for exactly this topic."""
-        return self._here.listen(topic)
+    def subscription(self, topic: str) -> Subscription:
+        """Return a new receiver of exactly this topic."""
+        return self._here.subscription(topic)
 
-    def subscribe(self, prefix: str, heard: Callable[[str], None]) -> Callable[[], None]:
-        """As `PubSub.subscribe`."""
-        return self._here.subscribe(prefix, heard)
+    def subscribe(self, prefix: str, callback: Callback) -> Callable[[], None]:
+        """Call `callback` for each notification whose topic starts with `prefix`; return a function that ends it."""
+        return self._here.subscribe(prefix, callback)
 
     @property
     def is_connected(self) -> bool:
-        """Whether wakeups reach other processes now."""
+        """Return whether notifications reach other processes now."""
         return self._client is not None and self._client.is_connected
 
     def close(self) -> None:
-        """Send what was rung, and end. Rings after this are heard in this process only."""
+        """Send what was published and disconnect. Later notifications reach this process only."""
         with contextlib.suppress(RuntimeError, TimeoutError):
             asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(CLOSE_SECONDS)
         with contextlib.suppress(RuntimeError):
@@ -88,7 +91,7 @@ class NatsPubSub:
 
     # --- In its own thread --------------------------------------------------------------------------------------
 
-    def _live(self) -> None:
+    def _run_loop(self) -> None:
         asyncio.set_event_loop(self._loop)
         connecting = self._loop.create_task(self._connect())
         self._loop.run_forever()
@@ -97,8 +100,8 @@ class NatsPubSub:
         self._loop.close()
 
     async def _connect(self) -> None:
-        """The first connection; later ones are the client's own work. Tried for ever."""
-        told = False
+        """Connect for the first time, trying until it works. The client reconnects by itself afterwards."""
+        warned = False
         while self._client is None:
             client = Client()
             try:
@@ -113,26 +116,26 @@ class NatsPubSub:
                     ping_interval=5,
                     max_outstanding_pings=2,
                     no_echo=True,
-                    error_cb=self._troubled,
-                    disconnected_cb=self._lost,
-                    reconnected_cb=self._found,
+                    error_cb=self._on_error,
+                    disconnected_cb=self._on_disconnect,
+                    reconnected_cb=self._on_connect,
                 )
-                await client.subscribe(self._subject, cb=self._heard)
+                await client.subscribe(self._subject, cb=self._on_message)
             except (NatsError, OSError, TimeoutError) as problem:
-                if not told:
-                    log.warning("NATS is away: %s; wakeups take up to 15 s meanwhile", _named(problem))
-                    told = True
+                if not warned:
+                    log.warning("NATS does not answer: %s; notifications take up to 15 s meanwhile", _describe(problem))
+                    warned = True
                 with contextlib.suppress(Exception):
                     await client.close()
                 await asyncio.sleep(AGAIN_SECONDS)
                 continue
             self._client = client
-            await self._found()
+            await self._on_connect()
 
     async def _end(self) -> None:
         self._send_gathered()
         if self._client is not None:
-            with contextlib.suppress(Exception):  # it is left in any case
+            with contextlib.suppress(Exception):  # the connection is closed in any case
                 await self._client.flush(timeout=1)
             with contextlib.suppress(Exception):
                 await self._client.close()
@@ -141,7 +144,7 @@ class NatsPubSub:
         with self._lock:
             topics, self._gathered = list(self._gathered), {}
         if not self.is_connected:
-            LOST.inc(len(topics))
+            DROPPED.inc(len(topics))
             return
         for start in range(0, len(topics), MOST_IN_MESSAGE):
             some = topics[start : start + MOST_IN_MESSAGE]
@@ -154,42 +157,42 @@ class NatsPubSub:
             if client is None:
                 raise ConnectionError
             await client.publish(self._subject, content)
-            RUNG.inc(count)
+            SENT.inc(count)
         except (NatsError, OSError):
-            LOST.inc(count)
+            DROPPED.inc(count)
 
-    async def _heard(self, message: Msg) -> None:
+    async def _on_message(self, message: Msg) -> None:
         node, *topics = message.data.decode("utf-8", "replace").split("\n")
         if node == self._node:
             return
         for topic in topics[:MOST_IN_MESSAGE]:
             if 0 < len(topic) <= LONGEST_TOPIC and topic.isascii() and topic.isprintable():
-                HEARD.inc()
+                RECEIVED.inc()
                 self._here.publish(topic)
 
-    async def _found(self) -> None:
+    async def _on_connect(self) -> None:
         CONNECTED.set(1)
-        log.info("NATS carries wakeups")
-        self._here.publish_all()  # what rang while it was away may have been for somebody here
+        log.info("NATS carries notifications")
+        self._here.notify_all()  # what other processes published meanwhile was lost
 
-    async def _lost(self) -> None:
+    async def _on_disconnect(self) -> None:
         CONNECTED.set(0)
-        log.warning("NATS is away; wakeups take up to 15 s meanwhile")
+        log.warning("NATS does not answer; notifications take up to 15 s meanwhile")
 
-    async def _troubled(self, problem: Any) -> None:
-        log.debug("NATS: %s", _named(problem))
+    async def _on_error(self, problem: Any) -> None:
+        log.debug("NATS: %s", _describe(problem))
 
 
 def check_address(url: str) -> None:
-    """Whether it is an address of NATS servers, several with commas between.
+    """Check that `url` names NATS servers, with commas between several.
 
     Raises:
-        ValueError: it is not; the text does not show it, for it may hold a password.
+        ValueError: it does not. The text does not repeat it, because it may hold a password.
     """
     schemes = {one.strip().partition("://")[0] for one in url.split(",")}
     if not schemes <= {"nats", "tls"}:
         raise ValueError("the address of NATS must be nats://HOST:PORT or tls://HOST:PORT")
 
 
-def _named(problem: BaseException) -> str:
+def _describe(problem: BaseException) -> str:
     return str(problem) or type(problem).__name__

@@ -1,4 +1,4 @@
-"""The shape of every worker's loop."""
+"""The loop of every worker."""
 
 import logging
 from collections.abc import Callable
@@ -6,26 +6,33 @@ from datetime import timedelta
 
 from backfleet.pubsub._channels import Subscription
 
-LONGEST_WAIT = timedelta(seconds=15)  # losing a wakeup costs at most this (upgrade-semantics, last section)
-AFTER_A_FAILURE = timedelta(seconds=2)  # a database that is away is asked again this much later
+LONGEST_WAIT = timedelta(seconds=15)  # a lost notification costs at most this (Source: upgrade semantics, last section)
+AFTER_A_FAILURE = timedelta(seconds=2)  # so soon a database that was away is tried again
 
 log = logging.getLogger(__name__)
 
 
 def poll_until_stopped(
-    look: Callable[[], bool], bell: Subscription, stopping: Callable[[], bool], nap: timedelta = LONGEST_WAIT
+    run_once: Callable[[], bool],
+    subscription: Subscription,
+    stopping: Callable[[], bool],
+    interval: timedelta = LONGEST_WAIT,
 ) -> None:
-    """Run `look` until told to stop; between looks wait for the bell, at most `nap`.
+    """Call `run_once` until `stopping` returns True.
 
-    `look` returns True when there may be more to do at once. If it raises, that is logged and tried again
-    later: a worker never ends because one look failed.
+    A failure is logged and tried again after 2 s: it never ends the worker.
+
+    Args:
+        run_once: Does what there is to do; returns True if there may be more to do at once.
+        subscription: Ends the wait between two calls early.
+        interval: The longest wait between two calls.
     """
     while not stopping():
         try:
-            more = look()
+            more = run_once()
         except Exception:
-            log.exception("a look failed; trying again in %s", AFTER_A_FAILURE)
-            bell.wait(AFTER_A_FAILURE)
+            log.exception("a worker's run failed; it is tried again in %s", AFTER_A_FAILURE)
+            subscription.wait(AFTER_A_FAILURE)
             continue
         if not more:
-            bell.wait(nap)
+            subscription.wait(interval)

@@ -1,8 +1,10 @@
-"""The ground: one transaction on SQLite or PostgreSQL. Knows nothing of the trade.
+"""Infrastructure: transactions on SQLite or PostgreSQL. Knows nothing of the product.
 
-Owns no table but the schema version. Every room registers its tables on `metadata` and keeps its SQL in its own
-`_store.py`; what must never happen twice is a constraint there. Verbs: `open_database`, and a `Database`'s
-`transaction()` and `reading()`.
+Owns no table but the schema version. Every module registers its tables on `metadata` and keeps its SQL in its own
+`_store`; what must never happen twice is a constraint there.
+
+- `open_database(url)` opens a database, and `migrate` brings it to this version's schema.
+- `Database.transaction()` and `Database.reading()` give a `Transaction`.
 """
 
 from backfleet.storage._columns import Moment, metadata

@@ -1,4 +1,4 @@
-"""Column types both engines agree on."""
+"""The column types that behave alike on both engines."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -14,14 +14,14 @@ metadata = sa.MetaData(
         "ck": "ck_%(table_name)s_%(constraint_name)s",
     }
 )
-"""Every table of the services. Named constraints, so that a migration can name them on both engines."""
+"""Every table of the control plane. Constraints have names, so that migrations can refer to them on both engines."""
 
 
 class Moment(sa.types.TypeDecorator[datetime]):
-    """A moment in UTC, kept as whole milliseconds since 1970: the same order and value on both engines.
+    """A moment in UTC, stored as whole milliseconds since 1970: the same value and order on both engines.
 
     Raises:
-        ValueError: a datetime without a time zone; its meaning would be a guess.
+        ValueError: a datetime without a time zone.
     """
 
     impl = sa.BigInteger

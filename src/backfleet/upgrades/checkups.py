@@ -11,7 +11,7 @@ from typing import Any, Final
 from backfleet import commands, fleet
 from backfleet.carriers.bootstrap import Bootstrap, command_for
 from backfleet.commands import NewInvocation, Outcome
-from backfleet.fleet import Change, Client, ClientStatus
+from backfleet.fleet import AgentKind, Change, Client, ClientStatus
 from backfleet.ids import Draw
 from backfleet.storage import Database, Transaction
 from backfleet.upgrades.outcomes import kept, told_version
@@ -51,7 +51,7 @@ def _ask(
     due = fleet.take_unchecked(tx, before=now - every, heard_since=now - fit_within, limit=AT_ONCE, now=now)
     if not due:
         return
-    foreign = fleet.other_agents(tx, [client.instance_id for client in due]) if bringing else set()
+    foreign = _official(tx, [client.instance_id for client in due]) if bringing else set()
     sends = [
         NewInvocation(
             account_id=client.account_id,
@@ -65,6 +65,11 @@ def _ask(
     # Of a client whose host never came for the last question, one question waits, not one for every day.
     commands.stop(tx, CHECKUPS, [reference_of(client.id, client.checked_at) for client in due], now=now)
     commands.send(tx, sends, topic=CHECKUPS, now=now, draw=draw)
+
+
+def _official(tx: Transaction, instance_ids: Sequence[str]) -> set[str]:
+    kinds = fleet.agent_kinds(tx, instance_ids)
+    return {instance_id for instance_id, kind in kinds.items() if kind is AgentKind.OFFICIAL}
 
 
 def _content(client: Client, now: datetime, bringing: Bootstrap | None) -> str:

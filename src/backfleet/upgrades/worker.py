@@ -13,7 +13,7 @@ from backfleet import commands, fleet
 from backfleet.carriers.bootstrap import MOST_ASKED, Bootstrap, command_for, read_reference, reference_of, references_of
 from backfleet.commands import NewInvocation, Outcome, State
 from backfleet.failpoints import failpoint
-from backfleet.fleet import Change
+from backfleet.fleet import AgentKind, Change
 from backfleet.ids import Draw
 from backfleet.storage import Database, Transaction
 from backfleet.upgrades import _store
@@ -83,7 +83,7 @@ def _send(tx: Transaction, waiting: Sequence[Item], sending: Sending) -> None:
     now = sending.now
     tasks = _store.tasks_by_id(tx, list({item.task_id for item in waiting}))
     sent = [sent_item(item, tasks[item.task_id].deadline - now, now) for item in waiting]
-    foreign = fleet.other_agents(tx, [item.instance_id for item in sent]) if sending.bringing else set()
+    foreign = _official(tx, [item.instance_id for item in sent]) if sending.bringing else set()
     orders = _orders(tx, sent, sending.most_per_second)
     sends = [
         NewInvocation(
@@ -113,6 +113,11 @@ def _orders(tx: Transaction, items: Sequence[Item], most_per_second: int) -> dic
         )
         for item in items
     }
+
+
+def _official(tx: Transaction, instance_ids: Sequence[str]) -> set[str]:
+    kinds = fleet.agent_kinds(tx, instance_ids)
+    return {instance_id for instance_id, kind in kinds.items() if kind is AgentKind.OFFICIAL}
 
 
 def _content(order: Order, bringing: Bootstrap | None) -> str:
@@ -176,7 +181,7 @@ def _ask_again(tx: Transaction, news: Sequence[Outcome], sending: Sending, bring
     lost = {outcome.reference for outcome in news if outcome.state is State.LOST}
     again = {item_id: number + 1 for item_id, number in map(read_reference, lost) if number < MOST_ASKED}
     items = [item for item in _store.items_for_update(tx, list(again)).values() if item.state is ItemState.LOST]
-    foreign = fleet.other_agents(tx, [item.instance_id for item in items]) if items else set()
+    foreign = _official(tx, [item.instance_id for item in items]) if items else set()
     tasks = _store.tasks_by_id(tx, list({item.task_id for item in items}))
     orders = _orders(tx, items, sending.most_per_second)
     sends = [

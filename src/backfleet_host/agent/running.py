@@ -21,12 +21,12 @@ from backfleet_host.agent.execution.task_journal import Journal
 from backfleet_host.agent.protocol import heartbeat
 from backfleet_host.agent.protocol.channel import Channel
 from backfleet_host.agent.protocol.heartbeat import Heart
-from backfleet_host.agent.protocol.identity import Identity, NotEnrolled, read_identity
 from backfleet_host.agent.protocol.kicks import Kick
 from backfleet_host.agent.protocol.request_signature import read_proof
 from backfleet_host.agent.protocol.server import BadAddress, Server, proxy_of, read_address, tls_towards
 from backfleet_host.agent.protocol.task_polling import Fetcher
 from backfleet_host.agent.timings import Pace
+from backfleet_host.identity import Identity, NotEnrolled, read_identity
 from backfleet_host.layout import Places, hold, write_whole
 
 log = logging.getLogger(__name__)

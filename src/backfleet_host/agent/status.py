@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Dict, List
 
 from backfleet_host.agent.execution.task_journal import Journal
-from backfleet_host.agent.protocol.identity import NotEnrolled, read_identity
+from backfleet_host.identity import NotEnrolled, read_identity
 from backfleet_host.layout import Places, hold
 
 

@@ -1,4 +1,4 @@
-"""Every timer of the agent in one place, and how pauses grow."""
+"""Every timer of the agent in one place."""
 
 from __future__ import annotations
 
@@ -36,12 +36,3 @@ class Pace:
 
 
 BEAT_TRIES_AN_HOUR = 3
-
-
-def pause(attempt: int, first: float, most: float, chance: float) -> float:
-    """How long to wait before try `attempt` (0 is the first): doubling up to `most`, spread by half.
-
-    `chance` is drawn from [0, 1): a fleet that lost its server together must not come back together.
-    """
-    whole = min(most, first * 2.0 ** min(attempt, 32))
-    return whole * (0.5 + chance / 2)

@@ -13,7 +13,7 @@ from backfleet.commands import State
 from backfleet.endpoints.agents import gateway, heartbeats, sockets
 from backfleet.settings import Settings
 from backfleet.storage import Database
-from backfleet_host.agent.protocol.channel import retry_after
+from backfleet_host.retries import retry_after_of_close_frame
 from endpoints.agents.hosts import Gate, Host, eventually, open_gate
 
 QUIET = 0.25  # seconds without a frame: nothing was said
@@ -263,7 +263,7 @@ def test_the_farewell_says_when_to_come_back(gate: Gate, host: Host) -> None:
     for channel in channels:
         kind, content = channel.frame()
         assert (kind, int.from_bytes(content[:2], "big")) == ("close", GOING)
-        told.append(retry_after(content))
+        told.append(retry_after_of_close_frame(content))
         channel.drop()
     assert sorted(told) == [0.5, 1.0]
 

@@ -12,7 +12,7 @@ from backfleet.wire.credentials import Credentials
 from backfleet.wire.parameters import parameters_of
 from endpoints.openapi.serving import Served
 from identity.test_providers import CLAIMS, ISSUER, ec_key, public, token
-from operations.world import OTHER, World
+from operations.environment import OTHER, Environment
 
 REGION = "cn-hangzhou"
 VERSIONS = {product.code: product.version for product in PRODUCTS.values()}
@@ -201,12 +201,12 @@ class Stage:
 def set_stage(served: Served) -> Stage:
     """Everything that is there when the story begins."""
     services, now = served.services, served.clock()
-    world = World(services, services.settings.data, now, served.root_caller)
-    known = {f"host{number}": world.host() for number in range(1, 6)}
-    known |= {f"client{number}": world.client(known[f"host{number}"]) for number in range(1, 6)}
-    known |= {f"bare{number}": world.host() for number in range(1, 4)}
+    env = Environment(services, services.settings.data, now, served.root_caller)
+    known = {f"host{number}": env.host() for number in range(1, 6)}
+    known |= {f"client{number}": env.client(known[f"host{number}"]) for number in range(1, 6)}
+    known |= {f"bare{number}": env.host() for number in range(1, 4)}
     for number in (1, 2):
-        known[f"gone{number}"] = world.client(world.host(), "", status=ClientStatus.NOT_INSTALLED)
+        known[f"gone{number}"] = env.client(env.host(), "", status=ClientStatus.NOT_INSTALLED)
     account = served.root_caller.account_id
     trust = [statement({"RAM": f"acs:ram::{account}:root"})]
     provider = f"acs:ram::{account}:oidc-provider/hub"
@@ -225,7 +225,7 @@ def set_stage(served: Served) -> Stage:
         from backfleet import releases
 
         releases.refresh(tx, services.repository, now=now)
-    world.release("2.0")
+    env.release("2.0")
     return Stage(served, served.user("somebody", "AdministratorAccess"), served.user("nobody"), known)
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from backfleet.certificates import prepare_certificates
-from backfleet_host.agent.protocol.identity import read_identity
 from backfleet_host.agent.protocol.request_signature import read_proof
 from backfleet_host.agent.protocol.server import BadAddress, read_address
 from backfleet_host.agent.setup.enrolment import CannotEnrol, Wish, enrol
+from backfleet_host.identity import read_identity
 from backfleet_host.layout import Places
 from host.agent.gateway import CODE, ROOT_METADATA, Gateway
 

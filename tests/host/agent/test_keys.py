@@ -8,7 +8,6 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
-from backfleet_host.agent.protocol.identity import Identity
 from backfleet_host.agent.protocol.request_signature import Proof
 from backfleet_host.agent.protocol.signing_key import (
     WrongResult,
@@ -18,6 +17,7 @@ from backfleet_host.agent.protocol.signing_key import (
     read_private_pem,
     sign,
 )
+from backfleet_host.identity import Identity
 
 
 @pytest.fixture(scope="module")

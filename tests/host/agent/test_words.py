@@ -1,4 +1,4 @@
-"""What is said and understood on the wire, as plain values: kicks, lists, reports, beats, pauses."""
+"""What is said and understood on the wire, as plain values: kicks, lists, reports and beats."""
 
 import base64
 import json
@@ -15,7 +15,6 @@ from backfleet_host.agent.protocol.kicks import understand
 from backfleet_host.agent.protocol.server import Answer
 from backfleet_host.agent.protocol.task_list import NotATaskList, Task, Unusable, read_list, read_task
 from backfleet_host.agent.protocol.task_reports import Course, TaskReport, final_cut, next_chunk, read_report
-from backfleet_host.agent.timings import pause
 
 COURSE = Course("t-1", 2, 1000, 2000)
 
@@ -298,14 +297,6 @@ def test_the_query_of_a_fetch() -> None:
     assert task_polling.query("kickoff", "t-1", True, 1.5).startswith(
         "reason=kickoff&taskId=t-1&currentTime=1500&offset="
     )
-
-
-@given(st.integers(0, 10**6), st.floats(0, 1, exclude_max=True))
-def test_pauses_grow_and_end(attempt: int, chance: float) -> None:
-    """Never more than the most, never less than half of it once grown, and spread."""
-    wait = pause(attempt, 0.5, 30.0, chance)
-    assert 0.25 <= wait <= 30
-    assert attempt < 7 or wait >= 15
 
 
 def test_a_machine_without_an_id_gets_one(tmp_path: object) -> None:

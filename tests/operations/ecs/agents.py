@@ -1,4 +1,4 @@
-"""Agents for a world: they take what they are given, and say what the test tells them to."""
+"""Agents for an environment: they take what they are given, and say what the test tells them to."""
 
 import base64
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 
 from backfleet import assistant, commands
 from backfleet.commands import FinalReport, HandedInvocation
-from operations.world import REGION, World
+from operations.environment import REGION, Environment
 
 ECS = "2014-05-26"
 LEASE = timedelta(seconds=90)
@@ -19,17 +19,17 @@ def base64_of(text: str) -> str:
 
 @dataclass
 class Agents:
-    """Callers, worker and agents of one world, on its clock."""
+    """Callers, worker and agents of one env, on its clock."""
 
-    world: World
+    env: Environment
 
     def ask(self, action: str, caller: Any = None, **said: Any) -> dict[str, Any]:
-        status, answer = self.world.ask(ECS, action, caller, RegionId=REGION, **said)
+        status, answer = self.env.ask(ECS, action, caller, RegionId=REGION, **said)
         assert status == 200, answer
         return answer
 
     def refused(self, action: str, caller: Any = None, **said: Any) -> tuple[int, str]:
-        status, answer = self.world.ask(ECS, action, caller, RegionId=REGION, **said)
+        status, answer = self.env.ask(ECS, action, caller, RegionId=REGION, **said)
         assert status != 200, answer
         return status, answer["Code"]
 
@@ -41,48 +41,46 @@ class Agents:
 
     def look(self) -> None:
         """The worker, until it has nothing to do."""
-        services = self.world.services
+        services = self.env.services
         within = timedelta(seconds=services.settings.fit_seconds)
-        while assistant.look(services.database, now=self.world.now, draw=services.draw, fit_within=within):
+        while assistant.look(services.database, now=self.env.now, draw=services.draw, fit_within=within):
             pass
-        assistant.look(services.database, now=self.world.now, draw=services.draw, fit_within=within)
+        assistant.look(services.database, now=self.env.now, draw=services.draw, fit_within=within)
 
     def later(self, *hosts: str, **by: float) -> None:
         """Time passes, these hosts are heard, the worker looks."""
-        self.world.now += timedelta(**by)
+        self.env.now += timedelta(**by)
         for host in hosts:
-            self.world.hear(host)
+            self.env.heartbeat(host)
         self.look()
 
     def given(self, host: str) -> list[HandedInvocation]:
         """What a host is handed."""
-        with self.world.services.database.transaction() as tx:
-            return commands.claim(tx, host, now=self.world.now, lease=LEASE).run
+        with self.env.services.database.transaction() as tx:
+            return commands.claim(tx, host, now=self.env.now, lease=LEASE).run
 
     def told_to_stop(self, host: str) -> list[str]:
-        with self.world.services.database.transaction() as tx:
-            return commands.claim(tx, host, now=self.world.now, lease=LEASE).stop
+        with self.env.services.database.transaction() as tx:
+            return commands.claim(tx, host, now=self.env.now, lease=LEASE).stop
 
     def begin(self, host: str, output: bytes = b"") -> HandedInvocation:
         """A host takes its one command and says that it runs."""
         self.look()
         (command,) = self.given(host)
-        ms = round(self.world.now.timestamp() * 1000)
-        with self.world.services.database.transaction() as tx:
+        ms = round(self.env.now.timestamp() * 1000)
+        with self.env.services.database.transaction() as tx:
             assert commands.record_output(
-                tx, host, command.task_id, output, started_ms=ms, now=self.world.now, lease=LEASE
+                tx, host, command.task_id, output, started_ms=ms, now=self.env.now, lease=LEASE
             )  # fmt: skip
         self.look()
         return command
 
     def end(self, host: str, command: HandedInvocation, kind: str = "finish", **facts: Any) -> None:
         """How it ended there."""
-        ms = round(self.world.now.timestamp() * 1000)
+        ms = round(self.env.now.timestamp() * 1000)
         said = {"started_ms": ms, "ended_ms": ms} | ({"exit_code": 0} if kind == "finish" else {}) | facts
-        with self.world.services.database.transaction() as tx:
-            assert commands.record_final_report(
-                tx, host, command.task_id, FinalReport(kind, **said), now=self.world.now
-            )
+        with self.env.services.database.transaction() as tx:
+            assert commands.record_final_report(tx, host, command.task_id, FinalReport(kind, **said), now=self.env.now)
         self.look()
 
     def carry_out(self, host: str, kind: str = "finish", **facts: Any) -> HandedInvocation:

@@ -1,4 +1,4 @@
-"""A world whose hosts are looked at and given commands."""
+"""An environment whose hosts are looked at and given commands."""
 
 from datetime import datetime
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from backfleet.ids import Draw
 from backfleet.storage import Database
 from operations.ecs.agents import Agents
-from operations.world import World, make_world
+from operations.environment import Environment, make_environment
 
 
 @pytest.fixture(scope="session")
@@ -18,12 +18,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def world(database: Database, data: Path, now: datetime, draw: Draw) -> World:
+def env(database: Database, data: Path, now: datetime, draw: Draw) -> Environment:
     """On each engine in turn."""
-    return make_world(database, data, now, draw)
+    return make_environment(database, data, now, draw)
 
 
 @pytest.fixture
-def agents(world: World) -> Agents:
+def agents(env: Environment) -> Agents:
     """Its hosts' agents."""
-    return Agents(world)
+    return Agents(env)

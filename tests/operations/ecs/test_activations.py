@@ -6,43 +6,43 @@ from typing import Any
 import pytest
 
 from backfleet import fleet
-from operations.world import REGION, World
+from operations.environment import REGION, Environment
 
 ECS = "2014-05-26"
 
 
-def make(world: World, caller: Any = None, **said: Any) -> dict[str, Any]:
-    status, answer = world.ask(ECS, "CreateActivation", caller, RegionId=REGION, **said)
+def make(env: Environment, caller: Any = None, **said: Any) -> dict[str, Any]:
+    status, answer = env.ask(ECS, "CreateActivation", caller, RegionId=REGION, **said)
     assert status == 200, answer
     return answer
 
 
-def listed(world: World, caller: Any = None, **said: Any) -> dict[str, Any]:
-    status, answer = world.ask(ECS, "DescribeActivations", caller, RegionId=REGION, **said)
+def listed(env: Environment, caller: Any = None, **said: Any) -> dict[str, Any]:
+    status, answer = env.ask(ECS, "DescribeActivations", caller, RegionId=REGION, **said)
     assert status == 200, answer
     return answer
 
 
-def test_a_code_is_shown_once(world: World) -> None:
+def test_a_code_is_shown_once(env: Environment) -> None:
     """The list has everything but the code."""
     made = make(
-        world, InstanceCount="3", TimeToLiveInHours="2", InstanceName="web", Description="shop",
+        env, InstanceCount="3", TimeToLiveInHours="2", InstanceName="web", Description="shop",
         IpAddressRange="10.0.0.0/8",
     )  # fmt: skip
     assert made["ActivationCode"].startswith("a-")
-    (found,) = listed(world)["ActivationList"]
+    (found,) = listed(env)["ActivationList"]
     assert found == {
         "ActivationId": made["ActivationId"], "InstanceName": "web", "Description": "shop", "InstanceCount": 3,
         "RegisteredCount": 0, "DeregisteredCount": 0, "TimeToLiveInHours": 2, "IpAddressRange": "10.0.0.0/8",
         "Disabled": False, "CreationTime": "2026-01-02T03:04:05Z", "ResourceGroupId": "", "Tags": [],
     }  # fmt: skip
-    assert made["ActivationCode"] not in str(listed(world))
+    assert made["ActivationCode"] not in str(listed(env))
 
 
-def test_what_is_not_said_has_a_default(world: World) -> None:
+def test_what_is_not_said_has_a_default(env: Environment) -> None:
     """Ten hosts, four hours."""
-    make(world)
-    (found,) = listed(world)["ActivationList"]
+    make(env)
+    (found,) = listed(env)["ActivationList"]
     assert (found["InstanceCount"], found["TimeToLiveInHours"], found["InstanceName"]) == (10, 4, "")
 
 
@@ -63,35 +63,35 @@ def test_what_is_not_said_has_a_default(world: World) -> None:
         pytest.param({"IpAddressRange": "10.0.0.0/33"}, "AddressRange.InvalidPattern", id="too long a mask"),
     ],
 )
-def test_bad_words_are_refused(world: World, said: dict[str, str], code: str) -> None:
+def test_bad_words_are_refused(env: Environment, said: dict[str, str], code: str) -> None:
     """With the code of the table, and nothing is made."""
-    status, answer = world.ask(ECS, "CreateActivation", RegionId=REGION, **said)
+    status, answer = env.ask(ECS, "CreateActivation", RegionId=REGION, **said)
     assert (status, answer["Code"]) == (400, code)
-    assert listed(world)["TotalCount"] == 0
+    assert listed(env)["TotalCount"] == 0
 
 
 @pytest.mark.parametrize("action", ["CreateActivation", "DescribeActivations"])
-def test_the_region_must_be_ours(world: World, action: str) -> None:
+def test_the_region_must_be_ours(env: Environment, action: str) -> None:
     """Missing, or another."""
-    assert world.ask(ECS, action)[1]["Code"] == "MissingParameter"
-    status, answer = world.ask(ECS, action, RegionId="cn-beijing")
+    assert env.ask(ECS, action)[1]["Code"] == "MissingParameter"
+    status, answer = env.ask(ECS, action, RegionId="cn-beijing")
     assert (status, answer["Code"]) == (404, "InvalidRegionId.NotFound")
 
 
-def test_pages_hold_everything_once(world: World) -> None:
+def test_pages_hold_everything_once(env: Environment) -> None:
     """Newest first, by number and by token."""
     wanted = []
     for _ in range(12):
-        world.now += timedelta(seconds=1)
-        wanted.insert(0, make(world)["ActivationId"])
-    numbered = [listed(world, PageNumber=str(n), PageSize="5") for n in (1, 2, 3, 4)]
+        env.now += timedelta(seconds=1)
+        wanted.insert(0, make(env)["ActivationId"])
+    numbered = [listed(env, PageNumber=str(n), PageSize="5") for n in (1, 2, 3, 4)]
     assert [[a["ActivationId"] for a in page["ActivationList"]] for page in numbered] == [
         wanted[:5], wanted[5:10], wanted[10:], [],
     ]  # fmt: skip
     assert {(p["PageSize"], p["TotalCount"], p["NextToken"]) for p in numbered} == {(5, 12, "")}
-    first = listed(world, MaxResults="3")  # below ten becomes ten
+    first = listed(env, MaxResults="3")  # below ten becomes ten
     assert [a["ActivationId"] for a in first["ActivationList"]] == wanted[:10]
-    second = listed(world, NextToken=first["NextToken"], PageNumber="7")
+    second = listed(env, NextToken=first["NextToken"], PageNumber="7")
     assert [a["ActivationId"] for a in second["ActivationList"]] == wanted[10:]
     assert second["NextToken"] == ""
 
@@ -107,80 +107,80 @@ def test_pages_hold_everything_once(world: World) -> None:
         pytest.param({"MaxResults": "x"}, "InvalidParameter.MaxResults", id="no number of results"),
     ],
 )
-def test_bad_pages_are_refused(world: World, said: dict[str, str], code: str) -> None:
+def test_bad_pages_are_refused(env: Environment, said: dict[str, str], code: str) -> None:
     """As everywhere in this product."""
-    status, answer = world.ask(ECS, "DescribeActivations", RegionId=REGION, **said)
+    status, answer = env.ask(ECS, "DescribeActivations", RegionId=REGION, **said)
     assert (status, answer["Code"]) == (400, code)
 
 
-def test_filters(world: World) -> None:
+def test_filters(env: Environment) -> None:
     """By id and by name."""
-    one, two = make(world, InstanceName="web"), make(world, InstanceName="db")
-    assert [a["ActivationId"] for a in listed(world, InstanceName="db")["ActivationList"]] == [two["ActivationId"]]
-    found = listed(world, ActivationId=one["ActivationId"])["ActivationList"]
+    one, two = make(env, InstanceName="web"), make(env, InstanceName="db")
+    assert [a["ActivationId"] for a in listed(env, InstanceName="db")["ActivationList"]] == [two["ActivationId"]]
+    found = listed(env, ActivationId=one["ActivationId"])["ActivationList"]
     assert [a["ActivationId"] for a in found] == [one["ActivationId"]]
 
 
-def test_other_accounts_see_nothing(world: World) -> None:
+def test_other_accounts_see_nothing(env: Environment) -> None:
     """An id of another account is one that does not exist."""
-    made = make(world)
-    assert listed(world, world.stranger, ActivationId=made["ActivationId"])["TotalCount"] == 0
-    assert listed(world, world.stranger)["ActivationList"] == []
+    made = make(env)
+    assert listed(env, env.other_account, ActivationId=made["ActivationId"])["TotalCount"] == 0
+    assert listed(env, env.other_account)["ActivationList"] == []
 
 
-def test_permission_comes_first(world: World) -> None:
+def test_permission_comes_first(env: Environment) -> None:
     """Nothing is made for one without it."""
-    nobody = world.user("nobody")
+    nobody = env.user("nobody")
     for action in ("CreateActivation", "DescribeActivations"):
-        status, answer = world.ask(ECS, action, nobody, RegionId=REGION)
+        status, answer = env.ask(ECS, action, nobody, RegionId=REGION)
         assert (status, answer["Code"]) == (403, "Forbidden.RAM")
-    assert listed(world)["TotalCount"] == 0
+    assert listed(env)["TotalCount"] == 0
 
 
-def test_hosts_are_counted(world: World) -> None:
+def test_hosts_are_counted(env: Environment) -> None:
     """Registered and gone."""
-    host = world.host()
-    (found,) = listed(world)["ActivationList"]
+    host = env.host()
+    (found,) = listed(env)["ActivationList"]
     assert (found["RegisteredCount"], found["DeregisteredCount"]) == (1, 0)
-    with world.services.database.transaction() as tx:
-        fleet.deregister(tx, host, now=world.now)
-    (found,) = listed(world)["ActivationList"]
+    with env.services.database.transaction() as tx:
+        fleet.deregister(tx, host, now=env.now)
+    (found,) = listed(env)["ActivationList"]
     assert (found["RegisteredCount"], found["DeregisteredCount"]) == (1, 1)
 
 
 # --- Ending ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_disabled_code_enrols_nobody(world: World) -> None:
+def test_a_disabled_code_enrols_nobody(env: Environment) -> None:
     """It stays in the list, and who has enrolled stays enrolled."""
-    made = make(world)
-    status, answer = world.ask(ECS, "DisableActivation", RegionId=REGION, ActivationId=made["ActivationId"])
+    made = make(env)
+    status, answer = env.ask(ECS, "DisableActivation", RegionId=REGION, ActivationId=made["ActivationId"])
     assert (status, answer["Activation"]["Disabled"]) == (200, True)
-    assert [a["Disabled"] for a in listed(world)["ActivationList"]] == [True]
-    with world.services.database.transaction() as tx:
-        known = fleet.activation(tx, world.root.account_id, REGION, made["ActivationId"])
+    assert [a["Disabled"] for a in listed(env)["ActivationList"]] == [True]
+    with env.services.database.transaction() as tx:
+        known = fleet.activation(tx, env.root.account_id, REGION, made["ActivationId"])
     assert known is not None
-    assert known.refuses(made["ActivationCode"], "10.0.0.1", world.now) == "the activation is disabled"
+    assert known.refuses(made["ActivationCode"], "10.0.0.1", env.now) == "the activation is disabled"
 
 
-def test_only_what_nobody_uses_is_deleted(world: World) -> None:
+def test_only_what_nobody_uses_is_deleted(env: Environment) -> None:
     """A code with a host cannot be, until the host is gone."""
-    unused = make(world)["ActivationId"]
-    assert world.ask(ECS, "DeleteActivation", RegionId=REGION, ActivationId=unused)[0] == 200
-    assert listed(world)["TotalCount"] == 0
-    host = world.host()
-    (used,) = listed(world)["ActivationList"]
-    status, answer = world.ask(ECS, "DeleteActivation", RegionId=REGION, ActivationId=used["ActivationId"])
-    assert (status, answer["Code"], listed(world)["TotalCount"]) == (403, "Activation.Used", 1)
-    world.ask(ECS, "DeregisterManagedInstance", RegionId=REGION, InstanceId=host)
-    assert world.ask(ECS, "DeleteActivation", RegionId=REGION, ActivationId=used["ActivationId"])[0] == 200
+    unused = make(env)["ActivationId"]
+    assert env.ask(ECS, "DeleteActivation", RegionId=REGION, ActivationId=unused)[0] == 200
+    assert listed(env)["TotalCount"] == 0
+    host = env.host()
+    (used,) = listed(env)["ActivationList"]
+    status, answer = env.ask(ECS, "DeleteActivation", RegionId=REGION, ActivationId=used["ActivationId"])
+    assert (status, answer["Code"], listed(env)["TotalCount"]) == (403, "Activation.Used", 1)
+    env.ask(ECS, "DeregisterManagedInstance", RegionId=REGION, InstanceId=host)
+    assert env.ask(ECS, "DeleteActivation", RegionId=REGION, ActivationId=used["ActivationId"])[0] == 200
 
 
 @pytest.mark.parametrize("action", ["DisableActivation", "DeleteActivation"])
-def test_another_accounts_code_does_not_exist(world: World, action: str) -> None:
+def test_another_accounts_code_does_not_exist(env: Environment, action: str) -> None:
     """As one that never was, and it stays as it is."""
-    made = make(world)["ActivationId"]
+    made = make(env)["ActivationId"]
     for named in (made, "none"):
-        status, answer = world.ask(ECS, action, world.stranger, RegionId=REGION, ActivationId=named)
+        status, answer = env.ask(ECS, action, env.other_account, RegionId=REGION, ActivationId=named)
         assert (status, answer["Code"]) == (404, "InvalidActivationId.NotFound")
-    assert [a["Disabled"] for a in listed(world)["ActivationList"]] == [False]
+    assert [a["Disabled"] for a in listed(env)["ActivationList"]] == [False]

@@ -6,7 +6,7 @@ import pytest
 
 from backfleet.assistant import invocations
 from operations.ecs.agents import ECS, Agents, base64_of
-from operations.world import REGION, World
+from operations.environment import REGION, Environment
 
 
 def create(agents: Agents, content: str = "true", **said: Any) -> str:
@@ -49,14 +49,14 @@ def test_a_command_in_every_field(agents: Agents) -> None:
         pytest.param({"Timeout": "0"}, "InvalidTimeout.ExceedLimit", id="no time"),
     ],
 )
-def test_what_create_command_refuses(world: World, agents: Agents, said: dict[str, str], code: str) -> None:
+def test_what_create_command_refuses(env: Environment, agents: Agents, said: dict[str, str], code: str) -> None:
     """And nothing is kept."""
     whole = {"Name": "a", "Type": "RunShellScript", "CommandContent": base64_of("true")} | said
-    assert world.ask(ECS, "CreateCommand", RegionId=REGION, **whole)[1]["Code"] == code
+    assert env.ask(ECS, "CreateCommand", RegionId=REGION, **whole)[1]["Code"] == code
     assert listed(agents) == []
 
 
-def test_which_commands(world: World, agents: Agents) -> None:
+def test_which_commands(env: Environment, agents: Agents) -> None:
     """Newest first; there are none of the cloud's own."""
     one, two = create(agents, Name="web-a"), create(agents, Name="db", Description="x", **{"Tag.1.Key": "k"})
 
@@ -68,12 +68,12 @@ def test_which_commands(world: World, agents: Agents) -> None:
     assert found(Description="x") == found(**{"Tag.1.Key": "k"}) == {two}
     assert found(Type="RunBatScript") == found(Provider="AlibabaCloud") == found(CommandId="c-none") == set()
     assert len(listed(agents, PageSize="1", PageNumber="2")) == 1
-    assert listed(agents, world.stranger) == []
+    assert listed(agents, env.other_account) == []
 
 
-def test_an_invocation_is_of_the_command_as_it_was(world: World, agents: Agents) -> None:
+def test_an_invocation_is_of_the_command_as_it_was(env: Environment, agents: Agents) -> None:
     """Whatever becomes of the command: changed, or forgotten."""
-    host = world.host()
+    host = env.host()
     command_id = create(agents, "echo {{name}}", EnableParameter="true", Timeout="99", WorkingDir="/srv")
     said = {"CommandId": command_id, "InstanceId.1": host, "Parameters": {"name": "Jack"}}
     invoke_id = agents.ask("InvokeCommand", **said, Username="web")["InvokeId"]
@@ -96,27 +96,27 @@ def test_changing_a_command(agents: Agents) -> None:
 
 
 @pytest.mark.parametrize("action", ["ModifyCommand", "DeleteCommand", "InvokeCommand"])
-def test_a_command_of_another_account_does_not_exist(world: World, agents: Agents, action: str) -> None:
+def test_a_command_of_another_account_does_not_exist(env: Environment, agents: Agents, action: str) -> None:
     """As one that never was."""
     command_id = create(agents)
     for named in (command_id, "c-none"):
-        said = {"CommandId": named, "InstanceId.1": world.host()}
-        assert agents.refused(action, world.stranger, **said) == (404, "InvalidCmdId.NotFound")
+        said = {"CommandId": named, "InstanceId.1": env.host()}
+        assert agents.refused(action, env.other_account, **said) == (404, "InvalidCmdId.NotFound")
     assert [command["Name"] for command in listed(agents)] == ["greet"]
 
 
-def test_invocations_are_counted(world: World, agents: Agents) -> None:
+def test_invocations_are_counted(env: Environment, agents: Agents) -> None:
     """Of commands that are kept."""
-    host = world.host()
+    host = env.host()
     command_id = create(agents)
     for _ in range(2):
         agents.ask("InvokeCommand", CommandId=command_id, **{"InstanceId.1": host})
     assert listed(agents)[0]["InvokeTimes"] == 2
 
 
-def test_run_command_keeps_its_command_only_when_asked(world: World, agents: Agents) -> None:
+def test_run_command_keeps_its_command_only_when_asked(env: Environment, agents: Agents) -> None:
     """And then it can be invoked again."""
-    host = world.host()
+    host = env.host()
     agents.run(host)
     assert listed(agents) == []
     agents.run(host, Name="kept", KeepCommand="true")
@@ -131,15 +131,15 @@ def test_the_same_token_makes_one_command(agents: Agents) -> None:
     assert len(listed(agents)) == 1
 
 
-def test_an_account_keeps_so_many_commands(monkeypatch: pytest.MonkeyPatch, world: World, agents: Agents) -> None:
+def test_an_account_keeps_so_many_commands(monkeypatch: pytest.MonkeyPatch, env: Environment, agents: Agents) -> None:
     """And makes so many invocations a day; another account has its own."""
     monkeypatch.setattr(invocations, "MOST_COMMANDS", 1)
     monkeypatch.setattr(invocations, "MOST_A_DAY", 1)
     create(agents)
     said = {"Name": "a", "Type": "RunShellScript", "CommandContent": base64_of("true")}
     assert agents.refused("CreateCommand", **said) == (403, "CmdCount.ExceedQuota")
-    assert agents.ask("CreateCommand", world.stranger, **said)["CommandId"]
-    host = world.host()
+    assert agents.ask("CreateCommand", env.other_account, **said)["CommandId"]
+    host = env.host()
     agents.run(host)
     run = {"Type": "RunShellScript", "CommandContent": "true", "InstanceId.1": host}
     assert agents.refused("RunCommand", **run) == (403, "Invocation.ExceedQuota")

@@ -8,7 +8,7 @@ import pytest
 
 from backfleet import assistant
 from operations.ecs.agents import ECS, Agents, base64_of
-from operations.world import OTHER, REGION, World
+from operations.environment import OTHER, REGION, Environment
 
 
 def send(agents: Agents, *hosts: str, caller: Any = None, **said: Any) -> str:
@@ -21,9 +21,9 @@ def sent(agents: Agents, caller: Any = None, **said: Any) -> list[dict[str, Any]
     return list(agents.ask("DescribeSendFileResults", caller, **said)["Invocations"]["Invocation"])
 
 
-def test_a_file_from_the_call_to_the_result(world: World, agents: Agents) -> None:
+def test_a_file_from_the_call_to_the_result(env: Environment, agents: Agents) -> None:
     """In every field; Overwrite is a text. It is not among the commands."""
-    host = world.host()
+    host = env.host()
     said = {"FileOwner": "web", "FileMode": "0600", "Overwrite": "true", "Description": "d", "Tag.1.Key": "k"}
     invoke_id = send(agents, host, **said)
     assert invoke_id.startswith("f-")
@@ -45,9 +45,9 @@ def test_a_file_from_the_call_to_the_result(world: World, agents: Agents) -> Non
     assert agents.ask("DescribeInvocations")["TotalCount"] == 0
 
 
-def test_which_files(world: World, agents: Agents) -> None:
+def test_which_files(env: Environment, agents: Agents) -> None:
     """By name, instance and status; VmCount is of all instances."""
-    one, two = world.host(), world.host()
+    one, two = env.host(), env.host()
     first, second = send(agents, one, two), send(agents, two, Name="b.txt")
     agents.look()
     for command in agents.given(one):
@@ -62,16 +62,16 @@ def test_which_files(world: World, agents: Agents) -> None:
     assert found(InvocationStatus="Finished") == set()
     (of_one,) = sent(agents, InstanceId=one)
     assert (of_one["VmCount"], len(of_one["InvokeInstances"]["InvokeInstance"])) == (2, 1)
-    assert sent(agents, world.stranger) == []
+    assert sent(agents, env.other_account) == []
 
 
 @pytest.mark.parametrize(
     ("exit_code", "code"),
     [(101, "FilePathInvalid"), (102, "FileAlreadyExists"), (104, "FileAuthorityInvalid"), (2, "FileCreateFail")],
 )
-def test_what_went_wrong_on_the_host(world: World, agents: Agents, exit_code: int, code: str) -> None:
+def test_what_went_wrong_on_the_host(env: Environment, agents: Agents, exit_code: int, code: str) -> None:
     """In the words of the table, and what the host said beside it."""
-    host = world.host()
+    host = env.host()
     send(agents, host)
     agents.carry_out(host, exit_code=exit_code, output=b"no room\n")
     (found,) = sent(agents)
@@ -100,22 +100,22 @@ def test_what_went_wrong_on_the_host(world: World, agents: Agents, exit_code: in
         pytest.param({f"InstanceId.{n}": "i" for n in range(60)}, 403, "InstanceIds.ExceedLimit", id="too many"),
     ],
 )
-def test_what_send_file_refuses(world: World, agents: Agents, said: dict[str, str], status: int, code: str) -> None:
+def test_what_send_file_refuses(env: Environment, agents: Agents, said: dict[str, str], status: int, code: str) -> None:
     """And nothing is sent."""
-    host = world.host()
+    host = env.host()
     whole = {"Name": "a", "TargetDir": "/srv", "Content": "x", "InstanceId.1": host} | said
-    found, answer = world.ask(ECS, "SendFile", RegionId=REGION, **whole)
+    found, answer = env.ask(ECS, "SendFile", RegionId=REGION, **whole)
     assert (found, answer["Code"]) == (status, code)
     agents.look()
     assert (agents.given(host), sent(agents)) == ([], [])
 
 
-def test_the_same_token_sends_one_file(world: World, agents: Agents) -> None:
+def test_the_same_token_sends_one_file(env: Environment, agents: Agents) -> None:
     """To no instance of another account."""
-    host = world.host()
+    host = env.host()
     assert send(agents, host, ClientToken="t") == send(agents, host, ClientToken="t")
     assert len(sent(agents)) == 1
-    said = {"Name": "a", "TargetDir": "/srv", "Content": "x", "InstanceId.1": world.host(account=OTHER)}
+    said = {"Name": "a", "TargetDir": "/srv", "Content": "x", "InstanceId.1": env.host(account=OTHER)}
     assert agents.refused("SendFile", **said) == (404, "InvalidInstance.NotFound")
 
 

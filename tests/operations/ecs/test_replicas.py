@@ -11,14 +11,14 @@ from backfleet.ids import Draw
 from backfleet.ids import draw as real_draw
 from backfleet.storage import Database
 from operations.ecs.agents import Agents
-from operations.world import make_world
+from operations.environment import make_environment
 
 
 @pytest.fixture
 def agents(postgresql_database: Database, data: Path, now: datetime) -> Agents:
     """Ids as they really are: threads draw them at once."""
     draw: Draw = real_draw
-    return Agents(make_world(postgresql_database, data, now, draw))
+    return Agents(make_environment(postgresql_database, data, now, draw))
 
 
 def at_once(*deeds: Callable[[], object]) -> None:
@@ -41,7 +41,7 @@ def at_once(*deeds: Callable[[], object]) -> None:
 
 def test_each_run_is_begun_once(agents: Agents) -> None:
     """However many workers look, and however often."""
-    hosts = [agents.world.host() for _ in range(5)]
+    hosts = [agents.env.host() for _ in range(5)]
     invocations = [agents.run(*hosts) for _ in range(12)]
     at_once(*[agents.look] * 4)
     for host in hosts:
@@ -52,7 +52,7 @@ def test_each_run_is_begun_once(agents: Agents) -> None:
 
 def test_stopping_while_workers_begin_and_collect(agents: Agents) -> None:
     """In the end everything is stopped or ended, and nothing is left to run."""
-    hosts = [agents.world.host() for _ in range(4)]
+    hosts = [agents.env.host() for _ in range(4)]
     invocations = [agents.run(*hosts) for _ in range(8)]
     stops = [lambda invoke_id=invoke_id: agents.ask("StopInvocation", InvokeId=invoke_id) for invoke_id in invocations]
     at_once(agents.look, *stops[:4], agents.look, *stops[4:], agents.look)
@@ -65,7 +65,7 @@ def test_stopping_while_workers_begin_and_collect(agents: Agents) -> None:
 
 def test_the_same_token_at_once_is_one_call(agents: Agents) -> None:
     """The answers are equal."""
-    host = agents.world.host()
+    host = agents.env.host()
     found: list[str] = []
     at_once(*[lambda: found.append(agents.run(host, ClientToken="t"))] * 4)
     assert len(set(found)) == 1

@@ -9,7 +9,7 @@ import pytest
 from backfleet import commands, fleet
 from backfleet_host.contract import Order
 from operations.ecs.agents import ECS, Agents, base64_of
-from operations.world import OTHER, REGION, World
+from operations.environment import OTHER, REGION, Environment
 
 SHELL = {"Type": "RunShellScript", "CommandContent": "true"}
 
@@ -17,9 +17,9 @@ SHELL = {"Type": "RunShellScript", "CommandContent": "true"}
 # --- One command, once ----------------------------------------------------------------------------------------------
 
 
-def test_a_command_from_the_call_to_the_result(world: World, agents: Agents) -> None:
+def test_a_command_from_the_call_to_the_result(env: Environment, agents: Agents) -> None:
     """In every field, as the official clients read them."""
-    host = world.host()
+    host = env.host()
     said = {"Name": "greet", "Description": "says hello", "WorkingDir": "/tmp", "Username": "web", "Timeout": "120"}
     invoke_id = agents.run(host, content="echo hello", **said)
     assert agents.statuses(invoke_id) == ("Pending", ["Pending"])
@@ -27,7 +27,7 @@ def test_a_command_from_the_call_to_the_result(world: World, agents: Agents) -> 
     assert (command.content, command.timeout_seconds, command.kind) == ("echo hello", 120, "RunShellScript")
     assert (command.working_directory, command.username) == ("/tmp", "web")
     assert agents.statuses(invoke_id) == ("Running", ["Running"])
-    world.now += timedelta(seconds=2)
+    env.now += timedelta(seconds=2)
     agents.end(host, command, output=b"lo\n", exit_code=0, dropped=7)
     found = agents.invocation(invoke_id)
     (on_host,) = found.pop("InvokeInstances")["InvokeInstance"]
@@ -78,10 +78,10 @@ def test_a_command_from_the_call_to_the_result(world: World, agents: Agents) -> 
     ],
 )  # fmt: skip
 def test_how_a_command_ends(
-    world: World, agents: Agents, ending: dict[str, Any], status: str, legacy: str, code: str
+    env: Environment, agents: Agents, ending: dict[str, Any], status: str, legacy: str, code: str
 ) -> None:
     """In the words of the table."""
-    host = world.host()
+    host = env.host()
     invoke_id = agents.run(host)
     agents.carry_out(host, **ending)
     (result,) = agents.results(invoke_id)
@@ -89,14 +89,14 @@ def test_how_a_command_ends(
     assert agents.statuses(invoke_id)[0] == "Failed"
 
 
-def test_what_is_heard_late_is_the_truth(world: World, agents: Agents) -> None:
+def test_what_is_heard_late_is_the_truth(env: Environment, agents: Agents) -> None:
     """A run that was given up for lost, and then ends."""
-    host = world.host()
+    host = env.host()
     invoke_id = agents.run(host)
     command = agents.begin(host)
-    world.now += timedelta(seconds=100)
-    with world.services.database.transaction() as tx:
-        commands.sweep(tx, now=world.now, limit=10)
+    env.now += timedelta(seconds=100)
+    with env.services.database.transaction() as tx:
+        commands.sweep(tx, now=env.now, limit=10)
     agents.look()
     assert agents.results(invoke_id)[0]["ErrorCode"] == "ClientNotResponse"
     agents.end(host, command)
@@ -111,9 +111,9 @@ def test_what_is_heard_late_is_the_truth(world: World, agents: Agents) -> None:
         pytest.param([1, 1], "Failed", "Failed", id="all unwell"),
     ],
 )
-def test_several_instances(world: World, agents: Agents, endings: list[int], overall: str, legacy: str) -> None:
+def test_several_instances(env: Environment, agents: Agents, endings: list[int], overall: str, legacy: str) -> None:
     """Each has its record, in the order in which they were named."""
-    hosts = [world.host() for _ in endings]
+    hosts = [env.host() for _ in endings]
     invoke_id = agents.run(*hosts)
     for host, code in zip(hosts, endings, strict=True):
         assert agents.invocation(invoke_id)["InvocationStatus"] == "Pending"
@@ -123,9 +123,9 @@ def test_several_instances(world: World, agents: Agents, endings: list[int], ove
     assert [i["InstanceId"] for i in found["InvokeInstances"]["InvokeInstance"]] == hosts
 
 
-def test_an_instance_named_twice_is_one(world: World, agents: Agents) -> None:
+def test_an_instance_named_twice_is_one(env: Environment, agents: Agents) -> None:
     """It runs once."""
-    host = world.host()
+    host = env.host()
     invoke_id = agents.run(host, **{"InstanceId.2": host})
     agents.carry_out(host)
     assert agents.statuses(invoke_id) == ("Success", ["Success"])
@@ -140,10 +140,10 @@ def test_an_instance_named_twice_is_one(world: World, agents: Agents) -> None:
     ("how", "code"), [({"stopped": True}, "InstanceNotRunning"), ({"silent": True}, "ClientNotRunning")]
 )
 def test_an_instance_that_cannot_run_it_says_so_in_its_record(
-    world: World, agents: Agents, how: dict[str, bool], code: str
+    env: Environment, agents: Agents, how: dict[str, bool], code: str
 ) -> None:
     """The others run it; nothing is left for that one to find later."""
-    fit, unfit = world.host(), world.host(**how)
+    fit, unfit = env.host(), env.host(**how)
     invoke_id = agents.run(unfit, fit)
     agents.carry_out(fit)
     assert agents.statuses(invoke_id) == ("PartialFailed", ["Aborted", "Success"])
@@ -151,9 +151,9 @@ def test_an_instance_that_cannot_run_it_says_so_in_its_record(
     assert agents.given(unfit) == []
 
 
-def test_what_no_agent_takes_within_a_minute_is_taken_back(world: World, agents: Agents) -> None:
+def test_what_no_agent_takes_within_a_minute_is_taken_back(env: Environment, agents: Agents) -> None:
     """And is never run."""
-    host = world.host()
+    host = env.host()
     invoke_id = agents.run(host)
     agents.look()
     agents.later(seconds=59)
@@ -164,17 +164,17 @@ def test_what_no_agent_takes_within_a_minute_is_taken_back(world: World, agents:
     assert agents.given(host) == []
 
 
-def test_what_an_agent_took_and_never_began_is_given_up_too(world: World, agents: Agents) -> None:
+def test_what_an_agent_took_and_never_began_is_given_up_too(env: Environment, agents: Agents) -> None:
     """It is stopped where it may be, and what really became of it is heard later."""
-    host = world.host()
+    host = env.host()
     invoke_id = agents.run(host)
     agents.later(seconds=55)
-    with world.services.database.transaction() as tx:
-        (command,) = commands.claim(tx, host, now=world.now, lease=timedelta(seconds=10)).run
+    with env.services.database.transaction() as tx:
+        (command,) = commands.claim(tx, host, now=env.now, lease=timedelta(seconds=10)).run
     agents.later(seconds=61)
     assert agents.statuses(invoke_id) == ("Pending", ["Pending"])
-    with world.services.database.transaction() as tx:
-        commands.sweep(tx, now=world.now, limit=10)
+    with env.services.database.transaction() as tx:
+        commands.sweep(tx, now=env.now, limit=10)
     agents.later(host, seconds=11)
     assert agents.results(invoke_id)[0]["ErrorCode"] == "ClientNotResponse"
     assert agents.given(host) == []
@@ -183,9 +183,9 @@ def test_what_an_agent_took_and_never_began_is_given_up_too(world: World, agents
 
 
 @pytest.mark.parametrize("split", [False, True])
-def test_an_order_for_a_backup_client_is_no_command(world: World, agents: Agents, split: bool) -> None:
+def test_an_order_for_a_backup_client_is_no_command(env: Environment, agents: Agents, split: bool) -> None:
     """Hosts take orders whatever their mode: nobody gets one there but by a task, not even in two pieces."""
-    host = world.host()
+    host = env.host()
     text = Order("u-1", "uninstall", "courier").as_command()
     said: dict[str, Any] = {}
     if split:
@@ -198,9 +198,9 @@ def test_an_order_for_a_backup_client_is_no_command(world: World, agents: Agents
     assert agents.given(host) == []
 
 
-def test_a_schedule_ends_with_its_host(world: World, agents: Agents) -> None:
+def test_a_schedule_ends_with_its_host(env: Environment, agents: Agents) -> None:
     """Once it is deregistered, nothing more is tried there."""
-    host = world.host()
+    host = env.host()
     invoke_id = agents.run(host, Frequency="rate(5m)")
     agents.ask("DeregisterManagedInstance", InstanceId=host)
     agents.later(seconds=300)
@@ -211,9 +211,9 @@ def test_a_schedule_ends_with_its_host(world: World, agents: Agents) -> None:
     assert agents.results(invoke_id)[0]["Repeats"] == 1
 
 
-def test_a_rehearsal_sends_nothing(world: World, agents: Agents) -> None:
+def test_a_rehearsal_sends_nothing(env: Environment, agents: Agents) -> None:
     """It tells which instances could."""
-    fit, unfit = world.host(), world.host(silent=True)
+    fit, unfit = env.host(), env.host(silent=True)
     invoke_id = agents.run(fit, unfit, RepeatMode="DryRun")
     agents.look()
     assert agents.statuses(invoke_id) == ("PartialFailed", ["Success", "Aborted"])
@@ -267,17 +267,19 @@ def test_a_rehearsal_sends_nothing(world: World, agents: Agents) -> None:
         pytest.param({"RegionId": "us-east-1"}, 404, "InvalidRegionId.NotFound", id="another region"),
     ],
 )  # fmt: skip
-def test_what_run_command_refuses(world: World, agents: Agents, said: dict[str, str], status: int, code: str) -> None:
+def test_what_run_command_refuses(
+    env: Environment, agents: Agents, said: dict[str, str], status: int, code: str
+) -> None:
     """With the code of the table, and nothing runs anywhere."""
-    host = world.host()
-    found, answer = world.ask(ECS, "RunCommand", **({"RegionId": REGION, "InstanceId.1": host} | SHELL | said))
+    host = env.host()
+    found, answer = env.ask(ECS, "RunCommand", **({"RegionId": REGION, "InstanceId.1": host} | SHELL | said))
     assert (found, answer["Code"]) == (status, code)
     agents.look()
     assert agents.given(host) == []
     assert agents.ask("DescribeInvocations")["TotalCount"] == 0
 
 
-def test_how_many_instances(world: World, agents: Agents) -> None:
+def test_how_many_instances(env: Environment, agents: Agents) -> None:
     """None, or more than a hundred."""
     assert agents.refused("RunCommand", **SHELL) == (400, "MissingParam.InstanceId")
     many = {f"InstanceId.{n}": f"mi-{n}" for n in range(101)}
@@ -287,20 +289,20 @@ def test_how_many_instances(world: World, agents: Agents) -> None:
 # --- Parameters -----------------------------------------------------------------------------------------------------
 
 
-def test_parameters_are_filled_in(world: World, agents: Agents) -> None:
+def test_parameters_are_filled_in(env: Environment, agents: Agents) -> None:
     """Built-in ones by the instance; braces in a value stay as they are."""
-    host = world.host(name="shop")
+    host = env.host(name="shop")
     content = "echo {{ name }} {{other}} {{ACS::InstanceId}} {{ACS::InstanceName}} {{ACS::InvokeId}} {{ACS::AccountId}}"
     given = json.dumps({"name": "{{other}}", "other": 5})
     invoke_id = agents.run(host, content=content, EnableParameter="true", Parameters=given)
-    account = world.root.account_id
+    account = env.root.account_id
     assert agents.carry_out(host).content == f"echo {{{{other}}}} 5 {host} shop {invoke_id} {account}"
     assert json.loads(agents.invocation(invoke_id)["Parameters"]) == {"name": "{{other}}", "other": "5"}
 
 
-def test_braces_mean_nothing_unless_parameters_are_enabled(world: World, agents: Agents) -> None:
+def test_braces_mean_nothing_unless_parameters_are_enabled(env: Environment, agents: Agents) -> None:
     """A script may have them for its own reasons."""
-    host = world.host()
+    host = env.host()
     agents.run(host, content="echo {{name}} {{}}")
     assert agents.carry_out(host).content == "echo {{name}} {{}}"
 
@@ -323,20 +325,20 @@ def test_braces_mean_nothing_unless_parameters_are_enabled(world: World, agents:
     ],
 )
 def test_parameters_that_do_not_fit(
-    world: World, agents: Agents, content: str, given: dict[str, Any], status: int, code: str
+    env: Environment, agents: Agents, content: str, given: dict[str, Any], status: int, code: str
 ) -> None:
     """Refused at the call."""
     said = {"Type": "RunShellScript", "CommandContent": content, "EnableParameter": "true"}
-    found = agents.refused("RunCommand", **said, Parameters=given, **{"InstanceId.1": world.host()})
+    found = agents.refused("RunCommand", **said, Parameters=given, **{"InstanceId.1": env.host()})
     assert found == (status, code)
 
 
 # --- Twice ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_same_token_is_the_same_call(world: World, agents: Agents) -> None:
+def test_the_same_token_is_the_same_call(env: Environment, agents: Agents) -> None:
     """For a day, and for each account its own."""
-    host = world.host()
+    host = env.host()
     first = agents.ask("RunCommand", **SHELL, ClientToken="t", **{"InstanceId.1": host})
     assert agents.ask("RunCommand", **SHELL, ClientToken="t", **{"InstanceId.1": host}) == first
     said = SHELL | {"CommandContent": "false"}
@@ -351,9 +353,9 @@ def test_the_same_token_is_the_same_call(world: World, agents: Agents) -> None:
 # --- Stopping -------------------------------------------------------------------------------------------------------
 
 
-def test_what_runs_is_stopped_on_its_host(world: World, agents: Agents) -> None:
+def test_what_runs_is_stopped_on_its_host(env: Environment, agents: Agents) -> None:
     """Stopping, until the host says so; what it had said stays."""
-    host = world.host()
+    host = env.host()
     invoke_id = agents.run(host)
     command = agents.begin(host, b"so far")
     agents.ask("StopInvocation", InvokeId=invoke_id)
@@ -368,9 +370,9 @@ def test_what_runs_is_stopped_on_its_host(world: World, agents: Agents) -> None:
 
 
 @pytest.mark.parametrize("looked", [False, True])
-def test_what_waits_is_cancelled(world: World, agents: Agents, looked: bool) -> None:
+def test_what_waits_is_cancelled(env: Environment, agents: Agents, looked: bool) -> None:
     """Whether the worker came by or not: it never runs."""
-    host = world.host()
+    host = env.host()
     invoke_id = agents.run(host)
     if looked:
         agents.look()
@@ -380,9 +382,9 @@ def test_what_waits_is_cancelled(world: World, agents: Agents, looked: bool) -> 
     assert agents.given(host) == []
 
 
-def test_one_instance_of_several_is_stopped(world: World, agents: Agents) -> None:
+def test_one_instance_of_several_is_stopped(env: Environment, agents: Agents) -> None:
     """The others go on; what is over stays as it is."""
-    one, two, three = world.host(), world.host(), world.host()
+    one, two, three = env.host(), env.host(), env.host()
     invoke_id = agents.run(one, two, three)
     agents.carry_out(one)
     agents.ask("StopInvocation", InvokeId=invoke_id, **{"InstanceId.1": two, "InstanceId.2": one})
@@ -390,9 +392,9 @@ def test_one_instance_of_several_is_stopped(world: World, agents: Agents) -> Non
     assert agents.statuses(invoke_id) == ("Success", ["Success", "Cancelled", "Success"])
 
 
-def test_stopping_what_is_not_there(world: World, agents: Agents) -> None:
+def test_stopping_what_is_not_there(env: Environment, agents: Agents) -> None:
     """An invocation, an instance of it."""
-    invoke_id = agents.run(world.host())
+    invoke_id = agents.run(env.host())
     assert agents.refused("StopInvocation", InvokeId="t-none") == (404, "InvalidInvokeId.NotFound")
     said = {"InvokeId": invoke_id, "InstanceId.1": "i-none"}
     assert agents.refused("StopInvocation", **said) == (404, "InvalidInstanceId.NotFound")
@@ -403,9 +405,9 @@ def test_stopping_what_is_not_there(world: World, agents: Agents) -> None:
 # --- Again and again ------------------------------------------------------------------------------------------------
 
 
-def test_a_rate_counts_from_start_to_start(world: World, agents: Agents) -> None:
+def test_a_rate_counts_from_start_to_start(env: Environment, agents: Agents) -> None:
     """First after one interval; a run that goes on is not begun a second time."""
-    host = world.host()
+    host = env.host()
     invoke_id = agents.run(host, Frequency="rate(5m)")
     agents.look()
     assert agents.statuses(invoke_id) == ("Scheduled", ["Scheduled"])
@@ -432,9 +434,9 @@ def test_a_rate_counts_from_start_to_start(world: World, agents: Agents) -> None
     assert agents.given(host) == []
 
 
-def test_a_time_comes_once(world: World, agents: Agents) -> None:
+def test_a_time_comes_once(env: Environment, agents: Agents) -> None:
     """Afterwards the status is that of its run."""
-    host = world.host()
+    host = env.host()
     invoke_id = agents.run(host, Frequency="at(2026-01-02 11:05:00 Asia/Shanghai)", RepeatMode="Period")
     agents.later(host, seconds=54)
     assert agents.given(host) == []
@@ -443,9 +445,9 @@ def test_a_time_comes_once(world: World, agents: Agents) -> None:
     assert agents.statuses(invoke_id) == ("Success", ["Success"])
 
 
-def test_a_schedule_outlives_a_host_that_is_away(world: World, agents: Agents) -> None:
+def test_a_schedule_outlives_a_host_that_is_away(env: Environment, agents: Agents) -> None:
     """That run is aborted, the next one is not. Times that passed meanwhile are not made up for."""
-    host = world.host()
+    host = env.host()
     invoke_id = agents.run(host, Frequency="0 0/10 * * * ?")
     agents.later(minutes=6)
     assert agents.results(invoke_id)[0]["ErrorCode"] == "ClientNotRunning"
@@ -457,15 +459,15 @@ def test_a_schedule_outlives_a_host_that_is_away(world: World, agents: Agents) -
 
 
 def boot(agents: Agents, host: str) -> None:
-    with agents.world.services.database.transaction() as tx:
-        fleet.booted(tx, host, now=agents.world.now)
+    with agents.env.services.database.transaction() as tx:
+        fleet.booted(tx, host, now=agents.env.now)
     agents.look()
 
 
 @pytest.mark.parametrize(("mode", "after"), [("NextRebootOnly", "Success"), ("EveryReboot", "Scheduled")])
-def test_what_waits_for_a_boot(world: World, agents: Agents, mode: str, after: str) -> None:
+def test_what_waits_for_a_boot(env: Environment, agents: Agents, mode: str, after: str) -> None:
     """The next one, or each; a boot that is heard twice is one."""
-    host, other = world.host(), world.host()
+    host, other = env.host(), env.host()
     invoke_id = agents.run(host, RepeatMode=mode)
     agents.later(host, other, seconds=60)
     boot(agents, other)
@@ -483,12 +485,12 @@ def test_what_waits_for_a_boot(world: World, agents: Agents, mode: str, after: s
 # --- Looking --------------------------------------------------------------------------------------------------------
 
 
-def test_which_invocations(world: World, agents: Agents) -> None:
+def test_which_invocations(env: Environment, agents: Agents) -> None:
     """By everything that the API filters by, newest first."""
-    one, two = world.host(), world.host()
+    one, two = env.host(), env.host()
     first = agents.run(one, Name="a", **{"Tag.1.Key": "team", "Tag.1.Value": "shop"})
     agents.carry_out(one)
-    world.now += timedelta(seconds=1)
+    env.now += timedelta(seconds=1)
     second = agents.run(one, two, Name="b", Frequency="rate(1h)")
 
     def found(**said: Any) -> list[str]:
@@ -506,9 +508,9 @@ def test_which_invocations(world: World, agents: Agents) -> None:
     assert found(CommandId=agents.invocation(first)["CommandId"]) == [first]
 
 
-def test_which_results(world: World, agents: Agents) -> None:
+def test_which_results(env: Environment, agents: Agents) -> None:
     """Pages are inside Invocation."""
-    one, two = world.host(), world.host()
+    one, two = env.host(), env.host()
     invoke_id = agents.run(one, two)
     agents.carry_out(one)
     answer = agents.ask("DescribeInvocationResults", PageSize="1")["Invocation"]
@@ -519,9 +521,9 @@ def test_which_results(world: World, agents: Agents) -> None:
     assert agents.refused("DescribeInvocationResults", IncludeHistory="true") == (400, "InvalidParameter")
 
 
-def test_output_only_where_it_is_asked_for(world: World, agents: Agents) -> None:
+def test_output_only_where_it_is_asked_for(env: Environment, agents: Agents) -> None:
     """And only of one invocation or instance."""
-    host = world.host()
+    host = env.host()
     invoke_id = agents.run(host)
     agents.carry_out(host, output=b"secret")
     assert "secret" not in str(agents.invocation(invoke_id, IncludeOutput="false"))
@@ -529,12 +531,12 @@ def test_output_only_where_it_is_asked_for(world: World, agents: Agents) -> None
     assert agents.refused("DescribeInvocations", IncludeOutput="true") == (400, "InvalidParameter")
 
 
-def test_how_an_instance_was_used(world: World, agents: Agents) -> None:
+def test_how_an_instance_was_used(env: Environment, agents: Agents) -> None:
     """In the lists of instances."""
-    host = world.host()
+    host = env.host()
     agents.run(host)
     agents.carry_out(host)
-    world.now += timedelta(seconds=5)
+    env.now += timedelta(seconds=5)
     agents.run(host)
     answer = agents.ask("DescribeCloudAssistantStatus")["InstanceCloudAssistantStatusSet"]
     (agent,) = answer["InstanceCloudAssistantStatus"]
@@ -548,47 +550,47 @@ def test_how_an_instance_was_used(world: World, agents: Agents) -> None:
 # --- Whose ----------------------------------------------------------------------------------------------------------
 
 
-def test_other_accounts_learn_nothing(world: World, agents: Agents) -> None:
+def test_other_accounts_learn_nothing(env: Environment, agents: Agents) -> None:
     """Neither of instances nor of invocations; and nothing of theirs runs."""
-    theirs, mine = world.host(account=OTHER), world.host()
+    theirs, mine = env.host(account=OTHER), env.host()
     for host in (theirs, "i-none"):
-        answer = world.ask(ECS, "RunCommand", RegionId=REGION, **SHELL, **{"InstanceId.1": mine, "InstanceId.2": host})
+        answer = env.ask(ECS, "RunCommand", RegionId=REGION, **SHELL, **{"InstanceId.1": mine, "InstanceId.2": host})
         assert (answer[0], answer[1]["Code"]) == (404, "InvalidInstance.NotFound")
     agents.look()
     assert agents.given(mine) == agents.given(theirs) == []
     invoke_id = agents.run(mine)
-    assert agents.ask("DescribeInvocations", world.stranger, InvokeId=invoke_id)["TotalCount"] == 0
-    answer = agents.ask("DescribeInvocationResults", world.stranger, InvokeId=invoke_id)
+    assert agents.ask("DescribeInvocations", env.other_account, InvokeId=invoke_id)["TotalCount"] == 0
+    answer = agents.ask("DescribeInvocationResults", env.other_account, InvokeId=invoke_id)
     assert answer["Invocation"]["TotalCount"] == 0
-    never = world.ask(ECS, "StopInvocation", world.stranger, RegionId=REGION, InvokeId="t-none")
-    assert world.ask(ECS, "StopInvocation", world.stranger, RegionId=REGION, InvokeId=invoke_id) == never
+    never = env.ask(ECS, "StopInvocation", env.other_account, RegionId=REGION, InvokeId="t-none")
+    assert env.ask(ECS, "StopInvocation", env.other_account, RegionId=REGION, InvokeId=invoke_id) == never
     assert agents.statuses(invoke_id) == ("Pending", ["Pending"])
 
 
-def policy(world: World, name: str, *statements: dict[str, Any]) -> Any:
+def policy(env: Environment, name: str, *statements: dict[str, Any]) -> Any:
     document = json.dumps({"Version": "1", "Statement": list(statements)})
-    status, answer = world.ask("2015-05-01", "CreatePolicy", PolicyName=name, PolicyDocument=document)
+    status, answer = env.ask("2015-05-01", "CreatePolicy", PolicyName=name, PolicyDocument=document)
     assert status == 200, answer
-    user = world.user(name)
+    user = env.user(name)
     said = {"PolicyType": "Custom", "PolicyName": name, "UserName": name}
-    assert world.ask("2015-05-01", "AttachPolicyToUser", **said)[0] == 200
+    assert env.ask("2015-05-01", "AttachPolicyToUser", **said)[0] == 200
     return user
 
 
-def test_a_policy_may_say_where(world: World, agents: Agents) -> None:
+def test_a_policy_may_say_where(env: Environment, agents: Agents) -> None:
     """Instance by instance."""
-    mine, other = world.host(), world.host()
+    mine, other = env.host(), env.host()
     arn = f"acs:ecs:*:*:instance/{mine}"
-    user = policy(world, "one", {"Effect": "Allow", "Action": "ecs:*", "Resource": [arn, "acs:ecs:*:*:command/*"]})
+    user = policy(env, "one", {"Effect": "Allow", "Action": "ecs:*", "Resource": [arn, "acs:ecs:*:*:command/*"]})
     assert agents.ask("RunCommand", user, **SHELL, **{"InstanceId.1": mine})["InvokeId"]
     refused = agents.refused("RunCommand", user, **SHELL, **{"InstanceId.1": mine, "InstanceId.2": other})
     assert refused == (403, "Forbidden.RAM")
 
 
-def test_a_policy_may_say_as_whom(world: World, agents: Agents) -> None:
+def test_a_policy_may_say_as_whom(env: Environment, agents: Agents) -> None:
     """By ecs:CommandRunAs; who is not said is root."""
-    host = world.host()
+    host = env.host()
     condition = {"StringEquals": {"ecs:CommandRunAs": "web"}}
-    user = policy(world, "web", {"Effect": "Allow", "Action": "ecs:*", "Resource": "*", "Condition": condition})
+    user = policy(env, "web", {"Effect": "Allow", "Action": "ecs:*", "Resource": "*", "Condition": condition})
     assert agents.ask("RunCommand", user, **SHELL, Username="web", **{"InstanceId.1": host})["InvokeId"]
     assert agents.refused("RunCommand", user, **SHELL, **{"InstanceId.1": host}) == (403, "Forbidden.RAM")

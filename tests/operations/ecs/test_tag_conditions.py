@@ -7,7 +7,7 @@ import pytest
 
 from backfleet import identity
 from backfleet.operations.catalogue import ECS
-from operations.world import OTHER, REGION, World
+from operations.environment import OTHER, REGION, Environment
 
 WEB = {"StringEquals": {"acs:ResourceTag/team": "web"}}
 
@@ -20,9 +20,9 @@ def allow(action: str, condition: Any = None, effect: str = "Allow") -> dict[str
 class Tagged:
     """Two hosts of which one is the web team's, and a user whom the test gives a policy."""
 
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.web, self.shop = world.host(), world.host()
+    def __init__(self, env: Environment) -> None:
+        self.env = env
+        self.web, self.shop = env.host(), env.host()
         self.tag(self.web, "team", "web")
 
     def tag(self, instance_id: str, key: str, value: str) -> None:
@@ -34,11 +34,11 @@ class Tagged:
         assert status == 200, body
 
     def ask(self, action: str, caller: identity.Caller | None = None, **said: Any) -> tuple[int, dict[str, Any]]:
-        return self.world.ask(ECS.version, action, caller, RegionId=REGION, **said)
+        return self.env.ask(ECS.version, action, caller, RegionId=REGION, **said)
 
     def who_may(self, *statements: dict[str, Any]) -> identity.Caller:
-        services, now, account = self.world.services, self.world.now, self.world.root.account_id
-        caller = self.world.user("ann")
+        services, now, account = self.env.services, self.env.now, self.env.root.account_id
+        caller = self.env.user("ann")
         text = json.dumps({"Version": "1", "Statement": list(statements)})
         with services.database.transaction() as tx:
             identity.create_policy(tx, account, "anns", text, description="", now=now)
@@ -50,8 +50,8 @@ class Tagged:
 
 
 @pytest.fixture
-def tagged(world: World) -> Tagged:
-    return Tagged(world)
+def tagged(env: Environment) -> Tagged:
+    return Tagged(env)
 
 
 @pytest.mark.parametrize("key", ["acs:ResourceTag/team", "ecs:tag/team", "ACS:resourcetag/team"])
@@ -84,12 +84,12 @@ def test_a_session_policy_may_ask_too(tagged: Tagged) -> None:
     """Within what the role may."""
     caller = tagged.who_may(allow("ecs:*"))
     role_session = identity.Session("Ops", "night", json.dumps({"Version": "1", "Statement": [allow("ecs:*", WEB)]}))
-    services, account = tagged.world.services, tagged.world.root.account_id
+    services, account = tagged.env.services, tagged.env.root.account_id
     trust = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"RAM": f"acs:ram::{account}:root"}}
     with services.database.transaction() as tx:
         document = json.dumps({"Version": "1", "Statement": [trust]})
-        role = identity.create_role(tx, account, "Ops", document, now=tagged.world.now, draw=services.draw)
-        identity.attach_policy(tx, account, "Ops", "AliyunECSFullAccess", "System", to="Role", now=tagged.world.now)
+        role = identity.create_role(tx, account, "Ops", document, now=tagged.env.now, draw=services.draw)
+        identity.attach_policy(tx, account, "Ops", "AliyunECSFullAccess", "System", to="Role", now=tagged.env.now)
     session = identity.Caller(
         account, "AssumedRoleUser", f"acs:sts::{account}:assumed-role/Ops/night", f"{role.id}:night",
         role_id=role.id, session=role_session,
@@ -115,8 +115,8 @@ def test_names_of_tags_keep_their_letter_case(tagged: Tagged) -> None:
 
 def test_another_accounts_tags_decide_nothing(tagged: Tagged) -> None:
     """Their host with our tag is as one that nobody has: the policy's own refusal."""
-    theirs = tagged.world.host(account=OTHER)
+    theirs = tagged.env.host(account=OTHER)
     said = {"ResourceType": "instance", "ResourceId.1": theirs, "Tag.1.Key": "team", "Tag.1.Value": "web"}
-    assert tagged.world.ask(ECS.version, "TagResources", tagged.world.stranger, RegionId=REGION, **said)[0] == 200
+    assert tagged.env.ask(ECS.version, "TagResources", tagged.env.other_account, RegionId=REGION, **said)[0] == 200
     ann = tagged.who_may(allow("ecs:*", WEB))
     assert tagged.rename(ann, theirs) == tagged.rename(ann, "mi-none") == 403

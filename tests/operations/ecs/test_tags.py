@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from operations.ecs.agents import Agents, base64_of
-from operations.world import OTHER, World
+from operations.environment import OTHER, Environment
 
 
 def tag(agents: Agents, kind: str, resource: str, **tags: str) -> None:
@@ -21,10 +21,10 @@ def tags(agents: Agents, kind: str, caller: Any = None, **said: Any) -> list[tup
     return [(each["ResourceId"], each["TagKey"], each["TagValue"]) for each in found]
 
 
-def things(world: World, agents: Agents) -> dict[str, str]:
+def things(env: Environment, agents: Agents) -> dict[str, str]:
     """One of each kind that has tags."""
     said = {"Name": "a", "Type": "RunShellScript", "CommandContent": base64_of("true")}
-    host = world.host()
+    host = env.host()
     return {
         "managedinstance": host,
         "instance": host,
@@ -35,9 +35,9 @@ def things(world: World, agents: Agents) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("kind", ["managedinstance", "instance", "activation", "command", "invocation"])
-def test_tags_of_every_kind_of_thing(world: World, agents: Agents, kind: str) -> None:
+def test_tags_of_every_kind_of_thing(env: Environment, agents: Agents, kind: str) -> None:
     """A key that is there gets the new value; taking one leaves the others."""
-    thing = things(world, agents)[kind]
+    thing = things(env, agents)[kind]
     tag(agents, kind, thing, team="shop", tier="1")
     tag(agents, kind, thing, tier="2")
     assert tags(agents, kind) == [(thing, "team", "shop"), (thing, "tier", "2")]
@@ -49,9 +49,9 @@ def test_tags_of_every_kind_of_thing(world: World, agents: Agents, kind: str) ->
     assert tags(agents, kind) == []
 
 
-def test_instances_are_found_by_tags_everywhere(world: World, agents: Agents) -> None:
+def test_instances_are_found_by_tags_everywhere(env: Environment, agents: Agents) -> None:
     """All of the tags must be there; a key alone means any value."""
-    one, two = world.host(), world.host()
+    one, two = env.host(), env.host()
     tag(agents, "managedinstance", one, team="shop", tier="1")
     tag(agents, "instance", two, team="shop")
     shop, tier = {"Tag.1.Key": "team", "Tag.1.Value": "shop"}, {"Tag.2.Key": "tier"}
@@ -66,9 +66,9 @@ def test_instances_are_found_by_tags_everywhere(world: World, agents: Agents) ->
     assert shown["Tags"] == {"Tag": found["Tags"]}
 
 
-def test_commands_run_where_the_tags_are(world: World, agents: Agents) -> None:
+def test_commands_run_where_the_tags_are(env: Environment, agents: Agents) -> None:
     """ResourceTag instead of InstanceId."""
-    one, two, three = world.host(), world.host(), world.host()
+    one, two, three = env.host(), env.host(), env.host()
     for host in (one, three):
         tag(agents, "instance", host, team="shop")
     invoke_id = agents.run(**{"ResourceTag.1.Key": "team", "ResourceTag.1.Value": "shop"})
@@ -111,26 +111,28 @@ def test_activations_carry_tags_from_the_start(agents: Agents) -> None:
         ),
     ],
 )
-def test_what_tag_resources_refuses(world: World, agents: Agents, said: dict[str, str], status: int, code: str) -> None:
+def test_what_tag_resources_refuses(
+    env: Environment, agents: Agents, said: dict[str, str], status: int, code: str
+) -> None:
     """And tags nothing."""
-    host = world.host()
+    host = env.host()
     whole = {"ResourceType": "instance", "ResourceId.1": host, "Tag.1.Key": "a", "Tag.1.Value": "v"} | said
     assert agents.refused("TagResources", **whole) == (status, code)
     assert tags(agents, "instance") == []
 
 
-def test_a_thing_has_at_most_twenty_tags(world: World, agents: Agents) -> None:
+def test_a_thing_has_at_most_twenty_tags(env: Environment, agents: Agents) -> None:
     """One more is refused, and none of that call stays."""
-    host = world.host()
+    host = env.host()
     tag(agents, "instance", host, **{f"k{n}": "" for n in range(19)})
     said = {"ResourceType": "instance", "ResourceId.1": host, "Tag.1.Key": "a", "Tag.2.Key": "b"}
     assert agents.refused("TagResources", **said) == (400, "NumberExceed.Tags")
     assert len(tags(agents, "instance")) == 19
 
 
-def test_what_is_named_and_what_is_taken_must_be_said(world: World, agents: Agents) -> None:
+def test_what_is_named_and_what_is_taken_must_be_said(env: Environment, agents: Agents) -> None:
     """Taking nothing from something, or something from nothing, is a mistake."""
-    host = world.host()
+    host = env.host()
     said = {"ResourceType": "instance", "ResourceId.1": host}
     assert agents.refused("UntagResources", **said) == (400, "MissingParameter.TagKeys")
     assert agents.refused("TagResources", **said) == (400, "MissingParameter")
@@ -139,9 +141,9 @@ def test_what_is_named_and_what_is_taken_must_be_said(world: World, agents: Agen
     assert agents.refused("UntagResources", **only) == (400, "MissingParameter.ResourceIds")
 
 
-def test_long_lists_of_tags_come_in_pages(world: World, agents: Agents) -> None:
+def test_long_lists_of_tags_come_in_pages(env: Environment, agents: Agents) -> None:
     """Fifty at once, and a token for the rest."""
-    hosts = [world.host() for _ in range(3)]
+    hosts = [env.host() for _ in range(3)]
     for host in hosts:
         tag(agents, "instance", host, **{f"k{n:02d}": "" for n in range(20)})
     first = agents.ask("ListTagResources", ResourceType="instance")
@@ -152,23 +154,23 @@ def test_long_lists_of_tags_come_in_pages(world: World, agents: Agents) -> None:
 
 
 @pytest.mark.parametrize("kind", ["managedinstance", "activation", "command", "invocation"])
-def test_other_accounts_tags_do_not_exist(world: World, agents: Agents, kind: str) -> None:
+def test_other_accounts_tags_do_not_exist(env: Environment, agents: Agents, kind: str) -> None:
     """Neither seen nor changed; an id of theirs is one that does not exist."""
-    thing = things(world, agents)[kind]
+    thing = things(env, agents)[kind]
     tag(agents, kind, thing, team="shop")
     said = {"ResourceType": kind, "ResourceId.1": thing, "Tag.1.Key": "a", "All": "true"}
     for action in ("TagResources", "UntagResources"):
-        assert agents.refused(action, world.stranger, **said) == (404, "InvalidResourceId.NotFound")
-    assert tags(agents, kind, world.stranger, **{"ResourceId.1": thing}) == []
+        assert agents.refused(action, env.other_account, **said) == (404, "InvalidResourceId.NotFound")
+    assert tags(agents, kind, env.other_account, **{"ResourceId.1": thing}) == []
     assert tags(agents, kind) == [(thing, "team", "shop")]
-    world.host(account=OTHER)
+    env.host(account=OTHER)
 
 
-def test_tags_go_with_the_thing(world: World, agents: Agents) -> None:
+def test_tags_go_with_the_thing(env: Environment, agents: Agents) -> None:
     """An instance that is deregistered, a command and an activation that are deleted."""
-    for kind, thing in things(world, agents).items():
+    for kind, thing in things(env, agents).items():
         tag(agents, kind, thing, team="shop")
-    found = things(world, agents)
+    found = things(env, agents)
     host = tags(agents, "instance")[0][0]
     agents.ask("DeregisterManagedInstance", InstanceId=host)
     agents.ask("DeleteCommand", CommandId=tags(agents, "command")[0][0])

@@ -8,7 +8,7 @@ from backfleet.operations.catalogue import ECS, Operation, every_operation
 from backfleet.wire.errors import ApiError
 from backfleet.wire.parameters import parameters_of
 from backfleet.wire.shapes import Anything
-from operations.world import REGION, World
+from operations.environment import REGION, Environment
 
 OPERATIONS = [operation for operation in every_operation() if operation.product is ECS]
 EVERY = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
@@ -25,10 +25,10 @@ def anything_for(operation: Operation) -> dict[str, Any]:
 
 
 @EVERY
-def test_nobody_without_permission_gets_anywhere(world: World, operation: Operation) -> None:
+def test_nobody_without_permission_gets_anywhere(env: Environment, operation: Operation) -> None:
     """Before any parameter is looked at; DescribeInstances alone answers with an empty list."""
-    nobody = world.user("nobody")
-    status, answer = world.ask(ECS.version, operation.name, nobody, **anything_for(operation))
+    nobody = env.user("nobody")
+    status, answer = env.ask(ECS.version, operation.name, nobody, **anything_for(operation))
     if operation.denied is not None:
         assert (status, answer["Instances"]) == (200, {"Instance": []})
     else:
@@ -36,11 +36,11 @@ def test_nobody_without_permission_gets_anywhere(world: World, operation: Operat
 
 
 @EVERY
-def test_every_region_but_ours_is_unknown(world: World, operation: Operation) -> None:
+def test_every_region_but_ours_is_unknown(env: Environment, operation: Operation) -> None:
     """Whatever else is asked."""
     if operation.name == "DescribeRegions":
         return
-    status, answer = world.ask(ECS.version, operation.name, **anything_for(operation) | {"RegionId": "us-east-1"})
+    status, answer = env.ask(ECS.version, operation.name, **anything_for(operation) | {"RegionId": "us-east-1"})
     assert (status, answer["Code"]) == (404, "InvalidRegionId.NotFound")
 
 

@@ -1,4 +1,4 @@
-"""A world to upgrade."""
+"""An environment to upgrade."""
 
 from datetime import datetime
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from backfleet.ids import Draw
 from backfleet.storage import Database
-from operations.world import World, make_world
+from operations.environment import Environment, make_environment
 
 
 @pytest.fixture(scope="session")
@@ -17,6 +17,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def world(database: Database, data: Path, now: datetime, draw: Draw) -> World:
+def env(database: Database, data: Path, now: datetime, draw: Draw) -> Environment:
     """On each engine in turn."""
-    return make_world(database, data, now, draw)
+    return make_environment(database, data, now, draw)

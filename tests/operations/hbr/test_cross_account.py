@@ -10,7 +10,7 @@ from backfleet import identity, upgrades
 from backfleet.fleet import Page
 from backfleet.operations._tables import audit_events
 from backfleet.operations.catalogue import HBR, OWN
-from operations.world import OTHER, World
+from operations.environment import OTHER, Environment
 
 SERVICE = "crossbackup.hbr.aliyuncs.com"
 ROLE = "hbrcrossrole"
@@ -25,13 +25,13 @@ def trusting(principal: dict[str, Any], **more: Any) -> str:
 class Across:
     """Two accounts. Ours is asked; theirs has the servers, and a role that trusts as the test says."""
 
-    def __init__(self, world: World) -> None:
-        self.world, self.ours = world, world.root.account_id
-        self.instance_id = world.host(account=OTHER)
-        self.client_id = world.client(self.instance_id, account=OTHER)
+    def __init__(self, env: Environment) -> None:
+        self.env, self.ours = env, env.root.account_id
+        self.instance_id = env.host(account=OTHER)
+        self.client_id = env.client(self.instance_id, account=OTHER)
 
     def ask(self, action: str, caller: identity.Caller | None = None, **said: Any) -> tuple[int, dict[str, Any]]:
-        return self.world.ask(HBR.version, action, caller, **said)
+        return self.env.ask(HBR.version, action, caller, **said)
 
     def upgrade(self, caller: identity.Caller | None = None, **said: Any) -> tuple[int, str]:
         """Status and code of an upgrade of their client."""
@@ -40,7 +40,7 @@ class Across:
         return status, body["Code"]
 
     def role(self, trust: str, *policies: str, name: str = ROLE) -> None:
-        services, now = self.world.services, self.world.now
+        services, now = self.env.services, self.env.now
         with services.database.transaction() as tx:
             identity.create_role(tx, OTHER, name, trust, now=now, draw=services.draw)
             for policy in policies or ("AliyunHBRFullAccess",):
@@ -50,22 +50,22 @@ class Across:
         self.role(trusting({"RAM": f"acs:ram::{self.ours}:root"}), *policies)
 
     def linked_role(self) -> None:
-        with self.world.services.database.transaction() as tx:
-            identity.create_service_role(tx, self.ours, SERVICE, now=self.world.now, draw=self.world.services.draw)
+        with self.env.services.database.transaction() as tx:
+            identity.create_service_role(tx, self.ours, SERVICE, now=self.env.now, draw=self.env.services.draw)
 
     def pair(self, **said: Any) -> tuple[int, dict[str, Any]]:
         return self.ask("AddCrossAccount", **{"CrossAccountUserId": OTHER, "CrossAccountRoleName": ROLE, **said})
 
     def trail(self, account: str) -> list[tuple[str, str, str]]:
-        with self.world.services.database.reading() as tx:
+        with self.env.services.database.reading() as tx:
             chosen = audit_events.select().where(audit_events.c.account_id == account)
             rows = tx.rows(chosen.order_by(audit_events.c.action.desc()))
         return [(row.action, row.verdict, row.error_code) for row in rows]
 
 
 @pytest.fixture
-def across(world: World) -> Across:
-    return Across(world)
+def across(env: Environment) -> Across:
+    return Across(env)
 
 
 # --- Whom the role lets in ------------------------------------------------------------------------------------------
@@ -93,9 +93,9 @@ def test_whom_the_role_lets_in(
         across.linked_role()
     across.role(trusting({kind: name.format(ours=across.ours) for kind, name in principal.items()}))
     if paired:
-        with across.world.services.database.transaction() as tx:
-            services = across.world.services
-            identity.pair_accounts(tx, across.ours, OTHER, ROLE, alias="", now=across.world.now, draw=services.draw)
+        with across.env.services.database.transaction() as tx:
+            services = across.env.services
+            identity.pair_accounts(tx, across.ours, OTHER, ROLE, alias="", now=across.env.now, draw=services.draw)
     assert across.upgrade() == expected
 
 
@@ -123,8 +123,8 @@ def test_what_the_role_may_do(across: Across, policy: str, expected: tuple[int, 
 def test_the_caller_needs_permission_at_home(across: Across) -> None:
     """Without it, the other account is not even looked at."""
     across.trusting_us()
-    assert across.upgrade(across.world.user("ann", "AliyunHBRReadOnlyAccess")) == (403, "NoPermission")
-    assert across.upgrade(across.world.user("bob", "AliyunHBRFullAccess")) == (200, "200")
+    assert across.upgrade(across.env.user("ann", "AliyunHBRReadOnlyAccess")) == (403, "NoPermission")
+    assert across.upgrade(across.env.user("bob", "AliyunHBRFullAccess")) == (200, "200")
     assert len(across.trail(OTHER)) == 1
 
 
@@ -133,7 +133,7 @@ def test_a_role_may_be_kept_for_one_user(across: Across) -> None:
     only = {"StringEquals": {"acs:PrincipalARN": f"acs:ram::{across.ours}:user/ann"}}
     across.role(trusting({"RAM": f"acs:ram::{across.ours}:root"}, Condition=only))
     assert across.upgrade() == (403, "AssumeRoleFail")
-    assert across.upgrade(across.world.user("ann", "AliyunHBRFullAccess")) == (200, "200")
+    assert across.upgrade(across.env.user("ann", "AliyunHBRFullAccess")) == (200, "200")
 
 
 @pytest.mark.parametrize(
@@ -157,13 +157,13 @@ def test_a_role_that_is_not_there(across: Across, user_id: str, role: str) -> No
 def test_a_task_is_ours_and_moves_their_clients(across: Across) -> None:
     """Only we may look at it; both trails know of the call."""
     across.trusting_us()
-    across.world.release("2.0")
+    across.env.release("2.0")
     status, body = across.ask("UpgradeBackupClients", InstanceIds=[across.instance_id], **CROSSING)
     assert (status, body["InstanceStatuses"][0]["ValidInstance"]) == (200, True)
     _, task = across.ask("DescribeTask", TaskId=body["TaskId"])
     (item,) = json.loads(task["Result"])
     assert (item["clientId"], item["toVersion"]) == (across.client_id, "2.0")
-    hidden, refusal = across.ask("DescribeTask", across.world.stranger, TaskId=body["TaskId"])
+    hidden, refusal = across.ask("DescribeTask", across.env.other_account, TaskId=body["TaskId"])
     assert (hidden, refusal["Code"]) == (404, "TaskNotFound")
     assert across.trail(OTHER)[0] == ("UpgradeBackupClients", "allowed", "")
     assert ("UpgradeBackupClients", "allowed", "") in across.trail(across.ours)
@@ -172,8 +172,8 @@ def test_a_task_is_ours_and_moves_their_clients(across: Across) -> None:
 def test_what_they_move_already_is_told(across: Across) -> None:
     """One client has one live task, whoever asked for it."""
     across.trusting_us()
-    across.world.release("2.0")
-    _, theirs = across.ask("UpgradeBackupClients", across.world.stranger, ClientIds=[across.client_id])
+    across.env.release("2.0")
+    _, theirs = across.ask("UpgradeBackupClients", across.env.other_account, ClientIds=[across.client_id])
     _, ours = across.ask("UpgradeBackupClients", ClientIds=[across.client_id], **CROSSING)
     _, task = across.ask("DescribeTask", TaskId=ours["TaskId"])
     (item,) = json.loads(task["Result"])
@@ -184,7 +184,7 @@ def test_what_they_move_already_is_told(across: Across) -> None:
 def test_the_token_of_a_call_is_ours(across: Across) -> None:
     """Asked again, the same task; for ourselves with the same token, another call."""
     across.trusting_us()
-    across.world.release("2.0")
+    across.env.release("2.0")
     said = {"ClientIds": [across.client_id], "ClientToken": "once"}
     _, first = across.ask("UpgradeBackupClients", **said, **CROSSING)
     _, again = across.ask("UpgradeBackupClients", **said, **CROSSING)
@@ -195,11 +195,11 @@ def test_the_token_of_a_call_is_ours(across: Across) -> None:
 def test_every_operation_that_can_cross(across: Across) -> None:
     """Install, uninstall and looking go there as well."""
     across.trusting_us()
-    across.world.release("2.0")
+    across.env.release("2.0")
     listed = across.ask("DescribeBackupClients", ClientType="ECS_CLIENT", **CROSSING)[1]
     assert [client["ClientId"] for client in listed["Clients"]] == [across.client_id]
     assert across.ask("DescribeBackupClients", ClientType="ECS_CLIENT")[1]["Clients"] == []
-    bare = across.world.host(account=OTHER)
+    bare = across.env.host(account=OTHER)
     assert across.ask("InstallBackupClients", InstanceIds=[bare], **CROSSING)[0] == 200
     assert across.ask("UninstallBackupClients", ClientIds=[across.client_id], **CROSSING)[0] == 200
 
@@ -207,7 +207,7 @@ def test_every_operation_that_can_cross(across: Across) -> None:
 def test_ids_of_theirs_are_nothing_at_home_and_ours_nothing_there(across: Across) -> None:
     """The answers are those for ids that nobody has."""
     across.trusting_us()
-    ours = across.world.host()
+    ours = across.env.host()
     nowhere = "mi-" + "x" * 20
 
     def told(instance_id: str, **crossing: str) -> dict[str, Any]:
@@ -221,9 +221,9 @@ def test_ids_of_theirs_are_nothing_at_home_and_ours_nothing_there(across: Across
 def test_a_role_that_goes_ends_it_at_the_next_call(across: Across) -> None:
     """What was begun goes on, and stays ours to look at."""
     across.trusting_us()
-    across.world.release("2.0")
+    across.env.release("2.0")
     _, begun = across.ask("UpgradeBackupClients", ClientIds=[across.client_id], **CROSSING)
-    with across.world.services.database.transaction() as tx:
+    with across.env.services.database.transaction() as tx:
         identity.detach_policy(tx, OTHER, ROLE, "AliyunHBRFullAccess", "System", of="Role")
         identity.delete_role(tx, OTHER, ROLE)
     assert across.upgrade() == (404, "RoleNotExist")
@@ -277,7 +277,7 @@ def test_a_pairs_life(across: Across) -> None:
     assert (pair["CrossAccountUserId"], pair["CrossAccountRoleName"], pair["Alias"]) == (int(OTHER), ROLE, "shop")
     assert (pair["OwnerId"], pair["CrossAccountType"], listed["TotalCount"]) == (int(across.ours), "CROSS_ACCOUNT", 1)
     assert across.upgrade() == (200, "200")
-    assert across.ask("DescribeCrossAccounts", across.world.stranger)[1]["TotalCount"] == 0
+    assert across.ask("DescribeCrossAccounts", across.env.other_account)[1]["TotalCount"] == 0
     undone = across.ask("DeleteCrossAccount", CrossAccountUserId=OTHER, CrossAccountRoleName=ROLE)
     assert undone[0] == 200
     again = across.ask("DeleteCrossAccount", CrossAccountUserId=OTHER, CrossAccountRoleName=ROLE)
@@ -319,7 +319,7 @@ def test_pairs_in_pages(across: Across) -> None:
     """Oldest first; a page beyond the last is empty."""
     for number in range(5):
         across.role(trusting({"Service": SERVICE}), name=f"role-{number}")
-        across.world.now += timedelta(seconds=1)
+        across.env.now += timedelta(seconds=1)
         assert across.pair(CrossAccountRoleName=f"role-{number}")[0] == 200
     pages = [across.ask("DescribeCrossAccounts", PageNumber=number, PageSize=2)[1] for number in (1, 2, 3, 4)]
     names = [[pair["CrossAccountRoleName"] for pair in page["CrossAccounts"]["CrossAccount"]] for page in pages]
@@ -350,16 +350,16 @@ def test_checking_roles(across: Across) -> None:
 # --- Accounts -------------------------------------------------------------------------------------------------------
 
 
-def test_the_operator_makes_accounts(world: World) -> None:
+def test_the_operator_makes_accounts(env: Environment) -> None:
     """With a key that works, and nothing of anybody else's."""
-    status, made = world.ask(OWN.version, "CreateAccount", AccountName="shop")
+    status, made = env.ask(OWN.version, "CreateAccount", AccountName="shop")
     assert status == 200
-    with world.services.database.reading() as tx:
-        known = identity.find_key(tx, world.services.vault, made["AccessKeyId"])
+    with env.services.database.reading() as tx:
+        known = identity.find_key(tx, env.services.vault, made["AccessKeyId"])
         assert known is not None
         assert (known.secret, known.caller.kind) == (made["AccessKeySecret"], "Account")
         assert upgrades.find(tx, made["AccountId"], Page(1, 10)).total == 0
-    listed = world.ask(OWN.version, "ListAccounts")[1]["Accounts"]
+    listed = env.ask(OWN.version, "ListAccounts")[1]["Accounts"]
     assert [account["IsOperator"] for account in listed].count(True) == 1
     assert ("shop", made["AccountId"]) in [(account["AccountName"], account["AccountId"]) for account in listed]
     assert made["AccessKeySecret"] not in json.dumps(listed)
@@ -374,10 +374,10 @@ OPERATORS = [
 
 
 @pytest.mark.parametrize(("action", "said"), OPERATORS)
-def test_what_belongs_to_all_is_the_operators(world: World, action: str, said: dict[str, str]) -> None:
+def test_what_belongs_to_all_is_the_operators(env: Environment, action: str, said: dict[str, str]) -> None:
     """The root of another account may do everything there, and none of this."""
-    world.release("2.0")
-    status, body = world.ask(OWN.version, action, world.stranger, **said)
+    env.release("2.0")
+    status, body = env.ask(OWN.version, action, env.other_account, **said)
     assert (status, body["Code"]) == (403, "Forbidden.RAM")
-    assert len(world.ask(OWN.version, "ListAccounts")[1]["Accounts"]) == 2
-    assert not world.ask(OWN.version, "ListReleases")[1]["Releases"][0]["Withdrawn"]
+    assert len(env.ask(OWN.version, "ListAccounts")[1]["Accounts"]) == 2
+    assert not env.ask(OWN.version, "ListReleases")[1]["Releases"][0]["Withdrawn"]

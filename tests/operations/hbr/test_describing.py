@@ -6,28 +6,28 @@ from typing import Any
 import pytest
 
 from backfleet import upgrades
-from operations.world import OTHER, REGION, World
+from operations.environment import OTHER, REGION, Environment
 
 HBR = "2017-09-08"
 
 
-def clients(world: World, caller: Any = None, **said: Any) -> dict[str, Any]:
-    status, answer = world.ask(HBR, "DescribeBackupClients", caller, ClientType="ECS_CLIENT", **said)
+def clients(env: Environment, caller: Any = None, **said: Any) -> dict[str, Any]:
+    status, answer = env.ask(HBR, "DescribeBackupClients", caller, ClientType="ECS_CLIENT", **said)
     assert status == 200, answer
     return answer
 
 
-def test_a_client_in_every_field(world: World) -> None:
+def test_a_client_in_every_field(env: Environment) -> None:
     """Types as the SDKs' models have them; times in Unix seconds."""
-    world.release("2.0")
-    world.release("3.0", channel="beta")
-    instance, client = world.host_with_client()
-    answer = clients(world)
+    env.release("2.0")
+    env.release("3.0", channel="beta")
+    instance, client = env.host_with_client()
+    answer = clients(env)
     (found,) = answer.pop("Clients")
     assert answer == {
         "Code": "200", "Message": "successful", "Success": True, "PageNumber": 1, "PageSize": 10, "TotalCount": 1
     }  # fmt: skip
-    at = int(world.now.timestamp())
+    at = int(env.now.timestamp())
     assert found == {
         "ClientId": client, "ClientType": "ECS_CLIENT", "PackageName": "courier", "ClientVersion": "1.0",
         "MaxClientVersion": "2.0", "InstanceId": instance, "InstanceName": found["InstanceName"], "Hostname": "web-0",
@@ -37,26 +37,26 @@ def test_a_client_in_every_field(world: World) -> None:
     }  # fmt: skip
 
 
-def test_pages_hold_everything_once(world: World) -> None:
+def test_pages_hold_everything_once(env: Environment) -> None:
     """In one order."""
-    wanted = {world.host_with_client()[1] for _ in range(5)}
-    pages = [clients(world, PageNumber=n, PageSize=2)["Clients"] for n in (1, 2, 3, 4)]
+    wanted = {env.host_with_client()[1] for _ in range(5)}
+    pages = [clients(env, PageNumber=n, PageSize=2)["Clients"] for n in (1, 2, 3, 4)]
     assert [len(page) for page in pages] == [2, 2, 1, 0]
     assert {c["ClientId"] for page in pages for c in page} == wanted
 
 
-def test_ids_filter_and_unknown_ones_are_simply_not_there(world: World) -> None:
+def test_ids_filter_and_unknown_ones_are_simply_not_there(env: Environment) -> None:
     """Also those of other accounts and regions."""
-    instance, client = world.host_with_client()
-    other, second = world.host_with_client()
-    theirs = world.host(account=OTHER)
-    hidden = world.client(theirs, account=OTHER)
-    assert [c["ClientId"] for c in clients(world, ClientIds=[client, hidden, "c-none"])["Clients"]] == [client]
-    assert [c["ClientId"] for c in clients(world, InstanceIds=[other, theirs])["Clients"]] == [second]
-    assert clients(world, ClientIds=[client], InstanceIds=[other])["TotalCount"] == 0
-    assert clients(world, InstanceIds=[])["TotalCount"] == 2
-    assert [c["ClientId"] for c in clients(world, world.stranger)["Clients"]] == [hidden]
-    assert instance not in str(clients(world, world.stranger))
+    instance, client = env.host_with_client()
+    other, second = env.host_with_client()
+    theirs = env.host(account=OTHER)
+    hidden = env.client(theirs, account=OTHER)
+    assert [c["ClientId"] for c in clients(env, ClientIds=[client, hidden, "c-none"])["Clients"]] == [client]
+    assert [c["ClientId"] for c in clients(env, InstanceIds=[other, theirs])["Clients"]] == [second]
+    assert clients(env, ClientIds=[client], InstanceIds=[other])["TotalCount"] == 0
+    assert clients(env, InstanceIds=[])["TotalCount"] == 2
+    assert [c["ClientId"] for c in clients(env, env.other_account)["Clients"]] == [hidden]
+    assert instance not in str(clients(env, env.other_account))
 
 
 @pytest.mark.parametrize(
@@ -74,36 +74,36 @@ def test_ids_filter_and_unknown_ones_are_simply_not_there(world: World) -> None:
         ),
     ],
 )
-def test_bad_words_are_refused(world: World, said: dict[str, Any], code: str) -> None:
+def test_bad_words_are_refused(env: Environment, said: dict[str, Any], code: str) -> None:
     """With the parameter's name."""
-    status, answer = world.ask(HBR, "DescribeBackupClients", **said)
+    status, answer = env.ask(HBR, "DescribeBackupClients", **said)
     assert (status, answer["Code"]) == (400, code)
 
 
 @pytest.mark.parametrize("kind", ["CONTAINER_CLIENT", "LOCAL_CLIENT"])
-def test_other_types_of_client_do_not_exist_here(world: World, kind: str) -> None:
+def test_other_types_of_client_do_not_exist_here(env: Environment, kind: str) -> None:
     """An empty list, not an error."""
-    world.host_with_client()
-    status, answer = world.ask(HBR, "DescribeBackupClients", ClientType=kind)
+    env.host_with_client()
+    status, answer = env.ask(HBR, "DescribeBackupClients", ClientType=kind)
     assert (status, answer["Clients"], answer["TotalCount"]) == (200, [], 0)
 
 
 # --- DescribeTask ---------------------------------------------------------------------------------------------------
 
 
-def open_task(world: World) -> tuple[str, str]:
+def open_task(env: Environment) -> tuple[str, str]:
     """A task under way, and its client."""
-    world.release("2.0")
-    instance, client = world.host_with_client()
-    _, answer = world.ask(HBR, "UpgradeBackupClients", InstanceIds=[instance])
+    env.release("2.0")
+    instance, client = env.host_with_client()
+    _, answer = env.ask(HBR, "UpgradeBackupClients", InstanceIds=[instance])
     return answer["TaskId"], client
 
 
-def test_a_task_in_every_field_while_it_is_open(world: World) -> None:
+def test_a_task_in_every_field_while_it_is_open(env: Environment) -> None:
     """No CompletedTime until it is over."""
-    task_id, client = open_task(world)
-    status, found = world.ask(HBR, "DescribeTask", TaskId=task_id)
-    at = int(world.now.timestamp())
+    task_id, client = open_task(env)
+    status, found = env.ask(HBR, "DescribeTask", TaskId=task_id)
+    at = int(env.now.timestamp())
     assert status == 200
     result = found.pop("Result")
     assert found == {
@@ -115,40 +115,40 @@ def test_a_task_in_every_field_while_it_is_open(world: World) -> None:
     assert '"clientStatus":"UPGRADING"' in result
 
 
-def test_a_task_ids_form_cannot_be_guessed(world: World) -> None:
+def test_a_task_ids_form_cannot_be_guessed(env: Environment) -> None:
     """`t-` and at least 16 characters."""
-    task_id, _ = open_task(world)
+    task_id, _ = open_task(env)
     assert task_id.startswith("t-")
     assert len(task_id) >= 18
 
 
-def test_a_task_past_its_deadline_is_expired_though_no_worker_came_by(world: World) -> None:
+def test_a_task_past_its_deadline_is_expired_though_no_worker_came_by(env: Environment) -> None:
     """To the second: fifteen minutes after it was made."""
-    task_id, _ = open_task(world)
-    world.now += timedelta(seconds=899)
-    assert world.ask(HBR, "DescribeTask", TaskId=task_id)[1]["Description"] == "created"
-    world.now += timedelta(seconds=1)
-    _, found = world.ask(HBR, "DescribeTask", TaskId=task_id)
+    task_id, _ = open_task(env)
+    env.now += timedelta(seconds=899)
+    assert env.ask(HBR, "DescribeTask", TaskId=task_id)[1]["Description"] == "created"
+    env.now += timedelta(seconds=1)
+    _, found = env.ask(HBR, "DescribeTask", TaskId=task_id)
     assert (found["Description"], found["Progress"]) == ("expired", -1)
     assert found["CompletedTime"] == found["CreatedTime"] + 900
     assert '"errorCode":"TaskExpired"' in found["Result"]
 
 
-def test_a_cancelled_task_says_so(world: World) -> None:
+def test_a_cancelled_task_says_so(env: Environment) -> None:
     """With each item's code."""
-    task_id, _ = open_task(world)
-    with world.services.database.transaction() as tx:
-        assert upgrades.cancel(tx, world.root.account_id, task_id, now=world.now)
-    _, found = world.ask(HBR, "DescribeTask", TaskId=task_id)
+    task_id, _ = open_task(env)
+    with env.services.database.transaction() as tx:
+        assert upgrades.cancel(tx, env.root.account_id, task_id, now=env.now)
+    _, found = env.ask(HBR, "DescribeTask", TaskId=task_id)
     assert (found["Description"], found["Progress"]) == ("cancelled", -1)
     assert '"errorCode":"TaskCancelled"' in found["Result"]
 
 
-def test_another_accounts_task_is_not_found(world: World) -> None:
+def test_another_accounts_task_is_not_found(env: Environment) -> None:
     """As one that never was."""
-    task_id, _ = open_task(world)
-    theirs = world.ask(HBR, "DescribeTask", world.stranger, TaskId=task_id)
-    never = world.ask(HBR, "DescribeTask", TaskId="t-" + "0" * 20)
+    task_id, _ = open_task(env)
+    theirs = env.ask(HBR, "DescribeTask", env.other_account, TaskId=task_id)
+    never = env.ask(HBR, "DescribeTask", TaskId="t-" + "0" * 20)
     assert theirs == never
     assert (theirs[0], theirs[1]["Code"], theirs[1]["Message"]) == (
         404,
@@ -157,12 +157,12 @@ def test_another_accounts_task_is_not_found(world: World) -> None:
     )
 
 
-def test_a_task_must_be_named(world: World) -> None:
+def test_a_task_must_be_named(env: Environment) -> None:
     """Marked optional everywhere, useless without."""
-    assert world.ask(HBR, "DescribeTask")[1]["Code"] == "MissingParameter"
+    assert env.ask(HBR, "DescribeTask")[1]["Code"] == "MissingParameter"
 
 
-def test_the_region_is_the_one_this_installation_answers_for(world: World) -> None:
+def test_the_region_is_the_one_this_installation_answers_for(env: Environment) -> None:
     """In the cloud's wrapped list."""
-    _, found = world.ask(HBR, "DescribeRegions")
+    _, found = env.ask(HBR, "DescribeRegions")
     assert found["Regions"] == {"Region": [{"RegionId": REGION, "LocalName": REGION}]}

@@ -6,37 +6,37 @@ from typing import Any
 import pytest
 
 from backfleet.fleet import ClientStatus
-from operations.world import World
+from operations.environment import Environment
 
 HBR = "2017-09-08"
 
 
-def ask(world: World, action: str, **said: Any) -> tuple[int, dict[str, Any]]:
-    return world.ask(HBR, f"{action}BackupClients", **said)
+def ask(env: Environment, action: str, **said: Any) -> tuple[int, dict[str, Any]]:
+    return env.ask(HBR, f"{action}BackupClients", **said)
 
 
-def items(world: World, action: str, **said: Any) -> list[dict[str, Any]]:
+def items(env: Environment, action: str, **said: Any) -> list[dict[str, Any]]:
     """The items of the task that a call starts."""
-    status, answer = ask(world, action, **said)
+    status, answer = ask(env, action, **said)
     assert (status, answer["Code"], answer["Success"]) == (200, "200", True), answer
-    _, task = world.ask(HBR, "DescribeTask", TaskId=answer["TaskId"])
+    _, task = env.ask(HBR, "DescribeTask", TaskId=answer["TaskId"])
     assert task["Name"] == f"{action}BackupClientsTask"
     found: list[dict[str, Any]] = json.loads(task["Result"])
     return found
 
 
-def clients(world: World) -> list[tuple[str, str, str]]:
-    _, found = world.ask(HBR, "DescribeBackupClients", ClientType="ECS_CLIENT")
+def clients(env: Environment) -> list[tuple[str, str, str]]:
+    _, found = env.ask(HBR, "DescribeBackupClients", ClientType="ECS_CLIENT")
     return [(c["PackageName"], c["ClientVersion"], c["Status"]) for c in found["Clients"]]
 
 
-def test_the_only_package_there_is_is_meant(world: World) -> None:
+def test_the_only_package_there_is_is_meant(env: Environment) -> None:
     """A client appears with the task, and shows that it is being installed."""
-    world.release("2.0")
-    (item,) = items(world, "Install", InstanceIds=[world.host()])
+    env.release("2.0")
+    (item,) = items(env, "Install", InstanceIds=[env.host()])
     assert (item["packageName"], item["fromVersion"], item["toVersion"]) == ("courier", "", "2.0")
     assert item["clientId"].startswith("c-")
-    assert clients(world) == [("courier", "", ClientStatus.INSTALLING)]
+    assert clients(env) == [("courier", "", ClientStatus.INSTALLING)]
 
 
 @pytest.mark.parametrize(
@@ -49,84 +49,84 @@ def test_the_only_package_there_is_is_meant(world: World) -> None:
     ],
 )
 def test_where_it_is_not_clear_what_is_meant_the_call_says_so(
-    world: World, releases: list[str], said: dict[str, str], text: str
+    env: Environment, releases: list[str], said: dict[str, str], text: str
 ) -> None:
     """And makes no client."""
     for package in releases:
-        world.release("2.0", package=package)
-    status, answer = ask(world, "Install", InstanceIds=[world.host()], **said)
+        env.release("2.0", package=package)
+    status, answer = ask(env, "Install", InstanceIds=[env.host()], **said)
     assert (status, answer["Code"]) == (400, "InvalidParameter")
     assert text in answer["Message"]
-    assert (clients(world), world.tasks()) == ([], 0)
+    assert (clients(env), env.tasks()) == ([], 0)
 
 
-def test_a_package_and_a_channel_can_be_named(world: World) -> None:
+def test_a_package_and_a_channel_can_be_named(env: Environment) -> None:
     """Ours beyond the cloud's words."""
-    world.release("2.0")
-    world.release("3.0", package="keeper", channel="beta")
-    (item,) = items(world, "Install", InstanceIds=[world.host()], PackageName="keeper", Channel="beta")
+    env.release("2.0")
+    env.release("3.0", package="keeper", channel="beta")
+    (item,) = items(env, "Install", InstanceIds=[env.host()], PackageName="keeper", Channel="beta")
     assert (item["packageName"], item["toVersion"]) == ("keeper", "3.0")
 
 
-def test_a_package_that_is_not_offered_for_a_platform_makes_no_client(world: World) -> None:
+def test_a_package_that_is_not_offered_for_a_platform_makes_no_client(env: Environment) -> None:
     """The item says what is missing."""
-    world.release("2.0")
-    (item,) = items(world, "Install", InstanceIds=[world.host(platform="linux-arm64")], PackageName="courier")
+    env.release("2.0")
+    (item,) = items(env, "Install", InstanceIds=[env.host(platform="linux-arm64")], PackageName="courier")
     assert (item["errorCode"], item["clientId"]) == ("NoRelease", "")
     assert "linux-arm64" in item["message"]
-    assert clients(world) == []
+    assert clients(env) == []
 
 
-def test_what_is_installed_already_is_moved_on_or_left(world: World) -> None:
+def test_what_is_installed_already_is_moved_on_or_left(env: Environment) -> None:
     """Installing the newest over the newest is a success; over an older one it is a move."""
-    world.release("2.0")
-    (current, _), (older, _) = world.host_with_client("2.0"), world.host_with_client("1.0")
-    first, second = items(world, "Install", InstanceIds=[current, older])
+    env.release("2.0")
+    (current, _), (older, _) = env.host_with_client("2.0"), env.host_with_client("1.0")
+    first, second = items(env, "Install", InstanceIds=[current, older])
     assert (first["errorCode"], first["clientStatus"]) == ("AlreadyCurrent", "ACTIVATED")
     assert (second["errorCode"], second["fromVersion"], second["toVersion"]) == ("", "1.0", "2.0")
 
 
 @pytest.mark.parametrize("action", ["Install", "Uninstall"])
-def test_twenty_are_taken_and_one_more_is_not(world: World, action: str) -> None:
+def test_twenty_are_taken_and_one_more_is_not(env: Environment, action: str) -> None:
     """As the public page limits these two."""
-    world.release("2.0")
-    instance, _ = world.host_with_client()
-    status, answer = ask(world, action, InstanceIds=[instance] * 21)
-    assert (status, answer["Code"], world.tasks()) == (400, "InvalidParameter", 0)
-    assert ask(world, action, InstanceIds=[instance] * 20)[0] == 200
+    env.release("2.0")
+    instance, _ = env.host_with_client()
+    status, answer = ask(env, action, InstanceIds=[instance] * 21)
+    assert (status, answer["Code"], env.tasks()) == (400, "InvalidParameter", 0)
+    assert ask(env, action, InstanceIds=[instance] * 20)[0] == 200
 
 
-def test_an_install_names_instances(world: World) -> None:
+def test_an_install_names_instances(env: Environment) -> None:
     """Not clients, and at least one."""
-    status, answer = ask(world, "Install", InstanceIds=["c-1"])
+    status, answer = ask(env, "Install", InstanceIds=["c-1"])
     assert (status, answer["Code"]) == (400, "InvalidParameter")
     assert "name its instance" in answer["Message"]
-    assert ask(world, "Install")[1]["Code"] == "MissingParameter"
+    assert ask(env, "Install")[1]["Code"] == "MissingParameter"
 
 
 @pytest.mark.parametrize("action", ["Install", "Uninstall"])
-def test_one_unfit_instance_alone_is_the_calls_own_error(world: World, action: str) -> None:
+def test_one_unfit_instance_alone_is_the_calls_own_error(env: Environment, action: str) -> None:
     """As with an upgrade."""
-    world.release("2.0")
-    status, answer = ask(world, action, InstanceIds=[world.host(stopped=True)])
-    assert (status, answer["Code"], world.tasks()) == (400, "InstanceNotRunning", 0)
+    env.release("2.0")
+    status, answer = ask(env, action, InstanceIds=[env.host(stopped=True)])
+    assert (status, answer["Code"], env.tasks()) == (400, "InstanceNotRunning", 0)
 
 
-def test_an_uninstall_takes_every_client_of_an_instance(world: World) -> None:
+def test_an_uninstall_takes_every_client_of_an_instance(env: Environment) -> None:
     """Or the one that is named."""
-    instance, first = world.host_with_client()
-    world.client(instance, package="keeper")
-    named = items(world, "Uninstall", ClientIds=[first])
+    instance, first = env.host_with_client()
+    env.client(instance, package="keeper")
+    named = items(env, "Uninstall", ClientIds=[first])
     assert [(item["packageName"], item["toVersion"], item["clientStatus"]) for item in named] == [
         ("courier", "", "UNINSTALLING")
     ]
-    both = items(world, "Uninstall", InstanceIds=[instance])
+    both = items(env, "Uninstall", InstanceIds=[instance])
     assert {item["packageName"]: item["errorCode"] for item in both} == {"courier": "UpgradeInProgress", "keeper": ""}
 
 
-def test_what_is_gone_already_is_as_it_was_asked_to_be(world: World) -> None:
+def test_what_is_gone_already_is_as_it_was_asked_to_be(env: Environment) -> None:
     """A success, with nothing sent."""
-    instance = world.host()
-    world.client(instance, "", status=ClientStatus.NOT_INSTALLED)
-    (item,) = items(world, "Uninstall", InstanceIds=[instance])
+    instance = env.host()
+    env.client(instance, "", status=ClientStatus.NOT_INSTALLED)
+    (item,) = items(env, "Uninstall", InstanceIds=[instance])
     assert (item["errorCode"], item["clientStatus"]) == ("AlreadyCurrent", "NOT_INSTALLED")

@@ -10,7 +10,7 @@ from backfleet.operations.catalogue import HBR
 from backfleet.operations.hbr.settings import PURPOSE, UpdateClientSettings
 from backfleet.storage import metadata
 from backfleet.wire.parameters import parse
-from operations.world import OTHER, World
+from operations.environment import OTHER, Environment
 
 SECRET = "hush-hush-password"
 CUSTOM = {"DataProxySetting": "CUSTOM", "ProxyHost": "proxy.internal", "ProxyPort": "3128", "ProxyUser": "bob"}
@@ -19,29 +19,29 @@ CUSTOM = {"DataProxySetting": "CUSTOM", "ProxyHost": "proxy.internal", "ProxyPor
 class Settings:
     """One client, and what is set for it."""
 
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.instance_id, self.client_id = world.host_with_client()
+    def __init__(self, env: Environment) -> None:
+        self.env = env
+        self.instance_id, self.client_id = env.host_with_client()
 
     def update(self, **said: Any) -> tuple[int, str]:
-        status, body = self.world.ask(HBR.version, "UpdateClientSettings", ClientId=self.client_id, **said)
+        status, body = self.env.ask(HBR.version, "UpdateClientSettings", ClientId=self.client_id, **said)
         return status, body["Code"]
 
     def shown(self) -> dict[str, Any]:
         asked = {"ClientType": "ECS_CLIENT", "ClientIds": [self.client_id]}
-        (client,) = self.world.ask(HBR.version, "DescribeBackupClients", **asked)[1]["Clients"]
+        (client,) = self.env.ask(HBR.version, "DescribeBackupClients", **asked)[1]["Clients"]
         told: dict[str, Any] = client["Settings"]
         return told
 
     def sealed(self) -> str:
-        with self.world.services.database.reading() as tx:
+        with self.env.services.database.reading() as tx:
             row = tx.first(preferences.select().where(preferences.c.client_id == self.client_id))
         return "" if row is None else str(row.sealed_password)
 
 
 @pytest.fixture
-def settings(world: World) -> Settings:
-    return Settings(world)
+def settings(env: Environment) -> Settings:
+    return Settings(env)
 
 
 def test_nothing_is_claimed_that_nobody_set(settings: Settings) -> None:
@@ -67,7 +67,7 @@ def test_what_is_not_given_stays(settings: Settings) -> None:
     settings.update(**CUSTOM, ProxyPassword=SECRET)
     settings.update(MaxCpuCore="4", VaultId="v-1", ResourceGroupId="rg-1")
     assert settings.shown() == {**CUSTOM, "ProxyPort": 3128, "MaxCpuCore": "4"}
-    assert settings.world.services.vault.box(PURPOSE).unseal(settings.sealed()) == SECRET
+    assert settings.env.services.vault.box(PURPOSE).unseal(settings.sealed()) == SECRET
     settings.update(DataProxySetting="DISABLE")
     assert settings.sealed() == ""
 
@@ -76,12 +76,12 @@ def test_the_password_is_seen_nowhere(settings: Settings, caplog: pytest.LogCapt
     """Not in answers, in no table, in no log, and not where a program prints itself."""
     caplog.set_level(logging.DEBUG)
     assert settings.update(**CUSTOM, ProxyPassword=SECRET) == (200, "200")
-    with settings.world.services.database.reading() as tx:
+    with settings.env.services.database.reading() as tx:
         kept = [str(row) for table in metadata.sorted_tables for row in tx.rows(table.select())]
     assert SECRET not in "".join(kept) + caplog.text + str(settings.shown())
     read = parse(UpdateClientSettings, {"ClientId": settings.client_id, "ProxyPassword": SECRET})
     assert (read.proxy_password, SECRET in repr(read)) == (SECRET, False)
-    status, body = settings.world.ask(
+    status, body = settings.env.ask(
         HBR.version, "UpdateClientSettings", ClientId=settings.client_id, ProxyPassword=SECRET * 40
     )
     assert (status, body["Code"], SECRET in str(body)) == (400, "InvalidParameter", False)
@@ -113,18 +113,18 @@ def test_what_is_wrong_changes_nothing(settings: Settings, said: dict[str, str],
 
 def test_only_ones_own_clients(settings: Settings) -> None:
     """Another account's client is one that is not there."""
-    theirs = settings.world.client(settings.world.host(account=OTHER), account=OTHER)
+    theirs = settings.env.client(settings.env.host(account=OTHER), account=OTHER)
     for client_id in (theirs, "c-none"):
-        status, body = settings.world.ask(HBR.version, "UpdateClientSettings", ClientId=client_id, MaxCpuCore="1")
+        status, body = settings.env.ask(HBR.version, "UpdateClientSettings", ClientId=client_id, MaxCpuCore="1")
         assert (status, body["Code"]) == (404, "ResourceNotFound")
-    status, body = settings.world.ask(HBR.version, "UpdateClientSettings", MaxCpuCore="1")
+    status, body = settings.env.ask(HBR.version, "UpdateClientSettings", MaxCpuCore="1")
     assert (status, body["Code"]) == (400, "MissingParameter")
 
 
 def test_looking_is_not_changing(settings: Settings) -> None:
     """Who may look at clients may not set anything."""
-    ann = settings.world.user("ann", "AliyunHBRReadOnlyAccess")
-    status, body = settings.world.ask(
+    ann = settings.env.user("ann", "AliyunHBRReadOnlyAccess")
+    status, body = settings.env.ask(
         HBR.version, "UpdateClientSettings", ann, ClientId=settings.client_id, MaxCpuCore="1"
     )
     assert (status, body["Code"]) == (403, "NoPermission")

@@ -10,38 +10,38 @@ import pytest
 from backfleet import fleet, upgrades
 from backfleet.fleet import ClientStatus
 from backfleet.operations.hbr.lifecycle import MOST_UPGRADES
-from operations.world import OTHER, World
+from operations.environment import OTHER, Environment
 
 HBR = "2017-09-08"
 
 
-def upgrade(world: World, **said: Any) -> tuple[int, dict[str, Any]]:
-    return world.ask(HBR, "UpgradeBackupClients", **said)
+def upgrade(env: Environment, **said: Any) -> tuple[int, dict[str, Any]]:
+    return env.ask(HBR, "UpgradeBackupClients", **said)
 
 
-def started(world: World, **said: Any) -> dict[str, Any]:
+def started(env: Environment, **said: Any) -> dict[str, Any]:
     """The answer of a call that started a task."""
-    status, answer = upgrade(world, **said)
+    status, answer = upgrade(env, **said)
     assert (status, answer["Code"], answer["Message"], answer["Success"]) == (200, "200", "successful", True), answer
     return answer
 
 
-def items(world: World, answer: dict[str, Any]) -> list[dict[str, Any]]:
+def items(env: Environment, answer: dict[str, Any]) -> list[dict[str, Any]]:
     """What DescribeTask tells of each client."""
-    status, task = world.ask(HBR, "DescribeTask", TaskId=answer["TaskId"])
+    status, task = env.ask(HBR, "DescribeTask", TaskId=answer["TaskId"])
     assert status == 200
     found: list[dict[str, Any]] = json.loads(task["Result"])
     return found
 
 
-def codes(world: World, answer: dict[str, Any]) -> list[str]:
-    return [item["errorCode"] for item in items(world, answer)]
+def codes(env: Environment, answer: dict[str, Any]) -> list[str]:
+    return [item["errorCode"] for item in items(env, answer)]
 
 
-def refused(world: World, **said: Any) -> tuple[int, str, str]:
+def refused(env: Environment, **said: Any) -> tuple[int, str, str]:
     """Status, code and message of a refusal, which starts nothing."""
-    status, answer = upgrade(world, **said)
-    assert world.tasks() == 0
+    status, answer = upgrade(env, **said)
+    assert env.tasks() == 0
     return status, answer["Code"], answer["Message"]
 
 
@@ -49,14 +49,14 @@ def refused(world: World, **said: Any) -> tuple[int, str, str]:
 
 
 @pytest.mark.parametrize("swapped", [False, True], ids=["as the names say", "as the public page's own examples do"])
-def test_the_prefix_decides_whichever_list_an_id_came_in(world: World, swapped: bool) -> None:
+def test_the_prefix_decides_whichever_list_an_id_came_in(env: Environment, swapped: bool) -> None:
     """Instances by mi-, clients by c-."""
-    world.release("2.0")
-    (first, _), (_, second) = world.host_with_client(), world.host_with_client()
+    env.release("2.0")
+    (first, _), (_, second) = env.host_with_client(), env.host_with_client()
     lists = ([second], [first]) if swapped else ([first], [second])
-    answer = started(world, InstanceIds=lists[0], ClientIds=lists[1])
+    answer = started(env, InstanceIds=lists[0], ClientIds=lists[1])
     assert answer["InstanceStatuses"] == [{"InstanceId": first, "ValidInstance": True, "ErrorCode": ""}]
-    assert [item["toVersion"] for item in items(world, answer)] == ["2.0", "2.0"]
+    assert [item["toVersion"] for item in items(env, answer)] == ["2.0", "2.0"]
 
 
 @pytest.mark.parametrize(
@@ -73,9 +73,9 @@ def test_the_prefix_decides_whichever_list_an_id_came_in(world: World, swapped: 
         pytest.param({"ClientIds": ["c-" + "x" * 80]}, "InvalidParameter", "ClientIds", id="too long"),
     ],
 )
-def test_a_list_that_cannot_be_read_says_what_was_found(world: World, said: Any, code: str, text: str) -> None:
+def test_a_list_that_cannot_be_read_says_what_was_found(env: Environment, said: Any, code: str, text: str) -> None:
     """And what a list looks like."""
-    status, found, message = refused(world, **said)
+    status, found, message = refused(env, **said)
     assert (status, found) == (400, code)
     assert text in message
 
@@ -88,39 +88,39 @@ def test_a_list_that_cannot_be_read_says_what_was_found(world: World, said: Any,
         pytest.param(lambda ids: {f"InstanceIds.{n}": id_ for n, id_ in enumerate(ids, 1)}, id="repeated"),
     ],
 )
-def test_every_wire_form_of_a_list_is_taken(world: World, form: Any) -> None:
+def test_every_wire_form_of_a_list_is_taken(env: Environment, form: Any) -> None:
     """In the order of the request."""
-    world.release("2.0")
-    ids = [world.host_with_client()[0] for _ in range(2)]
-    assert [line["InstanceId"] for line in started(world, **form(ids))["InstanceStatuses"]] == ids
+    env.release("2.0")
+    ids = [env.host_with_client()[0] for _ in range(2)]
+    assert [line["InstanceId"] for line in started(env, **form(ids))["InstanceStatuses"]] == ids
 
 
-def test_a_hundred_are_taken_and_one_more_is_not(world: World) -> None:
+def test_a_hundred_are_taken_and_one_more_is_not(env: Environment) -> None:
     """Counted as sent over both lists, before duplicates are dropped."""
-    instance, client = world.host_with_client()
-    world.release("2.0")
-    status, code, message = refused(world, InstanceIds=[instance] * MOST_UPGRADES, ClientIds=[client])
+    instance, client = env.host_with_client()
+    env.release("2.0")
+    status, code, message = refused(env, InstanceIds=[instance] * MOST_UPGRADES, ClientIds=[client])
     assert (status, code) == (400, "InvalidParameter")
     assert "101" in message
     assert "100" in message
-    assert len(items(world, started(world, InstanceIds=[instance] * 99, ClientIds=[client]))) == 1
+    assert len(items(env, started(env, InstanceIds=[instance] * 99, ClientIds=[client]))) == 1
 
 
-def test_a_client_beside_its_own_instance_is_one_target(world: World) -> None:
+def test_a_client_beside_its_own_instance_is_one_target(env: Environment) -> None:
     """Whichever was named first."""
-    world.release("2.0")
-    instance, client = world.host_with_client()
-    (item,) = items(world, started(world, ClientIds=[client, client], InstanceIds=[instance]))
+    env.release("2.0")
+    instance, client = env.host_with_client()
+    (item,) = items(env, started(env, ClientIds=[client, client], InstanceIds=[instance]))
     assert (item["clientId"], item["instanceId"]) == (client, instance)
 
 
-def test_every_client_of_an_instance_is_meant_by_its_id(world: World) -> None:
+def test_every_client_of_an_instance_is_meant_by_its_id(env: Environment) -> None:
     """A host may have several; one alone is named by its own id."""
-    world.release("2.0")
-    world.release("7.0", package="keeper")
-    instance, first = world.host_with_client()
-    second = world.client(instance, "6.0", package="keeper")
-    both = items(world, started(world, InstanceIds=[instance]))
+    env.release("2.0")
+    env.release("7.0", package="keeper")
+    instance, first = env.host_with_client()
+    second = env.client(instance, "6.0", package="keeper")
+    both = items(env, started(env, InstanceIds=[instance]))
     assert {(item["clientId"], item["packageName"], item["toVersion"]) for item in both} == {
         (first, "courier", "2.0"),
         (second, "keeper", "7.0"),
@@ -138,7 +138,7 @@ UNFIT = [
 ]
 
 
-def unfit(world: World, why: str) -> str:
+def unfit(env: Environment, why: str) -> str:
     """An instance that cannot be given work."""
     if why == "absent":
         return "mi-" + "0" * 20
@@ -146,83 +146,83 @@ def unfit(world: World, why: str) -> str:
         "elsewhere": {"account": OTHER}, "abroad": {"region": "cn-shanghai"}, "stopped": {"stopped": True},
         "silent": {"silent": True},
     }[why]  # fmt: skip
-    return world.host(**how)
+    return env.host(**how)
 
 
 @pytest.mark.parametrize(("why", "code"), UNFIT)
-def test_one_unfit_instance_alone_is_the_calls_own_error(world: World, why: str, code: str) -> None:
+def test_one_unfit_instance_alone_is_the_calls_own_error(env: Environment, why: str, code: str) -> None:
     """HTTP 400 and no task."""
-    instance = unfit(world, why)
-    status, found, message = refused(world, InstanceIds=[instance])
+    instance = unfit(env, why)
+    status, found, message = refused(env, InstanceIds=[instance])
     assert (status, found) == (400, code)
     assert instance in message
 
 
 @pytest.mark.parametrize(("why", "code"), UNFIT)
-def test_among_fit_ones_it_is_a_line_and_no_item(world: World, why: str, code: str) -> None:
+def test_among_fit_ones_it_is_a_line_and_no_item(env: Environment, why: str, code: str) -> None:
     """ValidInstance is false exactly when ErrorCode is not empty."""
-    world.release("2.0")
-    fit, bad = world.host_with_client()[0], unfit(world, why)
-    answer = started(world, InstanceIds=[bad, fit])
+    env.release("2.0")
+    fit, bad = env.host_with_client()[0], unfit(env, why)
+    answer = started(env, InstanceIds=[bad, fit])
     assert answer["InstanceStatuses"] == [
         {"InstanceId": bad, "ValidInstance": False, "ErrorCode": code},
         {"InstanceId": fit, "ValidInstance": True, "ErrorCode": ""},
     ]
-    assert [item["instanceId"] for item in items(world, answer)] == [fit]
+    assert [item["instanceId"] for item in items(env, answer)] == [fit]
 
 
-def test_where_none_is_fit_there_is_no_task(world: World) -> None:
+def test_where_none_is_fit_there_is_no_task(env: Environment) -> None:
     """Success is false, the HTTP status is not an error, and the list says why for each."""
-    bad = [unfit(world, "stopped"), unfit(world, "silent")]
-    status, answer = upgrade(world, InstanceIds=bad)
+    bad = [unfit(env, "stopped"), unfit(env, "silent")]
+    status, answer = upgrade(env, InstanceIds=bad)
     assert (status, answer["Code"], answer["Success"]) == (200, "NoValidInstance", False)
     assert "TaskId" not in answer
     assert [line["ErrorCode"] for line in answer["InstanceStatuses"]] == [
         "InstanceNotRunning",
         "CloudAssistNotRunningOnInstance",
     ]
-    assert world.tasks() == 0
+    assert env.tasks() == 0
 
 
-def test_a_client_on_an_unfit_instance_is_that_instances_error(world: World) -> None:
+def test_a_client_on_an_unfit_instance_is_that_instances_error(env: Environment) -> None:
     """Alone it is the call's; among others its item ends at once."""
-    world.release("2.0")
-    silent = world.host(silent=True)
-    client = world.client(silent)
-    assert refused(world, ClientIds=[client])[:2] == (400, "CloudAssistNotRunningOnInstance")
-    other = world.host_with_client()[1]
-    answer = started(world, ClientIds=[client, other])
+    env.release("2.0")
+    silent = env.host(silent=True)
+    client = env.client(silent)
+    assert refused(env, ClientIds=[client])[:2] == (400, "CloudAssistNotRunningOnInstance")
+    other = env.host_with_client()[1]
+    answer = started(env, ClientIds=[client, other])
     assert answer["InstanceStatuses"] == []
-    assert codes(world, answer) == ["HostUnreachable", ""]
+    assert codes(env, answer) == ["HostUnreachable", ""]
 
 
 @pytest.mark.parametrize("theirs", [False, True], ids=["unknown", "of another account"])
-def test_an_unknown_client(world: World, theirs: bool) -> None:
+def test_an_unknown_client(env: Environment, theirs: bool) -> None:
     """Alone 404; among others its item ends with ClientNotExists, and tells nothing of whose it is."""
     client = "c-" + "0" * 20
     if theirs:
-        client = world.client(world.host(account=OTHER), account=OTHER)
-    assert refused(world, ClientIds=[client])[:2] == (404, "ResourceNotFound")
-    world.release("2.0")
-    answer = started(world, ClientIds=[client, world.host_with_client()[1]])
-    first, second = items(world, answer)
+        client = env.client(env.host(account=OTHER), account=OTHER)
+    assert refused(env, ClientIds=[client])[:2] == (404, "ResourceNotFound")
+    env.release("2.0")
+    answer = started(env, ClientIds=[client, env.host_with_client()[1]])
+    first, second = items(env, answer)
     assert (first["errorCode"], first["instanceId"], first["packageName"]) == ("ClientNotExists", "", "")
     assert second["errorCode"] == ""
 
 
-def test_an_instance_without_a_client_is_valid_and_its_item_says_so(world: World) -> None:
+def test_an_instance_without_a_client_is_valid_and_its_item_says_so(env: Environment) -> None:
     """The flag speaks of Cloud Assistant."""
-    answer = started(world, InstanceIds=[world.host()])
+    answer = started(env, InstanceIds=[env.host()])
     assert [line["ValidInstance"] for line in answer["InstanceStatuses"]] == [True]
-    assert codes(world, answer) == ["ClientNotInstalled"]
+    assert codes(env, answer) == ["ClientNotInstalled"]
 
 
-def test_a_host_with_another_agent_says_what_is_missing(world: World) -> None:
+def test_a_host_with_another_agent_says_what_is_missing(env: Environment) -> None:
     """Where we have no host program for it, its item ends at once, and the host is left alone."""
-    world.release("2.0")
-    instance = world.host(agent="2.2.3.1000", platform="windows-amd64")
-    world.client(instance)
-    assert codes(world, started(world, InstanceIds=[instance])) == ["UnsupportedPlatform"]
+    env.release("2.0")
+    instance = env.host(agent="2.2.3.1000", platform="windows-amd64")
+    env.client(instance)
+    assert codes(env, started(env, InstanceIds=[instance])) == ["UnsupportedPlatform"]
 
 
 # --- Which version --------------------------------------------------------------------------------------------------
@@ -248,52 +248,52 @@ def test_a_host_with_another_agent_says_what_is_missing(world: World) -> None:
     ],
 )
 def test_which_version_a_client_moves_to(
-    world: World, offered: list[tuple[str, dict[str, Any]]], client: dict[str, Any], to: str, code: str
+    env: Environment, offered: list[tuple[str, dict[str, Any]]], client: dict[str, Any], to: str, code: str
 ) -> None:
     """Decided once, when the task is made."""
     for version, how in offered:
-        world.release(version, **how)
-    instance, _ = world.host_with_client(**client)
-    (item,) = items(world, started(world, InstanceIds=[instance]))
+        env.release(version, **how)
+    instance, _ = env.host_with_client(**client)
+    (item,) = items(env, started(env, InstanceIds=[instance]))
     assert (item["fromVersion"], item["toVersion"], item["errorCode"]) == ("1.0", to, code)
 
 
 @pytest.mark.parametrize("offered", [True, False], ids=["offered still", "withdrawn"])
-def test_a_client_that_was_changed_on_its_host_is_mended(world: World, offered: bool) -> None:
+def test_a_client_that_was_changed_on_its_host_is_mended(env: Environment, offered: bool) -> None:
     """It has the newest version and not all of it: an order for the same version goes out, while that is offered."""
-    world.release("1.0", withdrawn=not offered)
+    env.release("1.0", withdrawn=not offered)
     if not offered:
-        world.release("0.9")
-    instance, client = world.host_with_client("1.0")
-    with world.services.database.transaction() as tx:
-        fleet.set_clients(tx, [fleet.Change(client, drift="its program was changed")], now=world.now)
-    (item,) = items(world, started(world, InstanceIds=[instance]))
+        env.release("0.9")
+    instance, client = env.host_with_client("1.0")
+    with env.services.database.transaction() as tx:
+        fleet.set_clients(tx, [fleet.Change(client, drift="its program was changed")], now=env.now)
+    (item,) = items(env, started(env, InstanceIds=[instance]))
     assert (item["toVersion"], item["errorCode"]) == ("1.0", "" if offered else "AlreadyCurrent")
     assert item["clientStatus"] == ("UPGRADING" if offered else "ACTIVATED")
 
 
-def test_a_client_that_is_current_succeeds_at_once(world: World) -> None:
+def test_a_client_that_is_current_succeeds_at_once(env: Environment) -> None:
     """Nothing is sent; the task is over and well."""
-    world.release("1.0")
-    instance, _ = world.host_with_client()
-    answer = started(world, InstanceIds=[instance])
-    _, task = world.ask(HBR, "DescribeTask", TaskId=answer["TaskId"])
+    env.release("1.0")
+    instance, _ = env.host_with_client()
+    answer = started(env, InstanceIds=[instance])
+    _, task = env.ask(HBR, "DescribeTask", TaskId=answer["TaskId"])
     assert (task["Description"], task["Progress"]) == ("completed", 100)
-    assert items(world, answer)[0]["clientStatus"] == "ACTIVATED"
+    assert items(env, answer)[0]["clientStatus"] == "ACTIVATED"
 
 
 @pytest.mark.parametrize("wish", [{}, {"TryAgain": "true"}], ids=["not said", "said"])
 @pytest.mark.parametrize("action", ["UpgradeBackupClients", "InstallBackupClients"])
 def test_f15_what_a_host_took_back_is_tried_again_where_the_caller_says_so(
-    world: World, action: str, wish: dict[str, str]
+    env: Environment, action: str, wish: dict[str, str]
 ) -> None:
     """A word of ours, which reaches the host in its order."""
-    world.release("2.0")
-    instance = world.host() if action.startswith("Install") else world.host_with_client()[0]
-    status, answer = world.ask(HBR, action, InstanceIds=json.dumps([instance]), **wish)
+    env.release("2.0")
+    instance = env.host() if action.startswith("Install") else env.host_with_client()[0]
+    status, answer = env.ask(HBR, action, InstanceIds=json.dumps([instance]), **wish)
     assert status == 200, answer
-    with world.services.database.reading() as tx:
-        task = upgrades.read(tx, world.root.account_id, answer["TaskId"], now=world.now)
+    with env.services.database.reading() as tx:
+        task = upgrades.read(tx, env.root.account_id, answer["TaskId"], now=env.now)
     assert task is not None
     assert task.items[0].order().tries_again is bool(wish)
 
@@ -301,59 +301,59 @@ def test_f15_what_a_host_took_back_is_tried_again_where_the_caller_says_so(
 # --- Twice ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_client_that_is_being_upgraded_is_left_to_that_task(world: World) -> None:
+def test_a_client_that_is_being_upgraded_is_left_to_that_task(env: Environment) -> None:
     """Its item names the task that is at it, which goes on alone."""
-    world.release("2.0")
-    instance, client = world.host_with_client()
-    first = started(world, InstanceIds=[instance])
-    second = started(world, ClientIds=[client])
-    (item,) = items(world, second)
+    env.release("2.0")
+    instance, client = env.host_with_client()
+    first = started(env, InstanceIds=[instance])
+    second = started(env, ClientIds=[client])
+    (item,) = items(env, second)
     assert item["errorCode"] == "UpgradeInProgress"
     assert first["TaskId"] in item["message"]
-    assert codes(world, first) == [""]
-    _, found = world.ask(HBR, "DescribeBackupClients", ClientType="ECS_CLIENT")
+    assert codes(env, first) == [""]
+    _, found = env.ask(HBR, "DescribeBackupClients", ClientType="ECS_CLIENT")
     assert [c["Status"] for c in found["Clients"]] == [ClientStatus.UPGRADING]
 
 
-def test_the_same_token_gives_the_same_task(world: World) -> None:
+def test_the_same_token_gives_the_same_task(env: Environment) -> None:
     """Even when the instance has fallen silent since: it was valid, and the task has it."""
-    world.release("2.0")
-    instance, _ = world.host_with_client()
-    first = started(world, InstanceIds=[instance], ClientToken="once")
-    world.now += timedelta(hours=23)
-    again = started(world, InstanceIds=[instance], ClientToken="once")
+    env.release("2.0")
+    instance, _ = env.host_with_client()
+    first = started(env, InstanceIds=[instance], ClientToken="once")
+    env.now += timedelta(hours=23)
+    again = started(env, InstanceIds=[instance], ClientToken="once")
     assert (again["TaskId"], again["InstanceStatuses"]) == (first["TaskId"], first["InstanceStatuses"])
-    assert world.tasks() == 1
+    assert env.tasks() == 1
 
 
-def test_the_same_token_with_other_parameters_is_refused(world: World) -> None:
+def test_the_same_token_with_other_parameters_is_refused(env: Environment) -> None:
     """Other ids, another operation: what it started stays."""
-    world.release("2.0")
-    instance, client = world.host_with_client()
-    started(world, InstanceIds=[instance], ClientToken="once")
+    env.release("2.0")
+    instance, client = env.host_with_client()
+    started(env, InstanceIds=[instance], ClientToken="once")
     for status, answer in (
-        upgrade(world, InstanceIds=[instance], ClientIds=[client], ClientToken="once"),
-        world.ask(HBR, "UninstallBackupClients", InstanceIds=[instance], ClientToken="once"),
+        upgrade(env, InstanceIds=[instance], ClientIds=[client], ClientToken="once"),
+        env.ask(HBR, "UninstallBackupClients", InstanceIds=[instance], ClientToken="once"),
     ):
         assert (status, answer["Code"]) == (400, "IdempotentParameterMismatch")
-    assert world.tasks() == 1
+    assert env.tasks() == 1
 
 
-def test_a_token_is_forgotten_after_a_day(world: World) -> None:
+def test_a_token_is_forgotten_after_a_day(env: Environment) -> None:
     """And each account has its own."""
-    world.release("2.0")
-    instance, _ = world.host_with_client()
-    first = started(world, InstanceIds=[instance], ClientToken="once")
-    world.now += timedelta(hours=24, seconds=1)
-    world.hear(instance)
-    assert started(world, InstanceIds=[instance], ClientToken="once")["TaskId"] != first["TaskId"]
-    status, answer = world.ask(HBR, "UpgradeBackupClients", world.stranger, InstanceIds=[instance], ClientToken="once")
+    env.release("2.0")
+    instance, _ = env.host_with_client()
+    first = started(env, InstanceIds=[instance], ClientToken="once")
+    env.now += timedelta(hours=24, seconds=1)
+    env.hear(instance)
+    assert started(env, InstanceIds=[instance], ClientToken="once")["TaskId"] != first["TaskId"]
+    status, answer = env.ask(HBR, "UpgradeBackupClients", env.stranger, InstanceIds=[instance], ClientToken="once")
     assert (status, answer["Code"]) == (400, "InstanceNotExists")
 
 
-def test_a_token_that_is_too_long_is_refused(world: World) -> None:
+def test_a_token_that_is_too_long_is_refused(env: Environment) -> None:
     """Up to 64 characters."""
-    status, code, message = refused(world, InstanceIds=["mi-1"], ClientToken="x" * 65)
+    status, code, message = refused(env, InstanceIds=["mi-1"], ClientToken="x" * 65)
     assert (status, code) == (400, "InvalidParameter")
     assert "ClientToken" in message
 
@@ -386,33 +386,33 @@ def test_a_token_that_is_too_long_is_refused(world: World) -> None:
         ),
     ],
 )  # fmt: skip
-def test_calls_across_accounts(world: World, said: dict[str, str], status: int, code: str) -> None:
+def test_calls_across_accounts(env: Environment, said: dict[str, str], status: int, code: str) -> None:
     """Refused before anything is read."""
-    assert refused(world, InstanceIds=["mi-1"], **said)[:2] == (status, code)
+    assert refused(env, InstanceIds=["mi-1"], **said)[:2] == (status, code)
 
 
-def test_self_account_is_the_callers_own(world: World) -> None:
+def test_self_account_is_the_callers_own(env: Environment) -> None:
     """As if nothing was said."""
-    world.release("2.0")
-    instance, _ = world.host_with_client()
-    assert started(world, InstanceIds=[instance], CrossAccountType="SELF_ACCOUNT")["TaskId"].startswith("t-")
+    env.release("2.0")
+    instance, _ = env.host_with_client()
+    assert started(env, InstanceIds=[instance], CrossAccountType="SELF_ACCOUNT")["TaskId"].startswith("t-")
 
 
-def test_a_caller_without_permission_is_refused_and_starts_nothing(world: World) -> None:
+def test_a_caller_without_permission_is_refused_and_starts_nothing(env: Environment) -> None:
     """Before the ids are looked at."""
-    status, answer = world.ask(HBR, "UpgradeBackupClients", world.user("nobody"), InstanceIds=["mi-1"])
+    status, answer = env.ask(HBR, "UpgradeBackupClients", env.user("nobody"), InstanceIds=["mi-1"])
     assert (status, answer["Code"]) == (403, "NoPermission")
-    assert world.tasks() == 0
+    assert env.tasks() == 0
 
 
-def test_a_race_for_one_client_is_settled_within_the_call(world: World) -> None:
+def test_a_race_for_one_client_is_settled_within_the_call(env: Environment) -> None:
     """Two calls at once, on the engine that lets them: one task has the client, the other says so."""
-    world.release("2.0")
-    instance, _ = world.host_with_client()
+    env.release("2.0")
+    instance, _ = env.host_with_client()
     found: list[dict[str, Any]] = []
-    both = [threading.Thread(target=lambda: found.append(started(world, InstanceIds=[instance]))) for _ in range(2)]
+    both = [threading.Thread(target=lambda: found.append(started(env, InstanceIds=[instance]))) for _ in range(2)]
     for one in both:
         one.start()
     for one in both:
         one.join()
-    assert sorted(codes(world, found[0]) + codes(world, found[1])) == ["", "UpgradeInProgress"]
+    assert sorted(codes(env, found[0]) + codes(env, found[1])) == ["", "UpgradeInProgress"]

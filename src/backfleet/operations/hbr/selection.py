@@ -6,13 +6,11 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from backfleet import fleet, releases
-from backfleet.fleet import Client, ClientStatus, Fitness, Instance, Resolved
+from backfleet.fleet import AgentKind, Client, ClientStatus, Fitness, Instance, Resolved
 from backfleet.operations.hbr.errors import BY_FITNESS, ClientNotFound
 from backfleet.operations.hbr.identifiers import Named, is_client
 from backfleet.releases import Release
 from backfleet.upgrades import TaskTarget
-
-OWN_AGENT = "backfleet"
 
 REFUSALS: Final = {
     "NoRelease": "no release of {package} is offered for {platform} on channel {channel}{pin}; add one",
@@ -194,7 +192,7 @@ def agent_refusal(instance: Instance, client: Client) -> TaskTarget | None:
 
 def takes_orders(instance: Instance) -> bool:
     """Our own agent takes them as they are; to any other one on Linux a shell command brings our host program."""
-    return instance.agent_kind == OWN_AGENT or instance.platform.startswith("linux-")
+    return instance.agent_kind is AgentKind.BACKFLEET or instance.platform.startswith("linux-")
 
 
 NO_WAY: Final = (

@@ -1,4 +1,4 @@
-"""Alembic's entry point: the caller hands in the open connection, and with it the transaction."""
+"""Alembic's entry point. The caller passes the open connection, and with it the transaction."""
 
 from typing import Any, Literal
 
@@ -8,7 +8,7 @@ from backfleet.storage import Moment, metadata
 
 
 def render(kind: str, item: Any, _context: Any) -> str | Literal[False]:
-    """Write types down as the database knows them: a migration must not change when our classes do."""
+    """Render column types as the database knows them, so that a migration does not change with our classes."""
     return "sa.BigInteger()" if kind == "type" and isinstance(item, Moment) else False
 
 

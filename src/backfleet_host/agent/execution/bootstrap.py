@@ -15,10 +15,10 @@ import time
 from pathlib import Path
 from typing import Any, Dict, Optional, Sequence
 
-from backfleet_host.agent.protocol.identity import Identity, keep_identity
 from backfleet_host.agent.protocol.server import BadAddress, Server, proxy_of, read_address, tls_towards
 from backfleet_host.agent.setup.enrolment import CannotEnrol, Wish, release_root
 from backfleet_host.contract import Order, Report, read_order
+from backfleet_host.identity import Identity, keep_identity
 from backfleet_host.layout import Places, hold, make_folder, write_whole
 
 QUOTA = 11_000  # bytes of output: what every agent carries, whatever it is told

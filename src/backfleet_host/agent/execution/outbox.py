@@ -14,7 +14,8 @@ from typing import Dict, Set
 from backfleet_host.agent.execution.task_journal import Journal, TaskFolder
 from backfleet_host.agent.protocol.server import Server, Unreachable
 from backfleet_host.agent.protocol.task_reports import TaskReport
-from backfleet_host.agent.timings import Pace, pause
+from backfleet_host.agent.timings import Pace
+from backfleet_host.retries import backoff_seconds
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +111,7 @@ class Outbox:
             most = self._pace.report_refused if 400 < answer.status < 500 else most
         except Unreachable as problem:
             log.warning("report %s: %s", report.name, problem)
-        wait = pause(turn.attempt, self._pace.report_first, most, random.random())  # noqa: S311 -- no secret
+        wait = backoff_seconds(turn.attempt, self._pace.report_first, most, random.random())  # noqa: S311 -- no secret
         turn.attempt, turn.due = turn.attempt + 1, time.monotonic() + wait
         return False
 

@@ -6,7 +6,6 @@ import contextlib
 import http.client
 import logging
 import random
-import re
 import socket
 import ssl
 import threading
@@ -18,7 +17,9 @@ import websocket
 
 from backfleet_host.agent.protocol.kicks import Kick, understand
 from backfleet_host.agent.protocol.server import Server, proxy_authorization
-from backfleet_host.agent.timings import Pace, pause
+from backfleet_host.agent.timings import Pace
+from backfleet_host.library_internals import FrameTooLarge, limit_frame_size
+from backfleet_host.retries import backoff_seconds, retry_after_of_close_frame
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ class Channel:
                 log.warning("notify socket: %s", problem)
             attempt = 0 if self._ponged else attempt + 1
             if not stopping.is_set():
-                own = pause(attempt, self._pace.reconnect_first, self._pace.reconnect_most, _chance())
+                own = backoff_seconds(attempt, self._pace.reconnect_first, self._pace.reconnect_most, _chance())
                 stopping.wait(max(own, min(self._asked_to_wait, self._pace.reconnect_most)))
 
     def _once(self, stopping: threading.Event) -> None:
@@ -75,7 +76,7 @@ class Channel:
 
     def _open(self) -> Any:
         opened: Any = websocket.WebSocket(enable_multithread=False)  # its methods have no types
-        _bound(opened)
+        limit_frame_size(opened, _LARGEST_FRAME)
         raw = _connected(self._server, self._pace.handshake)
         try:
             opened.connect(
@@ -106,7 +107,7 @@ class Channel:
 
     def _heard(self, opened: Any, kind: int, frame: Any, beat: _Keepalive) -> None:
         if kind == websocket.ABNF.OPCODE_CLOSE:
-            self._asked_to_wait = retry_after(bytes(frame.data))
+            self._asked_to_wait = retry_after_of_close_frame(bytes(frame.data))
             raise Lost("closed by the server")
         if kind == websocket.ABNF.OPCODE_PONG:
             self._ponged = True
@@ -116,12 +117,6 @@ class Channel:
             opened.settimeout(self._pace.handshake)
             opened.send(kick.reply)  # before anything is fetched: the echo tells the server it was heard
             self._on_kick(kick)
-
-
-def retry_after(farewell: bytes) -> float:
-    """In how many seconds the server asks us to come back, from the content of its close frame; 0 if it does not."""
-    found = re.search(rb"retry-after=([0-9]{1,4}(?:\.[0-9]{1,3})?)$", farewell)
-    return float(found.group(1)) if found else 0.0
 
 
 class _Keepalive:
@@ -171,25 +166,13 @@ def _tunnel(server: Server, seconds: float) -> Optional[socket.socket]:
     return connection.sock
 
 
-def _bound(opened: Any) -> None:
-    """Let no frame fill the memory: the library reads whatever length is announced."""
-    read = opened.frame_buffer.recv_strict
-
-    def at_most(size: int) -> Any:
-        if size > _LARGEST_FRAME:
-            raise Lost(f"a frame of {size} bytes")
-        return read(size)
-
-    opened.frame_buffer.recv_strict = at_most
-
-
 @contextlib.contextmanager
 def _troubles_named() -> Iterator[None]:
     try:
         yield
     except websocket.WebSocketBadStatusException as problem:
         raise Lost(f"the server answered {problem.status_code}{_meaning(problem.status_code)}") from None
-    except (websocket.WebSocketException, OSError, ValueError) as problem:
+    except (websocket.WebSocketException, FrameTooLarge, OSError, ValueError) as problem:
         raise Lost(str(problem) or type(problem).__name__) from None
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Dict
 
-from backfleet_host.agent.protocol.identity import Identity, NotEnrolled
 from backfleet_host.agent.protocol.signing_key import read_private_pem, sign
+from backfleet_host.identity import Identity, NotEnrolled
 from backfleet_host.layout import Places
 
 

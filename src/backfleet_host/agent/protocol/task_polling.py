@@ -12,7 +12,8 @@ from urllib.parse import urlencode
 from backfleet_host.agent import machine
 from backfleet_host.agent.protocol.server import LIST_SECONDS, Server, Unreachable
 from backfleet_host.agent.protocol.task_list import NotATaskList, TaskList, read_list
-from backfleet_host.agent.timings import Pace, pause
+from backfleet_host.agent.timings import Pace
+from backfleet_host.retries import backoff_seconds
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ class Fetcher:
         """How long to sleep after a fetch, unless kicked again. A kick that brought nothing gets a second chance."""
         if found is None or found.try_again:
             self._failures += 1
-            return pause(self._failures - 1, self._pace.fetch_first, self._pace.fetch_most, _chance())
+            return backoff_seconds(self._failures - 1, self._pace.fetch_first, self._pace.fetch_most, _chance())
         self._failures = 0
         self._chances = 1 if kicked else self._chances
         if self._chances and found.is_empty:

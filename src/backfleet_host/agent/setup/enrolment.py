@@ -19,7 +19,6 @@ from typing import Any, Callable, Dict, Iterator, List, Optional
 
 from backfleet_host import VERSION
 from backfleet_host.agent import machine
-from backfleet_host.agent.protocol.identity import Identity, keep_identity
 from backfleet_host.agent.protocol.server import (
     Address,
     Answer,
@@ -31,6 +30,7 @@ from backfleet_host.agent.protocol.server import (
     tls_towards,
 )
 from backfleet_host.agent.protocol.signing_key import make_key, private_pem, public_pem, read_private_pem
+from backfleet_host.identity import Identity, keep_identity
 from backfleet_host.layout import Places, hold, make_folder, write_whole
 
 ROOT_METADATA = "/downloads/metadata/{}.root.json"

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import List, Sequence
 
-from backfleet_host.agent.protocol.identity import read_identity
+from backfleet_host.identity import read_identity
 from backfleet_host.layout import Places, write_whole
 
 SYSTEMD = Path("/run/systemd/system")  # is there exactly where systemd is the first process: sd_booted(3)

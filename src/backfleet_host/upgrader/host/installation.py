@@ -187,7 +187,7 @@ def site_of(root: Path, downloads: str = "") -> Site:
     Raises:
         NotEnrolled: the root belongs to no server.
     """
-    from backfleet_host.agent.protocol.identity import read_identity
+    from backfleet_host.identity import read_identity  # not needed for a site that is already known
     from backfleet_host.layout import Places
 
     places = Places(root)

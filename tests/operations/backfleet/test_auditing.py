@@ -14,22 +14,22 @@ from backfleet.operations import trail
 from backfleet.operations._tables import audit_events
 from backfleet.operations.catalogue import HBR, OWN, Operation, every_operation
 from backfleet.wire.parameters import Parameter, parameters_of
-from operations.hbr.conftest import data, world
-from operations.world import OTHER, World
+from operations.environment import OTHER, Environment
+from operations.hbr.conftest import data, env
 
-__all__ = ["data", "world"]
+__all__ = ["data", "env"]
 
 FORM = "%Y-%m-%dT%H:%M:%SZ"
 
 
-def look(world: World, caller: identity.Caller | None = None, **said: Any) -> dict[str, Any]:
-    status, body = world.ask(OWN.version, "LookupEvents", caller, **said)
+def look(env: Environment, caller: identity.Caller | None = None, **said: Any) -> dict[str, Any]:
+    status, body = env.ask(OWN.version, "LookupEvents", caller, **said)
     assert status == 200, body
     return body
 
 
-def names(world: World, **said: Any) -> list[str]:
-    return [event["eventName"] for event in look(world, **said)["Events"]]
+def names(env: Environment, **said: Any) -> list[str]:
+    return [event["eventName"] for event in look(env, **said)["Events"]]
 
 
 def attributes(**wanted: str) -> dict[str, str]:
@@ -40,23 +40,23 @@ def attributes(**wanted: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def busy(world: World) -> World:
+def busy(env: Environment) -> Environment:
     """A day with calls of several people, some refused."""
-    ann = world.user("ann", "AliyunHBRReadOnlyAccess")
+    ann = env.user("ann", "AliyunHBRReadOnlyAccess")
     for action, caller, said in (
         ("DescribeBackupClients", None, {"ClientType": "ECS_CLIENT"}),
         ("UpgradeBackupClients", None, {"InstanceIds": ["mi-none"]}),
         ("DescribeTask", ann, {"TaskId": "t-none"}),
         ("UpgradeBackupClients", ann, {"InstanceIds": ["mi-none"]}),
-        ("DescribeBackupClients", world.stranger, {"ClientType": "ECS_CLIENT"}),
+        ("DescribeBackupClients", env.other_account, {"ClientType": "ECS_CLIENT"}),
     ):
-        world.now += timedelta(minutes=1)
-        world.ask(HBR.version, action, caller, **said)
-    world.now += timedelta(minutes=1)
-    return world
+        env.now += timedelta(minutes=1)
+        env.ask(HBR.version, action, caller, **said)
+    env.now += timedelta(minutes=1)
+    return env
 
 
-def test_an_event_says_who_did_what_and_how_it_ended(busy: World) -> None:
+def test_an_event_says_who_did_what_and_how_it_ended(busy: Environment) -> None:
     """In ActionTrail's words."""
     newest = look(busy, **attributes(User="ann"))["Events"][0]
     assert newest["eventName"] == "UpgradeBackupClients"
@@ -97,31 +97,31 @@ FOUND = [
 
 
 @pytest.mark.parametrize(("said", "expected"), FOUND)
-def test_which_events(busy: World, said: dict[str, str], expected: list[str]) -> None:
+def test_which_events(busy: Environment, said: dict[str, str], expected: list[str]) -> None:
     """The account's own; what looks is an event too, from the next look on."""
     found = names(busy, **said)
     assert [name for name in found if name != "LookupEvents" or said.get("Direction")] == expected
 
 
-def test_another_account_sees_its_own(busy: World) -> None:
+def test_another_account_sees_its_own(busy: Environment) -> None:
     """And none of ours."""
-    found = look(busy, busy.stranger)["Events"]
+    found = look(busy, busy.other_account)["Events"]
     assert {event["recipientAccountId"] for event in found} == {OTHER}
     assert "DescribeBackupClients" in [event["eventName"] for event in found]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 50])
 @pytest.mark.parametrize("direction", ["BACKWARD", "FORWARD"])
-def test_in_parts(world: World, size: int, direction: str) -> None:
+def test_in_parts(env: Environment, size: int, direction: str) -> None:
     """Every event once, also where many happened in the same moment."""
     for _ in range(7):
-        world.ask(HBR.version, "DescribeRegions")
-    world.now += timedelta(seconds=1)
+        env.ask(HBR.version, "DescribeRegions")
+    env.now += timedelta(seconds=1)
     wanted = {**attributes(EventName="DescribeRegions"), "Direction": direction, "MaxResults": str(size)}
     seen: list[str] = []
     token: dict[str, str] = {}
     while True:
-        part = look(world, **wanted, **token)
+        part = look(env, **wanted, **token)
         assert len(part["Events"]) <= size
         seen += [event["eventId"] for event in part["Events"]]
         if "NextToken" not in part:
@@ -131,16 +131,16 @@ def test_in_parts(world: World, size: int, direction: str) -> None:
     assert seen == sorted(seen, reverse=direction == "BACKWARD")
 
 
-def test_new_events_do_not_shift_the_parts(world: World) -> None:
+def test_new_events_do_not_shift_the_parts(env: Environment) -> None:
     """The next part begins behind the last event, not at a number."""
     for _ in range(4):
-        world.now += timedelta(seconds=1)
-        world.ask(HBR.version, "DescribeRegions")
+        env.now += timedelta(seconds=1)
+        env.ask(HBR.version, "DescribeRegions")
     wanted = {**attributes(EventName="DescribeRegions"), "MaxResults": "2"}
-    first = look(world, **wanted)
-    world.now += timedelta(seconds=1)
-    world.ask(HBR.version, "DescribeRegions")
-    second = look(world, **wanted, NextToken=first["NextToken"])
+    first = look(env, **wanted)
+    env.now += timedelta(seconds=1)
+    env.ask(HBR.version, "DescribeRegions")
+    second = look(env, **wanted, NextToken=first["NextToken"])
     times = [event["eventTime"] for event in first["Events"] + second["Events"]]
     assert times == sorted(set(times), reverse=True)
 
@@ -160,17 +160,17 @@ def test_new_events_do_not_shift_the_parts(world: World) -> None:
         pytest.param({"LookupAttribute.1.Value": "ann"}, "MissingParameter", id="no key"),
     ],
 )
-def test_bad_questions(world: World, said: dict[str, str], code: str) -> None:
+def test_bad_questions(env: Environment, said: dict[str, str], code: str) -> None:
     """One clear error each."""
-    status, body = world.ask(OWN.version, "LookupEvents", **said)
+    status, body = env.ask(OWN.version, "LookupEvents", **said)
     assert (status, body["Code"]) == (400, code)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 @given(token=st.text(max_size=40))
-def test_any_token_is_taken_or_refused(world: World, token: str) -> None:
+def test_any_token_is_taken_or_refused(env: Environment, token: str) -> None:
     """Strangers make them up."""
-    status, _ = world.ask(OWN.version, "LookupEvents", NextToken=token)
+    status, _ = env.ask(OWN.version, "LookupEvents", NextToken=token)
     assert status in (200, 400)
 
 
@@ -192,18 +192,18 @@ def sent(operation: Operation) -> dict[str, str]:
 
 
 @EVERY
-def test_no_secret_is_on_the_trail(world: World, operation: Operation, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_secret_is_on_the_trail(env: Environment, operation: Operation, caplog: pytest.LogCaptureFixture) -> None:
     """Whatever a caller sends to whichever operation; nor in the log."""
     caplog.set_level(logging.DEBUG)
-    before = len(_rows(world))
-    world.ask(operation.product.version, operation.name, **sent(operation))
-    rows = _rows(world)
+    before = len(_rows(env))
+    env.ask(operation.product.version, operation.name, **sent(operation))
+    rows = _rows(env)
     assert len(rows) == before + 1
     assert SECRET not in "".join(rows) + caplog.text
 
 
-def _rows(world: World) -> list[str]:
-    with world.services.database.reading() as tx:
+def _rows(env: Environment) -> list[str]:
+    with env.services.database.reading() as tx:
         return [str(row) for row in tx.rows(audit_events.select())]
 
 

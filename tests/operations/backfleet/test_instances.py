@@ -9,25 +9,25 @@ from backfleet import fleet
 from backfleet.fleet import Beat, InventoryItem
 from backfleet.ids import Draw
 from backfleet.storage import Database
-from operations.world import REGION, World, make_world
+from operations.environment import REGION, Environment, make_environment
 
 ECS, HBR, OWN = "2014-05-26", "2017-09-08", "2026-11-01"
 ROWS = [{"Name": f"p{number}", "Version": "1"} for number in range(150)]
 
 
 @pytest.fixture
-def world(database: Database, tmp_path: Path, now: datetime, draw: Draw) -> World:
-    return make_world(database, tmp_path, now, draw)
+def env(database: Database, tmp_path: Path, now: datetime, draw: Draw) -> Environment:
+    return make_environment(database, tmp_path, now, draw)
 
 
-def test_a_host_and_what_is_installed_there(world: World) -> None:
+def test_a_host_and_what_is_installed_there(env: Environment) -> None:
     """Page by page; a clock that is wrong is told."""
-    instance = world.host(agent="2.2.3.578")
-    with world.services.database.transaction() as tx:
+    instance = env.host(agent="2.2.3.578")
+    with env.services.database.transaction() as tx:
         items = [InventoryItem("ACS:Application", "h", "2026-01-02T03:04:05Z", ROWS)]
-        fleet.put_inventory(tx, instance, items, now=world.now)
-        fleet.heard(tx, [Beat(instance, world.now + timedelta(seconds=1), clock_skew_ms=-7_200_000)])
-    status, found = world.ask(OWN, "DescribeInstance", InstanceId=instance)
+        fleet.put_inventory(tx, instance, items, now=env.now)
+        fleet.heard(tx, [Beat(instance, env.now + timedelta(seconds=1), clock_skew_ms=-7_200_000)])
+    status, found = env.ask(OWN, "DescribeInstance", InstanceId=instance)
     assert status == 200
     assert (found["AgentKind"], found["ClockSkewMilliseconds"], found["ClockIsSkewed"]) == (
         "official",
@@ -35,42 +35,42 @@ def test_a_host_and_what_is_installed_there(world: World) -> None:
         True,
     )
     assert [(one["Type"], one["Count"]) for one in found["Inventory"]] == [("ACS:Application", 150)]
-    status, page = world.ask(OWN, "ListInventory", InstanceId=instance, PageNumber="2")
+    status, page = env.ask(OWN, "ListInventory", InstanceId=instance, PageNumber="2")
     assert (status, page["TotalCount"], page["Rows"]) == (200, 150, ROWS[100:])
-    assert world.ask(OWN, "ListInventory", InstanceId=instance, Type="ACS:Network")[1]["Rows"] == []
+    assert env.ask(OWN, "ListInventory", InstanceId=instance, Type="ACS:Network")[1]["Rows"] == []
 
 
-def test_a_host_that_has_told_nothing(world: World) -> None:
+def test_a_host_that_has_told_nothing(env: Environment) -> None:
     """Nothing is claimed."""
-    found = world.ask(OWN, "DescribeInstance", InstanceId=world.host())[1]
+    found = env.ask(OWN, "DescribeInstance", InstanceId=env.host())[1]
     assert (found["Inventory"], found["ClockIsSkewed"], "ClockSkewMilliseconds" in found) == ([], False, False)
 
 
-def test_a_host_that_was_shut_down_is_told_as_that_everywhere(world: World) -> None:
+def test_a_host_that_was_shut_down_is_told_as_that_everywhere(env: Environment) -> None:
     """By the list, by the state of its agent, by the code of an upgrade; until it is heard."""
-    instance = world.host()
+    instance = env.host()
 
     def told() -> tuple[object, ...]:
-        agent = world.ask(ECS, "DescribeCloudAssistantStatus", RegionId=REGION, **{"InstanceId.1": instance})[1]
-        state = world.ask(ECS, "DescribeInstanceStatus", RegionId=REGION, **{"InstanceId.1": instance})[1]
-        upgrade = world.ask(HBR, "UpgradeBackupClients", InstanceIds=f'["{instance}"]')[1]
+        agent = env.ask(ECS, "DescribeCloudAssistantStatus", RegionId=REGION, **{"InstanceId.1": instance})[1]
+        state = env.ask(ECS, "DescribeInstanceStatus", RegionId=REGION, **{"InstanceId.1": instance})[1]
+        upgrade = env.ask(HBR, "UpgradeBackupClients", InstanceIds=f'["{instance}"]')[1]
         return (
             agent["InstanceCloudAssistantStatusSet"]["InstanceCloudAssistantStatus"][0]["CloudAssistantStatus"],
             state["InstanceStatuses"]["InstanceStatus"][0]["Status"],
             upgrade["Code"],
         )
 
-    assert world.ask(OWN, "NoteInstanceStopped", InstanceId=instance)[0] == 200
+    assert env.ask(OWN, "NoteInstanceStopped", InstanceId=instance)[0] == 200
     assert told() == ("false", "Stopped", "InstanceNotRunning")
-    with world.services.database.transaction() as tx:
-        fleet.heard(tx, [Beat(instance, world.now)])
+    with env.services.database.transaction() as tx:
+        fleet.heard(tx, [Beat(instance, env.now)])
     assert told() == ("true", "Running", "200")
 
 
-def test_hosts_of_others_are_nothing(world: World) -> None:
+def test_hosts_of_others_are_nothing(env: Environment) -> None:
     """Neither seen nor told apart from those that do not exist."""
-    theirs = world.host(account="1000000000000009")
+    theirs = env.host(account="1000000000000009")
     for action in ("DescribeInstance", "ListInventory", "NoteInstanceStopped"):
         for instance in (theirs, "mi-none"):
-            status, told = world.ask(OWN, action, InstanceId=instance)
+            status, told = env.ask(OWN, action, InstanceId=instance)
             assert (status, told["Code"]) == (404, "InvalidInstance.NotFound")

@@ -1,4 +1,4 @@
-"""A services with hosts, clients and releases in it, and callers who ask as the door asks."""
+"""An environment for tests: services with hosts, clients and releases, and callers who ask as the endpoint does."""
 
 import hashlib
 import itertools
@@ -39,8 +39,8 @@ def public_key() -> str:
 
 
 @dataclass
-class World:
-    """What is there, and the moment at which everything happens."""
+class Environment:
+    """Services with data in them, and the moment at which everything happens."""
 
     services: Services
     folder: Path
@@ -70,7 +70,7 @@ class World:
         return sent.status, body
 
     @property
-    def stranger(self) -> identity.Caller:
+    def other_account(self) -> identity.Caller:
         """The root of another account."""
         return identity.Caller(OTHER, "Account", f"acs:ram::{OTHER}:root", OTHER)
 
@@ -119,8 +119,8 @@ class World:
                 fleet.shut_down(tx, made.id, now=self.now)
         return made.id
 
-    def hear(self, instance_id: str) -> None:
-        """A sign of life."""
+    def heartbeat(self, instance_id: str) -> None:
+        """Record a heartbeat of the host at this moment."""
         with self.services.database.transaction() as tx:
             fleet.heard(tx, [fleet.Beat(instance_id, self.now)])
 
@@ -182,8 +182,8 @@ class World:
             return upgrades.find(tx, self.root.account_id, fleet.Page(1, 50)).total
 
 
-def make_world(database: Database, folder: Path, now: datetime, draw: Any) -> World:
-    """An empty services with its first account."""
+def make_environment(database: Database, folder: Path, now: datetime, draw: Any) -> Environment:
+    """Return services without any data but their first account."""
     services = Services(
         database, Settings(data=folder), identity.Vault.open(folder), releases.Repository.open(folder), draw
     )
@@ -193,4 +193,4 @@ def make_world(database: Database, folder: Path, now: datetime, draw: Any) -> Wo
         assert made is not None
         tx.add(accounts, [{"id": OTHER, "created_at": now}])
     root = identity.Caller(made.account_id, "Account", f"acs:ram::{made.account_id}:root", made.account_id)
-    return World(services, folder, now, root)
+    return Environment(services, folder, now, root)
