@@ -38,6 +38,7 @@ from backfleet.operations import perform
 from backfleet.operations.catalogue import STS, Services, find
 from backfleet.operations.catalogue import Call as Asked_
 from backfleet.operations.throttling import Rate, Throttle
+from backfleet.paging import Page
 from backfleet.pubsub import InProcessPubSub
 from backfleet.settings import read_settings
 from backfleet.wire import signing
@@ -275,7 +276,7 @@ def upgrading(client: Client, services: Services, ids: list[str]) -> Call:
         took = await call(session)
         with services.database.transaction() as tx:
             account = json.loads((services.settings.data / "admin.json").read_text())["account_id"]
-            task = upgrades.find(tx, account, fleet.Page(1, 1)).items[0]
+            task = upgrades.find(tx, account, Page(1, 1)).items[0]
             upgrades.cancel(tx, account, task.id, now=utc_now())
         return took
 
@@ -349,7 +350,9 @@ def seed(services: Services) -> list[str]:
                 tx, instance, "courier", "stable", status=ClientStatus.ACTIVATED, now=now, draw=draw
             )
             fleet.set_clients(tx, [Change(client.id, version="1.0")], now=now)
-            fleet.heard(tx, [fleet.Beat(instance.id, datetime.fromtimestamp(now.timestamp() + 86400, UTC))])
+            fleet.note_heartbeats(
+                tx, [fleet.Heartbeat(instance.id, datetime.fromtimestamp(now.timestamp() + 86400, UTC))]
+            )
             ids.append(instance.id)
     return ids
 

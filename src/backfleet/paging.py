@@ -1,4 +1,7 @@
-"""A part of a list, and how many there are in all."""
+"""Pages of long lists: which part is asked for, and the part with the total.
+
+Any part of the program may use it; it imports nothing of the product. A query takes a `Page` and returns a `Listing`.
+"""
 
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -8,20 +11,20 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Which part: `number` counts from 1."""
+    """The part of a list that is asked for. `number` counts from 1."""
 
     number: int = 1
     size: int = 10
 
     @property
     def offset(self) -> int:
-        """How many items come before it."""
+        """The number of items before this page."""
         return (self.number - 1) * self.size
 
 
 @dataclass(frozen=True, slots=True)
-class Found(Generic[Item]):
-    """The items of a page, and how many there are over all pages."""
+class Listing(Generic[Item]):
+    """The items of one page, and the number of items on all pages."""
 
     items: list[Item]
     total: int

@@ -30,7 +30,7 @@ def test_a_host_enrols_with_its_code(
     assert made.id.startswith("mi-")
     assert (made.account_id, made.region, made.name) == (activation.account_id, activation.region, "web-1")
     with database.reading() as tx:
-        known = fleet.identity_of(tx, made.id)
+        known = fleet.agent_identity(tx, made.id)
     assert known is not None
     assert (known.machine_id, known.deregistered) == ("m" * 32, False)
 
@@ -125,7 +125,7 @@ def test_a_deregistered_host_is_forgotten_once(
     with database.transaction() as tx:
         assert fleet.deregister(tx, made.id, now=now)
         assert not fleet.deregister(tx, made.id, now=now)
-        known = fleet.identity_of(tx, made.id)
+        known = fleet.agent_identity(tx, made.id)
         assert known is not None
         assert known.deregistered
         assert fleet.instance(tx, made.account_id, made.id) is None

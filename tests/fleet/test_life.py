@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from backfleet import fleet
-from backfleet.fleet import Beat, Change, ClientFilter, ClientStatus, Fitness, InstanceFilter, Page
+from backfleet.fleet import Change, ClientFilter, ClientStatus, Heartbeat, InstanceFilter, Reachability
 from backfleet.ids import Draw
+from backfleet.paging import Page
 from backfleet.storage import Database
 from fleet.conftest import ACCOUNT, OTHER, REGION
 
@@ -46,12 +47,12 @@ def test_an_agent_is_there_as_long_as_it_is_heard(
 ) -> None:
     """Fit to the second at the limit, and again as soon as it beats."""
     later = now + WITHIN
-    assert fleet.fitness(hosts[0], now=later, fit_within=WITHIN) is Fitness.FIT
+    assert fleet.reachability(hosts[0], now=later, reachable_within=WITHIN) is Reachability.REACHABLE
     later += timedelta(seconds=1)
-    assert fleet.fitness(hosts[0], now=later, fit_within=WITHIN) is Fitness.AGENT_NOT_RUNNING
+    assert fleet.reachability(hosts[0], now=later, reachable_within=WITHIN) is Reachability.AGENT_NOT_RUNNING
     with database.transaction() as tx:
-        fleet.heard(tx, [Beat(hosts[0].id, later)])
-    assert fleet.fitness(read(database, hosts[0]), now=later, fit_within=WITHIN) is Fitness.FIT
+        fleet.note_heartbeats(tx, [Heartbeat(hosts[0].id, later)])
+    assert fleet.reachability(read(database, hosts[0]), now=later, reachable_within=WITHIN) is Reachability.REACHABLE
 
 
 def test_a_host_that_said_goodbye_is_stopped_until_it_is_heard(
@@ -59,23 +60,25 @@ def test_a_host_that_said_goodbye_is_stopped_until_it_is_heard(
 ) -> None:
     """InstanceNotRunning, whatever its clock says."""
     with database.transaction() as tx:
-        fleet.shut_down(tx, hosts[0].id, now=now)
-    assert fleet.fitness(read(database, hosts[0]), now=now, fit_within=WITHIN) is Fitness.NOT_RUNNING
+        fleet.note_shutdown(tx, hosts[0].id, now=now)
+    assert fleet.reachability(read(database, hosts[0]), now=now, reachable_within=WITHIN) is Reachability.NOT_RUNNING
     with database.transaction() as tx:
-        fleet.heard(tx, [Beat(hosts[0].id, now)])
-    assert fleet.fitness(read(database, hosts[0]), now=now, fit_within=WITHIN) is Fitness.FIT
+        fleet.note_heartbeats(tx, [Heartbeat(hosts[0].id, now)])
+    assert fleet.reachability(read(database, hosts[0]), now=now, reachable_within=WITHIN) is Reachability.REACHABLE
 
 
 def test_what_is_unknown_does_not_exist(now: datetime) -> None:
     """None is no instance."""
-    assert fleet.fitness(None, now=now, fit_within=WITHIN) is Fitness.NOT_EXISTS
+    assert fleet.reachability(None, now=now, reachable_within=WITHIN) is Reachability.NOT_EXISTS
 
 
 def test_a_beat_keeps_what_it_does_not_tell(database: Database, hosts: list[fleet.Instance], now: datetime) -> None:
     """Version, mode and skew change only when they are told; many beats are one statement."""
     with database.transaction() as tx:
-        fleet.heard(tx, [Beat(hosts[0].id, now, "backfleet-0.2.0", "shell", 1500), Beat(hosts[1].id, now)])
-        fleet.heard(tx, [Beat(hosts[0].id, now)])
+        fleet.note_heartbeats(
+            tx, [Heartbeat(hosts[0].id, now, "backfleet-0.2.0", "shell", 1500), Heartbeat(hosts[1].id, now)]
+        )
+        fleet.note_heartbeats(tx, [Heartbeat(hosts[0].id, now)])
     found = read(database, hosts[0])
     assert (found.agent_version, found.agent_mode, found.clock_skew_ms) == ("backfleet-0.2.0", "shell", 1500)
     assert read(database, hosts[1]).agent_version == "backfleet-0.1.0"

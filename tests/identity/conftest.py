@@ -20,7 +20,7 @@ def vault(tmp_path: Path) -> identity.Vault:
 
 
 @pytest.fixture
-def root(database: Database, vault: identity.Vault, now: datetime, draw: Draw) -> identity.NewKey:
+def root(database: Database, vault: identity.Vault, now: datetime, draw: Draw) -> identity.NewAccessKey:
     """The first account and its key."""
     with database.transaction() as tx:
         made = identity.first_account(tx, vault, now=now, draw=draw)
@@ -29,13 +29,13 @@ def root(database: Database, vault: identity.Vault, now: datetime, draw: Draw) -
 
 
 @pytest.fixture
-def account(root: identity.NewKey) -> str:
+def account(root: identity.NewAccessKey) -> str:
     """The id of the first account."""
     return root.account_id
 
 
 @pytest.fixture
-def other(database: Database, root: identity.NewKey, now: datetime) -> str:
+def other(database: Database, root: identity.NewAccessKey, now: datetime) -> str:
     """The id of another account; nothing offers to make one yet, so it is a row."""
     with database.transaction() as tx:
         tx.add(accounts, [{"id": OTHER, "created_at": now}])

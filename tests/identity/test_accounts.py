@@ -39,7 +39,7 @@ def test_it_is_made_once(database: Database, vault: identity.Vault, now: datetim
 def test_replicas_that_start_together_make_one(database: Database, vault: identity.Vault, now: datetime) -> None:
     """Eight at once: one account, one key, one that knows the secret."""
 
-    def start(_: int) -> identity.NewKey | None:
+    def start(_: int) -> identity.NewAccessKey | None:
         with database.transaction() as tx:
             return identity.first_account(tx, vault, now=now, draw=real_draw)
 
@@ -66,7 +66,7 @@ def test_a_start_that_fails_leaves_nothing(
 
 
 def test_secrets_are_not_in_the_database(
-    database: Database, vault: identity.Vault, root: identity.NewKey, account: str
+    database: Database, vault: identity.Vault, root: identity.NewAccessKey, account: str
 ) -> None:
     """What is stored shows nothing of the secret, and neither do the values that carry it."""
     with database.reading() as tx:

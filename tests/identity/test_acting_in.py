@@ -33,7 +33,7 @@ class Two:
             ann = identity.create_user(tx, account, "ann", now=now, draw=draw)
         arn = f"acs:ram::{account}:user/ann"
         self.ann = identity.Caller(account, "RAMUser", arn, ann.id, ann.id, "ann", access_key_id="LTAI1")
-        self.root = identity.root_of(account)
+        self.root = identity.root_caller(account)
 
     def role(self, *statements: dict[str, Any], name: str = "Backup") -> identity.Role:
         with self.database.transaction() as tx:
@@ -41,7 +41,7 @@ class Two:
 
     def act(self, caller: identity.Caller, name: str = "Backup", **more: Any) -> identity.Caller:
         with self.database.reading() as tx:
-            return identity.act_in(tx, caller, self.other, name, self.now, **more)
+            return identity.assume_role(tx, caller, self.other, name, self.now, **more)
 
     def may(self, caller: identity.Caller, action: str) -> bool:
         resource = f"acs:hbr:r:{caller.account_id}:*"
@@ -94,7 +94,7 @@ TRUSTED: list[tuple[str, list[dict[str, Any]], dict[str, Any], bool]] = [
     (
         "a condition that holds",
         [trusting(ROOT, Condition={"StringEquals": {"sts:ExternalId": "x"}})],
-        {"circumstances": {"sts:ExternalId": "x"}},
+        {"context": {"sts:ExternalId": "x"}},
         True,
     ),
     (
@@ -106,7 +106,7 @@ TRUSTED: list[tuple[str, list[dict[str, Any]], dict[str, Any], bool]] = [
     (
         "a name nobody can give themselves",
         [trusting(ROOT, Condition={"StringLike": {"acs:PrincipalARN": "*:user/bob"}})],
-        {"circumstances": {"acs:PrincipalARN": "acs:ram::1:user/bob"}},
+        {"context": {"acs:PrincipalARN": "acs:ram::1:user/bob"}},
         False,
     ),
 ]  # fmt: skip
@@ -139,6 +139,6 @@ def test_no_such_role(two: Two) -> None:
     with pytest.raises(identity.NotFound):
         two.act(two.root)
     with two.database.reading() as tx, pytest.raises(identity.NotFound):
-        identity.act_in(tx, two.root, "1", "Backup", two.now)
+        identity.assume_role(tx, two.root, "1", "Backup", two.now)
     two.role(trusting({"RAM": f"acs:ram::{two.account}:root"}))
     assert two.act(two.root).session == identity.Session("Backup", f"{two.account}@root")

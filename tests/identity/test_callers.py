@@ -52,7 +52,9 @@ def test_a_user_may_nothing_at_first(database: Database, alice: identity.KnownKe
     assert not may(database, alice.caller, READ)
 
 
-def test_a_root_may_everything_in_its_account(database: Database, vault: identity.Vault, root: identity.NewKey) -> None:
+def test_a_root_may_everything_in_its_account(
+    database: Database, vault: identity.Vault, root: identity.NewAccessKey
+) -> None:
     """And nothing in another's."""
     with database.reading() as tx:
         known = identity.find_key(tx, vault, root.access_key_id)
@@ -139,7 +141,7 @@ def test_a_kind_of_caller_that_is_not_known_may_nothing(database: Database, acco
 
 
 def test_another_vault_cannot_use_the_keys(
-    database: Database, root: identity.NewKey, tmp_path_factory: pytest.TempPathFactory
+    database: Database, root: identity.NewAccessKey, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """A copy of the database alone lets nobody in."""
     stranger = identity.Vault.open(tmp_path_factory.mktemp("elsewhere"))

@@ -69,11 +69,11 @@ def test_a_key_belongs_to_its_user(
             identity.delete_key(tx, account, owner, key.access_key_id)
     with database.reading() as tx:
         assert identity.list_keys(tx, account, "bob") == []
-        assert identity.list_keys(tx, account, "alice") == [identity.Key(key.access_key_id, True, now)]
+        assert identity.list_keys(tx, account, "alice") == [identity.AccessKey(key.access_key_id, True, now)]
 
 
 def test_the_account_changes_its_own_key(
-    database: Database, vault: identity.Vault, root: identity.NewKey, now: datetime, draw: Draw
+    database: Database, vault: identity.Vault, root: identity.NewAccessKey, now: datetime, draw: Draw
 ) -> None:
     """A second key, then the first goes; the new one is the account's."""
     with database.transaction() as tx:
@@ -88,7 +88,7 @@ def test_the_account_changes_its_own_key(
 
 
 def test_the_account_keeps_a_way_in(
-    database: Database, vault: identity.Vault, root: identity.NewKey, now: datetime, draw: Draw
+    database: Database, vault: identity.Vault, root: identity.NewAccessKey, now: datetime, draw: Draw
 ) -> None:
     """Its last active key can be neither deleted nor disabled, an inactive second one or not."""
     account, only = root.account_id, root.access_key_id
@@ -104,11 +104,11 @@ def test_the_account_keeps_a_way_in(
         assert refused.value.kind == "Account.AccessKey"
     with database.transaction() as tx:
         identity.delete_key(tx, account, None, spare.access_key_id)
-        assert identity.list_keys(tx, account, None) == [identity.Key(only, True, now)]
+        assert identity.list_keys(tx, account, None) == [identity.AccessKey(only, True, now)]
 
 
 def test_another_accounts_own_key_is_not_there(
-    database: Database, vault: identity.Vault, root: identity.NewKey, other: str, now: datetime, draw: Draw
+    database: Database, vault: identity.Vault, root: identity.NewAccessKey, other: str, now: datetime, draw: Draw
 ) -> None:
     """The account itself is an owner like others: its keys are seen in it alone."""
     with database.transaction() as tx:

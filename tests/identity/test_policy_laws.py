@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backfleet.identity.conditions import OPERATORS, Condition
 from backfleet.identity.policy import Effect, Permissions, Statement, decide, parse_document
-from backfleet.identity.wildcards import matches
+from backfleet.identity.policy.conditions import OPERATORS, Condition
+from backfleet.identity.policy.wildcards import matches
 
 ACTIONS = ["hbr:A", "hbr:Ab", "hbr:B", "ecs:A"]
 RESOURCES = ["acs:hbr:r:1:x", "acs:hbr:r:2:x", "acs:ecs:r:1:x"]

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backfleet.identity.providers import KEYS_PER_PROVIDER, BadKeys, BadToken, Provider, read_keys, verify
+from backfleet.identity.providers import KEYS_PER_PROVIDER, BadKeys, BadToken, Provider, read_keys, verify_token
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 AT = int(NOW.timestamp())
@@ -78,7 +78,7 @@ OURS = [pytest.param(lambda: rsa_key("ours"), id="RSA"), pytest.param(lambda: ec
 @pytest.mark.parametrize("key", OURS)
 def test_a_token_of_the_provider_is_believed(key: Callable[[], Any]) -> None:
     """And says who it is of, for whom, since when and until when."""
-    found = verify(provider(public(key())), token(key()), NOW)
+    found = verify_token(provider(public(key())), token(key()), NOW)
     assert (found.subject, found.issuer, found.audiences) == ("repo:fleet/deploy", ISSUER, ("backfleet",))
     assert (found.issued, found.expires) == (NOW - timedelta(minutes=1), NOW + timedelta(minutes=10))
 
@@ -86,15 +86,15 @@ def test_a_token_of_the_provider_is_believed(key: Callable[[], Any]) -> None:
 def test_the_key_is_the_one_that_is_named() -> None:
     """One without a name may be any."""
     keys = provider(public(rsa_key("old"), "old"), public(ec_key("new"), "new"))
-    assert verify(keys, token(ec_key("new"), kid="new"), NOW).subject
-    assert verify(keys, token(rsa_key("old")), NOW).subject
+    assert verify_token(keys, token(ec_key("new"), kid="new"), NOW).subject
+    assert verify_token(keys, token(rsa_key("old")), NOW).subject
     assert fault(keys, token(rsa_key("old"), kid="new")) == "Signature"
     assert fault(keys, token(rsa_key("old"), kid="none")) == "Signature"
 
 
 def fault(of: Provider, text: str, at: datetime = NOW) -> str:
     with pytest.raises(BadToken) as refused:
-        verify(of, text, at)
+        verify_token(of, text, at)
     assert not text or text not in str(refused.value)
     return refused.value.fault
 
@@ -141,7 +141,7 @@ def test_what_a_token_must_say(claims: dict[str, Any], expected: str) -> None:
 )
 def test_what_a_token_may_say(claims: dict[str, Any]) -> None:
     """All of these are believed."""
-    assert verify(provider(public(ec_key("ours"))), token(ec_key("ours"), {**CLAIMS, **claims}), NOW).subject
+    assert verify_token(provider(public(ec_key("ours"))), token(ec_key("ours"), {**CLAIMS, **claims}), NOW).subject
 
 
 def test_nobody_elses_signature_counts() -> None:
@@ -202,7 +202,7 @@ def test_a_changed_token_is_never_believed(place: int, character: str) -> None:
     place %= len(genuine)
     changed = genuine[:place] + character + genuine[place + 1 :]
     try:
-        found = verify(provider(public(ec_key("ours"))), changed, NOW)
+        found = verify_token(provider(public(ec_key("ours"))), changed, NOW)
     except BadToken:
         return
     assert changed.rpartition(".")[0] == genuine.rpartition(".")[0]

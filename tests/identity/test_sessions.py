@@ -42,14 +42,16 @@ class Sessions:
                 tx, self.account, name, trusting(self.account), max_session=hours * HOUR, now=self.now, draw=self.draw
             )
 
-    def issue(self, role: identity.Role, caller: identity.Caller | None = None, **wish: Any) -> identity.Issued:
-        asked = identity.Wish(**{"name": "night", "duration": HOUR, **wish})
-        return identity.issue(self.vault, role, asked, caller or self.ann, now=self.now, draw=self.draw)
+    def issue(
+        self, role: identity.Role, caller: identity.Caller | None = None, **wish: Any
+    ) -> identity.TemporaryCredentials:
+        asked = identity.SessionOptions(**{"name": "night", "duration": HOUR, **wish})
+        return identity.issue_credentials(self.vault, role, asked, caller or self.ann, now=self.now, draw=self.draw)
 
-    def standing(self, issued: identity.Issued, later: timedelta = timedelta()) -> identity.Caller | None:
+    def standing(self, issued: identity.TemporaryCredentials, later: timedelta = timedelta()) -> identity.Caller | None:
         ticket = identity.open_token(self.vault, issued.token)
         with self.database.reading() as tx:
-            return identity.standing(tx, ticket, now=self.now + later)
+            return identity.session_caller(tx, ticket, now=self.now + later)
 
     def may(self, caller: identity.Caller, action: str) -> bool:
         with self.database.reading() as tx:
@@ -106,10 +108,10 @@ def test_a_changed_token_is_not_ours(place: int, bit: int) -> None:
 
 VAULT = identity.Vault(b"MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")
 ROLE = identity.Role("3", "1", "Ops", "", "", HOUR, datetime(2026, 1, 1), datetime(2026, 1, 1))  # noqa: DTZ001
-TOKEN = identity.issue(
+TOKEN = identity.issue_credentials(
     VAULT,
     ROLE,
-    identity.Wish("night", HOUR),
+    identity.SessionOptions("night", HOUR),
     identity.Caller("1", "RAMUser", "a", "2", "2", "ann", access_key_id="LTAI"),
     now=datetime.fromisoformat("2026-01-02T03:04:05Z"),
     draw=lambda length: "x" * length,
@@ -138,7 +140,7 @@ def test_what_is_no_token(token: str) -> None:
 def test_who_may_not(some: Sessions) -> None:
     """The account itself, and whoever came without anything that could be taken away."""
     role = some.role()
-    for caller in (identity.root_of(some.account, "LTAI1"), replace(some.ann, access_key_id="")):
+    for caller in (identity.root_caller(some.account, "LTAI1"), replace(some.ann, access_key_id="")):
         with pytest.raises(identity.RootCannotAssume):
             some.issue(role, caller)
 

@@ -8,8 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backfleet.identity.policy import Effect, MalformedPolicy
-from backfleet.identity.trust import Trusted, TrustStatement, decide_trust, parse_trust, ram_principals
+from backfleet.identity.policy import (
+    Effect,
+    MalformedPolicy,
+    Principal,
+    TrustStatement,
+    decide_trust,
+    parse_trust,
+    ram_principals,
+)
 
 ROOT, ANN = "acs:ram::1:root", "acs:ram::1:user/ann"
 GOOD: dict[str, Any] = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"RAM": ROOT}}
@@ -97,7 +104,12 @@ def test_taken(document: str) -> None:
 
 # --- Laws -----------------------------------------------------------------------------------------------------------
 
-NAMES = [Trusted("RAM", ROOT), Trusted("RAM", ANN), Trusted("RAM", "acs:ram::2:root"), Trusted("Service", "a.b")]
+NAMES = [
+    Principal("RAM", ROOT),
+    Principal("RAM", ANN),
+    Principal("RAM", "acs:ram::2:root"),
+    Principal("Service", "a.b"),
+]
 statements = st.builds(
     TrustStatement,
     effect=st.sampled_from(Effect),

@@ -7,8 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backfleet.identity.policy import LONGEST_DOCUMENT, MalformedPolicy
-from backfleet.identity.trust import Trusted, decide_trust, parse_trust, ram_principals
+from backfleet.identity.policy import (
+    LONGEST_DOCUMENT,
+    MalformedPolicy,
+    Principal,
+    decide_trust,
+    parse_trust,
+    ram_principals,
+)
 
 ROOT = {"RAM": "acs:ram::1:root"}
 
@@ -93,7 +99,7 @@ asking = st.sampled_from(NAMES[1:3] + NAMES[4:]).map(lambda arn: ram_principals(
 
 
 @given(st.lists(statements, min_size=1, max_size=4), statements, asking)
-def test_another_deny_never_trusts_more(found: list[Any], more: Any, who: frozenset[Trusted]) -> None:
+def test_another_deny_never_trusts_more(found: list[Any], more: Any, who: frozenset[Principal]) -> None:
     """And another Allow never less."""
     before = decide_trust(parse_trust(document(*found)), who, {}).allowed
     denied = decide_trust(parse_trust(document(*found, {**more, "Effect": "Deny"})), who, {})
@@ -103,7 +109,7 @@ def test_another_deny_never_trusts_more(found: list[Any], more: Any, who: frozen
 
 
 @given(st.lists(statements, min_size=1, max_size=5), asking, st.randoms(use_true_random=False))
-def test_order_never_matters(found: list[Any], who: frozenset[Trusted], random: Any) -> None:
+def test_order_never_matters(found: list[Any], who: frozenset[Principal], random: Any) -> None:
     """Of the statements of a trust policy."""
     shuffled = list(found)
     random.shuffle(shuffled)

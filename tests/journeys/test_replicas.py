@@ -27,6 +27,7 @@ from backfleet.cli._credentials import Asked, connect
 from backfleet.clock import utc_now
 from backfleet.ids import draw
 from backfleet.operations.catalogue import Services
+from backfleet.paging import Page
 from backfleet.pubsub import InProcessPubSub
 from backfleet.settings import read_settings
 from journeys.swarm import (
@@ -241,5 +242,5 @@ def test_a_wave_ends_right_whatever_fails(pair: Pair, fault: Fault) -> None:
     assert set(swarm.begun.values()) == {1}
     with pair.services.database.reading() as tx:
         wanted = fleet.ClientFilter(instance_ids=[agent.instance_id for agent in agents])
-        found = fleet.find_clients(tx, pair.account, pair.services.settings.region, wanted, fleet.Page(1, HOSTS + 1))
+        found = fleet.find_clients(tx, pair.account, pair.services.settings.region, wanted, Page(1, HOSTS + 1))
     assert [client.version for client, _ in found.items] == [NEW] * HOSTS

@@ -20,6 +20,7 @@ from backfleet.identity._tables import accounts
 from backfleet.ids import draw as real_draw
 from backfleet.operations import perform
 from backfleet.operations.catalogue import Call, Services, find
+from backfleet.paging import Page
 from backfleet.settings import Settings
 from backfleet.storage import Database
 from backfleet.wire import answers
@@ -116,13 +117,13 @@ class Environment:
             heard_at = self.now - timedelta(days=1) if silent else self.now
             tx.run(sa.update(instances_table).where(instances_table.c.id == made.id).values(last_heard_at=heard_at))
             if stopped:
-                fleet.shut_down(tx, made.id, now=self.now)
+                fleet.note_shutdown(tx, made.id, now=self.now)
         return made.id
 
     def heartbeat(self, instance_id: str) -> None:
         """Record a heartbeat of the host at this moment."""
         with self.services.database.transaction() as tx:
-            fleet.heard(tx, [fleet.Beat(instance_id, self.now)])
+            fleet.note_heartbeats(tx, [fleet.Heartbeat(instance_id, self.now)])
 
     def client(
         self,
@@ -179,7 +180,7 @@ class Environment:
     def tasks(self) -> int:
         """How many tasks the account has."""
         with self.services.database.reading() as tx:
-            return upgrades.find(tx, self.root.account_id, fleet.Page(1, 50)).total
+            return upgrades.find(tx, self.root.account_id, Page(1, 50)).total
 
 
 def make_environment(database: Database, folder: Path, now: datetime, draw: Any) -> Environment:

@@ -9,7 +9,7 @@ import pytest
 from backfleet import commands, fleet, upgrades
 from backfleet.commands import FinalReport, State
 from backfleet.commands._tables import invocations
-from backfleet.fleet import Beat, Change, Client, ClientStatus
+from backfleet.fleet import Change, Client, ClientStatus, Heartbeat
 from backfleet.upgrades import CHECKUPS, Bootstrap
 from backfleet.upgrades.checkups import AT_ONCE, SECONDS, change_after, order_id_of
 from backfleet_host.contract import Order, Report, is_order, read_order
@@ -33,7 +33,7 @@ def check(helpers: Helpers, at: float, bringing: Bootstrap | None = None) -> boo
 
 def heard(helpers: Helpers, instance_id: str, at: float) -> None:
     with helpers.transaction() as tx:
-        fleet.heard(tx, [Beat(instance_id, helpers.moment(at))])
+        fleet.note_heartbeats(tx, [Heartbeat(instance_id, helpers.moment(at))])
 
 
 def orders(helpers: Helpers, instance_id: str, at: float) -> list[tuple[str, Order]]:
@@ -137,7 +137,7 @@ def test_a_host_with_another_agent_is_asked_through_its_shell(helpers: Helpers) 
     helpers.env.client(instance)
     later = DAY.total_seconds() + 1
     with helpers.transaction() as tx:
-        fleet.heard(tx, [Beat(instance, helpers.moment(later), agent_version="2.2.3.578")])
+        fleet.note_heartbeats(tx, [Heartbeat(instance, helpers.moment(later), agent_version="2.2.3.578")])
     check(helpers, later, BRINGS)
     (command,) = helpers.claim(instance, later).run
     assert command.content.startswith("#!/bin/sh")
@@ -149,7 +149,7 @@ def test_a_look_asks_few(helpers: Helpers) -> None:
     later = DAY.total_seconds() + 1
     hosts = [helpers.env.host_with_client("1.0")[0] for _ in range(AT_ONCE + 1)]
     with helpers.transaction() as tx:
-        fleet.heard(tx, [Beat(host, helpers.moment(later)) for host in hosts])
+        fleet.note_heartbeats(tx, [Heartbeat(host, helpers.moment(later)) for host in hosts])
     assert not check(helpers, later)
     with helpers.database.reading() as tx:
         assert len(tx.rows(invocations.select().where(invocations.c.topic == CHECKUPS))) == AT_ONCE

@@ -12,7 +12,8 @@ import pytest
 
 from backfleet import commands
 from backfleet.commands import NewInvocation, State
-from backfleet.fleet import ClientStatus, Page, Preferences, set_preferences
+from backfleet.fleet import ClientStatus, Preferences, set_preferences
+from backfleet.paging import Page
 from backfleet.upgrades import TOPIC, ItemState, Kind, Task, TaskState, find
 from backfleet.upgrades.outcomes import Later
 from backfleet.upgrades.worker import AT_ONCE, SPARE, later_than, seconds_of, sent_item

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from backfleet import fleet
 from backfleet.assistant._tables import commands, files, invocations, records, runs, tokens
 from backfleet.assistant.states import OPEN, OVER, Overall, Status
-from backfleet.fleet import Found, Page
+from backfleet.paging import Listing, Page
 from backfleet.storage import Transaction
 
 if TYPE_CHECKING:  # the nouns import this file; at run time they are made below
@@ -67,7 +67,7 @@ def drop_command(tx: Transaction, command_id: str) -> None:
 
 def commands_page(
     tx: Transaction, account_id: str, region: str, wanted: "CommandFilter", page: Page
-) -> "Found[Command]":
+) -> "Listing[Command]":
     """Newest first."""
     conditions: list[sa.ColumnElement[bool]] = [commands.c.account_id == account_id, commands.c.region == region]
     if wanted.ids is not None:
@@ -82,7 +82,7 @@ def commands_page(
     ordered = sa.select(commands).where(*conditions).order_by(commands.c.created_at.desc(), commands.c.id)
     rows = tx.rows(ordered.limit(page.size).offset(page.offset))
     total = tx.scalar(sa.select(sa.func.count()).select_from(commands).where(*conditions))
-    return Found([_command(row) for row in rows], total)
+    return Listing([_command(row) for row in rows], total)
 
 
 def _command_values(made: "Command") -> dict[str, Any]:
@@ -140,7 +140,7 @@ def add_invocation(
 
 def invocations_page(
     tx: Transaction, account_id: str, region: str, wanted: "InvocationFilter", page: Page
-) -> "Found[Invocation]":
+) -> "Listing[Invocation]":
     """Newest first."""
     column = invocations.c
     conditions = [column.account_id == account_id, column.region == region, column.is_file == wanted.is_file]
@@ -159,7 +159,7 @@ def invocations_page(
     ordered = sa.select(invocations).where(*conditions).order_by(column.created_at.desc(), column.id)
     rows = tx.rows(ordered.limit(page.size).offset(page.offset))
     total = tx.scalar(sa.select(sa.func.count()).select_from(invocations).where(*conditions))
-    return Found([_invocation(row._mapping) for row in rows], total)
+    return Listing([_invocation(row._mapping) for row in rows], total)
 
 
 def _has_instance(instance_id: str | None) -> sa.ColumnElement[bool]:
@@ -345,7 +345,7 @@ def records_of(
 
 def records_page(
     tx: Transaction, account_id: str, region: str, wanted: "RecordFilter", page: Page
-) -> "Found[tuple[Invocation, Record]]":
+) -> "Listing[tuple[Invocation, Record]]":
     """Newest first."""
     joined = records.join(invocations, invocations.c.id == records.c.invocation_id)
     conditions = _record_conditions(account_id, region, wanted, records)
@@ -358,12 +358,12 @@ def records_page(
     rows = [row._mapping for row in tx.rows(ordered.limit(page.size).offset(page.offset))]
     total = tx.scalar(sa.select(sa.func.count()).select_from(joined).where(*conditions))
     of = invocations_by_id(tx, list({row["invocation_id"] for row in rows}))
-    return Found([(of[record.invocation_id], record) for record in _with_runs(tx, rows)], total)
+    return Listing([(of[record.invocation_id], record) for record in _with_runs(tx, rows)], total)
 
 
 def runs_page(
     tx: Transaction, account_id: str, region: str, wanted: "RecordFilter", page: Page
-) -> "Found[tuple[Invocation, Run]]":
+) -> "Listing[tuple[Invocation, Run]]":
     """Newest first."""
     joined = runs.join(invocations, invocations.c.id == runs.c.invocation_id)
     conditions = _record_conditions(account_id, region, wanted, runs)
@@ -371,7 +371,7 @@ def runs_page(
     rows = [row._mapping for row in tx.rows(ordered.limit(page.size).offset(page.offset))]
     total = tx.scalar(sa.select(sa.func.count()).select_from(joined).where(*conditions))
     of = invocations_by_id(tx, list({row["invocation_id"] for row in rows}))
-    return Found([(of[row["invocation_id"]], _run(row)) for row in rows], total)
+    return Listing([(of[row["invocation_id"]], _run(row)) for row in rows], total)
 
 
 def _record_conditions(

@@ -9,8 +9,8 @@ from enum import StrEnum
 from backfleet.assistant import _store
 from backfleet.assistant.schedules import Schedule, read_frequency
 from backfleet.assistant.states import Overall, Status
-from backfleet.fleet import Found, Page
 from backfleet.ids import Draw, new_id
+from backfleet.paging import Listing, Page
 from backfleet.storage import Conflict, Transaction
 
 TOPIC = "assistant"
@@ -224,7 +224,7 @@ def command(tx: Transaction, account_id: str, region: str, command_id: str) -> C
     return found.items[0] if found.items else None
 
 
-def find_commands(tx: Transaction, account_id: str, region: str, wanted: CommandFilter, page: Page) -> Found[Command]:
+def find_commands(tx: Transaction, account_id: str, region: str, wanted: CommandFilter, page: Page) -> Listing[Command]:
     """Kept commands, newest first."""
     return _store.commands_page(tx, account_id, region, wanted, page)
 
@@ -304,7 +304,7 @@ def _first_time(made: Invocation, now: datetime) -> datetime | None:
 
 def find_invocations(
     tx: Transaction, account_id: str, region: str, wanted: InvocationFilter, page: Page
-) -> Found[Invocation]:
+) -> Listing[Invocation]:
     """Invocations, newest first."""
     return _store.invocations_page(tx, account_id, region, wanted, page)
 
@@ -318,14 +318,14 @@ def records_of(
 
 def find_records(
     tx: Transaction, account_id: str, region: str, wanted: RecordFilter, page: Page
-) -> Found[tuple[Invocation, Record]]:
+) -> Listing[tuple[Invocation, Record]]:
     """What became of commands on instances, newest first."""
     return _store.records_page(tx, account_id, region, wanted, page)
 
 
 def find_runs(
     tx: Transaction, account_id: str, region: str, wanted: RecordFilter, page: Page
-) -> Found[tuple[Invocation, Run]]:
+) -> Listing[tuple[Invocation, Run]]:
     """Every run that is remembered, newest first."""
     return _store.runs_page(tx, account_id, region, wanted, page)
 

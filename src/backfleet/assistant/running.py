@@ -12,7 +12,7 @@ from backfleet.assistant.content import filled
 from backfleet.assistant.invocations import TOPIC, Invocation, Record, Repeat, Run
 from backfleet.assistant.states import OPEN, Status, Verdict, judge, overall
 from backfleet.commands import NewInvocation, Outcome
-from backfleet.fleet import Fitness, Instance
+from backfleet.fleet import Instance, Reachability
 from backfleet.ids import Draw, new_id
 from backfleet.storage import Transaction
 from backfleet_host.contract import FIRST_LINE
@@ -25,9 +25,9 @@ LATEST_MS = 4_102_444_800_000  # 2100: a host's clock that says later is not bel
 LONGEST_TEXT = 1024  # characters of ErrorInfo
 
 _UNFIT: Final = {
-    Fitness.NOT_EXISTS: Verdict(Status.ABORTED, "InstanceReleased"),
-    Fitness.NOT_RUNNING: Verdict(Status.ABORTED, "InstanceNotRunning"),
-    Fitness.AGENT_NOT_RUNNING: Verdict(Status.ABORTED, "ClientNotRunning"),
+    Reachability.NOT_EXISTS: Verdict(Status.ABORTED, "InstanceReleased"),
+    Reachability.NOT_RUNNING: Verdict(Status.ABORTED, "InstanceNotRunning"),
+    Reachability.AGENT_NOT_RUNNING: Verdict(Status.ABORTED, "ClientNotRunning"),
 }
 ANY_ORDER: Final = FIRST_LINE.partition(" ")[0]  # of whatever version
 FILE_CODES: Final = {
@@ -146,7 +146,7 @@ def _verdict(
     Hosts that allow no shell take orders for their backup clients all the same. Those are given by tasks only: a caller
     who writes one by hand would get past the permission, the trail and the rules of upgrades.
     """
-    unfit = _UNFIT.get(fleet.fitness(instance, now=now, fit_within=fit_within))
+    unfit = _UNFIT.get(fleet.reachability(instance, now=now, reachable_within=fit_within))
     if unfit is not None:
         return unfit
     if content.startswith(ANY_ORDER):

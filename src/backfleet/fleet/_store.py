@@ -9,15 +9,15 @@ import sqlalchemy as sa
 
 from backfleet.fleet._tables import activations, boots, clients, instances, inventories, requests, tags
 from backfleet.fleet._tables import preferences as preferences_table
-from backfleet.paging import Found, Page
+from backfleet.paging import Listing, Page
 from backfleet.storage import Transaction
 
 if TYPE_CHECKING:  # the nouns import this file; at run time they are handed in and made below
     from backfleet.fleet.activations import Activation
     from backfleet.fleet.clients import Change, Client, ClientFilter
-    from backfleet.fleet.instances import AgentIdentity, AgentKind, Beat, Instance, InstanceFilter
+    from backfleet.fleet.instances import AgentIdentity, AgentKind, Heartbeat, Instance, InstanceFilter
     from backfleet.fleet.inventory import Inventory
-    from backfleet.fleet.tagging import Tagged, Wanted
+    from backfleet.fleet.tagging import ResourceTag, Wanted
 
 
 # --- Activations ----------------------------------------------------------------------------------------------------
@@ -93,7 +93,7 @@ def activations_page(
     name: str | None,
     page: Page,
     wanted_tags: "Wanted" = (),
-) -> "Found[Activation]":
+) -> "Listing[Activation]":
     """An account's activations, newest first."""
     wanted = [activations.c.account_id == account_id, activations.c.region == region]
     if activation_id:
@@ -104,7 +104,7 @@ def activations_page(
     ordered = sa.select(activations).where(*wanted).order_by(activations.c.created_at.desc(), activations.c.id)
     rows = tx.rows(ordered.limit(page.size).offset(page.offset))
     total = tx.scalar(sa.select(sa.func.count()).select_from(activations).where(*wanted))
-    return Found([_activation(row) for row in rows], total)
+    return Listing([_activation(row) for row in rows], total)
 
 
 def set_activation_disabled(tx: Transaction, activation_id: str) -> None:
@@ -171,7 +171,7 @@ def identity(tx: Transaction, instance_id: str) -> "AgentIdentity | None":
     )
 
 
-def gone_among(tx: Transaction, instance_ids: Sequence[str]) -> list[str]:
+def deregistered_among(tx: Transaction, instance_ids: Sequence[str]) -> list[str]:
     """Those that were deregistered."""
     found = []
     for start in range(0, len(instance_ids), 1000):
@@ -193,7 +193,7 @@ def deregister(tx: Transaction, instance_id: str, now: datetime) -> bool:
     return True
 
 
-def note_beats(tx: Transaction, beats: "Sequence[Beat]") -> None:
+def note_beats(tx: Transaction, beats: "Sequence[Heartbeat]") -> None:
     """One statement for all of them, in the order of their ids so that two nodes cannot wait for each other."""
     if not beats:
         return
@@ -245,7 +245,7 @@ def set_stopped(tx: Transaction, instance_id: str, now: datetime) -> None:
 
 def instances_page(
     tx: Transaction, account_id: str, region: str, wanted: "InstanceFilter", page: Page, heard_since: datetime
-) -> "Found[Instance]":
+) -> "Listing[Instance]":
     """Enrolled instances that the filter means, oldest first."""
     conditions = [
         instances.c.account_id == account_id,
@@ -256,7 +256,7 @@ def instances_page(
     ordered = sa.select(instances).where(*conditions).order_by(instances.c.registered_at, instances.c.id)
     rows = tx.rows(ordered.limit(page.size).offset(page.offset))
     total = tx.scalar(sa.select(sa.func.count()).select_from(instances).where(*conditions))
-    return Found([_instance(row) for row in rows], total)
+    return Listing([_instance(row) for row in rows], total)
 
 
 def _instance_conditions(wanted: "InstanceFilter", heard_since: datetime) -> list[sa.ColumnElement[bool]]:
@@ -408,7 +408,7 @@ _FILTERED: Final[dict[str, sa.Column[Any]]] = {
 
 def clients_page(
     tx: Transaction, account_id: str, region: str, wanted: "ClientFilter", page: Page
-) -> "Found[tuple[Client, Instance]]":
+) -> "Listing[tuple[Client, Instance]]":
     """Clients of enrolled instances, oldest first."""
     joined = clients.join(instances, instances.c.id == clients.c.instance_id)
     conditions = [
@@ -426,7 +426,7 @@ def clients_page(
     found = [_client(row) for row in tx.rows(query.limit(page.size).offset(page.offset))]
     total = tx.scalar(sa.select(sa.func.count()).select_from(joined).where(*conditions))
     on = instances_by_id(tx, account_id, region, list({client.instance_id for client in found}))
-    return Found([(client, on[client.instance_id]) for client in found], total)
+    return Listing([(client, on[client.instance_id]) for client in found], total)
 
 
 def take_unchecked(
@@ -558,9 +558,9 @@ def tags_page(
     ids: "Sequence[str] | None",
     wanted: "Wanted",
     page: Page,
-) -> "Found[Tagged]":
+) -> "Listing[ResourceTag]":
     """By resource and key."""
-    from backfleet.fleet.tagging import Tagged
+    from backfleet.fleet.tagging import ResourceTag
 
     which = [tags.c.account_id == account_id, tags.c.region == region, tags.c.kind == kind]
     if ids:
@@ -569,7 +569,7 @@ def tags_page(
     ordered = sa.select(tags).where(*which).order_by(tags.c.resource_id, tags.c.key)
     rows = tx.rows(ordered.limit(page.size).offset(page.offset))
     total = tx.scalar(sa.select(sa.func.count()).select_from(tags).where(*which))
-    return Found([Tagged(row.resource_id, row.key, row.value) for row in rows], total)
+    return Listing([ResourceTag(row.resource_id, row.key, row.value) for row in rows], total)
 
 
 def has_tags(kind: str, resource_id: sa.ColumnElement[Any], wanted: "Wanted") -> list[sa.ColumnElement[bool]]:

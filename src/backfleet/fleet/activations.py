@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from backfleet.fleet import _store
 from backfleet.ids import Draw, new_id
-from backfleet.paging import Found, Page
+from backfleet.paging import Listing, Page
 from backfleet.storage import Transaction
 
 
@@ -101,7 +101,7 @@ def find_activations(
     name: str | None,
     page: Page,
     tags: Sequence[tuple[str, str | None]] = (),
-) -> Found[Activation]:
+) -> Listing[Activation]:
     """An account's activations, newest first."""
     return _store.activations_page(tx, account_id, region, activation_id, name, page, tags)
 

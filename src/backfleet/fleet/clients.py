@@ -10,7 +10,7 @@ from backfleet.fleet import _store
 from backfleet.fleet.instances import Instance
 from backfleet.fleet.tagging import Wanted
 from backfleet.ids import Draw, new_id
-from backfleet.paging import Found, Page
+from backfleet.paging import Listing, Page
 from backfleet.storage import Transaction
 
 
@@ -158,6 +158,6 @@ def forget_client(tx: Transaction, client_id: str) -> None:
 
 def find_clients(
     tx: Transaction, account_id: str, region: str, wanted: ClientFilter, page: Page
-) -> Found[tuple[Client, Instance]]:
+) -> Listing[tuple[Client, Instance]]:
     """An account's clients with their instances, oldest first."""
     return _store.clients_page(tx, account_id, region, wanted, page)

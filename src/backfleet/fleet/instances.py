@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from backfleet.fleet import _store
 from backfleet.fleet.activations import Activation
 from backfleet.ids import Draw, new_id
-from backfleet.paging import Found, Page
+from backfleet.paging import Listing, Page
 from backfleet.storage import Transaction
 
 OWN_AGENT = "backfleet-"  # how our own agent's version begins
@@ -29,10 +29,10 @@ class RegistrationRefused(Exception):
     """A host may not enrol, or asked in a form we do not know; the text says why."""
 
 
-class Fitness(StrEnum):
+class Reachability(StrEnum):
     """Whether an instance can be given work; the words are those of the API."""
 
-    FIT = ""
+    REACHABLE = ""
     NOT_EXISTS = "InstanceNotExists"
     NOT_RUNNING = "InstanceNotRunning"
     AGENT_NOT_RUNNING = "CloudAssistNotRunningOnInstance"
@@ -114,7 +114,7 @@ class AgentIdentity:
 
 
 @dataclass(frozen=True, slots=True)
-class Beat:
+class Heartbeat:
     """One sign of life: when we heard it, and what it told of its agent."""
 
     instance_id: str
@@ -239,7 +239,7 @@ def rename(tx: Transaction, instance_id: str, name: str) -> None:
     _store.rename(tx, instance_id, name)
 
 
-def booted(tx: Transaction, instance_id: str, *, now: datetime) -> None:
+def note_boot(tx: Transaction, instance_id: str, *, now: datetime) -> None:
     """The host has booted: news for whoever waits for that."""
     _store.note_boot(tx, instance_id, now)
 
@@ -261,46 +261,50 @@ def deregister(tx: Transaction, instance_id: str, *, now: datetime) -> bool:
     return _store.deregister(tx, instance_id, now)
 
 
-def gone_among(tx: Transaction, instance_ids: Sequence[str]) -> list[str]:
+def deregistered_among(tx: Transaction, instance_ids: Sequence[str]) -> list[str]:
     """Those of these that are enrolled no more."""
-    return _store.gone_among(tx, instance_ids)
+    return _store.deregistered_among(tx, instance_ids)
 
 
-def identity_of(tx: Transaction, instance_id: str) -> AgentIdentity | None:
+def agent_identity(tx: Transaction, instance_id: str) -> AgentIdentity | None:
     """What this instance's signatures are checked with."""
     return _store.identity(tx, instance_id)
 
 
-def heard(tx: Transaction, beats: Sequence[Beat]) -> None:
+def note_heartbeats(tx: Transaction, beats: Sequence[Heartbeat]) -> None:
     """Write down many signs of life at once. Whoever is heard is not stopped, unless it said just that."""
     _store.note_beats(tx, beats)
 
 
-def shut_down(tx: Transaction, instance_id: str, *, now: datetime) -> None:
+def note_shutdown(tx: Transaction, instance_id: str, *, now: datetime) -> None:
     """The host is stopped, says somebody who knows. As soon as it is heard again it runs."""
     _store.set_stopped(tx, instance_id, now)
 
 
-def fitness(instance: Instance | None, *, now: datetime, fit_within: timedelta) -> Fitness:
+def reachability(instance: Instance | None, *, now: datetime, reachable_within: timedelta) -> Reachability:
     """Whether this instance can be given work now.
 
-    An agent is there if it was heard within `fit_within`; the pings on an open socket are heard like everything else.
+    Its agent counts as running if it was heard within `reachable_within`. Pings on an open socket count, too.
     """
     if instance is None or instance.deregistered_at is not None:
-        return Fitness.NOT_EXISTS
+        return Reachability.NOT_EXISTS
     if instance.stopped_at is not None:
-        return Fitness.NOT_RUNNING
-    return Fitness.FIT if is_heard(instance, now=now, fit_within=fit_within) else Fitness.AGENT_NOT_RUNNING
+        return Reachability.NOT_RUNNING
+    return (
+        Reachability.REACHABLE
+        if is_connected(instance, now=now, reachable_within=reachable_within)
+        else Reachability.AGENT_NOT_RUNNING
+    )
 
 
-def is_heard(instance: Instance, *, now: datetime, fit_within: timedelta) -> bool:
+def is_connected(instance: Instance, *, now: datetime, reachable_within: timedelta) -> bool:
     """Whether its agent is there."""
-    return instance.last_heard_at is not None and now - instance.last_heard_at <= fit_within
+    return instance.last_heard_at is not None and now - instance.last_heard_at <= reachable_within
 
 
 def find_instances(
     tx: Transaction, account_id: str, region: str, wanted: InstanceFilter, page: Page, *, heard_since: datetime
-) -> Found[Instance]:
+) -> Listing[Instance]:
     """An account's instances that are not deregistered, oldest first; `heard_since` decides who is connected."""
     return _store.instances_page(tx, account_id, region, wanted, page, heard_since)
 

@@ -29,7 +29,7 @@ class Preferences:
     https: bool | None = None
     alert_on_partial: bool | None = None
 
-    def told(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """What was set, by the names above."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
@@ -39,8 +39,8 @@ def set_preferences(
 ) -> Preferences:
     """Change what `changes` names and leave the rest; the whole as it is now. "" takes the password away."""
     known = preferences_of(tx, [client_id], lock=True).get(client_id, Preferences())
-    changed = replace(known, **changes.told())
-    _store.put_preferences(tx, client_id, json.dumps(changed.told()), sealed_password, now)
+    changed = replace(known, **changes.as_dict())
+    _store.put_preferences(tx, client_id, json.dumps(changed.as_dict()), sealed_password, now)
     return changed
 
 

@@ -10,22 +10,22 @@ from backfleet.storage import Transaction
 FORGOTTEN_AT_ONCE = 20_000
 
 
-def mark_of(instance_id: str, request_id: str) -> int:
+def request_fingerprint(instance_id: str, request_id: str) -> int:
     """What is kept of one: 64 bits. Two that differ share a mark once in 2**64 pairs; the agent then tries again."""
     digest = hashlib.blake2b(f"{instance_id} {request_id}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big", signed=True)
 
 
-def first_use(tx: Transaction, mark: int, *, until: datetime) -> bool:
+def remember_request(tx: Transaction, mark: int, *, until: datetime) -> bool:
     """Take it. False if it was taken before, on whichever node."""
     return _store.add_use(tx, mark, until)
 
 
-def note_uses(tx: Transaction, uses: Sequence[tuple[int, datetime]]) -> None:
+def remember_requests(tx: Transaction, uses: Sequence[tuple[int, datetime]]) -> None:
     """Write down many that were taken on this node, each with the moment until which it is remembered."""
     _store.add_uses(tx, uses)
 
 
-def forget_uses(tx: Transaction, *, now: datetime) -> bool:
+def forget_requests(tx: Transaction, *, now: datetime) -> bool:
     """Forget those whose time is over; True if there may be more."""
     return _store.forget_uses(tx, now, FORGOTTEN_AT_ONCE) == FORGOTTEN_AT_ONCE

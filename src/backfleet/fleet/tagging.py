@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from backfleet.fleet import _store
-from backfleet.paging import Found, Page
+from backfleet.paging import Listing, Page
 from backfleet.storage import Transaction
 
 MOST_TAGS = 20  # of one resource
@@ -21,7 +21,7 @@ class TooManyTags(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Tagged:
+class ResourceTag:
     """One tag of one resource."""
 
     resource_id: str
@@ -54,7 +54,7 @@ def tags_of(tx: Transaction, kind: str, ids: Sequence[str]) -> dict[str, dict[st
 
 def find_tags(
     tx: Transaction, account_id: str, region: str, kind: str, ids: Sequence[str] | None, wanted: Wanted, page: Page
-) -> Found[Tagged]:
+) -> Listing[ResourceTag]:
     """Every tag of the account's resources of a kind: of these ids, with these tags; None and empty mean all."""
     return _store.tags_page(tx, account_id, region, kind, ids, wanted, page)
 

@@ -7,19 +7,20 @@ account by a role; `first_account` at first start; accounts, pairs of them, user
 policies for administrators. Secrets are sealed with a `Vault` whose key is not in the database.
 """
 
-from backfleet.identity import policy, trust
-from backfleet.identity.accounts import Account, create_account, first_account, is_operator, list_accounts
-from backfleet.identity.assuming import NotTrusted, act_in, check_trust
+from backfleet.identity import policy
+from backfleet.identity.access_keys import AccessKey, NewAccessKey, create_key, delete_key, list_keys, set_key
+from backfleet.identity.accounts import Account, create_account, first_account, is_administrator_account, list_accounts
 from backfleet.identity.callers import (
-    NOBODY,
+    ANONYMOUS,
     Caller,
     KnownKey,
     Session,
     find_key,
     permissions_of,
-    root_of,
+    root_caller,
     statements_for,
 )
+from backfleet.identity.errors import AlreadyExists, LimitReached, NotFound, StillInUse, Unchangeable
 from backfleet.identity.groups import (
     Group,
     create_group,
@@ -32,9 +33,8 @@ from backfleet.identity.groups import (
     update_group,
     users_in_group,
 )
-from backfleet.identity.keys import Key, NewKey, create_key, delete_key, list_keys, set_key
 from backfleet.identity.nonces import purge_nonces, spend_nonce
-from backfleet.identity.pairs import Pair, are_paired, list_pairs, pair_accounts, part_accounts
+from backfleet.identity.pairs import AccountPair, are_paired, list_pairs, pair_accounts, unpair_accounts
 from backfleet.identity.policies import (
     Holder,
     Policy,
@@ -44,7 +44,6 @@ from backfleet.identity.policies import (
     create_policy,
     delete_policy,
     delete_version,
-    describe_policy,
     detach_policy,
     find_policy,
     find_version,
@@ -54,20 +53,21 @@ from backfleet.identity.policies import (
     policies_of,
     policies_of_user,
     set_default_version,
+    set_policy_description,
 )
 from backfleet.identity.providers import (
     BadKeys,
     BadToken,
     Provider,
-    Vouched,
+    VerifiedToken,
     create_provider,
     delete_provider,
     find_provider,
     list_providers,
     update_provider,
-    verify,
+    verify_token,
 )
-from backfleet.identity.refusals import AlreadyExists, LimitReached, NotFound, StillInUse, Unchangeable
+from backfleet.identity.role_assumption import NotTrusted, assume_role, check_trust
 from backfleet.identity.roles import (
     SERVICE_ROLES,
     Role,
@@ -79,24 +79,26 @@ from backfleet.identity.roles import (
     update_role,
 )
 from backfleet.identity.sessions import (
-    Issued,
     RootCannotAssume,
+    SecurityToken,
+    SessionOptions,
     SessionTooLong,
-    Ticket,
+    TemporaryCredentials,
     TokenNotOurs,
-    Wish,
-    issue,
-    issue_federated,
+    issue_credentials,
+    issue_federated_credentials,
     open_token,
-    standing,
+    session_caller,
 )
 from backfleet.identity.users import User, create_user, delete_user, find_user, list_users, update_user
 from backfleet.identity.vault import CannotOpen, Vault
 
 __all__ = [
-    "NOBODY",
+    "ANONYMOUS",
     "SERVICE_ROLES",
+    "AccessKey",
     "Account",
+    "AccountPair",
     "AlreadyExists",
     "BadKeys",
     "BadToken",
@@ -104,32 +106,30 @@ __all__ = [
     "CannotOpen",
     "Group",
     "Holder",
-    "Issued",
-    "Key",
     "KnownKey",
     "LimitReached",
-    "NewKey",
+    "NewAccessKey",
     "NotFound",
     "NotTrusted",
-    "Pair",
     "Policy",
     "PolicyVersion",
     "Provider",
     "Role",
     "RootCannotAssume",
+    "SecurityToken",
     "Session",
+    "SessionOptions",
     "SessionTooLong",
     "StillInUse",
-    "Ticket",
+    "TemporaryCredentials",
     "TokenNotOurs",
     "Unchangeable",
     "User",
     "Vault",
-    "Vouched",
-    "Wish",
-    "act_in",
+    "VerifiedToken",
     "add_version",
     "are_paired",
+    "assume_role",
     "attach_policy",
     "check_trust",
     "create_account",
@@ -147,7 +147,6 @@ __all__ = [
     "delete_role",
     "delete_user",
     "delete_version",
-    "describe_policy",
     "detach_policy",
     "find_group",
     "find_key",
@@ -159,9 +158,9 @@ __all__ = [
     "first_account",
     "groups_of_user",
     "holders_of",
-    "is_operator",
-    "issue",
-    "issue_federated",
+    "is_administrator_account",
+    "issue_credentials",
+    "issue_federated_credentials",
     "join_group",
     "leave_group",
     "list_accounts",
@@ -175,23 +174,23 @@ __all__ = [
     "list_versions",
     "open_token",
     "pair_accounts",
-    "part_accounts",
     "permissions_of",
     "policies_of",
     "policies_of_user",
     "policy",
     "purge_nonces",
-    "root_of",
+    "root_caller",
+    "session_caller",
     "set_default_version",
     "set_key",
+    "set_policy_description",
     "spend_nonce",
-    "standing",
     "statements_for",
-    "trust",
+    "unpair_accounts",
     "update_group",
     "update_provider",
     "update_role",
     "update_user",
     "users_in_group",
-    "verify",
+    "verify_token",
 ]

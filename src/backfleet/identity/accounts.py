@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import Final
 
 from backfleet.identity import _store
-from backfleet.identity.keys import NewKey, make_key
-from backfleet.identity.refusals import LimitReached
+from backfleet.identity.access_keys import NewAccessKey, make_key
+from backfleet.identity.errors import LimitReached
 from backfleet.identity.users import digits
 from backfleet.identity.vault import Vault
 from backfleet.ids import Draw
@@ -22,10 +22,10 @@ class Account:
     id: str
     name: str
     created_at: datetime
-    is_operator: bool
+    is_administrator: bool
 
 
-def first_account(tx: Transaction, vault: Vault, *, now: datetime, draw: Draw) -> NewKey | None:
+def first_account(tx: Transaction, vault: Vault, *, now: datetime, draw: Draw) -> NewAccessKey | None:
     """Make the first account and its root key; None if it exists. Replicas that start together make one."""
     account_id = _new_id(draw)
     if not _store.add_first_account(tx, account_id, now):
@@ -33,7 +33,7 @@ def first_account(tx: Transaction, vault: Vault, *, now: datetime, draw: Draw) -
     return make_key(tx, vault, account_id, None, now=now, draw=draw)
 
 
-def create_account(tx: Transaction, vault: Vault, name: str, *, now: datetime, draw: Draw) -> NewKey:
+def create_account(tx: Transaction, vault: Vault, name: str, *, now: datetime, draw: Draw) -> NewAccessKey:
     """Another account and its root key, whose secret is in the answer and, but for its sealed form, nowhere else.
 
     Raises:
@@ -51,7 +51,7 @@ def list_accounts(tx: Transaction) -> list[Account]:
     return [Account(row.id, row.name, row.created_at, bool(row.first)) for row in _store.accounts_by_age(tx)]
 
 
-def is_operator(tx: Transaction, account_id: str) -> bool:
+def is_administrator_account(tx: Transaction, account_id: str) -> bool:
     """Whether it is the account that runs this installation: what belongs to all is its business."""
     return _store.is_first(tx, account_id)
 

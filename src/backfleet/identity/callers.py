@@ -73,7 +73,7 @@ def find_key(tx: Transaction, vault: Vault, access_key_id: str) -> KnownKey | No
     if row is None:
         return None
     if row.user_id is None:
-        caller = root_of(row.account_id, access_key_id)
+        caller = root_caller(row.account_id, access_key_id)
     else:
         arn = f"acs:ram::{row.account_id}:user/{row.user_name}"
         named = (row.user_id, row.user_id, row.user_name)
@@ -109,17 +109,17 @@ def statements_for(tx: Transaction, caller: Caller) -> tuple[Statement, ...]:
     return tuple(found)
 
 
-def root_of(account_id: str, access_key_id: str = "") -> Caller:
+def root_caller(account_id: str, access_key_id: str = "") -> Caller:
     """The account itself, as a caller."""
     arn = f"acs:ram::{account_id}:root"
     return Caller(account_id, ACCOUNT, arn, account_id, access_key_id=access_key_id)
 
 
-NOBODY: Final = Caller("", "Anonymous", "", "")
+ANONYMOUS: Final = Caller("", "Anonymous", "", "")
 """Who asks without saying who they are. No policy is theirs."""
 
 
-def in_role(role: Role, session: Session, access_key_id: str = "") -> Caller:
+def role_caller(role: Role, session: Session, access_key_id: str = "") -> Caller:
     """Somebody in a role's place."""
     arn = f"acs:sts::{role.account_id}:assumed-role/{role.name}/{session.name}"
     principal = f"{role.id}:{session.name}"

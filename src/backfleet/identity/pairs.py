@@ -11,7 +11,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from backfleet.identity import _store
-from backfleet.identity.refusals import LimitReached, NotFound
+from backfleet.identity.errors import LimitReached, NotFound
 from backfleet.identity.users import digits
 from backfleet.ids import Draw
 from backfleet.storage import Transaction
@@ -20,7 +20,7 @@ MOST_PAIRS: Final = 1000  # of one account
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class AccountPair:
     """An account, another one, and the other's role."""
 
     id: int
@@ -50,7 +50,7 @@ def pair_accounts(
     _store.add_pair(tx, **row, **named, created_at=now, updated_at=now)
 
 
-def part_accounts(tx: Transaction, account_id: str, other: str, role_name: str) -> None:
+def unpair_accounts(tx: Transaction, account_id: str, other: str, role_name: str) -> None:
     """Undo a pair.
 
     Raises:
@@ -65,11 +65,13 @@ def are_paired(tx: Transaction, account_id: str, other: str, role_name: str) -> 
     return _store.has_pair(tx, account_id, other, role_name)
 
 
-def list_pairs(tx: Transaction, account_id: str, *, offset: int, limit: int) -> tuple[list[Pair], int]:
+def list_pairs(tx: Transaction, account_id: str, *, offset: int, limit: int) -> tuple[list[AccountPair], int]:
     """A part of the account's pairs, oldest first, and how many there are."""
     rows = _store.pairs_of(tx, account_id, offset, limit)
     return [_from_row(row) for row in rows], _store.count_pairs(tx, account_id)
 
 
-def _from_row(row: sa.Row[Any]) -> Pair:
-    return Pair(row.id, row.account_id, row.other_account_id, row.role_name, row.alias, row.created_at, row.updated_at)
+def _from_row(row: sa.Row[Any]) -> AccountPair:
+    return AccountPair(
+        row.id, row.account_id, row.other_account_id, row.role_name, row.alias, row.created_at, row.updated_at
+    )

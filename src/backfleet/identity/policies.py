@@ -7,9 +7,9 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from backfleet.identity import _store
+from backfleet.identity.errors import AlreadyExists, LimitReached, NotFound, StillInUse
 from backfleet.identity.groups import find_group
 from backfleet.identity.policy import parse_document
-from backfleet.identity.refusals import AlreadyExists, LimitReached, NotFound, StillInUse
 from backfleet.identity.roles import find_role
 from backfleet.identity.system_policies import SYSTEM_POLICIES
 from backfleet.identity.users import find_user
@@ -112,7 +112,7 @@ def list_policies(
     return [replace(policy, attached=counts.get((policy.kind, policy.name), 0)) for policy in page]
 
 
-def describe_policy(tx: Transaction, account_id: str, name: str, description: str, *, now: datetime) -> Policy:
+def set_policy_description(tx: Transaction, account_id: str, name: str, description: str, *, now: datetime) -> Policy:
     """Change the description of a policy of the account's own.
 
     Raises:

@@ -13,7 +13,7 @@ import jwt
 import sqlalchemy as sa
 
 from backfleet.identity import _store
-from backfleet.identity.refusals import AlreadyExists, LimitReached, NotFound
+from backfleet.identity.errors import AlreadyExists, LimitReached, NotFound
 from backfleet.identity.users import digits
 from backfleet.ids import Draw
 from backfleet.storage import Transaction
@@ -63,7 +63,7 @@ class Provider:
 
 
 @dataclass(frozen=True, slots=True)
-class Vouched:
+class VerifiedToken:
     """What a provider's token says, verified."""
 
     subject: str
@@ -166,7 +166,7 @@ def delete_provider(tx: Transaction, account_id: str, name: str) -> None:
 # --- Tokens: pure ---------------------------------------------------------------------------------------------------
 
 
-def verify(provider: Provider, token: str, now: datetime) -> Vouched:
+def verify_token(provider: Provider, token: str, now: datetime) -> VerifiedToken:
     """What a token (JWT, RS256 or ES256) of this provider says, if it may be believed. Pure.
 
     Raises:
@@ -185,7 +185,7 @@ def verify(provider: Provider, token: str, now: datetime) -> Vouched:
     raise BadToken("Signature", "no registered key made its signature")
 
 
-def _believed(provider: Provider, claims: dict[str, Any], now: datetime) -> Vouched:
+def _believed(provider: Provider, claims: dict[str, Any], now: datetime) -> VerifiedToken:
     issuer, subject, audience = claims.get("iss"), claims.get("sub"), claims.get("aud")
     audiences = tuple(audience) if isinstance(audience, list) else (audience,)
     if issuer != provider.issuer:
@@ -201,7 +201,7 @@ def _believed(provider: Provider, claims: dict[str, Any], now: datetime) -> Vouc
         raise BadToken("Expired", "its time is over")
     if max(issued, not_before) > now + LEEWAY:
         raise BadToken("Expired", "its time has not come")
-    return Vouched(subject, provider.issuer, audiences, issued, expires)
+    return VerifiedToken(subject, provider.issuer, audiences, issued, expires)
 
 
 def read_keys(keys: str) -> list[jwt.PyJWK]:

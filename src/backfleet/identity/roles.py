@@ -9,8 +9,8 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from backfleet.identity import _store
-from backfleet.identity.refusals import AlreadyExists, LimitReached, NotFound, StillInUse, Unchangeable
-from backfleet.identity.trust import parse_trust
+from backfleet.identity.errors import AlreadyExists, LimitReached, NotFound, StillInUse, Unchangeable
+from backfleet.identity.policy import parse_trust
 from backfleet.identity.users import digits
 from backfleet.ids import Draw
 from backfleet.storage import Transaction

@@ -11,9 +11,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from backfleet.identity import _store
-from backfleet.identity.callers import ACCOUNT, Caller, Session, in_role
+from backfleet.identity.callers import ACCOUNT, Caller, Session, role_caller
+from backfleet.identity.errors import LimitReached
 from backfleet.identity.policy import parse_document
-from backfleet.identity.refusals import LimitReached
 from backfleet.identity.roles import Role, role_from
 from backfleet.identity.vault import CannotOpen, Vault
 from backfleet.ids import Draw
@@ -45,7 +45,7 @@ class SessionTooLong(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Ticket:
+class SecurityToken:
     """What a security token says. Prints without the secret. Moments in seconds since 1970."""
 
     access_key_id: str
@@ -67,7 +67,7 @@ class Ticket:
 
 
 @dataclass(frozen=True, slots=True)
-class Issued:
+class TemporaryCredentials:
     """Temporary credentials at the only moment they are shown. Prints without the secrets."""
 
     access_key_id: str
@@ -78,7 +78,7 @@ class Issued:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class SessionOptions:
     """What somebody who assumes a role asks for."""
 
     name: str
@@ -87,7 +87,7 @@ class Wish:
     source_identity: str = ""
 
 
-def check_wish(role: Role, wish: Wish) -> None:
+def check_options(role: Role, wish: SessionOptions) -> None:
     """Raises SessionTooLong or MalformedPolicy."""
     if not SHORTEST_SESSION <= wish.duration <= role.max_session:
         raise SessionTooLong(role.max_session)
@@ -95,7 +95,9 @@ def check_wish(role: Role, wish: Wish) -> None:
         parse_document(wish.policy, "Session")
 
 
-def issue(vault: Vault, role: Role, wish: Wish, caller: Caller, *, now: datetime, draw: Draw) -> Issued:
+def issue_credentials(
+    vault: Vault, role: Role, wish: SessionOptions, caller: Caller, *, now: datetime, draw: Draw
+) -> TemporaryCredentials:
     """Credentials of a new session in a role's place, for one whom the role trusts: that is decided before.
 
     A session made with temporary credentials ends with these at the latest: nobody can renew themselves for ever.
@@ -108,7 +110,7 @@ def issue(vault: Vault, role: Role, wish: Wish, caller: Caller, *, now: datetime
     """
     if caller.kind == ACCOUNT or not (caller.access_key_id or caller.session):
         raise RootCannotAssume
-    check_wish(role, wish)
+    check_options(role, wish)
     ends = int((now + wish.duration).timestamp())
     session = Session(role.name, wish.name, wish.policy, wish.source_identity, ends)
     if caller.session is not None and caller.role_id is not None:
@@ -116,20 +118,22 @@ def issue(vault: Vault, role: Role, wish: Wish, caller: Caller, *, now: datetime
     return _sealed(vault, role, session, caller.access_key_id, now=now, draw=draw)
 
 
-def issue_federated(vault: Vault, role: Role, wish: Wish, provider_id: str, *, now: datetime, draw: Draw) -> Issued:
+def issue_federated_credentials(
+    vault: Vault, role: Role, wish: SessionOptions, provider_id: str, *, now: datetime, draw: Draw
+) -> TemporaryCredentials:
     """Credentials of a new session in a role's place, for one whom an identity provider vouches for.
 
     Raises:
         SessionTooLong: longer than the role allows, or too short.
         MalformedPolicy: the engine could not carry the session's policy out to the letter.
     """
-    check_wish(role, wish)
+    check_options(role, wish)
     ends = int((now + wish.duration).timestamp())
     session = Session(role.name, wish.name, wish.policy, wish.source_identity, ends, (), provider_id)
     return _sealed(vault, role, session, "", now=now, draw=draw)
 
 
-def open_token(vault: Vault, token: str) -> Ticket:
+def open_token(vault: Vault, token: str) -> SecurityToken:
     """What a security token says. Asks nobody.
 
     Raises:
@@ -140,12 +144,12 @@ def open_token(vault: Vault, token: str) -> Ticket:
         raise TokenNotOurs
     try:
         said = json.loads(zlib.decompress(vault.box(PURPOSE).unseal_bytes(token)))
-        return Ticket(**{**said, "through": tuple(said["through"])})
+        return SecurityToken(**{**said, "through": tuple(said["through"])})
     except (CannotOpen, TypeError, KeyError):  # the latter: of another version, that said other things
         raise TokenNotOurs from None
 
 
-def standing(tx: Transaction, ticket: Ticket, *, now: datetime) -> Caller | None:
+def session_caller(tx: Transaction, ticket: SecurityToken, *, now: datetime) -> Caller | None:
     """The caller that a genuine token stands for; None if the session is over.
 
     It is over when its time is, also by what the role allows now; when the role is gone, or one it was made through;
@@ -162,7 +166,7 @@ def standing(tx: Transaction, ticket: Ticket, *, now: datetime) -> Caller | None
     if ticket.provider and not _store.has_provider(tx, ticket.provider):
         return None
     role = role_from(row)
-    return in_role(role, _session(ticket, role.name), ticket.made_with)
+    return role_caller(role, _session(ticket, role.name), ticket.made_with)
 
 
 def _chained(made: Session, by: Session, by_role: str) -> Session:
@@ -174,8 +178,10 @@ def _chained(made: Session, by: Session, by_role: str) -> Session:
     return replace(made, ends=min(made.ends, by.ends), source_identity=source, through=through, provider=by.provider)
 
 
-def _sealed(vault: Vault, role: Role, session: Session, made_with: str, *, now: datetime, draw: Draw) -> Issued:
-    ticket = Ticket(
+def _sealed(
+    vault: Vault, role: Role, session: Session, made_with: str, *, now: datetime, draw: Draw
+) -> TemporaryCredentials:
+    ticket = SecurityToken(
         f"{KEY_PREFIX}{draw(20)}",
         draw(SECRET_LENGTH),
         role.account_id,
@@ -192,10 +198,12 @@ def _sealed(vault: Vault, role: Role, session: Session, made_with: str, *, now: 
     said = json.dumps(asdict(ticket), separators=(",", ":"), ensure_ascii=False)
     token = vault.box(PURPOSE).seal_bytes(zlib.compress(said.encode(), 9))
     expires = datetime.fromtimestamp(ticket.ends, UTC)
-    return Issued(ticket.access_key_id, ticket.secret, token, expires, in_role(role, session, made_with))
+    return TemporaryCredentials(
+        ticket.access_key_id, ticket.secret, token, expires, role_caller(role, session, made_with)
+    )
 
 
-def _session(ticket: Ticket, role_name: str) -> Session:
+def _session(ticket: SecurityToken, role_name: str) -> Session:
     return Session(
         role_name, ticket.name, ticket.policy, ticket.source_identity, ticket.ends, ticket.through, ticket.provider
     )

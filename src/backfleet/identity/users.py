@@ -7,7 +7,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from backfleet.identity import _store
-from backfleet.identity.refusals import AlreadyExists, LimitReached, NotFound, StillInUse
+from backfleet.identity.errors import AlreadyExists, LimitReached, NotFound, StillInUse
 from backfleet.ids import Draw
 from backfleet.storage import Transaction
 

@@ -72,7 +72,7 @@ def admit(
         verdict = _judge(tx, operation, call, resources, _context(operation, call, asked))
         allowed = verdict.decision.allowed
         refusal = problem if allowed or operation.denied is not None else _refusal(operation, call, verdict)
-        if call.caller != identity.NOBODY:  # who asks anonymously is nobody's business until they have proved more
+        if call.caller != identity.ANONYMOUS:  # who asks anonymously is nobody's business until they have proved more
             named = kept_parameters(parameters_of(operation.request), flat)
             code = refusal.code if refusal else ""
             audit.write(tx, event_of(call, operation, access_key_id, named, allowed=allowed, code=code))
@@ -162,10 +162,10 @@ def _judge(
     """One refused resource refuses it all; and what belongs to every account, no policy of another can allow."""
     if operation.action is None:
         return Verdict(policy.ALLOWED, resources[0], context)
-    if operation.operators and not identity.is_operator(tx, call.account_id):
+    if operation.operators and not identity.is_administrator_account(tx, call.account_id):
         return Verdict(policy.Decision(allowed=False), resources[0], context)
     permissions = identity.permissions_of(tx, call.caller)
-    tags = resource_tags(tx, resources) if permissions.ask_for_tags else {}
+    tags = resource_tags(tx, resources) if permissions.depend_on_tags else {}
     for resource in resources:
         circumstances = {**tags.get(resource, {}), **context}
         decision = permissions.decide(operation.action, resource, circumstances)

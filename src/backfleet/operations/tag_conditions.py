@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from backfleet import fleet
-from backfleet.fleet import MOST_TAGS, Page
+from backfleet.fleet import MOST_TAGS
+from backfleet.paging import Page
 from backfleet.storage import Transaction
 
 _ARN: Final = re.compile(r"acs:ecs:([^:]*):([^:]*):(instance|activation|command|invocation)/([A-Za-z0-9-]+)")

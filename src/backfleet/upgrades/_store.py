@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from backfleet.fleet import Found, Page
+from backfleet.paging import Listing, Page
 from backfleet.storage import Transaction
 from backfleet.upgrades._tables import items, tasks, tokens
 from backfleet.upgrades.items import Item
@@ -73,13 +73,13 @@ def tasks_for_update(tx: Transaction, task_ids: Sequence[str]) -> list[Task]:
     return [_task(row, []) for row in tx.rows(_TASKS_LOCKED, {"ids": task_ids})]
 
 
-def tasks_page(tx: Transaction, account_id: str, page: Page) -> Found[Task]:
+def tasks_page(tx: Transaction, account_id: str, page: Page) -> Listing[Task]:
     """Newest first, without items."""
     mine = tasks.c.account_id == account_id
     ordered = sa.select(tasks).where(mine).order_by(tasks.c.created_at.desc(), tasks.c.id)
     rows = tx.rows(ordered.limit(page.size).offset(page.offset))
     total = tx.scalar(sa.select(sa.func.count()).select_from(tasks).where(mine))
-    return Found([_task(row, []) for row in rows], total)
+    return Listing([_task(row, []) for row in rows], total)
 
 
 def overdue(tx: Transaction, now: datetime, limit: int) -> list[Task]:

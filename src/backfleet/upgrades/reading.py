@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from backfleet.fleet import Found, Page
+from backfleet.paging import Listing, Page
 from backfleet.storage import Transaction
 from backfleet.upgrades import _store
 from backfleet.upgrades.tasks import Task
@@ -20,6 +20,6 @@ def are_moving(tx: Transaction, account_id: str, client_ids: Sequence[str]) -> b
     return bool(_store.live_tasks_of(tx, account_id, client_ids))
 
 
-def find(tx: Transaction, account_id: str, page: Page) -> Found[Task]:
+def find(tx: Transaction, account_id: str, page: Page) -> Listing[Task]:
     """An account's tasks without their items, newest first, as the worker last left them."""
     return _store.tasks_page(tx, account_id, page)

@@ -107,7 +107,7 @@ def _orders(tx: Transaction, items: Sequence[Item], most_per_second: int) -> dic
     return {
         item.id: replace(
             item.order(),
-            settings=wished[item.client_id].told() if item.client_id in wished else {},
+            settings=wished[item.client_id].as_dict() if item.client_id in wished else {},
             oldest_reader=readers.get(item.client_id, ""),
             bytes_per_second=most_per_second,
         )

@@ -203,12 +203,12 @@ def test_headers_are_taken_once_over_all_nodes(open_on: Callable[..., Gate], dat
 def test_used_ids_are_forgotten_in_time(database: Any, now: datetime) -> None:
     """The table stays as large as the window."""
     with database.transaction() as tx:
-        fleet.note_uses(tx, [(1, now), (2, now + timedelta(seconds=1)), (1, now)])
+        fleet.remember_requests(tx, [(1, now), (2, now + timedelta(seconds=1)), (1, now)])
     with database.transaction() as tx:
-        assert not fleet.first_use(tx, 1, until=now)
-        assert not fleet.forget_uses(tx, now=now + timedelta(milliseconds=500))
-        assert fleet.first_use(tx, 1, until=now)
-        assert not fleet.first_use(tx, 2, until=now)
+        assert not fleet.remember_request(tx, 1, until=now)
+        assert not fleet.forget_requests(tx, now=now + timedelta(milliseconds=500))
+        assert fleet.remember_request(tx, 1, until=now)
+        assert not fleet.remember_request(tx, 2, until=now)
 
 
 @pytest.mark.parametrize(("method", "path"), ENDPOINTS, ids=lambda value: value.rsplit("/", 1)[-1])

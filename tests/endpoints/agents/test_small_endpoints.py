@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from backfleet.endpoints.agents import heartbeats
 from backfleet.endpoints.agents.heartbeats import Batch, Beats
-from backfleet.fleet import Beat
+from backfleet.fleet import Heartbeat
 from backfleet.storage import Database
 from endpoints.agents.hosts import VERSION, Gate, Host, eventually
 
@@ -189,16 +189,16 @@ def test_signs_of_life_outlive_a_failing_database(quick: Host, caplog: pytest.Lo
 def test_beats_are_gathered(now: Any) -> None:
     """One per instance; what an older one told is kept, also of one that could not be written."""
     heard = Beats()
-    heard.add(Beat("mi-1", now, "1.0", "shell", 5))
-    heard.add(Beat("mi-1", now, clock_skew_ms=0))
-    heard.add(Beat("mi-2", now))
+    heard.add(Heartbeat("mi-1", now, "1.0", "shell", 5))
+    heard.add(Heartbeat("mi-1", now, clock_skew_ms=0))
+    heard.add(Heartbeat("mi-2", now))
     heard.use(7, now)
     taken = heard.take()
-    assert taken == Batch([Beat("mi-1", now, "1.0", "shell", 0), Beat("mi-2", now)], [(7, now)])
+    assert taken == Batch([Heartbeat("mi-1", now, "1.0", "shell", 0), Heartbeat("mi-2", now)], [(7, now)])
     assert heard.take() == Batch([], [])
-    heard.add(Beat("mi-1", now, "2.0"))
+    heard.add(Heartbeat("mi-1", now, "2.0"))
     heard.put_back(taken)
-    assert heard.take() == Batch([Beat("mi-1", now, "2.0", "shell", 0), Beat("mi-2", now)], [(7, now)])
+    assert heard.take() == Batch([Heartbeat("mi-1", now, "2.0", "shell", 0), Heartbeat("mi-2", now)], [(7, now)])
 
 
 def test_a_host_that_said_it_stops_is_back_when_it_is_heard(quick: Host) -> None:

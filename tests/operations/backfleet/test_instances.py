@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from backfleet import fleet
-from backfleet.fleet import Beat, InventoryItem
+from backfleet.fleet import Heartbeat, InventoryItem
 from backfleet.ids import Draw
 from backfleet.storage import Database
 from operations.environment import REGION, Environment, make_environment
@@ -26,7 +26,7 @@ def test_a_host_and_what_is_installed_there(env: Environment) -> None:
     with env.services.database.transaction() as tx:
         items = [InventoryItem("ACS:Application", "h", "2026-01-02T03:04:05Z", ROWS)]
         fleet.put_inventory(tx, instance, items, now=env.now)
-        fleet.heard(tx, [Beat(instance, env.now + timedelta(seconds=1), clock_skew_ms=-7_200_000)])
+        fleet.note_heartbeats(tx, [Heartbeat(instance, env.now + timedelta(seconds=1), clock_skew_ms=-7_200_000)])
     status, found = env.ask(OWN, "DescribeInstance", InstanceId=instance)
     assert status == 200
     assert (found["AgentKind"], found["ClockSkewMilliseconds"], found["ClockIsSkewed"]) == (
@@ -63,7 +63,7 @@ def test_a_host_that_was_shut_down_is_told_as_that_everywhere(env: Environment) 
     assert env.ask(OWN, "NoteInstanceStopped", InstanceId=instance)[0] == 200
     assert told() == ("false", "Stopped", "InstanceNotRunning")
     with env.services.database.transaction() as tx:
-        fleet.heard(tx, [Beat(instance, env.now)])
+        fleet.note_heartbeats(tx, [Heartbeat(instance, env.now)])
     assert told() == ("true", "Running", "200")
 
 

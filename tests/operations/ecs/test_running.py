@@ -460,7 +460,7 @@ def test_a_schedule_outlives_a_host_that_is_away(env: Environment, agents: Agent
 
 def boot(agents: Agents, host: str) -> None:
     with agents.env.services.database.transaction() as tx:
-        fleet.booted(tx, host, now=agents.env.now)
+        fleet.note_boot(tx, host, now=agents.env.now)
     agents.look()
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from backfleet import identity, upgrades
-from backfleet.fleet import Page
 from backfleet.operations._tables import audit_events
 from backfleet.operations.catalogue import HBR, OWN
+from backfleet.paging import Page
 from operations.environment import OTHER, Environment
 
 SERVICE = "crossbackup.hbr.aliyuncs.com"

@@ -63,7 +63,7 @@ class Ram:
         """The same, asked by whoever has this token."""
         ticket = identity.open_token(self.services.vault, token)
         with self.services.database.reading() as tx:
-            caller = identity.standing(tx, ticket, now=self.now)
+            caller = identity.session_caller(tx, ticket, now=self.now)
         assert caller is not None
         return Ram(self.services, caller, self.now)
 

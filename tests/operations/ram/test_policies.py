@@ -82,7 +82,7 @@ def test_a_malformed_document_is_told_why(ram: Any) -> None:
     """The message names the element."""
     document = grant({"Effect": "Allow", "Action": "hbr:*", "Resource": "*", "Condition": {"Null": {"acs:Service": 1}}})
     body = ram("CreatePolicy", PolicyName="Own", PolicyDocument=document)
-    assert body["Message"] == "The policy document is refused: the condition operator 'Null' is not known."
+    assert body["Message"] == "The policy document is refused: the condition operator 'Null' is unknown."
 
 
 @pytest.mark.parametrize("name", ["Own", "AdministratorAccess"])

@@ -235,7 +235,7 @@ def test_a_role_that_goes_takes_its_sessions_along(ops: Ops) -> None:
     ops.ram("DeleteRole", RoleName="Ops")
     ops.ram("CreateRole", RoleName="Ops", AssumeRolePolicyDocument=trusting(f"acs:ram::{ops.account}:root"))
     with ops.ram.services.database.reading() as tx:
-        assert identity.standing(tx, identity.open_token(ops.ram.services.vault, token), now=ops.ram.now) is None
+        assert identity.session_caller(tx, identity.open_token(ops.ram.services.vault, token), now=ops.ram.now) is None
 
 
 def test_nothing_secret_is_kept(ops: Ops) -> None:

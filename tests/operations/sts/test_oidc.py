@@ -24,7 +24,7 @@ class Hub:
         ram("CreateOIDCProvider", OIDCProviderName="hub", IssuerUrl=ISSUER, ClientIds="backfleet,other", Keys=KEYS)
         ram("CreateRole", RoleName="Deploy", AssumeRolePolicyDocument=self.trusting("repo:fleet/*"))
         ram("AttachPolicyToRole", PolicyName="AliyunRAMReadOnlyAccess", PolicyType="System", RoleName="Deploy")
-        self.nobody = Ram(ram.services, identity.NOBODY, ram.now)
+        self.nobody = Ram(ram.services, identity.ANONYMOUS, ram.now)
 
     def trusting(self, subject: str, principal: str = "") -> str:
         statement = {
@@ -77,7 +77,7 @@ def test_a_signed_call_is_on_each_trail_once(hub: Hub) -> None:
     before = hub.trail()
     assert "Credentials" in hub.ram.sts("AssumeRoleWithOIDC", **asked)
     assert hub.trail() == before + 1
-    stranger = Ram(hub.ram.services, identity.root_of(OTHER), hub.ram.now)
+    stranger = Ram(hub.ram.services, identity.root_caller(OTHER), hub.ram.now)
     assert "Credentials" in stranger.sts("AssumeRoleWithOIDC", **asked)
     assert hub.trail() == before + 3
 
@@ -143,8 +143,8 @@ def test_a_provider_that_goes_takes_its_sessions_along(hub: Hub) -> None:
     hub.ram("DeleteOIDCProvider", OIDCProviderName="hub")
     with hub.ram.services.database.reading() as tx:
         opened = identity.open_token(hub.ram.services.vault, given)
-        assert identity.standing(tx, opened, now=hub.ram.now) is None
-        assert identity.standing(tx, replace(opened, provider=""), now=hub.ram.now) is not None
+        assert identity.session_caller(tx, opened, now=hub.ram.now) is None
+        assert identity.session_caller(tx, replace(opened, provider=""), now=hub.ram.now) is not None
 
 
 def test_the_session_ends_where_the_role_says(hub: Hub) -> None:
@@ -161,4 +161,4 @@ def test_the_session_ends_where_the_role_says(hub: Hub) -> None:
     second = first.sts("AssumeRole", RoleArn=arn, RoleSessionName="next")["Credentials"]["SecurityToken"]
     hub.ram("DeleteOIDCProvider", OIDCProviderName="hub")
     with hub.ram.services.database.reading() as tx:
-        assert identity.standing(tx, identity.open_token(hub.ram.services.vault, second), now=hub.ram.now) is None
+        assert identity.session_caller(tx, identity.open_token(hub.ram.services.vault, second), now=hub.ram.now) is None

@@ -21,7 +21,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from backfleet.fleet import AgentIdentity, mark_of
+from backfleet.fleet import AgentIdentity, request_fingerprint
 
 MOST_REMEMBERED = 1_000_000  # request ids; at one request a second from 1,000 agents this is the whole window
 LONGEST_ID = 64  # characters
@@ -46,7 +46,7 @@ class Claim:
     @property
     def mark(self) -> int:
         """What is kept of its request id."""
-        return mark_of(self.instance_id, self.request_id)
+        return request_fingerprint(self.instance_id, self.request_id)
 
     @property
     def milliseconds(self) -> int:

@@ -20,7 +20,7 @@ from backfleet.endpoints.agents.group_commit import Together
 from backfleet.endpoints.agents.sockets import Sockets
 from backfleet.endpoints.agents.spool import Full, Report, Spool
 from backfleet.failpoints import failpoint
-from backfleet.fleet import Beat, RegistrationRefused
+from backfleet.fleet import Heartbeat, RegistrationRefused
 from backfleet.ids import Draw
 from backfleet.pubsub import PubSub
 from backfleet.settings import Settings
@@ -183,7 +183,7 @@ class Gateway:
         if not ordinary:
             await self._in_thread(lambda: self._take_use(claim))
         signed = min(claim.milliseconds, round(now.timestamp() * 1000) + self._window_ms)
-        self._beats.add(Beat(claim.instance_id, now, _agent_version(request), None, claim.skew_ms(now), signed))
+        self._beats.add(Heartbeat(claim.instance_id, now, _agent_version(request), None, claim.skew_ms(now), signed))
         return claim
 
     async def _identity(self, instance_id: str) -> fleet.AgentIdentity | None:
@@ -191,7 +191,7 @@ class Gateway:
 
         def look() -> fleet.AgentIdentity | None:
             with self._database.reading() as tx:
-                return fleet.identity_of(tx, instance_id)
+                return fleet.agent_identity(tx, instance_id)
 
         try:
             found = await self._in_thread(look)
@@ -216,14 +216,14 @@ class Gateway:
         if not authentication.is_ordinary(claim, now=now, window_ms=self._window_ms):
             return  # taken when it was proved
         until = authentication.until(claim, now=now, window_ms=self._window_ms)
-        if not fleet.first_use(tx, claim.mark, until=until):
+        if not fleet.remember_request(tx, claim.mark, until=until):
             raise authentication.NotProved("its request id was used before")
 
     def _take_use(self, claim: authentication.Claim) -> None:
         now = self._clock()
         with self._database.transaction() as tx:
             until = authentication.until(claim, now=now, window_ms=self._window_ms)
-            if not fleet.first_use(tx, claim.mark, until=until):
+            if not fleet.remember_request(tx, claim.mark, until=until):
                 raise authentication.NotProved("its request id was used before")
 
     def _use_later(self, claim: authentication.Claim) -> None:
@@ -279,7 +279,7 @@ class Gateway:
         stopping = codec.is_stopping(request.query)
         if mode in ("restricted", "shell") or stopping:
             mode = mode if mode in ("restricted", "shell") else None
-            self._beats.add(Beat(claim.instance_id, self._clock(), agent_mode=mode, stopping=stopping))
+            self._beats.add(Heartbeat(claim.instance_id, self._clock(), agent_mode=mode, stopping=stopping))
         ANSWERED.labels("/api/heart-beat", 200).inc()
         return answer
 
@@ -299,7 +299,7 @@ class Gateway:
             await self._kick_if_work_waits(instance_id)
 
         def alive() -> None:
-            self._beats.add(Beat(instance_id, self._clock()))
+            self._beats.add(Heartbeat(instance_id, self._clock()))
 
         return await self._sockets.serve(request, instance_id, alive, opened)
 
@@ -353,7 +353,7 @@ class Gateway:
     async def _forget_uses(self) -> None:
         def forget() -> bool:
             with self._database.transaction() as tx:
-                return fleet.forget_uses(tx, now=self._clock())
+                return fleet.forget_requests(tx, now=self._clock())
 
         while await self._in_thread(forget):
             pass
@@ -382,7 +382,7 @@ class Gateway:
 
     def _note_boot(self, instance_id: str) -> None:
         with self._database.transaction() as tx:
-            fleet.booted(tx, instance_id, now=self._clock())
+            fleet.note_boot(tx, instance_id, now=self._clock())
 
     async def _running(self, request: web.Request, claim: authentication.Claim) -> web.StreamResponse:
         await self._report(request, claim, "running")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from backfleet import fleet
-from backfleet.fleet import Beat
+from backfleet.fleet import Heartbeat
 from backfleet.storage import Database
 
 WRITE_EVERY_SECONDS = 3.0
@@ -15,7 +15,7 @@ MOST_USES = 200_000  # request ids that wait to be written; with a database that
 class Batch:
     """What is written in one transaction."""
 
-    beats: list[Beat]
+    beats: list[Heartbeat]
     uses: list[tuple[int, datetime]]  # the mark of a request id, and until when it is remembered
 
 
@@ -23,10 +23,10 @@ class Beats:
     """The last sign of life of each instance that was heard since the last write. Used from the event loop only."""
 
     def __init__(self) -> None:
-        self._heard: dict[str, Beat] = {}
+        self._heard: dict[str, Heartbeat] = {}
         self._used: dict[int, datetime] = {}
 
-    def add(self, beat: Beat) -> None:
+    def add(self, beat: Heartbeat) -> None:
         """A sign of life. What an earlier one told and this one does not is kept."""
         before = self._heard.get(beat.instance_id)
         self._heard[beat.instance_id] = beat if before is None else _together(before, beat)
@@ -51,8 +51,8 @@ class Beats:
             self.use(mark, until)
 
 
-def _together(older: Beat, newer: Beat) -> Beat:
-    return Beat(
+def _together(older: Heartbeat, newer: Heartbeat) -> Heartbeat:
+    return Heartbeat(
         newer.instance_id,
         newer.at,
         newer.agent_version or older.agent_version,
@@ -68,6 +68,6 @@ def write(database: Database, batch: Batch) -> list[str]:
     if not batch.beats and not batch.uses:
         return []
     with database.transaction() as tx:
-        fleet.heard(tx, batch.beats)
-        fleet.note_uses(tx, batch.uses)
-        return fleet.gone_among(tx, [beat.instance_id for beat in batch.beats])
+        fleet.note_heartbeats(tx, batch.beats)
+        fleet.remember_requests(tx, batch.uses)
+        return fleet.deregistered_among(tx, [beat.instance_id for beat in batch.beats])

@@ -112,7 +112,7 @@ class Door:
         operation, arrived = await self._read(request, trip)  # 1 to 3
         self._check_protocol(operation, arrived, request)  # 4
         if operation.anonymous and not is_signed(arrived):
-            call = self._call(request, trip, identity.NOBODY)
+            call = self._call(request, trip, identity.ANONYMOUS)
             result = await self._in_thread(lambda: perform.run(self._admit(operation, call, arrived, None), call))
             return answers.success(operation.name, result, trip.request_id, xml=trip.xml)
         claim = read_claim(arrived, body_follows=operation.streams)  # 5
@@ -180,7 +180,7 @@ class Door:
         claim.check_time(now, window)
         claim.check_signature(ticket.secret)
         with self._services.database.reading() as tx:
-            caller = identity.standing(tx, ticket, now=now)
+            caller = identity.session_caller(tx, ticket, now=now)
         if caller is None:
             raise TokenExpired
         return caller
@@ -211,7 +211,7 @@ class Door:
 
     def _admit(self, operation: Operation, call: Call, arrived: Received, claim: Claim | None) -> perform.Admitted:
         """Steps 9 to 11; without a claim for who is nobody. Raises ApiError."""
-        action, named = f"{operation.product.code}:{operation.name}", call.caller != identity.NOBODY
+        action, named = f"{operation.product.code}:{operation.name}", call.caller != identity.ANONYMOUS
         try:
             self._throttle.spend(call.account_id if named else call.source_ip, action, call.now, shared=named)
         except Throttled as no:

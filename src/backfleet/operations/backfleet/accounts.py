@@ -64,7 +64,7 @@ def list_accounts(call: Call, asked: ListAccounts) -> dict[str, Any]:
                 "AccountId": account.id,
                 "AccountName": account.name,
                 "CreatedTime": seconds(account.created_at),
-                "IsOperator": account.is_operator,
+                "IsOperator": account.is_administrator,
             }
             for account in found
         ]

@@ -106,7 +106,7 @@ def note_instance_stopped(call: Call, asked: NoteInstanceStopped) -> dict[str, A
         found = fleet.instance(tx, call.account_id, asked.instance_id or "")
         if found is None:
             raise InstanceNotFound
-        fleet.shut_down(tx, found.id, now=call.now)
+        fleet.note_shutdown(tx, found.id, now=call.now)
     return {"InstanceId": found.id, "Status": "Stopped"}
 
 

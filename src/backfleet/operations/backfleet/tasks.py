@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from backfleet import upgrades
-from backfleet.fleet import Page
 from backfleet.operations.catalogue import OWN, Call, operation
 from backfleet.operations.hbr.answers import seconds, task_name
 from backfleet.operations.hbr.errors import TaskNotFound
+from backfleet.paging import Page
 from backfleet.wire.parameters import integer, text
 from backfleet.wire.shapes import Maybe
 

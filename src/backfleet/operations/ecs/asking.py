@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from backfleet.fleet import Found, Page
 from backfleet.operations.catalogue import Call
 from backfleet.operations.ecs import errors
+from backfleet.paging import Listing, Page
 from backfleet.wire.parameters import integer, repeat_objects, text
 
 TIME = "%Y-%m-%dT%H:%M:%SZ"
@@ -132,7 +132,7 @@ class Part:
     page: Page
     by_token: bool
 
-    def answer(self, found: Found[Any]) -> dict[str, Any]:
+    def answer(self, found: Listing[Any]) -> dict[str, Any]:
         """The page fields of an answer. NextToken is empty on the last page."""
         more = self.by_token and self.page.offset + len(found.items) < found.total
         return {

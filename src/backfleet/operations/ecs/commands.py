@@ -8,7 +8,6 @@ from typing import Any
 
 from backfleet import assistant, fleet
 from backfleet.assistant import Command, CommandFilter
-from backfleet.fleet import Found
 from backfleet.ids import new_id
 from backfleet.operations.catalogue import ECS, Call, operation
 from backfleet.operations.ecs import errors
@@ -32,6 +31,7 @@ from backfleet.operations.ecs.asking import (
 )
 from backfleet.operations.ecs.errors import check_region
 from backfleet.operations.ecs.once import once
+from backfleet.paging import Listing
 from backfleet.storage import Transaction
 from backfleet.wire.parameters import boolean, integer, text
 
@@ -299,7 +299,7 @@ def describe_commands(call: Call, asked: DescribeCommands) -> dict[str, Any]:
         kind=asked.kind,
         tags=wanted_tags(asked.tags),
     )
-    found: Found[Command] = Found([], 0)
+    found: Listing[Command] = Listing([], 0)
     tags: dict[str, dict[str, str]] = {}
     if not asked.provider:
         with call.services.database.reading() as tx:

@@ -29,6 +29,7 @@ from backfleet.operations.ecs.asking import (
 )
 from backfleet.operations.ecs.commands import tags_answer
 from backfleet.operations.ecs.errors import DryRun, InstanceNotFound, TooManyIds, check_region
+from backfleet.paging import Listing, Page
 from backfleet.storage import Transaction
 from backfleet.wire.parameters import boolean, json_list, repeat, text
 from backfleet.wire.shapes import Anything
@@ -92,8 +93,10 @@ def _heard_since(call: Call) -> datetime:
 
 
 def _is_connected(call: Call, instance: Instance) -> bool:
-    fit = fleet.fitness(instance, now=call.now, fit_within=timedelta(seconds=call.services.settings.fit_seconds))
-    return fit is fleet.Fitness.FIT
+    fit = fleet.reachability(
+        instance, now=call.now, reachable_within=timedelta(seconds=call.services.settings.fit_seconds)
+    )
+    return fit is fleet.Reachability.REACHABLE
 
 
 # --- DescribeInstances ----------------------------------------------------------------------------------------------
@@ -147,7 +150,7 @@ def describe_instances(call: Call, asked: DescribeInstances) -> dict[str, Any]:
         stopped=None if asked.status is None else asked.status == STOPPED,
         tags=wanted_tags(asked.tags),
     )
-    found: fleet.Found[Instance] = fleet.Found([], 0)
+    found: Listing[Instance] = Listing([], 0)
     tags: dict[str, dict[str, str]] = {}
     if asked.status not in OTHER_STATES and not asked.vpc_id and not asked.zone_id:
         with call.services.database.reading() as tx:
@@ -157,7 +160,7 @@ def describe_instances(call: Call, asked: DescribeInstances) -> dict[str, Any]:
     return {"Instances": {"Instance": listed}, **part.answer(found)}
 
 
-def _find(tx: Transaction, call: Call, wanted: InstanceFilter, page: fleet.Page) -> fleet.Found[Instance]:
+def _find(tx: Transaction, call: Call, wanted: InstanceFilter, page: Page) -> Listing[Instance]:
     return fleet.find_instances(tx, call.account_id, call.region, wanted, page, heard_since=_heard_since(call))
 
 
@@ -389,8 +392,8 @@ class DescribeInstanceStatus:
 def describe_instance_status(call: Call, asked: DescribeInstanceStatus) -> dict[str, Any]:
     """Whether each machine runs. Ids that name nothing are simply not there; no machine here has a zone or cluster."""
     check_region(call, asked.region_id)
-    found: fleet.Found[Instance] = fleet.Found([], 0)
-    page = fleet.Page(asked.page_number, asked.page_size)
+    found: Listing[Instance] = Listing([], 0)
+    page = Page(asked.page_number, asked.page_size)
     if not asked.zone_id and not asked.cluster_id:
         with call.services.database.reading() as tx:
             found = _find(tx, call, InstanceFilter(ids=asked.instance_ids or None), page)

@@ -11,7 +11,7 @@ from typing import Any
 
 from backfleet import assistant, fleet
 from backfleet.assistant import Command, InvocationFilter, Repeat, Wish
-from backfleet.fleet import Instance, InstanceFilter, Page
+from backfleet.fleet import Instance, InstanceFilter
 from backfleet.ids import new_id
 from backfleet.operations.catalogue import ECS, Call, operation
 from backfleet.operations.ecs import errors
@@ -36,6 +36,7 @@ from backfleet.operations.ecs.commands import (
 )
 from backfleet.operations.ecs.errors import check_region
 from backfleet.operations.ecs.once import once
+from backfleet.paging import Page
 from backfleet.storage import Transaction
 from backfleet.wire.parameters import boolean, json_object, repeat, repeat_objects, text
 

@@ -136,7 +136,7 @@ def delete_cross_account(call: Call, asked: DeleteCrossAccount) -> dict[str, Any
     """Forget a registered account. What is under way there goes on."""
     with call.services.database.transaction() as tx:
         try:
-            identity.part_accounts(tx, call.account_id, str(asked.user_id), asked.role_name)
+            identity.unpair_accounts(tx, call.account_id, str(asked.user_id), asked.role_name)
         except identity.NotFound:
             raise PairNotFound from None
     return common()
@@ -161,7 +161,7 @@ def check_role(call: Call, asked: CheckRole) -> dict[str, Any]:
     return common()
 
 
-def _shown(pair: identity.Pair) -> dict[str, Any]:
+def _shown(pair: identity.AccountPair) -> dict[str, Any]:
     return {
         "Id": pair.id,
         "OwnerId": int(pair.account_id),

@@ -91,7 +91,7 @@ def act_in(tx: Transaction, call: Call, other: str, role_name: str, *, paired: b
         AssumeRoleFailed: it does not trust them.
     """
     try:
-        return identity.act_in(
+        return identity.assume_role(
             tx,
             call.caller,
             other,
@@ -99,7 +99,7 @@ def act_in(tx: Transaction, call: Call, other: str, role_name: str, *, paired: b
             call.now,
             service=SERVICE if paired else "",
             linked_role=LINKED_ROLE if has_linked_role(tx, call.account_id) else "",
-            circumstances=call.circumstances,
+            context=call.circumstances,
         )
     except identity.NotFound:
         raise RoleNotExist from None

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from backfleet import fleet, upgrades
-from backfleet.fleet import Client, ClientFilter, Found, Instance, Page
+from backfleet.fleet import Client, ClientFilter, Instance
 from backfleet.operations.catalogue import HBR, Call, operation
 from backfleet.operations.hbr.answers import COMMON, DESCRIBED_TASK, FOUND_CLIENTS, client_answer, common, task_answer
 from backfleet.operations.hbr.cross_account import CROSSING_ERRORS, Crossing, check_crossing, where_it_acts
 from backfleet.operations.hbr.errors import TaskNotFound
 from backfleet.operations.hbr.settings import settings_of
+from backfleet.paging import Listing, Page
 from backfleet.upgrades.offers import Offer, newest_versions
 from backfleet.wire.errors import InvalidParameter, MissingParameter
 from backfleet.wire.parameters import integer, json_list, repeat, repeat_objects, text
@@ -71,7 +72,7 @@ def describe_backup_clients(call: Call, asked: DescribeBackupClients) -> dict[st
     _check(asked)
     there = where_it_acts(call, "DescribeBackupClients", asked)
     page = Page(asked.page_number, asked.page_size)
-    found: Found[tuple[Client, Instance]] = Found([], 0)
+    found: Listing[tuple[Client, Instance]] = Listing([], 0)
     newest: dict[Offer, str] = {}
     told = _Told({}, {})
     # Other types of client do not exist here, nor do clusters.

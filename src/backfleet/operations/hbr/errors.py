@@ -3,13 +3,15 @@
 from collections.abc import Mapping
 from typing import Final
 
-from backfleet.fleet import Fitness
+from backfleet.fleet import Reachability
 from backfleet.wire.errors import ApiError, InvalidParameter
 
 FITNESS_TEXTS: Final = {
-    Fitness.NOT_EXISTS: "The instance {id} does not exist in this account and region.",
-    Fitness.NOT_RUNNING: "The instance {id} is not running. Start it and ask again.",
-    Fitness.AGENT_NOT_RUNNING: "Cloud Assistant is not running on the instance {id}. Start its agent and ask again.",
+    Reachability.NOT_EXISTS: "The instance {id} does not exist in this account and region.",
+    Reachability.NOT_RUNNING: "The instance {id} is not running. Start it and ask again.",
+    Reachability.AGENT_NOT_RUNNING: (
+        "Cloud Assistant is not running on the instance {id}. Start its agent and ask again."
+    ),
 }
 
 
@@ -19,29 +21,29 @@ class UnfitInstance(ApiError):
     status = 400
 
     def __init__(self, instance_id: str) -> None:
-        super().__init__(FITNESS_TEXTS[Fitness(self.code)].format(id=instance_id))
+        super().__init__(FITNESS_TEXTS[Reachability(self.code)].format(id=instance_id))
 
 
 class InstanceNotExists(UnfitInstance):
     """The one instance that was asked for is not in this account and region."""
 
-    code = Fitness.NOT_EXISTS.value
+    code = Reachability.NOT_EXISTS.value
 
 
 class InstanceNotRunning(UnfitInstance):
     """The one instance that was asked for is stopped."""
 
-    code = Fitness.NOT_RUNNING.value
+    code = Reachability.NOT_RUNNING.value
 
 
 class AgentNotRunning(UnfitInstance):
     """The agent of the one instance that was asked for is silent."""
 
-    code = Fitness.AGENT_NOT_RUNNING.value
+    code = Reachability.AGENT_NOT_RUNNING.value
 
 
 UNFIT: Final = (InstanceNotExists, InstanceNotRunning, AgentNotRunning)
-BY_FITNESS: Final[Mapping[Fitness, type[UnfitInstance]]] = {Fitness(error.code): error for error in UNFIT}
+BY_FITNESS: Final[Mapping[Reachability, type[UnfitInstance]]] = {Reachability(error.code): error for error in UNFIT}
 
 
 class ClientNotFound(ApiError):

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from backfleet import fleet
-from backfleet.fleet import Client, ClientFilter, Instance, Page
+from backfleet.fleet import Client, ClientFilter, Instance
 from backfleet.operations.catalogue import HBR, Call, operation
 from backfleet.operations.hbr.answers import COMMON, STARTED_ONE, common, seconds
 from backfleet.operations.hbr.cross_account import Crossing, check_crossing
 from backfleet.operations.hbr.identifiers import LONGEST_ID
 from backfleet.operations.hbr.lifecycle import ERRORS, MOST_OTHERS, install
 from backfleet.operations.hbr.settings import settings_of
+from backfleet.paging import Listing, Page
 from backfleet.upgrades.offers import newest_versions
 from backfleet.wire.errors import InvalidParameter, MissingParameter
 from backfleet.wire.parameters import boolean, integer, text
@@ -91,7 +92,7 @@ class OpenHbrService:
 )
 def describe_clients(call: Call, asked: DescribeClients) -> dict[str, Any]:
     """Clients of the account in the older shape, oldest first. What nobody has gives an empty list."""
-    found: fleet.Found[tuple[Client, Instance]] = fleet.Found([], 0)
+    found: Listing[tuple[Client, Instance]] = Listing([], 0)
     newest: dict[tuple[str, str, str], str] = {}
     settings: dict[str, dict[str, Any]] = {}
     if asked.client_type in (None, OUR_TYPE) and not asked.cluster_id:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from backfleet import fleet, releases
-from backfleet.fleet import AgentKind, Client, ClientStatus, Fitness, Instance, Resolved
+from backfleet.fleet import AgentKind, Client, ClientStatus, Instance, Reachability, Resolved
 from backfleet.operations.hbr.errors import BY_FITNESS, ClientNotFound
 from backfleet.operations.hbr.identifiers import Named, is_client
 from backfleet.releases import Release
@@ -38,21 +38,23 @@ class Survey:
 
     named: Named
     found: Resolved
-    fitness: Mapping[str, Fitness]  # of every named instance, and of those that named clients are on
+    fitness: Mapping[str, Reachability]  # of every named instance, and of those that named clients are on
 
     @property
     def lines(self) -> list[dict[str, object]]:
         """InstanceStatuses: one line per requested instance, fit or not, in request order."""
         told = [(instance_id, self.fitness[instance_id]) for instance_id in self.named.instances]
         return [
-            {"InstanceId": instance_id, "ValidInstance": fit is Fitness.FIT, "ErrorCode": fit.value}
+            {"InstanceId": instance_id, "ValidInstance": fit is Reachability.REACHABLE, "ErrorCode": fit.value}
             for instance_id, fit in told
         ]
 
     @property
     def fit(self) -> list[str]:
         """The requested instances that can be given work."""
-        return [instance_id for instance_id in self.named.instances if self.fitness[instance_id] is Fitness.FIT]
+        return [
+            instance_id for instance_id in self.named.instances if self.fitness[instance_id] is Reachability.REACHABLE
+        ]
 
     def place_of(self, name: str) -> str:
         """The instance that an id lies on; of a client nobody knows, the id itself."""
@@ -72,7 +74,7 @@ class Survey:
         (place,) = places
         if place not in self.fitness:
             raise ClientNotFound(place)
-        if self.fitness[place] is not Fitness.FIT:
+        if self.fitness[place] is not Reachability.REACHABLE:
             raise BY_FITNESS[self.fitness[place]](place)
 
 
@@ -80,7 +82,7 @@ def survey(named: Named, found: Resolved, *, now: datetime, fit_within: timedelt
     """Every instance that the call touches, with its fitness."""
     touched = dict.fromkeys([*named.instances, *(client.instance_id for client in found.clients.values())])
     fitness = {
-        instance_id: fleet.fitness(found.instances.get(instance_id), now=now, fit_within=fit_within)
+        instance_id: fleet.reachability(found.instances.get(instance_id), now=now, reachable_within=fit_within)
         for instance_id in touched
     }
     return Survey(named, found, fitness)
@@ -92,7 +94,7 @@ def targets_of(surveyed: Survey, plan: Plan) -> list[TaskTarget]:
     for name in surveyed.named.ids:
         if is_client(name):
             chosen.setdefault(name, _client(name, surveyed, plan))
-        elif surveyed.fitness[name] is Fitness.FIT:
+        elif surveyed.fitness[name] is Reachability.REACHABLE:
             for key, target in _on_instance(name, surveyed.found, plan):
                 chosen.setdefault(key, target)
     return list(chosen.values())
@@ -115,7 +117,7 @@ def _client(client_id: str, surveyed: Survey, plan: Plan) -> TaskTarget:
         )
     instance = surveyed.found.instances[client.instance_id]
     fit = surveyed.fitness[instance.id]
-    if fit is not Fitness.FIT:
+    if fit is not Reachability.REACHABLE:
         return settled(instance, client, "HostUnreachable", f"its instance cannot be given work now: {fit.value}")
     return plan.aim(instance, client)
 

@@ -56,7 +56,7 @@ def create_access_key(call: Call, asked: KeyOwner) -> dict[str, Any]:
     owner, services = _owner(call, asked), call.services
     with in_rams_words(), services.database.transaction() as tx:
         made = identity.create_key(tx, services.vault, call.account_id, owner, now=call.now, draw=services.draw)
-    shown = _shown(identity.Key(made.access_key_id, True, made.created_at))
+    shown = _shown(identity.AccessKey(made.access_key_id, True, made.created_at))
     return {"AccessKey": {**shown, "AccessKeySecret": made.access_key_secret}}
 
 
@@ -127,6 +127,6 @@ def _owner(call: Call, asked: KeyOwner) -> str | None:
     return call.caller.user_name
 
 
-def _shown(key: identity.Key) -> dict[str, Any]:
+def _shown(key: identity.AccessKey) -> dict[str, Any]:
     status = "Active" if key.active else "Inactive"
     return {"AccessKeyId": key.id, "Status": status, "CreateDate": naming.date(key.created_at)}

@@ -185,7 +185,7 @@ def update_policy_description(call: Call, asked: DescribedPolicy) -> dict[str, A
     name = naming.policy_name(asked.policy_name)
     described = naming.free_text("NewDescription", asked.description, 1024)
     with in_rams_words(), call.services.database.transaction() as tx:
-        changed = identity.describe_policy(tx, call.account_id, name, described, now=call.now)
+        changed = identity.set_policy_description(tx, call.account_id, name, described, now=call.now)
     return {"Policy": shown_policy(changed) | _counted(changed)}
 
 

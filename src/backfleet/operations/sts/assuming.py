@@ -7,9 +7,8 @@ from datetime import timedelta
 from typing import Any, Final
 
 from backfleet import identity
-from backfleet.identity.policy import MalformedPolicy
+from backfleet.identity.policy import ASSUME, MalformedPolicy, ram_principals
 from backfleet.identity.sessions import LONGEST_POLICY
-from backfleet.identity.trust import ASSUME, ram_principals
 from backfleet.operations.catalogue import STS, Call, operation
 from backfleet.operations.diagnosis import TRUST_POLICY, denied_detail
 from backfleet.operations.sts.errors import (
@@ -106,7 +105,9 @@ def assume_role(call: Call, asked: AssumeRole) -> dict[str, Any]:
         role = _trusting(tx, call, asked, account_id, name)
     try:
         with wished(role):
-            issued = identity.issue(call.services.vault, role, wish, call.caller, now=call.now, draw=call.services.draw)
+            issued = identity.issue_credentials(
+                call.services.vault, role, wish, call.caller, now=call.now, draw=call.services.draw
+            )
     except identity.RootCannotAssume:
         raise RootMayNot from None
     except identity.LimitReached as no:
@@ -122,7 +123,7 @@ def read_role_arn(arn: str) -> tuple[str, str]:
     return found[1], found[2]
 
 
-def read_wish(name: str, seconds: int, policy: str, source_identity: str = "") -> identity.Wish:
+def read_wish(name: str, seconds: int, policy: str, source_identity: str = "") -> identity.SessionOptions:
     """What the session should be. Raises ApiError."""
     if not _SESSION_NAME.fullmatch(name):
         raise BadSessionName
@@ -130,7 +131,7 @@ def read_wish(name: str, seconds: int, policy: str, source_identity: str = "") -
         raise BadSourceIdentity
     if len(policy.encode()) > LONGEST_POLICY:
         raise PolicySize(LONGEST_POLICY)
-    return identity.Wish(name, timedelta(seconds=max(0, min(seconds, 10**6))), policy, source_identity)
+    return identity.SessionOptions(name, timedelta(seconds=max(0, min(seconds, 10**6))), policy, source_identity)
 
 
 class wished:  # noqa: N801 - read as a word: `with wished(role):`
@@ -149,7 +150,7 @@ class wished:  # noqa: N801 - read as a word: `with wished(role):`
             raise PolicyGrammar(str(problem)) from None
 
 
-def answer(issued: identity.Issued) -> dict[str, Any]:
+def answer(issued: identity.TemporaryCredentials) -> dict[str, Any]:
     """The credentials, as STS shows them."""
     session = issued.caller.session
     shown = {

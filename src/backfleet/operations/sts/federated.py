@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from backfleet import identity
-from backfleet.identity.trust import Trusted
+from backfleet.identity.policy import Principal
 from backfleet.operations import _store as audit
 from backfleet.operations.catalogue import STS, Call, find, operation
 from backfleet.operations.perform import event_of
@@ -79,29 +79,29 @@ def assume_role_with_oidc(call: Call, asked: AssumeRoleWithOIDC) -> dict[str, An
         except identity.NotFound:
             raise NotFederated("No such OIDC Provider registered.") from None
         try:
-            vouched = identity.verify(provider, asked.token, call.now)
+            vouched = identity.verify_token(provider, asked.token, call.now)
         except identity.BadToken as no:
             raise _FAULTS.get(no.fault, TokenInvalid)(f"The OIDC token is refused: {no.why}.") from None
         try:
             role = identity.find_role(tx, account_id, role_name, any_case=True)
-            identity.check_trust(role, frozenset({Trusted("Federated", provider.arn)}), _context(call, vouched))
+            identity.check_trust(role, frozenset({Principal("Federated", provider.arn)}), _context(call, vouched))
         except (identity.NotFound, identity.NotTrusted):
             raise NotFederated("There is no permission: no such role, or it does not trust this subject.") from None
     with wished(role):
-        issued = identity.issue_federated(
+        issued = identity.issue_federated_credentials(
             call.services.vault, role, wish, provider.id, now=call.now, draw=call.services.draw
         )
     _note(call, asked, issued)
     return answer(issued) | {"OIDCTokenInfo": _shown(vouched)}
 
 
-def _context(call: Call, vouched: identity.Vouched) -> dict[str, str]:
+def _context(call: Call, vouched: identity.VerifiedToken) -> dict[str, str]:
     """What the trust policy may ask about. Of several audiences the first counts: each must be the provider's own."""
     said = {"oidc:iss": vouched.issuer, "oidc:sub": vouched.subject, "oidc:aud": vouched.audiences[0]}
     return {**call.circumstances, **said}
 
 
-def _note(call: Call, asked: AssumeRoleWithOIDC, issued: identity.Issued) -> None:
+def _note(call: Call, asked: AssumeRoleWithOIDC, issued: identity.TemporaryCredentials) -> None:
     """The row of audit: written only now, for a stranger must not be able to fill an account's trail.
 
     A call that was signed by somebody of the same account is there already, as theirs.
@@ -115,7 +115,7 @@ def _note(call: Call, asked: AssumeRoleWithOIDC, issued: identity.Issued) -> Non
         audit.write(tx, event_of(proved, operation, issued.access_key_id, named, allowed=True))
 
 
-def _shown(vouched: identity.Vouched) -> dict[str, str]:
+def _shown(vouched: identity.VerifiedToken) -> dict[str, str]:
     return {
         "Subject": vouched.subject,
         "Issuer": vouched.issuer,

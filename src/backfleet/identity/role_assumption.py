@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from datetime import datetime
 
-from backfleet.identity.callers import Caller, Session, in_role
-from backfleet.identity.policy import Decision
+from backfleet.identity.callers import Caller, Session, role_caller
+from backfleet.identity.policy import Decision, Principal, decide_trust, parse_trust, ram_principals
 from backfleet.identity.roles import Role, find_role
-from backfleet.identity.trust import Trusted, decide_trust, parse_trust, ram_principals
 from backfleet.storage import Transaction
 
 
@@ -18,7 +17,7 @@ class NotTrusted(Exception):
         self.arn, self.decision = arn, decision
 
 
-def act_in(
+def assume_role(
     tx: Transaction,
     caller: Caller,
     account_id: str,
@@ -27,13 +26,13 @@ def act_in(
     *,
     service: str = "",
     linked_role: str = "",
-    circumstances: Mapping[str, str] | None = None,
+    context: Mapping[str, str] | None = None,
 ) -> Caller:
     """The caller as they may act in another account by one of its roles, for the length of one call.
 
     The role's trust must name the caller's account, the caller, or what acts on their behalf: `linked_role`, a role of
     the caller's own account, or `service`. A trust in a service does not say for which account: name the service only
-    where the account of the role has said so in another way (AddCrossAccount). `circumstances` are further condition
+    where the account of the role has said so in another way (AddCrossAccount). `context` holds further condition
     keys. What the role may do is not decided here: ask `permissions_of` of the answer. `now` is the time of the call.
 
     Raises:
@@ -45,17 +44,17 @@ def act_in(
     if linked_role:
         asking |= ram_principals(caller.account_id, f"acs:ram::{caller.account_id}:role/{linked_role}")
     if service:
-        asking |= {Trusted("Service", service)}
-    context = {
+        asking |= {Principal("Service", service)}
+    known = {
         "acs:CurrentTime": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        **(circumstances or {}),
+        **(context or {}),
         "acs:PrincipalARN": caller.principal_arn,
     }
-    check_trust(role, asking, context)
-    return in_role(role, Session(role.name, _session_name(caller)), caller.access_key_id)
+    check_trust(role, asking, known)
+    return role_caller(role, Session(role.name, _session_name(caller)), caller.access_key_id)
 
 
-def check_trust(role: Role, asking: frozenset[Trusted], context: Mapping[str, str]) -> None:
+def check_trust(role: Role, asking: frozenset[Principal], context: Mapping[str, str]) -> None:
     """Raises NotTrusted."""
     decision = decide_trust(parse_trust(role.trust), asking, context)
     if not decision.allowed:

@@ -1,6 +1,6 @@
-"""Conditions of the policy language: operators, their types, the keys they may be asked about. Pure.
+"""Conditions of the policy language: operators, their types, and the keys they apply to.
 
-What the engine cannot carry out is refused when a policy is made: an operator or key that is ignored lets an Allow
+An operator or key that the engine does not know is refused when a policy is created. Ignoring it would let an Allow
 allow too much, or a Deny deny too little.
 """
 
@@ -15,22 +15,22 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Final
 
-from backfleet.identity.wildcards import matches
+from backfleet.identity.policy.wildcards import matches
 
 Context = Mapping[str, str]
-"""What is known of a request, by condition key. A key that is not known is not in it."""
+"""The condition keys that a request has, and their values."""
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-REMEMBERED: Final = 1024  # values read, by kind
+PARSED_KEPT: Final = 1024  # parsed values kept in memory, for each kind
 
 
 class MalformedPolicy(ValueError):
-    """A document the engine cannot carry out to the letter; the text says which element and why."""
+    """A policy document that the engine cannot carry out exactly. The message names the element and the reason."""
 
 
 class Kind(StrEnum):
-    """What the values of an operator or a key are."""
+    """The type of the values of an operator or a key."""
 
     STRING = "string"
     NUMBER = "number"
@@ -39,7 +39,7 @@ class Kind(StrEnum):
     ADDRESS = "address"
 
 
-# --- Reading values: each raises ValueError for a text that is not of its kind --------------------------------------
+# --- Parsing values: each function raises ValueError for a text that is not of its kind -----------------------------
 
 _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,30}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?")
 _TIME: Final = re.compile(
@@ -47,16 +47,16 @@ _TIME: Final = re.compile(
 )
 
 
-@lru_cache(REMEMBERED)
+@lru_cache(PARSED_KEPT)
 def _number(text: str) -> Decimal:
     if not _NUMBER.fullmatch(text):
         raise ValueError
     return Decimal(text)
 
 
-@lru_cache(REMEMBERED)
+@lru_cache(PARSED_KEPT)
 def _time(text: str) -> datetime:
-    """A moment says its zone: without one it would be a guess."""
+    """Parse a moment. The zone is required: without it the moment would be a guess."""
     if not _TIME.fullmatch(text):
         raise ValueError
     return datetime.fromisoformat(text)
@@ -68,16 +68,16 @@ def _boolean(text: str) -> bool:
     return text.lower() == "true"
 
 
-@lru_cache(REMEMBERED)
+@lru_cache(PARSED_KEPT)
 def _network(text: str) -> Network:
-    """One address is a network of one."""
+    """Parse a network; a single address is a network of one."""
     return ipaddress.ip_network(text, strict=False)
 
 
-@lru_cache(REMEMBERED)
+@lru_cache(PARSED_KEPT)
 def _address(text: str) -> Address:
     found = ipaddress.ip_address(text)
-    # A server that listens on both families sees IPv4 peers in this form; policies name them as what they are.
+    # A server that listens on both families sees IPv4 peers in this form; policies name the plain IPv4 address.
     return getattr(found, "ipv4_mapped", None) or found
 
 
@@ -88,18 +88,18 @@ READERS: Final[dict[Kind, Callable[[str], Any]]] = {
     Kind.BOOLEAN: _boolean,
     Kind.ADDRESS: _network,
 }
-"""How a policy's value is read, by the kind of its operator."""
+"""The parser of a policy's values, by the kind of the operator."""
 
 
 # --- Operators ------------------------------------------------------------------------------------------------------
 
 Test = Callable[[str, str], bool]
-"""Whether the request's value (first) meets the policy's (second), which is known to be readable."""
+"""Compares the request's value (first) with the policy's (second), which was checked when the policy was parsed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """One comparison. A negated one holds if no value meets the test, and if the request lacks the key."""
+    """One comparison. A negated one holds if no value passes the test, and if the request lacks the key."""
 
     kind: Kind
     test: Test
@@ -107,7 +107,7 @@ class Operator:
 
 
 def _both(kind: Kind, relation: Callable[[Any, Any], Any]) -> Test:
-    """Read both sides, then compare them. A value of the request that is not of the kind meets nothing."""
+    """Return a test that parses both sides and compares them. A request's value of another kind passes no test."""
     read = READERS[kind]
 
     def test(given: str, value: str) -> bool:
@@ -136,7 +136,7 @@ def _like(given: str, pattern: str) -> bool:
 
 
 def _ordered(prefix: str, kind: Kind) -> dict[str, Operator]:
-    """The six comparisons of a kind that has an order."""
+    """Return the six comparisons of a kind that has an order."""
     return {
         f"{prefix}Equals": Operator(kind, _both(kind, compare.eq)),
         f"{prefix}NotEquals": Operator(kind, _both(kind, compare.eq), negated=True),
@@ -186,29 +186,33 @@ KEYS: Final[dict[str, Kind]] = {
     "oidc:aud": Kind.STRING,
     "oidc:sub": Kind.STRING,
 }
-"""Keys a request may have here, and what their values are. Letter case counts only after the slash."""
+"""The keys that a request may have here, and the kind of their values. Letter case matters only after the slash."""
 
 SERVED: Final = frozenset({"acs", "backfleet", "ecs", "hbr", "oidc", "ram", "sts"})
-"""The services whose keys must be in the table. Those of others occur in policies that people bring along; no request
-here has them, as none in the cloud has them outside their service."""
+"""The services whose keys must be in the table. Keys of other services occur in policies copied from the cloud. No
+request here has such a key, just as no request in the cloud has it outside its service."""
 
 
 def canonical(key: str) -> str:
-    """The spelling under which a key is compared: names of tags keep their letter case, all else loses it."""
+    """Return the spelling in which keys are compared: lower case, except for the names of tags after the slash."""
     head, slash, name = key.partition("/")
     return f"{head.lower()}{slash}{name}"
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One operator on one key. Any of the values will do; for a negated operator, none of them may."""
+    """One operator on one key. One matching value is enough; a negated operator requires that none matches."""
 
     operator: str
     key: str
     values: tuple[str, ...]
 
     def holds(self, context: Context) -> bool:
-        """Whether a request meets it. `context` has canonical keys. An absent key meets negated operators only."""
+        """Return whether a request meets the condition. A key that is absent meets negated operators only.
+
+        Args:
+            context: condition keys in their canonical spelling, and their values.
+        """
         operator = OPERATORS[self.operator]
         given = context.get(canonical(self.key))
         if given is None:
@@ -217,13 +221,13 @@ class Condition:
 
 
 def read_condition(operator: str, key: str, values: tuple[str, ...]) -> Condition:
-    """A condition, if the engine can carry it out.
+    """Return a condition, after checking that the engine can carry it out.
 
     Raises:
-        MalformedPolicy: an operator or key it does not know, or values that are not of the operator's kind.
+        MalformedPolicy: the operator or the key is unknown, or a value is not of the operator's kind.
     """
     if operator not in OPERATORS:
-        raise MalformedPolicy(f"the condition operator {operator[:64]!r} is not known")
+        raise MalformedPolicy(f"the condition operator {operator[:64]!r} is unknown")
     kind = OPERATORS[operator].kind
     _check_key(operator, key, kind)
     if not values:
@@ -242,7 +246,7 @@ def _check_key(operator: str, key: str, kind: Kind) -> None:
     head, slash, name = canonical(key).partition("/")
     known = KEYS.get(f"{head}{slash}" if name else head)
     if known is None and head.partition(":")[0] in SERVED:
-        raise MalformedPolicy(f"the condition key {key[:64]!r} is not known")
-    # Texts can be compared whatever they mean; the others could never hold on a key of another kind.
+        raise MalformedPolicy(f"the condition key {key[:64]!r} is unknown")
+    # Strings can be compared whatever they mean; the other operators could never hold on a key of another kind.
     if known not in (None, kind) and kind is not Kind.STRING:
         raise MalformedPolicy(f"{operator} compares a {kind}, and {key} is a {known}")

@@ -1,6 +1,6 @@
-"""Trust policies: whom a role lets act in its place. Pure.
+"""Trust policies: who may assume a role.
 
-As with identity policies, what the engine does not know is refused when the role is made, never ignored.
+As with identity policies, an element that the engine does not know is refused when the role is created.
 Source: RAM, trust policies of roles.
 """
 
@@ -9,32 +9,25 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
-from backfleet.identity.conditions import Condition, Context, MalformedPolicy, canonical
-from backfleet.identity.policy import (
-    Decision,
-    Effect,
-    Statement,
-    read_conditions,
-    read_effect,
-    read_statements,
-    strings,
-)
-from backfleet.identity.wildcards import matches
+from backfleet.identity.policy.conditions import Condition, Context, MalformedPolicy, canonical
+from backfleet.identity.policy.decisions import Decision, Effect, Statement
+from backfleet.identity.policy.documents import read_conditions, read_effect, read_statements, strings
+from backfleet.identity.policy.wildcards import matches
 
 ASSUME: Final = "sts:AssumeRole"
-REMEMBERED: Final = 256  # parsed documents
+PARSED_KEPT: Final = 256  # parsed documents kept in memory
 _ELEMENTS: Final = frozenset({"Effect", "Action", "Principal", "Condition"})
 _FORMS: Final = {
     "RAM": re.compile(r"acs:ram::[0-9]{1,32}:(root|(user|role)/[A-Za-z0-9._-]{1,64})"),
     "Service": re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+"),
     "Federated": re.compile(r"acs:ram::[0-9]{1,32}:(saml|oidc)-provider/[A-Za-z0-9._-]{1,128}"),
 }
-"""Kinds of principals, and how one is written. No wildcards: a role that trusts everybody is a mistake."""
+"""The form of a principal, by its kind. Wildcards are refused: a role that trusts everybody is a mistake."""
 
 
 @dataclass(frozen=True, slots=True)
-class Trusted:
-    """Those whom a statement is about, by kind: RAM, Service, Federated."""
+class Principal:
+    """Someone a statement is about. `kind` is RAM, Service or Federated."""
 
     kind: str
     name: str
@@ -46,11 +39,16 @@ class TrustStatement:
 
     effect: Effect
     actions: tuple[str, ...]
-    principals: tuple[Trusted, ...]
+    principals: tuple[Principal, ...]
     conditions: tuple[Condition, ...] = ()
 
-    def covers(self, asking: frozenset[Trusted], context: Context) -> bool:
-        """Whether it is about one of those who ask, and every condition holds. `context` has canonical keys."""
+    def covers(self, asking: frozenset[Principal], context: Context) -> bool:
+        """Return whether the statement names one of these principals and every condition holds.
+
+        Args:
+            asking: every principal that the caller counts as.
+            context: condition keys in their canonical spelling, and their values.
+        """
         return (
             matches(self.actions, ASSUME, ignore_case=True)
             and not asking.isdisjoint(self.principals)
@@ -58,27 +56,27 @@ class TrustStatement:
         )
 
 
-def ram_principals(account_id: str, arn: str) -> frozenset[Trusted]:
-    """Under which names a trust policy may mean an identity of this account: its own ARN, and the whole account."""
+def ram_principals(account_id: str, arn: str) -> frozenset[Principal]:
+    """Return the principals that an identity of an account counts as: its own ARN, and the whole account."""
     return frozenset({_ram(arn), _ram(f"acs:ram::{account_id}:root")})
 
 
-def decide_trust(statements: tuple[TrustStatement, ...], asking: frozenset[Trusted], context: Context) -> Decision:
-    """Whether a role may be assumed by those who ask. One Deny outweighs every Allow; silence refuses."""
+def decide_trust(statements: tuple[TrustStatement, ...], asking: frozenset[Principal], context: Context) -> Decision:
+    """Decide whether these principals may assume a role. One Deny outweighs every Allow; the default is refusal."""
     known = {canonical(key): value for key, value in context.items()}
     covering = [statement for statement in statements if statement.covers(asking, known)]
     if any(statement.effect is Effect.DENY for statement in covering):
-        # The reason of a decision is a statement of an identity policy; this stands for the role's trust.
+        # A decision names a statement of an identity policy; this one represents the role's trust policy.
         return Decision(allowed=False, because=Statement(Effect.DENY, (ASSUME,), ("*",), source="trust"))
     return Decision(allowed=bool(covering))
 
 
-@lru_cache(REMEMBERED)
+@lru_cache(PARSED_KEPT)
 def parse_trust(document: str) -> tuple[TrustStatement, ...]:
-    """The statements of a trust policy.
+    """Return the statements of a trust policy.
 
     Raises:
-        MalformedPolicy: too long, not JSON, or something in it that the engine does not know.
+        MalformedPolicy: the document is too long, is not JSON, or has something that the engine does not know.
     """
     return tuple(map(_statement, read_statements(document)))
 
@@ -94,7 +92,7 @@ def _statement(found: Any) -> TrustStatement:
     )
 
 
-def _principals(found: Any) -> tuple[Trusted, ...]:
+def _principals(found: Any) -> tuple[Principal, ...]:
     if not isinstance(found, dict) or not found:
         raise MalformedPolicy("a statement needs a Principal: an object of RAM, Service or Federated")
     principals = []
@@ -104,12 +102,12 @@ def _principals(found: Any) -> tuple[Trusted, ...]:
             raise MalformedPolicy(f"Principal {kind[:64]!r} must be RAM, Service or Federated")
         for name in strings(listed, f"Principal {kind}"):
             if not form.fullmatch(name):
-                raise MalformedPolicy(f"the {kind} principal {name[:128]!r} is wrongly formed")
-            principals.append(_ram(name) if kind == "RAM" else Trusted(kind, name))
+                raise MalformedPolicy(f"the {kind} principal {name[:128]!r} does not have the form of one")
+            principals.append(_ram(name) if kind == "RAM" else Principal(kind, name))
     return tuple(principals)
 
 
-def _ram(arn: str) -> Trusted:
-    """Letter case counts in names of users, and not in those of roles."""
+def _ram(arn: str) -> Principal:
+    """Return the principal of an ARN. Letter case matters in user names, and does not in role names."""
     head, role, name = arn.partition(":role/")
-    return Trusted("RAM", f"{head}{role}{name.lower()}")
+    return Principal("RAM", f"{head}{role}{name.lower()}")

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from backfleet.identity import _store
-from backfleet.identity.refusals import LimitReached, NotFound, StillInUse
+from backfleet.identity.errors import LimitReached, NotFound, StillInUse
 from backfleet.identity.users import find_user
 from backfleet.identity.vault import Vault
 from backfleet.ids import Draw
@@ -16,7 +16,7 @@ SECRET_LENGTH: Final = 30  # characters of [a-z0-9]: 155 bits
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class AccessKey:
     """An access key without its secret."""
 
     id: str
@@ -25,7 +25,7 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True)
-class NewKey:
+class NewAccessKey:
     """A key at the only moment its secret is shown. Prints without it."""
 
     account_id: str
@@ -36,7 +36,7 @@ class NewKey:
 
 def create_key(
     tx: Transaction, vault: Vault, account_id: str, user_name: str | None, *, now: datetime, draw: Draw
-) -> NewKey:
+) -> NewAccessKey:
     """A new active key; its secret is in the answer and, but for its sealed form, nowhere else.
 
     Raises:
@@ -51,23 +51,23 @@ def create_key(
 
 def make_key(
     tx: Transaction, vault: Vault, account_id: str, user_id: str | None, *, now: datetime, draw: Draw
-) -> NewKey:
+) -> NewAccessKey:
     """A new active key, whatever others there are."""
-    key = NewKey(account_id, f"LTAI{draw(20)}", draw(SECRET_LENGTH), now)
+    key = NewAccessKey(account_id, f"LTAI{draw(20)}", draw(SECRET_LENGTH), now)
     sealed = vault.seal(key.access_key_secret)
     row = {"id": key.access_key_id, "account_id": account_id, "user_id": user_id, "sealed_secret": sealed}
     _store.add_key(tx, **row, active=True, created_at=now)
     return key
 
 
-def list_keys(tx: Transaction, account_id: str, user_name: str | None) -> list[Key]:
+def list_keys(tx: Transaction, account_id: str, user_name: str | None) -> list[AccessKey]:
     """The keys, oldest first.
 
     Raises:
         NotFound: no such user.
     """
     rows = _store.keys_of(tx, account_id, _owner(tx, account_id, user_name))
-    return [Key(row.id, row.active, row.created_at) for row in rows]
+    return [AccessKey(row.id, row.active, row.created_at) for row in rows]
 
 
 def set_key(tx: Transaction, account_id: str, user_name: str | None, key_id: str, *, active: bool) -> None:
