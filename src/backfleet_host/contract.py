@@ -14,6 +14,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, Dict, List, Optional, Tuple
 
+from backfleet_host.platforms import PLATFORM
+
 FIRST_LINE = "#!backfleet-order 1"
 
 KINDS = ("install", "upgrade", "uninstall", "status", "recover")
@@ -55,7 +57,7 @@ _SETTING = re.compile(r"[a-z_]{1,40}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._+-]{0,63}")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,63}")
 _ORDER_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
-_PLATFORM = re.compile(r"[a-z0-9]+-[a-z0-9_]+")
+_PLATFORM = re.compile(PLATFORM)
 
 
 class Malformed(ValueError):

@@ -210,3 +210,10 @@ def test_a_recipe_knows_its_client_by_what_it_prints(package: str) -> None:
     others += [version.replace(".", "x", 1), f"{version}-DEV", "", "0.0.1"]
     assert [other for other in others if is_well(prints.format(version=other))] == []
     assert not is_well(f"error: wanted {version}\n")
+
+
+@pytest.mark.parametrize(("spelling", "name"), [("linux-x86_64", "linux-amd64"), ("linux-i686", "linux-386")])
+def test_a_platform_under_a_name_that_no_host_has_is_refused(spelling: str, name: str) -> None:
+    """The message says which name hosts have; a release under the other would never be taken."""
+    with pytest.raises(ReleaseRefused, match=f"'{name}'"):
+        describe(**{**NAMES, "platform": spelling}, given=None)

@@ -11,6 +11,7 @@ from backfleet.fleet._tables import activations, boots, clients, instances, inve
 from backfleet.fleet._tables import preferences as preferences_table
 from backfleet.paging import Listing, Page
 from backfleet.storage import Transaction
+from backfleet_host.platforms import canonical
 
 if TYPE_CHECKING:  # the nouns import this file; at run time they are handed in and made below
     from backfleet.fleet.activations import Activation
@@ -302,7 +303,9 @@ def count_instances(tx: Transaction, account_id: str) -> int:
 def _instance(row: sa.Row[Any]) -> "Instance":
     from backfleet.fleet.instances import AgentKind, Instance
 
-    return Instance(**{**row._mapping, "agent_kind": AgentKind(row.agent_kind)})
+    # Rows of older programs may have linux-i686, which releases call linux-386.
+    known = {"platform": canonical(row.platform), "agent_kind": AgentKind(row.agent_kind)}
+    return Instance(**{**row._mapping, **known})
 
 
 # --- What instances tell of themselves ------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -17,12 +16,11 @@ from backfleet.fleet.activations import Activation
 from backfleet.ids import Draw, new_id
 from backfleet.paging import Listing, Page
 from backfleet.storage import Transaction
+from backfleet_host.platforms import platform_of
 
 OWN_AGENT = "backfleet-"  # how our own agent's version begins
 KEY_BITS = (2048, 4096)
 SKEWED_MS = 60_000
-
-_MACHINES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64", "i386": "386", "i686": "386"}
 
 
 class RegistrationRefused(Exception):
@@ -170,17 +168,6 @@ def read_registration(said: Mapping[str, object]) -> Registration:
         platform=platform_of(str(said.get("platform") or ""), os_type, version),
         public_key=_public_key(_text(said, "publicKey", 4096)),
     )
-
-
-def platform_of(said: str, os_type: str, os_version: str) -> str:
-    """`linux-amd64` and the like: as the agent says, else from the machine name at the end of its OS version."""
-    if re.fullmatch(r"[a-z]{3,16}-[a-z0-9]{3,16}", said):
-        return said
-    lowered = os_version.lower()
-    for machine, name in _MACHINES.items():
-        if lowered.endswith(f"_{machine}") and os_type.isalnum():
-            return f"{os_type.lower()}-{name}"
-    return ""
 
 
 def register(tx: Transaction, asked: Registration, *, source_ip: str, now: datetime, draw: Draw) -> Instance:

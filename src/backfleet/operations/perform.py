@@ -162,7 +162,7 @@ def _judge(
     """One refused resource refuses it all; and what belongs to every account, no policy of another can allow."""
     if operation.action is None:
         return Verdict(policy.ALLOWED, resources[0], context)
-    if operation.operators and not identity.is_administrator_account(tx, call.account_id):
+    if operation.administrator_only and not identity.is_administrator_account(tx, call.account_id):
         return Verdict(policy.Decision(allowed=False), resources[0], context)
     permissions = identity.permissions_of(tx, call.caller)
     tags = resource_tags(tx, resources) if permissions.depend_on_tags else {}

@@ -11,6 +11,7 @@ from backfleet.releases import versions
 from backfleet.releases.manifest import Health, Manifest, Service
 from backfleet.releases.refusal import ReleaseRefused
 from backfleet_host.archives import FORMATS, LONGEST_PATH
+from backfleet_host.platforms import PLATFORM, canonical
 
 RECIPES: Final = Path(__file__).parent / "recipes"
 SWITCHES: Final = ("anytime", "idle")
@@ -34,7 +35,6 @@ MOST_STRINGS: Final = 200  # in one list
 PACKAGE: Final = r"[a-z0-9][a-z0-9._+-]{0,63}"
 VERSION: Final = r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,63}"
 PARTIAL: Final = ".partial"
-PLATFORM: Final = r"[a-z]{3,16}-[a-z0-9_]{3,16}"
 UNIT: Final = r"[A-Za-z0-9][A-Za-z0-9:_.@\\-]{0,200}\.(service|socket|target)"
 NO_TEXT: Final = re.compile("[\0\ud800-\udfff]")  # half characters, as JSON can write them, cannot be signed
 FILE_NAME: Final = r"[A-Za-z0-9_][A-Za-z0-9._+~:%@=-]{0,254}"
@@ -51,6 +51,8 @@ def describe(*, package: str, version: str, platform: str, form: str, given: Map
     if version.endswith(PARTIAL):
         raise ReleaseRefused(f"version {version!r} ends in {PARTIAL}, as what hosts have not unpacked yet does")
     check_name("platform", platform, PLATFORM)
+    if canonical(platform) != platform:
+        raise ReleaseRefused(f"platform {platform!r} is called {canonical(platform)!r} by hosts; use that name")
     if form not in FORMATS:
         raise ReleaseRefused(f"format {form!r} is not one of {', '.join(FORMATS)}")
     versions.readable(version)

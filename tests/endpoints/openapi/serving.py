@@ -16,7 +16,7 @@ from aiohttp import web
 
 from backfleet import identity
 from backfleet.endpoints import openapi
-from backfleet.operations.catalogue import HBR, OWN, STS, Call, Services, operation
+from backfleet.operations.catalogue import BACKFLEET, HBR, STS, Call, Services, operation
 from backfleet.wire.credentials import Credentials
 from backfleet.wire.errors import InvalidParameter
 from backfleet.wire.parameters import boolean, json_list, repeat, text
@@ -100,11 +100,11 @@ def enter_operations(seen: list[Any], kept: Path) -> None:
             raise InvalidParameter("Name is wrong.")
         return {"Code": "200", "Success": True, "Name": asked.name, "Ids": asked.ids, "Zones": {"Zone": asked.zone}}
 
-    @operation(STS, "Whisper", action="sts:Whisper", needs_tls=True)
+    @operation(STS, "Whisper", action="sts:Whisper")
     def whisper(call: Call, asked: Anything) -> dict[str, Any]:
         return {}
 
-    @operation(OWN, "Keep", action="backfleet:Keep", streams=True)
+    @operation(BACKFLEET, "Keep", action="backfleet:Keep", streams=True)
     def keep(call: Call, asked: Anything) -> dict[str, Any]:
         assert call.upload is not None
         seen.append((call, asked))

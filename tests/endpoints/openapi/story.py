@@ -78,7 +78,7 @@ CLIENTS = [
     step("hbr", "DescribeCrossAccounts"),
     step("hbr", "DeleteCrossAccount", CrossAccountUserId=int(OTHER), CrossAccountRoleName="cross"),
 ]  # fmt: skip
-OWN = [
+BACKFLEET = [
     step("backfleet", "ListTasks"),
     step("backfleet", "CancelTask", TaskId="<other>"),
     step("backfleet", "ListReleases"),
@@ -185,7 +185,7 @@ PEOPLE = [
     ram("DeleteUser", UserName="bob"),
     ram("DecodeDiagnosticMessage", EncodedDiagnosticMessage="<diagnosis>"),
 ]  # fmt: skip
-STORY = [*CLIENTS, *OWN, *MACHINES, *COMMANDS, *PEOPLE]
+STORY = [*CLIENTS, *BACKFLEET, *MACHINES, *COMMANDS, *PEOPLE]
 
 
 @dataclass(frozen=True, slots=True)

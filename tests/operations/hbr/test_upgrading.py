@@ -345,7 +345,7 @@ def test_a_token_is_forgotten_after_a_day(env: Environment) -> None:
     instance, _ = env.host_with_client()
     first = started(env, InstanceIds=[instance], ClientToken="once")
     env.now += timedelta(hours=24, seconds=1)
-    env.hear(instance)
+    env.heartbeat(instance)
     assert started(env, InstanceIds=[instance], ClientToken="once")["TaskId"] != first["TaskId"]
     status, answer = env.ask(HBR, "UpgradeBackupClients", env.stranger, InstanceIds=[instance], ClientToken="once")
     assert (status, answer["Code"]) == (400, "InstanceNotExists")

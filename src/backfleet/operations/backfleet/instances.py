@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from backfleet import fleet
-from backfleet.operations.catalogue import OWN, Call, operation
+from backfleet.operations.catalogue import BACKFLEET, Call, operation
 from backfleet.operations.ecs.errors import InstanceNotFound
 from backfleet.operations.hbr.answers import seconds
 from backfleet.wire.parameters import integer, text
@@ -22,7 +22,7 @@ class DescribeInstance:
 
 
 @operation(
-    OWN,
+    BACKFLEET,
     "DescribeInstance",
     action="backfleet:DescribeInstance",
     answer={
@@ -91,7 +91,7 @@ class NoteInstanceStopped:
 
 
 @operation(
-    OWN,
+    BACKFLEET,
     "NoteInstanceStopped",
     action="backfleet:NoteInstanceStopped",
     answer={"InstanceId": str, "Status": str},
@@ -121,7 +121,7 @@ class ListInventory:
 
 
 @operation(
-    OWN,
+    BACKFLEET,
     "ListInventory",
     action="backfleet:ListInventory",
     answer={"Type": str, "Rows": Anything, "PageNumber": int, "PageSize": int, "TotalCount": int},
