@@ -279,7 +279,7 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
     return [
         Worker(
             "upgrades",
-            lambda: upgrades.look(
+            lambda: upgrades.run_once(
                 services.database,
                 now=clock(),
                 draw=services.draw,
@@ -289,7 +289,7 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
         ),
         Worker(
             upgrades.CHECKUPS,
-            lambda: upgrades.check(
+            lambda: upgrades.run_checkups_once(
                 services.database,
                 now=clock(),
                 draw=services.draw,
@@ -308,16 +308,16 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
             ),
             SCHEDULES,
         ),
-        Worker("commands", lambda: commands.look(services.database, now=clock()), LEASES),
+        Worker("commands", lambda: commands.run_once(services.database, now=clock()), LEASES),
         Worker("releases", lambda: releases.look(services.database, services.repository, now=clock())),
         Worker("housekeeping", lambda: operations.run_housekeeping(services, now=clock()), HOUSEKEEPING),
     ]
 
 
-def bringing(settings: Settings) -> upgrades.Bringing:
+def bringing(settings: Settings) -> upgrades.Bootstrap:
     """What an order for a host with another agent holds of this server."""
     program, authority = host_program(), settings.data / "tls" / "ca.pem"
-    return upgrades.Bringing(
+    return upgrades.Bootstrap(
         address=agent_address(settings),
         authority=authority.read_text() if authority.exists() else "",
         program_sha256=hashlib.sha256(program.read_bytes()).hexdigest() if program else "",
