@@ -180,7 +180,9 @@ def _parse(stored: Mapping[str, Any]) -> Manifest:
     for name in ("package", "version", "platform", "format"):
         if name not in given:
             raise KeyError(name)
-    return Manifest(**{name: parsers.get(name, _text)(value) for name, value in given.items()})
+    parsed: Dict[str, Any] = {name: parsers[name](value) for name, value in given.items() if name in parsers}
+    texts: Dict[str, Any] = {name: _text(value) for name, value in given.items() if name not in parsers}
+    return Manifest(**texts, **parsed)
 
 
 def _health(value: Mapping[str, Any]) -> Health:
