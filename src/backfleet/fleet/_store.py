@@ -16,7 +16,7 @@ from backfleet_host.platforms import canonical
 if TYPE_CHECKING:  # the nouns import this file; at run time they are handed in and made below
     from backfleet.fleet.activations import Activation
     from backfleet.fleet.clients import Change, Client, ClientFilter
-    from backfleet.fleet.instances import AgentIdentity, Heartbeat, Instance, InstanceFilter
+    from backfleet.fleet.instances import AgentIdentity, AgentKind, Heartbeat, Instance, InstanceFilter
     from backfleet.fleet.inventory import Inventory
     from backfleet.fleet.tagging import ResourceTag, Wanted
 
@@ -41,6 +41,7 @@ _HEARD = (
         last_heard_at=sa.bindparam("heard"),
         stopped_at=sa.case((sa.bindparam("stopping", type_=sa.Boolean), sa.bindparam("heard")), else_=None),
         agent_version=sa.func.coalesce(sa.bindparam("version", type_=sa.String), instances.c.agent_version),
+        agent_kind=sa.func.coalesce(sa.bindparam("kind", type_=sa.String), instances.c.agent_kind),
         agent_mode=sa.func.coalesce(sa.bindparam("mode", type_=sa.String), instances.c.agent_mode),
         clock_skew_ms=sa.func.coalesce(sa.bindparam("skew", type_=sa.BigInteger), instances.c.clock_skew_ms),
         signed_ms=sa.case(
@@ -202,6 +203,7 @@ def note_beats(tx: Transaction, beats: "Sequence[Heartbeat]") -> None:
             "of": beat.instance_id,
             "heard": beat.at,
             "version": beat.agent_version,
+            "kind": beat.agent_kind,
             "mode": beat.agent_mode,
             "skew": beat.clock_skew_ms,
             "signed": beat.signed_ms,
@@ -261,7 +263,7 @@ def instances_page(
 def _instance_conditions(wanted: "InstanceFilter", heard_since: datetime) -> list[sa.ColumnElement[bool]]:
     column = instances.c
     heard = sa.and_(column.stopped_at.is_(None), column.last_heard_at >= heard_since)
-    own = column.agent_version.like("backfleet-%")
+    own = column.agent_kind == "backfleet"
     pairs: list[tuple[object, sa.ColumnElement[bool]]] = [
         (wanted.ids, column.id.in_(wanted.ids or ())),
         (wanted.name, column.name.like(like(wanted.name or ""), escape="\\")),
@@ -284,12 +286,12 @@ def like(pattern: str) -> str:
     return escaped.replace("*", "%")
 
 
-def other_agents(tx: Transaction, instance_ids: Sequence[str]) -> set[str]:
-    """Those whose agents are not ours."""
-    query = sa.select(instances.c.id).where(
-        instances.c.id.in_(instance_ids), sa.not_(instances.c.agent_version.like("backfleet-%"))
-    )
-    return {row.id for row in tx.rows(query)}
+def agent_kinds(tx: Transaction, instance_ids: Sequence[str]) -> "dict[str, AgentKind]":
+    """Return the kind of each instance's agent."""
+    from backfleet.fleet.instances import AgentKind
+
+    query = sa.select(instances.c.id, instances.c.agent_kind).where(instances.c.id.in_(instance_ids))
+    return {row.id: AgentKind(row.agent_kind) for row in tx.rows(query)}
 
 
 def count_instances(tx: Transaction, account_id: str) -> int:
@@ -299,10 +301,11 @@ def count_instances(tx: Transaction, account_id: str) -> int:
 
 
 def _instance(row: sa.Row[Any]) -> "Instance":
-    from backfleet.fleet.instances import Instance
+    from backfleet.fleet.instances import AgentKind, Instance
 
     # Rows of older programs may have linux-i686, which releases call linux-386.
-    return Instance(**{**row._mapping, "platform": canonical(row.platform)})
+    known = {"platform": canonical(row.platform), "agent_kind": AgentKind(row.agent_kind)}
+    return Instance(**{**row._mapping, **known})
 
 
 # --- What instances tell of themselves ------------------------------------------------------------------------------

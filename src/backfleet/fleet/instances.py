@@ -36,6 +36,18 @@ class Reachability(StrEnum):
     AGENT_NOT_RUNNING = "CloudAssistNotRunningOnInstance"
 
 
+class AgentKind(StrEnum):
+    """Whose agent an instance has."""
+
+    BACKFLEET = "backfleet"  # ours: it takes orders as they are
+    OFFICIAL = "official"  # the cloud's, or any other that is not ours: it runs shell commands
+
+
+def agent_kind_of(version: str) -> AgentKind:
+    """Return the kind of the agent that reports this version of itself."""
+    return AgentKind.BACKFLEET if version.startswith(OWN_AGENT) else AgentKind.OFFICIAL
+
+
 @dataclass(frozen=True, slots=True)
 class Instance:
     """One enrolled machine."""
@@ -51,6 +63,7 @@ class Instance:
     os_version: str
     platform: str  # linux-amd64; "" if its agent did not say
     agent_version: str
+    agent_kind: AgentKind
     agent_mode: str  # restricted, shell, "" of the official agent
     intranet_ip: str
     internet_ip: str
@@ -66,11 +79,6 @@ class Instance:
     def is_skewed(self) -> bool:
         """Whether its clock is so wrong that people should know."""
         return self.clock_skew_ms is not None and abs(self.clock_skew_ms) > SKEWED_MS
-
-    @property
-    def agent_kind(self) -> str:
-        """`backfleet` for our own agent, `official` for any other."""
-        return "backfleet" if self.agent_version.startswith(OWN_AGENT) else "official"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +122,11 @@ class Heartbeat:
     clock_skew_ms: int | None = None
     signed_ms: int | None = None
     stopping: bool = False  # the last one for now: its host goes down
+
+    @property
+    def agent_kind(self) -> AgentKind | None:
+        """The kind of agent that the reported version belongs to; None if none was reported."""
+        return None if self.agent_version is None else agent_kind_of(self.agent_version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +208,7 @@ def _new_instance(asked: Registration, activation: Activation, source_ip: str, n
         os_version=asked.os_version,
         platform=asked.platform,
         agent_version=asked.agent_version,
+        agent_kind=agent_kind_of(asked.agent_version),
         agent_mode=asked.agent_mode,
         intranet_ip=asked.intranet_ip,
         internet_ip=source_ip,
@@ -287,9 +301,9 @@ def instance(tx: Transaction, account_id: str, instance_id: str) -> Instance | N
     return _store.instances_by_id(tx, account_id, None, [instance_id]).get(instance_id)
 
 
-def other_agents(tx: Transaction, instance_ids: Sequence[str]) -> set[str]:
-    """Those of these instances whose agents are not ours: to them an order is a shell command."""
-    return _store.other_agents(tx, instance_ids)
+def agent_kinds(tx: Transaction, instance_ids: Sequence[str]) -> dict[str, AgentKind]:
+    """Return whose agent each of these instances has, those of any account. Unknown ids are not in the answer."""
+    return _store.agent_kinds(tx, instance_ids)
 
 
 def count_instances(tx: Transaction, account_id: str) -> int:

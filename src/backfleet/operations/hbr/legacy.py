@@ -11,12 +11,12 @@ from backfleet import fleet
 from backfleet.fleet import Client, ClientFilter, Instance
 from backfleet.operations.catalogue import HBR, Call, operation
 from backfleet.operations.hbr.answers import COMMON, STARTED_ONE, common, seconds
-from backfleet.operations.hbr.changing import ERRORS, MOST_OTHERS, install
-from backfleet.operations.hbr.crossing import Crossing, check_crossing
-from backfleet.operations.hbr.naming import LONGEST_ID
-from backfleet.operations.hbr.offers import newest_versions
+from backfleet.operations.hbr.cross_account import Crossing, check_crossing
+from backfleet.operations.hbr.identifiers import LONGEST_ID
+from backfleet.operations.hbr.lifecycle import ERRORS, MOST_OTHERS, install
 from backfleet.operations.hbr.settings import settings_of
 from backfleet.paging import Listing, Page
+from backfleet.upgrades.offers import newest_versions
 from backfleet.wire.errors import InvalidParameter, MissingParameter
 from backfleet.wire.parameters import boolean, integer, text
 from backfleet.wire.shapes import Maybe

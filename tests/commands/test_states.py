@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from backfleet.commands import ENDINGS, State
+from backfleet.commands import FINAL_REPORTS, State
 from backfleet.commands.states import FINAL, NEXT, may_move
-from commands.hands import HANDED, HOST, OTHER_HOST, RUNNING, Hands
+from commands.helpers import HANDED, HOST, OTHER_HOST, RUNNING, Helpers
 
 ONES = itertools.count(1)
 
@@ -31,12 +31,12 @@ def test_every_state_can_come_about() -> None:
 
 def test_final_states_have_no_way_out() -> None:
     """What an agent reports at the end is final, and so is what it never got."""
-    assert {*ENDINGS.values(), State.CANCELLED} == FINAL
+    assert {*FINAL_REPORTS.values(), State.CANCELLED} == FINAL
     assert not any(may_move(state, to) for state in FINAL for to in State)
 
 
 @pytest.mark.parametrize("state", sorted(set(State) - FINAL))
-@pytest.mark.parametrize("to", sorted(ENDINGS.values()))
+@pytest.mark.parametrize("to", sorted(FINAL_REPORTS.values()))
 def test_the_truth_may_come_at_any_time(state: State, to: State) -> None:
     """Late after it was lost, and early while it waits to be handed out again."""
     assert may_move(state, to)
@@ -49,7 +49,7 @@ def test_only_what_was_never_handed_out_is_cancelled() -> None:
 
 EVENTS: Final = st.one_of(
     st.sampled_from(["claim", "sign of life", "stop", "started before", "report of another host"]),
-    st.sampled_from(sorted(ENDINGS)),
+    st.sampled_from(sorted(FINAL_REPORTS)),
     st.integers(0, 120).map(lambda seconds: f"sweep after {seconds}"),
     st.text(string.ascii_lowercase, min_size=1, max_size=5).map(lambda text: f"chunk {text}"),
 )
@@ -58,43 +58,43 @@ EVENTS: Final = st.one_of(
 class OneLife:
     """One command, and what must hold of it after everything that happens."""
 
-    def __init__(self, hands: Hands) -> None:
+    def __init__(self, helpers: Helpers) -> None:
         number = next(ONES)  # one database sees many examples
-        self.hands, self.reference, self.host = hands, f"life-{number}", f"{HOST}-{number}"
-        hands.send(self.reference, host=self.host)
-        self.row = hands.row(self.reference)
+        self.helpers, self.reference, self.host = helpers, f"life-{number}", f"{HOST}-{number}"
+        helpers.send(self.reference, host=self.host)
+        self.row = helpers.row(self.reference)
         self.at, self.leased_until, self.stopped = 0.0, 0.0, False
 
     def happen(self, event: str) -> None:
         self._do(event)
-        before, self.row = self.row, self.hands.row(self.reference)
+        before, self.row = self.row, self.helpers.row(self.reference)
         self._check_the_move(event, before)
 
     def _do(self, event: str) -> None:
-        hands, task_id = self.hands, self.row.id
+        helpers, task_id = self.helpers, self.row.id
         match event.split():
             case ["claim"]:
                 self._claim()
             case ["stop"]:
-                hands.stop(self.reference, at=self.at)
+                helpers.stop(self.reference, at=self.at)
                 self.stopped = True
             case ["sweep", "after", seconds]:
                 self.at += float(seconds)
-                hands.sweep(self.at, limit=1000)
+                helpers.sweep(self.at, limit=1000)
             case ["report", *_]:
-                assert not hands.end(task_id, host=OTHER_HOST, at=self.at)
-                assert not hands.hear(task_id, b"not mine", host=OTHER_HOST, at=self.at)
+                assert not helpers.end(task_id, host=OTHER_HOST, at=self.at)
+                assert not helpers.hear(task_id, b"not mine", host=OTHER_HOST, at=self.at)
             case ["sign", *_]:
-                self._lease(hands.hear(task_id, host=self.host, at=self.at))
+                self._lease(helpers.hear(task_id, host=self.host, at=self.at))
             case ["chunk", text]:
-                self._lease(hands.hear(task_id, text.encode(), host=self.host, at=self.at))
+                self._lease(helpers.hear(task_id, text.encode(), host=self.host, at=self.at))
             case ["started", *_]:
-                hands.end(task_id, "error", error_code="-9", host=self.host, at=self.at)
+                helpers.end(task_id, "error", error_code="-9", host=self.host, at=self.at)
             case [kind]:
-                hands.end(task_id, kind, exit_code=self.row.revision, host=self.host, at=self.at)
+                helpers.end(task_id, kind, exit_code=self.row.revision, host=self.host, at=self.at)
 
     def _claim(self) -> None:
-        handout = self.hands.claim(self.host, at=self.at)
+        handout = self.helpers.claim(self.host, at=self.at)
         if handout.run:
             assert self.row.state == State.WAITING
             assert self.at >= self.leased_until
@@ -121,8 +121,8 @@ class OneLife:
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(events=st.lists(EVENTS, max_size=14))
-def test_whatever_happens_stays_in_the_table(hands: Hands, events: list[str]) -> None:
+def test_whatever_happens_stays_in_the_table(helpers: Helpers, events: list[str]) -> None:
     """No way out of an end, no second copy while a lease runs, no run of what is to be stopped."""
-    life = OneLife(hands)
+    life = OneLife(helpers)
     for event in events:
         life.happen(event)

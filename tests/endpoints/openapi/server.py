@@ -1,4 +1,4 @@
-"""The door as it stands in a real server: aiohttp on a free port of the loopback, a real database, real keys."""
+"""The endpoint in a real server: aiohttp on a free port of the loopback, a real database, real keys."""
 
 import asyncio
 import http.client
@@ -16,7 +16,8 @@ from aiohttp import web
 
 from backfleet import identity
 from backfleet.endpoints import openapi
-from backfleet.operations.catalogue import HBR, OWN, STS, Call, Services, operation
+from backfleet.operations.catalogue import BACKFLEET, HBR, STS, Call, Services, operation
+from backfleet.operations.perform import Performer
 from backfleet.wire.credentials import Credentials
 from backfleet.wire.errors import InvalidParameter
 from backfleet.wire.parameters import boolean, json_list, repeat, text
@@ -24,8 +25,8 @@ from listening import end_of
 
 
 @dataclass
-class Hands:
-    """A clock the test may set; unset, it is the machine's, for official clients look at no other."""
+class SettableClock:
+    """A clock that a test may set. Unset, it is the machine's, which official clients use."""
 
     stopped_at: datetime | None = None
 
@@ -34,21 +35,21 @@ class Hands:
 
 
 @dataclass
-class Served:
-    """A server at work, and what stands behind it."""
+class Server:
+    """A running server, with its services."""
 
     services: Services
-    clock: Hands
+    clock: SettableClock
     host: str  # with its port
     root: Credentials
-    seen: list[Any] = field(default_factory=list)  # what the operations of the tests were asked
+    seen: list[Any] = field(default_factory=list)  # the calls that the operations of the tests received
 
     @property
     def port(self) -> int:
         return int(self.host.rpartition(":")[2])
 
     def raw(self, request: bytes) -> tuple[int, dict[str, str], bytes]:
-        """Send these very bytes; status, headers (lower-case names) and body of the answer."""
+        """Send exactly these bytes; return status, headers (lower-case names) and body of the answer."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=20) as connection:
             connection.sendall(request)
             answer = http.client.HTTPResponse(connection, method=request.partition(b" ")[0].decode())
@@ -56,7 +57,7 @@ class Served:
             return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
 
     def user(self, name: str, *policies: str, document: str | None = None) -> Credentials:
-        """A new user with these system policies, and one of their own if there is a document."""
+        """Create a user with these system policies, and with a policy of this document if there is one."""
         services, account = self.services, self.root_caller.account_id
         now = self.clock()
         with services.database.transaction() as tx:
@@ -79,7 +80,7 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class Anything:
-    """One of several kinds of parameters."""
+    """Parameters of several kinds."""
 
     name: str | None = text("Name", longest=100_000)
     wrong: bool | None = boolean("Wrong", default=False)
@@ -89,7 +90,7 @@ class Anything:
 
 
 def enter_operations(seen: list[Any], kept: Path) -> None:
-    """Small operations of every kind; gone after the test."""
+    """Enter small operations of every kind, for the time of a test."""
 
     @operation(HBR, "Echo", action="hbr:Echo")
     def echo(call: Call, asked: Anything) -> dict[str, Any]:
@@ -100,11 +101,11 @@ def enter_operations(seen: list[Any], kept: Path) -> None:
             raise InvalidParameter("Name is wrong.")
         return {"Code": "200", "Success": True, "Name": asked.name, "Ids": asked.ids, "Zones": {"Zone": asked.zone}}
 
-    @operation(STS, "Whisper", action="sts:Whisper", needs_tls=True)
+    @operation(STS, "Whisper", action="sts:Whisper")
     def whisper(call: Call, asked: Anything) -> dict[str, Any]:
         return {}
 
-    @operation(OWN, "Keep", action="backfleet:Keep", streams=True)
+    @operation(BACKFLEET, "Keep", action="backfleet:Keep", streams=True)
     def keep(call: Call, asked: Anything) -> dict[str, Any]:
         assert call.upload is not None
         seen.append((call, asked))
@@ -114,27 +115,30 @@ def enter_operations(seen: list[Any], kept: Path) -> None:
         return {"Size": call.upload.size, "Sha256": call.upload.sha256}
 
 
-def listen(services: Services, clock: Hands, tls: ssl.SSLContext | None = None) -> tuple[str, Callable[[], None]]:
-    """Serve in a thread of its own, as clients block theirs. Where, and how to stop it."""
+def listen(
+    services: Services, clock: SettableClock, tls: ssl.SSLContext | None = None
+) -> tuple[str, Callable[[], None]]:
+    """Serve in a thread, since clients block theirs. Return the address, and a function that stops the server."""
     ready: queue.Queue[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = queue.Queue()
 
     async def serve() -> None:
-        app = web.Application()
-        openapi.add_to(app, services, clock)
+        app, performer = web.Application(), Performer(services)
+        openapi.add_to(app, services, performer, clock)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1, **openapi.server_limits(services.settings))
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
-        told = asyncio.Event()
-        ready.put((f"127.0.0.1:{runner.addresses[0][1]}", asyncio.get_running_loop(), told))
-        await told.wait()
+        stopping = asyncio.Event()
+        ready.put((f"127.0.0.1:{runner.addresses[0][1]}", asyncio.get_running_loop(), stopping))
+        await stopping.wait()
         await end_of(runner)
+        performer.close()
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),))
     thread.start()
-    host, loop, told = ready.get(timeout=10)
+    host, loop, stopping = ready.get(timeout=10)
 
     def stop() -> None:
-        loop.call_soon_threadsafe(told.set)
+        loop.call_soon_threadsafe(stopping.set)
         thread.join(10)
 
     return host, stop

@@ -8,11 +8,11 @@ from backfleet import fleet, upgrades
 from backfleet.fleet import Client, ClientFilter, Instance
 from backfleet.operations.catalogue import HBR, Call, operation
 from backfleet.operations.hbr.answers import COMMON, DESCRIBED_TASK, FOUND_CLIENTS, client_answer, common, task_answer
-from backfleet.operations.hbr.crossing import CROSSING_ERRORS, Crossing, check_crossing, where_it_acts
+from backfleet.operations.hbr.cross_account import CROSSING_ERRORS, Crossing, check_crossing, where_it_acts
 from backfleet.operations.hbr.errors import TaskNotFound
-from backfleet.operations.hbr.offers import Offer, newest_versions
 from backfleet.operations.hbr.settings import settings_of
 from backfleet.paging import Listing, Page
+from backfleet.upgrades.offers import Offer, newest_versions
 from backfleet.wire.errors import InvalidParameter, MissingParameter
 from backfleet.wire.parameters import integer, json_list, repeat, repeat_objects, text
 

@@ -85,7 +85,7 @@ def references_of(item_ids: Iterable[str]) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Bringing:
+class Bootstrap:
     """What the command holds of this server."""
 
     address: str  # HOST:PORT, where the agent does not know it itself
@@ -94,7 +94,7 @@ class Bringing:
     root: str = "/opt/backfleet"
 
 
-def command_for(order: Order, bringing: Bringing) -> str:
+def command_for(order: Order, bringing: Bootstrap) -> str:
     """The order as a shell command."""
 
     def failed(code: str, message: str, reason: str = "") -> str:

@@ -7,154 +7,154 @@ from typing import Any
 import pytest
 
 from backfleet import commands, fleet, upgrades
-from backfleet.commands import Ending, State
+from backfleet.commands import FinalReport, State
 from backfleet.commands._tables import invocations
 from backfleet.fleet import Change, Client, ClientStatus, Heartbeat
-from backfleet.upgrades import CHECKUPS, Bringing
+from backfleet.upgrades import CHECKUPS, Bootstrap
 from backfleet.upgrades.checkups import AT_ONCE, SECONDS, change_after, order_id_of
 from backfleet_host.contract import Order, Report, is_order, read_order
-from upgrades.hands import LIFE, PACKAGE, Hands, report_of
+from upgrades.helpers import LIFE, PACKAGE, Helpers, report_of
 
 DAY = timedelta(days=1)
 FIT = timedelta(seconds=180)
-BRINGS = Bringing("server:8443", "PEM", "0" * 64)
+BRINGS = Bootstrap("server:8443", "PEM", "0" * 64)
 
 
-def check(hands: Hands, at: float, bringing: Bringing | None = None) -> bool:
-    return upgrades.check(
-        hands.database,
-        now=hands.moment(at),
-        draw=hands.env.services.draw,
+def check(helpers: Helpers, at: float, bringing: Bootstrap | None = None) -> bool:
+    return upgrades.run_checkups_once(
+        helpers.database,
+        now=helpers.moment(at),
+        draw=helpers.env.services.draw,
         every=DAY,
         fit_within=FIT,
         bringing=bringing,
     )
 
 
-def heard(hands: Hands, instance_id: str, at: float) -> None:
-    with hands.transaction() as tx:
-        fleet.note_heartbeats(tx, [Heartbeat(instance_id, hands.moment(at))])
+def heard(helpers: Helpers, instance_id: str, at: float) -> None:
+    with helpers.transaction() as tx:
+        fleet.note_heartbeats(tx, [Heartbeat(instance_id, helpers.moment(at))])
 
 
-def orders(hands: Hands, instance_id: str, at: float) -> list[tuple[str, Order]]:
+def orders(helpers: Helpers, instance_id: str, at: float) -> list[tuple[str, Order]]:
     """What its host is asked, and under which task ids."""
-    return [(each.task_id, read_order(each.content)) for each in hands.claim(instance_id, at).run]
+    return [(each.task_id, read_order(each.content)) for each in helpers.claim(instance_id, at).run]
 
 
 def answer(
-    hands: Hands, instance_id: str, command: str, order: Order, version: str, *, at: float, drift: Any = ()
+    helpers: Helpers, instance_id: str, command: str, order: Order, version: str, *, at: float, drift: Any = ()
 ) -> None:
     packages = {"packages": [{"package": PACKAGE, "current": version, "drift": list(drift)}]}
     report = Report(order.order_id, "status", PACKAGE, "succeeded", current_version=version, details=packages)
-    with hands.transaction() as tx:
-        ending = Ending("finish", exit_code=0, output=report.as_line().encode())
-        assert commands.ended(tx, instance_id, command, ending, now=hands.moment(at))
+    with helpers.transaction() as tx:
+        ending = FinalReport("finish", exit_code=0, output=report.as_line().encode())
+        assert commands.record_final_report(tx, instance_id, command, ending, now=helpers.moment(at))
 
 
-def test_every_client_is_asked_once_a_day(hands: Hands) -> None:
+def test_every_client_is_asked_once_a_day(helpers: Helpers) -> None:
     """And what somebody else did to it is known then."""
-    instance, client = hands.env.host_with_client("1.0")
+    instance, client = helpers.env.host_with_client("1.0")
     later = DAY.total_seconds() + 1
-    heard(hands, instance, later)
-    check(hands, later - 10)
-    assert orders(hands, instance, later - 10) == []
-    check(hands, later)
-    ((command, order),) = orders(hands, instance, later)
+    heard(helpers, instance, later)
+    check(helpers, later - 10)
+    assert orders(helpers, instance, later - 10) == []
+    check(helpers, later)
+    ((command, order),) = orders(helpers, instance, later)
     assert (order.kind, order.package) == ("status", PACKAGE)
     assert order.patience < SECONDS  # for what a crash left there: it is over before the command is
-    answer(hands, instance, command, order, "1.1", at=later, drift=["a second manager", "x\ny"])
-    assert not check(hands, later)
-    known = hands.client(client)
+    answer(helpers, instance, command, order, "1.1", at=later, drift=["a second manager", "x\ny"])
+    assert not check(helpers, later)
+    known = helpers.client(client)
     assert (known.version, known.status, known.drift) == ("1.1", ClientStatus.ACTIVATED, "a second manager\nx y")
-    check(hands, later + 100)
-    assert orders(hands, instance, later + 100) == []
+    check(helpers, later + 100)
+    assert orders(helpers, instance, later + 100) == []
 
 
 @pytest.mark.parametrize("silent", [pytest.param(True, id="silent"), pytest.param(False, id="moving")])
-def test_hosts_that_cannot_answer_now_are_not_asked(hands: Hands, silent: bool) -> None:
+def test_hosts_that_cannot_answer_now_are_not_asked(helpers: Helpers, silent: bool) -> None:
     """A silent one when it is heard again; one with an order out when that is over."""
-    target = hands.target()
+    target = helpers.target()
     later = DAY.total_seconds() + 1
     if not silent:
-        hands.start(target, at=later)
-        heard(hands, target.instance_id, later)
-    check(hands, later)
-    assert [order for _, order in orders(hands, target.instance_id, later) if order.kind == "status"] == []
+        helpers.start(target, at=later)
+        heard(helpers, target.instance_id, later)
+    check(helpers, later)
+    assert [order for _, order in orders(helpers, target.instance_id, later) if order.kind == "status"] == []
 
 
-def test_f63_f64_an_upgrade_whose_report_was_lost_is_known_soon(hands: Hands) -> None:
+def test_f63_f64_an_upgrade_whose_report_was_lost_is_known_soon(helpers: Helpers) -> None:
     """F63, F64: the task stays expired, the client tells the truth; nobody waits for the next day."""
-    task, item, _ = hands.under_way()
+    task, item, _ = helpers.under_way()
     late = LIFE + 1
-    hands.look(late)
-    assert hands.client(item.client_id).status is ClientStatus.UPGRADE_FAILED
-    heard(hands, item.instance_id, late)
-    check(hands, late)
-    asked = [each for each in orders(hands, item.instance_id, late) if each[1].kind == "status"]
+    helpers.look(late)
+    assert helpers.client(item.client_id).status is ClientStatus.UPGRADE_FAILED
+    heard(helpers, item.instance_id, late)
+    check(helpers, late)
+    asked = [each for each in orders(helpers, item.instance_id, late) if each[1].kind == "status"]
     ((command, order),) = asked
-    answer(hands, item.instance_id, command, order, "2.0", at=late)
-    check(hands, late)
-    known = hands.client(item.client_id)
+    answer(helpers, item.instance_id, command, order, "2.0", at=late)
+    check(helpers, late)
+    known = helpers.client(item.client_id)
     assert (known.version, known.status) == ("2.0", ClientStatus.ACTIVATED)
-    assert hands.task(task, late).state == "expired"
+    assert helpers.task(task, late).state == "expired"
 
 
-def test_an_answer_that_an_order_overtook_says_nothing(hands: Hands) -> None:
+def test_an_answer_that_an_order_overtook_says_nothing(helpers: Helpers) -> None:
     """It was true when it was given."""
-    target = hands.target()
+    target = helpers.target()
     later = DAY.total_seconds() + 1
-    heard(hands, target.instance_id, later)
-    check(hands, later)
-    ((command, order),) = orders(hands, target.instance_id, later)
-    task = hands.start(target, at=later)
-    hands.look(later)
-    upgrade = hands.begin(task.items[0], at=later)
-    hands.look(later)
-    hands.end(hands.item(task, at=later), upgrade, report_of(task.items[0]), at=later + 1)
-    hands.look(later + 1)
-    answer(hands, target.instance_id, command, order, "1.0", at=later + 2)
-    check(hands, later + 2)
-    assert hands.client(target.client_id).version == "2.0"
+    heard(helpers, target.instance_id, later)
+    check(helpers, later)
+    ((command, order),) = orders(helpers, target.instance_id, later)
+    task = helpers.start(target, at=later)
+    helpers.look(later)
+    upgrade = helpers.begin(task.items[0], at=later)
+    helpers.look(later)
+    helpers.end(helpers.item(task, at=later), upgrade, report_of(task.items[0]), at=later + 1)
+    helpers.look(later + 1)
+    answer(helpers, target.instance_id, command, order, "1.0", at=later + 2)
+    check(helpers, later + 2)
+    assert helpers.client(target.client_id).version == "2.0"
 
 
-def test_a_question_that_nobody_came_for_is_taken_back(hands: Hands) -> None:
+def test_a_question_that_nobody_came_for_is_taken_back(helpers: Helpers) -> None:
     """One waits, not one for every day."""
-    instance, _ = hands.env.host_with_client("1.0")
+    instance, _ = helpers.env.host_with_client("1.0")
     for days in (1, 2, 3):
         at = days * (DAY.total_seconds() + 1)
-        heard(hands, instance, at)
-        check(hands, at)
-    with hands.database.reading() as tx:
+        heard(helpers, instance, at)
+        check(helpers, at)
+    with helpers.database.reading() as tx:
         rows = tx.rows(invocations.select().where(invocations.c.topic == CHECKUPS))
     newest = max(rows, key=lambda row: row.created_at)
     assert newest.state == State.WAITING
     assert {row.state for row in rows if row is not newest} == {State.CANCELLED}
 
 
-def test_a_host_with_another_agent_is_asked_through_its_shell(hands: Hands) -> None:
+def test_a_host_with_another_agent_is_asked_through_its_shell(helpers: Helpers) -> None:
     """With the same question in it."""
-    instance = hands.env.host(agent="2.2.3.578")
-    hands.env.client(instance)
+    instance = helpers.env.host(agent="2.2.3.578")
+    helpers.env.client(instance)
     later = DAY.total_seconds() + 1
-    with hands.transaction() as tx:
-        fleet.note_heartbeats(tx, [Heartbeat(instance, hands.moment(later), agent_version="2.2.3.578")])
-    check(hands, later, BRINGS)
-    (command,) = hands.claim(instance, later).run
+    with helpers.transaction() as tx:
+        fleet.note_heartbeats(tx, [Heartbeat(instance, helpers.moment(later), agent_version="2.2.3.578")])
+    check(helpers, later, BRINGS)
+    (command,) = helpers.claim(instance, later).run
     assert command.content.startswith("#!/bin/sh")
     assert not is_order(command.content)
 
 
-def test_a_look_asks_few(hands: Hands) -> None:
+def test_a_look_asks_few(helpers: Helpers) -> None:
     """After days away there are many to ask, and there is time."""
     later = DAY.total_seconds() + 1
-    hosts = [hands.env.host_with_client("1.0")[0] for _ in range(AT_ONCE + 1)]
-    with hands.transaction() as tx:
-        fleet.note_heartbeats(tx, [Heartbeat(host, hands.moment(later)) for host in hosts])
-    assert not check(hands, later)
-    with hands.database.reading() as tx:
+    hosts = [helpers.env.host_with_client("1.0")[0] for _ in range(AT_ONCE + 1)]
+    with helpers.transaction() as tx:
+        fleet.note_heartbeats(tx, [Heartbeat(host, helpers.moment(later)) for host in hosts])
+    assert not check(helpers, later)
+    with helpers.database.reading() as tx:
         assert len(tx.rows(invocations.select().where(invocations.c.topic == CHECKUPS))) == AT_ONCE
-    check(hands, later)
-    with hands.database.reading() as tx:
+    check(helpers, later)
+    with helpers.database.reading() as tx:
         assert len(tx.rows(invocations.select().where(invocations.c.topic == CHECKUPS))) == AT_ONCE + 1
 
 

@@ -8,9 +8,9 @@ from backfleet import fleet, upgrades
 from backfleet.fleet import Client
 from backfleet.operations.catalogue import HBR, Call, operation
 from backfleet.operations.hbr.answers import COMMON, common
-from backfleet.operations.hbr.changing import OneClient
 from backfleet.operations.hbr.errors import ClientIsActive, ClientNotFound
-from backfleet.operations.hbr.naming import LONGEST_ID
+from backfleet.operations.hbr.identifiers import LONGEST_ID
+from backfleet.operations.hbr.lifecycle import OneClient
 from backfleet.operations.hbr.settings import own_client
 from backfleet.storage import Transaction
 from backfleet.wire.errors import OperationConflict

@@ -1,4 +1,4 @@
-"""A story in which every operation is called once and succeeds, told by whichever official client is asked to."""
+"""A scenario in which every operation is called once and succeeds, with any official client."""
 
 import json
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from backfleet.fleet import ClientStatus
 from backfleet.operations.catalogue import PRODUCTS, Operation, find
 from backfleet.wire.credentials import Credentials
 from backfleet.wire.parameters import parameters_of
-from endpoints.openapi.serving import Served
+from endpoints.openapi.server import Server
 from identity.test_providers import CLAIMS, ISSUER, ec_key, public, token
 from operations.environment import OTHER, Environment
 
@@ -24,7 +24,7 @@ Call = Callable[[Operation, dict[str, Any]], dict[str, Any]]
 
 
 class Refused(Exception):
-    """What the client told of a refusal."""
+    """A refusal as the client reported it."""
 
     def __init__(self, code: str, text: str = "") -> None:
         super().__init__(f"{code}: {text}")
@@ -33,28 +33,28 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One call. `said` has `<name>` where an earlier answer is meant; `keeps` says what later steps will need."""
+    """One call. `parameters` have `<name>` for what an earlier answer gave; `saves` names what later steps need."""
 
     product: str
     action: str
-    said: dict[str, Any]
-    keeps: dict[str, str]
+    parameters: dict[str, Any]
+    saves: dict[str, str]
 
     @property
     def operation(self) -> Operation:
         return find(VERSIONS[self.product], self.action)
 
 
-def step(product: str, action: str, keeps: dict[str, str] | None = None, **said: Any) -> Step:
-    return Step(product, action, said, keeps or {})
+def step(product: str, action: str, saves: dict[str, str] | None = None, **parameters: Any) -> Step:
+    return Step(product, action, parameters, saves or {})
 
 
-def ecs(action: str, keeps: dict[str, str] | None = None, **said: Any) -> Step:
-    return Step("ecs", action, {"RegionId": REGION, **said}, keeps or {})
+def ecs(action: str, saves: dict[str, str] | None = None, **parameters: Any) -> Step:
+    return Step("ecs", action, {"RegionId": REGION, **parameters}, saves or {})
 
 
-def ram(action: str, keeps: dict[str, str] | None = None, **said: Any) -> Step:
-    return Step("ram", action, said, keeps or {})
+def ram(action: str, saves: dict[str, str] | None = None, **parameters: Any) -> Step:
+    return Step("ram", action, parameters, saves or {})
 
 
 CLIENTS = [
@@ -78,7 +78,7 @@ CLIENTS = [
     step("hbr", "DescribeCrossAccounts"),
     step("hbr", "DeleteCrossAccount", CrossAccountUserId=int(OTHER), CrossAccountRoleName="cross"),
 ]  # fmt: skip
-OWN = [
+BACKFLEET = [
     step("backfleet", "ListTasks"),
     step("backfleet", "CancelTask", TaskId="<other>"),
     step("backfleet", "ListReleases"),
@@ -185,29 +185,29 @@ PEOPLE = [
     ram("DeleteUser", UserName="bob"),
     ram("DecodeDiagnosticMessage", EncodedDiagnosticMessage="<diagnosis>"),
 ]  # fmt: skip
-STORY = [*CLIENTS, *OWN, *MACHINES, *COMMANDS, *PEOPLE]
+SCENARIO = [*CLIENTS, *BACKFLEET, *MACHINES, *COMMANDS, *PEOPLE]
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """A server with hosts and clients, somebody who may do everything, and somebody who may do nothing."""
+class Installation:
+    """A server with hosts and clients, a user who may do everything, and a user who may do nothing."""
 
-    served: Served
+    server: Server
     somebody: Credentials
     nobody: Credentials
     known: dict[str, str]
 
 
-def set_stage(served: Served) -> Stage:
-    """Everything that is there when the story begins."""
-    services, now = served.services, served.clock()
-    env = Environment(services, services.settings.data, now, served.root_caller)
+def prepare(server: Server) -> Installation:
+    """Make everything that the scenario begins with."""
+    services, now = server.services, server.clock()
+    env = Environment(services, services.settings.data, now, server.root_caller)
     known = {f"host{number}": env.host() for number in range(1, 6)}
     known |= {f"client{number}": env.client(known[f"host{number}"]) for number in range(1, 6)}
     known |= {f"bare{number}": env.host() for number in range(1, 4)}
     for number in (1, 2):
         known[f"gone{number}"] = env.client(env.host(), "", status=ClientStatus.NOT_INSTALLED)
-    account = served.root_caller.account_id
+    account = server.root_caller.account_id
     trust = [statement({"RAM": f"acs:ram::{account}:root"})]
     provider = f"acs:ram::{account}:oidc-provider/hub"
     known |= {
@@ -226,7 +226,7 @@ def set_stage(served: Served) -> Stage:
 
         releases.refresh(tx, services.repository, now=now)
     env.release("2.0")
-    return Stage(served, served.user("somebody", "AdministratorAccess"), served.user("nobody"), known)
+    return Installation(server, server.user("somebody", "AdministratorAccess"), server.user("nobody"), known)
 
 
 def identity_tables() -> Any:
@@ -241,22 +241,22 @@ def document(*statements: dict[str, Any]) -> str:
     return json.dumps({"Version": "1", "Statement": list(statements)})
 
 
-def filled(said: Any, known: dict[str, str]) -> Any:
-    """What is said, with `<name>` replaced by what is known."""
-    if isinstance(said, str) and said.startswith("<") and said.endswith(">"):
-        return known[said[1:-1]]
-    if isinstance(said, list):
-        return [filled(member, known) for member in said]
-    if isinstance(said, dict):
-        return {name: filled(member, known) for name, member in said.items()}
-    return said
+def filled(parameters: Any, known: dict[str, str]) -> Any:
+    """Return the parameters with each `<name>` replaced by what is known under it."""
+    if isinstance(parameters, str) and parameters.startswith("<") and parameters.endswith(">"):
+        return known[parameters[1:-1]]
+    if isinstance(parameters, list):
+        return [filled(member, known) for member in parameters]
+    if isinstance(parameters, dict):
+        return {name: filled(member, known) for name, member in parameters.items()}
+    return parameters
 
 
-def flat(operation: Operation, said: dict[str, Any]) -> dict[str, str]:
-    """As generic clients are given it: the parameter's own kind says how a list travels."""
+def flat(operation: Operation, parameters: dict[str, Any]) -> dict[str, str]:
+    """Return the parameters as a generic client takes them: the kind of a parameter says how a list travels."""
     kinds = {parameter.name: parameter.kind for parameter in parameters_of(operation.request)}
     found: dict[str, str] = {}
-    for name, value in said.items():
+    for name, value in parameters.items():
         if isinstance(value, list) and kinds[name].startswith("repeat"):
             for number, member in enumerate(value, 1):
                 found |= _repeated(f"{name}.{number}", member)
@@ -278,7 +278,7 @@ def _repeated(name: str, member: Any) -> dict[str, str]:
 
 
 def at(body: dict[str, Any], path: str) -> str:
-    """A member of an answer by its path."""
+    """Return a member of an answer by its path."""
     found: Any = body
     for name in path.split("."):
         found = found[name]

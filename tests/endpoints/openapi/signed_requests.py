@@ -1,4 +1,4 @@
-"""Requests put together byte by byte, so that each can be wrong in one way."""
+"""Requests made byte by byte, so that each can be wrong in one way."""
 
 import itertools
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from backfleet.wire import signing
 from backfleet.wire.credentials import Credentials
-from endpoints.openapi.serving import Served
+from endpoints.openapi.server import Server
 
 _NONCES = itertools.count()
 FORM = "application/x-www-form-urlencoded"
@@ -17,7 +17,7 @@ TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 @dataclass(frozen=True)
 class Raw:
-    """A request as bytes on the wire. `headers` are a list: a name may come twice, or not be ours to choose."""
+    """A request as bytes on the wire. `headers` are pairs, because a name may occur twice."""
 
     method: str
     target: str
@@ -29,20 +29,20 @@ class Raw:
         return f"{self.method} {self.target} HTTP/1.1\r\n{lines}\r\n".encode() + self.body
 
     def with_header(self, name: str, value: str) -> "Raw":
-        """One more header, whether it is there already or not."""
+        """Return it with one more header, even if there is one of that name already."""
         return replace(self, headers=(*self.headers, (name, value)))
 
     def changed_header(self, name: str, value: str | None) -> "Raw":
-        """One header changed after the signature was made, or taken away."""
+        """Return it with one header changed or removed after the signature was made."""
         kept = tuple((n, v if n != name else value) for n, v in self.headers if n != name or value is not None)
         return replace(self, headers=kept)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
 class V3:
-    """What a V3 client is asked to send; `raw` signs it."""
+    """What a V3 client sends; `raw` signs it."""
 
-    served: Served
+    server: Server
     action: str = "Echo"
     version: str = "2017-09-08"
     key: Credentials | None = None
@@ -57,13 +57,13 @@ class V3:
     extra: Mapping[str, str] = field(default_factory=dict)  # signed with the rest if they are x-acs headers
 
     def raw(self) -> Raw:
-        key = self.key or self.served.root
+        key = self.key or self.server.root
         digest = self.digest or signing.payload_hash(self.algorithm, self.body)
         headers = {
-            "host": self.served.host,
+            "host": self.server.host,
             "x-acs-action": self.action,
             "x-acs-version": self.version,
-            "x-acs-date": self.date or self.served.clock().strftime(TIME),
+            "x-acs-date": self.date or self.server.clock().strftime(TIME),
             "x-acs-signature-nonce": self.nonce or f"nonce-{next(_NONCES)}",
             "x-acs-content-sha256": digest,
             **({"content-type": self.content_type} if self.content_type else {}),
@@ -84,16 +84,16 @@ class V3:
 
 @dataclass(frozen=True)
 class V1:
-    """What a V1 client is asked to send; parameters of None are left out before it signs."""
+    """What a V1 client sends; `raw` signs it. Parameters of None are left out."""
 
-    served: Served
+    server: Server
     key: Credentials | None = None
     method: str = "POST"
     parameters: Mapping[str, str | None] = field(default_factory=dict)
     form: Mapping[str, str] = field(default_factory=dict)
 
     def raw(self) -> Raw:
-        key = self.key or self.served.root
+        key = self.key or self.server.root
         asked: dict[str, Any] = {
             "Action": "Echo",
             "Version": "2017-09-08",
@@ -101,7 +101,7 @@ class V1:
             "SignatureMethod": "HMAC-SHA1",
             "SignatureVersion": "1.0",
             "SignatureNonce": f"nonce-{next(_NONCES)}",
-            "Timestamp": self.served.clock().strftime(TIME),
+            "Timestamp": self.server.clock().strftime(TIME),
             **self.parameters,
         }
         query = {name: value for name, value in asked.items() if value is not None}
@@ -109,7 +109,7 @@ class V1:
         if "Signature" not in asked:
             query["Signature"] = signing.sign("HMAC-SHA1", key.access_key_secret, text)
         body = urlencode(self.form).encode()
-        headers = [("host", self.served.host), ("content-length", str(len(body)))]
+        headers = [("host", self.server.host), ("content-length", str(len(body)))]
         if body:
             headers.append(("content-type", f"{FORM}; charset=utf-8"))
         return Raw(self.method, f"/?{urlencode(query)}", tuple(headers), body)

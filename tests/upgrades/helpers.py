@@ -12,12 +12,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from backfleet import commands, fleet, upgrades
-from backfleet.commands import Ending, Handout, State
+from backfleet.commands import FinalReport, Handout, State
 from backfleet.commands._tables import invocations
 from backfleet.fleet import Client
 from backfleet.settings import Settings
 from backfleet.storage import Database, Transaction
-from backfleet.upgrades import TOPIC, Item, Kind, Target, Task
+from backfleet.upgrades import TOPIC, Item, Kind, Task, TaskTarget
 from backfleet_host.contract import Report, stage_line
 from operations.environment import PLATFORM, REGION, Environment
 
@@ -32,7 +32,7 @@ class PowerCut(Exception):
 
 
 @dataclass
-class Hands:
+class Helpers:
     """Everything happens at the environment's moment plus the seconds given as `at`."""
 
     env: Environment
@@ -56,14 +56,14 @@ class Hands:
 
     # --- Callers ------------------------------------------------------------------------------------------------
 
-    def target(self, version: str = "1.0", to: str = "2.0", **more: Any) -> Target:
+    def target(self, version: str = "1.0", to: str = "2.0", **more: Any) -> TaskTarget:
         """A new host's client that is to move."""
         instance, client = self.env.host_with_client(version)
-        return Target(instance, client, PACKAGE, PLATFORM, version, to, **more)
+        return TaskTarget(instance, client, PACKAGE, PLATFORM, version, to, **more)
 
     def start(
         self,
-        *targets: Target,
+        *targets: TaskTarget,
         kind: Kind = Kind.UPGRADE,
         at: float = 0,
         account: str = "",
@@ -114,11 +114,11 @@ class Hands:
             pass
 
     def look_once(self, at: float = 0) -> bool:
-        return upgrades.look(self.database, now=self.moment(at), draw=self.env.services.draw)
+        return upgrades.run_once(self.database, now=self.moment(at), draw=self.env.services.draw)
 
     def sweep(self, at: float) -> None:
         """Leases that ran out."""
-        commands.look(self.database, now=self.moment(at))
+        commands.run_once(self.database, now=self.moment(at))
 
     # --- Hosts --------------------------------------------------------------------------------------------------
 
@@ -135,7 +135,9 @@ class Hands:
     def say(self, item: Item, command: str, *stages: str, at: float = 0) -> None:
         told = "".join(stage_line(stage) + "\n" for stage in stages).encode()
         with self.transaction() as tx:
-            assert commands.output(tx, item.instance_id, command, told, started_ms=1, now=self.moment(at), lease=LEASE)
+            assert commands.record_output(
+                tx, item.instance_id, command, told, started_ms=1, now=self.moment(at), lease=LEASE
+            )
 
     def end(
         self,
@@ -149,9 +151,11 @@ class Hands:
     ) -> None:
         told = said.pop("output", b"" if report is None else report.as_line().encode())
         with self.transaction() as tx:
-            assert commands.ended(tx, item.instance_id, command, Ending(kind, output=told, **said), now=self.moment(at))
+            assert commands.record_final_report(
+                tx, item.instance_id, command, FinalReport(kind, output=told, **said), now=self.moment(at)
+            )
 
-    def under_way(self, target: Target | None = None) -> tuple[Task, Item, str]:
+    def under_way(self, target: TaskTarget | None = None) -> tuple[Task, Item, str]:
         """A task of one client whose host has begun; its item and its command."""
         task = self.start(target or self.target())
         self.look()
@@ -233,9 +237,9 @@ def report_of(item: Item, outcome: str = "succeeded", **said: Any) -> Report:
     return Report(item.id, item.kind.value, item.package, outcome, **(facts | said))
 
 
-def nobody(number: int, **more: Any) -> Target:
+def nobody(number: int, **more: Any) -> TaskTarget:
     """A client that only its task knows of: quick to make, where the fleet does not matter."""
-    target = Target(f"mi-{number}", f"c-{number}", PACKAGE, PLATFORM, "1.0", "2.0")
+    target = TaskTarget(f"mi-{number}", f"c-{number}", PACKAGE, PLATFORM, "1.0", "2.0")
     return replace(target, **more)
 
 

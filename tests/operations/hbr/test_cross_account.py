@@ -8,7 +8,7 @@ import pytest
 
 from backfleet import identity, upgrades
 from backfleet.operations._tables import audit_events
-from backfleet.operations.catalogue import HBR, OWN
+from backfleet.operations.catalogue import BACKFLEET, HBR
 from backfleet.paging import Page
 from operations.environment import OTHER, Environment
 
@@ -352,14 +352,14 @@ def test_checking_roles(across: Across) -> None:
 
 def test_the_operator_makes_accounts(env: Environment) -> None:
     """With a key that works, and nothing of anybody else's."""
-    status, made = env.ask(OWN.version, "CreateAccount", AccountName="shop")
+    status, made = env.ask(BACKFLEET.version, "CreateAccount", AccountName="shop")
     assert status == 200
     with env.services.database.reading() as tx:
         known = identity.find_key(tx, env.services.vault, made["AccessKeyId"])
         assert known is not None
         assert (known.secret, known.caller.kind) == (made["AccessKeySecret"], "Account")
         assert upgrades.find(tx, made["AccountId"], Page(1, 10)).total == 0
-    listed = env.ask(OWN.version, "ListAccounts")[1]["Accounts"]
+    listed = env.ask(BACKFLEET.version, "ListAccounts")[1]["Accounts"]
     assert [account["IsOperator"] for account in listed].count(True) == 1
     assert ("shop", made["AccountId"]) in [(account["AccountName"], account["AccountId"]) for account in listed]
     assert made["AccessKeySecret"] not in json.dumps(listed)
@@ -377,7 +377,7 @@ OPERATORS = [
 def test_what_belongs_to_all_is_the_operators(env: Environment, action: str, said: dict[str, str]) -> None:
     """The root of another account may do everything there, and none of this."""
     env.release("2.0")
-    status, body = env.ask(OWN.version, action, env.other_account, **said)
+    status, body = env.ask(BACKFLEET.version, action, env.other_account, **said)
     assert (status, body["Code"]) == (403, "Forbidden.RAM")
-    assert len(env.ask(OWN.version, "ListAccounts")[1]["Accounts"]) == 2
-    assert not env.ask(OWN.version, "ListReleases")[1]["Releases"][0]["Withdrawn"]
+    assert len(env.ask(BACKFLEET.version, "ListAccounts")[1]["Accounts"]) == 2
+    assert not env.ask(BACKFLEET.version, "ListReleases")[1]["Releases"][0]["Withdrawn"]

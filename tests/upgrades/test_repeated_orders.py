@@ -3,13 +3,13 @@
 from datetime import timedelta
 
 from backfleet import commands, upgrades
-from backfleet.commands import Ending
-from backfleet.upgrades import Bringing, ItemState
-from backfleet.upgrades.bootstrap import MOST_ASKED, read_reference, reference_of
+from backfleet.carriers.bootstrap import MOST_ASKED, read_reference, reference_of
+from backfleet.commands import FinalReport
+from backfleet.upgrades import Bootstrap, ItemState
 from backfleet_host.contract import Report
 from operations.environment import Environment
 
-BRINGS = Bringing("server:8443", "PEM", "0" * 64)
+BRINGS = Bootstrap("server:8443", "PEM", "0" * 64)
 LEASE = timedelta(seconds=90)
 
 
@@ -26,26 +26,26 @@ class Walk:
         self.look()
 
     def look(self) -> None:
-        while upgrades.look(self.env.services.database, now=self.now, draw=self.env.services.draw, bringing=BRINGS):
+        while upgrades.run_once(self.env.services.database, now=self.now, draw=self.env.services.draw, bringing=BRINGS):
             pass
 
-    def fetched(self) -> list[commands.Command]:
+    def fetched(self) -> list[commands.HandedInvocation]:
         with self.env.services.database.transaction() as tx:
             return commands.claim(tx, self.instance, now=self.now, lease=LEASE).run
 
     def lost(self, task_id: str) -> None:
         """It began, and then its agent was silent for longer than the lease."""
         with self.env.services.database.transaction() as tx:
-            commands.output(tx, self.instance, task_id, b"", started_ms=1, now=self.now, lease=LEASE)
+            commands.record_output(tx, self.instance, task_id, b"", started_ms=1, now=self.now, lease=LEASE)
         self.now += LEASE + timedelta(seconds=1)
-        commands.look(self.env.services.database, now=self.now)
+        commands.run_once(self.env.services.database, now=self.now)
         self.look()
 
     def told(self, task_id: str, item_id: str) -> None:
         report = Report(item_id, "upgrade", "courier", "succeeded", to_version="2.0", current_version="2.0")
-        ending = Ending("finish", exit_code=0, output=report.as_line().encode())
+        ending = FinalReport("finish", exit_code=0, output=report.as_line().encode())
         with self.env.services.database.transaction() as tx:
-            commands.ended(tx, self.instance, task_id, ending, now=self.now)
+            commands.record_final_report(tx, self.instance, task_id, ending, now=self.now)
         self.look()
 
     def item(self) -> upgrades.Item:

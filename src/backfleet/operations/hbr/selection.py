@@ -6,20 +6,18 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from backfleet import fleet, releases
-from backfleet.fleet import Client, ClientStatus, Instance, Reachability, Resolved
+from backfleet.fleet import AgentKind, Client, ClientStatus, Instance, Reachability, Resolved
 from backfleet.operations.hbr.errors import BY_FITNESS, ClientNotFound
-from backfleet.operations.hbr.naming import Named, is_client
+from backfleet.operations.hbr.identifiers import Named, is_client
 from backfleet.releases import Release
-from backfleet.upgrades import Target
-
-OWN_AGENT = "backfleet"
+from backfleet.upgrades import TaskTarget
 
 REFUSALS: Final = {
     "NoRelease": "no release of {package} is offered for {platform} on channel {channel}{pin}; add one",
     "NotAllowedFrom": "no release of {package} may be reached from {current}; add the stepping stone it asks for",
 }
 
-Aim = Callable[[Instance, Client], Target]
+Aim = Callable[[Instance, Client], TaskTarget]
 """What is to be done with one client on a fit instance."""
 
 Offered = Mapping[tuple[str, str, str], list[Release]]
@@ -90,9 +88,9 @@ def survey(named: Named, found: Resolved, *, now: datetime, fit_within: timedelt
     return Survey(named, found, fitness)
 
 
-def targets_of(surveyed: Survey, plan: Plan) -> list[Target]:
+def targets_of(surveyed: Survey, plan: Plan) -> list[TaskTarget]:
     """One target per client, in request order; a client beside its own instance is one target."""
-    chosen: dict[str, Target] = {}
+    chosen: dict[str, TaskTarget] = {}
     for name in surveyed.named.ids:
         if is_client(name):
             chosen.setdefault(name, _client(name, surveyed, plan))
@@ -102,19 +100,21 @@ def targets_of(surveyed: Survey, plan: Plan) -> list[Target]:
     return list(chosen.values())
 
 
-def _on_instance(instance_id: str, found: Resolved, plan: Plan) -> list[tuple[str, Target]]:
+def _on_instance(instance_id: str, found: Resolved, plan: Plan) -> list[tuple[str, TaskTarget]]:
     meant = [client for client in found.clients_on[instance_id] if plan.meant(client)]
     if not meant:
         missing = ("ClientNotInstalled", "no backup client is installed on this instance; install one first")
-        return [(instance_id, Target(instance_id, settled=missing))]
+        return [(instance_id, TaskTarget(instance_id, settled=missing))]
     instance = found.instances[instance_id]
     return [(client.id, plan.aim(instance, client)) for client in meant]
 
 
-def _client(client_id: str, surveyed: Survey, plan: Plan) -> Target:
+def _client(client_id: str, surveyed: Survey, plan: Plan) -> TaskTarget:
     client = surveyed.found.clients.get(client_id)
     if client is None:
-        return Target("", client_id, settled=("ClientNotExists", "there is no such client in this account and region"))
+        return TaskTarget(
+            "", client_id, settled=("ClientNotExists", "there is no such client in this account and region")
+        )
     instance = surveyed.found.instances[client.instance_id]
     fit = surveyed.fitness[instance.id]
     if fit is not Reachability.REACHABLE:
@@ -132,7 +132,7 @@ def upgrading(offered: Offered) -> Plan:
     def meant(client: Client) -> bool:
         return client.is_installed or client.status is ClientStatus.INSTALLING
 
-    def aim(instance: Instance, client: Client) -> Target:
+    def aim(instance: Instance, client: Client) -> TaskTarget:
         if not client.is_installed:
             return settled(instance, client, "ClientNotInstalled", "it is not installed; install it first")
         return agent_refusal(instance, client) or newest(instance, client)
@@ -144,7 +144,7 @@ def newest_of(offered: Offered) -> Aim:
     """Aim at the newest release of a client's package, platform and channel. Each question is answered once."""
     picks: dict[tuple[str, ...], releases.Pick] = {}
 
-    def aim(instance: Instance, client: Client) -> Target:
+    def aim(instance: Instance, client: Client) -> TaskTarget:
         asked = (client.package, instance.platform, client.channel)
         question = (*asked, client.version, client.pin)
         if question not in picks:
@@ -155,7 +155,7 @@ def newest_of(offered: Offered) -> Aim:
     return aim
 
 
-def _from_pick(instance: Instance, client: Client, picked: releases.Pick, offered: Collection[str]) -> Target:
+def _from_pick(instance: Instance, client: Client, picked: releases.Pick, offered: Collection[str]) -> TaskTarget:
     if picked.refusal:
         pin = f" within its pin {client.pin}" if client.pin else ""
         facts = {"package": client.package, "channel": client.channel, "current": client.version, "pin": pin}
@@ -176,7 +176,7 @@ def _from_pick(instance: Instance, client: Client, picked: releases.Pick, offere
 def uninstalling() -> Plan:
     """Take clients off their hosts. What is gone already is as it was asked to be."""
 
-    def aim(instance: Instance, client: Client) -> Target:
+    def aim(instance: Instance, client: Client) -> TaskTarget:
         if not client.is_installed and client.status is ClientStatus.NOT_INSTALLED:
             return nothing_to_do(instance, client, "it is not installed")
         return agent_refusal(instance, client) or _target(instance, client)
@@ -187,14 +187,14 @@ def uninstalling() -> Plan:
 # --- What they share ------------------------------------------------------------------------------------------------
 
 
-def agent_refusal(instance: Instance, client: Client) -> Target | None:
+def agent_refusal(instance: Instance, client: Client) -> TaskTarget | None:
     """A settled target where the host's agent cannot carry an order."""
     return None if takes_orders(instance) else settled(instance, client, *NO_WAY)
 
 
 def takes_orders(instance: Instance) -> bool:
     """Our own agent takes them as they are; to any other one on Linux a shell command brings our host program."""
-    return instance.agent_kind == OWN_AGENT or instance.platform.startswith("linux-")
+    return instance.agent_kind is AgentKind.BACKFLEET or instance.platform.startswith("linux-")
 
 
 NO_WAY: Final = (
@@ -203,16 +203,16 @@ NO_WAY: Final = (
 )
 
 
-def settled(instance: Instance, client: Client, code: str, message: str) -> Target:
+def settled(instance: Instance, client: Client, code: str, message: str) -> TaskTarget:
     """A target that ends at once, badly."""
     return replace(_target(instance, client), settled=(code, message))
 
 
-def nothing_to_do(instance: Instance, client: Client, message: str) -> Target:
+def nothing_to_do(instance: Instance, client: Client, message: str) -> TaskTarget:
     """A target that ends at once, well."""
     told = ("AlreadyCurrent", message)
     return replace(_target(instance, client), to_version=client.version, settled=told, succeeded=True)
 
 
-def _target(instance: Instance, client: Client) -> Target:
-    return Target(instance.id, client.id, client.package, instance.platform, from_version=client.version)
+def _target(instance: Instance, client: Client) -> TaskTarget:
+    return TaskTarget(instance.id, client.id, client.package, instance.platform, from_version=client.version)

@@ -15,10 +15,10 @@ from backfleet.commands.states import FINAL as COMMAND_OVER
 from backfleet.fleet import Change, ClientStatus
 from backfleet.upgrades import Item, ItemState, Kind
 from backfleet.upgrades.items import UNDER_WAY, UNWELL, WELL, item_for
-from backfleet.upgrades.judging import LONGEST_MESSAGE, Judgement, Later, judge
+from backfleet.upgrades.outcomes import LONGEST_MESSAGE, Judgement, Later, judge
 from backfleet.upgrades.states import FINAL, NEXT
 from backfleet_host.contract import CODES, STAGES, stage_line
-from upgrades.hands import LIFE, nobody, report_of
+from upgrades.helpers import LIFE, nobody, report_of
 
 MADE = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 DEADLINE = MADE + timedelta(seconds=LIFE)

@@ -24,15 +24,15 @@ from backfleet.failpoints import failpoint
 from backfleet.fleet import Resolved
 from backfleet.operations.catalogue import HBR, Call, operation
 from backfleet.operations.hbr.answers import STARTED, STARTED_ONE, started_answer, without_task
-from backfleet.operations.hbr.crossing import CROSSING_ERRORS, Crossing, check_crossing, where_it_acts
+from backfleet.operations.hbr.cross_account import CROSSING_ERRORS, Crossing, check_crossing, where_it_acts
 from backfleet.operations.hbr.errors import UNFIT, ClientNotFound, TokenMismatch
+from backfleet.operations.hbr.identifiers import LONGEST_ID, Named, read_names
 from backfleet.operations.hbr.installing import LEFT_TO_US, Wish, targets_to_install
-from backfleet.operations.hbr.naming import LONGEST_ID, Named, read_names
-from backfleet.operations.hbr.offers import Offer, releases_by_offer
-from backfleet.operations.hbr.targets import Survey, survey, targets_of, uninstalling, upgrading
+from backfleet.operations.hbr.selection import Survey, survey, targets_of, uninstalling, upgrading
 from backfleet.releases import Release
 from backfleet.storage import Conflict, Transaction
-from backfleet.upgrades import Kind, Target, Task
+from backfleet.upgrades import Kind, Task, TaskTarget
+from backfleet.upgrades.offers import Offer, releases_by_offer
 from backfleet.wire.errors import InvalidParameter, OperationConflict
 from backfleet.wire.parameters import boolean, json_list, text
 
@@ -86,7 +86,7 @@ class OneClient:
 
 
 Asked = Crossing | OneClient
-Targets = Callable[[Transaction, Survey], list[Target]]
+Targets = Callable[[Transaction, Survey], list[TaskTarget]]
 """What is to be done, once it is known what the ids name and which instances are fit."""
 
 ERRORS_OF_ONE: Final = (ClientNotFound, OperationConflict, *UNFIT)
@@ -117,7 +117,7 @@ def upgrade_backup_clients(call: Call, asked: UpgradeBackupClients) -> dict[str,
     named = _names(asked, most=MOST_UPGRADES)
     there = where_it_acts(call, "UpgradeBackupClients", asked)
 
-    def targets(tx: Transaction, surveyed: Survey) -> list[Target]:
+    def targets(tx: Transaction, surveyed: Survey) -> list[TaskTarget]:
         return [replace(target, tries_again=bool(asked.try_again)) for target in _to_upgrade(tx, surveyed)]
 
     return _start(Wanted(call, there, Kind.UPGRADE, named, targets, asked, asked.client_token))
@@ -148,7 +148,7 @@ def install(
     if named.clients:
         raise InvalidParameter(f"{named.clients[0]!r} names a client; name its instance.")
 
-    def targets(tx: Transaction, surveyed: Survey) -> list[Target]:
+    def targets(tx: Transaction, surveyed: Survey) -> list[TaskTarget]:
         found = targets_to_install(tx, call, surveyed, wish)
         return [replace(target, tries_again=wish.tries_again) for target in found]
 
@@ -166,7 +166,7 @@ def uninstall_backup_clients(call: Call, asked: UninstallBackupClients) -> dict[
     named = _names(asked, most=MOST_OTHERS)
     there = where_it_acts(call, "UninstallBackupClients", asked)
 
-    def targets(tx: Transaction, surveyed: Survey) -> list[Target]:
+    def targets(tx: Transaction, surveyed: Survey) -> list[TaskTarget]:
         return [replace(target, remove_state=bool(asked.remove_state)) for target in _to_uninstall(tx, surveyed)]
 
     return _start(Wanted(call, there, Kind.UNINSTALL, named, targets, asked, asked.client_token))
@@ -194,11 +194,11 @@ def uninstall_client(call: Call, asked: OneClient) -> dict[str, Any]:
     return _start_one(call, Kind.UNINSTALL, _to_uninstall, asked, "UninstallClientTask")
 
 
-def _to_upgrade(tx: Transaction, surveyed: Survey) -> list[Target]:
+def _to_upgrade(tx: Transaction, surveyed: Survey) -> list[TaskTarget]:
     return targets_of(surveyed, upgrading(_offered_to(tx, surveyed.found)))
 
 
-def _to_uninstall(_tx: Transaction, surveyed: Survey) -> list[Target]:
+def _to_uninstall(_tx: Transaction, surveyed: Survey) -> list[TaskTarget]:
     return targets_of(surveyed, uninstalling())
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from backfleet import commands
-from backfleet.commands import Ending, Handout, Outcome, Send, State
+from backfleet.commands import FinalReport, Handout, NewInvocation, Outcome, State
 from backfleet.commands._tables import invocations
 from backfleet.ids import Draw
 from backfleet.storage import Database, Transaction
@@ -20,7 +20,7 @@ HANDED, RUNNING = timedelta(seconds=10), timedelta(seconds=90)  # the two leases
 
 
 @dataclass
-class Hands:
+class Helpers:
     """Everything happens at `now` plus the seconds given as `at`."""
 
     database: Database
@@ -54,8 +54,8 @@ class Hands:
         content: str = "true",
         at: float = 0,
     ) -> None:
-        asked = [Send("1000000000000001", host, content, 60, reference) for reference in references]
-        commands.send_many(tx, asked, topic=topic, now=self.moment(at), draw=self.draw)
+        asked = [NewInvocation("1000000000000001", host, content, 60, reference) for reference in references]
+        commands.send(tx, asked, topic=topic, now=self.moment(at), draw=self.draw)
 
     def claim(self, host: str = HOST, at: float = 0) -> Handout:
         with self.transaction() as tx:
@@ -77,11 +77,11 @@ class Hands:
 
     def hear(self, task_id: str, chunk: bytes = b"", *, host: str = HOST, at: float = 0) -> bool:
         with self.transaction() as tx:
-            return commands.output(tx, host, task_id, chunk, started_ms=1000, now=self.moment(at), lease=RUNNING)
+            return commands.record_output(tx, host, task_id, chunk, started_ms=1000, now=self.moment(at), lease=RUNNING)
 
     def end(self, task_id: str, kind: str = "finish", *, host: str = HOST, at: float = 0, **facts: Any) -> bool:
         with self.transaction() as tx:
-            return commands.ended(tx, host, task_id, Ending(kind, **facts), now=self.moment(at))
+            return commands.record_final_report(tx, host, task_id, FinalReport(kind, **facts), now=self.moment(at))
 
     def stop(self, *references: str, topic: str = TOPIC, at: float = 0) -> None:
         with self.transaction() as tx:
@@ -100,7 +100,7 @@ class Hands:
         """What the sender learns now."""
         with self.transaction() as tx:
             found = commands.outcomes(tx, topic, limit=limit)
-            commands.collected(tx, found)
+            commands.mark_collected(tx, found)
         return found
 
     def row(self, reference: str = "r-1") -> Any:

@@ -6,7 +6,7 @@ from typing import Any, Final
 from backfleet import identity
 from backfleet.operations.catalogue import HBR, Call, operation
 from backfleet.operations.hbr.answers import COMMON, common, seconds
-from backfleet.operations.hbr.crossing import CROSS_ACCOUNT, LARGEST_ID, act_in, has_linked_role
+from backfleet.operations.hbr.cross_account import CROSS_ACCOUNT, LARGEST_ID, act_in, has_linked_role
 from backfleet.operations.hbr.errors import (
     AssumeRoleFailed,
     NotInDirectory,
