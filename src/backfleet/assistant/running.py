@@ -11,7 +11,7 @@ from backfleet.assistant import _store
 from backfleet.assistant.content import filled
 from backfleet.assistant.invocations import TOPIC, Invocation, Record, Repeat, Run
 from backfleet.assistant.states import OPEN, Status, Verdict, judge, overall
-from backfleet.commands import Outcome, Send
+from backfleet.commands import NewInvocation, Outcome
 from backfleet.fleet import Instance, Reachability
 from backfleet.ids import Draw, new_id
 from backfleet.storage import Transaction
@@ -74,7 +74,7 @@ def _begin(
 ) -> None:
     """Each of them once; one whose last run goes on is left out this time."""
     instances = _instances(tx, found)
-    sends: list[Send] = []
+    sends: list[NewInvocation] = []
     for invocation, record in found:
         instance = instances.get(record.instance_id)
         goes_on = instance is not None  # a host that is gone does not come back under its id
@@ -93,7 +93,7 @@ def _begin(
         _store.change_record(tx, record, **plan, run_id=run.id, repeats=run.number, status=status, changed_at=now)
         if verdict is None and instance is not None:
             sends.append(_send(invocation, run, content))
-    commands.send_many(tx, sends, topic=TOPIC, now=now, draw=draw)
+    commands.send(tx, sends, topic=TOPIC, now=now, draw=draw)
     settle(tx, [invocation.id for invocation, _ in found])
 
 
@@ -154,8 +154,8 @@ def _verdict(
     return Verdict(Status.SUCCESS) if invocation.repeat is Repeat.DRY_RUN else None
 
 
-def _send(invocation: Invocation, run: Run, content: str) -> Send:
-    return Send(
+def _send(invocation: Invocation, run: Run, content: str) -> NewInvocation:
+    return NewInvocation(
         account_id=invocation.account_id,
         instance_id=run.instance_id,
         content=content,
@@ -193,7 +193,7 @@ def collect(tx: Transaction, *, now: datetime, limit: int) -> int:
         run = known.get(outcome.reference)
         if run is not None:
             _take(tx, of[run.invocation_id], run, outcome, now)
-    commands.collected(tx, news)
+    commands.mark_collected(tx, news)
     settle(tx, list(of))
     return len(news)
 
@@ -247,7 +247,7 @@ def settle(tx: Transaction, invocation_ids: Sequence[str]) -> None:
 def give_up(tx: Transaction, run_ids: Sequence[str], *, now: datetime) -> None:
     """Take back what no agent has begun in time. What one has in hand is looked at again a little later."""
     # First the room below, then our rows: the order in which news are collected.
-    in_hand = commands.take_back(tx, TOPIC, run_ids, now=now)
+    in_hand = commands.withdraw(tx, TOPIC, run_ids, now=now)
     _store.runs_for_update(tx, run_ids)
     _store.put_off_delivery(tx, in_hand, now + IN_HAND)
     _store.give_up_delivery(tx, [run_id for run_id in run_ids if run_id not in in_hand])

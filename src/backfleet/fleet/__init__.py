@@ -3,13 +3,17 @@
 Owns the tables activations, instances, inventories, agent_requests, clients, client_preferences, boots and
 resource_tags. Every verb takes a transaction.
 
-Enrolment: `create_activation` makes a code, `read_registration` checks a host's request, `register` enrols the host,
-`deregister` ends that. Agents: `agent_identity` returns what a signature is verified with, `remember_request` is the
-replay cache, `note_heartbeats` and `note_shutdown` record whether a host is there, `reachability` says whether it can
-be given work, `note_boot` and `take_boots` pass on boots, `put_inventory` stores what a host reports of itself.
-Clients: `resolve` turns ids into clients and instances, `ensure_client`, `set_clients` and `forget_client` keep what is
-known of them, `set_preferences` keeps their settings, `oldest_readers` finds the lowest version that must read a
-client's backups. Tags of resources of any kind: `set_tags`, `remove_tags`, `tags_of`, `has_tags`. Lists: `find_*`.
+- Enrolment: `create_activation` makes a code, `read_registration` checks a host's request, `register` enrols the host,
+  and `deregister` ends that.
+- Agents: `agent_identity` returns what a signature is verified with, `agent_kinds` whose agent an instance has;
+  `remember_request` is the replay cache.
+- Presence: `note_heartbeats` and `note_shutdown` record whether a host is there, `reachability` says whether it can be
+  given work, `note_boot` and `take_boots` pass on boots, `put_inventory` stores what a host reports of itself.
+- Clients: `resolve` turns ids into clients and instances; `ensure_client`, `set_clients` and `forget_client` maintain
+  what is known of them, `set_preferences` their settings; `oldest_readers` returns the lowest version that must read a
+  client's backups.
+- Tags of resources of any kind: `set_tags`, `remove_tags`, `tags_of`, `has_tags`.
+- Lists: `find_activations`, `find_instances`, `find_clients`, `find_inventory`, `find_tags`.
 """
 
 from backfleet.fleet.activations import (
@@ -30,6 +34,7 @@ from backfleet.fleet.clients import (
 )
 from backfleet.fleet.instances import (
     agent_identity,
+    agent_kinds,
     count_instances,
     deregister,
     deregistered_among,
@@ -40,7 +45,6 @@ from backfleet.fleet.instances import (
     note_boot,
     note_heartbeats,
     note_shutdown,
-    other_agents,
     reachability,
     rename,
     take_boots,
@@ -49,6 +53,7 @@ from backfleet.fleet.inventory import InventoryMissing, InventoryRefused, find_i
 from backfleet.fleet.model import (
     Activation,
     AgentIdentity,
+    AgentKind,
     Change,
     Client,
     ClientFilter,
@@ -75,6 +80,7 @@ __all__ = [
     "MOST_TAGS",
     "Activation",
     "AgentIdentity",
+    "AgentKind",
     "Change",
     "Client",
     "ClientFilter",
@@ -96,6 +102,7 @@ __all__ = [
     "TooManyTags",
     "activation",
     "agent_identity",
+    "agent_kinds",
     "clients_for_update",
     "count_instances",
     "create_activation",
@@ -119,7 +126,6 @@ __all__ = [
     "note_heartbeats",
     "note_shutdown",
     "oldest_readers",
-    "other_agents",
     "preferences_of",
     "put_inventory",
     "reachability",

@@ -39,6 +39,7 @@ instances = sa.Table(
     sa.Column("os_version", sa.String(255), nullable=False),
     sa.Column("platform", sa.String(64), nullable=False),
     sa.Column("agent_version", sa.String(64), nullable=False),
+    sa.Column("agent_kind", sa.String(16), nullable=False, server_default="official"),
     sa.Column("agent_mode", sa.String(16), nullable=False),
     sa.Column("intranet_ip", sa.String(64), nullable=False),
     sa.Column("internet_ip", sa.String(64), nullable=False),
@@ -48,6 +49,7 @@ instances = sa.Table(
     sa.Column("signed_ms", sa.BigInteger),  # the newest time it signed, by its own clock; never in our future
     sa.Column("stopped_at", Moment),
     sa.Column("deregistered_at", Moment),
+    sa.CheckConstraint("agent_kind IN ('backfleet', 'official')", name="agent_kind"),
     sa.Index("ix_instances_account_region", "account_id", "region", "id"),
 )
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from backfleet.fleet import _store
-from backfleet.fleet.model import AgentIdentity, Heartbeat, Instance, InstanceFilter, Reachability
+from backfleet.fleet.model import AgentIdentity, AgentKind, Heartbeat, Instance, InstanceFilter, Reachability
 from backfleet.paging import Listing, Page
 from backfleet.storage import Transaction
 
@@ -105,9 +105,9 @@ def instance(tx: Transaction, account_id: str, instance_id: str) -> Instance | N
     return _store.instances.by_id(tx, account_id, None, [instance_id]).get(instance_id)
 
 
-def other_agents(tx: Transaction, instance_ids: Sequence[str]) -> set[str]:
-    """Return those of these instances whose agents are not ours: to them an order is a shell command."""
-    return _store.instances.other_agents(tx, instance_ids)
+def agent_kinds(tx: Transaction, instance_ids: Sequence[str]) -> dict[str, AgentKind]:
+    """Return whose agent each of these instances of any account has. Unknown ids are left out."""
+    return _store.instances.agent_kinds(tx, instance_ids)
 
 
 def count_instances(tx: Transaction, account_id: str) -> int:

@@ -5,7 +5,6 @@ Source: agent wire protocol, registration.
 
 import base64
 import binascii
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
@@ -15,13 +14,12 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from backfleet.fleet import _store
-from backfleet.fleet.model import Activation, Instance, Registration
+from backfleet.fleet.model import Activation, Instance, Registration, agent_kind_of
 from backfleet.ids import Draw, new_id
 from backfleet.storage import Transaction
+from backfleet_host.platforms import platform_of
 
 KEY_BITS: Final = (2048, 4096)  # the smallest and the largest RSA key
-
-_MACHINES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64", "i386": "386", "i686": "386"}
 
 
 class RegistrationRefused(Exception):
@@ -50,17 +48,6 @@ def read_registration(body: Mapping[str, object]) -> Registration:
         platform=platform_of(str(body.get("platform") or ""), os_type, version),
         public_key=_public_key(_text(body, "publicKey", 4096)),
     )
-
-
-def platform_of(reported: str, os_type: str, os_version: str) -> str:
-    """Return a platform such as `linux-amd64`: the reported one, else that at the end of the OS version, else ""."""
-    if re.fullmatch(r"[a-z]{3,16}-[a-z0-9]{3,16}", reported):
-        return reported
-    lowered = os_version.lower()
-    for machine, name in _MACHINES.items():
-        if lowered.endswith(f"_{machine}") and os_type.isalnum():
-            return f"{os_type.lower()}-{name}"
-    return ""
 
 
 def register(tx: Transaction, request: Registration, *, source_ip: str, now: datetime, draw: Draw) -> Instance:
@@ -102,6 +89,7 @@ def _new_instance(request: Registration, activation: Activation, source_ip: str,
         os_version=request.os_version,
         platform=request.platform,
         agent_version=request.agent_version,
+        agent_kind=agent_kind_of(request.agent_version),
         agent_mode=request.agent_mode,
         intranet_ip=request.intranet_ip,
         internet_ip=source_ip,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from backfleet import identity
 from backfleet.operations import trail
 from backfleet.operations._tables import audit_events
-from backfleet.operations.catalogue import HBR, OWN, Operation, every_operation
+from backfleet.operations.catalogue import BACKFLEET, HBR, Operation, every_operation
 from backfleet.wire.parameters import Parameter, parameters_of
 from operations.environment import OTHER, Environment
 from operations.hbr.conftest import data, env
@@ -23,7 +23,7 @@ FORM = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def look(env: Environment, caller: identity.Caller | None = None, **said: Any) -> dict[str, Any]:
-    status, body = env.ask(OWN.version, "LookupEvents", caller, **said)
+    status, body = env.ask(BACKFLEET.version, "LookupEvents", caller, **said)
     assert status == 200, body
     return body
 
@@ -162,7 +162,7 @@ def test_new_events_do_not_shift_the_parts(env: Environment) -> None:
 )
 def test_bad_questions(env: Environment, said: dict[str, str], code: str) -> None:
     """One clear error each."""
-    status, body = env.ask(OWN.version, "LookupEvents", **said)
+    status, body = env.ask(BACKFLEET.version, "LookupEvents", **said)
     assert (status, body["Code"]) == (400, code)
 
 
@@ -170,7 +170,7 @@ def test_bad_questions(env: Environment, said: dict[str, str], code: str) -> Non
 @given(token=st.text(max_size=40))
 def test_any_token_is_taken_or_refused(env: Environment, token: str) -> None:
     """Strangers make them up."""
-    status, _ = env.ask(OWN.version, "LookupEvents", NextToken=token)
+    status, _ = env.ask(BACKFLEET.version, "LookupEvents", NextToken=token)
     assert status in (200, 400)
 
 

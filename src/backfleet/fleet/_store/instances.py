@@ -9,9 +9,10 @@ import sqlalchemy as sa
 
 from backfleet.fleet._store.tags import has_tags
 from backfleet.fleet._tables import instances
-from backfleet.fleet.model import AgentIdentity, Heartbeat, Instance, InstanceFilter
+from backfleet.fleet.model import AgentIdentity, AgentKind, Heartbeat, Instance, InstanceFilter
 from backfleet.paging import Listing, Page
 from backfleet.storage import Transaction
+from backfleet_host.platforms import canonical
 
 IDS_AT_ONCE: Final = 1000  # in one IN (...)
 
@@ -32,6 +33,7 @@ _HEARTBEAT: Final = (
         last_heard_at=sa.bindparam("heard"),
         stopped_at=sa.case((sa.bindparam("stopping", type_=sa.Boolean), sa.bindparam("heard")), else_=None),
         agent_version=sa.func.coalesce(sa.bindparam("version", type_=sa.String), instances.c.agent_version),
+        agent_kind=sa.func.coalesce(sa.bindparam("kind", type_=sa.String), instances.c.agent_kind),
         agent_mode=sa.func.coalesce(sa.bindparam("mode", type_=sa.String), instances.c.agent_mode),
         clock_skew_ms=sa.func.coalesce(sa.bindparam("skew", type_=sa.BigInteger), instances.c.clock_skew_ms),
         signed_ms=sa.case(
@@ -112,6 +114,7 @@ def note_heartbeats(tx: Transaction, heartbeats: Sequence[Heartbeat]) -> None:
             "of": heartbeat.instance_id,
             "heard": heartbeat.at,
             "version": heartbeat.agent_version,
+            "kind": heartbeat.agent_kind,
             "mode": heartbeat.agent_mode,
             "skew": heartbeat.clock_skew_ms,
             "signed": heartbeat.signed_ms,
@@ -151,7 +154,7 @@ def page_of(
 def _conditions(selected: InstanceFilter, heard_since: datetime) -> list[sa.ColumnElement[bool]]:
     column = instances.c
     heard = sa.and_(column.stopped_at.is_(None), column.last_heard_at >= heard_since)
-    own = column.agent_version.like("backfleet-%")
+    own = column.agent_kind == AgentKind.BACKFLEET.value
     pairs: list[tuple[object, sa.ColumnElement[bool]]] = [
         (selected.ids, column.id.in_(selected.ids or ())),
         (selected.name, column.name.like(_like(selected.name or ""), escape="\\")),
@@ -174,12 +177,10 @@ def _like(pattern: str) -> str:
     return escaped.replace("*", "%")
 
 
-def other_agents(tx: Transaction, instance_ids: Sequence[str]) -> set[str]:
-    """Return those of these instances whose agent is not ours."""
-    query = sa.select(instances.c.id).where(
-        instances.c.id.in_(instance_ids), sa.not_(instances.c.agent_version.like("backfleet-%"))
-    )
-    return {row.id for row in tx.rows(query)}
+def agent_kinds(tx: Transaction, instance_ids: Sequence[str]) -> dict[str, AgentKind]:
+    """Return the kind of each instance's agent."""
+    query = sa.select(instances.c.id, instances.c.agent_kind).where(instances.c.id.in_(instance_ids))
+    return {row.id: AgentKind(row.agent_kind) for row in tx.rows(query)}
 
 
 def count(tx: Transaction, account_id: str) -> int:
@@ -189,4 +190,6 @@ def count(tx: Transaction, account_id: str) -> int:
 
 
 def _instance(row: sa.Row[Any]) -> Instance:
-    return Instance(**row._mapping)
+    # Rows of older programs may have linux-i686, which releases call linux-386.
+    known = {"platform": canonical(row.platform), "agent_kind": AgentKind(row.agent_kind)}
+    return Instance(**{**row._mapping, **known})

@@ -11,22 +11,23 @@ from backfleet.fleet.model.clients import (
     Resolved,
 )
 from backfleet.fleet.model.instances import (
-    OWN_AGENT,
     AgentIdentity,
+    AgentKind,
     Heartbeat,
     Instance,
     InstanceFilter,
     Reachability,
     Registration,
+    agent_kind_of,
 )
 from backfleet.fleet.model.inventory import Inventory, InventoryItem
 from backfleet.fleet.model.tags import ResourceTag, TagFilter
 
 __all__ = [
     "MOVING",
-    "OWN_AGENT",
     "Activation",
     "AgentIdentity",
+    "AgentKind",
     "Change",
     "Client",
     "ClientFilter",
@@ -42,5 +43,6 @@ __all__ = [
     "Resolved",
     "ResourceTag",
     "TagFilter",
+    "agent_kind_of",
     "hash_code",
 ]

@@ -21,6 +21,18 @@ class Reachability(StrEnum):
     AGENT_NOT_RUNNING = "CloudAssistNotRunningOnInstance"
 
 
+class AgentKind(StrEnum):
+    """Whose agent an instance has."""
+
+    BACKFLEET = "backfleet"  # ours: it takes orders as they are
+    OFFICIAL = "official"  # the cloud's, or any other that is not ours: it runs shell commands
+
+
+def agent_kind_of(version: str) -> AgentKind:
+    """Return the kind of the agent that reports this version of itself."""
+    return AgentKind.BACKFLEET if version.startswith(OWN_AGENT) else AgentKind.OFFICIAL
+
+
 @dataclass(frozen=True, slots=True)
 class Instance:
     """One enrolled host."""
@@ -36,6 +48,7 @@ class Instance:
     os_version: str
     platform: str  # such as linux-amd64; "" if it is unknown
     agent_version: str
+    agent_kind: AgentKind
     agent_mode: str  # restricted or shell; "" for the official agent
     intranet_ip: str
     internet_ip: str
@@ -51,11 +64,6 @@ class Instance:
     def is_skewed(self) -> bool:
         """True if its clock is wrong by more than SKEWED_MS."""
         return self.clock_skew_ms is not None and abs(self.clock_skew_ms) > SKEWED_MS
-
-    @property
-    def agent_kind(self) -> str:
-        """`backfleet` for our own agent, `official` for any other."""
-        return "backfleet" if self.agent_version.startswith(OWN_AGENT) else "official"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +107,11 @@ class Heartbeat:
     clock_skew_ms: int | None = None
     signed_ms: int | None = None
     stopping: bool = False  # the last one for now: its host shuts down
+
+    @property
+    def agent_kind(self) -> AgentKind | None:
+        """The kind of agent that the reported version belongs to; None if no version was reported."""
+        return None if self.agent_version is None else agent_kind_of(self.agent_version)
 
 
 @dataclass(frozen=True, slots=True)

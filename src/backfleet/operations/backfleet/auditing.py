@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from backfleet.operations import _store as audit
 from backfleet.operations import trail
-from backfleet.operations.catalogue import OWN, Call, operation
+from backfleet.operations.catalogue import BACKFLEET, Call, operation
 from backfleet.wire.errors import InvalidParameter, MissingParameter
 from backfleet.wire.parameters import integer, repeat_objects, text
 from backfleet.wire.shapes import Anything, Maybe
@@ -49,7 +49,7 @@ class LookupEvents:
 
 
 @operation(
-    OWN,
+    BACKFLEET,
     "LookupEvents",
     action="backfleet:LookupEvents",
     answer={"StartTime": str, "EndTime": str, "Events": Anything, "NextToken": Maybe(str)},

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from backfleet import releases
-from backfleet.operations.catalogue import OWN, Call, operation
+from backfleet.operations.catalogue import BACKFLEET, Call, operation
 from backfleet.releases import STABLE, Release, ReleaseRefused
 from backfleet.wire.errors import ApiError, MissingParameter
 from backfleet.wire.parameters import json_object, text
@@ -89,11 +89,11 @@ class AddRelease:
 
 
 @operation(
-    OWN,
+    BACKFLEET,
     "AddRelease",
     action="backfleet:AddRelease",
     streams=True,
-    operators=True,
+    administrator_only=True,
     answer={"Added": bool, "Release": RELEASE, "Notes": [str]},
     errors=tuple(REFUSED.values()),
 )
@@ -131,7 +131,7 @@ class ListReleases:
     package_name: str | None = text("PackageName", longest=64)
 
 
-@operation(OWN, "ListReleases", action="backfleet:ListReleases", answer={"Releases": [RELEASE]})
+@operation(BACKFLEET, "ListReleases", action="backfleet:ListReleases", answer={"Releases": [RELEASE]})
 def list_releases(call: Call, asked: ListReleases) -> dict[str, Any]:
     """Every release, the last added first."""
     with call.services.database.reading() as tx:
@@ -149,7 +149,7 @@ class GetRelease:
 
 
 @operation(
-    OWN,
+    BACKFLEET,
     "GetRelease",
     action="backfleet:GetRelease",
     answer={"Release": {**RELEASE, "Manifest": Anything}},
@@ -170,10 +170,10 @@ class WithdrawRelease(GetRelease):
 
 
 @operation(
-    OWN,
+    BACKFLEET,
     "WithdrawRelease",
     action="backfleet:WithdrawRelease",
-    operators=True,
+    administrator_only=True,
     answer={},
     errors=(ReleaseNotFound,),
 )
@@ -193,7 +193,7 @@ class ListChannels:
 
 
 @operation(
-    OWN,
+    BACKFLEET,
     "ListChannels",
     action="backfleet:ListChannels",
     answer={"Channels": [{"Channel": str, "PackageName": str, "Platform": str, "NewestVersion": str}]},
@@ -242,10 +242,10 @@ class GetPendingSignatures:
 
 
 @operation(
-    OWN,
+    BACKFLEET,
     "GetPendingSignatures",
     action="backfleet:GetPendingSignatures",
-    operators=True,
+    administrator_only=True,
     answer={"Document": str, "HoldsRootKey": bool, "HoldsTargetsKey": bool},
 )
 def get_pending_signatures(call: Call, asked: GetPendingSignatures) -> dict[str, Any]:
@@ -262,11 +262,11 @@ class PublishSignatures:
 
 
 @operation(
-    OWN,
+    BACKFLEET,
     "PublishSignatures",
     action="backfleet:PublishSignatures",
     streams=True,
-    operators=True,
+    administrator_only=True,
     answer={"Published": [str]},
     errors=(BadSignature, NoMoreReleases),
 )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from backfleet import VERSION, fleet, releases
-from backfleet.operations.catalogue import OWN, Call, operation
+from backfleet.operations.catalogue import BACKFLEET, Call, operation
 from backfleet.settings import Settings
 
 
@@ -16,7 +16,7 @@ class DescribeServer:
 
 
 @operation(
-    OWN,
+    BACKFLEET,
     "DescribeServer",
     action="backfleet:DescribeServer",
     answer={

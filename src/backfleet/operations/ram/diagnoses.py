@@ -30,7 +30,6 @@ class SealedDiagnosis:
     RAM,
     "DecodeDiagnosticMessage",
     action="ram:DecodeDiagnosticMessage",
-    needs_tls=True,
     answer={"DecodedDiagnosticMessage": DIAGNOSIS},
     errors=(BadDiagnosis,),
 )

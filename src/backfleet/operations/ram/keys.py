@@ -47,7 +47,6 @@ def owner_arn(call: Call, asked: KeyOwner) -> list[str]:
     "CreateAccessKey",
     action="ram:CreateAccessKey",
     resources=owner_arn,
-    needs_tls=True,
     answer={"AccessKey": {**KEY, "AccessKeySecret": str}},
     errors=(*OWNER_ERRORS, *refusals("LimitExceeded.User.AccessKey")),
 )
@@ -65,7 +64,6 @@ def create_access_key(call: Call, asked: KeyOwner) -> dict[str, Any]:
     "ListAccessKeys",
     action="ram:ListAccessKeys",
     resources=owner_arn,
-    needs_tls=True,
     answer={"AccessKeys": {"AccessKey": [KEY]}},
     errors=OWNER_ERRORS,
 )
@@ -82,7 +80,6 @@ def list_access_keys(call: Call, asked: KeyOwner) -> dict[str, Any]:
     "UpdateAccessKey",
     action="ram:UpdateAccessKey",
     resources=owner_arn,
-    needs_tls=True,
     answer={},
     errors=KEY_ERRORS,
 )
@@ -99,7 +96,6 @@ def update_access_key(call: Call, asked: KeyStatus) -> dict[str, Any]:
     "DeleteAccessKey",
     action="ram:DeleteAccessKey",
     resources=owner_arn,
-    needs_tls=True,
     answer={},
     errors=KEY_ERRORS,
 )

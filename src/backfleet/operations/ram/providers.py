@@ -74,7 +74,6 @@ def every_provider(call: Call, asked: object) -> list[str]:
     "CreateOIDCProvider",
     action="ram:CreateOIDCProvider",
     resources=provider_arn,
-    needs_tls=True,
     answer={"OIDCProvider": PROVIDER},
     errors=(
         *bad_names("OIDCProviderName"),
@@ -110,7 +109,6 @@ def create_oidc_provider(call: Call, asked: NewProvider) -> dict[str, Any]:
     "GetOIDCProvider",
     action="ram:GetOIDCProvider",
     resources=provider_arn,
-    needs_tls=True,
     answer={"OIDCProvider": PROVIDER},
     errors=(*bad_names("OIDCProviderName"), *refusals("EntityNotExist.OIDCProvider")),
 )
@@ -126,7 +124,6 @@ def get_oidc_provider(call: Call, asked: NamedProvider) -> dict[str, Any]:
     "ListOIDCProviders",
     action="ram:ListOIDCProviders",
     resources=every_provider,
-    needs_tls=True,
     answer={"OIDCProviders": {"OIDCProvider": [PROVIDER]}},
 )
 def list_oidc_providers(call: Call, asked: ListedProviders) -> dict[str, Any]:
@@ -141,7 +138,6 @@ def list_oidc_providers(call: Call, asked: ListedProviders) -> dict[str, Any]:
     "UpdateOIDCProvider",
     action="ram:UpdateOIDCProvider",
     resources=provider_arn,
-    needs_tls=True,
     answer={"OIDCProvider": PROVIDER},
     errors=(
         *bad_names("OIDCProviderName"),
@@ -167,7 +163,6 @@ def update_oidc_provider(call: Call, asked: ChangedProvider) -> dict[str, Any]:
     "DeleteOIDCProvider",
     action="ram:DeleteOIDCProvider",
     resources=provider_arn,
-    needs_tls=True,
     answer={},
     errors=(*bad_names("OIDCProviderName"), *refusals("EntityNotExist.OIDCProvider")),
 )

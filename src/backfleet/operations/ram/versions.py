@@ -54,7 +54,6 @@ class NamedVersion(NamedPolicy):
     "CreatePolicyVersion",
     action="ram:CreatePolicyVersion",
     resources=own_policy_arn,
-    needs_tls=True,
     answer={"PolicyVersion": VERSION},
     errors=(
         *bad_names("PolicyName"),
@@ -78,7 +77,6 @@ def create_policy_version(call: Call, asked: NewVersion) -> dict[str, Any]:
     "GetPolicyVersion",
     action="ram:GetPolicyVersion",
     resources=policy_arn,
-    needs_tls=True,
     answer={"PolicyVersion": VERSION},
     errors=(*NAMED_ERRORS, *VERSION_ERRORS),
 )
@@ -95,7 +93,6 @@ def get_policy_version(call: Call, asked: NamedVersion) -> dict[str, Any]:
     "ListPolicyVersions",
     action="ram:ListPolicyVersions",
     resources=policy_arn,
-    needs_tls=True,
     answer={"PolicyVersions": {"PolicyVersion": [VERSION]}},
     errors=NAMED_ERRORS,
 )
@@ -112,7 +109,6 @@ def list_policy_versions(call: Call, asked: NamedPolicy) -> dict[str, Any]:
     "SetDefaultPolicyVersion",
     action="ram:SetDefaultPolicyVersion",
     resources=own_policy_arn,
-    needs_tls=True,
     answer={},
     errors=(*bad_names("PolicyName"), *VERSION_ERRORS, *refusals("EntityNotExist.Policy")),
 )
@@ -129,7 +125,6 @@ def set_default_policy_version(call: Call, asked: OwnVersion) -> dict[str, Any]:
     "DeletePolicyVersion",
     action="ram:DeletePolicyVersion",
     resources=own_policy_arn,
-    needs_tls=True,
     answer={},
     errors=(
         *bad_names("PolicyName"),

@@ -21,7 +21,7 @@ class GetCallerIdentity:
     """No parameters."""
 
 
-@operation(STS, "GetCallerIdentity", action=None, needs_tls=True, answer=IDENTITY)
+@operation(STS, "GetCallerIdentity", action=None, answer=IDENTITY)
 def get_caller_identity(call: Call, asked: GetCallerIdentity) -> dict[str, Any]:
     """Account, ARN and kind of the caller. Needs no permission: whoever holds a key may know whose it is."""
     caller = call.caller

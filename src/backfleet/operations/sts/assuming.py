@@ -86,7 +86,6 @@ def conditions(call: Call, asked: AssumeRole | None) -> Mapping[str, str]:
     action=ASSUME,
     resources=role_arn,
     conditions=conditions,
-    needs_tls=True,
     answer=ASSUMED,
     errors=(*WISH_ERRORS, BadExternalId, BadSourceIdentity, RoleNotFound, RootMayNot, BeyondTheChain),
 )

@@ -62,7 +62,6 @@ class AssumeRoleWithOIDC:
     "AssumeRoleWithOIDC",
     action=None,
     anonymous=True,
-    needs_tls=True,
     answer={**ASSUMED, "OIDCTokenInfo": TOKEN_INFO},
     errors=(*WISH_ERRORS, BadProviderArn, NotFederated, TokenInvalid, TokenExpired, TokenAudience, TokenSignature),
 )
