@@ -33,6 +33,7 @@ from backfleet.endpoints import agents, downloads, health, openapi
 from backfleet.ids import Draw
 from backfleet.operations.backfleet.serving import agent_address
 from backfleet.operations.catalogue import Services
+from backfleet.operations.perform import Performer
 from backfleet.pubsub import LONGEST_WAIT, PubSub, open_pubsub, poll_until_stopped
 from backfleet.settings import Settings
 from backfleet.sockets import inherited_sockets, tell_systemd
@@ -180,7 +181,7 @@ class _Serving:
     ) -> None:
         self._services, self._pubsub, self._certificates = services, pubsub, certificates
         self._clock, self._announce = clock, announce
-        self._settings = services.settings
+        self._settings, self._performer = services.settings, Performer(services)
         self._stopping = threading.Event()
         self._gateway: agents.Gateway | None = None
 
@@ -219,7 +220,7 @@ class _Serving:
         app = web.Application(client_max_size=self._settings.body_limit)
         health.add_to(app, {"database": self._database_answers})
         if "openapi" in only:
-            openapi.add_to(app, services, self._clock)
+            openapi.add_to(app, services, self._performer, self._clock)
         if "downloads" in only:
             downloads.add_to(
                 app,
@@ -263,6 +264,7 @@ class _Serving:
         if self._gateway is not None:
             await self._gateway.drain()
         await runner.cleanup()
+        self._performer.close()
         for thread in threads:
             await asyncio.to_thread(thread.join, WORKER_GRACE_SECONDS)
 
@@ -277,7 +279,7 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
     return [
         Worker(
             "upgrades",
-            lambda: upgrades.look(
+            lambda: upgrades.run_once(
                 services.database,
                 now=clock(),
                 draw=services.draw,
@@ -287,7 +289,7 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
         ),
         Worker(
             upgrades.CHECKUPS,
-            lambda: upgrades.check(
+            lambda: upgrades.run_checkups_once(
                 services.database,
                 now=clock(),
                 draw=services.draw,
@@ -306,16 +308,16 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
             ),
             SCHEDULES,
         ),
-        Worker("commands", lambda: commands.look(services.database, now=clock()), LEASES),
+        Worker("commands", lambda: commands.run_once(services.database, now=clock()), LEASES),
         Worker("releases", lambda: releases.look(services.database, services.repository, now=clock())),
         Worker("housekeeping", lambda: operations.run_housekeeping(services, now=clock()), HOUSEKEEPING),
     ]
 
 
-def bringing(settings: Settings) -> upgrades.Bringing:
+def bringing(settings: Settings) -> upgrades.Bootstrap:
     """What an order for a host with another agent holds of this server."""
     program, authority = host_program(), settings.data / "tls" / "ca.pem"
-    return upgrades.Bringing(
+    return upgrades.Bootstrap(
         address=agent_address(settings),
         authority=authority.read_text() if authority.exists() else "",
         program_sha256=hashlib.sha256(program.read_bytes()).hexdigest() if program else "",

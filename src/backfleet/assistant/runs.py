@@ -12,7 +12,7 @@ from backfleet.assistant.files import ERROR_CODES
 from backfleet.assistant.invocations import TOPIC
 from backfleet.assistant.model import Invocation, Record, Repeat, Run
 from backfleet.assistant.states import OPEN, RunResult, Status, overall, result_of
-from backfleet.commands import Outcome, Send
+from backfleet.commands import NewInvocation, Outcome
 from backfleet.fleet import Instance, Reachability
 from backfleet.ids import Draw, new_id
 from backfleet.storage import Transaction
@@ -67,7 +67,7 @@ def _begin(
 ) -> None:
     """Begin one run per record. A record whose last run still goes on skips this time."""
     instances = _instances(tx, found)
-    sends: list[Send] = []
+    sends: list[NewInvocation] = []
     for invocation, record in found:
         instance = instances.get(record.instance_id)
         goes_on = instance is not None  # a host that was deregistered never returns under the same id
@@ -86,7 +86,7 @@ def _begin(
         _store.update_record(tx, record, **plan, run_id=run.id, repeats=run.number, status=status, changed_at=now)
         if result is None and instance is not None:
             sends.append(_send(invocation, run, content))
-    commands.send_many(tx, sends, topic=TOPIC, now=now, draw=draw)
+    commands.send(tx, sends, topic=TOPIC, now=now, draw=draw)
     update_overall(tx, [invocation.id for invocation, _ in found])
 
 
@@ -147,8 +147,8 @@ def _result_without_sending(
     return RunResult(Status.SUCCESS) if invocation.repeat is Repeat.DRY_RUN else None
 
 
-def _send(invocation: Invocation, run: Run, content: str) -> Send:
-    return Send(
+def _send(invocation: Invocation, run: Run, content: str) -> NewInvocation:
+    return NewInvocation(
         account_id=invocation.account_id,
         instance_id=run.instance_id,
         content=content,
@@ -186,7 +186,7 @@ def collect(tx: Transaction, *, now: datetime, limit: int) -> int:
         run = known.get(outcome.reference)
         if run is not None:
             _apply(tx, of[run.invocation_id], run, outcome, now)
-    commands.collected(tx, reported)
+    commands.mark_collected(tx, reported)
     update_overall(tx, list(of))
     return len(reported)
 
@@ -240,7 +240,7 @@ def update_overall(tx: Transaction, invocation_ids: Sequence[str]) -> None:
 def give_up(tx: Transaction, run_ids: Sequence[str], *, now: datetime) -> None:
     """Withdraw runs that no agent has begun in time. A run that an agent has taken gets IN_HAND more time."""
     # Lock the rows of commands before our own, as `collect` does: another order could deadlock.
-    in_hand = commands.take_back(tx, TOPIC, run_ids, now=now)
+    in_hand = commands.withdraw(tx, TOPIC, run_ids, now=now)
     _store.runs_for_update(tx, run_ids)
     _store.postpone_delivery(tx, in_hand, now + IN_HAND)
     _store.mark_undelivered(tx, [run_id for run_id in run_ids if run_id not in in_hand])

@@ -180,7 +180,7 @@ def read_cron(text: str) -> Cron:
     """
     parts = text.split()
     zone: tzinfo = UTC
-    if len(parts) in (7, 8) and not (len(parts) == 7 and _looks_like_years(parts[6])):
+    if len(parts) in (7, 8) and not (len(parts) == 7 and _is_years(parts[6])):
         zone = zone_of(parts.pop())
     if len(parts) not in (6, 7):
         raise BadFrequency("a cron expression has 6 or 7 fields, seconds first, and may have a time zone")
@@ -197,7 +197,7 @@ def read_cron(text: str) -> Cron:
     return Cron(fields, zone, years, day)
 
 
-def _looks_like_years(word: str) -> bool:
+def _is_years(word: str) -> bool:
     return word == "*" or word[:1].isdigit()
 
 

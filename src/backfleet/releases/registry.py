@@ -10,11 +10,11 @@ from typing import Any
 from backfleet.releases import _store
 from backfleet.releases.describing import FILE_NAME, check_name, describe
 from backfleet.releases.inspecting import inspect
-from backfleet.releases.manifest import Manifest
 from backfleet.releases.refusal import ReleaseConflict
 from backfleet.releases.repository import Repository
 from backfleet.releases.trust import publish
 from backfleet.storage import Transaction
+from backfleet_host.manifest import Manifest
 
 STABLE = "stable"
 

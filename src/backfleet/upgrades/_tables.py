@@ -20,6 +20,7 @@ tasks = sa.Table(
     sa.Column("completed_at", Moment),
     sa.Column("deadline", Moment, nullable=False),
     sa.Column("label", sa.String(64), nullable=False, server_default=""),
+    sa.Column("topic", sa.String(64), nullable=False, server_default=""),  # published when the task ends; "" = none
     sa.Index("ix_tasks_account", "account_id", "created_at"),
     sa.Index("ix_tasks_deadline", "state", "deadline"),
 )

@@ -11,7 +11,7 @@ from backfleet.settings import Settings
 from backfleet.storage import Transaction
 from backfleet.upgrades import _store
 from backfleet.upgrades.ending import TOPIC, expire_overdue
-from backfleet.upgrades.items import Item, Target, item_for
+from backfleet.upgrades.items import Item, TaskTarget, item_for
 from backfleet.upgrades.progress import progress_of
 from backfleet.upgrades.states import ItemState, Kind, TaskState, task_state
 from backfleet.upgrades.tasks import Task
@@ -24,7 +24,7 @@ def start(
     account_id: str,
     clients_account_id: str = "",
     label: str = "",
-    targets: Sequence[Target],
+    targets: Sequence[TaskTarget],
     requested_by: str,
     now: datetime,
     draw: Draw,
@@ -97,12 +97,12 @@ def _busy(tx: Transaction, account_id: str, client_ids: Sequence[str], *, now: d
     return {client_id: task_id for client_id, task_id in busy.items() if task_id not in over}
 
 
-def _is_known(target: Target) -> bool:
+def _is_known(target: TaskTarget) -> bool:
     """Whether it is a client of this account; an id that names nothing here is never looked up."""
     return bool(target.client_id and target.instance_id)
 
 
-def _unless_busy(target: Target, busy: Mapping[str, str]) -> Target:
+def _unless_busy(target: TaskTarget, busy: Mapping[str, str]) -> TaskTarget:
     """What else was found out about a client that is being moved is about to change: its task comes first."""
     running = busy.get(target.client_id) if _is_known(target) else None
     if running is None:

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from backfleet import commands, fleet
-from backfleet.commands import Outcome, Send, State
+from backfleet.commands import NewInvocation, Outcome, State
 from backfleet.endpoints import agents
 from backfleet.ids import draw as really_draw
 from backfleet.pubsub import InProcessPubSub
@@ -108,10 +108,10 @@ class Gate:
         return host
 
     def send(self, host: "Host", *references: str, content: str = "true", silently: bool = False) -> None:
-        asked = [Send(ACCOUNT, host.instance_id, content, 60, reference) for reference in references]
+        asked = [NewInvocation(ACCOUNT, host.instance_id, content, 60, reference) for reference in references]
         database = Database(self.database.engine, lambda _topic: None) if silently else self.database
         with database.transaction() as tx:
-            commands.send_many(tx, asked, topic=TOPIC, now=self.clock(), draw=really_draw)
+            commands.send(tx, asked, topic=TOPIC, now=self.clock(), draw=really_draw)
 
     def stop(self, *references: str) -> None:
         with self.database.transaction() as tx:

@@ -79,11 +79,11 @@ def test_a_task_is_listed_once_per_lease(gate: Gate, host: Host) -> None:
     task_id = host.handed()
     assert host.tasks()["run"] == []
     gate.clock.pass_by(seconds=11)
-    commands.look(gate.database, now=gate.clock())
+    commands.run_once(gate.database, now=gate.clock())
     assert [found["task"]["taskID"] for found in host.tasks()["run"]] == [task_id]
     host.report(f"running?taskId={task_id}&invokeVersion=0&start=1")
     gate.clock.pass_by(seconds=11)
-    commands.look(gate.database, now=gate.clock())
+    commands.run_once(gate.database, now=gate.clock())
     assert host.tasks()["run"] == []
 
 
@@ -254,7 +254,7 @@ def test_a_late_truth_is_taken(gate: Gate, host: Host) -> None:
     task_id = host.handed()
     host.report(f"running?taskId={task_id}&invokeVersion=0&start=1")
     gate.clock.pass_by(hours=1)
-    commands.look(gate.database, now=gate.clock())
+    commands.run_once(gate.database, now=gate.clock())
     assert gate.states() == [State.LOST]
     host.report(f"finish?taskId={task_id}&{TIMES}&exitCode=0&dropped=0")
     assert gate.states() == [State.FINISHED]
@@ -266,7 +266,7 @@ def test_a_sign_of_life_renews_the_lease(gate: Gate, host: Host) -> None:
     for _ in range(4):
         host.report(f"running?taskId={task_id}&invokeVersion=0&start=1")
         gate.clock.pass_by(seconds=61)
-        commands.look(gate.database, now=gate.clock())
+        commands.run_once(gate.database, now=gate.clock())
     assert gate.states() == [State.RUNNING]
 
 
@@ -435,9 +435,9 @@ def row_of(gate: Gate, task_id: str) -> Any:
 )
 def test_where_and_as_whom_a_script_runs(gate: Gate, host: Host, username: str, told: dict[str, str]) -> None:
     """Told only where it is not what the agent does anyway."""
-    send = commands.Send("1", host.instance_id, "true", 60, "r-1", "RunPowerShellScript", "/srv", username)
+    send = commands.NewInvocation("1", host.instance_id, "true", 60, "r-1", "RunPowerShellScript", "/srv", username)
     with gate.database.transaction() as tx:
-        commands.send_many(tx, [send], topic="others", now=gate.clock(), draw=real_draw)
+        commands.send(tx, [send], topic="others", now=gate.clock(), draw=real_draw)
     task = host.tasks()["run"][0]["task"]
     said = {name: task[name] for name in ("type", "workingDirectory", "username") if name in task}
     assert said == {"type": "RunPowerShellScript", "workingDirectory": "/srv"} | told

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from backfleet.commands import Command, Ending, Handout
+from backfleet.commands import FinalReport, HandedInvocation, Handout
 
 RETRY_SECONDS = 3  # when to come back after a refusal for want of room
 HEARTBEAT_MS = 60_000  # honoured within 55,000 to 65,000
@@ -45,7 +45,7 @@ def task_list(instance_id: str, handout: Handout) -> dict[str, Any]:
     }
 
 
-def _run(command: Command) -> dict[str, Any]:
+def _run(command: HandedInvocation) -> dict[str, Any]:
     content = base64.b64encode(command.content.encode()).decode()
     task = {
         "taskID": command.task_id,
@@ -77,13 +77,13 @@ def task_id(query: Mapping[str, str]) -> str:
     return said if _ID.fullmatch(said) else ""
 
 
-def ending(kind: str, query: Mapping[str, str], output: bytes) -> Ending:
+def ending(kind: str, query: Mapping[str, str], output: bytes) -> FinalReport:
     """A terminal report. `exitcode` is lower case in `stopped` only; what cannot be read is left out, not refused."""
     if kind == "invalid":
         code, text = query.get("param", ""), query.get("value", "")
     else:
         code, text = query.get("errCode", ""), query.get("errDesc", "")
-    return Ending(
+    return FinalReport(
         kind,
         exit_code=number(query, "exitcode" if kind == "stopped" else "exitCode", 31),
         error_code=_kept(code, LONGEST_CODE),

@@ -89,7 +89,7 @@ class Gateway:
             ("/api/v1/task/list", self._task_list),
             ("/api/v1/task/running", self._running),
             ("/api/v1/task/verified", self._nothing_to_note),
-            *((f"/api/v1/task/{kind}", self._ended) for kind in commands.ENDINGS),
+            *((f"/api/v1/task/{kind}", self._ended) for kind in commands.FINAL_REPORTS),
         ):
             router.add_post(PREFIX + path, self._signed(path, handler))
         for path, tell in self_reports.ENDPOINTS.items():
@@ -314,7 +314,7 @@ class Gateway:
 
     def _is_work_waiting(self, instance_id: str) -> bool:
         with self._database.reading() as tx:
-            return commands.waiting_for(tx, instance_id) is not None
+            return commands.oldest_work_for(tx, instance_id) is not None
 
     def _rung(self, topic: str) -> None:
         if topic.startswith(GONE):
@@ -417,11 +417,11 @@ class Gateway:
             self._spend(tx, claim, now)
         if report.kind == "running":
             started_ms = codec.number(report.query, "start", 62)
-            return commands.output(
+            return commands.record_output(
                 tx, report.instance_id, task_id, report.body, started_ms=started_ms, now=now, lease=self._lease
             )
         ending = codec.ending(report.kind, report.query, report.body)
-        return commands.ended(tx, report.instance_id, task_id, ending, now=now)
+        return commands.record_final_report(tx, report.instance_id, task_id, ending, now=now)
 
     async def _nothing_to_note(self, _request: web.Request, claim: authentication.Claim) -> web.StreamResponse:
         self._use_later(claim)

@@ -54,7 +54,7 @@ def describe_instance(call: Call, asked: DescribeInstance) -> dict[str, Any]:
     heard = {} if found.last_heard_at is None else {"LastHeardTime": seconds(found.last_heard_at)}
     return {
         "InstanceId": found.id,
-        "AgentKind": found.agent_kind,
+        "AgentKind": found.agent_kind.value,
         "AgentVersion": found.agent_version,
         "AgentMode": found.agent_mode,
         "Platform": found.platform,
