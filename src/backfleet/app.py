@@ -302,11 +302,11 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
         ),
         Worker(
             assistant.TOPIC,
-            lambda: assistant.look(
+            lambda: assistant.run_once(
                 services.database,
                 now=clock(),
                 draw=services.draw,
-                fit_within=timedelta(seconds=services.settings.fit_seconds),
+                reachable_within=timedelta(seconds=services.settings.fit_seconds),
             ),
             SCHEDULES,
         ),
