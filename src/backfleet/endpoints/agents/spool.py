@@ -18,6 +18,7 @@ from typing import Any
 from prometheus_client import Gauge
 
 from backfleet.storage import AWAY
+from backfleet_host.files import make_folder, write_file
 
 MOST_KEPT = 100_000  # reports
 MOST_BYTES = 512 << 20  # of them all
@@ -81,15 +82,9 @@ class Spool:
         content = json.dumps(head).encode() + b"\n" + report.body
         if self._count >= MOST_KEPT or self._bytes + len(content) > MOST_BYTES:
             raise Full
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(self._folder)
         name = f"{time.time_ns():020d}-{report.mark & (2**64 - 1):016x}"
-        partial = self._folder / f".{name}.partial"
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.rename(self._folder / name)
-        _sync(self._folder)
+        write_file(self._folder / name, content)
         self._note(report, len(content))
 
     def deliver(self, tell: Callable[[Report], Any]) -> None:
@@ -158,11 +153,3 @@ def _read(path: Path) -> Report | None:
         return Report(**json.loads(head), body=body)
     except (OSError, ValueError, TypeError):
         return None
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
