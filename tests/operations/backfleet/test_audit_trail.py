@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from backfleet import identity
+from backfleet.operations import audit_event
 from backfleet.operations._tables import audit_events
 from backfleet.operations.catalogue import BACKFLEET, HBR, Operation, every_operation
 from backfleet.wire.parameters import Parameter, parameters_of
