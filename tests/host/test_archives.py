@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 
 from backfleet_host import archives
 from backfleet_host.archives import BadArchive, Limits, walk
+from backfleet_host.manifest import Manifest
 from backfleet_host.upgrader.host.trees import unpack
 from backfleet_host.upgrader.refusal import Refusal
-from backfleet_host.upgrader.release.manifest import Manifest
 from releases.artifacts import Packed, ar, deb, file, folder, hard_link, link, program, tar, zipped, zstd
 
 Read = Callable[..., list[tuple[str, int, str | None, bytes]]]
@@ -341,7 +341,7 @@ def test_nothing_that_is_unpacked_leaves_the_tree(things: list[Packed], form: st
 
 
 def manifest(form: str) -> Manifest:
-    return Manifest("rclone", "1.0", "linux-amd64", form, ("a",), "anytime", None, "", 1 << 20, 100)
+    return Manifest("rclone", "1.0", "linux-amd64", form, ("a",), unpacked_bytes=1 << 20, entries=100)
 
 
 # --- Limits ---------------------------------------------------------------------------------------------------------
