@@ -31,7 +31,7 @@ from backfleet.certificates import Certificates, authority_file, names_of_this_m
 from backfleet.clock import Clock
 from backfleet.endpoints import agents, downloads, health, openapi
 from backfleet.ids import Draw
-from backfleet.operations.backfleet.serving import agent_address
+from backfleet.operations.backfleet.server import agent_address
 from backfleet.operations.catalogue import Services
 from backfleet.operations.perform import Performer
 from backfleet.pubsub import LONGEST_WAIT, PubSub, open_pubsub, poll_until_stopped

@@ -11,7 +11,9 @@ from backfleet.assistant import CommandFilter, SavedCommand
 from backfleet.ids import new_id
 from backfleet.operations.catalogue import ECS, Call, operation
 from backfleet.operations.ecs import errors
-from backfleet.operations.ecs.asking import (
+from backfleet.operations.ecs.errors import check_region
+from backfleet.operations.ecs.idempotency import once
+from backfleet.operations.ecs.requests import (
     PAGE_ERRORS,
     PAGE_SHAPE,
     TAG_ERRORS,
@@ -29,8 +31,6 @@ from backfleet.operations.ecs.asking import (
     time_of,
     wanted_tags,
 )
-from backfleet.operations.ecs.errors import check_region
-from backfleet.operations.ecs.once import once
 from backfleet.paging import Listing
 from backfleet.storage import Transaction
 from backfleet.wire.parameters import boolean, integer, text

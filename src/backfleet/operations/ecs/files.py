@@ -9,7 +9,11 @@ from backfleet import assistant, commands, fleet
 from backfleet.assistant import FILTERS, Invocation, InvocationFilter, InvocationOptions, Record, SavedCommand, SentFile
 from backfleet.operations.catalogue import ECS, Call, operation
 from backfleet.operations.ecs import errors
-from backfleet.operations.ecs.asking import (
+from backfleet.operations.ecs.commands import give_tags, seconds_of, tags_answer, timeout
+from backfleet.operations.ecs.errors import check_region
+from backfleet.operations.ecs.idempotency import once
+from backfleet.operations.ecs.invocations import check_kind, targets
+from backfleet.operations.ecs.requests import (
     PAGE_ERRORS,
     PAGE_SHAPE,
     TAG_ERRORS,
@@ -27,10 +31,6 @@ from backfleet.operations.ecs.asking import (
     time_of,
     wanted_tags,
 )
-from backfleet.operations.ecs.commands import give_tags, seconds_of, tags_answer, timeout
-from backfleet.operations.ecs.errors import check_region
-from backfleet.operations.ecs.invoking import check_kind, targets
-from backfleet.operations.ecs.once import once
 from backfleet.storage import Transaction
 from backfleet.wire.parameters import boolean, repeat, text
 

@@ -15,7 +15,6 @@ from backfleet.fleet import Instance, InstanceFilter
 from backfleet.ids import new_id
 from backfleet.operations.catalogue import ECS, Call, operation
 from backfleet.operations.ecs import errors
-from backfleet.operations.ecs.asking import TAG_ERRORS, Tag, client_token, instance_arns, region, tag_list
 from backfleet.operations.ecs.commands import (
     COMMAND_ERRORS,
     LONGEST_SENT,
@@ -35,7 +34,8 @@ from backfleet.operations.ecs.commands import (
     working_dir,
 )
 from backfleet.operations.ecs.errors import check_region
-from backfleet.operations.ecs.once import once
+from backfleet.operations.ecs.idempotency import once
+from backfleet.operations.ecs.requests import TAG_ERRORS, Tag, client_token, instance_arns, region, tag_list
 from backfleet.paging import Page
 from backfleet.storage import Transaction
 from backfleet.wire.parameters import boolean, json_object, repeat, repeat_objects, text
