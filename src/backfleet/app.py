@@ -311,7 +311,7 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
             SCHEDULES,
         ),
         Worker("commands", lambda: commands.run_once(services.database, now=clock()), LEASES),
-        Worker("releases", lambda: releases.look(services.database, services.repository, now=clock())),
+        Worker("releases", lambda: releases.run_once(services.database, services.repository, now=clock())),
         Worker("housekeeping", lambda: operations.run_housekeeping(services, now=clock()), HOUSEKEEPING),
     ]
 

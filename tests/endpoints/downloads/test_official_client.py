@@ -22,7 +22,7 @@ from tuf.api.metadata import Metadata
 from tuf.ngclient import Updater
 
 from backfleet import releases
-from backfleet.releases import LIFE, trust
+from backfleet.releases import LIFE, signed_metadata
 
 Shop = Any
 PATH = "rclone/{}/linux-amd64"
@@ -140,7 +140,7 @@ def test_a_shop_with_other_keys_is_not_believed(
     shop: Shop, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """F74: whoever has the server's name but not its keys; an honest server would not even sign."""
-    monkeypatch.setattr(trust, "may_sign", lambda tx, repository, role: True)
+    monkeypatch.setattr(signed_metadata, "may_sign", lambda tx, repository, role: True)
     client.look(shop.address)
     known = client.knows()
     other = releases.Repository.open(tmp_path / "other")
@@ -252,12 +252,12 @@ def test_as_many_releases_as_we_sign_for_hosts_take(
     """Our limit lies below theirs: no release can be added that would blind the fleet."""
     from tuf.ngclient import UpdaterConfig
 
-    from backfleet.releases import trust
+    from backfleet.releases import signed_metadata
 
-    assert UpdaterConfig().targets_max_length > trust.LARGEST
+    assert UpdaterConfig().targets_max_length > signed_metadata.LARGEST
     shop.add("1.0")
     size = len(shop.metadata("2.targets.json"))
-    monkeypatch.setattr(trust, "LARGEST", size)
+    monkeypatch.setattr(signed_metadata, "LARGEST", size)
     with pytest.raises(releases.TooManyReleases):
         shop.add("2.0")
     assert client.fetch(shop.address, "1.0")

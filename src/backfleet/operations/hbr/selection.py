@@ -142,20 +142,20 @@ def upgrading(offered: Offered) -> Plan:
 
 def newest_of(offered: Offered) -> Aim:
     """Aim at the newest release of a client's package, platform and channel. Each question is answered once."""
-    picks: dict[tuple[str, ...], releases.Pick] = {}
+    picks: dict[tuple[str, ...], releases.Selection] = {}
 
     def aim(instance: Instance, client: Client) -> TaskTarget:
         asked = (client.package, instance.platform, client.channel)
         question = (*asked, client.version, client.pin)
         if question not in picks:
-            picks[question] = releases.pick(offered.get(asked, []), current=client.version, pin=client.pin)
+            picks[question] = releases.select(offered.get(asked, []), current=client.version, pin=client.pin)
         standing = {release.version for release in offered.get(asked, []) if release.withdrawn_at is None}
         return _from_pick(instance, client, picks[question], standing)
 
     return aim
 
 
-def _from_pick(instance: Instance, client: Client, picked: releases.Pick, offered: Collection[str]) -> TaskTarget:
+def _from_pick(instance: Instance, client: Client, picked: releases.Selection, offered: Collection[str]) -> TaskTarget:
     if picked.refusal:
         pin = f" within its pin {client.pin}" if client.pin else ""
         facts = {"package": client.package, "channel": client.channel, "current": client.version, "pin": pin}

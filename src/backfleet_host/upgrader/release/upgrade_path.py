@@ -10,14 +10,14 @@ from backfleet_host.upgrader.refusal import Refusal
 from backfleet_host.versions import is_newer
 
 
-def step_of(manifest: Manifest) -> versions.Step:
+def step_of(manifest: Manifest) -> versions.Candidate:
     """A release as the way sees it."""
-    return versions.Step(manifest.version, manifest.upgrades_from)
+    return versions.Candidate(manifest.version, manifest.upgrades_from)
 
 
 def way(current: str, goal: Manifest, offered: Sequence[Manifest]) -> Optional[List[str]]:
-    """As `versions.way`."""
-    return versions.way(current, step_of(goal), [step_of(manifest) for manifest in offered])
+    """As `versions.upgrade_path`."""
+    return versions.upgrade_path(current, step_of(goal), [step_of(manifest) for manifest in offered])
 
 
 def check_format(goal: Manifest, old: Optional[Manifest], oldest_reader: str) -> None:
