@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from backfleet import VERSION
-from backfleet.operations.backfleet.serving import agent_address
+from backfleet.operations.backfleet.server import agent_address
 from backfleet.settings import Settings
 
 Own = Any

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from backfleet import VERSION, fleet, releases
+from backfleet.certificates import authority_file
 from backfleet.operations.catalogue import BACKFLEET, Call, operation
 from backfleet.settings import Settings
 
@@ -31,7 +32,7 @@ class DescribeServer:
 def describe_server(call: Call, asked: DescribeServer) -> dict[str, Any]:
     """Version, region, where agents come, and the fingerprint of the authority they must trust."""
     settings = call.services.settings
-    authority = settings.data / "tls" / "ca.pem"
+    authority = authority_file(settings.data)
     with call.services.database.reading() as tx:
         counted = {"Instances": fleet.count_instances(tx, call.account_id), "Releases": releases.count_releases(tx)}
     return {

@@ -1,4 +1,4 @@
-"""What hosts tell of themselves: state configuration, inventory, metrics and exceptions (protocol, sections 11, 12)."""
+"""What hosts report by themselves: state configuration, inventory, metrics, exceptions (protocol, sections 11, 12)."""
 
 import base64
 import json
@@ -9,7 +9,7 @@ import pytest
 
 from backfleet import fleet
 from backfleet.fleet import Inventory
-from endpoints.agents.hosts import Gate, Host
+from endpoints.agents.hosts import AgentServer, Host
 
 ASKED: Final = {
     "agentName": "aliyunAssist",
@@ -27,8 +27,8 @@ PACKAGES: Final = [
 ]
 
 
-def ask(host: Host, name: str, said: Any) -> Any:
-    answer = host.post(f"/instance/{name}", json.dumps(said).encode())
+def ask(host: Host, name: str, sent: Any) -> Any:
+    answer = host.post(f"/instance/{name}", json.dumps(sent).encode())
     assert answer.status == 200
     return answer.json
 
@@ -50,13 +50,13 @@ def item(content: Any, kind: str = "ACS:Application", digest: str = "h1") -> dic
     }
 
 
-def kept(host: Host) -> dict[str, Inventory]:
-    with host.gate.database.reading() as tx:
+def stored(host: Host) -> dict[str, Inventory]:
+    with host.server.database.reading() as tx:
         return {one.kind: one for one in fleet.find_inventory(tx, host.instance_id)}
 
 
 def test_a_host_asks_what_to_collect(host: Host) -> None:
-    """Always in full, with the agent's own interval; types as the agent reads them; its facts are kept."""
+    """It gets everything in full, in the types that the agent reads; the facts it sends are stored."""
     answer = ask(host, "list_instance_state_configurations", ASKED | {"lastCheckpoint": "2026-01-01T00:00:00Z"})
     result = answer["result"]
     assert "errCode" not in answer
@@ -67,7 +67,7 @@ def test_a_host_asks_what_to_collect(host: Host) -> None:
         "ScheduleExpression", "SuccessfulApplyTime", "DefinitionUpdateTime",
     }  # fmt: skip
     assert all(isinstance(value, str) for value in configuration.values())
-    assert kept(host)["Backfleet:Host"].rows() == [ASKED]
+    assert stored(host)["Backfleet:Host"].rows() == [ASKED]
     named = {"templateName": configuration["TemplateName"], "templateVersion": configuration["TemplateVersion"]}
     content = ask(host, "get_template", named)["result"]["Content"]
     assert json.loads(content)["States"][0]["ResourceType"] == "ACS:Inventory"
@@ -76,30 +76,30 @@ def test_a_host_asks_what_to_collect(host: Host) -> None:
     assert ask(host, "put_instance_state_report", report) == {"errCode": "", "result": {"RequestId": ""}}
 
 
-def test_an_inventory_is_kept(host: Host) -> None:
-    """The newest of each kind; another host's is its own."""
-    well = {"errCode": "", "result": {"RequestId": ""}}
-    assert ask(host, "put_inventory", {"items": packed([item(PACKAGES), item([], "ACS:Network", "n1")])}) == well
-    found = kept(host)
+def test_an_inventory_is_stored(host: Host) -> None:
+    """The newest of each kind, for each host."""
+    success = {"errCode": "", "result": {"RequestId": ""}}
+    assert ask(host, "put_inventory", {"items": packed([item(PACKAGES), item([], "ACS:Network", "n1")])}) == success
+    found = stored(host)
     assert set(found) == {"ACS:Application", "ACS:Network"}
     assert (found["ACS:Application"].rows(), found["ACS:Application"].count) == (PACKAGES, 2)
     newer = [PACKAGES[0] | {"Version": "5.3"}]
-    assert ask(host, "put_inventory", {"items": packed([item(newer, digest="h2")])}) == well
-    assert kept(host)["ACS:Application"].rows() == newer
-    assert kept(host.gate.enrol(1)) == {}
+    assert ask(host, "put_inventory", {"items": packed([item(newer, digest="h2")])}) == success
+    assert stored(host)["ACS:Application"].rows() == newer
+    assert stored(host.server.enrol(1)) == {}
 
 
 def test_an_unchanged_inventory_comes_as_a_hash(host: Host) -> None:
-    """It is taken if we have it so, else all of it is asked for."""
+    """It is accepted if the stored one has this hash; otherwise all of it is asked for."""
     ask(host, "put_inventory", {"items": packed([item(PACKAGES)])})
-    host.gate.clock.pass_by(hours=12)
+    host.server.clock.advance(hours=12)
     assert ask(host, "put_inventory", {"items": packed([item(None)])})["errCode"] == ""
-    assert kept(host)["ACS:Application"].rows() == PACKAGES
-    assert kept(host)["ACS:Application"].received_at == host.gate.clock.now
+    assert stored(host)["ACS:Application"].rows() == PACKAGES
+    assert stored(host)["ACS:Application"].received_at == host.server.clock.now
     for unknown in (item(None, digest="h9"), item(None, "ACS:Network")):
         answer = ask(host, "put_inventory", {"items": packed([item([], digest="h2"), unknown])})
         assert answer == {"errCode": "400", "errMsg": "Inventory.ItemContentMismatch"}
-    assert kept(host)["ACS:Application"].content_hash == "h1", "nothing of a refused one is kept"
+    assert stored(host)["ACS:Application"].content_hash == "h1", "nothing of a refused one is stored"
 
 
 @pytest.mark.parametrize(
@@ -117,29 +117,29 @@ def test_an_unchanged_inventory_comes_as_a_hash(host: Host) -> None:
         pytest.param(base64.b64encode(zlib.compress(b"[" * 100_000)[2:]).decode(), id="nested without end"),
     ],
 )
-def test_an_inventory_of_another_form_is_refused(host: Host, items: Any) -> None:
-    """Nothing is kept, and it is not asked for again at once."""
+def test_a_malformed_inventory_is_refused(host: Host, items: Any) -> None:
+    """Nothing is stored, and the host is not asked for it again at once."""
     answer = ask(host, "put_inventory", {"items": items})
     assert answer["errCode"] == "InvalidInventory"
-    assert kept(host) == {}
+    assert stored(host) == {}
 
 
-def test_who_it_is_about_must_be_proved(gate: Gate, host: Host) -> None:
-    """Another's key puts nothing."""
+def test_an_inventory_needs_the_hosts_signature(server: AgentServer, host: Host) -> None:
+    """Another key stores nothing."""
     headers = host.signed() | {"X-Acs-Signature": "AAAA"}
     body = json.dumps({"items": packed([item(PACKAGES)])}).encode()
-    assert gate.ask("POST", "/luban/api/instance/put_inventory", body, headers).status == 401
-    assert kept(host) == {}
+    assert server.ask("POST", "/luban/api/instance/put_inventory", body, headers).status == 401
+    assert stored(host) == {}
 
 
-def test_an_agent_that_is_about_to_end_is_noted(host: Host, caplog: pytest.LogCaptureFixture) -> None:
-    """With what it said, in plain characters and not too many; others are only counted."""
-    said = {"type": "self_kill", "info": "mem=1115688960.000000\n\x1b[31m" + "x" * 1000}
-    assert host.post("/v1/exception/client_report", json.dumps(said).encode()).json == {}
+def test_an_agent_that_ends_itself_is_logged(host: Host, caplog: pytest.LogCaptureFixture) -> None:
+    """With its text, in printable characters and limited length; other events are only counted."""
+    sent = {"type": "self_kill", "info": "mem=1115688960.000000\n\x1b[31m" + "x" * 1000}
+    assert host.post("/v1/exception/client_report", json.dumps(sent).encode()).json == {}
     assert host.post("/v1/exception/client_report", b'{"type":"switch_channel_in_wsk","info":"start:"}').json == {}
     assert host.post("/metrics", b'{"eventId":"agent.startup"}').json == {}
     (record,) = [record for record in caplog.records if record.message == "an agent reports trouble"]
-    noted = record.__dict__
-    assert (noted["kind"], noted["claimed_instance"]) == ("self_kill", host.instance_id)
-    assert noted["info"].startswith("mem=1115688960.000000??[31m")
-    assert len(noted["info"]) == 300
+    logged = record.__dict__
+    assert (logged["kind"], logged["claimed_instance"]) == ("self_kill", host.instance_id)
+    assert logged["info"].startswith("mem=1115688960.000000??[31m")
+    assert len(logged["info"]) == 300

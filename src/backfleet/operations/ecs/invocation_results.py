@@ -9,7 +9,9 @@ from backfleet import assistant, fleet
 from backfleet.assistant import FILTERS, Invocation, InvocationFilter, Record, RecordFilter, Run, Status
 from backfleet.operations.catalogue import ECS, Call, operation
 from backfleet.operations.ecs import errors
-from backfleet.operations.ecs.asking import (
+from backfleet.operations.ecs.commands import KINDS, command_arns, encoded, tags_answer
+from backfleet.operations.ecs.errors import check_region
+from backfleet.operations.ecs.requests import (
     PAGE_ERRORS,
     PAGE_SHAPE,
     TAGS,
@@ -25,8 +27,6 @@ from backfleet.operations.ecs.asking import (
     time_of,
     wanted_tags,
 )
-from backfleet.operations.ecs.commands import KINDS, command_arns, encoded, tags_answer
-from backfleet.operations.ecs.errors import check_region
 from backfleet.wire.errors import InvalidParameter
 from backfleet.wire.parameters import boolean, text
 from backfleet.wire.shapes import Maybe

@@ -9,8 +9,8 @@ from typing import Any, Final
 from backfleet import identity
 from backfleet.identity.policy import ASSUME, MalformedPolicy, ram_principals
 from backfleet.identity.sessions import LONGEST_POLICY
+from backfleet.operations.access_denied import TRUST_POLICY, denied_detail
 from backfleet.operations.catalogue import STS, Call, operation
-from backfleet.operations.diagnosis import TRUST_POLICY, denied_detail
 from backfleet.operations.sts.errors import (
     BadDuration,
     BadExternalId,

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from backfleet import identity
 from backfleet.operations.catalogue import Call
-from backfleet.operations.ram.keys import KeyOwner, create_access_key
+from backfleet.operations.ram.access_keys import KeyOwner, create_access_key
 from backfleet.storage import metadata
 from backfleet.wire.errors import MissingParameter
 

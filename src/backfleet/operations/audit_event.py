@@ -26,7 +26,7 @@ SERVICES: Final = {"hbr": "Hbr", "ecs": "Ecs", "sts": "Sts", "ram": "Ram", "back
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class AuditEvent:
     """One call, in one account that it acted in. Moments in UTC."""
 
     request_id: str
@@ -60,7 +60,7 @@ def user_name_of(caller: Caller) -> str:
     return caller.user_name or "root"
 
 
-def kept_parameters(parameters: list[Parameter], flat: Mapping[str, str]) -> dict[str, str]:
+def parameters_to_keep(parameters: list[Parameter], flat: Mapping[str, str]) -> dict[str, str]:
     """Of what was sent, what names things and is described: never a secret, a document, a script or a token. Pure."""
     named = {parameter.name for parameter in parameters if _names_something(parameter)}
     kept = {name: value[:LONGEST_VALUE] for name, value in sorted(flat.items()) if name.split(".", 1)[0] in named}
@@ -76,7 +76,7 @@ def _names_something(parameter: Parameter) -> bool:
     )
 
 
-def shown(event: Event) -> dict[str, Any]:
+def shown(event: AuditEvent) -> dict[str, Any]:
     """An event as LookupEvents gives it."""
     who = {
         "type": KINDS.get(event.kind, event.kind),

@@ -10,12 +10,11 @@ from datetime import timedelta
 from typing import Any
 
 from backfleet import assistant, fleet
-from backfleet.assistant import Command, InvocationFilter, Repeat, Wish
+from backfleet.assistant import InvocationFilter, InvocationOptions, Repeat, SavedCommand
 from backfleet.fleet import Instance, InstanceFilter
 from backfleet.ids import new_id
 from backfleet.operations.catalogue import ECS, Call, operation
 from backfleet.operations.ecs import errors
-from backfleet.operations.ecs.asking import TAG_ERRORS, Tag, client_token, instance_arns, region, tag_list
 from backfleet.operations.ecs.commands import (
     COMMAND_ERRORS,
     LONGEST_SENT,
@@ -35,7 +34,8 @@ from backfleet.operations.ecs.commands import (
     working_dir,
 )
 from backfleet.operations.ecs.errors import check_region
-from backfleet.operations.ecs.once import once
+from backfleet.operations.ecs.idempotency import once
+from backfleet.operations.ecs.requests import TAG_ERRORS, Tag, client_token, instance_arns, region, tag_list
 from backfleet.paging import Page
 from backfleet.storage import Transaction
 from backfleet.wire.parameters import boolean, json_object, repeat, repeat_objects, text
@@ -187,7 +187,7 @@ def run_command(call: Call, asked: RunCommand) -> dict[str, Any]:
     check_region(call, asked.region_id)
     content = read_content(asked.content or "", asked.encoding, PLAIN)
     seconds = seconds_of(asked.timeout)
-    command = Command(
+    command = SavedCommand(
         id=new_id("c", call.services.draw),
         account_id=call.account_id,
         region=call.region,
@@ -241,15 +241,15 @@ def invoke_command(call: Call, asked: InvokeCommand) -> dict[str, Any]:
     return once(call, "InvokeCommand", asked, deed)
 
 
-def _invoke(tx: Transaction, call: Call, command: Command, asked: Asked, seconds: int) -> str:
+def _invoke(tx: Transaction, call: Call, command: SavedCommand, asked: Asked, seconds: int) -> str:
     mode = _mode(asked)
     _check_frequency(call, asked.frequency, mode, seconds)
     values = _values(command, asked.parameters)
-    if command.has_parameters and assistant.longest_filled(command.content, values, LONGEST_BUILT_IN) > LONGEST_SENT:
+    if command.has_parameters and assistant.longest_content(command.content, values, LONGEST_BUILT_IN) > LONGEST_SENT:
         raise errors.ContentTooLong
     instances = targets(tx, call, asked.instance_ids, asked.resource_tags)
     check_kind(command.kind, instances)
-    wish = Wish(
+    options = InvocationOptions(
         instance_ids=[instance.id for instance in instances],
         repeat=mode,
         frequency=asked.frequency or "",
@@ -260,8 +260,8 @@ def _invoke(tx: Transaction, call: Call, command: Command, asked: Asked, seconds
         termination=asked.termination_mode or "Process",
     )
     try:
-        invoke_id = assistant.invoke(tx, command, wish, now=call.now, draw=call.services.draw)
-    except assistant.TooMany:
+        invoke_id = assistant.invoke(tx, command, options, now=call.now, draw=call.services.draw)
+    except assistant.QuotaExceeded:
         raise errors.InvocationQuotaExceeded from None
     give_tags(tx, call, "invocation", invoke_id, asked.tags)
     return invoke_id
@@ -284,7 +284,7 @@ def _check_frequency(call: Call, frequency: str | None, mode: Repeat, seconds: i
         raise errors.FrequencyRefused(f"The specified frequency is invalid: {problem}.") from None
 
 
-def _values(command: Command, given: Mapping[str, Any] | None) -> dict[str, str]:
+def _values(command: SavedCommand, given: Mapping[str, Any] | None) -> dict[str, str]:
     """The command's parameters as the call gives them. Numbers are taken as they are written."""
     if not given and not command.parameter_names:
         return {}
@@ -295,7 +295,7 @@ def _values(command: Command, given: Mapping[str, Any] | None) -> dict[str, str]
         raise errors.TooManyValues
     if any(not key or len(key) > LONGEST_KEY for key in values):
         raise errors.ParameterKeyTooLong
-    if assistant.unknown(command.parameter_names, values):
+    if assistant.unknown_parameters(command.parameter_names, values):
         raise errors.ParameterNotMatched
     missing = [each for each in command.parameter_names if each not in values]
     if missing:

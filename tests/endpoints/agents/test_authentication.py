@@ -1,4 +1,4 @@
-"""Who is it: the published signature, and everything that is not quite one."""
+"""Authentication of agents: the published signature, and everything that differs from it."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -10,9 +10,10 @@ from cryptography.hazmat.primitives import hashes
 
 from backfleet import fleet
 from backfleet.commands import State
-from backfleet.endpoints.agents import authentication
-from backfleet.endpoints.agents.authentication import Claim, NotProved, Once
-from endpoints.agents.hosts import Gate, Host, key
+from backfleet.endpoints.agents import signatures
+from backfleet.endpoints.agents.replay_cache import ReplayCache
+from backfleet.endpoints.agents.signatures import AgentSignature, NotAuthenticated
+from endpoints.agents.hosts import AgentServer, Host, key
 
 # The protocol page's test vector: a throw-away key, and a signature of the official agent's.
 KEY: Final = """-----BEGIN PUBLIC KEY-----
@@ -52,42 +53,42 @@ ENDPOINTS: Final = [
 ]
 
 
-def enrol_the_vector(gate: Gate) -> None:
-    activation, code = gate.activate()
+def enrol_the_vector(server: AgentServer) -> None:
+    activation, code = server.activate()
     names: dict[str, Any] = dict.fromkeys(("instance_name", "intranet_ip", "os_version", "agent_mode", "platform"), "")
     names |= {"hostname": "vector", "os_type": "linux", "agent_version": "1.0.0.1"}
     asked = fleet.Registration(
         activation_id=activation.id, code=code, machine_id=VECTOR_MACHINE, public_key=KEY, **names
     )
-    with gate.database.transaction() as tx:
-        made = fleet.register(tx, asked, source_ip="", now=gate.clock(), draw=lambda _length: "test0001")
+    with server.database.transaction() as tx:
+        made = fleet.register(tx, asked, source_ip="", now=server.clock(), draw=lambda _length: "test0001")
     assert made.id == "mi-test0001"
 
 
-def test_the_published_signature_is_accepted_once(gate: Gate) -> None:
-    """To the byte; and the same headers again are a replay, whatever they are sent with."""
-    gate.clock.now = THEN
-    enrol_the_vector(gate)
-    assert gate.ask("POST", "/luban/api/v1/task/list?reason=startup", headers=VECTOR).status == 200
-    assert gate.ask("POST", "/luban/api/v1/task/list?reason=startup", headers=VECTOR).status == 401
-    assert gate.ask("GET", "/luban/api/heart-beat", headers=VECTOR).status == 401
+def test_the_published_signature_is_accepted_once(server: AgentServer) -> None:
+    """It is accepted as published; the same headers again are a replay, whatever they are sent with."""
+    server.clock.now = THEN
+    enrol_the_vector(server)
+    assert server.ask("POST", "/luban/api/v1/task/list?reason=startup", headers=VECTOR).status == 200
+    assert server.ask("POST", "/luban/api/v1/task/list?reason=startup", headers=VECTOR).status == 401
+    assert server.ask("GET", "/luban/api/heart-beat", headers=VECTOR).status == 401
 
 
 @pytest.mark.parametrize("field", list(VECTOR))
 def test_the_published_signature_covers_every_field(field: str) -> None:
-    """One character of any of them, and it is not proved."""
+    """With one character of any field changed it is refused."""
     known = fleet.AgentIdentity("mi-test0001", VECTOR_MACHINE, KEY, deregistered=False)
-    good = authentication.read_claim(VECTOR)
+    good = signatures.read_signature(VECTOR)
     assert good is not None
-    authentication.check(good, known, now=THEN, window_ms=WINDOW_MS)
+    signatures.check(good, known, now=THEN, window_ms=WINDOW_MS)
     changed = "A" + VECTOR[field][1:] if field == "x-acs-signature" else VECTOR[field][:-1] + "9"
-    bad = authentication.read_claim(VECTOR | {field: changed})
+    bad = signatures.read_signature(VECTOR | {field: changed})
     assert bad is not None
-    with pytest.raises(NotProved, match="signature"):
-        authentication.check(bad, known, now=THEN, window_ms=WINDOW_MS)
+    with pytest.raises(NotAuthenticated, match="signature"):
+        signatures.check(bad, known, now=THEN, window_ms=WINDOW_MS)
     other_machine = fleet.AgentIdentity("mi-test0001", "0" * 32, KEY, deregistered=False)
-    with pytest.raises(NotProved, match="signature"):
-        authentication.check(good, other_machine, now=THEN, window_ms=WINDOW_MS)
+    with pytest.raises(NotAuthenticated, match="signature"):
+        signatures.check(good, other_machine, now=THEN, window_ms=WINDOW_MS)
 
 
 def without(name: str) -> Callable[[Host], dict[str, str]]:
@@ -111,40 +112,42 @@ def without(name: str) -> Callable[[Host], dict[str, str]]:
         pytest.param(lambda host: host.signed(digest=hashes.SHA256()), id="another digest"),
         pytest.param(lambda host: host.signed(text=lambda *parts: "\n".join(parts)), id="separators"),
         pytest.param(lambda host: host.signed(text=lambda i, m, t, r: i + t + r), id="without its machine"),
-        pytest.param(lambda host: Host(host.gate, key(1), host.instance_id).signed(), id="another key"),
-        pytest.param(lambda host: Host(host.gate, host.key, host.instance_id, "m" * 32).signed(), id="another machine"),
+        pytest.param(lambda host: Host(host.server, key(1), host.instance_id).signed(), id="another key"),
+        pytest.param(
+            lambda host: Host(host.server, host.key, host.instance_id, "m" * 32).signed(), id="another machine"
+        ),
         pytest.param(without("X-Acs-Timestamp"), id="no time"),
         pytest.param(without("X-Acs-Request-Id"), id="no request id"),
         pytest.param(without("X-Acs-Signature"), id="no signature"),
         pytest.param(lambda host: {}, id="no headers at all"),
     ],
 )
-def test_what_is_not_proved_is_a_401(
-    standing: Host, headers: Callable[[Host], dict[str, str]], request: pytest.FixtureRequest
+def test_an_unauthenticated_request_gets_a_401(
+    shared_host: Host, headers: Callable[[Host], dict[str, str]], request: pytest.FixtureRequest
 ) -> None:
-    """It says nothing of why, and nothing is handed out."""
-    standing.gate.send(standing, request.node.callspec.id)
-    answer = standing.gate.ask("POST", "/luban/api/v1/task/list", headers=headers(standing))
+    """It gets no reason, and nothing is handed out."""
+    shared_host.server.send(shared_host, request.node.callspec.id)
+    answer = shared_host.server.ask("POST", "/luban/api/v1/task/list", headers=headers(shared_host))
     assert (answer.status, answer.json) == (401, {"code": 401, "message": "unauthorized"})
-    assert len(standing.tasks()["run"]) == 1
+    assert len(shared_host.tasks()["run"]) == 1
 
 
 MONTH: Final = 30 * 86_400_000
 
 
 @pytest.mark.parametrize("skew_ms", [-20 * 365 * 86_400_000, -MONTH, -900_001, -900_000, 0, 900_000, 900_001, MONTH])
-def test_a_clock_may_be_wrong(gate: Gate, host: Host, skew_ms: int) -> None:
-    """By whatever it is: everything works, and each set of headers works once, on every node."""
+def test_a_host_with_a_wrong_clock_works(server: AgentServer, host: Host, skew_ms: int) -> None:
+    """By any difference; and each set of headers works once, on every node."""
     for _ in range(2):
         headers = host.signed(skew_ms=skew_ms)
-        assert gate.ask("POST", "/luban/api/v1/task/list", headers=headers).status == 200
-        assert gate.ask("POST", "/luban/api/v1/task/list", headers=headers).status == 401
-        gate.clock.pass_by(seconds=20)
+        assert server.ask("POST", "/luban/api/v1/task/list", headers=headers).status == 200
+        assert server.ask("POST", "/luban/api/v1/task/list", headers=headers).status == 401
+        server.clock.advance(seconds=20)
     channel = host.connect(host.signed(skew_ms=skew_ms))
-    gate.send(host, "r-1")
+    server.send(host, "r-1")
     assert channel.kicked()
-    gate.drain()
-    found = gate.instance(host)
+    server.drain()
+    found = server.instance(host)
     assert found is not None
     assert (found.clock_skew_ms, found.is_skewed) == (skew_ms, abs(skew_ms) > 60_000)
 
@@ -168,19 +171,19 @@ HOUR: Final = 3_600_000
         pytest.param(-10 * HOUR, 0, -900_000, True, id="ordinary, slow"),
     ],
 )
-def test_which_times_are_taken(registered: int, signed: int | None, at: int, taken: bool) -> None:
-    """Whatever may be a repetition of what was ordinary once is not."""
+def test_which_times_are_accepted(registered: int, signed: int | None, at: int, taken: bool) -> None:
+    """A time that may be a replay of what was ordinary once is not."""
     zero = round(THEN.timestamp() * 1000)
     moment = datetime.fromtimestamp(zero / 1000, UTC)
     known = fleet.AgentIdentity("mi-1", "m", "", False, zero + registered, None if signed is None else zero + signed)
-    claim = Claim("mi-1", str(zero + at), "r-1", b"")
-    ordinary = authentication.is_ordinary(claim, now=moment, window_ms=WINDOW_MS)
-    assert (ordinary or authentication._is_new(claim, known, moment, WINDOW_MS)) is taken
+    signature = AgentSignature("mi-1", str(zero + at), "r-1", b"")
+    ordinary = signatures.is_ordinary(signature, now=moment, window_ms=WINDOW_MS)
+    assert (ordinary or signatures._is_new(signature, known, moment, WINDOW_MS)) is taken
 
 
-def test_headers_are_taken_once_over_all_nodes(open_on: Callable[..., Gate], database: Any) -> None:
-    """Whatever a node did with them, no other takes them again; nor the same after a restart."""
-    first, second = open_on(database), open_on(database)
+def test_headers_are_accepted_once_over_all_nodes(start_on: Callable[..., AgentServer], database: Any) -> None:
+    """Whatever one node did with them, no other node accepts them again, nor the same node after a restart."""
+    first, second = start_on(database), start_on(database)
     host = first.enrol()
     task_id = host.handed()
     finish = f"/luban/api/v1/task/finish?taskId={task_id}&invokeVersion=0&start=1&end=2&exitCode=0&dropped=0"
@@ -201,7 +204,7 @@ def test_headers_are_taken_once_over_all_nodes(open_on: Callable[..., Gate], dat
 
 
 def test_used_ids_are_forgotten_in_time(database: Any, now: datetime) -> None:
-    """The table stays as large as the window."""
+    """The table stays as small as the window."""
     with database.transaction() as tx:
         fleet.remember_requests(tx, [(1, now), (2, now + timedelta(seconds=1)), (1, now)])
     with database.transaction() as tx:
@@ -212,24 +215,24 @@ def test_used_ids_are_forgotten_in_time(database: Any, now: datetime) -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), ENDPOINTS, ids=lambda value: value.rsplit("/", 1)[-1])
-def test_every_endpoint_asks_who_it_is(standing: Host, method: str, path: str) -> None:
-    """Another's key, under the host's name."""
-    headers = Host(standing.gate, key(1), standing.instance_id).signed()
-    assert standing.gate.ask(method, path, headers=headers).status == 401
-    assert standing.beat().status == 200
+def test_every_endpoint_authenticates(shared_host: Host, method: str, path: str) -> None:
+    """Another host's key under this host's name is refused."""
+    headers = Host(shared_host.server, key(1), shared_host.instance_id).signed()
+    assert shared_host.server.ask(method, path, headers=headers).status == 401
+    assert shared_host.beat().status == 200
 
 
-def test_a_socket_is_refused_before_it_opens(gate: Gate, host: Host) -> None:
+def test_a_socket_is_refused_before_it_opens(server: AgentServer, host: Host) -> None:
     """The handshake itself fails."""
     with pytest.raises(websocket.WebSocketBadStatusException) as refused:
-        host.connect(Host(gate, key(1), host.instance_id).signed())
+        host.connect(Host(server, key(1), host.instance_id).signed())
     assert refused.value.status_code == 401
 
 
 def test_a_refused_request_id_is_not_used_up(host: Host) -> None:
-    """Who cannot sign cannot take request ids away from who can."""
-    ask = host.gate.ask
-    bad = Host(host.gate, key(1), host.instance_id).signed(request_id="the-same")
+    """Without the key nobody can use up a host's request ids."""
+    ask = host.server.ask
+    bad = Host(host.server, key(1), host.instance_id).signed(request_id="the-same")
     assert ask("POST", "/luban/api/v1/task/list", headers=bad).status == 401
     good = host.signed(request_id="the-same")
     assert ask("POST", "/luban/api/v1/task/list", headers=good).status == 200
@@ -237,39 +240,39 @@ def test_a_refused_request_id_is_not_used_up(host: Host) -> None:
 
 
 def test_two_hosts_may_draw_the_same_request_id(host: Host) -> None:
-    """Ids are taken per instance."""
-    other = host.gate.enrol(1)
+    """Request ids count per instance."""
+    other = host.server.enrol(1)
     for each in (host, other):
         headers = each.signed(request_id="the-same")
-        assert host.gate.ask("POST", "/luban/api/v1/task/list", headers=headers).status == 200
+        assert host.server.ask("POST", "/luban/api/v1/task/list", headers=headers).status == 200
 
 
-def claim(number: int) -> Claim:
-    return Claim("mi-1", "0", f"r-{number}", b"")
+def signature_of(number: int) -> AgentSignature:
+    return AgentSignature("mi-1", "0", f"r-{number}", b"")
 
 
 def test_request_ids_are_forgotten_when_their_time_is_over() -> None:
-    """Not before: a clock that goes ahead by the window is accepted for two of them."""
-    once, start = Once(), THEN.timestamp()
-    once.take(claim(1), now=THEN, window_ms=WINDOW_MS)
-    with pytest.raises(NotProved, match="used before"):
-        once.take(claim(1), now=datetime.fromtimestamp(start + 1800, UTC), window_ms=WINDOW_MS)
-    once.take(claim(1), now=datetime.fromtimestamp(start + 1800.01, UTC), window_ms=WINDOW_MS)
+    """Not earlier: a clock that is ahead by the window is accepted for two of them."""
+    cache, start = ReplayCache(), THEN.timestamp()
+    cache.accept(signature_of(1), now=THEN, window_ms=WINDOW_MS)
+    with pytest.raises(NotAuthenticated, match="used before"):
+        cache.accept(signature_of(1), now=datetime.fromtimestamp(start + 1800, UTC), window_ms=WINDOW_MS)
+    cache.accept(signature_of(1), now=datetime.fromtimestamp(start + 1800.01, UTC), window_ms=WINDOW_MS)
 
 
-def test_the_memory_of_request_ids_is_bounded() -> None:
-    """The oldest goes first."""
-    once = Once(most=3)
+def test_the_replay_cache_is_bounded() -> None:
+    """The oldest request id is forgotten first."""
+    cache = ReplayCache(most=3)
     for number in range(4):
-        once.take(claim(number), now=THEN, window_ms=WINDOW_MS)
-    with pytest.raises(NotProved):
-        Once.take(once, claim(3), now=THEN, window_ms=WINDOW_MS)
-    once.take(claim(0), now=THEN, window_ms=WINDOW_MS)
+        cache.accept(signature_of(number), now=THEN, window_ms=WINDOW_MS)
+    with pytest.raises(NotAuthenticated):
+        cache.accept(signature_of(3), now=THEN, window_ms=WINDOW_MS)
+    cache.accept(signature_of(0), now=THEN, window_ms=WINDOW_MS)
 
 
-def test_the_words_of_a_refusal_are_for_our_log(caplog: pytest.LogCaptureFixture, host: Host) -> None:
-    """There it says why."""
-    with caplog.at_level("INFO", logger="backfleet.endpoints.agents.gateway"):
-        headers = Host(host.gate, key(1), host.instance_id).signed()
-        host.gate.ask("POST", "/luban/api/v1/task/list", headers=headers)
+def test_the_reason_of_a_refusal_is_in_the_log(caplog: pytest.LogCaptureFixture, host: Host) -> None:
+    """The agent does not get it."""
+    with caplog.at_level("INFO", logger="backfleet.endpoints.agents.signed"):
+        headers = Host(host.server, key(1), host.instance_id).signed()
+        host.server.ask("POST", "/luban/api/v1/task/list", headers=headers)
     assert [record.__dict__["reason"] for record in caplog.records] == ["the signature is not that of its key"]

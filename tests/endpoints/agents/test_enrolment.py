@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from backfleet import fleet
 from backfleet.storage import Database
-from endpoints.agents.hosts import ACCOUNT, REGION, Gate, Host, key, public_pem
+from endpoints.agents.hosts import ACCOUNT, REGION, AgentServer, Host, key, public_pem
 
 REGISTER = "/luban/api/instance/register"
 WRONG = "the activation id or code is wrong"
@@ -21,40 +21,40 @@ def encoded(document: bytes) -> str:
 
 
 @pytest.fixture
-def stranger(gate: Gate) -> Host:
+def stranger(server: AgentServer) -> Host:
     """A host that has not enrolled."""
-    return Host(gate, key(0))
+    return Host(server, key(0))
 
 
-def test_a_host_enrols(gate: Gate, stranger: Host) -> None:
-    """`code` is a number, or the agent would keep nothing; from then on its signature is known."""
-    activation, code = gate.activate()
+def test_a_host_enrols(server: AgentServer, stranger: Host) -> None:
+    """`code` is a number, or the agent would keep nothing; from then on its signature is accepted."""
+    activation, code = server.activate()
     answer = stranger.register(activation.id, code, instanceName="web-1")
     stranger.instance_id = answer.json["instanceId"]
     assert answer.status == 200
     assert answer.body == json.dumps({"code": 200, "instanceId": stranger.instance_id}).encode()
     assert stranger.instance_id.startswith("mi-")
     assert stranger.beat().status == 200
-    made = gate.instance(stranger)
+    made = server.instance(stranger)
     assert made is not None
     assert (made.account_id, made.region, made.name, made.hostname) == (ACCOUNT, REGION, "web-1", "host1")
     assert (made.platform, made.agent_kind, made.internet_ip) == ("linux-amd64", "official", "127.0.0.1")
 
 
-def test_a_lost_answer_costs_nothing(gate: Gate, stranger: Host) -> None:
+def test_enrolling_again_after_a_lost_answer_is_harmless(server: AgentServer, stranger: Host) -> None:
     """The same key again is the same instance; another key would be another one."""
-    activation, code = gate.activate(count=1)
+    activation, code = server.activate(count=1)
     first = stranger.register(activation.id, code).json
     assert stranger.register(activation.id, code).json == first
-    assert Host(gate, key(1)).register(activation.id, code).json == {
+    assert Host(server, key(1)).register(activation.id, code).json == {
         "code": 403,
         "message": "the activation was for 1 instance(s) and is used up",
     }
-    assert gate.count() == 1
+    assert server.count() == 1
 
 
 @pytest.mark.parametrize(
-    ("made", "said", "hours", "text"),
+    ("made", "sent", "hours", "text"),
     [
         pytest.param({}, {"activationCode": "a-wrong"}, 0, WRONG, id="a wrong code"),
         pytest.param({}, {"activationId": "unknown"}, 0, WRONG, id="an unknown activation"),
@@ -83,14 +83,14 @@ def test_a_lost_answer_costs_nothing(gate: Gate, stranger: Host) -> None:
     ],
 )
 def test_a_refusal_says_why(
-    gate: Gate, stranger: Host, made: dict[str, Any], said: dict[str, Any], hours: float, text: str
+    server: AgentServer, stranger: Host, made: dict[str, Any], sent: dict[str, Any], hours: float, text: str
 ) -> None:
     """With status 200 and another code: the agent prints the body. Nothing is kept, and the right words still do."""
-    activation, code = gate.activate(**made)
-    gate.clock.pass_by(hours=hours)
-    answer = stranger.register(activation.id, code, **said)
+    activation, code = server.activate(**made)
+    server.clock.advance(hours=hours)
+    answer = stranger.register(activation.id, code, **sent)
     assert (answer.status, answer.json) == (200, {"code": 403, "message": text})
-    assert gate.count() == 0
+    assert server.count() == 0
 
 
 @pytest.mark.parametrize(
@@ -105,68 +105,68 @@ def test_a_refusal_says_why(
         pytest.param(b'{"activationId":"\\ud800","activationCode":"\\ud800"}', id="half a character"),
     ],
 )
-def test_garbage_is_refused(standing: Host, body: bytes) -> None:
-    """It is an answer like any other refusal, and the door stays open."""
-    answer = standing.gate.ask("POST", REGISTER, body)
+def test_garbage_is_refused(shared_host: Host, body: bytes) -> None:
+    """It gets a refusal like any other, and the endpoint goes on."""
+    answer = shared_host.server.ask("POST", REGISTER, body)
     assert (answer.status, answer.json["code"]) == (200, 403)
     assert answer.json["message"]
 
 
-def test_half_a_character_in_a_name_is_refused(database: Database, open_on: Callable[..., Gate]) -> None:
-    """No database could keep it."""
-    gate = open_on(database)
-    activation, code = gate.activate()
-    answer = Host(gate, key(0)).register(activation.id, code, hostname="\ud800")
-    assert (answer.status, answer.json["code"], gate.count()) == (200, 403, 0)
+def test_half_a_character_in_a_name_is_refused(database: Database, start_on: Callable[..., AgentServer]) -> None:
+    """No database could store it."""
+    server = start_on(database)
+    activation, code = server.activate()
+    answer = Host(server, key(0)).register(activation.id, code, hostname="\ud800")
+    assert (answer.status, answer.json["code"], server.count()) == (200, 403, 0)
 
 
-def test_a_body_has_a_limit(gate: Gate, stranger: Host) -> None:
+def test_a_body_has_a_limit(server: AgentServer, stranger: Host) -> None:
     """More than that is not read."""
-    activation, code = gate.activate()
+    activation, code = server.activate()
     assert stranger.register(activation.id, code, extra="x" * (1 << 20)).status == 413
     assert stranger.register(activation.id, code, extra="x" * (1 << 19)).json["code"] == 200
 
 
-def test_registering_is_a_post(standing: Host) -> None:
-    """A browser that looks in sees nothing."""
-    assert standing.gate.ask("GET", REGISTER).status == 405
+def test_registering_is_a_post(shared_host: Host) -> None:
+    """A browser that opens the address sees nothing."""
+    assert shared_host.server.ask("GET", REGISTER).status == 405
 
 
-def test_a_host_leaves(gate: Gate, host: Host) -> None:
-    """Its signature is worth nothing from then on; enrolling again makes another instance."""
+def test_a_host_deregisters(server: AgentServer, host: Host) -> None:
+    """Its signature is refused from then on; enrolling again makes another instance."""
     answer = host.post("/instance/deregister")
     assert (answer.status, answer.json) == (200, {"code": 200})
-    assert gate.instance(host) is None
+    assert server.instance(host) is None
     assert host.post("/instance/deregister").status == 401
     assert host.beat().status == 401
-    activation, code = gate.activate()
+    activation, code = server.activate()
     assert host.register(activation.id, code).json["instanceId"] != host.instance_id
 
 
-def test_only_the_host_itself_leaves(gate: Gate, host: Host) -> None:
-    """Another's signature, or none, takes nobody out."""
-    other = gate.enrol(1)
+def test_only_the_host_itself_can_deregister(server: AgentServer, host: Host) -> None:
+    """Another's signature, or none, deregisters nobody."""
+    other = server.enrol(1)
     headers = other.signed(instance_id=host.instance_id)
-    assert gate.ask("POST", "/luban/api/instance/deregister", headers=headers).status == 401
-    assert gate.ask("POST", "/luban/api/instance/deregister").status == 401
-    assert gate.instance(host) is not None
+    assert server.ask("POST", "/luban/api/instance/deregister", headers=headers).status == 401
+    assert server.ask("POST", "/luban/api/instance/deregister").status == 401
+    assert server.instance(host) is not None
 
 
-def test_a_path_before_the_door_is_allowed(gate: Gate) -> None:
-    """The agent pastes its server address as it stands: every endpoint follows."""
-    activation, code = gate.activate()
-    host = Host(gate, key(0), prefix="/t/abc123")
+def test_a_path_prefix_is_allowed(server: AgentServer) -> None:
+    """The agent appends to its server address as it is written: every endpoint has the prefix."""
+    activation, code = server.activate()
+    host = Host(server, key(0), prefix="/t/abc123")
     host.instance_id = host.register(activation.id, code).json["instanceId"]
     assert host.beat().status == 200
     assert host.tasks()["run"] == []
     channel = host.connect()
-    gate.send(host, "r-1")
+    server.send(host, "r-1")
     assert channel.kicked()
     channel.hang_up()
 
 
-def test_a_host_that_was_taken_out_by_its_owner(gate: Gate, host: Host) -> None:
-    """It learns so at its next word."""
-    with gate.database.transaction() as tx:
-        assert fleet.deregister(tx, host.instance_id, now=gate.clock())
+def test_a_host_that_its_owner_deregistered_is_refused(server: AgentServer, host: Host) -> None:
+    """It learns so at its next request."""
+    with server.database.transaction() as tx:
+        assert fleet.deregister(tx, host.instance_id, now=server.clock())
     assert host.post("/v1/task/list").status == 401

@@ -9,7 +9,7 @@ from backfleet.identity.policy import Principal
 from backfleet.operations import _store as audit
 from backfleet.operations.catalogue import STS, Call, find, operation
 from backfleet.operations.perform import event_of
-from backfleet.operations.sts.assuming import (
+from backfleet.operations.sts.assume_role import (
     ASSUMED,
     DEFAULT_SECONDS,
     ON_THE_WIRE,

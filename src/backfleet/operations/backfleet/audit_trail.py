@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from backfleet.operations import _store as audit
-from backfleet.operations import trail
+from backfleet.operations import audit_event
 from backfleet.operations.catalogue import BACKFLEET, Call, operation
 from backfleet.wire.errors import InvalidParameter, MissingParameter
 from backfleet.wire.parameters import integer, repeat_objects, text
@@ -66,7 +66,7 @@ def lookup_events(call: Call, asked: LookupEvents) -> dict[str, Any]:
     return {
         "StartTime": start.strftime(FORM),
         "EndTime": end.strftime(FORM),
-        "Events": [trail.shown(event) for event in part],
+        "Events": [audit_event.shown(event) for event in part],
         **more,
     }
 
@@ -102,7 +102,7 @@ def _value(key: str, value: str) -> str:
     return {"Write": "1", "Read": "0"}.get(value, value) if key == "EventRW" else value
 
 
-def _token(last: trail.Event) -> str:
+def _token(last: audit_event.AuditEvent) -> str:
     """Where the next part begins: no offset, so that new events do not shift it."""
     place = f"{round(last.at.timestamp() * 1000)} {last.request_id}"
     return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from backfleet import identity
-from backfleet.operations import trail
+from backfleet.operations import audit_event
 from backfleet.operations._tables import audit_events
 from backfleet.operations.catalogue import BACKFLEET, HBR, Operation, every_operation
 from backfleet.wire.parameters import Parameter, parameters_of
@@ -185,7 +185,7 @@ def sent(operation: Operation) -> dict[str, str]:
     """Something secret in every parameter that does not name anything, and a name in the others."""
     flat = {}
     for parameter in parameters_of(operation.request):
-        value = "x1" if trail._names_something(parameter) else f"{SECRET}-{parameter.name}"
+        value = "x1" if audit_event._names_something(parameter) else f"{SECRET}-{parameter.name}"
         repeated = parameter.kind.startswith("repeat")
         flat[f"{parameter.name}.1.Value" if repeated else parameter.name] = value
     return flat
@@ -217,7 +217,7 @@ SENSITIVE = {
 def test_what_is_kept_names_things(operation: Operation) -> None:
     """And is none of what could be a secret, a document or a script."""
     flat = {parameter.name: "x" for parameter in parameters_of(operation.request)}
-    kept = trail.kept_parameters(parameters_of(operation.request), flat)
+    kept = audit_event.parameters_to_keep(parameters_of(operation.request), flat)
     assert not kept.keys() & (SENSITIVE - {"ExternalId"})
 
 
@@ -225,7 +225,7 @@ def test_what_is_kept_is_bounded() -> None:
     """However much was sent, described or not."""
     parameter = Parameter("InstanceId", "repeat list", lambda flat: None, lambda value: [])
     flat = {f"InstanceId.{number}": "i" * 1000 for number in range(1000)} | {"Other": "x", "InstanceIdentity": "x"}
-    kept = trail.kept_parameters([parameter], flat)
-    assert len(kept) == trail.MOST_PARAMETERS
-    assert {len(value) for value in kept.values()} == {trail.LONGEST_VALUE}
+    kept = audit_event.parameters_to_keep([parameter], flat)
+    assert len(kept) == audit_event.MOST_PARAMETERS
+    assert {len(value) for value in kept.values()} == {audit_event.LONGEST_VALUE}
     assert len(json.dumps(kept)) < 32 * 1024

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
+from backfleet.operations.access_denied import LONGEST, NoDiagnosis, open_diagnosis
 from backfleet.operations.catalogue import RAM, Call, operation
-from backfleet.operations.diagnosis import LONGEST, NoDiagnosis, open_diagnosis
 from backfleet.operations.ram.errors import BadDiagnosis
 from backfleet.wire.parameters import text
 
