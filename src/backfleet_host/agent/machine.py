@@ -16,7 +16,6 @@ MACHINE_ID_FILES = (
     Path("/etc/machine-id"),
     Path("/sys/class/dmi/id/product_uuid"),
 )
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 def machine_id(files: Sequence[Path] = MACHINE_ID_FILES) -> str:
@@ -27,17 +26,6 @@ def machine_id(files: Sequence[Path] = MACHINE_ID_FILES) -> str:
             if found:
                 return found[:64]
     return uuid.uuid4().hex
-
-
-def architecture() -> str:
-    """Return the processor as releases name it, `amd64` for example."""
-    found = os.uname().machine
-    return _ARCHITECTURES.get(found, found)
-
-
-def platform() -> str:
-    """Return this kind of machine as releases name it, `linux-amd64` for example."""
-    return f"{os.uname().sysname.lower()}-{architecture()}"
 
 
 def os_version() -> str:

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
 from backfleet_host.contract import Malformed, Order, Report, is_version, read_report, stage_line
+from backfleet_host.platforms import platform_here
 from backfleet_host.upgrader.host import drift, gate
 from backfleet_host.upgrader.host.disk import read_json
 from backfleet_host.upgrader.host.installation import NO_PACKAGES, Package, Site, site_of
 from backfleet_host.upgrader.refusal import Refusal
 from backfleet_host.upgrader.transaction.attempt import Attempt, Stopping, known_manifest, nobody_stops_it
-from backfleet_host.upgrader.transaction.checks import check_not_held_back, is_whole, platform_here
+from backfleet_host.upgrader.transaction.checks import check_not_held_back, is_whole
 from backfleet_host.upgrader.transaction.engine import move
 from backfleet_host.upgrader.transaction.journal import Journal, Unreadable
 from backfleet_host.upgrader.transaction.outcome import finish, keep_settings, meaning_of, tidy

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from backfleet_host.agent import machine
 from backfleet_host.contract import read_output
 from backfleet_host.upgrader.transaction import checks
 
@@ -116,4 +117,14 @@ def test_a_release_in_zstd_is_refused_where_nobody_reads_it(
     assert (report.code, report.stage) == ("UnsupportedPlatform", "check")
     assert "zstd" in report.message
     assert host.downloads() == []
+    assert host.carry("install", "1.0").outcome == "succeeded"
+
+
+def test_an_i686_host_is_upgraded(shop: Shop, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It enrols under the same name under which its upgrader takes orders."""
+    here = os.uname()
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result((*here[:4], "i686")))
+    enrolled_as = machine.platform()
+    shop.add("1.0", platform=enrolled_as)
+    assert enrolled_as == "linux-386"
     assert host.carry("install", "1.0").outcome == "succeeded"

@@ -15,6 +15,7 @@ from backfleet_host.agent.protocol.address import Address
 from backfleet_host.agent.protocol.server import Server, Unreachable
 from backfleet_host.agent.protocol.signing import SigningKey, public_pem
 from backfleet_host.agent.setup.enrolment_errors import CannotEnrol, EnrolmentRefused
+from backfleet_host.platforms import platform_here
 
 REGISTER_SECONDS = 15.0
 LONGEST_REASON = 300  # characters of the server's reason that are shown
@@ -50,7 +51,7 @@ def register(server: Server, options: EnrolmentOptions, key: SigningKey, mode: s
         CannotEnrol: there was no answer that says whether the host is registered.
         EnrolmentRefused: the server refused.
     """
-    body = _body(options, key, mode)
+    body = registration_fields(options, key, mode)
     try:
         answer = server.post(
             "/luban/api/instance/register",
@@ -73,8 +74,8 @@ def register(server: Server, options: EnrolmentOptions, key: SigningKey, mode: s
     raise EnrolmentRefused(f"the server refuses this enrolment: {_reason(answer.status, fields)}")
 
 
-def _body(options: EnrolmentOptions, key: SigningKey, mode: str) -> Dict[str, Any]:
-    """Return the official agent's fields, and `agentMode` and `platform`, which are ours."""
+def registration_fields(options: EnrolmentOptions, key: SigningKey, mode: str) -> Dict[str, Any]:
+    """Return what the host tells the server: the official agent's fields, and `agentMode` and `platform`, which are ours."""
     return {
         "activationCode": options.code,
         "activationId": options.activation_id,
@@ -89,7 +90,7 @@ def _body(options: EnrolmentOptions, key: SigningKey, mode: str) -> Dict[str, An
         "publicKey": base64.b64encode(public_pem(key)).decode(),
         "tag": [],
         "agentMode": mode,
-        "platform": machine.platform(),
+        "platform": platform_here(),
     }
 
 

@@ -5,32 +5,31 @@ Source: docs/host.md.
 
 from __future__ import annotations
 
-import platform as machine
 import shutil
 import time
 from typing import Any, Dict, Optional
 
 from backfleet_host import archives
+from backfleet_host.manifest import Manifest
+from backfleet_host.platforms import canonical, platform_here
 from backfleet_host.upgrader.host import disk, policy, shim, trees
 from backfleet_host.upgrader.host.drift import others
 from backfleet_host.upgrader.host.installation import Package
 from backfleet_host.upgrader.refusal import Refusal
 from backfleet_host.upgrader.release import upgrade_path
-from backfleet_host.upgrader.release.manifest import Manifest
 from backfleet_host.upgrader.release.source import Target
 from backfleet_host.upgrader.transaction.attempt import Attempt
 
 SPARE_DISK = 16 << 20  # bytes that stay free
 BUSY_AGAIN_SECONDS = 1.0  # between looks whether a busy host still is
 REBOOT_MARKS = ("run/reboot-required", "var/run/reboot-required")  # where Debian and its kin say so
-_MACHINES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64", "i386": "386", "i686": "386"}
 
 
 def check(attempt: Attempt) -> None:
     """Everything that can be known before anything is fetched. Nothing is touched."""
     order, package, site = attempt.order, attempt.package, attempt.site
     ours = platform_here()
-    if order.platform != ours:
+    if canonical(order.platform) != ours:
         raise Refusal("UnsupportedPlatform", f"the release is for {order.platform}, this host is {ours}")
     if shim.flock_program() is None:
         raise Refusal("UnsupportedPlatform", "flock(1) is missing; install util-linux")
@@ -159,8 +158,3 @@ def _check_no_other_manager(attempt: Attempt, manifest: Manifest) -> None:
     if not attempt.from_version:  # later it is drift, told in every status
         for path, owner in others(attempt.site, attempt.package.name, manifest.programs).items():
             raise Refusal("ManagedElsewhere", f"{path} is there already: {owner}; remove it there first")
-
-
-def platform_here() -> str:
-    """This host, as releases name platforms."""
-    return f"{machine.system().lower()}-{_MACHINES.get(machine.machine().lower(), machine.machine().lower())}"
