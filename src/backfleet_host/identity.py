@@ -6,7 +6,8 @@ import dataclasses
 import json
 from dataclasses import dataclass
 
-from backfleet_host.layout import Places, write_whole
+from backfleet_host.files import write_file
+from backfleet_host.layout import Places
 
 
 class NotEnrolled(Exception):
@@ -26,7 +27,7 @@ class Identity:
 
 def keep_identity(places: Places, identity: Identity) -> None:
     """Write the identity: from now on this host is enrolled."""
-    write_whole(places.identity, json.dumps(dataclasses.asdict(identity), indent=1, sort_keys=True).encode() + b"\n")
+    write_file(places.identity, json.dumps(dataclasses.asdict(identity), indent=1, sort_keys=True).encode() + b"\n")
 
 
 def read_identity(places: Places) -> Identity:

@@ -27,8 +27,9 @@ from backfleet_host.agent.protocol.request_signature import read_request_signer
 from backfleet_host.agent.protocol.server import Server, proxy_of, tls_towards
 from backfleet_host.agent.protocol.task_polling import TaskPoller
 from backfleet_host.agent.timings import Timings
+from backfleet_host.files import hold_lock, write_file
 from backfleet_host.identity import Identity, NotEnrolled, read_identity
-from backfleet_host.layout import Places, hold, write_whole
+from backfleet_host.layout import Places
 
 log = logging.getLogger(__name__)
 
@@ -144,7 +145,7 @@ def _only_agent(places: Places) -> Iterator[Identity]:
     """Give the identity of this root, and keep other agents from running in it."""
     try:
         identity = read_identity(places)
-        lock = hold(places.lock, seconds=_LOCK_SECONDS)
+        lock = hold_lock(places.lock, seconds=_LOCK_SECONDS)
     except NotEnrolled as problem:
         raise CannotRun(str(problem)) from None
     except OSError as problem:
@@ -180,5 +181,5 @@ def _is_cold_start(places: Places) -> bool:
     except OSError:
         last = ""
     with contextlib.suppress(OSError):
-        write_whole(places.boot, current.encode())
+        write_file(places.boot, current.encode(), is_only_writer=True)
     return heartbeat.is_cold_start(last, current)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, Dict, List
 
 from backfleet_host.agent.execution.task_journal import TaskJournal
+from backfleet_host.files import hold_lock
 from backfleet_host.identity import NotEnrolled, read_identity
-from backfleet_host.layout import Places, hold
+from backfleet_host.layout import Places
 
 
 def status(root: Path) -> Dict[str, Any]:
@@ -38,7 +39,7 @@ def _tasks(places: Places) -> Dict[str, Any]:
 
 
 def _is_held(lock: Path) -> bool:
-    held = hold(lock)
+    held = hold_lock(lock)
     if held is None:
         return True
     os.close(held)

@@ -173,10 +173,10 @@ def test_an_answer_that_is_too_long_is_refused(gateway: Gateway, root: Places, n
 
 def test_a_root_that_is_in_use_is_not_enrolled(gateway: Gateway, root: Places, now: datetime) -> None:
     """An agent, or another enrolment, holds its lock."""
-    from backfleet_host.layout import hold, make_folder
+    from backfleet_host.files import hold_lock, make_folder
 
     make_folder(root.agent)
-    lock = hold(root.lock)
+    lock = hold_lock(root.lock)
     assert lock is not None
     with pytest.raises(CannotEnrol, match="another backfleet-host"):
         do_enrol(root, options(gateway), now)

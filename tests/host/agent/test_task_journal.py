@@ -11,7 +11,8 @@ from backfleet_host.agent.protocol import task_reports
 from backfleet_host.agent.protocol.task_list import Task, Unusable
 from backfleet_host.agent.protocol.task_reports import TaskTimes
 from backfleet_host.agent.status import status
-from backfleet_host.layout import Places, hold, write_whole
+from backfleet_host.files import hold_lock, write_file
+from backfleet_host.layout import Places
 
 REPORT = task_reports.finished(TaskTimes("t-1", 0, 1, 2), 0, 0, b"out")
 
@@ -113,23 +114,23 @@ def test_with_too_many_unsent_reports_no_task_is_accepted(
 def test_whole_or_not_at_all(tmp_path: Path) -> None:
     """A write that fails leaves what was there, and no partial file."""
     file = tmp_path / "file"
-    write_whole(file, b"first", mode=0o600)
+    write_file(file, b"first", mode=0o600)
     assert oct(file.stat().st_mode)[-3:] == "600"
     (tmp_path / "folder").mkdir()
     with pytest.raises(OSError, match="directory"):
-        write_whole(tmp_path / "folder", b"second")
+        write_file(tmp_path / "folder", b"second")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
     assert file.read_bytes() == b"first"
 
 
 def test_a_lock_is_waited_for(tmp_path: Path) -> None:
     """As long as was said, and no longer."""
-    held = hold(tmp_path / "lock")
+    held = hold_lock(tmp_path / "lock")
     assert held is not None
-    assert hold(tmp_path / "lock") is None
-    assert hold(tmp_path / "lock", seconds=0.1) is None
+    assert hold_lock(tmp_path / "lock") is None
+    assert hold_lock(tmp_path / "lock", seconds=0.1) is None
     os.close(held)
-    again = hold(tmp_path / "lock", seconds=0.1)
+    again = hold_lock(tmp_path / "lock", seconds=0.1)
     assert again is not None
     os.close(again)
 

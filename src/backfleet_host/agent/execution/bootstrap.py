@@ -23,8 +23,9 @@ from backfleet_host.agent.protocol.server import Server, proxy_of, tls_towards
 from backfleet_host.agent.setup.enrolment_errors import CannotEnrol
 from backfleet_host.agent.setup.release_root import fetch_release_root
 from backfleet_host.contract import Order, Report, read_order
+from backfleet_host.files import hold_lock, make_folder, write_file
 from backfleet_host.identity import Identity, keep_identity
-from backfleet_host.layout import Places, hold, make_folder, write_whole
+from backfleet_host.layout import Places
 
 QUOTA = 11_000  # bytes of output that every agent passes on, whatever its settings
 GRACE_SECONDS = 60.0  # beyond the order's time budget
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     folder = places.agent / "brought"
     output, lock = folder / f"{order.order_id}.out", folder / f"{order.order_id}.lock"
-    held = hold(lock)
+    held = hold_lock(lock)
     if held is not None:  # else the order is being carried out already, and only its output is printed
         _start_detached(places.root, order, output, held)
     return _print_output(output, lock, order)
@@ -72,9 +73,9 @@ def _adopt(places: Places, server: str, authority: Path) -> None:
     make_folder(places.agent)
     with contextlib.closing(Server(address, tls_towards(authority), proxy=proxy_of(places.root))) as client:
         release_root = fetch_release_root(client)
-    write_whole(places.authority, authority.read_bytes())
+    write_file(places.authority, authority.read_bytes())
     make_folder(places.trusted_root.parent, mode=0o755)
-    write_whole(places.trusted_root, release_root, mode=0o644)
+    write_file(places.trusted_root, release_root, mode=0o644)
     keep_identity(places, Identity("", "", server, "another agent's"))
 
 
@@ -134,7 +135,7 @@ def _print_output(output: Path, lock: Path, order: Order) -> int:
 
 
 def _is_free(lock: Path) -> bool:
-    held = hold(lock)
+    held = hold_lock(lock)
     if held is None:
         return False
     os.close(held)

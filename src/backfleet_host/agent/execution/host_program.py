@@ -17,7 +17,8 @@ from typing import List, Optional
 
 from backfleet_host.agent.execution.task_journal import TaskFolder
 from backfleet_host.agent.execution.task_process import CARRY
-from backfleet_host.layout import Places, make_folder, sync_folder
+from backfleet_host.files import make_folder, sync_folder
+from backfleet_host.layout import Places
 
 COPIES = 3  # that are kept; processes that were started from an older one may still run
 _START = """import sys; sys.path[:] = {path!r}

@@ -22,7 +22,7 @@ from typing import Any, Dict, Iterator, Mapping
 from backfleet_host.agent.execution.task_journal import End, TaskFolder
 from backfleet_host.agent.protocol.task_list import Task
 from backfleet_host.agent.protocol.task_reports import GENERAL, LONGEST_HEAD, NO_SUBSTITUTE
-from backfleet_host.layout import write_whole
+from backfleet_host.files import write_file
 
 LINGER_SECONDS = 0.2  # output of background children is still taken for this long after the script has ended
 _POLL_SECONDS = 0.05
@@ -91,7 +91,7 @@ class Output:
         """Write the tail, if the head does not hold all of the output."""
         os.close(self._head)
         if self.total > LONGEST_HEAD:
-            write_whole(self._folder / "tail", bytes(self._tail[-self._quota :]))
+            write_file(self._folder / "tail", bytes(self._tail[-self._quota :]), is_only_writer=True)
 
 
 def _start(task: Task, file: Path) -> Dict[str, Any]:
@@ -134,7 +134,7 @@ def _script_file(folder: Path, task: Task, script: str) -> Iterator[Path]:
         readable = Path(tempfile.mkdtemp(prefix="backfleet-script-"))
     file = readable / "script.sh"
     try:
-        write_whole(file, script.encode(), mode=0o700)
+        write_file(file, script.encode(), mode=0o700)
         if task.user:
             for path in (file, readable):
                 shutil.chown(path, task.user)

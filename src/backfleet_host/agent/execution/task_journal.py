@@ -30,7 +30,7 @@ from typing import Iterator, List, Optional
 
 from backfleet_host.agent.protocol.task_list import Task, Unusable, read_task
 from backfleet_host.agent.protocol.task_reports import TaskReport, read_report
-from backfleet_host.layout import hold, make_folder, sync_folder, write_whole
+from backfleet_host.files import hold_lock, make_folder, sync_folder, write_file
 
 KEPT = 200  # acknowledged tasks that are kept; the oldest are removed first
 MOST_UNSENT = 500  # with so many reports waiting, no more tasks are accepted
@@ -39,14 +39,8 @@ RECOVERIES = 3  # tries to recover what a dead process left
 
 _RESERVED_FILE = "room"  # its name on the hosts of earlier builds
 _PARTIAL = ".partial"
-_DISPOSABLE = (
-    "task.json",
-    "script.sh",
-    "output",
-    "tail",
-    "sent",
-    _RESERVED_FILE,
-)  # scripts and output may hold secrets
+# What is removed once a task is over: scripts and output may hold secrets.
+_DISPOSABLE = ("task.json", "script.sh", "output", "tail", "sent", _RESERVED_FILE)
 
 
 class JournalFull(Exception):
@@ -101,11 +95,11 @@ class TaskFolder:
 
     def hold(self) -> Optional[int]:
         """Take the lock of the task's process and return its descriptor; None while such a process lives."""
-        return hold(self.path / "lock")
+        return hold_lock(self.path / "lock")
 
     def write_begun(self, begun: Begun) -> None:
         """Note that the process has begun. It does nothing that must not be done twice before this returns."""
-        write_whole(self.path / "begun.json", _json(begun))
+        write_file(self.path / "begun.json", _json(begun), is_only_writer=True)
 
     def begun(self) -> Optional[Begun]:
         """Return the process that has begun, or None."""
@@ -115,7 +109,7 @@ class TaskFolder:
     def write_end(self, end: End) -> None:
         """Note how the task ended."""
         self.release_space()
-        write_whole(self.path / "end.json", _json(end))
+        write_file(self.path / "end.json", _json(end), is_only_writer=True)
 
     def end(self) -> Optional[End]:
         """Return how the task ended, or None if its process has not noted it."""
@@ -169,7 +163,7 @@ class TaskFolder:
     def write_report(self, report: TaskReport) -> None:
         """Note the final report: the task is over, and what only its process needed is removed."""
         self.release_space()
-        write_whole(self.path / "report.json", report.to_json())
+        write_file(self.path / "report.json", report.to_json(), is_only_writer=True)
         for name in _DISPOSABLE:
             with contextlib.suppress(OSError):
                 (self.path / name).unlink()
@@ -230,7 +224,7 @@ class TaskJournal:
             raise JournalFull(f"{MOST_UNSENT} reports wait for the server")
         self.prune()
         with self._new(task.key) as folder:
-            write_whole(folder.path / "task.json", task.to_json())
+            write_file(folder.path / "task.json", task.to_json(), is_only_writer=True)
             folder.reserve_space()
         return TaskFolder(self._folder / task.key)
 

@@ -19,8 +19,9 @@ from backfleet_host.agent.protocol.signing import SigningKey, make_key, private_
 from backfleet_host.agent.setup.enrolment_errors import CannotEnrol, EnrolmentRefused
 from backfleet_host.agent.setup.registration import EnrolmentOptions, Registration, register
 from backfleet_host.agent.setup.release_root import fetch_release_root, read_release_root
+from backfleet_host.files import hold_lock, make_folder, write_file
 from backfleet_host.identity import Identity, keep_identity
-from backfleet_host.layout import Places, hold, make_folder, write_whole
+from backfleet_host.layout import Places
 
 __all__ = ["CannotEnrol", "EnrolmentOptions", "enrol"]
 
@@ -78,7 +79,7 @@ def _key(places: Places, progress: Callable[[str], None]) -> SigningKey:
     except (OSError, ValueError):
         progress("making a key ...")
     key = make_key()
-    write_whole(places.key, private_pem(key))
+    write_file(places.key, private_pem(key), is_only_writer=True)
     return key
 
 
@@ -88,9 +89,9 @@ def _identity(registration: Registration, options: EnrolmentOptions, now: dateti
 
 
 def _store(places: Places, identity: Identity, authority: bytes, root: bytes) -> None:
-    write_whole(places.authority, authority)
+    write_file(places.authority, authority)
     make_folder(places.trusted_root.parent, mode=0o755)
-    write_whole(places.trusted_root, root, mode=0o644)
+    write_file(places.trusted_root, root, mode=0o644)
     shutil.rmtree(places.tasks, ignore_errors=True)  # of an instance that this host was before
     keep_identity(places, identity)
 
@@ -122,7 +123,7 @@ def _make_folders(places: Places) -> List[Path]:
 @contextlib.contextmanager
 def _lock(places: Places) -> Iterator[None]:
     try:
-        lock = hold(places.lock)
+        lock = hold_lock(places.lock)
         if lock is None:
             raise CannotEnrol(f"another backfleet-host uses {places.root}; wait until it has ended, or stop it")
         try:

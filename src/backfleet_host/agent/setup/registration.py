@@ -75,7 +75,7 @@ def register(server: Server, options: EnrolmentOptions, key: SigningKey, mode: s
 
 
 def registration_fields(options: EnrolmentOptions, key: SigningKey, mode: str) -> Dict[str, Any]:
-    """Return what the host tells the server: the official agent's fields, and `agentMode` and `platform`, which are ours."""
+    """Return what the host tells the server: the official fields, and two of ours, `agentMode` and `platform`."""
     return {
         "activationCode": options.code,
         "activationId": options.activation_id,

@@ -13,8 +13,9 @@ import sys
 from pathlib import Path
 from typing import List, Sequence
 
+from backfleet_host.files import write_file
 from backfleet_host.identity import read_identity
-from backfleet_host.layout import Places, write_whole
+from backfleet_host.layout import Places
 
 SYSTEMD = Path("/run/systemd/system")  # is there exactly where systemd is the first process: sd_booted(3)
 UNITS = Path("/etc/systemd/system")
@@ -79,7 +80,7 @@ def install_unit(name: str, root: Path, *, allow_shell: bool, units: Path = UNIT
     _check_systemd()
     command = [*_program(), "run", "--root", str(root), *(["--allow-shell"] if allow_shell else [])]
     try:
-        write_whole(units / name, unit_text(name, command).encode(), mode=0o644)
+        write_file(units / name, unit_text(name, command).encode(), mode=0o644)
     except OSError as problem:
         raise CannotServe(f"{units / name} cannot be written: {problem.strerror}; run as root") from None
     _systemctl("daemon-reload")
