@@ -9,9 +9,9 @@ import pytest
 
 import machine as machines
 from backfleet_host.agent.setup.systemd_unit import unit_name
-from backfleet_host.contract import Order, read_output
+from backfleet_host.contract import read_output
 from backfleet_host.layout import DEFAULT_ROOT, Places
-from host.agent.conftest import acting_program, until
+from host.agent.conftest import acting_program, actions, order, until
 from host.agent.gateway import Gateway
 from machine import Machine
 
@@ -30,7 +30,7 @@ WantedBy=multi-user.target
 def machine(tmp_path: Path, places: Places, source: Path) -> Iterator[Machine]:
     """A machine whose agent is a unit that starts with it, with the acting upgrader."""
     program = acting_program(source, tmp_path / "program")
-    path = [str(program), str(Path(__file__).resolve().parents[2])]
+    path = [str(program), str(Path(__file__).resolve().parents[3])]
     starter = (
         f"import sys; sys.path[:0] = {path!r}; from pathlib import Path; from host.agent.quick_timings import QUICK;"
         "from backfleet_host.agent.running import run;"
@@ -43,14 +43,9 @@ def machine(tmp_path: Path, places: Places, source: Path) -> Iterator[Machine]:
         yield machine
 
 
-def actions(places: Places) -> list[str]:
-    file = places.root / "actions"
-    return file.read_text().splitlines() if file.exists() else []
-
-
 def begun(places: Places, gateway: Gateway) -> bool:
     """Hand out an order; return whether it has begun in time."""
-    gateway.hand_out("t-1", Order("u-1", "upgrade", "rclone", "waits", "linux-amd64").as_command(), kick=False)
+    gateway.hand_out("t-1", order("waits"), kick=False)
     return until(lambda: actions(places) == ["carry u-1"])
 
 
@@ -109,7 +104,7 @@ def program(tmp_path: Path) -> Path:
     """The one-file program, as hosts get it."""
     folder = tmp_path / "a folder with $igns & blanks"
     folder.mkdir()
-    built = Path(__file__).resolve().parents[3] / "tools" / "build_host_program.py"
+    built = Path(__file__).resolve().parents[4] / "tools" / "build_host_program.py"
     subprocess.run([sys.executable, built, folder / "backfleet-host"], check=True, capture_output=True)
     return folder / "backfleet-host"
 

@@ -5,18 +5,9 @@ import json
 import pytest
 
 from backfleet_host.agent.execution.order_output import report_line
-from backfleet_host.contract import Order, Report, read_output
-from host.agent.conftest import Host, until
+from backfleet_host.contract import Report, read_output
+from host.agent.conftest import Host, actions, order, until
 from host.agent.gateway import Gateway, ReceivedReport
-
-
-def order(version: str = "1.0", order_id: str = "u-1") -> str:
-    return Order(order_id, "upgrade", "rclone", version, "linux-amd64").as_command()
-
-
-def actions(host: Host) -> list[str]:
-    file = host.places.root / "actions"
-    return file.read_text().splitlines() if file.exists() else []
 
 
 def report_in(reports: list[ReceivedReport]) -> Report | None:
@@ -38,7 +29,7 @@ def test_an_order_is_carried_out_and_reported(gateway: Gateway, acting_host: Hos
     found = report_in(reports)
     assert found is not None
     assert (found.outcome, found.current_version) == ("succeeded", "1.0")
-    assert actions(acting_host) == ["carry u-1"]
+    assert actions(acting_host.places) == ["carry u-1"]
     assert gateway.refused == []
     assert acting_host.kill(15) == 0
     assert acting_host.all_processes_end()
@@ -92,14 +83,14 @@ def test_an_order_outlives_its_agent(gateway: Gateway, acting_host: Host) -> Non
     acting_host.start()
     acting_host.ready()
     gateway.hand_out("t-1", order("waits"))
-    gateway.wait_for(lambda: gateway.reports_about("t-1", "running") and actions(acting_host))
+    gateway.wait_for(lambda: gateway.reports_about("t-1", "running") and actions(acting_host.places))
     acting_host.kill()
     assert acting_host.task_processes()
     acting_host.start()
     acting_host.ready()
     (acting_host.places.root / "go").touch()
     assert gateway.end_of("t-1").query["exitCode"] == "0"
-    assert actions(acting_host) == ["carry u-1"]
+    assert actions(acting_host.places) == ["carry u-1"]
     found = report_in(gateway.reports_about("t-1"))
     assert found is not None
     assert found.outcome == "succeeded"
@@ -110,13 +101,13 @@ def test_an_order_that_ended_while_no_agent_ran_is_reported_by_the_next(gateway:
     acting_host.start()
     acting_host.ready()
     gateway.hand_out("t-1", order("waits"))
-    gateway.wait_for(lambda: actions(acting_host))
+    gateway.wait_for(lambda: actions(acting_host.places))
     acting_host.kill()
     (acting_host.places.root / "go").touch()
     assert acting_host.all_processes_end()
     acting_host.start()
     assert gateway.end_of("t-1").name == "finish"
-    assert actions(acting_host) == ["carry u-1"]
+    assert actions(acting_host.places) == ["carry u-1"]
 
 
 def test_sigterm_ends_the_agent_and_not_the_order(gateway: Gateway, acting_host: Host) -> None:
@@ -124,7 +115,7 @@ def test_sigterm_ends_the_agent_and_not_the_order(gateway: Gateway, acting_host:
     acting_host.start()
     acting_host.ready()
     gateway.hand_out("t-1", order("waits"))
-    gateway.wait_for(lambda: actions(acting_host))
+    gateway.wait_for(lambda: actions(acting_host.places))
     assert acting_host.kill(15) == 0
     assert acting_host.task_processes()
     (acting_host.places.root / "go").touch()
@@ -140,7 +131,7 @@ def test_an_order_whose_process_was_killed_is_recovered(gateway: Gateway, acting
     found = report_in(gateway.reports_about("t-1"))
     assert found is not None
     assert (found.message, found.current_version) == ("recovered", "0.9")
-    assert actions(acting_host) == ["carry u-1", "recover u-1"]
+    assert actions(acting_host.places) == ["carry u-1", "recover u-1"]
 
 
 def test_a_recovery_that_dies_is_tried_three_times(gateway: Gateway, acting_host: Host) -> None:
@@ -149,7 +140,7 @@ def test_a_recovery_that_dies_is_tried_three_times(gateway: Gateway, acting_host
     gateway.hand_out("t-1", order("dies-always"), kick=False)
     end = gateway.end_of("t-1")
     assert (end.name, end.query["errCode"]) == ("error", "-13")
-    assert actions(acting_host) == ["carry u-1"] + ["recover u-1"] * 3
+    assert actions(acting_host.places) == ["carry u-1"] + ["recover u-1"] * 3
 
 
 def test_an_order_that_is_listed_again_is_not_carried_out_again(gateway: Gateway, acting_host: Host) -> None:
@@ -166,7 +157,7 @@ def test_an_order_that_is_listed_again_is_not_carried_out_again(gateway: Gateway
     gateway.reports.clear()
     acting_host.start()
     assert gateway.end_of("t-1").query == again.query
-    assert actions(acting_host) == ["carry u-1"]
+    assert actions(acting_host.places) == ["carry u-1"]
 
 
 def test_a_new_version_of_a_task_is_a_new_task(gateway: Gateway, acting_host: Host) -> None:
@@ -178,7 +169,7 @@ def test_a_new_version_of_a_task_is_a_new_task(gateway: Gateway, acting_host: Ho
     gateway.hand_out("t-1", order(order_id="u-2"), kick=False, task={"invokeVersion": 2})
     gateway.kick("kick_vm task run t-1")
     assert gateway.end_of("t-1").query["invokeVersion"] == "2"
-    assert actions(acting_host) == ["carry u-1", "carry u-2"]
+    assert actions(acting_host.places) == ["carry u-1", "carry u-2"]
 
 
 def test_an_order_that_does_not_stop_is_killed_and_recovered(gateway: Gateway, acting_host: Host) -> None:
@@ -186,11 +177,11 @@ def test_an_order_that_does_not_stop_is_killed_and_recovered(gateway: Gateway, a
     acting_host.start()
     acting_host.ready()
     gateway.hand_out("t-1", order("waits"))
-    gateway.wait_for(lambda: actions(acting_host))
+    gateway.wait_for(lambda: actions(acting_host.places))
     gateway.stop_task("t-1")
     end = gateway.end_of("t-1")
     assert end.name == "finish"
-    assert actions(acting_host) == ["carry u-1", "recover u-1"]
+    assert actions(acting_host.places) == ["carry u-1", "recover u-1"]
     assert acting_host.all_processes_end()
 
 
@@ -199,13 +190,13 @@ def test_an_order_that_is_stopped_in_time_reports_taskcancelled(gateway: Gateway
     acting_host.start()
     acting_host.ready()
     gateway.hand_out("t-1", order("listens"))
-    gateway.wait_for(lambda: actions(acting_host))
+    gateway.wait_for(lambda: actions(acting_host.places))
     gateway.stop_task("t-1")
     assert gateway.end_of("t-1").query["exitCode"] == "1"
     report = report_in(gateway.reports_about("t-1"))
     assert report is not None
     assert report.code == "TaskCancelled"
-    assert actions(acting_host) == ["carry u-1", "stopped u-1"]
+    assert actions(acting_host.places) == ["carry u-1", "stopped u-1"]
 
 
 def test_an_order_may_finish_although_it_was_stopped(gateway: Gateway, acting_host: Host) -> None:
@@ -213,7 +204,7 @@ def test_an_order_may_finish_although_it_was_stopped(gateway: Gateway, acting_ho
     acting_host.start()
     acting_host.ready()
     gateway.hand_out("t-1", order("waits"))
-    gateway.wait_for(lambda: actions(acting_host))
+    gateway.wait_for(lambda: actions(acting_host.places))
     gateway.stop_task("t-1")
     gateway.wait_for(lambda: len(gateway.echoes) == 2)
     (acting_host.places.root / "go").touch()
@@ -243,7 +234,7 @@ def test_a_restricted_agent_accepts_nothing_but_orders(
     assert end.query["param"] == param
     assert end.query["value"].startswith(value)
     assert len(gateway.reports_about("t-1")) == 1
-    assert actions(acting_host) == []
+    assert actions(acting_host.places) == []
     assert not acting_host.task_processes()
 
 
@@ -277,13 +268,13 @@ def test_ten_tasks_run_at_a_time(gateway: Gateway, acting_host: Host) -> None:
     for number in range(11):
         gateway.hand_out(f"t-{number:02d}", order("waits", f"u-{number}"), kick=False)
     gateway.kick()
-    gateway.wait_for(lambda: len(actions(acting_host)) == 10)
+    gateway.wait_for(lambda: len(actions(acting_host.places)) == 10)
     gateway.stop_task("t-10")
     gateway.wait_for(lambda: not gateway.stops)
     (acting_host.places.root / "go").touch()
     ends = [gateway.end_of(f"t-{number:02d}", 30).name for number in range(11)]
     assert ends == ["finish"] * 10 + ["stopped"]
-    assert until(lambda: len(actions(acting_host)) == 10)
+    assert until(lambda: len(actions(acting_host.places)) == 10)
 
 
 def test_a_long_status_keeps_the_package_that_was_asked_for() -> None:
