@@ -26,7 +26,7 @@ from typing import Any
 import sqlalchemy as sa
 from aiohttp import web
 
-from backfleet import assistant, commands, identity, operations, releases, upgrades
+from backfleet import assistant, carriers, commands, identity, operations, releases, upgrades
 from backfleet.certificates import Certificates, names_of_this_machine, prepare_certificates
 from backfleet.clock import Clock
 from backfleet.endpoints import agents, downloads, health, openapi
@@ -273,7 +273,7 @@ class _Serving:
 
 def workers(services: Services, clock: Clock) -> list[Worker]:
     """Every loop of the services."""
-    brings = bringing(services.settings)
+    carrier = carriers.Gateway(bootstrap(services.settings))
     return [
         Worker(
             "upgrades",
@@ -281,7 +281,7 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
                 services.database,
                 now=clock(),
                 draw=services.draw,
-                bringing=brings,
+                carrier=carrier,
                 most_per_second=services.settings.host_bytes_per_second,
             ),
         ),
@@ -292,8 +292,8 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
                 now=clock(),
                 draw=services.draw,
                 every=timedelta(seconds=services.settings.checkup_seconds),
-                fit_within=timedelta(seconds=services.settings.fit_seconds),
-                bringing=brings,
+                reachable_within=timedelta(seconds=services.settings.fit_seconds),
+                carrier=carrier,
             ),
         ),
         Worker(
@@ -312,10 +312,10 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
     ]
 
 
-def bringing(settings: Settings) -> upgrades.Bootstrap:
-    """What an order for a host with another agent holds of this server."""
+def bootstrap(settings: Settings) -> carriers.Bootstrap:
+    """Return what an order for a host with another agent contains of this server."""
     program, authority = host_program(), settings.data / "tls" / "ca.pem"
-    return upgrades.Bootstrap(
+    return carriers.Bootstrap(
         address=agent_address(settings),
         authority=authority.read_text() if authority.exists() else "",
         program_sha256=hashlib.sha256(program.read_bytes()).hexdigest() if program else "",
