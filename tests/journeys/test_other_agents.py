@@ -200,14 +200,14 @@ def test_an_official_agent_takes_an_upgrade(server: Installation, tmp_path: Path
 
     import aiohttp
 
-    from journeys.swarm import Agent, Server, Swarm, make_keys
+    from backfleet_sim import Agent, Server, Simulation, make_keys
 
     async def walk() -> dict[str, Any]:
         made = server.call("CreateActivation", "ecs", RegionId="cn-hangzhou", InstanceCount=1)
         tls = ssl.create_default_context(cafile=str(server.data / "tls" / "ca.pem"))
         async with aiohttp.ClientSession() as session:
-            swarm = Swarm([Server("127.0.0.1", server.ports[1], tls)], make_keys(1), session)
-            agent = Agent(swarm, 1, version="2.2.3.578")
+            simulation = Simulation([Server("127.0.0.1", server.ports[1], tls)], make_keys(1), session)
+            agent = Agent(simulation, 1, version="2.2.3.578")
             await agent.register(made["ActivationId"], made["ActivationCode"])
             await agent.ask("GET", "/api/heart-beat?index=0&seq_no=0")
             started = await asyncio.to_thread(

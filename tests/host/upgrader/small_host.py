@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from backfleet_host.contract import Order, Report
+from backfleet_host.manifest import Manifest, read_manifest
 from backfleet_host.upgrader import Site, carry_out_on, failpoints, platform_here
 from backfleet_host.upgrader.host import disk, trees
 from backfleet_host.upgrader.host.shim import ANSWERS
 from backfleet_host.upgrader.host.subprocesses import Command
 from backfleet_host.upgrader.refusal import Refusal, Unwell
-from backfleet_host.upgrader.release.manifest import Manifest, read_manifest
 from backfleet_host.upgrader.release.source import GoOn, Target
 from backfleet_host.upgrader.transaction.attempt import Stopping, nobody_stops_it
 

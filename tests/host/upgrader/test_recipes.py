@@ -2,7 +2,7 @@
 
 What differs is where things are: `/etc`, `/srv`, `/run`, `/opt/backfleet` and `/usr/local/bin` are in the host's own
 folder, the daemon's port is a free one. Debian has one version of each program: the second one here is what the page
-calls "the same version, built anew". What was downloaded once is kept in `.cache/recipes`.
+calls "a rebuild of the same version". What was downloaded once is kept in `.cache/recipes`.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ CARRYING = Path(__file__).with_name("carrying.py")
 PIP = Path(sys.executable).with_name("pip")
 
 BEGIN = "on the server: where everything is"
-RELEASE, ANEW = "on the server: the release", "on the server: the same version, built anew"
+RELEASE, ANEW = "on the server: the release", "on the server: a rebuild of the same version"
 OURS = re.compile(r"(?<![\w.}])/(?:(etc|srv|run)|opt/backfleet|usr/local(/bin))(?=/)")
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # the first run downloads
@@ -219,7 +219,7 @@ def test_rclone_under_a_continuous_load(reader: Reader) -> None:
     reader.paste(RELEASE)
     log = reader.folder / "log"
     logged = f'environment = {{RCLONE_LOG_FILE = "{log}", RCLONE_LOG_LEVEL = "DEBUG", '
-    reader.paste("on the host: its remote, and what is asked of each version", {"environment = {": logged})
+    reader.paste("on the host: its remote, and the checks of each version", {"environment = {": logged})
     config = str(reader.root / "etc" / "rclone" / "rclone.conf")
     source = reader.folder / "source"
     source.mkdir()
@@ -261,7 +261,7 @@ def test_restic(reader: Reader) -> None:
     reader.paste(RELEASE)
     (package,) = (reader.here / "build" / "restic").glob("*.deb")
     assert reader.report()["current_version"] == upstream(package)
-    reader.paste("on the host: a repository for samples, and what is asked of each version")
+    reader.paste("on the host: a repository for samples, and the checks of each version")
     reader.paste(ANEW)
 
     reader.went_well(f"{upstream(package)}-2")
@@ -285,7 +285,7 @@ def test_borg(reader: Reader) -> None:
     assert "/usr/bin/python3 as here" in said
     assert f"it says: borg {upstream(package)}\n" in said
     assert reader.report()["current_version"] == upstream(package)
-    reader.paste("on the host: a repository for samples, and what is asked of each version")
+    reader.paste("on the host: a repository for samples, and the checks of each version")
     reader.paste(ANEW)
 
     reader.went_well(f"{upstream(package)}-2")
@@ -347,7 +347,7 @@ class Daemon:
             os.kill(int((self.reader.root / "run" / "rsyncd.pid").read_text()), signal.SIGTERM)
 
 
-CONFIGURED = "on the host: the daemon's configuration, and what is asked of each version"
+CONFIGURED = "on the host: the daemon's configuration, and the checks of each version"
 BY_UNIT, BY_HAND = "on the host, with systemd: the unit", "on the host, without systemd: the daemon"
 # A version that takes itself for idle stands for a backup that comes between the last look and the stop.
 NEVER_BUSY = {"rsync.toml >": "rsync.toml | sed 's/^idle = .*/idle = [\"true\"]/' >"}

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backfleet_host.manifest import Manifest, read_manifest
 from backfleet_host.upgrader.refusal import Refusal
 from backfleet_host.upgrader.release import upgrade_path
-from backfleet_host.upgrader.release.manifest import Manifest, read_manifest
 
 Host = Any
 Shop = Any

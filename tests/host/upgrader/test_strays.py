@@ -41,7 +41,7 @@ def cut_at(host: SmallHost, deed: str, when: str = "after", number: int = -1) ->
     (twin.state / "config").write_text("mine")
     for version in host.releases:
         behaviour = host.releases[version][1]
-        manifest = dataclasses.replace(host.releases[version][0], keeps=(str(twin.state),))
+        manifest = dataclasses.replace(host.releases[version][0], preserve=(str(twin.state),))
         twin.releases[version] = (manifest, behaviour)
     twin.carry("install", "1.0")
     deeds = effects_of(lambda: twin, lambda it: it.carry("upgrade", "2.0", "u-1"))

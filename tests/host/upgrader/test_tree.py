@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from backfleet_host.manifest import Manifest
 from backfleet_host.upgrader import failpoints
 from backfleet_host.upgrader.host.disk import remove_tree
 from backfleet_host.upgrader.host.trees import differs, kept_mode, unpack
 from backfleet_host.upgrader.refusal import Refusal
-from backfleet_host.upgrader.release.manifest import Manifest
 from releases.artifacts import Packed, deb, file, folder, hard_link, link, program, tar, zipped
 
-RELEASE = Manifest("acme", "1.0", "linux-amd64", "tar", ("a",), "anytime", None, "", 1 << 20, 100)
+RELEASE = Manifest("acme", "1.0", "linux-amd64", "tar", ("a",), unpacked_bytes=1 << 20, entries=100)
 Unpack = Callable[..., dict[str, object]]
 
 

@@ -8,8 +8,8 @@ from typing import Final
 
 from backfleet import identity
 from backfleet.operations import _store as audit
+from backfleet.operations.access_denied import denied_detail
 from backfleet.operations.catalogue import HBR, Call, Operation, find
-from backfleet.operations.diagnosis import denied_detail
 from backfleet.operations.errors import NoPermission
 from backfleet.operations.hbr.errors import AssumeRoleFailed, RoleNotExist
 from backfleet.operations.perform import event_of

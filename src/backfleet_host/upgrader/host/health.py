@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 from typing import Callable, Tuple
 
+from backfleet_host.manifest import Manifest
 from backfleet_host.upgrader.host.subprocesses import Command, Runner, run
 from backfleet_host.upgrader.refusal import Unwell
-from backfleet_host.upgrader.release.manifest import Manifest
 
 AGAIN_SECONDS = 0.2  # between two tries of what is not ready yet
 SOON_SECONDS = 0.01  # between two looks at what will be ready in a moment: backups wait for it

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, FrozenSet, List, Mapping, Tuple
 
+from backfleet_host.manifest import preserved_path
 from backfleet_host.proxy import BadProxy, read_proxy
 from backfleet_host.trusted_files import Unreadable, read_toml
 from backfleet_host.upgrader.host.subprocesses import LIMITS
 from backfleet_host.upgrader.refusal import Refusal
-from backfleet_host.upgrader.release.manifest import kept_path
 
 MOST_PROBES = 20
 LONGEST_SECONDS = 3600
@@ -83,7 +83,7 @@ def read_package_words(etc: Path, package: str) -> PackageWords:
         probes += [_sample(one) for one in _list(said, "sample", dict)]
         if len(probes) > MOST_PROBES:
             raise ValueError(f"more than {MOST_PROBES} probes")
-        keeps = tuple(kept_path(path) for path in _list(said, "keeps", str))
+        keeps = tuple(preserved_path(path) for path in _list(said, "keeps", str))
         return PackageWords(tuple(probes), keeps, _text(said, "oldest_reader"), _switch(said, "changes", True))
     except (ValueError, TypeError) as problem:
         raise Refusal("InternalError", f"{file}: {problem}") from None

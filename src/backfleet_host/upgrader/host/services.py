@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Dict, Optional, Tuple
 
+from backfleet_host.manifest import Manifest
 from backfleet_host.upgrader.host.health import AGAIN_SECONDS, ending, waited
 from backfleet_host.upgrader.host.subprocesses import Command, Runner
 from backfleet_host.upgrader.refusal import Unwell
-from backfleet_host.upgrader.release.manifest import Manifest
 
 SYSTEMD = Path("/run/systemd/system")  # is there exactly where systemd is the first process: sd_booted(3)
 ASK_SECONDS = 5.0  # for one question

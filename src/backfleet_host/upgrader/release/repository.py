@@ -12,11 +12,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, List, TypeVar
 
+from backfleet_host.manifest import BadManifest, read_manifest
 from backfleet_host.upgrader.host import disk
 from backfleet_host.upgrader.refusal import Refusal
 from backfleet_host.upgrader.release import metadata
 from backfleet_host.upgrader.release.download import Download, hash_of
-from backfleet_host.upgrader.release.manifest import read_manifest
 from backfleet_host.upgrader.release.retrieval import LOOK_SECONDS, Broken
 from backfleet_host.upgrader.release.source import GoOn, Target
 
@@ -82,8 +82,9 @@ def _asked(site: Site, work: Callable[[Updater], Found], go_on: GoOn) -> Found:
 def _target(info: Any) -> Target:
     try:
         manifest = read_manifest((info.custom or {}).get("backfleet"))
-    except Refusal as problem:
-        raise Refusal(problem.code, problem.text, "BadDescription") from None
+    except BadManifest as problem:
+        text = f"the release's signed description cannot be read: {problem}"
+        raise Refusal("UntrustedRelease", text, "BadDescription") from None
     if "sha256" not in info.hashes:
         raise Refusal("UntrustedRelease", "the release's description has no SHA-256", "BadDescription")
     return Target(info.path, info.length, info.hashes["sha256"], manifest)

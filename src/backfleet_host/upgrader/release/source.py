@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, List, Protocol
 
-from backfleet_host.upgrader.release.manifest import Manifest
+from backfleet_host.manifest import Manifest
 
 if TYPE_CHECKING:
     from backfleet_host.contract import Order

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, Callable, Dict, FrozenSet, List, Optional, Tuple
 
 from backfleet_host.contract import Order, Report, stage_line
+from backfleet_host.manifest import BadManifest, Manifest, read_manifest
 from backfleet_host.upgrader.host import disk
 from backfleet_host.upgrader.host.installation import Package, Site
 from backfleet_host.upgrader.host.policy import HostWords, PackageWords
 from backfleet_host.upgrader.host.services import Service, Started
 from backfleet_host.upgrader.host.subprocesses import Command, Runner
 from backfleet_host.upgrader.refusal import Refusal, Unwell
-from backfleet_host.upgrader.release.manifest import Manifest, read_manifest
 from backfleet_host.upgrader.release.source import Source, Target
 from backfleet_host.upgrader.transaction.journal import Journal
 
@@ -118,9 +118,9 @@ class Attempt:
 
     def keeps(self) -> List[str]:
         """All state that must survive: what the host, the old and the new version name."""
-        named = [*self.words.keeps, *(self.old.keeps if self.old else ())]
+        named = [*self.words.keeps, *(self.old.preserve if self.old else ())]
         for target in self.targets:
-            named.extend(target.manifest.keeps)
+            named.extend(target.manifest.preserve)
         return list(dict.fromkeys(named))
 
     def open_gate(self) -> None:
@@ -181,5 +181,5 @@ def known_manifest(package: Package, version: str) -> Optional[Manifest]:
         return None
     try:
         return read_manifest(facts.get("manifest"))
-    except Refusal:
+    except BadManifest:
         return None

@@ -10,13 +10,13 @@ import time
 from typing import Any, Dict, Optional
 
 from backfleet_host import archives
+from backfleet_host.manifest import Manifest
 from backfleet_host.platforms import canonical, platform_here
 from backfleet_host.upgrader.host import disk, policy, shim, trees
 from backfleet_host.upgrader.host.drift import others
 from backfleet_host.upgrader.host.installation import Package
 from backfleet_host.upgrader.refusal import Refusal
 from backfleet_host.upgrader.release import upgrade_path
-from backfleet_host.upgrader.release.manifest import Manifest
 from backfleet_host.upgrader.release.source import Target
 from backfleet_host.upgrader.transaction.attempt import Attempt
 

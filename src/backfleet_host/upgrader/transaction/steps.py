@@ -9,6 +9,7 @@ import contextlib
 import time
 from typing import Callable, Tuple
 
+from backfleet_host.manifest import Manifest
 from backfleet_host.upgrader.failpoints import failpoint
 from backfleet_host.upgrader.host import disk, gate, preserved_state, probes, shim, trees
 from backfleet_host.upgrader.host.health import AGAIN_SECONDS
@@ -16,7 +17,6 @@ from backfleet_host.upgrader.host.health import prove as prove_well
 from backfleet_host.upgrader.host.installation import Package, Site
 from backfleet_host.upgrader.host.services import wait_until_idle
 from backfleet_host.upgrader.refusal import Refusal, Unwell
-from backfleet_host.upgrader.release.manifest import Manifest, as_json
 from backfleet_host.upgrader.transaction.attempt import LEAST_PROOF_SECONDS, Attempt
 from backfleet_host.upgrader.transaction.checks import check, is_whole
 from backfleet_host.upgrader.transaction.journal import PROVEN, SWITCHING
@@ -89,7 +89,7 @@ def _unpack(attempt: Attempt, manifest: Manifest) -> None:
         raise Refusal("UntrustedRelease", text, "BadArchive") from None
     disk.sync(package.partial(version))
     failpoint("unpacked")
-    disk.write_json(package.facts(version), {"manifest": as_json(manifest), "files": files})
+    disk.write_json(package.facts(version), {"manifest": manifest.to_json(), "files": files})
     if mends:  # what runs from the damaged one goes on with its files; whatever it opens from now on is whole
         disk.exchange(package.partial(version), package.tree(version))
         attempt.details["mended"] = version

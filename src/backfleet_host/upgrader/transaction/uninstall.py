@@ -6,10 +6,10 @@ import contextlib
 from typing import Optional
 
 from backfleet_host.contract import Report
+from backfleet_host.manifest import Manifest
 from backfleet_host.upgrader.failpoints import failpoint
 from backfleet_host.upgrader.host import disk, gate, preserved_state, shim
 from backfleet_host.upgrader.refusal import Refusal, Unwell
-from backfleet_host.upgrader.release.manifest import Manifest
 from backfleet_host.upgrader.transaction.attempt import Attempt
 from backfleet_host.upgrader.transaction.checks import read_words, wait_until_host_is_ready
 from backfleet_host.upgrader.transaction.journal import BACK, REMOVING, Attempted
