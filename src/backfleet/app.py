@@ -25,7 +25,7 @@ from typing import Any
 import sqlalchemy as sa
 from aiohttp import web
 
-from backfleet import assistant, commands, identity, operations, releases, sockets, upgrades
+from backfleet import assistant, carriers, commands, identity, operations, releases, sockets, upgrades
 from backfleet.certificates import Certificates, authority_file, names_of_this_machine, prepare_certificates
 from backfleet.clock import Clock
 from backfleet.endpoints import agents, downloads, health, openapi
@@ -293,7 +293,7 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
     """Return every worker of the control plane."""
     settings, database, draw = services.settings, services.database, services.draw
     reachable_within = timedelta(seconds=settings.fit_seconds)
-    bootstrap = bootstrap_of(settings)
+    carrier = carriers.Gateway(bootstrap_of(settings))
     return [
         Worker(
             "upgrades",
@@ -301,7 +301,7 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
                 database,
                 now=clock(),
                 draw=draw,
-                bringing=bootstrap,
+                carrier=carrier,
                 most_per_second=settings.host_bytes_per_second,
             ),
         ),
@@ -312,8 +312,8 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
                 now=clock(),
                 draw=draw,
                 every=timedelta(seconds=settings.checkup_seconds),
-                fit_within=reachable_within,
-                bringing=bootstrap,
+                reachable_within=reachable_within,
+                carrier=carrier,
             ),
         ),
         Worker(
@@ -327,10 +327,10 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
     ]
 
 
-def bootstrap_of(settings: Settings) -> upgrades.Bootstrap:
+def bootstrap_of(settings: Settings) -> carriers.Bootstrap:
     """Return what an order for a host with another agent needs to know about this server."""
     program, authority = host_program(), authority_file(settings.data)
-    return upgrades.Bootstrap(
+    return carriers.Bootstrap(
         address=agent_address(settings),
         authority=authority.read_text() if authority.exists() else "",
         program_sha256=hashlib.sha256(program.read_bytes()).hexdigest() if program else "",

@@ -1,4 +1,4 @@
-"""The agent as a unit of a real systemd: what it started outlives it, and is found again after stops and power cuts."""
+"""The agent as a unit of a real systemd: orders outlive it and are found again after stops and power cuts."""
 
 import subprocess
 import sys
@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 import machine as machines
-from backfleet_host.agent.setup.systemd_unit import name_of
-from backfleet_host.contract import Order, read_output
+from backfleet_host.agent.setup.systemd_unit import unit_name
+from backfleet_host.contract import read_output
 from backfleet_host.layout import DEFAULT_ROOT, Places
-from host.agent.conftest import acting_program, until
+from host.agent.conftest import acting_program, actions, order, until
 from host.agent.gateway import Gateway
 from machine import Machine
 
@@ -28,12 +28,13 @@ WantedBy=multi-user.target
 
 @pytest.fixture
 def machine(tmp_path: Path, places: Places, source: Path) -> Iterator[Machine]:
-    """A machine whose agent is a unit that starts with it; its upgrader is an actor."""
+    """A machine whose agent is a unit that starts with it, with the acting upgrader."""
     program = acting_program(source, tmp_path / "program")
-    path = [str(program), str(Path(__file__).resolve().parents[2])]
+    path = [str(program), str(Path(__file__).resolve().parents[3])]
     starter = (
-        f"import sys; sys.path[:0] = {path!r}; from pathlib import Path; from host.agent.quick import QUICK;"
-        "from backfleet_host.agent.running import run; sys.exit(run(Path(sys.argv[1]), allow_shell=False, pace=QUICK))"
+        f"import sys; sys.path[:0] = {path!r}; from pathlib import Path; from host.agent.quick_timings import QUICK;"
+        "from backfleet_host.agent.running import run;"
+        "sys.exit(run(Path(sys.argv[1]), allow_shell=False, timings=QUICK))"
     )
     with machines.switched_on(tmp_path / "machine", [places.root, program]) as machine:
         machine.unit("agent.service", UNIT.format(python=sys.executable, starter=starter, root=places.root))
@@ -42,22 +43,17 @@ def machine(tmp_path: Path, places: Places, source: Path) -> Iterator[Machine]:
         yield machine
 
 
-def acts(places: Places) -> list[str]:
-    file = places.root / "acts"
-    return file.read_text().splitlines() if file.exists() else []
-
-
 def begun(places: Places, gateway: Gateway) -> bool:
-    """An order is handed out and has begun."""
-    gateway.hand_out("t-1", Order("u-1", "upgrade", "rclone", "waits", "linux-amd64").as_command(), kick=False)
-    return until(lambda: acts(places) == ["carry u-1"])
+    """Hand out an order; return whether it has begun in time."""
+    gateway.hand_out("t-1", order("waits"), kick=False)
+    return until(lambda: actions(places) == ["carry u-1"])
 
 
 @pytest.mark.parametrize("how", ["stop", "restart"])
 def test_f01_f04_an_order_outlives_the_unit_it_came_from(
     machine: Machine, places: Places, gateway: Gateway, how: str
 ) -> None:
-    """systemd ends all that is in the unit's group; the order is in a group of its own, and ends well."""
+    """systemd ends everything in the control group of the unit. The order has a scope of its own, and finishes."""
     assert begun(places, gateway), machine.log.read_text()
     scopes = machine.systemctl("list-units", "--type=scope", "--no-legend", "--plain")
     assert "backfleet-t-1" in scopes
@@ -66,23 +62,21 @@ def test_f01_f04_an_order_outlives_the_unit_it_came_from(
     (places.root / "go").touch()
     machine.systemctl("start", "agent.service")
     assert gateway.end_of("t-1").query["exitCode"] == "0"
-    assert acts(places) == ["carry u-1"]
-    report = read_output(b"".join(one.body for one in gateway.told("t-1")).decode())[1]
+    assert actions(places) == ["carry u-1"]
+    report = read_output(b"".join(one.body for one in gateway.reports_about("t-1")).decode())[1]
     assert report is not None
     assert report.outcome == "succeeded"
     assert until(lambda: "backfleet-t-1" not in machine.systemctl("list-units", "--type=scope", "--no-legend"))
 
 
-def test_f78_the_agent_comes_back_by_itself_after_a_power_cut(
-    machine: Machine, places: Places, gateway: Gateway
-) -> None:
-    """Nobody need reach the host: the unit starts, the order is recovered, the server hears what is true."""
+def test_f78_the_agent_starts_by_itself_after_a_power_cut(machine: Machine, places: Places, gateway: Gateway) -> None:
+    """The unit starts, the order is recovered, the server learns what the host runs."""
     assert begun(places, gateway)
     machine.power_off()
     machine.boot()
     end = gateway.end_of("t-1")
     assert (end.name, end.query["exitCode"]) == ("finish", "1")
-    assert acts(places) == ["carry u-1", "recover u-1"]
+    assert actions(places) == ["carry u-1", "recover u-1"]
 
 
 @pytest.mark.parametrize(
@@ -93,9 +87,9 @@ def test_f78_the_agent_comes_back_by_itself_after_a_power_cut(
         ("/srv/my hosts/é%", r"backfleet-host-srv-my\x20hosts-\xc3\xa9\x25.service"),
     ],
 )
-def test_any_root_has_a_unit_of_its_own(root: str, name: str) -> None:
-    """By a name that systemd takes, and no other root has."""
-    assert name_of(Path(root), DEFAULT_ROOT) == name
+def test_each_root_has_a_unit_of_its_own(root: str, name: str) -> None:
+    """With a name that systemd accepts."""
+    assert unit_name(Path(root), DEFAULT_ROOT) == name
 
 
 @pytest.fixture
@@ -107,18 +101,18 @@ def bare(tmp_path: Path, places: Places, program: Path) -> Iterator[Machine]:
 
 @pytest.fixture
 def program(tmp_path: Path) -> Path:
-    """The one file, as hosts get it."""
+    """The one-file program, as hosts get it."""
     folder = tmp_path / "a folder with $igns & blanks"
     folder.mkdir()
-    built = Path(__file__).resolve().parents[3] / "tools" / "build_host_program.py"
+    built = Path(__file__).resolve().parents[4] / "tools" / "build_host_program.py"
     subprocess.run([sys.executable, built, folder / "backfleet-host"], check=True, capture_output=True)
     return folder / "backfleet-host"
 
 
-def test_the_agent_becomes_a_unit_that_is_there_after_every_start(
+def test_the_agent_becomes_a_unit_that_runs_after_every_start(
     bare: Machine, places: Places, gateway: Gateway, program: Path
 ) -> None:
-    """Made by one command, made again without harm, gone by another; the machine's power may fail meanwhile."""
+    """`service` makes it, again without harm, and `--remove` removes it; the power may fail meanwhile."""
     words = [sys.executable, program, "service", "--root", places.root]
     for _ in range(2):
         done = bare.run(*words)

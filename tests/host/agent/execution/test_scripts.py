@@ -1,4 +1,4 @@
-"""Shell scripts, in shell mode only: run as Cloud Assistant runs them, with nothing left over at the end."""
+"""Shell scripts, in shell mode: run as Cloud Assistant runs them, with nothing left of them at the end."""
 
 import contextlib
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from backfleet_host.agent.execution.script import LINGER, Output, Unknown, environment_for, substituted
+from backfleet_host.agent.execution.script import LINGER_SECONDS, Output, UnknownParameter, environment_for, substitute
 from backfleet_host.agent.protocol.task_list import Task
 from host.agent.conftest import Host, until
 from host.agent.gateway import Gateway
@@ -16,7 +16,7 @@ from host.agent.gateway import Gateway
 
 @pytest.fixture
 def shell(host: Host) -> Host:
-    """An agent that may run scripts, running."""
+    """A running agent that may run scripts."""
     host.start("shell")
     assert host.ready()["mode"] == "shell"
     return host
@@ -29,19 +29,19 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def test_a_script_runs_and_its_exit_code_is_told(gateway: Gateway, shell: Host) -> None:
-    """Non-zero is still `finish`; the mode is in every heart-beat, and loud in the log."""
+def test_a_script_runs_and_its_exit_code_is_reported(gateway: Gateway, shell: Host) -> None:
+    """Non-zero is still `finish`. The mode is in every heartbeat, and in the log."""
     gateway.hand_out("t-1", "echo bad; exit 3")
     end = gateway.end_of("t-1")
     assert (end.name, end.query["exitCode"], end.query["dropped"], end.body) == ("finish", "3", "0", b"bad\n")
-    assert [told.name for told in gateway.told("t-1")] == ["running", "finish"]
+    assert [report.name for report in gateway.reports_about("t-1")] == ["running", "finish"]
     assert int(end.query["end"]) >= int(end.query["start"]) > 0
-    assert gateway.beats[0]["mode"] == "shell"
+    assert gateway.heartbeats[0]["mode"] == "shell"
     assert "SHELL MODE" in shell.log.read_text()
 
 
-def test_both_streams_in_order_and_a_first_line_counts(gateway: Gateway, shell: Host) -> None:
-    """`#!` lines work; stdin is empty; the environment has HOME and nothing of the agent's own."""
+def test_a_script_writes_both_streams_in_order(gateway: Gateway, shell: Host) -> None:
+    """A `#!` line works, standard input is empty, the environment has HOME and no variables of the agent."""
     gateway.hand_out(
         "t-1",
         "#!/usr/bin/env python3\nimport os, sys\nprint('out', flush=True)\nprint('err', file=sys.stderr, flush=True)\n"
@@ -50,47 +50,47 @@ def test_both_streams_in_order_and_a_first_line_counts(gateway: Gateway, shell: 
     assert gateway.end_of("t-1").body == b"out\nerr\nTrue True False\n"
 
 
-def test_a_script_killed_by_a_signal(gateway: Gateway, shell: Host) -> None:
-    """128 + the signal's number."""
+def test_a_script_that_a_signal_ended_has_exit_code_128_plus_it(gateway: Gateway, shell: Host) -> None:
+    """As in a shell."""
     gateway.hand_out("t-1", "kill -9 $$")
     assert gateway.end_of("t-1").query["exitCode"] == "137"
 
 
-def test_output_is_head_gap_and_tail(gateway: Gateway, shell: Host) -> None:
-    """The byte counts of the protocol page, 7.2: three chunks, then no more; quota 12,000."""
+def test_long_output_is_sent_as_head_and_tail(gateway: Gateway, shell: Host) -> None:
+    """The byte counts of the protocol page, section 7.2: three chunks, then no more; quota 12,000."""
     script = (
         "i=0; while [ $i -lt 4 ]; do head -c 15556 /dev/zero | tr '\\0' a; sleep 1; i=$((i+1)); done; printf 123456"
     )
     gateway.hand_out("t-1", script, output={"logQuota": 100})
     end = gateway.end_of("t-1", 20)
-    chunks = [len(told.body) for told in gateway.told("t-1", "running") if told.body]
+    chunks = [len(report.body) for report in gateway.reports_about("t-1", "running") if report.body]
     assert chunks == [2048, 2048, 2048]
     assert len(end.body) == 12000 - 6144
     assert end.body.endswith(b"123456")
     assert int(end.query["dropped"]) == 4 * 15556 + 6 - 12000
 
 
-def test_output_at_once(gateway: Gateway, shell: Host) -> None:
-    """13,000 bytes at once: the last 12,000 in the final body, 1,000 dropped."""
+def test_output_that_comes_at_once_is_sent_from_its_end(gateway: Gateway, shell: Host) -> None:
+    """13,000 bytes: the last 12,000 in the final body, 1,000 dropped."""
     gateway.hand_out("t-1", "head -c 13000 /dev/zero | tr '\\0' a", output={"sendStart": False})
     end = gateway.end_of("t-1")
     assert (len(end.body), end.query["dropped"]) == (12000, "1000")
-    assert [told.name for told in gateway.told("t-1")] == ["finish"]
+    assert [report.name for report in gateway.reports_about("t-1")] == ["finish"]
 
 
-def test_time_out_ends_the_whole_group(gateway: Gateway, shell: Host, tmp_path: Path) -> None:
-    """Children too: nothing of the script is alive when `timeout` is told."""
+def test_time_out_kills_the_whole_process_group(gateway: Gateway, shell: Host, tmp_path: Path) -> None:
+    """Nothing of the script is alive when `timeout` is reported."""
     pids = tmp_path / "pids"
     gateway.hand_out("t-1", f"echo start; sleep 300 & echo $$ $! > {pids}; wait", task={"timeOut": "1"})
     end = gateway.end_of("t-1")
     assert (end.name, end.query["exitCode"]) == ("timeout", "1")
-    assert b"".join(told.body for told in gateway.told("t-1")) == b"start\n"
+    assert b"".join(report.body for report in gateway.reports_about("t-1")) == b"start\n"
     assert pids.read_text().split()
     assert not any(is_alive(int(pid)) for pid in pids.read_text().split())
 
 
-def test_stop_ends_the_whole_group(gateway: Gateway, shell: Host, tmp_path: Path) -> None:
-    """`stopped` comes when nothing is left, with the last output, `exitcode` in lower case."""
+def test_stop_kills_the_whole_process_group(gateway: Gateway, shell: Host, tmp_path: Path) -> None:
+    """`stopped` comes when nothing is alive, with the last output, and `exitcode` in lower case."""
     pids = tmp_path / "pids"
     gateway.hand_out("t-1", f"echo start; sleep 300 & echo $$ $! > {pids}; wait")
     assert until(lambda: pids.exists() and pids.read_text().split())
@@ -99,19 +99,19 @@ def test_stop_ends_the_whole_group(gateway: Gateway, shell: Host, tmp_path: Path
     assert end.name == "stopped"
     assert list(end.query)[4:] == ["exitcode", "dropped", "result"]
     assert end.query["result"] == "killed"
-    assert b"".join(told.body for told in gateway.told("t-1")) == b"start\n"
+    assert b"".join(report.body for report in gateway.reports_about("t-1")) == b"start\n"
     assert not any(is_alive(int(pid)) for pid in pids.read_text().split())
 
 
-def test_stopping_what_is_unknown(gateway: Gateway, shell: Host) -> None:
-    """At once `stopped`, with no times."""
+def test_stopping_an_unknown_task_is_answered_at_once(gateway: Gateway, shell: Host) -> None:
+    """With `stopped`, and no times."""
     gateway.stop_task("t-x")
     end = gateway.end_of("t-x")
     assert (end.name, end.query["start"], end.query["end"]) == ("stopped", "0", "0")
 
 
-def test_a_script_outlives_its_agent_and_its_time_limit_holds(gateway: Gateway, shell: Host, tmp_path: Path) -> None:
-    """The process that runs it looks to its time itself; the next agent reports."""
+def test_a_script_outlives_its_agent_and_keeps_its_time_limit(gateway: Gateway, shell: Host, tmp_path: Path) -> None:
+    """Its process enforces the limit; the next agent reports."""
     pid = tmp_path / "pid"
     gateway.hand_out("t-1", f"echo $$ > {pid}; sleep 300", task={"timeOut": "2"})
     assert until(lambda: pid.exists() and pid.read_text())
@@ -122,12 +122,12 @@ def test_a_script_outlives_its_agent_and_its_time_limit_holds(gateway: Gateway, 
 
 
 def test_a_script_whose_process_died_is_not_run_again(gateway: Gateway, shell: Host, tmp_path: Path) -> None:
-    """Its end is unknown, and that is said: `error` with errCode -9."""
+    """Its end is unknown: `error` with errCode -9."""
     runs = tmp_path / "runs"
     gateway.hand_out("t-1", f"echo $$ >> {runs}; echo before; exec sleep 300")
-    assert until(lambda: gateway.told("t-1", "running") and runs.exists())
-    assert until(lambda: b"before" in b"".join(told.body for told in gateway.told("t-1")))
-    for pid in shell.carrying():
+    assert until(lambda: gateway.reports_about("t-1", "running") and runs.exists())
+    assert until(lambda: b"before" in b"".join(report.body for report in gateway.reports_about("t-1")))
+    for pid in shell.task_processes():
         os.kill(pid, signal.SIGKILL)
     end = gateway.end_of("t-1")
     (script,) = map(int, runs.read_text().split())  # one, run once
@@ -136,8 +136,8 @@ def test_a_script_whose_process_died_is_not_run_again(gateway: Gateway, shell: H
     assert (end.name, end.query["errCode"]) == ("error", "-9")
 
 
-def test_another_user(gateway: Gateway, shell: Host) -> None:
-    """As that user, in their home, from a script that only they can read; gone afterwards."""
+def test_a_script_runs_as_another_user(gateway: Gateway, shell: Host) -> None:
+    """In their home, from a file that only they can read and that is removed afterwards."""
     if os.geteuid() != 0:
         pytest.skip("only root can be another user")
     user = pwd.getpwnam("nobody")
@@ -157,18 +157,18 @@ def test_another_user(gateway: Gateway, shell: Host) -> None:
         pytest.param({"type": "RunPythonScript"}, "TypeInvalid", "TypeInvalid_RunPythonScript", id="type"),
     ],
 )
-def test_what_cannot_start_is_refused(
+def test_a_script_that_cannot_start_is_refused(
     gateway: Gateway, shell: Host, fields: dict[str, str], param: str, value: str
 ) -> None:
     """One `invalid`, no `running`."""
     gateway.hand_out("t-1", "echo x", task=fields)
     end = gateway.end_of("t-1")
     assert (end.name, end.query["param"], end.query["value"]) == ("invalid", param, value)
-    assert len(gateway.told("t-1")) == 1
+    assert len(gateway.reports_about("t-1")) == 1
 
 
 def test_test_entries_run_nothing(gateway: Gateway, shell: Host) -> None:
-    """`verified`, or `invalid`."""
+    """They are answered with `verified` or `invalid`."""
     gateway.extra = {
         "test": [
             {"task": {"taskID": "t-1", "type": "RunShellScript", "commandContent": "ZGF0ZQ=="}},
@@ -176,12 +176,12 @@ def test_test_entries_run_nothing(gateway: Gateway, shell: Host) -> None:
         ]
     }
     gateway.kick()
-    assert gateway.wait_for(lambda: gateway.told("t-1"))[0].name == "verified"
-    assert gateway.wait_for(lambda: gateway.told("t-2"))[0].name == "invalid"
+    assert gateway.wait_for(lambda: gateway.reports_about("t-1"))[0].name == "verified"
+    assert gateway.wait_for(lambda: gateway.reports_about("t-2"))[0].name == "invalid"
 
 
-def test_secrets_do_not_stay_on_disk(gateway: Gateway, shell: Host) -> None:
-    """Once a task is over its script is gone; the journal keeps the report only."""
+def test_a_script_is_removed_when_it_is_over(gateway: Gateway, shell: Host) -> None:
+    """Scripts and output may hold secrets; the journal keeps the report only."""
     gateway.hand_out("t-1", "true secret-of-the-script")
     gateway.end_of("t-1")
     assert until((shell.places.tasks / "t-1" / "acknowledged").exists)
@@ -190,18 +190,18 @@ def test_secrets_do_not_stay_on_disk(gateway: Gateway, shell: Host) -> None:
     assert b"c2VjcmV0" not in kept
 
 
-def test_parameters() -> None:
-    """Replaced where the task asks for it, refused where one is missing, left alone otherwise."""
+def test_parameters_are_replaced_where_the_task_asks_for_it() -> None:
+    """A missing one is refused."""
     script = "echo {{ACS::Name}} {{ ACS::InstanceId }}"
     parameters = {"Name": "x", "InstanceId": "mi-1"}
-    assert substituted(script, Task("t-1", parameters=parameters, substitutes=True)) == "echo x mi-1"
-    assert substituted(script, Task("t-1", parameters=parameters)) == script
-    with pytest.raises(Unknown, match="Name"):
-        substituted(script, Task("t-1", substitutes=True))
+    assert substitute(script, Task("t-1", parameters=parameters, substitutes=True)) == "echo x mi-1"
+    assert substitute(script, Task("t-1", parameters=parameters)) == script
+    with pytest.raises(UnknownParameter, match="Name"):
+        substitute(script, Task("t-1", substitutes=True))
 
 
-def test_the_agents_own_environment_stays_its_own() -> None:
-    """An activation code, or a proxy's password, is no business of a script."""
+def test_variables_of_the_agent_are_not_passed_to_scripts() -> None:
+    """They may hold an activation code or the password of a proxy."""
     assert environment_for({"BACKFLEET_PROXY": "secret", "LANG": "C"}, "/home/u") == {
         "PATH": os.defpath,
         "LANG": "C",
@@ -209,8 +209,8 @@ def test_the_agents_own_environment_stays_its_own() -> None:
     }
 
 
-def test_output_is_bounded_in_memory(tmp_path: Path) -> None:
-    """However much is printed: a head on disk, one quota kept."""
+def test_output_is_limited_in_memory(tmp_path: Path) -> None:
+    """However much is printed: a head on disk, and one quota in memory."""
     kept = Output(tmp_path, 12000)
     for number in range(1000):
         kept.add(bytes([number % 251]) * 10000)
@@ -221,9 +221,9 @@ def test_output_is_bounded_in_memory(tmp_path: Path) -> None:
     assert (tmp_path / "tail").stat().st_size == 12000
 
 
-def test_children_left_behind_cost_no_time(gateway: Gateway, shell: Host, tmp_path: Path) -> None:
-    """A background child that keeps the pipe open is not waited for."""
+def test_background_children_are_not_waited_for(gateway: Gateway, shell: Host, tmp_path: Path) -> None:
+    """Even if they keep the pipe open."""
     gateway.hand_out("t-1", "sleep 3 & echo done")
     end = gateway.end_of("t-1", 2.5)
     assert end.body == b"done\n"
-    assert int(end.query["end"]) - int(end.query["start"]) < 2000 + LINGER * 1000
+    assert int(end.query["end"]) - int(end.query["start"]) < 2000 + LINGER_SECONDS * 1000

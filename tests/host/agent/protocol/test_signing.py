@@ -217,7 +217,7 @@ def test_an_openssl_that_does_not_work_never_yields_a_signature(
 def test_a_host_without_cryptography_signs_by_openssl(tmp_path: Path) -> None:
     """As the agent does that was packed into one file: without site packages."""
     (tmp_path / "key.pem").write_bytes(OLD_FILE)
-    source = Path(__file__).parents[3] / "src"
+    source = Path(__file__).parents[4] / "src"
     text = (
         f"import sys; sys.path.insert(0, {str(source)!r})\n"
         "from pathlib import Path; from backfleet_host.agent.protocol.signing import *\n"

@@ -1,4 +1,4 @@
-"""The agent against the control plane's own door: enrolment, kick, order, outcome, with the real tables behind it."""
+"""The agent with the real endpoint and tables of the control plane: enrolment, kick, order, outcome."""
 
 import asyncio
 import threading
@@ -18,8 +18,8 @@ from backfleet.ids import draw
 from backfleet.pubsub import InProcessPubSub
 from backfleet.settings import Settings
 from backfleet.storage import Database, metadata, open_database
-from backfleet_host.agent.protocol.server import read_address
-from backfleet_host.agent.setup.enrolment import CannotEnrol, Wish, enrol
+from backfleet_host.agent.protocol.address import read_address
+from backfleet_host.agent.setup.enrolment import CannotEnrol, EnrolmentOptions, enrol
 from backfleet_host.contract import Order, read_output
 from backfleet_host.layout import Places
 from host.agent.conftest import Host, acting_program, host_of, until
@@ -29,8 +29,8 @@ from listening import end_of
 ACCOUNT, REGION, TOPIC = "1000000000000001", "cn-hangzhou", "test"
 
 
-class Door:
-    """The agents' door over real tables, in a thread, with its authority."""
+class ControlPlane:
+    """The agents endpoint over real tables, in a thread, with its authority."""
 
     def __init__(self, folder: Path) -> None:
         self.pubsub = InProcessPubSub()
@@ -42,7 +42,7 @@ class Door:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
-    def __enter__(self) -> "Door":
+    def __enter__(self) -> "ControlPlane":
         self._thread.start()
         asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(10)
         return self
@@ -88,83 +88,88 @@ class Door:
             commands.send(tx, asked, topic=TOPIC, now=utc_now(), draw=draw)
 
     def outcome(self, reference: str) -> Outcome:
-        """The final outcome of what was sent under this reference."""
+        """Wait for the final outcome of what was sent under this reference."""
         found: list[Outcome] = []
 
-        def look() -> bool:
+        def is_final() -> bool:
             with self.database.transaction() as tx:
                 news = commands.outcomes(tx, TOPIC, limit=10)
             found[:] = [one for one in news if one.reference == reference and one.is_final]
             return bool(found)
 
-        assert until(look, 20)
+        assert until(is_final, 20)
         return found[0]
 
 
 @pytest.fixture
-def door(tmp_path: Path) -> Iterator[Door]:
-    with Door(tmp_path) as door:
-        yield door
+def control_plane(tmp_path: Path) -> Iterator[ControlPlane]:
+    with ControlPlane(tmp_path) as control_plane:
+        yield control_plane
 
 
 @pytest.fixture
-def enrolled(door: Door, tmp_path: Path, source: Path) -> Iterator[tuple[Host, str]]:
-    """A host enrolled through the door, its agent not yet started, and its instance."""
+def enrolled(control_plane: ControlPlane, tmp_path: Path, source: Path) -> Iterator[tuple[Host, str]]:
+    """A host enrolled with the control plane, its agent not yet started, and its instance."""
     places = Places(tmp_path / "root")
-    activation_id, code = door.activation()
-    wish = Wish(read_address(door.address), door.ca, activation_id, code, "host-1")
-    identity = enrol(places, wish, mode="restricted", now=datetime.now(UTC), say=lambda text: None)
+    activation_id, code = control_plane.activation()
+    options = EnrolmentOptions(read_address(control_plane.address), control_plane.ca, activation_id, code, "host-1")
+    identity = enrol(places, options, mode="restricted", now=datetime.now(UTC), progress=lambda text: None)
     with host_of(places, acting_program(source, tmp_path / "program")) as host:
         yield host, identity.instance_id
 
 
-def test_the_whole_walk(door: Door, enrolled: tuple[Host, str]) -> None:
-    """A command sent is an order carried out and an outcome collected, by way of a kick; the instance is fit."""
+def test_an_order_goes_from_the_sender_to_the_host_and_its_outcome_back(
+    control_plane: ControlPlane, enrolled: tuple[Host, str]
+) -> None:
+    """By way of a kick; then the instance has been heard."""
     host, instance_id = enrolled
     host.start()
     assert host.ready()["instance_id"] == instance_id
-    door.send(instance_id, "u-1", Order("u-1", "upgrade", "rclone", "1.0", "linux-amd64").as_command())
-    outcome = door.outcome("u-1")
+    control_plane.send(instance_id, "u-1", Order("u-1", "upgrade", "rclone", "1.0", "linux-amd64").as_command())
+    outcome = control_plane.outcome("u-1")
     assert (outcome.state, outcome.exit_code) == (State.FINISHED, 0)
     stage, report = read_output(outcome.output.decode())
     assert stage == "switch"
     assert report is not None
     assert report.current_version == "1.0"
-    with door.database.transaction() as tx:
+    with control_plane.database.transaction() as tx:
         known = fleet.instance(tx, ACCOUNT, instance_id)
     assert known is not None
     assert (known.name, known.agent_mode, known.agent_version.split("-")[0]) == ("host-1", "restricted", "backfleet")
-    assert until(lambda: _is_heard(door, instance_id))
+    assert until(lambda: _is_heard(control_plane, instance_id))
 
 
-def _is_heard(door: Door, instance_id: str) -> bool:
-    with door.database.transaction() as tx:
+def _is_heard(control_plane: ControlPlane, instance_id: str) -> bool:
+    with control_plane.database.transaction() as tx:
         known = fleet.instance(tx, ACCOUNT, instance_id)
     return known is not None and known.last_heard_at is not None
 
 
-def test_work_sent_while_the_agent_is_down(door: Door, enrolled: tuple[Host, str]) -> None:
-    """Waits, and is fetched at start."""
+def test_a_command_sent_while_the_agent_is_down_is_fetched_at_start(
+    control_plane: ControlPlane, enrolled: tuple[Host, str]
+) -> None:
     host, instance_id = enrolled
-    door.send(instance_id, "u-1", Order("u-1", "upgrade", "rclone", "1.0", "linux-amd64").as_command())
+    control_plane.send(instance_id, "u-1", Order("u-1", "upgrade", "rclone", "1.0", "linux-amd64").as_command())
     host.start()
-    assert door.outcome("u-1").state is State.FINISHED
+    assert control_plane.outcome("u-1").state is State.FINISHED
 
 
-def test_a_shell_command_is_refused(door: Door, enrolled: tuple[Host, str]) -> None:
-    """The refusal reaches the sender with its reason."""
+def test_the_refusal_of_a_shell_command_reaches_the_sender(
+    control_plane: ControlPlane, enrolled: tuple[Host, str]
+) -> None:
+    """With its reason."""
     host, instance_id = enrolled
     host.start()
     host.ready()
-    door.send(instance_id, "u-1", "echo hello")
-    outcome = door.outcome("u-1")
+    control_plane.send(instance_id, "u-1", "echo hello")
+    outcome = control_plane.outcome("u-1")
     assert (outcome.state, outcome.error_code, outcome.error_text) == (State.REFUSED, "TypeInvalid", "OrdersOnly")
 
 
-def test_the_doors_own_refusal_reads_well(door: Door, tmp_path: Path) -> None:
-    """A wrong code: what the server says, and what to do; nothing is left."""
-    activation_id, _ = door.activation()
-    wish = Wish(read_address(door.address), door.ca, activation_id, "wrong")
+def test_a_refused_enrolment_says_why_and_what_to_do(control_plane: ControlPlane, tmp_path: Path) -> None:
+    """A wrong code; nothing is left behind."""
+    activation_id, _ = control_plane.activation()
+    options = EnrolmentOptions(read_address(control_plane.address), control_plane.ca, activation_id, "wrong")
     with pytest.raises(CannotEnrol, match=r"the server refuses this enrolment: .*backfleet activation create"):
-        enrol(Places(tmp_path / "other"), wish, mode="restricted", now=datetime.now(UTC), say=lambda text: None)
+        enrol(Places(tmp_path / "other"), options, mode="restricted", now=datetime.now(UTC), progress=lambda text: None)
     assert not (tmp_path / "other").exists()

@@ -1,4 +1,4 @@
-"""The way to the server: bounded in time and size, through a proxy if told so, and never to a stranger."""
+"""Requests to the server: limited in time and size, through a proxy if there is one, only to the trusted authority."""
 
 import socket
 import ssl
@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from backfleet_host.agent.protocol import server as server_module
+from backfleet_host.agent.protocol.address import BadAddress, read_address
 from backfleet_host.agent.protocol.channel import Channel
-from backfleet_host.agent.protocol.server import BadAddress, Server, Unreachable, proxy_of, read_address, tls_towards
-from backfleet_host.agent.setup.enrolment import CannotEnrol, Wish, enrol
+from backfleet_host.agent.protocol.server import Server, Unreachable, proxy_of, tls_towards
+from backfleet_host.agent.setup.enrolment import CannotEnrol, EnrolmentOptions, enrol
 from backfleet_host.layout import DEFAULT_ROOT, Places
 from backfleet_host.upgrader import Site
 from host.agent.gateway import CODE, ROOT_METADATA, Gateway
-from host.agent.quick import QUICK
+from host.agent.quick_timings import QUICK
 from host.proxying import Proxy, proxying
 
 
@@ -32,7 +33,7 @@ def to(gateway: Gateway, **changes: str) -> Server:
 
 
 class Listener:
-    """Something that takes one connection after the other and does with it what it is told."""
+    """Accepts one connection after another and does with each what it was given to do."""
 
     def __init__(self, serve: Callable[[socket.socket], None]) -> None:
         self._serve = serve
@@ -61,16 +62,16 @@ class Listener:
         self._thread.join()
 
 
-def test_a_stranger_is_sent_nothing(gateway: Gateway, tmp_path: Path) -> None:
-    """The authority is pinned: those of the system do not count."""
+def test_only_the_pinned_authority_is_trusted(gateway: Gateway, tmp_path: Path) -> None:
+    """Authorities of the system do not count."""
     server = Server(read_address(gateway.address), ssl.create_default_context())
-    with pytest.raises(Unreachable, match="is not who it must be"):
+    with pytest.raises(Unreachable, match="does not have the certificate"):
         server.get("/downloads/metadata/1.root.json")
     server.close()
 
 
 def test_an_answer_that_drips_ends_in_time(gateway: Gateway) -> None:
-    """A byte now and then keeps every single read alive; the whole has its limit all the same."""
+    """A byte now and then keeps each read alive; the whole answer has a limit of its own."""
     context = gateway._tls
 
     def drip(taken: socket.socket) -> None:
@@ -91,8 +92,7 @@ def test_an_answer_that_drips_ends_in_time(gateway: Gateway) -> None:
     listener.close()
 
 
-def test_something_that_speaks_no_tls(gateway: Gateway) -> None:
-    """Said in one line."""
+def test_a_server_without_tls_is_named_in_one_line(gateway: Gateway) -> None:
     listener = Listener(lambda taken: taken.sendall(b"HTTP/1.1 200 OK\r\n\r\n"))
     server = Server(read_address(f"127.0.0.1:{listener.port}"), tls_towards(gateway.ca))
     with pytest.raises(Unreachable, match="does not speak TLS") as problem:
@@ -108,16 +108,16 @@ def proxy() -> Iterator[Proxy]:
         yield proxy
 
 
-def said_in_file(root: Path, text: str) -> Path:
-    """The root, whose administrator says this about the host."""
+def root_with_policy(root: Path, text: str) -> Path:
+    """Write this host policy into the root, and return the root."""
     (root / "etc" / "backfleet").mkdir(parents=True)
     (root / "etc" / "backfleet" / "host.toml").write_text(text)
     return root
 
 
 @pytest.mark.parametrize("form", ["pasted", "quoted"])
-def test_through_a_proxy(gateway: Gateway, proxy: Proxy, form: str) -> None:
-    """Requests and the socket go through it, with its name and password, to the server whose authority is checked."""
+def test_requests_and_socket_go_through_the_proxy(gateway: Gateway, proxy: Proxy, form: str) -> None:
+    """With its name and password, to the server whose certificate is still checked."""
     server = to(gateway, proxy=proxy_of(environment={"BACKFLEET_PROXY": getattr(proxy, form)}))
     assert server.get("/downloads/metadata/1.root.json").body == ROOT_METADATA
     server.close()
@@ -132,21 +132,23 @@ def test_through_a_proxy(gateway: Gateway, proxy: Proxy, form: str) -> None:
     assert proxy.refused == 0
 
 
-def test_enrolment_goes_by_the_proxy_of_the_root(gateway: Gateway, proxy: Proxy, tmp_path: Path, now: datetime) -> None:
-    """What host.toml says counts from the first request on: the host may have no other way."""
-    root = said_in_file(tmp_path / "root", f'proxy = "{proxy.pasted}"\n')
-    wish = Wish(read_address(gateway.address), gateway.ca, "act-1", CODE)
-    enrol(Places(root), wish, mode="restricted", now=now, say=lambda text: None)
+def test_enrolment_goes_through_the_proxy_of_the_root(
+    gateway: Gateway, proxy: Proxy, tmp_path: Path, now: datetime
+) -> None:
+    """host.toml counts from the first request on: the host may have no other way."""
+    root = root_with_policy(tmp_path / "root", f'proxy = "{proxy.pasted}"\n')
+    options = EnrolmentOptions(read_address(gateway.address), gateway.ca, "act-1", CODE)
+    enrol(Places(root), options, mode="restricted", now=now, progress=lambda text: None)
     assert set(proxy.asked) == {f"CONNECT {gateway.address}"}
     assert len(gateway.registered) == 1
 
 
-def test_enrolment_without_a_way_changes_nothing(gateway: Gateway, tmp_path: Path, now: datetime) -> None:
-    """A proxy that cannot be read is said, and not shown."""
-    root = said_in_file(tmp_path / "root", 'proxy = "socks5://u:hunter2@h:1"\n')
-    wish = Wish(read_address(gateway.address), gateway.ca, "act-1", CODE)
+def test_enrolment_with_an_invalid_proxy_changes_nothing(gateway: Gateway, tmp_path: Path, now: datetime) -> None:
+    """The message does not show the proxy."""
+    root = root_with_policy(tmp_path / "root", 'proxy = "socks5://u:hunter2@h:1"\n')
+    options = EnrolmentOptions(read_address(gateway.address), gateway.ca, "act-1", CODE)
     with pytest.raises(CannotEnrol, match=r"host\.toml: proxy must be http://") as problem:
-        enrol(Places(root), wish, mode="restricted", now=now, say=lambda text: None)
+        enrol(Places(root), options, mode="restricted", now=now, progress=lambda text: None)
     assert "hunter2" not in str(problem.value)
     assert not (root / "agent").exists()
 
@@ -158,8 +160,7 @@ def _until(what: Callable[[], bool]) -> bool:
     return what()
 
 
-def test_a_proxy_that_is_not_there(gateway: Gateway) -> None:
-    """The proxy is named as the way, its password is not."""
+def test_a_proxy_that_cannot_be_reached_is_named_without_its_password(gateway: Gateway) -> None:
     server = to(gateway, proxy="http://user:secret@127.0.0.1:9")
     with pytest.raises(Unreachable, match=r"through the proxy 127\.0\.0\.1:9") as problem:
         server.get("/")
@@ -169,8 +170,8 @@ def test_a_proxy_that_is_not_there(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize("password", ["hunter2", "hunter2#", "hun/ter2", "hunter2@x", "%zhunter2"])
-def test_a_password_is_in_no_trouble(gateway: Gateway, proxy: Proxy, password: str) -> None:
-    """Whatever stands in it, and whether the proxy is not there or refuses it."""
+def test_no_message_shows_the_password_of_the_proxy(gateway: Gateway, proxy: Proxy, password: str) -> None:
+    """Whatever characters it has, and whether the proxy is away or refuses it."""
     for port in (9, proxy.port):
         way = proxy_of(environment={"BACKFLEET_PROXY": f"http://u:{password}@127.0.0.1:{port}"})
         server = to(gateway, proxy=way)
@@ -188,11 +189,11 @@ NO_PROXIES = [
 
 
 @pytest.mark.parametrize("value", NO_PROXIES)
-def test_what_is_no_proxy(tmp_path: Path, value: str) -> None:
-    """Refused without being shown: it may hold a password."""
+def test_an_invalid_proxy_is_refused_without_being_shown(tmp_path: Path, value: str) -> None:
+    """It may hold a password."""
     for root, environment in (
         (tmp_path, {"BACKFLEET_PROXY": value}),
-        (said_in_file(tmp_path / "root", f'proxy = "{value}"\n'), {}),
+        (root_with_policy(tmp_path / "root", f'proxy = "{value}"\n'), {}),
     ):
         with pytest.raises(BadAddress) as problem:
             proxy_of(root, environment)
@@ -210,26 +211,26 @@ def test_what_is_no_proxy(tmp_path: Path, value: str) -> None:
         ("http://user:1/2#3:4@h:1", "http://user:1%2F2%233%3A4@h:1"),
     ],
 )
-def test_an_address_comes_in_one_form(text: str, read: str) -> None:
-    """Quoted: every parser that it goes through finds the same host in it."""
+def test_the_address_of_a_proxy_is_normalised(text: str, read: str) -> None:
+    """Quoted, so that every parser finds the same host in it."""
     assert proxy_of(environment={"BACKFLEET_PROXY": text}) == read
 
 
-def test_other_proxy_variables_do_not_count(tmp_path: Path) -> None:
-    """Only our own: the agent's way must not change with somebody's shell."""
+def test_proxy_variables_of_other_programs_do_not_count(tmp_path: Path) -> None:
+    """The agent's way must not change with somebody's shell."""
     assert proxy_of(tmp_path, {"HTTPS_PROXY": "http://h:1", "https_proxy": "http://h:1"}) == ""
 
 
-def test_the_environment_goes_before_the_file(tmp_path: Path) -> None:
-    """Each root has its own file, and the program's environment is the same for all."""
-    root = said_in_file(tmp_path, 'proxy = "http://file:1"\n')
+def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
+    """Each root has its own file; the environment of the program is the same for all."""
+    root = root_with_policy(tmp_path, 'proxy = "http://file:1"\n')
     assert proxy_of(root, {}) == "http://file:1"
     assert proxy_of(root, {"BACKFLEET_PROXY": "http://environment:1"}) == "http://environment:1"
     assert proxy_of(tmp_path / "another", {}) == ""
 
 
 @pytest.mark.parametrize("root", [DEFAULT_ROOT, Path("/srv/host-1")])
-def test_agent_and_upgrades_read_the_same_file(root: Path) -> None:
-    """There is one meaning of "the proxy of this root"."""
+def test_agent_and_upgrader_read_the_same_proxy(root: Path) -> None:
+    """There is one proxy of a root."""
     system = Path("/") if root == DEFAULT_ROOT else None
     assert server_module._etc_of(root) == Site(root, root, "", None, b"", system=system).etc
