@@ -29,14 +29,14 @@ PATH = "rclone/{}/linux-amd64"
 
 
 class Client:
-    """One host's memory of metadata, and a new updater over it for every look."""
+    """The metadata that one host remembers, with a new updater for every refresh."""
 
     def __init__(self, folder: Path, root: bytes) -> None:
         self.folder, self.root = folder, root
         (folder / "targets").mkdir(parents=True)
 
     def refresh(self, address: str) -> Updater:
-        """Refresh."""
+        """Fetch and verify metadata."""
         updater = Updater(
             str(self.folder / "metadata"),
             f"{address}/metadata/",
@@ -48,13 +48,13 @@ class Client:
         return updater
 
     def fetch(self, address: str, version: str) -> bytes | None:
-        """The artifact of a version, verified; None if metadata knows of none."""
-        updater = self.look(address)
+        """Return the verified artifact of a version; None if metadata has none."""
+        updater = self.refresh(address)
         info = updater.get_targetinfo(PATH.format(version))
         return None if info is None else Path(updater.download_target(info)).read_bytes()
 
     def knows(self) -> dict[str, int]:
-        """Which versions it has come to trust."""
+        """Return the versions of the metadata that it trusts."""
         found = {}
         for role in ("root", "timestamp", "snapshot", "targets"):
             file = self.folder / "metadata" / f"{role}.json"
