@@ -18,12 +18,12 @@ from backfleet import identity
 from backfleet.failpoints import failpoint
 from backfleet.identity import policy
 from backfleet.operations import _store as audit
+from backfleet.operations.access_denied import denied_detail
+from backfleet.operations.audit_event import LONGEST_AGENT, AuditEvent, parameters_to_keep, user_name_of
 from backfleet.operations.catalogue import HBR, STS, Answer, Call, Operation, Services
-from backfleet.operations.diagnosis import denied_detail
 from backfleet.operations.errors import Forbidden, NoPermission, StsNoPermission
 from backfleet.operations.tag_conditions import requested_tags, resource_tags
 from backfleet.operations.throttling import RateLimit, Throttle, Throttled
-from backfleet.operations.trail import LONGEST_AGENT, Event, kept_parameters, user_name_of
 from backfleet.storage import AWAY, Transaction
 from backfleet.wire import parameters
 from backfleet.wire.errors import ApiError, InternalError, ServiceUnavailable, ThrottlingUser
@@ -164,7 +164,7 @@ def admit(
         refusal = problem if allowed or operation.denied is not None else _refusal(operation, call, ruling)
         if call.caller != identity.ANONYMOUS:
             # An anonymous call belongs to no account's trail: an operation that takes one writes its own event.
-            named = kept_parameters(parameters_of(operation.request), flat)
+            named = parameters_to_keep(parameters_of(operation.request), flat)
             code = refusal.code if refusal else ""
             audit.write(tx, event_of(call, operation, access_key_id, named, allowed=allowed, code=code))
     failpoint("authorised")
@@ -175,7 +175,7 @@ def admit(
 
 def event_of(
     call: Call, operation: Operation, access_key_id: str, named: Mapping[str, str], *, allowed: bool, code: str = ""
-) -> Event:
+) -> AuditEvent:
     """Return the audit event of a call.
 
     Args:
@@ -187,7 +187,7 @@ def event_of(
         code: The code of the refusal, "" for none.
     """
     caller = call.caller
-    return Event(
+    return AuditEvent(
         request_id=call.request_id,
         account_id=call.account_id,
         at=call.now,

@@ -43,9 +43,9 @@ class Agents:
         """The worker, until it has nothing to do."""
         services = self.env.services
         within = timedelta(seconds=services.settings.fit_seconds)
-        while assistant.look(services.database, now=self.env.now, draw=services.draw, fit_within=within):
+        while assistant.run_once(services.database, now=self.env.now, draw=services.draw, reachable_within=within):
             pass
-        assistant.look(services.database, now=self.env.now, draw=services.draw, fit_within=within)
+        assistant.run_once(services.database, now=self.env.now, draw=services.draw, reachable_within=within)
 
     def later(self, *hosts: str, **by: float) -> None:
         """Time passes, these hosts are heard, the worker looks."""
