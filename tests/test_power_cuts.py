@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import serialization
 from backfleet import app, releases
 from backfleet.certificates import Certificates, prepare_certificates
 from backfleet.cli import main
-from backfleet.endpoints.agents.spool import Report, Spool
+from backfleet.endpoints.agents.spool import Spool, SpooledReport
 from backfleet.identity import Vault
 from backfleet.ids import draw
 from backfleet.pubsub import open_pubsub
@@ -135,13 +135,13 @@ def test_an_artifact_is_safe_before_a_release_names_it(data: Path, tmp_path: Pat
 
 def test_a_report_that_was_acknowledged_is_never_lost(data: Path, tmp_path: Path) -> None:
     """Nor is half a report told."""
-    report = Report("mi-1", "finish", {"taskId": "t-1"}, b"output", 1.0, 1)
+    report = SpooledReport("mi-1", "finish", {"taskId": "t-1"}, b"output", 1.0, 1)
     spool = Spool(data / "reports")
     with watched(data.parent) as disk:
-        spool.keep(report)
+        spool.add(report)
         disk.note("acknowledged")
     for cut, _, folder in restarts(disk, tmp_path):
-        told: list[Report] = []
+        told: list[SpooledReport] = []
         Spool(folder / "data" / "reports").deliver(told.append)
         assert told == [report] if cut.passed else told in ([], [report])
 

@@ -56,7 +56,7 @@ def instances(call: Call, asked: Asked) -> list[str]:
 
 
 def touching(product: Product, **more: Any) -> Operation:
-    return Operation(product, "Act", Asked, f"{product.code}:Act", act, Anything, **more)
+    return Operation(product, "Act", Asked, act, f"{product.code}:Act", Anything, **more)
 
 
 @pytest.fixture
