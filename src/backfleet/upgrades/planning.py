@@ -64,7 +64,9 @@ class UpgradePlanner:
     def __init__(self, offered: Mapping[Offer, Sequence[Release]]) -> None:
         """Plan with these releases; `releases_by_offer` reads them."""
         self._offered = offered
-        self._selections: dict[tuple[str, ...], releases.Selection] = {}  # many clients ask the same question: answered once
+        self._selections: dict[
+            tuple[str, ...], releases.Selection
+        ] = {}  # many clients ask the same question: answered once
 
     def includes(self, client: Client) -> bool:
         """Include what is installed or being installed."""
