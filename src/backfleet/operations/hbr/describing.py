@@ -11,6 +11,7 @@ from backfleet.operations.hbr.answers import COMMON, DESCRIBED_TASK, FOUND_CLIEN
 from backfleet.operations.hbr.cross_account import CROSS_ACCOUNT_ERRORS, CrossAccount, acting_call, check_cross_account
 from backfleet.operations.hbr.errors import TaskNotFound
 from backfleet.operations.hbr.settings import settings_of
+from backfleet.operations.tags import Tag
 from backfleet.paging import Listing, Page
 from backfleet.upgrades.offers import Offer, newest_versions
 from backfleet.wire.errors import InvalidParameter, MissingParameter
@@ -29,14 +30,6 @@ FILTER_KEYS: Final = {
 """Which filters there are is not documented; letter case does not count."""
 FORBIDDEN_IN_TAGS = ("http://", "https://")
 FORBIDDEN_TAG_STARTS = ("aliyun", "acs:")
-
-
-@dataclass(frozen=True, slots=True)
-class Tag:
-    """A key and a value."""
-
-    key: str | None = text("Key", longest=128)
-    value: str | None = text("Value", longest=128)
 
 
 @dataclass(frozen=True, slots=True)
