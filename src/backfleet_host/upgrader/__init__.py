@@ -84,7 +84,7 @@ def _told(site: Site, package: Package, order: Order, say: Say) -> Report:
         with contextlib.suppress(OSError, Unreadable, gate.NotInTime), gate.held(package.folder / "lock", seconds=0):
             cut_off = Journal(package.journal).read()  # with the lock in hand: an order may just have ended
             if cut_off is not None:
-                _recover_attempt(site, package, cut_off, say, order.patience)
+                _recover_attempt(site, package, cut_off, say, order.timeout_seconds)
     return _succeeded(order, package, status_of(site))
 
 
@@ -93,7 +93,7 @@ def _admitted(site: Site, package: Package, order: Order, say: Say, stopping: St
     say(stage_line("admit"))
     cut_off = Journal(package.journal).read()
     if cut_off is not None:
-        report = _recover_attempt(site, package, cut_off, say, order.patience)
+        report = _recover_attempt(site, package, cut_off, say, order.timeout_seconds)
         is_still_open = Journal(package.journal).read() is not None
         if is_still_open or cut_off.order.order_id == order.order_id or order.kind == "recover":
             return dataclasses.replace(report, order_id=order.order_id, kind=order.kind)

@@ -42,7 +42,9 @@ def site(tmp_path: Path, offering: Offering, server: Server) -> Site:
 
 
 def install(site: Site, **more: Any) -> Report:
-    order = Order(f"u-{time.monotonic_ns()}", "install", PACKAGE, "1.0", platform_here(), **{"patience": 30, **more})
+    order = Order(
+        f"u-{time.monotonic_ns()}", "install", PACKAGE, "1.0", platform_here(), **{"timeout_seconds": 30, **more}
+    )
     return carry_out_on(site, order, lambda line: None)
 
 
@@ -199,7 +201,7 @@ def test_nobody_is_waited_for_longer_than_there_is_patience(site: Site, server: 
     """And the report says what was wrong, not that it took long."""
     server.misbehave = lambda handler, path: path.startswith("targets/") and busy_for(handler, 3600)
     began = time.monotonic()
-    report = install(site, patience=1)
+    report = install(site, timeout_seconds=1)
     assert time.monotonic() - began < 3
     assert (report.code, report.details.get("reason")) == ("DownloadFailed", "NotServed")
     assert "503" in report.message

@@ -64,7 +64,7 @@ class Attempt:
 
     def seconds_left(self) -> float:
         """Of the order's patience."""
-        return max(0.0, self.order.patience - (time.monotonic() - self.began))
+        return max(0.0, self.order.timeout_seconds - (time.monotonic() - self.began))
 
     def go_on(self, code: str = "HostBusy", late: str = "it took too long; nothing was touched") -> None:
         """That there is time for more, and that it is still wanted. Asked as long as nothing has been switched.
@@ -75,7 +75,7 @@ class Attempt:
         if self._stopping():
             raise Refusal("TaskCancelled", "it was stopped before the switch; nothing was touched")
         if not self.seconds_left():
-            raise Refusal(code, f"{late} (its patience was {self.order.patience} s)")
+            raise Refusal(code, f"{late} (its patience was {self.order.timeout_seconds} s)")
 
     def nap(self, seconds: float) -> None:
         """Wait a moment for something, unless nobody wants it any more. Raises Refusal, TaskCancelled."""

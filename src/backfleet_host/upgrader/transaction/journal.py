@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
@@ -34,7 +33,7 @@ class Journal:
         disk.unlink(self._path)
         with disk.writing(self._room, "wb") as file:
             disk.write_all(file, ROOM)
-        self.write("order", order=asdict(order), from_version=from_version, previous=previous, at=at)
+        self.write("order", order=order.to_json(), from_version=from_version, previous=previous, at=at)
         disk.sync(self._path.parent)
 
     def write(self, line: str, **more: Any) -> None:
@@ -65,10 +64,9 @@ class Journal:
         lines = _lines(self._path)
         if not lines or lines[0].get("line") != "order":
             return None
-        known = {field.name for field in fields(Order)}
-        try:  # a newer program's order may say more
-            order = Order(**{name: value for name, value in lines[0]["order"].items() if name in known})
-        except (Malformed, TypeError, KeyError, AttributeError):
+        try:
+            order = Order.from_json(lines[0]["order"])
+        except (Malformed, KeyError, AttributeError):
             if len(lines) == 1:
                 return None
             raise Unreadable(f"{self._path} is of another version of backfleet-host; let that one recover") from None

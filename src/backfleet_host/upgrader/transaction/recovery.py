@@ -30,7 +30,7 @@ def recover(site: Site, package: Package, attempted: Attempted, say: Say, patien
     | going back | go on going back |
     | proven | it is kept |
     """
-    attempt = Attempt(site, replace(attempted.order, patience=patience), say)
+    attempt = Attempt(site, replace(attempted.order, timeout_seconds=patience), say)
     site.end_orphans(str(package.folder))
     attempt.from_version, attempt.previous = attempted.from_version, attempted.previous
     with attempt.closed_gate:
