@@ -200,7 +200,7 @@ def _recover(asked: argparse.Namespace) -> int:
     from backfleet_host.identity import NotEnrolled
 
     try:
-        reports = upgrader.recover_all(asked.root.absolute(), say=lambda line: None)
+        reports = upgrader.recover_all(asked.root.absolute(), progress=lambda line: None)
     except NotEnrolled as problem:
         return _say(str(problem), FAILED)
     except OSError as problem:

@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 
 from backfleet_host import archives
 from backfleet_host.archives import BadArchive, Limits, walk
+from backfleet_host.upgrader.errors import Refusal
 from backfleet_host.upgrader.host.trees import unpack
-from backfleet_host.upgrader.refusal import Refusal
 from backfleet_host.upgrader.release.manifest import Manifest
 from releases.artifacts import Packed, ar, deb, file, folder, hard_link, link, program, tar, zipped, zstd
 

@@ -92,7 +92,7 @@ def test_half_a_shim_is_not_left_among_other_programs(kind: str, error: int, hos
     """Where shims stand nobody tidies up: whoever fails to write one takes away what there is of it."""
     scenario = BY_ID[kind]
     among = instants_of(hosts, scenario, syncs=True)
-    shims = [found for found in among if found.deed == f"write .{PACKAGE}.partial" and found.when != "before"]
+    shims = [found for found in among if found.effect == f"write .{PACKAGE}.partial" and found.when != "before"]
     for instant in shims:
         check_failing(scenario, hosts, instant, error, lasts=False)
     assert shims
@@ -139,8 +139,8 @@ def check_left(host: SmallHost, report: Report) -> None:
 
 def excused(done: Trouble, instant: Instant, *, lasts: bool) -> str:
     """What may be done without: settings, which another order brings again; the memory of a failure."""
-    failing = done.deeds[instant.at - 1 :] if lasts else done.deeds[max(0, instant.at - 4) : instant.at]
-    touched = [word for deed in failing for word, names in EXCUSED.items() if any(name in deed for name in names)]
+    failing = done.effects[instant.at - 1 :] if lasts else done.effects[max(0, instant.at - 4) : instant.at]
+    touched = [word for effect in failing for word, names in EXCUSED.items() if any(name in effect for name in names)]
     return " ".join(touched)
 
 

@@ -17,7 +17,7 @@ def system(shop: Shop, host: Host, tmp_path: Path) -> Path:
     system = tmp_path / "system"
     (system / "usr" / "bin").mkdir(parents=True)
     (system / "usr" / "local" / "bin").mkdir(parents=True)
-    host.site = dataclasses.replace(host.site, system=system)
+    host.installation = dataclasses.replace(host.installation, system=system)
     shop.add("1.0")
     return system
 

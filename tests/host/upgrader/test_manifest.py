@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backfleet_host.upgrader.refusal import Refusal
+from backfleet_host.upgrader.errors import OrderFailed
 from backfleet_host.upgrader.release.manifest import Manifest, as_json, read_manifest
 
 SAID: dict[str, Any] = {
@@ -53,7 +53,7 @@ def test_what_older_control_planes_do_not_say() -> None:
 )
 def test_a_description_that_is_none_or_lacks_something(said: Any) -> None:
     """As signed metadata without our own words in it."""
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(OrderFailed) as refused:
         read_manifest(said)
     assert refused.value.code == "UntrustedRelease"
 
@@ -122,7 +122,7 @@ HEALTH, SERVICE = SAID["health"], SAID["service"]
 )
 def test_a_field_that_is_not_of_its_form_is_refused(field: str, value: Any) -> None:
     """With one code, whatever it is, and a text of bounded length."""
-    with pytest.raises(Refusal, match="signed description cannot be read") as refused:
+    with pytest.raises(OrderFailed, match="signed description cannot be read") as refused:
         read_manifest(SAID | {field: value})
     assert refused.value.code == "UntrustedRelease"
     assert len(refused.value.text) < 500
@@ -143,5 +143,5 @@ ANY = st.recursive(
 @given(ANY | st.dictionaries(st.sampled_from(list(SAID)), ANY).map(lambda said: SAID | said))
 def test_whatever_is_signed_there_is_one_error(said: Any) -> None:
     """A manifest, or a refusal."""
-    with contextlib.suppress(Refusal):
+    with contextlib.suppress(OrderFailed):
         assert isinstance(read_manifest(said), Manifest)

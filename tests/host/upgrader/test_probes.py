@@ -172,7 +172,7 @@ def test_words_that_others_may_write_are_not_read(shop: Shop, host: Host) -> Non
     """They run as root."""
     shop.add("1.0")
     host.words("[[probe]]\ncommand = ['true']\n")
-    (host.site.etc / "courier.toml").chmod(0o666)
+    (host.installation.etc / "courier.toml").chmod(0o666)
     assert "only root or we" in host.carry("install", "1.0").message
 
 

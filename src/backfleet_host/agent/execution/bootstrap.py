@@ -96,7 +96,7 @@ def _carry_out(root: Path, order: Order) -> int:
         os.write(1, line.encode("utf-8", "replace") + b"\n")
 
     try:
-        report = upgrader.carry_out(order, root, say=say)
+        report = upgrader.carry_out(order, root, progress=say)
     except Exception as problem:  # noqa: BLE001 -- whatever it is, the server must hear of it
         report = _failed(order, "InternalError", repr(problem), {})
     say(fitting(report, QUOTA - 2000))

@@ -21,7 +21,7 @@ def carry_order(root: Path, content: str, lines: Lines, quota: int, stopping: th
 
     order = read_order(content)
     return _reported(
-        order, lines, quota, lambda: upgrader.carry_out(order, root, say=lines.say, stopping=stopping.is_set)
+        order, lines, quota, lambda: upgrader.carry_out(order, root, progress=lines.say, is_cancelled=stopping.is_set)
     )
 
 
@@ -30,7 +30,7 @@ def recover_order(root: Path, content: str, lines: Lines, quota: int, stopping: 
     from backfleet_host import upgrader
 
     order = read_order(content)
-    return _reported(order, lines, quota, lambda: upgrader.recover(order, root, say=lines.say))
+    return _reported(order, lines, quota, lambda: upgrader.recover(order, root, progress=lines.say))
 
 
 def _reported(order: Order, lines: Lines, quota: int, carry: Callable[[], Report]) -> int:

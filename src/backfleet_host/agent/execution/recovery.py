@@ -43,6 +43,6 @@ def recover(root: str) -> None:
     from backfleet_host import upgrader
 
     move_apart(f"backfleet-recovery-{os.getpid()}")
-    for report in upgrader.recover_all(Path(root), say=lambda line: None):
+    for report in upgrader.recover_all(Path(root), progress=lambda line: None):
         runs = report.current_version or "nothing"
         print(f"recovered {report.package}: {runs} is installed; {report.code} {report.message}", flush=True)

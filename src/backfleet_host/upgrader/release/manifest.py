@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Dict, Optional, Sequence, Tuple
 
 from backfleet_host.archives import FORMATS, Limits
-from backfleet_host.upgrader.refusal import Refusal
+from backfleet_host.upgrader.errors import OrderFailed
 
 SWITCHES = ("anytime", "idle")
 MOST_TEXTS = 200  # in one list
@@ -82,13 +82,13 @@ def read_manifest(said: Any) -> Manifest:
     """A manifest from signed metadata, or from what was kept of it.
 
     Raises:
-        Refusal: UntrustedRelease, a field that is missing or not of its form.
+        OrderFailed: UntrustedRelease, a field that is missing or not of its form.
     """
     try:
         return _read(_object(said))
     except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError, re.error) as problem:
         text = f"the release's signed description cannot be read: {type(problem).__name__}: {str(problem)[:300]}"
-        raise Refusal("UntrustedRelease", text) from None
+        raise OrderFailed("UntrustedRelease", text) from None
 
 
 def _read(said: Dict[str, Any]) -> Manifest:

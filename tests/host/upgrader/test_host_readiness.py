@@ -47,14 +47,14 @@ def test_f46_a_busy_host_is_asked_again_until_it_is_not(installed: Host, monkeyp
     """Its load falls while the order waits."""
     monkeypatch.setattr(checks, "BUSY_AGAIN_SECONDS", 0.01)
     loads = iter([9.0, 8.5, 3.0])
-    installed.site = dataclasses.replace(installed.site, load=lambda: next(loads))
+    installed.installation = dataclasses.replace(installed.installation, load=lambda: next(loads))
     installed.words("busiest = 4\n", "host")
     assert installed.carry("upgrade", "2.0").current_version == "2.0"
     assert next(loads, None) is None
 
 
 def test_a_busy_host_says_how_busy(installed: Host) -> None:
-    installed.site = dataclasses.replace(installed.site, load=lambda: 17.25)
+    installed.installation = dataclasses.replace(installed.installation, load=lambda: 17.25)
     installed.words("busiest = 4\n", "host")
     report = installed.carry("upgrade", "2.0", patience=1)
     assert (report.code, report.message.split(";")[0]) == ("HostBusy", "this host's load is 17.2, above 4")
@@ -62,11 +62,13 @@ def test_a_busy_host_says_how_busy(installed: Host) -> None:
 
 def test_a_stop_is_heard_while_the_order_waits(installed: Host) -> None:
     installed.words("busiest = 4\n", "host")
-    installed.site = dataclasses.replace(installed.site, load=lambda: 17.25)
+    installed.installation = dataclasses.replace(installed.installation, load=lambda: 17.25)
     asked = iter(range(100))
     from backfleet_host.upgrader import carry_out_on
 
-    report = carry_out_on(installed.site, installed.order("upgrade", "2.0"), lambda line: None, lambda: next(asked) > 2)
+    report = carry_out_on(
+        installed.installation, installed.order("upgrade", "2.0"), lambda line: None, lambda: next(asked) > 2
+    )
     assert (report.code, report.current_version) == ("TaskCancelled", "1.0")
 
 
@@ -78,7 +80,7 @@ def test_f47_an_agent_without_rights_says_so_and_leaves_nothing(installed: Host,
         subprocess.run(["chmod", "a+rx", folder], check=True)
     before = sorted(str(path) for path in installed.root.rglob("*"))
     words = [
-        sys.executable, str(Path(__file__).with_name("carrying.py")),
+        sys.executable, str(Path(__file__).with_name("carry_out_order.py")),
         f'{{"root": "{installed.root}", "downloads": "{shop.address}", "system": "",'
         f' "trust_root": "{tmp_path / "root.json"}"}}',
         installed.order("upgrade", "2.0").as_command().split("\n", 1)[1],

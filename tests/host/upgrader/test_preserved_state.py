@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from backfleet_host.upgrader.errors import OrderFailed
 from backfleet_host.upgrader.host import preserved_state
-from backfleet_host.upgrader.refusal import Refusal
 
 Host = Any
 Shop = Any
@@ -120,7 +120,7 @@ def test_what_came_since_is_put_aside_not_deleted(state: Path, tmp_path: Path) -
 def test_state_that_is_too_large_is_refused(state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is copied while backups wait: that must be short."""
     monkeypatch.setattr(preserved_state, "MOST_BYTES", 5)
-    with pytest.raises(Refusal, match="more than"):
+    with pytest.raises(OrderFailed, match="more than"):
         preserved_state.snapshot([str(state)], tmp_path / "kept")
 
 
@@ -303,7 +303,7 @@ def test_a_file_that_changes_while_it_is_copied_is_copied_again_or_refused(
     preserved_state.snapshot([str(state)], tmp_path / "kept")
     assert preserved_state.changed(tmp_path / "kept") == ""
     limit = 100
-    with pytest.raises(Refusal, match="changes all the time"):
+    with pytest.raises(OrderFailed, match="changes all the time"):
         preserved_state.snapshot([str(state)], tmp_path / "kept-2")
 
 

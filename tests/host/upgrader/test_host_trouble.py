@@ -27,9 +27,9 @@ CARRY = """
 import os, sys, time
 from pathlib import Path
 from backfleet_host.contract import read_order
-from backfleet_host.upgrader import Site, carry_out_on
+from backfleet_host.upgrader import Installation, carry_out_on
 root, address, trust, order, start = sys.argv[1:]
-site = Site(Path(root), Path(root) / "bin", address, None, Path(trust).read_bytes())
+site = Installation(Path(root), Path(root) / "bin", address, None, Path(trust).read_bytes())
 while start and not os.path.exists(start):
     time.sleep(0.001)
 print(carry_out_on(site, read_order(Path(order).read_text()), lambda line: None).as_line())
@@ -153,7 +153,7 @@ def test_f15_a_clock_that_jumps_holds_no_version_back_for_ever(shop: Shop, host:
     host.carry("install", "1.0")
     host.carry("upgrade", "2.0")
     assert "a short while ago" in host.carry("upgrade", "2.0", order_id="soon").message
-    object.__setattr__(host.site, "clock", lambda: time.time() + jump)
+    object.__setattr__(host.installation, "clock", lambda: time.time() + jump)
     assert "exit code 3" in host.carry("upgrade", "2.0", order_id="after-the-jump").message
 
 
@@ -371,5 +371,5 @@ def test_going_back_leaves_the_way_back_as_it_was(shop: Shop, host: Host) -> Non
     host.carry("install", "1.0")
     host.carry("upgrade", "2.0")
     assert host.carry("upgrade", "3.0").code == "RolledBack"
-    assert host.site.package("courier").version_before() == "1.0"
+    assert host.installation.package("courier").version_before() == "1.0"
     assert sorted(path.name for path in (host.folder / "versions").iterdir()) == ["1.0", "2.0"]

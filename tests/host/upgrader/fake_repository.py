@@ -21,7 +21,7 @@ PACKAGE = "courier"
 SCRIPT = '#!/bin/sh\n[ "$1" = version ] && echo "courier {0}" || echo "{0} $*"\n'
 
 
-class Offering:
+class FakeRepository:
     """Releases, signed. `files` is what is served; `publish` makes it true again after a change."""
 
     def __init__(self) -> None:

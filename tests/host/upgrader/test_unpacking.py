@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from backfleet_host.upgrader import failpoints
+from backfleet_host.upgrader.errors import OrderFailed
 from backfleet_host.upgrader.host.disk import remove_tree
 from backfleet_host.upgrader.host.trees import differs, kept_mode, unpack
-from backfleet_host.upgrader.refusal import Refusal
 from backfleet_host.upgrader.release.manifest import Manifest
 from releases.artifacts import Packed, deb, file, folder, hard_link, link, program, tar, zipped
 
@@ -68,7 +68,7 @@ def test_a_file_is_as_it_was_packed_and_nobody_writes_it(
 def test_nobody_reads_a_file_before_it_has_its_mode(unpacked: Unpack, tree: Path) -> None:
     """The half-made tree is closed to others."""
     seen = []
-    failpoints.watch(lambda when, deed, path: seen.append(mode_of(tree)) if deed == "write" else None)
+    failpoints.watch(lambda when, effect, path: seen.append(mode_of(tree)) if effect == "write" else None)
     try:
         unpacked(tar(file("a", mode=0o600), file("b")))
     finally:
@@ -95,7 +95,7 @@ def test_only_root_s_rights_are_lent(packed: int, owner: int, group: int, kept: 
 def test_set_uid_where_it_is_named_and_nowhere_else(unpacked: Unpack, tree: Path) -> None:
     """On disk, for who unpacks as root; the file is theirs whatever the archive says."""
     content = tar(Packed("bin/su", b"x", 0o4755), program("bin/ls"), link("su", "bin/su"), compression="gz")
-    with pytest.raises(Refusal, match="set-uid") as refused:
+    with pytest.raises(OrderFailed, match="set-uid") as refused:
         unpacked(content)
     assert refused.value.code == "UntrustedRelease"
     assert not list(tree.rglob("*su"))

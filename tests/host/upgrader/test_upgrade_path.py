@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backfleet_host.upgrader.refusal import Refusal
+from backfleet_host.upgrader.errors import OrderFailed
 from backfleet_host.upgrader.release import upgrade_path
 from backfleet_host.upgrader.release.manifest import Manifest, read_manifest
 
@@ -84,7 +84,7 @@ def test_f41_a_format_waits_for_its_readers(
     if not refused:
         upgrade_path.check_format(goal, before, reader)
         return
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(OrderFailed) as caught:
         upgrade_path.check_format(goal, before, reader)
     assert caught.value.code == "RepositoryFormatConflict"
 
@@ -97,7 +97,7 @@ def test_f59_one_order_goes_over_the_stone(shop: Shop, host: Host) -> None:
     shop.add("3.0", upgrades_from=">=2,<3")
     report = host.carry("upgrade", "3.0")
     assert (report.outcome, report.from_version, report.current_version) == ("succeeded", "1.0", "3.0")
-    assert host.site.package("courier").version_before() == "1.0"
+    assert host.installation.package("courier").version_before() == "1.0"
     assert sorted(path.name for path in (host.folder / "versions").iterdir()) == ["1.0", "3.0"]
 
 
@@ -127,5 +127,5 @@ def test_f41_the_oldest_reader_is_heard(shop: Shop, host: Host, who: str) -> Non
     if who == "the host":
         host.words('oldest_reader = "1.2"\n')
     order = dataclasses.replace(host.order("upgrade", "2.0"), oldest_reader="1.2" if who == "the order" else "")
-    report = carry_out_on(host.site, order, lambda line: None)
+    report = carry_out_on(host.installation, order, lambda line: None)
     assert (report.code, report.current_version) == ("RepositoryFormatConflict", "1.0")
