@@ -2,8 +2,8 @@
 
     .venv/bin/python bench/fleet.py [--hosts 10000] [--engine sqlite|postgresql] [--tls] [--soak SECONDS]
 
-The agents live in one process of their own (tests/journeys/swarm.py): registration, RSA signatures, notify sockets,
-heart-beats, lists and reports are real; carrying an order out is not. Memory and CPU are the server process's own, from
+The agents are simulated in one process of their own (`backfleet_sim`): registration, RSA signatures, notify sockets,
+heartbeats, lists and reports are real; carrying out an order is not. Memory and CPU are the server process's own, from
 /proc; with PostgreSQL its processes are not counted.
 """
 
@@ -26,29 +26,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-PROJECT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(PROJECT / "tests")]
+import aiohttp
 
-import aiohttp  # noqa: E402
-
-from backfleet.app import open_services  # noqa: E402
-from backfleet.cli._client import Client  # noqa: E402
-from backfleet.cli._credentials import Asked, connect  # noqa: E402
-from backfleet.clock import utc_now  # noqa: E402
-from backfleet.ids import draw  # noqa: E402
-from backfleet.pubsub import InProcessPubSub  # noqa: E402
-from backfleet.settings import read_settings  # noqa: E402
-from journeys.swarm import (  # noqa: E402
-    Agent,
-    Server,
-    Swarm,
-    activations,
-    all_connected,
-    enrol,
-    give_clients,
-    make_keys,
-    offer_release,
-)  # fmt: skip
+from backfleet.app import open_services
+from backfleet.cli._client import Client
+from backfleet.cli._credentials import Asked, connect
+from backfleet.clock import utc_now
+from backfleet.ids import draw
+from backfleet.pubsub import InProcessPubSub
+from backfleet.settings import read_settings
+from backfleet_sim import Agent, Server, Simulation, all_connected, enrol, make_keys
+from backfleet_sim.seeding import PER_ACTIVATION, give_clients, make_activations, offer_release
 
 IDS = 100  # of one call
 CALLS_AT_ONCE = 2
@@ -58,13 +46,13 @@ FINAL = ("completed", "expired", "cancelled")
 
 
 def main() -> None:
-    words = argparse.ArgumentParser()
-    words.add_argument("--hosts", type=int, default=10_000)
-    words.add_argument("--engine", choices=("sqlite", "postgresql"), default="sqlite")
-    words.add_argument("--tls", action="store_true", help="agents come over TLS, as in life")
-    words.add_argument("--idle", type=float, default=30.0, help="seconds at rest, for the cost of heart-beats")
-    words.add_argument("--soak", type=float, default=0.0, help="seconds of steady load after the wave")
-    asked = words.parse_args()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--hosts", type=int, default=10_000)
+    parser.add_argument("--engine", choices=("sqlite", "postgresql"), default="sqlite")
+    parser.add_argument("--tls", action="store_true", help="agents use TLS, as on real hosts")
+    parser.add_argument("--idle", type=float, default=30.0, help="seconds at rest, for the cost of heartbeats")
+    parser.add_argument("--soak", type=float, default=0.0, help="seconds of steady load after the wave")
+    asked = parser.parse_args()
     print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, {datetime.now(UTC):%Y-%m-%d}; "
           f"{asked.hosts} hosts, {asked.engine}, {'TLS' if asked.tls else 'no TLS'}\n")  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="backfleet-bench-") as folder:
@@ -88,34 +76,35 @@ async def measure(data: Path, url: str, asked: argparse.Namespace) -> None:
         server = Server("127.0.0.1", int(address.rpartition(":")[2]), tls)
         connector = aiohttp.TCPConnector(limit=100, ttl_dns_cache=None)
         async with aiohttp.ClientSession(connector=connector) as session:
-            swarm = Swarm([server], make_keys(KEYS), session)
-            agents = [Agent(swarm, number) for number in range(asked.hosts)]
+            simulation = Simulation([server], make_keys(KEYS), session)
+            agents = [Agent(simulation, number) for number in range(asked.hosts)]
             clock = Stopwatch(pid)
-            await enrol(agents, activations(services, admin["account_id"], asked.hosts))
-            clock.say("enrol", "enrolment", asked.hosts)
+            codes = make_activations(services, admin["account_id"], asked.hosts)
+            await enrol(agents, codes, per_code=PER_ACTIVATION)
+            clock.report("enrol", "enrolment", asked.hosts)
             ids = [agent.instance_id for agent in agents]
             await asyncio.to_thread(give_clients, services, admin["account_id"], ids)
             await asyncio.sleep(1)
             before = memory_of(pid)
             clock = Stopwatch(pid)
             for agent in agents:
-                swarm.start(agent.live())
+                simulation.start(agent.run())
             await all_connected(agents, 600)
-            clock.say("storm", "connection (every agent at once)", asked.hosts)
+            clock.report("storm", "connection (every agent at once)", asked.hosts)
             await asyncio.sleep(8)
             await rest(pid, asked.idle, asked.hosts)
             print(f"memory: {before / 1024:.0f} MiB before, {memory_of(pid) / 1024:.0f} MiB connected: "
                   f"{(memory_of(pid) - before) / asked.hosts:.1f} KiB a connection")  # fmt: skip
             client = Client(connect(Asked(endpoint=ready["http"], data=data), {}), utc_now)
             probed = min(PROBES, asked.hosts // 10)
-            await probe(client, swarm, agents[:probed])
+            await probe(client, simulation, agents[:probed])
             await asyncio.sleep(3)
-            await wave(client, swarm, ids[probed:], pid)
+            await wave(client, simulation, ids[probed:], pid)
             if asked.soak:
-                await soak(client, swarm, agents, pid, asked.soak)
-            print(f"final reports given up: {swarm.lost}; orders begun twice: "
-                  f"{sum(count > 1 for count in swarm.begun.values())}; dials: {swarm.dials}")  # fmt: skip
-            await swarm.end()
+                await soak(client, simulation, agents, pid, asked.soak)
+            print(f"final reports given up: {simulation.lost}; orders begun twice: "
+                  f"{sum(count > 1 for count in simulation.begun.values())}; dials: {simulation.dials}")  # fmt: skip
+            await simulation.end()
     finally:
         process.terminate()
         process.wait(30)
@@ -125,37 +114,39 @@ async def measure(data: Path, url: str, asked: argparse.Namespace) -> None:
 
 
 async def rest(pid: int, seconds: float, hosts: int) -> None:
-    """At rest: heart-beats once a minute, and pings."""
+    """At rest: heartbeats once a minute, and pings."""
     cpu = cpu_of(pid)
     await asyncio.sleep(seconds)
     used = cpu_of(pid) - cpu
-    beats = hosts * seconds / 60
-    print(f"at rest: {used / seconds * 100:.1f} % of a core; {used * 1000 / beats:.2f} ms a heart-beat with its ping")
+    heartbeats = hosts * seconds / 60
+    print(
+        f"at rest: {used / seconds * 100:.1f} % of a core; {used * 1000 / heartbeats:.2f} ms a heartbeat with its ping"
+    )
 
 
-async def probe(client: Client, swarm: Swarm, agents: list[Agent]) -> None:
+async def probe(client: Client, simulation: Simulation, agents: list[Agent]) -> None:
     """One upgrade at a time, 10 a second: from the call's answer to the host's having it, and from kick to list."""
-    swarm.fetches.clear()
+    simulation.fetches.clear()
     whole: list[float] = []
 
     async def one(agent: Agent) -> None:
         await asyncio.to_thread(partial(client.call, "hbr", "UpgradeBackupClients", InstanceIds=[agent.instance_id]))
         began = time.perf_counter()
-        while agent.instance_id not in swarm.fetched_at:  # noqa: ASYNC110 -- the swarm only writes it down
+        while agent.instance_id not in simulation.fetched_at:  # noqa: ASYNC110 -- the simulation only records it
             await asyncio.sleep(0.005)
-        whole.append(max(0.0, swarm.fetched_at[agent.instance_id] - began))
+        whole.append(max(0.0, simulation.fetched_at[agent.instance_id] - began))
 
     running = []
     for agent in agents:
         running.append(asyncio.create_task(one(agent)))
         await asyncio.sleep(0.1)
     await asyncio.gather(*running)
-    print(f"kick to list: {spread(swarm.fetches)}; answered call to order on the host: {spread(whole)}")
+    print(f"kick to list: {spread(simulation.fetches)}; answered call to order on the host: {spread(whole)}")
 
 
-async def wave(client: Client, swarm: Swarm, ids: list[str], pid: int) -> None:
+async def wave(client: Client, simulation: Simulation, ids: list[str], pid: int) -> None:
     """Every host, 100 a call."""
-    swarm.fetches.clear()
+    simulation.fetches.clear()
     clock = Stopwatch(pid)
     turns = asyncio.Semaphore(CALLS_AT_ONCE)
 
@@ -173,18 +164,18 @@ async def wave(client: Client, swarm: Swarm, ids: list[str], pid: int) -> None:
                 break
             await asyncio.sleep(0.5)
         found.update(f"{item['clientStatus']} {item['errorCode']}".strip() for item in json.loads(task["Result"]))
-    clock.say("wave", "upgrade", len(ids))
-    print(f"wave: {dict(found)}; not final: {len(ids) - found.total()}; kick to list: {spread(swarm.fetches)}")
+    clock.report("wave", "upgrade", len(ids))
+    print(f"wave: {dict(found)}; not final: {len(ids) - found.total()}; kick to list: {spread(simulation.fetches)}")
 
 
-async def soak(client: Client, swarm: Swarm, agents: list[Agent], pid: int, seconds: float) -> None:
-    """Steady load: a look at a task each second, heart-beats, and agents that come and go."""
+async def soak(client: Client, simulation: Simulation, agents: list[Agent], pid: int, seconds: float) -> None:
+    """Steady load: a list of tasks each second, heartbeats, and agents that come and go."""
     until, samples = time.monotonic() + seconds, [(0.0, memory_of(pid))]
     began = time.monotonic()
     while time.monotonic() < until:
         for _ in range(20):
             agent = random.choice(agents)  # noqa: S311 -- no secret
-            swarm.start(agent.ask("POST", "/api/v1/task/list?reason=kickoff&currentTime=1&offset=0&timeZone=UTC"))
+            simulation.start(agent.ask("POST", "/api/v1/task/list?reason=kickoff&currentTime=1&offset=0&timeZone=UTC"))
         await asyncio.to_thread(partial(client.call, "backfleet", "ListTasks", PageSize=10))
         await asyncio.sleep(1)
         samples.append((time.monotonic() - began, memory_of(pid)))
@@ -200,7 +191,7 @@ class Stopwatch:
     def __init__(self, pid: int) -> None:
         self.pid, self.wall, self.cpu = pid, time.perf_counter(), cpu_of(pid)
 
-    def say(self, name: str, of: str, count: int) -> None:
+    def report(self, name: str, of: str, count: int) -> None:
         wall, cpu = time.perf_counter() - self.wall, cpu_of(self.pid) - self.cpu
         print(f"{name}: {wall:.1f} s, {count / wall:.0f} hosts/s; server's CPU {cpu * 1000 / count:.2f} ms a {of}")
         sys.stdout.flush()
@@ -227,9 +218,19 @@ def memory_of(pid: int) -> int:
 
 
 def started(data: Path, url: str) -> tuple["subprocess.Popen[bytes]", dict[str, str]]:
-    words = ["serve", "--data", str(data), "--http", "127.0.0.1:0", "--https", "127.0.0.1:0", "--log-level", "ERROR"]
-    words += ["--database-url", url] if url else []
-    process = subprocess.Popen([sys.executable, "-m", "backfleet.cli", *words], stdout=subprocess.PIPE)
+    arguments = [
+        "serve",
+        "--data",
+        str(data),
+        "--http",
+        "127.0.0.1:0",
+        "--https",
+        "127.0.0.1:0",
+        "--log-level",
+        "ERROR",
+    ]
+    arguments += ["--database-url", url] if url else []
+    process = subprocess.Popen([sys.executable, "-m", "backfleet.cli", *arguments], stdout=subprocess.PIPE)
     assert process.stdout is not None
     return process, json.loads(process.stdout.readline())
 

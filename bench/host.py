@@ -30,7 +30,8 @@ sys.path[:0] = [str(PROJECT / "demo"), str(PROJECT / "src")]
 from processes import Processes  # noqa: E402
 
 from backfleet_host.contract import Order  # noqa: E402
-from backfleet_host.upgrader import Installation, carry_out_on, platform_here  # noqa: E402
+from backfleet_host.platforms import platform_here  # noqa: E402
+from backfleet_host.upgrader import Installation, carry_out_on  # noqa: E402
 from demo import NEW, OLD, backfleet, release_words, tool, wheel  # noqa: E402
 
 CARRY = """
@@ -248,9 +249,9 @@ def under_load(bench: Bench, switches: int) -> None:
     """Forwards, back by order, and taken back by a probe that fails; backups run, and check, all the time."""
     installation = bench.installation("load")
     carry(installation, "install", OLD)
-    unwell = bench.folder / "unwell"
+    unwell, link = bench.folder / "unwell", f"{installation.root}/rclone/current"
     installation.etc.mkdir(parents=True)
-    words = f'[ ! -e {unwell} ] || [ "$(readlink {installation.root}/rclone/current)" = "$(cat {unwell})" ] || exit 75; echo'
+    words = f'[ ! -e {unwell} ] || [ "$(readlink {link})" = "$(cat {unwell})" ] || exit 75; echo'
     (installation.etc / "rclone.toml").write_text(
         f"[[probe]]\ncommand = ['/bin/sh', '-c', '{words} well']\nseconds = 1\n"
     )

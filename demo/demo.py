@@ -200,6 +200,7 @@ def official_client(admin: dict[str, Any], https: str) -> Hbr:
             endpoint=https.removeprefix("https://"),
             protocol="HTTPS",
             ca=admin["ca_file"],
+            read_timeout=60_000,  # milliseconds: a machine under load answers late
         )
     )
 

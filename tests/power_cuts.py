@@ -9,7 +9,7 @@ import itertools
 import os
 import random
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ class Cut:
     passed: tuple[str, ...]  # what was noted until then
     synced: Snapshot
     current: Snapshot
+    beside: Any = None  # what `watched` was told to copy: a database in another place
 
     def states(self) -> Iterator[Tree]:
         """Give every tree that may be found afterwards: of each name that was not synced the old or the new."""
@@ -68,9 +69,9 @@ class Cut:
 class Watched:
     """What happens in one folder."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, beside: Callable[[], Any]) -> None:
         self.cuts: list[Cut] = []
-        self._root = root
+        self._root, self._beside = root, beside
         self._numbers: dict[tuple[int, int], int] = {}
         self._count = itertools.count()
         self._synced = Snapshot()
@@ -86,7 +87,7 @@ class Watched:
     def cut(self, before: str) -> None:
         """Let the power go here."""
         synced = Snapshot({k: dict(v) for k, v in self._synced.names.items()}, dict(self._synced.content))
-        self.cuts.append(Cut(before, self._notes, synced, self._current()))
+        self.cuts.append(Cut(before, self._notes, synced, self._current(), self._beside()))
 
     def call(self, name: str, real: Any, *args: Any, **named: Any) -> Any:
         """Make a call of the system, and learn what is safe after it."""
@@ -136,9 +137,12 @@ class Watched:
 
 
 @contextlib.contextmanager
-def watched(root: Path) -> Iterator[Watched]:
-    """Watch a folder, which is safe as it is, while the block runs. Only one at a time, and no threads."""
-    seen = Watched(root)
+def watched(root: Path, beside: Callable[[], Any] = lambda: None) -> Iterator[Watched]:
+    """Watch a folder, which is safe as it is, while the block runs. Only one at a time, and no threads.
+
+    `beside` copies what else is safe at each moment.
+    """
+    seen = Watched(root, beside)
 
     def calling(name: str) -> Any:
         real = getattr(os, name)

@@ -57,8 +57,8 @@ def _operation(operation: Operation) -> list[str]:
     text = " ".join((operation.run.__doc__ or "").split("Raises:")[0].split())
     permission = f"`{operation.action}`" if operation.action else "none needed"
     notes = [f"Permission: {permission}."]
-    if operation.operators:
-        notes.append("For the operator's account only.")
+    if operation.administrator_only:
+        notes.append("For the administrator account only.")
     if operation.needs_tls:
         notes.append("Over TLS only, where `require_tls` is set.")
     if operation.anonymous:

@@ -27,16 +27,18 @@ import sqlalchemy as sa
 from aiohttp import web
 
 from backfleet import assistant, commands, identity, operations, releases, upgrades
-from backfleet.certificates import Certificates, names_of_this_machine, prepare_certificates
+from backfleet.certificates import Certificates, authority_file, names_of_this_machine, prepare_certificates
 from backfleet.clock import Clock
 from backfleet.endpoints import agents, downloads, health, openapi
 from backfleet.ids import Draw
-from backfleet.operations.backfleet.serving import agent_address
+from backfleet.operations.backfleet.server import agent_address
 from backfleet.operations.catalogue import Services
+from backfleet.operations.perform import Performer
 from backfleet.pubsub import LONGEST_WAIT, PubSub, open_pubsub, poll_until_stopped
 from backfleet.settings import Settings
 from backfleet.sockets import inherited_sockets, tell_systemd
 from backfleet.storage import Database, migrate, open_database
+from backfleet_host.files import make_folder, sync_folder, write_file
 
 GRACE_SECONDS = 6.0  # for requests in flight when we are told to stop; the whole stop takes at most 10
 WORKER_GRACE_SECONDS = 2.0
@@ -119,13 +121,14 @@ def open_services(settings: Settings, pubsub: PubSub, *, clock: Clock, draw: Dra
         CannotStart: the data folder or the database cannot be used.
     """
     try:
-        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(settings.data)
         database = open_database(settings.database, pubsub.publish)
         migrate(database)
         vault = identity.Vault.open(settings.data)
         repository = releases.Repository.open(settings.data)
         names = [*names_of_this_machine(), *filter(None, settings.public_host.split(","))]
         certificates = prepare_certificates(settings.data, names, now=clock())
+        sync_folder(settings.data)  # an earlier process may have made folders in it and ended before that
         _first_start(settings, database, vault, repository, certificates, clock(), draw)
     except OSError as problem:
         raise CannotStart(f"the data folder {settings.data} cannot be used: {problem}") from problem
@@ -180,7 +183,7 @@ class _Serving:
     ) -> None:
         self._services, self._pubsub, self._certificates = services, pubsub, certificates
         self._clock, self._announce = clock, announce
-        self._settings = services.settings
+        self._settings, self._performer = services.settings, Performer(services)
         self._stopping = threading.Event()
         self._gateway: agents.Gateway | None = None
 
@@ -219,7 +222,7 @@ class _Serving:
         app = web.Application(client_max_size=self._settings.body_limit)
         health.add_to(app, {"database": self._database_answers})
         if "openapi" in only:
-            openapi.add_to(app, services, self._clock)
+            openapi.add_to(app, services, self._performer, self._clock)
         if "downloads" in only:
             downloads.add_to(
                 app,
@@ -263,6 +266,7 @@ class _Serving:
         if self._gateway is not None:
             await self._gateway.drain()
         await runner.cleanup()
+        self._performer.close()
         for thread in threads:
             await asyncio.to_thread(thread.join, WORKER_GRACE_SECONDS)
 
@@ -277,7 +281,7 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
     return [
         Worker(
             "upgrades",
-            lambda: upgrades.look(
+            lambda: upgrades.run_once(
                 services.database,
                 now=clock(),
                 draw=services.draw,
@@ -287,7 +291,7 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
         ),
         Worker(
             upgrades.CHECKUPS,
-            lambda: upgrades.check(
+            lambda: upgrades.run_checkups_once(
                 services.database,
                 now=clock(),
                 draw=services.draw,
@@ -298,24 +302,24 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
         ),
         Worker(
             assistant.TOPIC,
-            lambda: assistant.look(
+            lambda: assistant.run_once(
                 services.database,
                 now=clock(),
                 draw=services.draw,
-                fit_within=timedelta(seconds=services.settings.fit_seconds),
+                reachable_within=timedelta(seconds=services.settings.fit_seconds),
             ),
             SCHEDULES,
         ),
-        Worker("commands", lambda: commands.look(services.database, now=clock()), LEASES),
+        Worker("commands", lambda: commands.run_once(services.database, now=clock()), LEASES),
         Worker("releases", lambda: releases.look(services.database, services.repository, now=clock())),
         Worker("housekeeping", lambda: operations.run_housekeeping(services, now=clock()), HOUSEKEEPING),
     ]
 
 
-def bringing(settings: Settings) -> upgrades.Bringing:
+def bringing(settings: Settings) -> upgrades.Bootstrap:
     """What an order for a host with another agent holds of this server."""
-    program, authority = host_program(), settings.data / "tls" / "ca.pem"
-    return upgrades.Bringing(
+    program, authority = host_program(), authority_file(settings.data)
+    return upgrades.Bootstrap(
         address=agent_address(settings),
         authority=authority.read_text() if authority.exists() else "",
         program_sha256=hashlib.sha256(program.read_bytes()).hexdigest() if program else "",
@@ -357,14 +361,8 @@ def _reachable(address: str) -> str:
 
 
 def _write_json(path: Path, facts: dict[str, Any]) -> None:
-    """Whole or not at all, and for the owner's eyes only."""
-    partial = path.with_suffix(".partial")
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        json.dump(facts, file, indent=2)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    """Write a file that only its owner can read."""
+    write_file(path, json.dumps(facts, indent=2).encode() + b"\n")
 
 
 def _first_line(problem: Exception) -> str:

@@ -10,7 +10,7 @@ import ipaddress
 import os
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,9 +20,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from backfleet_host.files import hold_lock, make_folder, write_file
+
 AUTHORITY_LIFE = timedelta(days=3650)
 SERVER_LIFE = timedelta(days=397)
 RENEW_BEFORE = SERVER_LIFE / 3
+LOCK_SECONDS = 30.0  # to wait for another process that makes certificates; it takes less than one
 CLOCKS_DIFFER_BY = timedelta(hours=24)  # a host whose clock is behind must not refuse a fresh certificate
 
 
@@ -42,6 +45,11 @@ class Certificates:
         return context
 
 
+def authority_file(data: Path) -> Path:
+    """Return where a data folder has the authority's certificate: what hosts and clients trust."""
+    return data / "tls" / "ca.pem"
+
+
 def prepare_certificates(data: Path, names: Sequence[str], *, now: datetime) -> Certificates:
     """Make what is missing or due under `data`/tls and `data`/keys; keep everything else as it is.
 
@@ -49,13 +57,14 @@ def prepare_certificates(data: Path, names: Sequence[str], *, now: datetime) -> 
     """
     tls, keys = data / "tls", data / "keys"
     for folder in (tls, keys):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    files = Certificates(authority=tls / "ca.pem", server=tls / "server.pem", server_key=keys / "server.key")
+        make_folder(folder)
+    files = Certificates(authority=authority_file(data), server=tls / "server.pem", server_key=keys / "server.key")
     authority_key = keys / "ca.key"
-    if not (files.authority.exists() and authority_key.exists()):
-        _make_authority(files.authority, authority_key, now)
-    if _is_due(files, names, now):
-        _make_server(files, authority_key, names, now)
+    with _alone(tls / ".lock"):
+        if not (files.authority.exists() and authority_key.exists()):
+            _make_authority(files.authority, authority_key, now)
+        if _is_due(files, names, now):
+            _make_server(files, authority_key, names, now)
     return files
 
 
@@ -65,6 +74,18 @@ def names_of_this_machine() -> list[str]:
     with contextlib.suppress(OSError):  # a machine whose own name does not resolve is still reached by the others
         found += [str(info[4][0]) for info in socket.getaddrinfo(socket.gethostname(), None)]
     return list(dict.fromkeys(name for name in found if name and "%" not in name))
+
+
+@contextlib.contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Keep other processes with the same data folder from making another authority meanwhile."""
+    held = hold_lock(lock, seconds=LOCK_SECONDS)
+    if held is None:
+        raise TimeoutError(f"another process has held {lock} for {LOCK_SECONDS:.0f} seconds; end it and start again")
+    try:
+        yield
+    finally:
+        os.close(held)
 
 
 def _make_authority(certificate: Path, key_file: Path, now: datetime) -> None:
@@ -78,8 +99,8 @@ def _make_authority(certificate: Path, key_file: Path, now: datetime) -> None:
         .sign(key, hashes.SHA256())
     )
     # The key first: a certificate without its key would be kept for ever and could sign nothing.
-    _write_private(key_file, _private_pem(key))
-    _write_private(certificate, made.public_bytes(serialization.Encoding.PEM), mode=0o644)
+    write_file(key_file, _private_pem(key))
+    write_file(certificate, made.public_bytes(serialization.Encoding.PEM), 0o644)
 
 
 def _make_server(files: Certificates, authority_key_file: Path, names: Sequence[str], now: datetime) -> None:
@@ -99,8 +120,8 @@ def _make_server(files: Certificates, authority_key_file: Path, names: Sequence[
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False)
         .sign(authority_key, hashes.SHA256())
     )
-    _write_private(files.server_key, _private_pem(key))
-    _write_private(files.server, made.public_bytes(serialization.Encoding.PEM), mode=0o644)
+    write_file(files.server_key, _private_pem(key))
+    write_file(files.server, made.public_bytes(serialization.Encoding.PEM), 0o644)
 
 
 def _is_due(files: Certificates, names: Sequence[str], now: datetime) -> bool:
@@ -155,13 +176,3 @@ def _private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-
-
-def _write_private(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Written whole or not at all: a half-written key would be trusted at the next start."""
-    partial = path.with_suffix(".partial")
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)

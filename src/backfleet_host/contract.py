@@ -14,6 +14,9 @@ import re
 from dataclasses import dataclass
 from typing import Any, Dict, List, Optional, Tuple
 
+from backfleet_host.layout import PACKAGE, VERSION
+from backfleet_host.platforms import PLATFORM
+
 FIRST_LINE = "#!backfleet-order 1"
 
 KINDS = ("install", "upgrade", "uninstall", "status", "recover")
@@ -52,10 +55,10 @@ MOST_SETTINGS = 20
 LONGEST_SETTING = 300  # characters
 
 _SETTING = re.compile(r"[a-z_]{1,40}")
-_NAME = re.compile(r"[a-z0-9][a-z0-9._+-]{0,63}")
-_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,63}")
+_PACKAGE = re.compile(PACKAGE)
+_VERSION = re.compile(VERSION)
 _ORDER_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
-_PLATFORM = re.compile(r"[a-z0-9]+-[a-z0-9_]+")
+_PLATFORM = re.compile(PLATFORM)
 
 
 class Malformed(ValueError):
@@ -92,7 +95,7 @@ class Order:
     def __post_init__(self) -> None:
         _match("order_id", self.order_id, _ORDER_ID)
         _one_of("kind", self.kind, KINDS)
-        _match("package", self.package, _NAME)
+        _match("package", self.package, _PACKAGE)
         if self.kind in ("install", "upgrade") or self.version != "":
             _match("version", self.version, _VERSION)
         if self.kind in ("install", "upgrade") or self.platform != "":
@@ -146,7 +149,7 @@ class Report:
     def __post_init__(self) -> None:
         _match("order_id", self.order_id, _ORDER_ID)
         _one_of("kind", self.kind, KINDS)
-        _match("package", self.package, _NAME)
+        _match("package", self.package, _PACKAGE)
         _one_of("outcome", self.outcome, OUTCOMES)
         _one_of("code", self.code, CODES)
         if self.stage != "":

@@ -19,7 +19,7 @@ import os
 import secrets
 import time
 from pathlib import Path
-from typing import IO, Callable, ContextManager, Iterator, Optional
+from typing import IO, Callable, ContextManager, Iterator, Optional, Union
 
 PARTIAL = ".partial"
 """How the name of a file ends that is still being written. What has such a name may be removed at any time."""
@@ -102,7 +102,7 @@ def move_file(source: Path, target: Path, mode: int = 0o600) -> None:
         OSError: `target` is what it was.
     """
     with source.open("rb") as file:
-        os.fchmod(file.fileno(), mode)
+        _set_mode(file.fileno(), mode)
         os.fsync(file.fileno())
     os.replace(source, target)
     sync_folder(target.parent)
@@ -172,7 +172,7 @@ def _written(path: Path, content: bytes, mode: int, is_only_writer: bool, effect
     partial = path.with_name(f".{path.name}{middle}{PARTIAL}")
     try:
         with effect("write", partial), _open_fresh(partial, is_only_writer) as file:
-            os.fchmod(file.fileno(), mode)
+            _set_mode(file.fileno(), mode)
             file.write(content)
             file.flush()
             with effect("sync", partial):
@@ -200,7 +200,13 @@ def _make_one_folder(path: Path, mode: Optional[int]) -> None:
             raise
     else:
         if mode is not None:
-            path.chmod(mode)
+            _set_mode(path, mode)
+
+
+def _set_mode(file: Union[int, Path], mode: int) -> None:
+    """Set the mode of something that this process has just made, where the file system has modes."""
+    with contextlib.suppress(PermissionError):  # ours as it is, FAT refuses: offline keys live on such sticks
+        os.chmod(file, mode)
 
 
 def _try_to_hold(path: Path) -> Optional[int]:

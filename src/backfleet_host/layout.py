@@ -9,9 +9,15 @@ from backfleet_host.files import hold_lock as hold
 from backfleet_host.files import make_folder, sync_folder
 from backfleet_host.files import write_file as write_whole
 
-__all__ = ["DEFAULT_ROOT", "Places", "hold", "make_folder", "sync_folder", "write_whole"]
+__all__ = ["DEFAULT_ROOT", "PACKAGE", "VERSION", "Places", "hold", "make_folder", "sync_folder", "write_whole"]
 
 DEFAULT_ROOT = Path("/opt/backfleet")
+
+PACKAGE = r"[a-z0-9][a-z0-9._+-]{0,63}"
+"""The form of a package's name: it becomes a folder on hosts, and a part of a release's name."""
+
+VERSION = r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,63}"
+"""The form of a version's name: it becomes a folder on hosts, and a part of a release's name."""
 
 
 @dataclass(frozen=True)

@@ -7,17 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backfleet.assistant.states import (
+    FAILURES,
     FILTERS,
     OPEN,
     OVER,
-    UNWELL,
     Overall,
     Status,
-    judge,
     legacy,
     legacy_overall,
     overall,
     overalls_for,
+    result_of,
     statuses_for,
 )
 from backfleet.commands import Outcome, State
@@ -53,12 +53,12 @@ def test_order_never_matters_and_what_is_open_is_not_over(statuses: list[Status]
     assert overall(reversed(statuses)) is found
     assert (found in OVER) == (not OPEN & set(statuses))
     if found is Overall.SUCCESS:
-        assert not UNWELL & set(statuses)
+        assert not FAILURES & set(statuses)
 
 
 def test_the_older_words() -> None:
     """A failure is never Finished, a schedule never over; each word of a filter means something."""
-    assert {legacy(status) for status in UNWELL} == {"Failed"}
+    assert {legacy(status) for status in FAILURES} == {"Failed"}
     assert legacy(Status.SCHEDULED) == legacy_overall(Overall.SCHEDULED) == "Running"
     assert [word for word in FILTERS if not overalls_for(word)] == []
     assert statuses_for("Stopped") == {Status.CANCELLED, Status.TERMINATED}
@@ -68,12 +68,12 @@ def test_the_older_words() -> None:
 @pytest.mark.parametrize("state", list(State))
 @pytest.mark.parametrize("stop_asked", [False, True])
 @pytest.mark.parametrize("undelivered", [False, True])
-def test_every_state_has_a_verdict(state: State, stop_asked: bool, undelivered: bool) -> None:
+def test_every_state_has_a_result(state: State, stop_asked: bool, undelivered: bool) -> None:
     """A run that ended for good is over; one that was stopped while it goes on is stopping."""
     news = Outcome("t-1", "r-1", state, 0, "", "", b"", datetime(2026, 1, 1, tzinfo=UTC), 1)
-    verdict = judge(news, stop_asked=stop_asked, undelivered=undelivered)
+    result = result_of(news, stop_asked=stop_asked, undelivered=undelivered)
     if news.is_final:
-        assert verdict.status not in OPEN
+        assert result.status not in OPEN
     if state is State.RUNNING:
-        assert verdict.status is (Status.STOPPING if stop_asked else Status.RUNNING)
-    assert bool(verdict.error_text) == (verdict.status in UNWELL)
+        assert result.status is (Status.STOPPING if stop_asked else Status.RUNNING)
+    assert bool(result.error_text) == (result.status in FAILURES)

@@ -6,21 +6,21 @@ import pytest
 
 from backfleet.ids import Draw
 from backfleet.storage import Database
-from commands.hands import Hands
+from commands.helpers import Helpers
 
 
-def hands_on(database: Database, now: datetime, draw: Draw) -> Hands:
+def helpers_on(database: Database, now: datetime, draw: Draw) -> Helpers:
     published: list[str] = []
-    return Hands(Database(database.engine, published.append), now, draw, published)
+    return Helpers(Database(database.engine, published.append), now, draw, published)
 
 
 @pytest.fixture
-def hands(database: Database, now: datetime, draw: Draw) -> Hands:
+def helpers(database: Database, now: datetime, draw: Draw) -> Helpers:
     """On each engine in turn."""
-    return hands_on(database, now, draw)
+    return helpers_on(database, now, draw)
 
 
 @pytest.fixture
-def replicas(postgresql_database: Database, now: datetime, draw: Draw) -> Hands:
+def replicas(postgresql_database: Database, now: datetime, draw: Draw) -> Helpers:
     """Where two transactions can be open at once."""
-    return hands_on(postgresql_database, now, draw)
+    return helpers_on(postgresql_database, now, draw)

@@ -5,164 +5,164 @@ import threading
 import pytest
 
 from backfleet import commands
-from backfleet.commands import Command, Handout, State, sending, worker
+from backfleet.commands import HandedInvocation, Handout, State, sending, worker
 from backfleet.storage import Conflict
-from commands.hands import HOST, OTHER_HOST, OTHER_TOPIC, TOPIC, Hands
+from commands.helpers import HOST, OTHER_HOST, OTHER_TOPIC, TOPIC, Helpers
 
 NOTHING = Handout([], [])
 
 
-def test_what_is_sent_waits_until_its_agent_asks(hands: Hands) -> None:
+def test_what_is_sent_waits_until_its_agent_asks(helpers: Helpers) -> None:
     """The agent's bell rings; the hand-out carries what was sent."""
-    hands.send("r-1", content="echo é")
-    assert hands.published == ["instance/mi-1"]
-    task_id = hands.row().id
-    with hands.database.reading() as tx:
-        assert commands.waiting_for(tx, HOST) == task_id
-        assert commands.waiting_for(tx, OTHER_HOST) is None
-    assert hands.claim(OTHER_HOST) == NOTHING
-    assert hands.claim() == Handout([Command(task_id, "echo é", 60)], [])
-    assert hands.state() is State.HANDED
-    assert hands.news() == []
+    helpers.send("r-1", content="echo é")
+    assert helpers.published == ["instance/mi-1"]
+    task_id = helpers.row().id
+    with helpers.database.reading() as tx:
+        assert commands.oldest_work_for(tx, HOST) == task_id
+        assert commands.oldest_work_for(tx, OTHER_HOST) is None
+    assert helpers.claim(OTHER_HOST) == NOTHING
+    assert helpers.claim() == Handout([HandedInvocation(task_id, "echo é", 60)], [])
+    assert helpers.state() is State.HANDED
+    assert helpers.news() == []
 
 
-def test_the_same_sent_twice_is_one_command(hands: Hands) -> None:
+def test_the_same_sent_twice_is_one_command(helpers: Helpers) -> None:
     """Later, after it ended, or twice in one go: the first stays as it is."""
-    hands.send("r-1", "r-1", content="first")
-    first = hands.row()
-    hands.send("r-2", "r-1", content="second")
-    assert hands.row() == first
-    assert [command.content for command in hands.claim().run] == ["first", "second"]
-    hands.end(first.id)
-    hands.send("r-1", content="third")
-    assert hands.claim() == NOTHING
+    helpers.send("r-1", "r-1", content="first")
+    first = helpers.row()
+    helpers.send("r-2", "r-1", content="second")
+    assert helpers.row() == first
+    assert [command.content for command in helpers.claim().run] == ["first", "second"]
+    helpers.end(first.id)
+    helpers.send("r-1", content="third")
+    assert helpers.claim() == NOTHING
 
 
-def test_senders_do_not_share_their_names(hands: Hands) -> None:
+def test_senders_do_not_share_their_names(helpers: Helpers) -> None:
     """A reference means something to its topic only."""
-    hands.send("r-1")
-    hands.send("r-1", topic=OTHER_TOPIC)
-    assert len(hands.claim().run) == 2
+    helpers.send("r-1")
+    helpers.send("r-1", topic=OTHER_TOPIC)
+    assert len(helpers.claim().run) == 2
 
 
-def test_a_command_has_a_longest_content(hands: Hands) -> None:
+def test_a_command_has_a_longest_content(helpers: Helpers) -> None:
     """One character more leaves nothing, of the others neither."""
-    with hands.transaction() as tx:
-        hands.send_in(tx, "r-1", content="x" * sending.LONGEST_CONTENT)
-    with pytest.raises(ValueError, match="49152 characters"), hands.transaction() as tx:
-        hands.send_in(tx, "r-2")
-        hands.send_in(tx, "r-3", content="x" * (sending.LONGEST_CONTENT + 1))
-    assert len(hands.claim().run) == 1
+    with helpers.transaction() as tx:
+        helpers.send_in(tx, "r-1", content="x" * sending.LONGEST_CONTENT)
+    with pytest.raises(ValueError, match="49152 characters"), helpers.transaction() as tx:
+        helpers.send_in(tx, "r-2")
+        helpers.send_in(tx, "r-3", content="x" * (sending.LONGEST_CONTENT + 1))
+    assert len(helpers.claim().run) == 1
 
 
-def test_oldest_first_and_not_too_many_at_once(hands: Hands) -> None:
+def test_oldest_first_and_not_too_many_at_once(helpers: Helpers) -> None:
     """A list that is too long would make the official agent kill itself; the rest keeps waiting."""
     most = sending.HANDED_AT_ONCE
     for number in range(3):
-        hands.send(*(f"r-{number}-{i}" for i in range(most // 2)), content=str(number), at=number)
-    assert [command.content for command in hands.claim(at=3).run] == ["0"] * (most // 2) + ["1"] * (most // 2)
-    assert [command.content for command in hands.claim(at=3).run] == ["2"] * (most // 2)
-    assert hands.claim(at=3) == NOTHING
+        helpers.send(*(f"r-{number}-{i}" for i in range(most // 2)), content=str(number), at=number)
+    assert [command.content for command in helpers.claim(at=3).run] == ["0"] * (most // 2) + ["1"] * (most // 2)
+    assert [command.content for command in helpers.claim(at=3).run] == ["2"] * (most // 2)
+    assert helpers.claim(at=3) == NOTHING
 
 
-def test_a_lease_that_runs_is_kept_and_one_that_ran_out_is_handed_again(hands: Hands) -> None:
+def test_a_lease_that_runs_is_kept_and_one_that_ran_out_is_handed_again(helpers: Helpers) -> None:
     """The agent may never have got the answer."""
-    hands.handed()
-    hands.silence()
-    assert hands.sweep(at=10) == 0
-    assert hands.claim(at=10) == NOTHING
-    assert hands.sweep(at=10.001) == 1
-    assert hands.published == ["instance/mi-1"]
-    assert hands.state() is State.WAITING
-    assert [command.task_id for command in hands.claim(at=11).run] == [hands.row().id]
-    assert hands.claim(at=11) == NOTHING
-    assert hands.news() == []  # to its sender nothing has happened
+    helpers.handed()
+    helpers.silence()
+    assert helpers.sweep(at=10) == 0
+    assert helpers.claim(at=10) == NOTHING
+    assert helpers.sweep(at=10.001) == 1
+    assert helpers.published == ["instance/mi-1"]
+    assert helpers.state() is State.WAITING
+    assert [command.task_id for command in helpers.claim(at=11).run] == [helpers.row().id]
+    assert helpers.claim(at=11) == NOTHING
+    assert helpers.news() == []  # to its sender nothing has happened
 
 
 @pytest.mark.parametrize("chunk", [b"", b"begun\n"])
-def test_a_report_of_one_that_waits_again_is_the_truth(hands: Hands, chunk: bytes) -> None:
+def test_a_report_of_one_that_waits_again_is_the_truth(helpers: Helpers, chunk: bytes) -> None:
     """Its first report may be lost or late; it is not handed out a second time."""
-    task_id = hands.handed()
-    hands.sweep(at=11)
-    assert hands.hear(task_id, chunk, at=12)
-    assert hands.state() is State.RUNNING
-    assert hands.claim(at=12) == NOTHING
+    task_id = helpers.handed()
+    helpers.sweep(at=11)
+    assert helpers.hear(task_id, chunk, at=12)
+    assert helpers.state() is State.RUNNING
+    assert helpers.claim(at=12) == NOTHING
 
 
-def test_an_end_of_one_that_waits_again_is_the_truth(hands: Hands) -> None:
+def test_an_end_of_one_that_waits_again_is_the_truth(helpers: Helpers) -> None:
     """Otherwise its outcome would be gone: the agent does not run it twice."""
-    task_id = hands.handed()
-    hands.sweep(at=11)
-    assert hands.end(task_id, exit_code=0, output=b"done\n", at=12)
-    assert hands.claim(at=12) == NOTHING
-    assert [(outcome.state, outcome.output) for outcome in hands.news()] == [(State.FINISHED, b"done\n")]
+    task_id = helpers.handed()
+    helpers.sweep(at=11)
+    assert helpers.end(task_id, exit_code=0, output=b"done\n", at=12)
+    assert helpers.claim(at=12) == NOTHING
+    assert [(outcome.state, outcome.output) for outcome in helpers.news()] == [(State.FINISHED, b"done\n")]
 
 
-def test_a_running_one_lives_as_long_as_it_is_heard(hands: Hands) -> None:
+def test_a_running_one_lives_as_long_as_it_is_heard(helpers: Helpers) -> None:
     """Each sign of life renews its lease; silence loses it, and is told."""
-    task_id = hands.running()
-    assert hands.hear(task_id, at=60)
-    assert hands.sweep(at=150) == 0
-    hands.silence()
-    assert hands.sweep(at=150.001) == 1
-    assert hands.published == [TOPIC]
-    assert hands.state() is State.LOST
-    assert hands.claim(at=151) == NOTHING
-    assert [outcome.state for outcome in hands.news()] == [State.LOST]
-    assert hands.sweep(at=1000) == 0
+    task_id = helpers.running()
+    assert helpers.hear(task_id, at=60)
+    assert helpers.sweep(at=150) == 0
+    helpers.silence()
+    assert helpers.sweep(at=150.001) == 1
+    assert helpers.published == [TOPIC]
+    assert helpers.state() is State.LOST
+    assert helpers.claim(at=151) == NOTHING
+    assert [outcome.state for outcome in helpers.news()] == [State.LOST]
+    assert helpers.sweep(at=1000) == 0
 
 
-def test_a_sweep_in_parts(hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sweep_in_parts(helpers: Helpers, monkeypatch: pytest.MonkeyPatch) -> None:
     """As long as there may be more, the worker is told so."""
     monkeypatch.setattr(worker, "AT_ONCE", 2)
-    hands.send("r-1", "r-2", "r-3")
-    hands.claim()
-    assert worker.look(hands.database, now=hands.moment(11))
-    assert not worker.look(hands.database, now=hands.moment(11))
-    assert len(hands.claim(at=11).run) == 3
-    assert not worker.look(hands.database, now=hands.moment(12))
+    helpers.send("r-1", "r-2", "r-3")
+    helpers.claim()
+    assert worker.run_once(helpers.database, now=helpers.moment(11))
+    assert not worker.run_once(helpers.database, now=helpers.moment(11))
+    assert len(helpers.claim(at=11).run) == 3
+    assert not worker.run_once(helpers.database, now=helpers.moment(12))
 
 
-def test_who_has_work(hands: Hands) -> None:
+def test_who_has_work(helpers: Helpers) -> None:
     """Each instance once, for those whose pubsub were lost: with something to run or to stop."""
-    hands.send("r-1", "r-2", host="mi-waits")
-    hands.send("r-3", host="mi-runs")
-    hands.send("r-4", host="mi-stops")
+    helpers.send("r-1", "r-2", host="mi-waits")
+    helpers.send("r-3", host="mi-runs")
+    helpers.send("r-4", host="mi-stops")
     for host in ("mi-runs", "mi-stops"):
-        hands.claim(host)
-    hands.stop("r-4")
-    with hands.database.reading() as tx:
+        helpers.claim(host)
+    helpers.stop("r-4")
+    with helpers.database.reading() as tx:
         assert sorted(commands.instances_with_work(tx, limit=10)) == ["mi-stops", "mi-waits"]
         assert len(commands.instances_with_work(tx, limit=1)) == 1
 
 
-def test_the_old_are_forgotten(hands: Hands) -> None:
+def test_the_old_are_forgotten(helpers: Helpers) -> None:
     """Of this sender, whatever their state; their reports are nobody's then."""
-    old = hands.running("old", at=-100)
-    hands.send("old", topic=OTHER_TOPIC, host=OTHER_HOST, at=-100)
-    hands.send("new")
-    with hands.transaction() as tx:
-        assert commands.drop_before(tx, TOPIC, hands.now) == 1
-        assert commands.drop_before(tx, TOPIC, hands.now) == 0
-    assert not hands.end(old)
-    assert not hands.hear(old)
-    assert hands.state("new") is State.WAITING
-    assert hands.row("old").topic == OTHER_TOPIC
+    old = helpers.running("old", at=-100)
+    helpers.send("old", topic=OTHER_TOPIC, host=OTHER_HOST, at=-100)
+    helpers.send("new")
+    with helpers.transaction() as tx:
+        assert commands.drop_before(tx, TOPIC, helpers.now) == 1
+        assert commands.drop_before(tx, TOPIC, helpers.now) == 0
+    assert not helpers.end(old)
+    assert not helpers.hear(old)
+    assert helpers.state("new") is State.WAITING
+    assert helpers.row("old").topic == OTHER_TOPIC
 
 
 # --- Races ----------------------------------------------------------------------------------------------------------
 
 
-def test_many_claimers_at_once_share_the_work(hands: Hands) -> None:
+def test_many_claimers_at_once_share_the_work(helpers: Helpers) -> None:
     """Every command goes to exactly one of them."""
-    hands.send(*(f"r-{number}" for number in range(60)))
+    helpers.send(*(f"r-{number}" for number in range(60)))
     at_once = threading.Barrier(6)
     got: list[str] = []
 
     def ask() -> None:
         at_once.wait(10)
         for _ in range(3):
-            got.extend(command.task_id for command in hands.claim().run)
+            got.extend(command.task_id for command in helpers.claim().run)
 
     threads = [threading.Thread(target=ask) for _ in range(6)]
     for thread in threads:
@@ -172,7 +172,7 @@ def test_many_claimers_at_once_share_the_work(hands: Hands) -> None:
     assert len(got) == len(set(got)) == 60
 
 
-def test_a_second_claimer_does_not_wait_for_the_first(replicas: Hands) -> None:
+def test_a_second_claimer_does_not_wait_for_the_first(replicas: Helpers) -> None:
     """What another replica is handing out is skipped; if that replica dies, it waits again."""
     replicas.send("r-1", "r-2")
     with pytest.raises(RuntimeError), replicas.transaction() as first:
@@ -183,7 +183,7 @@ def test_a_second_claimer_does_not_wait_for_the_first(replicas: Hands) -> None:
     assert len(replicas.claim().run) == 2
 
 
-def test_the_same_sent_at_once_is_one_command(replicas: Hands) -> None:
+def test_the_same_sent_at_once_is_one_command(replicas: Helpers) -> None:
     """The later of two replicas learns that it came second, and tries again as a whole."""
     told: list[str] = []
 

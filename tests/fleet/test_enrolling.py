@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from backfleet import fleet
 from backfleet.ids import Draw
@@ -167,3 +168,17 @@ def test_the_platform_is_said_or_read_from_the_system(
     key = base64.b64encode(keys[0].encode()).decode()
     body = {"publicKey": key, "platform": said, "osType": os_type, "osVersion": os_version}
     assert fleet.read_registration(body).platform == platform
+
+
+def test_a_host_that_enrolled_as_i686_is_known_by_the_name_that_releases_use(
+    database: Database, activate: Activate, asking: Asking, now: datetime, draw: Draw
+) -> None:
+    """Older agents enrolled as linux-i686, and the upgrader on the same host takes linux-386 only."""
+    activation, code = activate()
+    made = enrol(database, asking(activation, code), now, draw)
+    with database.transaction() as tx:
+        tx.run(sa.text("UPDATE instances SET platform = 'linux-i686'"))
+    with database.reading() as tx:
+        known = fleet.instance(tx, made.account_id, made.id)
+    assert known is not None
+    assert known.platform == "linux-386"

@@ -228,3 +228,15 @@ def test_a_lock_is_waited_for_as_long_as_was_said(tmp_path: Path) -> None:
     again = files.hold_lock(tmp_path / "lock", seconds=0.1)
     assert again is not None
     os.close(again)
+
+
+def test_a_file_system_without_modes_is_used_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Offline keys live on sticks with FAT, which refuses every change of mode."""
+
+    def refuse(file: int | Path, mode: int) -> None:
+        raise PermissionError(errno.EPERM, "not permitted")
+
+    monkeypatch.setattr(os, "chmod", refuse)
+    files.write_file(tmp_path / "file", b"new", 0o644)
+    files.make_folder(tmp_path / "folder", 0o755)
+    assert (tmp_path / "file").read_bytes() == b"new"

@@ -13,7 +13,7 @@ from alibabacloud_tea_openapi.models import Config
 
 from backfleet.cli._client import Client
 from backfleet.wire.credentials import Credentials
-from journeys.installation import Host, Installation, wait_for
+from journeys.installation import SDK_TIMEOUTS, Host, Installation, wait_for
 
 REGION = "cn-hangzhou"
 ROLE = "hbrcrossrole"
@@ -63,6 +63,7 @@ def test_another_accounts_client_is_installed_and_upgraded(installation: Install
         Config(
             access_key_id=admin["access_key_id"], access_key_secret=admin["access_key_secret"], protocol="HTTPS",
             endpoint=installation.https, region_id=REGION, ca=admin["ca_file"],
+            **SDK_TIMEOUTS,
         )
     )  # fmt: skip
     crossing: dict[str, Any] = {

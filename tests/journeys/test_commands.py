@@ -17,7 +17,7 @@ from aliyunsdkcore.http import protocol_type
 from aliyunsdkecs.request.v20140526.DescribeInvocationResultsRequest import DescribeInvocationResultsRequest
 from aliyunsdkecs.request.v20140526.RunCommandRequest import RunCommandRequest
 
-from journeys.installation import Installation, wait_for
+from journeys.installation import SDK_SECONDS, SDK_TIMEOUTS, Installation, wait_for
 
 REGION = "cn-hangzhou"
 SECONDS = 30
@@ -54,6 +54,7 @@ def sdk(services: Installation) -> Iterator[Ecs]:
             region_id=REGION,
             protocol="HTTPS",
             ca=admin["ca_file"],
+            **SDK_TIMEOUTS,
         )
     )
     gc.collect()
@@ -242,7 +243,8 @@ def test_tags_and_the_life_of_activations(services: Installation, sdk: Ecs) -> N
 def test_the_legacy_sdk_runs_commands_too(services: Installation) -> None:
     """Lists as `InstanceId.1`, answers as JSON."""
     admin = services.admin()
-    client = AcsClient(admin["access_key_id"], admin["access_key_secret"], REGION, verify=admin["ca_file"])
+    key, secret = admin["access_key_id"], admin["access_key_secret"]
+    client = AcsClient(key, secret, REGION, verify=admin["ca_file"], timeout=SDK_SECONDS)
 
     def ask(request: Any, **said: Any) -> dict[str, Any]:
         request.set_endpoint(services.https)

@@ -22,7 +22,7 @@ from aliyunsdkhbr.request.v20170908.InstallBackupClientsRequest import InstallBa
 from aliyunsdkhbr.request.v20170908.UninstallBackupClientsRequest import UninstallBackupClientsRequest
 from aliyunsdkhbr.request.v20170908.UpgradeBackupClientsRequest import UpgradeBackupClientsRequest
 
-from journeys.installation import Host, Installation, wait_for
+from journeys.installation import SDK_SECONDS, SDK_TIMEOUTS, Host, Installation, wait_for
 
 REGION = "cn-hangzhou"
 
@@ -134,6 +134,7 @@ def new_sdk(installation: Installation, protocol: str, algorithm: str | None) ->
             region_id=REGION,
             ca=admin["ca_file"] if protocol == "HTTPS" else None,
             signature_algorithm=algorithm,
+            **SDK_TIMEOUTS,
         )
     )
 
@@ -142,7 +143,7 @@ def legacy_sdk(installation: Installation, protocol: str, _algorithm: str | None
     """The same for the legacy SDK."""
     admin = installation.admin()
     trust = admin["ca_file"] if protocol == "HTTPS" else None
-    client = AcsClient(admin["access_key_id"], admin["access_key_secret"], REGION, verify=trust)
+    client = AcsClient(admin["access_key_id"], admin["access_key_secret"], REGION, verify=trust, timeout=SDK_SECONDS)
     return LegacySdk(client, f"127.0.0.1:{installation.ports[protocol == 'HTTPS']}", getattr(protocol_type, protocol))
 
 

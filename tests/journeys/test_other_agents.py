@@ -17,13 +17,13 @@ from typing import Any
 import pytest
 
 from backfleet import app
+from backfleet.carriers.bootstrap import command_for
 from backfleet.commands.sending import LONGEST_CONTENT
 from backfleet.fleet import Change, Client, ClientStatus
-from backfleet.upgrades import Bringing
-from backfleet.upgrades.bootstrap import command_for
+from backfleet.upgrades import Bootstrap
 from backfleet.upgrades.checkups import change_after, order_id_of
 from backfleet_host.contract import Order, read_output
-from backfleet_host.upgrader import platform_here
+from backfleet_host.platforms import platform_here
 from host.proxying import PASSWORD, proxying
 from journeys.installation import PACKAGE, Installation, wait_for
 
@@ -40,13 +40,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 
 
 @pytest.fixture
-def bringing(server: Installation, tmp_path: Path) -> Bringing:
+def bringing(server: Installation, tmp_path: Path) -> Bootstrap:
     """What the server would write, for a root of the test's own."""
     program = app.host_program()
     assert program is not None, "build it: tools/build_host_program.py"
     digest = hashlib.sha256(program.read_bytes()).hexdigest()
     authority = (server.data / "tls" / "ca.pem").read_text()
-    return Bringing(server.https, authority, digest, root=str(tmp_path / "root"))
+    return Bootstrap(server.https, authority, digest, root=str(tmp_path / "root"))
 
 
 def order(number: int, version: str, kind: str = "upgrade") -> Order:
@@ -71,7 +71,7 @@ def run(folder: Path, content: str, **environment: str) -> tuple[int, Any, str]:
     return process.returncode, read_output(output)[1], output
 
 
-def test_a_host_is_installed_upgraded_and_taken_back(bringing: Bringing, tmp_path: Path) -> None:
+def test_a_host_is_installed_upgraded_and_taken_back(bringing: Bootstrap, tmp_path: Path) -> None:
     """It needs nothing but a Python; it prints little; the same order again is answered from the journal."""
     code, report, output = run(tmp_path, command_for(order(1, "1.0", "install"), bringing))
     assert (code, report.outcome, report.current_version) == (0, "succeeded", "1.0"), output
@@ -90,7 +90,7 @@ def test_a_host_is_installed_upgraded_and_taken_back(bringing: Bringing, tmp_pat
     assert (code, report.code, report.current_version) == (1, "RolledBack", "2.0"), output
 
 
-def test_a_host_tells_how_its_client_stands(bringing: Bringing, tmp_path: Path) -> None:
+def test_a_host_tells_how_its_client_stands(bringing: Bootstrap, tmp_path: Path) -> None:
     """Asked as any host is that was not heard of for long: its version, and what somebody changed by hand."""
     run(tmp_path, command_for(order(1, "1.0", "install"), bringing))
     asked_at = datetime(2026, 1, 2, tzinfo=UTC)
@@ -108,7 +108,7 @@ def test_a_host_tells_how_its_client_stands(bringing: Bringing, tmp_path: Path) 
     assert PACKAGE in (found.drift or "")
 
 
-def test_the_agents_death_does_not_end_the_upgrade(bringing: Bringing, tmp_path: Path) -> None:
+def test_the_agents_death_does_not_end_the_upgrade(bringing: Bootstrap, tmp_path: Path) -> None:
     """Its whole process group is killed in the midst of it; asked again, the host tells the truth."""
     content = command_for(order(1, "1.0", "install"), bringing)
     process = start(tmp_path, content)
@@ -129,14 +129,16 @@ def test_the_agents_death_does_not_end_the_upgrade(bringing: Bringing, tmp_path:
         pytest.param({"root": "/proc/nowhere"}, "UnsupportedPlatform", id="a root that cannot be written"),
     ],
 )
-def test_what_cannot_be_brought_is_told(bringing: Bringing, tmp_path: Path, changes: dict[str, str], code: str) -> None:
+def test_what_cannot_be_brought_is_told(
+    bringing: Bootstrap, tmp_path: Path, changes: dict[str, str], code: str
+) -> None:
     """With a report, as for any other end; nothing is left that runs."""
     exit_code, report, output = run(tmp_path, command_for(order(1, "1.0", "install"), replace(bringing, **changes)))
     assert (exit_code, report.code, report.order_id) == (1, code, "u-1"), output
     assert not (tmp_path / "root" / PACKAGE).exists()
 
 
-def test_a_host_without_a_fitting_python_says_so(bringing: Bringing, tmp_path: Path) -> None:
+def test_a_host_without_a_fitting_python_says_so(bringing: Bootstrap, tmp_path: Path) -> None:
     """Too old counts as none."""
     tools = tmp_path / "tools"
     tools.mkdir()
@@ -150,7 +152,7 @@ def test_a_host_without_a_fitting_python_says_so(bringing: Bringing, tmp_path: P
     assert "Python 3.10" in report.message
 
 
-def test_a_python_that_is_too_old_is_passed_over(bringing: Bringing, tmp_path: Path) -> None:
+def test_a_python_that_is_too_old_is_passed_over(bringing: Bootstrap, tmp_path: Path) -> None:
     """As where `python3` is 3.9 and a newer one stands beside it: the host program would not run on the old one."""
     tools = tmp_path / "tools"
     tools.mkdir()
@@ -165,7 +167,7 @@ def test_a_python_that_is_too_old_is_passed_over(bringing: Bringing, tmp_path: P
 
 
 @pytest.mark.parametrize("form", ["pasted", "quoted"])
-def test_a_host_behind_a_proxy(bringing: Bringing, tmp_path: Path, form: str) -> None:
+def test_a_host_behind_a_proxy(bringing: Bootstrap, tmp_path: Path, form: str) -> None:
     """The program, the root, metadata and bytes: all of it goes that way, with the proxy's name and password."""
     with proxying() as proxy:
         content = command_for(order(1, "1.0", "install"), bringing)
@@ -180,7 +182,7 @@ def test_a_host_behind_a_proxy(bringing: Bringing, tmp_path: Path, form: str) ->
     "proxy", ["https://u:hunter2@127.0.0.1:9", "http://u:hunter2@127.0.0.1:9", "http://u@x:hunter2", "hunter2"]
 )
 @pytest.mark.parametrize("known", [False, True])
-def test_a_proxy_that_leads_nowhere_is_told(bringing: Bringing, tmp_path: Path, proxy: str, known: bool) -> None:
+def test_a_proxy_that_leads_nowhere_is_told(bringing: Bootstrap, tmp_path: Path, proxy: str, known: bool) -> None:
     """With a report that does not hold the password, whether the host was there before or not."""
     if known:
         run(tmp_path, command_for(order(1, "1.0", "install"), bringing))
@@ -198,14 +200,14 @@ def test_an_official_agent_takes_an_upgrade(server: Installation, tmp_path: Path
 
     import aiohttp
 
-    from journeys.swarm import Agent, Server, Swarm, make_keys
+    from backfleet_sim import Agent, Server, Simulation, make_keys
 
     async def walk() -> dict[str, Any]:
         made = server.call("CreateActivation", "ecs", RegionId="cn-hangzhou", InstanceCount=1)
         tls = ssl.create_default_context(cafile=str(server.data / "tls" / "ca.pem"))
         async with aiohttp.ClientSession() as session:
-            swarm = Swarm([Server("127.0.0.1", server.ports[1], tls)], make_keys(1), session)
-            agent = Agent(swarm, 1, version="2.2.3.578")
+            simulation = Simulation([Server("127.0.0.1", server.ports[1], tls)], make_keys(1), session)
+            agent = Agent(simulation, 1, version="2.2.3.578")
             await agent.register(made["ActivationId"], made["ActivationCode"])
             await agent.ask("GET", "/api/heart-beat?index=0&seq_no=0")
             started = await asyncio.to_thread(

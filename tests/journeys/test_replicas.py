@@ -30,18 +30,8 @@ from backfleet.operations.catalogue import Services
 from backfleet.paging import Page
 from backfleet.pubsub import InProcessPubSub
 from backfleet.settings import read_settings
-from journeys.swarm import (
-    NEW,
-    Agent,
-    Server,
-    Swarm,
-    activations,
-    all_connected,
-    enrol,
-    give_clients,
-    make_keys,
-    offer_release,
-)
+from backfleet_sim import Agent, Server, Simulation, all_connected, enrol, make_keys
+from backfleet_sim.seeding import NEW, PER_ACTIVATION, give_clients, make_activations, offer_release
 from nats_server import NatsServer
 
 HOSTS = 200
@@ -158,18 +148,19 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
         yield found
 
 
-async def wave(pair: Pair, fault: Callable[[], Any]) -> tuple[Swarm, list[dict[str, Any]], list[Agent]]:
+async def wave(pair: Pair, fault: Callable[[], Any]) -> tuple[Simulation, list[dict[str, Any]], list[Agent]]:
     """Upgrade every host while `fault` happens; the tasks as they ended."""
     servers = [Server("127.0.0.1", port) for port in pair.ports]
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=40)) as session:
-        swarm = Swarm(servers, make_keys(4), session, reconnect_seconds=1.0, work_seconds=2.0)
-        agents = [Agent(swarm, number) for number in range(HOSTS)]
+        simulation = Simulation(servers, make_keys(4), session, reconnect_seconds=1.0, work_seconds=2.0)
+        agents = [Agent(simulation, number) for number in range(HOSTS)]
         try:
-            await enrol(agents, activations(pair.services, pair.account, HOSTS))
+            codes = make_activations(pair.services, pair.account, HOSTS)
+            await enrol(agents, codes, per_code=PER_ACTIVATION)
             ids = [agent.instance_id for agent in agents]
             await asyncio.to_thread(give_clients, pair.services, pair.account, ids)
             for agent in agents:
-                swarm.start(agent.live())
+                simulation.start(agent.run())
             await all_connected(agents, 30)
             tasks = [
                 (await asyncio.to_thread(
@@ -182,8 +173,8 @@ async def wave(pair: Pair, fault: Callable[[], Any]) -> tuple[Swarm, list[dict[s
             ended = [await over(pair, task_id) for task_id in tasks]
             await asyncio.sleep(0.5)
         finally:
-            await swarm.end()
-    return swarm, ended, agents
+            await simulation.end()
+    return simulation, ended, agents
 
 
 async def over(pair: Pair, task_id: str) -> dict[str, Any]:
@@ -229,7 +220,7 @@ def stop_postgresql(pair: Pair) -> None:
 @pytest.mark.parametrize("fault", [kill_one, drain_one, stop_nats, stop_postgresql], ids=lambda fault: fault.__name__)
 def test_a_wave_ends_right_whatever_fails(pair: Pair, fault: Fault) -> None:
     """Every host succeeds, no order is begun twice, no final report is lost, every client is known to be new."""
-    swarm, tasks, agents = asyncio.run(wave(pair, partial(fault, pair)))
+    simulation, tasks, agents = asyncio.run(wave(pair, partial(fault, pair)))
     assert [task["Description"] for task in tasks] == ["completed"] * len(tasks), pair.logs()
     said = Counter(
         (item["clientStatus"], item["errorCode"], item["message"])
@@ -237,9 +228,9 @@ def test_a_wave_ends_right_whatever_fails(pair: Pair, fault: Fault) -> None:
         for item in json.loads(task["Result"])
     )
     assert said == {("ACTIVATED", "", ""): HOSTS}, pair.logs()
-    assert swarm.lost == 0
-    assert len(swarm.begun) == HOSTS
-    assert set(swarm.begun.values()) == {1}
+    assert simulation.lost == 0
+    assert len(simulation.begun) == HOSTS
+    assert set(simulation.begun.values()) == {1}
     with pair.services.database.reading() as tx:
         wanted = fleet.ClientFilter(instance_ids=[agent.instance_id for agent in agents])
         found = fleet.find_clients(tx, pair.account, pair.services.settings.region, wanted, Page(1, HOSTS + 1))

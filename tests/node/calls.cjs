@@ -1,24 +1,26 @@
-// One call of one official Node client for each line of standard input. The first line tells, in JSON: client, endpoint,
-// region, key, secret; each later one: product, version, action, said (nested), flat. Answers with a line: the body, or
-// the code of a refusal. NODE_PATH says where the clients are.
+// One call of one official Node client for each line of standard input. The first line has the settings, in JSON: client,
+// endpoint, region, key, secret; each later one: product, version, action, said (nested parameters), flat. Prints a line
+// for each: the body, or the code of an error. NODE_PATH says where the clients are.
 'use strict';
 
 const readline = require('readline');
 
-function popCore(told) {
+const TIMEOUT_MS = 60000; // of one request; the clients' own 3 s are too short for a machine under load
+
+function popCore(settings) {
   const { RPCClient } = require('@alicloud/pop-core');
   return async (asked) => {
     const client = new RPCClient({
-      endpoint: `http://${told.endpoint}`, accessKeyId: told.key, accessKeySecret: told.secret, apiVersion: asked.version,
+      endpoint: `http://${settings.endpoint}`, accessKeyId: settings.key, accessKeySecret: settings.secret, apiVersion: asked.version,
     });
-    return client.request(asked.action, asked.flat, { method: 'POST' });
+    return client.request(asked.action, asked.flat, { method: 'POST', timeout: TIMEOUT_MS });
   };
 }
 
-function generic(told) {
+function generic(settings) {
   const OpenApi = require('@alicloud/openapi-client');
   const { RuntimeOptions } = require('@alicloud/tea-util');
-  const client = new OpenApi.default(config(told));
+  const client = new OpenApi.default(config(settings));
   return async (asked) => {
     const params = new OpenApi.Params({
       action: asked.action, version: asked.version, protocol: 'HTTP', pathname: '/', method: 'POST', authType: 'AK',
@@ -30,10 +32,10 @@ function generic(told) {
 }
 
 // The typed client: the request is cast to its model, and the answer read back from its model.
-function typed(told) {
+function typed(settings) {
   const ecs = require('@alicloud/ecs20140526');
   const { cast, toMap } = require('@alicloud/tea-typescript');
-  const client = new ecs.default(config(told));
+  const client = new ecs.default(config(settings));
   return async (asked) => {
     const request = cast(asked.said, new ecs[`${asked.action}Request`]({}));
     const method = asked.action[0].toLowerCase() + asked.action.slice(1);
@@ -41,10 +43,11 @@ function typed(told) {
   };
 }
 
-function config(told) {
+function config(settings) {
   const { Config } = require('@alicloud/openapi-client');
   return new Config({
-    accessKeyId: told.key, accessKeySecret: told.secret, endpoint: told.endpoint, protocol: 'HTTP', regionId: told.region,
+    accessKeyId: settings.key, accessKeySecret: settings.secret, endpoint: settings.endpoint, regionId: settings.region,
+    protocol: 'HTTP', readTimeout: TIMEOUT_MS, connectTimeout: TIMEOUT_MS,
   });
 }
 
@@ -61,14 +64,14 @@ async function answer(call, line) {
 async function main() {
   let call = null;
   for await (const line of readline.createInterface({ input: process.stdin })) {
-    let said = {};
+    let answered = {};
     if (call === null) {
-      const told = JSON.parse(line);
-      call = CLIENTS[told.client](told);
+      const settings = JSON.parse(line);
+      call = CLIENTS[settings.client](settings);
     } else {
-      said = await answer(call, line);
+      answered = await answer(call, line);
     }
-    process.stdout.write(`${JSON.stringify(said)}\n`);
+    process.stdout.write(`${JSON.stringify(answered)}\n`);
   }
 }
 

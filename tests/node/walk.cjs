@@ -1,32 +1,34 @@
-// The demo's calls by one official Node client. Told on standard input, in JSON: client, protocol, endpoint, region,
-// key, secret, instances (two), client_id. Prints one JSON object of what it saw. NODE_PATH says where the clients are.
+// The demo's calls by one official Node client. Reads its settings from standard input, in JSON: client, protocol,
+// endpoint, region, key, secret, instances (two), client_id. Prints one JSON object of what it saw. NODE_PATH says where
+// the clients are.
 'use strict';
 
-const PAUSE = 200; // milliseconds between two looks at a task
-const LOOKS = 300;
+const POLL_MS = 200; // between two requests for a task
+const POLLS = 300;
+const TIMEOUT_MS = 60000; // of one request; the clients' own 3 s are too short for a machine under load
 
 const VERSIONS = { hbr: '2017-09-08', ecs: '2014-05-26', sts: '2015-04-01' };
 
 // --- Each client as one function: (product, action, parameters) => answer; a refusal is thrown with its code ---------
 
-function popCore(told) {
+function popCore(settings) {
   const { RPCClient } = require('@alicloud/pop-core');
   return (product, action, parameters) =>
     new RPCClient({
-      endpoint: `${told.protocol}://${told.endpoint}`,
-      accessKeyId: told.key,
-      accessKeySecret: told.secret,
+      endpoint: `${settings.protocol}://${settings.endpoint}`,
+      accessKeyId: settings.key,
+      accessKeySecret: settings.secret,
       apiVersion: VERSIONS[product],
-    }).request(action, flat(parameters), { method: 'POST' });
+    }).request(action, flat(parameters), { method: 'POST', timeout: TIMEOUT_MS });
 }
 
-function generic(told) {
+function generic(settings) {
   const OpenApi = require('@alicloud/openapi-client');
   const { RuntimeOptions } = require('@alicloud/tea-util');
-  const client = new OpenApi.default(config(told));
+  const client = new OpenApi.default(config(settings));
   return async (product, action, parameters) => {
     const params = new OpenApi.Params({
-      action, version: VERSIONS[product], protocol: told.protocol.toUpperCase(), pathname: '/', method: 'POST',
+      action, version: VERSIONS[product], protocol: settings.protocol.toUpperCase(), pathname: '/', method: 'POST',
       authType: 'AK', style: 'RPC', reqBodyType: 'formData', bodyType: 'json',
     });
     const request = new OpenApi.OpenApiRequest({ query: flat(parameters) });
@@ -40,20 +42,20 @@ function flat(parameters) {
   return Object.fromEntries(Object.entries(parameters).map(([name, value]) => [name, text(value)]));
 }
 
-function config(told) {
+function config(settings) {
   const { Config } = require('@alicloud/openapi-client');
   return new Config({
-    accessKeyId: told.key, accessKeySecret: told.secret, endpoint: told.endpoint, protocol: told.protocol.toUpperCase(),
-    regionId: told.region,
+    accessKeyId: settings.key, accessKeySecret: settings.secret, endpoint: settings.endpoint, regionId: settings.region,
+    protocol: settings.protocol.toUpperCase(), readTimeout: TIMEOUT_MS, connectTimeout: TIMEOUT_MS,
   });
 }
 
 // --- The walk ---------------------------------------------------------------------------------------------------------
 
-async function backups(told, call) {
+async function backups(settings, call) {
   const regions = await call('hbr', 'DescribeRegions', {});
-  const clients = await call('hbr', 'DescribeBackupClients', { ClientType: 'ECS_CLIENT', InstanceIds: told.instances });
-  const asked = { InstanceIds: [told.instances[0]], ClientIds: [told.client_id] };
+  const clients = await call('hbr', 'DescribeBackupClients', { ClientType: 'ECS_CLIENT', InstanceIds: settings.instances });
+  const asked = { InstanceIds: [settings.instances[0]], ClientIds: [settings.client_id] };
   const started = await call('hbr', 'UpgradeBackupClients', asked);
   return {
     regions: regions.Regions.Region.map((region) => region.RegionId),
@@ -73,32 +75,32 @@ async function over(call, taskId) {
   return { ...task, Result: JSON.parse(task.Result) };
 }
 
-async function until(look, isOver) {
-  for (let number = 0; number < LOOKS; number += 1) {
-    const seen = await look();
+async function until(poll, isOver) {
+  for (let number = 0; number < POLLS; number += 1) {
+    const seen = await poll();
     if (isOver(seen)) return seen;
-    await new Promise((resolve) => setTimeout(resolve, PAUSE));
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
-  throw new Error('it is still under way');
+  throw new Error(`not over after ${POLLS} polls`);
 }
 
 // The typed client of Cloud Assistant: what its models make of the lists in our answers.
-async function assistant(told) {
+async function assistant(settings) {
   const ecs = require('@alicloud/ecs20140526');
-  const client = new ecs.default(config(told));
-  const regionId = told.region;
+  const client = new ecs.default(config(settings));
+  const regionId = settings.region;
   const made = (await client.createActivation(new ecs.CreateActivationRequest({ regionId, instanceCount: 1 }))).body;
   const managed = (await client.describeManagedInstances(new ecs.DescribeManagedInstancesRequest({ regionId }))).body;
   const machines = (await client.describeInstances(new ecs.DescribeInstancesRequest({ regionId }))).body;
   const run = new ecs.RunCommandRequest({
-    regionId, type: 'RunShellScript', commandContent: 'echo hello', instanceId: told.instances, name: 'greeting',
+    regionId, type: 'RunShellScript', commandContent: 'echo hello', instanceId: settings.instances, name: 'greeting',
     tag: [new ecs.RunCommandRequestTag({ key: 'made-by', value: 'node' })],
   });
   const invoked = (await client.runCommand(run)).body;
   const results = new ecs.DescribeInvocationResultsRequest({ regionId, invokeId: invoked.invokeId });
-  const look = async () => (await client.describeInvocationResults(results)).body.invocation.invocationResults;
+  const poll = async () => (await client.describeInvocationResults(results)).body.invocation.invocationResults;
   const found = await until(
-    async () => (await look()).invocationResult,
+    async () => (await poll()).invocationResult,
     (each) => each.every((result) => result.finishedTime),
   );
   const wrong = new ecs.DescribeInvocationsRequest({ regionId: 'nowhere' });
@@ -122,13 +124,13 @@ async function refusal(call) {
 }
 
 async function main() {
-  const told = JSON.parse(require('node:fs').readFileSync(0, 'utf8'));
+  const settings = JSON.parse(require('node:fs').readFileSync(0, 'utf8'));
   const walks = {
-    'pop-core': () => backups(told, popCore(told)),
-    'openapi-client': () => backups(told, generic(told)),
-    ecs20140526: () => assistant(told),
+    'pop-core': () => backups(settings, popCore(settings)),
+    'openapi-client': () => backups(settings, generic(settings)),
+    ecs20140526: () => assistant(settings),
   };
-  console.log(JSON.stringify(await walks[told.client]()));
+  console.log(JSON.stringify(await walks[settings.client]()));
 }
 
 main().catch((problem) => {

@@ -1,7 +1,9 @@
-"""The only way in: permission first, then parameters, then the deed; one row of audit whatever happens."""
+"""The only way in: permission first, then parameters, then the operation; one audit row whatever happens."""
 
+import itertools
 import json
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -15,10 +17,19 @@ from backfleet.ids import Draw
 from backfleet.operations import _store, catalogue, perform
 from backfleet.operations.catalogue import ECS, HBR, RAM, STS, Answer, Call, Operation, Product, Services, operation
 from backfleet.operations.errors import Forbidden, NoPermission, StsNoPermission
+from backfleet.operations.perform import Authenticated, Performer
 from backfleet.releases import Repository
 from backfleet.settings import Settings
 from backfleet.storage import Database, metadata
-from backfleet.wire.errors import ActionNotFound, ApiError, InternalError, InvalidParameter, InvalidVersion
+from backfleet.wire.errors import (
+    ActionNotFound,
+    ApiError,
+    InternalError,
+    InvalidParameter,
+    InvalidVersion,
+    SignatureDoesNotMatch,
+    ThrottlingUser,
+)
 from backfleet.wire.parameters import boolean, repeat
 from backfleet.wire.shapes import Anything
 
@@ -45,12 +56,12 @@ def instances(call: Call, asked: Asked) -> list[str]:
 
 
 def touching(product: Product, **more: Any) -> Operation:
-    return Operation(product, "Act", Asked, f"{product.code}:Act", act, Anything, **more)
+    return Operation(product, "Act", Asked, act, f"{product.code}:Act", Anything, **more)
 
 
 @pytest.fixture
 def services(database: Database, tmp_path: Path, draw: Draw, now: datetime) -> Services:
-    """A services with its first account."""
+    """The services, with the first account."""
     found = Services(
         database, Settings(data=tmp_path), identity.Vault.open(tmp_path), Repository.open(tmp_path), draw
     )  # fmt: skip
@@ -71,7 +82,7 @@ def call(services: Services, now: datetime) -> Call:
 
 @pytest.fixture
 def by(call: Call) -> Callable[..., Call]:
-    """The same call by a user with these statements."""
+    """Return a function that gives the same call by a user with these policy statements."""
 
     def made(*statements: dict[str, Any]) -> Call:
         services, account, now = call.services, call.account_id, call.now
@@ -102,8 +113,8 @@ def perform_it(operation: Operation, call: Call, **flat: str) -> Answer:
     return perform.run(perform.admit(operation, call, named, "LTAIkey"), call)
 
 
-def test_what_was_done_is_on_the_trail(call: Call, now: datetime) -> None:
-    """Who, with which key, from where, what, when; and no parameter but those that name things."""
+def test_a_call_is_audited(call: Call, now: datetime) -> None:
+    """Who, with which key, from where, what and when; of the parameters only those that name things."""
     assert perform_it(touching(HBR), call, Name__1="hush") == {"Did": ["hush"]}
     expected = {
         "request_id": ID,
@@ -134,7 +145,7 @@ def test_what_was_done_is_on_the_trail(call: Call, now: datetime) -> None:
 def test_each_product_refuses_in_its_own_words(
     by: Callable[..., Call], product: Product, error: type[ApiError]
 ) -> None:
-    """403 with details; the trail has what the caller was told."""
+    """403 with details; the audit trail has the code that the caller got."""
     call = by()
     with pytest.raises(error) as refused:
         perform_it(touching(product), call)
@@ -156,7 +167,7 @@ def test_each_product_refuses_in_its_own_words(
     assert [(row["verdict"], row["error_code"]) for row in audited(call.services)] == [("denied", error.code)]
 
 
-def test_a_denial_is_told_from_silence(by: Callable[..., Call]) -> None:
+def test_an_explicit_denial_differs_from_a_missing_permission(by: Callable[..., Call]) -> None:
     """One Deny outweighs every Allow, and the sealed diagnosis names the policy."""
     call = by(may("hbr:*"), may("hbr:Act", effect="Deny"))
     with pytest.raises(NoPermission) as refused:
@@ -167,15 +178,15 @@ def test_a_denial_is_told_from_silence(by: Callable[..., Call]) -> None:
     assert '"PolicyIdentifier": "p"' in opened
 
 
-def test_a_policy_on_one_vault_is_not_one_on_all(by: Callable[..., Call]) -> None:
-    """HBR's operations are about everything: `acs:hbr:<region>:<account>:*`."""
+def test_a_policy_on_one_vault_does_not_allow_all(by: Callable[..., Call]) -> None:
+    """HBR's operations concern everything: `acs:hbr:<region>:<account>:*`."""
     call = by(may("hbr:Act", "acs:hbr:*:*:vault/v-1"))
     with pytest.raises(NoPermission):
         perform_it(touching(HBR), call)
 
 
-def test_one_resource_that_may_not_be_touched_refuses_it_all(by: Callable[..., Call]) -> None:
-    """The refusal names it, sealed; the allowed ones alone are allowed."""
+def test_one_refused_resource_refuses_the_call(by: Callable[..., Call]) -> None:
+    """The sealed diagnosis names it; a call on the others alone is allowed."""
     call = by(may("ecs:Act", "acs:ecs:*:*:instance/i-1*"))
     operation = touching(ECS, resources=instances)
     assert perform_it(operation, call, Name__1="i-1", Name__2="i-12") == {"Did": ["i-1", "i-12"]}
@@ -185,28 +196,28 @@ def test_one_resource_that_may_not_be_touched_refuses_it_all(by: Callable[..., C
     assert "instance/i-2" in call.services.vault.box("diagnoses").unseal(detail["EncodedDiagnosticMessage"])
 
 
-def test_naming_nothing_is_asking_about_everything(by: Callable[..., Call]) -> None:
+def test_naming_no_resource_means_all_of_them(by: Callable[..., Call]) -> None:
     """An empty list of resources is no way around a policy."""
     call = by(may("ecs:Act", "acs:ecs:*:*:instance/i-1"))
     with pytest.raises(Forbidden):
         perform_it(touching(ECS, resources=instances), call)
 
 
-def test_who_may_not_ask_learns_nothing_of_how(by: Callable[..., Call]) -> None:
-    """Permission comes before parameters; for those who may, the malformed request is on the trail with its code."""
+def test_permission_comes_before_parameters(by: Callable[..., Call]) -> None:
+    """Without permission a caller learns nothing about parameters; a malformed request is audited with its code."""
     with pytest.raises(NoPermission):
         perform_it(touching(HBR), by(), Broken="perhaps")
 
 
-def test_a_malformed_request_is_on_the_trail(call: Call) -> None:
-    """Allowed, and refused with its code."""
+def test_a_malformed_request_is_audited(call: Call) -> None:
+    """It was allowed, and refused with its code."""
     with pytest.raises(InvalidParameter):
         perform_it(touching(HBR), call, Broken="perhaps")
     assert [(row["verdict"], row["error_code"]) for row in audited(call.services)] == [("allowed", "InvalidParameter")]
 
 
-def test_some_operations_have_an_answer_for_those_who_may_not(by: Callable[..., Call]) -> None:
-    """DescribeInstances gives an empty list; the trail has the denial all the same."""
+def test_some_operations_answer_callers_without_permission(by: Callable[..., Call]) -> None:
+    """DescribeInstances gives an empty list; the audit trail has the denial all the same."""
     call = by()
     operation = touching(ECS, denied=lambda call, asked: {"Did": []})
     assert perform_it(operation, call, Name__1="i-1") == {"Did": []}
@@ -214,19 +225,19 @@ def test_some_operations_have_an_answer_for_those_who_may_not(by: Callable[..., 
 
 
 def test_an_operation_without_an_action_needs_no_permission(by: Callable[..., Call]) -> None:
-    """Whoever has a key may ask."""
+    """Every key may call it."""
     assert perform_it(replace(touching(STS), action=None), by()) == {"Did": []}
 
 
-def test_a_refusal_of_the_operation_completes_the_row(call: Call) -> None:
-    """Its code, and the caller is told the same."""
+def test_a_refusal_by_the_operation_is_audited(call: Call) -> None:
+    """The row has its code, and the caller gets the same."""
     with pytest.raises(InvalidParameter, match="taken"):
         perform_it(touching(HBR), call, Refuse="true")
     assert [row["error_code"] for row in audited(call.services)] == ["InvalidParameter"]
 
 
-def test_what_breaks_is_logged_and_not_told(call: Call, caplog: pytest.LogCaptureFixture) -> None:
-    """The traceback under the request id; to the caller one sentence."""
+def test_an_unexpected_failure_is_logged_and_not_shown(call: Call, caplog: pytest.LogCaptureFixture) -> None:
+    """The log has the traceback under the request id; the caller gets one sentence."""
     with pytest.raises(InternalError) as told:
         perform_it(touching(HBR), call, Broken="true")
     assert "broken" not in told.value.message
@@ -251,7 +262,7 @@ def test_conditions_know_the_call(by: Callable[..., Call], call: Call) -> None:
             perform_it(touching(HBR), replace(asking, request_id=str(number), **odd))
 
 
-def test_a_trail_is_not_kept_for_ever(call: Call, now: datetime) -> None:
+def test_old_audit_rows_are_deleted(call: Call, now: datetime) -> None:
     """Rows older than the moment go, the others stay."""
     perform_it(touching(HBR), call)
     with call.services.database.transaction() as tx:
@@ -287,7 +298,69 @@ def test_an_operation_is_entered_once_and_found_by_version_and_name() -> None:
 
 
 def test_every_operation_has_the_action_of_its_name() -> None:
-    """`<product>:<Operation>`, as the RAM tables have it, or none; and its function is explained."""
+    """`<product>:<Operation>`, as the RAM tables have it, or none; and its function has a docstring."""
     for found in catalogue.every_operation():
         assert found.action in (None, f"{found.product.code}:{found.name}"), found.name
         assert found.run.__doc__, found.name
+
+
+# --- Performer ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def performer(services: Services) -> Iterator[Performer]:
+    """One whose accounts may make two calls of each operation at once."""
+    few = replace(services, settings=replace(services.settings, calls_per_second=1, calls_burst=2))
+    found = Performer(few)
+    yield found
+    found.close()
+
+
+async def test_every_endpoint_is_throttled(performer: Performer, call: Call) -> None:
+    """The third call of a burst of two is refused, and the refusal says when to call again."""
+    numbers = itertools.count()
+
+    def authenticate() -> Authenticated:
+        return Authenticated(replace(call, request_id=f"request-{next(numbers)}"))
+
+    for _ in range(2):
+        assert await performer.perform(touching(HBR), {"Name.1": "a"}, authenticate) == {"Did": ["a"]}
+    with pytest.raises(ThrottlingUser) as refusal:
+        await performer.perform(touching(HBR), {}, authenticate)
+    assert int(refusal.value.headers["x-acs-retry-after"]) > 0
+    assert await performer.perform(touching(ECS), {}, authenticate) == {"Did": []}, (
+        "another operation has its own calls"
+    )
+
+
+async def test_the_work_is_done_in_a_thread_of_the_performer(performer: Performer, call: Call) -> None:
+    """The event loop is never blocked: authentication, decision and operation run elsewhere."""
+    names = list[str]()
+
+    def authenticate() -> Authenticated:
+        names.append(threading.current_thread().name)
+        return Authenticated(call)
+
+    await performer.perform(touching(HBR), {}, authenticate)
+    assert names[0].startswith("api")
+
+
+async def test_a_refused_caller_spends_nothing(performer: Performer, call: Call) -> None:
+    """Authentication comes first: without it no call is counted and nothing is audited."""
+
+    def refuse() -> Authenticated:
+        raise SignatureDoesNotMatch("x")
+
+    for _ in range(5):
+        with pytest.raises(SignatureDoesNotMatch):
+            await performer.perform(touching(HBR), {}, refuse)
+    assert audited(call.services) == []
+    await performer.perform(touching(HBR), {}, lambda: Authenticated(call))
+
+
+async def test_an_upload_is_admitted_before_it_runs(performer: Performer, call: Call) -> None:
+    """The audit row is there before the file is, and gets the error if the file is refused."""
+    asker = Authenticated(call, "LTAIkey")
+    await performer.admit(touching(HBR), {}, asker)
+    await performer.note_failure(call, "Wrong")
+    assert [(row["access_key_id"], row["error_code"]) for row in audited(call.services)] == [("LTAIkey", "Wrong")]

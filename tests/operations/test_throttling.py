@@ -1,4 +1,4 @@
-"""Throttling: never more than was promised, over all replicas; and nobody pays for another's calls."""
+"""Throttling: no more calls than the limit over all replicas, and nobody uses up another's."""
 
 import threading
 from datetime import UTC, datetime, timedelta
@@ -8,18 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backfleet.operations._tables import buckets
-from backfleet.operations.throttling import KEPT, Bucket, Rate, Throttle, Throttled, fill, take, wait_for
+from backfleet.operations.throttling import KEPT, Bucket, RateLimit, Throttle, Throttled, fill, take, wait_for
 from backfleet.storage import Database
 
 START = datetime(2026, 1, 2, tzinfo=UTC)
-RATES = st.builds(Rate, st.integers(1, 1000), st.integers(1, 5000))
+RATES = st.builds(RateLimit, st.integers(1, 1000), st.integers(1, 5000))
 BUCKETS = st.builds(Bucket, st.floats(0, 5000), st.just(START))
 STEPS = st.lists(st.tuples(st.floats(0, 60), st.integers(1, 200)), max_size=40)
 
 
 @given(RATES, STEPS)
-def test_never_more_than_was_promised(rate: Rate, steps: list[tuple[float, int]]) -> None:
-    """In any time: a burst, and what flowed in since."""
+def test_no_more_calls_than_the_limit(rate: RateLimit, steps: list[tuple[float, int]]) -> None:
+    """In any time: one burst, and what was added since."""
     bucket, now, taken = Bucket(float(rate.burst), START), START, 0
     for seconds, wanted in steps:
         now += timedelta(seconds=seconds)
@@ -31,8 +31,8 @@ def test_never_more_than_was_promised(rate: Rate, steps: list[tuple[float, int]]
 
 
 @given(BUCKETS, RATES)
-def test_who_waits_as_long_as_was_said_gets_a_call(bucket: Bucket, rate: Rate) -> None:
-    """And waits no longer than one call takes to flow in."""
+def test_after_the_stated_wait_a_call_is_left(bucket: Bucket, rate: RateLimit) -> None:
+    """And the wait is no longer than one call takes to be added."""
     empty = Bucket(bucket.left % 1, START)
     wait = wait_for(empty, rate)
     assert timedelta(0) < wait <= timedelta(seconds=1 / rate.per_second) + timedelta(milliseconds=1)
@@ -40,15 +40,15 @@ def test_who_waits_as_long_as_was_said_gets_a_call(bucket: Bucket, rate: Rate) -
 
 
 @given(BUCKETS, RATES, st.floats(0, 3600))
-def test_a_clock_that_goes_back_fills_nothing(bucket: Bucket, rate: Rate, seconds: float) -> None:
-    """Nor does it lose the time that was there."""
+def test_a_clock_that_goes_back_adds_nothing(bucket: Bucket, rate: RateLimit, seconds: float) -> None:
+    """Nor does it remove what was there."""
     before = fill(bucket, rate, START - timedelta(seconds=seconds))
     assert before.left == min(bucket.left, rate.burst)
     assert before.at == START
 
 
 def calls(throttle: Throttle, who: str, now: datetime, wanted: int, action: str = "hbr:DescribeTask") -> int:
-    """How many of so many calls at once are let through."""
+    """Return how many of so many calls at once are accepted."""
     passed = 0
     for _ in range(wanted):
         try:
@@ -60,8 +60,8 @@ def calls(throttle: Throttle, who: str, now: datetime, wanted: int, action: str 
 
 
 def test_replicas_share_one_bucket(database: Database) -> None:
-    """Together they let through what one would."""
-    rate = Rate(per_second=10, burst=100)
+    """Together they accept what one would."""
+    rate = RateLimit(per_second=10, burst=100)
     replicas = [Throttle(database, rate) for _ in range(3)]
     assert sum(calls(replica, "1", START, 100) for replica in replicas) == 100
     later = START + timedelta(seconds=5)
@@ -69,9 +69,9 @@ def test_replicas_share_one_bucket(database: Database) -> None:
     assert all(calls(replica, "1", later, 5) == 0 for replica in replicas)
 
 
-def test_each_replica_gets_some_of_it(database: Database) -> None:
-    """One that is asked a moment later is not left with nothing."""
-    rate = Rate(per_second=10, burst=100)
+def test_each_replica_gets_a_share(database: Database) -> None:
+    """A replica that is called a moment later is not left with nothing."""
+    rate = RateLimit(per_second=10, burst=100)
     one, two = Throttle(database, rate), Throttle(database, rate)
     passed = [0, 0]
     for _ in range(50):
@@ -81,16 +81,16 @@ def test_each_replica_gets_some_of_it(database: Database) -> None:
 
 
 def test_accounts_and_operations_do_not_share(database: Database) -> None:
-    """Somebody who calls without end is in nobody's way but their own."""
-    throttle = Throttle(database, Rate(per_second=1, burst=5))
+    """One who calls without end uses up only their own calls."""
+    throttle = Throttle(database, RateLimit(per_second=1, burst=5))
     assert calls(throttle, "1", START, 50) == 5
     assert calls(throttle, "2", START, 3) == 3
     assert calls(throttle, "1", START, 3, "hbr:DescribeRegions") == 3
 
 
-def test_a_refusal_says_when_to_ask_again(database: Database) -> None:
-    """And holds until then without a question to the database."""
-    throttle = Throttle(database, Rate(per_second=2, burst=4))
+def test_a_refusal_says_when_to_call_again(database: Database) -> None:
+    """And until then the refusals need no database."""
+    throttle = Throttle(database, RateLimit(per_second=2, burst=4))
     assert calls(throttle, "1", START, 4) == 4
     with pytest.raises(Throttled) as refused:
         throttle.spend("1", "hbr:DescribeTask", START)
@@ -101,18 +101,18 @@ def test_a_refusal_says_when_to_ask_again(database: Database) -> None:
     assert calls(throttle, "1", START + timedelta(seconds=0.5), 3) == 3
 
 
-def test_calls_that_were_taken_are_not_hoarded(database: Database) -> None:
-    """What nobody used in time is lost: a replica does not save up for a second burst."""
-    rate = Rate(per_second=1, burst=40)
+def test_unspent_calls_of_a_replica_expire(database: Database) -> None:
+    """A replica does not save up for a second burst."""
+    rate = RateLimit(per_second=1, burst=40)
     throttle = Throttle(database, rate)
     assert calls(throttle, "1", START, 1) == 1
     later = START + KEPT
     assert calls(throttle, "1", later, 100) <= 40
 
 
-def test_many_threads_get_all_there_is_and_no_more(database: Database) -> None:
-    """One process's, and another's beside it, from the first call there ever was."""
-    rate = Rate(per_second=1, burst=200)
+def test_many_threads_get_exactly_the_burst(database: Database) -> None:
+    """Those of one process, and of another beside it, from the very first call."""
+    rate = RateLimit(per_second=1, burst=200)
     replicas = [Throttle(database, rate), Throttle(database, rate)]
     passed: list[int] = []
     threads = [
@@ -126,9 +126,9 @@ def test_many_threads_get_all_there_is_and_no_more(database: Database) -> None:
     assert sum(passed) + calls(replicas[0], "1", START, 200) + calls(replicas[1], "1", START, 200) == 200
 
 
-def test_calls_that_another_thread_brought_are_not_thrown_away(database: Database) -> None:
-    """One that comes back with nothing takes of what there is; only where there is nothing it is refused."""
-    throttle = Throttle(database, Rate(per_second=1, burst=60))
+def test_calls_that_another_thread_took_are_not_lost(database: Database) -> None:
+    """A thread that took nothing spends one of them; it is refused only if there is none."""
+    throttle = Throttle(database, RateLimit(per_second=1, burst=60))
     held = throttle._held(("1", "x"))
     empty = Bucket(0.0, START)
     throttle._put(held, 2, empty, START)
@@ -137,9 +137,9 @@ def test_calls_that_another_thread_brought_are_not_thrown_away(database: Databas
         throttle._put(held, 0, empty, START)
 
 
-def test_strangers_are_counted_by_address_and_leave_no_rows(database: Database) -> None:
-    """They choose their addresses."""
-    throttle = Throttle(database, Rate(per_second=1, burst=3))
+def test_anonymous_callers_are_counted_by_address_without_rows(database: Database) -> None:
+    """They choose their addresses, so rows would grow without bound."""
+    throttle = Throttle(database, RateLimit(per_second=1, burst=3))
     for number in range(5):
         for _ in range(3):
             throttle.spend(f"10.0.0.{number}", "sts:AssumeRoleWithOIDC", START, shared=False)
@@ -150,9 +150,9 @@ def test_strangers_are_counted_by_address_and_leave_no_rows(database: Database) 
 
 
 def test_what_a_process_remembers_is_bounded(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The address that was not heard for longest is forgotten first."""
+    """The address that was idle for longest is forgotten first."""
     monkeypatch.setattr("backfleet.operations.throttling.MOST_KNOWN", 3)
-    throttle = Throttle(database, Rate(per_second=1, burst=1))
+    throttle = Throttle(database, RateLimit(per_second=1, burst=1))
     for number in range(10):
         throttle.spend(str(number), "x", START, shared=False)
     assert len(throttle._known) == 3

@@ -7,7 +7,7 @@ import pytest
 
 from backfleet.releases import Health, Manifest, ReleaseRefused, Service
 from backfleet.releases.describing import RECIPES, describe, recipe_of
-from backfleet_host.upgrader.release.manifest import read_manifest
+from backfleet_host.manifest import read_manifest
 
 NAMES = {"package": "acme", "version": "1.2", "platform": "linux-amd64", "form": "tar"}
 
@@ -40,7 +40,7 @@ def test_everything_that_can_be_said() -> None:
         upgrades_from=">=1.0,<1.2",
         repository_format="3",
         readable_by="1.1",
-        keeps=("/etc/acme",),
+        preserve=("/etc/acme",),
         service=Service("acme.service", idle=("acme", "idle"), seconds=9),
         set_uid=("bin/acmectl",),
     )
@@ -210,3 +210,18 @@ def test_a_recipe_knows_its_client_by_what_it_prints(package: str) -> None:
     others += [version.replace(".", "x", 1), f"{version}-DEV", "", "0.0.1"]
     assert [other for other in others if is_well(prints.format(version=other))] == []
     assert not is_well(f"error: wanted {version}\n")
+
+
+@pytest.mark.parametrize(("spelling", "name"), [("linux-x86_64", "linux-amd64"), ("linux-i686", "linux-386")])
+def test_a_platform_under_a_name_that_no_host_has_is_refused(spelling: str, name: str) -> None:
+    """The message says which name hosts have; a release under the other would never be taken."""
+    with pytest.raises(ReleaseRefused, match=f"'{name}'"):
+        describe(**{**NAMES, "platform": spelling}, given=None)
+
+
+def test_state_to_preserve_may_be_named_by_either_word() -> None:
+    """`keeps` is the older one, and what signed metadata says."""
+    assert described({"preserve": ["/etc/acme"]}) == described({"keeps": ["/etc/acme"]})
+    assert described({"preserve": ["/etc/acme"]}).to_json()["keeps"] == ("/etc/acme",)
+    with pytest.raises(ReleaseRefused, match="give one of them"):
+        described({"preserve": ["/etc/acme"], "keeps": ["/etc/acme"]})

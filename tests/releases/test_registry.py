@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -302,15 +303,12 @@ def test_keys_are_made_once_and_are_nobody_elses_to_read(tmp_path: Path) -> None
 
 
 def test_two_processes_that_start_together_end_with_one_key(tmp_path: Path) -> None:
-    """The first link wins: what another process has made meanwhile is taken."""
-    from backfleet.releases import repository
-
-    releases.Repository.open(tmp_path)
-    file = tmp_path / "keys" / "release-root.key"
-    before = file.read_bytes()
-    repository._write_once(file)
-    assert file.read_bytes() == before
-    assert [path.name for path in file.parent.iterdir() if path.name.startswith(".")] == []
+    """Whoever comes first, all of them sign with the same keys, and no partial file is left."""
+    with ThreadPoolExecutor(8) as pool:
+        opened = list(pool.map(lambda _: releases.Repository.open(tmp_path), range(8)))
+    for role in ("root", "targets", "snapshot", "timestamp"):
+        assert len({repository.signer(role).public_key.keyid for repository in opened}) == 1
+    assert [path.name for path in (tmp_path / "keys").iterdir() if path.name.startswith(".")] == []
 
 
 def test_a_key_of_another_kind_is_not_taken(tmp_path: Path) -> None:

@@ -42,3 +42,46 @@ def test_a_second_start_changes_nothing(empty: Database) -> None:
     migrate(empty)
     migrate(empty)
     assert set(sa.inspect(empty.engine).get_table_names()) == {*metadata.tables, "alembic_version"}
+
+
+@pytest.mark.parametrize(
+    ("version", "kind"),
+    [
+        pytest.param("backfleet-0.1.0", "backfleet", id="our own agent"),
+        pytest.param("2.2.3.578", "official", id="the official agent"),
+        pytest.param("", "official", id="an agent that never told its version"),
+    ],
+)
+def test_0002_tells_the_kind_of_agent_from_its_version(empty: Database, version: str, kind: str) -> None:
+    """An instance that was enrolled before is what its agent's version said; what refers to it stays."""
+    migrate(empty, "0001")
+    old = {
+        "id": "mi-1", "account_id": "1", "region": "r", "activation_id": "a-1", "name": "n", "hostname": "h",
+        "machine_id": "m", "public_key": "k", "os_type": "linux", "os_version": "v", "platform": "linux-amd64",
+        "agent_version": version, "agent_mode": "", "intranet_ip": "", "internet_ip": "", "registered_at": 1,
+    }  # fmt: skip
+    task = {
+        "id": "t-1", "account_id": "1", "kind": "upgrade", "state": "created", "progress": 0, "requested_by": "a",
+        "created_at": 1, "updated_at": 1, "deadline": 2,
+    }  # fmt: skip
+    inventory = {
+        "instance_id": "mi-1", "kind": "ACS:Application", "content_hash": "c", "captured_at": "", "received_at": 1,
+        "count": 0, "content": b"",
+    }  # fmt: skip
+    with empty.transaction() as tx:
+        for name, row in (("instances", old), ("tasks", task), ("inventories", inventory)):
+            tx.run(sa.table(name, *map(sa.column, row)).insert().values(row))
+    migrate(empty)
+    with empty.reading() as tx:
+        assert tx.scalar(sa.text("SELECT agent_kind FROM instances")) == kind
+        assert tx.scalar(sa.text("SELECT topic FROM tasks")) == ""
+        assert tx.scalar(sa.text("SELECT count(*) FROM inventories")) == 1
+
+
+def test_an_instance_has_a_known_kind_of_agent(empty: Database) -> None:
+    """The database refuses a kind that the code does not know."""
+    migrate(empty)
+    names = {column.name: column for column in metadata.tables["instances"].columns if not column.nullable}
+    row = {name: 1 if name == "registered_at" else "x" for name in names}
+    with pytest.raises(sa.exc.IntegrityError), empty.engine.begin() as connection:
+        connection.execute(sa.table("instances", *map(sa.column, row)).insert().values(row))

@@ -8,7 +8,7 @@ import pytest
 from backfleet.ids import Draw
 from backfleet.storage import Database
 from operations.environment import Environment, make_environment
-from upgrades.hands import Hands
+from upgrades.helpers import Helpers
 
 
 @pytest.fixture(scope="session")
@@ -24,17 +24,17 @@ def env(database: Database, data: Path, now: datetime, draw: Draw) -> Environmen
 
 
 @pytest.fixture
-def hands(database: Database, data: Path, now: datetime, draw: Draw) -> Hands:
+def helpers(database: Database, data: Path, now: datetime, draw: Draw) -> Helpers:
     """On each engine in turn."""
-    return hands_on(database, data, now, draw)
+    return helpers_on(database, data, now, draw)
 
 
 @pytest.fixture
-def replicas(postgresql_database: Database, data: Path, now: datetime, draw: Draw) -> Hands:
+def replicas(postgresql_database: Database, data: Path, now: datetime, draw: Draw) -> Helpers:
     """Where two transactions can be open at once."""
-    return hands_on(postgresql_database, data, now, draw)
+    return helpers_on(postgresql_database, data, now, draw)
 
 
-def hands_on(database: Database, data: Path, now: datetime, draw: Draw) -> Hands:
+def helpers_on(database: Database, data: Path, now: datetime, draw: Draw) -> Helpers:
     published: list[str] = []
-    return Hands(make_environment(Database(database.engine, published.append), data, now, draw), published)
+    return Helpers(make_environment(Database(database.engine, published.append), data, now, draw), published)

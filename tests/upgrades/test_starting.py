@@ -8,45 +8,45 @@ import pytest
 from backfleet.commands import State
 from backfleet.fleet import ClientStatus
 from backfleet.storage import Conflict
-from backfleet.upgrades import TOPIC, ItemState, Kind, Target, Task, TaskState, TokenReused
+from backfleet.upgrades import TOPIC, ItemState, Kind, Task, TaskState, TaskTarget, TokenReused
 from backfleet.upgrades._tables import items, tasks, tokens
 from backfleet_host.contract import Malformed
 from operations.environment import OTHER
-from upgrades.hands import LIFE, WAIT, Hands, at_once, meanwhile, nobody, report_of
+from upgrades.helpers import LIFE, WAIT, Helpers, at_once, meanwhile, nobody, report_of
 
 GONE = ("ClientNotInstalled", "there is none")
 DAY = 86400
 
 
-def kept(hands: Hands) -> tuple[int, int, int]:
+def kept(helpers: Helpers) -> tuple[int, int, int]:
     """Rows of tasks, items and tokens."""
-    return hands.rows_of(tasks), hands.rows_of(items), hands.rows_of(tokens)
+    return helpers.rows_of(tasks), helpers.rows_of(items), helpers.rows_of(tokens)
 
 
-def test_a_task_as_it_is_born(hands: Hands) -> None:
+def test_a_task_as_it_is_born(helpers: Helpers) -> None:
     """What start gives is what is read; the worker is rung, and the client says that it is being upgraded."""
-    target = hands.target()
-    task = hands.start(target)
-    assert hands.task(task) == task
+    target = helpers.target()
+    task = helpers.start(target)
+    assert helpers.task(task) == task
     assert (task.state, task.progress, task.completed_at) == (TaskState.CREATED, 0, None)
-    assert task.deadline == hands.moment(LIFE)
+    assert task.deadline == helpers.moment(LIFE)
     assert task.id.startswith("t-")
     (item,) = task.items
     assert (item.state, item.patience, item.started_at) == (ItemState.WAITING, 0, None)
     assert (item.from_version, item.to_version, item.current_version) == ("1.0", "2.0", "1.0")
-    assert hands.published.count(TOPIC) == 1
-    assert hands.client(target.client_id).status is ClientStatus.UPGRADING
+    assert helpers.published.count(TOPIC) == 1
+    assert helpers.client(target.client_id).status is ClientStatus.UPGRADING
 
 
-def test_a_hundred_clients_are_one_task(hands: Hands) -> None:
+def test_a_hundred_clients_are_one_task(helpers: Helpers) -> None:
     """In the order of the request, whatever the order in which they are written."""
     targets = [nobody(number) for number in range(100, 0, -1)]
-    task = hands.start(*targets)
-    assert [item.client_id for item in hands.task(task).items] == [target.client_id for target in targets]
-    assert [item.position for item in hands.task(task).items] == list(range(100))
-    hands.look()
-    assert {item.state for item in hands.task(task).items} == {ItemState.SENT}
-    assert {hands.command_state(item) for item in hands.task(task).items} == {State.WAITING}
+    task = helpers.start(*targets)
+    assert [item.client_id for item in helpers.task(task).items] == [target.client_id for target in targets]
+    assert [item.position for item in helpers.task(task).items] == list(range(100))
+    helpers.look()
+    assert {item.state for item in helpers.task(task).items} == {ItemState.SENT}
+    assert {helpers.command_state(item) for item in helpers.task(task).items} == {State.WAITING}
 
 
 @pytest.mark.parametrize(
@@ -59,30 +59,30 @@ def test_a_hundred_clients_are_one_task(hands: Hands) -> None:
     ],
 )
 def test_what_is_settled_ends_at_once(
-    hands: Hands, settled: list[tuple[str, bool] | None], state: TaskState, progress: int
+    helpers: Helpers, settled: list[tuple[str, bool] | None], state: TaskState, progress: int
 ) -> None:
     """Nothing of it is sent; a task of nothing else is over when it is born."""
     targets = [
         nobody(number) if one is None else nobody(number, settled=(one[0], "why"), succeeded=one[1])
         for number, one in enumerate(settled)
     ]
-    task = hands.start(*targets)
+    task = helpers.start(*targets)
     assert (task.state, task.progress) == (state, progress)
-    assert task.completed_at == (None if state is TaskState.CREATED else hands.moment(0))
-    hands.look()
-    for one, item in zip(settled, hands.task(task).items, strict=True):
-        assert (hands.sent(item) is None) == (one is not None)
+    assert task.completed_at == (None if state is TaskState.CREATED else helpers.moment(0))
+    helpers.look()
+    for one, item in zip(settled, helpers.task(task).items, strict=True):
+        assert (helpers.sent(item) is None) == (one is not None)
         assert item.code == ("" if one is None else one[0])
 
 
-def test_a_refusal_changes_no_client(hands: Hands) -> None:
+def test_a_refusal_changes_no_client(helpers: Helpers) -> None:
     """One that is current says so; one that cannot move stays as it was."""
-    current = hands.target(settled=("AlreadyCurrent", ""), succeeded=True)
-    stuck = hands.target(settled=("NoRelease", "there is none"))
-    hands.env.client(current.instance_id, status=ClientStatus.UPGRADE_FAILED)
-    hands.start(current, stuck)
-    assert hands.client(current.client_id).status is ClientStatus.ACTIVATED
-    assert hands.client(stuck.client_id).status is ClientStatus.ACTIVATED
+    current = helpers.target(settled=("AlreadyCurrent", ""), succeeded=True)
+    stuck = helpers.target(settled=("NoRelease", "there is none"))
+    helpers.env.client(current.instance_id, status=ClientStatus.UPGRADE_FAILED)
+    helpers.start(current, stuck)
+    assert helpers.client(current.client_id).status is ClientStatus.ACTIVATED
+    assert helpers.client(stuck.client_id).status is ClientStatus.ACTIVATED
 
 
 @pytest.mark.parametrize(
@@ -94,130 +94,130 @@ def test_a_refusal_changes_no_client(hands: Hands) -> None:
         pytest.param(Kind.UNINSTALL, {"package": "Courier!"}, id="of no package"),
     ],
 )
-def test_an_order_that_cannot_be_written_is_refused(hands: Hands, kind: Kind, target: dict[str, str]) -> None:
+def test_an_order_that_cannot_be_written_is_refused(helpers: Helpers, kind: Kind, target: dict[str, str]) -> None:
     """It would stop the worker for everybody: nothing is kept of the whole task, and nobody is rung."""
     with pytest.raises(Malformed):
-        hands.start(nobody(1), nobody(2, **target), kind=kind)
-    assert kept(hands) == (0, 0, 0)
-    assert hands.published == []
+        helpers.start(nobody(1), nobody(2, **target), kind=kind)
+    assert kept(helpers) == (0, 0, 0)
+    assert helpers.published == []
 
 
-def test_what_is_settled_needs_no_order(hands: Hands) -> None:
+def test_what_is_settled_needs_no_order(helpers: Helpers) -> None:
     """It may lack all that an order has."""
-    (item,) = hands.start(Target("mi-1", settled=GONE)).items
+    (item,) = helpers.start(TaskTarget("mi-1", settled=GONE)).items
     assert (item.state, item.code, item.client_id) == (ItemState.FAILED, "ClientNotInstalled", "")
 
 
 # --- Busy -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_client_that_moves_is_left_to_its_task(hands: Hands) -> None:
+def test_a_client_that_moves_is_left_to_its_task(helpers: Helpers) -> None:
     """Whatever else was found out about it; those beside it go their way."""
-    target, other = hands.target(), hands.target()
-    first = hands.start(target)
-    second = hands.start(replace(target, settled=("AlreadyCurrent", ""), succeeded=True), other, at=1)
+    target, other = helpers.target(), helpers.target()
+    first = helpers.start(target)
+    second = helpers.start(replace(target, settled=("AlreadyCurrent", ""), succeeded=True), other, at=1)
     busy, free = second.items
     assert (busy.state, busy.code) == (ItemState.FAILED, "UpgradeInProgress")
     assert first.id in busy.message
     assert free.state is ItemState.WAITING
-    assert hands.item(first).is_open
-    assert hands.client(target.client_id).status is ClientStatus.UPGRADING
+    assert helpers.item(first).is_open
+    assert helpers.client(target.client_id).status is ClientStatus.UPGRADING
 
 
-def test_another_accounts_task_is_never_named(hands: Hands) -> None:
+def test_another_accounts_task_is_never_named(helpers: Helpers) -> None:
     """An id that is not the caller's own names nothing: it is not even looked up."""
-    first = hands.start(nobody(1))
-    theirs = hands.start(Target("", "c-1", settled=("ClientNotExists", "no such client")), account=OTHER)
+    first = helpers.start(nobody(1))
+    theirs = helpers.start(TaskTarget("", "c-1", settled=("ClientNotExists", "no such client")), account=OTHER)
     (item,) = theirs.items
     assert (item.code, first.id in item.message) == ("ClientNotExists", False)
 
 
-def test_a_client_is_free_again_when_its_upgrade_is_over(hands: Hands) -> None:
+def test_a_client_is_free_again_when_its_upgrade_is_over(helpers: Helpers) -> None:
     """Well, badly or cancelled."""
-    target = hands.target()
+    target = helpers.target()
     for outcome in ("succeeded", "failed"):
-        _, item, command = hands.under_way(target)
-        hands.end(item, command, report_of(item, outcome))
-        hands.look()
-    cancelled = hands.start(target)
-    hands.cancel(cancelled)
-    assert hands.start(target).items[0].is_open
+        _, item, command = helpers.under_way(target)
+        helpers.end(item, command, report_of(item, outcome))
+        helpers.look()
+    cancelled = helpers.start(target)
+    helpers.cancel(cancelled)
+    assert helpers.start(target).items[0].is_open
 
 
-def test_a_task_past_its_deadline_keeps_nobody_busy(hands: Hands) -> None:
+def test_a_task_past_its_deadline_keeps_nobody_busy(helpers: Helpers) -> None:
     """It is told to have expired, so it has, though no worker came by: its command is taken back before the next."""
-    target, other = hands.target(), nobody(2)
-    old = hands.start(target, other)
-    hands.look()
-    assert hands.start(target, at=LIFE - 1).items[0].code == "UpgradeInProgress"
-    new = hands.start(target, at=LIFE)
+    target, other = helpers.target(), nobody(2)
+    old = helpers.start(target, other)
+    helpers.look()
+    assert helpers.start(target, at=LIFE - 1).items[0].code == "UpgradeInProgress"
+    new = helpers.start(target, at=LIFE)
     assert new.items[0].is_open
-    assert [item.state for item in hands.task(old).items] == [ItemState.EXPIRED] * 2
-    assert hands.task(old).completed_at == old.deadline
-    assert hands.command_state(old.items[0]) is State.CANCELLED
-    assert hands.client(target.client_id).status is ClientStatus.UPGRADING
+    assert [item.state for item in helpers.task(old).items] == [ItemState.EXPIRED] * 2
+    assert helpers.task(old).completed_at == old.deadline
+    assert helpers.command_state(old.items[0]) is State.CANCELLED
+    assert helpers.client(target.client_id).status is ClientStatus.UPGRADING
 
 
-def test_the_same_client_twice_in_one_task_is_a_conflict(hands: Hands) -> None:
+def test_the_same_client_twice_in_one_task_is_a_conflict(helpers: Helpers) -> None:
     """A constraint, not a promise of the caller's."""
     with pytest.raises(Conflict):
-        hands.start(nobody(1), nobody(1))
-    assert kept(hands) == (0, 0, 0)
+        helpers.start(nobody(1), nobody(1))
+    assert kept(helpers) == (0, 0, 0)
 
 
-def test_items_without_a_client_do_not_stand_in_each_others_way(hands: Hands) -> None:
+def test_items_without_a_client_do_not_stand_in_each_others_way(helpers: Helpers) -> None:
     """Two installations on new hosts have no client yet that could be busy."""
-    task = hands.start(*(nobody(number, client_id="") for number in range(2)), kind=Kind.INSTALL)
+    task = helpers.start(*(nobody(number, client_id="") for number in range(2)), kind=Kind.INSTALL)
     assert [item.is_open for item in task.items] == [True, True]
 
 
 # --- Tokens ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_token_gives_the_task_that_it_started(hands: Hands) -> None:
+def test_a_token_gives_the_task_that_it_started(helpers: Helpers) -> None:
     """As it now stands; another account's token of the same name is another."""
-    task = hands.start(nobody(1), token="once", fingerprint="f")
-    hands.start(nobody(2), token="once", fingerprint="g", account=OTHER)
-    hands.cancel(task)
-    found = hands.started_before("once", "f")
+    task = helpers.start(nobody(1), token="once", fingerprint="f")
+    helpers.start(nobody(2), token="once", fingerprint="g", account=OTHER)
+    helpers.cancel(task)
+    found = helpers.started_before("once", "f")
     assert found is not None
     assert (found.id, found.state) == (task.id, TaskState.CANCELLED)
-    assert hands.started_before("another", "f") is None
+    assert helpers.started_before("another", "f") is None
 
 
-def test_a_token_with_other_parameters_is_refused(hands: Hands) -> None:
+def test_a_token_with_other_parameters_is_refused(helpers: Helpers) -> None:
     """And stays what it was."""
-    task = hands.start(nobody(1), token="once", fingerprint="f")
+    task = helpers.start(nobody(1), token="once", fingerprint="f")
     with pytest.raises(TokenReused):
-        hands.started_before("once", "g")
-    found = hands.started_before("once", "f")
+        helpers.started_before("once", "g")
+    found = helpers.started_before("once", "f")
     assert found is not None
     assert found.id == task.id
 
 
-def test_a_token_is_forgotten_after_a_day_to_the_second(hands: Hands) -> None:
+def test_a_token_is_forgotten_after_a_day_to_the_second(helpers: Helpers) -> None:
     """Then it may begin something else, once."""
-    hands.start(nobody(1), token="once", fingerprint="f")
-    assert hands.started_before("once", "f", at=DAY - 1) is not None
-    assert hands.started_before("once", "g", at=DAY) is None
-    new = hands.start(nobody(2), token="once", fingerprint="g", at=DAY)
-    found = hands.started_before("once", "g", at=DAY + 1)
+    helpers.start(nobody(1), token="once", fingerprint="f")
+    assert helpers.started_before("once", "f", at=DAY - 1) is not None
+    assert helpers.started_before("once", "g", at=DAY) is None
+    new = helpers.start(nobody(2), token="once", fingerprint="g", at=DAY)
+    found = helpers.started_before("once", "g", at=DAY + 1)
     assert found is not None
     assert found.id == new.id
 
 
-def test_a_token_that_is_taken_is_a_conflict(hands: Hands) -> None:
+def test_a_token_that_is_taken_is_a_conflict(helpers: Helpers) -> None:
     """Of two calls that found it new, one started; of the other nothing is left."""
-    hands.start(nobody(1), token="once")
+    helpers.start(nobody(1), token="once")
     with pytest.raises(Conflict):
-        hands.start(nobody(2), token="once")
-    assert kept(hands) == (1, 1, 1)
+        helpers.start(nobody(2), token="once")
+    assert kept(helpers) == (1, 1, 1)
 
 
 # --- Races ----------------------------------------------------------------------------------------------------------
 
 
-def test_of_two_calls_for_one_client_one_is_first(replicas: Hands) -> None:
+def test_of_two_calls_for_one_client_one_is_first(replicas: Helpers) -> None:
     """The other waits for it, is told of the conflict, and finds it when it begins again."""
     target = replicas.target()
     first: list[Task] = []
@@ -230,7 +230,7 @@ def test_of_two_calls_for_one_client_one_is_first(replicas: Hands) -> None:
     assert (again.items[0].code, first[0].id in again.items[0].message) == ("UpgradeInProgress", True)
 
 
-def test_of_two_calls_with_one_token_one_is_first(replicas: Hands) -> None:
+def test_of_two_calls_with_one_token_one_is_first(replicas: Helpers) -> None:
     """Though they name other clients."""
     with replicas.held_back(lambda: replicas.start(nobody(1), token="once")):
         second = meanwhile(partial(replicas.start, nobody(2), token="once"))
@@ -239,10 +239,10 @@ def test_of_two_calls_with_one_token_one_is_first(replicas: Hands) -> None:
     assert kept(replicas) == (1, 1, 1)
 
 
-def test_calls_that_name_the_same_clients_in_another_order_do_not_wait_for_each_other(hands: Hands) -> None:
+def test_calls_that_name_the_same_clients_in_another_order_do_not_wait_for_each_other(helpers: Helpers) -> None:
     """Eight at once for the same fifty: one has them all, and no deadlock decides it."""
     there, back = [nobody(number) for number in range(50)], [nobody(number) for number in reversed(range(50))]
-    calls = at_once([partial(hands.start, *targets) for targets in (there, back) * 4])
+    calls = at_once([partial(helpers.start, *targets) for targets in (there, back) * 4])
     assert {type(call.exception()) for call in calls} <= {type(None), Conflict}
     started = [call.result() for call in calls if call.exception() is None]
     whole = [task for task in started if task.state is TaskState.CREATED]

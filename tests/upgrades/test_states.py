@@ -10,7 +10,7 @@ from backfleet.fleet import ClientStatus
 from backfleet.upgrades import IllegalMove, Item, ItemState, Kind, TaskState
 from backfleet.upgrades.items import item_for
 from backfleet.upgrades.states import FINAL, NEXT, OPEN, may_move, task_state
-from upgrades.hands import nobody
+from upgrades.helpers import nobody
 
 STATES = list(ItemState)
 states = st.sampled_from(STATES)

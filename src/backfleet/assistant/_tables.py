@@ -1,7 +1,8 @@
-"""Kept commands, invocations, what became of them on each instance, every single run, and sent files."""
+"""Saved commands, invocations, what became of them on each instance, every single run, sent files and ClientTokens."""
 
 import sqlalchemy as sa
 
+from backfleet.idempotency import token_table
 from backfleet.storage import Moment, metadata
 
 commands = sa.Table(
@@ -31,7 +32,7 @@ invocations = sa.Table(
     sa.Column("region", sa.String(64), nullable=False),
     sa.Column("is_file", sa.Boolean, nullable=False),
     sa.Column("command_id", sa.String(64), nullable=False),
-    # The command as it was then: what is changed or deleted later does not change what ran.
+    # A copy of the command, so that changing or deleting it later does not change what ran.
     sa.Column("name", sa.String(255), nullable=False),
     sa.Column("description", sa.String(512), nullable=False),
     sa.Column("kind", sa.String(32), nullable=False),
@@ -71,8 +72,8 @@ records = sa.Table(
     sa.Column("instance_id", sa.String(64), primary_key=True),
     sa.Column("position", sa.Integer, nullable=False),
     sa.Column("status", sa.String(16), nullable=False),
-    sa.Column("next_at", Moment),  # when it is to run; None: not by the clock
-    sa.Column("at_boot", sa.Boolean, nullable=False),  # it runs when its host boots
+    sa.Column("next_at", Moment),  # the time of the next run; None: no run by the clock
+    sa.Column("at_boot", sa.Boolean, nullable=False),  # runs when the host boots
     sa.Column("last_due_at", Moment),
     sa.Column("run_id", sa.String(64)),  # the newest run
     sa.Column("repeats", sa.Integer, nullable=False),  # runs so far
@@ -89,7 +90,7 @@ sa.Index("ix_assistant_records_due", records.c.next_at, sqlite_where=_is_due, po
 runs = sa.Table(
     "assistant_runs",
     metadata,
-    sa.Column("id", sa.String(64), primary_key=True),  # the reference of what is sent
+    sa.Column("id", sa.String(64), primary_key=True),  # also the reference of its command in the commands module
     sa.Column("invocation_id", sa.ForeignKey("assistant_invocations.id"), nullable=False),
     sa.Column("instance_id", sa.String(64), nullable=False),
     sa.Column("number", sa.Integer, nullable=False),
@@ -103,20 +104,12 @@ runs = sa.Table(
     sa.Column("started_at", Moment),
     sa.Column("ended_at", Moment),
     sa.Column("stopped_at", Moment),
-    sa.Column("deliver_by", Moment),  # given up if its agent has not taken it by then; None: it has, or we have
-    sa.Column("undelivered", sa.Boolean, nullable=False),  # given up so
+    sa.Column("deliver_by", Moment),  # None once the agent has taken it, or it was given up
+    sa.Column("undelivered", sa.Boolean, nullable=False),  # given up because no agent took it by `deliver_by`
     sa.UniqueConstraint("invocation_id", "instance_id", "number"),
 )
 
 _is_out = runs.c.deliver_by.is_not(None)
 sa.Index("ix_assistant_runs_deliver_by", runs.c.deliver_by, sqlite_where=_is_out, postgresql_where=_is_out)
 
-tokens = sa.Table(
-    "assistant_tokens",
-    metadata,
-    sa.Column("account_id", sa.String(16), primary_key=True),
-    sa.Column("token", sa.String(64), primary_key=True),
-    sa.Column("fingerprint", sa.String(64), nullable=False),
-    sa.Column("answer", sa.Text, nullable=False),  # JSON
-    sa.Column("until", Moment, nullable=False, index=True),
-)
+tokens = token_table("assistant_tokens", sa.Column("answer", sa.Text, nullable=False))  # JSON

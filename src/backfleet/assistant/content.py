@@ -1,4 +1,4 @@
-"""What a command says once its parameters are in: `echo {{name}}` and `{"name": "Jack"}` -> `echo Jack`."""
+"""Fill parameters into the content of a command: `echo {{name}}` with `{"name": "Jack"}` is `echo Jack`."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ LONGEST_NAME = 64  # characters
 BUILT_IN: Final = frozenset(
     f"ACS::{name}" for name in ("RegionId", "AccountId", "InstanceId", "InstanceName", "InvokeId", "CommandId")
 )
-"""Parameters that nobody has to give."""
+"""Parameters that the server fills in."""
 
 _PLACE = re.compile(r"\{\{([^{}\n]*)\}\}")
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -20,22 +20,25 @@ class EmptyName(ValueError):
 
 
 class BadName(ValueError):
-    """A name that no parameter may have."""
+    """A parameter name with characters that are not allowed."""
 
 
 class LongName(ValueError):
-    """A name that is longer than LONGEST_NAME."""
+    """A parameter name longer than LONGEST_NAME."""
 
 
 class TooManyNames(ValueError):
     """More than MOST_NAMES parameters."""
 
 
-def names_in(content: str) -> list[str]:
-    """The parameters that a command needs, in the order of their first place; built-in ones are not among them.
+def parameter_names(content: str) -> list[str]:
+    """Return the parameters that a command needs, in the order of their first place, without the built-in ones.
 
     Raises:
-        EmptyName, BadName, LongName, TooManyNames: see there.
+        EmptyName: `{{}}`.
+        LongName: a name has more than LONGEST_NAME characters.
+        BadName: a name has other characters than letters, digits, `-` and `_`.
+        TooManyNames: there are more than MOST_NAMES parameters.
     """
     found: dict[str, None] = {}
     for place in _PLACE.finditer(content):
@@ -54,18 +57,18 @@ def names_in(content: str) -> list[str]:
     return list(found)
 
 
-def filled(content: str, values: Mapping[str, str]) -> str:
-    """The content with every place filled in. A value is not looked at again: braces in it stay as they are."""
+def fill_in(content: str, values: Mapping[str, str]) -> str:
+    """Return the content with every parameter replaced by its value. Braces within a value stay as they are."""
     return _PLACE.sub(lambda place: values.get(place[1].strip(), place[0]), content)
 
 
-def longest_filled(content: str, values: Mapping[str, str], longest_built_in: int) -> int:
-    """How many characters the filled content can have at most, whatever the built-in parameters turn out to be."""
+def longest_content(content: str, values: Mapping[str, str], longest_built_in: int) -> int:
+    """Return the most characters that the filled content can have, with built-in values of up to `longest_built_in`."""
     sizes = {name: len(value) for name, value in values.items()} | dict.fromkeys(BUILT_IN, longest_built_in)
     grown = sum(sizes.get(place[1].strip(), len(place[0])) - len(place[0]) for place in _PLACE.finditer(content))
     return len(content) + grown
 
 
-def unknown(names: Sequence[str], given: Mapping[str, str]) -> list[str]:
-    """What was given and is no parameter of the command."""
+def unknown_parameters(names: Sequence[str], given: Mapping[str, str]) -> list[str]:
+    """Return the given parameters that the command does not have."""
     return [name for name in given if name not in names]

@@ -1,8 +1,10 @@
-"""When a command runs again: `rate(5m)`, `at(2026-06-06 13:15:30 Asia/Shanghai)`, `0 0 12 ? * WED 2026 UTC`.
+"""Schedules of commands: `rate(5m)`, `at(2026-06-06 13:15:30 Asia/Shanghai)`, `0 0 12 ? * WED 2026 UTC`.
 
-Rules: ECS 2014-05-26, "Start scheduled or automatic Cloud Assistant tasks". Cron expressions have seconds first and may
-have a year and a time zone; `?`, `L`, `W` and `#` mean what Quartz means by them, days of the week count from Sunday
-= 0 (7 is Sunday too). Local times that a clock skips or shows twice are those of the zone's rules.
+A cron expression has the seconds first and may have a year and a time zone. `?`, `L`, `W` and `#` mean what they mean
+in Quartz; days of the week count from Sunday = 0 (7 is Sunday too). Local times that a clock skips or shows twice
+follow the rules of the zone.
+
+Source: ECS 2014-05-26, "Start scheduled or automatic Cloud Assistant tasks".
 """
 
 import calendar
@@ -18,7 +20,7 @@ from cronsim import CronSim, CronSimError
 
 LEAST_RATE, MOST_RATE = timedelta(seconds=60), timedelta(days=7)
 LEAST_GAP = timedelta(seconds=10)  # between two runs by cron
-LOOKED_AT = 20  # runs by cron that are looked at for their gaps
+CHECKED_RUNS = 20  # runs by cron whose gaps are checked
 LAST_YEAR = 2199
 LONGEST = 128  # characters of a frequency
 
@@ -28,46 +30,46 @@ _GMT = re.compile(r"GMT(?P<sign>[+-])(?P<hours>1[0-4]|[0-9]):(?P<minutes>[0-5][0
 _YEARS = re.compile(r"(?P<first>\d{4})(?:-(?P<last>\d{4}))?(?:/(?P<step>[1-9]\d{0,2}))?")
 _NEAREST = re.compile(r"(?P<day>[1-9]|[12][0-9]|3[01])W")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_TRIES = 400  # days on which a run by cron is looked for beyond those that the expression rules out by itself
+_TRIES = 400  # days on which the nearest weekday is searched for
 
 
 class BadFrequency(ValueError):
-    """It is none of the forms, or too frequent, or will never come; the text says which."""
+    """A frequency of no known form, too frequent, or without a time to come; the text says which."""
 
 
 class Schedule(Protocol):
-    """When something runs."""
+    """The times at which something runs."""
 
     def after(self, moment: datetime) -> datetime | None:
-        """The next time after this moment, in UTC; None if it never runs again."""
+        """Return the next time after a moment, in UTC; None if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Every so often, counted from start to start; first after one interval."""
+    """A fixed interval between starts. The first run is one interval after `since`."""
 
     every: timedelta
     since: datetime
 
     def after(self, moment: datetime) -> datetime | None:
-        """The next time after this moment."""
+        """Return the next time after a moment."""
         return self.since + self.every * max(1, (moment - self.since) // self.every + 1)
 
 
 @dataclass(frozen=True, slots=True)
 class At:
-    """Once."""
+    """One time."""
 
     moment: datetime
 
     def after(self, moment: datetime) -> datetime | None:
-        """The time, as long as it is to come."""
+        """Return the time if it is after a moment, else None."""
         return self.moment if moment < self.moment else None
 
 
 @dataclass(frozen=True, slots=True)
 class Cron:
-    """Whenever the clock of a zone shows what the six fields say, in these years."""
+    """The times at which the clock of a zone matches the six fields, in these years."""
 
     fields: str
     zone: tzinfo
@@ -75,7 +77,7 @@ class Cron:
     nearest: int | None  # the weekday nearest to this day of the month
 
     def after(self, moment: datetime) -> datetime | None:
-        """The next time after this moment."""
+        """Return the next time after a moment."""
         start = moment.astimezone(self.zone)
         for _ in range(_TRIES):
             found = self._next(start)
@@ -88,7 +90,7 @@ class Cron:
         return None
 
     def _next(self, start: datetime) -> datetime | None:
-        """As the fields and the years say, whatever day it is."""
+        """Return the next time by the fields and the years, without regard to `nearest`."""
         for year in self._years_from(start.year):
             first = datetime(year, 1, 1, tzinfo=self.zone) - timedelta(seconds=1)
             found = next(CronSim(self.fields, max(start, first)), None)
@@ -106,13 +108,16 @@ class Cron:
 
 
 def read_frequency(text: str, *, since: datetime, timeout: timedelta) -> Schedule:
-    """The schedule that a frequency means for a command with this time-out, from `since` on.
+    """Return the schedule that a frequency stands for, from `since` on.
+
+    Args:
+        timeout: of the command; its runs must not be closer than that.
 
     Raises:
-        BadFrequency: see there.
+        BadFrequency: the frequency has no known form, is too frequent, or has no time to come.
     """
     if len(text) > LONGEST or not text.isprintable():
-        raise BadFrequency(f"a frequency has at most {LONGEST} characters")
+        raise BadFrequency(f"a frequency has at most {LONGEST} printable characters, {len(text)} were found")
     if text.startswith("rate("):
         return _rate(text, since, timeout)
     return _at(text, since) if text.startswith("at(") else _checked_cron(text, since, timeout)
@@ -121,12 +126,12 @@ def read_frequency(text: str, *, since: datetime, timeout: timedelta) -> Schedul
 def _rate(text: str, since: datetime, timeout: timedelta) -> Rate:
     found = _RATE.fullmatch(text)
     if found is None:
-        raise BadFrequency("a rate is written rate(5m), with s, m, h or d")
+        raise BadFrequency("a rate is written rate(5m), with s, m, h or d as its unit")
     every = timedelta(**{_UNITS[found["unit"]]: int(found["number"])})
     if not LEAST_RATE <= every <= MOST_RATE:
         raise BadFrequency("a rate is from 60 seconds to 7 days")
     if every <= timeout:
-        raise BadFrequency("a rate is longer than the timeout of its command")
+        raise BadFrequency("a rate must be longer than the timeout of its command")
     return Rate(every, since)
 
 
@@ -146,12 +151,14 @@ def _at(text: str, since: datetime) -> At:
 def _checked_cron(text: str, since: datetime, timeout: timedelta) -> Cron:
     schedule = read_cron(text)
     least, last = max(LEAST_GAP, timeout), None
-    for moment in _first(schedule, since, LOOKED_AT):
+    for moment in _first(schedule, since, CHECKED_RUNS):
         if last is not None and moment - last < least:
-            raise BadFrequency("runs are at least 10 seconds apart, and not closer than the timeout of their command")
+            raise BadFrequency(
+                "runs must be at least 10 seconds apart, and not closer than the timeout of their command"
+            )
         last = moment
     if last is None:
-        raise BadFrequency("the expression means no time to come")
+        raise BadFrequency("the cron expression has no time to come")
     return schedule
 
 
@@ -166,23 +173,23 @@ def _first(schedule: Schedule, since: datetime, count: int) -> Iterator[datetime
 
 @lru_cache(maxsize=1000)
 def read_cron(text: str) -> Cron:
-    """A cron expression.
+    """Return the schedule of a cron expression.
 
     Raises:
-        BadFrequency: none, or of a zone that nobody knows.
+        BadFrequency: it is not a cron expression, or its time zone is unknown.
     """
-    words = text.split()
+    parts = text.split()
     zone: tzinfo = UTC
-    if len(words) in (7, 8) and not (len(words) == 7 and _looks_like_years(words[6])):
-        zone = zone_of(words.pop())
-    if len(words) not in (6, 7):
+    if len(parts) in (7, 8) and not (len(parts) == 7 and _is_years(parts[6])):
+        zone = zone_of(parts.pop())
+    if len(parts) not in (6, 7):
         raise BadFrequency("a cron expression has 6 or 7 fields, seconds first, and may have a time zone")
-    years = _years(words.pop()) if len(words) == 7 else None
-    nearest = _NEAREST.fullmatch(words[3].upper())
+    years = _years(parts.pop()) if len(parts) == 7 else None
+    nearest = _NEAREST.fullmatch(parts[3].upper())
     day = int(nearest["day"]) if nearest else None
     if day is not None:
-        words[3] = f"{max(1, day - 3)}-{min(31, day + 3)}"
-    fields = " ".join("*" if word == "?" else word for word in words)
+        parts[3] = f"{max(1, day - 3)}-{min(31, day + 3)}"
+    fields = " ".join("*" if part == "?" else part for part in parts)
     try:
         CronSim(fields, datetime(2026, 1, 1, tzinfo=UTC))
     except (CronSimError, ValueError) as problem:
@@ -190,7 +197,7 @@ def read_cron(text: str) -> Cron:
     return Cron(fields, zone, years, day)
 
 
-def _looks_like_years(word: str) -> bool:
+def _is_years(word: str) -> bool:
     return word == "*" or word[:1].isdigit()
 
 
@@ -201,17 +208,17 @@ def _years(text: str) -> frozenset[int] | None:
     for part in text.split(","):
         match = _YEARS.fullmatch(part)
         if match is None:
-            raise BadFrequency(f"{part!r} is no year")
+            raise BadFrequency(f"{part!r} is not a year, a range of years or a step")
         last = int(match["last"] or (LAST_YEAR if match["step"] else match["first"]))
         found.update(range(int(match["first"]), min(last, LAST_YEAR) + 1, int(match["step"] or 1)))
     return frozenset(found)
 
 
 def zone_of(name: str) -> tzinfo:
-    """A zone by its IANA name, `GMT+8:00` or `UTC`.
+    """Return a time zone by its IANA name, as `GMT+8:00`, or as `UTC`.
 
     Raises:
-        BadFrequency: nobody knows it. Of abbreviations only UTC is taken: the others are ambiguous.
+        BadFrequency: the zone is unknown. Abbreviations other than UTC are ambiguous and count as unknown.
     """
     offset = _GMT.fullmatch(name)
     if offset is not None:
@@ -224,11 +231,13 @@ def zone_of(name: str) -> tzinfo:
             raise ZoneInfoNotFoundError
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise BadFrequency(f"nobody knows the time zone {name[:64]!r}") from None
+        raise BadFrequency(
+            f"the time zone {name[:64]!r} is unknown; use a name such as Asia/Shanghai, GMT+8:00 or UTC"
+        ) from None
 
 
 def _nearest_weekday(year: int, month: int, day: int) -> int:
-    """Monday to Friday, never in another month: Quartz, `15W`."""
+    """Return the day from Monday to Friday that is nearest to a day, in the same month. Source: Quartz, `15W`."""
     last = calendar.monthrange(year, month)[1]
     day = min(day, last)
     weekday = calendar.weekday(year, month, day)

@@ -1,7 +1,6 @@
-"""The words for where a command stands: on one instance, over all of them, and in the words of older clients.
+"""The statuses of commands: on one instance, over all of them, and as older clients know them.
 
-Rules: ECS 2014-05-26, "View execution results". Where the public text lists a mix twice (Success with Stopped), it is
-Success.
+Source: ECS 2014-05-26, "View execution results". It lists Success with Stopped twice; here that mix is Success.
 """
 
 from collections.abc import Collection, Iterable
@@ -13,7 +12,7 @@ from backfleet.commands import Outcome, State
 
 
 class Status(StrEnum):
-    """Of one instance."""
+    """The status of an invocation on one instance."""
 
     PENDING = "Pending"
     SCHEDULED = "Scheduled"
@@ -30,7 +29,7 @@ class Status(StrEnum):
 
 
 class Overall(StrEnum):
-    """Of an invocation."""
+    """The status of an invocation over all of its instances."""
 
     PENDING = "Pending"
     SCHEDULED = "Scheduled"
@@ -44,7 +43,7 @@ class Overall(StrEnum):
 
 OPEN: Final = frozenset({Status.PENDING, Status.SCHEDULED, Status.RUNNING, Status.STOPPING})
 STOPPED: Final = frozenset({Status.CANCELLED, Status.TERMINATED})
-UNWELL: Final = frozenset({Status.INVALID, Status.ABORTED, Status.FAILED, Status.TIMEOUT, Status.ERROR})
+FAILURES: Final = frozenset({Status.INVALID, Status.ABORTED, Status.FAILED, Status.TIMEOUT, Status.ERROR})
 OVER: Final = frozenset({Overall.STOPPED, Overall.FAILED, Overall.SUCCESS, Overall.PARTIAL})
 
 _OPEN_IN_ORDER: Final = (
@@ -70,7 +69,7 @@ ERROR_TEXTS: Final = {
     "ExecutionInterrupted": "the command execution has been interrupted",
     "ExitCodeNonzero": "the command execution exit code is not zero",
 }
-"""What ErrorInfo says beside each ErrorCode; the words are the cloud's."""
+"""The ErrorInfo of each ErrorCode, as the cloud words it."""
 
 _REFUSED: Final = {
     "TypeInvalid": "CommandNotApplicable",
@@ -78,12 +77,12 @@ _REFUSED: Final = {
     "UsernameOrPasswordInvalid": "AccountNotExists",
     "cron": "BadCronExpression",
 }
-"""What an agent's refusal means, by the parameter it names; any other: the command is not applicable."""
+"""The ErrorCode of an agent's refusal, by the parameter that it names; CommandNotApplicable for any other."""
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What is now known of one run."""
+class RunResult:
+    """How one run goes, or how it ended."""
 
     status: Status
     error_code: str = ""
@@ -91,13 +90,13 @@ class Verdict:
 
     @property
     def error_text(self) -> str:
-        """What ErrorInfo says."""
+        """The ErrorInfo of the run."""
         fixed = ERROR_TEXTS.get(self.error_code, self.error_code)
         return f"{fixed}: {self.detail}" if self.detail else fixed
 
 
 def overall(statuses: Iterable[Status]) -> Overall:
-    """Where an invocation stands whose instances stand there. Nothing at all is a success."""
+    """Return the status of an invocation from those of its instances. No instance at all is a success."""
     found = set(statuses)
     for status, of_all in _OPEN_IN_ORDER:
         if status in found:
@@ -105,37 +104,42 @@ def overall(statuses: Iterable[Status]) -> Overall:
     if found and found <= STOPPED:
         return Overall.STOPPED
     if Status.SUCCESS in found or not found:
-        return Overall.PARTIAL if found & UNWELL else Overall.SUCCESS
+        return Overall.PARTIAL if found & FAILURES else Overall.SUCCESS
     return Overall.FAILED
 
 
-def judge(outcome: Outcome, *, stop_asked: bool, undelivered: bool) -> Verdict:
-    """What an agent's news mean for a run that was to be stopped, or that was given up as undeliverable."""
+def result_of(outcome: Outcome, *, stop_asked: bool, undelivered: bool) -> RunResult:
+    """Return the result of a run from what its agent reported.
+
+    Args:
+        stop_asked: the caller stopped the run.
+        undelivered: no agent took the run in time, so that it was withdrawn.
+    """
     state = outcome.state
     if state is State.FINISHED:
-        return Verdict(Status.SUCCESS) if outcome.exit_code == 0 else Verdict(Status.FAILED, "ExitCodeNonzero")
+        return RunResult(Status.SUCCESS) if outcome.exit_code == 0 else RunResult(Status.FAILED, "ExitCodeNonzero")
     if state is State.CANCELLED:
-        return Verdict(Status.ABORTED, "DeliveryTimeout") if undelivered else Verdict(Status.CANCELLED)
+        return RunResult(Status.ABORTED, "DeliveryTimeout") if undelivered else RunResult(Status.CANCELLED)
     if state is State.REFUSED:
         code = _REFUSED.get(outcome.error_code, "CommandNotApplicable")
-        return Verdict(Status.INVALID, code, outcome.error_text)
+        return RunResult(Status.INVALID, code, outcome.error_text)
     if state is State.LOST:
-        return Verdict(Status.STOPPING) if stop_asked else Verdict(Status.ERROR, "ClientNotResponse")
-    return _verdicts(outcome, stop_asked=stop_asked)[state]
+        return RunResult(Status.STOPPING) if stop_asked else RunResult(Status.ERROR, "ClientNotResponse")
+    return _further_results(outcome, stop_asked=stop_asked)[state]
 
 
-def _verdicts(outcome: Outcome, *, stop_asked: bool) -> dict[State, Verdict]:
+def _further_results(outcome: Outcome, *, stop_asked: bool) -> dict[State, RunResult]:
     return {
-        State.RUNNING: Verdict(Status.STOPPING if stop_asked else Status.RUNNING),
-        State.TIMED_OUT: Verdict(Status.TIMEOUT, "ExecutionTimeout"),
-        State.STOPPED: Verdict(Status.TERMINATED),
-        State.FAILED: Verdict(Status.ERROR, "ExecutionException", outcome.error_text),
-        State.WAITING: Verdict(Status.PENDING),
-        State.HANDED: Verdict(Status.PENDING),
+        State.RUNNING: RunResult(Status.STOPPING if stop_asked else Status.RUNNING),
+        State.TIMED_OUT: RunResult(Status.TIMEOUT, "ExecutionTimeout"),
+        State.STOPPED: RunResult(Status.TERMINATED),
+        State.FAILED: RunResult(Status.ERROR, "ExecutionException", outcome.error_text),
+        State.WAITING: RunResult(Status.PENDING),
+        State.HANDED: RunResult(Status.PENDING),
     }
 
 
-# --- In the words of older clients ----------------------------------------------------------------------------------
+# --- The statuses of older clients ----------------------------------------------------------------------------------
 
 _LEGACY: Final = {
     Status.PENDING: "Running",
@@ -159,24 +163,24 @@ _LEGACY_OVERALL: Final = {
 FILTERS: Final = (
     "Running", "Finished", "Failed", "PartialFailed", "Stopped", "Stopping", "Success", "Pending", "Scheduled",
 )  # fmt: skip
-"""What lists can be filtered by: the older words, and three of the newer ones."""
+"""The statuses by which lists can be filtered: the older ones, and three of the newer ones."""
 
 
 def legacy(status: Status) -> str:
-    """InstanceInvokeStatus, InvokeRecordStatus. Whatever went wrong is Failed, so that Finished is never a failure."""
+    """Return InstanceInvokeStatus or InvokeRecordStatus. Every failure is Failed, so that Finished is never one."""
     return _LEGACY.get(status, "Failed")
 
 
 def legacy_overall(status: Overall) -> str:
-    """InvokeStatus."""
+    """Return InvokeStatus."""
     return _LEGACY_OVERALL[status]
 
 
-def statuses_for(word: str) -> Collection[Status]:
-    """Which instances a filter's word means."""
-    return {status for status in Status if word in (status.value, legacy(status))}
+def statuses_for(status_filter: str) -> Collection[Status]:
+    """Return the statuses of instances that a filter chooses."""
+    return {status for status in Status if status_filter in (status.value, legacy(status))}
 
 
-def overalls_for(word: str) -> Collection[Overall]:
-    """Which invocations a filter's word means."""
-    return {status for status in Overall if word in (status.value, legacy_overall(status))}
+def overalls_for(status_filter: str) -> Collection[Overall]:
+    """Return the statuses of invocations that a filter chooses."""
+    return {status for status in Overall if status_filter in (status.value, legacy_overall(status))}

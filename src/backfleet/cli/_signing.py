@@ -3,8 +3,6 @@
 `keys` and `sign` speak to no server: they are for a machine of one's own.
 """
 
-import os
-import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +11,7 @@ import click
 
 from backfleet.cli._client import Client
 from backfleet.cli._options import calls_the_api, fail
+from backfleet_host.files import make_folder, write_file
 
 if TYPE_CHECKING:
     from backfleet.releases.offline import Bundle, Signers
@@ -37,13 +36,13 @@ def keys(folder: Path, count: int, threshold: int) -> None:
         fail(f"{folder} has keys already; choose another folder")
     try:
         signers, made = new_signers(count, threshold)
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder)
         for name, key in made.items():
             pem = key.private_bytes(
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
             )
-            _write(folder / f"{name}.key", pem)
-        _write(folder / SIGNERS, signers.to_bytes())  # last: with it the folder is whole
+            write_file(folder / f"{name}.key", pem)
+        write_file(folder / SIGNERS, signers.to_bytes())  # last: with it the folder is whole
     except BadDocument as problem:
         fail(str(problem))
     except OSError as problem:
@@ -62,7 +61,7 @@ def pending(client: Client, file: Path) -> None:
     """Write what waits for signatures to FILE."""
     answer = client.call("backfleet", "GetPendingSignatures")
     try:
-        _write(file, answer["Document"].encode())
+        write_file(file, answer["Document"].encode())
     except OSError as problem:
         fail(f"{file} cannot be written: {problem.strerror}")
     own = " This server still signs releases by itself." if answer["HoldsTargetsKey"] else ""
@@ -95,8 +94,8 @@ def sign(file: Path, folder: Path, take_over: bool, hand_over: Path | None, look
         signed = offline.sign(bundle, [_key(path) for path in sorted(folder.glob("*.key"))], root=heirs is not None)
         if not signed:
             fail(f"no key in {folder} may sign this; a root is signed with --take-over or --hand-over only")
-        _write(file, bundle.to_bytes())
-        _write(folder / SIGNED, bundle.to_bytes())
+        write_file(file, bundle.to_bytes())
+        write_file(folder / SIGNED, bundle.to_bytes())
     except (offline.BadDocument, ValueError) as problem:
         fail(str(problem))
     except OSError as problem:
@@ -220,17 +219,3 @@ def _key(file: Path) -> Any:
     if not isinstance(found, Ed25519PrivateKey):
         raise ValueError(f"{file} is not a key that `backfleet release keys` made")
     return found
-
-
-def _write(file: Path, content: bytes) -> None:
-    """Whole or not at all, for the owner's eyes only: never into a file that somebody else has put there."""
-    descriptor, partial = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.", suffix=".partial")
-    try:
-        with os.fdopen(descriptor, "wb") as opened:
-            opened.write(content)
-            opened.flush()
-            os.fsync(opened.fileno())
-        Path(partial).replace(file)
-    except OSError:
-        Path(partial).unlink(missing_ok=True)
-        raise

@@ -1,64 +1,77 @@
-"""One command on one instance, once. Knows neither what a command is for nor who asked.
+"""One command on one instance, run once. Knows neither what a command is for nor who asked.
 
-Owns the table invocations. Verbs: `send_many`, `stop` and `take_back` for senders, `outcomes` and `collected` for the
-news of what they sent; `waiting_for` and `claim` for the agents' door, `output` and `ended` for what agents report;
-`look` after leases. Rings `instance/<id>` when an agent should ask, and the sender's topic when there is news.
+Owns the table `invocations`. Publishes `instance/<id>` when an agent should fetch its tasks, and the sender's topic
+when there is news for the sender.
+
+For senders:
+    send: queue invocations under the sender's topic, each once
+    stop, withdraw: end them; what nobody has fetched yet is cancelled
+    outcomes, has_news, mark_collected: read the news of what was sent
+    drop_before: forget old ones
+For the agents' endpoint:
+    oldest_work_for, instances_with_work: find agents that need a kick
+    claim: hand out an instance's waiting invocations under a lease
+    record_output, record_final_report: write down what agents report
+For the worker:
+    run_once: act on leases that ran out
 """
 
 from backfleet.commands._store import drop_before
-from backfleet.commands.reporting import (
-    ENDINGS,
-    LONGEST_OUTPUT,
-    Ending,
+from backfleet.commands.model import (
+    FINAL_REPORTS,
+    SHELL,
+    FinalReport,
+    HandedInvocation,
+    Handout,
+    NewInvocation,
     Outcome,
-    collected,
-    ended,
+)
+from backfleet.commands.reporting import (
+    LONGEST_OUTPUT,
     has_news,
+    mark_collected,
     outcomes,
-    output,
+    record_final_report,
+    record_output,
 )
 from backfleet.commands.sending import (
     LONGEST_CONTENT,
-    SHELL,
-    Command,
-    Handout,
-    Send,
     claim,
     instances_with_work,
-    send_many,
+    oldest_work_for,
+    send,
     stop,
     sweep,
-    take_back,
     topic_of,
-    waiting_for,
+    withdraw,
 )
 from backfleet.commands.states import State
-from backfleet.commands.worker import look
+from backfleet.commands.worker import run_once
 
 __all__ = [
-    "ENDINGS",
+    "FINAL_REPORTS",
     "LONGEST_CONTENT",
     "LONGEST_OUTPUT",
     "SHELL",
-    "Command",
-    "Ending",
+    "FinalReport",
+    "HandedInvocation",
     "Handout",
+    "NewInvocation",
     "Outcome",
-    "Send",
     "State",
     "claim",
-    "collected",
     "drop_before",
-    "ended",
     "has_news",
     "instances_with_work",
-    "look",
+    "mark_collected",
+    "oldest_work_for",
     "outcomes",
-    "output",
-    "send_many",
+    "record_final_report",
+    "record_output",
+    "run_once",
+    "send",
     "stop",
     "sweep",
-    "take_back",
     "topic_of",
-    "waiting_for",
+    "withdraw",
 ]

@@ -2,23 +2,20 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 
 from backfleet.commands._tables import invocations
+from backfleet.commands.model import FinalReport, NewInvocation
 from backfleet.commands.states import State
 from backfleet.storage import Transaction
-
-if TYPE_CHECKING:
-    from backfleet.commands.reporting import Ending
-    from backfleet.commands.sending import Send
 
 Row = sa.Row[Any]
 _OUT = (State.HANDED, State.RUNNING, State.LOST)  # with the agent, as far as we know
 _OPEN = (State.WAITING, *_OUT)
 
-# Statements of the busiest path, one for every report of every host: built once, for that costs more than running them.
+# Every report of every host runs one of these. They are built once: building one costs more than running it.
 _LOCKED = (
     sa.select(invocations)
     .where(invocations.c.id == sa.bindparam("task_id"), invocations.c.instance_id == sa.bindparam("host"))
@@ -32,10 +29,8 @@ _NEWS = (
     .with_for_update(skip_locked=True)
 )
 _COLLECTED = sa.update(invocations).where(invocations.c.id == sa.bindparam("of")).values(collected=sa.bindparam("seen"))
-
-
 _WORK = sa.or_(invocations.c.state == State.WAITING, sa.and_(invocations.c.stop_asked, invocations.c.state.in_(_OUT)))
-_SOMETHING = (
+_OLDEST_WORK = (
     sa.select(invocations.c.id)
     .where(invocations.c.instance_id == sa.bindparam("host"), _WORK)
     .order_by(invocations.c.created_at, invocations.c.id)
@@ -65,37 +60,37 @@ _RUNS = (
     .values(
         state=State.RUNNING,
         lease_until=sa.bindparam("until"),
-        output=sa.bindparam("told"),
-        dropped=sa.bindparam("lost"),
-        started_ms=sa.bindparam("began"),
+        output=sa.bindparam("new_output"),
+        dropped=sa.bindparam("new_dropped"),
+        started_ms=sa.bindparam("began_ms"),
         changed_at=sa.bindparam("at"),
         revision=sa.bindparam("number"),
     )
 )
 
 
-def add(tx: Transaction, asked: "Sequence[tuple[str, Send]]", topic: str, now: datetime) -> None:
-    """Queue commands; one whose topic and reference are there already is left as it is."""
+def add(tx: Transaction, asked: Sequence[tuple[str, NewInvocation]], topic: str, now: datetime) -> None:
+    """Queue invocations under new ids. One whose topic and reference are there already is left as it is."""
     known = {
         row.reference
         for row in tx.rows(
             sa.select(invocations.c.reference).where(
-                invocations.c.topic == topic, invocations.c.reference.in_([send.reference for _, send in asked])
+                invocations.c.topic == topic, invocations.c.reference.in_([new.reference for _, new in asked])
             )
         )
     }
     fresh = [
         {
             "id": task_id,
-            "account_id": send.account_id,
-            "instance_id": send.instance_id,
-            "content": send.content,
-            "timeout_seconds": send.timeout_seconds,
-            "kind": send.kind,
-            "working_directory": send.working_directory,
-            "username": send.username,
+            "account_id": new.account_id,
+            "instance_id": new.instance_id,
+            "content": new.content,
+            "timeout_seconds": new.timeout_seconds,
+            "kind": new.kind,
+            "working_directory": new.working_directory,
+            "username": new.username,
             "topic": topic,
-            "reference": send.reference,
+            "reference": new.reference,
             "state": State.WAITING,
             "created_at": now,
             "changed_at": now,
@@ -103,26 +98,26 @@ def add(tx: Transaction, asked: "Sequence[tuple[str, Send]]", topic: str, now: d
             "collected": 0,
             "output": b"",
         }
-        for task_id, send in {send.reference: (task_id, send) for task_id, send in reversed(asked)}.values()
-        if send.reference not in known
+        for task_id, new in {new.reference: (task_id, new) for task_id, new in reversed(asked)}.values()
+        if new.reference not in known
     ]
     tx.add(invocations, fresh)
 
 
-def something_for(tx: Transaction, instance_id: str) -> str | None:
-    """The oldest command this agent should ask for: to run or to stop."""
-    found = tx.scalar(_SOMETHING, {"host": instance_id})
+def oldest_work_for(tx: Transaction, instance_id: str) -> str | None:
+    """Return the oldest invocation that this agent should fetch, to run or to stop it."""
+    found = tx.scalar(_OLDEST_WORK, {"host": instance_id})
     return None if found is None else str(found)
 
 
 def instances_with_work(tx: Transaction, limit: int) -> list[str]:
-    """Instances whose agents should ask for something."""
+    """Return instances whose agents should fetch their tasks."""
     query = sa.select(invocations.c.instance_id).where(_WORK).distinct().limit(limit)
     return [row.instance_id for row in tx.rows(query)]
 
 
 def take_waiting(tx: Transaction, instance_id: str, limit: int, now: datetime, lease_until: datetime) -> Sequence[Row]:
-    """Hand the oldest waiting ones to this transaction alone."""
+    """Mark the oldest waiting ones as handed out, for this transaction alone, and return them."""
     chosen = tx.rows(_TAKE, {"host": instance_id, "most": limit})
     if chosen:
         tx.run(_HANDED, [{"of": row.id, "until": lease_until, "at": now} for row in chosen])
@@ -130,13 +125,13 @@ def take_waiting(tx: Transaction, instance_id: str, limit: int, now: datetime, l
 
 
 def to_stop(tx: Transaction, instance_id: str, limit: int) -> list[str]:
-    """What the agent has and should stop."""
+    """Return what the agent has and should stop."""
     return [row.id for row in tx.rows(_TO_STOP, {"host": instance_id, "most": limit})]
 
 
 def open_ones(tx: Transaction, topic: str, references: Sequence[str]) -> Sequence[Row]:
-    """Those of a sender's commands that have not ended, for this transaction alone."""
-    # Any open state matches: one that is moved while we wait for its lock is found as it then is.
+    """Return those of a sender's invocations that have not ended, locked for this transaction."""
+    # All open states are selected: a row that changes while we wait for its lock is then still found.
     columns = (invocations.c[name] for name in ("id", "reference", "instance_id", "state", "lease_until"))
     named = sa.and_(invocations.c.topic == topic, invocations.c.reference.in_(references))
     query = sa.select(*columns).where(named, invocations.c.state.in_(_OPEN))
@@ -144,33 +139,33 @@ def open_ones(tx: Transaction, topic: str, references: Sequence[str]) -> Sequenc
 
 
 def mark_to_stop(tx: Transaction, ids: Sequence[str]) -> None:
-    """Their agent is to stop them."""
+    """Have their agents stop them."""
     if ids:
         tx.run(sa.update(invocations).where(invocations.c.id.in_(ids)).values(stop_asked=True))
 
 
 def overdue(tx: Transaction, now: datetime, limit: int) -> Sequence[Row]:
-    """Handed and running ones whose lease ran out, for this transaction alone."""
+    """Return handed and running ones whose lease ran out, locked for this transaction."""
     late = sa.and_(invocations.c.state.in_((State.HANDED, State.RUNNING)), invocations.c.lease_until < now)
     query = sa.select(*(invocations.c[name] for name in ("id", "instance_id", "topic", "state", "stop_asked")))
     return tx.rows(query.where(late).order_by(invocations.c.id).limit(limit).with_for_update(skip_locked=True))
 
 
 def put_back(tx: Transaction, ids: Sequence[str], now: datetime) -> None:
-    """Locked ones wait again: no news. The lease that ran out stays, to show that they have been out."""
+    """Let locked ones wait again, which is no news. The old lease stays: it shows that they were handed out before."""
     if ids:
         tx.run(sa.update(invocations).where(invocations.c.id.in_(ids)).values(state=State.WAITING, changed_at=now))
 
 
 def give_up(tx: Transaction, ids: Sequence[str], to: State, now: datetime) -> None:
-    """Locked ones are lost or cancelled, which is news."""
+    """Mark locked ones as lost or cancelled, which is news."""
     if ids:
         news = {"changed_at": now, "revision": invocations.c.revision + 1}
         tx.run(sa.update(invocations).where(invocations.c.id.in_(ids)).values(state=to, lease_until=None, **news))
 
 
 def locked(tx: Transaction, instance_id: str, task_id: str) -> Row | None:
-    """This instance's command, for this transaction alone: reports of one task may come at the same time."""
+    """Return this instance's invocation, locked: several reports of one task may come at the same time."""
     return tx.first(_LOCKED, {"task_id": task_id, "host": instance_id})
 
 
@@ -185,15 +180,15 @@ def note_running(
     lease_until: datetime,
     news: bool,
 ) -> None:
-    """It runs; its lease is renewed."""
+    """Record that it runs, and renew its lease."""
     tx.run(
         _RUNS,
         {
             "of": row.id,
             "until": lease_until,
-            "told": output if news else row.output,
-            "lost": dropped if news else row.dropped,
-            "began": started_ms if row.started_ms is None else row.started_ms,
+            "new_output": output if news else row.output,
+            "new_dropped": dropped if news else row.dropped,
+            "began_ms": started_ms if row.started_ms is None else row.started_ms,
             "at": now if news else row.changed_at,
             "number": row.revision + 1 if news else row.revision,
         },
@@ -201,19 +196,19 @@ def note_running(
 
 
 def note_ended(
-    tx: Transaction, row: Row, to: State, ending: "Ending", output: bytes, dropped: int, now: datetime
+    tx: Transaction, row: Row, to: State, report: FinalReport, output: bytes, dropped: int, now: datetime
 ) -> None:
-    """It ended, or its outcome is not known."""
+    """Record that it ended, or that its outcome is not known."""
     values = {
         "state": to,
         "lease_until": None,
         "output": output,
         "dropped": dropped,
-        "exit_code": ending.exit_code,
-        "error_code": ending.error_code,
-        "error_text": ending.error_text,
-        "ended_ms": ending.ended_ms,
-        "started_ms": row.started_ms if row.started_ms is not None else ending.started_ms,
+        "exit_code": report.exit_code,
+        "error_code": report.error_code,
+        "error_text": report.error_text,
+        "ended_ms": report.ended_ms,
+        "started_ms": row.started_ms if row.started_ms is not None else report.started_ms,
         "changed_at": now,
         "revision": row.revision + 1,
     }
@@ -221,22 +216,22 @@ def note_ended(
 
 
 def news(tx: Transaction, topic: str, limit: int) -> Sequence[Row]:
-    """Uncollected changes, oldest first, for this transaction alone."""
+    """Return uncollected changes, oldest first, locked for this transaction."""
     return tx.rows(_NEWS, {"wanted": topic, "most": limit})
 
 
 def has_news(tx: Transaction, topic: str) -> bool:
-    """Whether there is any."""
+    """Return whether there is news for this sender."""
     of_sender = sa.and_(invocations.c.topic == topic, invocations.c.revision != invocations.c.collected)
     return tx.first(sa.select(invocations.c.id).where(of_sender).limit(1)) is not None
 
 
-def note_collected(tx: Transaction, known: Sequence[tuple[str, int]]) -> None:
-    """Up to this revision, nothing of these is news."""
+def mark_collected(tx: Transaction, known: Sequence[tuple[str, int]]) -> None:
+    """Mark invocations as collected up to this revision."""
     if known:
         tx.run(_COLLECTED, [{"of": task_id, "seen": revision} for task_id, revision in sorted(known)])
 
 
 def drop_before(tx: Transaction, topic: str, moment: datetime) -> int:
-    """Forget this sender's commands older than this; how many."""
+    """Forget this sender's invocations that are older than this; return how many there were."""
     return tx.run(sa.delete(invocations).where(invocations.c.topic == topic, invocations.c.created_at < moment))

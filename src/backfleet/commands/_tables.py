@@ -1,4 +1,4 @@
-"""Commands and their invocations: one row each, for one instance."""
+"""Invocations: one command on one instance is one row."""
 
 import sqlalchemy as sa
 
@@ -15,11 +15,11 @@ invocations = sa.Table(
     sa.Column("kind", sa.String(32), nullable=False),  # the agent's word: RunShellScript and its like
     sa.Column("working_directory", sa.String(255), nullable=False, server_default=""),
     sa.Column("username", sa.String(255), nullable=False, server_default=""),
-    sa.Column("topic", sa.String(64), nullable=False),  # whose bell rings when something changes
+    sa.Column("topic", sa.String(64), nullable=False),  # the sender's: published when something changes
     sa.Column("reference", sa.String(64), nullable=False),  # the sender's own name for it
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("stop_asked", sa.Boolean, nullable=False, server_default=sa.false()),
-    sa.Column("lease_until", Moment),  # of one that waits: when its last lease ran out; None if it never had one
+    sa.Column("lease_until", Moment),  # of a waiting one: when its last lease ran out; None if it was never handed out
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("changed_at", Moment, nullable=False),
     sa.Column("started_ms", sa.BigInteger),  # by the host's clock
@@ -29,10 +29,10 @@ invocations = sa.Table(
     sa.Column("error_text", sa.String(512), nullable=False, server_default=""),
     sa.Column("dropped", sa.BigInteger, nullable=False, server_default="0"),  # bytes of output that are lost
     sa.Column("output", sa.LargeBinary, nullable=False, server_default=sa.text("''")),
-    # News the sender has not collected yet: `revision` counts changes, `collected` is the last one it knows of.
+    # `revision` counts changes, `collected` is the last one that the sender has read: if they differ, there is news.
     sa.Column("revision", sa.Integer, nullable=False),
     sa.Column("collected", sa.Integer, nullable=False),
-    # The same order sent twice is one command.
+    # What is sent twice is one invocation.
     sa.UniqueConstraint("topic", "reference"),
 )
 

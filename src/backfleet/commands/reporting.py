@@ -1,68 +1,23 @@
-"""From the agent to the sender: output, endings, and the news of both.
+"""From the agent to the sender: output, final reports, and the news of both.
 
-Rules: Cloud Assistant agent protocol, "what the server has to do". The first terminal report wins, copies are harmless,
-`running` after an end is ignored, and a lost outcome is never guessed.
+Rules: the first final report wins, copies of it are harmless, `running` after an end is ignored, and a lost outcome is
+never guessed. Source: Cloud Assistant agent protocol, "what the server has to do".
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from backfleet.commands import _store
+from backfleet.commands.model import FINAL_REPORTS, FinalReport, Outcome
 from backfleet.commands.states import FINAL, State, may_move
 from backfleet.storage import Transaction
 
-LONGEST_OUTPUT = 24 * 1024  # bytes kept of one command's output: the head and the tail
-ALREADY_STARTED = "-9"  # the agent's error code for "this id was started before": the outcome is not known
-
-ENDINGS: Final = {
-    "finish": State.FINISHED,
-    "timeout": State.TIMED_OUT,
-    "stopped": State.STOPPED,
-    "error": State.FAILED,
-    "invalid": State.REFUSED,
-}
+LONGEST_OUTPUT: Final = 24 * 1024  # bytes kept of one invocation's output: the head and the tail
+ALREADY_STARTED: Final = "-9"  # the agent's error code for "this id was started before": the outcome is not known
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """A terminal report. `kind` is its name on the wire; times are the host's, in milliseconds."""
-
-    kind: str
-    exit_code: int | None = None
-    error_code: str = ""
-    error_text: str = ""
-    dropped: int = 0
-    output: bytes = b""
-    started_ms: int | None = None
-    ended_ms: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What is new of one command, progress included. `revision` says how new."""
-
-    task_id: str
-    reference: str
-    state: State
-    exit_code: int | None
-    error_code: str
-    error_text: str
-    output: bytes
-    changed_at: datetime
-    revision: int
-    dropped: int = 0  # bytes of output that are lost
-    started_ms: int | None = None  # by the host's clock
-    ended_ms: int | None = None
-
-    @property
-    def is_final(self) -> bool:
-        """Whether nothing more will come, unless it was lost."""
-        return self.state in FINAL
-
-
-def output(
+def record_output(
     tx: Transaction,
     instance_id: str,
     task_id: str,
@@ -72,15 +27,16 @@ def output(
     now: datetime,
     lease: timedelta,
 ) -> bool:
-    """A running command has said something, or only that it runs: a sign of life that renews its lease.
+    """Record output of a running invocation, or only that it runs (an empty chunk), and renew its lease.
 
-    False if it is not this instance's, or has ended: then nothing is kept.
+    Returns:
+        False, with nothing recorded, if the invocation is not this instance's or has ended.
     """
     row = _store.locked(tx, instance_id, task_id)
     if row is None or State(row.state) in FINAL:
         return False
     kept, lost = with_chunk(row.output, chunk)
-    # A bare sign of life is no news: only the lease moves, and nobody is woken.
+    # A bare heartbeat is no news: only the lease moves, and nobody is notified.
     news = State(row.state) is not State.RUNNING or bool(chunk)
     _store.note_running(tx, row, kept, row.dropped + lost, started_ms, now=now, lease_until=now + lease, news=news)
     if news:
@@ -88,40 +44,46 @@ def output(
     return True
 
 
-def ended(tx: Transaction, instance_id: str, task_id: str, ending: Ending, *, now: datetime) -> bool:
-    """A terminal report. False if it changed nothing: a copy, a later one, or not this instance's."""
+def record_final_report(tx: Transaction, instance_id: str, task_id: str, report: FinalReport, *, now: datetime) -> bool:
+    """Record how an invocation ended.
+
+    Returns:
+        False if that changed nothing: it is a copy, it came after another end, or the task is not this instance's.
+    """
     row = _store.locked(tx, instance_id, task_id)
     if row is None:
         return False
-    state = State(row.state)
-    to = ENDINGS[ending.kind]
-    if to is State.FAILED and ending.error_code == ALREADY_STARTED:
-        to = State.LOST  # it ran or runs; what became of it must be asked, not guessed
-    if not may_move(state, to):
+    to = FINAL_REPORTS[report.kind]
+    if to is State.FAILED and report.error_code == ALREADY_STARTED:
+        to = State.LOST  # it ran or runs; only the host can say what became of it
+    if not may_move(State(row.state), to):
         return False
-    kept, lost = with_chunk(row.output, ending.output)
-    _store.note_ended(tx, row, to, ending, kept, row.dropped + ending.dropped + lost, now)
+    kept, lost = with_chunk(row.output, report.output)
+    _store.note_ended(tx, row, to, report, kept, row.dropped + report.dropped + lost, now)
     tx.publish(row.topic)
     return True
 
 
 def with_chunk(kept: bytes, chunk: bytes) -> tuple[bytes, int]:
-    """What was kept and more, within LONGEST_OUTPUT: half for the head, the rest for the tail. Also what fell out.
+    """Append a chunk to the output kept so far, within LONGEST_OUTPUT.
 
-    The last line matters most: it carries the outcome.
+    Half is kept for the head and the rest for the tail: the last line carries the outcome.
+
+    Returns:
+        The output to keep, and how many bytes fell out of its middle.
     """
-    whole = kept + chunk
-    excess = len(whole) - LONGEST_OUTPUT
+    everything = kept + chunk
+    excess = len(everything) - LONGEST_OUTPUT
     if excess <= 0:
-        return whole, 0
+        return everything, 0
     head = LONGEST_OUTPUT // 2
-    return whole[:head] + whole[head + excess :], excess
+    return everything[:head] + everything[head + excess :], excess
 
 
 def outcomes(tx: Transaction, topic: str, *, limit: int) -> list[Outcome]:
-    """News of this sender's commands that it has not collected, oldest first.
+    """Return the news about this sender's invocations that it has not collected, oldest first.
 
-    The rows are locked for this transaction: two workers that look at once see different ones.
+    The rows are locked for this transaction: two workers that ask at once get different ones.
     """
     return [
         Outcome(
@@ -143,10 +105,10 @@ def outcomes(tx: Transaction, topic: str, *, limit: int) -> list[Outcome]:
 
 
 def has_news(tx: Transaction, topic: str) -> bool:
-    """Whether there is anything for `outcomes` to give: cheaper to ask than to look."""
+    """Return whether `outcomes` would return anything. Cheaper, and locks nothing."""
     return _store.has_news(tx, topic)
 
 
-def collected(tx: Transaction, known: Sequence[Outcome]) -> None:
-    """The sender knows these now. What changed after it looked stays news."""
-    _store.note_collected(tx, [(outcome.task_id, outcome.revision) for outcome in known])
+def mark_collected(tx: Transaction, known: Sequence[Outcome]) -> None:
+    """Mark this news as collected. What changed after it was read stays news."""
+    _store.mark_collected(tx, [(outcome.task_id, outcome.revision) for outcome in known])

@@ -1,16 +1,16 @@
-"""The life of one command on one instance: the whole of it on one screen."""
+"""The states of one invocation, and every move between them."""
 
 from enum import StrEnum
 from typing import Final
 
 
 class State(StrEnum):
-    """Where an invocation stands."""
+    """The state of an invocation."""
 
-    WAITING = "waiting"  # for its agent to ask
-    HANDED = "handed"  # given to the agent, which has not said that it began
+    WAITING = "waiting"  # for its agent to fetch it
+    HANDED = "handed"  # fetched by the agent, which has not reported that it began
     RUNNING = "running"
-    LOST = "lost"  # began, or was to be stopped, then silent for longer than the lease: the outcome is not known
+    LOST = "lost"  # began, or was to be stopped, and its lease ran out: the outcome is not known
     FINISHED = "finished"  # ended by itself, with an exit code
     TIMED_OUT = "timed out"
     STOPPED = "stopped"
@@ -20,12 +20,12 @@ class State(StrEnum):
 
 
 _ENDS: Final = frozenset({State.FINISHED, State.TIMED_OUT, State.STOPPED, State.FAILED, State.REFUSED})
-"""How an agent may say that it ended."""
+"""How an agent may report that it ended."""
 
 NEXT: Final[dict[State, frozenset[State]]] = {
-    # One that was handed out before waits again while its agent may have it: its report is the truth here too.
+    # One that waits again after a lease ran out may be on its host all the same: then its report counts.
     State.WAITING: frozenset({State.HANDED, State.RUNNING, State.LOST, State.CANCELLED}) | _ENDS,
-    # Back to waiting: the agent never said that it got it.
+    # Back to waiting: the agent never reported that it began.
     State.HANDED: frozenset({State.WAITING, State.RUNNING, State.LOST}) | _ENDS,
     State.RUNNING: frozenset({State.LOST}) | _ENDS,
     State.LOST: frozenset({State.RUNNING}) | _ENDS,
@@ -36,11 +36,11 @@ NEXT: Final[dict[State, frozenset[State]]] = {
     State.REFUSED: frozenset(),
     State.CANCELLED: frozenset(),
 }
-"""A state with no way out is final: the first terminal report wins."""
+"""The states that may follow each state. One that nothing follows is final: the first final report wins."""
 
-FINAL: Final = frozenset(state for state, ways in NEXT.items() if not ways)
+FINAL: Final = frozenset(state for state, following in NEXT.items() if not following)
 
 
 def may_move(state: State, to: State) -> bool:
-    """Whether the life of an invocation goes from here to there."""
+    """Return whether an invocation may go from `state` to `to`."""
     return to in NEXT[state]

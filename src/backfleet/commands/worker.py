@@ -1,14 +1,15 @@
-"""The loop that looks after leases."""
+"""The loop that acts on leases that ran out."""
 
 from datetime import datetime
+from typing import Final
 
 from backfleet.commands.sending import sweep
 from backfleet.storage import Database
 
-AT_ONCE = 200  # leases looked after in one transaction
+AT_ONCE: Final = 200  # leases of one transaction
 
 
-def look(database: Database, *, now: datetime) -> bool:
-    """One look; True if there may be more."""
+def run_once(database: Database, *, now: datetime) -> bool:
+    """Act on one batch of leases that ran out; True if there may be more."""
     with database.transaction() as tx:
         return sweep(tx, now=now, limit=AT_ONCE) == AT_ONCE

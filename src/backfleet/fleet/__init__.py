@@ -1,15 +1,22 @@
-"""Machines, and the backup clients on them. Knows nothing of who may act on them.
+"""Hosts, and the backup clients on them. Knows nothing of who may act on them.
 
-Owns the tables activations, instances, inventories, agent_requests, clients, client_preferences, boots and tags. Verbs:
-`create_activation` and `register`; `identity_of` for an agent's signature and `first_use` for its request ids; `heard`
-and `shut_down` for signs of life and `fitness` for what they mean; `booted` and `take_boots` for hosts that start anew;
-`put_inventory` for what a host tells of itself; `resolve` for ids; `ensure_client`, `set_clients` and `forget_client`
-for what is known of backup clients, `set_preferences` for what is wished of them; `set_tags` and its kin for the tags
-of anything that has some; `find_*` for lists.
+Owns the tables activations, instances, inventories, agent_requests, clients, client_preferences, boots and
+resource_tags. Every verb takes a transaction.
+
+- Enrolment: `create_activation` makes a code, `read_registration` checks a host's request, `register` enrols the host,
+  and `deregister` ends that.
+- Agents: `agent_identity` returns what a signature is verified with, `agent_kinds` whose agent an instance has;
+  `remember_request` is the replay cache.
+- Presence: `note_heartbeats` and `note_shutdown` record whether a host is there, `reachability` says whether it can be
+  given work, `note_boot` and `take_boots` pass on boots, `put_inventory` stores what a host reports of itself.
+- Clients: `resolve` turns ids into clients and instances; `ensure_client`, `set_clients` and `forget_client` maintain
+  what is known of them, `set_preferences` their settings; `oldest_readers` returns the lowest version that must read a
+  client's backups.
+- Tags of resources of any kind: `set_tags`, `remove_tags`, `tags_of`, `has_tags`.
+- Lists: `find_activations`, `find_instances`, `find_clients`, `find_inventory`, `find_tags`.
 """
 
 from backfleet.fleet.activations import (
-    Activation,
     activation,
     create_activation,
     delete_activation,
@@ -17,11 +24,6 @@ from backfleet.fleet.activations import (
     find_activations,
 )
 from backfleet.fleet.clients import (
-    Change,
-    Client,
-    ClientFilter,
-    ClientStatus,
-    Resolved,
     clients_for_update,
     ensure_client,
     find_clients,
@@ -31,14 +33,8 @@ from backfleet.fleet.clients import (
     take_unchecked,
 )
 from backfleet.fleet.instances import (
-    AgentIdentity,
-    Heartbeat,
-    Instance,
-    InstanceFilter,
-    Reachability,
-    Registration,
-    RegistrationRefused,
     agent_identity,
+    agent_kinds,
     count_instances,
     deregister,
     deregistered_among,
@@ -49,41 +45,42 @@ from backfleet.fleet.instances import (
     note_boot,
     note_heartbeats,
     note_shutdown,
-    other_agents,
     reachability,
-    read_registration,
-    register,
     rename,
     take_boots,
 )
-from backfleet.fleet.inventory import (
+from backfleet.fleet.inventory import InventoryMissing, InventoryRefused, find_inventory, put_inventory, read_inventory
+from backfleet.fleet.model import (
+    Activation,
+    AgentIdentity,
+    AgentKind,
+    Change,
+    Client,
+    ClientFilter,
+    ClientStatus,
+    Heartbeat,
+    Instance,
+    InstanceFilter,
     Inventory,
     InventoryItem,
-    InventoryMissing,
-    InventoryRefused,
-    find_inventory,
-    put_inventory,
-    read_inventory,
-)
-from backfleet.fleet.preferences import Preferences, preferences_of, set_preferences
-from backfleet.fleet.readers import oldest_readers
-from backfleet.fleet.replay_cache import forget_requests, remember_request, remember_requests, request_fingerprint
-from backfleet.fleet.tagging import (
-    MOST_TAGS,
+    Preferences,
+    Reachability,
+    Registration,
+    Resolved,
     ResourceTag,
-    TooManyTags,
-    find_tags,
-    has_tags,
-    remove_tags,
-    set_tags,
-    tags_of,
+    TagFilter,
 )
-from backfleet.paging import Listing, Page
+from backfleet.fleet.preferences import preferences_of, set_preferences
+from backfleet.fleet.readers import oldest_readers
+from backfleet.fleet.registration import RegistrationRefused, read_registration, register
+from backfleet.fleet.replay_cache import forget_requests, remember_request, remember_requests, request_fingerprint
+from backfleet.fleet.tagging import MOST_TAGS, TooManyTags, find_tags, has_tags, remove_tags, set_tags, tags_of
 
 __all__ = [
     "MOST_TAGS",
     "Activation",
     "AgentIdentity",
+    "AgentKind",
     "Change",
     "Client",
     "ClientFilter",
@@ -95,17 +92,17 @@ __all__ = [
     "InventoryItem",
     "InventoryMissing",
     "InventoryRefused",
-    "Listing",
-    "Page",
     "Preferences",
     "Reachability",
     "Registration",
     "RegistrationRefused",
     "Resolved",
     "ResourceTag",
+    "TagFilter",
     "TooManyTags",
     "activation",
     "agent_identity",
+    "agent_kinds",
     "clients_for_update",
     "count_instances",
     "create_activation",
@@ -129,7 +126,6 @@ __all__ = [
     "note_heartbeats",
     "note_shutdown",
     "oldest_readers",
-    "other_agents",
     "preferences_of",
     "put_inventory",
     "reachability",

@@ -1,4 +1,4 @@
-"""Activations, instances and what they tell of themselves, backup clients."""
+"""The tables of activations, instances, their inventories, backup clients, and tags."""
 
 import sqlalchemy as sa
 
@@ -20,7 +20,7 @@ activations = sa.Table(
     sa.Column("address_range", sa.String(64), nullable=False, server_default=""),
     sa.Column("disabled", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("created_at", Moment, nullable=False),
-    # Two hosts that enrol at once can not both be the last one.
+    # Two hosts that enrol at once cannot both be the last one.
     sa.CheckConstraint("registered_count <= instance_count", name="not_too_many"),
 )
 
@@ -39,15 +39,17 @@ instances = sa.Table(
     sa.Column("os_version", sa.String(255), nullable=False),
     sa.Column("platform", sa.String(64), nullable=False),
     sa.Column("agent_version", sa.String(64), nullable=False),
+    sa.Column("agent_kind", sa.String(16), nullable=False, server_default="official"),
     sa.Column("agent_mode", sa.String(16), nullable=False),
     sa.Column("intranet_ip", sa.String(64), nullable=False),
     sa.Column("internet_ip", sa.String(64), nullable=False),
     sa.Column("registered_at", Moment, nullable=False),
     sa.Column("last_heard_at", Moment),
-    sa.Column("clock_skew_ms", sa.BigInteger),  # the host's clock minus ours, as of its last heart-beat
-    sa.Column("signed_ms", sa.BigInteger),  # the newest time it signed, by its own clock; none from our future
+    sa.Column("clock_skew_ms", sa.BigInteger),  # the host's clock minus ours, as of its last heartbeat
+    sa.Column("signed_ms", sa.BigInteger),  # the newest time it signed, by its own clock; never in our future
     sa.Column("stopped_at", Moment),
     sa.Column("deregistered_at", Moment),
+    sa.CheckConstraint("agent_kind IN ('backfleet', 'official')", name="agent_kind"),
     sa.Index("ix_instances_account_region", "account_id", "region", "id"),
 )
 
@@ -56,18 +58,18 @@ inventories = sa.Table(
     metadata,
     sa.Column("instance_id", sa.ForeignKey("instances.id"), primary_key=True),
     sa.Column("kind", sa.String(64), primary_key=True),  # ACS:Application...
-    sa.Column("content_hash", sa.String(64), nullable=False),  # the agent's own
+    sa.Column("content_hash", sa.String(64), nullable=False),  # computed by the agent
     sa.Column("captured_at", sa.String(32), nullable=False),  # by the host's clock
     sa.Column("received_at", Moment, nullable=False),
     sa.Column("count", sa.Integer, nullable=False),
     sa.Column("content", sa.LargeBinary, nullable=False),  # zlib, of JSON: a list of objects
 )
 
-# Request ids of agents that were used: a signature covers neither address nor body, so each counts once.
+# The replay cache: a signature covers neither address nor body, so each request id is accepted once.
 requests = sa.Table(
     "agent_requests",
     metadata,
-    sa.Column("mark", sa.BigInteger, primary_key=True, autoincrement=False),  # of instance and request id
+    sa.Column("mark", sa.BigInteger, primary_key=True, autoincrement=False),  # fingerprint of instance and request id
     sa.Column("until", Moment, nullable=False, index=True),
 )
 
@@ -85,7 +87,8 @@ clients = sa.Table(
     sa.Column("status", sa.String(32), nullable=False),
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("updated_at", Moment, nullable=False),
-    sa.Column("checked_at", Moment, nullable=False, index=True),  # when its host last told, or was asked, how it stands
+    # When its host last reported its state, or was asked for it.
+    sa.Column("checked_at", Moment, nullable=False, index=True),
     sa.Column("drift", sa.Text, nullable=False, server_default=""),
     sa.UniqueConstraint("instance_id", "package"),
     sa.Index("ix_clients_account_region", "account_id", "region", "id"),
@@ -95,12 +98,12 @@ preferences = sa.Table(
     "client_preferences",
     metadata,
     sa.Column("client_id", sa.ForeignKey("clients.id"), primary_key=True),
-    sa.Column("told", sa.Text, nullable=False),  # JSON
+    sa.Column("told", sa.Text, key="settings", nullable=False),  # JSON
     sa.Column("sealed_password", sa.Text, nullable=False),  # of the proxy; "" = none
     sa.Column("updated_at", Moment, nullable=False),
 )
 
-# Hosts that booted, until whoever waits for that has taken notice.
+# Hosts that booted, until the module that waits for boots has read it.
 boots = sa.Table(
     "boots",
     metadata,
@@ -108,7 +111,7 @@ boots = sa.Table(
     sa.Column("at", Moment, nullable=False),
 )
 
-# Of whatever has tags: the kind is the API's word for it.
+# Tags of resources; `kind` is the API's word for the kind of resource.
 tags = sa.Table(
     "resource_tags",
     metadata,

@@ -1,108 +1,27 @@
-"""Backup clients: which package on which instance, in which version, as far as we know."""
+"""Backup clients: which package is on which instance, in which version, as far as we know."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from datetime import datetime
-from enum import StrEnum
-from typing import Final
 
 from backfleet.fleet import _store
-from backfleet.fleet.instances import Instance
-from backfleet.fleet.tagging import Wanted
+from backfleet.fleet.model import Change, Client, ClientFilter, ClientStatus, Instance, Resolved
 from backfleet.ids import Draw, new_id
 from backfleet.paging import Listing, Page
 from backfleet.storage import Transaction
 
 
-class ClientStatus(StrEnum):
-    """The words of the API."""
-
-    REGISTERED = "REGISTERED"
-    ACTIVATED = "ACTIVATED"
-    DEACTIVATED = "DEACTIVATED"
-    INSTALLING = "INSTALLING"
-    INSTALL_FAILED = "INSTALL_FAILED"
-    NOT_INSTALLED = "NOT_INSTALLED"
-    UPGRADING = "UPGRADING"
-    UPGRADE_FAILED = "UPGRADE_FAILED"
-    UNINSTALLING = "UNINSTALLING"
-    UNINSTALL_FAILED = "UNINSTALL_FAILED"
-    STOPPED = "STOPPED"
-    UNKNOWN = "UNKNOWN"
-
-
-MOVING: Final = (ClientStatus.UPGRADING, ClientStatus.INSTALLING, ClientStatus.UNINSTALLING)
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    """One backup client on one instance. `version` is what the host last told: "" means none is installed."""
-
-    id: str
-    account_id: str
-    region: str
-    instance_id: str
-    package: str
-    version: str
-    channel: str
-    pin: str  # a version range it must stay in; "" = any
-    status: ClientStatus
-    created_at: datetime
-    updated_at: datetime
-    checked_at: datetime  # when its host last told, or was asked, how it stands; UNSURE = it is to be asked soon
-    drift: str = ""  # what is not as the upgrade left it, one sentence a line, as the host last told
-
-    @property
-    def is_moving(self) -> bool:
-        """Whether an order for it is out."""
-        return self.status in MOVING
-
-    @property
-    def is_installed(self) -> bool:
-        """Whether there is anything on the host."""
-        return self.version != ""
-
-
-@dataclass(frozen=True, slots=True)
-class ClientFilter:
-    """Which clients are meant; None means all."""
-
-    ids: Sequence[str] | None = None
-    instance_ids: Sequence[str] | None = None
-    instance_tags: Wanted = ()
-    having: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """Values of status, version, package, channel, instance_name, hostname: one of each must be."""
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What is now known of a client; None leaves a field as it is."""
-
-    client_id: str
-    status: ClientStatus | None = None
-    version: str | None = None
-    drift: str | None = None
-    unsure: bool = False  # its host has not told how it stands now, and is asked soon
-
-
-@dataclass(frozen=True, slots=True)
-class Resolved:
-    """What ids name: only what exists in the account and region and is not deregistered."""
-
-    instances: dict[str, Instance]
-    clients: dict[str, Client]
-    clients_on: dict[str, list[Client]]  # every client of each instance found, by instance id
-
-
 def resolve(
     tx: Transaction, account_id: str, region: str, instance_ids: Sequence[str], client_ids: Sequence[str]
 ) -> Resolved:
-    """Find what ids name, in three queries whatever their number. Unknown and foreign ids are simply not there."""
-    clients = _store.clients_by_id(tx, account_id, region, client_ids)
+    """Find what ids name, in three queries whatever their number.
+
+    Unknown ids, and ids of other accounts, are left out of the result.
+    """
+    clients = _store.clients.by_id(tx, account_id, region, client_ids)
     wanted = list(dict.fromkeys([*instance_ids, *(client.instance_id for client in clients.values())]))
-    instances = _store.instances_by_id(tx, account_id, region, wanted)
+    instances = _store.instances.by_id(tx, account_id, region, wanted)
     clients_on: dict[str, list[Client]] = {instance_id: [] for instance_id in instances}
-    for client in _store.clients_on(tx, list(instances)):
+    for client in _store.clients.on_instances(tx, list(instances)):
         clients_on[client.instance_id].append(client)
     known = {client_id: client for client_id, client in clients.items() if client.instance_id in instances}
     return Resolved(instances, known, clients_on)
@@ -111,7 +30,7 @@ def resolve(
 def ensure_client(
     tx: Transaction, on: Instance, package: str, channel: str, *, status: ClientStatus, now: datetime, draw: Draw
 ) -> Client:
-    """The client of this package on this instance; made with `status` if there is none yet."""
+    """Return the client of a package on an instance. If there is none yet, create it with `channel` and `status`."""
     made = Client(
         id=new_id("c", draw),
         account_id=on.account_id,
@@ -126,38 +45,46 @@ def ensure_client(
         updated_at=now,
         checked_at=now,
     )
-    if _store.add_client(tx, made):
+    if _store.clients.add(tx, made):
         return made
-    return next(client for client in _store.clients_on(tx, [on.id]) if client.package == package)
+    return next(client for client in _store.clients.on_instances(tx, [on.id]) if client.package == package)
 
 
 def set_clients(tx: Transaction, changes: Sequence[Change], *, now: datetime) -> None:
-    """Write down what is now known of clients, many at once."""
-    _store.change_clients(tx, changes, now)
+    """Store what is newly known of clients, many at once."""
+    _store.clients.change(tx, changes, now)
 
 
 def take_unchecked(
     tx: Transaction, *, before: datetime, heard_since: datetime, limit: int, now: datetime
 ) -> list[Client]:
-    """Clients that were checked last before this moment, whose hosts are heard and that no order is moving.
+    """Return clients whose hosts should be asked for their state, and mark them as checked now.
 
-    Those unchecked for longest come first; they count as checked now. Two workers that look at once see different ones.
+    Two workers that call it at once get different clients.
+
+    Args:
+        tx: the transaction to write in.
+        before: only clients that were checked last before this moment; those unchecked for longest come first.
+        heard_since: only clients whose hosts were heard since this moment and are not stopped.
+        limit: how many at most. Clients that an order is changing now are left out.
+        now: the time of the call.
     """
-    return _store.take_unchecked(tx, before, heard_since, limit, now)
+    return _store.clients.take_unchecked(tx, before, heard_since, limit, now)
 
 
 def clients_for_update(tx: Transaction, client_ids: Sequence[str]) -> dict[str, Client]:
-    """Clients of any account by id, locked in the order of their ids."""
-    return _store.clients_for_update(tx, client_ids)
+    """Return clients of any account by id, locked in the order of their ids."""
+    return _store.clients.for_update(tx, client_ids)
 
 
 def forget_client(tx: Transaction, client_id: str) -> None:
-    """Forget a client and what was set for it. On its host nothing changes."""
-    _store.drop_client(tx, client_id)
+    """Delete a client and its preferences. Nothing changes on its host."""
+    _store.preferences.drop(tx, client_id)
+    _store.clients.drop(tx, client_id)
 
 
 def find_clients(
-    tx: Transaction, account_id: str, region: str, wanted: ClientFilter, page: Page
+    tx: Transaction, account_id: str, region: str, selected: ClientFilter, page: Page
 ) -> Listing[tuple[Client, Instance]]:
-    """An account's clients with their instances, oldest first."""
-    return _store.clients_page(tx, account_id, region, wanted, page)
+    """Return an account's clients with their instances, oldest first."""
+    return _store.clients.page_of(tx, account_id, region, selected, page)

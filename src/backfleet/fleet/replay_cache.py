@@ -1,31 +1,35 @@
-"""Request ids of agents, each taken once: remembered for all nodes, and beyond the end of any of them."""
+"""Replay cache: request ids of agents that were used. Shared by all nodes, and kept when a node ends."""
 
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
 from backfleet.fleet import _store
 from backfleet.storage import Transaction
 
-FORGOTTEN_AT_ONCE = 20_000
+PURGED_AT_ONCE: Final = 20_000  # rows
 
 
 def request_fingerprint(instance_id: str, request_id: str) -> int:
-    """What is kept of one: 64 bits. Two that differ share a mark once in 2**64 pairs; the agent then tries again."""
+    """Return the 64 bits that are stored of a request.
+
+    Two requests share them once in 2**64 pairs. The second is refused then, and its agent tries again.
+    """
     digest = hashlib.blake2b(f"{instance_id} {request_id}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big", signed=True)
 
 
-def remember_request(tx: Transaction, mark: int, *, until: datetime) -> bool:
-    """Take it. False if it was taken before, on whichever node."""
-    return _store.add_use(tx, mark, until)
+def remember_request(tx: Transaction, fingerprint: int, *, until: datetime) -> bool:
+    """Remember a request until a moment. Return False if it was used before, on any node."""
+    return _store.replay_cache.add(tx, fingerprint, until)
 
 
-def remember_requests(tx: Transaction, uses: Sequence[tuple[int, datetime]]) -> None:
-    """Write down many that were taken on this node, each with the moment until which it is remembered."""
-    _store.add_uses(tx, uses)
+def remember_requests(tx: Transaction, used: Sequence[tuple[int, datetime]]) -> None:
+    """Remember many requests that were used on this node: fingerprints, each with the moment it expires."""
+    _store.replay_cache.add_all(tx, used)
 
 
 def forget_requests(tx: Transaction, *, now: datetime) -> bool:
-    """Forget those whose time is over; True if there may be more."""
-    return _store.forget_uses(tx, now, FORGOTTEN_AT_ONCE) == FORGOTTEN_AT_ONCE
+    """Delete expired requests. Return True if there may be more of them."""
+    return _store.replay_cache.purge(tx, now, PURGED_AT_ONCE) == PURGED_AT_ONCE

@@ -1,14 +1,13 @@
 """Secrets kept in the database, sealed with a key that is not in it."""
 
 import base64
-import os
-import tempfile
-from contextlib import suppress
 from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from backfleet_host.files import make_folder, read_or_create
 
 
 class CannotOpen(ValueError):
@@ -32,11 +31,10 @@ class Vault:
             OSError: it cannot be read or made.
         """
         file = data / "keys" / "secrets.key"
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not file.exists():
-            _write_once(file, Fernet.generate_key())
+        make_folder(file.parent)
+        key = read_or_create(file, Fernet.generate_key)
         try:
-            return cls(file.read_bytes())
+            return cls(key)
         except ValueError:
             raise CannotOpen(f"{file} is not a key; put the file back that was made with this database") from None
 
@@ -87,25 +85,3 @@ class Vault:
 
     def __repr__(self) -> str:
         return "Vault()"
-
-
-def _write_once(file: Path, key: bytes) -> None:
-    """Processes that start together end with one key: the first link wins.
-
-    It is on disk, name and all, before anything is sealed with it.
-    """
-    number, partial = tempfile.mkstemp(dir=file.parent, prefix=".secrets-")  # made with mode 0600
-    try:
-        with os.fdopen(number, "wb") as opened:
-            opened.write(key)
-            opened.flush()
-            os.fsync(opened.fileno())
-        with suppress(FileExistsError):
-            os.link(partial, file)
-    finally:
-        os.unlink(partial)
-    folder = os.open(file.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -8,10 +8,10 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from backfleet.operations._tables import audit_events, buckets
-from backfleet.operations.trail import Event
+from backfleet.operations.audit_event import AuditEvent
 from backfleet.storage import Transaction
 
-_FIELDS: Final = [field.name for field in fields(Event)]
+_FIELDS: Final = [field.name for field in fields(AuditEvent)]
 DROPPED_AT_ONCE: Final = 5000  # rows of one transaction
 
 
@@ -26,7 +26,7 @@ class Wanted:
     newest_first: bool = True
 
 
-def write(tx: Transaction, event: Event) -> None:
+def write(tx: Transaction, event: AuditEvent) -> None:
     """One more event."""
     row: dict[str, Any] = {name: getattr(event, name) for name in _FIELDS}
     tx.add(audit_events, [row | {"writes": event.writes}])
@@ -38,7 +38,7 @@ def note_error(tx: Transaction, request_id: str, code: str) -> None:
     tx.run(sa.update(audit_events).where(known).values(error_code=code))
 
 
-def events(tx: Transaction, wanted: Wanted, *, after: tuple[datetime, str] | None, limit: int) -> list[Event]:
+def events(tx: Transaction, wanted: Wanted, *, after: tuple[datetime, str] | None, limit: int) -> list[AuditEvent]:
     """A part of them in order of time, from the first behind the place `after` on."""
     table = audit_events.c
     place = sa.tuple_(table.at, table.request_id)
@@ -53,7 +53,7 @@ def events(tx: Transaction, wanted: Wanted, *, after: tuple[datetime, str] | Non
         conditions.append(place < there if wanted.newest_first else place > there)
     order = [table.at.desc(), table.request_id.desc()] if wanted.newest_first else [table.at, table.request_id]
     chosen = sa.select(*(table[name] for name in _FIELDS)).where(*conditions).order_by(*order).limit(limit)
-    return [Event(**row._mapping) for row in tx.rows(chosen)]
+    return [AuditEvent(**row._mapping) for row in tx.rows(chosen)]
 
 
 def _has(name: str, value: str) -> sa.ColumnElement[bool]:

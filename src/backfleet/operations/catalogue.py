@@ -1,4 +1,7 @@
-"""Every operation described once, as data: the table that `@operation` fills."""
+"""Describe every operation once, as data: the table that `@operation` fills.
+
+Parsing, the reference, the OpenAPI document and the audit trail all read this table.
+"""
 
 import inspect
 import typing
@@ -6,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar, Unpack
 
 from backfleet import identity, releases
 from backfleet.ids import Draw
@@ -18,24 +21,29 @@ from backfleet.wire.shapes import Anything, Shape
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """One API of the cloud, at one version."""
+    """One API of the cloud, at one version.
+
+    `needs_tls`: the cloud refuses every operation of it over plain HTTP; so does this server where the setting
+    `require_tls` is on.
+    """
 
     code: str
     version: str
+    needs_tls: bool = False
 
 
 HBR = Product("hbr", "2017-09-08")
 ECS = Product("ecs", "2014-05-26")
-STS = Product("sts", "2015-04-01")
-RAM = Product("ram", "2015-05-01")
-OWN = Product("backfleet", "2026-11-01")
-PRODUCTS = {product.version: product for product in (HBR, ECS, STS, RAM, OWN)}
-"""On one address the version tells the product; an action's name alone would not (DescribeRegions)."""
+STS = Product("sts", "2015-04-01", needs_tls=True)
+RAM = Product("ram", "2015-05-01", needs_tls=True)
+BACKFLEET = Product("backfleet", "2026-11-01")
+PRODUCTS = {product.version: product for product in (HBR, ECS, STS, RAM, BACKFLEET)}
+"""By version: on one address the version tells the product, as two products may share an action (DescribeRegions)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What every operation may use."""
+    """The application context: what every operation may use."""
 
     database: Database
     settings: Settings
@@ -46,7 +54,7 @@ class Services:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A streamed body, already on disk, measured and hashed. Whoever keeps it moves it away."""
+    """A streamed body, already on disk, measured and hashed. Whoever keeps the file moves it away."""
 
     path: Path
     sha256: str
@@ -55,7 +63,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of one caller who has proved who they are."""
+    """One call of one authenticated caller."""
 
     request_id: str
     caller: identity.Caller
@@ -69,7 +77,7 @@ class Call:
 
     @property
     def circumstances(self) -> dict[str, str]:
-        """What conditions may ask about any call. The address is the peer's, never one that was sent."""
+        """The condition keys of every call. The address is the connection's, never one that a header claims."""
         return {
             "acs:CurrentTime": self.now.strftime("%Y-%m-%dT%H:%M:%SZ"),
             "acs:SourceIp": self.source_ip,
@@ -94,86 +102,75 @@ Handler = TypeVar("Handler", bound=Callable[..., Mapping[str, Any]])
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What can be asked.
+    """One action of a product: how it is asked, who may ask it, what it answers, and the function that does it.
 
-    `action` is the RAM action, None where no permission is needed. `resources` gives the ARNs it touches, None means
-    all (`*`). `conditions` gives further keys that policies may ask about. `denied` gives the answer for a caller
-    without permission where the API says so instead of an error.
-    `answer` is the shape of a success, without RequestId, which every answer has; `errors` are its own refusals, beside
-    those that every operation shares.
+    `action` is the RAM action; None where no permission is needed. `resources` returns the ARNs that a call touches;
+    None means all of the product's (`*`). `conditions` returns further keys for the conditions of policies. `denied`
+    returns the answer for a caller without permission, where the API answers instead of refusing.
+    `answer` is the shape of a success, without the RequestId that every answer has. `errors` are the operation's own,
+    beside those that all operations share.
     """
 
     product: Product
     name: str
     request: type[Any]
-    action: str | None
     run: Run
-    answer: Shape
+    action: str | None
+    answer: Shape = Anything
     errors: tuple[type[ApiError], ...] = ()
     resources: Resources | None = None
     denied: Denied | None = None
-    streams: bool = False  # the body is a file
-    needs_tls: bool = False  # refused over plain HTTP by the cloud, and here if the setting says so
     conditions: Conditions | None = None
-    operators: bool = False  # it touches what belongs to every account: for callers of the first one only
-    anonymous: bool = False  # taken without a signature too: it proves who asks in a way of its own
+    needs_tls: bool = False  # refused over plain HTTP by the cloud, and here if the setting says so
+    streams: bool = False  # the body is a file
+    administrator_only: bool = False  # it touches what belongs to every account: for the administrator account only
+    anonymous: bool = False  # taken without a signature too: the operation authenticates the caller in its own way
+
+
+class Description(TypedDict, total=False):
+    """What `@operation` says about an operation, in the words of `Operation`."""
+
+    action: typing.Required[str | None]
+    answer: Shape
+    errors: tuple[type[ApiError], ...]
+    resources: Resources
+    denied: Denied
+    conditions: Conditions
+    needs_tls: bool
+    streams: bool
+    administrator_only: bool
+    anonymous: bool
 
 
 _OPERATIONS: dict[tuple[str, str], Operation] = {}
 
 
-def operation(
-    product: Product,
-    name: str,
-    *,
-    action: str | None,
-    answer: Shape = Anything,
-    errors: tuple[type[ApiError], ...] = (),
-    resources: Resources | None = None,
-    denied: Denied | None = None,
-    streams: bool = False,
-    needs_tls: bool = False,
-    conditions: Conditions | None = None,
-    operators: bool = False,
-    anonymous: bool = False,
-) -> Callable[[Handler], Handler]:
-    """Enter a function `(call, asked) -> answer` into the catalogue. Its second argument's type is the request.
+def operation(product: Product, name: str, **description: Unpack[Description]) -> Callable[[Handler], Handler]:
+    """Enter a function `(call, asked) -> answer` into the catalogue. The type of its second argument is the request.
+
+    An operation needs TLS if its product does.
 
     Raises:
-        ValueError: the operation is already there.
+        ValueError: the product already has an operation of this name.
     """
+    description["needs_tls"] = product.needs_tls or description.get("needs_tls", False)
 
     def enter(run: Handler) -> Handler:
         if (product.version, name) in _OPERATIONS:
             raise ValueError(f"{product.code} {name} is described twice")
         asked = list(inspect.signature(run).parameters)[1]
         request = typing.get_type_hints(run)[asked]
-        _OPERATIONS[product.version, name] = Operation(
-            product,
-            name,
-            request,
-            action,
-            run,
-            answer,
-            errors,
-            resources,
-            denied,
-            streams,
-            needs_tls,
-            conditions,
-            operators,
-            anonymous,
-        )
+        _OPERATIONS[product.version, name] = Operation(product, name, request, run, **description)
         return run
 
     return enter
 
 
 def find(version: str, action: str) -> Operation:
-    """The operation of this name in the product of this version.
+    """Return the operation of this name in the product of this version.
 
     Raises:
-        InvalidVersion: no product has it.
+        InvalidVersion: no product has this version.
         ActionNotFound: the product has no such operation.
     """
     if version not in PRODUCTS:
@@ -185,5 +182,5 @@ def find(version: str, action: str) -> Operation:
 
 
 def every_operation() -> list[Operation]:
-    """The whole catalogue, by product and name."""
+    """Return the whole catalogue, ordered by product and name."""
     return sorted(_OPERATIONS.values(), key=lambda o: (o.product.code, o.name))

@@ -1,29 +1,38 @@
-"""The only way in: find, authorise, run, audit.
+"""The only way in to every operation: throttle, authorise, audit, run.
 
-Two steps, because an upload must be admitted before its body is read: `admit` decides whether, `run` does it.
+An endpoint finds the operation (`catalogue.find`) and hands it to the process's `Performer`, together with a function
+that authenticates the caller. `Performer.perform` does it all in one hop to a thread. An upload is admitted before its
+body is read: its endpoint calls `admit`, and `run` once the file is there. The functions `admit` and `run` are the same
+without throttling and threads.
 """
 
+import asyncio
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from backfleet import identity
 from backfleet.failpoints import failpoint
 from backfleet.identity import policy
 from backfleet.operations import _store as audit
-from backfleet.operations.catalogue import HBR, STS, Answer, Call, Operation
-from backfleet.operations.diagnosis import denied_detail
+from backfleet.operations.access_denied import denied_detail
+from backfleet.operations.audit_event import LONGEST_AGENT, AuditEvent, parameters_to_keep, user_name_of
+from backfleet.operations.catalogue import HBR, STS, Answer, Call, Operation, Services
 from backfleet.operations.errors import Forbidden, NoPermission, StsNoPermission
 from backfleet.operations.tag_conditions import requested_tags, resource_tags
-from backfleet.operations.trail import LONGEST_AGENT, Event, kept_parameters, user_name_of
+from backfleet.operations.throttling import RateLimit, Throttle, Throttled
 from backfleet.storage import AWAY, Transaction
 from backfleet.wire import parameters
-from backfleet.wire.errors import ApiError, InternalError, ServiceUnavailable
+from backfleet.wire.errors import ApiError, InternalError, ServiceUnavailable, ThrottlingUser
 from backfleet.wire.parameters import parameters_of
 
+THREADS = 6  # requests worked on at once; with more they only wait for each other (bench/RESULTS.md)
+
 log = logging.getLogger(__name__)
+Result = TypeVar("Result")
 
 REFUSALS: Final[Mapping[str, type[NoPermission | StsNoPermission]]] = {
     HBR.code: NoPermission,
@@ -31,22 +40,96 @@ REFUSALS: Final[Mapping[str, type[NoPermission | StsNoPermission]]] = {
 }
 
 
+def _nothing(_tx: Transaction) -> None:
+    """Do nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticated:
+    """A call whose caller an endpoint has authenticated, or let in as nobody."""
+
+    call: Call
+    access_key_id: str = ""  # "" if the call is anonymous
+    first: Callable[[Transaction], None] = _nothing  # done before the decision, in its transaction: spends a nonce
+
+
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A call that may go on: its typed request, and whether the answer is the one for those who may not."""
+    """A call that may go on: its typed request, and whether policies allow it.
+
+    A call that they do not allow goes on only if the operation has an answer of its own for that.
+    """
 
     operation: Operation
-    asked: Any
+    request: Any
     allowed: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What the policies say of a call, of which resource they said it, and in what circumstances."""
+class Ruling:
+    """What the policies decided on a call, with the deciding resource and the context of its conditions."""
 
     decision: policy.Decision
     resource: str
     context: Mapping[str, str]
+
+
+class Performer:
+    """Performs operations for the endpoints of this process: counts calls, and runs the blocking work in threads."""
+
+    def __init__(self, services: Services) -> None:
+        settings = services.settings
+        self._throttle = Throttle(services.database, RateLimit(settings.calls_per_second, settings.calls_burst))
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="api")
+
+    async def perform(
+        self, operation: Operation, flat: Mapping[str, str], authenticate: Callable[[], Authenticated]
+    ) -> Answer:
+        """Authenticate, throttle, authorise, audit and run, in one hop to a thread instead of three.
+
+        Args:
+            operation: What is asked for.
+            flat: Its parameters as they came.
+            authenticate: Called in the thread; raises ApiError if it refuses the caller.
+
+        Raises:
+            ApiError: refused, or the operation failed.
+        """
+
+        def work() -> Answer:
+            asker = authenticate()
+            return run(self._admit(operation, flat, asker), asker.call)
+
+        return await self.in_thread(work)
+
+    async def admit(self, operation: Operation, flat: Mapping[str, str], asker: Authenticated) -> Admitted:
+        """Throttle, authorise and audit an upload before its body is read. Raises ApiError."""
+        return await self.in_thread(lambda: self._admit(operation, flat, asker))
+
+    async def run(self, admitted: Admitted, call: Call) -> Answer:
+        """Run an upload that was admitted, now that `call.upload` is there. Raises ApiError."""
+        return await self.in_thread(lambda: run(admitted, call))
+
+    async def note_failure(self, call: Call, code: str) -> None:
+        """Complete the audit row of an upload that was admitted and then refused. Raises nothing."""
+        await self.in_thread(lambda: note_failure(call, code))
+
+    async def in_thread(self, work: Callable[[], Result]) -> Result:
+        """Run blocking work in one of the threads and return its result."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    def close(self) -> None:
+        """Accept no more work."""
+        self._threads.shutdown(wait=False)
+
+    def _admit(self, operation: Operation, flat: Mapping[str, str], asker: Authenticated) -> Admitted:
+        call, is_named = asker.call, asker.call.caller != identity.ANONYMOUS
+        who = call.account_id if is_named else call.source_ip
+        try:
+            self._throttle.spend(who, f"{operation.product.code}:{operation.name}", call.now, shared=is_named)
+        except Throttled as refusal:
+            raise ThrottlingUser(refusal.wait) from None
+        return admit(operation, call, flat, asker.access_key_id, first=asker.first)
 
 
 def admit(
@@ -55,39 +138,56 @@ def admit(
     flat: Mapping[str, str],
     access_key_id: str,
     *,
-    first: Callable[[Transaction], None] = lambda tx: None,
+    first: Callable[[Transaction], None] = _nothing,
 ) -> Admitted:
-    """Read the request and decide whether the caller may ask it; one row of audit, whatever the verdict.
+    """Read the request, decide whether the caller may make it, and write one row of audit whatever the decision.
 
-    Permission comes before parameters: whoever asks without any learns only that. `first` is done in the same
-    transaction before anything else; what it raises ends everything, and leaves nothing.
+    Permission comes before parameters: a caller without permission learns nothing else.
+
+    Args:
+        operation: What is asked for.
+        call: Who asks.
+        flat: The parameters as they came.
+        access_key_id: The key that signed; "" for none.
+        first: Done before anything else, in the transaction of the decision and its audit row: a transaction of its own
+            would wait for the disk once more. If it raises, nothing is written.
 
     Raises:
         ApiError: no permission, or a malformed request.
     """
-    asked, problem = _read(operation, flat)
-    resources = _resources(operation, call, asked)
+    request, problem = _read(operation, flat)
+    resources = _resources(operation, call, request)
     with call.services.database.transaction() as tx:
         first(tx)
-        verdict = _judge(tx, operation, call, resources, _context(operation, call, asked))
-        allowed = verdict.decision.allowed
-        refusal = problem if allowed or operation.denied is not None else _refusal(operation, call, verdict)
-        if call.caller != identity.ANONYMOUS:  # who asks anonymously is nobody's business until they have proved more
-            named = kept_parameters(parameters_of(operation.request), flat)
+        ruling = _judge(tx, operation, call, resources, _context(operation, call, request))
+        allowed = ruling.decision.allowed
+        refusal = problem if allowed or operation.denied is not None else _refusal(operation, call, ruling)
+        if call.caller != identity.ANONYMOUS:
+            # An anonymous call belongs to no account's trail: an operation that takes one writes its own event.
+            named = parameters_to_keep(parameters_of(operation.request), flat)
             code = refusal.code if refusal else ""
             audit.write(tx, event_of(call, operation, access_key_id, named, allowed=allowed, code=code))
     failpoint("authorised")
     if refusal is not None:
         raise refusal
-    return Admitted(operation, asked, allowed)
+    return Admitted(operation, request, allowed)
 
 
 def event_of(
     call: Call, operation: Operation, access_key_id: str, named: Mapping[str, str], *, allowed: bool, code: str = ""
-) -> Event:
-    """What the trail keeps of a call; `named` are its parameters that name things."""
+) -> AuditEvent:
+    """Return the audit event of a call.
+
+    Args:
+        call: Who asked, and when.
+        operation: What was asked for.
+        access_key_id: The key that signed; "" for none.
+        named: The parameters that name things; others may be secret and are not recorded.
+        allowed: Whether policies allowed it.
+        code: The code of the refusal, "" for none.
+    """
     caller = call.caller
-    return Event(
+    return AuditEvent(
         request_id=call.request_id,
         account_id=call.account_id,
         at=call.now,
@@ -101,7 +201,7 @@ def event_of(
         access_key_id=access_key_id,
         region=call.region,
         source_ip=call.source_ip,
-        user_agent=call.user_agent[:LONGEST_AGENT].encode("ascii", "replace").decode(),  # strangers choose it
+        user_agent=call.user_agent[:LONGEST_AGENT].encode("ascii", "replace").decode(),  # any client may send any text
         named=json.dumps(named),
         verdict="allowed" if allowed else "denied",
         error_code=code,
@@ -109,21 +209,21 @@ def event_of(
 
 
 def run(admitted: Admitted, call: Call) -> Answer:
-    """Perform an admitted call.
+    """Run an admitted call and return the operation's answer.
 
     Raises:
-        ApiError: the operation refused. Anything else that goes wrong is logged and becomes InternalError.
+        ApiError: the operation refused. Any other failure is logged and becomes InternalError.
     """
     operation = admitted.operation
     try:
         if not admitted.allowed and operation.denied is not None:
-            return operation.denied(call, admitted.asked)
-        return operation.run(call, admitted.asked)
+            return operation.denied(call, admitted.request)
+        return operation.run(call, admitted.request)
     except ApiError as problem:
         note_failure(call, problem.code)
         raise
     except AWAY as problem:
-        log.warning("the database is away", extra={"request_id": call.request_id, "action": operation.name})
+        log.warning("the database does not answer", extra={"request_id": call.request_id, "action": operation.name})
         raise ServiceUnavailable from problem
     except Exception as problem:
         log.exception("an operation failed", extra={"request_id": call.request_id, "action": operation.name})
@@ -137,7 +237,7 @@ def note_failure(call: Call, code: str) -> None:
         with call.services.database.transaction() as tx:
             audit.note_error(tx, call.request_id, code)
     except Exception:
-        # The caller is told what happened either way; an audit row without its error is better than a second error.
+        # The caller gets the first error either way; a second one would hide it.
         log.exception("the audit row could not be completed", extra={"request_id": call.request_id})
 
 
@@ -148,38 +248,41 @@ def _read(operation: Operation, flat: Mapping[str, str]) -> tuple[Any, ApiError 
         return None, problem
 
 
-def _resources(operation: Operation, call: Call, asked: Any) -> Sequence[str]:
-    """What the call touches, as ARNs; all of the product's where the operation does not say, or cannot."""
+def _resources(operation: Operation, call: Call, request: Any) -> Sequence[str]:
+    """Return the ARNs that the call touches: all of the product's if the operation does not or cannot name them."""
     everything = f"acs:{operation.product.code}:{call.region}:{call.account_id}:*"
-    if operation.resources is None or asked is None:
+    if operation.resources is None or request is None:
         return [everything]
-    return operation.resources(call, asked) or [everything]
+    return operation.resources(call, request) or [everything]
 
 
 def _judge(
     tx: Transaction, operation: Operation, call: Call, resources: Sequence[str], context: dict[str, str]
-) -> Verdict:
-    """One refused resource refuses it all; and what belongs to every account, no policy of another can allow."""
+) -> Ruling:
+    """Decide on all resources: one that is refused refuses the call.
+
+    What belongs to every account is for the administrator account: no policy of another account can allow it.
+    """
     if operation.action is None:
-        return Verdict(policy.ALLOWED, resources[0], context)
-    if operation.operators and not identity.is_administrator_account(tx, call.account_id):
-        return Verdict(policy.Decision(allowed=False), resources[0], context)
+        return Ruling(policy.ALLOWED, resources[0], context)
+    if operation.administrator_only and not identity.is_administrator_account(tx, call.account_id):
+        return Ruling(policy.Decision(allowed=False), resources[0], context)
     permissions = identity.permissions_of(tx, call.caller)
     tags = resource_tags(tx, resources) if permissions.depend_on_tags else {}
     for resource in resources:
-        circumstances = {**tags.get(resource, {}), **context}
-        decision = permissions.decide(operation.action, resource, circumstances)
+        context_here = {**tags.get(resource, {}), **context}
+        decision = permissions.decide(operation.action, resource, context_here)
         if not decision.allowed:
             break
-    return Verdict(decision, resource, circumstances)
+    return Ruling(decision, resource, context_here)
 
 
-def _context(operation: Operation, call: Call, asked: Any) -> dict[str, str]:
-    """What conditions may ask about. What an operation adds never replaces what is known of every call."""
-    own = operation.conditions(call, asked) if operation.conditions is not None else {}
-    return {**requested_tags(asked), **own, **call.circumstances}
+def _context(operation: Operation, call: Call, request: Any) -> dict[str, str]:
+    """Return the keys that conditions may use. An operation's keys never replace those of every call."""
+    own = operation.conditions(call, request) if operation.conditions is not None else {}
+    return {**requested_tags(request), **own, **call.circumstances}
 
 
-def _refusal(operation: Operation, call: Call, verdict: Verdict) -> ApiError:
-    detail = denied_detail(call, operation.action, verdict.resource, verdict.context, verdict.decision)
+def _refusal(operation: Operation, call: Call, ruling: Ruling) -> ApiError:
+    detail = denied_detail(call, operation.action, ruling.resource, ruling.context, ruling.decision)
     return REFUSALS.get(operation.product.code, Forbidden)({"AccessDeniedDetail": detail})

@@ -1,8 +1,8 @@
-"""How many calls an account may make of one operation: a token bucket, shared by all replicas.
+"""Limit how many calls an account makes of one operation: a token bucket, shared by all replicas.
 
-A replica takes calls out of the shared bucket some at a time and gives them out by itself, so that most calls ask
-nobody; whom it refused it refuses by itself, too, until the bucket has something again.
-Why so: docs/decisions/0017-throttling.md.
+A replica takes several calls out of the shared bucket at a time and spends them by itself, so most calls need no
+database. After a refusal it refuses by itself, too, until the bucket holds a call again.
+Why: docs/decisions/0017-throttling.md.
 """
 
 import threading
@@ -14,13 +14,13 @@ from typing import Final
 from backfleet.operations import _store
 from backfleet.storage import Database
 
-AT_ONCE: Final = 20  # a replica takes this part of a burst: so many replicas can each have one
-KEPT: Final = timedelta(seconds=10)  # taken calls that nobody made by then are lost, not hoarded
-MOST_KNOWN: Final = 20_000  # buckets that one process remembers; those not used for longest are forgotten
+SHARES: Final = 20  # a replica takes this fraction of a burst at once, so that 20 replicas can each have some
+KEPT: Final = timedelta(seconds=10)  # calls that a replica took and did not spend by then are lost
+MOST_KNOWN: Final = 20_000  # buckets that one process remembers; the least recently used is forgotten first
 
 
 class Throttled(Exception):
-    """No call is left; `wait` says for how long."""
+    """No call is left; the next one will be after `wait`."""
 
     def __init__(self, wait: timedelta) -> None:
         super().__init__(f"ask again in {wait}")
@@ -28,68 +28,74 @@ class Throttled(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
-    """How fast a bucket fills, and how much it holds."""
+class RateLimit:
+    """How fast a bucket fills, in calls per second, and how many calls it holds."""
 
     per_second: int
     burst: int
 
     @property
     def batch(self) -> int:
-        """How many calls a replica takes at once."""
-        return max(1, self.burst // AT_ONCE)
+        """Return how many calls a replica takes at once."""
+        return max(1, self.burst // SHARES)
 
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """What is left, as of a moment."""
+    """How many calls were left at a moment."""
 
     left: float
     at: datetime
 
 
-def fill(bucket: Bucket, rate: Rate, now: datetime) -> Bucket:
-    """The bucket at a later moment. A clock that went back fills nothing. Pure."""
+def fill(bucket: Bucket, rate: RateLimit, now: datetime) -> Bucket:
+    """Return the bucket at a later moment. A clock that went back adds nothing. Pure."""
     elapsed = max(0.0, (now - bucket.at).total_seconds())
     return Bucket(min(float(rate.burst), bucket.left + elapsed * rate.per_second), max(now, bucket.at))
 
 
-def take(bucket: Bucket, rate: Rate, now: datetime, wanted: int) -> tuple[Bucket, int]:
-    """Take up to `wanted` whole calls out; what is left, and how many they are. Pure."""
+def take(bucket: Bucket, rate: RateLimit, now: datetime, wanted: int) -> tuple[Bucket, int]:
+    """Take up to `wanted` whole calls out. Return what is left, and how many were taken. Pure."""
     full = fill(bucket, rate, now)
     taken = min(wanted, int(full.left))
     return Bucket(full.left - taken, full.at), taken
 
 
-def wait_for(bucket: Bucket, rate: Rate) -> timedelta:
-    """How long until the bucket holds a whole call; a millisecond at least. Pure."""
+def wait_for(bucket: Bucket, rate: RateLimit) -> timedelta:
+    """Return how long it takes until the bucket holds a whole call, at least a millisecond. Pure."""
     missing = max(0.0, 1 - bucket.left)
     return max(timedelta(milliseconds=1), timedelta(seconds=missing / rate.per_second))
 
 
 @dataclass(slots=True)
 class _Held:
-    """What this process knows of one bucket."""
+    """What this process knows about one bucket."""
 
     calls: int = 0
-    until: datetime | None = None  # the taken calls are lost then
+    until: datetime | None = None  # the calls are lost then
     refused_until: datetime | None = None
-    own: Bucket | None = None  # of a caller without an account: this process's alone
+    own: Bucket | None = None  # for callers without an account, who have a bucket in each process
 
 
 class Throttle:
-    """Counts calls for one process. Safe to use from many threads."""
+    """Limits the calls of one process. Safe to use from many threads."""
 
-    def __init__(self, database: Database, rate: Rate) -> None:
+    def __init__(self, database: Database, rate: RateLimit) -> None:
         self._database, self._rate = database, rate
         self._lock = threading.Lock()
         self._known: OrderedDict[tuple[str, str], _Held] = OrderedDict()
 
     def spend(self, who: str, action: str, now: datetime, *, shared: bool = True) -> None:
-        """One call of one operation by an account; by an address (not `shared`), where there is no account.
+        """Spend one call of an operation.
+
+        Args:
+            who: The account; the caller's address if there is no account.
+            action: The operation.
+            now: The time of the call.
+            shared: Whether the bucket is shared by all replicas; an address's is not.
 
         Raises:
-            Throttled: there is none left.
+            Throttled: no call is left.
         """
         with self._lock:
             held = self._held((who, action))
@@ -105,7 +111,7 @@ class Throttle:
             self._put(held, taken, left, now)
 
     def _put(self, held: _Held, taken: int, left: Bucket, now: datetime) -> None:
-        """What was taken, less the call it was taken for. Another thread may have brought some at the same time."""
+        """Add the taken calls and spend one. Another thread may have added some at the same time."""
         held.calls += taken
         if taken:
             held.until, held.refused_until = now + KEPT, None

@@ -6,7 +6,6 @@ for those who download; `refresh` and `look` keep the metadata fresh; `pending` 
 are kept elsewhere.
 """
 
-from backfleet.releases.manifest import Health, Manifest, Service
 from backfleet.releases.picking import Pick, newest, pick
 from backfleet.releases.refusal import ReleaseConflict, ReleaseRefused, TooManyReleases
 from backfleet.releases.registry import (
@@ -27,6 +26,7 @@ from backfleet.releases.registry import (
 from backfleet.releases.repository import Repository
 from backfleet.releases.signing import NotSigned, pending, take
 from backfleet.releases.trust import LIFE, look, may_sign, metadata, refresh
+from backfleet_host.manifest import Health, Manifest, Service
 
 __all__ = [
     "LIFE",

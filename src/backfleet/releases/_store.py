@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from backfleet.releases._tables import offers, releases, signed_metadata
-from backfleet.releases.manifest import Manifest
 from backfleet.storage import Transaction
+from backfleet_host.manifest import Manifest
 
 if TYPE_CHECKING:
     from backfleet.releases.registry import Prepared, Release

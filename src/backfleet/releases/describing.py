@@ -1,6 +1,5 @@
 """From what an operator gives, or a recipe knows, to a manifest: every field is read, none is passed over."""
 
-import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -8,12 +7,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from backfleet.releases import versions
-from backfleet.releases.manifest import Health, Manifest, Service
 from backfleet.releases.refusal import ReleaseRefused
 from backfleet_host.archives import FORMATS, LONGEST_PATH
+from backfleet_host.layout import PACKAGE, VERSION
+from backfleet_host.manifest import MOST_TEXTS, SWITCHES, UNIT, Health, Manifest, Service, can_be_preserved, is_in_tree
+from backfleet_host.platforms import PLATFORM, canonical
 
 RECIPES: Final = Path(__file__).parent / "recipes"
-SWITCHES: Final = ("anytime", "idle")
 GIVEN: Final = (
     "bin",
     "switch",
@@ -22,20 +22,15 @@ GIVEN: Final = (
     "repository_format",
     "readable_by",
     "keeps",
+    "preserve",
     "service",
     "set_uid",
 )
 LONGEST_HEALTH_SECONDS: Final = 600
 LONGEST_SERVICE_SECONDS: Final = 3600
 LONGEST_TEXT: Final = 500  # characters
-MOST_STRINGS: Final = 200  # in one list
 
-# As in the contract with hosts: what one side takes the other takes.
-PACKAGE: Final = r"[a-z0-9][a-z0-9._+-]{0,63}"
-VERSION: Final = r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,63}"
 PARTIAL: Final = ".partial"
-PLATFORM: Final = r"[a-z]{3,16}-[a-z0-9_]{3,16}"
-UNIT: Final = r"[A-Za-z0-9][A-Za-z0-9:_.@\\-]{0,200}\.(service|socket|target)"
 NO_TEXT: Final = re.compile("[\0\ud800-\udfff]")  # half characters, as JSON can write them, cannot be signed
 FILE_NAME: Final = r"[A-Za-z0-9_][A-Za-z0-9._+~:%@=-]{0,254}"
 
@@ -51,6 +46,8 @@ def describe(*, package: str, version: str, platform: str, form: str, given: Map
     if version.endswith(PARTIAL):
         raise ReleaseRefused(f"version {version!r} ends in {PARTIAL}, as what hosts have not unpacked yet does")
     check_name("platform", platform, PLATFORM)
+    if canonical(platform) != platform:
+        raise ReleaseRefused(f"platform {platform!r} is called {canonical(platform)!r} by hosts; use that name")
     if form not in FORMATS:
         raise ReleaseRefused(f"format {form!r} is not one of {', '.join(FORMATS)}")
     versions.readable(version)
@@ -69,7 +66,7 @@ def describe(*, package: str, version: str, platform: str, form: str, given: Map
         upgrades_from=_range(said, "upgrades_from"),
         repository_format=_text(said, "repository_format"),
         readable_by=_text(said, "readable_by"),
-        keeps=_paths(said, "keeps"),
+        preserve=_preserved(said),
         service=_service(said.get("service")),
         set_uid=_paths_in_tree(said, "set_uid"),
     )
@@ -123,11 +120,18 @@ def _service(given: Any) -> Service | None:
     return Service(unit, commands[0], commands[1], commands[2], commands[3], seconds)
 
 
+def _preserved(said: Mapping[str, Any]) -> tuple[str, ...]:
+    """Read `preserve`, or `keeps` as it was called first and still is in signed metadata."""
+    if "keeps" in said and "preserve" in said:
+        raise ReleaseRefused("keeps and preserve are two names of the same field; give one of them")
+    return _paths(said, "preserve" if "preserve" in said else "keeps")
+
+
 def _paths(said: Mapping[str, Any], name: str) -> tuple[str, ...]:
     """State to keep: a host refuses what is not absolute and normal, or is the whole of a folder of its root."""
     paths = _strings(said, name)
     for path in paths:
-        if not path.startswith("/") or path != os.path.normpath(path) or path.count("/") < 2:
+        if not can_be_preserved(path):
             raise ReleaseRefused(f"{name} has {_short(path)}; it must be absolute, normal and two folders deep")
     return paths
 
@@ -136,7 +140,7 @@ def _paths_in_tree(said: Mapping[str, Any], name: str) -> tuple[str, ...]:
     """Of what the artifact holds: a host refuses what is not relative and normal."""
     paths = _strings(said, name)
     for path in paths:
-        if any(part in ("", ".", "..") for part in path.split("/")):
+        if not is_in_tree(path):
             raise ReleaseRefused(f"{name} has {_short(path)}; it must be relative to the tree, and normal")
     return paths
 
@@ -152,9 +156,9 @@ def _expectation(given: Mapping[str, Any], version: str) -> str:
 
 def _strings(said: Mapping[str, Any], name: str) -> tuple[str, ...]:
     value = said.get(name, [])
-    if not isinstance(value, list) or len(value) > MOST_STRINGS or not all(map(_is_word, value)):
+    if not isinstance(value, list) or len(value) > MOST_TEXTS or not all(map(_is_word, value)):
         raise ReleaseRefused(
-            f"{name} must be a list of at most {MOST_STRINGS} strings, each of 1 to {LONGEST_PATH} characters"
+            f"{name} must be a list of at most {MOST_TEXTS} strings, each of 1 to {LONGEST_PATH} characters"
         )
     return tuple(value)
 

@@ -5,12 +5,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from backfleet.releases.manifest import Manifest
 from backfleet.releases.refusal import ReleaseRefused
 from backfleet_host.archives import BadArchive, Entry, Limits, compression_of, walk
+from backfleet_host.manifest import COMMAND, Manifest
 
 MOST_COMMANDS: Final = 50  # that one release may expose
-COMMAND: Final = r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}"
 USUAL_PLACES: Final = ("usr/bin/", "usr/sbin/", "bin/", "sbin/")
 PIECE: Final = 1 << 20  # bytes read at a time
 

@@ -1,6 +1,5 @@
 """Adding, offering and withdrawing releases."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,11 +9,12 @@ from typing import Any
 from backfleet.releases import _store
 from backfleet.releases.describing import FILE_NAME, check_name, describe
 from backfleet.releases.inspecting import inspect
-from backfleet.releases.manifest import Manifest
 from backfleet.releases.refusal import ReleaseConflict
 from backfleet.releases.repository import Repository
 from backfleet.releases.trust import publish
 from backfleet.storage import Transaction
+from backfleet_host.files import move_file, sync_folder
+from backfleet_host.manifest import Manifest
 
 STABLE = "stable"
 
@@ -86,12 +86,9 @@ def keep_artifact(repository: Repository, upload: Path, sha256: str) -> None:
     """
     kept = repository.path_of(sha256)
     if kept.exists():
-        return
-    with upload.open("rb") as file:
-        os.fsync(file.fileno())
-    upload.chmod(0o644)
-    upload.rename(kept)
-    _sync_folder(kept.parent)
+        sync_folder(kept.parent)  # who put it there may have ended before that
+    else:
+        move_file(upload, kept, 0o644)
 
 
 def add(
@@ -165,11 +162,3 @@ def find_all(tx: Transaction, package: str | None) -> list[Release]:
 def count_releases(tx: Transaction) -> int:
     """How many there are."""
     return _store.count(tx)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

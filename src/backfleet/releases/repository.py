@@ -1,12 +1,13 @@
 """The files behind the releases: artifacts by their hash, and the signing keys. Prints without the keys."""
 
-import os
 from pathlib import Path
 from typing import Final
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from securesystemslib.signer import CryptoSigner
+
+from backfleet_host.files import make_folder, read_or_create
 
 ROLES: Final = ("root", "targets", "snapshot", "timestamp")
 
@@ -22,7 +23,7 @@ class Repository:
         """The repository of a data folder; folder and keys are made the first time and never changed after."""
         keys, artifacts = data / "keys", data / "artifacts"
         for folder in (keys, artifacts):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(folder)
         return cls(artifacts, {role: _signer(keys / f"release-{role}.key") for role in ROLES})
 
     def path_of(self, sha256: str) -> Path:
@@ -45,27 +46,13 @@ class Repository:
 
 
 def _signer(file: Path) -> CryptoSigner:
-    if not file.exists():
-        _write_once(file)
-    key = serialization.load_pem_private_key(file.read_bytes(), password=None)
+    key = serialization.load_pem_private_key(read_or_create(file, _new_key), password=None)
     if not isinstance(key, Ed25519PrivateKey):
         raise ValueError(f"{file} is not the key this program made")
     return CryptoSigner(key)
 
 
-def _write_once(file: Path) -> None:
-    """Two processes that start together must end with one key: the first link wins."""
-    pem = Ed25519PrivateKey.generate().private_bytes(
+def _new_key() -> bytes:
+    return Ed25519PrivateKey.generate().private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as opened:
-        opened.write(pem)
-        opened.flush()
-        os.fsync(opened.fileno())
-    try:
-        os.link(partial, file)
-    except FileExistsError:
-        pass
-    finally:
-        partial.unlink()

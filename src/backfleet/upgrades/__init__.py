@@ -5,35 +5,36 @@ Owns the tables tasks, client_upgrades and client_tokens. Verbs: `start` a task,
 `upgrades` and `checkups`.
 """
 
-from backfleet.upgrades.bootstrap import Bringing
-from backfleet.upgrades.checkups import CHECKUPS, check
+from backfleet.carriers.bootstrap import Bootstrap
+from backfleet.idempotency import TokenReused
+from backfleet.upgrades.checkups import CHECKUPS, run_checkups_once
 from backfleet.upgrades.ending import TOPIC, cancel, purge
-from backfleet.upgrades.items import IllegalMove, Item, Target
+from backfleet.upgrades.items import IllegalMove, Item, TaskTarget
 from backfleet.upgrades.reading import are_moving, find, read
-from backfleet.upgrades.starting import TokenReused, start, started_before
+from backfleet.upgrades.starting import start, started_before
 from backfleet.upgrades.states import ItemState, Kind, TaskState
 from backfleet.upgrades.tasks import Task
-from backfleet.upgrades.worker import look
+from backfleet.upgrades.worker import run_once
 
 __all__ = [
     "CHECKUPS",
     "TOPIC",
-    "Bringing",
+    "Bootstrap",
     "IllegalMove",
     "Item",
     "ItemState",
     "Kind",
-    "Target",
     "Task",
     "TaskState",
+    "TaskTarget",
     "TokenReused",
     "are_moving",
     "cancel",
-    "check",
     "find",
-    "look",
     "purge",
     "read",
+    "run_checkups_once",
+    "run_once",
     "start",
     "started_before",
 ]

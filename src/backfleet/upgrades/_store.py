@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from backfleet.idempotency import TokenStore
 from backfleet.paging import Listing, Page
 from backfleet.storage import Transaction
 from backfleet.upgrades._tables import items, tasks, tokens
@@ -39,6 +40,8 @@ _CHANGE_ITEM = (
 
 
 # --- Tasks ----------------------------------------------------------------------------------------------------------
+
+client_tokens: Final = TokenStore(tokens, "task_id")
 
 
 def add(tx: Transaction, task: Task) -> None:
@@ -119,7 +122,7 @@ def forget(tx: Transaction, before: datetime, limit: int) -> None:
     if ids:
         tx.run(sa.delete(items).where(items.c.task_id.in_(ids)))
         tx.run(sa.delete(tasks).where(tasks.c.id.in_(ids)))
-    tx.run(sa.delete(tokens).where(sa.or_(tokens.c.until < before, tokens.c.task_id.in_(ids))))
+    client_tokens.purge(tx, before=before, results=ids)
 
 
 # --- Items ----------------------------------------------------------------------------------------------------------
@@ -189,22 +192,6 @@ def update(tx: Transaction, changed: Sequence[Item]) -> None:
             for item in sorted(changed, key=lambda item: item.id)
         ],
     )
-
-
-# --- Tokens ---------------------------------------------------------------------------------------------------------
-
-
-def token(tx: Transaction, account_id: str, value: str, now: datetime) -> sa.Row[Any] | None:
-    """What a token is bound to; one whose time is over is forgotten."""
-    named = sa.and_(tokens.c.account_id == account_id, tokens.c.token == value)
-    tx.run(sa.delete(tokens).where(named, tokens.c.until <= now))
-    return tx.first(sa.select(tokens).where(named))
-
-
-def add_token(tx: Transaction, account_id: str, value: str, fingerprint: str, task_id: str, until: datetime) -> bool:
-    """True for the one call that bound it."""
-    row = {"account_id": account_id, "token": value, "fingerprint": fingerprint, "task_id": task_id, "until": until}
-    return tx.add_if_new(tokens, row)
 
 
 # --- Rows -----------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import sqlalchemy as sa
 
+from backfleet.idempotency import token_table
 from backfleet.storage import Moment, metadata
 from backfleet.upgrades.states import OPEN
 
@@ -19,6 +20,7 @@ tasks = sa.Table(
     sa.Column("completed_at", Moment),
     sa.Column("deadline", Moment, nullable=False),
     sa.Column("label", sa.String(64), nullable=False, server_default=""),
+    sa.Column("topic", sa.String(64), nullable=False, server_default=""),  # published when the task ends; "" = none
     sa.Index("ix_tasks_account", "account_id", "created_at"),
     sa.Index("ix_tasks_deadline", "state", "deadline"),
 )
@@ -57,12 +59,4 @@ _is_live = sa.and_(_is_open, items.c.client_id != "")
 sa.Index("uq_client_upgrades_live", items.c.client_id, unique=True, sqlite_where=_is_live, postgresql_where=_is_live)
 sa.Index("ix_client_upgrades_state", items.c.state)
 
-tokens = sa.Table(
-    "client_tokens",
-    metadata,
-    sa.Column("account_id", sa.String(16), primary_key=True),
-    sa.Column("token", sa.String(64), primary_key=True),
-    sa.Column("fingerprint", sa.String(64), nullable=False),
-    sa.Column("task_id", sa.String(64), nullable=False),
-    sa.Column("until", Moment, nullable=False, index=True),
-)
+tokens = token_table("client_tokens", sa.Column("task_id", sa.String(64), nullable=False))

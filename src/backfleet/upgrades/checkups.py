@@ -9,12 +9,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from backfleet import commands, fleet
-from backfleet.commands import Outcome, Send
-from backfleet.fleet import Change, Client, ClientStatus
+from backfleet.carriers.bootstrap import Bootstrap, command_for
+from backfleet.commands import NewInvocation, Outcome
+from backfleet.fleet import AgentKind, Change, Client, ClientStatus
 from backfleet.ids import Draw
 from backfleet.storage import Database, Transaction
-from backfleet.upgrades.bootstrap import Bringing, command_for
-from backfleet.upgrades.judging import kept, told_version
+from backfleet.upgrades.outcomes import kept, told_version
 from backfleet_host.contract import Order, Report, read_output
 
 CHECKUPS: Final = "checkups"
@@ -27,14 +27,14 @@ MOST_DRIFT: Final = 50  # sentences
 _FAILED: Final = (ClientStatus.UPGRADE_FAILED, ClientStatus.INSTALL_FAILED, ClientStatus.UNINSTALL_FAILED)
 
 
-def check(
+def run_checkups_once(
     database: Database,
     *,
     now: datetime,
     draw: Draw,
     every: timedelta,
     fit_within: timedelta,
-    bringing: Bringing | None = None,
+    bringing: Bootstrap | None = None,
 ) -> bool:
     """Take in what hosts told, and ask those whose turn it is. True if more was told than one look takes in."""
     with database.transaction() as tx:
@@ -46,14 +46,14 @@ def check(
 
 
 def _ask(
-    tx: Transaction, now: datetime, draw: Draw, every: timedelta, fit_within: timedelta, bringing: Bringing | None
+    tx: Transaction, now: datetime, draw: Draw, every: timedelta, fit_within: timedelta, bringing: Bootstrap | None
 ) -> None:
     due = fleet.take_unchecked(tx, before=now - every, heard_since=now - fit_within, limit=AT_ONCE, now=now)
     if not due:
         return
-    foreign = fleet.other_agents(tx, [client.instance_id for client in due]) if bringing else set()
+    foreign = _official(tx, [client.instance_id for client in due]) if bringing else set()
     sends = [
-        Send(
+        NewInvocation(
             account_id=client.account_id,
             instance_id=client.instance_id,
             content=_content(client, now, bringing if client.instance_id in foreign else None),
@@ -64,10 +64,15 @@ def _ask(
     ]
     # Of a client whose host never came for the last question, one question waits, not one for every day.
     commands.stop(tx, CHECKUPS, [reference_of(client.id, client.checked_at) for client in due], now=now)
-    commands.send_many(tx, sends, topic=CHECKUPS, now=now, draw=draw)
+    commands.send(tx, sends, topic=CHECKUPS, now=now, draw=draw)
 
 
-def _content(client: Client, now: datetime, bringing: Bringing | None) -> str:
+def _official(tx: Transaction, instance_ids: Sequence[str]) -> set[str]:
+    kinds = fleet.agent_kinds(tx, instance_ids)
+    return {instance_id for instance_id, kind in kinds.items() if kind is AgentKind.OFFICIAL}
+
+
+def _content(client: Client, now: datetime, bringing: Bootstrap | None) -> str:
     order = Order(order_id_of(client.id, now), "status", client.package, patience=PATIENCE)
     return order.as_command() if bringing is None else command_for(order, bringing)
 
@@ -82,7 +87,7 @@ def _take(tx: Transaction, news: Sequence[Outcome], now: datetime) -> None:
         if client_id in known
     ]
     fleet.set_clients(tx, [change for change in changes if change is not None], now=now)
-    commands.collected(tx, news)
+    commands.mark_collected(tx, news)
     commands.drop_before(tx, CHECKUPS, now - KEPT)
 
 

@@ -9,10 +9,10 @@ from datetime import datetime
 from typing import Final
 
 from backfleet import commands, fleet
+from backfleet.carriers.bootstrap import references_of
 from backfleet.fleet import Change
 from backfleet.storage import Transaction
 from backfleet.upgrades import _store
-from backfleet.upgrades.bootstrap import references_of
 from backfleet.upgrades.progress import progress_of
 from backfleet.upgrades.states import ItemState, TaskState, task_state
 from backfleet.upgrades.tasks import CANCELLED, EXPIRED, Task

@@ -30,7 +30,7 @@ class IllegalMove(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class TaskTarget:
     """One client that a task is to move. What is `settled` ends at once, with a code and a message."""
 
     instance_id: str
@@ -116,7 +116,7 @@ class Item:
 
 
 def item_for(
-    target: Target, *, item_id: str, task_id: str, position: int, account_id: str, kind: Kind, now: datetime
+    target: TaskTarget, *, item_id: str, task_id: str, position: int, account_id: str, kind: Kind, now: datetime
 ) -> Item:
     """A new item: waiting, or born final if its target is settled."""
     state, (code, message) = ItemState.WAITING, target.settled or ("", "")

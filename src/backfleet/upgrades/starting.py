@@ -8,17 +8,13 @@ from backfleet import fleet
 from backfleet.fleet import Change
 from backfleet.ids import Draw, new_id
 from backfleet.settings import Settings
-from backfleet.storage import Conflict, Transaction
+from backfleet.storage import Transaction
 from backfleet.upgrades import _store
 from backfleet.upgrades.ending import TOPIC, expire_overdue
-from backfleet.upgrades.items import Item, Target, item_for
+from backfleet.upgrades.items import Item, TaskTarget, item_for
 from backfleet.upgrades.progress import progress_of
 from backfleet.upgrades.states import ItemState, Kind, TaskState, task_state
 from backfleet.upgrades.tasks import Task
-
-
-class TokenReused(Exception):
-    """The same ClientToken came with other parameters."""
 
 
 def start(
@@ -28,7 +24,7 @@ def start(
     account_id: str,
     clients_account_id: str = "",
     label: str = "",
-    targets: Sequence[Target],
+    targets: Sequence[TaskTarget],
     requested_by: str,
     now: datetime,
     draw: Draw,
@@ -72,7 +68,8 @@ def start(
     )
     _store.add(tx, task)
     if client_token is not None:
-        _bind(tx, task, client_token, fingerprint, until=now + timedelta(hours=settings.token_hours))
+        until = now + timedelta(hours=settings.token_hours)
+        _store.client_tokens.bind(tx, account_id, client_token, fingerprint, task.id, until=until)
     fleet.set_clients(tx, _changes(items), now=now)
     tx.publish(TOPIC)
     return task
@@ -86,12 +83,8 @@ def started_before(
     Raises:
         TokenReused: it came with other parameters then.
     """
-    known = _store.token(tx, account_id, client_token, now)
-    if known is None:
-        return None
-    if known.fingerprint != fingerprint:
-        raise TokenReused
-    return _store.task(tx, account_id, known.task_id)
+    task_id = _store.client_tokens.find(tx, account_id, client_token, fingerprint, now=now)
+    return None if task_id is None else _store.task(tx, account_id, task_id)
 
 
 def _busy(tx: Transaction, account_id: str, client_ids: Sequence[str], *, now: datetime) -> dict[str, str]:
@@ -104,12 +97,12 @@ def _busy(tx: Transaction, account_id: str, client_ids: Sequence[str], *, now: d
     return {client_id: task_id for client_id, task_id in busy.items() if task_id not in over}
 
 
-def _is_known(target: Target) -> bool:
+def _is_known(target: TaskTarget) -> bool:
     """Whether it is a client of this account; an id that names nothing here is never looked up."""
     return bool(target.client_id and target.instance_id)
 
 
-def _unless_busy(target: Target, busy: Mapping[str, str]) -> Target:
+def _unless_busy(target: TaskTarget, busy: Mapping[str, str]) -> TaskTarget:
     """What else was found out about a client that is being moved is about to change: its task comes first."""
     running = busy.get(target.client_id) if _is_known(target) else None
     if running is None:
@@ -123,11 +116,6 @@ def _check_orders(items: Sequence[Item]) -> None:
     for item in items:
         if item.is_open:
             item.order()
-
-
-def _bind(tx: Transaction, task: Task, token: str, fingerprint: str, *, until: datetime) -> None:
-    if not _store.add_token(tx, task.account_id, token, fingerprint, task.id, until):
-        raise Conflict("the same ClientToken came twice at once")
 
 
 def _changes(items: Sequence[Item]) -> list[Change]:

@@ -10,16 +10,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from backfleet import commands, fleet
-from backfleet.commands import Outcome, Send, State
+from backfleet.carriers.bootstrap import MOST_ASKED, Bootstrap, command_for, read_reference, reference_of, references_of
+from backfleet.commands import NewInvocation, Outcome, State
 from backfleet.failpoints import failpoint
-from backfleet.fleet import Change
+from backfleet.fleet import AgentKind, Change
 from backfleet.ids import Draw
 from backfleet.storage import Database, Transaction
 from backfleet.upgrades import _store
-from backfleet.upgrades.bootstrap import MOST_ASKED, Bringing, command_for, read_reference, reference_of, references_of
 from backfleet.upgrades.ending import TOPIC, expire, settle
 from backfleet.upgrades.items import Item
-from backfleet.upgrades.judging import Judgement, Later, judge
+from backfleet.upgrades.outcomes import Judgement, Later, judge
 from backfleet.upgrades.states import ItemState
 from backfleet.upgrades.tasks import Task
 from backfleet_host.contract import LONGEST_PATIENCE, Order
@@ -37,12 +37,12 @@ class Sending:
 
     now: datetime
     draw: Draw
-    bringing: Bringing | None
+    bringing: Bootstrap | None
     most_per_second: int
 
 
-def look(
-    database: Database, *, now: datetime, draw: Draw, bringing: Bringing | None = None, most_per_second: int = 0
+def run_once(
+    database: Database, *, now: datetime, draw: Draw, bringing: Bootstrap | None = None, most_per_second: int = 0
 ) -> bool:
     """One look; True if there may be more to do at once.
 
@@ -83,10 +83,10 @@ def _send(tx: Transaction, waiting: Sequence[Item], sending: Sending) -> None:
     now = sending.now
     tasks = _store.tasks_by_id(tx, list({item.task_id for item in waiting}))
     sent = [sent_item(item, tasks[item.task_id].deadline - now, now) for item in waiting]
-    foreign = fleet.other_agents(tx, [item.instance_id for item in sent]) if sending.bringing else set()
+    foreign = _official(tx, [item.instance_id for item in sent]) if sending.bringing else set()
     orders = _orders(tx, sent, sending.most_per_second)
     sends = [
-        Send(
+        NewInvocation(
             account_id=item.account_id,
             instance_id=item.instance_id,
             content=_content(orders[item.id], sending.bringing if item.instance_id in foreign else None),
@@ -95,7 +95,7 @@ def _send(tx: Transaction, waiting: Sequence[Item], sending: Sending) -> None:
         )
         for item in sent
     ]
-    commands.send_many(tx, sends, topic=TOPIC, now=now, draw=sending.draw)
+    commands.send(tx, sends, topic=TOPIC, now=now, draw=sending.draw)
     _store.update(tx, sent)
     settle(tx, tasks, now=now)
 
@@ -115,7 +115,12 @@ def _orders(tx: Transaction, items: Sequence[Item], most_per_second: int) -> dic
     }
 
 
-def _content(order: Order, bringing: Bringing | None) -> str:
+def _official(tx: Transaction, instance_ids: Sequence[str]) -> set[str]:
+    kinds = fleet.agent_kinds(tx, instance_ids)
+    return {instance_id for instance_id, kind in kinds.items() if kind is AgentKind.OFFICIAL}
+
+
+def _content(order: Order, bringing: Bootstrap | None) -> str:
     return order.as_command() if bringing is None else command_for(order, bringing)
 
 
@@ -160,7 +165,7 @@ def _take(tx: Transaction, news: Sequence[Outcome], now: datetime) -> list[Item]
     moved = [item for item in standing.values() if item != known[item.id]]
     _store.update(tx, moved)
     fleet.set_clients(tx, _changes(judged, tasks), now=now)
-    commands.collected(tx, news)
+    commands.mark_collected(tx, news)
     # Out of time before the sweep came by: once its task is over, nothing else would stop it.
     expired = [item.id for item in moved if item.state is ItemState.EXPIRED]
     commands.stop(tx, TOPIC, references_of(expired), now=now)
@@ -168,7 +173,7 @@ def _take(tx: Transaction, news: Sequence[Outcome], now: datetime) -> list[Item]
     return [item for item in moved if known[item.id].is_open and not item.is_open]
 
 
-def _ask_again(tx: Transaction, news: Sequence[Outcome], sending: Sending, bringing: Bringing) -> None:
+def _ask_again(tx: Transaction, news: Sequence[Outcome], sending: Sending, bringing: Bootstrap) -> None:
     """Lost outcomes of hosts with other agents: the same order once more, which the host answers from its journal.
 
     Our own agent needs no asking: it reports until it is heard.
@@ -176,11 +181,11 @@ def _ask_again(tx: Transaction, news: Sequence[Outcome], sending: Sending, bring
     lost = {outcome.reference for outcome in news if outcome.state is State.LOST}
     again = {item_id: number + 1 for item_id, number in map(read_reference, lost) if number < MOST_ASKED}
     items = [item for item in _store.items_for_update(tx, list(again)).values() if item.state is ItemState.LOST]
-    foreign = fleet.other_agents(tx, [item.instance_id for item in items]) if items else set()
+    foreign = _official(tx, [item.instance_id for item in items]) if items else set()
     tasks = _store.tasks_by_id(tx, list({item.task_id for item in items}))
     orders = _orders(tx, items, sending.most_per_second)
     sends = [
-        Send(
+        NewInvocation(
             account_id=item.account_id,
             instance_id=item.instance_id,
             content=command_for(orders[item.id], bringing),
@@ -191,7 +196,7 @@ def _ask_again(tx: Transaction, news: Sequence[Outcome], sending: Sending, bring
         if item.instance_id in foreign
     ]
     if sends:
-        commands.send_many(tx, sends, topic=TOPIC, now=sending.now, draw=sending.draw)
+        commands.send(tx, sends, topic=TOPIC, now=sending.now, draw=sending.draw)
 
 
 def _judge(

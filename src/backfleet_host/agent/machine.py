@@ -11,12 +11,13 @@ import uuid
 from pathlib import Path
 from typing import Sequence
 
+from backfleet_host import platforms
+
 MACHINE_ID_FILES = (
     Path("/var/lib/dbus/machine-id"),
     Path("/etc/machine-id"),
     Path("/sys/class/dmi/id/product_uuid"),
 )
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 def machine_id(files: Sequence[Path] = MACHINE_ID_FILES) -> str:
@@ -31,13 +32,12 @@ def machine_id(files: Sequence[Path] = MACHINE_ID_FILES) -> str:
 
 def architecture() -> str:
     """The processor as releases name it, `amd64` for example."""
-    found = os.uname().machine
-    return _ARCHITECTURES.get(found, found)
+    return platforms.architecture_here()
 
 
 def platform() -> str:
     """What releases call this kind of machine, `linux-amd64` for example."""
-    return f"{os.uname().sysname.lower()}-{architecture()}"
+    return platforms.platform_here()
 
 
 def os_version() -> str:

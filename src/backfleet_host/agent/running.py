@@ -22,7 +22,7 @@ from backfleet_host.agent.protocol import heartbeat
 from backfleet_host.agent.protocol.channel import Channel
 from backfleet_host.agent.protocol.heartbeat import Heart
 from backfleet_host.agent.protocol.kicks import Kick
-from backfleet_host.agent.protocol.request_signature import read_proof
+from backfleet_host.agent.protocol.request_signature import read_request_signer
 from backfleet_host.agent.protocol.server import BadAddress, Server, proxy_of, read_address, tls_towards
 from backfleet_host.agent.protocol.task_polling import Fetcher
 from backfleet_host.agent.timings import Pace
@@ -152,9 +152,9 @@ def _alone(places: Places) -> Iterator[Identity]:
 
 def _server(places: Places, identity: Identity) -> Server:
     try:
-        proof = read_proof(places, identity)
+        signer = read_request_signer(places, identity)
         tls = tls_towards(places.authority)
-        return Server(read_address(identity.server), tls, proof=proof, proxy=proxy_of(places.root))
+        return Server(read_address(identity.server), tls, signer=signer, proxy=proxy_of(places.root))
     except (NotEnrolled, BadAddress) as problem:
         raise CannotRun(str(problem)) from None
     except OSError as problem:

@@ -40,9 +40,7 @@ from backfleet_host.upgrader.transaction.uninstall import uninstall
 LOCK_SECONDS = 0.5  # to wait for another order of the same package that is just ending
 
 
-def carry_out(
-    order: Order, root: Path, *, progress: Progress, is_cancelled: CancelCheck = never_cancelled
-) -> Report:
+def carry_out(order: Order, root: Path, *, progress: Progress, is_cancelled: CancelCheck = never_cancelled) -> Report:
     """Carry an order out and report what is then true. The same order again is answered, not repeated.
 
     Args:

@@ -1,4 +1,4 @@
-"""A gate for each test that asks for one, and a host that has enrolled there."""
+"""The running endpoint of agents, and a host that has enrolled there."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -10,44 +10,44 @@ import pytest
 
 from backfleet.settings import Settings
 from backfleet.storage import Database, metadata, open_database
-from endpoints.agents.hosts import Gate, Host, open_gate
+from endpoints.agents.hosts import AgentServer, Host, start_server
 
 
 @pytest.fixture
-def open_on(tmp_path: Path, now: datetime) -> Iterator[Callable[..., Gate]]:
-    """Opens the door on a database; settings may be given. Shut after the test."""
+def start_on(tmp_path: Path, now: datetime) -> Iterator[Callable[..., AgentServer]]:
+    """Return a function that starts the endpoint on a database with these settings. Stopped after the test."""
     with ExitStack() as ends:
 
-        def start(database: Database, **settings: Any) -> Gate:
-            gate, shut = open_gate(database, Settings(data=tmp_path, **settings), now)
+        def start(database: Database, **settings: Any) -> AgentServer:
+            server, shut = start_server(database, Settings(data=tmp_path, **settings), now)
             ends.callback(shut)
-            return gate
+            return server
 
         yield start
 
 
 @pytest.fixture
-def gate(open_on: Callable[..., Gate], sqlite_database: Database) -> Gate:
-    """A door with the settings it has when nobody says anything."""
-    return open_on(sqlite_database)
+def server(start_on: Callable[..., AgentServer], sqlite_database: Database) -> AgentServer:
+    """The endpoint with the default settings."""
+    return start_on(sqlite_database)
 
 
 @pytest.fixture
-def host(gate: Gate) -> Iterator[Host]:
+def host(server: AgentServer) -> Iterator[Host]:
     """A host that has enrolled. Its sockets are dropped after the test."""
-    found = gate.enrol()
+    found = server.enrol()
     yield found
     for channel in found.channels:
         channel.drop()
 
 
 @pytest.fixture(scope="module")
-def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    """A host that has enrolled at a door which stands for many tests: for those that leave nothing behind."""
-    folder = tmp_path_factory.mktemp("standing")
+def shared_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """A host that has enrolled at an endpoint that many tests share: for tests that leave nothing behind."""
+    folder = tmp_path_factory.mktemp("shared")
     database = open_database(f"sqlite:///{folder / 'backfleet.db'}")
     metadata.create_all(database.engine)
-    gate, shut = open_gate(database, Settings(data=folder), datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
-    yield gate.enrol()
+    server, shut = start_server(database, Settings(data=folder), datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+    yield server.enrol()
     shut()
     database.close()

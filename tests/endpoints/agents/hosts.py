@@ -1,4 +1,4 @@
-"""The agents' door on a free port of the loopback, and hosts that come to it: real keys, real HTTP, real sockets."""
+"""The agents' endpoint on a free port of the loopback, and hosts: real keys, real HTTP, real sockets."""
 
 import asyncio
 import base64
@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from backfleet import commands, fleet
-from backfleet.commands import Outcome, Send, State
+from backfleet.commands import NewInvocation, Outcome, State
 from backfleet.endpoints import agents
 from backfleet.ids import draw as really_draw
 from backfleet.pubsub import InProcessPubSub
@@ -37,7 +37,7 @@ SOON = 5.0  # seconds, for what should take none
 
 @cache
 def key(number: int) -> rsa.RSAPrivateKey:
-    """One of a few keys: each costs time to make."""
+    """Return one of a few keys: each costs time to make."""
     return rsa.generate_private_key(65537, 2048)
 
 
@@ -48,7 +48,7 @@ def public_pem(of: Any) -> bytes:
 
 @dataclass
 class Answer:
-    """What the door said."""
+    """An answer of the endpoint."""
 
     status: int
     headers: dict[str, str]
@@ -61,22 +61,22 @@ class Answer:
 
 @dataclass
 class Clock:
-    """The door's clock; it stands still until the test moves it."""
+    """The endpoint's clock; it stands still until the test moves it."""
 
     now: datetime
 
     def __call__(self) -> datetime:
         return self.now
 
-    def pass_by(self, **time: float) -> None:
+    def advance(self, **time: float) -> None:
         self.now += timedelta(**time)
 
 
 @dataclass
-class Gate:
-    """The door at work, and what stands behind it."""
+class AgentServer:
+    """The running endpoint, with its database and clock."""
 
-    database: Database  # rings the door's pubsub
+    database: Database  # publishes to the endpoint
     clock: Clock
     port: int
     gateway: agents.Gateway
@@ -100,7 +100,7 @@ class Gate:
             )
 
     def enrol(self, number: int = 0) -> "Host":
-        """A host that has enrolled, by the front door."""
+        """Enrol a host in the regular way."""
         activation, code = self.activate()
         host = Host(self, key(number))
         answer = host.register(activation.id, code)
@@ -108,17 +108,17 @@ class Gate:
         return host
 
     def send(self, host: "Host", *references: str, content: str = "true", silently: bool = False) -> None:
-        asked = [Send(ACCOUNT, host.instance_id, content, 60, reference) for reference in references]
+        asked = [NewInvocation(ACCOUNT, host.instance_id, content, 60, reference) for reference in references]
         database = Database(self.database.engine, lambda _topic: None) if silently else self.database
         with database.transaction() as tx:
-            commands.send_many(tx, asked, topic=TOPIC, now=self.clock(), draw=really_draw)
+            commands.send(tx, asked, topic=TOPIC, now=self.clock(), draw=really_draw)
 
     def stop(self, *references: str) -> None:
         with self.database.transaction() as tx:
             commands.stop(tx, TOPIC, references, now=self.clock())
 
     def outcomes(self) -> list[Outcome]:
-        """Everything the sender would learn now."""
+        """Return everything that the sender would learn now."""
         with self.database.transaction() as tx:
             return commands.outcomes(tx, TOPIC, limit=100)
 
@@ -143,9 +143,9 @@ class Gate:
 
 @dataclass
 class Host:
-    """One machine with its agent's key."""
+    """One host with its agent's key."""
 
-    gate: Gate
+    server: AgentServer
     key: rsa.RSAPrivateKey
     instance_id: str = ""
     machine_id: str = MACHINE
@@ -153,7 +153,7 @@ class Host:
     channels: list["Channel"] = field(default_factory=list)
 
     def card(self, activation_id: str, code: str) -> dict[str, Any]:
-        """What the official agent says when it enrols."""
+        """Return what the official agent sends when it enrols."""
         return {
             "activationCode": code,
             "machineId": self.machine_id,
@@ -170,9 +170,9 @@ class Host:
         }
 
     def register(self, activation_id: str, code: str, **changes: Any) -> Answer:
-        said = self.card(activation_id, code) | changes
+        body = self.card(activation_id, code) | changes
         headers = {"Content-Type": "application/json; charset=utf-8", "User-Agent": f"linux_amd64/{VERSION}"}
-        return self.gate.ask("POST", f"{self.prefix}/luban/api/instance/register", json.dumps(said).encode(), headers)
+        return self.server.ask("POST", f"{self.prefix}/luban/api/instance/register", json.dumps(body).encode(), headers)
 
     def signed(
         self,
@@ -183,9 +183,9 @@ class Host:
         text: Callable[[str, str, str, str], str] = lambda *parts: "".join(parts),
         digest: hashes.HashAlgorithm | None = None,
     ) -> dict[str, str]:
-        """The identity headers, freshly made."""
+        """Return fresh identity headers."""
         instance_id = self.instance_id if instance_id is None else instance_id
-        timestamp = str(round(self.gate.clock().timestamp() * 1000) + skew_ms)
+        timestamp = str(round(self.server.clock().timestamp() * 1000) + skew_ms)
         request_id = request_id or str(uuid.uuid4())
         signed = text(instance_id, self.machine_id, timestamp, request_id).encode()
         signature = self.key.sign(signed, padding.PKCS1v15(), digest or hashes.MD5())  # noqa: S303 -- the protocol's
@@ -200,14 +200,14 @@ class Host:
     def post(self, path: str, body: bytes = b"", /, **query: Any) -> Answer:
         headers = self.signed() | {"Content-Type": "text/plain; charset=utf-8"}
         asked = f"?{urlencode(query)}" if query else ""
-        return self.gate.ask("POST", f"{self.prefix}/luban/api{path}{asked}", body, headers)
+        return self.server.ask("POST", f"{self.prefix}/luban/api{path}{asked}", body, headers)
 
     def report(self, line: str, body: bytes = b"") -> Answer:
-        """A report as it stands in a capture: `finish?taskId=...`."""
+        """Send a report as it stands in a capture: `finish?taskId=...`."""
         return self.post(f"/v1/task/{line}", body)
 
     def beat(self, **query: Any) -> Answer:
-        return self.gate.ask("GET", f"{self.prefix}/luban/api/heart-beat?{urlencode(query)}", headers=self.signed())
+        return self.server.ask("GET", f"{self.prefix}/luban/api/heart-beat?{urlencode(query)}", headers=self.signed())
 
     def tasks(self) -> Any:
         answer = self.post("/v1/task/list", reason="kickoff", currentTime=1, offset=0, timeZone="Etc/UTC")
@@ -215,12 +215,12 @@ class Host:
         return answer.json
 
     def handed(self, reference: str = "r-1") -> str:
-        """The id of a new task that this host has fetched."""
-        self.gate.send(self, reference, silently=True)
+        """Return the id of a new task that this host has fetched."""
+        self.server.send(self, reference, silently=True)
         return str(self.tasks()["run"][-1]["task"]["taskID"])
 
     def connect(self, headers: dict[str, str] | None = None) -> "Channel":
-        """Its notify socket."""
+        """Open its notify socket."""
         channel = Channel(self, self.signed() if headers is None else headers)
         self.channels.append(channel)
         return channel
@@ -231,14 +231,14 @@ class Channel:
 
     def __init__(self, host: Host, headers: dict[str, str]) -> None:
         self._socket = websocket.create_connection(
-            f"ws://127.0.0.1:{host.gate.port}{host.prefix}/luban/notify_server",
+            f"ws://127.0.0.1:{host.server.port}{host.prefix}/luban/notify_server",
             header=[f"{name}: {value}" for name, value in headers.items()],
             timeout=SOON,
         )
         self.headers = self._socket.getheaders()
 
     def frame(self, wait: float = SOON) -> tuple[str, bytes]:
-        """The next frame, of whatever kind; ("nothing", b"") if none comes in this time."""
+        """Return the next frame, of whatever kind; ("nothing", b"") if none arrives in time."""
         self._socket.settimeout(wait)
         try:
             code, frame = self._socket.recv_data_frame(control_frame=True)
@@ -250,13 +250,13 @@ class Channel:
         return kinds[code], bytes(frame.data)
 
     def kicked(self, wait: float = SOON) -> bool:
-        """Whether a kick comes, and nothing else."""
+        """Return whether a kick arrives, and nothing else."""
         found = self.frame(wait)
         assert found in (("text", b"kick_vm"), ("nothing", b"")), found
         return found[0] == "text"
 
     def ended_with(self) -> int | None:
-        """The code with which the door closed it; None if it went without a word."""
+        """Return the code with which the endpoint closed it; None if it ended without a close frame."""
         while True:
             kind, content = self.frame()
             assert kind != "nothing", "it is still open"
@@ -275,43 +275,43 @@ class Channel:
         self._socket.close(timeout=1)
 
     def drop(self) -> None:
-        """As when a cable is pulled, only that the other side is told."""
+        """Shut the connection down without a close frame."""
         self._socket.shutdown()
 
 
 def eventually(true: Callable[[], Any]) -> Any:
-    """What becomes true soon; fails if it does not."""
+    """Return what becomes true soon; fail if it does not."""
     until = time.monotonic() + SOON
     while not (found := true()):
-        assert time.monotonic() < until, "it did not come about"
+        assert time.monotonic() < until, "it did not become true"
         time.sleep(0.01)
     return found
 
 
-def open_gate(database: Database, settings: Settings, now: datetime) -> tuple[Gate, Callable[[], None]]:
-    """Serve in a thread of its own. The gate, and how to shut it."""
+def start_server(database: Database, settings: Settings, now: datetime) -> tuple[AgentServer, Callable[[], None]]:
+    """Serve in a thread. Return the endpoint, and a function that stops it."""
     pubsub, clock = InProcessPubSub(), Clock(now)
-    ringing = Database(database.engine, pubsub.publish)
+    publishing = Database(database.engine, pubsub.publish)
     ready: queue.Queue[tuple[int, agents.Gateway, asyncio.AbstractEventLoop, asyncio.Event]] = queue.Queue()
 
     async def serve() -> None:
         app = web.Application(client_max_size=settings.body_limit)
-        gateway = agents.add_to(app, ringing, settings, pubsub, clock=clock, draw=really_draw)
+        gateway = agents.add_to(app, publishing, settings, pubsub, clock=clock, draw=really_draw)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        told = asyncio.Event()
-        ready.put((runner.addresses[0][1], gateway, asyncio.get_running_loop(), told))
-        await told.wait()
+        stopping = asyncio.Event()
+        ready.put((runner.addresses[0][1], gateway, asyncio.get_running_loop(), stopping))
+        await stopping.wait()
         await end_of(runner)
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),))
     thread.start()
-    port, gateway, loop, told = ready.get(timeout=10)
+    port, gateway, loop, stopping = ready.get(timeout=10)
 
     def shut() -> None:
-        loop.call_soon_threadsafe(told.set)
+        loop.call_soon_threadsafe(stopping.set)
         thread.join(15)
         assert not thread.is_alive()
 
-    return Gate(ringing, clock, port, gateway, loop), shut
+    return AgentServer(publishing, clock, port, gateway, loop), shut

@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 
 from backfleet.commands import State
-from endpoints.agents.hosts import MACHINE, Gate, Host
+from endpoints.agents.hosts import MACHINE, AgentServer, Host
 
 AGENT: Final = "linux_amd64/1.0.0.1"
 FORM, TEXT, JSON = (
@@ -27,21 +27,21 @@ def exchange(host: Host, line: str, body: bytes = b"", kind: str = TEXT, *, sign
     """Write one request as the agent's HTTP library does; the status and the body of the answer."""
     identity = host.signed() if signed else {}
     method = line.split(" ", 1)[0]
-    head = [f"{line} HTTP/1.1", f"Host: 127.0.0.1:{host.gate.port}", f"User-Agent: {AGENT}"]
+    head = [f"{line} HTTP/1.1", f"Host: 127.0.0.1:{host.server.port}", f"User-Agent: {AGENT}"]
     if method == "POST":
         head.append(f"Content-Length: {len(body)}")
     head.append(f"Content-Type: {kind}")
     head += [f"{name}: {identity[name]}" for name in identity if name != "User-Agent"]
     head += ["X-Client-Ip: 10.99.0.2"] if signed else []
     head += ["Accept-Encoding: gzip", "Connection: close"]
-    with socket.create_connection(("127.0.0.1", host.gate.port), 10) as wire:
+    with socket.create_connection(("127.0.0.1", host.server.port), 10) as wire:
         wire.sendall("\r\n".join(head).encode() + b"\r\n\r\n" + body)
         answer = b"".join(iter(lambda: wire.recv(65536), b""))
     top, _, content = answer.partition(b"\r\n\r\n")
     return int(top.split()[1]), content
 
 
-def said(host: Host, line: str, body: bytes = b"", kind: str = TEXT) -> Any:
+def answered(host: Host, line: str, body: bytes = b"", kind: str = TEXT) -> Any:
     status, content = exchange(host, line, body, kind)
     assert status == 200
     return json.loads(content)
@@ -66,10 +66,10 @@ def registration(host: Host, activation_id: str, code: str) -> bytes:
     ).encode()
 
 
-def test_3_registration_and_deregistration(gate: Gate) -> None:
-    """`code` is a number both times, also in a refusal, which has status 200: else the agent hides the text."""
-    host = gate.enrol(1)
-    activation, code = gate.activate()
+def test_3_registration_and_deregistration(server: AgentServer) -> None:
+    """`code` is a number both times, also in a refusal, whose HTTP status is 200: else the agent hides the text."""
+    host = server.enrol(1)
+    activation, code = server.activate()
     line = "POST /luban/api/instance/register"
     status, content = exchange(host, line, registration(host, activation.id, "wrong"), JSON, signed=False)
     assert (status, type(json.loads(content)["code"]), json.loads(content)["code"] == 200) == (200, int, False)
@@ -78,7 +78,7 @@ def test_3_registration_and_deregistration(gate: Gate) -> None:
     assert (status, made["code"], set(made)) == (200, 200, {"code", "instanceId"})
     assert made["instanceId"].startswith("mi-")
     host.instance_id = made["instanceId"]
-    assert said(host, "POST /luban/api/instance/deregister", b"", JSON) == {"code": 200}
+    assert answered(host, "POST /luban/api/instance/deregister", b"", JSON) == {"code": 200}
     assert exchange(host, "POST /luban/api/instance/deregister", b"", JSON)[0] == 401
 
 
@@ -101,25 +101,25 @@ BEATS: Final = [
 
 @pytest.mark.parametrize("signed", [True, False], ids=["registered", "not registered, over plain HTTP"])
 @pytest.mark.parametrize("query", BEATS)
-def test_4_heart_beats(standing: Host, query: str, signed: bool) -> None:
-    """A period within what the agent honours, as a number."""
-    status, content = exchange(standing, f"GET /luban/api/heart-beat?{query}", b"", FORM, signed=signed)
-    said = json.loads(content)
-    assert (status, set(said)) == (200, {"nextInterval"})
-    assert type(said["nextInterval"]) is int
-    assert 55_000 <= said["nextInterval"] <= 65_000
+def test_4_heartbeats(shared_host: Host, query: str, signed: bool) -> None:
+    """The period is a number that the agent accepts."""
+    status, content = exchange(shared_host, f"GET /luban/api/heart-beat?{query}", b"", FORM, signed=signed)
+    answered = json.loads(content)
+    assert (status, set(answered)) == (200, {"nextInterval"})
+    assert type(answered["nextInterval"]) is int
+    assert 55_000 <= answered["nextInterval"] <= 65_000
 
 
 # --- Section 5: the notify channel ----------------------------------------------------------------------------------
 
 
-def test_5_the_upgrade_and_its_frames(gate: Gate, host: Host) -> None:
+def test_5_the_upgrade_and_its_frames(server: AgentServer, host: Host) -> None:
     """The upgrade as Go sends it, the masked ping `keepalive`, our bare frame `kick_vm`, its `accept:kick_vm`."""
-    gate.send(host, "r-1")
-    with socket.create_connection(("127.0.0.1", gate.port), 10) as wire:
+    server.send(host, "r-1")
+    with socket.create_connection(("127.0.0.1", server.port), 10) as wire:
         identity = "".join(f"{name}: {value}\r\n" for name, value in host.signed().items() if name != "User-Agent")
         wire.sendall(
-            f"GET /luban/notify_server HTTP/1.1\r\nHost: 127.0.0.1:{gate.port}\r\nUser-Agent: {AGENT}\r\n"
+            f"GET /luban/notify_server HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nUser-Agent: {AGENT}\r\n"
             "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
             f"Upgrade: websocket\r\nX-Client-Ip: 10.99.0.2\r\n{identity}\r\n".encode()
         )
@@ -154,10 +154,10 @@ LISTS: Final = [
 
 
 @pytest.mark.parametrize("query", LISTS)
-def test_6_the_list(gate: Gate, host: Host, query: str) -> None:
-    """Every type exact: one that is not makes the agent drop the whole list."""
-    gate.send(host, "r-1", content="echo größer; exit 3")
-    found = said(host, f"POST /luban/api/v1/task/list?{query}", b"", JSON)
+def test_6_the_task_list(server: AgentServer, host: Host, query: str) -> None:
+    """Every type is exact: one wrong type makes the agent drop the whole list."""
+    server.send(host, "r-1", content="echo größer; exit 3")
+    found = answered(host, f"POST /luban/api/v1/task/list?{query}", b"", JSON)
     assert {name: type(found[name]) for name in found} == {
         "code": int, "instanceId": str, "run": list, "stop": list, "test": list, "file": list, "session": list
     }  # fmt: skip
@@ -169,7 +169,7 @@ def test_6_the_list(gate: Gate, host: Host, query: str) -> None:
         "interval": int, "logQuota": int, "skipEmpty": bool, "sendStart": bool
     }  # fmt: skip
     assert base64.b64decode(entry["task"]["commandContent"]).decode() == "echo größer; exit 3"
-    assert said(host, f"POST /luban/api/v1/task/list?{query}", b"", JSON)["run"] == []
+    assert answered(host, f"POST /luban/api/v1/task/list?{query}", b"", JSON)["run"] == []
 
 
 # --- Sections 7 and 8: running, and reports -------------------------------------------------------------------------
@@ -229,30 +229,30 @@ ENDS: Final = [
 
 
 @pytest.mark.parametrize(("line", "body", "wanted"), ENDS)
-def test_8_every_end_and_its_copies(gate: Gate, host: Host, line: str, body: bytes, wanted: Any) -> None:
+def test_8_final_reports_and_their_copies(server: AgentServer, host: Host, line: str, body: bytes, wanted: Any) -> None:
     """The same line again two seconds later, byte for byte, and a late `running`: nothing changes."""
     task_id = host.handed()
     report(host, task_id, line, body)
     report(host, task_id, line, body)
     report(host, task_id, RUNNING, b"late\n")
-    found = gate.outcome()
+    found = server.outcome()
     state = wanted[0]
     assert (found.exit_code, found.error_code) == wanted[1:3]
     if state is not State.LOST:
         assert (found.state, found.output) == (state, wanted[3])
 
 
-def test_7_a_task_in_the_order_of_its_posts(gate: Gate, host: Host) -> None:
+def test_7_a_task_in_the_order_of_its_reports(server: AgentServer, host: Host) -> None:
     """An empty `running` before it starts, chunks of 2048 bytes that split characters, the rest with the end."""
     task_id = host.handed()
     whole = ("ä" * 3000).encode() + b"\x00end"
     report(host, task_id, RUNNING)
-    assert gate.states() == [State.RUNNING]
+    assert server.states() == [State.RUNNING]
     for at in (0, 2047, 4094):
         report(host, task_id, RUNNING, whole[at : at + 2047])
     end = "finish?taskId={id}&invokeVersion=0&start=1795421322287&end=1795421322493&exitCode=0&dropped=5"
     report(host, task_id, end, whole[6141:])
-    assert gate.outcome().output == whole
+    assert server.outcome().output == whole
 
 
 @pytest.mark.parametrize(
@@ -270,10 +270,10 @@ def test_7_a_task_in_the_order_of_its_posts(gate: Gate, host: Host) -> None:
         "running?taskId=../x&invokeVersion=0&start=1",
     ],
 )
-def test_9_reports_of_tasks_that_are_not_ours_are_taken(standing: Host, line: str) -> None:
-    """Else the agent would send each four times."""
-    assert exchange(standing, f"POST /luban/api/v1/task/{line}", b"out")[0] == 200
-    assert standing.gate.outcomes() == []
+def test_9_reports_on_unknown_tasks_are_accepted(shared_host: Host, line: str) -> None:
+    """Otherwise the agent would send each four times."""
+    assert exchange(shared_host, f"POST /luban/api/v1/task/{line}", b"out")[0] == 200
+    assert shared_host.server.outcomes() == []
 
 
 # --- Sections 10 to 13: what it asks besides ------------------------------------------------------------------------
@@ -324,15 +324,15 @@ BESIDES: Final = [
 
 @pytest.mark.parametrize(("line", "body", "answer"), BESIDES)
 @pytest.mark.parametrize("signed", [True, False], ids=["signed", "not signed"])
-def test_12_small_endpoints(standing: Host, line: str, body: bytes, answer: Any, signed: bool) -> None:
-    """Each has its one right answer."""
-    status, content = exchange(standing, line, body, JSON, signed=signed)
+def test_12_small_endpoints(shared_host: Host, line: str, body: bytes, answer: Any, signed: bool) -> None:
+    """Each has one constant answer."""
+    status, content = exchange(shared_host, line, body, JSON, signed=signed)
     assert (status, json.loads(content)) == (200, answer)
 
 
-def test_1_discovery(standing: Host) -> None:
-    """Exact texts; a path before the protocol's own is allowed, for the agent pastes its server's address as it is."""
+def test_1_discovery(shared_host: Host) -> None:
+    """Exact texts; a path prefix is allowed, because the agent appends to its server's address."""
     for prefix in ("", "/t/abc123"):
         line = f"GET {prefix}/luban/api/connection_detect"
-        assert exchange(standing, line, b"", FORM, signed=False) == (200, b"ok")
-        assert exchange(standing, f"GET {prefix}/luban/api/classic/region-id", b"", FORM, signed=False)[0] == 200
+        assert exchange(shared_host, line, b"", FORM, signed=False) == (200, b"ok")
+        assert exchange(shared_host, f"GET {prefix}/luban/api/classic/region-id", b"", FORM, signed=False)[0] == 200

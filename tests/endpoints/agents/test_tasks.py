@@ -1,4 +1,4 @@
-"""Lists and reports: what the official agent is told and tells, as it stands in captures of it."""
+"""Task lists and reports, as they stand in captures of the official agent."""
 
 import base64
 import json
@@ -15,7 +15,7 @@ from backfleet.endpoints.agents import spool
 from backfleet.ids import draw as real_draw
 from backfleet.settings import Settings
 from backfleet.storage import Database
-from endpoints.agents.hosts import Gate, Host, eventually, key, open_gate
+from endpoints.agents.hosts import AgentServer, Host, eventually, key, start_server
 
 OUTPUT: Final = {"interval": 2000, "logQuota": 24000, "skipEmpty": True, "sendStart": True}
 TIMES: Final = "invokeVersion=0&start=1795421322287&end=1795421322493"
@@ -34,12 +34,12 @@ def test_an_empty_list(host: Host) -> None:
     )
 
 
-def test_a_list_to_the_byte(gate: Gate, host: Host) -> None:
+def test_a_list_to_the_byte(server: AgentServer, host: Host) -> None:
     """`timeOut` is a string, `invokeVersion` a number, the script in base64: one wrong type drops the whole list."""
-    gate.send(host, "stopped")
+    server.send(host, "stopped")
     stopped = host.tasks()["run"][0]["task"]["taskID"]
-    gate.stop("stopped")
-    gate.send(host, "r-1", content='echo "é"; exit 3\n')
+    server.stop("stopped")
+    server.send(host, "r-1", content='echo "é"; exit 3\n')
     answer = host.post("/v1/task/list", reason="kickoff")
     task_id = answer.json["run"][0]["task"]["taskID"]
     task = {
@@ -61,10 +61,10 @@ def test_a_list_to_the_byte(gate: Gate, host: Host) -> None:
     assert answer.body.decode() == json.dumps(expected)  # as text: True and 1 are not the same there
 
 
-def test_what_is_sent_is_what_runs(gate: Gate, host: Host) -> None:
-    """Any text, byte for byte."""
+def test_a_script_arrives_byte_for_byte(server: AgentServer, host: Host) -> None:
+    """Any text."""
     content = "#!/bin/sh\n# 你好\nprintf '%s' \"$HOME\"\r\n"
-    gate.send(host, "r-1", content=content)
+    server.send(host, "r-1", content=content)
     (found,) = host.tasks()["run"]
     assert base64.b64decode(found["task"]["commandContent"]).decode() == content
 
@@ -74,30 +74,30 @@ def test_a_task_id_is_fit_for_a_file_name_and_a_url(host: Host) -> None:
     assert host.handed().replace("-", "").isalnum()
 
 
-def test_a_task_is_listed_once_per_lease(gate: Gate, host: Host) -> None:
-    """Lost answers are made good: when nothing is heard of it, it is listed again."""
+def test_a_task_is_listed_once_per_lease(server: AgentServer, host: Host) -> None:
+    """If an answer was lost, nothing is heard of its task, and it is listed again."""
     task_id = host.handed()
     assert host.tasks()["run"] == []
-    gate.clock.pass_by(seconds=11)
-    commands.look(gate.database, now=gate.clock())
+    server.clock.advance(seconds=11)
+    commands.run_once(server.database, now=server.clock())
     assert [found["task"]["taskID"] for found in host.tasks()["run"]] == [task_id]
     host.report(f"running?taskId={task_id}&invokeVersion=0&start=1")
-    gate.clock.pass_by(seconds=11)
-    commands.look(gate.database, now=gate.clock())
+    server.clock.advance(seconds=11)
+    commands.run_once(server.database, now=server.clock())
     assert host.tasks()["run"] == []
 
 
-def test_a_list_is_the_hosts_own(gate: Gate, host: Host) -> None:
-    """Whoever asks gets theirs, whatever id they name."""
-    other = gate.enrol(1)
-    gate.send(host, "r-1")
+def test_a_host_gets_its_own_tasks_only(server: AgentServer, host: Host) -> None:
+    """Whatever id it names."""
+    other = server.enrol(1)
+    server.send(host, "r-1")
     assert other.tasks()["run"] == []
     assert len(host.tasks()["run"]) == 1
 
 
-def test_many_lists_at_once_hand_out_each_task_once(gate: Gate, host: Host) -> None:
-    """An agent that is kicked twice may ask twice."""
-    gate.send(host, *(f"r-{number}" for number in range(30)))
+def test_many_lists_at_once_hand_out_each_task_once(server: AgentServer, host: Host) -> None:
+    """An agent that is kicked twice may fetch twice."""
+    server.send(host, *(f"r-{number}" for number in range(30)))
     got: list[Any] = []
     threads = [threading.Thread(target=lambda: got.extend(host.tasks()["run"])) for _ in range(4)]
     for thread in threads:
@@ -169,8 +169,8 @@ def test_many_lists_at_once_hand_out_each_task_once(gate: Gate, host: Host) -> N
         ),
     ],
 )
-def test_captured_ends(
-    gate: Gate,
+def test_captured_final_reports(
+    server: AgentServer,
     host: Host,
     line: str,
     body: bytes,
@@ -183,46 +183,46 @@ def test_captured_ends(
     task_id = host.handed()
     answer = host.report(line.replace("TASK", task_id), body)
     assert (answer.status, answer.json) == (200, {})
-    told = gate.outcome()
-    assert (told.task_id, told.state, told.output) == (task_id, state, body)
-    assert (told.exit_code, told.error_code, told.error_text) == (exit_code, error_code, error_text)
+    outcome = server.outcome()
+    assert (outcome.task_id, outcome.state, outcome.output) == (task_id, state, body)
+    assert (outcome.exit_code, outcome.error_code, outcome.error_text) == (exit_code, error_code, error_text)
 
 
-def test_head_gap_and_tail(gate: Gate, host: Host) -> None:
-    """Chunks as they come, then the gap, then the rest; bytes stay what they are."""
+def test_head_gap_and_tail(server: AgentServer, host: Host) -> None:
+    """Chunks as they come, then the gap, then the rest; bytes are not changed."""
     task_id = host.handed()
     for chunk in (b"", b"head\n\0\xff\xfe", "é".encode()[:1]):
         host.report(f"running?taskId={task_id}&invokeVersion=0&start=1795421322287", chunk)
-    assert (gate.outcome().state, gate.outcome().output) == (State.RUNNING, b"head\n\0\xff\xfe\xc3")
+    assert (server.outcome().state, server.outcome().output) == (State.RUNNING, b"head\n\0\xff\xfe\xc3")
     host.report(f"finish?taskId={task_id}&{TIMES}&exitCode=0&dropped=18004", b"tail\n")
-    assert gate.outcome().output == b"head\n\0\xff\xfe\xc3tail\n"
-    row = row_of(gate, task_id)
+    assert server.outcome().output == b"head\n\0\xff\xfe\xc3tail\n"
+    row = row_of(server, task_id)
     assert (row.dropped, row.started_ms, row.ended_ms) == (18004, 1795421322287, 1795421322493)
 
 
-def test_much_output_is_cut(gate: Gate, host: Host) -> None:
-    """An agent sends no more than its quota; one that does is answered all the same."""
+def test_much_output_is_cut(server: AgentServer, host: Host) -> None:
+    """An agent sends no more than its quota; one that sends more is answered all the same."""
     task_id = host.handed()
     assert (
         host.report(f"finish?taskId={task_id}&{TIMES}&exitCode=0&dropped=0", b"x" * 100_000 + b"report").status == 200
     )
-    assert len(gate.outcome().output) == LONGEST_OUTPUT
-    assert gate.outcome().output.endswith(b"report")
-    assert row_of(gate, task_id).dropped == 100_006 - LONGEST_OUTPUT
+    assert len(server.outcome().output) == LONGEST_OUTPUT
+    assert server.outcome().output.endswith(b"report")
+    assert row_of(server, task_id).dropped == 100_006 - LONGEST_OUTPUT
 
 
 @pytest.mark.parametrize("name", ["running", "finish", "timeout", "stopped", "error", "invalid"])
-def test_a_report_has_a_limit(gate: Gate, host: Host, name: str) -> None:
-    """A body beyond the limit is not read, and nothing of it is kept."""
+def test_a_report_has_a_limit(server: AgentServer, host: Host, name: str) -> None:
+    """A body beyond it is not read, and nothing of it is stored."""
     task_id = host.handed()
     assert host.report(f"{name}?taskId={task_id}&{TIMES}&exitCode=0", b"x" * (1 << 20) + b"x").status == 413
-    assert gate.outcomes() == []
+    assert server.outcomes() == []
     assert host.report(f"{name}?taskId={task_id}&{TIMES}&exitCode=0", b"x" * 1000).status == 200
-    assert gate.outcome().output == b"x" * 1000
+    assert server.outcome().output == b"x" * 1000
 
 
-def test_copies_are_harmless(gate: Gate, host: Host) -> None:
-    """An answer was lost: the same line comes again, even while the first is in work."""
+def test_repeated_reports_are_harmless(server: AgentServer, host: Host) -> None:
+    """An answer was lost: the same line comes again, even while the first is being stored."""
     task_id = host.handed()
     line = f"finish?taskId={task_id}&{TIMES}&exitCode=0&dropped=0"
     statuses: list[int] = []
@@ -234,50 +234,50 @@ def test_copies_are_harmless(gate: Gate, host: Host) -> None:
     assert statuses == [200] * 4
     assert host.report(f"stopped?taskId={task_id}&{TIMES}&exitcode=0&dropped=0&result=killed").status == 200
     assert host.report(f"running?taskId={task_id}&invokeVersion=0&start=1", b"late").status == 200
-    told = gate.outcome()
-    assert (told.state, told.output, told.revision) == (State.FINISHED, b"once\n", 1)
+    outcome = server.outcome()
+    assert (outcome.state, outcome.output, outcome.revision) == (State.FINISHED, b"once\n", 1)
 
 
 @pytest.mark.parametrize("name", ["running", "finish", "timeout", "stopped", "error", "invalid"])
-def test_one_host_cannot_report_for_another(gate: Gate, host: Host, name: str) -> None:
-    """It is answered like any unknown id, with 200, and changes nothing."""
+def test_one_host_cannot_report_for_another(server: AgentServer, host: Host, name: str) -> None:
+    """It gets 200 as for any unknown id, and nothing changes."""
     task_id = host.handed()
-    before = row_of(gate, task_id)
-    assert gate.enrol(1).report(f"{name}?taskId={task_id}&{TIMES}&exitCode=0&dropped=0", b"lies").status == 200
-    assert row_of(gate, task_id) == before
+    before = row_of(server, task_id)
+    assert server.enrol(1).report(f"{name}?taskId={task_id}&{TIMES}&exitCode=0&dropped=0", b"lies").status == 200
+    assert row_of(server, task_id) == before
     host.report(f"finish?taskId={task_id}&{TIMES}&exitCode=0&dropped=0", b"truth")
-    assert gate.outcome().output == b"truth"
+    assert server.outcome().output == b"truth"
 
 
-def test_a_late_truth_is_taken(gate: Gate, host: Host) -> None:
-    """It was lost for an hour."""
+def test_a_late_final_report_is_accepted(server: AgentServer, host: Host) -> None:
+    """The task counted as lost for an hour."""
     task_id = host.handed()
     host.report(f"running?taskId={task_id}&invokeVersion=0&start=1")
-    gate.clock.pass_by(hours=1)
-    commands.look(gate.database, now=gate.clock())
-    assert gate.states() == [State.LOST]
+    server.clock.advance(hours=1)
+    commands.run_once(server.database, now=server.clock())
+    assert server.states() == [State.LOST]
     host.report(f"finish?taskId={task_id}&{TIMES}&exitCode=0&dropped=0")
-    assert gate.states() == [State.FINISHED]
+    assert server.states() == [State.FINISHED]
 
 
-def test_a_sign_of_life_renews_the_lease(gate: Gate, host: Host) -> None:
-    """Empty, as each minute from a silent script."""
+def test_an_empty_report_renews_the_lease(server: AgentServer, host: Host) -> None:
+    """A silent script sends one each minute."""
     task_id = host.handed()
     for _ in range(4):
         host.report(f"running?taskId={task_id}&invokeVersion=0&start=1")
-        gate.clock.pass_by(seconds=61)
-        commands.look(gate.database, now=gate.clock())
-    assert gate.states() == [State.RUNNING]
+        server.clock.advance(seconds=61)
+        commands.run_once(server.database, now=server.clock())
+    assert server.states() == [State.RUNNING]
 
 
-# --- Odd words ------------------------------------------------------------------------------------------------------
+# --- Odd values -----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def odd(request: pytest.FixtureRequest, open_on: Callable[..., Gate]) -> Host:
-    """A host of a door on each engine: they differ in what text they take."""
+def odd(request: pytest.FixtureRequest, start_on: Callable[..., AgentServer]) -> Host:
+    """A host on each engine: they differ in the text that they accept."""
     database: Database = request.getfixturevalue(f"{request.param}_database")
-    return open_on(database).enrol()
+    return start_on(database).enrol()
 
 
 @pytest.mark.parametrize(
@@ -289,20 +289,20 @@ def odd(request: pytest.FixtureRequest, open_on: Callable[..., Gate]) -> Host:
         pytest.param("exitCode=2147483648&dropped=9223372036854775808&start=1e3", None, "", id="numbers too great"),
         pytest.param("exitCode=2147483647&dropped=-5", 2147483647, "", id="a number below nothing"),
         pytest.param(f"exitCode={'9' * 5000}", None, "", id="a number without end"),
-        pytest.param("exitCode=1&exitCode=2", 1, "", id="said twice"),
+        pytest.param("exitCode=1&exitCode=2", 1, "", id="given twice"),
         pytest.param("errDesc=a%00b%FFc", None, "ab�c", id="no text"),
         pytest.param("errDesc=%ED%A0%80", None, "���", id="half a character"),
         pytest.param("errDesc=%E4%BD%A0%2B+%zz", None, "你+ %zz", id="escaped and not"),
         pytest.param(f"errDesc={'%C3%A9' * 600}", None, "é" * 500, id="a long story"),
     ],
 )
-def test_odd_words_do_not_cost_the_outcome(odd: Host, query: str, exit_code: int | None, text: str) -> None:
-    """What cannot be read is left out: refused, the report would be gone after four tries."""
+def test_odd_values_do_not_lose_the_report(odd: Host, query: str, exit_code: int | None, text: str) -> None:
+    """What cannot be read is left out: the agent would drop a report that was refused four times."""
     task_id = odd.handed()
     assert odd.report(f"error?taskId={task_id}&errCode=1&{query}").status == 200
-    told = odd.gate.outcome()
-    assert (told.state, told.exit_code, told.error_text) == (State.FAILED, exit_code, text)
-    assert row_of(odd.gate, task_id).dropped == 0
+    outcome = odd.server.outcome()
+    assert (outcome.state, outcome.exit_code, outcome.error_text) == (State.FAILED, exit_code, text)
+    assert row_of(odd.server, task_id).dropped == 0
 
 
 @pytest.mark.parametrize(
@@ -310,115 +310,123 @@ def test_odd_words_do_not_cost_the_outcome(odd: Host, query: str, exit_code: int
     ["", "t-unknown", "..%2Fx", "a%00b", "%FF", "%ED%A0%80", "x" * 5000, "t-1'%3B--"],
     ids=["empty", "unknown", "a path", "nul", "no text", "half a character", "too long", "quotes"],
 )
-def test_unknown_tasks_are_answered_well(odd: Host, task_id: str) -> None:
-    """Otherwise the agent would try four times for each."""
+def test_reports_on_unknown_tasks_get_a_200(odd: Host, task_id: str) -> None:
+    """Otherwise the agent would send each four times."""
     for name in ("running", "finish"):
         assert odd.report(f"{name}?taskId={task_id}", b"output").status == 200
-    assert odd.gate.outcomes() == []
+    assert odd.server.outcomes() == []
 
 
-def test_reports_of_files_are_nothing_to_us(odd: Host) -> None:
-    """They come in other words, about ids we never gave."""
+def test_reports_on_files_are_accepted_and_ignored(odd: Host) -> None:
+    """They have other parameters, and ids that were never given out."""
     assert odd.report("finish?taskId=f-1&status=Success&taskType=sendfile&errorcode=0").status == 200
     assert odd.report("invalid?taskId=f-2&taskType=sendfile&param=InvalidSignature&value=b1946ac9").status == 200
     assert odd.report("verified?taskId=t-d1&invokeVersion=0").json == {}
 
 
-# --- When we cannot -------------------------------------------------------------------------------------------------
+# --- When storing fails ---------------------------------------------------------------------------------------------
 
 
 def test_what_is_not_stored_is_not_acknowledged(
-    gate: Gate, host: Host, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    server: AgentServer, host: Host, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The agent tries again after a 503, and finds us well."""
+    """The agent tries again after a 503."""
     task_id = host.handed()
     line = f"finish?taskId={task_id}&{TIMES}&exitCode=0&dropped=0"
 
     def broken(*_asked: Any, **_named: Any) -> bool:
-        raise RuntimeError("a fault of ours")
+        raise RuntimeError("a fault")
 
     with monkeypatch.context() as fault:
-        fault.setattr(commands, "ended", broken)
+        fault.setattr(commands, "record_final_report", broken)
         assert host.report(line, b"report\n").status == 503
     assert host.report(line, b"report\n").status == 200
-    assert gate.outcome().output == b"report\n"
+    assert server.outcome().output == b"report\n"
     assert "an agent's request failed" in caplog.text
 
 
-# --- While the database is away -------------------------------------------------------------------------------------
+# --- While the database is unavailable --------------------------------------------------------------------------------
 
 
-def test_reports_are_kept_on_disk_while_the_database_is_away(gate: Gate, host: Host) -> None:
-    """An agent drops a final report after six seconds: it is answered from our disk, and told later, in order."""
+def test_reports_are_spooled_while_the_database_is_unavailable(server: AgentServer, host: Host) -> None:
+    """They are answered at once, and stored in order when it is back."""
     task_id = host.handed()
     line = f"finish?taskId={task_id}&{TIMES}&exitCode=0&dropped=0"
-    rename(gate, "invocations", "away")
+    rename(server, "invocations", "away")
     assert host.report(f"running?taskId={task_id}&invokeVersion=0&start=1", b"one\n").status == 200
     assert host.report(line, b"two\n").status == 200
     assert host.report(line, b"two\n").status == 200, "a copy is harmless"
     assert host.post("/v1/task/list").status == 503
-    assert len(kept(gate)) == 3
-    rename(gate, "away", "invocations")
-    eventually(lambda: gate.states() == [State.FINISHED])
-    assert gate.outcome().output == b"one\ntwo\n"
-    eventually(lambda: kept(gate) == [])
+    assert len(spooled(server)) == 3
+    rename(server, "away", "invocations")
+    eventually(lambda: server.states() == [State.FINISHED])
+    assert server.outcome().output == b"one\ntwo\n"
+    eventually(lambda: spooled(server) == [])
 
 
-def test_kept_reports_survive_the_node(
-    open_on: Callable[..., Gate], sqlite_database: Database, tmp_path: Any, now: Any
+def test_spooled_reports_survive_the_node(
+    start_on: Callable[..., AgentServer], sqlite_database: Database, tmp_path: Any, now: Any
 ) -> None:
-    """The next process on this data folder tells them."""
-    first, shut = open_gate(sqlite_database, Settings(data=tmp_path), now)
+    """The next process on this data folder stores them, also those of an earlier build."""
+    first, shut = start_server(sqlite_database, Settings(data=tmp_path), now)
     host = first.enrol()
     task_id = host.handed()
     rename(first, "invocations", "away")
     host.report(f"finish?taskId={task_id}&{TIMES}&exitCode=7&dropped=0", b"\x00\xff")
     shut()
     rename(first, "away", "invocations")
+    (path,) = (tmp_path / "reports").glob("[0-9]*")
+    assert json.loads(path.read_bytes().partition(b"\n")[0]).keys() == {
+        "instance_id",
+        "kind",
+        "query",
+        "received_at",
+        "mark",
+    }, "earlier builds read and write these names"
     (tmp_path / "reports" / "00000000000000000000-torn").write_bytes(b"{")
-    second = open_on(sqlite_database)
+    second = start_on(sqlite_database)
     eventually(lambda: second.states() == [State.FINISHED])
     assert (second.outcome().exit_code, second.outcome().output) == (7, b"\x00\xff")
-    eventually(lambda: kept(second) == [])
+    eventually(lambda: spooled(second) == [])
 
 
-def test_hosts_that_were_here_are_known_while_the_database_is_away(gate: Gate, host: Host) -> None:
-    """By the node that saw them last; strangers are asked to come again, and forged names are refused as ever."""
-    task_id, stranger = host.handed(), gate.enrol(1)
-    rename(gate, "instances", "away")
+def test_known_hosts_are_authenticated_while_the_database_is_unavailable(server: AgentServer, host: Host) -> None:
+    """By the node that heard of them last; unknown hosts are asked to come again, and forgeries are refused."""
+    task_id, stranger = host.handed(), server.enrol(1)
+    rename(server, "instances", "away")
     line = f"/luban/api/v1/task/finish?taskId={task_id}&{TIMES}&exitCode=0&dropped=0"
-    forged = Host(gate, key(1), host.instance_id).signed()
-    assert gate.ask("POST", line, b"", forged).status == 401
-    assert gate.ask("POST", line, b"", stranger.signed()).status == 503
+    forged = Host(server, key(1), host.instance_id).signed()
+    assert server.ask("POST", line, b"", forged).status == 401
+    assert server.ask("POST", line, b"", stranger.signed()).status == 503
     used = host.signed()
-    assert gate.ask("POST", line, b"", used).status == 200
-    assert gate.ask("POST", line, b"", used).status == 401
-    rename(gate, "away", "instances")
-    eventually(lambda: gate.states() == [State.FINISHED])
+    assert server.ask("POST", line, b"", used).status == 200
+    assert server.ask("POST", line, b"", used).status == 401
+    rename(server, "away", "instances")
+    eventually(lambda: server.states() == [State.FINISHED])
 
 
-def test_a_full_disk_is_told(gate: Gate, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What cannot be kept is not acknowledged."""
+def test_a_full_spool_refuses_reports(server: AgentServer, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be stored is not acknowledged."""
     monkeypatch.setattr(spool, "MOST_BYTES", 10)
     task_id = host.handed()
-    rename(gate, "invocations", "away")
+    rename(server, "invocations", "away")
     assert host.report(f"finish?taskId={task_id}&{TIMES}&exitCode=0&dropped=0").status == 503
-    assert kept(gate) == []
+    assert spooled(server) == []
 
 
-def kept(gate: Gate) -> list[str]:
-    folder = gate.gateway._settings.data / "reports"
+def spooled(server: AgentServer) -> list[str]:
+    folder = server.gateway._node.settings.data / "reports"
     return sorted(path.name for path in folder.glob("[0-9]*")) if folder.exists() else []
 
 
-def rename(gate: Gate, table: str, to: str) -> None:
-    with gate.database.transaction() as tx:
+def rename(server: AgentServer, table: str, to: str) -> None:
+    with server.database.transaction() as tx:
         tx.run(sa.text(f"ALTER TABLE {table} RENAME TO {to}"))
 
 
-def row_of(gate: Gate, task_id: str) -> Any:
+def row_of(server: AgentServer, task_id: str) -> Any:
     query = sa.text("SELECT state, dropped, started_ms, ended_ms, revision, output FROM invocations WHERE id = :id")
-    with gate.database.reading() as tx:
+    with server.database.reading() as tx:
         return tx.first(query, {"id": task_id})
 
 
@@ -426,21 +434,21 @@ def row_of(gate: Gate, task_id: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("username", "told"),
+    ("username", "shown"),
     [
         pytest.param("web", {"username": "web"}, id="another user"),
-        pytest.param("root", {}, id="root, which the official agent refuses to be told"),
+        pytest.param("root", {}, id="root, which the official agent refuses"),
         pytest.param("System", {}, id="System, likewise"),
     ],
 )
-def test_where_and_as_whom_a_script_runs(gate: Gate, host: Host, username: str, told: dict[str, str]) -> None:
-    """Told only where it is not what the agent does anyway."""
-    send = commands.Send("1", host.instance_id, "true", 60, "r-1", "RunPowerShellScript", "/srv", username)
-    with gate.database.transaction() as tx:
-        commands.send_many(tx, [send], topic="others", now=gate.clock(), draw=real_draw)
+def test_where_and_as_whom_a_script_runs(server: AgentServer, host: Host, username: str, shown: dict[str, str]) -> None:
+    """Sent only where it differs from what the agent does anyway."""
+    send = commands.NewInvocation("1", host.instance_id, "true", 60, "r-1", "RunPowerShellScript", "/srv", username)
+    with server.database.transaction() as tx:
+        commands.send(tx, [send], topic="others", now=server.clock(), draw=real_draw)
     task = host.tasks()["run"][0]["task"]
-    said = {name: task[name] for name in ("type", "workingDirectory", "username") if name in task}
-    assert said == {"type": "RunPowerShellScript", "workingDirectory": "/srv"} | told
+    found = {name: task[name] for name in ("type", "workingDirectory", "username") if name in task}
+    assert found == {"type": "RunPowerShellScript", "workingDirectory": "/srv"} | shown
 
 
 @pytest.mark.parametrize(
@@ -451,9 +459,9 @@ def test_where_and_as_whom_a_script_runs(gate: Gate, host: Host, username: str, 
         pytest.param({"reason": "kickoff", "cold_start": "true"}, False, id="a later list"),
     ],
 )
-def test_a_boot_is_news_once(gate: Gate, host: Host, query: dict[str, str], booted: bool) -> None:
-    """For whoever waits for hosts to start anew."""
+def test_a_boot_is_reported_once(server: AgentServer, host: Host, query: dict[str, str], booted: bool) -> None:
+    """To the workers that wait for hosts to boot."""
     host.post("/v1/task/list", **query)
-    with gate.database.transaction() as tx:
+    with server.database.transaction() as tx:
         assert list(fleet.take_boots(tx, limit=10)) == ([host.instance_id] if booted else [])
         assert fleet.take_boots(tx, limit=10) == {}

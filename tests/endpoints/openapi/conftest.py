@@ -15,19 +15,19 @@ from backfleet.releases import Repository
 from backfleet.settings import Settings
 from backfleet.storage import Database
 from backfleet.wire.credentials import Credentials
-from endpoints.openapi.serving import Hands, Served, enter_operations, listen
+from endpoints.openapi.server import Server, SettableClock, enter_operations, listen
 
 
 @pytest.fixture
-def serve(
+def start_server(
     sqlite_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[..., Served]]:
-    """Starts a server; settings, and a context for TLS, may be given. Stopped after the test."""
+) -> Iterator[Callable[..., Server]]:
+    """Return a function that starts a server with these settings and TLS context. It is stopped after the test."""
     monkeypatch.setattr(catalogue, "_OPERATIONS", dict(catalogue._OPERATIONS))
     stops: list[Callable[[], None]] = []
 
-    def start(tls: ssl.SSLContext | None = None, **settings: Any) -> Served:
-        clock, seen = Hands(), []
+    def start(tls: ssl.SSLContext | None = None, **settings: Any) -> Server:
+        clock, seen = SettableClock(), []
         services = Services(
             database=sqlite_database,
             settings=Settings(data=tmp_path, **settings),
@@ -41,7 +41,7 @@ def serve(
         enter_operations(seen, tmp_path / "kept")
         host, stop = listen(services, clock, tls)
         stops.append(stop)
-        return Served(services, clock, host, Credentials(key.access_key_id, key.access_key_secret), seen)
+        return Server(services, clock, host, Credentials(key.access_key_id, key.access_key_secret), seen)
 
     yield start
     for stop in stops:
@@ -49,6 +49,6 @@ def serve(
 
 
 @pytest.fixture
-def served(serve: Callable[..., Served]) -> Served:
-    """A server with the settings it has when nobody says anything."""
-    return serve()
+def server(start_server: Callable[..., Server]) -> Server:
+    """A server with the default settings."""
+    return start_server()

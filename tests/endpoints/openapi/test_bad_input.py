@@ -7,8 +7,8 @@ import pytest
 
 from backfleet.operations.catalogue import Operation, every_operation
 from backfleet.wire.parameters import Parameter, parameters_of
-from endpoints.openapi.by_hand import V1, V3
-from endpoints.openapi.serving import Served
+from endpoints.openapi.server import Server
+from endpoints.openapi.signed_requests import V1, V3
 
 EVERY = pytest.mark.parametrize(
     "operation", [o for o in every_operation() if not o.streams], ids=lambda o: f"{o.product.code}-{o.name}"
@@ -16,9 +16,9 @@ EVERY = pytest.mark.parametrize(
 ELSEWHERE = chr(0x661)  # a digit one, in Arabic
 
 
-def ask(served: Served, operation: Operation, query: dict[str, str]) -> tuple[int, dict[str, Any]]:
-    raw = V3(served, operation.name, operation.product.version, query=query).raw()
-    status, _headers, body = served.raw(bytes(raw))
+def ask(server: Server, operation: Operation, query: dict[str, str]) -> tuple[int, dict[str, Any]]:
+    raw = V3(server, operation.name, operation.product.version, query=query).raw()
+    status, _headers, body = server.raw(bytes(raw))
     return status, json.loads(body)
 
 
@@ -55,39 +55,39 @@ def wrong(parameter: Parameter) -> list[tuple[str, str]]:
 
 
 @EVERY
-def test_a_wrong_value_is_named(served: Served, operation: Operation) -> None:
+def test_a_wrong_value_is_named(server: Server, operation: Operation) -> None:
     """By the parameter it stands in, or by a code of that parameter's own."""
     for parameter in parameters_of(operation.request):
         for value, what in wrong(parameter):
             if len(value) > 60_000:
                 continue  # longer than the URL that carries it; what is in a body is tested with bodies
-            status, body = ask(served, operation, {**needed(operation), parameter.name: value})
-            told = f"{operation.name} {parameter.name} {what}: {status} {body}"
-            assert 400 <= status < 500, told
-            assert body["Code"] != "InternalError", told
+            status, body = ask(server, operation, {**needed(operation), parameter.name: value})
+            failure = f"{operation.name} {parameter.name} {what}: {status} {body}"
+            assert 400 <= status < 500, failure
+            assert body["Code"] != "InternalError", failure
             own = {error.code for error in operation.errors}
-            assert parameter.name in body["Message"] or body["Code"] in own, told
-            assert len(body["Message"]) < 2000, told
+            assert parameter.name in body["Message"] or body["Code"] in own, failure
+            assert len(body["Message"]) < 2000, failure
 
 
 @EVERY
-def test_what_must_be_there_is_named(served: Served, operation: Operation) -> None:
+def test_what_must_be_there_is_named(server: Server, operation: Operation) -> None:
     """Absent and empty alike; whatever else was sent."""
     required = [one.name for one in parameters_of(operation.request) if one.required]
     if not required:
         return
     for query in ({}, dict.fromkeys(required, "")):
-        status, body = ask(served, operation, query)
+        status, body = ask(server, operation, query)
         assert (status, body["Code"]) == (400, "MissingParameter")
         assert any(body["Message"].startswith(name) for name in required), body
 
 
 @EVERY
-def test_unknown_parameters_do_not_matter(served: Served, operation: Operation) -> None:
+def test_unknown_parameters_do_not_matter(server: Server, operation: Operation) -> None:
     """Official clients send some of their own."""
     known = needed(operation)
-    first = ask(served, operation, known)
-    second = ask(served, operation, {**known, "SdkVersion": "1", "X.1.Y": "z", "__class__": "x", "": "nothing"})
+    first = ask(server, operation, known)
+    second = ask(server, operation, {**known, "SdkVersion": "1", "X.1.Y": "z", "__class__": "x", "": "nothing"})
     assert first[0] < 500
     assert second[0] < 500
     if first[0] >= 400:
@@ -95,15 +95,15 @@ def test_unknown_parameters_do_not_matter(served: Served, operation: Operation) 
 
 
 @EVERY
-def test_a_parameter_given_twice_is_refused(served: Served, operation: Operation) -> None:
+def test_a_parameter_given_twice_is_refused(server: Server, operation: Operation) -> None:
     """Guessing which one is meant would be a hole: in the query, and once there and once in the form."""
     for parameter in parameters_of(operation.request)[:3]:
         request = V1(
-            served,
+            server,
             parameters={"Action": operation.name, "Version": operation.product.version, parameter.name: "a"},
             form={parameter.name: "b"},
         ).raw()
-        status, _headers, body = served.raw(bytes(request))
+        status, _headers, body = server.raw(bytes(request))
         found = json.loads(body)
         assert (status, found["Code"]) == (400, "InvalidParameter")
         assert "is given twice" in found["Message"]

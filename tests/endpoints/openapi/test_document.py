@@ -23,8 +23,8 @@ from schemathesis.specs.openapi.checks import (
 from backfleet.endpoints.openapi.document import document, path_of
 from backfleet.operations.catalogue import Operation, every_operation
 from backfleet.wire.parameters import parameters_of
-from endpoints.openapi.by_hand import V3
-from endpoints.openapi.serving import Served
+from endpoints.openapi.server import Server
+from endpoints.openapi.signed_requests import V3
 
 EVERY = pytest.mark.parametrize("operation", every_operation(), ids=lambda o: f"{o.product.code}-{o.name}")
 LONGEST_URL = 32 * 1024  # what a fuzzer makes longer is not a question to an operation any more
@@ -35,9 +35,9 @@ def test_it_is_valid() -> None:
     OpenAPIV31SpecValidator(document(every_operation())).validate()
 
 
-def test_every_server_gives_it(served: Served) -> None:
+def test_every_server_gives_it(server: Server) -> None:
     """Without a key: it tells nothing that the documentation does not."""
-    with urllib.request.urlopen(f"http://{served.host}/openapi.json", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://{server.host}/openapi.json", timeout=10) as answer:
         found = json.load(answer)
     described = {path_of(operation) for operation in every_operation()}
     assert set(found["paths"]) == described
@@ -101,7 +101,7 @@ FUZZED = [operation for operation in every_operation() if not operation.streams]
 
 
 @pytest.mark.parametrize("operation", FUZZED, ids=lambda o: f"{o.product.code}-{o.name}")
-def test_nothing_breaks_it(served: Served, schema: Any, session: requests.Session, operation: Operation) -> None:
+def test_nothing_breaks_it(server: Server, schema: Any, session: requests.Session, operation: Operation) -> None:
     """Signed calls of every kind: no 5xx, and no answer that is not of the described shape."""
     described = schema[path_of(operation)]["POST"]
 
@@ -118,8 +118,8 @@ def test_nothing_breaks_it(served: Served, schema: Any, session: requests.Sessio
         if sum(len(name) + 3 * len(value.encode()) for name, value in query.items()) > LONGEST_URL:
             return
         query = {name: value for name, value in query.items() if name not in ("Action", "Version")}
-        raw = V3(served, operation.name, operation.product.version, query=query).raw()
-        answer = session.post(f"http://{served.host}{raw.target}", headers=dict(raw.headers), data=b"", timeout=20)
+        raw = V3(server, operation.name, operation.product.version, query=query).raw()
+        answer = session.post(f"http://{server.host}{raw.target}", headers=dict(raw.headers), data=b"", timeout=20)
         assert answer.status_code < 500, (query, answer.text)
         case.validate_response(answer, checks=CHECKS)
 

@@ -22,12 +22,12 @@ from aliyunsdkcore.request import CommonRequest
 from backfleet.operations.catalogue import Operation, every_operation
 from backfleet.wire.credentials import Credentials
 from backfleet.wire.shapes import misfits
-from endpoints.openapi.serving import Served
-from endpoints.openapi.story import REGION, STORY, Call, Refused, Stage, at, filled, flat, set_stage
+from endpoints.openapi.scenario import REGION, SCENARIO, Call, Installation, Refused, at, filled, flat, prepare
+from endpoints.openapi.server import Server
 
 PROJECT = Path(__file__).resolve().parents[3]
 NODE_CLIENTS = PROJECT / ".cache" / "node" / "node_modules"
-Begin = Callable[[Stage, Credentials], Any]
+Begin = Callable[[Installation, Credentials], Any]
 """A client for one caller, as a context manager."""
 
 TYPED = {"hbr": "alibabacloud_hbr20170908", "ecs": "alibabacloud_ecs20140526", "sts": "alibabacloud_sts20150401"}
@@ -41,9 +41,9 @@ STREAMED = {
 # --- Python ---------------------------------------------------------------------------------------------------------
 
 
-def config(stage: Stage, key: Credentials, mode: str) -> Config:
+def config(installation: Installation, key: Credentials, mode: str) -> Config:
     made = Config(
-        access_key_id=key.access_key_id, access_key_secret=key.access_key_secret, endpoint=stage.served.host,
+        access_key_id=key.access_key_id, access_key_secret=key.access_key_secret, endpoint=installation.server.host,
         protocol="HTTP", region_id=REGION,
     )  # fmt: skip
     if mode == "v1":
@@ -55,17 +55,17 @@ def by_new_sdk(mode: str) -> Begin:
     """The generic call of the new SDK."""
 
     @contextmanager
-    def begin(stage: Stage, key: Credentials) -> Iterator[Call]:
-        client = OpenApi(config(stage, key, mode))
+    def begin(installation: Installation, key: Credentials) -> Iterator[Call]:
+        client = OpenApi(config(installation, key, mode))
 
-        def call(operation: Operation, said: dict[str, Any]) -> dict[str, Any]:
+        def call(operation: Operation, parameters: dict[str, Any]) -> dict[str, Any]:
             params = Params(
                 action=operation.name, version=operation.product.version, protocol="HTTP", method="POST",
                 auth_type="AK", style="RPC", pathname="/", req_body_type="formData", body_type="json",
             )  # fmt: skip
             try:
                 found: dict[str, Any] = client.call_api(
-                    params, OpenApiRequest(query=flat(operation, said)), RuntimeOptions()
+                    params, OpenApiRequest(query=flat(operation, parameters)), RuntimeOptions()
                 )["body"]
             except ClientException as problem:
                 raise Refused(problem.code, f"{operation.name}: {problem.message}") from None
@@ -77,15 +77,17 @@ def by_new_sdk(mode: str) -> Begin:
 
 
 @contextmanager
-def by_legacy_sdk(stage: Stage, key: Credentials) -> Iterator[Call]:
+def by_legacy_sdk(installation: Installation, key: Credentials) -> Iterator[Call]:
     """The common request of the legacy SDK."""
     client = AcsClient(key.access_key_id, key.access_key_secret, REGION)
 
-    def call(operation: Operation, said: dict[str, Any]) -> dict[str, Any]:
-        request = CommonRequest(domain=stage.served.host, version=operation.product.version, action_name=operation.name)
+    def call(operation: Operation, parameters: dict[str, Any]) -> dict[str, Any]:
+        request = CommonRequest(
+            domain=installation.server.host, version=operation.product.version, action_name=operation.name
+        )
         request.set_protocol_type("http")
         request.set_method("POST")
-        for name, value in flat(operation, said).items():
+        for name, value in flat(operation, parameters).items():
             request.add_query_param(name, value)
         try:
             found: dict[str, Any] = json.loads(client.do_action_with_exception(request))
@@ -103,8 +105,8 @@ def by_node(name: str) -> Begin:
     """A Node process that makes one call for each line it reads."""
 
     @contextmanager
-    def begin(stage: Stage, key: Credentials) -> Iterator[Call]:
-        told = {"client": name, "endpoint": stage.served.host, "region": REGION}
+    def begin(installation: Installation, key: Credentials) -> Iterator[Call]:
+        request = {"client": name, "endpoint": installation.server.host, "region": REGION}
         secrets = {"key": key.access_key_id, "secret": key.access_key_secret}
         process = subprocess.Popen(
             ["node", PROJECT / "tests" / "node" / "calls.cjs"],
@@ -121,20 +123,20 @@ def by_node(name: str) -> Begin:
             found: dict[str, Any] = json.loads(process.stdout.readline())
             return found
 
-        def call(operation: Operation, said: dict[str, Any]) -> dict[str, Any]:
-            told = ask(
+        def call(operation: Operation, parameters: dict[str, Any]) -> dict[str, Any]:
+            reply = ask(
                 {
                     "product": operation.product.code, "version": operation.product.version,
-                    "action": operation.name, "said": said, "flat": flat(operation, said),
+                    "action": operation.name, "said": parameters, "flat": flat(operation, parameters),
                 }
             )  # fmt: skip
-            if "code" in told:
-                raise Refused(told["code"], f"{operation.name}: {told['text']}")
-            body: dict[str, Any] = told["body"]
+            if "code" in reply:
+                raise Refused(reply["code"], f"{operation.name}: {reply['text']}")
+            body: dict[str, Any] = reply["body"]
             return body
 
         with process:
-            ask(told | secrets)
+            ask(request | secrets)
             try:
                 yield call
             finally:
@@ -158,15 +160,15 @@ BIG = re.compile(r" is '\d{16,}', no integer$")
 
 
 @pytest.fixture
-def stage(served: Served) -> Stage:
-    return set_stage(served)
+def installation(server: Server) -> Installation:
+    return prepare(server)
 
 
 def test_the_story_has_every_operation() -> None:
-    """One that is added must be told."""
-    told = {step.operation.name for step in STORY} | STREAMED
+    """A new operation must be added to it."""
+    called = {step.operation.name for step in SCENARIO} | STREAMED
     ours = {operation.name for operation in every_operation() if operation.name not in ("Echo", "Whisper", "Keep")}
-    assert told == ours
+    assert called == ours
 
 
 def is_refused(operation: Operation) -> bool:
@@ -174,38 +176,46 @@ def is_refused(operation: Operation) -> bool:
     return operation.action is not None and operation.denied is None
 
 
-def diagnosis(stage: Stage, begin: Begin) -> str:
+def diagnosis(installation: Installation, begin: Begin) -> str:
     """What a refusal carries for the administrator; every client hands it on in its own way, so it is asked here."""
-    from endpoints.openapi.by_hand import V3
+    from endpoints.openapi.signed_requests import V3
 
-    _status, _headers, body = stage.served.raw(bytes(V3(stage.served, "DescribeTask", key=stage.nobody).raw()))
+    _status, _headers, body = installation.server.raw(
+        bytes(V3(installation.server, "DescribeTask", key=installation.nobody).raw())
+    )
     message: str = json.loads(body)["AccessDeniedDetail"]["EncodedDiagnosticMessage"]
     return message
 
 
 @pytest.mark.parametrize("begin", CLIENTS)
-def test_every_operation_succeeds(stage: Stage, begin: Begin) -> None:
+def test_every_operation_succeeds(installation: Installation, begin: Begin) -> None:
     """In the order of the story; and each answer is of its described shape to the last list."""
-    known = stage.known | {"diagnosis": diagnosis(stage, begin)}
-    with begin(stage, stage.somebody) as call:
-        for step in STORY:
-            body = call(step.operation, filled(step.said, known))
+    known = installation.known | {"diagnosis": diagnosis(installation, begin)}
+    with begin(installation, installation.somebody) as call:
+        for step in SCENARIO:
+            body = call(step.operation, filled(step.parameters, known))
             assert body.pop("RequestId"), step.action
-            wrong = [said for said in misfits(step.operation.answer, body, step.action) if not BIG.search(said)]
+            wrong = [
+                parameters
+                for parameters in misfits(step.operation.answer, body, step.action)
+                if not BIG.search(parameters)
+            ]
             assert wrong == []
-            known |= {name: at(body, path) for name, path in step.keeps.items()}
+            known |= {name: at(body, path) for name, path in step.saves.items()}
 
 
 @pytest.mark.parametrize("begin", CLIENTS)
-def test_every_operation_is_refused(stage: Stage, begin: Begin) -> None:
+def test_every_operation_is_refused(installation: Installation, begin: Begin) -> None:
     """To one who may do nothing, with the code of its product; and nothing is changed."""
-    known = stage.known | dict.fromkeys(("task", "other", "activation", "command", "invocation", "key", "role"), "x")
-    with begin(stage, stage.nobody) as call:
-        for step in STORY:
+    known = installation.known | dict.fromkeys(
+        ("task", "other", "activation", "command", "invocation", "key", "role"), "x"
+    )
+    with begin(installation, installation.nobody) as call:
+        for step in SCENARIO:
             if not is_refused(step.operation):
                 continue
             with pytest.raises(Refused) as refused:
-                call(step.operation, filled(step.said, known | {"diagnosis": "x"}))
+                call(step.operation, filled(step.parameters, known | {"diagnosis": "x"}))
             assert refused.value.code == REFUSALS.get(step.product, "Forbidden.RAM"), step.action
 
 
@@ -218,17 +228,17 @@ def snake(name: str) -> str:
     return re.sub(r"([a-z\d])([A-Z])", r"\1_\2", found).lower()
 
 
-def by_typed_sdk(stage: Stage, key: Credentials, mode: str) -> Call:
+def by_typed_sdk(installation: Installation, key: Credentials, mode: str) -> Call:
     """Requests and answers as the models of the typed new SDK."""
 
-    def call(operation: Operation, said: dict[str, Any]) -> dict[str, Any]:
+    def call(operation: Operation, parameters: dict[str, Any]) -> dict[str, Any]:
         package = TYPED[operation.product.code]
         models = importlib.import_module(f"{package}.models")
-        client = importlib.import_module(f"{package}.client").Client(config(stage, key, mode))
+        client = importlib.import_module(f"{package}.client").Client(config(installation, key, mode))
         method = getattr(client, snake(operation.name))
         request = getattr(models, f"{operation.name}Request", None)
         try:
-            answer = method() if request is None else method(request().from_map(said))
+            answer = method() if request is None else method(request().from_map(parameters))
         except ClientException as problem:
             raise Refused(problem.code, f"{operation.name}: {problem.message}") from None
         found: dict[str, Any] = answer.body.to_map()
@@ -249,47 +259,55 @@ def empty_places(value: Any, place: str) -> list[str]:
 def wrong_kinds(operation: Operation, body: dict[str, Any]) -> list[str]:
     """What of a typed answer has another type than described; members that the model does not know are left out."""
     found = misfits(operation.answer, body, operation.name)
-    return [said for said in found if not said.endswith((" is missing", " is not described"))]
+    return [misfit for misfit in found if not misfit.endswith((" is missing", " is not described"))]
 
 
 @pytest.mark.parametrize("mode", ["v3", "v1"])
-def test_typed_python_clients_parse_every_answer(stage: Stage, mode: str) -> None:
+def test_typed_python_clients_parse_every_answer(installation: Installation, mode: str) -> None:
     """HBR, ECS and STS: no list has a hole, every value is of its type; a refusal is a typed exception."""
-    known = dict(stage.known)
-    call, refused = by_typed_sdk(stage, stage.somebody, mode), by_typed_sdk(stage, stage.nobody, mode)
+    known = dict(installation.known)
+    call, refused = (
+        by_typed_sdk(installation, installation.somebody, mode),
+        by_typed_sdk(installation, installation.nobody, mode),
+    )
     other = by_new_sdk(mode)
-    with other(stage, stage.somebody) as generic:
-        for step in STORY:
+    with other(installation, installation.somebody) as generic:
+        for step in SCENARIO:
             if step.action == "DecodeDiagnosticMessage":
                 continue
-            said = filled(step.said, known)
+            parameters = filled(step.parameters, known)
             if step.product not in TYPED or step.action == "DeleteClient":
-                body = generic(step.operation, said)
+                body = generic(step.operation, parameters)
             else:
-                said = said | {name: json.dumps(value) for name, value in said.items() if name == "ClientInfo"}
+                parameters = parameters | {
+                    name: json.dumps(value) for name, value in parameters.items() if name == "ClientInfo"
+                }
                 if is_refused(step.operation):
                     with pytest.raises(Refused) as no:
-                        refused(step.operation, said)
+                        refused(step.operation, parameters)
                     assert no.value.code == REFUSALS.get(step.product, "Forbidden.RAM"), step.action
-                body = call(step.operation, said)
+                body = call(step.operation, parameters)
                 assert empty_places(body, step.action) == []
                 assert wrong_kinds(step.operation, body) == []
-            known |= {name: at(body, path) for name, path in step.keeps.items()}
+            known |= {name: at(body, path) for name, path in step.saves.items()}
 
 
-def test_the_typed_node_client_parses_every_answer(stage: Stage) -> None:
+def test_the_typed_node_client_parses_every_answer(installation: Installation) -> None:
     """Cloud Assistant's: every operation of ECS, success and refusal."""
-    known = dict(stage.known)
-    with by_node("ecs20140526")(stage, stage.somebody) as call, by_node("ecs20140526")(stage, stage.nobody) as refused:
-        for step in STORY:
+    known = dict(installation.known)
+    with (
+        by_node("ecs20140526")(installation, installation.somebody) as call,
+        by_node("ecs20140526")(installation, installation.nobody) as refused,
+    ):
+        for step in SCENARIO:
             if step.product != "ecs":
                 continue
-            said = filled(step.said, known)
+            parameters = filled(step.parameters, known)
             if is_refused(step.operation):
                 with pytest.raises(Refused) as no:
-                    refused(step.operation, said)
+                    refused(step.operation, parameters)
                 assert no.value.code == "Forbidden.RAM"
-            body = call(step.operation, said)
+            body = call(step.operation, parameters)
             assert empty_places(body, step.action) == []
             assert wrong_kinds(step.operation, body) == []
-            known |= {name: at(body, path) for name, path in step.keeps.items()}
+            known |= {name: at(body, path) for name, path in step.saves.items()}

@@ -23,18 +23,18 @@ from aliyunsdksts.request.v20150401.GetCallerIdentityRequest import GetCallerIde
 
 from backfleet.certificates import prepare_certificates
 from backfleet.wire.credentials import Credentials
-from endpoints.openapi.by_hand import V3
-from endpoints.openapi.serving import Served
+from endpoints.openapi.server import Server
+from endpoints.openapi.signed_requests import V3
 
 MODES = pytest.mark.parametrize("mode", ["v3", "v1"])
 
 
-def config(served: Served, mode: str, key: Credentials | None = None) -> Config:
-    key = key or served.root
+def config(server: Server, mode: str, key: Credentials | None = None) -> Config:
+    key = key or server.root
     found = Config(
         access_key_id=key.access_key_id,
         access_key_secret=key.access_key_secret,
-        endpoint=served.host,
+        endpoint=server.host,
         protocol="HTTP",
         region_id="cn-hangzhou",
     )
@@ -43,24 +43,24 @@ def config(served: Served, mode: str, key: Credentials | None = None) -> Config:
     return found
 
 
-def call(served: Served, mode: str, key: Credentials | None = None, *, method: str = "POST", **parts: Any) -> Any:
+def call(server: Server, mode: str, key: Credentials | None = None, *, method: str = "POST", **parts: Any) -> Any:
     """Our Echo by the generic call of the SDK."""
     params = Params(
         action="Echo", version="2017-09-08", protocol="HTTP", method=method, auth_type="AK", style="RPC",
         pathname="/", req_body_type="formData", body_type="json",
     )  # fmt: skip
-    return OpenApi(config(served, mode, key)).call_api(params, OpenApiRequest(**parts), RuntimeOptions())["body"]
+    return OpenApi(config(server, mode, key)).call_api(params, OpenApiRequest(**parts), RuntimeOptions())["body"]
 
 
 @MODES
-def test_who_am_i(served: Served, mode: str) -> None:
+def test_who_am_i(server: Server, mode: str) -> None:
     """GetCallerIdentity by the STS client, as the root of the account and as a user."""
-    root = Sts(config(served, mode)).get_caller_identity().body
+    root = Sts(config(server, mode)).get_caller_identity().body
     assert root.identity_type == "Account"
     assert root.arn == f"acs:ram::{root.account_id}:root"
     assert root.request_id == root.request_id.upper()
     assert len(root.request_id) == 36
-    user = Sts(config(served, mode, served.user("ann"))).get_caller_identity().body
+    user = Sts(config(server, mode, server.user("ann"))).get_caller_identity().body
     assert user.identity_type == "RAMUser"
     assert user.arn == f"acs:ram::{root.account_id}:user/ann"
     assert user.user_id == user.principal_id
@@ -68,47 +68,47 @@ def test_who_am_i(served: Served, mode: str) -> None:
 
 @MODES
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_parameters_arrive_from_query_and_form(served: Served, mode: str, method: str) -> None:
+def test_parameters_arrive_from_query_and_form(server: Server, mode: str, method: str) -> None:
     """Every mark that encoders get wrong, in the query and, by POST, in the form beside it."""
     text = '备 é~*\'()!+/%&=?# "x"\n'
     parts: dict[str, Any] = {"query": {"Name": text, "Ids": '["i-1","i-2"]', "Empty": ""}}
     if method == "POST":
         parts["body"] = {"Zone.2": "b +", "Zone.1": "ä", "Zone.10": "~"}
-    answer = call(served, mode, method=method, **parts)
+    answer = call(server, mode, method=method, **parts)
     assert answer["Name"] == text
     assert answer["Ids"] == ["i-1", "i-2"]
     assert answer["Zones"]["Zone"] == (["ä", "b +", "~"] if method == "POST" else [])
-    found, _asked = served.seen[-1]
+    found, _asked = server.seen[-1]
     assert found.request_id == answer["RequestId"]
     assert (found.region, found.source_ip, found.secure) == ("cn-hangzhou", "127.0.0.1", False)
 
 
 @MODES
-def test_a_long_value_travels_in_the_url(served: Served, mode: str) -> None:
+def test_a_long_value_travels_in_the_url(server: Server, mode: str) -> None:
     """The new SDKs put scripts and files into the query of a POST: some 100 KB on the wire."""
     text = "+/" * 16_000
-    assert call(served, mode, query={"Name": text})["Name"] == text
+    assert call(server, mode, query={"Name": text})["Name"] == text
 
 
 @MODES
-def test_an_error_is_a_typed_exception(served: Served, mode: str) -> None:
+def test_an_error_is_a_typed_exception(server: Server, mode: str) -> None:
     """Code, message, status and request id, as the SDK's users read them."""
     with pytest.raises(ClientException) as refused:
-        Hbr(config(served, mode)).describe_task(DescribeTaskRequest(task_id="t-0000000000000000"))
+        Hbr(config(server, mode)).describe_task(DescribeTaskRequest(task_id="t-0000000000000000"))
     assert refused.value.code == "TaskNotFound"
     assert refused.value.status_code == 404
     assert refused.value.request_id in refused.value.message
     with pytest.raises(ClientException) as refused:
-        call(served, mode, query={"Wrong": "True"})
+        call(server, mode, query={"Wrong": "True"})
     assert refused.value.code == "InvalidParameter"
     assert "Name is wrong." in refused.value.message
 
 
 @MODES
-def test_what_breaks_is_not_told(served: Served, mode: str) -> None:
+def test_what_breaks_is_not_told(server: Server, mode: str) -> None:
     """A failure of ours is a 500 with a request id, and none of the exception's text."""
     with pytest.raises(ServerException) as broken:
-        call(served, mode, query={"Broken": "true"})
+        call(server, mode, query={"Broken": "true"})
     assert broken.value.code == "InternalError"
     assert broken.value.status_code == 500
     assert broken.value.request_id
@@ -116,63 +116,63 @@ def test_what_breaks_is_not_told(served: Served, mode: str) -> None:
 
 
 @MODES
-def test_a_refusal_says_what_was_not_allowed(served: Served, mode: str) -> None:
+def test_a_refusal_says_what_was_not_allowed(server: Server, mode: str) -> None:
     """HBR's NoPermission with its details."""
-    key = served.user("ann", "AliyunHBRReadOnlyAccess")
+    key = server.user("ann", "AliyunHBRReadOnlyAccess")
     with pytest.raises(ClientException) as refused:
-        call(served, mode, key)
+        call(server, mode, key)
     assert refused.value.code == "NoPermission"
     assert refused.value.status_code == 403
     assert "User is not authorized to do this operation." in refused.value.message
     detail = refused.value.access_denied_detail
     assert detail["AuthAction"] == "hbr:Echo"
     assert (detail["AuthPrincipalType"], detail["NoPermissionType"]) == ("SubUser", "ImplicitDeny")
-    assert served.seen == []
+    assert server.seen == []
 
 
 @MODES
-def test_a_wrong_secret_is_a_wrong_signature(served: Served, mode: str) -> None:
+def test_a_wrong_secret_is_a_wrong_signature(server: Server, mode: str) -> None:
     """And an unknown key is a key that is not found."""
     with pytest.raises(ClientException) as refused:
-        call(served, mode, Credentials(served.root.access_key_id, "wrong"))
+        call(server, mode, Credentials(server.root.access_key_id, "wrong"))
     assert (refused.value.code, refused.value.status_code) == ("SignatureDoesNotMatch", 400)
     with pytest.raises(ClientException) as refused:
-        call(served, mode, Credentials("LTAIunknown", "wrong"))
+        call(server, mode, Credentials("LTAIunknown", "wrong"))
     assert (refused.value.code, refused.value.status_code) == ("InvalidAccessKeyId.NotFound", 404)
 
 
 @MODES
-def test_a_strangers_token_is_malformed(served: Served, mode: str) -> None:
+def test_a_strangers_token_is_malformed(server: Server, mode: str) -> None:
     """A token we did not give out."""
-    found = config(served, mode)
+    found = config(server, mode)
     found.security_token = "CAISnQ"
     with pytest.raises(ClientException) as refused:
         Sts(found).get_caller_identity()
     assert refused.value.code == "InvalidSecurityToken.Malformed"
 
 
-def test_an_endpoint_with_a_scheme_is_tolerated(served: Served) -> None:
+def test_an_endpoint_with_a_scheme_is_tolerated(server: Server) -> None:
     """The Python SDK then signs and sends `Host: http://host:port`, literally."""
-    found = config(served, "v3")
-    found.endpoint = f"http://{served.host}"
+    found = config(server, "v3")
+    found.endpoint = f"http://{server.host}"
     found.protocol = None
     assert Sts(found).get_caller_identity().body.identity_type == "Account"
 
 
-def test_the_crypto_library_of_the_sdk_and_ours_agree_on_sm3(served: Served) -> None:
+def test_the_crypto_library_of_the_sdk_and_ours_agree_on_sm3(server: Server) -> None:
     """The Chinese national hash, where the build has it."""
-    found = config(served, "v3")
+    found = config(server, "v3")
     found.signature_algorithm = "ACS3-HMAC-SM3"
     assert Sts(found).get_caller_identity().body.identity_type == "Account"
 
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 @MODES
-def test_over_tls_with_our_own_authority(serve: Callable[..., Served], tmp_path: Path, mode: str) -> None:
-    """The `ca` setting is a file's path; the operation that is refused over plain HTTP is served."""
+def test_over_tls_with_our_own_authority(start_server: Callable[..., Server], tmp_path: Path, mode: str) -> None:
+    """The `ca` setting is a file's path; the operation that is refused over plain HTTP is server."""
     certificates = prepare_certificates(tmp_path, ["127.0.0.1"], now=datetime.now(UTC))
-    served = serve(certificates.context(), require_tls=True)
-    found = config(served, mode)
+    server = start_server(certificates.context(), require_tls=True)
+    found = config(server, mode)
     found.protocol, found.ca = "HTTPS", str(certificates.authority)
     assert Sts(found).get_caller_identity().body.identity_type == "Account"
     gc.collect()  # the SDK leaves its TLS connection to the collector; let that be here, where it is expected
@@ -181,9 +181,9 @@ def test_over_tls_with_our_own_authority(serve: Callable[..., Served], tmp_path:
 # --- The legacy SDK -------------------------------------------------------------------------------------------------
 
 
-def legacy(served: Served, secret: str | None = None, *, method: str = "POST", **parameters: str) -> Any:
-    client = AcsClient(served.root.access_key_id, secret or served.root.access_key_secret, "cn-hangzhou")
-    request = CommonRequest(domain=served.host, version="2017-09-08", action_name="Echo")
+def legacy(server: Server, secret: str | None = None, *, method: str = "POST", **parameters: str) -> Any:
+    client = AcsClient(server.root.access_key_id, secret or server.root.access_key_secret, "cn-hangzhou")
+    request = CommonRequest(domain=server.host, version="2017-09-08", action_name="Echo")
     request.set_protocol_type("http")
     request.set_method(method)
     for name, value in parameters.items():
@@ -194,54 +194,54 @@ def legacy(served: Served, secret: str | None = None, *, method: str = "POST", *
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_the_legacy_client_is_understood(served: Served, method: str) -> None:
+def test_the_legacy_client_is_understood(server: Server, method: str) -> None:
     """Empty SignatureType, added RegionId, form bodies with Content-MD5."""
-    answer = legacy(served, method=method, Name="é ~*", Ids='["i-1", "i-2"]')
+    answer = legacy(server, method=method, Name="é ~*", Ids='["i-1", "i-2"]')
     assert (answer["Name"], answer["Ids"]) == ("é ~*", ["i-1", "i-2"])
     assert answer["Zones"]["Zone"] == (["b +"] if method == "POST" else [])
 
 
-def test_the_legacy_client_recognises_a_wrong_secret(served: Served) -> None:
+def test_the_legacy_client_recognises_a_wrong_secret(server: Server) -> None:
     """It compares our string to sign with its own: only if they are equal it says that the secret is wrong."""
     request = GetCallerIdentityRequest()
-    request.set_endpoint(served.host)
+    request.set_endpoint(server.host)
     request.set_protocol_type("http")
     request.add_query_param("Name", "é ~*:")
-    client = AcsClient(served.root.access_key_id, "wrong", "cn-hangzhou")
+    client = AcsClient(server.root.access_key_id, "wrong", "cn-hangzhou")
     with pytest.raises(LegacyServerException) as refused:
         client.do_action_with_exception(request)
     assert refused.value.error_code == "InvalidAccessKeySecret"
 
 
-def test_the_legacy_client_reads_our_errors(served: Served) -> None:
+def test_the_legacy_client_reads_our_errors(server: Server) -> None:
     """Code, status and request id."""
     with pytest.raises(LegacyServerException) as refused:
-        legacy(served, Wrong="true")
+        legacy(server, Wrong="true")
     assert (refused.value.error_code, refused.value.http_status) == ("InvalidParameter", 400)
     assert refused.value.request_id
 
 
 @MODES
-def test_too_many_calls_are_told_when_to_ask_again(serve: Callable[..., Served], mode: str) -> None:
+def test_too_many_calls_are_told_when_to_ask_again(start_server: Callable[..., Server], mode: str) -> None:
     """The new client has an exception of its own for it, with the milliseconds; asking then succeeds."""
-    served = serve(calls_per_second=2, calls_burst=1)
-    assert call(served, mode)["Code"] == "200"
+    server = start_server(calls_per_second=2, calls_burst=1)
+    assert call(server, mode)["Code"] == "200"
     with pytest.raises(ThrottlingException) as refused:
-        call(served, mode)
+        call(server, mode)
     assert (refused.value.code, refused.value.status_code) == ("Throttling.User", 429)
     assert 0 < refused.value.retry_after <= 500
-    assert len(served.seen) == 1
+    assert len(server.seen) == 1
     time.sleep(refused.value.retry_after / 1000)
-    assert call(served, mode)["Code"] == "200"
-    status, headers, body = served.raw(bytes(V3(served).raw()))
+    assert call(server, mode)["Code"] == "200"
+    status, headers, body = server.raw(bytes(V3(server).raw()))
     assert (status, json.loads(body)["Code"]) == (429, "Throttling.User")
     assert int(headers["x-acs-retry-after"]) > 0
 
 
-def test_the_legacy_client_is_told_as_well(serve: Callable[..., Served]) -> None:
+def test_the_legacy_client_is_told_as_well(start_server: Callable[..., Server]) -> None:
     """By code and status."""
-    served = serve(calls_per_second=1, calls_burst=1)
-    legacy(served)
+    server = start_server(calls_per_second=1, calls_burst=1)
+    legacy(server)
     with pytest.raises(LegacyServerException) as refused:
-        legacy(served)
+        legacy(server)
     assert (refused.value.error_code, refused.value.http_status) == ("Throttling.User", 429)

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backfleet.endpoints.openapi.authentication import read_claim
+from backfleet.endpoints.openapi.authentication import read_signed_request
 from backfleet.endpoints.openapi.received import FORM, receive
 from backfleet.wire.errors import ApiError
 
@@ -38,7 +38,7 @@ def test_any_request_is_read_or_refused(
     try:
         request = receive(method, query, headers, body)
         assert isinstance(request.wants_xml, bool)
-        read_claim(request)
+        read_signed_request(request)
     except ApiError as problem:
         refusal = problem
     assert refusal is None or 400 <= refusal.status < 500

@@ -12,8 +12,8 @@ import pytest
 from backfleet.operations import catalogue
 from backfleet.operations.catalogue import PRODUCTS, Call, operation
 from backfleet.storage import metadata
-from endpoints.openapi.by_hand import Raw
-from endpoints.openapi.serving import Anything, Served
+from endpoints.openapi.server import Anything, Server
+from endpoints.openapi.signed_requests import Raw
 
 VECTORS = Path(__file__).parents[2] / "wire" / "vectors"
 Vector = dict[str, Any]
@@ -54,11 +54,11 @@ def raw(vector: Vector) -> Raw:
 
 
 @pytest.fixture
-def played(served: Served) -> Callable[[Vector], tuple[int, dict[str, Any]]]:
+def played(server: Server) -> Callable[[Vector], tuple[int, dict[str, Any]]]:
     """Plays a request against a server that knows its key and its operation, at its own time."""
 
     def play(vector: Vector) -> tuple[int, dict[str, Any]]:
-        served.clock.stopped_at = moment(vector).astimezone(UTC)
+        server.clock.stopped_at = moment(vector).astimezone(UTC)
         product, action = PRODUCTS[common(vector, "Version")], common(vector, "Action")
         catalogue._OPERATIONS.pop((product.version, action), None)
 
@@ -66,26 +66,26 @@ def played(served: Served) -> Callable[[Vector], tuple[int, dict[str, Any]]]:
         def understood(call: Call, asked: Anything) -> dict[str, str]:
             return {"Understood": action}
 
-        _keep_key(served, vector["access_key_id"], vector["access_key_secret"])
-        status, headers, body = served.raw(bytes(raw(vector)))
+        _keep_key(server, vector["access_key_id"], vector["access_key_secret"])
+        status, headers, body = server.raw(bytes(raw(vector)))
         assert headers["content-type"].startswith("text/xml" if b"<?xml" in body else "application/json")
         return status, {} if b"<?xml" in body else json.loads(body)
 
     return play
 
 
-def _keep_key(served: Served, key_id: str, secret: str) -> None:
+def _keep_key(server: Server, key_id: str, secret: str) -> None:
     """A key that was given out elsewhere, long ago."""
     keys = metadata.tables["access_keys"]
-    with served.services.database.transaction() as tx:
+    with server.services.database.transaction() as tx:
         tx.add_if_new(
             keys,
             {
                 "id": key_id,
-                "account_id": served.root_caller.account_id,
-                "sealed_secret": served.services.vault.seal(secret),
+                "account_id": server.root_caller.account_id,
+                "sealed_secret": server.services.vault.seal(secret),
                 "active": True,
-                "created_at": served.clock(),
+                "created_at": server.clock(),
             },
         )
 

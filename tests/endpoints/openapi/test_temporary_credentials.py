@@ -26,8 +26,8 @@ from aliyunsdksts.request.v20150401.GetCallerIdentityRequest import GetCallerIde
 from backfleet import identity
 from backfleet.certificates import prepare_certificates
 from backfleet.wire.credentials import Credentials
-from endpoints.openapi.by_hand import V1, V3, Raw
-from endpoints.openapi.serving import Served
+from endpoints.openapi.server import Server
+from endpoints.openapi.signed_requests import V1, V3, Raw
 from identity.test_providers import CLAIMS, ISSUER, ec_key, public, token
 
 MODES = pytest.mark.parametrize("mode", ["v3", "v1"])
@@ -35,32 +35,32 @@ ASSUMING = '{"Version":"1","Statement":[{"Effect":"Allow","Action":"sts:AssumeRo
 
 
 @pytest.fixture
-def ann(served: Served) -> Credentials:
+def ann(server: Server) -> Credentials:
     """A user who may assume roles; `Ops` trusts the account and may look at backup clients."""
-    return prepare(served)
+    return prepare(server)
 
 
-def prepare(served: Served) -> Credentials:
-    account, services = served.root_caller.account_id, served.services
+def prepare(server: Server) -> Credentials:
+    account, services = server.root_caller.account_id, server.services
     statement = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"RAM": f"acs:ram::{account}:root"}}
     trust = json.dumps({"Version": "1", "Statement": [statement]})
     with services.database.transaction() as tx:
-        made = identity.create_role(tx, account, "Ops", trust, now=served.clock(), draw=services.draw)
-        identity.attach_policy(tx, account, "Ops", "AliyunHBRReadOnlyAccess", "System", to="Role", now=served.clock())
-    assert made.arn == arn(served)
-    return served.user("ann", document=ASSUMING)
+        made = identity.create_role(tx, account, "Ops", trust, now=server.clock(), draw=services.draw)
+        identity.attach_policy(tx, account, "Ops", "AliyunHBRReadOnlyAccess", "System", to="Role", now=server.clock())
+    assert made.arn == arn(server)
+    return server.user("ann", document=ASSUMING)
 
 
-def arn(served: Served) -> str:
-    return f"acs:ram::{served.root_caller.account_id}:role/Ops"
+def arn(server: Server) -> str:
+    return f"acs:ram::{server.root_caller.account_id}:role/Ops"
 
 
-def config(served: Served, mode: str, key: Credentials, **more: Any) -> Config:
+def config(server: Server, mode: str, key: Credentials, **more: Any) -> Config:
     found = Config(
         access_key_id=key.access_key_id,
         access_key_secret=key.access_key_secret,
         security_token=key.security_token or None,
-        endpoint=served.host,
+        endpoint=server.host,
         protocol="HTTP",
         region_id="cn-hangzhou",
         **more,
@@ -70,59 +70,59 @@ def config(served: Served, mode: str, key: Credentials, **more: Any) -> Config:
     return found
 
 
-def assumed(served: Served, ann: Credentials, **said: Any) -> Credentials:
-    asked = sts.AssumeRoleRequest(role_arn=arn(served), role_session_name="night", **said)
-    found = Sts(config(served, "v3", ann)).assume_role(asked).body.credentials
+def assumed(server: Server, ann: Credentials, **parameters: Any) -> Credentials:
+    asked = sts.AssumeRoleRequest(role_arn=arn(server), role_session_name="night", **parameters)
+    found = Sts(config(server, "v3", ann)).assume_role(asked).body.credentials
     return Credentials(found.access_key_id, found.access_key_secret, found.security_token)
 
 
-def answer(served: Served, raw: Raw) -> tuple[int, str]:
-    status, _headers, body = served.raw(bytes(raw))
+def answer(server: Server, raw: Raw) -> tuple[int, str]:
+    status, _headers, body = server.raw(bytes(raw))
     return status, json.loads(body).get("Code", "")
 
 
-def by_v1(served: Served, key: Credentials) -> Raw:
-    return V1(served, key=key, parameters={"Action": "DescribeRegions", "SecurityToken": key.security_token}).raw()
+def by_v1(server: Server, key: Credentials) -> Raw:
+    return V1(server, key=key, parameters={"Action": "DescribeRegions", "SecurityToken": key.security_token}).raw()
 
 
-def by_v3(served: Served, key: Credentials) -> Raw:
+def by_v3(server: Server, key: Credentials) -> Raw:
     named = {"x-acs-security-token": key.security_token, "x-acs-accesskey-id": key.access_key_id}
-    return V3(served, "DescribeRegions", key=key, extra=named).raw()
+    return V3(server, "DescribeRegions", key=key, extra=named).raw()
 
 
 BY_HAND = pytest.mark.parametrize("signed", [by_v1, by_v3])
 
 
 @MODES
-def test_the_new_client_acts_in_a_role(served: Served, ann: Credentials, mode: str) -> None:
+def test_the_new_client_acts_in_a_role(server: Server, ann: Credentials, mode: str) -> None:
     """Assumes it, says who it is, may what the role may and no more."""
-    session = assumed(served, ann)
-    who = Sts(config(served, mode, session)).get_caller_identity().body
-    account = served.root_caller.account_id
+    session = assumed(server, ann)
+    who = Sts(config(server, mode, session)).get_caller_identity().body
+    account = server.root_caller.account_id
     assert (who.identity_type, who.arn) == ("AssumedRoleUser", f"acs:sts::{account}:assumed-role/Ops/night")
-    looked = Hbr(config(served, mode, session)).describe_backup_clients(
+    looked = Hbr(config(server, mode, session)).describe_backup_clients(
         hbr.DescribeBackupClientsRequest(client_type="ECS_CLIENT")
     )
     assert looked.body.total_count == 0
     with pytest.raises(ClientException) as refused:
-        Hbr(config(served, mode, session)).upgrade_backup_clients(hbr.UpgradeBackupClientsRequest(instance_ids=["i-1"]))
+        Hbr(config(server, mode, session)).upgrade_backup_clients(hbr.UpgradeBackupClientsRequest(instance_ids=["i-1"]))
     assert (refused.value.code, refused.value.access_denied_detail["AuthPrincipalType"]) == (
         "NoPermission",
         "AssumedRoleUser",
     )
 
 
-def test_the_legacy_client_acts_in_a_role(served: Served, ann: Credentials) -> None:
+def test_the_legacy_client_acts_in_a_role(server: Server, ann: Credentials) -> None:
     """By a token it was given. Its own provider knows one endpoint only, the cloud's."""
 
     def call(client: AcsClient, request: Any) -> dict[str, Any]:
-        request.set_endpoint(served.host)
+        request.set_endpoint(server.host)
         request.set_protocol_type("http")
         found: dict[str, Any] = json.loads(client.do_action_with_exception(request))
         return found
 
     asked = AssumeRoleRequest()
-    asked.set_RoleArn(arn(served))
+    asked.set_RoleArn(arn(server))
     asked.set_RoleSessionName("night")
     given = call(AcsClient(ann.access_key_id, ann.access_key_secret, "cn-hangzhou"), asked)["Credentials"]
     client = AcsClient(
@@ -133,49 +133,49 @@ def test_the_legacy_client_acts_in_a_role(served: Served, ann: Credentials) -> N
 
 
 @BY_HAND
-def test_a_token_goes_with_its_key(served: Served, ann: Credentials, signed: Callable[..., Raw]) -> None:
+def test_a_token_goes_with_its_key(server: Server, ann: Credentials, signed: Callable[..., Raw]) -> None:
     """With another key, long-term or temporary, it is nothing; nor is the key without it."""
-    one, two = assumed(served, ann), assumed(served, ann)
-    assert answer(served, signed(served, one)) == (200, "200")
+    one, two = assumed(server, ann), assumed(server, ann)
+    assert answer(server, signed(server, one)) == (200, "200")
     mixed = Credentials(one.access_key_id, one.access_key_secret, two.security_token)
-    assert answer(served, signed(served, mixed)) == (400, "InvalidSecurityToken.MismatchWithAccessKey")
+    assert answer(server, signed(server, mixed)) == (400, "InvalidSecurityToken.MismatchWithAccessKey")
     long_term = Credentials(ann.access_key_id, ann.access_key_secret, one.security_token)
-    assert answer(served, signed(served, long_term)) == (400, "InvalidSecurityToken.MismatchWithAccessKey")
+    assert answer(server, signed(server, long_term)) == (400, "InvalidSecurityToken.MismatchWithAccessKey")
     wrong = Credentials(one.access_key_id, "wrong", one.security_token)
-    assert answer(served, signed(served, wrong)) == (400, "SignatureDoesNotMatch")
-    status, code = answer(served, V3(served, key=Credentials(one.access_key_id, one.access_key_secret)).raw())
+    assert answer(server, signed(server, wrong)) == (400, "SignatureDoesNotMatch")
+    status, code = answer(server, V3(server, key=Credentials(one.access_key_id, one.access_key_secret)).raw())
     assert (status, code) == (400, "MissingSecurityToken")
 
 
 @BY_HAND
 def test_a_forged_token_costs_no_question_to_the_database(
-    served: Served, ann: Credentials, signed: Callable[..., Raw]
+    server: Server, ann: Credentials, signed: Callable[..., Raw]
 ) -> None:
     """Changed, made up, or over: refused by arithmetic alone."""
-    session = assumed(served, ann, duration_seconds=900)
+    session = assumed(server, ann, duration_seconds=900)
     text = session.security_token
     changed = f"{text[:40]}{'A' if text[40] != 'A' else 'B'}{text[41:]}"
-    with questions(served) as asked:
+    with questions(server) as asked:
         for forged in (changed, text[:-4], f"{text}=", "CAIS" * 100, "x" * 9000):
             attempt = Credentials(session.access_key_id, session.access_key_secret, forged)
-            assert answer(served, signed(served, attempt)) == (400, "InvalidSecurityToken.Malformed"), forged[:8]
-        served.clock.stopped_at = datetime.now(UTC) + timedelta(minutes=16)
-        assert answer(served, signed(served, session)) == (400, "InvalidSecurityToken.Expired")
+            assert answer(server, signed(server, attempt)) == (400, "InvalidSecurityToken.Malformed"), forged[:8]
+        server.clock.stopped_at = datetime.now(UTC) + timedelta(minutes=16)
+        assert answer(server, signed(server, session)) == (400, "InvalidSecurityToken.Expired")
         assert asked == []
-        served.clock.stopped_at = None
-        assert answer(served, signed(served, session)) == (200, "200")
+        server.clock.stopped_at = None
+        assert answer(server, signed(server, session)) == (200, "200")
         assert asked
 
 
 @contextmanager
-def questions(served: Served) -> Iterator[list[str]]:
+def questions(server: Server) -> Iterator[list[str]]:
     """What the database is asked."""
     asked: list[str] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
         asked.append(statement)
 
-    engine = served.services.database.engine
+    engine = server.services.database.engine
     sa.event.listen(engine, "before_cursor_execute", note)
     try:
         yield asked
@@ -185,11 +185,11 @@ def questions(served: Served) -> Iterator[list[str]]:
 
 @BY_HAND
 @pytest.mark.parametrize("ends", ["the role", "the key", "a disabled key"])
-def test_what_ends_a_session_early(served: Served, ann: Credentials, signed: Callable[..., Raw], ends: str) -> None:
+def test_what_ends_a_session_early(server: Server, ann: Credentials, signed: Callable[..., Raw], ends: str) -> None:
     """At its next request."""
-    session = assumed(served, ann)
-    account, services = served.root_caller.account_id, served.services
-    assert answer(served, signed(served, session)) == (200, "200")
+    session = assumed(server, ann)
+    account, services = server.root_caller.account_id, server.services
+    assert answer(server, signed(server, session)) == (200, "200")
     with services.database.transaction() as tx:
         if ends == "the role":
             identity.detach_policy(tx, account, "Ops", "AliyunHBRReadOnlyAccess", "System", of="Role")
@@ -198,39 +198,39 @@ def test_what_ends_a_session_early(served: Served, ann: Credentials, signed: Cal
             identity.delete_key(tx, account, "ann", ann.access_key_id)
         else:
             identity.set_key(tx, account, "ann", ann.access_key_id, active=False)
-    assert answer(served, signed(served, session)) == (400, "InvalidSecurityToken.Expired")
+    assert answer(server, signed(server, session)) == (400, "InvalidSecurityToken.Expired")
 
 
 @BY_HAND
-def test_a_signed_request_works_once(served: Served, ann: Credentials, signed: Callable[..., Raw]) -> None:
+def test_a_signed_request_works_once(server: Server, ann: Credentials, signed: Callable[..., Raw]) -> None:
     """With temporary credentials as with others."""
-    raw = signed(served, assumed(served, ann))
-    assert answer(served, raw) == (200, "200")
-    assert answer(served, raw) == (400, "SignatureNonceUsed")
+    raw = signed(server, assumed(server, ann))
+    assert answer(server, raw) == (200, "200")
+    assert answer(server, raw) == (400, "SignatureNonceUsed")
 
 
 # --- Providers that renew by themselves -----------------------------------------------------------------------------
 
 
 @pytest.fixture
-def over_tls(serve: Callable[..., Served], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Served:
+def over_tls(start_server: Callable[..., Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
     """A server that demands TLS for what the cloud demands it for, and clients that trust its authority."""
     certificates = prepare_certificates(tmp_path, ["127.0.0.1"], now=datetime.now(UTC))
-    served = serve(certificates.context(), require_tls=True)
+    server = start_server(certificates.context(), require_tls=True)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificates.authority))
-    return served
+    return server
 
 
-def whoami(served: Served, given: Any) -> str:
+def whoami(server: Server, given: Any) -> str:
     key = Credentials(given.get_access_key_id(), given.get_access_key_secret(), given.get_security_token())
-    found = config(served, "v3", key)
+    found = config(server, "v3", key)
     found.protocol = "HTTPS"
-    said: str = Sts(found).get_caller_identity().body.arn
-    return said
+    parameters: str = Sts(found).get_caller_identity().body.arn
+    return parameters
 
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-def test_the_role_provider_renews_by_itself(over_tls: Served) -> None:
+def test_the_role_provider_renews_by_itself(over_tls: Server) -> None:
     """Sessions of a quarter of an hour are stale at once to it: each question makes a new one."""
     ann = prepare(over_tls)
     provider = RamRoleArnCredentialsProvider(
@@ -245,7 +245,7 @@ def test_the_role_provider_renews_by_itself(over_tls: Served) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-def test_the_federated_provider_renews_by_itself(over_tls: Served, tmp_path: Path) -> None:
+def test_the_federated_provider_renews_by_itself(over_tls: Server, tmp_path: Path) -> None:
     """With nothing but a token in a file, as build machines have it."""
     account, services, now = over_tls.root_caller.account_id, over_tls.services, datetime.now(UTC)
     statement = {

@@ -17,68 +17,68 @@ import sqlalchemy as sa
 from backfleet.endpoints.openapi import bodies
 from backfleet.storage import metadata
 from backfleet.wire import signing
-from endpoints.openapi.by_hand import V1, V3
-from endpoints.openapi.serving import Served
+from endpoints.openapi.server import Server
+from endpoints.openapi.signed_requests import V1, V3
 
 
-def keep(served: Served, body: bytes, **parts: Any) -> V3:
-    return V3(served, action="Keep", version="2026-11-01", body=body, content_type="application/octet-stream", **parts)
+def keep(server: Server, body: bytes, **parts: Any) -> V3:
+    return V3(server, action="Keep", version="2026-11-01", body=body, content_type="application/octet-stream", **parts)
 
 
-def answered(served: Served, request: Any) -> tuple[int, dict[str, Any]]:
-    status, _headers, body = served.raw(bytes(request))
+def answered(server: Server, request: Any) -> tuple[int, dict[str, Any]]:
+    status, _headers, body = server.raw(bytes(request))
     return status, json.loads(body)
 
 
-def left(served: Served) -> list[str]:
+def left(server: Server) -> list[str]:
     """What is in the folder of half-done uploads; it may not even have been made."""
-    folder = served.services.settings.data / "incoming"
+    folder = server.services.settings.data / "incoming"
     return [path.name for path in folder.iterdir()] if folder.exists() else []
 
 
-def audited(served: Served) -> list[tuple[str, str]]:
+def audited(server: Server) -> list[tuple[str, str]]:
     table = metadata.tables["audit_events"]
-    with served.services.database.reading() as tx:
+    with server.services.database.reading() as tx:
         return [(row.verdict, row.error_code) for row in tx.rows(sa.select(table))]
 
 
-def settled(served: Served, expected: list[tuple[str, str]]) -> bool:
+def settled(server: Server, expected: list[tuple[str, str]]) -> bool:
     """Whether the audit trail comes to say this: the answer can be ahead of it when the caller has gone."""
     deadline = time.monotonic() + 5
-    while audited(served) != expected and time.monotonic() < deadline:
+    while audited(server) != expected and time.monotonic() < deadline:
         time.sleep(0.01)
-    return audited(served) == expected
+    return audited(server) == expected
 
 
-def test_a_file_arrives_whole(served: Served, tmp_path: Path) -> None:
+def test_a_file_arrives_whole(server: Server, tmp_path: Path) -> None:
     """Measured, hashed, and the operation's to keep; parameters travel in the query."""
     body = os.urandom(3_000_000)
-    status, found = answered(served, keep(served, body, query={"Name": "x"}).raw())
+    status, found = answered(server, keep(server, body, query={"Name": "x"}).raw())
     assert (status, found["Size"], found["Sha256"]) == (200, len(body), hashlib.sha256(body).hexdigest())
     assert (tmp_path / "kept").read_bytes() == body
-    assert served.seen[0][1].name == "x"
-    assert left(served) == []
-    assert audited(served) == [("allowed", "")]
+    assert server.seen[0][1].name == "x"
+    assert left(server) == []
+    assert audited(server) == [("allowed", "")]
 
 
-def test_a_file_in_chunks_of_unknown_number_arrives_too(served: Served, tmp_path: Path) -> None:
+def test_a_file_in_chunks_of_unknown_number_arrives_too(server: Server, tmp_path: Path) -> None:
     """Our own command line sends them so, and so may others."""
     body = os.urandom(100_000)
-    request = keep(served, body).raw().changed_header("content-length", None)
+    request = keep(server, body).raw().changed_header("content-length", None)
     chunked = f"{len(body):x}\r\n".encode() + body + b"\r\n0\r\n\r\n"
     request = replace(request.with_header("Transfer-Encoding", "chunked"), body=chunked)
-    assert answered(served, request)[0] == 200
+    assert answered(server, request)[0] == 200
     assert (tmp_path / "kept").read_bytes() == body
 
 
-def test_a_file_is_not_held_in_memory(served: Served) -> None:
+def test_a_file_is_not_held_in_memory(server: Server) -> None:
     """32 MB pass through less than 4."""
     piece, pieces = os.urandom(1 << 20), 32
     digest = hashlib.sha256(piece * pieces).hexdigest()
-    request = keep(served, b"", digest=digest).raw().changed_header("content-length", str(pieces << 20))
+    request = keep(server, b"", digest=digest).raw().changed_header("content-length", str(pieces << 20))
     tracemalloc.start()
     try:
-        with socket.create_connection(("127.0.0.1", served.port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
             connection.sendall(bytes(request))
             for _ in range(pieces):
                 connection.sendall(piece)
@@ -88,99 +88,99 @@ def test_a_file_is_not_held_in_memory(served: Served) -> None:
         tracemalloc.stop()
 
 
-def test_other_bytes_than_were_signed_are_not_kept(served: Served) -> None:
+def test_other_bytes_than_were_signed_are_not_kept(server: Server) -> None:
     """Known only at the end: nothing is performed, nothing is left, and the trail has it."""
     body = os.urandom(200_000)
-    request = keep(served, body).raw()
-    status, found = answered(served, replace(request, body=body[:-1] + bytes([body[-1] ^ 1])))
+    request = keep(server, body).raw()
+    status, found = answered(server, replace(request, body=body[:-1] + bytes([body[-1] ^ 1])))
     assert (status, found["Code"]) == (400, "SignatureDoesNotMatch")
     assert "not the hash of the request body" in found["Message"]
-    assert (served.seen, left(served)) == ([], [])
-    assert audited(served) == [("allowed", "SignatureDoesNotMatch")]
+    assert (server.seen, left(server)) == ([], [])
+    assert audited(server) == [("allowed", "SignatureDoesNotMatch")]
 
 
-def test_who_may_not_upload_is_told_before_the_file_is_read(served: Served) -> None:
+def test_who_may_not_upload_is_told_before_the_file_is_read(server: Server) -> None:
     """The answer comes while the body is still on the other side."""
-    stranger = replace(served.root, access_key_secret="wrong")
-    for key, code in ((served.user("ann"), "Forbidden.RAM"), (stranger, "SignatureDoesNotMatch")):
-        request = keep(served, b"", key=key, digest="0" * 64).raw().changed_header("content-length", "1000000")
-        status, found = answered(served, request)
+    stranger = replace(server.root, access_key_secret="wrong")
+    for key, code in ((server.user("ann"), "Forbidden.RAM"), (stranger, "SignatureDoesNotMatch")):
+        request = keep(server, b"", key=key, digest="0" * 64).raw().changed_header("content-length", "1000000")
+        status, found = answered(server, request)
         assert (status in (400, 403), found["Code"]) == (True, code)
-    assert (served.seen, left(served)) == ([], [])
-    assert not (served.services.settings.data / "incoming").exists(), "nobody came as far as a file"
+    assert (server.seen, left(server)) == ([], [])
+    assert not (server.services.settings.data / "incoming").exists(), "nobody came as far as a file"
 
 
-def test_an_upload_is_signed_with_v3_and_sha256(served: Served) -> None:
+def test_an_upload_is_signed_with_v3_and_sha256(server: Server) -> None:
     """V1 does not cover a body; under SM3 the signed hash is not the artifact's name."""
-    status, found = answered(served, V1(served, parameters={"Action": "Keep", "Version": "2026-11-01"}).raw())
+    status, found = answered(server, V1(server, parameters={"Action": "Keep", "Version": "2026-11-01"}).raw())
     assert (status, found["Code"]) == (400, "IncompleteSignature")
     assert "V3" in found["Message"]
-    status, found = answered(served, keep(served, b"x", algorithm="ACS3-HMAC-SM3").raw())
+    status, found = answered(server, keep(server, b"x", algorithm="ACS3-HMAC-SM3").raw())
     assert (status, found["Code"]) == (400, "InvalidSignatureMethod")
 
 
-def test_a_file_over_the_limit_is_refused(serve: Callable[..., Served]) -> None:
+def test_a_file_over_the_limit_is_refused(start_server: Callable[..., Server]) -> None:
     """By what was announced, before anything else; by what comes, as soon as it is too much."""
-    served = serve(upload_limit=100_000)
-    assert answered(served, keep(served, b"x" * 100_000).raw())[0] == 200
-    announced = keep(served, b"x" * 100_001).raw()
-    assert answered(served, replace(announced, body=b""))[1]["Code"] == "RequestEntityTooLarge"
+    server = start_server(upload_limit=100_000)
+    assert answered(server, keep(server, b"x" * 100_000).raw())[0] == 200
+    announced = keep(server, b"x" * 100_001).raw()
+    assert answered(server, replace(announced, body=b""))[1]["Code"] == "RequestEntityTooLarge"
     chunks = b"".join(b"10000\r\n" + b"x" * 65536 + b"\r\n" for _ in range(2)) + b"0\r\n\r\n"
     unannounced = announced.changed_header("content-length", None).with_header("Transfer-Encoding", "chunked")
-    assert answered(served, replace(unannounced, body=chunks))[1]["Code"] == "RequestEntityTooLarge"
-    assert left(served) == []
+    assert answered(server, replace(unannounced, body=chunks))[1]["Code"] == "RequestEntityTooLarge"
+    assert left(server) == []
 
 
-def test_a_compressed_file_is_refused(served: Served) -> None:
+def test_a_compressed_file_is_refused(server: Server) -> None:
     """Its hash is over the bytes as they travel."""
-    request = keep(served, b"x").raw().with_header("Content-Encoding", "gzip")
-    assert answered(served, request)[1]["Code"] == "InvalidParameter.ContentEncoding"
+    request = keep(server, b"x").raw().with_header("Content-Encoding", "gzip")
+    assert answered(server, request)[1]["Code"] == "InvalidParameter.ContentEncoding"
 
 
-def test_a_caller_who_hangs_up_leaves_nothing(served: Served) -> None:
+def test_a_caller_who_hangs_up_leaves_nothing(server: Server) -> None:
     """Half a file."""
-    request = keep(served, b"", digest="0" * 64).raw().changed_header("content-length", "1000000")
-    with socket.create_connection(("127.0.0.1", served.port)) as connection:
+    request = keep(server, b"", digest="0" * 64).raw().changed_header("content-length", "1000000")
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
         connection.sendall(bytes(request) + b"x" * 300_000)
         deadline = time.monotonic() + 5
-        while not left(served):
+        while not left(server):
             assert time.monotonic() < deadline
             time.sleep(0.01)
-    assert settled(served, [("allowed", "ContentLengthDoesNotMatch")])
-    assert (served.seen, left(served)) == ([], [])
+    assert settled(server, [("allowed", "ContentLengthDoesNotMatch")])
+    assert (server.seen, left(server)) == ([], [])
 
 
-def test_a_caller_who_stops_sending_is_not_waited_for(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_caller_who_stops_sending_is_not_waited_for(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between two pieces there is a limit of time."""
     monkeypatch.setattr(bodies, "PIECE_SECONDS", 0.2)
-    request = keep(served, b"", digest="0" * 64).raw().changed_header("content-length", "1000000")
-    status, found = answered(served, replace(request, body=b"x" * 1000))
+    request = keep(server, b"", digest="0" * 64).raw().changed_header("content-length", "1000000")
+    status, found = answered(server, replace(request, body=b"x" * 1000))
     assert (status, found["Code"]) == (408, "RequestTimeout")
-    assert left(served) == []
+    assert left(server) == []
 
 
-def test_an_operation_that_fails_leaves_nothing(served: Served, tmp_path: Path) -> None:
+def test_an_operation_that_fails_leaves_nothing(server: Server, tmp_path: Path) -> None:
     """The file is gone, whatever broke."""
-    status, found = answered(served, keep(served, b"x" * 100, query={"Broken": "1"}).raw())
+    status, found = answered(server, keep(server, b"x" * 100, query={"Broken": "1"}).raw())
     assert (status, found["Code"]) == (500, "InternalError")
-    assert left(served) == []
+    assert left(server) == []
     assert not (tmp_path / "kept").exists()
-    assert audited(served) == [("allowed", "InternalError")]
+    assert audited(server) == [("allowed", "InternalError")]
 
 
-def test_what_a_killed_server_left_is_removed_by_the_next_upload(served: Served) -> None:
+def test_what_a_killed_server_left_is_removed_by_the_next_upload(server: Server) -> None:
     """Old enough to be nobody's; one that is still being written is let be."""
-    folder = served.services.settings.data / "incoming"
+    folder = server.services.settings.data / "incoming"
     folder.mkdir()
     old, fresh = folder / "upload-old", folder / "upload-fresh"
     for path in (old, fresh):
         path.write_bytes(b"x")
     long_ago = time.time() - bodies.LEFT_OVER_SECONDS - 1
     os.utime(old, (long_ago, long_ago))
-    assert answered(served, keep(served, b"x").raw())[0] == 200
-    assert left(served) == ["upload-fresh"]
+    assert answered(server, keep(server, b"x").raw())[0] == 200
+    assert left(server) == ["upload-fresh"]
 
 
-def test_an_empty_file_is_a_file(served: Served) -> None:
+def test_an_empty_file_is_a_file(server: Server) -> None:
     """Whether it is of use is for the operation to say."""
-    assert answered(served, keep(served, b"").raw())[1]["Sha256"] == signing.EMPTY_HASH
+    assert answered(server, keep(server, b"").raw())[1]["Sha256"] == signing.EMPTY_HASH

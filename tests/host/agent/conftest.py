@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from backfleet_host.agent.protocol.server import read_address
-from backfleet_host.agent.protocol.signing_key import make_key, private_pem
+from backfleet_host.agent.protocol.signing import make_key, private_pem
 from backfleet_host.agent.setup.enrolment import Wish, enrol
 from backfleet_host.layout import Places
 from host.agent.gateway import CODE, Gateway

@@ -12,7 +12,7 @@ from aiohttp import web
 from backfleet import commands, fleet
 from backfleet.certificates import prepare_certificates
 from backfleet.clock import utc_now
-from backfleet.commands import Outcome, Send, State
+from backfleet.commands import NewInvocation, Outcome, State
 from backfleet.endpoints import agents
 from backfleet.ids import draw
 from backfleet.pubsub import InProcessPubSub
@@ -84,8 +84,8 @@ class Door:
 
     def send(self, instance_id: str, reference: str, content: str) -> None:
         with self.database.transaction() as tx:
-            asked = [Send(ACCOUNT, instance_id, content, 60, reference)]
-            commands.send_many(tx, asked, topic=TOPIC, now=utc_now(), draw=draw)
+            asked = [NewInvocation(ACCOUNT, instance_id, content, 60, reference)]
+            commands.send(tx, asked, topic=TOPIC, now=utc_now(), draw=draw)
 
     def outcome(self, reference: str) -> Outcome:
         """The final outcome of what was sent under this reference."""

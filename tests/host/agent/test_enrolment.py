@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from backfleet.certificates import prepare_certificates
-from backfleet_host.agent.protocol.request_signature import read_proof
+from backfleet_host.agent.protocol.request_signature import read_request_signer
 from backfleet_host.agent.protocol.server import BadAddress, read_address
 from backfleet_host.agent.setup.enrolment import CannotEnrol, Wish, enrol
 from backfleet_host.identity import read_identity
@@ -42,7 +42,7 @@ def test_everything_is_kept(gateway: Gateway, root: Places, now: datetime) -> No
     assert do_enrol(root, wish(gateway), now) == "mi-test0001"
     identity = read_identity(root)
     assert (identity.instance_id, identity.server, identity.name) == ("mi-test0001", gateway.address, "host-1")
-    assert "PRIVATE" not in repr(read_proof(root, identity))
+    assert "PRIVATE" not in repr(read_request_signer(root, identity))
     assert root.trusted_root.read_bytes() == ROOT_METADATA
     assert root.authority.read_bytes() == gateway.ca.read_bytes()
     for path in (root.identity, root.key):

@@ -15,7 +15,7 @@ from backfleet_host.agent.protocol.channel import Channel
 from backfleet_host.agent.protocol.server import BadAddress, Server, Unreachable, proxy_of, read_address, tls_towards
 from backfleet_host.agent.setup.enrolment import CannotEnrol, Wish, enrol
 from backfleet_host.layout import DEFAULT_ROOT, Places
-from backfleet_host.upgrader import Site
+from backfleet_host.upgrader import Installation
 from host.agent.gateway import CODE, ROOT_METADATA, Gateway
 from host.agent.quick import QUICK
 from host.proxying import Proxy, proxying
@@ -232,4 +232,4 @@ def test_the_environment_goes_before_the_file(tmp_path: Path) -> None:
 def test_agent_and_upgrades_read_the_same_file(root: Path) -> None:
     """There is one meaning of "the proxy of this root"."""
     system = Path("/") if root == DEFAULT_ROOT else None
-    assert server_module._etc_of(root) == Site(root, root, "", None, b"", system=system).etc
+    assert server_module._etc_of(root) == Installation(root, root, "", None, b"", system=system).etc

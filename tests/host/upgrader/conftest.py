@@ -20,7 +20,8 @@ from backfleet import releases
 from backfleet.endpoints import downloads
 from backfleet.storage import Database
 from backfleet_host.contract import Order, Report
-from backfleet_host.upgrader import Installation, carry_out_on, platform_here
+from backfleet_host.platforms import platform_here
+from backfleet_host.upgrader import Installation, carry_out_on
 from listening import end_of
 
 PACKAGE = "courier"
@@ -167,7 +168,7 @@ class Host:
         """What people run."""
         return self.root / "bin" / PACKAGE
 
-    def words(self, text: str, name: str = PACKAGE) -> None:
+    def write_policy(self, text: str, name: str = PACKAGE) -> None:
         """What this host's administrator says."""
         self.installation.etc.mkdir(parents=True, exist_ok=True)
         (self.installation.etc / f"{name}.toml").write_text(text)

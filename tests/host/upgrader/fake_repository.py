@@ -14,7 +14,7 @@ from typing import Any
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
 
-from backfleet_host.upgrader import platform_here
+from backfleet_host.platforms import platform_here
 
 ROLES = ("root", "targets", "snapshot", "timestamp")
 PACKAGE = "courier"

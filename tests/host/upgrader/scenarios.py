@@ -310,7 +310,7 @@ def after_a_cut(scenario: Scenario, host: SmallHost, otherwise: Ending | None = 
     if "removing" in said:
         return scenario.ending if scenario.ends else Ending("", "", "finished after a crash")
     if "switching" in said and host.version() == scenario.goal != scenario.was:
-        return scenario.ending if scenario.ends else Ending(scenario.goal, "", "proven after a crash")
+        return scenario.ending if scenario.ends else Ending(scenario.goal, "", "verified after a crash")
     return Ending(scenario.was, "InternalError", "ask again")
 
 

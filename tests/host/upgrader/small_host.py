@@ -21,13 +21,14 @@ from pathlib import Path
 from typing import Any
 
 from backfleet_host.contract import Order, Report
-from backfleet_host.upgrader import Installation, carry_out_on, failpoints, platform_here
+from backfleet_host.manifest import Manifest, read_manifest
+from backfleet_host.platforms import platform_here
+from backfleet_host.upgrader import Installation, carry_out_on, failpoints
 from backfleet_host.upgrader.errors import OrderFailed, Unhealthy
 from backfleet_host.upgrader.host import disk, trees
 from backfleet_host.upgrader.host.shim import ANSWERS
 from backfleet_host.upgrader.host.subprocesses import Subprocess
-from backfleet_host.upgrader.release.manifest import Manifest, read_manifest
-from backfleet_host.upgrader.release.source import InterruptCheck, ReleaseTarget
+from backfleet_host.upgrader.release.source import InterruptCheck, ReleaseServer, ReleaseTarget
 from backfleet_host.upgrader.transaction.attempt import CancelCheck, never_cancelled
 
 PACKAGE = "courier"
@@ -203,14 +204,12 @@ class SmallHost:
         }  # fmt: skip
         self.releases[version] = read_manifest(said), packed.getvalue()
 
-    def find(self, installation: Installation, order: Order, check_interrupted: InterruptCheck) -> ReleaseTarget:
+    def find(self, server: ReleaseServer, order: Order, check_interrupted: InterruptCheck) -> ReleaseTarget:
         if order.version not in self.releases:
-            raise OrderFailed("UntrustedRelease", "nobody vouches for it")
+            raise OrderFailed("UntrustedRelease", "no signed metadata names it")
         return self._target(order.version)
 
-    def others(
-        self, installation: Installation, order: Order, check_interrupted: InterruptCheck
-    ) -> list[ReleaseTarget]:
+    def others(self, server: ReleaseServer, order: Order, check_interrupted: InterruptCheck) -> list[ReleaseTarget]:
         return [self._target(version) for version in self.releases]
 
     def _target(self, version: str) -> ReleaseTarget:
@@ -219,30 +218,30 @@ class SmallHost:
 
     def fetch(
         self,
-        installation: Installation,
-        package: Any,
+        server: ReleaseServer,
         target: ReleaseTarget,
-        most_per_second: int,
+        folder: Path,
+        bytes_per_second: int,
         check_interrupted: InterruptCheck,
     ) -> Path:
         check_interrupted()
         if self.fetch_fails:
             raise OrderFailed("DownloadFailed", "the network is down")
-        kept: Path = package.downloads / target.sha256
-        part = kept.with_name(f"{kept.name}.part")
-        with disk.writing(part, "wb") as file:
+        complete = folder / target.sha256
+        part = folder / f"{target.sha256}.part"
+        with disk.open_for_writing(part, "wb") as file:
             disk.write_all(file, self.releases[target.manifest.version][1])
-        disk.replace(part, kept)
-        return kept
+        disk.rename(part, complete)
+        return complete
 
     # --- What its programs do ---
 
     def run(self, command: Subprocess) -> tuple[int, str]:
         if _called is not None:
-            _called(f"program {command.words[0]}")
+            _called(f"program {command.arguments[0]}")
         with hearing(None):  # what it does is no effect of the upgrade
-            version, *behaviour = Path(command.words[0]).read_text().split()
-            return getattr(self, f"_{command.words[1]}")(version, behaviour)
+            version, *behaviour = Path(command.arguments[0]).read_text().split()
+            return getattr(self, f"_{command.arguments[1]}")(version, behaviour)
 
     def _version(self, version: str, behaviour: list[str]) -> tuple[int, str]:
         if "breaks-state" in behaviour:
@@ -360,7 +359,7 @@ class SmallHost:
         said = answers.read_text() if answers.exists() else ""
         if said != f"{package.tree(version)}/bin/courier\n":
             return f"its answer is {said!r}"
-        return trees.differs(package.tree(version), facts["files"])
+        return trees.first_difference(package.tree(version), facts["files"])
 
     def trees(self) -> set[str]:
         """Versions whose trees are on disk."""

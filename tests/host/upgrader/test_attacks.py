@@ -13,7 +13,8 @@ from tuf.api.metadata import MetaFile
 from tuf.ngclient._internal import trusted_metadata_set
 
 from backfleet_host.contract import Order, Report
-from backfleet_host.upgrader import Installation, carry_out_on, platform_here
+from backfleet_host.platforms import platform_here
+from backfleet_host.upgrader import Installation, carry_out_on
 from backfleet_host.upgrader.release import repository, retrieval
 from host.upgrader.fake_repository import PACKAGE, FakeRepository, Server, served, signed_by
 

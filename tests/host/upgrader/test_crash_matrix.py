@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from backfleet_host.upgrader.transaction import outcome, steps
+from backfleet_host.upgrader.transaction import outcome, switching
 from host.upgrader.scenarios import (
     BY_ID,
     RICHEST,
@@ -47,7 +47,7 @@ def hosts(tmp_path: Path) -> Iterator[Hosts]:
 @pytest.fixture(autouse=True)
 def nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing on this host gets better by itself."""
-    monkeypatch.setattr(steps, "LEFTOVERS_SECONDS", 0.0)
+    monkeypatch.setattr(switching, "LEFTOVERS_SECONDS", 0.0)
     monkeypatch.setattr(outcome, "UNDO_PAUSE_SECONDS", 0.0)
 
 
@@ -287,7 +287,7 @@ def test_after_a_way_back_that_failed_the_next_order_may_bring_what_is_well(host
     host = hosts(BY_ID["state broken for good"])
     report = host.carry("upgrade", "2.0")
     assert (report.code, report.current_version) == ("RollbackFailed", "1.0")
-    assert "going back to 1.0 failed" in report.message
+    assert "the rollback to 1.0 failed" in report.message
     recovered = host.carry("recover")
     assert (recovered.outcome, recovered.current_version, host.leftovers()) == ("succeeded", "1.0", [])
     assert host.carry("upgrade", "2.0").code == "RolledBack"  # it is held back

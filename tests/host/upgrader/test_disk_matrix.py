@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from backfleet_host.contract import Report
-from backfleet_host.upgrader.transaction import outcome, steps
+from backfleet_host.upgrader.transaction import outcome, switching
 from host.upgrader.scenarios import (
     BY_ID,
     SCENARIOS,
@@ -55,7 +55,7 @@ def hosts(tmp_path: Path) -> Iterator[Hosts]:
 @pytest.fixture(autouse=True)
 def nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing on this host gets better by itself."""
-    monkeypatch.setattr(steps, "LEFTOVERS_SECONDS", 0.0)
+    monkeypatch.setattr(switching, "LEFTOVERS_SECONDS", 0.0)
     monkeypatch.setattr(outcome, "UNDO_PAUSE_SECONDS", 0.0)
 
 
@@ -127,7 +127,7 @@ def check_report(scenario: Scenario, host: SmallHost, report: Report, error: int
         assert report.current_version == scenario.was
 
 
-LEFT = "the client is gone, its state is not"
+LEFT = "the client was removed, but its state was not"
 
 
 def check_left(host: SmallHost, report: Report) -> None:

@@ -13,7 +13,9 @@ import pytest
 
 from backfleet.certificates import prepare_certificates
 from backfleet_host.contract import Order, Report
-from backfleet_host.upgrader import Installation, carry_out_on, platform_here
+from backfleet_host.platforms import platform_here
+from backfleet_host.retries import backoff_seconds
+from backfleet_host.upgrader import Installation, carry_out_on
 from backfleet_host.upgrader.host import disk
 from backfleet_host.upgrader.release import repository
 from host.proxying import Proxy, proxying
@@ -266,10 +268,11 @@ def test_a_busy_server_is_asked_again(installation: Installation, server: Server
 
 
 def test_pauses_grow_and_differ_between_hosts() -> None:
-    """F84: hosts that failed together do not come back together."""
-    first = repository.FIRST_PAUSE_SECONDS
-    assert [repository.pause_after(number, 0.0) / first for number in range(4)] == [1, 2, 4, 8]
-    assert [repository.pause_after(number, 1.0) / first for number in range(4)] == [2, 4, 8, 16]
+    """F84: hosts that failed together do not come back together. No pause is cut short within the tries there are."""
+    first, most = repository.FIRST_PAUSE_SECONDS, repository.LONGEST_PAUSE_SECONDS
+    tries = range(repository.TRIES - 1)
+    assert [backoff_seconds(number, first, most, 0.0) for number in tries] == [0.5, 1, 2, 4]
+    assert [backoff_seconds(number, first, most, 1.0) for number in tries] == [1, 2, 4, 8]
 
 
 @pytest.mark.parametrize("where", ["the order", "the host"])

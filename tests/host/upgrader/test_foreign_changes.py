@@ -41,7 +41,7 @@ def cut_at(host: SmallHost, effect: str, when: str = "after", number: int = -1) 
     (twin.state / "config").write_text("mine")
     for version in host.releases:
         behaviour = host.releases[version][1]
-        manifest = dataclasses.replace(host.releases[version][0], keeps=(str(twin.state),))
+        manifest = dataclasses.replace(host.releases[version][0], preserve=(str(twin.state),))
         twin.releases[version] = (manifest, behaviour)
     twin.carry("install", "1.0")
     effects = effects_of(lambda: twin, lambda it: it.carry("upgrade", "2.0", "u-1"))
@@ -271,9 +271,9 @@ def test_a_link_that_leads_elsewhere_stops_the_order_and_nothing_is_removed(smal
     for kind, version in (("upgrade", "3.0"), ("install", "3.0"), ("uninstall", "")):
         report = small.carry(kind, version)
         assert (report.code, report.current_version) == ("ManagedElsewhere", "")
-        assert "none of ours" in report.message
+        assert "not one of our versions" in report.message
     (package,) = small.carry("status").details["packages"]
-    assert any("none of ours" in line for line in package["drift"])
+    assert any("not one of our versions" in line for line in package["drift"])
     assert (small.folder / "versions" / "1.0" / "bin" / "courier").exists()
 
 
@@ -340,7 +340,7 @@ def test_a_stone_that_was_taken_back_is_held_back_too(small: SmallHost) -> None:
     assert (first.code, first.stage) == ("RolledBack", "back")
     again = small.carry("upgrade", "5.0")
     assert (again.code, again.stage) == ("RolledBack", "check")
-    assert "2.5 was taken back" in again.message
+    assert "2.5 was rolled back" in again.message
 
 
 def test_a_stone_destroys_no_program_of_somebody_else(small: SmallHost) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from backfleet_host.agent import machine
 from backfleet_host.contract import read_output
 from backfleet_host.upgrader.transaction import checks
 
@@ -20,12 +21,12 @@ Shop = Any
 @pytest.mark.parametrize(("kind", "version"), [("upgrade", "2.0"), ("install", "2.0"), ("uninstall", "")])
 def test_f75_no_order_ignores_the_switch(installed: Host, file: str, kind: str, version: str) -> None:
     """`changes = false`, for the host or for one package. Questions are answered all the same."""
-    installed.words("changes = false\n", file)
+    installed.write_policy("changes = false\n", file)
     report = installed.carry(kind, version)
     assert (report.code, report.current_version) == ("ManagedElsewhere", "1.0")
     assert "switched changes off" in report.message
     assert installed.carry("status").outcome == "succeeded"
-    installed.words("changes = true\n", file)
+    installed.write_policy("changes = true\n", file)
     assert installed.carry(kind, version).outcome == "succeeded"
 
 
@@ -34,7 +35,7 @@ def test_f46_a_pending_reboot_defers_the_order(installed: Host) -> None:
     mark = installed.root / "run" / "reboot-required"
     mark.parent.mkdir()
     mark.touch()
-    installed.words("waits_for_reboot = true\n", "host")
+    installed.write_policy("waits_for_reboot = true\n", "host")
     report = installed.carry("upgrade", "2.0", patience=1)
     assert (report.code, report.stage, report.current_version) == ("HostBusy", "check", "1.0")
     assert "reboot" in report.message
@@ -48,20 +49,20 @@ def test_f46_a_busy_host_is_asked_again_until_it_is_not(installed: Host, monkeyp
     monkeypatch.setattr(checks, "BUSY_AGAIN_SECONDS", 0.01)
     loads = iter([9.0, 8.5, 3.0])
     installed.installation = dataclasses.replace(installed.installation, load=lambda: next(loads))
-    installed.words("busiest = 4\n", "host")
+    installed.write_policy("busiest = 4\n", "host")
     assert installed.carry("upgrade", "2.0").current_version == "2.0"
     assert next(loads, None) is None
 
 
 def test_a_busy_host_says_how_busy(installed: Host) -> None:
     installed.installation = dataclasses.replace(installed.installation, load=lambda: 17.25)
-    installed.words("busiest = 4\n", "host")
+    installed.write_policy("busiest = 4\n", "host")
     report = installed.carry("upgrade", "2.0", patience=1)
     assert (report.code, report.message.split(";")[0]) == ("HostBusy", "this host's load is 17.2, above 4")
 
 
 def test_a_stop_is_heard_while_the_order_waits(installed: Host) -> None:
-    installed.words("busiest = 4\n", "host")
+    installed.write_policy("busiest = 4\n", "host")
     installed.installation = dataclasses.replace(installed.installation, load=lambda: 17.25)
     asked = iter(range(100))
     from backfleet_host.upgrader import carry_out_on
@@ -118,4 +119,14 @@ def test_a_release_in_zstd_is_refused_where_nobody_reads_it(
     assert (report.code, report.stage) == ("UnsupportedPlatform", "check")
     assert "zstd" in report.message
     assert host.downloads() == []
+    assert host.carry("install", "1.0").outcome == "succeeded"
+
+
+def test_an_i686_host_is_upgraded(shop: Shop, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It enrols under the same name under which its upgrader takes orders."""
+    here = os.uname()
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result((*here[:4], "i686")))
+    enrolled_as = machine.platform()
+    shop.add("1.0", platform=enrolled_as)
+    assert enrolled_as == "linux-386"
     assert host.carry("install", "1.0").outcome == "succeeded"

@@ -11,11 +11,12 @@ import pytest
 from securesystemslib.signer import CryptoSigner
 
 from backfleet_host.contract import Order
-from backfleet_host.upgrader import Installation, platform_here
+from backfleet_host.platforms import platform_here
+from backfleet_host.upgrader import Installation
 from backfleet_host.upgrader.errors import OrderFailed
 from backfleet_host.upgrader.release import repository
-from backfleet_host.upgrader.release.metadata import ask, version_of
-from backfleet_host.upgrader.release.retrieval import Broken
+from backfleet_host.upgrader.release.metadata import query, version_of
+from backfleet_host.upgrader.release.retrieval import DownloadInterrupted
 from backfleet_host.upgrader.release.source import ReleaseTarget
 from host.upgrader.fake_repository import PACKAGE, FakeRepository, Server, served
 
@@ -30,7 +31,7 @@ class Place:
         self.cache = self.trust / "metadata"
 
     def find(self, version: str) -> ReleaseTarget:
-        return repository.find(self.installation, self.order(version), lambda: None)
+        return repository.find(self.installation.release_server, self.order(version), lambda: None)
 
     def refused(self, version: str) -> str:
         """The reason."""
@@ -41,7 +42,8 @@ class Place:
 
     def others(self) -> list[str]:
         return [
-            target.manifest.version for target in repository.others(self.installation, self.order("9"), lambda: None)
+            target.manifest.version
+            for target in repository.others(self.installation.release_server, self.order("9"), lambda: None)
         ]
 
     def order(self, version: str) -> Order:
@@ -265,15 +267,15 @@ def test_one_at_a_time(place: Place) -> None:
 
     def work(updater: Any) -> str:
         with pytest.raises(OrderFailed, match="no time"):
-            ask(place.installation, lambda updater: None, impatient)
+            query(place.installation.release_server, lambda updater: None, impatient)
         return "the first"
 
-    assert ask(place.installation, work, lambda: None) == "the first"
+    assert query(place.installation.release_server, work, lambda: None) == "the first"
 
 
 def test_a_connection_that_breaks_is_no_attack(place: Place) -> None:
     """It is tried again by whoever asks."""
     place.server.misbehave = refusing("timestamp.json")
-    with pytest.raises(Broken) as problem:
-        ask(place.installation, lambda updater: updater.refresh(), lambda: None)
+    with pytest.raises(DownloadInterrupted) as problem:
+        query(place.installation.release_server, lambda updater: updater.refresh(), lambda: None)
     assert problem.value.passing

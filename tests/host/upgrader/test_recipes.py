@@ -29,7 +29,7 @@ import backfleet_host
 import machine as machines
 from backfleet.cli import main
 from backfleet_host.contract import Order, Report, read_output
-from backfleet_host.upgrader import platform_here
+from backfleet_host.platforms import platform_here
 from journeys.installation import Installation, free_ports, wait_for
 from machine import Machine
 

@@ -242,7 +242,7 @@ def test_f15_f32_a_version_that_was_taken_back_is_held_back_for_a_day(shop: Shop
     host.carry("upgrade", "2.0")
     again = host.carry("upgrade", "2.0", order_id="again")
     assert (again.code, again.current_version) == ("RolledBack", "1.0")
-    assert "a short while ago" in again.message
+    assert "rolled back on this host recently" in again.message
     object.__setattr__(host.installation, "clock", lambda: time.time() + 25 * 3600)
     assert "exit code 3" in host.carry("upgrade", "2.0", order_id="later").message
 
@@ -255,7 +255,7 @@ def test_f15_an_operator_or_the_administrator_ends_holding_back(shop: Shop, host
     host.carry("upgrade", "2.0")
     report = host.carry("upgrade", "2.0", tries_again=True)
     assert (report.code, report.stage) == ("RolledBack", "back")
-    host.words("held_back_hours = 1\n", "host")
+    host.write_policy("held_back_hours = 1\n", "host")
     host.carry("upgrade", "2.0", tries_again=True)
     object.__setattr__(host.installation, "clock", lambda: time.time() + 1.5 * 3600)
     assert host.carry("upgrade", "2.0").stage == "back"

@@ -14,7 +14,7 @@ from backfleet import identity, releases
 from backfleet.ids import Draw
 from backfleet.ids import draw as real_draw
 from backfleet.operations import backfleet, perform
-from backfleet.operations.catalogue import OWN, Call, Services, Upload, find
+from backfleet.operations.catalogue import BACKFLEET, Call, Services, Upload, find
 from backfleet.settings import Settings
 from backfleet.storage import Database
 from backfleet.wire import answers
@@ -38,7 +38,7 @@ class Own:
         request_id = f"R-{real_draw(20)}"
         call = Call(request_id, self.caller, "cn-hangzhou", self.now, "10.0.0.7", True, self.services)
         try:
-            admitted = perform.admit(find(OWN.version, action), call, flat, "LTAItest")
+            admitted = perform.admit(find(BACKFLEET.version, action), call, flat, "LTAItest")
             told = perform.run(admitted, replace(call, upload=None if body is None else self._upload(body)))
             sent = answers.success(action, told, request_id, xml=False)
         except ApiError as problem:

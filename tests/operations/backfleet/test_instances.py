@@ -11,7 +11,7 @@ from backfleet.ids import Draw
 from backfleet.storage import Database
 from operations.environment import REGION, Environment, make_environment
 
-ECS, HBR, OWN = "2014-05-26", "2017-09-08", "2026-11-01"
+ECS, HBR, BACKFLEET = "2014-05-26", "2017-09-08", "2026-11-01"
 ROWS = [{"Name": f"p{number}", "Version": "1"} for number in range(150)]
 
 
@@ -27,7 +27,7 @@ def test_a_host_and_what_is_installed_there(env: Environment) -> None:
         items = [InventoryItem("ACS:Application", "h", "2026-01-02T03:04:05Z", ROWS)]
         fleet.put_inventory(tx, instance, items, now=env.now)
         fleet.note_heartbeats(tx, [Heartbeat(instance, env.now + timedelta(seconds=1), clock_skew_ms=-7_200_000)])
-    status, found = env.ask(OWN, "DescribeInstance", InstanceId=instance)
+    status, found = env.ask(BACKFLEET, "DescribeInstance", InstanceId=instance)
     assert status == 200
     assert (found["AgentKind"], found["ClockSkewMilliseconds"], found["ClockIsSkewed"]) == (
         "official",
@@ -35,14 +35,14 @@ def test_a_host_and_what_is_installed_there(env: Environment) -> None:
         True,
     )
     assert [(one["Type"], one["Count"]) for one in found["Inventory"]] == [("ACS:Application", 150)]
-    status, page = env.ask(OWN, "ListInventory", InstanceId=instance, PageNumber="2")
+    status, page = env.ask(BACKFLEET, "ListInventory", InstanceId=instance, PageNumber="2")
     assert (status, page["TotalCount"], page["Rows"]) == (200, 150, ROWS[100:])
-    assert env.ask(OWN, "ListInventory", InstanceId=instance, Type="ACS:Network")[1]["Rows"] == []
+    assert env.ask(BACKFLEET, "ListInventory", InstanceId=instance, Type="ACS:Network")[1]["Rows"] == []
 
 
 def test_a_host_that_has_told_nothing(env: Environment) -> None:
     """Nothing is claimed."""
-    found = env.ask(OWN, "DescribeInstance", InstanceId=env.host())[1]
+    found = env.ask(BACKFLEET, "DescribeInstance", InstanceId=env.host())[1]
     assert (found["Inventory"], found["ClockIsSkewed"], "ClockSkewMilliseconds" in found) == ([], False, False)
 
 
@@ -60,7 +60,7 @@ def test_a_host_that_was_shut_down_is_told_as_that_everywhere(env: Environment) 
             upgrade["Code"],
         )
 
-    assert env.ask(OWN, "NoteInstanceStopped", InstanceId=instance)[0] == 200
+    assert env.ask(BACKFLEET, "NoteInstanceStopped", InstanceId=instance)[0] == 200
     assert told() == ("false", "Stopped", "InstanceNotRunning")
     with env.services.database.transaction() as tx:
         fleet.note_heartbeats(tx, [Heartbeat(instance, env.now)])
@@ -72,5 +72,5 @@ def test_hosts_of_others_are_nothing(env: Environment) -> None:
     theirs = env.host(account="1000000000000009")
     for action in ("DescribeInstance", "ListInventory", "NoteInstanceStopped"):
         for instance in (theirs, "mi-none"):
-            status, told = env.ask(OWN, action, InstanceId=instance)
+            status, told = env.ask(BACKFLEET, action, InstanceId=instance)
             assert (status, told["Code"]) == (404, "InvalidInstance.NotFound")

@@ -15,17 +15,17 @@ from backfleet.operations.catalogue import Services
 from backfleet.settings import Settings
 from backfleet.storage import Database
 from backfleet.wire.credentials import Credentials
-from endpoints.openapi.by_hand import V3
-from endpoints.openapi.serving import Hands, Served, listen
+from endpoints.openapi.server import Server, SettableClock, listen
+from endpoints.openapi.signed_requests import V3
 from releases.artifacts import file, program, tar
 
 NAMES = {"PackageName": "rclone", "ReleaseVersion": "1.75.2", "Platform": "linux-amd64", "Format": "tar"}
 
 
 @pytest.fixture
-def served(sqlite_database: Database, tmp_path: Path) -> Iterator[Served]:
+def server(sqlite_database: Database, tmp_path: Path) -> Iterator[Server]:
     """A server with its first signed metadata."""
-    clock = Hands()
+    clock = SettableClock()
     repository = releases.Repository.open(tmp_path)
     services = Services(
         sqlite_database, Settings(data=tmp_path), identity.Vault.open(tmp_path), repository, really_draw
@@ -35,50 +35,50 @@ def served(sqlite_database: Database, tmp_path: Path) -> Iterator[Served]:
         key = identity.first_account(tx, services.vault, now=clock(), draw=services.draw)
     assert key is not None
     host, stop = listen(services, clock)
-    yield Served(services, clock, host, Credentials(key.access_key_id, key.access_key_secret), [])
+    yield Server(services, clock, host, Credentials(key.access_key_id, key.access_key_secret), [])
     stop()
 
 
-def add(served: Served, body: bytes, **changes: str) -> tuple[int, dict[str, object]]:
+def add(server: Server, body: bytes, **changes: str) -> tuple[int, dict[str, object]]:
     request = V3(
-        served,
+        server,
         action="AddRelease",
         version="2026-11-01",
         body=body,
         content_type="application/octet-stream",
         query={**NAMES, **changes},
     )
-    status, _headers, answer = served.raw(bytes(request.raw()))
+    status, _headers, answer = server.raw(bytes(request.raw()))
     return status, json.loads(answer)
 
 
-def left(served: Served) -> list[str]:
+def left(server: Server) -> list[str]:
     """What lies in the folder of uploads, and among the artifacts."""
-    data = served.services.settings.data
+    data = server.services.settings.data
     folders = [folder for folder in (data / "incoming", data / "artifacts") if folder.exists()]
     return sorted(path.name for folder in folders for path in folder.iterdir())
 
 
-def test_a_file_becomes_a_release(served: Served, now: datetime) -> None:
+def test_a_file_becomes_a_release(server: Server, now: datetime) -> None:
     """Three megabytes that do not compress, streamed; sent again, nothing changes and nothing is left over."""
     body = tar(program("rclone", "1.75.2"), file("data", os.urandom(3_000_000)), compression="gz")
     digest = hashlib.sha256(body).hexdigest()
     for is_new in (True, False):
-        status, answer = add(served, body)
+        status, answer = add(server, body)
         assert (status, answer["Added"]) == (200, is_new)
-        assert left(served) == [digest]
-    with served.services.database.reading() as tx:
+        assert left(server) == [digest]
+    with server.services.database.reading() as tx:
         found = releases.find(tx, "rclone", "1.75.2", "linux-amd64")
     assert found is not None
     assert (found.sha256, found.size) == (digest, len(body))
 
 
-def test_a_file_that_is_refused_is_gone(served: Served) -> None:
+def test_a_file_that_is_refused_is_gone(server: Server) -> None:
     """With the operation's own code; neither half a file nor an artifact."""
-    status, answer = add(served, tar(file("README")))
+    status, answer = add(server, tar(file("README")))
     assert (status, answer["Code"]) == (400, "InvalidParameter.Release")
-    status, answer = add(served, b"")
+    status, answer = add(server, b"")
     assert (status, answer["Code"]) == (400, "MissingParameter")
-    assert left(served) == []
-    assert add(served, tar(program("rclone")))[0] == 200
-    assert add(served, tar(program("rclone", "other")))[0] == 409
+    assert left(server) == []
+    assert add(server, tar(program("rclone")))[0] == 200
+    assert add(server, tar(program("rclone", "other")))[0] == 409

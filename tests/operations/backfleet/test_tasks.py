@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from backfleet import upgrades
-from backfleet.upgrades import Kind, Target, Task
+from backfleet.upgrades import Kind, Task, TaskTarget
 
 Own = Any
 OTHER = "9999999999999999"
@@ -21,8 +21,8 @@ def start(own: Own) -> Callable[..., Task]:
         services = own.services
         with services.database.transaction() as tx:
             named = services.draw(6)
-            target = Target(f"i-{named}", f"c-{named}", "rclone", "linux-amd64", "1.0", "2.0")
-            settled = Target("i-2", settled=("ClientNotInstalled", "there is none"))
+            target = TaskTarget(f"i-{named}", f"c-{named}", "rclone", "linux-amd64", "1.0", "2.0")
+            settled = TaskTarget("i-2", settled=("ClientNotInstalled", "there is none"))
             return upgrades.start(
                 tx,
                 kind=kind,

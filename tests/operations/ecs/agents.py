@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from backfleet import assistant, commands
-from backfleet.commands import Command, Ending
+from backfleet.commands import FinalReport, HandedInvocation
 from operations.environment import REGION, Environment
 
 ECS = "2014-05-26"
@@ -43,9 +43,9 @@ class Agents:
         """The worker, until it has nothing to do."""
         services = self.env.services
         within = timedelta(seconds=services.settings.fit_seconds)
-        while assistant.look(services.database, now=self.env.now, draw=services.draw, fit_within=within):
+        while assistant.run_once(services.database, now=self.env.now, draw=services.draw, reachable_within=within):
             pass
-        assistant.look(services.database, now=self.env.now, draw=services.draw, fit_within=within)
+        assistant.run_once(services.database, now=self.env.now, draw=services.draw, reachable_within=within)
 
     def later(self, *hosts: str, **by: float) -> None:
         """Time passes, these hosts are heard, the worker looks."""
@@ -54,7 +54,7 @@ class Agents:
             self.env.heartbeat(host)
         self.look()
 
-    def given(self, host: str) -> list[Command]:
+    def given(self, host: str) -> list[HandedInvocation]:
         """What a host is handed."""
         with self.env.services.database.transaction() as tx:
             return commands.claim(tx, host, now=self.env.now, lease=LEASE).run
@@ -63,27 +63,27 @@ class Agents:
         with self.env.services.database.transaction() as tx:
             return commands.claim(tx, host, now=self.env.now, lease=LEASE).stop
 
-    def begin(self, host: str, output: bytes = b"") -> Command:
+    def begin(self, host: str, output: bytes = b"") -> HandedInvocation:
         """A host takes its one command and says that it runs."""
         self.look()
         (command,) = self.given(host)
         ms = round(self.env.now.timestamp() * 1000)
         with self.env.services.database.transaction() as tx:
-            assert commands.output(
+            assert commands.record_output(
                 tx, host, command.task_id, output, started_ms=ms, now=self.env.now, lease=LEASE
             )  # fmt: skip
         self.look()
         return command
 
-    def end(self, host: str, command: Command, kind: str = "finish", **facts: Any) -> None:
+    def end(self, host: str, command: HandedInvocation, kind: str = "finish", **facts: Any) -> None:
         """How it ended there."""
         ms = round(self.env.now.timestamp() * 1000)
         said = {"started_ms": ms, "ended_ms": ms} | ({"exit_code": 0} if kind == "finish" else {}) | facts
         with self.env.services.database.transaction() as tx:
-            assert commands.ended(tx, host, command.task_id, Ending(kind, **said), now=self.env.now)
+            assert commands.record_final_report(tx, host, command.task_id, FinalReport(kind, **said), now=self.env.now)
         self.look()
 
-    def carry_out(self, host: str, kind: str = "finish", **facts: Any) -> Command:
+    def carry_out(self, host: str, kind: str = "finish", **facts: Any) -> HandedInvocation:
         command = self.begin(host)
         self.end(host, command, kind, **facts)
         return command

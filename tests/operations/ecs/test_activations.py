@@ -160,7 +160,7 @@ def test_a_disabled_code_enrols_nobody(env: Environment) -> None:
     with env.services.database.transaction() as tx:
         known = fleet.activation(tx, env.root.account_id, REGION, made["ActivationId"])
     assert known is not None
-    assert known.refuses(made["ActivationCode"], "10.0.0.1", env.now) == "the activation is disabled"
+    assert known.refusal(made["ActivationCode"], "10.0.0.1", env.now) == "the activation is disabled"
 
 
 def test_only_what_nobody_uses_is_deleted(env: Environment) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from backfleet.assistant import invocations
+from backfleet.assistant import invocations, saved_commands
 from operations.ecs.agents import ECS, Agents, base64_of
 from operations.environment import REGION, Environment
 
@@ -133,7 +133,7 @@ def test_the_same_token_makes_one_command(agents: Agents) -> None:
 
 def test_an_account_keeps_so_many_commands(monkeypatch: pytest.MonkeyPatch, env: Environment, agents: Agents) -> None:
     """And makes so many invocations a day; another account has its own."""
-    monkeypatch.setattr(invocations, "MOST_COMMANDS", 1)
+    monkeypatch.setattr(saved_commands, "MOST_COMMANDS", 1)
     monkeypatch.setattr(invocations, "MOST_A_DAY", 1)
     create(agents)
     said = {"Name": "a", "Type": "RunShellScript", "CommandContent": base64_of("true")}

@@ -9,7 +9,7 @@ import pytest
 
 from backfleet import fleet, upgrades
 from backfleet.fleet import ClientStatus
-from backfleet.operations.hbr.changing import MOST_UPGRADES
+from backfleet.operations.hbr.lifecycle import MOST_UPGRADES
 from operations.environment import OTHER, Environment
 
 HBR = "2017-09-08"
@@ -347,7 +347,7 @@ def test_a_token_is_forgotten_after_a_day(env: Environment) -> None:
     env.now += timedelta(hours=24, seconds=1)
     env.heartbeat(instance)
     assert started(env, InstanceIds=[instance], ClientToken="once")["TaskId"] != first["TaskId"]
-    status, answer = env.ask(HBR, "UpgradeBackupClients", env.other_account, InstanceIds=[instance], ClientToken="once")
+    status, answer = env.ask(HBR, "UpgradeBackupClients", env.stranger, InstanceIds=[instance], ClientToken="once")
     assert (status, answer["Code"]) == (400, "InstanceNotExists")
 
 

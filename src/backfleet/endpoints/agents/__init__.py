@@ -1,7 +1,13 @@
-"""The door of Cloud Assistant agents: /luban/... over HTTPS and WebSocket, as the official agent expects it.
+"""The endpoint of Cloud Assistant agents: `/luban/...` over HTTPS and WebSocket, as the official agent expects it.
 
-Owns the open sockets of this node. Finds out which instance speaks, and hands to commands and fleet; what a command is
-for it does not know. Verbs: `add_to` an application, and the `Gateway`'s `drain` when the node stops.
+Owns the open sockets of this node. It authenticates instances and hands their requests to commands and fleet; it does
+not know what a command is for.
+
+- `add_to` adds the endpoint to an application.
+- `Gateway.drain` closes its sockets when the node stops.
+
+`gateway` has the routes and loops, `authentication` says whose request it is, `enrolment`, `presence`, `tasks`,
+`kicking` and `self_reports` have the handlers, `reports` and `spool` store what agents report.
 """
 
 from backfleet.endpoints.agents.gateway import Gateway, add_to

@@ -1,24 +1,24 @@
-"""What agents say and are told, as plain values. Source: agent wire protocol, sections 6, 8 and 13."""
+"""Queries and answers of the agent protocol as plain values. Source: agent wire protocol, sections 6, 8 and 13."""
 
 import base64
 import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from backfleet.commands import Command, Ending, Handout
+from backfleet.commands import FinalReport, HandedInvocation, Handout
 
-RETRY_SECONDS = 3  # when to come back after a refusal for want of room
-HEARTBEAT_MS = 60_000  # honoured within 55,000 to 65,000
+RETRY_SECONDS = 3  # after which an agent may try a full node again
+HEARTBEAT_MS = 60_000  # agents accept 55,000 to 65,000
 OUTPUT: Final = {"interval": 2000, "logQuota": 24_000, "skipEmpty": True, "sendStart": True}
-LONGEST_ERROR_TEXT = 500  # characters kept
+LONGEST_ERROR_TEXT = 500  # characters
 LONGEST_CODE = 60
 
-# The user an agent is anyway. The official one refuses to be told that it should be root.
-THEMSELVES: Final = ("", "root", "System")
+# The user that an agent runs as anyway. The official agent refuses a task that names root.
+OWN_USERS: Final = ("", "root", "System")
 
 _ID: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
 
-# Endpoints that need no answer of ours but a correct one: a wrong type would make the agent fail or ask again.
+# Paths with a constant answer. Its types must be exact: a wrong one would make the agent fail or ask again.
 BENIGN: Final[Mapping[str, Any]] = {
     "/api/metrics": {},
     "/api/v1/exception/client_report": {},
@@ -33,7 +33,7 @@ BENIGN: Final[Mapping[str, Any]] = {
 
 
 def task_list(instance_id: str, handout: Handout) -> dict[str, Any]:
-    """The answer to a list request. Types are exact: one wrong one makes the agent drop the whole list."""
+    """Return the answer to a list request. Its types must be exact: one wrong type makes the agent drop the list."""
     return {
         "code": 200,
         "instanceId": instance_id,
@@ -45,7 +45,7 @@ def task_list(instance_id: str, handout: Handout) -> dict[str, Any]:
     }
 
 
-def _run(command: Command) -> dict[str, Any]:
+def _run(command: HandedInvocation) -> dict[str, Any]:
     content = base64.b64encode(command.content.encode()).decode()
     task = {
         "taskID": command.task_id,
@@ -56,34 +56,37 @@ def _run(command: Command) -> dict[str, Any]:
     }
     if command.working_directory:
         task["workingDirectory"] = command.working_directory
-    if command.username not in THEMSELVES:
+    if command.username not in OWN_USERS:
         task["username"] = command.username
     return {"task": task, "output": OUTPUT, "repeat": "Once"}
 
 
 def has_booted(query: Mapping[str, str]) -> bool:
-    """Whether a list request is the first one since its host booted."""
+    """Return whether a list request is the first one since the host booted."""
     return query.get("reason") == "startup" and query.get("cold_start") == "true"
 
 
 def is_stopping(query: Mapping[str, str]) -> bool:
-    """Whether a heart-beat is the last one before its host goes down. Our agent says so; the official one cannot."""
+    """Return whether a heartbeat is the last one before the host shuts down. Only our own agent reports that."""
     return query.get("state") == "stopping"
 
 
 def task_id(query: Mapping[str, str]) -> str:
-    """The task a report is about; "" where it cannot be one of ours."""
-    said = query.get("taskId", "")
-    return said if _ID.fullmatch(said) else ""
+    """Return the id of the task that a report is about; "" if it cannot be one of ours."""
+    found = query.get("taskId", "")
+    return found if _ID.fullmatch(found) else ""
 
 
-def ending(kind: str, query: Mapping[str, str], output: bytes) -> Ending:
-    """A terminal report. `exitcode` is lower case in `stopped` only; what cannot be read is left out, not refused."""
+def final_report(kind: str, query: Mapping[str, str], output: bytes) -> FinalReport:
+    """Read a final report. What cannot be read is left out: the agent would drop a report that is refused.
+
+    `stopped` alone spells `exitcode` in lower case.
+    """
     if kind == "invalid":
         code, text = query.get("param", ""), query.get("value", "")
     else:
         code, text = query.get("errCode", ""), query.get("errDesc", "")
-    return Ending(
+    return FinalReport(
         kind,
         exit_code=number(query, "exitcode" if kind == "stopped" else "exitCode", 31),
         error_code=_kept(code, LONGEST_CODE),
@@ -96,7 +99,7 @@ def ending(kind: str, query: Mapping[str, str], output: bytes) -> Ending:
 
 
 def number(query: Mapping[str, str], name: str, bits: int) -> int | None:
-    """A whole number of at most so many bits, or None."""
+    """Read a whole number of at most `bits` bits; None if there is none."""
     try:
         value = int(query[name])
     except (KeyError, ValueError):

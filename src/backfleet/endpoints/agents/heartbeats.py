@@ -1,4 +1,4 @@
-"""Signs of life and used request ids, gathered and written together: one batch every few seconds per node."""
+"""Heartbeats and used request ids, gathered on a node and written together every few seconds."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,50 +8,50 @@ from backfleet.fleet import Heartbeat
 from backfleet.storage import Database
 
 WRITE_EVERY_SECONDS = 3.0
-MOST_USES = 200_000  # request ids that wait to be written; with a database that is away for long, the oldest go
+MOST_REQUESTS = 200_000  # request ids that wait to be written while the database is unavailable; more are dropped
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """What is written in one transaction."""
 
-    beats: list[Heartbeat]
-    uses: list[tuple[int, datetime]]  # the mark of a request id, and until when it is remembered
+    heartbeats: list[Heartbeat]
+    requests: list[tuple[int, datetime]]  # the fingerprint of a request id, and until when it is remembered
 
 
-class Beats:
-    """The last sign of life of each instance that was heard since the last write. Used from the event loop only."""
+class PendingHeartbeats:
+    """The newest heartbeat of each instance since the last write, and used request ids. For the event loop only."""
 
     def __init__(self) -> None:
-        self._heard: dict[str, Heartbeat] = {}
-        self._used: dict[int, datetime] = {}
+        self._heartbeats: dict[str, Heartbeat] = {}
+        self._requests: dict[int, datetime] = {}
 
-    def add(self, beat: Heartbeat) -> None:
-        """A sign of life. What an earlier one told and this one does not is kept."""
-        before = self._heard.get(beat.instance_id)
-        self._heard[beat.instance_id] = beat if before is None else _together(before, beat)
+    def add(self, heartbeat: Heartbeat) -> None:
+        """Add a heartbeat. Facts that only an earlier one of the instance has are kept."""
+        before = self._heartbeats.get(heartbeat.instance_id)
+        self._heartbeats[heartbeat.instance_id] = heartbeat if before is None else _merged(before, heartbeat)
 
-    def use(self, mark: int, until: datetime) -> None:
-        """A request id that was taken on this node."""
-        if len(self._used) < MOST_USES:
-            self._used[mark] = until
+    def remember_request(self, fingerprint: int, until: datetime) -> None:
+        """Add a request id that this node accepted, to be remembered until then."""
+        if len(self._requests) < MOST_REQUESTS:
+            self._requests[fingerprint] = until
 
     def take(self) -> Batch:
-        """Everything that was gathered; from now on it is the caller's to write."""
-        taken = Batch(list(self._heard.values()), list(self._used.items()))
-        self._heard, self._used = {}, {}
+        """Take out everything that was gathered: the caller writes it."""
+        taken = Batch(list(self._heartbeats.values()), list(self._requests.items()))
+        self._heartbeats, self._requests = {}, {}
         return taken
 
     def put_back(self, batch: Batch) -> None:
-        """They could not be written: to be tried again, with what came since."""
-        for beat in batch.beats:
-            since = self._heard.get(beat.instance_id)
-            self._heard[beat.instance_id] = beat if since is None else _together(beat, since)
-        for mark, until in batch.uses:
-            self.use(mark, until)
+        """Put a batch back that could not be written, below what came since."""
+        for heartbeat in batch.heartbeats:
+            since = self._heartbeats.get(heartbeat.instance_id)
+            self._heartbeats[heartbeat.instance_id] = heartbeat if since is None else _merged(heartbeat, since)
+        for fingerprint, until in batch.requests:
+            self.remember_request(fingerprint, until)
 
 
-def _together(older: Heartbeat, newer: Heartbeat) -> Heartbeat:
+def _merged(older: Heartbeat, newer: Heartbeat) -> Heartbeat:
     return Heartbeat(
         newer.instance_id,
         newer.at,
@@ -64,10 +64,10 @@ def _together(older: Heartbeat, newer: Heartbeat) -> Heartbeat:
 
 
 def write(database: Database, batch: Batch) -> list[str]:
-    """Write them down, in one transaction; those of the instances that have been deregistered."""
-    if not batch.beats and not batch.uses:
+    """Write a batch in one transaction. Return those of its instances that have been deregistered."""
+    if not batch.heartbeats and not batch.requests:
         return []
     with database.transaction() as tx:
-        fleet.note_heartbeats(tx, batch.beats)
-        fleet.remember_requests(tx, batch.uses)
-        return fleet.deregistered_among(tx, [beat.instance_id for beat in batch.beats])
+        fleet.note_heartbeats(tx, batch.heartbeats)
+        fleet.remember_requests(tx, batch.requests)
+        return fleet.deregistered_among(tx, [heartbeat.instance_id for heartbeat in batch.heartbeats])

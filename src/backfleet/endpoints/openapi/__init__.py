@@ -1,7 +1,9 @@
-"""The door of callers: the RPC protocol on `/`, described at `/openapi.json`.
+"""The endpoint of API callers: the RPC protocol on `/`, and its description at `/openapi.json`. Owns no table.
 
-Owns nothing. Finds out who is asking, and hands to operations. Verbs: `add_to` an application, `server_limits` for the
-server that runs it.
+It authenticates callers and hands their requests to operations (`pipeline` lists the steps).
+
+- `add_to` adds the endpoint to an application.
+- `server_limits` returns the arguments for the server that runs it.
 """
 
 from backfleet.endpoints.openapi.server import add_to, server_limits

@@ -1,4 +1,4 @@
-"""Proof of identity: what a signed request claims, and whether it holds. Pure; keys and clock are handed in."""
+"""Signed requests: what they state about their caller, and the checks of time and signature. Pure."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,15 +18,15 @@ from backfleet.wire.errors import (
 )
 
 TIME_FORM = "%Y-%m-%dT%H:%M:%SZ"
-LONGEST_EXPLANATION = 4096  # characters of our canonical request that a refusal shows
+LONGEST_EXPLANATION = 4096  # characters of the canonical request that a refusal shows
 V1_FIELDS = ("AccessKeyId", "Signature", "SignatureMethod", "SignatureVersion", "SignatureNonce", "Timestamp")
-TEMPORARY = "STS."  # what the ids of temporary keys begin with
+TEMPORARY = "STS."  # prefix of the ids of temporary keys
 BODY_CHANGED = "x-acs-content-sha256 is not the hash of the request body."
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """Who a request says it is from, and what proves it."""
+class SignedRequest:
+    """What a request states about its caller, with its signature. Nothing of it is checked yet."""
 
     access_key_id: str
     moment: datetime
@@ -34,48 +34,52 @@ class Claim:
     scheme: str  # SignatureMethod of V1, algorithm of V3
     string_to_sign: str
     signature: str
-    security_token: str = ""  # of temporary credentials; nobody has opened it yet
+    security_token: str = ""  # of temporary credentials, not opened yet; "" for none
     body_hash_holds: bool = True
-    explanation: str = ""  # for people: what we made the string to sign of, where it is but a hash
+    explanation: str = ""  # for people: the canonical request, if the string to sign is only its hash
 
     def check_time(self, now: datetime, window: timedelta) -> None:
-        """Raises TimestampExpired for a request from too long ago, or from the future."""
+        """Raise TimestampExpired if the request's time differs from ours by more than `window`."""
         if abs(now - self.moment) > window:
             raise TimestampExpired
 
     def check_signature(self, secret: str) -> None:
-        """Raises SignatureDoesNotMatch, with the text we signed."""
+        """Raise SignatureDoesNotMatch, with the text that we signed, unless the signature is made with `secret`."""
         if not self.body_hash_holds:
             raise SignatureDoesNotMatch(self.string_to_sign, BODY_CHANGED)
         if not signing.verify(self.scheme, secret, self.string_to_sign, self.signature):
             raise SignatureDoesNotMatch(self.string_to_sign + self.explanation)
 
 
-def read_claim(request: Received, *, body_follows: bool = False) -> Claim:
-    """What the request claims. With `body_follows` the body is not here yet: its claimed hash stands for it.
+def read_signed_request(request: Received, *, body_follows: bool = False) -> SignedRequest:
+    """Read what a signed request states about its caller.
+
+    Args:
+        request: The request as it arrived.
+        body_follows: The body is read later; the hash in its header is used instead.
 
     Raises:
-        ApiError: something every signed request has is missing or malformed, or signed in a way we do not know.
+        ApiError: a part of every signed request is missing or malformed, or the way to sign is not known here.
     """
     return _read_v3(request, body_follows=body_follows) if request.is_v3 else _read_v1(request)
 
 
 def is_signed(request: Received) -> bool:
-    """Whether a request carries a signature of either kind, or means to: half of one is not no signature."""
+    """Return whether a request carries a signature of either kind, or a part of one."""
     return request.is_v3 or "Signature" in request.flat or "AccessKeyId" in request.flat
 
 
 def refuse_bearer(request: Received) -> None:
-    """A bearer token proves nothing here. Raises IncompleteSignature.
+    """Raise IncompleteSignature for a request with a bearer token, which is not accepted here.
 
-    Checked before anything else is missed: such requests carry no signature at all.
+    Called first: such requests carry no signature, so another check would report a missing field instead.
     """
     flat = request.flat
     if "x-acs-bearer-token" in request.headers or "BearerToken" in flat or flat.get("SignatureType") == "BEARERTOKEN":
-        raise IncompleteSignature("bearer tokens are not taken here, sign with an access key")
+        raise IncompleteSignature("bearer tokens are not accepted here; sign with an access key")
 
 
-def _read_v1(request: Received) -> Claim:
+def _read_v1(request: Received) -> SignedRequest:
     flat = request.flat
     for name in V1_FIELDS:
         if not flat.get(name):
@@ -83,11 +87,11 @@ def _read_v1(request: Received) -> Claim:
     if flat["SignatureVersion"] != "1.0":
         raise InvalidSignatureVersion
     if flat.get("SignatureType", "") not in ("", "PRIVATEKEY"):
-        raise InvalidParameter("SignatureType is not one that is taken here; leave it out.")
-    # RSA keys are registered with an account's key pair; nobody can register one here yet.
+        raise InvalidParameter("SignatureType is not one that is accepted here; leave it out.")
+    # RSA signatures need a registered key pair; none can be registered here yet.
     if flat["SignatureMethod"] != "HMAC-SHA1":
         raise InvalidSignatureMethod(flat["SignatureMethod"])
-    return Claim(
+    return SignedRequest(
         access_key_id=flat["AccessKeyId"],
         moment=_moment(flat["Timestamp"]),
         nonce=flat["SignatureNonce"],
@@ -98,7 +102,7 @@ def _read_v1(request: Received) -> Claim:
     )
 
 
-def _read_v3(request: Received, *, body_follows: bool) -> Claim:
+def _read_v3(request: Received, *, body_follows: bool) -> SignedRequest:
     headers = request.headers
     authorization = _authorization(request)
     for name, shown in (("x-acs-date", "Timestamp"), ("x-acs-signature-nonce", "SignatureNonce")):
@@ -109,12 +113,12 @@ def _read_v3(request: Received, *, body_follows: bool) -> Claim:
         raise TokenOfAnotherKey
     token = _token(authorization.access_key_id, headers.get("x-acs-security-token"))
     algorithm, claimed = authorization.algorithm, headers["x-acs-content-sha256"]
-    # The hash of the body that came; of one that is yet to come, the hash it was promised to have.
+    # The hash of the body; if the body is read later, the hash that it must have then.
     body_hash = claimed if body_follows else signing.payload_hash(algorithm, request.body)
     canonical = signing.v3_canonical_request(
         request.method, request.query, headers, authorization.signed_headers, body_hash
     )
-    return Claim(
+    return SignedRequest(
         access_key_id=authorization.access_key_id,
         moment=_moment(headers["x-acs-date"]),
         nonce=headers["x-acs-signature-nonce"],
@@ -137,13 +141,13 @@ def _authorization(request: Received) -> signing.Authorization:
     except signing.BadSignature as problem:
         raise IncompleteSignature(str(problem)) from None
     if found.algorithm == "ACS3-RSA-SHA256":
-        raise InvalidSignatureMethod(found.algorithm)  # as in V1: no key pairs yet
+        raise InvalidSignatureMethod(found.algorithm)  # no key pair can be registered yet
     return found
 
 
 def _check_signed_headers(request: Received, authorization: signing.Authorization) -> None:
     signed = set(authorization.signed_headers)
-    # Every x-acs header that came must be covered: one that is not could have been added by anybody.
+    # Every x-acs header must be signed: one that is not could have been added on the way.
     needed = signing.MUST_BE_SIGNED | {name for name in request.headers if name.startswith("x-acs-")}
     if missing := needed - signed:
         raise IncompleteSignature(f"SignedHeaders lacks {', '.join(sorted(missing))}")
@@ -154,7 +158,7 @@ def _check_signed_headers(request: Received, authorization: signing.Authorizatio
 
 
 def _token(access_key_id: str, token: str | None) -> str:
-    """The token that came, "" for none. A temporary key proves nothing without one. Raises MissingField."""
+    """Return the security token, "" for none. Raise MissingField if a temporary key comes without one."""
     if not token and access_key_id.startswith(TEMPORARY):
         raise MissingField("SecurityToken")
     return token or ""

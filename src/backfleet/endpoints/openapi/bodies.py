@@ -1,4 +1,4 @@
-"""The body of a request: in memory within its limit, or a file on its way to disk; bounded in size and in time."""
+"""The body of a request, in memory or streamed to disk, bounded in size and in time."""
 
 import asyncio
 import hashlib
@@ -17,18 +17,18 @@ from backfleet.wire.errors import BodyEncoded, BodyIncomplete, RequestTooLarge, 
 
 BODY_SECONDS = 20.0  # for the whole body of an ordinary request
 PIECE_SECONDS = 60.0  # between two pieces of an upload
-LEFT_OVER_SECONDS = 3600.0  # an upload that was not touched for longer is nobody's
+LEFT_OVER_SECONDS = 3600.0  # an upload not written to for longer belongs to a process that was killed
 
 
 class InThread(Protocol):
-    """Runs work that waits for a disk in a thread."""
+    """Runs blocking work in a thread."""
 
     def __call__(self, work: Callable[[], Any], /) -> Awaitable[Any]:
-        """What the work gives."""
+        """Return the result of `work`."""
 
 
 async def read_body(request: web.Request, limit: int) -> bytes:
-    """The whole body, at most `limit` bytes.
+    """Read the whole body, at most `limit` bytes.
 
     Raises:
         ApiError: too large, too slow, cut short, or compressed.
@@ -48,12 +48,12 @@ async def read_body(request: web.Request, limit: int) -> bytes:
 
 @asynccontextmanager
 async def uploaded(request: web.Request, folder: Path, limit: int, in_thread: InThread) -> AsyncIterator[Upload]:
-    """The body as a file in `folder`, measured and hashed on its way; gone afterwards unless somebody moved it.
+    """Stream the body to a file in `folder`, with its size and SHA-256. Delete it afterwards unless it was moved away.
 
-    Nothing of it is held in memory but the piece at hand.
+    Only one piece at a time is held in memory.
 
     Raises:
-        ApiError: too large, too slow, cut short, or compressed. Nothing is left of it.
+        ApiError: too large, too slow, cut short, or compressed. No file is left.
     """
     check_announced(request, limit)
     descriptor, name = await in_thread(lambda: _open(folder))
@@ -67,7 +67,7 @@ async def uploaded(request: web.Request, folder: Path, limit: int, in_thread: In
 
 
 def check_announced(request: web.Request, limit: int) -> None:
-    """What the headers say of the body. Raises RequestTooLarge or BodyEncoded."""
+    """Check what the headers announce about the body. Raises RequestTooLarge or BodyEncoded."""
     if (request.content_length or 0) > limit:
         raise RequestTooLarge(limit)
     encoding = request.headers.get("Content-Encoding", "identity")
@@ -76,13 +76,13 @@ def check_announced(request: web.Request, limit: int) -> None:
 
 
 def drop_left_overs(folder: Path, now: float) -> None:
-    """Remove what uploads left behind whose process was killed. `now` as of time.time()."""
+    """Remove the files of uploads whose process was killed. `now` is Unix time in seconds."""
     for path in folder.glob("upload-*"):
         try:
             if now - path.stat().st_mtime > LEFT_OVER_SECONDS:
                 path.unlink()
         except FileNotFoundError:
-            continue  # another replica was quicker
+            continue  # another replica removed it
 
 
 def _open(folder: Path) -> tuple[int, str]:
@@ -118,7 +118,7 @@ async def _store(
 
 
 async def _next_piece(request: web.Request) -> bytes:
-    """The next bytes that are there; none at the end. Raises BodyIncomplete when the caller went away."""
+    """Return the next bytes, none at the end. Raises BodyIncomplete if the caller closed the connection."""
     try:
         return await request.content.readany()
     except (ConnectionError, ClientPayloadError, web.RequestPayloadError):

@@ -1,8 +1,8 @@
-"""Every operation as an OpenAPI 3.1 document. Pure: made of the catalogue, and of nothing else.
+"""Every operation as an OpenAPI 3.1 document, made from the catalogue alone. Pure.
 
-The RPC protocol has one path and tells operations apart by two parameters; OpenAPI wants a path for each. So each has
-`/#Action=...&Version=...`: what stands behind `#` is never sent, and the call goes to `/`, which is the truth.
-Why so: docs/decisions/0018-openapi-document.md.
+The RPC protocol has one path and tells operations apart by two parameters; OpenAPI needs a path for each. So each has
+`/#Action=...&Version=...`: the part after `#` is never sent, so calls go to `/`, as they must.
+Why: docs/decisions/0018-openapi-document.md.
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,7 +24,7 @@ TITLES: Final = {
 REQUEST_ID: Final = {"type": "string", "description": "Upper-case UUID, also in the header x-acs-request-id."}
 ERROR: Final = {
     "type": "object",
-    "description": "A refusal. Which codes an operation has of its own stands with it.",
+    "description": "A refusal. The codes of an operation's own are listed with it.",
     "properties": {
         "Code": {"type": "string"},
         "Message": {"type": "string"},
@@ -42,7 +42,7 @@ SIGNED: Final = (
 
 
 def document(operations: Iterable[Operation]) -> dict[str, Any]:
-    """The whole document, as JSON values."""
+    """Return the whole document as JSON values."""
     every = list(operations)
     codes = {operation.product.code: operation.product for operation in every}
     return {
@@ -62,7 +62,7 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
 
 
 def path_of(operation: Operation) -> str:
-    """Under which an operation stands in the document."""
+    """Return the path of an operation in the document."""
     return f"/#Action={operation.name}&Version={operation.product.version}"
 
 
@@ -92,7 +92,7 @@ def _described(operation: Operation) -> dict[str, Any]:
 
 
 def described_error(error: type[ApiError]) -> dict[str, Any]:
-    """Code, HTTP status, and what it means."""
+    """Return the code, HTTP status and meaning of an error."""
     return {"code": error.code, "status": error.status, "meaning": " ".join((error.__doc__ or "").split())}
 
 
@@ -115,7 +115,7 @@ def _constants(operation: Operation) -> list[dict[str, Any]]:
 
 
 def _parameters(parameters: Iterable[Parameter], prefix: str = "") -> list[dict[str, Any]]:
-    """One each; of a repeated one the first, with how often it may come."""
+    """Return one entry for each parameter; for a repeated one the first, with how often it may occur."""
     found: list[dict[str, Any]] = []
     for parameter in parameters:
         name = prefix + parameter.name
@@ -133,7 +133,7 @@ def _parameters(parameters: Iterable[Parameter], prefix: str = "") -> list[dict[
 
 
 def value_schema(parameter: Parameter) -> dict[str, Any]:
-    """What one value of a parameter must be, as JSON Schema."""
+    """Return the JSON Schema of one value of a parameter."""
     limits: Mapping[str, Any] = parameter.limits
     if parameter.kind == "integer":
         bounds = {"minimum": limits.get("least"), "maximum": limits.get("most"), "default": limits.get("default")}

@@ -1,4 +1,4 @@
-"""A request as it arrived, before anybody believes a word of it."""
+"""A request as it arrived, with nothing in it checked yet."""
 
 import base64
 import hashlib
@@ -23,7 +23,7 @@ MOST_PARAMETERS = 2000
 
 @dataclass(frozen=True)
 class Received:
-    """The parts of one request. `headers` have lower-case names; `repeated` names those that came more than once."""
+    """The parts of one request. `headers` has lower-case names; `repeated` holds those that occurred twice or more."""
 
     method: str
     query: Mapping[str, str]
@@ -34,27 +34,27 @@ class Received:
 
     @property
     def is_v3(self) -> bool:
-        """V1 requests of the newer clients carry x-acs headers too: only this header tells."""
+        """Whether it is signed with V3. Newer clients send x-acs headers with V1 too, so only Authorization tells."""
         return signed_by_v3(self.headers)
 
     @cached_property
     def flat(self) -> dict[str, str]:
-        """Every parameter of query and form. Raises InvalidParameter for a name in both."""
+        """Every parameter of query and form. Raises InvalidParameter for a name that occurs twice."""
         return parameters.merge(self.query.items(), self.form.items())
 
     @property
     def version(self) -> str:
-        """The product's version. Raises ApiError if it is not told where the signature covers it."""
+        """The product's version. Raises ApiError if it is not where the signature covers it."""
         return self._common("Version")
 
     @property
     def action(self) -> str:
-        """The operation's name. Raises ApiError if it is not told where the signature covers it."""
+        """The operation's name. Raises ApiError if it is not where the signature covers it."""
         return self._common("Action")
 
     @property
     def wants_xml(self) -> bool:
-        """V3 answers are JSON. A V1 request gets XML only if it asks for it, so that proxies' errors look like ours."""
+        """Whether the answer is XML: only if a V1 request asks for it. V3 answers are always JSON."""
         return not self.is_v3 and self.flat.get("Format", "").upper() == "XML"
 
     def _common(self, name: str) -> str:
@@ -69,12 +69,12 @@ class Received:
 
 
 def signed_by_v3(headers: Mapping[str, str]) -> bool:
-    """Whether these (lower-case) headers carry a V3 signature."""
+    """Return whether headers (with lower-case names) carry a V3 signature."""
     return headers.get("authorization", "").startswith("ACS3-")
 
 
 def named_in_header(headers: Mapping[str, str], name: str) -> str:
-    """Version or Action of a V3 request. Raises MissingField."""
+    """Return Version or Action of a V3 request. Raises MissingField."""
     found = headers.get(f"x-acs-{name.lower()}")
     if not found:
         raise MissingField(name)
@@ -82,13 +82,13 @@ def named_in_header(headers: Mapping[str, str], name: str) -> str:
 
 
 def check_method(method: str) -> None:
-    """Raises UnsupportedMethod."""
+    """Raise UnsupportedMethod unless the method is GET or POST."""
     if method not in METHODS:
         raise UnsupportedMethod
 
 
 def read_headers(raw: Sequence[tuple[bytes, bytes]]) -> tuple[dict[str, str], frozenset[str]]:
-    """Headers by lower-case name, with their exact text; and the names that came more than once."""
+    """Return headers by lower-case name with their exact text, and the names that occurred more than once."""
     headers: dict[str, str] = {}
     repeated = set()
     for raw_name, raw_value in raw:
@@ -100,7 +100,7 @@ def read_headers(raw: Sequence[tuple[bytes, bytes]]) -> tuple[dict[str, str], fr
 
 
 def receive(method: str, raw_query: str, raw_headers: Sequence[tuple[bytes, bytes]], body: bytes) -> Received:
-    """Take the exact bytes of a request apart.
+    """Parse the exact bytes of a request.
 
     Raises:
         ApiError: a method, encoding or parameter that the protocol does not have.
@@ -114,7 +114,7 @@ def receive(method: str, raw_query: str, raw_headers: Sequence[tuple[bytes, byte
 
 
 def _header_text(value: bytes) -> str:
-    """Clients sign the text they meant: mostly sent as UTF-8, by some libraries as Latin-1."""
+    """Decode a header as its client signed it: most clients send UTF-8, some libraries Latin-1."""
     try:
         return value.decode()
     except UnicodeDecodeError:
@@ -129,7 +129,7 @@ def _utf8(body: bytes, where: str) -> str:
 
 
 def _pairs(text: str, where: str) -> dict[str, str]:
-    """Decoded names and values; `+` and `%20` are both a blank."""
+    """Return decoded names and values. Both `+` and `%20` are a space."""
     try:
         found = parse_qsl(
             text, keep_blank_values=True, encoding="utf-8", errors="strict", max_num_fields=MOST_PARAMETERS

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from backfleet import identity
-from backfleet.operations.catalogue import OWN, Call, operation
+from backfleet.operations.catalogue import BACKFLEET, Call, operation
 from backfleet.operations.hbr.answers import seconds
 from backfleet.wire.errors import OperationConflict
 from backfleet.wire.parameters import text
@@ -23,11 +23,11 @@ class ListAccounts:
 
 
 @operation(
-    OWN,
+    BACKFLEET,
     "CreateAccount",
     action="backfleet:CreateAccount",
     needs_tls=True,
-    operators=True,
+    administrator_only=True,
     answer={"AccountId": str, "AccountName": str, "AccessKeyId": str, "AccessKeySecret": str},
     errors=(OperationConflict,),
 )
@@ -48,10 +48,10 @@ def create_account(call: Call, asked: CreateAccount) -> dict[str, Any]:
 
 
 @operation(
-    OWN,
+    BACKFLEET,
     "ListAccounts",
     action="backfleet:ListAccounts",
-    operators=True,
+    administrator_only=True,
     answer={"Accounts": [{"AccountId": str, "AccountName": str, "CreatedTime": int, "IsOperator": bool}]},
 )
 def list_accounts(call: Call, asked: ListAccounts) -> dict[str, Any]:

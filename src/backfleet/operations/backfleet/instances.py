@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from backfleet import fleet
-from backfleet.operations.catalogue import OWN, Call, operation
+from backfleet.operations.catalogue import BACKFLEET, Call, operation
 from backfleet.operations.ecs.errors import InstanceNotFound
 from backfleet.operations.hbr.answers import seconds
 from backfleet.wire.parameters import integer, text
@@ -22,7 +22,7 @@ class DescribeInstance:
 
 
 @operation(
-    OWN,
+    BACKFLEET,
     "DescribeInstance",
     action="backfleet:DescribeInstance",
     answer={
@@ -54,7 +54,7 @@ def describe_instance(call: Call, asked: DescribeInstance) -> dict[str, Any]:
     heard = {} if found.last_heard_at is None else {"LastHeardTime": seconds(found.last_heard_at)}
     return {
         "InstanceId": found.id,
-        "AgentKind": found.agent_kind,
+        "AgentKind": found.agent_kind.value,
         "AgentVersion": found.agent_version,
         "AgentMode": found.agent_mode,
         "Platform": found.platform,
@@ -91,7 +91,7 @@ class NoteInstanceStopped:
 
 
 @operation(
-    OWN,
+    BACKFLEET,
     "NoteInstanceStopped",
     action="backfleet:NoteInstanceStopped",
     answer={"InstanceId": str, "Status": str},
@@ -121,7 +121,7 @@ class ListInventory:
 
 
 @operation(
-    OWN,
+    BACKFLEET,
     "ListInventory",
     action="backfleet:ListInventory",
     answer={"Type": str, "Rows": Anything, "PageNumber": int, "PageSize": int, "TotalCount": int},

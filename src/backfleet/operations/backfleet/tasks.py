@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from backfleet import upgrades
-from backfleet.operations.catalogue import OWN, Call, operation
+from backfleet.operations.catalogue import BACKFLEET, Call, operation
 from backfleet.operations.hbr.answers import seconds, task_name
 from backfleet.operations.hbr.errors import TaskNotFound
 from backfleet.paging import Page
@@ -21,7 +21,7 @@ class ListTasks:
 
 
 @operation(
-    OWN,
+    BACKFLEET,
     "ListTasks",
     action="backfleet:ListTasks",
     answer={
@@ -74,7 +74,7 @@ class CancelTask:
     task_id: str | None = text("TaskId", required=True, longest=64)
 
 
-@operation(OWN, "CancelTask", action="backfleet:CancelTask", answer={}, errors=(TaskNotFound,))
+@operation(BACKFLEET, "CancelTask", action="backfleet:CancelTask", answer={}, errors=(TaskNotFound,))
 def cancel_task(call: Call, asked: CancelTask) -> dict[str, Any]:
     """End what is open; a task that is over stays as it is."""
     with call.services.database.transaction() as tx:

@@ -1,5 +1,5 @@
 """ECS 2014-05-26: Cloud Assistant and managed instances, the part a fleet needs."""
 
-from backfleet.operations.ecs import activations, commands, files, instances, invoking, results, tags
+from backfleet.operations.ecs import activations, commands, files, instances, invocation_results, invocations, tags
 
-__all__ = ["activations", "commands", "files", "instances", "invoking", "results", "tags"]
+__all__ = ["activations", "commands", "files", "instances", "invocation_results", "invocations", "tags"]

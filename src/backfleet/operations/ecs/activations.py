@@ -9,7 +9,9 @@ from backfleet import fleet
 from backfleet.fleet import Activation
 from backfleet.operations.catalogue import ECS, Call, operation
 from backfleet.operations.ecs import errors
-from backfleet.operations.ecs.asking import (
+from backfleet.operations.ecs.commands import give_tags, tags_answer
+from backfleet.operations.ecs.errors import check_region
+from backfleet.operations.ecs.requests import (
     PAGE_ERRORS,
     PAGE_SHAPE,
     TAG_ERRORS,
@@ -25,8 +27,6 @@ from backfleet.operations.ecs.asking import (
     tag_list,
     wanted_tags,
 )
-from backfleet.operations.ecs.commands import give_tags, tags_answer
-from backfleet.operations.ecs.errors import check_region
 from backfleet.storage import Transaction
 from backfleet.wire.parameters import integer, text
 

@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from backfleet import assistant, fleet
-from backfleet.assistant import Command, CommandFilter
+from backfleet.assistant import CommandFilter, SavedCommand
 from backfleet.ids import new_id
 from backfleet.operations.catalogue import ECS, Call, operation
 from backfleet.operations.ecs import errors
-from backfleet.operations.ecs.asking import (
+from backfleet.operations.ecs.errors import check_region
+from backfleet.operations.ecs.idempotency import once
+from backfleet.operations.ecs.requests import (
     PAGE_ERRORS,
     PAGE_SHAPE,
     TAG_ERRORS,
@@ -29,8 +31,6 @@ from backfleet.operations.ecs.asking import (
     time_of,
     wanted_tags,
 )
-from backfleet.operations.ecs.errors import check_region
-from backfleet.operations.ecs.once import once
 from backfleet.paging import Listing
 from backfleet.storage import Transaction
 from backfleet.wire.parameters import boolean, integer, text
@@ -163,7 +163,7 @@ def names_in(content: str, *, enabled: bool) -> tuple[str, ...]:
     if not enabled:
         return ()
     try:
-        return tuple(assistant.names_in(content))
+        return tuple(assistant.parameter_names(content))
     except assistant.EmptyName:
         raise errors.ParameterNameEmpty from None
     except assistant.LongName:
@@ -186,19 +186,19 @@ def command_arns(call: Call, command_id: str | None) -> list[str]:
     return [f"acs:ecs:{call.region}:{call.account_id}:command/{command_id or '*'}"]
 
 
-def the_command(tx: Transaction, call: Call, command_id: str | None) -> Command:
+def the_command(tx: Transaction, call: Call, command_id: str | None) -> SavedCommand:
     """Raises CommandNotFound."""
-    found = assistant.command(tx, call.account_id, call.region, command_id or "")
+    found = assistant.find_command(tx, call.account_id, call.region, command_id or "")
     if found is None:
         raise errors.CommandNotFound
     return found
 
 
-def keep(tx: Transaction, command: Command) -> None:
+def keep(tx: Transaction, command: SavedCommand) -> None:
     """Raises TooManyCommands."""
     try:
-        assistant.keep_command(tx, command)
-    except assistant.TooMany:
+        assistant.save_command(tx, command)
+    except assistant.QuotaExceeded:
         raise errors.TooManyCommands from None
 
 
@@ -235,7 +235,7 @@ def create_command(call: Call, asked: CreateCommand) -> dict[str, Any]:
     """Keep a command, to be invoked later."""
     check_region(call, asked.region_id)
     content = read_content(asked.content or "", asked.encoding, BASE64)
-    made = Command(
+    made = SavedCommand(
         id=new_id("c", call.services.draw),
         account_id=call.account_id,
         region=call.region,
@@ -299,7 +299,7 @@ def describe_commands(call: Call, asked: DescribeCommands) -> dict[str, Any]:
         kind=asked.kind,
         tags=wanted_tags(asked.tags),
     )
-    found: Listing[Command] = Listing([], 0)
+    found: Listing[SavedCommand] = Listing([], 0)
     tags: dict[str, dict[str, str]] = {}
     if not asked.provider:
         with call.services.database.reading() as tx:
@@ -309,7 +309,7 @@ def describe_commands(call: Call, asked: DescribeCommands) -> dict[str, Any]:
     return {"Commands": {"Command": listed}, **part.answer(found)}
 
 
-def _command(command: Command, tags: dict[str, str], encoding: str | None) -> dict[str, Any]:
+def _command(command: SavedCommand, tags: dict[str, str], encoding: str | None) -> dict[str, Any]:
     definitions = [
         {"ParameterName": each, "Required": True, "PossibleValues": {"PossibleValue": []}}
         for each in command.parameter_names

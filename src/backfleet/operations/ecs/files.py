@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from backfleet import assistant, commands, fleet
-from backfleet.assistant import FILTERS, Command, File, Invocation, InvocationFilter, Record, Wish
+from backfleet.assistant import FILTERS, Invocation, InvocationFilter, InvocationOptions, Record, SavedCommand, SentFile
 from backfleet.operations.catalogue import ECS, Call, operation
 from backfleet.operations.ecs import errors
-from backfleet.operations.ecs.asking import (
+from backfleet.operations.ecs.commands import give_tags, seconds_of, tags_answer, timeout
+from backfleet.operations.ecs.errors import check_region
+from backfleet.operations.ecs.idempotency import once
+from backfleet.operations.ecs.invocations import check_kind, targets
+from backfleet.operations.ecs.requests import (
     PAGE_ERRORS,
     PAGE_SHAPE,
     TAG_ERRORS,
@@ -27,10 +31,6 @@ from backfleet.operations.ecs.asking import (
     time_of,
     wanted_tags,
 )
-from backfleet.operations.ecs.commands import give_tags, seconds_of, tags_answer, timeout
-from backfleet.operations.ecs.errors import check_region
-from backfleet.operations.ecs.invoking import check_kind, targets
-from backfleet.operations.ecs.once import once
 from backfleet.storage import Transaction
 from backfleet.wire.parameters import boolean, repeat, text
 
@@ -119,7 +119,7 @@ class SendFile:
 def send_file(call: Call, asked: SendFile) -> dict[str, Any]:
     """Write a file on instances, whole or not at all."""
     check_region(call, asked.region_id)
-    file = File(
+    file = SentFile(
         folder=asked.target_dir or "",
         content=asked.content or "",
         content_type=asked.content_type or PLAIN,
@@ -128,7 +128,7 @@ def send_file(call: Call, asked: SendFile) -> dict[str, Any]:
         mode=asked.mode or "",
         overwrite=asked.overwrite,
     )
-    command = Command(
+    command = SavedCommand(
         id="",
         account_id=call.account_id,
         region=call.region,
@@ -146,10 +146,10 @@ def send_file(call: Call, asked: SendFile) -> dict[str, Any]:
     def deed(tx: Transaction) -> dict[str, str]:
         instances = targets(tx, call, asked.instance_ids)
         check_kind(command.kind, instances)
-        wish = Wish([instance.id for instance in instances], timeout_seconds=command.timeout_seconds)
+        options = InvocationOptions([instance.id for instance in instances], timeout_seconds=command.timeout_seconds)
         try:
-            invoke_id = assistant.invoke(tx, command, wish, now=call.now, draw=call.services.draw, file=file)
-        except assistant.TooMany:
+            invoke_id = assistant.invoke(tx, command, options, now=call.now, draw=call.services.draw, file=file)
+        except assistant.QuotaExceeded:
             raise errors.InvocationQuotaExceeded from None
         give_tags(tx, call, "invocation", invoke_id, asked.tags)
         return {"InvokeId": invoke_id}
@@ -157,7 +157,7 @@ def send_file(call: Call, asked: SendFile) -> dict[str, Any]:
     return once(call, "SendFile", asked, deed)
 
 
-def _script(asked: SendFile, file: File) -> str:
+def _script(asked: SendFile, file: SentFile) -> str:
     return assistant.write_script(
         asked.name or "",
         file.folder,
@@ -169,7 +169,7 @@ def _script(asked: SendFile, file: File) -> str:
     )
 
 
-def _encoded(file: File) -> str:
+def _encoded(file: SentFile) -> str:
     """The content in base64, checked.
 
     Raises:
@@ -241,7 +241,7 @@ def describe_send_file_results(call: Call, asked: DescribeSendFileResults) -> di
     return {"Invocations": {"Invocation": listed}, **part.answer(found)}
 
 
-def _sent(invocation: Invocation, file: File, records: list[Record], only: str | None) -> dict[str, Any]:
+def _sent(invocation: Invocation, file: SentFile, records: list[Record], only: str | None) -> dict[str, Any]:
     shown = [record for record in records if only in (None, record.instance_id)]
     return {
         "InvokeId": invocation.id,

@@ -10,7 +10,9 @@ from backfleet.assistant import Usage
 from backfleet.fleet import Instance, InstanceFilter
 from backfleet.operations.catalogue import ECS, Call, operation
 from backfleet.operations.ecs import errors
-from backfleet.operations.ecs.asking import (
+from backfleet.operations.ecs.commands import tags_answer
+from backfleet.operations.ecs.errors import DryRun, InstanceNotFound, TooManyIds, check_region
+from backfleet.operations.ecs.requests import (
     PAGE_ERRORS,
     PAGE_SHAPE,
     TAGS,
@@ -27,8 +29,6 @@ from backfleet.operations.ecs.asking import (
     time_of,
     wanted_tags,
 )
-from backfleet.operations.ecs.commands import tags_answer
-from backfleet.operations.ecs.errors import DryRun, InstanceNotFound, TooManyIds, check_region
 from backfleet.paging import Listing, Page
 from backfleet.storage import Transaction
 from backfleet.wire.parameters import boolean, json_list, repeat, text

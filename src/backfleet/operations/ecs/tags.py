@@ -8,8 +8,8 @@ from backfleet import assistant, fleet
 from backfleet.assistant import CommandFilter, InvocationFilter
 from backfleet.operations.catalogue import ECS, Call, operation
 from backfleet.operations.ecs import errors
-from backfleet.operations.ecs.asking import TAG_ERRORS, Tag, next_token, read_tags, region, tag_list, wanted_tags
 from backfleet.operations.ecs.errors import check_region
+from backfleet.operations.ecs.requests import TAG_ERRORS, Tag, next_token, read_tags, region, tag_list, wanted_tags
 from backfleet.paging import Page
 from backfleet.storage import Transaction
 from backfleet.wire.errors import MissingParameter

@@ -1,5 +1,5 @@
 """HBR 2017-09-08: the client operations of Alibaba Cloud Backup."""
 
-from backfleet.operations.hbr import changing, forgetting, looking, older, pairing, settings
+from backfleet.operations.hbr import account_pairs, deletion, describing, legacy, lifecycle, settings
 
-__all__ = ["changing", "forgetting", "looking", "older", "pairing", "settings"]
+__all__ = ["account_pairs", "deletion", "describing", "legacy", "lifecycle", "settings"]

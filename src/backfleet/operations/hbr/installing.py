@@ -10,10 +10,10 @@ from typing import Final
 from backfleet import fleet, releases
 from backfleet.fleet import Client, ClientStatus, Instance
 from backfleet.operations.catalogue import Call
-from backfleet.operations.hbr.targets import NO_WAY, Survey, newest_of, takes_orders
+from backfleet.operations.hbr.selection import NO_WAY, Survey, newest_of, takes_orders
 from backfleet.releases import STABLE
 from backfleet.storage import Transaction
-from backfleet.upgrades import Target
+from backfleet.upgrades import TaskTarget
 from backfleet.wire.errors import InvalidParameter
 
 
@@ -39,7 +39,7 @@ class Choice:
     there: Client | None
 
 
-def targets_to_install(tx: Transaction, call: Call, surveyed: Survey, wish: Wish) -> list[Target]:
+def targets_to_install(tx: Transaction, call: Call, surveyed: Survey, wish: Wish) -> list[TaskTarget]:
     """One target per fit instance, in request order. A client is only made where there is something to install.
 
     Raises:
@@ -58,7 +58,7 @@ def targets_to_install(tx: Transaction, call: Call, surveyed: Survey, wish: Wish
         choice.instance.id: _target(tx, call, choice, offered[choice.package, choice.instance.platform, choice.channel])
         for choice in sorted(choices, key=lambda choice: choice.instance.id)
     }
-    return [made.get(instance.id) or Target(instance.id, settled=NO_WAY) for instance in instances]
+    return [made.get(instance.id) or TaskTarget(instance.id, settled=NO_WAY) for instance in instances]
 
 
 def _choose(
@@ -85,14 +85,14 @@ def _which(names: Sequence[str], channel: str) -> str:
     return f"PackageName is not given, and channel {channel} offers no package for these instances yet. Add a release."
 
 
-def _target(tx: Transaction, call: Call, choice: Choice, offered: list[releases.Release]) -> Target:
+def _target(tx: Transaction, call: Call, choice: Choice, offered: list[releases.Release]) -> TaskTarget:
     instance = choice.instance
     if not offered:
         package = choice.package or "any package"
         text = (
             f"no release of {package} is offered for {instance.platform or 'its platform'} on {choice.channel}; add one"
         )
-        return Target(instance.id, package=choice.package, platform=instance.platform, settled=("NoRelease", text))
+        return TaskTarget(instance.id, package=choice.package, platform=instance.platform, settled=("NoRelease", text))
     client = choice.there or fleet.ensure_client(
         tx,
         instance,

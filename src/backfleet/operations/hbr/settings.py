@@ -9,7 +9,7 @@ from backfleet.fleet import Preferences
 from backfleet.operations.catalogue import HBR, Call, operation
 from backfleet.operations.hbr.answers import COMMON, common
 from backfleet.operations.hbr.errors import ClientNotFound
-from backfleet.operations.hbr.naming import LONGEST_ID
+from backfleet.operations.hbr.identifiers import LONGEST_ID
 from backfleet.storage import Transaction
 from backfleet.wire.errors import MissingParameter
 from backfleet.wire.parameters import boolean, integer, text

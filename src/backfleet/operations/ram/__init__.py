@@ -1,5 +1,25 @@
 """RAM 2015-05-01: users, groups, roles, access keys, policies and whom they are attached to; identity providers."""
 
-from backfleet.operations.ram import attachments, diagnoses, groups, keys, policies, providers, roles, users, versions
+from backfleet.operations.ram import (
+    access_keys,
+    attachments,
+    diagnostic_messages,
+    groups,
+    oidc_providers,
+    policies,
+    policy_versions,
+    roles,
+    users,
+)
 
-__all__ = ["attachments", "diagnoses", "groups", "keys", "policies", "providers", "roles", "users", "versions"]
+__all__ = [
+    "access_keys",
+    "attachments",
+    "diagnostic_messages",
+    "groups",
+    "oidc_providers",
+    "policies",
+    "policy_versions",
+    "roles",
+    "users",
+]

@@ -86,7 +86,6 @@ def _detach_errors(kind: str) -> tuple[Any, ...]:
     "AttachPolicyToUser",
     action="ram:AttachPolicyToUser",
     resources=_sides("User"),
-    needs_tls=True,
     answer={},
     errors=_attach_errors("User"),
 )
@@ -100,7 +99,6 @@ def attach_policy_to_user(call: Call, asked: UserAttachment) -> dict[str, Any]:
     "DetachPolicyFromUser",
     action="ram:DetachPolicyFromUser",
     resources=_sides("User"),
-    needs_tls=True,
     answer={},
     errors=_detach_errors("User"),
 )
@@ -114,7 +112,6 @@ def detach_policy_from_user(call: Call, asked: UserAttachment) -> dict[str, Any]
     "ListPoliciesForUser",
     action="ram:ListPoliciesForUser",
     resources=user_arn,
-    needs_tls=True,
     answer={"Policies": {"Policy": [ATTACHED]}},
     errors=(*bad_names("UserName"), *refusals("EntityNotExist.User")),
 )
@@ -131,7 +128,6 @@ def list_policies_for_user(call: Call, asked: NamedUser) -> dict[str, Any]:
     "AttachPolicyToGroup",
     action="ram:AttachPolicyToGroup",
     resources=_sides("Group"),
-    needs_tls=True,
     answer={},
     errors=_attach_errors("Group"),
 )
@@ -145,7 +141,6 @@ def attach_policy_to_group(call: Call, asked: GroupAttachment) -> dict[str, Any]
     "DetachPolicyFromGroup",
     action="ram:DetachPolicyFromGroup",
     resources=_sides("Group"),
-    needs_tls=True,
     answer={},
     errors=_detach_errors("Group"),
 )
@@ -159,7 +154,6 @@ def detach_policy_from_group(call: Call, asked: GroupAttachment) -> dict[str, An
     "ListPoliciesForGroup",
     action="ram:ListPoliciesForGroup",
     resources=group_arn,
-    needs_tls=True,
     answer={"Policies": {"Policy": [ATTACHED]}},
     errors=(*bad_names("GroupName"), *refusals("EntityNotExist.Group")),
 )
@@ -176,7 +170,6 @@ def list_policies_for_group(call: Call, asked: NamedGroup) -> dict[str, Any]:
     "AttachPolicyToRole",
     action="ram:AttachPolicyToRole",
     resources=_sides("Role"),
-    needs_tls=True,
     answer={},
     errors=_attach_errors("Role"),
 )
@@ -190,7 +183,6 @@ def attach_policy_to_role(call: Call, asked: RoleAttachment) -> dict[str, Any]:
     "DetachPolicyFromRole",
     action="ram:DetachPolicyFromRole",
     resources=_sides("Role"),
-    needs_tls=True,
     answer={},
     errors=_detach_errors("Role"),
 )
@@ -204,7 +196,6 @@ def detach_policy_from_role(call: Call, asked: RoleAttachment) -> dict[str, Any]
     "ListPoliciesForRole",
     action="ram:ListPoliciesForRole",
     resources=role_arn,
-    needs_tls=True,
     answer={"Policies": {"Policy": [ATTACHED]}},
     errors=(*bad_names("RoleName"), *refusals("EntityNotExist.Role")),
 )
@@ -221,7 +212,6 @@ def list_policies_for_role(call: Call, asked: NamedRole) -> dict[str, Any]:
     "ListEntitiesForPolicy",
     action="ram:ListEntitiesForPolicy",
     resources=policy_arn,
-    needs_tls=True,
     answer=ENTITIES,
     errors=NAMED_ERRORS,
 )

@@ -77,7 +77,6 @@ def every_group(call: Call, asked: object) -> list[str]:
     "CreateGroup",
     action="ram:CreateGroup",
     resources=group_arn,
-    needs_tls=True,
     answer={"Group": GROUP},
     errors=(
         *bad_names("GroupName"),
@@ -101,7 +100,6 @@ def create_group(call: Call, asked: NewGroup) -> dict[str, Any]:
     "GetGroup",
     action="ram:GetGroup",
     resources=group_arn,
-    needs_tls=True,
     answer={"Group": GROUP},
     errors=(*bad_names("GroupName"), *refusals("EntityNotExist.Group")),
 )
@@ -117,7 +115,6 @@ def get_group(call: Call, asked: NamedGroup) -> dict[str, Any]:
     "UpdateGroup",
     action="ram:UpdateGroup",
     resources=both_groups,
-    needs_tls=True,
     answer={"Group": GROUP},
     errors=(
         *bad_names("GroupName", "NewGroupName"),
@@ -140,7 +137,6 @@ def update_group(call: Call, asked: ChangedGroup) -> dict[str, Any]:
     "ListGroups",
     action="ram:ListGroups",
     resources=every_group,
-    needs_tls=True,
     answer={"Groups": {"Group": [GROUP]}, **PAGED},
     errors=(BAD_MARKER,),
 )
@@ -157,7 +153,6 @@ def list_groups(call: Call, asked: Listed) -> dict[str, Any]:
     "DeleteGroup",
     action="ram:DeleteGroup",
     resources=group_arn,
-    needs_tls=True,
     answer={},
     errors=(
         *bad_names("GroupName"),
@@ -177,7 +172,6 @@ def delete_group(call: Call, asked: NamedGroup) -> dict[str, Any]:
     "AddUserToGroup",
     action="ram:AddUserToGroup",
     resources=both_sides,
-    needs_tls=True,
     answer={},
     errors=(
         *bad_names("GroupName", "UserName"),
@@ -199,7 +193,6 @@ def add_user_to_group(call: Call, asked: Membership) -> dict[str, Any]:
     "RemoveUserFromGroup",
     action="ram:RemoveUserFromGroup",
     resources=both_sides,
-    needs_tls=True,
     answer={},
     errors=(
         *bad_names("GroupName", "UserName"),
@@ -219,7 +212,6 @@ def remove_user_from_group(call: Call, asked: Membership) -> dict[str, Any]:
     "ListGroupsForUser",
     action="ram:ListGroupsForUser",
     resources=user_arn,
-    needs_tls=True,
     answer={"Groups": {"Group": [{"GroupId": str, "GroupName": str, "Comments": str, "JoinDate": str}]}},
     errors=(*bad_names("UserName"), *refusals("EntityNotExist.User")),
 )
@@ -236,7 +228,6 @@ def list_groups_for_user(call: Call, asked: NamedUser) -> dict[str, Any]:
     "ListUsersForGroup",
     action="ram:ListUsersForGroup",
     resources=group_arn,
-    needs_tls=True,
     answer={"Users": {"User": [{"UserName": str, "DisplayName": str, "JoinDate": str}]}, **PAGED},
     errors=(*bad_names("GroupName"), BAD_MARKER, *refusals("EntityNotExist.Group")),
 )

@@ -106,7 +106,6 @@ def every_policy(call: Call, asked: object) -> list[str]:
     "CreatePolicy",
     action="ram:CreatePolicy",
     resources=own_policy_arn,
-    needs_tls=True,
     answer={"Policy": POLICY},
     errors=(
         *bad_names("PolicyName"),
@@ -134,7 +133,6 @@ def create_policy(call: Call, asked: NewPolicy) -> dict[str, Any]:
     "GetPolicy",
     action="ram:GetPolicy",
     resources=policy_arn,
-    needs_tls=True,
     answer={"Policy": POLICY, "DefaultPolicyVersion": VERSION},
     errors=NAMED_ERRORS,
 )
@@ -152,7 +150,6 @@ def get_policy(call: Call, asked: NamedPolicy) -> dict[str, Any]:
     "ListPolicies",
     action="ram:ListPolicies",
     resources=every_policy,
-    needs_tls=True,
     answer={"Policies": {"Policy": [POLICY]}, **PAGED},
     errors=(BAD_MARKER, BadPolicyType),
 )
@@ -176,7 +173,6 @@ def list_policies(call: Call, asked: ListedPolicies) -> dict[str, Any]:
     "UpdatePolicyDescription",
     action="ram:UpdatePolicyDescription",
     resources=own_policy_arn,
-    needs_tls=True,
     answer={"Policy": POLICY},
     errors=(*bad_names("PolicyName"), *bad_texts("NewDescription"), *refusals("EntityNotExist.Policy")),
 )
@@ -194,7 +190,6 @@ def update_policy_description(call: Call, asked: DescribedPolicy) -> dict[str, A
     "DeletePolicy",
     action="ram:DeletePolicy",
     resources=own_policy_arn,
-    needs_tls=True,
     answer={},
     errors=(
         *bad_names("PolicyName"),

@@ -105,7 +105,6 @@ def service_name(call: Call, asked: NewServiceRole | None) -> dict[str, str]:
     "CreateRole",
     action="ram:CreateRole",
     resources=role_arn,
-    needs_tls=True,
     answer={"Role": ROLE},
     errors=(
         *bad_names("RoleName"),
@@ -143,7 +142,6 @@ def create_role(call: Call, asked: NewRole) -> dict[str, Any]:
     action="ram:CreateServiceLinkedRole",
     resources=every_role,
     conditions=service_name,
-    needs_tls=True,
     answer={"Role": ROLE},
     errors=refusals("EntityNotExist.ServiceName", "EntityAlreadyExists.Role", "LimitExceeded.Role"),
 )
@@ -159,7 +157,6 @@ def create_service_linked_role(call: Call, asked: NewServiceRole) -> dict[str, A
     "GetRole",
     action="ram:GetRole",
     resources=role_arn,
-    needs_tls=True,
     answer={"Role": ROLE},
     errors=(*bad_names("RoleName"), *refusals("EntityNotExist.Role")),
 )
@@ -175,7 +172,6 @@ def get_role(call: Call, asked: NamedRole) -> dict[str, Any]:
     "UpdateRole",
     action="ram:UpdateRole",
     resources=role_arn,
-    needs_tls=True,
     answer={"Role": ROLE},
     errors=(
         *bad_names("RoleName"),
@@ -204,7 +200,6 @@ def update_role(call: Call, asked: ChangedRole) -> dict[str, Any]:
     "ListRoles",
     action="ram:ListRoles",
     resources=every_role,
-    needs_tls=True,
     answer={"Roles": {"Role": [ROLE]}, **PAGED},
     errors=(BAD_MARKER, BAD_TAG),
 )
@@ -221,7 +216,6 @@ def list_roles(call: Call, asked: ListedRoles) -> dict[str, Any]:
     "DeleteRole",
     action="ram:DeleteRole",
     resources=role_arn,
-    needs_tls=True,
     answer={},
     errors=(*bad_names("RoleName"), *refusals("EntityNotExist.Role", "DeleteConflict.Role.Policy")),
 )

@@ -93,7 +93,6 @@ def every_user(call: Call, asked: object) -> list[str]:
     "CreateUser",
     action="ram:CreateUser",
     resources=user_arn,
-    needs_tls=True,
     answer={"User": USER},
     errors=(*bad_names("UserName"), *_DETAILS, *refusals("EntityAlreadyExists.User", "LimitExceeded.User")),
 )
@@ -116,7 +115,6 @@ def create_user(call: Call, asked: NewUser) -> dict[str, Any]:
     "GetUser",
     action="ram:GetUser",
     resources=user_arn,
-    needs_tls=True,
     answer={"User": USER},
     errors=(*bad_names("UserName"), *refusals("EntityNotExist.User")),
 )
@@ -133,7 +131,6 @@ def get_user(call: Call, asked: NamedUser) -> dict[str, Any]:
     "UpdateUser",
     action="ram:UpdateUser",
     resources=both_users,
-    needs_tls=True,
     answer={"User": USER},
     errors=(
         *bad_names("UserName", "NewUserName"),
@@ -162,7 +159,6 @@ def update_user(call: Call, asked: ChangedUser) -> dict[str, Any]:
     "ListUsers",
     action="ram:ListUsers",
     resources=every_user,
-    needs_tls=True,
     answer={"Users": {"User": [USER]}, **PAGED},
     errors=(BAD_MARKER,),
 )
@@ -179,7 +175,6 @@ def list_users(call: Call, asked: Listed) -> dict[str, Any]:
     "DeleteUser",
     action="ram:DeleteUser",
     resources=user_arn,
-    needs_tls=True,
     answer={},
     errors=(
         *bad_names("UserName"),

@@ -1,5 +1,5 @@
 """STS 2015-04-01: who am I, and temporary credentials."""
 
-from backfleet.operations.sts import asking, assuming, federated
+from backfleet.operations.sts import assume_role, assume_role_with_oidc, caller_identity
 
-__all__ = ["asking", "assuming", "federated"]
+__all__ = ["assume_role", "assume_role_with_oidc", "caller_identity"]

@@ -16,7 +16,7 @@ import urllib3
 
 from backfleet_host import VERSION
 from backfleet_host.agent import machine
-from backfleet_host.agent.protocol.request_signature import Proof
+from backfleet_host.agent.protocol.request_signature import RequestSigner
 from backfleet_host.layout import DEFAULT_ROOT
 from backfleet_host.proxy import BadProxy, bare, proxy_for
 from backfleet_host.proxy import proxy_authorization as proxy_authorization  # noqa: PLC0414 - the socket asks for it here
@@ -115,13 +115,13 @@ def _etc_of(root: Path) -> Path:
 
 
 class Server:
-    """Requests to one server. Threads may share it. With a proof, every request carries fresh identity headers."""
+    """Requests to one server. Threads may share it. With a signer, every request carries fresh identity headers."""
 
     def __init__(
-        self, address: Address, tls: ssl.SSLContext, *, proof: Optional[Proof] = None, proxy: str = ""
+        self, address: Address, tls: ssl.SSLContext, *, signer: Optional[RequestSigner] = None, proxy: str = ""
     ) -> None:
         self.address, self.tls, self.proxy = address, tls, proxy
-        self._proof = proof
+        self._signer = signer
         self._client_address = machine.address_towards(address.host, address.port)
         settings: Dict[str, Any] = {"ssl_context": tls, "retries": False, "maxsize": 4}
         self._pool = connections(proxy, **settings)
@@ -138,12 +138,12 @@ class Server:
         return f"{scheme}://{self.address}{path}"
 
     def headers(self) -> Dict[str, str]:
-        """Headers of one attempt: who we are and, once enrolled, the proof of it."""
+        """Headers of one attempt: who we are and, once enrolled, the signer of it."""
         said = {"User-Agent": USER_AGENT}
-        if self._proof is not None:
+        if self._signer is not None:
             if self._client_address:
                 said["X-Client-Ip"] = self._client_address
-            said.update(self._proof.headers(int(time.time() * 1000), str(uuid.uuid4())))
+            said.update(self._signer.headers(int(time.time() * 1000), str(uuid.uuid4())))
         return said
 
     def get(self, path: str, *, seconds: float = REQUEST_SECONDS, largest: int = LARGEST_ANSWER) -> Answer:

@@ -29,7 +29,7 @@ from backfleet_host.agent.protocol.server import (
     proxy_of,
     tls_towards,
 )
-from backfleet_host.agent.protocol.signing_key import make_key, private_pem, public_pem, read_private_pem
+from backfleet_host.agent.protocol.signing import make_key, private_pem, public_pem, read_private_pem
 from backfleet_host.identity import Identity, keep_identity
 from backfleet_host.layout import Places, hold, make_folder, write_whole
 

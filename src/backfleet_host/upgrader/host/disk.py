@@ -73,7 +73,7 @@ def open_for_writing(path: Path, mode: str) -> Iterator[IO[bytes]]:
 
 def rename(source: Path, target: Path) -> None:
     """Rename a file or folder, over whatever had the new name. Durable with the next sync of the folder."""
-    with effect("rename", source):
+    with effect("rename", target):
         os.replace(source, target)
 
 

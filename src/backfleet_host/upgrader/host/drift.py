@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Optional
 
+from backfleet_host.manifest import Manifest
 from backfleet_host.upgrader.host import disk, shim, trees
 from backfleet_host.upgrader.host.installation import Installation, PackageFolder
-from backfleet_host.upgrader.release.manifest import Manifest
 
 FOLDERS = ("usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin", "snap/bin", "opt/bin")
 MOST_FILES = 20_000  # of a tree that are looked at

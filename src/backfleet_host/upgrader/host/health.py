@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 from typing import Callable
 
+from backfleet_host.manifest import Manifest
 from backfleet_host.upgrader.errors import Unhealthy
 from backfleet_host.upgrader.host.subprocesses import Runner, Subprocess, run
-from backfleet_host.upgrader.release.manifest import Manifest
 
 RETRY_SECONDS = 0.2  # between two tries of what is not ready yet
 POLL_SECONDS = 0.01  # between two looks at what will be ready in a moment: backups wait for it

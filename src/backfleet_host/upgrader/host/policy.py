@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, FrozenSet, List, Mapping, Tuple
 
+from backfleet_host.manifest import preserved_path
 from backfleet_host.proxy import BadProxy, read_proxy
 from backfleet_host.trusted_files import Unreadable, read_toml
 from backfleet_host.upgrader.errors import OrderFailed
 from backfleet_host.upgrader.host.subprocesses import LIMITS
-from backfleet_host.upgrader.release.manifest import kept_path
 
 MOST_PROBES = 20
 LONGEST_SECONDS = 3600
@@ -96,7 +96,7 @@ def read_package_policy(etc: Path, package: str) -> PackagePolicy:
         probes += [_sample(one) for one in _list(raw, "sample", dict)]
         if len(probes) > MOST_PROBES:
             raise ValueError(f"there are {len(probes)} probes; at most {MOST_PROBES} are allowed")
-        keeps = tuple(kept_path(path) for path in _list(raw, "keeps", str))
+        keeps = tuple(preserved_path(path) for path in _list(raw, "keeps", str))
         return PackagePolicy(tuple(probes), keeps, _text(raw, "oldest_reader"), _boolean(raw, "changes", True))
     except (ValueError, TypeError) as problem:
         raise OrderFailed("InternalError", f"{file}: {problem}") from None

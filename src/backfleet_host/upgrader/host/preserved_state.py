@@ -1,4 +1,5 @@
-"""Preserved state: files that must survive an upgrade. Copied before the switch, compared after it, restored on rollback.
+"""Preserved state: files that must survive an upgrade. Copied before the switch, compared after it, restored by a
+rollback.
 
 Of each entry the kind, mode, owner, extended attributes and content are preserved. A snapshot is complete once its
 index is there. One that a crash cut off has none: it is made anew, and never restored.

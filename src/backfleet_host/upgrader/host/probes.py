@@ -13,13 +13,13 @@ import tempfile
 from pathlib import Path
 from typing import Dict, List, Tuple
 
+from backfleet_host.manifest import Manifest
 from backfleet_host.upgrader.errors import Unhealthy
 from backfleet_host.upgrader.host import shim
 from backfleet_host.upgrader.host.health import expect
 from backfleet_host.upgrader.host.policy import Probe
 from backfleet_host.upgrader.host.preserved_state import describe
 from backfleet_host.upgrader.host.subprocesses import Runner, Subprocess
-from backfleet_host.upgrader.release.manifest import Manifest
 
 SAMPLE = (("notes/readme.txt", 2_000), ("notes/empty", 0), ("data.bin", 1_000_000))  # files and their sizes in bytes
 

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Dict, Optional, Tuple
 
+from backfleet_host.manifest import Manifest
 from backfleet_host.upgrader.errors import Unhealthy
 from backfleet_host.upgrader.host.health import RETRY_SECONDS, describe_exit, wait_for
 from backfleet_host.upgrader.host.subprocesses import Runner, Subprocess
-from backfleet_host.upgrader.release.manifest import Manifest
 
 SYSTEMD = Path("/run/systemd/system")  # exists exactly where systemd is the first process: sd_booted(3)
 QUERY_SECONDS = 5.0  # for one query of the service's state

@@ -128,7 +128,7 @@ def _updater(server: ReleaseServer, folder: Path, root: bytes, fetcher: FetcherI
 
 
 class _Memory:
-    """The newest documents seen, in one durable file. It is valid only for the root that this host was enrolled with."""
+    """The newest documents seen, in one durable file. It counts only for the root that this host was enrolled with."""
 
     def __init__(self, folder: Path, enrolled: bytes) -> None:
         self._folder, self._file = folder, folder.parent / "seen.json"
@@ -182,7 +182,7 @@ def _sync_all(folder: Path) -> None:
 
 
 class _Fetcher(FetcherInterface):
-    """Makes the library's requests with our proxy, trust and time limits. Remembers the last document and its content."""
+    """Makes the library's requests with our proxy, trust and time limits. Remembers the last document."""
 
     def __init__(self, server: ReleaseServer, check_interrupted: InterruptCheck) -> None:
         self._server, self._check_interrupted = server, check_interrupted

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, List, TypeVar
 
 from backfleet_host.contract import Order
+from backfleet_host.manifest import BadManifest, read_manifest
 from backfleet_host.retries import backoff_seconds
 from backfleet_host.upgrader.errors import OrderFailed
 from backfleet_host.upgrader.host import disk
 from backfleet_host.upgrader.release import metadata
 from backfleet_host.upgrader.release.download import Download, hash_of
-from backfleet_host.upgrader.release.manifest import read_manifest
 from backfleet_host.upgrader.release.retrieval import POLL_SECONDS, DownloadInterrupted
 from backfleet_host.upgrader.release.source import InterruptCheck, ReleaseServer, ReleaseTarget
 
@@ -83,8 +83,9 @@ def _query(server: ReleaseServer, work: Callable[[Updater], Found], check_interr
 def _target(info: Any) -> ReleaseTarget:
     try:
         manifest = read_manifest((info.custom or {}).get("backfleet"))
-    except OrderFailed as problem:
-        raise OrderFailed(problem.code, problem.text, "BadDescription") from None
+    except BadManifest as problem:
+        text = f"the release's signed description cannot be read: {problem}"
+        raise OrderFailed("UntrustedRelease", text, "BadDescription") from None
     if "sha256" not in info.hashes:
         raise OrderFailed("UntrustedRelease", "the release's description has no SHA-256", "BadDescription")
     return ReleaseTarget(info.path, info.length, info.hashes["sha256"], manifest)
@@ -120,9 +121,7 @@ def fetch(
 
 
 def _is_complete(path: Path, target: ReleaseTarget) -> bool:
-    return (
-        path.is_file() and path.stat().st_size == target.length and bool(hash_of(path).hexdigest() == target.sha256)
-    )
+    return path.is_file() and path.stat().st_size == target.length and bool(hash_of(path).hexdigest() == target.sha256)
 
 
 def _naming_what_was_slow(what: str, check_interrupted: InterruptCheck) -> InterruptCheck:

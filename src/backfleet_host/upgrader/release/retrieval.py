@@ -1,4 +1,4 @@
-"""One HTTP request for metadata or bytes: through this host's proxy, trusting its authority alone, with a time limit."""
+"""One HTTP request for metadata or bytes: through the host's proxy, trusting its authority alone, with a time limit."""
 
 from __future__ import annotations
 

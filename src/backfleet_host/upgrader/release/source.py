@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Callable, List, Optional, Protocol
 
 from backfleet_host.contract import Order
-from backfleet_host.upgrader.release.manifest import Manifest
+from backfleet_host.manifest import Manifest
 
 InterruptCheck = Callable[[], None]
 """Called again and again during what takes long. Raises OrderFailed if the order was cancelled or is out of time."""

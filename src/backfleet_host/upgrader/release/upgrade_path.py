@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import List, Optional, Sequence
 
 from backfleet_host import versions
+from backfleet_host.manifest import Manifest
 from backfleet_host.upgrader.errors import OrderFailed
-from backfleet_host.upgrader.release.manifest import Manifest
 from backfleet_host.versions import is_newer
 
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, Iterator, Optional, Tuple
 
 from backfleet_host.contract import Order, Report, stage_line
+from backfleet_host.manifest import BadManifest, Manifest, read_manifest
 from backfleet_host.upgrader.errors import OrderFailed, Unhealthy
 from backfleet_host.upgrader.failpoints import failpoint
 from backfleet_host.upgrader.host import disk
 from backfleet_host.upgrader.host.installation import Installation, PackageFolder
 from backfleet_host.upgrader.host.services import Service, Started
 from backfleet_host.upgrader.host.subprocesses import Runner, Subprocess
-from backfleet_host.upgrader.release.manifest import Manifest, read_manifest
 from backfleet_host.upgrader.release.source import ReleaseSource
 from backfleet_host.upgrader.transaction.journal import AttemptJournal, OpenAttempt
 
@@ -217,5 +217,5 @@ def known_manifest(package: PackageFolder, version: str) -> Optional[Manifest]:
         return None
     try:
         return read_manifest(facts.get("manifest"))
-    except OrderFailed:
+    except BadManifest:
         return None

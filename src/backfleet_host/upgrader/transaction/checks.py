@@ -10,14 +10,14 @@ import time
 from typing import Any, Dict, Optional, Tuple
 
 from backfleet_host import archives
-from backfleet_host.platforms import platform_here
+from backfleet_host.manifest import Manifest
+from backfleet_host.platforms import canonical, platform_here
 from backfleet_host.upgrader.errors import OrderFailed
 from backfleet_host.upgrader.host import disk, policy, shim, trees
 from backfleet_host.upgrader.host.drift import unmanaged_programs
 from backfleet_host.upgrader.host.installation import PackageFolder
 from backfleet_host.upgrader.host.policy import HostPolicy, Policy
 from backfleet_host.upgrader.release import upgrade_path
-from backfleet_host.upgrader.release.manifest import Manifest
 from backfleet_host.upgrader.release.source import ReleaseTarget
 from backfleet_host.upgrader.transaction.attempt import Attempt
 from backfleet_host.upgrader.transaction.plan import Plan
@@ -35,7 +35,7 @@ def check(attempt: Attempt) -> Plan:
     """
     order, package = attempt.order, attempt.package
     ours = platform_here()
-    if order.platform != ours:
+    if canonical(order.platform) != ours:
         raise OrderFailed("UnsupportedPlatform", f"the release is for {order.platform}, this host is {ours}")
     if shim.flock_program() is None:
         raise OrderFailed("UnsupportedPlatform", "flock(1) is missing; install util-linux")

@@ -7,12 +7,12 @@ import time
 from dataclasses import dataclass
 from typing import Callable, List, Optional
 
+from backfleet_host.manifest import Manifest
 from backfleet_host.upgrader.errors import OrderFailed, Unhealthy
 from backfleet_host.upgrader.host import gate
 from backfleet_host.upgrader.host.health import RETRY_SECONDS
 from backfleet_host.upgrader.host.installation import PackageFolder
 from backfleet_host.upgrader.host.services import wait_until_idle
-from backfleet_host.upgrader.release.manifest import Manifest
 from backfleet_host.upgrader.transaction.attempt import Attempt
 from backfleet_host.upgrader.transaction.plan import Plan
 

@@ -1,4 +1,4 @@
-"""The transaction: from the installed version to the one that an order names, or back to exactly what was. Never between.
+"""The transaction: from the installed version to that of the order, or back to exactly what was. Never between.
 
 From the line `switching` on, the journal decides which way an attempt ends that a crash cut off: recovery.py.
 """

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Dict, FrozenSet, List, Optional, Tuple
 
+from backfleet_host.manifest import Manifest
 from backfleet_host.upgrader.host.policy import Policy
-from backfleet_host.upgrader.release.manifest import Manifest
 from backfleet_host.upgrader.release.source import ReleaseTarget
 
 
@@ -36,9 +36,9 @@ class Plan:
 
     def preserved_paths(self, old: Optional[Manifest]) -> List[str]:
         """Return the paths of all state that must survive: those of the host, the old and the new versions."""
-        named = [*self.policy.package.keeps, *(old.keeps if old else ())]
+        named = [*self.policy.package.keeps, *(old.preserve if old else ())]
         for target in self.targets:
-            named.extend(target.manifest.keeps)
+            named.extend(target.manifest.preserve)
         return list(dict.fromkeys(named))
 
     def must_be_idle(self, old: Optional[Manifest]) -> bool:

@@ -6,10 +6,10 @@ import time
 from pathlib import Path
 from typing import Dict
 
+from backfleet_host.manifest import Manifest
 from backfleet_host.upgrader.errors import OrderFailed, Unhealthy
 from backfleet_host.upgrader.failpoints import failpoint
 from backfleet_host.upgrader.host import disk, health, probes, shim, trees
-from backfleet_host.upgrader.release.manifest import Manifest, as_json
 from backfleet_host.upgrader.transaction.attempt import Attempt
 from backfleet_host.upgrader.transaction.checks import is_intact
 from backfleet_host.upgrader.transaction.plan import Baseline, Plan
@@ -90,7 +90,7 @@ def _unpack(attempt: Attempt, manifest: Manifest, artifact: Path) -> None:
         raise OrderFailed("UntrustedRelease", text, "BadArchive") from None
     disk.sync_folder(partial)
     failpoint("unpacked")
-    disk.write_json(package.facts(version), {"manifest": as_json(manifest), "files": files})
+    disk.write_json(package.facts(version), {"manifest": manifest.to_json(), "files": files})
     if is_repair:  # processes go on with the files that they have open; what they open from now on is intact
         disk.exchange(partial, tree)
         attempt.state.details["mended"] = version

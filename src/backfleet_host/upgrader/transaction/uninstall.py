@@ -6,11 +6,11 @@ import contextlib
 from typing import Optional
 
 from backfleet_host.contract import Report
+from backfleet_host.manifest import Manifest
 from backfleet_host.upgrader.errors import OrderFailed, Unhealthy
 from backfleet_host.upgrader.failpoints import failpoint
 from backfleet_host.upgrader.host import disk, gate, preserved_state, shim
 from backfleet_host.upgrader.host.policy import read_policy
-from backfleet_host.upgrader.release.manifest import Manifest
 from backfleet_host.upgrader.transaction.attempt import Attempt
 from backfleet_host.upgrader.transaction.checks import wait_until_host_is_ready
 from backfleet_host.upgrader.transaction.draining import close_gate, wait_until_client_is_idle

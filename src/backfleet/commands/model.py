@@ -1,0 +1,96 @@
+"""What passes between a sender, this module and an agent. Plain values: no SQL."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from backfleet.commands.states import FINAL, State
+
+SHELL: Final = "RunShellScript"
+
+
+@dataclass(frozen=True, slots=True)
+class NewInvocation:
+    """One command to be run on one instance.
+
+    `reference` is the sender's own name for it: sent twice under one topic, it is still one invocation.
+    """
+
+    account_id: str
+    instance_id: str
+    content: str
+    timeout_seconds: int
+    reference: str
+    kind: str = SHELL  # the agent's word for what the content is
+    working_directory: str = ""  # "" = the agent's choice
+    username: str = ""  # "" = the user that the agent runs as
+
+
+@dataclass(frozen=True, slots=True)
+class HandedInvocation:
+    """What an agent is given to run. `task_id` is its id in the agent's protocol."""
+
+    task_id: str
+    content: str
+    timeout_seconds: int
+    kind: str = SHELL
+    working_directory: str = ""
+    username: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Handout:
+    """The answer to an agent that fetches its tasks: what to run, and the ids of those to stop."""
+
+    run: list[HandedInvocation]
+    stop: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class FinalReport:
+    """An agent's report that an invocation is over.
+
+    `kind` is the report's name on the wire, a key of `FINAL_REPORTS`. Times are the host's, in milliseconds.
+    """
+
+    kind: str
+    exit_code: int | None = None
+    error_code: str = ""
+    error_text: str = ""
+    dropped: int = 0  # bytes of output that the agent did not send
+    output: bytes = b""
+    started_ms: int | None = None
+    ended_ms: int | None = None
+
+
+FINAL_REPORTS: Final = {
+    "finish": State.FINISHED,
+    "timeout": State.TIMED_OUT,
+    "stopped": State.STOPPED,
+    "error": State.FAILED,
+    "invalid": State.REFUSED,
+}
+"""The final reports of the agent's protocol, and the state that each leads to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The newest facts about one invocation, progress included. A higher `revision` is newer."""
+
+    task_id: str
+    reference: str
+    state: State
+    exit_code: int | None
+    error_code: str
+    error_text: str
+    output: bytes
+    changed_at: datetime
+    revision: int
+    dropped: int = 0  # bytes of output that are lost
+    started_ms: int | None = None  # by the host's clock
+    ended_ms: int | None = None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing more can follow. A lost invocation is not final."""
+        return self.state in FINAL

@@ -1,0 +1,81 @@
+"""The notify sockets of one node: who is let in, and when an agent is kicked."""
+
+import asyncio
+import logging
+
+from aiohttp import web
+
+from backfleet import commands
+from backfleet.endpoints.agents import codec
+from backfleet.endpoints.agents.authentication import Authenticator
+from backfleet.endpoints.agents.node import Node
+from backfleet.endpoints.agents.signatures import AgentSignature
+from backfleet.endpoints.agents.tasks import is_work_waiting
+from backfleet.failpoints import failpoint
+from backfleet.fleet import Heartbeat
+
+POLL_EVERY_SECONDS = 15.0  # for work of agents whose notification was lost
+MOST_KICKED = 20_000  # agents, by one such poll
+ENTERING = 64  # sockets being opened at once; more wait in the order in which they came
+WORK, GONE = "instance/", "gone/"  # prefixes of topics: the instance has work; the instance was deregistered
+
+log = logging.getLogger(__name__)
+
+
+class Kicking:
+    """Holds agents' sockets, and kicks an agent when it has work."""
+
+    def __init__(self, node: Node, authenticator: Authenticator) -> None:
+        self._node, self._authenticator = node, authenticator
+        self.entering = asyncio.Semaphore(ENTERING)
+        self._draining = False
+
+    async def notify(self, request: web.Request, signature: AgentSignature) -> web.StreamResponse:
+        """Hold one agent's socket until it ends.
+
+        It is refused only if the node is full or stops: an agent whose connection is refused may stay away for half an
+        hour.
+        """
+        node, instance_id = self._node, signature.instance_id
+        if self._draining or len(node.sockets) >= node.settings.most_sockets:
+            return web.json_response({"code": 503}, status=503, headers={"Retry-After": str(codec.RETRY_SECONDS)})
+        self._authenticator.spend_later(signature)
+
+        async def opened() -> None:
+            await self._kick_if_work_waits(instance_id)
+
+        def alive() -> None:
+            node.heartbeats.add(Heartbeat(instance_id, node.clock()))
+
+        return await node.sockets.serve(request, instance_id, alive, opened)
+
+    def notified(self, topic: str) -> None:
+        """Act on a notification: kick an agent, or forget one that was deregistered."""
+        if topic.startswith(GONE):
+            self._authenticator.forget(topic.removeprefix(GONE))
+            return
+        self._node.sockets.kick(topic.removeprefix(WORK))
+        failpoint("nudged")
+
+    async def poll(self) -> None:
+        """Kick every agent with work: notifications may be lost."""
+        for instance_id in await self._node.in_thread(self._instances_with_work):
+            self._node.sockets.kick(instance_id)
+
+    async def drain(self) -> None:
+        """Close every socket, and accept no new one."""
+        self._draining = True
+        await self._node.sockets.close()
+
+    async def _kick_if_work_waits(self, instance_id: str) -> None:
+        try:
+            async with self.entering:
+                waits = await self._node.in_thread(lambda: is_work_waiting(self._node, instance_id))
+            if waits:
+                self._node.sockets.kick(instance_id)
+        except Exception:  # the socket stays open: an agent that has to connect again may stay away for long
+            log.exception("a new socket's work could not be looked up", extra={"instance": instance_id})
+
+    def _instances_with_work(self) -> list[str]:
+        with self._node.database.reading() as tx:
+            return commands.instances_with_work(tx, limit=MOST_KICKED)

@@ -1,0 +1,56 @@
+"""What every handler of the agents' endpoint shares on one node."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import TypeVar
+
+from aiohttp import web
+
+from backfleet.clock import Clock
+from backfleet.endpoints.agents.group_commit import GroupCommit
+from backfleet.endpoints.agents.heartbeats import PendingHeartbeats
+from backfleet.endpoints.agents.sockets import Sockets
+from backfleet.ids import Draw
+from backfleet.settings import Settings
+from backfleet.storage import Database
+
+BODY_SECONDS = 20.0
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """The state of one node that its handlers share. Used from the event loop only."""
+
+    database: Database
+    settings: Settings
+    clock: Clock
+    draw: Draw
+    threads: Executor
+    sockets: Sockets
+    heartbeats: PendingHeartbeats
+    group_commit: GroupCommit
+
+    @property
+    def window_ms(self) -> int:
+        """How far the time of an ordinary request may differ from the server's, either way."""
+        return self.settings.time_window_seconds * 1000
+
+    async def in_thread(self, work: Callable[[], Result]) -> Result:
+        """Run blocking work in a thread and return its result."""
+        return await asyncio.get_running_loop().run_in_executor(self.threads, work)
+
+
+async def read_body(request: web.Request) -> bytes:
+    """Read the body within the application's limit.
+
+    Raises:
+        HTTPRequestTimeout: it stopped coming. The agent has given the request up and tries again.
+    """
+    try:
+        return await asyncio.wait_for(request.read(), BODY_SECONDS)
+    except (TimeoutError, ConnectionError):
+        raise web.HTTPRequestTimeout from None

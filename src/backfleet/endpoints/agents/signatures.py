@@ -1,0 +1,129 @@
+"""The signature of an agent's request: four headers, and the checks that need no state. Pure.
+
+Source: agent wire protocol, section 2. The signature covers neither address nor body, so the headers of one request
+could be replayed with other content while their time is accepted. That is why each request id is accepted once, and
+remembered for as long as its time would be accepted.
+
+A host's clock may be wrong: the server's clock decides, and the difference is written down. A time within the window is
+ordinary. A time outside it is accepted if it cannot be a replay of an ordinary one: before the host enrolled, beyond
+the server's own future, or newer than everything that the host has signed. Its request id is then remembered for long.
+"""
+
+import base64
+import binascii
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+from backfleet.fleet import AgentIdentity, request_fingerprint
+
+LONGEST_ID = 64  # characters
+DISORDER_MS = 60_000  # requests of one host may arrive out of order by so much
+REMEMBERED_LONG = timedelta(days=30)  # request ids of hosts whose clocks are wrong
+
+
+class NotAuthenticated(Exception):
+    """The request is not from the instance that it names. The text is for the log and is never sent back."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSignature:
+    """The identity headers of one request."""
+
+    instance_id: str
+    timestamp: str  # as it was signed: milliseconds of the host's clock, decimal
+    request_id: str
+    signature: bytes
+
+    @property
+    def fingerprint(self) -> int:
+        """The request id as it is remembered."""
+        return request_fingerprint(self.instance_id, self.request_id)
+
+    @property
+    def milliseconds(self) -> int:
+        """The time by the host's clock, in Unix milliseconds."""
+        return int(self.timestamp)
+
+    def skew_ms(self, now: datetime) -> int:
+        """Return the host's clock minus ours, in milliseconds."""
+        return self.milliseconds - round(now.timestamp() * 1000)
+
+
+def read_signature(headers: Mapping[str, str]) -> AgentSignature | None:
+    """Read the identity headers. Return None if there are none: the agent is not registered.
+
+    Raises:
+        NotAuthenticated: they are incomplete or malformed.
+    """
+    instance_id = headers.get("x-acs-instance-id")
+    if instance_id is None:
+        return None
+    timestamp, request_id = headers.get("x-acs-timestamp", ""), headers.get("x-acs-request-id", "")
+    if not (timestamp.isdecimal() and timestamp.isascii() and len(timestamp) <= 16):
+        raise NotAuthenticated("x-acs-timestamp is no number of milliseconds")
+    if not all(0 < len(text) <= LONGEST_ID and text.isascii() for text in (instance_id, request_id)):
+        raise NotAuthenticated("x-acs-request-id or x-acs-instance-id is missing, too long or not ASCII")
+    try:
+        signature = base64.b64decode(headers.get("x-acs-signature", ""), validate=True)
+    except (binascii.Error, ValueError):
+        raise NotAuthenticated("x-acs-signature is not base64") from None
+    return AgentSignature(instance_id, timestamp, request_id, signature)
+
+
+def check(signature: AgentSignature, known: AgentIdentity | None, *, now: datetime, window_ms: int) -> None:
+    """Check a signature against the identity of its instance. Its request id is not checked here.
+
+    Args:
+        signature: What the request carries.
+        known: The instance's identity; None if there is no such instance.
+        now: The server's time.
+        window_ms: How far an ordinary time may differ from the server's, either way.
+
+    Raises:
+        NotAuthenticated: no such instance, deregistered, a time that may be a replay, or another key.
+    """
+    if known is None or known.deregistered:
+        raise NotAuthenticated("no such instance is enrolled")
+    if not is_ordinary(signature, now=now, window_ms=window_ms) and not _is_new(signature, known, now, window_ms):
+        raise NotAuthenticated(
+            f"its clock differs from ours by {signature.skew_ms(now) / 1000:.0f} s, and was set back"
+        )
+    signed = f"{signature.instance_id}{known.machine_id}{signature.timestamp}{signature.request_id}"
+    try:
+        # MD5 is the protocol's; what it must resist here is forging a signature over a text we compose ourselves.
+        _key(known.public_key).verify(signature.signature, signed.encode(), padding.PKCS1v15(), hashes.MD5())  # noqa: S303
+    except InvalidSignature:
+        raise NotAuthenticated("the signature is not that of its key") from None
+
+
+def is_ordinary(signature: AgentSignature, *, now: datetime, window_ms: int) -> bool:
+    """Return whether the request's time is within the window."""
+    return abs(signature.skew_ms(now)) <= window_ms
+
+
+def remembered_until(signature: AgentSignature, *, now: datetime, window_ms: int) -> datetime:
+    """Return until when the request id must be remembered."""
+    ordinary = is_ordinary(signature, now=now, window_ms=window_ms)
+    return now + (timedelta(milliseconds=2 * window_ms) if ordinary else REMEMBERED_LONG)
+
+
+def _is_new(signature: AgentSignature, known: AgentIdentity, now: datetime, window_ms: int) -> bool:
+    """Return whether a time outside the window cannot be a replay of one that was inside it once."""
+    at = signature.milliseconds
+    if at < known.registered_ms - window_ms or at > round(now.timestamp() * 1000) + window_ms:
+        return True
+    return at > (known.signed_ms or 0) - DISORDER_MS
+
+
+@functools.lru_cache(maxsize=20_000)
+def _key(pem: str) -> rsa.RSAPublicKey:
+    key = serialization.load_pem_public_key(pem.encode())
+    if not isinstance(key, rsa.RSAPublicKey):
+        raise NotAuthenticated("its key is not an RSA key")
+    return key

@@ -1,0 +1,69 @@
+"""Handlers of task lists and of the reports on tasks."""
+
+from datetime import timedelta
+
+from aiohttp import web
+
+from backfleet import commands, fleet
+from backfleet.endpoints.agents import codec
+from backfleet.endpoints.agents.authentication import Authenticator
+from backfleet.endpoints.agents.node import Node
+from backfleet.endpoints.agents.reports import Reports
+from backfleet.endpoints.agents.signatures import AgentSignature
+from backfleet.failpoints import failpoint
+from backfleet.storage import Transaction
+
+
+class Tasks:
+    """Handlers for agents that fetch tasks and report on them."""
+
+    def __init__(self, node: Node, authenticator: Authenticator, reports: Reports) -> None:
+        self._node, self._authenticator, self._reports = node, authenticator, reports
+        self._lease = timedelta(seconds=node.settings.handed_seconds)
+
+    async def list_tasks(self, request: web.Request, signature: AgentSignature) -> web.StreamResponse:
+        """Hand out the instance's waiting tasks, each once while its lease lasts."""
+        node, instance_id = self._node, signature.instance_id
+        node.sockets.fetched(instance_id)
+        if codec.has_booted(request.query):
+            await node.in_thread(lambda: self._note_boot(instance_id))
+
+        def hand_out(tx: Transaction) -> commands.Handout:
+            now = node.clock()
+            self._authenticator.spend(tx, signature, now)
+            return commands.claim(tx, instance_id, now=now, lease=self._lease)
+
+        handout = commands.Handout([], [])
+        if await node.in_thread(lambda: is_work_waiting(node, instance_id)):  # most lists are empty and need no write
+            handout = await node.group_commit.write(instance_id, hand_out)
+        if handout.run:
+            failpoint("command claimed")
+        elif not handout.stop:
+            self._authenticator.spend_later(signature)
+        return web.json_response(codec.task_list(instance_id, handout))
+
+    async def running(self, request: web.Request, signature: AgentSignature) -> web.StreamResponse:
+        """Store a piece of output, and renew the lease."""
+        await self._reports.receive(request, signature, "running")
+        return web.json_response({})
+
+    async def ended(self, request: web.Request, signature: AgentSignature) -> web.StreamResponse:
+        """Store a final report. The last part of the path says which kind it is."""
+        if await self._reports.receive(request, signature, request.path.rsplit("/", 1)[-1]):
+            failpoint("outcome stored")
+        return web.json_response({})
+
+    async def verified(self, _request: web.Request, signature: AgentSignature) -> web.StreamResponse:
+        """Accept a report that changes nothing."""
+        self._authenticator.spend_later(signature)
+        return web.json_response({})
+
+    def _note_boot(self, instance_id: str) -> None:
+        with self._node.database.transaction() as tx:
+            fleet.note_boot(tx, instance_id, now=self._node.clock())
+
+
+def is_work_waiting(node: Node, instance_id: str) -> bool:
+    """Return whether an instance has tasks to fetch or to stop. Blocks."""
+    with node.database.reading() as tx:
+        return commands.oldest_work_for(tx, instance_id) is not None

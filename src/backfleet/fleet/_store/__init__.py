@@ -1,0 +1,14 @@
+"""The only SQL on fleet's tables, one module for each noun. Locks are taken in the order of ids, so none deadlock."""
+
+from backfleet.fleet._store import (
+    activations,
+    boots,
+    clients,
+    instances,
+    inventories,
+    preferences,
+    replay_cache,
+    tags,
+)
+
+__all__ = ["activations", "boots", "clients", "instances", "inventories", "preferences", "replay_cache", "tags"]

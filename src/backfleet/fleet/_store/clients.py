@@ -1,0 +1,167 @@
+"""Backup clients."""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from backfleet.fleet._store.instances import by_id as instances_by_id
+from backfleet.fleet._store.tags import has_tags
+from backfleet.fleet._tables import clients, instances, tags
+from backfleet.fleet.model import MOVING, Change, Client, ClientFilter, ClientStatus, Instance
+from backfleet.paging import Listing, Page
+from backfleet.storage import Transaction
+
+CHECK_NEXT: Final = datetime(2000, 1, 1, tzinfo=UTC)
+"""A `checked_at` before all real ones: the client's host is asked next."""
+
+# Built once: every report of every host uses it.
+_CHANGE: Final = (
+    sa.update(clients)
+    .where(clients.c.id == sa.bindparam("of"))
+    .values(
+        status=sa.func.coalesce(sa.bindparam("new_status", type_=sa.String), clients.c.status),
+        version=sa.func.coalesce(sa.bindparam("new_version", type_=sa.String), clients.c.version),
+        drift=sa.func.coalesce(sa.bindparam("new_drift", type_=sa.Text), clients.c.drift),
+        checked_at=sa.case(
+            (sa.bindparam("unsure", type_=sa.Boolean), sa.literal(CHECK_NEXT, clients.c.checked_at.type)),
+            (sa.bindparam("new_version", type_=sa.String).is_not(None), sa.bindparam("at")),
+            else_=clients.c.checked_at,
+        ),
+        updated_at=sa.bindparam("at"),
+    )
+)
+_FILTERED: Final[dict[str, sa.Column[Any]]] = {
+    "status": clients.c.status,
+    "version": clients.c.version,
+    "package": clients.c.package,
+    "channel": clients.c.channel,
+    "instance_name": instances.c.name,
+    "hostname": instances.c.hostname,
+}
+
+
+def add(tx: Transaction, client: Client) -> bool:
+    """Add a client. Return False if the instance has a client of that package."""
+    return tx.add_if_new(clients, {field.name: getattr(client, field.name) for field in fields(client)})
+
+
+def by_id(tx: Transaction, account_id: str, region: str, ids: Sequence[str]) -> dict[str, Client]:
+    """Return the clients with these ids that belong to the account."""
+    if not ids:
+        return {}
+    query = sa.select(clients).where(
+        clients.c.id.in_(ids), clients.c.account_id == account_id, clients.c.region == region
+    )
+    return {row.id: _client(row) for row in tx.rows(query)}
+
+
+def on_instances(tx: Transaction, instance_ids: Sequence[str]) -> list[Client]:
+    """Return every client of these instances, oldest first."""
+    if not instance_ids:
+        return []
+    query = sa.select(clients).where(clients.c.instance_id.in_(instance_ids))
+    return [_client(row) for row in tx.rows(query.order_by(clients.c.created_at, clients.c.id))]
+
+
+def change(tx: Transaction, changes: Sequence[Change], now: datetime) -> None:
+    """Store many changes in one statement, in the order of their ids."""
+    if not changes:
+        return
+    values = [
+        {
+            "of": change.client_id,
+            "new_status": change.status,
+            "new_version": change.version,
+            "new_drift": change.drift,
+            "unsure": change.unsure,
+            "at": now,
+        }
+        for change in sorted(changes, key=lambda change: change.client_id)
+    ]
+    tx.run(_CHANGE, values)
+
+
+def page_of(
+    tx: Transaction, account_id: str, region: str, selected: ClientFilter, page: Page
+) -> Listing[tuple[Client, Instance]]:
+    """Return clients of enrolled instances, with their instances, oldest first."""
+    joined = clients.join(instances, instances.c.id == clients.c.instance_id)
+    conditions = [
+        clients.c.account_id == account_id,
+        clients.c.region == region,
+        instances.c.deregistered_at.is_(None),
+    ]
+    if selected.ids is not None:
+        conditions.append(clients.c.id.in_(selected.ids))
+    if selected.instance_ids is not None:
+        conditions.append(clients.c.instance_id.in_(selected.instance_ids))
+    conditions += has_tags("instance", instances.c.id, selected.instance_tags)
+    conditions += [_FILTERED[name].in_(values) for name, values in selected.having.items()]
+    query = sa.select(clients).select_from(joined).where(*conditions).order_by(clients.c.created_at, clients.c.id)
+    found = [_client(row) for row in tx.rows(query.limit(page.size).offset(page.offset))]
+    total = tx.scalar(sa.select(sa.func.count()).select_from(joined).where(*conditions))
+    on = instances_by_id(tx, account_id, region, list({client.instance_id for client in found}))
+    return Listing([(client, on[client.instance_id]) for client in found], total)
+
+
+def take_unchecked(tx: Transaction, before: datetime, heard_since: datetime, limit: int, now: datetime) -> list[Client]:
+    """Return the clients that were unchecked for longest, and mark them as checked now."""
+    chosen = (
+        sa.select(clients)
+        .join(instances, instances.c.id == clients.c.instance_id)
+        .where(
+            clients.c.checked_at < before,
+            clients.c.status.not_in(MOVING),
+            instances.c.deregistered_at.is_(None),
+            instances.c.stopped_at.is_(None),
+            instances.c.last_heard_at >= heard_since,
+        )
+        .order_by(clients.c.checked_at, clients.c.id)
+        .limit(limit)
+        .with_for_update(of=clients, skip_locked=True)
+    )
+    found = [_client(row) for row in tx.rows(chosen)]
+    if found:
+        these = clients.c.id.in_([client.id for client in found])
+        tx.run(sa.update(clients).where(these).values(checked_at=now))
+    return found
+
+
+def versions_by_tag(tx: Transaction, client_ids: Sequence[str], key: str) -> dict[str, set[str]]:
+    """Return the versions of a client's package on all hosts whose tag `key` has the same value as its own host's.
+
+    Clients whose hosts do not have the tag are left out.
+    """
+    tagged = sa.and_(tags.c.kind == "instance", tags.c.resource_id == clients.c.instance_id, tags.c.key == key)
+    group = (tags.c.account_id, tags.c.region, tags.c.value, clients.c.package)
+    query = sa.select(clients.c.id, *group).join(tags, tagged).where(clients.c.id.in_(client_ids))
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for row in tx.rows(query):
+        groups.setdefault(tuple(row)[1:], []).append(row.id)
+    found: dict[str, set[str]] = {}
+    for values, ids in groups.items():
+        same = sa.and_(*(column == value for column, value in zip(group, values, strict=True)))
+        versions = sa.select(clients.c.version).distinct().join(tags, tagged).where(same, clients.c.version != "")
+        read = {row.version for row in tx.rows(versions)}
+        found |= dict.fromkeys(ids, read)
+    return found
+
+
+def for_update(tx: Transaction, client_ids: Sequence[str]) -> dict[str, Client]:
+    """Return clients by id, locked in the order of their ids."""
+    if not client_ids:
+        return {}
+    query = sa.select(clients).where(clients.c.id.in_(client_ids)).order_by(clients.c.id).with_for_update()
+    return {row.id: _client(row) for row in tx.rows(query)}
+
+
+def drop(tx: Transaction, client_id: str) -> None:
+    """Delete a client; its preferences must be deleted before."""
+    tx.run(sa.delete(clients).where(clients.c.id == client_id))
+
+
+def _client(row: sa.Row[Any]) -> Client:
+    return Client(**{**row._mapping, "status": ClientStatus(row.status)})

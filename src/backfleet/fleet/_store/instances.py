@@ -1,0 +1,195 @@
+"""Instances."""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from datetime import datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from backfleet.fleet._store.tags import has_tags
+from backfleet.fleet._tables import instances
+from backfleet.fleet.model import AgentIdentity, AgentKind, Heartbeat, Instance, InstanceFilter
+from backfleet.paging import Listing, Page
+from backfleet.storage import Transaction
+from backfleet_host.platforms import canonical
+
+IDS_AT_ONCE: Final = 1000  # in one IN (...)
+
+# The statements of the busiest paths are built once: every request of every agent needs them.
+_IDENTITY: Final = sa.select(
+    instances.c.id,
+    instances.c.machine_id,
+    instances.c.public_key,
+    instances.c.deregistered_at,
+    instances.c.registered_at,
+    instances.c.signed_ms,
+).where(instances.c.id == sa.bindparam("wanted"))
+_SIGNED: Final = sa.bindparam("signed", type_=sa.BigInteger)
+_HEARTBEAT: Final = (
+    sa.update(instances)
+    .where(instances.c.id == sa.bindparam("of"))
+    .values(
+        last_heard_at=sa.bindparam("heard"),
+        stopped_at=sa.case((sa.bindparam("stopping", type_=sa.Boolean), sa.bindparam("heard")), else_=None),
+        agent_version=sa.func.coalesce(sa.bindparam("version", type_=sa.String), instances.c.agent_version),
+        agent_kind=sa.func.coalesce(sa.bindparam("kind", type_=sa.String), instances.c.agent_kind),
+        agent_mode=sa.func.coalesce(sa.bindparam("mode", type_=sa.String), instances.c.agent_mode),
+        clock_skew_ms=sa.func.coalesce(sa.bindparam("skew", type_=sa.BigInteger), instances.c.clock_skew_ms),
+        signed_ms=sa.case(
+            (sa.func.coalesce(instances.c.signed_ms, 0) < sa.func.coalesce(_SIGNED, 0), _SIGNED),
+            else_=instances.c.signed_ms,
+        ),
+    )
+)
+
+
+def add(tx: Transaction, instance: Instance) -> None:
+    """Add a newly enrolled instance."""
+    tx.add(instances, [{field.name: getattr(instance, field.name) for field in fields(instance)}])
+
+
+def find_with_key(tx: Transaction, activation_id: str, machine_id: str, public_key: str) -> Instance | None:
+    """Return the instance that enrolled with exactly these, unless it is deregistered."""
+    row = tx.first(
+        sa.select(instances).where(
+            instances.c.activation_id == activation_id,
+            instances.c.machine_id == machine_id,
+            instances.c.public_key == public_key,
+            instances.c.deregistered_at.is_(None),
+        )
+    )
+    return None if row is None else _instance(row)
+
+
+def by_id(tx: Transaction, account_id: str, region: str | None, ids: Sequence[str]) -> dict[str, Instance]:
+    """Return the instances with these ids that belong to the account and are not deregistered."""
+    if not ids:
+        return {}
+    conditions = [instances.c.id.in_(ids), instances.c.account_id == account_id, instances.c.deregistered_at.is_(None)]
+    if region is not None:
+        conditions.append(instances.c.region == region)
+    return {row.id: _instance(row) for row in tx.rows(sa.select(instances).where(*conditions))}
+
+
+def identity(tx: Transaction, instance_id: str) -> AgentIdentity | None:
+    """Return what an instance's signatures are verified with, also if it is deregistered."""
+    row = tx.first(_IDENTITY, {"wanted": instance_id})
+    if row is None:
+        return None
+    return AgentIdentity(
+        row.id,
+        row.machine_id,
+        row.public_key,
+        row.deregistered_at is not None,
+        round(row.registered_at.timestamp() * 1000),
+        row.signed_ms,
+    )
+
+
+def deregistered_among(tx: Transaction, instance_ids: Sequence[str]) -> list[str]:
+    """Return those of these ids that are deregistered."""
+    found = []
+    for start in range(0, len(instance_ids), IDS_AT_ONCE):
+        some = instances.c.id.in_(instance_ids[start : start + IDS_AT_ONCE])
+        query = sa.select(instances.c.id).where(some, instances.c.deregistered_at.is_not(None))
+        found += [row.id for row in tx.rows(query)]
+    return found
+
+
+def deregister(tx: Transaction, instance_id: str, now: datetime) -> str | None:
+    """Deregister an instance. Return its activation's id to the one caller that did it, None to all others."""
+    enrolled = sa.and_(instances.c.id == instance_id, instances.c.deregistered_at.is_(None))
+    query = sa.update(instances).where(enrolled).values(deregistered_at=now).returning(instances.c.activation_id)
+    row = tx.first(query)
+    return None if row is None else str(row.activation_id)
+
+
+def note_heartbeats(tx: Transaction, heartbeats: Sequence[Heartbeat]) -> None:
+    """Store many heartbeats in one statement, in the order of their ids, so that two nodes cannot deadlock."""
+    if not heartbeats:
+        return
+    values = [
+        {
+            "of": heartbeat.instance_id,
+            "heard": heartbeat.at,
+            "version": heartbeat.agent_version,
+            "kind": heartbeat.agent_kind,
+            "mode": heartbeat.agent_mode,
+            "skew": heartbeat.clock_skew_ms,
+            "signed": heartbeat.signed_ms,
+            "stopping": heartbeat.stopping,
+        }
+        for heartbeat in sorted(heartbeats, key=lambda heartbeat: heartbeat.instance_id)
+    ]
+    tx.run(_HEARTBEAT, values)
+
+
+def rename(tx: Transaction, instance_id: str, name: str) -> None:
+    """Give an instance a new name."""
+    tx.run(sa.update(instances).where(instances.c.id == instance_id).values(name=name))
+
+
+def set_stopped(tx: Transaction, instance_id: str, now: datetime) -> None:
+    """Record that an instance is stopped since now."""
+    tx.run(sa.update(instances).where(instances.c.id == instance_id).values(stopped_at=now))
+
+
+def page_of(
+    tx: Transaction, account_id: str, region: str, selected: InstanceFilter, page: Page, heard_since: datetime
+) -> Listing[Instance]:
+    """Return enrolled instances that the filter selects, oldest first."""
+    conditions = [
+        instances.c.account_id == account_id,
+        instances.c.region == region,
+        instances.c.deregistered_at.is_(None),
+        *_conditions(selected, heard_since),
+    ]
+    ordered = sa.select(instances).where(*conditions).order_by(instances.c.registered_at, instances.c.id)
+    rows = tx.rows(ordered.limit(page.size).offset(page.offset))
+    total = tx.scalar(sa.select(sa.func.count()).select_from(instances).where(*conditions))
+    return Listing([_instance(row) for row in rows], total)
+
+
+def _conditions(selected: InstanceFilter, heard_since: datetime) -> list[sa.ColumnElement[bool]]:
+    column = instances.c
+    heard = sa.and_(column.stopped_at.is_(None), column.last_heard_at >= heard_since)
+    own = column.agent_kind == AgentKind.BACKFLEET.value
+    pairs: list[tuple[object, sa.ColumnElement[bool]]] = [
+        (selected.ids, column.id.in_(selected.ids or ())),
+        (selected.name, column.name.like(_like(selected.name or ""), escape="\\")),
+        (selected.ip, sa.or_(column.intranet_ip == selected.ip, column.internet_ip == selected.ip)),
+        (selected.ips, column.intranet_ip.in_(selected.ips or ())),
+        (selected.activation_id, column.activation_id == selected.activation_id),
+        (selected.os_type, sa.func.lower(column.os_type) == (selected.os_type or "").lower()),
+        (selected.machine_id, column.machine_id == selected.machine_id),
+        (selected.connected, heard if selected.connected else sa.not_(heard)),
+        (selected.stopped, column.stopped_at.is_not(None) if selected.stopped else column.stopped_at.is_(None)),
+        (selected.own_agent, own if selected.own_agent else sa.not_(own)),
+    ]
+    tagged = has_tags("instance", column.id, selected.tags)
+    return [*(condition for given, condition in pairs if given is not None), *tagged]
+
+
+def _like(pattern: str) -> str:
+    """Return the LIKE pattern for one with `*`."""
+    escaped = pattern.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return escaped.replace("*", "%")
+
+
+def agent_kinds(tx: Transaction, instance_ids: Sequence[str]) -> dict[str, AgentKind]:
+    """Return the kind of each instance's agent."""
+    query = sa.select(instances.c.id, instances.c.agent_kind).where(instances.c.id.in_(instance_ids))
+    return {row.id: AgentKind(row.agent_kind) for row in tx.rows(query)}
+
+
+def count(tx: Transaction, account_id: str) -> int:
+    """Return how many instances of the account are enrolled."""
+    enrolled = sa.and_(instances.c.account_id == account_id, instances.c.deregistered_at.is_(None))
+    return int(tx.scalar(sa.select(sa.func.count()).select_from(instances).where(enrolled)))
+
+
+def _instance(row: sa.Row[Any]) -> Instance:
+    # Rows of older programs may have linux-i686, which releases call linux-386.
+    known = {"platform": canonical(row.platform), "agent_kind": AgentKind(row.agent_kind)}
+    return Instance(**{**row._mapping, **known})

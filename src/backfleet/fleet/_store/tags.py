@@ -1,0 +1,80 @@
+"""Tags of resources of any kind."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from backfleet.fleet._tables import tags
+from backfleet.fleet.model import ResourceTag, TagFilter
+from backfleet.paging import Listing, Page
+from backfleet.storage import Transaction
+
+
+def put(
+    tx: Transaction, account_id: str, region: str, kind: str, ids: Sequence[str], values: Mapping[str, str]
+) -> None:
+    """Set tags of resources. Rows are written in the order of ids and keys, so that two calls cannot deadlock."""
+    for resource_id in sorted(ids):
+        for key in sorted(values):
+            row = {
+                "kind": kind,
+                "resource_id": resource_id,
+                "key": key,
+                "value": values[key],
+                "account_id": account_id,
+                "region": region,
+            }
+            if not tx.add_if_new(tags, row):
+                known = sa.and_(tags.c.kind == kind, tags.c.resource_id == resource_id, tags.c.key == key)
+                tx.run(sa.update(tags).where(known).values(value=values[key]))
+
+
+def drop(tx: Transaction, kind: str, ids: Sequence[str], keys: Sequence[str] | None) -> None:
+    """Delete tags with these keys from resources; None deletes all of their tags."""
+    conditions = [tags.c.kind == kind, tags.c.resource_id.in_(ids)]
+    if keys is not None:
+        conditions.append(tags.c.key.in_(keys))
+    tx.run(sa.delete(tags).where(*conditions))
+
+
+def of_resources(tx: Transaction, kind: str, ids: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Return the tags of resources by resource id, in the order of their keys."""
+    found: dict[str, dict[str, str]] = {}
+    if ids:
+        query = sa.select(tags).where(tags.c.kind == kind, tags.c.resource_id.in_(ids)).order_by(tags.c.key)
+        for row in tx.rows(query):
+            found.setdefault(row.resource_id, {})[row.key] = row.value
+    return found
+
+
+def page_of(
+    tx: Transaction,
+    account_id: str,
+    region: str,
+    kind: str,
+    ids: Sequence[str] | None,
+    with_tags: TagFilter,
+    page: Page,
+) -> Listing[ResourceTag]:
+    """Return the tags of an account's resources, ordered by resource id and key."""
+    conditions = [tags.c.account_id == account_id, tags.c.region == region, tags.c.kind == kind]
+    if ids:
+        conditions.append(tags.c.resource_id.in_(ids))
+    conditions += has_tags(kind, tags.c.resource_id, with_tags)
+    ordered = sa.select(tags).where(*conditions).order_by(tags.c.resource_id, tags.c.key)
+    rows = tx.rows(ordered.limit(page.size).offset(page.offset))
+    total = tx.scalar(sa.select(sa.func.count()).select_from(tags).where(*conditions))
+    return Listing([ResourceTag(row.resource_id, row.key, row.value) for row in rows], total)
+
+
+def has_tags(kind: str, resource_id: sa.ColumnElement[Any], with_tags: TagFilter) -> list[sa.ColumnElement[bool]]:
+    """Return one condition for each tag that the resource in this column must have."""
+    conditions: list[sa.ColumnElement[bool]] = []
+    for key, value in with_tags:
+        tag = tags.alias()
+        same = [tag.c.kind == kind, tag.c.resource_id == resource_id, tag.c.key == key]
+        if value is not None:
+            same.append(tag.c.value == value)
+        conditions.append(sa.exists().where(*same))
+    return conditions

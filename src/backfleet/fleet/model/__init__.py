@@ -1,0 +1,48 @@
+"""The values that fleet works with: frozen dataclasses, without I/O. The store fills them, the verbs return them."""
+
+from backfleet.fleet.model.activations import Activation, hash_code
+from backfleet.fleet.model.clients import (
+    MOVING,
+    Change,
+    Client,
+    ClientFilter,
+    ClientStatus,
+    Preferences,
+    Resolved,
+)
+from backfleet.fleet.model.instances import (
+    AgentIdentity,
+    AgentKind,
+    Heartbeat,
+    Instance,
+    InstanceFilter,
+    Reachability,
+    Registration,
+    agent_kind_of,
+)
+from backfleet.fleet.model.inventory import Inventory, InventoryItem
+from backfleet.fleet.model.tags import ResourceTag, TagFilter
+
+__all__ = [
+    "MOVING",
+    "Activation",
+    "AgentIdentity",
+    "AgentKind",
+    "Change",
+    "Client",
+    "ClientFilter",
+    "ClientStatus",
+    "Heartbeat",
+    "Instance",
+    "InstanceFilter",
+    "Inventory",
+    "InventoryItem",
+    "Preferences",
+    "Reachability",
+    "Registration",
+    "Resolved",
+    "ResourceTag",
+    "TagFilter",
+    "agent_kind_of",
+    "hash_code",
+]

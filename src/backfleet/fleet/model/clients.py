@@ -1,0 +1,111 @@
+"""Backup clients, and what is set for them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from backfleet.fleet.model.instances import Instance
+from backfleet.fleet.model.tags import TagFilter
+
+
+class ClientStatus(StrEnum):
+    """The status of a client, in the words of the API."""
+
+    REGISTERED = "REGISTERED"
+    ACTIVATED = "ACTIVATED"
+    DEACTIVATED = "DEACTIVATED"
+    INSTALLING = "INSTALLING"
+    INSTALL_FAILED = "INSTALL_FAILED"
+    NOT_INSTALLED = "NOT_INSTALLED"
+    UPGRADING = "UPGRADING"
+    UPGRADE_FAILED = "UPGRADE_FAILED"
+    UNINSTALLING = "UNINSTALLING"
+    UNINSTALL_FAILED = "UNINSTALL_FAILED"
+    STOPPED = "STOPPED"
+    UNKNOWN = "UNKNOWN"
+
+
+MOVING: Final = (ClientStatus.UPGRADING, ClientStatus.INSTALLING, ClientStatus.UNINSTALLING)
+"""The statuses of a client that an order is changing now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """One backup client on one instance. `version` is the last one its host reported; "" means none is installed."""
+
+    id: str
+    account_id: str
+    region: str
+    instance_id: str
+    package: str
+    version: str
+    channel: str
+    pin: str  # a version range it must stay in; "" = any
+    status: ClientStatus
+    created_at: datetime
+    updated_at: datetime
+    checked_at: datetime  # when its host last reported its state or was asked for it; CHECK_NEXT = ask it first
+    drift: str = ""  # what differs on the host from what the upgrade left there, as last reported, one sentence a line
+
+    @property
+    def is_moving(self) -> bool:
+        """True while an order for it is being carried out."""
+        return self.status in MOVING
+
+    @property
+    def is_installed(self) -> bool:
+        """True if a version is on the host."""
+        return self.version != ""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientFilter:
+    """Selects clients. None and empty select all; several conditions must all be met."""
+
+    ids: Sequence[str] | None = None
+    instance_ids: Sequence[str] | None = None
+    instance_tags: TagFilter = ()
+    having: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Accepted values of status, version, package, channel, instance_name and hostname."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is newly known of a client; None leaves a field as it is."""
+
+    client_id: str
+    status: ClientStatus | None = None
+    version: str | None = None
+    drift: str | None = None
+    unsure: bool = False  # its host has not reported its present state, and is asked for it soon
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The clients and instances that ids name: only those of the account and region that are not deregistered."""
+
+    instances: dict[str, Instance]
+    clients: dict[str, Client]
+    clients_on: dict[str, list[Client]]  # every client of each instance found, by instance id
+
+
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """How one client reaches its data, and how much of the host it may use. None means that nothing was set."""
+
+    network: str | None = None
+    proxy_kind: str | None = None
+    proxy_host: str | None = None
+    proxy_port: int | None = None
+    proxy_user: str | None = None
+    most_cores: int | None = None  # 0 = no limit; the same holds for the next two
+    most_workers: int | None = None
+    most_memory: int | None = None  # bytes
+    https: bool | None = None
+    alert_on_partial: bool | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the preferences that were set, by field name."""
+        return {name: value for name, value in asdict(self).items() if value is not None}

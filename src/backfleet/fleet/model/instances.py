@@ -1,0 +1,131 @@
+"""Instances, and what their agents report."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from backfleet.fleet.model.tags import TagFilter
+
+OWN_AGENT: Final = "backfleet-"  # the beginning of our own agent's version
+SKEWED_MS: Final = 60_000  # a clock that is wrong by more than this is shown to people
+
+
+class Reachability(StrEnum):
+    """Whether an instance can be given work. The values are the API's error codes."""
+
+    REACHABLE = ""
+    NOT_EXISTS = "InstanceNotExists"
+    NOT_RUNNING = "InstanceNotRunning"
+    AGENT_NOT_RUNNING = "CloudAssistNotRunningOnInstance"
+
+
+class AgentKind(StrEnum):
+    """Whose agent an instance has."""
+
+    BACKFLEET = "backfleet"  # ours: it takes orders as they are
+    OFFICIAL = "official"  # the cloud's, or any other that is not ours: it runs shell commands
+
+
+def agent_kind_of(version: str) -> AgentKind:
+    """Return the kind of the agent that reports this version of itself."""
+    return AgentKind.BACKFLEET if version.startswith(OWN_AGENT) else AgentKind.OFFICIAL
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One enrolled host."""
+
+    id: str
+    account_id: str
+    region: str
+    activation_id: str
+    name: str
+    hostname: str
+    machine_id: str
+    os_type: str
+    os_version: str
+    platform: str  # such as linux-amd64; "" if it is unknown
+    agent_version: str
+    agent_kind: AgentKind
+    agent_mode: str  # restricted or shell; "" for the official agent
+    intranet_ip: str
+    internet_ip: str
+    registered_at: datetime
+    last_heard_at: datetime | None
+    clock_skew_ms: int | None
+    stopped_at: datetime | None
+    deregistered_at: datetime | None
+    public_key: str = field(repr=False)
+    signed_ms: int | None = field(default=None, repr=False)
+
+    @property
+    def is_skewed(self) -> bool:
+        """True if its clock is wrong by more than SKEWED_MS."""
+        return self.clock_skew_ms is not None and abs(self.clock_skew_ms) > SKEWED_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """A host's request to enrol. `read_registration` bounds the lengths of its texts."""
+
+    activation_id: str
+    code: str = field(repr=False)
+    machine_id: str
+    instance_name: str
+    hostname: str
+    intranet_ip: str
+    os_type: str
+    os_version: str
+    agent_version: str
+    agent_mode: str
+    platform: str
+    public_key: str  # PEM
+
+
+@dataclass(frozen=True, slots=True)
+class AgentIdentity:
+    """What an agent's signatures are verified with."""
+
+    instance_id: str
+    machine_id: str
+    public_key: str  # PEM
+    deregistered: bool
+    registered_ms: int = 0
+    signed_ms: int | None = None  # the newest time it signed, by its own clock; None if none is stored yet
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """One heartbeat: when it arrived, and what it reported of the agent. None means that it was not reported."""
+
+    instance_id: str
+    at: datetime
+    agent_version: str | None = None
+    agent_mode: str | None = None
+    clock_skew_ms: int | None = None
+    signed_ms: int | None = None
+    stopping: bool = False  # the last one for now: its host shuts down
+
+    @property
+    def agent_kind(self) -> AgentKind | None:
+        """The kind of agent that the reported version belongs to; None if no version was reported."""
+        return None if self.agent_version is None else agent_kind_of(self.agent_version)
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceFilter:
+    """Selects instances. None and empty `tags` select all; several conditions must all be met."""
+
+    ids: Sequence[str] | None = None
+    name: str | None = None  # `*` matches any characters
+    ip: str | None = None  # intranet or internet address
+    ips: Sequence[str] | None = None  # intranet addresses
+    activation_id: str | None = None
+    os_type: str | None = None
+    machine_id: str | None = None
+    connected: bool | None = None
+    stopped: bool | None = None
+    own_agent: bool | None = None
+    tags: TagFilter = ()

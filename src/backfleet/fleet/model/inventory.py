@@ -1,0 +1,35 @@
+"""Inventories that hosts report."""
+
+import json
+import zlib
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class InventoryItem:
+    """One kind of inventory as a host reported it. `content` is None if it has not changed since the last report."""
+
+    kind: str
+    content_hash: str
+    captured_at: str
+    content: list[dict[str, Any]] | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """The newest inventory of one kind, as it is stored."""
+
+    instance_id: str
+    kind: str
+    content_hash: str
+    captured_at: str  # by the host's clock, in the host's format
+    received_at: datetime
+    count: int
+    content: bytes = field(repr=False)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the reported objects."""
+        found: list[dict[str, Any]] = json.loads(zlib.decompress(self.content))
+        return found

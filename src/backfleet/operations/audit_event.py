@@ -1,0 +1,109 @@
+"""The audit trail in the words of ActionTrail: what one call was, by whom, and how it ended.
+
+Why one row a call, and which of its parameters: docs/decisions/0016-audit.md.
+Source: ActionTrail, structure of an event; LookupEvents.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from backfleet.identity import Caller
+from backfleet.wire.parameters import Parameter
+
+READS: Final = ("Describe", "List", "Get", "Lookup", "Check", "Decode")
+NAMING: Final = ("Id", "Ids", "Name", "Type", "Arn", "Version", "Platform", "Status")
+"""How parameters end that name things. Only these are kept: what is not a name may be a secret, or be long."""
+
+NEVER: Final = frozenset({"ProxyUser"})
+LONGEST_VALUE: Final = 128  # characters that are kept of one value
+MOST_PARAMETERS: Final = 120
+LONGEST_AGENT: Final = 256
+KINDS: Final = {"Account": "root-account", "RAMUser": "ram-user", "AssumedRoleUser": "assumed-role"}
+SERVICES: Final = {"hbr": "Hbr", "ecs": "Ecs", "sts": "Sts", "ram": "Ram", "backfleet": "Backfleet"}
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEvent:
+    """One call, in one account that it acted in. Moments in UTC."""
+
+    request_id: str
+    account_id: str
+    at: datetime
+    product: str
+    version: str
+    action: str
+    kind: str  # of the caller: Account, RAMUser, AssumedRoleUser
+    principal: str  # the caller's ARN
+    principal_id: str
+    user_name: str  # of a session: role:session
+    access_key_id: str
+    region: str
+    source_ip: str
+    user_agent: str
+    named: str  # JSON: parameters that name things
+    verdict: str  # allowed or denied
+    error_code: str  # "" unless it failed
+
+    @property
+    def writes(self) -> bool:
+        """Whether it could change something."""
+        return not self.action.startswith(READS)
+
+
+def user_name_of(caller: Caller) -> str:
+    """How the trail names a caller."""
+    if caller.session is not None:
+        return f"{caller.session.role_name}:{caller.session.name}"
+    return caller.user_name or "root"
+
+
+def parameters_to_keep(parameters: list[Parameter], flat: Mapping[str, str]) -> dict[str, str]:
+    """Of what was sent, what names things and is described: never a secret, a document, a script or a token. Pure."""
+    named = {parameter.name for parameter in parameters if _names_something(parameter)}
+    kept = {name: value[:LONGEST_VALUE] for name, value in sorted(flat.items()) if name.split(".", 1)[0] in named}
+    return dict(list(kept.items())[:MOST_PARAMETERS])
+
+
+def _names_something(parameter: Parameter) -> bool:
+    return (
+        parameter.name.endswith(NAMING)
+        and parameter.name not in NEVER
+        and parameter.kind != "json object"
+        and not parameter.limits.get("secret")
+    )
+
+
+def shown(event: AuditEvent) -> dict[str, Any]:
+    """An event as LookupEvents gives it."""
+    who = {
+        "type": KINDS.get(event.kind, event.kind),
+        "principalId": event.principal_id,
+        "accountId": event.account_id,
+        "userName": event.user_name,
+        "accessKeyId": event.access_key_id,
+        "arn": event.principal,
+    }
+    failed = {"errorCode": event.error_code} if event.error_code else {}
+    return {
+        "eventId": event.request_id,
+        "eventVersion": "1",
+        "eventType": "ApiCall",
+        "eventTime": event.at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "eventName": event.action,
+        "eventSource": event.product,
+        "eventRW": "Write" if event.writes else "Read",
+        "serviceName": SERVICES.get(event.product, event.product),
+        "apiVersion": event.version,
+        "requestId": event.request_id,
+        "sourceIpAddress": event.source_ip,
+        "userAgent": event.user_agent,
+        "acsRegion": event.region,
+        "recipientAccountId": event.account_id,
+        "userIdentity": who,
+        "requestParameters": json.loads(event.named),
+        "additionalEventData": {"verdict": event.verdict},
+        **failed,
+    }

@@ -1,0 +1,119 @@
+"""LookupEvents: the account's audit trail."""
+
+import base64
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from backfleet.operations import _store as audit
+from backfleet.operations import audit_event
+from backfleet.operations.catalogue import BACKFLEET, Call, operation
+from backfleet.wire.errors import InvalidParameter, MissingParameter
+from backfleet.wire.parameters import integer, repeat_objects, text
+from backfleet.wire.shapes import Anything, Maybe
+
+TIME: Final = r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z"
+FORM: Final = "%Y-%m-%dT%H:%M:%SZ"
+DEFAULT_WINDOW: Final = timedelta(days=7)
+ATTRIBUTES: Final = {
+    "EventName": "action",
+    "ServiceName": "product",
+    "User": "user_name",
+    "EventAccessKeyId": "access_key_id",
+    "EventId": "request_id",
+    "EventRW": "writes",
+    "ErrorCode": "error_code",
+    "Verdict": "verdict",
+}
+BACKWARD, FORWARD = "BACKWARD", "FORWARD"
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """What an event must have."""
+
+    key: str | None = text("Key", longest=64)
+    value: str | None = text("Value", longest=128)
+
+
+@dataclass(frozen=True, slots=True)
+class LookupEvents:
+    """From when to when, which events, which part of them."""
+
+    start: str | None = text("StartTime", pattern=TIME)
+    end: str | None = text("EndTime", pattern=TIME)
+    attributes: tuple[Attribute, ...] = repeat_objects("LookupAttribute", of=Attribute, most=8)
+    most: int = integer("MaxResults", default=20, least=1, most=200)
+    token: str | None = text("NextToken", longest=256)
+    direction: str = text("Direction", default=BACKWARD, choices=(BACKWARD, FORWARD))
+
+
+@operation(
+    BACKFLEET,
+    "LookupEvents",
+    action="backfleet:LookupEvents",
+    answer={"StartTime": str, "EndTime": str, "Events": Anything, "NextToken": Maybe(str)},
+)
+def lookup_events(call: Call, asked: LookupEvents) -> dict[str, Any]:
+    """The account's calls, the last one first unless asked otherwise; a week's unless a time is given."""
+    end = _moment("EndTime", asked.end) if asked.end else call.now + timedelta(seconds=1)
+    start = _moment("StartTime", asked.start) if asked.start else end - DEFAULT_WINDOW
+    wanted = audit.Wanted(call.account_id, start, end, _having(asked), asked.direction == BACKWARD)
+    with call.services.database.reading() as tx:
+        found = audit.events(tx, wanted, after=_place(asked.token), limit=asked.most + 1)
+    part = found[: asked.most]
+    more = {"NextToken": _token(part[-1])} if len(found) > asked.most else {}
+    return {
+        "StartTime": start.strftime(FORM),
+        "EndTime": end.strftime(FORM),
+        "Events": [audit_event.shown(event) for event in part],
+        **more,
+    }
+
+
+def _moment(name: str, told: str) -> datetime:
+    try:
+        return datetime.strptime(told, FORM).replace(tzinfo=UTC)
+    except ValueError:
+        raise InvalidParameter(f"{name} is {told!r}; it must be a time such as 2026-01-02T03:04:05Z.") from None
+
+
+def _having(asked: LookupEvents) -> dict[str, str]:
+    """Columns and what must stand in them.
+
+    Raises:
+        MissingParameter: an attribute without key or value.
+        InvalidParameter: one that events do not have.
+    """
+    having = {}
+    for number, one in enumerate(asked.attributes, 1):
+        if one.key is None or one.value is None:
+            raise MissingParameter(f"LookupAttribute.{number}.{'Key' if one.key is None else 'Value'}")
+        if one.key not in ATTRIBUTES:
+            keys = ", ".join(ATTRIBUTES)
+            raise InvalidParameter(f"LookupAttribute.{number}.Key is {one.key!r}; it must be one of {keys}.")
+        having[ATTRIBUTES[one.key]] = _value(one.key, one.value)
+    return having
+
+
+def _value(key: str, value: str) -> str:
+    if key == "ServiceName":
+        return value.lower()
+    return {"Write": "1", "Read": "0"}.get(value, value) if key == "EventRW" else value
+
+
+def _token(last: audit_event.AuditEvent) -> str:
+    """Where the next part begins: no offset, so that new events do not shift it."""
+    place = f"{round(last.at.timestamp() * 1000)} {last.request_id}"
+    return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
+
+
+def _place(token: str | None) -> tuple[datetime, str] | None:
+    if token is None:
+        return None
+    try:
+        place = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode("ascii")
+        millis, _, request_id = place.partition(" ")
+        return datetime.fromtimestamp(int(millis) / 1000, UTC), request_id[:64]
+    except (ValueError, OverflowError, OSError):
+        raise InvalidParameter("NextToken is not one that LookupEvents gave.") from None

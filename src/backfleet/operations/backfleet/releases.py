@@ -1,0 +1,285 @@
+"""Releases: adding, looking, withdrawing. They belong to the installation; every account may use them."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from backfleet import releases
+from backfleet.operations.catalogue import BACKFLEET, Call, operation
+from backfleet.releases import STABLE, Release, ReleaseRefused
+from backfleet.wire.errors import ApiError, MissingParameter
+from backfleet.wire.parameters import json_object, text
+from backfleet.wire.shapes import Anything
+
+LARGEST_DOCUMENT: Final = 16 << 20  # bytes
+NAME = r"[a-z0-9][a-z0-9._+-]{0,63}"
+
+
+class Refused(ApiError):
+    """A release that cannot be offered; the text is the room's own."""
+
+    status = 400
+
+    def __init__(self, refusal: ReleaseRefused) -> None:
+        super().__init__(f"{str(refusal)[0].upper()}{str(refusal)[1:]}.")
+
+
+class BadRelease(Refused):
+    """The file or what is said of it is not a release; the text says why."""
+
+    code = "InvalidParameter.Release"
+
+
+class Contradicts(Refused):
+    """It contradicts what is there: other bytes under a version that was offered."""
+
+    code = "ReleaseConflict"
+    status = 409
+
+
+class NoMoreReleases(Refused):
+    """There are as many releases as hosts can be told of."""
+
+    code = "QuotaExceeded.Release"
+
+
+class BadSignature(Refused):
+    """Signatures are missing, or are for another state of things than this server's."""
+
+    code = "InvalidParameter.Signature"
+
+
+REFUSED: Final = {error.code: error for error in (BadRelease, Contradicts, NoMoreReleases)}
+
+RELEASE: Final = {
+    "PackageName": str,
+    "ReleaseVersion": str,
+    "Platform": str,
+    "Channels": [str],
+    "Sha256": str,
+    "Size": int,
+    "FileName": str,
+    "CreatedTime": int,
+    "Withdrawn": bool,
+    "Published": bool,
+}
+WAITS: Final = "it waits for the targets key, which is kept elsewhere: backfleet release pending, sign, publish"
+
+
+class ReleaseNotFound(ApiError):
+    """No such release."""
+
+    code = "ReleaseNotFound"
+    status = 404
+
+    def __init__(self) -> None:
+        super().__init__("There is no such release; ListReleases shows those there are.")
+
+
+@dataclass(frozen=True, slots=True)
+class AddRelease:
+    """What the caller sent besides the file itself, which is the body."""
+
+    package_name: str | None = text("PackageName", required=True, longest=64)
+    release_version: str | None = text("ReleaseVersion", required=True, longest=64)
+    platform: str | None = text("Platform", required=True, longest=64)
+    format: str | None = text("Format", required=True, choices=("wheel", "deb", "tar", "zip", "binary"))
+    file_name: str | None = text("FileName", default="artifact", longest=255)
+    channel: str | None = text("Channel", default=STABLE, longest=64, pattern=NAME)
+    manifest: dict[str, Any] | None = json_object("Manifest")
+
+
+@operation(
+    BACKFLEET,
+    "AddRelease",
+    action="backfleet:AddRelease",
+    streams=True,
+    administrator_only=True,
+    answer={"Added": bool, "Release": RELEASE, "Notes": [str]},
+    errors=tuple(REFUSED.values()),
+)
+def add_release(call: Call, asked: AddRelease) -> dict[str, Any]:
+    """Add a file as a release and offer it on a channel. The same file again changes nothing."""
+    upload, repository = call.upload, call.services.repository
+    if upload is None or not upload.size:
+        raise MissingParameter("The file, as the body of the request,")
+    try:
+        prepared = releases.prepare(
+            upload.path,
+            upload.sha256,
+            upload.size,
+            package=asked.package_name or "",
+            version=asked.release_version or "",
+            platform=asked.platform or "",
+            form=asked.format or "",
+            file_name=asked.file_name or "",
+            given=asked.manifest,
+        )
+        releases.keep_artifact(repository, upload.path, upload.sha256)
+        with call.services.database.transaction() as tx:
+            release, is_new = releases.add(tx, repository, prepared, channel=asked.channel or STABLE, now=call.now)
+    except ReleaseRefused as refusal:
+        raise REFUSED[refusal.code](refusal) from None
+    notes = [] if release.manifest.health else ["it has no health command: a host can only check that it is complete"]
+    notes += [WAITS] if release.published_at is None else []
+    return {"Added": is_new, "Release": release_answer(release), "Notes": notes}
+
+
+@dataclass(frozen=True, slots=True)
+class ListReleases:
+    """What the caller sent."""
+
+    package_name: str | None = text("PackageName", longest=64)
+
+
+@operation(BACKFLEET, "ListReleases", action="backfleet:ListReleases", answer={"Releases": [RELEASE]})
+def list_releases(call: Call, asked: ListReleases) -> dict[str, Any]:
+    """Every release, the last added first."""
+    with call.services.database.reading() as tx:
+        found = releases.find_all(tx, asked.package_name)
+    return {"Releases": [release_answer(release) for release in found]}
+
+
+@dataclass(frozen=True, slots=True)
+class GetRelease:
+    """Which release."""
+
+    package_name: str | None = text("PackageName", required=True, longest=64)
+    release_version: str | None = text("ReleaseVersion", required=True, longest=64)
+    platform: str | None = text("Platform", required=True, longest=64)
+
+
+@operation(
+    BACKFLEET,
+    "GetRelease",
+    action="backfleet:GetRelease",
+    answer={"Release": {**RELEASE, "Manifest": Anything}},
+    errors=(ReleaseNotFound,),
+)
+def get_release(call: Call, asked: GetRelease) -> dict[str, Any]:
+    """One release and its manifest."""
+    with call.services.database.reading() as tx:
+        found = releases.find(tx, asked.package_name or "", asked.release_version or "", asked.platform or "")
+    if found is None:
+        raise ReleaseNotFound
+    return {"Release": release_answer(found) | {"Manifest": found.manifest.to_json()}}
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawRelease(GetRelease):
+    """Which release."""
+
+
+@operation(
+    BACKFLEET,
+    "WithdrawRelease",
+    action="backfleet:WithdrawRelease",
+    administrator_only=True,
+    answer={},
+    errors=(ReleaseNotFound,),
+)
+def withdraw_release(call: Call, asked: WithdrawRelease) -> dict[str, Any]:
+    """Offer it to nobody from now on. Saying so again changes nothing."""
+    names = (asked.package_name or "", asked.release_version or "", asked.platform or "")
+    with call.services.database.transaction() as tx:
+        known = releases.withdraw(tx, call.services.repository, *names, now=call.now)
+    if not known:
+        raise ReleaseNotFound
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
+class ListChannels:
+    """No parameters."""
+
+
+@operation(
+    BACKFLEET,
+    "ListChannels",
+    action="backfleet:ListChannels",
+    answer={"Channels": [{"Channel": str, "PackageName": str, "Platform": str, "NewestVersion": str}]},
+)
+def list_channels(call: Call, asked: ListChannels) -> dict[str, Any]:
+    """The newest release of each package and platform on each channel."""
+    with call.services.database.reading() as tx:
+        found = releases.find_all(tx, None)
+    groups: dict[tuple[str, str, str], list[Release]] = {}
+    for release in found:
+        for channel in release.channels:
+            groups.setdefault((channel, release.package, release.platform), []).append(release)
+    channels = []
+    for (channel, package, platform), offered in sorted(groups.items()):
+        newest = releases.newest(offered)
+        channels.append(
+            {
+                "Channel": channel,
+                "PackageName": package,
+                "Platform": platform,
+                "NewestVersion": newest.version if newest else "",
+            }
+        )
+    return {"Channels": channels}
+
+
+def release_answer(release: Release) -> dict[str, Any]:
+    """A release in the wire's words."""
+    return {
+        "PackageName": release.package,
+        "ReleaseVersion": release.version,
+        "Platform": release.platform,
+        "Channels": list(release.channels),
+        "Sha256": release.sha256,
+        "Size": release.size,
+        "FileName": release.file_name,
+        "CreatedTime": int(release.created_at.timestamp()),
+        "Withdrawn": release.withdrawn_at is not None,
+        "Published": release.published_at is not None,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class GetPendingSignatures:
+    """No parameters."""
+
+
+@operation(
+    BACKFLEET,
+    "GetPendingSignatures",
+    action="backfleet:GetPendingSignatures",
+    administrator_only=True,
+    answer={"Document": str, "HoldsRootKey": bool, "HoldsTargetsKey": bool},
+)
+def get_pending_signatures(call: Call, asked: GetPendingSignatures) -> dict[str, Any]:
+    """What is to be signed where the keys are kept: JSON text with the root in force and what is offered next."""
+    with call.services.database.transaction() as tx:  # the first metadata of all may have to be made
+        document = releases.pending(tx, call.services.repository, now=call.now).to_bytes().decode()
+        holds = [releases.may_sign(tx, call.services.repository, role) for role in ("root", "targets")]
+    return {"Document": document, "HoldsRootKey": holds[0], "HoldsTargetsKey": holds[1]}
+
+
+@dataclass(frozen=True, slots=True)
+class PublishSignatures:
+    """No parameters: the document is the body."""
+
+
+@operation(
+    BACKFLEET,
+    "PublishSignatures",
+    action="backfleet:PublishSignatures",
+    streams=True,
+    administrator_only=True,
+    answer={"Published": [str]},
+    errors=(BadSignature, NoMoreReleases),
+)
+def publish_signatures(call: Call, asked: PublishSignatures) -> dict[str, Any]:
+    """Take what was signed elsewhere, as a whole or not at all. From then on hosts believe it."""
+    upload = call.upload
+    if upload is None or not 0 < upload.size <= LARGEST_DOCUMENT:
+        raise MissingParameter("The signed document, as the body of the request,")
+    try:
+        with call.services.database.transaction() as tx:
+            taken = releases.take(tx, call.services.repository, upload.path.read_bytes(), now=call.now)
+    except releases.NotSigned as refusal:
+        raise BadSignature(refusal) from None
+    except ReleaseRefused as refusal:
+        raise REFUSED[refusal.code](refusal) from None
+    return {"Published": taken}

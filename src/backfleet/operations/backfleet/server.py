@@ -1,0 +1,53 @@
+"""What this server is, for `backfleet doctor` and for the line to paste on a host."""
+
+import hashlib
+import socket
+from dataclasses import dataclass
+from typing import Any
+
+from backfleet import VERSION, fleet, releases
+from backfleet.certificates import authority_file
+from backfleet.operations.catalogue import BACKFLEET, Call, operation
+from backfleet.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeServer:
+    """No parameters."""
+
+
+@operation(
+    BACKFLEET,
+    "DescribeServer",
+    action="backfleet:DescribeServer",
+    answer={
+        "ServerVersion": str,
+        "RegionId": str,
+        "AgentAddress": str,
+        "AuthoritySha256": str,
+        "Instances": int,
+        "Releases": int,
+    },
+)
+def describe_server(call: Call, asked: DescribeServer) -> dict[str, Any]:
+    """Version, region, where agents come, and the fingerprint of the authority they must trust."""
+    settings = call.services.settings
+    authority = authority_file(settings.data)
+    with call.services.database.reading() as tx:
+        counted = {"Instances": fleet.count_instances(tx, call.account_id), "Releases": releases.count_releases(tx)}
+    return {
+        "ServerVersion": VERSION,
+        "RegionId": settings.region,
+        "AgentAddress": agent_address(settings),
+        "AuthoritySha256": hashlib.sha256(authority.read_bytes()).hexdigest() if authority.exists() else "",
+        **counted,
+    }
+
+
+def agent_address(settings: Settings) -> str:
+    """HOST:PORT for agents: the name the operator gave, else this machine's, else the address we listen on."""
+    host, _, port = settings.https.rpartition(":")
+    named = settings.public_host.split(",")[0].strip()
+    if named:
+        return f"{named}:{port}"
+    return f"{socket.gethostname()}:{port}" if host in ("0.0.0.0", "[::]", "") else settings.https  # noqa: S104

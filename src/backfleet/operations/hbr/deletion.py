@@ -1,0 +1,58 @@
+"""DeleteBackupClient and DeleteClient: forgetting a client that is not at work any more."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+from backfleet import fleet, upgrades
+from backfleet.fleet import Client
+from backfleet.operations.catalogue import HBR, Call, operation
+from backfleet.operations.hbr.answers import COMMON, common
+from backfleet.operations.hbr.errors import ClientIsActive, ClientNotFound
+from backfleet.operations.hbr.identifiers import LONGEST_ID
+from backfleet.operations.hbr.lifecycle import OneClient
+from backfleet.operations.hbr.settings import own_client
+from backfleet.storage import Transaction
+from backfleet.wire.errors import OperationConflict
+from backfleet.wire.parameters import text
+
+ACTIVE: Final = timedelta(hours=1)  # since its host was heard; HBR 2017-09-08, DeleteBackupClient
+ERRORS: Final = (ClientNotFound, ClientIsActive, OperationConflict)
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteBackupClient:
+    """Which client."""
+
+    client_id: str | None = text("ClientId", required=True, longest=LONGEST_ID)
+
+
+@operation(HBR, "DeleteBackupClient", action="hbr:DeleteBackupClient", answer=COMMON, errors=ERRORS)
+def delete_backup_client(call: Call, asked: DeleteBackupClient) -> dict[str, Any]:
+    """Forget a client that was uninstalled, or whose host was not heard for an hour."""
+    return _forget(call, asked.client_id or "")
+
+
+@operation(HBR, "DeleteClient", action="hbr:DeleteClient", needs_tls=True, answer=COMMON, errors=ERRORS)
+def delete_client(call: Call, asked: OneClient) -> dict[str, Any]:
+    """The older form of DeleteBackupClient."""
+    return _forget(call, asked.client_id or "")
+
+
+def _forget(call: Call, client_id: str) -> dict[str, Any]:
+    with call.services.database.transaction() as tx:
+        client = own_client(tx, call, client_id)
+        if upgrades.are_moving(tx, call.account_id, [client.id]):
+            raise OperationConflict(f"A task is moving the client {client.id}; wait for it or cancel it.")
+        if _is_active(tx, call, client):
+            raise ClientIsActive(client.id)
+        fleet.forget_client(tx, client.id)
+    return common()
+
+
+def _is_active(tx: Transaction, call: Call, client: Client) -> bool:
+    """One that was uninstalled in order is not, however lately its host was heard."""
+    if not client.is_installed:
+        return False
+    on = fleet.instance(tx, call.account_id, client.instance_id)
+    return on is not None and on.last_heard_at is not None and call.now - on.last_heard_at < ACTIVE

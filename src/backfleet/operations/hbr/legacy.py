@@ -1,0 +1,192 @@
+"""DescribeClients, CreateClients, OpenHbrService: the older forms, for those whose scripts still use them.
+
+In the cloud they are for SAP HANA; here they show and install the same clients as the newer ones.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+from backfleet import fleet
+from backfleet.fleet import Client, ClientFilter, Instance
+from backfleet.operations.catalogue import HBR, Call, operation
+from backfleet.operations.hbr.answers import COMMON, STARTED_ONE, common, seconds
+from backfleet.operations.hbr.cross_account import Crossing, check_crossing
+from backfleet.operations.hbr.identifiers import LONGEST_ID
+from backfleet.operations.hbr.lifecycle import ERRORS, MOST_OTHERS, install
+from backfleet.operations.hbr.settings import settings_of
+from backfleet.paging import Listing, Page
+from backfleet.upgrades.offers import newest_versions
+from backfleet.wire.errors import InvalidParameter, MissingParameter
+from backfleet.wire.parameters import boolean, integer, text
+from backfleet.wire.shapes import Maybe
+
+OUR_TYPE: Final = "ECS_AGENT"
+LONGEST_INFO: Final = 64 * 1024  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeClients:
+    """Which clients, and which page. Vaults, clusters and source types are not known here."""
+
+    client_id: str | None = text("ClientId", longest=LONGEST_ID)
+    client_type: str | None = text("ClientType", longest=64)
+    source_type: str | None = text("SourceType", longest=64)
+    vault_id: str | None = text("VaultId", longest=128)
+    cluster_id: str | None = text("ClusterId", longest=128)
+    resource_group_id: str | None = text("ResourceGroupId", longest=128)
+    page_number: int = integer("PageNumber", default=1, least=1, most=1_000_000)
+    page_size: int = integer("PageSize", default=10, least=1, most=99)
+
+
+@dataclass(frozen=True, slots=True)
+class CreateClients(Crossing):
+    """Where clients are to be. `ClientInfo` can carry secrets: it prints without, and is kept nowhere."""
+
+    vault_id: str | None = text("VaultId", required=True, longest=128)
+    client_info: str | None = text("ClientInfo", longest=LONGEST_INFO, secret=True)
+    alert_setting: str | None = text("AlertSetting", longest=64)
+    https: bool | None = boolean("UseHttps")
+    resource_group_id: str | None = text("ResourceGroupId", longest=128)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenHbrService:
+    """No parameters."""
+
+
+@operation(
+    HBR,
+    "DescribeClients",
+    action="hbr:DescribeClients",
+    needs_tls=True,
+    answer={
+        **COMMON,
+        "Clients": {
+            "Client": [
+                {
+                    "ClientId": str,
+                    "ClientName": str,
+                    "ClientType": str,
+                    "ClientVersion": str,
+                    "MaxVersion": str,
+                    "ClusterId": str,
+                    "InstanceId": str,
+                    "InstanceName": str,
+                    "NetworkType": str,
+                    "Status": str,
+                    "StatusMessage": str,
+                    "AlertSetting": str,
+                    "UseHttps": bool,
+                    "VaultId": str,
+                    "CreatedTime": int,
+                    "UpdatedTime": int,
+                    "HeartBeatTime": Maybe(int),
+                }
+            ]
+        },
+        "PageNumber": int,
+        "PageSize": int,
+        "TotalCount": int,
+    },
+)
+def describe_clients(call: Call, asked: DescribeClients) -> dict[str, Any]:
+    """Clients of the account in the older shape, oldest first. What nobody has gives an empty list."""
+    found: Listing[tuple[Client, Instance]] = Listing([], 0)
+    newest: dict[tuple[str, str, str], str] = {}
+    settings: dict[str, dict[str, Any]] = {}
+    if asked.client_type in (None, OUR_TYPE) and not asked.cluster_id:
+        wanted = ClientFilter(ids=None if asked.client_id is None else [asked.client_id])
+        with call.services.database.reading() as tx:
+            page = Page(asked.page_number, asked.page_size)
+            found = fleet.find_clients(tx, call.account_id, call.region, wanted, page)
+            newest = newest_versions(tx, [(c.package, i.platform, c.channel) for c, i in found.items])
+            settings = settings_of(tx, [client.id for client, _ in found.items])
+    return common(
+        Clients={
+            "Client": [
+                _shown(
+                    client,
+                    instance,
+                    newest.get((client.package, instance.platform, client.channel), ""),
+                    settings.get(client.id, {}),
+                )
+                for client, instance in found.items
+            ]
+        },
+        PageNumber=asked.page_number,
+        PageSize=asked.page_size,
+        TotalCount=found.total,
+    )
+
+
+@operation(
+    HBR,
+    "CreateClients",
+    action="hbr:CreateClients",
+    needs_tls=True,
+    answer={**STARTED_ONE, "InstanceStatuses": {"InstanceStatus": [{"InstanceId": str, "ValidInstance": bool}]}},
+    errors=ERRORS,
+)
+def create_clients(call: Call, asked: CreateClients) -> dict[str, Any]:
+    """Start installing the client on the named instances, as InstallBackupClients does."""
+    check_crossing(asked)
+    instances = _instances_in(asked.client_info)
+    if len(instances) > MOST_OTHERS:
+        raise InvalidParameter(f"ClientInfo names {len(instances)} instances; at most {MOST_OTHERS} are taken.")
+    told = install(call, "CreateClients", instances, asked)
+    lines = [{name: line[name] for name in ("InstanceId", "ValidInstance")} for line in told["InstanceStatuses"]]
+    return {**told, "InstanceStatuses": {"InstanceStatus": lines}}
+
+
+@operation(HBR, "OpenHbrService", action="hbr:OpenHbrService", answer={"OrderId": str})
+def open_hbr_service(call: Call, asked: OpenHbrService) -> dict[str, Any]:
+    """The service is open here, and costs nothing: there is no order."""
+    return {"OrderId": ""}
+
+
+def _instances_in(client_info: str | None) -> list[str]:
+    """The instances that ClientInfo names. Nothing of it is repeated in an error: it may hold secrets.
+
+    Raises:
+        MissingParameter: it is not there, or names none.
+        InvalidParameter: it is not a JSON list of objects with an instanceId.
+    """
+    if client_info is None:
+        raise MissingParameter("ClientInfo")
+    try:
+        listed = json.loads(client_info)
+    except (ValueError, RecursionError):
+        listed = None
+    if not isinstance(listed, list):
+        raise InvalidParameter('ClientInfo must be a JSON list such as [{"instanceId":"i-..."}].')
+    if not listed:
+        raise MissingParameter("ClientInfo")
+    named = [one.get("instanceId") for one in listed if isinstance(one, dict)]
+    instances = [name for name in named if isinstance(name, str) and 0 < len(name) <= LONGEST_ID]
+    if len(instances) != len(listed):
+        raise InvalidParameter("Every entry of ClientInfo needs an instanceId.")
+    return instances
+
+
+def _shown(client: Client, instance: Instance, newest: str, settings: dict[str, Any]) -> dict[str, Any]:
+    heard = seconds(instance.last_heard_at)
+    return {
+        "ClientId": client.id,
+        "ClientName": client.package,
+        "ClientType": OUR_TYPE,
+        "ClientVersion": client.version,
+        "MaxVersion": newest,
+        "ClusterId": "",
+        "InstanceId": instance.id,
+        "InstanceName": instance.name,
+        "NetworkType": settings.get("DataNetworkType", ""),
+        "Status": client.status.value,
+        "StatusMessage": "",
+        "AlertSetting": "INHERITED",
+        "UseHttps": settings.get("UseHttps", True),
+        "VaultId": "",
+        "CreatedTime": seconds(client.created_at),
+        "UpdatedTime": seconds(client.updated_at),
+        **({} if heard is None else {"HeartBeatTime": heard}),
+    }

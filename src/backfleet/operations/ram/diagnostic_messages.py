@@ -1,0 +1,41 @@
+"""Why somebody was refused, for those who may see policies."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from backfleet.operations.access_denied import LONGEST, NoDiagnosis, open_diagnosis
+from backfleet.operations.catalogue import RAM, Call, operation
+from backfleet.operations.ram.errors import BadDiagnosis
+from backfleet.wire.parameters import text
+
+DIAGNOSIS: Final = {
+    "ExplicitDeny": bool,
+    "NoPermissionPolicyType": str,
+    "AuthAction": str,
+    "AuthResource": str,
+    "AuthPrincipal": {"AuthPrincipalType": str, "AuthPrincipalDisplayName": str, "AuthPrincipalOwnerId": str},
+    "AuthConditions": [{"ConditionKey": str, "ConditionValues": [str]}],
+    "MatchedPolicies": [{"PolicyType": str, "PolicyIdentifier": str, "AttachedScope": str, "Effect": str}],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SealedDiagnosis:
+    """What a refusal carried."""
+
+    message: str = text("EncodedDiagnosticMessage", required=True, longest=LONGEST)
+
+
+@operation(
+    RAM,
+    "DecodeDiagnosticMessage",
+    action="ram:DecodeDiagnosticMessage",
+    answer={"DecodedDiagnosticMessage": DIAGNOSIS},
+    errors=(BadDiagnosis,),
+)
+def decode_diagnostic_message(call: Call, asked: SealedDiagnosis) -> dict[str, Any]:
+    """Open the diagnosis of a refusal: what was asked, of what, in which circumstances, and which policy said no."""
+    try:
+        return {"DecodedDiagnosticMessage": open_diagnosis(call, asked.message)}
+    except NoDiagnosis:
+        raise BadDiagnosis from None

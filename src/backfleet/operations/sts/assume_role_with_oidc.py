@@ -1,0 +1,125 @@
+"""AssumeRoleWithOIDC: temporary credentials for one an identity provider vouches for. Taken without a signature."""
+
+import re
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from backfleet import identity
+from backfleet.identity.policy import Principal
+from backfleet.operations import _store as audit
+from backfleet.operations.catalogue import STS, Call, find, operation
+from backfleet.operations.perform import event_of
+from backfleet.operations.sts.assume_role import (
+    ASSUMED,
+    DEFAULT_SECONDS,
+    ON_THE_WIRE,
+    WISH_ERRORS,
+    answer,
+    read_role_arn,
+    read_wish,
+    wished,
+)
+from backfleet.operations.sts.errors import (
+    BadProviderArn,
+    NotFederated,
+    TokenAudience,
+    TokenExpired,
+    TokenInvalid,
+    TokenSignature,
+)
+from backfleet.wire.parameters import integer, text
+
+_PROVIDER_ARN: Final = re.compile(r"acs:ram::([0-9]{1,32}):oidc-provider/([A-Za-z0-9._-]{1,128})")
+_FAULTS: Final[dict[str, type[TokenInvalid | TokenExpired | TokenAudience | TokenSignature]]] = {
+    "Expired": TokenExpired,
+    "Audience": TokenAudience,
+    "Signature": TokenSignature,
+}
+TOKEN_INFO: Final = {
+    "Subject": str,
+    "Issuer": str,
+    "ClientIds": str,
+    "ExpirationTime": str,
+    "IssuanceTime": str,
+    "VerificationInfo": str,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AssumeRoleWithOIDC:
+    """Whose place, and the token that says who asks."""
+
+    provider_arn: str = text("OIDCProviderArn", required=True, longest=ON_THE_WIRE)
+    token: str = text("OIDCToken", required=True)
+    role_arn: str = text("RoleArn", required=True, longest=ON_THE_WIRE)
+    session_name: str = text("RoleSessionName", required=True, longest=ON_THE_WIRE)
+    duration: int = integer("DurationSeconds", default=DEFAULT_SECONDS)
+    policy: str = text("Policy", default="")
+
+
+@operation(
+    STS,
+    "AssumeRoleWithOIDC",
+    action=None,
+    anonymous=True,
+    answer={**ASSUMED, "OIDCTokenInfo": TOKEN_INFO},
+    errors=(*WISH_ERRORS, BadProviderArn, NotFederated, TokenInvalid, TokenExpired, TokenAudience, TokenSignature),
+)
+def assume_role_with_oidc(call: Call, asked: AssumeRoleWithOIDC) -> dict[str, Any]:
+    """Temporary credentials of a role that trusts the provider, for the subject of a token the provider signed."""
+    account_id, role_name = read_role_arn(asked.role_arn)
+    found = _PROVIDER_ARN.fullmatch(asked.provider_arn)
+    if found is None or found[1] != account_id:
+        raise BadProviderArn
+    wish = read_wish(asked.session_name, asked.duration, asked.policy)
+    with call.services.database.reading() as tx:
+        try:
+            provider = identity.find_provider(tx, account_id, found[2])
+        except identity.NotFound:
+            raise NotFederated("No such OIDC Provider registered.") from None
+        try:
+            vouched = identity.verify_token(provider, asked.token, call.now)
+        except identity.BadToken as no:
+            raise _FAULTS.get(no.fault, TokenInvalid)(f"The OIDC token is refused: {no.why}.") from None
+        try:
+            role = identity.find_role(tx, account_id, role_name, any_case=True)
+            identity.check_trust(role, frozenset({Principal("Federated", provider.arn)}), _context(call, vouched))
+        except (identity.NotFound, identity.NotTrusted):
+            raise NotFederated("There is no permission: no such role, or it does not trust this subject.") from None
+    with wished(role):
+        issued = identity.issue_federated_credentials(
+            call.services.vault, role, wish, provider.id, now=call.now, draw=call.services.draw
+        )
+    _note(call, asked, issued)
+    return answer(issued) | {"OIDCTokenInfo": _shown(vouched)}
+
+
+def _context(call: Call, vouched: identity.VerifiedToken) -> dict[str, str]:
+    """What the trust policy may ask about. Of several audiences the first counts: each must be the provider's own."""
+    said = {"oidc:iss": vouched.issuer, "oidc:sub": vouched.subject, "oidc:aud": vouched.audiences[0]}
+    return {**call.circumstances, **said}
+
+
+def _note(call: Call, asked: AssumeRoleWithOIDC, issued: identity.TemporaryCredentials) -> None:
+    """The row of audit: written only now, for a stranger must not be able to fill an account's trail.
+
+    A call that was signed by somebody of the same account is there already, as theirs.
+    """
+    if call.account_id == issued.caller.account_id:
+        return
+    proved = replace(call, caller=issued.caller)
+    named = {"RoleArn": asked.role_arn, "OIDCProviderArn": asked.provider_arn, "RoleSessionName": asked.session_name}
+    with call.services.database.transaction() as tx:
+        operation = find(STS.version, "AssumeRoleWithOIDC")
+        audit.write(tx, event_of(proved, operation, issued.access_key_id, named, allowed=True))
+
+
+def _shown(vouched: identity.VerifiedToken) -> dict[str, str]:
+    return {
+        "Subject": vouched.subject,
+        "Issuer": vouched.issuer,
+        "ClientIds": ",".join(vouched.audiences),
+        "ExpirationTime": vouched.expires.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "IssuanceTime": vouched.issued.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "VerificationInfo": "Success",
+    }

@@ -1,0 +1,172 @@
+"""Registration and its end, as the official agent does them: every refusal is a text it shows."""
+
+import base64
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from backfleet import fleet
+from backfleet.storage import Database
+from endpoints.agents.hosts import ACCOUNT, REGION, AgentServer, Host, key, public_pem
+
+REGISTER = "/luban/api/instance/register"
+WRONG = "the activation id or code is wrong"
+
+
+def encoded(document: bytes) -> str:
+    return base64.b64encode(document).decode()
+
+
+@pytest.fixture
+def stranger(server: AgentServer) -> Host:
+    """A host that has not enrolled."""
+    return Host(server, key(0))
+
+
+def test_a_host_enrols(server: AgentServer, stranger: Host) -> None:
+    """`code` is a number, or the agent would keep nothing; from then on its signature is accepted."""
+    activation, code = server.activate()
+    answer = stranger.register(activation.id, code, instanceName="web-1")
+    stranger.instance_id = answer.json["instanceId"]
+    assert answer.status == 200
+    assert answer.body == json.dumps({"code": 200, "instanceId": stranger.instance_id}).encode()
+    assert stranger.instance_id.startswith("mi-")
+    assert stranger.beat().status == 200
+    made = server.instance(stranger)
+    assert made is not None
+    assert (made.account_id, made.region, made.name, made.hostname) == (ACCOUNT, REGION, "web-1", "host1")
+    assert (made.platform, made.agent_kind, made.internet_ip) == ("linux-amd64", "official", "127.0.0.1")
+
+
+def test_enrolling_again_after_a_lost_answer_is_harmless(server: AgentServer, stranger: Host) -> None:
+    """The same key again is the same instance; another key would be another one."""
+    activation, code = server.activate(count=1)
+    first = stranger.register(activation.id, code).json
+    assert stranger.register(activation.id, code).json == first
+    assert Host(server, key(1)).register(activation.id, code).json == {
+        "code": 403,
+        "message": "the activation was for 1 instance(s) and is used up",
+    }
+    assert server.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("made", "sent", "hours", "text"),
+    [
+        pytest.param({}, {"activationCode": "a-wrong"}, 0, WRONG, id="a wrong code"),
+        pytest.param({}, {"activationId": "unknown"}, 0, WRONG, id="an unknown activation"),
+        pytest.param({}, {}, 4.01, "the activation has expired", id="too late"),
+        pytest.param({"address_range": "10.9.0.0/16"}, {}, 0, "the activation is not for this address", id="elsewhere"),
+        pytest.param({}, {"machineId": 7}, 0, "machineId must be text of at most 64 characters", id="a number"),
+        pytest.param({}, {"hostname": "h" * 256}, 0, "hostname must be text of at most 255 characters", id="too long"),
+        pytest.param({}, {"publicKey": "***"}, 0, "publicKey is not a public key in PEM, in base64", id="no base64"),
+        pytest.param(
+            {}, {"publicKey": encoded(b"no key")}, 0, "publicKey is not a public key in PEM, in base64", id="no key"
+        ),
+        pytest.param(
+            {},
+            {"publicKey": encoded(public_pem(rsa.generate_private_key(65537, 1024)))},  # noqa: S505 -- to be refused
+            0,
+            "publicKey must be an RSA key of 2048 to 4096 bits",
+            id="a short key",
+        ),
+        pytest.param(
+            {},
+            {"publicKey": encoded(public_pem(ec.generate_private_key(ec.SECP256R1())))},
+            0,
+            "publicKey must be an RSA key of 2048 to 4096 bits",
+            id="another kind of key",
+        ),
+    ],
+)
+def test_a_refusal_says_why(
+    server: AgentServer, stranger: Host, made: dict[str, Any], sent: dict[str, Any], hours: float, text: str
+) -> None:
+    """With status 200 and another code: the agent prints the body. Nothing is kept, and the right words still do."""
+    activation, code = server.activate(**made)
+    server.clock.advance(hours=hours)
+    answer = stranger.register(activation.id, code, **sent)
+    assert (answer.status, answer.json) == (200, {"code": 403, "message": text})
+    assert server.count() == 0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"\xff\xfe", id="no text"),
+        pytest.param(b"{", id="half of it"),
+        pytest.param(b"[]", id="a list"),
+        pytest.param(b"null", id="null"),
+        pytest.param(b"[" * 100_000, id="nested without end"),
+        pytest.param(b'{"activationId":"\\ud800","activationCode":"\\ud800"}', id="half a character"),
+    ],
+)
+def test_garbage_is_refused(shared_host: Host, body: bytes) -> None:
+    """It gets a refusal like any other, and the endpoint goes on."""
+    answer = shared_host.server.ask("POST", REGISTER, body)
+    assert (answer.status, answer.json["code"]) == (200, 403)
+    assert answer.json["message"]
+
+
+def test_half_a_character_in_a_name_is_refused(database: Database, start_on: Callable[..., AgentServer]) -> None:
+    """No database could store it."""
+    server = start_on(database)
+    activation, code = server.activate()
+    answer = Host(server, key(0)).register(activation.id, code, hostname="\ud800")
+    assert (answer.status, answer.json["code"], server.count()) == (200, 403, 0)
+
+
+def test_a_body_has_a_limit(server: AgentServer, stranger: Host) -> None:
+    """More than that is not read."""
+    activation, code = server.activate()
+    assert stranger.register(activation.id, code, extra="x" * (1 << 20)).status == 413
+    assert stranger.register(activation.id, code, extra="x" * (1 << 19)).json["code"] == 200
+
+
+def test_registering_is_a_post(shared_host: Host) -> None:
+    """A browser that opens the address sees nothing."""
+    assert shared_host.server.ask("GET", REGISTER).status == 405
+
+
+def test_a_host_deregisters(server: AgentServer, host: Host) -> None:
+    """Its signature is refused from then on; enrolling again makes another instance."""
+    answer = host.post("/instance/deregister")
+    assert (answer.status, answer.json) == (200, {"code": 200})
+    assert server.instance(host) is None
+    assert host.post("/instance/deregister").status == 401
+    assert host.beat().status == 401
+    activation, code = server.activate()
+    assert host.register(activation.id, code).json["instanceId"] != host.instance_id
+
+
+def test_only_the_host_itself_can_deregister(server: AgentServer, host: Host) -> None:
+    """Another's signature, or none, deregisters nobody."""
+    other = server.enrol(1)
+    headers = other.signed(instance_id=host.instance_id)
+    assert server.ask("POST", "/luban/api/instance/deregister", headers=headers).status == 401
+    assert server.ask("POST", "/luban/api/instance/deregister").status == 401
+    assert server.instance(host) is not None
+
+
+def test_a_path_prefix_is_allowed(server: AgentServer) -> None:
+    """The agent appends to its server address as it is written: every endpoint has the prefix."""
+    activation, code = server.activate()
+    host = Host(server, key(0), prefix="/t/abc123")
+    host.instance_id = host.register(activation.id, code).json["instanceId"]
+    assert host.beat().status == 200
+    assert host.tasks()["run"] == []
+    channel = host.connect()
+    server.send(host, "r-1")
+    assert channel.kicked()
+    channel.hang_up()
+
+
+def test_a_host_that_its_owner_deregistered_is_refused(server: AgentServer, host: Host) -> None:
+    """It learns so at its next request."""
+    with server.database.transaction() as tx:
+        assert fleet.deregister(tx, host.instance_id, now=server.clock())
+    assert host.post("/v1/task/list").status == 401

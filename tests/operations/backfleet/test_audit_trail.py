@@ -1,0 +1,231 @@
+"""LookupEvents: the trail in ActionTrail's words, in parts, within the account; and no secret in it."""
+
+import json
+import logging
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from backfleet import identity
+from backfleet.operations import audit_event
+from backfleet.operations._tables import audit_events
+from backfleet.operations.catalogue import BACKFLEET, HBR, Operation, every_operation
+from backfleet.wire.parameters import Parameter, parameters_of
+from operations.environment import OTHER, Environment
+from operations.hbr.conftest import data, env
+
+__all__ = ["data", "env"]
+
+FORM = "%Y-%m-%dT%H:%M:%SZ"
+
+
+def look(env: Environment, caller: identity.Caller | None = None, **said: Any) -> dict[str, Any]:
+    status, body = env.ask(BACKFLEET.version, "LookupEvents", caller, **said)
+    assert status == 200, body
+    return body
+
+
+def names(env: Environment, **said: Any) -> list[str]:
+    return [event["eventName"] for event in look(env, **said)["Events"]]
+
+
+def attributes(**wanted: str) -> dict[str, str]:
+    flat = {}
+    for number, (key, value) in enumerate(wanted.items(), 1):
+        flat |= {f"LookupAttribute.{number}.Key": key, f"LookupAttribute.{number}.Value": value}
+    return flat
+
+
+@pytest.fixture
+def busy(env: Environment) -> Environment:
+    """A day with calls of several people, some refused."""
+    ann = env.user("ann", "AliyunHBRReadOnlyAccess")
+    for action, caller, said in (
+        ("DescribeBackupClients", None, {"ClientType": "ECS_CLIENT"}),
+        ("UpgradeBackupClients", None, {"InstanceIds": ["mi-none"]}),
+        ("DescribeTask", ann, {"TaskId": "t-none"}),
+        ("UpgradeBackupClients", ann, {"InstanceIds": ["mi-none"]}),
+        ("DescribeBackupClients", env.other_account, {"ClientType": "ECS_CLIENT"}),
+    ):
+        env.now += timedelta(minutes=1)
+        env.ask(HBR.version, action, caller, **said)
+    env.now += timedelta(minutes=1)
+    return env
+
+
+def test_an_event_says_who_did_what_and_how_it_ended(busy: Environment) -> None:
+    """In ActionTrail's words."""
+    newest = look(busy, **attributes(User="ann"))["Events"][0]
+    assert newest["eventName"] == "UpgradeBackupClients"
+    assert newest["userIdentity"]["type"] == "ram-user"
+    assert newest["userIdentity"]["userName"] == "ann"
+    assert newest["userIdentity"]["accessKeyId"] == "LTAItest"
+    assert newest["recipientAccountId"] == newest["userIdentity"]["accountId"] == busy.root.account_id
+    assert (newest["eventRW"], newest["serviceName"], newest["apiVersion"]) == ("Write", "Hbr", HBR.version)
+    assert (newest["sourceIpAddress"], newest["acsRegion"], newest["eventType"]) == (
+        "10.0.0.7",
+        "cn-hangzhou",
+        "ApiCall",
+    )
+    assert newest["requestParameters"] == {"InstanceIds": '["mi-none"]'}
+    assert newest["eventTime"] == (busy.now - timedelta(minutes=2)).strftime(FORM)
+    assert (newest["errorCode"], newest["additionalEventData"]["verdict"]) == ("NoPermission", "denied")
+    assert newest["eventId"] == newest["requestId"]
+
+
+FOUND = [
+    pytest.param(
+        {}, ["UpgradeBackupClients", "DescribeTask", "UpgradeBackupClients", "DescribeBackupClients"], id="all"
+    ),
+    pytest.param(
+        {"Direction": "FORWARD"},
+        ["DescribeBackupClients", "UpgradeBackupClients", "DescribeTask", "UpgradeBackupClients", "LookupEvents"],
+        id="oldest first",
+    ),
+    pytest.param(attributes(EventName="DescribeTask"), ["DescribeTask"], id="a name"),
+    pytest.param(attributes(User="ann", EventRW="Read"), ["DescribeTask"], id="a user's reads"),
+    pytest.param(attributes(Verdict="denied"), ["UpgradeBackupClients"], id="refused"),
+    pytest.param(attributes(ErrorCode="TaskNotFound"), ["DescribeTask"], id="an error"),
+    pytest.param(attributes(ServiceName="Ram"), [], id="another service"),
+    pytest.param(attributes(EventRW="Sideways"), [], id="neither read nor write"),
+    pytest.param(attributes(EventAccessKeyId="LTAInone"), [], id="another key"),
+    pytest.param({"EndTime": "2025-01-01T00:00:00Z"}, [], id="too early"),
+]
+
+
+@pytest.mark.parametrize(("said", "expected"), FOUND)
+def test_which_events(busy: Environment, said: dict[str, str], expected: list[str]) -> None:
+    """The account's own; what looks is an event too, from the next look on."""
+    found = names(busy, **said)
+    assert [name for name in found if name != "LookupEvents" or said.get("Direction")] == expected
+
+
+def test_another_account_sees_its_own(busy: Environment) -> None:
+    """And none of ours."""
+    found = look(busy, busy.other_account)["Events"]
+    assert {event["recipientAccountId"] for event in found} == {OTHER}
+    assert "DescribeBackupClients" in [event["eventName"] for event in found]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 50])
+@pytest.mark.parametrize("direction", ["BACKWARD", "FORWARD"])
+def test_in_parts(env: Environment, size: int, direction: str) -> None:
+    """Every event once, also where many happened in the same moment."""
+    for _ in range(7):
+        env.ask(HBR.version, "DescribeRegions")
+    env.now += timedelta(seconds=1)
+    wanted = {**attributes(EventName="DescribeRegions"), "Direction": direction, "MaxResults": str(size)}
+    seen: list[str] = []
+    token: dict[str, str] = {}
+    while True:
+        part = look(env, **wanted, **token)
+        assert len(part["Events"]) <= size
+        seen += [event["eventId"] for event in part["Events"]]
+        if "NextToken" not in part:
+            break
+        token = {"NextToken": part["NextToken"]}
+    assert len(seen) == len(set(seen)) == 7
+    assert seen == sorted(seen, reverse=direction == "BACKWARD")
+
+
+def test_new_events_do_not_shift_the_parts(env: Environment) -> None:
+    """The next part begins behind the last event, not at a number."""
+    for _ in range(4):
+        env.now += timedelta(seconds=1)
+        env.ask(HBR.version, "DescribeRegions")
+    wanted = {**attributes(EventName="DescribeRegions"), "MaxResults": "2"}
+    first = look(env, **wanted)
+    env.now += timedelta(seconds=1)
+    env.ask(HBR.version, "DescribeRegions")
+    second = look(env, **wanted, NextToken=first["NextToken"])
+    times = [event["eventTime"] for event in first["Events"] + second["Events"]]
+    assert times == sorted(set(times), reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        pytest.param({"StartTime": "yesterday"}, "InvalidParameter", id="a time in words"),
+        pytest.param({"EndTime": "2026-02-30T00:00:00Z"}, "InvalidParameter", id="a day there is not"),
+        pytest.param({"Direction": "UP"}, "InvalidParameter", id="another direction"),
+        pytest.param({"MaxResults": "0"}, "InvalidParameter", id="nothing"),
+        pytest.param({"MaxResults": "201"}, "InvalidParameter", id="too much"),
+        pytest.param({"NextToken": "x"}, "InvalidParameter", id="a token of nobody's"),
+        pytest.param({"NextToken": "OTk5OTk5OTk5OTk5OTk5OTk5OTk5OTkgeA"}, "InvalidParameter", id="beyond time"),
+        pytest.param(attributes(Colour="red"), "InvalidParameter", id="no such attribute"),
+        pytest.param({"LookupAttribute.1.Key": "User"}, "MissingParameter", id="no value"),
+        pytest.param({"LookupAttribute.1.Value": "ann"}, "MissingParameter", id="no key"),
+    ],
+)
+def test_bad_questions(env: Environment, said: dict[str, str], code: str) -> None:
+    """One clear error each."""
+    status, body = env.ask(BACKFLEET.version, "LookupEvents", **said)
+    assert (status, body["Code"]) == (400, code)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@given(token=st.text(max_size=40))
+def test_any_token_is_taken_or_refused(env: Environment, token: str) -> None:
+    """Strangers make them up."""
+    status, _ = env.ask(BACKFLEET.version, "LookupEvents", NextToken=token)
+    assert status in (200, 400)
+
+
+# --- Secrets --------------------------------------------------------------------------------------------------------
+
+
+EVERY = pytest.mark.parametrize("operation", every_operation(), ids=lambda operation: operation.name)
+SECRET = "hush-hush"
+
+
+def sent(operation: Operation) -> dict[str, str]:
+    """Something secret in every parameter that does not name anything, and a name in the others."""
+    flat = {}
+    for parameter in parameters_of(operation.request):
+        value = "x1" if audit_event._names_something(parameter) else f"{SECRET}-{parameter.name}"
+        repeated = parameter.kind.startswith("repeat")
+        flat[f"{parameter.name}.1.Value" if repeated else parameter.name] = value
+    return flat
+
+
+@EVERY
+def test_no_secret_is_on_the_trail(env: Environment, operation: Operation, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever a caller sends to whichever operation; nor in the log."""
+    caplog.set_level(logging.DEBUG)
+    before = len(_rows(env))
+    env.ask(operation.product.version, operation.name, **sent(operation))
+    rows = _rows(env)
+    assert len(rows) == before + 1
+    assert SECRET not in "".join(rows) + caplog.text
+
+
+def _rows(env: Environment) -> list[str]:
+    with env.services.database.reading() as tx:
+        return [str(row) for row in tx.rows(audit_events.select())]
+
+
+SENSITIVE = {
+    "CommandContent", "Content", "Parameters", "PolicyDocument", "Policy", "AssumeRolePolicyDocument", "OIDCToken",
+    "ProxyPassword", "ProxyUser", "ClientInfo", "ClientToken", "EncodedDiagnosticMessage", "Keys", "ExternalId",
+}  # fmt: skip
+
+
+@EVERY
+def test_what_is_kept_names_things(operation: Operation) -> None:
+    """And is none of what could be a secret, a document or a script."""
+    flat = {parameter.name: "x" for parameter in parameters_of(operation.request)}
+    kept = audit_event.parameters_to_keep(parameters_of(operation.request), flat)
+    assert not kept.keys() & (SENSITIVE - {"ExternalId"})
+
+
+def test_what_is_kept_is_bounded() -> None:
+    """However much was sent, described or not."""
+    parameter = Parameter("InstanceId", "repeat list", lambda flat: None, lambda value: [])
+    flat = {f"InstanceId.{number}": "i" * 1000 for number in range(1000)} | {"Other": "x", "InstanceIdentity": "x"}
+    kept = audit_event.parameters_to_keep([parameter], flat)
+    assert len(kept) == audit_event.MOST_PARAMETERS
+    assert {len(value) for value in kept.values()} == {audit_event.LONGEST_VALUE}
+    assert len(json.dumps(kept)) < 32 * 1024

@@ -1,0 +1,54 @@
+"""What a server says of itself."""
+
+import hashlib
+import socket
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from backfleet import VERSION
+from backfleet.operations.backfleet.server import agent_address
+from backfleet.settings import Settings
+
+Own = Any
+
+
+def test_a_server_describes_itself(own: Own) -> None:
+    """What `backfleet doctor` and the line to paste on a host need."""
+    tls = own.services.settings.data / "tls"
+    tls.mkdir()
+    (tls / "ca.pem").write_bytes(b"authority")
+    own.services = replace(
+        own.services, settings=Settings(data=tls.parent, region="eu-central-1", https="10.0.0.1:8443")
+    )
+    own.add()
+    assert own("DescribeServer") == {
+        "ServerVersion": VERSION,
+        "RegionId": "eu-central-1",
+        "AgentAddress": "10.0.0.1:8443",
+        "AuthoritySha256": hashlib.sha256(b"authority").hexdigest(),
+        "Instances": 0,
+        "Releases": 1,
+    }
+
+
+def test_a_server_without_an_authority_says_so(own: Own) -> None:
+    """One that has never listened with TLS."""
+    assert own("DescribeServer")["AuthoritySha256"] == ""
+
+
+@pytest.mark.parametrize(
+    ("https", "public_host", "address"),
+    [
+        pytest.param("10.0.0.1:8443", "", "10.0.0.1:8443", id="where it listens"),
+        pytest.param("0.0.0.0:8443", "", f"{socket.gethostname()}:8443", id="everywhere: this machine's name"),
+        pytest.param("[::]:443", "", f"{socket.gethostname()}:443", id="everywhere, in six"),
+        pytest.param("0.0.0.0:8443", "fleet.example.com", "fleet.example.com:8443", id="the name it was given"),
+        pytest.param("0.0.0.0:1", "fleet.example.com, 10.0.0.1", "fleet.example.com:1", id="the first of several"),
+        pytest.param("[::1]:8443", "", "[::1]:8443", id="an address in brackets"),
+    ],
+)
+def test_where_agents_come(https: str, public_host: str, address: str) -> None:
+    """HOST:PORT."""
+    assert agent_address(Settings(https=https, public_host=public_host)) == address
