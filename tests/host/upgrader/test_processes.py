@@ -115,8 +115,8 @@ def test_an_unknown_user_is_said() -> None:
 def test_commands_of_an_upgrade_that_died_are_ended_by_the_next(tmp_path: Path, pids: Path) -> None:
     """A `stop` that goes on would stop what the recovery has started."""
     code = (
-        "from backfleet_host.upgrader.host.subprocesses import Command, run;"
-        f"run(Command(('sh', '-c', 'echo $$ >> {pids}; sleep 300'), 300, owner={str(tmp_path)!r}))"
+        "from backfleet_host.upgrader.host.subprocesses import Subprocess, run;"
+        f"run(Subprocess(('sh', '-c', 'echo $$ >> {pids}; sleep 300'), 300, owner={str(tmp_path)!r}))"
     )
     with subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": ":".join(sys.path)}) as died:
         assert until(lambda: pids.read_text().split(), 10)
