@@ -1,4 +1,4 @@
-"""`backfleet serve` as its operator meets it: the first start, the second, the end, and what goes wrong."""
+"""`backfleet serve` as an administrator sees it: the first start, later starts, the end, and mistakes."""
 
 import json
 import os
@@ -22,13 +22,13 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Start a server with these further words; whatever still runs at the end is ended."""
+    """Return a function that starts a server with further arguments. Servers that still run are killed at the end."""
     running: list[subprocess.Popen[str]] = []
 
-    def begin(*words: str, **environment: str) -> "subprocess.Popen[str]":
+    def begin(*arguments: str, **environment: str) -> "subprocess.Popen[str]":
         listen = ["--http", "127.0.0.1:0", "--https", "127.0.0.1:0"]
         process = subprocess.Popen(
-            [sys.executable, "-m", "backfleet.cli", "serve", "--data", str(tmp_path / "data"), *listen, *words],
+            [sys.executable, "-m", "backfleet.cli", "serve", "--data", str(tmp_path / "data"), *listen, *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -44,62 +44,62 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 
 def ready(process: "subprocess.Popen[str]") -> dict[str, str]:
-    """The ready line."""
+    """Return the ready line."""
     assert process.stdout is not None
     found: dict[str, str] = json.loads(process.stdout.readline())
     return found
 
 
 def ended(process: "subprocess.Popen[str]") -> tuple[int, str]:
-    """Exit code and last words."""
+    """Return exit code and stderr."""
     _, problems = process.communicate(timeout=30)
     return process.returncode, problems
 
 
 def get(address: str, **more: Any) -> urllib3.BaseHTTPResponse:
-    """One request, on a connection that is closed after it."""
+    """Make one request, on a connection that is closed after it."""
     with urllib3.PoolManager(**more) as pool:
         return pool.request("GET", address, retries=False)
 
 
 def content_of(folder: Path) -> dict[str, bytes]:
-    """Every file but the database, whose pages may move, and the note of where we listen."""
+    """Return every file but the database, whose pages may move, and serving.json."""
     kept = {path for path in folder.rglob("*") if path.is_file() and path.name != "serving.json"}
     return {str(path.relative_to(folder)): path.read_bytes() for path in kept if ".db" not in path.name}
 
 
 def test_a_first_start_makes_everything_and_says_where_it_listens(start: Start, tmp_path: Path) -> None:
-    """One line on stdout, when both listeners accept; the key for its owner's eyes only."""
-    said = ready(start())
-    assert said["event"] == "ready"
+    """One line on stdout when both listeners accept; only its owner can read the key."""
+    line = ready(start())
+    assert line["event"] == "ready"
     data = tmp_path / "data"
     admin = json.loads((data / "admin.json").read_text())
     assert set(admin) == {
         "account_id", "access_key_id", "access_key_secret", "http_endpoint", "https_endpoint", "ca_file"
     }  # fmt: skip
-    assert (admin["http_endpoint"], admin["https_endpoint"]) == (said["http"], said["https"])
+    assert (admin["http_endpoint"], admin["https_endpoint"]) == (line["http"], line["https"])
     for secret in (data, data / "admin.json", data / "keys", *(data / "keys").iterdir(), data / "backfleet.db"):
         assert not stat.S_IMODE(secret.stat().st_mode) & 0o077, secret
-    assert get(f"{said['http']}/healthz").status == 200
-    assert get(f"{said['https']}/readyz", ca_certs=admin["ca_file"]).json()["status"] == "ready"
+    assert get(f"{line['http']}/healthz").status == 200
+    assert get(f"{line['https']}/readyz", ca_certs=admin["ca_file"]).json()["status"] == "ready"
 
 
 def test_a_later_start_changes_nothing(start: Start, tmp_path: Path) -> None:
-    """Neither keys nor account nor authority; only where it listens is told anew."""
+    """Keys, account and authority stay; only the addresses are written again."""
     first = start()
     ready(first)
     first.terminate()
     assert ended(first)[0] == 0
     before = content_of(tmp_path / "data")
     second = start()
-    said = ready(second)
+    line = ready(second)
     assert content_of(tmp_path / "data") == before
-    assert json.loads((tmp_path / "data" / "serving.json").read_text())["https_endpoint"] == said["https"]
+    assert json.loads((tmp_path / "data" / "serving.json").read_text())["https_endpoint"] == line["https"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
-def test_it_ends_when_told_though_a_client_holds_its_connection(start: Start, number: signal.Signals) -> None:
-    """Exit code 0 within ten seconds, nobody's half request keeps it."""
+def test_a_signal_stops_it_though_a_client_holds_a_connection(start: Start, number: signal.Signals) -> None:
+    """With exit code 0 within ten seconds; a half request does not delay it."""
     process = start()
     address = ready(process)["http"].removeprefix("http://").split(":")
     with socket.create_connection((address[0], int(address[1]))) as held:
@@ -112,7 +112,7 @@ def test_it_ends_when_told_though_a_client_holds_its_connection(start: Start, nu
     assert "Traceback" not in problems
 
 
-def test_a_taken_port_is_told_before_anything_is_written(start: Start, tmp_path: Path) -> None:
+def test_a_taken_port_is_reported_before_anything_is_written(start: Start, tmp_path: Path) -> None:
     """One line, exit code 1, no data folder."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
@@ -123,7 +123,7 @@ def test_a_taken_port_is_told_before_anything_is_written(start: Start, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("arguments", "code", "message"),
     [
         pytest.param(["--http", "8080x"], 1, "--http takes HOST:PORT, not '8080x'", id="no address"),
         pytest.param(["--only", "moon"], 1, "only cannot be 'moon' (from --only)", id="no such part"),
@@ -132,18 +132,18 @@ def test_a_taken_port_is_told_before_anything_is_written(start: Start, tmp_path:
             ["--database-url", "postgresql://u:hush@127.0.0.1:9/x"], 1, "the database cannot be used", id="no database"
         ),
         pytest.param(["--nats", "http://u:hush@h"], 1, "--nats cannot be used", id="no NATS address"),
-        pytest.param(["--colour"], 2, "No such option", id="a wrong word"),
+        pytest.param(["--colour"], 2, "No such option", id="an unknown flag"),
     ],
 )
-def test_what_cannot_be_is_told_in_one_line(start: Start, words: list[str], code: int, said: str) -> None:
+def test_a_bad_argument_is_reported_in_one_line(start: Start, arguments: list[str], code: int, message: str) -> None:
     """What was found and what to do; never a traceback, never a password."""
-    found, problems = ended(start(*words))
-    assert (found, said in problems) == (code, True), problems
+    found, problems = ended(start(*arguments))
+    assert (found, message in problems) == (code, True), problems
     assert "Traceback" not in problems
     assert "hush" not in problems
 
 
-def test_a_data_folder_that_is_a_file_is_told(start: Start, tmp_path: Path) -> None:
+def test_a_data_folder_that_is_a_file_is_reported(start: Start, tmp_path: Path) -> None:
     """And the file stays as it is."""
     (tmp_path / "data").write_text("mine")
     code, problems = ended(start())
@@ -153,30 +153,30 @@ def test_a_data_folder_that_is_a_file_is_told(start: Start, tmp_path: Path) -> N
 
 def test_parts_can_be_served_apart(start: Start) -> None:
     """A process for downloads alone answers nothing else; it is ready all the same."""
-    said = ready(start("--only", "downloads"))
-    assert get(f"{said['http']}/downloads/metadata/timestamp.json").status == 200
-    assert get(f"{said['http']}/luban/api/heart-beat").status == 404
-    assert get(f"{said['http']}/readyz").status == 200
+    line = ready(start("--only", "downloads"))
+    assert get(f"{line['http']}/downloads/metadata/timestamp.json").status == 200
+    assert get(f"{line['http']}/luban/api/heart-beat").status == 404
+    assert get(f"{line['http']}/readyz").status == 200
 
 
-def test_numbers_are_for_the_plain_listener(start: Start, tmp_path: Path) -> None:
-    """Agents' port tells nothing about the installation."""
-    said = ready(start())
-    assert b"backfleet_downloads_total" in get(f"{said['http']}/metrics").data
-    assert get(f"{said['https']}/metrics", ca_certs=str(tmp_path / "data" / "tls" / "ca.pem")).status == 404
+def test_metrics_are_on_the_plain_listener_only(start: Start, tmp_path: Path) -> None:
+    """The agents' port shows nothing about the installation."""
+    line = ready(start())
+    assert b"backfleet_downloads_total" in get(f"{line['http']}/metrics").data
+    assert get(f"{line['https']}/metrics", ca_certs=str(tmp_path / "data" / "tls" / "ca.pem")).status == 404
 
 
-def test_the_settings_in_force_are_shown_with_their_source(start: Start, tmp_path: Path) -> None:
-    """Without starting anything, and without the database's password."""
+def test_the_settings_in_force_are_printed_with_their_source(start: Start, tmp_path: Path) -> None:
+    """Nothing is started, and the database's password is not shown."""
     secrets = {
         "BACKFLEET_DATABASE_URL": "postgresql://u:hush@db/x",
         "BACKFLEET_NATS": "nats://u:hush@a,nats://v:hush@b",
     }
     process = start("--print-config", BACKFLEET_TASK_SECONDS="600", **secrets)
-    said, _ = process.communicate(timeout=20)
-    shown = json.loads(said)
+    output, _ = process.communicate(timeout=20)
+    shown = json.loads(output)
     assert shown["task_seconds"] == {"value": 600, "from": "BACKFLEET_TASK_SECONDS"}
     assert shown["http"]["from"] == "--http"
-    assert "hush" not in said
+    assert "hush" not in output
     assert shown["nats"]["value"] == "nats://***@a,nats://***@b"
     assert not (tmp_path / "data").exists()

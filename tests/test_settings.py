@@ -1,4 +1,4 @@
-"""Settings: flags before environment before file before defaults, and each knows where it came from."""
+"""Settings: flags, environment, file and defaults, in this order; each value has its source."""
 
 from pathlib import Path
 
@@ -7,8 +7,8 @@ import pytest
 from backfleet.settings import BadSetting, read_settings
 
 
-def test_the_stronger_source_wins_and_is_named(tmp_path: Path) -> None:
-    """One setting of each kind."""
+def test_a_setting_names_the_source_that_won(tmp_path: Path) -> None:
+    """One setting from each source."""
     (tmp_path / "config.toml").write_text('http = "file:1"\nhttps = "file:2"\nregion = "file"\n')
     found = read_settings(
         {"data": tmp_path, "http": "flag:1", "https": None}, {"BACKFLEET_HTTP": "env:1", "BACKFLEET_HTTPS": "env:2"}
@@ -21,26 +21,30 @@ def test_the_stronger_source_wins_and_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         pytest.param("colour = 1", "unknown setting 'colour'", id="an unknown name"),
-        pytest.param('task_seconds = "soon"', "task_seconds cannot be 'soon'", id="a word for a number"),
-        pytest.param("task_seconds = 0", "task_seconds cannot be 0", id="no time at all"),
-        pytest.param('only = "console,moon"', "only cannot be", id="a part that does not exist"),
+        pytest.param('task_seconds = "soon"', "task_seconds cannot be 'soon' (", id="a word for a number"),
+        pytest.param("task_seconds = 0", "it must be a whole number, at least 1", id="no time at all"),
+        pytest.param(
+            'only = "console,moon"',
+            "it must be some of openapi, agents, downloads, workers",
+            id="a part that does not exist",
+        ),
         pytest.param("http = ", "cannot be read", id="broken TOML"),
     ],
 )
-def test_a_bad_setting_is_named(tmp_path: Path, text: str, said: str) -> None:
-    """One line that says which, what was found, and where."""
+def test_a_bad_setting_is_named(tmp_path: Path, text: str, message: str) -> None:
+    """One line that says which setting, what was found, and where."""
     (tmp_path / "config.toml").write_text(text)
     with pytest.raises(BadSetting) as problem:
         read_settings({"data": tmp_path}, {})
-    assert said in str(problem.value)
+    assert message in str(problem.value)
     assert str(tmp_path) in str(problem.value)
 
 
 def test_parts_are_named_with_commas_between(tmp_path: Path) -> None:
-    """As `--only openapi,agents` gives them."""
+    """As in `--only openapi,agents`."""
     assert read_settings({"data": tmp_path, "only": "openapi, agents"}, {}).only == ("openapi", "agents")
 
 

@@ -1,4 +1,4 @@
-"""Listeners that systemd holds: taken over by name, and open while the service restarts."""
+"""Listening sockets that systemd holds while the service restarts."""
 
 import json
 import os
@@ -49,39 +49,39 @@ def end(process: "subprocess.Popen[str]") -> None:
     process.communicate()
 
 
-def test_a_restart_refuses_nobody(tmp_path: Path) -> None:
-    """A dial between two processes waits, and is answered by the second; systemd hears when each is ready."""
+def test_no_connection_is_refused_during_a_restart(tmp_path: Path) -> None:
+    """A connection between two processes waits, and the second answers it; systemd learns when each is ready."""
     with (
         open(os.devnull),
         open(os.devnull),
         ExitStack() as ends,
         socket.create_server(("127.0.0.1", 0)) as http,
         socket.create_server(("127.0.0.1", 0)) as https,
-        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd,
     ):
-        ear.bind(str(tmp_path / "notify"))
-        ear.settimeout(20)
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(20)
         address = f"http://127.0.0.1:{http.getsockname()[1]}/healthz"
         first = start(tmp_path / "data", [http, https], tmp_path / "notify")
         ends.callback(end, first)
-        assert ear.recv(100) == b"READY=1"
+        assert systemd.recv(100) == b"READY=1"
         assert first.stdout is not None
         assert json.loads(first.stdout.readline())["https"] == f"https://127.0.0.1:{https.getsockname()[1]}"
         assert urllib3.request("GET", address, retries=False).status == 200
         first.send_signal(signal.SIGKILL)
         first.communicate(timeout=10)
         answers: list[int] = []
-        dialling = threading.Thread(
+        connecting = threading.Thread(
             target=lambda: answers.append(urllib3.request("GET", address, retries=False, timeout=30).status)
         )
-        dialling.start()
+        connecting.start()
         second = start(tmp_path / "data", [http, https], tmp_path / "notify")
         ends.callback(end, second)
-        dialling.join(30)
+        connecting.join(30)
         assert answers == [200]
-        assert ear.recv(100) == b"READY=1"
+        assert systemd.recv(100) == b"READY=1"
         second.terminate()
-        assert ear.recv(100) == b"STOPPING=1"
+        assert systemd.recv(100) == b"STOPPING=1"
         _, problems = second.communicate(timeout=15)
         assert second.returncode == 0, problems
 
@@ -95,16 +95,16 @@ def test_a_restart_refuses_nobody(tmp_path: Path) -> None:
         pytest.param({"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "0"}, id="none"),
     ],
 )
-def test_without_systemd_there_are_none(environment: dict[str, str]) -> None:
-    """And nobody after us takes the variables for theirs."""
+def test_without_systemd_no_sockets_are_inherited(environment: dict[str, str]) -> None:
+    """And the variables are gone from the environment, so that no child process takes the sockets for its own."""
     assert inherited_sockets(environment) == {}
     assert environment == {}
     tell_systemd("READY=1", {"NOTIFY_SOCKET": "/nowhere/at/all"})
     tell_systemd("READY=1", {})
 
 
-def test_the_units_hold_together() -> None:
-    """Names, and that the service needs both listeners."""
+def test_the_units_fit_together() -> None:
+    """Their names match, and the service needs both sockets."""
     sockets = {path.name: path.read_text() for path in UNITS.glob("*.socket")}
     names = {re.findall(r"FileDescriptorName=(\w+)", text)[0] for text in sockets.values()}
     assert names == {"http", "https"}

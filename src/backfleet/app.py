@@ -1,11 +1,11 @@
-"""The roof: the only file that knows every part. Picks doors and workers for this process and runs them.
+"""The composition root: the only file that knows every part. It runs the endpoints and workers of this process.
 
 A start, in order:
- 1. bind the listeners, or take those that systemd holds: a taken port is known before anything is written
- 2. open the database and bring it to this version's schema
- 3. open the keys and the releases; make what a first start makes: account, authority, certificate, signing keys
- 4. open the doors and start the workers
- 5. write where we listen, and say that we are ready
+ 1. Bind the listeners, or take those that systemd holds, so that a taken port is reported before anything is written.
+ 2. Open the database and bring it to this version's schema.
+ 3. Open keys, releases and certificates. A first start makes the account, the authority and the signing keys.
+ 4. Open the endpoints and start the workers.
+ 5. Write down where the server listens, and report that it is ready.
 """
 
 import asyncio
@@ -16,7 +16,6 @@ import os
 import signal
 import socket
 import threading
-from asyncio import sslproto
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -26,29 +25,30 @@ from typing import Any
 import sqlalchemy as sa
 from aiohttp import web
 
-from backfleet import assistant, commands, identity, operations, releases, upgrades
+from backfleet import assistant, carriers, commands, identity, operations, releases, sockets, upgrades
 from backfleet.certificates import Certificates, authority_file, names_of_this_machine, prepare_certificates
 from backfleet.clock import Clock
 from backfleet.endpoints import agents, downloads, health, openapi
 from backfleet.ids import Draw
+from backfleet.library_internals import limit_tls_buffers
 from backfleet.operations.backfleet.server import agent_address
 from backfleet.operations.catalogue import Services
 from backfleet.operations.perform import Performer
 from backfleet.pubsub import LONGEST_WAIT, PubSub, open_pubsub, poll_until_stopped
 from backfleet.settings import Settings
-from backfleet.sockets import inherited_sockets, tell_systemd
+from backfleet.sockets import tell_systemd
 from backfleet.storage import Database, migrate, open_database
 from backfleet_host.files import make_folder, sync_folder, write_file
 
-GRACE_SECONDS = 6.0  # for requests in flight when we are told to stop; the whole stop takes at most 10
+GRACE_SECONDS = 6.0  # for requests under way when the server is told to stop; the whole stop takes at most 10 s
 WORKER_GRACE_SECONDS = 2.0
-SCHEDULES = timedelta(seconds=1)  # between two looks at commands whose time has come
-LEASES = timedelta(seconds=5)  # between two looks at leases that ran out
-HOUSEKEEPING = timedelta(minutes=10)  # between two rounds of forgetting what is over
-KEEP_ALIVE_SECONDS = 120  # agents keep idle connections for 90 s; ours must live longer
-BACKLOG = 4096  # connections that wait while we are busy or away: agents that are refused stay away for long
+SCHEDULES = timedelta(seconds=1)  # between two polls for commands whose time has come
+LEASES = timedelta(seconds=5)  # between two polls for leases that ran out
+HOUSEKEEPING = timedelta(minutes=10)  # between two rounds of deleting what is over
+KEEP_ALIVE_SECONDS = 120  # agents keep idle connections for 90 s; the server must keep them longer
+BACKLOG = 4096  # connections that wait while the server is busy: agents that are refused stay away for long
+ACCEPTED_AT_ONCE = 64  # of those connections, so that open ones are served in between
 TLS_READ_BYTES = 16 * 1024  # one TLS record
-ACCEPTED_AT_ONCE = 64  # connections taken from there in one go, so that those we have are served in between
 
 log = logging.getLogger(__name__)
 
@@ -67,24 +67,28 @@ class Listeners:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One loop of this process: what it looks at, and the topic that wakes it."""
+    """One loop of this process: what it runs, the topic that ends its wait, and the longest wait."""
 
     topic: str
-    look: Callable[[], bool]
-    nap: timedelta = LONGEST_WAIT
+    run_once: Callable[[], bool]
+    interval: timedelta = LONGEST_WAIT
 
 
 def serve(settings: Settings, *, clock: Clock, draw: Draw, announce: Callable[[str], None]) -> None:
-    """Run until SIGTERM or SIGINT; then finish what is in flight.
+    """Run until SIGTERM or SIGINT; then finish the requests that are under way.
 
-    `announce` is told one JSON line when every listener accepts.
+    Args:
+        settings: What to serve, and where.
+        clock: The time.
+        draw: The source of random ids.
+        announce: Called with one line of JSON when every listener accepts connections.
 
     Raises:
         CannotStart: a taken port, an unusable data folder or database.
     """
-    os.umask(0o077)  # whatever we write is nobody else's to read, the database's own files included
+    os.umask(0o077)  # no other user may read what the server writes, the database's own files included
     listeners = bind(settings)
-    settings = replace(settings, http=_address(listeners.http), https=_address(listeners.https))
+    settings = replace(settings, http=sockets.address_of(listeners.http), https=sockets.address_of(listeners.https))
     try:
         pubsub = open_pubsub(settings.nats)
     except ValueError as problem:
@@ -92,7 +96,7 @@ def serve(settings: Settings, *, clock: Clock, draw: Draw, announce: Callable[[s
     try:
         services, certificates = open_services(settings, pubsub, clock=clock, draw=draw)
         try:
-            asyncio.run(_Serving(services, pubsub, certificates, clock, announce).run(listeners))
+            asyncio.run(_Server(services, pubsub, certificates, clock, announce).run(listeners))
         finally:
             services.database.close()
     finally:
@@ -100,22 +104,23 @@ def serve(settings: Settings, *, clock: Clock, draw: Draw, announce: Callable[[s
 
 
 def bind(settings: Settings) -> Listeners:
-    """Bind both listeners without accepting yet. One that systemd hands us is used as it is, whatever the settings say.
+    """Bind both listeners without accepting connections yet. A listener that systemd holds is used as it is.
 
     Raises:
         CannotStart: an address is malformed or taken.
     """
-    given = inherited_sockets()
-    if given:
+    given = sockets.inherited_sockets()
+    try:
         return Listeners(
-            http=given.get("http") or _bind("http", settings.http),
-            https=given.get("https") or _bind("https", settings.https),
+            http=given.get("http") or sockets.bind("http", settings.http),
+            https=given.get("https") or sockets.bind("https", settings.https),
         )
-    return Listeners(http=_bind("http", settings.http), https=_bind("https", settings.https))
+    except sockets.CannotListen as problem:
+        raise CannotStart(str(problem)) from problem
 
 
 def open_services(settings: Settings, pubsub: PubSub, *, clock: Clock, draw: Draw) -> tuple[Services, Certificates]:
-    """Open everything a process needs, making at first start what does not exist yet.
+    """Open everything that a process needs. A first start makes what does not exist yet.
 
     Raises:
         CannotStart: the data folder or the database cannot be used.
@@ -128,7 +133,7 @@ def open_services(settings: Settings, pubsub: PubSub, *, clock: Clock, draw: Dra
         repository = releases.Repository.open(settings.data)
         names = [*names_of_this_machine(), *filter(None, settings.public_host.split(","))]
         certificates = prepare_certificates(settings.data, names, now=clock())
-        sync_folder(settings.data)  # an earlier process may have made folders in it and ended before that
+        sync_folder(settings.data)  # an earlier process may have made folders in it and ended before its own sync
         _first_start(settings, database, vault, repository, certificates, clock(), draw)
     except OSError as problem:
         raise CannotStart(f"the data folder {settings.data} cannot be used: {problem}") from problem
@@ -147,7 +152,7 @@ def _first_start(
     now: datetime,
     draw: Draw,
 ) -> None:
-    """Make the first account and the first release metadata, once; keep the key where its owner finds it."""
+    """Make the first account and the first release metadata, once, and write the account's key to admin.json."""
     with database.transaction() as tx:
         releases.refresh(tx, repository, now=now)
         key = identity.first_account(tx, vault, now=now, draw=draw)
@@ -158,20 +163,20 @@ def _first_start(
                 "access_key_id": key.access_key_id,
                 "access_key_secret": key.access_key_secret,
             }
-            _write_json(settings.data / "admin.json", facts | where(settings, certificates))
+            _write_json(settings.data / "admin.json", facts | endpoints_of(settings, certificates))
 
 
-def where(settings: Settings, certificates: Certificates) -> dict[str, str]:
-    """How a client on this machine reaches the server."""
+def endpoints_of(settings: Settings, certificates: Certificates) -> dict[str, str]:
+    """Return how a client on this machine reaches the server."""
     return {
-        "http_endpoint": f"http://{_reachable(settings.http)}",
-        "https_endpoint": f"https://{_reachable(settings.https)}",
+        "http_endpoint": f"http://{sockets.reachable_address(settings.http)}",
+        "https_endpoint": f"https://{sockets.reachable_address(settings.https)}",
         "ca_file": str(certificates.authority),
     }
 
 
-class _Serving:
-    """One process at work."""
+class _Server:
+    """One process while it serves."""
 
     def __init__(
         self,
@@ -188,13 +193,13 @@ class _Serving:
         self._gateway: agents.Gateway | None = None
 
     async def run(self, listeners: Listeners) -> None:
-        """Open the doors, work until told to stop, close them."""
+        """Open the endpoints, serve until a signal to stop, and close them."""
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         runner = web.AppRunner(
-            self._doors(),
+            self._application(),
             access_log=None,
             keepalive_timeout=KEEP_ALIVE_SECONDS,
             shutdown_timeout=GRACE_SECONDS,
@@ -203,24 +208,28 @@ class _Serving:
         await runner.setup()
         threads = self._start_workers()
         try:
-            await web.SockSite(runner, listeners.http, backlog=ACCEPTED_AT_ONCE).start()
-            tls = self._certificates.context()
-            # The library's own buffer is 256 KiB for each connection, ten times what else an agent's socket takes.
-            sslproto.SSLProtocol.max_size = TLS_READ_BYTES
-            await web.SockSite(runner, listeners.https, ssl_context=tls, backlog=ACCEPTED_AT_ONCE).start()
-            for listener in (listeners.http, listeners.https):
-                listener.listen(BACKLOG)  # again: what the kernel holds for us is more than we take in one go
-            self._say_ready()
+            await self._listen(runner, listeners)
+            self._report_ready()
             await stop.wait()
             log.info("stopping")
             tell_systemd("STOPPING=1")
         finally:
             await self._close(runner, threads)
 
-    def _doors(self) -> web.Application:
+    async def _listen(self, runner: web.AppRunner, listeners: Listeners) -> None:
+        limit_tls_buffers(TLS_READ_BYTES)
+        tls = self._certificates.context()
+        await web.SockSite(runner, listeners.http, backlog=ACCEPTED_AT_ONCE).start()
+        await web.SockSite(runner, listeners.https, ssl_context=tls, backlog=ACCEPTED_AT_ONCE).start()
+        for listener in (listeners.http, listeners.https):
+            listener.listen(
+                BACKLOG
+            )  # aiohttp has one number for both; the kernel may hold more than is accepted at once
+
+    def _application(self) -> web.Application:
         services, only = self._services, self._settings.only
         app = web.Application(client_max_size=self._settings.body_limit)
-        health.add_to(app, {"database": self._database_answers})
+        health.add_to(app, {"database": self._check_database})
         if "openapi" in only:
             openapi.add_to(app, services, self._performer, self._clock)
         if "downloads" in only:
@@ -243,7 +252,12 @@ class _Serving:
         threads = [
             threading.Thread(
                 target=poll_until_stopped,
-                args=(worker.look, self._pubsub.subscription(worker.topic), self._stopping.is_set, worker.nap),
+                args=(
+                    worker.run_once,
+                    self._pubsub.subscription(worker.topic),
+                    self._stopping.is_set,
+                    worker.interval,
+                ),
                 name=f"worker-{worker.topic}",
                 daemon=True,
             )
@@ -253,8 +267,8 @@ class _Serving:
             thread.start()
         return threads
 
-    def _say_ready(self) -> None:
-        found = where(self._settings, self._certificates)
+    def _report_ready(self) -> None:
+        found = endpoints_of(self._settings, self._certificates)
         _write_json(self._settings.data / "serving.json", found)
         self._announce(json.dumps({"event": "ready", "http": found["http_endpoint"], "https": found["https_endpoint"]}))
         tell_systemd("READY=1")
@@ -270,56 +284,53 @@ class _Serving:
         for thread in threads:
             await asyncio.to_thread(thread.join, WORKER_GRACE_SECONDS)
 
-    def _database_answers(self) -> None:
+    def _check_database(self) -> None:
         with self._services.database.reading() as tx:
             tx.scalar(sa.select(sa.literal(1)))
 
 
 def workers(services: Services, clock: Clock) -> list[Worker]:
-    """Every loop of the services."""
-    brings = bringing(services.settings)
+    """Return every worker of the control plane."""
+    settings, database, draw = services.settings, services.database, services.draw
+    reachable_within = timedelta(seconds=settings.fit_seconds)
+    carrier = carriers.Gateway(bootstrap_of(settings))
     return [
         Worker(
             "upgrades",
             lambda: upgrades.run_once(
-                services.database,
+                database,
                 now=clock(),
-                draw=services.draw,
-                bringing=brings,
-                most_per_second=services.settings.host_bytes_per_second,
+                draw=draw,
+                carrier=carrier,
+                most_per_second=settings.host_bytes_per_second,
             ),
         ),
         Worker(
             upgrades.CHECKUPS,
             lambda: upgrades.run_checkups_once(
-                services.database,
+                database,
                 now=clock(),
-                draw=services.draw,
-                every=timedelta(seconds=services.settings.checkup_seconds),
-                fit_within=timedelta(seconds=services.settings.fit_seconds),
-                bringing=brings,
+                draw=draw,
+                every=timedelta(seconds=settings.checkup_seconds),
+                reachable_within=reachable_within,
+                carrier=carrier,
             ),
         ),
         Worker(
             assistant.TOPIC,
-            lambda: assistant.run_once(
-                services.database,
-                now=clock(),
-                draw=services.draw,
-                reachable_within=timedelta(seconds=services.settings.fit_seconds),
-            ),
+            lambda: assistant.run_once(database, now=clock(), draw=draw, reachable_within=reachable_within),
             SCHEDULES,
         ),
-        Worker("commands", lambda: commands.run_once(services.database, now=clock()), LEASES),
-        Worker("releases", lambda: releases.look(services.database, services.repository, now=clock())),
+        Worker("commands", lambda: commands.run_once(database, now=clock()), LEASES),
+        Worker("releases", lambda: releases.look(database, services.repository, now=clock())),
         Worker("housekeeping", lambda: operations.run_housekeeping(services, now=clock()), HOUSEKEEPING),
     ]
 
 
-def bringing(settings: Settings) -> upgrades.Bootstrap:
-    """What an order for a host with another agent holds of this server."""
+def bootstrap_of(settings: Settings) -> carriers.Bootstrap:
+    """Return what an order for a host with another agent needs to know about this server."""
     program, authority = host_program(), authority_file(settings.data)
-    return upgrades.Bootstrap(
+    return carriers.Bootstrap(
         address=agent_address(settings),
         authority=authority.read_text() if authority.exists() else "",
         program_sha256=hashlib.sha256(program.read_bytes()).hexdigest() if program else "",
@@ -327,37 +338,9 @@ def bringing(settings: Settings) -> upgrades.Bootstrap:
 
 
 def host_program() -> Path | None:
-    """The host program that was built with this control plane, if it was."""
+    """Return the file of the host program; None if it was not built with this control plane."""
     built = Path(__file__).parent / "backfleet-host.pyz"
     return built if built.exists() else None
-
-
-def _bind(name: str, address: str) -> socket.socket:
-    host, _, port = address.rpartition(":")
-    host = host.strip("[]")
-    try:
-        found = socket.getaddrinfo(host or "0.0.0.0", int(port), type=socket.SOCK_STREAM)[0]  # noqa: S104
-    except (ValueError, OSError):
-        raise CannotStart(f"--{name} takes HOST:PORT, not {address!r}") from None
-    bound = socket.socket(found[0], found[1])
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind(found[4])
-    except OSError as problem:
-        bound.close()
-        raise CannotStart(f"--{name} {address} cannot be used: {problem.strerror}; choose another port") from problem
-    return bound
-
-
-def _address(bound: socket.socket) -> str:
-    host, port = bound.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _reachable(address: str) -> str:
-    """An address of a listener as a client on this machine writes it."""
-    host, _, port = address.rpartition(":")
-    return f"127.0.0.1:{port}" if host in ("0.0.0.0", "[::]") else address  # noqa: S104
 
 
 def _write_json(path: Path, facts: dict[str, Any]) -> None:

@@ -1,17 +1,17 @@
-"""The named instants of a walk at which a test may end the process, as a power cut would.
+"""Failpoints: named points at which a test may end the process, as a power cut would.
 
-Between any two rows of the walk everything may die (ARCHITECTURE.md); the journey tests prove it by dying
-there. `BACKFLEET_FAILPOINT=<instant>` in the environment arms one instant for one process. Unset, `passed` is one
-comparison and returns.
+Between any two rows of the table in ARCHITECTURE.md ("The walk of one request") the process may end. The journey tests
+end it there. `BACKFLEET_FAILPOINT=<name>` in the environment arms one failpoint of one process. Without it `failpoint`
+is one comparison.
 """
 
 import os
 import signal
 
-_DIE_AT = os.environ.get("BACKFLEET_FAILPOINT", "")
+_ARMED = os.environ.get("BACKFLEET_FAILPOINT", "")
 
 
-def failpoint(instant: str) -> None:
-    """Say that this instant of the walk has been reached; die here, unwarned, if a test asked for it."""
-    if _DIE_AT and instant == _DIE_AT:
+def failpoint(name: str) -> None:
+    """Kill the process if this failpoint is armed."""
+    if _ARMED and name == _ARMED:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line on stderr, with RequestId, TaskId and instance where they are known."""
+"""Structured logs: one JSON object per line on stderr, with request id, task id and instance where they are known."""
 
 import logging
 import sys
@@ -16,7 +16,7 @@ def log_to_stderr(level: str) -> None:
     """Send every log record of this process to stderr as JSON.
 
     Raises:
-        ValueError: `level` is no level's name.
+        ValueError: `level` is not the name of a level.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(

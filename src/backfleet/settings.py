@@ -1,6 +1,6 @@
-"""One frozen settings object, read once; every limit with its unit.
+"""The settings of the server: one frozen object, read once; every limit with its unit.
 
-Flags go before the environment (`BACKFLEET_*`), that before the TOML file, that before the defaults here.
+A flag overrides the environment (`BACKFLEET_*`), which overrides the TOML file, which overrides the defaults here.
 """
 
 import os
@@ -11,68 +11,70 @@ from pathlib import Path
 from typing import Any
 
 PARTS = ("openapi", "agents", "downloads", "workers")
-"""What one process can serve; all of it unless told otherwise."""
+"""What one process can serve: all of it, unless `only` says otherwise."""
 
 FORMER_PART_NAMES = {"assist": "agents"}
 """Names of parts in earlier builds, still accepted in settings files and scripts."""
 
-MAY_BE_ZERO = frozenset({"host_bytes_per_second"})  # where 0 stands for no limit
+MAY_BE_ZERO = frozenset({"host_bytes_per_second"})  # 0 means no limit
 
 DEFAULT_DATA = Path("~/.local/share/backfleet")
 
 
 class BadSetting(ValueError):
-    """A setting that cannot be used; the text names it, what was found and where it came from."""
+    """A setting cannot be used; the text names it, its value and where that came from."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What is in force. `origin` tells for each name where its value came from."""
+    """The settings in force. `origin` says for each name where its value came from."""
 
     data: Path = DEFAULT_DATA
-    http: str = "127.0.0.1:8080"  # API; loopback only unless given
+    http: str = "127.0.0.1:8080"  # API; loopback only by default
     https: str = "0.0.0.0:8443"  # API, agents, downloads
     database_url: str = ""  # "" = SQLite in the data folder
-    nats: str = ""  # nats://... or tls://..., several with commas: carries wakeups between processes
+    nats: str = ""  # nats://... or tls://..., several with commas: carries notifications between processes
     only: tuple[str, ...] = PARTS
-    region: str = "cn-hangzhou"  # the region this installation answers for
-    public_host: str = ""  # further name or address in the server certificate
-    default_package: str = ""  # what InstallBackupClients installs when it does not say; "" = the only one there is
+    region: str = "cn-hangzhou"  # the region that this installation answers for
+    public_host: str = ""  # a further name or address in the server certificate
+    default_package: str = ""  # what InstallBackupClients installs if the call names none; "" = the only one there is
 
     body_limit: int = 1 << 20  # bytes of a request's body; uploads stream and have their own limit
     line_limit: int = 256 * 1024  # bytes of a request line (SendFile and CommandContent travel in the URL)
     upload_limit: int = 8 << 30  # bytes of one artifact
-    time_window_seconds: int = 900  # between a request's time and ours, either way
-    nonce_seconds: int = 1900  # how long a nonce is remembered: more than twice the window
-    require_tls: bool = False  # refuse operations over plain HTTP that the cloud refuses there
+    time_window_seconds: int = 900  # between a request's time and the server's, either way
+    nonce_seconds: int = 1900  # how long a nonce is remembered; must be more than twice the window
+    require_tls: bool = False  # refuse over plain HTTP what the cloud refuses there
 
-    calls_per_second: int = 200  # of one operation by one account, in the long run
-    calls_burst: int = 1000  # likewise, at once
+    calls_per_second: int = 200  # of one operation by one account, on average
+    calls_burst: int = 1000  # of one operation by one account, at once
 
-    task_seconds: int = 900  # a task's whole life
+    task_seconds: int = 900  # how long a task may take
     task_days: int = 90  # how long tasks are kept
-    audit_days: int = 400  # how long calls are kept in the audit trail: audits are asked for by the year
+    audit_days: int = 400  # how long calls are kept in the audit trail; audits ask for a year
     token_hours: int = 24  # how long a ClientToken is remembered
     host_bytes_per_second: int = 0  # how fast one host may download; 0 = as fast as it can
-    checkup_seconds: int = 86_400  # a client that was not heard of for longer: its host is asked how it stands
-    fit_seconds: int = 180  # an agent without a socket, silent for longer, does not run
+    checkup_seconds: int = 86_400  # a client not heard of for longer is checked on its host
+    fit_seconds: int = 180  # an agent without a socket that is silent for longer counts as not running
     most_sockets: int = 50_000  # agents connected to one process; more are refused
-    handed_seconds: int = 10  # a command that was handed out and of which nothing is heard is handed out again
-    lease_seconds: int = 90  # a running command without a sign of life for longer is in doubt
+    handed_seconds: int = 10  # a command handed out and not reported on for longer is handed out again
+    lease_seconds: int = 90  # a running command not reported on for longer counts as lost
 
     log_level: str = "INFO"
     origin: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def database(self) -> str:
-        """The address of the database in force."""
+        """The URL of the database in force."""
         return self.database_url or f"sqlite:///{self.data / 'backfleet.db'}"
 
 
 def read_settings(flags: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> Settings:
-    """Settings from flags (those not None), environment, file and defaults, in that order of strength.
+    """Read the settings from flags, environment, file and defaults; the first that has a value wins.
 
-    The file is `BACKFLEET_CONFIG`, else `config.toml` in the data folder, if it exists.
+    Args:
+        flags: Values by setting name; None where a flag was not given.
+        environment: `BACKFLEET_*`. `BACKFLEET_CONFIG` names the file; it is `config.toml` in the data folder otherwise.
 
     Raises:
         BadSetting: an unknown name in the file, or a value of the wrong kind.
@@ -102,12 +104,14 @@ def _in_file(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_text())
     except (FileNotFoundError, NotADirectoryError):
-        return {}  # whether the folder can be used is told when it is used
+        return {}  # a data folder that cannot be used is reported when it is used
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
         raise BadSetting(f"{file} cannot be read: {problem}") from None
 
 
 def _typed(name: str, kind: type, value: Any, origin: str) -> Any:
+    least = 0 if name in MAY_BE_ZERO else 1
+    wanted = {bool: "true or false", int: f"a whole number, at least {least}", tuple: f"some of {', '.join(PARTS)}"}
     try:
         if name == "only":
             return _parts(value)
@@ -115,12 +119,13 @@ def _typed(name: str, kind: type, value: Any, origin: str) -> Any:
             return {"true": True, "1": True, "false": False, "0": False}[str(value).lower()]
         if kind is int:
             number = int(value)
-            if number < (0 if name in MAY_BE_ZERO else 1):
+            if number < least:
                 raise ValueError
             return number
         return Path(value).expanduser() if issubclass(kind, Path) else str(value)
     except (ValueError, KeyError, TypeError):
-        raise BadSetting(f"{name} cannot be {value!r} (from {origin})") from None
+        hint = f"; it must be {wanted[kind]}" if kind in wanted else ""
+        raise BadSetting(f"{name} cannot be {value!r} (from {origin}){hint}") from None
 
 
 def _parts(value: Any) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
-"""What systemd hands a service: listeners that stay open while the service restarts, and an ear for how it is.
+"""Listening sockets: those bound here, and those that systemd holds while the service restarts.
 
-Source: sd_listen_fds(3), sd_notify(3). A connection that comes during a restart waits instead of failing; an official
-agent whose dial fails may stay away for half an hour.
+A connection that arrives during a restart waits in systemd's socket instead of failing: an official agent whose
+connection fails may stay away for half an hour. Source: sd_listen_fds(3), sd_notify(3).
 """
 
 import contextlib
@@ -9,19 +9,61 @@ import os
 import socket
 from collections.abc import Mapping, MutableMapping
 
-FIRST = 3  # the first descriptor handed over
+FIRST = 3  # the first descriptor that systemd hands over
+
+
+class CannotListen(Exception):
+    """An address is malformed or taken; the text names the flag and says what to do."""
+
+
+def bind(name: str, address: str) -> socket.socket:
+    """Bind a listener without accepting connections yet.
+
+    Args:
+        name: The listener's flag, for messages.
+        address: HOST:PORT. Port 0 picks a free one.
+
+    Raises:
+        CannotListen: the address is malformed or taken.
+    """
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    try:
+        found = socket.getaddrinfo(host or "0.0.0.0", int(port), type=socket.SOCK_STREAM)[0]  # noqa: S104
+    except (ValueError, OSError):
+        raise CannotListen(f"--{name} takes HOST:PORT, not {address!r}") from None
+    bound = socket.socket(found[0], found[1])
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind(found[4])
+    except OSError as problem:
+        bound.close()
+        raise CannotListen(f"--{name} {address} cannot be used: {problem.strerror}; choose another port") from problem
+    return bound
+
+
+def address_of(bound: socket.socket) -> str:
+    """Return the HOST:PORT that a listener is bound to."""
+    host, port = bound.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def reachable_address(address: str) -> str:
+    """Return a listener's HOST:PORT as a client on this machine writes it."""
+    host, _, port = address.rpartition(":")
+    return f"127.0.0.1:{port}" if host in ("0.0.0.0", "[::]") else address  # noqa: S104
 
 
 def inherited_sockets(environment: MutableMapping[str, str] = os.environ) -> dict[str, socket.socket]:
-    """Listeners by the names their units give them (`FileDescriptorName=http`, `https`); none if there are none.
+    """Return the listeners that systemd holds, by the names in their units (`FileDescriptorName=http`, `https`).
 
-    The variables are taken away: processes that we start must not think that the listeners are theirs.
+    The variables are removed from the environment, so that processes we start do not take the listeners for theirs.
     """
-    mine = environment.get("LISTEN_PID") == str(os.getpid())
+    are_ours = environment.get("LISTEN_PID") == str(os.getpid())
     count, names = environment.get("LISTEN_FDS", ""), environment.get("LISTEN_FDNAMES", "").split(":")
     for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):
         environment.pop(name, None)
-    if not mine or not count.isdecimal():
+    if not are_ours or not count.isdecimal():
         return {}
     found = {}
     for name, descriptor in zip(names, range(FIRST, FIRST + int(count)), strict=False):
@@ -31,10 +73,10 @@ def inherited_sockets(environment: MutableMapping[str, str] = os.environ) -> dic
 
 
 def tell_systemd(state: str, environment: Mapping[str, str] = os.environ) -> None:
-    """Say `READY=1` or `STOPPING=1` to whoever started us, if they listen."""
+    """Report `READY=1` or `STOPPING=1` to systemd, if it started this process and wants to know."""
     address = environment.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as ear, contextlib.suppress(OSError):
-        ear.connect(address.replace("@", "\0", 1) if address.startswith("@") else address)
-        ear.sendall(state.encode())
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender, contextlib.suppress(OSError):
+        sender.connect(address.replace("@", "\0", 1) if address.startswith("@") else address)
+        sender.sendall(state.encode())

@@ -11,25 +11,29 @@ if TYPE_CHECKING:
 
 CODE_VARIABLE = "BACKFLEET_ACTIVATION_CODE"
 DONE, FAILED, INTERRUPTED = 0, 1, 130
-UNSOUND = ("RollbackFailed", "InternalError", "UpgradeInProgress")  # a recovery that ends so is not over
+UNFINISHED = ("RollbackFailed", "InternalError", "UpgradeInProgress")  # codes of a recovery that did not succeed
 
 
-def main(words: Optional[List[str]] = None) -> int:
-    """Do what the words say. Returns 0 done, 1 it failed; wrong words exit with 2."""
-    words = sys.argv[1:] if words is None else words
-    if words[:1] == ["carry-out"]:  # the agent's own; apart, because it must start fast
+def main(arguments: Optional[List[str]] = None) -> int:
+    """Run the command that the arguments name.
+
+    Returns:
+        0 if it is done, 1 if it failed. Wrong arguments exit with 2.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["carry-out"]:  # the process of a task: before the parser is built, since it must start fast
         from backfleet_host.agent.execution.task_process import main as carry_out
 
-        return carry_out(words[1:])
-    if words[:1] == ["bring"]:  # an order that came through another agent's shell
+        return carry_out(arguments[1:])
+    if arguments[:1] == ["bring"]:  # an order that came through another agent's shell
         from backfleet_host.agent.execution.bootstrap import main as bring
 
-        return bring(words[1:])
+        return bring(arguments[1:])
     try:
-        asked = _parser().parse_args(words)
-        return int(asked.do(asked))
+        options = _parser().parse_args(arguments)
+        return int(options.do(options))
     except KeyboardInterrupt:
-        return _say("interrupted", INTERRUPTED)
+        return _fail("interrupted", INTERRUPTED)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -47,19 +51,23 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=VERSION)
     root = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     root.add_argument(
-        "--root", type=Path, default=DEFAULT_ROOT, metavar="DIR", help="holds everything it writes (%(default)s)"
+        "--root",
+        type=Path,
+        default=DEFAULT_ROOT,
+        metavar="DIR",
+        help="the folder that holds everything it writes (%(default)s)",
     )
     verbs = parser.add_subparsers(metavar="enrol|service|run|status|recover", required=True, dest="verb")
     _add_enrol(verbs, root)
     _add_service(verbs, root)
     _add_run(verbs, root)
     for verb, do, text in (
-        ("status", _status, "say how this host and its clients stand; changes nothing"),
-        ("recover", _recover, "finish or undo what a crash left behind"),
+        ("status", _status, "show the status of this host and its clients; changes nothing"),
+        ("recover", _recover, "finish or roll back what a crash left behind"),
     ):
-        words = verbs.add_parser(verb, parents=[root], help=text, description=text, allow_abbrev=False)
-        words.add_argument("--json", action="store_true", help="for programs")
-        words.set_defaults(do=do)
+        command = verbs.add_parser(verb, parents=[root], help=text, description=text, allow_abbrev=False)
+        command.add_argument("--json", action="store_true", help="for programs")
+        command.set_defaults(do=do)
     return parser
 
 
@@ -67,132 +75,145 @@ def _add_enrol(verbs: argparse._SubParsersAction[argparse.ArgumentParser], root:
     from pathlib import Path
 
     text = "register this host with a server, once"
-    words = verbs.add_parser("enrol", parents=[root], help=text, description=text, allow_abbrev=False)
-    words.add_argument("--server", required=True, metavar="HOST:PORT")
-    words.add_argument("--ca", required=True, type=Path, metavar="FILE", help="the server's certificate authority, PEM")
-    words.add_argument("--activation-id", required=True, metavar="ID")
-    words.add_argument(
+    command = verbs.add_parser("enrol", parents=[root], help=text, description=text, allow_abbrev=False)
+    command.add_argument("--server", required=True, metavar="HOST:PORT")
+    command.add_argument(
+        "--ca", required=True, type=Path, metavar="FILE", help="the server's certificate authority, PEM"
+    )
+    command.add_argument("--activation-id", required=True, metavar="ID")
+    command.add_argument(
         "--activation-code",
         metavar="CODE",
-        help=f"`-` reads it from standard input; without it, {CODE_VARIABLE} counts",
+        help=f"`-` reads it from standard input; without it, the variable {CODE_VARIABLE} is used",
     )
-    words.add_argument("--name", default="", help="what people call this host")
-    words.add_argument(
-        "--release-root", type=Path, metavar="FILE", help="believe releases by this root, whatever the server says"
+    command.add_argument("--name", default="", help="a name for people")
+    command.add_argument(
+        "--release-root", type=Path, metavar="FILE", help="trust releases by this root instead of the server's"
     )
-    words.set_defaults(do=_enrol, complain=words.error)
+    command.set_defaults(do=_enrol, complain=command.error)
 
 
 def _add_service(verbs: argparse._SubParsersAction[argparse.ArgumentParser], root: argparse.ArgumentParser) -> None:
     text = "have systemd run this host's agent, now and after every start of the machine"
-    words = verbs.add_parser("service", parents=[root], help=text, description=text, allow_abbrev=False)
-    words.add_argument("--remove", action="store_true", help="stop it and forget its unit; clients stay as they are")
-    _add_allow_shell(words)
-    words.set_defaults(do=_service)
+    command = verbs.add_parser("service", parents=[root], help=text, description=text, allow_abbrev=False)
+    command.add_argument(
+        "--remove", action="store_true", help="stop the agent and remove its unit; clients stay as they are"
+    )
+    _add_allow_shell(command)
+    command.set_defaults(do=_service)
 
 
-def _add_allow_shell(words: argparse.ArgumentParser) -> None:
-    words.add_argument(
+def _add_allow_shell(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
         "--allow-shell", action="store_true", help="let the server run any command on this host, not only orders"
     )
 
 
 def _add_run(verbs: argparse._SubParsersAction[argparse.ArgumentParser], root: argparse.ArgumentParser) -> None:
-    text = "be this host's agent, in the foreground, until SIGTERM"
-    words = verbs.add_parser("run", parents=[root], help=text, description=text, allow_abbrev=False)
-    _add_allow_shell(words)
-    words.set_defaults(do=_run)
+    text = "run this host's agent in the foreground, until SIGTERM"
+    command = verbs.add_parser("run", parents=[root], help=text, description=text, allow_abbrev=False)
+    _add_allow_shell(command)
+    command.set_defaults(do=_run)
 
 
-def _enrol(asked: argparse.Namespace) -> int:
+def _enrol(options: argparse.Namespace) -> int:
     from datetime import datetime
 
     from backfleet_host.agent.execution.permission import RESTRICTED
-    from backfleet_host.agent.protocol.server import BadAddress, read_address
-    from backfleet_host.agent.setup.enrolment import CannotEnrol, Wish, enrol
+    from backfleet_host.agent.protocol.address import BadAddress, read_address
+    from backfleet_host.agent.setup.enrolment import CannotEnrol, EnrolmentOptions, enrol
     from backfleet_host.layout import Places
 
     try:
-        address = read_address(asked.server)
+        address = read_address(options.server)
     except BadAddress as problem:
-        asked.complain(str(problem))
-    wish = Wish(
-        address, asked.ca.absolute(), asked.activation_id, _code(asked), asked.name, release_root=asked.release_root
+        options.complain(str(problem))
+    enrolment = EnrolmentOptions(
+        address,
+        options.ca.absolute(),
+        options.activation_id,
+        _code(options),
+        options.name,
+        release_root=options.release_root,
     )
-    places = Places(asked.root.absolute())
+    places = Places(options.root.absolute())
     try:
-        identity = enrol(places, wish, mode=RESTRICTED, now=datetime.now(timezone.utc), say=_note)
+        identity = enrol(places, enrolment, mode=RESTRICTED, now=datetime.now(timezone.utc), progress=_note)
     except CannotEnrol as problem:
-        return _say(str(problem), FAILED)
+        return _fail(str(problem), FAILED)
     print(f"enrolled as {identity.instance_id}; now start the agent: backfleet-host service --root {places.root}")
     return DONE
 
 
-def _code(asked: argparse.Namespace) -> str:
+def _code(options: argparse.Namespace) -> str:
     import os
 
-    code = asked.activation_code
+    code = options.activation_code
     if code == "-":
         code = sys.stdin.readline()
     code = (code or os.environ.get(CODE_VARIABLE, "")).strip()
     if not code:
-        asked.complain(f"an activation code is needed: --activation-code, or {CODE_VARIABLE} in the environment")
+        options.complain(
+            f"an activation code is needed: give --activation-code, or set {CODE_VARIABLE} in the environment"
+        )
     return str(code)
 
 
-def _service(asked: argparse.Namespace) -> int:
+def _service(options: argparse.Namespace) -> int:
     from backfleet_host.agent.setup import systemd_unit
     from backfleet_host.identity import NotEnrolled
     from backfleet_host.layout import DEFAULT_ROOT
 
-    root = asked.root.absolute()
-    name = systemd_unit.name_of(root, DEFAULT_ROOT)
+    root = options.root.absolute()
+    name = systemd_unit.unit_name(root, DEFAULT_ROOT)
     try:
-        if asked.remove:
-            systemd_unit.run_no_more(name)
+        if options.remove:
+            systemd_unit.remove_unit(name)
         else:
-            systemd_unit.keep_running(name, root, allow_shell=asked.allow_shell)
+            systemd_unit.install_unit(name, root, allow_shell=options.allow_shell)
     except (systemd_unit.CannotServe, NotEnrolled) as problem:
-        return _say(str(problem), FAILED)
-    print(f"{name} is removed" if asked.remove else f"{name} runs; look at it with: journalctl -u {name}")
+        return _fail(str(problem), FAILED)
+    print(f"{name} is removed" if options.remove else f"{name} runs; look at it with: journalctl -u {name}")
     return DONE
 
 
-def _run(asked: argparse.Namespace) -> int:
+def _run(options: argparse.Namespace) -> int:
     from backfleet_host.agent.execution import host_program
     from backfleet_host.layout import Places
 
-    root = asked.root.absolute()
-    packed = host_program.archive()
+    root = options.root.absolute()
+    archive = host_program.own_archive()
     try:
-        if packed is not None and Places(root).identity.exists():
-            words = ["run", "--root", str(root), *(["--allow-shell"] if asked.allow_shell else [])]
-            host_program.go_on_from(host_program.unpacked(Places(root), packed), words)
+        if archive is not None and Places(root).identity.exists():
+            arguments = ["run", "--root", str(root), *(["--allow-shell"] if options.allow_shell else [])]
+            host_program.restart_from(host_program.unpack(Places(root), archive), arguments)
         from backfleet_host.agent.running import CannotRun, run
     except OSError as problem:
-        return _say(f"{root} cannot be used: {problem.strerror or problem}; run as the user who enrolled", FAILED)
+        return _fail(
+            f"{root} cannot be used: {problem.strerror or problem}; run as the user who enrolled the host", FAILED
+        )
     _set_up_logs()
     try:
-        return run(root, allow_shell=asked.allow_shell)
+        return run(root, allow_shell=options.allow_shell)
     except CannotRun as problem:
-        return _say(str(problem), FAILED)
+        return _fail(str(problem), FAILED)
 
 
-def _status(asked: argparse.Namespace) -> int:
+def _status(options: argparse.Namespace) -> int:
     import json
 
     from backfleet_host import VERSION, upgrader
-    from backfleet_host.agent.status import lines_of, standing
+    from backfleet_host.agent.status import lines_of, status
 
-    root = asked.root.absolute()
-    agent = standing(root)
+    root = options.root.absolute()
+    agent = status(root)
     packages = upgrader.status(root) if agent["enrolled"] else {}
-    stands = {"root": str(root), "version": VERSION, "agent": agent, **packages}
-    print(json.dumps(stands, indent=1, sort_keys=True) if asked.json else "\n".join(lines_of(stands)))
+    host_status = {"root": str(root), "version": VERSION, "agent": agent, **packages}
+    print(json.dumps(host_status, indent=1, sort_keys=True) if options.json else "\n".join(lines_of(host_status)))
     return DONE
 
 
-def _recover(asked: argparse.Namespace) -> int:
+def _recover(options: argparse.Namespace) -> int:
     import dataclasses
     import json
 
@@ -200,22 +221,25 @@ def _recover(asked: argparse.Namespace) -> int:
     from backfleet_host.identity import NotEnrolled
 
     try:
-        reports = upgrader.recover_all(asked.root.absolute(), progress=lambda line: None)
+        reports = upgrader.recover_all(options.root.absolute(), progress=lambda line: None)
     except NotEnrolled as problem:
-        return _say(str(problem), FAILED)
+        return _fail(str(problem), FAILED)
     except OSError as problem:
-        return _say(f"{asked.root} cannot be used: {problem.strerror or problem}; run as the user who enrolled", FAILED)
-    if asked.json:
+        return _fail(
+            f"{options.root} cannot be used: {problem.strerror or problem}; run as the user who enrolled the host",
+            FAILED,
+        )
+    if options.json:
         print(json.dumps([dataclasses.asdict(report) for report in reports], indent=1, sort_keys=True))
-    for report in [] if asked.json else reports:
+    for report in [] if options.json else reports:
         print(f"{report.package}: {report.current_version or 'nothing'} is installed; {report.code} {report.message}")
-    if not (reports or asked.json):
+    if not (reports or options.json):
         print("nothing to recover")
-    return FAILED if any(report.code in UNSOUND for report in reports) else DONE
+    return FAILED if any(report.code in UNFINISHED for report in reports) else DONE
 
 
 def _set_up_logs() -> None:
-    """Lines with time and weight on standard error; of the libraries, errors only."""
+    """Log to standard error with time and level. Libraries log errors only."""
     import logging
     import time
 
@@ -227,7 +251,7 @@ def _set_up_logs() -> None:
     logging.getLogger("backfleet_host").setLevel(logging.INFO)
 
 
-def _say(text: str, exit_code: int) -> int:
+def _fail(text: str, exit_code: int) -> int:
     print(f"backfleet-host: {text}", file=sys.stderr)
     return exit_code
 

@@ -17,7 +17,7 @@ SOURCE = Path(__file__).resolve().parents[2] / "src"
 
 
 def backfleet_host(*words: object, stdin: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run it to its end."""
+    """Run the program to its end."""
     return subprocess.run(
         [sys.executable, "-m", "backfleet_host", *map(str, words)],
         input=stdin,
@@ -40,8 +40,10 @@ def enrol_words(gateway: Gateway, root: Path) -> list[object]:
 
 
 @pytest.mark.parametrize("way", ["word", "variable", "stdin"])
-def test_enrol(gateway: Gateway, tmp_path: Path, way: str) -> None:
-    """The code as a word, in the environment, or on standard input, where no other user can read it."""
+def test_enrol_reads_the_code_from_an_option_the_environment_or_standard_input(
+    gateway: Gateway, tmp_path: Path, way: str
+) -> None:
+    """On standard input no other user can read it."""
     words = enrol_words(gateway, tmp_path / "root")
     words += {"word": ["--activation-code", CODE], "stdin": ["--activation-code", "-"], "variable": []}[way]
     variables = {"BACKFLEET_ACTIVATION_CODE": CODE} if way == "variable" else {}
@@ -71,16 +73,16 @@ HALF = ["enrol", "--ca", "f", "--activation-id", "a"]
         pytest.param([*HALF, "--server", "x:1", "--activation-code", "-"], id="an empty code"),
     ],
 )
-def test_wrong_words(words: list[str]) -> None:
-    """Exit code 2, and what would have been right."""
+def test_wrong_arguments_exit_with_2_and_show_the_usage(words: list[str]) -> None:
+    """No traceback."""
     done = backfleet_host(*words)
     assert done.returncode == 2
     assert "usage: backfleet-host" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_refusals_are_one_line(gateway: Gateway, tmp_path: Path) -> None:
-    """Exit code 1, nothing on standard output, nothing left."""
+def test_a_refused_enrolment_exits_with_1_and_one_line(gateway: Gateway, tmp_path: Path) -> None:
+    """Nothing on standard output, nothing left on disk."""
     words = [*enrol_words(gateway, tmp_path / "root"), "--activation-code", "wrong-code"]
     done = backfleet_host(*words)
     assert (done.returncode, done.stdout) == (1, "")
@@ -91,31 +93,31 @@ def test_refusals_are_one_line(gateway: Gateway, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("verb", ["run", "recover"])
-def test_without_enrolment(tmp_path: Path, verb: str) -> None:
-    """What to do is said."""
+def test_a_host_that_is_not_enrolled_says_what_to_do(tmp_path: Path, verb: str) -> None:
+    """And nothing is made on disk."""
     done = backfleet_host(verb, "--root", tmp_path / "root")
     assert (done.returncode, done.stdout) == (1, "")
     assert "is not enrolled; run `backfleet-host enrol` first" in done.stderr
     assert not (tmp_path / "root").exists()
 
 
-def test_status(gateway: Gateway, tmp_path: Path) -> None:
-    """Before and after enrolment, for people and for programs; it changes nothing."""
+def test_status_shows_the_host_and_changes_nothing(gateway: Gateway, tmp_path: Path) -> None:
+    """Before and after enrolment, for people and for programs."""
     root = tmp_path / "root"
     before = backfleet_host("status", "--root", root, "--json")
     assert before.returncode == 0
     assert json.loads(before.stdout)["agent"]["enrolled"] is False
     assert not root.exists()
     backfleet_host(*enrol_words(gateway, root), "--activation-code", CODE)
-    said = json.loads(backfleet_host("status", "--root", root, "--json").stdout)
-    assert said["agent"]["instance_id"] == "mi-test0001"
-    assert said["agent"]["running"] is False
-    assert said["packages"] == []
+    status = json.loads(backfleet_host("status", "--root", root, "--json").stdout)
+    assert status["agent"]["instance_id"] == "mi-test0001"
+    assert status["agent"]["running"] is False
+    assert status["packages"] == []
     assert "instance   mi-test0001" in backfleet_host("status", "--root", root).stdout
 
 
-def test_recover_with_nothing_to_do(gateway: Gateway, tmp_path: Path) -> None:
-    """Says so, exit code 0."""
+def test_recover_without_anything_to_recover_succeeds(gateway: Gateway, tmp_path: Path) -> None:
+    """Exit code 0."""
     backfleet_host(*enrol_words(gateway, tmp_path / "root"), "--activation-code", CODE)
     done = backfleet_host("recover", "--root", tmp_path / "root")
     assert (done.returncode, done.stdout) == (0, "nothing to recover\n")
@@ -123,8 +125,8 @@ def test_recover_with_nothing_to_do(gateway: Gateway, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_run_ends_when_told(gateway: Gateway, tmp_path: Path, number: int) -> None:
-    """One JSON line when connected, logs on standard error, an end within seconds with exit code 0."""
+def test_run_ends_within_seconds_of_a_signal(gateway: Gateway, tmp_path: Path, number: int) -> None:
+    """One JSON line when connected, logs on standard error, exit code 0."""
     root = tmp_path / "root"
     backfleet_host(*enrol_words(gateway, root), "--activation-code", CODE)
     agent = subprocess.Popen(
@@ -146,12 +148,12 @@ def test_run_ends_when_told(gateway: Gateway, tmp_path: Path, number: int) -> No
     out, err = agent.communicate(timeout=10)
     assert time.monotonic() - began < 5
     assert (agent.returncode, out) == (0, "")
-    assert "restricted: orders for backup clients are taken, and nothing else" in err
+    assert "restricted mode: only orders for backup clients are accepted" in err
     assert "Traceback" not in err
 
 
-def test_interrupted_enrolment_is_quiet(gateway: Gateway, tmp_path: Path) -> None:
-    """Ctrl-C: one line, no traceback, exit code 130."""
+def test_an_interrupted_enrolment_prints_one_line(gateway: Gateway, tmp_path: Path) -> None:
+    """Ctrl-C: no traceback, exit code 130."""
     words = [*enrol_words(gateway, tmp_path / "root"), "--activation-code", "-"]
     enrolling = subprocess.Popen(
         [sys.executable, "-m", "backfleet_host", *map(str, words)],
@@ -167,8 +169,8 @@ def test_interrupted_enrolment_is_quiet(gateway: Gateway, tmp_path: Path) -> Non
     assert not (tmp_path / "root").exists()
 
 
-def test_help_names_every_verb() -> None:
-    """The contract: enrol, run, status, recover, and service; `carry-out` is the agent's own."""
+def test_help_lists_every_command() -> None:
+    """`carry-out` is for the agent alone and is not listed."""
     done = backfleet_host("--help")
     assert done.returncode == 0
     for verb in ("enrol", "service", "run", "status", "recover"):
@@ -183,7 +185,7 @@ def test_a_service_without_systemd_says_what_to_do(gateway: Gateway, tmp_path: P
     assert enrolled.returncode == 0
     done = backfleet_host("service", "--root", tmp_path / "root", *words)
     assert done.returncode == 1
-    assert done.stderr.startswith("backfleet-host: this host has no systemd; have what starts its services run")
+    assert done.stderr.startswith("backfleet-host: this host has no systemd; let whatever starts its services run")
     assert done.stderr.count("\n") == 1
 
 

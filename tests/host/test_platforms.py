@@ -2,12 +2,19 @@
 
 import os
 import re
+from pathlib import Path
 
 import pytest
 
 from backfleet_host import platforms
 from backfleet_host.agent import machine
+from backfleet_host.agent.protocol.address import Address
+from backfleet_host.agent.protocol.signing import python_signer
+from backfleet_host.agent.setup.registration import EnrolmentOptions, registration_fields
 from backfleet_host.platforms import platform_here
+
+OPTIONS = EnrolmentOptions(Address("127.0.0.1", 1), Path("ca.pem"), "act-1", "code")
+KEY = python_signer.make_key(512)
 
 DEBIAN = [  # Debian's architecture, `uname -m` on it, the release's name
     ("amd64", "x86_64", "amd64"),
@@ -56,9 +63,9 @@ def test_every_part_names_an_architecture_alike(
     wanted = f"linux-{name}"
     assert platforms.platform_here() == wanted
     assert platform_here() == wanted
-    assert machine.platform() == wanted
-    assert machine.architecture() == name
-    assert platforms.platform_of(machine.platform(), "linux", "") == wanted
+    enrolled_as = registration_fields(OPTIONS, KEY, "restricted")["platform"]
+    assert enrolled_as == wanted
+    assert platforms.platform_of(enrolled_as, "linux", "") == wanted
     assert platforms.platform_of("", "Linux", machine.os_version()) == wanted
     assert re.fullmatch(platforms.PLATFORM, wanted)
 

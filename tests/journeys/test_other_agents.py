@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 
 from backfleet import app
+from backfleet.carriers import Bootstrap
 from backfleet.carriers.bootstrap import command_for
 from backfleet.commands.sending import LONGEST_CONTENT
 from backfleet.fleet import Change, Client, ClientStatus
-from backfleet.upgrades import Bootstrap
 from backfleet.upgrades.checkups import change_after, order_id_of
 from backfleet_host.contract import Order, read_output
 from backfleet_host.platforms import platform_here

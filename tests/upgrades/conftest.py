@@ -1,4 +1,4 @@
-"""Hands for the room of upgrades, on an environment of hosts and clients."""
+"""Helpers for tests of upgrades, in an environment of hosts and clients."""
 
 from datetime import datetime
 from pathlib import Path

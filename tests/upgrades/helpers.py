@@ -1,4 +1,4 @@
-"""The hands that touch upgrades in a test: a caller, the worker, the hosts and the operator, on one clock."""
+"""Helpers for tests of upgrades: a caller, the worker, the hosts and the administrator, on one clock."""
 
 import itertools
 import threading
@@ -12,12 +12,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from backfleet import commands, fleet, upgrades
+from backfleet.carriers import Gateway
 from backfleet.commands import FinalReport, Handout, State
 from backfleet.commands._tables import invocations
 from backfleet.fleet import Client
 from backfleet.settings import Settings
 from backfleet.storage import Database, Transaction
-from backfleet.upgrades import TOPIC, Item, Kind, Task, TaskTarget
+from backfleet.upgrades import TOPIC, Item, Kind, NewTask, Task, TaskTarget
 from backfleet_host.contract import Report, stage_line
 from operations.environment import PLATFORM, REGION, Environment
 
@@ -36,7 +37,7 @@ class Helpers:
     """Everything happens at the environment's moment plus the seconds given as `at`."""
 
     env: Environment
-    published: list[str] = field(default_factory=list)  # every bell so far
+    published: list[str] = field(default_factory=list)  # every topic published so far
 
     @property
     def database(self) -> Database:
@@ -57,7 +58,7 @@ class Helpers:
     # --- Callers ------------------------------------------------------------------------------------------------
 
     def target(self, version: str = "1.0", to: str = "2.0", **more: Any) -> TaskTarget:
-        """A new host's client that is to move."""
+        """A client on a new host, to be moved."""
         instance, client = self.env.host_with_client(version)
         return TaskTarget(instance, client, PACKAGE, PLATFORM, version, to, **more)
 
@@ -67,22 +68,24 @@ class Helpers:
         kind: Kind = Kind.UPGRADE,
         at: float = 0,
         account: str = "",
+        topic: str = "",
         token: str | None = None,
         fingerprint: str = "",
         settings: Settings | None = None,
     ) -> Task:
+        new = NewTask(
+            kind,
+            account or self.account,
+            targets,
+            self.env.root.arn,
+            topic=topic,
+            client_token=token,
+            fingerprint=fingerprint,
+        )
+        services = self.env.services
         with self.transaction() as tx:
             return upgrades.start(
-                tx,
-                kind=kind,
-                account_id=account or self.account,
-                targets=targets,
-                requested_by=self.env.root.arn,
-                now=self.moment(at),
-                draw=self.env.services.draw,
-                settings=settings or self.env.services.settings,
-                client_token=token,
-                fingerprint=fingerprint,
+                tx, new, now=self.moment(at), draw=services.draw, settings=settings or services.settings
             )
 
     def started_before(self, token: str, fingerprint: str = "", *, at: float = 0, account: str = "") -> Task | None:
@@ -108,16 +111,17 @@ class Helpers:
 
     # --- Loops --------------------------------------------------------------------------------------------------
 
-    def look(self, at: float = 0) -> None:
-        """As often as there may be more."""
-        while self.look_once(at):
+    def run_worker(self, at: float = 0) -> None:
+        """Run rounds until there is nothing more to do."""
+        while self.run_worker_once(at):
             pass
 
-    def look_once(self, at: float = 0) -> bool:
-        return upgrades.run_once(self.database, now=self.moment(at), draw=self.env.services.draw)
+    def run_worker_once(self, at: float = 0) -> bool:
+        draw = self.env.services.draw
+        return upgrades.run_once(self.database, now=self.moment(at), draw=draw, carrier=Gateway())
 
     def sweep(self, at: float) -> None:
-        """Leases that ran out."""
+        """Act on leases that ran out."""
         commands.run_once(self.database, now=self.moment(at))
 
     # --- Hosts --------------------------------------------------------------------------------------------------
@@ -127,16 +131,16 @@ class Helpers:
             return commands.claim(tx, instance_id, now=self.moment(at), lease=LEASE)
 
     def begin(self, item: Item, *stages: str, at: float = 0) -> str:
-        """Its host has asked for it, and says that it began and which steps; the command's id."""
+        """Its host fetches its order, and reports that it began and which steps; the command's id."""
         (command,) = self.claim(item.instance_id, at).run
-        self.say(item, command.task_id, *stages, at=at)
+        self.print_stages(item, command.task_id, *stages, at=at)
         return command.task_id
 
-    def say(self, item: Item, command: str, *stages: str, at: float = 0) -> None:
-        told = "".join(stage_line(stage) + "\n" for stage in stages).encode()
+    def print_stages(self, item: Item, command: str, *stages: str, at: float = 0) -> None:
+        output = "".join(stage_line(stage) + "\n" for stage in stages).encode()
         with self.transaction() as tx:
             assert commands.record_output(
-                tx, item.instance_id, command, told, started_ms=1, now=self.moment(at), lease=LEASE
+                tx, item.instance_id, command, output, started_ms=1, now=self.moment(at), lease=LEASE
             )
 
     def end(
@@ -147,20 +151,20 @@ class Helpers:
         *,
         kind: str = "finish",
         at: float = 0,
-        **said: Any,
+        **fields: Any,
     ) -> None:
-        told = said.pop("output", b"" if report is None else report.as_line().encode())
+        output = fields.pop("output", b"" if report is None else report.as_line().encode())
         with self.transaction() as tx:
             assert commands.record_final_report(
-                tx, item.instance_id, command, FinalReport(kind, output=told, **said), now=self.moment(at)
+                tx, item.instance_id, command, FinalReport(kind, output=output, **fields), now=self.moment(at)
             )
 
     def under_way(self, target: TaskTarget | None = None) -> tuple[Task, Item, str]:
-        """A task of one client whose host has begun; its item and its command."""
+        """A task of one client whose host has begun, its item and its command."""
         task = self.start(target or self.target())
-        self.look()
+        self.run_worker()
         command = self.begin(task.items[0])
-        self.look()
+        self.run_worker()
         return task, self.item(task), command
 
     def sent(self, item: Item) -> Any:
@@ -194,8 +198,8 @@ class Helpers:
             sa.event.remove(self.database.engine, "commit", cut)
 
     @contextmanager
-    def held_back(self, deed: Callable[[], Any]) -> Iterator[None]:
-        """Within this, another replica has done all of `deed` but its first commit of what it wrote."""
+    def paused_before_commit(self, action: Callable[[], Any]) -> Iterator[None]:
+        """Within this, another replica has done all of `action` but the first commit of what it wrote."""
         reached, go_on = threading.Event(), threading.Event()
 
         def hold(connection: sa.Connection) -> None:
@@ -207,7 +211,7 @@ class Helpers:
         sa.event.listen(self.database.engine, "commit", hold)
         try:
             with ThreadPoolExecutor(1, thread_name_prefix="replica") as replica:
-                done = replica.submit(deed)
+                done = replica.submit(action)
                 done.add_done_callback(lambda _: reached.set())
                 assert reached.wait(WAIT)
                 try:
@@ -225,8 +229,8 @@ class Helpers:
         return connection.exec_driver_sql("SELECT pg_current_xact_id_if_assigned()").scalar() is not None
 
 
-def report_of(item: Item, outcome: str = "succeeded", **said: Any) -> Report:
-    """What an honest host says: where it succeeded the target runs, else what ran before."""
+def report_of(item: Item, outcome: str = "succeeded", **fields: Any) -> Report:
+    """The report of an honest host: after a success it runs the target, else what it ran before."""
     gone = item.kind is Kind.UNINSTALL
     now_there = ("" if gone else item.to_version) if outcome == "succeeded" else item.from_version
     facts: dict[str, Any] = {
@@ -234,7 +238,7 @@ def report_of(item: Item, outcome: str = "succeeded", **said: Any) -> Report:
         "from_version": item.from_version, "to_version": item.to_version,
         "current_version": now_there,
     }  # fmt: skip
-    return Report(item.id, item.kind.value, item.package, outcome, **(facts | said))
+    return Report(item.id, item.kind.value, item.package, outcome, **(facts | fields))
 
 
 def nobody(number: int, **more: Any) -> TaskTarget:
@@ -243,22 +247,22 @@ def nobody(number: int, **more: Any) -> TaskTarget:
     return replace(target, **more)
 
 
-def meanwhile(deed: Callable[[], Any]) -> "Future[Any]":
-    """Start doing it in another thread, and give it time to come to wait."""
+def meanwhile(action: Callable[[], Any]) -> "Future[Any]":
+    """Start it in another thread, and give it the time to reach a lock that it has to wait for."""
     other = ThreadPoolExecutor(1)
-    doing = other.submit(deed)
+    doing = other.submit(action)
     other.shutdown(wait=False)
     wait([doing], timeout=0.3)
     return doing
 
 
-def at_once(deeds: Sequence[Callable[[], Any]]) -> "list[Future[Any]]":
-    """Do all of these at the same moment, to their ends."""
-    start = threading.Barrier(len(deeds), timeout=WAIT)
+def at_once(actions: Sequence[Callable[[], Any]]) -> "list[Future[Any]]":
+    """Run all of these at the same moment, to their ends."""
+    start = threading.Barrier(len(actions), timeout=WAIT)
 
-    def run(deed: Callable[[], Any]) -> Any:
+    def run(action: Callable[[], Any]) -> Any:
         start.wait()
-        return deed()
+        return action()
 
-    with ThreadPoolExecutor(len(deeds)) as others:
-        return [others.submit(run, deed) for deed in deeds]
+    with ThreadPoolExecutor(len(actions)) as others:
+        return [others.submit(run, action) for action in actions]

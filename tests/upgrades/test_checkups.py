@@ -1,4 +1,4 @@
-"""What hosts say of their clients when they are asked: on a schedule, and soon where an outcome was never heard."""
+"""Checkups: hosts are asked for their clients' status on a schedule, and soon where an outcome was never reported."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -7,37 +7,38 @@ from typing import Any
 import pytest
 
 from backfleet import commands, fleet, upgrades
+from backfleet.carriers import Bootstrap, Gateway
 from backfleet.commands import FinalReport, State
 from backfleet.commands._tables import invocations
 from backfleet.fleet import Change, Client, ClientStatus, Heartbeat
-from backfleet.upgrades import CHECKUPS, Bootstrap
+from backfleet.upgrades import CHECKUPS
 from backfleet.upgrades.checkups import AT_ONCE, SECONDS, change_after, order_id_of
 from backfleet_host.contract import Order, Report, is_order, read_order
 from upgrades.helpers import LIFE, PACKAGE, Helpers, report_of
 
 DAY = timedelta(days=1)
-FIT = timedelta(seconds=180)
-BRINGS = Bootstrap("server:8443", "PEM", "0" * 64)
+REACHABLE_WITHIN = timedelta(seconds=180)
+BOOTSTRAP = Bootstrap("server:8443", "PEM", "0" * 64)
 
 
-def check(helpers: Helpers, at: float, bringing: Bootstrap | None = None) -> bool:
+def check(helpers: Helpers, at: float, bootstrap: Bootstrap | None = None) -> bool:
     return upgrades.run_checkups_once(
         helpers.database,
         now=helpers.moment(at),
         draw=helpers.env.services.draw,
         every=DAY,
-        fit_within=FIT,
-        bringing=bringing,
+        reachable_within=REACHABLE_WITHIN,
+        carrier=Gateway(bootstrap),
     )
 
 
-def heard(helpers: Helpers, instance_id: str, at: float) -> None:
+def hear_from(helpers: Helpers, instance_id: str, at: float) -> None:
     with helpers.transaction() as tx:
         fleet.note_heartbeats(tx, [Heartbeat(instance_id, helpers.moment(at))])
 
 
 def orders(helpers: Helpers, instance_id: str, at: float) -> list[tuple[str, Order]]:
-    """What its host is asked, and under which task ids."""
+    """The orders that its host fetches, with their task ids."""
     return [(each.task_id, read_order(each.content)) for each in helpers.claim(instance_id, at).run]
 
 
@@ -51,44 +52,44 @@ def answer(
         assert commands.record_final_report(tx, instance_id, command, ending, now=helpers.moment(at))
 
 
-def test_every_client_is_asked_once_a_day(helpers: Helpers) -> None:
-    """And what somebody else did to it is known then."""
+def test_every_client_is_checked_once_a_day(helpers: Helpers) -> None:
+    """What somebody else did to it is known then."""
     instance, client = helpers.env.host_with_client("1.0")
     later = DAY.total_seconds() + 1
-    heard(helpers, instance, later)
+    hear_from(helpers, instance, later)
     check(helpers, later - 10)
     assert orders(helpers, instance, later - 10) == []
     check(helpers, later)
     ((command, order),) = orders(helpers, instance, later)
     assert (order.kind, order.package) == ("status", PACKAGE)
-    assert order.patience < SECONDS  # for what a crash left there: it is over before the command is
-    answer(helpers, instance, command, order, "1.1", at=later, drift=["a second manager", "x\ny"])
+    assert order.patience < SECONDS  # recovery from a crash comes first, and must end in time for the answer
+    answer(helpers, instance, command, order, "1.1", at=later, drift=["another package manager", "x\ny"])
     assert not check(helpers, later)
     known = helpers.client(client)
-    assert (known.version, known.status, known.drift) == ("1.1", ClientStatus.ACTIVATED, "a second manager\nx y")
+    assert (known.version, known.status, known.drift) == ("1.1", ClientStatus.ACTIVATED, "another package manager\nx y")
     check(helpers, later + 100)
     assert orders(helpers, instance, later + 100) == []
 
 
 @pytest.mark.parametrize("silent", [pytest.param(True, id="silent"), pytest.param(False, id="moving")])
 def test_hosts_that_cannot_answer_now_are_not_asked(helpers: Helpers, silent: bool) -> None:
-    """A silent one when it is heard again; one with an order out when that is over."""
+    """A silent one is asked once it is heard again, one with an open order once that is over."""
     target = helpers.target()
     later = DAY.total_seconds() + 1
     if not silent:
         helpers.start(target, at=later)
-        heard(helpers, target.instance_id, later)
+        hear_from(helpers, target.instance_id, later)
     check(helpers, later)
     assert [order for _, order in orders(helpers, target.instance_id, later) if order.kind == "status"] == []
 
 
-def test_f63_f64_an_upgrade_whose_report_was_lost_is_known_soon(helpers: Helpers) -> None:
-    """F63, F64: the task stays expired, the client tells the truth; nobody waits for the next day."""
+def test_f63_f64_the_version_is_known_soon_after_a_lost_report(helpers: Helpers) -> None:
+    """F63, F64: the task stays expired, the client is shown as it is, long before the next day."""
     task, item, _ = helpers.under_way()
     late = LIFE + 1
-    helpers.look(late)
+    helpers.run_worker(late)
     assert helpers.client(item.client_id).status is ClientStatus.UPGRADE_FAILED
-    heard(helpers, item.instance_id, late)
+    hear_from(helpers, item.instance_id, late)
     check(helpers, late)
     asked = [each for each in orders(helpers, item.instance_id, late) if each[1].kind == "status"]
     ((command, order),) = asked
@@ -99,30 +100,30 @@ def test_f63_f64_an_upgrade_whose_report_was_lost_is_known_soon(helpers: Helpers
     assert helpers.task(task, late).state == "expired"
 
 
-def test_an_answer_that_an_order_overtook_says_nothing(helpers: Helpers) -> None:
-    """It was true when it was given."""
+def test_an_answer_that_an_order_overtook_changes_nothing(helpers: Helpers) -> None:
+    """It was true only when it was given."""
     target = helpers.target()
     later = DAY.total_seconds() + 1
-    heard(helpers, target.instance_id, later)
+    hear_from(helpers, target.instance_id, later)
     check(helpers, later)
     ((command, order),) = orders(helpers, target.instance_id, later)
     task = helpers.start(target, at=later)
-    helpers.look(later)
+    helpers.run_worker(later)
     upgrade = helpers.begin(task.items[0], at=later)
-    helpers.look(later)
+    helpers.run_worker(later)
     helpers.end(helpers.item(task, at=later), upgrade, report_of(task.items[0]), at=later + 1)
-    helpers.look(later + 1)
+    helpers.run_worker(later + 1)
     answer(helpers, target.instance_id, command, order, "1.0", at=later + 2)
     check(helpers, later + 2)
     assert helpers.client(target.client_id).version == "2.0"
 
 
-def test_a_question_that_nobody_came_for_is_taken_back(helpers: Helpers) -> None:
-    """One waits, not one for every day."""
+def test_a_question_that_was_never_fetched_is_withdrawn(helpers: Helpers) -> None:
+    """One question waits, not one for every day."""
     instance, _ = helpers.env.host_with_client("1.0")
     for days in (1, 2, 3):
         at = days * (DAY.total_seconds() + 1)
-        heard(helpers, instance, at)
+        hear_from(helpers, instance, at)
         check(helpers, at)
     with helpers.database.reading() as tx:
         rows = tx.rows(invocations.select().where(invocations.c.topic == CHECKUPS))
@@ -132,20 +133,20 @@ def test_a_question_that_nobody_came_for_is_taken_back(helpers: Helpers) -> None
 
 
 def test_a_host_with_another_agent_is_asked_through_its_shell(helpers: Helpers) -> None:
-    """With the same question in it."""
+    """The shell command carries the same question."""
     instance = helpers.env.host(agent="2.2.3.578")
     helpers.env.client(instance)
     later = DAY.total_seconds() + 1
     with helpers.transaction() as tx:
         fleet.note_heartbeats(tx, [Heartbeat(instance, helpers.moment(later), agent_version="2.2.3.578")])
-    check(helpers, later, BRINGS)
+    check(helpers, later, BOOTSTRAP)
     (command,) = helpers.claim(instance, later).run
     assert command.content.startswith("#!/bin/sh")
     assert not is_order(command.content)
 
 
-def test_a_look_asks_few(helpers: Helpers) -> None:
-    """After days away there are many to ask, and there is time."""
+def test_one_round_asks_a_bounded_number(helpers: Helpers) -> None:
+    """After days away many are due, and there is no hurry."""
     later = DAY.total_seconds() + 1
     hosts = [helpers.env.host_with_client("1.0")[0] for _ in range(AT_ONCE + 1)]
     with helpers.transaction() as tx:
@@ -166,22 +167,24 @@ def client(now: datetime) -> Client:
 
 
 @pytest.mark.parametrize(
-    ("status", "told", "change"),
+    ("status", "version", "change"),
     [
         pytest.param("ACTIVATED", "1.0", None, id="as it was"),
         pytest.param("ACTIVATED", "2.0", (None, "2.0"), id="moved by somebody else"),
         pytest.param("ACTIVATED", "", ("NOT_INSTALLED", ""), id="removed by somebody else"),
         pytest.param("UPGRADE_FAILED", "1.0", None, id="it did fail"),
         pytest.param("UPGRADE_FAILED", "2.0", ("ACTIVATED", "2.0"), id="it had not failed"),
-        pytest.param("UNINSTALL_FAILED", "", ("NOT_INSTALLED", ""), id="it is gone after all"),
-        pytest.param("NOT_INSTALLED", "1.0", ("ACTIVATED", "1.0"), id="it is there after all"),
+        pytest.param("UNINSTALL_FAILED", "", ("NOT_INSTALLED", ""), id="it was removed after all"),
+        pytest.param("NOT_INSTALLED", "1.0", ("ACTIVATED", "1.0"), id="it is installed after all"),
         pytest.param("UPGRADING", "2.0", None, id="under way"),
     ],
 )
-def test_what_an_answer_changes(client: Client, status: str, told: str, change: tuple[str | None, str] | None) -> None:
-    """The version always; the status where it was wrong."""
+def test_an_answer_corrects_the_version_and_a_wrong_status(
+    client: Client, status: str, version: str, change: tuple[str | None, str] | None
+) -> None:
+    """A status that fits the version stays."""
     known = replace(client, status=ClientStatus(status))
-    report = Report(order_id_of("c-1", client.checked_at), "status", PACKAGE, "succeeded", current_version=told)
+    report = Report(order_id_of("c-1", client.checked_at), "status", PACKAGE, "succeeded", current_version=version)
     found = change_after(known, client.checked_at, report.as_line())
     assert found == (change and Change("c-1", change[0] and ClientStatus(change[0]), change[1], ""))
 
@@ -193,18 +196,18 @@ def test_what_an_answer_changes(client: Client, status: str, told: str, change: 
         pytest.param("{}", id="no report"),
         pytest.param(Report("c-1-0", "status", PACKAGE, "succeeded").as_line(), id="to another question"),
         pytest.param(Report("ID", "status", "other", "succeeded").as_line(), id="of another package"),
-        pytest.param(Report("ID", "status", PACKAGE, "failed", code="InternalError").as_line(), id="it could not look"),
+        pytest.param(Report("ID", "status", PACKAGE, "failed", code="InternalError").as_line(), id="it failed"),
         pytest.param(Report("ID", "upgrade", PACKAGE, "succeeded").as_line(), id="no status"),
     ],
 )
-def test_answers_that_say_nothing(client: Client, output: str) -> None:
-    """Nothing is guessed from them."""
-    said = output.replace('"ID"', f'"{order_id_of("c-1", client.checked_at)}"')
-    assert change_after(client, client.checked_at, said) is None
+def test_answers_that_change_nothing(client: Client, output: str) -> None:
+    """Nothing is concluded from them."""
+    printed = output.replace('"ID"', f'"{order_id_of("c-1", client.checked_at)}"')
+    assert change_after(client, client.checked_at, printed) is None
 
 
-def test_in_the_midst_of_an_upgrade_the_version_is_nobodys_yet(client: Client) -> None:
-    """It may be taken back."""
+def test_a_version_in_the_middle_of_an_upgrade_does_not_count(client: Client) -> None:
+    """It may still be rolled back."""
     details = {"packages": [{"package": PACKAGE, "attempt_open": True}]}
     order_id = order_id_of("c-1", client.checked_at)
     report = Report(order_id, "status", PACKAGE, "succeeded", current_version="2.0", details=details)
@@ -212,8 +215,8 @@ def test_in_the_midst_of_an_upgrade_the_version_is_nobodys_yet(client: Client) -
 
 
 @pytest.mark.parametrize("details", [{"cut": True}, {"cut": True, "packages": [{"package": "other"}]}])
-def test_a_status_that_was_cut_says_nothing(client: Client, details: dict[str, Any]) -> None:
-    """Neither that there is no drift, nor that no upgrade is under way."""
+def test_a_status_that_was_cut_changes_nothing(client: Client, details: dict[str, Any]) -> None:
+    """It may have lost the drift, and that an upgrade is under way."""
     order_id = order_id_of("c-1", client.checked_at)
     report = Report(order_id, "status", PACKAGE, "succeeded", current_version="2.0", details=details)
     assert change_after(client, client.checked_at, report.as_line()) is None
@@ -226,7 +229,7 @@ def test_a_status_that_was_cut_says_nothing(client: Client, details: dict[str, A
     [{}, {"packages": 1}, {"packages": [1]}, {"packages": [{"package": PACKAGE, "drift": {}}]}, {"packages": [{}]}],
 )
 def test_a_status_of_another_form_has_no_drift(client: Client, details: dict[str, Any]) -> None:
-    """A host may be newer or older; the version is told all the same."""
+    """A host may be newer or older; its version counts all the same."""
     order_id = order_id_of("c-1", client.checked_at)
     report = Report(order_id, "status", PACKAGE, "succeeded", current_version="2.0", details=details)
     assert change_after(client, client.checked_at, report.as_line()) == Change("c-1", None, "2.0", "")

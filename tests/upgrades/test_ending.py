@@ -1,4 +1,4 @@
-"""Ending what is open: the deadline, an operator, and what a host says of it later; then forgetting."""
+"""How open items end: by the deadline, by a cancel, and what a late report changes. Then: forgetting tasks."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,58 +18,58 @@ from upgrades.helpers import LIFE, WAIT, Helpers, meanwhile, nobody, report_of
 # --- The deadline ---------------------------------------------------------------------------------------------------
 
 
-def test_the_deadline_is_exact(helpers: Helpers) -> None:
-    """A second before, nothing; at the second, whoever asks is told, and the worker writes it down."""
+def test_a_task_expires_at_its_deadline_to_the_second(helpers: Helpers) -> None:
+    """Whoever reads it then sees it expired, even before the worker has written that down."""
     task, item, command = helpers.under_way()
-    helpers.look(at=LIFE - 1)
+    helpers.run_worker(at=LIFE - 1)
     assert helpers.task(task, at=LIFE - 1).state is TaskState.CREATED
-    told = helpers.task(task, at=LIFE)
-    helpers.look(at=LIFE + 7)
-    for found in (told, helpers.task(task)):
+    shown = helpers.task(task, at=LIFE)
+    helpers.run_worker(at=LIFE + 7)
+    for found in (shown, helpers.task(task)):
         assert (found.state, found.progress, found.completed_at) == (TaskState.EXPIRED, -1, task.deadline)
         assert (found.items[0].state, found.items[0].code) == (ItemState.EXPIRED, "TaskExpired")
         assert found.items[0].completed_at == task.deadline
     assert helpers.claim(item.instance_id, at=LIFE + 8).stop == [command]
 
 
-def test_nothing_is_sent_at_the_deadline(helpers: Helpers) -> None:
-    """A worker that comes so late ends it, and the host never hears of it."""
+def test_no_order_is_sent_at_the_deadline(helpers: Helpers) -> None:
+    """A worker that comes so late ends the task, and the host never hears of it."""
     target = helpers.target()
     task = helpers.start(target)
-    helpers.look(at=LIFE)
+    helpers.run_worker(at=LIFE)
     assert helpers.task(task).state is TaskState.EXPIRED
     assert helpers.sent(task.items[0]) is None
     assert helpers.client(target.client_id).status is ClientStatus.UPGRADE_FAILED
 
 
-def test_what_is_over_in_time_stays_so(helpers: Helpers) -> None:
+def test_an_item_that_ended_in_time_does_not_expire(helpers: Helpers) -> None:
     """Only open items expire; the task is expired because of them."""
     task = helpers.start(helpers.target(), helpers.target())
-    helpers.look()
+    helpers.run_worker()
     good, _ = task.items
     helpers.end(good, helpers.begin(good), report_of(good))
-    helpers.look()
-    helpers.look(at=LIFE)
+    helpers.run_worker()
+    helpers.run_worker(at=LIFE)
     assert [item.state for item in helpers.task(task).items] == [ItemState.SUCCEEDED, ItemState.EXPIRED]
     assert (helpers.task(task).state, helpers.task(task).progress) == (TaskState.EXPIRED, -1)
 
 
-def test_more_tasks_than_one_look_takes_all_expire(helpers: Helpers) -> None:
-    """Look says that there may be more, and does not send what is left to expire."""
+def test_more_overdue_tasks_than_one_round_takes_all_expire(helpers: Helpers) -> None:
+    """The round reports that there may be more, and sends nothing of the tasks left to expire."""
     made = [helpers.start(nobody(number)) for number in range(TASKS_AT_ONCE + 1)]
-    assert helpers.look_once(at=LIFE)
+    assert helpers.run_worker_once(at=LIFE)
     assert {helpers.sent(task.items[0]) for task in made} == {None}
-    assert not helpers.look_once(at=LIFE)
+    assert not helpers.run_worker_once(at=LIFE)
     assert {helpers.task(task).state for task in made} == {TaskState.EXPIRED}
 
 
-def test_news_that_comes_before_its_task_is_ended_ends_it(helpers: Helpers) -> None:
-    """At the deadline, before the worker came to this task: it has expired, and its host is told to stop."""
+def test_news_of_an_overdue_item_expires_it(helpers: Helpers) -> None:
+    """Before the worker has come to its task; its host is told to stop."""
     for number in range(TASKS_AT_ONCE):
         helpers.start(nobody(number))
     task, item, command = helpers.under_way()
-    helpers.say(item, command, "drain", at=LIFE - 1)
-    helpers.look_once(at=LIFE)
+    helpers.print_stages(item, command, "drain", at=LIFE - 1)
+    helpers.run_worker_once(at=LIFE)
     over = helpers.task(task)
     assert (over.state, over.items[0].stage, over.completed_at) == (TaskState.EXPIRED, "drain", task.deadline)
     assert helpers.claim(item.instance_id, at=LIFE).stop == [command]
@@ -78,20 +78,18 @@ def test_news_that_comes_before_its_task_is_ended_ends_it(helpers: Helpers) -> N
 @pytest.mark.parametrize(
     ("outcome", "version", "status"),
     [
-        pytest.param("succeeded", "2.0", ClientStatus.ACTIVATED, id="it came there after all"),
-        pytest.param("failed", "1.0", ClientStatus.UPGRADE_FAILED, id="it was taken back"),
+        pytest.param("succeeded", "2.0", ClientStatus.ACTIVATED, id="it was upgraded after all"),
+        pytest.param("failed", "1.0", ClientStatus.UPGRADE_FAILED, id="it was rolled back"),
     ],
 )
-def test_a_late_report_is_true_of_the_client(
-    helpers: Helpers, outcome: str, version: str, status: ClientStatus
-) -> None:
-    """The task stays expired; its item keeps what the host has now."""
+def test_a_late_report_updates_the_client(helpers: Helpers, outcome: str, version: str, status: ClientStatus) -> None:
+    """The task stays expired; its item shows the version that the host has now."""
     target = helpers.target()
     task, item, command = helpers.under_way(target)
-    helpers.look(at=LIFE)
+    helpers.run_worker(at=LIFE)
     before = helpers.task(task)
     helpers.end(item, command, report_of(item, outcome, code="" if outcome == "succeeded" else "RolledBack"), at=2000)
-    helpers.look(at=2001)
+    helpers.run_worker(at=2001)
     after = helpers.task(task)
     assert (after.state, after.completed_at, after.progress) == (TaskState.EXPIRED, before.completed_at, -1)
     assert (after.items[0].state, after.items[0].current_version) == (ItemState.EXPIRED, version)
@@ -99,57 +97,57 @@ def test_a_late_report_is_true_of_the_client(
     assert (client.version, client.status) == (version, status)
 
 
-def test_a_report_that_the_worker_collects_too_late_is_late(helpers: Helpers) -> None:
-    """The task was told to have expired; its client is as its host says, and there is nothing left to stop."""
+def test_a_report_that_is_collected_after_the_deadline_is_late(helpers: Helpers) -> None:
+    """The task was shown as expired already. The client is as its host reports, and nothing is left to stop."""
     target = helpers.target()
     task, item, command = helpers.under_way(target)
     helpers.end(item, command, report_of(item), at=LIFE - 1)
-    helpers.look(at=LIFE)
+    helpers.run_worker(at=LIFE)
     assert helpers.task(task).state is TaskState.EXPIRED
     assert helpers.client(target.client_id).version == "2.0"
     assert helpers.claim(item.instance_id, at=LIFE) == commands.Handout([], [])
 
 
 def test_an_old_report_leaves_a_new_task_alone(helpers: Helpers) -> None:
-    """The version is the truth; the status is that of the task that moves the client now."""
+    """It updates the version; the status stays that of the task that moves the client now."""
     target = helpers.target()
     _, item, command = helpers.under_way(target)
-    helpers.look(at=LIFE)
+    helpers.run_worker(at=LIFE)
     new = helpers.start(target, at=LIFE + 1)
     helpers.end(item, command, report_of(item), at=LIFE + 2)
-    helpers.look(at=LIFE + 3)
+    helpers.run_worker(at=LIFE + 3)
     client = helpers.client(target.client_id)
     assert (client.version, client.status) == ("2.0", ClientStatus.UPGRADING)
     assert helpers.item(new).is_open
 
 
-def test_a_report_older_than_what_is_known_is_not_believed(helpers: Helpers) -> None:
-    """The host has told of a later order since."""
+def test_a_report_of_an_older_order_does_not_overwrite_a_newer_one(helpers: Helpers) -> None:
+    """The host has reported on a later order since."""
     target = helpers.target()
     _, old, command = helpers.under_way(target)
-    helpers.look(at=LIFE)
+    helpers.run_worker(at=LIFE)
     new = helpers.start(target, at=LIFE + 1)
-    helpers.look(at=LIFE + 1)
+    helpers.run_worker(at=LIFE + 1)
     (item,) = new.items
     helpers.end(item, helpers.begin(item, at=LIFE + 2), report_of(item), at=LIFE + 3)
-    helpers.look(at=LIFE + 4)
+    helpers.run_worker(at=LIFE + 4)
     helpers.end(old, command, report_of(old, "failed", code="RolledBack"), at=LIFE + 5)
-    helpers.look(at=LIFE + 6)
+    helpers.run_worker(at=LIFE + 6)
     client = helpers.client(target.client_id)
     assert (client.version, client.status) == ("2.0", ClientStatus.ACTIVATED)
 
 
-def test_of_two_reports_collected_at_once_the_later_orders_stays(helpers: Helpers) -> None:
-    """Whichever was told first."""
+def test_of_two_reports_collected_at_once_the_later_orders_counts(helpers: Helpers) -> None:
+    """Whichever was reported first."""
     target = helpers.target()
     _, old, command = helpers.under_way(target)
-    helpers.look(at=LIFE)
+    helpers.run_worker(at=LIFE)
     new = helpers.start(target, at=LIFE + 1)
-    helpers.look(at=LIFE + 1)
+    helpers.run_worker(at=LIFE + 1)
     (item,) = new.items
     helpers.end(item, helpers.begin(item, at=LIFE + 2), report_of(item), at=LIFE + 3)
     helpers.end(old, command, report_of(old, "failed", code="RolledBack"), at=LIFE + 5)
-    helpers.look(at=LIFE + 6)
+    helpers.run_worker(at=LIFE + 6)
     client = helpers.client(target.client_id)
     assert (client.version, client.status) == ("2.0", ClientStatus.ACTIVATED)
 
@@ -162,40 +160,40 @@ def waiting(helpers: Helpers, task: Task) -> None:
 
 
 def sent(helpers: Helpers, task: Task) -> None:
-    helpers.look()
+    helpers.run_worker()
 
 
 def handed(helpers: Helpers, task: Task) -> None:
-    helpers.look()
+    helpers.run_worker()
     helpers.claim(task.items[0].instance_id)
 
 
 def running(helpers: Helpers, task: Task) -> None:
-    helpers.look()
+    helpers.run_worker()
     helpers.begin(task.items[0], "fetch")
-    helpers.look()
+    helpers.run_worker()
 
 
 def lost(helpers: Helpers, task: Task) -> None:
     running(helpers, task)
     helpers.sweep(at=91)
-    helpers.look(at=91)
+    helpers.run_worker(at=91)
 
 
 @pytest.mark.parametrize(
     ("so_far", "command", "stops"),
     [
         pytest.param(waiting, None, 0, id="before it is sent"),
-        pytest.param(sent, State.CANCELLED, 0, id="before its host asks"),
+        pytest.param(sent, State.CANCELLED, 0, id="before its host fetches it"),
         pytest.param(handed, State.HANDED, 1, id="before it begins"),
         pytest.param(running, State.RUNNING, 1, id="while it runs"),
-        pytest.param(lost, State.LOST, 1, id="while it is in doubt"),
+        pytest.param(lost, State.LOST, 1, id="while it is lost"),
     ],
 )
-def test_cancelling(
+def test_cancelling_ends_the_task_and_stops_its_order(
     helpers: Helpers, so_far: Callable[[Helpers, Task], None], command: State | None, stops: int
 ) -> None:
-    """What was never handed out never runs, the rest is stopped on its host; a second time changes nothing."""
+    """An order that was never handed out never runs, others are stopped on their hosts. Again, it changes nothing."""
     target = helpers.target()
     task = helpers.start(target)
     so_far(helpers, task)
@@ -205,23 +203,23 @@ def test_cancelling(
     (item,) = over.items
     assert (item.state, item.code, item.completed_at) == (ItemState.CANCELLED, "TaskCancelled", helpers.moment(100))
     assert helpers.client(target.client_id).status is ClientStatus.UPGRADE_FAILED
-    helpers.look(at=101)
+    helpers.run_worker(at=101)
     assert helpers.cancel(task, at=102)
-    helpers.look(at=LIFE)
+    helpers.run_worker(at=LIFE)
     assert helpers.task(task, at=LIFE) == over
     assert (None if helpers.sent(item) is None else helpers.command_state(item)) == command
     handout = helpers.claim(item.instance_id, at=103)
     assert (handout.run, len(handout.stop)) == ([], stops)
 
 
-def test_what_is_cancelled_may_be_done_all_the_same(helpers: Helpers) -> None:
-    """Its host had begun to switch: the task stays cancelled, the client is what it is."""
+def test_a_cancelled_upgrade_may_still_finish_on_its_host(helpers: Helpers) -> None:
+    """Its host had begun to switch. The task stays cancelled; the client is as its host reports."""
     target = helpers.target()
     task, item, command = helpers.under_way(target)
     helpers.cancel(task, at=10)
     before = helpers.task(task)
     helpers.end(item, command, report_of(item), at=20)
-    helpers.look(at=21)
+    helpers.run_worker(at=21)
     after = helpers.task(task)
     assert replace(after, items=()) == replace(before, items=())
     assert (after.items[0].state, after.items[0].current_version) == (ItemState.CANCELLED, "2.0")
@@ -229,39 +227,39 @@ def test_what_is_cancelled_may_be_done_all_the_same(helpers: Helpers) -> None:
     assert (client.version, client.status) == ("2.0", ClientStatus.ACTIVATED)
 
 
-def test_what_is_over_is_not_cancelled(helpers: Helpers) -> None:
-    """Well or badly, it stays as it is."""
+def test_a_task_that_is_over_is_not_cancelled(helpers: Helpers) -> None:
+    """It stays as it ended."""
     for outcome in ("succeeded", "failed"):
         task, item, command = helpers.under_way()
         helpers.end(item, command, report_of(item, outcome))
-        helpers.look()
+        helpers.run_worker()
         before = helpers.task(task)
         assert helpers.cancel(task, at=5)
         assert helpers.task(task) == before
 
 
-def test_cancelling_ends_what_is_open_and_no_more(helpers: Helpers) -> None:
-    """The task is cancelled, though some had succeeded."""
+def test_cancelling_ends_open_items_only(helpers: Helpers) -> None:
+    """The task is cancelled, even if some items had succeeded."""
     task = helpers.start(helpers.target(), helpers.target())
-    helpers.look()
+    helpers.run_worker()
     good, _ = task.items
     helpers.end(good, helpers.begin(good), report_of(good))
-    helpers.look()
+    helpers.run_worker()
     helpers.cancel(task)
     assert [item.state for item in helpers.task(task).items] == [ItemState.SUCCEEDED, ItemState.CANCELLED]
     assert (helpers.task(task).state, helpers.task(task).progress) == (TaskState.CANCELLED, -1)
 
 
-def test_what_is_past_its_deadline_has_expired_and_is_not_cancelled(helpers: Helpers) -> None:
-    """It was told so already."""
+def test_a_task_past_its_deadline_expires_instead_of_being_cancelled(helpers: Helpers) -> None:
+    """It was shown as expired already."""
     task = helpers.start(helpers.target())
     assert helpers.cancel(task, at=LIFE)
     assert helpers.task(task).state is TaskState.EXPIRED
     assert helpers.item(task).code == "TaskExpired"
 
 
-def test_another_accounts_task_is_not_there_to_cancel(helpers: Helpers) -> None:
-    """As one that never was."""
+def test_another_accounts_task_cannot_be_cancelled(helpers: Helpers) -> None:
+    """It is treated as one that does not exist."""
     task = helpers.start(nobody(1))
     assert not helpers.cancel(task, account=OTHER)
     assert helpers.item(task).is_open
@@ -273,10 +271,10 @@ def test_another_accounts_task_is_not_there_to_cancel(helpers: Helpers) -> None:
 # --- At the same moment ---------------------------------------------------------------------------------------------
 
 
-def test_a_cancel_while_it_is_being_sent(replicas: Helpers) -> None:
-    """It waits for the worker, and takes back what the worker sent."""
+def test_a_cancel_while_the_order_is_being_sent(replicas: Helpers) -> None:
+    """It waits for the worker, and withdraws what the worker sent."""
     task = replicas.start(replicas.target())
-    with replicas.held_back(replicas.look):
+    with replicas.paused_before_commit(replicas.run_worker):
         cancelling = meanwhile(partial(replicas.cancel, task))
         assert not cancelling.done()
     assert cancelling.result(WAIT)
@@ -285,11 +283,11 @@ def test_a_cancel_while_it_is_being_sent(replicas: Helpers) -> None:
     assert replicas.claim(task.items[0].instance_id).run == []
 
 
-def test_a_cancel_while_its_report_is_collected(replicas: Helpers) -> None:
+def test_a_cancel_while_the_report_is_collected(replicas: Helpers) -> None:
     """The report was first: the task is completed."""
     task, item, command = replicas.under_way()
     replicas.end(item, command, report_of(item), at=1)
-    with replicas.held_back(partial(replicas.look, 2)):
+    with replicas.paused_before_commit(partial(replicas.run_worker, 2)):
         cancelling = meanwhile(partial(replicas.cancel, task, 2))
         assert not cancelling.done()
     assert cancelling.result(WAIT)
@@ -300,9 +298,9 @@ def test_a_cancel_while_its_report_is_collected(replicas: Helpers) -> None:
 def test_two_workers_at_the_deadline(replicas: Helpers) -> None:
     """The second finds nothing left to do."""
     task = replicas.start(replicas.target(), replicas.target())
-    replicas.look()
-    with replicas.held_back(partial(replicas.look, LIFE)):
-        other = meanwhile(partial(replicas.look_once, LIFE + 1))
+    replicas.run_worker()
+    with replicas.paused_before_commit(partial(replicas.run_worker, LIFE)):
+        other = meanwhile(partial(replicas.run_worker_once, LIFE + 1))
         assert not other.done()
     assert not other.result(WAIT)
     over = replicas.task(task)
@@ -320,14 +318,14 @@ def purge(helpers: Helpers, before: float) -> None:
 def finished(helpers: Helpers, at: float, token: str | None = None) -> tuple[Task, Item]:
     """A task that was cancelled at this moment."""
     task = helpers.start(helpers.target(), at=at, token=token)
-    helpers.look(at)
+    helpers.run_worker(at)
     helpers.cancel(task, at)
-    helpers.look(at)
+    helpers.run_worker(at)
     return task, task.items[0]
 
 
-def test_what_was_over_before_a_moment_is_forgotten(helpers: Helpers) -> None:
-    """With its items, commands and token; at the moment itself it is kept, and so is whatever is open."""
+def test_tasks_that_were_over_before_a_moment_are_forgotten(helpers: Helpers) -> None:
+    """With their items, orders and tokens. One that ended at that very moment is kept, and so is every open one."""
     old, item = finished(helpers, at=0, token="old")
     new, kept = finished(helpers, at=10, token="new")
     open_ = helpers.start(nobody(1), at=0)
@@ -343,16 +341,16 @@ def test_what_was_over_before_a_moment_is_forgotten(helpers: Helpers) -> None:
     assert (helpers.rows_of(tasks), helpers.rows_of(items), helpers.rows_of(tokens)) == (2, 2, 1)
 
 
-def test_a_token_whose_task_is_forgotten_is_free(helpers: Helpers) -> None:
-    """Though its day is not over: else nobody could ever use it."""
+def test_a_token_whose_task_is_forgotten_can_be_used_again(helpers: Helpers) -> None:
+    """Even before it expires: there is no task left to answer with."""
     finished(helpers, at=0, token="once")
     purge(helpers, before=1)
     assert helpers.started_before("once", at=2) is None
     assert helpers.start(nobody(1), at=2, token="once").items[0].is_open
 
 
-def test_a_command_of_another_room_is_not_forgotten_here(helpers: Helpers) -> None:
-    """Only this room's topic."""
+def test_commands_of_another_module_are_not_forgotten(helpers: Helpers) -> None:
+    """Only those under the topic of upgrades."""
     send = commands.NewInvocation(helpers.account, "mi-1", "true", 60, "r-1")
     with helpers.transaction() as tx:
         commands.send(tx, [send], topic="others", now=helpers.moment(0), draw=helpers.env.services.draw)
@@ -360,16 +358,16 @@ def test_a_command_of_another_room_is_not_forgotten_here(helpers: Helpers) -> No
     assert len(helpers.claim("mi-1").run) == 1
 
 
-def test_a_report_for_what_is_forgotten_is_nobodys(helpers: Helpers) -> None:
-    """The host is answered, and nothing changes."""
+def test_a_report_on_a_forgotten_task_changes_nothing(helpers: Helpers) -> None:
+    """The host gets its answer all the same."""
     target = helpers.target()
     task, item, command = helpers.under_way(target)
     helpers.cancel(task)
     purge(helpers, before=1)
     with helpers.transaction() as tx:
-        ending = commands.FinalReport("finish", output=report_of(item).as_line().encode())
-        assert not commands.record_final_report(tx, item.instance_id, command, ending, now=helpers.moment(2))
-    helpers.look(at=3)
+        final = commands.FinalReport("finish", output=report_of(item).as_line().encode())
+        assert not commands.record_final_report(tx, item.instance_id, command, final, now=helpers.moment(2))
+    helpers.run_worker(at=3)
     assert helpers.client(target.client_id).version == "1.0"
     with helpers.database.reading() as tx:
         assert not commands.has_news(tx, TOPIC)

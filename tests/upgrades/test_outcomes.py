@@ -1,4 +1,4 @@
-"""What news of a command means for its item and its client: a table, then hosts that mean ill."""
+"""What the news of an order means for its item and its client: a table, then malicious hosts."""
 
 import json
 import re
@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backfleet.commands import Outcome, State
+from backfleet.carriers import Outcome, State
 from backfleet.commands.states import FINAL as COMMAND_OVER
 from backfleet.fleet import Change, ClientStatus
 from backfleet.upgrades import Item, ItemState, Kind
-from backfleet.upgrades.items import UNDER_WAY, UNWELL, WELL, item_for
-from backfleet.upgrades.outcomes import LONGEST_MESSAGE, Judgement, Later, judge
+from backfleet.upgrades.model import STATUS_FAILED, STATUS_SUCCEEDED, STATUS_UNDER_WAY, new_item
+from backfleet.upgrades.outcomes import LONGEST_MESSAGE, Judgement, LaterOrders, judge
 from backfleet.upgrades.states import FINAL, NEXT
 from backfleet_host.contract import CODES, STAGES, stage_line
 from upgrades.helpers import LIFE, nobody, report_of
@@ -37,24 +37,24 @@ HOW_TO_COME_TO: dict[str, tuple[ItemState, ...]] = {
 
 def item(state: str = "running", kind: Kind = Kind.UPGRADE, **more: Any) -> Item:
     target = nobody(1, to_version="" if kind is Kind.UNINSTALL else "2.0", **more)
-    made = item_for(target, item_id="u-1", task_id="t-1", position=0, account_id="1", kind=kind, now=MADE)
+    made = new_item(target, item_id="u-1", task_id="t-1", position=0, account_id="1", kind=kind, now=MADE)
     for to in HOW_TO_COME_TO[state]:
         made = made.moved(to, at=MADE + timedelta(seconds=1), code="" if to in BEGUN else "Before", message="")
     return made
 
 
 def outcome(state: State, output: str | bytes = b"", error_code: str = "", error_text: str = "") -> Outcome:
-    told = output if isinstance(output, bytes) else output.encode()
-    return Outcome("t-9", "u-1", state, None, error_code, error_text, told, MADE, 1)
+    raw = output if isinstance(output, bytes) else output.encode()
+    return Outcome("t-9", "u-1", state, None, error_code, error_text, raw, MADE, 1)
 
 
-def judged(before: Item, news: Outcome, *, seconds: float = 60, later: Later | None = None) -> Judgement:
+def judged(before: Item, news: Outcome, *, seconds: float = 60, later: LaterOrders | None = None) -> Judgement:
     now = MADE + timedelta(seconds=seconds)
-    return judge(before, news, deadline=DEADLINE, later=later or Later(), now=now)
+    return judge(before, news, deadline=DEADLINE, later=later or LaterOrders(), now=now)
 
 
-def said(report: str, of: Item) -> str:
-    """A host's output: `succeeded`, or a code of failure; `-` and more after it are the version it has now."""
+def printed(report: str, of: Item) -> str:
+    """A host's output: `succeeded`, or a code of failure; after a `-` comes the version it has now."""
     first, _, version = report.partition("-")
     if first in ("succeeded", "AlreadyCurrent"):
         facts = {"code": "" if first == "succeeded" else first} | ({"current_version": version} if version else {})
@@ -72,24 +72,24 @@ OK, BAD = ClientStatus.ACTIVATED, ClientStatus.UPGRADE_FAILED
 @pytest.mark.parametrize(
     ("report", "state", "code", "status", "version"),
     [
-        pytest.param("succeeded", "succeeded", "", OK, "2.0", id="well"),
+        pytest.param("succeeded", "succeeded", "", OK, "2.0", id="upgraded"),
         pytest.param("AlreadyCurrent", "succeeded", "AlreadyCurrent", OK, "2.0", id="there already"),
         pytest.param("DiskFull", "failed", "DiskFull", BAD, "1.0", id="refused"),
-        pytest.param("RolledBack", "failed", "RolledBack", BAD, "1.0", id="taken back"),
+        pytest.param("RolledBack", "failed", "RolledBack", BAD, "1.0", id="rolled back"),
         pytest.param("RollbackFailed-2.0", "failed", "RollbackFailed", BAD, "2.0", id="broken"),
         pytest.param("RollbackFailed-nothing", "failed", "RollbackFailed", BAD, "", id="broken, and nothing runs"),
-        pytest.param("InternalError-nothing", "failed", "InternalError", BAD, None, id="it fell over, and cannot know"),
-        pytest.param("InternalError-1.0", "failed", "InternalError", BAD, "1.0", id="it fell over, and knows"),
+        pytest.param("InternalError-nothing", "failed", "InternalError", BAD, None, id="it crashed, and cannot know"),
+        pytest.param("InternalError-1.0", "failed", "InternalError", BAD, "1.0", id="it crashed, and knows"),
         pytest.param("succeeded-1.5", "failed", "InternalError", BAD, "1.5", id="success with another version"),
     ],
 )
 @pytest.mark.parametrize("news", [State.FINISHED, State.RUNNING, State.TIMED_OUT, State.LOST])
-def test_a_report_decides(
+def test_a_hosts_report_decides(
     before: str, report: str, state: str, code: str, status: ClientStatus, version: str | None, news: State
 ) -> None:
-    """It is the last line: whatever the agent says of the command, and wherever the item stood."""
+    """Whatever the agent reports about the command, and whatever state the item is in."""
     at = item(before)
-    found = judged(at, outcome(news, said(report, at)))
+    found = judged(at, outcome(news, printed(report, at)))
     assert (found.item.state, found.item.code, found.item.stage) == (ItemState(state), code, "commit")
     assert found.item.current_version == ("1.0" if version is None else version)
     assert found.item.started_at is not None
@@ -97,9 +97,9 @@ def test_a_report_decides(
     assert found.change == Change("c-1", status=status, version=version)
 
 
-def test_success_with_another_version_says_what_is_there() -> None:
-    """A host that reports success is not simply believed."""
-    found = judged(item(), outcome(State.FINISHED, said("succeeded-1.5", item())))
+def test_success_with_another_version_is_a_failure_that_names_it() -> None:
+    """A host that reports success is not trusted blindly."""
+    found = judged(item(), outcome(State.FINISHED, printed("succeeded-1.5", item())))
     assert found.item.message == "the host reports success, but 1.5 is installed there"
     gone = report_of(item(), current_version="").as_line()
     assert "but nothing is installed" in judged(item(), outcome(State.FINISHED, gone)).item.message
@@ -108,8 +108,8 @@ def test_success_with_another_version_says_what_is_there() -> None:
 def test_an_uninstall_succeeds_when_nothing_is_left() -> None:
     """And only then."""
     at = item(kind=Kind.UNINSTALL)
-    well = judged(at, outcome(State.FINISHED, report_of(at).as_line()))
-    assert (well.item.state, well.change) == (
+    done = judged(at, outcome(State.FINISHED, report_of(at).as_line()))
+    assert (done.item.state, done.change) == (
         ItemState.SUCCEEDED,
         Change("c-1", status=ClientStatus.NOT_INSTALLED, version=""),
     )
@@ -138,8 +138,8 @@ def test_an_uninstall_succeeds_when_nothing_is_left() -> None:
         *(pytest.param({"stage": value}, id=f"{value!r} for a step") for value in (0, None, [], {})),
     ],
 )
-def test_a_false_report_is_none(changed: dict[str, Any]) -> None:
-    """The host ended without one, and nothing is learnt of the client's version."""
+def test_a_malformed_report_is_no_report(changed: dict[str, Any]) -> None:
+    """As if the host had ended without one: nothing is known of the client's version."""
     line = json.dumps({"report": asdict(report_of(item())) | changed})
     found = judged(item(), outcome(State.FINISHED, f"{stage_line('prove')}\n{line}\n"))
     assert (found.item.state, found.item.code) == (ItemState.FAILED, "InternalError")
@@ -155,17 +155,17 @@ def test_a_false_report_is_none(changed: dict[str, Any]) -> None:
     ("news", "state", "code"),
     [
         pytest.param(State.RUNNING, "running", "", id="it runs"),
-        pytest.param(State.LOST, "lost", "HostUnreachable", id="silent"),
-        pytest.param(State.FINISHED, "failed", "InternalError", id="ended without a word"),
+        pytest.param(State.LOST, "lost", "HostUnreachable", id="the agent went silent"),
+        pytest.param(State.FINISHED, "failed", "InternalError", id="ended without a report"),
         pytest.param(State.TIMED_OUT, "failed", "TaskExpired", id="not in time"),
-        pytest.param(State.STOPPED, "failed", "TaskCancelled", id="stopped there"),
+        pytest.param(State.STOPPED, "failed", "TaskCancelled", id="stopped on its host"),
         pytest.param(State.FAILED, "failed", "InternalError", id="could not be run"),
-        pytest.param(State.REFUSED, "failed", "UnsupportedPlatform", id="the agent would not"),
+        pytest.param(State.REFUSED, "failed", "UnsupportedPlatform", id="the agent refused it"),
         pytest.param(State.CANCELLED, "failed", "TaskCancelled", id="never handed out"),
     ],
 )
-def test_without_a_report(before: str, news: State, state: str, code: str) -> None:
-    """How the command stands is all that is known; the client's version stays as it was."""
+def test_without_a_report_the_state_of_the_command_decides(before: str, news: State, state: str, code: str) -> None:
+    """The client's version stays as it was."""
     at = item(before)
     found = judged(at, outcome(news, stage_line("fetch")))
     already = at.state.value == state == "lost"
@@ -175,20 +175,20 @@ def test_without_a_report(before: str, news: State, state: str, code: str) -> No
 
 
 def test_every_end_of_a_command_has_a_meaning() -> None:
-    """A new one in the room of commands is not forgotten here."""
+    """A new final state of commands must not be forgotten here."""
     for news in COMMAND_OVER:
         assert not judged(item(), outcome(news)).item.is_open
 
 
-def test_the_agents_reason_is_passed_on() -> None:
-    """Its code and its text, behind what we make of it."""
+def test_the_agents_reason_is_shown() -> None:
+    """Its code and its text, after our own message."""
     found = judged(item(), outcome(State.REFUSED, b"", "TypeInvalid", "only orders\0"))
     assert found.item.message == "the agent on this host does not take upgrade orders (TypeInvalid: only orders?)"
 
 
-def test_a_client_that_is_none_is_not_changed() -> None:
-    """An item without a client has nothing to be known of."""
-    found = judged(item(client_id=""), outcome(State.FINISHED, said("succeeded", item())))
+def test_an_item_without_a_client_changes_no_client() -> None:
+    """There is none whose version could be recorded."""
+    found = judged(item(client_id=""), outcome(State.FINISHED, printed("succeeded", item())))
     assert (found.item.state, found.change) == (ItemState.SUCCEEDED, None)
 
 
@@ -199,23 +199,23 @@ def test_a_client_that_is_none_is_not_changed() -> None:
 @pytest.mark.parametrize(
     ("report", "status", "version"),
     [
-        pytest.param("succeeded", OK, "2.0", id="it came there after all"),
-        pytest.param("RolledBack", BAD, "1.0", id="it was taken back"),
+        pytest.param("succeeded", OK, "2.0", id="it was upgraded after all"),
+        pytest.param("RolledBack", BAD, "1.0", id="it was rolled back"),
     ],
 )
-def test_what_comes_after_the_end_is_true_of_the_client(
+def test_a_late_report_updates_the_client_and_not_the_outcome(
     before: str, report: str, status: ClientStatus, version: str
 ) -> None:
-    """Its item stays as it ended; the version that the host told is kept with it."""
+    """The item stays as it ended, but for the version that the host has now."""
     at = item(before)
-    found = judged(at, outcome(State.FINISHED, said(report, at)), seconds=5000)
+    found = judged(at, outcome(State.FINISHED, printed(report, at)), seconds=5000)
     assert found.item == replace(at, stage="commit", current_version=version)
     assert found.change == Change("c-1", status=status, version=version)
 
 
 @pytest.mark.parametrize("before", ["cancelled", "expired"])
-def test_what_says_nothing_after_the_end_changes_nothing(before: str) -> None:
-    """That its command was stopped is no news of the client."""
+def test_late_news_without_a_report_changes_nothing(before: str) -> None:
+    """That its command was stopped says nothing about the client."""
     at = item(before)
     for news in State:
         found = judged(at, outcome(news), seconds=5000)
@@ -225,16 +225,18 @@ def test_what_says_nothing_after_the_end_changes_nothing(before: str) -> None:
 @pytest.mark.parametrize(
     ("later", "change"),
     [
-        pytest.param(Later(), Change("c-1", OK, "2.0"), id="nothing came later"),
-        pytest.param(Later(live=True), Change("c-1", None, "2.0"), id="moving again: the version, not the status"),
-        pytest.param(Later(heard=True), None, id="the host told of a later order: an old word"),
-        pytest.param(Later(live=True, heard=True), None, id="both"),
+        pytest.param(LaterOrders(), Change("c-1", OK, "2.0"), id="nothing came later"),
+        pytest.param(
+            LaterOrders(is_open=True), Change("c-1", None, "2.0"), id="moving again: the version, not the status"
+        ),
+        pytest.param(LaterOrders(was_reported=True), None, id="the host has reported on a later order"),
+        pytest.param(LaterOrders(is_open=True, was_reported=True), None, id="both"),
     ],
 )
-def test_what_came_later_weighs_more(later: Later, change: Change | None) -> None:
-    """An old report does not overwrite what is known since."""
+def test_a_report_does_not_overwrite_what_a_later_order_found(later: LaterOrders, change: Change | None) -> None:
+    """Whatever has become of the client since then counts more."""
     at = item("expired")
-    assert judged(at, outcome(State.FINISHED, said("succeeded", at)), later=later).change == change
+    assert judged(at, outcome(State.FINISHED, printed("succeeded", at)), later=later).change == change
 
 
 @pytest.mark.parametrize(
@@ -247,15 +249,15 @@ def test_what_came_later_weighs_more(later: Later, change: Change | None) -> Non
 )
 @pytest.mark.parametrize("before", ["sent", "running", "lost"])
 def test_the_deadline_is_exact(before: str, seconds: float, state: str, code: str) -> None:
-    """Whoever looks first: at the deadline it has expired, and the client is as its host says all the same."""
+    """The item expires at the deadline, whoever notes it first; the client is as its host reports all the same."""
     at = item(before)
-    found = judged(at, outcome(State.FINISHED, said("succeeded", at)), seconds=seconds)
+    found = judged(at, outcome(State.FINISHED, printed("succeeded", at)), seconds=seconds)
     assert (found.item.state, found.item.code) == (ItemState(state), code)
     assert found.item.completed_at == min(DEADLINE, MADE + timedelta(seconds=seconds))
     assert found.change == Change("c-1", OK, "2.0")
 
 
-# --- Hosts that mean ill --------------------------------------------------------------------------------------------
+# --- Malicious hosts ------------------------------------------------------------------------------------------------
 
 DEEP = "[" * 50_000
 REPORT = report_of(item()).as_line()
@@ -275,29 +277,29 @@ REPORT = report_of(item()).as_line()
         pytest.param('{"stage": ["commit"]}\n{"stage": {}}', "failed", id="steps that are none"),
         pytest.param(f"{DEEP}\n{REPORT}\n", "succeeded", id="a report among JSON without end"),
         pytest.param(b"\xff\xfe\0\n" + REPORT.encode() + b"\n\xff", "succeeded", id="a report among no text"),
-        pytest.param(f"{said('DiskFull', item())}\n{REPORT}", "succeeded", id="two reports: the last one"),
+        pytest.param(f"{printed('DiskFull', item())}\n{REPORT}", "succeeded", id="two reports: the last one"),
     ],
 )
 def test_a_host_may_print_anything(output: str | bytes, state: str) -> None:
-    """Lines that are not ours are passed over."""
+    """Lines that are no report and no stage are ignored."""
     found = judged(item(), outcome(State.FINISHED, output))
     assert found.item.state is ItemState(state)
     assert found.item.stage == ("commit" if state == "succeeded" else "")
 
 
 @pytest.mark.parametrize(
-    ("message", "kept"),
+    ("message", "stored"),
     [
         pytest.param("a\0b", "a?b", id="NUL"),
         pytest.param("\ud800 and \udfff", "? and ?", id="halves of pairs"),
-        pytest.param("\U0001f4be is full", "\U0001f4be is full", id="a whole pair"),
+        pytest.param("\U0001f4be is full", "\U0001f4be is full", id="a complete pair"),
         pytest.param("x" * 5000, "x" * LONGEST_MESSAGE, id="too long"),
     ],
 )
-def test_a_hosts_words_are_kept_as_text(message: str, kept: str) -> None:
-    """What neither database nor answer can carry is replaced."""
+def test_a_hosts_message_is_stored_as_plain_text(message: str, stored: str) -> None:
+    """What neither a database nor an answer can carry is replaced."""
     line = json.dumps({"report": asdict(report_of(item(), "failed", code="DiskFull")) | {"message": message}})
-    assert judged(item(), outcome(State.FINISHED, line)).item.message == kept
+    assert judged(item(), outcome(State.FINISHED, line)).item.message == stored
 
 
 anything = st.recursive(
@@ -325,7 +327,7 @@ reports = st.fixed_dictionaries(
 lines = st.one_of(
     st.builds(lambda report: json.dumps({"report": report}).encode(), reports),
     st.builds(lambda stage: stage_line(stage).encode(), st.sampled_from(STAGES)),
-    st.builds(lambda said: json.dumps(said).encode(), anything),
+    st.builds(lambda value: json.dumps(value).encode(), anything),
     st.binary(max_size=30),
 )
 
@@ -334,16 +336,16 @@ lines = st.one_of(
     before=st.sampled_from(sorted(HOW_TO_COME_TO)),
     kind=st.sampled_from(list(Kind)),
     news=st.sampled_from(list(State)),
-    told=st.lists(lines, max_size=4),
+    output=st.lists(lines, max_size=4),
     seconds=st.sampled_from([1, LIFE, 5000]),
-    later=st.builds(Later, st.booleans(), st.booleans()),
+    later=st.builds(LaterOrders, st.booleans(), st.booleans()),
 )
 def test_no_host_can_stop_the_worker(
-    before: str, kind: Kind, news: State, told: list[bytes], seconds: float, later: Later
+    before: str, kind: Kind, news: State, output: list[bytes], seconds: float, later: LaterOrders
 ) -> None:
-    """Whatever it prints: the item goes a legal way, and all that is kept are texts that every database takes."""
+    """Whatever it prints, the item makes a legal move, and every stored text is one that every database takes."""
     at = item(before, kind)
-    found = judged(at, outcome(news, b"\n".join(told)), seconds=seconds, later=later)
+    found = judged(at, outcome(news, b"\n".join(output)), seconds=seconds, later=later)
     assert found.item.state is at.state or found.item.state in NEXT[at.state] | NEXT[ItemState.RUNNING]
     if at.state in FINAL:
         assert found.item == replace(at, stage=found.item.stage, current_version=found.item.current_version)
@@ -353,5 +355,5 @@ def test_no_host_can_stop_the_worker(
     assert "\0" not in found.item.message
     found.item.message.encode()
     if found.change is not None:
-        assert found.change.status in (None, WELL[kind], UNWELL[kind], UNDER_WAY[kind])
+        assert found.change.status in (None, STATUS_SUCCEEDED[kind], STATUS_FAILED[kind], STATUS_UNDER_WAY[kind])
         assert found.change.version is None or isinstance(found.change.version, str)

@@ -1,4 +1,4 @@
-"""Progress: one number that a script may trust without looking at anything else."""
+"""Progress: one number that a script may rely on without reading anything else."""
 
 from itertools import pairwise
 
@@ -6,19 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backfleet.upgrades.progress import Standing, progress_of, share_of
+from backfleet.upgrades.progress import ItemStatus, progress_of, share_of
 from backfleet.upgrades.states import FINAL, NEXT, OPEN, ItemState
 from backfleet_host.contract import STAGES
 
 stages = st.sampled_from(["", *STAGES, "a step of a newer host"])
-standings = st.lists(st.tuples(st.sampled_from(list(ItemState)), stages), min_size=1, max_size=100)
+statuses = st.lists(st.tuples(st.sampled_from(list(ItemState)), stages), min_size=1, max_size=100)
 everything_open = st.sampled_from(sorted(OPEN))
 shown_before = st.integers(0, 99)
 
 
-@given(standings, shown_before)
-def test_what_the_number_says(items: list[Standing], before: int) -> None:
-    """0 to 99: open. 100: every item succeeded. -1: over, and not all is well."""
+@given(statuses, shown_before)
+def test_100_means_that_all_succeeded_and_minus_one_that_not_all_did(items: list[ItemStatus], before: int) -> None:
+    """0 to 99 means open."""
     found, states = progress_of(items, before), {state for state, _ in items}
     if states & OPEN:
         assert before <= found <= 99
@@ -30,13 +30,13 @@ def test_what_the_number_says(items: list[Standing], before: int) -> None:
 
 @given(st.lists(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), stages), max_size=5), max_size=8))
 def test_it_never_falls_while_the_task_is_open(rounds: list[list[tuple[int, int, str]]]) -> None:
-    """Whatever becomes of the items: lost and found, steps told out of order, one ending before another."""
-    items: list[Standing] = [(ItemState.WAITING, "")] * 4
+    """Whatever happens to the items: lost and found, steps reported out of order, one ending before another."""
+    items: list[ItemStatus] = [(ItemState.WAITING, "")] * 4
     shown = [0]
     for moves in rounds:
-        for number, way, stage in moves:
-            ways = sorted(NEXT[items[number][0]])
-            items[number] = (ways[way % len(ways)] if ways else items[number][0], stage)
+        for number, choice, stage in moves:
+            following = sorted(NEXT[items[number][0]])
+            items[number] = (following[choice % len(following)] if following else items[number][0], stage)
         shown.append(progress_of(items, max(shown)))
     while_open = [number for number in shown if number not in (-1, 100)]
     assert while_open == sorted(while_open)
@@ -44,14 +44,14 @@ def test_it_never_falls_while_the_task_is_open(rounds: list[list[tuple[int, int,
 
 
 @given(everything_open, stages)
-def test_a_clients_share_is_whole_only_when_it_is_over(state: ItemState, stage: str) -> None:
-    """However far its host is."""
+def test_a_clients_share_is_complete_only_when_it_is_over(state: ItemState, stage: str) -> None:
+    """However far its host has come."""
     assert 0 <= share_of(state, stage) < 100
     assert {share_of(final, stage) for final in FINAL} == {100}
 
 
 def test_each_step_on_the_host_is_progress() -> None:
-    """In the order in which they are taken, after being sent and begun."""
+    """In the order in which they are taken, after the order was sent and begun."""
     shares = [
         share_of(ItemState.WAITING, ""),
         share_of(ItemState.SENT, ""),
@@ -68,11 +68,11 @@ def test_each_step_on_the_host_is_progress() -> None:
         pytest.param([("waiting", "")] * 100, 0, id="nothing yet"),
         pytest.param([("succeeded", "commit")] * 99 + [("running", "commit")], 99, id="all but the last"),
         pytest.param([("succeeded", "commit"), ("waiting", "")], 50, id="half"),
-        pytest.param([("failed", "check"), ("waiting", "")], 50, id="work done badly is done"),
-        pytest.param([("succeeded", "commit"), ("expired", "prove")], -1, id="over, not well"),
-        pytest.param([("succeeded", ""), ("succeeded", "commit")], 100, id="over and well"),
+        pytest.param([("failed", "check"), ("waiting", "")], 50, id="failed work counts as done"),
+        pytest.param([("succeeded", "commit"), ("expired", "prove")], -1, id="over, not all succeeded"),
+        pytest.param([("succeeded", ""), ("succeeded", "commit")], 100, id="over, all succeeded"),
     ],
 )
-def test_of_these_items(items: list[tuple[str, str]], shown: int) -> None:
+def test_the_progress_of_these_items(items: list[tuple[str, str]], shown: int) -> None:
     """Each client weighs the same."""
     assert progress_of([(ItemState(state), stage) for state, stage in items], 0) == shown

@@ -1,10 +1,11 @@
-"""Who must read a host's backups is told in its order: the oldest client of all hosts with the same repository."""
+"""An order names the oldest version that must read its host's backups: that of all hosts with the same repository."""
 
 import dataclasses
 
 import pytest
 
-from backfleet import fleet
+from backfleet import fleet, upgrades
+from backfleet.carriers import Gateway
 from backfleet.fleet.readers import REPOSITORY, oldest
 from backfleet_host.contract import Order, read_order
 from operations.environment import REGION
@@ -20,26 +21,26 @@ def order_for(helpers: Helpers, instance_id: str) -> Order:
     return read_order(helpers.claim(instance_id).run[0].content)
 
 
-def test_f41_the_oldest_reader_of_a_repository_is_told(helpers: Helpers) -> None:
-    """Hosts with the same tag, whatever their number; others, and those without a tag, need not read it."""
+def test_f41_an_order_names_the_oldest_reader_of_its_repository(helpers: Helpers) -> None:
+    """Hosts with the same tag read it; others, and those without a tag, do not."""
     moving, older, other = helpers.target("1.4"), helpers.target("1.2"), helpers.target("0.9")
     tag(helpers, "vault", moving.instance_id, older.instance_id)
     tag(helpers, "cellar", other.instance_id)
     alone = helpers.target("1.4")
     helpers.start(moving, alone)
-    helpers.look()
+    helpers.run_worker()
     assert order_for(helpers, moving.instance_id).oldest_reader == "1.2"
     assert order_for(helpers, alone.instance_id).oldest_reader == ""
 
 
-def test_a_reader_that_has_nothing_installed_reads_nothing(helpers: Helpers) -> None:
-    """Nor does another package's client on the same host."""
+def test_a_host_without_the_client_is_no_reader(helpers: Helpers) -> None:
+    """Only installed clients read backups."""
     moving, gone = helpers.target("1.4"), helpers.target("1.2")
     tag(helpers, "vault", moving.instance_id, gone.instance_id)
     with helpers.transaction() as tx:
         fleet.set_clients(tx, [fleet.Change(gone.client_id, version="")], now=helpers.moment(0))
     helpers.start(moving)
-    helpers.look()
+    helpers.run_worker()
     assert order_for(helpers, moving.instance_id).oldest_reader == "1.4"
 
 
@@ -52,20 +53,17 @@ def test_a_reader_that_has_nothing_installed_reads_nothing(helpers: Helpers) -> 
         ({"2.0"}, "2.0"),
     ],
 )
-def test_the_oldest(versions: set[str], least: str) -> None:
-    """One that nobody can compare may be the oldest of all."""
+def test_the_oldest_of_these_versions(versions: set[str], least: str) -> None:
+    """One that cannot be compared may be the oldest of all, and counts as such."""
     assert oldest(versions) == least
 
 
-def test_hosts_are_told_how_fast_they_may_download(helpers: Helpers) -> None:
-    """As the operator has set it for all of them."""
-    from backfleet import upgrades
-
+def test_an_order_says_how_fast_its_host_may_download(helpers: Helpers) -> None:
+    """As the server's settings have it for all hosts."""
     target = helpers.target()
     helpers.start(target)
-    upgrades.run_once(
-        helpers.database, now=helpers.moment(0), draw=helpers.env.services.draw, most_per_second=2_000_000
-    )
-    told = order_for(helpers, target.instance_id)
-    assert told.bytes_per_second == 2_000_000
-    assert dataclasses.replace(told, bytes_per_second=0).oldest_reader == ""
+    draw = helpers.env.services.draw
+    upgrades.run_once(helpers.database, now=helpers.moment(0), draw=draw, carrier=Gateway(), most_per_second=2_000_000)
+    order = order_for(helpers, target.instance_id)
+    assert order.bytes_per_second == 2_000_000
+    assert dataclasses.replace(order, bytes_per_second=0).oldest_reader == ""

@@ -1,19 +1,20 @@
-"""Outcomes that another agent lost: the host is asked again, and its journal tells. Nothing is guessed."""
+"""Outcomes that another agent lost: the order is sent again, and the host answers from its journal."""
 
 from datetime import timedelta
 
 from backfleet import commands, upgrades
-from backfleet.carriers.bootstrap import MOST_ASKED, read_reference, reference_of
+from backfleet.carriers import Bootstrap, Gateway
+from backfleet.carriers.gateway import MOST_REPEATS
 from backfleet.commands import FinalReport
-from backfleet.upgrades import Bootstrap, ItemState
+from backfleet.upgrades import ItemState
 from backfleet_host.contract import Report
 from operations.environment import Environment
 
-BRINGS = Bootstrap("server:8443", "PEM", "0" * 64)
+GATEWAY = Gateway(Bootstrap("server:8443", "PEM", "0" * 64))
 LEASE = timedelta(seconds=90)
 
 
-class Walk:
+class Scenario:
     """One upgrade of one host, and the server's loops by hand."""
 
     def __init__(self, env: Environment, agent: str) -> None:
@@ -23,30 +24,30 @@ class Walk:
         env.client(self.instance)
         _, answer = env.ask("2017-09-08", "UpgradeBackupClients", InstanceIds=[self.instance])
         self.task_id = answer["TaskId"]
-        self.look()
+        self.run_worker()
 
-    def look(self) -> None:
-        while upgrades.run_once(self.env.services.database, now=self.now, draw=self.env.services.draw, bringing=BRINGS):
+    def run_worker(self) -> None:
+        while upgrades.run_once(self.env.services.database, now=self.now, draw=self.env.services.draw, carrier=GATEWAY):
             pass
 
-    def fetched(self) -> list[commands.HandedInvocation]:
+    def fetch(self) -> list[commands.HandedInvocation]:
         with self.env.services.database.transaction() as tx:
             return commands.claim(tx, self.instance, now=self.now, lease=LEASE).run
 
-    def lost(self, task_id: str) -> None:
-        """It began, and then its agent was silent for longer than the lease."""
+    def lose(self, task_id: str) -> None:
+        """It began, and then its agent sent nothing for longer than the lease."""
         with self.env.services.database.transaction() as tx:
             commands.record_output(tx, self.instance, task_id, b"", started_ms=1, now=self.now, lease=LEASE)
         self.now += LEASE + timedelta(seconds=1)
         commands.run_once(self.env.services.database, now=self.now)
-        self.look()
+        self.run_worker()
 
-    def told(self, task_id: str, item_id: str) -> None:
-        report = Report(item_id, "upgrade", "courier", "succeeded", to_version="2.0", current_version="2.0")
-        ending = FinalReport("finish", exit_code=0, output=report.as_line().encode())
+    def report(self, task_id: str, item_id: str) -> None:
+        succeeded = Report(item_id, "upgrade", "courier", "succeeded", to_version="2.0", current_version="2.0")
+        final = FinalReport("finish", exit_code=0, output=succeeded.as_line().encode())
         with self.env.services.database.transaction() as tx:
-            commands.record_final_report(tx, self.instance, task_id, ending, now=self.now)
-        self.look()
+            commands.record_final_report(tx, self.instance, task_id, final, now=self.now)
+        self.run_worker()
 
     def item(self) -> upgrades.Item:
         with self.env.services.database.reading() as tx:
@@ -55,42 +56,37 @@ class Walk:
         return task.items[0]
 
 
-def test_another_agents_host_is_asked_again_with_the_same_order(env: Environment) -> None:
-    """Under a new task id, for the agent would not run the old one; what it tells is the outcome."""
-    walk = Walk(env, "2.2.3.578")
-    (first,) = walk.fetched()
+def test_a_lost_order_is_sent_again_to_a_host_with_another_agent(env: Environment) -> None:
+    """Under a new task id, as the agent would not run the old one again. The report of either is the outcome."""
+    scenario = Scenario(env, "2.2.3.578")
+    (first,) = scenario.fetch()
     assert "bring" in first.content
-    walk.lost(first.task_id)
-    assert walk.item().state is ItemState.LOST
-    (second,) = walk.fetched()
+    scenario.lose(first.task_id)
+    assert scenario.item().state is ItemState.LOST
+    (second,) = scenario.fetch()
     assert (second.task_id != first.task_id, second.content) == (True, first.content)
-    walk.told(second.task_id, walk.item().id)
-    assert walk.item().state is ItemState.SUCCEEDED
-    walk.told(first.task_id, walk.item().id)  # the first one's report, after all
-    assert walk.item().state is ItemState.SUCCEEDED
-    assert walk.fetched() == []
+    scenario.report(second.task_id, scenario.item().id)
+    assert scenario.item().state is ItemState.SUCCEEDED
+    scenario.report(first.task_id, scenario.item().id)  # the report of the first sending, late
+    assert scenario.item().state is ItemState.SUCCEEDED
+    assert scenario.fetch() == []
 
 
-def test_it_is_not_asked_for_ever(env: Environment) -> None:
-    """A few times, then the deadline decides."""
-    walk = Walk(env, "2.2.3.578")
-    asked = 0
-    while found := walk.fetched():
-        asked += 1
-        walk.lost(found[0].task_id)
-    assert asked <= MOST_ASKED + 1
-    assert asked > 1
+def test_a_lost_order_is_sent_again_a_few_times_only(env: Environment) -> None:
+    """Then the deadline decides."""
+    scenario = Scenario(env, "2.2.3.578")
+    sent = 0
+    while found := scenario.fetch():
+        sent += 1
+        scenario.lose(found[0].task_id)
+    assert sent <= MOST_REPEATS + 1
+    assert sent > 1
 
 
-def test_our_own_agent_is_not_asked(env: Environment) -> None:
-    """It reports until it is heard."""
-    walk = Walk(env, "backfleet-0.1.0")
-    (first,) = walk.fetched()
+def test_a_lost_order_is_not_sent_again_to_our_own_agent(env: Environment) -> None:
+    """It reports until the server has its report."""
+    scenario = Scenario(env, "backfleet-0.1.0")
+    (first,) = scenario.fetch()
     assert "bring" not in first.content
-    walk.lost(first.task_id)
-    assert walk.fetched() == []
-
-
-def test_names_of_commands() -> None:
-    """There and back."""
-    assert [read_reference(reference_of("u-1", again)) for again in (0, 1, 5)] == [("u-1", 0), ("u-1", 1), ("u-1", 5)]
+    scenario.lose(first.task_id)
+    assert scenario.fetch() == []

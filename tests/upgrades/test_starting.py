@@ -1,4 +1,4 @@
-"""Starting a task: what is written down, once per token, and never two at one client."""
+"""Starting a task: what is stored, once per token, and never two tasks at one client."""
 
 from dataclasses import replace
 from functools import partial
@@ -18,13 +18,13 @@ GONE = ("ClientNotInstalled", "there is none")
 DAY = 86400
 
 
-def kept(helpers: Helpers) -> tuple[int, int, int]:
+def stored_rows(helpers: Helpers) -> tuple[int, int, int]:
     """Rows of tasks, items and tokens."""
     return helpers.rows_of(tasks), helpers.rows_of(items), helpers.rows_of(tokens)
 
 
-def test_a_task_as_it_is_born(helpers: Helpers) -> None:
-    """What start gives is what is read; the worker is rung, and the client says that it is being upgraded."""
+def test_a_new_task_is_read_as_it_was_started(helpers: Helpers) -> None:
+    """The worker is notified, and the client is shown as being upgraded."""
     target = helpers.target()
     task = helpers.start(target)
     assert helpers.task(task) == task
@@ -32,7 +32,7 @@ def test_a_task_as_it_is_born(helpers: Helpers) -> None:
     assert task.deadline == helpers.moment(LIFE)
     assert task.id.startswith("t-")
     (item,) = task.items
-    assert (item.state, item.patience, item.started_at) == (ItemState.WAITING, 0, None)
+    assert (item.state, item.timeout_seconds, item.started_at) == (ItemState.WAITING, 0, None)
     assert (item.from_version, item.to_version, item.current_version) == ("1.0", "2.0", "1.0")
     assert helpers.published.count(TOPIC) == 1
     assert helpers.client(target.client_id).status is ClientStatus.UPGRADING
@@ -44,41 +44,41 @@ def test_a_hundred_clients_are_one_task(helpers: Helpers) -> None:
     task = helpers.start(*targets)
     assert [item.client_id for item in helpers.task(task).items] == [target.client_id for target in targets]
     assert [item.position for item in helpers.task(task).items] == list(range(100))
-    helpers.look()
+    helpers.run_worker()
     assert {item.state for item in helpers.task(task).items} == {ItemState.SENT}
     assert {helpers.command_state(item) for item in helpers.task(task).items} == {State.WAITING}
 
 
 @pytest.mark.parametrize(
-    ("settled", "state", "progress"),
+    ("resolved", "state", "progress"),
     [
-        pytest.param([("AlreadyCurrent", True)], TaskState.COMPLETED, 100, id="well"),
-        pytest.param([("NoRelease", False)], TaskState.COMPLETED, -1, id="badly"),
+        pytest.param([("AlreadyCurrent", True)], TaskState.COMPLETED, 100, id="succeeded"),
+        pytest.param([("NoRelease", False)], TaskState.COMPLETED, -1, id="failed"),
         pytest.param([("AlreadyCurrent", True), ("NoRelease", False)], TaskState.COMPLETED, -1, id="partly"),
         pytest.param([("AlreadyCurrent", True), None], TaskState.CREATED, 50, id="one still to be sent"),
     ],
 )
-def test_what_is_settled_ends_at_once(
-    helpers: Helpers, settled: list[tuple[str, bool] | None], state: TaskState, progress: int
+def test_a_resolved_target_ends_at_once(
+    helpers: Helpers, resolved: list[tuple[str, bool] | None], state: TaskState, progress: int
 ) -> None:
-    """Nothing of it is sent; a task of nothing else is over when it is born."""
+    """Nothing of it is sent; a task of such targets only is over when it is stored."""
     targets = [
-        nobody(number) if one is None else nobody(number, settled=(one[0], "why"), succeeded=one[1])
-        for number, one in enumerate(settled)
+        nobody(number) if one is None else nobody(number, resolved=(one[0], "why"), succeeded=one[1])
+        for number, one in enumerate(resolved)
     ]
     task = helpers.start(*targets)
     assert (task.state, task.progress) == (state, progress)
     assert task.completed_at == (None if state is TaskState.CREATED else helpers.moment(0))
-    helpers.look()
-    for one, item in zip(settled, helpers.task(task).items, strict=True):
+    helpers.run_worker()
+    for one, item in zip(resolved, helpers.task(task).items, strict=True):
         assert (helpers.sent(item) is None) == (one is not None)
         assert item.code == ("" if one is None else one[0])
 
 
 def test_a_refusal_changes_no_client(helpers: Helpers) -> None:
-    """One that is current says so; one that cannot move stays as it was."""
-    current = helpers.target(settled=("AlreadyCurrent", ""), succeeded=True)
-    stuck = helpers.target(settled=("NoRelease", "there is none"))
+    """Only a client that is current already is shown as such."""
+    current = helpers.target(resolved=("AlreadyCurrent", ""), succeeded=True)
+    stuck = helpers.target(resolved=("NoRelease", "there is none"))
     helpers.env.client(current.instance_id, status=ClientStatus.UPGRADE_FAILED)
     helpers.start(current, stuck)
     assert helpers.client(current.client_id).status is ClientStatus.ACTIVATED
@@ -89,33 +89,33 @@ def test_a_refusal_changes_no_client(helpers: Helpers) -> None:
     ("kind", "target"),
     [
         pytest.param(Kind.UPGRADE, {"to_version": ""}, id="to nothing"),
-        pytest.param(Kind.UPGRADE, {"to_version": "../2"}, id="to a version that climbs"),
+        pytest.param(Kind.UPGRADE, {"to_version": "../2"}, id="to a version that is a path"),
         pytest.param(Kind.INSTALL, {"platform": ""}, id="on no platform"),
         pytest.param(Kind.UNINSTALL, {"package": "Courier!"}, id="of no package"),
     ],
 )
 def test_an_order_that_cannot_be_written_is_refused(helpers: Helpers, kind: Kind, target: dict[str, str]) -> None:
-    """It would stop the worker for everybody: nothing is kept of the whole task, and nobody is rung."""
+    """It would stop the worker for everybody. Nothing of the task is stored, and nothing is published."""
     with pytest.raises(Malformed):
         helpers.start(nobody(1), nobody(2, **target), kind=kind)
-    assert kept(helpers) == (0, 0, 0)
+    assert stored_rows(helpers) == (0, 0, 0)
     assert helpers.published == []
 
 
-def test_what_is_settled_needs_no_order(helpers: Helpers) -> None:
-    """It may lack all that an order has."""
-    (item,) = helpers.start(TaskTarget("mi-1", settled=GONE)).items
+def test_a_resolved_target_needs_no_order(helpers: Helpers) -> None:
+    """It may lack everything that an order has."""
+    (item,) = helpers.start(TaskTarget("mi-1", resolved=GONE)).items
     assert (item.state, item.code, item.client_id) == (ItemState.FAILED, "ClientNotInstalled", "")
 
 
 # --- Busy -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_client_that_moves_is_left_to_its_task(helpers: Helpers) -> None:
-    """Whatever else was found out about it; those beside it go their way."""
+def test_a_client_that_is_moving_is_left_to_its_task(helpers: Helpers) -> None:
+    """Whatever was planned for it; the other clients of the new task are not affected."""
     target, other = helpers.target(), helpers.target()
     first = helpers.start(target)
-    second = helpers.start(replace(target, settled=("AlreadyCurrent", ""), succeeded=True), other, at=1)
+    second = helpers.start(replace(target, resolved=("AlreadyCurrent", ""), succeeded=True), other, at=1)
     busy, free = second.items
     assert (busy.state, busy.code) == (ItemState.FAILED, "UpgradeInProgress")
     assert first.id in busy.message
@@ -125,30 +125,30 @@ def test_a_client_that_moves_is_left_to_its_task(helpers: Helpers) -> None:
 
 
 def test_another_accounts_task_is_never_named(helpers: Helpers) -> None:
-    """An id that is not the caller's own names nothing: it is not even looked up."""
+    """An id that is not the caller's own is not even looked up."""
     first = helpers.start(nobody(1))
-    theirs = helpers.start(TaskTarget("", "c-1", settled=("ClientNotExists", "no such client")), account=OTHER)
+    theirs = helpers.start(TaskTarget("", "c-1", resolved=("ClientNotExists", "no such client")), account=OTHER)
     (item,) = theirs.items
     assert (item.code, first.id in item.message) == ("ClientNotExists", False)
 
 
 def test_a_client_is_free_again_when_its_upgrade_is_over(helpers: Helpers) -> None:
-    """Well, badly or cancelled."""
+    """Succeeded, failed or cancelled."""
     target = helpers.target()
     for outcome in ("succeeded", "failed"):
         _, item, command = helpers.under_way(target)
         helpers.end(item, command, report_of(item, outcome))
-        helpers.look()
+        helpers.run_worker()
     cancelled = helpers.start(target)
     helpers.cancel(cancelled)
     assert helpers.start(target).items[0].is_open
 
 
-def test_a_task_past_its_deadline_keeps_nobody_busy(helpers: Helpers) -> None:
-    """It is told to have expired, so it has, though no worker came by: its command is taken back before the next."""
+def test_a_task_past_its_deadline_blocks_no_client(helpers: Helpers) -> None:
+    """It is shown as expired, so it is ended here if no worker did so, and its order is withdrawn before the next."""
     target, other = helpers.target(), nobody(2)
     old = helpers.start(target, other)
-    helpers.look()
+    helpers.run_worker()
     assert helpers.start(target, at=LIFE - 1).items[0].code == "UpgradeInProgress"
     new = helpers.start(target, at=LIFE)
     assert new.items[0].is_open
@@ -159,13 +159,13 @@ def test_a_task_past_its_deadline_keeps_nobody_busy(helpers: Helpers) -> None:
 
 
 def test_the_same_client_twice_in_one_task_is_a_conflict(helpers: Helpers) -> None:
-    """A constraint, not a promise of the caller's."""
+    """The database refuses it, whatever the caller does."""
     with pytest.raises(Conflict):
         helpers.start(nobody(1), nobody(1))
-    assert kept(helpers) == (0, 0, 0)
+    assert stored_rows(helpers) == (0, 0, 0)
 
 
-def test_items_without_a_client_do_not_stand_in_each_others_way(helpers: Helpers) -> None:
+def test_items_without_a_client_do_not_block_each_other(helpers: Helpers) -> None:
     """Two installations on new hosts have no client yet that could be busy."""
     task = helpers.start(*(nobody(number, client_id="") for number in range(2)), kind=Kind.INSTALL)
     assert [item.is_open for item in task.items] == [True, True]
@@ -175,7 +175,7 @@ def test_items_without_a_client_do_not_stand_in_each_others_way(helpers: Helpers
 
 
 def test_a_token_gives_the_task_that_it_started(helpers: Helpers) -> None:
-    """As it now stands; another account's token of the same name is another."""
+    """As it is now. The same token of another account is another one."""
     task = helpers.start(nobody(1), token="once", fingerprint="f")
     helpers.start(nobody(2), token="once", fingerprint="g", account=OTHER)
     helpers.cancel(task)
@@ -186,7 +186,7 @@ def test_a_token_gives_the_task_that_it_started(helpers: Helpers) -> None:
 
 
 def test_a_token_with_other_parameters_is_refused(helpers: Helpers) -> None:
-    """And stays what it was."""
+    """And stays bound to its task."""
     task = helpers.start(nobody(1), token="once", fingerprint="f")
     with pytest.raises(TokenReused):
         helpers.started_before("once", "g")
@@ -196,7 +196,7 @@ def test_a_token_with_other_parameters_is_refused(helpers: Helpers) -> None:
 
 
 def test_a_token_is_forgotten_after_a_day_to_the_second(helpers: Helpers) -> None:
-    """Then it may begin something else, once."""
+    """Then it may start another task, once."""
     helpers.start(nobody(1), token="once", fingerprint="f")
     assert helpers.started_before("once", "f", at=DAY - 1) is not None
     assert helpers.started_before("once", "g", at=DAY) is None
@@ -207,45 +207,45 @@ def test_a_token_is_forgotten_after_a_day_to_the_second(helpers: Helpers) -> Non
 
 
 def test_a_token_that_is_taken_is_a_conflict(helpers: Helpers) -> None:
-    """Of two calls that found it new, one started; of the other nothing is left."""
+    """Of two calls that found it new, one starts a task; of the other one nothing is stored."""
     helpers.start(nobody(1), token="once")
     with pytest.raises(Conflict):
         helpers.start(nobody(2), token="once")
-    assert kept(helpers) == (1, 1, 1)
+    assert stored_rows(helpers) == (1, 1, 1)
 
 
 # --- Races ----------------------------------------------------------------------------------------------------------
 
 
 def test_of_two_calls_for_one_client_one_is_first(replicas: Helpers) -> None:
-    """The other waits for it, is told of the conflict, and finds it when it begins again."""
+    """The other one waits for it, gets the conflict, and finds the task when it begins again."""
     target = replicas.target()
     first: list[Task] = []
-    with replicas.held_back(lambda: first.append(replicas.start(target))):
+    with replicas.paused_before_commit(lambda: first.append(replicas.start(target))):
         second = meanwhile(partial(replicas.start, target))
         assert not second.done()
     assert isinstance(second.exception(WAIT), Conflict)
-    assert kept(replicas) == (1, 1, 0)
+    assert stored_rows(replicas) == (1, 1, 0)
     again = replicas.start(target)
     assert (again.items[0].code, first[0].id in again.items[0].message) == ("UpgradeInProgress", True)
 
 
 def test_of_two_calls_with_one_token_one_is_first(replicas: Helpers) -> None:
-    """Though they name other clients."""
-    with replicas.held_back(lambda: replicas.start(nobody(1), token="once")):
+    """Even if they name other clients."""
+    with replicas.paused_before_commit(lambda: replicas.start(nobody(1), token="once")):
         second = meanwhile(partial(replicas.start, nobody(2), token="once"))
         assert not second.done()
     assert isinstance(second.exception(WAIT), Conflict)
-    assert kept(replicas) == (1, 1, 1)
+    assert stored_rows(replicas) == (1, 1, 1)
 
 
 def test_calls_that_name_the_same_clients_in_another_order_do_not_wait_for_each_other(helpers: Helpers) -> None:
-    """Eight at once for the same fifty: one has them all, and no deadlock decides it."""
+    """Eight at once for the same fifty: one gets them all, without a deadlock."""
     there, back = [nobody(number) for number in range(50)], [nobody(number) for number in reversed(range(50))]
     calls = at_once([partial(helpers.start, *targets) for targets in (there, back) * 4])
     assert {type(call.exception()) for call in calls} <= {type(None), Conflict}
     started = [call.result() for call in calls if call.exception() is None]
-    whole = [task for task in started if task.state is TaskState.CREATED]
-    assert len(whole) == 1
-    others = {item.code for task in started if task not in whole for item in task.items}
+    winners = [task for task in started if task.state is TaskState.CREATED]
+    assert len(winners) == 1
+    others = {item.code for task in started if task not in winners for item in task.items}
     assert others <= {"UpgradeInProgress"}

@@ -1,4 +1,4 @@
-"""The life of an item and of its task, as laws of the table."""
+"""The states of items and tasks, as properties of the table of moves."""
 
 from datetime import datetime, timedelta
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from backfleet.fleet import ClientStatus
 from backfleet.upgrades import IllegalMove, Item, ItemState, Kind, TaskState
-from backfleet.upgrades.items import item_for
+from backfleet.upgrades.model import new_item
 from backfleet.upgrades.states import FINAL, NEXT, OPEN, may_move, task_state
 from upgrades.helpers import nobody
 
@@ -17,8 +17,8 @@ states = st.sampled_from(STATES)
 
 
 def item(now: datetime, *path: ItemState, kind: Kind = Kind.UPGRADE) -> Item:
-    """An item that has lived through these states, a second each."""
-    made = item_for(
+    """An item that went through these states, a second each."""
+    made = new_item(
         nobody(1), item_id="u-1", task_id="t-1", position=0, account_id="1000000000000001", kind=kind, now=now
     )
     for seconds, state in enumerate(path, 1):
@@ -34,8 +34,8 @@ def test_every_state_is_in_the_table_and_is_open_or_final() -> None:
 
 
 @pytest.mark.parametrize("state", sorted(FINAL))
-def test_no_path_leads_out_of_a_final_state(state: ItemState, now: datetime) -> None:
-    """Not even one that is tried."""
+def test_a_final_state_is_never_left(state: ItemState, now: datetime) -> None:
+    """An attempt to do so is a fault."""
     assert NEXT[state] == frozenset()
     over = item(now, ItemState.SENT, ItemState.RUNNING, state)
     for to in set(STATES) - {state}:
@@ -45,8 +45,8 @@ def test_no_path_leads_out_of_a_final_state(state: ItemState, now: datetime) -> 
 
 
 @pytest.mark.parametrize("state", sorted(OPEN))
-def test_whatever_is_open_may_end(state: ItemState) -> None:
-    """By its task's time or an operator at once, and well or badly in the end."""
+def test_every_open_item_can_end(state: ItemState) -> None:
+    """By its deadline or a cancel at once, by success or failure in the end."""
     assert {ItemState.CANCELLED, ItemState.EXPIRED} <= NEXT[state]
     reached, fresh = {state}, {state}
     while fresh:
@@ -55,21 +55,21 @@ def test_whatever_is_open_may_end(state: ItemState) -> None:
     assert reached >= FINAL
 
 
-def test_success_and_failure_are_told_by_a_host_that_began() -> None:
-    """Nothing else leads there."""
+def test_only_a_host_that_began_can_succeed_or_fail() -> None:
+    """No other state leads there."""
     ends = {ItemState.SUCCEEDED, ItemState.FAILED}
     assert {state for state in STATES if NEXT[state] & ends} == {ItemState.RUNNING, ItemState.LOST}
 
 
 def test_nothing_is_sent_twice() -> None:
-    """No path comes back to waiting, and only waiting leads to sent."""
+    """Nothing leads back to waiting, and only waiting leads to sent."""
     assert [state for state in STATES if may_move(state, ItemState.WAITING)] == []
     assert [state for state in STATES if may_move(state, ItemState.SENT)] == [ItemState.WAITING]
 
 
 @given(st.lists(states, max_size=12))
-def test_an_item_goes_where_the_table_says_and_nowhere_else(asked: list[ItemState]) -> None:
-    """Whatever is asked of it: it ends at most once, and has a time of its end exactly when it has ended."""
+def test_an_item_makes_only_the_moves_of_the_table(asked: list[ItemState]) -> None:
+    """It ends at most once, and has a completion time exactly when it has ended."""
     start = datetime.fromisoformat("2026-01-02T03:04:05+00:00")
     now, ends = item(start), []
     for seconds, to in enumerate(asked, 1):
@@ -87,15 +87,15 @@ def test_an_item_goes_where_the_table_says_and_nowhere_else(asked: list[ItemStat
     assert now.completed_at == (start + timedelta(seconds=ends[0]) if ends else None)
 
 
-def test_it_began_when_its_host_was_first_heard(now: datetime) -> None:
-    """Being lost and found again does not move that; an old code is gone once it is well."""
+def test_an_item_starts_when_its_host_first_reports_on_it(now: datetime) -> None:
+    """Being lost and found again does not change that; the old code is cleared."""
     lost = item(now, ItemState.SENT, ItemState.RUNNING, ItemState.LOST)
     found = lost.moved(ItemState.RUNNING, at=now + timedelta(seconds=60))
     assert (found.started_at, found.code) == (now + timedelta(seconds=2), "")
 
 
 @pytest.mark.parametrize(
-    ("kind", "open_", "well", "unwell"),
+    ("kind", "open_", "succeeded", "failed"),
     [
         pytest.param(
             Kind.UPGRADE, ClientStatus.UPGRADING, ClientStatus.ACTIVATED, ClientStatus.UPGRADE_FAILED, id="upgrade"
@@ -113,15 +113,15 @@ def test_it_began_when_its_host_was_first_heard(now: datetime) -> None:
     ],
 )
 def test_a_clients_status_follows_its_item(
-    kind: Kind, open_: ClientStatus, well: ClientStatus, unwell: ClientStatus, now: datetime
+    kind: Kind, open_: ClientStatus, succeeded: ClientStatus, failed: ClientStatus, now: datetime
 ) -> None:
     """In the API's words, for each state."""
     begun = (ItemState.SENT, ItemState.RUNNING)
     for path in ((), begun[:1], begun, (*begun, ItemState.LOST)):
         assert item(now, *path, kind=kind).client_status is open_
-    assert item(now, *begun, ItemState.SUCCEEDED, kind=kind).client_status is well
+    assert item(now, *begun, ItemState.SUCCEEDED, kind=kind).client_status is succeeded
     for end in (ItemState.FAILED, ItemState.CANCELLED, ItemState.EXPIRED):
-        assert item(now, *begun, end, kind=kind).client_status is unwell
+        assert item(now, *begun, end, kind=kind).client_status is failed
 
 
 # --- Tasks ----------------------------------------------------------------------------------------------------------
@@ -129,7 +129,7 @@ def test_a_clients_status_follows_its_item(
 
 @given(st.lists(states, min_size=1, max_size=100))
 def test_a_task_is_open_exactly_while_an_item_is(items: list[ItemState]) -> None:
-    """And the order of its items says nothing."""
+    """The order of its items does not matter."""
     found = task_state(items)
     assert (found is TaskState.CREATED) == any(state in OPEN for state in items)
     assert task_state(items[::-1]) is found
@@ -140,16 +140,16 @@ def test_a_task_is_open_exactly_while_an_item_is(items: list[ItemState]) -> None
 @pytest.mark.parametrize(
     ("items", "state"),
     [
-        pytest.param("succeeded", TaskState.COMPLETED, id="well"),
+        pytest.param("succeeded", TaskState.COMPLETED, id="all succeeded"),
         pytest.param("succeeded failed", TaskState.COMPLETED, id="partly"),
-        pytest.param("failed", TaskState.COMPLETED, id="badly"),
-        pytest.param("succeeded cancelled", TaskState.CANCELLED, id="cancelled in the midst"),
-        pytest.param("succeeded expired", TaskState.EXPIRED, id="some not in time"),
+        pytest.param("failed", TaskState.COMPLETED, id="failed"),
+        pytest.param("succeeded cancelled", TaskState.CANCELLED, id="cancelled halfway"),
+        pytest.param("succeeded expired", TaskState.EXPIRED, id="some out of time"),
         pytest.param("cancelled expired", TaskState.EXPIRED, id="both"),
-        pytest.param("succeeded failed lost", TaskState.CREATED, id="one in doubt"),
+        pytest.param("succeeded failed lost", TaskState.CREATED, id="one lost"),
         pytest.param("waiting expired", TaskState.CREATED, id="one still to be sent"),
     ],
 )
 def test_how_a_task_ended(items: str, state: TaskState) -> None:
-    """Completed means that every item came to its own end."""
-    assert task_state([ItemState(word) for word in items.split()]) is state
+    """Completed means that every item ended by itself."""
+    assert task_state([ItemState(value) for value in items.split()]) is state

@@ -1,22 +1,23 @@
-"""An order for a host whose agent is not ours: a shell command that brings our host program and hands it the order.
+"""An order as a shell command, for hosts whose agent is not ours.
 
-The command trusts nothing but itself: it holds the server's authority and the hash of the program. It finds a Python
-that fits, fetches the program once, and leaves the rest to `backfleet-host bring`, which carries the order out apart
-from the agent and answers a repeated order from its journal.
+The command brings our host program along and hands it the order. It trusts nothing but itself: it holds the server's
+authority and the hash of the program. It finds a Python that is new enough, fetches the program once, and leaves the
+rest to `backfleet-host bring`, which carries the order out apart from the agent and answers a repeated order from its
+journal.
 """
 
 import base64
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from backfleet_host.contract import Order, Report
+from backfleet_host.layout import DEFAULT_ROOT
 
 PYTHONS: Final = "python3 " + " ".join(f"python3.{minor}" for minor in range(15, 9, -1))
 LEAST_PYTHON: Final = (3, 10)
 
-# Little is printed: an agent that has to report much ends itself. Dash is enough.
+# It prints little, for an agent that has to report much ends itself, and needs no more of a shell than dash.
 _SHELL: Final = """#!/bin/sh
 # Backfleet order {order_id}. Safe to repeat: an order that was carried out is answered from the host's journal.
 for python in {pythons}; do
@@ -65,37 +66,18 @@ sys.stdout.flush()
 os.execv(sys.executable, [sys.executable, program, "bring", ROOT, SERVER, authority, ORDER])"""
 
 
-MOST_ASKED: Final = 5  # times that a host whose outcome is lost is asked again
-
-
-def reference_of(item_id: str, again: int = 0) -> str:
-    """The name of an item's command; each time that it is asked again has its own."""
-    return f"{item_id}+{again}" if again else item_id
-
-
-def read_reference(reference: str) -> tuple[str, int]:
-    """The item's id, and the how manieth asking again it is (0 is the first command)."""
-    item_id, _, again = reference.partition("+")
-    return item_id, int(again or 0)
-
-
-def references_of(item_ids: Iterable[str]) -> list[str]:
-    """Every name that commands of these items may have."""
-    return [reference_of(item_id, again) for item_id in item_ids for again in range(MOST_ASKED + 1)]
-
-
 @dataclass(frozen=True, slots=True)
 class Bootstrap:
-    """What the command holds of this server."""
+    """What the command contains of this server."""
 
-    address: str  # HOST:PORT, where the agent does not know it itself
+    address: str  # HOST:PORT of the server, for agents that do not name it in the environment
     authority: str  # PEM
-    program_sha256: str  # hex; "" if this server has no host program
-    root: str = "/opt/backfleet"
+    program_sha256: str  # of the host program, in hex; "" if this server has none
+    root: str = str(DEFAULT_ROOT)  # the folder on the host that belongs to the host program
 
 
-def command_for(order: Order, bringing: Bootstrap) -> str:
-    """The order as a shell command."""
+def command_for(order: Order, bootstrap: Bootstrap) -> str:
+    """Return an order as a shell command that every POSIX shell runs."""
 
     def failed(code: str, message: str, reason: str = "") -> str:
         details = {"reason": reason} if reason else {}
@@ -104,14 +86,14 @@ def command_for(order: Order, bringing: Bootstrap) -> str:
 
     least = ".".join(map(str, LEAST_PYTHON))
     program = _PYTHON.format(
-        root=bringing.root,
-        server=bringing.address,
-        sha256=bringing.program_sha256,
-        ca=bringing.authority,
+        root=bootstrap.root,
+        server=bootstrap.address,
+        sha256=bootstrap.program_sha256,
+        ca=bootstrap.authority,
         order=base64.b64encode(order.as_command().encode()).decode(),
         no_download=failed("DownloadFailed", "the host program could not be fetched from the server", "NotReachable"),
         not_ours=failed("UntrustedRelease", "the server offers a host program of another hash", "WrongBytes"),
-        not_root=failed("UnsupportedPlatform", f"{bringing.root} cannot be written; the agent must run as root"),
+        not_root=failed("UnsupportedPlatform", f"{bootstrap.root} cannot be written; the agent must run as root"),
     )
     no_python = failed("UnsupportedPlatform", f"no Python {least} or newer with ssl was found; install python3")
     return _SHELL.format(

@@ -1,1 +1,1 @@
-"""Where outsiders come in: each door speaks its visitors' language and finds out who they are. Async, all of them."""
+"""Where outsiders come in. Each endpoint speaks its callers' protocol and finds out who they are. All are async."""

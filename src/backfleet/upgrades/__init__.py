@@ -1,40 +1,71 @@
-"""One task: these clients to these versions. Knows neither sockets nor wire names nor why a release can be believed.
+"""One task: move these clients to these versions. Knows neither sockets nor the API's words.
 
-Owns the tables tasks, client_upgrades and client_tokens. Verbs: `start` a task, once per ClientToken
-(`started_before`); `read`, `find` and `cancel`; `purge` forgets; `look` and `check` are the workers'. Hears the pubsub
-`upgrades` and `checkups`.
+Owns the tables `tasks`, `client_upgrades` and `client_tokens`. Subscribes to `upgrades` and `checkups`; publishes the
+topic that a task was started with when it ends.
+
+Planning what a task does, in the caller's transaction:
+    plan_for_instance, plan_for_client: one target for each client, by the rules of a planner
+    UpgradePlanner, UninstallPlanner: which clients are meant, what becomes of each, and what is refused
+    plan_installs: which package and version each instance gets
+    releases_by_offer, newest_versions: what releases offer to clients
+Tasks:
+    start: store a task made of a NewTask; started_before: find the one that a ClientToken started
+    read, find, are_moving: read tasks
+    cancel: end what is open; purge: forget old tasks
+For the workers:
+    run_once: send, collect and expire; run_checkups_once: ask hosts for the status of their clients
 """
 
-from backfleet.carriers.bootstrap import Bootstrap
 from backfleet.idempotency import TokenReused
 from backfleet.upgrades.checkups import CHECKUPS, run_checkups_once
 from backfleet.upgrades.ending import TOPIC, cancel, purge
-from backfleet.upgrades.items import IllegalMove, Item, TaskTarget
+from backfleet.upgrades.installing import InstallOptions, PackageUnclear, plan_installs
+from backfleet.upgrades.model import IllegalMove, Item, NewTask, Task, TaskTarget
+from backfleet.upgrades.offers import Offer, newest_versions, releases_by_offer
+from backfleet.upgrades.planning import (
+    Planner,
+    UninstallPlanner,
+    UpgradePlanner,
+    plan_for_client,
+    plan_for_instance,
+    unknown_client,
+)
 from backfleet.upgrades.reading import are_moving, find, read
 from backfleet.upgrades.starting import start, started_before
 from backfleet.upgrades.states import ItemState, Kind, TaskState
-from backfleet.upgrades.tasks import Task
 from backfleet.upgrades.worker import run_once
 
 __all__ = [
     "CHECKUPS",
     "TOPIC",
-    "Bootstrap",
     "IllegalMove",
+    "InstallOptions",
     "Item",
     "ItemState",
     "Kind",
+    "NewTask",
+    "Offer",
+    "PackageUnclear",
+    "Planner",
     "Task",
     "TaskState",
     "TaskTarget",
     "TokenReused",
+    "UninstallPlanner",
+    "UpgradePlanner",
     "are_moving",
     "cancel",
     "find",
+    "newest_versions",
+    "plan_for_client",
+    "plan_for_instance",
+    "plan_installs",
     "purge",
     "read",
+    "releases_by_offer",
     "run_checkups_once",
     "run_once",
     "start",
     "started_before",
+    "unknown_client",
 ]

@@ -11,25 +11,24 @@ from backfleet.idempotency import TokenStore
 from backfleet.paging import Listing, Page
 from backfleet.storage import Transaction
 from backfleet.upgrades._tables import items, tasks, tokens
-from backfleet.upgrades.items import Item
-from backfleet.upgrades.progress import Standing
+from backfleet.upgrades.model import Item, Task
+from backfleet.upgrades.progress import ItemStatus
 from backfleet.upgrades.states import OPEN, ItemState, Kind, TaskState
-from backfleet.upgrades.tasks import Task
 
 _OPEN: Final = sorted(OPEN)
 _TASK_FIELDS: Final = [field.name for field in fields(Task) if field.name != "items"]
 _ITEM_FIELDS: Final = [field.name for field in fields(Item)]
 _CHANGING: Final = (
-    "state", "stage", "code", "message", "current_version", "patience", "started_at", "completed_at"
+    "state", "stage", "code", "message", "current_version", "timeout_seconds", "started_at", "completed_at"
 )  # fmt: skip
 
-# The worker's busiest statements, built once: that costs more than running them.
+# The worker's busiest statements. They are built once: building one costs more than running it.
 _TASKS_BY_ID = sa.select(tasks).where(tasks.c.id.in_(sa.bindparam("ids", expanding=True)))
 _TASKS_LOCKED = _TASKS_BY_ID.order_by(tasks.c.id).with_for_update()
 _ITEMS_LOCKED = (
     sa.select(items).where(items.c.id.in_(sa.bindparam("ids", expanding=True))).order_by(items.c.id).with_for_update()
 )
-_STANDINGS = sa.select(items.c.task_id, items.c.state, items.c.stage).where(
+_ITEM_STATUSES = sa.select(items.c.task_id, items.c.state, items.c.stage).where(
     items.c.task_id.in_(sa.bindparam("ids", expanding=True))
 )
 _CHANGE_ITEM = (
@@ -39,13 +38,14 @@ _CHANGE_ITEM = (
 )
 
 
-# --- Tasks ----------------------------------------------------------------------------------------------------------
-
 client_tokens: Final = TokenStore(tokens, "task_id")
 
 
+# --- Tasks ----------------------------------------------------------------------------------------------------------
+
+
 def add(tx: Transaction, task: Task) -> None:
-    """A new task and its items.
+    """Add a task and its items.
 
     Raises:
         Conflict: one of the clients is being moved by another task.
@@ -57,27 +57,27 @@ def add(tx: Transaction, task: Task) -> None:
 
 
 def task(tx: Transaction, account_id: str, task_id: str) -> Task | None:
-    """An account's task with its items."""
+    """Return an account's task with its items."""
     row = tx.first(sa.select(tasks).where(tasks.c.id == task_id, tasks.c.account_id == account_id))
     return None if row is None else _task(row, _items_of(tx, [task_id]).get(task_id, []))
 
 
 def tasks_by_id(tx: Transaction, task_ids: Sequence[str]) -> dict[str, Task]:
-    """Tasks without their items."""
+    """Return tasks by id, without their items."""
     if not task_ids:
         return {}
     return {row.id: _task(row, []) for row in tx.rows(_TASKS_BY_ID, {"ids": task_ids})}
 
 
 def tasks_for_update(tx: Transaction, task_ids: Sequence[str]) -> list[Task]:
-    """Tasks without their items, locked in the order of their ids."""
+    """Return tasks without their items, locked in the order of their ids."""
     if not task_ids:
         return []
     return [_task(row, []) for row in tx.rows(_TASKS_LOCKED, {"ids": task_ids})]
 
 
 def tasks_page(tx: Transaction, account_id: str, page: Page) -> Listing[Task]:
-    """Newest first, without items."""
+    """Return a page of an account's tasks, newest first, without their items."""
     mine = tasks.c.account_id == account_id
     ordered = sa.select(tasks).where(mine).order_by(tasks.c.created_at.desc(), tasks.c.id)
     rows = tx.rows(ordered.limit(page.size).offset(page.offset))
@@ -86,12 +86,12 @@ def tasks_page(tx: Transaction, account_id: str, page: Page) -> Listing[Task]:
 
 
 def overdue(tx: Transaction, now: datetime, limit: int) -> list[Task]:
-    """Open tasks whose time is over, with their items; not locked."""
+    """Return open tasks past their deadline, with their items; not locked."""
     return _with_items(tx, _overdue(now).limit(limit))
 
 
 def overdue_among(tx: Transaction, task_ids: Sequence[str], now: datetime) -> list[Task]:
-    """Those of these tasks that are open and whose time is over, with their items; not locked."""
+    """Return those of these tasks that are open past their deadline, with their items; not locked."""
     return _with_items(tx, _overdue(now).where(tasks.c.id.in_(task_ids))) if task_ids else []
 
 
@@ -109,13 +109,13 @@ def _with_items(tx: Transaction, chosen: sa.Select[Any]) -> list[Task]:
 def update_task(
     tx: Transaction, task_id: str, state: TaskState, progress: int, updated_at: datetime, completed_at: datetime | None
 ) -> None:
-    """A task's new state and progress."""
+    """Write a task's new state and progress."""
     values = {"state": state, "progress": progress, "updated_at": updated_at, "completed_at": completed_at}
     tx.run(sa.update(tasks).where(tasks.c.id == task_id).values(values))
 
 
 def forget(tx: Transaction, before: datetime, limit: int) -> None:
-    """Forget tasks that were over before this moment, with their tokens, and tokens whose time was over then."""
+    """Forget tasks that were over before this moment, with their tokens, and tokens that had expired by then."""
     over = sa.and_(tasks.c.state != TaskState.CREATED, tasks.c.completed_at < before)
     chosen = sa.select(tasks.c.id).where(over).order_by(tasks.c.created_at).limit(limit)
     ids = [row.id for row in tx.rows(chosen.with_for_update(skip_locked=True))]
@@ -129,7 +129,7 @@ def forget(tx: Transaction, before: datetime, limit: int) -> None:
 
 
 def live_tasks_of(tx: Transaction, account_id: str, client_ids: Sequence[str]) -> dict[str, str]:
-    """For each of these clients that is being moved now, the task that does it."""
+    """Return the task that is moving it, for each of these clients that is being moved."""
     if not client_ids:
         return {}
     live = sa.and_(items.c.client_id.in_(client_ids), items.c.account_id == account_id, items.c.state.in_(_OPEN))
@@ -137,52 +137,52 @@ def live_tasks_of(tx: Transaction, account_id: str, client_ids: Sequence[str]) -
 
 
 def anything_waiting(tx: Transaction, now: datetime) -> bool:
-    """Whether there is an item to be sent."""
+    """Return whether there is an item to send."""
     return tx.first(_waiting(now).with_only_columns(items.c.id).limit(1)) is not None
 
 
 def take_waiting(tx: Transaction, now: datetime, limit: int) -> list[Item]:
-    """Items to be sent, those of the oldest tasks first, for this transaction alone."""
+    """Return items to send, those of the oldest tasks first, locked for this transaction."""
     oldest = _waiting(now).order_by(tasks.c.created_at, items.c.id).limit(limit)
     return [_item(row) for row in tx.rows(oldest.with_for_update(of=items, skip_locked=True))]
 
 
 def _waiting(now: datetime) -> sa.Select[Any]:
-    """Nothing is sent to a host after the deadline."""
+    """Select waiting items whose deadline is still to come."""
     in_time = sa.and_(items.c.state == ItemState.WAITING, tasks.c.deadline > now)
     return sa.select(items).join(tasks, tasks.c.id == items.c.task_id).where(in_time)
 
 
 def items_for_update(tx: Transaction, item_ids: Sequence[str]) -> dict[str, Item]:
-    """Items by id, locked in the order of their ids."""
+    """Return items by id, locked in the order of their ids."""
     if not item_ids:
         return {}
     return {row.id: _item(row) for row in tx.rows(_ITEMS_LOCKED, {"ids": item_ids})}
 
 
 def items_since(tx: Transaction, client_ids: Sequence[str], moment: datetime) -> list[tuple[Item, datetime]]:
-    """Items of these clients in tasks made after this moment, each with that of its own task."""
+    """Return items of these clients in tasks made after this moment, each with the moment its own task was made."""
     if not client_ids:
         return []
     query = (
-        sa.select(items, tasks.c.created_at.label("asked_at"))
+        sa.select(items, tasks.c.created_at.label("task_created_at"))
         .join(tasks, tasks.c.id == items.c.task_id)
         .where(items.c.client_id.in_(client_ids), tasks.c.created_at > moment)
     )
-    return [(_item(row), row.asked_at) for row in tx.rows(query)]
+    return [(_item(row), row.task_created_at) for row in tx.rows(query)]
 
 
-def standings(tx: Transaction, task_ids: Sequence[str]) -> dict[str, list[Standing]]:
-    """Where each task's items stand."""
-    found: dict[str, list[Standing]] = {task_id: [] for task_id in task_ids}
+def item_statuses(tx: Transaction, task_ids: Sequence[str]) -> dict[str, list[ItemStatus]]:
+    """Return the status of each task's items."""
+    found: dict[str, list[ItemStatus]] = {task_id: [] for task_id in task_ids}
     if task_ids:
-        for row in tx.rows(_STANDINGS, {"ids": task_ids}):
+        for row in tx.rows(_ITEM_STATUSES, {"ids": task_ids}):
             found[row.task_id].append((ItemState(row.state), row.stage))
     return found
 
 
 def update(tx: Transaction, changed: Sequence[Item]) -> None:
-    """Write what may change of items, in one statement, in the order of their ids."""
+    """Write the fields of items that can change, in one statement, in the order of their ids."""
     if not changed:
         return
     tx.run(
@@ -207,12 +207,12 @@ def _items_of(tx: Transaction, task_ids: Sequence[str]) -> dict[str, list[Item]]
 
 
 def _item(row: sa.Row[Any]) -> Item:
-    kept = row._mapping  # made anew at each access
-    said = {name: kept[name] for name in _ITEM_FIELDS}
-    return Item(**said | {"kind": Kind(row.kind), "state": ItemState(row.state)})
+    values = row._mapping  # made anew at each access
+    known = {name: values[items.c[name].name] for name in _ITEM_FIELDS}
+    return Item(**known | {"kind": Kind(row.kind), "state": ItemState(row.state)})
 
 
 def _task(row: sa.Row[Any], made: Sequence[Item]) -> Task:
-    kept = row._mapping
-    said = {name: kept[name] for name in _TASK_FIELDS}
-    return Task(**said | {"kind": Kind(row.kind), "state": TaskState(row.state)}, items=tuple(made))
+    values = row._mapping
+    known = {name: values[name] for name in _TASK_FIELDS}
+    return Task(**known | {"kind": Kind(row.kind), "state": TaskState(row.state)}, items=tuple(made))

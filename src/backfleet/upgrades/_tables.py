@@ -1,4 +1,4 @@
-"""Tasks, and the upgrades of single clients they are made of."""
+"""Tasks, their items (one client's upgrade each), and the ClientTokens of the calls that started them."""
 
 import sqlalchemy as sa
 
@@ -44,7 +44,8 @@ items = sa.Table(
     sa.Column("from_version", sa.String(64), nullable=False, server_default=""),
     sa.Column("to_version", sa.String(64), nullable=False, server_default=""),
     sa.Column("current_version", sa.String(64), nullable=False, server_default=""),
-    sa.Column("patience", sa.Integer, nullable=False),  # seconds the order gave the host; 0 until it is sent
+    # The order's time budget on the host, in seconds; 0 until it is sent.
+    sa.Column("patience", sa.Integer, key="timeout_seconds", nullable=False),
     sa.Column("started_at", Moment),
     sa.Column("completed_at", Moment),
     sa.Column("remove_state", sa.Boolean, nullable=False, server_default=sa.false()),

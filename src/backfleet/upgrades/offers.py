@@ -1,4 +1,4 @@
-"""What releases offer, by what a client follows: its package, platform and channel."""
+"""The releases that are offered to clients, by what a client follows: its package, platform and channel."""
 
 from collections.abc import Iterable
 
@@ -11,7 +11,7 @@ Offer = tuple[str, str, str]
 
 
 def releases_by_offer(tx: Transaction, wanted: Iterable[Offer]) -> dict[Offer, list[Release]]:
-    """The releases that each of these offers, in a constant number of queries. What offers none is not in it."""
+    """Return what each of these offers, in a constant number of queries. Those that offer nothing are left out."""
     found: dict[Offer, list[Release]] = {}
     for release in releases.offered_of(tx, sorted(set(wanted))):
         for channel in release.channels:
@@ -20,6 +20,6 @@ def releases_by_offer(tx: Transaction, wanted: Iterable[Offer]) -> dict[Offer, l
 
 
 def newest_versions(tx: Transaction, wanted: Iterable[Offer]) -> dict[Offer, str]:
-    """The newest version that each of these offers, whatever pins say. What offers none is not in it."""
+    """Return the newest version of each of these, whatever pins say. Those that offer nothing are left out."""
     best = {offer: releases.newest(those) for offer, those in releases_by_offer(tx, wanted).items()}
     return {offer: release.version for offer, release in best.items() if release is not None}

@@ -1,7 +1,7 @@
-"""What news of a command means for its item and for what is known of the client: pure.
+"""What the news of an order means for its item, and for what is known of the client: pure.
 
-A host's report is the truth about that host, whatever its outcome and whenever it comes; the deadline only decides what
-the task says of it.
+A host's report is the truth about that host, whatever its outcome and whenever it comes. The deadline only decides how
+the task shows it.
 """
 
 import re
@@ -9,27 +9,26 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from backfleet.commands import Outcome, State
+from backfleet.carriers import Outcome, State
 from backfleet.fleet import Change
-from backfleet.upgrades.items import UNWELL, WELL, Item
+from backfleet.upgrades.model import STATUS_FAILED, STATUS_SUCCEEDED, Item
 from backfleet.upgrades.states import FINAL, ItemState, Kind, may_move
-from backfleet.upgrades.tasks import expired
 from backfleet_host.contract import Report, read_output
 
 LONGEST_MESSAGE: Final = 1000  # characters
 
-# How a command that brought no report ended -> the item's code and message.
+# The item's code and message where the command ended without a report.
 _WITHOUT_REPORT: Final = {
     State.FINISHED: ("InternalError", "the host ended without a report"),
     State.TIMED_OUT: ("TaskExpired", "the host did not end in time"),
     State.STOPPED: ("TaskCancelled", "it was stopped on the host"),
     State.FAILED: ("InternalError", "the agent could not carry it out"),
     State.REFUSED: ("UnsupportedPlatform", "the agent on this host does not take upgrade orders"),
-    State.CANCELLED: ("TaskCancelled", "it was stopped before the host asked for it"),
+    State.CANCELLED: ("TaskCancelled", "it was stopped before the host fetched it"),
 }
 _LOST: Final = (
     "HostUnreachable",
-    "nothing is heard of this upgrade any more; the host's word still counts if it comes",
+    "the host has stopped reporting on this upgrade; if it reports later, that still counts",
 )
 
 # What neither every database nor an answer can carry: NUL, and half of a surrogate pair.
@@ -37,112 +36,115 @@ _NOT_TEXT: Final = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
-class Later:
-    """What came after an item for the same client, when its word comes late."""
+class LaterOrders:
+    """What has happened to an item's client since, for news that comes after the item was over."""
 
-    live: bool = False  # another task is moving the client now
-    heard: bool = False  # the host has told the outcome of a later order since
+    is_open: bool = False  # another task is moving the client now
+    was_reported: bool = False  # the host has reported the outcome of a later order
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The item as it stands now, and what is now known of its client."""
+    """An item after its news, and what is now known of its client."""
 
     item: Item
     change: Change | None
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
-    """What a host's output tells of one item: the last step begun ("" if none) and its report, if it is there."""
+class HostOutput:
+    """What a host's output says about an item: the last step begun ("" if none), and its report if there is one."""
 
     stage: str
     report: Report | None
 
 
-def judge(item: Item, outcome: Outcome, *, deadline: datetime, later: Later, now: datetime) -> Judgement:
-    """The item and its client after this news. An item past its deadline has expired first, whoever looks first."""
-    word = read_word(item, outcome)
-    before = expired(item, at=deadline) if item.is_open and now >= deadline else item
-    after = _with_word(_moved(before, outcome, word.report, now), word)
-    return Judgement(after, _change(item, after, word.report, later))
+def judge(item: Item, outcome: Outcome, *, deadline: datetime, later: LaterOrders, now: datetime) -> Judgement:
+    """Return an item and what is known of its client after this news.
+
+    An item past its deadline expires first, so that it does not matter whether the news or the expiry was seen first.
+    """
+    output = read_host_output(item, outcome)
+    before = item.expired(at=deadline) if item.is_open and now >= deadline else item
+    after = _with_output(_moved(before, outcome, output.report, now), output)
+    return Judgement(after, _change(item, after, output.report, later))
 
 
-def read_word(item: Item, outcome: Outcome) -> Word:
-    """What the output tells. Another order's report is none."""
+def read_host_output(item: Item, outcome: Outcome) -> HostOutput:
+    """Read what a host printed. A report of another order is ignored."""
     stage, report = read_output(outcome.output.decode(errors="replace"))
     if report is not None and (report.order_id, report.package) != (item.id, item.package):
         report = None
-    return Word(stage, report)
+    return HostOutput(stage, report)
 
 
 def _moved(item: Item, outcome: Outcome, report: Report | None, now: datetime) -> Item:
     if item.state in FINAL:
-        return item  # over is over; only what is known of the host may still grow
+        return item  # its state stays; only what is known of the host may still change
     to, code, message = _meaning(item, outcome, report)
     if to in FINAL and item.started_at is None:
-        item = item.moved(ItemState.RUNNING, at=now)  # the report that it runs may be missing
+        item = item.moved(ItemState.RUNNING, at=now)  # it ran, even if no report of that arrived
     return item.moved(to, at=now, code=code, message=message) if may_move(item.state, to) else item
 
 
-def _with_word(item: Item, word: Word) -> Item:
-    """What the host told of its steps and its version."""
-    if word.report is None:
-        return replace(item, stage=word.stage or item.stage)
-    version = told_version(word.report)
+def _with_output(item: Item, output: HostOutput) -> Item:
+    """Return the item with the stage and the version that the host reported."""
+    if output.report is None:
+        return replace(item, stage=output.stage or item.stage)
+    version = reported_version(output.report)
     return replace(
         item,
-        stage=word.report.stage or word.stage or item.stage,
+        stage=output.report.stage or output.stage or item.stage,
         current_version=item.current_version if version is None else version,
     )
 
 
 def _meaning(item: Item, outcome: Outcome, report: Report | None) -> tuple[ItemState, str, str]:
-    """State, code and message for an open item. The report is the last line: where it is, the order is over."""
+    """Return state, code and message for an open item. A report is the last line: with it the order is over."""
     if report is not None:
-        return _of_report(item, report)
+        return _meaning_of_report(item, report)
     if outcome.state is State.LOST:
         return ItemState.LOST, *_LOST
     if not outcome.is_final:
         return ItemState.RUNNING, "", ""
     code, message = _WITHOUT_REPORT[outcome.state]
-    told = ": ".join(filter(None, (outcome.error_code, outcome.error_text)))
-    return ItemState.FAILED, code, kept(f"{message} ({told})" if told else message)
+    detail = ": ".join(filter(None, (outcome.error_code, outcome.error_text)))
+    return ItemState.FAILED, code, storable(f"{message} ({detail})" if detail else message)
 
 
-def _of_report(item: Item, report: Report) -> tuple[ItemState, str, str]:
+def _meaning_of_report(item: Item, report: Report) -> tuple[ItemState, str, str]:
     if report.outcome != "succeeded":
-        return ItemState.FAILED, report.code or "InternalError", kept(report.message)
+        return ItemState.FAILED, report.code or "InternalError", storable(report.message)
     wanted = "" if item.kind is Kind.UNINSTALL else item.to_version
     if report.current_version != wanted:
         runs = report.current_version or "nothing"
         return ItemState.FAILED, "InternalError", f"the host reports success, but {runs} is installed there"
-    return ItemState.SUCCEEDED, report.code if report.code == "AlreadyCurrent" else "", kept(report.message)
+    return ItemState.SUCCEEDED, report.code if report.code == "AlreadyCurrent" else "", storable(report.message)
 
 
-def _change(before: Item, after: Item, report: Report | None, later: Later) -> Change | None:
-    if not before.client_id or later.heard:
+def _change(before: Item, after: Item, report: Report | None, later: LaterOrders) -> Change | None:
+    if not before.client_id or later.was_reported:
         return None
     if report is None:
         ended = before.is_open and not after.is_open
         return Change(before.client_id, status=after.client_status, unsure=True) if ended else None
-    if later.live:
-        return Change(before.client_id, version=told_version(report))
-    state, _, _ = _of_report(before, report)  # also where the item itself was over before
-    status = (WELL if state is ItemState.SUCCEEDED else UNWELL)[before.kind]
-    return Change(before.client_id, status=status, version=told_version(report))
+    if later.is_open:
+        return Change(before.client_id, version=reported_version(report))
+    state, _, _ = _meaning_of_report(before, report)  # also where the item itself was over before
+    status = (STATUS_SUCCEEDED if state is ItemState.SUCCEEDED else STATUS_FAILED)[before.kind]
+    return Change(before.client_id, status=status, version=reported_version(report))
 
 
-def told_version(report: Report) -> str | None:
-    """What the host says is installed, "" for nothing; None where it does not know.
+def reported_version(report: Report) -> str | None:
+    """Return the version that is installed according to a report, "" for none; None if the report does not tell.
 
-    A host program that fell over could not look: that it names no version then says nothing.
+    A host program that crashed could not find out: a missing version then means nothing.
     """
     if report.code == "InternalError" and not report.current_version:
         return None
     return report.current_version
 
 
-def kept(text: str) -> str:
-    """A host's words as they may be kept: text that every database takes, within LONGEST_MESSAGE."""
+def storable(text: str) -> str:
+    """Return a host's text so that every database takes it, cut to LONGEST_MESSAGE."""
     return _NOT_TEXT.sub("?", text)[:LONGEST_MESSAGE]

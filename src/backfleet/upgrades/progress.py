@@ -1,4 +1,4 @@
-"""How far a task is, as one number: pure."""
+"""A task's progress as one number: pure."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -6,10 +6,10 @@ from typing import Final
 from backfleet.upgrades.states import FINAL, ItemState
 from backfleet_host.contract import STAGES
 
-Standing = tuple[ItemState, str]
-"""Where one item stands: its state, and the last step begun on its host ("" if none)."""
+ItemStatus = tuple[ItemState, str]
+"""An item's state, and the last step begun on its host ("" if none)."""
 
-# How much of one client's work is done once it stands there or has begun that step, out of 100.
+# The share of one client's work, out of 100, that is done in a state or once a step has begun.
 _STATE_SHARE: Final = {ItemState.WAITING: 0, ItemState.SENT: 5, ItemState.RUNNING: 10, ItemState.LOST: 10}
 _FIRST_STAGE, _LAST_STAGE = 15, 95
 _STAGE_SHARE: Final = {
@@ -17,25 +17,25 @@ _STAGE_SHARE: Final = {
     for number, stage in enumerate(STAGES)
 }
 
-WHOLE, FAILED = 100, -1
+COMPLETE, FAILED = 100, -1
 HIGHEST_WHILE_OPEN = 99
 
 
 def share_of(state: ItemState, stage: str) -> int:
-    """The part of one client's work that is done, 0 to 100."""
+    """Return the share of one client's work that is done, 0 to 100."""
     if state in FINAL:
-        return WHOLE
+        return COMPLETE
     return max(_STATE_SHARE[state], _STAGE_SHARE.get(stage, 0))
 
 
-def progress_of(standings: Sequence[Standing], highest: int) -> int:
-    """A task's progress from where its items stand.
+def progress_of(statuses: Sequence[ItemStatus], highest: int) -> int:
+    """Return a task's progress, given the status of its items.
 
-    0 to 99 while open and never less than `highest`, what was shown before; then 100 if every item succeeded, else -1:
-    a caller who looks at nothing else cannot mistake a partial failure for success.
+    It is 0 to 99 while an item is open, and never less than `highest`, the progress shown before. Then it is 100 if
+    every item succeeded, else -1: a caller who reads nothing else cannot mistake a partial failure for success.
     """
-    states = [state for state, _ in standings]
+    states = [state for state, _ in statuses]
     if all(state in FINAL for state in states):
-        return WHOLE if all(state is ItemState.SUCCEEDED for state in states) else FAILED
-    done = sum(share_of(state, stage) for state, stage in standings) // len(standings)
+        return COMPLETE if all(state is ItemState.SUCCEEDED for state in states) else FAILED
+    done = sum(share_of(state, stage) for state, stage in statuses) // len(statuses)
     return max(highest, min(done, HIGHEST_WHILE_OPEN))

@@ -6,20 +6,20 @@ from datetime import datetime
 from backfleet.paging import Listing, Page
 from backfleet.storage import Transaction
 from backfleet.upgrades import _store
-from backfleet.upgrades.tasks import Task
+from backfleet.upgrades.model import Task
 
 
 def read(tx: Transaction, account_id: str, task_id: str, *, now: datetime) -> Task | None:
-    """A task with its items in request order, as it is now; None if this account has no such task."""
+    """Return a task as it is now, its items in request order; None if this account has no such task."""
     task = _store.task(tx, account_id, task_id)
     return None if task is None else task.as_of(now)
 
 
 def are_moving(tx: Transaction, account_id: str, client_ids: Sequence[str]) -> bool:
-    """Whether a task is moving one of these clients of the account."""
+    """Return whether a task is moving any of these clients of the account."""
     return bool(_store.live_tasks_of(tx, account_id, client_ids))
 
 
 def find(tx: Transaction, account_id: str, page: Page) -> Listing[Task]:
-    """An account's tasks without their items, newest first, as the worker last left them."""
+    """Return an account's tasks, newest first, without their items and as the worker last left them."""
     return _store.tasks_page(tx, account_id, page)

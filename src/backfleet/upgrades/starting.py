@@ -1,4 +1,4 @@
-"""Starting a task: once per ClientToken, and never two at one client."""
+"""Starting a task: once per ClientToken, and never two tasks at one client."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,86 +11,91 @@ from backfleet.settings import Settings
 from backfleet.storage import Transaction
 from backfleet.upgrades import _store
 from backfleet.upgrades.ending import TOPIC, expire_overdue
-from backfleet.upgrades.items import Item, TaskTarget, item_for
+from backfleet.upgrades.model import Item, NewTask, Task, TaskTarget, new_item
 from backfleet.upgrades.progress import progress_of
-from backfleet.upgrades.states import ItemState, Kind, TaskState, task_state
-from backfleet.upgrades.tasks import Task
+from backfleet.upgrades.states import ItemState, TaskState, task_state
 
 
-def start(
-    tx: Transaction,
-    *,
-    kind: Kind,
-    account_id: str,
-    clients_account_id: str = "",
-    label: str = "",
-    targets: Sequence[TaskTarget],
-    requested_by: str,
-    now: datetime,
-    draw: Draw,
-    settings: Settings,
-    client_token: str | None = None,
-    fingerprint: str = "",
-) -> Task:
-    """Write a task down, one item per target in their order, and ring for the worker.
+def start(tx: Transaction, new: NewTask, *, now: datetime, draw: Draw, settings: Settings) -> Task:
+    """Store a task with one item per target, in their order, and notify the worker.
 
-    A client that is being moved already gets an item that ends with UpgradeInProgress and names the running task: the
-    live one stays alone. The task is `account_id`'s; its clients are `clients_account_id`'s where that is another one.
-    `label` is what the asker calls the task. `fingerprint` is what a later call with the same `client_token` is
-    compared with.
+    A client that another task is moving gets an item that ends at once with UpgradeInProgress and names that task. A
+    task whose items all end at once is over when it is stored, and its topic is published.
+
+    Args:
+        settings: for how long a task may take, and for how long a ClientToken is known.
 
     Raises:
-        Conflict: another call was first with one of the clients or with the token. Begin again: what was
-            read before this is no longer so.
-        Malformed: a target that no order could be made of.
+        Conflict: another call was first with one of the clients or with the token. Begin again: what this transaction
+            has read is out of date.
+        Malformed: no order can be made of a target.
     """
-    task_id, of = new_id("t", draw), clients_account_id or account_id
-    deadline = now + timedelta(seconds=settings.task_seconds)
-    busy = _busy(tx, of, [target.client_id for target in targets if _is_known(target)], now=now)
-    items = [
-        item_for(
-            _unless_busy(target, busy),
-            item_id=new_id("u", draw),
-            task_id=task_id,
-            position=position,
-            account_id=of,
-            kind=kind,
-            now=now,
-        )
-        for position, target in enumerate(targets)
-    ]
-    _check_orders(items)
+    task_id = new_id("t", draw)
+    items = _items(tx, new, task_id, now, draw)
     state = task_state([item.state for item in items])
-    completed_at = None if state is TaskState.CREATED else now
-    progress = progress_of([(item.state, item.stage) for item in items], 0)
     task = Task(
-        task_id, account_id, kind, state, progress, requested_by, now, now, completed_at, deadline, tuple(items), label
+        id=task_id,
+        account_id=new.account_id,
+        kind=new.kind,
+        state=state,
+        progress=progress_of([(item.state, item.stage) for item in items], 0),
+        requested_by=new.requested_by,
+        created_at=now,
+        updated_at=now,
+        completed_at=None if state is TaskState.CREATED else now,
+        deadline=now + timedelta(seconds=settings.task_seconds),
+        items=tuple(items),
+        label=new.label,
+        topic=new.topic,
     )
     _store.add(tx, task)
-    if client_token is not None:
+    if new.client_token is not None:
         until = now + timedelta(hours=settings.token_hours)
-        _store.client_tokens.bind(tx, account_id, client_token, fingerprint, task.id, until=until)
+        _store.client_tokens.bind(tx, new.account_id, new.client_token, new.fingerprint, task.id, until=until)
     fleet.set_clients(tx, _changes(items), now=now)
     tx.publish(TOPIC)
+    if task.topic and state is not TaskState.CREATED:
+        tx.publish(task.topic)
     return task
 
 
 def started_before(
     tx: Transaction, account_id: str, client_token: str, fingerprint: str, *, now: datetime
 ) -> Task | None:
-    """The task that this ClientToken started; None if the token is new, or so old that it is forgotten.
+    """Return the task that this ClientToken started; None if the token is new or was forgotten.
 
     Raises:
-        TokenReused: it came with other parameters then.
+        TokenReused: the token came with other parameters before.
     """
     task_id = _store.client_tokens.find(tx, account_id, client_token, fingerprint, now=now)
     return None if task_id is None else _store.task(tx, account_id, task_id)
 
 
-def _busy(tx: Transaction, account_id: str, client_ids: Sequence[str], *, now: datetime) -> dict[str, str]:
-    """For each of these clients that is being moved, the task that does it.
+def _items(tx: Transaction, new: NewTask, task_id: str, now: datetime, draw: Draw) -> list[Item]:
+    account_id = new.clients_account_id or new.account_id
+    busy = _busy(tx, account_id, [target.client_id for target in new.targets if _is_known(target)], now=now)
+    items = [
+        new_item(
+            _unless_busy(target, busy),
+            item_id=new_id("u", draw),
+            task_id=task_id,
+            position=position,
+            account_id=account_id,
+            kind=new.kind,
+            now=now,
+        )
+        for position, target in enumerate(new.targets)
+    ]
+    for item in items:
+        if item.is_open:
+            item.order()  # one that cannot be written would stop the worker for everybody: it is refused here
+    return items
 
-    A task past its deadline, which is told to have expired, moves nobody: if no worker came by yet, it ends here.
+
+def _busy(tx: Transaction, account_id: str, client_ids: Sequence[str], *, now: datetime) -> dict[str, str]:
+    """Return the moving task of each of these clients that is being moved.
+
+    A task past its deadline counts as expired: if no worker has come to it yet, it is ended here.
     """
     busy = _store.live_tasks_of(tx, account_id, client_ids)
     over = expire_overdue(tx, sorted(set(busy.values())), now=now)
@@ -98,28 +103,21 @@ def _busy(tx: Transaction, account_id: str, client_ids: Sequence[str], *, now: d
 
 
 def _is_known(target: TaskTarget) -> bool:
-    """Whether it is a client of this account; an id that names nothing here is never looked up."""
+    """Return whether it is a client of this account; an id that names nothing here is never looked up."""
     return bool(target.client_id and target.instance_id)
 
 
 def _unless_busy(target: TaskTarget, busy: Mapping[str, str]) -> TaskTarget:
-    """What else was found out about a client that is being moved is about to change: its task comes first."""
+    """Return the target, refused if another task is moving its client: the plan for it is about to be out of date."""
     running = busy.get(target.client_id) if _is_known(target) else None
     if running is None:
         return target
     text = f"task {running} is moving this client; wait for it"
-    return replace(target, settled=("UpgradeInProgress", text), succeeded=False)
-
-
-def _check_orders(items: Sequence[Item]) -> None:
-    """An order that cannot be written would stop the worker for everybody: it is refused here."""
-    for item in items:
-        if item.is_open:
-            item.order()
+    return replace(target, resolved=("UpgradeInProgress", text), succeeded=False)
 
 
 def _changes(items: Sequence[Item]) -> list[Change]:
-    """Clients that are now under way, and those that are as they were asked to be. A refusal changes no client."""
+    """Return the new status of clients that are now moving or need no move. A refusal changes no client."""
     return [
         Change(item.client_id, status=item.client_status)
         for item in items

@@ -1,4 +1,4 @@
-"""The life of one client's upgrade, and of the task it belongs to: on one screen."""
+"""The states of an item (one client's upgrade) and of its task, and every move between them."""
 
 from collections.abc import Collection
 from enum import StrEnum
@@ -14,39 +14,41 @@ class Kind(StrEnum):
 
 
 class ItemState(StrEnum):
-    """Where one client of a task stands."""
+    """The state of one client of a task."""
 
-    WAITING = "waiting"  # to be sent
-    SENT = "sent"  # its command is queued for the host
-    RUNNING = "running"  # the host said that it began
-    LOST = "lost"  # it began, and nothing is heard of it
+    WAITING = "waiting"  # for the worker to send its order
+    SENT = "sent"  # its order is on the way to the host
+    RUNNING = "running"  # the host has begun
+    LOST = "lost"  # it was sent, and the carrier has lost track of it
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
     EXPIRED = "expired"
 
 
-_OVER_EARLY: Final = frozenset({ItemState.CANCELLED, ItemState.EXPIRED})  # every open state may end like this
+_OVER_EARLY: Final = frozenset(
+    {ItemState.CANCELLED, ItemState.EXPIRED}
+)  # every open state may end like this, before the host reports an end
 
 NEXT: Final[dict[ItemState, frozenset[ItemState]]] = {
     ItemState.WAITING: frozenset({ItemState.SENT}) | _OVER_EARLY,
     ItemState.SENT: frozenset({ItemState.RUNNING, ItemState.LOST}) | _OVER_EARLY,
     ItemState.RUNNING: frozenset({ItemState.SUCCEEDED, ItemState.FAILED, ItemState.LOST}) | _OVER_EARLY,
-    # Running again: the agent is heard and still at it. A late report is still the truth.
+    # Running again: the agent is heard of again. A late report counts.
     ItemState.LOST: frozenset({ItemState.RUNNING, ItemState.SUCCEEDED, ItemState.FAILED}) | _OVER_EARLY,
     ItemState.SUCCEEDED: frozenset(),
     ItemState.FAILED: frozenset(),
     ItemState.CANCELLED: frozenset(),
     ItemState.EXPIRED: frozenset(),
 }
-"""A state with no way out is final. An item that is settled when its task is made is born final."""
+"""The states that may follow each state. One that nothing follows is final; an item may also start in a final one."""
 
-FINAL: Final = frozenset(state for state, ways in NEXT.items() if not ways)
+FINAL: Final = frozenset(state for state, following in NEXT.items() if not following)
 OPEN: Final = frozenset(NEXT) - FINAL
 
 
 def may_move(state: ItemState, to: ItemState) -> bool:
-    """Whether an item's life goes from here to there in one step."""
+    """Return whether an item may go from `state` to `to` in one step."""
     return to in NEXT[state]
 
 
@@ -60,7 +62,7 @@ class TaskState(StrEnum):
 
 
 def task_state(items: Collection[ItemState]) -> TaskState:
-    """What a task is, judged by its items: `created` while one is open, then how the worst of them was ended."""
+    """Return a task's state, given its items': `created` while one is open, then expired, cancelled or completed."""
     if any(state in OPEN for state in items):
         return TaskState.CREATED
     if ItemState.EXPIRED in items:

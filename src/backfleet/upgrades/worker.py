@@ -1,54 +1,53 @@
-"""The loop that moves upgrades on: end what is out of time, collect what came back, send what waits.
+"""The loop that moves tasks on: expire what is out of time, collect what came back, send what waits.
 
-Any number of replicas may run it at once: each step takes its rows for itself, in small batches, one transaction each,
-and does nothing the second time.
+Any number of replicas may run it at once: each step takes rows for itself, in small batches, one transaction each, and
+does nothing the second time.
 """
 
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Final
 
-from backfleet import commands, fleet
-from backfleet.carriers.bootstrap import MOST_ASKED, Bootstrap, command_for, read_reference, reference_of, references_of
-from backfleet.commands import NewInvocation, Outcome, State
+from backfleet import carriers, fleet
+from backfleet.carriers import Carrier, Delivery, News, State
 from backfleet.failpoints import failpoint
-from backfleet.fleet import AgentKind, Change
+from backfleet.fleet import Change
 from backfleet.ids import Draw
 from backfleet.storage import Database, Transaction
 from backfleet.upgrades import _store
-from backfleet.upgrades.ending import TOPIC, expire, settle
-from backfleet.upgrades.items import Item
-from backfleet.upgrades.outcomes import Judgement, Later, judge
+from backfleet.upgrades.ending import TOPIC, expire, update_tasks
+from backfleet.upgrades.model import Item, Task
+from backfleet.upgrades.outcomes import Judgement, LaterOrders, judge
 from backfleet.upgrades.states import ItemState
-from backfleet.upgrades.tasks import Task
 from backfleet_host.contract import LONGEST_PATIENCE, Order
 
-AT_ONCE = 50  # items of one transaction: nobody is kept waiting long behind it
-TASKS_AT_ONCE = 10  # tasks ended in one look; each may have a hundred items and has a transaction of its own
-SPARE = timedelta(seconds=60)  # of a task's time that the host does not get: for going back, and for its report
+AT_ONCE: Final = 50  # items of one transaction: others wait only shortly for its locks
+TASKS_AT_ONCE: Final = 10  # tasks expired in one round; each may have a hundred items, and a transaction of its own
+SPARE: Final = timedelta(seconds=60)  # of a task's time that the host does not get: for rolling back and reporting
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """What every order of one look is made with."""
+    """What every order of one round is sent with."""
 
     now: datetime
     draw: Draw
-    bringing: Bootstrap | None
+    carrier: Carrier
     most_per_second: int
 
 
-def run_once(
-    database: Database, *, now: datetime, draw: Draw, bringing: Bootstrap | None = None, most_per_second: int = 0
-) -> bool:
-    """One look; True if there may be more to do at once.
+def run_once(database: Database, *, now: datetime, draw: Draw, carrier: Carrier, most_per_second: int = 0) -> bool:
+    """Run one round; True if there may be more to do at once.
 
-    `bringing` is for hosts whose agents are not ours; `most_per_second` is how many bytes a host may download, 0 = any.
+    Args:
+        carrier: brings the orders to their hosts.
+        most_per_second: how many bytes a host may download in a second; 0 = any number.
     """
-    sending = Sending(now, draw, bringing, most_per_second)
+    sending = Sending(now, draw, carrier, most_per_second)
     with database.reading() as tx:
         overdue = _store.overdue(tx, now, TASKS_AT_ONCE)
         something_waits = _store.anything_waiting(tx, now)
@@ -80,34 +79,36 @@ def _send_waiting(database: Database, sending: Sending) -> bool:
 
 
 def _send(tx: Transaction, waiting: Sequence[Item], sending: Sending) -> None:
-    now = sending.now
     tasks = _store.tasks_by_id(tx, list({item.task_id for item in waiting}))
-    sent = [sent_item(item, tasks[item.task_id].deadline - now, now) for item in waiting]
-    foreign = _official(tx, [item.instance_id for item in sent]) if sending.bringing else set()
-    orders = _orders(tx, sent, sending.most_per_second)
-    sends = [
-        NewInvocation(
+    sent = [sent_item(item, tasks[item.task_id].deadline - sending.now, sending.now) for item in waiting]
+    deliveries = _deliveries(tx, sent, tasks, sending)
+    sending.carrier.send(tx, deliveries, topic=TOPIC, now=sending.now, draw=sending.draw)
+    _store.update(tx, sent)
+    update_tasks(tx, tasks, now=sending.now)
+
+
+def _deliveries(tx: Transaction, items: Sequence[Item], tasks: Mapping[str, Task], sending: Sending) -> list[Delivery]:
+    orders = _orders(tx, items, sending.most_per_second)
+    return [
+        Delivery(
             account_id=item.account_id,
             instance_id=item.instance_id,
-            content=_content(orders[item.id], sending.bringing if item.instance_id in foreign else None),
-            timeout_seconds=seconds_of(tasks[item.task_id].deadline - now),
+            order=orders[item.id],
+            timeout_seconds=seconds_of(tasks[item.task_id].deadline - sending.now),
             reference=item.id,
         )
-        for item in sent
+        for item in items
     ]
-    commands.send(tx, sends, topic=TOPIC, now=now, draw=sending.draw)
-    _store.update(tx, sent)
-    settle(tx, tasks, now=now)
 
 
 def _orders(tx: Transaction, items: Sequence[Item], most_per_second: int) -> dict[str, Order]:
-    """Each item's order, with what is set for its client and who must read what it writes."""
+    """Return each item's order, with its client's settings and the oldest version that must read its backups."""
     client_ids = [item.client_id for item in items if item.client_id]
-    wished, readers = fleet.preferences_of(tx, client_ids), fleet.oldest_readers(tx, client_ids)
+    preferences, readers = fleet.preferences_of(tx, client_ids), fleet.oldest_readers(tx, client_ids)
     return {
         item.id: replace(
             item.order(),
-            settings=wished[item.client_id].as_dict() if item.client_id in wished else {},
+            settings=preferences[item.client_id].as_dict() if item.client_id in preferences else {},
             oldest_reader=readers.get(item.client_id, ""),
             bytes_per_second=most_per_second,
         )
@@ -115,23 +116,14 @@ def _orders(tx: Transaction, items: Sequence[Item], most_per_second: int) -> dic
     }
 
 
-def _official(tx: Transaction, instance_ids: Sequence[str]) -> set[str]:
-    kinds = fleet.agent_kinds(tx, instance_ids)
-    return {instance_id for instance_id, kind in kinds.items() if kind is AgentKind.OFFICIAL}
-
-
-def _content(order: Order, bringing: Bootstrap | None) -> str:
-    return order.as_command() if bringing is None else command_for(order, bringing)
-
-
 def sent_item(item: Item, left: timedelta, now: datetime) -> Item:
-    """The item as it is sent, with `left` of its task's time: the host gets most of that, however late it is sent."""
-    patience = seconds_of(left - min(SPARE, left / 5))
-    return replace(item.moved(ItemState.SENT, at=now), patience=min(patience, LONGEST_PATIENCE))
+    """Return the item as it is once sent. The host gets most of the time that its task has left, however late it is."""
+    seconds = seconds_of(left - min(SPARE, left / 5))
+    return replace(item.moved(ItemState.SENT, at=now), timeout_seconds=min(seconds, LONGEST_PATIENCE))
 
 
 def seconds_of(left: timedelta) -> int:
-    """Whole seconds, at least one."""
+    """Return whole seconds, at least one."""
     return max(1, int(left.total_seconds()))
 
 
@@ -140,10 +132,9 @@ def seconds_of(left: timedelta) -> int:
 
 def _collect(database: Database, sending: Sending) -> bool:
     with database.transaction() as tx:
-        news = commands.outcomes(tx, TOPIC, limit=AT_ONCE)
-        ended = _take(tx, news, sending.now) if news else []
-        if sending.bringing is not None:
-            _ask_again(tx, news, sending, sending.bringing)
+        news = sending.carrier.news(tx, TOPIC, limit=AT_ONCE)
+        ended = _record(tx, news, sending) if news else []
+        _repeat_lost(tx, news, sending)
     if news:
         failpoint("outcome collected")
     for item in ended:
@@ -151,84 +142,69 @@ def _collect(database: Database, sending: Sending) -> bool:
     return len(news) == AT_ONCE
 
 
-def _take(tx: Transaction, news: Sequence[Outcome], now: datetime) -> list[Item]:
-    """Write down what this news means; the items that it ended."""
-    known = _store.items_for_update(tx, list({read_reference(outcome.reference)[0] for outcome in news}))
+def _record(tx: Transaction, news: Sequence[News], sending: Sending) -> list[Item]:
+    """Write down what this news means; return the items that it ended."""
+    now = sending.now
+    known = _store.items_for_update(tx, list({one.reference for one in news}))
     tasks = _store.tasks_by_id(tx, list({item.task_id for item in known.values()}))
-    later = _what_came_later(tx, list(known.values()), tasks)
-    judged, standing = [], dict(known)  # one item may have several commands: each is judged by what the last one told
-    for outcome in news:
-        item = standing.get(read_reference(outcome.reference)[0])
-        if item is not None:  # a purged one is nobody's
-            judged.append(_judge(item, outcome, tasks, later, now))
-            standing[item.id] = judged[-1].item
-    moved = [item for item in standing.values() if item != known[item.id]]
+    later = _later_orders(tx, list(known.values()), tasks)
+    judged, newest = [], dict(known)  # one item may have several pieces of news: each builds on the one before
+    for one in news:
+        item = newest.get(one.reference)
+        if item is not None:  # else its task was purged
+            deadline, after = tasks[item.task_id].deadline, later.get(item.id, LaterOrders())
+            judged.append(judge(item, one.outcome, deadline=deadline, later=after, now=now))
+            newest[item.id] = judged[-1].item
+    moved = [item for item in newest.values() if item != known[item.id]]
     _store.update(tx, moved)
     fleet.set_clients(tx, _changes(judged, tasks), now=now)
-    commands.mark_collected(tx, news)
-    # Out of time before the sweep came by: once its task is over, nothing else would stop it.
+    sending.carrier.mark_collected(tx, news)
+    # These ran out of time before `run_once` came to their task: once that is over, nothing else would cancel them.
     expired = [item.id for item in moved if item.state is ItemState.EXPIRED]
-    commands.stop(tx, TOPIC, references_of(expired), now=now)
-    settle(tx, [item.task_id for item in moved], now=now)
+    carriers.cancel(tx, TOPIC, expired, now=now)
+    update_tasks(tx, [item.task_id for item in moved], now=now)
     return [item for item in moved if known[item.id].is_open and not item.is_open]
 
 
-def _ask_again(tx: Transaction, news: Sequence[Outcome], sending: Sending, bringing: Bootstrap) -> None:
-    """Lost outcomes of hosts with other agents: the same order once more, which the host answers from its journal.
-
-    Our own agent needs no asking: it reports until it is heard.
-    """
-    lost = {outcome.reference for outcome in news if outcome.state is State.LOST}
-    again = {item_id: number + 1 for item_id, number in map(read_reference, lost) if number < MOST_ASKED}
-    items = [item for item in _store.items_for_update(tx, list(again)).values() if item.state is ItemState.LOST]
-    foreign = _official(tx, [item.instance_id for item in items]) if items else set()
+def _repeat_lost(tx: Transaction, news: Sequence[News], sending: Sending) -> None:
+    """Offer the carrier the same order once more for each item whose outcome was lost."""
+    repeats = {one.reference: one.repeats for one in news if one.outcome.state is State.LOST}
+    items = [item for item in _store.items_for_update(tx, list(repeats)).values() if item.state is ItemState.LOST]
+    if not items:
+        return
     tasks = _store.tasks_by_id(tx, list({item.task_id for item in items}))
-    orders = _orders(tx, items, sending.most_per_second)
-    sends = [
-        NewInvocation(
-            account_id=item.account_id,
-            instance_id=item.instance_id,
-            content=command_for(orders[item.id], bringing),
-            timeout_seconds=seconds_of(tasks[item.task_id].deadline - sending.now),
-            reference=reference_of(item.id, again[item.id]),
-        )
-        for item in items
-        if item.instance_id in foreign
-    ]
-    if sends:
-        commands.send(tx, sends, topic=TOPIC, now=sending.now, draw=sending.draw)
-
-
-def _judge(
-    item: Item, outcome: Outcome, tasks: Mapping[str, Task], later: Mapping[str, Later], now: datetime
-) -> Judgement:
-    deadline = tasks[item.task_id].deadline
-    return judge(item, outcome, deadline=deadline, later=later.get(item.id, Later()), now=now)
+    lost = [replace(each, repeats=repeats[each.reference]) for each in _deliveries(tx, items, tasks, sending)]
+    sending.carrier.repeat(tx, lost, topic=TOPIC, now=sending.now, draw=sending.draw)
 
 
 def _changes(judged: Sequence[Judgement], tasks: Mapping[str, Task]) -> list[Change]:
-    """What is now known of clients; of two orders for one client the later one's word comes last, and stays."""
+    """Return what is now known of clients. Of two orders for one client the later one's change comes last, and wins."""
     oldest_first = sorted(judged, key=lambda judgement: tasks[judgement.item.task_id].created_at)
     return [judgement.change for judgement in oldest_first if judgement.change is not None]
 
 
-def _what_came_later(tx: Transaction, items: Sequence[Item], tasks: Mapping[str, Task]) -> dict[str, Later]:
-    """For items that were over before this news: what has happened to their clients since."""
+def _later_orders(tx: Transaction, items: Sequence[Item], tasks: Mapping[str, Task]) -> dict[str, LaterOrders]:
+    """Return, for items that were over before this news, what has happened to their clients since."""
     over = [item for item in items if item.client_id and not item.is_open]
     if not over:
         return {}
     since = min(tasks[item.task_id].created_at for item in over)
     others = _store.items_since(tx, [item.client_id for item in over], since)
-    return {item.id: later_than(item, tasks[item.task_id].created_at, others) for item in over}
+    return {item.id: later_orders(item, tasks[item.task_id].created_at, others) for item in over}
 
 
-def later_than(item: Item, asked_at: datetime, others: Sequence[tuple[Item, datetime]]) -> Later:
-    """What those of `others` that are the same client's, and were asked for later, say."""
-    after = [other for other, at in others if other.client_id == item.client_id and at > asked_at]
-    told = (ItemState.SUCCEEDED, ItemState.FAILED)
-    return Later(
-        live=any(other.is_open for other in after),
-        heard=any(other.state in told and other.stage for other in after),
+def later_orders(item: Item, created_at: datetime, others: Sequence[tuple[Item, datetime]]) -> LaterOrders:
+    """Sum up what came after an item for its client.
+
+    Args:
+        created_at: when the item's task was made.
+        others: items, each with the moment that its task was made; those of other clients do not count.
+    """
+    after = [other for other, at in others if other.client_id == item.client_id and at > created_at]
+    reported = (ItemState.SUCCEEDED, ItemState.FAILED)
+    return LaterOrders(
+        is_open=any(other.is_open for other in after),
+        was_reported=any(other.state in reported and other.stage for other in after),
     )
 
 

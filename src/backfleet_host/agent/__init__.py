@@ -1,9 +1,15 @@
-"""A Cloud Assistant agent in Python: enrol, heartbeat, fetch, run, report.
+"""A Cloud Assistant agent in Python: enrols the host, fetches tasks, carries them out and reports on them.
 
-It speaks the wire of the official agent (`aliyun_assist_client`) and does better where a server built for that one
-cannot mind: it fetches after every reconnect, never gives up, keeps final reports until they are acknowledged, and what
-it carries out runs in processes of their own that survive it.
+It speaks the protocol of the official agent (`aliyun_assist_client`). It differs only where a server made for that one
+does not notice: it fetches after every reconnect, never gives up, keeps final reports until they are acknowledged, and
+runs each task in a process of its own that survives the agent.
 
-Owns `<root>/agent/`. Verbs: `enrolment.enrol`, `running.run`, `standing.standing`; `carry_out.main` is the separate
-process. Nothing is imported here: that process must start in a few milliseconds.
+Owns `<root>/agent/`. Verbs:
+
+- `setup.enrolment.enrol` registers the host with a server
+- `running.run` is the agent, until it is told to end
+- `status.status` returns what `backfleet-host status` shows of the agent
+- `execution.task_process.main` is the process that carries out one task
+
+This package imports nothing by itself: a task's process must start within milliseconds.
 """

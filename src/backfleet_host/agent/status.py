@@ -1,4 +1,4 @@
-"""How this host stands: enrolled or not, running or not, what waits."""
+"""The status of this host: enrolled or not, running or not, and which tasks and reports wait."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import os
 from pathlib import Path
 from typing import Any, Dict, List
 
-from backfleet_host.agent.execution.task_journal import Journal
+from backfleet_host.agent.execution.task_journal import TaskJournal
+from backfleet_host.files import hold_lock
 from backfleet_host.identity import NotEnrolled, read_identity
-from backfleet_host.layout import Places, hold
+from backfleet_host.layout import Places
 
 
-def standing(root: Path) -> Dict[str, Any]:
-    """The agent's part of `backfleet-host status`. Changes nothing."""
+def status(root: Path) -> Dict[str, Any]:
+    """Return the agent's part of `backfleet-host status`, under the keys of its JSON. Changes nothing."""
     places = Places(root)
     try:
         identity = read_identity(places)
@@ -30,7 +31,7 @@ def standing(root: Path) -> Dict[str, Any]:
 
 
 def _tasks(places: Places) -> Dict[str, Any]:
-    journal = Journal(places.tasks)
+    journal = TaskJournal(places.tasks)
     return {
         "tasks_open": [folder.key for folder in journal.unfinished()],
         "reports_waiting": [folder.key for folder in journal.unacknowledged()],
@@ -38,35 +39,39 @@ def _tasks(places: Places) -> Dict[str, Any]:
 
 
 def _is_held(lock: Path) -> bool:
-    held = hold(lock)
+    held = hold_lock(lock)
     if held is None:
         return True
     os.close(held)
     return False
 
 
-def lines_of(stands: Dict[str, Any]) -> List[str]:
-    """The whole status in lines for people."""
-    agent = stands["agent"]
+def lines_of(host_status: Dict[str, Any]) -> List[str]:
+    """Return the status of host and clients as lines for people."""
+    agent = host_status["agent"]
     if not agent["enrolled"]:
         return [agent["why"]]
     lines = [
         f"instance   {agent['instance_id']} {agent['name']}".rstrip(),
         f"server     {agent['server']}",
-        f"agent      {'running' if agent['running'] else 'not running'}, version {stands['version']}",
+        f"agent      {'running' if agent['running'] else 'not running'}, version {host_status['version']}",
     ]
     for name, title in (("tasks_open", "open"), ("reports_waiting", "unsent")):
         if agent[name]:
             lines.append(f"{title:10} {', '.join(agent[name])}")
-    for package in stands["packages"]:
+    for package in host_status["packages"]:
         lines.append(_package_line(package))
         lines += [f"{'':10} changed: {found}" for found in package["drift"]]
-        lines += [f"{'':10} {version} is still run by {pids}" for version, pids in package["in_use"].items()]
+        lines += [
+            f"{'':10} {version} is still in use by the processes {pids}" for version, pids in package["in_use"].items()
+        ]
     return lines
 
 
 def _package_line(package: Dict[str, Any]) -> str:
     line = f"{package['package']:10} {package['current'] or 'not installed'}"
     if package["previous"]:
-        line += f", before it {package['previous']}"
-    return line + (", an attempt is open: `backfleet-host recover`" if package["attempt_open"] else "")
+        line += f", previously {package['previous']}"
+    return line + (
+        ", an attempt runs or was cut off: `backfleet-host recover` finishes it" if package["attempt_open"] else ""
+    )

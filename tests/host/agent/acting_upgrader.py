@@ -1,9 +1,9 @@
-"""Stands where the upgrader stands, and does what the order's version says, so that the agent can be watched.
+"""Takes the place of the upgrader in tests of the agent, and does what the version in the order says.
 
-`1.0`: succeeds. `waits`: goes on when the file `go` is in the root. `listens`: so too, and ends when it is stopped.
-`dies`: ends its process unwarned, once it has
-begun. `dies-always`: so does every recovery. `raises`: an error nobody foresaw. `talks`: a report too long to send.
-Everything it does is noted in the root's file `acts`.
+`1.0` succeeds. `waits` goes on when the file `go` is in the root; `listens` does so too, and ends when it is stopped.
+`dies` kills its own process once it has begun; `dies-always` does so in every recovery, too. `raises` raises an error
+that nobody foresaw. `talks` returns a report that is too long to send. What it does is noted in the root's file
+`actions`.
 """
 
 import os
@@ -37,7 +37,7 @@ def recover(order: Order, root: Path, *, say: Callable[[str], None]) -> Report:
     _note(root, f"recover {order.order_id}")
     if order.version == "dies-always":
         os.kill(os.getpid(), signal.SIGKILL)
-    return _report(order, outcome="failed", code="InternalError", message="made good", current_version="0.9")
+    return _report(order, outcome="failed", code="InternalError", message="recovered", current_version="0.9")
 
 
 def _report(order: Order, *, outcome: str = "succeeded", **fields: object) -> Report:
@@ -45,5 +45,5 @@ def _report(order: Order, *, outcome: str = "succeeded", **fields: object) -> Re
 
 
 def _note(root: Path, act: str) -> None:
-    with (root / "acts").open("a") as acts:
-        acts.write(f"{act}\n")
+    with (root / "actions").open("a") as actions:
+        actions.write(f"{act}\n")

@@ -13,23 +13,24 @@ from pathlib import Path
 
 import pytest
 
-from backfleet_host.agent.protocol.server import read_address
+from backfleet_host.agent.protocol.address import read_address
 from backfleet_host.agent.protocol.signing import make_key, private_pem
-from backfleet_host.agent.setup.enrolment import Wish, enrol
+from backfleet_host.agent.setup.enrolment import EnrolmentOptions, enrol
+from backfleet_host.contract import Order
 from backfleet_host.layout import Places
 from host.agent.gateway import CODE, Gateway
 
 
 @pytest.fixture
 def gateway(tmp_path: Path) -> Iterator[Gateway]:
-    """A gateway that is up."""
+    """A gateway that runs."""
     with Gateway(tmp_path / "gateway") as gateway:
         yield gateway
 
 
 @pytest.fixture(scope="session")
 def key_pem() -> bytes:
-    """A key, made once: half a second each adds up."""
+    """A key, made once for all tests, since making one takes time."""
     return private_pem(make_key())
 
 
@@ -39,13 +40,13 @@ def places(tmp_path: Path, gateway: Gateway, key_pem: bytes) -> Places:
     places = Places(tmp_path / "root")
     places.agent.mkdir(parents=True)
     places.key.write_bytes(key_pem)
-    wish = Wish(read_address(gateway.address), gateway.ca, "act-1", CODE, "host-1")
-    enrol(places, wish, mode="restricted", now=datetime.now(UTC), say=lambda text: None)
+    options = EnrolmentOptions(read_address(gateway.address), gateway.ca, "act-1", CODE, "host-1")
+    enrol(places, options, mode="restricted", now=datetime.now(UTC), progress=lambda text: None)
     return places
 
 
 class Host:
-    """Agents of one root, one after the other, as processes that can be killed."""
+    """One agent of a root after another, as processes that can be killed."""
 
     def __init__(self, places: Places, program: Path) -> None:
         self.places, self._program = places, program
@@ -58,9 +59,9 @@ class Host:
         starter = (
             f"import sys; sys.path[:0] = {path!r}; import logging;"
             "logging.basicConfig(level=logging.INFO, format='%(asctime)s %(message)s');"
-            "from pathlib import Path; from host.agent.quick import QUICK;"
+            "from pathlib import Path; from host.agent.quick_timings import QUICK;"
             "from backfleet_host.agent.running import run;"
-            "sys.exit(run(Path(sys.argv[1]), allow_shell='shell' in sys.argv, pace=QUICK))"
+            "sys.exit(run(Path(sys.argv[1]), allow_shell='shell' in sys.argv, timings=QUICK))"
         )
         with self.log.open("a") as log:
             self.agent = subprocess.Popen(
@@ -72,7 +73,7 @@ class Host:
             )
 
     def ready(self) -> dict[str, str]:
-        """The line with which the agent says that it runs."""
+        """Wait for the line that the agent prints once it is connected, and return it."""
         assert self.agent is not None
         assert self.agent.stdout is not None
         line = self.agent.stdout.readline()
@@ -80,7 +81,7 @@ class Host:
         return dict(json.loads(line))
 
     def kill(self, number: int = signal.SIGKILL) -> int:
-        """End the agent; returns its exit code."""
+        """End the agent with this signal; return its exit code."""
         assert self.agent is not None
         self.agent.send_signal(number)
         code = self.agent.wait(10)
@@ -89,8 +90,8 @@ class Host:
         self.agent = None
         return code
 
-    def carrying(self) -> list[int]:
-        """Processes of this root's tasks, scripts included."""
+    def task_processes(self) -> list[int]:
+        """Return the ids of all processes of this root's tasks, scripts included."""
         found = []
         for entry in Path("/proc").glob("[0-9]*"):
             try:
@@ -103,13 +104,24 @@ class Host:
                 found.append(int(entry.name))
         return found
 
-    def nothing_left(self) -> bool:
-        """Whether no task's process lives any more."""
-        return until(lambda: not self.carrying())
+    def all_processes_end(self) -> bool:
+        """Wait for the end of all processes of tasks; return whether it came in time."""
+        return until(lambda: not self.task_processes())
+
+
+def order(version: str = "1.0", order_id: str = "u-1") -> str:
+    """Return an order as command content. The acting upgrader does what the version says."""
+    return Order(order_id, "upgrade", "rclone", version, "linux-amd64").as_command()
+
+
+def actions(places: Places) -> list[str]:
+    """Return what the acting upgrader has done so far."""
+    file = places.root / "actions"
+    return file.read_text().splitlines() if file.exists() else []
 
 
 def until(what: Callable[[], object], seconds: float = 10.0) -> bool:
-    """Whether it becomes true in time."""
+    """Wait until `what` is true; return whether it became so in time."""
     end = time.monotonic() + seconds
     while not what():
         if time.monotonic() > end:
@@ -120,7 +132,7 @@ def until(what: Callable[[], object], seconds: float = 10.0) -> bool:
 
 @pytest.fixture(scope="session")
 def source() -> Path:
-    """Where the host program's source is."""
+    """The folder with the source of the host program."""
     import backfleet_host
 
     return Path(str(backfleet_host.__file__)).parents[1]
@@ -128,14 +140,14 @@ def source() -> Path:
 
 @contextlib.contextmanager
 def host_of(places: Places, program: Path) -> Iterator[Host]:
-    """A host; whatever of it still runs at the end is ended."""
+    """Give a host, and kill what still runs of it at the end."""
     host = Host(places, program)
     try:
         yield host
     finally:
         if host.agent is not None:
             host.kill()
-        for pid in host.carrying():
+        for pid in host.task_processes():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
@@ -148,7 +160,7 @@ def host(places: Places, source: Path) -> Iterator[Host]:
 
 
 def acting_program(source: Path, folder: Path) -> Path:
-    """The real program but for its upgrader, which does what the version in the order says."""
+    """Make a host program whose upgrader does what the version in the order says; the rest of it is real."""
     (folder / "backfleet_host" / "upgrader").mkdir(parents=True)
     for entry in (source / "backfleet_host").iterdir():
         if entry.name not in {"upgrader", "__pycache__"}:
@@ -160,6 +172,6 @@ def acting_program(source: Path, folder: Path) -> Path:
 
 @pytest.fixture
 def acting_host(places: Places, source: Path, tmp_path: Path) -> Iterator[Host]:
-    """A host whose upgrader is an actor."""
+    """A host with the acting upgrader."""
     with host_of(places, acting_program(source, tmp_path / "program")) as host:
         yield host

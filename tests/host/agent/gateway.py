@@ -1,7 +1,7 @@
-"""An honest small Cloud Assistant gateway, from the protocol page: TLS, registration, signatures, socket, lists.
+"""A small Cloud Assistant gateway after the protocol page: TLS, registration, signatures, socket, lists.
 
-It runs in a thread of the test, remembers everything it is told, and can be told to misbehave as real ones do: refuse,
-hang, lose answers, go away and come back on the same port.
+It runs in a thread of the test and records every request. It can misbehave as real ones do: refuse, hang, lose answers,
+go away and come back on the same port.
 """
 
 import asyncio
@@ -36,8 +36,8 @@ CODE = "open-sesame"
 
 
 @dataclass
-class Told:
-    """One report, as it came."""
+class ReceivedReport:
+    """One report, as it arrived."""
 
     name: str
     query: dict[str, str]
@@ -51,7 +51,7 @@ class Told:
 
 @dataclass
 class Behaviour:
-    """What goes wrong, and how often (counted down)."""
+    """What goes wrong, and how many times more."""
 
     lose_register_answers: int = 0
     refuse: Counter[str] = field(default_factory=Counter)  # path's last part -> answers of 503 to give
@@ -62,7 +62,7 @@ class Behaviour:
 
 
 class Gateway:
-    """Start it with `with`; ask it what it heard."""
+    """Runs within `with`; its attributes hold what it received."""
 
     def __init__(self, folder: Path) -> None:
         certificates = prepare_certificates(folder, ["127.0.0.1", "localhost"], now=datetime.now(UTC))
@@ -75,8 +75,8 @@ class Gateway:
         self.tasks: dict[str, dict[str, Any]] = {}
         self.stops: list[dict[str, Any]] = []
         self.extra: dict[str, Any] = {}
-        self.reports: list[Told] = []
-        self.beats: list[dict[str, str]] = []
+        self.reports: list[ReceivedReport] = []
+        self.heartbeats: list[dict[str, str]] = []
         self.lists: list[dict[str, str]] = []
         self.echoes: list[str] = []
         self.pings = 0
@@ -113,17 +113,17 @@ class Gateway:
         self._do(self._start())
 
     def go_away(self) -> None:
-        """Close everything, as a killed server would."""
+        """Close all connections, as a killed server would."""
         self._do(self._stop())
 
     async def _cut_the_rest(self) -> None:
-        """Connections in the midst of their handshake belong to no server yet: only the loop knows of them."""
+        """Close connections during their handshake: they belong to no server yet, and only the loop knows them."""
         for transport in list(getattr(self._loop, "_transports", {}).values()):
             transport.abort()
         await asyncio.sleep(TURNS_SECONDS)
 
     def drop_sockets(self) -> None:
-        """End every notify socket's connection without a word."""
+        """End the connection of every notify socket without a close frame."""
 
         async def drop() -> None:
             for one in list(self._sockets):
@@ -134,16 +134,16 @@ class Gateway:
         self._do(drop())
 
     def kick(self, text: str = "kick_vm") -> None:
-        """Say this over every notify socket."""
+        """Send this text over every notify socket."""
 
-        async def say() -> None:
+        async def send() -> None:
             for one in list(self._sockets):
                 await one.send_str(text)
 
-        self._do(say())
+        self._do(send())
 
     def hand_out(self, task_id: str, content: str, *, kick: bool = True, **fields: Any) -> None:
-        """Let the next lists carry this task until its first report."""
+        """List this task until its first report arrives."""
         output = {"interval": 1000, "logQuota": 12000, "skipEmpty": True, "sendStart": True} | fields.pop("output", {})
         task = {
             "type": "RunShellScript",
@@ -157,27 +157,27 @@ class Gateway:
             self.kick(f"kick_vm task run {task_id}")
 
     def stop_task(self, task_id: str) -> None:
-        """Ask for its end."""
+        """List this task as one to stop, once."""
         self.stops.append({"task": {"taskID": task_id}, "output": {}, "repeat": "Once"})
         self.kick(f"kick_vm task stop {task_id}")
 
-    def told(self, task_id: str, *names: str) -> list[Told]:
-        """Reports about this task."""
+    def reports_about(self, task_id: str, *names: str) -> list[ReceivedReport]:
+        """Return the reports about this task, of all kinds or of these."""
         return [one for one in self.reports if one.task == task_id and (not names or one.name in names)]
 
     def wait_for(self, what: Callable[[], Any], seconds: float = 15.0) -> Any:
-        """The value of `what` once it is true."""
+        """Wait until `what` is true, and return its value."""
         until = time.monotonic() + seconds
         with self._changed:
             while not (found := what()):
                 left = until - time.monotonic()
-                assert left > 0, f"nothing came; heard: {self.reports[-5:]} {self.refused[-3:]}"
+                assert left > 0, f"it did not happen; last reports: {self.reports[-5:]}, refused: {self.refused[-3:]}"
                 self._changed.wait(min(left, 0.05))
         return found
 
-    def end_of(self, task_id: str, seconds: float = 15.0) -> Told:
-        """The first final report about this task."""
-        found: list[Told] = self.wait_for(lambda: self.told(task_id, *TERMINAL), seconds)
+    def end_of(self, task_id: str, seconds: float = 15.0) -> ReceivedReport:
+        """Wait for the first final report about this task, and return it."""
+        found: list[ReceivedReport] = self.wait_for(lambda: self.reports_about(task_id, *TERMINAL), seconds)
         return found[0]
 
     def _do(self, work: Any) -> None:
@@ -190,7 +190,7 @@ class Gateway:
     async def _start(self) -> None:
         app = web.Application(client_max_size=8 << 20, middlewares=[self._remember])
         app.router.add_post("/luban/api/instance/register", self._register)
-        app.router.add_get("/luban/api/heart-beat", self._beat)
+        app.router.add_get("/luban/api/heart-beat", self._heartbeat)
         app.router.add_post("/luban/api/v1/task/list", self._list)
         app.router.add_post("/luban/api/v1/task/{name}", self._report)
         app.router.add_get("/luban/notify_server", self._notify)
@@ -211,7 +211,7 @@ class Gateway:
     @web.middleware
     async def _remember(self, request: web.Request, handler: Any) -> web.StreamResponse:
         if request.transport is not None:
-            self._transports.add(request.transport)  # a polite end would wait for clients that are not listening
+            self._transports.add(request.transport)  # an orderly end would wait for clients that do not read
         answer: web.StreamResponse = await handler(request)
         return answer
 
@@ -223,18 +223,18 @@ class Gateway:
         return web.Response(body=roots[number - 1])
 
     async def _register(self, request: web.Request) -> web.Response:
-        said = await request.json()
-        kept = self.activations.get(said["activationId"])
-        if kept is None or kept[0] != said["activationCode"]:
+        body = await request.json()
+        kept = self.activations.get(body["activationId"])
+        if kept is None or kept[0] != body["activationCode"]:
             return web.json_response({"code": 403, "errMsg": "the activation code is wrong"}, status=403)
-        pem = base64.b64decode(said["publicKey"])
-        same = [i for i, known in self.registered.items() if known["publicKey"] == said["publicKey"]]
+        pem = base64.b64decode(body["publicKey"])
+        same = [i for i, known in self.registered.items() if known["publicKey"] == body["publicKey"]]
         if not same:
             if kept[1] == 0:
                 return web.json_response({"code": 403, "errMsg": "the activation is used up"}, status=403)
             kept[1] -= 1
         instance_id = same[0] if same else f"mi-test{len(self.registered) + 1:04d}"
-        self.registered[instance_id] = said
+        self.registered[instance_id] = body
         key = load_pem_public_key(pem)
         assert isinstance(key, RSAPublicKey)
         self.keys[instance_id] = key
@@ -245,19 +245,24 @@ class Gateway:
 
     def _check(self, request: web.Request) -> None:
         """Section 2: the signature, the time, and each request id once."""
-        said = {name: request.headers.get(f"x-acs-{name}", "") for name in ("instance-id", "timestamp", "request-id")}
-        instance_id = said["instance-id"]
+        claimed = {
+            name: request.headers.get(f"x-acs-{name}", "") for name in ("instance-id", "timestamp", "request-id")
+        }
+        instance_id = claimed["instance-id"]
         if instance_id not in self.keys:
             self._refuse("unknown instance")
-        signed = instance_id + self.registered[instance_id]["machineId"] + said["timestamp"] + said["request-id"]
+        signed = instance_id + self.registered[instance_id]["machineId"] + claimed["timestamp"] + claimed["request-id"]
         signature = base64.b64decode(request.headers["x-acs-signature"])
         try:
             self.keys[instance_id].verify(signature, signed.encode(), padding.PKCS1v15(), hashes.MD5())  # noqa: S303
         except InvalidSignature:
             self._refuse("signature")
-        if abs(int(said["timestamp"]) - time.time() * 1000) > WINDOW_MS or said["request-id"] in self._request_ids:
+        if (
+            abs(int(claimed["timestamp"]) - time.time() * 1000) > WINDOW_MS
+            or claimed["request-id"] in self._request_ids
+        ):
             self._refuse("replay")
-        self._request_ids.add(said["request-id"])
+        self._request_ids.add(claimed["request-id"])
 
     def _refuse(self, why: str) -> None:
         self.refused.append(why)
@@ -268,10 +273,10 @@ class Gateway:
             self.behaviour.refuse[name] -= 1
             raise web.HTTPServiceUnavailable
 
-    async def _beat(self, request: web.Request) -> web.Response:
+    async def _heartbeat(self, request: web.Request) -> web.Response:
         self._misbehave("heart-beat")
         self._check(request)
-        self.beats.append(dict(request.query))
+        self.heartbeats.append(dict(request.query))
         self._note()
         return web.json_response({"nextInterval": 60000})
 
@@ -279,7 +284,7 @@ class Gateway:
         self._misbehave("list")
         self._check(request)
         self.lists.append(dict(request.query))
-        started = {told.task for told in self.reports}
+        started = {report.task for report in self.reports}
         run = [entry for task_id, entry in self.tasks.items() if task_id not in started]
         stops, self.stops = self.stops, []
         self._note()
@@ -289,7 +294,7 @@ class Gateway:
         name = request.match_info["name"]
         self._misbehave(name)
         self._check(request)
-        self.reports.append(Told(name, dict(request.query), await request.read(), time.monotonic()))
+        self.reports.append(ReceivedReport(name, dict(request.query), await request.read(), time.monotonic()))
         self._note()
         if self.behaviour.lose_answers[name]:
             self.behaviour.lose_answers[name] -= 1

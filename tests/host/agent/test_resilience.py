@@ -1,4 +1,4 @@
-"""What goes wrong between agent and server, and what must still be true afterwards."""
+"""Failures between agent and server, and what must hold after them."""
 
 import json
 import os
@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from host.agent.conftest import Host, until
+from host.agent.conftest import Host, actions, order, until
 from host.agent.gateway import TERMINAL, Gateway
-from host.agent.test_orders import acts, order
 
 
 def unsent(host: Host) -> list[str]:
-    """Tasks whose report the server does not have, as the disk says."""
+    """Return the tasks whose report the server does not have, as the disk says."""
     return [
         folder.name
         for folder in host.places.tasks.iterdir()
@@ -22,7 +21,7 @@ def unsent(host: Host) -> list[str]:
     ]
 
 
-def test_a_report_refused_for_long_arrives_once_it_can(gateway: Gateway, acting_host: Host) -> None:
+def test_a_report_that_is_refused_for_long_arrives_in_the_end(gateway: Gateway, acting_host: Host) -> None:
     """The official agent gives up after four tries; this one does not."""
     gateway.behaviour.refuse["finish"] = 7
     acting_host.start()
@@ -31,13 +30,13 @@ def test_a_report_refused_for_long_arrives_once_it_can(gateway: Gateway, acting_
     assert until(lambda: not unsent(acting_host))
 
 
-def test_a_lost_answer_makes_an_equal_copy(gateway: Gateway, acting_host: Host) -> None:
-    """The same query and the same body again; only the identity headers differ."""
+def test_a_report_whose_answer_is_lost_is_sent_again_unchanged(gateway: Gateway, acting_host: Host) -> None:
+    """The same query and body; only the identity headers differ."""
     gateway.behaviour.lose_answers["finish"] = 2
     acting_host.start()
     gateway.hand_out("t-1", order(), kick=False)
-    gateway.wait_for(lambda: len(gateway.told("t-1", "finish")) == 3)
-    copies = gateway.told("t-1", "finish")
+    gateway.wait_for(lambda: len(gateway.reports_about("t-1", "finish")) == 3)
+    copies = gateway.reports_about("t-1", "finish")
     assert copies[0].query == copies[1].query == copies[2].query
     assert copies[0].body == copies[1].body == copies[2].body
     assert gateway.refused == []
@@ -45,11 +44,11 @@ def test_a_lost_answer_makes_an_equal_copy(gateway: Gateway, acting_host: Host) 
 
 
 def test_a_report_survives_the_agent(gateway: Gateway, acting_host: Host) -> None:
-    """The server is away, the agent is killed; the next agent delivers."""
+    """The server is away and the agent is killed; the next agent delivers."""
     acting_host.start()
     acting_host.ready()
     gateway.hand_out("t-1", order("waits"))
-    gateway.wait_for(lambda: acts(acting_host))
+    gateway.wait_for(lambda: actions(acting_host.places))
     gateway.go_away()
     (acting_host.places.root / "go").touch()
     assert until(lambda: unsent(acting_host) == ["t-1"])
@@ -57,12 +56,12 @@ def test_a_report_survives_the_agent(gateway: Gateway, acting_host: Host) -> Non
     acting_host.start()
     gateway.come_back()
     assert gateway.end_of("t-1").query["exitCode"] == "0"
-    assert acts(acting_host) == ["carry u-1"]
+    assert actions(acting_host.places) == ["carry u-1"]
     assert until(lambda: not unsent(acting_host))
 
 
-def test_an_outage_is_survived(gateway: Gateway, acting_host: Host) -> None:
-    """Socket, list and reports come back by themselves, and work that came meanwhile is fetched without a kick."""
+def test_the_agent_recovers_from_an_outage_of_the_server(gateway: Gateway, acting_host: Host) -> None:
+    """Socket, list and reports resume by themselves, and new tasks are fetched without a kick."""
     acting_host.start()
     acting_host.ready()
     gateway.go_away()
@@ -76,8 +75,8 @@ def test_an_outage_is_survived(gateway: Gateway, acting_host: Host) -> None:
     assert acting_host.agent.poll() is None
 
 
-def test_a_server_that_is_not_there_at_start_is_waited_for(gateway: Gateway, acting_host: Host) -> None:
-    """Nothing is printed before the agent is connected; then all is well."""
+def test_the_agent_waits_for_a_server_that_is_away_at_start(gateway: Gateway, acting_host: Host) -> None:
+    """Nothing is printed before the agent is connected."""
     gateway.go_away()
     acting_host.start()
     time.sleep(1.0)
@@ -86,7 +85,7 @@ def test_a_server_that_is_not_there_at_start_is_waited_for(gateway: Gateway, act
 
 
 def test_a_cut_connection_is_opened_again_quickly(gateway: Gateway, acting_host: Host) -> None:
-    """And the list is fetched at once: a kick may have been lost."""
+    """And the list is fetched at once, since a kick may have been lost."""
     acting_host.start()
     acting_host.ready()
     lists = len(gateway.lists)
@@ -97,8 +96,8 @@ def test_a_cut_connection_is_opened_again_quickly(gateway: Gateway, acting_host:
     gateway.wait_for(lambda: len(gateway.lists) > lists)
 
 
-def test_a_silent_socket_is_given_up(gateway: Gateway, acting_host: Host) -> None:
-    """No pong: nobody is there, whatever TCP thinks."""
+def test_a_socket_without_pongs_is_closed(gateway: Gateway, acting_host: Host) -> None:
+    """Even if TCP has not noticed that the connection is dead."""
     gateway.behaviour.silent_pongs = True
     acting_host.start()
     gateway.wait_for(lambda: gateway.opened >= 2)
@@ -107,15 +106,15 @@ def test_a_silent_socket_is_given_up(gateway: Gateway, acting_host: Host) -> Non
     assert "no pong" in acting_host.log.read_text()
 
 
-def test_a_refused_socket_is_tried_again(gateway: Gateway, acting_host: Host) -> None:
-    """503 at the upgrade is no reason to stay deaf."""
+def test_a_refused_socket_is_opened_again(gateway: Gateway, acting_host: Host) -> None:
+    """After answers of 503 to the upgrade request."""
     gateway.behaviour.refuse["notify_server"] = 4
     acting_host.start()
     assert acting_host.ready()["event"] == "running"
 
 
 def test_a_refused_list_is_fetched_again(gateway: Gateway, acting_host: Host) -> None:
-    """The startup list has as many chances as it needs, and says `startup` until it was answered."""
+    """As often as needed, with reason `startup` until it was answered."""
     gateway.behaviour.refuse["list"] = 6
     gateway.hand_out("t-1", order(), kick=False)
     acting_host.start()
@@ -123,17 +122,17 @@ def test_a_refused_list_is_fetched_again(gateway: Gateway, acting_host: Host) ->
     assert gateway.lists[0]["reason"] == "startup"
 
 
-def test_a_refused_beat_is_sent_again(gateway: Gateway, acting_host: Host) -> None:
-    """Once more soon after; the counters tell that one was missed."""
+def test_a_refused_heartbeat_is_sent_again(gateway: Gateway, acting_host: Host) -> None:
+    """Once more soon after; the counters show that one was missed."""
     gateway.behaviour.refuse["heart-beat"] = 1
     acting_host.start()
-    gateway.wait_for(lambda: gateway.beats)
-    assert gateway.beats[0]["index"] == "0"
-    assert gateway.beats[0]["seq_no"] == "0"
+    gateway.wait_for(lambda: gateway.heartbeats)
+    assert gateway.heartbeats[0]["index"] == "0"
+    assert gateway.heartbeats[0]["seq_no"] == "0"
 
 
-def test_kicks_are_answered_and_malformed_ones_do_no_harm(gateway: Gateway, acting_host: Host) -> None:
-    """The message that deafens the official agent for good included."""
+def test_malformed_kicks_do_no_harm(gateway: Gateway, acting_host: Host) -> None:
+    """Among them the message that makes the official agent ignore all later ones."""
     acting_host.start()
     acting_host.ready()
     for text in ("kick_vm task", "kick_vm", "x" * 9000, "kick_vm noop 7", "kick_vm agent deregister", "\u0000"):
@@ -148,8 +147,8 @@ def test_kicks_are_answered_and_malformed_ones_do_no_harm(gateway: Gateway, acti
     assert gateway.end_of("t-1").name == "finish"
 
 
-def test_a_kick_that_brought_nothing_gets_a_second_chance(gateway: Gateway, acting_host: Host) -> None:
-    """The kick may be faster than the server's own tables."""
+def test_an_empty_list_after_a_kick_is_fetched_once_more(gateway: Gateway, acting_host: Host) -> None:
+    """The kick may be faster than the tables of the server."""
     acting_host.start()
     acting_host.ready()
     gateway.wait_for(lambda: len(gateway.lists) >= 2)
@@ -166,17 +165,17 @@ def _is_quiet(gateway: Gateway) -> bool:
     return len(gateway.lists) == before
 
 
-def test_one_bad_entry_costs_that_entry_only(gateway: Gateway, acting_host: Host) -> None:
-    """The official agent throws the whole list away."""
+def test_a_bad_entry_of_a_list_is_left_out_alone(gateway: Gateway, acting_host: Host) -> None:
+    """The official agent drops the whole list."""
     gateway.hand_out("t-0", order(), kick=False, task={"commandContent": 7})
     gateway.hand_out("t-1", order(), kick=False)
     acting_host.start()
     assert gateway.end_of("t-1").name == "finish"
-    assert gateway.told("t-0") == []
+    assert gateway.reports_about("t-0") == []
 
 
-def test_there_is_one_agent_to_a_root(gateway: Gateway, acting_host: Host) -> None:
-    """The second says so and changes nothing."""
+def test_a_root_has_one_agent(gateway: Gateway, acting_host: Host) -> None:
+    """The second one says so and changes nothing."""
     acting_host.start()
     acting_host.ready()
     first, acting_host.agent = acting_host.agent, None
@@ -189,19 +188,19 @@ def test_there_is_one_agent_to_a_root(gateway: Gateway, acting_host: Host) -> No
     acting_host.agent = first
 
 
-def test_a_dead_agent_holds_no_lock(gateway: Gateway, acting_host: Host) -> None:
-    """Killed with -9, started again: not even a process of the dead one stands in the way."""
+def test_a_killed_agent_holds_no_lock(gateway: Gateway, acting_host: Host) -> None:
+    """Not even the process of one of its tasks keeps the next agent from starting."""
     acting_host.start()
     acting_host.ready()
     gateway.hand_out("t-1", order("waits"))
-    gateway.wait_for(lambda: acts(acting_host))
+    gateway.wait_for(lambda: actions(acting_host.places))
     acting_host.kill()
     acting_host.start()
     assert acting_host.ready()["instance_id"] == "mi-test0001"
 
 
-def test_a_full_disk_is_told_and_costs_no_report(gateway: Gateway, acting_host: Host) -> None:
-    """The journal cannot be written: the task is refused with errCode -8, and nothing is run."""
+def test_a_task_that_cannot_be_journalled_is_refused(gateway: Gateway, acting_host: Host) -> None:
+    """With errCode -8, and nothing is run."""
     if os.geteuid() == 0 and not Path("/dev/full").exists():
         pytest.skip("needs a way to make writing fail")
     acting_host.start()
@@ -211,12 +210,14 @@ def test_a_full_disk_is_told_and_costs_no_report(gateway: Gateway, acting_host: 
     gateway.hand_out("t-1", order())
     end = gateway.end_of("t-1")
     assert (end.name, end.query["errCode"]) == ("error", "-8")
-    assert acts(acting_host) == []
+    assert actions(acting_host.places) == []
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5])
-def test_killed_at_any_moment(gateway: Gateway, acting_host: Host, delay: float) -> None:
-    """Wherever the agent dies: the next one reports once and for all, and the order was carried out once."""
+def test_an_order_is_carried_out_once_wherever_the_agent_is_killed(
+    gateway: Gateway, acting_host: Host, delay: float
+) -> None:
+    """The next agent reports it, always with the same report."""
     acting_host.start()
     acting_host.ready()
     gateway.hand_out("t-1", order())
@@ -226,19 +227,19 @@ def test_killed_at_any_moment(gateway: Gateway, acting_host: Host, delay: float)
     end = gateway.end_of("t-1")
     assert end.query["exitCode"] == "0"
     assert until(lambda: not unsent(acting_host))
-    assert acts(acting_host) == ["carry u-1"]
-    ends = {json.dumps([told.query, told.body.decode()]) for told in gateway.told("t-1", *TERMINAL)}
+    assert actions(acting_host.places) == ["carry u-1"]
+    ends = {json.dumps([report.query, report.body.decode()]) for report in gateway.reports_about("t-1", *TERMINAL)}
     assert len(ends) == 1
 
 
 @pytest.mark.parametrize(
     ("system", "last"),
-    [pytest.param("stopping", "stopping", id="goes down"), pytest.param("running", None, id="runs on")],
+    [pytest.param("stopping", "stopping", id="shuts down"), pytest.param("running", None, id="runs on")],
 )
-def test_a_host_that_goes_down_says_so(
+def test_a_host_that_shuts_down_says_so(
     gateway: Gateway, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, system: str, last: str | None
 ) -> None:
-    """With its last heart-beat; an agent that merely ends says nothing."""
+    """In its last heartbeat. An agent that ends alone does not."""
     programs = tmp_path / "programs"
     programs.mkdir()
     systemctl = programs / "systemctl"
@@ -248,11 +249,11 @@ def test_a_host_that_goes_down_says_so(
     host.start()
     host.ready()
     assert host.kill(signal.SIGTERM) == 0
-    assert gateway.beats[-1].get("state") == last
+    assert gateway.heartbeats[-1].get("state") == last
 
 
-def test_what_another_agent_left_is_made_good_at_the_start(gateway: Gateway, host: Host) -> None:
-    """An order that came through its shell, cut off: no task of ours answers for it, and nobody else looks."""
+def test_what_a_crash_left_is_recovered_at_the_start_of_the_agent(gateway: Gateway, host: Host) -> None:
+    """An order that came through another agent's shell was cut off, and is no task of this agent."""
     package = host.places.root / "courier"
     (package / "versions" / ".2.0.partial").mkdir(parents=True)
     order = {"order_id": "u-9", "kind": "upgrade", "package": "courier", "version": "2.0", "platform": "linux-amd64"}
@@ -262,6 +263,6 @@ def test_what_another_agent_left_is_made_good_at_the_start(gateway: Gateway, hos
     assert until(lambda: not (package / "journal").exists())
     assert until(lambda: "recovered courier: nothing is installed" in host.log.read_text())
     assert list((package / "versions").iterdir()) == []
-    told = json.loads((package / "outcome.json").read_text())["report"]
-    assert (told["order_id"], told["code"]) == ("u-9", "InternalError")
-    assert host.nothing_left()
+    report = json.loads((package / "outcome.json").read_text())["report"]
+    assert (report["order_id"], report["code"]) == ("u-9", "InternalError")
+    assert host.all_processes_end()

@@ -2,7 +2,7 @@
 
 What differs is where things are: `/etc`, `/srv`, `/run`, `/opt/backfleet` and `/usr/local/bin` are in the host's own
 folder, the daemon's port is a free one. Debian has one version of each program: the second one here is what the page
-calls "the same version, built anew". What was downloaded once is kept in `.cache/recipes`.
+calls "a rebuild of the same version". What was downloaded once is kept in `.cache/recipes`.
 """
 
 import contextlib
@@ -30,11 +30,13 @@ import machine as machines
 from backfleet.cli import main
 from backfleet_host.contract import Order, Report, read_output
 from backfleet_host.platforms import platform_here
+from documents import blocks_of
 from journeys.installation import Installation, free_ports, wait_for
 from machine import Machine
 
 PROJECT = Path(__file__).resolve().parents[3]
-PAGE = (PROJECT / "docs" / "recipes.md").read_text()
+PAGE = "docs/recipes.md"
+TEXT = (PROJECT / PAGE).read_text()
 TOOL = PROJECT / "tools" / "pack_debian.py"
 KEPT = PROJECT / ".cache" / "recipes"
 SOURCE = Path(str(backfleet_host.__file__)).parents[1]
@@ -42,7 +44,7 @@ CARRY_OUT = Path(__file__).with_name("carry_out_order.py")
 PIP = Path(sys.executable).with_name("pip")
 
 BEGIN = "on the server: where everything is"
-RELEASE, ANEW = "on the server: the release", "on the server: the same version, built anew"
+RELEASE, ANEW = "on the server: the release", "on the server: a rebuild of the same version"
 OURS = re.compile(r"(?<![\w.}])/(?:(etc|srv|run)|opt/backfleet|usr/local(/bin))(?=/)")
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # the first run downloads
@@ -73,12 +75,13 @@ with_rights() { if [ "$(id -u)" = 0 ]; then command "$@"; else command sudo "$@"
 """
 
 
-def blocks(page: str) -> dict[tuple[str, str], str]:
+def blocks() -> dict[tuple[str, str], str]:
     """The page's commands, by the section's first word and by the comment that they begin with."""
     found = {}
-    for section in page.split("\n## "):
-        for title, text in re.findall(r"^```bash\n# (.+?)\n(.+?)^```$", section, re.MULTILINE | re.DOTALL):
-            found[re.split(r"\W", section, maxsplit=1)[0], title] = text
+    for block in blocks_of(PAGE):
+        if block.language == "bash":
+            title, _, text = block.text.partition("\n")
+            found[re.split(r"\W", block.section, maxsplit=1)[0], title.removeprefix("# ")] = text
     return found
 
 
@@ -89,7 +92,7 @@ class Reader:
         self.section, self.root, self.folder, self.before = section, root, folder, BEFORE
         self.here, self.port = folder / "repository", free_ports(1)[0]
         self._server, self._instance = server, instance
-        self._blocks = {title: text for (name, title), text in blocks(PAGE).items() if name == section}
+        self._blocks = {title: text for (name, title), text in blocks().items() if name == section}
         self._pasted: set[str] = set()
         (folder / "home").mkdir()
         self.here.mkdir()
@@ -119,7 +122,7 @@ class Reader:
         if title.startswith("on the host"):
             begins, given["HOME"] = "", str(self.folder / "home")
         else:
-            begins = blocks(PAGE)["", BEGIN].replace("mi-...", self._instance)
+            begins = blocks()["", BEGIN].replace("mi-...", self._instance)
         return subprocess.Popen(
             ["bash", "-c", self.before + begins + self.placed(text)],
             env=os.environ | given, cwd=self.here, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -219,7 +222,7 @@ def test_rclone_under_a_continuous_load(reader: Reader) -> None:
     reader.paste(RELEASE)
     log = reader.folder / "log"
     logged = f'environment = {{RCLONE_LOG_FILE = "{log}", RCLONE_LOG_LEVEL = "DEBUG", '
-    reader.paste("on the host: its remote, and what is asked of each version", {"environment = {": logged})
+    reader.paste("on the host: its remote, and the checks of each version", {"environment = {": logged})
     config = str(reader.root / "etc" / "rclone" / "rclone.conf")
     source = reader.folder / "source"
     source.mkdir()
@@ -261,7 +264,7 @@ def test_restic(reader: Reader) -> None:
     reader.paste(RELEASE)
     (package,) = (reader.here / "build" / "restic").glob("*.deb")
     assert reader.report()["current_version"] == upstream(package)
-    reader.paste("on the host: a repository for samples, and what is asked of each version")
+    reader.paste("on the host: a repository for samples, and the checks of each version")
     reader.paste(ANEW)
 
     reader.went_well(f"{upstream(package)}-2")
@@ -285,7 +288,7 @@ def test_borg(reader: Reader) -> None:
     assert "/usr/bin/python3 as here" in said
     assert f"it says: borg {upstream(package)}\n" in said
     assert reader.report()["current_version"] == upstream(package)
-    reader.paste("on the host: a repository for samples, and what is asked of each version")
+    reader.paste("on the host: a repository for samples, and the checks of each version")
     reader.paste(ANEW)
 
     reader.went_well(f"{upstream(package)}-2")
@@ -347,7 +350,7 @@ class Daemon:
             os.kill(int((self.reader.root / "run" / "rsyncd.pid").read_text()), signal.SIGTERM)
 
 
-CONFIGURED = "on the host: the daemon's configuration, and what is asked of each version"
+CONFIGURED = "on the host: the daemon's configuration, and the checks of each version"
 BY_UNIT, BY_HAND = "on the host, with systemd: the unit", "on the host, without systemd: the daemon"
 # A version that takes itself for idle stands for a backup that comes between the last look and the stop.
 NEVER_BUSY = {"rsync.toml >": "rsync.toml | sed 's/^idle = .*/idle = [\"true\"]/' >"}
@@ -449,7 +452,7 @@ def debs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The packages that the page names for borg and rsync."""
     folder = tmp_path_factory.mktemp("debs")
     for section in ("borg", "rsync"):
-        (line,) = re.findall(r"^apt-get download .+$", blocks(PAGE)[section, RELEASE], re.MULTILINE)
+        (line,) = re.findall(r"^apt-get download .+$", blocks()[section, RELEASE], re.MULTILINE)
         given = os.environ | {"HERE": str(folder), "KEPT": str(KEPT)}
         subprocess.run(["bash", "-c", BEFORE + line], cwd=folder, env=given, check=True)
     return folder
@@ -491,9 +494,9 @@ def test_the_same_packages_make_the_same_bytes(debs: Path) -> None:
 
 def test_the_rest_of_the_page() -> None:
     """Every block is one that a test above pastes, and what its sentences name exists."""
-    assert PAGE.count("```bash") == len(blocks(PAGE))
-    assert {section for section, _ in blocks(PAGE)} == {"", "rclone", "restic", "borg", "rsync"}
-    named = set(re.findall(r"`backfleet ([a-z]+(?: [a-z]+)?)`", PAGE))
+    assert TEXT.count("```bash") == len(blocks())
+    assert {section for section, _ in blocks()} == {"", "rclone", "restic", "borg", "rsync"}
+    named = set(re.findall(r"`backfleet ([a-z]+(?: [a-z]+)?)`", TEXT))
     assert named >= {"serve", "activation create", "instance list"}
     for words in named:
         assert CliRunner().invoke(main, [*words.split(), "--help"]).exit_code == 0, words

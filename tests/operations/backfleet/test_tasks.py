@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from backfleet import upgrades
-from backfleet.upgrades import Kind, Task, TaskTarget
+from backfleet.upgrades import Kind, NewTask, Task, TaskTarget
 
 Own = Any
 OTHER = "9999999999999999"
@@ -22,17 +22,11 @@ def start(own: Own) -> Callable[..., Task]:
         with services.database.transaction() as tx:
             named = services.draw(6)
             target = TaskTarget(f"i-{named}", f"c-{named}", "rclone", "linux-amd64", "1.0", "2.0")
-            settled = TaskTarget("i-2", settled=("ClientNotInstalled", "there is none"))
-            return upgrades.start(
-                tx,
-                kind=kind,
-                account_id=account or own.caller.account_id,
-                targets=[target if waiting else settled],
-                requested_by=own.caller.arn,
-                now=own.now + timedelta(minutes=minutes),
-                draw=services.draw,
-                settings=services.settings,
-            )
+            resolved = TaskTarget("i-2", resolved=("ClientNotInstalled", "there is none"))
+            account_id = account or own.caller.account_id
+            new = NewTask(kind, account_id, [target if waiting else resolved], own.caller.arn)
+            now = own.now + timedelta(minutes=minutes)
+            return upgrades.start(tx, new, now=now, draw=services.draw, settings=services.settings)
 
     return make
 

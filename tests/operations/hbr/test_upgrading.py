@@ -129,7 +129,7 @@ def test_every_client_of_an_instance_is_meant_by_its_id(env: Environment) -> Non
 
 # --- Fit or not -----------------------------------------------------------------------------------------------------
 
-UNFIT = [
+UNREACHABLE = [
     pytest.param("absent", "InstanceNotExists", id="unknown"),
     pytest.param("elsewhere", "InstanceNotExists", id="of another account"),
     pytest.param("abroad", "InstanceNotExists", id="in another region"),
@@ -149,7 +149,7 @@ def unfit(env: Environment, why: str) -> str:
     return env.host(**how)
 
 
-@pytest.mark.parametrize(("why", "code"), UNFIT)
+@pytest.mark.parametrize(("why", "code"), UNREACHABLE)
 def test_one_unfit_instance_alone_is_the_calls_own_error(env: Environment, why: str, code: str) -> None:
     """HTTP 400 and no task."""
     instance = unfit(env, why)
@@ -158,7 +158,7 @@ def test_one_unfit_instance_alone_is_the_calls_own_error(env: Environment, why: 
     assert instance in message
 
 
-@pytest.mark.parametrize(("why", "code"), UNFIT)
+@pytest.mark.parametrize(("why", "code"), UNREACHABLE)
 def test_among_fit_ones_it_is_a_line_and_no_item(env: Environment, why: str, code: str) -> None:
     """ValidInstance is false exactly when ErrorCode is not empty."""
     env.release("2.0")
@@ -347,7 +347,7 @@ def test_a_token_is_forgotten_after_a_day(env: Environment) -> None:
     env.now += timedelta(hours=24, seconds=1)
     env.heartbeat(instance)
     assert started(env, InstanceIds=[instance], ClientToken="once")["TaskId"] != first["TaskId"]
-    status, answer = env.ask(HBR, "UpgradeBackupClients", env.stranger, InstanceIds=[instance], ClientToken="once")
+    status, answer = env.ask(HBR, "UpgradeBackupClients", env.other_account, InstanceIds=[instance], ClientToken="once")
     assert (status, answer["Code"]) == (400, "InstanceNotExists")
 
 

@@ -91,7 +91,7 @@ def started_answer(task_id: str, lines: list[dict[str, object]]) -> dict[str, An
     return common(TaskId=task_id, InstanceStatuses=lines)
 
 
-def without_task(lines: list[dict[str, object]]) -> dict[str, Any]:
+def no_task_answer(lines: list[dict[str, object]]) -> dict[str, Any]:
     """Nothing was started, and the lines say why."""
     return {"Code": "NoValidInstance", "Message": NO_VALID_INSTANCE, "Success": False, "InstanceStatuses": lines}
 

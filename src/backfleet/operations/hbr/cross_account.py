@@ -21,11 +21,11 @@ SELF_ACCOUNT, CROSS_ACCOUNT = "SELF_ACCOUNT", "CROSS_ACCOUNT"
 SERVICE: Final = "crossbackup.hbr.aliyuncs.com"
 LINKED_ROLE: Final = identity.SERVICE_ROLES[SERVICE]
 LARGEST_ID: Final = 10**16 - 1
-CROSSING_ERRORS: Final[tuple[type[ApiError], ...]] = (RoleNotExist, AssumeRoleFailed)
+CROSS_ACCOUNT_ERRORS: Final[tuple[type[ApiError], ...]] = (RoleNotExist, AssumeRoleFailed)
 
 
 @dataclass(frozen=True, slots=True)
-class Crossing:
+class CrossAccount:
     """The three words that every operation has that can act in another account."""
 
     cross_account_type: str | None = text("CrossAccountType", longest=64)
@@ -33,7 +33,7 @@ class Crossing:
     cross_account_role_name: str | None = text("CrossAccountRoleName", longest=64)
 
 
-def check_crossing(asked: Crossing) -> None:
+def check_cross_account(asked: CrossAccount) -> None:
     """Whether the three words go together: asked before anything is read.
 
     Raises:
@@ -54,7 +54,7 @@ def check_crossing(asked: Crossing) -> None:
         )
 
 
-def where_it_acts(call: Call, name: str, asked: Crossing) -> Call:
+def acting_call(call: Call, name: str, asked: CrossAccount) -> Call:
     """The call of the operation `name` as it acts: as it is, or in the other account, whose trail of audit then has a
     row of its own.
 
@@ -62,7 +62,7 @@ def where_it_acts(call: Call, name: str, asked: Crossing) -> Call:
         ApiError: as `check_crossing`; RoleNotExist; AssumeRoleFailed: the role trusts neither the caller nor, for
             a pair that was registered, the service; NoPermission: the role may not do what is asked.
     """
-    check_crossing(asked)
+    check_cross_account(asked)
     if asked.cross_account_type != CROSS_ACCOUNT:
         return call
     operation = find(HBR.version, name)

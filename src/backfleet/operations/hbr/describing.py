@@ -8,9 +8,10 @@ from backfleet import fleet, upgrades
 from backfleet.fleet import Client, ClientFilter, Instance
 from backfleet.operations.catalogue import HBR, Call, operation
 from backfleet.operations.hbr.answers import COMMON, DESCRIBED_TASK, FOUND_CLIENTS, client_answer, common, task_answer
-from backfleet.operations.hbr.cross_account import CROSSING_ERRORS, Crossing, check_crossing, where_it_acts
+from backfleet.operations.hbr.cross_account import CROSS_ACCOUNT_ERRORS, CrossAccount, acting_call, check_cross_account
 from backfleet.operations.hbr.errors import TaskNotFound
 from backfleet.operations.hbr.settings import settings_of
+from backfleet.operations.tags import Tag
 from backfleet.paging import Listing, Page
 from backfleet.upgrades.offers import Offer, newest_versions
 from backfleet.wire.errors import InvalidParameter, MissingParameter
@@ -32,14 +33,6 @@ FORBIDDEN_TAG_STARTS = ("aliyun", "acs:")
 
 
 @dataclass(frozen=True, slots=True)
-class Tag:
-    """A key and a value."""
-
-    key: str | None = text("Key", longest=128)
-    value: str | None = text("Value", longest=128)
-
-
-@dataclass(frozen=True, slots=True)
 class Filter:
     """A key and the values it may have."""
 
@@ -48,7 +41,7 @@ class Filter:
 
 
 @dataclass(frozen=True, slots=True)
-class DescribeBackupClients(Crossing):
+class DescribeBackupClients(CrossAccount):
     """What the caller sent."""
 
     client_type: str | None = text(
@@ -64,13 +57,13 @@ class DescribeBackupClients(Crossing):
 
 
 @operation(
-    HBR, "DescribeBackupClients", action="hbr:DescribeBackupClients", answer=FOUND_CLIENTS, errors=CROSSING_ERRORS
+    HBR, "DescribeBackupClients", action="hbr:DescribeBackupClients", answer=FOUND_CLIENTS, errors=CROSS_ACCOUNT_ERRORS
 )
 def describe_backup_clients(call: Call, asked: DescribeBackupClients) -> dict[str, Any]:
     """Clients of the account, oldest first. Unknown ids are simply not in the list."""
-    check_crossing(asked)
+    check_cross_account(asked)
     _check(asked)
-    there = where_it_acts(call, "DescribeBackupClients", asked)
+    there = acting_call(call, "DescribeBackupClients", asked)
     page = Page(asked.page_number, asked.page_size)
     found: Listing[tuple[Client, Instance]] = Listing([], 0)
     newest: dict[Offer, str] = {}

@@ -6,7 +6,7 @@ from typing import Final
 from backfleet.fleet import Reachability
 from backfleet.wire.errors import ApiError, InvalidParameter
 
-FITNESS_TEXTS: Final = {
+REACHABILITY_TEXTS: Final = {
     Reachability.NOT_EXISTS: "The instance {id} does not exist in this account and region.",
     Reachability.NOT_RUNNING: "The instance {id} is not running. Start it and ask again.",
     Reachability.AGENT_NOT_RUNNING: (
@@ -15,35 +15,37 @@ FITNESS_TEXTS: Final = {
 }
 
 
-class UnfitInstance(ApiError):
+class UnreachableInstance(ApiError):
     """The one instance that was asked for cannot be given work; the code says why."""
 
     status = 400
 
     def __init__(self, instance_id: str) -> None:
-        super().__init__(FITNESS_TEXTS[Reachability(self.code)].format(id=instance_id))
+        super().__init__(REACHABILITY_TEXTS[Reachability(self.code)].format(id=instance_id))
 
 
-class InstanceNotExists(UnfitInstance):
+class InstanceNotExists(UnreachableInstance):
     """The one instance that was asked for is not in this account and region."""
 
     code = Reachability.NOT_EXISTS.value
 
 
-class InstanceNotRunning(UnfitInstance):
+class InstanceNotRunning(UnreachableInstance):
     """The one instance that was asked for is stopped."""
 
     code = Reachability.NOT_RUNNING.value
 
 
-class AgentNotRunning(UnfitInstance):
+class AgentNotRunning(UnreachableInstance):
     """The agent of the one instance that was asked for is silent."""
 
     code = Reachability.AGENT_NOT_RUNNING.value
 
 
-UNFIT: Final = (InstanceNotExists, InstanceNotRunning, AgentNotRunning)
-BY_FITNESS: Final[Mapping[Reachability, type[UnfitInstance]]] = {Reachability(error.code): error for error in UNFIT}
+UNREACHABLE: Final = (InstanceNotExists, InstanceNotRunning, AgentNotRunning)
+BY_REACHABILITY: Final[Mapping[Reachability, type[UnreachableInstance]]] = {
+    Reachability(error.code): error for error in UNREACHABLE
+}
 
 
 class ClientNotFound(ApiError):

@@ -13,7 +13,7 @@ LONGEST_ID: Final = 64  # characters; ours have 23
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class NamedIds:
     """The ids of a call in request order, each once."""
 
     ids: tuple[str, ...]
@@ -30,16 +30,16 @@ class Named:
 
 
 def is_client(named: str) -> bool:
-    """Whether an id is a client's; the others are instances."""
+    """Return whether an id is a client's; the others are instances'."""
     return named.startswith(CLIENT_PREFIX)
 
 
-def read_names(instance_ids: Sequence[str] | None, client_ids: Sequence[str] | None, *, most: int) -> Named:
-    """What both lists name. The prefix decides, for the public page's own examples are swapped.
+def read_ids(instance_ids: Sequence[str] | None, client_ids: Sequence[str] | None, *, most: int) -> NamedIds:
+    """Return the ids of both lists. The prefix decides what an id names: the public page's own examples mix them up.
 
     Raises:
-        TooManyTargets: counted as sent, before duplicates are dropped.
-        MissingParameter: nothing is named.
+        TooManyTargets: more than `most`, counted as sent, before duplicates are dropped.
+        MissingParameter: no id.
         InvalidParameter: an id with another prefix.
     """
     sent = [*(instance_ids or ()), *(client_ids or ())]
@@ -50,4 +50,4 @@ def read_names(instance_ids: Sequence[str] | None, client_ids: Sequence[str] | N
     for named in sent:
         if not named.startswith((*INSTANCE_PREFIXES, CLIENT_PREFIX)):
             raise InvalidParameter(f"{named!r} names neither an instance (i-..., mi-...) nor a backup client (c-...).")
-    return Named(tuple(dict.fromkeys(sent)))
+    return NamedIds(tuple(dict.fromkeys(sent)))

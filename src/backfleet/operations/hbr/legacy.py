@@ -11,7 +11,7 @@ from backfleet import fleet
 from backfleet.fleet import Client, ClientFilter, Instance
 from backfleet.operations.catalogue import HBR, Call, operation
 from backfleet.operations.hbr.answers import COMMON, STARTED_ONE, common, seconds
-from backfleet.operations.hbr.cross_account import Crossing, check_crossing
+from backfleet.operations.hbr.cross_account import CrossAccount, check_cross_account
 from backfleet.operations.hbr.identifiers import LONGEST_ID
 from backfleet.operations.hbr.lifecycle import ERRORS, MOST_OTHERS, install
 from backfleet.operations.hbr.settings import settings_of
@@ -40,7 +40,7 @@ class DescribeClients:
 
 
 @dataclass(frozen=True, slots=True)
-class CreateClients(Crossing):
+class CreateClients(CrossAccount):
     """Where clients are to be. `ClientInfo` can carry secrets: it prints without, and is kept nowhere."""
 
     vault_id: str | None = text("VaultId", required=True, longest=128)
@@ -130,7 +130,7 @@ def describe_clients(call: Call, asked: DescribeClients) -> dict[str, Any]:
 )
 def create_clients(call: Call, asked: CreateClients) -> dict[str, Any]:
     """Start installing the client on the named instances, as InstallBackupClients does."""
-    check_crossing(asked)
+    check_cross_account(asked)
     instances = _instances_in(asked.client_info)
     if len(instances) > MOST_OTHERS:
         raise InvalidParameter(f"ClientInfo names {len(instances)} instances; at most {MOST_OTHERS} are taken.")

@@ -1,13 +1,14 @@
-"""UpgradeBackupClients and its kin: everything that starts a task.
+"""UpgradeBackupClients, InstallBackupClients, UninstallBackupClients and their older forms: what starts a task.
 
 What the public pages leave open is decided in docs/api.md. One call, in order:
- 1. the account it acts in, and which ids it names: refused before anything is read
- 2. if it acts in another account: whether it may, by that account's role
- 3. resolve the ids, and see which instances are fit
- 4. a ClientToken that is known: the task it started
- 5. one place, and something wrong with it: the call's own error; several, and none fit: no task
- 6. what is to be done with each client
- 7. the task, its items and the token, in the same transaction as 3 to 6
+ 1. check the account that it acts in and the ids that it names, before anything is read
+ 2. if it acts in another account: check whether that account's role permits it
+ 3. resolve the ids, and find which instances are reachable
+ 4. if its ClientToken is known: answer with the task that it started
+ 5. if it is about one instance or client only, and that cannot be given work: refuse the call; if it is about several
+    and none can be given work: start no task
+ 6. plan what is to be done with each client
+ 7. store the task, its items and the token, in the same transaction as 3 to 6
 
 The task belongs to the account of the caller, its items to the account whose clients they move.
 """
@@ -21,30 +22,31 @@ from typing import Any, Final
 
 from backfleet import fleet, upgrades
 from backfleet.failpoints import failpoint
-from backfleet.fleet import Resolved
 from backfleet.operations.catalogue import HBR, Call, operation
-from backfleet.operations.hbr.answers import STARTED, STARTED_ONE, started_answer, without_task
-from backfleet.operations.hbr.cross_account import CROSSING_ERRORS, Crossing, check_crossing, where_it_acts
-from backfleet.operations.hbr.errors import UNFIT, ClientNotFound, TokenMismatch
-from backfleet.operations.hbr.identifiers import LONGEST_ID, Named, read_names
-from backfleet.operations.hbr.installing import LEFT_TO_US, Wish, targets_to_install
-from backfleet.operations.hbr.selection import Survey, survey, targets_of, uninstalling, upgrading
-from backfleet.releases import Release
+from backfleet.operations.hbr.answers import STARTED, STARTED_ONE, no_task_answer, started_answer
+from backfleet.operations.hbr.cross_account import (
+    CROSS_ACCOUNT_ERRORS,
+    CrossAccount,
+    acting_call,
+    check_cross_account,
+)
+from backfleet.operations.hbr.errors import UNREACHABLE, ClientNotFound, TokenMismatch
+from backfleet.operations.hbr.identifiers import LONGEST_ID, NamedIds, read_ids
+from backfleet.operations.hbr.selection import Selection, select
 from backfleet.storage import Conflict, Transaction
-from backfleet.upgrades import Kind, Task, TaskTarget
-from backfleet.upgrades.offers import Offer, releases_by_offer
+from backfleet.upgrades import InstallOptions, Kind, NewTask, Task, TaskTarget, UninstallPlanner, UpgradePlanner
 from backfleet.wire.errors import InvalidParameter, OperationConflict
 from backfleet.wire.parameters import boolean, json_list, text
 
-MOST_UPGRADES = 100  # instances and clients together; HBR 2017-09-08, UpgradeBackupClients
-MOST_OTHERS = 20  # likewise; InstallBackupClients, UninstallBackupClients
-TRIES = 3  # of a transaction that lost a race
-EVERY_NAME: Final = r"[a-z0-9][a-z0-9._+-]*"  # of a package or a channel
+MOST_UPGRADES: Final = 100  # instances and clients together; HBR 2017-09-08, UpgradeBackupClients
+MOST_OTHERS: Final = 20  # likewise; InstallBackupClients, UninstallBackupClients
+TRIES: Final = 3  # of a transaction that met a conflict
+NAME: Final = r"[a-z0-9][a-z0-9._+-]*"  # of a package or a channel
 
 
 @dataclass(frozen=True, slots=True)
-class SomeClients(Crossing):
-    """Which clients, in wire words."""
+class SomeClients(CrossAccount):
+    """The parameters that name clients."""
 
     instance_ids: tuple[str, ...] | None = json_list("InstanceIds", longest_item=LONGEST_ID)
     client_ids: tuple[str, ...] | None = json_list("ClientIds", longest_item=LONGEST_ID)
@@ -53,55 +55,55 @@ class SomeClients(Crossing):
 
 @dataclass(frozen=True, slots=True)
 class UpgradeBackupClients(SomeClients):
-    """What the caller sent. TryAgain is ours: also a version that a host has taken back within the last day."""
+    """The parameters of UpgradeBackupClients. TryAgain is ours: it allows versions that a host has quarantined, too."""
 
     try_again: bool | None = boolean("TryAgain", default=False)
 
 
 @dataclass(frozen=True, slots=True)
 class UninstallBackupClients(SomeClients):
-    """The same words as an upgrade. RemoveState is ours: configuration and state of the client go with it."""
+    """The parameters of UninstallBackupClients. RemoveState is ours: it removes configuration and state, too."""
 
     remove_state: bool | None = boolean("RemoveState", default=False)
 
 
 @dataclass(frozen=True, slots=True)
-class InstallBackupClients(Crossing):
-    """What the caller sent. PackageName and Channel are ours: the cloud has one client only. TryAgain too."""
+class InstallBackupClients(CrossAccount):
+    """The parameters of InstallBackupClients. PackageName, Channel and TryAgain are ours: the cloud has one client."""
 
     instance_ids: tuple[str, ...] | None = json_list("InstanceIds", required=True, longest_item=LONGEST_ID)
-    package_name: str | None = text("PackageName", longest=64, pattern=EVERY_NAME)
-    channel: str | None = text("Channel", longest=64, pattern=EVERY_NAME)
+    package_name: str | None = text("PackageName", longest=64, pattern=NAME)
+    channel: str | None = text("Channel", longest=64, pattern=NAME)
     client_token: str | None = text("ClientToken", longest=64)
     try_again: bool | None = boolean("TryAgain", default=False)
 
 
 @dataclass(frozen=True, slots=True)
 class OneClient:
-    """The older form: one client. What it says of vaults and resource groups does not matter here."""
+    """The parameters of the older forms, which name one client. VaultId and ResourceGroupId have no effect here."""
 
     client_id: str | None = text("ClientId", required=True, longest=LONGEST_ID)
     vault_id: str | None = text("VaultId", longest=128)
     resource_group_id: str | None = text("ResourceGroupId", longest=128)
 
 
-Asked = Crossing | OneClient
-Targets = Callable[[Transaction, Survey], list[TaskTarget]]
-"""What is to be done, once it is known what the ids name and which instances are fit."""
+Asked = CrossAccount | OneClient
+Plan = Callable[[Transaction, Selection], list[TaskTarget]]
+"""Returns what is to be done, once the ids are resolved."""
 
-ERRORS_OF_ONE: Final = (ClientNotFound, OperationConflict, *UNFIT)
-ERRORS: Final = (*CROSSING_ERRORS, TokenMismatch, *ERRORS_OF_ONE)
+ERRORS_OF_ONE: Final = (ClientNotFound, OperationConflict, *UNREACHABLE)
+ERRORS: Final = (*CROSS_ACCOUNT_ERRORS, TokenMismatch, *ERRORS_OF_ONE)
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """One call that wants a task."""
+class TaskRequest:
+    """One call that asks for a task."""
 
     call: Call
-    there: Call  # the same, in the account where it acts
+    there: Call  # the same call as it acts: in its own account, or in another one
     kind: Kind
-    named: Named
-    targets: Targets
+    named: NamedIds
+    plan: Plan
     asked: Asked
     client_token: str | None = None
     label: str = ""  # what the task is called, if not by its kind
@@ -112,15 +114,15 @@ def upgrade_backup_clients(call: Call, asked: UpgradeBackupClients) -> dict[str,
     """Start moving the named clients to their newest release, and return at once.
 
     Raises:
-        ApiError: UnfitInstance or ClientNotFound for one target alone, and what `_start` and the names raise.
+        ApiError: UnreachableInstance or ClientNotFound for one target alone, and what `_start` and the ids raise.
     """
-    named = _names(asked, most=MOST_UPGRADES)
-    there = where_it_acts(call, "UpgradeBackupClients", asked)
+    named = _read_ids(asked, most=MOST_UPGRADES)
+    there = acting_call(call, "UpgradeBackupClients", asked)
 
-    def targets(tx: Transaction, surveyed: Survey) -> list[TaskTarget]:
-        return [replace(target, tries_again=bool(asked.try_again)) for target in _to_upgrade(tx, surveyed)]
+    def plan(tx: Transaction, selected: Selection) -> list[TaskTarget]:
+        return [replace(target, tries_again=bool(asked.try_again)) for target in _plan_upgrades(tx, selected)]
 
-    return _start(Wanted(call, there, Kind.UPGRADE, named, targets, asked, asked.client_token))
+    return _start(TaskRequest(call, there, Kind.UPGRADE, named, plan, asked, asked.client_token))
 
 
 @operation(HBR, "InstallBackupClients", action="hbr:InstallBackupClients", answer=STARTED, errors=ERRORS)
@@ -128,48 +130,51 @@ def install_backup_clients(call: Call, asked: InstallBackupClients) -> dict[str,
     """Start installing the newest release of a package on the named instances, and return at once.
 
     Raises:
-        ApiError: as an upgrade; and InvalidParameter where it is not clear which package is meant.
+        ApiError: as an upgrade; InvalidParameter where it is not clear which package is meant.
     """
-    check_crossing(asked)
-    wish = Wish(asked.package_name, asked.channel, bool(asked.try_again))
-    return install(call, "InstallBackupClients", asked.instance_ids or (), asked, wish, asked.client_token)
+    check_cross_account(asked)
+    options = InstallOptions(asked.package_name, asked.channel, bool(asked.try_again))
+    return install(call, "InstallBackupClients", asked.instance_ids or (), asked, options, asked.client_token)
 
 
 def install(
     call: Call,
     name: str,
     instances: Sequence[str],
-    asked: Crossing,
-    wish: Wish = LEFT_TO_US,
+    asked: CrossAccount,
+    options: InstallOptions | None = None,
     client_token: str | None = None,
 ) -> dict[str, Any]:
-    """Start installing on instances, for the operation `name`. Raises ApiError as that operation does."""
-    named = read_names(instances, None, most=MOST_OTHERS)
+    """Start installing on instances, for the operation `name`; without options, what this server would choose.
+
+    Raises:
+        ApiError: as that operation.
+    """
+    named = read_ids(instances, None, most=MOST_OTHERS)
     if named.clients:
         raise InvalidParameter(f"{named.clients[0]!r} names a client; name its instance.")
 
-    def targets(tx: Transaction, surveyed: Survey) -> list[TaskTarget]:
-        found = targets_to_install(tx, call, surveyed, wish)
-        return [replace(target, tries_again=wish.tries_again) for target in found]
+    def plan(tx: Transaction, selected: Selection) -> list[TaskTarget]:
+        return _plan_installs(tx, call, selected, options or InstallOptions())
 
-    there = where_it_acts(call, name, asked)
-    return _start(Wanted(call, there, Kind.INSTALL, named, targets, asked, client_token))
+    there = acting_call(call, name, asked)
+    return _start(TaskRequest(call, there, Kind.INSTALL, named, plan, asked, client_token))
 
 
 @operation(HBR, "UninstallBackupClients", action="hbr:UninstallBackupClients", answer=STARTED, errors=ERRORS)
 def uninstall_backup_clients(call: Call, asked: UninstallBackupClients) -> dict[str, Any]:
-    """Start taking the named clients off their hosts, and return at once.
+    """Start removing the named clients from their hosts, and return at once.
 
     Raises:
         ApiError: as an upgrade.
     """
-    named = _names(asked, most=MOST_OTHERS)
-    there = where_it_acts(call, "UninstallBackupClients", asked)
+    named = _read_ids(asked, most=MOST_OTHERS)
+    there = acting_call(call, "UninstallBackupClients", asked)
 
-    def targets(tx: Transaction, surveyed: Survey) -> list[TaskTarget]:
-        return [replace(target, remove_state=bool(asked.remove_state)) for target in _to_uninstall(tx, surveyed)]
+    def plan(tx: Transaction, selected: Selection) -> list[TaskTarget]:
+        return [replace(target, remove_state=bool(asked.remove_state)) for target in _plan_uninstalls(tx, selected)]
 
-    return _start(Wanted(call, there, Kind.UNINSTALL, named, targets, asked, asked.client_token))
+    return _start(TaskRequest(call, there, Kind.UNINSTALL, named, plan, asked, asked.client_token))
 
 
 @operation(HBR, "UpgradeClient", action="hbr:UpgradeClient", needs_tls=True, answer=STARTED_ONE, errors=ERRORS_OF_ONE)
@@ -177,54 +182,85 @@ def upgrade_client(call: Call, asked: OneClient) -> dict[str, Any]:
     """Start moving one client to its newest release, and return at once.
 
     Raises:
-        ApiError: UnfitInstance or ClientNotFound.
+        ApiError: UnreachableInstance or ClientNotFound.
     """
-    return _start_one(call, Kind.UPGRADE, _to_upgrade, asked, "UpgradeClientTask")
+    return _start_one(call, Kind.UPGRADE, _plan_upgrades, asked, "UpgradeClientTask")
 
 
 @operation(
     HBR, "UninstallClient", action="hbr:UninstallClient", needs_tls=True, answer=STARTED_ONE, errors=ERRORS_OF_ONE
 )
 def uninstall_client(call: Call, asked: OneClient) -> dict[str, Any]:
-    """Start taking one client off its host, and return at once.
+    """Start removing one client from its host, and return at once.
 
     Raises:
-        ApiError: UnfitInstance or ClientNotFound.
+        ApiError: UnreachableInstance or ClientNotFound.
     """
-    return _start_one(call, Kind.UNINSTALL, _to_uninstall, asked, "UninstallClientTask")
+    return _start_one(call, Kind.UNINSTALL, _plan_uninstalls, asked, "UninstallClientTask")
 
 
-def _to_upgrade(tx: Transaction, surveyed: Survey) -> list[TaskTarget]:
-    return targets_of(surveyed, upgrading(_offered_to(tx, surveyed.found)))
+def _plan_upgrades(tx: Transaction, selected: Selection) -> list[TaskTarget]:
+    instances = selected.found.instances
+    wanted = {
+        (client.package, instances[instance_id].platform, client.channel)
+        for instance_id, clients in selected.found.clients_on.items()
+        for client in clients
+    }
+    return selected.targets(UpgradePlanner(upgrades.releases_by_offer(tx, wanted)))
 
 
-def _to_uninstall(_tx: Transaction, surveyed: Survey) -> list[TaskTarget]:
-    return targets_of(surveyed, uninstalling())
+def _plan_uninstalls(_tx: Transaction, selected: Selection) -> list[TaskTarget]:
+    return selected.targets(UninstallPlanner())
 
 
-def _start_one(call: Call, kind: Kind, targets: Targets, asked: OneClient, label: str) -> dict[str, Any]:
-    named = read_names(None, [asked.client_id or ""], most=1)
+def _plan_installs(tx: Transaction, call: Call, selected: Selection, options: InstallOptions) -> list[TaskTarget]:
+    try:
+        return upgrades.plan_installs(
+            tx,
+            selected.reachable,
+            selected.found.clients_on,
+            options,
+            default_package=call.services.settings.default_package,
+            now=call.now,
+            draw=call.services.draw,
+        )
+    except upgrades.PackageUnclear as unclear:
+        raise InvalidParameter(_which_package(unclear)) from None
+
+
+def _which_package(unclear: upgrades.PackageUnclear) -> str:
+    channel, offered = unclear.channel, unclear.offered
+    if not offered:
+        return (
+            f"PackageName is not given, and channel {channel} offers no package for these instances yet. Add a release."
+        )
+    listed = ", ".join(offered)
+    return f"PackageName is not given, and channel {channel} offers several packages: {listed}. Name one."
+
+
+def _start_one(call: Call, kind: Kind, plan: Plan, asked: OneClient, label: str) -> dict[str, Any]:
+    named = read_ids(None, [asked.client_id or ""], most=1)
     if not named.clients:
         raise InvalidParameter(f"ClientId is {asked.client_id!r}, which names an instance; name a client (c-...).")
-    started = _start(Wanted(call, call, kind, named, targets, asked, label=label))
+    started = _start(TaskRequest(call, call, kind, named, plan, asked, label=label))
     return {name: value for name, value in started.items() if name != "InstanceStatuses"}
 
 
-def _names(asked: SomeClients, *, most: int) -> Named:
-    check_crossing(asked)
-    return read_names(asked.instance_ids, asked.client_ids, most=most)
+def _read_ids(asked: SomeClients, *, most: int) -> NamedIds:
+    check_cross_account(asked)
+    return read_ids(asked.instance_ids, asked.client_ids, most=most)
 
 
-def _start(wanted: Wanted) -> dict[str, Any]:
-    """Resolve, judge and start in one transaction; again from the beginning if another call won a race.
+def _start(request: TaskRequest) -> dict[str, Any]:
+    """Resolve, plan and start in one transaction; again from the beginning if another call was first.
 
     Raises:
-        OperationConflict: others won it TRIES times.
+        OperationConflict: another call was first, TRIES times.
     """
     for _ in range(TRIES):
         try:
-            with wanted.call.services.database.transaction() as tx:
-                answer = _start_in(tx, wanted)
+            with request.call.services.database.transaction() as tx:
+                answer = _start_in(tx, request)
         except Conflict:
             continue
         failpoint("task stored")
@@ -232,33 +268,31 @@ def _start(wanted: Wanted) -> dict[str, Any]:
     raise OperationConflict("Other calls keep changing the same clients. Ask again.")
 
 
-def _start_in(tx: Transaction, wanted: Wanted) -> dict[str, Any]:
-    call, there, named = wanted.call, wanted.there, wanted.named
+def _start_in(tx: Transaction, request: TaskRequest) -> dict[str, Any]:
+    call, there, named = request.call, request.there, request.named
     found = fleet.resolve(tx, there.account_id, there.region, named.instances, named.clients)
-    surveyed = survey(named, found, now=call.now, fit_within=timedelta(seconds=call.services.settings.fit_seconds))
+    reachable_within = timedelta(seconds=call.services.settings.fit_seconds)
+    selected = select(named, found, now=call.now, reachable_within=reachable_within)
     failpoint("targets resolved")
-    fingerprint = _fingerprint(wanted.kind, wanted.asked)
-    known = _known_task(tx, call, wanted.client_token, fingerprint)
+    fingerprint = _fingerprint(request.kind, request.asked)
+    known = _known_task(tx, call, request.client_token, fingerprint)
     if known is not None:
-        return started_answer(known.id, _lines_again(surveyed, known))
-    surveyed.refuse_if_alone()
-    if not surveyed.fit and not named.clients:
-        return without_task(surveyed.lines)
-    task = upgrades.start(
-        tx,
-        kind=wanted.kind,
+        return started_answer(known.id, _repeated_lines(selected, known))
+    selected.refuse_if_alone()
+    if not selected.reachable and not named.clients:
+        return no_task_answer(selected.lines)
+    new = NewTask(
+        kind=request.kind,
         account_id=call.account_id,
         clients_account_id=there.account_id,
-        label=wanted.label,
-        targets=wanted.targets(tx, surveyed),
+        targets=request.plan(tx, selected),
         requested_by=call.caller.arn,
-        now=call.now,
-        draw=call.services.draw,
-        settings=call.services.settings,
-        client_token=wanted.client_token,
+        label=request.label,
+        client_token=request.client_token,
         fingerprint=fingerprint,
     )
-    return started_answer(task.id, surveyed.lines)
+    task = upgrades.start(tx, new, now=call.now, draw=call.services.draw, settings=call.services.settings)
+    return started_answer(task.id, selected.lines)
 
 
 def _known_task(tx: Transaction, call: Call, token: str | None, fingerprint: str) -> Task | None:
@@ -270,26 +304,16 @@ def _known_task(tx: Transaction, call: Call, token: str | None, fingerprint: str
         raise TokenMismatch from None
 
 
-def _lines_again(surveyed: Survey, task: Task) -> list[dict[str, object]]:
-    """InstanceStatuses for a call that is made again: an instance that the task took in was valid, and stays so."""
+def _repeated_lines(selected: Selection, task: Task) -> list[dict[str, object]]:
+    """Return InstanceStatuses for a repeated call: an instance that the task took in was valid, and stays so."""
     taken = {item.instance_id for item in task.items}
     return [
         {**line, "ValidInstance": True, "ErrorCode": ""} if line["InstanceId"] in taken else line
-        for line in surveyed.lines
+        for line in selected.lines
     ]
 
 
-def _offered_to(tx: Transaction, found: Resolved) -> dict[Offer, list[Release]]:
-    """Every release that any of these clients might move to."""
-    wanted = {
-        (client.package, found.instances[instance_id].platform, client.channel)
-        for instance_id, clients in found.clients_on.items()
-        for client in clients
-    }
-    return releases_by_offer(tx, wanted)
-
-
 def _fingerprint(kind: Kind, asked: Asked) -> str:
-    """What was asked, as a hash: nothing of it can be read back."""
-    said = {name: value for name, value in asdict(asked).items() if name != "client_token"}
-    return hashlib.sha256(json.dumps([kind.value, said], sort_keys=True).encode()).hexdigest()
+    """Return a digest of what was asked, ClientToken excepted, from which nothing of it can be read back."""
+    values = {name: value for name, value in asdict(asked).items() if name != "client_token"}
+    return hashlib.sha256(json.dumps([kind.value, values], sort_keys=True).encode()).hexdigest()

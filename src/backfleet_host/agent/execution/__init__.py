@@ -1,1 +1,4 @@
-"""Tasks at work on this host: taken on once, run, watched, reported to the end."""
+"""Tasks on this host: each is accepted once, carried out in a process of its own, and reported until acknowledged.
+
+Owns `<root>/agent/tasks/` (one folder for each task) and `<root>/agent/program/`.
+"""

@@ -1,8 +1,8 @@
-"""An order that another agent's shell brought: carried out apart from that agent, its report printed.
+"""An order that came with the host program as a shell command of another agent (`backfleet-host bring`).
 
-`bring ROOT SERVER CA ORDER`: ORDER is the order's command content in base64. The work is done by a process that leads a
-session of its own; the one that the agent started only tells what it prints. So the agent may die, time out, or be
-stopped: the upgrade ends all the same, and the same order brought again tells its report.
+The work is done by a process that leads a session of its own and writes to a file. The process that the other agent
+started only prints what comes into that file. So that agent may end, time out or be stopped, and the upgrade still
+finishes. The same order run again prints its report.
 """
 
 from __future__ import annotations
@@ -13,61 +13,78 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict, Optional, Sequence
+from typing import Sequence
 
-from backfleet_host.agent.protocol.server import BadAddress, Server, proxy_of, read_address, tls_towards
-from backfleet_host.agent.setup.enrolment import CannotEnrol, Wish, release_root
+from backfleet_host.agent.execution.order_output import report_line
+from backfleet_host.agent.execution.orders import PROGRESS_BYTES, failed_report
+from backfleet_host.agent.execution.systemd_scope import move_to_own_scope
+from backfleet_host.agent.protocol.address import BadAddress, read_address
+from backfleet_host.agent.protocol.server import Server, proxy_of, tls_towards
+from backfleet_host.agent.setup.enrolment_errors import CannotEnrol
+from backfleet_host.agent.setup.release_root import fetch_release_root
 from backfleet_host.contract import Order, Report, read_order
+from backfleet_host.files import hold_lock, make_folder, write_file
 from backfleet_host.identity import Identity, keep_identity
-from backfleet_host.layout import Places, hold, make_folder, write_whole
+from backfleet_host.layout import Places
 
-QUOTA = 11_000  # bytes of output: what every agent carries, whatever it is told
-GRACE_SECONDS = 60.0  # beyond the order's patience
-LOOK_SECONDS = 0.2
+QUOTA = 11_000  # bytes of output that every agent passes on, whatever its settings
+GRACE_SECONDS = 60.0  # beyond the order's time budget
+POLL_SECONDS = 0.2
 
 
-def main(words: Sequence[str]) -> int:
-    """Returns 0 if the order succeeded, else 1; the report is the last line on standard output."""
-    root, server, authority, said = words
-    places, order = Places(Path(root)), read_order(base64.b64decode(said).decode())
+def main(arguments: Sequence[str]) -> int:
+    """Carry out the order that `ROOT SERVER CA ORDER` names; ORDER is its command content in base64.
+
+    Returns:
+        0 if the order succeeded, else 1. The report is the last line on standard output.
+    """
+    root, server, authority, encoded = arguments
+    places, order = Places(Path(root)), read_order(base64.b64decode(encoded).decode())
     try:
-        _belong(places, server, Path(authority))
+        _adopt(places, server, Path(authority))
     except (CannotEnrol, BadAddress, OSError) as problem:
-        print(_failed(order, "DownloadFailed", str(problem), {"reason": "NotReachable"}).as_line(), flush=True)
+        print(_unreachable(order, problem).as_line(), flush=True)
         return 1
     folder = places.agent / "brought"
     output, lock = folder / f"{order.order_id}.out", folder / f"{order.order_id}.lock"
-    held = hold(lock)
-    if held is not None:  # else it is being carried out, and we only tell
-        _start_apart(places.root, order, output, held)
-    return _tell(output, lock, order)
+    held = hold_lock(lock)
+    if held is not None:  # else the order is being carried out already, and only its output is printed
+        _start_detached(places.root, order, output, held)
+    return _print_output(output, lock, order)
 
 
-def _failed(order: Order, code: str, message: str, details: Dict[str, Any]) -> Report:
-    return Report(order.order_id, order.kind, order.package, "failed", code=code, message=message, details=details)
+def _unreachable(order: Order, problem: Exception) -> Report:
+    return Report(
+        order.order_id,
+        order.kind,
+        order.package,
+        "failed",
+        code="DownloadFailed",
+        message=str(problem),
+        details={"reason": "NotReachable"},
+    )
 
 
-def _belong(places: Places, server: str, authority: Path) -> None:
-    """Make the root known to its server: whom to trust, and where releases are. An enrolled root stays as it is."""
+def _adopt(places: Places, server: str, authority: Path) -> None:
+    """Store which server and which releases this root trusts. A root that is enrolled stays as it is."""
     if places.identity.exists():
         return
     address = read_address(server)
     make_folder(places.agent)
-    with contextlib.closing(Server(address, tls_towards(authority), proxy=proxy_of(places.root))) as reached:
-        metadata = release_root(reached)
-    wish = Wish(address, authority, "", "")
-    write_whole(places.authority, wish.authority.read_bytes())
+    with contextlib.closing(Server(address, tls_towards(authority), proxy=proxy_of(places.root))) as client:
+        release_root = fetch_release_root(client)
+    write_file(places.authority, authority.read_bytes())
     make_folder(places.trusted_root.parent, mode=0o755)
-    write_whole(places.trusted_root, metadata, mode=0o644)
+    write_file(places.trusted_root, release_root, mode=0o644)
     keep_identity(places, Identity("", "", server, "another agent's"))
 
 
-def _start_apart(root: Path, order: Order, output: Path, held: int) -> None:
-    """A grandchild in a session of its own, holding the lock; its output is a file."""
+def _start_detached(root: Path, order: Order, output: Path, lock: int) -> None:
+    """Start the work as a grandchild in a session of its own. It holds the lock and writes to the output file."""
     sys.stdout.flush()
     child = os.fork()
     if child:
-        os.close(held)
+        os.close(lock)
         os.waitpid(child, 0)
         return
     os.setsid()
@@ -86,41 +103,39 @@ def _start_apart(root: Path, order: Order, output: Path, held: int) -> None:
 
 
 def _carry_out(root: Path, order: Order) -> int:
-    from backfleet_host import upgrader
-    from backfleet_host.agent.execution.orders import fitting
-    from backfleet_host.agent.execution.systemd_scope import move_apart
+    from backfleet_host import upgrader  # only the detached process needs it
 
-    move_apart(f"backfleet-{order.order_id}-{os.getpid()}")  # the order may restart the service that we came from
+    move_to_own_scope(f"backfleet-{order.order_id}-{os.getpid()}")  # the order may restart the other agent's service
 
-    def say(line: str) -> None:
+    def write(line: str) -> None:
         os.write(1, line.encode("utf-8", "replace") + b"\n")
 
     try:
-        report = upgrader.carry_out(order, root, progress=say)
+        report = upgrader.carry_out(order, root, progress=write)
     except Exception as problem:  # noqa: BLE001 -- whatever it is, the server must hear of it
-        report = _failed(order, "InternalError", repr(problem), {})
-    say(fitting(report, QUOTA - 2000))
+        report = failed_report(order, problem)
+    write(report_line(report, QUOTA - PROGRESS_BYTES))
     return 0 if report.outcome == "succeeded" else 1
 
 
-def _tell(output: Path, lock: Path, order: Order) -> int:
-    """Print what the work prints, until it is over."""
+def _print_output(output: Path, lock: Path, order: Order) -> int:
+    """Print what comes into the output file until the work is over."""
     until = time.monotonic() + order.patience + GRACE_SECONDS
-    told = 0
+    printed = 0
     while True:
-        over = _is_over(lock) or time.monotonic() > until
+        is_over = _is_free(lock) or time.monotonic() > until
         with contextlib.suppress(OSError):
             content = output.read_bytes()
-            sys.stdout.buffer.write(content[told:])
+            sys.stdout.buffer.write(content[printed:])
             sys.stdout.buffer.flush()
-            told = len(content)
-        if over:
-            return 0 if told and b'"outcome": "succeeded"' in content else 1
-        time.sleep(LOOK_SECONDS)
+            printed = len(content)
+        if is_over:
+            return 0 if printed and b'"outcome": "succeeded"' in content else 1
+        time.sleep(POLL_SECONDS)
 
 
-def _is_over(lock: Path) -> bool:
-    held: Optional[int] = hold(lock)
+def _is_free(lock: Path) -> bool:
+    held = hold_lock(lock)
     if held is None:
         return False
     os.close(held)

@@ -1,4 +1,4 @@
-"""Everything the server hands out, carried out at most once, ten at a time."""
+"""What the agent does with a task list: each task is carried out at most once, and ten at a time."""
 
 from __future__ import annotations
 
@@ -8,56 +8,56 @@ import threading
 from typing import Dict, Optional
 
 from backfleet_host.agent.execution.outbox import Outbox
-from backfleet_host.agent.execution.permission import ORDERS_ONLY, SHELL, refusal
-from backfleet_host.agent.execution.supervisor import Attendant, Surroundings
-from backfleet_host.agent.execution.task_journal import Full, Journal, TaskFolder
+from backfleet_host.agent.execution.permission import ORDERS_ONLY, SHELL, why_not_permitted
+from backfleet_host.agent.execution.supervisor import Dependencies, Supervisor
+from backfleet_host.agent.execution.task_journal import JournalFull, TaskFolder, TaskJournal
 from backfleet_host.agent.protocol import task_reports
 from backfleet_host.agent.protocol.task_list import Task, TaskList, Unusable
-from backfleet_host.agent.protocol.task_reports import Course, TaskReport
+from backfleet_host.agent.protocol.task_reports import TaskReport, TaskTimes
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 10  # tasks; protocol page, 7.1
-_AGAIN = 5.0  # seconds after which what the agent could not do is tried again, on a full disk for example
-_OWN_TROUBLES = 5  # tries at seeing one task through
+AT_ONCE = 10  # tasks; protocol page, section 7.1
+_RETRY_SECONDS = 5.0  # until what failed in the agent itself, for example on a full disk, is tried again
+_SUPERVISION_TRIES = 5  # of one task
 
 
-class Crew:
-    """Takes lists in, and has each task seen through by a thread.
+class Executor:
+    """Takes task lists, and has each task supervised by a thread.
 
-    A task is its id and version, once: the journal remembers across restarts. One that is over and is handed out again
-    is answered with the report it ended with.
+    The journal remembers each task, by id and version, across restarts. A task that is over and is handed out again is
+    answered with the report that it ended with.
     """
 
-    def __init__(self, journal: Journal, outbox: Outbox, around: Surroundings, mode: str) -> None:
-        self._journal, self._outbox, self._around, self._mode = journal, outbox, around, mode
-        self._busy: Dict[str, Attendant] = {}  # by task id, whatever the version
-        self._waiting: queue.SimpleQueue[Attendant] = queue.SimpleQueue()
-        self._hands = 0
+    def __init__(self, journal: TaskJournal, outbox: Outbox, dependencies: Dependencies, mode: str) -> None:
+        self._journal, self._outbox, self._dependencies, self._mode = journal, outbox, dependencies, mode
+        self._busy: Dict[str, Supervisor] = {}  # by task id, of any version
+        self._waiting: queue.SimpleQueue[Supervisor] = queue.SimpleQueue()
+        self._threads = 0
         self._guard = threading.Lock()
 
-    def go_on(self) -> bool:
-        """Take up again what an agent before this one left unfinished; False if there was nothing."""
+    def resume(self) -> bool:
+        """Resume the tasks that an earlier agent left unfinished; return False if there are none."""
         unfinished = list(self._journal.unfinished())
         for folder in unfinished:
             try:
-                self._take_up(folder, folder.task())
+                self._resume_task(folder, folder.task())
             except Unusable as problem:
                 log.error("task %s in the journal cannot be read: %s", folder.key, problem)
         return bool(unfinished)
 
-    def _take_up(self, folder: TaskFolder, task: Task) -> None:
-        refused = refusal(task, self._mode) if folder.begun() is None else None
-        if refused is not None:  # the agent before this one was allowed more
-            self._keep(folder, task_reports.invalid(_nothing_ran(task), *refused))
+    def _resume_task(self, folder: TaskFolder, task: Task) -> None:
+        problem = why_not_permitted(task, self._mode) if folder.begun() is None else None
+        if problem is not None:  # the earlier agent may have run in shell mode
+            self._finish(folder, task_reports.invalid(_nothing_ran(task), *problem))
         else:
-            self._entrust(folder, task)
+            self._supervise(folder, task)
 
     def take(self, handed: TaskList) -> None:
-        """Act on everything in a list, in the official agent's order (section 6.2)."""
+        """Act on every entry of a list, in the official agent's order (section 6.2)."""
         for task_id in handed.files:
             value = ORDERS_ONLY.value if self._mode != SHELL else "NotSupported"
-            self._outbox.send_loosely(task_reports.file_refused(task_id, ORDERS_ONLY.param, value))
+            self._outbox.send_unjournalled(task_reports.file_refused(task_id, ORDERS_ONLY.param, value))
         for task in handed.run:
             self._run(task)
         for task in handed.stop:
@@ -67,29 +67,29 @@ class Crew:
 
     def _run(self, task: Task) -> None:
         if task.id in self._busy:
-            return  # listed again until its first report arrives: nothing to say
+            return  # the server lists it until its first report arrives
         known = self._journal.find(task.key)
         if known is not None and known.is_over:
-            log.info("task %s is handed out again: its report goes out again", task.key)
+            log.info("task %s is handed out again: its report is sent again", task.key)
             self._outbox.send_again(known)
             return
-        refused = refusal(task, self._mode)
-        if known is None and refused is not None:
-            log.warning("task %s is refused: %s %s", task.key, refused.param, refused.value)
-            self._refuse(task, task_reports.invalid(_nothing_ran(task), refused.param, refused.value))
+        problem = why_not_permitted(task, self._mode)
+        if known is None and problem is not None:
+            log.warning("task %s is refused: %s %s", task.key, problem.param, problem.value)
+            self._refuse(task, task_reports.invalid(_nothing_ran(task), *problem))
             return
-        folder = known or self._taken_on(task)
+        folder = known or self._accept(task)
         if folder is not None:
-            self._entrust(folder, task)
+            self._supervise(folder, task)
 
-    def _taken_on(self, task: Task) -> Optional[TaskFolder]:
+    def _accept(self, task: Task) -> Optional[TaskFolder]:
         try:
-            return self._journal.take_on(task)
-        except Full as problem:
-            log.error("task %s is left to the server: %s", task.key, problem)
+            return self._journal.accept(task)
+        except JournalFull as problem:
+            log.error("task %s is not accepted now: %s", task.key, problem)
         except OSError as problem:
-            log.error("task %s cannot be written down: %s", task.key, problem)
-            self._outbox.send_loosely(task_reports.error(_nothing_ran(task), task_reports.NO_SPACE, str(problem)))
+            log.error("task %s cannot be written: %s", task.key, problem)
+            self._outbox.send_unjournalled(task_reports.error(_nothing_ran(task), task_reports.NO_SPACE, str(problem)))
         return None
 
     def _refuse(self, task: Task, report: TaskReport) -> None:
@@ -97,78 +97,83 @@ class Crew:
             self._journal.refuse(task, report)
             self._outbox.wake()
         except OSError as problem:
-            log.error("task %s: its refusal cannot be written down: %s", task.key, problem)
-            self._outbox.send_loosely(report)
+            log.error("task %s: its refusal cannot be written: %s", task.key, problem)
+            self._outbox.send_unjournalled(report)
 
     def _stop(self, task: Task) -> None:
-        attendant = self._busy.get(task.id)
-        if attendant is not None:
+        supervisor = self._busy.get(task.id)
+        if supervisor is not None:
             log.info("task %s: the server stops it", task.key)
-            attendant.stop()
+            supervisor.stop()
             return
         known = self._journal.find(task.key)
         if known is not None and known.is_over and not known.is_acknowledged:
-            self._outbox.hurry()  # what really became of it is on its way
+            self._outbox.retry_now()  # the report of how it ended is on its way
             return
-        self._outbox.send_loosely(task_reports.stopped(_nothing_ran(task)))
+        self._outbox.send_unjournalled(task_reports.stopped(_nothing_ran(task)))
 
     def _test(self, task: Task) -> None:
-        refused = refusal(task, self._mode)
-        course = _nothing_ran(task)
-        self._outbox.send_loosely(task_reports.invalid(course, *refused) if refused else task_reports.verified(course))
+        problem = why_not_permitted(task, self._mode)
+        times = _nothing_ran(task)
+        self._outbox.send_unjournalled(
+            task_reports.invalid(times, *problem) if problem else task_reports.verified(times)
+        )
 
-    def _entrust(self, folder: TaskFolder, task: Task) -> None:
-        attendant = Attendant(folder, task, self._around)
+    def _supervise(self, folder: TaskFolder, task: Task) -> None:
+        supervisor = Supervisor(folder, task, self._dependencies)
         with self._guard:
-            self._busy[task.id] = attendant
-            self._waiting.put(attendant)
-            if self._hands < min(AT_ONCE, len(self._busy)):
-                self._hands += 1
-                threading.Thread(target=self._work, name=f"task-{self._hands}", daemon=True).start()
+            self._busy[task.id] = supervisor
+            self._waiting.put(supervisor)
+            if self._threads < min(AT_ONCE, len(self._busy)):
+                self._threads += 1
+                threading.Thread(target=self._work, name=f"task-{self._threads}", daemon=True).start()
 
     def _work(self) -> None:
-        while not self._around.quitting.is_set():
-            attendant = self._waiting.get()
-            if not self._around.quitting.is_set():
-                self._see_through(attendant)
+        while not self._dependencies.agent_ends.is_set():
+            supervisor = self._waiting.get()
+            if not self._dependencies.agent_ends.is_set():
+                self._supervise_to_the_end(supervisor)
 
-    def _see_through(self, attendant: Attendant) -> None:
-        task = attendant.task
-        log.info("task %s: begins", attendant.folder.key)
-        report = self._report_of(attendant)
+    def _supervise_to_the_end(self, supervisor: Supervisor) -> None:
+        task = supervisor.task
+        log.info("task %s: begins", supervisor.folder.key)
+        report = self._report_of(supervisor)
         if report is not None:
             log.info("task %s: ends: %s", task.key, report.name)
-            self._keep(attendant.folder, report)
+            self._finish(supervisor.folder, report)
             with self._guard:
                 self._busy.pop(task.id, None)
 
-    def _report_of(self, attendant: Attendant) -> Optional[TaskReport]:
-        """What became of the task. The agent's own trouble is no news of it: it looks again, as a new one would."""
-        for _ in range(_OWN_TROUBLES):
-            try:
-                return attendant.see_through()
-            except Exception:  # one task's trouble must not cost the others
-                log.exception("task %s: the agent failed", attendant.folder.key)
-                if self._around.quitting.wait(_AGAIN):
-                    return None
-        return task_reports.error(_nothing_ran(attendant.task), task_reports.GENERAL, "the agent failed; see its log")
+    def _report_of(self, supervisor: Supervisor) -> Optional[TaskReport]:
+        """Return the final report of a task, or None if the agent ends first.
 
-    def _keep(self, folder: TaskFolder, report: TaskReport) -> None:
-        """Write the report down, then it is sent. On a full disk it is sent first, and written as soon as can be."""
-        complained = False
+        An error in the agent itself says nothing about the task, so supervision starts again, as after a restart.
+        """
+        for _ in range(_SUPERVISION_TRIES):
+            try:
+                return supervisor.supervise()
+            except Exception:  # a failure with one task must not end the others
+                log.exception("task %s: the agent failed", supervisor.folder.key)
+                if self._dependencies.agent_ends.wait(_RETRY_SECONDS):
+                    return None
+        return task_reports.error(_nothing_ran(supervisor.task), task_reports.GENERAL, "the agent failed; see its log")
+
+    def _finish(self, folder: TaskFolder, report: TaskReport) -> None:
+        """Write the final report, and have it sent. On a full disk it is sent first and written as soon as possible."""
+        is_sent = False
         while True:
             try:
-                folder.keep_report(report)
+                folder.write_report(report)
                 break
             except OSError as problem:
-                if not complained:
-                    log.error("task %s: its report cannot be written down: %s", folder.key, problem)
-                    self._outbox.send_loosely(report)
-                complained = True
-                if self._around.quitting.wait(_AGAIN):
+                if not is_sent:
+                    log.error("task %s: its report cannot be written: %s", folder.key, problem)
+                    self._outbox.send_unjournalled(report)
+                is_sent = True
+                if self._dependencies.agent_ends.wait(_RETRY_SECONDS):
                     return
         self._outbox.wake()
 
 
-def _nothing_ran(task: Task) -> Course:
-    return Course(task.id, task.invoke_version)
+def _nothing_ran(task: Task) -> TaskTimes:
+    return TaskTimes(task.id, task.invoke_version)

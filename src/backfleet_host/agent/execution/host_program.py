@@ -1,7 +1,7 @@
-"""The host program as files: where it is imported from, and how its processes are started.
+"""The files of the host program: where it is imported from, and how its processes are started.
 
-Run from its one-file archive, the agent first unpacks itself and goes on from there: a copy that is compiled once, and
-that stays what it is when the archive is replaced under a running agent.
+An agent that is run from the one-file archive first unpacks it and restarts from the copy. The copy is compiled only
+once, and does not change when the archive is replaced under a running agent.
 """
 
 from __future__ import annotations
@@ -17,23 +17,24 @@ from typing import List, Optional
 
 from backfleet_host.agent.execution.task_journal import TaskFolder
 from backfleet_host.agent.execution.task_process import CARRY
-from backfleet_host.layout import Places, make_folder, sync_folder
+from backfleet_host.files import make_folder, sync_folder
+from backfleet_host.layout import Places
 
-COPIES = 3  # older ones may still be in use by processes that were started from them
+COPIES = 3  # that are kept; processes that were started from an older one may still run
 _START = """import sys; sys.path[:] = {path!r}
 from backfleet_host.agent.execution import task_process; task_process.main(sys.argv[1:])"""
 
 
-def archive() -> Optional[Path]:
-    """The one-file archive this process runs from, if it does."""
+def own_archive() -> Optional[Path]:
+    """Return the one-file archive that this process runs from, if it does."""
     import backfleet_host
 
     found = getattr(getattr(backfleet_host, "__loader__", None), "archive", None)
     return Path(found) if found else None
 
 
-def unpacked(places: Places, packed: Path) -> Path:
-    """The folder that holds the archive's content, unpacked there now if need be."""
+def unpack(places: Places, packed: Path) -> Path:
+    """Return a folder with the archive's content, unpacked now unless it is there."""
     content = hashlib.sha256(packed.read_bytes()).hexdigest()
     folder = places.program / content[:32]
     if not folder.exists():
@@ -48,21 +49,21 @@ def unpacked(places: Places, packed: Path) -> Path:
     return folder
 
 
-def go_on_from(folder: Path, words: List[str]) -> None:
-    """Become the same program, run from this folder. Does not return."""
-    os.execv(sys.executable, [sys.executable, "-I", "-S", str(folder), *words])  # noqa: S606 -- no shell is meant
+def restart_from(folder: Path, arguments: List[str]) -> None:
+    """Replace this process by the program in this folder, with these arguments. Does not return."""
+    os.execv(sys.executable, [sys.executable, "-I", "-S", str(folder), *arguments])  # noqa: S606 -- no shell is meant
 
 
 def start_process(places: Places, folder: TaskFolder, lock: int, start_ms: int, mode: str = CARRY) -> subprocess.Popen:  # type: ignore[type-arg]
-    """Start the process that carries out this task. It holds `lock`, leads its own session, and outlives us.
+    """Start the process that carries out this task. It holds `lock`, leads its own session, and outlives the agent.
 
-    -I and -S: nothing of the user's and no site packages, for the sake of a start in milliseconds.
+    It runs with -I and -S, without settings of the user and without site packages, to start within milliseconds.
     """
     program = _START.format(path=[entry for entry in sys.path if entry])
-    words = [str(places.root), folder.key, str(lock), str(start_ms), mode]
+    arguments = [str(places.root), folder.key, str(lock), str(start_ms), mode]
     with (folder.path / "output").open("ab") as output, (folder.path / "log").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", program, *words],
+            [sys.executable, "-I", "-S", "-c", program, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=log,

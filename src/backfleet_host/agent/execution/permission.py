@@ -1,7 +1,9 @@
-"""Whether a task may be carried out here: decided before anything of it is done."""
+"""Whether a task may be carried out on this host: decided before anything of it is done."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import NamedTuple, Optional
 
 from backfleet_host.agent.protocol.task_list import Task, Unusable
@@ -10,48 +12,58 @@ from backfleet_host.contract import Malformed, is_order, read_order
 SHELL, RESTRICTED = "shell", "restricted"
 
 
-class Refusal(NamedTuple):
-    """The parameter that is wrong and what is wrong with it, as an `invalid` report says it."""
+class NotPermitted(NamedTuple):
+    """Why a task is refused: the parameters of an `invalid` report (protocol page, section 8)."""
 
     param: str
     value: str
 
 
-ORDERS_ONLY = Refusal("TypeInvalid", "OrdersOnly")
+ORDERS_ONLY = NotPermitted("TypeInvalid", "OrdersOnly")
 
 
-def refusal(task: Task, mode: str) -> Optional[Refusal]:
-    """Why this task is refused, or None.
+def why_not_permitted(task: Task, mode: str) -> Optional[NotPermitted]:
+    """Return why this task is refused, or None if it is permitted.
 
-    In restricted mode orders are taken and nothing else: a stolen control plane cannot run a shell through this host.
+    In restricted mode only orders are permitted, so that a server that was taken over cannot run commands of its choice
+    on this host.
     """
     try:
         script, unreadable = task.script(), ""
     except Unusable as problem:
         script, unreadable = "", str(problem)
-    order = is_order(script) and task.type == "RunShellScript"
-    if mode != SHELL and not order:
+    is_an_order = is_order(script) and task.type == "RunShellScript"
+    if mode != SHELL and not is_an_order:
         return ORDERS_ONLY
     if task.type != "RunShellScript":
-        return Refusal("TypeInvalid", f"TypeInvalid_{task.type}")
+        return NotPermitted("TypeInvalid", f"TypeInvalid_{task.type}")
     if unreadable:
-        return Refusal("CommandContentInvalid", unreadable)
+        return NotPermitted("CommandContentInvalid", unreadable)
     if task.repeats:
-        return Refusal("cron", "RepeatNotSupported")
+        return NotPermitted("cron", "RepeatNotSupported")
     if task.in_container:
-        return Refusal("UnsupportedContainerRuntime", "ContainersNotSupported")
-    return _of_order(script) if order else _of_script(task)
+        return NotPermitted("UnsupportedContainerRuntime", "ContainersNotSupported")
+    return _problem_of_order(script) if is_an_order else _problem_of_script(task)
 
 
-def _of_order(script: str) -> Optional[Refusal]:
+def _problem_of_order(script: str) -> Optional[NotPermitted]:
     try:
         read_order(script)
     except Malformed as problem:
-        return Refusal("CommandContentInvalid", str(problem))
+        return NotPermitted("CommandContentInvalid", str(problem))
     return None
 
 
-def _of_script(task: Task) -> Optional[Refusal]:
-    from backfleet_host.agent.execution.script import complaint_about  # not before shell mode is asked for
+def _problem_of_script(task: Task) -> Optional[NotPermitted]:
+    import pwd  # only shell mode needs it
 
-    return complaint_about(task)
+    if task.working_directory and not Path(task.working_directory).is_dir():
+        return NotPermitted("workingDirectory", "WorkingDirectoryNotExist")
+    if task.user:
+        try:
+            pwd.getpwnam(task.user)
+        except KeyError:
+            return NotPermitted("UsernameOrPasswordInvalid", f"UserInvalid_{task.user}")
+        if os.geteuid() != 0:
+            return NotPermitted("UsernameOrPasswordInvalid", "the agent is not root and cannot run as another user")
+    return None

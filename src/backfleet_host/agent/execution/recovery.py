@@ -1,7 +1,8 @@
-"""What a crash left of upgrades that no task of this agent answers for: made good when the agent starts.
+"""Recovery at the start of the agent: of what a crash left of upgrades that are no task of this agent.
 
-An order that came through another agent's shell, one of an agent before this one, a way back that the disk refused: a
-service may be down until somebody looks. It is done in a process of its own, as orders are: it outlives the agent.
+Such are orders that came through another agent's shell, orders of an instance that this host was before, and rollbacks
+that a full disk cut short. A service may be down until they are recovered. A process of its own recovers them, as with
+orders, so that recovery goes on if the agent ends.
 """
 
 from __future__ import annotations
@@ -10,19 +11,17 @@ import os
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from backfleet_host.agent.execution.systemd_scope import move_apart
-
-if TYPE_CHECKING:
-    from backfleet_host.layout import Places
+from backfleet_host.agent.execution.systemd_scope import move_to_own_scope
+from backfleet_host.layout import Places
 
 _START = """import sys; sys.path[:] = {path!r}
 from backfleet_host.agent.execution.recovery import recover; recover(sys.argv[1])"""
 
 
 def start_recovery(places: Places) -> bool:
-    """Start making good whatever is left open under this root; False if nothing is."""
+    """Start to recover whatever is left open under this root; return False if nothing is."""
     if not any(places.root.glob("*/journal")):
         return False
     process = subprocess.Popen(
@@ -37,12 +36,10 @@ def start_recovery(places: Places) -> bool:
 
 
 def recover(root: str) -> None:
-    """Make it good, and say what came of it."""
-    from pathlib import Path
+    """Recover everything under this root, and print a line for each package that was recovered."""
+    from backfleet_host import upgrader  # only the process that is started here needs it
 
-    from backfleet_host import upgrader
-
-    move_apart(f"backfleet-recovery-{os.getpid()}")
+    move_to_own_scope(f"backfleet-recovery-{os.getpid()}")
     for report in upgrader.recover_all(Path(root), progress=lambda line: None):
-        runs = report.current_version or "nothing"
-        print(f"recovered {report.package}: {runs} is installed; {report.code} {report.message}", flush=True)
+        installed = report.current_version or "nothing"
+        print(f"recovered {report.package}: {installed} is installed; {report.code} {report.message}", flush=True)

@@ -1,7 +1,7 @@
-"""A shell script, run as Cloud Assistant runs it (protocol page, section 7), only with nothing of it left at the end.
+"""Shell scripts, run as Cloud Assistant runs them (protocol page, section 7), with nothing of them left at the end.
 
-Here time-out and stop kill the script's whole process group, and output is bounded while it comes, on disk and in
-memory. The exit codes 193 and 194, with which the official agent halts or reboots the host, mean nothing.
+Unlike with the official agent, time-out and stop kill the script's whole process group, and output is limited while it
+comes, on disk and in memory. The exit codes 193 and 194, which make that agent halt or reboot the host, mean nothing.
 """
 
 from __future__ import annotations
@@ -17,60 +17,59 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import Any, Dict, Iterator, Mapping, Optional
+from typing import Any, Dict, Iterator, Mapping
 
-from backfleet_host.agent.execution.permission import Refusal
 from backfleet_host.agent.execution.task_journal import End, TaskFolder
 from backfleet_host.agent.protocol.task_list import Task
 from backfleet_host.agent.protocol.task_reports import GENERAL, LONGEST_HEAD, NO_SUBSTITUTE
-from backfleet_host.layout import write_whole
+from backfleet_host.files import write_file
 
-LINGER = 0.2  # seconds: output of background children is still taken for so long after the script's end
-_LOOK = 0.05  # seconds
-_AT_ONCE = 64 * 1024  # bytes
+LINGER_SECONDS = 0.2  # output of background children is still taken for this long after the script has ended
+_POLL_SECONDS = 0.05
+_AT_ONCE = 64 * 1024  # bytes that are read at a time
 _PARAMETER = re.compile(r"\{\{\s*ACS::([A-Za-z0-9_.-]+)\s*\}\}")
-_OURS = "BACKFLEET_"
+_OWN_PREFIX = "BACKFLEET_"  # of variables of the agent
 
 
-class Unknown(ValueError):
-    """The script names a parameter that the task does not give."""
+class UnknownParameter(ValueError):
+    """The script names a parameter that the task does not have."""
 
 
 def carry_script(folder: TaskFolder, task: Task, script: str, stopping: threading.Event) -> End:
-    """Run the script to its end, its time limit, or until told to stop."""
-    kept = Output(folder.path, task.quota)
+    """Run the script until it ends, its time is over, or `stopping` is set; return how it ended."""
+    output = Output(folder.path, task.quota)
     try:
-        with _script_file(folder.path, task, substituted(script, task)) as file:
+        with _script_file(folder.path, task, substitute(script, task)) as file:
             process = subprocess.Popen(**_start(task, file))
-            kind = _watch(process, kept, task.timeout, stopping)
-    except Unknown as problem:
+            kind = _watch(process, output, task.timeout, stopping)
+    except UnknownParameter as problem:
         return End("error", _now_ms(), code=NO_SUBSTITUTE, text=str(problem))
     except (OSError, KeyError, subprocess.SubprocessError) as problem:
         return End("error", _now_ms(), code=str(getattr(problem, "errno", None) or GENERAL), text=str(problem))
     finally:
-        kept.close()
-    return End(kind, _now_ms(), total=kept.total, exit_code=_exit_code(process.returncode))
+        output.close()
+    return End(kind, _now_ms(), total=output.total, exit_code=_exit_code(process.returncode))
 
 
-def substituted(script: str, task: Task) -> str:
-    """The script with `{{ACS::Name}}` replaced, if the task asks for that.
+def substitute(script: str, task: Task) -> str:
+    """Return the script with each `{{ACS::Name}}` replaced by the parameter, if the task asks for that.
 
     Raises:
-        Unknown: a name the task does not give.
+        UnknownParameter: the script names a parameter that the task does not have.
     """
     if not task.substitutes:
         return script
 
     def value(found: re.Match[str]) -> str:
         if found[1] not in task.parameters:
-            raise Unknown(f"the parameter {found[1]} is not given")
+            raise UnknownParameter(f"the parameter {found[1]} is not given")
         return task.parameters[found[1]]
 
     return _PARAMETER.sub(value, script)
 
 
 class Output:
-    """What a script prints: the head in a file as it comes, the tail kept in memory and written at the end."""
+    """What a script prints: the head goes to a file as it comes, the tail stays in memory and is written at the end."""
 
     def __init__(self, folder: Path, quota: int) -> None:
         self._head = os.open(folder / "output", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -79,26 +78,26 @@ class Output:
         self.total = 0
 
     def add(self, piece: bytes) -> None:
-        """Take what was printed next."""
-        room = max(LONGEST_HEAD - self.total, 0)
-        with contextlib.suppress(OSError):  # a full disk costs output, not the script
-            os.write(self._head, piece[:room])
+        """Add what was printed next."""
+        left = max(LONGEST_HEAD - self.total, 0)  # bytes that the head still takes
+        with contextlib.suppress(OSError):  # a full disk costs output and does not end the script
+            os.write(self._head, piece[:left])
         self.total += len(piece)
         self._tail += piece
-        if len(self._tail) > 2 * self._quota + _AT_ONCE:  # not at every piece: cutting moves all that stays
+        if len(self._tail) > 2 * self._quota + _AT_ONCE:  # not at every piece, since cutting copies all that stays
             del self._tail[: -self._quota]
 
     def close(self) -> None:
-        """Write the tail if the head does not hold everything."""
+        """Write the tail, if the head does not hold all of the output."""
         os.close(self._head)
         if self.total > LONGEST_HEAD:
-            write_whole(self._folder / "tail", bytes(self._tail[-self._quota :]))
+            write_file(self._folder / "tail", bytes(self._tail[-self._quota :]), is_only_writer=True)
 
 
 def _start(task: Task, file: Path) -> Dict[str, Any]:
-    """How the script is started: through sh, so that a first line `#!` counts, and in a session of its own."""
-    asked: Dict[str, Any] = {
-        # An array of words and "$0": the root's path may hold anything.
+    """Return how to start the script: through sh, so that a first line `#!` counts, and in a session of its own."""
+    options: Dict[str, Any] = {
+        # "$0" and not the path in the text of the command: the path of the root may hold any character.
         "args": ["sh", "-c", '"$0"', str(file)],
         "stdin": subprocess.DEVNULL,
         "stdout": subprocess.PIPE,
@@ -107,12 +106,12 @@ def _start(task: Task, file: Path) -> Dict[str, Any]:
     }
     if not task.user:
         environment = environment_for(os.environ, os.path.expanduser("~"))
-        return {**asked, "env": environment, "cwd": task.working_directory or environment["HOME"]}
+        return {**options, "env": environment, "cwd": task.working_directory or environment["HOME"]}
     import pwd
 
     user = pwd.getpwnam(task.user)
     return {
-        **asked,
+        **options,
         "env": {**environment_for(os.environ, user.pw_dir), "USER": user.pw_name, "LOGNAME": user.pw_name},
         "cwd": task.working_directory or user.pw_dir,
         "user": user.pw_uid,
@@ -122,20 +121,20 @@ def _start(task: Task, file: Path) -> Dict[str, Any]:
 
 
 def environment_for(environment: Mapping[str, str], home: str) -> Dict[str, str]:
-    """The agent's environment without what is the agent's own business."""
-    kept = {name: value for name, value in environment.items() if not name.startswith(_OURS)}
-    return {"PATH": os.defpath, **kept, "HOME": home}
+    """Return the agent's environment without the agent's own variables, which may hold secrets."""
+    passed_on = {name: value for name, value in environment.items() if not name.startswith(_OWN_PREFIX)}
+    return {"PATH": os.defpath, **passed_on, "HOME": home}
 
 
 @contextlib.contextmanager
 def _script_file(folder: Path, task: Task, script: str) -> Iterator[Path]:
-    """The script as a file that its user can run; gone when the script is over."""
+    """Give the script as a file that its user can run. It is removed when the script is over."""
     readable = folder
-    if task.user:
-        readable = Path(tempfile.mkdtemp(prefix="backfleet-script-"))  # our own folder is closed to other users
+    if task.user:  # other users cannot read the agent's folder
+        readable = Path(tempfile.mkdtemp(prefix="backfleet-script-"))
     file = readable / "script.sh"
     try:
-        write_whole(file, script.encode(), mode=0o700)
+        write_file(file, script.encode(), mode=0o700)
         if task.user:
             for path in (file, readable):
                 shutil.chown(path, task.user)
@@ -146,40 +145,40 @@ def _script_file(folder: Path, task: Task, script: str) -> Iterator[Path]:
             readable.rmdir()
 
 
-def _watch(process: Any, kept: Output, timeout: int, stopping: threading.Event) -> str:
-    """Take output until the script is over; says how it ended."""
+def _watch(process: Any, output: Output, timeout: int, stopping: threading.Event) -> str:
+    """Take output until the script is over; return how it ended: finish | timeout | stopped."""
     until = time.monotonic() + timeout if timeout else float("inf")
     pipe = process.stdout.fileno()
     os.set_blocking(pipe, False)
-    why, is_open = "", True
+    ended_by, is_open = "", True
     with process.stdout:
-        while process.poll() is None and not why:
-            is_open = _take(pipe, kept) if is_open else _nap()
-            why = "stopped" if stopping.is_set() else "timeout" if time.monotonic() > until else ""
-        if why:
+        while process.poll() is None and not ended_by:
+            is_open = _take(pipe, output) if is_open else _pause()
+            ended_by = "stopped" if stopping.is_set() else "timeout" if time.monotonic() > until else ""
+        if ended_by:
             _kill_group(process.pid)
             process.wait()
-        _drain(pipe, kept)
-    return why or "finish"
+        _drain(pipe, output)
+    return ended_by or "finish"
 
 
-def _drain(pipe: int, kept: Output) -> None:
-    linger = time.monotonic() + LINGER
-    while time.monotonic() < linger and _take(pipe, kept):
+def _drain(pipe: int, output: Output) -> None:
+    linger = time.monotonic() + LINGER_SECONDS
+    while time.monotonic() < linger and _take(pipe, output):
         pass
 
 
-def _take(pipe: int, kept: Output) -> bool:
-    """Wait a moment for output and take it; False once nobody can print any more."""
-    if select.select([pipe], [], [], _LOOK)[0]:
+def _take(pipe: int, output: Output) -> bool:
+    """Wait a moment for output and take it; return False once no process can write any more."""
+    if select.select([pipe], [], [], _POLL_SECONDS)[0]:
         piece = os.read(pipe, _AT_ONCE)
-        kept.add(piece)
+        output.add(piece)
         return bool(piece)
     return True
 
 
-def _nap() -> bool:
-    time.sleep(_LOOK)
+def _pause() -> bool:
+    time.sleep(_POLL_SECONDS)
     return False
 
 
@@ -189,24 +188,8 @@ def _kill_group(pid: int) -> None:
 
 
 def _exit_code(returned: int) -> int:
-    """128 + signal for a script that a signal ended, as dash says it."""
+    """Return the exit code, which is 128 + signal for a script that a signal ended, as in dash."""
     return 128 - returned if returned < 0 else returned
-
-
-def complaint_about(task: Task) -> Optional[Refusal]:
-    """What speaks against starting this script, looked at before it is taken on."""
-    import pwd
-
-    if task.working_directory and not Path(task.working_directory).is_dir():
-        return Refusal("workingDirectory", "WorkingDirectoryNotExist")
-    if task.user:
-        try:
-            pwd.getpwnam(task.user)
-        except KeyError:
-            return Refusal("UsernameOrPasswordInvalid", f"UserInvalid_{task.user}")
-        if os.geteuid() != 0:
-            return Refusal("UsernameOrPasswordInvalid", "the agent is not root and cannot run as another user")
-    return None
 
 
 def _now_ms() -> int:

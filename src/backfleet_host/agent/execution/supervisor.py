@@ -1,4 +1,4 @@
-"""Seeing one task through: its process started or found again, its output passed on, its final report kept."""
+"""The supervision of one task: its process is started or found again, its output passed on, its end reported."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from backfleet_host.agent.execution.task_process import CARRY, RECOVER
 from backfleet_host.agent.protocol import task_reports
 from backfleet_host.agent.protocol.server import Server, Unreachable
 from backfleet_host.agent.protocol.task_list import Task
-from backfleet_host.agent.protocol.task_reports import Course, TaskReport
-from backfleet_host.agent.timings import Pace
+from backfleet_host.agent.protocol.task_reports import TaskReport, TaskTimes
+from backfleet_host.agent.timings import Timings
 from backfleet_host.contract import is_order
 from backfleet_host.layout import Places
 
@@ -33,54 +33,57 @@ class CannotStart(Exception):
 
 
 @dataclass(frozen=True)
-class Surroundings:
-    """What every attendant uses."""
+class Dependencies:
+    """What every supervisor uses."""
 
     places: Places
     server: Server
-    pace: Pace
-    quitting: threading.Event  # the agent ends; the process goes on
+    timings: Timings
+    agent_ends: threading.Event  # set when the agent ends; processes of tasks go on
 
 
-class Attendant:
-    """One per task that is not over. Its state is in the task's folder: another one can go on at any moment."""
+class Supervisor:
+    """Supervises one task that is not over.
 
-    def __init__(self, folder: TaskFolder, task: Task, around: Surroundings) -> None:
+    Its state is in the task's folder, so that the supervisor of another agent can go on at any moment.
+    """
+
+    def __init__(self, folder: TaskFolder, task: Task, dependencies: Dependencies) -> None:
         self.folder, self.task = folder, task
-        self._around = around
+        self._dependencies = dependencies
         self._is_order = is_order(task.script())
         self._stop = threading.Event()
         self._start_ms = 0
-        self._told_to_end = False
-        self._overdue_at = float("inf")  # monotonic seconds, as below
-        self._kill_at = float("inf")
+        self._is_signalled = False
+        self._overdue_at = float("inf")  # monotonic seconds
+        self._kill_at = float("inf")  # monotonic seconds
 
     def stop(self) -> None:
-        """The server wants it ended."""
+        """End the task, since the server asks for it. Any thread may call this."""
         self._stop.set()
 
-    def see_through(self) -> Optional[TaskReport]:
-        """Stay until the task is over and return its final report; None if the agent quits before."""
+    def supervise(self) -> Optional[TaskReport]:
+        """Supervise the task until it is over and return its final report; None if the agent ends first."""
         begun = self.folder.begun()
         if begun is None and self._stop.is_set():
-            return task_reports.stopped(self._course(0))
+            return task_reports.stopped(self._times(0))
         self._start_ms = begun.start_ms if begun else int(time.time() * 1000)
         self._overdue_at = self._deadline()
         try:
-            self._until_ended()
+            self._run_to_the_end()
         except CannotStart as problem:
             log.error("task %s cannot be started: %s", self.folder.key, problem)
-            return task_reports.error(self._course(int(time.time() * 1000)), task_reports.GENERAL, str(problem))
-        return None if self._around.quitting.is_set() and self.folder.end() is None else self._final()
+            return task_reports.error(self._times(int(time.time() * 1000)), task_reports.GENERAL, str(problem))
+        return None if self._dependencies.agent_ends.is_set() and self.folder.end() is None else self._final()
 
-    def _until_ended(self) -> None:
-        """Start what is not started, find what runs, recover what died, until there is an end or no hope of one."""
+    def _run_to_the_end(self) -> None:
+        """Start the process or find the one that runs; recover if it died. Return at the end, or after the last try."""
         mode = CARRY
         for _ in range(1 + RECOVERIES):
             lock = self.folder.hold()
-            # The end is looked for with the lock in hand: a process that has just ended is not one that died.
-            if self.folder.end() is not None or self._around.quitting.is_set():
-                _let_go(lock)
+            # Checked while the lock is held: a process that has just ended has not died.
+            if self.folder.end() is not None or self._dependencies.agent_ends.is_set():
+                _release(lock)
                 return
             begun = self.folder.begun()
             if lock is None:
@@ -90,68 +93,70 @@ class Attendant:
             elif self._is_order and (begun is None or begun.recoveries < RECOVERIES):
                 self._watch(self._start(lock, RECOVER))
             else:
-                _let_go(lock)
+                _release(lock)
                 return
             mode = RECOVER
 
     def _start(self, lock: int, mode: str) -> subprocess.Popen[bytes]:
         if mode == RECOVER:
             log.warning("task %s: its process died; recovering", self.folder.key)
-            self._kill_at = time.monotonic() + self._around.pace.order_grace
+            self._kill_at = time.monotonic() + self._dependencies.timings.order_grace
         try:
-            process = start_process(self._around.places, self.folder, lock, self._start_ms, mode)
+            process = start_process(self._dependencies.places, self.folder, lock, self._start_ms, mode)
         except OSError as problem:
             raise CannotStart(str(problem)) from problem
         finally:
-            os.close(lock)  # the process has its own hold on it
+            os.close(lock)  # the process has a descriptor of its own
         if self.task.send_start and mode == CARRY:
-            self._tell(b"")
+            self._report_running(b"")
         return process
 
     def _watch(self, process: Optional[subprocess.Popen[bytes]]) -> None:
-        """Until the process ends or the agent quits: pass on output, say that it lives, end it when it must."""
+        """Pass on output, report that the task runs, and end it when due, until its process or the agent ends."""
         interval = self.task.interval_ms / 1000
-        next_chunk = told = time.monotonic()
+        next_chunk = last_report = time.monotonic()
         next_chunk += interval
-        while not self._around.quitting.is_set() and not self._has_ended(process):
-            self._end_it_if_asked(process)
+        while not self._dependencies.agent_ends.is_set() and not self._has_ended(process):
+            self._end_if_due(process)
             now = time.monotonic()
             if now < next_chunk:
                 continue
             next_chunk = now + interval
             chunk = self._next_chunk()
-            if chunk or not self.task.skip_empty or now - told > self._around.pace.silence:
-                told = now
-                self._tell(chunk)
+            if chunk or not self.task.skip_empty or now - last_report > self._dependencies.timings.running_report:
+                last_report = now
+                self._report_running(chunk)
 
     def _has_ended(self, process: Optional[subprocess.Popen[bytes]]) -> bool:
-        """Look, for a moment, for the end of our child, or of a process that an agent before us started."""
+        """Wait a moment for the end of our child, or of a process that an earlier agent started."""
         if process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(self._around.pace.look)
+                process.wait(self._dependencies.timings.process_poll)
                 return True
             return False
         lock = self.folder.hold()
         if lock is None:
-            self._around.quitting.wait(self._around.pace.look)
-        _let_go(lock)
+            self._dependencies.agent_ends.wait(self._dependencies.timings.process_poll)
+        _release(lock)
         return lock is not None
 
-    def _end_it_if_asked(self, process: Optional[subprocess.Popen[bytes]]) -> None:
-        """Told to stop, or out of time: a request first, and when that is not heard, the end of the process group.
+    def _end_if_due(self, process: Optional[subprocess.Popen[bytes]]) -> None:
+        """Ask a task that was stopped or is out of time to end; kill its process group when the grace period is over.
 
-        An order may then still finish or go back, and a script's process looks to its time itself.
+        In that period an order may finish or roll back. The process of a script sees to the script's time by itself.
         """
         now = time.monotonic()
-        if not self._told_to_end and (self._stop.is_set() or now > self._overdue_at):
-            grace = self._around.pace.order_grace if self._is_order else self._around.pace.script_grace
-            self._told_to_end, self._kill_at = True, now + grace
+        if not self._is_signalled and (self._stop.is_set() or now > self._overdue_at):
+            grace = (
+                self._dependencies.timings.order_grace if self._is_order else self._dependencies.timings.script_grace
+            )
+            self._is_signalled, self._kill_at = True, now + grace
             self._signal(process, signal.SIGTERM)
         elif now > self._kill_at:
             self._signal(process, signal.SIGKILL)
 
     def _deadline(self) -> float:
-        """When an order's time is over, by a clock that nobody sets."""
+        """Return when an order's time is over, in seconds of the monotonic clock, which nobody can set."""
         if not self._is_order or not self.task.timeout:
             return float("inf")
         run_so_far = max(time.time() - self._start_ms / 1000, 0.0)
@@ -172,54 +177,54 @@ class Attendant:
     def _next_chunk(self) -> bytes:
         sent = self.folder.sent()
         chunk = self.folder.output(sent, task_reports.next_chunk(self.folder.printed(), sent))
-        if self._is_order:  # whole lines, and never the report: half of it in a lost chunk would be all of it lost
+        if self._is_order:  # complete lines, and not the report: a lost chunk would make it unreadable
             chunk = chunk.split(_REPORT_LINE, 1)[0]
             chunk = chunk[: chunk.rfind(b"\n") + 1]
         try:
             if chunk:
                 self.folder.note_sent(sent + len(chunk))
         except OSError:
-            return b""  # on a full disk all of it waits for the final report
+            return b""  # on a full disk the output waits for the final report
         return chunk
 
-    def _tell(self, chunk: bytes) -> None:
-        """One `running` report, one try."""
+    def _report_running(self, chunk: bytes) -> None:
+        """Send one `running` report. One try: the final report carries what matters."""
         try:
-            report = task_reports.running(self._course(0), chunk)
-            answer = self._around.server.post(report.path, report.body)
-            if not answer.taken:
+            report = task_reports.running(self._times(0), chunk)
+            answer = self._dependencies.server.post(report.path, report.body)
+            if not answer.is_final:
                 log.warning("task %s: running: the server answered %d", self.folder.key, answer.status)
         except Unreachable as problem:
             log.warning("task %s: running: %s", self.folder.key, problem)
 
-    def _course(self, end_ms: int) -> Course:
-        return Course(self.task.id, self.task.invoke_version, self._start_ms, end_ms)
+    def _times(self, end_ms: int) -> TaskTimes:
+        return TaskTimes(self.task.id, self.task.invoke_version, self._start_ms, end_ms)
 
     def _final(self) -> TaskReport:
-        end = self.folder.end() or self._end_without_word()
-        course = self._course(end.end_ms)
+        end = self.folder.end() or self._unwritten_end()
+        times = self._times(end.end_ms)
         carried, dropped = task_reports.final_cut(end.total, self.folder.sent(), self.task.quota)
         body = self.folder.last(carried)
         if end.kind == "finish":
-            return task_reports.finished(course, end.exit_code, dropped, body)
+            return task_reports.finished(times, end.exit_code, dropped, body)
         if end.kind == "timeout":
-            return task_reports.timed_out(course, dropped, body)
+            return task_reports.timed_out(times, dropped, body)
         if end.kind == "stopped":
-            return task_reports.stopped(course, dropped, body)
-        return task_reports.error(course, end.code, end.text, dropped, body)
+            return task_reports.stopped(times, dropped, body)
+        return task_reports.error(times, end.code, end.text, dropped, body)
 
-    def _end_without_word(self) -> End:
-        """The end of a task whose process died without telling how it ended."""
+    def _unwritten_end(self) -> End:
+        """Return the end of a task whose process died before it wrote one."""
         now_ms, total = int(time.time() * 1000), self.folder.printed()
-        if self._told_to_end and not self._is_order:
+        if self._is_signalled and not self._is_order:
             return End("stopped", now_ms, total)
         if self._is_order:
             text = f"its process died {1 + RECOVERIES} times; see {self.folder.path}/log"
             return End("error", now_ms, total, code=task_reports.GENERAL, text=text)
-        text = "it was started before, and its process or the machine died: its end is unknown"
+        text = "it was started before, and its process or the machine died: how it ended is unknown"
         return End("error", now_ms, total, code=task_reports.ALREADY_STARTED, text=text)
 
 
-def _let_go(lock: Optional[int]) -> None:
+def _release(lock: Optional[int]) -> None:
     if lock is not None:
         os.close(lock)

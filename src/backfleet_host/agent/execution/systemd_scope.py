@@ -1,7 +1,8 @@
-"""A control group of one's own: systemd ends everything in a service's group with the service.
+"""A systemd scope for a process that must outlive the service it was started from.
 
-An order may restart the very service whose agent started it, and that agent's unit may be stopped while an upgrade is
-under way. Source: failure catalogue F01, F02, F04; systemd.kill(5), org.freedesktop.systemd1(5).
+systemd ends everything in the control group of a service with the service. An order may restart the service of the
+agent that started it, and the agent's unit may be stopped during an upgrade.
+Source: failure catalogue F01, F02, F04; systemd.kill(5), org.freedesktop.systemd1(5).
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from pathlib import Path
 from typing import List, Mapping
 
 SYSTEMD = Path("/run/systemd/system")  # is there exactly where systemd is the first process: sd_booted(3)
-SECONDS = 5.0  # that systemd may take to answer
+ANSWER_SECONDS = 5.0  # that systemd may take
 _MANAGER = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
 
 
-def words_for(program: str, pid: int, name: str) -> List[str]:
-    """The command that asks systemd to put a process into a transient scope of this name. Pure."""
+def scope_command(program: str, pid: int, name: str) -> List[str]:
+    """Return the command that asks systemd to put a process into a transient scope of this name."""
     description = ["Description", "s", "Backfleet order"]
     call = ["StartTransientUnit", "ssa(sv)a(sa(sv))", f"{name}.scope", "fail"]
     return [
@@ -38,20 +39,21 @@ def words_for(program: str, pid: int, name: str) -> List[str]:
     ]
 
 
-def move_apart(name: str, *, systemd: Path = SYSTEMD, environment: Mapping[str, str] = os.environ) -> bool:
-    """Move this process, and what it will start, into a scope of its own. False where that cannot be.
+def move_to_own_scope(name: str, *, systemd: Path = SYSTEMD, environment: Mapping[str, str] = os.environ) -> bool:
+    """Move this process, and what it starts from now on, into a scope of its own.
 
-    Without systemd there is no group to leave. Where systemd will not do it the order goes on all the same: if it is
-    ended with its service after all, the journal decides at the next start.
+    Returns:
+        Whether it was moved. If not, the order goes on all the same: without systemd there is no control group to
+        leave, and if the process is ended with the service after all, the journal is recovered at the next start.
     """
     program = shutil.which("busctl", path=environment.get("PATH"))
     if program is None or not systemd.is_dir() or os.geteuid() != 0:
         return False
     try:
         done = subprocess.run(
-            words_for(program, os.getpid(), name),
+            scope_command(program, os.getpid(), name),
             capture_output=True,
-            timeout=SECONDS,
+            timeout=ANSWER_SECONDS,
             check=False,
             env=dict(environment),
         )

@@ -1,18 +1,20 @@
-"""The journal of tasks: what was taken on, what became of it, and which final reports the server does not have yet.
+"""The journal of tasks: which were accepted, how they ended, and which final reports the server does not have yet.
 
-A task is a folder, and the files in it are its state:
+A task is a folder, and the files in it are its state. Other builds of the agent read them, so their names and their
+JSON stay as they are:
 
-    task.json      taken on; nothing ran yet
+    task.json      accepted; nothing ran yet
     begun.json     its process has begun: it is never begun again
-    lock           held by that process as long as it lives, whatever becomes of the agent
+    lock           held by that process as long as it lives, also after the agent has ended
     output, tail   what it printed: the head (all of it for an order), and the end if there was more
-    log            what the process itself had to say
+    log            messages of the process itself
     sent           how many bytes of the output went out in chunks
     end.json       it has ended, and how
     report.json    the final report; the rest is no longer needed
     acknowledged   the server has that report
+    `room`         disk space that is reserved for the end and the report
 
-So a task is found again after any crash, in exactly one of these states, and no memory is needed.
+After any crash a task is found in exactly one of these states.
 """
 
 from __future__ import annotations
@@ -28,24 +30,26 @@ from typing import Iterator, List, Optional
 
 from backfleet_host.agent.protocol.task_list import Task, Unusable, read_task
 from backfleet_host.agent.protocol.task_reports import TaskReport, read_report
-from backfleet_host.layout import hold, make_folder, sync_folder, write_whole
+from backfleet_host.files import hold_lock, make_folder, sync_folder, write_file
 
-KEPT = 200  # tasks whose end the server has; the oldest go first
-UNSENT = 500  # with so many reports waiting, no more work is taken on
-ROOM = 64 * 1024  # bytes set aside for telling how it ended, on a disk that may be full by then
-RECOVERIES = 3  # tries at making good what a dead process left
+KEPT = 200  # acknowledged tasks that are kept; the oldest are removed first
+MOST_UNSENT = 500  # with so many reports waiting, no more tasks are accepted
+RESERVED = 64 * 1024  # bytes for the end and the report of a task, on a disk that may be full by then
+RECOVERIES = 3  # tries to recover what a dead process left
 
+_RESERVED_FILE = "room"  # its name on the hosts of earlier builds
 _PARTIAL = ".partial"
-_DONE_WITH = ("task.json", "script.sh", "output", "tail", "sent", "room")  # scripts and output may hold secrets
+# What is removed once a task is over: scripts and output may hold secrets.
+_DISPOSABLE = ("task.json", "script.sh", "output", "tail", "sent", _RESERVED_FILE)
 
 
-class Full(Exception):
+class JournalFull(Exception):
     """Too many final reports wait for the server."""
 
 
 @dataclass(frozen=True)
 class Begun:
-    """The process that carries the task out, and since when (milliseconds of the clock)."""
+    """The process that carries out the task, and since when, in milliseconds of the clock."""
 
     pid: int
     start_ms: int
@@ -54,9 +58,9 @@ class Begun:
 
 @dataclass(frozen=True)
 class End:
-    """How it ended: finish | timeout | stopped | error."""
+    """How a task ended."""
 
-    kind: str
+    kind: str  # finish | timeout | stopped | error
     end_ms: int
     total: int = 0  # bytes printed
     exit_code: int = 0
@@ -65,7 +69,7 @@ class End:
 
 
 class TaskFolder:
-    """One task in the journal."""
+    """One task in the journal. Several processes may have one for the same task."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -79,10 +83,10 @@ class TaskFolder:
         return self.path.name
 
     def task(self) -> Task:
-        """What was taken on.
+        """Return the task that was accepted.
 
         Raises:
-            Unusable: the file is not there or broken.
+            Unusable: its file is missing or damaged.
         """
         try:
             return read_task((self.path / "task.json").read_bytes())
@@ -90,43 +94,43 @@ class TaskFolder:
             raise Unusable(str(problem)) from None
 
     def hold(self) -> Optional[int]:
-        """The lock of the task's process, or None while such a process lives."""
-        return hold(self.path / "lock")
+        """Take the lock of the task's process and return its descriptor; None while such a process lives."""
+        return hold_lock(self.path / "lock")
 
-    def begin(self, begun: Begun) -> None:
-        """Say that the process has begun; on disk before it does anything that must not be done twice."""
-        write_whole(self.path / "begun.json", _json(begun))
+    def write_begun(self, begun: Begun) -> None:
+        """Note that the process has begun. It does nothing that must not be done twice before this returns."""
+        write_file(self.path / "begun.json", _json(begun), is_only_writer=True)
 
     def begun(self) -> Optional[Begun]:
-        """The process that has begun, if one has."""
-        said = _read_json(self.path / "begun.json")
-        return None if said is None else Begun(**said)
+        """Return the process that has begun, or None."""
+        fields = _read_json(self.path / "begun.json")
+        return None if fields is None else Begun(**fields)
 
-    def conclude(self, end: End) -> None:
-        """Say how it ended."""
-        self.free_room()
-        write_whole(self.path / "end.json", _json(end))
+    def write_end(self, end: End) -> None:
+        """Note how the task ended."""
+        self.release_space()
+        write_file(self.path / "end.json", _json(end), is_only_writer=True)
 
     def end(self) -> Optional[End]:
-        """How it ended, if its process came to say so."""
-        said = _read_json(self.path / "end.json")
-        return None if said is None else End(**said)
+        """Return how the task ended, or None if its process has not noted it."""
+        fields = _read_json(self.path / "end.json")
+        return None if fields is None else End(**fields)
 
     def printed(self) -> int:
-        """Bytes in the output file."""
+        """Return the size of the output file in bytes."""
         with contextlib.suppress(FileNotFoundError):
             return (self.path / "output").stat().st_size
         return 0
 
     def output(self, start: int = 0, size: int = -1) -> bytes:
-        """A part of the output file."""
+        """Return a part of the output file."""
         with contextlib.suppress(FileNotFoundError), (self.path / "output").open("rb") as file:
             file.seek(start)
             return file.read(size)
         return b""
 
     def last(self, size: int) -> bytes:
-        """The last bytes that were printed."""
+        """Return the last `size` bytes that were printed."""
         if not size:
             return b""
         with contextlib.suppress(FileNotFoundError):
@@ -134,49 +138,49 @@ class TaskFolder:
         return self.output(max(self.printed() - size, 0))
 
     def sent(self) -> int:
-        """Bytes of the output that went out in chunks."""
+        """Return how many bytes of the output went out in chunks."""
         with contextlib.suppress(OSError, ValueError):
             return int((self.path / "sent").read_text(encoding="ascii"))
         return 0
 
     def note_sent(self, size: int) -> None:
-        """Written before a chunk goes out: after a crash it is rather missing than sent twice."""
+        """Note this before a chunk is sent: after a crash the chunk is then missing and not sent twice."""
         (self.path / "sent").write_text(str(size), encoding="ascii")
 
-    def set_room_aside(self) -> None:
-        """Take disk space now that the report will need."""
-        file = os.open(self.path / "room", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def reserve_space(self) -> None:
+        """Take disk space now that end and report will need."""
+        file = os.open(self.path / _RESERVED_FILE, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            os.posix_fallocate(file, 0, ROOM)
+            os.posix_fallocate(file, 0, RESERVED)
         finally:
             os.close(file)
 
-    def free_room(self) -> None:
-        """Give that space back, to be used at once."""
+    def release_space(self) -> None:
+        """Free the reserved space, to be used at once."""
         with contextlib.suppress(OSError):
-            (self.path / "room").unlink()
+            (self.path / _RESERVED_FILE).unlink()
 
-    def keep_report(self, report: TaskReport) -> None:
-        """The task is over: from now on only this report matters."""
-        self.free_room()
-        write_whole(self.path / "report.json", report.to_json())
-        for name in _DONE_WITH:
+    def write_report(self, report: TaskReport) -> None:
+        """Note the final report: the task is over, and what only its process needed is removed."""
+        self.release_space()
+        write_file(self.path / "report.json", report.to_json(), is_only_writer=True)
+        for name in _DISPOSABLE:
             with contextlib.suppress(OSError):
                 (self.path / name).unlink()
 
     def report(self) -> Optional[TaskReport]:
-        """The final report, if the task is over."""
+        """Return the final report, or None if there is none that can be read."""
         try:
             return read_report((self.path / "report.json").read_bytes())
         except (OSError, ValueError):
             return None
 
     def acknowledge(self) -> None:
-        """The server has the final report."""
+        """Note that the server has the final report."""
         (self.path / "acknowledged").touch()
 
     def forget_acknowledgement(self) -> None:
-        """The server asks for the task again: it does not have the report after all."""
+        """Note that the server does not have the report after all."""
         with contextlib.suppress(FileNotFoundError):
             (self.path / "acknowledged").unlink()
 
@@ -187,59 +191,59 @@ class TaskFolder:
 
     @property
     def is_acknowledged(self) -> bool:
-        """Whether the server has it."""
+        """Whether the server has the final report."""
         return (self.path / "acknowledged").exists()
 
 
-class Journal:
+class TaskJournal:
     """All tasks of one root."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def open(self) -> None:
-        """Make it ready for the one agent that writes it: what was half taken on was never taken on."""
+        """Prepare the journal for the one agent that writes it. Tasks that were only half written are removed."""
         make_folder(self._folder)
         for partial in self._folder.glob(f".*{_PARTIAL}"):
             shutil.rmtree(partial, ignore_errors=True)
         self.prune()
 
     def find(self, key: str) -> Optional[TaskFolder]:
-        """The task with this key, if it was ever taken on or refused."""
+        """Return the task with this key, if it was ever accepted or refused."""
         path = self._folder / key
         return TaskFolder(path) if path.is_dir() else None
 
-    def take_on(self, task: Task) -> TaskFolder:
-        """Write down a new task; once this has returned it will be carried out or reported on, whatever happens.
+    def accept(self, task: Task) -> TaskFolder:
+        """Write a new task. Once this has returned it will be carried out or reported on, whatever happens.
 
         Raises:
-            Full: too many reports wait for the server.
-            OSError: it cannot be written.
+            JournalFull: too many reports wait for the server.
+            OSError: the task cannot be written.
         """
-        if len(self.unacknowledged()) >= UNSENT:
-            raise Full(f"{UNSENT} reports wait for the server")
+        if len(self.unacknowledged()) >= MOST_UNSENT:
+            raise JournalFull(f"{MOST_UNSENT} reports wait for the server")
         self.prune()
         with self._new(task.key) as folder:
-            write_whole(folder.path / "task.json", task.to_json())
-            folder.set_room_aside()
+            write_file(folder.path / "task.json", task.to_json(), is_only_writer=True)
+            folder.reserve_space()
         return TaskFolder(self._folder / task.key)
 
     def refuse(self, task: Task, report: TaskReport) -> TaskFolder:
-        """Write down that a task is refused, with the report that says so."""
+        """Write that a task is refused, with the report that says so."""
         with self._new(task.key) as folder:
-            folder.keep_report(report)
+            folder.write_report(report)
         return TaskFolder(self._folder / task.key)
 
     def unfinished(self) -> List[TaskFolder]:
-        """Tasks taken on and not over."""
+        """Return the tasks that were accepted and are not over."""
         return [folder for folder in self._all() if not folder.is_over]
 
     def unacknowledged(self) -> List[TaskFolder]:
-        """Tasks whose final report the server may not have, the longest waiting first."""
+        """Return the tasks whose final report the server may not have, the longest waiting first."""
         return [folder for folder in self._all() if folder.is_over and not folder.is_acknowledged]
 
     def prune(self, kept: int = KEPT) -> None:
-        """Forget tasks whose end the server has, all but the `kept` latest."""
+        """Remove acknowledged tasks, all but the `kept` latest."""
         over = [folder for folder in self._all() if folder.is_acknowledged]
         for folder in over[: max(len(over) - kept, 0)]:
             shutil.rmtree(folder.path, ignore_errors=True)
@@ -257,6 +261,7 @@ class Journal:
             raise
 
     def _all(self) -> List[TaskFolder]:
+        """Return all tasks, the one that changed longest ago first."""
         found = []
         with contextlib.suppress(FileNotFoundError), os.scandir(self._folder) as entries:
             for entry in entries:
@@ -271,7 +276,7 @@ def _json(value: object) -> bytes:
 
 def _read_json(path: Path) -> Optional[dict]:  # type: ignore[type-arg]
     try:
-        said = json.loads(path.read_bytes())
+        value = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return None
-    return said if isinstance(said, dict) else None
+    return value if isinstance(value, dict) else None

@@ -1,13 +1,13 @@
-"""The process that carries out one task. It leads a session of its own and lives on if the agent does not.
+"""The process that carries out one task. It leads a session of its own and goes on if the agent ends.
 
-Its standard output is the task's output file, its standard error the task's log. The lock it was born with says that it
-lives; begun.json and end.json say what it came to. It imports only what its task needs.
+Its standard output is the task's output file, its standard error the task's log. The lock that it inherits shows that
+it lives; begun.json and end.json show how far it came. It imports only what its task needs: it must start within
+milliseconds.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 from pathlib import Path
@@ -19,75 +19,52 @@ from backfleet_host.layout import Places
 CARRY, RECOVER = "carry", "recover"
 
 
-def main(words: Sequence[str]) -> int:
-    """`carry-out ROOT KEY LOCK START_MS carry|recover`: LOCK is the descriptor of the task's lock.
+def main(arguments: Sequence[str]) -> int:
+    """Carry out the task that `ROOT KEY LOCK START_MS carry|recover` names.
 
-    Returns 0 once the task's end is written down, whatever that end is.
+    LOCK is the inherited descriptor of the task's lock, START_MS when the task began in milliseconds of the clock.
+
+    Returns:
+        0 once the task's end is written, whatever that end is.
     """
-    root, key, lock, start_ms, mode = words
-    os.set_inheritable(int(lock), False)  # what we start must not keep the task alive
+    root, key, lock, start_ms, mode = arguments
+    os.set_inheritable(int(lock), False)  # a process that this one starts must not keep the lock after it
     places = Places(Path(root))
     folder = TaskFolder(places.tasks / key)
     earlier = folder.begun()
     recoveries = (earlier.recoveries if earlier else 0) + (mode == RECOVER)
-    folder.begin(Begun(os.getpid(), int(start_ms), recoveries))
-    folder.conclude(_carried(places, folder, mode))
+    folder.write_begun(Begun(os.getpid(), int(start_ms), recoveries))
+    folder.write_end(_carry_out(places, folder, mode))
     return 0
 
 
-def _carried(places: Places, folder: TaskFolder, mode: str) -> End:
-    from backfleet_host.contract import is_order
+def _carry_out(places: Places, folder: TaskFolder, mode: str) -> End:
+    from backfleet_host.contract import is_order  # after begun.json is written: it takes milliseconds
 
     task = folder.task()
     script = task.script()
     stopping = _stopping_on_signal()
     if not is_order(script):
-        from backfleet_host.agent.execution.script import carry_script
+        from backfleet_host.agent.execution.script import carry_script  # orders do without
 
         return carry_script(folder, task, script, stopping)
+    # Scripts do without these.
+    from backfleet_host.agent.execution.order_output import OrderOutput
     from backfleet_host.agent.execution.orders import carry_order, recover_order
-    from backfleet_host.agent.execution.systemd_scope import move_apart
+    from backfleet_host.agent.execution.systemd_scope import move_to_own_scope
 
-    move_apart(f"backfleet-{folder.key}-{os.getpid()}")  # the order may restart the service that we came from
+    move_to_own_scope(f"backfleet-{folder.key}-{os.getpid()}")  # the order may restart the agent's own service
     carry = recover_order if mode == RECOVER else carry_order
-    exit_code = carry(places.root, script, Lines(folder), task.quota, stopping)
-    return End("finish", _now_ms(), total=folder.printed(), exit_code=exit_code)
+    exit_code = carry(places.root, script, OrderOutput(folder), task.quota, stopping)
+    return End("finish", int(time.time() * 1000), total=folder.printed(), exit_code=exit_code)
 
 
 def _stopping_on_signal() -> threading.Event:
-    import signal
+    """Return an event that SIGTERM sets, and ignore the signals of a terminal."""
+    import signal  # after begun.json is written: it takes milliseconds
 
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the session's terminal, if it had one, is no reason to end
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     return stopping
-
-
-class Lines:
-    """The task's output while an order is carried out: JSON lines, the report last."""
-
-    def __init__(self, folder: TaskFolder) -> None:
-        self._folder = folder
-
-    def say(self, line: str) -> None:
-        """Print a line of progress. A full disk costs the line, not the order."""
-        try:
-            self._print(line)
-        except OSError as problem:
-            print(f"output: {problem}", file=sys.stderr)
-
-    def end_with(self, line: str) -> None:
-        """Print the report, in the room that was set aside for it."""
-        self._folder.free_room()
-        self._print(line)
-        os.fsync(1)  # before end.json says that it is there
-
-    def _print(self, line: str) -> None:
-        rest = line.encode("utf-8", "replace") + b"\n"
-        while rest:
-            rest = rest[os.write(1, rest) :]
-
-
-def _now_ms() -> int:
-    return int(time.time() * 1000)

@@ -1,1 +1,4 @@
-"""What travels between this host and its server: requests, sockets, task lists, reports (agent protocol page)."""
+"""The protocol between agent and server: requests, signatures, the notify socket, task lists, reports, heartbeats.
+
+Knows nothing of how tasks are carried out.
+"""

@@ -1,4 +1,4 @@
-"""The notify socket: held open for ever, so that waiting work is known at once (protocol page, section 5)."""
+"""The notify socket, held open so that the server can announce work at once (protocol page, section 5)."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from urllib.parse import urlsplit
 
 import websocket
 
-from backfleet_host.agent.protocol.kicks import Kick, understand
-from backfleet_host.agent.protocol.server import Server, proxy_authorization
-from backfleet_host.agent.timings import Pace
+from backfleet_host.agent.protocol.kicks import Kick, read_kick
+from backfleet_host.agent.protocol.server import Server, advice_on
+from backfleet_host.agent.timings import Timings
 from backfleet_host.library_internals import FrameTooLarge, limit_frame_size
+from backfleet_host.proxy import proxy_authorization
 from backfleet_host.retries import backoff_seconds, retry_after_of_close_frame
 
 log = logging.getLogger(__name__)
@@ -26,58 +27,60 @@ log = logging.getLogger(__name__)
 _PATH = "/luban/notify_server"
 _PING = "keepalive"
 _LARGEST_FRAME = 64 * 1024  # bytes; a kick has less than 200
-_LOOK_UP = 0.5  # seconds: how often the loop looks whether it is to stop
+_POLL_SECONDS = 0.5  # how often the loop checks whether it is to stop
 
 
-class Lost(Exception):
-    """The socket could not be opened, or is gone; the text says why."""
+class Disconnected(Exception):
+    """The socket could not be opened, or has ended; the text says why."""
 
 
 class Channel:
-    """Keeps one socket open, answers kicks, and never gives up."""
+    """Keeps one socket open and answers kicks. Opens it again for as long as it takes."""
 
     def __init__(
-        self, server: Server, pace: Pace, *, on_open: Callable[[], None], on_kick: Callable[[Kick], None]
+        self, server: Server, timings: Timings, *, on_open: Callable[[], None], on_kick: Callable[[Kick], None]
     ) -> None:
-        self._server, self._pace = server, pace
+        self._server, self._timings = server, timings
         self._on_open, self._on_kick = on_open, on_kick
         self._ponged = False
-        self._asked_to_wait = 0.0  # seconds: the server's wish when it closed the socket
-        self.standing = threading.Event()
+        self._retry_after = 0.0  # seconds; what the server asked for when it closed the socket
+        self.is_open = threading.Event()
         """Set while the socket is open."""
 
     def run(self, stopping: threading.Event) -> None:
-        """Until told to stop: open, serve, and open again after a pause that grows while it does not last."""
+        """Open, serve and open again until `stopping` is set. The pause grows until a socket has answered a ping."""
         attempt = 0
         while not stopping.is_set():
-            self._ponged, self._asked_to_wait = False, 0.0
+            self._ponged, self._retry_after = False, 0.0
             try:
-                self._once(stopping)
-            except Lost as problem:
+                self._open_and_serve(stopping)
+            except Disconnected as problem:
                 log.warning("notify socket: %s", problem)
             attempt = 0 if self._ponged else attempt + 1
             if not stopping.is_set():
-                own = backoff_seconds(attempt, self._pace.reconnect_first, self._pace.reconnect_most, _chance())
-                stopping.wait(max(own, min(self._asked_to_wait, self._pace.reconnect_most)))
+                backoff = backoff_seconds(
+                    attempt, self._timings.reconnect_first, self._timings.reconnect_most, _chance()
+                )
+                stopping.wait(max(backoff, min(self._retry_after, self._timings.reconnect_most)))
 
-    def _once(self, stopping: threading.Event) -> None:
-        with _troubles_named():
+    def _open_and_serve(self, stopping: threading.Event) -> None:
+        with _failures_named():
             opened = self._open()
         try:
-            self.standing.set()
+            self.is_open.set()
             log.info("notify socket: open")
             self._on_open()
-            with _troubles_named():
+            with _failures_named():
                 self._serve(opened, stopping)
         finally:
-            self.standing.clear()
-            with contextlib.suppress(Exception):  # it is gone, or ours to leave
+            self.is_open.clear()
+            with contextlib.suppress(Exception):  # the connection may have ended already
                 opened.close(timeout=1)
 
     def _open(self) -> Any:
-        opened: Any = websocket.WebSocket(enable_multithread=False)  # its methods have no types
+        opened: Any = websocket.WebSocket(enable_multithread=False)  # Any: the library has no type hints
         limit_frame_size(opened, _LARGEST_FRAME)
-        raw = _connected(self._server, self._pace.handshake)
+        raw = _connected(self._server, self._timings.handshake)
         try:
             opened.connect(
                 self._server.url("wss", _PATH),
@@ -85,7 +88,7 @@ class Channel:
                 header=self._server.headers(),
                 suppress_origin=True,
                 redirect_limit=0,
-                timeout=self._pace.handshake,
+                timeout=self._timings.handshake,
             )
         except BaseException:
             raw.close()
@@ -93,59 +96,59 @@ class Channel:
         return opened
 
     def _serve(self, opened: Any, stopping: threading.Event) -> None:
-        beat = _Keepalive(self._pace, time.monotonic())
+        keepalive = _Keepalive(self._timings, time.monotonic())
         while not stopping.is_set():
-            opened.settimeout(self._pace.handshake)
-            if beat.is_due(time.monotonic()):
+            opened.settimeout(self._timings.handshake)
+            if keepalive.is_due(time.monotonic()):
                 opened.ping(_PING)
-            opened.settimeout(_LOOK_UP)
+            opened.settimeout(_POLL_SECONDS)
             try:
                 kind, frame = opened.recv_data_frame(control_frame=True)
             except websocket.WebSocketTimeoutException:
                 continue
-            self._heard(opened, kind, frame, beat)
+            self._handle(opened, kind, frame, keepalive)
 
-    def _heard(self, opened: Any, kind: int, frame: Any, beat: _Keepalive) -> None:
+    def _handle(self, opened: Any, kind: int, frame: Any, keepalive: _Keepalive) -> None:
         if kind == websocket.ABNF.OPCODE_CLOSE:
-            self._asked_to_wait = retry_after_of_close_frame(bytes(frame.data))
-            raise Lost("closed by the server")
+            self._retry_after = retry_after_of_close_frame(bytes(frame.data))
+            raise Disconnected("closed by the server")
         if kind == websocket.ABNF.OPCODE_PONG:
             self._ponged = True
-            beat.answered()
+            keepalive.answered()
         if kind in (websocket.ABNF.OPCODE_TEXT, websocket.ABNF.OPCODE_BINARY):
-            kick = understand(frame.data.decode("utf-8", "replace"))
-            opened.settimeout(self._pace.handshake)
-            opened.send(kick.reply)  # before anything is fetched: the echo tells the server it was heard
+            kick = read_kick(frame.data.decode("utf-8", "replace"))
+            opened.settimeout(self._timings.handshake)
+            opened.send(kick.reply)  # before anything is fetched, since the server waits for it
             self._on_kick(kick)
 
 
 class _Keepalive:
-    """When to ping, and when a missing pong means that nobody is there."""
+    """Tells when to ping, and when a missing pong means that the connection is dead."""
 
-    def __init__(self, pace: Pace, now: float) -> None:
-        self._pace, self._next, self._waiting_since = pace, now, 0.0
+    def __init__(self, timings: Timings, now: float) -> None:
+        self._timings, self._next, self._waiting_since = timings, now, 0.0
 
     def is_due(self, now: float) -> bool:
-        """Whether to ping now.
+        """Tell whether to ping now.
 
         Raises:
-            Lost: an earlier ping stays unanswered.
+            Disconnected: an earlier ping was not answered in time.
         """
-        if self._waiting_since and now - self._waiting_since > self._pace.pong:
-            raise Lost(f"no pong within {self._pace.pong:g} s")
+        if self._waiting_since and now - self._waiting_since > self._timings.pong:
+            raise Disconnected(f"no pong within {self._timings.pong:g} s")
         if now < self._next:
             return False
-        self._next = now + self._pace.ping
+        self._next = now + self._timings.ping
         self._waiting_since = self._waiting_since or now
         return True
 
     def answered(self) -> None:
-        """A pong came."""
+        """Note that a pong came."""
         self._waiting_since = 0.0
 
 
 def _connected(server: Server, seconds: float) -> ssl.SSLSocket:
-    """A TLS connection to the server, through the proxy if there is one."""
+    """Return a TLS connection to the server, through the proxy if there is one."""
     address = server.address
     raw = _tunnel(server, seconds) or socket.create_connection((address.host, address.port), seconds)
     try:
@@ -167,19 +170,13 @@ def _tunnel(server: Server, seconds: float) -> Optional[socket.socket]:
 
 
 @contextlib.contextmanager
-def _troubles_named() -> Iterator[None]:
+def _failures_named() -> Iterator[None]:
     try:
         yield
     except websocket.WebSocketBadStatusException as problem:
-        raise Lost(f"the server answered {problem.status_code}{_meaning(problem.status_code)}") from None
+        raise Disconnected(f"the server answered {problem.status_code}{advice_on(problem.status_code)}") from None
     except (websocket.WebSocketException, FrameTooLarge, OSError, ValueError) as problem:
-        raise Lost(str(problem) or type(problem).__name__) from None
-
-
-def _meaning(status: int) -> str:
-    if status in {401, 403}:
-        return ": it does not take this host's identity; is the clock right, and is the instance still registered?"
-    return ""
+        raise Disconnected(str(problem) or type(problem).__name__) from None
 
 
 def _chance() -> float:

@@ -1,4 +1,4 @@
-"""Heart-beats: that the agent lives, how long it has, and what it is allowed to do (protocol page, section 4.1)."""
+"""Heartbeats: they tell the server that the agent lives, since when, and in which mode (protocol page, section 4.1)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import Callable, Deque, List, Tuple
+from typing import Callable, Deque, List, NamedTuple, Tuple
 from urllib.parse import urlencode
 
 from backfleet_host import VERSION
 from backfleet_host.agent import machine
-from backfleet_host.agent.protocol.server import Answer, Server, Unreachable
-from backfleet_host.agent.timings import BEAT_TRIES_AN_HOUR, Pace
+from backfleet_host.agent.protocol.server import Answer, Server, Unreachable, advice_on
+from backfleet_host.agent.timings import HEARTBEAT_RETRIES_AN_HOUR, Timings
 
 log = logging.getLogger(__name__)
 
@@ -24,146 +24,147 @@ _HOUR = 3600.0  # seconds
 
 
 @dataclass(frozen=True)
-class Pulse:
-    """What a heart-beat tells, apart from the moment it is sent."""
+class AgentFacts:
+    """What every heartbeat of one agent process tells."""
 
     pid: int
     started: float  # monotonic seconds
     machine_id: str
-    cold: bool  # the first start since the machine booted
+    is_cold_start: bool  # the first start of an agent since the machine booted
     mode: str  # restricted | shell
 
 
 @dataclass(frozen=True)
 class Counters:
-    """How far this process has got."""
+    """The heartbeats of this process so far."""
 
     sent: int = 0
     acknowledged: int = 0
-    in_full: bool = False  # the server has asked for every parameter, every time
+    wants_all: bool = False  # the server has asked for every parameter in every heartbeat
 
 
-def query(
-    pulse: Pulse, counters: Counters, *, now_ms: int, uptime_ms: int, process_ms: int, stopping: bool = False
+class HeartbeatAnswer(NamedTuple):
+    """What the server answered to a heartbeat."""
+
+    is_acknowledged: bool
+    wants_all: bool  # it asks for every parameter
+    interval: float  # seconds until the next heartbeat; 0 if it does not say
+
+
+def heartbeat_query(
+    facts: AgentFacts, counters: Counters, *, now_ms: int, uptime_ms: int, process_ms: int, is_stopping: bool = False
 ) -> str:
-    """The query of one heart-beat, its parameters in the official agent's order; `mode` and `state` are ours."""
-    said: List[Tuple[str, object]] = [
+    """Return the query of one heartbeat, in the official agent's order. `mode` and `state` are ours."""
+    parameters: List[Tuple[str, object]] = [
         ("uptime", uptime_ms),
         ("timestamp", now_ms),
-        ("pid", pulse.pid),
+        ("pid", facts.pid),
         ("process_uptime", process_ms),
         ("index", counters.acknowledged),
         ("seq_no", counters.sent),
     ]
     system: List[Tuple[str, object]] = [("os_version", machine.os_version())]
     first = counters.acknowledged == 0
-    if counters.in_full:
-        said += [("virt_type", "kvm"), ("lang", "python"), ("os_type", "linux"), *system]
-        said += [("app_version", f"backfleet-{VERSION}"), ("az", "unknown")]
+    if counters.wants_all:
+        parameters += [("virt_type", "kvm"), ("lang", "python"), ("os_type", "linux"), *system]
+        parameters += [("app_version", f"backfleet-{VERSION}"), ("az", "unknown")]
     elif first:
-        said += [("virt_type", "kvm"), *system, ("az", "unknown"), ("machineid", pulse.machine_id)]
+        parameters += [("virt_type", "kvm"), *system, ("az", "unknown"), ("machineid", facts.machine_id)]
     if first:
-        said.append(("cold_start", str(pulse.cold).lower()))
-    said.append(("mode", pulse.mode))
-    return urlencode([*said, ("state", "stopping")] if stopping else said)
+        parameters.append(("cold_start", str(facts.is_cold_start).lower()))
+    parameters.append(("mode", facts.mode))
+    return urlencode([*parameters, ("state", "stopping")] if is_stopping else parameters)
 
 
-def understood(answer: Answer) -> Tuple[bool, bool, float]:
-    """(acknowledged, every parameter asked for, seconds until the next beat or 0 if it does not say)."""
+def read_answer(answer: Answer) -> HeartbeatAnswer:
+    """Return what an answer means. One that cannot be read counts by its status alone."""
     try:
-        said = json.loads(answer.body)
+        raw = json.loads(answer.body)
     except ValueError:
-        said = None
-    said = said if isinstance(said, dict) else {}
-    asked = str(said.get("errMsg", "")).startswith("Required request parameter ")
-    interval = said.get("nextInterval")
+        raw = None
+    fields = raw if isinstance(raw, dict) else {}
+    wants_all = str(fields.get("errMsg", "")).startswith("Required request parameter ")
+    interval = fields.get("nextInterval")
     milliseconds = interval if isinstance(interval, int) and not isinstance(interval, bool) else 0
-    return answer.status < 400 and not asked, asked, milliseconds / 1000
+    return HeartbeatAnswer(answer.status < 400 and not wants_all, wants_all, milliseconds / 1000)
 
 
-class Heart:
-    """Beats until told to stop."""
+class HeartbeatLoop:
+    """Sends a heartbeat at every interval."""
 
-    def __init__(self, server: Server, pulse: Pulse, pace: Pace, on_first: Callable[[], None]) -> None:
-        self._server, self._pulse, self._pace, self._on_first = server, pulse, pace, on_first
+    def __init__(self, server: Server, facts: AgentFacts, timings: Timings, on_first: Callable[[], None]) -> None:
+        self._server, self._facts, self._timings, self._on_first = server, facts, timings, on_first
         self._counters = Counters()
-        self._extra: Deque[float] = deque(maxlen=BEAT_TRIES_AN_HOUR)
-        self._wake, self._late = threading.Event(), False
+        self._retries: Deque[float] = deque(maxlen=HEARTBEAT_RETRIES_AN_HOUR)  # monotonic seconds of each
+        self._wake, self._is_late = threading.Event(), False
 
     def wake(self) -> None:
-        """Look up: a beat is due, or the end."""
+        """End the current pause."""
         self._wake.set()
 
     def wake_if_late(self) -> None:
-        """The server seems to be there again: make good at once a beat that failed."""
-        if self._late:
+        """Send at once if the last heartbeat failed, since the server seems to be there again."""
+        if self._is_late:
             self._wake.set()
 
-    def last(self) -> None:
-        """The machine goes down: one beat that says so, once `run` has ended. Nothing depends on it; one try."""
-        self._try(stopping=True)
+    def send_stopping(self) -> None:
+        """Tell the server that the machine shuts down, once `run` has ended. One try: nothing depends on it."""
+        self._try(is_stopping=True)
 
     def run(self, stopping: threading.Event) -> None:
-        """One beat at once, then one each period."""
+        """Send one heartbeat at once, then one at each interval, until `stopping` is set."""
         while not stopping.is_set():
             self._wake.clear()
-            self._wake.wait(self._beat(stopping))
+            self._wake.wait(self._send(stopping))
 
-    def _beat(self, stopping: threading.Event) -> float:
+    def _send(self, stopping: threading.Event) -> float:
+        """Send one heartbeat; return the seconds until the next."""
         before = self._counters
-        well, interval = self._try()
-        if not well and self._may_try_again():
-            stopping.wait(self._pace.beat_again)
-            well, interval = self._try()
-        self._late = not well
-        self._counters = Counters(before.sent + 1, before.acknowledged + well, self._counters.in_full)
-        if well and before.acknowledged == 0:
+        is_acknowledged, interval = self._try()
+        if not is_acknowledged and self._may_retry():
+            stopping.wait(self._timings.heartbeat_retry)
+            is_acknowledged, interval = self._try()
+        self._is_late = not is_acknowledged
+        self._counters = Counters(before.sent + 1, before.acknowledged + is_acknowledged, self._counters.wants_all)
+        if is_acknowledged and before.acknowledged == 0:
             self._on_first()
-        if self._pace.beat_least <= interval <= self._pace.beat_most:
-            return interval
-        return random.uniform(self._pace.beat_least, self._pace.beat_most)  # noqa: S311 -- spreads load, no secret
+        least, most = self._timings.heartbeat_least, self._timings.heartbeat_most
+        return interval if least <= interval <= most else random.uniform(least, most)  # noqa: S311 -- spreads load
 
-    def _try(self, *, stopping: bool = False) -> Tuple[bool, float]:
-        process_ms = int((time.monotonic() - self._pulse.started) * 1000)
-        said = query(
-            self._pulse,
+    def _try(self, *, is_stopping: bool = False) -> Tuple[bool, float]:
+        query = heartbeat_query(
+            self._facts,
             self._counters,
             now_ms=int(time.time() * 1000),
             uptime_ms=machine.uptime_ms(),
-            process_ms=process_ms,
-            stopping=stopping,
+            process_ms=int((time.monotonic() - self._facts.started) * 1000),
+            is_stopping=is_stopping,
         )
         try:
-            answer = self._server.get(f"/luban/api/heart-beat?{said}")
+            answer = self._server.get(f"/luban/api/heart-beat?{query}")
         except Unreachable as problem:
-            log.warning("heart-beat: %s", problem)
+            log.warning("heartbeat: %s", problem)
             return False, 0.0
-        well, asked, interval = understood(answer)
-        if asked:
-            self._counters = Counters(self._counters.sent, self._counters.acknowledged, in_full=True)
-        if not well:
-            log.warning("heart-beat: the server answered %d%s", answer.status, _meaning(answer.status))
-        return well, interval
+        is_acknowledged, wants_all, interval = read_answer(answer)
+        if wants_all:
+            self._counters = Counters(self._counters.sent, self._counters.acknowledged, wants_all=True)
+        if not is_acknowledged:
+            log.warning("heartbeat: the server answered %d%s", answer.status, advice_on(answer.status))
+        return is_acknowledged, interval
 
-    def _may_try_again(self) -> bool:
+    def _may_retry(self) -> bool:
         now = time.monotonic()
-        if len(self._extra) == self._extra.maxlen and now - self._extra[0] < _HOUR:
+        if len(self._retries) == self._retries.maxlen and now - self._retries[0] < _HOUR:
             return False
-        self._extra.append(now)
+        self._retries.append(now)
         return True
 
 
-def _meaning(status: int) -> str:
-    if status in {401, 403}:
-        return ": it does not take this host's identity; is the clock right, and is the instance still registered?"
-    return ""
+def is_cold_start(last_boot: str, current_boot: str) -> bool:
+    """Tell whether the machine has booted since the last agent of this root started."""
+    return not current_boot or last_boot != current_boot
 
 
-def cold_start(kept: str, current: str) -> bool:
-    """Whether the machine has booted since this root's agent last started."""
-    return not current or kept != current
-
-
-def this_process(machine_id: str, *, cold: bool, mode: str) -> Pulse:
-    """The pulse of this very process."""
-    return Pulse(os.getpid(), time.monotonic(), machine_id, cold, mode)
+def facts_of_this_process(machine_id: str, *, is_cold_start: bool, mode: str) -> AgentFacts:
+    """Return the facts of the process that calls this, which starts now."""
+    return AgentFacts(os.getpid(), time.monotonic(), machine_id, is_cold_start, mode)

@@ -1,4 +1,4 @@
-"""The server as this host reaches it: HTTPS against the pinned authority, every answer bounded in size and time."""
+"""Requests to the server: HTTPS that trusts one certificate authority, with every answer limited in size and time."""
 
 from __future__ import annotations
 
@@ -10,86 +10,52 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterator, Mapping, Optional
-from urllib.parse import urlsplit
 
 import urllib3
 
 from backfleet_host import VERSION
 from backfleet_host.agent import machine
+from backfleet_host.agent.protocol.address import Address, BadAddress
 from backfleet_host.agent.protocol.request_signature import RequestSigner
 from backfleet_host.layout import DEFAULT_ROOT
+from backfleet_host.platforms import architecture_here
 from backfleet_host.proxy import BadProxy, bare, proxy_for
-from backfleet_host.proxy import proxy_authorization as proxy_authorization  # noqa: PLC0414 - the socket asks for it here
 from backfleet_host.web import connections, plainly
 
 REQUEST_SECONDS = 5.0  # protocol page, section 14
 LIST_SECONDS = 8.0
 LARGEST_ANSWER = 1 << 20  # bytes
-USER_AGENT = f"linux_{machine.architecture()}/backfleet-{VERSION}"
+USER_AGENT = f"linux_{architecture_here()}/backfleet-{VERSION}"
 
 _READ_AT_ONCE = 64 * 1024  # bytes
 
 
 class Unreachable(Exception):
-    """No answer: no connection, none in time, or an endless one. The text says which and where."""
+    """There is no answer: no connection, none in time, or one that is too long. The text says which and where."""
 
 
 class WrongAuthority(Unreachable):
-    """Somebody answered who is not signed by the pinned authority."""
-
-
-class BadAddress(ValueError):
-    """Not HOST:PORT; the text shows what was found."""
+    """What answered has no certificate of the trusted authority for this address."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the server said."""
+    """The status and body of an answer."""
 
     status: int
     body: bytes
 
     @property
-    def taken(self) -> bool:
-        """Whether the server has a report: a 400 too is never answered better by sending it again (section 1.4)."""
+    def is_final(self) -> bool:
+        """Whether a report need not be sent again: the server has it, or (400) will never take it (section 1.4)."""
         return 200 <= self.status < 300 or self.status == 400
 
 
-@dataclass(frozen=True)
-class Address:
-    """HOST:PORT, with a path if the server stands under one."""
-
-    host: str
-    port: int
-    path: str = ""
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}{self.path}"
-
-
-def read_address(text: str) -> Address:
-    """An address from its text; port 443 if it names none.
-
-    Raises:
-        BadAddress: a scheme, a blank, a name and password, or a port that is none.
-    """
-    parts = urlsplit(f"//{text}")
-    try:
-        port = parts.port or 443
-    except ValueError:
-        port = -1
-    plain = not (parts.query or parts.fragment or "@" in parts.netloc or "//" in text or text.split() != [text])
-    if not parts.hostname or port < 0 or not plain:
-        raise BadAddress(f"the server must be HOST:PORT (for example backfleet.example.com:8443), not {text!r}")
-    return Address(parts.hostname, port, parts.path.rstrip("/"))
-
-
 def tls_towards(authority: Path) -> ssl.SSLContext:
-    """A client context that trusts this authority and no other; TLS 1.2 or newer.
+    """Return a client context that trusts this authority and no other, for TLS 1.2 or newer.
 
     Raises:
-        OSError: the file cannot be read, or holds no certificate (ssl.SSLError).
+        OSError: the file cannot be read, or (ssl.SSLError) holds no certificate.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -98,10 +64,10 @@ def tls_towards(authority: Path) -> ssl.SSLContext:
 
 
 def proxy_of(root: Path = DEFAULT_ROOT, environment: Mapping[str, str] = os.environ) -> str:
-    """The proxy that everything of this root goes through, "" for none.
+    """Return the proxy that all requests of this root go through, or "" for none.
 
     Raises:
-        BadAddress: another kind of proxy, or none that can be read. The text does not show it: it may hold a password.
+        BadAddress: it is another kind of proxy, or cannot be read. The text does not show it: it may hold a password.
     """
     try:
         return proxy_for(_etc_of(root), environment)
@@ -110,12 +76,12 @@ def proxy_of(root: Path = DEFAULT_ROOT, environment: Mapping[str, str] = os.envi
 
 
 def _etc_of(root: Path) -> Path:
-    """As Site.etc, for a root that may not be enrolled yet."""
+    """Return the folder of the host policy, also for a root that is not enrolled yet."""
     return (Path("/") if root == DEFAULT_ROOT else root) / "etc" / "backfleet"
 
 
 class Server:
-    """Requests to one server. Threads may share it. With a signer, every request carries fresh identity headers."""
+    """A client of one server. Threads may share it. With a signer, each request carries identity headers of its own."""
 
     def __init__(
         self, address: Address, tls: ssl.SSLContext, *, signer: Optional[RequestSigner] = None, proxy: str = ""
@@ -130,46 +96,48 @@ class Server:
         return f"Server({self.address})"
 
     def close(self) -> None:
-        """End the connections that are kept for the next request."""
+        """Close the connections that are kept for the next request."""
         self._pool.clear()
 
     def url(self, scheme: str, path: str) -> str:
-        """The address of a path on this server."""
+        """Return the URL of a path on this server."""
         return f"{scheme}://{self.address}{path}"
 
     def headers(self) -> Dict[str, str]:
-        """Headers of one attempt: who we are and, once enrolled, the signer of it."""
-        said = {"User-Agent": USER_AGENT}
+        """Return the headers of one attempt: the program and, once enrolled, the signed identity of the host."""
+        headers = {"User-Agent": USER_AGENT}
         if self._signer is not None:
             if self._client_address:
-                said["X-Client-Ip"] = self._client_address
-            said.update(self._signer.headers(int(time.time() * 1000), str(uuid.uuid4())))
-        return said
+                headers["X-Client-Ip"] = self._client_address
+            headers.update(self._signer.headers(int(time.time() * 1000), str(uuid.uuid4())))
+        return headers
 
     def get(self, path: str, *, seconds: float = REQUEST_SECONDS, largest: int = LARGEST_ANSWER) -> Answer:
-        """One attempt.
+        """Make one GET request.
 
         Raises:
-            Unreachable: no whole answer of at most `largest` bytes within `seconds`.
+            Unreachable: there was no complete answer of at most `largest` bytes within `seconds`.
         """
-        return self._ask("GET", path, None, "", seconds, largest)
+        return self._request("GET", path, None, "", seconds, largest)
 
     def post(
         self,
         path: str,
         body: bytes = b"",
         *,
-        kind: str = "text/plain; charset=utf-8",
+        content_type: str = "text/plain; charset=utf-8",
         seconds: float = REQUEST_SECONDS,
         largest: int = LARGEST_ANSWER,
     ) -> Answer:
-        """One attempt, like `get`, with a body."""
-        return self._ask("POST", path, body, kind, seconds, largest)
+        """Make one POST request; as `get`."""
+        return self._request("POST", path, body, content_type, seconds, largest)
 
-    def _ask(self, method: str, path: str, body: Optional[bytes], kind: str, seconds: float, largest: int) -> Answer:
+    def _request(
+        self, method: str, path: str, body: Optional[bytes], content_type: str, seconds: float, largest: int
+    ) -> Answer:
         until = time.monotonic() + seconds
-        headers = {**self.headers(), **({"Content-Type": kind} if kind else {})}
-        with self._troubles_named():
+        headers = {**self.headers(), **({"Content-Type": content_type} if content_type else {})}
+        with self._failures_named():
             response = self._pool.request(
                 method,
                 self.url("https", path),
@@ -182,27 +150,27 @@ class Server:
             try:
                 return Answer(response.status, _read(response, largest, until))
             except BaseException:
-                response.close()  # what is left of the answer must not be taken for the next one's
+                response.close()  # else the next request on this connection would read the rest of this answer
                 raise
             finally:
                 response.release_conn()
 
     @contextlib.contextmanager
-    def _troubles_named(self) -> Iterator[None]:
+    def _failures_named(self) -> Iterator[None]:
         try:
             yield
         except urllib3.exceptions.SSLError as problem:
-            raise _tls_trouble(self.address, problem) from None
+            raise _tls_failure(self.address, problem) from None
         except urllib3.exceptions.HTTPError as problem:
-            raise Unreachable(f"{self.address} cannot be reached{self._by_way()}: {plainly(problem)}") from None
+            raise Unreachable(f"{self.address} cannot be reached{self._through_proxy()}: {plainly(problem)}") from None
 
-    def _by_way(self) -> str:
+    def _through_proxy(self) -> str:
         return f" through the proxy {bare(self.proxy)}" if self.proxy else ""
 
 
 def _read(response: Any, largest: int, until: float) -> bytes:
     found = bytearray()
-    while piece := response.read1(_READ_AT_ONCE):  # what there is: a byte now and then must not hold us
+    while piece := response.read1(_READ_AT_ONCE):  # read() would wait for all of it, and a slow server could hold us
         found += piece
         if len(found) > largest:
             raise Unreachable(f"the answer is longer than {largest} bytes")
@@ -211,8 +179,15 @@ def _read(response: Any, largest: int, until: float) -> bytes:
     return bytes(found)
 
 
-def _tls_trouble(address: Address, problem: Exception) -> Unreachable:
+def _tls_failure(address: Address, problem: Exception) -> Unreachable:
     if "CERTIFICATE_VERIFY_FAILED" in str(problem):
         reason = str(problem).split("certificate verify failed:", 1)[-1].split("(_ssl", 1)[0].strip(" '\"),")
-        return WrongAuthority(f"{address} is not who it must be: {reason}")
-    return Unreachable(f"{address} does not speak TLS as it must: {plainly(problem)}")
+        return WrongAuthority(f"{address} does not have the certificate that it must have: {reason}")
+    return Unreachable(f"{address} does not speak TLS as expected: {plainly(problem)}")
+
+
+def advice_on(status: int) -> str:
+    """Return what a log line adds to a status that the server answered a signed request with."""
+    if status in {401, 403}:
+        return ": it does not accept this host's identity; check that the clock is right and the instance registered"
+    return ""

@@ -1,4 +1,4 @@
-"""The task list as the server sends it, and its tasks as plain values (protocol page, section 6.2)."""
+"""The task list that the server sends, read into plain values (protocol page, section 6.2)."""
 
 from __future__ import annotations
 
@@ -10,26 +10,29 @@ import re
 from dataclasses import dataclass
 from typing import Any, Dict, List, Tuple
 
-LEAST_QUOTA = 12000  # bytes; protocol page, 7.2
-MOST_QUOTA = 1 << 20  # bytes; so much output of one task is kept in memory
+LEAST_QUOTA = 12000  # bytes; protocol page, section 7.2
+MOST_QUOTA = 1 << 20  # bytes of output of one task that are kept in memory
 LEAST_INTERVAL_MS, MOST_INTERVAL_MS = 1000, 60_000
-DEFAULT_TIMEOUT = 3600  # seconds, where the list gives none that can be read
+DEFAULT_TIMEOUT = 3600  # seconds, for a task whose own cannot be read
 LONGEST_CONTENT = 1 << 20  # characters of base64
 
 _ID = re.compile(r"[A-Za-z0-9-]{1,128}")
 
 
 class NotATaskList(ValueError):
-    """The answer is not a JSON object."""
+    """The answer of the server is not a JSON object."""
 
 
 class Unusable(ValueError):
-    """One entry of a list that cannot be used; the text says why."""
+    """An entry of a list, or a task in the journal, cannot be used; the text says why."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """One task handed out. `id` and `invoke_version` together are what is carried out at most once."""
+    """A task as the server handed it out. Each pair of `id` and `invoke_version` is carried out at most once.
+
+    The names of the fields are those of the journal's `task.json`: other builds of the agent read it.
+    """
 
     id: str
     invoke_version: int = 0
@@ -39,7 +42,7 @@ class Task:
     working_directory: str = ""
     user: str = ""
     parameters: Dict[str, str] = dataclasses.field(default_factory=dict)
-    substitutes: bool = False  # {{ACS::Name}} in the content is replaced
+    substitutes: bool = False  # whether {{ACS::Name}} in the content is replaced
     repeats: bool = False
     in_container: bool = False
     interval_ms: int = LEAST_INTERVAL_MS
@@ -49,14 +52,14 @@ class Task:
 
     @property
     def key(self) -> str:
-        """Names the task's folder in the journal."""
+        """The name of the task's folder in the journal."""
         return f"{self.id}.iv{self.invoke_version}" if self.invoke_version else self.id
 
     def script(self) -> str:
-        """The content as text.
+        """Return the content as text.
 
         Raises:
-            Unusable: not base64, not UTF-8, or too long.
+            Unusable: it is not base64, not UTF-8, or too long.
         """
         if len(self.content) > LONGEST_CONTENT:
             raise Unusable(f"the content is longer than {LONGEST_CONTENT} characters")
@@ -66,31 +69,31 @@ class Task:
             raise Unusable("illegal base64 data, or not UTF-8") from None
 
     def to_json(self) -> bytes:
-        """As it is kept in the journal."""
+        """Return the task as the journal keeps it."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True).encode()
 
 
 @dataclass(frozen=True)
 class TaskList:
-    """Everything one answer hands out."""
+    """Everything that one answer hands out."""
 
     run: Tuple[Task, ...] = ()
     stop: Tuple[Task, ...] = ()
     test: Tuple[Task, ...] = ()
     files: Tuple[str, ...] = ()  # ids of file tasks
-    try_again: bool = False  # code 408: nothing yet, ask again
+    try_again: bool = False  # the server answered with code 408: it has no list yet
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to do; `test` entries do not count (section 6.1)."""
+        """Whether there is nothing to do. Entries of `test` do not count (section 6.1)."""
         return not (self.run or self.stop or self.files)
 
 
 def read_task(content: bytes) -> Task:
-    """A task from the journal.
+    """Return the task that the journal keeps.
 
     Raises:
-        Unusable: it was not written by this program.
+        Unusable: the content was not written by this program.
     """
     try:
         return Task(**json.loads(content))
@@ -99,27 +102,27 @@ def read_task(content: bytes) -> Task:
 
 
 def read_list(body: bytes) -> Tuple[TaskList, List[str]]:
-    """The list in this answer, and complaints about entries that were left out.
+    """Return the list in an answer, and a complaint about each entry that was left out.
 
-    One bad entry costs that entry and no other (the official agent throws the whole list away).
+    A bad entry is left out alone. The official agent drops the whole list because of one.
 
     Raises:
-        NotATaskList: not a JSON object.
+        NotATaskList: the answer is not a JSON object.
     """
     try:
-        said = json.loads(body)
+        fields = json.loads(body)
     except (ValueError, RecursionError):
         raise NotATaskList("the answer is not JSON") from None
-    if not isinstance(said, dict):
+    if not isinstance(fields, dict):
         raise NotATaskList("the answer is not a JSON object")
-    instance = said.get("instanceId")
+    instance = fields.get("instanceId")
     complaints: List[str] = []
     lists = {
-        name: tuple(_entries(said.get(name), name, instance if isinstance(instance, str) else "", complaints))
+        name: tuple(_entries(fields.get(name), name, instance if isinstance(instance, str) else "", complaints))
         for name in ("run", "stop", "test")
     }
-    files = tuple(_file_ids(said.get("file"), complaints))
-    return TaskList(files=files, try_again=said.get("code") == 408, **lists), complaints
+    files = tuple(_file_ids(fields.get("file"), complaints))
+    return TaskList(files=files, try_again=fields.get("code") == 408, **lists), complaints
 
 
 def _entries(entries: Any, name: str, instance: str, complaints: List[str]) -> List[Task]:
@@ -168,7 +171,7 @@ def _task(entry: Any, instance: str) -> Task:
 
 
 class _Text:
-    """Reads string fields; a missing one is empty."""
+    """The text fields of an object. A missing one is empty."""
 
     def __init__(self, fields: Dict[str, Any]) -> None:
         self._fields = fields
@@ -203,7 +206,7 @@ def _number(fields: Dict[str, Any], name: str, default: int) -> int:
 
 
 def _seconds(value: Any) -> int:
-    """A time limit: text holding a number; zero or less means none; anything else the default."""
+    """Return a time limit from text that holds a number. 0 or less means none; what cannot be read, the default."""
     try:
         return max(int(value), 0)
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Fetching the task list: at start, when kicked, after every reconnect, and now and then in any case (section 6.1)."""
+"""Fetching the task list: at start, after kicks and reconnects, and at intervals (protocol page, section 6.1)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from backfleet_host.agent import machine
 from backfleet_host.agent.protocol.server import LIST_SECONDS, Server, Unreachable
 from backfleet_host.agent.protocol.task_list import NotATaskList, TaskList, read_list
-from backfleet_host.agent.timings import Pace
+from backfleet_host.agent.timings import Timings
 from backfleet_host.retries import backoff_seconds
 
 log = logging.getLogger(__name__)
@@ -20,48 +20,56 @@ log = logging.getLogger(__name__)
 LARGEST_LIST = 8 << 20  # bytes
 
 
-def query(reason: str, task_id: str, cold: bool, now: float) -> str:
-    """The query of one fetch."""
-    said: List[Tuple[str, object]] = [("reason", reason)]
+def list_query(reason: str, task_id: str, is_cold_start: bool, now: float) -> str:
+    """Return the query of one fetch.
+
+    Args:
+        reason: `startup` until the first list was fetched, then `kickoff`.
+        task_id: the task that a kick named, or "".
+        is_cold_start: the agent starts for the first time since the machine booted.
+        now: Unix time in seconds.
+    """
+    parameters: List[Tuple[str, object]] = [("reason", reason)]
     if reason == "startup":
-        said.append(("cold_start", str(cold).lower()))
+        parameters.append(("cold_start", str(is_cold_start).lower()))
     if task_id:
-        said.append(("taskId", task_id))
+        parameters.append(("taskId", task_id))
     offset = machine.zone_offset_seconds(now)
-    return urlencode([*said, ("currentTime", int(now * 1000)), ("offset", offset), ("timeZone", machine.zone_name())])
+    clock = [("currentTime", int(now * 1000)), ("offset", offset), ("timeZone", machine.zone_name())]
+    return urlencode([*parameters, *clock])
 
 
-class Fetcher:
-    """One thread that fetches; kicks that come meanwhile are served by the next fetch."""
+class TaskPoller:
+    """The loop that fetches. Kicks that arrive during a fetch are served by the next one."""
 
     def __init__(
         self,
         server: Server,
-        pace: Pace,
+        timings: Timings,
         *,
-        cold: bool,
+        is_cold_start: bool,
         on_list: Callable[[TaskList], None],
-        is_deaf: Callable[[], bool],
+        is_offline: Callable[[], bool],
     ) -> None:
-        self._server, self._pace, self._cold = server, pace, cold
-        self._on_list, self._is_deaf = on_list, is_deaf
+        self._server, self._timings, self._is_cold_start = server, timings, is_cold_start
+        self._on_list, self._is_offline = on_list, is_offline
         self._wake = threading.Event()
         self._kicked: Set[str] = set()
         self._guard = threading.Lock()
-        self._reason, self._failures, self._chances = "startup", 0, 0
+        self._reason, self._failures, self._repeats_left = "startup", 0, 0
 
     def kick(self, task_id: str = "") -> None:
-        """Fetch now: the server says that there is something."""
+        """Fetch now, for this task or for all."""
         with self._guard:
             self._kicked.add(task_id)
         self._wake.set()
 
     def wake(self) -> None:
-        """Look up: a fetch is due, or the end."""
+        """End the current pause."""
         self._wake.set()
 
     def run(self, stopping: threading.Event) -> None:
-        """Until told to stop."""
+        """Fetch until `stopping` is set."""
         while not stopping.is_set():
             self._wake.clear()
             with self._guard:
@@ -69,28 +77,29 @@ class Fetcher:
             found = self._fetch(next(iter(kicked)) if len(kicked) == 1 else "")
             if found is not None:
                 self._on_list(found)
-            self._wake.wait(self._wait_after(found, bool(kicked)))
+            self._wake.wait(self._pause_after(found, bool(kicked)))
 
-    def _wait_after(self, found: Optional[TaskList], kicked: bool) -> float:
-        """How long to sleep after a fetch, unless kicked again. A kick that brought nothing gets a second chance."""
+    def _pause_after(self, found: Optional[TaskList], was_kicked: bool) -> float:
+        """Return the seconds until the next fetch. An empty list after a kick is fetched once more soon."""
         if found is None or found.try_again:
             self._failures += 1
-            return backoff_seconds(self._failures - 1, self._pace.fetch_first, self._pace.fetch_most, _chance())
+            first, most = self._timings.fetch_retry_first, self._timings.fetch_retry_most
+            return backoff_seconds(self._failures - 1, first, most, _chance())
         self._failures = 0
-        self._chances = 1 if kicked else self._chances
-        if self._chances and found.is_empty:
-            self._chances -= 1
-            return self._pace.fetch_again
-        self._chances = 0
-        anyway = self._pace.fetch_deaf if self._is_deaf() else self._pace.fetch_anyway
-        return anyway * (0.75 + _chance() / 2)
+        self._repeats_left = 1 if was_kicked else self._repeats_left
+        if self._repeats_left and found.is_empty:
+            self._repeats_left -= 1
+            return self._timings.fetch_again
+        self._repeats_left = 0
+        interval = self._timings.fetch_interval_offline if self._is_offline() else self._timings.fetch_interval
+        return interval * (0.75 + _chance() / 2)
 
     def _fetch(self, task_id: str) -> Optional[TaskList]:
-        asked = query(self._reason, task_id if self._reason == "kickoff" else "", self._cold, time.time())
+        query = list_query(self._reason, task_id if self._reason == "kickoff" else "", self._is_cold_start, time.time())
         try:
             answer = self._server.post(
-                f"/luban/api/v1/task/list?{asked}",
-                kind="application/json; charset=utf-8",
+                f"/luban/api/v1/task/list?{query}",
+                content_type="application/json; charset=utf-8",
                 seconds=LIST_SECONDS,
                 largest=LARGEST_LIST,
             )
@@ -102,7 +111,7 @@ class Fetcher:
             return None
         self._reason = "kickoff"
         for complaint in complaints:
-            log.warning("task list, left out: %s", complaint)
+            log.warning("task list: an entry is left out: %s", complaint)
         return found
 
 

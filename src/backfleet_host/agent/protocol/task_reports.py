@@ -1,4 +1,4 @@
-"""What the agent reports about a task: the queries, and which bytes of its output (protocol page, sections 7 and 8)."""
+"""Reports about a task: their queries, and which bytes of its output they carry (protocol page, sections 7 and 8)."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any, List, Tuple
 from urllib.parse import urlencode
 
-CHUNK = 2048  # bytes read for one `running` report
-HEAD_ENDS_AFTER = 6000  # once more bytes than this have gone out in chunks, no more do
-LONGEST_HEAD = HEAD_ENDS_AFTER + CHUNK  # bytes that chunks can hold together
-LONGEST_TEXT = 255  # bytes of errDesc and of a refusal's value
+CHUNK = 2048  # bytes that one `running` report carries at most
+HEAD_ENDS_AFTER = 6000  # bytes; once chunks have carried more than this, no further chunk is sent
+LONGEST_HEAD = HEAD_ENDS_AFTER + CHUNK  # bytes that all chunks can carry together
+LONGEST_TEXT = 255  # bytes of errDesc, and of the value in an `invalid` report
 
-ALREADY_STARTED = "-9"
+ALREADY_STARTED = "-9"  # values of errCode; protocol page, section 8
 NO_SPACE = "-8"
 NO_SUBSTITUTE = "-12"
 GENERAL = "-13"
@@ -21,7 +21,7 @@ GENERAL = "-13"
 
 @dataclass(frozen=True)
 class TaskReport:
-    """One report: which kind, its parameters in order, its body."""
+    """One report: its kind, its parameters in their order, and its body."""
 
     name: str
     query: Tuple[Tuple[str, str], ...]
@@ -29,19 +29,19 @@ class TaskReport:
 
     @property
     def path(self) -> str:
-        """Where it is posted to."""
+        """The path that it is posted to, with its query."""
         return f"/luban/api/v1/task/{self.name}?{urlencode(self.query)}"
 
     def to_json(self) -> bytes:
-        """As it waits on disk."""
+        """Return the report as it waits on disk."""
         return json.dumps([self.name, self.query, base64.b64encode(self.body).decode()]).encode()
 
 
 def read_report(content: bytes) -> TaskReport:
-    """A report that waited on disk.
+    """Return the report that waited on disk.
 
     Raises:
-        ValueError: it was not written by this program.
+        ValueError: the content was not written by this program.
     """
     try:
         name, query, body = json.loads(content)
@@ -51,66 +51,72 @@ def read_report(content: bytes) -> TaskReport:
 
 
 @dataclass(frozen=True)
-class Course:
-    """The moments of one run, in milliseconds of the agent's clock; 0 and 0 where nothing ran."""
+class TaskTimes:
+    """When a task ran, in milliseconds of the agent's clock; 0 and 0 where nothing ran."""
 
     task_id: str
     invoke_version: int
     start: int = 0
     end: int = 0
 
-    def asked(self, *names: str, **values: Any) -> Tuple[Tuple[str, str], ...]:
-        """The parameters every report has, these moments, and further ones, in this order."""
-        said: List[Tuple[str, Any]] = [("taskId", self.task_id), ("invokeVersion", self.invoke_version)]
-        said += [(name, getattr(self, name)) for name in names]
-        return tuple((name, str(value)) for name, value in [*said, *values.items()])
+    def query(self, *moments: str, **values: Any) -> Tuple[Tuple[str, str], ...]:
+        """Return the parameters that every report has, these of the moments, and further ones, in this order."""
+        parameters: List[Tuple[str, Any]] = [("taskId", self.task_id), ("invokeVersion", self.invoke_version)]
+        parameters += [(name, getattr(self, name)) for name in moments]
+        return tuple((name, str(value)) for name, value in [*parameters, *values.items()])
 
 
-def running(course: Course, chunk: bytes = b"") -> TaskReport:
-    """It runs, and printed this since the last one."""
-    return TaskReport("running", course.asked("start"), chunk)
+def running(times: TaskTimes, chunk: bytes = b"") -> TaskReport:
+    """Report that the task runs, and what it printed since the last such report."""
+    return TaskReport("running", times.query("start"), chunk)
 
 
-def finished(course: Course, exit_code: int, dropped: int, body: bytes) -> TaskReport:
-    """It came to its own end."""
-    return TaskReport("finish", course.asked("start", "end", exitCode=exit_code, dropped=dropped), body)
+def finished(times: TaskTimes, exit_code: int, dropped: int, body: bytes) -> TaskReport:
+    """Report that the task ended by itself."""
+    return TaskReport("finish", times.query("start", "end", exitCode=exit_code, dropped=dropped), body)
 
 
-def timed_out(course: Course, dropped: int, body: bytes) -> TaskReport:
-    """It was ended because its time was over."""
-    return TaskReport("timeout", course.asked("start", "end", exitCode=1, dropped=dropped), body)
+def timed_out(times: TaskTimes, dropped: int, body: bytes) -> TaskReport:
+    """Report that the task was ended because its time was over."""
+    return TaskReport("timeout", times.query("start", "end", exitCode=1, dropped=dropped), body)
 
 
-def stopped(course: Course, dropped: int = 0, body: bytes = b"") -> TaskReport:
-    """It was ended, or kept from starting, because the server asked for it. `exitcode` is spelt so in this one only."""
-    return TaskReport("stopped", course.asked("start", "end", exitcode=0, dropped=dropped, result="killed"), body)
+def stopped(times: TaskTimes, dropped: int = 0, body: bytes = b"") -> TaskReport:
+    """Report that the task was ended, or not started, because the server asked for it.
+
+    `exitcode` is spelt so on the wire, in this report alone.
+    """
+    return TaskReport("stopped", times.query("start", "end", exitcode=0, dropped=dropped, result="killed"), body)
 
 
-def error(course: Course, code: str, text: str, dropped: int = 0, body: bytes = b"") -> TaskReport:
-    """It could not be started, or its end is unknown."""
-    asked = course.asked("start", "end", exitCode=0, dropped=dropped, errCode=code, errDesc=_short(text))
-    return TaskReport("error", asked, body)
+def error(times: TaskTimes, code: str, text: str, dropped: int = 0, body: bytes = b"") -> TaskReport:
+    """Report that the task could not be started, or that its end is unknown."""
+    query = times.query("start", "end", exitCode=0, dropped=dropped, errCode=code, errDesc=_short(text))
+    return TaskReport("error", query, body)
 
 
-def invalid(course: Course, param: str, value: str) -> TaskReport:
-    """It is refused; nothing was run."""
-    return TaskReport("invalid", course.asked(param=param, value=_short(value)))
+def invalid(times: TaskTimes, param: str, value: str) -> TaskReport:
+    """Report that the task is refused; nothing was run."""
+    return TaskReport("invalid", times.query(param=param, value=_short(value)))
 
 
-def verified(course: Course) -> TaskReport:
-    """A test entry that could be run."""
-    return TaskReport("verified", course.asked())
+def verified(times: TaskTimes) -> TaskReport:
+    """Report that a test entry could be run."""
+    return TaskReport("verified", times.query())
 
 
 def file_refused(task_id: str, param: str, value: str) -> TaskReport:
-    """A file task that is refused."""
+    """Report that a file task is refused."""
     return TaskReport("invalid", (("taskId", task_id), ("taskType", "sendfile"), ("param", param), ("value", value)))
 
 
 def final_cut(total: int, sent: int, quota: int) -> Tuple[int, int]:
-    """(bytes of the end that the final report carries, bytes lost between the chunks and those).
+    """Return how many of the last bytes the final report carries, and how many before them are dropped.
 
-    `total` bytes were printed, `sent` of them went out in chunks (section 7.2).
+    Args:
+        total: bytes that were printed.
+        sent: bytes of them that went out in chunks.
+        quota: bytes that chunks and final report may carry together (section 7.2).
     """
     rest = max(total - sent, 0)
     carried = min(rest, max(quota - sent, 0))
@@ -118,7 +124,7 @@ def final_cut(total: int, sent: int, quota: int) -> Tuple[int, int]:
 
 
 def next_chunk(printed: int, sent: int) -> int:
-    """How many bytes the next `running` report carries."""
+    """Return how many bytes the next `running` report carries."""
     return 0 if sent > HEAD_ENDS_AFTER else max(min(printed - sent, CHUNK), 0)
 
 

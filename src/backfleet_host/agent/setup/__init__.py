@@ -1,1 +1,1 @@
-"""Making a host belong to a server: enrolment, and the agent as a unit of systemd."""
+"""Setting a host up: enrolment with a server, and the agent as a systemd unit."""

@@ -1,7 +1,7 @@
-"""The agent as a unit of systemd: there after every start of the machine, without anybody's terminal.
+"""The agent as a systemd unit, so that it runs after every start of the machine.
 
-Orders leave the unit's group by themselves where systemd lets them (scope.py); `KillMode=process` keeps those alive
-that could not. Source: systemd.service(5), systemd.kill(5).
+Processes of orders move out of the unit's control group by themselves (`execution.systemd_scope`). `KillMode=process`
+keeps those alive that could not. Source: systemd.service(5), systemd.kill(5).
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import sys
 from pathlib import Path
 from typing import List, Sequence
 
+from backfleet_host.files import write_file
 from backfleet_host.identity import read_identity
-from backfleet_host.layout import Places, write_whole
+from backfleet_host.layout import Places
 
 SYSTEMD = Path("/run/systemd/system")  # is there exactly where systemd is the first process: sd_booted(3)
 UNITS = Path("/etc/systemd/system")
-SECONDS = 60.0  # that systemd may take for one wish
+SYSTEMCTL_SECONDS = 60.0
 
 _TEXT = """\
 # Written by `backfleet-host service`. Change it with `systemctl edit {name}`.
@@ -40,76 +41,76 @@ WantedBy=multi-user.target
 
 
 class CannotServe(Exception):
-    """Why no unit can be made here, and what to do, in one line."""
+    """No unit can be made or removed here; the text says why and what to do, in one line."""
 
 
-def text_of(name: str, words: Sequence[str]) -> str:
-    """The unit that runs these words. Pure."""
-    return _TEXT.format(name=name, command=" ".join(_quoted(word) for word in words))
+def unit_text(name: str, command: Sequence[str]) -> str:
+    """Return the content of a unit that runs this command."""
+    return _TEXT.format(name=name, command=" ".join(_quoted(argument) for argument in command))
 
 
-def _quoted(word: str) -> str:
-    """As systemd reads words: quotes, `%` and `$` mean something to it."""
-    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
-    return f'"{escaped}"' if escaped != word or " " in word else word
+def _quoted(argument: str) -> str:
+    """Return an argument as systemd reads it: quotes, `%` and `$` have a meaning there."""
+    escaped = argument.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    return f'"{escaped}"' if escaped != argument or " " in argument else argument
 
 
-def name_of(root: Path, default: Path) -> str:
-    """One unit for each root: many hosts can live on one machine."""
+def unit_name(root: Path, default: Path) -> str:
+    """Return the name of the unit for this root. Each root has one, since a machine can have several roots."""
     if root == default:
         return "backfleet-host.service"
     return f"backfleet-host-{''.join(map(_escaped, os.fsencode(root).strip(b'/')))}.service"
 
 
 def _escaped(byte: int) -> str:
-    """As `systemd-escape --path` does: a unit's name may hold few characters. Source: systemd.unit(5)."""
+    """Return a byte of a path as `systemd-escape --path` writes it. Source: systemd.unit(5)."""
     if byte == ord("/"):
         return "-"
     return chr(byte) if chr(byte).isascii() and (chr(byte).isalnum() or chr(byte) in "_.:") else f"\\x{byte:02x}"
 
 
-def keep_running(name: str, root: Path, *, allow_shell: bool, units: Path = UNITS) -> None:
-    """Have systemd run the agent of this root now and after every start. Said again it changes nothing.
+def install_unit(name: str, root: Path, *, allow_shell: bool, units: Path = UNITS) -> None:
+    """Have systemd run the agent of this root now and after every start of the machine. Again it changes nothing.
 
     Raises:
-        CannotServe: there is no systemd, it refuses, or we may not write its units.
+        CannotServe: there is no systemd, it refuses, or its units cannot be written.
         NotEnrolled: this root belongs to no server.
     """
     read_identity(Places(root))
     _check_systemd()
-    words = [*_program(), "run", "--root", str(root), *(["--allow-shell"] if allow_shell else [])]
+    command = [*_program(), "run", "--root", str(root), *(["--allow-shell"] if allow_shell else [])]
     try:
-        write_whole(units / name, text_of(name, words).encode(), mode=0o644)
+        write_file(units / name, unit_text(name, command).encode(), mode=0o644)
     except OSError as problem:
         raise CannotServe(f"{units / name} cannot be written: {problem.strerror}; run as root") from None
-    _ask("daemon-reload")
-    _ask("enable", name)
-    _ask("restart", name)
+    _systemctl("daemon-reload")
+    _systemctl("enable", name)
+    _systemctl("restart", name)
 
 
-def run_no_more(name: str, units: Path = UNITS) -> None:
-    """Stop the agent and forget its unit. What it has installed stays.
+def remove_unit(name: str, units: Path = UNITS) -> None:
+    """Stop the agent and remove its unit. Clients that it installed stay.
 
     Raises:
-        CannotServe: there is no such unit, no systemd, or it refuses.
+        CannotServe: there is no such unit or no systemd, or it refuses.
     """
     _check_systemd()
     if not (units / name).exists():
         raise CannotServe(f"there is no unit {units / name}")
-    _ask("disable", "--now", name)
+    _systemctl("disable", "--now", name)
     (units / name).unlink()
-    _ask("daemon-reload")
+    _systemctl("daemon-reload")
 
 
 def _check_systemd() -> None:
     if not SYSTEMD.is_dir():
-        raise CannotServe("this host has no systemd; have what starts its services run `backfleet-host run`")
+        raise CannotServe("this host has no systemd; let whatever starts its services run `backfleet-host run`")
     if os.geteuid() != 0:
-        raise CannotServe("only root may make a unit; run it as root")
+        raise CannotServe("only root can change units of systemd; run this command as root")
 
 
 def _program() -> List[str]:
-    """What this is run by: a Python with the archive or the module, or one executable."""
+    """Return the command that starts this program: Python with the archive or the module, or one executable."""
     if getattr(sys, "frozen", False):
         return [sys.executable]
     started = Path(sys.argv[0]).resolve()
@@ -118,16 +119,16 @@ def _program() -> List[str]:
     return [sys.executable, str(started)]
 
 
-def _ask(*words: str) -> None:
+def _systemctl(*arguments: str) -> None:
     try:
         done = subprocess.run(
-            [shutil.which("systemctl") or "systemctl", *words],
+            [shutil.which("systemctl") or "systemctl", *arguments],
             capture_output=True,
             text=True,
-            timeout=SECONDS,
+            timeout=SYSTEMCTL_SECONDS,
             check=False,
         )
     except (OSError, subprocess.SubprocessError) as problem:
-        raise CannotServe(f"systemctl {words[0]}: {problem}") from None
+        raise CannotServe(f"systemctl {arguments[0]}: {problem}") from None
     if done.returncode != 0:
-        raise CannotServe(f"systemctl {' '.join(words)}: {done.stderr.strip() or done.returncode}")
+        raise CannotServe(f"systemctl {' '.join(arguments)}: {done.stderr.strip() or done.returncode}")

@@ -1,0 +1,110 @@
+"""The carrier for hosts whose agents come to our gateway: an order is a command, run once by the host's agent.
+
+Our own agent takes an order as it is. Any other one runs shell commands, so the order goes as a command that fetches
+our host program and hands it the order. Our own agent reports until it is heard; the other ones report once, so an
+order whose outcome was lost there is sent again, and the host answers from its journal.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from backfleet import commands, fleet
+from backfleet.carriers.bootstrap import Bootstrap, command_for
+from backfleet.carriers.model import Delivery, News
+from backfleet.commands import NewInvocation
+from backfleet.fleet import AgentKind, Instance
+from backfleet.ids import Draw
+from backfleet.storage import Transaction
+
+MOST_REPEATS: Final = 5  # times that a lost order is sent again
+_REPEAT: Final = re.compile(r"(.+)\+([1-9])")  # one digit: senders' own references may end with a longer number
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """The way through the agents' endpoint.
+
+    `bootstrap` is for hosts whose agent is not ours; without it they get the order as it is, and refuse it.
+    """
+
+    bootstrap: Bootstrap | None = None
+
+    def send(self, tx: Transaction, deliveries: Sequence[Delivery], *, topic: str, now: datetime, draw: Draw) -> None:
+        """Queue orders as commands for their hosts' agents. See `Carrier.send`."""
+        others = self._hosts_to_bootstrap(tx, deliveries)
+        invocations = [
+            _invocation(delivery, self.bootstrap if delivery.instance_id in others else None) for delivery in deliveries
+        ]
+        commands.send(tx, invocations, topic=topic, now=now, draw=draw)
+
+    def repeat(self, tx: Transaction, lost: Sequence[Delivery], *, topic: str, now: datetime, draw: Draw) -> None:
+        """Send lost orders again to hosts whose agent is not ours, at most MOST_REPEATS times. See `Carrier.repeat`."""
+        others = self._hosts_to_bootstrap(tx, lost)
+        again = [
+            _invocation(replace(delivery, repeats=delivery.repeats + 1), self.bootstrap)
+            for delivery in lost
+            if delivery.instance_id in others and delivery.repeats < MOST_REPEATS
+        ]
+        if again:
+            commands.send(tx, again, topic=topic, now=now, draw=draw)
+
+    def news(self, tx: Transaction, topic: str, *, limit: int) -> list[News]:
+        """Return the news of a sender's orders. See `Carrier.news`."""
+        return [News(*read_reference(one.reference), one) for one in commands.outcomes(tx, topic, limit=limit)]
+
+    def mark_collected(self, tx: Transaction, news: Sequence[News]) -> None:
+        """Mark this news as read. See `Carrier.mark_collected`."""
+        commands.mark_collected(tx, [one.outcome for one in news])
+
+    def _hosts_to_bootstrap(self, tx: Transaction, deliveries: Sequence[Delivery]) -> set[str]:
+        if self.bootstrap is None or not deliveries:
+            return set()
+        kinds = fleet.agent_kinds(tx, [delivery.instance_id for delivery in deliveries])
+        return {instance_id for instance_id, kind in kinds.items() if kind is not AgentKind.BACKFLEET}
+
+
+def _invocation(delivery: Delivery, bootstrap: Bootstrap | None) -> NewInvocation:
+    order = delivery.order
+    return NewInvocation(
+        account_id=delivery.account_id,
+        instance_id=delivery.instance_id,
+        content=order.as_command() if bootstrap is None else command_for(order, bootstrap),
+        timeout_seconds=delivery.timeout_seconds,
+        reference=reference_of(delivery.reference, delivery.repeats),
+    )
+
+
+def takes_orders(instance: Instance) -> bool:
+    """Return whether orders can be brought to this instance.
+
+    Our own agent takes them as they are; with any other agent it takes our host program, which there is for Linux.
+    """
+    return instance.agent_kind is AgentKind.BACKFLEET or instance.platform.startswith("linux-")
+
+
+def cancel(tx: Transaction, topic: str, references: Sequence[str], *, now: datetime) -> None:
+    """Withdraw a sender's orders that no host has yet, and have the others stopped on their hosts, repeats included."""
+    commands.stop(tx, topic, _every_reference(references), now=now)
+
+
+def forget(tx: Transaction, topic: str, *, before: datetime) -> None:
+    """Forget a sender's orders that were sent before this moment."""
+    commands.drop_before(tx, topic, before)
+
+
+def reference_of(reference: str, repeats: int = 0) -> str:
+    """Return the name of an order's invocation: the sender's reference, for each repeat with a number of its own."""
+    return f"{reference}+{repeats}" if repeats else reference
+
+
+def read_reference(reference: str) -> tuple[str, int]:
+    """Return the sender's reference in an invocation's name, and the number of the repeat (0 for the first sending)."""
+    found = _REPEAT.fullmatch(reference)
+    return (found[1], int(found[2])) if found else (reference, 0)
+
+
+def _every_reference(references: Iterable[str]) -> list[str]:
+    return [reference_of(each, repeats) for each in references for repeats in range(MOST_REPEATS + 1)]

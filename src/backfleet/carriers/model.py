@@ -1,0 +1,56 @@
+"""What passes between a sender of orders and a carrier, and what a carrier can do."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from backfleet.commands import Outcome
+from backfleet.ids import Draw
+from backfleet.storage import Transaction
+from backfleet_host.contract import Order
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """An order to bring to one host."""
+
+    account_id: str
+    instance_id: str
+    order: Order
+    timeout_seconds: int  # for the whole way: what has not ended by then is stopped
+    reference: str  # the sender's own name for it: sent twice under one topic, it is still one order
+    repeats: int = 0  # how often it was sent again
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What is new of one order. Every carrier tells it in the states of an invocation."""
+
+    reference: str
+    repeats: int  # of the sending that this is about: 0 is the first one
+    outcome: Outcome
+
+
+class Carrier(Protocol):
+    """A way to bring orders to hosts. All of it is part of the caller's transaction."""
+
+    def send(self, tx: Transaction, deliveries: Sequence[Delivery], *, topic: str, now: datetime, draw: Draw) -> None:
+        """Bring orders to their hosts. One that was sent before is left as it is.
+
+        Raises:
+            Conflict: another transaction was sending the same one; try the whole transaction again.
+        """
+
+    def repeat(self, tx: Transaction, lost: Sequence[Delivery], *, topic: str, now: datetime, draw: Draw) -> None:
+        """Send orders again whose outcome was lost, where that helps: a host answers a known order from its journal.
+
+        Args:
+            lost: with the number of repeats of the sending that was lost.
+        """
+
+    def news(self, tx: Transaction, topic: str, *, limit: int) -> list[News]:
+        """Return what is new of a sender's orders, oldest first, locked for this transaction."""
+
+    def mark_collected(self, tx: Transaction, news: Sequence[News]) -> None:
+        """Mark this news as read. What changed after it was read stays news."""

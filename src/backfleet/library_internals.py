@@ -1,0 +1,39 @@
+"""Every place where the control plane relies on internals of another library.
+
+Each entry names the versions it was checked against. tests/test_library_internals.py fails when a library changes under
+it: check the entry against the new version then, and add or raise the number here. The host program has its own file of
+this name.
+"""
+
+from asyncio import sslproto
+from typing import IO, Any, Final
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.web_request import BaseRequest
+
+PYTHON_VERSIONS: Final = ((3, 11), (3, 12), (3, 13))  # those that `limit_tls_buffers` was checked against
+AIOHTTP_VERSION: Final = "3.14.5"  # the version that `EncryptedFileResponse` was checked against
+
+
+def limit_tls_buffers(size: int) -> None:
+    """Make each TLS connection of this process read `size` bytes at a time.
+
+    asyncio allocates a buffer of 256 KiB for each connection, ten times what else an agent's socket needs, and has no
+    setting for it. Its size is the class attribute `SSLProtocol.max_size`.
+    """
+    sslproto.SSLProtocol.max_size = size
+
+
+class EncryptedFileResponse(web.FileResponse):
+    """A file that is sent over TLS in pieces of `chunk_size`.
+
+    aiohttp asks the event loop to send the file. Over TLS the loop reads and encrypts 16 KiB at a time, which costs
+    seven times the CPU, measured with a file of 29 MB. This class always takes aiohttp's own fallback. If aiohttp
+    renames the method, files are sent as by its own class: slower, but correctly.
+    """
+
+    async def _sendfile(self, request: BaseRequest, fobj: IO[Any], offset: int, count: int) -> AbstractStreamWriter:
+        writer = await web.StreamResponse.prepare(self, request)
+        assert writer is not None  # noqa: S101 - the library asserts the same at this point
+        return await self._sendfile_fallback(writer, fobj, offset, count)

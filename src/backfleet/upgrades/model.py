@@ -1,0 +1,217 @@
+"""Tasks, their items, and what a new task is made of. Plain values: no SQL."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from backfleet.fleet import ClientStatus
+from backfleet.upgrades.progress import FAILED
+from backfleet.upgrades.states import FINAL, OPEN, ItemState, Kind, TaskState, may_move
+from backfleet_host.contract import Order
+
+STATUS_UNDER_WAY: Final = {
+    Kind.UPGRADE: ClientStatus.UPGRADING,
+    Kind.INSTALL: ClientStatus.INSTALLING,
+    Kind.UNINSTALL: ClientStatus.UNINSTALLING,
+}
+STATUS_SUCCEEDED: Final = {
+    Kind.UPGRADE: ClientStatus.ACTIVATED,
+    Kind.INSTALL: ClientStatus.ACTIVATED,
+    Kind.UNINSTALL: ClientStatus.NOT_INSTALLED,
+}
+STATUS_FAILED: Final = {
+    Kind.UPGRADE: ClientStatus.UPGRADE_FAILED,
+    Kind.INSTALL: ClientStatus.INSTALL_FAILED,
+    Kind.UNINSTALL: ClientStatus.UNINSTALL_FAILED,
+}
+
+EXPIRED: Final = (
+    "TaskExpired",
+    "the task is out of time; a host that has begun finishes or rolls back by itself, and its report is recorded",
+)
+CANCELLED: Final = (
+    "TaskCancelled",
+    "the task was cancelled; a host that has begun to switch finishes or rolls back by itself",
+)
+
+
+class IllegalMove(Exception):
+    """An item cannot go from its state to that one: a fault of this program, not of a host."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskTarget:
+    """One client that a task is to move, and where to.
+
+    A target that is `resolved` has nothing to do on its host: its item ends at once with this code and message, well
+    if `succeeded`.
+    """
+
+    instance_id: str
+    client_id: str = ""  # "" where there is none
+    package: str = ""
+    platform: str = ""
+    from_version: str = ""
+    to_version: str = ""  # "" for an uninstall, and where it is resolved without a version
+    resolved: tuple[str, str] | None = None
+    succeeded: bool = False  # of a resolved one
+    remove_state: bool = False  # an uninstall that removes the client's configuration and state, too
+    tries_again: bool = False  # also a version that is quarantined on the host, because it was rolled back there
+
+
+@dataclass(frozen=True, slots=True)
+class NewTask:
+    """Everything that `start` makes a task of.
+
+    The task belongs to `account_id`, its clients to `clients_account_id` where that is another account. A later call
+    with the same `client_token` is compared with this one by `fingerprint`.
+    """
+
+    kind: Kind
+    account_id: str
+    targets: Sequence[TaskTarget]
+    requested_by: str  # an ARN
+    clients_account_id: str = ""  # "" = the same account
+    label: str = ""  # what the caller calls the task; "" = by its kind
+    topic: str = ""  # published when the task ends; "" = none
+    client_token: str | None = None
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One client of a task. Its id is also the order's: a host that gets the order twice answers from its journal."""
+
+    id: str
+    task_id: str
+    position: int  # in the request, from 0
+    account_id: str
+    instance_id: str
+    client_id: str
+    package: str
+    platform: str
+    kind: Kind
+    state: ItemState
+    stage: str  # the last step begun on the host
+    code: str
+    message: str
+    from_version: str
+    to_version: str
+    current_version: str  # as the host last reported it
+    timeout_seconds: int  # the order's time budget on the host; 0 until it is sent
+    started_at: datetime | None  # when the host first reported on it
+    completed_at: datetime | None
+    remove_state: bool = False
+    tries_again: bool = False
+
+    def moved(self, to: ItemState, *, at: datetime, code: str = "", message: str = "") -> "Item":
+        """Return this item in state `to`; unchanged if it is in that state already.
+
+        Raises:
+            IllegalMove: no such move is in the table of states.
+        """
+        if to is self.state:
+            return self
+        if not may_move(self.state, to):
+            raise IllegalMove(f"{self.id}: {self.state} -> {to} ({code})")
+        started_at = self.started_at or (at if to is ItemState.RUNNING else None)
+        completed_at = at if to in FINAL else None
+        return replace(self, state=to, code=code, message=message, started_at=started_at, completed_at=completed_at)
+
+    def expired(self, *, at: datetime) -> "Item":
+        """Return this open item as it is once its task is out of time."""
+        code, message = EXPIRED
+        return self.moved(ItemState.EXPIRED, at=at, code=code, message=message)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can still change its state."""
+        return self.state in OPEN
+
+    @property
+    def client_status(self) -> ClientStatus:
+        """The client's status as far as this item goes."""
+        if self.state is ItemState.SUCCEEDED:
+            return STATUS_SUCCEEDED[self.kind]
+        return STATUS_UNDER_WAY[self.kind] if self.is_open else STATUS_FAILED[self.kind]
+
+    def order(self) -> Order:
+        """Return the order that the host is given.
+
+        Raises:
+            Malformed: no order can be made of it; `start` stores no such item.
+        """
+        return Order(
+            self.id,
+            self.kind.value,
+            self.package,
+            self.to_version,
+            self.platform,
+            max(1, self.timeout_seconds),
+            remove_state=self.remove_state,
+            tries_again=self.tries_again,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One call's work on some clients. `items` are in the order in which the clients were asked for."""
+
+    id: str
+    account_id: str
+    kind: Kind
+    state: TaskState
+    progress: int  # 0 to 99 while open, then 100 or -1
+    requested_by: str
+    created_at: datetime
+    updated_at: datetime
+    completed_at: datetime | None
+    deadline: datetime
+    items: tuple[Item, ...] = ()
+    label: str = ""  # what the caller calls it; "" = by its kind
+    topic: str = ""  # published when it ends; "" = none
+
+    def is_overdue(self, now: datetime) -> bool:
+        """Return whether it is open past its deadline, which means that no worker has come to it yet."""
+        return self.state is TaskState.CREATED and now >= self.deadline
+
+    def as_of(self, now: datetime) -> "Task":
+        """Return the task as it is to be shown now: past its deadline it has expired, even if no worker noted that."""
+        if not self.is_overdue(now):
+            return self
+        end = self.deadline
+        items = tuple(item.expired(at=end) if item.is_open else item for item in self.items)
+        return replace(self, state=TaskState.EXPIRED, progress=FAILED, updated_at=end, completed_at=end, items=items)
+
+
+def new_item(
+    target: TaskTarget, *, item_id: str, task_id: str, position: int, account_id: str, kind: Kind, now: datetime
+) -> Item:
+    """Return a new item for a target: waiting, or final at once if the target is resolved."""
+    state, (code, message) = ItemState.WAITING, target.resolved or ("", "")
+    if target.resolved is not None:
+        state = ItemState.SUCCEEDED if target.succeeded else ItemState.FAILED
+    return Item(
+        id=item_id,
+        task_id=task_id,
+        position=position,
+        account_id=account_id,
+        instance_id=target.instance_id,
+        client_id=target.client_id,
+        package=target.package,
+        platform=target.platform,
+        kind=kind,
+        state=state,
+        stage="",
+        code=code,
+        message=message,
+        from_version=target.from_version,
+        to_version=target.to_version,
+        current_version=target.from_version,
+        timeout_seconds=0,
+        started_at=None,
+        completed_at=now if state in FINAL else None,
+        remove_state=target.remove_state,
+        tries_again=target.tries_again,
+    )

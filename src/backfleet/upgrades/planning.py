@@ -1,0 +1,140 @@
+"""Which version a client moves to, and what is refused: pure.
+
+A planner decides about one client on one instance. The functions apply it to what a caller names, and refuse what no
+order can reach.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final, Protocol
+
+from backfleet import carriers, releases
+from backfleet.fleet import Client, ClientStatus, Instance, Reachability
+from backfleet.releases import Release
+from backfleet.upgrades.model import TaskTarget
+from backfleet.upgrades.offers import Offer
+
+REFUSALS: Final = {
+    "NoRelease": "no release of {package} is offered for {platform} on channel {channel}{pin}; add one",
+    "NotAllowedFrom": "no release of {package} can be reached from {current}; add the intermediate version it requires",
+}
+NO_CARRIER: Final = ("UnsupportedPlatform", "there is no host program for this host's platform; upgrades work on Linux")
+NO_CLIENT: Final = ("ClientNotInstalled", "no backup client is installed on this instance; install one first")
+NOT_INSTALLED: Final = ("ClientNotInstalled", "it is not installed; install it first")
+UNKNOWN_CLIENT: Final = ("ClientNotExists", "there is no such client in this account and region")
+
+
+class Planner(Protocol):
+    """Rules for what a task does to clients."""
+
+    def includes(self, client: Client) -> bool:
+        """Return whether the client is meant where only its instance is named."""
+
+    def plan(self, instance: Instance, client: Client) -> TaskTarget:
+        """Return what is to be done with a client on a reachable instance."""
+
+
+def plan_for_instance(instance: Instance, clients: Sequence[Client], planner: Planner) -> list[TaskTarget]:
+    """Return one target for each client of a reachable instance that the planner includes; a refusal if it has none."""
+    included = [client for client in clients if planner.includes(client)]
+    if not included:
+        return [TaskTarget(instance.id, resolved=NO_CLIENT)]
+    return [planner.plan(instance, client) for client in included]
+
+
+def plan_for_client(instance: Instance, client: Client, reachability: Reachability, planner: Planner) -> TaskTarget:
+    """Return the target for one client, a refusal if its instance cannot be reached."""
+    if reachability is not Reachability.REACHABLE:
+        text = f"its instance cannot be given work now: {reachability.value}"
+        return refused(instance, client, "HostUnreachable", text)
+    return planner.plan(instance, client)
+
+
+def unknown_client(client_id: str) -> TaskTarget:
+    """Return the refusal for the id of a client that does not exist."""
+    return TaskTarget("", client_id, resolved=UNKNOWN_CLIENT)
+
+
+class UpgradePlanner:
+    """Moves installed clients to the newest release of their package, platform and channel.
+
+    A client that is being installed is included, so that its item can name the task that does it.
+    """
+
+    def __init__(self, offered: Mapping[Offer, Sequence[Release]]) -> None:
+        """Plan with these releases; `releases_by_offer` reads them."""
+        self._offered = offered
+        self._picks: dict[tuple[str, ...], releases.Pick] = {}  # many clients ask the same question: answered once
+
+    def includes(self, client: Client) -> bool:
+        """Include what is installed or being installed."""
+        return client.is_installed or client.status is ClientStatus.INSTALLING
+
+    def plan(self, instance: Instance, client: Client) -> TaskTarget:
+        """Return the move to the newest release, or why there is none."""
+        if not client.is_installed:
+            return refused(instance, client, *NOT_INSTALLED)
+        return no_carrier(instance, client) or self.newest(instance, client)
+
+    def newest(self, instance: Instance, client: Client) -> TaskTarget:
+        """Return the move of a client, installed or not, to the newest release that it may move to."""
+        offer = (client.package, instance.platform, client.channel)
+        question = (*offer, client.version, client.pin)
+        offered = self._offered.get(offer, [])
+        if question not in self._picks:
+            self._picks[question] = releases.pick(offered, current=client.version, pin=client.pin)
+        picked = self._picks[question]
+        if picked.refusal:
+            return _no_release(instance, client, picked.refusal)
+        is_offered = any(each.version == client.version and each.withdrawn_at is None for each in offered)
+        if client.drift and picked.already_current and is_offered:
+            return replace(_target(instance, client), to_version=client.version)  # the same version again repairs it
+        if picked.already_current or picked.target is None:
+            text = f"{client.version} runs already, and nothing newer is offered to it"
+            return nothing_to_do(instance, client, text)
+        return replace(_target(instance, client), to_version=picked.target.version)
+
+
+class UninstallPlanner:
+    """Removes clients from their hosts."""
+
+    def includes(self, client: Client) -> bool:
+        """Include every client."""
+        return True
+
+    def plan(self, instance: Instance, client: Client) -> TaskTarget:
+        """Return the removal of a client. One that is not installed succeeds at once."""
+        if not client.is_installed and client.status is ClientStatus.NOT_INSTALLED:
+            return nothing_to_do(instance, client, "it is not installed")
+        return no_carrier(instance, client) or _target(instance, client)
+
+
+def no_carrier(instance: Instance, client: Client) -> TaskTarget | None:
+    """Return the refusal of a client whose host no carrier can bring an order to; None if one can."""
+    return None if carriers.takes_orders(instance) else refused(instance, client, *NO_CARRIER)
+
+
+def refused(instance: Instance, client: Client, code: str, message: str) -> TaskTarget:
+    """Return a target that fails at once."""
+    return replace(_target(instance, client), resolved=(code, message))
+
+
+def nothing_to_do(instance: Instance, client: Client, message: str) -> TaskTarget:
+    """Return a target that succeeds at once."""
+    resolved = ("AlreadyCurrent", message)
+    return replace(_target(instance, client), to_version=client.version, resolved=resolved, succeeded=True)
+
+
+def _no_release(instance: Instance, client: Client, code: str) -> TaskTarget:
+    text = REFUSALS[code].format(
+        package=client.package,
+        platform=instance.platform or "its platform, which is not known",
+        channel=client.channel,
+        current=client.version,
+        pin=f" within its pin {client.pin}" if client.pin else "",
+    )
+    return refused(instance, client, code, text)
+
+
+def _target(instance: Instance, client: Client) -> TaskTarget:
+    return TaskTarget(instance.id, client.id, client.package, instance.platform, from_version=client.version)

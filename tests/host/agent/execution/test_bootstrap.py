@@ -1,0 +1,63 @@
+"""`bring`: whatever keeps it from reaching the server is reported, since nothing else would say so."""
+
+import base64
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backfleet_host.agent.execution.bootstrap import main
+from backfleet_host.contract import Order, read_output
+from host.agent.gateway import Gateway
+
+ORDER = Order("u-1", "status", "courier")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A root as the shell command leaves it."""
+    (tmp_path / "root" / "agent" / "brought").mkdir(parents=True)
+    return tmp_path / "root"
+
+
+def bring(root: Path, server: str, authority: Path, **environment: str) -> tuple[int, Any, str]:
+    """Run `bring`; return its exit code, its report, and all that it printed."""
+    encoded = base64.b64encode(ORDER.as_command().encode()).decode()
+    words = [sys.executable, "-m", "backfleet_host", "bring", str(root), server, str(authority), encoded]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env={**os.environ, **environment})
+    return done.returncode, read_output(done.stdout)[1], done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("server", "proxy", "message"),
+    [
+        pytest.param("", "https://u:hunter2@h:1", "BACKFLEET_PROXY must be", id="another kind of proxy"),
+        pytest.param("", "http://u:hunter2#@127.0.0.1:9", "127.0.0.1:9", id="a proxy that is gone"),
+        pytest.param("host:port", "", "HOST:PORT", id="no address"),
+        pytest.param("127.0.0.1:9", "", "cannot be reached", id="no server"),
+    ],
+)
+def test_a_server_that_cannot_be_reached_is_reported(
+    gateway: Gateway, root: Path, server: str, proxy: str, message: str
+) -> None:
+    """As DownloadFailed, without the password of the proxy."""
+    code, report, output = bring(root, server or gateway.address, gateway.ca, BACKFLEET_PROXY=proxy)
+    assert (code, report.code, report.details.get("reason")) == (1, "DownloadFailed", "NotReachable"), output
+    assert message in report.message
+    assert "hunter2" not in output
+    assert not (root / "trust").exists()
+
+
+def test_a_file_that_is_no_authority_is_reported(
+    gateway: Gateway, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The file can be damaged like any other."""
+    (tmp_path / "ca.pem").write_text("")
+    encoded = base64.b64encode(ORDER.as_command().encode()).decode()
+    assert main([str(root), gateway.address, str(tmp_path / "ca.pem"), encoded]) == 1
+    report = read_output(capsys.readouterr().out)[1]
+    assert report is not None
+    assert report.code == "DownloadFailed"

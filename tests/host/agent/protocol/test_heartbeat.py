@@ -1,0 +1,45 @@
+"""The parameters of heartbeats, and the answers to them."""
+
+from urllib.parse import parse_qsl
+
+import pytest
+
+from backfleet_host.agent.protocol import heartbeat
+from backfleet_host.agent.protocol.heartbeat import AgentFacts, Counters, read_answer
+from backfleet_host.agent.protocol.server import Answer
+
+
+def query(counters: Counters) -> dict[str, str]:
+    pulse = AgentFacts(591, 0.0, "machine", is_cold_start=True, mode="restricted")
+    return dict(parse_qsl(heartbeat.heartbeat_query(pulse, counters, now_ms=5, uptime_ms=2000, process_ms=3)))
+
+
+def test_the_parameters_of_heartbeats() -> None:
+    """More until one is acknowledged, all when asked for, the mode always."""
+    short = {"uptime": "2000", "timestamp": "5", "pid": "591", "process_uptime": "3", "mode": "restricted"}
+    first = query(Counters())
+    assert (
+        first.items() >= (short | {"index": "0", "seq_no": "0", "machineid": "machine", "cold_start": "true"}).items()
+    )
+    assert query(Counters(2, 1)) == short | {"index": "1", "seq_no": "2"}
+    assert {"lang", "os_type", "app_version", "az"} <= set(query(Counters(2, 1, wants_all=True)))
+    assert "machineid" not in query(Counters(wants_all=True))
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (200, b'{"nextInterval": 60000}', (True, False, 60.0)),
+        (200, b'{"nextInterval": "60000"}', (True, False, 0.0)),
+        (200, b"x", (True, False, 0.0)),
+        (503, b"", (False, False, 0.0)),
+        (
+            200,
+            b'{"errMsg": "Required request parameter \'az\' for method parameter type String is not present"}',
+            (False, True, 0.0),
+        ),
+    ],
+)
+def test_answers_to_heartbeats_are_read(status: int, body: bytes, expected: tuple[bool, bool, float]) -> None:
+    """Acknowledged or not, all parameters or not, seconds until the next."""
+    assert read_answer(Answer(status, body)) == expected
