@@ -130,9 +130,7 @@ limits = {files = 64}
         pytest.param("[[probe]]\ncommand = 'ls'", "must be a list of texts", id="a command that is a string"),
         pytest.param("[probe]\ncommand = ['x']", "[[probe]]", id="one table instead of a list"),
         pytest.param("[[probe]]\ncommand = ['x']\nexpect = 'ok ('", "not a regular expression", id="a broken pattern"),
-        pytest.param(
-            "[[probe]]\ncommand = ['x']\nuser = 'nobody-of-that-name'", "user does not exist", id="no such user"
-        ),
+        pytest.param("[[probe]]\ncommand = ['x']\nuser = 'nobody-of-that-name'", "does not exist", id="no such user"),
         pytest.param("[[probe]]\ncommand = ['x']\nenvironment = {'A=B' = 'x'}", "environment", id="no variable's name"),
         pytest.param('[[probe]]\ncommand = ["x\\u0000"]', "NUL", id="a NUL in a command"),
         pytest.param("[[probe]]\ncommand = ['x']\nlimits = {love = 1}", "unknown: love", id="an unknown limit"),
