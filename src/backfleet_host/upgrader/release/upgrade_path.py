@@ -10,14 +10,14 @@ from backfleet_host.upgrader.errors import OrderFailed
 from backfleet_host.versions import is_newer
 
 
-def step_of(manifest: Manifest) -> versions.Step:
-    """Return a release as a step of an upgrade path."""
-    return versions.Step(manifest.version, manifest.upgrades_from)
+def candidate_of(manifest: Manifest) -> versions.Candidate:
+    """Return a release as upgrade paths see it."""
+    return versions.Candidate(manifest.version, manifest.upgrades_from)
 
 
 def find_path(current: str, goal: Manifest, offered: Sequence[Manifest]) -> Optional[List[str]]:
-    """Return the versions to go through, the goal last; None if there is no path. As `versions.way`."""
-    return versions.way(current, step_of(goal), [step_of(manifest) for manifest in offered])
+    """Return the versions to go through, the goal last; None if there is no path. As `versions.upgrade_path`."""
+    return versions.upgrade_path(current, candidate_of(goal), [candidate_of(manifest) for manifest in offered])
 
 
 def check_format(goal: Manifest, old: Optional[Manifest], oldest_reader: str) -> None:

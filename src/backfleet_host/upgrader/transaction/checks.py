@@ -120,7 +120,7 @@ def _upgrade_path(attempt: Attempt, goal: ReleaseTarget) -> Tuple[ReleaseTarget,
     current, manifest = attempt.from_version, goal.manifest
     if current == manifest.version:  # it is damaged, and repaired
         return (goal,)
-    if upgrade_path.step_of(manifest).may_follow(current):
+    if manifest.accepts(current):
         return (goal,)
     server = attempt.installation.release_server
     others = attempt.source.others(server, attempt.order, attempt.check_interrupted)
