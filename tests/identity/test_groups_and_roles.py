@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from backfleet import identity
-from backfleet.identity import groups, policies, roles
+from backfleet.identity import attachments, groups, roles
 from backfleet.identity.policy import MalformedPolicy, decide
 from backfleet.ids import Draw
 from backfleet.storage import Database
@@ -146,7 +146,7 @@ def test_limits(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(groups, "GROUPS_PER_ACCOUNT", 2)
     monkeypatch.setattr(groups, "GROUPS_PER_USER", 1)
     monkeypatch.setattr(roles, "ROLES_PER_ACCOUNT", 1)
-    monkeypatch.setattr(policies, "POLICIES_PER_USER", 0)
+    monkeypatch.setattr(attachments, "POLICIES_PER_HOLDER", 0)
     full, made = identity.LimitReached, {"now": room.now, "draw": room.draw}
     assert room.refused(full, "create_group", "c", **made) == "Group"
     room("join_group", "ann", "a", now=room.now)

@@ -6,7 +6,7 @@ from datetime import datetime
 import pytest
 
 from backfleet import identity
-from backfleet.identity import policies
+from backfleet.identity import attachments, policies
 from backfleet.identity.policy import MalformedPolicy
 from backfleet.identity.system_policies import SYSTEM_POLICIES
 from backfleet.ids import Draw
@@ -101,7 +101,7 @@ def test_a_user_has_a_limit(
     database: Database, account: str, alice: identity.User, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So many of each type."""
-    monkeypatch.setattr(policies, "POLICIES_PER_USER", 1)
+    monkeypatch.setattr(attachments, "POLICIES_PER_HOLDER", 1)
     with database.transaction() as tx:
         identity.attach_policy(tx, account, "alice", "AliyunHBRFullAccess", "System", now=now)
         identity.attach_policy(tx, account, "alice", "Own", "Custom", now=now)

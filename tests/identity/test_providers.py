@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backfleet.identity.providers import KEYS_PER_PROVIDER, BadKeys, BadToken, Provider, read_keys, verify_token
+from backfleet.identity import Provider
+from backfleet.identity.id_tokens import KEYS_PER_PROVIDER, BadKeys, BadToken, read_keys, verify_token
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 AT = int(NOW.timestamp())

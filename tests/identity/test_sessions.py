@@ -87,7 +87,7 @@ def test_the_longest_policy_fits_into_an_url(some: Sessions) -> None:
     noise = "".join(chr(33 + (index * index * 7 + index) % 90) for index in range(4000)).translate({34: None, 92: None})
     statement = {"Effect": "Allow", "Action": "*", "Resource": f"acs:{noise}"[:1900]}
     policy = json.dumps({"Version": "1", "Statement": [statement]})
-    assert 1900 < len(policy) <= sessions.LONGEST_POLICY
+    assert 1900 < len(policy) <= sessions.LONGEST_SESSION_POLICY
     assert len(some.issue(some.role(), policy=policy).token) < 4096
 
 

@@ -16,6 +16,7 @@ import pytest
 from backfleet_host.agent.protocol.address import read_address
 from backfleet_host.agent.protocol.signing import make_key, private_pem
 from backfleet_host.agent.setup.enrolment import EnrolmentOptions, enrol
+from backfleet_host.contract import Order
 from backfleet_host.layout import Places
 from host.agent.gateway import CODE, Gateway
 
@@ -106,6 +107,17 @@ class Host:
     def all_processes_end(self) -> bool:
         """Wait for the end of all processes of tasks; return whether it came in time."""
         return until(lambda: not self.task_processes())
+
+
+def order(version: str = "1.0", order_id: str = "u-1") -> str:
+    """Return an order as command content. The acting upgrader does what the version says."""
+    return Order(order_id, "upgrade", "rclone", version, "linux-amd64").as_command()
+
+
+def actions(places: Places) -> list[str]:
+    """Return what the acting upgrader has done so far."""
+    file = places.root / "actions"
+    return file.read_text().splitlines() if file.exists() else []
 
 
 def until(what: Callable[[], object], seconds: float = 10.0) -> bool:

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from host.agent.conftest import Host, until
+from host.agent.conftest import Host, actions, order, until
 from host.agent.gateway import TERMINAL, Gateway
-from host.agent.test_orders import actions, order
 
 
 def unsent(host: Host) -> list[str]:
@@ -49,7 +48,7 @@ def test_a_report_survives_the_agent(gateway: Gateway, acting_host: Host) -> Non
     acting_host.start()
     acting_host.ready()
     gateway.hand_out("t-1", order("waits"))
-    gateway.wait_for(lambda: actions(acting_host))
+    gateway.wait_for(lambda: actions(acting_host.places))
     gateway.go_away()
     (acting_host.places.root / "go").touch()
     assert until(lambda: unsent(acting_host) == ["t-1"])
@@ -57,7 +56,7 @@ def test_a_report_survives_the_agent(gateway: Gateway, acting_host: Host) -> Non
     acting_host.start()
     gateway.come_back()
     assert gateway.end_of("t-1").query["exitCode"] == "0"
-    assert actions(acting_host) == ["carry u-1"]
+    assert actions(acting_host.places) == ["carry u-1"]
     assert until(lambda: not unsent(acting_host))
 
 
@@ -194,7 +193,7 @@ def test_a_killed_agent_holds_no_lock(gateway: Gateway, acting_host: Host) -> No
     acting_host.start()
     acting_host.ready()
     gateway.hand_out("t-1", order("waits"))
-    gateway.wait_for(lambda: actions(acting_host))
+    gateway.wait_for(lambda: actions(acting_host.places))
     acting_host.kill()
     acting_host.start()
     assert acting_host.ready()["instance_id"] == "mi-test0001"
@@ -211,7 +210,7 @@ def test_a_task_that_cannot_be_journalled_is_refused(gateway: Gateway, acting_ho
     gateway.hand_out("t-1", order())
     end = gateway.end_of("t-1")
     assert (end.name, end.query["errCode"]) == ("error", "-8")
-    assert actions(acting_host) == []
+    assert actions(acting_host.places) == []
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5])
@@ -228,7 +227,7 @@ def test_an_order_is_carried_out_once_wherever_the_agent_is_killed(
     end = gateway.end_of("t-1")
     assert end.query["exitCode"] == "0"
     assert until(lambda: not unsent(acting_host))
-    assert actions(acting_host) == ["carry u-1"]
+    assert actions(acting_host.places) == ["carry u-1"]
     ends = {json.dumps([report.query, report.body.decode()]) for report in gateway.reports_about("t-1", *TERMINAL)}
     assert len(ends) == 1
 

@@ -29,16 +29,18 @@ import backfleet_host
 import machine as machines
 from backfleet.cli import main
 from backfleet_host.contract import Order, Report, read_output
-from backfleet_host.upgrader import platform_here
+from backfleet_host.platforms import platform_here
+from documents import blocks_of
 from journeys.installation import Installation, free_ports, wait_for
 from machine import Machine
 
 PROJECT = Path(__file__).resolve().parents[3]
-PAGE = (PROJECT / "docs" / "recipes.md").read_text()
+PAGE = "docs/recipes.md"
+TEXT = (PROJECT / PAGE).read_text()
 TOOL = PROJECT / "tools" / "pack_debian.py"
 KEPT = PROJECT / ".cache" / "recipes"
 SOURCE = Path(str(backfleet_host.__file__)).parents[1]
-CARRYING = Path(__file__).with_name("carrying.py")
+CARRY_OUT = Path(__file__).with_name("carry_out_order.py")
 PIP = Path(sys.executable).with_name("pip")
 
 BEGIN = "on the server: where everything is"
@@ -73,12 +75,13 @@ with_rights() { if [ "$(id -u)" = 0 ]; then command "$@"; else command sudo "$@"
 """
 
 
-def blocks(page: str) -> dict[tuple[str, str], str]:
+def blocks() -> dict[tuple[str, str], str]:
     """The page's commands, by the section's first word and by the comment that they begin with."""
     found = {}
-    for section in page.split("\n## "):
-        for title, text in re.findall(r"^```bash\n# (.+?)\n(.+?)^```$", section, re.MULTILINE | re.DOTALL):
-            found[re.split(r"\W", section, maxsplit=1)[0], title] = text
+    for block in blocks_of(PAGE):
+        if block.language == "bash":
+            title, _, text = block.text.partition("\n")
+            found[re.split(r"\W", block.section, maxsplit=1)[0], title.removeprefix("# ")] = text
     return found
 
 
@@ -89,7 +92,7 @@ class Reader:
         self.section, self.root, self.folder, self.before = section, root, folder, BEFORE
         self.here, self.port = folder / "repository", free_ports(1)[0]
         self._server, self._instance = server, instance
-        self._blocks = {title: text for (name, title), text in blocks(PAGE).items() if name == section}
+        self._blocks = {title: text for (name, title), text in blocks().items() if name == section}
         self._pasted: set[str] = set()
         (folder / "home").mkdir()
         self.here.mkdir()
@@ -119,7 +122,7 @@ class Reader:
         if title.startswith("on the host"):
             begins, given["HOME"] = "", str(self.folder / "home")
         else:
-            begins = blocks(PAGE)["", BEGIN].replace("mi-...", self._instance)
+            begins = blocks()["", BEGIN].replace("mi-...", self._instance)
         return subprocess.Popen(
             ["bash", "-c", self.before + begins + self.placed(text)],
             env=os.environ | given, cwd=self.here, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -389,9 +392,14 @@ class OnAMachine:
 
     def begin(self, kind: str, version: str) -> "subprocess.Popen[str]":
         """Give an order."""
-        site = {"root": str(self.root), "downloads": self.downloads, "system": "", "trust_root": str(self.trust_root)}
+        installation = {
+            "root": str(self.root),
+            "downloads": self.downloads,
+            "system": "",
+            "trust_root": str(self.trust_root),
+        }
         order = vars(Order(f"u-{time.monotonic_ns()}", kind, "rsync", version, platform_here(), 60))
-        words = [sys.executable, str(CARRYING), json.dumps(site), json.dumps(order)]
+        words = [sys.executable, str(CARRY_OUT), json.dumps(installation), json.dumps(order)]
         run = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", f"--setenv=PYTHONPATH={SOURCE}"]
         return subprocess.Popen(self.machine.entering(*run, *words), stdout=subprocess.PIPE, text=True)
 
@@ -444,7 +452,7 @@ def debs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The packages that the page names for borg and rsync."""
     folder = tmp_path_factory.mktemp("debs")
     for section in ("borg", "rsync"):
-        (line,) = re.findall(r"^apt-get download .+$", blocks(PAGE)[section, RELEASE], re.MULTILINE)
+        (line,) = re.findall(r"^apt-get download .+$", blocks()[section, RELEASE], re.MULTILINE)
         given = os.environ | {"HERE": str(folder), "KEPT": str(KEPT)}
         subprocess.run(["bash", "-c", BEFORE + line], cwd=folder, env=given, check=True)
     return folder
@@ -486,9 +494,9 @@ def test_the_same_packages_make_the_same_bytes(debs: Path) -> None:
 
 def test_the_rest_of_the_page() -> None:
     """Every block is one that a test above pastes, and what its sentences name exists."""
-    assert PAGE.count("```bash") == len(blocks(PAGE))
-    assert {section for section, _ in blocks(PAGE)} == {"", "rclone", "restic", "borg", "rsync"}
-    named = set(re.findall(r"`backfleet ([a-z]+(?: [a-z]+)?)`", PAGE))
+    assert TEXT.count("```bash") == len(blocks())
+    assert {section for section, _ in blocks()} == {"", "rclone", "restic", "borg", "rsync"}
+    named = set(re.findall(r"`backfleet ([a-z]+(?: [a-z]+)?)`", TEXT))
     assert named >= {"serve", "activation create", "instance list"}
     for words in named:
         assert CliRunner().invoke(main, [*words.split(), "--help"]).exit_code == 0, words

@@ -20,6 +20,7 @@ from backfleet.operations.hbr.cross_account import CROSS_ACCOUNT_ERRORS, CrossAc
 from backfleet.operations.hbr.errors import TaskNotFound
 from backfleet.operations.hbr.requests import page_number, page_size
 from backfleet.operations.hbr.settings import settings_of
+from backfleet.operations.tags import Tag
 from backfleet.paging import Listing, Page
 from backfleet.upgrades import Offer
 from backfleet.wire.errors import InvalidParameter, MissingParameter
@@ -38,14 +39,6 @@ FILTER_KEYS: Final = {
 """Our names of what Filters can name. The public page does not list them; letter case does not count."""
 FORBIDDEN_IN_TAGS = ("http://", "https://")
 FORBIDDEN_TAG_STARTS = ("aliyun", "acs:")
-
-
-@dataclass(frozen=True, slots=True)
-class Tag:
-    """A key and a value."""
-
-    key: str | None = text("Key", longest=128)
-    value: str | None = text("Value", longest=128)
 
 
 @dataclass(frozen=True, slots=True)
