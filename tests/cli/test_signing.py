@@ -12,7 +12,7 @@ from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, Root, TargetFile, Targets
 
 from backfleet.cli import main
-from backfleet.releases.offline import (
+from backfleet.releases.offline_signing import (
     ROOT_LIFE,
     TARGETS_LIFE,
     Bundle,
@@ -92,7 +92,7 @@ def test_a_thiefs_root_is_shown_and_refused(keys: Path, document: Path) -> None:
     remembered = (keys / "signed.json").read_bytes()
     said = backfleet("sign", document, "--keys", keys, fails=True)
     assert f"+ targets key {CryptoSigner(THIEF['targets']).public_key.keyid}" in said
-    assert "lets other keys count" in said
+    assert "names other keys than signers.json" in said
     assert "not the one this folder knows" in backfleet("sign", document, "--keys", keys, "--take-over", fails=True)
     assert (document.read_bytes(), (keys / "signed.json").read_bytes()) == (theirs, remembered)
 
@@ -143,7 +143,7 @@ def test_to_look_is_not_to_sign(keys: Path, document: Path) -> None:
     """The same words, the same checks."""
     before = document.read_bytes()
     assert "+ rclone/1.0" in backfleet("sign", document, "--keys", keys, "--take-over", "--look")
-    assert "lets other keys count" in backfleet("sign", document, "--keys", keys, "--look", fails=True)
+    assert "names other keys than signers.json" in backfleet("sign", document, "--keys", keys, "--look", fails=True)
     assert document.read_bytes() == before
     assert not (keys / "signed.json").exists()
 
