@@ -220,7 +220,7 @@ def _recover(options: argparse.Namespace) -> int:
     from backfleet_host.identity import NotEnrolled
 
     try:
-        reports = upgrader.recover_all(options.root.absolute(), say=lambda line: None)
+        reports = upgrader.recover_all(options.root.absolute(), progress=lambda line: None)
     except NotEnrolled as problem:
         return _fail(str(problem), FAILED)
     except OSError as problem:

@@ -13,7 +13,7 @@ from backfleet.releases.describing import describe
 from backfleet.releases.inspecting import inspect
 from backfleet_host.manifest import read_manifest
 from backfleet_host.upgrader.host.disk import remove_tree
-from backfleet_host.upgrader.host.health import prove
+from backfleet_host.upgrader.host.health import verify
 from backfleet_host.upgrader.host.trees import unpack
 from releases.artifacts import deb, file, folder, hard_link, link, program, tar, zipped
 
@@ -199,7 +199,7 @@ def test_what_was_inspected_a_host_can_unpack_and_run(inspected: Inspect, tmp_pa
     manifest = read_manifest(inspected(content, health=health).to_json())
     unpack(tmp_path / "artifact", manifest, tmp_path / "tree")
     try:
-        prove(manifest, tmp_path / "tree")
+        verify(manifest, tmp_path / "tree")
         said = subprocess.run([tmp_path / "tree" / "acme"], capture_output=True, text=True, check=True).stdout
     finally:
         remove_tree(tmp_path / "tree")
