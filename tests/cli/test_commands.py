@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from backfleet_host.upgrader import platform_here
+from backfleet_host.platforms import platform_here
 from cli.conftest import Cli
 from journeys.installation import Installation
 

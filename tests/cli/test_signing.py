@@ -12,7 +12,7 @@ from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, Root, TargetFile, Targets
 
 from backfleet.cli import main
-from backfleet.releases.offline import (
+from backfleet.releases.offline_signing import (
     ROOT_LIFE,
     TARGETS_LIFE,
     Bundle,
@@ -92,7 +92,7 @@ def test_an_attackers_root_is_shown_and_refused(keys: Path, document: Path) -> N
     remembered = (keys / "signed.json").read_bytes()
     output = backfleet("sign", document, "--keys", keys, fails=True)
     assert f"+ targets key {CryptoSigner(ATTACKER['targets']).public_key.keyid}" in output
-    assert "lets other keys count" in output
+    assert "names other keys than signers.json" in output
     assert "not the one this folder knows" in backfleet("sign", document, "--keys", keys, "--take-over", fails=True)
     assert (document.read_bytes(), (keys / "signed.json").read_bytes()) == (theirs, remembered)
 
@@ -143,7 +143,7 @@ def test_look_shows_and_signs_nothing(keys: Path, document: Path) -> None:
     """With the same flags and the same checks."""
     before = document.read_bytes()
     assert "+ rclone/1.0" in backfleet("sign", document, "--keys", keys, "--take-over", "--look")
-    assert "lets other keys count" in backfleet("sign", document, "--keys", keys, "--look", fails=True)
+    assert "names other keys than signers.json" in backfleet("sign", document, "--keys", keys, "--look", fails=True)
     assert document.read_bytes() == before
     assert not (keys / "signed.json").exists()
 

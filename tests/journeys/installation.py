@@ -17,7 +17,7 @@ from typing import Any
 from backfleet.cli._client import CallFailed, Client
 from backfleet.cli._credentials import ConnectionFlags, connect
 from backfleet.clock import utc_now
-from backfleet_host.upgrader import platform_here
+from backfleet_host.platforms import platform_here
 
 PACKAGE = "courier"
 CLIENT = '#!/bin/sh\n[ "$1" = hold ] && while [ -e "$2" ]; do sleep 0.05; done\necho courier {version}\nexit {health}\n'

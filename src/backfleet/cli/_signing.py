@@ -14,7 +14,7 @@ from backfleet.cli._options import calls_the_api, fail
 from backfleet_host.files import make_folder, write_file
 
 if TYPE_CHECKING:
-    from backfleet.releases.offline import Bundle, Signers
+    from backfleet.releases.offline_signing import Bundle, Signers
 
 SIGNERS, SIGNED = "signers.json", "signed.json"
 OWN_KEYS = ("release-root.key", "release-targets.key")
@@ -34,7 +34,7 @@ def keys(folder: Path, count: int, threshold: int) -> None:
     """Make offline keys for root and targets in FOLDER. Run it on a machine apart from the server."""
     from cryptography.hazmat.primitives import serialization
 
-    from backfleet.releases.offline import BadDocument, new_signers
+    from backfleet.releases.offline_signing import BadDocument, new_signers
 
     if (folder / SIGNERS).exists() or any(folder.glob("*.key")):
         fail(f"{folder} has keys already; choose another folder")
@@ -85,24 +85,26 @@ def sign(file: Path, folder: Path, take_over: bool, hand_over: Path | None, only
 
     Shows first what is signed. The keys that count change only with --take-over or --hand-over.
     """
-    from backfleet.releases import offline
+    from backfleet.releases import offline_signing
 
     if take_over and hand_over:
         fail("--take-over and --hand-over exclude each other; choose one")
     try:
-        signers = offline.read_signers((folder / SIGNERS).read_bytes())
-        heirs = signers if take_over else offline.read_signers(hand_over.read_bytes()) if hand_over else None
+        signers = offline_signing.read_signers((folder / SIGNERS).read_bytes())
+        heirs = signers if take_over else offline_signing.read_signers(hand_over.read_bytes()) if hand_over else None
         bundle = _checked(
-            offline.read_bundle(file.read_bytes()), signers, heirs, _remembered(folder), datetime.now(UTC)
+            offline_signing.read_bundle(file.read_bytes()), signers, heirs, _remembered(folder), datetime.now(UTC)
         )
         if only_show:
             return
-        signed = offline.sign(bundle, [_key(path) for path in sorted(folder.glob("*.key"))], root=heirs is not None)
+        signed = offline_signing.sign(
+            bundle, [_key(path) for path in sorted(folder.glob("*.key"))], root=heirs is not None
+        )
         if not signed:
             fail(f"no key in {folder} may sign this; a root is signed with --take-over or --hand-over only")
         write_file(file, bundle.to_bytes())
         write_file(folder / SIGNED, bundle.to_bytes())
-    except (offline.BadDocument, ValueError) as problem:
+    except (offline_signing.BadDocument, ValueError) as problem:
         fail(str(problem))
     except OSError as problem:
         fail(f"{problem.filename} cannot be used: {problem.strerror}")
@@ -132,12 +134,12 @@ def forget_keys(client: Client, folder: Path) -> None:
 
     If one of them still counts, nothing is removed.
     """
-    from backfleet.releases.offline import BadDocument, read_bundle, still_counts
+    from backfleet.releases.offline_signing import BadDocument, is_valid_key, read_bundle
 
     try:
         root = read_bundle(client.call("backfleet", "GetPendingSignatures")["Document"].encode()).root.signed
         files = [path for name in OWN_KEYS if (path := folder / "keys" / name).exists()]
-        if counting := [path.name for path in files if still_counts(root, _key(path))]:
+        if counting := [path.name for path in files if is_valid_key(root, _key(path))]:
             fail(f"root {root.version} still names {' and '.join(counting)}; sign with --take-over first")
         for path in files:
             path.unlink()
@@ -163,30 +165,30 @@ def _checked(
     Raises:
         BadDocument: it must not be signed.
     """
-    from backfleet.releases import vouching
-    from backfleet.releases.offline import with_signers
+    from backfleet.releases import review
+    from backfleet.releases.offline_signing import with_signers
 
     if heirs is not None and bundle.replaces is None:
         bundle = with_signers(bundle, heirs, now=now)
     known = remembered.root if remembered else bundle.replaces
     offered = bundle.targets.signed
     for line in (
-        *vouching.root_changes(known.signed if known else None, bundle.root.signed),
-        *vouching.offer_changes(remembered.targets.signed if remembered else None, offered),
+        *review.root_changes(known.signed if known else None, bundle.root.signed),
+        *review.offer_changes(remembered.targets.signed if remembered else None, offered),
     ):
         click.echo(line)
     click.echo(f"{len(offered.targets)} release(s) are signed for; compare the new ones with what you built")
-    vouching.check_offer(offered, now=now)
+    review.check_offer(offered, now=now)
     if heirs is None:
-        vouching.check_standing_root(bundle.root, signers, remembered, now=now)
+        review.check_current_root(bundle.root, signers, remembered, now=now)
     else:
-        vouching.check_next_root(bundle, heirs, remembered, now=now)
+        review.check_next_root(bundle, heirs, remembered, now=now)
     return bundle
 
 
 def _state(bundle: "Bundle") -> str:
     """Return how many valid signatures there are and how many are needed."""
-    from backfleet.releases.offline import signatures
+    from backfleet.releases.offline_signing import signatures
 
     root, targets = bundle.root.signed, bundle.targets
     have = len(signatures(root, "root", bundle.root))
@@ -200,7 +202,7 @@ def _state(bundle: "Bundle") -> str:
 
 def _remembered(folder: Path) -> "Bundle | None":
     """Return what was signed here last; None if nothing was. A file that cannot be read is an error."""
-    from backfleet.releases.offline import BadDocument, read_bundle
+    from backfleet.releases.offline_signing import BadDocument, read_bundle
 
     try:
         return read_bundle((folder / SIGNED).read_bytes())
