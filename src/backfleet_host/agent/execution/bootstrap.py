@@ -111,7 +111,7 @@ def _carry_out(root: Path, order: Order) -> int:
         os.write(1, line.encode("utf-8", "replace") + b"\n")
 
     try:
-        report = upgrader.carry_out(order, root, say=write)
+        report = upgrader.carry_out(order, root, progress=write)
     except Exception as problem:  # noqa: BLE001 -- whatever it is, the server must hear of it
         report = failed_report(order, problem)
     write(report_line(report, QUOTA - PROGRESS_BYTES))

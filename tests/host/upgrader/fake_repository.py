@@ -14,14 +14,14 @@ from typing import Any
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
 
-from backfleet_host.upgrader import platform_here
+from backfleet_host.platforms import platform_here
 
 ROLES = ("root", "targets", "snapshot", "timestamp")
 PACKAGE = "courier"
 SCRIPT = '#!/bin/sh\n[ "$1" = version ] && echo "courier {0}" || echo "{0} $*"\n'
 
 
-class Offering:
+class FakeRepository:
     """Releases, signed. `files` is what is served; `publish` makes it true again after a change."""
 
     def __init__(self) -> None:

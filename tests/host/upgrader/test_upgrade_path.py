@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backfleet_host.manifest import Manifest, read_manifest
-from backfleet_host.upgrader.refusal import Refusal
+from backfleet_host.upgrader.errors import OrderFailed
 from backfleet_host.upgrader.release import upgrade_path
 
 Host = Any
@@ -45,7 +45,7 @@ def release(version: str, upgrades_from: str = "", form: str = "", readable_by: 
 def test_the_way(current: str, offered: list[tuple[str, str]], way: list[str] | None) -> None:
     """The last that is offered is the goal."""
     releases = [release(*one) for one in offered]
-    assert upgrade_path.way(current, releases[-1], releases) == way
+    assert upgrade_path.find_path(current, releases[-1], releases) == way
 
 
 @given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 9)), max_size=9, unique_by=lambda pair: pair[0]))
@@ -53,12 +53,12 @@ def test_a_way_is_allowed_at_every_step(offered: list[tuple[int, int]]) -> None:
     """And leads forwards, from where the host is to where it should be."""
     goal = release("10", ">=8")
     releases = [release(str(version), f">={least}") for version, least in offered]
-    way = upgrade_path.way("1", goal, [*releases, goal])
+    way = upgrade_path.find_path("1", goal, [*releases, goal])
     known = {manifest.version: manifest for manifest in [*releases, goal]}
     if way is not None:
         steps = ["1", *way]
         assert steps[-1] == "10"
-        assert all(upgrade_path.step_of(known[after]).may_follow(before) for before, after in itertools.pairwise(steps))
+        assert all(known[after].accepts(before) for before, after in itertools.pairwise(steps))
         assert [int(version) for version in steps] == sorted({int(version) for version in steps})
 
 
@@ -84,7 +84,7 @@ def test_f41_a_format_waits_for_its_readers(
     if not refused:
         upgrade_path.check_format(goal, before, reader)
         return
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(OrderFailed) as caught:
         upgrade_path.check_format(goal, before, reader)
     assert caught.value.code == "RepositoryFormatConflict"
 
@@ -97,7 +97,7 @@ def test_f59_one_order_goes_over_the_stone(shop: Shop, host: Host) -> None:
     shop.add("3.0", upgrades_from=">=2,<3")
     report = host.carry("upgrade", "3.0")
     assert (report.outcome, report.from_version, report.current_version) == ("succeeded", "1.0", "3.0")
-    assert host.site.package("courier").version_before() == "1.0"
+    assert host.installation.package("courier").version_before() == "1.0"
     assert sorted(path.name for path in (host.folder / "versions").iterdir()) == ["1.0", "3.0"]
 
 
@@ -125,7 +125,7 @@ def test_f41_the_oldest_reader_is_heard(shop: Shop, host: Host, who: str) -> Non
     host.carry("install", "1.0")
     shop.add("2.0", repository_format="2", readable_by="1.5")
     if who == "the host":
-        host.words('oldest_reader = "1.2"\n')
+        host.write_policy('oldest_reader = "1.2"\n')
     order = dataclasses.replace(host.order("upgrade", "2.0"), oldest_reader="1.2" if who == "the order" else "")
-    report = carry_out_on(host.site, order, lambda line: None)
+    report = carry_out_on(host.installation, order, lambda line: None)
     assert (report.code, report.current_version) == ("RepositoryFormatConflict", "1.0")

@@ -10,8 +10,8 @@ from securesystemslib.signer import CryptoSigner, Key, Signature
 from tuf.api.metadata import DelegatedRole, Delegations, Metadata, MetaFile, Root, Targets
 
 from backfleet import releases
-from backfleet.releases import LIFE, NotSigned, TooManyReleases, trust
-from backfleet.releases.offline import (
+from backfleet.releases import LIFETIMES, NotSigned, TooManyReleases, signed_metadata
+from backfleet.releases.offline_signing import (
     LARGEST_BUNDLE,
     BadDocument,
     Bundle,
@@ -35,17 +35,19 @@ STRANGER = CryptoSigner(STRANGERS[0])
 def pending(shop: Database, repository: releases.Repository, now: datetime) -> Bundle:
     """As it comes from a file."""
     with shop.transaction() as tx:
-        return read_bundle(releases.pending(tx, repository, now=now).to_bytes())
+        return read_bundle(releases.pending_signatures(tx, repository, now=now).to_bytes())
 
 
 def take(shop: Database, repository: releases.Repository, bundle: Bundle, now: datetime) -> list[str]:
     with shop.transaction() as tx:
-        return releases.take(tx, repository, bundle.to_bytes(), now=now)
+        return releases.accept_signatures(tx, repository, bundle.to_bytes(), now=now)
 
 
 def documents(shop: Database) -> dict[str, bytes | None]:
     with shop.reading() as tx:
-        return {role: trust.read(tx, role).to_bytes() for role in ("root", "targets", "snapshot", "timestamp")}
+        return {
+            role: signed_metadata.read(tx, role).to_bytes() for role in ("root", "targets", "snapshot", "timestamp")
+        }
 
 
 def offered(shop: Database) -> set[str]:
@@ -235,7 +237,7 @@ def test_nothing_is_offered_under_a_root_that_has_ended(
 ) -> None:
     """No host would believe it; a next root, signed with it, helps."""
     taken_over(shop, repository, now)
-    later = now + LIFE["root"]
+    later = now + LIFETIMES["root"]
     bundle = pending(shop, repository, later)
     sign(bundle, [TARGETS])
     with pytest.raises(NotSigned, match="root 2 ended on"):
@@ -280,14 +282,14 @@ def test_one_of_several_does_not_sign_alone(shop: Database, repository: releases
     assert take(shop, repository, bundle, now) == ["root", "targets"]
     before = documents(shop)["root"]
     with shop.transaction() as tx:
-        releases.refresh(tx, repository, now=now + LIFE["root"])
+        releases.refresh(tx, repository, now=now + LIFETIMES["root"])
     assert documents(shop)["root"] == before
 
 
 def test_before_anything_is_there(database: Database, repository: releases.Repository, now: datetime) -> None:
     """A file of another server is no beginning."""
     _, keys = new_signers(1, 1)
-    root = trust._first_root(repository, now)
+    root = signed_metadata._first_root(repository, now)
     bundle = Bundle(Metadata(root), Metadata(Targets(version=1, expires=now)))
     sign(bundle, list(keys.values()))
     with pytest.raises(NotSigned, match="nothing waits"):
@@ -300,7 +302,7 @@ def test_documents_that_are_none(
 ) -> None:
     """One clear refusal, whatever came."""
     with shop.transaction() as tx, pytest.raises(NotSigned, match="pending"):
-        releases.take(tx, repository, content, now=now)
+        releases.accept_signatures(tx, repository, content, now=now)
     with pytest.raises(BadDocument):
         read_signers(content)
 

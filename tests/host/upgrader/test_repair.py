@@ -112,7 +112,7 @@ def test_what_nobody_offers_any_more_cannot_be_mended(shop: Shop, host: Host) ->
         from datetime import UTC, datetime
 
         from backfleet import releases
-        from backfleet_host.upgrader import platform_here
+        from backfleet_host.platforms import platform_here
 
         releases.withdraw(tx, shop.repository, "courier", "1.0", platform_here(), now=datetime.now(UTC))
     shop.add("2.0")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backfleet.releases import Manifest, Pick, Release, newest, pick, versions
+from backfleet.releases import Manifest, Release, Selection, newest, select, versions
 
 THEN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -18,7 +18,11 @@ def release(version: str, upgrades_from: str = "", *, withdrawn: bool = False) -
     return Release("acme", version, "linux-amd64", "0" * 64, 1, "acme.tar", manifest, THEN, gone, ("stable",))
 
 
-NONE, REFUSED, CURRENT = Pick(refusal="NoRelease"), Pick(refusal="NotAllowedFrom"), Pick(already_current=True)
+NONE, REFUSED, CURRENT = (
+    Selection(refusal="NoRelease"),
+    Selection(refusal="NotAllowedFrom"),
+    Selection(already_current=True),
+)
 
 
 @pytest.mark.parametrize(
@@ -51,9 +55,9 @@ NONE, REFUSED, CURRENT = Pick(refusal="NoRelease"), Pick(refusal="NotAllowedFrom
         pytest.param([release("3.0", ">=2")], "custom-build", "", REFUSED, id="from who knows where to a careful one"),
     ],
 )  # fmt: skip
-def test_pick(offered: list[Release], current: str, pin: str, expected: Pick | str) -> None:
+def test_pick(offered: list[Release], current: str, pin: str, expected: Selection | str) -> None:
     """One row a sentence."""
-    found = pick(offered, current=current, pin=pin)
+    found = select(offered, current=current, pin=pin)
     if isinstance(expected, str):
         assert found.target is not None
         assert (found.target.version, found.already_current, found.refusal) == (expected, False, "")
@@ -72,11 +76,11 @@ RELEASES = st.lists(
 @given(RELEASES, st.one_of(VERSION, st.just("")), RANGE)
 def test_a_pick_is_always_allowed(offered: list[Release], current: str, pin: str) -> None:
     """Never a downgrade, nothing withdrawn, within the pin, reachable; and nothing that is all that is newer."""
-    found = pick(offered, current=current, pin=pin)
+    found = select(offered, current=current, pin=pin)
     assert [found.target is not None, found.already_current, found.refusal != ""].count(True) == 1
 
     def may_be_on_the_way(candidate: Release) -> bool:
-        is_forward = not current or versions.readable(candidate.version) > versions.readable(current)
+        is_forward = not current or versions.comparable(candidate.version) > versions.comparable(current)
         return is_forward and versions.within(candidate.version, pin) and candidate.withdrawn_at is None
 
     on_the_way = [candidate for candidate in offered if may_be_on_the_way(candidate)]
@@ -84,7 +88,7 @@ def test_a_pick_is_always_allowed(offered: list[Release], current: str, pin: str
     assert (found.target is not None) is bool(fit)
     if found.target is not None:
         assert found.target in fit
-        assert versions.readable(found.target.version) == max(versions.readable(one.version) for one in fit)
+        assert versions.comparable(found.target.version) == max(versions.comparable(one.version) for one in fit)
 
 
 def leads(offered: list[Release], current: str, goal: Release) -> bool:
@@ -98,7 +102,7 @@ def leads(offered: list[Release], current: str, goal: Release) -> bool:
             for stone in offered
             for before in reached
             if stone.manifest.accepts(before)
-            and versions.readable(before) < versions.readable(stone.version) < versions.readable(goal.version)
+            and versions.comparable(before) < versions.comparable(stone.version) < versions.comparable(goal.version)
         }
         if fresh <= reached:
             return any(goal.manifest.accepts(before) for before in reached)
@@ -109,10 +113,10 @@ def leads(offered: list[Release], current: str, goal: Release) -> bool:
 @given(RELEASES, st.one_of(VERSION, st.just("")), RANGE, st.randoms())
 def test_the_order_of_offers_does_not_matter(offered: list[Release], current: str, pin: str, chance: object) -> None:
     """Hosts of one task never disagree."""
-    unlike = {versions.readable(one.version): one for one in offered}
+    unlike = {versions.comparable(one.version): one for one in offered}
     shuffled = list(unlike.values())
     chance.shuffle(shuffled)  # type: ignore[attr-defined]
-    assert pick(shuffled, current=current, pin=pin) == pick(list(unlike.values()), current=current, pin=pin)
+    assert select(shuffled, current=current, pin=pin) == select(list(unlike.values()), current=current, pin=pin)
 
 
 def test_newest() -> None:

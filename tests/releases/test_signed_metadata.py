@@ -10,7 +10,7 @@ from tuf.api.exceptions import UnsignedMetadataError
 from tuf.api.metadata import Metadata, Root
 
 from backfleet import releases
-from backfleet.releases import LIFE, trust
+from backfleet.releases import LIFETIMES, signed_metadata
 from backfleet.storage import Database
 
 Add = Callable[..., tuple[releases.Release, bool]]
@@ -29,7 +29,7 @@ def newest(database: Database, role: str) -> Metadata[Any]:
 
 
 def versions(database: Database) -> dict[str, int]:
-    return {role: newest(database, role).signed.version for role in LIFE}
+    return {role: newest(database, role).signed.version for role in LIFETIMES}
 
 
 def refresh(database: Database, repository: releases.Repository, now: datetime) -> bool:
@@ -44,7 +44,7 @@ def test_the_first_metadata(shop: Database, repository: releases.Repository, now
     signed = root.signed
     assert isinstance(signed, Root)
     assert signed.consistent_snapshot
-    for role, life in LIFE.items():
+    for role, life in LIFETIMES.items():
         made = newest(shop, role)
         signed.verify_delegate(role, made.signed_bytes, made.signatures)
         assert (made.signed.version, made.signed.expires) == (1, now + life)
@@ -73,13 +73,13 @@ def test_each_document_names_the_next(shop: Database, add: Add) -> None:
     ("age", "expected"),
     [
         pytest.param(timedelta(), (1, 1, 1, 1), id="new"),
-        pytest.param(LIFE["timestamp"] / 2, (1, 1, 1, 1), id="half of the timestamp's life, to the moment"),
-        pytest.param(LIFE["timestamp"] / 2 + MOMENT, (1, 1, 1, 2), id="a moment more"),
-        pytest.param(LIFE["timestamp"] * 2, (1, 1, 1, 2), id="a timestamp that has expired"),
-        pytest.param(LIFE["snapshot"] / 2 + MOMENT, (1, 1, 2, 2), id="half of the snapshot's life"),
-        pytest.param(LIFE["targets"] / 2 + MOMENT, (1, 2, 2, 2), id="half of the targets' life"),
-        pytest.param(LIFE["root"] / 2 + MOMENT, (2, 2, 2, 2), id="half of the root's life"),
-        pytest.param(LIFE["root"] * 2, (2, 2, 2, 2), id="after a very long sleep"),
+        pytest.param(LIFETIMES["timestamp"] / 2, (1, 1, 1, 1), id="half of the timestamp's life, to the moment"),
+        pytest.param(LIFETIMES["timestamp"] / 2 + MOMENT, (1, 1, 1, 2), id="a moment more"),
+        pytest.param(LIFETIMES["timestamp"] * 2, (1, 1, 1, 2), id="a timestamp that has expired"),
+        pytest.param(LIFETIMES["snapshot"] / 2 + MOMENT, (1, 1, 2, 2), id="half of the snapshot's life"),
+        pytest.param(LIFETIMES["targets"] / 2 + MOMENT, (1, 2, 2, 2), id="half of the targets' life"),
+        pytest.param(LIFETIMES["root"] / 2 + MOMENT, (2, 2, 2, 2), id="half of the root's life"),
+        pytest.param(LIFETIMES["root"] * 2, (2, 2, 2, 2), id="after a very long sleep"),
     ],
 )
 def test_metadata_is_signed_anew_at_half_of_its_life(
@@ -91,7 +91,7 @@ def test_metadata_is_signed_anew_at_half_of_its_life(
     assert tuple(versions(shop).values()) == expected
     for role, version in versions(shop).items():
         if version == 2:
-            assert newest(shop, role).signed.expires == later + LIFE[role]
+            assert newest(shop, role).signed.expires == later + LIFETIMES[role]
     assert not refresh(shop, repository, later)
 
 
@@ -105,7 +105,7 @@ def test_releases_survive_being_signed_anew(shop: Database, repository: releases
 
 def test_a_new_root_is_vouched_for_by_the_old(shop: Database, repository: releases.Repository, now: datetime) -> None:
     """Hosts that were enrolled with the first follow; both can be fetched for ever."""
-    refresh(shop, repository, now + LIFE["root"])
+    refresh(shop, repository, now + LIFETIMES["root"])
     first, second = document(shop, "1.root.json"), document(shop, "2.root.json")
     assert first is not None
     assert second is not None
@@ -115,7 +115,7 @@ def test_a_new_root_is_vouched_for_by_the_old(shop: Database, repository: releas
 
 def test_old_versions_are_kept_for_a_while(shop: Database, add: Add, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client in the middle of a refresh finds what it was told of; the root stays whole."""
-    monkeypatch.setattr(trust, "KEPT_VERSIONS", 3)
+    monkeypatch.setattr(signed_metadata, "KEPT_VERSIONS", 3)
     for number in range(5):
         add(f"1.{number}")
     for role in ("targets", "snapshot", "timestamp"):
@@ -159,7 +159,7 @@ def test_the_worker_makes_the_first_and_keeps_it_fresh(
 ) -> None:
     """It looks as often as it likes: only what is due is signed."""
     for moment, version in ((now, 1), (now + timedelta(days=1), 1), (now + timedelta(days=5), 2)):
-        assert releases.look(database, repository, now=moment) is False
+        assert releases.run_once(database, repository, now=moment) is False
         assert newest(database, "timestamp").signed.version == version
 
 
@@ -170,7 +170,7 @@ def test_the_worker_does_not_hold_publishers_up(
     refresh(postgresql_database, repository, now)
     with postgresql_database.transaction() as tx:
         releases.refresh(tx, repository, now=now)  # holds the lock
-        assert releases.look(postgresql_database, repository, now=now) is False
+        assert releases.run_once(postgresql_database, repository, now=now) is False
 
 
 def test_two_workers_at_once_sign_once(shop: Database, repository: releases.Repository, now: datetime) -> None:
@@ -178,7 +178,9 @@ def test_two_workers_at_once_sign_once(shop: Database, repository: releases.Repo
     import threading
 
     later = now + timedelta(days=4)
-    threads = [threading.Thread(target=releases.look, args=(shop, repository), kwargs={"now": later}) for _ in range(3)]
+    threads = [
+        threading.Thread(target=releases.run_once, args=(shop, repository), kwargs={"now": later}) for _ in range(3)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

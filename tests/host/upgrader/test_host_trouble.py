@@ -17,7 +17,7 @@ import pytest
 
 from backfleet import releases
 from backfleet_host.contract import read_output
-from backfleet_host.upgrader import platform_here
+from backfleet_host.platforms import platform_here
 from backfleet_host.upgrader.host.processes import from_tree
 
 Host = Any
@@ -27,9 +27,9 @@ CARRY = """
 import os, sys, time
 from pathlib import Path
 from backfleet_host.contract import read_order
-from backfleet_host.upgrader import Site, carry_out_on
+from backfleet_host.upgrader import Installation, carry_out_on
 root, address, trust, order, start = sys.argv[1:]
-site = Site(Path(root), Path(root) / "bin", address, None, Path(trust).read_bytes())
+site = Installation(Path(root), Path(root) / "bin", address, None, Path(trust).read_bytes())
 while start and not os.path.exists(start):
     time.sleep(0.001)
 print(carry_out_on(site, read_order(Path(order).read_text()), lambda line: None).as_line())
@@ -152,8 +152,8 @@ def test_f15_a_clock_that_jumps_holds_no_version_back_for_ever(shop: Shop, host:
     shop.add("2.0", health=3)
     host.carry("install", "1.0")
     host.carry("upgrade", "2.0")
-    assert "a short while ago" in host.carry("upgrade", "2.0", order_id="soon").message
-    object.__setattr__(host.site, "clock", lambda: time.time() + jump)
+    assert "rolled back on this host recently" in host.carry("upgrade", "2.0", order_id="soon").message
+    object.__setattr__(host.installation, "clock", lambda: time.time() + jump)
     assert "exit code 3" in host.carry("upgrade", "2.0", order_id="after-the-jump").message
 
 
@@ -371,5 +371,5 @@ def test_going_back_leaves_the_way_back_as_it_was(shop: Shop, host: Host) -> Non
     host.carry("install", "1.0")
     host.carry("upgrade", "2.0")
     assert host.carry("upgrade", "3.0").code == "RolledBack"
-    assert host.site.package("courier").version_before() == "1.0"
+    assert host.installation.package("courier").version_before() == "1.0"
     assert sorted(path.name for path in (host.folder / "versions").iterdir()) == ["1.0", "2.0"]

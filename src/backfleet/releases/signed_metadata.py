@@ -1,7 +1,8 @@
-"""The Update Framework's metadata: why a host may believe that these bytes are this release.
+"""Sign and keep the metadata of The Update Framework, by which a host verifies that bytes are a release.
 
-Root, targets, snapshot and timestamp, each signed with its own key, kept as rows so that a release and the metadata
-that vouches for it are one transaction. Consistent snapshots: a client in the middle of a refresh never sees a mixture.
+Root, targets, snapshot and timestamp are each signed with a key of their own. They are kept as rows, so that a release
+and the metadata that names it are written in one transaction. Snapshots are consistent: a client in the middle of a
+refresh never sees a mixture.
 Source: TUF specification, sections 4 to 6.
 """
 
@@ -12,29 +13,30 @@ from securesystemslib.signer import Key
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
 
 from backfleet.releases import _store
-from backfleet.releases.offline import ROOT_LIFE, TARGETS_LIFE
-from backfleet.releases.refusal import TooManyReleases
+from backfleet.releases.errors import TooManyReleases
+from backfleet.releases.offline_signing import ROOT_LIFE, TARGETS_LIFE
 from backfleet.releases.repository import ROLES, Repository
 from backfleet.storage import Database, Transaction
 
-LIFE: Final = {
+LIFETIMES: Final = {
     "root": ROOT_LIFE,
     "targets": TARGETS_LIFE,
     "snapshot": timedelta(days=90),
     "timestamp": timedelta(days=7),
 }
-"""How long each lives. A host that is shown nothing newer for longer than the timestamp's life refuses: a freeze."""
+"""How long each document is valid. A host that sees no newer timestamp for that long suspects a freeze and refuses."""
 
-KEPT_VERSIONS = 20  # of snapshot and targets: a client in the middle of a refresh finds what it was told of
-LARGEST: Final = 4_500_000  # bytes of one document; python-tuf's clients take at most 5,000,000
-LARGEST_ROOT: Final = 450_000  # bytes; they take at most 512,000, and could never pass a larger one
+KEPT_VERSIONS = 20  # of snapshot and targets, for clients in the middle of a refresh
+LARGEST: Final = 4_500_000  # bytes of one document; python-tuf's clients accept at most 5,000,000
+LARGEST_ROOT: Final = 450_000  # bytes; they accept at most 512,000, and could never get past a larger one
 EMBEDDED: Final = "backfleet"  # the key of the manifest in a target's custom metadata
 
 
 def publish(tx: Transaction, repository: Repository, *, now: datetime) -> bool:
-    """Sign what is offered now: targets, then snapshot, then timestamp. The caller holds the releases' lock.
+    """Sign what is offered now: targets, then snapshot, then timestamp. The caller holds the lock of the releases.
 
-    False where the targets key is kept elsewhere: then it waits for `signing.take`.
+    Returns:
+        False if the targets key is kept elsewhere. Then the releases wait for `acceptance.accept_signatures`.
 
     Raises:
         TooManyReleases: hosts would refuse a document that large.
@@ -49,28 +51,32 @@ def publish(tx: Transaction, repository: Repository, *, now: datetime) -> bool:
 
 
 def may_sign(tx: Transaction, repository: Repository, role: str) -> bool:
-    """Whether our key for this role is enough by the root in force; the first one will say so."""
-    return not is_there(tx) or suffices(read(tx, "root").signed, role, repository.signer(role).public_key)
+    """Return whether this server's key alone may sign for a role by the root in force; a first root will name it."""
+    return not exists(tx) or suffices(read(tx, "root").signed, role, repository.signer(role).public_key)
 
 
 def suffices(root: Root, role: str, key: Key) -> bool:
-    """Whether this key alone may sign for the role. By its value: an id may be given to any key."""
+    """Return whether this key alone may sign for a role. It is compared by value: any key may have any id."""
     named = root.roles[role]
     return named.threshold == 1 and any(root.keys[keyid] == key for keyid in named.keyids)
 
 
-def is_there(tx: Transaction) -> bool:
-    """Whether there is any metadata yet."""
+def exists(tx: Transaction) -> bool:
+    """Return whether there is any metadata yet."""
     return _store.latest(tx, "root") is not None
 
 
 def next_targets(tx: Transaction, now: datetime) -> Targets:
-    """What is to be offered, not signed yet."""
-    return Targets(version=_next(tx, "targets"), expires=now + LIFE["targets"], targets=_target_files(tx))
+    """Return the targets to offer next, not signed yet."""
+    return Targets(version=_next(tx, "targets"), expires=now + LIFETIMES["targets"], targets=_target_files(tx))
 
 
 def refresh(tx: Transaction, repository: Repository, *, now: datetime) -> bool:
-    """Make the first metadata, or sign anew what has lived half of its life. True if anything was signed."""
+    """Make the first metadata, or sign again what has passed half of its lifetime.
+
+    Returns:
+        Whether anything was signed.
+    """
     _store.lock(tx)
     if _store.latest(tx, "root") is None:
         _sign(tx, repository, "root", _first_root(repository, now))
@@ -79,7 +85,7 @@ def refresh(tx: Transaction, repository: Repository, *, now: datetime) -> bool:
     due = _due(tx, repository, now)
     if "root" in due:
         root = cast(Root, read(tx, "root").signed)
-        root.version, root.expires = root.version + 1, now + LIFE["root"]
+        root.version, root.expires = root.version + 1, now + LIFETIMES["root"]
         _sign(tx, repository, "root", root)
     if "targets" in due:
         publish(tx, repository, now=now)
@@ -90,8 +96,8 @@ def refresh(tx: Transaction, repository: Repository, *, now: datetime) -> bool:
     return bool(due)
 
 
-def look(database: Database, repository: Repository, *, now: datetime) -> bool:
-    """One look of the worker that keeps metadata fresh. Never more to do at once."""
+def run_once(database: Database, repository: Repository, *, now: datetime) -> bool:
+    """Do one round of the worker that keeps metadata fresh. Return False: there is never more to do at once."""
     with database.reading() as tx:
         due = _store.latest(tx, "root") is None or bool(_due(tx, repository, now))
     if due:
@@ -101,7 +107,7 @@ def look(database: Database, repository: Repository, *, now: datetime) -> bool:
 
 
 def metadata(tx: Transaction, name: str) -> bytes | None:
-    """A metadata file by the name that clients ask for: `timestamp.json`, `3.snapshot.json`; None if there is none."""
+    """Return a metadata file by the name that clients ask for, as `timestamp.json` or `3.snapshot.json`, or None."""
     parts = name.removesuffix(".json").split(".")
     if not name.endswith(".json") or parts[-1] not in ROLES:
         return None
@@ -113,14 +119,14 @@ def metadata(tx: Transaction, name: str) -> bytes | None:
 
 
 def _first_root(repository: Repository, now: datetime) -> Root:
-    root = Root(version=1, expires=now + LIFE["root"], consistent_snapshot=True)
+    root = Root(version=1, expires=now + LIFETIMES["root"], consistent_snapshot=True)
     for role in ROLES:
         root.add_key(repository.signer(role).public_key, role)
     return root
 
 
 def _target_files(tx: Transaction) -> dict[str, TargetFile]:
-    """Everything that is not withdrawn: a host takes nothing that is not in here."""
+    """Return every release that is not withdrawn. A host accepts nothing else."""
     return {
         release.target_path: TargetFile(
             length=release.size,
@@ -134,10 +140,10 @@ def _target_files(tx: Transaction) -> dict[str, TargetFile]:
 
 
 def publish_snapshot(tx: Transaction, repository: Repository, targets_version: int, now: datetime) -> None:
-    """Vouch that these targets are the newest, and for how long."""
+    """Sign which targets are the newest, and for how long."""
     snapshot = Snapshot(
         version=_next(tx, "snapshot"),
-        expires=now + LIFE["snapshot"],
+        expires=now + LIFETIMES["snapshot"],
         meta={"targets.json": MetaFile(version=targets_version)},
     )
     _sign(tx, repository, "snapshot", snapshot)
@@ -147,7 +153,7 @@ def publish_snapshot(tx: Transaction, repository: Repository, targets_version: i
 def _publish_timestamp(tx: Transaction, repository: Repository, snapshot_version: int, now: datetime) -> None:
     timestamp = Timestamp(
         version=_next(tx, "timestamp"),
-        expires=now + LIFE["timestamp"],
+        expires=now + LIFETIMES["timestamp"],
         snapshot_meta=MetaFile(version=snapshot_version),
     )
     _sign(tx, repository, "timestamp", timestamp)
@@ -160,7 +166,7 @@ def _sign(tx: Transaction, repository: Repository, role: str, signed: Any) -> No
 
 
 def write(tx: Transaction, document: Metadata[Any]) -> None:
-    """Keep a signed document, and offer it to hosts from the commit on.
+    """Store a signed document. Hosts get it as soon as the transaction is committed.
 
     Raises:
         TooManyReleases: hosts would refuse it for its size.
@@ -175,11 +181,15 @@ def write(tx: Transaction, document: Metadata[Any]) -> None:
 
 
 def read(tx: Transaction, role: str) -> Metadata[Any]:
-    """The newest of this role."""
-    kept = _store.latest(tx, role)
-    if kept is None:
+    """Return the newest metadata of a role.
+
+    Raises:
+        LookupError: there is none yet.
+    """
+    stored = _store.latest(tx, role)
+    if stored is None:
         raise LookupError(f"there is no {role} metadata yet")
-    return Metadata.from_bytes(kept)
+    return Metadata.from_bytes(stored)
 
 
 def _next(tx: Transaction, role: str) -> int:
@@ -187,10 +197,10 @@ def _next(tx: Transaction, role: str) -> int:
 
 
 def _due(tx: Transaction, repository: Repository, now: datetime) -> list[str]:
-    """Roles that have lived half of their life and whose key is ours."""
+    """Return the roles that have passed half of their lifetime and whose key this server has."""
     return [role for role in ROLES if _is_due(tx, role, now) and may_sign(tx, repository, role)]
 
 
 def _is_due(tx: Transaction, role: str, now: datetime) -> bool:
     expires: datetime = read(tx, role).signed.expires
-    return expires - now < LIFE[role] / 2
+    return expires - now < LIFETIMES[role] / 2

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from backfleet_host.upgrader.errors import OrderFailed
 from backfleet_host.upgrader.host import preserved_state
-from backfleet_host.upgrader.refusal import Refusal
 
 Host = Any
 Shop = Any
@@ -95,12 +95,12 @@ def test_f30_any_change_is_seen_and_undone(state: Path, tmp_path: Path, change: 
         pytest.skip("only root gives files away")
     kept, before = tmp_path / "kept", portrait(state)
     preserved_state.snapshot([str(state)], kept)
-    assert preserved_state.changed(kept) == ""
+    assert preserved_state.first_change(kept) == ""
     change(state)
-    assert str(state) in preserved_state.changed(kept)
+    assert str(state) in preserved_state.first_change(kept)
     preserved_state.restore(kept, tmp_path / "left")
     assert portrait(state) == before
-    assert preserved_state.changed(kept) == ""
+    assert preserved_state.first_change(kept) == ""
 
 
 def test_what_came_since_is_put_aside_not_deleted(state: Path, tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_what_came_since_is_put_aside_not_deleted(state: Path, tmp_path: Path) -
     (state / "new").write_text("from the new version")
     (state / "folder").mkdir()
     (state / "folder" / "inner").write_text("x")
-    assert preserved_state.changed(kept) == ""
+    assert preserved_state.first_change(kept) == ""
     preserved_state.restore(kept, tmp_path / "left")
     assert portrait(state) == before
     left = [path.read_text() for path in sorted((tmp_path / "left").rglob("*")) if path.is_file()]
@@ -120,7 +120,7 @@ def test_what_came_since_is_put_aside_not_deleted(state: Path, tmp_path: Path) -
 def test_state_that_is_too_large_is_refused(state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is copied while backups wait: that must be short."""
     monkeypatch.setattr(preserved_state, "MOST_BYTES", 5)
-    with pytest.raises(Refusal, match="more than"):
+    with pytest.raises(OrderFailed, match="more than"):
         preserved_state.snapshot([str(state)], tmp_path / "kept")
 
 
@@ -129,7 +129,7 @@ def test_a_snapshot_that_was_cut_off_is_never_put_back(state: Path, tmp_path: Pa
     kept, before = tmp_path / "kept", portrait(state)
     preserved_state.snapshot([str(state)], kept)
     (kept / preserved_state.INDEX).unlink()
-    assert preserved_state.changed(kept) == ""
+    assert preserved_state.first_change(kept) == ""
     preserved_state.restore(kept, tmp_path / "left")
     assert portrait(state) == before
 
@@ -193,7 +193,7 @@ def test_state_goes_with_the_client_where_the_order_says_so(shop: Shop, host: Ho
 @pytest.mark.parametrize("name", ["/", "/etc", "etc/client", "/etc/client/../..", "/var/lib", "/home/somebody"])
 def test_what_is_the_systems_is_nobodys_state(name: str) -> None:
     """Whoever signed that it is."""
-    assert preserved_state.remove([name]) == f"{name} is no client's own"
+    assert preserved_state.remove([name]) == f"{name} does not belong to one client alone"
 
 
 def test_a_link_is_removed_and_not_followed(tmp_path: Path) -> None:
@@ -239,7 +239,7 @@ def test_a_pipe_where_a_file_was_is_not_waited_for(state: Path, tmp_path: Path) 
     preserved_state.snapshot([str(state)], tmp_path / "kept")
     (state / "config").unlink()
     os.mkfifo(state / "config")
-    assert "config" in preserved_state.changed(tmp_path / "kept")
+    assert "config" in preserved_state.first_change(tmp_path / "kept")
     preserved_state.restore(tmp_path / "kept", tmp_path / "evidence")
     assert (state / "config").read_text() == "mine"
 
@@ -260,7 +260,7 @@ def test_what_a_link_leads_to_is_state_too(state: Path, tmp_path: Path) -> None:
     link.symlink_to(state)
     preserved_state.snapshot([str(link)], tmp_path / "kept")
     (state / "config").write_text("theirs")
-    assert "config" in preserved_state.changed(tmp_path / "kept")
+    assert "config" in preserved_state.first_change(tmp_path / "kept")
     preserved_state.restore(tmp_path / "kept", tmp_path / "evidence")
     assert (state / "config").read_text() == "mine"
     assert link.is_symlink()
@@ -281,7 +281,7 @@ def test_what_goes_while_it_is_copied_was_not_there(
     monkeypatch.setattr(preserved_state, "_walk", walk_and_lose)
     preserved_state.snapshot([str(state)], tmp_path / "kept")
     monkeypatch.undo()
-    assert preserved_state.changed(tmp_path / "kept") == ""
+    assert preserved_state.first_change(tmp_path / "kept") == ""
     preserved_state.restore(tmp_path / "kept", tmp_path / "evidence")
 
 
@@ -301,9 +301,9 @@ def test_a_file_that_changes_while_it_is_copied_is_copied_again_or_refused(
     monkeypatch.setattr(preserved_state, "describe", describe_and_change)
     limit = 2
     preserved_state.snapshot([str(state)], tmp_path / "kept")
-    assert preserved_state.changed(tmp_path / "kept") == ""
+    assert preserved_state.first_change(tmp_path / "kept") == ""
     limit = 100
-    with pytest.raises(Refusal, match="changes all the time"):
+    with pytest.raises(OrderFailed, match="changes all the time"):
         preserved_state.snapshot([str(state)], tmp_path / "kept-2")
 
 

@@ -21,12 +21,12 @@ Shop = Any
 @pytest.mark.parametrize(("kind", "version"), [("upgrade", "2.0"), ("install", "2.0"), ("uninstall", "")])
 def test_f75_no_order_ignores_the_switch(installed: Host, file: str, kind: str, version: str) -> None:
     """`changes = false`, for the host or for one package. Questions are answered all the same."""
-    installed.words("changes = false\n", file)
+    installed.write_policy("changes = false\n", file)
     report = installed.carry(kind, version)
     assert (report.code, report.current_version) == ("ManagedElsewhere", "1.0")
     assert "switched changes off" in report.message
     assert installed.carry("status").outcome == "succeeded"
-    installed.words("changes = true\n", file)
+    installed.write_policy("changes = true\n", file)
     assert installed.carry(kind, version).outcome == "succeeded"
 
 
@@ -35,7 +35,7 @@ def test_f46_a_pending_reboot_defers_the_order(installed: Host) -> None:
     mark = installed.root / "run" / "reboot-required"
     mark.parent.mkdir()
     mark.touch()
-    installed.words("waits_for_reboot = true\n", "host")
+    installed.write_policy("waits_for_reboot = true\n", "host")
     report = installed.carry("upgrade", "2.0", patience=1)
     assert (report.code, report.stage, report.current_version) == ("HostBusy", "check", "1.0")
     assert "reboot" in report.message
@@ -48,26 +48,28 @@ def test_f46_a_busy_host_is_asked_again_until_it_is_not(installed: Host, monkeyp
     """Its load falls while the order waits."""
     monkeypatch.setattr(checks, "BUSY_AGAIN_SECONDS", 0.01)
     loads = iter([9.0, 8.5, 3.0])
-    installed.site = dataclasses.replace(installed.site, load=lambda: next(loads))
-    installed.words("busiest = 4\n", "host")
+    installed.installation = dataclasses.replace(installed.installation, load=lambda: next(loads))
+    installed.write_policy("busiest = 4\n", "host")
     assert installed.carry("upgrade", "2.0").current_version == "2.0"
     assert next(loads, None) is None
 
 
 def test_a_busy_host_says_how_busy(installed: Host) -> None:
-    installed.site = dataclasses.replace(installed.site, load=lambda: 17.25)
-    installed.words("busiest = 4\n", "host")
+    installed.installation = dataclasses.replace(installed.installation, load=lambda: 17.25)
+    installed.write_policy("busiest = 4\n", "host")
     report = installed.carry("upgrade", "2.0", patience=1)
     assert (report.code, report.message.split(";")[0]) == ("HostBusy", "this host's load is 17.2, above 4")
 
 
 def test_a_stop_is_heard_while_the_order_waits(installed: Host) -> None:
-    installed.words("busiest = 4\n", "host")
-    installed.site = dataclasses.replace(installed.site, load=lambda: 17.25)
+    installed.write_policy("busiest = 4\n", "host")
+    installed.installation = dataclasses.replace(installed.installation, load=lambda: 17.25)
     asked = iter(range(100))
     from backfleet_host.upgrader import carry_out_on
 
-    report = carry_out_on(installed.site, installed.order("upgrade", "2.0"), lambda line: None, lambda: next(asked) > 2)
+    report = carry_out_on(
+        installed.installation, installed.order("upgrade", "2.0"), lambda line: None, lambda: next(asked) > 2
+    )
     assert (report.code, report.current_version) == ("TaskCancelled", "1.0")
 
 
@@ -79,7 +81,7 @@ def test_f47_an_agent_without_rights_says_so_and_leaves_nothing(installed: Host,
         subprocess.run(["chmod", "a+rx", folder], check=True)
     before = sorted(str(path) for path in installed.root.rglob("*"))
     words = [
-        sys.executable, str(Path(__file__).with_name("carrying.py")),
+        sys.executable, str(Path(__file__).with_name("carry_out_order.py")),
         f'{{"root": "{installed.root}", "downloads": "{shop.address}", "system": "",'
         f' "trust_root": "{tmp_path / "root.json"}"}}',
         installed.order("upgrade", "2.0").as_command().split("\n", 1)[1],

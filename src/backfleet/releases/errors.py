@@ -1,8 +1,8 @@
-"""Why a release cannot be offered."""
+"""Errors of this package: reasons why a release cannot be offered."""
 
 
 class ReleaseRefused(ValueError):
-    """A release that cannot be offered; `code` is the wire's, the text says what is wrong and what to do."""
+    """A release cannot be offered. `code` is the API's; the text says what is wrong and what to do."""
 
     def __init__(self, text: str, code: str = "InvalidParameter.Release") -> None:
         super().__init__(text)
@@ -10,14 +10,14 @@ class ReleaseRefused(ValueError):
 
 
 class ReleaseConflict(ReleaseRefused):
-    """It contradicts what is there already: a version never changes once it was offered."""
+    """The release contradicts one that exists: a version never changes once it was offered."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text, "ReleaseConflict")
 
 
 class TooManyReleases(ReleaseRefused):
-    """Hosts would refuse signed metadata that is larger still."""
+    """Signed metadata would be larger than hosts accept."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text, "QuotaExceeded.Release")

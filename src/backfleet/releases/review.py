@@ -1,6 +1,7 @@
-"""What somebody is shown before their keys sign, and what no key signs: whoever has the server writes what is pending.
+"""Review what is to be signed: show what would change, and refuse what no key must sign.
 
-Compared are keys by their values, not by their ids: the format lets any key go by any id.
+Whoever controls the server writes what is pending, so nothing in it is trusted. Keys are compared by their values: the
+format lets any key have any id.
 """
 
 import json
@@ -10,7 +11,7 @@ from typing import Any
 from securesystemslib.signer import Key
 from tuf.api.metadata import Metadata, Root, TargetFile, Targets
 
-from backfleet.releases.offline import (
+from backfleet.releases.offline_signing import (
     CLOCKS_DIFFER,
     LEAST_ROOT_LIFE,
     ROOT_LIFE,
@@ -21,73 +22,77 @@ from backfleet.releases.offline import (
     next_root,
     signatures,
 )
-from backfleet.releases.trust import EMBEDDED
+from backfleet.releases.signed_metadata import EMBEDDED
 
 
 def check_offer(targets: Targets, *, now: datetime) -> None:
-    """What an honest server writes: releases by their hash, nobody else's word, and an end within a year.
+    """Check that the targets are what an unchanged server writes: releases by their hash, no delegation, a year.
 
     Raises:
-        BadDocument: it is something else, or this machine's clock is wrong.
+        BadDocument: they are something else, or this machine's clock is wrong.
     """
     if targets.delegations is not None:
         raise BadDocument(
-            "what is offered lets other keys vouch for releases (delegations); no honest server asks that"
+            "the targets let other keys sign releases (delegations), which this server never does; do not sign them"
         )
     if targets.unrecognized_fields or not all(map(_is_plain, targets.targets.values())):
-        raise BadDocument("what is offered says more than this program understands; sign with the server's version")
+        raise BadDocument(
+            "the targets have fields that this program does not know; use the program in the server's version to sign"
+        )
     if not now < targets.expires <= now + TARGETS_LIFE + CLOCKS_DIFFER:
         raise BadDocument(
             f"what is offered ends on {targets.expires:%Y-%m-%d}, at most a year after it was written, and this "
-            f"machine's clock says {now:%Y-%m-%d}: set the clock if it is wrong, else get what is pending again"
+            f"machine's clock says {now:%Y-%m-%d}: set the clock if it is wrong, else run "
+            "`backfleet release pending` again"
         )
 
 
-def check_standing_root(root: Metadata[Root], signers: Signers, remembered: Bundle | None, *, now: datetime) -> None:
-    """That the root, which nobody wants to change, is the one it was: the keys in the folder count, and no others.
+def check_current_root(root: Metadata[Root], signers: Signers, remembered: Bundle | None, *, now: datetime) -> None:
+    """Check that a root that is not to be changed names the keys in signers.json and no others.
 
     Raises:
-        BadDocument: it is another; whoever has the server may have put it there.
+        BadDocument: it names others; whoever controls the server may have put it there.
     """
-    said = root.signed
-    if _word_of(said, "root") != _word(signers.root, signers.threshold) or _word_of(said, "targets") != _word(
-        [signers.targets], 1
-    ):
+    current = root.signed
+    expected = {"root": _by_id(signers.root, signers.threshold), "targets": _by_id([signers.targets], 1)}
+    if any(_keys_and_threshold(current, role) != keys for role, keys in expected.items()):
         raise BadDocument(
-            f"root {said.version} lets other keys count than signers.json does; nothing was signed. "
-            "--take-over lets the keys in the folder count"
+            f"root {current.version} names other keys than signers.json; nothing was signed. "
+            "Use --take-over to make the keys in the folder the valid ones"
         )
     _check_known(root, remembered)
-    if said.expires <= now:
-        raise BadDocument(f"root {said.version} ended on {said.expires:%Y-%m-%d}: make the next one with --take-over")
+    if current.expires <= now:
+        raise BadDocument(
+            f"root {current.version} ended on {current.expires:%Y-%m-%d}: make the next one with --take-over"
+        )
 
 
 def check_next_root(bundle: Bundle, signers: Signers, remembered: Bundle | None, *, now: datetime) -> None:
-    """That the root to agree on is the one that these signers would make, down to the last field.
+    """Check that the next root is the one that these signers would make, in every field.
 
     Raises:
-        BadDocument: it is another, follows one that this folder does not know, or ends too soon or too late.
+        BadDocument: it is another, it follows one that this folder does not know, or it ends too soon or too late.
     """
     new, before = bundle.root.signed, bundle.replaces
     if before is None:
-        raise BadDocument("there is no new root in it")
+        raise BadDocument("there is no new root in the file")
     expected = next_root(before.signed, signers, expires=new.expires)
-    expected.spec_version = new.spec_version  # of the library with which the first of the signers made it
+    expected.spec_version = new.spec_version  # of the library with which the first signer made it
     if new != expected:
         raise BadDocument(
             f"root {new.version} in it is not the one that these signers.json make; nothing was signed. "
-            "Get what is pending again, and compare signers.json with the others"
+            "Run `backfleet release pending` again, and compare signers.json with those of the other signers"
         )
     _check_known(before, remembered, new)
     if not now + LEAST_ROOT_LIFE <= new.expires <= now + ROOT_LIFE + CLOCKS_DIFFER:
         raise BadDocument(
             f"root {new.version} would end on {new.expires:%Y-%m-%d}, too soon or too late, and this machine's clock "
-            f"says {now:%Y-%m-%d}: set the clock if it is wrong, else get what is pending again"
+            f"says {now:%Y-%m-%d}: set the clock if it is wrong, else run `backfleet release pending` again"
         )
 
 
 def root_changes(before: Root | None, after: Root) -> list[str]:
-    """Whose word counts from now on and whose no more, a line each; empty if nothing differs."""
+    """Return a line for each key that becomes valid or invalid; an empty list if nothing changes."""
     lines = []
     for role in ("root", "targets", "snapshot", "timestamp"):
         old, new = _keys_of(before, role), _keys_of(after, role)
@@ -103,7 +108,7 @@ def root_changes(before: Root | None, after: Root) -> list[str]:
 
 
 def offer_changes(before: Targets | None, after: Targets) -> list[str]:
-    """What hosts would run from now on, a line or more each: bytes by their hash, and what is done with them."""
+    """Return lines for each release that changes: its bytes by their hash, and what hosts do with them."""
     old, new = before.targets if before else {}, after.targets
     lines = []
     for path in sorted({*old, *new}):
@@ -114,7 +119,7 @@ def offer_changes(before: Targets | None, after: Targets) -> list[str]:
 
 
 def _check_known(root: Metadata[Root], remembered: Bundle | None, after: Root | None = None) -> None:
-    """One that was seen here before, or that enough of its signers let follow: as a host would judge."""
+    """Raise BadDocument unless a root was seen here before, or follows such a root as hosts demand."""
     if remembered is None:
         return
     seen = [known for known in (remembered.root, remembered.replaces) if known is not None]
@@ -127,7 +132,7 @@ def _check_known(root: Metadata[Root], remembered: Bundle | None, after: Root | 
     )
     raise BadDocument(
         f"{what} is not the one this folder knows, and its signers did not agree to it; nothing was signed. Ask the "
-        "others. If it is right all the same, remove signed.json from the folder"
+        "other signers. If it is right all the same, remove signed.json from the folder and try again"
     )
 
 
@@ -148,15 +153,15 @@ def _is_plain(file: TargetFile) -> bool:
 
 
 def _described(old: TargetFile | None, new: TargetFile | None) -> list[str]:
-    """The manifest holds commands that hosts run: the same bytes under another manifest are another release."""
+    """Describe a manifest's changes: it holds commands that hosts run, so it matters as much as the bytes."""
     if new is None:
         return []
-    said = _manifest(new)
+    now = _manifest(new)
     if old is None:
-        return [_json({name: value for name, value in said.items() if value})]
+        return [_json({name: value for name, value in now.items() if value})]
     was = _manifest(old)
-    differing = [name for name in sorted({*was, *said}) if was.get(name) != said.get(name)]
-    lines = [f"{name}: {_json(was.get(name))} -> {_json(said.get(name))}" for name in differing]
+    differing = [name for name in sorted({*was, *now}) if was.get(name) != now.get(name)]
+    lines = [f"{name}: {_json(was.get(name))} -> {_json(now.get(name))}" for name in differing]
     if old.hashes != new.hashes:
         lines.insert(0, f"sha256 was {old.hashes['sha256']}")
     return lines
@@ -172,11 +177,11 @@ def _json(value: object) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-def _word(keys: Any, threshold: int) -> tuple[dict[str, Key], int]:
+def _by_id(keys: Any, threshold: int) -> tuple[dict[str, Key], int]:
     return {key.keyid: key for key in keys}, threshold
 
 
-def _word_of(root: Root, role: str) -> tuple[dict[str, Key], int]:
+def _keys_and_threshold(root: Root, role: str) -> tuple[dict[str, Key], int]:
     return _keys_of(root, role), root.roles[role].threshold
 
 
@@ -193,5 +198,5 @@ def _mark(old: Any, new: Any, name: str) -> str:
 
 
 def _plain(line: str) -> str:
-    """Without control characters: a path must not hide another line on the terminal of somebody who compares."""
+    """Return a line without control characters: a path must not hide another line on the reviewer's terminal."""
     return "".join(sign if " " <= sign <= "~" else sign.encode("unicode_escape").decode() for sign in line)

@@ -34,7 +34,7 @@ def small(tmp_path: Path) -> SmallHost:
     return host
 
 
-def cut_at(host: SmallHost, deed: str, when: str = "after", number: int = -1) -> None:
+def cut_at(host: SmallHost, effect: str, when: str = "after", number: int = -1) -> None:
     """The power fails at an effect of the upgrade to 2.0."""
     twin = SmallHost(host.root.parent / "twin")
     twin.state.mkdir(exist_ok=True)
@@ -44,8 +44,8 @@ def cut_at(host: SmallHost, deed: str, when: str = "after", number: int = -1) ->
         manifest = dataclasses.replace(host.releases[version][0], preserve=(str(twin.state),))
         twin.releases[version] = (manifest, behaviour)
     twin.carry("install", "1.0")
-    deeds = effects_of(lambda: twin, lambda it: it.carry("upgrade", "2.0", "u-1"))
-    at = [index + 1 for index, each in enumerate(deeds) if each == deed][number]
+    effects = effects_of(lambda: twin, lambda it: it.carry("upgrade", "2.0", "u-1"))
+    at = [index + 1 for index, each in enumerate(effects) if each == effect][number]
     with suffering(Trouble(at, when)), pytest.raises(PowerCut):
         host.carry("upgrade", "2.0", "u-1")
 
@@ -114,9 +114,9 @@ class Before(Trouble):
 
     name = ""
 
-    def __call__(self, when: str, deed: str, path: str) -> None:
-        super().__call__(when, deed, path)
-        if self.deeds[-1] == self.name:
+    def __call__(self, when: str, effect: str, path: str) -> None:
+        super().__call__(when, effect, path)
+        if self.effects[-1] == self.name:
             raise PowerCut(self.name)
 
 
@@ -271,9 +271,9 @@ def test_a_link_that_leads_elsewhere_stops_the_order_and_nothing_is_removed(smal
     for kind, version in (("upgrade", "3.0"), ("install", "3.0"), ("uninstall", "")):
         report = small.carry(kind, version)
         assert (report.code, report.current_version) == ("ManagedElsewhere", "")
-        assert "none of ours" in report.message
+        assert "not one of our versions" in report.message
     (package,) = small.carry("status").details["packages"]
-    assert any("none of ours" in line for line in package["drift"])
+    assert any("not one of our versions" in line for line in package["drift"])
     assert (small.folder / "versions" / "1.0" / "bin" / "courier").exists()
 
 
@@ -340,7 +340,7 @@ def test_a_stone_that_was_taken_back_is_held_back_too(small: SmallHost) -> None:
     assert (first.code, first.stage) == ("RolledBack", "back")
     again = small.carry("upgrade", "5.0")
     assert (again.code, again.stage) == ("RolledBack", "check")
-    assert "2.5 was taken back" in again.message
+    assert "2.5 was rolled back" in again.message
 
 
 def test_a_stone_destroys_no_program_of_somebody_else(small: SmallHost) -> None:
@@ -388,11 +388,11 @@ def test_an_error_that_nobody_foresaw_is_a_report(small: SmallHost) -> None:
     def broken(*_: Any) -> Any:
         raise KeyError("sha256")
 
-    small.site = dataclasses.replace(small.site, runner=broken)
+    small.installation = dataclasses.replace(small.installation, runner=broken)
     report = small.carry("upgrade", "3.0")
     assert (report.outcome, report.code, report.current_version) == ("failed", "InternalError", "1.0")
     assert "KeyError" in report.message
-    small.site = dataclasses.replace(small.site, runner=small.run)
+    small.installation = dataclasses.replace(small.installation, runner=small.run)
     assert small.carry("upgrade", "3.0").outcome == "succeeded"
 
 
@@ -400,10 +400,10 @@ def test_a_voice_that_fails_does_not_stop_the_way_back(small: SmallHost) -> None
     """The disk that progress is told to is full."""
 
     def mute(line: str) -> None:
-        raise OSError(errno.ENOSPC, "no room left")
+        raise OSError(errno.ENOSPC, "no space left")
 
     order = Order("u-1", "upgrade", PACKAGE, "2.0", small.releases["2.0"][0].platform, 30)
-    report = carry_out_on(small.site, order, mute)
+    report = carry_out_on(small.installation, order, mute)
     assert (report.code, report.current_version) == ("RolledBack", "1.0")
     assert (small.state / "config").read_text() == "mine"
 

@@ -12,9 +12,9 @@ import pytest
 
 from backfleet_host.manifest import Manifest
 from backfleet_host.upgrader import failpoints
+from backfleet_host.upgrader.errors import OrderFailed
 from backfleet_host.upgrader.host.disk import remove_tree
-from backfleet_host.upgrader.host.trees import differs, kept_mode, unpack
-from backfleet_host.upgrader.refusal import Refusal
+from backfleet_host.upgrader.host.trees import first_difference, mode_in_tree, unpack
 from releases.artifacts import Packed, deb, file, folder, hard_link, link, program, tar, zipped
 
 RELEASE = Manifest("acme", "1.0", "linux-amd64", "tar", ("a",), unpacked_bytes=1 << 20, entries=100)
@@ -68,7 +68,7 @@ def test_a_file_is_as_it_was_packed_and_nobody_writes_it(
 def test_nobody_reads_a_file_before_it_has_its_mode(unpacked: Unpack, tree: Path) -> None:
     """The half-made tree is closed to others."""
     seen = []
-    failpoints.watch(lambda when, deed, path: seen.append(mode_of(tree)) if deed == "write" else None)
+    failpoints.watch(lambda when, effect, path: seen.append(mode_of(tree)) if effect == "write" else None)
     try:
         unpacked(tar(file("a", mode=0o600), file("b")))
     finally:
@@ -89,13 +89,13 @@ def test_nobody_reads_a_file_before_it_has_its_mode(unpacked: Unpack, tree: Path
 )
 def test_only_root_s_rights_are_lent(packed: int, owner: int, group: int, kept: int) -> None:
     """An agent that is somebody's must not lend that person's."""
-    assert kept_mode(packed, owner, group) == kept
+    assert mode_in_tree(packed, owner, group) == kept
 
 
 def test_set_uid_where_it_is_named_and_nowhere_else(unpacked: Unpack, tree: Path) -> None:
     """On disk, for who unpacks as root; the file is theirs whatever the archive says."""
     content = tar(Packed("bin/su", b"x", 0o4755), program("bin/ls"), link("su", "bin/su"), compression="gz")
-    with pytest.raises(Refusal, match="set-uid") as refused:
+    with pytest.raises(OrderFailed, match="set-uid") as refused:
         unpacked(content)
     assert refused.value.code == "UntrustedRelease"
     assert not list(tree.rglob("*su"))
@@ -103,7 +103,7 @@ def test_set_uid_where_it_is_named_and_nowhere_else(unpacked: Unpack, tree: Path
     unpacked(content, set_uid=("bin/su",))
     found = (tree / "bin/su").stat()
     assert (found.st_uid, found.st_gid) == (os.geteuid(), os.getegid())
-    assert stat.S_IMODE(found.st_mode) == kept_mode(0o4755, os.geteuid(), os.getegid())
+    assert stat.S_IMODE(found.st_mode) == mode_in_tree(0o4755, os.geteuid(), os.getegid())
     assert mode_of(tree / "bin/ls") == 0o555
 
 
@@ -116,10 +116,10 @@ def test_hard_links_become_copies(unpacked: Unpack, tree: Path, form: str, pack:
     assert [mode_of(tree / path) for path in ("bin/a", "b", "c/d")] == [0o550] * 3
     assert {path.stat().st_nlink for path in tree.rglob("*") if path.is_file()} == {1}
     assert files["b"] == files["bin/a"]
-    assert differs(tree, files) == ""
+    assert first_difference(tree, files) == ""
     (tree / "b").chmod(0o600)
     (tree / "b").write_bytes(b"CONTENT")
-    assert differs(tree, files) == "b"
+    assert first_difference(tree, files) == "b"
     assert (tree / "bin/a").read_bytes() == b"content"
 
 
