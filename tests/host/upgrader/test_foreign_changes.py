@@ -400,7 +400,7 @@ def test_a_voice_that_fails_does_not_stop_the_way_back(small: SmallHost) -> None
     """The disk that progress is told to is full."""
 
     def mute(line: str) -> None:
-        raise OSError(errno.ENOSPC, "no room left")
+        raise OSError(errno.ENOSPC, "no space left")
 
     order = Order("u-1", "upgrade", PACKAGE, "2.0", small.releases["2.0"][0].platform, 30)
     report = carry_out_on(small.installation, order, mute)
