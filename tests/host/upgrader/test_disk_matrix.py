@@ -36,7 +36,7 @@ from host.upgrader.scenarios import (
 from host.upgrader.small_host import PACKAGE, SmallHost, Trouble, counted, suffering
 
 SAYS = {
-    errno.ENOSPC: ("DiskFull", "no room left"),
+    errno.ENOSPC: ("DiskFull", "no space left"),
     errno.EROFS: ("HostBusy", "cannot be written"),
     errno.EIO: ("InternalError", "OSError"),
 }

@@ -41,13 +41,13 @@ def snapshot(paths: Iterable[str], folder: Path) -> None:
     disk.remove_tree(folder)
     disk.make_folder(folder, 0o700)
     entries: Dict[str, Any] = {}
-    room = MOST_BYTES
+    bytes_left = MOST_BYTES
     for path in _walk(paths):
         known = _copied(path, folder)
         if not known:
             continue  # it was removed meanwhile
-        room -= known.get("size", 0)
-        if room < 0 or len(entries) >= MOST_ENTRIES:
+        bytes_left -= known.get("size", 0)
+        if bytes_left < 0 or len(entries) >= MOST_ENTRIES:
             text = f"the state to preserve is more than {MOST_BYTES >> 20} MiB or {MOST_ENTRIES} entries"
             raise OrderFailed("DiskFull", f"{text}; list less of it under `keeps`")
         entries[str(path)] = known

@@ -114,7 +114,7 @@ def fetch(
         _with_retries(what, download.run_once, check)
         disk.rename(download.part, complete)
     except OSError as problem:
-        if problem.errno in DISK_FULL:  # the part is of no use, and others need the room
+        if problem.errno in DISK_FULL:  # the part is of no use, and others need the space
             disk.remove_file(download.part)
         raise
     return complete

@@ -124,7 +124,7 @@ def meaning_of(problem: Exception) -> Tuple[str, str]:
     if isinstance(problem, Unhealthy):
         return "HealthCheckFailed", problem.text
     if isinstance(problem, OSError) and problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return "DiskFull", f"no room left on the disk while writing {problem.filename or ''}".rstrip()
+        return "DiskFull", f"no space left on the disk while writing {problem.filename or ''}".rstrip()
     if isinstance(problem, OSError) and problem.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return "HostBusy", f"{problem.filename or 'the root'} cannot be written: {problem.strerror}"
     return "InternalError", f"{type(problem).__name__}: {problem}"
