@@ -1,4 +1,4 @@
-"""What callers see: JSON and XML bodies, their headers, and errors no client of the family stumbles over."""
+"""Answers as callers see them: JSON and XML bodies, headers, and errors that official clients can read."""
 
 import json
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ ID = "8B1D1C0E-5B0E-4E4B-8F5A-0123456789AB"
 
 
 def test_a_result_carries_its_request_id() -> None:
-    """In the body and in the header; fields without a value are left out, at every depth."""
+    """In the body and in the header; fields without a value are left out at every depth."""
     found = answers.success("Act", {"A": 1, "B": None, "C": [{"D": None, "E": "é"}]}, ID, xml=False)
     assert json.loads(found.body) == {"RequestId": ID, "A": 1, "C": [{"E": "é"}]}
     assert found.status == 200
@@ -39,7 +39,7 @@ def test_xml_repeats_the_elements_of_a_list() -> None:
 
 @pytest.mark.parametrize("xml", [False, True])
 def test_an_error_has_every_field_as_a_string(xml: bool) -> None:
-    """Another type in one of them stops a client; only AccessDeniedDetail is an object."""
+    """Another type in one of them makes a client fail; only AccessDeniedDetail is an object."""
     problem = InvalidParameter("Name is <bad> & \ud800 long.", extra={"AccessDeniedDetail": {"AuthAction": "a:B"}})
     found = answers.failure(problem, ID, "host:1", xml=xml)
     assert found.status == 400
@@ -58,7 +58,7 @@ def test_an_error_has_every_field_as_a_string(xml: bool) -> None:
 
 @given(st.text())
 def test_any_text_survives_xml_or_is_left_out(text: str) -> None:
-    """What XML cannot carry is dropped; everything else comes back as it went."""
+    """What XML cannot hold is dropped; everything else comes back unchanged."""
     found = answers.success("Act", {"A": text}, ID, xml=True)
     read = ElementTree.fromstring(found.body).findtext("A") or ""
     assert read == "".join(c for c in text if c in "\t\n\r" or (c >= " " and c not in "\ufffe\uffff"))
@@ -71,13 +71,13 @@ def test_any_text_survives_json(text: str) -> None:
 
 
 def test_the_colon_that_clients_split_at_is_the_first() -> None:
-    """The legacy client takes what follows the first colon for our string to sign, and fails without one."""
+    """The legacy client takes what follows the first colon for the server's string to sign, and fails without one."""
     assert SignatureDoesNotMatch("GET&%2F&a").message.split(":")[1] == "GET&%2F&a"
     assert SignatureDoesNotMatch("GET&%2F&a", "Odd: very.").message.split(":")[1] == "GET&%2F&a"
 
 
 def test_missing_fields_have_their_name_in_the_code() -> None:
-    """And the class is not changed by an instance."""
+    """And an instance does not change the class."""
     assert (MissingField("Timestamp").code, MissingField("SecurityToken").code) == (
         "MissingTimestamp",
         "MissingSecurityToken",
@@ -104,7 +104,7 @@ def every_error(of: type[ApiError] = ApiError) -> Iterator[type[ApiError]]:
 
 
 def test_codes_and_statuses_are_those_of_the_table() -> None:
-    """Every row of the table that exists at this stage, and no code twice."""
+    """Every row of the table that is implemented, and no code twice."""
     found = {error.code: error.status for error in every_error() if error is not MissingField}
     assert found.items() >= GATEWAY.items()
     assert len(found) == len(list(every_error())) - 1

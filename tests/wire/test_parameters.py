@@ -1,4 +1,4 @@
-"""Flat names <-> typed requests: what official clients send is read, everything else is refused with words."""
+"""Flat names <-> typed requests: what official clients send is read, everything else is refused with an explanation."""
 
 import json
 from dataclasses import dataclass
@@ -65,15 +65,15 @@ def refused(**flat: str) -> str:
     return problem.value.message
 
 
-def test_nothing_given_gives_the_defaults() -> None:
-    """Absent and empty are the same for a value; RegionId and its kind are nobody's business."""
+def test_without_parameters_the_defaults_apply() -> None:
+    """Absent and empty are the same; unknown parameters such as RegionId are ignored."""
     expected = Asked(None, "A", 10, False, None, None, (), (), ())
     assert parse(Asked, {}) == expected
     assert parse(Asked, {"Name": "", "PageSize": "", "InstanceIds": "", "RegionId": "cn-x"}) == expected
 
 
 def test_a_missing_parameter_is_named() -> None:
-    """The text of the common error table."""
+    """With the text of the common error table."""
     with pytest.raises(MissingParameter, match=r"^TaskId is mandatory for this action\.$"):
         parse(Needy, {"TaskId": ""})
     with pytest.raises(MissingParameter, match=r"^Tag\.2\.Key is mandatory"):
@@ -83,8 +83,8 @@ def test_a_missing_parameter_is_named() -> None:
 @pytest.mark.parametrize(
     ("sent", "means"), [("True", True), ("true", True), ("1", True), ("False", False), ("0", False)]
 )
-def test_booleans_come_in_every_spelling(sent: str, means: bool) -> None:
-    """Python clients capitalise, the others do not."""
+def test_booleans_are_read_in_every_spelling(sent: str, means: bool) -> None:
+    """Python clients capitalise them, the others do not."""
     assert parse(Asked, {"DryRun": sent}).dry_run is means
 
 
@@ -98,12 +98,12 @@ def test_booleans_come_in_every_spelling(sent: str, means: bool) -> None:
         ({"InstanceIds.2": "i-2", "InstanceIds.10": "i-10", "InstanceIds.1": "i-1"}, ("i-1", "i-2", "i-10")),
     ],
 )
-def test_a_list_of_ids_comes_in_three_forms(sent: dict[str, str], means: tuple[str, ...]) -> None:
-    """JSON array, JSON object by its values, and repeated names sorted by number whatever their order and gaps."""
+def test_a_list_of_ids_is_read_in_three_forms(sent: dict[str, str], means: tuple[str, ...]) -> None:
+    """JSON array, JSON object by its values, and repeated names sorted by number, in any order and with gaps."""
     assert parse(Asked, sent).instance_ids == means
 
 
-def test_what_is_no_list_is_told_so() -> None:
+def test_a_value_that_is_not_a_list_is_explained() -> None:
     """The refusal says what was found and what a list looks like."""
     assert "null" in refused(InstanceIds="null")
     assert "a string instead of a list" in refused(InstanceIds="null")
@@ -123,12 +123,12 @@ def test_what_is_no_list_is_told_so() -> None:
 
 
 def test_values_out_of_bounds_are_named() -> None:
-    """Name, what was found, what is taken."""
+    """The name, what was found, and what is accepted."""
     assert refused(PageSize="0") == "PageSize is 0; it must be from 1 to 99."
     assert refused(PageSize="ten") == "PageSize is 'ten'; it must be a whole number."
     assert "whole number" in refused(PageSize="9" * 20)
     assert "whole number" in refused(PageSize="\u0661")  # a digit, but not of ours
-    assert refused(Name="n" * 21) == "Name has 21 characters; at most 20 are taken."
+    assert refused(Name="n" * 21) == "Name has 21 characters; at most 20 are accepted."
     assert refused(Kind="C") == "Kind is 'C'; it must be one of A, B."
     assert "at most 3" in refused(**{f"Zone__{number}": "z" for number in range(1, 5)})
     assert "at most 20" in refused(**{f"Tag__{number}__Key": "k" for number in range(21)})
@@ -138,18 +138,18 @@ def test_values_out_of_bounds_are_named() -> None:
 
 
 def test_a_long_value_is_not_repeated_in_full() -> None:
-    """An error is a sentence, however much was sent."""
+    """An error stays a sentence, however much was sent."""
     assert len(refused(PageSize="x" * 10_000)) < 200
 
 
-def test_members_of_tags_may_be_written_small() -> None:
-    """The documented exception, but not both spellings at once."""
+def test_members_of_tags_may_be_lower_case() -> None:
+    """As ECS documents it, but not in both cases at once."""
     assert parse(Asked, {"Tag.1.key": "k", "Tag.1.value": "v"}).tag == (Tag("k", "v"),)
     assert "given twice" in refused(Tag__1__key="a", Tag__1__Key="b")
 
 
 def test_lists_within_repeated_objects_are_read() -> None:
-    """`Filters.N.Values.M`, as the client's lists of filters travel."""
+    """`Filters.N.Values.M`, as official clients send lists of filters."""
     asked = parse(Asked, {"Filters.1.Key": "k", "Filters.1.Values.2": "b", "Filters.1.Values.1": "a"})
     assert asked.filters == (Filter("k", ("a", "b")),)
 
@@ -165,7 +165,7 @@ def test_a_name_given_twice_is_refused() -> None:
 
 
 def test_a_request_describes_its_parameters() -> None:
-    """Names and kinds, in order: what the description of an operation is made from."""
+    """Names and kinds, in order: the reference is made from them."""
     assert [(p.name, p.kind) for p in parameters_of(Needy)] == [("TaskId", "string")]
     assert parameters_of(Needy)[0].required
 
@@ -187,7 +187,7 @@ requests = st.builds(
 
 
 @given(requests)
-def test_what_is_flattened_can_be_parsed(asked: Asked) -> None:
+def test_a_flattened_request_can_be_parsed(asked: Asked) -> None:
     """There and back, for every kind of parameter."""
     assert parse(Asked, flatten(asked)) == asked
 
@@ -209,8 +209,8 @@ def test_whatever_is_sent_is_read_or_refused(flat: dict[str, str]) -> None:
     assert problem is None or (problem.status == 400 and len(problem.message) < 400)
 
 
-def test_an_operations_own_error_takes_the_place_of_the_common_one() -> None:
-    """Where its API has one; what is missing stays MissingParameter."""
+def test_an_operations_own_error_replaces_the_common_one() -> None:
+    """A missing parameter stays MissingParameter."""
 
     class TooLong(ApiError):
         code, status = "Name.ExceedLimit", 403

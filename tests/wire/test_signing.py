@@ -1,4 +1,4 @@
-"""Signatures, held against what the official clients really sent, and against themselves both ways."""
+"""Signatures, compared with recorded requests of the official clients, and signed and verified by ourselves."""
 
 import json
 from pathlib import Path
@@ -38,7 +38,7 @@ def headers_of(vector: Vector) -> dict[str, str]:
 
 
 def test_no_vector_was_lost() -> None:
-    """Every recorded request is here."""
+    """Every recorded request is tested."""
     assert (len(recorded(1)), len(recorded(3))) == (22, 16)
 
 
@@ -46,7 +46,7 @@ def test_no_vector_was_lost() -> None:
 
 
 @pytest.mark.parametrize("vector", recorded(1))
-def test_a_recorded_v1_signature_is_ours(vector: Vector) -> None:
+def test_recorded_v1_signatures_are_reproduced(vector: Vector) -> None:
     """String to sign and signature of every recorded V1 request; one was wrong on the client's side."""
     query, form = parameters_of(vector)
     flat = query | form
@@ -75,14 +75,14 @@ def test_any_other_parameter_breaks_a_v1_signature(vector: Vector) -> None:
 
 
 @pytest.mark.parametrize("bad", ["", "!", "AAAA", "OLeaidS1JvxuMvnyHOwuJ+uX5qY", "OLeaidS1JvxuMvnyHOwuJ+uX5qY=\n", "é"])
-def test_what_is_no_signature_does_not_hold(bad: str) -> None:
-    """Short, padded wrongly, or no base64 at all: refused, never an exception."""
+def test_a_malformed_signature_is_refused(bad: str) -> None:
+    """Short, padded wrongly, or not base64: refused, never an exception."""
     assert not signing.verify("HMAC-SHA1", "testsecret", "GET&%2F&", bad)
 
 
 @given(parameters=some_parameters, secret=anything, method=st.sampled_from(["GET", "POST"]))
-def test_what_we_sign_in_v1_holds(parameters: dict[str, str], secret: str, method: str) -> None:
-    """Any parameters, any secret; the order of arrival does not matter."""
+def test_our_own_v1_signatures_are_accepted(parameters: dict[str, str], secret: str, method: str) -> None:
+    """Any parameters, any secret; their order does not matter."""
     parameters.pop("SignatureMethod", None)
     signature = signing.sign_v1(secret, method, parameters)
     shuffled = dict(reversed(parameters.items())) | {"Signature": signature}
@@ -117,7 +117,7 @@ def v3_holds(vector: Vector, **changed: Any) -> bool:
 
 
 @pytest.mark.parametrize("vector", recorded(3))
-def test_a_recorded_v3_signature_is_ours(vector: Vector) -> None:
+def test_recorded_v3_signatures_are_reproduced(vector: Vector) -> None:
     """Canonical request, string to sign and signature of every recorded V3 request, SM3 included."""
     authorization, canonical, text = v3_text(vector)
     assert canonical == vector["canonical_request"]
@@ -149,8 +149,8 @@ def test_any_other_byte_breaks_a_v3_signature(vector: Vector) -> None:
     secret=anything,
     algorithm=st.sampled_from([n for n, row in signing.SCHEMES.items() if row.version == 3 and "HMAC" in n]),
 )
-def test_what_we_sign_in_v3_holds(query: dict[str, str], body: bytes, secret: str, algorithm: str) -> None:
-    """The header our own client sends is one our server believes."""
+def test_our_own_v3_signatures_are_accepted(query: dict[str, str], body: bytes, secret: str, algorithm: str) -> None:
+    """The server accepts the header that our own client sends."""
     digest = signing.payload_hash(algorithm, body)
     headers = {"host": "h:8443", "x-acs-content-sha256": digest, "accept": "text/plain"}
     header = signing.authorize_v3(
@@ -187,15 +187,15 @@ def test_a_malformed_authorization_is_refused(header: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["HMAC-SHA256", "HMAC-SHA1 ", "ACS3-HMAC-MD5", ""])
-def test_a_way_to_sign_that_is_not_in_the_table_is_refused(name: str) -> None:
-    """By its name, so that the refusal can say it."""
+def test_an_unknown_scheme_is_refused(name: str) -> None:
+    """The refusal has its name."""
     with pytest.raises(signing.UnknownScheme) as refused:
         signing.verify(name, "secret", "text", "00")
     assert refused.value.found == name
 
 
-def test_a_v1_method_is_no_v3_algorithm() -> None:
-    """A header cannot choose the other version's way to sign."""
+def test_a_v1_method_is_not_a_v3_algorithm() -> None:
+    """A header cannot choose a scheme of the other version."""
     with pytest.raises(signing.UnknownScheme):
         signing.read_authorization("HMAC-SHA1 Credential=a,SignedHeaders=host,Signature=00")
 
@@ -214,7 +214,7 @@ def pem_pair() -> tuple[str, str]:
 
 @pytest.mark.parametrize("scheme", ["SHA256withRSA", "ACS3-RSA-SHA256"])
 def test_a_key_pair_signs_and_verifies(scheme: str) -> None:
-    """Signed with the private key, believed by the public one; another text, key or kind of key is not."""
+    """The public key accepts what the private key signed; another text, key or kind of key is refused."""
     private, public = pem_pair()
     signature = signing.sign(scheme, private, "text")
     assert signing.verify(scheme, public, "text", signature)

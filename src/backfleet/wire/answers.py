@@ -1,4 +1,4 @@
-"""Result or error -> JSON or XML body, status, RequestId: the one place that renders what a caller sees."""
+"""Result or error -> JSON or XML body, status and request id: the one place that renders answers."""
 
 import json
 import re
@@ -10,16 +10,16 @@ from xml.sax.saxutils import escape
 from backfleet.wire.errors import ApiError
 
 JSON_TYPE = "application/json;charset=utf-8"
-XML_TYPE = "text/xml;charset=utf-8"  # this text exactly: the official client looks for it
+XML_TYPE = "text/xml;charset=utf-8"  # the official client looks for exactly this text
 LONGEST_HOST = 255  # characters of HostId
-CARRIAGE_RETURN = {"\r": "&#13;"}  # a reader of XML takes a bare one for a line feed
+CARRIAGE_RETURN = {"\r": "&#13;"}  # XML readers take a bare one for a line feed
 
 _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True, slots=True)
 class WireAnswer:
-    """What goes back: status, body, and the headers that belong to it."""
+    """An answer on the wire: status, body and headers."""
 
     status: int
     body: bytes
@@ -27,12 +27,12 @@ class WireAnswer:
 
 
 def success(action: str, result: Mapping[str, Any], request_id: str, *, xml: bool) -> WireAnswer:
-    """A result. RequestId is added; fields that are None are left out, for some clients stumble over null."""
+    """Render a result with its RequestId. Fields that are None are left out: some clients fail on null."""
     return _render(200, f"{action}Response", {"RequestId": request_id, **result}, request_id, xml=xml)
 
 
 def failure(error: ApiError, request_id: str, host_id: str, *, xml: bool) -> WireAnswer:
-    """A refusal. Every value is a string but AccessDeniedDetail: a client of the family stops at anything else."""
+    """Render a refusal. Every value but AccessDeniedDetail is a string: one official client fails on anything else."""
     body: dict[str, Any] = {
         "RequestId": request_id,
         "HostId": host_id[:LONGEST_HOST],
@@ -49,14 +49,14 @@ def _render(status: int, root: str, value: Mapping[str, Any], request_id: str, *
         "x-acs-request-id": request_id,
         "x-acs-trace-id": request_id.replace("-", "").lower(),
         "Content-Type": XML_TYPE if xml else JSON_TYPE,
-        "Cache-Control": "no-store",  # answers to a GET can hold secrets
+        "Cache-Control": "no-store",  # answers to a GET may hold secrets
     }
     kept = _without_none(value)
     if xml:
         text = f'<?xml version="1.0" encoding="UTF-8"?>{_element(root, kept)}'
     else:
         text = json.dumps(kept, ensure_ascii=False, separators=(",", ":"))
-    # What came in can be repeated in an error; half a character in it must not break the answer.
+    # An error may repeat what came in; half a character in that must not break the answer.
     return WireAnswer(status, text.encode(errors="replace"), headers)
 
 
@@ -69,7 +69,7 @@ def _without_none(value: Any) -> Any:
 
 
 def _element(name: str, value: Any) -> str:
-    """One element; a list repeats it."""
+    """Return one element; a list repeats it."""
     if isinstance(value, Mapping):
         return f"<{name}>{''.join(_element(member, inner) for member, inner in value.items())}</{name}>"
     if isinstance(value, list | tuple):

@@ -1,7 +1,7 @@
-"""What a caller may be told: one small tree of errors, rendered in one place (answers.py).
+"""The errors that callers see, rendered in one place (answers.py).
 
-A class fixes the code and the HTTP status; the arguments stay readable. Texts and codes of the gateway are those
-of the RPC protocol's common error table.
+A class fixes the code and the HTTP status. Codes and texts of the gateway's own refusals are those of the RPC
+protocol's common error table.
 """
 
 import math
@@ -11,9 +11,9 @@ from typing import ClassVar
 
 
 class ApiError(Exception):
-    """A refusal as the caller sees it: a code, an HTTP status and one sentence that says what to do.
+    """A refusal as the caller sees it: a code, an HTTP status and a sentence that says what to do.
 
-    `extra` are further fields of the body, for example AccessDeniedDetail. Never a secret.
+    `extra` has further fields of the body, for example AccessDeniedDetail. It must hold no secret.
     """
 
     code: ClassVar[str] = "InternalError"
@@ -27,7 +27,7 @@ class ApiError(Exception):
 
 
 class MissingParameter(ApiError):
-    """A parameter this action needs was not given."""
+    """A parameter that this action needs was not given."""
 
     code = "MissingParameter"
     status = 400
@@ -38,14 +38,14 @@ class MissingParameter(ApiError):
 
 
 class InvalidParameter(ApiError):
-    """A parameter's value is not one this action takes; the text names the parameter and what was found."""
+    """A parameter has a value that this action does not accept; the text names the parameter and the value."""
 
     code = "InvalidParameter"
     status = 400
 
 
 class ActionNotFound(ApiError):
-    """No such operation in this product and version."""
+    """The product has no such operation in this version."""
 
     code = "InvalidAction.NotFound"
     status = 404
@@ -55,7 +55,7 @@ class ActionNotFound(ApiError):
 
 
 class InternalError(ApiError):
-    """Something of ours failed; the log has the reason under the RequestId."""
+    """The server failed; its log has the reason under the RequestId."""
 
     code = "InternalError"
     status = 500
@@ -65,7 +65,7 @@ class InternalError(ApiError):
 
 
 class ServiceUnavailable(ApiError):
-    """The database does not answer. Nothing was done; official clients and Terraform ask again by themselves."""
+    """The database does not answer. Nothing was done; official clients and Terraform try again by themselves."""
 
     code = "ServiceUnavailable"
     status = 503
@@ -75,7 +75,7 @@ class ServiceUnavailable(ApiError):
 
 
 class ThrottlingUser(ApiError):
-    """The account makes too many calls of this operation; the header `x-acs-retry-after` says when to ask again."""
+    """The account makes too many calls of this operation; the header `x-acs-retry-after` says when to call again."""
 
     code = "Throttling.User"
     status = 429
@@ -90,7 +90,7 @@ class ThrottlingUser(ApiError):
 
 
 class MissingField(ApiError):
-    """A common parameter or header that every signed request has is not there: Code is Missing{Name}."""
+    """A parameter or header that every signed request has is missing. The code is Missing{Name}."""
 
     status = 400
 
@@ -130,7 +130,7 @@ class NeedsTls(ApiError):
 
 
 class RequestTooLarge(ApiError):
-    """The body is longer than the API takes."""
+    """The body is longer than the API accepts."""
 
     code = "RequestEntityTooLarge"
     status = 413
@@ -150,7 +150,7 @@ class RequestTooSlow(ApiError):
 
 
 class BodyIncomplete(ApiError):
-    """The body ended before the length it was announced with, or its encoding is broken."""
+    """The body ended before its announced length, or its encoding is broken."""
 
     code = "ContentLengthDoesNotMatch"
     status = 400
@@ -160,13 +160,13 @@ class BodyIncomplete(ApiError):
 
 
 class BodyEncoded(ApiError):
-    """The body came compressed. Signatures are over the bytes as they travel, and so is every limit."""
+    """The body is compressed. Signatures and limits are over the bytes as they travel."""
 
     code = "InvalidParameter.ContentEncoding"
     status = 400
 
     def __init__(self, found: str) -> None:
-        super().__init__(f"The content encoding {found[:64]!r} is not taken, send the body as it is.")
+        super().__init__(f"The content encoding {found[:64]!r} is not accepted; send the body as it is.")
 
 
 class ContentMd5Mismatch(ApiError):
@@ -180,7 +180,7 @@ class ContentMd5Mismatch(ApiError):
 
 
 class KeyNotFound(ApiError):
-    """Nobody has this access key."""
+    """There is no such access key."""
 
     code = "InvalidAccessKeyId.NotFound"
     status = 404
@@ -190,7 +190,7 @@ class KeyNotFound(ApiError):
 
 
 class KeyInactive(ApiError):
-    """The key is switched off."""
+    """The key is disabled."""
 
     code = "InvalidAccessKeyId.Inactive"
     status = 400
@@ -200,7 +200,7 @@ class KeyInactive(ApiError):
 
 
 class TokenMalformed(ApiError):
-    """A security token that we did not give out, or that was changed since."""
+    """A security token that this server did not issue, or that was changed since."""
 
     code = "InvalidSecurityToken.Malformed"
     status = 400
@@ -210,7 +210,7 @@ class TokenMalformed(ApiError):
 
 
 class TokenExpired(ApiError):
-    """A security token whose session is over: its time, its role, or the key it was made with."""
+    """A security token whose session ended: its time, its role, or the key that it was made with."""
 
     code = "InvalidSecurityToken.Expired"
     status = 400
@@ -220,7 +220,7 @@ class TokenExpired(ApiError):
 
 
 class TokenOfAnotherKey(ApiError):
-    """A security token beside an access key that it does not belong to."""
+    """A security token with an access key that it does not belong to."""
 
     code = "InvalidSecurityToken.MismatchWithAccessKey"
     status = 400
@@ -230,7 +230,7 @@ class TokenOfAnotherKey(ApiError):
 
 
 class IncompleteSignature(ApiError):
-    """The signature, or what carries it, is not of the protocol's form."""
+    """The signature, or what carries it, does not have the protocol's form."""
 
     code = "IncompleteSignature"
     status = 400
@@ -240,24 +240,25 @@ class IncompleteSignature(ApiError):
 
 
 class SignatureDoesNotMatch(ApiError):
-    """The signature is not ours. The text carries what we signed: clients compare it with their own.
+    """The signature is wrong. The text has the server's string to sign: clients compare it with their own.
 
-    `why` is a sentence for people. The one colon before the string to sign is part of the protocol: a client of the
-    family splits the text there, compares what follows with its own, and fails without it.
+    `why` is a sentence for people. The colon before the string to sign must be the only one before it: an official
+    client splits the text there and compares what follows.
     """
 
     code = "SignatureDoesNotMatch"
     status = 400
 
     def __init__(self, string_to_sign: str, why: str = "") -> None:
-        told = f" {why.replace(':', ',')}" if why else ""
+        reason = f" {why.replace(':', ',')}" if why else ""
         super().__init__(
-            f"Specified signature is not matched with our calculation.{told} server string to sign is:{string_to_sign}"
+            f"Specified signature is not matched with our calculation.{reason} "
+            f"server string to sign is:{string_to_sign}"
         )
 
 
 class InvalidSignatureMethod(ApiError):
-    """A way to sign that is not in the table, or that nobody has a key for."""
+    """A signature method that is not known here, or for which there are no keys."""
 
     code = "InvalidSignatureMethod"
     status = 400
@@ -277,7 +278,7 @@ class InvalidSignatureVersion(ApiError):
 
 
 class NonceUsed(ApiError):
-    """The request was made once before."""
+    """The request was made before."""
 
     code = "SignatureNonceUsed"
     status = 400
@@ -287,7 +288,7 @@ class NonceUsed(ApiError):
 
 
 class TimestampExpired(ApiError):
-    """The request's time is too far from ours."""
+    """The request's time differs too much from the server's."""
 
     code = "InvalidTimeStamp.Expired"
     status = 400
@@ -307,7 +308,7 @@ class TimestampMalformed(ApiError):
 
 
 class OperationConflict(ApiError):
-    """Something else is changing the same thing."""
+    """Another change of the same thing is under way."""
 
     code = "OperationConflict"
     status = 409

@@ -1,8 +1,8 @@
-"""What an answer looks like, written as it looks: `{"TaskId": str, "Clients": [{"ClientId": str, "Size": int}]}`.
+"""Shapes of answers, written as they look: `{"TaskId": str, "Clients": [{"ClientId": str, "Size": int}]}`.
 
 A shape is `str`, `int`, `float` or `bool`; a list of one shape; a mapping from names to shapes; `Maybe(shape)` for a
-member that may be absent; `Anything` where the members are the caller's own. The same shapes make the reference, the
-OpenAPI document and the tests that hold every answer to its description.
+member that may be absent; `Anything` where the caller chose the members. The reference and the OpenAPI document are
+made from shapes, and tests compare every answer with its shape.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 Shape = Any
-"""One of the forms above: Python has no type for "a type, or a list of one shape, or a mapping to shapes"."""
+"""One of the forms above; Python's type hints cannot express them."""
 
 _NAMES = {str: "string", int: "integer", float: "number", bool: "boolean"}
 
@@ -27,7 +27,7 @@ class Anything:
 
 
 def misfits(shape: Shape, value: Any, place: str = "answer") -> Iterator[str]:
-    """What of a JSON value is not as its shape says, one sentence each; nothing if it fits."""
+    """Yield what of a JSON value differs from its shape, one sentence each."""
     if isinstance(shape, Maybe):
         shape = shape.shape
     if shape is Anything:
@@ -36,16 +36,16 @@ def misfits(shape: Shape, value: Any, place: str = "answer") -> Iterator[str]:
         yield from _object_misfits(shape, value, place)
     elif isinstance(shape, list):
         if not isinstance(value, list):
-            yield f"{place} is no list"
+            yield f"{place} is not a list"
             return
         for number, member in enumerate(value):
             yield from misfits(shape[0], member, f"{place}[{number}]")
     elif not _is(shape, value):
-        yield f"{place} is {value!r}, no {_NAMES[shape]}"
+        yield f"{place} is {value!r}, not of type {_NAMES[shape]}"
 
 
 def schema(shape: Shape) -> dict[str, Any]:
-    """The shape as JSON Schema (2020-12)."""
+    """Return the shape as JSON Schema (2020-12)."""
     if isinstance(shape, Maybe):
         return schema(shape.shape)
     if shape is Anything:
@@ -61,7 +61,7 @@ def schema(shape: Shape) -> dict[str, Any]:
 
 def _object_misfits(shape: Mapping[str, Shape], value: Any, place: str) -> Iterator[str]:
     if not isinstance(value, dict):
-        yield f"{place} is no object"
+        yield f"{place} is not an object"
         return
     for name in value.keys() - shape.keys():
         yield f"{place}.{name} is not described"

@@ -1,6 +1,6 @@
 """Canonical strings and signatures of the RPC protocol, both directions, every version in one table (`SCHEMES`).
 
-Pure functions over plain values: nothing here looks up a key, reads a clock or knows a request object.
+Pure functions over plain values: no key is looked up here, no clock is read.
 Source: RPC request structure and signature, V1 (SignatureVersion 1.0) and V3 (ACS3-...).
 """
 
@@ -22,18 +22,18 @@ Parameters = Mapping[str, str]
 MUST_BE_SIGNED: Final = frozenset(
     {"host", "x-acs-action", "x-acs-version", "x-acs-date", "x-acs-signature-nonce", "x-acs-content-sha256"}
 )
-"""Headers a V3 signature must cover: one that is left out could be changed or added by anybody on the way."""
+"""Headers that a V3 signature must cover: one that is left out could be changed or added on the way."""
 
 EMPTY_HASH: Final = hashlib.sha256(b"").hexdigest()
-"""What x-acs-content-sha256 holds when there is no body."""
+"""The value of x-acs-content-sha256 for an empty body."""
 
 
 class BadSignature(ValueError):
-    """A signature, or the header that carries it, is not of the protocol's form; the text says how."""
+    """A signature, or the header that carries it, does not have the protocol's form; the text says why."""
 
 
 class UnknownScheme(BadSignature):
-    """A way to sign that is not in the table; `found` is its name."""
+    """A scheme that is not in the table; `found` is its name."""
 
     def __init__(self, found: str) -> None:
         super().__init__(f"{found[:64]!r} is not one of {', '.join(SCHEMES)}")
@@ -41,12 +41,12 @@ class UnknownScheme(BadSignature):
 
 
 def percent_encode(text: str) -> str:
-    """RFC 3986: unreserved characters stay, every other byte of the UTF-8 text becomes %XX."""
+    """Encode a text by RFC 3986: unreserved characters stay, every other byte of the UTF-8 becomes %XX."""
     return quote(text, safe="-_.~")
 
 
 def canonical_query(parameters: Parameters) -> str:
-    """`name=value` pairs in byte order of the names, each side percent-encoded. An empty value keeps its `=`."""
+    """Return `name=value` pairs in byte order of the names, each side percent-encoded. An empty value keeps its `=`."""
     ordered = sorted(parameters.items(), key=lambda pair: pair[0].encode())
     return "&".join(f"{percent_encode(name)}={percent_encode(value)}" for name, value in ordered)
 
@@ -55,13 +55,13 @@ def canonical_query(parameters: Parameters) -> str:
 
 
 class Digest(Protocol):
-    """A hash that is fed in pieces."""
+    """A hash of bytes that arrive in pieces."""
 
     def update(self, piece: bytes, /) -> None:
-        """Take in more bytes."""
+        """Add more bytes."""
 
     def hexdigest(self) -> str:
-        """The hash of all that was taken in, lower-case hex."""
+        """Return the hash of all bytes so far, in lower-case hex."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,29 +74,29 @@ class Scheme:
     digest: Callable[[], Digest]  # of the body and of the canonical request; V1 has neither
 
     def write(self, signature: bytes) -> str:
-        """A signature as it travels: base64 in V1, lower-case hex in V3."""
+        """Encode a signature for the wire: base64 in V1, lower-case hex in V3."""
         return base64.b64encode(signature).decode() if self.version == 1 else signature.hex()
 
     def read(self, text: str) -> bytes:
-        """A signature from the wire. Raises ValueError."""
+        """Decode a signature from the wire. Raises ValueError."""
         return base64.b64decode(text, validate=True) if self.version == 1 else bytes.fromhex(text)
 
 
 def sign(scheme: str, key: str, text: str) -> str:
-    """The signature of a string to sign, as it travels.
+    """Return the signature of a string to sign, encoded for the wire.
 
     Raises:
-        UnknownScheme: not in the table.
+        UnknownScheme: `scheme` is not in the table.
     """
     row = scheme_named(scheme)
     return row.write(row.sign(key, text.encode()))
 
 
 def verify(scheme: str, key: str, text: str, signature: str) -> bool:
-    """Whether `signature` is that of the string to sign `text`; compared in constant time.
+    """Return whether `signature` is that of the string to sign `text`. The comparison takes constant time.
 
     Raises:
-        UnknownScheme: not in the table.
+        UnknownScheme: `scheme` is not in the table.
     """
     row = scheme_named(scheme)
     try:
@@ -107,7 +107,7 @@ def verify(scheme: str, key: str, text: str, signature: str) -> bool:
 
 
 def scheme_named(name: str) -> Scheme:
-    """A row of the table. Raises UnknownScheme."""
+    """Return a row of the table. Raises UnknownScheme."""
     if name not in SCHEMES:
         raise UnknownScheme(name)
     return SCHEMES[name]
@@ -145,7 +145,7 @@ def _verify_rsa(public_key_pem: str, text: bytes, given: bytes) -> bool:
 
 
 class _Sm3:
-    """SM3 from the crypto library: hashlib has it in some builds only."""
+    """SM3 from the cryptography library, since only some builds of hashlib have it."""
 
     def __init__(self) -> None:
         self._hash = hashes.Hash(hashes.SM3())
@@ -164,7 +164,7 @@ def _mac_sm3(key: bytes, text: bytes) -> bytes:
 
 
 def _has_sm3() -> bool:
-    """Not every build of the crypto library carries SM3; one that does not leaves the row out."""
+    """Return whether this build of the cryptography library has SM3. Without it the table lacks that row."""
     try:
         _Sm3()
     except UnsupportedAlgorithm:
@@ -178,20 +178,20 @@ SCHEMES: Final[dict[str, Scheme]] = {
     "ACS3-HMAC-SHA256": _by_hmac(3, lambda key, text: hmac.digest(key, text, "sha256"), hashlib.sha256),
     "ACS3-RSA-SHA256": _by_rsa(3),
 } | ({"ACS3-HMAC-SM3": _by_hmac(3, _mac_sm3, _Sm3)} if _has_sm3() else {})
-"""Every way to sign that is known here, by its name on the wire."""
+"""Every scheme, by its name on the wire."""
 
 
 # --- V1 -------------------------------------------------------------------------------------------------------------
 
 
 def v1_string_to_sign(method: str, parameters: Parameters) -> str:
-    """What a V1 signature is made of: every parameter of query and form but the signature itself."""
+    """Return the string to sign of V1: every parameter of query and form but the signature itself."""
     signed = {name: value for name, value in parameters.items() if name != "Signature"}
     return f"{method}&%2F&{percent_encode(canonical_query(signed))}"
 
 
 def sign_v1(key: str, method: str, parameters: Parameters) -> str:
-    """The signature of these parameters, by the SignatureMethod among them (HMAC-SHA1 if there is none)."""
+    """Return the signature of parameters, by the SignatureMethod among them (HMAC-SHA1 if there is none)."""
     return sign(parameters.get("SignatureMethod", "HMAC-SHA1"), key, v1_string_to_sign(method, parameters))
 
 
@@ -213,11 +213,11 @@ class Authorization:
 
 
 def read_authorization(header: str) -> Authorization:
-    """Take an Authorization header apart.
+    """Parse an Authorization header.
 
     Raises:
-        UnknownScheme: the algorithm is not one of V3 in the table.
-        BadSignature: the header is not of the form.
+        UnknownScheme: the algorithm is not one of V3.
+        BadSignature: the header does not have the form.
     """
     algorithm, _, rest = header.strip().partition(" ")
     if scheme_named(algorithm).version != 3:
@@ -225,15 +225,15 @@ def read_authorization(header: str) -> Authorization:
     parts = [part.strip().partition("=") for part in rest.split(",")]
     values = {name: value for name, _, value in parts}
     if sorted(name for name, _, value in parts if value) != ["Credential", "Signature", "SignedHeaders"]:
-        raise BadSignature("the Authorization header needs Credential, SignedHeaders and Signature, each once")
+        raise BadSignature("the Authorization header needs Credential, SignedHeaders and Signature, once each")
     names = tuple(values["SignedHeaders"].split(";"))
     if len(set(names)) != len(names) or any(name != name.strip().lower() or not name for name in names):
-        raise BadSignature("SignedHeaders are lower-case names, each once")
+        raise BadSignature("SignedHeaders must be lower-case names, once each")
     return Authorization(algorithm, values["Credential"], names, values["Signature"])
 
 
 def payload_hash(algorithm: str, body: bytes) -> str:
-    """The hash that x-acs-content-sha256 must hold; under SM3 an SM3 hash, in spite of the name."""
+    """Return the value of x-acs-content-sha256 for a body; with SM3 it is an SM3 hash in spite of its name."""
     digest = scheme_named(algorithm).digest()
     digest.update(body)
     return digest.hexdigest()
@@ -242,9 +242,16 @@ def payload_hash(algorithm: str, body: bytes) -> str:
 def v3_canonical_request(
     method: str, query: Parameters, headers: Mapping[str, str], signed_headers: Sequence[str], body_hash: str
 ) -> str:
-    """The canonical request. `headers` has lower-case names; a signed header that is absent counts as empty.
+    """Return the canonical request.
 
-    Values are trimmed at their ends only. The path of RPC operations is always `/`.
+    Values of headers are trimmed at their ends only. The path of RPC operations is always `/`.
+
+    Args:
+        method: GET or POST.
+        query: The parameters of the query.
+        headers: By lower-case name. A signed header that is absent counts as empty.
+        signed_headers: The names of the headers that the signature covers.
+        body_hash: Hash of the body, as by `payload_hash`.
     """
     names = sorted(signed_headers)
     lines = "".join(f"{name}:{headers.get(name, '').strip()}\n" for name in names)
@@ -252,7 +259,7 @@ def v3_canonical_request(
 
 
 def v3_string_to_sign(algorithm: str, canonical_request: str) -> str:
-    """The algorithm, and the hash of the canonical request under it."""
+    """Return the string to sign of V3: the algorithm, and the hash of the canonical request."""
     return f"{algorithm}\n{payload_hash(algorithm, canonical_request.encode())}"
 
 
@@ -266,7 +273,7 @@ def authorize_v3(
     payload_hash: str,
     algorithm: str = "ACS3-HMAC-SHA256",
 ) -> str:
-    """The Authorization header for these (lower-case) headers; signs host, content-type and every x-acs-*."""
+    """Return the Authorization header; it signs host, content-type and every x-acs-* of these (lower-case) headers."""
     names = tuple(sorted(n for n in headers if n in ("host", "content-type") or n.startswith("x-acs-")))
     canonical = v3_canonical_request(method, query, headers, names, payload_hash)
     signature = sign(algorithm, secret, v3_string_to_sign(algorithm, canonical))

@@ -1,4 +1,4 @@
-"""The downloads door on a free port, with a shop behind it that grows while it is open."""
+"""The downloads endpoint on a free port; releases can be added while it runs."""
 
 import asyncio
 import hashlib
@@ -24,8 +24,8 @@ AUTHORITY = b"-----BEGIN CERTIFICATE-----\nc2VydmVk\n-----END CERTIFICATE-----\n
 
 
 @dataclass
-class Shop:
-    """What is served, and where."""
+class DownloadServer:
+    """The endpoint, with its releases and its address."""
 
     folder: Path
     database: Database
@@ -38,7 +38,7 @@ class Shop:
         return urllib3.request(method, self.address + path, headers=named, retries=False, redirect=False)
 
     def raw(self, target: str) -> int:
-        """The status of a request whose target no well-behaved client would send."""
+        """Return the status of a request whose target no regular client would send."""
         import socket
 
         host, port = self.address.removeprefix("http://").partition("/")[0].split(":")
@@ -76,34 +76,34 @@ def _keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def closed_shop(tmp_path: Path, _keys: Path, sqlite_database: Database) -> Shop:
-    """Not signed for yet, and with nothing in it."""
+def unsigned_server(tmp_path: Path, _keys: Path, sqlite_database: Database) -> DownloadServer:
+    """An endpoint that does not serve yet, without releases and metadata."""
     (tmp_path / "backfleet-host.pyz").write_bytes(PROGRAM)
     (tmp_path / "ca.pem").write_bytes(AUTHORITY)
-    return Shop(tmp_path, sqlite_database, releases.Repository.open(_keys))
+    return DownloadServer(tmp_path, sqlite_database, releases.Repository.open(_keys))
 
 
 @pytest.fixture
-def shop(closed_shop: Shop) -> Iterator[Shop]:
-    """Open, with its first metadata."""
-    closed_shop.sign()
-    with serving(closed_shop, closed_shop.folder / "backfleet-host.pyz"):
-        yield closed_shop
+def server(unsigned_server: DownloadServer) -> Iterator[DownloadServer]:
+    """A running endpoint with its first metadata."""
+    unsigned_server.sign()
+    with serving(unsigned_server, unsigned_server.folder / "backfleet-host.pyz"):
+        yield unsigned_server
 
 
 @pytest.fixture
-def bare_shop(closed_shop: Shop) -> Iterator[Shop]:
-    """Open, but without metadata, a host program or an authority."""
-    (closed_shop.folder / "ca.pem").unlink()
-    with serving(closed_shop, None):
-        yield closed_shop
+def bare_server(unsigned_server: DownloadServer) -> Iterator[DownloadServer]:
+    """A running endpoint without metadata, host program and authority."""
+    (unsigned_server.folder / "ca.pem").unlink()
+    with serving(unsigned_server, None):
+        yield unsigned_server
 
 
 class serving:  # noqa: N801 - used as a verb
-    """Serve in a thread of its own, as clients block theirs."""
+    """Serves in a thread, since clients block theirs."""
 
-    def __init__(self, shop: Shop, host_program: Path | None) -> None:
-        self._shop, self._program = shop, host_program
+    def __init__(self, server: DownloadServer, host_program: Path | None) -> None:
+        self._shop, self._program = server, host_program
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
 
@@ -112,20 +112,20 @@ class serving:  # noqa: N801 - used as a verb
         assert self._ready.wait(10)
 
     def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._told.set)
+        self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join(10)
 
     async def _serve(self) -> None:
         app = web.Application()
-        shop = self._shop
+        server = self._shop
         downloads.add_to(
-            app, shop.database, shop.repository, host_program=self._program, ca_file=shop.folder / "ca.pem"
+            app, server.database, server.repository, host_program=self._program, ca_file=server.folder / "ca.pem"
         )
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        shop.address = f"http://127.0.0.1:{runner.addresses[0][1]}/downloads"
-        self._loop, self._told = asyncio.get_running_loop(), asyncio.Event()
+        server.address = f"http://127.0.0.1:{runner.addresses[0][1]}/downloads"
+        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         self._ready.set()
-        await self._told.wait()
+        await self._stopping.wait()
         await end_of(runner)

@@ -251,7 +251,7 @@ class GetPendingSignatures:
 def get_pending_signatures(call: Call, asked: GetPendingSignatures) -> dict[str, Any]:
     """What is to be signed where the keys are kept: JSON text with the root in force and what is offered next."""
     with call.services.database.transaction() as tx:  # the first metadata of all may have to be made
-        document = releases.pending(tx, call.services.repository, now=call.now).to_bytes().decode()
+        document = releases.pending_signatures(tx, call.services.repository, now=call.now).to_bytes().decode()
         holds = [releases.may_sign(tx, call.services.repository, role) for role in ("root", "targets")]
     return {"Document": document, "HoldsRootKey": holds[0], "HoldsTargetsKey": holds[1]}
 
@@ -277,7 +277,7 @@ def publish_signatures(call: Call, asked: PublishSignatures) -> dict[str, Any]:
         raise MissingParameter("The signed document, as the body of the request,")
     try:
         with call.services.database.transaction() as tx:
-            taken = releases.take(tx, call.services.repository, upload.path.read_bytes(), now=call.now)
+            taken = releases.accept_signatures(tx, call.services.repository, upload.path.read_bytes(), now=call.now)
     except releases.NotSigned as refusal:
         raise BadSignature(refusal) from None
     except ReleaseRefused as refusal:

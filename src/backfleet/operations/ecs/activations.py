@@ -1,4 +1,4 @@
-"""CreateActivation and DescribeActivations: codes with which hosts enrol."""
+"""Activations: the codes with which hosts enrol."""
 
 import ipaddress
 import re
@@ -9,24 +9,23 @@ from backfleet import fleet
 from backfleet.fleet import Activation
 from backfleet.operations.catalogue import ECS, Call, operation
 from backfleet.operations.ecs import errors
-from backfleet.operations.ecs.commands import give_tags, tags_answer
-from backfleet.operations.ecs.errors import check_region
 from backfleet.operations.ecs.requests import (
     PAGE_ERRORS,
     PAGE_SHAPE,
     TAG_ERRORS,
     TAGS,
-    TIME,
-    Tag,
-    max_results,
-    next_token,
-    page_number,
-    page_size,
-    part_of,
-    region,
+    InRegion,
+    Paged,
+    check_region,
+    give_tags,
+    has_address,
+    requested_page,
     tag_list,
+    tags_answer,
+    time_of,
     wanted_tags,
 )
+from backfleet.operations.tags import Tag
 from backfleet.storage import Transaction
 from backfleet.wire.parameters import integer, text
 
@@ -53,10 +52,9 @@ def _all_activations(call: Call, asked: object) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class CreateActivation:
-    """What the caller sent."""
+class CreateActivation(InRegion):
+    """An activation to make."""
 
-    region_id: str | None = region()
     instance_count: int = integer(
         "InstanceCount", default=10, least=1, most=1000, refusal=errors.ActivationCountExceeded
     )
@@ -85,8 +83,8 @@ class CreateActivation:
     ),
 )
 def create_activation(call: Call, asked: CreateActivation) -> dict[str, Any]:
-    """A new activation. Its code is in this answer and nowhere else."""
-    check_region(call, asked.region_id)
+    """Make an activation. This answer is the only place that has its code."""
+    check_region(call, asked)
     _check(asked)
     with call.services.database.transaction() as tx:
         made, code = fleet.create_activation(
@@ -109,7 +107,7 @@ def _check(asked: CreateActivation) -> None:
     name = asked.instance_name or ""
     if len(name) == 1:
         raise errors.ActivationNameTooLong
-    if name and (not NAME.fullmatch(name) or "http://" in name or "https://" in name):
+    if name and (not NAME.fullmatch(name) or has_address(name)):
         raise errors.ActivationNameRefused
     if asked.address_range:
         try:
@@ -119,17 +117,12 @@ def _check(asked: CreateActivation) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class DescribeActivations:
-    """What the caller sent."""
+class DescribeActivations(Paged):
+    """Filters of activations."""
 
-    region_id: str | None = region()
     activation_id: str | None = text("ActivationId", longest=64)
     instance_name: str | None = text("InstanceName", longest=64)
     tags: tuple[Tag, ...] = tag_list()
-    next_token: str | None = next_token()
-    max_results: int | None = max_results()
-    page_number: int = page_number()
-    page_size: int = page_size()
 
 
 @operation(
@@ -141,9 +134,9 @@ class DescribeActivations:
     errors=(errors.RegionNotFound, errors.TagKeyMissing, *PAGE_ERRORS),
 )
 def describe_activations(call: Call, asked: DescribeActivations) -> dict[str, Any]:
-    """The account's activations, newest first, without their codes."""
-    check_region(call, asked.region_id)
-    part = part_of(asked)
+    """List the account's activations, newest first, without their codes."""
+    check_region(call, asked)
+    page = requested_page(asked)
     with call.services.database.reading() as tx:
         found = fleet.find_activations(
             tx,
@@ -151,12 +144,12 @@ def describe_activations(call: Call, asked: DescribeActivations) -> dict[str, An
             call.region,
             activation_id=asked.activation_id,
             name=asked.instance_name,
-            page=part.page,
+            page=page.page,
             tags=wanted_tags(asked.tags),
         )
         tags = fleet.tags_of(tx, "activation", [activation.id for activation in found.items])
     listed = [_activation(activation, tags.get(activation.id)) for activation in found.items]
-    return {"ActivationList": listed, **part.answer(found)}
+    return {"ActivationList": listed, **page.answer(found)}
 
 
 def _activation(activation: Activation, tags: dict[str, str] | None) -> dict[str, Any]:
@@ -170,28 +163,19 @@ def _activation(activation: Activation, tags: dict[str, str] | None) -> dict[str
         "TimeToLiveInHours": activation.hours,
         "IpAddressRange": activation.address_range,
         "Disabled": activation.disabled,
-        "CreationTime": activation.created_at.strftime(TIME),
+        "CreationTime": time_of(activation.created_at),
         "ResourceGroupId": "",
         "Tags": tags_answer(tags),
     }
 
 
-# --- Ending ---------------------------------------------------------------------------------------------------------
+# --- DisableActivation and DeleteActivation -------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class DisableActivation:
-    """Which one."""
+class NamedActivation(InRegion):
+    """An activation."""
 
-    region_id: str | None = region()
-    activation_id: str | None = text("ActivationId", required=True, longest=64)
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteActivation:
-    """Which one."""
-
-    region_id: str | None = region()
     activation_id: str | None = text("ActivationId", required=True, longest=64)
 
 
@@ -203,9 +187,9 @@ class DeleteActivation:
     answer={"Activation": ACTIVATION_SHAPE},
     errors=(errors.RegionNotFound, errors.ActivationNotFound),
 )
-def disable_activation(call: Call, asked: DisableActivation) -> dict[str, Any]:
-    """Nobody enrols with it any more. Who has stays."""
-    check_region(call, asked.region_id)
+def disable_activation(call: Call, asked: NamedActivation) -> dict[str, Any]:
+    """Let no more hosts enrol with an activation. Hosts that have enrolled stay."""
+    check_region(call, asked)
     with call.services.database.transaction() as tx:
         known = _the_activation(tx, call, asked.activation_id)
         fleet.disable_activation(tx, known.id)
@@ -221,9 +205,9 @@ def disable_activation(call: Call, asked: DisableActivation) -> dict[str, Any]:
     answer={"Activation": ACTIVATION_SHAPE},
     errors=(errors.RegionNotFound, errors.ActivationNotFound, errors.ActivationInUse),
 )
-def delete_activation(call: Call, asked: DeleteActivation) -> dict[str, Any]:
-    """Forget one with which nobody has enrolled, or all who had are gone."""
-    check_region(call, asked.region_id)
+def delete_activation(call: Call, asked: NamedActivation) -> dict[str, Any]:
+    """Delete an activation with which no host has enrolled, or whose hosts were all deregistered."""
+    check_region(call, asked)
     with call.services.database.transaction() as tx:
         known = _the_activation(tx, call, asked.activation_id)
         if known.registered_count > known.deregistered_count:

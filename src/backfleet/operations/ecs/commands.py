@@ -1,8 +1,5 @@
-"""CreateCommand, DescribeCommands, ModifyCommand, DeleteCommand: commands that are kept."""
+"""CreateCommand, DescribeCommands, ModifyCommand, DeleteCommand: saved commands."""
 
-import base64
-import binascii
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,56 +8,47 @@ from backfleet.assistant import CommandFilter, SavedCommand
 from backfleet.ids import new_id
 from backfleet.operations.catalogue import ECS, Call, operation
 from backfleet.operations.ecs import errors
-from backfleet.operations.ecs.errors import check_region
-from backfleet.operations.ecs.idempotency import once
+from backfleet.operations.ecs.command_fields import (
+    BASE64,
+    COMMAND_ERRORS,
+    CONTENT_ERRORS,
+    KINDS,
+    command_arns,
+    content_encoding,
+    description,
+    encoded,
+    kind,
+    launcher,
+    name,
+    parameter_names,
+    read_content,
+    save,
+    the_command,
+    timeout,
+    timeout_seconds,
+    working_dir,
+)
+from backfleet.operations.ecs.idempotency import do_once
 from backfleet.operations.ecs.requests import (
     PAGE_ERRORS,
     PAGE_SHAPE,
-    TAG_ERRORS,
     TAGS,
-    Tag,
+    InRegion,
+    Paged,
+    check_region,
     client_token,
-    max_results,
-    next_token,
-    page_number,
-    page_size,
-    part_of,
-    read_tags,
-    region,
+    give_tags,
+    requested_page,
     tag_list,
+    tags_answer,
     time_of,
     wanted_tags,
 )
+from backfleet.operations.tags import Tag
 from backfleet.paging import Listing
 from backfleet.storage import Transaction
-from backfleet.wire.parameters import boolean, integer, text
+from backfleet.wire.parameters import boolean, text
 
-KINDS = ("RunShellScript", "RunBatScript", "RunPowerShellScript")
-LONGEST_ENCODED = 24 * 1024  # characters of a command's content in base64
-LONGEST_SENT = LONGEST_ENCODED // 4 * 3  # bytes of it, which is what a host takes
-LEAST_SECONDS, MOST_SECONDS = 10, 86_400
-PLAIN, BASE64 = "plaintext", "base64"
-
-CONTENT_ERRORS = (
-    errors.ContentTooLong,
-    errors.ContentUndecodable,
-    errors.ParameterNameEmpty,
-    errors.ParameterNameRefused,
-    errors.ParameterNameTooLong,
-    errors.TooManyParameters,
-)
-COMMAND_ERRORS = (
-    errors.CommandTypeNotFound,
-    errors.CommandNameTooLong,
-    errors.CommandDescriptionTooLong,
-    errors.TimeoutExceeded,
-    errors.WorkingDirRefused,
-    errors.LauncherRefused,
-    errors.BadClientToken,
-    errors.IdempotentMismatch,
-    *CONTENT_ERRORS,
-    *TAG_ERRORS,
-)
 COMMAND_SHAPE = {
     "CommandId": str,
     "Name": str,
@@ -86,134 +74,17 @@ COMMAND_SHAPE = {
 }
 
 
-# --- Words that commands share --------------------------------------------------------------------------------------
-
-
-def kind() -> Any:
-    """What the content is."""
-    return text("Type", required=True, choices=KINDS, refusal=errors.CommandTypeNotFound)
-
-
-def name(*, required: bool = False) -> Any:
-    """What a command is called."""
-    return text("Name", required=required, longest=128, refusal=errors.CommandNameTooLong)
-
-
-def description() -> Any:
-    """For people."""
-    return text("Description", longest=512, refusal=errors.CommandDescriptionTooLong)
-
-
-def timeout() -> Any:
-    """In seconds; below ten becomes ten."""
-    return integer("Timeout", least=1, most=MOST_SECONDS, refusal=errors.TimeoutExceeded)
-
-
-def working_dir() -> Any:
-    """Where it runs."""
-    return text("WorkingDir", longest=200, refusal=errors.WorkingDirRefused)
-
-
-def launcher() -> Any:
-    """Not offered: a first line `#!` does the same on every agent."""
-    return text("Launcher", choices=("",), refusal=errors.LauncherRefused)
-
-
-def seconds_of(asked: int | None, otherwise: int = 60) -> int:
-    """The time that a command gets."""
-    return otherwise if asked is None else max(asked, LEAST_SECONDS)
-
-
-def read_content(content: str, encoding: str | None, otherwise: str) -> str:
-    """The script. An unknown encoding is the operation's own default, in any letter case.
-
-    Raises:
-        ContentTooLong, ContentUndecodable: see there.
-    """
-    said = (encoding or "").lower()
-    if (said if said in (PLAIN, BASE64) else otherwise) == PLAIN:
-        if len(content.encode()) > LONGEST_SENT:
-            raise errors.ContentTooLong
-        return content
-    if len(content) > LONGEST_ENCODED:
-        raise errors.ContentTooLong
-    try:
-        found = base64.b64decode(content, validate=True).decode()
-    except (binascii.Error, ValueError):
-        raise errors.ContentUndecodable from None
-    if "\0" in found:
-        raise errors.ContentUndecodable
-    return found
-
-
-def encoded(content: str | bytes, encoding: str | None) -> str:
-    """Content or output as lists show it: base64 unless plain text is asked for."""
-    raw = content.encode() if isinstance(content, str) else content
-    if (encoding or "").lower() == PLAIN:
-        return raw.decode(errors="replace")
-    return base64.b64encode(raw).decode()
-
-
-def names_in(content: str, *, enabled: bool) -> tuple[str, ...]:
-    """The parameters that a command takes.
-
-    Raises:
-        EcsRefusal: a name that no parameter may have, or too many.
-    """
-    if not enabled:
-        return ()
-    try:
-        return tuple(assistant.parameter_names(content))
-    except assistant.EmptyName:
-        raise errors.ParameterNameEmpty from None
-    except assistant.LongName:
-        raise errors.ParameterNameTooLong from None
-    except assistant.BadName:
-        raise errors.ParameterNameRefused from None
-    except assistant.TooManyNames:
-        raise errors.TooManyParameters from None
-
-
-def give_tags(tx: Transaction, call: Call, kind: str, resource_id: str, asked: Sequence[Tag]) -> None:
-    """Tags of a new thing. Raises EcsRefusal."""
-    tags = read_tags(asked)
-    if tags:
-        fleet.set_tags(tx, call.account_id, call.region, kind, [resource_id], tags)
-
-
-def command_arns(call: Call, command_id: str | None) -> list[str]:
-    """A command as a resource of a policy; all of them where none is named."""
-    return [f"acs:ecs:{call.region}:{call.account_id}:command/{command_id or '*'}"]
-
-
-def the_command(tx: Transaction, call: Call, command_id: str | None) -> SavedCommand:
-    """Raises CommandNotFound."""
-    found = assistant.find_command(tx, call.account_id, call.region, command_id or "")
-    if found is None:
-        raise errors.CommandNotFound
-    return found
-
-
-def keep(tx: Transaction, command: SavedCommand) -> None:
-    """Raises TooManyCommands."""
-    try:
-        assistant.save_command(tx, command)
-    except assistant.QuotaExceeded:
-        raise errors.TooManyCommands from None
-
-
 # --- CreateCommand --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class CreateCommand:
-    """What the caller sent."""
+class CreateCommand(InRegion):
+    """A command to save."""
 
-    region_id: str | None = region()
     name: str | None = name(required=True)
     kind: str | None = kind()
     content: str | None = text("CommandContent", required=True)
-    encoding: str | None = text("ContentEncoding", longest=32)
+    encoding: str | None = content_encoding()
     description: str | None = description()
     timeout: int | None = timeout()
     working_dir: str | None = working_dir()
@@ -232,8 +103,8 @@ class CreateCommand:
     errors=(errors.RegionNotFound, errors.TooManyCommands, *COMMAND_ERRORS),
 )
 def create_command(call: Call, asked: CreateCommand) -> dict[str, Any]:
-    """Keep a command, to be invoked later."""
-    check_region(call, asked.region_id)
+    """Save a command, to be invoked later."""
+    check_region(call, asked)
     content = read_content(asked.content or "", asked.encoding, BASE64)
     made = SavedCommand(
         id=new_id("c", call.services.draw),
@@ -244,40 +115,35 @@ def create_command(call: Call, asked: CreateCommand) -> dict[str, Any]:
         kind=asked.kind or "",
         content=content,
         working_directory=asked.working_dir or "",
-        timeout_seconds=seconds_of(asked.timeout),
+        timeout_seconds=timeout_seconds(asked.timeout),
         has_parameters=asked.enable_parameter,
-        parameter_names=names_in(content, enabled=asked.enable_parameter),
+        parameter_names=parameter_names(content, enabled=asked.enable_parameter),
         created_at=call.now,
     )
 
-    def deed(tx: Transaction) -> dict[str, str]:
-        keep(tx, made)
+    def effect(tx: Transaction) -> dict[str, str]:
+        save(tx, made)
         give_tags(tx, call, "command", made.id, asked.tags)
         return {"CommandId": made.id}
 
-    return once(call, "CreateCommand", asked, deed)
+    return do_once(call, "CreateCommand", asked, effect)
 
 
 # --- DescribeCommands -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class DescribeCommands:
-    """What the caller sent."""
+class DescribeCommands(Paged):
+    """Filters of saved commands."""
 
-    region_id: str | None = region()
     command_id: str | None = text("CommandId", longest=64)
     name: str | None = text("Name", longest=128)
     description: str | None = text("Description", longest=512)
     kind: str | None = text("Type", choices=KINDS, refusal=errors.CommandTypeNotFound)
     provider: str | None = text("Provider", longest=64)
     latest: bool = boolean("Latest", default=False)
-    encoding: str | None = text("ContentEncoding", longest=32)
+    encoding: str | None = content_encoding()
     tags: tuple[Tag, ...] = tag_list()
-    next_token: str | None = next_token()
-    max_results: int | None = max_results()
-    page_number: int = page_number()
-    page_size: int = page_size()
 
 
 @operation(
@@ -289,9 +155,9 @@ class DescribeCommands:
     errors=(errors.RegionNotFound, errors.CommandTypeNotFound, errors.TagKeyMissing, *PAGE_ERRORS),
 )
 def describe_commands(call: Call, asked: DescribeCommands) -> dict[str, Any]:
-    """The account's kept commands, newest first. There are no public ones here."""
-    check_region(call, asked.region_id)
-    part = part_of(asked)
+    """List the account's saved commands, newest first. This installation has no public ones."""
+    check_region(call, asked)
+    page = requested_page(asked)
     wanted = CommandFilter(
         ids=[asked.command_id] if asked.command_id else None,
         name=asked.name,
@@ -303,10 +169,10 @@ def describe_commands(call: Call, asked: DescribeCommands) -> dict[str, Any]:
     tags: dict[str, dict[str, str]] = {}
     if not asked.provider:
         with call.services.database.reading() as tx:
-            found = assistant.find_commands(tx, call.account_id, call.region, wanted, part.page)
+            found = assistant.find_commands(tx, call.account_id, call.region, wanted, page.page)
             tags = fleet.tags_of(tx, "command", [command.id for command in found.items])
     listed = [_command(command, tags.get(command.id, {}), asked.encoding) for command in found.items]
-    return {"Commands": {"Command": listed}, **part.answer(found)}
+    return {"Commands": {"Command": listed}, **page.answer(found)}
 
 
 def _command(command: SavedCommand, tags: dict[str, str], encoding: str | None) -> dict[str, Any]:
@@ -337,24 +203,18 @@ def _command(command: SavedCommand, tags: dict[str, str], encoding: str | None) 
     }
 
 
-def tags_answer(tags: dict[str, str] | None) -> list[dict[str, str]]:
-    """As every list shows them."""
-    return [{"TagKey": key, "TagValue": value} for key, value in (tags or {}).items()]
-
-
 # --- ModifyCommand and DeleteCommand --------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class ModifyCommand:
-    """What the caller sent. What is not said stays."""
+class ModifyCommand(InRegion):
+    """A saved command and its new values. What is not given stays."""
 
-    region_id: str | None = region()
     command_id: str | None = text("CommandId", required=True, longest=64)
     name: str | None = name()
     description: str | None = description()
     content: str | None = text("CommandContent")
-    encoding: str | None = text("ContentEncoding", longest=32)
+    encoding: str | None = content_encoding()
     timeout: int | None = timeout()
     working_dir: str | None = working_dir()
     launcher: str | None = launcher()
@@ -378,8 +238,8 @@ class ModifyCommand:
     ),
 )
 def modify_command(call: Call, asked: ModifyCommand) -> dict[str, Any]:
-    """Change a kept command. What was invoked before runs on as it was."""
-    check_region(call, asked.region_id)
+    """Change a saved command. Earlier invocations run on as they were."""
+    check_region(call, asked)
     with call.services.database.transaction() as tx:
         known = the_command(tx, call, asked.command_id)
         content = read_content(asked.content, asked.encoding, BASE64) if asked.content else known.content
@@ -388,19 +248,18 @@ def modify_command(call: Call, asked: ModifyCommand) -> dict[str, Any]:
             name=asked.name or known.name,
             description=asked.description or known.description,
             content=content,
-            timeout_seconds=seconds_of(asked.timeout, known.timeout_seconds),
+            timeout_seconds=timeout_seconds(asked.timeout, known.timeout_seconds),
             working_directory=asked.working_dir or known.working_directory,
-            parameter_names=names_in(content, enabled=known.has_parameters),
+            parameter_names=parameter_names(content, enabled=known.has_parameters),
         )
         assistant.change_command(tx, changed)
     return {}
 
 
 @dataclass(frozen=True, slots=True)
-class DeleteCommand:
-    """Which one."""
+class DeleteCommand(InRegion):
+    """A saved command."""
 
-    region_id: str | None = region()
     command_id: str | None = text("CommandId", required=True, longest=64)
 
 
@@ -413,8 +272,8 @@ class DeleteCommand:
     errors=(errors.RegionNotFound, errors.CommandNotFound),
 )
 def delete_command(call: Call, asked: DeleteCommand) -> dict[str, Any]:
-    """Forget a kept command. What was invoked before stays, schedules too."""
-    check_region(call, asked.region_id)
+    """Delete a saved command. Earlier invocations stay and go on, schedules too."""
+    check_region(call, asked)
     with call.services.database.transaction() as tx:
         assistant.delete_command(tx, the_command(tx, call, asked.command_id).id)
     return {}

@@ -9,28 +9,27 @@ from backfleet import assistant, commands, fleet
 from backfleet.assistant import FILTERS, Invocation, InvocationFilter, InvocationOptions, Record, SavedCommand, SentFile
 from backfleet.operations.catalogue import ECS, Call, operation
 from backfleet.operations.ecs import errors
-from backfleet.operations.ecs.commands import give_tags, seconds_of, tags_answer, timeout
-from backfleet.operations.ecs.errors import check_region
-from backfleet.operations.ecs.idempotency import once
+from backfleet.operations.ecs.command_fields import timeout, timeout_seconds
+from backfleet.operations.ecs.idempotency import do_once
 from backfleet.operations.ecs.invocations import check_kind, targets
 from backfleet.operations.ecs.requests import (
     PAGE_ERRORS,
     PAGE_SHAPE,
     TAG_ERRORS,
     TAGS,
-    Tag,
+    InRegion,
+    Paged,
+    check_region,
     client_token,
+    give_tags,
     instance_arns,
-    max_results,
-    next_token,
-    page_number,
-    page_size,
-    part_of,
-    region,
+    requested_page,
     tag_list,
+    tags_answer,
     time_of,
     wanted_tags,
 )
+from backfleet.operations.tags import Tag
 from backfleet.storage import Transaction
 from backfleet.wire.parameters import boolean, repeat, text
 
@@ -63,10 +62,9 @@ FILE_SHAPE = {
 
 
 @dataclass(frozen=True, slots=True)
-class SendFile:
-    """What the caller sent."""
+class SendFile(InRegion):
+    """A file and the instances that it is for."""
 
-    region_id: str | None = region()
     name: str | None = text(
         "Name", required=True, longest=255, pattern=r"(?!\.{1,2}$)[^/\0\n]+", refusal=errors.FileNameRefused
     )
@@ -117,8 +115,8 @@ class SendFile:
     ),
 )
 def send_file(call: Call, asked: SendFile) -> dict[str, Any]:
-    """Write a file on instances, whole or not at all."""
-    check_region(call, asked.region_id)
+    """Write a file on instances. Each gets the complete file or none."""
+    check_region(call, asked)
     file = SentFile(
         folder=asked.target_dir or "",
         content=asked.content or "",
@@ -137,13 +135,13 @@ def send_file(call: Call, asked: SendFile) -> dict[str, Any]:
         kind=commands.SHELL,
         content=_script(asked, file),
         working_directory="",
-        timeout_seconds=seconds_of(asked.timeout),
+        timeout_seconds=timeout_seconds(asked.timeout),
         has_parameters=False,
         parameter_names=(),
         created_at=call.now,
     )
 
-    def deed(tx: Transaction) -> dict[str, str]:
+    def effect(tx: Transaction) -> dict[str, str]:
         instances = targets(tx, call, asked.instance_ids)
         check_kind(command.kind, instances)
         options = InvocationOptions([instance.id for instance in instances], timeout_seconds=command.timeout_seconds)
@@ -154,7 +152,7 @@ def send_file(call: Call, asked: SendFile) -> dict[str, Any]:
         give_tags(tx, call, "invocation", invoke_id, asked.tags)
         return {"InvokeId": invoke_id}
 
-    return once(call, "SendFile", asked, deed)
+    return do_once(call, "SendFile", asked, effect)
 
 
 def _script(asked: SendFile, file: SentFile) -> str:
@@ -170,10 +168,11 @@ def _script(asked: SendFile, file: SentFile) -> str:
 
 
 def _encoded(file: SentFile) -> str:
-    """The content in base64, checked.
+    """Return the content of a file in base64.
 
     Raises:
-        FileTooLarge, FileContentUndecodable: see there.
+        FileTooLarge: it is longer than LONGEST_FILE in base64.
+        FileContentUndecodable: it should be base64, and is not.
     """
     if len(file.content) > LONGEST_FILE:
         raise errors.FileTooLarge
@@ -190,19 +189,14 @@ def _encoded(file: SentFile) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class DescribeSendFileResults:
-    """What the caller sent."""
+class DescribeSendFileResults(Paged):
+    """Filters of sent files."""
 
-    region_id: str | None = region()
     invoke_id: str | None = text("InvokeId", longest=64)
     instance_id: str | None = text("InstanceId", longest=64)
     name: str | None = text("Name", longest=255)
     status: str | None = text("InvocationStatus", choices=FILTERS)
     tags: tuple[Tag, ...] = tag_list()
-    next_token: str | None = next_token()
-    max_results: int | None = max_results()
-    page_number: int = page_number()
-    page_size: int = page_size()
 
 
 @operation(
@@ -214,9 +208,9 @@ class DescribeSendFileResults:
     errors=(errors.RegionNotFound, errors.TagKeyMissing, *PAGE_ERRORS),
 )
 def describe_send_file_results(call: Call, asked: DescribeSendFileResults) -> dict[str, Any]:
-    """Sent files, newest first, each with its instances."""
-    check_region(call, asked.region_id)
-    part = part_of(asked)
+    """List the files that were sent, newest first, each with its instances."""
+    check_region(call, asked)
+    page = requested_page(asked)
     wanted = InvocationFilter(
         ids=[asked.invoke_id] if asked.invoke_id else None,
         name=asked.name,
@@ -226,7 +220,7 @@ def describe_send_file_results(call: Call, asked: DescribeSendFileResults) -> di
         tags=wanted_tags(asked.tags),
     )
     with call.services.database.reading() as tx:
-        found = assistant.find_invocations(tx, call.account_id, call.region, wanted, part.page)
+        found = assistant.find_invocations(tx, call.account_id, call.region, wanted, page.page)
         ids = [invocation.id for invocation in found.items]
         records = assistant.records_of(tx, ids, output=False)
         files = assistant.files_of(tx, ids)
@@ -238,7 +232,7 @@ def describe_send_file_results(call: Call, asked: DescribeSendFileResults) -> di
         }
         for invocation in found.items
     ]
-    return {"Invocations": {"Invocation": listed}, **part.answer(found)}
+    return {"Invocations": {"Invocation": listed}, **page.answer(found)}
 
 
 def _sent(invocation: Invocation, file: SentFile, records: list[Record], only: str | None) -> dict[str, Any]:

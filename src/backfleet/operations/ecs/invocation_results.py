@@ -1,4 +1,4 @@
-"""DescribeInvocations and DescribeInvocationResults: what became of commands."""
+"""DescribeInvocations and DescribeInvocationResults: how commands go, and how they ended."""
 
 import json
 from dataclasses import dataclass
@@ -9,24 +9,21 @@ from backfleet import assistant, fleet
 from backfleet.assistant import FILTERS, Invocation, InvocationFilter, Record, RecordFilter, Run, Status
 from backfleet.operations.catalogue import ECS, Call, operation
 from backfleet.operations.ecs import errors
-from backfleet.operations.ecs.commands import KINDS, command_arns, encoded, tags_answer
-from backfleet.operations.ecs.errors import check_region
+from backfleet.operations.ecs.command_fields import KINDS, command_arns, content_encoding, encoded
 from backfleet.operations.ecs.requests import (
     PAGE_ERRORS,
     PAGE_SHAPE,
     TAGS,
-    Tag,
+    Paged,
+    check_region,
     instance_arns,
-    max_results,
-    next_token,
-    page_number,
-    page_size,
-    part_of,
-    region,
+    requested_page,
     tag_list,
+    tags_answer,
     time_of,
     wanted_tags,
 )
+from backfleet.operations.tags import Tag
 from backfleet.wire.errors import InvalidParameter
 from backfleet.wire.parameters import boolean, text
 from backfleet.wire.shapes import Maybe
@@ -83,8 +80,8 @@ RESULT_SHAPE = {
 }  # fmt: skip
 
 
-def look_arns(call: Call, asked: Any) -> list[str]:
-    """What whoever looks at results must be allowed to see: the instance and the command, all where none is named."""
+def result_arns(call: Call, asked: Any) -> list[str]:
+    """Return what a caller of results needs permission for: the instance and the command, or all if none is named."""
     instance = [asked.instance_id] if asked.instance_id else None
     return instance_arns(call, instance) + command_arns(call, asked.command_id)
 
@@ -93,10 +90,9 @@ def look_arns(call: Call, asked: Any) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class DescribeInvocations:
-    """What the caller sent."""
+class DescribeInvocations(Paged):
+    """Filters of invocations."""
 
-    region_id: str | None = region()
     invoke_id: str | None = text("InvokeId", longest=64)
     command_id: str | None = text("CommandId", longest=64)
     command_name: str | None = text("CommandName", longest=128)
@@ -108,19 +104,15 @@ class DescribeInvocations:
         "RepeatMode", choices=[mode.value for mode in assistant.Repeat], refusal=errors.RepeatModeNotFound
     )
     include_output: bool = boolean("IncludeOutput", default=False)
-    encoding: str | None = text("ContentEncoding", longest=32)
+    encoding: str | None = content_encoding()
     tags: tuple[Tag, ...] = tag_list()
-    next_token: str | None = next_token()
-    max_results: int | None = max_results()
-    page_number: int = page_number()
-    page_size: int = page_size()
 
 
 @operation(
     ECS,
     "DescribeInvocations",
     action="ecs:DescribeInvocations",
-    resources=look_arns,
+    resources=result_arns,
     answer={"Invocations": {"Invocation": [INVOCATION_SHAPE]}, **PAGE_SHAPE},
     errors=(
         errors.RegionNotFound,
@@ -131,13 +123,13 @@ class DescribeInvocations:
     ),
 )
 def describe_invocations(call: Call, asked: DescribeInvocations) -> dict[str, Any]:
-    """Invocations, newest first, each with its instances."""
-    check_region(call, asked.region_id)
+    """List the account's invocations, newest first, each with its instances."""
+    check_region(call, asked)
     if asked.include_output and not (asked.invoke_id or asked.instance_id):
         raise InvalidParameter("IncludeOutput needs an InvokeId or an InstanceId.")
-    part = part_of(asked)
+    page = requested_page(asked)
     with call.services.database.reading() as tx:
-        found = assistant.find_invocations(tx, call.account_id, call.region, _wanted(asked), part.page)
+        found = assistant.find_invocations(tx, call.account_id, call.region, _wanted(asked), page.page)
         ids = [invocation.id for invocation in found.items]
         records = assistant.records_of(tx, ids, asked.instance_id, output=asked.include_output)
         tags = fleet.tags_of(tx, "invocation", ids)
@@ -151,11 +143,11 @@ def describe_invocations(call: Call, asked: DescribeInvocations) -> dict[str, An
         }
         for invocation in found.items
     ]
-    return {"Invocations": {"Invocation": listed}, **part.answer(found)}
+    return {"Invocations": {"Invocation": listed}, **page.answer(found)}
 
 
 def _wanted(asked: DescribeInvocations) -> InvocationFilter:
-    """Next to an instance, name, state and mode have no effect: the cloud's rule."""
+    """Return the filter of a request. As in the cloud, name, status and mode have no effect beside an instance."""
     free = asked.instance_id is None
     return InvocationFilter(
         ids=[asked.invoke_id] if asked.invoke_id else None,
@@ -222,37 +214,32 @@ def _record(invocation: Invocation, record: Record, encoding: str | None) -> dic
 
 
 @dataclass(frozen=True, slots=True)
-class DescribeInvocationResults:
-    """What the caller sent."""
+class DescribeInvocationResults(Paged):
+    """Filters of results."""
 
-    region_id: str | None = region()
     invoke_id: str | None = text("InvokeId", longest=64)
     instance_id: str | None = text("InstanceId", longest=64)
     command_id: str | None = text("CommandId", longest=64)
     record_status: str | None = text("InvokeRecordStatus", choices=FILTERS)
     include_history: bool = boolean("IncludeHistory", default=False)
-    encoding: str | None = text("ContentEncoding", longest=32)
+    encoding: str | None = content_encoding()
     tags: tuple[Tag, ...] = tag_list()
-    next_token: str | None = next_token()
-    max_results: int | None = max_results()
-    page_number: int = page_number()
-    page_size: int = page_size()
 
 
 @operation(
     ECS,
     "DescribeInvocationResults",
     action="ecs:DescribeInvocationResults",
-    resources=look_arns,
+    resources=result_arns,
     answer={"Invocation": {"InvocationResults": {"InvocationResult": [RESULT_SHAPE]}, **PAGE_SHAPE}},
     errors=(errors.RegionNotFound, errors.TagKeyMissing, *PAGE_ERRORS),
 )
 def describe_invocation_results(call: Call, asked: DescribeInvocationResults) -> dict[str, Any]:
-    """What became of commands on each instance: the newest run, or every run that is remembered."""
-    check_region(call, asked.region_id)
+    """List the results of commands on each instance: of the newest run, or with IncludeHistory of every run."""
+    check_region(call, asked)
     if asked.include_history and not asked.invoke_id:
         raise InvalidParameter("IncludeHistory needs the InvokeId of a scheduled invocation.")
-    part = part_of(asked)
+    page = requested_page(asked)
     wanted = RecordFilter(
         invocation_id=asked.invoke_id,
         command_id=asked.command_id,
@@ -262,7 +249,7 @@ def describe_invocation_results(call: Call, asked: DescribeInvocationResults) ->
     )
     find = assistant.find_runs if asked.include_history else assistant.find_records
     with call.services.database.reading() as tx:
-        found = find(tx, call.account_id, call.region, wanted, part.page)
+        found = find(tx, call.account_id, call.region, wanted, page.page)
         ids = [invocation.id for invocation, _ in found.items]
         tags = fleet.tags_of(tx, "invocation", ids)
     listed = [
@@ -272,7 +259,7 @@ def describe_invocation_results(call: Call, asked: DescribeInvocationResults) ->
         }
         for invocation, result in found.items
     ]
-    return {"Invocation": {"InvocationResults": {"InvocationResult": listed}, **part.answer(found)}}
+    return {"Invocation": {"InvocationResults": {"InvocationResult": listed}, **page.answer(found)}}
 
 
 def _result(invocation: Invocation, found: Record | Run, encoding: str | None) -> dict[str, Any]:

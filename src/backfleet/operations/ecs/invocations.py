@@ -1,7 +1,7 @@
 """RunCommand, InvokeCommand, StopInvocation: commands on instances.
 
-An id that names no instance of the account fails the whole call, so that nothing runs on half of them. An instance that
-is there and cannot run anything now has that written in its own record.
+An id that names no instance of the account fails the whole call, so that a command never runs on only some of them. An
+instance that exists and cannot run anything now has that noted in its own record.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,27 +15,35 @@ from backfleet.fleet import Instance, InstanceFilter
 from backfleet.ids import new_id
 from backfleet.operations.catalogue import ECS, Call, operation
 from backfleet.operations.ecs import errors
-from backfleet.operations.ecs.commands import (
+from backfleet.operations.ecs.command_fields import (
     COMMAND_ERRORS,
     LONGEST_SENT,
     PLAIN,
     command_arns,
+    content_encoding,
     description,
-    give_tags,
-    keep,
     kind,
     launcher,
     name,
-    names_in,
+    parameter_names,
     read_content,
-    seconds_of,
+    save,
     the_command,
     timeout,
+    timeout_seconds,
     working_dir,
 )
-from backfleet.operations.ecs.errors import check_region
-from backfleet.operations.ecs.idempotency import once
-from backfleet.operations.ecs.requests import TAG_ERRORS, Tag, client_token, instance_arns, region, tag_list
+from backfleet.operations.ecs.idempotency import do_once
+from backfleet.operations.ecs.requests import (
+    TAG_ERRORS,
+    InRegion,
+    check_region,
+    client_token,
+    give_tags,
+    instance_arns,
+    tag_list,
+)
+from backfleet.operations.tags import Tag, tag_type
 from backfleet.paging import Page
 from backfleet.storage import Transaction
 from backfleet.wire.parameters import boolean, json_object, repeat, repeat_objects, text
@@ -46,7 +54,7 @@ MOST_VALUES = 10  # parameters of one call
 LONGEST_KEY = 64
 LONGEST_BUILT_IN = 128  # characters of a built-in parameter's value: an instance's name
 
-WISH_ERRORS = (
+INVOCATION_ERRORS = (
     errors.NoInstance,
     errors.InstanceNotFound,
     errors.TooManyIds,
@@ -74,54 +82,36 @@ WISH_ERRORS = (
 )
 
 
-# --- Words that both share ------------------------------------------------------------------------------------------
+# --- Requests -------------------------------------------------------------------------------------------------------
+
+ResourceTag = tag_type(longest_key=64)
 
 
-@dataclass(frozen=True, slots=True)
-class ResourceTag:
-    """A tag by which instances are chosen."""
-
-    key: str | None = text("Key", longest=64)
-    value: str | None = text("Value", longest=128)
-
-
-def _instance_ids() -> Any:
-    return repeat("InstanceId", most=MOST_INSTANCES, refusal=errors.TooManyIds)
-
-
-def _repeat_mode() -> Any:
-    return text("RepeatMode", choices=[mode.value for mode in Repeat], refusal=errors.RepeatModeNotFound)
+def _resource_tags(most: int) -> Any:
+    return repeat_objects("ResourceTag", of=ResourceTag, most=most, refusal=errors.TooManyResourceTags)
 
 
 def _not_offered(name: str, refusal: Any) -> Any:
-    """A parameter for what this installation does not have: given, the call is refused rather than half obeyed."""
+    """Return the field of something that this installation does not have: to ignore it would run something else."""
     return text(name, choices=("",), refusal=refusal)
 
 
 @dataclass(frozen=True, slots=True)
-class RunCommand:
-    """What the caller sent."""
+class InvocationRequest(InRegion):
+    """Where, when and how a command runs. RunCommand and InvokeCommand add which command."""
 
-    region_id: str | None = region()
-    kind: str | None = kind()
-    content: str | None = text("CommandContent", required=True)
-    encoding: str | None = text("ContentEncoding", longest=32)
-    name: str | None = name()
-    description: str | None = description()
-    instance_ids: tuple[str, ...] = _instance_ids()
-    resource_tags: tuple[ResourceTag, ...] = repeat_objects(
-        "ResourceTag", of=ResourceTag, most=20, refusal=errors.TooManyResourceTags
+    instance_ids: tuple[str, ...] = repeat("InstanceId", most=MOST_INSTANCES, refusal=errors.TooManyIds)
+    resource_tags: tuple[Tag, ...] = _resource_tags(10)
+    repeat_mode: str | None = text(
+        "RepeatMode", choices=[mode.value for mode in Repeat], refusal=errors.RepeatModeNotFound
     )
-    repeat_mode: str | None = _repeat_mode()
     frequency: str | None = text("Frequency", longest=assistant.LONGEST, refusal=errors.FrequencyRefused)
     timed: bool | None = boolean("Timed")
     timeout: int | None = timeout()
     working_dir: str | None = working_dir()
     username: str | None = text("Username", longest=255, refusal=errors.UsernameTooLong)
     password_name: str | None = _not_offered("WindowsPasswordName", errors.PasswordStoreNotSupported)
-    enable_parameter: bool = boolean("EnableParameter", default=False)
     parameters: dict[str, Any] | None = json_object("Parameters", refusal=errors.ParametersRefused)
-    keep_command: bool = boolean("KeepCommand", default=False)
     container_id: str | None = _not_offered("ContainerId", errors.ContainersNotSupported)
     container_name: str | None = _not_offered("ContainerName", errors.ContainersNotSupported)
     termination_mode: str | None = text(
@@ -134,39 +124,28 @@ class RunCommand:
 
 
 @dataclass(frozen=True, slots=True)
-class InvokeCommand:
-    """What the caller sent."""
+class RunCommand(InvocationRequest):
+    """A command to run at once or on a schedule; it is saved only if asked for."""
 
-    region_id: str | None = region()
+    resource_tags: tuple[Tag, ...] = _resource_tags(20)
+    kind: str | None = kind()
+    content: str | None = text("CommandContent", required=True)
+    encoding: str | None = content_encoding()
+    name: str | None = name()
+    description: str | None = description()
+    enable_parameter: bool = boolean("EnableParameter", default=False)
+    keep_command: bool = boolean("KeepCommand", default=False)
+
+
+@dataclass(frozen=True, slots=True)
+class InvokeCommand(InvocationRequest):
+    """A saved command to run at once or on a schedule."""
+
     command_id: str | None = text("CommandId", required=True, longest=64)
-    instance_ids: tuple[str, ...] = _instance_ids()
-    resource_tags: tuple[ResourceTag, ...] = repeat_objects(
-        "ResourceTag", of=ResourceTag, most=10, refusal=errors.TooManyResourceTags
-    )
-    repeat_mode: str | None = _repeat_mode()
-    frequency: str | None = text("Frequency", longest=assistant.LONGEST, refusal=errors.FrequencyRefused)
-    timed: bool | None = boolean("Timed")
-    timeout: int | None = timeout()
-    working_dir: str | None = working_dir()
-    username: str | None = text("Username", longest=255, refusal=errors.UsernameTooLong)
-    password_name: str | None = _not_offered("WindowsPasswordName", errors.PasswordStoreNotSupported)
-    parameters: dict[str, Any] | None = json_object("Parameters", refusal=errors.ParametersRefused)
-    container_id: str | None = _not_offered("ContainerId", errors.ContainersNotSupported)
-    container_name: str | None = _not_offered("ContainerName", errors.ContainersNotSupported)
-    termination_mode: str | None = text(
-        "TerminationMode", choices=("Process", "ProcessTree"), refusal=errors.TerminationModeNotFound
-    )
-    launcher: str | None = launcher()
-    oss_output: str | None = _not_offered("OssOutputDelivery", errors.NotSupported)
-    client_token: str | None = client_token()
-    tags: tuple[Tag, ...] = tag_list()
 
 
-Asked = RunCommand | InvokeCommand
-
-
-def run_as(call: Call, asked: Asked | None) -> Mapping[str, str]:
-    """The condition key by which a policy can say as whom commands may run."""
+def run_as(call: Call, asked: InvocationRequest | None) -> Mapping[str, str]:
+    """Return the condition key by which a policy can say as whom commands may run."""
     return {"ecs:CommandRunAs": (asked.username if asked else None) or "root"}
 
 
@@ -180,13 +159,13 @@ def run_as(call: Call, asked: Asked | None) -> Mapping[str, str]:
     resources=lambda call, asked: instance_arns(call, asked.instance_ids) + command_arns(call, None),
     conditions=run_as,
     answer={"CommandId": str, "InvokeId": str},
-    errors=(errors.RegionNotFound, errors.TooManyCommands, *COMMAND_ERRORS, *WISH_ERRORS),
+    errors=(errors.RegionNotFound, errors.TooManyCommands, *COMMAND_ERRORS, *INVOCATION_ERRORS),
 )
 def run_command(call: Call, asked: RunCommand) -> dict[str, Any]:
-    """Run a command on instances, without keeping it unless asked to."""
-    check_region(call, asked.region_id)
+    """Run a command on instances. It is saved only if KeepCommand is true."""
+    check_region(call, asked)
     content = read_content(asked.content or "", asked.encoding, PLAIN)
-    seconds = seconds_of(asked.timeout)
+    seconds = timeout_seconds(asked.timeout)
     command = SavedCommand(
         id=new_id("c", call.services.draw),
         account_id=call.account_id,
@@ -198,16 +177,16 @@ def run_command(call: Call, asked: RunCommand) -> dict[str, Any]:
         working_directory=asked.working_dir or "",
         timeout_seconds=seconds,
         has_parameters=asked.enable_parameter,
-        parameter_names=names_in(content, enabled=asked.enable_parameter),
+        parameter_names=parameter_names(content, enabled=asked.enable_parameter),
         created_at=call.now,
     )
 
-    def deed(tx: Transaction) -> dict[str, str]:
+    def effect(tx: Transaction) -> dict[str, str]:
         if asked.keep_command:
-            keep(tx, command)
+            save(tx, command)
         return {"CommandId": command.id, "InvokeId": _invoke(tx, call, command, asked, seconds)}
 
-    return once(call, "RunCommand", asked, deed)
+    return do_once(call, "RunCommand", asked, effect)
 
 
 @operation(
@@ -226,22 +205,22 @@ def run_command(call: Call, asked: RunCommand) -> dict[str, Any]:
         errors.LauncherRefused,
         errors.BadClientToken,
         errors.IdempotentMismatch,
-        *WISH_ERRORS,
+        *INVOCATION_ERRORS,
         *TAG_ERRORS,
     ),
 )
 def invoke_command(call: Call, asked: InvokeCommand) -> dict[str, Any]:
-    """Run a kept command on instances."""
-    check_region(call, asked.region_id)
+    """Run a saved command on instances."""
+    check_region(call, asked)
 
-    def deed(tx: Transaction) -> dict[str, str]:
+    def effect(tx: Transaction) -> dict[str, str]:
         command = the_command(tx, call, asked.command_id)
-        return {"InvokeId": _invoke(tx, call, command, asked, seconds_of(asked.timeout, command.timeout_seconds))}
+        return {"InvokeId": _invoke(tx, call, command, asked, timeout_seconds(asked.timeout, command.timeout_seconds))}
 
-    return once(call, "InvokeCommand", asked, deed)
+    return do_once(call, "InvokeCommand", asked, effect)
 
 
-def _invoke(tx: Transaction, call: Call, command: SavedCommand, asked: Asked, seconds: int) -> str:
+def _invoke(tx: Transaction, call: Call, command: SavedCommand, asked: InvocationRequest, seconds: int) -> str:
     mode = _mode(asked)
     _check_frequency(call, asked.frequency, mode, seconds)
     values = _values(command, asked.parameters)
@@ -267,8 +246,8 @@ def _invoke(tx: Transaction, call: Call, command: SavedCommand, asked: Asked, se
     return invoke_id
 
 
-def _mode(asked: Asked) -> Repeat:
-    """A frequency implies a period."""
+def _mode(asked: InvocationRequest) -> Repeat:
+    """Return when the command runs: a frequency implies Period."""
     mode = Repeat(asked.repeat_mode or Repeat.ONCE)
     return Repeat.PERIOD if asked.frequency and mode is Repeat.ONCE else mode
 
@@ -285,7 +264,7 @@ def _check_frequency(call: Call, frequency: str | None, mode: Repeat, seconds: i
 
 
 def _values(command: SavedCommand, given: Mapping[str, Any] | None) -> dict[str, str]:
-    """The command's parameters as the call gives them. Numbers are taken as they are written."""
+    """Return the command's parameters as texts; a number becomes its digits."""
     if not given and not command.parameter_names:
         return {}
     if not command.has_parameters:
@@ -311,16 +290,14 @@ def _value(value: Any) -> str:
     return str(value)
 
 
-# --- Where ----------------------------------------------------------------------------------------------------------
+# --- Instances ------------------------------------------------------------------------------------------------------
 
 
-def targets(
-    tx: Transaction, call: Call, ids: Sequence[str], resource_tags: Sequence[ResourceTag] = ()
-) -> list[Instance]:
-    """The instances that are named, each once, or those that have the tags.
+def targets(tx: Transaction, call: Call, ids: Sequence[str], resource_tags: Sequence[Tag] = ()) -> list[Instance]:
+    """Return the instances that a call names, each once, or those that have its tags.
 
     Raises:
-        EcsRefusal: none is named; one of them is not there; none has the tags, or too many have.
+        EcsError: no instance is named, one does not exist, none has the tags, or too many have.
     """
     if resource_tags:
         return _tagged(tx, call, ids, resource_tags)
@@ -333,7 +310,7 @@ def targets(
     return [found[instance_id] for instance_id in wanted]
 
 
-def _tagged(tx: Transaction, call: Call, ids: Sequence[str], resource_tags: Sequence[ResourceTag]) -> list[Instance]:
+def _tagged(tx: Transaction, call: Call, ids: Sequence[str], resource_tags: Sequence[Tag]) -> list[Instance]:
     if ids:
         raise errors.ResourceTagConflict
     keys = [tag.key for tag in resource_tags]
@@ -352,10 +329,10 @@ def _tagged(tx: Transaction, call: Call, ids: Sequence[str], resource_tags: Sequ
 
 
 def check_kind(kind: str, instances: Sequence[Instance]) -> None:
-    """A shell script is nothing for Windows, a batch file nothing for others; PowerShell may be anywhere.
+    """Check that every instance can run this kind of script. PowerShell may be on any.
 
     Raises:
-        NotForThisInstance: see above.
+        NotForThisInstance: a shell script is for Windows, or a batch file for another system.
     """
     for instance in instances:
         windows = instance.os_type.lower() == "windows"
@@ -367,10 +344,9 @@ def check_kind(kind: str, instances: Sequence[Instance]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class StopInvocation:
-    """What the caller sent."""
+class StopInvocation(InRegion):
+    """An invocation, and its instances if not all are meant."""
 
-    region_id: str | None = region()
     invoke_id: str | None = text("InvokeId", required=True, longest=64)
     instance_ids: tuple[str, ...] = repeat("InstanceId", most=MOST_STOPPED, refusal=errors.TooManyIds)
 
@@ -384,8 +360,8 @@ class StopInvocation:
     errors=(errors.RegionNotFound, errors.InvocationNotFound, errors.InstanceIdNotFound, errors.TooManyIds),
 )
 def stop_invocation(call: Call, asked: StopInvocation) -> dict[str, Any]:
-    """End what runs of an invocation, and let nothing more of it begin; on some of its instances, or on all."""
-    check_region(call, asked.region_id)
+    """Stop the runs of an invocation and begin no more of them, on some of its instances or on all."""
+    check_region(call, asked)
     with call.services.database.transaction() as tx:
         wanted = InvocationFilter(ids=[asked.invoke_id or ""])
         if not assistant.find_invocations(tx, call.account_id, call.region, wanted, Page(1, 1)).items:

@@ -1,19 +1,23 @@
-"""What ECS operations ask in the same words: pages, tags, instances as resources."""
+"""What ECS operations have in common: the region, pages, tags, instances as resources, and times."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Final
 
+from backfleet import fleet
 from backfleet.operations.catalogue import Call
 from backfleet.operations.ecs import errors
+from backfleet.operations.tags import Tag, tag_type
 from backfleet.paging import Listing, Page
+from backfleet.storage import Transaction
 from backfleet.wire.parameters import integer, repeat_objects, text
 
 TIME = "%Y-%m-%dT%H:%M:%SZ"
 LAST_PAGE = 1_000_000
+LEAST_RESULTS = 10  # of a page by token
 MOST_TAGS = 20
-LONGEST_TAG_KEY, LONGEST_TAG_VALUE = 64, 128  # characters
+EcsTag: Final = tag_type(longest_key=64, bad_key=errors.TagKeyMalformed, bad_value=errors.TagValueMalformed)
 
 TAG_ERRORS = (
     errors.TooManyTags,
@@ -27,113 +31,69 @@ TAGS = [{"TagKey": str, "TagValue": str}]
 PAGE_SHAPE = {"PageNumber": int, "PageSize": int, "TotalCount": int, "NextToken": str}
 
 
-def region() -> Any:
-    """The region that every operation names."""
-    return text("RegionId", required=True)
+# --- Requests -------------------------------------------------------------------------------------------------------
 
 
 def page_number() -> Any:
-    """Counts from 1."""
+    """Return the field of a page number, which counts from 1."""
     return integer("PageNumber", default=1, least=1, most=LAST_PAGE, refusal=errors.BadPageNumber)
 
 
 def page_size(most: int = 50) -> Any:
-    """Ten unless said otherwise."""
+    """Return the field of a page size; ten unless given."""
     return integer("PageSize", default=10, least=1, most=most, refusal=errors.BadPageSize)
 
 
 def next_token() -> Any:
-    """`p` and the number of the next page: the answer before this one gave it."""
+    """Return the field of a NextToken: `p` and the number of the next page, from the answer before."""
     return text("NextToken", pattern=r"p[1-9][0-9]{0,5}", refusal=errors.BadNextToken)
 
 
-def max_results() -> Any:
-    """How many results of a page by token; what is too much or too little becomes the nearest that is taken."""
-    return integer("MaxResults", refusal=errors.BadMaxResults)
-
-
 def client_token() -> Any:
-    """The same call twice is one."""
+    """Return the field of a ClientToken, by which the same call twice is done once."""
     return text("ClientToken", longest=64, pattern=r"[\x20-\x7e]*", refusal=errors.BadClientToken)
 
 
-@dataclass(frozen=True, slots=True)
-class Tag:
-    """A key and a value."""
-
-    key: str | None = text("Key", longest=LONGEST_TAG_KEY, refusal=errors.TagKeyMalformed)
-    value: str | None = text("Value", longest=LONGEST_TAG_VALUE, refusal=errors.TagValueMalformed)
-
-
 def tag_list() -> Any:
-    """At most 20."""
-    return repeat_objects("Tag", of=Tag, most=MOST_TAGS, refusal=errors.TooManyTags)
-
-
-def read_tags(asked: Sequence[Tag]) -> dict[str, str]:
-    """Tags to be given to a resource.
-
-    Raises:
-        EcsRefusal: one of TAG_ERRORS.
-    """
-    found: dict[str, str] = {}
-    for tag in asked:
-        if not tag.key:
-            raise errors.TagKeyMissing
-        if tag.key in found:
-            raise errors.TagKeyTwice
-        if tag.key.startswith(("acs:", "aliyun")) or _has_address(tag.key):
-            raise errors.TagKeyMalformed
-        if _has_address(tag.value or ""):
-            raise errors.TagValueMalformed
-        found[tag.key] = tag.value or ""
-    return found
-
-
-def wanted_tags(asked: Sequence[Tag]) -> list[tuple[str, str | None]]:
-    """Tags that are looked for: a key alone means any value.
-
-    Raises:
-        TagKeyMissing: a value without its key.
-    """
-    if any(not tag.key for tag in asked):
-        raise errors.TagKeyMissing
-    return [(tag.key or "", tag.value) for tag in asked]
-
-
-def _has_address(text: str) -> bool:
-    return "http://" in text or "https://" in text
-
-
-class Pages(Protocol):
-    """A request for a part of a list."""
-
-    @property
-    def page_number(self) -> int:
-        """Counts from 1."""
-
-    @property
-    def page_size(self) -> int:
-        """Items."""
-
-    @property
-    def next_token(self) -> str | None:
-        """Of the answer before."""
-
-    @property
-    def max_results(self) -> int | None:
-        """Items, if asked for by token."""
+    """Return the field of at most MOST_TAGS tags."""
+    return repeat_objects("Tag", of=EcsTag, most=MOST_TAGS, refusal=errors.TooManyTags)
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """The page that was asked for, and whether by token."""
+class InRegion:
+    """A request that names its region, as every one does."""
+
+    region_id: str | None = text("RegionId", required=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Paged(InRegion):
+    """A request for a part of a list, by page or by token. MaxResults counts for pages by token only."""
+
+    next_token: str | None = next_token()
+    max_results: int | None = integer("MaxResults", refusal=errors.BadMaxResults)
+    page_number: int = page_number()
+    page_size: int = page_size()
+
+
+def check_region(call: Call, asked: InRegion) -> None:
+    """Raise RegionNotFound unless the request names the region of this installation."""
+    if asked.region_id != call.region:
+        raise errors.RegionNotFound
+
+
+# --- Pages ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RequestedPage:
+    """The page that a request asks for, and whether it does so by token."""
 
     page: Page
     by_token: bool
 
     def answer(self, found: Listing[Any]) -> dict[str, Any]:
-        """The page fields of an answer. NextToken is empty on the last page."""
+        """Return the page fields of an answer. NextToken is empty on the last page."""
         more = self.by_token and self.page.offset + len(found.items) < found.total
         return {
             "PageNumber": self.page.number,
@@ -143,19 +103,78 @@ class Part:
         }
 
 
-def part_of(asked: Pages, *, most: int = 50) -> Part:
-    """Page fields are ignored next to NextToken or MaxResults; below 10 results become 10, as the cloud does it."""
+def requested_page(asked: Paged, *, most: int = 50) -> RequestedPage:
+    """Return the page that a request asks for.
+
+    The page fields have no effect beside NextToken or MaxResults. As in the cloud, a MaxResults out of range becomes
+    the nearest value in range.
+    """
     if asked.next_token is None and asked.max_results is None:
-        return Part(Page(asked.page_number, asked.page_size), by_token=False)
-    return Part(Page(int((asked.next_token or "p1")[1:]), min(max(asked.max_results or 10, 10), most)), by_token=True)
+        return RequestedPage(Page(asked.page_number, asked.page_size), by_token=False)
+    size = min(max(asked.max_results or LEAST_RESULTS, LEAST_RESULTS), most)
+    return RequestedPage(Page(int((asked.next_token or "p1")[1:]), size), by_token=True)
+
+
+# --- Tags -----------------------------------------------------------------------------------------------------------
+
+
+def read_tags(asked: Sequence[Tag]) -> dict[str, str]:
+    """Return the tags that a request gives to a resource.
+
+    Raises:
+        EcsError: one of TAG_ERRORS.
+    """
+    found: dict[str, str] = {}
+    for tag in asked:
+        if not tag.key:
+            raise errors.TagKeyMissing
+        if tag.key in found:
+            raise errors.TagKeyTwice
+        if tag.key.startswith(("acs:", "aliyun")) or has_address(tag.key):
+            raise errors.TagKeyMalformed
+        if has_address(tag.value or ""):
+            raise errors.TagValueMalformed
+        found[tag.key] = tag.value or ""
+    return found
+
+
+def wanted_tags(asked: Sequence[Tag]) -> list[tuple[str, str | None]]:
+    """Return the tags that a request filters by: a key alone means any value.
+
+    Raises:
+        TagKeyMissing: a value comes without its key.
+    """
+    if any(not tag.key for tag in asked):
+        raise errors.TagKeyMissing
+    return [(tag.key or "", tag.value) for tag in asked]
+
+
+def give_tags(tx: Transaction, call: Call, kind: str, resource_id: str, asked: Sequence[Tag]) -> None:
+    """Give a new resource the tags of the request that makes it. Raises one of TAG_ERRORS."""
+    tags = read_tags(asked)
+    if tags:
+        fleet.set_tags(tx, call.account_id, call.region, kind, [resource_id], tags)
+
+
+def tags_answer(tags: dict[str, str] | None) -> list[dict[str, str]]:
+    """Return tags as answers list them."""
+    return [{"TagKey": key, "TagValue": value} for key, value in (tags or {}).items()]
+
+
+def has_address(text: str) -> bool:
+    """Return whether a text has the start of a web address in it."""
+    return "http://" in text or "https://" in text
+
+
+# --- Resources and times --------------------------------------------------------------------------------------------
 
 
 def instance_arns(call: Call, ids: Sequence[str | None] | None) -> list[str]:
-    """Instances as resources of a policy; all of them where none is named."""
+    """Return instances as resources of a policy: all instances if none is named."""
     start = f"acs:ecs:{call.region}:{call.account_id}:instance/"
     return [f"{start}{instance_id}" for instance_id in ids] if ids else [f"{start}*"]
 
 
 def time_of(moment: datetime | None) -> str:
-    """As the API writes it; empty text for what has not happened."""
+    """Return a time as the API writes it, and empty text for None."""
     return moment.strftime(TIME) if moment else ""

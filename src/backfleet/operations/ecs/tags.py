@@ -8,8 +8,16 @@ from backfleet import assistant, fleet
 from backfleet.assistant import CommandFilter, InvocationFilter
 from backfleet.operations.catalogue import ECS, Call, operation
 from backfleet.operations.ecs import errors
-from backfleet.operations.ecs.errors import check_region
-from backfleet.operations.ecs.requests import TAG_ERRORS, Tag, next_token, read_tags, region, tag_list, wanted_tags
+from backfleet.operations.ecs.requests import (
+    TAG_ERRORS,
+    InRegion,
+    check_region,
+    next_token,
+    read_tags,
+    tag_list,
+    wanted_tags,
+)
+from backfleet.operations.tags import Tag
 from backfleet.paging import Page
 from backfleet.storage import Transaction
 from backfleet.wire.errors import MissingParameter
@@ -19,30 +27,30 @@ MOST_RESOURCES = 50
 LISTED_AT_ONCE = 50
 KINDS: Final = {
     "instance": "instance",
-    "managedinstance": "instance",  # every machine here is one, and is shown as an ECS one too
+    "managedinstance": "instance",  # every instance here is one, and an ECS instance too
     "activation": "activation",
     "command": "command",
     "invocation": "invocation",
 }
-"""What the API calls a kind of thing, and what we do."""
+"""Our names of the API's ResourceTypes."""
 RESOURCE_ERRORS = (errors.RegionNotFound, errors.ResourceTypeNotFound, errors.TooManyResources)
 
 
-def _kind() -> Any:
-    return text("ResourceType", required=True, longest=64)
+@dataclass(frozen=True, slots=True)
+class TaggedResources(InRegion):
+    """A type of resources, and the ids of some."""
+
+    kind: str | None = text("ResourceType", required=True, longest=64)
+    ids: tuple[str, ...] = repeat("ResourceId", most=MOST_RESOURCES, longest_item=64, refusal=errors.TooManyResources)
 
 
-def _ids() -> Any:
-    return repeat("ResourceId", most=MOST_RESOURCES, longest_item=64, refusal=errors.TooManyResources)
-
-
-def _arns(call: Call, asked: Any) -> list[str]:
+def _arns(call: Call, asked: TaggedResources) -> list[str]:
     start = f"acs:ecs:{call.region}:{call.account_id}:{KINDS.get((asked.kind or '').lower(), '*')}/"
     return [start + resource_id for resource_id in asked.ids] or [f"{start}*"]
 
 
 def _kind_of(asked: str | None) -> str:
-    """Raises ResourceTypeNotFound."""
+    """Return our name of a ResourceType. Raises ResourceTypeNotFound."""
     found = KINDS.get((asked or "").lower())
     if found is None:
         raise errors.ResourceTypeNotFound
@@ -50,7 +58,7 @@ def _kind_of(asked: str | None) -> str:
 
 
 def _check_ids(tx: Transaction, call: Call, kind: str, ids: Sequence[str]) -> list[str]:
-    """Raises NoResource, or ResourceNotFound if one of them is not the account's."""
+    """Return the ids, each once. Raises NoResource, or ResourceNotFound if one of them is not the account's."""
     if not ids:
         raise errors.NoResource
     wanted = list(dict.fromkeys(ids))
@@ -60,7 +68,7 @@ def _check_ids(tx: Transaction, call: Call, kind: str, ids: Sequence[str]) -> li
 
 
 def _count(tx: Transaction, call: Call, kind: str, ids: list[str]) -> int:
-    """How many of these are the account's."""
+    """Return how many of these resources are the account's."""
     if kind == "instance":
         return len(fleet.resolve(tx, call.account_id, call.region, ids, []).instances)
     if kind == "activation":
@@ -76,12 +84,9 @@ def _count(tx: Transaction, call: Call, kind: str, ids: list[str]) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class TagResources:
-    """What the caller sent."""
+class TagResources(TaggedResources):
+    """Resources and their new tags."""
 
-    region_id: str | None = region()
-    kind: str | None = _kind()
-    ids: tuple[str, ...] = _ids()
     tags: tuple[Tag, ...] = tag_list()
 
 
@@ -94,8 +99,8 @@ class TagResources:
     errors=(*RESOURCE_ERRORS, errors.NoResource, errors.ResourceNotFound, *TAG_ERRORS),
 )
 def tag_resources(call: Call, asked: TagResources) -> dict[str, Any]:
-    """Give resources tags: all of them or, if one is not there, none."""
-    check_region(call, asked.region_id)
+    """Give tags to resources; to none of them if one does not exist."""
+    check_region(call, asked)
     kind, tags = _kind_of(asked.kind), read_tags(asked.tags)
     if not tags:
         raise MissingParameter("Tag.1.Key")
@@ -109,12 +114,9 @@ def tag_resources(call: Call, asked: TagResources) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class UntagResources:
-    """What the caller sent."""
+class UntagResources(TaggedResources):
+    """Resources, and the tags to remove."""
 
-    region_id: str | None = region()
-    kind: str | None = _kind()
-    ids: tuple[str, ...] = _ids()
     keys: tuple[str, ...] = repeat("TagKey", most=20, refusal=errors.TooManyTags)
     all: bool = boolean("All", default=False)
 
@@ -128,8 +130,8 @@ class UntagResources:
     errors=(*RESOURCE_ERRORS, errors.NoResource, errors.ResourceNotFound, errors.NoTagToRemove, errors.TooManyTags),
 )
 def untag_resources(call: Call, asked: UntagResources) -> dict[str, Any]:
-    """Take tags from resources. All has no effect next to TagKey, as the cloud has it."""
-    check_region(call, asked.region_id)
+    """Remove tags from resources. As in the cloud, All has no effect beside TagKey."""
+    check_region(call, asked)
     kind = _kind_of(asked.kind)
     if not asked.keys and not asked.all:
         raise errors.NoTagToRemove
@@ -140,12 +142,9 @@ def untag_resources(call: Call, asked: UntagResources) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class ListTagResources:
-    """What the caller sent."""
+class ListTagResources(TaggedResources):
+    """Filters of resources and tags."""
 
-    region_id: str | None = region()
-    kind: str | None = _kind()
-    ids: tuple[str, ...] = _ids()
     tags: tuple[Tag, ...] = tag_list()
     next_token: str | None = next_token()
 
@@ -162,8 +161,8 @@ class ListTagResources:
     errors=(*RESOURCE_ERRORS, errors.TagKeyMissing, errors.BadNextToken),
 )
 def list_tag_resources(call: Call, asked: ListTagResources) -> dict[str, Any]:
-    """Every tag of the resources that are named, or that have the tags. Ids that name nothing are simply not there."""
-    check_region(call, asked.region_id)
+    """List the tags of resources, by id or by tag. An id that names nothing is left out."""
+    check_region(call, asked)
     kind = _kind_of(asked.kind)
     page = Page(int((asked.next_token or "p1")[1:]), LISTED_AT_ONCE)
     with call.services.database.reading() as tx:

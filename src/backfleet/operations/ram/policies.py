@@ -17,8 +17,9 @@ from backfleet.operations.ram.errors import (
     in_rams_words,
     refusals,
 )
-from backfleet.operations.ram.tags import BAD_TAG, Tag
+from backfleet.operations.ram.tags import BAD_TAG
 from backfleet.operations.ram.users import BAD_MARKER, PAGED, Listed
+from backfleet.operations.tags import Tag
 from backfleet.wire.parameters import boolean, repeat_objects, text
 from backfleet.wire.shapes import Maybe
 

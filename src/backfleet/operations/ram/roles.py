@@ -17,8 +17,9 @@ from backfleet.operations.ram.errors import (
     in_rams_words,
     refusals,
 )
-from backfleet.operations.ram.tags import BAD_TAG, Tag, read_tags, shown_tags
+from backfleet.operations.ram.tags import BAD_TAG, read_tags, shown_tags
 from backfleet.operations.ram.users import BAD_MARKER, PAGED, Listed, after_name, paged
+from backfleet.operations.tags import Tag
 from backfleet.wire.parameters import boolean, integer, repeat_objects, text
 from backfleet.wire.shapes import Maybe
 

@@ -2,23 +2,14 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from backfleet.operations.ram.errors import bad_parameter
-from backfleet.wire.parameters import text
+from backfleet.operations.tags import Tag
 
 MOST: Final = 20
 LONGEST: Final = 128  # characters of a key or a value
 BAD_TAG: Final = bad_parameter("Tag", "Format")
-
-
-@dataclass(frozen=True, slots=True)
-class Tag:
-    """A key, and a value if there is one."""
-
-    key: str | None = text("Key", longest=LONGEST)
-    value: str | None = text("Value", longest=LONGEST)
 
 
 def read_tags(repeated: Sequence[Tag], written: str) -> dict[str, str | None]:
