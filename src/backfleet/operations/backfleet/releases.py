@@ -62,7 +62,8 @@ RELEASE: Final = {
     "Withdrawn": bool,
     "Published": bool,
 }
-UNPUBLISHED_NOTE: Final = "it waits for a signature with the targets key, which is kept elsewhere: run backfleet release pending, sign, publish"
+UNPUBLISHED_NOTE: Final = "it waits for a signature with the targets key, which is kept elsewhere: "
+    "run backfleet release pending, release sign and release publish"
 
 
 class ReleaseNotFound(ApiError):
