@@ -28,7 +28,7 @@ import aiohttp
 from backfleet import fleet, identity, releases, upgrades
 from backfleet.app import open_services
 from backfleet.cli._client import Client
-from backfleet.cli._credentials import Asked, connect
+from backfleet.cli._credentials import ConnectionFlags, connect
 from backfleet.clock import utc_now
 from backfleet.fleet import Change, ClientStatus, Registration
 from backfleet.identity import policy
@@ -221,7 +221,7 @@ def measure(engine: str, folder: Path, seconds: float) -> list[tuple[str, Figure
         ended(bare)
     server, address = started(with_ports)
     try:
-        client = Client(connect(Asked(endpoint=address, data=data), {}), utc_now)
+        client = Client(connect(ConnectionFlags(endpoint=address, data=data), {}), utc_now)
         upgrade = upgrading(client, services, ids)
         rows.append((f"UpgradeBackupClients, 100 ids, {engine}, one at a time", asyncio.run(load(seconds, 1, upgrade))))
         task_id = client.call("hbr", "UpgradeBackupClients", InstanceIds=ids)["TaskId"]

@@ -30,16 +30,17 @@ sys.path[:0] = [str(PROJECT / "demo"), str(PROJECT / "src")]
 from processes import Processes  # noqa: E402
 
 from backfleet_host.contract import Order  # noqa: E402
-from backfleet_host.upgrader import Site, carry_out_on, platform_here  # noqa: E402
+from backfleet_host.platforms import platform_here  # noqa: E402
+from backfleet_host.upgrader import Installation, carry_out_on  # noqa: E402
 from demo import NEW, OLD, backfleet, release_words, tool, wheel  # noqa: E402
 
 CARRY = """
 import sys
 from pathlib import Path
 from backfleet_host.contract import read_order
-from backfleet_host.upgrader import Site, carry_out_on
+from backfleet_host.upgrader import Installation, carry_out_on
 root, address, ca, trust, order = sys.argv[1:]
-site = Site(Path(root), Path(root) / "bin", address, Path(ca), Path(trust).read_bytes())
+site = Installation(Path(root), Path(root) / "bin", address, Path(ca), Path(trust).read_bytes())
 report = carry_out_on(site, read_order(Path(order).read_text()), lambda line: None)
 assert report.outcome == "succeeded", report
 """
@@ -80,17 +81,17 @@ class Bench:
             self.trust_root = answer.read()
         (folder / "root.json").write_bytes(self.trust_root)
 
-    def site(self, name: str) -> Site:
+    def installation(self, name: str) -> Installation:
         root = self.folder / name
-        return Site(root, root / "bin", self.address, Path(self.ca), self.trust_root)
+        return Installation(root, root / "bin", self.address, Path(self.ca), self.trust_root)
 
 
 def order(kind: str, version: str, package: str = "rclone") -> Order:
     return Order(f"u-{time.monotonic_ns()}", kind, package, version, platform_here() if version else "", 600)
 
 
-def carry(site: Site, kind: str, version: str, package: str = "rclone") -> Any:
-    return carry_out_on(site, order(kind, version, package), lambda line: None)
+def carry(installation: Installation, kind: str, version: str, package: str = "rclone") -> Any:
+    return carry_out_on(installation, order(kind, version, package), lambda line: None)
 
 
 def measured(words: list[Any], **more: Any) -> tuple[float, float]:
@@ -114,14 +115,14 @@ def one_upgrade(bench: Bench, rounds: int) -> Iterator[tuple[str, float, float, 
         environment = os.environ | {"URL": f"{bench.address}/artifacts/{bench.sha}", "SHA": bench.sha, "CA": bench.ca}
         floors.append(measured(["sh", "-c", FLOOR], cwd=plain, env=environment))
         streams.append(measured([*python, STREAMING, wheel(NEW), plain]))
-        site = bench.site(f"upgrade-{number}")
-        assert carry(site, "install", OLD).outcome == "succeeded"
+        installation = bench.installation(f"upgrade-{number}")
+        assert carry(installation, "install", OLD).outcome == "succeeded"
         (bench.folder / "order").write_text(order("upgrade", NEW).as_command())
         os.sync()
-        words = [site.root, bench.address, bench.ca, bench.folder / "root.json", bench.folder / "order"]
+        words = [installation.root, bench.address, bench.ca, bench.folder / "root.json", bench.folder / "order"]
         environment = os.environ | {"PYTHONPATH": str(PROJECT / "src")}
         ours.append(measured([*python, CARRY, *words], env=environment))
-        for path in (plain, site.root):
+        for path in (plain, installation.root):
             remove(path)
     yield "an upgrade, wall", median(w for w, _ in floors), median(w for w, _ in ours), "s"
     yield (
@@ -134,10 +135,10 @@ def one_upgrade(bench: Bench, rounds: int) -> Iterator[tuple[str, float, float, 
 
 def shim_start(bench: Bench, runs: int = 200) -> Iterator[tuple[str, float, float, str]]:
     """The shim in front of a client that does nothing."""
-    site = bench.site("shim")
-    carry(site, "install", NEW)
-    answer = next((site.root / "rclone" / "current" / ".backfleet").iterdir())
-    program = site.root / "nothing"
+    installation = bench.installation("shim")
+    carry(installation, "install", NEW)
+    answer = next((installation.root / "rclone" / "current" / ".backfleet").iterdir())
+    program = installation.root / "nothing"
     shutil.copy("/bin/true", program)
     answer.parent.chmod(0o755)
     answer.unlink()
@@ -145,25 +146,25 @@ def shim_start(bench: Bench, runs: int = 200) -> Iterator[tuple[str, float, floa
     direct, through = [], []
     for _ in range(runs):
         direct.append(measured([program])[0] * 1000)
-        through.append(measured([site.bin / "rclone"])[0] * 1000)
+        through.append(measured([installation.bin / "rclone"])[0] * 1000)
     yield "start of a client through the shim (floor: directly)", median(direct), median(through), "ms"
-    remove(site.root)
+    remove(installation.root)
 
 
 def gate_closed(bench: Bench, rounds: int) -> Iterator[tuple[str, float, float, str]]:
     """The longest time for which no backup could begin; the health command runs in it, and is the floor."""
-    site = bench.site("gate")
-    carry(site, "install", OLD)
+    installation = bench.installation("gate")
+    carry(installation, "install", OLD)
     closed, health = [], []
     for number in range(rounds * 2):
         version = (NEW, OLD)[number % 2]
-        with watching(site.root / "rclone" / "gate") as longest:
-            assert carry(site, "upgrade", version).outcome == "succeeded"
+        with watching(installation.root / "rclone" / "gate") as longest:
+            assert carry(installation, "upgrade", version).outcome == "succeeded"
         closed.append(longest() * 1000)
-        program = next((site.root / "rclone" / "current").glob("*/scripts/rclone"))
+        program = next((installation.root / "rclone" / "current").glob("*/scripts/rclone"))
         health.append(measured([program, "version"], stdout=subprocess.DEVNULL)[0] * 1000)
     yield "gate closed, anytime (floor: the health command)", median(health), median(closed), "ms"
-    remove(site.root)
+    remove(installation.root)
 
 
 DAEMON = """#!/bin/sh
@@ -186,7 +187,7 @@ service = {start = ["daemon", "start"], stop = ["daemon", "stop"], ready = ["dae
 
 def service_gap(bench: Bench, rounds: int) -> Iterator[tuple[str, float, float, str]]:
     """A service that takes 0.2 s to start: the gate is closed for its restart and little more."""
-    site, made = bench.site("service"), bench.folder / "daemon"
+    installation, made = bench.installation("service"), bench.folder / "daemon"
     made.mkdir()
     (made / "daemon").write_text(DAEMON.replace("STATE", str(made)))
     (made / "daemon").chmod(0o755)
@@ -197,20 +198,20 @@ def service_gap(bench: Bench, rounds: int) -> Iterator[tuple[str, float, float, 
         words = ["--package", "daemon", "--version", version, "--platform", platform_here()]
         told = ["--from", "tar", "--manifest", made / "manifest.toml"]
         backfleet(bench.folder / "data", "release", "add", made / "daemon.tar", *words, *told)
-    carry(site, "install", "1.0", "daemon")
-    program = site.root / "daemon" / "current" / "daemon"
+    carry(installation, "install", "1.0", "daemon")
+    program = installation.root / "daemon" / "current" / "daemon"
     restart = 'set -e; "$0" stop; "$0" start; until "$0" ready; do sleep 0.01; done'
     floors, ours = [], []
     for number in range(rounds):
         floors.append(measured(["sh", "-c", restart, program])[0] * 1000)
-        with watching(site.root / "daemon" / "gate") as longest:
-            report = carry(site, "upgrade", ("2.0", "1.0")[number % 2], "daemon")
+        with watching(installation.root / "daemon" / "gate") as longest:
+            report = carry(installation, "upgrade", ("2.0", "1.0")[number % 2], "daemon")
         assert report.outcome == "succeeded", report
         assert report.details["service_down_seconds"] > 0.2, report
         ours.append(longest() * 1000)
     subprocess.run([program, "stop"], check=True)
     yield "gate closed, a service (floor: its restart)", median(floors), median(ours), "ms"
-    remove(site.root)
+    remove(installation.root)
 
 
 @contextmanager
@@ -246,22 +247,24 @@ def start_up(runs: int = 15) -> Iterator[tuple[str, float, float, str]]:
 
 def under_load(bench: Bench, switches: int) -> None:
     """Forwards, back by order, and taken back by a probe that fails; backups run, and check, all the time."""
-    site = bench.site("load")
-    carry(site, "install", OLD)
-    unwell = bench.folder / "unwell"
-    site.etc.mkdir(parents=True)
-    words = f'[ ! -e {unwell} ] || [ "$(readlink {site.root}/rclone/current)" = "$(cat {unwell})" ] || exit 75; echo'
-    (site.etc / "rclone.toml").write_text(f"[[probe]]\ncommand = ['/bin/sh', '-c', '{words} well']\nseconds = 1\n")
-    loads = [Load(site, bench.folder / f"load-{number}") for number in range(2)]
+    installation = bench.installation("load")
+    carry(installation, "install", OLD)
+    unwell, link = bench.folder / "unwell", f"{installation.root}/rclone/current"
+    installation.etc.mkdir(parents=True)
+    words = f'[ ! -e {unwell} ] || [ "$(readlink {link})" = "$(cat {unwell})" ] || exit 75; echo'
+    (installation.etc / "rclone.toml").write_text(
+        f"[[probe]]\ncommand = ['/bin/sh', '-c', '{words} well']\nseconds = 1\n"
+    )
+    loads = [Load(installation, bench.folder / f"load-{number}") for number in range(2)]
     taken_back, slowest, began = 0, 0.0, time.perf_counter()
     try:
         for number in range(switches):
-            current = site.package("rclone").version()
+            current = installation.package("rclone").version()
             other = NEW if current == OLD else OLD
             going_back = number % 2 == 1
             if going_back:
                 unwell.write_text(f"versions/{current}")
-            report = carry(site, "upgrade", other)
+            report = carry(installation, "upgrade", other)
             assert report.code == ("RolledBack" if going_back else ""), report
             unwell.unlink(missing_ok=True)
             taken_back += going_back
@@ -277,14 +280,14 @@ def under_load(bench: Bench, switches: int) -> None:
         f"{done} backups by rclone through the shim, each verified by `rclone check`: {len(failures)} failed"
     )
     assert not failures, failures[:3]
-    remove(site.root)
+    remove(installation.root)
 
 
 class Load:
     """rclone, backing up and checking, one after the other."""
 
-    def __init__(self, site: Site, folder: Path) -> None:
-        self._shim, self._folder, self.done, self.failures = site.bin / "rclone", folder, 0, list[str]()
+    def __init__(self, installation: Installation, folder: Path) -> None:
+        self._shim, self._folder, self.done, self.failures = installation.bin / "rclone", folder, 0, list[str]()
         (folder / "data").mkdir(parents=True)
         for number in range(20):
             (folder / "data" / str(number)).write_bytes(os.urandom(20_000))

@@ -29,7 +29,7 @@ from processes import Processes  # noqa: E402
 
 import demo  # noqa: E402
 from backfleet.cli._client import Client  # noqa: E402
-from backfleet.cli._credentials import Asked, connect  # noqa: E402
+from backfleet.cli._credentials import ConnectionFlags, connect  # noqa: E402
 from backfleet.clock import utc_now  # noqa: E402
 from demo import NEW, OLD, backfleet, enrol, official_client, release_words, tool, wheel  # noqa: E402
 
@@ -110,7 +110,7 @@ def wave(
     backfleet(data, "release", "add", old, *release_words(OLD, old), "--channel", channel)
     fleet = enrol(folder, data, https, admin["ca_file"], processes)
     hbr = official_client(admin, https)
-    ours = Client(connect(Asked(data=data), {}), utc_now)
+    ours = Client(connect(ConnectionFlags(data=data), {}), utc_now)
     ids = [host.instance_id for host in fleet]
     for start in range(0, hosts, INSTALLED_AT_ONCE):
         some = ids[start : start + INSTALLED_AT_ONCE]

@@ -322,7 +322,7 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
             SCHEDULES,
         ),
         Worker("commands", lambda: commands.run_once(database, now=clock()), LEASES),
-        Worker("releases", lambda: releases.look(database, services.repository, now=clock())),
+        Worker("releases", lambda: releases.run_once(database, services.repository, now=clock())),
         Worker("housekeeping", lambda: operations.run_housekeeping(services, now=clock()), HOUSEKEEPING),
     ]
 

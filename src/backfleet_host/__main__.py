@@ -162,10 +162,9 @@ def _code(options: argparse.Namespace) -> str:
 def _service(options: argparse.Namespace) -> int:
     from backfleet_host.agent.setup import systemd_unit
     from backfleet_host.identity import NotEnrolled
-    from backfleet_host.layout import DEFAULT_ROOT
 
     root = options.root.absolute()
-    name = systemd_unit.unit_name(root, DEFAULT_ROOT)
+    name = systemd_unit.unit_name(root)
     try:
         if options.remove:
             systemd_unit.remove_unit(name)
@@ -221,7 +220,7 @@ def _recover(options: argparse.Namespace) -> int:
     from backfleet_host.identity import NotEnrolled
 
     try:
-        reports = upgrader.recover_all(options.root.absolute(), say=lambda line: None)
+        reports = upgrader.recover_all(options.root.absolute(), progress=lambda line: None)
     except NotEnrolled as problem:
         return _fail(str(problem), FAILED)
     except OSError as problem:

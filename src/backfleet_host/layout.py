@@ -1,17 +1,17 @@
-"""Every path the agent writes under its root."""
+"""Where things are on a host, and the forms of the names that become folders there."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from backfleet_host.files import hold_lock as hold
-from backfleet_host.files import make_folder, sync_folder
-from backfleet_host.files import write_file as write_whole
-
-__all__ = ["DEFAULT_ROOT", "PACKAGE", "VERSION", "Places", "hold", "make_folder", "sync_folder", "write_whole"]
-
 DEFAULT_ROOT = Path("/opt/backfleet")
+
+SYSTEMD = Path("/run/systemd/system")
+"""Exists exactly where systemd is the first process. Source: sd_booted(3)."""
+
+SYSTEMD_UNITS = Path("/etc/systemd/system")
+"""Where an administrator's own units are. Source: systemd.unit(5)."""
 
 PACKAGE = r"[a-z0-9][a-z0-9._+-]{0,63}"
 """The form of a package's name: it becomes a folder on hosts, and a part of a release's name."""
@@ -20,9 +20,22 @@ VERSION = r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,63}"
 """The form of a version's name: it becomes a folder on hosts, and a part of a release's name."""
 
 
+def system_folder(root: Path) -> Path:
+    """Return the folder that stands for `/` on a host.
+
+    It is `/` for the default root. Any other root stands for a host of its own, which changes nothing outside of it.
+    """
+    return Path("/") if root == DEFAULT_ROOT else root
+
+
+def policy_folder(root: Path) -> Path:
+    """Return the folder that holds the host policy: /etc/backfleet, or the same under another root."""
+    return system_folder(root) / "etc" / "backfleet"
+
+
 @dataclass(frozen=True)
 class Places:
-    """Where things are under one root. Two agents never share a root."""
+    """Where the agent's files are under one root. Two agents never share a root."""
 
     root: Path
 
@@ -33,22 +46,22 @@ class Places:
 
     @property
     def identity(self) -> Path:
-        """Who this host is to the server; its presence means: enrolled."""
+        """The identity that the server gave this host. Where it exists, the host is enrolled."""
         return self.agent / "identity.json"
 
     @property
     def key(self) -> Path:
-        """The private key, made before the first registration is tried and kept for every retry."""
+        """The private key. It is made before the first registration is tried, and kept for every further try."""
         return self.agent / "key.pem"
 
     @property
     def authority(self) -> Path:
-        """A copy of the certificate authority that the server must be signed by."""
+        """A copy of the certificate authority that must have signed the server's certificate."""
         return self.agent / "ca.pem"
 
     @property
     def lock(self) -> Path:
-        """Held by the one agent of this root."""
+        """The lock file of the one agent of this root."""
         return self.agent / "lock"
 
     @property
@@ -58,12 +71,12 @@ class Places:
 
     @property
     def tasks(self) -> Path:
-        """The journal: a folder for each task."""
+        """The journal of tasks: a folder for each."""
         return self.agent / "tasks"
 
     @property
     def program(self) -> Path:
-        """Unpacked copies of the host program, by content."""
+        """Unpacked copies of the host program, named by their content."""
         return self.agent / "program"
 
     @property

@@ -1,7 +1,7 @@
-"""How versions compare, and the way from one to another over stepping stones: pure, and the same on both sides.
+"""Compare versions, and find the upgrade path from one to another. Pure, and the same on both sides.
 
 Source: Python packaging, "Version specifiers". Clients number themselves in simpler ways, which read the same there.
-What reads versions is imported when it is first needed: a host that only tells how it stands has no use for it.
+The library that reads versions is imported when it is first needed: a host that only reports its status needs none.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from packaging.version import Version
 
 LONGEST_RANGE = 500  # characters
-LONGEST_WAY = 8  # versions
+LONGEST_UPGRADE_PATH = 8  # versions
 
 
 @lru_cache(maxsize=4096)
 def order_of(version: str) -> Optional[Version]:
-    """A version as it is compared with others; None if it cannot be."""
+    """Return a version in the form in which it compares with others; None if it does not compare."""
     from packaging.version import InvalidVersion, Version
 
     try:
@@ -30,9 +30,9 @@ def order_of(version: str) -> Optional[Version]:
 
 
 def within(version: str, allowed: str) -> bool:
-    """Whether a version is in a range such as `>=1.70,<1.75` ("" = any).
+    """Return whether a version is in a range such as `>=1.70,<1.75` ("" = any).
 
-    A range or a version that cannot be read allows nothing. A pre-release counts: whoever offers it means it.
+    A range or a version that cannot be read allows nothing. A pre-release is allowed: it was offered on purpose.
     """
     if not allowed:
         return True
@@ -41,7 +41,7 @@ def within(version: str, allowed: str) -> bool:
 
 
 def is_range(text: str) -> bool:
-    """Whether this is a range of versions."""
+    """Return whether this is a range of versions."""
     return len(text) <= LONGEST_RANGE and _range(text) is not None
 
 
@@ -56,51 +56,54 @@ def _range(text: str) -> Optional[SpecifierSet]:
 
 
 def is_newer(one: str, other: str) -> bool:
-    """Whether one version is newer than another. If they cannot be compared it may be, and counts as such."""
+    """Return whether one version is newer than another; True if they do not compare, because it may be."""
     first, second = order_of(one), order_of(other)
     return first is None or second is None or first > second
 
 
-class Step(NamedTuple):
-    """A release as the way sees it."""
+class Candidate(NamedTuple):
+    """A release as upgrade paths see it."""
 
     version: str
     upgrades_from: str  # the range of versions that may move here directly; "" = any
 
     def may_follow(self, current: str) -> bool:
-        """Whether a client of this version may move here directly. "" stands for no client, which may."""
+        """Return whether a client of this version may move here directly. "" stands for no client, which may."""
         return not current or within(current, self.upgrades_from)
 
 
-def way(current: str, goal: Step, offered: Sequence[Step]) -> Optional[List[str]]:
-    """The shortest list of versions that leads from `current` to `goal`, each allowed from the one before it.
+def upgrade_path(current: str, goal: Candidate, offered: Sequence[Candidate]) -> Optional[List[str]]:
+    """Find the shortest list of versions that leads from `current` to `goal`, each allowed from the one before it.
 
-    Only forwards and never past the goal; of equally short ways the one over the newest stones. None if there is none.
+    It only goes forwards and never past the goal. Of equally short paths, the one over the newest versions is taken.
+
+    Returns:
+        The versions to install one after the other, the goal included; None if no path leads there.
     """
-    if goal.may_follow(current):  # as most do: nothing need be sorted
+    if goal.may_follow(current):  # the usual case: nothing need be sorted
         return [goal.version]
-    stones = _between(current, goal, offered)
-    ways: Dict[str, List[str]] = {current: []}
+    between = _between(current, goal, offered)
+    paths: Dict[str, List[str]] = {current: []}
     reached = [current]
-    for _ in range(LONGEST_WAY):
+    for _ in range(LONGEST_UPGRADE_PATH):
         last = next((version for version in reached if goal.may_follow(version)), None)
         if last is not None:
-            return [*ways[last], goal.version]
+            return [*paths[last], goal.version]
         fresh = []
-        for stone in stones:
-            before = next((v for v in reached if stone.may_follow(v) and is_newer(stone.version, v)), None)
-            if before is not None and stone.version not in ways:
-                ways[stone.version] = [*ways[before], stone.version]
-                fresh.append(stone.version)
+        for candidate in between:
+            before = next((v for v in reached if candidate.may_follow(v) and is_newer(candidate.version, v)), None)
+            if before is not None and candidate.version not in paths:
+                paths[candidate.version] = [*paths[before], candidate.version]
+                fresh.append(candidate.version)
         reached = fresh
     return None
 
 
-def _between(current: str, goal: Step, offered: Sequence[Step]) -> List[Step]:
-    """What lies between the two, the newest first."""
+def _between(current: str, goal: Candidate, offered: Sequence[Candidate]) -> List[Candidate]:
+    """Return the candidates between the two, the newest first."""
     begin, end = order_of(current), order_of(goal.version)
     if begin is None or end is None:
         return []
-    placed = [(order_of(step.version), step) for step in offered]
-    found = [(order, step) for order, step in placed if order is not None and begin < order < end]
-    return [step for _, step in sorted(found, key=lambda pair: pair[0], reverse=True)]
+    ordered = [(order_of(candidate.version), candidate) for candidate in offered]
+    found = [(order, candidate) for order, candidate in ordered if order is not None and begin < order < end]
+    return [candidate for _, candidate in sorted(found, key=lambda pair: pair[0], reverse=True)]

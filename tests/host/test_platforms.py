@@ -11,7 +11,7 @@ from backfleet_host.agent import machine
 from backfleet_host.agent.protocol.address import Address
 from backfleet_host.agent.protocol.signing import python_signer
 from backfleet_host.agent.setup.registration import EnrolmentOptions, registration_fields
-from backfleet_host.upgrader import platform_here
+from backfleet_host.platforms import platform_here
 
 OPTIONS = EnrolmentOptions(Address("127.0.0.1", 1), Path("ca.pem"), "act-1", "code")
 KEY = python_signer.make_key(512)

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from backfleet.cli._client import CallFailed, Client
-from backfleet.cli._credentials import Asked, connect
+from backfleet.cli._credentials import ConnectionFlags, connect
 from backfleet.clock import utc_now
-from backfleet_host.upgrader import platform_here
+from backfleet_host.platforms import platform_here
 
 PACKAGE = "courier"
 CLIENT = '#!/bin/sh\n[ "$1" = hold ] && while [ -e "$2" ]; do sleep 0.05; done\necho courier {version}\nexit {health}\n'
@@ -82,7 +82,7 @@ class Installation:
 
     def client(self) -> Client:
         """The command line's own client, as the first account."""
-        return Client(connect(Asked(data=self.data), {}), utc_now)
+        return Client(connect(ConnectionFlags(data=self.data), {}), utc_now)
 
     def call(self, action: str, product: str = "hbr", **parameters: object) -> dict[str, Any]:
         """Call an operation once."""

@@ -72,6 +72,15 @@ def test_one_that_is_cut_off_says_so(binary: Path, bare: dict[str, str], tmp_pat
     assert os.listdir(bare["BACKFLEET_RUNTIME"]) == []
 
 
+def test_programs_of_the_host_get_no_libraries_of_this_program(binary: Path, bare: dict[str, str]) -> None:
+    """What it starts has the library path that it was started with, or none."""
+    text = "import os; print(os.environ.get('LD_LIBRARY_PATH'), os.environ.get('LD_LIBRARY_PATH_ORIG'))"
+    for given, expected in ({}, "None None"), ({"LD_LIBRARY_PATH": "/opt/lib"}, "/opt/lib None"):
+        command = [binary, "-I", "-S", "-c", text, "x"]
+        done = subprocess.run(command, env=bare | given, capture_output=True, text=True, check=True, timeout=60)
+        assert done.stdout.strip() == expected
+
+
 def test_a_host_is_installed_upgraded_and_taken_back(installation: Installation, bare: dict[str, str]) -> None:
     """All that an agent with a Python around it does; what it starts for orders is itself."""
     assert subprocess.run(["sh", "-c", "command -v python3"], env=bare, check=False, capture_output=True).returncode

@@ -23,7 +23,7 @@ from backfleet.commands.sending import LONGEST_CONTENT
 from backfleet.fleet import Change, Client, ClientStatus
 from backfleet.upgrades.checkups import change_after, order_id_of
 from backfleet_host.contract import Order, read_output
-from backfleet_host.upgrader import platform_here
+from backfleet_host.platforms import platform_here
 from host.proxying import PASSWORD, proxying
 from journeys.installation import PACKAGE, Installation, wait_for
 

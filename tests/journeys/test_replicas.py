@@ -23,7 +23,7 @@ import pytest
 from backfleet import fleet
 from backfleet.app import open_services
 from backfleet.cli._client import CallFailed, Client
-from backfleet.cli._credentials import Asked, connect
+from backfleet.cli._credentials import ConnectionFlags, connect
 from backfleet.clock import utc_now
 from backfleet.ids import draw
 from backfleet.operations.catalogue import Services
@@ -110,7 +110,9 @@ class Pair:
 
     def call(self, number: int, action: str, **parameters: object) -> dict[str, Any]:
         """An operation, at one of the replicas; as a careful caller: again while there is no answer."""
-        client = Client(connect(Asked(endpoint=f"http://127.0.0.1:{self.ports[number]}", data=self.data), {}), utc_now)
+        client = Client(
+            connect(ConnectionFlags(endpoint=f"http://127.0.0.1:{self.ports[number]}", data=self.data), {}), utc_now
+        )
         until = time.monotonic() + 40
         while True:
             try:

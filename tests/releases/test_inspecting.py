@@ -13,7 +13,7 @@ from backfleet.releases.describing import describe
 from backfleet.releases.inspecting import inspect
 from backfleet_host.manifest import read_manifest
 from backfleet_host.upgrader.host.disk import remove_tree
-from backfleet_host.upgrader.host.health import prove
+from backfleet_host.upgrader.host.health import verify
 from backfleet_host.upgrader.host.trees import unpack
 from releases.artifacts import deb, file, folder, hard_link, link, program, tar, zipped
 
@@ -112,7 +112,7 @@ def test_set_uid_must_be_named_and_be_there(inspected: Inspect) -> None:
     with pytest.raises(ReleaseRefused, match="'wall' has set-uid"):
         inspected(content, set_uid=["su"])
     for name in ("acme", "l", "nothing"):
-        with pytest.raises(ReleaseRefused, match=f"set_uid names '{name}', which is no file with such a bit"):
+        with pytest.raises(ReleaseRefused, match=f"set_uid names '{name}', which has no set-uid"):
             inspected(content, set_uid=["su", "wall", name])
     manifest = inspected(content, set_uid=["su", "wall"])
     assert read_manifest(manifest.to_json()).set_uid == Manifest.from_json(manifest.to_json()).set_uid == ("su", "wall")
@@ -132,13 +132,22 @@ def test_commands_that_are_named_are_taken_in_their_order(inspected: Inspect) ->
             tar(program("bin/acme")), {"bin": ["bin/other"]}, "bin names 'bin/other'", id="bin that is not there"
         ),
         pytest.param(
-            tar(file("acme"), program("x")), {"bin": ["acme"]}, "which is no program", id="bin that cannot be run"
+            tar(file("acme"), program("x")),
+            {"bin": ["acme"]},
+            "which is not an executable file",
+            id="bin that cannot be run",
         ),
         pytest.param(
-            tar(program("x"), link("acme", "x")), {"bin": ["acme"]}, "which is no program", id="bin that is a link"
+            tar(program("x"), link("acme", "x")),
+            {"bin": ["acme"]},
+            "which is not an executable file",
+            id="bin that is a link",
         ),
         pytest.param(
-            tar(folder("acme"), program("x")), {"bin": ["acme"]}, "which is no program", id="bin that is a folder"
+            tar(folder("acme"), program("x")),
+            {"bin": ["acme"]},
+            "which is not an executable file",
+            id="bin that is a folder",
         ),
         pytest.param(tar(file("README")), {}, "no program was found", id="no program"),
         pytest.param(tar(), {}, "no program was found", id="nothing in it"),
@@ -149,7 +158,10 @@ def test_commands_that_are_named_are_taken_in_their_order(inspected: Inspect) ->
         pytest.param(tar(*(program(f"bin/{n}") for n in range(51))), {}, "at most 50 commands", id="too many commands"),
         pytest.param(tar(program("bin/a b")), {}, "the command 'a b' is not of the form", id="command with a space"),
         pytest.param(
-            tar(program("acme")), {"health": {"command": ["sh", "-c", "true"]}}, "'sh' is not one of", id="health"
+            tar(program("acme")),
+            {"health": {"command": ["sh", "-c", "true"]}},
+            "'sh'; it must be a command of the release",
+            id="health",
         ),
     ],
 )
@@ -187,7 +199,7 @@ def test_what_was_inspected_a_host_can_unpack_and_run(inspected: Inspect, tmp_pa
     manifest = read_manifest(inspected(content, health=health).to_json())
     unpack(tmp_path / "artifact", manifest, tmp_path / "tree")
     try:
-        prove(manifest, tmp_path / "tree")
+        verify(manifest, tmp_path / "tree")
         said = subprocess.run([tmp_path / "tree" / "acme"], capture_output=True, text=True, check=True).stdout
     finally:
         remove_tree(tmp_path / "tree")

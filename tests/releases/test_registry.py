@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from tuf.api.metadata import Metadata, Targets
 
 from backfleet import releases
-from backfleet.releases import ReleaseConflict, ReleaseRefused, TooManyReleases, trust
+from backfleet.releases import ReleaseConflict, ReleaseRefused, TooManyReleases, signed_metadata
 from backfleet.storage import Database, metadata
 from releases.artifacts import program, tar
 
@@ -87,8 +87,8 @@ def test_another_channel_may_offer_it_too(shop: Database, add: Add) -> None:
     with shop.reading() as tx:
         assert releases.offered(tx, "rclone", "linux-amd64", "beta") == [both]
         wanted = [("rclone", "linux-amd64", channel) for channel in ("beta", "stable", "beta")]
-        assert releases.offered_of(tx, wanted) == [both], "once, though two channels have it"
-        assert releases.offered_of(tx, []) == []
+        assert releases.offered_for(tx, wanted) == [both], "once, though two channels have it"
+        assert releases.offered_for(tx, []) == []
         assert releases.offered(tx, "rclone", "linux-arm64", "stable") == []
         assert releases.packages_offered(tx, "linux-amd64", "nightly") == []
 
@@ -97,7 +97,7 @@ def test_other_bytes_under_the_same_name_are_refused(shop: Database, add: Add) -
     """And nothing has changed; on another platform it is another release."""
     add()
     before = rows(shop)
-    with pytest.raises(ReleaseConflict, match="is there with other bytes") as refused:
+    with pytest.raises(ReleaseConflict, match="exists with other bytes") as refused:
         add(content=tar(program("rclone", "another build")), channel="beta")
     assert refused.value.code == "ReleaseConflict"
     assert rows(shop) == before
@@ -186,7 +186,7 @@ def test_more_than_hosts_take_is_refused_and_leaves_nothing(
     """Withdrawing makes room again."""
     add("1.0")
     before = rows(shop)
-    monkeypatch.setattr(trust, "LARGEST", 1200)
+    monkeypatch.setattr(signed_metadata, "LARGEST", 1200)
     with pytest.raises(TooManyReleases, match="withdraw old releases first") as refused:
         add("2.0")
     assert refused.value.code == "QuotaExceeded.Release"
@@ -218,7 +218,7 @@ def test_what_is_withdrawn_is_vouched_for_no_longer(
     assert found is not None
     assert found.withdrawn_at == now
     assert repository.artifact(gone.sha256)
-    picked = releases.pick(offered, current="0.9", pin="").target
+    picked = releases.select(offered, current="0.9", pin="").target
     assert picked is not None
     assert picked.version == "1.0"
 

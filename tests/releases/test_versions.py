@@ -30,7 +30,7 @@ VERSIONS = st.builds(
 )
 def test_older_and_newer(older: str, newer: str) -> None:
     """As people mean it."""
-    assert versions.readable(older) < versions.readable(newer)
+    assert versions.comparable(older) < versions.comparable(newer)
 
 
 @pytest.mark.parametrize("version", ["", "latest", "1..2", "abc123", "1.2~3", "2.0~bpo12+1", "1.2~post1", "1.2-rc-x"])
@@ -38,7 +38,7 @@ def test_what_has_no_place_in_the_order(version: str) -> None:
     """Some would be compared differently elsewhere: to Debian 1.2~3 comes before 1.2."""
     assert versions.order_of(version) is None
     with pytest.raises(ReleaseRefused, match="cannot be compared"):
-        versions.readable(version)
+        versions.comparable(version)
     assert not versions.within(version, ">=0")
     assert versions.within(version, ""), "no range is no question"
 
@@ -46,7 +46,7 @@ def test_what_has_no_place_in_the_order(version: str) -> None:
 @given(VERSIONS, VERSIONS, VERSIONS)
 def test_the_order_is_total(a: str, b: str, c: str) -> None:
     """Exactly one of less, equal, greater; and what is less than the less is less."""
-    x, y, z = map(versions.readable, (a, b, c))
+    x, y, z = map(versions.comparable, (a, b, c))
     assert (x < y) + (x == y) + (x > y) == 1
     assert not (x < y < z) or x < z
     assert not (x == y == z) or x == z
@@ -58,7 +58,7 @@ def test_a_range_says_what_the_order_says(version: str, bound: str) -> None:
     if "+" in bound or "+" in version:
         return
     limit = bound.replace("~", ".")
-    x, y = versions.readable(version), versions.readable(bound)
+    x, y = versions.comparable(version), versions.comparable(bound)
     assert versions.within(version, f">={limit}") is (x >= y)
     assert versions.within(version, f"<={limit}") is (x <= y)
     assert versions.within(version, f">={limit},<={limit}") is (x == y)

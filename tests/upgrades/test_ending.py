@@ -268,6 +268,59 @@ def test_another_accounts_task_cannot_be_cancelled(helpers: Helpers) -> None:
         assert upgrades.read(tx, OTHER, task.id, now=helpers.moment(0)) is None
 
 
+# --- The topic ------------------------------------------------------------------------------------------------------
+
+
+def reported(helpers: Helpers, task: Task) -> None:
+    (item,) = task.items
+    helpers.run_worker()
+    command = helpers.begin(item, "fetch")
+    helpers.run_worker()
+    assert "rollouts" not in helpers.published
+    helpers.end(item, command, report_of(item))
+    helpers.run_worker()
+
+
+def cancelled(helpers: Helpers, task: Task) -> None:
+    helpers.run_worker()
+    helpers.cancel(task)
+
+
+def expired(helpers: Helpers, task: Task) -> None:
+    helpers.run_worker(at=LIFE)
+
+
+@pytest.mark.parametrize("end", [reported, cancelled, expired])
+def test_the_topic_of_a_task_is_published_once_when_it_ends(
+    helpers: Helpers, end: Callable[[Helpers, Task], None]
+) -> None:
+    """However it ends; later rounds and a late cancel do not publish it again."""
+    task = helpers.start(helpers.target(), topic="rollouts")
+    end(helpers, task)
+    assert helpers.task(task).state is not TaskState.CREATED
+    assert helpers.published.count("rollouts") == 1
+    helpers.cancel(task, at=LIFE)
+    helpers.run_worker(at=LIFE + 1)
+    assert helpers.published.count("rollouts") == 1
+
+
+def test_the_topic_waits_for_the_last_item(helpers: Helpers) -> None:
+    """Two items, one publication."""
+    task = helpers.start(helpers.target(), helpers.target(), topic="rollouts")
+    helpers.run_worker()
+    for number, item in enumerate(task.items):
+        assert helpers.published.count("rollouts") == 0, number
+        helpers.end(item, helpers.begin(item), report_of(item))
+        helpers.run_worker()
+    assert helpers.published.count("rollouts") == 1
+
+
+def test_a_task_without_a_topic_publishes_none(helpers: Helpers) -> None:
+    """Only the worker's topic and those of instances."""
+    cancelled(helpers, helpers.start(helpers.target()))
+    assert {topic.split("/")[0] for topic in helpers.published} == {TOPIC, "instance"}
+
+
 # --- At the same moment ---------------------------------------------------------------------------------------------
 
 

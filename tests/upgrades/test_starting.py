@@ -108,6 +108,19 @@ def test_a_resolved_target_needs_no_order(helpers: Helpers) -> None:
     assert (item.state, item.code, item.client_id) == (ItemState.FAILED, "ClientNotInstalled", "")
 
 
+def test_the_topic_of_a_task_that_is_over_at_once_is_published(helpers: Helpers) -> None:
+    """Its starter need not ask."""
+    helpers.start(TaskTarget("mi-1", resolved=GONE), topic="rollouts")
+    assert helpers.published.count("rollouts") == 1
+
+
+def test_a_task_is_stored_with_its_topic(helpers: Helpers) -> None:
+    """Nothing is published under it while the task is open."""
+    task = helpers.start(nobody(1), topic="rollouts")
+    assert helpers.task(task).topic == "rollouts"
+    assert "rollouts" not in helpers.published
+
+
 # --- Busy -----------------------------------------------------------------------------------------------------------
 
 

@@ -78,7 +78,7 @@ def _invocation(delivery: Delivery, bootstrap: Bootstrap | None) -> NewInvocatio
 
 
 def takes_orders(instance: Instance) -> bool:
-    """Return whether orders can be brought to this instance.
+    """Return whether this instance can be sent orders.
 
     Our own agent takes them as they are; with any other agent it takes our host program, which there is for Linux.
     """

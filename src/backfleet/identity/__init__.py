@@ -1,28 +1,27 @@
-"""Who exists, how they prove it, and what they may do. Knows nothing of what is being protected.
+"""Who exists, how they authenticate, and what they may do. Knows nothing of what is being protected.
 
 Owns the tables accounts, account_pairs, users, user_groups, group_members, roles, oidc_providers, access_keys,
-policies, policy_versions, policy_attachments and nonces. Verbs: `find_key`, `spend_nonce` and `permissions_of` for
-every request; `issue`, `open_token` and `standing` for temporary credentials; `act_in` for one who acts in another
-account by a role; `first_account` at first start; accounts, pairs of them, users, groups, roles, providers, keys and
-policies for administrators. Secrets are sealed with a `Vault` whose key is not in the database.
+policies, policy_versions, policy_attachments and nonces. Secrets are sealed with a `Vault` whose key is not in the
+database. The policy language is the package `identity.policy`.
+
+- Every request: `find_key` returns the key and its caller, `spend_nonce` refuses replays, `permissions_of` returns what
+  the caller may do.
+- Temporary credentials: `issue_credentials` and `issue_federated_credentials` hand them out, `open_token` and
+  `session_caller` accept them; `verify_token` checks the token of an identity provider.
+- Other accounts: `assume_role` returns the caller as they act by a role of another account; `pair_accounts` and
+  `are_paired` say for which account a service may act.
+- Administration: `first_account` at the first start, then `create_`, `find_`, `list_`, `update_` and `delete_` of
+  users, groups, roles, keys, providers and policies; `attach_policy`, `detach_policy`; `join_group`, `leave_group`.
 """
 
 from backfleet.identity import policy
-from backfleet.identity.access_keys import AccessKey, NewAccessKey, create_key, delete_key, list_keys, set_key
-from backfleet.identity.accounts import Account, create_account, first_account, is_administrator_account, list_accounts
-from backfleet.identity.callers import (
-    ANONYMOUS,
-    Caller,
-    KnownKey,
-    Session,
-    find_key,
-    permissions_of,
-    root_caller,
-    statements_for,
-)
+from backfleet.identity.access_keys import create_key, delete_key, list_keys, set_key
+from backfleet.identity.account_pairs import are_paired, list_pairs, pair_accounts, unpair_accounts
+from backfleet.identity.accounts import create_account, first_account, is_administrator_account, list_accounts
+from backfleet.identity.attachments import attach_policy, detach_policy, holders_of, policies_of, policies_of_user
+from backfleet.identity.callers import find_key, permissions_of, statements_for
 from backfleet.identity.errors import AlreadyExists, LimitReached, NotFound, StillInUse, Unchangeable
 from backfleet.identity.groups import (
-    Group,
     create_group,
     delete_group,
     find_group,
@@ -33,44 +32,47 @@ from backfleet.identity.groups import (
     update_group,
     users_in_group,
 )
-from backfleet.identity.nonces import purge_nonces, spend_nonce
-from backfleet.identity.pairs import AccountPair, are_paired, list_pairs, pair_accounts, unpair_accounts
-from backfleet.identity.policies import (
+from backfleet.identity.id_tokens import BadKeys, BadToken, VerifiedToken, verify_token
+from backfleet.identity.model import (
+    ANONYMOUS,
+    AccessKey,
+    Account,
+    AccountPair,
+    Caller,
+    Group,
     Holder,
+    KnownKey,
+    NewAccessKey,
     Policy,
     PolicyVersion,
+    Provider,
+    Role,
+    SecurityToken,
+    Session,
+    SessionOptions,
+    TemporaryCredentials,
+    User,
+    root_caller,
+)
+from backfleet.identity.nonces import purge_nonces, spend_nonce
+from backfleet.identity.policies import create_policy, delete_policy, find_policy, list_policies, set_policy_description
+from backfleet.identity.policy_versions import (
     add_version,
-    attach_policy,
-    create_policy,
-    delete_policy,
     delete_version,
-    detach_policy,
-    find_policy,
     find_version,
-    holders_of,
-    list_policies,
     list_versions,
-    policies_of,
-    policies_of_user,
     set_default_version,
-    set_policy_description,
 )
 from backfleet.identity.providers import (
-    BadKeys,
-    BadToken,
-    Provider,
-    VerifiedToken,
     create_provider,
     delete_provider,
     find_provider,
     list_providers,
     update_provider,
-    verify_token,
 )
 from backfleet.identity.role_assumption import NotTrusted, assume_role, check_trust
 from backfleet.identity.roles import (
     SERVICE_ROLES,
-    Role,
     create_role,
     create_service_role,
     delete_role,
@@ -79,22 +81,21 @@ from backfleet.identity.roles import (
     update_role,
 )
 from backfleet.identity.sessions import (
+    LONGEST_SESSION_POLICY,
     RootCannotAssume,
-    SecurityToken,
-    SessionOptions,
     SessionTooLong,
-    TemporaryCredentials,
     TokenNotOurs,
     issue_credentials,
     issue_federated_credentials,
     open_token,
     session_caller,
 )
-from backfleet.identity.users import User, create_user, delete_user, find_user, list_users, update_user
+from backfleet.identity.users import create_user, delete_user, find_user, list_users, update_user
 from backfleet.identity.vault import CannotOpen, Vault
 
 __all__ = [
     "ANONYMOUS",
+    "LONGEST_SESSION_POLICY",
     "SERVICE_ROLES",
     "AccessKey",
     "Account",

@@ -1,4 +1,4 @@
-"""Accounts and their pairs, users, groups, roles, access keys, policies and their versions, attachments, nonces."""
+"""The tables of accounts, users, groups, roles, access keys, providers, policies and nonces."""
 
 import sqlalchemy as sa
 
@@ -21,7 +21,7 @@ pairs = sa.Table(
     sa.Column("account_id", sa.ForeignKey("accounts.id"), nullable=False),
     sa.Column("other_account_id", sa.String(16), nullable=False),
     sa.Column("role_name", sa.String(64), nullable=False),
-    sa.Column("folded_role_name", sa.String(64), nullable=False),  # in ARNs, letter case does not count
+    sa.Column("folded_role_name", sa.String(64), nullable=False),  # lower case: letter case does not matter in ARNs
     sa.Column("alias", sa.String(32), nullable=False),
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("updated_at", Moment, nullable=False),
@@ -69,12 +69,12 @@ roles = sa.Table(
     sa.Column("id", sa.String(32), primary_key=True),
     sa.Column("account_id", sa.ForeignKey("accounts.id"), nullable=False),
     sa.Column("name", sa.String(64), nullable=False),
-    sa.Column("folded_name", sa.String(64), nullable=False),  # in ARNs, letter case does not count
+    sa.Column("folded_name", sa.String(64), nullable=False),  # lower case: letter case does not matter in ARNs
     sa.Column("description", sa.String(1024), nullable=False, server_default=""),
     sa.Column("trust", sa.Text, nullable=False),
     sa.Column("max_session", sa.Integer, nullable=False),  # seconds
     sa.Column("tags", sa.Text, nullable=False, server_default="{}"),
-    sa.Column("service", sa.String(128), nullable=False, server_default=""),  # a service's own role: its principal
+    sa.Column("service", sa.String(128), nullable=False, server_default=""),  # the service that owns the role
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("updated_at", Moment, nullable=False),
     sa.UniqueConstraint("account_id", "folded_name"),
@@ -113,7 +113,7 @@ policies = sa.Table(
     sa.Column("name", sa.String(128), primary_key=True),
     sa.Column("description", sa.String(1024), nullable=False, server_default=""),
     sa.Column("default_version", sa.Integer, nullable=False),
-    sa.Column("last_version", sa.Integer, nullable=False),  # numbers are not given twice
+    sa.Column("last_version", sa.Integer, nullable=False),  # numbers are never used twice
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("updated_at", Moment, nullable=False),
 )
@@ -138,7 +138,7 @@ attachments = sa.Table(
     sa.Column("policy_name", sa.String(128), primary_key=True),
     sa.Column("account_id", sa.ForeignKey("accounts.id"), nullable=False),
     sa.Column("attached_at", Moment, nullable=False),
-    sa.Index(None, "account_id", "policy_type", "policy_name"),  # to whom is this policy attached?
+    sa.Index(None, "account_id", "policy_type", "policy_name"),  # for: who has this policy?
 )
 
 nonces = sa.Table(

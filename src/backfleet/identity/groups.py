@@ -1,158 +1,132 @@
-"""Groups of users: what is attached to a group holds for everybody in it."""
+"""Groups of users. A policy that is attached to a group applies to every user in it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
-import sqlalchemy as sa
-
 from backfleet.identity import _store
 from backfleet.identity.errors import AlreadyExists, LimitReached, NotFound, StillInUse
-from backfleet.identity.users import User, digits, find_user, user_from
+from backfleet.identity.ids import digits
+from backfleet.identity.model import Group, HolderKind, User
+from backfleet.identity.named import NamedItems
+from backfleet.identity.users import find_user
 from backfleet.ids import Draw
 from backfleet.storage import Transaction
 
 GROUPS_PER_ACCOUNT: Final = 300
 GROUPS_PER_USER: Final = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """A group of users."""
-
-    id: str
-    name: str
-    comments: str
-    created_at: datetime
-    updated_at: datetime
+_GROUPS: Final = NamedItems("Group", _store.groups.TABLE)
 
 
 def create_group(
     tx: Transaction, account_id: str, name: str, *, comments: str = "", now: datetime, draw: Draw
 ) -> Group:
-    """A new, empty group.
+    """Create an empty group.
 
     Raises:
         AlreadyExists: the name is taken.
         LimitReached: the account has GROUPS_PER_ACCOUNT.
     """
-    _store.lock_account(tx, account_id)
-    if _store.group(tx, account_id, name) is not None:
-        raise AlreadyExists("Group", name)
-    if _store.count_groups(tx, account_id) >= GROUPS_PER_ACCOUNT:
-        raise LimitReached("Group", GROUPS_PER_ACCOUNT)
+    _GROUPS.check_new(tx, account_id, name, GROUPS_PER_ACCOUNT)
     made = Group("4" + digits(draw, 17), name, comments, now, now)
-    row = {"id": made.id, "name": name, "comments": comments, "created_at": now, "updated_at": now}
-    _store.add_group(tx, account_id=account_id, **row)
+    _store.groups.TABLE.add(tx, account_id, made)
     return made
 
 
 def find_group(tx: Transaction, account_id: str, name: str, *, lock: bool = False) -> Group:
-    """A group by name; `lock` keeps others from changing what belongs to it until the transaction ends.
+    """Return a group. `lock` keeps others from changing what belongs to it until the transaction ends.
 
     Raises:
         NotFound: the account has none of that name.
     """
-    row = _store.group(tx, account_id, name, lock=lock)
-    if row is None:
-        raise NotFound("Group", name)
-    return _from_row(row)
+    return _GROUPS.find(tx, account_id, name, lock=lock)
 
 
 def list_groups(tx: Transaction, account_id: str, *, after: str, limit: int) -> list[Group]:
-    """Groups by name, from the first behind `after` on."""
-    return [_from_row(row) for row in _store.groups_after(tx, account_id, after, limit)]
+    """Return the groups whose names come after `after`, by name, at most `limit`."""
+    return _store.groups.TABLE.after(tx, account_id, after, limit)
 
 
 def update_group(
     tx: Transaction, account_id: str, name: str, *, new_name: str | None, comments: str | None, now: datetime
 ) -> Group:
-    """Change name or comments; None leaves one as it is.
+    """Change a group's name or comments; None leaves one as it is.
 
     Raises:
-        NotFound: no such group.
-        AlreadyExists: another has the new name.
+        NotFound: there is no such group.
+        AlreadyExists: another group has the new name.
     """
-    _store.lock_account(tx, account_id)
-    found = find_group(tx, account_id, name, lock=True)
-    if new_name is not None and new_name != name and _store.group(tx, account_id, new_name) is not None:
-        raise AlreadyExists("Group", new_name)
-    changed = replace(
-        found,
-        name=found.name if new_name is None else new_name,
-        comments=found.comments if comments is None else comments,
-        updated_at=now,
-    )
-    _store.change_group(tx, found.id, name=changed.name, comments=changed.comments, updated_at=now)
-    return changed
+    found = _GROUPS.find_to_rename(tx, account_id, name, new_name)
+    changes: dict[str, Any] = {
+        "name": found.name if new_name is None else new_name,
+        "comments": found.comments if comments is None else comments,
+        "updated_at": now,
+    }
+    _store.groups.TABLE.change(tx, found.id, **changes)
+    return replace(found, **changes)
 
 
 def delete_group(tx: Transaction, account_id: str, name: str) -> None:
-    """Delete a group that has neither members nor policies left.
+    """Delete a group that has neither members nor policies.
 
     Raises:
-        NotFound: no such group.
+        NotFound: there is no such group.
         StillInUse: members or policies are left.
     """
     found = find_group(tx, account_id, name, lock=True)
-    if _store.members_after(tx, found.id, "", 1):
+    if _store.groups.members_after(tx, found.id, "", 1):
         raise StillInUse("Group.User", name)
-    if _store.attached_to(tx, ("Group", found.id)):
+    if _store.attachments.of_holder(tx, (HolderKind.GROUP, found.id)):
         raise StillInUse("Group.Policy", name)
-    _store.drop_group(tx, found.id)
+    _store.groups.TABLE.drop(tx, found.id)
 
 
 def join_group(tx: Transaction, account_id: str, user_name: str, group_name: str, *, now: datetime) -> None:
-    """Put a user into a group: from the next request on, what is attached to it holds for the user.
+    """Add a user to a group. The group's policies apply to the user from the next request on.
 
     Raises:
-        NotFound: no such group or user.
-        AlreadyExists: the user is in it.
-        LimitReached: the user is in GROUPS_PER_USER.
+        NotFound: there is no such group or user.
+        AlreadyExists: the user is in the group.
+        LimitReached: the user is in GROUPS_PER_USER groups.
     """
-    # Group before user, here and nowhere the other way round: two callers must not wait for each other.
+    # Everywhere the group is locked before the user, so that two calls cannot deadlock.
     group = find_group(tx, account_id, group_name, lock=True)
     user = find_user(tx, account_id, user_name, lock=True)
-    held = {row.id for row in _store.groups_of(tx, user.id)}
-    if group.id in held:
+    joined = {joined_group.id for joined_group, _ in _store.groups.of_user(tx, user.id)}
+    if group.id in joined:
         raise AlreadyExists("User.Group", user_name)
-    if len(held) >= GROUPS_PER_USER:
+    if len(joined) >= GROUPS_PER_USER:
         raise LimitReached("User.Group", GROUPS_PER_USER)
-    _store.add_member(tx, group.id, user.id, now)
+    _store.groups.add_member(tx, group.id, user.id, now)
 
 
 def leave_group(tx: Transaction, account_id: str, user_name: str, group_name: str) -> None:
-    """Take a user out of a group, from the next request on.
+    """Remove a user from a group, from the next request on.
 
     Raises:
-        NotFound: no such group or user, or the user is not in it.
+        NotFound: there is no such group or user, or the user is not in the group.
     """
     group = find_group(tx, account_id, group_name)
-    if not _store.drop_member(tx, group.id, find_user(tx, account_id, user_name).id):
+    if not _store.groups.drop_member(tx, group.id, find_user(tx, account_id, user_name).id):
         raise NotFound("User.Group", user_name)
 
 
 def groups_of_user(tx: Transaction, account_id: str, user_name: str) -> list[tuple[Group, datetime]]:
-    """The groups a user is in, by name, and since when.
+    """Return the groups a user is in, by name, and when the user joined each.
 
     Raises:
-        NotFound: no such user.
+        NotFound: there is no such user.
     """
-    user = find_user(tx, account_id, user_name)
-    return [(_from_row(row), row.joined_at) for row in _store.groups_of(tx, user.id)]
+    return _store.groups.of_user(tx, find_user(tx, account_id, user_name).id)
 
 
 def users_in_group(
     tx: Transaction, account_id: str, group_name: str, *, after: str, limit: int
 ) -> list[tuple[User, datetime]]:
-    """Who is in a group, by name, from the first behind `after` on, and since when.
+    """Return the users in a group whose names come after `after`, by name, and when each joined.
 
     Raises:
-        NotFound: no such group.
+        NotFound: there is no such group.
     """
     group = find_group(tx, account_id, group_name)
-    return [(user_from(row), row.joined_at) for row in _store.members_after(tx, group.id, after, limit)]
-
-
-def _from_row(row: sa.Row[Any]) -> Group:
-    return Group(row.id, row.name, row.comments, row.created_at, row.updated_at)
+    return list(_store.groups.members_after(tx, group.id, after, limit))

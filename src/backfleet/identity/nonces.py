@@ -1,4 +1,4 @@
-"""A request is taken once: nonces of requests that held, shared by every replica."""
+"""Nonces: each request is accepted once. All replicas share them."""
 
 import hashlib
 import re
@@ -9,24 +9,24 @@ from backfleet.identity import _store
 from backfleet.storage import Transaction
 
 PURGED_AT_ONCE: Final = 20_000  # rows; one purge must not hold up the requests beside it
-_AS_IT_IS: Final = re.compile(r"[!-~]{1,64}")
+_STORED_AS_IS: Final = re.compile(r"[!-~]{1,64}")
 
 
 def spend_nonce(tx: Transaction, access_key_id: str, nonce: str, *, now: datetime, keep: timedelta) -> bool:
-    """True exactly once for a key and a nonce, until `now + keep` at the least.
+    """Return True exactly once for a key and a nonce, at least until `now + keep`.
 
-    Call it only after the signature held, so that no stranger can spend a nonce for somebody else.
+    Call it only after the signature was verified, so that no outsider can spend a nonce of somebody else.
     """
-    return _store.add_nonce(tx, access_key_id, _short(nonce), now + keep)
+    return _store.nonces.add(tx, access_key_id, _short(nonce), now + keep)
 
 
 def purge_nonces(tx: Transaction, now: datetime) -> int:
-    """Forget nonces whose time is over; how many, PURGED_AT_ONCE at the most. Any number of replicas may do it."""
-    return _store.drop_nonces(tx, now, PURGED_AT_ONCE)
+    """Delete expired nonces, at most PURGED_AT_ONCE, and return how many. Any number of replicas may call it."""
+    return _store.nonces.drop_expired(tx, now, PURGED_AT_ONCE)
 
 
 def _short(nonce: str) -> str:
-    """Clients choose it freely: long or odd ones are kept as their hash, which is longer than any kept as it is."""
-    if _AS_IT_IS.fullmatch(nonce):
+    """Return what is stored of a nonce. A long or odd one is hashed; the hash is longer than any that is not hashed."""
+    if _STORED_AS_IS.fullmatch(nonce):
         return nonce
     return f"sha256:{hashlib.sha256(nonce.encode(errors='surrogatepass')).hexdigest()}"

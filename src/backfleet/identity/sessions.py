@@ -1,176 +1,143 @@
-"""Temporary credentials: a role's, for a session.
+"""Sessions: temporary credentials of roles.
 
-The token carries everything about its session, sealed with a key of the vault's own: a forged or changed one is refused
-without a question to the database. Only what can end a session early is looked up, in `standing`.
+A security token holds everything about its session, sealed with a vault key of its own. A forged or changed token is
+refused without reading the database. `session_caller` looks up only what can end a session early.
 """
 
 import json
 import zlib
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from backfleet.identity import _store
-from backfleet.identity.callers import ACCOUNT, Caller, Session, role_caller
 from backfleet.identity.errors import LimitReached
+from backfleet.identity.model import (
+    ACCOUNT,
+    Caller,
+    Role,
+    SecurityToken,
+    Session,
+    SessionOptions,
+    TemporaryCredentials,
+    role_caller,
+)
 from backfleet.identity.policy import parse_document
-from backfleet.identity.roles import Role, role_from
 from backfleet.identity.vault import CannotOpen, Vault
 from backfleet.ids import Draw
 from backfleet.storage import Transaction
 
 KEY_PREFIX: Final = "STS."
 SHORTEST_SESSION: Final = timedelta(minutes=15)
-LONGEST_POLICY: Final = 2048  # bytes; with it, a token stays below 4 KiB, for signature V1 puts it into the URL
-LONGEST_TOKEN: Final = 8192  # characters that are read at all
-ROLES_IN_A_CHAIN: Final = 4  # sessions that made sessions
+LONGEST_SESSION_POLICY: Final = (
+    2048  # bytes; keeps a token below 4 KiB, because signature V1 puts the token into the URL
+)
+LONGEST_TOKEN: Final = 8192  # characters; a longer one is refused unread
+ROLES_IN_A_CHAIN: Final = 4  # sessions that were made by sessions
 PURPOSE: Final = "security tokens"
 SECRET_LENGTH: Final = 30  # characters of [a-z0-9]: 155 bits
 
 
 class TokenNotOurs(Exception):
-    """A security token that we did not give out, or that was changed since."""
+    """The security token was not issued here, or it was changed since."""
 
 
 class RootCannotAssume(Exception):
-    """The account itself may not act in a role's place: nothing could hold it back."""
+    """The account itself may not assume a role, because no policy could limit it."""
 
 
 class SessionTooLong(Exception):
-    """The role's sessions last at most `longest`."""
+    """The requested duration is not allowed: the role's sessions last at most `longest`."""
 
     def __init__(self, longest: timedelta) -> None:
-        super().__init__(f"at most {longest}")
+        super().__init__(f"a session of this role lasts at most {longest}")
         self.longest = longest
 
 
-@dataclass(frozen=True, slots=True)
-class SecurityToken:
-    """What a security token says. Prints without the secret. Moments in seconds since 1970."""
-
-    access_key_id: str
-    secret: str = field(repr=False)
-    account_id: str
-    role_id: str
-    name: str  # of the session
-    issued: int
-    ends: int
-    policy: str = ""
-    source_identity: str = ""
-    made_with: str = ""  # the long-term key that the chain of sessions began with
-    provider: str = ""  # or the identity provider, by its id
-    through: tuple[str, ...] = ()  # the roles in between, oldest first
-
-    def is_over(self, now: datetime) -> bool:
-        """Whether its time is over."""
-        return now.timestamp() >= self.ends
-
-
-@dataclass(frozen=True, slots=True)
-class TemporaryCredentials:
-    """Temporary credentials at the only moment they are shown. Prints without the secrets."""
-
-    access_key_id: str
-    secret: str = field(repr=False)
-    token: str = field(repr=False)
-    expires: datetime
-    caller: Caller
-
-
-@dataclass(frozen=True, slots=True)
-class SessionOptions:
-    """What somebody who assumes a role asks for."""
-
-    name: str
-    duration: timedelta
-    policy: str = ""
-    source_identity: str = ""
-
-
-def check_options(role: Role, wish: SessionOptions) -> None:
-    """Raises SessionTooLong or MalformedPolicy."""
-    if not SHORTEST_SESSION <= wish.duration <= role.max_session:
-        raise SessionTooLong(role.max_session)
-    if wish.policy:
-        parse_document(wish.policy, "Session")
-
-
 def issue_credentials(
-    vault: Vault, role: Role, wish: SessionOptions, caller: Caller, *, now: datetime, draw: Draw
+    vault: Vault, role: Role, options: SessionOptions, caller: Caller, *, now: datetime, draw: Draw
 ) -> TemporaryCredentials:
-    """Credentials of a new session in a role's place, for one whom the role trusts: that is decided before.
+    """Issue temporary credentials of a role to a caller. Whether the role trusts the caller is decided before.
 
-    A session made with temporary credentials ends with these at the latest: nobody can renew themselves for ever.
+    A session made with temporary credentials ends no later than these, so that nobody can renew a session for ever.
 
     Raises:
         RootCannotAssume: the caller is the account itself.
-        SessionTooLong: longer than the role allows, or too short.
-        MalformedPolicy: the engine could not carry the session's policy out to the letter.
-        LimitReached: too many sessions that made sessions.
+        SessionTooLong: the duration is longer than the role allows, or too short.
+        MalformedPolicy: the engine could not carry out the session's policy exactly.
+        LimitReached: the chain of sessions would be longer than ROLES_IN_A_CHAIN.
     """
     if caller.kind == ACCOUNT or not (caller.access_key_id or caller.session):
         raise RootCannotAssume
-    check_options(role, wish)
-    ends = int((now + wish.duration).timestamp())
-    session = Session(role.name, wish.name, wish.policy, wish.source_identity, ends)
+    session = _new_session(role, options, now)
     if caller.session is not None and caller.role_id is not None:
         session = _chained(session, caller.session, caller.role_id)
-    return _sealed(vault, role, session, caller.access_key_id, now=now, draw=draw)
+    return _issue(vault, role, session, caller.access_key_id, now=now, draw=draw)
 
 
 def issue_federated_credentials(
-    vault: Vault, role: Role, wish: SessionOptions, provider_id: str, *, now: datetime, draw: Draw
+    vault: Vault, role: Role, options: SessionOptions, provider_id: str, *, now: datetime, draw: Draw
 ) -> TemporaryCredentials:
-    """Credentials of a new session in a role's place, for one whom an identity provider vouches for.
+    """Issue temporary credentials of a role to someone whom an identity provider authenticated.
 
     Raises:
-        SessionTooLong: longer than the role allows, or too short.
-        MalformedPolicy: the engine could not carry the session's policy out to the letter.
+        SessionTooLong: the duration is longer than the role allows, or too short.
+        MalformedPolicy: the engine could not carry out the session's policy exactly.
     """
-    check_options(role, wish)
-    ends = int((now + wish.duration).timestamp())
-    session = Session(role.name, wish.name, wish.policy, wish.source_identity, ends, (), provider_id)
-    return _sealed(vault, role, session, "", now=now, draw=draw)
+    session = replace(_new_session(role, options, now), provider=provider_id)
+    return _issue(vault, role, session, "", now=now, draw=draw)
 
 
 def open_token(vault: Vault, token: str) -> SecurityToken:
-    """What a security token says. Asks nobody.
+    """Return the content of a security token. The database is not read.
 
     Raises:
-        TokenNotOurs: we did not give it out, or it was changed since, or another version of this program gave it out
-            and meant things by it that this one does not know.
+        TokenNotOurs: the token was not issued here, was changed, or was issued by another version of this program with
+            fields that this one does not know.
     """
     if len(token) > LONGEST_TOKEN:
         raise TokenNotOurs
     try:
-        said = json.loads(zlib.decompress(vault.box(PURPOSE).unseal_bytes(token)))
-        return SecurityToken(**{**said, "through": tuple(said["through"])})
-    except (CannotOpen, TypeError, KeyError):  # the latter: of another version, that said other things
+        content = json.loads(zlib.decompress(vault.box(PURPOSE).unseal_bytes(token)))
+        return SecurityToken(**{**content, "through": tuple(content["through"])})
+    except (CannotOpen, TypeError, KeyError):  # the last two: another version's fields
         raise TokenNotOurs from None
 
 
-def session_caller(tx: Transaction, ticket: SecurityToken, *, now: datetime) -> Caller | None:
-    """The caller that a genuine token stands for; None if the session is over.
+def session_caller(tx: Transaction, token: SecurityToken, *, now: datetime) -> Caller | None:
+    """Return the caller that a genuine token belongs to; None if the session is over.
 
-    It is over when its time is, also by what the role allows now; when the role is gone, or one it was made through;
-    and when the key or the identity provider that it was made with is gone or switched off.
+    It is over when the token has expired, or is older than the role allows now; when the role, or a role that it was
+    made through, is deleted; and when its access key is deleted or inactive, or its identity provider is deleted.
     """
-    roles = _store.roles_by_id(tx, [ticket.role_id, *ticket.through])
-    row = roles.get(ticket.role_id)
-    if row is None or row.account_id != ticket.account_id or not roles.keys() >= set(ticket.through):
+    roles = _store.roles.by_id(tx, [token.role_id, *token.through])
+    role = roles.get(token.role_id)
+    if role is None or role.account_id != token.account_id or not roles.keys() >= set(token.through):
         return None
-    if ticket.is_over(now) or now.timestamp() >= ticket.issued + row.max_session:
+    if token.is_over(now) or now.timestamp() >= token.issued + role.max_session.total_seconds():
         return None
-    if ticket.made_with and not _store.is_key_active(tx, ticket.made_with):
+    if token.made_with and not _store.access_keys.is_active(tx, token.made_with):
         return None
-    if ticket.provider and not _store.has_provider(tx, ticket.provider):
+    if token.provider and not _store.providers.exists(tx, token.provider):
         return None
-    role = role_from(row)
-    return role_caller(role, _session(ticket, role.name), ticket.made_with)
+    session = Session(
+        role.name, token.name, token.policy, token.source_identity, token.ends, token.through, token.provider
+    )
+    return role_caller(role, session, token.made_with)
+
+
+def _new_session(role: Role, options: SessionOptions, now: datetime) -> Session:
+    """Return the session that was asked for. Raises SessionTooLong or MalformedPolicy."""
+    if not SHORTEST_SESSION <= options.duration <= role.max_session:
+        raise SessionTooLong(role.max_session)
+    if options.policy:
+        parse_document(options.policy, "Session")
+    ends = int((now + options.duration).timestamp())
+    return Session(role.name, options.name, options.policy, options.source_identity, ends)
 
 
 def _chained(made: Session, by: Session, by_role: str) -> Session:
-    """A session made by a session. Raises LimitReached."""
+    """Return a session as it is when another session makes it. Raises LimitReached."""
     through = (*by.through, by_role)
     if len(through) >= ROLES_IN_A_CHAIN:
         raise LimitReached("Session.Role", ROLES_IN_A_CHAIN)
@@ -178,32 +145,25 @@ def _chained(made: Session, by: Session, by_role: str) -> Session:
     return replace(made, ends=min(made.ends, by.ends), source_identity=source, through=through, provider=by.provider)
 
 
-def _sealed(
+def _issue(
     vault: Vault, role: Role, session: Session, made_with: str, *, now: datetime, draw: Draw
 ) -> TemporaryCredentials:
-    ticket = SecurityToken(
-        f"{KEY_PREFIX}{draw(20)}",
-        draw(SECRET_LENGTH),
-        role.account_id,
-        role.id,
-        session.name,
-        int(now.timestamp()),
-        session.ends,
-        session.policy,
-        session.source_identity,
-        made_with,
-        session.provider,
-        session.through,
+    content = SecurityToken(
+        access_key_id=f"{KEY_PREFIX}{draw(20)}",
+        secret=draw(SECRET_LENGTH),
+        account_id=role.account_id,
+        role_id=role.id,
+        name=session.name,
+        issued=int(now.timestamp()),
+        ends=session.ends,
+        policy=session.policy,
+        source_identity=session.source_identity,
+        made_with=made_with,
+        provider=session.provider,
+        through=session.through,
     )
-    said = json.dumps(asdict(ticket), separators=(",", ":"), ensure_ascii=False)
-    token = vault.box(PURPOSE).seal_bytes(zlib.compress(said.encode(), 9))
-    expires = datetime.fromtimestamp(ticket.ends, UTC)
-    return TemporaryCredentials(
-        ticket.access_key_id, ticket.secret, token, expires, role_caller(role, session, made_with)
-    )
-
-
-def _session(ticket: SecurityToken, role_name: str) -> Session:
-    return Session(
-        role_name, ticket.name, ticket.policy, ticket.source_identity, ticket.ends, ticket.through, ticket.provider
-    )
+    text = json.dumps(asdict(content), separators=(",", ":"), ensure_ascii=False)
+    token = vault.box(PURPOSE).seal_bytes(zlib.compress(text.encode(), 9))
+    expires = datetime.fromtimestamp(content.ends, UTC)
+    caller = role_caller(role, session, made_with)
+    return TemporaryCredentials(content.access_key_id, content.secret, token, expires, caller)

@@ -1,63 +1,66 @@
-"""Which versions exist, and why they can be believed. Knows neither hosts nor tasks nor callers.
+"""Keep which versions exist, and sign them so that hosts can verify them. Knows no hosts, tasks or callers.
 
-Owns the tables releases, release_offers and signed_metadata, the artifacts folder and the release-signing keys. Verbs:
-`prepare`, `keep_artifact` and `add`; `withdraw`; `offered` and the pure `pick`; `metadata` and `Repository.artifact`
-for those who download; `refresh` and `look` keep the metadata fresh; `pending` and `take` are for keys that
-are kept elsewhere.
+Owns the tables `releases`, `release_offers` and `signed_metadata`, the artifacts folder and the release-signing keys.
+
+- `prepare` reads an uploaded artifact, `keep_artifact` stores it, `add` makes it a release on a channel.
+- `withdraw` stops offering a release.
+- `offered`, `offered_for`, `packages_offered`, `find` and `find_all` read; `select` and `newest` choose. The last two
+  are pure.
+- `metadata` and `Repository.artifact` are for those who download.
+- `refresh` makes the first metadata; `run_once` is the worker that keeps it fresh.
+- `pending_signatures` and `accept_signatures` are for keys that are kept elsewhere.
 """
 
-from backfleet.releases.picking import Pick, newest, pick
-from backfleet.releases.refusal import ReleaseConflict, ReleaseRefused, TooManyReleases
+from backfleet.releases.acceptance import NotSigned, accept_signatures, pending_signatures
+from backfleet.releases.errors import ReleaseConflict, ReleaseRefused, TooManyReleases
+from backfleet.releases.model import STABLE, Prepared, Release
 from backfleet.releases.registry import (
-    STABLE,
-    Prepared,
-    Release,
     add,
     count_releases,
     find,
     find_all,
     keep_artifact,
     offered,
-    offered_of,
+    offered_for,
     packages_offered,
     prepare,
     withdraw,
 )
 from backfleet.releases.repository import Repository
-from backfleet.releases.signing import NotSigned, pending, take
-from backfleet.releases.trust import LIFE, look, may_sign, metadata, refresh
+from backfleet.releases.selection import Selection, newest, select
+from backfleet.releases.signed_metadata import LIFETIMES, may_sign, metadata, refresh, run_once
 from backfleet_host.manifest import Health, Manifest, Service
 
 __all__ = [
-    "LIFE",
+    "LIFETIMES",
     "STABLE",
     "Health",
     "Manifest",
     "NotSigned",
-    "Pick",
     "Prepared",
     "Release",
     "ReleaseConflict",
     "ReleaseRefused",
     "Repository",
+    "Selection",
     "Service",
     "TooManyReleases",
+    "accept_signatures",
     "add",
     "count_releases",
     "find",
     "find_all",
     "keep_artifact",
-    "look",
     "may_sign",
     "metadata",
     "newest",
     "offered",
-    "offered_of",
+    "offered_for",
     "packages_offered",
-    "pending",
-    "pick",
+    "pending_signatures",
     "prepare",
     "refresh",
-    "take",
+    "run_once",
+    "select",
     "withdraw",
 ]

@@ -1,26 +1,24 @@
-"""The only SQL on releases, offers and signed metadata."""
+"""Run every SQL statement on releases, offers and signed metadata."""
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 
 from backfleet.releases._tables import offers, releases, signed_metadata
+from backfleet.releases.model import Prepared, Release
 from backfleet.storage import Transaction
 from backfleet_host.manifest import Manifest
 
-if TYPE_CHECKING:
-    from backfleet.releases.registry import Prepared, Release
-
 
 def lock(tx: Transaction) -> None:
-    """One publisher at a time. The first root is the row to hold; before it exists its primary key decides."""
+    """Let one transaction publish at a time. It locks the first root's row; before that exists, its key decides."""
     tx.first(sa.select(signed_metadata.c.role).where(signed_metadata.c.role == "root").with_for_update())
 
 
-def add_release(tx: Transaction, prepared: "Prepared", now: datetime) -> None:
-    """A new release."""
+def add_release(tx: Transaction, prepared: Prepared, now: datetime) -> None:
+    """Add a release."""
     manifest = prepared.manifest
     tx.add(
         releases,
@@ -40,30 +38,30 @@ def add_release(tx: Transaction, prepared: "Prepared", now: datetime) -> None:
 
 
 def offer(tx: Transaction, channel: str, package: str, version: str, platform: str) -> None:
-    """Offer it on a channel, if it is not already."""
+    """Offer a release on a channel, if it is not offered there yet."""
     tx.add_if_new(offers, {"channel": channel, "package": package, "version": version, "platform": platform})
 
 
 def withdraw(tx: Transaction, package: str, version: str, platform: str, now: datetime) -> bool:
-    """True for the one caller who withdrew it."""
+    """Mark a release as withdrawn; return True for the one caller that did."""
     named = _named(package, version, platform)
     return tx.run(sa.update(releases).where(named, releases.c.withdrawn_at.is_(None)).values(withdrawn_at=now)) == 1
 
 
-def release(tx: Transaction, package: str, version: str, platform: str) -> "Release | None":
-    """One release with its channels."""
+def release(tx: Transaction, package: str, version: str, platform: str) -> Release | None:
+    """Return one release with its channels."""
     found = _releases(tx, sa.select(releases).where(_named(package, version, platform)))
     return found[0] if found else None
 
 
-def every_release(tx: Transaction, package: str | None) -> "list[Release]":
-    """All of them, the last added first."""
+def every_release(tx: Transaction, package: str | None) -> list[Release]:
+    """Return all releases, or all of a package, the newest first."""
     query = sa.select(releases).order_by(releases.c.created_at.desc(), releases.c.package, releases.c.version)
     return _releases(tx, query.where(releases.c.package == package) if package else query)
 
 
-def offered(tx: Transaction, wanted: Sequence[tuple[str, str, str]]) -> "list[Release]":
-    """What channels offer of (package, platform, channel)."""
+def offered(tx: Transaction, wanted: Sequence[tuple[str, str, str]]) -> list[Release]:
+    """Return what is offered for any of (package, platform, channel)."""
     if not wanted:
         return []
     any_of = sa.or_(
@@ -72,55 +70,55 @@ def offered(tx: Transaction, wanted: Sequence[tuple[str, str, str]]) -> "list[Re
             for package, platform, channel in sorted(set(wanted))
         )
     )
-    theirs = sa.and_(*(releases.c[name] == offers.c[name] for name in ("package", "version", "platform")))
+    same_release = sa.and_(*(releases.c[name] == offers.c[name] for name in ("package", "version", "platform")))
     published = releases.c.published_at.is_not(None)
-    return _releases(tx, sa.select(releases).where(published, sa.exists().where(theirs, any_of)))
+    return _releases(tx, sa.select(releases).where(published, sa.exists().where(same_release, any_of)))
 
 
 def packages_offered(tx: Transaction, platform: str, channel: str) -> list[str]:
-    """Packages by name."""
+    """Return the packages that a channel offers for a platform, by name."""
     joined = releases.join(offers)
-    there = sa.and_(releases.c.withdrawn_at.is_(None), releases.c.published_at.is_not(None))
-    wanted = sa.and_(offers.c.platform == platform, offers.c.channel == channel, there)
+    is_offered = sa.and_(releases.c.withdrawn_at.is_(None), releases.c.published_at.is_not(None))
+    wanted = sa.and_(offers.c.platform == platform, offers.c.channel == channel, is_offered)
     query = sa.select(releases.c.package).select_from(joined).where(wanted).distinct().order_by(releases.c.package)
     return [row.package for row in tx.rows(query)]
 
 
 def note_published(tx: Transaction, now: datetime) -> None:
-    """Signed metadata vouches for all there are."""
+    """Note that every release is in the signed metadata now."""
     tx.run(sa.update(releases).where(releases.c.published_at.is_(None)).values(published_at=now))
 
 
 def count(tx: Transaction) -> int:
-    """How many releases there are."""
+    """Return how many releases there are."""
     return int(tx.scalar(sa.select(sa.func.count()).select_from(releases)))
 
 
 def add_metadata(tx: Transaction, role: str, version: int, content: bytes) -> None:
-    """A new version of a role's metadata."""
+    """Add a version of a role's metadata."""
     tx.add(signed_metadata, [{"role": role, "version": version, "bytes": content}])
 
 
 def drop_metadata(tx: Transaction, role: str, up_to: int) -> None:
-    """Forget versions up to this one."""
+    """Delete the versions of a role's metadata up to this one."""
     tx.run(sa.delete(signed_metadata).where(signed_metadata.c.role == role, signed_metadata.c.version <= up_to))
 
 
 def latest_version(tx: Transaction, role: str) -> int:
-    """The newest version, 0 if there is none."""
+    """Return the number of a role's newest metadata, 0 if there is none."""
     query = sa.select(sa.func.max(signed_metadata.c.version)).where(signed_metadata.c.role == role)
     return int(tx.scalar(query) or 0)
 
 
 def latest(tx: Transaction, role: str) -> bytes | None:
-    """The newest version's bytes."""
+    """Return a role's newest metadata."""
     query = sa.select(signed_metadata.c.bytes).where(signed_metadata.c.role == role)
     found = tx.scalar(query.order_by(signed_metadata.c.version.desc()).limit(1))
     return None if found is None else bytes(found)
 
 
 def version(tx: Transaction, role: str, number: int) -> bytes | None:
-    """One version's bytes."""
+    """Return one version of a role's metadata."""
     found = tx.scalar(
         sa.select(signed_metadata.c.bytes).where(signed_metadata.c.role == role, signed_metadata.c.version == number)
     )
@@ -131,9 +129,7 @@ def _named(package: str, version: str, platform: str) -> sa.ColumnElement[bool]:
     return sa.and_(releases.c.package == package, releases.c.version == version, releases.c.platform == platform)
 
 
-def _releases(tx: Transaction, query: Any) -> "list[Release]":
-    from backfleet.releases.registry import Release
-
+def _releases(tx: Transaction, query: Any) -> list[Release]:
     rows = tx.rows(query)
     channels: dict[tuple[str, str, str], list[str]] = {}
     if rows:

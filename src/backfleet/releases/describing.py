@@ -1,4 +1,4 @@
-"""From what an operator gives, or a recipe knows, to a manifest: every field is read, none is passed over."""
+"""Make a manifest from what an administrator gives, or from a recipe. Unknown fields are refused, never ignored."""
 
 import re
 import tomllib
@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from backfleet.releases import versions
-from backfleet.releases.refusal import ReleaseRefused
+from backfleet.releases.errors import ReleaseRefused
 from backfleet_host.archives import FORMATS, LONGEST_PATH
+from backfleet_host.files import PARTIAL
 from backfleet_host.layout import PACKAGE, VERSION
 from backfleet_host.manifest import MOST_TEXTS, SWITCHES, UNIT, Health, Manifest, Service, can_be_preserved, is_in_tree
 from backfleet_host.platforms import PLATFORM, canonical
@@ -30,29 +31,32 @@ LONGEST_HEALTH_SECONDS: Final = 600
 LONGEST_SERVICE_SECONDS: Final = 3600
 LONGEST_TEXT: Final = 500  # characters
 
-PARTIAL: Final = ".partial"
-NO_TEXT: Final = re.compile("[\0\ud800-\udfff]")  # half characters, as JSON can write them, cannot be signed
+NOT_TEXT: Final = re.compile("[\0\ud800-\udfff]")  # half characters, as JSON can write them, cannot be signed
 FILE_NAME: Final = r"[A-Za-z0-9_][A-Za-z0-9._+~:%@=-]{0,254}"
 
 
 def describe(*, package: str, version: str, platform: str, form: str, given: Mapping[str, Any] | None) -> Manifest:
-    """A manifest from what the operator gave; else from the recipe of this package; else with nothing special.
+    """Make the manifest of a release.
+
+    Args:
+        form: the artifact's format.
+        given: fields from the administrator; None takes the recipe of the package, if there is one.
 
     Raises:
-        ReleaseRefused: a name or a field that is not of its form; unknown fields.
+        ReleaseRefused: a name or a field is not of its form, or a field is unknown.
     """
     check_name("package", package, PACKAGE)
     check_name("version", version, VERSION)
     if version.endswith(PARTIAL):
-        raise ReleaseRefused(f"version {version!r} ends in {PARTIAL}, as what hosts have not unpacked yet does")
+        raise ReleaseRefused(f"version {version!r} ends in {PARTIAL}, which hosts use for versions not unpacked yet")
     check_name("platform", platform, PLATFORM)
     if canonical(platform) != platform:
         raise ReleaseRefused(f"platform {platform!r} is called {canonical(platform)!r} by hosts; use that name")
     if form not in FORMATS:
         raise ReleaseRefused(f"format {form!r} is not one of {', '.join(FORMATS)}")
-    versions.readable(version)
-    said = dict(given) if given is not None else recipe_of(package)
-    unknown = sorted(set(said) - set(GIVEN))
+    versions.comparable(version)
+    fields = dict(given) if given is not None else recipe_of(package)
+    unknown = sorted(set(fields) - set(GIVEN))
     if unknown:
         raise ReleaseRefused(f"the manifest has unknown fields: {_some(unknown)}; known are {', '.join(GIVEN)}")
     return Manifest(
@@ -60,32 +64,32 @@ def describe(*, package: str, version: str, platform: str, form: str, given: Map
         version,
         platform,
         form,
-        bin=_paths_in_tree(said, "bin"),
-        switch=_switch(said),
-        health=_health(said.get("health"), version),
-        upgrades_from=_range(said, "upgrades_from"),
-        repository_format=_text(said, "repository_format"),
-        readable_by=_text(said, "readable_by"),
-        preserve=_preserved(said),
-        service=_service(said.get("service")),
-        set_uid=_paths_in_tree(said, "set_uid"),
+        bin=_paths_in_tree(fields, "bin"),
+        switch=_switch(fields),
+        health=_health(fields.get("health"), version),
+        upgrades_from=_range(fields, "upgrades_from"),
+        repository_format=_text(fields, "repository_format"),
+        readable_by=_text(fields, "readable_by"),
+        preserve=_preserved(fields),
+        service=_service(fields.get("service")),
+        set_uid=_paths_in_tree(fields, "set_uid"),
     )
 
 
 def recipe_of(package: str) -> dict[str, Any]:
-    """What we know of a package by ourselves; empty if nothing."""
+    """Return the manifest's fields that come with this program for a package; empty if there are none."""
     file = RECIPES / f"{package}.toml"
     return tomllib.loads(file.read_text()) if file.is_file() else {}
 
 
 def check_name(what: str, value: str, form: str) -> None:
-    """Raises ReleaseRefused if a name is not of its form."""
+    """Raise ReleaseRefused if a name is not of its form."""
     if not re.fullmatch(form, value):
         raise ReleaseRefused(f"{what} {value[:80]!r} is not of the form {form}")
 
 
-def _switch(said: Mapping[str, Any]) -> str:
-    switch = said.get("switch", "anytime")
+def _switch(fields: Mapping[str, Any]) -> str:
+    switch = fields.get("switch", "anytime")
     if switch not in SWITCHES:
         raise ReleaseRefused(f"switch is {_short(switch)}; it must be one of {', '.join(SWITCHES)}")
     return str(switch)
@@ -107,10 +111,10 @@ def _health(given: Any, version: str) -> Health | None:
 def _service(given: Any) -> Service | None:
     if given is None:
         return None
-    words = ("start", "stop", "ready", "idle")
-    if not isinstance(given, dict) or not set(given) <= {"unit", "seconds", *words}:
+    names = ("start", "stop", "ready", "idle")
+    if not isinstance(given, dict) or not set(given) <= {"unit", "seconds", *names}:
         raise ReleaseRefused("service may have a unit, start, stop, ready, idle and seconds, and nothing else")
-    unit, seconds, commands = _text(given, "unit"), given.get("seconds", 60), [_strings(given, word) for word in words]
+    unit, seconds, commands = _text(given, "unit"), given.get("seconds", 60), [_strings(given, name) for name in names]
     if not unit and not all(commands[:3]):
         raise ReleaseRefused("service needs a unit, or the commands start, stop and ready")
     if unit and not re.fullmatch(UNIT, unit):
@@ -120,25 +124,25 @@ def _service(given: Any) -> Service | None:
     return Service(unit, commands[0], commands[1], commands[2], commands[3], seconds)
 
 
-def _preserved(said: Mapping[str, Any]) -> tuple[str, ...]:
+def _preserved(fields: Mapping[str, Any]) -> tuple[str, ...]:
     """Read `preserve`, or `keeps` as it was called first and still is in signed metadata."""
-    if "keeps" in said and "preserve" in said:
+    if "keeps" in fields and "preserve" in fields:
         raise ReleaseRefused("keeps and preserve are two names of the same field; give one of them")
-    return _paths(said, "preserve" if "preserve" in said else "keeps")
+    return _paths(fields, "preserve" if "preserve" in fields else "keeps")
 
 
-def _paths(said: Mapping[str, Any], name: str) -> tuple[str, ...]:
-    """State to keep: a host refuses what is not absolute and normal, or is the whole of a folder of its root."""
-    paths = _strings(said, name)
+def _paths(fields: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """Read paths of state to preserve, which hosts refuse unless they are absolute, normal and two folders deep."""
+    paths = _strings(fields, name)
     for path in paths:
         if not can_be_preserved(path):
             raise ReleaseRefused(f"{name} has {_short(path)}; it must be absolute, normal and two folders deep")
     return paths
 
 
-def _paths_in_tree(said: Mapping[str, Any], name: str) -> tuple[str, ...]:
-    """Of what the artifact holds: a host refuses what is not relative and normal."""
-    paths = _strings(said, name)
+def _paths_in_tree(fields: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """Read paths in the artifact, which hosts refuse unless they are relative and normal."""
+    paths = _strings(fields, name)
     for path in paths:
         if not is_in_tree(path):
             raise ReleaseRefused(f"{name} has {_short(path)}; it must be relative to the tree, and normal")
@@ -154,28 +158,28 @@ def _expectation(given: Mapping[str, Any], version: str) -> str:
     return expect
 
 
-def _strings(said: Mapping[str, Any], name: str) -> tuple[str, ...]:
-    value = said.get(name, [])
-    if not isinstance(value, list) or len(value) > MOST_TEXTS or not all(map(_is_word, value)):
+def _strings(fields: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    value = fields.get(name, [])
+    if not isinstance(value, list) or len(value) > MOST_TEXTS or not all(map(_is_plain_text, value)):
         raise ReleaseRefused(
             f"{name} must be a list of at most {MOST_TEXTS} strings, each of 1 to {LONGEST_PATH} characters"
         )
     return tuple(value)
 
 
-def _is_word(value: object) -> bool:
+def _is_plain_text(value: object) -> bool:
     return isinstance(value, str) and 0 < len(value) <= LONGEST_PATH and value.isprintable()
 
 
-def _text(said: Mapping[str, Any], name: str) -> str:
-    value = said.get(name, "")
-    if not isinstance(value, str) or len(value) > LONGEST_TEXT or NO_TEXT.search(value):
+def _text(fields: Mapping[str, Any], name: str) -> str:
+    value = fields.get(name, "")
+    if not isinstance(value, str) or len(value) > LONGEST_TEXT or NOT_TEXT.search(value):
         raise ReleaseRefused(f"{name} must be text of at most {LONGEST_TEXT} characters")
     return value
 
 
-def _range(said: Mapping[str, Any], name: str) -> str:
-    value = _text(said, name)
+def _range(fields: Mapping[str, Any], name: str) -> str:
+    value = _text(fields, name)
     if not versions.is_range(value):
         raise ReleaseRefused(f"{name} is {_short(value)}; it must be a version range such as >=1.70,<1.75")
     return value

@@ -1,11 +1,11 @@
-"""Reading an artifact through, as a host will, before it is offered to any."""
+"""Read an artifact from beginning to end, as hosts will, before it is offered to any."""
 
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from backfleet.releases.refusal import ReleaseRefused
+from backfleet.releases.errors import ReleaseRefused
 from backfleet_host.archives import BadArchive, Entry, Limits, compression_of, walk
 from backfleet_host.manifest import COMMAND, Manifest
 
@@ -15,19 +15,19 @@ PIECE: Final = 1 << 20  # bytes read at a time
 
 
 def inspect(manifest: Manifest, artifact: Path) -> Manifest:
-    """The manifest, completed by what the artifact holds: its commands, sizes, and what is needed to read it.
+    """Return the manifest, completed by what the artifact holds: commands, sizes, and what is needed to read it.
 
     Raises:
-        ReleaseRefused: broken, hostile, or without the files it should have.
+        ReleaseRefused: the artifact is broken, hostile, or without the files that the manifest names.
     """
     found = _read_through(manifest, artifact)
     commands = manifest.bin or _commands(manifest.package, found.programs)
     for path in commands:
         if path not in found.programs:
-            raise ReleaseRefused(f"bin names {path!r}, which is no program in the artifact")
+            raise ReleaseRefused(f"bin names {path!r}, which is not an executable file in the artifact")
     for path in manifest.set_uid:
         if path not in found.set_uid:
-            raise ReleaseRefused(f"set_uid names {path!r}, which is no file with such a bit in the artifact")
+            raise ReleaseRefused(f"set_uid names {path!r}, which has no set-uid or set-gid bit in the artifact")
     if not commands:
         raise ReleaseRefused("no program was found in the artifact; name its commands as bin in a manifest")
     complete = replace(
@@ -43,7 +43,7 @@ def inspect(manifest: Manifest, artifact: Path) -> Manifest:
 
 @dataclass
 class _Found:
-    """What an artifact holds."""
+    """Contents of an artifact."""
 
     compression: str = ""
     unpacked_bytes: int = 0
@@ -51,7 +51,7 @@ class _Found:
     programs: list[str] = field(default_factory=list)  # paths
     set_uid: list[str] = field(default_factory=list)
 
-    def take(self, entry: Entry) -> None:
+    def add(self, entry: Entry) -> None:
         self.entries, self.unpacked_bytes = self.entries + 1, self.unpacked_bytes + entry.size
         is_file = not entry.is_folder and entry.link is None
         if is_file and entry.mode & 0o100:
@@ -61,11 +61,11 @@ class _Found:
 
 
 def _read_through(manifest: Manifest, artifact: Path) -> _Found:
-    """Every byte is read, so that what is cut off or damaged shows here and not on a thousand hosts."""
+    """Read every byte, so that damage shows here and not on a thousand hosts."""
     try:
         found = _Found(compression_of(artifact, manifest.format))
         for entry, stream in walk(artifact, manifest.format, Limits(), manifest.package, manifest.set_uid):
-            found.take(entry)
+            found.add(entry)
             while stream is not None and stream.read(PIECE):
                 pass
     except BadArchive as problem:
@@ -74,7 +74,10 @@ def _read_through(manifest: Manifest, artifact: Path) -> _Found:
 
 
 def _commands(package: str, programs: list[str]) -> tuple[str, ...]:
-    """What to expose if nobody said: the program called like the package, else all in the usual places."""
+    """Choose the commands to expose where the manifest names none.
+
+    That is the program called like the package, else all in the usual places.
+    """
     namesakes = [path for path in programs if path.rsplit("/", 1)[-1] == package]
     if namesakes:
         return (min(namesakes, key=len),)
@@ -90,5 +93,5 @@ def _check_commands(manifest: Manifest) -> None:
             raise ReleaseRefused(f"the command {name!r} is not of the form {COMMAND}")
     if manifest.health and manifest.health.command[0] not in names:
         raise ReleaseRefused(
-            f"the health command {manifest.health.command[0]!r} is not one of the release's own: {', '.join(names)}"
+            f"health.command is {manifest.health.command[0]!r}; it must be a command of the release: {', '.join(names)}"
         )

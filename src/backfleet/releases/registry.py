@@ -1,59 +1,19 @@
-"""Adding, offering and withdrawing releases."""
+"""Add, offer, withdraw and find releases."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from backfleet.releases import _store
 from backfleet.releases.describing import FILE_NAME, check_name, describe
+from backfleet.releases.errors import ReleaseConflict
 from backfleet.releases.inspecting import inspect
-from backfleet.releases.refusal import ReleaseConflict
+from backfleet.releases.model import Prepared, Release
 from backfleet.releases.repository import Repository
-from backfleet.releases.trust import publish
+from backfleet.releases.signed_metadata import publish
 from backfleet.storage import Transaction
 from backfleet_host.files import move_file, sync_folder
-from backfleet_host.manifest import Manifest
-
-STABLE = "stable"
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """One package in one version for one platform."""
-
-    package: str
-    version: str
-    platform: str
-    sha256: str
-    size: int  # bytes
-    file_name: str
-    manifest: Manifest
-    created_at: datetime
-    withdrawn_at: datetime | None
-    channels: tuple[str, ...] = ()
-    published_at: datetime | None = None  # None: it waits for a signature, and is offered to nobody
-
-    @property
-    def target_path(self) -> str:
-        """What it is called in the signed metadata."""
-        return target_path(self.package, self.version, self.platform)
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """An artifact that was read through and may be added."""
-
-    manifest: Manifest
-    sha256: str
-    size: int
-    file_name: str
-
-
-def target_path(package: str, version: str, platform: str) -> str:
-    """What a release is called in the signed metadata: an order says no more, so a host can find it by that."""
-    return f"{package}/{version}/{platform}"
 
 
 def prepare(
@@ -68,10 +28,16 @@ def prepare(
     file_name: str,
     given: Mapping[str, Any] | None,
 ) -> Prepared:
-    """Read an uploaded artifact through, outside of any transaction: it may be large.
+    """Read an uploaded artifact from beginning to end. Call it outside of any transaction: the artifact may be large.
+
+    Args:
+        size: bytes.
+        form: the artifact's format, one of `archives.FORMATS`.
+        file_name: the name that it was uploaded under; folders in it are ignored.
+        given: the manifest's fields as the administrator gave them; None takes the recipe of the package.
 
     Raises:
-        ReleaseRefused: names, manifest or artifact are not fit.
+        ReleaseRefused: names, manifest or artifact cannot be offered.
     """
     manifest = describe(package=package, version=version, platform=platform, form=form, given=given)
     last = Path(file_name).name or "artifact"
@@ -80,13 +46,13 @@ def prepare(
 
 
 def keep_artifact(repository: Repository, upload: Path, sha256: str) -> None:
-    """Move an uploaded file to where artifacts are: on disk for good before any row speaks of it.
+    """Move an uploaded file to where artifacts are. It survives a power cut before any row names it.
 
-    A file that no row comes to speak of is harmless: the same release added again takes it.
+    A file that no row ever names is harmless: the same release, added again, uses it.
     """
     kept = repository.path_of(sha256)
     if kept.exists():
-        sync_folder(kept.parent)  # who put it there may have ended before that
+        sync_folder(kept.parent)  # the process that put it there may have been killed before that
     else:
         move_file(upload, kept, 0o644)
 
@@ -96,18 +62,21 @@ def add(
 ) -> tuple[Release, bool]:
     """Add a release, offer it on a channel and publish both in the signed metadata, all in this transaction.
 
-    The same file under the same name again changes nothing but the channel. Also tells whether it is new.
+    The same file under the same name again changes nothing but the channel.
+
+    Returns:
+        The release, and whether it is new.
 
     Raises:
-        ReleaseConflict: the version is there with other bytes, or was withdrawn.
-        TooManyReleases: signed metadata would grow larger than hosts take.
+        ReleaseConflict: the version exists with other bytes, or was withdrawn.
+        TooManyReleases: signed metadata would grow larger than hosts accept.
     """
     manifest = prepared.manifest
     _store.lock(tx)
     known = _store.release(tx, manifest.package, manifest.version, manifest.platform)
     if known is not None and known.sha256 != prepared.sha256:
         raise ReleaseConflict(
-            f"{manifest.package} {manifest.version} {manifest.platform} is there with other bytes "
+            f"{manifest.package} {manifest.version} {manifest.platform} exists with other bytes "
             f"(SHA-256 {known.sha256[:12]}...); a version never changes: give the new bytes a new version"
         )
     if known is not None and known.withdrawn_at is not None:
@@ -126,7 +95,7 @@ def add(
 def withdraw(
     tx: Transaction, repository: Repository, package: str, version: str, platform: str, *, now: datetime
 ) -> bool:
-    """Offer it to nobody from now on; hosts that run it keep it. False if there is no such release."""
+    """Offer a release to nobody from now on. Hosts that run it keep it. Return False if there is no such release."""
     _store.lock(tx)
     if not _store.withdraw(tx, package, version, platform, now):
         return _store.release(tx, package, version, platform) is not None
@@ -135,30 +104,30 @@ def withdraw(
 
 
 def offered(tx: Transaction, package: str, platform: str, channel: str) -> list[Release]:
-    """What a channel offers of a package, in no order; only what signed metadata vouches for."""
+    """Return what a channel offers of a package, in no order: only releases that are in the signed metadata."""
     return _store.offered(tx, [(package, platform, channel)])
 
 
-def offered_of(tx: Transaction, wanted: Sequence[tuple[str, str, str]]) -> list[Release]:
-    """What channels offer of (package, platform, channel), in one query."""
+def offered_for(tx: Transaction, wanted: Sequence[tuple[str, str, str]]) -> list[Release]:
+    """Return what is offered for any of (package, platform, channel), in one query."""
     return _store.offered(tx, wanted)
 
 
 def packages_offered(tx: Transaction, platform: str, channel: str) -> list[str]:
-    """Packages with at least one release for this platform on this channel, by name."""
+    """Return the packages with at least one release for this platform on this channel, by name."""
     return _store.packages_offered(tx, platform, channel)
 
 
 def find(tx: Transaction, package: str, version: str, platform: str) -> Release | None:
-    """One release, withdrawn or not."""
+    """Return one release, withdrawn or not."""
     return _store.release(tx, package, version, platform)
 
 
 def find_all(tx: Transaction, package: str | None) -> list[Release]:
-    """Every release, the last added first."""
+    """Return every release, the newest first."""
     return _store.every_release(tx, package)
 
 
 def count_releases(tx: Transaction) -> int:
-    """How many there are."""
+    """Return how many releases there are, withdrawn ones included."""
     return _store.count(tx)

@@ -1,18 +1,18 @@
-"""How versions compare: pure, and as hosts compare them."""
+"""Compare versions as hosts compare them. Pure."""
 
 from packaging.version import Version
 
-from backfleet.releases.refusal import ReleaseRefused
-from backfleet_host.versions import LONGEST_RANGE, Step, is_range, order_of, way, within
+from backfleet.releases.errors import ReleaseRefused
+from backfleet_host.versions import LONGEST_RANGE, Candidate, is_range, order_of, upgrade_path, within
 
-__all__ = ["LONGEST_RANGE", "Step", "is_range", "order_of", "readable", "way", "within"]
+__all__ = ["LONGEST_RANGE", "Candidate", "comparable", "is_range", "order_of", "upgrade_path", "within"]
 
 
-def readable(version: str) -> Version:
-    """A version that must compare.
+def comparable(version: str) -> Version:
+    """Return a version in the form in which it compares with others.
 
     Raises:
-        ReleaseRefused: it cannot be ordered among others.
+        ReleaseRefused: it cannot be compared with others.
     """
     order = order_of(version)
     if order is None:

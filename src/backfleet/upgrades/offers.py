@@ -13,7 +13,7 @@ Offer = tuple[str, str, str]
 def releases_by_offer(tx: Transaction, wanted: Iterable[Offer]) -> dict[Offer, list[Release]]:
     """Return what each of these offers, in a constant number of queries. Those that offer nothing are left out."""
     found: dict[Offer, list[Release]] = {}
-    for release in releases.offered_of(tx, sorted(set(wanted))):
+    for release in releases.offered_for(tx, sorted(set(wanted))):
         for channel in release.channels:
             found.setdefault((release.package, release.platform, channel), []).append(release)
     return found

@@ -64,7 +64,9 @@ class UpgradePlanner:
     def __init__(self, offered: Mapping[Offer, Sequence[Release]]) -> None:
         """Plan with these releases; `releases_by_offer` reads them."""
         self._offered = offered
-        self._picks: dict[tuple[str, ...], releases.Pick] = {}  # many clients ask the same question: answered once
+        self._selections: dict[
+            tuple[str, ...], releases.Selection
+        ] = {}  # many clients ask the same question: answered once
 
     def includes(self, client: Client) -> bool:
         """Include what is installed or being installed."""
@@ -81,9 +83,9 @@ class UpgradePlanner:
         offer = (client.package, instance.platform, client.channel)
         question = (*offer, client.version, client.pin)
         offered = self._offered.get(offer, [])
-        if question not in self._picks:
-            self._picks[question] = releases.pick(offered, current=client.version, pin=client.pin)
-        picked = self._picks[question]
+        if question not in self._selections:
+            self._selections[question] = releases.select(offered, current=client.version, pin=client.pin)
+        picked = self._selections[question]
         if picked.refusal:
             return _no_release(instance, client, picked.refusal)
         is_offered = any(each.version == client.version and each.withdrawn_at is None for each in offered)

@@ -1,7 +1,7 @@
-"""Every effect and every named instant of a transaction, so that a test may end it there, as a power cut would.
+"""Every effect and every failpoint of a transaction, so that a test can end the process there, as a power cut would.
 
-`BACKFLEET_HOST_DIE_AT=<instant>` in the environment names one; `<number> before` or `<number> after` is the effect of
-that number. A test within the process gives a watcher instead. Unset, an effect costs two comparisons.
+`BACKFLEET_HOST_DIE_AT=<failpoint>` in the environment names one; `<number> before` or `<number> after` is the effect
+with that number. A test within the process sets a watcher instead. Unset, an effect costs two comparisons.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import signal
 from typing import Callable, Iterator, Optional
 
 Watcher = Callable[[str, str, str], None]
-"""Is told "before" or "after", the deed, and the path it is done to. What it raises is what the deed raises."""
+"""Called with "before" or "after", the kind of the effect, and its path. What it raises, the effect raises."""
 
 _DIE_AT = os.environ.get("BACKFLEET_HOST_DIE_AT", "")
 _numbers = itertools.count(1)
@@ -21,28 +21,28 @@ _watcher: Optional[Watcher] = None
 
 
 def watch(watcher: Optional[Watcher]) -> None:
-    """Tell every effect to this watcher from now on; None ends it."""
-    global _watcher  # noqa: PLW0603 - one per process, like the environment it stands beside
+    """Call this watcher around every effect from now on; None stops that."""
+    global _watcher  # noqa: PLW0603 - one per process, like the environment variable beside it
     _watcher = watcher
 
 
-def failpoint(instant: str) -> None:
-    """Say that this instant has been reached; die here, unwarned, if a test asked for it."""
-    if _DIE_AT and instant == _DIE_AT:
+def failpoint(name: str) -> None:
+    """Kill this process if a test asked for that at this failpoint."""
+    if _DIE_AT and name == _DIE_AT:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 @contextlib.contextmanager
-def deed(name: str, path: object) -> Iterator[None]:
-    """One effect: done whole, or not begun, or cut off in between."""
+def effect(kind: str, path: object) -> Iterator[None]:
+    """Mark one change to the disk. It is made completely, or not begun, or cut off in between."""
     number = next(_numbers) if _DIE_AT else 0
-    _tell("before", name, path, number)
+    _notify("before", kind, path, number)
     yield
-    _tell("after", name, path, number)
+    _notify("after", kind, path, number)
 
 
-def _tell(when: str, name: str, path: object, number: int) -> None:
+def _notify(when: str, kind: str, path: object, number: int) -> None:
     if number:
         failpoint(f"{number} {when}")
     if _watcher is not None:
-        _watcher(when, name, str(path))
+        _watcher(when, kind, str(path))

@@ -22,21 +22,21 @@ from tuf.api.metadata import Metadata
 from tuf.ngclient import Updater
 
 from backfleet import releases
-from backfleet.releases import LIFE, trust
+from backfleet.releases import LIFETIMES, signed_metadata
 
 DownloadServer = Any
 PATH = "rclone/{}/linux-amd64"
 
 
 class Client:
-    """One host's memory of metadata, and a new updater over it for every look."""
+    """The metadata that one host remembers, with a new updater for every refresh."""
 
     def __init__(self, folder: Path, root: bytes) -> None:
         self.folder, self.root = folder, root
         (folder / "targets").mkdir(parents=True)
 
     def refresh(self, address: str) -> Updater:
-        """Refresh."""
+        """Fetch and verify metadata."""
         updater = Updater(
             str(self.folder / "metadata"),
             f"{address}/metadata/",
@@ -48,13 +48,13 @@ class Client:
         return updater
 
     def fetch(self, address: str, version: str) -> bytes | None:
-        """The artifact of a version, verified; None if metadata knows of none."""
-        updater = self.look(address)
+        """Return the verified artifact of a version; None if metadata has none."""
+        updater = self.refresh(address)
         info = updater.get_targetinfo(PATH.format(version))
         return None if info is None else Path(updater.download_target(info)).read_bytes()
 
     def knows(self) -> dict[str, int]:
-        """Which versions it has come to trust."""
+        """Return the versions of the metadata that it trusts."""
         found = {}
         for role in ("root", "timestamp", "snapshot", "targets"):
             file = self.folder / "metadata" / f"{role}.json"
@@ -97,7 +97,7 @@ def test_a_withdrawn_release_is_not_in_the_metadata(server: DownloadServer, clie
 def test_a_host_that_was_off_for_long_catches_up(bare_server: DownloadServer, tmp_path: Path) -> None:
     """From a root that has expired, through every root that was made meanwhile."""
     for lives in (1.8, 1.2, 0.6, 0):
-        assert bare_server.sign(-lives * LIFE["root"])
+        assert bare_server.sign(-lives * LIFETIMES["root"])
     client = Client(tmp_path / "client", bare_server.metadata("1.root.json"))
     client.refresh(bare_server.address)
     assert client.knows() == {"root": 4, "timestamp": 4, "snapshot": 4, "targets": 4}
@@ -122,7 +122,7 @@ def test_metadata_that_is_not_renewed_is_refused_in_the_end(
     bare_server: DownloadServer, tmp_path: Path, role: str
 ) -> None:
     """F74, a freeze: metadata that has expired is not accepted."""
-    bare_server.sign(-LIFE[role] - timedelta(minutes=1))
+    bare_server.sign(-LIFETIMES[role] - timedelta(minutes=1))
     client = Client(tmp_path / "client", bare_server.metadata("1.root.json"))
     with pytest.raises(ExpiredMetadataError):
         client.refresh(bare_server.address)
@@ -134,15 +134,15 @@ def test_metadata_that_is_not_renewed_is_refused_in_the_end(
 
 def test_metadata_is_accepted_until_it_expires(bare_server: DownloadServer, tmp_path: Path) -> None:
     """A server that was away for almost a week does no harm."""
-    bare_server.sign(-LIFE["timestamp"] + timedelta(minutes=1))
-    Client(tmp_path / "client", bare_server.metadata("1.root.json")).look(bare_server.address)
+    bare_server.sign(-LIFETIMES["timestamp"] + timedelta(minutes=1))
+    Client(tmp_path / "client", bare_server.metadata("1.root.json")).refresh(bare_server.address)
 
 
 def test_a_server_with_other_keys_is_refused(
     server: DownloadServer, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """F74: an attacker has the server's name but not its keys; an honest server would not even sign."""
-    monkeypatch.setattr(trust, "may_sign", lambda tx, repository, role: True)
+    monkeypatch.setattr(signed_metadata, "may_sign", lambda tx, repository, role: True)
     client.refresh(server.address)
     known = client.knows()
     other = releases.Repository.open(tmp_path / "other")
@@ -254,12 +254,12 @@ def test_hosts_accept_as_many_releases_as_the_server_signs(
     """The server's limit is below the client's: no release can be added that hosts would refuse."""
     from tuf.ngclient import UpdaterConfig
 
-    from backfleet.releases import trust
+    from backfleet.releases import signed_metadata
 
-    assert UpdaterConfig().targets_max_length > trust.LARGEST
+    assert UpdaterConfig().targets_max_length > signed_metadata.LARGEST
     server.add("1.0")
     size = len(server.metadata("2.targets.json"))
-    monkeypatch.setattr(trust, "LARGEST", size)
+    monkeypatch.setattr(signed_metadata, "LARGEST", size)
     with pytest.raises(releases.TooManyReleases):
         server.add("2.0")
     assert client.fetch(server.address, "1.0")

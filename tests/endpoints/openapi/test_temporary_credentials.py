@@ -28,7 +28,7 @@ from backfleet.certificates import prepare_certificates
 from backfleet.wire.credentials import Credentials
 from endpoints.openapi.server import Server
 from endpoints.openapi.signed_requests import V1, V3, Raw
-from identity.test_providers import CLAIMS, ISSUER, ec_key, public, token
+from identity.signed_tokens import CLAIMS, ISSUER, ec_key, public, token
 
 MODES = pytest.mark.parametrize("mode", ["v3", "v1"])
 ASSUMING = '{"Version":"1","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Resource":"*"}]}'

@@ -15,25 +15,25 @@ from pathlib import Path
 from backfleet_host.contract import Order, Report, stage_line
 
 
-def carry_out(order: Order, root: Path, *, say: Callable[[str], None], stopping: Callable[[], bool]) -> Report:
+def carry_out(order: Order, root: Path, *, progress: Callable[[str], None], is_cancelled: Callable[[], bool]) -> Report:
     _note(root, f"carry {order.order_id}")
-    say(stage_line("admit"))
+    progress(stage_line("admit"))
     if order.version.startswith("dies"):
         os.kill(os.getpid(), signal.SIGKILL)
     if order.version == "raises":
         raise RuntimeError("nobody foresaw this")
     while order.version in ("waits", "listens") and not (root / "go").exists():
         time.sleep(0.02)
-        if order.version == "listens" and stopping():
+        if order.version == "listens" and is_cancelled():
             _note(root, f"stopped {order.order_id}")
             return _report(order, outcome="failed", code="TaskCancelled", message="stopped")
-    say(stage_line("switch"))
+    progress(stage_line("switch"))
     if order.version == "talks":
         return _report(order, message="x" * 1000, details={"long": "y" * 50000})
     return _report(order, current_version=order.version)
 
 
-def recover(order: Order, root: Path, *, say: Callable[[str], None]) -> Report:
+def recover(order: Order, root: Path, *, progress: Callable[[str], None]) -> Report:
     _note(root, f"recover {order.order_id}")
     if order.version == "dies-always":
         os.kill(os.getpid(), signal.SIGKILL)

@@ -20,7 +20,8 @@ from backfleet import releases
 from backfleet.endpoints import downloads
 from backfleet.storage import Database
 from backfleet_host.contract import Order, Report
-from backfleet_host.upgrader import Site, carry_out_on, platform_here
+from backfleet_host.platforms import platform_here
+from backfleet_host.upgrader import Installation, carry_out_on
 from listening import end_of
 
 PACKAGE = "courier"
@@ -127,8 +128,8 @@ def _serve(shop: Shop, ready: threading.Event, stop: threading.Event) -> None:
         downloads.add_to(app, shop.database, shop.repository, host_program=None, ca_file=shop.folder / "none")
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
+        listener = web.TCPSite(runner, "127.0.0.1", 0)
+        await listener.start()
         shop.address = f"http://127.0.0.1:{runner.addresses[0][1]}/downloads"
         ready.set()
         while not stop.is_set():  # noqa: ASYNC110 - set from another thread
@@ -143,13 +144,13 @@ class Host:
 
     def __init__(self, root: Path, shop: Shop) -> None:
         self.root = root
-        self.site = Site(root, root / "bin", shop.address, None, shop.trust_root)
+        self.installation = Installation(root, root / "bin", shop.address, None, shop.trust_root)
         self.said: list[str] = []
 
     def carry(self, kind: str, version: str = "", *, order_id: str = "", patience: int = 30, **more: Any) -> Report:
         """Give an order and wait for its report."""
         order = replace(self.order(kind, version, order_id, patience), **more)
-        return carry_out_on(self.site, order, self.said.append)
+        return carry_out_on(self.installation, order, self.said.append)
 
     def order(self, kind: str, version: str = "", order_id: str = "", patience: int = 30) -> Order:
         """An order for this host."""
@@ -167,14 +168,14 @@ class Host:
         """What people run."""
         return self.root / "bin" / PACKAGE
 
-    def words(self, text: str, name: str = PACKAGE) -> None:
+    def write_policy(self, text: str, name: str = PACKAGE) -> None:
         """What this host's administrator says."""
-        self.site.etc.mkdir(parents=True, exist_ok=True)
-        (self.site.etc / f"{name}.toml").write_text(text)
+        self.installation.etc.mkdir(parents=True, exist_ok=True)
+        (self.installation.etc / f"{name}.toml").write_text(text)
 
     def version(self) -> str:
         """What `current` points to."""
-        return self.site.package(PACKAGE).version()
+        return self.installation.package(PACKAGE).version()
 
     def leftovers(self) -> list[str]:
         """What a finished order must not leave."""

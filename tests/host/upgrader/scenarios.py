@@ -197,8 +197,8 @@ def prepared(scenario: Scenario, root: Path) -> SmallHost:
         program.chmod(0o644)
         program.write_text("damaged")
     if scenario.probes:
-        host.site.etc.mkdir(parents=True)
-        (host.site.etc / f"{PACKAGE}.toml").write_text(PROBE)
+        host.installation.etc.mkdir(parents=True)
+        (host.installation.etc / f"{PACKAGE}.toml").write_text(PROBE)
     return host
 
 
@@ -227,14 +227,14 @@ class Instant:
 
     at: int
     when: str
-    deed: str
+    effect: str
     half: int = 0
 
     def trouble(self, error: OSError | None = None, *, lasts: bool = False) -> Trouble:
         return Trouble(self.at, self.when, error, lasts, half=self.half)
 
     def __str__(self) -> str:
-        return f"{self.when} effect {self.at}, {self.deed}"
+        return f"{self.when} effect {self.at}, {self.effect}"
 
 
 def instants(done: Trouble, *, syncs: bool = False) -> list[Instant]:
@@ -244,15 +244,15 @@ def instants(done: Trouble, *, syncs: bool = False) -> list[Instant]:
     program was run in between.
     """
     found = []
-    for at, (deed, calls) in enumerate(zip(done.deeds, done.calls, strict=True), 1):
-        if deed.startswith("sync ") and not syncs and at not in done.between:
+    for at, (effect, calls) in enumerate(zip(done.effects, done.calls, strict=True), 1):
+        if effect.startswith("sync ") and not syncs and at not in done.between:
             continue
         halves = range(1, calls) if WHOLE else [calls // 2] if calls > 1 else []
-        if deed.startswith(("append ", "write ")):
+        if effect.startswith(("append ", "write ")):
             halves = [1]  # torn
-        found += [Instant(at, "before", deed), *(Instant(at, "half", deed, half) for half in halves)]
-        if WHOLE or syncs or at in done.between or at == len(done.deeds):
-            found.append(Instant(at, "after", deed))
+        found += [Instant(at, "before", effect), *(Instant(at, "half", effect, half) for half in halves)]
+        if WHOLE or syncs or at in done.between or at == len(done.effects):
+            found.append(Instant(at, "after", effect))
     return found
 
 
@@ -310,13 +310,13 @@ def after_a_cut(scenario: Scenario, host: SmallHost, otherwise: Ending | None = 
     if "removing" in said:
         return scenario.ending if scenario.ends else Ending("", "", "finished after a crash")
     if "switching" in said and host.version() == scenario.goal != scenario.was:
-        return scenario.ending if scenario.ends else Ending(scenario.goal, "", "proven after a crash")
+        return scenario.ending if scenario.ends else Ending(scenario.goal, "", "verified after a crash")
     return Ending(scenario.was, "InternalError", "ask again")
 
 
 def after_another(scenario: Scenario, host: SmallHost, first: Ending) -> Ending:
     """As `after_a_cut`, when something had begun to make good what `first` was to be the end of."""
-    is_over = host.site.package(PACKAGE).outcome("u-1").exists()
+    is_over = host.installation.package(PACKAGE).outcome("u-1").exists()
     return after_a_cut(scenario, host, first if is_over else None)
 
 
@@ -354,7 +354,7 @@ def check_told(report: Report, ending: Ending) -> None:
 
 def check_tidy(scenario: Scenario, host: SmallHost) -> None:
     """No lock is held, nothing is half-made, and there are trees of what runs, is current or was before, all known."""
-    package = host.site.package(PACKAGE)
+    package = host.installation.package(PACKAGE)
     assert host.leftovers() == []
     assert host.locked() == []
     running = {process.version for process in host.processes.values()}

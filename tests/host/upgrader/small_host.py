@@ -22,13 +22,14 @@ from typing import Any
 
 from backfleet_host.contract import Order, Report
 from backfleet_host.manifest import Manifest, read_manifest
-from backfleet_host.upgrader import Site, carry_out_on, failpoints, platform_here
+from backfleet_host.platforms import platform_here
+from backfleet_host.upgrader import Installation, carry_out_on, failpoints
+from backfleet_host.upgrader.errors import OrderFailed, Unhealthy
 from backfleet_host.upgrader.host import disk, trees
 from backfleet_host.upgrader.host.shim import ANSWERS
-from backfleet_host.upgrader.host.subprocesses import Command
-from backfleet_host.upgrader.refusal import Refusal, Unwell
-from backfleet_host.upgrader.release.source import GoOn, Target
-from backfleet_host.upgrader.transaction.attempt import Stopping, nobody_stops_it
+from backfleet_host.upgrader.host.subprocesses import Subprocess
+from backfleet_host.upgrader.release.source import InterruptCheck, ReleaseServer, ReleaseTarget
+from backfleet_host.upgrader.transaction.attempt import CancelCheck, never_cancelled
 
 PACKAGE = "courier"
 
@@ -51,53 +52,53 @@ class Trouble:
     when: str = "before"
     error: OSError | None = None
     lasts: bool = False
-    deeds: list[str] = field(default_factory=list)
+    effects: list[str] = field(default_factory=list)
     calls: list[int] = field(default_factory=list)  # to the system, which each of them took
     half: int = 1  # of these calls are made when it is half-way through
     between: set[int] = field(default_factory=set)  # effects after which a program was run
     _open: list[tuple[int, str, str]] = field(default_factory=list)
 
-    def __call__(self, when: str, deed: str, path: str) -> None:
+    def __call__(self, when: str, effect: str, path: str) -> None:
         if when == "before":
-            self.deeds.append(f"{deed} {Path(path).name}")
+            self.effects.append(f"{effect} {Path(path).name}")
             self.calls.append(0)
-            self._open.append((len(self.deeds), deed, path))
-        number = self._open[-1][0] if when == "before" else self._closed(deed, path)
+            self._open.append((len(self.effects), effect, path))
+        number = self._open[-1][0] if when == "before" else self._closed(effect, path)
         if self.when == when and (number == self.at or (self.lasts and number >= self.at > 0)):
-            self._strike(deed, path)
-        if when == "after" and number == self.at and self._tears(deed):
+            self._strike(effect, path)
+        if when == "after" and number == self.at and self._tears(effect):
             tear(Path(path))
-            self._strike(deed, path)
+            self._strike(effect, path)
 
     def calling(self) -> None:
         """A system call that changes something is about to be made; or a program is to be run, between effects."""
         if self._open:
-            number, deed, path = self._open[-1]
+            number, effect, path = self._open[-1]
             self.calls[number - 1] += 1
             is_half_way = self.when == "half" and number == self.at and self.calls[number - 1] == self.half + 1
-            if is_half_way and not self._tears(deed):
-                self._strike(deed, path)
+            if is_half_way and not self._tears(effect):
+                self._strike(effect, path)
         else:
-            self.between.add(len(self.deeds))
+            self.between.add(len(self.effects))
 
     @property
     def is_within(self) -> bool:
         """Whether an effect is being done."""
         return bool(self._open)
 
-    def _tears(self, deed: str) -> bool:
-        return self.when == "half" and self.error is None and deed in ("append", "write")
+    def _tears(self, effect: str) -> bool:
+        return self.when == "half" and self.error is None and effect in ("append", "write")
 
-    def _closed(self, deed: str, path: str) -> int:
+    def _closed(self, effect: str, path: str) -> int:
         """The number of the effect that is over. What was begun within it and failed is over too."""
-        while self._open[-1][1:] != (deed, path):
+        while self._open[-1][1:] != (effect, path):
             self._open.pop()
         return self._open.pop()[0]
 
-    def _strike(self, deed: str, path: str) -> None:
+    def _strike(self, effect: str, path: str) -> None:
         if self.error is None:
-            raise PowerCut(self.deeds[-1])
-        if deed not in ("unlink", "remove") or self.error.errno == 30:  # a full disk lets itself be emptied
+            raise PowerCut(self.effects[-1])
+        if effect not in ("unlink", "remove") or self.error.errno == 30:  # a full disk lets itself be emptied
             raise OSError(self.error.errno, self.error.strerror, path)
 
 
@@ -175,7 +176,7 @@ class SmallHost:
         self.fetch_fails = False
         self.aged = False  # versions that age have
         self._numbers = itertools.count(1 << 30)  # no real process is called so
-        self.site = Site(
+        self.installation = Installation(
             root, root / "bin", "", None, b"", runner=self.run, source=self, running=self.running,
             holders=self.holders, is_program=self.is_program, end=self.end, end_orphans=lambda owner: None,
             clock=lambda: float(int(time.time())),  # whose lines are as long every time
@@ -203,37 +204,44 @@ class SmallHost:
         }  # fmt: skip
         self.releases[version] = read_manifest(said), packed.getvalue()
 
-    def find(self, site: Site, order: Order, go_on: GoOn) -> Target:
+    def find(self, server: ReleaseServer, order: Order, check_interrupted: InterruptCheck) -> ReleaseTarget:
         if order.version not in self.releases:
-            raise Refusal("UntrustedRelease", "nobody vouches for it")
+            raise OrderFailed("UntrustedRelease", "no signed metadata names it")
         return self._target(order.version)
 
-    def others(self, site: Site, order: Order, go_on: GoOn) -> list[Target]:
+    def others(self, server: ReleaseServer, order: Order, check_interrupted: InterruptCheck) -> list[ReleaseTarget]:
         return [self._target(version) for version in self.releases]
 
-    def _target(self, version: str) -> Target:
+    def _target(self, version: str) -> ReleaseTarget:
         manifest, content = self.releases[version]
-        return Target(f"{PACKAGE}/{version}", len(content), sha256(content).hexdigest(), manifest)
+        return ReleaseTarget(f"{PACKAGE}/{version}", len(content), sha256(content).hexdigest(), manifest)
 
-    def fetch(self, site: Site, package: Any, target: Target, most_per_second: int, go_on: GoOn) -> Path:
-        go_on()
+    def fetch(
+        self,
+        server: ReleaseServer,
+        target: ReleaseTarget,
+        folder: Path,
+        bytes_per_second: int,
+        check_interrupted: InterruptCheck,
+    ) -> Path:
+        check_interrupted()
         if self.fetch_fails:
-            raise Refusal("DownloadFailed", "the network is down")
-        kept: Path = package.downloads / target.sha256
-        part = kept.with_name(f"{kept.name}.part")
-        with disk.writing(part, "wb") as file:
+            raise OrderFailed("DownloadFailed", "the network is down")
+        complete = folder / target.sha256
+        part = folder / f"{target.sha256}.part"
+        with disk.open_for_writing(part, "wb") as file:
             disk.write_all(file, self.releases[target.manifest.version][1])
-        disk.replace(part, kept)
-        return kept
+        disk.rename(part, complete)
+        return complete
 
     # --- What its programs do ---
 
-    def run(self, command: Command) -> tuple[int, str]:
+    def run(self, command: Subprocess) -> tuple[int, str]:
         if _called is not None:
-            _called(f"program {command.words[0]}")
+            _called(f"program {command.arguments[0]}")
         with hearing(None):  # what it does is no effect of the upgrade
-            version, *behaviour = Path(command.words[0]).read_text().split()
-            return getattr(self, f"_{command.words[1]}")(version, behaviour)
+            version, *behaviour = Path(command.arguments[0]).read_text().split()
+            return getattr(self, f"_{command.arguments[1]}")(version, behaviour)
 
     def _version(self, version: str, behaviour: list[str]) -> tuple[int, str]:
         if "breaks-state" in behaviour:
@@ -256,7 +264,7 @@ class SmallHost:
 
     def _stop(self, version: str, behaviour: list[str]) -> tuple[int, str]:
         if "will-not-stop" in behaviour:
-            raise Unwell("it would not")
+            raise Unhealthy("it would not")
         if "leaves-a-worker" in behaviour and self.serving:
             self.begin(self.serving)
         self.processes.pop(self.service, None)
@@ -314,19 +322,19 @@ class SmallHost:
     # --- What people see ---
 
     def carry(
-        self, kind: str, version: str = "", order_id: str = "", stopping: Stopping = nobody_stops_it, **more: Any
+        self, kind: str, version: str = "", order_id: str = "", stopping: CancelCheck = never_cancelled, **more: Any
     ) -> Report:
         order = Order(
             order_id or f"u-{time.monotonic_ns()}", kind, PACKAGE, version, platform_here() if version else "", 30
         )
-        return carry_out_on(self.site, replace(order, **more), lambda line: None, stopping)
+        return carry_out_on(self.installation, replace(order, **more), lambda line: None, stopping)
 
     @property
     def folder(self) -> Path:
         return self.root / PACKAGE
 
     def version(self) -> str:
-        return self.site.package(PACKAGE).version()
+        return self.installation.package(PACKAGE).version()
 
     def shim_runs(self) -> str:
         """The version that the shim would run, found as it finds it and whole; "" if there is no shim."""
@@ -343,7 +351,7 @@ class SmallHost:
 
     def damage(self, version: str) -> str:
         """What is not whole of a version's tree; "" if all is."""
-        package = self.site.package(PACKAGE)
+        package = self.installation.package(PACKAGE)
         facts = disk.read_json(package.facts(version))
         if facts is None:
             return "what it should be is not known"
@@ -351,7 +359,7 @@ class SmallHost:
         said = answers.read_text() if answers.exists() else ""
         if said != f"{package.tree(version)}/bin/courier\n":
             return f"its answer is {said!r}"
-        return trees.differs(package.tree(version), facts["files"])
+        return trees.first_difference(package.tree(version), facts["files"])
 
     def trees(self) -> set[str]:
         """Versions whose trees are on disk."""
@@ -408,7 +416,7 @@ class SmallHost:
 
 def effects_of(prepare: Callable[[], SmallHost], act: Callable[[SmallHost], Any]) -> Sequence[str]:
     """The effects of an act, counted on a host of its own."""
-    return counted(prepare, act).deeds
+    return counted(prepare, act).effects
 
 
 def counted(prepare: Callable[[], SmallHost], act: Callable[[SmallHost], Any]) -> Trouble:

@@ -13,9 +13,10 @@ from tuf.api.metadata import MetaFile
 from tuf.ngclient._internal import trusted_metadata_set
 
 from backfleet_host.contract import Order, Report
-from backfleet_host.upgrader import Site, carry_out_on, platform_here
+from backfleet_host.platforms import platform_here
+from backfleet_host.upgrader import Installation, carry_out_on
 from backfleet_host.upgrader.release import repository, retrieval
-from host.upgrader.offering import PACKAGE, Offering, Server, served, signed_by
+from host.upgrader.fake_repository import PACKAGE, FakeRepository, Server, served, signed_by
 
 ONLINE = ("targets", "snapshot", "timestamp")
 
@@ -24,15 +25,15 @@ def order(kind: str, version: str, patience: int = 30) -> Order:
     return Order(f"u-{time.monotonic_ns()}", kind, PACKAGE, version, platform_here(), patience)
 
 
-class Target:
+class Attacked:
     """A host that runs 1.0, an honest repository, and whoever stands between them."""
 
-    def __init__(self, root: Path, offering: Offering, server: Server) -> None:
+    def __init__(self, root: Path, offering: FakeRepository, server: Server) -> None:
         self.offering, self.server, self.root = offering, server, root
-        self.site = Site(root, root / "bin", f"{server.address}/downloads", None, offering.trust_root)
+        self.installation = Installation(root, root / "bin", f"{server.address}/downloads", None, offering.trust_root)
 
     def carry(self, kind: str, version: str, patience: int = 30) -> Report:
-        return carry_out_on(self.site, order(kind, version, patience), lambda line: None)
+        return carry_out_on(self.installation, order(kind, version, patience), lambda line: None)
 
     def picture(self) -> dict[str, Any]:
         shown = [path for path in self.root.rglob("*") if path.parts[len(self.root.parts)] != "trust"]
@@ -45,18 +46,18 @@ class Target:
 
 
 @pytest.fixture
-def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Target]:
+def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Attacked]:
     monkeypatch.setattr(repository, "FIRST_PAUSE_SECONDS", 0.005)
     monkeypatch.setattr(retrieval, "READ_SECONDS", 2.0)
-    offering = Offering()
+    offering = FakeRepository()
     offering.add("1.0")
     with served(offering.files) as server:
-        target = Target(tmp_path / "host", offering, server)
+        target = Attacked(tmp_path / "host", offering, server)
         assert target.carry("install", "1.0").outcome == "succeeded"
         yield target
 
 
-def replay_timestamp(target: Target) -> None:
+def replay_timestamp(target: Attacked) -> None:
     old = target.offering.files["metadata/timestamp.json"]
     target.offering.publish()
     assert target.carry("upgrade", "1.0").code == "AlreadyCurrent"
@@ -65,7 +66,7 @@ def replay_timestamp(target: Target) -> None:
     target.offering.files["metadata/timestamp.json"] = old
 
 
-def replay_snapshot(target: Target) -> None:
+def replay_snapshot(target: Attacked) -> None:
     target.offering.add("2.0")
     target.offering.timestamp.version += 1
     target.offering.timestamp.snapshot_meta = MetaFile(version=1)
@@ -74,7 +75,7 @@ def replay_snapshot(target: Target) -> None:
     target.offering.publish_as("timestamp", "timestamp", target.offering.timestamp)
 
 
-def replay_targets(target: Target) -> None:
+def replay_targets(target: Attacked) -> None:
     target.offering.add("2.0")
     target.offering.targets.version = 0
     target.offering.snapshot.meta = {"targets.json": MetaFile(version=1)}
@@ -85,29 +86,29 @@ def replay_targets(target: Target) -> None:
     target.offering.publish_timestamp()
 
 
-def freeze(target: Target) -> None:
+def freeze(target: Attacked) -> None:
     target.offering.timestamp.expires = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=1)
     target.offering.add("2.0")
 
 
-def freeze_snapshot(target: Target) -> None:
+def freeze_snapshot(target: Attacked) -> None:
     target.offering.snapshot.expires = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=1)
     target.offering.add("2.0")
 
 
-def freeze_targets(target: Target) -> None:
+def freeze_targets(target: Attacked) -> None:
     target.offering.targets.expires = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=1)
     target.offering.add("2.0")
 
 
-def mix_and_match(target: Target) -> None:
+def mix_and_match(target: Attacked) -> None:
     """The newest timestamp beside the snapshot before it, under the new one's name."""
     old = target.offering.files[f"metadata/{target.offering.snapshot.version}.snapshot.json"]
     target.offering.add("2.0")
     target.offering.files[f"metadata/{target.offering.snapshot.version}.snapshot.json"] = old
 
 
-def mix_targets(target: Target) -> None:
+def mix_targets(target: Attacked) -> None:
     old = target.offering.files[f"metadata/{target.offering.targets.version}.targets.json"]
     target.offering.add("2.0")
     target.offering.files[f"metadata/{target.offering.targets.version}.targets.json"] = old
@@ -121,65 +122,65 @@ def endless(handler: Any) -> bool:
     return True
 
 
-def endless_metadata(target: Target) -> None:
+def endless_metadata(target: Attacked) -> None:
     target.offering.add("2.0")
     target.server.misbehave = lambda handler, path: path.endswith("timestamp.json") and endless(handler)
 
 
-def endless_artifact(target: Target) -> None:
+def endless_artifact(target: Attacked) -> None:
     target.offering.add("2.0")
     target.server.misbehave = lambda handler, path: path.startswith("targets/") and endless(handler)
 
 
-def other_bytes(target: Target) -> None:
+def other_bytes(target: Attacked) -> None:
     path = target.offering.add("2.0")
     content = target.offering.files[path]
     target.offering.files[path] = content[:-1] + b"x"
 
 
-def longer_than_signed(target: Target) -> None:
+def longer_than_signed(target: Attacked) -> None:
     path = target.offering.add("2.0")
     target.offering.files[path] += b"x"
 
 
-def shorter_than_signed(target: Target) -> None:
+def shorter_than_signed(target: Attacked) -> None:
     path = target.offering.add("2.0")
     target.offering.files[path] = target.offering.files[path][:-1]
 
 
-def wrong_key_for(role: str) -> Callable[[Target], None]:
-    def attack(target: Target) -> None:
+def wrong_key_for(role: str) -> Callable[[Attacked], None]:
+    def attack(target: Attacked) -> None:
         target.offering.keys[role] = [CryptoSigner.generate_ed25519()]
         target.offering.add("2.0")
 
     return attack
 
 
-def no_signature(target: Target) -> None:
+def no_signature(target: Attacked) -> None:
     target.offering.keys["targets"] = []
     target.offering.add("2.0")
 
 
-def stolen_timestamp_key(target: Target) -> None:
+def stolen_timestamp_key(target: Attacked) -> None:
     """Whoever holds it can say "this snapshot is the newest", and can make none."""
     mine = CryptoSigner.generate_ed25519()
     target.offering.keys.update(snapshot=[mine], targets=[mine])
     target.offering.add("2.0")
 
 
-def stolen_snapshot_key(target: Target) -> None:
+def stolen_snapshot_key(target: Attacked) -> None:
     target.offering.keys["targets"] = target.offering.keys["snapshot"]
     target.offering.add("2.0")
 
 
-def expired_root(target: Target) -> None:
+def expired_root(target: Attacked) -> None:
     target.offering.root.version += 1
     target.offering.root.expires = datetime.now(UTC).replace(microsecond=0) - timedelta(days=1)
     target.offering.publish_root(*target.offering.keys["root"])
     target.offering.add("2.0")
 
 
-def root_of_strangers(target: Target) -> None:
+def root_of_strangers(target: Attacked) -> None:
     """A new root that names the attacker's keys, signed by the attacker alone."""
     mine = CryptoSigner.generate_ed25519()
     offering = target.offering
@@ -192,13 +193,13 @@ def root_of_strangers(target: Target) -> None:
     offering.add("2.0")
 
 
-def root_that_leaves_one_out(target: Target) -> None:
+def root_that_leaves_one_out(target: Attacked) -> None:
     target.offering.root.version += 2
     target.offering.files["metadata/2.root.json"] = signed_by(target.offering.root, *target.offering.keys["root"])
     target.offering.add("2.0")
 
 
-def below_threshold(target: Target) -> None:
+def below_threshold(target: Attacked) -> None:
     """Root 2 asks for two of three; root 3 has one signature."""
     offering = target.offering
     three_keys(offering)
@@ -207,7 +208,7 @@ def below_threshold(target: Target) -> None:
     offering.add("2.0")
 
 
-def three_keys(offering: Offering) -> None:
+def three_keys(offering: FakeRepository) -> None:
     more = [CryptoSigner.generate_ed25519() for _ in range(2)]
     offering.root.version += 1
     for signer in more:
@@ -217,21 +218,21 @@ def three_keys(offering: Offering) -> None:
     offering.keys["root"] += more
 
 
-def broken_json(target: Target) -> None:
+def broken_json(target: Attacked) -> None:
     target.offering.add("2.0")
     target.offering.files["metadata/timestamp.json"] = b'{"signed": '
 
 
-def another_package(target: Target) -> None:
+def another_package(target: Attacked) -> None:
     """A rightly signed description that speaks of something else."""
     target.offering.add("2.0", package="other")
 
 
-def no_description(target: Target) -> None:
+def no_description(target: Attacked) -> None:
     target.offering.add("2.0", bin="../../bin/sh")
 
 
-def another_release(target: Target) -> None:
+def another_release(target: Attacked) -> None:
     target.offering.add("3.0")
 
 
@@ -265,7 +266,7 @@ ATTACKS = [
 
 
 @pytest.mark.parametrize(("attack", "reason"), ATTACKS)
-def test_f74_attack(target: Target, attack: Callable[[Target], None], reason: str) -> None:
+def test_f74_attack(target: Attacked, attack: Callable[[Attacked], None], reason: str) -> None:
     """Refused with a reason of its own, with nothing changed; and within bounds of time and bytes."""
     attack(target)
     before = target.picture()
@@ -297,7 +298,7 @@ def slowly(handler: Any, content: bytes) -> bool:
 
 @pytest.mark.parametrize("how", [trickle, trickle_of_headers])
 @pytest.mark.parametrize("what", ["metadata/timestamp.json", "targets/"])
-def test_f74_slow_retrieval(target: Target, what: str, how: Callable[[Any], bool]) -> None:
+def test_f74_slow_retrieval(target: Attacked, what: str, how: Callable[[Any], bool]) -> None:
     """Who keeps the host busy with next to nothing does so for the order's patience, and no longer."""
     target.offering.add("2.0")
     target.server.misbehave = lambda handler, path: path.startswith(what) and how(handler)
@@ -310,7 +311,7 @@ def test_f74_slow_retrieval(target: Target, what: str, how: Callable[[Any], bool
     assert target.carry("upgrade", "2.0").current_version == "2.0"
 
 
-def test_f74_endless_metadata_is_not_asked_for_again(target: Target) -> None:
+def test_f74_endless_metadata_is_not_asked_for_again(target: Attacked) -> None:
     """It is an attack, not a network that fails: five times as many bytes are no better."""
     endless_metadata(target)
     target.server.asked.clear()
@@ -318,7 +319,7 @@ def test_f74_endless_metadata_is_not_asked_for_again(target: Target) -> None:
     assert [path for path, _ in target.server.asked].count("metadata/timestamp.json") == 1
 
 
-def test_a_clock_that_jumped_marks_nothing_bad(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_that_jumped_marks_nothing_bad(target: Attacked, monkeypatch: pytest.MonkeyPatch) -> None:
     """All metadata is expired for a host that lives a year ahead; once it is back in our time, all is well."""
 
     class NextYear(datetime):
@@ -335,7 +336,7 @@ def test_a_clock_that_jumped_marks_nothing_bad(target: Target, monkeypatch: pyte
     assert target.carry("upgrade", "2.0").current_version == "2.0"
 
 
-def test_the_root_may_change_hands_with_enough_signatures(target: Target) -> None:
+def test_the_root_may_change_hands_with_enough_signatures(target: Attacked) -> None:
     """Threshold root rotation: two of three old holders vouch for the next root, which drops the third."""
     offering = target.offering
     three_keys(offering)
@@ -347,7 +348,7 @@ def test_the_root_may_change_hands_with_enough_signatures(target: Target) -> Non
     assert target.carry("upgrade", "2.0").current_version == "2.0"
 
 
-def test_a_stolen_key_is_replaced_by_the_root(target: Target) -> None:
+def test_a_stolen_key_is_replaced_by_the_root(target: Attacked) -> None:
     """What the old key signs counts no more; what the new one signs does."""
     offering = target.offering
     stolen = offering.keys["timestamp"]
@@ -363,7 +364,7 @@ def test_a_stolen_key_is_replaced_by_the_root(target: Target) -> None:
     assert target.carry("upgrade", "3.0").code == "UntrustedRelease"
 
 
-def test_fast_forward_is_recovered_from(target: Target) -> None:
+def test_fast_forward_is_recovered_from(target: Attacked) -> None:
     """A thief jumped to the highest version there is; a new key in the root lets the count begin anew."""
     offering = target.offering
     offering.timestamp.version = 2**31
@@ -380,7 +381,7 @@ def test_fast_forward_is_recovered_from(target: Target) -> None:
     assert target.carry("upgrade", "2.0").current_version == "2.0"
 
 
-def test_f68_metadata_that_times_out_is_asked_for_again(target: Target) -> None:
+def test_f68_metadata_that_times_out_is_asked_for_again(target: Attacked) -> None:
     """A signature that does not come is never done without."""
     target.offering.add("2.0")
     failures = [0]
@@ -397,7 +398,7 @@ def test_f68_metadata_that_times_out_is_asked_for_again(target: Target) -> None:
     assert failures[0] == 2
 
 
-def test_f74_an_archive_that_answers_for_the_shim_is_refused(target: Target) -> None:
+def test_f74_an_archive_that_answers_for_the_shim_is_refused(target: Attacked) -> None:
     """Which program a command is, is said by signed metadata, not by what the archive brings."""
     import io
     import tarfile

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from backfleet_host.upgrader.transaction import outcome, steps
+from backfleet_host.upgrader.transaction import outcome, switching
 from host.upgrader.scenarios import (
     BY_ID,
     RICHEST,
@@ -47,7 +47,7 @@ def hosts(tmp_path: Path) -> Iterator[Hosts]:
 @pytest.fixture(autouse=True)
 def nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing on this host gets better by itself."""
-    monkeypatch.setattr(steps, "LEFTOVERS_SECONDS", 0.0)
+    monkeypatch.setattr(switching, "LEFTOVERS_SECONDS", 0.0)
     monkeypatch.setattr(outcome, "UNDO_PAUSE_SECONDS", 0.0)
 
 
@@ -68,7 +68,7 @@ def test_no_change_is_made_outside_an_effect(scenario: Scenario, hosts: Hosts) -
     outside: list[str] = []
     with suffering(trouble), hearing(lambda call: None if trouble.is_within else outside.append(call)):
         ordered(scenario, host)
-    assert len(trouble.deeds) >= 4
+    assert len(trouble.effects) >= 4
     assert [call for call in outside if not call.startswith("program") and Path(call).name not in LOCKS] == []
 
 
@@ -114,7 +114,7 @@ def test_the_machine_is_switched_off_at_any_instant(scenario: Scenario, hosts: H
 def ending_after_reboot(scenario: Scenario, host: SmallHost) -> Ending:
     """What stood in the way may be gone with all that ran."""
     outcome = after_a_cut(scenario, host)
-    is_new = not host.journal() and not host.site.package(PACKAGE).outcome("u-1").exists()
+    is_new = not host.journal() and not host.installation.package(PACKAGE).outcome("u-1").exists()
     return Ending(scenario.goal, "") if is_new and scenario.beside == scenario.damaged != "" else outcome
 
 
@@ -191,12 +191,12 @@ def test_a_torn_line_is_as_good_as_none(line: str, scenario: str, hosts: Hosts) 
 def instant_after(line: str, scenario: Scenario, hosts: Hosts) -> Instant:
     """The one just after this line was written."""
     done = counted(lambda: hosts(scenario), lambda host: ordered(scenario, host))
-    for at, deed in enumerate(done.deeds, 1):
-        if deed == "append journal":
+    for at, effect in enumerate(done.effects, 1):
+        if effect == "append journal":
             host = hosts(scenario)
-            assert cut(Instant(at, "after", deed), lambda: ordered(scenario, host))  # noqa: B023
+            assert cut(Instant(at, "after", effect), lambda: ordered(scenario, host))  # noqa: B023
             if json.loads(host.journal()[-1])["line"] == line:
-                return Instant(at, "after", deed)
+                return Instant(at, "after", effect)
     raise AssertionError(f"{scenario} writes no such line")
 
 
@@ -225,13 +225,13 @@ def torn(after: Instant, left: int, scenario: Scenario, hosts: Hosts) -> SmallHo
 def test_it_is_stopped_at_any_instant(scenario: Scenario, hosts: Hosts) -> None:
     """Up to the switch nothing has changed; after it, it ends as if nobody had said anything."""
     before = hosts(scenario).picture()
-    deeds = counted(lambda: hosts(scenario), lambda host: ordered(scenario, host)).deeds
-    lines = [at for at, deed in enumerate(deeds, 1) if deed == "append journal"]
-    switch = lines[1] if len(lines) > 1 else len(deeds) + 1
-    for at in some(range(1, len(deeds) + 1), len(deeds) // 4, scenario.id):
+    effects = counted(lambda: hosts(scenario), lambda host: ordered(scenario, host)).effects
+    lines = [at for at, effect in enumerate(effects, 1) if effect == "append journal"]
+    switch = lines[1] if len(lines) > 1 else len(effects) + 1
+    for at in some(range(1, len(effects) + 1), len(effects) // 4, scenario.id):
         host = hosts(scenario)
         stopper = Stopper(at)
-        with told_of(f"stopped at effect {at}, {deeds[at - 1]}"):
+        with told_of(f"stopped at effect {at}, {effects[at - 1]}"):
             with suffering(stopper):
                 report = ordered(scenario, host, stopping=lambda: stopper.has_stopped)  # noqa: B023
             outcome = Ending(scenario.was, "TaskCancelled", "nothing was touched") if at < switch else scenario.ending
@@ -245,11 +245,11 @@ class Stopper(Trouble):
 
     has_stopped = False
 
-    def __call__(self, when: str, deed: str, path: str) -> None:
+    def __call__(self, when: str, effect: str, path: str) -> None:
         at, self.at = self.at, 0
-        super().__call__(when, deed, path)
+        super().__call__(when, effect, path)
         self.at = at
-        self.has_stopped = self.has_stopped or len(self.deeds) >= at
+        self.has_stopped = self.has_stopped or len(self.effects) >= at
 
 
 # --- What begins meanwhile, and what comes next ---------------------------------------------------------------------
@@ -287,7 +287,7 @@ def test_after_a_way_back_that_failed_the_next_order_may_bring_what_is_well(host
     host = hosts(BY_ID["state broken for good"])
     report = host.carry("upgrade", "2.0")
     assert (report.code, report.current_version) == ("RollbackFailed", "1.0")
-    assert "going back to 1.0 failed" in report.message
+    assert "the rollback to 1.0 failed" in report.message
     recovered = host.carry("recover")
     assert (recovered.outcome, recovered.current_version, host.leftovers()) == ("succeeded", "1.0", [])
     assert host.carry("upgrade", "2.0").code == "RolledBack"  # it is held back

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from backfleet_host.contract import Report
-from backfleet_host.upgrader.transaction import outcome, steps
+from backfleet_host.upgrader.transaction import outcome, switching
 from host.upgrader.scenarios import (
     BY_ID,
     SCENARIOS,
@@ -36,7 +36,7 @@ from host.upgrader.scenarios import (
 from host.upgrader.small_host import PACKAGE, SmallHost, Trouble, counted, suffering
 
 SAYS = {
-    errno.ENOSPC: ("DiskFull", "no room left"),
+    errno.ENOSPC: ("DiskFull", "no space left"),
     errno.EROFS: ("HostBusy", "cannot be written"),
     errno.EIO: ("InternalError", "OSError"),
 }
@@ -55,7 +55,7 @@ def hosts(tmp_path: Path) -> Iterator[Hosts]:
 @pytest.fixture(autouse=True)
 def nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing on this host gets better by itself."""
-    monkeypatch.setattr(steps, "LEFTOVERS_SECONDS", 0.0)
+    monkeypatch.setattr(switching, "LEFTOVERS_SECONDS", 0.0)
     monkeypatch.setattr(outcome, "UNDO_PAUSE_SECONDS", 0.0)
 
 
@@ -92,7 +92,7 @@ def test_half_a_shim_is_not_left_among_other_programs(kind: str, error: int, hos
     """Where shims stand nobody tidies up: whoever fails to write one takes away what there is of it."""
     scenario = BY_ID[kind]
     among = instants_of(hosts, scenario, syncs=True)
-    shims = [found for found in among if found.deed == f"write .{PACKAGE}.partial" and found.when != "before"]
+    shims = [found for found in among if found.effect == f"write .{PACKAGE}.partial" and found.when != "before"]
     for instant in shims:
         check_failing(scenario, hosts, instant, error, lasts=False)
     assert shims
@@ -127,7 +127,7 @@ def check_report(scenario: Scenario, host: SmallHost, report: Report, error: int
         assert report.current_version == scenario.was
 
 
-LEFT = "the client is gone, its state is not"
+LEFT = "the client was removed, but its state was not"
 
 
 def check_left(host: SmallHost, report: Report) -> None:
@@ -139,8 +139,8 @@ def check_left(host: SmallHost, report: Report) -> None:
 
 def excused(done: Trouble, instant: Instant, *, lasts: bool) -> str:
     """What may be done without: settings, which another order brings again; the memory of a failure."""
-    failing = done.deeds[instant.at - 1 :] if lasts else done.deeds[max(0, instant.at - 4) : instant.at]
-    touched = [word for deed in failing for word, names in EXCUSED.items() if any(name in deed for name in names)]
+    failing = done.effects[instant.at - 1 :] if lasts else done.effects[max(0, instant.at - 4) : instant.at]
+    touched = [word for effect in failing for word, names in EXCUSED.items() if any(name in effect for name in names)]
     return " ".join(touched)
 
 

@@ -17,7 +17,7 @@ def system(shop: Shop, host: Host, tmp_path: Path) -> Path:
     system = tmp_path / "system"
     (system / "usr" / "bin").mkdir(parents=True)
     (system / "usr" / "local" / "bin").mkdir(parents=True)
-    host.site = dataclasses.replace(host.site, system=system)
+    host.installation = dataclasses.replace(host.installation, system=system)
     shop.add("1.0")
     return system
 
@@ -81,8 +81,8 @@ def current_elsewhere(host: Host) -> None:
         pytest.param(program_changed, "was changed", id="the program is changed"),
         pytest.param(program_writable, "made writable", id="the program is writable"),
         pytest.param(program_gone, "is gone", id="the program is gone"),
-        pytest.param(current_by_hand, "is not known", id="current points to nothing"),
-        pytest.param(current_elsewhere, "which is none of ours", id="current points elsewhere"),
+        pytest.param(current_by_hand, "missing or unreadable", id="current points to nothing"),
+        pytest.param(current_elsewhere, "which is not one of our versions", id="current points elsewhere"),
     ],
 )
 def test_f77_drift(host: Host, system: Path, change: Callable[[Host], None], said: str) -> None:
@@ -120,7 +120,7 @@ OTHERS = [
     pytest.param(by_dpkg, "dpkg has it in courier-backup", id="dpkg"),
     pytest.param(by_pip, "pip has it in courier-1.2", id="pip"),
     pytest.param(by_link, "a link to /home/somebody/courier", id="a link"),
-    pytest.param(by_nobody, "nobody knows whose", id="nobody"),
+    pytest.param(by_nobody, "its owner is unknown", id="nobody"),
 ]
 
 

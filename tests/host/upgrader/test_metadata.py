@@ -11,36 +11,40 @@ import pytest
 from securesystemslib.signer import CryptoSigner
 
 from backfleet_host.contract import Order
-from backfleet_host.upgrader import Site, platform_here
-from backfleet_host.upgrader.refusal import Refusal
+from backfleet_host.platforms import platform_here
+from backfleet_host.upgrader import Installation
+from backfleet_host.upgrader.errors import OrderFailed
 from backfleet_host.upgrader.release import repository
-from backfleet_host.upgrader.release.metadata import ask, version_of
-from backfleet_host.upgrader.release.retrieval import Broken
-from backfleet_host.upgrader.release.source import Target
-from host.upgrader.offering import PACKAGE, Offering, Server, served
+from backfleet_host.upgrader.release.metadata import query, version_of
+from backfleet_host.upgrader.release.retrieval import DownloadInterrupted
+from backfleet_host.upgrader.release.source import ReleaseTarget
+from host.upgrader.fake_repository import PACKAGE, FakeRepository, Server, served
 
 
 class Place:
     """A host's memory, an honest repository, and whoever stands between them."""
 
-    def __init__(self, root: Path, offering: Offering, server: Server) -> None:
+    def __init__(self, root: Path, offering: FakeRepository, server: Server) -> None:
         self.offering, self.server = offering, server
-        self.site = Site(root, root / "bin", f"{server.address}/downloads", None, offering.trust_root)
+        self.installation = Installation(root, root / "bin", f"{server.address}/downloads", None, offering.trust_root)
         self.trust = root / "trust"
         self.cache = self.trust / "metadata"
 
-    def find(self, version: str) -> Target:
-        return repository.find(self.site, self.order(version), lambda: None)
+    def find(self, version: str) -> ReleaseTarget:
+        return repository.find(self.installation.release_server, self.order(version), lambda: None)
 
     def refused(self, version: str) -> str:
         """The reason."""
-        with pytest.raises(Refusal) as problem:
+        with pytest.raises(OrderFailed) as problem:
             self.find(version)
         assert problem.value.code == "UntrustedRelease", problem.value
         return problem.value.reason
 
     def others(self) -> list[str]:
-        return [target.manifest.version for target in repository.others(self.site, self.order("9"), lambda: None)]
+        return [
+            target.manifest.version
+            for target in repository.others(self.installation.release_server, self.order("9"), lambda: None)
+        ]
 
     def order(self, version: str) -> Order:
         return Order("u-1", "upgrade", PACKAGE, version, platform_here(), 30)
@@ -61,7 +65,7 @@ class Place:
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     monkeypatch.setattr(repository, "FIRST_PAUSE_SECONDS", 0.005)
-    offering = Offering()
+    offering = FakeRepository()
     offering.add("1.0")
     with served(offering.files) as server:
         yield Place(tmp_path / "host", offering, server)
@@ -166,10 +170,10 @@ def test_a_host_that_is_enrolled_anew_forgets_the_other_server(place: Place, tmp
     place.offering.timestamp.version = 100
     place.offering.add("2.0")
     place.find("2.0")
-    another = Offering()
+    another = FakeRepository()
     another.add("1.0")
     place.server.files = another.files
-    place.site = replace(place.site, trust_root=another.trust_root)
+    place.installation = replace(place.installation, trust_root=another.trust_root)
     assert place.find("1.0").manifest.version == "1.0"
 
 
@@ -195,7 +199,7 @@ def test_what_is_seen_counts_even_if_the_rest_does_not_come(place: Place) -> Non
     place.find("1.0")
     place.offering.add("2.0")
     place.server.misbehave = refusing("snapshot.json")
-    with pytest.raises(Refusal):
+    with pytest.raises(OrderFailed):
         place.find("2.0")
     kept = json.loads((place.trust / "seen.json").read_text())
     assert version_of(kept["timestamp"].encode()) == place.offering.timestamp.version
@@ -240,7 +244,7 @@ def test_one_description_that_cannot_be_read_stops_no_other(place: Place) -> Non
 
 def test_a_trust_that_is_none_is_refused(place: Place) -> None:
     """A root file that somebody spoilt: said as everything else is."""
-    place.site = replace(place.site, trust_root=b"{}")
+    place.installation = replace(place.installation, trust_root=b"{}")
     assert place.refused("1.0") == "UnreadableMetadata"
 
 
@@ -248,7 +252,7 @@ def test_a_trust_that_is_none_is_refused(place: Place) -> None:
 def test_what_is_not_there_is_asked_for_once(place: Place, status: int) -> None:
     """Asking again helps a busy server, not one that has said no."""
     place.server.misbehave = refusing("timestamp.json", status=status)
-    with pytest.raises(Refusal) as problem:
+    with pytest.raises(OrderFailed) as problem:
         place.find("1.0")
     assert (problem.value.code, problem.value.reason) == ("DownloadFailed", "NotServed")
     assert str(status) in problem.value.text
@@ -259,19 +263,19 @@ def test_one_at_a_time(place: Place) -> None:
     """Orders for two packages share what was seen: the second waits for the first, as long as it has patience."""
 
     def impatient() -> None:
-        raise Refusal("HostBusy", "no time")
+        raise OrderFailed("HostBusy", "no time")
 
     def work(updater: Any) -> str:
-        with pytest.raises(Refusal, match="no time"):
-            ask(place.site, lambda updater: None, impatient)
+        with pytest.raises(OrderFailed, match="no time"):
+            query(place.installation.release_server, lambda updater: None, impatient)
         return "the first"
 
-    assert ask(place.site, work, lambda: None) == "the first"
+    assert query(place.installation.release_server, work, lambda: None) == "the first"
 
 
 def test_a_connection_that_breaks_is_no_attack(place: Place) -> None:
     """It is tried again by whoever asks."""
     place.server.misbehave = refusing("timestamp.json")
-    with pytest.raises(Broken) as problem:
-        ask(place.site, lambda updater: updater.refresh(), lambda: None)
+    with pytest.raises(DownloadInterrupted) as problem:
+        query(place.installation.release_server, lambda updater: updater.refresh(), lambda: None)
     assert problem.value.passing

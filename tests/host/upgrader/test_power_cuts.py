@@ -22,9 +22,9 @@ CARRY = """
 import json, sys
 from pathlib import Path
 from backfleet_host.contract import Order, read_order
-from backfleet_host.upgrader import Site, carry_out_on
+from backfleet_host.upgrader import Installation, carry_out_on
 root, address, trust, order = sys.argv[1:]
-site = Site(Path(root), Path(root) / "bin", address, None, Path(trust).read_bytes())
+site = Installation(Path(root), Path(root) / "bin", address, None, Path(trust).read_bytes())
 carry_out_on(site, read_order(Path(order).read_text()), lambda line: None)
 """
 

@@ -39,7 +39,7 @@ def test_f20_a_sample_that_comes_back_lets_the_new_version_stay(shop: Shop, host
     """A verified read-back with the real client, not a process that is merely there."""
     for version in ("1.0", "2.0"):
         shop.add(version, client=copier())
-    host.words(SAMPLE.format(repository=tmp_path / "repository"))
+    host.write_policy(SAMPLE.format(repository=tmp_path / "repository"))
     assert host.carry("install", "1.0").outcome == "succeeded"
     assert host.carry("upgrade", "2.0").current_version == "2.0"
     assert (tmp_path / "repository" / "data.bin").stat().st_size == 1_000_000
@@ -60,7 +60,7 @@ def test_a_sample_that_does_not_come_back_takes_the_new_version_back(
     """F20: healthy by its own word, and its backups are unusable."""
     shop.add("1.0", client=copier())
     shop.add("2.0", client=copier(broken))
-    host.words(SAMPLE.format(repository=tmp_path / "repository").replace("seconds = 20", "seconds = 2"))
+    host.write_policy(SAMPLE.format(repository=tmp_path / "repository").replace("seconds = 20", "seconds = 2"))
     host.carry("install", "1.0")
     report = host.carry("upgrade", "2.0")
     assert (report.code, report.current_version) == ("RolledBack", "1.0")
@@ -73,7 +73,7 @@ def test_f17_what_failed_before_is_not_the_new_versions_fault(shop: Shop, host: 
         shop.add(version, client=copier())
     host.carry("install", "1.0")
     flap = '[[probe]]\nname = "flap"\ncommand = ["courier", "no-such"]\nexpect = "never said"\nseconds = 1\n'
-    host.words(flap + SAMPLE.format(repository=tmp_path / "repository"))
+    host.write_policy(flap + SAMPLE.format(repository=tmp_path / "repository"))
     report = host.carry("upgrade", "2.0")
     assert (report.outcome, report.current_version) == ("succeeded", "2.0")
     assert report.details["probes_failing_before"] == ["flap"]
@@ -86,7 +86,7 @@ def test_f13_f14_a_passing_cause_never_marks_a_version_bad(shop: Shop, host: Hos
     host.carry("install", "1.0")
     busy = tmp_path / "busy"
     probe = f"if [ -e {busy} ] && [ $(readlink {host.folder}/current) = versions/2.0 ]; then exit 75; fi; echo fine"
-    host.words(f"""[[probe]]\nname = "network"\ncommand = ["/bin/sh", "-c", '{probe}']\nseconds = 1\n""")
+    host.write_policy(f"""[[probe]]\nname = "network"\ncommand = ["/bin/sh", "-c", '{probe}']\nseconds = 1\n""")
     busy.touch()
     report = host.carry("upgrade", "2.0")
     assert (report.code, report.current_version) == ("RolledBack", "1.0")
@@ -109,7 +109,7 @@ def test_a_probe_runs_as_its_user_with_its_environment_and_limits(shop: Shop, ho
     """And with nothing of ours."""
     shop.add("1.0", client=copier())
     subprocess.run(["chmod", "a+rx", *[str(p) for p in [tmp_path, *tmp_path.parents][:4]]], check=True)
-    host.words("""
+    host.write_policy("""
 [[probe]]
 name = "who"
 command = ["courier", "whoami"]
@@ -129,8 +129,8 @@ limits = {files = 64}
         pytest.param("[[probe]]\nname = 'x'", "needs a command", id="no command"),
         pytest.param("[[probe]]\ncommand = 'ls'", "must be a list of texts", id="a command that is a string"),
         pytest.param("[probe]\ncommand = ['x']", "[[probe]]", id="one table instead of a list"),
-        pytest.param("[[probe]]\ncommand = ['x']\nexpect = 'ok ('", "no regular expression", id="a broken pattern"),
-        pytest.param("[[probe]]\ncommand = ['x']\nuser = 'nobody-of-that-name'", "user is nobody", id="no such user"),
+        pytest.param("[[probe]]\ncommand = ['x']\nexpect = 'ok ('", "not a regular expression", id="a broken pattern"),
+        pytest.param("[[probe]]\ncommand = ['x']\nuser = 'nobody-of-that-name'", "does not exist", id="no such user"),
         pytest.param("[[probe]]\ncommand = ['x']\nenvironment = {'A=B' = 'x'}", "environment", id="no variable's name"),
         pytest.param('[[probe]]\ncommand = ["x\\u0000"]', "NUL", id="a NUL in a command"),
         pytest.param("[[probe]]\ncommand = ['x']\nlimits = {love = 1}", "unknown: love", id="an unknown limit"),
@@ -144,7 +144,7 @@ limits = {files = 64}
 def test_words_that_cannot_be_read_stop_the_upgrade(shop: Shop, host: Host, text: str, said: str) -> None:
     """A probe that is passed over in silence would be worse than none."""
     shop.add("1.0")
-    host.words(text)
+    host.write_policy(text)
     report = host.carry("install", "1.0")
     assert (report.outcome, report.code, host.version()) == ("failed", "InternalError", "")
     assert said in report.message
@@ -162,7 +162,7 @@ def test_words_that_cannot_be_read_stop_the_upgrade(shop: Shop, host: Host, text
 def test_an_error_repeats_nothing_that_may_be_secret(shop: Shop, host: Host, text: str) -> None:
     """It goes to the server, and into its logs."""
     shop.add("1.0")
-    host.words(text)
+    host.write_policy(text)
     report = host.carry("install", "1.0")
     assert report.code == "InternalError"
     assert "hunter2" not in report.message
@@ -171,8 +171,8 @@ def test_an_error_repeats_nothing_that_may_be_secret(shop: Shop, host: Host, tex
 def test_words_that_others_may_write_are_not_read(shop: Shop, host: Host) -> None:
     """They run as root."""
     shop.add("1.0")
-    host.words("[[probe]]\ncommand = ['true']\n")
-    (host.site.etc / "courier.toml").chmod(0o666)
+    host.write_policy("[[probe]]\ncommand = ['true']\n")
+    (host.installation.etc / "courier.toml").chmod(0o666)
     assert "only root or we" in host.carry("install", "1.0").message
 
 
@@ -199,7 +199,7 @@ def test_f20_a_version_that_damages_what_it_backs_up_is_taken_back(
     shop.add("1.0", client=copier())
     shop.add("2.0", client=copier().replace('cp -r "$2" "$3" ;;', f'cp -r "$2" "$3"; {damage} ;;'))
     assert host.carry("install", "1.0").outcome == "succeeded"
-    host.words(SAMPLE.format(repository=tmp_path / "repository"))
+    host.write_policy(SAMPLE.format(repository=tmp_path / "repository"))
     report = host.carry("upgrade", "2.0")
     assert (report.code, report.current_version) == ("RolledBack", "1.0"), report.message
 
@@ -212,7 +212,7 @@ def test_a_probe_that_uses_the_shim_does_not_wait_for_its_own_proof(shop: Shop, 
     asks = tmp_path / "asks"
     asks.write_text(f"#!/bin/sh\n{host.shim} which\n")
     asks.chmod(0o755)
-    host.words(f"[[probe]]\ncommand = ['{asks}']\nexpect = '0 which'\nseconds = 5\n")
+    host.write_policy(f"[[probe]]\ncommand = ['{asks}']\nexpect = '0 which'\nseconds = 5\n")
     report = host.carry("upgrade", "2.0")
     assert (report.outcome, report.details) == ("succeeded", {}), report.message
 
@@ -220,20 +220,20 @@ def test_a_probe_that_uses_the_shim_does_not_wait_for_its_own_proof(shop: Shop, 
 def test_a_pattern_that_takes_for_ever_is_given_up(shop: Shop, host: Host) -> None:
     """Backups wait behind the gate meanwhile."""
     shop.add("1.0")
-    host.words(r"""[[probe]]
+    host.write_policy(r"""[[probe]]
 command = ["echo", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"]
 expect = '^(\w+\s?)+!$'
 """)
     report = host.carry("install", "1.0")
     assert report.code == "RolledBack"
-    assert "make it simpler" in report.message
+    assert "make the pattern simpler" in report.message
     assert report.seconds < 20
 
 
 def test_what_a_probe_says_without_end_is_not_kept(shop: Shop, host: Host) -> None:
     """Read and forgotten: neither the disk nor the memory fills, and the time limit holds."""
     shop.add("1.0")
-    host.words("[[probe]]\ncommand = ['yes', 'on and on']\nseconds = 1\n")
+    host.write_policy("[[probe]]\ncommand = ['yes', 'on and on']\nseconds = 1\n")
     report = host.carry("install", "1.0")
     assert report.code == "RolledBack"
     assert "yes did not end within 1 s" in report.message
@@ -252,7 +252,7 @@ def test_a_sample_is_handed_over_from_the_inside_out(tmp_path: Path) -> None:
     handed: list[str] = []
     was, os.lchown = os.lchown, lambda path, *ids: handed.append(path)
     try:
-        probes._hand_over(tmp_path / "folder", "nobody")
+        probes._give_to("nobody", tmp_path / "folder")
     finally:
         os.lchown = was
     assert handed[-1] == str(tmp_path / "folder")

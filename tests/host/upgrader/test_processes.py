@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from backfleet_host.upgrader.errors import Unhealthy
 from backfleet_host.upgrader.host.processes import end_orphans, from_tree, holders_of, is_program_of
-from backfleet_host.upgrader.host.subprocesses import Command, run
-from backfleet_host.upgrader.refusal import Unwell
+from backfleet_host.upgrader.host.subprocesses import Subprocess, run
 from host.agent.conftest import until
 
 Host = Any
@@ -63,8 +63,8 @@ ESCAPES = [
 def test_f10_a_time_out_ends_all_that_was_started(pids: Path, script: str, outlives: bool) -> None:
     """Whatever group, session or environment it has moved to. What starts a service is known by its mark alone."""
     words = ("sh", "-c", script.replace("{pids}", str(pids)))
-    with pytest.raises(Unwell, match="did not end within"):
-        run(Command(words, 0.7, outlives=outlives))
+    with pytest.raises(Unhealthy, match="did not end within"):
+        run(Subprocess(words, 0.7, outlives=outlives))
     assert pids.read_text().split()
     assert until(lambda: not any(lives(int(pid)) for pid in pids.read_text().split()))
 
@@ -72,7 +72,7 @@ def test_f10_a_time_out_ends_all_that_was_started(pids: Path, script: str, outli
 def test_a_service_outlives_what_started_it(pids: Path) -> None:
     """That is what it was started for; its output goes on."""
     script = f"sh -c 'echo $$ >> {pids}; exec sleep 300' & echo started"
-    assert run(Command(("sh", "-c", script), 5, outlives=True)) == (0, "started\n")
+    assert run(Subprocess(("sh", "-c", script), 5, outlives=True)) == (0, "started\n")
     assert until(lambda: pids.read_text().split())
     assert lives(int(pids.read_text()))
 
@@ -80,15 +80,15 @@ def test_a_service_outlives_what_started_it(pids: Path) -> None:
 def test_what_another_part_of_this_process_started_is_left_alone(pids: Path) -> None:
     """Not everything that is ours belongs to the command."""
     with subprocess.Popen(["sleep", "300"]) as other:
-        with pytest.raises(Unwell):
-            run(Command(("sleep", "300"), 0.3))
+        with pytest.raises(Unhealthy):
+            run(Subprocess(("sleep", "300"), 0.3))
         assert other.poll() is None
         other.kill()
 
 
 def test_a_flood_of_output_is_read_and_forgotten() -> None:
     """The beginning is kept; the command does not wait for us."""
-    code, said = run(Command(("sh", "-c", "seq 1 2000000; echo end >&2; exit 3"), 30))
+    code, said = run(Subprocess(("sh", "-c", "seq 1 2000000; echo end >&2; exit 3"), 30))
     assert code == 3
     assert said.startswith("1\n2\n3\n")
     assert len(said) == 64 * 1024
@@ -96,27 +96,27 @@ def test_a_flood_of_output_is_read_and_forgotten() -> None:
 
 def test_all_of_a_short_output_is_kept_though_the_command_ends_at_once() -> None:
     for _ in range(20):
-        assert run(Command(("sh", "-c", "printf a; printf b >&2"), 5)) == (0, "ab")
+        assert run(Subprocess(("sh", "-c", "printf a; printf b >&2"), 5)) == (0, "ab")
 
 
 @pytest.mark.parametrize(
     "words", [("/no/such/program",), ("sh\0",), ("/etc/passwd",)], ids=["none", "with a NUL", "no program"]
 )
 def test_what_cannot_be_started_is_said(words: tuple[str, ...]) -> None:
-    with pytest.raises(Unwell, match="cannot be started"):
-        run(Command(words, 5))
+    with pytest.raises(Unhealthy, match="cannot be started"):
+        run(Subprocess(words, 5))
 
 
 def test_an_unknown_user_is_said() -> None:
-    with pytest.raises(Unwell, match="cannot be started"):
-        run(Command(("true",), 5, user="nobody-of-that-name"))
+    with pytest.raises(Unhealthy, match="cannot be started"):
+        run(Subprocess(("true",), 5, user="nobody-of-that-name"))
 
 
 def test_commands_of_an_upgrade_that_died_are_ended_by_the_next(tmp_path: Path, pids: Path) -> None:
     """A `stop` that goes on would stop what the recovery has started."""
     code = (
-        "from backfleet_host.upgrader.host.subprocesses import Command, run;"
-        f"run(Command(('sh', '-c', 'echo $$ >> {pids}; sleep 300'), 300, owner={str(tmp_path)!r}))"
+        "from backfleet_host.upgrader.host.subprocesses import Subprocess, run;"
+        f"run(Subprocess(('sh', '-c', 'echo $$ >> {pids}; sleep 300'), 300, owner={str(tmp_path)!r}))"
     )
     with subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": ":".join(sys.path)}) as died:
         assert until(lambda: pids.read_text().split(), 10)

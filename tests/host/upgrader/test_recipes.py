@@ -29,7 +29,7 @@ import backfleet_host
 import machine as machines
 from backfleet.cli import main
 from backfleet_host.contract import Order, Report, read_output
-from backfleet_host.upgrader import platform_here
+from backfleet_host.platforms import platform_here
 from documents import blocks_of
 from journeys.installation import Installation, free_ports, wait_for
 from machine import Machine
@@ -40,7 +40,7 @@ TEXT = (PROJECT / PAGE).read_text()
 TOOL = PROJECT / "tools" / "pack_debian.py"
 KEPT = PROJECT / ".cache" / "recipes"
 SOURCE = Path(str(backfleet_host.__file__)).parents[1]
-CARRYING = Path(__file__).with_name("carrying.py")
+CARRY_OUT = Path(__file__).with_name("carry_out_order.py")
 PIP = Path(sys.executable).with_name("pip")
 
 BEGIN = "on the server: where everything is"
@@ -392,9 +392,14 @@ class OnAMachine:
 
     def begin(self, kind: str, version: str) -> "subprocess.Popen[str]":
         """Give an order."""
-        site = {"root": str(self.root), "downloads": self.downloads, "system": "", "trust_root": str(self.trust_root)}
+        installation = {
+            "root": str(self.root),
+            "downloads": self.downloads,
+            "system": "",
+            "trust_root": str(self.trust_root),
+        }
         order = vars(Order(f"u-{time.monotonic_ns()}", kind, "rsync", version, platform_here(), 60))
-        words = [sys.executable, str(CARRYING), json.dumps(site), json.dumps(order)]
+        words = [sys.executable, str(CARRY_OUT), json.dumps(installation), json.dumps(order)]
         run = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", f"--setenv=PYTHONPATH={SOURCE}"]
         return subprocess.Popen(self.machine.entering(*run, *words), stdout=subprocess.PIPE, text=True)
 

@@ -240,7 +240,7 @@ def test_a_unit_is_systemds(
     program.write_text(SYSTEMCTL.replace("STATE", str(state)).replace("ROOT", str(host.root)))
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
-    object.__setattr__(host.site, "systemd", tmp_path)
+    object.__setattr__(host.installation, "systemd", tmp_path)
     for version in ("1.0", "2.0"):
         shop.add(version, service={"unit": "courier.service"})
     host.carry("install", "1.0")
@@ -252,7 +252,7 @@ def test_a_unit_is_systemds(
 
 def test_a_unit_without_systemd_is_refused(shop: Shop, host: Host) -> None:
     """Before anything is fetched."""
-    object.__setattr__(host.site, "systemd", host.root / "none")
+    object.__setattr__(host.installation, "systemd", host.root / "none")
     shop.add("1.0", service={"unit": "courier.service"})
     report = host.carry("install", "1.0")
     assert report.code == "UnsupportedPlatform"

@@ -20,7 +20,7 @@ Host = Any
 Shop = Any
 
 SOURCE = Path(str(backfleet_host.__file__)).parents[1]
-CARRYING = Path(__file__).with_name("carrying.py")
+CARRY_OUT = Path(__file__).with_name("carry_out_order.py")
 
 pytestmark = pytest.mark.skipif(bool(machines.why_not()), reason=machines.why_not())
 
@@ -57,7 +57,7 @@ class Managed:
 
     def __init__(self, machine: Machine, host: Host, shop: Shop, shared: Path) -> None:
         host.root, self.machine, self.host, self.shop, self.shared = shared / "host", machine, host, shop, shared
-        host.site = dataclasses.replace(host.site, root=host.root, bin=host.root / "bin")
+        host.installation = dataclasses.replace(host.installation, root=host.root, bin=host.root / "bin")
         machine.unit("courier.service", UNIT.replace("ROOT", str(host.root)))
 
     def offer(self, version: str, behaviour: str = ":", **more: Any) -> None:
@@ -67,12 +67,12 @@ class Managed:
 
     def words(self, kind: str, version: str = "", **more: Any) -> list[str]:
         """What carries an order out on the machine."""
-        site = {
+        installation = {
             "root": str(self.host.root), "downloads": self.shop.address, "system": "",
             "trust_root": str(self.shared / "root.json"),
         }  # fmt: skip
         order = dataclasses.asdict(self.host.order(kind, version, **more))
-        return [sys.executable, str(CARRYING), json.dumps(site), json.dumps(order)]
+        return [sys.executable, str(CARRY_OUT), json.dumps(installation), json.dumps(order)]
 
     def carry(self, kind: str, version: str = "", **more: Any) -> Report:
         """Give an order and wait for its report."""

@@ -179,7 +179,7 @@ def test_metadata_signed_by_others_is_refused(shop: Shop, host: Host, tmp_path: 
     other = subprocess.run(  # a root of another installation
         [sys.executable, "-c", OTHER_ROOT, str(tmp_path / "other")], capture_output=True, check=True
     ).stdout
-    object.__setattr__(host.site, "trust_root", other)
+    object.__setattr__(host.installation, "trust_root", other)
     subprocess.run(["rm", "-r", str(shutil_free)], check=True)
     shop.add("2.0")
     report = host.carry("upgrade", "2.0")
@@ -210,11 +210,11 @@ def test_f11_f14_an_unreachable_server_is_no_fault_of_the_version(
     shop.add("2.0")
     host.carry("install", "1.0")
     monkeypatch.setattr(repository, "FIRST_PAUSE_SECONDS", 0.01)
-    right = host.site.downloads
-    object.__setattr__(host.site, "downloads", "http://127.0.0.1:9/downloads")
+    right = host.installation.downloads
+    object.__setattr__(host.installation, "downloads", "http://127.0.0.1:9/downloads")
     report = host.carry("upgrade", "2.0")
     assert (report.code, report.current_version) == ("DownloadFailed", "1.0")
-    object.__setattr__(host.site, "downloads", right)
+    object.__setattr__(host.installation, "downloads", right)
     assert host.carry("upgrade", "2.0").outcome == "succeeded"
 
 
@@ -242,8 +242,8 @@ def test_f15_f32_a_version_that_was_taken_back_is_held_back_for_a_day(shop: Shop
     host.carry("upgrade", "2.0")
     again = host.carry("upgrade", "2.0", order_id="again")
     assert (again.code, again.current_version) == ("RolledBack", "1.0")
-    assert "a short while ago" in again.message
-    object.__setattr__(host.site, "clock", lambda: time.time() + 25 * 3600)
+    assert "rolled back on this host recently" in again.message
+    object.__setattr__(host.installation, "clock", lambda: time.time() + 25 * 3600)
     assert "exit code 3" in host.carry("upgrade", "2.0", order_id="later").message
 
 
@@ -255,9 +255,9 @@ def test_f15_an_operator_or_the_administrator_ends_holding_back(shop: Shop, host
     host.carry("upgrade", "2.0")
     report = host.carry("upgrade", "2.0", tries_again=True)
     assert (report.code, report.stage) == ("RolledBack", "back")
-    host.words("held_back_hours = 1\n", "host")
+    host.write_policy("held_back_hours = 1\n", "host")
     host.carry("upgrade", "2.0", tries_again=True)
-    object.__setattr__(host.site, "clock", lambda: time.time() + 1.5 * 3600)
+    object.__setattr__(host.installation, "clock", lambda: time.time() + 1.5 * 3600)
     assert host.carry("upgrade", "2.0").stage == "back"
 
 

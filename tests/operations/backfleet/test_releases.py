@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from backfleet import releases
-from backfleet.releases import trust
+from backfleet.releases import signed_metadata
 from releases.artifacts import file, program, tar, zipped
 
 Own = Any  # the fixtures' class lives in conftest.py
@@ -135,7 +135,7 @@ def test_other_bytes_are_a_conflict(own: Own) -> None:
 
 def test_more_releases_than_hosts_take(own: Own, monkeypatch: pytest.MonkeyPatch) -> None:
     """A quota, with what to do; nothing is added."""
-    monkeypatch.setattr(trust, "LARGEST", 500)
+    monkeypatch.setattr(signed_metadata, "LARGEST", 500)
     answer = own.add()
     assert (answer["Status"], answer["Code"]) == (400, "QuotaExceeded.Release")
     assert "withdraw old releases first" in answer["Message"]

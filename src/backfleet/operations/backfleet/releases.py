@@ -62,8 +62,10 @@ RELEASE: Final = {
     "Withdrawn": bool,
     "Published": bool,
 }
-UNPUBLISHED_NOTE: Final = "it waits for a signature with the targets key, which is kept elsewhere: "
+UNPUBLISHED_NOTE: Final = (
+    "it waits for a signature with the targets key, which is kept elsewhere: "
     "run backfleet release pending, release sign and release publish"
+)
 
 
 class ReleaseNotFound(ApiError):
@@ -254,7 +256,7 @@ class GetPendingSignatures:
 def get_pending_signatures(call: Call, asked: GetPendingSignatures) -> dict[str, Any]:
     """Return what to sign where the keys are: JSON text with the root in force and the metadata that is next."""
     with call.services.database.transaction() as tx:  # this makes the very first metadata if there is none
-        document = releases.pending(tx, call.services.repository, now=call.now).to_bytes().decode()
+        document = releases.pending_signatures(tx, call.services.repository, now=call.now).to_bytes().decode()
         holds = [releases.may_sign(tx, call.services.repository, role) for role in ("root", "targets")]
     return {"Document": document, "HoldsRootKey": holds[0], "HoldsTargetsKey": holds[1]}
 
@@ -280,7 +282,7 @@ def publish_signatures(call: Call, asked: PublishSignatures) -> dict[str, Any]:
         raise MissingParameter("The signed document, as the body of the request,")
     try:
         with call.services.database.transaction() as tx:
-            taken = releases.take(tx, call.services.repository, upload.path.read_bytes(), now=call.now)
+            taken = releases.accept_signatures(tx, call.services.repository, upload.path.read_bytes(), now=call.now)
     except releases.NotSigned as refusal:
         raise BadSignature(refusal) from None
     except ReleaseRefused as refusal:

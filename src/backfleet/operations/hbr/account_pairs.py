@@ -1,12 +1,12 @@
-"""AddCrossAccount, DescribeCrossAccounts, DeleteCrossAccount, CheckRole: which other accounts are looked after."""
+"""AddCrossAccount, DescribeCrossAccounts, DeleteCrossAccount, CheckRole: other accounts that an account manages."""
 
 from dataclasses import dataclass
 from typing import Any, Final
 
 from backfleet import identity
 from backfleet.operations.catalogue import HBR, Call, operation
-from backfleet.operations.hbr.answers import COMMON, common, seconds
-from backfleet.operations.hbr.cross_account import CROSS_ACCOUNT, LARGEST_ID, act_in, has_linked_role
+from backfleet.operations.hbr.answers import COMMON, PAGE, common, page_answer, seconds
+from backfleet.operations.hbr.cross_account import CROSS_ACCOUNT, LARGEST_ID, assume_role, has_linked_role
 from backfleet.operations.hbr.errors import (
     AssumeRoleFailed,
     NotInDirectory,
@@ -14,6 +14,8 @@ from backfleet.operations.hbr.errors import (
     RoleNotExist,
     TooManyPairs,
 )
+from backfleet.operations.hbr.requests import page_number, page_size
+from backfleet.paging import Page
 from backfleet.wire.errors import InvalidParameter, MissingParameter
 from backfleet.wire.parameters import integer, text
 from backfleet.wire.shapes import Maybe
@@ -29,7 +31,7 @@ NO_LINKED_ROLE: Final = "CrossAccountBackupSlrNotExist"
 
 @dataclass(frozen=True, slots=True)
 class AddCrossAccount:
-    """Which account, by which of its roles, and how it is called here."""
+    """The account to register, which of its roles to use, and its name here."""
 
     user_id: int = integer("CrossAccountUserId", required=True, least=0, most=LARGEST_ID)
     role_name: str | None = text("CrossAccountRoleName", longest=64)
@@ -39,15 +41,15 @@ class AddCrossAccount:
 
 @dataclass(frozen=True, slots=True)
 class DescribeCrossAccounts:
-    """Which page."""
+    """The page of the list."""
 
-    page_number: int = integer("PageNumber", default=1, least=1, most=1_000_000)
-    page_size: int = integer("PageSize", default=10, least=1, most=99)
+    page_number: int = page_number()
+    page_size: int = page_size()
 
 
 @dataclass(frozen=True, slots=True)
 class DeleteCrossAccount:
-    """Which pair."""
+    """The registered account and role."""
 
     user_id: int = integer("CrossAccountUserId", required=True, least=0, most=LARGEST_ID)
     role_name: str = text("CrossAccountRoleName", required=True, longest=64)
@@ -56,7 +58,7 @@ class DeleteCrossAccount:
 
 @dataclass(frozen=True, slots=True)
 class CheckRole:
-    """Which role; of another account, if it is one by which it is looked after."""
+    """The role to check; for one of another account, that account too."""
 
     kind: str | None = text("CheckRoleType", choices=ROLE_TYPES)
     user_id: int | None = integer("CrossAccountUserId", least=0, most=LARGEST_ID)
@@ -71,9 +73,9 @@ class CheckRole:
     errors=(RoleNotExist, AssumeRoleFailed, NotInDirectory, TooManyPairs),
 )
 def add_cross_account(call: Call, asked: AddCrossAccount) -> dict[str, Any]:
-    """Register another account. Its role must be there and trust this account or the service.
+    """Register another account. Its role must exist and trust this account or the service.
 
-    The same pair again changes its alias.
+    To register the same pair again changes its alias.
     """
     if asked.kind == BY_DIRECTORY:
         raise NotInDirectory
@@ -81,15 +83,15 @@ def add_cross_account(call: Call, asked: AddCrossAccount) -> dict[str, Any]:
         raise MissingParameter("CrossAccountRoleName")
     other, services = str(asked.user_id), call.services
     if other == call.account_id:
-        raise InvalidParameter("CrossAccountUserId is this account itself; it needs no role to look after its own.")
+        raise InvalidParameter("CrossAccountUserId is this account itself; it needs no role to manage its own clients.")
     with services.database.transaction() as tx:
-        act_in(tx, call, other, asked.role_name, paired=True)
+        assume_role(tx, call, other, asked.role_name, paired=True)
         try:
             identity.pair_accounts(
                 tx, call.account_id, other, asked.role_name, alias=asked.alias, now=call.now, draw=services.draw
             )
-        except identity.LimitReached as no:
-            raise TooManyPairs(no.limit) from None
+        except identity.LimitReached as reached:
+            raise TooManyPairs(reached.limit) from None
     return common()
 
 
@@ -113,27 +115,23 @@ def add_cross_account(call: Call, asked: AddCrossAccount) -> dict[str, Any]:
                 }
             ]
         },
-        "PageNumber": int,
-        "PageSize": int,
-        "TotalCount": int,
+        **PAGE,
     },
 )
 def describe_cross_accounts(call: Call, asked: DescribeCrossAccounts) -> dict[str, Any]:
-    """The registered accounts, oldest first."""
-    offset = (asked.page_number - 1) * asked.page_size
+    """List the registered accounts, oldest first."""
+    page = Page(asked.page_number, asked.page_size)
     with call.services.database.reading() as tx:
-        found, total = identity.list_pairs(tx, call.account_id, offset=offset, limit=asked.page_size)
+        found, total = identity.list_pairs(tx, call.account_id, offset=page.offset, limit=page.size)
     return common(
-        CrossAccounts={"CrossAccount": [_shown(pair) for pair in found]},
-        PageNumber=asked.page_number,
-        PageSize=asked.page_size,
-        TotalCount=total,
+        CrossAccounts={"CrossAccount": [_pair_answer(pair) for pair in found]},
+        **page_answer(page, total),
     )
 
 
 @operation(HBR, "DeleteCrossAccount", action="hbr:DeleteCrossAccount", answer=COMMON, errors=(PairNotFound,))
 def delete_cross_account(call: Call, asked: DeleteCrossAccount) -> dict[str, Any]:
-    """Forget a registered account. What is under way there goes on."""
+    """Remove a registered account. Tasks that are under way there go on."""
     with call.services.database.transaction() as tx:
         try:
             identity.unpair_accounts(tx, call.account_id, str(asked.user_id), asked.role_name)
@@ -144,9 +142,9 @@ def delete_cross_account(call: Call, asked: DeleteCrossAccount) -> dict[str, Any
 
 @operation(HBR, "CheckRole", action=None, needs_tls=True, answer=COMMON, errors=(RoleNotExist, AssumeRoleFailed))
 def check_role(call: Call, asked: CheckRole) -> dict[str, Any]:
-    """Whether a role that is needed is there. For its own instances an account needs none here.
+    """Check whether a role that is needed exists. For its own instances an account needs no role here.
 
-    That the account's own service-linked role is missing is told under HTTP 200, as the cloud does.
+    A missing service-linked role of the account itself is answered with HTTP 200, as in the cloud.
     """
     if asked.kind != "CrossAccountRole":
         return common()
@@ -157,11 +155,11 @@ def check_role(call: Call, asked: CheckRole) -> dict[str, Any]:
         if asked.user_id is not None and asked.role_name is not None:
             other = str(asked.user_id)
             paired = identity.are_paired(tx, call.account_id, other, asked.role_name)
-            act_in(tx, call, other, asked.role_name, paired=paired)
+            assume_role(tx, call, other, asked.role_name, paired=paired)
     return common()
 
 
-def _shown(pair: identity.AccountPair) -> dict[str, Any]:
+def _pair_answer(pair: identity.AccountPair) -> dict[str, Any]:
     return {
         "Id": pair.id,
         "OwnerId": int(pair.account_id),

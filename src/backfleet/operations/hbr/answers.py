@@ -1,18 +1,19 @@
-"""What HBR's operations answer, in the wire's words and shapes."""
+"""The answers of HBR's operations, in the wire's names and shapes."""
 
 import json
 from datetime import datetime
 from typing import Any, Final
 
 from backfleet.fleet import Client, Instance
+from backfleet.paging import Page
 from backfleet.upgrades import Item, Kind, Task
 from backfleet.wire.shapes import Maybe
 
 COMMON: Final = {"Code": str, "Message": str, "Success": bool}
-"""What every answer of HBR has."""
+"""The fields of every answer."""
 
 STARTED_ONE: Final = {**COMMON, "TaskId": Maybe(str)}
-"""What is answered when a task was asked for; none is there if nothing could be given work."""
+"""The answer to a call for a task about one client. TaskId is missing if the client could not be given work."""
 
 STARTED: Final = {**STARTED_ONE, "InstanceStatuses": [{"InstanceId": str, "ValidInstance": bool, "ErrorCode": str}]}
 
@@ -40,7 +41,10 @@ SETTINGS: Final = {
     "UseHttps": Maybe(bool),
     "AlertOnPartialComplete": Maybe(bool),
 }
-"""What was set, and no password. Two numbers are text: clients decode these strictly."""
+"""A client's settings, without the password. Two numbers are text: official clients decode them strictly."""
+
+PAGE: Final = {"PageNumber": int, "PageSize": int, "TotalCount": int}
+"""The fields of an answer that is a page of a list."""
 
 FOUND_CLIENTS: Final = {
     **COMMON,
@@ -68,9 +72,7 @@ FOUND_CLIENTS: Final = {
             "Tags": [{"Key": str, "Value": str}],
         }
     ],
-    "PageNumber": int,
-    "PageSize": int,
-    "TotalCount": int,
+    **PAGE,
 }
 
 NO_VALID_INSTANCE = "None of the instances can be given work; InstanceStatuses says why for each."
@@ -82,27 +84,32 @@ NAMES = {
 
 
 def common(**more: Any) -> dict[str, Any]:
-    """A success. Code is the text "200": user code compares with that."""
+    """Return the answer of a success. Code is the text "200": callers compare with that."""
     return {"Code": "200", "Message": "successful", "Success": True, **more}
 
 
 def started_answer(task_id: str, lines: list[dict[str, object]]) -> dict[str, Any]:
-    """A task is started, or was by the same request before."""
+    """Return the answer for a task that this call started, or the same call before."""
     return common(TaskId=task_id, InstanceStatuses=lines)
 
 
 def no_task_answer(lines: list[dict[str, object]]) -> dict[str, Any]:
-    """Nothing was started, and the lines say why."""
+    """Return the answer where no task was started; the lines say why."""
     return {"Code": "NoValidInstance", "Message": NO_VALID_INSTANCE, "Success": False, "InstanceStatuses": lines}
 
 
+def page_answer(page: Page, total: int) -> dict[str, int]:
+    """Return the fields of a page of a list."""
+    return {"PageNumber": page.number, "PageSize": page.size, "TotalCount": total}
+
+
 def seconds(moment: datetime | None) -> int | None:
-    """Unix seconds."""
+    """Return a moment as Unix seconds."""
     return None if moment is None else int(moment.timestamp())
 
 
 def task_answer(task: Task) -> dict[str, Any]:
-    """DescribeTask."""
+    """Return the answer of DescribeTask."""
     return common(
         Name=task_name(task),
         Description=task.state.value,
@@ -116,12 +123,12 @@ def task_answer(task: Task) -> dict[str, Any]:
 
 
 def task_name(task: Task) -> str:
-    """What the API calls a task of this kind."""
+    """Return the name that the API has for a task: its label, or that of its kind."""
     return task.label or NAMES[task.kind]
 
 
 def item_answer(item: Item) -> dict[str, Any]:
-    """One object of DescribeTask's Result. `packageName` is ours: here a host can have several clients."""
+    """Return one object of DescribeTask's Result. `packageName` is ours: a host can have several clients."""
     return {
         "instanceId": item.instance_id,
         "clientId": item.client_id,
@@ -139,7 +146,7 @@ def item_answer(item: Item) -> dict[str, Any]:
 
 
 def client_answer(client: Client, instance: Instance, newest: str) -> dict[str, Any]:
-    """One of DescribeBackupClients' Clients, without Settings and Tags."""
+    """Return one of DescribeBackupClients' Clients, without Settings and Tags."""
     os_type, _, arch = instance.platform.partition("-")
     return {
         "ClientId": client.id,

@@ -1,4 +1,4 @@
-"""In whose account a call acts: the caller's own, or another one by one of its roles. Decided here for all operations.
+"""The account that a call acts in: the caller's own, or another one through one of its roles.
 
 Source: docs/api.md, "Across accounts".
 """
@@ -26,7 +26,7 @@ CROSS_ACCOUNT_ERRORS: Final[tuple[type[ApiError], ...]] = (RoleNotExist, AssumeR
 
 @dataclass(frozen=True, slots=True)
 class CrossAccount:
-    """The three words that every operation has that can act in another account."""
+    """The three parameters of every operation that can act in another account."""
 
     cross_account_type: str | None = text("CrossAccountType", longest=64)
     cross_account_user_id: int | None = integer("CrossAccountUserId", least=0, most=LARGEST_ID)
@@ -34,11 +34,11 @@ class CrossAccount:
 
 
 def check_cross_account(asked: CrossAccount) -> None:
-    """Whether the three words go together: asked before anything is read.
+    """Raise unless the three parameters fit together. Called before anything is read.
 
     Raises:
-        InvalidParameter: another type, or a user or role without CROSS_ACCOUNT.
-        MissingParameter: CROSS_ACCOUNT without them.
+        InvalidParameter: the type is unknown, or a user or role comes without CROSS_ACCOUNT.
+        MissingParameter: CROSS_ACCOUNT comes without them.
     """
     kind = asked.cross_account_type
     if kind not in (None, SELF_ACCOUNT, CROSS_ACCOUNT):
@@ -55,12 +55,14 @@ def check_cross_account(asked: CrossAccount) -> None:
 
 
 def acting_call(call: Call, name: str, asked: CrossAccount) -> Call:
-    """The call of the operation `name` as it acts: as it is, or in the other account, whose trail of audit then has a
-    row of its own.
+    """Return the call as it acts: unchanged, or as a role of the other account, whose audit trail then gets a row too.
+
+    Args:
+        name: of the operation.
 
     Raises:
-        ApiError: as `check_crossing`; RoleNotExist; AssumeRoleFailed: the role trusts neither the caller nor, for
-            a pair that was registered, the service; NoPermission: the role may not do what is asked.
+        ApiError: as `check_cross_account`; RoleNotExist; AssumeRoleFailed: the role trusts neither the caller nor, for
+            a registered pair, the service; NoPermission: the role's policies do not allow the operation.
     """
     check_cross_account(asked)
     if asked.cross_account_type != CROSS_ACCOUNT:
@@ -69,7 +71,7 @@ def acting_call(call: Call, name: str, asked: CrossAccount) -> Call:
     other, role_name = str(asked.cross_account_user_id), asked.cross_account_role_name or ""
     with call.services.database.transaction() as tx:
         paired = identity.are_paired(tx, call.account_id, other, role_name)
-        there = replace(call, caller=act_in(tx, call, other, role_name, paired=paired))
+        there = replace(call, caller=assume_role(tx, call, other, role_name, paired=paired))
         refusal = _refusal(tx, there, operation)
         code = refusal.code if refusal else ""
         named = {name: value for name, value in flatten(asked).items() if name.startswith("CrossAccount")}
@@ -80,15 +82,19 @@ def acting_call(call: Call, name: str, asked: CrossAccount) -> Call:
     return there
 
 
-def act_in(tx: Transaction, call: Call, other: str, role_name: str, *, paired: bool) -> identity.Caller:
-    """The caller in the place of another account's role.
+def assume_role(tx: Transaction, call: Call, other: str, role_name: str, *, paired: bool) -> identity.Caller:
+    """Return the caller as a role of another account.
 
-    The service may be trusted instead of the caller's account; then for a registered pair only, for such a role does
-    not say for whom. What the account's own service-linked role is trusted with counts while the account has it.
+    A role may trust the service instead of the caller's account. That counts for a registered pair only, because such a
+    role does not name the accounts that it is meant for. A role may also trust the service-linked role of the caller's
+    account, which counts while the account has that role.
+
+    Args:
+        paired: whether the caller's account has registered the other one with this role.
 
     Raises:
         RoleNotExist: there is no such role, or no such account.
-        AssumeRoleFailed: it does not trust them.
+        AssumeRoleFailed: the role trusts none of these.
     """
     try:
         return identity.assume_role(
@@ -108,7 +114,7 @@ def act_in(tx: Transaction, call: Call, other: str, role_name: str, *, paired: b
 
 
 def has_linked_role(tx: Transaction, account_id: str) -> bool:
-    """Whether the account has the role that the service looks after other accounts by."""
+    """Return whether the account has the service-linked role for managing other accounts."""
     try:
         return bool(identity.find_role(tx, account_id, LINKED_ROLE).service)
     except identity.NotFound:
@@ -116,7 +122,7 @@ def has_linked_role(tx: Transaction, account_id: str) -> bool:
 
 
 def _refusal(tx: Transaction, there: Call, operation: Operation) -> ApiError | None:
-    """What the role's own policies say of the operation."""
+    """Return the error if the role's policies do not allow the operation."""
     if operation.action is None:
         return None
     resource = f"acs:{operation.product.code}:{there.region}:{there.account_id}:*"

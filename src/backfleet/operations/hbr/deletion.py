@@ -1,4 +1,4 @@
-"""DeleteBackupClient and DeleteClient: forgetting a client that is not at work any more."""
+"""DeleteBackupClient and DeleteClient: forgetting a client that is no longer in use."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -22,20 +22,20 @@ ERRORS: Final = (ClientNotFound, ClientIsActive, OperationConflict)
 
 @dataclass(frozen=True, slots=True)
 class DeleteBackupClient:
-    """Which client."""
+    """The client to forget."""
 
     client_id: str | None = text("ClientId", required=True, longest=LONGEST_ID)
 
 
 @operation(HBR, "DeleteBackupClient", action="hbr:DeleteBackupClient", answer=COMMON, errors=ERRORS)
 def delete_backup_client(call: Call, asked: DeleteBackupClient) -> dict[str, Any]:
-    """Forget a client that was uninstalled, or whose host was not heard for an hour."""
+    """Forget a client that was uninstalled, or whose host was not heard of for an hour."""
     return _forget(call, asked.client_id or "")
 
 
 @operation(HBR, "DeleteClient", action="hbr:DeleteClient", needs_tls=True, answer=COMMON, errors=ERRORS)
 def delete_client(call: Call, asked: OneClient) -> dict[str, Any]:
-    """The older form of DeleteBackupClient."""
+    """Forget a client: the older form of DeleteBackupClient."""
     return _forget(call, asked.client_id or "")
 
 
@@ -51,8 +51,8 @@ def _forget(call: Call, client_id: str) -> dict[str, Any]:
 
 
 def _is_active(tx: Transaction, call: Call, client: Client) -> bool:
-    """One that was uninstalled in order is not, however lately its host was heard."""
+    """Return whether it is in use. One that was uninstalled is not, however lately its host was heard of."""
     if not client.is_installed:
         return False
-    on = fleet.instance(tx, call.account_id, client.instance_id)
-    return on is not None and on.last_heard_at is not None and call.now - on.last_heard_at < ACTIVE
+    host = fleet.instance(tx, call.account_id, client.instance_id)
+    return host is not None and host.last_heard_at is not None and call.now - host.last_heard_at < ACTIVE

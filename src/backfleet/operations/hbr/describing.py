@@ -1,4 +1,4 @@
-"""DescribeBackupClients, DescribeTask, DescribeRegions: everything that only looks."""
+"""DescribeBackupClients, DescribeTask, DescribeRegions: the operations that only read."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,15 +7,24 @@ from typing import Any, Final
 from backfleet import fleet, upgrades
 from backfleet.fleet import Client, ClientFilter, Instance
 from backfleet.operations.catalogue import HBR, Call, operation
-from backfleet.operations.hbr.answers import COMMON, DESCRIBED_TASK, FOUND_CLIENTS, client_answer, common, task_answer
+from backfleet.operations.hbr.answers import (
+    COMMON,
+    DESCRIBED_TASK,
+    FOUND_CLIENTS,
+    client_answer,
+    common,
+    page_answer,
+    task_answer,
+)
 from backfleet.operations.hbr.cross_account import CROSS_ACCOUNT_ERRORS, CrossAccount, acting_call, check_cross_account
 from backfleet.operations.hbr.errors import TaskNotFound
+from backfleet.operations.hbr.requests import page_number, page_size
 from backfleet.operations.hbr.settings import settings_of
 from backfleet.operations.tags import Tag
 from backfleet.paging import Listing, Page
-from backfleet.upgrades.offers import Offer, newest_versions
+from backfleet.upgrades import Offer
 from backfleet.wire.errors import InvalidParameter, MissingParameter
-from backfleet.wire.parameters import integer, json_list, repeat, repeat_objects, text
+from backfleet.wire.parameters import json_list, repeat, repeat_objects, text
 
 OUR_TYPE = "ECS_CLIENT"
 MOST_IDS = 100
@@ -27,7 +36,7 @@ FILTER_KEYS: Final = {
     "instancename": "instance_name",
     "hostname": "hostname",
 }
-"""Which filters there are is not documented; letter case does not count."""
+"""Our names of what Filters can name. The public page does not list them; letter case does not count."""
 FORBIDDEN_IN_TAGS = ("http://", "https://")
 FORBIDDEN_TAG_STARTS = ("aliyun", "acs:")
 
@@ -42,7 +51,7 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class DescribeBackupClients(CrossAccount):
-    """What the caller sent."""
+    """The parameters of DescribeBackupClients."""
 
     client_type: str | None = text(
         "ClientType", required=True, choices=("ECS_CLIENT", "CONTAINER_CLIENT", "LOCAL_CLIENT")
@@ -52,64 +61,62 @@ class DescribeBackupClients(CrossAccount):
     instance_ids: tuple[str, ...] | None = json_list("InstanceIds")
     tags: tuple[Tag, ...] = repeat_objects("Tag", of=Tag, most=20)
     filters: tuple[Filter, ...] = repeat_objects("Filters", of=Filter, most=20)
-    page_number: int = integer("PageNumber", default=1, least=1, most=1_000_000)
-    page_size: int = integer("PageSize", default=10, least=1, most=99)
+    page_number: int = page_number()
+    page_size: int = page_size()
 
 
 @operation(
     HBR, "DescribeBackupClients", action="hbr:DescribeBackupClients", answer=FOUND_CLIENTS, errors=CROSS_ACCOUNT_ERRORS
 )
 def describe_backup_clients(call: Call, asked: DescribeBackupClients) -> dict[str, Any]:
-    """Clients of the account, oldest first. Unknown ids are simply not in the list."""
+    """List clients of the account, oldest first. Unknown ids are left out without an error."""
     check_cross_account(asked)
-    _check(asked)
+    _check_lists(asked)
     there = acting_call(call, "DescribeBackupClients", asked)
     page = Page(asked.page_number, asked.page_size)
     found: Listing[tuple[Client, Instance]] = Listing([], 0)
     newest: dict[Offer, str] = {}
-    told = _Told({}, {})
-    # Other types of client do not exist here, nor do clusters.
+    more = _Details({}, {})
+    # There are neither clients of another type nor clusters here: nothing is found.
     if asked.client_type == OUR_TYPE and not asked.cluster_id:
         tags = [(tag.key or "", tag.value) for tag in asked.tags]
-        wanted = ClientFilter(asked.client_ids or None, asked.instance_ids or None, tags, _having(asked.filters))
+        wanted = ClientFilter(asked.client_ids or None, asked.instance_ids or None, tags, _conditions(asked.filters))
         with call.services.database.reading() as tx:
             found = fleet.find_clients(tx, there.account_id, there.region, wanted, page)
-            newest = newest_versions(tx, [_offer(client, instance) for client, instance in found.items])
-            told = _Told(
+            newest = upgrades.newest_versions(tx, [_offer(client, instance) for client, instance in found.items])
+            more = _Details(
                 settings_of(tx, [client.id for client, _ in found.items]),
                 fleet.tags_of(tx, "instance", [instance.id for _, instance in found.items]),
             )
     return common(
         Clients=[
             client_answer(client, instance, newest.get(_offer(client, instance), ""))
-            | {"Settings": told.settings.get(client.id, {}), "Tags": told.tags(instance.id)}
+            | {"Settings": more.settings.get(client.id, {}), "Tags": more.tags(instance.id)}
             for client, instance in found.items
         ],
-        PageNumber=page.number,
-        PageSize=page.size,
-        TotalCount=found.total,
+        **page_answer(page, found.total),
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
-    """What was set for clients, and the tags of the machines they are on."""
+class _Details:
+    """The settings of clients, and the tags of their instances."""
 
     settings: Mapping[str, dict[str, Any]]
-    by_instance: Mapping[str, Mapping[str, str]]
+    tags_by_instance: Mapping[str, Mapping[str, str]]
 
     def tags(self, instance_id: str) -> list[dict[str, str]]:
-        return [{"Key": key, "Value": value} for key, value in self.by_instance.get(instance_id, {}).items()]
+        return [{"Key": key, "Value": value} for key, value in self.tags_by_instance.get(instance_id, {}).items()]
 
 
-def _having(filters: Sequence[Filter]) -> dict[str, tuple[str, ...]]:
-    """What filters ask of a client, in the room's words.
+def _conditions(filters: Sequence[Filter]) -> dict[str, tuple[str, ...]]:
+    """Return the conditions that filters set: the values that each field of a client may have.
 
     Raises:
-        MissingParameter: a filter without a key, or without values.
-        InvalidParameter: a key we do not know; the text says which there are. Or one that comes twice.
+        MissingParameter: a filter has no key, or no values.
+        InvalidParameter: a key is unknown, and the text lists the known ones; or it comes twice.
     """
-    having: dict[str, tuple[str, ...]] = {}
+    conditions: dict[str, tuple[str, ...]] = {}
     for number, one in enumerate(filters, 1):
         if not one.key or not one.values:
             raise MissingParameter(f"Filters.{number}.{'Values' if one.key else 'Key'}")
@@ -117,29 +124,29 @@ def _having(filters: Sequence[Filter]) -> dict[str, tuple[str, ...]]:
         if name is None:
             keys = "Status, ClientVersion, PackageName, Channel, InstanceName, Hostname"
             raise InvalidParameter(f"Filters.{number}.Key is {one.key!r}; it must be one of {keys}.")
-        if name in having:
+        if name in conditions:
             raise InvalidParameter(f"Filters.{number}.Key is {one.key!r} a second time; give its values together.")
-        having[name] = one.values
-    return having
+        conditions[name] = one.values
+    return conditions
 
 
 def _offer(client: Client, instance: Instance) -> Offer:
     return client.package, instance.platform, client.channel
 
 
-def _check(asked: DescribeBackupClients) -> None:
+def _check_lists(asked: DescribeBackupClients) -> None:
     for name, ids in (("ClientIds", asked.client_ids), ("InstanceIds", asked.instance_ids)):
         if ids is not None and len(ids) > MOST_IDS:
             raise InvalidParameter(f"{name} has {len(ids)} entries; at most {MOST_IDS} are taken.")
     for tag in asked.tags:
         for part in (tag.key or "", tag.value or ""):
-            if part.startswith(FORBIDDEN_TAG_STARTS) or any(word in part for word in FORBIDDEN_IN_TAGS):
+            if part.startswith(FORBIDDEN_TAG_STARTS) or any(each in part for each in FORBIDDEN_IN_TAGS):
                 raise InvalidParameter(f"Tag has {part!r}: keys and values hold no aliyun, acs: or http(s)://.")
 
 
 @dataclass(frozen=True, slots=True)
 class DescribeTask:
-    """What the caller sent. Marked optional everywhere, useless without it."""
+    """The parameters of DescribeTask. The public page marks TaskId optional, but nothing works without it."""
 
     task_id: str | None = text("TaskId", required=True, longest=64)
 
@@ -148,7 +155,7 @@ class DescribeTask:
     HBR, "DescribeTask", action="hbr:DescribeTask", needs_tls=True, answer=DESCRIBED_TASK, errors=(TaskNotFound,)
 )
 def describe_task(call: Call, asked: DescribeTask) -> dict[str, Any]:
-    """How far a task is, and each of its clients. Readable only within the account that created it."""
+    """Describe a task and each of its clients. Only the account that started it can read it."""
     with call.services.database.reading() as tx:
         task = upgrades.read(tx, call.account_id, asked.task_id or "", now=call.now)
     if task is None:
@@ -158,7 +165,7 @@ def describe_task(call: Call, asked: DescribeTask) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class DescribeRegions:
-    """No parameters."""
+    """DescribeRegions has no parameters."""
 
 
 @operation(
@@ -168,6 +175,6 @@ class DescribeRegions:
     answer={**COMMON, "Regions": {"Region": [{"RegionId": str, "LocalName": str}]}},
 )
 def describe_regions(call: Call, asked: DescribeRegions) -> dict[str, Any]:
-    """The one region this installation answers for."""
+    """List the one region that this installation is."""
     region = call.services.settings.region
     return common(Regions={"Region": [{"RegionId": region, "LocalName": region}]})

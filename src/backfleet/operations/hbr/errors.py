@@ -1,4 +1,4 @@
-"""Refusals of HBR's operations."""
+"""The errors of HBR's operations."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -16,7 +16,7 @@ REACHABILITY_TEXTS: Final = {
 
 
 class UnreachableInstance(ApiError):
-    """The one instance that was asked for cannot be given work; the code says why."""
+    """The one instance that the call is about cannot be given work; the code says why."""
 
     status = 400
 
@@ -25,19 +25,19 @@ class UnreachableInstance(ApiError):
 
 
 class InstanceNotExists(UnreachableInstance):
-    """The one instance that was asked for is not in this account and region."""
+    """The one instance that the call is about is not in this account and region."""
 
     code = Reachability.NOT_EXISTS.value
 
 
 class InstanceNotRunning(UnreachableInstance):
-    """The one instance that was asked for is stopped."""
+    """The one instance that the call is about is stopped."""
 
     code = Reachability.NOT_RUNNING.value
 
 
 class AgentNotRunning(UnreachableInstance):
-    """The agent of the one instance that was asked for is silent."""
+    """The agent of the one instance that the call is about is not heard of."""
 
     code = Reachability.AGENT_NOT_RUNNING.value
 
@@ -49,7 +49,7 @@ BY_REACHABILITY: Final[Mapping[Reachability, type[UnreachableInstance]]] = {
 
 
 class ClientNotFound(ApiError):
-    """The one client that was asked for is not there."""
+    """The one client that the call is about does not exist."""
 
     code = "ResourceNotFound"
     status = 404
@@ -59,7 +59,7 @@ class ClientNotFound(ApiError):
 
 
 class ClientIsActive(ApiError):
-    """A client that is at work is not forgotten."""
+    """A client that is installed on a running host cannot be deleted."""
 
     code = "ClientIsActive"
     status = 409
@@ -71,7 +71,7 @@ class ClientIsActive(ApiError):
 
 
 class TaskNotFound(ApiError):
-    """No such task in this account."""
+    """The account has no such task."""
 
     code = "TaskNotFound"
     status = 404
@@ -101,7 +101,7 @@ class AssumeRoleFailed(ApiError):
 
 
 class NotInDirectory(ApiError):
-    """Accounts are registered by role; there is no resource directory."""
+    """Accounts are registered by role: there is no resource directory here."""
 
     code = "AccountNotEnableRdTrustedService"
     status = 400
@@ -121,7 +121,7 @@ class PairNotFound(ApiError):
 
 
 class TooManyPairs(ApiError):
-    """The account looks after as many others as it may."""
+    """The account has registered as many others as it may."""
 
     code = "LimitExceeded.CrossAccount"
     status = 400
@@ -131,7 +131,7 @@ class TooManyPairs(ApiError):
 
 
 class TokenMismatch(ApiError):
-    """A ClientToken came again with other parameters."""
+    """A ClientToken was used before with other parameters."""
 
     code = "IdempotentParameterMismatch"
     status = 400
@@ -141,7 +141,7 @@ class TokenMismatch(ApiError):
 
 
 class TooManyTargets(InvalidParameter):
-    """One request named more than it may carry."""
+    """A call names more instances and clients than it may."""
 
     def __init__(self, named: int, limit: int) -> None:
         super().__init__(f"{named} instances and clients are named; at most {limit} are taken in one call.")

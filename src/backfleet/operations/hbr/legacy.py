@@ -1,24 +1,24 @@
-"""DescribeClients, CreateClients, OpenHbrService: the older forms, for those whose scripts still use them.
+"""DescribeClients, CreateClients, OpenHbrService: older operations, for scripts that still use them.
 
-In the cloud they are for SAP HANA; here they show and install the same clients as the newer ones.
+In the cloud they are for SAP HANA. Here they list and install the same clients as the newer operations.
 """
 
 import json
 from dataclasses import dataclass
 from typing import Any, Final
 
-from backfleet import fleet
+from backfleet import fleet, upgrades
 from backfleet.fleet import Client, ClientFilter, Instance
 from backfleet.operations.catalogue import HBR, Call, operation
-from backfleet.operations.hbr.answers import COMMON, STARTED_ONE, common, seconds
+from backfleet.operations.hbr.answers import COMMON, PAGE, STARTED_ONE, common, page_answer, seconds
 from backfleet.operations.hbr.cross_account import CrossAccount, check_cross_account
 from backfleet.operations.hbr.identifiers import LONGEST_ID
 from backfleet.operations.hbr.lifecycle import ERRORS, MOST_OTHERS, install
+from backfleet.operations.hbr.requests import page_number, page_size, resource_group_id, vault_id
 from backfleet.operations.hbr.settings import settings_of
 from backfleet.paging import Listing, Page
-from backfleet.upgrades.offers import newest_versions
 from backfleet.wire.errors import InvalidParameter, MissingParameter
-from backfleet.wire.parameters import boolean, integer, text
+from backfleet.wire.parameters import boolean, text
 from backfleet.wire.shapes import Maybe
 
 OUR_TYPE: Final = "ECS_AGENT"
@@ -27,32 +27,32 @@ LONGEST_INFO: Final = 64 * 1024  # characters
 
 @dataclass(frozen=True, slots=True)
 class DescribeClients:
-    """Which clients, and which page. Vaults, clusters and source types are not known here."""
+    """The parameters of DescribeClients. There are no vaults, clusters or source types here."""
 
     client_id: str | None = text("ClientId", longest=LONGEST_ID)
     client_type: str | None = text("ClientType", longest=64)
     source_type: str | None = text("SourceType", longest=64)
-    vault_id: str | None = text("VaultId", longest=128)
+    vault_id: str | None = vault_id()
     cluster_id: str | None = text("ClusterId", longest=128)
-    resource_group_id: str | None = text("ResourceGroupId", longest=128)
-    page_number: int = integer("PageNumber", default=1, least=1, most=1_000_000)
-    page_size: int = integer("PageSize", default=10, least=1, most=99)
+    resource_group_id: str | None = resource_group_id()
+    page_number: int = page_number()
+    page_size: int = page_size()
 
 
 @dataclass(frozen=True, slots=True)
 class CreateClients(CrossAccount):
-    """Where clients are to be. `ClientInfo` can carry secrets: it prints without, and is kept nowhere."""
+    """The parameters of CreateClients. ClientInfo can hold secrets: it is neither printed nor stored."""
 
-    vault_id: str | None = text("VaultId", required=True, longest=128)
+    vault_id: str | None = vault_id(required=True)
     client_info: str | None = text("ClientInfo", longest=LONGEST_INFO, secret=True)
     alert_setting: str | None = text("AlertSetting", longest=64)
     https: bool | None = boolean("UseHttps")
-    resource_group_id: str | None = text("ResourceGroupId", longest=128)
+    resource_group_id: str | None = resource_group_id()
 
 
 @dataclass(frozen=True, slots=True)
 class OpenHbrService:
-    """No parameters."""
+    """OpenHbrService has no parameters."""
 
 
 @operation(
@@ -85,27 +85,25 @@ class OpenHbrService:
                 }
             ]
         },
-        "PageNumber": int,
-        "PageSize": int,
-        "TotalCount": int,
+        **PAGE,
     },
 )
 def describe_clients(call: Call, asked: DescribeClients) -> dict[str, Any]:
-    """Clients of the account in the older shape, oldest first. What nobody has gives an empty list."""
+    """List clients of the account in the older shape, oldest first. What does not exist here gives an empty list."""
     found: Listing[tuple[Client, Instance]] = Listing([], 0)
-    newest: dict[tuple[str, str, str], str] = {}
+    newest: dict[upgrades.Offer, str] = {}
+    page = Page(asked.page_number, asked.page_size)
     settings: dict[str, dict[str, Any]] = {}
     if asked.client_type in (None, OUR_TYPE) and not asked.cluster_id:
         wanted = ClientFilter(ids=None if asked.client_id is None else [asked.client_id])
         with call.services.database.reading() as tx:
-            page = Page(asked.page_number, asked.page_size)
             found = fleet.find_clients(tx, call.account_id, call.region, wanted, page)
-            newest = newest_versions(tx, [(c.package, i.platform, c.channel) for c, i in found.items])
+            newest = upgrades.newest_versions(tx, [(c.package, i.platform, c.channel) for c, i in found.items])
             settings = settings_of(tx, [client.id for client, _ in found.items])
     return common(
         Clients={
             "Client": [
-                _shown(
+                _client_answer(
                     client,
                     instance,
                     newest.get((client.package, instance.platform, client.channel), ""),
@@ -114,9 +112,7 @@ def describe_clients(call: Call, asked: DescribeClients) -> dict[str, Any]:
                 for client, instance in found.items
             ]
         },
-        PageNumber=asked.page_number,
-        PageSize=asked.page_size,
-        TotalCount=found.total,
+        **page_answer(page, found.total),
     )
 
 
@@ -134,22 +130,22 @@ def create_clients(call: Call, asked: CreateClients) -> dict[str, Any]:
     instances = _instances_in(asked.client_info)
     if len(instances) > MOST_OTHERS:
         raise InvalidParameter(f"ClientInfo names {len(instances)} instances; at most {MOST_OTHERS} are taken.")
-    told = install(call, "CreateClients", instances, asked)
-    lines = [{name: line[name] for name in ("InstanceId", "ValidInstance")} for line in told["InstanceStatuses"]]
-    return {**told, "InstanceStatuses": {"InstanceStatus": lines}}
+    started = install(call, "CreateClients", instances, asked)
+    lines = [{name: line[name] for name in ("InstanceId", "ValidInstance")} for line in started["InstanceStatuses"]]
+    return {**started, "InstanceStatuses": {"InstanceStatus": lines}}
 
 
 @operation(HBR, "OpenHbrService", action="hbr:OpenHbrService", answer={"OrderId": str})
 def open_hbr_service(call: Call, asked: OpenHbrService) -> dict[str, Any]:
-    """The service is open here, and costs nothing: there is no order."""
+    """Answer without an order: the service is always open here and costs nothing."""
     return {"OrderId": ""}
 
 
 def _instances_in(client_info: str | None) -> list[str]:
-    """The instances that ClientInfo names. Nothing of it is repeated in an error: it may hold secrets.
+    """Return the instances that ClientInfo names. Errors repeat nothing of it, because it may hold secrets.
 
     Raises:
-        MissingParameter: it is not there, or names none.
+        MissingParameter: it is missing, or names none.
         InvalidParameter: it is not a JSON list of objects with an instanceId.
     """
     if client_info is None:
@@ -169,7 +165,7 @@ def _instances_in(client_info: str | None) -> list[str]:
     return instances
 
 
-def _shown(client: Client, instance: Instance, newest: str, settings: dict[str, Any]) -> dict[str, Any]:
+def _client_answer(client: Client, instance: Instance, newest: str, settings: dict[str, Any]) -> dict[str, Any]:
     heard = seconds(instance.last_heard_at)
     return {
         "ClientId": client.id,

@@ -32,6 +32,7 @@ from backfleet.operations.hbr.cross_account import (
 )
 from backfleet.operations.hbr.errors import UNREACHABLE, ClientNotFound, TokenMismatch
 from backfleet.operations.hbr.identifiers import LONGEST_ID, NamedIds, read_ids
+from backfleet.operations.hbr.requests import resource_group_id, vault_id
 from backfleet.operations.hbr.selection import Selection, select
 from backfleet.storage import Conflict, Transaction
 from backfleet.upgrades import InstallOptions, Kind, NewTask, Task, TaskTarget, UninstallPlanner, UpgradePlanner
@@ -83,8 +84,8 @@ class OneClient:
     """The parameters of the older forms, which name one client. VaultId and ResourceGroupId have no effect here."""
 
     client_id: str | None = text("ClientId", required=True, longest=LONGEST_ID)
-    vault_id: str | None = text("VaultId", longest=128)
-    resource_group_id: str | None = text("ResourceGroupId", longest=128)
+    vault_id: str | None = vault_id()
+    resource_group_id: str | None = resource_group_id()
 
 
 Asked = CrossAccount | OneClient

@@ -1,4 +1,4 @@
-"""UpdateClientSettings, and what is shown of them. The password of a proxy goes in, and never comes out."""
+"""UpdateClientSettings, and how settings are shown. A proxy's password can be set, and is never shown."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from backfleet.operations.catalogue import HBR, Call, operation
 from backfleet.operations.hbr.answers import COMMON, common
 from backfleet.operations.hbr.errors import ClientNotFound
 from backfleet.operations.hbr.identifiers import LONGEST_ID
+from backfleet.operations.hbr.requests import resource_group_id, vault_id
 from backfleet.storage import Transaction
 from backfleet.wire.errors import MissingParameter
 from backfleet.wire.parameters import boolean, integer, text
@@ -22,11 +23,11 @@ LARGEST: Final = 2**53
 
 @dataclass(frozen=True, slots=True)
 class UpdateClientSettings:
-    """What should be; what is not given stays as it is."""
+    """The new settings. Those that are not given stay as they are."""
 
     client_id: str | None = text("ClientId", required=True, longest=LONGEST_ID)
-    vault_id: str | None = text("VaultId", longest=128)
-    resource_group_id: str | None = text("ResourceGroupId", longest=128)
+    vault_id: str | None = vault_id()
+    resource_group_id: str | None = resource_group_id()
     network: str | None = text("DataNetworkType", choices=("PUBLIC", "VPC", "CLASSIC"))
     proxy_kind: str | None = text("DataProxySetting", choices=("DISABLE", "USE_CONTROL_PROXY", CUSTOM))
     proxy_host: str | None = text("ProxyHost", longest=255, pattern=HOST)
@@ -49,32 +50,33 @@ class UpdateClientSettings:
     errors=(ClientNotFound,),
 )
 def update_client_settings(call: Call, asked: UpdateClientSettings) -> dict[str, Any]:
-    """Change how a client reaches its data and how much of its host it may take. Its host hears of it with its next
-    order.
+    """Change how a client reaches its data and how much of its host it may use.
+
+    The host gets the settings with the client's next order.
     """
     names = [name for name in Preferences.__dataclass_fields__ if getattr(asked, name) is not None]
     changes = Preferences(**{name: getattr(asked, name) for name in names})
     sealed = _sealed(call, asked)
     with call.services.database.transaction() as tx:
         client = own_client(tx, call, asked.client_id or "")
-        kept = fleet.set_preferences(tx, client.id, changes, sealed_password=sealed, now=call.now)
-        if kept.proxy_kind == CUSTOM and not kept.proxy_host:
-            raise MissingParameter("ProxyHost")  # the transaction undoes it
+        stored = fleet.set_preferences(tx, client.id, changes, sealed_password=sealed, now=call.now)
+        if stored.proxy_kind == CUSTOM and not stored.proxy_host:
+            raise MissingParameter("ProxyHost")  # rolls the transaction back
     return common()
 
 
 def _sealed(call: Call, asked: UpdateClientSettings) -> str | None:
-    """The password to keep; None leaves the one there is, "" takes it away: without the proxy it is needed no more."""
+    """Return the sealed password to store; None keeps the one there is, "" removes it: no proxy needs it any more."""
     if asked.proxy_password is not None:
         return call.services.vault.box(PURPOSE).seal(asked.proxy_password)
     return None if asked.proxy_kind in (None, CUSTOM) else ""
 
 
 def own_client(tx: Transaction, call: Call, client_id: str) -> fleet.Client:
-    """One client of the account and region.
+    """Return a client of the account and region.
 
     Raises:
-        ClientNotFound: it has none of this id.
+        ClientNotFound: it has none with this id.
     """
     found = fleet.resolve(tx, call.account_id, call.region, [], [client_id]).clients.get(client_id)
     if found is None:
@@ -83,22 +85,22 @@ def own_client(tx: Transaction, call: Call, client_id: str) -> fleet.Client:
 
 
 def settings_of(tx: Transaction, client_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """What is shown of the settings of those clients that have some, by client."""
-    return {client_id: shown(told) for client_id, told in fleet.preferences_of(tx, client_ids).items()}
+    """Return the settings, as they are shown, of those of these clients that have some."""
+    return {client_id: settings_answer(found) for client_id, found in fleet.preferences_of(tx, client_ids).items()}
 
 
-def shown(told: Preferences) -> dict[str, Any]:
-    """Settings in the wire's words. Two of the numbers are text there."""
+def settings_answer(preferences: Preferences) -> dict[str, Any]:
+    """Return settings in the wire's names. Two of the numbers are text there."""
     every = {
-        "DataNetworkType": told.network,
-        "DataProxySetting": told.proxy_kind,
-        "ProxyHost": told.proxy_host,
-        "ProxyPort": told.proxy_port,
-        "ProxyUser": told.proxy_user,
-        "MaxCpuCore": None if told.most_cores is None else str(told.most_cores),
-        "MaxWorker": None if told.most_workers is None else str(told.most_workers),
-        "MaxMemory": told.most_memory,
-        "UseHttps": told.https,
-        "AlertOnPartialComplete": told.alert_on_partial,
+        "DataNetworkType": preferences.network,
+        "DataProxySetting": preferences.proxy_kind,
+        "ProxyHost": preferences.proxy_host,
+        "ProxyPort": preferences.proxy_port,
+        "ProxyUser": preferences.proxy_user,
+        "MaxCpuCore": None if preferences.most_cores is None else str(preferences.most_cores),
+        "MaxWorker": None if preferences.most_workers is None else str(preferences.most_workers),
+        "MaxMemory": preferences.most_memory,
+        "UseHttps": preferences.https,
+        "AlertOnPartialComplete": preferences.alert_on_partial,
     }
     return {name: value for name, value in every.items() if value is not None}

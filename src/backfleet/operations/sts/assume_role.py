@@ -8,8 +8,8 @@ from datetime import timedelta
 from typing import Any, Final
 
 from backfleet import identity
+from backfleet.identity import LONGEST_SESSION_POLICY
 from backfleet.identity.policy import ASSUME, MalformedPolicy, ram_principals
-from backfleet.identity.sessions import LONGEST_POLICY
 from backfleet.operations.access_denied import TRUST_POLICY, denied_detail
 from backfleet.operations.catalogue import STS, Call, operation
 from backfleet.operations.errors import StsNoPermission
@@ -130,8 +130,8 @@ def read_session_options(name: str, seconds: int, policy: str, source_identity: 
         raise BadSessionName
     if source_identity and not _SESSION_NAME.fullmatch(source_identity):
         raise BadSourceIdentity
-    if len(policy.encode()) > LONGEST_POLICY:
-        raise PolicySize(LONGEST_POLICY)
+    if len(policy.encode()) > LONGEST_SESSION_POLICY:
+        raise PolicySize(LONGEST_SESSION_POLICY)
     return identity.SessionOptions(name, timedelta(seconds=max(0, min(seconds, 10**6))), policy, source_identity)
 
 

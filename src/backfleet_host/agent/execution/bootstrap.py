@@ -111,7 +111,7 @@ def _carry_out(root: Path, order: Order) -> int:
         os.write(1, line.encode("utf-8", "replace") + b"\n")
 
     try:
-        report = upgrader.carry_out(order, root, say=write)
+        report = upgrader.carry_out(order, root, progress=write)
     except Exception as problem:  # noqa: BLE001 -- whatever it is, the server must hear of it
         report = failed_report(order, problem)
     write(report_line(report, QUOTA - PROGRESS_BYTES))
@@ -120,7 +120,7 @@ def _carry_out(root: Path, order: Order) -> int:
 
 def _print_output(output: Path, lock: Path, order: Order) -> int:
     """Print what comes into the output file until the work is over."""
-    until = time.monotonic() + order.patience + GRACE_SECONDS
+    until = time.monotonic() + order.timeout_seconds + GRACE_SECONDS
     printed = 0
     while True:
         is_over = _is_free(lock) or time.monotonic() > until

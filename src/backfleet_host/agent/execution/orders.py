@@ -22,7 +22,7 @@ def carry_order(root: Path, content: str, output: OrderOutput, quota: int, stopp
         order,
         output,
         quota,
-        lambda: upgrader.carry_out(order, root, say=output.write_progress, stopping=stopping.is_set),
+        lambda: upgrader.carry_out(order, root, progress=output.write_progress, is_cancelled=stopping.is_set),
     )
 
 
@@ -31,7 +31,7 @@ def recover_order(root: Path, content: str, output: OrderOutput, quota: int, sto
     from backfleet_host import upgrader  # costs milliseconds; scripts do without
 
     order = read_order(content)
-    return _reported(order, output, quota, lambda: upgrader.recover(order, root, say=output.write_progress))
+    return _reported(order, output, quota, lambda: upgrader.recover(order, root, progress=output.write_progress))
 
 
 def _reported(order: Order, output: OrderOutput, quota: int, carry: Callable[[], Report]) -> int:

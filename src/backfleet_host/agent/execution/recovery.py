@@ -40,6 +40,6 @@ def recover(root: str) -> None:
     from backfleet_host import upgrader  # only the process that is started here needs it
 
     move_to_own_scope(f"backfleet-recovery-{os.getpid()}")
-    for report in upgrader.recover_all(Path(root), say=lambda line: None):
+    for report in upgrader.recover_all(Path(root), progress=lambda line: None):
         installed = report.current_version or "nothing"
         print(f"recovered {report.package}: {installed} is installed; {report.code} {report.message}", flush=True)

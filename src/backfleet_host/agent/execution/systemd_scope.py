@@ -13,7 +13,8 @@ import subprocess
 from pathlib import Path
 from typing import List, Mapping
 
-SYSTEMD = Path("/run/systemd/system")  # is there exactly where systemd is the first process: sd_booted(3)
+from backfleet_host.layout import SYSTEMD
+
 ANSWER_SECONDS = 5.0  # that systemd may take
 _MANAGER = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
 

@@ -17,7 +17,7 @@ from backfleet_host import VERSION
 from backfleet_host.agent import machine
 from backfleet_host.agent.protocol.address import Address, BadAddress
 from backfleet_host.agent.protocol.request_signature import RequestSigner
-from backfleet_host.layout import DEFAULT_ROOT
+from backfleet_host.layout import DEFAULT_ROOT, policy_folder
 from backfleet_host.platforms import architecture_here
 from backfleet_host.proxy import BadProxy, bare, proxy_for
 from backfleet_host.web import connections, plainly
@@ -70,14 +70,9 @@ def proxy_of(root: Path = DEFAULT_ROOT, environment: Mapping[str, str] = os.envi
         BadAddress: it is another kind of proxy, or cannot be read. The text does not show it: it may hold a password.
     """
     try:
-        return proxy_for(_etc_of(root), environment)
+        return proxy_for(policy_folder(root), environment)
     except BadProxy as problem:
         raise BadAddress(str(problem)) from None
-
-
-def _etc_of(root: Path) -> Path:
-    """Return the folder of the host policy, also for a root that is not enrolled yet."""
-    return (Path("/") if root == DEFAULT_ROOT else root) / "etc" / "backfleet"
 
 
 class Server:

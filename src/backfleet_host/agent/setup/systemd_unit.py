@@ -15,10 +15,8 @@ from typing import List, Sequence
 
 from backfleet_host.files import write_file
 from backfleet_host.identity import read_identity
-from backfleet_host.layout import Places
+from backfleet_host.layout import DEFAULT_ROOT, SYSTEMD, SYSTEMD_UNITS, Places
 
-SYSTEMD = Path("/run/systemd/system")  # is there exactly where systemd is the first process: sd_booted(3)
-UNITS = Path("/etc/systemd/system")
 SYSTEMCTL_SECONDS = 60.0
 
 _TEXT = """\
@@ -55,9 +53,9 @@ def _quoted(argument: str) -> str:
     return f'"{escaped}"' if escaped != argument or " " in argument else argument
 
 
-def unit_name(root: Path, default: Path) -> str:
+def unit_name(root: Path) -> str:
     """Return the name of the unit for this root. Each root has one, since a machine can have several roots."""
-    if root == default:
+    if root == DEFAULT_ROOT:
         return "backfleet-host.service"
     return f"backfleet-host-{''.join(map(_escaped, os.fsencode(root).strip(b'/')))}.service"
 
@@ -69,7 +67,7 @@ def _escaped(byte: int) -> str:
     return chr(byte) if chr(byte).isascii() and (chr(byte).isalnum() or chr(byte) in "_.:") else f"\\x{byte:02x}"
 
 
-def install_unit(name: str, root: Path, *, allow_shell: bool, units: Path = UNITS) -> None:
+def install_unit(name: str, root: Path, *, allow_shell: bool, units: Path = SYSTEMD_UNITS) -> None:
     """Have systemd run the agent of this root now and after every start of the machine. Again it changes nothing.
 
     Raises:
@@ -88,7 +86,7 @@ def install_unit(name: str, root: Path, *, allow_shell: bool, units: Path = UNIT
     _systemctl("restart", name)
 
 
-def remove_unit(name: str, units: Path = UNITS) -> None:
+def remove_unit(name: str, units: Path = SYSTEMD_UNITS) -> None:
     """Stop the agent and remove its unit. Clients that it installed stay.
 
     Raises:

@@ -1,1 +1,1 @@
-"""What is on this host: trees, locks, services, processes, preserved state, policy."""
+"""Everything on this host that an upgrade reads or changes: disk, trees, locks, services, processes, state, policy."""

@@ -1,4 +1,4 @@
-"""Every change the upgrade makes to the disk: each is one effect, whole or not at all where it can be."""
+"""Every change that an upgrade makes to the disk. Each is one effect, atomic where the system allows it."""
 
 from __future__ import annotations
 
@@ -10,34 +10,24 @@ import shutil
 from pathlib import Path
 from typing import IO, Any, Dict, Iterator, Optional
 
-from backfleet_host.upgrader.failpoints import deed
+from backfleet_host import files
+from backfleet_host.upgrader.failpoints import effect
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of fcntl.h and stdio.h
 
 
-def write_whole(path: Path, content: bytes, mode: int = 0o644) -> None:
-    """A file that is there whole or not at all, and after a power cut too."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with deed("write", partial), open(partial, "wb") as file:
-            os.fchmod(file.fileno(), mode)
-            file.write(content)
-            sync_file(file)
-        replace(partial, path)
-    except OSError:
-        with contextlib.suppress(OSError):  # shims stand among other people's files: nobody tidies up there
-            unlink(partial)
-        raise
-    sync(path.parent)
+def write_file(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """Replace a file, as `files.write_file`. The caller holds the lock of the package: nobody else writes it."""
+    files.write_file(path, content, mode, is_only_writer=True, effect=effect)
 
 
 def write_json(path: Path, value: Dict[str, Any]) -> None:
-    """As `write_whole`."""
-    write_whole(path, json.dumps(value, sort_keys=True).encode())
+    """Replace a file with this object as JSON."""
+    write_file(path, json.dumps(value, sort_keys=True).encode())
 
 
 def read_json(path: Path) -> Optional[Dict[str, Any]]:
-    """What was written, or None if nothing was, or nothing whole."""
+    """Return the JSON object in a file; None if there is no file, or no complete object in it."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -45,13 +35,13 @@ def read_json(path: Path) -> Optional[Dict[str, Any]]:
     return found if isinstance(found, dict) else None
 
 
-def append(path: Path, line: bytes) -> None:
-    """One more line, on disk when this returns. One that could not be written whole is taken away again.
+def append_line(path: Path, line: bytes) -> None:
+    """Append a line and sync it. A line that could not be written completely is removed again.
 
-    So is one that a power cut tore before: what follows a tear would be torn with it.
+    So is a line that a power cut tore before: otherwise what follows would be torn with it.
     """
-    with deed("append", path), open(path, "ab+", buffering=0) as file:
-        before = _end_of_whole_lines(file)
+    with effect("append", path), open(path, "ab+", buffering=0) as file:
+        before = _end_of_complete_lines(file)
         file.truncate(before)
         try:
             write_all(file, line)
@@ -62,40 +52,40 @@ def append(path: Path, line: bytes) -> None:
             raise
 
 
-def _end_of_whole_lines(file: Any) -> int:
+def _end_of_complete_lines(file: Any) -> int:
     file.seek(0)
     return int(file.read().rfind(b"\n")) + 1
 
 
 def write_all(file: Any, piece: bytes) -> None:
-    """An unbuffered write may take a part only."""
+    """Write all of a piece to an unbuffered file, which may take only a part at a time."""
     view = memoryview(piece)
     while view:
         view = view[file.write(view) :]
 
 
 @contextlib.contextmanager
-def writing(path: Path, mode: str) -> Iterator[IO[bytes]]:
-    """A file that is written piece by piece."""
-    with deed("write", path), open(path, mode, buffering=0) as file:
+def open_for_writing(path: Path, mode: str) -> Iterator[IO[bytes]]:
+    """Open an unbuffered file that is written piece by piece: one effect from open to close."""
+    with effect("write", path), open(path, mode, buffering=0) as file:
         yield file
 
 
-def replace(path: Path, by: Path) -> None:
-    """Give a file or folder its name, over whatever had it."""
-    with deed("rename", by):
-        os.replace(path, by)
+def rename(source: Path, target: Path) -> None:
+    """Rename a file or folder, over whatever had the new name. Durable with the next sync of the folder."""
+    with effect("rename", target):
+        os.replace(source, target)
 
 
 def exchange(one: Path, other: Path) -> None:
     """Let two folders take each other's name in one step: neither is ever missing. Source: renameat2(2).
 
     Raises:
-        OSError: this machine or its file system cannot.
+        OSError: this machine or its file system cannot do that.
     """
     import ctypes
 
-    with deed("exchange", other):
+    with effect("exchange", other):
         system = ctypes.CDLL(None, use_errno=True)
         if not hasattr(system, "renameat2"):
             raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), str(one))
@@ -104,23 +94,23 @@ def exchange(one: Path, other: Path) -> None:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(one))
 
 
-def mark(path: Path) -> None:
-    """An empty file. It is on disk for good with the next `sync` of its folder."""
-    with deed("mark", path):
+def make_marker(path: Path) -> None:
+    """Make an empty file. Durable with the next sync of its folder."""
+    with effect("mark", path):
         path.touch()
 
 
-def unlink(path: Path) -> None:
+def remove_file(path: Path) -> None:
     """Remove a file or link, if it is there."""
     if path.is_symlink() or path.exists():
-        with deed("unlink", path), contextlib.suppress(FileNotFoundError):
+        with effect("unlink", path), contextlib.suppress(FileNotFoundError):
             path.unlink()
 
 
 def make_folder(path: Path, mode: int = 0o755) -> None:
-    """A folder and its parents, if they are not there. Whose umask it is does not matter: others run what is in it."""
+    """Make a folder and its missing parents with these modes, whatever the umask: other users run what is in them."""
     if not path.is_dir():
-        with deed("mkdir", path):
+        with effect("mkdir", path):
             made = [folder for folder in (path, *path.parents) if not folder.exists()]
             path.mkdir(mode=mode, parents=True, exist_ok=True)
             for folder in made:
@@ -128,55 +118,55 @@ def make_folder(path: Path, mode: int = 0o755) -> None:
 
 
 def remove_tree(tree: Path) -> None:
-    """Remove a tree, read-only or half-made. What stands there instead of one goes too; a link is not followed."""
+    """Remove a tree, read-only or half-made. A file or link that has its name is removed too, and not followed."""
     if tree.is_symlink() or not tree.is_dir():
-        return unlink(tree)
-    with deed("remove", tree):
+        return remove_file(tree)
+    with effect("remove", tree):
         for folder, _, _ in os.walk(str(tree)):
             os.chmod(folder, 0o700)
         shutil.rmtree(str(tree))
     return None
 
 
-def point(link: Path, version: str, *, durable: bool = True) -> None:
-    """Make a link to a version's tree, or none for "", in one step: it points here or there, never nowhere."""
+def point_link(link: Path, version: str, *, durable: bool = True) -> None:
+    """Point a link to the tree of a version in one step: it has the old target or the new one, never none.
+
+    Args:
+        version: "" removes the link.
+        durable: sync the folder too. Without it the next sync of the folder does.
+    """
     if not version:
-        unlink(link)
-    elif target_of(link) != version:
+        remove_file(link)
+    elif version_of_link(link) != version:
         fresh = link.with_name(f".{link.name}.new")
-        unlink(fresh)
-        with deed("link", fresh):
+        remove_file(fresh)
+        with effect("link", fresh):
             fresh.symlink_to(Path("versions") / version)
-        replace(fresh, link)
+        rename(fresh, link)
     if durable:
-        sync(link.parent)
+        sync_folder(link.parent)
 
 
-def target_of(link: Path) -> str:
-    """The version a link points to; "" if there is none."""
-    return os.path.basename(words_of(link))
+def version_of_link(link: Path) -> str:
+    """Return the last part of a link's target, which is a version; "" if there is no link."""
+    return os.path.basename(target_of_link(link))
 
 
-def words_of(link: Path) -> str:
-    """What a link says, "" if it is none."""
+def target_of_link(link: Path) -> str:
+    """Return the target of a link as it is written; "" if there is no link."""
     try:
         return os.readlink(str(link))
     except OSError:
         return ""
 
 
-def sync(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make the names in a folder survive a power cut."""
-    descriptor = os.open(str(folder), os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        with deed("sync", folder):
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    files.sync_folder(folder, effect=effect)
 
 
 def sync_file(file: IO[bytes]) -> None:
-    """Make what is in a file survive a power cut. That a full disk has no room for it may only be said now."""
+    """Make the content of a file survive a power cut. A full disk may only be reported here."""
     file.flush()
-    with deed("sync", file.name):
+    with effect("sync", file.name):
         os.fsync(file.fileno())

@@ -1,4 +1,4 @@
-"""What differs from what the upgrade left: somebody changed it, or another manager has the same client too."""
+"""Drift: what differs from what the last order left, because somebody changed it or another package manager did."""
 
 from __future__ import annotations
 
@@ -8,35 +8,39 @@ from typing import Any, Dict, Iterable, List, Optional
 
 from backfleet_host.manifest import Manifest
 from backfleet_host.upgrader.host import disk, shim, trees
-from backfleet_host.upgrader.host.installation import Package, Site
+from backfleet_host.upgrader.host.installation import Installation, PackageFolder
 
 FOLDERS = ("usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin", "snap/bin", "opt/bin")
 MOST_FILES = 20_000  # of a tree that are looked at
 
 
-def of(site: Site, package: Package, manifest: Optional[Manifest]) -> List[str]:
-    """One sentence for everything that is not as we left it. Changes nothing."""
+def of(installation: Installation, package: PackageFolder, manifest: Optional[Manifest]) -> List[str]:
+    """Return one sentence for everything that is not as the last order left it. Changes nothing.
+
+    Args:
+        manifest: of the current version; None if there is none, or its description is lost.
+    """
     current = package.version()
     if not current:
-        return package.strangers() + _others_than_ours(site, package, [package.name])
+        return package.unmanaged_links() + _others_than_ours(installation, package, [package.name])
     if manifest is None:
-        return [*package.strangers(), f"what {current} should be is not known"]
-    found = _of_links(package) + of_shims(site, package, manifest) + _of_tree(package, current)
-    return found + _others_than_ours(site, package, manifest.programs)
+        return [*package.unmanaged_links(), f"the description of {current} is missing or unreadable"]
+    found = _of_links(package) + of_shims(installation, package, manifest) + _of_tree(package, current)
+    return found + _others_than_ours(installation, package, manifest.programs)
 
 
-def _of_links(package: Package) -> List[str]:
+def _of_links(package: PackageFolder) -> List[str]:
     gone = [link for link in (package.current, package.previous) if link.is_symlink() and not link.resolve().is_dir()]
-    found = [f"{link.name} points to {os.readlink(str(link))}, which is not there" for link in gone]
-    return found + package.strangers()
+    found = [f"{link.name} points to {os.readlink(str(link))}, which does not exist" for link in gone]
+    return found + package.unmanaged_links()
 
 
-def of_shims(site: Site, package: Package, manifest: Manifest) -> List[str]:
-    """One sentence for every shim that is not there, or not ours."""
+def of_shims(installation: Installation, package: PackageFolder, manifest: Manifest) -> List[str]:
+    """Return one sentence for every shim that is missing, changed or not ours."""
     found = []
     flock = shim.flock_program() or "flock"
     for command in manifest.programs:
-        path = site.bin / command
+        path = installation.bin / command
         if path.is_symlink():
             found.append(f"{path} is a link to {os.readlink(str(path))}, not our shim")
         elif not path.exists():
@@ -48,11 +52,11 @@ def of_shims(site: Site, package: Package, manifest: Manifest) -> List[str]:
     return found
 
 
-def _of_tree(package: Package, version: str) -> List[str]:
-    """What is not as it was unpacked, byte by byte, or was put beside it."""
+def _of_tree(package: PackageFolder, version: str) -> List[str]:
+    """Return a sentence for the first file that is not as it was unpacked, or is not part of the release."""
     known: Dict[str, Any] = (disk.read_json(package.facts(version)) or {}).get("files", {})
     folder = package.tree(version)
-    changed = trees.differs(folder, known)
+    changed = trees.first_difference(folder, known)
     if changed:
         return [f"{folder / changed} " + ("was changed" if os.path.lexists(str(folder / changed)) else "is gone")]
     for number, path in enumerate(folder.rglob("*")):
@@ -60,29 +64,30 @@ def _of_tree(package: Package, version: str) -> List[str]:
             break
         name = str(path.relative_to(folder))
         if not path.is_dir() and name not in known and not name.startswith(f"{shim.ANSWERS}/"):
-            return [f"{path} is none of the release's"]
+            return [f"{path} is not part of the release"]
         if path.is_file() and not path.is_symlink() and path.stat().st_mode & 0o222:
             return [f"{path} was made writable"]
     return []
 
 
-def _others_than_ours(site: Site, package: Package, commands: Iterable[str]) -> List[str]:
-    return [f"{path} is there too: {owner}" for path, owner in others(site, package.name, commands).items()]
+def _others_than_ours(installation: Installation, package: PackageFolder, commands: Iterable[str]) -> List[str]:
+    found = unmanaged_programs(installation, package.name, commands)
+    return [f"{path} exists too: {owner}" for path, owner in found.items()]
 
 
-def others(site: Site, name: str, commands: Iterable[str]) -> Dict[Path, str]:
-    """Programs of the same name that we did not put there, and who did."""
-    if site.system is None:
+def unmanaged_programs(installation: Installation, name: str, commands: Iterable[str]) -> Dict[Path, str]:
+    """Return programs with the names of these commands that we did not install, and what did."""
+    if installation.system is None:
         return {}
     found: Dict[Path, str] = {}
-    seen = {site.bin.resolve()}
+    seen = {installation.bin.resolve()}
     for command in commands:
-        for folder in (site.system / name for name in FOLDERS):
+        for folder in (installation.system / name for name in FOLDERS):
             path = folder / command
             if folder.resolve() in seen or not (path.is_symlink() or path.exists()) or shim.is_ours(path, name):
                 continue
             if path.resolve() not in {known.resolve() for known in found}:  # /bin is /usr/bin on most systems
-                found[path] = _owner(site.system, path)
+                found[path] = _owner(installation.system, path)
     return found
 
 
@@ -96,7 +101,7 @@ def _owner(system: Path, path: Path) -> str:
             return f"pip has it in {record.parent.name[: -len('.dist-info')]}"
     if path.is_symlink():
         return f"a link to {os.readlink(str(path))}"
-    return "nobody knows whose"
+    return "its owner is unknown"
 
 
 def _has_line(file: Path, line: str) -> bool:

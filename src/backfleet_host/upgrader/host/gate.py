@@ -1,8 +1,8 @@
-"""Locks: one transaction per package, and the gate between "is it idle?" and the switch.
+"""Locks: one transaction per package, and the gate between "is the client idle?" and the switch.
 
-The shim takes `gate` shared for an instant, then `running` shared for as long as the client runs. Whoever holds `gate`
-alone keeps new runs waiting; whoever then gets `running` alone knows that none runs. Advisory locks vanish with their
-process: none is ever stale.
+The shim takes `gate` shared for a moment, then `running` shared for as long as the client runs. Whoever holds `gate`
+exclusively keeps new runs waiting; whoever then gets `running` exclusively knows that no run is left. Advisory locks
+vanish with their process: none is ever stale.
 """
 
 from __future__ import annotations
@@ -14,28 +14,32 @@ import time
 from pathlib import Path
 from typing import Callable, Iterator
 
-from backfleet_host.upgrader.failpoints import deed
+from backfleet_host.upgrader.failpoints import effect
 
 POLL_SECONDS = 0.02
 
 
 class NotInTime(Exception):
-    """Somebody else kept the lock for longer than there was time."""
+    """Another process kept the lock for longer than there was time."""
 
 
 @contextlib.contextmanager
 def held(
     path: Path, *, seconds: float, mode: int = 0o600, wait: Callable[[float], None] = time.sleep
 ) -> Iterator[None]:
-    """Hold a lock file alone for as long as the block lasts.
+    """Hold a lock file exclusively for as long as the block lasts.
+
+    Args:
+        seconds: how long to wait for the lock.
+        wait: sleeps between two tries; what it raises ends the waiting.
 
     Raises:
-        NotInTime: it could not be had within `seconds`.
+        NotInTime: another process kept it for all of that time.
     """
     file = os.open(str(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
     try:
         until = time.monotonic() + seconds
-        while not _take(file):
+        while not _try_lock(file):
             if time.monotonic() >= until:
                 raise NotInTime(path.name)
             wait(POLL_SECONDS)
@@ -44,7 +48,7 @@ def held(
         os.close(file)
 
 
-def _take(file: int) -> bool:
+def _try_lock(file: int) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -53,11 +57,11 @@ def _take(file: int) -> bool:
 
 
 def make_lock_files(folder: Path) -> None:
-    """The two files the shim opens: readable by whoever may run the client."""
+    """Make the two files that the shim opens, readable by every user who may run the client."""
     for name in ("gate", "running"):
         path = folder / name
         if not path.exists():
-            with deed("lock file", path):
+            with effect("lock file", path):
                 _make(path)
 
 

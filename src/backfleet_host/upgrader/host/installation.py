@@ -1,21 +1,21 @@
-"""Where things are on this host. The directory is the state: whatever is not here does not exist.
+"""Where things are on this host. The directory is the state: what is not here does not exist.
 
 <root>/<package>/
-  versions/1.74.4/       one complete tree per version, read-only once unpacked
+  versions/1.74.4/       one complete tree per version, read-only once it is unpacked
   versions/.1.75.2.partial/   being unpacked; never run, removed at the next start
   facts/1.74.4.json      its manifest and the hash of every file in it
   current  -> versions/1.75.2    switched by renaming a new link over it
-  previous -> versions/1.74.4    kept, verified, for going back
+  previous -> versions/1.74.4    preserved and verified, to roll back to
   downloads/<sha256>     verified artifacts and parts of them, until they are installed or a day old
-  journal                this attempt, one fsync'd line per step done
+  journal                the open attempt: one synced line per step done
   outcomes/<order>.json  the last attempts and their reports
   outcome.json           the last finished one
-  settings.json          what operators set for the client, for whatever runs it here
-  kept/                  the snapshot of state that must survive, while an attempt is open
-  failed/1.76.0/         why a version was taken back, and what it said
+  settings.json          what the server set for the client, for whatever runs it here
+  kept/                  the snapshot of preserved state, while an attempt is open
+  failed/1.76.0/         why a version was rolled back, and what it printed
   lock, gate, running    lock files
-  unproven               there from the switch to its end: shims that find the gate open all the same wait a while
-<root>/trust/            the root the host was enrolled with, and cached metadata
+  unproven               exists from the switch until it is verified: shims that pass the gate all the same wait a while
+<root>/trust/            the TUF root that the host was enrolled with, and signed metadata that was seen
 """
 
 from __future__ import annotations
@@ -27,65 +27,71 @@ from pathlib import Path
 from typing import Callable, FrozenSet, List, Optional
 
 from backfleet_host.contract import is_version
+from backfleet_host.identity import read_identity
+from backfleet_host.layout import DEFAULT_ROOT, Places
 from backfleet_host.upgrader.host import disk
 from backfleet_host.upgrader.host.processes import end, end_orphans, from_tree, holders_of, is_program_of
 from backfleet_host.upgrader.host.services import SYSTEMD
-from backfleet_host.upgrader.host.shim import UNPROVEN
+from backfleet_host.upgrader.host.shim import UNVERIFIED
 from backfleet_host.upgrader.host.subprocesses import Runner, run
-from backfleet_host.upgrader.release.source import Source
+from backfleet_host.upgrader.release.source import ReleaseServer, ReleaseSource
 
-DEFAULT_ROOT = Path("/opt/backfleet")
 DEFAULT_BIN = Path("/usr/local/bin")
-NO_PACKAGES = frozenset({"agent", "trust", "bin", "etc", "runtime", "host"})
-"""Folders under the root that are not packages, and the host's own words. No package may be called so."""
+RESERVED_NAMES = frozenset({"agent", "trust", "bin", "etc", "runtime", "host"})
+"""Folders under the root that are not packages, and `host.toml`. No package may have one of these names."""
 
 
 @dataclass(frozen=True)
-class Site:
-    """One root on one host, and the server it belongs to."""
+class Installation:
+    """One root on one host, the server it belongs to, and how the host is looked at. Tests replace parts of it."""
 
     root: Path
     bin: Path  # where shims stand
     downloads: str  # address under which releases are found, without a last slash
     ca_file: Optional[Path]
-    trust_root: bytes = field(repr=False)
+    trust_root: bytes = field(repr=False)  # the TUF root that the host was enrolled with
     clock: Callable[[], float] = time.time
     load: Callable[[], float] = lambda: os.getloadavg()[0]  # of the last minute
     runner: Runner = run
-    running: Callable[[Path], List[int]] = from_tree  # which processes run from a tree
-    holders: Callable[[Path], FrozenSet[int]] = holders_of  # which processes have a file open
-    is_program: Callable[[int, Path], bool] = is_program_of  # whether a process is a program of a tree
-    end: Callable[[int], None] = end  # a process, whatever it does
-    end_orphans: Callable[[str], None] = end_orphans  # commands that an upgrade which died left behind
-    source: Optional[Source] = None  # where releases come from; None = signed metadata from `downloads`
-    system: Optional[Path] = None  # where other managers' files are looked for; None = this root is a host of its own
+    running: Callable[[Path], List[int]] = from_tree  # the processes that use a tree
+    holders: Callable[[Path], FrozenSet[int]] = holders_of  # the processes that have a file open
+    is_program: Callable[[int, Path], bool] = is_program_of  # whether a process runs a program of a tree
+    end: Callable[[int], None] = end  # kills a process
+    end_orphans: Callable[[str], None] = end_orphans  # kills commands that a dead upgrade left behind
+    source: Optional[ReleaseSource] = None  # None = signed metadata from `downloads`
+    system: Optional[Path] = None  # root of the file system that other package managers use; None = this root alone
     systemd: Path = SYSTEMD
 
-    def package(self, name: str) -> Package:
-        """Everything about one package."""
-        return Package(self.root / name, name)
+    def package(self, name: str) -> PackageFolder:
+        """Return the folder of one package, there or not."""
+        return PackageFolder(self.root / name, name)
 
     @property
     def etc(self) -> Path:
-        """Where this host's own words about upgrades are: /etc/backfleet, or the root's own."""
+        """Where the host policy is: /etc/backfleet, or the root's own."""
         return self.host / "etc" / "backfleet"
 
     @property
     def host(self) -> Path:
-        """The root of the host's own file system, as far as this site goes."""
+        """The root of the host's own file system, as far as this installation goes."""
         return self.system or self.root
 
-    def packages(self) -> List[Package]:
-        """Every package with anything here."""
+    @property
+    def release_server(self) -> ReleaseServer:
+        """Where releases are downloaded, and what they are verified with."""
+        return ReleaseServer(self.downloads, self.ca_file, self.trust_root, self.root / "trust", self.etc)
+
+    def packages(self) -> List[PackageFolder]:
+        """Return every package that has anything here."""
         found = []
         for folder in sorted(self.root.iterdir()) if self.root.is_dir() else []:
-            if folder.name not in NO_PACKAGES and (folder / "versions").is_dir():
-                found.append(Package(folder, folder.name))
+            if folder.name not in RESERVED_NAMES and (folder / "versions").is_dir():
+                found.append(PackageFolder(folder, folder.name))
         return found
 
 
 @dataclass(frozen=True)
-class Package:
+class PackageFolder:
     """The folder of one package."""
 
     folder: Path
@@ -93,86 +99,86 @@ class Package:
 
     @property
     def versions(self) -> Path:
-        """One tree per version."""
+        """Folder with one tree per version."""
         return self.folder / "versions"
 
     @property
     def current(self) -> Path:
-        """The link that decides what runs."""
+        """The link that decides which version runs."""
         return self.folder / "current"
 
     @property
     def previous(self) -> Path:
-        """The link to what ran before."""
+        """The link to the version that ran before."""
         return self.folder / "previous"
 
     @property
     def journal(self) -> Path:
-        """This attempt."""
+        """The journal of the open attempt."""
         return self.folder / "journal"
 
     @property
     def downloads(self) -> Path:
-        """Verified artifacts by hash."""
+        """Folder of verified artifacts, by hash, and parts of them."""
         return self.folder / "downloads"
 
     @property
-    def kept(self) -> Path:
-        """The snapshot of state that must survive, while an attempt is open."""
+    def snapshot(self) -> Path:
+        """Folder of the snapshot of preserved state, while an attempt is open."""
         return self.folder / "kept"
 
     @property
     def failed(self) -> Path:
-        """Versions that were taken back."""
+        """Folder with evidence about versions that were rolled back."""
         return self.folder / "failed"
 
     @property
-    def unproven(self) -> Path:
-        """The mark that tells shims, should the gate be open, that an upgrade was cut off."""
-        return self.folder / UNPROVEN
+    def unverified(self) -> Path:
+        """Marker file: it tells shims that find the gate open that an upgrade was cut off."""
+        return self.folder / UNVERIFIED
 
     @property
     def settings(self) -> Path:
-        """What operators set for the client, for whatever runs it."""
+        """What the server set for the client, for whatever runs it."""
         return self.folder / "settings.json"
 
     def tree(self, version: str) -> Path:
-        """The tree of a version, there or not."""
+        """Return the tree of a version, there or not."""
         return self.versions / version
 
     def partial(self, version: str) -> Path:
-        """Where a version is unpacked."""
+        """Return the folder in which a version is unpacked."""
         return self.versions / f".{version}.partial"
 
     def facts(self, version: str) -> Path:
-        """What is known of a version's tree."""
+        """Return the file with the manifest of a version and the hashes of its tree."""
         return self.folder / "facts" / f"{version}.json"
 
     def outcome(self, order_id: str) -> Path:
-        """How an order ended."""
+        """Return the file that says how an order ended."""
         return self.folder / "outcomes" / f"{order_id}.json"
 
     def version(self) -> str:
-        """What `current` points to; "" if nothing is installed, or nothing of ours."""
-        return self._pointed_to(self.current)
+        """Return the version that `current` points to; "" if nothing is installed, or nothing of ours."""
+        return self._version_of(self.current)
 
     def version_before(self) -> str:
-        """What `previous` points to; "" if nothing of ours."""
-        return self._pointed_to(self.previous)
+        """Return the version that `previous` points to; "" if there is none of ours."""
+        return self._version_of(self.previous)
 
-    def strangers(self) -> List[str]:
-        """Links that somebody pointed elsewhere, or put something else in the place of; a sentence each."""
+    def unmanaged_links(self) -> List[str]:
+        """Return one sentence for each of our two links that was pointed elsewhere or replaced by something else."""
         found = []
         for link in (self.current, self.previous):
-            if link.is_symlink() and not self._pointed_to(link):
-                found.append(f"{link} points to {os.readlink(str(link))}, which is none of ours")
+            if link.is_symlink() and not self._version_of(link):
+                found.append(f"{link} points to {os.readlink(str(link))}, which is not one of our versions")
             elif link.exists() and not link.is_symlink():
                 found.append(f"{link} is not our link")
         return found
 
-    def _pointed_to(self, link: Path) -> str:
-        """The version a link of ours points to. What leads elsewhere is not ours, whatever it is called."""
-        folder, name = os.path.split(os.path.normpath(disk.words_of(link)))
+    def _version_of(self, link: Path) -> str:
+        """Return the version that a link of ours points to. A link that leads elsewhere is not ours."""
+        folder, name = os.path.split(os.path.normpath(disk.target_of_link(link)))
         return name if folder in ("versions", str(self.versions)) and is_version(name) else ""
 
     def prepare(self) -> None:
@@ -181,19 +187,19 @@ class Package:
             disk.make_folder(folder)
 
 
-def site_of(root: Path, downloads: str = "") -> Site:
-    """The site of an enrolled root; `downloads` overrides where releases are found.
+def installation_at(root: Path, downloads: str = "") -> Installation:
+    """Return the installation of an enrolled root.
+
+    Args:
+        downloads: the address of the releases; "" = `/downloads` on the server of the enrolment.
 
     Raises:
         NotEnrolled: the root belongs to no server.
     """
-    from backfleet_host.identity import read_identity  # not needed for a site that is already known
-    from backfleet_host.layout import Places
-
     places = Places(root)
     identity = read_identity(places)
     address = downloads or f"https://{identity.server}/downloads"
     bin_folder = DEFAULT_BIN if root == DEFAULT_ROOT else root / "bin"
     trust_root = places.trusted_root.read_bytes()
     system = Path("/") if root == DEFAULT_ROOT else None
-    return Site(root, bin_folder, address.rstrip("/"), places.authority, trust_root, system=system)
+    return Installation(root, bin_folder, address.rstrip("/"), places.authority, trust_root, system=system)

@@ -1,7 +1,8 @@
-"""State that must survive an upgrade: remembered before the switch, compared after it, put back on going back.
+"""Preserved state: files that must survive an upgrade. Copied before the switch, compared after it, restored by a
+rollback.
 
-What is remembered of each entry: kind, mode, owner, extended attributes, content. A snapshot is complete once its index
-is there: one that a crash cut off is made anew, and never put back.
+Of each entry the kind, mode, owner, extended attributes and content are preserved. A snapshot is complete once its
+index is there. One that a crash cut off has none: it is made anew, and never restored.
 """
 
 from __future__ import annotations
@@ -15,55 +16,59 @@ import stat
 from pathlib import Path
 from typing import IO, Any, Dict, Iterable, List, Optional, Tuple, Union
 
-from backfleet_host.upgrader.failpoints import deed
+from backfleet_host.upgrader.errors import OrderFailed
+from backfleet_host.upgrader.failpoints import effect
 from backfleet_host.upgrader.host import disk
-from backfleet_host.upgrader.refusal import Refusal
 
-MOST_BYTES = 256 << 20  # of all files together: it is copied while the gate is closed
+MOST_BYTES = 256 << 20  # of all files together: they are copied while the gate is closed
 MOST_ENTRIES = 20_000
 INDEX = "index.json"
 PIECE = 1 << 20  # bytes copied at a time
-COPY_TRIES = 3  # of a file that somebody writes into
-LONGEST_NAME = 255  # bytes: what Linux takes
+COPY_TRIES = 3  # of a file that changes while it is copied
+LONGEST_NAME = 255  # bytes: what Linux allows
 LEAST_PARTS = 3  # of a path that may be removed, the root counted: /etc/client
 SHARED = ("/usr", "/var", "/home", "/run", "/proc", "/sys", "/dev", "/boot", "/snap")
-"""Below these a folder of the second level, such as /var/lib or somebody's home, is still everybody's."""
+"""Below these a folder of the second level, such as /var/lib or a home folder, does not belong to one client either."""
 
 
 def snapshot(paths: Iterable[str], folder: Path) -> None:
-    """Copy all this state into `folder`.
+    """Copy all state under these paths into `folder`.
 
     Raises:
-        Refusal: DiskFull, it is larger than what can be copied while backups wait.
-        OSError: it cannot be read, or the copy not be written.
+        OrderFailed: DiskFull, it is larger than what can be copied while backups wait.
+        OSError: it cannot be read, or the copy cannot be written.
     """
     disk.remove_tree(folder)
     disk.make_folder(folder, 0o700)
     entries: Dict[str, Any] = {}
-    room = MOST_BYTES
+    bytes_left = MOST_BYTES
     for path in _walk(paths):
         known = _copied(path, folder)
         if not known:
-            continue  # it went meanwhile
-        room -= known.get("size", 0)
-        if room < 0 or len(entries) >= MOST_ENTRIES:
-            text = f"the state to keep is more than {MOST_BYTES >> 20} MiB or {MOST_ENTRIES} entries; name less of it"
-            raise Refusal("DiskFull", text)
+            continue  # it was removed meanwhile
+        bytes_left -= known.get("size", 0)
+        if bytes_left < 0 or len(entries) >= MOST_ENTRIES:
+            text = f"the state to preserve is more than {MOST_BYTES >> 20} MiB or {MOST_ENTRIES} entries"
+            raise OrderFailed("DiskFull", f"{text}; list less of it under `keeps`")
         entries[str(path)] = known
     disk.write_json(folder / INDEX, {"paths": list(paths), "entries": entries})
 
 
 def _copied(path: Path, folder: Path) -> Dict[str, Any]:
-    """What an entry is, its content in `folder`. Raises Refusal, HostBusy: somebody keeps writing into it."""
+    """Copy the content of an entry into `folder`; return its description.
+
+    Raises:
+        OrderFailed: HostBusy, it changed during every try.
+    """
     for _ in range(COPY_TRIES):
         known = describe(path)
         if known.get("size", 0) > MOST_BYTES or _copy(path, folder, known):
             return known
-    raise Refusal("HostBusy", f"{path}, state to be kept, changes all the time; stop what writes into it")
+    raise OrderFailed("HostBusy", f"{path}, state to preserve, changes all the time; stop what writes into it")
 
 
-def changed(folder: Path) -> str:
-    """The first entry that is gone or not as it was remembered, and how; "" if all is as it was. New ones may come."""
+def first_change(folder: Path) -> str:
+    """Return how the first entry of a snapshot differs now; "" if none does. New entries are allowed."""
     for name, known in _index(folder)[1].items():
         now = describe(Path(name))
         for what, value in known.items():
@@ -73,16 +78,19 @@ def changed(folder: Path) -> str:
 
 
 def remove(paths: Iterable[str]) -> str:
-    """Remove this state from the host for good; what could not be removed and why, "" if all is gone.
+    """Remove the state under these paths for good.
 
-    A path that is a whole part of the system, `/etc` for example, is nobody's state, whoever signed that it is.
+    A path that is a part of the system, such as `/etc`, is refused, whoever signed it.
+
+    Returns:
+        What could not be removed and why; "" if all is gone.
     """
     for name in paths:
         path = Path(name)
         if not path.is_absolute() or ".." in path.parts or len(path.parts) < LEAST_PARTS + name.startswith(SHARED):
-            return f"{name} is no client's own"
+            return f"{name} does not belong to one client alone"
         try:
-            with deed("state removed", path):
+            with effect("state removed", path):
                 if path.is_dir() and not path.is_symlink():
                     shutil.rmtree(str(path))
                 elif path.is_symlink() or path.exists():
@@ -93,7 +101,7 @@ def remove(paths: Iterable[str]) -> str:
 
 
 def restore(folder: Path, evidence: Path) -> None:
-    """Make all remembered state what it was. What came since is moved to `evidence`, not deleted.
+    """Make all entries of a snapshot what they were. What was added since is moved to `evidence`, not deleted.
 
     Raises:
         OSError: it cannot be written.
@@ -102,19 +110,18 @@ def restore(folder: Path, evidence: Path) -> None:
     evidence = _unused(evidence)
     for number, path in enumerate(path for path in list(_walk(paths)) if str(path) not in entries):
         if path.is_symlink() or path.exists():
-            _put_aside(path, evidence, number)
+            _move_aside(path, evidence, number)
     for name, known in entries.items():
         if describe(Path(name)) != known:
-            _put_back(Path(name), known, folder)
-    for name, known in reversed(
-        list(entries.items())
-    ):  # a folder's own looks last: writing into it changed nothing else
+            _restore_entry(Path(name), known, folder)
+    # Folders last: restoring what is in them may have changed their own attributes.
+    for name, known in reversed(list(entries.items())):
         if known["kind"] == "folder" and describe(Path(name)) != known:
-            _dress(Path(name), known)
+            _set_folder_attributes(Path(name), known)
 
 
 def describe(path: Path) -> Dict[str, Any]:
-    """What an entry is; empty if it is not there."""
+    """Return kind, mode, owner, extended attributes and hash or target of an entry; {} if it does not exist."""
     try:
         found = path.lstat()
     except OSError:
@@ -126,12 +133,12 @@ def describe(path: Path) -> Dict[str, Any]:
     elif stat.S_ISREG(found.st_mode):
         known.update(kind="file", size=found.st_size, sha256=_sha256(path))
     elif not stat.S_ISDIR(found.st_mode):
-        known.update(kind="other")  # a socket, a pipe: there is nothing in it to keep
+        known.update(kind="other")  # a socket or a pipe: it has no content to preserve
     return known
 
 
 def _walk(paths: Iterable[str]) -> Iterable[Path]:
-    """Each path and all below it, parents first. Of links only those that are named themselves are followed."""
+    """Yield each path and everything below it, parents first. Of links only those given themselves are followed."""
     for path in _with_targets(paths):
         if path.is_symlink() or path.exists():
             yield path
@@ -149,7 +156,7 @@ def _with_targets(paths: Iterable[str]) -> Iterable[Path]:
 
 
 def _unused(folder: Path) -> Path:
-    """Evidence of an earlier time is not mixed with this one's."""
+    """Return the folder, with a number if it exists: evidence of an earlier rollback is not mixed with this one's."""
     number, unused = 1, folder
     while unused.exists():
         number += 1
@@ -158,68 +165,68 @@ def _unused(folder: Path) -> Path:
 
 
 def _index(folder: Path) -> Tuple[List[str], Dict[str, Any]]:
-    said = disk.read_json(folder / INDEX)
-    if said is None and (folder / INDEX).exists():
+    raw = disk.read_json(folder / INDEX)
+    if raw is None and (folder / INDEX).exists():
         raise OSError(errno.EIO, "the copy of the state cannot be read", str(folder / INDEX))
-    said = said or {}
-    return said.get("paths", []), said.get("entries", {})
+    raw = raw or {}
+    return raw.get("paths", []), raw.get("entries", {})
 
 
 def _copy(path: Path, folder: Path, known: Dict[str, Any]) -> bool:
-    """Keep the content of a file; whether it is still what is known of it."""
+    """Copy the content of a file; return whether it still has the hash that is known of it."""
     if "sha256" not in known or (folder / known["sha256"]).exists():
         return True
-    to, partial = folder / known["sha256"], folder / ".copy.partial"
-    with deed("copy", to):
+    target, partial = folder / known["sha256"], folder / ".copy.partial"
+    with effect("copy", target):
         with _opened(path) as source, open(partial, "wb") as file:
             os.fchmod(file.fileno(), 0o600)
             shutil.copyfileobj(source, file, PIECE)
             disk.sync_file(file)
         if _sha256(partial) != known["sha256"]:
             return False
-        os.replace(partial, to)
+        os.replace(partial, target)
     return True
 
 
-def _put_aside(path: Path, evidence: Path, number: int) -> None:
-    """Out of the way, and kept. Where somebody stands in the way of that it stays: going back matters more."""
+def _move_aside(path: Path, evidence: Path, number: int) -> None:
+    """Move an entry to the evidence. If something is in the way there it stays: the rollback matters more."""
     with contextlib.suppress(FileExistsError, NotADirectoryError, shutil.Error):
         disk.make_folder(evidence, 0o700)
-        with deed("put aside", path):
+        with effect("put aside", path):
             shutil.move(str(path), str(evidence / f"{number}-{path.name}"[:LONGEST_NAME]))
 
 
-def _put_back(path: Path, known: Dict[str, Any], folder: Path) -> None:
-    """Make an entry what it was, in one step. No link is followed that another user put there meanwhile."""
+def _restore_entry(path: Path, known: Dict[str, Any], folder: Path) -> None:
+    """Make an entry what it was, in one step. A link that another user put there meanwhile is not followed."""
     if known["kind"] == "other":
         return
     if known["kind"] == "folder" and path.is_dir() and not path.is_symlink():
-        _dress(path, known)
+        _set_folder_attributes(path, known)
         return
     fresh = path.with_name(f".backfleet-{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}")
-    with deed("put back", path):
+    with effect("put back", path):
         _clear(fresh)
         path.parent.mkdir(parents=True, exist_ok=True)
         if known["kind"] == "link":
             fresh.symlink_to(known["target"])
-            _own(fresh, known)
-            _set_attributes(fresh, known)
+            _set_owner(fresh, known)
+            _set_extended_attributes(fresh, known)
         elif known["kind"] == "folder":
             fresh.mkdir(0o700)
-            _dress(fresh, known)
+            _set_folder_attributes(fresh, known)
         else:
             _make_file(fresh, known, folder)
         if known["kind"] == "folder" or (path.is_dir() and not path.is_symlink()):
-            _clear(path)  # a folder and a file cannot take each other's place in one step
+            _clear(path)  # rename(2) replaces neither a folder by a file nor a file by a folder
         os.replace(fresh, path)
-        disk.sync(path.parent)
+        disk.sync_folder(path.parent)
 
 
 def _make_file(path: Path, known: Dict[str, Any], folder: Path) -> None:
     descriptor = os.open(str(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with open(folder / known["sha256"], "rb") as source, open(descriptor, "wb") as file:
         shutil.copyfileobj(source, file, PIECE)
-        _dress_opened(descriptor, known)
+        _set_attributes(descriptor, known)
         disk.sync_file(file)
 
 
@@ -230,33 +237,33 @@ def _clear(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _dress(path: Path, known: Dict[str, Any]) -> None:
-    """As `_dress_opened`, a folder."""
+def _set_folder_attributes(path: Path, known: Dict[str, Any]) -> None:
+    """Set owner, mode and extended attributes of a folder."""
     descriptor = os.open(str(path), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        with deed("dress", path):
-            _dress_opened(descriptor, known)
+        with effect("dress", path):
+            _set_attributes(descriptor, known)
     finally:
         os.close(descriptor)
 
 
-def _dress_opened(descriptor: int, known: Dict[str, Any]) -> None:
-    """Owner, mode, extended attributes: owner first, for changing it may take mode bits away."""
-    _own(descriptor, known)
+def _set_attributes(descriptor: int, known: Dict[str, Any]) -> None:
+    """Set owner, mode and extended attributes. The owner first, because changing it may clear mode bits."""
+    _set_owner(descriptor, known)
     os.fchmod(descriptor, known["mode"])
-    _set_attributes(descriptor, known)
+    _set_extended_attributes(descriptor, known)
 
 
-def _own(what: Union[Path, int], known: Dict[str, Any]) -> None:
-    with contextlib.suppress(PermissionError):  # a host that does not run as root cannot have changed it either
+def _set_owner(what: Union[Path, int], known: Dict[str, Any]) -> None:
+    with contextlib.suppress(PermissionError):  # an upgrader that does not run as root cannot have changed it either
         if isinstance(what, int):
             os.fchown(what, known["uid"], known["gid"])
         else:
             os.lchown(str(what), known["uid"], known["gid"])
 
 
-def _set_attributes(what: Union[Path, int], known: Dict[str, Any]) -> None:
-    follow = isinstance(what, int)  # the system call on a descriptor knows no links
+def _set_extended_attributes(what: Union[Path, int], known: Dict[str, Any]) -> None:
+    follow = isinstance(what, int)  # a descriptor is never a link, and the call wants it said
     now = _attributes(what)
     for name in set(now) - set(known["attributes"]):
         os.removexattr(what, name, follow_symlinks=follow)
@@ -270,12 +277,12 @@ def _attributes(what: Union[Path, int]) -> Dict[str, str]:
     try:
         names = os.listxattr(what, follow_symlinks=follow)
         return {name: os.getxattr(what, name, follow_symlinks=follow).hex() for name in names}
-    except OSError:  # a file system that has none
+    except OSError:  # the file system has none
         return {}
 
 
 def _opened(path: Path) -> IO[bytes]:
-    """A plain file, to be read. Whatever somebody puts in its place meanwhile is neither followed nor waited for."""
+    """Open a plain file to read it. A link or pipe that replaced it meanwhile is neither followed nor waited for."""
     return open(os.open(str(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
 
 
@@ -285,6 +292,6 @@ def _sha256(path: Path) -> Optional[str]:
         with _opened(path) as file:
             for piece in iter(lambda: file.read(PIECE), b""):
                 digest.update(piece)
-    except OSError:  # gone, or no plain file any more
+    except OSError:  # it is gone, or no longer a plain file
         return None
     return digest.hexdigest()

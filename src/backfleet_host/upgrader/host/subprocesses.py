@@ -1,7 +1,7 @@
-"""Other programs, run to their end: with a limit on all that they start, and on what is kept of what they say.
+"""Run other programs to their end, with a limit on everything that they start and on the output that is kept.
 
-What a command starts carries a mark in its environment, and comes to us if its parents end: a child that has left its
-process group, its session or its environment is found all the same.
+Everything that a command starts has a run id in its environment, and becomes our child if its parents end. So a child
+that has left its process group, its session or its environment is found all the same.
 """
 
 from __future__ import annotations
@@ -17,99 +17,99 @@ import time
 from dataclasses import dataclass, field
 from typing import IO, Callable, Dict, Iterator, Mapping, Optional, Tuple
 
-from backfleet_host.upgrader.host.processes import OWNER, descendants, end, marked, session_of
-from backfleet_host.upgrader.refusal import Unwell
+from backfleet_host.upgrader.errors import Unhealthy
+from backfleet_host.upgrader.host.processes import OWNER, descendants, end, session_of, with_variable
 
-LONGEST_OUTPUT = 64 * 1024  # bytes that are looked at and kept
-MARK = "BACKFLEET_RUN"  # in the environment of all that a command starts
+LONGEST_OUTPUT = 64 * 1024  # bytes that are kept
+RUN_ID = "BACKFLEET_RUN"  # in the environment of everything that a command starts
 PR_SET_CHILD_SUBREAPER = 36
-NAP_SECONDS = 0.02  # between looks at a process, where the kernel does not tell that it has ended
+POLL_SECONDS = 0.02  # for the end of a process, where the kernel does not signal it
 PIPE_PIECES = 32  # of LONGEST_OUTPUT: more than a pipe holds
-ROUNDS = 20  # of looking for what is left of a command: what forks faster than that is given up on
+ROUNDS = 20  # of looking for what is left of a command: what forks faster than that is left alone
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LIMITS = {"memory": "RLIMIT_AS", "cpu": "RLIMIT_CPU", "files": "RLIMIT_NOFILE", "file_size": "RLIMIT_FSIZE"}
 
 
 @dataclass(frozen=True)
-class Command:
-    """What to run, as whom, with what, for how long."""
+class Subprocess:
+    """A command: what to run, as which user, with what, for how long."""
 
-    words: Tuple[str, ...]
+    arguments: Tuple[str, ...]
     seconds: float
-    user: str = ""  # "" = who we are
-    environment: Mapping[str, str] = field(default_factory=dict)  # besides what everything here gets
-    limits: Mapping[str, int] = field(default_factory=dict)  # of LIMITS
-    outlives: bool = False  # it starts a service: only running out of time ends what it leaves
-    owner: str = ""  # whose upgrade runs it: should that die, the next one ends it
+    user: str = ""  # "" = our own
+    environment: Mapping[str, str] = field(default_factory=dict)  # besides PATH, LANG and HOME
+    limits: Mapping[str, int] = field(default_factory=dict)  # by the names in LIMITS
+    outlives: bool = False  # it starts a service: what it leaves is killed only if it runs out of time
+    owner: str = ""  # the package whose upgrade runs it: if that dies, the next one kills the command
 
 
-Runner = Callable[[Command], Tuple[int, str]]
-"""Runs a command: its exit code and output. Raises Unwell if it cannot be started or takes too long."""
+Runner = Callable[[Subprocess], Tuple[int, str]]
+"""Runs a command and returns its exit code and output. Raises Unhealthy if it cannot be started or takes too long."""
 
 
-def run(command: Command) -> Tuple[int, str]:
-    """Exit code and output of a command, in a session of its own that ends with it.
+def run(command: Subprocess) -> Tuple[int, str]:
+    """Run a command in a session of its own that ends with it; return its exit code and output.
 
     Raises:
-        Unwell: it cannot be started, or took longer than its seconds.
+        Unhealthy: it cannot be started, or took longer than its seconds.
     """
     return _run_service_command(command) if command.outlives else _run_to_the_end(command)
 
 
-def _run_to_the_end(command: Command) -> Tuple[int, str]:
-    """One that leaves nothing: what it starts is ended with it. What it says is kept as far as it is looked at."""
-    mark = secrets.token_hex(16)
+def _run_to_the_end(command: Subprocess) -> Tuple[int, str]:
+    """Run a command and kill everything that it leaves. Only the start of its output is kept."""
+    run_id = secrets.token_hex(16)
     with _adopting_orphans():
         began = time.clock_gettime(time.CLOCK_BOOTTIME)
         reading, writing = os.pipe()
-        said = _Said(reading)
+        output = _Output(reading)
         try:
-            process = _started(command, mark, writing)
+            process = _started(command, run_id, writing)
         finally:
             os.close(writing)
         try:
-            _wait(process, command.seconds, said)
+            _wait(process, command.seconds, output)
         except subprocess.TimeoutExpired:
-            _end_all(process, mark, began)
-            raise _too_long(command, said.text()) from None
+            _end_all(process, run_id, began)
+            raise _too_long(command, output.text()) from None
         except BaseException:
-            _end_all(process, mark, began)
+            _end_all(process, run_id, began)
             raise
         finally:
             _end_group(process)
-            said.close()
-    return process.returncode, said.text()
+            output.close()
+    return process.returncode, output.text()
 
 
-def _run_service_command(command: Command) -> Tuple[int, str]:
-    """One that may leave a service, which keeps the output that it was given: a file that nobody else sees."""
-    mark = secrets.token_hex(16)
+def _run_service_command(command: Subprocess) -> Tuple[int, str]:
+    """Run a command that may leave a service. Its output is an unnamed file, which the service may keep open."""
+    run_id = secrets.token_hex(16)
     with tempfile.TemporaryFile() as output:
-        process = _started(command, mark, output.fileno())
+        process = _started(command, run_id, output.fileno())
         try:
             _wait(process, command.seconds, None)
         except subprocess.TimeoutExpired:
-            _end_all(process, mark, None)
+            _end_all(process, run_id, None)
             raise _too_long(command, _read_back(output)) from None
         except BaseException:
-            _end_all(process, mark, None)
+            _end_all(process, run_id, None)
             raise
         return process.returncode, _read_back(output)
 
 
-def _too_long(command: Command, said: str) -> Unwell:
-    return Unwell(f"{os.path.basename(command.words[0])} did not end within {command.seconds:.0f} s", said)
+def _too_long(command: Subprocess, output: str) -> Unhealthy:
+    return Unhealthy(f"{os.path.basename(command.arguments[0])} did not end within {command.seconds:.0f} s", output)
 
 
-class _Said:
-    """The first of what a command says; the rest is read and forgotten, for it must not wait for us."""
+class _Output:
+    """The start of a command's output. The rest is read and dropped, so that the command never waits for us."""
 
     def __init__(self, pipe: int) -> None:
         self.pipe, self._kept = pipe, bytearray()
         os.set_blocking(pipe, False)
 
-    def listen(self) -> bool:
-        """Take what there is; False at its end."""
+    def read_some(self) -> bool:
+        """Read what there is; return False at the end."""
         try:
             piece = os.read(self.pipe, LONGEST_OUTPUT)
         except BlockingIOError:
@@ -118,52 +118,52 @@ class _Said:
         return bool(piece)
 
     def close(self) -> None:
-        """Take what is left in the pipe, and give it up."""
+        """Read what is left in the pipe, and close it."""
         for _ in range(PIPE_PIECES):
             before = len(self._kept)
-            if not self.listen() or len(self._kept) == before:
+            if not self.read_some() or len(self._kept) == before:
                 break
         os.close(self.pipe)
 
     def text(self) -> str:
-        """What it said."""
+        """Return the output as text."""
         return self._kept.decode("utf-8", "replace")
 
 
-def _started(command: Command, mark: str, output: int) -> subprocess.Popen[bytes]:
+def _started(command: Subprocess, run_id: str, output: int) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
-            list(command.words),
+            list(command.arguments),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd="/",
             start_new_session=True,
-            preexec_fn=_becoming(command),  # noqa: PLW1509 - we have no threads when orders are carried out
-            env=_environment(command, mark),
+            preexec_fn=_child_setup(command),  # noqa: PLW1509 - no other threads run while orders are carried out
+            env=_environment(command, run_id),
         )
     except (OSError, subprocess.SubprocessError, LookupError, ValueError) as problem:
         why = getattr(problem, "strerror", None) or str(problem)
-        raise Unwell(f"{command.words[0]} cannot be started: {why}") from None
+        raise Unhealthy(f"{command.arguments[0]} cannot be started: {why}") from None
 
 
-def _wait(process: subprocess.Popen[bytes], seconds: float, said: Optional[_Said]) -> None:
-    """As `wait`, without its naps of up to 50 ms: backups wait for this. Raises TimeoutExpired."""
+def _wait(process: subprocess.Popen[bytes], seconds: float, output: Optional[_Output]) -> None:
+    """Wait as `Popen.wait`, without its sleeps of up to 50 ms: backups wait for this. Raises TimeoutExpired."""
     until = time.monotonic() + seconds
     ended = _end_of(process)
     waiting = select.poll()
     if ended is not None:
         waiting.register(ended, select.POLLIN)
-    if said is not None:
-        waiting.register(said.pipe, select.POLLIN)
+    if output is not None:
+        waiting.register(output.pipe, select.POLLIN)
     try:
         while True:
             left = until - time.monotonic()
-            events = waiting.poll(max(0.0, left if ended is not None else min(left, NAP_SECONDS)) * 1000)
+            events = waiting.poll(max(0.0, left if ended is not None else min(left, POLL_SECONDS)) * 1000)
             ready = [file for file, _ in events]
-            if said is not None and said.pipe in ready and not said.listen():
-                waiting.unregister(said.pipe)
-                said = None
+            if output is not None and output.pipe in ready and not output.read_some():
+                waiting.unregister(output.pipe)
+                output = None
             if (ended in ready or ended is None) and process.poll() is not None:
                 return
             if time.monotonic() >= until:
@@ -174,14 +174,14 @@ def _wait(process: subprocess.Popen[bytes], seconds: float, said: Optional[_Said
 
 
 def _end_of(process: subprocess.Popen[bytes]) -> Optional[int]:
-    """A descriptor that can be read once the process has ended; None on a kernel before 5.3."""
+    """Return a descriptor that can be read once the process has ended; None on a kernel before 5.3."""
     try:
         return os.pidfd_open(process.pid)
     except (AttributeError, OSError):
         return None
 
 
-def _environment(command: Command, mark: str) -> Dict[str, str]:
+def _environment(command: Subprocess, run_id: str) -> Dict[str, str]:
     given = {"PATH": PATH, "LANG": "C.UTF-8", "HOME": os.environ.get("HOME", "/")}
     if command.user:
         import pwd
@@ -189,37 +189,37 @@ def _environment(command: Command, mark: str) -> Dict[str, str]:
         entry = pwd.getpwnam(command.user)
         given.update(HOME=entry.pw_dir, USER=entry.pw_name, LOGNAME=entry.pw_name)
     owner = {} if command.outlives or not command.owner else {OWNER: command.owner}
-    return {**given, **command.environment, **owner, MARK: mark}
+    return {**given, **command.environment, **owner, RUN_ID: run_id}
 
 
-def _becoming(command: Command) -> Optional[Callable[[], None]]:
-    """What the child does to itself before it is the command; None if nothing, for that starts faster."""
+def _child_setup(command: Subprocess) -> Optional[Callable[[], None]]:
+    """Return what the child does before exec; None if nothing, because that starts faster."""
     if not command.user and not command.limits:
         return None
     import resource
 
-    who = None
+    account = None
     if command.user:
         import pwd
 
-        who = pwd.getpwnam(command.user)
+        account = pwd.getpwnam(command.user)
 
-    def become() -> None:
+    def set_up() -> None:
         for name, most in command.limits.items():
             resource.setrlimit(getattr(resource, LIMITS[name]), (most, most))
-        if who is not None and who.pw_uid != os.geteuid():
-            os.initgroups(who.pw_name, who.pw_gid)
-            os.setgid(who.pw_gid)
-            os.setuid(who.pw_uid)
+        if account is not None and account.pw_uid != os.geteuid():
+            os.initgroups(account.pw_name, account.pw_gid)
+            os.setgid(account.pw_gid)
+            os.setuid(account.pw_uid)
 
-    return become
+    return set_up
 
 
-def _end_all(process: subprocess.Popen[bytes], mark: str, began: Optional[float]) -> None:
-    """The group, and whatever has left it: by the mark it carries, or as an orphan that we adopted since it began."""
+def _end_all(process: subprocess.Popen[bytes], run_id: str, began: Optional[float]) -> None:
+    """Kill the process group, and what has left it: found by its run id, or as an orphan adopted since the start."""
     _end_group(process)
     for _ in range(ROUNDS):
-        left = marked(MARK, mark)
+        left = with_variable(RUN_ID, run_id)
         if began is not None:
             left |= {pid for pid in descendants(began) if session_of(pid) != os.getsid(0)}
         if not left:
@@ -230,9 +230,9 @@ def _end_all(process: subprocess.Popen[bytes], mark: str, began: Optional[float]
 
 @contextlib.contextmanager
 def _adopting_orphans() -> Iterator[None]:
-    """Processes whose parents end become ours meanwhile: so they are found even if they shed their environment.
+    """Adopt processes whose parents end meanwhile: so they are found even if they cleared their environment.
 
-    Not while a service is started: it is nobody's child, and who stops it could not see that it has ended.
+    Not while a service is started: as our child it would stay a zombie when it is stopped.
     """
     _be_subreaper(True)
     try:
@@ -242,7 +242,7 @@ def _adopting_orphans() -> Iterator[None]:
 
 
 def _be_subreaper(wanted: bool) -> None:
-    """Source: prctl(2), PR_SET_CHILD_SUBREAPER. Where that cannot be, marks must do."""
+    """Set the subreaper attribute; without it the run id must do. Source: prctl(2), PR_SET_CHILD_SUBREAPER."""
     with contextlib.suppress(Exception):
         import ctypes
 

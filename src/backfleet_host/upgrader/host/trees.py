@@ -1,4 +1,4 @@
-"""Trees of versions: unpacking one, proving that it is whole."""
+"""Trees of versions: unpack one, check that it is intact."""
 
 from __future__ import annotations
 
@@ -10,41 +10,48 @@ from typing import IO, Any, Dict, Optional
 
 from backfleet_host.archives import BadArchive, Entry, walk
 from backfleet_host.manifest import Manifest
-from backfleet_host.upgrader.failpoints import deed
+from backfleet_host.upgrader.errors import OrderFailed
+from backfleet_host.upgrader.failpoints import effect
 from backfleet_host.upgrader.host import disk
-from backfleet_host.upgrader.refusal import Refusal
 
 PIECE = 1 << 20  # bytes read at a time
 
 
 def unpack(artifact: Path, manifest: Manifest, partial: Path) -> Dict[str, Any]:
-    """Unpack an artifact into an empty folder, on disk when this returns. Gives the hash of every file.
+    """Unpack an artifact into a new folder and sync it.
+
+    Returns:
+        For each file its size and SHA-256, for each link its target, by path in the tree.
 
     Raises:
-        Refusal: UntrustedRelease for an archive that is broken, hostile or not what its description says.
-        OSError: the disk is full, or will not be written.
+        OrderFailed: UntrustedRelease, the archive is broken, hostile or not what its description says.
+        OSError: the disk is full, or cannot be written.
     """
     files: Dict[str, Any] = {}
-    with deed("mkdir", partial):
-        partial.mkdir(mode=0o700)  # nobody reads a file before it has its mode
+    with effect("mkdir", partial):
+        partial.mkdir(mode=0o700)  # nobody else may read a file before it has its mode
     try:
         for entry, stream in walk(artifact, manifest.format, manifest.limits, manifest.package, manifest.set_uid):
             path = partial / entry.path
             disk.make_folder(path if entry.is_folder else path.parent)
             if entry.link is not None:
-                with deed("link", path):
+                with effect("link", path):
                     path.symlink_to(entry.link)
                 files[entry.path] = {"link": entry.link}
             elif not entry.is_folder:
-                files[entry.path] = {"sha256": _put(partial, entry, stream), "size": entry.size}
+                files[entry.path] = {"sha256": _write_entry(partial, entry, stream), "size": entry.size}
     except BadArchive as problem:
-        raise Refusal("UntrustedRelease", f"the artifact is refused: {problem}", "BadArchive") from None
+        raise OrderFailed("UntrustedRelease", f"the artifact is refused: {problem}", "BadArchive") from None
     _make_read_only(partial)
     return files
 
 
-def differs(tree: Path, files: Dict[str, Any]) -> str:
-    """What is not as it was unpacked; empty if the tree is whole."""
+def first_difference(tree: Path, files: Dict[str, Any]) -> str:
+    """Return the first file that is not as it was unpacked; "" if the tree is intact.
+
+    Args:
+        files: what `unpack` returned.
+    """
     for name, known in files.items():
         path = tree / name
         if "link" in known:
@@ -59,18 +66,23 @@ def _is_file_of(path: Path, size: int) -> bool:
     return not path.is_symlink() and path.is_file() and path.stat().st_size == size
 
 
-def kept_mode(packed: int, owner: int, group: int) -> int:
-    """The mode of a file in a tree: as it was packed, but nobody writes it, and who unpacked it reads it.
+def mode_in_tree(packed: int, owner: int, group: int) -> int:
+    """Return the mode of a file in a tree: as it was packed, but nobody may write it, and its owner may read it.
 
-    Set-uid and set-gid, which the archive's reader gives only where they are named, are meant to lend root's rights: to
-    a file that is somebody else's because somebody else unpacked it they would lend that person's.
+    Set-uid and set-gid are meant to lend root's rights. On a file that is owned by another user, because another user
+    unpacked it, they would lend that user's rights, and are dropped.
+
+    Args:
+        packed: the mode in the archive, with set-uid and set-gid only where the release names the file.
+        owner: the user id that the unpacked file has.
+        group: the group id that the unpacked file has.
     """
     lent = (0 if owner else stat.S_ISUID) | (0 if group else stat.S_ISGID)
     return packed & (0o555 | lent) | 0o400
 
 
-def _put(tree: Path, entry: Entry, stream: Optional[IO[bytes]]) -> str:
-    """Write an entry's file; what a copy is a copy of is in the tree already."""
+def _write_entry(tree: Path, entry: Entry, stream: Optional[IO[bytes]]) -> str:
+    """Write the file of an entry; return its SHA-256. The original of a copy is in the tree already."""
     if entry.copy_of is None:
         return _write(tree / entry.path, stream, entry.mode)
     with open(tree / entry.copy_of, "rb", buffering=0) as source:
@@ -79,7 +91,7 @@ def _put(tree: Path, entry: Entry, stream: Optional[IO[bytes]]) -> str:
 
 def _write(path: Path, stream: Any, mode: int) -> str:
     digest = hashlib.sha256()
-    with disk.writing(path, "xb") as file:
+    with disk.open_for_writing(path, "xb") as file:
         while True:
             piece = stream.read(PIECE)
             if not piece:
@@ -87,7 +99,7 @@ def _write(path: Path, stream: Any, mode: int) -> str:
             digest.update(piece)
             disk.write_all(file, piece)
         found = os.fstat(file.fileno())
-        os.fchmod(file.fileno(), kept_mode(mode, found.st_uid, found.st_gid))
+        os.fchmod(file.fileno(), mode_in_tree(mode, found.st_uid, found.st_gid))
         disk.sync_file(file)
     return digest.hexdigest()
 
@@ -96,7 +108,7 @@ def _make_read_only(tree: Path) -> None:
     for folder, _, _ in os.walk(str(tree), topdown=False):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            with deed("finish", folder):
+            with effect("finish", folder):
                 os.fchmod(descriptor, 0o755)
                 os.fsync(descriptor)
         finally:

@@ -1,1 +1,1 @@
-"""Which bytes a release is: signed metadata, downloads, manifests, upgrade paths."""
+"""Find releases in signed metadata, download and verify their artifacts, and choose the upgrade path."""

@@ -1,4 +1,4 @@
-"""The bytes of a release: resumed where they broke off, paced, and hashed while they come."""
+"""The bytes of a release: resumed where they broke off, rate-limited, and hashed while they come."""
 
 from __future__ import annotations
 
@@ -6,54 +6,58 @@ import hashlib
 import re
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Iterator
+from typing import Any, Iterator
 
+from backfleet_host.upgrader.errors import OrderFailed
 from backfleet_host.upgrader.host import disk
-from backfleet_host.upgrader.refusal import Refusal
-from backfleet_host.upgrader.release.retrieval import NO_SUCH_RANGE, OK, PARTIAL, Broken, answer
-from backfleet_host.upgrader.release.source import GoOn, Target
-
-if TYPE_CHECKING:
-    from backfleet_host.upgrader.host.installation import Package, Site
+from backfleet_host.upgrader.release.retrieval import NO_SUCH_RANGE, OK, PARTIAL, DownloadInterrupted, request
+from backfleet_host.upgrader.release.source import InterruptCheck, ReleaseServer, ReleaseTarget
 
 PIECE = 1 << 20  # bytes read at a time
 
 
 class Download:
-    """One artifact on its way. `once` is tried again and again, and goes on where it broke off."""
+    """The download of one artifact. `run_once` may be called again and again, and resumes where it broke off."""
 
-    def __init__(self, site: Site, package: Package, target: Target, most_per_second: int, go_on: GoOn) -> None:
-        self._site, self._target = site, target
-        self._most, self._go_on = most_per_second, go_on
-        self.part = package.downloads / f"{target.sha256}.part"
-        folder, _, name = target.path.rpartition("/")
-        self._address = f"{site.downloads}/targets/{folder}/{target.sha256}.{name}"
-        self._is_inherited = self.part.exists()  # what another order left: a power cut may have spoilt it
-        self._ranges = True  # whether the server gives what it is asked for
+    def __init__(
+        self,
+        server: ReleaseServer,
+        target: ReleaseTarget,
+        folder: Path,
+        bytes_per_second: int,
+        check_interrupted: InterruptCheck,
+    ) -> None:
+        self._server, self._target = server, target
+        self._bytes_per_second, self._check_interrupted = bytes_per_second, check_interrupted
+        self.part = folder / f"{target.sha256}.part"
+        path, _, name = target.path.rpartition("/")
+        self._address = f"{server.address}/targets/{path}/{target.sha256}.{name}"
+        self._is_inherited = self.part.exists()  # left by another order: a power cut may have damaged it
+        self._serves_ranges = True
 
-    def once(self) -> None:
-        """All of it, checked. A part that another order left and that turns out wrong is fetched afresh, once.
+    def run_once(self) -> None:
+        """Download what is missing and verify all of it. A damaged part of another order is downloaded afresh, once.
 
         Raises:
-            Broken: the network or the server failed; what came is kept.
-            Refusal: UntrustedRelease, and nothing is kept; or there is no time for more.
-            OSError: the disk is full, or will not be written.
+            DownloadInterrupted: the network or the server failed; what came is kept.
+            OrderFailed: UntrustedRelease, and nothing is kept; or the order was interrupted.
+            OSError: the disk is full, or cannot be written.
         """
         try:
             self._complete()
         except _WrongBytes as problem:
-            disk.unlink(self.part)
+            disk.remove_file(self.part)
             if not self._is_inherited:
-                raise problem.refusal from None
+                raise problem.failure from None
             self._is_inherited = False
-            self.once()
+            self.run_once()
 
     def _complete(self) -> None:
-        """Fetch what is missing. What was fetched before is hashed again: a part of a file is nobody's word."""
+        """Download what is missing. What came before is hashed again: anybody may have changed a file on disk."""
         target, digest = self._target, hash_of(self.part)
         have = self.part.stat().st_size if self.part.exists() else 0
         if have < target.length:
-            with disk.writing(self.part, "ab") as file:
+            with disk.open_for_writing(self.part, "ab") as file:
                 for piece in self._missing(have):
                     have += len(piece)
                     if have > target.length:
@@ -61,72 +65,73 @@ class Download:
                     digest.update(piece)
                     disk.write_all(file, piece)
         if have < target.length:
-            raise Broken(f"{have} of {target.length} bytes came", "TooShort")
+            raise DownloadInterrupted(f"only {have} of {target.length} bytes came", "TooShort")
         if have > target.length:
-            raise _WrongBytes(Refusal("UntrustedRelease", "more bytes came than the signed metadata names", "TooLong"))
+            text = f"more than the {target.length} bytes came that the signed metadata names"
+            raise _WrongBytes(OrderFailed("UntrustedRelease", text, "TooLong"))
         if digest.hexdigest() != target.sha256:
-            text = "the bytes that came are not those the signed metadata names"
-            raise _WrongBytes(Refusal("UntrustedRelease", text, "WrongBytes"))
+            text = "the downloaded bytes do not have the SHA-256 that the signed metadata names"
+            raise _WrongBytes(OrderFailed("UntrustedRelease", text, "WrongBytes"))
 
     def _missing(self, have: int) -> Iterator[bytes]:
-        """What is missing after the first `have` bytes."""
-        headers = {"Range": f"bytes={have}-"} if have and self._ranges else {}
-        pace = Pace(self._most, self._go_on)
-        wanted = (OK, PARTIAL, NO_SUCH_RANGE) if headers else (OK,)
-        with answer(self._site, self._address, self._go_on, headers, wanted) as response:
-            skip = self._to_skip(response, have)
-            while piece := response.read1(pace.piece):  # what came before a break is kept; read() would drop it
+        """Yield what comes after the first `have` bytes."""
+        headers = {"Range": f"bytes={have}-"} if have and self._serves_ranges else {}
+        limit = RateLimit(self._bytes_per_second, self._check_interrupted)
+        accepted = (OK, PARTIAL, NO_SUCH_RANGE) if headers else (OK,)
+        with request(self._server, self._address, self._check_interrupted, headers, accepted) as response:
+            skip = self._bytes_to_skip(response, have)
+            while piece := response.read1(limit.piece):  # read() would drop what came before a break
                 if len(piece) > skip:
                     yield piece[skip:]
                 skip = max(0, skip - len(piece))
-                pace.keep(len(piece))
+                limit.wait_for(len(piece))
 
-    def _to_skip(self, response: Any, have: int) -> int:
-        """How many bytes of this answer are there already: who knows no ranges gives all of it."""
+    def _bytes_to_skip(self, response: Any, have: int) -> int:
+        """Return how many bytes of this answer we have already: a server without ranges sends all of them."""
         if response.status == NO_SUCH_RANGE:
-            text = f"the server has no more than {have} of {self._target.length} bytes"
-            raise Broken(text, "TooShort", passing=False)
+            text = f"the server has only {have} of {self._target.length} bytes"
+            raise DownloadInterrupted(text, "TooShort", passing=False)
         if response.status == OK:
             return have
-        begins = begin_of(response.headers.get("Content-Range", ""))
-        if begins != have:
-            self._ranges = False
-            raise Broken(f"the server gave bytes from {begins} on, not from {have}", "NotServed")
+        first = first_byte_of(response.headers.get("Content-Range", ""))
+        if first != have:
+            self._serves_ranges = False
+            raise DownloadInterrupted(f"the server sent bytes from {first} on instead of {have}", "NotServed")
         return 0
 
 
 class _WrongBytes(Exception):
-    """They are not what the signed metadata names."""
+    """The bytes are not those that the signed metadata names."""
 
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__(refusal.text)
-        self.refusal = refusal
+    def __init__(self, failure: OrderFailed) -> None:
+        super().__init__(failure.text)
+        self.failure = failure
 
 
-class Pace:
-    """No more than so many bytes a second, over the whole of one answer; 0 = as fast as it comes."""
+class RateLimit:
+    """A limit in bytes per second over the whole of one answer; 0 = no limit."""
 
-    def __init__(self, most_per_second: int, go_on: GoOn) -> None:
-        self._most, self._go_on = most_per_second, go_on
+    def __init__(self, bytes_per_second: int, check_interrupted: InterruptCheck) -> None:
+        self._most, self._check_interrupted = bytes_per_second, check_interrupted
         self._began, self._bytes = time.monotonic(), 0
-        self.piece = min(PIECE, max(1, most_per_second // 10)) if most_per_second else PIECE
+        self.piece = min(PIECE, max(1, bytes_per_second // 10)) if bytes_per_second else PIECE
 
-    def keep(self, size: int) -> None:
-        """So many bytes came: wait until they may have. Raises Refusal once there is no time for more."""
-        self._go_on()
+    def wait_for(self, size: int) -> None:
+        """Wait until `size` more bytes are within the limit. Raises OrderFailed if the order was interrupted."""
+        self._check_interrupted()
         self._bytes += size
         if self._most:
             time.sleep(max(0.0, self._bytes / self._most - (time.monotonic() - self._began)))
 
 
-def begin_of(content_range: str) -> int:
-    """The first byte that a partial answer says it holds; -1 if it does not say."""
+def first_byte_of(content_range: str) -> int:
+    """Return the position of the first byte in a partial answer; -1 if its header does not say."""
     found = re.match(r"bytes ([0-9]{1,18})-", content_range)
     return int(found[1]) if found else -1
 
 
 def hash_of(path: Path) -> Any:
-    """The hash of what is there so far."""
+    """Return the SHA-256 object of a file's content so far, of nothing if there is no file."""
     digest = hashlib.sha256()
     if path.exists():
         with open(path, "rb", buffering=0) as file:

@@ -1,9 +1,9 @@
-"""Signed metadata: refreshed, and what it rests on made durable before anybody relies on it.
+"""Signed metadata: refresh it, and make it durable before anything relies on it.
 
 Source: TUF specification, section 5 (client workflow), by python-tuf. That library renames its files into place and
-leaves it to the system when they reach the disk: a power cut may leave them empty, and with them goes the memory of
-what was seen. So every try ends with all of it on disk for good, and `seen.json` holds the newest root, timestamp and
-snapshot besides. Whatever is less in the library's folder is damage, and is put back before it looks.
+does not sync them: a power cut may leave them empty, and then the host has forgotten which versions it has seen. So
+every query ends with all of them synced, and `seen.json` holds the newest root, timestamp and snapshot besides. Files
+of the library that are older than those are damaged, and are restored before the next query.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import os
 import re
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Dict, Iterator, TypeVar
+from typing import Callable, Dict, Iterator, TypeVar
 
 from tuf.api.exceptions import (
     BadVersionNumberError,
@@ -29,53 +29,55 @@ from tuf.api.exceptions import (
 from tuf.api.serialization import DeserializationError
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
+from backfleet_host.upgrader.errors import OrderFailed, Reason
 from backfleet_host.upgrader.host import disk, gate
-from backfleet_host.upgrader.refusal import Reason, Refusal
-from backfleet_host.upgrader.release.retrieval import Broken, answer
-from backfleet_host.upgrader.release.source import GoOn
-
-if TYPE_CHECKING:
-    from backfleet_host.upgrader.host.installation import Site
+from backfleet_host.upgrader.release.retrieval import DownloadInterrupted, request
+from backfleet_host.upgrader.release.source import InterruptCheck, ReleaseServer
 
 PIECE = 1 << 16  # bytes read at a time
-NO_SUCH_ROOT = (403, 404)  # how a repository says that a root is its newest
+NO_SUCH_ROOT = (403, 404)  # the answer when a repository has no newer root
 
 Found = TypeVar("Found")
 
 
-def ask(site: Site, work: Callable[[Updater], Found], go_on: GoOn) -> Found:
-    """What `work` learns from an updater of its own: one that has failed can be used no more.
+def query(server: ReleaseServer, work: Callable[[Updater], Found], check_interrupted: InterruptCheck) -> Found:
+    """Call `work` with a new updater, because one that has failed cannot be used again; return what it returns.
 
     Raises:
-        Refusal: UntrustedRelease, or there is no time for more.
-        Broken: the network or the server failed.
-        OSError: what was seen cannot be written.
+        OrderFailed: UntrustedRelease, or the order was interrupted.
+        DownloadInterrupted: the network or the server failed.
+        OSError: the metadata cannot be written.
     """
-    folder = site.root / "trust" / "metadata"
+    folder = server.trust_folder / "metadata"
     disk.make_folder(folder)
-    with _alone(folder.parent, go_on):
-        _remove_strays(folder)
-        memory = _Memory(folder, site.trust_root)
-        fetcher = _Fetcher(site, go_on)
+    with _exclusive(folder.parent, check_interrupted):
+        _remove_partial_files(folder)
+        memory = _Memory(folder, server.trusted_root)
+        fetcher = _Fetcher(server, check_interrupted)
         try:
-            return work(_updater(site, folder, memory.root, fetcher))
+            return work(_updater(server, folder, memory.root, fetcher))
         except (RepositoryError, DownloadLengthMismatchError) as problem:
             text = f"signed metadata is refused ({type(problem).__name__}): {problem}"
-            raise Refusal("UntrustedRelease", text, reason_of(problem, fetcher.name, fetcher.content)) from None
+            raise OrderFailed("UntrustedRelease", text, reason_of(problem, fetcher.name, fetcher.content)) from None
         except DownloadError as problem:
-            raise Broken(str(problem)[:300], "NotServed", passing=False) from None
+            raise DownloadInterrupted(str(problem)[:300], "NotServed", passing=False) from None
         finally:
-            memory.keep()
+            memory.save()
 
 
 def reason_of(problem: Exception, name: str, content: bytes) -> Reason:
-    """What the library's refusal of a document means. Another version than was asked for is a mix, no rollback."""
+    """Return the reason for the library's error. Another version than was requested is a mix, not a rollback.
+
+    Args:
+        name: the file name of the document.
+        content: what the server sent for it.
+    """
     for kind, reason in _REASONS.items():
         if isinstance(problem, kind):
             return reason
-    asked = re.match(r"[0-9]+(?=\.)", name)
-    is_what_was_asked = asked is None or int(asked[0]) == version_of(content)
-    if isinstance(problem, BadVersionNumberError) and is_what_was_asked:
+    requested = re.match(r"[0-9]+(?=\.)", name)
+    is_requested_version = requested is None or int(requested[0]) == version_of(content)
+    if isinstance(problem, BadVersionNumberError) and is_requested_version:
         return "RolledBackMetadata"
     return "MixedMetadata"
 
@@ -89,7 +91,7 @@ _REASONS: Dict[type, Reason] = {
 
 
 def version_of(content: bytes) -> int:
-    """The version of a document; 0 if it is none: empty, cut off, something else."""
+    """Return the version of a document; 0 if it is empty, cut off or something else."""
     try:
         version = json.loads(content.decode())["signed"]["version"]
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -98,27 +100,27 @@ def version_of(content: bytes) -> int:
 
 
 @contextlib.contextmanager
-def _alone(folder: Path, go_on: GoOn) -> Iterator[None]:
-    """Orders for other packages use the same folder."""
+def _exclusive(folder: Path, check_interrupted: InterruptCheck) -> Iterator[None]:
+    """Hold the lock of the metadata folder: orders for other packages use it too."""
 
     def wait(seconds: float) -> None:
         time.sleep(seconds)
-        go_on()
+        check_interrupted()
 
     with gate.held(folder / "lock", seconds=float("inf"), wait=wait):
         yield
 
 
-def _remove_strays(folder: Path) -> None:
-    """What the library was writing when the process ended. Nobody else writes now."""
-    for stray in folder.glob("tmp*"):
-        disk.unlink(stray)
+def _remove_partial_files(folder: Path) -> None:
+    """Remove what the library was writing when a process ended. The caller holds the lock."""
+    for partial in folder.glob("tmp*"):
+        disk.remove_file(partial)
 
 
-def _updater(site: Site, folder: Path, root: bytes, fetcher: FetcherInterface) -> Updater:
+def _updater(server: ReleaseServer, folder: Path, root: bytes, fetcher: FetcherInterface) -> Updater:
     return Updater(
         metadata_dir=str(folder),
-        metadata_base_url=f"{site.downloads}/metadata/",
+        metadata_base_url=f"{server.address}/metadata/",
         fetcher=fetcher,
         config=UpdaterConfig(),
         bootstrap=root,
@@ -126,40 +128,40 @@ def _updater(site: Site, folder: Path, root: bytes, fetcher: FetcherInterface) -
 
 
 class _Memory:
-    """The newest documents seen, in one durable file. It counts for the root this host was enrolled with alone."""
+    """The newest documents seen, in one durable file. It counts only for the root that this host was enrolled with."""
 
     def __init__(self, folder: Path, enrolled: bytes) -> None:
         self._folder, self._file = folder, folder.parent / "seen.json"
         self._enrolled = hashlib.sha256(enrolled).hexdigest()
-        self._kept = self._read()
-        self.root = self._kept.get("root", enrolled)
+        self._saved = self._read()
+        self.root = self._saved.get("root", enrolled)
         for role in ("timestamp", "snapshot"):
-            kept = self._kept.get(role, b"")
-            if version_of(self._found(role)) < version_of(kept):
-                disk.write_whole(self._folder / f"{role}.json", kept)
+            saved = self._saved.get(role, b"")
+            if version_of(self._found(role)) < version_of(saved):
+                disk.write_file(self._folder / f"{role}.json", saved)
 
-    def keep(self) -> None:
-        """Make what the library has written durable, and remember it.
+    def save(self) -> None:
+        """Sync what the library has written, and remember it.
 
-        It writes only what it has verified. A lower version than before is right where the root has changed keys: that
-        is how a thief's highest version is forgotten.
+        The library writes only what it has verified. A lower version than before is correct if the root has changed
+        keys: so a version that was signed with stolen keys is forgotten.
         """
-        _settle(self._folder)
-        newest, least = dict(self._kept), {"root": version_of(self.root)}
+        _sync_all(self._folder)
+        newest, least = dict(self._saved), {"root": version_of(self.root)}
         for role in ("root", "timestamp", "snapshot"):
             found = self._found(role)
             if version_of(found) >= least.get(role, 1):
                 newest[role] = found
-        if newest != self._kept:
-            said = {role: content.decode() for role, content in newest.items()}
-            disk.write_json(self._file, {"enrolled": self._enrolled, **said})
-            self._kept = newest
+        if newest != self._saved:
+            texts = {role: content.decode() for role, content in newest.items()}
+            disk.write_json(self._file, {"enrolled": self._enrolled, **texts})
+            self._saved = newest
 
     def _read(self) -> Dict[str, bytes]:
-        said = disk.read_json(self._file) or {}
-        if said.pop("enrolled", "") != self._enrolled:
+        raw = disk.read_json(self._file) or {}
+        if raw.pop("enrolled", "") != self._enrolled:
             return {}
-        documents = {role: str(text).encode("utf-8", "replace") for role, text in said.items()}
+        documents = {role: str(text).encode("utf-8", "replace") for role, text in raw.items()}
         return {role: content for role, content in documents.items() if version_of(content)}
 
     def _found(self, role: str) -> bytes:
@@ -169,32 +171,32 @@ class _Memory:
             return b""
 
 
-def _settle(folder: Path) -> None:
-    """On disk for good: documents first, then their names. `root.json` is a link to the newest root."""
+def _sync_all(folder: Path) -> None:
+    """Sync the documents first, then their names. `root.json` is a link to the newest root."""
     for path in folder.glob("*.json"):
         with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
             os.fsync(file.fileno())
     for names in (folder / "root_history", folder):
         with contextlib.suppress(FileNotFoundError):
-            disk.sync(names)
+            disk.sync_folder(names)
 
 
 class _Fetcher(FetcherInterface):
-    """Our own way, trust and time limits for every request. Remembers what was asked for last, and what came."""
+    """Makes the library's requests with our proxy, trust and time limits. Remembers the last document."""
 
-    def __init__(self, site: Site, go_on: GoOn) -> None:
-        self._site, self._go_on = site, go_on
+    def __init__(self, server: ReleaseServer, check_interrupted: InterruptCheck) -> None:
+        self._server, self._check_interrupted = server, check_interrupted
         self.name, self.content = "", b""
 
     def _fetch(self, url: str) -> Iterator[bytes]:
         self.name, self.content = url.rpartition("/")[2], b""
         try:
-            with answer(self._site, url, self._go_on) as response:
-                while piece := response.read1(PIECE):  # what there is: read() would wait for the whole piece
-                    self._go_on()
+            with request(self._server, url, self._check_interrupted) as response:
+                while piece := response.read1(PIECE):  # read() would wait for the whole piece
+                    self._check_interrupted()
                     self.content += piece
                     yield piece
-        except Broken as problem:
+        except DownloadInterrupted as problem:
             if problem.status in NO_SUCH_ROOT:
                 raise DownloadHTTPError(str(problem), problem.status) from None
             raise

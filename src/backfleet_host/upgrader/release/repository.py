@@ -1,6 +1,6 @@
-"""Which bytes a release is: signed metadata from the root this host was enrolled with, and the bytes themselves.
+"""Releases by signed metadata: verified from the root that this host was enrolled with, and downloaded.
 
-Metadata that is expired, older than what was seen, mixed, endless, or signed by others is refused, and nothing changes.
+Metadata that is expired, older than what was seen, mixed, endless or signed by others is refused, and nothing changes.
 """
 
 from __future__ import annotations
@@ -12,59 +12,60 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, List, TypeVar
 
+from backfleet_host.contract import Order
 from backfleet_host.manifest import BadManifest, read_manifest
+from backfleet_host.retries import backoff_seconds
+from backfleet_host.upgrader.errors import OrderFailed
 from backfleet_host.upgrader.host import disk
-from backfleet_host.upgrader.refusal import Refusal
 from backfleet_host.upgrader.release import metadata
 from backfleet_host.upgrader.release.download import Download, hash_of
-from backfleet_host.upgrader.release.retrieval import LOOK_SECONDS, Broken
-from backfleet_host.upgrader.release.source import GoOn, Target
+from backfleet_host.upgrader.release.retrieval import POLL_SECONDS, DownloadInterrupted
+from backfleet_host.upgrader.release.source import InterruptCheck, ReleaseServer, ReleaseTarget
 
 if TYPE_CHECKING:
     from tuf.ngclient import Updater
 
-    from backfleet_host.contract import Order
-    from backfleet_host.upgrader.host.installation import Package, Site
-
-TRIES = 5  # of one thing, each going on where the last broke off
-FIRST_PAUSE_SECONDS = 0.5  # doubled each time, with up to as much again at random
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+TRIES = 5  # of one request, each resuming where the last broke off
+FIRST_PAUSE_SECONDS = 1.0  # upper bound of the first pause; it doubles each time
+LONGEST_PAUSE_SECONDS = 30.0
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 Found = TypeVar("Found")
 
 
-def find(site: Site, order: Order, go_on: GoOn) -> Target:
-    """Refresh the metadata and look the order's release up in it.
+def find(server: ReleaseServer, order: Order, check_interrupted: InterruptCheck) -> ReleaseTarget:
+    """Refresh the metadata and return the release that an order names.
 
     Raises:
-        Refusal: UntrustedRelease, DownloadFailed.
-        OSError: what was seen cannot be written.
+        OrderFailed: UntrustedRelease, DownloadFailed.
+        OSError: the metadata cannot be written.
     """
     path = f"{order.package}/{order.version}/{order.platform}"
-    info = _asked(site, lambda updater: updater.get_targetinfo(path), go_on)
+    info = _query(server, lambda updater: updater.get_targetinfo(path), check_interrupted)
     if info is None:
-        raise Refusal("UntrustedRelease", f"signed metadata vouches for no {path}", "NotOffered")
+        raise OrderFailed("UntrustedRelease", f"signed metadata names no release {path}", "NotOffered")
     target = _target(info)
     manifest = target.manifest
     if (manifest.package, manifest.version, manifest.platform) != (order.package, order.version, order.platform):
-        raise Refusal("UntrustedRelease", "the release's description is that of another release", "BadDescription")
+        found = f"{manifest.package}/{manifest.version}/{manifest.platform}"
+        text = f"the description of the release {path} is that of another release, {found}"
+        raise OrderFailed("UntrustedRelease", text, "BadDescription")
     return target
 
 
-def others(site: Site, order: Order, go_on: GoOn) -> List[Target]:
-    """Every release of the same package and platform that can be read. Raises as `find`."""
+def others(server: ReleaseServer, order: Order, check_interrupted: InterruptCheck) -> List[ReleaseTarget]:
+    """Return every release of the same package and platform that this host can read. Raises as `find`."""
 
     def offered(updater: Updater) -> List[Any]:
         updater.refresh()
-        # Names only, from the verified copy that the refresh has kept: each is looked up again among what is trusted.
-        kept = disk.read_json(site.root / "trust" / "metadata" / "targets.json") or {}
-        names = sorted(kept.get("signed", {}).get("targets", {}))
-        fitting = [path for path in names if _is_of(path, order)]
-        return [updater.get_targetinfo(path) for path in fitting]
+        # Only names come from the file that the refresh has verified: each is looked up again in what is trusted.
+        cached = disk.read_json(server.trust_folder / "metadata" / "targets.json") or {}
+        names = sorted(cached.get("signed", {}).get("targets", {}))
+        return [updater.get_targetinfo(path) for path in names if _is_of(path, order)]
 
     found = []
-    for info in _asked(site, offered, go_on):
-        with contextlib.suppress(Refusal):  # one that this host cannot read is no stone for it, and stops no other
+    for info in _query(server, offered, check_interrupted):
+        with contextlib.suppress(OrderFailed):  # one that this host cannot read must not stop an order for another
             found.append(_target(info))
     return found
 
@@ -73,87 +74,101 @@ def _is_of(path: str, order: Order) -> bool:
     return path.startswith(f"{order.package}/") and path.endswith(f"/{order.platform}")
 
 
-def _asked(site: Site, work: Callable[[Updater], Found], go_on: GoOn) -> Found:
+def _query(server: ReleaseServer, work: Callable[[Updater], Found], check_interrupted: InterruptCheck) -> Found:
     what = "signed metadata"
-    in_time = _in_time(what, go_on)
-    return _retried(what, lambda: metadata.ask(site, work, in_time), in_time)
+    check = _naming_what_was_slow(what, check_interrupted)
+    return _with_retries(what, lambda: metadata.query(server, work, check), check)
 
 
-def _target(info: Any) -> Target:
+def _target(info: Any) -> ReleaseTarget:
     try:
         manifest = read_manifest((info.custom or {}).get("backfleet"))
     except BadManifest as problem:
         text = f"the release's signed description cannot be read: {problem}"
-        raise Refusal("UntrustedRelease", text, "BadDescription") from None
+        raise OrderFailed("UntrustedRelease", text, "BadDescription") from None
     if "sha256" not in info.hashes:
-        raise Refusal("UntrustedRelease", "the release's description has no SHA-256", "BadDescription")
-    return Target(info.path, info.length, info.hashes["sha256"], manifest)
+        raise OrderFailed("UntrustedRelease", "the release's description has no SHA-256", "BadDescription")
+    return ReleaseTarget(info.path, info.length, info.hashes["sha256"], manifest)
 
 
-def fetch(site: Site, package: Package, target: Target, most_per_second: int, go_on: GoOn) -> Path:
-    """The artifact on disk, every byte checked. One that was fetched before is used again.
+def fetch(
+    server: ReleaseServer,
+    target: ReleaseTarget,
+    folder: Path,
+    bytes_per_second: int,
+    check_interrupted: InterruptCheck,
+) -> Path:
+    """Download the artifact into `folder` and verify it. One that is there already is verified and used again.
 
     Raises:
-        Refusal: DownloadFailed, UntrustedRelease.
-        OSError: the disk is full, or will not be written.
+        OrderFailed: DownloadFailed, UntrustedRelease.
+        OSError: the disk is full, or cannot be written.
     """
-    kept = package.downloads / target.sha256
-    if kept.is_file() and kept.stat().st_size == target.length and hash_of(kept).hexdigest() == target.sha256:
-        return kept
+    complete = folder / target.sha256
+    if _is_complete(complete, target):
+        return complete
     what = "the artifact"
-    in_time = _in_time(what, go_on)
-    download = Download(site, package, target, most_per_second, in_time)
+    check = _naming_what_was_slow(what, check_interrupted)
+    download = Download(server, target, folder, bytes_per_second, check)
     try:
-        _retried(what, download.once, in_time)
-        disk.replace(download.part, kept)
+        _with_retries(what, download.run_once, check)
+        disk.rename(download.part, complete)
     except OSError as problem:
-        if problem.errno in NO_ROOM:  # others need the room, and it is not enough
-            disk.unlink(download.part)
+        if problem.errno in DISK_FULL:  # the part is of no use, and others need the space
+            disk.remove_file(download.part)
         raise
-    return kept
+    return complete
 
 
-def _in_time(what: str, go_on: GoOn) -> GoOn:
-    """The same, and what came too slowly is told as that."""
+def _is_complete(path: Path, target: ReleaseTarget) -> bool:
+    return path.is_file() and path.stat().st_size == target.length and bool(hash_of(path).hexdigest() == target.sha256)
 
-    def asked() -> None:
+
+def _naming_what_was_slow(what: str, check_interrupted: InterruptCheck) -> InterruptCheck:
+    """Return the same check; running out of time is then reported as a slow download of `what`."""
+
+    def check() -> None:
         try:
-            go_on()
-        except Refusal as problem:
+            check_interrupted()
+        except OrderFailed as problem:
             if problem.code == "TaskCancelled":
                 raise
-            raise Refusal("DownloadFailed", f"{what}: {problem.text}", "TooSlow") from None
+            raise OrderFailed("DownloadFailed", f"{what}: {problem.text}", "TooSlow") from None
 
-    return asked
+    return check
 
 
-def _retried(what: str, work: Callable[[], Found], go_on: GoOn) -> Found:
-    """What work gives, tried again while that may help and there is time."""
+def _with_retries(what: str, work: Callable[[], Found], check_interrupted: InterruptCheck) -> Found:
+    """Return what `work` returns, tried again as long as that may help and there is time.
+
+    Raises:
+        OrderFailed: DownloadFailed, every try failed; and whatever the check raises.
+    """
     for attempt in range(TRIES):
         try:
             return work()
-        except Broken as problem:
-            broken = problem
-        last = attempt == TRIES - 1 or not broken.passing
-        if last or not _waited(max(pause_after(attempt, random.random()), broken.wait), go_on):  # noqa: S311 - no secret
+        except DownloadInterrupted as problem:
+            failure = problem
+        is_last = attempt == TRIES - 1 or not failure.passing
+        pause = backoff_seconds(attempt, FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, random.random())  # noqa: S311
+        if is_last or not _slept(max(pause, failure.wait), check_interrupted):
             break
-    raise Refusal("DownloadFailed", f"{what} could not be fetched: {broken}", broken.reason)
+    raise OrderFailed("DownloadFailed", f"{what} could not be downloaded: {failure}", failure.reason)
 
 
-def pause_after(attempt: int, chance: float) -> float:
-    """Seconds. Hosts that failed together do not come back together."""
-    return FIRST_PAUSE_SECONDS * 2.0**attempt * (1 + chance)
+def _slept(seconds: float, check_interrupted: InterruptCheck) -> bool:
+    """Sleep; return False if the order ran out of time meanwhile: the failure before says more than that.
 
-
-def _waited(seconds: float, go_on: GoOn) -> bool:
-    """False if there was no time for it: what broke says more than that. Raises Refusal, TaskCancelled."""
+    Raises:
+        OrderFailed: TaskCancelled.
+    """
     until = time.monotonic() + seconds
     try:
         while (left := until - time.monotonic()) > 0:
-            go_on()
-            time.sleep(min(left, LOOK_SECONDS))
-        go_on()
-    except Refusal as problem:
+            check_interrupted()
+            time.sleep(min(left, POLL_SECONDS))
+        check_interrupted()
+    except OrderFailed as problem:
         if problem.code == "TaskCancelled":
             raise
         return False

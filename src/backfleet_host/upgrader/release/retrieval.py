@@ -1,33 +1,35 @@
-"""One request for metadata or bytes: by way of this host's proxy, trusting its authority alone, and never for ever."""
+"""One HTTP request for metadata or bytes: through the host's proxy, trusting its authority alone, with a time limit."""
 
 from __future__ import annotations
 
 import contextlib
 import queue
-import re
 import threading
-from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Tuple
 
 import urllib3
 
 from backfleet_host.proxy import BadProxy, bare, proxy_for
-from backfleet_host.upgrader.refusal import Reason, Refusal
-from backfleet_host.upgrader.release.source import GoOn
+from backfleet_host.retries import retry_after_seconds
+from backfleet_host.upgrader.errors import OrderFailed, Reason
+from backfleet_host.upgrader.release.source import InterruptCheck, ReleaseServer
 from backfleet_host.web import connections, plainly
 
-if TYPE_CHECKING:
-    from backfleet_host.upgrader.host.installation import Site
-
 CONNECT_SECONDS, READ_SECONDS = 5.0, 30.0
-LOOK_SECONDS = 0.2  # how often it is asked whether there is time for more
+POLL_SECONDS = 0.2  # between two interrupt checks
 OK, PARTIAL, NO_SUCH_RANGE = 200, 206, 416
 _BUSY = frozenset({408, 425, 429})
 
 
-class Broken(Exception):
-    """The network or the server failed. `passing`: it may be better next time. `wait`: the server's wish, seconds."""
+class DownloadInterrupted(Exception):
+    """The network or the server failed.
+
+    Attributes:
+        passing: another try may succeed.
+        wait: the seconds after which the server asks to be tried again; 0 = it does not say.
+        status: of the HTTP answer; 0 = there was none.
+    """
 
     def __init__(
         self, text: str, reason: Reason = "NotReachable", *, passing: bool = True, wait: float = 0.0, status: int = 0
@@ -37,100 +39,91 @@ class Broken(Exception):
 
 
 @contextlib.contextmanager
-def answer(
-    site: Site,
+def request(
+    server: ReleaseServer,
     address: str,
-    go_on: GoOn,
+    check_interrupted: InterruptCheck,
     headers: Mapping[str, str] = {},
-    wanted: Tuple[int, ...] = (OK,),
+    accepted: Tuple[int, ...] = (OK,),
 ) -> Iterator[Any]:
-    """The server's answer, its body still to be read.
+    """Send a GET request and yield the answer, its body still to be read.
 
     Raises:
-        Broken: none, or another status than is wanted; and whatever breaks while the body is read.
-        Refusal: there is no time for more, or what this host's administrator says cannot be read.
+        DownloadInterrupted: there is no answer, or its status is not accepted; and whatever fails while the body is
+            read.
+        OrderFailed: the order was interrupted, or the host policy cannot be read.
     """
-    proxy = _way(site)
-    pool = _pool(site.ca_file, proxy)
-    with _troubles_named(proxy):
-        response = _patiently(lambda: _opened(pool, address, headers), go_on)
+    proxy = _proxy(server)
+    pool = _pool(server.ca_file, proxy)
+    with _translated_errors(proxy):
+        response = _interruptible(lambda: _opened(pool, address, headers), check_interrupted)
         try:
-            if response.status not in wanted:
+            if response.status not in accepted:
                 raise _not_served(response)
             yield response
         finally:
-            response.close()  # one that was read to its end has given its connection back before
+            response.close()  # an answer that was read to its end has returned its connection to the pool before
 
 
-def _way(site: Site) -> str:
+def _proxy(server: ReleaseServer) -> str:
     try:
-        return proxy_for(site.etc)
+        return proxy_for(server.policy_folder)
     except BadProxy as problem:
-        raise Refusal("DownloadFailed", str(problem), "NotReachable") from None
+        raise OrderFailed("DownloadFailed", str(problem), "NotReachable") from None
 
 
 def _opened(pool: urllib3.PoolManager, address: str, headers: Mapping[str, str]) -> Any:
-    patience = urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS)
+    timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS)
     return pool.request(
-        "GET", address, headers=headers, preload_content=False, retries=False, redirect=False, timeout=patience
+        "GET", address, headers=headers, preload_content=False, retries=False, redirect=False, timeout=timeout
     )
 
 
-def _patiently(work: Callable[[], Any], go_on: GoOn) -> Any:
-    """What work gives or raises; it is left to itself once there is no time for more.
+def _interruptible(work: Callable[[], Any], check_interrupted: InterruptCheck) -> Any:
+    """Return or raise what `work` does. If the check raises first, `work` is left behind in its thread.
 
-    The library's time limits are for each read: a server whose first lines come byte by byte would hold us for ever.
+    The library's time limits are for each read: a server whose headers come byte by byte would hold us for ever.
     """
-    box: queue.SimpleQueue[Tuple[Any, Optional[BaseException]]] = queue.SimpleQueue()
+    results: queue.SimpleQueue[Tuple[Any, Optional[BaseException]]] = queue.SimpleQueue()
 
     def run() -> None:
         try:
-            box.put((work(), None))
-        except BaseException as problem:  # noqa: BLE001 - raised again where it was asked for
-            box.put((None, problem))
+            results.put((work(), None))
+        except BaseException as problem:  # noqa: BLE001 - raised again in the caller's thread
+            results.put((None, problem))
 
     threading.Thread(target=run, daemon=True).start()
     while True:
         with contextlib.suppress(queue.Empty):
-            found, problem = box.get(timeout=LOOK_SECONDS)
+            found, problem = results.get(timeout=POLL_SECONDS)
             if problem is not None:
                 raise problem
             return found
-        go_on()
+        check_interrupted()
 
 
-def _not_served(response: Any) -> Broken:
+def _not_served(response: Any) -> DownloadInterrupted:
     status = response.status
     passing = status >= 500 or status in _BUSY
-    wait = wish_to_wait(response.headers) if passing else 0.0
-    return Broken(f"the server answered {status}", "NotServed", passing=passing, wait=wait, status=status)
-
-
-def wish_to_wait(headers: Mapping[str, str]) -> float:
-    """In how many seconds the server wants to be asked again, by its own clock; 0 = it does not say."""
-    said = headers.get("Retry-After", "").strip()
-    if re.fullmatch("[0-9]{1,9}", said):
-        return float(said)
-    try:
-        return max(0.0, (parsedate_to_datetime(said) - parsedate_to_datetime(headers["Date"])).total_seconds())
-    except (KeyError, TypeError, ValueError):
-        return 0.0
+    wait = retry_after_seconds(response.headers) if passing else 0.0
+    text = f"the server answered with HTTP status {status}"
+    return DownloadInterrupted(text, "NotServed", passing=passing, wait=wait, status=status)
 
 
 @contextlib.contextmanager
-def _troubles_named(proxy: str) -> Iterator[None]:
+def _translated_errors(proxy: str) -> Iterator[None]:
     try:
         yield
     except urllib3.exceptions.HTTPError as problem:
-        way = f" (by way of the proxy {bare(proxy)})" if proxy else ""
-        raise Broken(f"{plainly(problem)}{way}") from None
+        through = f" (through the proxy {bare(proxy)})" if proxy else ""
+        raise DownloadInterrupted(f"{plainly(problem)}{through}") from None
 
 
 _POOLS: Dict[Tuple[Optional[Path], str], urllib3.PoolManager] = {}
 
 
 def _pool(ca_file: Optional[Path], proxy: str) -> urllib3.PoolManager:
-    """One pool per authority and proxy: connections are kept within an order."""
+    """Return the one pool for an authority and a proxy: connections are reused within an order."""
     key = ca_file, proxy
     if key not in _POOLS:
         _POOLS[key] = connections(proxy, **({"ca_certs": str(ca_file)} if ca_file else {}))

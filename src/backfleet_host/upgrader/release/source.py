@@ -1,40 +1,54 @@
-"""What a transaction asks of wherever releases come from: the one thing it needs of the world outside the host."""
+"""Where releases come from: what a transaction asks of a source of releases, and how a source reaches its server."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, List, Protocol
+from typing import Callable, List, Optional, Protocol
 
+from backfleet_host.contract import Order
 from backfleet_host.manifest import Manifest
 
-if TYPE_CHECKING:
-    from backfleet_host.contract import Order
-    from backfleet_host.upgrader.host.installation import Package, Site
-
-
-GoOn = Callable[[], None]
-"""Asked again and again while something takes long. Raises Refusal once there is no time or no wish for more."""
+InterruptCheck = Callable[[], None]
+"""Called again and again during what takes long. Raises OrderFailed if the order was cancelled or is out of time."""
 
 
 @dataclass(frozen=True)
-class Target:
-    """A release as signed metadata describes it: how long, which hash, what to do with it."""
+class ReleaseServer:
+    """Where this host downloads releases, and what it verifies them with."""
+
+    address: str  # without a last slash
+    ca_file: Optional[Path]  # the only authority that is trusted for TLS; None = the system's
+    trusted_root: bytes = field(repr=False)  # the TUF root that this host was enrolled with
+    trust_folder: Path  # for signed metadata that was seen
+    policy_folder: Path  # host.toml there may name a proxy
+
+
+@dataclass(frozen=True)
+class ReleaseTarget:
+    """A release as signed metadata describes it."""
 
     path: str
-    length: int
+    length: int  # bytes of the artifact
     sha256: str
     manifest: Manifest
 
 
-class Source(Protocol):
-    """Where releases come from."""
+class ReleaseSource(Protocol):
+    """Where releases come from. Every method raises OrderFailed if that fails or `check_interrupted` does."""
 
-    def find(self, site: Site, order: Order, go_on: GoOn) -> Target:
-        """The release an order names. Raises Refusal if nobody vouches for it."""
+    def find(self, server: ReleaseServer, order: Order, check_interrupted: InterruptCheck) -> ReleaseTarget:
+        """Return the release that an order names. Raises OrderFailed if no signed metadata names it."""
 
-    def others(self, site: Site, order: Order, go_on: GoOn) -> List[Target]:
-        """Every release of the same package and platform: what stepping stones are chosen from."""
+    def others(self, server: ReleaseServer, order: Order, check_interrupted: InterruptCheck) -> List[ReleaseTarget]:
+        """Return every release of the same package and platform: intermediate versions are chosen from them."""
 
-    def fetch(self, site: Site, package: Package, target: Target, most_per_second: int, go_on: GoOn) -> Path:
-        """The artifact on disk, every byte checked. Raises Refusal, OSError."""
+    def fetch(
+        self,
+        server: ReleaseServer,
+        target: ReleaseTarget,
+        folder: Path,
+        bytes_per_second: int,
+        check_interrupted: InterruptCheck,
+    ) -> Path:
+        """Download the artifact into `folder` and verify it; 0 bytes per second = no limit. Raises OSError too."""

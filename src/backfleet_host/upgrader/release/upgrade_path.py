@@ -1,4 +1,4 @@
-"""What stands between two versions: which may follow which, and which formats they write and read. Pure."""
+"""Which versions an upgrade goes through, and whether the formats that they write and read agree. Pure."""
 
 from __future__ import annotations
 
@@ -6,36 +6,44 @@ from typing import List, Optional, Sequence
 
 from backfleet_host import versions
 from backfleet_host.manifest import Manifest
-from backfleet_host.upgrader.refusal import Refusal
+from backfleet_host.upgrader.errors import OrderFailed
 from backfleet_host.versions import is_newer
 
 
-def step_of(manifest: Manifest) -> versions.Step:
-    """A release as the way sees it."""
-    return versions.Step(manifest.version, manifest.upgrades_from)
+def candidate_of(manifest: Manifest) -> versions.Candidate:
+    """Return a release as upgrade paths see it."""
+    return versions.Candidate(manifest.version, manifest.upgrades_from)
 
 
-def way(current: str, goal: Manifest, offered: Sequence[Manifest]) -> Optional[List[str]]:
-    """As `versions.way`."""
-    return versions.way(current, step_of(goal), [step_of(manifest) for manifest in offered])
+def find_path(current: str, goal: Manifest, offered: Sequence[Manifest]) -> Optional[List[str]]:
+    """Return the versions to go through, the goal last; None if there is no path. As `versions.upgrade_path`."""
+    return versions.upgrade_path(current, candidate_of(goal), [candidate_of(manifest) for manifest in offered])
 
 
 def check_format(goal: Manifest, old: Optional[Manifest], oldest_reader: str) -> None:
-    """A format is written only once all who must read it can: the version before it, for else there is no way back.
+    """Check that everybody who must read the repository can read what each version writes.
 
-    Nor does a version come that cannot read what the one before it wrote.
+    The goal must be able to read what the old version wrote. If the goal writes a new format, the old version must be
+    able to read it, because a rollback returns to it; and so must `oldest_reader`.
+
+    Args:
+        oldest_reader: the lowest version that must read this host's backups; "" = no other must.
 
     Raises:
-        Refusal: RepositoryFormatConflict.
+        OrderFailed: RepositoryFormatConflict.
     """
-    written = old.readable_by if old is not None and old.repository_format != goal.repository_format else ""
-    if written and old is not None and is_newer(written, goal.version):
-        text = f"{old.version} wrote a format that {written} and newer can read; {goal.version} cannot"
-        raise Refusal("RepositoryFormatConflict", text)
+    changes_format = old is not None and old.repository_format != goal.repository_format
+    if old is not None and changes_format and old.readable_by and is_newer(old.readable_by, goal.version):
+        text = f"{old.version} wrote a format that {old.readable_by} and newer can read; {goal.version} cannot read it"
+        raise OrderFailed("RepositoryFormatConflict", text)
     if not goal.readable_by:
         return
-    before = old.version if old is not None and old.repository_format != goal.repository_format else ""
-    for reader, who in ((before, "the way back"), (oldest_reader, "the oldest that must read this host's backups")):
+    before = old.version if old is not None and changes_format else ""
+    readers = (
+        (before, "is the version to roll back to"),
+        (oldest_reader, "is the oldest version that must read this host's backups"),
+    )
+    for reader, role in readers:
         if reader and is_newer(goal.readable_by, reader):
-            text = f"{goal.version} writes a format that {goal.readable_by} and newer can read; {reader} is {who}"
-            raise Refusal("RepositoryFormatConflict", text)
+            text = f"{goal.version} writes a format that {goal.readable_by} and newer can read; {reader} {role}"
+            raise OrderFailed("RepositoryFormatConflict", text)

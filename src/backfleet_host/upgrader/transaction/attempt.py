@@ -1,141 +1,140 @@
-"""One order on one package, what its steps have found out so far, and how long it may go on."""
+"""One attempt: an order on one package. What is fixed for it, what changes while its steps run, and its time limits."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import time
-from pathlib import Path
-from typing import Any, Callable, Dict, FrozenSet, List, Optional, Tuple
+from dataclasses import dataclass, field
+from typing import Any, Callable, Dict, Iterator, Optional, Tuple
 
 from backfleet_host.contract import Order, Report, stage_line
 from backfleet_host.manifest import BadManifest, Manifest, read_manifest
+from backfleet_host.upgrader.errors import OrderFailed, Unhealthy
+from backfleet_host.upgrader.failpoints import failpoint
 from backfleet_host.upgrader.host import disk
-from backfleet_host.upgrader.host.installation import Package, Site
-from backfleet_host.upgrader.host.policy import HostWords, PackageWords
+from backfleet_host.upgrader.host.installation import Installation, PackageFolder
 from backfleet_host.upgrader.host.services import Service, Started
-from backfleet_host.upgrader.host.subprocesses import Command, Runner
-from backfleet_host.upgrader.refusal import Refusal, Unwell
-from backfleet_host.upgrader.release.source import Source, Target
-from backfleet_host.upgrader.transaction.journal import Journal
+from backfleet_host.upgrader.host.subprocesses import Runner, Subprocess
+from backfleet_host.upgrader.release.source import ReleaseSource
+from backfleet_host.upgrader.transaction.journal import AttemptJournal, OpenAttempt
 
-LEAST_PROOF_SECONDS = 60.0  # that a version on trial has, however late it was switched to
+LEAST_VERIFY_SECONDS = 60.0  # for verifying a version, however late it was switched to
+CANCELLABLE_STEPS = ("check", "fetch", "stage", "drain", "switch")  # they begin only while the order may go on
 
-Say = Callable[[str], None]
-Stopping = Callable[[], bool]
-"""Whether whoever gave the order wants it no more. It is heard up to the switch."""
+Progress = Callable[[str], None]
+"""Called with each line of progress, which the server shows to whoever waits."""
+
+CancelCheck = Callable[[], bool]
+"""Whether the order was cancelled. It counts up to the switch."""
 
 
-def nobody_stops_it() -> bool:
-    """For orders that only end by themselves."""
+def never_cancelled() -> bool:
+    """Return False: for orders that nobody cancels."""
     return False
 
 
-class Attempt:
-    """What the steps share. Nothing in here outlives the process: what must is in the journal."""
+@dataclass
+class State:
+    """What changes while the steps run. It ends with the process: what must outlive it is in the journal."""
 
-    def __init__(self, site: Site, order: Order, say: Say, stopping: Stopping = nobody_stops_it) -> None:
-        self.site, self.order, self._say, self._stopping = site, order, say, stopping
-        self.package = site.package(order.package)
-        self.runner = _owned(site.runner, str(self.package.folder))
-        self.journal = Journal(self.package.journal)
-        self.from_version, self.previous = self.package.version(), self.package.version_before()
-        self.began = time.monotonic()
-        self.stage = "admit"
-        self.host_words, self.words = HostWords(), PackageWords()
-        self.targets: List[Target] = []  # the way: stepping stones, and the order's own version last
-        self.mending: Optional[Target] = None  # what is installed, where it is not whole and can be had again
-        self.whole_at = float("-inf")  # when what is installed was last found whole, in monotonic seconds
-        self.artifacts: Dict[str, Path] = {}
-        self.failing_before: FrozenSet[str] = frozenset()  # probes that the old version fails too
-        self.unwell_before = ""  # why the old version was not well before anything was done to it
-        self.serving = False  # whether the service ran before
-        self.seen_at = float("-inf")  # when that was seen, in monotonic seconds
-        self.started: Optional[Started] = None  # the service of the version on trial
-        self.trying = order.version  # the version that is on trial
-        self.has_switched = False  # whether the journal says that the switch began
-        self.closed_gate = contextlib.ExitStack()
-        self.details: Dict[str, Any] = {}
+    stage: str = "admit"
+    has_switched: bool = False  # the journal may say that the switch began
+    trying: str = ""  # the version that is switched to and not verified yet
+    started: Optional[Started] = None  # the service of that version
+    details: Dict[str, Any] = field(default_factory=dict)  # of the report
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One order on one package: what is fixed for it."""
+
+    installation: Installation
+    order: Order
+    package: PackageFolder
+    from_version: str  # the installed version; "" = none
+    previous: str  # the version before that; "" = none
+    journal: AttemptJournal
+    runner: Runner  # runs commands in the name of this package
+    progress: Progress
+    is_cancelled: CancelCheck
+    began: float  # monotonic seconds
+    closed_gate: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)  # the locks that are held
+    state: State = field(default_factory=State)
+
+    @contextlib.contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Report that a step begins; check first that the order may go on, if it is one before the switch."""
+        self.begin(name)
+        if name in CANCELLABLE_STEPS:
+            self.check_interrupted()
+        yield
+        failpoint(name)
 
     def begin(self, stage: str) -> None:
-        """Say that a step begins: the server shows it to whoever waits."""
-        self.stage = stage
-        self._say(stage_line(stage))
+        """Report that a step begins."""
+        self.state.stage = stage
+        self.progress(stage_line(stage))
 
     def seconds_left(self) -> float:
-        """Of the order's patience."""
-        return max(0.0, self.order.patience - (time.monotonic() - self.began))
+        """Return what is left of the order's time."""
+        return max(0.0, self.order.timeout_seconds - (time.monotonic() - self.began))
 
-    def go_on(self, code: str = "HostBusy", late: str = "it took too long; nothing was touched") -> None:
-        """That there is time for more, and that it is still wanted. Asked as long as nothing has been switched.
+    def check_interrupted(self, code: str = "HostBusy", late: str = "it took too long; nothing was touched") -> None:
+        """Raise if the order was cancelled or is out of time. Only before the switch.
+
+        Args:
+            code: of the failure, if it is out of time.
+            late: what took so long.
 
         Raises:
-            Refusal: TaskCancelled, it was stopped; or `code`, its patience is over.
+            OrderFailed: TaskCancelled, or `code`.
         """
-        if self._stopping():
-            raise Refusal("TaskCancelled", "it was stopped before the switch; nothing was touched")
+        if self.is_cancelled():
+            raise OrderFailed("TaskCancelled", "the order was cancelled before the switch; nothing was touched")
         if not self.seconds_left():
-            raise Refusal(code, f"{late} (its patience was {self.order.patience} s)")
+            raise OrderFailed(code, f"{late} (the order has {self.order.timeout_seconds} s)")
 
-    def nap(self, seconds: float) -> None:
-        """Wait a moment for something, unless nobody wants it any more. Raises Refusal, TaskCancelled."""
+    def sleep(self, seconds: float) -> None:
+        """Sleep for a moment. Raises OrderFailed, TaskCancelled, if the order was cancelled."""
         time.sleep(seconds)
-        if self._stopping():
-            self.go_on()
+        if self.is_cancelled():
+            self.check_interrupted()
 
-    def runner_on_trial(self) -> Runner:
-        """Runs commands as long as there is time to prove a version: what is left, or LEAST_PROOF_SECONDS."""
-        return _until(time.monotonic() + max(self.seconds_left(), LEAST_PROOF_SECONDS), self.runner)
+    def trial_runner(self) -> Runner:
+        """Return a runner for verifying a version: it has what is left of the time, or LEAST_VERIFY_SECONDS."""
+        return _until(time.monotonic() + max(self.seconds_left(), LEAST_VERIFY_SECONDS), self.runner)
 
     @property
-    def source(self) -> Source:
+    def source(self) -> ReleaseSource:
         """Where releases come from."""
-        if self.site.source is not None:
-            return self.site.source
-        from backfleet_host.upgrader.release import repository  # not before it is needed: what it imports takes a while
+        if self.installation.source is not None:
+            return self.installation.source
+        from backfleet_host.upgrader.release import repository  # its imports take a while, and few orders need it
 
         return repository
 
-    @property
-    def wanted(self) -> List[Target]:
-        """All that must be whole before anything is switched, each version once."""
-        mending = [] if self.mending is None or self.mending in self.targets else [self.mending]
-        return [*mending, *self.targets]
-
-    @property
-    def goal(self) -> Manifest:
-        """The order's own version."""
-        return self.targets[-1].manifest
-
-    @property
-    def old(self) -> Optional[Manifest]:
-        """What the host has, None if nothing or nothing that is known."""
+    def old_manifest(self) -> Optional[Manifest]:
+        """Return the manifest of the installed version; None if nothing is installed, or it is lost."""
         return known_manifest(self.package, self.from_version)
 
     def service(self, manifest: Manifest) -> Service:
-        """The service as this version describes it."""
-        return Service(manifest, self.package.tree(manifest.version), self.runner, self.site.systemd)
-
-    def keeps(self) -> List[str]:
-        """All state that must survive: what the host, the old and the new version name."""
-        named = [*self.words.keeps, *(self.old.preserve if self.old else ())]
-        for target in self.targets:
-            named.extend(target.manifest.preserve)
-        return list(dict.fromkeys(named))
+        """Return the service as this version describes it."""
+        return Service(manifest, self.package.tree(manifest.version), self.runner, self.installation.systemd)
 
     def open_gate(self) -> None:
-        """Backups run again."""
-        with contextlib.suppress(OSError):  # then they wait a while, and run all the same
-            disk.unlink(self.package.unproven)
+        """Let backups run again."""
+        with contextlib.suppress(OSError):  # shims then wait a while for the marker, and run all the same
+            disk.remove_file(self.package.unverified)
         self.closed_gate.close()
 
     def note_reason(self, problem: Exception) -> None:
-        """For programs: which of the reasons that share a code it was."""
-        if getattr(problem, "reason", ""):
-            self.details["reason"] = problem.reason  # type: ignore[attr-defined]
+        """Note in the report's details which of the reasons that share a code it was."""
+        if isinstance(problem, OrderFailed) and problem.reason:
+            self.state.details["reason"] = problem.reason
 
     def report(self, outcome: str, code: str = "", message: str = "") -> Report:
-        """How it ended. What runs now is read from the disk, not remembered."""
+        """Return a report on this attempt. What runs now is read from the disk."""
         return Report(
             self.order.order_id,
             self.order.kind,
@@ -143,39 +142,76 @@ class Attempt:
             outcome,
             code=code,
             message=message,
-            stage=self.stage,
+            stage=self.state.stage,
             from_version=self.from_version,
             to_version=self.order.version,
             current_version=self.package.version(),
             seconds=round(time.monotonic() - self.began, 3),
-            details=self.details,
+            details=self.state.details,
         )
 
 
+def begin_attempt(
+    installation: Installation, order: Order, progress: Progress, is_cancelled: CancelCheck = never_cancelled
+) -> Attempt:
+    """Return a new attempt of an order. Its time starts now."""
+    package = installation.package(order.package)
+    return _attempt(installation, order, (package.version(), package.version_before()), progress, is_cancelled)
+
+
+def resume_attempt(installation: Installation, cut_off: OpenAttempt, progress: Progress, seconds: int) -> Attempt:
+    """Return an attempt that a crash cut off, with a new time limit. Recovery cannot be cancelled."""
+    order = dataclasses.replace(cut_off.order, timeout_seconds=seconds)
+    return _attempt(installation, order, (cut_off.from_version, cut_off.previous), progress, never_cancelled)
+
+
+def _attempt(
+    installation: Installation,
+    order: Order,
+    versions: Tuple[str, str],
+    progress: Progress,
+    is_cancelled: CancelCheck,
+) -> Attempt:
+    package = installation.package(order.package)
+    return Attempt(
+        installation,
+        order,
+        package,
+        versions[0],
+        versions[1],
+        AttemptJournal(package.journal),
+        _owned(installation.runner, str(package.folder)),
+        progress,
+        is_cancelled,
+        time.monotonic(),
+        state=State(trying=order.version),
+    )
+
+
 def _owned(runner: Runner, owner: str) -> Runner:
-    """Runs commands under the name of whose upgrade it is."""
+    """Return a runner whose commands carry the name of the package that runs them."""
     return lambda command: runner(dataclasses.replace(command, owner=owner))
 
 
 def _until(end: float, runner: Runner) -> Runner:
-    """Runs commands until then. Running out of time says nothing about a version."""
+    """Return a runner that runs commands until `end`. Running out of time is no fault of a version."""
 
-    def run(command: Command) -> Tuple[int, str]:
+    def run(command: Subprocess) -> Tuple[int, str]:
         left = end - time.monotonic()
         if left >= command.seconds:
             return runner(command)
         try:
             if left > 0:
                 return runner(dataclasses.replace(command, seconds=left))
-        except Unwell as problem:
-            raise Unwell(f"the order's time was over: {problem.text}", problem.output, passing=True) from None
-        raise Unwell("the order's time was over before the proof was", passing=True)
+        except Unhealthy as problem:
+            raise Unhealthy(f"the order ran out of time: {problem.text}", problem.output, passing=True) from None
+        raise Unhealthy("the order ran out of time before the version was verified", passing=True)
 
     return run
 
 
-def known_manifest(package: Package, version: str) -> Optional[Manifest]:
-    """What was said of a version that is on this host; None if that is not known."""
+def known_manifest(package: PackageFolder, version: str) -> Optional[Manifest]:
+    """Return the manifest of a version on this host; None if there is none, or it cannot be read."""
     facts = disk.read_json(package.facts(version)) if version else None
     if facts is None:
         return None

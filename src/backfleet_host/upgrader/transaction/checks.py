@@ -1,4 +1,4 @@
-"""The first step: everything that can be known before anything is fetched. Nothing is touched.
+"""The first step: check everything that can be known before anything is downloaded, and make the plan.
 
 Source: docs/host.md.
 """
@@ -7,154 +7,163 @@ from __future__ import annotations
 
 import shutil
 import time
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Tuple
 
 from backfleet_host import archives
 from backfleet_host.manifest import Manifest
 from backfleet_host.platforms import canonical, platform_here
+from backfleet_host.upgrader.errors import OrderFailed
 from backfleet_host.upgrader.host import disk, policy, shim, trees
-from backfleet_host.upgrader.host.drift import others
-from backfleet_host.upgrader.host.installation import Package
-from backfleet_host.upgrader.refusal import Refusal
+from backfleet_host.upgrader.host.drift import unmanaged_programs
+from backfleet_host.upgrader.host.installation import PackageFolder
+from backfleet_host.upgrader.host.policy import HostPolicy, Policy
 from backfleet_host.upgrader.release import upgrade_path
-from backfleet_host.upgrader.release.source import Target
+from backfleet_host.upgrader.release.source import ReleaseTarget
 from backfleet_host.upgrader.transaction.attempt import Attempt
+from backfleet_host.upgrader.transaction.plan import Plan
 
 SPARE_DISK = 16 << 20  # bytes that stay free
-BUSY_AGAIN_SECONDS = 1.0  # between looks whether a busy host still is
-REBOOT_MARKS = ("run/reboot-required", "var/run/reboot-required")  # where Debian and its kin say so
+BUSY_AGAIN_SECONDS = 1.0  # between two looks at a busy host
+REBOOT_MARKERS = ("run/reboot-required", "var/run/reboot-required")  # files by which Debian asks for a reboot
 
 
-def check(attempt: Attempt) -> None:
-    """Everything that can be known before anything is fetched. Nothing is touched."""
-    order, package, site = attempt.order, attempt.package, attempt.site
+def check(attempt: Attempt) -> Plan:
+    """Check everything that can be known now, and return the plan. Nothing is touched.
+
+    Raises:
+        OrderFailed: the order cannot be carried out on this host, or not now.
+    """
+    order, package = attempt.order, attempt.package
     ours = platform_here()
     if canonical(order.platform) != ours:
-        raise Refusal("UnsupportedPlatform", f"the release is for {order.platform}, this host is {ours}")
+        raise OrderFailed("UnsupportedPlatform", f"the release is for {order.platform}, this host is {ours}")
     if shim.flock_program() is None:
-        raise Refusal("UnsupportedPlatform", "flock(1) is missing; install util-linux")
-    read_words(attempt)
-    wait_until_host_is_ready(attempt)
-    goal = attempt.source.find(site, order, attempt.go_on)
-    attempt.targets = _way(attempt, goal)
-    attempt.mending = _what_mends(attempt, goal)
-    for target in attempt.targets:
+        raise OrderFailed("UnsupportedPlatform", "flock(1) is missing; install util-linux")
+    allowed = policy.read_policy(attempt.installation.etc, package.name)
+    wait_until_host_is_ready(attempt, allowed)
+    goal = attempt.source.find(attempt.installation.release_server, order, attempt.check_interrupted)
+    targets = _upgrade_path(attempt, goal)
+    repair, intact_seen_at = _repair(attempt, goal)
+    plan = Plan(allowed, targets, repair, intact_seen_at)
+    for target in targets:
         _check_release(attempt, target.manifest)
-    for reader in (order.oldest_reader, attempt.words.oldest_reader):
-        upgrade_path.check_format(goal.manifest, attempt.old, reader)
-    needed = sum(target.length + target.manifest.unpacked_bytes for target in attempt.wanted) + SPARE_DISK
-    free = shutil.disk_usage(str(package.folder)).free
+    for reader in (order.oldest_reader, allowed.package.oldest_reader):
+        upgrade_path.check_format(plan.goal, attempt.old_manifest(), reader)
+    needed, free = plan.disk_bytes() + SPARE_DISK, shutil.disk_usage(str(package.folder)).free
     if free < needed:
-        raise Refusal("DiskFull", f"{needed >> 20} MiB are needed in {package.folder}, {free >> 20} MiB are free")
+        raise OrderFailed("DiskFull", f"{package.folder} has {free >> 20} MiB free; {needed >> 20} MiB are needed")
+    return plan
 
 
 def _check_release(attempt: Attempt, manifest: Manifest) -> None:
-    """What a release on the way asks of this host, a stepping stone too."""
-    check_not_held_back(attempt, manifest.version)
+    """Check what a release on the upgrade path requires of this host."""
+    check_not_quarantined(attempt, manifest.version)
     if not attempt.service(manifest).can_be_run_here:
-        raise Refusal("UnsupportedPlatform", "its service is a systemd unit only, and this host has no systemd")
+        text = f"the service of {manifest.version} is a systemd unit only, and this host has no systemd"
+        raise OrderFailed("UnsupportedPlatform", text)
     if manifest.needs_zstd and not archives.can_read_zstd():
         text = "the release is packed with zstd, which this host cannot read; install the program zstd"
-        raise Refusal("UnsupportedPlatform", text)
+        raise OrderFailed("UnsupportedPlatform", text)
     _check_no_other_manager(attempt, manifest)
 
 
-def wait_until_host_is_ready(attempt: Attempt) -> None:
-    """What this host's administrator asks for before anything is changed on it.
+def wait_until_host_is_ready(attempt: Attempt, allowed: Policy) -> None:
+    """Wait until this host's administrator allows changes.
 
     Raises:
-        Refusal: ManagedElsewhere, changes are switched off; HostBusy, the host was not ready in time.
+        OrderFailed: ManagedElsewhere, changes are switched off; HostBusy, the host was not ready in time.
     """
-    if not (attempt.host_words.changes and attempt.words.changes):
+    if not (allowed.host.changes and allowed.package.changes):
         text = "this host's administrator has switched changes off (`changes` in /etc/backfleet); nothing was touched"
-        raise Refusal("ManagedElsewhere", text)
+        raise OrderFailed("ManagedElsewhere", text)
     while True:
-        why = _why_busy(attempt)
+        why = _why_busy(attempt, allowed.host)
         if not why:
             return
-        attempt.go_on("HostBusy", f"{why}; nothing was touched; ask again later")
-        attempt.nap(BUSY_AGAIN_SECONDS)
+        attempt.check_interrupted("HostBusy", f"{why}; nothing was touched; ask again later")
+        attempt.sleep(BUSY_AGAIN_SECONDS)
 
 
-def _why_busy(attempt: Attempt) -> str:
-    words = attempt.host_words
-    marks = [attempt.site.host / mark for mark in REBOOT_MARKS]
-    if words.waits_for_reboot and any(mark.exists() for mark in marks):
+def _why_busy(attempt: Attempt, allowed: HostPolicy) -> str:
+    markers = [attempt.installation.host / marker for marker in REBOOT_MARKERS]
+    if allowed.waits_for_reboot and any(marker.exists() for marker in markers):
         return "a reboot of this host is pending"
-    load = attempt.site.load()
-    if words.busiest and load > words.busiest:
-        return f"this host's load is {load:.1f}, above {words.busiest}"
+    load = attempt.installation.load()
+    if allowed.busiest and load > allowed.busiest:
+        return f"this host's load is {load:.1f}, above {allowed.busiest}"
     return ""
 
 
-def check_not_held_back(attempt: Attempt, version: str) -> None:
-    """That this version was not taken back here a short while ago. Raises Refusal, RolledBack."""
-    failure = remembered_failure(attempt.package, version, attempt.site.clock())
+def check_not_quarantined(attempt: Attempt, version: str) -> None:
+    """Check that this version was not rolled back here recently. Raises OrderFailed, RolledBack."""
+    failure = quarantine(attempt.package, version, attempt.installation.clock())
     if failure is not None and not attempt.order.tries_again:
-        text = f"{version} was taken back on this host a short while ago: {failure.get('reason')}"
-        raise Refusal("RolledBack", f"{text} (an order to try again tries it all the same)")
+        text = f"{version} was rolled back on this host recently: {failure.get('reason')}"
+        raise OrderFailed("RolledBack", f"{text}; an order with TryAgain (`--try-again`) tries it all the same")
 
 
-def remembered_failure(package: Package, version: str, now: float) -> Optional[Dict[str, Any]]:
-    """Why this version was taken back on this host, if that is not long ago. A clock that was set back forgets it."""
-    kept = disk.read_json(package.failed / version / "reason.json")
+def quarantine(package: PackageFolder, version: str, now: float) -> Optional[Dict[str, Any]]:
+    """Return why a version is quarantined on this host; None if it is not. A clock that was set back ends it.
+
+    Args:
+        now: Unix time.
+    """
+    record = disk.read_json(package.failed / version / "reason.json")
     try:
-        return kept if kept is not None and float(kept["at"]) <= now < float(kept["until"]) else None
+        return record if record is not None and float(record["at"]) <= now < float(record["until"]) else None
     except (KeyError, TypeError, ValueError):
         return None
 
 
-def read_words(attempt: Attempt) -> None:
-    """What this host's administrator says."""
-    attempt.host_words = policy.read_host_words(attempt.site.etc)
-    attempt.words = policy.read_package_words(attempt.site.etc, attempt.package.name)
-
-
-def _way(attempt: Attempt, goal: Target) -> list[Target]:
-    """The versions to go through: the goal alone, if it may be reached directly."""
+def _upgrade_path(attempt: Attempt, goal: ReleaseTarget) -> Tuple[ReleaseTarget, ...]:
+    """Return the releases to go through: the goal alone, if it may be reached directly."""
     current, manifest = attempt.from_version, goal.manifest
-    if current == manifest.version:  # it is to be mended
-        return [goal]
-    if upgrade_path.step_of(manifest).may_follow(current):
-        return [goal]
-    offered = {
-        target.manifest.version: target for target in attempt.source.others(attempt.site, attempt.order, attempt.go_on)
-    }
-    versions = upgrade_path.way(current, manifest, [target.manifest for target in offered.values()])
+    if current == manifest.version:  # it is damaged, and repaired
+        return (goal,)
+    if manifest.accepts(current):
+        return (goal,)
+    server = attempt.installation.release_server
+    others = attempt.source.others(server, attempt.order, attempt.check_interrupted)
+    offered = {target.manifest.version: target for target in others}
+    versions = upgrade_path.find_path(current, manifest, [target.manifest for target in offered.values()])
     if versions is None:
         text = f"{manifest.version} may be reached from {manifest.upgrades_from} only, this host has {current}"
-        raise Refusal("NotAllowedFrom", f"{text}, and no release leads there")
-    return [goal if version == manifest.version else offered[version] for version in versions]
+        raise OrderFailed("NotAllowedFrom", f"{text}, and no offered release leads there; offer one that does")
+    return tuple(goal if version == manifest.version else offered[version] for version in versions)
 
 
-def _what_mends(attempt: Attempt, goal: Target) -> Optional[Target]:
-    """What is installed, if it is not as it was unpacked: without a way back nothing is switched. None if it is whole.
+def _repair(attempt: Attempt, goal: ReleaseTarget) -> Tuple[Optional[ReleaseTarget], float]:
+    """Return the installed release, if it is damaged: nothing is switched without a version to roll back to.
 
-    None too if nobody offers it any more: then the upgrade ends where the way back is looked at.
+    Returns:
+        The release, or None if it is intact or no longer offered (the staging step then fails); and when it was found
+        intact, in monotonic seconds.
     """
     current = attempt.from_version
     if not current:
-        return None
-    if is_whole(attempt.package, current):
-        attempt.whole_at = time.monotonic()
-        return None
+        return None, float("-inf")
+    if is_intact(attempt.package, current):
+        return None, time.monotonic()
     if goal.manifest.version == current:
-        return goal
-    others = attempt.source.others(attempt.site, attempt.order, attempt.go_on)
-    return next((target for target in others if target.manifest.version == current), None)
+        return goal, float("-inf")
+    server = attempt.installation.release_server
+    others = attempt.source.others(server, attempt.order, attempt.check_interrupted)
+    return next((target for target in others if target.manifest.version == current), None), float("-inf")
 
 
-def is_whole(package: Package, version: str) -> bool:
-    """Whether a version's tree is there, and as it was unpacked."""
+def is_intact(package: PackageFolder, version: str) -> bool:
+    """Return whether a version's tree is as it was unpacked."""
     known = disk.read_json(package.facts(version)) or {}
     folder, files = package.tree(version), known.get("files")
-    return isinstance(files, dict) and folder.is_dir() and not trees.differs(folder, files)
+    return isinstance(files, dict) and folder.is_dir() and not trees.first_difference(folder, files)
 
 
 def _check_no_other_manager(attempt: Attempt, manifest: Manifest) -> None:
-    stranger = shim.foreign(attempt.site.bin, attempt.package.name, manifest.programs)
-    if stranger is not None:
-        raise Refusal("ManagedElsewhere", f"{stranger} is not ours; remove it, or let what made it manage the client")
-    if not attempt.from_version:  # later it is drift, told in every status
-        for path, owner in others(attempt.site, attempt.package.name, manifest.programs).items():
-            raise Refusal("ManagedElsewhere", f"{path} is there already: {owner}; remove it there first")
+    unmanaged = shim.first_unmanaged(attempt.installation.bin, attempt.package.name, manifest.programs)
+    if unmanaged is not None:
+        text = f"{unmanaged} is not ours; remove it, or let its package manager upgrade the client"
+        raise OrderFailed("ManagedElsewhere", text)
+    if not attempt.from_version:  # afterwards it is drift, and every status reports it
+        found = unmanaged_programs(attempt.installation, attempt.package.name, manifest.programs)
+        for path, owner in found.items():
+            raise OrderFailed("ManagedElsewhere", f"{path} exists already: {owner}; remove it there first")

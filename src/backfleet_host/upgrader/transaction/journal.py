@@ -1,97 +1,105 @@
-"""One attempt, line by line: what was to be done, and what has been done. Each line is on disk before the next deed.
+"""The journal of an attempt: what was to be done, and what has been done. Each line is synced before the next effect.
 
-A line that a power cut tore is as good as none: the deed after it was not begun.
+A line that a power cut tore counts as missing: the effect after it was not begun.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from backfleet_host.contract import Malformed, Order
 from backfleet_host.upgrader.host import disk
 
-SWITCHING, PROVEN, BACK, REMOVING = "switching", "proven", "going back", "removing"
-ROOM = b"\0" * (64 << 10)
-"""Set aside when an attempt begins, given back when it ends or goes back: a full disk must not stop the way back."""
+SWITCHING, VERIFIED, ROLLING_BACK, REMOVING = "switching", "proven", "going back", "removing"
+"""The lines after the first, as they are on the disks of hosts. They must not change."""
+
+RESERVE = b"\0" * (64 << 10)
+"""Disk space that is taken when an attempt begins and given back when it ends or rolls back: a full disk must not stop
+a rollback."""
 
 
-class Unreadable(Exception):
-    """An attempt is open, and what it was cannot be told: a newer host program began it. The text says so."""
+class UnreadableJournal(Exception):
+    """An attempt is open, and its journal cannot be understood: a newer host program wrote it. The text says so."""
 
 
-class Journal:
-    """The journal of one package. It exists exactly while an attempt is open."""
+class AttemptJournal:
+    """The journal of one package. The file exists exactly while an attempt is open."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def open(self, order: Order, from_version: str, previous: str, at: float) -> None:
-        """A new attempt."""
-        disk.unlink(self._path)
-        with disk.writing(self._room, "wb") as file:
-            disk.write_all(file, ROOM)
-        self.write("order", order=asdict(order), from_version=from_version, previous=previous, at=at)
-        disk.sync(self._path.parent)
+        """Begin a new attempt.
 
-    def write(self, line: str, **more: Any) -> None:
-        """One more line, on disk when this returns."""
-        disk.append(self._path, json.dumps({"line": line, **more}).encode() + b"\n")
+        Args:
+            from_version: the installed version; "" = none.
+            previous: the version before that; "" = none.
+            at: Unix time.
+        """
+        disk.remove_file(self._path)
+        with disk.open_for_writing(self._reserve, "wb") as file:
+            disk.write_all(file, RESERVE)
+        self.write("order", order=order.to_json(), from_version=from_version, previous=previous, at=at)
+        disk.sync_folder(self._path.parent)
 
-    def make_room(self) -> None:
-        """Give back what was set aside."""
+    def write(self, line: str, **fields: Any) -> None:
+        """Append a line and sync it."""
+        disk.append_line(self._path, json.dumps({"line": line, **fields}).encode() + b"\n")
+
+    def release_reserve(self) -> None:
+        """Give the reserved disk space back."""
         with contextlib.suppress(OSError):
-            disk.unlink(self._room)
+            disk.remove_file(self._reserve)
 
     def close(self) -> None:
-        """The attempt is over."""
-        self.make_room()
-        disk.unlink(self._path)
-        disk.sync(self._path.parent)
+        """End the attempt."""
+        self.release_reserve()
+        disk.remove_file(self._path)
+        disk.sync_folder(self._path.parent)
 
     @property
-    def _room(self) -> Path:
+    def _reserve(self) -> Path:
         return self._path.with_name(".room.partial")
 
-    def read(self) -> Optional[Attempted]:
-        """What an open attempt has come to; None if there is none, or it had not begun.
+    def read(self) -> Optional[OpenAttempt]:
+        """Return the open attempt; None if there is none, or it was cut off in its first line.
 
         Raises:
-            Unreadable: it had begun, and its order is none that this program knows.
+            UnreadableJournal: an attempt is open, and this program does not understand its order.
         """
         lines = _lines(self._path)
         if not lines or lines[0].get("line") != "order":
             return None
-        known = {field.name for field in fields(Order)}
-        try:  # a newer program's order may say more
-            order = Order(**{name: value for name, value in lines[0]["order"].items() if name in known})
-        except (Malformed, TypeError, KeyError, AttributeError):
+        try:
+            order = Order.from_json(lines[0]["order"])
+        except (Malformed, KeyError, AttributeError):
             if len(lines) == 1:
                 return None
-            raise Unreadable(f"{self._path} is of another version of backfleet-host; let that one recover") from None
-        return Attempted(order, str(lines[0].get("from_version", "")), str(lines[0].get("previous", "")), lines[1:])
+            text = f"{self._path} was written by another version of backfleet-host"
+            raise UnreadableJournal(f"{text}; run `backfleet-host recover` of that version") from None
+        return OpenAttempt(order, str(lines[0].get("from_version", "")), str(lines[0].get("previous", "")), lines[1:])
 
 
-class Attempted:
-    """An attempt as its journal tells it."""
+class OpenAttempt:
+    """An attempt that was cut off, as its journal describes it."""
 
     def __init__(self, order: Order, from_version: str, previous: str, lines: List[Dict[str, Any]]) -> None:
         self.order, self.from_version, self.previous = order, from_version, previous
         self._lines = lines
 
     def has(self, line: str) -> bool:
-        """Whether it came to that."""
+        """Return whether this line was written."""
         return any(found.get("line") == line for found in self._lines)
 
-    def told(self, line: str, name: str, otherwise: Any = "") -> Any:
-        """What the last such line told besides."""
+    def field(self, line: str, name: str, default: Any = "") -> Any:
+        """Return a field of the last line of this kind."""
         for found in reversed(self._lines):
             if found.get("line") == line:
-                return found.get(name, otherwise)
-        return otherwise
+                return found.get(name, default)
+        return default
 
 
 def _lines(path: Path) -> List[Dict[str, Any]]:
@@ -101,12 +109,13 @@ def _lines(path: Path) -> List[Dict[str, Any]]:
     except FileNotFoundError:
         return []
     except OSError as problem:
-        raise Unreadable(f"{path} cannot be read: {problem.strerror}; nothing is done before it can") from None
-    for line in content.split(b"\n")[:-1]:  # what has no end is torn: whoever appends takes it away
+        text = f"{path}, the journal of an order that was cut off, cannot be read: {problem.strerror}"
+        raise UnreadableJournal(f"{text}; make it readable, then ask again") from None
+    for line in content.split(b"\n")[:-1]:  # a line without an end is torn, and the next write removes it
         try:
-            said = json.loads(line)
+            raw = json.loads(line)
         except ValueError:
-            break  # torn, and with it everything after
-        if isinstance(said, dict):
-            found.append(said)
+            break  # torn, and everything after it
+        if isinstance(raw, dict):
+            found.append(raw)
     return found

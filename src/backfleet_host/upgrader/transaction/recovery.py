@@ -1,113 +1,132 @@
-"""What a crash left of an attempt: finished, or undone. The journal's last line decides."""
+"""Recovery: finish or undo what a crash left of an attempt. The last line of its journal decides."""
 
 from __future__ import annotations
 
 import contextlib
-from dataclasses import replace
 
 from backfleet_host.contract import Report
+from backfleet_host.upgrader.errors import OrderFailed, Unhealthy
 from backfleet_host.upgrader.host import gate, preserved_state
-from backfleet_host.upgrader.host.installation import Package, Site
-from backfleet_host.upgrader.refusal import Refusal, Unwell
-from backfleet_host.upgrader.transaction.attempt import Attempt, Say, known_manifest
-from backfleet_host.upgrader.transaction.checks import read_words
-from backfleet_host.upgrader.transaction.engine import give_up, go_back
-from backfleet_host.upgrader.transaction.journal import BACK, PROVEN, SWITCHING, Attempted
+from backfleet_host.upgrader.host.installation import Installation
+from backfleet_host.upgrader.host.policy import HostPolicy, read_host_policy, read_policy
+from backfleet_host.upgrader.transaction.attempt import Attempt, Progress, known_manifest, resume_attempt
+from backfleet_host.upgrader.transaction.draining import close_gate
+from backfleet_host.upgrader.transaction.engine import end_failed
+from backfleet_host.upgrader.transaction.journal import ROLLING_BACK, SWITCHING, VERIFIED, OpenAttempt
 from backfleet_host.upgrader.transaction.outcome import finish, succeed
-from backfleet_host.upgrader.transaction.steps import close_gate, prove_version, write_shims
-from backfleet_host.upgrader.transaction.uninstall import go_on_uninstalling
+from backfleet_host.upgrader.transaction.plan import Baseline, Plan
+from backfleet_host.upgrader.transaction.rollback import Cause, roll_back
+from backfleet_host.upgrader.transaction.switching import verify_version, write_shims
+from backfleet_host.upgrader.transaction.uninstall import resume_uninstall
 
 
-def recover(site: Site, package: Package, attempted: Attempted, say: Say, patience: int) -> Report:
-    """Finish or undo an attempt that a crash cut off, within so many seconds. The caller holds the package.
+def recover(installation: Installation, cut_off: OpenAttempt, progress: Progress, timeout_seconds: int) -> Report:
+    """Finish or undo an attempt that a crash cut off. The caller holds the package's lock.
 
-    Where it could do neither the journal is there afterwards, and the next start comes here again.
+    If neither is possible now, the journal stays open, and the next start comes here again.
 
     | last line | what is done |
-    | nothing, or before switching | what is half-made goes; the old version runs; the attempt may be made again |
-    | switching, `current` not at the goal yet | go back: the service and all state too |
-    | switching, `current` at the goal | prove now: well, it is kept; unwell, go back |
-    | going back | go on going back |
-    | proven | it is kept |
+    | none, or before `switching` | half-made files are removed; the old version runs; the order may be repeated |
+    | `switching`, `current` is not the goal yet | roll back, the service and all state too |
+    | `switching`, `current` is the goal | verify it now: keep it if it is healthy, else roll back |
+    | `going back` | go on rolling back |
+    | `proven` | keep it |
     """
-    attempt = Attempt(site, replace(attempted.order, patience=patience), say)
-    site.end_orphans(str(package.folder))
-    attempt.from_version, attempt.previous = attempted.from_version, attempted.previous
+    attempt = resume_attempt(installation, cut_off, progress, timeout_seconds)
+    installation.end_orphans(str(attempt.package.folder))
     with attempt.closed_gate:
-        if attempted.order.kind == "uninstall":
-            return go_on_uninstalling(attempt, attempted)
-        if not attempted.has(SWITCHING):
-            text = f"cut off before the switch; {attempted.from_version or 'nothing'} is installed as before; ask again"
+        if cut_off.order.kind == "uninstall":
+            return resume_uninstall(attempt, cut_off)
+        if not cut_off.has(SWITCHING):
+            text = f"cut off before the switch; {cut_off.from_version or 'nothing'} is installed as before; ask again"
             return finish(attempt, attempt.report("failed", "InternalError", text))
-        return _recover_switched(attempt, attempted)
+        return _recover_switched(attempt, cut_off)
 
 
-def _recover_switched(attempt: Attempt, attempted: Attempted) -> Report:
-    attempt.serving = bool(attempted.told(SWITCHING, "serving", False))
-    if attempted.has(PROVEN) and not attempted.has(BACK):
-        _serve_again(attempt)
+def _recover_switched(attempt: Attempt, cut_off: OpenAttempt) -> Report:
+    baseline = _baseline_of(cut_off)
+    if cut_off.has(VERIFIED) and not cut_off.has(ROLLING_BACK):
+        _serve_again(attempt, baseline)
         return succeed(attempt, message="finished after a crash")
-    attempt.has_switched = True
-    attempt.failing_before = frozenset(attempted.told(SWITCHING, "failing", ()))
-    attempt.unwell_before = attempted.told(SWITCHING, "unwell")
-    attempt.trying = attempted.told(BACK, "trying") or attempt.order.version
+    attempt.state.has_switched = True
+    attempt.state.trying = cut_off.field(ROLLING_BACK, "trying") or attempt.order.version
     try:
         _hold_still(attempt)
-    except Refusal as problem:
+    except OrderFailed as problem:
         return attempt.report("failed", problem.code, problem.text)
-    if attempted.has(BACK):
-        told = [attempted.told(BACK, name) for name in ("code", "reason", "is_its_fault")]
-        return go_back(attempt, told[0], told[1], bool(told[2]))
-    if attempt.package.version() == attempted.order.version != attempted.from_version:
-        return _judge_after_crash(attempt)
-    return go_back(attempt, "InternalError", "cut off in the middle of the switch; ask again", False)
+    policy = _policy_or_default(attempt)
+    if cut_off.has(ROLLING_BACK):
+        code, reason, is_its_fault = (cut_off.field(ROLLING_BACK, name) for name in ("code", "reason", "is_its_fault"))
+        return roll_back(attempt, policy, baseline, Cause(code, reason, bool(is_its_fault)))
+    if attempt.package.version() == cut_off.order.version != cut_off.from_version:
+        return _verify_after_crash(attempt, baseline)
+    cause = Cause("InternalError", "cut off in the middle of the switch; ask again", is_its_fault=False)
+    return roll_back(attempt, policy, baseline, cause)
 
 
-def _serve_again(attempt: Attempt) -> None:
-    """Start the service that ran before, should the machine have gone down since."""
+def _baseline_of(cut_off: OpenAttempt) -> Baseline:
+    """Return the baseline that the line `switching` has. Older programs wrote fewer fields."""
+    return Baseline(
+        serving=bool(cut_off.field(SWITCHING, "serving", False)),
+        unhealthy=cut_off.field(SWITCHING, "unwell"),
+        failing_probes=frozenset(cut_off.field(SWITCHING, "failing", ())),
+    )
+
+
+def _policy_or_default(attempt: Attempt) -> HostPolicy:
+    """Return the host policy; the default if it cannot be read, because that must not stop a rollback."""
+    try:
+        return read_host_policy(attempt.installation.etc)
+    except OrderFailed:
+        return HostPolicy()
+
+
+def _serve_again(attempt: Attempt, baseline: Baseline) -> None:
+    """Start the service if it ran before: the machine may have gone down since."""
     manifest = known_manifest(attempt.package, attempt.package.version())
-    if manifest is not None and attempt.serving:
-        with contextlib.suppress(Unwell):  # it was proven: what stops it now is another matter, and status tells it
+    if manifest is not None and baseline.serving:
+        with contextlib.suppress(Unhealthy):  # the version was verified: what stops its service now, status reports
             attempt.service(manifest).start()
 
 
 def _hold_still(attempt: Attempt) -> None:
-    """Close the gate; wait for what began since the crash, where only one may run at once, as long as there is time.
+    """Close the gate. Where the client must be idle, wait for backups that began since the crash.
 
-    That is where state is to be compared, and where a version says so.
+    It must be idle where state is compared, and where a version asks for it.
 
     Raises:
-        Refusal: BackupRunning, it ran for longer.
+        OrderFailed: BackupRunning, a backup ran for longer than there was time.
     """
     package = attempt.package
     gate.make_lock_files(package.folder)
-    with contextlib.suppress(Refusal):
+    with contextlib.suppress(OrderFailed):
         close_gate(package, attempt.closed_gate)
     known = [known_manifest(package, version) for version in (package.version(), attempt.from_version)]
-    if (package.kept / preserved_state.INDEX).exists() or any(
+    if (package.snapshot / preserved_state.INDEX).exists() or any(
         found is not None and found.switch == "idle" for found in known
     ):
         try:
             attempt.closed_gate.enter_context(gate.held(package.folder / "running", seconds=attempt.seconds_left()))
         except gate.NotInTime:
-            text = f"{package.version()} is not proven yet: a backup runs on it; ask again when it has ended"
-            raise Refusal("BackupRunning", text) from None
+            text = f"{package.version()} is not verified yet, because a backup runs on it; ask again when it has ended"
+            raise OrderFailed("BackupRunning", text) from None
 
 
-def _judge_after_crash(attempt: Attempt) -> Report:
-    """It was switched and not proven: what it is worth is found out now."""
+def _verify_after_crash(attempt: Attempt, baseline: Baseline) -> Report:
+    """Verify a version that was switched to and not verified before the crash."""
     attempt.begin("prove")
+    plan = Plan()
     try:
         manifest = known_manifest(attempt.package, attempt.order.version)
         if manifest is None:
-            raise Unwell("what it should be is not known")
-        read_words(attempt)
-        write_shims(attempt.site, attempt.package, manifest)
-        if attempt.serving and manifest.service is not None:
-            attempt.started = attempt.service(manifest).start()
-        prove_version(attempt, manifest)
-        attempt.journal.write(PROVEN)
-    except Exception as problem:  # noqa: BLE001 - whatever it is, the host must not stay in between
-        return give_up(attempt, problem)
+            raise Unhealthy(f"the description of {attempt.order.version} is missing or unreadable")
+        plan = Plan(read_policy(attempt.installation.etc, attempt.package.name))
+        write_shims(attempt.installation, attempt.package, manifest)
+        if baseline.serving and manifest.service is not None:
+            attempt.state.started = attempt.service(manifest).start()
+        verify_version(attempt, plan.policy, baseline, manifest)
+        attempt.journal.write(VERIFIED)
+    except Exception as problem:  # noqa: BLE001 - whatever it is, the host must not stay between two versions
+        return end_failed(attempt, plan, baseline, problem)
     attempt.open_gate()
-    return succeed(attempt, message="proven after a crash")
+    return succeed(attempt, message="verified after a crash")

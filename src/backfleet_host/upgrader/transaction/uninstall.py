@@ -1,4 +1,4 @@
-"""Taking a client off its host: whole, or it is there as before."""
+"""Uninstall a client: completely, or it is there as before."""
 
 from __future__ import annotations
 
@@ -7,108 +7,117 @@ from typing import Optional
 
 from backfleet_host.contract import Report
 from backfleet_host.manifest import Manifest
+from backfleet_host.upgrader.errors import OrderFailed, Unhealthy
 from backfleet_host.upgrader.failpoints import failpoint
 from backfleet_host.upgrader.host import disk, gate, preserved_state, shim
-from backfleet_host.upgrader.refusal import Refusal, Unwell
+from backfleet_host.upgrader.host.policy import read_policy
 from backfleet_host.upgrader.transaction.attempt import Attempt
-from backfleet_host.upgrader.transaction.checks import read_words, wait_until_host_is_ready
-from backfleet_host.upgrader.transaction.journal import BACK, REMOVING, Attempted
-from backfleet_host.upgrader.transaction.outcome import finish, keep_settings, meaning_of, succeed, with_patience
-from backfleet_host.upgrader.transaction.steps import close_gate, drain_all, write_shims
+from backfleet_host.upgrader.transaction.checks import wait_until_host_is_ready
+from backfleet_host.upgrader.transaction.draining import close_gate, wait_until_client_is_idle
+from backfleet_host.upgrader.transaction.journal import REMOVING, ROLLING_BACK, OpenAttempt
+from backfleet_host.upgrader.transaction.outcome import (
+    finish,
+    meaning_of,
+    retry_on_disk_errors,
+    save_settings,
+    succeed,
+)
+from backfleet_host.upgrader.transaction.plan import Plan
+from backfleet_host.upgrader.transaction.switching import write_shims
 
 
 def uninstall(attempt: Attempt) -> Report:
-    """Take the client off the host, when nothing runs from it. State that it keeps stays, unless the order says so."""
+    """Remove the client when nothing runs from it. Its state stays, unless the order says that it goes too."""
     package = attempt.package
     attempt.begin("drain")
     gate.make_lock_files(package.folder)
     try:
-        read_words(attempt)
-        wait_until_host_is_ready(attempt)
-        attempt.go_on()
+        policy = read_policy(attempt.installation.etc, package.name)
+        wait_until_host_is_ready(attempt, policy)
+        attempt.check_interrupted()
         close_gate(package, attempt.closed_gate)
-        drain_all(attempt)
-        attempt.go_on(code="BackupRunning")
-        old = attempt.old
-        attempt.journal.write(REMOVING, serving=attempt.serving)
-    except Exception as problem:  # noqa: BLE001 - whatever it is, the host must not stay in between
+        old = attempt.old_manifest()
+        serving = wait_until_client_is_idle(attempt, old)
+        attempt.check_interrupted(code="BackupRunning")
+        attempt.journal.write(REMOVING, serving=serving)
+    except Exception as problem:  # noqa: BLE001 - whatever it is, the server must hear of it
         return finish(attempt, attempt.report("failed", *meaning_of(problem)))
     attempt.begin("switch")
+    return _remove_or_put_back(attempt, old, serving, "")
+
+
+def resume_uninstall(attempt: Attempt, cut_off: OpenAttempt) -> Report:
+    """Finish or undo an uninstall that a crash cut off."""
+    if not cut_off.has(REMOVING):
+        text = f"cut off before anything was removed; {attempt.from_version} is installed as before; ask again"
+        return finish(attempt, attempt.report("failed", "InternalError", text))
+    serving = bool(cut_off.field(REMOVING, "serving", False))
+    if cut_off.has(ROLLING_BACK):
+        return _put_back(attempt, serving, cut_off.field(ROLLING_BACK, "code"), cut_off.field(ROLLING_BACK, "reason"))
+    return _remove_or_put_back(attempt, attempt.old_manifest(), serving, "finished after a crash")
+
+
+def _remove_or_put_back(attempt: Attempt, old: Optional[Manifest], serving: bool, message: str) -> Report:
     try:
-        _remove(attempt, old)
-    except Exception as problem:  # noqa: BLE001 - as above
-        return _put_back(attempt, *meaning_of(problem))
-    return _removed(attempt, "")
-
-
-def _removed(attempt: Attempt, message: str) -> Report:
-    """The client is gone. What it kept goes with it if the order says so: last, for nothing brings that back."""
+        _remove(attempt, old, serving)
+    except Exception as problem:  # noqa: BLE001 - whatever it is, the client must not stay half removed
+        return _put_back(attempt, serving, *meaning_of(problem))
     left = _remove_state(attempt) if attempt.order.remove_state else ""
     if left:
-        keep_settings(attempt.package, attempt.order)
-        text = f"the client is gone, its state is not: {left}"
+        save_settings(attempt.package, attempt.order)
+        text = f"the client was removed, but its state was not: {left}"
         return finish(attempt, attempt.report("failed", "InternalError", text))
     return succeed(attempt, message=message)
 
 
 def _remove_state(attempt: Attempt) -> str:
-    """All that the release and this host's administrator call state; why not, if something of it stays."""
-    if attempt.old is None:
-        return f"what {attempt.from_version} keeps is not known"
+    """Remove all state that the release and the host policy name: last, because it cannot be undone.
+
+    Returns:
+        Why some of it stays; "" if all is gone.
+    """
+    old = attempt.old_manifest()
+    if old is None:
+        return f"the description of {attempt.from_version}, which names it, is missing or unreadable"
     try:
-        read_words(attempt)  # a crash may lie between
-    except Refusal as problem:
+        policy = read_policy(attempt.installation.etc, attempt.package.name)  # again: a crash may lie between
+    except OrderFailed as problem:
         return problem.text
-    return preserved_state.remove(attempt.keeps())
+    return preserved_state.remove(Plan(policy).preserved_paths(old))
 
 
-def _remove(attempt: Attempt, old: Optional[Manifest]) -> None:
+def _remove(attempt: Attempt, old: Optional[Manifest], serving: bool) -> None:
     package = attempt.package
-    if old is not None and attempt.serving:
+    if old is not None and serving:
         try:
             attempt.service(old).stop()
-        except Unwell as problem:
-            raise Refusal("HostBusy", f"{old.version}: {problem.text}") from None
-    shim.write_shims(attempt.site.bin, package.folder, package.name, {})
-    disk.point(package.current, "")
-    disk.point(package.previous, "")
+        except Unhealthy as problem:
+            raise OrderFailed("HostBusy", f"{old.version}: {problem.text}") from None
+    shim.write_shims(attempt.installation.bin, package.folder, package.name, {})
+    disk.point_link(package.current, "")
+    disk.point_link(package.previous, "")
     failpoint("uninstalled")
 
 
-def _put_back(attempt: Attempt, code: str, text: str) -> Report:
-    """It could not be removed: then it is there as before. What the disk refuses now is left to the next start."""
-    attempt.journal.make_room()
+def _put_back(attempt: Attempt, serving: bool, code: str, text: str) -> Report:
+    """Make the client what it was before. What the disk refuses now is left to the next start."""
+    attempt.journal.release_reserve()
     with contextlib.suppress(OSError):
-        attempt.journal.write(BACK, code=code, reason=text)
+        attempt.journal.write(ROLLING_BACK, code=code, reason=text)
     try:
-        with_patience(_undo_removal, attempt)
-    except Exception as second:  # noqa: BLE001 - as above
-        report = attempt.report("failed", "RollbackFailed", f"{text}; and then: {meaning_of(second)[1]}")
+        retry_on_disk_errors(lambda: _undo_removal(attempt, serving))
+    except Exception as second:  # noqa: BLE001 - whatever it is, the server must hear of it
+        text = f"{text}; and putting the client back failed: {meaning_of(second)[1]}"
+        report = attempt.report("failed", "RollbackFailed", text)
         return report if isinstance(second, OSError) else finish(attempt, report)
     return finish(attempt, attempt.report("failed", code, text))
 
 
-def _undo_removal(attempt: Attempt) -> None:
-    old = attempt.old
-    disk.point(attempt.package.current, attempt.from_version)
-    disk.point(attempt.package.previous, attempt.previous)
+def _undo_removal(attempt: Attempt, serving: bool) -> None:
+    old = attempt.old_manifest()
+    disk.point_link(attempt.package.current, attempt.from_version)
+    disk.point_link(attempt.package.previous, attempt.previous)
     if old is not None:
-        write_shims(attempt.site, attempt.package, old)
-        if attempt.serving:
+        write_shims(attempt.installation, attempt.package, old)
+        if serving:
             attempt.service(old).start()
-
-
-def go_on_uninstalling(attempt: Attempt, attempted: Attempted) -> Report:
-    """Finish or undo one that a crash cut off."""
-    if not attempted.has(REMOVING):
-        text = f"cut off before anything was removed; {attempt.from_version} is installed as before; ask again"
-        return finish(attempt, attempt.report("failed", "InternalError", text))
-    attempt.serving = bool(attempted.told(REMOVING, "serving", False))
-    old = attempt.old
-    if attempted.has(BACK):
-        return _put_back(attempt, attempted.told(BACK, "code"), attempted.told(BACK, "reason"))
-    try:
-        _remove(attempt, old)
-    except Exception as problem:  # noqa: BLE001 - as above
-        return _put_back(attempt, *meaning_of(problem))
-    return _removed(attempt, "finished after a crash")

@@ -10,13 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from backfleet_host.agent.protocol import server as server_module
 from backfleet_host.agent.protocol.address import BadAddress, read_address
 from backfleet_host.agent.protocol.channel import Channel
 from backfleet_host.agent.protocol.server import Server, Unreachable, proxy_of, tls_towards
 from backfleet_host.agent.setup.enrolment import CannotEnrol, EnrolmentOptions, enrol
-from backfleet_host.layout import DEFAULT_ROOT, Places
-from backfleet_host.upgrader import Site
+from backfleet_host.layout import DEFAULT_ROOT, Places, policy_folder
+from backfleet_host.upgrader import Installation
 from host.agent.gateway import CODE, ROOT_METADATA, Gateway
 from host.agent.quick_timings import QUICK
 from host.proxying import Proxy, proxying
@@ -233,4 +232,4 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
 def test_agent_and_upgrader_read_the_same_proxy(root: Path) -> None:
     """There is one proxy of a root."""
     system = Path("/") if root == DEFAULT_ROOT else None
-    assert server_module._etc_of(root) == Site(root, root, "", None, b"", system=system).etc
+    assert policy_folder(root) == Installation(root, root, "", None, b"", system=system).etc

@@ -242,16 +242,6 @@ def test_the_key_is_no_argument_of_openssl(key: SigningKey, tmp_path: Path, monk
     assert not any(line in given for line in OLD_FILE.decode().splitlines())
 
 
-def test_openssl_runs_with_the_libraries_of_the_system() -> None:
-    """The self-contained program's own ones are for itself."""
-    bundled = {"LD_LIBRARY_PATH": "/bundle", "LD_LIBRARY_PATH_ORIG": "/opt/lib", "A": "b"}
-    assert openssl_signer.environment_for(bundled, is_bundled=True) == {"LD_LIBRARY_PATH": "/opt/lib", "A": "b"}
-    assert openssl_signer.environment_for({"LD_LIBRARY_PATH": "/bundle"}, is_bundled=True) == {}
-    assert openssl_signer.environment_for({"LD_LIBRARY_PATH": "/mine"}, is_bundled=False) == {
-        "LD_LIBRARY_PATH": "/mine"
-    }
-
-
 # --- Keys -----------------------------------------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ import pytest
 import machine as machines
 from backfleet_host.agent.setup.systemd_unit import unit_name
 from backfleet_host.contract import read_output
-from backfleet_host.layout import DEFAULT_ROOT, Places
+from backfleet_host.layout import Places
 from host.agent.conftest import acting_program, actions, order, until
 from host.agent.gateway import Gateway
 from machine import Machine
@@ -89,7 +89,7 @@ def test_f78_the_agent_starts_by_itself_after_a_power_cut(machine: Machine, plac
 )
 def test_each_root_has_a_unit_of_its_own(root: str, name: str) -> None:
     """With a name that systemd accepts."""
-    assert unit_name(Path(root), DEFAULT_ROOT) == name
+    assert unit_name(Path(root)) == name
 
 
 @pytest.fixture

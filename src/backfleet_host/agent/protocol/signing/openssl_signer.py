@@ -8,8 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
-from typing import Dict, List, Mapping, Sequence
+from typing import List, Sequence
 
 from backfleet_host.agent.protocol.signing.key import (
     BITS,
@@ -76,7 +75,6 @@ def _run(words: List[str], given: bytes, seconds: float, inherited: Sequence[int
             timeout=seconds,
             check=False,
             pass_fds=inherited,
-            env=environment_for(os.environ, is_bundled=getattr(sys, "frozen", False)),
         )
     except (OSError, subprocess.SubprocessError) as problem:
         raise Unavailable(f"openssl {words[0]}: {problem}") from None
@@ -91,19 +89,3 @@ def _program() -> str:
     if found is None:
         raise Unavailable("this host has no program openssl")
     return found
-
-
-def environment_for(environment: Mapping[str, str], *, is_bundled: bool) -> Dict[str, str]:
-    """Return the environment that the system's own programs are started with.
-
-    The self-contained host program is started with the folder of its own libraries in LD_LIBRARY_PATH, and those are
-    not the ones that the system's `openssl` was built with.
-    Source: PyInstaller manual, "LD_LIBRARY_PATH / LIBPATH considerations".
-    """
-    if not is_bundled:
-        return dict(environment)
-    own = {"LD_LIBRARY_PATH", "LD_LIBRARY_PATH_ORIG"}
-    restored = {name: value for name, value in environment.items() if name not in own}
-    if "LD_LIBRARY_PATH_ORIG" in environment:
-        restored["LD_LIBRARY_PATH"] = environment["LD_LIBRARY_PATH_ORIG"]
-    return restored

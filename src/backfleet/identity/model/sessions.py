@@ -1,0 +1,53 @@
+"""Temporary credentials: what is asked for, what a security token holds, and what is handed out."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from backfleet.identity.model.callers import Caller
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOptions:
+    """What someone who assumes a role asks for."""
+
+    name: str
+    duration: timedelta
+    policy: str = ""
+    source_identity: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SecurityToken:
+    """The content of a security token. `repr` leaves the secret out.
+
+    The field names are the token's JSON keys: tokens that were handed out must stay readable. Moments are in seconds
+    since 1970.
+    """
+
+    access_key_id: str
+    secret: str = field(repr=False)
+    account_id: str
+    role_id: str
+    name: str  # of the session
+    issued: int
+    ends: int
+    policy: str = ""
+    source_identity: str = ""
+    made_with: str = ""  # the long-term key that the chain of sessions began with
+    provider: str = ""  # or the id of the identity provider that it began with
+    through: tuple[str, ...] = ()  # ids of the roles in between, oldest first
+
+    def is_over(self, now: datetime) -> bool:
+        """Return whether the token has expired."""
+        return now.timestamp() >= self.ends
+
+
+@dataclass(frozen=True, slots=True)
+class TemporaryCredentials:
+    """New temporary credentials, which are shown this once. `repr` leaves the secrets out."""
+
+    access_key_id: str
+    secret: str = field(repr=False)
+    token: str = field(repr=False)
+    expires: datetime
+    caller: Caller

@@ -1,0 +1,27 @@
+"""Parameters that several of HBR's operations share."""
+
+from typing import Any
+
+from backfleet.wire.parameters import integer, text
+
+LAST_PAGE = 1_000_000
+
+
+def page_number() -> Any:
+    """Return the field of PageNumber; it counts from 1."""
+    return integer("PageNumber", default=1, least=1, most=LAST_PAGE)
+
+
+def page_size() -> Any:
+    """Return the field of PageSize; ten unless it is given."""
+    return integer("PageSize", default=10, least=1, most=99)
+
+
+def vault_id(*, required: bool = False) -> Any:
+    """Return the field of VaultId, which is checked and has no effect here."""
+    return text("VaultId", required=required, longest=128)
+
+
+def resource_group_id() -> Any:
+    """Return the field of ResourceGroupId, which is checked and has no effect here."""
+    return text("ResourceGroupId", longest=128)

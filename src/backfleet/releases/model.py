@@ -1,0 +1,46 @@
+"""Values of this package: releases, and artifacts that may become one."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from backfleet_host.manifest import Manifest
+
+STABLE: Final = "stable"  # the channel that is followed unless another is named
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """One package in one version for one platform."""
+
+    package: str
+    version: str
+    platform: str
+    sha256: str
+    size: int  # bytes
+    file_name: str
+    manifest: Manifest
+    created_at: datetime
+    withdrawn_at: datetime | None
+    channels: tuple[str, ...] = ()
+    published_at: datetime | None = None  # None: it waits for a signature, and is offered to nobody
+
+    @property
+    def target_path(self) -> str:
+        """The release's name in the signed metadata."""
+        return target_path(self.package, self.version, self.platform)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An artifact that was read through and may be added as a release."""
+
+    manifest: Manifest
+    sha256: str
+    size: int  # bytes
+    file_name: str
+
+
+def target_path(package: str, version: str, platform: str) -> str:
+    """Return a release's name in the signed metadata. Hosts find a release by it, since an order says no more."""
+    return f"{package}/{version}/{platform}"

@@ -1,0 +1,247 @@
+"""Carry orders out, and recover what a crash left of them.
+
+Every verb answers with a report and raises nothing except that a root is not enrolled: the server must hear of
+whatever happens.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+from backfleet_host.contract import Malformed, Order, Report, read_report, stage_line
+from backfleet_host.upgrader.errors import OrderFailed
+from backfleet_host.upgrader.host import drift, gate
+from backfleet_host.upgrader.host.disk import read_json
+from backfleet_host.upgrader.host.installation import (
+    RESERVED_NAMES,
+    Installation,
+    PackageFolder,
+    installation_at,
+)
+from backfleet_host.upgrader.status import status_of
+from backfleet_host.upgrader.transaction.attempt import (
+    Attempt,
+    CancelCheck,
+    Progress,
+    begin_attempt,
+    never_cancelled,
+)
+from backfleet_host.upgrader.transaction.checks import check_not_quarantined, is_intact
+from backfleet_host.upgrader.transaction.engine import upgrade
+from backfleet_host.upgrader.transaction.journal import AttemptJournal, UnreadableJournal
+from backfleet_host.upgrader.transaction.outcome import finish, meaning_of, save_settings, tidy
+from backfleet_host.upgrader.transaction.recovery import recover as recover_attempt
+from backfleet_host.upgrader.transaction.uninstall import uninstall
+
+LOCK_SECONDS = 0.5  # to wait for another order of the same package that is just ending
+
+
+def carry_out(order: Order, root: Path, *, progress: Progress, is_cancelled: CancelCheck = never_cancelled) -> Report:
+    """Carry an order out and report what is then true. The same order again is answered, not repeated.
+
+    Args:
+        progress: called with each line of progress. Best effort: what it raises as OSError is ignored.
+        is_cancelled: once it returns True the order ends with TaskCancelled, if nothing has been switched yet. After
+            the switch it is ignored: the order then finishes or rolls back.
+
+    Raises:
+        NotEnrolled: the root belongs to no server.
+    """
+    return carry_out_on(installation_at(root, order.downloads), order, progress, is_cancelled)
+
+
+def carry_out_on(
+    installation: Installation, order: Order, progress: Progress, is_cancelled: CancelCheck = never_cancelled
+) -> Report:
+    """Carry an order out on an installation that is already known. As `carry_out`."""
+    if order.package in RESERVED_NAMES:
+        return _failed(order, "InternalError", f"no package may have the name {order.package!r}; it is reserved")
+    umask_before = os.umask(0o022)  # whatever ours was: other users run what we write
+    try:
+        return _carry_out(installation, order, _best_effort(progress), is_cancelled)
+    finally:
+        os.umask(umask_before)
+
+
+def _best_effort(progress: Progress) -> Progress:
+    """Return progress whose output is best effort: a full disk must not abort an order or its rollback."""
+
+    def report(line: str) -> None:
+        with contextlib.suppress(OSError):
+            progress(line)
+
+    return report
+
+
+def _carry_out(installation: Installation, order: Order, progress: Progress, is_cancelled: CancelCheck) -> Report:
+    package = installation.package(order.package)
+    if order.kind == "status":
+        return _report_status(installation, package, order, progress)
+    try:
+        package.prepare()
+        with gate.held(package.folder / "lock", seconds=LOCK_SECONDS):
+            return _admit(installation, package, order, progress, is_cancelled)
+    except gate.NotInTime:
+        text = "another order for this package is being carried out; ask again when it has ended"
+        return _failed(order, "UpgradeInProgress", text, package)
+    except UnreadableJournal as problem:
+        return _failed(order, "InternalError", str(problem), package)
+    except Exception as problem:  # noqa: BLE001 - whatever it is, the server must hear of it
+        return _failed(order, *meaning_of(problem), package)
+
+
+def _report_status(installation: Installation, package: PackageFolder, order: Order, progress: Progress) -> Report:
+    """Report the status of all packages. First recover an open attempt of this one: nobody else may come to do it."""
+    if package.journal.exists():
+        with (
+            contextlib.suppress(OSError, UnreadableJournal, gate.NotInTime),
+            gate.held(package.folder / "lock", seconds=0),
+        ):
+            cut_off = AttemptJournal(package.journal).read()  # once we hold the lock: the order may have just ended
+            if cut_off is not None:
+                recover_attempt(installation, cut_off, progress, order.timeout_seconds)
+    return _succeeded(order, package, status_of(installation))
+
+
+def _admit(
+    installation: Installation, package: PackageFolder, order: Order, progress: Progress, is_cancelled: CancelCheck
+) -> Report:
+    """Recover what a crash left; then carry the order out, unless it was answered before or nothing is to be done."""
+    progress(stage_line("admit"))
+    journal = AttemptJournal(package.journal)
+    cut_off = journal.read()
+    if cut_off is not None:
+        report = recover_attempt(installation, cut_off, progress, order.timeout_seconds)
+        is_still_open = journal.read() is not None
+        if is_still_open or cut_off.order.order_id == order.order_id or order.kind == "recover":
+            return dataclasses.replace(report, order_id=order.order_id, kind=order.kind)
+    with contextlib.suppress(OSError):  # files that somebody put here must not stop an order
+        journal.close()  # a journal that was cut off in its first line
+        tidy(installation, package, succeeded=_last_succeeded(package))
+    known = _known_outcome(package, order.order_id)
+    if known is not None:
+        return dataclasses.replace(known, current_version=package.version())  # later orders may have changed it
+    if order.kind == "recover":
+        return _succeeded(order, package, {})
+    unmanaged = package.unmanaged_links()
+    if unmanaged:
+        return _failed(order, "ManagedElsewhere", f"{unmanaged[0]}; remove it, or point it to one of ours", package)
+    return _begin(begin_attempt(installation, order, progress, is_cancelled))
+
+
+def _begin(attempt: Attempt) -> Report:
+    """Answer an order for which nothing is to be done; else open its journal and carry it out."""
+    order = attempt.order
+    answer = _answer_at_once(attempt)
+    if answer is not None:
+        return finish(attempt, answer)
+    attempt.journal.open(order, attempt.from_version, attempt.previous, attempt.installation.clock())
+    with attempt.closed_gate:
+        return uninstall(attempt) if order.kind == "uninstall" else upgrade(attempt)
+
+
+def _answer_at_once(attempt: Attempt) -> Optional[Report]:
+    """Return the report where nothing needs to be done, or nothing may; else None."""
+    order, current = attempt.order, attempt.from_version
+    if order.kind == "uninstall":
+        return None if current else attempt.report("succeeded", "AlreadyCurrent", "nothing is installed")
+    if order.kind == "upgrade" and not current:
+        return attempt.report("failed", "ClientNotInstalled", f"{order.package} is not installed on this host")
+    if current == order.version and _is_as_installed(attempt):
+        save_settings(attempt.package, order)
+        return attempt.report("succeeded", "AlreadyCurrent", f"{current} is installed already")
+    try:
+        check_not_quarantined(attempt, order.version)
+    except OrderFailed as problem:
+        return attempt.report("failed", problem.code, problem.text)
+    return None
+
+
+def _is_as_installed(attempt: Attempt) -> bool:
+    """Return whether the installed version is intact and its shims are ours. If not, the same order repairs it."""
+    manifest = attempt.old_manifest()
+    if manifest is None or not is_intact(attempt.package, manifest.version):
+        return False
+    return not drift.of_shims(attempt.installation, attempt.package, manifest)
+
+
+def recover(order: Order, root: Path, *, progress: Progress) -> Report:
+    """Finish or undo what a dead process left of this order, and report what is then true.
+
+    Raises:
+        NotEnrolled: the root belongs to no server.
+    """
+    installation = installation_at(root, order.downloads)
+    package = installation.package(order.package)
+    known = _known_outcome(package, order.order_id)
+    if known is not None:
+        return dataclasses.replace(known, current_version=package.version())
+    recovered = carry_out_on(installation, _as_recovery(order), progress)
+    if recovered.outcome == "failed" or package.version() == order.version:
+        return dataclasses.replace(recovered, kind=order.kind, to_version=order.version)
+    # The process died before its journal began, so that nothing was touched.
+    text = f"cut off before it began; {package.version() or 'nothing'} is installed as before; ask again"
+    return _failed(order, "InternalError", text, package)
+
+
+def recover_all(root: Path, *, progress: Progress) -> List[Report]:
+    """Finish or undo whatever a crash left under this root; return a report for each package that had something.
+
+    Raises:
+        NotEnrolled: the root belongs to no server.
+    """
+    installation = installation_at(root)
+    reports = []
+    for package in installation.packages():
+        try:
+            cut_off = AttemptJournal(package.journal).read()
+        except UnreadableJournal:  # reported for this package; the others are recovered all the same
+            order = Order("recover-all", "recover", package.name)
+            reports.append(carry_out_on(installation, order, progress))
+            continue
+        if cut_off is not None:
+            reports.append(carry_out_on(installation, _as_recovery(cut_off.order), progress))
+    return reports
+
+
+def _as_recovery(order: Order) -> Order:
+    return dataclasses.replace(order, kind="recover", remove_state=False, settings={})
+
+
+def _last_succeeded(package: PackageFolder) -> bool:
+    """Return whether the last order did: then its downloads go, should it have died before it removed them."""
+    last = (read_json(package.folder / "outcome.json") or {}).get("report")
+    return isinstance(last, dict) and last.get("outcome") == "succeeded"
+
+
+def _known_outcome(package: PackageFolder, order_id: str) -> Optional[Report]:
+    """Return the report of an order that was answered before; None if there is none."""
+    saved = read_json(package.outcome(order_id))
+    if saved is None:
+        return None
+    try:
+        return read_report(saved["report"])
+    except (Malformed, KeyError, TypeError):
+        return None
+
+
+def _succeeded(order: Order, package: PackageFolder, details: Dict[str, Any]) -> Report:
+    version = package.version()
+    return Report(order.order_id, order.kind, order.package, "succeeded", current_version=version, details=details)
+
+
+def _failed(order: Order, code: str, text: str, package: Optional[PackageFolder] = None) -> Report:
+    return Report(
+        order.order_id,
+        order.kind,
+        order.package,
+        "failed",
+        code=code,
+        message=text,
+        to_version=order.version,
+        current_version=package.version() if package is not None else "",
+    )

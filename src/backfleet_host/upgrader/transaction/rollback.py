@@ -1,0 +1,103 @@
+"""The way back: the host has the version before again, exactly as it was, and remembers why."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+
+from backfleet_host.contract import Report
+from backfleet_host.upgrader.errors import Unhealthy
+from backfleet_host.upgrader.failpoints import failpoint
+from backfleet_host.upgrader.host import disk, health, preserved_state, shim
+from backfleet_host.upgrader.host.policy import HostPolicy
+from backfleet_host.upgrader.transaction.attempt import Attempt, known_manifest
+from backfleet_host.upgrader.transaction.journal import ROLLING_BACK
+from backfleet_host.upgrader.transaction.outcome import finish, meaning_of, retry_on_disk_errors
+from backfleet_host.upgrader.transaction.plan import Baseline
+from backfleet_host.upgrader.transaction.switching import write_shims
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why a version is rolled back."""
+
+    code: str  # of the report
+    text: str
+    is_its_fault: bool  # of the version: it is quarantined
+    output: str = ""  # of the command that failed
+
+
+def roll_back(attempt: Attempt, policy: HostPolicy, baseline: Baseline, cause: Cause) -> Report:
+    """Point to the old version again and verify it; keep the evidence, and quarantine the version if it is at fault."""
+    old, new = attempt.from_version, attempt.state.trying
+    attempt.begin("back")
+    attempt.journal.release_reserve()
+    with contextlib.suppress(OSError):  # what cannot be written must not stop the rollback
+        # Written before anything is undone: otherwise a crash below would be taken for a successful switch.
+        fields = {"code": cause.code, "reason": cause.text, "is_its_fault": cause.is_its_fault, "trying": new}
+        attempt.journal.write(ROLLING_BACK, **fields)
+    failpoint("going back")
+    try:
+        retry_on_disk_errors(lambda: _undo(attempt, baseline))
+    except Exception as problem:  # noqa: BLE001 - whatever it is, the server must hear of it
+        if cause.is_its_fault:
+            _quarantine(attempt, policy, cause.text, f"{cause.output}\n{getattr(problem, 'output', '')}")
+        text = f"{new} failed ({cause.text}), and the rollback to {old or 'nothing'} failed: {meaning_of(problem)[1]}"
+        report = attempt.report("failed", "RollbackFailed", text)
+        # What the disk refuses now may be possible later: the journal stays open, and the next start tries again.
+        return report if isinstance(problem, OSError) else finish(attempt, report)
+    attempt.open_gate()
+    if cause.is_its_fault:
+        _quarantine(attempt, policy, cause.text, cause.output)
+    runs = f"{old} runs again" if old else "nothing is installed, as before"
+    return finish(attempt, attempt.report("failed", cause.code, f"{cause.text}; {runs}"))
+
+
+def _undo(attempt: Attempt, baseline: Baseline) -> None:
+    package, old = attempt.package, attempt.old_manifest()
+    if baseline.serving:
+        _stop_new_service(attempt)
+    if not attempt.from_version:
+        shim.write_shims(attempt.installation.bin, package.folder, package.name, {})
+    disk.point_link(package.current, attempt.from_version)
+    failpoint("pointed back")
+    disk.point_link(package.previous, attempt.previous)
+    preserved_state.restore(package.snapshot, package.failed / attempt.state.trying / "left")
+    if not attempt.from_version:
+        return
+    if old is None:
+        raise Unhealthy(f"the description of {attempt.from_version} is missing or unreadable")
+    write_shims(attempt.installation, package, old)
+    if baseline.serving:
+        attempt.service(old).start()
+    if not baseline.unhealthy:
+        health.verify(old, package.current, attempt.runner)
+
+
+def _stop_new_service(attempt: Attempt) -> None:
+    """Stop the service of the version that is rolled back, and kill what does not stop: only one may serve.
+
+    A backup that runs from it is not part of the service: what came through the shim holds the lock `running`.
+    """
+    package, installation, now = attempt.package, attempt.installation, attempt.package.version()
+    manifest = known_manifest(package, now)
+    if manifest is None or manifest.service is None or now == attempt.from_version:
+        return
+    with contextlib.suppress(Unhealthy):
+        attempt.service(manifest).stop()
+    tree = package.tree(now)
+    for process in set(installation.running(tree)) - installation.holders(package.folder / "running"):
+        if installation.is_program(process, tree):
+            installation.end(process)
+
+
+def _quarantine(attempt: Attempt, policy: HostPolicy, reason: str, output: str) -> None:
+    """Keep the evidence, and for how long the version is quarantined. Best effort: the host is healthy without it."""
+    folder = attempt.package.failed / attempt.state.trying
+    with contextlib.suppress(OSError):
+        disk.make_folder(folder)
+        # Readable by its owner only: the output of a command may hold secrets.
+        disk.write_file(folder / "output", output.encode("utf-8", "replace"), 0o600)
+        now = attempt.installation.clock()
+        until = now + policy.held_back_hours * 3600
+        disk.write_json(folder / "reason.json", {"reason": reason, "at": now, "until": until})

@@ -1,0 +1,99 @@
+"""The steps `fetch` and `stage`: the new versions complete on disk beside the old one, and the old one verified."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Dict
+
+from backfleet_host.manifest import Manifest
+from backfleet_host.upgrader.errors import OrderFailed, Unhealthy
+from backfleet_host.upgrader.failpoints import failpoint
+from backfleet_host.upgrader.host import disk, health, probes, shim, trees
+from backfleet_host.upgrader.transaction.attempt import Attempt
+from backfleet_host.upgrader.transaction.checks import is_intact
+from backfleet_host.upgrader.transaction.plan import Baseline, Plan
+
+INTACT_SECONDS = 30.0  # for which a tree that was found intact is not checked again
+
+
+def fetch(attempt: Attempt, plan: Plan) -> Dict[str, Path]:
+    """Download and verify every artifact that is needed; return their files by version."""
+    limits = (attempt.order.bytes_per_second, plan.policy.host.bytes_per_second)
+    bytes_per_second = min(filter(None, limits), default=0)
+
+    def check_interrupted() -> None:
+        late = "the download took too long; what came is kept for the next order"
+        attempt.check_interrupted("DownloadFailed", late)
+
+    server, folder = attempt.installation.release_server, attempt.package.downloads
+    return {
+        target.manifest.version: attempt.source.fetch(server, target, folder, bytes_per_second, check_interrupted)
+        for target in plan.needed
+        if not is_intact(attempt.package, target.manifest.version)
+    }
+
+
+def stage(attempt: Attempt, plan: Plan, artifacts: Dict[str, Path]) -> Baseline:
+    """Unpack the artifacts, check that the old version is intact, and return how it is before the switch.
+
+    Raises:
+        OrderFailed: HealthCheckFailed, the old version is damaged and not offered any more: nothing could be rolled
+            back to; UntrustedRelease, an archive is refused; HostBusy, processes run from a damaged tree.
+    """
+    for target in plan.needed:
+        if target.manifest.version in artifacts:
+            _unpack(attempt, target.manifest, artifacts[target.manifest.version])
+    version = attempt.from_version
+    if not version:
+        return Baseline()
+    old = attempt.old_manifest()
+    is_fresh = time.monotonic() - plan.intact_seen_at < INTACT_SECONDS
+    if old is None or not (is_fresh or is_intact(attempt.package, version)):
+        text = f"{version}, the version to roll back to, is damaged and not offered any more"
+        raise OrderFailed("HealthCheckFailed", f"{text}; offer it again, or uninstall it first (its state stays)")
+    return _take_baseline(attempt, plan, old)
+
+
+def _take_baseline(attempt: Attempt, plan: Plan, old: Manifest) -> Baseline:
+    """Find out what fails on the old version already."""
+    tree, unhealthy = attempt.package.tree(old.version), ""
+    try:
+        health.verify(old, tree, attempt.runner)
+    except Unhealthy as problem:
+        unhealthy = attempt.state.details["unwell_before"] = problem.text
+    failing = set()
+    for probe in plan.policy.package.probes:
+        attempt.check_interrupted(late="the probes of this host take too long; nothing was touched")
+        if not probes.passes(probe, old, tree, attempt.runner):
+            failing.add(probe.name)
+    if failing:
+        attempt.state.details["probes_failing_before"] = sorted(failing)
+    return Baseline(unhealthy=unhealthy, failing_probes=frozenset(failing))
+
+
+def _unpack(attempt: Attempt, manifest: Manifest, artifact: Path) -> None:
+    """Make the tree of a version, in place of a damaged one if there is one."""
+    package, version = attempt.package, manifest.version
+    partial, tree = package.partial(version), package.tree(version)
+    is_repair = version == attempt.from_version and tree.is_dir()
+    if not is_repair:
+        if tree.is_dir() and attempt.installation.running(tree):
+            raise OrderFailed("HostBusy", f"processes run from {tree}, which is damaged; end them first")
+        disk.remove_tree(tree)
+    disk.remove_tree(partial)
+    files = trees.unpack(artifact, manifest, partial)
+    try:
+        shim.write_answers(partial, tree, manifest.programs)
+    except FileExistsError:
+        text = f"the artifact has a folder {shim.ANSWERS}, a name that is reserved for the upgrader"
+        raise OrderFailed("UntrustedRelease", text, "BadArchive") from None
+    disk.sync_folder(partial)
+    failpoint("unpacked")
+    disk.write_json(package.facts(version), {"manifest": manifest.to_json(), "files": files})
+    if is_repair:  # processes go on with the files that they have open; what they open from now on is intact
+        disk.exchange(partial, tree)
+        attempt.state.details["mended"] = version
+    else:
+        disk.rename(partial, tree)
+    disk.sync_folder(package.versions)

@@ -1,0 +1,110 @@
+"""The steps `switch`, `prove` and `commit`: the new version becomes current, is verified, and stays.
+
+Source: docs/host.md.
+"""
+
+from __future__ import annotations
+
+import time
+
+from backfleet_host.manifest import Manifest
+from backfleet_host.upgrader.errors import OrderFailed, Unhealthy
+from backfleet_host.upgrader.failpoints import failpoint
+from backfleet_host.upgrader.host import disk, health, preserved_state, probes, shim
+from backfleet_host.upgrader.host.installation import Installation, PackageFolder
+from backfleet_host.upgrader.host.policy import Policy
+from backfleet_host.upgrader.host.services import wait_until_idle
+from backfleet_host.upgrader.transaction.attempt import LEAST_VERIFY_SECONDS, Attempt
+from backfleet_host.upgrader.transaction.draining import left_running
+from backfleet_host.upgrader.transaction.journal import SWITCHING, VERIFIED
+from backfleet_host.upgrader.transaction.plan import Baseline, Plan
+
+LEFTOVERS_SECONDS = 5.0  # for processes that a stopped service left running
+
+
+def switch(attempt: Attempt, plan: Plan, baseline: Baseline) -> None:
+    """Stop the service, snapshot the state, point to the new version in one step, start the service.
+
+    Where the upgrade path has intermediate versions, each is switched to, verified and left again.
+    """
+    package, old = attempt.package, attempt.old_manifest()
+    attempt.state.has_switched = True  # before the line is written: a write that failed may still be on the disk
+    attempt.journal.write(SWITCHING, **baseline.journal_fields())
+    disk.make_marker(package.unverified)
+    failpoint("about to switch")
+    stopped_at = time.monotonic()
+    if old is not None and baseline.serving:
+        _stop_old_service(attempt, plan, old)
+    preserved = plan.preserved_paths(old)
+    if preserved:
+        preserved_state.snapshot(preserved, package.snapshot)
+    if plan.goal.version != attempt.from_version:
+        # Durable together with `current`, which is in the same folder.
+        disk.point_link(package.previous, attempt.from_version, durable=False)
+    for target in plan.targets:
+        _switch_to(attempt, target.manifest, serving=baseline.serving)
+        if target is not plan.targets[-1]:
+            verify_version(attempt, plan.policy, baseline, target.manifest)
+            _leave_intermediate_version(attempt, baseline, target.manifest)
+    if baseline.serving:
+        attempt.state.details["service_down_seconds"] = round(time.monotonic() - stopped_at, 3)
+
+
+def _stop_old_service(attempt: Attempt, plan: Plan, old: Manifest) -> None:
+    try:
+        attempt.service(old).stop()
+    except Unhealthy as problem:  # this is no fault of the new version
+        raise OrderFailed("HostBusy", f"{old.version}: {problem.text}") from None
+    left = left_running(attempt, LEFTOVERS_SECONDS) if plan.must_be_idle(old) else []
+    if left:
+        raise OrderFailed("HostBusy", f"the service is stopped, and process {left[0]} still runs from {old.version}")
+
+
+def _leave_intermediate_version(attempt: Attempt, baseline: Baseline, manifest: Manifest) -> None:
+    """Stop the service of an intermediate version, after a backup that it may have begun by itself."""
+    if not baseline.serving or manifest.service is None:
+        return
+    service = attempt.service(manifest)
+    if not wait_until_idle(service, max(attempt.seconds_left(), LEAST_VERIFY_SECONDS)):
+        text = f"a backup inside {manifest.version}, an intermediate version, was still running when the time was over"
+        raise OrderFailed("BackupRunning", text)
+    service.stop()
+
+
+def _switch_to(attempt: Attempt, manifest: Manifest, *, serving: bool) -> None:
+    attempt.state.trying = manifest.version
+    disk.point_link(attempt.package.current, manifest.version)
+    failpoint("switched")
+    write_shims(attempt.installation, attempt.package, manifest)
+    attempt.state.started = None
+    if serving and manifest.service is not None:
+        attempt.state.started = attempt.service(manifest).start(is_down=True)
+
+
+def verify_version(attempt: Attempt, policy: Policy, baseline: Baseline, manifest: Manifest) -> None:
+    """Verify a version from where it will run: its health command, the host's probes, its service, all state.
+
+    Raises:
+        Unhealthy: something fails that did not fail on the old version.
+    """
+    package, runner = attempt.package, attempt.trial_runner()
+    health.verify(manifest, package.current, runner)
+    for probe in policy.package.probes:
+        if probe.name not in baseline.failing_probes:
+            probes.run_probe(probe, manifest, package.tree(manifest.version), runner)
+    if attempt.state.started is not None:
+        attempt.service(manifest).check_stayed_up(attempt.state.started)
+    changed = preserved_state.first_change(package.snapshot)
+    if changed:
+        raise Unhealthy(f"preserved state was changed: {changed}")
+
+
+def commit(attempt: Attempt) -> None:
+    """Keep the new version, whatever fails from here on. Backups run again."""
+    attempt.journal.write(VERIFIED)
+    attempt.open_gate()
+
+
+def write_shims(installation: Installation, package: PackageFolder, manifest: Manifest) -> None:
+    """Write the shims of one version."""
+    shim.write_shims(installation.bin, package.folder, package.name, manifest.programs)

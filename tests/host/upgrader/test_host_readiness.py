@@ -1,0 +1,132 @@
+"""Whether a host lets itself be changed now: what its administrator says, and who the agent is."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backfleet_host.agent import machine
+from backfleet_host.contract import read_output
+from backfleet_host.upgrader.transaction import checks
+
+Host = Any
+Shop = Any
+
+
+@pytest.mark.parametrize("file", ["host", "courier"])
+@pytest.mark.parametrize(("kind", "version"), [("upgrade", "2.0"), ("install", "2.0"), ("uninstall", "")])
+def test_f75_no_order_ignores_the_switch(installed: Host, file: str, kind: str, version: str) -> None:
+    """`changes = false`, for the host or for one package. Questions are answered all the same."""
+    installed.write_policy("changes = false\n", file)
+    report = installed.carry(kind, version)
+    assert (report.code, report.current_version) == ("ManagedElsewhere", "1.0")
+    assert "switched changes off" in report.message
+    assert installed.carry("status").outcome == "succeeded"
+    installed.write_policy("changes = true\n", file)
+    assert installed.carry(kind, version).outcome == "succeeded"
+
+
+def test_f46_a_pending_reboot_defers_the_order(installed: Host) -> None:
+    """If the administrator says so. The version is not to blame, and nothing was fetched."""
+    mark = installed.root / "run" / "reboot-required"
+    mark.parent.mkdir()
+    mark.touch()
+    installed.write_policy("waits_for_reboot = true\n", "host")
+    report = installed.carry("upgrade", "2.0", patience=1)
+    assert (report.code, report.stage, report.current_version) == ("HostBusy", "check", "1.0")
+    assert "reboot" in report.message
+    assert installed.downloads() == []
+    mark.unlink()
+    assert installed.carry("upgrade", "2.0").current_version == "2.0"
+
+
+def test_f46_a_busy_host_is_asked_again_until_it_is_not(installed: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its load falls while the order waits."""
+    monkeypatch.setattr(checks, "BUSY_AGAIN_SECONDS", 0.01)
+    loads = iter([9.0, 8.5, 3.0])
+    installed.installation = dataclasses.replace(installed.installation, load=lambda: next(loads))
+    installed.write_policy("busiest = 4\n", "host")
+    assert installed.carry("upgrade", "2.0").current_version == "2.0"
+    assert next(loads, None) is None
+
+
+def test_a_busy_host_says_how_busy(installed: Host) -> None:
+    installed.installation = dataclasses.replace(installed.installation, load=lambda: 17.25)
+    installed.write_policy("busiest = 4\n", "host")
+    report = installed.carry("upgrade", "2.0", patience=1)
+    assert (report.code, report.message.split(";")[0]) == ("HostBusy", "this host's load is 17.2, above 4")
+
+
+def test_a_stop_is_heard_while_the_order_waits(installed: Host) -> None:
+    installed.write_policy("busiest = 4\n", "host")
+    installed.installation = dataclasses.replace(installed.installation, load=lambda: 17.25)
+    asked = iter(range(100))
+    from backfleet_host.upgrader import carry_out_on
+
+    report = carry_out_on(
+        installed.installation, installed.order("upgrade", "2.0"), lambda line: None, lambda: next(asked) > 2
+    )
+    assert (report.code, report.current_version) == ("TaskCancelled", "1.0")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_f47_an_agent_without_rights_says_so_and_leaves_nothing(installed: Host, shop: Shop, tmp_path: Path) -> None:
+    """Another user's program, this user's root: a typed refusal, no half-made thing, and the client runs on."""
+    (tmp_path / "root.json").write_bytes(shop.trust_root)
+    for folder in [tmp_path, *tmp_path.parents][:4]:
+        subprocess.run(["chmod", "a+rx", folder], check=True)
+    before = sorted(str(path) for path in installed.root.rglob("*"))
+    words = [
+        sys.executable, str(Path(__file__).with_name("carry_out_order.py")),
+        f'{{"root": "{installed.root}", "downloads": "{shop.address}", "system": "",'
+        f' "trust_root": "{tmp_path / "root.json"}"}}',
+        installed.order("upgrade", "2.0").as_command().split("\n", 1)[1],
+    ]  # fmt: skip
+    path = ":".join(sys.path)
+    done = subprocess.run(
+        ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *words],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": path}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    report = read_output(done.stdout)[1]
+    assert report is not None, done.stderr
+    assert (report.code, report.current_version) == ("HostBusy", "1.0"), report.message
+    assert "cannot be written" in report.message
+    assert sorted(str(path) for path in installed.root.rglob("*")) == before
+    assert subprocess.run([installed.shim, "x"], capture_output=True, text=True, check=True).stdout == "1.0 x\n"
+
+
+def test_a_release_in_zstd_is_refused_where_nobody_reads_it(
+    shop: Shop, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything is fetched, with what to do."""
+    import tarfile
+
+    plain, packed = tmp_path / "plain.tar", tmp_path / "packed.tar.zst"
+    program = tmp_path / "courier"
+    program.write_text('#!/bin/sh\necho "courier 1.0"\n')
+    program.chmod(0o755)
+    with tarfile.open(plain, "w") as archive:
+        archive.add(program, "bin/courier")
+    subprocess.run(["zstd", "-q", plain, "-o", packed], check=True)
+    shop.offer(packed, "courier", "1.0", "tar", {"bin": ["bin/courier"]})
+    with monkeypatch.context() as blind:
+        blind.setattr(checks.archives, "can_read_zstd", lambda: False)
+        report = host.carry("install", "1.0")
+    assert (report.code, report.stage) == ("UnsupportedPlatform", "check")
+    assert "zstd" in report.message
+    assert host.downloads() == []
+    assert host.carry("install", "1.0").outcome == "succeeded"
+
+
+def test_an_i686_host_is_upgraded(shop: Shop, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It enrols under the same name under which its upgrader takes orders."""
+    here = os.uname()
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result((*here[:4], "i686")))
+    enrolled_as = machine.platform()
+    shop.add("1.0", platform=enrolled_as)
+    assert enrolled_as == "linux-386"
+    assert host.carry("install", "1.0").outcome == "succeeded"

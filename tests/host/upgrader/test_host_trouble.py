@@ -1,0 +1,375 @@
+"""A host's troubles: full and read-only disks, clocks that jump, two upgraders, backups that bypass the shim."""
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backfleet import releases
+from backfleet_host.contract import read_output
+from backfleet_host.platforms import platform_here
+from backfleet_host.upgrader.host.processes import from_tree
+
+Host = Any
+Shop = Any
+
+CARRY = """
+import os, sys, time
+from pathlib import Path
+from backfleet_host.contract import read_order
+from backfleet_host.upgrader import Installation, carry_out_on
+root, address, trust, order, start = sys.argv[1:]
+site = Installation(Path(root), Path(root) / "bin", address, None, Path(trust).read_bytes())
+while start and not os.path.exists(start):
+    time.sleep(0.001)
+print(carry_out_on(site, read_order(Path(order).read_text()), lambda line: None).as_line())
+"""
+
+
+def upgrader(shop: Shop, host: Host, order: Any, start: str = "", **more: Any) -> subprocess.Popen[str]:
+    """An upgrader of its own."""
+    folder = host.root.parent
+    (folder / f"{order.order_id}.order").write_text(order.as_command())
+    (folder / "root.json").write_bytes(shop.trust_root)
+    words = [str(host.root), shop.address, str(folder / "root.json"), str(folder / f"{order.order_id}.order"), start]
+    return subprocess.Popen([sys.executable, "-c", CARRY, *words], stdout=subprocess.PIPE, text=True, **more)
+
+
+def said_by(shim: Path, *words: str) -> str:
+    return subprocess.run([shim, *words], capture_output=True, text=True, check=True).stdout.strip()
+
+
+# --- Disks ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_disk(host: Host) -> Iterator[Path]:
+    """The host's root on a disk of 24 MiB of its own."""
+    host.root.mkdir(exist_ok=True)
+    if (
+        os.geteuid() != 0
+        or subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", host.root], check=False, capture_output=True
+        ).returncode
+    ):
+        pytest.skip("no disk can be mounted here")
+    yield host.root
+    subprocess.run(["umount", "--lazy", host.root], check=True)
+
+
+def fill(folder: Path, leave: int) -> Path:
+    """A file that leaves so many bytes on this disk."""
+    filler = folder / "filler"
+    free = shutil.disk_usage(folder).free
+    with open(filler, "wb") as file:
+        os.posix_fallocate(file.fileno(), 0, max(1, free - leave))
+    return filler
+
+
+def test_f66_a_disk_that_is_too_small_is_seen_before_anything_is_fetched(
+    shop: Shop, host: Host, small_disk: Path
+) -> None:
+    """Both copies and some room to spare are asked for first."""
+    shop.add("1.0")
+    host.carry("install", "1.0")
+    shop.add("2.0", padding=8 << 20)
+    report = host.carry("upgrade", "2.0")
+    assert (report.code, report.current_version) == ("DiskFull", "1.0")
+    assert host.downloads() == []
+    assert host.leftovers() == []
+
+
+@pytest.mark.parametrize("leave", [0, 4 << 10, 64 << 10, 256 << 10, 600 << 10, 1 << 20, 1500 << 10, 2 << 20, 3 << 20])
+def test_f66_a_disk_that_fills_up_meanwhile(
+    shop: Shop, host: Host, small_disk: Path, leave: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else writes too: the client works at any time, and the upgrade does once there is room."""
+    from backfleet_host.upgrader.transaction import checks
+
+    shop.add("1.0")
+    host.carry("install", "1.0")
+    shop.add("2.0", padding=1 << 20)
+    monkeypatch.setattr(checks.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 1 << 40))  # it lies
+    before = os.statvfs(small_disk)
+    fill_to = before.f_bavail * before.f_frsize - leave
+    with open(small_disk / "filler", "wb") as file:
+        os.posix_fallocate(file.fileno(), 0, fill_to)
+    report = host.carry("upgrade", "2.0", order_id="u-full")
+    assert (report.code, report.current_version) in (("DiskFull", "1.0"), ("", "2.0"))
+    assert said_by(host.shim, "hello") == f"{report.current_version} hello"
+    (small_disk / "filler").unlink()
+    assert host.carry("upgrade", "2.0").current_version == "2.0"
+    assert host.leftovers() == []
+
+
+def test_f09_a_root_that_is_read_only_is_said_so(shop: Shop, host: Host, small_disk: Path) -> None:
+    """F09: a host that is not ready; nothing is touched, and it works once it is."""
+    shop.add("1.0")
+    host.carry("install", "1.0")
+    shop.add("2.0")
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    report = host.carry("upgrade", "2.0")
+    assert (report.outcome, report.code, report.current_version) == ("failed", "HostBusy", "1.0")
+    assert said_by(host.shim, "hello") == "1.0 hello"
+    subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
+    assert host.carry("upgrade", "2.0").current_version == "2.0"
+
+
+def test_a_quota_is_a_full_disk(shop: Shop, host: Host) -> None:
+    """No file may grow beyond a limit: the same code, and nothing half-made."""
+    shop.add("1.0")
+    host.carry("install", "1.0")
+    shop.add("2.0", padding=1 << 20)
+
+    def limited() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+
+    process = upgrader(shop, host, host.order("upgrade", "2.0", "u-q"), preexec_fn=limited)
+    output, _ = process.communicate(timeout=30)
+    assert '"code": "DiskFull"' in output
+    assert host.version() == "1.0"
+    assert host.leftovers() == []
+
+
+# --- Clocks ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("jump", [-10 * 365 * 86400, 25 * 3600], ids=["ten years back", "a day ahead"])
+def test_f15_a_clock_that_jumps_holds_no_version_back_for_ever(shop: Shop, host: Host, jump: int) -> None:
+    """A version that was taken back may be tried again."""
+    shop.add("1.0")
+    shop.add("2.0", health=3)
+    host.carry("install", "1.0")
+    host.carry("upgrade", "2.0")
+    assert "rolled back on this host recently" in host.carry("upgrade", "2.0", order_id="soon").message
+    object.__setattr__(host.installation, "clock", lambda: time.time() + jump)
+    assert "exit code 3" in host.carry("upgrade", "2.0", order_id="after-the-jump").message
+
+
+def test_patience_does_not_depend_on_the_clock(shop: Shop, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host whose clock is set while it waits for a backup waits neither for ever nor not at all."""
+    shop.add("1.0", switch="idle")
+    shop.add("2.0", switch="idle")
+    host.carry("install", "1.0")
+    flag = host.root / "flag"
+    flag.touch()
+    with subprocess.Popen([host.shim, "hold", flag], stdout=subprocess.PIPE, text=True) as backup:
+        assert backup.stdout is not None
+        backup.stdout.readline()
+        monkeypatch.setattr(time, "time", lambda: 0.0)
+        began = time.monotonic()
+        assert host.carry("upgrade", "2.0", patience=1).code == "BackupRunning"
+        assert 0.5 < time.monotonic() - began < 10
+        flag.unlink()
+
+
+# --- Two at once ----------------------------------------------------------------------------------------------------
+
+
+def test_f26_f27_two_upgraders_at_once_have_one_winner(shop: Shop, host: Host, tmp_path: Path) -> None:
+    """Real processes, started in the same millisecond: one does it, once; the other is told; the client works."""
+    proofs, start = tmp_path / "proofs", tmp_path / "start"
+    shop.add(
+        "1.0", client=f'#!/bin/sh\necho $$ >> {proofs}\nsleep 0.8\necho "{{package}} {{version}}"\nexit {{health}}\n'
+    )
+    both = [upgrader(shop, host, host.order("install", "1.0", f"u-{n}"), str(start)) for n in (1, 2)]
+    time.sleep(0.5)
+    start.touch()
+    told = [read_output(process.communicate(timeout=30)[0])[1] for process in both]
+    codes = sorted(report.code for report in told if report is not None)
+    assert codes in (["", "UpgradeInProgress"], ["", "AlreadyCurrent"])
+    assert len(proofs.read_text().split()) == 1
+    assert host.version() == "1.0"
+    assert host.leftovers() == []
+
+
+def test_f26_an_upgrader_that_is_killed_leaves_no_lock(shop: Shop, host: Host) -> None:
+    """The next one takes over at once, and ends what it began."""
+    shop.add("1.0")
+    host.carry("install", "1.0")
+    shop.add("2.0", client='#!/bin/sh\n[ "$1" = version ] && sleep 60\necho "{version} $*"; exit {health}\n')
+    process = upgrader(shop, host, host.order("upgrade", "2.0", "u-k"), start_new_session=True)
+    until = time.monotonic() + 20
+    while host.version() != "2.0" and time.monotonic() < until:
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    if process.stdout:
+        process.stdout.close()
+    report = host.carry("recover", order_id="r-1")
+    for left in from_tree(host.folder / "versions" / "2.0"):
+        os.kill(left, signal.SIGKILL)
+    assert report.current_version == "1.0"
+    assert said_by(host.shim, "hello") == "1.0 hello"
+    assert host.leftovers() == []
+
+
+# --- Backups that do not come through the shim ----------------------------------------------------------------------
+
+
+class Bypass:
+    """A backup that somebody's script runs straight from the version's tree."""
+
+    def __init__(self, host: Host, version: str) -> None:
+        self.flag = host.root / f"flag-{version}"
+        self.flag.touch()
+        program = host.folder / "versions" / version / "bin" / "courier"
+        self.process = subprocess.Popen([program, "hold", self.flag], stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        self.process.stdout.readline()
+
+    def end(self) -> str:
+        self.flag.unlink(missing_ok=True)
+        return self.process.communicate(timeout=10)[0].strip()
+
+
+@pytest.fixture
+def bypass(shop: Shop, host: Host, request: pytest.FixtureRequest) -> Iterator[Bypass]:
+    shop.add("1.0", switch=getattr(request, "param", "idle"))
+    host.carry("install", "1.0")
+    running = Bypass(host, "1.0")
+    yield running
+    running.flag.unlink(missing_ok=True)
+    running.process.communicate(timeout=10)
+
+
+def test_f35_idle_waits_for_a_backup_beside_the_shim_too(shop: Shop, host: Host, bypass: Bypass) -> None:
+    """It holds no lock of ours; it is found among the processes."""
+    shop.add("2.0", switch="idle")
+    report = host.carry("upgrade", "2.0", patience=1)
+    assert (report.code, report.current_version) == ("BackupRunning", "1.0")
+    assert str(bypass.process.pid) in report.message
+    assert bypass.end() == "done 1.0"
+    assert host.carry("upgrade", "2.0").current_version == "2.0"
+
+
+@pytest.mark.parametrize("bypass", ["anytime"], indirect=True)
+def test_f06_a_tree_that_a_process_runs_from_is_never_removed(shop: Shop, host: Host, bypass: Bypass) -> None:
+    """Through two upgrades that need not be idle; status tells who still runs from where."""
+    for version in ("2.0", "3.0"):
+        shop.add(version)
+        assert host.carry("upgrade", version).outcome == "succeeded"
+    (package,) = host.carry("status").details["packages"]
+    assert package["in_use"] == {"1.0": [bypass.process.pid]}
+    assert bypass.end() == "done 1.0"
+    host.carry("recover")
+    assert sorted(path.name for path in (host.folder / "versions").iterdir()) == ["2.0", "3.0"]
+
+
+def test_f36_f37_what_starts_while_it_drains_waits_and_then_runs(shop: Shop, host: Host) -> None:
+    """F37 too: a host that is never idle: new runs are held behind the running one, and released after the switch."""
+    shop.add("1.0", switch="idle")
+    shop.add("2.0", switch="idle")
+    host.carry("install", "1.0")
+    flag = host.root / "flag"
+    flag.touch()
+    with subprocess.Popen([host.shim, "hold", flag], stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None
+        first.stdout.readline()
+        upgrade = upgrader(shop, host, host.order("upgrade", "2.0", "u-drain"))
+        until = time.monotonic() + 20
+        while not _gate_is_closed(host) and time.monotonic() < until:
+            time.sleep(0.01)
+        queued = [subprocess.Popen([host.shim, "hello"], stdout=subprocess.PIPE, text=True) for _ in range(3)]
+        time.sleep(0.3)
+        assert [process.poll() for process in queued] == [None] * 3
+        flag.unlink()
+        assert first.stdout.read() == "done 1.0\n"
+    assert [process.communicate(timeout=20)[0] for process in queued] == ["2.0 hello\n"] * 3
+    assert '"current_version": "2.0"' in upgrade.communicate(timeout=20)[0]
+
+
+def _gate_is_closed(host: Host) -> bool:
+    import fcntl
+
+    with open(host.folder / "gate", "rb") as gate:
+        try:
+            fcntl.flock(gate, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+# --- The rest of the catalogue that concerns a host -----------------------------------------------------------------
+
+
+def test_f02_the_outcome_is_on_disk_before_it_is_told(shop: Shop, host: Host, tmp_path: Path) -> None:
+    """Its process is killed right after its end, before it said a word: asked again, it tells what happened."""
+    proofs = tmp_path / "proofs"
+    shop.add("1.0", client=f'#!/bin/sh\necho $$ >> {proofs}\necho "{{package}} {{version}}"\nexit {{health}}\n')
+    order = host.order("install", "1.0", "u-told")
+    killed = upgrader(shop, host, order, env=os.environ | {"BACKFLEET_HOST_DIE_AT": "journal closed"})
+    said, _ = killed.communicate(timeout=30)
+    assert (killed.returncode, read_output(said)[1]) == (-signal.SIGKILL, None)
+    again = read_output(upgrader(shop, host, order).communicate(timeout=30)[0])[1]
+    assert again is not None
+    assert (again.outcome, again.code, again.current_version) == ("succeeded", "", "1.0")
+    assert len(proofs.read_text().split()) == 1
+
+
+def test_f19_what_was_told_to_be_well_is_never_taken_back(shop: Shop, host: Host, tmp_path: Path) -> None:
+    """There is no watch that ends later: a version that falls ill after its proof stays, until an order moves it."""
+    ill = tmp_path / "ill"
+    shop.add("1.0")
+    shop.add("2.0", client=f'#!/bin/sh\n[ ! -e {ill} ] || exit 9\necho "{{package}} {{version}}"\nexit {{health}}\n')
+    host.carry("install", "1.0")
+    assert host.carry("upgrade", "2.0").outcome == "succeeded"
+    stages = [json.loads(line)["stage"] for line in host.said[-8:]]
+    assert stages == ["admit", "check", "fetch", "stage", "drain", "switch", "prove", "commit"]
+    ill.touch()
+    assert host.carry("recover").current_version == "2.0"
+    assert host.carry("upgrade", "2.0").code == "AlreadyCurrent"
+    report = host.carry("upgrade", "1.0")  # and back by an order of its own, ill as it is
+    assert (report.outcome, report.details["unwell_before"]) == (
+        "succeeded",
+        "`courier version` ended with exit code 9",
+    )
+
+
+def test_f25_what_was_cleaned_up_is_fetched_anew_or_refused(shop: Shop, host: Host) -> None:
+    """Before anything is changed; and status tells which versions are there to go back to."""
+    for version in ("1.0", "2.0", "3.0"):
+        shop.add(version)
+        host.carry("upgrade" if version != "1.0" else "install", version)
+    (package,) = host.carry("status").details["packages"]
+    assert (package["versions"], package["previous"]) == (["2.0", "3.0"], "2.0")
+    with shop.database.transaction() as tx:
+        releases.withdraw(tx, shop.repository, "courier", "1.0", platform_here(), now=datetime.now(UTC))
+    report = host.carry("upgrade", "1.0")
+    assert (report.code, report.details["reason"], report.current_version) == ("UntrustedRelease", "NotOffered", "3.0")
+    assert host.carry("upgrade", "2.0").current_version == "2.0"
+
+
+def test_f28_the_evidence_of_a_failed_version_stays(shop: Shop, host: Host) -> None:
+    """What it said and why it was taken back."""
+    shop.add("1.0")
+    shop.add("2.0", health=7)
+    host.carry("install", "1.0")
+    host.carry("upgrade", "2.0")
+    assert (host.folder / "failed" / "2.0" / "output").read_text() == "courier 2.0\n"
+    assert "exit code 7" in (host.folder / "failed" / "2.0" / "reason.json").read_text()
+    (package,) = host.carry("status").details["packages"]
+    assert package["failed"] == ["2.0"]
+
+
+def test_going_back_leaves_the_way_back_as_it_was(shop: Shop, host: Host) -> None:
+    """What `previous` pointed to before a failed upgrade it points to after it."""
+    for version in ("1.0", "2.0"):
+        shop.add(version)
+    shop.add("3.0", health=1)
+    host.carry("install", "1.0")
+    host.carry("upgrade", "2.0")
+    assert host.carry("upgrade", "3.0").code == "RolledBack"
+    assert host.installation.package("courier").version_before() == "1.0"
+    assert sorted(path.name for path in (host.folder / "versions").iterdir()) == ["1.0", "2.0"]

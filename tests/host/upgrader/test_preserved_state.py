@@ -1,0 +1,327 @@
+"""State that must survive: compared, and put back with owner, mode and extended attributes."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backfleet_host.upgrader.errors import OrderFailed
+from backfleet_host.upgrader.host import preserved_state
+
+Host = Any
+Shop = Any
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """A folder with one of everything."""
+    folder = tmp_path / "etc" / "courier"
+    (folder / "jobs" / "empty").mkdir(parents=True)
+    (folder / "config").write_text("mine")
+    (folder / "config").chmod(0o640)
+    (folder / "jobs" / "daily").write_text("03:00")
+    (folder / "latest").symlink_to("jobs/daily")
+    os.setxattr(folder / "config", "user.purpose", b"keep me")
+    if os.geteuid() == 0:
+        os.chown(folder / "config", 1234, 2345)
+    return folder
+
+
+def portrait(folder: Path) -> dict[str, Any]:
+    return {str(path): preserved_state.describe(path) for path in [folder, *sorted(folder.rglob("*"))]}
+
+
+def change_content(folder: Path) -> None:
+    (folder / "config").write_text("theirs")
+
+
+def change_mode(folder: Path) -> None:
+    (folder / "config").chmod(0o666)
+
+
+def change_owner(folder: Path) -> None:
+    os.chown(folder / "config", 0, 0)
+
+
+def change_attribute(folder: Path) -> None:
+    os.setxattr(folder / "config", "user.purpose", b"lose me")
+
+
+def add_attribute(folder: Path) -> None:
+    os.setxattr(folder / "jobs", "user.new", b"new")
+
+
+def remove_file(folder: Path) -> None:
+    (folder / "jobs" / "daily").unlink()
+
+
+def remove_folder(folder: Path) -> None:
+    (folder / "jobs" / "empty").rmdir()
+
+
+def file_for_folder(folder: Path) -> None:
+    (folder / "jobs" / "empty").rmdir()
+    (folder / "jobs" / "empty").write_text("a file")
+
+
+def folder_for_file(folder: Path) -> None:
+    (folder / "config").unlink()
+    (folder / "config").mkdir()
+    (folder / "config" / "inner").write_text("x")
+
+
+def move_link(folder: Path) -> None:
+    (folder / "latest").unlink()
+    (folder / "latest").symlink_to("/etc/passwd")
+
+
+def remove_all(folder: Path) -> None:
+    for path in sorted(folder.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+    folder.rmdir()
+
+
+CHANGES = [
+    change_content, change_mode, change_owner, change_attribute, add_attribute, remove_file, remove_folder,
+    file_for_folder, folder_for_file, move_link, remove_all,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__.replace("_", " "))
+def test_f30_any_change_is_seen_and_undone(state: Path, tmp_path: Path, change: Any) -> None:
+    """Contents, modes, owners, extended attributes, links: as before, to the last bit."""
+    if change is change_owner and os.geteuid() != 0:
+        pytest.skip("only root gives files away")
+    kept, before = tmp_path / "kept", portrait(state)
+    preserved_state.snapshot([str(state)], kept)
+    assert preserved_state.first_change(kept) == ""
+    change(state)
+    assert str(state) in preserved_state.first_change(kept)
+    preserved_state.restore(kept, tmp_path / "left")
+    assert portrait(state) == before
+    assert preserved_state.first_change(kept) == ""
+
+
+def test_what_came_since_is_put_aside_not_deleted(state: Path, tmp_path: Path) -> None:
+    """It may be somebody's; new entries alone are no change."""
+    kept, before = tmp_path / "kept", portrait(state)
+    preserved_state.snapshot([str(state)], kept)
+    (state / "new").write_text("from the new version")
+    (state / "folder").mkdir()
+    (state / "folder" / "inner").write_text("x")
+    assert preserved_state.first_change(kept) == ""
+    preserved_state.restore(kept, tmp_path / "left")
+    assert portrait(state) == before
+    left = [path.read_text() for path in sorted((tmp_path / "left").rglob("*")) if path.is_file()]
+    assert sorted(left) == ["from the new version", "x"]
+
+
+def test_state_that_is_too_large_is_refused(state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is copied while backups wait: that must be short."""
+    monkeypatch.setattr(preserved_state, "MOST_BYTES", 5)
+    with pytest.raises(OrderFailed, match="more than"):
+        preserved_state.snapshot([str(state)], tmp_path / "kept")
+
+
+def test_a_snapshot_that_was_cut_off_is_never_put_back(state: Path, tmp_path: Path) -> None:
+    """Without its index it says nothing."""
+    kept, before = tmp_path / "kept", portrait(state)
+    preserved_state.snapshot([str(state)], kept)
+    (kept / preserved_state.INDEX).unlink()
+    assert preserved_state.first_change(kept) == ""
+    preserved_state.restore(kept, tmp_path / "left")
+    assert portrait(state) == before
+
+
+WRECKER = """#!/bin/sh
+case "$1" in
+  version) [ {version} = 1.0 ] || CHANGE; echo "{package} {version}"; exit {health} ;;
+  *) echo "{version} $*" ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "health"),
+    [
+        pytest.param("echo theirs > STATE/config", 0, id="F44 the new version rewrites its settings"),
+        pytest.param("rm -r STATE/jobs", 0, id="F44 the new version starts empty"),
+        pytest.param("chmod 600 STATE/config", 0, id="F30 the new version changes a mode"),
+        pytest.param("echo new > STATE/migrated", 1, id="an unwell version leaves a file"),
+    ],
+)
+def test_an_upgrade_that_costs_state_is_taken_back(
+    shop: Shop, host: Host, state: Path, change: str, health: int
+) -> None:
+    """F44, F30: jobs, keys and registration survive; afterwards everything is as it was."""
+    client = WRECKER.replace("CHANGE", change).replace("STATE", str(state))
+    shop.add("1.0", client=client, keeps=[str(state)])
+    shop.add("2.0", client=client, keeps=[str(state)], health=health)
+    host.carry("install", "1.0")
+    before = portrait(state)
+    report = host.carry("upgrade", "2.0")
+    assert (report.code, report.current_version) == ("RolledBack", "1.0")
+    assert portrait(state) == before
+    assert host.leftovers() == []
+    assert not (host.folder / "kept").exists()
+
+
+def test_state_survives_an_upgrade_and_an_uninstall(shop: Shop, host: Host, state: Path) -> None:
+    """It is the host's, not the client's."""
+    before = portrait(state)
+    for version in ("1.0", "2.0"):
+        shop.add(version, keeps=[str(state)])
+    host.carry("install", "1.0")
+    assert host.carry("upgrade", "2.0").outcome == "succeeded"
+    assert host.carry("uninstall").outcome == "succeeded"
+    assert portrait(state) == before
+
+
+def test_state_goes_with_the_client_where_the_order_says_so(shop: Shop, host: Host, state: Path) -> None:
+    """Last of all; nothing else is taken."""
+    beside = state.parent / "beside"
+    beside.write_text("another's")
+    shop.add("1.0", keeps=[str(state)])
+    host.carry("install", "1.0")
+    report = host.carry("uninstall", remove_state=True)
+    assert (report.outcome, report.current_version) == ("succeeded", "")
+    assert not state.exists()
+    assert beside.read_text() == "another's"
+
+
+@pytest.mark.parametrize("name", ["/", "/etc", "etc/client", "/etc/client/../..", "/var/lib", "/home/somebody"])
+def test_what_is_the_systems_is_nobodys_state(name: str) -> None:
+    """Whoever signed that it is."""
+    assert preserved_state.remove([name]) == f"{name} does not belong to one client alone"
+
+
+def test_a_link_is_removed_and_not_followed(tmp_path: Path) -> None:
+    """What it points to may be another's."""
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "file").write_text("x")
+    (tmp_path / "link").symlink_to(tmp_path / "there")
+    assert preserved_state.remove([str(tmp_path / "link"), str(tmp_path / "gone")]) == ""
+    assert (tmp_path / "there" / "file").read_text() == "x"
+    assert not (tmp_path / "link").is_symlink()
+
+
+# --- Whoever owns the folder ----------------------------------------------------------------------------------------
+
+
+def test_what_is_put_back_follows_no_link_that_somebody_put_there(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder is another user's, who would have root write into a file of root's."""
+    preserved_state.snapshot([str(state)], tmp_path / "kept")
+    victim = tmp_path / "shadow"
+    victim.write_text("root's own")
+    victim.chmod(0o600)
+    (state / "config").write_text("theirs")
+    clear = preserved_state._clear
+
+    def clear_and_plant(path: Path) -> None:
+        clear(path)
+        if path.name.startswith(".backfleet-"):
+            path.symlink_to(victim)
+
+    monkeypatch.setattr(preserved_state, "_clear", clear_and_plant)
+    with pytest.raises(FileExistsError):
+        preserved_state.restore(tmp_path / "kept", tmp_path / "evidence")
+    assert (victim.read_text(), victim.stat().st_mode & 0o777) == ("root's own", 0o600)
+    monkeypatch.undo()
+    preserved_state.restore(tmp_path / "kept", tmp_path / "evidence")
+    assert (state / "config").read_text() == "mine"
+
+
+def test_a_pipe_where_a_file_was_is_not_waited_for(state: Path, tmp_path: Path) -> None:
+    """Nobody ever writes into it."""
+    preserved_state.snapshot([str(state)], tmp_path / "kept")
+    (state / "config").unlink()
+    os.mkfifo(state / "config")
+    assert "config" in preserved_state.first_change(tmp_path / "kept")
+    preserved_state.restore(tmp_path / "kept", tmp_path / "evidence")
+    assert (state / "config").read_text() == "mine"
+
+
+def test_a_name_as_long_as_can_be_is_put_back(state: Path, tmp_path: Path) -> None:
+    long = state / ("x" * 255)
+    long.write_text("mine")
+    before = portrait(state)
+    preserved_state.snapshot([str(state)], tmp_path / "kept")
+    long.write_text("theirs")
+    preserved_state.restore(tmp_path / "kept", tmp_path / "evidence")
+    assert portrait(state) == before
+
+
+def test_what_a_link_leads_to_is_state_too(state: Path, tmp_path: Path) -> None:
+    """If the link itself is named: it stands for what it leads to."""
+    link = tmp_path / "etc" / "link"
+    link.symlink_to(state)
+    preserved_state.snapshot([str(link)], tmp_path / "kept")
+    (state / "config").write_text("theirs")
+    assert "config" in preserved_state.first_change(tmp_path / "kept")
+    preserved_state.restore(tmp_path / "kept", tmp_path / "evidence")
+    assert (state / "config").read_text() == "mine"
+    assert link.is_symlink()
+
+
+def test_what_goes_while_it_is_copied_was_not_there(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A temporary file of a client that runs, for example."""
+    walk = preserved_state._walk
+
+    def walk_and_lose(paths: Any) -> Any:
+        for path in walk(paths):
+            if path.name == "daily":
+                path.unlink()
+            yield path
+
+    monkeypatch.setattr(preserved_state, "_walk", walk_and_lose)
+    preserved_state.snapshot([str(state)], tmp_path / "kept")
+    monkeypatch.undo()
+    assert preserved_state.first_change(tmp_path / "kept") == ""
+    preserved_state.restore(tmp_path / "kept", tmp_path / "evidence")
+
+
+def test_a_file_that_changes_while_it_is_copied_is_copied_again_or_refused(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy that is neither the one nor the other would be put back as if it were right."""
+    times = iter(range(100))
+
+    def describe_and_change(path: Path) -> dict[str, Any]:
+        known = describe(path)
+        if path.name == "config" and next(times) < limit:
+            path.write_text(f"changed {next(times)}")
+        return known
+
+    describe = preserved_state.describe
+    monkeypatch.setattr(preserved_state, "describe", describe_and_change)
+    limit = 2
+    preserved_state.snapshot([str(state)], tmp_path / "kept")
+    assert preserved_state.first_change(tmp_path / "kept") == ""
+    limit = 100
+    with pytest.raises(OrderFailed, match="changes all the time"):
+        preserved_state.snapshot([str(state)], tmp_path / "kept-2")
+
+
+def test_a_copy_that_cannot_be_read_is_never_taken_for_none(state: Path, tmp_path: Path) -> None:
+    """Then the way back has failed, and says so."""
+    preserved_state.snapshot([str(state)], tmp_path / "kept")
+    (tmp_path / "kept" / preserved_state.INDEX).write_bytes(b"\0" * 100)
+    (state / "config").write_text("theirs")
+    with pytest.raises(OSError, match="cannot be read"):
+        preserved_state.restore(tmp_path / "kept", tmp_path / "evidence")
+
+
+def test_evidence_of_one_time_does_not_stop_the_next(state: Path, tmp_path: Path) -> None:
+    """Three times taken back, three times put aside."""
+    for number in range(3):
+        preserved_state.snapshot([str(state)], tmp_path / "kept")
+        (state / "cache").mkdir()
+        (state / "cache" / "data").write_text(str(number))
+        preserved_state.restore(tmp_path / "kept", tmp_path / "evidence")
+        assert not (state / "cache").exists()
+    assert sorted(path.read_text() for path in tmp_path.glob("evidence*/*-cache/data")) == ["0", "1", "2"]

@@ -1,0 +1,131 @@
+"""Stepping stones and repository formats: which way leads from here to there, and which must not be taken."""
+
+import itertools
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backfleet_host.manifest import Manifest, read_manifest
+from backfleet_host.upgrader.errors import OrderFailed
+from backfleet_host.upgrader.release import upgrade_path
+
+Host = Any
+Shop = Any
+
+
+def release(version: str, upgrades_from: str = "", form: str = "", readable_by: str = "") -> Manifest:
+    return read_manifest(
+        {
+            "package": "courier", "version": version, "platform": "linux-amd64", "format": "tar", "bin": ["courier"],
+            "switch": "anytime", "unpacked_bytes": 1, "entries": 1, "upgrades_from": upgrades_from,
+            "repository_format": form, "readable_by": readable_by,
+        }
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("current", "offered", "way"),
+    [
+        pytest.param("1.0", [("4.0", "")], ["4.0"], id="directly"),
+        pytest.param("", [("4.0", ">=3")], ["4.0"], id="from nothing, directly"),
+        pytest.param("1.0", [("3.0", ""), ("4.0", ">=3")], ["3.0", "4.0"], id="F59 over a bridge"),
+        pytest.param(
+            "1.0", [("2.0", ""), ("3.0", ">=2"), ("4.0", ">=3")], ["2.0", "3.0", "4.0"], id="F59 over two bridges"
+        ),
+        pytest.param("1.0", [("3.0", ""), ("3.5", ""), ("4.0", ">=3")], ["3.5", "4.0"], id="over the newest bridge"),
+        pytest.param("1.0", [("2.0", ""), ("3.0", ""), ("4.0", ">=3")], ["3.0", "4.0"], id="the shortest"),
+        pytest.param("1.0", [("3.0", ">=2"), ("4.0", ">=3")], None, id="a bridge out of reach"),
+        pytest.param("1.0", [("5.0", ""), ("4.0", ">=5")], None, id="never past the goal"),
+        pytest.param("3.9", [("3.0", ""), ("4.0", "<3.5")], None, id="F33 never backwards"),
+        pytest.param("odd one", [("3.0", ""), ("4.0", ">=3")], None, id="from a version nobody can read"),
+    ],
+)
+def test_the_way(current: str, offered: list[tuple[str, str]], way: list[str] | None) -> None:
+    """The last that is offered is the goal."""
+    releases = [release(*one) for one in offered]
+    assert upgrade_path.find_path(current, releases[-1], releases) == way
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 9)), max_size=9, unique_by=lambda pair: pair[0]))
+def test_a_way_is_allowed_at_every_step(offered: list[tuple[int, int]]) -> None:
+    """And leads forwards, from where the host is to where it should be."""
+    goal = release("10", ">=8")
+    releases = [release(str(version), f">={least}") for version, least in offered]
+    way = upgrade_path.find_path("1", goal, [*releases, goal])
+    known = {manifest.version: manifest for manifest in [*releases, goal]}
+    if way is not None:
+        steps = ["1", *way]
+        assert steps[-1] == "10"
+        assert all(known[after].accepts(before) for before, after in itertools.pairwise(steps))
+        assert [int(version) for version in steps] == sorted({int(version) for version in steps})
+
+
+@pytest.mark.parametrize(
+    ("old", "readable_by", "reader", "refused"),
+    [
+        pytest.param(("1.0", "1"), "", "0.1", False, id="it says nothing of readers"),
+        pytest.param(("1.0", "1"), "2.0", "", True, id="F41 the way back could not read it"),
+        pytest.param(("1.0", "2"), "2.0", "", False, id="the same format as before"),
+        pytest.param(("2.1", "1"), "2.0", "", False, id="the way back reads it"),
+        pytest.param(("2.1", "1"), "2.0", "1.9", True, id="F41 an older host must restore"),
+        pytest.param(("2.1", "1"), "2.0", "2.0", False, id="every reader can"),
+        pytest.param(None, "2.0", "", False, id="nothing was there"),
+        pytest.param(("1.10", "1"), "1.9", "", False, id="versions are not text"),
+    ],
+)
+def test_f41_a_format_waits_for_its_readers(
+    old: tuple[str, str] | None, readable_by: str, reader: str, refused: bool
+) -> None:
+    """Refused before anything is fetched."""
+    before = release(old[0], form=old[1]) if old else None
+    goal = release("3.0", form="2", readable_by=readable_by)
+    if not refused:
+        upgrade_path.check_format(goal, before, reader)
+        return
+    with pytest.raises(OrderFailed) as caught:
+        upgrade_path.check_format(goal, before, reader)
+    assert caught.value.code == "RepositoryFormatConflict"
+
+
+def test_f59_one_order_goes_over_the_stone(shop: Shop, host: Host) -> None:
+    """Each stone is proven before the next is taken; the way back leads to where it began."""
+    shop.add("1.0")
+    host.carry("install", "1.0")
+    shop.add("2.0")
+    shop.add("3.0", upgrades_from=">=2,<3")
+    report = host.carry("upgrade", "3.0")
+    assert (report.outcome, report.from_version, report.current_version) == ("succeeded", "1.0", "3.0")
+    assert host.installation.package("courier").version_before() == "1.0"
+    assert sorted(path.name for path in (host.folder / "versions").iterdir()) == ["1.0", "3.0"]
+
+
+@pytest.mark.parametrize("unwell", ["2.0", "3.0"])
+def test_an_unwell_stone_leads_back_to_the_beginning(shop: Shop, host: Host, unwell: str) -> None:
+    """Never left on a stone."""
+    shop.add("1.0")
+    host.carry("install", "1.0")
+    shop.add("2.0", health=int(unwell == "2.0"))
+    shop.add("3.0", upgrades_from=">=2,<3", health=int(unwell == "3.0"))
+    report = host.carry("upgrade", "3.0")
+    assert (report.code, report.current_version) == ("RolledBack", "1.0")
+    assert (host.folder / "failed" / unwell / "reason.json").exists()
+    assert host.leftovers() == []
+
+
+@pytest.mark.parametrize("who", ["the order", "the host"])
+def test_f41_the_oldest_reader_is_heard(shop: Shop, host: Host, who: str) -> None:
+    """Whoever knows of it says so: the server in its order, the administrator in the host's words."""
+    import dataclasses
+
+    from backfleet_host.upgrader import carry_out_on
+
+    shop.add("1.0", repository_format="2", readable_by="0.9")
+    host.carry("install", "1.0")
+    shop.add("2.0", repository_format="2", readable_by="1.5")
+    if who == "the host":
+        host.write_policy('oldest_reader = "1.2"\n')
+    order = dataclasses.replace(host.order("upgrade", "2.0"), oldest_reader="1.2" if who == "the order" else "")
+    report = carry_out_on(host.installation, order, lambda line: None)
+    assert (report.code, report.current_version) == ("RepositoryFormatConflict", "1.0")

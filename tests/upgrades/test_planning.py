@@ -1,0 +1,199 @@
+"""Planning, without a database: which version a client moves to, and what is refused. Each row is a sentence."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from backfleet.fleet import AgentKind, Client, ClientStatus, Instance, Reachability
+from backfleet.releases import Manifest, Release
+from backfleet.upgrades import (
+    Planner,
+    TaskTarget,
+    UninstallPlanner,
+    UpgradePlanner,
+    plan_for_client,
+    plan_for_instance,
+    unknown_client,
+)
+
+THEN = datetime(2026, 1, 2, tzinfo=UTC)
+PACKAGE, PLATFORM = "courier", "linux-amd64"
+INSTANCE = Instance(
+    id="mi-1", account_id="1", region="r", activation_id="a-1", name="web-1", hostname="web-1", machine_id="m",
+    os_type="linux", os_version="Linux", platform=PLATFORM, agent_version="backfleet-0.1.0",
+    agent_kind=AgentKind.BACKFLEET, agent_mode="restricted", intranet_ip="", internet_ip="", registered_at=THEN,
+    last_heard_at=THEN, clock_skew_ms=None, stopped_at=None, deregistered_at=None, public_key="",
+)  # fmt: skip
+CLIENT = Client(
+    "c-1", "1", "r", "mi-1", PACKAGE, "1.0", "stable", "", ClientStatus.ACTIVATED, THEN, THEN, checked_at=THEN
+)
+
+
+def release(version: str, upgrades_from: str = "", *, withdrawn: bool = False) -> Release:
+    manifest = Manifest(PACKAGE, version, PLATFORM, "tar", upgrades_from=upgrades_from)
+    gone = THEN if withdrawn else None
+    return Release(PACKAGE, version, PLATFORM, "0" * 64, 1, "courier.tar", manifest, THEN, gone, ("stable",))
+
+
+def upgrades_to(*offered: Release) -> UpgradePlanner:
+    return UpgradePlanner({(PACKAGE, PLATFORM, "stable"): list(offered)})
+
+
+def outcome_of(target: TaskTarget) -> str:
+    """The version it moves to, or its code, with a + where it succeeds at once."""
+    if target.resolved is None:
+        return target.to_version or "removed"
+    return target.resolved[0] + ("+" if target.succeeded else "")
+
+
+@pytest.mark.parametrize(
+    ("planner", "client", "instance", "expected"),
+    [
+        pytest.param(
+            upgrades_to(release("1.5"), release("2.0")), {}, {}, "2.0", id="a client moves to the newest release"
+        ),
+        pytest.param(
+            upgrades_to(release("1.10"), release("1.9")), {}, {}, "1.10", id="versions are compared as numbers"
+        ),
+        pytest.param(
+            upgrades_to(release("2.0"), release("3.0", withdrawn=True)), {}, {}, "2.0",
+            id="a withdrawn release is passed over",
+        ),
+        pytest.param(
+            upgrades_to(release("1.9"), release("2.0")), {"pin": "<2"}, {}, "1.9", id="a pinned client stays in its pin"
+        ),
+        pytest.param(
+            upgrades_to(release("2.0")), {"pin": "<2"}, {}, "NoRelease", id="a pin that nothing fits is a refusal"
+        ),
+        pytest.param(upgrades_to(), {}, {}, "NoRelease", id="a channel that offers nothing is a refusal"),
+        pytest.param(
+            upgrades_to(release("2.0")), {"channel": "beta"}, {}, "NoRelease",
+            id="a release of another channel does not count"
+        ),
+        pytest.param(
+            upgrades_to(release("2.0")), {}, {"platform": "linux-arm64"}, "NoRelease",
+            id="a release of another platform does not count",
+        ),
+        pytest.param(upgrades_to(release("0.9")), {}, {}, "AlreadyCurrent+", id="a client never moves to an older one"),
+        pytest.param(upgrades_to(release("1.0")), {}, {}, "AlreadyCurrent+", id="a current client succeeds at once"),
+        pytest.param(
+            upgrades_to(release("1.5"), release("2.0", ">=1.5")), {}, {}, "2.0",
+            id="an intermediate version opens the way",
+        ),
+        pytest.param(
+            upgrades_to(release("2.0", ">=1.5")), {}, {}, "NotAllowedFrom",
+            id="a missing intermediate version is a refusal"
+        ),
+        pytest.param(
+            upgrades_to(release("1.5"), release("2.0", ">=1.8")), {}, {}, "1.5",
+            id="a client moves as far as the way leads",
+        ),
+        pytest.param(
+            upgrades_to(release("2.0")), {"version": "custom"}, {}, "2.0",
+            id="a version that cannot be compared is replaced",
+        ),
+        pytest.param(
+            upgrades_to(release("1.0")), {"drift": "a file was changed"}, {}, "1.0",
+            id="a client with drift gets its version again",
+        ),
+        pytest.param(
+            upgrades_to(release("2.0")), {"drift": "a file was changed"}, {}, "2.0",
+            id="a client with drift moves on if there is a newer version",
+        ),
+        pytest.param(
+            upgrades_to(release("0.9"), release("1.0", withdrawn=True)), {"drift": "a file was changed"}, {},
+            "AlreadyCurrent+", id="a client with drift is left alone if its version is not offered any more",
+        ),
+        pytest.param(
+            upgrades_to(release("2.0")), {"version": ""}, {}, "ClientNotInstalled",
+            id="what is not installed is not upgraded"
+        ),
+        pytest.param(
+            upgrades_to(release("2.0")), {}, {"agent_kind": AgentKind.OFFICIAL}, "2.0",
+            id="another agent on Linux takes orders",
+        ),
+        pytest.param(
+            upgrades_to(release("2.0")), {}, {"agent_kind": AgentKind.OFFICIAL, "platform": "windows-amd64"},
+            "UnsupportedPlatform", id="another agent elsewhere takes none",
+        ),
+        pytest.param(UninstallPlanner(), {}, {}, "removed", id="an installed client is removed"),
+        pytest.param(
+            UninstallPlanner(), {"version": "", "status": ClientStatus.NOT_INSTALLED}, {}, "AlreadyCurrent+",
+            id="what was removed before succeeds at once",
+        ),
+        pytest.param(
+            UninstallPlanner(), {"version": "", "status": ClientStatus.INSTALL_FAILED}, {}, "removed",
+            id="the remains of a failed install are removed",
+        ),
+        pytest.param(
+            UninstallPlanner(), {}, {"agent_kind": AgentKind.OFFICIAL, "platform": ""}, "UnsupportedPlatform",
+            id="nothing is removed where no order can be brought",
+        ),
+    ],
+)  # fmt: skip
+def test_what_becomes_of_a_client(
+    planner: Planner, client: dict[str, Any], instance: dict[str, Any], expected: str
+) -> None:
+    """The target names the client, its package and the version that it has, whatever becomes of it."""
+    of, on = replace(CLIENT, **client), replace(INSTANCE, **instance)
+    target = plan_for_client(on, of, Reachability.REACHABLE, planner)
+    assert outcome_of(target) == expected
+    known = (target.instance_id, target.client_id, target.package, target.platform, target.from_version)
+    assert known == ("mi-1", "c-1", PACKAGE, on.platform, of.version)
+
+
+@pytest.mark.parametrize(
+    ("planner", "client", "text"),
+    [
+        pytest.param(
+            upgrades_to(), {}, f"no release of {PACKAGE} is offered for {PLATFORM} on channel stable; add one"
+        ),
+        pytest.param(upgrades_to(release("2.0")), {"pin": "<2"}, "channel stable within its pin <2; add one"),
+        pytest.param(
+            upgrades_to(release("2.0", ">=1.5")),
+            {},
+            "can be reached from 1.0; add the intermediate version it requires",
+        ),
+    ],
+    ids=["no release", "none in the pin", "no way"],
+)
+def test_a_refusal_says_what_to_do(planner: Planner, client: dict[str, Any], text: str) -> None:
+    """With the names that it is about."""
+    target = plan_for_client(INSTANCE, replace(CLIENT, **client), Reachability.REACHABLE, planner)
+    assert target.resolved is not None
+    assert text in target.resolved[1]
+
+
+@pytest.mark.parametrize("reachability", [each for each in Reachability if each is not Reachability.REACHABLE])
+def test_a_client_on_an_unreachable_instance_is_refused(reachability: Reachability) -> None:
+    """The message has the API's code for why."""
+    target = plan_for_client(INSTANCE, CLIENT, reachability, upgrades_to(release("2.0")))
+    assert target.resolved is not None
+    assert (target.resolved[0], target.succeeded) == ("HostUnreachable", False)
+    assert reachability.value in target.resolved[1]
+
+
+def test_an_instance_means_its_clients() -> None:
+    """Each is planned by itself; one that was removed is not meant by an upgrade, one that is being installed is."""
+    gone = replace(CLIENT, id="c-2", package="gone", version="", status=ClientStatus.NOT_INSTALLED)
+    coming = replace(CLIENT, id="c-3", package="coming", version="", status=ClientStatus.INSTALLING)
+    planned = plan_for_instance(INSTANCE, [CLIENT, gone, coming], upgrades_to(release("2.0")))
+    assert [(target.client_id, outcome_of(target)) for target in planned] == [
+        ("c-1", "2.0"),
+        ("c-3", "ClientNotInstalled"),
+    ]
+    removed = plan_for_instance(INSTANCE, [CLIENT, gone], UninstallPlanner())
+    assert [(target.client_id, outcome_of(target)) for target in removed] == [
+        ("c-1", "removed"),
+        ("c-2", "AlreadyCurrent+"),
+    ]
+
+
+def test_an_instance_without_clients_is_one_refusal() -> None:
+    """It has no client id to name; an unknown client has no instance."""
+    (target,) = plan_for_instance(INSTANCE, [], UninstallPlanner())
+    assert (target.instance_id, target.client_id, outcome_of(target)) == ("mi-1", "", "ClientNotInstalled")
+    unknown = unknown_client("c-9")
+    assert (unknown.instance_id, unknown.client_id, outcome_of(unknown)) == ("", "c-9", "ClientNotExists")
