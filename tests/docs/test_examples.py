@@ -164,7 +164,7 @@ def read_operations(reader: Reader) -> None:
         "FILE": str(reader.folder / "pending"),
         "keys DATA": f"keys {reader.server.data}",
     }
-    said = {}
+    outputs = {}
     for block in examples_of(reader.page):
         if block.example == "the file trust.json":
             (reader.folder / "trust.json").write_text(reader.placed(block.text))
@@ -175,12 +175,12 @@ def read_operations(reader: Reader) -> None:
                 "ALIBABA_CLOUD_ACCESS_KEY_SECRET": key["AccessKeySecret"],
             }
             before, reader.environment = reader.environment, reader.environment | given
-            said[block.example] = reader.run(block)
+            outputs[block.example] = reader.run(block)
             reader.environment = before
         else:
-            said[block.example] = reader.run(block)
+            outputs[block.example] = reader.run(block)
     assert "CreateAccount" in (reader.folder / "trail.jsonl").read_text()
-    assert "Restart the server" in said["taking over the keys"]
+    assert "Restart the server" in outputs["taking over the keys"]
 
 
 def read_host(reader: Reader) -> None:

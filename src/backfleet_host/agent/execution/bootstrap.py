@@ -120,7 +120,7 @@ def _carry_out(root: Path, order: Order) -> int:
 
 def _print_output(output: Path, lock: Path, order: Order) -> int:
     """Print what comes into the output file until the work is over."""
-    until = time.monotonic() + order.patience + GRACE_SECONDS
+    until = time.monotonic() + order.timeout_seconds + GRACE_SECONDS
     printed = 0
     while True:
         is_over = _is_free(lock) or time.monotonic() > until
