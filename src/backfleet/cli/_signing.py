@@ -91,14 +91,16 @@ def sign(file: Path, folder: Path, take_over: bool, hand_over: Path | None, only
         fail("--take-over and --hand-over exclude each other; choose one")
     try:
         signers = offline_signing.read_signers((folder / SIGNERS).read_bytes())
-        heirs = signers if take_over else offline_signing.read_signers(hand_over.read_bytes()) if hand_over else None
+        successors = (
+            signers if take_over else offline_signing.read_signers(hand_over.read_bytes()) if hand_over else None
+        )
         bundle = _checked(
-            offline_signing.read_bundle(file.read_bytes()), signers, heirs, _remembered(folder), datetime.now(UTC)
+            offline_signing.read_bundle(file.read_bytes()), signers, successors, _remembered(folder), datetime.now(UTC)
         )
         if only_show:
             return
         signed = offline_signing.sign(
-            bundle, [_key(path) for path in sorted(folder.glob("*.key"))], root=heirs is not None
+            bundle, [_key(path) for path in sorted(folder.glob("*.key"))], root=successors is not None
         )
         if not signed:
             fail(f"no key in {folder} may sign this; a root is signed with --take-over or --hand-over only")
@@ -158,7 +160,7 @@ def forget_keys(client: Client, folder: Path) -> None:
 
 
 def _checked(
-    bundle: "Bundle", signers: "Signers", heirs: "Signers | None", remembered: "Bundle | None", now: datetime
+    bundle: "Bundle", signers: "Signers", successors: "Signers | None", remembered: "Bundle | None", now: datetime
 ) -> "Bundle":
     """Show what is to be signed, check it, and return it. A refusal is understood by what was shown.
 
@@ -168,8 +170,8 @@ def _checked(
     from backfleet.releases import review
     from backfleet.releases.offline_signing import with_signers
 
-    if heirs is not None and bundle.replaces is None:
-        bundle = with_signers(bundle, heirs, now=now)
+    if successors is not None and bundle.replaces is None:
+        bundle = with_signers(bundle, successors, now=now)
     known = remembered.root if remembered else bundle.replaces
     offered = bundle.targets.signed
     for line in (
@@ -179,10 +181,10 @@ def _checked(
         click.echo(line)
     click.echo(f"{len(offered.targets)} release(s) are signed for; compare the new ones with what you built")
     review.check_offer(offered, now=now)
-    if heirs is None:
+    if successors is None:
         review.check_current_root(bundle.root, signers, remembered, now=now)
     else:
-        review.check_next_root(bundle, heirs, remembered, now=now)
+        review.check_next_root(bundle, successors, remembered, now=now)
     return bundle
 
 
