@@ -266,10 +266,10 @@ def test_old_audit_rows_are_deleted(call: Call, now: datetime) -> None:
     """Rows older than the moment go, the others stay."""
     perform_it(touching(HBR), call)
     with call.services.database.transaction() as tx:
-        _store.drop_before(tx, now)
+        _store.delete_before(tx, now)
     assert len(audited(call.services)) == 1
     with call.services.database.transaction() as tx:
-        assert not _store.drop_before(tx, now.replace(year=now.year + 1)), "there is no more to do"
+        assert not _store.delete_before(tx, now.replace(year=now.year + 1)), "there is no more to do"
     assert audited(call.services) == []
 
 
