@@ -195,9 +195,9 @@ def read_host(reader: Reader) -> None:
     etc.mkdir()
     (etc / "courier.toml").write_text(texts.pop("the policy of a package"))
     (etc / "host.toml").write_text(texts.pop("the policy of a host"))
-    package = policy.read_package_words(etc, "courier")
+    package = policy.read_package_policy(etc, "courier")
     assert len(package.probes) == 2
-    assert policy.read_host_words(etc).held_back_hours == 24
+    assert policy.read_host_policy(etc).held_back_hours == 24
     for name, program, text in (
         ("restic", "usr/bin/restic", texts.pop("a manifest")),
         ("courier", "courier", texts.pop("a service")),
