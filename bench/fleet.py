@@ -30,7 +30,7 @@ import aiohttp
 
 from backfleet.app import open_services
 from backfleet.cli._client import Client
-from backfleet.cli._credentials import Asked, connect
+from backfleet.cli._credentials import ConnectionFlags, connect
 from backfleet.clock import utc_now
 from backfleet.ids import draw
 from backfleet.pubsub import InProcessPubSub
@@ -95,7 +95,7 @@ async def measure(data: Path, url: str, asked: argparse.Namespace) -> None:
             await rest(pid, asked.idle, asked.hosts)
             print(f"memory: {before / 1024:.0f} MiB before, {memory_of(pid) / 1024:.0f} MiB connected: "
                   f"{(memory_of(pid) - before) / asked.hosts:.1f} KiB a connection")  # fmt: skip
-            client = Client(connect(Asked(endpoint=ready["http"], data=data), {}), utc_now)
+            client = Client(connect(ConnectionFlags(endpoint=ready["http"], data=data), {}), utc_now)
             probed = min(PROBES, asked.hosts // 10)
             await probe(client, simulation, agents[:probed])
             await asyncio.sleep(3)

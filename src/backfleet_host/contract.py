@@ -1,9 +1,12 @@
-"""The order a host is given and the report it returns: the one module that control plane and host both import.
+"""Define the order that a host is given and the report that it returns.
 
 An order travels as the command content of a Cloud Assistant task: a first line that no shell runs by accident, then
-JSON. While it is carried out the task's output is JSON lines, one `{"stage": ...}` for each step begun; the last
-line is `{"report": ...}`. Everything is validated field by field on arrival: a host trusts no order further than its
-fields, and the control plane no report.
+JSON. While the order is carried out, the task's output is JSON lines: one `{"stage": ...}` for each step begun, and
+`{"report": ...}` at the end. Every field is checked on arrival: a host trusts no order further than its fields, and the
+control plane no report.
+
+Either side may be older than the other. So the names in JSON never change, a host refuses orders with fields that it
+does not know, and the control plane ignores fields of reports that it does not know.
 """
 
 from __future__ import annotations
@@ -12,20 +15,23 @@ import dataclasses
 import json
 import re
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 from backfleet_host.layout import PACKAGE, VERSION
 from backfleet_host.platforms import PLATFORM
 
 FIRST_LINE = "#!backfleet-order 1"
 
+OWN_AGENT = "backfleet-"
+"""How the version of our own agent begins where agents name it: registration, heartbeats, User-Agent."""
+
 KINDS = ("install", "upgrade", "uninstall", "status", "recover")
 OUTCOMES = ("succeeded", "failed")
 STAGES = ("admit", "check", "fetch", "stage", "drain", "switch", "prove", "commit", "back")
-"""The steps in the order they are taken; `back` stands for going back after a failed switch."""
+"""The steps in their order; `back` is the rollback after a failed switch."""
 
 CODES = (
-    "",  # well
+    "",  # no problem
     "AlreadyCurrent",  # a note on a success
     "ClientNotInstalled",
     "UpgradeInProgress",
@@ -44,15 +50,18 @@ CODES = (
     "TaskCancelled",  # stopped before the switch
     "InternalError",
 )
-"""What a report may say (upgrade-semantics, "item error codes")."""
+"""The codes that a report may have (docs/api.md, error codes of items)."""
 
 LONGEST_MESSAGE = 1000  # characters of a report's message that are kept
-LONGEST_PATIENCE = 30 * 86400  # seconds
-FASTEST = 1 << 40  # bytes per second
-LONGEST_ORDER = 16 * 1024  # characters of an order; far above any honest one
+LONGEST_TIMEOUT_SECONDS = 30 * 86400
+LARGEST_BYTES_PER_SECOND = 1 << 40
+LONGEST_ORDER = 16 * 1024  # characters of an order; far more than any real one has
 
 MOST_SETTINGS = 20
 LONGEST_SETTING = 300  # characters
+
+_JSON_NAMES = {"timeout_seconds": "patience"}  # fields of an order that have another name in JSON
+_LATER_FIELDS = ("settings", "remove_state", "tries_again")  # that the first hosts do not know
 
 _SETTING = re.compile(r"[a-z_]{1,40}")
 _PACKAGE = re.compile(PACKAGE)
@@ -62,29 +71,31 @@ _PLATFORM = re.compile(PLATFORM)
 
 
 class Malformed(ValueError):
-    """An order or a report that is not of the contract's form; the text says which field and why."""
+    """An order or a report is not of the contract's form; the text says which field and why."""
 
 
 @dataclass(frozen=True)
 class Order:
     """What one host is asked to do with one package.
 
-    `order_id` is the same when the same order is handed out again: the host then answers from its journal.
-    `patience` is how many seconds the host may take from the moment it starts, waiting for running backups included.
-    `downloads` is the address under which releases are found ("" = `/downloads` on the server of enrolment).
-    `oldest_reader` is the lowest version of those who must read this host's backups ("" = nobody else must).
-    `bytes_per_second` is how fast the host may download (0 = as fast as it can).
-    `remove_state` lets an uninstall take the client's configuration and state along, which otherwise stay.
-    `tries_again` lets an install or upgrade try a version that this host has taken back a short while ago.
-    `settings` is what operators set for the client, for whatever runs it on the host: names and plain values.
+    Attributes:
+        order_id: the same when the same order is handed out again; the host then answers from its journal.
+        version: the target, "" where the kind has none.
+        timeout_seconds: how long the host may take from its start, waiting for running backups included.
+        downloads: the address of the releases; "" = `/downloads` on the server that the host enrolled with.
+        oldest_reader: the lowest version that must still read this host's backups; "" = no other version must.
+        bytes_per_second: how fast the host may download; 0 = as fast as it can.
+        settings: what administrators set for the client, for whatever runs it on the host: names and plain values.
+        remove_state: an uninstall removes the client's configuration and state, too, which otherwise stay.
+        tries_again: an install or upgrade may try a version that is quarantined on this host.
     """
 
     order_id: str
     kind: str
     package: str
-    version: str = ""  # the target; "" where the kind has none
+    version: str = ""
     platform: str = ""
-    patience: int = 840
+    timeout_seconds: int = 840
     downloads: str = ""
     oldest_reader: str = ""
     bytes_per_second: int = 0
@@ -100,19 +111,12 @@ class Order:
             _match("version", self.version, _VERSION)
         if self.kind in ("install", "upgrade") or self.platform != "":
             _match("platform", self.platform, _PLATFORM)
-        if (
-            isinstance(self.patience, bool)
-            or not isinstance(self.patience, int)
-            or not 1 <= self.patience <= LONGEST_PATIENCE
-        ):
-            raise Malformed(f"patience must be a whole number of seconds from 1 to 30 days, not {self.patience!r}")
+        _whole_number("timeout_seconds", self.timeout_seconds, 1, LONGEST_TIMEOUT_SECONDS)
         if self.oldest_reader != "":
             _match("oldest_reader", self.oldest_reader, _VERSION)
-        most = self.bytes_per_second
-        if isinstance(most, bool) or not isinstance(most, int) or not 0 <= most <= FASTEST:
-            raise Malformed(f"bytes_per_second must be a whole number from 0 to {FASTEST}, not {most!r}")
+        _whole_number("bytes_per_second", self.bytes_per_second, 0, LARGEST_BYTES_PER_SECOND)
         if not isinstance(self.downloads, str) or not re.fullmatch(r"(https?://[^\s\"'<>]{1,300})?", self.downloads):
-            raise Malformed("downloads must be empty or an http(s) address")
+            raise Malformed(f"downloads is {str(self.downloads)[:80]!r}; it must be empty or an http(s) address")
         _plain("settings", self.settings)
         if not isinstance(self.remove_state, bool) or (self.remove_state and self.kind != "uninstall"):
             raise Malformed("remove_state is true or false, and true in an uninstall only")
@@ -120,18 +124,32 @@ class Order:
             raise Malformed("tries_again is true or false, and true in an install or upgrade only")
 
     def as_command(self) -> str:
-        """The order as command content."""
-        said = dataclasses.asdict(self)
-        # A host that does not know one of these must be able to read other orders.
-        for name in ("settings", "remove_state", "tries_again"):
-            if not said[name]:
-                del said[name]
-        return f"{FIRST_LINE}\n{json.dumps(said, sort_keys=True)}\n"
+        """Return the order as command content."""
+        # A host that does not know one of these fields must be able to read other orders.
+        fields = {key: value for key, value in self.to_json().items() if value or key not in _LATER_FIELDS}
+        return f"{FIRST_LINE}\n{json.dumps(fields, sort_keys=True)}\n"
+
+    def to_json(self) -> Dict[str, Any]:
+        """Return every field under its name in JSON, as hosts store it."""
+        return {_JSON_NAMES.get(name, name): value for name, value in dataclasses.asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, stored: Dict[str, Any]) -> Order:
+        """Read what `to_json` gave, here or in another version of this program. Unknown fields are ignored.
+
+        Raises:
+            Malformed: a field is missing or not of its form.
+        """
+        names = _names_in_json()
+        try:
+            return cls(**{names[key]: value for key, value in stored.items() if key in names})
+        except TypeError as problem:
+            raise Malformed(f"the stored order cannot be read: {problem}") from None
 
 
 @dataclass(frozen=True)
 class Report:
-    """How an order ended. `current_version` is what the host runs now: the truth, whatever the outcome."""
+    """How an order ended. `current_version` is what the host runs now, whatever the outcome."""
 
     order_id: str
     kind: str
@@ -144,7 +162,7 @@ class Report:
     to_version: str = ""
     current_version: str = ""  # "" = not installed
     seconds: float = 0.0
-    details: Dict[str, Any] = dataclasses.field(default_factory=dict)  # of a status order: the whole status
+    details: Dict[str, Any] = dataclasses.field(default_factory=dict)  # of a status order: the status of all packages
 
     def __post_init__(self) -> None:
         _match("order_id", self.order_id, _ORDER_ID)
@@ -155,7 +173,7 @@ class Report:
         if self.stage != "":
             _one_of("stage", self.stage, STAGES)
         for name in ("from_version", "to_version", "current_version"):
-            if getattr(self, name) != "":  # not "if it is true": 0, null and [] are no versions
+            if getattr(self, name) != "":  # compared with "", because 0, null and [] are no versions
                 _match(name, getattr(self, name), _VERSION)
         if not isinstance(self.message, str):
             raise Malformed("message must be text")
@@ -166,64 +184,67 @@ class Report:
             raise Malformed("details must be an object")
 
     def as_line(self) -> str:
-        """The report as the last line of the task's output."""
+        """Return the report as the last line of the task's output."""
         return json.dumps({"report": dataclasses.asdict(self)}, sort_keys=True)
 
 
 def is_version(text: str) -> bool:
-    """Whether this can be a version's name."""
+    """Return whether this can be a version's name."""
     return _VERSION.fullmatch(text) is not None
 
 
 def stage_line(stage: str) -> str:
-    """One line of output: this step has begun."""
+    """Return the line of output that says that a step has begun."""
     _one_of("stage", stage, STAGES)
     return json.dumps({"stage": stage})
 
 
 def is_order(content: str) -> bool:
-    """Whether command content claims to be an order: any other content is a shell command."""
+    """Return whether command content claims to be an order. Any other content is a shell command."""
     return content.startswith(FIRST_LINE + "\n")
 
 
 def read_order(content: str) -> Order:
-    """The order in this command content.
+    """Read the order in command content.
 
     Raises:
-        Malformed: not an order, too long, an unknown or missing field, or a value out of its form.
+        Malformed: it is no order, is too long, has an unknown field, or a field is missing or not of its form.
     """
     if not is_order(content):
         raise Malformed("the content is not an order")
     if len(content) > LONGEST_ORDER:
         raise Malformed(f"the order is longer than {LONGEST_ORDER} characters")
-    return Order(**_fields(Order, content[len(FIRST_LINE) :], required=("order_id", "kind", "package")))
+    return Order(**_order_fields(content[len(FIRST_LINE) :]))
 
 
 def read_output(output: str) -> Tuple[str, Optional[Report]]:
-    """What a task's output tells: the last stage begun ("" if none) and the report, if it is there.
+    """Read a task's output.
 
-    Lines that are not ours are passed over: an agent may have cut the output's middle out.
+    Lines of any other form are ignored: an agent may have cut out the middle of the output.
+
+    Returns:
+        The last stage begun ("" if none) and the report, if there is one.
     """
     stage, report = "", None
     for line in output.splitlines():
-        said = _object_or_none(line)
-        if said is None:
+        fields = _object_or_none(line)
+        if fields is None:
             continue
-        if said.get("stage") in STAGES:
-            stage = said["stage"]
-        elif isinstance(said.get("report"), dict):
+        if fields.get("stage") in STAGES:
+            stage = fields["stage"]
+        elif isinstance(fields.get("report"), dict):
             try:
-                report = read_report(said["report"])
+                report = read_report(fields["report"])
             except Malformed:
                 continue
     return stage, report
 
 
 def read_report(fields: Dict[str, Any]) -> Report:
-    """A report from its JSON object. Unknown fields are ignored: the host may be newer.
+    """Read a report from its JSON object. Unknown fields are ignored: the host may be newer.
 
     Raises:
-        Malformed: a missing field or a value out of its form.
+        Malformed: a field is missing or not of its form.
     """
     known = {field.name for field in dataclasses.fields(Report)}
     missing = [name for name in ("order_id", "kind", "package", "outcome") if name not in fields]
@@ -232,31 +253,42 @@ def read_report(fields: Dict[str, Any]) -> Report:
     return Report(**{name: value for name, value in fields.items() if name in known})
 
 
-def _fields(of: type, text: str, required: Tuple[str, ...]) -> Dict[str, Any]:
-    said = _object_or_none(text)
-    if said is None:
+def _order_fields(text: str) -> Dict[str, Any]:
+    fields = _object_or_none(text)
+    if fields is None:
         raise Malformed("the order is not a JSON object")
-    known: List[str] = [field.name for field in dataclasses.fields(of)]
-    unknown = sorted(set(said) - set(known))
+    names = _names_in_json()
+    unknown = sorted(set(fields) - set(names))
     if unknown:
         raise Malformed(f"the order has unknown fields: {', '.join(unknown)}")
-    missing = [name for name in required if name not in said]
+    missing = [name for name in ("order_id", "kind", "package") if name not in fields]
     if missing:
         raise Malformed(f"the order lacks {', '.join(missing)}")
-    return said
+    return {names[key]: value for key, value in fields.items()}
+
+
+def _names_in_json() -> Dict[str, str]:
+    """Return the name of each field of an order by its name in JSON."""
+    return {_JSON_NAMES.get(field.name, field.name): field.name for field in dataclasses.fields(Order)}
 
 
 def _object_or_none(text: str) -> Optional[Dict[str, Any]]:
     try:
-        said = json.loads(text)
-    except (ValueError, RecursionError):  # what is nested without end is not ours either
+        found = json.loads(text)
+    except (ValueError, RecursionError):  # RecursionError: it is nested without end
         return None
-    return said if isinstance(said, dict) else None
+    return found if isinstance(found, dict) else None
 
 
 def _match(name: str, value: Any, pattern: re.Pattern[str]) -> None:
     if not isinstance(value, str) or not pattern.fullmatch(value):
         raise Malformed(f"{name} {value!r} is not of the form {pattern.pattern}")
+
+
+def _whole_number(name: str, value: Any, least: int, most: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        shown = f"{name} ({_JSON_NAMES[name]} in JSON)" if name in _JSON_NAMES else name
+        raise Malformed(f"{shown} is {str(value)[:80]!r}; it must be a whole number from {least} to {most}")
 
 
 def _plain(name: str, value: Any) -> None:

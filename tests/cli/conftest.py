@@ -1,4 +1,4 @@
-"""A real server, and the command line at work on it."""
+"""A real server, and the command line that calls it."""
 
 import io
 import os
@@ -29,21 +29,21 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 
 @pytest.fixture
 def cli(server: Installation, monkeypatch: pytest.MonkeyPatch) -> Cli:
-    """Run a command on that server, with nothing but its data folder in the environment."""
+    """Return a function that runs a command on that server, with only its data folder in the environment."""
     for name in list(os.environ):
         if name.startswith(("ALIBABA_CLOUD_", "BACKFLEET_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("BACKFLEET_DATA", str(server.data))
 
-    def run(*words: str, **environment: str) -> Result:
-        return CliRunner().invoke(main, list(words), env=environment)
+    def run(*arguments: str, **environment: str) -> Result:
+        return CliRunner().invoke(main, list(arguments), env=environment)
 
     return run
 
 
 @pytest.fixture
 def program(tmp_path: Path) -> Callable[[str], Path]:
-    """A release's file: a small program in an archive."""
+    """Return a function that makes a release's file: a small program in an archive."""
 
     def build(version: str) -> Path:
         file = tmp_path / f"courier-{version}.tar.gz"

@@ -1,4 +1,4 @@
-"""backfleet audit: looked at, narrowed, exported."""
+"""backfleet audit: shown, filtered, exported."""
 
 import json
 
@@ -7,12 +7,12 @@ import pytest
 from cli.conftest import Cli
 
 
-def test_calls_are_shown_the_last_one_first(cli: Cli) -> None:
-    """With who, from where, and how it ended."""
+def test_calls_are_shown_newest_first(cli: Cli) -> None:
+    """With the caller, the address and the result."""
     cli("task", "show", "t-none")
-    told = cli("audit").stdout.splitlines()
-    assert told[0].split() == ["TIME", "(UTC)", "WHO", "FROM", "CALL", "RESULT"]
-    assert "TaskNotFound" in next(line for line in told if "DescribeTask" in line)
+    shown = cli("audit").stdout.splitlines()
+    assert shown[0].split() == ["TIME", "(UTC)", "WHO", "FROM", "CALL", "RESULT"]
+    assert "TaskNotFound" in next(line for line in shown if "DescribeTask" in line)
     found = json.loads(cli("audit", "--event", "DescribeTask", "--limit", "1", "--json").stdout)
     assert [event["requestParameters"] for event in found] == [{"TaskId": "t-none"}]
     assert json.loads(cli("audit", "--user", "nobody", "--json").stdout) == []
@@ -20,7 +20,7 @@ def test_calls_are_shown_the_last_one_first(cli: Cli) -> None:
 
 
 def test_the_export_has_every_event_once(cli: Cli) -> None:
-    """The oldest first, a line each, over several pages."""
+    """Oldest first, one line each, over several pages."""
     for _ in range(3):
         cli("user", "list")
     lines = [json.loads(line) for line in cli("audit", "--jsonl").stdout.splitlines()]
@@ -30,8 +30,8 @@ def test_the_export_has_every_event_once(cli: Cli) -> None:
     assert times == sorted(times)
 
 
-@pytest.mark.parametrize("words", [["--since", "yesterday"], ["--until", "7"], ["--since", "2026-13-01"]])
-def test_a_time_that_is_none(cli: Cli, words: list[str]) -> None:
+@pytest.mark.parametrize("arguments", [["--since", "yesterday"], ["--until", "7"], ["--since", "2026-13-01"]])
+def test_a_malformed_time_is_refused(cli: Cli, arguments: list[str]) -> None:
     """One clear error, and nothing on stdout."""
-    found = cli("audit", *words)
-    assert (found.exit_code, "is no time; say" in found.stderr, found.stdout) == (1, True, "")
+    found = cli("audit", *arguments)
+    assert (found.exit_code, "is not a time; write" in found.stderr, found.stdout) == (1, True, "")

@@ -1,4 +1,4 @@
-"""Every command against a real server: what it does, what it prints, and how it ends."""
+"""Every command against a real server: what it does and prints, and its exit code."""
 
 import json
 import re
@@ -14,18 +14,18 @@ from journeys.installation import Installation
 REQUEST_ID = r"\(RequestId [0-9A-F-]{36}\)"
 
 
-def words_of(file: Path, version: str) -> list[str]:
-    """The words that add this file as a release."""
+def add_arguments(file: Path, version: str) -> list[str]:
+    """Return the arguments that add a file as a release."""
     return ["release", "add", str(file), "--package", "courier", "--version", version, "--platform", platform_here()]
 
 
 def test_a_client_from_release_to_removal(cli: Cli, server: Installation, program: Callable[[str], Path]) -> None:
-    """Add, install, look, upgrade, watch, take off: what an operator types, in order."""
+    """Add, install, list, upgrade, watch, uninstall: what an administrator types, in order."""
     host = server.hosts[0].instance_id
-    added = cli(*words_of(program("1.0"), "1.0"))
+    added = cli(*add_arguments(program("1.0"), "1.0"))
     assert (added.exit_code, "courier 1.0" in added.stdout, "added" in added.stdout) == (0, True, True), added.output
     assert "no health command" in added.stdout
-    again = cli(*words_of(program("1.0"), "1.0"))
+    again = cli(*add_arguments(program("1.0"), "1.0"))
     assert (again.exit_code, "already there, nothing changed" in again.stdout) == (0, True)
     listed = json.loads(cli("release", "list", "--json").stdout)
     assert [(r["PackageName"], r["ReleaseVersion"], r["Channels"]) for r in listed] == [("courier", "1.0", ["stable"])]
@@ -36,7 +36,7 @@ def test_a_client_from_release_to_removal(cli: Cli, server: Installation, progra
     (client,) = json.loads(cli("client", "list", "--json").stdout)
     assert (client["InstanceId"], client["ClientVersion"], client["Status"]) == (host, "1.0", "ACTIVATED")
 
-    assert cli(*words_of(program("1.1"), "1.1")).exit_code == 0
+    assert cli(*add_arguments(program("1.1"), "1.1")).exit_code == 0
     upgraded = cli("client", "upgrade", "--client", client["ClientId"], "--wait", "--json")
     assert upgraded.exit_code == 0, upgraded.output
     (item,) = json.loads(upgraded.stdout)["Task"]["Result"]
@@ -57,11 +57,11 @@ def test_a_client_from_release_to_removal(cli: Cli, server: Installation, progra
 def test_other_bytes_under_the_same_version_are_refused(
     cli: Cli, program: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    """With a code and the request's id; what was there stays."""
-    assert cli(*words_of(program("3.0"), "3.0")).exit_code == 0
+    """With a code and the request id; the release that was there stays."""
+    assert cli(*add_arguments(program("3.0"), "3.0")).exit_code == 0
     other = tmp_path / "other.tar.gz"
     other.write_bytes(program("3.1").read_bytes())
-    refused = cli(*words_of(other, "3.0"))
+    refused = cli(*add_arguments(other, "3.0"))
     assert refused.exit_code == 1
     assert re.search(rf"backfleet: ReleaseConflict: .* other bytes .*{REQUEST_ID}", refused.stderr), refused.stderr
     withdrawn = cli("release", "withdraw", "--package", "courier", "--version", "3.0", "--platform", platform_here())
@@ -70,7 +70,7 @@ def test_other_bytes_under_the_same_version_are_refused(
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("arguments", "code", "message"),
     [
         pytest.param(["client", "upgrade"], 2, "name at least one --instance ID or --client ID", id="nothing named"),
         pytest.param(["client", "upgrade", "--instance", "x-1"], 1, "InvalidParameter: 'x-1' names", id="no such kind"),
@@ -85,15 +85,15 @@ def test_other_bytes_under_the_same_version_are_refused(
         pytest.param(["clients"], 2, "No such command", id="no such command"),
     ],
 )
-def test_wrong_words_get_one_clear_error(cli: Cli, words: list[str], code: int, said: str) -> None:
+def test_wrong_arguments_get_one_clear_error(cli: Cli, arguments: list[str], code: int, message: str) -> None:
     """On stderr, and nothing on stdout."""
-    found = cli(*words)
-    assert (found.exit_code, said in found.stderr, found.stdout) == (code, True, ""), found.output
+    found = cli(*arguments)
+    assert (found.exit_code, message in found.stderr, found.stdout) == (code, True, ""), found.output
     assert "Traceback" not in found.stderr
 
 
 def test_a_wrong_key_or_server_says_what_to_do(cli: Cli) -> None:
-    """The wrong secret, the wrong port, another authority."""
+    """The wrong secret, or the wrong port."""
     key = {"ALIBABA_CLOUD_ACCESS_KEY_ID": "LTAIno", "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "hush"}
     refused = cli("client", "list", **key)
     assert (refused.exit_code, "InvalidAccessKeyId.NotFound: " in refused.stderr) == (1, True), refused.stderr
@@ -103,7 +103,7 @@ def test_a_wrong_key_or_server_says_what_to_do(cli: Cli) -> None:
 
 
 def test_another_authority_is_not_trusted(cli: Cli, server: Installation, tmp_path: Path) -> None:
-    """Neither by default nor by the wrong file."""
+    """Neither by default nor with the wrong file."""
     wrong = tmp_path / "wrong.pem"
     wrong.write_text("no certificate")
     broken = cli("client", "list", "--ca", str(wrong))
@@ -118,7 +118,7 @@ def test_another_authority_is_not_trusted(cli: Cli, server: Installation, tmp_pa
 
 
 def test_a_user_may_do_what_a_policy_says_and_no_more(cli: Cli, tmp_path: Path) -> None:
-    """Made, given a key and a policy, used, taken back."""
+    """A user with a key and a policy works, until they are removed."""
     assert cli("user", "create", "ann").exit_code == 0
     made = json.loads(cli("key", "create", "ann", "--json").stdout)
     key = {
@@ -137,16 +137,16 @@ def test_a_user_may_do_what_a_policy_says_and_no_more(cli: Cli, tmp_path: Path) 
     assert cli("key", "disable", "ann", made["AccessKeyId"]).exit_code == 0
     assert "InvalidAccessKeyId.Inactive: " in cli("client", "list", **key).stderr
     assert "looking" in cli("policy", "list").stdout
-    for words in (
+    for arguments in (
         ["policy", "detach", "looking", "ann"], ["policy", "delete", "looking"],
         ["key", "delete", "ann", made["AccessKeyId"]], ["user", "delete", "ann"],
     ):  # fmt: skip
-        assert cli(*words).exit_code == 0, words
+        assert cli(*arguments).exit_code == 0, arguments
     assert json.loads(cli("user", "list", "--json").stdout) == []
 
 
-def test_an_activation_is_a_line_to_paste(cli: Cli) -> None:
-    """For either agent; the code is in it, and the authority's fingerprint before anything is believed."""
+def test_an_activation_prints_a_line_to_paste(cli: Cli) -> None:
+    """For either agent, with the code in it; the authority's fingerprint is checked before anything else."""
     made = json.loads(cli("activation", "create", "--count", "1", "--json").stdout)
     for line in (made["BackfleetHost"], made["OfficialAgent"]):
         assert made["ActivationId"] in line
@@ -155,10 +155,10 @@ def test_an_activation_is_a_line_to_paste(cli: Cli) -> None:
     assert "shown only now" in cli("activation", "create").stdout
 
 
-def test_the_doctor_finds_a_good_installation_good(cli: Cli, server: Installation) -> None:
+def test_the_doctor_accepts_a_healthy_installation(cli: Cli, server: Installation) -> None:
     """And says what is wrong with one that is not."""
-    well = cli("doctor")
-    assert (well.exit_code, "BAD" in well.stdout) == (0, False), well.output
+    healthy = cli("doctor")
+    assert (healthy.exit_code, "BAD" in healthy.stdout) == (0, False), healthy.output
     (server.data / "admin.json").chmod(0o644)
     open_to_all = cli("doctor")
     (server.data / "admin.json").chmod(0o600)
@@ -166,7 +166,7 @@ def test_the_doctor_finds_a_good_installation_good(cli: Cli, server: Installatio
     assert f"BAD  data folder: others can read {server.data / 'admin.json'}; run chmod go-rwx" in open_to_all.stdout
 
 
-def test_the_doctor_of_nothing_says_how_to_begin(cli: Cli, tmp_path: Path) -> None:
+def test_the_doctor_says_how_to_begin(cli: Cli, tmp_path: Path) -> None:
     """Before the first start."""
     nothing = cli("doctor", "--data", str(tmp_path / "none"))
     assert nothing.exit_code == 1

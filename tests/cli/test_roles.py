@@ -1,4 +1,4 @@
-"""Roles at the command line: made, trusted, acted in, taken away."""
+"""Roles at the command line: created, assumed, deleted."""
 
 import json
 import shlex
@@ -19,14 +19,14 @@ def document(folder: Path, name: str, **statement: Any) -> str:
 
 def exported(text: str) -> dict[str, str]:
     """What a shell would have in its environment after these lines."""
-    words = [shlex.split(line) for line in text.splitlines()]
-    assert all(word[0] == "export" and len(word) == 2 for word in words)
-    return dict(word[1].split("=", 1) for word in words)
+    lines = [shlex.split(line) for line in text.splitlines()]
+    assert all(word[0] == "export" and len(word) == 2 for word in lines)
+    return dict(word[1].split("=", 1) for word in lines)
 
 
 @pytest.fixture
 def ann(cli: Cli) -> dict[str, str]:
-    """A user's key, as the environment has it."""
+    """A user's key, as environment variables."""
     assert cli("user", "create", "ann").exit_code == 0
     made = json.loads(cli("key", "create", "ann", "--json").stdout)
     return {
@@ -35,10 +35,10 @@ def ann(cli: Cli) -> dict[str, str]:
     }
 
 
-def test_a_user_acts_in_a_role_until_it_is_gone(
+def test_a_user_works_in_a_role_until_it_is_deleted(
     cli: Cli, server: Installation, ann: dict[str, str], tmp_path: Path
 ) -> None:
-    """The role's permissions count, not the user's; and end with the role."""
+    """The role's permissions count, not the user's, and end with the role."""
     account = server.admin()["account_id"]
     trust = document(tmp_path, "trust", Action="sts:AssumeRole", Principal={"RAM": f"acs:ram::{account}:user/ann"})
     may = document(tmp_path, "assume", Action="sts:AssumeRole", Resource="*")
@@ -74,7 +74,7 @@ def test_a_user_acts_in_a_role_until_it_is_gone(
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("arguments", "code", "message"),
     [
         pytest.param(["create", "Ops"], 2, "Missing option '--trust'", id="nobody to trust"),
         pytest.param(["create", "Ops", "--trust", "none.json"], 2, "does not exist", id="no such file"),
@@ -85,27 +85,29 @@ def test_a_user_acts_in_a_role_until_it_is_gone(
         pytest.param(["assume", "acs:ram::1:role/Ops", "--seconds", "60"], 2, "60 is not in the range", id="too short"),
     ],
 )
-def test_wrong_words_get_one_clear_error(cli: Cli, tmp_path: Path, words: list[str], code: int, said: str) -> None:
+def test_wrong_arguments_get_one_clear_error(
+    cli: Cli, tmp_path: Path, arguments: list[str], code: int, message: str
+) -> None:
     """And no role is made."""
     (tmp_path / "broken.json").write_text("{")
     files = {
         "BROKEN": str(tmp_path / "broken.json"),
         "EVERYBODY": document(tmp_path, "everybody", Action="sts:AssumeRole", Principal={"RAM": "*"}),
     }
-    found = cli("role", *(files.get(word, word) for word in words))
-    assert (found.exit_code, said in found.stderr, found.stdout) == (code, True, ""), found.output
+    found = cli("role", *(files.get(word, word) for word in arguments))
+    assert (found.exit_code, message in found.stderr, found.stdout) == (code, True, ""), found.output
     assert json.loads(cli("role", "list", "--json").stdout) == []
 
 
-def test_the_account_itself_does_not_act_in_roles(cli: Cli, server: Installation) -> None:
-    """Nothing could hold it back."""
+def test_the_root_key_cannot_assume_roles(cli: Cli, server: Installation) -> None:
+    """Nothing would limit it."""
     account = server.admin()["account_id"]
     refused = cli("role", "assume", f"acs:ram::{account}:role/Ops")
     assert (refused.exit_code, "not be assumed by root accounts" in refused.stderr) == (1, True), refused.stderr
 
 
-def test_an_account_of_ones_own(cli: Cli, server: Installation) -> None:
-    """Made by the operator; it sees itself alone, and makes no others."""
+def test_an_account_sees_only_itself(cli: Cli, server: Installation) -> None:
+    """The administrator account makes it; it makes no others."""
     made = json.loads(cli("account", "create", "shop", "--json").stdout)
     assert "shop" in cli("account", "list").stdout
     assert made["AccountId"] in [found["AccountId"] for found in json.loads(cli("account", "list", "--json").stdout)]

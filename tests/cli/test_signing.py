@@ -1,4 +1,4 @@
-"""Keys that never meet the server, at the command line: no server is needed for what is done beside one."""
+"""Offline keys at the command line: no server is needed to make keys and to sign."""
 
 import json
 import shutil
@@ -23,11 +23,11 @@ from backfleet.releases.offline_signing import (
 )
 
 SERVER = {role: CryptoSigner.generate_ed25519() for role in ("root", "targets", "snapshot", "timestamp")}
-_, THIEF = new_signers(1, 1)
+_, ATTACKER = new_signers(1, 1)
 
 
-def backfleet(*words: object, fails: bool = False) -> str:
-    done: Result = CliRunner().invoke(main, ["release", *map(str, words)])
+def backfleet(*arguments: object, fails: bool = False) -> str:
+    done: Result = CliRunner().invoke(main, ["release", *map(str, arguments)])
     assert (done.exit_code != 0) == fails, done.output
     assert isinstance(done.exception, SystemExit | None), done.exception
     return done.output
@@ -35,14 +35,14 @@ def backfleet(*words: object, fails: bool = False) -> str:
 
 @pytest.fixture
 def keys(tmp_path: Path) -> Path:
-    """Two root keys of two, and a targets key."""
+    """Two root keys, of which two must sign, and a targets key."""
     backfleet("keys", tmp_path / "keys", "--root", "2", "--threshold", "2")
     return tmp_path / "keys"
 
 
 @pytest.fixture
 def document(tmp_path: Path) -> Path:
-    """What a new server writes down as pending."""
+    """What a new server writes as pending."""
     now = datetime.now(UTC)
     root = Root(version=1, expires=now + ROOT_LIFE, consistent_snapshot=True)
     for role, signer in SERVER.items():
@@ -56,7 +56,7 @@ def document(tmp_path: Path) -> Path:
 
 
 def pending_again(document: Path, change: Callable[[Root], None] = lambda root: None) -> None:
-    """What the server writes down once it took the root: no signature on what is offered."""
+    """Write what the server has pending after it accepted the root: the offered metadata without a signature."""
     bundle = read_bundle(document.read_bytes())
     bundle.targets.signatures.clear()
     change(bundle.root.signed)
@@ -64,23 +64,23 @@ def pending_again(document: Path, change: Callable[[Root], None] = lambda root: 
 
 
 def _own_targets_key(root: Root) -> None:
-    root.add_key(CryptoSigner(THIEF["targets"]).public_key, "targets")
+    root.add_key(CryptoSigner(ATTACKER["targets"]).public_key, "targets")
 
 
-def test_a_take_over_shows_whose_word_counts(keys: Path, document: Path) -> None:
+def test_a_take_over_shows_which_keys_will_count(keys: Path, document: Path) -> None:
     """Each signer types the same line; all sign one root."""
-    said = backfleet("sign", document, "--keys", keys, "--take-over")
-    assert f"- targets key {SERVER['targets'].public_key.keyid}" in said
-    assert f"+ targets key {read_signers((keys / 'signers.json').read_bytes()).targets.keyid}" in said
-    assert "+ rclone/1.0/linux-amd64" in said
-    assert "root 2 has 2 of 2 signatures and 0 of 1 of those it replaces" in said
+    output = backfleet("sign", document, "--keys", keys, "--take-over")
+    assert f"- targets key {SERVER['targets'].public_key.keyid}" in output
+    assert f"+ targets key {read_signers((keys / 'signers.json').read_bytes()).targets.keyid}" in output
+    assert "+ rclone/1.0/linux-amd64" in output
+    assert "root 2 has 2 of 2 signatures and 0 of 1 of those it replaces" in output
     first = read_bundle(document.read_bytes()).root.signed_bytes
     assert "root 2 has 2 of 2" in backfleet("sign", document, "--keys", keys, "--take-over")
     assert read_bundle(document.read_bytes()).root.signed_bytes == first
 
 
-def test_a_thiefs_root_is_shown_and_refused(keys: Path, document: Path) -> None:
-    """Whoever has the server puts a next root into what is pending; nothing is signed, wanted or not."""
+def test_an_attackers_root_is_shown_and_refused(keys: Path, document: Path) -> None:
+    """An attacker on the server offers another root: nothing is signed, with and without --take-over."""
     backfleet("sign", document, "--keys", keys, "--take-over")
 
     def put_there(root: Root) -> None:
@@ -90,15 +90,15 @@ def test_a_thiefs_root_is_shown_and_refused(keys: Path, document: Path) -> None:
     pending_again(document, put_there)
     theirs = document.read_bytes()
     remembered = (keys / "signed.json").read_bytes()
-    said = backfleet("sign", document, "--keys", keys, fails=True)
-    assert f"+ targets key {CryptoSigner(THIEF['targets']).public_key.keyid}" in said
-    assert "names other keys than signers.json" in said
+    output = backfleet("sign", document, "--keys", keys, fails=True)
+    assert f"+ targets key {CryptoSigner(ATTACKER['targets']).public_key.keyid}" in output
+    assert "names other keys than signers.json" in output
     assert "not the one this folder knows" in backfleet("sign", document, "--keys", keys, "--take-over", fails=True)
     assert (document.read_bytes(), (keys / "signed.json").read_bytes()) == (theirs, remembered)
 
 
-def test_a_thiefs_root_among_those_who_agree_is_refused(keys: Path, document: Path) -> None:
-    """On its way from one signer to the next it was exchanged."""
+def test_an_attackers_root_between_two_signers_is_refused(keys: Path, document: Path) -> None:
+    """It was exchanged on its way from one signer to the next."""
     bundle = read_bundle(document.read_bytes())
     theirs = with_signers(bundle, read_signers((keys / "signers.json").read_bytes()), now=datetime.now(UTC))
     _own_targets_key(theirs.root.signed)
@@ -109,8 +109,8 @@ def test_a_thiefs_root_among_those_who_agree_is_refused(keys: Path, document: Pa
     assert not (keys / "signed.json").exists()
 
 
-def test_without_a_wish_no_root_is_signed(keys: Path, document: Path, tmp_path: Path) -> None:
-    """A key of root's only: there is nothing for it to do, and what to do is told."""
+def test_without_a_flag_no_root_is_signed(keys: Path, document: Path, tmp_path: Path) -> None:
+    """A folder with a root key only has nothing to sign, and the message says what to do."""
     backfleet("sign", document, "--keys", keys, "--take-over")
     pending_again(document)
     before = read_bundle(document.read_bytes()).root.to_bytes()
@@ -122,25 +122,25 @@ def test_without_a_wish_no_root_is_signed(keys: Path, document: Path, tmp_path: 
     assert read_bundle(document.read_bytes()).root.to_bytes() == before
 
 
-def test_to_hand_over_is_to_name_whom(keys: Path, document: Path, tmp_path: Path) -> None:
-    """Those who go sign a root for those who come, and see the keys; not for anybody else."""
+def test_a_hand_over_names_the_new_keys(keys: Path, document: Path, tmp_path: Path) -> None:
+    """The old signers sign a root for the new keys, and see them; not for any others."""
     backfleet("sign", document, "--keys", keys, "--take-over")
     pending_again(document)
-    heirs = tmp_path / "heirs"
-    backfleet("keys", heirs, "--root", "1", "--threshold", "1")
-    said = backfleet("sign", document, "--keys", keys, "--hand-over", heirs / "signers.json")
-    assert "! root: 2 of 2 had to agree, now 1 of 1" in said
-    assert "signed root; root 3 has 0 of 1 signatures and 2 of 2 of those it replaces" in said
+    successors = tmp_path / "successors"
+    backfleet("keys", successors, "--root", "1", "--threshold", "1")
+    output = backfleet("sign", document, "--keys", keys, "--hand-over", successors / "signers.json")
+    assert "! root: 2 of 2 had to agree, now 1 of 1" in output
+    assert "signed root; root 3 has 0 of 1 signatures and 2 of 2 of those it replaces" in output
     assert "not the one that these" in backfleet("sign", document, "--keys", keys, "--take-over", fails=True)
-    said = backfleet("sign", document, "--keys", heirs, "--take-over")
-    assert "signed root and targets; root 3 has 1 of 1 signatures and 2 of 2" in said
+    output = backfleet("sign", document, "--keys", successors, "--take-over")
+    assert "signed root and targets; root 3 has 1 of 1 signatures and 2 of 2" in output
     assert "choose one" in backfleet(
-        "sign", document, "--keys", heirs, "--take-over", "--hand-over", heirs / "signers.json", fails=True
+        "sign", document, "--keys", successors, "--take-over", "--hand-over", successors / "signers.json", fails=True
     )
 
 
-def test_to_look_is_not_to_sign(keys: Path, document: Path) -> None:
-    """The same words, the same checks."""
+def test_look_shows_and_signs_nothing(keys: Path, document: Path) -> None:
+    """With the same flags and the same checks."""
     before = document.read_bytes()
     assert "+ rclone/1.0" in backfleet("sign", document, "--keys", keys, "--take-over", "--look")
     assert "names other keys than signers.json" in backfleet("sign", document, "--keys", keys, "--look", fails=True)
@@ -149,7 +149,7 @@ def test_to_look_is_not_to_sign(keys: Path, document: Path) -> None:
 
 
 def test_a_clock_behind_the_document_signs_nothing(keys: Path, document: Path) -> None:
-    """A machine that is never online has lost its time; a root it makes would have ended before it is taken."""
+    """An offline machine may have lost its time: its root would expire too early."""
     bundle = read_bundle(document.read_bytes())
     bundle.targets.signed.expires += timedelta(days=4)
     document.write_bytes(bundle.to_bytes())
@@ -158,44 +158,44 @@ def test_a_clock_behind_the_document_signs_nothing(keys: Path, document: Path) -
     assert document.read_bytes() == before
 
 
-def test_a_memory_that_is_broken_is_not_taken_for_none(keys: Path, document: Path) -> None:
-    """What was signed before could be shown as new, or a strange root as the first."""
+def test_a_broken_record_of_the_last_signature_is_an_error(keys: Path, document: Path) -> None:
+    """Without it, old releases would be shown as new, or an unknown root as the first."""
     (keys / "signed.json").write_text("{}")
-    assert "take it from a copy" in backfleet("sign", document, "--keys", keys, "--take-over", fails=True)
+    assert "restore it from a copy" in backfleet("sign", document, "--keys", keys, "--take-over", fails=True)
 
 
-def test_keys_are_for_their_owner(keys: Path, document: Path) -> None:
-    """From the first byte; a key that others can read is told of, for some file systems know no better."""
+def test_keys_are_readable_by_their_owner_only(keys: Path, document: Path) -> None:
+    """From the first byte. A key that others can read gets a note, because some file systems cannot do better."""
     assert {file.stat().st_mode & 0o777 for file in keys.iterdir()} == {0o600}
     assert keys.stat().st_mode & 0o777 == 0o700
     (keys / "root-1.key").chmod(0o644)
-    said = backfleet("sign", document, "--keys", keys, "--take-over")
-    assert "others can read" in said
-    assert "root-1.key" in said
+    output = backfleet("sign", document, "--keys", keys, "--take-over")
+    assert "others can read" in output
+    assert "root-1.key" in output
     assert not [file for file in keys.iterdir() if file.suffix == ".partial"]
 
 
-def test_keys_are_never_written_over(keys: Path) -> None:
-    """Not even those of a folder that lost the file which says whose they are."""
+def test_keys_are_never_overwritten(keys: Path) -> None:
+    """Not even in a folder without the file that describes them."""
     before = (keys / "root-1.key").read_bytes()
     (keys / "signers.json").unlink()
     assert "has keys already" in backfleet("keys", keys, fails=True)
     assert (keys / "root-1.key").read_bytes() == before
 
 
-def test_a_key_that_is_none_is_not_repeated(keys: Path, document: Path) -> None:
-    """Somebody's secret may be in the wrong file: the error names the file and nothing of what is in it."""
+def test_a_file_that_is_not_a_key_is_not_shown(keys: Path, document: Path) -> None:
+    """It may hold another secret: the error has the file's name and nothing of its content."""
     (keys / "root-1.key").write_bytes(b"hunter2\xff" * 9)
-    said = backfleet("sign", document, "--keys", keys, "--take-over", fails=True)
-    assert "root-1.key is not a key" in said
-    assert "hunter2" not in said
+    output = backfleet("sign", document, "--keys", keys, "--take-over", fails=True)
+    assert "root-1.key is not a key" in output
+    assert "hunter2" not in output
     (keys / "signers.json").write_bytes(b"hunter2\xff" * 9)
     assert "hunter2" not in backfleet("sign", document, "--keys", keys, "--take-over", fails=True)
 
 
-def test_a_document_that_is_none(keys: Path, document: Path) -> None:
-    """One line."""
+def test_a_malformed_document_is_refused(keys: Path, document: Path) -> None:
+    """In one line, without control characters."""
     document.write_text(json.dumps({"root": "\x1b[2J", "targets": {}}))
-    said = backfleet("sign", document, "--keys", keys, fails=True)
-    assert "is not what" in said
-    assert said.strip().isprintable()
+    output = backfleet("sign", document, "--keys", keys, fails=True)
+    assert "is not what" in output
+    assert output.strip().isprintable()

@@ -1,4 +1,4 @@
-"""Hands for the room of commands."""
+"""Helpers for tests of commands."""
 
 from datetime import datetime
 

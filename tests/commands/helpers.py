@@ -1,4 +1,4 @@
-"""The hands that touch commands in a test: a sender, an agent and the sweep, on one database and one clock."""
+"""Helpers for tests of commands: a sender, an agent and the sweep, on one database and one clock."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +26,7 @@ class Helpers:
     database: Database
     now: datetime
     draw: Draw
-    published: list[str] = field(default_factory=list)  # every bell since `silence`
+    published: list[str] = field(default_factory=list)  # every topic published since `clear_published`
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -36,7 +36,7 @@ class Helpers:
     def moment(self, at: float) -> datetime:
         return self.now + timedelta(seconds=at)
 
-    def silence(self) -> None:
+    def clear_published(self) -> None:
         self.published.clear()
 
     def send(
@@ -65,7 +65,7 @@ class Helpers:
         return commands.claim(tx, host, now=self.moment(at), lease=HANDED)
 
     def handed(self, reference: str = "r-1", at: float = 0) -> str:
-        """The id of a new command that its agent has asked for."""
+        """The id of a new command that its agent has fetched."""
         self.send(reference, at=at)
         return next(command.task_id for command in self.claim(at=at).run)
 
@@ -92,12 +92,12 @@ class Helpers:
             return commands.sweep(tx, now=self.moment(at), limit=limit)
 
     def news(self, topic: str = TOPIC, limit: int = 100) -> list[Outcome]:
-        """What the sender would learn now; it stays news."""
+        """The news that the sender would read now; it stays uncollected."""
         with self.transaction() as tx:
             return commands.outcomes(tx, topic, limit=limit)
 
     def collect(self, topic: str = TOPIC, limit: int = 100) -> list[Outcome]:
-        """What the sender learns now."""
+        """The news that the sender reads now."""
         with self.transaction() as tx:
             found = commands.outcomes(tx, topic, limit=limit)
             commands.mark_collected(tx, found)

@@ -1,4 +1,4 @@
-"""From the sender to the agent: sent once, handed out once per lease."""
+"""From the sender to the agent: a command is sent once and handed out once per lease."""
 
 import threading
 
@@ -12,8 +12,8 @@ from commands.helpers import HOST, OTHER_HOST, OTHER_TOPIC, TOPIC, Helpers
 NOTHING = Handout([], [])
 
 
-def test_what_is_sent_waits_until_its_agent_asks(helpers: Helpers) -> None:
-    """The agent's bell rings; the hand-out carries what was sent."""
+def test_a_command_waits_until_its_agent_fetches_it(helpers: Helpers) -> None:
+    """The agent's topic is published; the hand-out has what was sent."""
     helpers.send("r-1", content="echo é")
     assert helpers.published == ["instance/mi-1"]
     task_id = helpers.row().id
@@ -27,7 +27,7 @@ def test_what_is_sent_waits_until_its_agent_asks(helpers: Helpers) -> None:
 
 
 def test_the_same_sent_twice_is_one_command(helpers: Helpers) -> None:
-    """Later, after it ended, or twice in one go: the first stays as it is."""
+    """Later, after it ended, or twice in one call: the first one stays as it is."""
     helpers.send("r-1", "r-1", content="first")
     first = helpers.row()
     helpers.send("r-2", "r-1", content="second")
@@ -38,15 +38,15 @@ def test_the_same_sent_twice_is_one_command(helpers: Helpers) -> None:
     assert helpers.claim() == NOTHING
 
 
-def test_senders_do_not_share_their_names(helpers: Helpers) -> None:
-    """A reference means something to its topic only."""
+def test_senders_do_not_share_their_references(helpers: Helpers) -> None:
+    """A reference is unique within its topic only."""
     helpers.send("r-1")
     helpers.send("r-1", topic=OTHER_TOPIC)
     assert len(helpers.claim().run) == 2
 
 
-def test_a_command_has_a_longest_content(helpers: Helpers) -> None:
-    """One character more leaves nothing, of the others neither."""
+def test_a_content_that_is_too_long_is_refused(helpers: Helpers) -> None:
+    """Nothing is sent then, of the other commands neither."""
     with helpers.transaction() as tx:
         helpers.send_in(tx, "r-1", content="x" * sending.LONGEST_CONTENT)
     with pytest.raises(ValueError, match="49152 characters"), helpers.transaction() as tx:
@@ -55,8 +55,8 @@ def test_a_command_has_a_longest_content(helpers: Helpers) -> None:
     assert len(helpers.claim().run) == 1
 
 
-def test_oldest_first_and_not_too_many_at_once(helpers: Helpers) -> None:
-    """A list that is too long would make the official agent kill itself; the rest keeps waiting."""
+def test_the_oldest_are_handed_out_first_and_not_too_many_at_once(helpers: Helpers) -> None:
+    """A list that is too long would make the official agent kill itself; the rest waits."""
     most = sending.HANDED_AT_ONCE
     for number in range(3):
         helpers.send(*(f"r-{number}-{i}" for i in range(most // 2)), content=str(number), at=number)
@@ -65,10 +65,10 @@ def test_oldest_first_and_not_too_many_at_once(helpers: Helpers) -> None:
     assert helpers.claim(at=3) == NOTHING
 
 
-def test_a_lease_that_runs_is_kept_and_one_that_ran_out_is_handed_again(helpers: Helpers) -> None:
-    """The agent may never have got the answer."""
+def test_a_command_is_handed_out_again_only_after_its_lease_ran_out(helpers: Helpers) -> None:
+    """The agent may never have received it."""
     helpers.handed()
-    helpers.silence()
+    helpers.clear_published()
     assert helpers.sweep(at=10) == 0
     assert helpers.claim(at=10) == NOTHING
     assert helpers.sweep(at=10.001) == 1
@@ -76,12 +76,12 @@ def test_a_lease_that_runs_is_kept_and_one_that_ran_out_is_handed_again(helpers:
     assert helpers.state() is State.WAITING
     assert [command.task_id for command in helpers.claim(at=11).run] == [helpers.row().id]
     assert helpers.claim(at=11) == NOTHING
-    assert helpers.news() == []  # to its sender nothing has happened
+    assert helpers.news() == []  # for its sender nothing has happened
 
 
 @pytest.mark.parametrize("chunk", [b"", b"begun\n"])
-def test_a_report_of_one_that_waits_again_is_the_truth(helpers: Helpers, chunk: bytes) -> None:
-    """Its first report may be lost or late; it is not handed out a second time."""
+def test_output_of_a_command_that_waits_again_counts(helpers: Helpers, chunk: bytes) -> None:
+    """It runs after all, and is not handed out a second time."""
     task_id = helpers.handed()
     helpers.sweep(at=11)
     assert helpers.hear(task_id, chunk, at=12)
@@ -89,8 +89,8 @@ def test_a_report_of_one_that_waits_again_is_the_truth(helpers: Helpers, chunk: 
     assert helpers.claim(at=12) == NOTHING
 
 
-def test_an_end_of_one_that_waits_again_is_the_truth(helpers: Helpers) -> None:
-    """Otherwise its outcome would be gone: the agent does not run it twice."""
+def test_the_final_report_of_a_command_that_waits_again_counts(helpers: Helpers) -> None:
+    """Otherwise its outcome would be lost: the agent does not run it twice."""
     task_id = helpers.handed()
     helpers.sweep(at=11)
     assert helpers.end(task_id, exit_code=0, output=b"done\n", at=12)
@@ -98,12 +98,12 @@ def test_an_end_of_one_that_waits_again_is_the_truth(helpers: Helpers) -> None:
     assert [(outcome.state, outcome.output) for outcome in helpers.news()] == [(State.FINISHED, b"done\n")]
 
 
-def test_a_running_one_lives_as_long_as_it_is_heard(helpers: Helpers) -> None:
-    """Each sign of life renews its lease; silence loses it, and is told."""
+def test_a_running_command_is_lost_when_its_agent_goes_silent(helpers: Helpers) -> None:
+    """Each heartbeat renews its lease; that it was lost is news."""
     task_id = helpers.running()
     assert helpers.hear(task_id, at=60)
     assert helpers.sweep(at=150) == 0
-    helpers.silence()
+    helpers.clear_published()
     assert helpers.sweep(at=150.001) == 1
     assert helpers.published == [TOPIC]
     assert helpers.state() is State.LOST
@@ -112,8 +112,8 @@ def test_a_running_one_lives_as_long_as_it_is_heard(helpers: Helpers) -> None:
     assert helpers.sweep(at=1000) == 0
 
 
-def test_a_sweep_in_parts(helpers: Helpers, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As long as there may be more, the worker is told so."""
+def test_a_sweep_goes_on_in_batches(helpers: Helpers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as there may be more, it returns true."""
     monkeypatch.setattr(worker, "AT_ONCE", 2)
     helpers.send("r-1", "r-2", "r-3")
     helpers.claim()
@@ -123,8 +123,8 @@ def test_a_sweep_in_parts(helpers: Helpers, monkeypatch: pytest.MonkeyPatch) -> 
     assert not worker.run_once(helpers.database, now=helpers.moment(12))
 
 
-def test_who_has_work(helpers: Helpers) -> None:
-    """Each instance once, for those whose pubsub were lost: with something to run or to stop."""
+def test_instances_with_work_are_listed_once(helpers: Helpers) -> None:
+    """Those with something to run or to stop: for when notifications were lost."""
     helpers.send("r-1", "r-2", host="mi-waits")
     helpers.send("r-3", host="mi-runs")
     helpers.send("r-4", host="mi-stops")
@@ -136,8 +136,8 @@ def test_who_has_work(helpers: Helpers) -> None:
         assert len(commands.instances_with_work(tx, limit=1)) == 1
 
 
-def test_the_old_are_forgotten(helpers: Helpers) -> None:
-    """Of this sender, whatever their state; their reports are nobody's then."""
+def test_old_commands_are_forgotten(helpers: Helpers) -> None:
+    """Those of this sender, whatever their state; later reports on them are ignored."""
     old = helpers.running("old", at=-100)
     helpers.send("old", topic=OTHER_TOPIC, host=OTHER_HOST, at=-100)
     helpers.send("new")
@@ -153,18 +153,18 @@ def test_the_old_are_forgotten(helpers: Helpers) -> None:
 # --- Races ----------------------------------------------------------------------------------------------------------
 
 
-def test_many_claimers_at_once_share_the_work(helpers: Helpers) -> None:
+def test_agents_that_claim_at_once_share_the_work(helpers: Helpers) -> None:
     """Every command goes to exactly one of them."""
     helpers.send(*(f"r-{number}" for number in range(60)))
     at_once = threading.Barrier(6)
     got: list[str] = []
 
-    def ask() -> None:
+    def claim() -> None:
         at_once.wait(10)
         for _ in range(3):
             got.extend(command.task_id for command in helpers.claim().run)
 
-    threads = [threading.Thread(target=ask) for _ in range(6)]
+    threads = [threading.Thread(target=claim) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -172,8 +172,8 @@ def test_many_claimers_at_once_share_the_work(helpers: Helpers) -> None:
     assert len(got) == len(set(got)) == 60
 
 
-def test_a_second_claimer_does_not_wait_for_the_first(replicas: Helpers) -> None:
-    """What another replica is handing out is skipped; if that replica dies, it waits again."""
+def test_a_second_claim_does_not_wait_for_the_first(replicas: Helpers) -> None:
+    """What another replica is handing out is skipped; if that replica dies, it is handed out later."""
     replicas.send("r-1", "r-2")
     with pytest.raises(RuntimeError), replicas.transaction() as first:
         assert len(replicas.claim_in(first).run) == 2
@@ -184,22 +184,22 @@ def test_a_second_claimer_does_not_wait_for_the_first(replicas: Helpers) -> None
 
 
 def test_the_same_sent_at_once_is_one_command(replicas: Helpers) -> None:
-    """The later of two replicas learns that it came second, and tries again as a whole."""
-    told: list[str] = []
+    """The later of two replicas gets a conflict, and sends everything again."""
+    conflicts: list[str] = []
 
     def send_too() -> None:
         try:
             replicas.send("r-2", "r-1", content="second")
         except Conflict:
-            told.append("conflict")
+            conflicts.append("conflict")
 
     thread = threading.Thread(target=send_too)
     with replicas.transaction() as tx:
         replicas.send_in(tx, "r-1", content="first")
         thread.start()
-        thread.join(0.3)  # it comes to wait for the first one's row
+        thread.join(0.3)  # it reaches the row that it has to wait for
     thread.join(10)
-    assert told == ["conflict"]
+    assert conflicts == ["conflict"]
     assert replicas.row("r-2") is None
     send_too()
     assert sorted(command.content for command in replicas.claim().run) == ["first", "second"]

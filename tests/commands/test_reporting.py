@@ -1,4 +1,4 @@
-"""From the agent to the sender: output within bounds, one end, and news that is told until it is collected."""
+"""From the agent to the sender: output within bounds, one end, and news until it is collected."""
 
 import threading
 from typing import Any
@@ -13,52 +13,52 @@ from backfleet.commands.reporting import with_chunk
 from commands.helpers import HOST, OTHER_HOST, OTHER_TOPIC, TOPIC, Helpers
 
 
-def test_output_comes_in_chunks(helpers: Helpers) -> None:
-    """Each is news at once, and the end adds the rest."""
+def test_output_is_collected_in_chunks(helpers: Helpers) -> None:
+    """Each is news at once, and the final report adds the rest."""
     task_id = helpers.running()
     for at, chunk in enumerate((b"one\n", b"\xff\0", b"three")):
-        helpers.silence()
+        helpers.clear_published()
         assert helpers.hear(task_id, chunk, at=at)
         assert helpers.published == [TOPIC]
     assert helpers.end(task_id, exit_code=3, output=b"end\n", dropped=7, started_ms=5, ended_ms=9, at=4)
-    (told,) = helpers.news()
-    assert (told.output, told.exit_code, told.state) == (b"one\n\xff\0threeend\n", 3, State.FINISHED)
-    assert (told.task_id, told.reference, told.changed_at) == (task_id, "r-1", helpers.moment(4))
+    (outcome,) = helpers.news()
+    assert (outcome.output, outcome.exit_code, outcome.state) == (b"one\n\xff\0threeend\n", 3, State.FINISHED)
+    assert (outcome.task_id, outcome.reference, outcome.changed_at) == (task_id, "r-1", helpers.moment(4))
     row = helpers.row()
     assert (row.dropped, row.started_ms, row.ended_ms) == (7, 1000, 9)
 
 
-def test_a_bare_sign_of_life_is_no_news(helpers: Helpers) -> None:
-    """The first one is: it runs."""
+def test_a_bare_heartbeat_is_no_news(helpers: Helpers) -> None:
+    """The first one is: the command runs."""
     task_id = helpers.handed()
-    helpers.silence()
+    helpers.clear_published()
     assert helpers.hear(task_id)
     assert helpers.published == [TOPIC]
     assert [outcome.state for outcome in helpers.collect()] == [State.RUNNING]
-    helpers.silence()
+    helpers.clear_published()
     assert helpers.hear(task_id, at=5)
     assert helpers.published == []
     assert helpers.news() == []
 
 
 @given(chunks=st.lists(st.integers(0, 20_000), max_size=8))
-def test_head_and_tail_are_kept(chunks: list[int]) -> None:
-    """Never more than the limit; what fell out is counted; the last line is always there."""
-    whole, kept, lost = b"", b"", 0
+def test_the_head_and_the_tail_of_output_are_kept(chunks: list[int]) -> None:
+    """Never more than the limit; what fell out is counted; the last line is always kept."""
+    everything, kept, lost = b"", b"", 0
     for number, size in enumerate(chunks):
         chunk = bytes([number]) * size
-        whole += chunk
+        everything += chunk
         kept, more = with_chunk(kept, chunk)
         lost += more
-    assert len(kept) == min(len(whole), LONGEST_OUTPUT)
-    assert len(kept) + lost == len(whole)
+    assert len(kept) == min(len(everything), LONGEST_OUTPUT)
+    assert len(kept) + lost == len(everything)
     head = min(len(kept), LONGEST_OUTPUT // 2)
-    assert kept[:head] == whole[:head]
-    assert whole.endswith(kept[head:])
+    assert kept[:head] == everything[:head]
+    assert everything.endswith(kept[head:])
 
 
-def test_dropped_is_what_the_agent_lost_and_what_we_did(helpers: Helpers) -> None:
-    """On both engines bytes are kept as they came."""
+def test_dropped_counts_what_the_agent_lost_and_what_we_did(helpers: Helpers) -> None:
+    """On both engines, bytes are stored as they came."""
     task_id = helpers.running()
     helpers.hear(task_id, b"h" * LONGEST_OUTPUT)
     helpers.hear(task_id, b"m" * 100)
@@ -71,24 +71,24 @@ def test_dropped_is_what_the_agent_lost_and_what_we_did(helpers: Helpers) -> Non
 
 @pytest.mark.parametrize("first", sorted(FINAL_REPORTS))
 @pytest.mark.parametrize("then", sorted(FINAL_REPORTS))
-def test_the_first_end_wins(helpers: Helpers, first: str, then: str) -> None:
-    """Copies and other ends are harmless, and so is output after the end."""
+def test_the_first_final_report_wins(helpers: Helpers, first: str, then: str) -> None:
+    """Copies and other final reports change nothing, nor does output after the end."""
     task_id = helpers.running()
     assert helpers.end(task_id, first, exit_code=1, error_code="1", error_text="why", output=b"first")
     before = helpers.row()
-    helpers.silence()
+    helpers.clear_published()
     assert not helpers.end(task_id, then, exit_code=2, output=b"then", at=1)
     assert not helpers.hear(task_id, b"after", at=1)
     assert helpers.row() == before
     assert helpers.published == []
-    (told,) = helpers.news()
-    assert (told.state, told.is_final, told.exit_code) == (FINAL_REPORTS[first], True, 1)
-    assert (told.error_code, told.error_text, told.output) == ("1", "why", b"first")
+    (outcome,) = helpers.news()
+    assert (outcome.state, outcome.is_final, outcome.exit_code) == (FINAL_REPORTS[first], True, 1)
+    assert (outcome.error_code, outcome.error_text, outcome.output) == ("1", "why", b"first")
 
 
 @pytest.mark.parametrize("kind", sorted(FINAL_REPORTS))
-def test_an_end_may_come_before_any_output(helpers: Helpers, kind: str) -> None:
-    """A `running` is tried once only and may be missing."""
+def test_a_final_report_may_come_before_any_output(helpers: Helpers, kind: str) -> None:
+    """Agents send `running` only once, and it may be lost."""
     task_id = helpers.handed()
     assert helpers.end(task_id, kind, started_ms=5, ended_ms=6)
     row = helpers.row()
@@ -96,12 +96,12 @@ def test_an_end_may_come_before_any_output(helpers: Helpers, kind: str) -> None:
 
 
 def test_another_hosts_report_is_refused(helpers: Helpers) -> None:
-    """Knowing the id is not enough; nor does an unknown id matter."""
+    """To know the id is not enough. An unknown id is harmless."""
     task_id = helpers.running()
     before = helpers.row()
-    helpers.silence()
+    helpers.clear_published()
     assert not helpers.end(task_id, host=OTHER_HOST, exit_code=0)
-    assert not helpers.hear(task_id, b"lies", host=OTHER_HOST)
+    assert not helpers.hear(task_id, b"forged", host=OTHER_HOST)
     assert not helpers.end("t-unknown")
     assert not helpers.hear("t-unknown")
     assert helpers.row() == before
@@ -109,20 +109,20 @@ def test_another_hosts_report_is_refused(helpers: Helpers) -> None:
 
 
 @pytest.mark.parametrize("kind", sorted(FINAL_REPORTS))
-def test_the_truth_may_come_late(helpers: Helpers, kind: str) -> None:
-    """It was lost; then its end is told after all, with the output from before."""
+def test_a_lost_command_may_still_report_its_end(helpers: Helpers, kind: str) -> None:
+    """With the output from before it was lost."""
     task_id = helpers.running()
     helpers.hear(task_id, b"begun\n")
     helpers.sweep(at=91)
     assert [(outcome.state, outcome.is_final) for outcome in helpers.collect()] == [(State.LOST, False)]
-    helpers.silence()
+    helpers.clear_published()
     assert helpers.end(task_id, kind, output=b"ended\n", at=5000)
     assert helpers.published == [TOPIC]
     assert [(o.state, o.output) for o in helpers.collect()] == [(FINAL_REPORTS[kind], b"begun\nended\n")]
 
 
-def test_a_lost_one_may_be_heard_again(helpers: Helpers) -> None:
-    """It runs after all, and has its lease again."""
+def test_a_lost_command_may_be_heard_of_again(helpers: Helpers) -> None:
+    """It runs after all, under a new lease."""
     task_id = helpers.running()
     helpers.sweep(at=91)
     helpers.collect()
@@ -133,8 +133,8 @@ def test_a_lost_one_may_be_heard_again(helpers: Helpers) -> None:
 
 
 @pytest.mark.parametrize("before", [State.HANDED, State.WAITING, State.RUNNING])
-def test_started_before_is_no_outcome(helpers: Helpers, before: State) -> None:
-    """The agent's -9 says that this id ran or runs: what became of it is not guessed, and the truth may still come."""
+def test_started_before_is_not_taken_for_an_outcome(helpers: Helpers, before: State) -> None:
+    """The agent's -9 says that this id ran or runs. Its outcome is not guessed; its final report may still come."""
     task_id = helpers.running() if before is State.RUNNING else helpers.handed()
     if before is State.WAITING:
         helpers.sweep(at=11)
@@ -144,12 +144,12 @@ def test_started_before_is_no_outcome(helpers: Helpers, before: State) -> None:
     assert not helpers.end(task_id, "error", error_code="-9", at=12)
     assert helpers.claim(at=12).run == []
     assert helpers.end(task_id, exit_code=0, at=13)
-    (told,) = helpers.news()
-    assert (told.state, told.exit_code, told.error_code, told.error_text) == (State.FINISHED, 0, "", "")
+    (outcome,) = helpers.news()
+    assert (outcome.state, outcome.exit_code, outcome.error_code, outcome.error_text) == (State.FINISHED, 0, "", "")
 
 
-def test_started_before_says_nothing_after_the_end(helpers: Helpers) -> None:
-    """Two lists may name one id around its end."""
+def test_started_before_is_ignored_after_the_end(helpers: Helpers) -> None:
+    """The agent may have been given one id twice."""
     task_id = helpers.running()
     helpers.end(task_id, exit_code=0)
     assert not helpers.end(task_id, "error", error_code="-9")
@@ -159,7 +159,7 @@ def test_started_before_says_nothing_after_the_end(helpers: Helpers) -> None:
 # --- News -----------------------------------------------------------------------------------------------------------
 
 
-def test_news_is_told_until_it_is_collected(helpers: Helpers) -> None:
+def test_news_is_returned_until_it_is_collected(helpers: Helpers) -> None:
     """Oldest first, as many as asked for, to its sender only."""
     helpers.send("r-1", "r-2", "r-3")
     helpers.send("r-4", topic=OTHER_TOPIC)
@@ -174,21 +174,21 @@ def test_news_is_told_until_it_is_collected(helpers: Helpers) -> None:
     assert [outcome.reference for outcome in helpers.news(OTHER_TOPIC)] == ["r-4"]
 
 
-def test_what_changed_after_the_look_stays_news(helpers: Helpers) -> None:
-    """The sender says which revision it knows."""
+def test_what_changed_after_the_news_was_read_stays_news(helpers: Helpers) -> None:
+    """The sender marks the revision that it has read."""
     task_id = helpers.running()
     seen = helpers.news()
     helpers.end(task_id, exit_code=0)
     with helpers.transaction() as tx:
         commands.mark_collected(tx, seen)
-    (told,) = helpers.collect()
-    assert told.state is State.FINISHED
-    assert told.revision > seen[0].revision
+    (outcome,) = helpers.collect()
+    assert outcome.state is State.FINISHED
+    assert outcome.revision > seen[0].revision
     assert helpers.news() == []
 
 
-def test_nothing_collected_is_nothing(helpers: Helpers) -> None:
-    """An empty look ends well."""
+def test_collecting_nothing_is_harmless(helpers: Helpers) -> None:
+    """As after an empty round."""
     with helpers.transaction() as tx:
         commands.mark_collected(tx, [])
 
@@ -197,7 +197,7 @@ def test_nothing_collected_is_nothing(helpers: Helpers) -> None:
 
 
 def test_two_collectors_see_different_news(replicas: Helpers) -> None:
-    """What one is about to collect, the other does not see; if the first dies, it is news again."""
+    """What one is about to collect is skipped by the other; if the first one dies, it is news again."""
     replicas.running()
     with pytest.raises(RuntimeError), replicas.transaction() as first:
         commands.mark_collected(first, commands.outcomes(first, TOPIC, limit=10))
@@ -206,22 +206,22 @@ def test_two_collectors_see_different_news(replicas: Helpers) -> None:
     assert len(replicas.news()) == 1
 
 
-def test_two_ends_at_once(replicas: Helpers) -> None:
-    """A slow server gets copies while the first is in work: one of them counts."""
+def test_of_two_final_reports_at_once_one_counts(replicas: Helpers) -> None:
+    """A slow server may get a copy while it handles the first one."""
     task_id = replicas.running()
-    told: list[Any] = []
-    second = threading.Thread(target=lambda: told.append(replicas.end(task_id, "stopped")))
+    results: list[Any] = []
+    second = threading.Thread(target=lambda: results.append(replicas.end(task_id, "stopped")))
     with replicas.transaction() as tx:
         assert commands.record_final_report(tx, HOST, task_id, FinalReport("finish", exit_code=0), now=replicas.now)
         second.start()
-        second.join(0.3)  # it comes to wait for the row
-        assert told == []
+        second.join(0.3)  # it reaches the row that it has to wait for
+        assert results == []
     second.join(10)
-    assert told == [False]
+    assert results == [False]
     assert replicas.state() is State.FINISHED
 
 
-def test_chunks_at_once_are_all_kept(helpers: Helpers) -> None:
+def test_chunks_that_come_at_once_are_all_kept(helpers: Helpers) -> None:
     """None overwrites another."""
     task_id = helpers.running()
     threads = [threading.Thread(target=helpers.hear, args=(task_id, b"%d" % number)) for number in range(8)]

@@ -1,4 +1,4 @@
-"""The table of states, and that nothing which happens to a command leaves it."""
+"""The table of states, and that every event in the life of a command makes one of its moves."""
 
 import itertools
 import string
@@ -15,52 +15,52 @@ from commands.helpers import HANDED, HOST, OTHER_HOST, RUNNING, Helpers
 ONES = itertools.count(1)
 
 
-def test_every_state_has_its_row() -> None:
-    """And every row leads to states there are."""
+def test_every_state_has_a_row() -> None:
+    """Every row leads to known states."""
     assert set(NEXT) == set(State)
-    assert all(to in NEXT for ways in NEXT.values() for to in ways)
+    assert all(to in NEXT for following in NEXT.values() for to in following)
 
 
-def test_every_state_can_come_about() -> None:
-    """From waiting on."""
+def test_every_state_can_be_reached() -> None:
+    """From waiting."""
     found = {State.WAITING}
     while (more := found.union(*(NEXT[state] for state in found))) != found:
         found = more
     assert found == set(State)
 
 
-def test_final_states_have_no_way_out() -> None:
-    """What an agent reports at the end is final, and so is what it never got."""
+def test_final_states_are_never_left() -> None:
+    """What an agent reports as an end is final, and so is a cancel before it fetched the command."""
     assert {*FINAL_REPORTS.values(), State.CANCELLED} == FINAL
     assert not any(may_move(state, to) for state in FINAL for to in State)
 
 
 @pytest.mark.parametrize("state", sorted(set(State) - FINAL))
 @pytest.mark.parametrize("to", sorted(FINAL_REPORTS.values()))
-def test_the_truth_may_come_at_any_time(state: State, to: State) -> None:
-    """Late after it was lost, and early while it waits to be handed out again."""
+def test_a_final_report_is_accepted_in_every_open_state(state: State, to: State) -> None:
+    """Also after the command was lost, and while it waits to be handed out again."""
     assert may_move(state, to)
 
 
 def test_only_what_was_never_handed_out_is_cancelled() -> None:
-    """What an agent may have can only be stopped there."""
+    """What an agent may have can only be stopped on its host."""
     assert [state for state in State if may_move(state, State.CANCELLED)] == [State.WAITING]
 
 
 EVENTS: Final = st.one_of(
-    st.sampled_from(["claim", "sign of life", "stop", "started before", "report of another host"]),
+    st.sampled_from(["claim", "heartbeat", "stop", "started before", "report of another host"]),
     st.sampled_from(sorted(FINAL_REPORTS)),
     st.integers(0, 120).map(lambda seconds: f"sweep after {seconds}"),
     st.text(string.ascii_lowercase, min_size=1, max_size=5).map(lambda text: f"chunk {text}"),
 )
 
 
-class OneLife:
-    """One command, and what must hold of it after everything that happens."""
+class Scenario:
+    """One command, and what must hold after every event."""
 
     def __init__(self, helpers: Helpers) -> None:
         number = next(ONES)  # one database sees many examples
-        self.helpers, self.reference, self.host = helpers, f"life-{number}", f"{HOST}-{number}"
+        self.helpers, self.reference, self.host = helpers, f"scenario-{number}", f"{HOST}-{number}"
         helpers.send(self.reference, host=self.host)
         self.row = helpers.row(self.reference)
         self.at, self.leased_until, self.stopped = 0.0, 0.0, False
@@ -83,8 +83,8 @@ class OneLife:
                 helpers.sweep(self.at, limit=1000)
             case ["report", *_]:
                 assert not helpers.end(task_id, host=OTHER_HOST, at=self.at)
-                assert not helpers.hear(task_id, b"not mine", host=OTHER_HOST, at=self.at)
-            case ["sign", *_]:
+                assert not helpers.hear(task_id, b"forged", host=OTHER_HOST, at=self.at)
+            case ["heartbeat"]:
                 self._lease(helpers.hear(task_id, host=self.host, at=self.at))
             case ["chunk", text]:
                 self._lease(helpers.hear(task_id, text.encode(), host=self.host, at=self.at))
@@ -121,8 +121,8 @@ class OneLife:
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(events=st.lists(EVENTS, max_size=14))
-def test_whatever_happens_stays_in_the_table(helpers: Helpers, events: list[str]) -> None:
-    """No way out of an end, no second copy while a lease runs, no run of what is to be stopped."""
-    life = OneLife(helpers)
+def test_every_event_makes_a_move_of_the_table(helpers: Helpers, events: list[str]) -> None:
+    """An end is final, nothing is handed out twice under one lease, and nothing runs that is to be stopped."""
+    scenario = Scenario(helpers)
     for event in events:
-        life.happen(event)
+        scenario.happen(event)

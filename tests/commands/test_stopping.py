@@ -1,4 +1,4 @@
-"""Stopping: what never left is cancelled, what is out is stopped on its host, and is never run again."""
+"""Stopping: what nobody has fetched is cancelled; what an agent has is stopped on its host, and never run again."""
 
 import threading
 from collections.abc import Callable
@@ -11,11 +11,11 @@ from backfleet.commands import Handout, State
 from commands.helpers import HOST, OTHER_HOST, OTHER_TOPIC, TOPIC, Helpers
 
 
-def test_what_waits_is_cancelled(helpers: Helpers) -> None:
-    """No agent hears of it; its sender does. Another sender's of the same name stays."""
+def test_a_waiting_command_is_cancelled(helpers: Helpers) -> None:
+    """That is news for its sender only. Another sender's command of the same reference is not affected."""
     helpers.send("r-1")
     helpers.send("r-1", topic=OTHER_TOPIC)
-    helpers.silence()
+    helpers.clear_published()
     helpers.stop("r-1")
     assert helpers.published == []
     assert [(outcome.state, outcome.is_final) for outcome in helpers.news()] == [(State.CANCELLED, True)]
@@ -23,14 +23,14 @@ def test_what_waits_is_cancelled(helpers: Helpers) -> None:
     assert helpers.news(OTHER_TOPIC) == []
 
 
-def test_what_is_out_is_stopped_on_its_host(helpers: Helpers) -> None:
-    """The agent is rung, and told each time it asks until it says that it stopped."""
+def test_a_command_that_an_agent_has_is_stopped_on_its_host(helpers: Helpers) -> None:
+    """The agent is notified, and told at each fetch until it reports that the command stopped."""
     handed, running = helpers.handed("r-1"), helpers.running("r-2")
     lost = helpers.running("r-3", at=-200)
     helpers.hear(running, at=0)
     helpers.sweep(at=1)
-    helpers.silence()
-    helpers.stop("r-1", "r-2", "r-3", "nobody's", at=2)
+    helpers.clear_published()
+    helpers.stop("r-1", "r-2", "r-3", "unknown", at=2)
     assert helpers.published == ["instance/mi-1"]
     with helpers.database.reading() as tx:
         assert commands.oldest_work_for(tx, HOST) is not None
@@ -44,8 +44,8 @@ def test_what_is_out_is_stopped_on_its_host(helpers: Helpers) -> None:
         assert commands.oldest_work_for(tx, HOST) is None
 
 
-def test_its_own_end_may_come_first(helpers: Helpers) -> None:
-    """It finished before it could be stopped: then that is the truth."""
+def test_a_command_may_finish_before_it_is_stopped(helpers: Helpers) -> None:
+    """Then it has finished."""
     task_id = helpers.running()
     helpers.stop("r-1")
     assert helpers.end(task_id, exit_code=0)
@@ -54,21 +54,21 @@ def test_its_own_end_may_come_first(helpers: Helpers) -> None:
     assert helpers.claim() == Handout([], [])
 
 
-def test_what_has_ended_is_not_stopped(helpers: Helpers) -> None:
-    """Nothing changes and nobody is rung."""
+def test_a_command_that_has_ended_is_not_stopped(helpers: Helpers) -> None:
+    """Nothing changes and nothing is published."""
     helpers.end(helpers.running())
     before = helpers.row()
-    helpers.silence()
+    helpers.clear_published()
     helpers.stop("r-1")
     assert helpers.row() == before
     assert helpers.published == []
 
 
-def test_a_stopped_one_is_never_handed_out_again(helpers: Helpers) -> None:
-    """Its agent said nothing: it is lost, not run; and still to be stopped there."""
+def test_a_command_to_be_stopped_is_never_handed_out_again(helpers: Helpers) -> None:
+    """If its agent stays silent it is lost, and still to be stopped on its host."""
     task_id = helpers.handed()
     helpers.stop("r-1", at=1)
-    helpers.silence()
+    helpers.clear_published()
     assert helpers.sweep(at=11) == 1
     assert helpers.published == [TOPIC]
     assert helpers.state() is State.LOST
@@ -78,11 +78,11 @@ def test_a_stopped_one_is_never_handed_out_again(helpers: Helpers) -> None:
     assert helpers.state() is State.STOPPED
 
 
-def test_one_that_waits_again_is_stopped_on_its_host(helpers: Helpers) -> None:
-    """Its agent may have it all the same, so it is not taken for cancelled."""
+def test_a_command_that_waits_again_is_stopped_on_its_host(helpers: Helpers) -> None:
+    """Its agent may have it all the same, so it is not cancelled."""
     task_id = helpers.handed()
     helpers.sweep(at=11)
-    helpers.silence()
+    helpers.clear_published()
     helpers.stop("r-1", at=12)
     assert helpers.published == ["instance/mi-1"]
     assert helpers.state() is State.LOST
@@ -109,26 +109,26 @@ def sweep(helpers: Helpers, tx: Any) -> None:
         pytest.param(lambda helpers: helpers.handed(), sweep, State.LOST, id="while it is put back"),
     ],
 )
-def test_a_stop_is_not_lost(
+def test_a_stop_during_another_change_is_not_lost(
     replicas: Helpers, before: Callable[[Helpers], Any], meanwhile: Callable[[Helpers, Any], None], to: State
 ) -> None:
-    """Another replica moves the command at the same moment: the stop waits, and holds for where it then is."""
+    """Another replica changes the command at the same moment: the stop waits, and applies to its new state."""
     before(replicas)
     stopping = threading.Thread(target=replicas.stop, args=("r-1",), kwargs={"at": 11})
     with replicas.transaction() as tx:
         meanwhile(replicas, tx)
         stopping.start()
-        stopping.join(0.3)  # it comes to wait for the row
+        stopping.join(0.3)  # it reaches the row that it has to wait for
     stopping.join(10)
     assert replicas.state() is to
     assert replicas.claim(at=11) == Handout([], [replicas.row().id])
 
 
-def test_taking_back_what_nobody_began(helpers: Helpers) -> None:
-    """What runs goes on; what is out is left for later; what may be on its host is lost, and to be stopped."""
-    out = helpers.running("r-1")
+def test_withdrawing_stops_only_what_nobody_has_fetched(helpers: Helpers) -> None:
+    """What runs goes on; what was handed out is returned; what may be on its host is lost, and to be stopped."""
+    running = helpers.running("r-1")
     helpers.handed("r-2")
-    helpers.sweep(at=20)  # nothing was heard of it: it waits again, and may be on its host
+    helpers.sweep(at=20)  # its lease ran out: it waits again, and may be on its host
     helpers.send("r-3", host=OTHER_HOST, at=20)
     helpers.claim(OTHER_HOST, at=20)
     helpers.send("r-4", host=OTHER_HOST, at=20)
@@ -136,4 +136,4 @@ def test_taking_back_what_nobody_began(helpers: Helpers) -> None:
     with helpers.transaction() as tx:
         assert commands.withdraw(tx, TOPIC, names, now=helpers.moment(21)) == ["r-3"]
     assert [helpers.state(name) for name in names] == [State.RUNNING, State.LOST, State.HANDED, State.CANCELLED]
-    assert helpers.end(out)
+    assert helpers.end(running)

@@ -1,4 +1,4 @@
-"""Hosts to enrol, made to order."""
+"""Hosts that enrol, and hosts that have enrolled."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -16,20 +16,20 @@ ACCOUNT, OTHER, REGION = "1000000000000001", "1000000000000002", "cn-hangzhou"
 
 
 def new_key() -> str:
-    """A public key as it is kept."""
+    """Return a public key in the form in which it is stored."""
     key = rsa.generate_private_key(65537, 2048).public_key()
     return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
 
 
 @pytest.fixture(scope="session")
 def keys() -> list[str]:
-    """A few keys: each costs time to make."""
+    """Return a few keys, made once because each takes time."""
     return [new_key() for _ in range(3)]
 
 
 @pytest.fixture
 def activate(database: Database, now: datetime, draw: Draw) -> Callable[..., tuple[fleet.Activation, str]]:
-    """Make an activation."""
+    """Return a function that creates an activation."""
 
     def make(**changes: Any) -> tuple[fleet.Activation, str]:
         asked = {"account_id": ACCOUNT, "region": REGION, "count": 2, "hours": 4, "name": "", "description": ""}
@@ -41,10 +41,10 @@ def activate(database: Database, now: datetime, draw: Draw) -> Callable[..., tup
 
 @pytest.fixture
 def asking(keys: list[str]) -> Callable[..., fleet.Registration]:
-    """What a host says when it enrols."""
+    """Return a function that makes the request of a host that enrols."""
 
     def make(activation: fleet.Activation, shown: str, /, **changes: Any) -> fleet.Registration:
-        said = {
+        fields = {
             "activation_id": activation.id,
             "code": shown,
             "machine_id": "m" * 32,
@@ -58,6 +58,25 @@ def asking(keys: list[str]) -> Callable[..., fleet.Registration]:
             "platform": "linux-amd64",
             "public_key": keys[0],
         }
-        return fleet.Registration(**{**said, **changes})
+        return fleet.Registration(**{**fields, **changes})
 
     return make
+
+
+@pytest.fixture
+def hosts(
+    database: Database,
+    activate: Callable[..., Any],
+    asking: Callable[..., Any],
+    keys: list[str],
+    now: datetime,
+    draw: Draw,
+) -> list[fleet.Instance]:
+    """Enrol two hosts of one account."""
+    activation, code = activate()
+    made = []
+    with database.transaction() as tx:
+        for number in range(2):
+            asked = asking(activation, code, public_key=keys[number], hostname=f"web-{number}")
+            made.append(fleet.register(tx, asked, source_ip="10.1.1.1", now=now, draw=draw))
+    return made

@@ -12,8 +12,8 @@ from backfleet.ids import draw as real_draw
 from backfleet.storage import Database
 
 
-def test_the_first_account_and_its_key(database: Database, vault: identity.Vault, now: datetime, draw: Draw) -> None:
-    """16 digits, a key of the long-term form, a secret of 30 characters that works."""
+def test_the_first_account_gets_a_key(database: Database, vault: identity.Vault, now: datetime, draw: Draw) -> None:
+    """It has 16 digits, a key of the long-term form, and a secret of 30 characters that works."""
     with database.transaction() as tx:
         made = identity.first_account(tx, vault, now=now, draw=draw)
         assert made is not None
@@ -27,8 +27,8 @@ def test_the_first_account_and_its_key(database: Database, vault: identity.Vault
     assert (known.caller.kind, known.caller.arn) == ("Account", f"acs:ram::{made.account_id}:root")
 
 
-def test_it_is_made_once(database: Database, vault: identity.Vault, now: datetime, draw: Draw) -> None:
-    """A later start makes nothing and shows nothing."""
+def test_a_later_start_creates_no_account(database: Database, vault: identity.Vault, now: datetime, draw: Draw) -> None:
+    """Nor does it show a secret."""
     with database.transaction() as tx:
         assert identity.first_account(tx, vault, now=now, draw=draw)
     with database.transaction() as tx:
@@ -36,8 +36,10 @@ def test_it_is_made_once(database: Database, vault: identity.Vault, now: datetim
         assert tx.scalar(sa.select(sa.func.count()).select_from(access_keys)) == 1
 
 
-def test_replicas_that_start_together_make_one(database: Database, vault: identity.Vault, now: datetime) -> None:
-    """Eight at once: one account, one key, one that knows the secret."""
+def test_replicas_that_start_together_create_one_account(
+    database: Database, vault: identity.Vault, now: datetime
+) -> None:
+    """Eight at once: one account, one key, one replica that gets the secret."""
 
     def start(_: int) -> identity.NewAccessKey | None:
         with database.transaction() as tx:
@@ -54,7 +56,7 @@ def test_replicas_that_start_together_make_one(database: Database, vault: identi
 def test_a_start_that_fails_leaves_nothing(
     database: Database, vault: identity.Vault, now: datetime, draw: Draw
 ) -> None:
-    """If the key cannot be handed to its owner, there is no account yet, and the next start makes it."""
+    """If the key cannot be given to its owner, there is no account yet, and the next start creates it."""
     try:
         with database.transaction() as tx:
             identity.first_account(tx, vault, now=now, draw=draw)
@@ -68,7 +70,7 @@ def test_a_start_that_fails_leaves_nothing(
 def test_secrets_are_not_in_the_database(
     database: Database, vault: identity.Vault, root: identity.NewAccessKey, account: str
 ) -> None:
-    """What is stored shows nothing of the secret, and neither do the values that carry it."""
+    """Neither the stored row nor the repr of a value shows the secret."""
     with database.reading() as tx:
         (row,) = tx.rows(sa.select(access_keys))
         known = identity.find_key(tx, vault, root.access_key_id)

@@ -1,4 +1,4 @@
-"""Who is asking, and what they may do."""
+"""Callers and their permissions."""
 
 from datetime import datetime
 
@@ -21,7 +21,7 @@ def may(database: Database, caller: identity.Caller, action: str, resource: str 
 
 @pytest.fixture
 def alice(database: Database, vault: identity.Vault, account: str, now: datetime, draw: Draw) -> identity.KnownKey:
-    """A user with a key."""
+    """Create a user and return the user's key."""
     with database.transaction() as tx:
         identity.create_user(tx, account, "alice", now=now, draw=draw)
         key = identity.create_key(tx, vault, account, "alice", now=now, draw=draw)
@@ -31,8 +31,8 @@ def alice(database: Database, vault: identity.Vault, account: str, now: datetime
     return known
 
 
-def test_a_user_by_key(alice: identity.KnownKey, account: str) -> None:
-    """The key leads to the user, with the words the API uses of users."""
+def test_a_key_leads_to_its_user(alice: identity.KnownKey, account: str) -> None:
+    """The caller has the names that the API uses for users."""
     caller = alice.caller
     assert alice.active
     assert (caller.account_id, caller.kind, caller.user_name) == (account, "RAMUser", "alice")
@@ -41,21 +41,21 @@ def test_a_user_by_key(alice: identity.KnownKey, account: str) -> None:
 
 
 @pytest.mark.parametrize("key_id", ["", "LTAInobody", "x" * 65, "a\x00b", "ключ", "' OR 1=1 --"])
-def test_no_such_key(database: Database, vault: identity.Vault, account: str, key_id: str) -> None:
-    """Nobody, whatever strangers send."""
+def test_an_unknown_key_leads_to_nobody(database: Database, vault: identity.Vault, account: str, key_id: str) -> None:
+    """Whatever is sent as a key id."""
     with database.reading() as tx:
         assert identity.find_key(tx, vault, key_id) is None
 
 
-def test_a_user_may_nothing_at_first(database: Database, alice: identity.KnownKey) -> None:
-    """No policy, no permission."""
+def test_a_new_user_may_do_nothing(database: Database, alice: identity.KnownKey) -> None:
+    """Without a policy there is no permission."""
     assert not may(database, alice.caller, READ)
 
 
-def test_a_root_may_everything_in_its_account(
+def test_a_root_may_do_everything_in_its_account(
     database: Database, vault: identity.Vault, root: identity.NewAccessKey
 ) -> None:
-    """And nothing in another's."""
+    """And nothing in another account."""
     with database.reading() as tx:
         known = identity.find_key(tx, vault, root.access_key_id)
     assert known is not None
@@ -63,10 +63,10 @@ def test_a_root_may_everything_in_its_account(
     assert not may(database, known.caller, WRITE, "acs:hbr:cn-hangzhou:9999999999999999:*")
 
 
-def test_policies_count_from_the_next_request_on(
+def test_policies_apply_from_the_next_request_on(
     database: Database, alice: identity.KnownKey, account: str, now: datetime
 ) -> None:
-    """Attached: allowed. Detached: refused."""
+    """Attached, it allows; detached, it no longer does."""
     with database.transaction() as tx:
         identity.attach_policy(tx, account, "alice", "AliyunHBRReadOnlyAccess", "System", now=now)
     assert may(database, alice.caller, READ)
@@ -80,10 +80,10 @@ def test_policies_count_from_the_next_request_on(
     assert not may(database, alice.caller, READ)
 
 
-def test_system_and_own_policies_are_judged_together(
+def test_system_and_custom_policies_are_evaluated_together(
     database: Database, alice: identity.KnownKey, account: str, now: datetime
 ) -> None:
-    """An own Deny takes from what the system's policy allows, and says which policy it was."""
+    """A Deny in a custom policy outweighs the system policy, and the decision names the policy."""
     denying = '{"Version":"1","Statement":[{"Effect":"Deny","Action":"hbr:Upgrade*","Resource":"*"}]}'
     with database.transaction() as tx:
         identity.create_policy(tx, account, "NoUpgrades", denying, now=now)
@@ -97,10 +97,10 @@ def test_system_and_own_policies_are_judged_together(
     assert decision.because.source == "Custom/NoUpgrades"
 
 
-def test_a_disabled_key_is_known_as_disabled(
+def test_a_key_is_deactivated_and_activated_at_once(
     database: Database, vault: identity.Vault, alice: identity.KnownKey, account: str
 ) -> None:
-    """At once, and back again at once."""
+    """The next request sees each change."""
     for active in (False, True):
         with database.transaction() as tx:
             identity.set_key(tx, account, "alice", alice.access_key_id, active=active)
@@ -113,17 +113,17 @@ def test_a_disabled_key_is_known_as_disabled(
 def test_a_deleted_key_is_gone(
     database: Database, vault: identity.Vault, alice: identity.KnownKey, account: str
 ) -> None:
-    """At once."""
+    """From the next request on."""
     with database.transaction() as tx:
         identity.delete_key(tx, account, "alice", alice.access_key_id)
     with database.reading() as tx:
         assert identity.find_key(tx, vault, alice.access_key_id) is None
 
 
-def test_who_has_the_name_of_a_deleted_user_is_somebody_else(
+def test_a_new_user_does_not_inherit_from_a_deleted_one(
     database: Database, alice: identity.KnownKey, account: str, now: datetime, draw: Draw
 ) -> None:
-    """A new user of an old name has none of the old one's permissions."""
+    """A user with the same name has none of the permissions."""
     with database.transaction() as tx:
         identity.attach_policy(tx, account, "alice", "AdministratorAccess", "System", now=now)
         identity.detach_policy(tx, account, "alice", "AdministratorAccess", "System")
@@ -134,16 +134,16 @@ def test_who_has_the_name_of_a_deleted_user_is_somebody_else(
     assert not may(database, alice.caller, READ)
 
 
-def test_a_kind_of_caller_that_is_not_known_may_nothing(database: Database, account: str) -> None:
-    """Whoever is neither root nor user has no statements, least of all the root's."""
-    stranger = identity.Caller(account, "AssumedRoleUser", f"acs:sts::{account}:assumed-role/r/s", "1:s")
-    assert not may(database, stranger, READ)
+def test_a_caller_of_unknown_kind_may_do_nothing(database: Database, account: str) -> None:
+    """Only a root, users and roles have statements."""
+    unknown = identity.Caller(account, "AssumedRoleUser", f"acs:sts::{account}:assumed-role/r/s", "1:s")
+    assert not may(database, unknown, READ)
 
 
 def test_another_vault_cannot_use_the_keys(
     database: Database, root: identity.NewAccessKey, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """A copy of the database alone lets nobody in."""
-    stranger = identity.Vault.open(tmp_path_factory.mktemp("elsewhere"))
+    other_vault = identity.Vault.open(tmp_path_factory.mktemp("elsewhere"))
     with database.reading() as tx, pytest.raises(identity.CannotOpen):
-        identity.find_key(tx, stranger, root.access_key_id)
+        identity.find_key(tx, other_vault, root.access_key_id)

@@ -1,4 +1,4 @@
-"""A request is taken once."""
+"""Each request is accepted once."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
@@ -24,8 +24,8 @@ def count(database: Database) -> int:
         return int(tx.scalar(sa.select(sa.func.count()).select_from(table)))
 
 
-def test_once(database: Database, now: datetime) -> None:
-    """The second time, and every time after, it is spent; another key's nonce is another nonce."""
+def test_a_nonce_is_accepted_once(database: Database, now: datetime) -> None:
+    """It stays spent; the same nonce with another key is another nonce."""
     assert spend(database, "LTAI1", "n", now)
     assert not spend(database, "LTAI1", "n", now)
     assert not spend(database, "LTAI1", "n", now + timedelta(minutes=29))
@@ -36,38 +36,38 @@ def test_once(database: Database, now: datetime) -> None:
 @pytest.mark.parametrize(
     "nonce", ["n" * 64, "n" * 65, "n" * 5000, "a b", "a\x00b", "нонс", "\ud800", "sha256:" + "0" * 64, ""]
 )
-def test_any_nonce_is_taken_once(database: Database, now: datetime, nonce: str) -> None:
-    """Clients choose nonces freely, long and odd ones too."""
+def test_any_nonce_is_accepted_once(database: Database, now: datetime, nonce: str) -> None:
+    """Clients choose nonces freely, also long and odd ones."""
     assert spend(database, "LTAI1", nonce, now)
     assert not spend(database, "LTAI1", nonce, now)
     assert spend(database, "LTAI1", nonce + "x", now)
 
 
-def test_a_hash_is_not_mistaken_for_what_it_stands_for(database: Database, now: datetime) -> None:
-    """Who sends the stored form of another nonce has sent another nonce."""
+def test_the_stored_form_of_a_nonce_is_another_nonce(database: Database, now: datetime) -> None:
+    """Sending the hash of a nonce does not spend that nonce."""
     assert spend(database, "LTAI1", "n" * 100, now)
     with database.reading() as tx:
         stored = tx.scalar(sa.select(table.c.nonce))
     assert spend(database, "LTAI1", stored, now)
 
 
-def test_of_many_at_once_one_wins(database: Database, now: datetime) -> None:
-    """The same request sent to every replica at once is taken by one."""
+def test_one_of_many_replicas_accepts_a_nonce(database: Database, now: datetime) -> None:
+    """The same request is sent to every replica at once."""
     with ThreadPoolExecutor(8) as pool:
         won = list(pool.map(lambda _: spend(database, "LTAI1", "n", now), range(16)))
     assert won.count(True) == 1
 
 
-def test_a_request_that_fails_has_not_spent_it(database: Database, now: datetime) -> None:
-    """What the transaction did not keep is not spent."""
+def test_a_request_that_fails_does_not_spend_its_nonce(database: Database, now: datetime) -> None:
+    """The transaction was rolled back."""
     with pytest.raises(RuntimeError), database.transaction() as tx:
         assert identity.spend_nonce(tx, "LTAI1", "n", now=now, keep=KEEP)
         raise RuntimeError
     assert spend(database, "LTAI1", "n", now)
 
 
-def test_purge(database: Database, now: datetime) -> None:
-    """Only those are forgotten whose time is over."""
+def test_expired_nonces_are_purged(database: Database, now: datetime) -> None:
+    """And no others."""
     spend(database, "LTAI1", "old", now)
     spend(database, "LTAI1", "new", now + timedelta(minutes=1))
     with database.transaction() as tx:
@@ -78,7 +78,7 @@ def test_purge(database: Database, now: datetime) -> None:
 
 
 def test_a_purge_has_a_limit(database: Database, now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A great many are forgotten in several goes, none of them long."""
+    """Very many are purged in several calls, none of them long."""
     monkeypatch.setattr(nonces, "PURGED_AT_ONCE", 3)
     for number in range(7):
         spend(database, "LTAI1", str(number), now)
@@ -90,7 +90,7 @@ def test_a_purge_has_a_limit(database: Database, now: datetime, monkeypatch: pyt
 
 
 def test_replicas_purge_together(database: Database, now: datetime) -> None:
-    """None waits for the other, none fails, all is forgotten."""
+    """None waits for another, none fails, and all expired nonces are purged."""
     for number in range(40):
         spend(database, "LTAI1", str(number), now)
 

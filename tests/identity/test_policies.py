@@ -17,14 +17,14 @@ DOCUMENT = '{"Version":"1","Statement":[{"Effect":"Allow","Action":"hbr:*","Reso
 
 @pytest.fixture
 def alice(database: Database, account: str, now: datetime, draw: Draw) -> identity.User:
-    """A user, and a policy Own that nobody has."""
+    """Create a user, and a policy `Own` that is attached to nobody."""
     with database.transaction() as tx:
         identity.create_policy(tx, account, "Own", DOCUMENT, description="ours", now=now)
         return identity.create_user(tx, account, "alice", now=now, draw=draw)
 
 
-def test_what_was_made_is_found(database: Database, account: str, alice: identity.User, now: datetime) -> None:
-    """To the letter: the document is kept as it was sent."""
+def test_a_created_policy_is_found(database: Database, account: str, alice: identity.User, now: datetime) -> None:
+    """The document comes back exactly as it was sent."""
     with database.reading() as tx:
         own = identity.find_policy(tx, account, "Own", "Custom")
         system = identity.find_policy(tx, account, "AliyunHBRFullAccess", "System")
@@ -36,27 +36,27 @@ def test_what_was_made_is_found(database: Database, account: str, alice: identit
     ("name", "kind"),
     [("own", "Custom"), ("Own", "System"), ("AliyunHBRFullAccess", "Custom"), ("AliyunHbrFullAccess", "System")],
 )
-def test_name_and_type_must_both_be_right(
+def test_name_and_type_must_both_match(
     database: Database, account: str, alice: identity.User, name: str, kind: str
 ) -> None:
-    """Letter case counts, and the older spelling of a system policy is not taken for the newer."""
+    """Letter case matters, and older spellings of system policies are not accepted."""
     with database.reading() as tx, pytest.raises(identity.NotFound) as refused:
         identity.find_policy(tx, account, name, kind)
     assert refused.value.kind == "Policy"
 
 
 @pytest.mark.parametrize("name", ["Own", "AdministratorAccess"])
-def test_a_name_is_taken_once(
+def test_a_policy_name_is_unique_in_an_account(
     database: Database, account: str, other: str, alice: identity.User, now: datetime, name: str
 ) -> None:
-    """By the account, or by the system; another account may have the same."""
+    """System policies count; another account may use the same name."""
     with database.transaction() as tx, pytest.raises(identity.AlreadyExists):
         identity.create_policy(tx, account, name, DOCUMENT, now=now)
     with database.transaction() as tx:
         assert identity.create_policy(tx, other, "Own", DOCUMENT, now=now)
 
 
-def test_a_malformed_document_leaves_nothing(database: Database, account: str, now: datetime) -> None:
+def test_a_malformed_document_is_not_stored(database: Database, account: str, now: datetime) -> None:
     """It is refused before anything is written."""
     with database.transaction() as tx:
         with pytest.raises(MalformedPolicy):
@@ -64,7 +64,7 @@ def test_a_malformed_document_leaves_nothing(database: Database, account: str, n
         assert identity.create_policy(tx, account, "Bad", DOCUMENT, now=now)
 
 
-def test_an_account_has_a_limit(
+def test_an_account_has_a_limited_number_of_policies(
     database: Database, account: str, alice: identity.User, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One more than the limit is refused."""
@@ -74,8 +74,10 @@ def test_an_account_has_a_limit(
     assert refused.value.kind == "Policy"
 
 
-def test_attached_and_detached(database: Database, account: str, alice: identity.User, now: datetime) -> None:
-    """Both types; a second time, and once too often, is said."""
+def test_a_policy_is_attached_and_detached_once(
+    database: Database, account: str, alice: identity.User, now: datetime
+) -> None:
+    """Both types; a second time is refused."""
     both = [("Own", "Custom"), ("AliyunHBRFullAccess", "System")]
     for name, kind in both:
         with database.transaction() as tx:
@@ -97,10 +99,10 @@ def test_attached_and_detached(database: Database, account: str, alice: identity
         assert gone.value.kind == "User.Policy"
 
 
-def test_a_user_has_a_limit(
+def test_a_user_has_a_limited_number_of_policies(
     database: Database, account: str, alice: identity.User, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So many of each type."""
+    """Of each type."""
     monkeypatch.setattr(attachments, "POLICIES_PER_HOLDER", 1)
     with database.transaction() as tx:
         identity.attach_policy(tx, account, "alice", "AliyunHBRFullAccess", "System", now=now)
@@ -110,8 +112,10 @@ def test_a_user_has_a_limit(
     assert refused.value.kind == "User.Policy"
 
 
-def test_a_policy_somebody_has_stays(database: Database, account: str, alice: identity.User, now: datetime) -> None:
-    """First it is taken from all, then it can be deleted."""
+def test_an_attached_policy_cannot_be_deleted(
+    database: Database, account: str, alice: identity.User, now: datetime
+) -> None:
+    """It must be detached from everyone first."""
     with database.transaction() as tx:
         identity.attach_policy(tx, account, "alice", "Own", "Custom", now=now)
         with pytest.raises(identity.StillInUse) as refused:
@@ -123,16 +127,18 @@ def test_a_policy_somebody_has_stays(database: Database, account: str, alice: id
     assert refused.value.kind == "Policy.User"
 
 
-def test_the_systems_policies_cannot_be_deleted(database: Database, account: str) -> None:
-    """They are not the account's."""
+def test_system_policies_cannot_be_deleted(database: Database, account: str) -> None:
+    """They do not belong to the account."""
     with database.transaction() as tx, pytest.raises(identity.NotFound):
         identity.delete_policy(tx, account, "AdministratorAccess")
 
 
-def test_attaching_and_deleting_at_once(database: Database, account: str, alice: identity.User, now: datetime) -> None:
-    """Whoever comes first, no user is left with a policy that is not there."""
+def test_a_policy_is_not_deleted_while_it_is_attached(
+    database: Database, account: str, alice: identity.User, now: datetime
+) -> None:
+    """Whichever call is first, no user keeps a policy that does not exist."""
     begun, attached = threading.Event(), threading.Event()
-    told: list[str] = []
+    refused: list[str] = []
 
     def delete() -> None:
         begun.wait(10)
@@ -140,7 +146,7 @@ def test_attaching_and_deleting_at_once(database: Database, account: str, alice:
             with database.transaction() as tx:
                 identity.delete_policy(tx, account, "Own")
         except identity.StillInUse:
-            told.append("still in use")
+            refused.append("still in use")
 
     thread = threading.Thread(target=delete)
     thread.start()
@@ -149,17 +155,17 @@ def test_attaching_and_deleting_at_once(database: Database, account: str, alice:
         begun.set()
         attached.wait(0.3)  # the other comes to wait for the policy's row
     thread.join(10)
-    assert told == ["still in use"]
+    assert refused == ["still in use"]
     with database.reading() as tx:
         assert [policy.document for policy in identity.policies_of_user(tx, account, "alice")] == [DOCUMENT]
 
 
 @pytest.mark.parametrize("kind", [None, "Custom", "System"])
 @pytest.mark.parametrize("limit", [1, 2, 100])
-def test_a_list_in_parts(
+def test_policies_are_listed_page_by_page(
     database: Database, account: str, other: str, now: datetime, draw: Draw, kind: str | None, limit: int
 ) -> None:
-    """The account's own, then the system's, each once, none of another account; counted."""
+    """Custom policies, then system policies, each once with its count, and none of another account."""
     with database.transaction() as tx:
         for name in ("b", "a", "zz", "c"):
             identity.create_policy(tx, account, name, DOCUMENT, now=now)

@@ -1,4 +1,4 @@
-"""Temporary credentials: what a token says, who may have one, and what ends it early."""
+"""Temporary credentials: what a token holds, who gets one, and what ends it early."""
 
 import json
 from dataclasses import asdict, replace
@@ -43,15 +43,17 @@ class Sessions:
             )
 
     def issue(
-        self, role: identity.Role, caller: identity.Caller | None = None, **wish: Any
+        self, role: identity.Role, caller: identity.Caller | None = None, **options: Any
     ) -> identity.TemporaryCredentials:
-        asked = identity.SessionOptions(**{"name": "night", "duration": HOUR, **wish})
+        asked = identity.SessionOptions(**{"name": "night", "duration": HOUR, **options})
         return identity.issue_credentials(self.vault, role, asked, caller or self.ann, now=self.now, draw=self.draw)
 
-    def standing(self, issued: identity.TemporaryCredentials, later: timedelta = timedelta()) -> identity.Caller | None:
-        ticket = identity.open_token(self.vault, issued.token)
+    def caller_of(
+        self, issued: identity.TemporaryCredentials, later: timedelta = timedelta()
+    ) -> identity.Caller | None:
+        content = identity.open_token(self.vault, issued.token)
         with self.database.reading() as tx:
-            return identity.session_caller(tx, ticket, now=self.now + later)
+            return identity.session_caller(tx, content, now=self.now + later)
 
     def may(self, caller: identity.Caller, action: str) -> bool:
         with self.database.reading() as tx:
@@ -63,27 +65,27 @@ def some(database: Database, vault: identity.Vault, account: str, now: datetime,
     return Sessions(database, vault, account, now, draw)
 
 
-def test_a_token_is_its_session(some: Sessions) -> None:
-    """What went in comes out: the caller, the key, the secret, the end."""
+def test_a_token_holds_its_session(some: Sessions) -> None:
+    """Caller, key, secret and end come back."""
     role = some.role()
     issued = some.issue(role, policy=READ_ONLY, source_identity="ann@work")
-    ticket = identity.open_token(some.vault, issued.token)
+    content = identity.open_token(some.vault, issued.token)
     assert issued.access_key_id.startswith("STS.")
-    assert (ticket.access_key_id, ticket.secret) == (issued.access_key_id, issued.secret)
+    assert (content.access_key_id, content.secret) == (issued.access_key_id, issued.secret)
     assert issued.expires == some.now + HOUR
-    caller = some.standing(issued)
+    caller = some.caller_of(issued)
     assert caller is not None
     assert caller == issued.caller
     assert caller.arn == f"acs:sts::{some.account}:assumed-role/Ops/night"
     assert caller.principal_id == f"{role.id}:night"
     assert caller.session is not None
     assert caller.session.source_identity == "ann@work"
-    assert issued.secret not in repr(issued) + repr(ticket) + issued.token
+    assert issued.secret not in repr(issued) + repr(content) + issued.token
     assert len(issued.token) < 4096
 
 
 def test_the_longest_policy_fits_into_an_url(some: Sessions) -> None:
-    """A token stays below 4 KiB, whatever its session's policy says."""
+    """A token stays below 4 KiB, whatever the session's policy."""
     noise = "".join(chr(33 + (index * index * 7 + index) % 90) for index in range(4000)).translate({34: None, 92: None})
     statement = {"Effect": "Allow", "Action": "*", "Resource": f"acs:{noise}"[:1900]}
     policy = json.dumps({"Version": "1", "Statement": [statement]})
@@ -92,8 +94,8 @@ def test_the_longest_policy_fits_into_an_url(some: Sessions) -> None:
 
 
 @given(place=st.integers(0, 10**6), bit=st.integers(0, 7))
-def test_a_changed_token_is_not_ours(place: int, bit: int) -> None:
-    """Any bit, anywhere."""
+def test_a_changed_token_is_refused(place: int, bit: int) -> None:
+    """Whichever bit is changed."""
     vault = VAULT
     raw = bytearray(TOKEN.encode())
     raw[place % len(raw)] ^= 1 << bit
@@ -131,14 +133,14 @@ TOKEN = identity.issue_credentials(
         pytest.param(identity.Vault(VAULT._key[:-2] + b"I=").box(sessions.PURPOSE).seal("{}"), id="by another key"),
     ],
 )
-def test_what_is_no_token(token: str) -> None:
-    """All alike."""
+def test_text_that_is_not_our_token_is_refused(token: str) -> None:
+    """Always with the same error."""
     with pytest.raises(identity.TokenNotOurs):
         identity.open_token(VAULT, token)
 
 
-def test_who_may_not(some: Sessions) -> None:
-    """The account itself, and whoever came without anything that could be taken away."""
+def test_a_root_may_not_assume_a_role(some: Sessions) -> None:
+    """Nor a caller without a key or session, which could not be revoked."""
     role = some.role()
     for caller in (identity.root_caller(some.account, "LTAI1"), replace(some.ann, access_key_id="")):
         with pytest.raises(identity.RootCannotAssume):
@@ -146,7 +148,7 @@ def test_who_may_not(some: Sessions) -> None:
 
 
 @pytest.mark.parametrize(
-    ("hours", "asked", "taken"),
+    ("hours", "asked", "accepted"),
     [
         pytest.param(1, timedelta(minutes=15), True, id="the shortest"),
         pytest.param(1, timedelta(minutes=15, seconds=-1), False, id="too short"),
@@ -155,10 +157,10 @@ def test_who_may_not(some: Sessions) -> None:
         pytest.param(12, 12 * HOUR, True, id="the longest there is"),
     ],
 )
-def test_how_long(some: Sessions, hours: int, asked: timedelta, taken: bool) -> None:
-    """The role says."""
+def test_the_role_limits_the_duration(some: Sessions, hours: int, asked: timedelta, accepted: bool) -> None:
+    """One row for each bound."""
     role = some.role(hours=hours)
-    if taken:
+    if accepted:
         assert some.issue(role, duration=asked).expires == some.now + asked
         return
     with pytest.raises(identity.SessionTooLong) as refused:
@@ -166,14 +168,14 @@ def test_how_long(some: Sessions, hours: int, asked: timedelta, taken: bool) -> 
     assert refused.value.longest == hours * HOUR
 
 
-def test_a_policy_that_could_not_be_carried_out(some: Sessions) -> None:
-    """Is refused when the session is made, not when it asks."""
+def test_a_malformed_session_policy_is_refused(some: Sessions) -> None:
+    """When the session is made, not when it is used."""
     with pytest.raises(MalformedPolicy):
         some.issue(some.role(), policy='{"Version":"2"}')
 
 
-def test_what_a_session_may(some: Sessions) -> None:
-    """What the role may, and with a policy of its own only what both allow."""
+def test_a_session_may_do_what_its_role_may(some: Sessions) -> None:
+    """With a policy of its own, only what both allow."""
     role = some.role()
     wide, narrow = some.issue(role).caller, some.issue(role, policy=READ_ONLY).caller
     deny = READ_ONLY.replace("Allow", "Deny").replace("hbr:Describe*", "hbr:DescribeTask")
@@ -194,72 +196,72 @@ def test_what_a_session_may(some: Sessions) -> None:
 # --- Endings --------------------------------------------------------------------------------------------------------
 
 
-def test_time_ends_it(some: Sessions) -> None:
+def test_a_session_ends_when_its_token_expires(some: Sessions) -> None:
     """To the second."""
     issued = some.issue(some.role())
-    assert some.standing(issued, HOUR - timedelta(seconds=1)) is not None
-    assert some.standing(issued, HOUR) is None
+    assert some.caller_of(issued, HOUR - timedelta(seconds=1)) is not None
+    assert some.caller_of(issued, HOUR) is None
     assert identity.open_token(some.vault, issued.token).is_over(some.now + HOUR)
 
 
-def test_a_shorter_maximum_ends_it(some: Sessions) -> None:
-    """Of those that are running too."""
+def test_a_shorter_maximum_ends_older_sessions(some: Sessions) -> None:
+    """The maximum of the role counts as it is now."""
     issued = some.issue(some.role(hours=4), duration=4 * HOUR)
-    assert some.standing(issued, 2 * HOUR) is not None
+    assert some.caller_of(issued, 2 * HOUR) is not None
     with some.database.transaction() as tx:
         identity.update_role(tx, some.account, "Ops", max_session=HOUR, now=some.now)
-    assert some.standing(issued, 2 * HOUR) is None
-    assert some.standing(issued, HOUR / 2) is not None
+    assert some.caller_of(issued, 2 * HOUR) is None
+    assert some.caller_of(issued, HOUR / 2) is not None
 
 
-def test_the_roles_end_is_its_end(some: Sessions) -> None:
-    """Another role of the same name is another role."""
+def test_a_session_ends_with_its_role(some: Sessions) -> None:
+    """Another role of the same name does not revive it."""
     issued = some.issue(some.role())
     with some.database.transaction() as tx:
         identity.delete_role(tx, some.account, "Ops")
-    assert some.standing(issued) is None
+    assert some.caller_of(issued) is None
     some.role()
-    assert some.standing(issued) is None
+    assert some.caller_of(issued) is None
 
 
-def test_the_keys_end_is_its_end(some: Sessions) -> None:
-    """Switched off, on again, deleted."""
+def test_a_session_ends_with_the_key_it_was_made_with(some: Sessions) -> None:
+    """While the key is inactive, and for good when it is deleted."""
     issued = some.issue(some.role())
     for active in (False, True):
         with some.database.transaction() as tx:
             identity.set_key(tx, some.account, "ann", some.key, active=active)
-        assert (some.standing(issued) is not None) is active
+        assert (some.caller_of(issued) is not None) is active
     with some.database.transaction() as tx:
         identity.delete_key(tx, some.account, "ann", some.key)
-    assert some.standing(issued) is None
+    assert some.caller_of(issued) is None
 
 
 # --- Sessions that make sessions ------------------------------------------------------------------------------------
 
 
-def test_a_chain(some: Sessions) -> None:
-    """Ends with its first link, in time and in every role and key it was made through; it passes on whose it is."""
+def test_a_chained_session_ends_with_the_first(some: Sessions) -> None:
+    """In time, and with every role it was made through; the source identity is inherited."""
     first = some.issue(some.role("One"), source_identity="ann")
     later = replace(some.issue(some.role("Two", hours=4), first.caller, duration=4 * HOUR, source_identity="eve"))
     assert later.expires == first.expires
     assert later.caller.session is not None
     assert later.caller.session.source_identity == "ann"
-    assert some.standing(later) == later.caller
+    assert some.caller_of(later) == later.caller
     with some.database.transaction() as tx:
         identity.delete_role(tx, some.account, "One")
-    assert some.standing(later) is None
+    assert some.caller_of(later) is None
 
 
-def test_a_chain_ends_with_the_key(some: Sessions) -> None:
-    """However long it is."""
+def test_a_chained_session_ends_with_the_first_key(some: Sessions) -> None:
+    """However long the chain is."""
     second = some.issue(some.role("Two"), some.issue(some.role("One")).caller)
     with some.database.transaction() as tx:
         identity.set_key(tx, some.account, "ann", some.key, active=False)
-    assert some.standing(second) is None
+    assert some.caller_of(second) is None
 
 
-def test_a_chain_is_not_endless(some: Sessions) -> None:
-    """A role that trusts itself gives nobody eternal life."""
+def test_a_chain_of_sessions_has_a_limit(some: Sessions) -> None:
+    """A role that trusts itself cannot be renewed for ever."""
     role, issued = some.role(), None
     for _ in range(sessions.ROLES_IN_A_CHAIN):
         issued = some.issue(role, issued and issued.caller)
@@ -268,9 +270,9 @@ def test_a_chain_is_not_endless(some: Sessions) -> None:
         some.issue(role, issued.caller)
 
 
-def test_tickets_are_written_with_everything(some: Sessions) -> None:
-    """No field of a ticket is lost on its way through the token."""
+def test_a_token_keeps_every_field(some: Sessions) -> None:
+    """None is lost on the way."""
     issued = some.issue(some.role("Two"), some.issue(some.role("One"), source_identity="ann").caller, policy=READ_ONLY)
-    ticket = identity.open_token(some.vault, issued.token)
-    empty = {name for name, value in asdict(ticket).items() if not value}
+    content = identity.open_token(some.vault, issued.token)
+    empty = {name for name, value in asdict(content).items() if not value}
     assert empty == {"provider"}

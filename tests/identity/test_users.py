@@ -12,8 +12,8 @@ from backfleet.ids import draw as real_draw
 from backfleet.storage import Database
 
 
-def test_what_was_made_is_found(database: Database, account: str, now: datetime, draw: Draw) -> None:
-    """Every detail comes back; the display name is the name if none was given."""
+def test_a_created_user_is_found(database: Database, account: str, now: datetime, draw: Draw) -> None:
+    """Every detail comes back; the display name defaults to the name."""
     with database.transaction() as tx:
         made = identity.create_user(
             tx,
@@ -35,10 +35,10 @@ def test_what_was_made_is_found(database: Database, account: str, now: datetime,
     assert plain.display_name == "bob"
 
 
-def test_a_name_is_taken_once_an_account(
+def test_a_user_name_is_unique_in_an_account(
     database: Database, account: str, other: str, now: datetime, draw: Draw
 ) -> None:
-    """In the account it is taken, in another it is free; letter case makes another name."""
+    """Another account may use it; letter case makes another name."""
     with database.transaction() as tx:
         identity.create_user(tx, account, "alice", now=now, draw=draw)
         identity.create_user(tx, account, "Alice", now=now, draw=draw)
@@ -48,8 +48,8 @@ def test_a_name_is_taken_once_an_account(
     assert (refused.value.kind, refused.value.name) == ("User", "alice")
 
 
-def test_of_many_who_ask_at_once_one_makes_it(database: Database, account: str, now: datetime) -> None:
-    """The others are told that it exists."""
+def test_one_of_many_calls_creates_the_user(database: Database, account: str, now: datetime) -> None:
+    """The others get AlreadyExists."""
 
     def make(_: int) -> str:
         try:
@@ -63,8 +63,8 @@ def test_of_many_who_ask_at_once_one_makes_it(database: Database, account: str, 
     assert len(made) == 1
 
 
-def test_a_list_in_parts(database: Database, account: str, other: str, now: datetime, draw: Draw) -> None:
-    """Each user once, in one order, and none of another account."""
+def test_users_are_listed_page_by_page(database: Database, account: str, other: str, now: datetime, draw: Draw) -> None:
+    """Each once, by name, and none of another account."""
     names = ["b", "a", "d", "c", "e"]
     with database.transaction() as tx:
         for name in names:
@@ -77,10 +77,10 @@ def test_a_list_in_parts(database: Database, account: str, other: str, now: date
     assert seen == sorted(names)
 
 
-def test_an_account_has_a_limit(
+def test_an_account_has_a_limited_number_of_users(
     database: Database, account: str, now: datetime, draw: Draw, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One more than the limit is refused; a deleted one makes room."""
+    """A deleted one makes room."""
     monkeypatch.setattr(users, "USERS_PER_ACCOUNT", 2)
     with database.transaction() as tx:
         for name in ("a", "b"):
@@ -92,10 +92,10 @@ def test_an_account_has_a_limit(
     assert (refused.value.kind, refused.value.limit) == ("User", 2)
 
 
-def test_a_user_with_keys_or_policies_stays(
+def test_a_user_with_keys_or_policies_cannot_be_deleted(
     database: Database, vault: identity.Vault, account: str, now: datetime, draw: Draw
 ) -> None:
-    """Nothing is deleted along: first the keys, then the policies, then the user."""
+    """Keys and policies must be removed first."""
     with database.transaction() as tx:
         identity.create_user(tx, account, "alice", now=now, draw=draw)
         key = identity.create_key(tx, vault, account, "alice", now=now, draw=draw)
@@ -113,10 +113,10 @@ def test_a_user_with_keys_or_policies_stays(
     assert (by_key.value.kind, by_policy.value.kind) == ("User.AccessKey", "User.Policy")
 
 
-def test_another_accounts_user_is_not_there(
+def test_a_user_of_another_account_is_not_found(
     database: Database, vault: identity.Vault, account: str, other: str, now: datetime, draw: Draw
 ) -> None:
-    """No verb tells a user of another account from one that does not exist."""
+    """No verb distinguishes such a user from one that does not exist."""
     with database.transaction() as tx:
         identity.create_user(tx, account, "alice", now=now, draw=draw)
         key = identity.create_key(tx, vault, account, "alice", now=now, draw=draw)
@@ -132,11 +132,11 @@ def test_another_accounts_user_is_not_there(
         lambda tx, name: identity.detach_policy(tx, other, name, "AdministratorAccess", "System"),
     ]
     for verb in verbs:
-        told = []
+        messages = []
         for name in ("alice", "nobody"):
             with pytest.raises(identity.NotFound) as refused, database.transaction() as tx:
                 verb(tx, name)
-            told.append(str(refused.value).replace(name, "?"))
-        assert told[0] == told[1]
+            messages.append(str(refused.value).replace(name, "?"))
+        assert messages[0] == messages[1]
     with database.reading() as tx:
         assert [k.active for k in identity.list_keys(tx, account, "alice")] == [True]

@@ -1,4 +1,4 @@
-"""Secrets at rest."""
+"""Sealed secrets."""
 
 import stat
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +12,7 @@ from backfleet.identity import CannotOpen, Vault
 
 
 def test_the_key_file_is_for_its_owner_only(tmp_path: Path) -> None:
-    """Key file 0600, its folder 0700, and nothing else left in it."""
+    """The file has mode 0600, its folder 0700, and there is nothing else in it."""
     Vault.open(tmp_path)
     file = tmp_path / "keys" / "secrets.key"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -21,13 +21,13 @@ def test_the_key_file_is_for_its_owner_only(tmp_path: Path) -> None:
 
 
 def test_a_later_start_opens_what_an_earlier_one_sealed(tmp_path: Path) -> None:
-    """The key file is made once."""
+    """The key file is created once."""
     sealed = Vault.open(tmp_path).seal("secret")
     assert Vault.open(tmp_path).unseal(sealed) == "secret"
 
 
-def test_starting_together_makes_one_key(tmp_path: Path) -> None:
-    """Whoever comes first, all of them open what any of them sealed."""
+def test_processes_that_start_together_create_one_key(tmp_path: Path) -> None:
+    """Each opens what any of them sealed."""
     with ThreadPoolExecutor(16) as pool:
         vaults = list(pool.map(lambda _: Vault.open(tmp_path), range(16)))
     assert {vault.unseal(vaults[0].seal("secret")) for vault in vaults} == {"secret"}
@@ -40,8 +40,8 @@ def vault(tmp_path_factory: pytest.TempPathFactory) -> Vault:
 
 
 @given(st.text(max_size=100))
-def test_what_is_sealed_comes_back(vault: Vault, text: str) -> None:
-    """Any text, and its sealed form shows nothing of it."""
+def test_a_sealed_text_is_opened_again(vault: Vault, text: str) -> None:
+    """Any text, and its sealed form reveals nothing of it."""
     sealed = vault.seal(text)
     assert vault.unseal(sealed) == text
     assert sealed.isascii()
@@ -49,8 +49,8 @@ def test_what_is_sealed_comes_back(vault: Vault, text: str) -> None:
 
 
 @given(st.integers(0, 99), st.sampled_from("AB"))
-def test_what_was_changed_does_not_open(vault: Vault, place: int, character: str) -> None:
-    """One changed character is found out."""
+def test_a_changed_secret_does_not_open(vault: Vault, place: int, character: str) -> None:
+    """One changed character is detected."""
     sealed = vault.seal("secret")
     changed = sealed[:place] + character + sealed[place + 1 :]
     if changed != sealed:
@@ -66,7 +66,7 @@ def test_another_key_does_not_open(tmp_path: Path) -> None:
 
 
 def test_a_damaged_key_file_is_named_and_kept(tmp_path: Path) -> None:
-    """It is not replaced: a new key would open nothing."""
+    """It is not replaced, because a new key would open nothing."""
     Vault.open(tmp_path)
     file = tmp_path / "keys" / "secrets.key"
     file.write_bytes(b"half a k")
@@ -75,8 +75,8 @@ def test_a_damaged_key_file_is_named_and_kept(tmp_path: Path) -> None:
     assert file.read_bytes() == b"half a k"
 
 
-def test_a_vault_prints_nothing(tmp_path: Path) -> None:
-    """Neither repr nor str shows the key."""
+def test_a_vault_does_not_print_its_key(tmp_path: Path) -> None:
+    """Neither repr nor str shows it."""
     vault = Vault.open(tmp_path)
     key = (tmp_path / "keys" / "secrets.key").read_text()
     assert repr(vault) == str(vault) == "Vault()"

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from backfleet.cli._client import CallFailed, Client
-from backfleet.cli._credentials import Asked, connect
+from backfleet.cli._credentials import ConnectionFlags, connect
 from backfleet.clock import utc_now
 from journeys.installation import Installation, wait_for
 from migration.old_installation import OldInstallation
@@ -80,7 +80,7 @@ def as_key(installation: Installation, key: dict[str, str]) -> Client:
         "ALIBABA_CLOUD_ACCESS_KEY_ID": key["id"],
         "ALIBABA_CLOUD_ACCESS_KEY_SECRET": key["secret"],
     }
-    return Client(connect(Asked(data=installation.data), environment), utc_now)
+    return Client(connect(ConnectionFlags(data=installation.data), environment), utc_now)
 
 
 def test_hosts_are_who_they_were(old: OldInstallation) -> None:

@@ -17,7 +17,7 @@ from backfleet.paging import Page
 from backfleet.upgrades import TOPIC, ItemState, Kind, Task, TaskState, find
 from backfleet.upgrades.outcomes import LaterOrders
 from backfleet.upgrades.worker import AT_ONCE, SPARE, later_orders, seconds_of, sent_item
-from backfleet_host.contract import LONGEST_PATIENCE, read_order
+from backfleet_host.contract import LONGEST_TIMEOUT_SECONDS, read_order
 from operations.environment import OTHER
 from upgrades.helpers import LIFE, WAIT, Helpers, PowerCut, at_once, meanwhile, nobody, report_of
 
@@ -32,8 +32,8 @@ def test_a_host_gets_its_order_with_most_of_the_tasks_time(helpers: Helpers) -> 
     (command,) = helpers.claim(item.instance_id, at=11).run
     order = read_order(command.content)
     assert (order.order_id, order.kind, order.package, order.version) == (item.id, "upgrade", "courier", "2.0")
-    assert (order.patience, command.timeout_seconds) == (LIFE - 10 - 60, LIFE - 10)
-    assert (item.state, item.timeout_seconds, item.started_at) == (ItemState.SENT, order.patience, None)
+    assert (order.timeout_seconds, command.timeout_seconds) == (LIFE - 10 - 60, LIFE - 10)
+    assert (item.state, item.timeout_seconds, item.started_at) == (ItemState.SENT, order.timeout_seconds, None)
     assert helpers.task(task).progress == 5
 
 
@@ -55,13 +55,13 @@ def test_an_order_carries_its_clients_settings(helpers: Helpers) -> None:
         pytest.param(100, 80, id="a fifth of little"),
         pytest.param(1, 1, id="a second at least"),
         pytest.param(0.2, 1, id="less than that"),
-        pytest.param(100 * 86400, LONGEST_PATIENCE, id="no more than an order may give"),
+        pytest.param(100 * 86400, LONGEST_TIMEOUT_SECONDS, id="no more than an order may give"),
     ],
 )
 def test_a_hosts_time_budget_leaves_time_to_report(helpers: Helpers, left: float, seconds: int) -> None:
     """However much is left of the task's time, it makes a valid order."""
     item = sent_item(helpers.start(nobody(1)).items[0], timedelta(seconds=left), helpers.moment(0))
-    assert (item.timeout_seconds, item.order().patience) == (seconds, seconds)
+    assert (item.timeout_seconds, item.order().timeout_seconds) == (seconds, seconds)
     assert seconds_of(SPARE) == 60
 
 

@@ -1,6 +1,6 @@
-"""The command line: an API client like any other, and the program that serves.
+"""The command line: an API client like any other, and the command that serves.
 
-Exit codes: 0 done, 1 it failed, 2 the words were wrong.
+Exit codes: 0 done, 1 failed, 2 wrong arguments.
 """
 
 import click
@@ -22,7 +22,7 @@ __all__ = ["main"]
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(VERSION, prog_name="backfleet")
 def main() -> None:
-    """Upgrade the backup clients of a fleet, and never lose a backup to an upgrade."""
+    """Upgrade the backup clients of a fleet without losing a backup."""
 
 
 for _command in (serve, release, activation, instance, client, task, account, user, role, key, policy, audit, doctor):

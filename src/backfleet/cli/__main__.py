@@ -1,4 +1,4 @@
-"""`python -m backfleet.cli`: the same as `backfleet`."""
+"""Run the command line: `python -m backfleet.cli` is the same as `backfleet`."""
 
 from backfleet.cli import main
 

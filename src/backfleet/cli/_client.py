@@ -1,4 +1,4 @@
-"""The command line's own API client: official signatures over plain HTTP or TLS, like any other client's."""
+"""The command line's API client: V3 signatures over HTTP or TLS, like those of official clients."""
 
 import hashlib
 import json
@@ -31,7 +31,7 @@ VERSIONS = {
 
 
 class CallFailed(Exception):
-    """The server refused a call, or could not be reached; then `answer` is empty."""
+    """The server refused a call, or could not be reached: then `answer` is empty."""
 
     def __init__(self, message: str, answer: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
@@ -40,24 +40,36 @@ class CallFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Calls operations on one server with one key."""
+    """Calls the operations of one server with one key."""
 
     connection: Connection
     clock: Clock
 
     def call(self, product: str, action: str, **parameters: object) -> dict[str, Any]:
-        """Call an operation; parameters that are None are left out, lists and dicts travel as JSON text.
+        """Call an operation and return its answer.
+
+        Args:
+            product: The product's code, such as `hbr`.
+            action: The operation's name.
+            parameters: By their names on the wire. None is left out; lists and dicts travel as JSON text.
 
         Raises:
-            CallFailed: refused, or no answer.
+            CallFailed: the server refused the call or did not answer.
         """
         query = _as_text(parameters)
         return self._send(product, action, query, hashlib.sha256(b"").hexdigest(), body=None, seconds=READ_SECONDS)
 
     def upload(self, action: str, file: Path, sent: Callable[[int], None], **parameters: object) -> dict[str, Any]:
-        """Call an operation of our own that takes a file; the file streams and is never held in memory.
+        """Call an operation of the Backfleet API that takes a file. The file is streamed.
 
-        `sent` is told how many more bytes have left. Raises CallFailed.
+        Args:
+            action: The operation's name.
+            file: What is uploaded.
+            sent: Called with the number of bytes that were sent since the last call.
+            parameters: By their names on the wire.
+
+        Raises:
+            CallFailed: the server refused the call or did not answer.
         """
         with file.open("rb") as opened:
             digest = hashlib.file_digest(opened, "sha256").hexdigest()
@@ -110,7 +122,7 @@ class Client:
 
 
 class _Pieces:
-    """A file in pieces, telling of each."""
+    """A file in pieces. Calls `sent` with the size of each after it was sent."""
 
     def __init__(self, file: Path, sent: Callable[[int], None]) -> None:
         self.file, self.size, self.sent = file, file.stat().st_size, sent
@@ -137,7 +149,7 @@ def _read(status: int, body: bytes) -> dict[str, Any]:
     except ValueError:
         answer = None
     if not isinstance(answer, dict):
-        raise CallFailed(f"the answer (HTTP {status}) is not one of Backfleet's; is the endpoint right?")
+        raise CallFailed(f"the answer (HTTP {status}) is not from a Backfleet server; check --endpoint")
     if status >= 300 or answer.get("Success") is False:
         raise CallFailed(str(answer.get("Message", f"HTTP {status}")), answer)
     return answer
@@ -146,7 +158,7 @@ def _read(status: int, body: bytes) -> dict[str, Any]:
 def _reason(problem: Exception) -> str:
     text = str(problem)
     if "CERTIFICATE_VERIFY_FAILED" in text:
-        return "its certificate is not signed by the authority we trust; name the right one with --ca FILE"
+        return "its certificate is not signed by a trusted authority; name the right one with --ca FILE"
     if "Connection refused" in text:
         return "connection refused; is `backfleet serve` running there?"
     return text[:300]

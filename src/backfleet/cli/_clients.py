@@ -1,4 +1,4 @@
-"""backfleet client ... and backfleet task ..."""
+"""backfleet client and backfleet task: backup clients, and tasks on them."""
 
 import sys
 import time
@@ -10,9 +10,9 @@ from backfleet.cli._client import Client
 from backfleet.cli._options import calls_the_api, fail, json_option
 from backfleet.cli._print import ITEM_HEADINGS, item_rows, items_of, moment, print_json, print_table, table
 
-PAGE = 99  # clients asked for at a time: the API's most
-LOOK_SECONDS = 1.0  # between two looks at a task
-MORE_THAN_ANY_TASK = 3600  # seconds after which watching ends whatever the server says
+PAGE = 99  # clients per call: the API's maximum
+POLL_SECONDS = 1.0  # between two calls while a task is watched
+LONGEST_WATCH_SECONDS = 3600  # longer than any task
 
 
 @click.group()
@@ -24,7 +24,7 @@ def client() -> None:
 @json_option
 @calls_the_api
 def list_clients(api: Client, as_json: bool) -> None:
-    """Every backup client, its version and the newest it could have."""
+    """List every backup client, its version and the newest one for it."""
     found: list[dict[str, Any]] = []
     while True:
         page = len(found) // PAGE + 1
@@ -55,11 +55,13 @@ def list_clients(api: Client, as_json: bool) -> None:
 def _targets(command: Any) -> Any:
     command = click.option("--instance", "instances", multiple=True, metavar="ID")(command)
     command = click.option("--client", "clients", multiple=True, metavar="ID")(command)
-    command = click.option("--wait", is_flag=True, help="Draw progress until the task is over.")(command)
+    command = click.option("--wait", is_flag=True, help="Show progress until the task ends.")(command)
     return json_option(command)
 
 
-_try_again = click.option("--try-again", is_flag=True, help="Also a version that a host took back within the last day.")
+_try_again = click.option(
+    "--try-again", is_flag=True, help="Also try a version that a host rolled back within the last day."
+)
 
 
 @client.command()
@@ -69,16 +71,16 @@ _try_again = click.option("--try-again", is_flag=True, help="Also a version that
 def upgrade(
     api: Client, instances: tuple[str, ...], clients: tuple[str, ...], try_again: bool, wait: bool, as_json: bool
 ) -> None:
-    """Move clients to their newest release."""
+    """Upgrade clients to their newest release."""
     _need_a_target(instances, clients)
     named = {"InstanceIds": list(instances), "ClientIds": list(clients)}
-    _start(api, "UpgradeBackupClients", wait, as_json, **named, **_also("TryAgain", try_again))
+    _start(api, "UpgradeBackupClients", wait, as_json, **named, **_flag("TryAgain", try_again))
 
 
 @client.command()
-@click.option("--package", help="Which backup client; default: the only one there is, or the server's setting.")
+@click.option("--package", help="The backup client. Default: the only one, or the server's setting.")
 @click.option("--instance", "instances", multiple=True, required=True, metavar="ID")
-@click.option("--wait", is_flag=True, help="Draw progress until the task is over.")
+@click.option("--wait", is_flag=True, help="Show progress until the task ends.")
 @_try_again
 @json_option
 @calls_the_api
@@ -87,25 +89,27 @@ def install(
 ) -> None:
     """Install the newest release of a backup client on hosts."""
     named = {"InstanceIds": list(instances), "PackageName": package}
-    _start(api, "InstallBackupClients", wait, as_json, **named, **_also("TryAgain", try_again))
+    _start(api, "InstallBackupClients", wait, as_json, **named, **_flag("TryAgain", try_again))
 
 
 @client.command()
 @_targets
-@click.option("--remove-state", is_flag=True, help="Their configuration and state too; nothing brings these back.")
+@click.option(
+    "--remove-state", is_flag=True, help="Remove their configuration and state, too. They cannot be restored."
+)
 @calls_the_api
 def uninstall(
     api: Client, instances: tuple[str, ...], clients: tuple[str, ...], remove_state: bool, wait: bool, as_json: bool
 ) -> None:
-    """Take backup clients off hosts. What they keep (configuration, state) stays there."""
+    """Uninstall backup clients from hosts. Their preserved state (configuration, data) stays."""
     _need_a_target(instances, clients)
     named = {"InstanceIds": list(instances), "ClientIds": list(clients)}
-    _start(api, "UninstallBackupClients", wait, as_json, **named, **_also("RemoveState", remove_state))
+    _start(api, "UninstallBackupClients", wait, as_json, **named, **_flag("RemoveState", remove_state))
 
 
-def _also(name: str, wanted: bool) -> dict[str, bool]:
-    """A word of ours, only where it is wanted."""
-    return {name: True} if wanted else {}
+def _flag(name: str, given: bool) -> dict[str, bool]:
+    """Return a boolean parameter, only if its flag was given."""
+    return {name: True} if given else {}
 
 
 def _need_a_target(instances: tuple[str, ...], clients: tuple[str, ...]) -> None:
@@ -115,27 +119,27 @@ def _need_a_target(instances: tuple[str, ...], clients: tuple[str, ...]) -> None
 
 def _start(api: Client, action: str, wait: bool, as_json: bool, **parameters: object) -> None:
     answer = api.call("hbr", action, **parameters)
-    unfit = [status for status in answer["InstanceStatuses"] if not status["ValidInstance"]]
+    unreachable = [status for status in answer["InstanceStatuses"] if not status["ValidInstance"]]
     if not wait:
-        print_json(answer) if as_json else _tell_started(answer, unfit)
+        print_json(answer) if as_json else _print_started(answer, unreachable)
         return
-    if unfit and not as_json:
-        print_table(("UNFIT INSTANCE", "CODE"), [(s["InstanceId"], s["ErrorCode"]) for s in unfit])
+    if unreachable and not as_json:
+        print_table(("REFUSED INSTANCE", "CODE"), [(s["InstanceId"], s["ErrorCode"]) for s in unreachable])
     task = _watch(api, answer["TaskId"], draw=not as_json)
     if as_json:
         print_json({**answer, "Task": {**task, "Result": items_of(task)}})
-    raise SystemExit(0 if task["Progress"] == 100 and not unfit else 1)
+    raise SystemExit(0 if task["Progress"] == 100 and not unreachable else 1)
 
 
-def _tell_started(answer: dict[str, Any], unfit: list[dict[str, Any]]) -> None:
-    for status in unfit:
+def _print_started(answer: dict[str, Any], unreachable: list[dict[str, Any]]) -> None:
+    for status in unreachable:
         click.echo(f"{status['InstanceId']}: not started: {status['ErrorCode']}")
     click.echo(f"{answer['TaskId']} started; follow it with `backfleet task watch {answer['TaskId']}`")
 
 
 @click.group()
 def task() -> None:
-    """Installs, upgrades and uninstalls under way or done."""
+    """Tasks: installs, upgrades and uninstalls."""
 
 
 @task.command(name="list")
@@ -143,7 +147,7 @@ def task() -> None:
 @json_option
 @calls_the_api
 def list_tasks(api: Client, page: int, as_json: bool) -> None:
-    """Tasks, newest first."""
+    """List tasks, newest first."""
     found = api.call("backfleet", "ListTasks", PageNumber=page, PageSize=50)["Tasks"]
     if as_json:
         print_json(found)
@@ -169,7 +173,7 @@ def list_tasks(api: Client, page: int, as_json: bool) -> None:
 @json_option
 @calls_the_api
 def show(api: Client, task_id: str, as_json: bool) -> None:
-    """One task and each of its hosts."""
+    """Show one task and each of its hosts."""
     found = api.call("hbr", "DescribeTask", TaskId=task_id)
     if as_json:
         print_json({**found, "Result": items_of(found)})
@@ -182,7 +186,7 @@ def show(api: Client, task_id: str, as_json: bool) -> None:
 @click.argument("task_id")
 @calls_the_api
 def watch(api: Client, task_id: str) -> None:
-    """Draw a task's progress per host until it is over; exit 0 only if all succeeded."""
+    """Show a task's progress by host until it ends. Exits with 0 only if every host succeeded."""
     raise SystemExit(0 if _watch(api, task_id, draw=True)["Progress"] == 100 else 1)
 
 
@@ -190,15 +194,15 @@ def watch(api: Client, task_id: str) -> None:
 @click.argument("task_id")
 @calls_the_api
 def cancel(api: Client, task_id: str) -> None:
-    """Stop what has not begun; a host that has begun to switch finishes or goes back by itself."""
+    """Cancel a task. A host that has begun to switch finishes, or rolls back by itself."""
     api.call("backfleet", "CancelTask", TaskId=task_id)
     click.echo(f"{task_id}: cancelled")
 
 
 def _watch(api: Client, task_id: str, *, draw: bool) -> dict[str, Any]:
-    """Look at a task until it is over; the last answer."""
+    """Poll a task until it ends and return the last answer."""
     drawn = _Drawing()
-    give_up = time.monotonic() + MORE_THAN_ANY_TASK
+    give_up = time.monotonic() + LONGEST_WATCH_SECONDS
     while True:
         found = api.call("hbr", "DescribeTask", TaskId=task_id)
         if draw:
@@ -206,12 +210,12 @@ def _watch(api: Client, task_id: str, *, draw: bool) -> dict[str, Any]:
         if found["Description"] != "created":
             return found
         if time.monotonic() > give_up:
-            fail(f"{task_id} is still open; look again with `backfleet task watch {task_id}`")
-        time.sleep(LOOK_SECONDS)
+            fail(f"{task_id} has not ended yet; watch it again with `backfleet task watch {task_id}`")
+        time.sleep(POLL_SECONDS)
 
 
 class _Drawing:
-    """Draws over itself on a terminal; elsewhere prints again only what changed."""
+    """Draws over its last text on a terminal; elsewhere prints a text only if it changed."""
 
     def __init__(self) -> None:
         self._last = ""

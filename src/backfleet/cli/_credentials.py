@@ -1,8 +1,8 @@
-"""Which server the command line speaks to, and with which key.
+"""The server that the command line calls, and the key that it signs with.
 
-The server: `--endpoint`, else the profile's, else `BACKFLEET_ENDPOINT`, else the one that serves the local data folder.
-The key: `--profile` of the `aliyun` command's own configuration file, else the environment, else admin.json of the
-local data folder.
+The server is that of `--endpoint`, else of the profile, else of `BACKFLEET_ENDPOINT`, else the one of the local data
+folder. The key is that of `--profile` in the `aliyun` command's configuration file, else of the environment, else of
+admin.json in the local data folder.
 """
 
 import json
@@ -19,7 +19,7 @@ from backfleet.wire.credentials import Credentials
 
 
 class NoConnection(Exception):
-    """There is no server to speak to or no key to speak with; the text says what to do."""
+    """There is no server to call or no key to sign with; the text says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Connection:
     credentials: Credentials
 
     def trust(self) -> ssl.SSLContext:
-        """The system's authorities (SSL_CERT_FILE counts) and ours.
+        """Return a context that trusts the system's authorities (SSL_CERT_FILE counts) and `ca_file`.
 
         Raises:
             NoConnection: the file holds no certificate.
@@ -46,13 +46,13 @@ class Connection:
 
     @property
     def host(self) -> str:
-        """The Host header: name and port as they stand in the address, for they are signed."""
+        """The Host header: name and port as in the endpoint, because they are signed."""
         return urlsplit(self.endpoint).netloc
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What the flags said; None where nothing was said."""
+class ConnectionFlags:
+    """The values of the flags; None for a flag that was not given."""
 
     endpoint: str | None = None
     profile: str | None = None
@@ -60,32 +60,32 @@ class Asked:
     ca: Path | None = None
 
 
-def connect(asked: Asked, environment: Mapping[str, str] = os.environ) -> Connection:
-    """Find server and key.
+def connect(flags: ConnectionFlags, environment: Mapping[str, str] = os.environ) -> Connection:
+    """Find the server and the key.
 
     Raises:
-        NoConnection: one of them is not to be found, or a file that should hold it cannot be read.
+        NoConnection: one of them is not found, or a file that should have it cannot be read.
     """
-    data = data_folder(asked.data, environment)
-    profile = _profile(asked.profile, environment)
+    data = data_folder(flags.data, environment)
+    profile = _profile(flags.profile, environment)
     local = _local(data)
     endpoint = (
-        asked.endpoint
+        flags.endpoint
         or profile.get("endpoint")
         or environment.get("BACKFLEET_ENDPOINT")
         or local.get("https_endpoint")
     )
     if not endpoint:
         raise NoConnection(
-            f"no server is named, and {data} has none: give --endpoint HOST:PORT, or start one with `backfleet serve`"
+            f"no server is named and {data} has none; give --endpoint HOST:PORT or run `backfleet serve`"
         )
-    ca_file = asked.ca or _file(local.get("ca_file"))
+    ca_file = flags.ca or _file(local.get("ca_file"))
     return Connection(_with_scheme(endpoint), ca_file, _key(profile, environment, local, data))
 
 
-def data_folder(asked: Path | None, environment: Mapping[str, str] = os.environ) -> Path:
-    """The data folder of this machine's server."""
-    return Path(asked or environment.get("BACKFLEET_DATA") or DEFAULT_DATA).expanduser().absolute()
+def data_folder(given: Path | None, environment: Mapping[str, str] = os.environ) -> Path:
+    """Return the data folder of this machine's server."""
+    return Path(given or environment.get("BACKFLEET_DATA") or DEFAULT_DATA).expanduser().absolute()
 
 
 def _key(
@@ -104,8 +104,8 @@ def _key(
     key_id, secret, token = found
     if not key_id or not secret:
         raise NoConnection(
-            "no access key: set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, give --profile, "
-            f"or run where {data / 'admin.json'} can be read"
+            "no access key is given; set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, give "
+            f"--profile, or run where {data / 'admin.json'} can be read"
         )
     return Credentials(access_key_id=str(key_id), access_key_secret=str(secret), security_token=str(token))
 
@@ -114,28 +114,30 @@ def _profile(name: str | None, environment: Mapping[str, str]) -> dict[str, Any]
     if name is None:
         return {}
     file = Path(environment.get("ALIBABA_CLOUD_CONFIG_FILE") or "~/.aliyun/config.json").expanduser()
-    kept = _json(file)
-    for profile in kept.get("profiles", []):
+    config = _json(file)
+    for profile in config.get("profiles", []):
         if isinstance(profile, dict) and profile.get("name") == name:
             if profile.get("mode") not in ("AK", "StsToken"):
-                raise NoConnection(f"profile {name!r} in {file} is of mode {profile.get('mode')!r}; use AK or StsToken")
+                raise NoConnection(
+                    f"profile {name!r} in {file} has the mode {profile.get('mode')!r}; use AK or StsToken"
+                )
             return profile
     raise NoConnection(f"there is no profile {name!r} in {file}")
 
 
 def _local(data: Path) -> dict[str, Any]:
-    """What the server of this data folder says of itself: its key, and where it listens now."""
+    """Return what the server of this data folder wrote down: its first key, and where it listens now."""
     return _json(data / "admin.json") | _json(data / "serving.json")
 
 
 def _json(file: Path) -> dict[str, Any]:
     try:
-        kept = json.loads(file.read_text())
+        found = json.loads(file.read_text())
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as problem:
         raise NoConnection(f"{file} cannot be read: {problem}") from None
-    return kept if isinstance(kept, dict) else {}
+    return found if isinstance(found, dict) else {}
 
 
 def _file(name: str | None) -> Path | None:

@@ -1,4 +1,4 @@
-"""backfleet doctor: look at an installation from where its clients stand, and say what to do."""
+"""backfleet doctor: check an installation as its clients see it, and say what to do."""
 
 import shutil
 from collections.abc import Callable
@@ -10,20 +10,20 @@ import click
 from cryptography import x509
 
 from backfleet.cli._client import CallFailed, Client
-from backfleet.cli._credentials import Asked, NoConnection, connect, data_folder
+from backfleet.cli._credentials import ConnectionFlags, NoConnection, connect, data_folder
 from backfleet.clock import utc_now
 
-LITTLE_DISK = 2 << 30  # bytes; two releases and a database fit in more
-SOON_DAYS = 30
+LEAST_FREE = 2 << 30  # bytes; two releases and a database need less
+SOON_DAYS = 30  # a certificate that ends within this time is reported
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at: well or not, and what to do."""
+    """The result of one check."""
 
     what: str
-    well: bool
-    text: str
+    healthy: bool
+    text: str  # what was found; if not healthy, what to do
 
 
 @click.command()
@@ -32,42 +32,42 @@ class Finding:
 @click.option("--ca", type=click.Path(path_type=Path))
 @click.option("--data", type=click.Path(path_type=Path))
 def doctor(endpoint: str | None, profile: str | None, ca: Path | None, data: Path | None) -> None:
-    """Check the installation and say what to do. Exit 0 only if all is well."""
+    """Check the installation and say what to do. Exits with 0 only if everything is healthy."""
     folder = data_folder(data)
     checks: list[Callable[[], Finding]] = [
         lambda: check_folder(folder),
         lambda: check_disk(folder),
         lambda: check_certificate(folder / "tls" / "server.pem", utc_now()),
-        lambda: _check_server(Asked(endpoint, profile, data, ca)),
+        lambda: _check_server(ConnectionFlags(endpoint, profile, data, ca)),
     ]
     findings = [check() for check in checks]
     for finding in findings:
-        click.echo(f"{'ok ' if finding.well else 'BAD'}  {finding.what}: {finding.text}")
-    raise SystemExit(0 if all(finding.well for finding in findings) else 1)
+        click.echo(f"{'ok ' if finding.healthy else 'BAD'}  {finding.what}: {finding.text}")
+    raise SystemExit(0 if all(finding.healthy for finding in findings) else 1)
 
 
 def check_folder(folder: Path) -> Finding:
-    """The data folder is there and closed to others."""
+    """Check that the data folder exists and that other users cannot read its secrets."""
     if not folder.is_dir():
         return Finding("data folder", False, f"{folder} does not exist; `backfleet serve` makes it")
     for name in ("admin.json", "keys"):
-        kept = folder / name
-        if kept.exists() and kept.stat().st_mode & 0o077:
-            return Finding("data folder", False, f"others can read {kept}; run chmod go-rwx {kept}")
+        secret = folder / name
+        if secret.exists() and secret.stat().st_mode & 0o077:
+            return Finding("data folder", False, f"others can read {secret}; run chmod go-rwx {secret}")
     return Finding("data folder", True, str(folder))
 
 
 def check_disk(folder: Path) -> Finding:
-    """There is room for further releases."""
+    """Check that enough disk is free for more releases."""
     free = shutil.disk_usage(folder if folder.is_dir() else folder.anchor).free
     text = f"{free / (1 << 30):.1f} GiB free"
     return Finding(
-        "disk", free >= LITTLE_DISK, text if free >= LITTLE_DISK else f"{text}; make room before the next release"
+        "disk", free >= LEAST_FREE, text if free >= LEAST_FREE else f"{text}; free some before the next release"
     )
 
 
 def check_certificate(file: Path, now: datetime) -> Finding:
-    """The server's certificate will live a while."""
+    """Check that the server's certificate is valid for at least 30 more days."""
     try:
         ends = x509.load_pem_x509_certificate(file.read_bytes()).not_valid_after_utc
     except (OSError, ValueError):
@@ -75,13 +75,13 @@ def check_certificate(file: Path, now: datetime) -> Finding:
     left = (ends - now).days
     text = f"valid until {ends.astimezone(UTC):%Y-%m-%d}"
     if left < SOON_DAYS:
-        return Finding("certificate", False, f"{text}; restart `backfleet serve`, it makes a new one")
+        return Finding("certificate", False, f"{text}; restart `backfleet serve` to renew it")
     return Finding("certificate", True, text)
 
 
-def _check_server(asked: Asked) -> Finding:
+def _check_server(flags: ConnectionFlags) -> Finding:
     try:
-        connection = connect(asked)
+        connection = connect(flags)
         found = Client(connection, utc_now).call("backfleet", "DescribeServer")
     except NoConnection as problem:
         return Finding("server", False, str(problem))

@@ -1,4 +1,4 @@
-"""backfleet activation ... and backfleet instance ..."""
+"""backfleet activation and backfleet instance: enrolment codes and hosts."""
 
 from typing import Any
 
@@ -7,23 +7,26 @@ import click
 from backfleet.cli._client import Client
 from backfleet.cli._options import calls_the_api, fail, json_option
 from backfleet.cli._print import print_json, print_table
+from backfleet_host.layout import DEFAULT_ROOT, policy_folder
 
-PAGE = 50  # instances asked for at a time: the API's most
+PAGE = 50  # instances per call: the API's maximum
 
 
 @click.group()
 def activation() -> None:
-    """Codes with which hosts enrol."""
+    """Activation codes, with which hosts enrol."""
 
 
 @activation.command()
-@click.option("--count", type=click.IntRange(1, 1000), default=10, show_default=True, help="How many hosts may use it.")
+@click.option(
+    "--count", type=click.IntRange(1, 1000), default=10, show_default=True, help="How many hosts may enrol with it."
+)
 @click.option("--expires", type=click.IntRange(1, 24), default=4, show_default=True, metavar="HOURS")
-@click.option("--name", help="Hosts are called NAME-1, NAME-2...; default: by their own names.")
+@click.option("--name", help="Names hosts NAME-1, NAME-2... Default: their host names.")
 @json_option
 @calls_the_api
 def create(client: Client, count: int, expires: int, name: str | None, as_json: bool) -> None:
-    """Make a code and print the line to paste on a host, for either agent."""
+    """Create a code and print the line to paste on a host, for either agent."""
     server = client.call("backfleet", "DescribeServer")
     region = server["RegionId"]
     made = client.call(
@@ -39,12 +42,12 @@ def create(client: Client, count: int, expires: int, name: str | None, as_json: 
 
 
 def _paste_lines(server: dict[str, Any], region: str, activation_id: str, code: str) -> dict[str, str]:
-    """The one line for each agent. The authority comes first: everything after it is checked against it."""
+    """Return the line for each agent. It fetches the authority first and checks everything else against it."""
     address = server["AgentAddress"]
-    ca = "/etc/backfleet/ca.pem"
-    # -k only fetches what the next words check: a wrong authority has another fingerprint and ends the line.
+    ca = policy_folder(DEFAULT_ROOT) / "ca.pem"
+    # -k is safe here: a wrong authority has another fingerprint, and the check that follows ends the line.
     fetch_ca = (
-        f"mkdir -p /etc/backfleet /etc/sysconfig && curl -fsSk https://{address}/downloads/ca.pem -o {ca} && "
+        f"mkdir -p {ca.parent} /etc/sysconfig && curl -fsSk https://{address}/downloads/ca.pem -o {ca} && "
         f"echo '{server['AuthoritySha256']}  {ca}' | sha256sum -c --quiet"
     )
     program = "/usr/local/bin/backfleet-host"
@@ -70,7 +73,7 @@ def instance() -> None:
 @json_option
 @calls_the_api
 def list_instances(client: Client, as_json: bool) -> None:
-    """Every host, and whether its agent is connected."""
+    """List every host, and whether its agent is connected."""
     found = _instances(client)
     if as_json:
         print_json(found)
@@ -97,7 +100,7 @@ def list_instances(client: Client, as_json: bool) -> None:
 @click.argument("instance_id")
 @calls_the_api
 def show(client: Client, instance_id: str) -> None:
-    """One host, and the backup clients on it."""
+    """Show one host and its backup clients."""
     found = _instances(client, instance_id)
     if not found:
         fail(f"there is no instance {instance_id}")
@@ -110,11 +113,11 @@ def show(client: Client, instance_id: str) -> None:
 
 @instance.command()
 @click.argument("instance_id")
-@click.option("--type", "kind", default="ACS:Application", show_default=True, help="Which kind of inventory.")
+@click.option("--type", "kind", default="ACS:Application", show_default=True, help="The kind of inventory.")
 @json_option
 @calls_the_api
 def inventory(client: Client, instance_id: str, kind: str, as_json: bool) -> None:
-    """What is installed on a host, as its agent told it last."""
+    """Show what is installed on a host, as its agent reported last."""
     rows: list[dict[str, Any]] = []
     page = 1
     while True:
@@ -138,16 +141,16 @@ def inventory(client: Client, instance_id: str, kind: str, as_json: bool) -> Non
 @click.argument("instance_id")
 @calls_the_api
 def stopped(client: Client, instance_id: str) -> None:
-    """Say that a host was shut down: it is not waited for. As soon as its agent is heard again, it runs."""
+    """Record that a host was shut down, so that nothing waits for it until its agent reports again."""
     client.call("backfleet", "NoteInstanceStopped", InstanceId=instance_id)
-    click.echo(f"{instance_id}: stopped, until its agent is heard again")
+    click.echo(f"{instance_id}: stopped, until its agent reports again")
 
 
 @instance.command()
 @click.argument("instance_id")
 @calls_the_api
 def deregister(client: Client, instance_id: str) -> None:
-    """Forget a host: its agent can no longer speak to this server."""
+    """Remove a host: its agent's key is not accepted any more."""
     region = client.call("backfleet", "DescribeServer")["RegionId"]
     client.call("ecs", "DeregisterManagedInstance", RegionId=region, InstanceId=instance_id)
     click.echo(f"{instance_id}: deregistered")

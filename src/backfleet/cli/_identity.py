@@ -1,4 +1,4 @@
-"""backfleet account ..., user ..., key ..., policy ...: identity, through the RAM operations."""
+"""backfleet account, user, key and policy: identity, by the RAM operations."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from backfleet.cli._print import moment, print_json, print_table
 
 @click.group()
 def account() -> None:
-    """Tenants of this installation; for the operator's account."""
+    """Accounts of this installation. For the administrator account only."""
 
 
 @account.command(name="create")
@@ -21,7 +21,7 @@ def account() -> None:
 @json_option
 @calls_the_api
 def create_account(client: Client, name: str, as_json: bool) -> None:
-    """Make an account and its root key. The secret is shown only now."""
+    """Create an account and its root key. The secret is shown only now."""
     made = client.call("backfleet", "CreateAccount", AccountName=name)
     if as_json:
         print_json({name: value for name, value in made.items() if name != "RequestId"})
@@ -38,13 +38,13 @@ def create_account(client: Client, name: str, as_json: bool) -> None:
 @json_option
 @calls_the_api
 def list_accounts(client: Client, as_json: bool) -> None:
-    """Every account."""
+    """List every account."""
     found = client.call("backfleet", "ListAccounts")["Accounts"]
     if as_json:
         print_json(found)
         return
     rows = [
-        (a["AccountId"], a["AccountName"] or ("operator" if a["IsOperator"] else ""), moment(a["CreatedTime"]))
+        (a["AccountId"], a["AccountName"] or ("administrator" if a["IsOperator"] else ""), moment(a["CreatedTime"]))
         for a in found
     ]
     print_table(("ACCOUNT", "NAME", "CREATED"), rows)
@@ -52,14 +52,14 @@ def list_accounts(client: Client, as_json: bool) -> None:
 
 @click.group()
 def user() -> None:
-    """People and programs that call the API."""
+    """Users: people and programs that call the API."""
 
 
 @user.command()
 @click.argument("name")
 @calls_the_api
 def create(client: Client, name: str) -> None:
-    """Make a user; it may do nothing until a policy is attached."""
+    """Create a user. It may do nothing until a policy is attached."""
     client.call("ram", "CreateUser", UserName=name)
     click.echo(f"{name}: created; attach a policy with `backfleet policy attach`")
 
@@ -68,7 +68,7 @@ def create(client: Client, name: str) -> None:
 @json_option
 @calls_the_api
 def list_users(client: Client, as_json: bool) -> None:
-    """Every user of the account."""
+    """List every user of the account."""
     found = every_page(client, "ListUsers", "Users", "User")
     if as_json:
         print_json(found)
@@ -80,7 +80,7 @@ def list_users(client: Client, as_json: bool) -> None:
 @click.argument("name")
 @calls_the_api
 def delete(client: Client, name: str) -> None:
-    """Delete a user without keys and policies."""
+    """Delete a user that has no keys and policies."""
     client.call("ram", "DeleteUser", UserName=name)
     click.echo(f"{name}: deleted")
 
@@ -95,7 +95,7 @@ def key() -> None:
 @json_option
 @calls_the_api
 def create_key(client: Client, user_name: str, as_json: bool) -> None:
-    """Make an access key. Its secret is shown only now."""
+    """Create an access key. Its secret is shown only now."""
     made = client.call("ram", "CreateAccessKey", UserName=user_name)["AccessKey"]
     if as_json:
         print_json(made)
@@ -108,7 +108,7 @@ def create_key(client: Client, user_name: str, as_json: bool) -> None:
 @json_option
 @calls_the_api
 def list_keys(client: Client, user_name: str, as_json: bool) -> None:
-    """A user's keys, without their secrets."""
+    """List a user's keys, without their secrets."""
     found = client.call("ram", "ListAccessKeys", UserName=user_name)["AccessKeys"]["AccessKey"]
     if as_json:
         print_json(found)
@@ -126,7 +126,7 @@ def _set_status(client: Client, user_name: str, key_id: str, status: str) -> Non
 @click.argument("key_id")
 @calls_the_api
 def disable(client: Client, user_name: str, key_id: str) -> None:
-    """Refuse a key from now on."""
+    """Disable a key: calls with it are refused."""
     _set_status(client, user_name, key_id, "Inactive")
 
 
@@ -135,7 +135,7 @@ def disable(client: Client, user_name: str, key_id: str) -> None:
 @click.argument("key_id")
 @calls_the_api
 def enable(client: Client, user_name: str, key_id: str) -> None:
-    """Take a disabled key again."""
+    """Enable a disabled key again."""
     _set_status(client, user_name, key_id, "Active")
 
 
@@ -144,14 +144,14 @@ def enable(client: Client, user_name: str, key_id: str) -> None:
 @click.argument("key_id")
 @calls_the_api
 def delete_key(client: Client, user_name: str, key_id: str) -> None:
-    """Delete a key for good."""
+    """Delete a key. It cannot be restored."""
     client.call("ram", "DeleteAccessKey", UserName=user_name, UserAccessKeyId=key_id)
     click.echo(f"{key_id}: deleted")
 
 
 @click.group()
 def policy() -> None:
-    """What users, groups and roles may do."""
+    """Policies: what users, groups and roles may do."""
 
 
 @policy.command(name="create")
@@ -159,7 +159,7 @@ def policy() -> None:
 @click.argument("document", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @calls_the_api
 def create_policy(client: Client, name: str, document: Path) -> None:
-    """Make a policy from a JSON document."""
+    """Create a policy from a JSON document."""
     client.call("ram", "CreatePolicy", PolicyName=name, PolicyDocument=read_document(document))
     click.echo(f"{name}: created")
 
@@ -168,7 +168,7 @@ def create_policy(client: Client, name: str, document: Path) -> None:
 @json_option
 @calls_the_api
 def list_policies(client: Client, as_json: bool) -> None:
-    """Every policy, the system's included."""
+    """List every policy, including the system's."""
     found = every_page(client, "ListPolicies", "Policies", "Policy")
     if as_json:
         print_json(found)
@@ -180,7 +180,12 @@ def list_policies(client: Client, as_json: bool) -> None:
 
 _SYSTEM = click.option("--system", is_flag=True, help="A policy of the system, such as AliyunHBRFullAccess.")
 _TO = click.option(
-    "--to", "kind", type=click.Choice(("user", "group", "role")), default="user", show_default=True, help="What it is."
+    "--to",
+    "kind",
+    type=click.Choice(("user", "group", "role")),
+    default="user",
+    show_default=True,
+    help="What HOLDER is.",
 )
 
 
@@ -191,7 +196,7 @@ _TO = click.option(
 @_SYSTEM
 @calls_the_api
 def attach(client: Client, policy_name: str, holder: str, kind: str, system: bool) -> None:
-    """Let a user, a group or a role do what a policy says."""
+    """Attach a policy to a user, a group or a role."""
     _attachment(client, f"AttachPolicyTo{kind.title()}", policy_name, (kind, holder), system)
     click.echo(f"{policy_name}: attached to {holder}")
 
@@ -203,7 +208,7 @@ def attach(client: Client, policy_name: str, holder: str, kind: str, system: boo
 @_SYSTEM
 @calls_the_api
 def detach(client: Client, policy_name: str, holder: str, kind: str, system: bool) -> None:
-    """Take a policy from a user, a group or a role."""
+    """Detach a policy from a user, a group or a role."""
     _attachment(client, f"DetachPolicyFrom{kind.title()}", policy_name, (kind, holder), system)
     click.echo(f"{policy_name}: detached from {holder}")
 
@@ -218,13 +223,13 @@ def _attachment(client: Client, action: str, policy_name: str, holder: tuple[str
 @click.argument("name")
 @calls_the_api
 def delete_policy(client: Client, name: str) -> None:
-    """Delete a policy that is attached to nobody."""
+    """Delete a policy that is not attached to anything."""
     client.call("ram", "DeletePolicy", PolicyName=name)
     click.echo(f"{name}: deleted")
 
 
 def read_document(file: Path) -> str:
-    """A policy's text. Fails if it is no JSON: the place is told better here than by the server."""
+    """Return the text of a policy file. Exit if it is not JSON: the error names the place in the file."""
     try:
         text = file.read_text()
         json.loads(text)
@@ -234,7 +239,7 @@ def read_document(file: Path) -> str:
 
 
 def every_page(client: Client, action: str, outer: str, inner: str) -> list[dict[str, Any]]:
-    """Every page of a RAM list."""
+    """Return the members of every page of a RAM list."""
     found: list[dict[str, Any]] = []
     marker: str | None = None
     while True:

@@ -1,4 +1,4 @@
-"""Options that every command of an API client takes, and how its failures are told."""
+"""Options of every command that calls the API, and how failures are reported."""
 
 import functools
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 import click
 
 from backfleet.cli._client import CallFailed, Client
-from backfleet.cli._credentials import Asked, NoConnection, connect
+from backfleet.cli._credentials import ConnectionFlags, NoConnection, connect
 from backfleet.cli._print import print_table
 from backfleet.clock import utc_now
 
@@ -16,25 +16,27 @@ Command = Callable[..., Any]
 
 
 def calls_the_api(command: Command) -> Any:
-    """Give a command --endpoint, --profile, --ca and --data, and a Client as its first argument.
+    """Give a command the options --endpoint, --profile, --ca and --data, and a Client as its first argument.
 
-    A refusal is one line on stderr with code and RequestId, and exit code 1.
+    A failed call ends it with exit code 1 and one line on stderr, with code and RequestId.
     """
 
-    @click.option("--endpoint", metavar="HOST:PORT", help="The server; default: the one of the local data folder.")
-    @click.option("--profile", metavar="NAME", help="A profile of the aliyun command's configuration file.")
-    @click.option("--ca", type=click.Path(path_type=Path), help="The authority that signed the server's certificate.")
+    @click.option("--endpoint", metavar="HOST:PORT", help="The server. Default: that of the local data folder.")
+    @click.option("--profile", metavar="NAME", help="A profile in the aliyun command's configuration file.")
+    @click.option(
+        "--ca", type=click.Path(path_type=Path), help="Certificate of the authority that signed the server's."
+    )
     @click.option("--data", type=click.Path(path_type=Path), help="The local data folder.")
     @functools.wraps(command)
     def with_client(
-        *words: Any, endpoint: str | None, profile: str | None, ca: Path | None, data: Path | None, **named: Any
+        *arguments: Any, endpoint: str | None, profile: str | None, ca: Path | None, data: Path | None, **named: Any
     ) -> None:
         try:
-            command(Client(connect(Asked(endpoint, profile, data, ca)), utc_now), *words, **named)
+            command(Client(connect(ConnectionFlags(endpoint, profile, data, ca)), utc_now), *arguments, **named)
         except NoConnection as problem:
             fail(str(problem))
         except CallFailed as problem:
-            _tell(problem)
+            _fail_of_call(problem)
 
     return with_client
 
@@ -45,14 +47,14 @@ def json_option(command: Any) -> Any:
 
 
 def fail(message: str) -> NoReturn:
-    """Say what went wrong in one line and leave with exit code 1."""
+    """Report an error in one line on stderr and exit with code 1."""
     click.echo(f"backfleet: {message}", err=True)
     raise SystemExit(1)
 
 
-def _tell(problem: CallFailed) -> NoReturn:
-    unfit = [s for s in problem.answer.get("InstanceStatuses") or [] if isinstance(s, dict)]
-    if unfit:
-        print_table(("INSTANCE", "CODE"), [(s.get("InstanceId"), s.get("ErrorCode")) for s in unfit])
+def _fail_of_call(problem: CallFailed) -> NoReturn:
+    unreachable = [s for s in problem.answer.get("InstanceStatuses") or [] if isinstance(s, dict)]
+    if unreachable:
+        print_table(("INSTANCE", "CODE"), [(s.get("InstanceId"), s.get("ErrorCode")) for s in unreachable])
     code, request = problem.answer.get("Code", ""), problem.answer.get("RequestId", "")
     fail(f"{f'{code}: ' if code else ''}{problem.message}{f' (RequestId {request})' if request else ''}")

@@ -1,4 +1,4 @@
-"""How the command line shows things to people, and to programs with `--json`."""
+"""Output of the command line: tables for people, JSON for programs."""
 
 import json
 import sys
@@ -12,17 +12,17 @@ COLUMN_GAP = "  "
 
 
 def print_json(value: object) -> None:
-    """One JSON document on stdout."""
+    """Print one JSON document on stdout."""
     click.echo(json.dumps(value, indent=2 if sys.stdout.isatty() else None, ensure_ascii=False))
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Columns as wide as their widest cell; nothing but the headings when there are no rows."""
+    """Print a table on stdout; only the headings if there are no rows."""
     click.echo(table(headings, rows))
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """The table as text, without a last newline."""
+    """Return a table as text without a last newline. Columns are as wide as their widest cell."""
     cells = [[str(heading) for heading in headings], *[["" if c is None else str(c) for c in row] for row in rows]]
     widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
     return "\n".join(
@@ -31,14 +31,14 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def moment(seconds: object) -> str:
-    """Unix seconds as UTC text; empty for none."""
+    """Return Unix seconds as a text in UTC; empty for none."""
     if not isinstance(seconds, int | float):
         return ""
     return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(seconds))
 
 
 def size(count: int) -> str:
-    """Bytes as people read them."""
+    """Return a number of bytes in a readable unit."""
     amount = float(count)
     for unit in ("B", "KiB", "MiB"):
         if amount < 1024:
@@ -48,13 +48,13 @@ def size(count: int) -> str:
 
 
 def items_of(task: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The items of a DescribeTask answer: Result is JSON text."""
+    """Return the items of a DescribeTask answer, whose Result is JSON text."""
     found = json.loads(task.get("Result") or "[]")
     return found if isinstance(found, list) else []
 
 
 def item_rows(items: Sequence[Mapping[str, Any]]) -> list[list[object]]:
-    """One row of a task's table per item."""
+    """Return the rows of a task's table, one for each item."""
     return [
         [
             item.get("instanceId"),

@@ -1,4 +1,4 @@
-"""backfleet release ..."""
+"""backfleet release: add, list and withdraw releases."""
 
 import sys
 import tomllib
@@ -17,15 +17,15 @@ ENDINGS = {".whl": "wheel", ".deb": "deb", ".zip": "zip", ".tar": "tar", ".gz": 
 
 @click.group()
 def release() -> None:
-    """Versions of backup clients that hosts may move to."""
+    """Releases: versions of backup clients that hosts may upgrade to."""
 
 
 @release.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--package", required=True, help="The backup client, for example rclone.")
-@click.option("--version", required=True, help="Its version, for example 1.75.2.")
-@click.option("--platform", required=True, help="Where it runs, for example linux-amd64.")
-@click.option("--from", "form", type=click.Choice(FORMATS), help="What FILE is; default: by its ending.")
+@click.option("--package", required=True, help="The backup client, such as rclone.")
+@click.option("--version", required=True, help="Its version, such as 1.75.2.")
+@click.option("--platform", required=True, help="Where it runs, such as linux-amd64.")
+@click.option("--from", "form", type=click.Choice(FORMATS), help="The format of FILE. Default: by its ending.")
 @click.option("--manifest", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A TOML manifest.")
 @click.option("--channel", default="stable", show_default=True)
 @json_option
@@ -72,7 +72,7 @@ def _manifest(file: Path | None) -> dict[str, Any] | None:
     try:
         return tomllib.loads(file.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
-        fail(f"{file} is not a manifest: {problem}")
+        fail(f"{file} is not a TOML manifest: {problem}")
 
 
 @release.command(name="list")
@@ -80,7 +80,7 @@ def _manifest(file: Path | None) -> dict[str, Any] | None:
 @json_option
 @calls_the_api
 def list_releases(client: Client, package: str | None, as_json: bool) -> None:
-    """Every release, newest first."""
+    """List every release, newest first."""
     found = client.call("backfleet", "ListReleases", PackageName=package)["Releases"]
     if as_json:
         print_json(found)
@@ -111,7 +111,7 @@ def _names_one(command: Any) -> Any:
 @_names_one
 @calls_the_api
 def show(client: Client, package: str, version: str, platform: str) -> None:
-    """One release, its manifest and its hash."""
+    """Show one release, its manifest and its hash."""
     print_json(client.call("backfleet", "GetRelease", PackageName=package, ReleaseVersion=version, Platform=platform))
 
 
@@ -119,7 +119,7 @@ def show(client: Client, package: str, version: str, platform: str) -> None:
 @_names_one
 @calls_the_api
 def withdraw(client: Client, package: str, version: str, platform: str) -> None:
-    """Offer a release to nobody from now on; hosts that run it keep it."""
+    """Stop offering a release. Hosts that run it keep it."""
     client.call("backfleet", "WithdrawRelease", PackageName=package, ReleaseVersion=version, Platform=platform)
     click.echo(f"{package} {version} {platform}: withdrawn")
 
@@ -128,7 +128,7 @@ def withdraw(client: Client, package: str, version: str, platform: str) -> None:
 @json_option
 @calls_the_api
 def channels(client: Client, as_json: bool) -> None:
-    """Channels, and the newest release of each package on them."""
+    """List channels, with the newest release of each package."""
     found = client.call("backfleet", "ListChannels")["Channels"]
     if as_json:
         print_json(found)

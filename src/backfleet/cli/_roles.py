@@ -1,4 +1,4 @@
-"""backfleet role ...: roles and their sessions, through the RAM and STS operations."""
+"""backfleet role: roles and their sessions, by the RAM and STS operations."""
 
 import shlex
 from pathlib import Path
@@ -15,24 +15,24 @@ ENVIRONMENT = {
     "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "AccessKeySecret",
     "ALIBABA_CLOUD_SECURITY_TOKEN": "SecurityToken",
 }
-"""Where the official clients, and this one, look for credentials; and what STS calls them."""
+"""The environment variables in which official clients, and this one, find credentials, and STS's names for them."""
 
 _DOCUMENT = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.group()
 def role() -> None:
-    """Places that others may act in, for a while: other accounts, users, programs."""
+    """Roles: permissions that other accounts, users or programs may assume for a time."""
 
 
 @role.command()
 @click.argument("name")
-@click.option("--trust", type=_DOCUMENT, required=True, help="A JSON document that says who may act in it.")
+@click.option("--trust", type=_DOCUMENT, required=True, help="A JSON document that says who may assume it.")
 @click.option("--description", metavar="TEXT")
 @click.option("--hours", type=click.IntRange(1, 12), default=1, show_default=True, help="How long a session lasts.")
 @calls_the_api
 def create(client: Client, name: str, trust: Path, description: str | None, hours: int) -> None:
-    """Make a role; it may do nothing until a policy is attached."""
+    """Create a role. It may do nothing until a policy is attached."""
     client.call(
         "ram",
         "CreateRole",
@@ -48,7 +48,7 @@ def create(client: Client, name: str, trust: Path, description: str | None, hour
 @json_option
 @calls_the_api
 def list_roles(client: Client, as_json: bool) -> None:
-    """Every role of the account."""
+    """List every role of the account."""
     found = every_page(client, "ListRoles", "Roles", "Role")
     if as_json:
         print_json(found)
@@ -61,7 +61,7 @@ def list_roles(client: Client, as_json: bool) -> None:
 @json_option
 @calls_the_api
 def show(client: Client, name: str, as_json: bool) -> None:
-    """One role: whom it trusts, and what it may do."""
+    """Show one role: who may assume it, and its policies."""
     found = client.call("ram", "GetRole", RoleName=name)["Role"]
     policies = client.call("ram", "ListPoliciesForRole", RoleName=name)["Policies"]["Policy"]
     if as_json:
@@ -78,21 +78,21 @@ def show(client: Client, name: str, as_json: bool) -> None:
 @click.argument("document", type=_DOCUMENT)
 @calls_the_api
 def trust(client: Client, name: str, document: Path) -> None:
-    """Change who may act in a role; sessions that are running go on."""
+    """Change who may assume a role. Sessions that exist are not affected."""
     client.call("ram", "UpdateRole", RoleName=name, NewAssumeRolePolicyDocument=read_document(document))
-    click.echo(f"{name}: trusts whom {document} says")
+    click.echo(f"{name}: trust policy replaced by {document}")
 
 
 @role.command()
 @click.argument("arn")
-@click.option("--session", metavar="NAME", default="backfleet", show_default=True, help="Its name in audit trails.")
+@click.option("--session", metavar="NAME", default="backfleet", show_default=True, help="Its name in the audit trail.")
 @click.option("--seconds", type=click.IntRange(900, 43200), default=3600, show_default=True)
 @json_option
 @calls_the_api
 def assume(client: Client, arn: str, session: str, seconds: int, as_json: bool) -> None:
-    """Act in a role, also another account's: eval "$(backfleet role assume ARN)".
+    """Assume a role, of this account or another: eval "$(backfleet role assume ARN)".
 
-    With the key of a user or another role's session; the account's own key may not act in roles.
+    Sign with the key of a user or of another role's session: an account's root key may not assume roles.
     """
     answer = client.call("sts", "AssumeRole", RoleArn=arn, RoleSessionName=session, DurationSeconds=seconds)
     if as_json:
@@ -106,6 +106,6 @@ def assume(client: Client, arn: str, session: str, seconds: int, as_json: bool) 
 @click.argument("name")
 @calls_the_api
 def delete(client: Client, name: str) -> None:
-    """Delete a role without policies. Its sessions end at once."""
+    """Delete a role that has no policies. Its sessions end at once."""
     client.call("ram", "DeleteRole", RoleName=name)
     click.echo(f"{name}: deleted")

@@ -1,4 +1,4 @@
-"""backfleet serve"""
+"""backfleet serve: run the control plane."""
 
 import json
 import re
@@ -14,17 +14,19 @@ from backfleet.settings import BadSetting, Settings, read_settings
 
 
 @click.command()
-@click.option("--data", metavar="DIR", type=click.Path(path_type=Path), help="Everything is kept here.")
-@click.option("--http", metavar="HOST:PORT", help="API; default 127.0.0.1:8080. Port 0 picks a free one.")
-@click.option("--https", metavar="HOST:PORT", help="API, agents, downloads; default 0.0.0.0:8443.")
-@click.option("--database-url", metavar="URL", help="postgresql://...; default: SQLite in DIR.")
-@click.option("--nats", metavar="URL", help="nats://...: carries wakeups between several processes.")
-@click.option("--public-host", metavar="NAME", help="A further name or address under which hosts reach this server.")
+@click.option("--data", metavar="DIR", type=click.Path(path_type=Path), help="Folder of everything the server stores.")
+@click.option(
+    "--http", metavar="HOST:PORT", help="Listener of the API. Default 127.0.0.1:8080. Port 0 picks a free one."
+)
+@click.option("--https", metavar="HOST:PORT", help="Listener of API, agents and downloads. Default 0.0.0.0:8443.")
+@click.option("--database-url", metavar="URL", help="postgresql://... Default: SQLite in DIR.")
+@click.option("--nats", metavar="URL", help="nats://... carries notifications between several processes.")
+@click.option("--public-host", metavar="NAME", help="A further name or address by which hosts reach this server.")
 @click.option("--only", metavar="PARTS", help="Serve some parts only: openapi,agents,downloads,workers.")
 @click.option("--log-level", type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False))
-@click.option("--print-config", is_flag=True, help="Show the settings in force and where each comes from; then end.")
+@click.option("--print-config", is_flag=True, help="Print the settings in force and the source of each, and exit.")
 def serve(print_config: bool, **flags: object) -> None:
-    """Run the control plane. The first start creates everything it needs in DIR."""
+    """Run the control plane. The first start creates everything that it needs in DIR."""
     try:
         settings = read_settings(flags)
     except BadSetting as problem:

@@ -1,6 +1,6 @@
-"""backfleet release keys, pending, sign, publish, forget-keys: signatures by keys that never meet the server.
+"""backfleet release keys, pending, sign, publish, forget-keys: release signatures by offline keys.
 
-`keys` and `sign` speak to no server: they are for a machine of one's own.
+`keys` and `sign` call no server: they are for a machine that is offline.
 """
 
 from datetime import UTC, datetime
@@ -24,10 +24,14 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @click.command()
 @click.argument("folder", type=_FOLDER)
-@click.option("--root", "count", type=click.IntRange(1, 16), default=3, show_default=True, help="Root keys to make.")
-@click.option("--threshold", type=click.IntRange(1, 16), default=2, show_default=True, help="How many must agree.")
+@click.option(
+    "--root", "count", type=click.IntRange(1, 16), default=3, show_default=True, help="How many root keys to make."
+)
+@click.option(
+    "--threshold", type=click.IntRange(1, 16), default=2, show_default=True, help="How many of them must sign."
+)
 def keys(folder: Path, count: int, threshold: int) -> None:
-    """Make keys in FOLDER for root and targets: on a machine that never meets the server."""
+    """Make offline keys for root and targets in FOLDER. Run it on a machine apart from the server."""
     from cryptography.hazmat.primitives import serialization
 
     from backfleet.releases.offline_signing import BadDocument, new_signers
@@ -42,15 +46,15 @@ def keys(folder: Path, count: int, threshold: int) -> None:
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
             )
             write_file(folder / f"{name}.key", pem)
-        write_file(folder / SIGNERS, signers.to_bytes())  # last: with it the folder is whole
+        write_file(folder / SIGNERS, signers.to_bytes())  # last: it shows that the folder is complete
     except BadDocument as problem:
         fail(str(problem))
     except OSError as problem:
         fail(f"{folder} cannot be written: {problem.strerror}")
     click.echo(
-        f"{count} root keys, of which {threshold} must agree, and a targets key are in {folder}.\n"
-        f"Give each root key to another person, with {SIGNERS}; keep copies: without {threshold} of them nobody can\n"
-        "ever say again whose word counts, and every host must be enrolled anew."
+        f"{count} root keys, of which {threshold} must sign, and a targets key are in {folder}.\n"
+        f"Give each root key to another person, with {SIGNERS}, and keep copies: with fewer than {threshold} of them\n"
+        "the root keys can no longer be replaced, and every host must be enrolled again."
     )
 
 
@@ -58,7 +62,7 @@ def keys(folder: Path, count: int, threshold: int) -> None:
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @calls_the_api
 def pending(client: Client, file: Path) -> None:
-    """Write what waits for signatures to FILE."""
+    """Write the metadata that waits for signatures to FILE."""
     answer = client.call("backfleet", "GetPendingSignatures")
     try:
         write_file(file, answer["Document"].encode())
@@ -70,31 +74,33 @@ def pending(client: Client, file: Path) -> None:
 
 @click.command()
 @click.argument("file", type=_FILE)
-@click.option("--keys", "folder", type=_FOLDER, required=True, help="What `backfleet release keys` made.")
-@click.option("--take-over", is_flag=True, help="Let the keys in FOLDER count from now on, instead of those before.")
+@click.option("--keys", "folder", type=_FOLDER, required=True, help="The folder that `backfleet release keys` made.")
+@click.option("--take-over", is_flag=True, help="Replace the current keys by those in FOLDER.")
 @click.option(
-    "--hand-over", type=_FILE, metavar="SIGNERS", help="Let the keys in another's signers.json count instead."
+    "--hand-over", type=_FILE, metavar="SIGNERS", help="Replace the current keys by those in this signers.json."
 )
-@click.option("--look", is_flag=True, help="Show and check, and sign nothing.")
-def sign(file: Path, folder: Path, take_over: bool, hand_over: Path | None, look: bool) -> None:
-    """Sign FILE with the keys in FOLDER; speaks to no server.
+@click.option("--look", "only_show", is_flag=True, help="Show and check only; sign nothing.")
+def sign(file: Path, folder: Path, take_over: bool, hand_over: Path | None, only_show: bool) -> None:
+    """Sign FILE with the keys in FOLDER. Calls no server.
 
-    Shows first what the signature vouches for. Who may sign changes only with --take-over or --hand-over.
+    Shows first what is signed. The keys that count change only with --take-over or --hand-over.
     """
     from backfleet.releases import offline_signing
 
     if take_over and hand_over:
-        fail("--take-over lets these keys count, --hand-over those of others: choose one")
+        fail("--take-over and --hand-over exclude each other; choose one")
     try:
         signers = offline_signing.read_signers((folder / SIGNERS).read_bytes())
-        heirs = signers if take_over else offline_signing.read_signers(hand_over.read_bytes()) if hand_over else None
-        bundle = _judged(
-            offline_signing.read_bundle(file.read_bytes()), signers, heirs, _remembered(folder), datetime.now(UTC)
+        successors = (
+            signers if take_over else offline_signing.read_signers(hand_over.read_bytes()) if hand_over else None
         )
-        if look:
+        bundle = _checked(
+            offline_signing.read_bundle(file.read_bytes()), signers, successors, _remembered(folder), datetime.now(UTC)
+        )
+        if only_show:
             return
         signed = offline_signing.sign(
-            bundle, [_key(path) for path in sorted(folder.glob("*.key"))], root=heirs is not None
+            bundle, [_key(path) for path in sorted(folder.glob("*.key"))], root=successors is not None
         )
         if not signed:
             fail(f"no key in {folder} may sign this; a root is signed with --take-over or --hand-over only")
@@ -111,14 +117,14 @@ def sign(file: Path, folder: Path, take_over: bool, hand_over: Path | None, look
 @click.argument("file", type=_FILE)
 @calls_the_api
 def publish(client: Client, file: Path) -> None:
-    """Bring FILE, signed, back to the server; hosts believe it from then on."""
+    """Send the signed FILE to the server. Hosts accept its releases from then on."""
     answer = client.upload("PublishSignatures", file, lambda sent: None)
     click.echo(f"published: {', '.join(answer['Published'])}")
     if "root" in answer["Published"]:
         click.echo(
-            "note: keys that the new root does not name count for nothing, but whoever gets hold of the old ones can\n"
-            "fool hosts that have not heard of it yet. `backfleet release forget-keys DATA`, on the server's machine,\n"
-            "removes the server's own; remove them from backups of its data folder too"
+            "note: the keys that the new root replaces no longer count, but can still deceive hosts that have\n"
+            "not fetched the new root yet. `backfleet release forget-keys DATA`, on the server's machine, removes\n"
+            "the server's own keys; remove them from backups of its data folder, too"
         )
 
 
@@ -126,9 +132,9 @@ def publish(client: Client, file: Path) -> None:
 @click.argument("folder", metavar="DATA", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @calls_the_api
 def forget_keys(client: Client, folder: Path) -> None:
-    """Remove the server's root and targets keys from its DATA folder, once others have taken over.
+    """Remove the server's root and targets keys from its DATA folder, after others have taken over.
 
-    Keys that still count stay: then nothing is removed.
+    If one of them still counts, nothing is removed.
     """
     from backfleet.releases.offline_signing import BadDocument, is_valid_key, read_bundle
 
@@ -136,7 +142,7 @@ def forget_keys(client: Client, folder: Path) -> None:
         root = read_bundle(client.call("backfleet", "GetPendingSignatures")["Document"].encode()).root.signed
         files = [path for name in OWN_KEYS if (path := folder / "keys" / name).exists()]
         if counting := [path.name for path in files if is_valid_key(root, _key(path))]:
-            fail(f"root {root.version} names {' and '.join(counting)}: take over first, or those keys stay")
+            fail(f"root {root.version} still names {' and '.join(counting)}; sign with --take-over first")
         for path in files:
             path.unlink()
     except (BadDocument, ValueError) as problem:
@@ -144,28 +150,28 @@ def forget_keys(client: Client, folder: Path) -> None:
     except OSError as problem:
         fail(f"{problem.filename} cannot be removed: {problem.strerror}")
     if not files:
-        click.echo(f"{folder}: there are none")
+        click.echo(f"{folder}: there are no such keys")
         return
     click.echo(
         f"removed from {folder}: {' and '.join(path.name for path in files)}\n"
-        "Restart the server, which still has them in memory; it makes new ones, which no root names. Do the same\n"
+        "Restart the server, which still has them in memory. It makes new ones, which no root names. Do the same\n"
         "wherever this data folder was copied to, and remove them from its backups."
     )
 
 
-def _judged(
-    bundle: "Bundle", signers: "Signers", heirs: "Signers | None", remembered: "Bundle | None", now: datetime
+def _checked(
+    bundle: "Bundle", signers: "Signers", successors: "Signers | None", remembered: "Bundle | None", now: datetime
 ) -> "Bundle":
-    """What is to be signed: shown, then checked, for a refusal is understood by what was shown.
+    """Show what is to be signed, check it, and return it. A refusal is understood by what was shown.
 
     Raises:
-        BadDocument: no key signs that.
+        BadDocument: it must not be signed.
     """
     from backfleet.releases import review
     from backfleet.releases.offline_signing import with_signers
 
-    if heirs is not None and bundle.replaces is None:
-        bundle = with_signers(bundle, heirs, now=now)
+    if successors is not None and bundle.replaces is None:
+        bundle = with_signers(bundle, successors, now=now)
     known = remembered.root if remembered else bundle.replaces
     offered = bundle.targets.signed
     for line in (
@@ -173,31 +179,31 @@ def _judged(
         *review.offer_changes(remembered.targets.signed if remembered else None, offered),
     ):
         click.echo(line)
-    click.echo(f"{len(offered.targets)} release(s) are vouched for; compare what is new with what you built")
+    click.echo(f"{len(offered.targets)} release(s) are signed for; compare the new ones with what you built")
     review.check_offer(offered, now=now)
-    if heirs is None:
+    if successors is None:
         review.check_current_root(bundle.root, signers, remembered, now=now)
     else:
-        review.check_next_root(bundle, heirs, remembered, now=now)
+        review.check_next_root(bundle, successors, remembered, now=now)
     return bundle
 
 
 def _state(bundle: "Bundle") -> str:
-    """How many have signed, and how many must: signatures that hold, not those that are there."""
+    """Return how many valid signatures there are and how many are needed."""
     from backfleet.releases.offline_signing import signatures
 
     root, targets = bundle.root.signed, bundle.targets
     have = len(signatures(root, "root", bundle.root))
-    told = f"root {root.version} has {have} of {root.roles['root'].threshold} signatures"
+    text = f"root {root.version} has {have} of {root.roles['root'].threshold} signatures"
     if bundle.replaces is not None:
         old = bundle.replaces.signed
         theirs = len(signatures(old, "root", bundle.root))
-        told += f" and {theirs} of {old.roles['root'].threshold} of those it replaces (the server adds its own)"
-    return f"{told}, the targets {len(signatures(root, 'targets', targets))} of {root.roles['targets'].threshold}"
+        text += f" and {theirs} of {old.roles['root'].threshold} of those it replaces (the server adds its own)"
+    return f"{text}, the targets {len(signatures(root, 'targets', targets))} of {root.roles['targets'].threshold}"
 
 
 def _remembered(folder: Path) -> "Bundle | None":
-    """What was signed here last. Not to be read is not the same as never: somebody may have broken it."""
+    """Return what was signed here last; None if nothing was. A file that cannot be read is an error."""
     from backfleet.releases.offline_signing import BadDocument, read_bundle
 
     try:
@@ -206,7 +212,7 @@ def _remembered(folder: Path) -> "Bundle | None":
         return None
     except BadDocument:
         raise BadDocument(
-            f"{folder / SIGNED} cannot be read; take it from a copy, or remove it and compare all"
+            f"{folder / SIGNED} cannot be read; restore it from a copy, or remove it and compare every release"
         ) from None
 
 
@@ -215,7 +221,7 @@ def _key(file: Path) -> Any:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     if file.stat().st_mode & 0o077:
-        click.echo(f"note: others can read {file}; chmod 600 it, if this file system can", err=True)
+        click.echo(f"note: others can read {file}; run chmod 600 {file} if this file system supports it", err=True)
     try:
         found = serialization.load_pem_private_key(file.read_bytes(), password=None)
     except (ValueError, TypeError):

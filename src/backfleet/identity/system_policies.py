@@ -1,4 +1,4 @@
-"""The policies every account has. Names are those of the cloud, in its newer spelling; case matters."""
+"""System policies, which every account has. Their names are those of the cloud, in its newer spelling."""
 
 import json
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class SystemPolicy:
-    """A policy nobody can change."""
+    """A policy that nobody can change."""
 
     name: str
     description: str

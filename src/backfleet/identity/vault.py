@@ -1,4 +1,4 @@
-"""Secrets kept in the database, sealed with a key that is not in it."""
+"""The vault: secrets in the database are sealed with a key that is not in the database."""
 
 import base64
 from pathlib import Path
@@ -11,11 +11,11 @@ from backfleet_host.files import make_folder, read_or_create
 
 
 class CannotOpen(ValueError):
-    """The key file is damaged, or it and the database do not belong together."""
+    """The key file is damaged, or it does not belong to this database, or what was sealed has been changed."""
 
 
 class Vault:
-    """Seals and opens (AES-128-CBC with HMAC-SHA256). Prints nothing of its key."""
+    """Seals and opens secrets (AES-128-CBC with HMAC-SHA256). `repr` shows nothing of the key."""
 
     def __init__(self, key: bytes) -> None:
         self._fernet = Fernet(key)
@@ -24,11 +24,11 @@ class Vault:
 
     @classmethod
     def open(cls, data: Path) -> "Vault":
-        """The vault of this data folder. Its key file, `keys/secrets.key`, is made the first time, mode 0600.
+        """Return the vault of a data folder. The first call creates its key file, `keys/secrets.key`, with mode 0600.
 
         Raises:
-            CannotOpen: the file is there and is not a key.
-            OSError: it cannot be read or made.
+            CannotOpen: the file does not hold a key.
+            OSError: the file can be neither read nor created.
         """
         file = data / "keys" / "secrets.key"
         make_folder(file.parent)
@@ -36,10 +36,12 @@ class Vault:
         try:
             return cls(key)
         except ValueError:
-            raise CannotOpen(f"{file} is not a key; put the file back that was made with this database") from None
+            raise CannotOpen(
+                f"{file} does not hold a key. Restore the file that was made with this database."
+            ) from None
 
     def box(self, purpose: str) -> "Vault":
-        """A vault with a key derived from this one's: what was sealed for one purpose opens for no other."""
+        """Return a vault with a key derived from this one's. What it seals can be opened for the same purpose only."""
         found = self._boxes.get(purpose)
         if found is None:
             derived = HKDF(SHA256(), 32, None, f"backfleet {purpose}".encode()).derive(self._key)
@@ -47,29 +49,31 @@ class Vault:
         return found
 
     def seal(self, text: str) -> str:
-        """The text, encrypted and authenticated: about 100 characters, and 4/3 of the text's length."""
+        """Return a text encrypted and authenticated. That takes about 100 characters and 4/3 of the text's length."""
         return self.seal_bytes(text.encode())
 
     def unseal(self, sealed: str) -> str:
-        """The text again.
+        """Return the text that was sealed.
 
         Raises:
-            CannotOpen: sealed with another key, or changed since.
+            CannotOpen: it was sealed with another key, or changed since.
         """
         try:
             return self._opened(sealed).decode()
         except (InvalidToken, ValueError):
-            raise CannotOpen("keys/secrets.key does not open what the database holds") from None
+            raise CannotOpen(
+                "keys/secrets.key does not open a stored secret. Restore the file that was made with this database."
+            ) from None
 
     def seal_bytes(self, data: bytes) -> str:
-        """The bytes, encrypted and authenticated, as text that fits into URLs."""
+        """Return bytes encrypted and authenticated, as text that fits into URLs."""
         return self._fernet.encrypt(data).decode()
 
     def unseal_bytes(self, sealed: str) -> bytes:
-        """The bytes again.
+        """Return the bytes that were sealed.
 
         Raises:
-            CannotOpen: sealed with another key, or changed since, or not sealed at all.
+            CannotOpen: they were sealed with another key, were changed since, or were never sealed.
         """
         try:
             return self._opened(sealed)
@@ -77,11 +81,11 @@ class Vault:
             raise CannotOpen("it was not sealed with this key") from None
 
     def _opened(self, sealed: str) -> bytes:
-        """Base64 is read leniently by what opens it; here one text, and no other, stands for what was sealed."""
-        spelled = sealed.encode()
-        if base64.urlsafe_b64encode(base64.urlsafe_b64decode(spelled)) != spelled:
+        """Decrypt, after refusing other base64 spellings of the same bytes, which the decryption would accept."""
+        encoded = sealed.encode()
+        if base64.urlsafe_b64encode(base64.urlsafe_b64decode(encoded)) != encoded:
             raise InvalidToken
-        return self._fernet.decrypt(spelled)
+        return self._fernet.decrypt(encoded)
 
     def __repr__(self) -> str:
         return "Vault()"

@@ -1,7 +1,10 @@
-"""Hold what can be asked, in the API's words; decide whether, and hand it to the modules.
+"""The operations of every product: decide whether a caller may, and do it through the modules.
 
-Owns the audit trail. Verbs: `perform.admit` and `perform.run`, the only way in; `run_housekeeping` deletes
-what is over.
+Owns the tables audit_events and call_buckets. Each product is a package; importing it enters its operations into
+`catalogue`.
+
+- `perform` is the only way to an operation: it finds it, authorises the caller, runs it, and writes the audit trail
+- `run_housekeeping` deletes nonces, tasks, results and audit rows that are too old
 """
 
 from datetime import datetime, timedelta
@@ -14,9 +17,12 @@ __all__ = ["backfleet", "ecs", "hbr", "ram", "run_housekeeping", "sts"]
 
 
 def run_housekeeping(services: Services, *, now: datetime) -> bool:
-    """Forget nonces, tasks and audit rows that are older than they need be kept. Safe in any number of replicas."""
+    """Delete nonces, tasks, results and audit rows that are too old; return whether there may be more.
+
+    Any number of replicas may run it at once.
+    """
     with services.database.transaction() as tx:
         identity.purge_nonces(tx, now=now)
         upgrades.purge(tx, before=now - timedelta(days=services.settings.task_days))
         assistant.purge(tx, now=now)
-        return _store.drop_before(tx, now - timedelta(days=services.settings.audit_days))
+        return _store.delete_before(tx, now - timedelta(days=services.settings.audit_days))

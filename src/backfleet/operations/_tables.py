@@ -1,4 +1,4 @@
-"""The audit trail, one row a call in each account that it acts in; and how many calls accounts have left."""
+"""The audit trail, one row per call and account; and the calls that accounts have left."""
 
 import sqlalchemy as sa
 
@@ -22,7 +22,7 @@ audit_events = sa.Table(
     sa.Column("region", sa.String(64), nullable=False),
     sa.Column("source_ip", sa.String(64), nullable=False),
     sa.Column("user_agent", sa.String(256), nullable=False),
-    sa.Column("named", sa.Text, nullable=False),  # JSON: the parameters that name things
+    sa.Column("named", sa.Text, nullable=False),  # JSON: the parameters that name resources
     sa.Column("verdict", sa.String(16), nullable=False),  # allowed or denied
     sa.Column("error_code", sa.String(64), nullable=False),  # "" unless the call failed
     sa.Index("ix_audit_events_account", "account_id", "at", "request_id"),

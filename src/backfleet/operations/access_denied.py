@@ -1,6 +1,6 @@
-"""Why a call was refused: what the caller is told, and what only an administrator may read.
+"""Explain why a call was refused: the AccessDeniedDetail of the error.
 
-The reasons travel with the refusal, sealed; DecodeDiagnosticMessage opens them for those who may see policies.
+The reasons travel in it as a sealed diagnosis. DecodeDiagnosticMessage opens it for callers who may see policies.
 """
 
 import json
@@ -16,21 +16,25 @@ IDENTITY_POLICY: Final = "AccountLevelIdentityBasedPolicy"
 SESSION_POLICY: Final = "SessionPolicy"
 TRUST_POLICY: Final = "AssumeRolePolicy"
 PURPOSE: Final = "diagnoses"
-LONGEST: Final = 16_384  # characters of a sealed diagnosis that are read at all
+LONGEST: Final = 16_384  # characters of a sealed diagnosis in a request
 
 
 class NoDiagnosis(ValueError):
-    """Not a diagnosis of ours, or not of this account."""
+    """The text is not a diagnosis of this server, or belongs to another account."""
 
 
 def denied_detail(
     call: Call, action: str | None, resource: str, context: Mapping[str, str], decision: Decision, kind: str = ""
 ) -> dict[str, object]:
-    """AccessDeniedDetail of a refusal; `kind` of policy, if it is neither the caller's own nor their session's."""
+    """Return the AccessDeniedDetail of a refusal.
+
+    Args:
+        kind: of the policy, if it is neither one of the caller's nor that of the caller's session.
+    """
     kind = kind or (SESSION_POLICY if decision.by_session else IDENTITY_POLICY)
     principal = _principal(call.caller)
     because = decision.because
-    said = {
+    diagnosis = {
         "ExplicitDeny": decision.explicit_deny,
         "NoPermissionPolicyType": kind,
         "AuthAction": action,
@@ -44,23 +48,23 @@ def denied_detail(
         **principal,
         "PolicyType": kind,
         "NoPermissionType": "ExplicitDeny" if decision.explicit_deny else "ImplicitDeny",
-        "EncodedDiagnosticMessage": call.services.vault.box(PURPOSE).seal(json.dumps(said)),
+        "EncodedDiagnosticMessage": call.services.vault.box(PURPOSE).seal(json.dumps(diagnosis)),
     }
 
 
 def open_diagnosis(call: Call, message: str) -> dict[str, Any]:
-    """What a sealed diagnosis says, to a caller of the account whose call was refused.
+    """Return the contents of a sealed diagnosis, for a caller of the account in which the call was refused.
 
     Raises:
-        NoDiagnosis: it is not one of ours, or another account's.
+        NoDiagnosis: it was not sealed by this server, or belongs to another account.
     """
     try:
-        said = json.loads(call.services.vault.box(PURPOSE).unseal(message))
+        diagnosis = json.loads(call.services.vault.box(PURPOSE).unseal(message))
     except identity.CannotOpen:
         raise NoDiagnosis from None
-    if said["AuthPrincipal"]["AuthPrincipalOwnerId"] != call.account_id:
+    if diagnosis["AuthPrincipal"]["AuthPrincipalOwnerId"] != call.account_id:
         raise NoDiagnosis
-    return dict(said)
+    return dict(diagnosis)
 
 
 def _principal(caller: identity.Caller) -> dict[str, str]:

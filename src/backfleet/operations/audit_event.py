@@ -1,4 +1,4 @@
-"""The audit trail in the words of ActionTrail: what one call was, by whom, and how it ended.
+"""One row of the audit trail, as ActionTrail words it: the call, its caller, and how it ended.
 
 Why one row a call, and which of its parameters: docs/decisions/0016-audit.md.
 Source: ActionTrail, structure of an event; LookupEvents.
@@ -15,10 +15,10 @@ from backfleet.wire.parameters import Parameter
 
 READS: Final = ("Describe", "List", "Get", "Lookup", "Check", "Decode")
 NAMING: Final = ("Id", "Ids", "Name", "Type", "Arn", "Version", "Platform", "Status")
-"""How parameters end that name things. Only these are kept: what is not a name may be a secret, or be long."""
+"""The ends of the names of parameters that name resources. Only these are kept: others may be secret or long."""
 
 NEVER: Final = frozenset({"ProxyUser"})
-LONGEST_VALUE: Final = 128  # characters that are kept of one value
+LONGEST_VALUE: Final = 128  # characters kept of one value
 MOST_PARAMETERS: Final = 120
 LONGEST_AGENT: Final = 256
 KINDS: Final = {"Account": "root-account", "RAMUser": "ram-user", "AssumedRoleUser": "assumed-role"}
@@ -27,7 +27,7 @@ SERVICES: Final = {"hbr": "Hbr", "ecs": "Ecs", "sts": "Sts", "ram": "Ram", "back
 
 @dataclass(frozen=True, slots=True)
 class AuditEvent:
-    """One call, in one account that it acted in. Moments in UTC."""
+    """One call, in one of the accounts that it acted in. Times in UTC."""
 
     request_id: str
     account_id: str
@@ -43,31 +43,31 @@ class AuditEvent:
     region: str
     source_ip: str
     user_agent: str
-    named: str  # JSON: parameters that name things
+    named: str  # JSON: the parameters that name resources
     verdict: str  # allowed or denied
     error_code: str  # "" unless it failed
 
     @property
     def writes(self) -> bool:
-        """Whether it could change something."""
+        """True if the operation can change something."""
         return not self.action.startswith(READS)
 
 
 def user_name_of(caller: Caller) -> str:
-    """How the trail names a caller."""
+    """Return the name of a caller in the trail."""
     if caller.session is not None:
         return f"{caller.session.role_name}:{caller.session.name}"
     return caller.user_name or "root"
 
 
 def parameters_to_keep(parameters: list[Parameter], flat: Mapping[str, str]) -> dict[str, str]:
-    """Of what was sent, what names things and is described: never a secret, a document, a script or a token. Pure."""
-    named = {parameter.name for parameter in parameters if _names_something(parameter)}
+    """Return the parameters that name resources: never a secret, a document, a script or a token. Pure."""
+    named = {parameter.name for parameter in parameters if _names_resource(parameter)}
     kept = {name: value[:LONGEST_VALUE] for name, value in sorted(flat.items()) if name.split(".", 1)[0] in named}
     return dict(list(kept.items())[:MOST_PARAMETERS])
 
 
-def _names_something(parameter: Parameter) -> bool:
+def _names_resource(parameter: Parameter) -> bool:
     return (
         parameter.name.endswith(NAMING)
         and parameter.name not in NEVER
@@ -77,7 +77,7 @@ def _names_something(parameter: Parameter) -> bool:
 
 
 def shown(event: AuditEvent) -> dict[str, Any]:
-    """An event as LookupEvents gives it."""
+    """Return an event as LookupEvents shows it."""
     who = {
         "type": KINDS.get(event.kind, event.kind),
         "principalId": event.principal_id,

@@ -1,4 +1,4 @@
-"""Refusals that every product's operations share."""
+"""Errors that the operations of every product share."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ from backfleet.wire.errors import ApiError
 
 
 class NoPermission(ApiError):
-    """No policy allows it, or one denies it: HBR."""
+    """HBR: no policy allows the call, or one denies it."""
 
     code = "NoPermission"
     status = 403
@@ -16,7 +16,7 @@ class NoPermission(ApiError):
 
 
 class StsNoPermission(ApiError):
-    """No policy allows it, or one denies it: STS."""
+    """STS: no policy allows the call, or one denies it."""
 
     code = "NoPermission"
     status = 403
@@ -29,7 +29,7 @@ class StsNoPermission(ApiError):
 
 
 class Forbidden(ApiError):
-    """No policy allows it, or one denies it: everything else."""
+    """All other products: no policy allows the call, or one denies it."""
 
     code = "Forbidden.RAM"
     status = 403

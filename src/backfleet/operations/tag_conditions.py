@@ -1,4 +1,4 @@
-"""Tags as policies may ask about them: those of what a call touches, and those that it brings along.
+"""Tags as condition keys of policies: those of the resources of a call, and those in its request.
 
 Source: RAM, condition keys acs:ResourceTag, acs:RequestTag and ecs:tag.
 """
@@ -16,7 +16,7 @@ _ARN: Final = re.compile(r"acs:ecs:([^:]*):([^:]*):(instance|activation|command|
 
 
 def resource_tags(tx: Transaction, resources: Sequence[str]) -> dict[str, dict[str, str]]:
-    """For each of these resources that has tags, the keys that conditions have for them. One query a kind."""
+    """Return the condition keys of each resource that has tags. It makes one query per kind of resource."""
     named = {resource: found for resource in resources if (found := _ARN.fullmatch(resource)) is not None}
     by_place: dict[tuple[str, str, str], list[str]] = {}
     for found in named.values():
@@ -24,7 +24,7 @@ def resource_tags(tx: Transaction, resources: Sequence[str]) -> dict[str, dict[s
     tags: dict[tuple[str, str], dict[str, str]] = {}
     for (region, account_id, kind), ids in by_place.items():
         everything = Page(1, len(ids) * MOST_TAGS)
-        # Within the account: what another account's things are called must not decide anything here.
+        # Search within the account only: the tags of another account must not decide anything here.
         for tag in fleet.find_tags(tx, account_id, region, kind, ids, (), everything).items:
             tags.setdefault((kind, tag.resource_id), {})[tag.key] = tag.value
     return {
@@ -39,5 +39,5 @@ def resource_tags(tx: Transaction, resources: Sequence[str]) -> dict[str, dict[s
 
 
 def requested_tags(asked: Any) -> Mapping[str, str]:
-    """The keys that conditions have for the tags a call brings along."""
+    """Return the condition keys of the tags in a request."""
     return {f"acs:RequestTag/{tag.key}": tag.value or "" for tag in getattr(asked, "tags", None) or () if tag.key}

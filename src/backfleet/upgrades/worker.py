@@ -21,7 +21,7 @@ from backfleet.upgrades.ending import TOPIC, expire, update_tasks
 from backfleet.upgrades.model import Item, Task
 from backfleet.upgrades.outcomes import Judgement, LaterOrders, judge
 from backfleet.upgrades.states import ItemState
-from backfleet_host.contract import LONGEST_PATIENCE, Order
+from backfleet_host.contract import LONGEST_TIMEOUT_SECONDS, Order
 
 AT_ONCE: Final = 50  # items of one transaction: others wait only shortly for its locks
 TASKS_AT_ONCE: Final = 10  # tasks expired in one round; each may have a hundred items, and a transaction of its own
@@ -119,7 +119,7 @@ def _orders(tx: Transaction, items: Sequence[Item], most_per_second: int) -> dic
 def sent_item(item: Item, left: timedelta, now: datetime) -> Item:
     """Return the item as it is once sent. The host gets most of the time that its task has left, however late it is."""
     seconds = seconds_of(left - min(SPARE, left / 5))
-    return replace(item.moved(ItemState.SENT, at=now), timeout_seconds=min(seconds, LONGEST_PATIENCE))
+    return replace(item.moved(ItemState.SENT, at=now), timeout_seconds=min(seconds, LONGEST_TIMEOUT_SECONDS))
 
 
 def seconds_of(left: timedelta) -> int:

@@ -103,7 +103,7 @@ def _report_status(installation: Installation, package: PackageFolder, order: Or
         ):
             cut_off = AttemptJournal(package.journal).read()  # once we hold the lock: the order may have just ended
             if cut_off is not None:
-                recover_attempt(installation, cut_off, progress, order.patience)
+                recover_attempt(installation, cut_off, progress, order.timeout_seconds)
     return _succeeded(order, package, status_of(installation))
 
 
@@ -115,7 +115,7 @@ def _admit(
     journal = AttemptJournal(package.journal)
     cut_off = journal.read()
     if cut_off is not None:
-        report = recover_attempt(installation, cut_off, progress, order.patience)
+        report = recover_attempt(installation, cut_off, progress, order.timeout_seconds)
         is_still_open = journal.read() is not None
         if is_still_open or cut_off.order.order_id == order.order_id or order.kind == "recover":
             return dataclasses.replace(report, order_id=order.order_id, kind=order.kind)

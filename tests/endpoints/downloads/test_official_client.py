@@ -135,7 +135,7 @@ def test_metadata_that_is_not_renewed_is_refused_in_the_end(
 def test_metadata_is_accepted_until_it_expires(bare_server: DownloadServer, tmp_path: Path) -> None:
     """A server that was away for almost a week does no harm."""
     bare_server.sign(-LIFETIMES["timestamp"] + timedelta(minutes=1))
-    Client(tmp_path / "client", bare_server.metadata("1.root.json")).look(bare_server.address)
+    Client(tmp_path / "client", bare_server.metadata("1.root.json")).refresh(bare_server.address)
 
 
 def test_a_server_with_other_keys_is_refused(

@@ -11,7 +11,7 @@ from backfleet.operations.catalogue import PRODUCTS, Operation, find
 from backfleet.wire.credentials import Credentials
 from backfleet.wire.parameters import parameters_of
 from endpoints.openapi.server import Server
-from identity.test_providers import CLAIMS, ISSUER, ec_key, public, token
+from identity.signed_tokens import CLAIMS, ISSUER, ec_key, public, token
 from operations.environment import OTHER, Environment
 
 REGION = "cn-hangzhou"

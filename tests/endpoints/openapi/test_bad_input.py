@@ -1,4 +1,4 @@
-"""Bad input to every parameter of every operation: one clear refusal each, with a code, and never a failure of ours."""
+"""Bad input to every parameter of every operation: one clear refusal with a code, and never an internal error."""
 
 import json
 from typing import Any
@@ -56,7 +56,7 @@ def wrong(parameter: Parameter) -> list[tuple[str, str]]:
 
 @EVERY
 def test_a_wrong_value_is_named(server: Server, operation: Operation) -> None:
-    """By the parameter it stands in, or by a code of that parameter's own."""
+    """By its parameter, or by a code of that parameter's own."""
     for parameter in parameters_of(operation.request):
         for value, what in wrong(parameter):
             if len(value) > 60_000:
@@ -71,7 +71,7 @@ def test_a_wrong_value_is_named(server: Server, operation: Operation) -> None:
 
 
 @EVERY
-def test_what_must_be_there_is_named(server: Server, operation: Operation) -> None:
+def test_a_missing_parameter_is_named(server: Server, operation: Operation) -> None:
     """Absent and empty alike; whatever else was sent."""
     required = [one.name for one in parameters_of(operation.request) if one.required]
     if not required:
@@ -96,7 +96,7 @@ def test_unknown_parameters_do_not_matter(server: Server, operation: Operation) 
 
 @EVERY
 def test_a_parameter_given_twice_is_refused(server: Server, operation: Operation) -> None:
-    """Guessing which one is meant would be a hole: in the query, and once there and once in the form."""
+    """Two readers could resolve it differently: in the query, and once there and once in the form."""
     for parameter in parameters_of(operation.request)[:3]:
         request = V1(
             server,

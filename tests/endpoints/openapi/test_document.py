@@ -1,4 +1,4 @@
-"""The OpenAPI document: valid, complete, and what callers really meet, as a fuzzer finds."""
+"""The OpenAPI document: valid, complete, and true, as a fuzzer finds."""
 
 import json
 import subprocess
@@ -30,13 +30,13 @@ EVERY = pytest.mark.parametrize("operation", every_operation(), ids=lambda o: f"
 LONGEST_URL = 32 * 1024  # what a fuzzer makes longer is not a question to an operation any more
 
 
-def test_it_is_valid() -> None:
-    """As OpenAPI 3.1 says."""
+def test_the_document_is_valid() -> None:
+    """By the schema of OpenAPI 3.1."""
     OpenAPIV31SpecValidator(document(every_operation())).validate()
 
 
-def test_every_server_gives_it(server: Server) -> None:
-    """Without a key: it tells nothing that the documentation does not."""
+def test_every_server_serves_the_document(server: Server) -> None:
+    """Without a key: it shows no more than the documentation."""
     with urllib.request.urlopen(f"http://{server.host}/openapi.json", timeout=10) as answer:
         found = json.load(answer)
     described = {path_of(operation) for operation in every_operation()}
@@ -51,8 +51,8 @@ def test_every_parameter_is_described(operation: Operation) -> None:
     assert described == {"Action", "Version"} | {one.name for one in parameters_of(operation.request)}
 
 
-def test_the_printed_reference_is_what_the_description_says() -> None:
-    """Whoever changes an operation writes it again: tools/write_reference.py."""
+def test_the_reference_is_up_to_date() -> None:
+    """After a change of an operation, tools/write_reference.py writes it again."""
     tool = Path(__file__).parents[3] / "tools" / "write_reference.py"
     found = subprocess.run([sys.executable, tool, "--check"], capture_output=True, text=True, timeout=60, check=False)
     assert (found.returncode, found.stdout.strip()) == (0, "")
@@ -101,8 +101,10 @@ FUZZED = [operation for operation in every_operation() if not operation.streams]
 
 
 @pytest.mark.parametrize("operation", FUZZED, ids=lambda o: f"{o.product.code}-{o.name}")
-def test_nothing_breaks_it(server: Server, schema: Any, session: requests.Session, operation: Operation) -> None:
-    """Signed calls of every kind: no 5xx, and no answer that is not of the described shape."""
+def test_no_request_breaks_the_server(
+    server: Server, schema: Any, session: requests.Session, operation: Operation
+) -> None:
+    """Signed calls of every kind: no 5xx, and every answer has the described shape."""
     described = schema[path_of(operation)]["POST"]
 
     @settings(

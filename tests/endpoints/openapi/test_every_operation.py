@@ -1,4 +1,4 @@
-"""Every operation by every official client: each succeeds once, each is refused once, each answer is parsed whole."""
+"""Every operation with every official client: each succeeds once, is refused once, and its answer is fully parsed."""
 
 import importlib
 import json
@@ -155,7 +155,7 @@ CLIENTS = [
 ]
 
 
-BIG = re.compile(r" is '\d{16,}', no integer$")
+BIG = re.compile(r" is '\d{16,}', not of type integer$")
 """pop-core reads numbers that JavaScript cannot hold, account ids for one, as text."""
 
 
@@ -164,7 +164,7 @@ def installation(server: Server) -> Installation:
     return prepare(server)
 
 
-def test_the_story_has_every_operation() -> None:
+def test_the_scenario_has_every_operation() -> None:
     """A new operation must be added to it."""
     called = {step.operation.name for step in SCENARIO} | STREAMED
     ours = {operation.name for operation in every_operation() if operation.name not in ("Echo", "Whisper", "Keep")}
@@ -189,24 +189,20 @@ def diagnosis(installation: Installation, begin: Begin) -> str:
 
 @pytest.mark.parametrize("begin", CLIENTS)
 def test_every_operation_succeeds(installation: Installation, begin: Begin) -> None:
-    """In the order of the story; and each answer is of its described shape to the last list."""
+    """In the order of the scenario; and each answer has its described shape to the last list."""
     known = installation.known | {"diagnosis": diagnosis(installation, begin)}
     with begin(installation, installation.somebody) as call:
         for step in SCENARIO:
             body = call(step.operation, filled(step.parameters, known))
             assert body.pop("RequestId"), step.action
-            wrong = [
-                parameters
-                for parameters in misfits(step.operation.answer, body, step.action)
-                if not BIG.search(parameters)
-            ]
+            wrong = [misfit for misfit in misfits(step.operation.answer, body, step.action) if not BIG.search(misfit)]
             assert wrong == []
             known |= {name: at(body, path) for name, path in step.saves.items()}
 
 
 @pytest.mark.parametrize("begin", CLIENTS)
 def test_every_operation_is_refused(installation: Installation, begin: Begin) -> None:
-    """To one who may do nothing, with the code of its product; and nothing is changed."""
+    """For a user who may do nothing, with the code of its product; and nothing is changed."""
     known = installation.known | dict.fromkeys(
         ("task", "other", "activation", "command", "invocation", "key", "role"), "x"
     )
@@ -264,7 +260,7 @@ def wrong_kinds(operation: Operation, body: dict[str, Any]) -> list[str]:
 
 @pytest.mark.parametrize("mode", ["v3", "v1"])
 def test_typed_python_clients_parse_every_answer(installation: Installation, mode: str) -> None:
-    """HBR, ECS and STS: no list has a hole, every value is of its type; a refusal is a typed exception."""
+    """HBR, ECS and STS: no list has a hole, every value has its type; a refusal is a typed exception."""
     known = dict(installation.known)
     call, refused = (
         by_typed_sdk(installation, installation.somebody, mode),
@@ -293,7 +289,7 @@ def test_typed_python_clients_parse_every_answer(installation: Installation, mod
 
 
 def test_the_typed_node_client_parses_every_answer(installation: Installation) -> None:
-    """Cloud Assistant's: every operation of ECS, success and refusal."""
+    """Cloud Assistant's client: every operation of ECS, success and refusal."""
     known = dict(installation.known)
     with (
         by_node("ecs20140526")(installation, installation.somebody) as call,

@@ -1,4 +1,4 @@
-"""The official SDKs as judges: their requests are understood, our answers and errors are what they expect."""
+"""The official SDKs: the server understands their requests, and they understand its answers and errors."""
 
 import gc
 import json
@@ -53,8 +53,8 @@ def call(server: Server, mode: str, key: Credentials | None = None, *, method: s
 
 
 @MODES
-def test_who_am_i(server: Server, mode: str) -> None:
-    """GetCallerIdentity by the STS client, as the root of the account and as a user."""
+def test_the_caller_identity(server: Server, mode: str) -> None:
+    """GetCallerIdentity with the STS client, as the root of the account and as a user."""
     root = Sts(config(server, mode)).get_caller_identity().body
     assert root.identity_type == "Account"
     assert root.arn == f"acs:ram::{root.account_id}:root"
@@ -69,7 +69,7 @@ def test_who_am_i(server: Server, mode: str) -> None:
 @MODES
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_parameters_arrive_from_query_and_form(server: Server, mode: str, method: str) -> None:
-    """Every mark that encoders get wrong, in the query and, by POST, in the form beside it."""
+    """Every character that encoders get wrong, in the query and, with POST, in the form."""
     text = '备 é~*\'()!+/%&=?# "x"\n'
     parts: dict[str, Any] = {"query": {"Name": text, "Ids": '["i-1","i-2"]', "Empty": ""}}
     if method == "POST":
@@ -92,7 +92,7 @@ def test_a_long_value_travels_in_the_url(server: Server, mode: str) -> None:
 
 @MODES
 def test_an_error_is_a_typed_exception(server: Server, mode: str) -> None:
-    """Code, message, status and request id, as the SDK's users read them."""
+    """Code, message, status and request id, as users of the SDK read them."""
     with pytest.raises(ClientException) as refused:
         Hbr(config(server, mode)).describe_task(DescribeTaskRequest(task_id="t-0000000000000000"))
     assert refused.value.code == "TaskNotFound"
@@ -105,8 +105,8 @@ def test_an_error_is_a_typed_exception(server: Server, mode: str) -> None:
 
 
 @MODES
-def test_what_breaks_is_not_told(server: Server, mode: str) -> None:
-    """A failure of ours is a 500 with a request id, and none of the exception's text."""
+def test_an_unexpected_failure_is_not_shown(server: Server, mode: str) -> None:
+    """It is a 500 with a request id, and nothing of the exception's text."""
     with pytest.raises(ServerException) as broken:
         call(server, mode, query={"Broken": "true"})
     assert broken.value.code == "InternalError"
@@ -132,7 +132,7 @@ def test_a_refusal_says_what_was_not_allowed(server: Server, mode: str) -> None:
 
 @MODES
 def test_a_wrong_secret_is_a_wrong_signature(server: Server, mode: str) -> None:
-    """And an unknown key is a key that is not found."""
+    """And an unknown key is not found."""
     with pytest.raises(ClientException) as refused:
         call(server, mode, Credentials(server.root.access_key_id, "wrong"))
     assert (refused.value.code, refused.value.status_code) == ("SignatureDoesNotMatch", 400)
@@ -142,8 +142,8 @@ def test_a_wrong_secret_is_a_wrong_signature(server: Server, mode: str) -> None:
 
 
 @MODES
-def test_a_strangers_token_is_malformed(server: Server, mode: str) -> None:
-    """A token we did not give out."""
+def test_a_token_of_another_server_is_malformed(server: Server, mode: str) -> None:
+    """This server did not issue it."""
     found = config(server, mode)
     found.security_token = "CAISnQ"
     with pytest.raises(ClientException) as refused:
@@ -159,8 +159,8 @@ def test_an_endpoint_with_a_scheme_is_tolerated(server: Server) -> None:
     assert Sts(found).get_caller_identity().body.identity_type == "Account"
 
 
-def test_the_crypto_library_of_the_sdk_and_ours_agree_on_sm3(server: Server) -> None:
-    """The Chinese national hash, where the build has it."""
+def test_the_sdk_and_the_server_agree_on_sm3(server: Server) -> None:
+    """The Chinese national hash, if the build has it."""
     found = config(server, "v3")
     found.signature_algorithm = "ACS3-HMAC-SM3"
     assert Sts(found).get_caller_identity().body.identity_type == "Account"
@@ -169,7 +169,7 @@ def test_the_crypto_library_of_the_sdk_and_ours_agree_on_sm3(server: Server) -> 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 @MODES
 def test_over_tls_with_our_own_authority(start_server: Callable[..., Server], tmp_path: Path, mode: str) -> None:
-    """The `ca` setting is a file's path; the operation that is refused over plain HTTP is server."""
+    """The `ca` setting is the path of a file; the operation that is refused over plain HTTP is served."""
     certificates = prepare_certificates(tmp_path, ["127.0.0.1"], now=datetime.now(UTC))
     server = start_server(certificates.context(), require_tls=True)
     found = config(server, mode)
@@ -202,7 +202,7 @@ def test_the_legacy_client_is_understood(server: Server, method: str) -> None:
 
 
 def test_the_legacy_client_recognises_a_wrong_secret(server: Server) -> None:
-    """It compares our string to sign with its own: only if they are equal it says that the secret is wrong."""
+    """It compares the server's string to sign with its own: only if they are equal it reports a wrong secret."""
     request = GetCallerIdentityRequest()
     request.set_endpoint(server.host)
     request.set_protocol_type("http")
@@ -222,8 +222,8 @@ def test_the_legacy_client_reads_our_errors(server: Server) -> None:
 
 
 @MODES
-def test_too_many_calls_are_told_when_to_ask_again(start_server: Callable[..., Server], mode: str) -> None:
-    """The new client has an exception of its own for it, with the milliseconds; asking then succeeds."""
+def test_throttled_calls_get_a_time_to_try_again(start_server: Callable[..., Server], mode: str) -> None:
+    """The new client has an exception for it, with the milliseconds; the call then succeeds."""
     server = start_server(calls_per_second=2, calls_burst=1)
     assert call(server, mode)["Code"] == "200"
     with pytest.raises(ThrottlingException) as refused:
@@ -238,7 +238,7 @@ def test_too_many_calls_are_told_when_to_ask_again(start_server: Callable[..., S
     assert int(headers["x-acs-retry-after"]) > 0
 
 
-def test_the_legacy_client_is_told_as_well(start_server: Callable[..., Server]) -> None:
+def test_the_legacy_client_sees_that_it_is_throttled(start_server: Callable[..., Server]) -> None:
     """By code and status."""
     server = start_server(calls_per_second=1, calls_burst=1)
     legacy(server)

@@ -1,4 +1,7 @@
-"""The journey of a request: each step refuses with its own code, in its order, and leaves nothing behind."""
+"""The pipeline of a request: each step refuses with its own code, in its order, and leaves nothing behind.
+
+The numbers in the names are those of the steps in backfleet/endpoints/openapi/pipeline.py.
+"""
 
 import json
 import logging
@@ -29,7 +32,7 @@ from endpoints.openapi.signed_requests import FORM, TIME, V1, V3, Raw
 
 
 def answered(server: Server, request: Raw | bytes) -> tuple[int, dict[str, Any]]:
-    """Status and JSON body; every answer has its request id in body and header, and can be kept by nobody."""
+    """Return status and JSON body; check the request id and that no cache may keep the answer."""
     status, headers, body = server.raw(bytes(request))
     assert headers["content-type"] == "application/json;charset=utf-8"
     assert headers["cache-control"] == "no-store"
@@ -51,11 +54,11 @@ def nonces(server: Server) -> int:
         return int(tx.scalar(sa.select(sa.func.count()).select_from(metadata.tables["nonces"])))
 
 
-# --- What is believed -----------------------------------------------------------------------------------------------
+# --- What is accepted -----------------------------------------------------------------------------------------------
 
 
-def test_get_and_post_query_and_form_are_one(server: Server) -> None:
-    """Every parameter from anywhere, `+` and `%20` alike, charset or not."""
+def test_query_and_form_are_read_alike(server: Server) -> None:
+    """Of GET and POST, `+` and `%20` alike, with and without a charset."""
     assert answered(server, V1(server, method="GET", parameters={"Name": "a b"}).raw())[1]["Name"] == "a b"
     assert answered(server, V1(server, form={"Name": "a+b"}).raw())[1]["Name"] == "a+b"
     form = V3(server, body=b"Name=a%20b&Zone.1=+", content_type=FORM).raw()
@@ -68,25 +71,25 @@ def test_get_and_post_query_and_form_are_one(server: Server) -> None:
     assert answered(server, Raw("POST", "/", headers, body))[0] == 200
 
 
-def test_a_body_that_is_no_form_is_no_parameter(server: Server) -> None:
-    """It is covered by V3's hash all the same."""
+def test_a_body_that_is_not_a_form_has_no_parameters(server: Server) -> None:
+    """V3's hash covers it all the same."""
     status, found = answered(server, V3(server, body=b'{"Name":"x"}', content_type="application/json").raw())
     assert (status, found.get("Name")) == (200, None)
 
 
 def test_raw_utf8_in_a_form_is_read(server: Server) -> None:
-    """Some write names and values as they are."""
+    """Some clients do not escape names and values."""
     assert answered(server, V3(server, body="Name=é".encode(), content_type=FORM).raw())[1]["Name"] == "é"
 
 
 def test_a_header_in_latin1_is_the_text_that_was_signed(server: Server) -> None:
-    """Python's own HTTP library sends what a client signed as UTF-8 in the older encoding."""
+    """Python's HTTP library sends in Latin-1 what a client signed as UTF-8."""
     request = bytes(V3(server, extra={"x-acs-note": "é"}).raw())
     assert answered(server, request.replace("é".encode(), b"\xe9"))[0] == 200
 
 
-def test_xml_is_for_those_who_ask_in_v1(server: Server) -> None:
-    """Root element and content type as the clients look for them; errors too. V3 is always JSON."""
+def test_v1_requests_may_ask_for_xml(server: Server) -> None:
+    """With the root element and content type that clients look for, also in errors. V3 is always JSON."""
     status, headers, body = server.raw(bytes(V1(server, parameters={"Format": "xml", "Zone.1": "a"}).raw()))
     assert (status, headers["content-type"]) == (200, "text/xml;charset=utf-8")
     root = ElementTree.fromstring(body)
@@ -112,14 +115,14 @@ def test_one_connection_carries_many_requests(server: Server) -> None:
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "OPTIONS", "HEAD", "PATCH"])
 def test_2_only_get_and_post(server: Server, method: str) -> None:
-    """The protocol has no others."""
+    """The protocol has no other methods."""
     status, headers, body = server.raw(bytes(V3(server, method=method).raw()))
     assert status == 403
     assert headers["x-acs-request-id"]
     assert method == "HEAD" or json.loads(body)["Code"] == "UnsupportedHTTPMethod"
 
 
-def test_2_what_cannot_be_decoded(server: Server) -> None:
+def test_2_malformed_requests(server: Server) -> None:
     """Bytes that are not UTF-8, NUL, a name given twice in one place or two, too many names, a compressed body."""
     host = (("host", server.host), ("content-length", "0"))
     for query in ("Action=%ff", "Action=a%00b", "A=1&A=1", "&".join(f"N{n}=" for n in range(2001))):
@@ -138,7 +141,7 @@ def test_2_a_wrong_md5(server: Server) -> None:
     assert refusal(server, request) == (400, "ContentMD5NotMatched")
 
 
-def test_3_what_is_not_there(server: Server) -> None:
+def test_3_an_unknown_version_or_action(server: Server) -> None:
     """Version before action; an action of another version is not found."""
     assert refusal(server, V3(server, version="2000-01-01").raw()) == (400, "InvalidVersion")
     assert refusal(server, V3(server, action="Nothing").raw()) == (404, "InvalidAction.NotFound")
@@ -156,8 +159,8 @@ def test_3_a_v3_request_without_its_authorization(server: Server) -> None:
     assert "Authorization" in found["Message"]
 
 
-def test_4_over_plain_http_where_the_cloud_refuses_it(start_server: Callable[..., Server]) -> None:
-    """A switch; off, everything is server."""
+def test_4_plain_http_where_the_cloud_refuses_it(start_server: Callable[..., Server]) -> None:
+    """A setting; without it everything is served."""
     server = start_server(require_tls=True)
     assert refusal(server, V3(server, action="Whisper", version="2015-04-01").raw()) == (400, "InvalidProtocol.NeedSsl")
     assert answered(server, V3(server).raw())[0] == 200
@@ -166,14 +169,14 @@ def test_4_over_plain_http_where_the_cloud_refuses_it(start_server: Callable[...
 @pytest.mark.parametrize(
     "name", ["AccessKeyId", "Signature", "SignatureMethod", "SignatureVersion", "SignatureNonce", "Timestamp"]
 )
-def test_5_what_every_v1_request_carries(server: Server, name: str) -> None:
+def test_5_a_missing_field_of_a_v1_request(server: Server, name: str) -> None:
     """Missing{Name}, absent or empty."""
     for value in (None, ""):
         assert refusal(server, V1(server, parameters={name: value}).raw()) == (400, f"Missing{name}")
 
 
-def test_5_ways_to_sign_that_are_not_taken(server: Server) -> None:
-    """Other methods, versions and types; key pairs, for nobody can register one yet."""
+def test_5_unsupported_signature_methods(server: Server) -> None:
+    """Other methods, versions and types; and key pairs, because none can be registered yet."""
     for method in ("HMAC-SHA256", "SHA256withRSA", "ACS3-HMAC-SHA256"):
         assert refusal(server, V1(server, parameters={"SignatureMethod": method}).raw()) == (
             400,
@@ -187,16 +190,16 @@ def test_5_ways_to_sign_that_are_not_taken(server: Server) -> None:
         assert refusal(server, request) == (400, "InvalidSignatureMethod")
 
 
-def test_5_bearer_tokens_are_not_taken(server: Server) -> None:
-    """In neither version's form, and nothing else is missed first."""
+def test_5_bearer_tokens_are_refused(server: Server) -> None:
+    """In the forms of both versions, and before a missing field is reported."""
     bearer = {"SignatureType": "BEARERTOKEN", "BearerToken": "t", "AccessKeyId": None, "Signature": None}
     assert refusal(server, V1(server, parameters=bearer).raw()) == (400, "IncompleteSignature")
     v3 = (("host", server.host), ("x-acs-action", "Echo"), ("x-acs-version", "2017-09-08"), ("x-acs-bearer-token", "t"))
     assert refusal(server, Raw("POST", "/?SignatureType=BEARERTOKEN", v3)) == (400, "IncompleteSignature")
 
 
-def test_5_tokens_are_somebody_elses(server: Server) -> None:
-    """A token that is not ours, and a temporary key without its token."""
+def test_5_invalid_security_tokens(server: Server) -> None:
+    """A token of another server, and a temporary key without its token."""
     token = {"SecurityToken": "t"}
     assert refusal(server, V1(server, parameters=token).raw()) == (400, "InvalidSecurityToken.Malformed")
     assert refusal(server, V3(server, extra={"x-acs-security-token": "t"}).raw()) == (
@@ -210,7 +213,7 @@ def test_5_tokens_are_somebody_elses(server: Server) -> None:
 
 @pytest.mark.parametrize("name", sorted(signing.MUST_BE_SIGNED))
 def test_5_v3_headers_that_must_be_signed(server: Server, name: str) -> None:
-    """A header the signature does not cover could be changed by anybody on the way."""
+    """A header that the signature does not cover could be changed on the way."""
     request = V3(server).raw()
     headers = dict(request.headers)
     signed = signing.read_authorization(headers["authorization"]).signed_headers
@@ -219,7 +222,7 @@ def test_5_v3_headers_that_must_be_signed(server: Server, name: str) -> None:
 
 
 def test_5_v3_headers_that_were_added_or_doubled(server: Server) -> None:
-    """An x-acs header nobody signed; a signed one that comes twice or not at all; two proofs."""
+    """An unsigned x-acs header; a signed one that comes twice or not at all; two Authorization headers."""
     request = V3(server).raw()
     assert refusal(server, request.with_header("x-acs-extra", "1")) == (400, "IncompleteSignature")
     assert refusal(server, request.with_header("X-Acs-Version", "2017-09-08")) == (400, "IncompleteSignature")
@@ -234,11 +237,11 @@ def test_5_v3_headers_that_were_added_or_doubled(server: Server) -> None:
     )
 
 
-def test_6_keys_that_are_not_there_or_switched_off(server: Server) -> None:
-    """Each has its code, whatever the signature; a key id that no database could hold is just not found."""
+def test_6_unknown_and_disabled_keys(server: Server) -> None:
+    """Each has its code, whatever the signature; a key id that no database could hold is not found."""
     for key_id in ("LTAInobody", "x\x01", "é" * 300, "'; --"):
-        stranger = Credentials(key_id, "x")
-        assert refusal(server, V1(server, key=stranger).raw()) == (404, "InvalidAccessKeyId.NotFound")
+        unknown = Credentials(key_id, "x")
+        assert refusal(server, V1(server, key=unknown).raw()) == (404, "InvalidAccessKeyId.NotFound")
     ann = server.user("ann", "AdministratorAccess")
     with server.services.database.transaction() as tx:
         account = server.root_caller.account_id
@@ -259,14 +262,14 @@ def test_7_too_old_or_from_the_future(server: Server, seconds: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["now", "2026-01-02 03:04:05", "2026-01-02T03:04:05+00:00", "2026-13-02T03:04:05Z"])
-def test_7_times_that_cannot_be_read(server: Server, text: str) -> None:
-    """The format is one."""
+def test_7_malformed_times(server: Server, text: str) -> None:
+    """There is one format."""
     assert refusal(server, V3(server, date=text).raw()) == (400, "InvalidTimeStamp.Format")
     assert refusal(server, V1(server, parameters={"Timestamp": text}).raw()) == (400, "InvalidTimeStamp.Format")
 
 
-def test_8_signatures_that_do_not_hold(server: Server) -> None:
-    """Wrong secret, or another parameter, body, nonce, time, host than was signed: refused, and nothing is spent."""
+def test_8_wrong_signatures(server: Server) -> None:
+    """Wrong secret, or another parameter, body, nonce, time or host than was signed: nothing is spent."""
     wrong = replace(server.root, access_key_secret="wrong")
     v1, v3 = V1(server, parameters={"Name": "a"}).raw(), V3(server, query={"Name": "a"}).raw()
     form = V3(server, body=b"Name=a", content_type=FORM).raw()
@@ -295,22 +298,22 @@ def test_8_signatures_that_do_not_hold(server: Server) -> None:
     assert nonces(server) == 0
 
 
-def test_8_a_body_that_is_not_the_one_that_was_hashed_is_told_so(server: Server) -> None:
-    """The likeliest of mistakes gets its own sentence."""
+def test_8_a_body_with_another_hash_is_explained(server: Server) -> None:
+    """The most likely mistake has a sentence of its own."""
     request = replace(V3(server, body=b"Name=a", content_type=FORM).raw(), body=b"Name=b")
     assert "not the hash of the request body" in answered(server, request)[1]["Message"]
 
 
-def test_8_the_canonical_request_is_shown_but_not_without_end(server: Server) -> None:
-    """Whoever debugs a signature needs it; an answer stays small however long the request was."""
+def test_8_the_canonical_request_is_shown_up_to_a_length(server: Server) -> None:
+    """It helps to debug a signature; the answer stays small however long the request was."""
     wrong = replace(server.root, access_key_secret="wrong")
     message = answered(server, V3(server, key=wrong, query={"Name": "n" * 50_000}).raw())[1]["Message"]
     assert "x-acs-action:Echo" in answered(server, V3(server, key=wrong).raw())[1]["Message"]
     assert len(message) < 5_000
 
 
-def test_9_a_request_is_taken_once(server: Server) -> None:
-    """The same bytes again; the same nonce in another request; but another key's nonce is its own."""
+def test_10_a_nonce_is_accepted_once(server: Server) -> None:
+    """The same bytes again; the same nonce in another request; but another key's nonces are its own."""
     for request in (V1(server).raw(), V3(server).raw()):
         assert answered(server, request)[0] == 200
         status, found = answered(server, request)
@@ -323,7 +326,7 @@ def test_9_a_request_is_taken_once(server: Server) -> None:
     assert answered(server, V3(server, nonce="n" * 5000).raw())[0] == 200
 
 
-def test_9_of_two_copies_at_once_one_is_taken(server: Server) -> None:
+def test_10_of_copies_sent_at_once_one_is_accepted(server: Server) -> None:
     """A replay that races with its original."""
     request = bytes(V3(server).raw())
     with ThreadPoolExecutor(8) as pool:
@@ -332,8 +335,8 @@ def test_9_of_two_copies_at_once_one_is_taken(server: Server) -> None:
     assert len(server.seen) == 1
 
 
-def test_9_a_nonce_is_remembered_longer_than_its_request_is_good(server: Server) -> None:
-    """After a purge at the last moment at which the request would be in time, it is still refused."""
+def test_10_a_nonce_is_remembered_longer_than_its_request_is_valid(server: Server) -> None:
+    """After a purge at the last moment at which the request is in time, it is still refused."""
     server.clock.stopped_at = server.clock().replace(microsecond=0)
     ahead = (server.clock() + timedelta(seconds=900)).strftime(TIME)
     request = V3(server, date=ahead).raw()
@@ -344,16 +347,16 @@ def test_9_a_nonce_is_remembered_longer_than_its_request_is_good(server: Server)
     assert answered(server, request)[1]["Code"] == "SignatureNonceUsed"
 
 
-def test_10_permission_comes_before_parameters(server: Server) -> None:
-    """Whoever may not ask learns nothing of how to ask."""
+def test_11_permission_comes_before_parameters(server: Server) -> None:
+    """A caller without permission learns nothing about parameters."""
     ann = server.user("ann")
     status, found = answered(server, V3(server, key=ann, query={"Wrong": "perhaps"}).raw())
     assert (status, found["Code"]) == (403, "NoPermission")
     assert answered(server, V3(server, query={"Wrong": "perhaps"}).raw())[1]["Code"] == "InvalidParameter"
 
 
-def test_10_conditions_see_the_peer_and_not_its_words(server: Server) -> None:
-    """Clients can send SourceIp and SecureTransport; they are not believed."""
+def test_11_conditions_see_the_connection_and_not_its_claims(server: Server) -> None:
+    """Clients can send SourceIp and SecureTransport; these are ignored."""
     document = {
         "Version": "1",
         "Statement": [
@@ -374,7 +377,7 @@ def test_10_conditions_see_the_peer_and_not_its_words(server: Server) -> None:
 
 
 def test_1_bodies_over_the_limit(server: Server) -> None:
-    """By what was announced, before a byte of it is read; and by what comes, if nothing was announced."""
+    """By the announced length, before a byte is read; and by what arrives, if none was announced."""
     large = b"Name=" + b"x" * (1 << 20)
     announced = V3(server, body=large, content_type=FORM).raw()
     assert refusal(server, replace(announced, body=b"")) == (413, "RequestEntityTooLarge")
@@ -385,21 +388,21 @@ def test_1_bodies_over_the_limit(server: Server) -> None:
     assert answered(server, just)[0] == 200
 
 
-def test_1_a_body_that_does_not_come(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is waited for, but not for ever."""
+def test_1_a_body_that_does_not_arrive(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server waits for it, but not for ever."""
     monkeypatch.setattr(bodies, "BODY_SECONDS", 0.2)
     request = replace(V3(server, body=b"Name=a", content_type=FORM).raw(), body=b"Na")
     assert refusal(server, request) == (408, "RequestTimeout")
 
 
-def test_1_a_request_line_of_100_kilobytes_and_one_without_end(server: Server) -> None:
-    """The former carries files and scripts; the latter is refused by the server itself, and not into the log."""
+def test_1_a_request_line_of_100_kilobytes_and_an_endless_one(server: Server) -> None:
+    """The former carries files and scripts; the HTTP server refuses the latter, and does not log it."""
     assert answered(server, V3(server, query={"Name": "+" * 70_000}).raw())[0] == 200
     status, _headers, _body = server.raw(b"GET /?SecurityToken=" + b"x" * 300_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n")
     assert status == 400
 
 
-def test_a_caller_who_hangs_up_is_nobodys_error(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_closed_connection_is_not_an_error(server: Server, caplog: pytest.LogCaptureFixture) -> None:
     """No traceback, no answer, and the server goes on."""
     caplog.set_level(logging.INFO)
     request = replace(V3(server, body=b"Name=a", content_type=FORM).raw(), body=b"Na")
@@ -414,14 +417,14 @@ def test_a_caller_who_hangs_up_is_nobodys_error(server: Server, caplog: pytest.L
     assert [r for r in caplog.records if r.levelno >= logging.ERROR] == []
 
 
-def test_other_paths_are_not_of_this_door(server: Server) -> None:
-    """Agents, downloads and probes have theirs."""
+def test_other_paths_are_not_found(server: Server) -> None:
+    """Agents, downloads and health checks have their own."""
     request = V3(server).raw()
     for path in ("/luban/api", "/downloads/x", "/healthz", "/api"):
         assert server.raw(bytes(replace(request, target=path)))[0] == 404
 
 
-# --- What is told and what is kept ----------------------------------------------------------------------------------
+# --- Answers, logs and metrics --------------------------------------------------------------------------------------
 
 
 def test_logs_have_names_and_no_secrets(server: Server, caplog: pytest.LogCaptureFixture) -> None:
@@ -449,7 +452,7 @@ def count(product: str, action: str, code: str) -> float:
 
 
 def test_metrics_count_known_names_only(server: Server) -> None:
-    """By product, action and code; a stranger's words make no new series."""
+    """By product, action and code; unknown actions make no new series."""
     before = count("hbr", "Echo", "OK"), count("", "", "InvalidAction.NotFound")
     answered(server, V3(server).raw())
     answered(server, V3(server, action="MadeUp").raw())
@@ -469,7 +472,7 @@ def test_many_callers_at_once(server: Server) -> None:
 
 
 def test_an_odd_host_is_echoed_harmlessly(server: Server) -> None:
-    """HostId is what was addressed, cut to a sane length, whatever bytes it had."""
+    """HostId is the Host header, cut to a limited length, whatever bytes it had."""
     target = f"/?{urlencode({'Action': 'Echo'})}"
     request = f"GET {target} HTTP/1.1\r\nHost: ".encode() + b"\xff<&" + b"x" * 1000 + b"\r\n\r\n"
     status, _headers, body = server.raw(request)
@@ -478,10 +481,10 @@ def test_an_odd_host_is_echoed_harmlessly(server: Server) -> None:
 
 
 @pytest.mark.parametrize("at", ["proving", "performing"])
-def test_a_database_that_is_away_is_told_as_such(
+def test_an_unavailable_database_is_a_temporary_failure(
     server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, at: str
 ) -> None:
-    """As a temporary failure, which clients ask again after; nothing of what it parameters."""
+    """Clients try again after it; nothing of the database's error is shown."""
 
     def away(*_what: Any, **_more: Any) -> Any:
         raise sa.exc.OperationalError("SELECT hush", {}, Exception("connection refused by db.internal"))

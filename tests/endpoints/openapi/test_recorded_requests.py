@@ -1,4 +1,4 @@
-"""Requests that official clients once sent, byte for byte, against the real server at the moment they were sent."""
+"""Recorded requests of official clients, byte for byte, against the real server with the clock set to their time."""
 
 import json
 from collections.abc import Callable
@@ -91,8 +91,8 @@ def _keep_key(server: Server, key_id: str, secret: str) -> None:
 
 
 @pytest.mark.parametrize("vector", recorded())
-def test_a_recorded_request_is_believed_once(vector: Vector, played: Callable[..., Any]) -> None:
-    """Signature, clock and encoding as the client meant them; the second time its nonce is spent."""
+def test_a_recorded_request_is_accepted_once(vector: Vector, played: Callable[..., Any]) -> None:
+    """With signature, clock and encoding as the client meant them; the second time its nonce is spent."""
     status, body = played(vector)
     if has_token(vector):
         assert (status, body["Code"]) == (400, "InvalidSecurityToken.Malformed")
@@ -107,8 +107,8 @@ def test_a_recorded_request_is_believed_once(vector: Vector, played: Callable[..
 
 
 @pytest.mark.parametrize("vector", believed())
-def test_a_recorded_request_with_one_byte_changed_is_not(vector: Vector, played: Callable[..., Any]) -> None:
-    """The last byte of the body, or one of the query; afterwards the true request is still good."""
+def test_a_recorded_request_with_one_byte_changed_is_refused(vector: Vector, played: Callable[..., Any]) -> None:
+    """The last byte of the body, or one of the query; afterwards the true request is still accepted."""
     if vector["body"]:
         changed = vector | {"body": vector["body"][:-1] + "~"}
     else:
@@ -118,4 +118,4 @@ def test_a_recorded_request_with_one_byte_changed_is_not(vector: Vector, played:
     assert status == 400
     # V1 sends an MD5 of its forms in some clients; the other forms and queries are in the signature.
     assert body.get("Code", "SignatureDoesNotMatch") in ("SignatureDoesNotMatch", "ContentMD5NotMatched")
-    assert played(vector)[0] == 200, "a stranger's attempt spent nothing"
+    assert played(vector)[0] == 200, "the refused attempt spent nothing"

@@ -1,4 +1,4 @@
-"""Temporary credentials at the door: by hand, by the official clients, and by the providers that renew them."""
+"""Temporary credentials: with requests made by hand, with official clients, and with providers that renew them."""
 
 import gc
 import json
@@ -28,7 +28,7 @@ from backfleet.certificates import prepare_certificates
 from backfleet.wire.credentials import Credentials
 from endpoints.openapi.server import Server
 from endpoints.openapi.signed_requests import V1, V3, Raw
-from identity.test_providers import CLAIMS, ISSUER, ec_key, public, token
+from identity.signed_tokens import CLAIMS, ISSUER, ec_key, public, token
 
 MODES = pytest.mark.parametrize("mode", ["v3", "v1"])
 ASSUMING = '{"Version":"1","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Resource":"*"}]}'
@@ -94,8 +94,8 @@ BY_HAND = pytest.mark.parametrize("signed", [by_v1, by_v3])
 
 
 @MODES
-def test_the_new_client_acts_in_a_role(server: Server, ann: Credentials, mode: str) -> None:
-    """Assumes it, says who it is, may what the role may and no more."""
+def test_the_new_client_assumes_a_role(server: Server, ann: Credentials, mode: str) -> None:
+    """It has the role's identity and permissions, and no more."""
     session = assumed(server, ann)
     who = Sts(config(server, mode, session)).get_caller_identity().body
     account = server.root_caller.account_id
@@ -112,8 +112,8 @@ def test_the_new_client_acts_in_a_role(server: Server, ann: Credentials, mode: s
     )
 
 
-def test_the_legacy_client_acts_in_a_role(server: Server, ann: Credentials) -> None:
-    """By a token it was given. Its own provider knows one endpoint only, the cloud's."""
+def test_the_legacy_client_uses_a_session(server: Server, ann: Credentials) -> None:
+    """With a token that it was given. Its own provider knows only the cloud's endpoint."""
 
     def call(client: AcsClient, request: Any) -> dict[str, Any]:
         request.set_endpoint(server.host)
@@ -133,8 +133,8 @@ def test_the_legacy_client_acts_in_a_role(server: Server, ann: Credentials) -> N
 
 
 @BY_HAND
-def test_a_token_goes_with_its_key(server: Server, ann: Credentials, signed: Callable[..., Raw]) -> None:
-    """With another key, long-term or temporary, it is nothing; nor is the key without it."""
+def test_a_token_belongs_to_its_key(server: Server, ann: Credentials, signed: Callable[..., Raw]) -> None:
+    """With another key, long-term or temporary, it is refused; so is the key without it."""
     one, two = assumed(server, ann), assumed(server, ann)
     assert answer(server, signed(server, one)) == (200, "200")
     mixed = Credentials(one.access_key_id, one.access_key_secret, two.security_token)
@@ -148,7 +148,7 @@ def test_a_token_goes_with_its_key(server: Server, ann: Credentials, signed: Cal
 
 
 @BY_HAND
-def test_a_forged_token_costs_no_question_to_the_database(
+def test_a_forged_token_is_refused_without_the_database(
     server: Server, ann: Credentials, signed: Callable[..., Raw]
 ) -> None:
     """Changed, made up, or over: refused by arithmetic alone."""
@@ -209,7 +209,7 @@ def test_a_signed_request_works_once(server: Server, ann: Credentials, signed: C
     assert answer(server, raw) == (400, "SignatureNonceUsed")
 
 
-# --- Providers that renew by themselves -----------------------------------------------------------------------------
+# --- Providers that renew credentials -------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -231,7 +231,7 @@ def whoami(server: Server, given: Any) -> str:
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 def test_the_role_provider_renews_by_itself(over_tls: Server) -> None:
-    """Sessions of a quarter of an hour are stale at once to it: each question makes a new one."""
+    """It treats sessions of a quarter of an hour as stale: each use makes a new one."""
     ann = prepare(over_tls)
     provider = RamRoleArnCredentialsProvider(
         access_key_id=ann.access_key_id, access_key_secret=ann.access_key_secret, role_arn=arn(over_tls),
@@ -246,7 +246,7 @@ def test_the_role_provider_renews_by_itself(over_tls: Server) -> None:
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 def test_the_federated_provider_renews_by_itself(over_tls: Server, tmp_path: Path) -> None:
-    """With nothing but a token in a file, as build machines have it."""
+    """With only a token in a file, as on build machines."""
     account, services, now = over_tls.root_caller.account_id, over_tls.services, datetime.now(UTC)
     statement = {
         "Effect": "Allow", "Action": "sts:AssumeRole",

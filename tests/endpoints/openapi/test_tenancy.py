@@ -1,4 +1,4 @@
-"""Another account, with our very ids in its hands, learns nothing and changes nothing: at every step of the story."""
+"""Another account that knows our ids learns nothing and changes nothing, at every step of the scenario."""
 
 import json
 import re
@@ -24,7 +24,7 @@ def installation(server: Server) -> Installation:
 
 
 @pytest.fixture
-def stranger(installation: Installation) -> Credentials:
+def other_account(installation: Installation) -> Credentials:
     """The root of another account: what is theirs they may do everything with."""
     services = installation.server.services
     with services.database.transaction() as tx:
@@ -63,8 +63,8 @@ def outcome(
     return status, NEW.sub("new", text)
 
 
-def test_our_ids_are_as_good_as_nobodys(installation: Installation, stranger: Credentials) -> None:
-    """The answer to our ids is the answer to made-up ones; and our own step then goes as if nobody had asked."""
+def test_another_account_cannot_use_our_ids(installation: Installation, other_account: Credentials) -> None:
+    """It gets the same answers for our ids as for made-up ones, and our own step then works as before."""
     message = ask(installation, installation.nobody, SCENARIO[6], installation.known | {"task": "t-1"})[1][
         "AccessDeniedDetail"
     ]
@@ -75,8 +75,8 @@ def test_our_ids_are_as_good_as_nobodys(installation: Installation, stranger: Cr
         if ours and step.action not in PROVEN:
             walked += 1
             theirs = {name: nobodys(value) for name, value in ours.items()}
-            first = outcome(installation, stranger, step, known, ours)
-            second = outcome(installation, stranger, step, known, theirs)
+            first = outcome(installation, other_account, step, known, ours)
+            second = outcome(installation, other_account, step, known, theirs)
             assert first == second, step.action
             assert first[0] < 500
             assert not [value for value in ours.values() if value in first[1]], step.action
@@ -86,8 +86,8 @@ def test_our_ids_are_as_good_as_nobodys(installation: Installation, stranger: Cr
     assert walked > 30
 
 
-def test_what_is_ours_is_on_no_list_of_theirs(installation: Installation, stranger: Credentials) -> None:
-    """Every operation that needs no id, asked by the other account while ours is full of everything."""
+def test_another_account_cannot_list_what_is_ours(installation: Installation, other_account: Credentials) -> None:
+    """Every operation that needs no id, called by another account while ours has everything."""
     known = installation.known | {"diagnosis": "x"}
     for step in SCENARIO:
         if step.action.startswith(("Delete", "Deregister", "Remove", "Detach", "Withdraw", "Decode", "AssumeRole")):
@@ -101,6 +101,6 @@ def test_what_is_ours_is_on_no_list_of_theirs(installation: Installation, strang
     for step in SCENARIO:
         if not step.action.startswith(("Describe", "List", "Lookup")) or ids_of(step, known):
             continue
-        _status, body = ask(installation, stranger, step, known)
+        _status, body = ask(installation, other_account, step, known)
         assert not [value for value in ours if value in json.dumps(body)], step.action
         assert installation.server.root_caller.account_id not in json.dumps(body), step.action

@@ -1,4 +1,4 @@
-"""Files as bodies: admitted before they are read, hashed on their way to disk, gone when nobody kept them."""
+"""Uploads: admitted before they are read, hashed while they are written, deleted unless the operation keeps them."""
 
 import hashlib
 import json
@@ -50,8 +50,8 @@ def settled(server: Server, expected: list[tuple[str, str]]) -> bool:
     return audited(server) == expected
 
 
-def test_a_file_arrives_whole(server: Server, tmp_path: Path) -> None:
-    """Measured, hashed, and the operation's to keep; parameters travel in the query."""
+def test_an_uploaded_file_arrives(server: Server, tmp_path: Path) -> None:
+    """With its size and hash, and the operation may keep it; parameters travel in the query."""
     body = os.urandom(3_000_000)
     status, found = answered(server, keep(server, body, query={"Name": "x"}).raw())
     assert (status, found["Size"], found["Sha256"]) == (200, len(body), hashlib.sha256(body).hexdigest())
@@ -61,8 +61,8 @@ def test_a_file_arrives_whole(server: Server, tmp_path: Path) -> None:
     assert audited(server) == [("allowed", "")]
 
 
-def test_a_file_in_chunks_of_unknown_number_arrives_too(server: Server, tmp_path: Path) -> None:
-    """Our own command line sends them so, and so may others."""
+def test_a_file_in_chunks_arrives(server: Server, tmp_path: Path) -> None:
+    """Our own command line sends files so, without an announced length."""
     body = os.urandom(100_000)
     request = keep(server, body).raw().changed_header("content-length", None)
     chunked = f"{len(body):x}\r\n".encode() + body + b"\r\n0\r\n\r\n"
@@ -88,8 +88,8 @@ def test_a_file_is_not_held_in_memory(server: Server) -> None:
         tracemalloc.stop()
 
 
-def test_other_bytes_than_were_signed_are_not_kept(server: Server) -> None:
-    """Known only at the end: nothing is performed, nothing is left, and the trail has it."""
+def test_a_file_with_another_hash_than_was_signed_is_refused(server: Server) -> None:
+    """Known only at its end: nothing is performed, no file is left, and it is audited."""
     body = os.urandom(200_000)
     request = keep(server, body).raw()
     status, found = answered(server, replace(request, body=body[:-1] + bytes([body[-1] ^ 1])))
@@ -99,10 +99,10 @@ def test_other_bytes_than_were_signed_are_not_kept(server: Server) -> None:
     assert audited(server) == [("allowed", "SignatureDoesNotMatch")]
 
 
-def test_who_may_not_upload_is_told_before_the_file_is_read(server: Server) -> None:
-    """The answer comes while the body is still on the other side."""
-    stranger = replace(server.root, access_key_secret="wrong")
-    for key, code in ((server.user("ann"), "Forbidden.RAM"), (stranger, "SignatureDoesNotMatch")):
+def test_permission_to_upload_is_checked_before_the_file_is_read(server: Server) -> None:
+    """The refusal arrives before the body was sent."""
+    wrong_secret = replace(server.root, access_key_secret="wrong")
+    for key, code in ((server.user("ann"), "Forbidden.RAM"), (wrong_secret, "SignatureDoesNotMatch")):
         request = keep(server, b"", key=key, digest="0" * 64).raw().changed_header("content-length", "1000000")
         status, found = answered(server, request)
         assert (status in (400, 403), found["Code"]) == (True, code)
@@ -111,7 +111,7 @@ def test_who_may_not_upload_is_told_before_the_file_is_read(server: Server) -> N
 
 
 def test_an_upload_is_signed_with_v3_and_sha256(server: Server) -> None:
-    """V1 does not cover a body; under SM3 the signed hash is not the artifact's name."""
+    """V1 does not cover a body; with SM3 the signed hash is not the artifact's name."""
     status, found = answered(server, V1(server, parameters={"Action": "Keep", "Version": "2026-11-01"}).raw())
     assert (status, found["Code"]) == (400, "IncompleteSignature")
     assert "V3" in found["Message"]
@@ -120,7 +120,7 @@ def test_an_upload_is_signed_with_v3_and_sha256(server: Server) -> None:
 
 
 def test_a_file_over_the_limit_is_refused(start_server: Callable[..., Server]) -> None:
-    """By what was announced, before anything else; by what comes, as soon as it is too much."""
+    """By the announced length, before anything else; or as soon as too much has arrived."""
     server = start_server(upload_limit=100_000)
     assert answered(server, keep(server, b"x" * 100_000).raw())[0] == 200
     announced = keep(server, b"x" * 100_001).raw()
@@ -132,13 +132,13 @@ def test_a_file_over_the_limit_is_refused(start_server: Callable[..., Server]) -
 
 
 def test_a_compressed_file_is_refused(server: Server) -> None:
-    """Its hash is over the bytes as they travel."""
+    """The hash is over the bytes as they travel."""
     request = keep(server, b"x").raw().with_header("Content-Encoding", "gzip")
     assert answered(server, request)[1]["Code"] == "InvalidParameter.ContentEncoding"
 
 
-def test_a_caller_who_hangs_up_leaves_nothing(server: Server) -> None:
-    """Half a file."""
+def test_a_closed_connection_leaves_no_file(server: Server) -> None:
+    """After half an upload."""
     request = keep(server, b"", digest="0" * 64).raw().changed_header("content-length", "1000000")
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
         connection.sendall(bytes(request) + b"x" * 300_000)
@@ -150,8 +150,8 @@ def test_a_caller_who_hangs_up_leaves_nothing(server: Server) -> None:
     assert (server.seen, left(server)) == ([], [])
 
 
-def test_a_caller_who_stops_sending_is_not_waited_for(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between two pieces there is a limit of time."""
+def test_an_upload_that_stops_is_given_up(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is a time limit between two pieces."""
     monkeypatch.setattr(bodies, "PIECE_SECONDS", 0.2)
     request = keep(server, b"", digest="0" * 64).raw().changed_header("content-length", "1000000")
     status, found = answered(server, replace(request, body=b"x" * 1000))
@@ -159,8 +159,8 @@ def test_a_caller_who_stops_sending_is_not_waited_for(server: Server, monkeypatc
     assert left(server) == []
 
 
-def test_an_operation_that_fails_leaves_nothing(server: Server, tmp_path: Path) -> None:
-    """The file is gone, whatever broke."""
+def test_a_failed_operation_leaves_no_file(server: Server, tmp_path: Path) -> None:
+    """Whatever failed."""
     status, found = answered(server, keep(server, b"x" * 100, query={"Broken": "1"}).raw())
     assert (status, found["Code"]) == (500, "InternalError")
     assert left(server) == []
@@ -168,8 +168,8 @@ def test_an_operation_that_fails_leaves_nothing(server: Server, tmp_path: Path) 
     assert audited(server) == [("allowed", "InternalError")]
 
 
-def test_what_a_killed_server_left_is_removed_by_the_next_upload(server: Server) -> None:
-    """Old enough to be nobody's; one that is still being written is let be."""
+def test_the_next_upload_removes_files_of_a_killed_server(server: Server) -> None:
+    """If they are old enough; a file that is still being written stays."""
     folder = server.services.settings.data / "incoming"
     folder.mkdir()
     old, fresh = folder / "upload-old", folder / "upload-fresh"
@@ -181,6 +181,6 @@ def test_what_a_killed_server_left_is_removed_by_the_next_upload(server: Server)
     assert left(server) == ["upload-fresh"]
 
 
-def test_an_empty_file_is_a_file(server: Server) -> None:
-    """Whether it is of use is for the operation to say."""
+def test_an_empty_file_is_accepted(server: Server) -> None:
+    """The operation decides whether it is of use."""
     assert answered(server, keep(server, b"").raw())[1]["Sha256"] == signing.EMPTY_HASH

@@ -46,7 +46,9 @@ def installation(tmp_path: Path, offering: FakeRepository, server: Server) -> In
 
 
 def install(installation: Installation, **more: Any) -> Report:
-    order = Order(f"u-{time.monotonic_ns()}", "install", PACKAGE, "1.0", platform_here(), **{"patience": 30, **more})
+    order = Order(
+        f"u-{time.monotonic_ns()}", "install", PACKAGE, "1.0", platform_here(), **{"timeout_seconds": 30, **more}
+    )
     return carry_out_on(installation, order, lambda line: None)
 
 
@@ -207,7 +209,7 @@ def test_no_retry_after_exceeds_the_orders_time(installation: Installation, serv
     """And the report says what failed, not that it took long."""
     server.misbehave = lambda handler, path: path.startswith("targets/") and busy_for(handler, 3600)
     began = time.monotonic()
-    report = install(installation, patience=1)
+    report = install(installation, timeout_seconds=1)
     assert time.monotonic() - began < 3
     assert (report.code, report.details.get("reason")) == ("DownloadFailed", "NotServed")
     assert "503" in report.message

@@ -149,7 +149,7 @@ def test_a_status_does_not_recover_an_order_that_has_just_ended(
     """The journal existed when it was looked for, and its order had ended when the lock was taken."""
     small.carry("upgrade", "3.0", "u-1")
     held, journal = gate.held, small.folder / "journal"
-    order = json.dumps({"line": "order", "order": dataclasses.asdict(order_of(small)), "from_version": "1.0"})
+    order = json.dumps({"line": "order", "order": order_of(small).to_json(), "from_version": "1.0"})
     journal.write_text(order + "\n")
 
     def ends_first(path: Path, **more: Any) -> Any:

@@ -185,7 +185,7 @@ def sent(operation: Operation) -> dict[str, str]:
     """Something secret in every parameter that does not name anything, and a name in the others."""
     flat = {}
     for parameter in parameters_of(operation.request):
-        value = "x1" if audit_event._names_something(parameter) else f"{SECRET}-{parameter.name}"
+        value = "x1" if audit_event._names_resource(parameter) else f"{SECRET}-{parameter.name}"
         repeated = parameter.kind.startswith("repeat")
         flat[f"{parameter.name}.1.Value" if repeated else parameter.name] = value
     return flat

@@ -1,4 +1,4 @@
-"""An environment to upgrade."""
+"""An environment of hosts and clients."""
 
 from datetime import datetime
 from pathlib import Path

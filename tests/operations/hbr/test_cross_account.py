@@ -1,4 +1,4 @@
-"""Calls across accounts: whom a role lets in, what it may then do, and who learns of it."""
+"""Calls in another account: whom a role trusts, what it may do there, and what each audit trail has of it."""
 
 import json
 from datetime import timedelta
@@ -14,7 +14,7 @@ from operations.environment import OTHER, Environment
 
 SERVICE = "crossbackup.hbr.aliyuncs.com"
 ROLE = "hbrcrossrole"
-CROSSING = {"CrossAccountType": "CROSS_ACCOUNT", "CrossAccountUserId": OTHER, "CrossAccountRoleName": ROLE}
+CROSS_ACCOUNT = {"CrossAccountType": "CROSS_ACCOUNT", "CrossAccountUserId": OTHER, "CrossAccountRoleName": ROLE}
 
 
 def trusting(principal: dict[str, Any], **more: Any) -> str:
@@ -23,19 +23,19 @@ def trusting(principal: dict[str, Any], **more: Any) -> str:
 
 
 class Across:
-    """Two accounts. Ours is asked; theirs has the servers, and a role that trusts as the test says."""
+    """Two accounts: ours makes the calls; theirs has the servers, and a role whose trust the test sets."""
 
     def __init__(self, env: Environment) -> None:
         self.env, self.ours = env, env.root.account_id
         self.instance_id = env.host(account=OTHER)
         self.client_id = env.client(self.instance_id, account=OTHER)
 
-    def ask(self, action: str, caller: identity.Caller | None = None, **said: Any) -> tuple[int, dict[str, Any]]:
-        return self.env.ask(HBR.version, action, caller, **said)
+    def ask(self, action: str, caller: identity.Caller | None = None, **parameters: Any) -> tuple[int, dict[str, Any]]:
+        return self.env.ask(HBR.version, action, caller, **parameters)
 
-    def upgrade(self, caller: identity.Caller | None = None, **said: Any) -> tuple[int, str]:
+    def upgrade(self, caller: identity.Caller | None = None, **parameters: Any) -> tuple[int, str]:
         """Status and code of an upgrade of their client."""
-        asked = {"ClientIds": [self.client_id], **CROSSING, **said}
+        asked = {"ClientIds": [self.client_id], **CROSS_ACCOUNT, **parameters}
         status, body = self.ask("UpgradeBackupClients", caller, **asked)
         return status, body["Code"]
 
@@ -53,8 +53,8 @@ class Across:
         with self.env.services.database.transaction() as tx:
             identity.create_service_role(tx, self.ours, SERVICE, now=self.env.now, draw=self.env.services.draw)
 
-    def pair(self, **said: Any) -> tuple[int, dict[str, Any]]:
-        return self.ask("AddCrossAccount", **{"CrossAccountUserId": OTHER, "CrossAccountRoleName": ROLE, **said})
+    def pair(self, **parameters: Any) -> tuple[int, dict[str, Any]]:
+        return self.ask("AddCrossAccount", **{"CrossAccountUserId": OTHER, "CrossAccountRoleName": ROLE, **parameters})
 
     def trail(self, account: str) -> list[tuple[str, str, str]]:
         with self.env.services.database.reading() as tx:
@@ -68,7 +68,7 @@ def across(env: Environment) -> Across:
     return Across(env)
 
 
-# --- Whom the role lets in ------------------------------------------------------------------------------------------
+# --- Whom the role trusts ------------------------------------------------------------------------------------------
 
 LINKED = "acs:ram::{ours}:role/AliyunServiceRoleForHbrCrossAccountBackup"
 TRUSTS = [
@@ -85,10 +85,10 @@ TRUSTS = [
 
 
 @pytest.mark.parametrize(("principal", "paired", "linked", "expected"), TRUSTS)
-def test_whom_the_role_lets_in(
+def test_a_role_is_assumed_by_whom_it_trusts(
     across: Across, principal: dict[str, str], paired: bool, linked: bool, expected: tuple[int, str]
 ) -> None:
-    """By its trust; a service's counts for a registered pair only, for it does not say on whose behalf."""
+    """Trust in the service counts for a registered pair only, as it does not name the account that it is meant for."""
     if linked:
         across.linked_role()
     across.role(trusting({kind: name.format(ours=across.ours) for kind, name in principal.items()}))
@@ -103,12 +103,12 @@ def test_whom_the_role_lets_in(
     ("policy", "expected"),
     [
         pytest.param("AliyunHBRFullAccess", (200, "200"), id="everything"),
-        pytest.param("AliyunHBRReadOnlyAccess", (403, "NoPermission"), id="looking only"),
+        pytest.param("AliyunHBRReadOnlyAccess", (403, "NoPermission"), id="reading only"),
         pytest.param("AliyunECSFullAccess", (403, "NoPermission"), id="something else"),
     ],
 )
-def test_what_the_role_may_do(across: Across, policy: str, expected: tuple[int, str]) -> None:
-    """Whatever the caller may at home."""
+def test_the_roles_own_policies_decide(across: Across, policy: str, expected: tuple[int, str]) -> None:
+    """Whatever the caller may do in its own account."""
     across.trusting_us(policy)
     assert across.upgrade() == expected
     assert across.trail(OTHER) == [
@@ -120,16 +120,16 @@ def test_what_the_role_may_do(across: Across, policy: str, expected: tuple[int, 
     ]
 
 
-def test_the_caller_needs_permission_at_home(across: Across) -> None:
-    """Without it, the other account is not even looked at."""
+def test_the_caller_needs_permission_in_its_own_account(across: Across) -> None:
+    """Without it, the other account is not even read."""
     across.trusting_us()
     assert across.upgrade(across.env.user("ann", "AliyunHBRReadOnlyAccess")) == (403, "NoPermission")
     assert across.upgrade(across.env.user("bob", "AliyunHBRFullAccess")) == (200, "200")
     assert len(across.trail(OTHER)) == 1
 
 
-def test_a_role_may_be_kept_for_one_user(across: Across) -> None:
-    """The trust's conditions are asked about the caller."""
+def test_a_role_may_be_restricted_to_one_user(across: Across) -> None:
+    """The conditions of its trust are checked against the caller."""
     only = {"StringEquals": {"acs:PrincipalARN": f"acs:ram::{across.ours}:user/ann"}}
     across.role(trusting({"RAM": f"acs:ram::{across.ours}:root"}, Condition=only))
     assert across.upgrade() == (403, "AssumeRoleFail")
@@ -144,8 +144,8 @@ def test_a_role_may_be_kept_for_one_user(across: Across) -> None:
         pytest.param(OTHER, "角色", id="a name no role has"),
     ],
 )
-def test_a_role_that_is_not_there(across: Across, user_id: str, role: str) -> None:
-    """Whether the account is there is not told."""
+def test_a_missing_role_does_not_show_whether_the_account_exists(across: Across, user_id: str, role: str) -> None:
+    """The error is the same."""
     across.trusting_us()
     assert across.upgrade(CrossAccountUserId=user_id, CrossAccountRoleName=role) == (404, "RoleNotExist")
     assert across.trail(OTHER) == []
@@ -155,10 +155,10 @@ def test_a_role_that_is_not_there(across: Across, user_id: str, role: str) -> No
 
 
 def test_a_task_is_ours_and_moves_their_clients(across: Across) -> None:
-    """Only we may look at it; both trails know of the call."""
+    """Only we can read it; both audit trails have the call."""
     across.trusting_us()
     across.env.release("2.0")
-    status, body = across.ask("UpgradeBackupClients", InstanceIds=[across.instance_id], **CROSSING)
+    status, body = across.ask("UpgradeBackupClients", InstanceIds=[across.instance_id], **CROSS_ACCOUNT)
     assert (status, body["InstanceStatuses"][0]["ValidInstance"]) == (200, True)
     _, task = across.ask("DescribeTask", TaskId=body["TaskId"])
     (item,) = json.loads(task["Result"])
@@ -169,60 +169,60 @@ def test_a_task_is_ours_and_moves_their_clients(across: Across) -> None:
     assert ("UpgradeBackupClients", "allowed", "") in across.trail(across.ours)
 
 
-def test_what_they_move_already_is_told(across: Across) -> None:
+def test_a_client_that_they_are_moving_is_left_to_their_task(across: Across) -> None:
     """One client has one live task, whoever asked for it."""
     across.trusting_us()
     across.env.release("2.0")
     _, theirs = across.ask("UpgradeBackupClients", across.env.other_account, ClientIds=[across.client_id])
-    _, ours = across.ask("UpgradeBackupClients", ClientIds=[across.client_id], **CROSSING)
+    _, ours = across.ask("UpgradeBackupClients", ClientIds=[across.client_id], **CROSS_ACCOUNT)
     _, task = across.ask("DescribeTask", TaskId=ours["TaskId"])
     (item,) = json.loads(task["Result"])
     assert item["errorCode"] == "UpgradeInProgress"
     assert theirs["TaskId"] in item["message"]
 
 
-def test_the_token_of_a_call_is_ours(across: Across) -> None:
-    """Asked again, the same task; for ourselves with the same token, another call."""
+def test_a_client_token_belongs_to_the_calling_account(across: Across) -> None:
+    """The same call again gives the same task; with the same token in our own account it is another call."""
     across.trusting_us()
     across.env.release("2.0")
-    said = {"ClientIds": [across.client_id], "ClientToken": "once"}
-    _, first = across.ask("UpgradeBackupClients", **said, **CROSSING)
-    _, again = across.ask("UpgradeBackupClients", **said, **CROSSING)
+    parameters = {"ClientIds": [across.client_id], "ClientToken": "once"}
+    _, first = across.ask("UpgradeBackupClients", **parameters, **CROSS_ACCOUNT)
+    _, again = across.ask("UpgradeBackupClients", **parameters, **CROSS_ACCOUNT)
     assert first["TaskId"] == again["TaskId"]
-    assert across.ask("UpgradeBackupClients", **said)[1]["Code"] == "IdempotentParameterMismatch"
+    assert across.ask("UpgradeBackupClients", **parameters)[1]["Code"] == "IdempotentParameterMismatch"
 
 
-def test_every_operation_that_can_cross(across: Across) -> None:
-    """Install, uninstall and looking go there as well."""
+def test_every_operation_with_the_parameters_acts_there(across: Across) -> None:
+    """Installing, uninstalling and listing, too."""
     across.trusting_us()
     across.env.release("2.0")
-    listed = across.ask("DescribeBackupClients", ClientType="ECS_CLIENT", **CROSSING)[1]
+    listed = across.ask("DescribeBackupClients", ClientType="ECS_CLIENT", **CROSS_ACCOUNT)[1]
     assert [client["ClientId"] for client in listed["Clients"]] == [across.client_id]
     assert across.ask("DescribeBackupClients", ClientType="ECS_CLIENT")[1]["Clients"] == []
     bare = across.env.host(account=OTHER)
-    assert across.ask("InstallBackupClients", InstanceIds=[bare], **CROSSING)[0] == 200
-    assert across.ask("UninstallBackupClients", ClientIds=[across.client_id], **CROSSING)[0] == 200
+    assert across.ask("InstallBackupClients", InstanceIds=[bare], **CROSS_ACCOUNT)[0] == 200
+    assert across.ask("UninstallBackupClients", ClientIds=[across.client_id], **CROSS_ACCOUNT)[0] == 200
 
 
-def test_ids_of_theirs_are_nothing_at_home_and_ours_nothing_there(across: Across) -> None:
-    """The answers are those for ids that nobody has."""
+def test_ids_of_one_account_mean_nothing_in_the_other(across: Across) -> None:
+    """The answers are those for ids that do not exist."""
     across.trusting_us()
     ours = across.env.host()
     nowhere = "mi-" + "x" * 20
 
-    def told(instance_id: str, **crossing: str) -> dict[str, Any]:
-        answer = across.ask("UpgradeBackupClients", InstanceIds=[instance_id], **crossing)[1]
+    def answer_for(instance_id: str, **parameters: str) -> dict[str, Any]:
+        answer = across.ask("UpgradeBackupClients", InstanceIds=[instance_id], **parameters)[1]
         return json.loads(json.dumps(answer).replace(instance_id, "ID"))
 
-    assert told(across.instance_id) == told(nowhere)
-    assert told(ours, **CROSSING) == told(nowhere, **CROSSING)
+    assert answer_for(across.instance_id) == answer_for(nowhere)
+    assert answer_for(ours, **CROSS_ACCOUNT) == answer_for(nowhere, **CROSS_ACCOUNT)
 
 
-def test_a_role_that_goes_ends_it_at_the_next_call(across: Across) -> None:
-    """What was begun goes on, and stays ours to look at."""
+def test_a_deleted_role_refuses_the_next_call(across: Across) -> None:
+    """What was started goes on, and we can still read it."""
     across.trusting_us()
     across.env.release("2.0")
-    _, begun = across.ask("UpgradeBackupClients", ClientIds=[across.client_id], **CROSSING)
+    _, begun = across.ask("UpgradeBackupClients", ClientIds=[across.client_id], **CROSS_ACCOUNT)
     with across.env.services.database.transaction() as tx:
         identity.detach_policy(tx, OTHER, ROLE, "AliyunHBRFullAccess", "System", of="Role")
         identity.delete_role(tx, OTHER, ROLE)
@@ -230,21 +230,25 @@ def test_a_role_that_goes_ends_it_at_the_next_call(across: Across) -> None:
     assert across.ask("DescribeTask", TaskId=begun["TaskId"])[0] == 200
 
 
-WORDS = [
-    pytest.param({"CrossAccountType": "CROSS_ACCOUNT"}, "MissingParameter", id="nothing with it"),
-    pytest.param({**CROSSING, "CrossAccountUserId": ""}, "MissingParameter", id="no account"),
-    pytest.param({**CROSSING, "CrossAccountRoleName": ""}, "MissingParameter", id="no role"),
-    pytest.param({**CROSSING, "CrossAccountUserId": "me"}, "InvalidParameter", id="an account in words"),
-    pytest.param({**CROSSING, "CrossAccountUserId": "-1"}, "InvalidParameter", id="a negative account"),
-    pytest.param({**CROSSING, "CrossAccountUserId": "9" * 19}, "InvalidParameter", id="an endless account"),
-    pytest.param({**CROSSING, "CrossAccountRoleName": "r" * 65}, "InvalidParameter", id="a long role"),
-    pytest.param({**CROSSING, "CrossAccountType": "SELF_ACCOUNT"}, "InvalidParameter", id="ourselves, and a role"),
-    pytest.param({**CROSSING, "CrossAccountType": "CROSS_ACCOUNT_BY_RD"}, "InvalidParameter", id="by directory"),
+MISFITS = [
+    pytest.param({"CrossAccountType": "CROSS_ACCOUNT"}, "MissingParameter", id="nothing else"),
+    pytest.param({**CROSS_ACCOUNT, "CrossAccountUserId": ""}, "MissingParameter", id="no account"),
+    pytest.param({**CROSS_ACCOUNT, "CrossAccountRoleName": ""}, "MissingParameter", id="no role"),
+    pytest.param({**CROSS_ACCOUNT, "CrossAccountUserId": "me"}, "InvalidParameter", id="an account that is no number"),
+    pytest.param({**CROSS_ACCOUNT, "CrossAccountUserId": "-1"}, "InvalidParameter", id="a negative account"),
+    pytest.param(
+        {**CROSS_ACCOUNT, "CrossAccountUserId": "9" * 19}, "InvalidParameter", id="an account that is too long"
+    ),
+    pytest.param({**CROSS_ACCOUNT, "CrossAccountRoleName": "r" * 65}, "InvalidParameter", id="a long role"),
+    pytest.param(
+        {**CROSS_ACCOUNT, "CrossAccountType": "SELF_ACCOUNT"}, "InvalidParameter", id="our own account, with a role"
+    ),
+    pytest.param({**CROSS_ACCOUNT, "CrossAccountType": "CROSS_ACCOUNT_BY_RD"}, "InvalidParameter", id="by directory"),
     pytest.param({"CrossAccountUserId": OTHER}, "InvalidParameter", id="an account without a type"),
 ]
 
 
-@pytest.mark.parametrize(("said", "code"), WORDS)
+@pytest.mark.parametrize(("parameters", "code"), MISFITS)
 @pytest.mark.parametrize(
     ("action", "more"),
     [
@@ -254,12 +258,12 @@ WORDS = [
         ("DescribeBackupClients", {"ClientType": "ECS_CLIENT"}),
     ],
 )
-def test_words_in_every_operation(
-    across: Across, action: str, more: dict[str, Any], said: dict[str, str], code: str
+def test_parameters_that_do_not_fit_together_are_refused_by_every_operation(
+    across: Across, action: str, more: dict[str, Any], parameters: dict[str, str], code: str
 ) -> None:
-    """Refused before anything is read; nobody's trail but ours knows."""
+    """Before anything is read: the other account's audit trail has nothing of it."""
     across.trusting_us()
-    status, body = across.ask(action, **more, **said)
+    status, body = across.ask(action, **more, **parameters)
     assert (status, body["Code"]) == (400, code)
     assert across.trail(OTHER) == []
 
@@ -267,8 +271,8 @@ def test_words_in_every_operation(
 # --- Pairs ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_pairs_life(across: Across) -> None:
-    """Added, renamed by adding again, listed, and undone."""
+def test_a_pair_is_added_renamed_listed_and_removed(across: Across) -> None:
+    """To add it again renames it; once removed, the trust in the service counts no more."""
     across.role(trusting({"Service": SERVICE}))
     assert across.pair(Alias="web")[0] == 200
     assert across.pair(Alias="shop")[0] == 200
@@ -278,15 +282,15 @@ def test_a_pairs_life(across: Across) -> None:
     assert (pair["OwnerId"], pair["CrossAccountType"], listed["TotalCount"]) == (int(across.ours), "CROSS_ACCOUNT", 1)
     assert across.upgrade() == (200, "200")
     assert across.ask("DescribeCrossAccounts", across.env.other_account)[1]["TotalCount"] == 0
-    undone = across.ask("DeleteCrossAccount", CrossAccountUserId=OTHER, CrossAccountRoleName=ROLE)
-    assert undone[0] == 200
+    removed = across.ask("DeleteCrossAccount", CrossAccountUserId=OTHER, CrossAccountRoleName=ROLE)
+    assert removed[0] == 200
     again = across.ask("DeleteCrossAccount", CrossAccountUserId=OTHER, CrossAccountRoleName=ROLE)
     assert (again[0], again[1]["Code"]) == (404, "ResourceNotFound")
     assert across.upgrade() == (403, "AssumeRoleFail")
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("parameters", "expected"),
     [
         pytest.param({"CrossAccountRoleName": "none"}, (404, "RoleNotExist"), id="no such role"),
         pytest.param({"CrossAccountUserId": "1"}, (404, "RoleNotExist"), id="no such account"),
@@ -299,23 +303,25 @@ def test_a_pairs_life(across: Across) -> None:
         ),
     ],
 )
-def test_pairs_that_are_refused(across: Across, said: dict[str, str], expected: tuple[int, str]) -> None:
-    """And none is registered."""
+def test_a_refused_pair_is_not_registered(
+    across: Across, parameters: dict[str, str], expected: tuple[int, str]
+) -> None:
+    """Each with the code for what is wrong."""
     across.trusting_us()
-    status, body = across.pair(**said)
+    status, body = across.pair(**parameters)
     assert (status, body["Code"]) == expected
     assert across.ask("DescribeCrossAccounts")[1]["TotalCount"] == 0
 
 
-def test_a_pair_needs_trust(across: Across) -> None:
-    """Nobody registers an account that did not let them; nor themselves."""
+def test_a_pair_needs_the_roles_trust(across: Across) -> None:
+    """An account cannot register itself either."""
     across.role(trusting({"RAM": "acs:ram::1:root"}))
     assert (across.pair()[0], across.pair()[1]["Code"]) == (403, "AssumeRoleFail")
     status, body = across.pair(CrossAccountUserId=across.ours)
     assert (status, body["Code"]) == (400, "InvalidParameter")
 
 
-def test_pairs_in_pages(across: Across) -> None:
+def test_pairs_are_listed_in_pages(across: Across) -> None:
     """Oldest first; a page beyond the last is empty."""
     for number in range(5):
         across.role(trusting({"Service": SERVICE}), name=f"role-{number}")
@@ -327,11 +333,11 @@ def test_pairs_in_pages(across: Across) -> None:
     assert {page["TotalCount"] for page in pages} == {5}
 
 
-def test_checking_roles(across: Across) -> None:
-    """A missing role of our own is told under HTTP 200, as the cloud does; what is wrong there by its own code."""
+def test_checking_a_role_reports_what_is_missing(across: Across) -> None:
+    """Our own missing role with HTTP 200, as in the cloud; what is wrong with theirs by its own code."""
 
-    def check(**said: str) -> tuple[int, str, bool]:
-        status, body = across.ask("CheckRole", **said)
+    def check(**parameters: str) -> tuple[int, str, bool]:
+        status, body = across.ask("CheckRole", **parameters)
         return status, body["Code"], body.get("Success", False)
 
     assert check(CheckRoleType="EcsBackupRole") == (200, "200", True)
@@ -350,8 +356,8 @@ def test_checking_roles(across: Across) -> None:
 # --- Accounts -------------------------------------------------------------------------------------------------------
 
 
-def test_the_operator_makes_accounts(env: Environment) -> None:
-    """With a key that works, and nothing of anybody else's."""
+def test_the_administrator_account_makes_accounts(env: Environment) -> None:
+    """A new one has a working key, and sees nothing of the others."""
     status, made = env.ask(BACKFLEET.version, "CreateAccount", AccountName="shop")
     assert status == 200
     with env.services.database.reading() as tx:
@@ -365,7 +371,7 @@ def test_the_operator_makes_accounts(env: Environment) -> None:
     assert made["AccessKeySecret"] not in json.dumps(listed)
 
 
-OPERATORS = [
+ADMINISTRATOR_ONLY = [
     ("CreateAccount", {"AccountName": "x"}),
     ("ListAccounts", {}),
     ("WithdrawRelease", {"PackageName": "courier", "ReleaseVersion": "2.0", "Platform": "linux-amd64"}),
@@ -373,11 +379,13 @@ OPERATORS = [
 ]
 
 
-@pytest.mark.parametrize(("action", "said"), OPERATORS)
-def test_what_belongs_to_all_is_the_operators(env: Environment, action: str, said: dict[str, str]) -> None:
-    """The root of another account may do everything there, and none of this."""
+@pytest.mark.parametrize(("action", "parameters"), ADMINISTRATOR_ONLY)
+def test_only_the_administrator_account_changes_what_belongs_to_all(
+    env: Environment, action: str, parameters: dict[str, str]
+) -> None:
+    """The root of another account may do everything there, but none of this."""
     env.release("2.0")
-    status, body = env.ask(BACKFLEET.version, action, env.other_account, **said)
+    status, body = env.ask(BACKFLEET.version, action, env.other_account, **parameters)
     assert (status, body["Code"]) == (403, "Forbidden.RAM")
     assert len(env.ask(BACKFLEET.version, "ListAccounts")[1]["Accounts"]) == 2
     assert not env.ask(BACKFLEET.version, "ListReleases")[1]["Releases"][0]["Withdrawn"]

@@ -11,13 +11,13 @@ from operations.environment import OTHER, REGION, Environment
 HBR = "2017-09-08"
 
 
-def clients(env: Environment, caller: Any = None, **said: Any) -> dict[str, Any]:
-    status, answer = env.ask(HBR, "DescribeBackupClients", caller, ClientType="ECS_CLIENT", **said)
+def clients(env: Environment, caller: Any = None, **parameters: Any) -> dict[str, Any]:
+    status, answer = env.ask(HBR, "DescribeBackupClients", caller, ClientType="ECS_CLIENT", **parameters)
     assert status == 200, answer
     return answer
 
 
-def test_a_client_in_every_field(env: Environment) -> None:
+def test_a_client_is_described_in_every_field(env: Environment) -> None:
     """Types as the SDKs' models have them; times in Unix seconds."""
     env.release("2.0")
     env.release("3.0", channel="beta")
@@ -37,7 +37,7 @@ def test_a_client_in_every_field(env: Environment) -> None:
     }  # fmt: skip
 
 
-def test_pages_hold_everything_once(env: Environment) -> None:
+def test_pages_hold_every_client_once(env: Environment) -> None:
     """In one order."""
     wanted = {env.host_with_client()[1] for _ in range(5)}
     pages = [clients(env, PageNumber=n, PageSize=2)["Clients"] for n in (1, 2, 3, 4)]
@@ -45,8 +45,8 @@ def test_pages_hold_everything_once(env: Environment) -> None:
     assert {c["ClientId"] for page in pages for c in page} == wanted
 
 
-def test_ids_filter_and_unknown_ones_are_simply_not_there(env: Environment) -> None:
-    """Also those of other accounts and regions."""
+def test_ids_filter_and_unknown_ones_are_left_out(env: Environment) -> None:
+    """So are those of other accounts and regions."""
     instance, client = env.host_with_client()
     other, second = env.host_with_client()
     theirs = env.host(account=OTHER)
@@ -60,7 +60,7 @@ def test_ids_filter_and_unknown_ones_are_simply_not_there(env: Environment) -> N
 
 
 @pytest.mark.parametrize(
-    ("said", "code"),
+    ("parameters", "code"),
     [
         pytest.param({}, "MissingParameter", id="no type"),
         pytest.param({"ClientType": "MOON"}, "InvalidParameter", id="no such type"),
@@ -74,9 +74,9 @@ def test_ids_filter_and_unknown_ones_are_simply_not_there(env: Environment) -> N
         ),
     ],
 )
-def test_bad_words_are_refused(env: Environment, said: dict[str, Any], code: str) -> None:
-    """With the parameter's name."""
-    status, answer = env.ask(HBR, "DescribeBackupClients", **said)
+def test_malformed_parameters_are_refused(env: Environment, parameters: dict[str, Any], code: str) -> None:
+    """With the code for what is wrong."""
+    status, answer = env.ask(HBR, "DescribeBackupClients", **parameters)
     assert (status, answer["Code"]) == (400, code)
 
 
@@ -99,7 +99,7 @@ def open_task(env: Environment) -> tuple[str, str]:
     return answer["TaskId"], client
 
 
-def test_a_task_in_every_field_while_it_is_open(env: Environment) -> None:
+def test_an_open_task_is_described_in_every_field(env: Environment) -> None:
     """No CompletedTime until it is over."""
     task_id, client = open_task(env)
     status, found = env.ask(HBR, "DescribeTask", TaskId=task_id)
@@ -115,14 +115,14 @@ def test_a_task_in_every_field_while_it_is_open(env: Environment) -> None:
     assert '"clientStatus":"UPGRADING"' in result
 
 
-def test_a_task_ids_form_cannot_be_guessed(env: Environment) -> None:
+def test_task_ids_cannot_be_guessed(env: Environment) -> None:
     """`t-` and at least 16 characters."""
     task_id, _ = open_task(env)
     assert task_id.startswith("t-")
     assert len(task_id) >= 18
 
 
-def test_a_task_past_its_deadline_is_expired_though_no_worker_came_by(env: Environment) -> None:
+def test_a_task_past_its_deadline_is_shown_as_expired_before_any_worker_notes_it(env: Environment) -> None:
     """To the second: fifteen minutes after it was made."""
     task_id, _ = open_task(env)
     env.now += timedelta(seconds=899)
@@ -134,7 +134,7 @@ def test_a_task_past_its_deadline_is_expired_though_no_worker_came_by(env: Envir
     assert '"errorCode":"TaskExpired"' in found["Result"]
 
 
-def test_a_cancelled_task_says_so(env: Environment) -> None:
+def test_a_cancelled_task_is_shown_as_cancelled(env: Environment) -> None:
     """With each item's code."""
     task_id, _ = open_task(env)
     with env.services.database.transaction() as tx:
@@ -145,7 +145,7 @@ def test_a_cancelled_task_says_so(env: Environment) -> None:
 
 
 def test_another_accounts_task_is_not_found(env: Environment) -> None:
-    """As one that never was."""
+    """The answer is that for a task that does not exist."""
     task_id, _ = open_task(env)
     theirs = env.ask(HBR, "DescribeTask", env.other_account, TaskId=task_id)
     never = env.ask(HBR, "DescribeTask", TaskId="t-" + "0" * 20)
@@ -158,11 +158,11 @@ def test_another_accounts_task_is_not_found(env: Environment) -> None:
 
 
 def test_a_task_must_be_named(env: Environment) -> None:
-    """Marked optional everywhere, useless without."""
+    """The public page marks TaskId optional, but nothing works without it."""
     assert env.ask(HBR, "DescribeTask")[1]["Code"] == "MissingParameter"
 
 
-def test_the_region_is_the_one_this_installation_answers_for(env: Environment) -> None:
-    """In the cloud's wrapped list."""
+def test_the_only_region_is_this_installations(env: Environment) -> None:
+    """In a wrapped list, as in the cloud."""
     _, found = env.ask(HBR, "DescribeRegions")
     assert found["Regions"] == {"Region": [{"RegionId": REGION, "LocalName": REGION}]}

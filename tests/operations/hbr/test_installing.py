@@ -1,4 +1,4 @@
-"""InstallBackupClients and UninstallBackupClients: what is installed where, and what is left alone."""
+"""InstallBackupClients and UninstallBackupClients: which package goes where, and what is left alone."""
 
 import json
 from typing import Any
@@ -11,13 +11,13 @@ from operations.environment import Environment
 HBR = "2017-09-08"
 
 
-def ask(env: Environment, action: str, **said: Any) -> tuple[int, dict[str, Any]]:
-    return env.ask(HBR, f"{action}BackupClients", **said)
+def ask(env: Environment, action: str, **parameters: Any) -> tuple[int, dict[str, Any]]:
+    return env.ask(HBR, f"{action}BackupClients", **parameters)
 
 
-def items(env: Environment, action: str, **said: Any) -> list[dict[str, Any]]:
+def items(env: Environment, action: str, **parameters: Any) -> list[dict[str, Any]]:
     """The items of the task that a call starts."""
-    status, answer = ask(env, action, **said)
+    status, answer = ask(env, action, **parameters)
     assert (status, answer["Code"], answer["Success"]) == (200, "200", True), answer
     _, task = env.ask(HBR, "DescribeTask", TaskId=answer["TaskId"])
     assert task["Name"] == f"{action}BackupClientsTask"
@@ -30,8 +30,8 @@ def clients(env: Environment) -> list[tuple[str, str, str]]:
     return [(c["PackageName"], c["ClientVersion"], c["Status"]) for c in found["Clients"]]
 
 
-def test_the_only_package_there_is_is_meant(env: Environment) -> None:
-    """A client appears with the task, and shows that it is being installed."""
+def test_the_only_package_on_offer_is_installed(env: Environment) -> None:
+    """A client appears with the task, and is shown as being installed."""
     env.release("2.0")
     (item,) = items(env, "Install", InstanceIds=[env.host()])
     assert (item["packageName"], item["fromVersion"], item["toVersion"]) == ("courier", "", "2.0")
@@ -40,28 +40,30 @@ def test_the_only_package_there_is_is_meant(env: Environment) -> None:
 
 
 @pytest.mark.parametrize(
-    ("releases", "said", "text"),
+    ("releases", "parameters", "text"),
     [
         pytest.param([], {}, "offers no package for these instances yet", id="nothing is offered"),
-        pytest.param(["courier", "keeper"], {}, "several packages: courier, keeper. Name one.", id="several are"),
+        pytest.param(
+            ["courier", "keeper"], {}, "several packages: courier, keeper. Name one.", id="several are offered"
+        ),
         pytest.param(["courier"], {"Channel": "beta"}, "channel beta offers no package", id="not on this channel"),
-        pytest.param(["courier"], {"PackageName": "No Such"}, "PackageName", id="no package's name"),
+        pytest.param(["courier"], {"PackageName": "No Such"}, "PackageName", id="a name that no package can have"),
     ],
 )
-def test_where_it_is_not_clear_what_is_meant_the_call_says_so(
-    env: Environment, releases: list[str], said: dict[str, str], text: str
+def test_an_unclear_package_is_an_error_that_lists_the_packages(
+    env: Environment, releases: list[str], parameters: dict[str, str], text: str
 ) -> None:
-    """And makes no client."""
+    """No client is made."""
     for package in releases:
         env.release("2.0", package=package)
-    status, answer = ask(env, "Install", InstanceIds=[env.host()], **said)
+    status, answer = ask(env, "Install", InstanceIds=[env.host()], **parameters)
     assert (status, answer["Code"]) == (400, "InvalidParameter")
     assert text in answer["Message"]
     assert (clients(env), env.tasks()) == ([], 0)
 
 
 def test_a_package_and_a_channel_can_be_named(env: Environment) -> None:
-    """Ours beyond the cloud's words."""
+    """By parameters of our own."""
     env.release("2.0")
     env.release("3.0", package="keeper", channel="beta")
     (item,) = items(env, "Install", InstanceIds=[env.host()], PackageName="keeper", Channel="beta")
@@ -69,7 +71,7 @@ def test_a_package_and_a_channel_can_be_named(env: Environment) -> None:
 
 
 def test_a_package_that_is_not_offered_for_a_platform_makes_no_client(env: Environment) -> None:
-    """The item says what is missing."""
+    """The item says which release is missing."""
     env.release("2.0")
     (item,) = items(env, "Install", InstanceIds=[env.host(platform="linux-arm64")], PackageName="courier")
     assert (item["errorCode"], item["clientId"]) == ("NoRelease", "")
@@ -77,8 +79,8 @@ def test_a_package_that_is_not_offered_for_a_platform_makes_no_client(env: Envir
     assert clients(env) == []
 
 
-def test_what_is_installed_already_is_moved_on_or_left(env: Environment) -> None:
-    """Installing the newest over the newest is a success; over an older one it is a move."""
+def test_an_install_over_a_client_upgrades_it_or_leaves_it(env: Environment) -> None:
+    """Over the newest version it succeeds at once; over an older one it is an upgrade."""
     env.release("2.0")
     (current, _), (older, _) = env.host_with_client("2.0"), env.host_with_client("1.0")
     first, second = items(env, "Install", InstanceIds=[current, older])
@@ -87,7 +89,7 @@ def test_what_is_installed_already_is_moved_on_or_left(env: Environment) -> None
 
 
 @pytest.mark.parametrize("action", ["Install", "Uninstall"])
-def test_twenty_are_taken_and_one_more_is_not(env: Environment, action: str) -> None:
+def test_twenty_ids_are_accepted_and_one_more_is_not(env: Environment, action: str) -> None:
     """As the public page limits these two."""
     env.release("2.0")
     instance, _ = env.host_with_client()
@@ -97,7 +99,7 @@ def test_twenty_are_taken_and_one_more_is_not(env: Environment, action: str) -> 
 
 
 def test_an_install_names_instances(env: Environment) -> None:
-    """Not clients, and at least one."""
+    """At least one, and no clients."""
     status, answer = ask(env, "Install", InstanceIds=["c-1"])
     assert (status, answer["Code"]) == (400, "InvalidParameter")
     assert "name its instance" in answer["Message"]
@@ -105,14 +107,14 @@ def test_an_install_names_instances(env: Environment) -> None:
 
 
 @pytest.mark.parametrize("action", ["Install", "Uninstall"])
-def test_one_unfit_instance_alone_is_the_calls_own_error(env: Environment, action: str) -> None:
+def test_one_unreachable_instance_alone_is_an_error_of_the_call(env: Environment, action: str) -> None:
     """As with an upgrade."""
     env.release("2.0")
     status, answer = ask(env, action, InstanceIds=[env.host(stopped=True)])
     assert (status, answer["Code"], env.tasks()) == (400, "InstanceNotRunning", 0)
 
 
-def test_an_uninstall_takes_every_client_of_an_instance(env: Environment) -> None:
+def test_an_uninstall_removes_every_client_of_an_instance(env: Environment) -> None:
     """Or the one that is named."""
     instance, first = env.host_with_client()
     env.client(instance, package="keeper")
@@ -124,8 +126,8 @@ def test_an_uninstall_takes_every_client_of_an_instance(env: Environment) -> Non
     assert {item["packageName"]: item["errorCode"] for item in both} == {"courier": "UpgradeInProgress", "keeper": ""}
 
 
-def test_what_is_gone_already_is_as_it_was_asked_to_be(env: Environment) -> None:
-    """A success, with nothing sent."""
+def test_an_uninstall_of_a_removed_client_succeeds_at_once(env: Environment) -> None:
+    """Nothing is sent."""
     instance = env.host()
     env.client(instance, "", status=ClientStatus.NOT_INSTALLED)
     (item,) = items(env, "Uninstall", InstanceIds=[instance])

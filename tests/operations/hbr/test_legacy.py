@@ -1,4 +1,4 @@
-"""The older forms, and forgetting clients."""
+"""The older operations, deleting clients, and filters of DescribeBackupClients."""
 
 import json
 from datetime import timedelta
@@ -12,8 +12,8 @@ from backfleet.operations.catalogue import HBR
 from operations.environment import OTHER, Environment
 
 
-def ask(env: Environment, action: str, **said: Any) -> tuple[int, dict[str, Any]]:
-    return env.ask(HBR.version, action, **said)
+def ask(env: Environment, action: str, **parameters: Any) -> tuple[int, dict[str, Any]]:
+    return env.ask(HBR.version, action, **parameters)
 
 
 def items(env: Environment, task_id: str) -> tuple[str, list[dict[str, Any]]]:
@@ -25,7 +25,7 @@ def items(env: Environment, task_id: str) -> tuple[str, list[dict[str, Any]]]:
 
 
 def test_one_client_is_upgraded(env: Environment) -> None:
-    """By a task of its own name, without a list of instances."""
+    """The task has a name of its own, and the answer no list of instances."""
     _, client_id = env.host_with_client("1.0")
     env.release("2.0")
     status, body = ask(env, "UpgradeClient", ClientId=client_id, VaultId="v-1", ResourceGroupId="rg-1")
@@ -37,7 +37,7 @@ def test_one_client_is_upgraded(env: Environment) -> None:
 
 
 def test_one_client_is_uninstalled(env: Environment) -> None:
-    """Likewise."""
+    """The task has a name of its own, too."""
     _, client_id = env.host_with_client("1.0")
     _, body = ask(env, "UninstallClient", ClientId=client_id)
     name, (item,) = items(env, body["TaskId"])
@@ -52,30 +52,32 @@ def test_one_client_is_uninstalled(env: Environment) -> None:
         pytest.param("mi-1", 400, "InvalidParameter", id="an instance"),
         pytest.param("x", 400, "InvalidParameter", id="neither"),
         pytest.param("c-" + "x" * 63, 400, "InvalidParameter", id="too long"),
-        pytest.param("c-none", 404, "ResourceNotFound", id="nobody's"),
-        pytest.param("THEIRS", 404, "ResourceNotFound", id="somebody else's"),
+        pytest.param("c-none", 404, "ResourceNotFound", id="unknown"),
+        pytest.param("THEIRS", 404, "ResourceNotFound", id="of another account"),
         pytest.param("SILENT", 400, "CloudAssistNotRunningOnInstance", id="on a silent host"),
         pytest.param("STOPPED", 400, "InstanceNotRunning", id="on a stopped host"),
     ],
 )
-def test_one_client_that_cannot_be_moved(env: Environment, action: str, client_id: str, status: int, code: str) -> None:
-    """The call's own error, and no task."""
+def test_one_client_that_cannot_be_moved_is_an_error(
+    env: Environment, action: str, client_id: str, status: int, code: str
+) -> None:
+    """There is no task."""
     places = {
         "THEIRS": lambda: env.client(env.host(account=OTHER), account=OTHER),
         "SILENT": lambda: env.client(env.host(silent=True)),
         "STOPPED": lambda: env.client(env.host(stopped=True)),
     }
     named = places[client_id]() if client_id in places else client_id
-    told, body = ask(env, action, ClientId=named)
-    assert (told, body["Code"]) == (status, code)
+    found, body = ask(env, action, ClientId=named)
+    assert (found, body["Code"]) == (status, code)
     assert env.tasks() == 0
 
 
 # --- DescribeClients ------------------------------------------------------------------------------------------------
 
 
-def test_clients_in_the_older_shape(env: Environment) -> None:
-    """A list inside an object, with what was set."""
+def test_clients_are_listed_in_the_older_shape(env: Environment) -> None:
+    """A list inside an object, with settings."""
     instance_id, client_id = env.host_with_client("1.0")
     env.release("2.0")
     ask(env, "UpdateClientSettings", ClientId=client_id, UseHttps="false", DataNetworkType="VPC")
@@ -87,31 +89,31 @@ def test_clients_in_the_older_shape(env: Environment) -> None:
 
 
 @pytest.mark.parametrize(
-    "said", [{"ClientId": "c-none"}, {"ClientType": "ECS_CLIENT"}, {"ClusterId": "cl-1"}, {"PageNumber": "2"}]
+    "parameters", [{"ClientId": "c-none"}, {"ClientType": "ECS_CLIENT"}, {"ClusterId": "cl-1"}, {"PageNumber": "2"}]
 )
-def test_what_nobody_has_is_an_empty_list(env: Environment, said: dict[str, str]) -> None:
+def test_a_filter_that_nothing_fits_gives_an_empty_list(env: Environment, parameters: dict[str, str]) -> None:
     """Of the same shape."""
     env.host_with_client()
     env.client(env.host(account=OTHER), account=OTHER)
-    status, body = ask(env, "DescribeClients", **said)
+    status, body = ask(env, "DescribeClients", **parameters)
     assert (status, body["Clients"]) == (200, {"Client": []})
 
 
 # --- CreateClients --------------------------------------------------------------------------------------------------
 
 
-def test_clients_are_created_by_installing(env: Environment) -> None:
-    """The newest release, on each; what is secret in it is not looked at."""
+def test_creating_clients_installs_them(env: Environment) -> None:
+    """The newest release, on each; the secrets in ClientInfo are ignored."""
     env.release("2.0")
-    fit, silent = env.host(), env.host(silent=True)
+    good, silent = env.host(), env.host(silent=True)
     info = [
-        {"instanceId": fit, "accessKeyId": "LTAI", "accessKeySecret": "hush", "sourceTypes": ["HANA"]},
+        {"instanceId": good, "accessKeyId": "LTAI", "accessKeySecret": "hush", "sourceTypes": ["HANA"]},
         {"instanceId": silent},
     ]
     status, body = ask(env, "CreateClients", VaultId="v-1", ClientInfo=info, UseHttps="true")
     assert status == 200
     lines = body["InstanceStatuses"]["InstanceStatus"]
-    assert [(line["InstanceId"], line["ValidInstance"]) for line in lines] == [(fit, True), (silent, False)]
+    assert [(line["InstanceId"], line["ValidInstance"]) for line in lines] == [(good, True), (silent, False)]
     name, (item,) = items(env, body["TaskId"])
     assert (name, item["toVersion"]) == ("InstallBackupClientsTask", "2.0")
 
@@ -120,7 +122,7 @@ def test_clients_are_created_by_installing(env: Environment) -> None:
     ("info", "code"),
     [
         pytest.param("", "MissingParameter", id="nothing"),
-        pytest.param("[]", "MissingParameter", id="nobody"),
+        pytest.param("[]", "MissingParameter", id="an empty list"),
         pytest.param("hush", "InvalidParameter", id="no JSON"),
         pytest.param('{"instanceId":"hush"}', "InvalidParameter", id="an object"),
         pytest.param('["hush"]', "InvalidParameter", id="text in it"),
@@ -128,10 +130,10 @@ def test_clients_are_created_by_installing(env: Environment) -> None:
         pytest.param('[{"instanceId":7,"accessKeySecret":"hush"}]', "InvalidParameter", id="a number for one"),
         pytest.param(json.dumps([{"instanceId": "mi-1"}] * 21), "InvalidParameter", id="too many"),
         pytest.param("hush" * 20_000, "InvalidParameter", id="too long"),
-        pytest.param("[" * 60_000, "InvalidParameter", id="deep"),
+        pytest.param("[" * 60_000, "InvalidParameter", id="deeply nested"),
     ],
 )
-def test_bad_client_info_is_not_repeated(env: Environment, info: str, code: str) -> None:
+def test_an_error_repeats_nothing_of_client_info(env: Environment, info: str, code: str) -> None:
     """It may hold secrets."""
     status, body = ask(env, "CreateClients", VaultId="v-1", ClientInfo=info)
     assert (status, body["Code"]) == (400, code)
@@ -140,24 +142,24 @@ def test_bad_client_info_is_not_repeated(env: Environment, info: str, code: str)
 
 
 def test_a_vault_must_be_named(env: Environment) -> None:
-    """As in the cloud, though none is needed here."""
+    """As in the cloud, although it has no effect here."""
     assert ask(env, "CreateClients", ClientInfo=[{"instanceId": "mi-1"}])[1]["Code"] == "MissingParameter"
 
 
-def test_the_service_is_open(env: Environment) -> None:
+def test_the_service_is_always_open(env: Environment) -> None:
     """There is nothing to order."""
     assert ask(env, "OpenHbrService") == (200, {"OrderId": ""})
 
 
-# --- Forgetting -----------------------------------------------------------------------------------------------------
+# --- Deleting -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("action", ["DeleteBackupClient", "DeleteClient"])
-class TestForgetting:
+class TestDeleting:
     """DeleteBackupClient, and its older form."""
 
-    def test_one_that_was_uninstalled(self, env: Environment, action: str) -> None:
-        """However lately its host was heard; with what was set for it."""
+    def test_an_uninstalled_client_is_forgotten(self, env: Environment, action: str) -> None:
+        """With its settings, however lately its host was heard of."""
         instance_id, client_id = env.host_with_client("", status=ClientStatus.NOT_INSTALLED)
         ask(env, "UpdateClientSettings", ClientId=client_id, MaxCpuCore="1")
         assert ask(env, action, ClientId=client_id)[0] == 200
@@ -166,8 +168,8 @@ class TestForgetting:
         again = env.client(instance_id)
         assert again != client_id
 
-    def test_one_at_work_is_kept(self, env: Environment, action: str) -> None:
-        """Until its host is silent for an hour."""
+    def test_a_client_in_use_is_kept(self, env: Environment, action: str) -> None:
+        """Until its host has been silent for an hour."""
         _, client_id = env.host_with_client("1.0")
         status, body = ask(env, action, ClientId=client_id)
         assert (status, body["Code"]) == (409, "ClientIsActive")
@@ -176,8 +178,8 @@ class TestForgetting:
         env.now += timedelta(minutes=1)
         assert ask(env, action, ClientId=client_id)[0] == 200
 
-    def test_one_that_is_moved_is_kept(self, env: Environment, action: str) -> None:
-        """Also if its host was silent for long."""
+    def test_a_client_that_is_being_moved_is_kept(self, env: Environment, action: str) -> None:
+        """The error says that a task is moving it."""
         _, client_id = env.host_with_client("1.0")
         env.release("2.0")
         ask(env, "UpgradeClient", ClientId=client_id)
@@ -185,8 +187,8 @@ class TestForgetting:
         assert (status, body["Code"]) == (409, "OperationConflict")
         assert "moving" in body["Message"]
 
-    def test_another_accounts_is_not_there(self, env: Environment, action: str) -> None:
-        """And stays."""
+    def test_another_accounts_client_cannot_be_deleted(self, env: Environment, action: str) -> None:
+        """It is treated as one that does not exist."""
         theirs = env.client(env.host(account=OTHER), "", account=OTHER, status=ClientStatus.NOT_INSTALLED)
         assert ask(env, action, ClientId=theirs)[1]["Code"] == "ResourceNotFound"
         with env.services.database.reading() as tx:
@@ -196,8 +198,8 @@ class TestForgetting:
 # --- Filters and tags -----------------------------------------------------------------------------------------------
 
 
-class Three:
-    """Three clients on three hosts that differ."""
+class ThreeClients:
+    """Three different clients on three hosts."""
 
     def __init__(self, env: Environment) -> None:
         self.env = env
@@ -210,8 +212,8 @@ class Three:
             **{"ResourceId.1": self.shop_host, "Tag.1.Key": "team", "Tag.1.Value": "shop"},
         )  # fmt: skip
 
-    def found(self, **said: str) -> list[str]:
-        status, body = ask(self.env, "DescribeBackupClients", ClientType="ECS_CLIENT", **said)
+    def found(self, **parameters: str) -> list[str]:
+        status, body = ask(self.env, "DescribeBackupClients", ClientType="ECS_CLIENT", **parameters)
         assert status == 200, body
         names = {self.web: "web", self.shop: "shop", self.gone: "gone"}
         assert body["TotalCount"] == len(body["Clients"])
@@ -241,21 +243,21 @@ FILTERED = [
 ]
 
 
-@pytest.mark.parametrize(("said", "expected"), FILTERED)
-def test_filters_and_tags(env: Environment, said: dict[str, str], expected: list[str]) -> None:
-    """What is listed is counted, too."""
-    assert Three(env).found(**said) == expected
+@pytest.mark.parametrize(("parameters", "expected"), FILTERED)
+def test_filters_and_tags_select_clients(env: Environment, parameters: dict[str, str], expected: list[str]) -> None:
+    """The count is that of the selected ones."""
+    assert ThreeClients(env).found(**parameters) == expected
 
 
-def test_tags_of_the_machine_are_shown(env: Environment) -> None:
+def test_a_client_shows_the_tags_of_its_instance(env: Environment) -> None:
     """As a plain list."""
-    three = Three(env)
+    three = ThreeClients(env)
     listed = ask(env, "DescribeBackupClients", ClientType="ECS_CLIENT", ClientIds=[three.shop])[1]["Clients"]
     assert listed[0]["Tags"] == [{"Key": "team", "Value": "shop"}]
 
 
 @pytest.mark.parametrize(
-    ("said", "code", "word"),
+    ("parameters", "code", "text"),
     [
         pytest.param(filters(("Colour", ["red"])), "InvalidParameter", "Status, ClientVersion", id="no such key"),
         pytest.param({"Filters.1.Key": "Status"}, "MissingParameter", "Filters.1.Values", id="no values"),
@@ -263,7 +265,7 @@ def test_tags_of_the_machine_are_shown(env: Environment) -> None:
         pytest.param(filters(("Status", ["A"]), ("status", ["B"])), "InvalidParameter", "second time", id="twice"),
     ],
 )
-def test_filters_that_say_nothing(env: Environment, said: dict[str, str], code: str, word: str) -> None:
-    """An answer that ignored them would be wrong."""
-    status, body = ask(env, "DescribeBackupClients", ClientType="ECS_CLIENT", **said)
-    assert (status, body["Code"], word in body["Message"]) == (400, code, True), body
+def test_malformed_filters_are_refused(env: Environment, parameters: dict[str, str], code: str, text: str) -> None:
+    """To ignore them would list too much."""
+    status, body = ask(env, "DescribeBackupClients", ClientType="ECS_CLIENT", **parameters)
+    assert (status, body["Code"], text in body["Message"]) == (400, code, True), body

@@ -1,4 +1,4 @@
-"""UpgradeBackupClients as docs/api.md decides it, row by row."""
+"""UpgradeBackupClients, as docs/api.md describes it, row by row."""
 
 import json
 import threading
@@ -15,19 +15,19 @@ from operations.environment import OTHER, Environment
 HBR = "2017-09-08"
 
 
-def upgrade(env: Environment, **said: Any) -> tuple[int, dict[str, Any]]:
-    return env.ask(HBR, "UpgradeBackupClients", **said)
+def upgrade(env: Environment, **parameters: Any) -> tuple[int, dict[str, Any]]:
+    return env.ask(HBR, "UpgradeBackupClients", **parameters)
 
 
-def started(env: Environment, **said: Any) -> dict[str, Any]:
+def started(env: Environment, **parameters: Any) -> dict[str, Any]:
     """The answer of a call that started a task."""
-    status, answer = upgrade(env, **said)
+    status, answer = upgrade(env, **parameters)
     assert (status, answer["Code"], answer["Message"], answer["Success"]) == (200, "200", "successful", True), answer
     return answer
 
 
 def items(env: Environment, answer: dict[str, Any]) -> list[dict[str, Any]]:
-    """What DescribeTask tells of each client."""
+    """What DescribeTask shows of each client."""
     status, task = env.ask(HBR, "DescribeTask", TaskId=answer["TaskId"])
     assert status == 200
     found: list[dict[str, Any]] = json.loads(task["Result"])
@@ -38,9 +38,9 @@ def codes(env: Environment, answer: dict[str, Any]) -> list[str]:
     return [item["errorCode"] for item in items(env, answer)]
 
 
-def refused(env: Environment, **said: Any) -> tuple[int, str, str]:
+def refused(env: Environment, **parameters: Any) -> tuple[int, str, str]:
     """Status, code and message of a refusal, which starts nothing."""
-    status, answer = upgrade(env, **said)
+    status, answer = upgrade(env, **parameters)
     assert env.tasks() == 0
     return status, answer["Code"], answer["Message"]
 
@@ -48,9 +48,11 @@ def refused(env: Environment, **said: Any) -> tuple[int, str, str]:
 # --- Which ids, in which list ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("swapped", [False, True], ids=["as the names say", "as the public page's own examples do"])
-def test_the_prefix_decides_whichever_list_an_id_came_in(env: Environment, swapped: bool) -> None:
-    """Instances by mi-, clients by c-."""
+@pytest.mark.parametrize(
+    "swapped", [False, True], ids=["as the parameters are named", "as in the public page's examples"]
+)
+def test_the_prefix_decides_what_an_id_names(env: Environment, swapped: bool) -> None:
+    """In whichever list it comes: instances have mi-, clients c-."""
     env.release("2.0")
     (first, _), (_, second) = env.host_with_client(), env.host_with_client()
     lists = ([second], [first]) if swapped else ([first], [second])
@@ -60,7 +62,7 @@ def test_the_prefix_decides_whichever_list_an_id_came_in(env: Environment, swapp
 
 
 @pytest.mark.parametrize(
-    ("said", "code", "text"),
+    ("parameters", "code", "text"),
     [
         pytest.param({}, "MissingParameter", "InstanceIds or ClientIds", id="no list"),
         pytest.param({"InstanceIds": []}, "MissingParameter", "InstanceIds or ClientIds", id="an empty list"),
@@ -73,9 +75,11 @@ def test_the_prefix_decides_whichever_list_an_id_came_in(env: Environment, swapp
         pytest.param({"ClientIds": ["c-" + "x" * 80]}, "InvalidParameter", "ClientIds", id="too long"),
     ],
 )
-def test_a_list_that_cannot_be_read_says_what_was_found(env: Environment, said: Any, code: str, text: str) -> None:
-    """And what a list looks like."""
-    status, found, message = refused(env, **said)
+def test_the_error_of_a_malformed_list_says_what_was_found(
+    env: Environment, parameters: Any, code: str, text: str
+) -> None:
+    """And what a list must look like."""
+    status, found, message = refused(env, **parameters)
     assert (status, found) == (400, code)
     assert text in message
 
@@ -88,14 +92,14 @@ def test_a_list_that_cannot_be_read_says_what_was_found(env: Environment, said: 
         pytest.param(lambda ids: {f"InstanceIds.{n}": id_ for n, id_ in enumerate(ids, 1)}, id="repeated"),
     ],
 )
-def test_every_wire_form_of_a_list_is_taken(env: Environment, form: Any) -> None:
+def test_every_wire_form_of_a_list_is_accepted(env: Environment, form: Any) -> None:
     """In the order of the request."""
     env.release("2.0")
     ids = [env.host_with_client()[0] for _ in range(2)]
     assert [line["InstanceId"] for line in started(env, **form(ids))["InstanceStatuses"]] == ids
 
 
-def test_a_hundred_are_taken_and_one_more_is_not(env: Environment) -> None:
+def test_a_hundred_ids_are_accepted_and_one_more_is_not(env: Environment) -> None:
     """Counted as sent over both lists, before duplicates are dropped."""
     instance, client = env.host_with_client()
     env.release("2.0")
@@ -107,15 +111,15 @@ def test_a_hundred_are_taken_and_one_more_is_not(env: Environment) -> None:
 
 
 def test_a_client_beside_its_own_instance_is_one_target(env: Environment) -> None:
-    """Whichever was named first."""
+    """Whichever comes first."""
     env.release("2.0")
     instance, client = env.host_with_client()
     (item,) = items(env, started(env, ClientIds=[client, client], InstanceIds=[instance]))
     assert (item["clientId"], item["instanceId"]) == (client, instance)
 
 
-def test_every_client_of_an_instance_is_meant_by_its_id(env: Environment) -> None:
-    """A host may have several; one alone is named by its own id."""
+def test_an_instances_id_means_all_of_its_clients(env: Environment) -> None:
+    """A host may have several; a client's id means one of them."""
     env.release("2.0")
     env.release("7.0", package="keeper")
     instance, first = env.host_with_client()
@@ -127,7 +131,7 @@ def test_every_client_of_an_instance_is_meant_by_its_id(env: Environment) -> Non
     }
 
 
-# --- Fit or not -----------------------------------------------------------------------------------------------------
+# --- Reachable or not ------------------------------------------------------------------------------------------------
 
 UNREACHABLE = [
     pytest.param("absent", "InstanceNotExists", id="unknown"),
@@ -138,7 +142,7 @@ UNREACHABLE = [
 ]
 
 
-def unfit(env: Environment, why: str) -> str:
+def unreachable(env: Environment, why: str) -> str:
     """An instance that cannot be given work."""
     if why == "absent":
         return "mi-" + "0" * 20
@@ -150,30 +154,30 @@ def unfit(env: Environment, why: str) -> str:
 
 
 @pytest.mark.parametrize(("why", "code"), UNREACHABLE)
-def test_one_unfit_instance_alone_is_the_calls_own_error(env: Environment, why: str, code: str) -> None:
+def test_one_unreachable_instance_alone_is_an_error_of_the_call(env: Environment, why: str, code: str) -> None:
     """HTTP 400 and no task."""
-    instance = unfit(env, why)
+    instance = unreachable(env, why)
     status, found, message = refused(env, InstanceIds=[instance])
     assert (status, found) == (400, code)
     assert instance in message
 
 
 @pytest.mark.parametrize(("why", "code"), UNREACHABLE)
-def test_among_fit_ones_it_is_a_line_and_no_item(env: Environment, why: str, code: str) -> None:
+def test_among_reachable_instances_it_is_a_line_and_no_item(env: Environment, why: str, code: str) -> None:
     """ValidInstance is false exactly when ErrorCode is not empty."""
     env.release("2.0")
-    fit, bad = env.host_with_client()[0], unfit(env, why)
-    answer = started(env, InstanceIds=[bad, fit])
+    good, bad = env.host_with_client()[0], unreachable(env, why)
+    answer = started(env, InstanceIds=[bad, good])
     assert answer["InstanceStatuses"] == [
         {"InstanceId": bad, "ValidInstance": False, "ErrorCode": code},
-        {"InstanceId": fit, "ValidInstance": True, "ErrorCode": ""},
+        {"InstanceId": good, "ValidInstance": True, "ErrorCode": ""},
     ]
-    assert [item["instanceId"] for item in items(env, answer)] == [fit]
+    assert [item["instanceId"] for item in items(env, answer)] == [good]
 
 
-def test_where_none_is_fit_there_is_no_task(env: Environment) -> None:
-    """Success is false, the HTTP status is not an error, and the list says why for each."""
-    bad = [unfit(env, "stopped"), unfit(env, "silent")]
+def test_without_a_reachable_instance_there_is_no_task(env: Environment) -> None:
+    """Success is false, the HTTP status is 200, and the list says why for each."""
+    bad = [unreachable(env, "stopped"), unreachable(env, "silent")]
     status, answer = upgrade(env, InstanceIds=bad)
     assert (status, answer["Code"], answer["Success"]) == (200, "NoValidInstance", False)
     assert "TaskId" not in answer
@@ -184,8 +188,8 @@ def test_where_none_is_fit_there_is_no_task(env: Environment) -> None:
     assert env.tasks() == 0
 
 
-def test_a_client_on_an_unfit_instance_is_that_instances_error(env: Environment) -> None:
-    """Alone it is the call's; among others its item ends at once."""
+def test_a_client_on_an_unreachable_instance_is_refused(env: Environment) -> None:
+    """Alone the call is refused; among others its item ends at once."""
     env.release("2.0")
     silent = env.host(silent=True)
     client = env.client(silent)
@@ -196,11 +200,11 @@ def test_a_client_on_an_unfit_instance_is_that_instances_error(env: Environment)
     assert codes(env, answer) == ["HostUnreachable", ""]
 
 
-@pytest.mark.parametrize("theirs", [False, True], ids=["unknown", "of another account"])
-def test_an_unknown_client(env: Environment, theirs: bool) -> None:
-    """Alone 404; among others its item ends with ClientNotExists, and tells nothing of whose it is."""
+@pytest.mark.parametrize("of_other_account", [False, True], ids=["unknown", "of another account"])
+def test_an_unknown_client_is_refused(env: Environment, of_other_account: bool) -> None:
+    """Alone with 404; among others its item ends with ClientNotExists, and does not show whose it is."""
     client = "c-" + "0" * 20
-    if theirs:
+    if of_other_account:
         client = env.client(env.host(account=OTHER), account=OTHER)
     assert refused(env, ClientIds=[client])[:2] == (404, "ResourceNotFound")
     env.release("2.0")
@@ -210,15 +214,15 @@ def test_an_unknown_client(env: Environment, theirs: bool) -> None:
     assert second["errorCode"] == ""
 
 
-def test_an_instance_without_a_client_is_valid_and_its_item_says_so(env: Environment) -> None:
-    """The flag speaks of Cloud Assistant."""
+def test_an_instance_without_a_client_is_valid_and_its_item_is_refused(env: Environment) -> None:
+    """ValidInstance is about Cloud Assistant."""
     answer = started(env, InstanceIds=[env.host()])
     assert [line["ValidInstance"] for line in answer["InstanceStatuses"]] == [True]
     assert codes(env, answer) == ["ClientNotInstalled"]
 
 
-def test_a_host_with_another_agent_says_what_is_missing(env: Environment) -> None:
-    """Where we have no host program for it, its item ends at once, and the host is left alone."""
+def test_another_agent_without_a_host_program_is_refused(env: Environment) -> None:
+    """Its item ends at once, and nothing is sent to the host."""
     env.release("2.0")
     instance = env.host(agent="2.2.3.1000", platform="windows-amd64")
     env.client(instance)
@@ -231,36 +235,40 @@ def test_a_host_with_another_agent_says_what_is_missing(env: Environment) -> Non
 @pytest.mark.parametrize(
     ("offered", "client", "to", "code"),
     [
-        pytest.param([("1.5", {}), ("2.0", {})], {}, "2.0", "", id="the newest"),
-        pytest.param([("2.0", {}), ("3.0", {"withdrawn": True})], {}, "2.0", "", id="not a withdrawn one"),
-        pytest.param([("2.0", {}), ("3.0", {"channel": "beta"})], {}, "2.0", "", id="not of another channel"),
-        pytest.param([("2.0", {}), ("3.0", {"channel": "beta"})], {"channel": "beta"}, "3.0", "", id="of its channel"),
-        pytest.param([("2.0", {}), ("3.0", {"platform": "linux-arm64"})], {}, "2.0", "", id="of its platform"),
+        pytest.param([("1.5", {}), ("2.0", {})], {}, "2.0", "", id="the newest release"),
+        pytest.param([("2.0", {}), ("3.0", {"withdrawn": True})], {}, "2.0", "", id="not a withdrawn release"),
+        pytest.param([("2.0", {}), ("3.0", {"channel": "beta"})], {}, "2.0", "", id="not from another channel"),
+        pytest.param(
+            [("2.0", {}), ("3.0", {"channel": "beta"})], {"channel": "beta"}, "3.0", "", id="from its own channel"
+        ),
+        pytest.param([("2.0", {}), ("3.0", {"platform": "linux-arm64"})], {}, "2.0", "", id="for its platform"),
         pytest.param([("1.9", {}), ("2.0", {})], {"pin": "<2"}, "1.9", "", id="within its pin"),
         pytest.param([("2.0", {})], {"pin": "<2"}, "", "NoRelease", id="nothing within its pin"),
         pytest.param([], {}, "", "NoRelease", id="nothing at all"),
         pytest.param([("0.9", {})], {}, "1.0", "AlreadyCurrent", id="never a downgrade"),
-        pytest.param([("1.0", {})], {}, "1.0", "AlreadyCurrent", id="there already"),
+        pytest.param([("1.0", {})], {}, "1.0", "AlreadyCurrent", id="current already"),
         pytest.param(
-            [("1.5", {}), ("2.0", {"upgrades_from": ">=1.5"})], {}, "2.0", "", id="a stepping stone on the way"
+            [("1.5", {}), ("2.0", {"upgrades_from": ">=1.5"})], {}, "2.0", "", id="over an intermediate version"
         ),
-        pytest.param([("2.0", {"upgrades_from": ">=1.5"})], {}, "", "NotAllowedFrom", id="a missing stepping stone"),
+        pytest.param(
+            [("2.0", {"upgrades_from": ">=1.5"})], {}, "", "NotAllowedFrom", id="a missing intermediate version"
+        ),
     ],
 )
 def test_which_version_a_client_moves_to(
     env: Environment, offered: list[tuple[str, dict[str, Any]]], client: dict[str, Any], to: str, code: str
 ) -> None:
-    """Decided once, when the task is made."""
-    for version, how in offered:
-        env.release(version, **how)
+    """Decided once, when the task is started."""
+    for version, options in offered:
+        env.release(version, **options)
     instance, _ = env.host_with_client(**client)
     (item,) = items(env, started(env, InstanceIds=[instance]))
     assert (item["fromVersion"], item["toVersion"], item["errorCode"]) == ("1.0", to, code)
 
 
-@pytest.mark.parametrize("offered", [True, False], ids=["offered still", "withdrawn"])
-def test_a_client_that_was_changed_on_its_host_is_mended(env: Environment, offered: bool) -> None:
-    """It has the newest version and not all of it: an order for the same version goes out, while that is offered."""
+@pytest.mark.parametrize("offered", [True, False], ids=["still offered", "withdrawn"])
+def test_a_client_with_drift_is_repaired(env: Environment, offered: bool) -> None:
+    """It has the newest version, but not all of it: it gets that version again, while that is offered."""
     env.release("1.0", withdrawn=not offered)
     if not offered:
         env.release("0.9")
@@ -273,7 +281,7 @@ def test_a_client_that_was_changed_on_its_host_is_mended(env: Environment, offer
 
 
 def test_a_client_that_is_current_succeeds_at_once(env: Environment) -> None:
-    """Nothing is sent; the task is over and well."""
+    """Nothing is sent, and the task has succeeded."""
     env.release("1.0")
     instance, _ = env.host_with_client()
     answer = started(env, InstanceIds=[instance])
@@ -282,27 +290,27 @@ def test_a_client_that_is_current_succeeds_at_once(env: Environment) -> None:
     assert items(env, answer)[0]["clientStatus"] == "ACTIVATED"
 
 
-@pytest.mark.parametrize("wish", [{}, {"TryAgain": "true"}], ids=["not said", "said"])
+@pytest.mark.parametrize("options", [{}, {"TryAgain": "true"}], ids=["without TryAgain", "with TryAgain"])
 @pytest.mark.parametrize("action", ["UpgradeBackupClients", "InstallBackupClients"])
-def test_f15_what_a_host_took_back_is_tried_again_where_the_caller_says_so(
-    env: Environment, action: str, wish: dict[str, str]
+def test_f15_a_quarantined_version_is_tried_again_on_request(
+    env: Environment, action: str, options: dict[str, str]
 ) -> None:
-    """A word of ours, which reaches the host in its order."""
+    """TryAgain is our own parameter; the host gets it with its order."""
     env.release("2.0")
     instance = env.host() if action.startswith("Install") else env.host_with_client()[0]
-    status, answer = env.ask(HBR, action, InstanceIds=json.dumps([instance]), **wish)
+    status, answer = env.ask(HBR, action, InstanceIds=json.dumps([instance]), **options)
     assert status == 200, answer
     with env.services.database.reading() as tx:
         task = upgrades.read(tx, env.root.account_id, answer["TaskId"], now=env.now)
     assert task is not None
-    assert task.items[0].order().tries_again is bool(wish)
+    assert task.items[0].order().tries_again is bool(options)
 
 
-# --- Twice ----------------------------------------------------------------------------------------------------------
+# --- Again ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_client_that_is_being_upgraded_is_left_to_that_task(env: Environment) -> None:
-    """Its item names the task that is at it, which goes on alone."""
+    """Its item names that task, which goes on undisturbed."""
     env.release("2.0")
     instance, client = env.host_with_client()
     first = started(env, InstanceIds=[instance])
@@ -316,7 +324,7 @@ def test_a_client_that_is_being_upgraded_is_left_to_that_task(env: Environment) 
 
 
 def test_the_same_token_gives_the_same_task(env: Environment) -> None:
-    """Even when the instance has fallen silent since: it was valid, and the task has it."""
+    """Even if the instance has gone silent since: it was valid, and is part of the task."""
     env.release("2.0")
     instance, _ = env.host_with_client()
     first = started(env, InstanceIds=[instance], ClientToken="once")
@@ -327,7 +335,7 @@ def test_the_same_token_gives_the_same_task(env: Environment) -> None:
 
 
 def test_the_same_token_with_other_parameters_is_refused(env: Environment) -> None:
-    """Other ids, another operation: what it started stays."""
+    """Other ids, or another operation. What it started goes on."""
     env.release("2.0")
     instance, client = env.host_with_client()
     started(env, InstanceIds=[instance], ClientToken="once")
@@ -340,7 +348,7 @@ def test_the_same_token_with_other_parameters_is_refused(env: Environment) -> No
 
 
 def test_a_token_is_forgotten_after_a_day(env: Environment) -> None:
-    """And each account has its own."""
+    """Each account has its own tokens."""
     env.release("2.0")
     instance, _ = env.host_with_client()
     first = started(env, InstanceIds=[instance], ClientToken="once")
@@ -352,17 +360,17 @@ def test_a_token_is_forgotten_after_a_day(env: Environment) -> None:
 
 
 def test_a_token_that_is_too_long_is_refused(env: Environment) -> None:
-    """Up to 64 characters."""
+    """More than 64 characters."""
     status, code, message = refused(env, InstanceIds=["mi-1"], ClientToken="x" * 65)
     assert (status, code) == (400, "InvalidParameter")
     assert "ClientToken" in message
 
 
-# --- Whose account --------------------------------------------------------------------------------------------------
+# --- Which account -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("said", "status", "code"),
+    ("parameters", "status", "code"),
     [
         pytest.param({"CrossAccountType": "CROSS_ACCOUNT"}, 400, "MissingParameter", id="without a user"),
         pytest.param(
@@ -371,7 +379,7 @@ def test_a_token_that_is_too_long_is_refused(env: Environment) -> None:
         ),
         pytest.param(
             {"CrossAccountType": "CROSS_ACCOUNT", "CrossAccountUserId": "1", "CrossAccountRoleName": "r"},
-            404, "RoleNotExist", id="an account there is not",
+            404, "RoleNotExist", id="no such account",
         ),
         pytest.param({"CrossAccountUserId": "1"}, 400, "InvalidParameter", id="a user without the type"),
         pytest.param({"CrossAccountRoleName": "r"}, 400, "InvalidParameter", id="a role without the type"),
@@ -386,27 +394,29 @@ def test_a_token_that_is_too_long_is_refused(env: Environment) -> None:
         ),
     ],
 )  # fmt: skip
-def test_calls_across_accounts(env: Environment, said: dict[str, str], status: int, code: str) -> None:
-    """Refused before anything is read."""
-    assert refused(env, InstanceIds=["mi-1"], **said)[:2] == (status, code)
+def test_cross_account_parameters_that_do_not_fit_together_are_refused(
+    env: Environment, parameters: dict[str, str], status: int, code: str
+) -> None:
+    """Before anything is read."""
+    assert refused(env, InstanceIds=["mi-1"], **parameters)[:2] == (status, code)
 
 
-def test_self_account_is_the_callers_own(env: Environment) -> None:
-    """As if nothing was said."""
+def test_self_account_means_the_callers_own(env: Environment) -> None:
+    """As without the parameter."""
     env.release("2.0")
     instance, _ = env.host_with_client()
     assert started(env, InstanceIds=[instance], CrossAccountType="SELF_ACCOUNT")["TaskId"].startswith("t-")
 
 
 def test_a_caller_without_permission_is_refused_and_starts_nothing(env: Environment) -> None:
-    """Before the ids are looked at."""
+    """Before the ids are resolved."""
     status, answer = env.ask(HBR, "UpgradeBackupClients", env.user("nobody"), InstanceIds=["mi-1"])
     assert (status, answer["Code"]) == (403, "NoPermission")
     assert env.tasks() == 0
 
 
-def test_a_race_for_one_client_is_settled_within_the_call(env: Environment) -> None:
-    """Two calls at once, on the engine that lets them: one task has the client, the other says so."""
+def test_a_race_for_one_client_is_decided_within_the_call(env: Environment) -> None:
+    """Two calls at once: one task gets the client, the other one says so."""
     env.release("2.0")
     instance, _ = env.host_with_client()
     found: list[dict[str, Any]] = []

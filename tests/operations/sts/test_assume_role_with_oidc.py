@@ -8,7 +8,7 @@ import pytest
 
 from backfleet import identity
 from backfleet.operations._tables import audit_events
-from identity.test_providers import CLAIMS, ISSUER, ec_key, public, token
+from identity.signed_tokens import CLAIMS, ISSUER, ec_key, public, token
 from operations.ram.conftest import OTHER, Ram
 
 KEYS = json.dumps({"keys": [public(ec_key("ours"), "k1")]})

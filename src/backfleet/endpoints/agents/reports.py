@@ -34,7 +34,7 @@ class Reports:
         A report is spooled, too, if an earlier one of its task still is: they are stored in the order of arrival.
 
         Raises:
-            HTTPServiceUnavailable: there is no room for it on the disk either.
+            HTTPServiceUnavailable: the spool is full, too.
         """
         body = await read_body(request)
         received_at = self._node.clock().timestamp()

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class SpoolFull(Exception):
-    """There is no room for another report: the agent must try again."""
+    """The spool holds as much as it may: the agent must try again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class Spool:
         """Write a report. It is on the disk when this returns.
 
         Raises:
-            SpoolFull: there is no room for it.
+            SpoolFull: the spool holds as much as it may.
         """
         content = report.to_bytes()
         if self._count >= MOST_REPORTS or self._bytes + len(content) > MOST_BYTES:

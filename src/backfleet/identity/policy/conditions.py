@@ -110,14 +110,14 @@ def _both(kind: Kind, relation: Callable[[Any, Any], Any]) -> Test:
     """Return a test that parses both sides and compares them. A request's value of another kind passes no test."""
     read = READERS[kind]
 
-    def test(given: str, value: str) -> bool:
+    def compare_parsed(given: str, value: str) -> bool:
         try:
             found = read(given)
         except ValueError:
             return False
         return bool(relation(found, read(value)))
 
-    return test
+    return compare_parsed
 
 
 def _within(given: str, network: str) -> bool:

@@ -1,4 +1,4 @@
-"""Backfleet 2026-11-01: operations of our own, in the same shape, for any official generic client."""
+"""Backfleet 2026-11-01: our own operations, in the shape of the cloud's, for any official generic client."""
 
 from backfleet.operations.backfleet import accounts, audit_trail, instances, releases, server, tasks
 

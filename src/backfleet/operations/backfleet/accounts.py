@@ -1,4 +1,4 @@
-"""Accounts of this installation: the operator's makes the others."""
+"""Accounts of this installation. The administrator account makes the others."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,14 +12,14 @@ from backfleet.wire.parameters import text
 
 @dataclass(frozen=True, slots=True)
 class CreateAccount:
-    """How it is called; for people, not unique."""
+    """The name of an account, for people; it need not be unique."""
 
     name: str = text("AccountName", required=True, longest=64)
 
 
 @dataclass(frozen=True, slots=True)
 class ListAccounts:
-    """No parameters: there are not many."""
+    """No parameters."""
 
 
 @operation(
@@ -32,13 +32,13 @@ class ListAccounts:
     errors=(OperationConflict,),
 )
 def create_account(call: Call, asked: CreateAccount) -> dict[str, Any]:
-    """Another account and its root key. The secret is in this answer and, but for its sealed form, nowhere else."""
+    """Make an account and its root key. This answer is the only place that has the secret unsealed."""
     services = call.services
     with services.database.transaction() as tx:
         try:
             made = identity.create_account(tx, services.vault, asked.name, now=call.now, draw=services.draw)
         except identity.LimitReached as no:
-            raise OperationConflict(f"There are {no.limit} accounts; no more are taken.") from None
+            raise OperationConflict(f"There are {no.limit} accounts, and no more can be made.") from None
     return {
         "AccountId": made.account_id,
         "AccountName": asked.name,
@@ -55,7 +55,7 @@ def create_account(call: Call, asked: CreateAccount) -> dict[str, Any]:
     answer={"Accounts": [{"AccountId": str, "AccountName": str, "CreatedTime": int, "IsOperator": bool}]},
 )
 def list_accounts(call: Call, asked: ListAccounts) -> dict[str, Any]:
-    """Every account, oldest first."""
+    """List every account, oldest first."""
     with call.services.database.reading() as tx:
         found = identity.list_accounts(tx)
     return {

@@ -30,7 +30,7 @@ BACKWARD, FORWARD = "BACKWARD", "FORWARD"
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """What an event must have."""
+    """A value that an event must have."""
 
     key: str | None = text("Key", longest=64)
     value: str | None = text("Value", longest=128)
@@ -38,7 +38,7 @@ class Attribute:
 
 @dataclass(frozen=True, slots=True)
 class LookupEvents:
-    """From when to when, which events, which part of them."""
+    """A time window, filters, and a part of the list."""
 
     start: str | None = text("StartTime", pattern=TIME)
     end: str | None = text("EndTime", pattern=TIME)
@@ -55,10 +55,10 @@ class LookupEvents:
     answer={"StartTime": str, "EndTime": str, "Events": Anything, "NextToken": Maybe(str)},
 )
 def lookup_events(call: Call, asked: LookupEvents) -> dict[str, Any]:
-    """The account's calls, the last one first unless asked otherwise; a week's unless a time is given."""
+    """List the account's calls, newest first unless asked otherwise; those of a week unless a time is given."""
     end = _moment("EndTime", asked.end) if asked.end else call.now + timedelta(seconds=1)
     start = _moment("StartTime", asked.start) if asked.start else end - DEFAULT_WINDOW
-    wanted = audit.Wanted(call.account_id, start, end, _having(asked), asked.direction == BACKWARD)
+    wanted = audit.EventFilter(call.account_id, start, end, _columns(asked), asked.direction == BACKWARD)
     with call.services.database.reading() as tx:
         found = audit.events(tx, wanted, after=_place(asked.token), limit=asked.most + 1)
     part = found[: asked.most]
@@ -71,29 +71,29 @@ def lookup_events(call: Call, asked: LookupEvents) -> dict[str, Any]:
     }
 
 
-def _moment(name: str, told: str) -> datetime:
+def _moment(name: str, value: str) -> datetime:
     try:
-        return datetime.strptime(told, FORM).replace(tzinfo=UTC)
+        return datetime.strptime(value, FORM).replace(tzinfo=UTC)
     except ValueError:
-        raise InvalidParameter(f"{name} is {told!r}; it must be a time such as 2026-01-02T03:04:05Z.") from None
+        raise InvalidParameter(f"{name} is {value!r}; it must be a time such as 2026-01-02T03:04:05Z.") from None
 
 
-def _having(asked: LookupEvents) -> dict[str, str]:
-    """Columns and what must stand in them.
+def _columns(asked: LookupEvents) -> dict[str, str]:
+    """Return the columns that a request filters by, and their values.
 
     Raises:
-        MissingParameter: an attribute without key or value.
-        InvalidParameter: one that events do not have.
+        MissingParameter: an attribute has no key or no value.
+        InvalidParameter: events have no such attribute.
     """
-    having = {}
+    columns = {}
     for number, one in enumerate(asked.attributes, 1):
         if one.key is None or one.value is None:
             raise MissingParameter(f"LookupAttribute.{number}.{'Key' if one.key is None else 'Value'}")
         if one.key not in ATTRIBUTES:
             keys = ", ".join(ATTRIBUTES)
             raise InvalidParameter(f"LookupAttribute.{number}.Key is {one.key!r}; it must be one of {keys}.")
-        having[ATTRIBUTES[one.key]] = _value(one.key, one.value)
-    return having
+        columns[ATTRIBUTES[one.key]] = _value(one.key, one.value)
+    return columns
 
 
 def _value(key: str, value: str) -> str:
@@ -103,7 +103,7 @@ def _value(key: str, value: str) -> str:
 
 
 def _token(last: audit_event.AuditEvent) -> str:
-    """Where the next part begins: no offset, so that new events do not shift it."""
+    """Return the token of the next part: the place of the last event, as new events would shift an offset."""
     place = f"{round(last.at.timestamp() * 1000)} {last.request_id}"
     return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
 
@@ -116,4 +116,4 @@ def _place(token: str | None) -> tuple[datetime, str] | None:
         millis, _, request_id = place.partition(" ")
         return datetime.fromtimestamp(int(millis) / 1000, UTC), request_id[:64]
     except (ValueError, OverflowError, OSError):
-        raise InvalidParameter("NextToken is not one that LookupEvents gave.") from None
+        raise InvalidParameter("NextToken is not one that LookupEvents returned.") from None

@@ -1,4 +1,4 @@
-"""What is known of one host beyond what the cloud's API shows: its agent, its clock, what is installed there."""
+"""More about one instance than the cloud's API shows: its agent, its clock, and what is installed on it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,13 +10,13 @@ from backfleet.operations.hbr.answers import seconds
 from backfleet.wire.parameters import integer, text
 from backfleet.wire.shapes import Anything, Maybe
 
-DescribedCheckup = {"ClientId": str, "PackageName": str, "ClientVersion": str, "CheckedTime": int, "Drift": [str]}
-DescribedInventory = {"Type": str, "Count": int, "CapturedTime": str, "ReceivedTime": int}
+CHECKUP = {"ClientId": str, "PackageName": str, "ClientVersion": str, "CheckedTime": int, "Drift": [str]}
+INVENTORY = {"Type": str, "Count": int, "CapturedTime": str, "ReceivedTime": int}
 
 
 @dataclass(frozen=True, slots=True)
 class DescribeInstance:
-    """Which host."""
+    """An instance."""
 
     instance_id: str | None = text("InstanceId", required=True, longest=64)
 
@@ -34,21 +34,21 @@ class DescribeInstance:
         "LastHeardTime": Maybe(int),
         "ClockSkewMilliseconds": Maybe(int),
         "ClockIsSkewed": bool,
-        "Inventory": [DescribedInventory],
-        "Checkups": [DescribedCheckup],
+        "Inventory": [INVENTORY],
+        "Checkups": [CHECKUP],
     },
     errors=(InstanceNotFound,),
 )
 def describe_instance(call: Call, asked: DescribeInstance) -> dict[str, Any]:
-    """A host's agent, how wrong its clock is, which kinds of inventory it has told, and how its clients stand.
+    """Return an instance's agent, its clock skew, its inventory by kind, and the last checkup of each client.
 
-    A drift is what is not as the last upgrade left it: a second manager, a file that somebody changed.
+    Drift is what differs from the state after the last upgrade: another package manager, a file that was changed.
     """
     with call.services.database.reading() as tx:
         found = fleet.instance(tx, call.account_id, asked.instance_id or "")
         if found is None:
             raise InstanceNotFound
-        told = fleet.find_inventory(tx, found.id)
+        inventory = fleet.find_inventory(tx, found.id)
         clients = fleet.resolve(tx, call.account_id, found.region, [found.id], []).clients_on.get(found.id, [])
     skew = {} if found.clock_skew_ms is None else {"ClockSkewMilliseconds": found.clock_skew_ms}
     heard = {} if found.last_heard_at is None else {"LastHeardTime": seconds(found.last_heard_at)}
@@ -68,7 +68,7 @@ def describe_instance(call: Call, asked: DescribeInstance) -> dict[str, Any]:
                 "CapturedTime": one.captured_at,
                 "ReceivedTime": seconds(one.received_at),
             }
-            for one in told
+            for one in inventory
         ],
         "Checkups": [
             {
@@ -85,7 +85,7 @@ def describe_instance(call: Call, asked: DescribeInstance) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class NoteInstanceStopped:
-    """Which host."""
+    """An instance."""
 
     instance_id: str | None = text("InstanceId", required=True, longest=64)
 
@@ -98,7 +98,7 @@ class NoteInstanceStopped:
     errors=(InstanceNotFound,),
 )
 def note_instance_stopped(call: Call, asked: NoteInstanceStopped) -> dict[str, Any]:
-    """A host was shut down and could not say so itself. As soon as its agent is heard again, it runs.
+    """Note that an instance was shut down without a report. It counts as running from its agent's next heartbeat on.
 
     Until then calls that need it are refused with InstanceNotRunning instead of CloudAssistNotRunningOnInstance.
     """
@@ -112,7 +112,7 @@ def note_instance_stopped(call: Call, asked: NoteInstanceStopped) -> dict[str, A
 
 @dataclass(frozen=True, slots=True)
 class ListInventory:
-    """Which host, which kind, which page."""
+    """An instance, a kind of inventory, and a page."""
 
     instance_id: str | None = text("InstanceId", required=True, longest=64)
     kind: str | None = text("Type", longest=64)
@@ -128,14 +128,14 @@ class ListInventory:
     errors=(InstanceNotFound,),
 )
 def list_inventory(call: Call, asked: ListInventory) -> dict[str, Any]:
-    """What is installed on a host, as its agent told it last; installed packages unless another kind is asked for."""
+    """List what is installed on an instance, as last reported; packages unless Type names another kind."""
     kind = asked.kind or "ACS:Application"
     with call.services.database.reading() as tx:
         found = fleet.instance(tx, call.account_id, asked.instance_id or "")
         if found is None:
             raise InstanceNotFound
-        told = {one.kind: one for one in fleet.find_inventory(tx, found.id)}
-    rows = told[kind].rows() if kind in told else []
+        inventory = {one.kind: one for one in fleet.find_inventory(tx, found.id)}
+    rows = inventory[kind].rows() if kind in inventory else []
     start = (asked.page_number - 1) * asked.page_size
     return {
         "Type": kind,

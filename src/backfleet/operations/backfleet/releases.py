@@ -1,4 +1,4 @@
-"""Releases: adding, looking, withdrawing. They belong to the installation; every account may use them."""
+"""Releases: add, list, withdraw, sign. They belong to the installation, and every account may use them."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,8 +14,8 @@ LARGEST_DOCUMENT: Final = 16 << 20  # bytes
 NAME = r"[a-z0-9][a-z0-9._+-]{0,63}"
 
 
-class Refused(ApiError):
-    """A release that cannot be offered; the text is the room's own."""
+class ReleaseError(ApiError):
+    """A release that cannot be offered; the text is that of the releases module."""
 
     status = 400
 
@@ -23,32 +23,32 @@ class Refused(ApiError):
         super().__init__(f"{str(refusal)[0].upper()}{str(refusal)[1:]}.")
 
 
-class BadRelease(Refused):
-    """The file or what is said of it is not a release; the text says why."""
+class BadRelease(ReleaseError):
+    """The file or its description is not a release; the text says why."""
 
     code = "InvalidParameter.Release"
 
 
-class Contradicts(Refused):
-    """It contradicts what is there: other bytes under a version that was offered."""
+class ReleaseConflict(ReleaseError):
+    """A release of this version exists, with other contents."""
 
     code = "ReleaseConflict"
     status = 409
 
 
-class NoMoreReleases(Refused):
-    """There are as many releases as hosts can be told of."""
+class TooManyReleases(ReleaseError):
+    """There are as many releases as the signed metadata can list."""
 
     code = "QuotaExceeded.Release"
 
 
-class BadSignature(Refused):
-    """Signatures are missing, or are for another state of things than this server's."""
+class BadSignature(ReleaseError):
+    """Signatures are missing, or are not over what this server has to sign."""
 
     code = "InvalidParameter.Signature"
 
 
-REFUSED: Final = {error.code: error for error in (BadRelease, Contradicts, NoMoreReleases)}
+ERRORS: Final = {error.code: error for error in (BadRelease, ReleaseConflict, TooManyReleases)}
 
 RELEASE: Final = {
     "PackageName": str,
@@ -62,22 +62,25 @@ RELEASE: Final = {
     "Withdrawn": bool,
     "Published": bool,
 }
-WAITS: Final = "it waits for the targets key, which is kept elsewhere: backfleet release pending, sign, publish"
+UNPUBLISHED_NOTE: Final = (
+    "it waits for a signature with the targets key, which is kept elsewhere: "
+    "run backfleet release pending, release sign and release publish"
+)
 
 
 class ReleaseNotFound(ApiError):
-    """No such release."""
+    """The release does not exist."""
 
     code = "ReleaseNotFound"
     status = 404
 
     def __init__(self) -> None:
-        super().__init__("There is no such release; ListReleases shows those there are.")
+        super().__init__("There is no such release; ListReleases lists them.")
 
 
 @dataclass(frozen=True, slots=True)
 class AddRelease:
-    """What the caller sent besides the file itself, which is the body."""
+    """A release to add. The file is the body of the request."""
 
     package_name: str | None = text("PackageName", required=True, longest=64)
     release_version: str | None = text("ReleaseVersion", required=True, longest=64)
@@ -95,10 +98,10 @@ class AddRelease:
     streams=True,
     administrator_only=True,
     answer={"Added": bool, "Release": RELEASE, "Notes": [str]},
-    errors=tuple(REFUSED.values()),
+    errors=tuple(ERRORS.values()),
 )
 def add_release(call: Call, asked: AddRelease) -> dict[str, Any]:
-    """Add a file as a release and offer it on a channel. The same file again changes nothing."""
+    """Add a file as a release and offer it on a channel. Adding the same file again changes nothing."""
     upload, repository = call.upload, call.services.repository
     if upload is None or not upload.size:
         raise MissingParameter("The file, as the body of the request,")
@@ -118,9 +121,11 @@ def add_release(call: Call, asked: AddRelease) -> dict[str, Any]:
         with call.services.database.transaction() as tx:
             release, is_new = releases.add(tx, repository, prepared, channel=asked.channel or STABLE, now=call.now)
     except ReleaseRefused as refusal:
-        raise REFUSED[refusal.code](refusal) from None
-    notes = [] if release.manifest.health else ["it has no health command: a host can only check that it is complete"]
-    notes += [WAITS] if release.published_at is None else []
+        raise ERRORS[refusal.code](refusal) from None
+    notes = (
+        [] if release.manifest.health else ["it has no health command: hosts only check that its files are complete"]
+    )
+    notes += [UNPUBLISHED_NOTE] if release.published_at is None else []
     return {"Added": is_new, "Release": release_answer(release), "Notes": notes}
 
 
@@ -133,7 +138,7 @@ class ListReleases:
 
 @operation(BACKFLEET, "ListReleases", action="backfleet:ListReleases", answer={"Releases": [RELEASE]})
 def list_releases(call: Call, asked: ListReleases) -> dict[str, Any]:
-    """Every release, the last added first."""
+    """List every release, the newest first."""
     with call.services.database.reading() as tx:
         found = releases.find_all(tx, asked.package_name)
     return {"Releases": [release_answer(release) for release in found]}
@@ -141,7 +146,7 @@ def list_releases(call: Call, asked: ListReleases) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class GetRelease:
-    """Which release."""
+    """A release."""
 
     package_name: str | None = text("PackageName", required=True, longest=64)
     release_version: str | None = text("ReleaseVersion", required=True, longest=64)
@@ -156,7 +161,7 @@ class GetRelease:
     errors=(ReleaseNotFound,),
 )
 def get_release(call: Call, asked: GetRelease) -> dict[str, Any]:
-    """One release and its manifest."""
+    """Return a release and its manifest."""
     with call.services.database.reading() as tx:
         found = releases.find(tx, asked.package_name or "", asked.release_version or "", asked.platform or "")
     if found is None:
@@ -166,7 +171,7 @@ def get_release(call: Call, asked: GetRelease) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class WithdrawRelease(GetRelease):
-    """Which release."""
+    """A release."""
 
 
 @operation(
@@ -178,7 +183,7 @@ class WithdrawRelease(GetRelease):
     errors=(ReleaseNotFound,),
 )
 def withdraw_release(call: Call, asked: WithdrawRelease) -> dict[str, Any]:
-    """Offer it to nobody from now on. Saying so again changes nothing."""
+    """Stop offering a release. Withdrawing it again changes nothing."""
     names = (asked.package_name or "", asked.release_version or "", asked.platform or "")
     with call.services.database.transaction() as tx:
         known = releases.withdraw(tx, call.services.repository, *names, now=call.now)
@@ -199,7 +204,7 @@ class ListChannels:
     answer={"Channels": [{"Channel": str, "PackageName": str, "Platform": str, "NewestVersion": str}]},
 )
 def list_channels(call: Call, asked: ListChannels) -> dict[str, Any]:
-    """The newest release of each package and platform on each channel."""
+    """List the newest release of each package and platform on each channel."""
     with call.services.database.reading() as tx:
         found = releases.find_all(tx, None)
     groups: dict[tuple[str, str, str], list[Release]] = {}
@@ -221,7 +226,7 @@ def list_channels(call: Call, asked: ListChannels) -> dict[str, Any]:
 
 
 def release_answer(release: Release) -> dict[str, Any]:
-    """A release in the wire's words."""
+    """Return a release as answers show it."""
     return {
         "PackageName": release.package,
         "ReleaseVersion": release.version,
@@ -249,8 +254,8 @@ class GetPendingSignatures:
     answer={"Document": str, "HoldsRootKey": bool, "HoldsTargetsKey": bool},
 )
 def get_pending_signatures(call: Call, asked: GetPendingSignatures) -> dict[str, Any]:
-    """What is to be signed where the keys are kept: JSON text with the root in force and what is offered next."""
-    with call.services.database.transaction() as tx:  # the first metadata of all may have to be made
+    """Return what to sign where the keys are: JSON text with the root in force and the metadata that is next."""
+    with call.services.database.transaction() as tx:  # this makes the very first metadata if there is none
         document = releases.pending_signatures(tx, call.services.repository, now=call.now).to_bytes().decode()
         holds = [releases.may_sign(tx, call.services.repository, role) for role in ("root", "targets")]
     return {"Document": document, "HoldsRootKey": holds[0], "HoldsTargetsKey": holds[1]}
@@ -268,10 +273,10 @@ class PublishSignatures:
     streams=True,
     administrator_only=True,
     answer={"Published": [str]},
-    errors=(BadSignature, NoMoreReleases),
+    errors=(BadSignature, TooManyReleases),
 )
 def publish_signatures(call: Call, asked: PublishSignatures) -> dict[str, Any]:
-    """Take what was signed elsewhere, as a whole or not at all. From then on hosts believe it."""
+    """Publish what was signed elsewhere, completely or not at all. Hosts accept it from then on."""
     upload = call.upload
     if upload is None or not 0 < upload.size <= LARGEST_DOCUMENT:
         raise MissingParameter("The signed document, as the body of the request,")
@@ -281,5 +286,5 @@ def publish_signatures(call: Call, asked: PublishSignatures) -> dict[str, Any]:
     except releases.NotSigned as refusal:
         raise BadSignature(refusal) from None
     except ReleaseRefused as refusal:
-        raise REFUSED[refusal.code](refusal) from None
+        raise ERRORS[refusal.code](refusal) from None
     return {"Published": taken}

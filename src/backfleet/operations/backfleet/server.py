@@ -1,4 +1,4 @@
-"""What this server is, for `backfleet doctor` and for the line to paste on a host."""
+"""DescribeServer: facts about this server, for `backfleet doctor` and for the line to paste on a host."""
 
 import hashlib
 import socket
@@ -30,7 +30,7 @@ class DescribeServer:
     },
 )
 def describe_server(call: Call, asked: DescribeServer) -> dict[str, Any]:
-    """Version, region, where agents come, and the fingerprint of the authority they must trust."""
+    """Return version, region, the address for agents, and the fingerprint of the authority that they must trust."""
     settings = call.services.settings
     authority = authority_file(settings.data)
     with call.services.database.reading() as tx:
@@ -45,7 +45,7 @@ def describe_server(call: Call, asked: DescribeServer) -> dict[str, Any]:
 
 
 def agent_address(settings: Settings) -> str:
-    """HOST:PORT for agents: the name the operator gave, else this machine's, else the address we listen on."""
+    """Return HOST:PORT for agents: the configured name, or this machine's, or the address this server listens on."""
     host, _, port = settings.https.rpartition(":")
     named = settings.public_host.split(",")[0].strip()
     if named:

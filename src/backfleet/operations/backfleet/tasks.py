@@ -1,4 +1,4 @@
-"""Tasks: the list of them, and stopping one."""
+"""ListTasks and CancelTask."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ from backfleet.wire.shapes import Maybe
 
 @dataclass(frozen=True, slots=True)
 class ListTasks:
-    """Which page."""
+    """A page."""
 
     page_number: int = integer("PageNumber", default=1, least=1, most=1_000_000)
     page_size: int = integer("PageSize", default=10, least=1, most=50)
@@ -43,7 +43,7 @@ class ListTasks:
     },
 )
 def list_tasks(call: Call, asked: ListTasks) -> dict[str, Any]:
-    """The account's tasks without their items, newest first."""
+    """List the account's tasks without their items, newest first."""
     page = Page(asked.page_number, asked.page_size)
     with call.services.database.reading() as tx:
         found = upgrades.find(tx, call.account_id, page)
@@ -69,14 +69,14 @@ def list_tasks(call: Call, asked: ListTasks) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class CancelTask:
-    """Which task."""
+    """A task."""
 
     task_id: str | None = text("TaskId", required=True, longest=64)
 
 
 @operation(BACKFLEET, "CancelTask", action="backfleet:CancelTask", answer={}, errors=(TaskNotFound,))
 def cancel_task(call: Call, asked: CancelTask) -> dict[str, Any]:
-    """End what is open; a task that is over stays as it is."""
+    """Cancel a task: its open items end. A finished task stays as it is."""
     with call.services.database.transaction() as tx:
         if not upgrades.cancel(tx, call.account_id, asked.task_id or "", now=call.now):
             raise TaskNotFound

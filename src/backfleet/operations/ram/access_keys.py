@@ -1,4 +1,4 @@
-"""Access keys: of the user that is named, else the caller's own."""
+"""Access keys: of the user that is named, or else the caller's own."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,27 +18,27 @@ KEY_ERRORS = (*OWNER_ERRORS, *refusals("EntityNotExist.User.AccessKey", "DeleteC
 
 @dataclass(frozen=True, slots=True)
 class KeyOwner:
-    """Whose keys; the caller's own if nobody is named."""
+    """The owner of keys; the caller if nobody is named."""
 
     user_name: str = text("UserName", default="", longest=naming.ON_THE_WIRE)
 
 
 @dataclass(frozen=True, slots=True)
 class NamedKey(KeyOwner):
-    """Which key."""
+    """A key."""
 
     key_id: str = text("UserAccessKeyId", required=True, longest=64, pattern="[A-Za-z0-9.]+")
 
 
 @dataclass(frozen=True, slots=True)
 class KeyStatus(NamedKey):
-    """Which key, and what it should be."""
+    """A key and its new status."""
 
     status: str = text("Status", required=True, choices=STATUSES)
 
 
 def owner_arn(call: Call, asked: KeyOwner) -> list[str]:
-    """The user whose keys a call is about."""
+    """Return the user whose keys a call is about."""
     return [f"acs:ram::{call.account_id}:user/{asked.user_name or call.caller.user_name or ''}"]
 
 
@@ -51,7 +51,7 @@ def owner_arn(call: Call, asked: KeyOwner) -> list[str]:
     errors=(*OWNER_ERRORS, *refusals("LimitExceeded.User.AccessKey")),
 )
 def create_access_key(call: Call, asked: KeyOwner) -> dict[str, Any]:
-    """A new key. Its secret is in this answer and, but for its sealed form, nowhere else."""
+    """Make a key. This answer is the only place that has its secret unsealed."""
     owner, services = _owner(call, asked), call.services
     with in_rams_words(), services.database.transaction() as tx:
         made = identity.create_key(tx, services.vault, call.account_id, owner, now=call.now, draw=services.draw)
@@ -68,7 +68,7 @@ def create_access_key(call: Call, asked: KeyOwner) -> dict[str, Any]:
     errors=OWNER_ERRORS,
 )
 def list_access_keys(call: Call, asked: KeyOwner) -> dict[str, Any]:
-    """The keys, oldest first, without their secrets."""
+    """List the keys of a user, oldest first, without their secrets."""
     owner = _owner(call, asked)
     with in_rams_words(), call.services.database.reading() as tx:
         found = identity.list_keys(tx, call.account_id, owner)
@@ -84,7 +84,7 @@ def list_access_keys(call: Call, asked: KeyOwner) -> dict[str, Any]:
     errors=KEY_ERRORS,
 )
 def update_access_key(call: Call, asked: KeyStatus) -> dict[str, Any]:
-    """Switch a key on or off: the next request with it sees the change."""
+    """Enable or disable a key, from the next request with it on."""
     owner = _owner(call, asked)
     with in_rams_words(), call.services.database.transaction() as tx:
         identity.set_key(tx, call.account_id, owner, asked.key_id, active=asked.status == "Active")
@@ -100,7 +100,7 @@ def update_access_key(call: Call, asked: KeyStatus) -> dict[str, Any]:
     errors=KEY_ERRORS,
 )
 def delete_access_key(call: Call, asked: NamedKey) -> dict[str, Any]:
-    """Delete a key for good."""
+    """Delete a key. It cannot be restored."""
     owner = _owner(call, asked)
     with in_rams_words(), call.services.database.transaction() as tx:
         identity.delete_key(tx, call.account_id, owner, asked.key_id)
@@ -108,14 +108,14 @@ def delete_access_key(call: Call, asked: NamedKey) -> dict[str, Any]:
 
 
 def _owner(call: Call, asked: KeyOwner) -> str | None:
-    """The user whose keys are meant; None for the account itself.
+    """Return the name of the owner of the keys; None for the account itself.
 
     Raises:
-        MissingParameter: nobody is named, and the caller is not one who has keys of their own.
+        MissingParameter: no user is named, and the caller (a session of a role) has no keys.
     """
     if asked.user_name:
         return naming.user_name(asked.user_name)
-    # By kind, not by the absence of a name: whoever else has none must not reach the account's own keys.
+    # Decide by kind: a missing user name alone must not give another kind of caller the account's own keys.
     if call.caller.kind == "Account":
         return None
     if call.caller.kind != "RAMUser" or call.caller.user_name is None:

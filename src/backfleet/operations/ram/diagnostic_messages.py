@@ -1,4 +1,4 @@
-"""Why somebody was refused, for those who may see policies."""
+"""DecodeDiagnosticMessage: why a call was refused, for callers who may see policies."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,7 +21,7 @@ DIAGNOSIS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class SealedDiagnosis:
-    """What a refusal carried."""
+    """The diagnosis that came with a refusal."""
 
     message: str = text("EncodedDiagnosticMessage", required=True, longest=LONGEST)
 
@@ -34,7 +34,7 @@ class SealedDiagnosis:
     errors=(BadDiagnosis,),
 )
 def decode_diagnostic_message(call: Call, asked: SealedDiagnosis) -> dict[str, Any]:
-    """Open the diagnosis of a refusal: what was asked, of what, in which circumstances, and which policy said no."""
+    """Decode the diagnosis of a refusal: the action, the resource, the conditions, and the policy that denied it."""
     try:
         return {"DecodedDiagnosticMessage": open_diagnosis(call, asked.message)}
     except NoDiagnosis:

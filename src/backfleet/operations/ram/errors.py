@@ -1,4 +1,7 @@
-"""RAM's refusals: families of codes with the kind of thing in them. Source: RAM 2015-05-01, error messages."""
+"""Errors of RAM operations: families of codes, each with the kind of resource.
+
+Source: RAM 2015-05-01, error messages.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +19,7 @@ STATUSES: Final = {
     "LimitExceeded": 409,
     "OperationDenied": 403,
 }
-"""The families, and their HTTP statuses."""
+"""The HTTP status of each family."""
 
 TEXTS: Final = {
     "EntityNotExist.User": "The user does not exist.",
@@ -74,57 +77,57 @@ FAULTS: Final = {
 }
 
 
-class RamRefusal(ApiError):
-    """A refusal of one of the families; its code is `<family>.<kind>`."""
+class RamError(ApiError):
+    """An error of one of the families. Its code is `<family>.<kind>`."""
 
     def __init__(self, found: str) -> None:
         super().__init__(f"{TEXTS[self.code]} {found}")
 
 
-def _of_family(code: str, text: str) -> type[RamRefusal]:
+def _of_family(code: str, text: str) -> type[RamError]:
     described = {"code": code, "status": STATUSES[code.partition(".")[0]], "__doc__": text}
-    return type(code.replace(".", ""), (RamRefusal,), described)
+    return type(code.replace(".", ""), (RamError,), described)
 
 
 REFUSALS: Final = {code: _of_family(code, text) for code, text in TEXTS.items()}
 
 
 def refusals(*codes: str) -> tuple[type[ApiError], ...]:
-    """The classes of these codes."""
+    """Return the error classes of these codes."""
     return tuple(REFUSALS[code] for code in codes)
 
 
 class BadParameter(ApiError):
-    """A parameter's value is not one RAM takes; `told` says what it takes."""
+    """The value of a parameter is not one that RAM takes; `hint` says what it takes."""
 
     status = 400
     parameter: ClassVar[str]
     fault: ClassVar[str]
 
-    def __init__(self, told: str) -> None:
-        super().__init__(f"{FAULTS[self.fault].format(self.parameter)} {told}")
+    def __init__(self, hint: str) -> None:
+        super().__init__(f"{FAULTS[self.fault].format(self.parameter)} {hint}")
 
 
 @cache
 def bad_parameter(parameter: str, fault: str) -> type[BadParameter]:
-    """The class for one fault of one parameter; its code is `InvalidParameter.<parameter>.<fault>`."""
+    """Return the error class of one fault of one parameter. Its code is `InvalidParameter.<parameter>.<fault>`."""
     code = f"InvalidParameter.{parameter}.{fault}"
     described = {"code": code, "parameter": parameter, "fault": fault, "__doc__": FAULTS[fault].format(parameter)}
     return type(f"Bad{parameter}{fault}", (BadParameter,), described)
 
 
 def bad_names(*parameters: str) -> tuple[type[ApiError], ...]:
-    """What can be wrong with parameters that are names."""
+    """Return the errors of parameters that are names."""
     return tuple(bad_parameter(name, fault) for name in parameters for fault in ("Length", "InvalidChars"))
 
 
 def bad_texts(*parameters: str) -> tuple[type[ApiError], ...]:
-    """What can be wrong with parameters that are free text."""
+    """Return the errors of parameters that are free text."""
     return bad_names(*parameters)
 
 
 class BadPolicyType(ApiError):
-    """Neither System nor Custom."""
+    """The policy type is neither System nor Custom."""
 
     code = "InvalidParameter.PolicyType"
     status = 400
@@ -134,7 +137,7 @@ class BadPolicyType(ApiError):
 
 
 class NoResourceGroups(ApiError):
-    """Asked to attach a policy for a resource group: it would hold for the whole account here."""
+    """A resource group is given; here an attachment applies to the whole account."""
 
     code = "InvalidParameter.ResourceGroupId"
     status = 400
@@ -144,7 +147,7 @@ class NoResourceGroups(ApiError):
 
 
 class MalformedPolicyDocument(ApiError):
-    """The policy could not be carried out to the letter."""
+    """The policy document is malformed, or has something in it that cannot be enforced exactly."""
 
     code = "MalformedPolicyDocument"
     status = 400
@@ -154,7 +157,7 @@ class MalformedPolicyDocument(ApiError):
 
 
 class BadDuration(ApiError):
-    """A role's sessions last one hour to twelve."""
+    """The maximum session duration is not between one hour and twelve."""
 
     code = "InvalidParameter.MaxSessionDuration"
     status = 400
@@ -164,7 +167,7 @@ class BadDuration(ApiError):
 
 
 class BadVersionId(ApiError):
-    """Not the id of a version."""
+    """The version id has not the form of one."""
 
     code = "InvalidParameter.VersionId"
     status = 400
@@ -174,7 +177,7 @@ class BadVersionId(ApiError):
 
 
 class BadKeySet(ApiError):
-    """The keys of an identity provider cannot be used."""
+    """The keys of the identity provider cannot be used."""
 
     code = "InvalidParameter.Keys"
     status = 400
@@ -184,7 +187,7 @@ class BadKeySet(ApiError):
 
 
 class BadDiagnosis(ApiError):
-    """Not a diagnosis of this account's."""
+    """The message is not a diagnosis of a refusal in this account."""
 
     code = "InvalidParameter.EncodedDiagnosticMessage"
     status = 400
@@ -195,7 +198,7 @@ class BadDiagnosis(ApiError):
 
 @contextmanager
 def in_rams_words() -> Iterator[None]:
-    """Say the room's refusals as RAM does."""
+    """Turn errors of the identity module into those of RAM."""
     try:
         yield
     except identity.NotFound as no:

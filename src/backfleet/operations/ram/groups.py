@@ -8,7 +8,17 @@ from backfleet import identity
 from backfleet.operations.catalogue import RAM, Call, operation
 from backfleet.operations.ram import naming
 from backfleet.operations.ram.errors import bad_names, bad_texts, in_rams_words, refusals
-from backfleet.operations.ram.users import BAD_MARKER, PAGED, Listed, NamedUser, after_name, paged, user_arn
+from backfleet.operations.ram.requests import (
+    BAD_MARKER,
+    PAGED,
+    Listed,
+    after_name,
+    arn_of,
+    arns_of_renaming,
+    every_arn,
+    paged,
+)
+from backfleet.operations.ram.users import USER_ARN, NamedUser
 from backfleet.wire.parameters import text
 from backfleet.wire.shapes import Maybe
 
@@ -17,21 +27,21 @@ GROUP: Final = {"GroupId": str, "GroupName": str, "Comments": str, "CreateDate":
 
 @dataclass(frozen=True, slots=True)
 class NamedGroup:
-    """Which group."""
+    """A group."""
 
     group_name: str = text("GroupName", required=True, longest=naming.ON_THE_WIRE)
 
 
 @dataclass(frozen=True, slots=True)
 class NewGroup(NamedGroup):
-    """A group to be made."""
+    """A group to make."""
 
     comments: str = text("Comments", default="")
 
 
 @dataclass(frozen=True, slots=True)
 class ChangedGroup(NamedGroup):
-    """What a group should be; what is not given stays."""
+    """A group and new details. What is not given stays."""
 
     new_name: str | None = text("NewGroupName", longest=naming.ON_THE_WIRE)
     comments: str | None = text("NewComments")
@@ -39,44 +49,31 @@ class ChangedGroup(NamedGroup):
 
 @dataclass(frozen=True, slots=True)
 class Membership(NamedGroup):
-    """Which user and which group."""
+    """A user and a group."""
 
     user_name: str = text("UserName", required=True, longest=naming.ON_THE_WIRE)
 
 
 @dataclass(frozen=True, slots=True)
 class ListedMembers(Listed):
-    """Which part of a group's users."""
+    """A part of the users of a group."""
 
     group_name: str = text("GroupName", required=True, longest=naming.ON_THE_WIRE)
 
 
-def group_arn(call: Call, asked: NamedGroup | ListedMembers) -> list[str]:
-    """The group a call is about."""
-    return [f"acs:ram::{call.account_id}:group/{asked.group_name}"]
+GROUP_ARN: Final = arn_of("group", "group_name")
 
 
-def both_groups(call: Call, asked: ChangedGroup) -> list[str]:
-    """Who renames touches the new name too: a policy may protect it."""
-    names = [asked.group_name] + ([asked.new_name] if asked.new_name else [])
-    return [f"acs:ram::{call.account_id}:group/{name}" for name in names]
-
-
-def both_sides(call: Call, asked: Membership) -> list[str]:
-    """A membership is about the group and the user: the caller needs permission for each."""
-    return [*group_arn(call, asked), f"acs:ram::{call.account_id}:user/{asked.user_name}"]
-
-
-def every_group(call: Call, asked: object) -> list[str]:
-    """Every group of the account."""
-    return [f"acs:ram::{call.account_id}:group/*"]
+def group_and_user(call: Call, asked: Membership) -> list[str]:
+    """Return the group and the user: a membership needs permission on each."""
+    return [*GROUP_ARN(call, asked), f"acs:ram::{call.account_id}:user/{asked.user_name}"]
 
 
 @operation(
     RAM,
     "CreateGroup",
     action="ram:CreateGroup",
-    resources=group_arn,
+    resources=GROUP_ARN,
     answer={"Group": GROUP},
     errors=(
         *bad_names("GroupName"),
@@ -85,7 +82,7 @@ def every_group(call: Call, asked: object) -> list[str]:
     ),
 )
 def create_group(call: Call, asked: NewGroup) -> dict[str, Any]:
-    """A new, empty group."""
+    """Make an empty group."""
     name = naming.group_name(asked.group_name)
     comments = naming.free_text("Comments", asked.comments, 128)
     with in_rams_words(), call.services.database.transaction() as tx:
@@ -99,12 +96,12 @@ def create_group(call: Call, asked: NewGroup) -> dict[str, Any]:
     RAM,
     "GetGroup",
     action="ram:GetGroup",
-    resources=group_arn,
+    resources=GROUP_ARN,
     answer={"Group": GROUP},
     errors=(*bad_names("GroupName"), *refusals("EntityNotExist.Group")),
 )
 def get_group(call: Call, asked: NamedGroup) -> dict[str, Any]:
-    """One group."""
+    """Return a group."""
     name = naming.group_name(asked.group_name)
     with in_rams_words(), call.services.database.reading() as tx:
         return {"Group": _shown(identity.find_group(tx, call.account_id, name))}
@@ -114,7 +111,7 @@ def get_group(call: Call, asked: NamedGroup) -> dict[str, Any]:
     RAM,
     "UpdateGroup",
     action="ram:UpdateGroup",
-    resources=both_groups,
+    resources=arns_of_renaming("group", "group_name"),
     answer={"Group": GROUP},
     errors=(
         *bad_names("GroupName", "NewGroupName"),
@@ -123,7 +120,7 @@ def get_group(call: Call, asked: NamedGroup) -> dict[str, Any]:
     ),
 )
 def update_group(call: Call, asked: ChangedGroup) -> dict[str, Any]:
-    """Change a group's name or comments. Its users and policies stay."""
+    """Change the name or comments of a group. Its users and policies stay."""
     name = naming.group_name(asked.group_name)
     new_name = None if asked.new_name is None else naming.group_name(asked.new_name, "NewGroupName")
     comments = None if asked.comments is None else naming.free_text("NewComments", asked.comments, 128)
@@ -136,12 +133,12 @@ def update_group(call: Call, asked: ChangedGroup) -> dict[str, Any]:
     RAM,
     "ListGroups",
     action="ram:ListGroups",
-    resources=every_group,
+    resources=every_arn("group"),
     answer={"Groups": {"Group": [GROUP]}, **PAGED},
     errors=(BAD_MARKER,),
 )
 def list_groups(call: Call, asked: Listed) -> dict[str, Any]:
-    """Groups by name. The marker is the last name of the part before."""
+    """List groups by name. The marker is the last name of the part before."""
     after = after_name(asked.marker)
     with call.services.database.reading() as tx:
         found = identity.list_groups(tx, call.account_id, after=after, limit=asked.max_items + 1)
@@ -152,7 +149,7 @@ def list_groups(call: Call, asked: Listed) -> dict[str, Any]:
     RAM,
     "DeleteGroup",
     action="ram:DeleteGroup",
-    resources=group_arn,
+    resources=GROUP_ARN,
     answer={},
     errors=(
         *bad_names("GroupName"),
@@ -171,7 +168,7 @@ def delete_group(call: Call, asked: NamedGroup) -> dict[str, Any]:
     RAM,
     "AddUserToGroup",
     action="ram:AddUserToGroup",
-    resources=both_sides,
+    resources=group_and_user,
     answer={},
     errors=(
         *bad_names("GroupName", "UserName"),
@@ -181,7 +178,7 @@ def delete_group(call: Call, asked: NamedGroup) -> dict[str, Any]:
     ),
 )
 def add_user_to_group(call: Call, asked: Membership) -> dict[str, Any]:
-    """Put a user into a group: from their next request on, what is attached to it holds for them."""
+    """Add a user to a group. Its policies apply from the user's next request on."""
     user, group = naming.user_name(asked.user_name), naming.group_name(asked.group_name)
     with in_rams_words(), call.services.database.transaction() as tx:
         identity.join_group(tx, call.account_id, user, group, now=call.now)
@@ -192,7 +189,7 @@ def add_user_to_group(call: Call, asked: Membership) -> dict[str, Any]:
     RAM,
     "RemoveUserFromGroup",
     action="ram:RemoveUserFromGroup",
-    resources=both_sides,
+    resources=group_and_user,
     answer={},
     errors=(
         *bad_names("GroupName", "UserName"),
@@ -200,7 +197,7 @@ def add_user_to_group(call: Call, asked: Membership) -> dict[str, Any]:
     ),
 )
 def remove_user_from_group(call: Call, asked: Membership) -> dict[str, Any]:
-    """Take a user out of a group, from their next request on."""
+    """Remove a user from a group. Its policies stop applying with the user's next request."""
     user, group = naming.user_name(asked.user_name), naming.group_name(asked.group_name)
     with in_rams_words(), call.services.database.transaction() as tx:
         identity.leave_group(tx, call.account_id, user, group)
@@ -211,12 +208,12 @@ def remove_user_from_group(call: Call, asked: Membership) -> dict[str, Any]:
     RAM,
     "ListGroupsForUser",
     action="ram:ListGroupsForUser",
-    resources=user_arn,
+    resources=USER_ARN,
     answer={"Groups": {"Group": [{"GroupId": str, "GroupName": str, "Comments": str, "JoinDate": str}]}},
     errors=(*bad_names("UserName"), *refusals("EntityNotExist.User")),
 )
 def list_groups_for_user(call: Call, asked: NamedUser) -> dict[str, Any]:
-    """The groups a user is in."""
+    """List the groups of a user."""
     name = naming.user_name(asked.user_name)
     with in_rams_words(), call.services.database.reading() as tx:
         found = identity.groups_of_user(tx, call.account_id, name)
@@ -227,12 +224,12 @@ def list_groups_for_user(call: Call, asked: NamedUser) -> dict[str, Any]:
     RAM,
     "ListUsersForGroup",
     action="ram:ListUsersForGroup",
-    resources=group_arn,
+    resources=GROUP_ARN,
     answer={"Users": {"User": [{"UserName": str, "DisplayName": str, "JoinDate": str}]}, **PAGED},
     errors=(*bad_names("GroupName"), BAD_MARKER, *refusals("EntityNotExist.Group")),
 )
 def list_users_for_group(call: Call, asked: ListedMembers) -> dict[str, Any]:
-    """Who is in a group."""
+    """List the users of a group."""
     name, after = naming.group_name(asked.group_name), after_name(asked.marker)
     with in_rams_words(), call.services.database.reading() as tx:
         found = identity.users_in_group(tx, call.account_id, name, after=after, limit=asked.max_items + 1)

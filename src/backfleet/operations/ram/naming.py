@@ -1,4 +1,4 @@
-"""Names, texts and moments as RAM writes them."""
+"""Names, texts and times as RAM writes them."""
 
 import re
 import unicodedata
@@ -7,7 +7,9 @@ from typing import Final
 
 from backfleet.operations.ram.errors import BadVersionId, bad_parameter
 
-ON_THE_WIRE: Final = 1024  # characters of a name that are read at all; its own limit is answered with its own code
+ON_THE_WIRE: Final = (
+    1024  # characters of any name in a request; each kind of name has a smaller limit with its own error
+)
 _USER_NAME: Final = re.compile(r"[A-Za-z0-9._-]+")
 _POLICY_NAME: Final = re.compile(r"[A-Za-z0-9-]+")
 _ROLE_NAME: Final = re.compile(r"[A-Za-z0-9.-]+")
@@ -16,74 +18,43 @@ _EMAIL: Final = re.compile(r"[!-?A-~]{1,64}@[A-Za-z0-9.-]{1,63}")
 _MOBILE_PHONE: Final = re.compile(r"[0-9]{1,4}-[0-9]{4,20}")
 
 
-def user_name(value: str) -> str:
-    """The value, if it can be a user's name: 1 to 64 letters, digits and `. - _`.
-
-    Raises:
-        BadParameter: it cannot.
-    """
-    _check("UserName", value, 64, _USER_NAME, "Letters, digits and . - _ are taken")
-    return value
-
-
-def new_user_name(value: str) -> str:
-    """As `user_name`, in the parameter NewUserName. Raises BadParameter."""
-    _check("NewUserName", value, 64, _USER_NAME, "Letters, digits and . - _ are taken")
-    return value
+def user_name(value: str, parameter: str = "UserName") -> str:
+    """Return the value if it can be a user's name: 1 to 64 letters, digits and `. - _`. Raises BadParameter."""
+    return _checked(parameter, value, 64, _USER_NAME, ". - _")
 
 
 def group_name(value: str, parameter: str = "GroupName") -> str:
-    """The value, if it can be a group's name: 1 to 64 letters, digits and `. - _`.
-
-    Raises:
-        BadParameter: it cannot.
-    """
-    _check(parameter, value, 64, _USER_NAME, "Letters, digits and . - _ are taken")
-    return value
+    """Return the value if it can be a group's name: 1 to 64 letters, digits and `. - _`. Raises BadParameter."""
+    return _checked(parameter, value, 64, _USER_NAME, ". - _")
 
 
 def role_name(value: str) -> str:
-    """The value, if it can be a role's name: 1 to 64 letters, digits and `. -`.
-
-    Raises:
-        BadParameter: it cannot.
-    """
-    _check("RoleName", value, 64, _ROLE_NAME, "Letters, digits and . - are taken")
-    return value
+    """Return the value if it can be a role's name: 1 to 64 letters, digits and `. -`. Raises BadParameter."""
+    return _checked("RoleName", value, 64, _ROLE_NAME, ". -")
 
 
 def provider_name(value: str) -> str:
-    """The value, if it can be an identity provider's name: 1 to 128 letters, digits and `. - _`.
+    """Return the value if it can be a provider's name: 1 to 128 letters, digits and `. - _`. Raises BadParameter."""
+    return _checked("OIDCProviderName", value, 128, _USER_NAME, ". - _")
 
-    Raises:
-        BadParameter: it cannot.
-    """
-    _check("OIDCProviderName", value, 128, _USER_NAME, "Letters, digits and . - _ are taken")
-    return value
+
+def policy_name(value: str) -> str:
+    """Return the value if it can be a policy's name: 1 to 128 letters, digits and `-`. Raises BadParameter."""
+    return _checked("PolicyName", value, 128, _POLICY_NAME, "-")
 
 
 def version_number(value: str) -> int:
-    """The number in a version's id. Raises BadVersionId."""
+    """Return the number in the id of a version. Raises BadVersionId."""
     if not _VERSION.fullmatch(value):
         raise BadVersionId
     return int(value[1:])
 
 
-def policy_name(value: str) -> str:
-    """The value, if it can be a policy's name: 1 to 128 letters, digits and `-`.
-
-    Raises:
-        BadParameter: it cannot.
-    """
-    _check("PolicyName", value, 128, _POLICY_NAME, "Letters, digits and - are taken")
-    return value
-
-
 def free_text(parameter: str, value: str, longest: int) -> str:
-    """The value, if it is text of at most `longest` characters; lines may end in it.
+    """Return the value if it is text, with or without line breaks, of at most `longest` characters.
 
     Raises:
-        BadParameter: it is longer, or holds what no text holds.
+        BadParameter: it is longer, or has control characters in it.
     """
     if len(value) > longest:
         raise bad_parameter(parameter, "Length")(f"At most {longest} characters are taken, {len(value)} were found.")
@@ -93,34 +64,27 @@ def free_text(parameter: str, value: str, longest: int) -> str:
 
 
 def email(value: str) -> str:
-    """The value, if it is empty or looks like an address.
-
-    Raises:
-        BadParameter: it does not.
-    """
+    """Return the value if it is empty or an email address. Raises BadParameter."""
     if value and not _EMAIL.fullmatch(value):
         raise bad_parameter("Email", "Format")("An address looks like name@example.com.")
     return value
 
 
 def mobile_phone(value: str) -> str:
-    """The value, if it is empty or a country code, a dash and a number.
-
-    Raises:
-        BadParameter: it is neither.
-    """
+    """Return the value if it is empty, or a country code, a dash and a number. Raises BadParameter."""
     if value and not _MOBILE_PHONE.fullmatch(value):
         raise bad_parameter("MobilePhone", "Format")("A number looks like 86-18600008888.")
     return value
 
 
 def date(moment: datetime) -> str:
-    """A moment, in UTC and whole seconds."""
+    """Return a time in UTC and whole seconds."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _check(parameter: str, value: str, longest: int, form: re.Pattern[str], told: str) -> None:
+def _checked(parameter: str, value: str, longest: int, form: re.Pattern[str], signs: str) -> str:
     if len(value) > longest:
         raise bad_parameter(parameter, "Length")(f"At most {longest} characters are taken, {len(value)} were found.")
     if not form.fullmatch(value):
-        raise bad_parameter(parameter, "InvalidChars")(f"{told}, {value!r} was found.")
+        raise bad_parameter(parameter, "InvalidChars")(f"Letters, digits and {signs} are taken, {value!r} was found.")
+    return value

@@ -1,5 +1,7 @@
-"""Identity providers (OpenID Connect). The cloud has these in another product and fetches their keys; here they are
-beside the roles that trust them, and their keys are given, so that the server asks nobody for anything.
+"""Identity providers (OpenID Connect).
+
+The cloud has them in another product and fetches their keys. Here they are part of RAM, like the roles that trust them,
+and callers give the keys, so that the server needs no way out.
 """
 
 import re
@@ -10,6 +12,7 @@ from backfleet import identity
 from backfleet.operations.catalogue import RAM, Call, operation
 from backfleet.operations.ram import naming
 from backfleet.operations.ram.errors import BadKeySet, bad_names, bad_parameter, bad_texts, in_rams_words, refusals
+from backfleet.operations.ram.requests import arn_of, every_arn
 from backfleet.wire.parameters import text
 
 _ISSUER: Final = re.compile(r"https://[!-~]{1,240}")
@@ -30,14 +33,14 @@ PROVIDER: Final = {
 
 @dataclass(frozen=True, slots=True)
 class NamedProvider:
-    """Which identity provider."""
+    """An identity provider."""
 
     name: str = text("OIDCProviderName", required=True, longest=naming.ON_THE_WIRE)
 
 
 @dataclass(frozen=True, slots=True)
 class NewProvider(NamedProvider):
-    """An identity provider to be registered; `Keys` is its JSON Web Key Set."""
+    """An identity provider to register. `Keys` is its JSON Web Key Set."""
 
     issuer: str = text("IssuerUrl", required=True, longest=naming.ON_THE_WIRE)
     client_ids: str = text("ClientIds", required=True, longest=8192)
@@ -47,7 +50,7 @@ class NewProvider(NamedProvider):
 
 @dataclass(frozen=True, slots=True)
 class ChangedProvider(NamedProvider):
-    """What a provider should be; what is not given stays. The issuer does always: it is what roles trust."""
+    """A provider and new details. What is not given stays. The issuer cannot change: roles trust it."""
 
     client_ids: str | None = text("ClientIds", longest=8192)
     keys: str | None = text("Keys")
@@ -59,21 +62,14 @@ class ListedProviders:
     """No parameters: there are not many."""
 
 
-def provider_arn(call: Call, asked: NamedProvider) -> list[str]:
-    """The provider a call is about."""
-    return [f"acs:ram::{call.account_id}:oidc-provider/{asked.name}"]
-
-
-def every_provider(call: Call, asked: object) -> list[str]:
-    """Every provider of the account."""
-    return [f"acs:ram::{call.account_id}:oidc-provider/*"]
+PROVIDER_ARN: Final = arn_of("oidc-provider", "name")
 
 
 @operation(
     RAM,
     "CreateOIDCProvider",
     action="ram:CreateOIDCProvider",
-    resources=provider_arn,
+    resources=PROVIDER_ARN,
     answer={"OIDCProvider": PROVIDER},
     errors=(
         *bad_names("OIDCProviderName"),
@@ -87,7 +83,7 @@ def every_provider(call: Call, asked: object) -> list[str]:
     ),
 )
 def create_oidc_provider(call: Call, asked: NewProvider) -> dict[str, Any]:
-    """Register who else may say who somebody is. No role trusts it yet."""
+    """Register an identity provider. No role trusts it yet."""
     name = naming.provider_name(asked.name)
     if not _ISSUER.fullmatch(asked.issuer):
         raise BAD_ISSUER("It is an https address.")
@@ -108,12 +104,12 @@ def create_oidc_provider(call: Call, asked: NewProvider) -> dict[str, Any]:
     RAM,
     "GetOIDCProvider",
     action="ram:GetOIDCProvider",
-    resources=provider_arn,
+    resources=PROVIDER_ARN,
     answer={"OIDCProvider": PROVIDER},
     errors=(*bad_names("OIDCProviderName"), *refusals("EntityNotExist.OIDCProvider")),
 )
 def get_oidc_provider(call: Call, asked: NamedProvider) -> dict[str, Any]:
-    """One identity provider."""
+    """Return an identity provider."""
     name = naming.provider_name(asked.name)
     with in_rams_words(), call.services.database.reading() as tx:
         return {"OIDCProvider": _shown(identity.find_provider(tx, call.account_id, name))}
@@ -123,11 +119,11 @@ def get_oidc_provider(call: Call, asked: NamedProvider) -> dict[str, Any]:
     RAM,
     "ListOIDCProviders",
     action="ram:ListOIDCProviders",
-    resources=every_provider,
+    resources=every_arn("oidc-provider"),
     answer={"OIDCProviders": {"OIDCProvider": [PROVIDER]}},
 )
 def list_oidc_providers(call: Call, asked: ListedProviders) -> dict[str, Any]:
-    """Every identity provider of the account, by name."""
+    """List the identity providers of the account by name."""
     with call.services.database.reading() as tx:
         found = identity.list_providers(tx, call.account_id)
     return {"OIDCProviders": {"OIDCProvider": [_shown(provider) for provider in found]}}
@@ -137,7 +133,7 @@ def list_oidc_providers(call: Call, asked: ListedProviders) -> dict[str, Any]:
     RAM,
     "UpdateOIDCProvider",
     action="ram:UpdateOIDCProvider",
-    resources=provider_arn,
+    resources=PROVIDER_ARN,
     answer={"OIDCProvider": PROVIDER},
     errors=(
         *bad_names("OIDCProviderName"),
@@ -148,7 +144,7 @@ def list_oidc_providers(call: Call, asked: ListedProviders) -> dict[str, Any]:
     ),
 )
 def update_oidc_provider(call: Call, asked: ChangedProvider) -> dict[str, Any]:
-    """Change a provider's keys, client ids or description, from the next token on."""
+    """Change the keys, client ids or description of a provider, from the next token on."""
     name = naming.provider_name(asked.name)
     clients = None if asked.client_ids is None else _client_ids(asked.client_ids)
     described = asked.description and naming.free_text("NewDescription", asked.description, 256)
@@ -162,12 +158,12 @@ def update_oidc_provider(call: Call, asked: ChangedProvider) -> dict[str, Any]:
     RAM,
     "DeleteOIDCProvider",
     action="ram:DeleteOIDCProvider",
-    resources=provider_arn,
+    resources=PROVIDER_ARN,
     answer={},
     errors=(*bad_names("OIDCProviderName"), *refusals("EntityNotExist.OIDCProvider")),
 )
 def delete_oidc_provider(call: Call, asked: NamedProvider) -> dict[str, Any]:
-    """Delete an identity provider. Sessions that began with its tokens end."""
+    """Delete an identity provider. Sessions that began with one of its tokens end."""
     name = naming.provider_name(asked.name)
     with in_rams_words(), call.services.database.transaction() as tx:
         identity.delete_provider(tx, call.account_id, name)
@@ -177,7 +173,7 @@ def delete_oidc_provider(call: Call, asked: NamedProvider) -> dict[str, Any]:
 def _client_ids(written: str) -> tuple[str, ...]:
     listed = tuple(dict.fromkeys(part.strip() for part in written.split(",")))
     if not all(map(_CLIENT_ID.fullmatch, listed)):
-        raise BAD_CLIENT_IDS("They are separated by commas, of 1 to 128 characters each.")
+        raise BAD_CLIENT_IDS("They are separated by commas and have 1 to 128 characters each.")
     return listed
 
 

@@ -1,4 +1,4 @@
-"""Policies."""
+"""Policies: the account's own, and the system's."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,8 +17,8 @@ from backfleet.operations.ram.errors import (
     in_rams_words,
     refusals,
 )
+from backfleet.operations.ram.requests import BAD_MARKER, PAGED, Listed, arn_of, every_arn
 from backfleet.operations.ram.tags import BAD_TAG
-from backfleet.operations.ram.users import BAD_MARKER, PAGED, Listed
 from backfleet.operations.tags import Tag
 from backfleet.wire.parameters import boolean, repeat_objects, text
 from backfleet.wire.shapes import Maybe
@@ -31,7 +31,7 @@ POLICY: Final = {
     "PolicyType": str,
     "Description": str,
     "DefaultVersion": str,
-    "CreateDate": Maybe(str),  # those of the system have no dates
+    "CreateDate": Maybe(str),  # policies of the system have no dates
     "UpdateDate": Maybe(str),
     "AttachmentCount": Maybe(int),
 }
@@ -40,7 +40,7 @@ VERSION: Final = {"VersionId": str, "IsDefaultVersion": bool, "PolicyDocument": 
 
 @dataclass(frozen=True, slots=True)
 class NewPolicy:
-    """A policy to be made."""
+    """A policy to make."""
 
     policy_name: str = text("PolicyName", required=True, longest=naming.ON_THE_WIRE)
     document: str = text("PolicyDocument", required=True)
@@ -51,28 +51,28 @@ class NewPolicy:
 
 @dataclass(frozen=True, slots=True)
 class OwnPolicy:
-    """Which of the account's own policies."""
+    """One of the account's own policies."""
 
     policy_name: str = text("PolicyName", required=True, longest=naming.ON_THE_WIRE)
 
 
 @dataclass(frozen=True, slots=True)
 class DescribedPolicy(OwnPolicy):
-    """Which policy, and what people are told of it."""
+    """A policy and its new description."""
 
     description: str = text("NewDescription", required=True)
 
 
 @dataclass(frozen=True, slots=True)
 class DeletedPolicy(OwnPolicy):
-    """Which policy, and whether its versions go too."""
+    """A policy, and whether to delete its versions too."""
 
     cascading: bool = boolean("CascadingDelete", default=False)
 
 
 @dataclass(frozen=True, slots=True)
 class NamedPolicy:
-    """Which policy."""
+    """A policy."""
 
     policy_name: str = text("PolicyName", required=True, longest=naming.ON_THE_WIRE)
     policy_type: str = text("PolicyType", required=True, longest=naming.ON_THE_WIRE)
@@ -80,33 +80,29 @@ class NamedPolicy:
 
 @dataclass(frozen=True, slots=True)
 class ListedPolicies(Listed):
-    """Which part of the list of policies."""
+    """A part of the policies."""
 
     policy_type: str = text("PolicyType", default="", longest=naming.ON_THE_WIRE)
 
 
-def own_policy_arn(call: Call, asked: NewPolicy | OwnPolicy) -> list[str]:
-    """The policy of the account's own that a call is about."""
-    return [f"acs:ram::{call.account_id}:policy/{asked.policy_name}"]
+OWN_POLICY_ARN: Final = arn_of("policy", "policy_name")
 
 
 def policy_arn(call: Call, asked: NamedPolicy) -> list[str]:
-    """The policy a call is about. The system's belong to no account: who may hand out an account's own may not, by
-    that alone, hand out AdministratorAccess."""
+    """Return the policy that a call is about.
+
+    A policy of the system has an ARN outside the account: permission to attach the account's own policies does not
+    include permission to attach AdministratorAccess.
+    """
     owner = "system" if asked.policy_type == "System" else call.account_id
     return [f"acs:ram::{owner}:policy/{asked.policy_name}"]
-
-
-def every_policy(call: Call, asked: object) -> list[str]:
-    """Every policy the account sees."""
-    return [f"acs:ram::{call.account_id}:policy/*"]
 
 
 @operation(
     RAM,
     "CreatePolicy",
     action="ram:CreatePolicy",
-    resources=own_policy_arn,
+    resources=OWN_POLICY_ARN,
     answer={"Policy": POLICY},
     errors=(
         *bad_names("PolicyName"),
@@ -118,7 +114,7 @@ def every_policy(call: Call, asked: object) -> list[str]:
     ),
 )
 def create_policy(call: Call, asked: NewPolicy) -> dict[str, Any]:
-    """A policy of the account's own; one that could not be carried out to the letter is refused."""
+    """Make a policy. A document with anything that this server cannot enforce exactly is refused."""
     name = naming.policy_name(asked.policy_name)
     described = naming.free_text("Description", asked.description, 1024)
     if asked.tags or asked.written_tags:
@@ -138,24 +134,24 @@ def create_policy(call: Call, asked: NewPolicy) -> dict[str, Any]:
     errors=NAMED_ERRORS,
 )
 def get_policy(call: Call, asked: NamedPolicy) -> dict[str, Any]:
-    """One policy and the document that is in force."""
+    """Return a policy and the document that is in force."""
     name, kind = naming.policy_name(asked.policy_name), policy_type(asked.policy_type)
     with in_rams_words(), call.services.database.reading() as tx:
         found = identity.find_policy(tx, call.account_id, name, kind)
         version = identity.find_version(tx, call.account_id, name, kind, found.version)
-    return {"Policy": shown_policy(found) | _counted(found), "DefaultPolicyVersion": shown_version(version)}
+    return {"Policy": shown_policy(found) | _read_fields(found), "DefaultPolicyVersion": shown_version(version)}
 
 
 @operation(
     RAM,
     "ListPolicies",
     action="ram:ListPolicies",
-    resources=every_policy,
+    resources=every_arn("policy"),
     answer={"Policies": {"Policy": [POLICY]}, **PAGED},
     errors=(BAD_MARKER, BadPolicyType),
 )
 def list_policies(call: Call, asked: ListedPolicies) -> dict[str, Any]:
-    """The account's own policies, then the system's, each by name. The marker is type and name of the last before."""
+    """List the account's own policies, then the system's, by name. The marker is the type and name of the last one."""
     kind = policy_type(asked.policy_type) if asked.policy_type else None
     after, limit = _after(asked.marker), asked.max_items + 1
     with call.services.database.reading() as tx:
@@ -163,7 +159,7 @@ def list_policies(call: Call, asked: ListedPolicies) -> dict[str, Any]:
     page = found[: asked.max_items]
     more = len(found) > len(page)
     return {
-        "Policies": {"Policy": [shown_policy(policy) | _counted(policy) for policy in page]},
+        "Policies": {"Policy": [shown_policy(policy) | _read_fields(policy) for policy in page]},
         "IsTruncated": more,
         "Marker": f"{page[-1].kind}/{page[-1].name}" if more else None,
     }
@@ -173,24 +169,24 @@ def list_policies(call: Call, asked: ListedPolicies) -> dict[str, Any]:
     RAM,
     "UpdatePolicyDescription",
     action="ram:UpdatePolicyDescription",
-    resources=own_policy_arn,
+    resources=OWN_POLICY_ARN,
     answer={"Policy": POLICY},
     errors=(*bad_names("PolicyName"), *bad_texts("NewDescription"), *refusals("EntityNotExist.Policy")),
 )
 def update_policy_description(call: Call, asked: DescribedPolicy) -> dict[str, Any]:
-    """Change what people are told of a policy of the account's own."""
+    """Change the description of one of the account's own policies."""
     name = naming.policy_name(asked.policy_name)
     described = naming.free_text("NewDescription", asked.description, 1024)
     with in_rams_words(), call.services.database.transaction() as tx:
         changed = identity.set_policy_description(tx, call.account_id, name, described, now=call.now)
-    return {"Policy": shown_policy(changed) | _counted(changed)}
+    return {"Policy": shown_policy(changed) | _read_fields(changed)}
 
 
 @operation(
     RAM,
     "DeletePolicy",
     action="ram:DeletePolicy",
-    resources=own_policy_arn,
+    resources=OWN_POLICY_ARN,
     answer={},
     errors=(
         *bad_names("PolicyName"),
@@ -204,7 +200,7 @@ def update_policy_description(call: Call, asked: DescribedPolicy) -> dict[str, A
     ),
 )
 def delete_policy(call: Call, asked: DeletedPolicy) -> dict[str, Any]:
-    """Delete a policy of the account's own that is attached to nobody; its other versions too, if that is said."""
+    """Delete one of the account's own policies that is not attached; with CascadingDelete its versions too."""
     name = naming.policy_name(asked.policy_name)
     with in_rams_words(), call.services.database.transaction() as tx:
         identity.delete_policy(tx, call.account_id, name, versions_too=asked.cascading)
@@ -212,20 +208,20 @@ def delete_policy(call: Call, asked: DeletedPolicy) -> dict[str, Any]:
 
 
 def policy_type(value: str) -> str:
-    """The value, if it is a type. Raises BadPolicyType."""
+    """Return the value if it is a policy type. Raises BadPolicyType."""
     if value not in TYPES:
         raise BadPolicyType
     return value
 
 
 def check_length(document: str) -> None:
-    """Raises BadParameter."""
+    """Raise BadParameter if a document is too long."""
     if len(document) > LONGEST_DOCUMENT:
         raise TOO_LONG(f"At most {LONGEST_DOCUMENT} characters are taken.")
 
 
 def shown_policy(policy: identity.Policy) -> dict[str, Any]:
-    """A policy, as it is made."""
+    """Return a policy as the answer that makes it shows it."""
     return {
         "PolicyName": policy.name,
         "PolicyType": policy.kind,
@@ -236,7 +232,7 @@ def shown_policy(policy: identity.Policy) -> dict[str, Any]:
 
 
 def shown_version(version: identity.PolicyVersion) -> dict[str, Any]:
-    """One version of a policy."""
+    """Return one version of a policy as answers show it."""
     return {
         "VersionId": f"v{version.number}",
         "IsDefaultVersion": version.is_default,
@@ -255,7 +251,7 @@ def _after(marker: str) -> tuple[str, str] | None:
         raise BAD_MARKER("It is the Marker of the answer before.") from None
 
 
-def _counted(policy: identity.Policy) -> dict[str, Any]:
-    """What a policy that is read has beside one that is made."""
+def _read_fields(policy: identity.Policy) -> dict[str, Any]:
+    """Return the fields that only reads of a policy show."""
     changed = naming.date(policy.updated_at) if policy.updated_at else None
     return {"UpdateDate": changed, "AttachmentCount": policy.attached}

@@ -1,4 +1,4 @@
-"""Versions of policies: up to five, one of them in force."""
+"""Versions of policies: up to five, of which one is in force."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -9,12 +9,12 @@ from backfleet.operations.ram import naming
 from backfleet.operations.ram.errors import BadVersionId, MalformedPolicyDocument, bad_names, in_rams_words, refusals
 from backfleet.operations.ram.policies import (
     NAMED_ERRORS,
+    OWN_POLICY_ARN,
     TOO_LONG,
     VERSION,
     NamedPolicy,
     OwnPolicy,
     check_length,
-    own_policy_arn,
     policy_arn,
     policy_type,
     shown_version,
@@ -28,7 +28,7 @@ VERSION_ERRORS: Final[tuple[type[ApiError], ...]] = (BadVersionId, *refusals("En
 
 @dataclass(frozen=True, slots=True)
 class NewVersion(OwnPolicy):
-    """One more version of a policy."""
+    """A new version of a policy."""
 
     document: str = text("PolicyDocument", required=True)
     default: bool = boolean("SetAsDefault", default=False)
@@ -37,14 +37,14 @@ class NewVersion(OwnPolicy):
 
 @dataclass(frozen=True, slots=True)
 class OwnVersion(OwnPolicy):
-    """Which version of which of the account's own policies."""
+    """A version of one of the account's own policies."""
 
     version_id: str = text("VersionId", required=True, longest=naming.ON_THE_WIRE)
 
 
 @dataclass(frozen=True, slots=True)
 class NamedVersion(NamedPolicy):
-    """Which version of which policy."""
+    """A version of a policy."""
 
     version_id: str = text("VersionId", required=True, longest=naming.ON_THE_WIRE)
 
@@ -53,7 +53,7 @@ class NamedVersion(NamedPolicy):
     RAM,
     "CreatePolicyVersion",
     action="ram:CreatePolicyVersion",
-    resources=own_policy_arn,
+    resources=OWN_POLICY_ARN,
     answer={"PolicyVersion": VERSION},
     errors=(
         *bad_names("PolicyName"),
@@ -63,7 +63,7 @@ class NamedVersion(NamedPolicy):
     ),
 )
 def create_policy_version(call: Call, asked: NewVersion) -> dict[str, Any]:
-    """One more version; it is in force only if that is said."""
+    """Make a new version of a policy. It is in force only with SetAsDefault."""
     name = naming.policy_name(asked.policy_name)
     check_length(asked.document)
     how = {"default": asked.default, "rotate": asked.rotation == ROTATE}
@@ -81,7 +81,7 @@ def create_policy_version(call: Call, asked: NewVersion) -> dict[str, Any]:
     errors=(*NAMED_ERRORS, *VERSION_ERRORS),
 )
 def get_policy_version(call: Call, asked: NamedVersion) -> dict[str, Any]:
-    """One version of a policy."""
+    """Return one version of a policy."""
     name, kind = naming.policy_name(asked.policy_name), policy_type(asked.policy_type)
     number = naming.version_number(asked.version_id)
     with in_rams_words(), call.services.database.reading() as tx:
@@ -97,7 +97,7 @@ def get_policy_version(call: Call, asked: NamedVersion) -> dict[str, Any]:
     errors=NAMED_ERRORS,
 )
 def list_policy_versions(call: Call, asked: NamedPolicy) -> dict[str, Any]:
-    """Every version of a policy, oldest first."""
+    """List the versions of a policy, oldest first."""
     name, kind = naming.policy_name(asked.policy_name), policy_type(asked.policy_type)
     with in_rams_words(), call.services.database.reading() as tx:
         found = identity.list_versions(tx, call.account_id, name, kind)
@@ -108,12 +108,12 @@ def list_policy_versions(call: Call, asked: NamedPolicy) -> dict[str, Any]:
     RAM,
     "SetDefaultPolicyVersion",
     action="ram:SetDefaultPolicyVersion",
-    resources=own_policy_arn,
+    resources=OWN_POLICY_ARN,
     answer={},
     errors=(*bad_names("PolicyName"), *VERSION_ERRORS, *refusals("EntityNotExist.Policy")),
 )
 def set_default_policy_version(call: Call, asked: OwnVersion) -> dict[str, Any]:
-    """Put a version in force, from the next request on."""
+    """Put a version of a policy in force, from the next request on."""
     name, number = naming.policy_name(asked.policy_name), naming.version_number(asked.version_id)
     with in_rams_words(), call.services.database.transaction() as tx:
         identity.set_default_version(tx, call.account_id, name, number, now=call.now)
@@ -124,7 +124,7 @@ def set_default_policy_version(call: Call, asked: OwnVersion) -> dict[str, Any]:
     RAM,
     "DeletePolicyVersion",
     action="ram:DeletePolicyVersion",
-    resources=own_policy_arn,
+    resources=OWN_POLICY_ARN,
     answer={},
     errors=(
         *bad_names("PolicyName"),
@@ -133,7 +133,7 @@ def set_default_policy_version(call: Call, asked: OwnVersion) -> dict[str, Any]:
     ),
 )
 def delete_policy_version(call: Call, asked: OwnVersion) -> dict[str, Any]:
-    """Delete a version that is not in force."""
+    """Delete a version of a policy that is not in force."""
     name, number = naming.policy_name(asked.policy_name), naming.version_number(asked.version_id)
     with in_rams_words(), call.services.database.transaction() as tx:
         identity.delete_version(tx, call.account_id, name, number)

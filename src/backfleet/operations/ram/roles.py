@@ -17,8 +17,8 @@ from backfleet.operations.ram.errors import (
     in_rams_words,
     refusals,
 )
+from backfleet.operations.ram.requests import BAD_MARKER, PAGED, Listed, after_name, arn_of, every_arn, paged
 from backfleet.operations.ram.tags import BAD_TAG, read_tags, shown_tags
-from backfleet.operations.ram.users import BAD_MARKER, PAGED, Listed, after_name, paged
 from backfleet.operations.tags import Tag
 from backfleet.wire.parameters import boolean, integer, repeat_objects, text
 from backfleet.wire.shapes import Maybe
@@ -64,7 +64,7 @@ class NewRole(NamedRole):
 
 @dataclass(frozen=True, slots=True)
 class ChangedRole(NamedRole):
-    """What a role should be; what is not given stays."""
+    """A role and new details. What is not given stays."""
 
     trust: str | None = text("NewAssumeRolePolicyDocument")
     description: str | None = text("NewDescription")
@@ -73,7 +73,7 @@ class ChangedRole(NamedRole):
 
 @dataclass(frozen=True, slots=True)
 class ListedRoles(Listed):
-    """Which part of the list of roles, and with which tags."""
+    """A part of the roles, and the tags that they must have."""
 
     tags: tuple[Tag, ...] = repeat_objects("Tag", of=Tag)
     written_tags: str = text("Tag", default="", longest=16_384)
@@ -81,23 +81,16 @@ class ListedRoles(Listed):
 
 @dataclass(frozen=True, slots=True)
 class NewServiceRole:
-    """Which service's own role."""
+    """A service that acts by a role of its own."""
 
     service: str = text("ServiceName", required=True, longest=naming.ON_THE_WIRE)
 
 
-def role_arn(call: Call, asked: NamedRole) -> list[str]:
-    """The role a call is about."""
-    return [f"acs:ram::{call.account_id}:role/{asked.role_name}"]
-
-
-def every_role(call: Call, asked: object) -> list[str]:
-    """Every role of the account."""
-    return [f"acs:ram::{call.account_id}:role/*"]
+ROLE_ARN: Final = arn_of("role", "role_name")
 
 
 def service_name(call: Call, asked: NewServiceRole | None) -> dict[str, str]:
-    """Policies may allow the roles of some services only."""
+    """Return the condition key by which policies can allow the roles of some services only."""
     return {} if asked is None else {"ram:ServiceName": asked.service}
 
 
@@ -105,7 +98,7 @@ def service_name(call: Call, asked: NewServiceRole | None) -> dict[str, str]:
     RAM,
     "CreateRole",
     action="ram:CreateRole",
-    resources=role_arn,
+    resources=ROLE_ARN,
     answer={"Role": ROLE},
     errors=(
         *bad_names("RoleName"),
@@ -120,12 +113,12 @@ def service_name(call: Call, asked: NewServiceRole | None) -> dict[str, str]:
     ),
 )
 def create_role(call: Call, asked: NewRole) -> dict[str, Any]:
-    """A new role that may do nothing yet. Whom its policy trusts may act in its place."""
+    """Make a role without permissions. Whoever its trust policy names can assume it."""
     name = naming.role_name(asked.role_name)
     if name.lower().startswith(SERVICE_PREFIX.lower()):
-        raise RESERVED(f"{SERVICE_PREFIX}... are roles of services; see CreateServiceLinkedRole.")
+        raise RESERVED(f"{SERVICE_PREFIX}... are roles of services; use CreateServiceLinkedRole.")
     if asked.console:
-        raise NO_CONSOLE("Roles do not log in to the console here; leave it out.")
+        raise NO_CONSOLE("There is no console login for roles here; leave it out.")
     tags = {key: value or "" for key, value in read_tags(asked.tags, asked.written_tags).items()}
     described = naming.free_text("Description", asked.description, 1024)
     trust, longest = _trust(asked.trust, "AssumeRolePolicyDocument"), _duration(asked.max_session)
@@ -141,13 +134,13 @@ def create_role(call: Call, asked: NewRole) -> dict[str, Any]:
     RAM,
     "CreateServiceLinkedRole",
     action="ram:CreateServiceLinkedRole",
-    resources=every_role,
+    resources=every_arn("role"),
     conditions=service_name,
     answer={"Role": ROLE},
     errors=refusals("EntityNotExist.ServiceName", "EntityAlreadyExists.Role", "LimitExceeded.Role"),
 )
 def create_service_linked_role(call: Call, asked: NewServiceRole) -> dict[str, Any]:
-    """The role that a service acts by in this account."""
+    """Make the role by which a service acts in this account."""
     with in_rams_words(), call.services.database.transaction() as tx:
         made = identity.create_service_role(tx, call.account_id, asked.service, now=call.now, draw=call.services.draw)
     return {"Role": _shown(made)}
@@ -157,12 +150,12 @@ def create_service_linked_role(call: Call, asked: NewServiceRole) -> dict[str, A
     RAM,
     "GetRole",
     action="ram:GetRole",
-    resources=role_arn,
+    resources=ROLE_ARN,
     answer={"Role": ROLE},
     errors=(*bad_names("RoleName"), *refusals("EntityNotExist.Role")),
 )
 def get_role(call: Call, asked: NamedRole) -> dict[str, Any]:
-    """One role and its trust policy."""
+    """Return a role and its trust policy."""
     name = naming.role_name(asked.role_name)
     with in_rams_words(), call.services.database.reading() as tx:
         return {"Role": _shown(identity.find_role(tx, call.account_id, name))}
@@ -172,7 +165,7 @@ def get_role(call: Call, asked: NamedRole) -> dict[str, Any]:
     RAM,
     "UpdateRole",
     action="ram:UpdateRole",
-    resources=role_arn,
+    resources=ROLE_ARN,
     answer={"Role": ROLE},
     errors=(
         *bad_names("RoleName"),
@@ -184,7 +177,7 @@ def get_role(call: Call, asked: NamedRole) -> dict[str, Any]:
     ),
 )
 def update_role(call: Call, asked: ChangedRole) -> dict[str, Any]:
-    """Change whom a role trusts, its description, or how long its sessions last, those that are running too."""
+    """Change a role's trust policy, description or maximum session duration, also for sessions that are running."""
     name = naming.role_name(asked.role_name)
     trust = None if asked.trust is None else _trust(asked.trust, "NewAssumeRolePolicyDocument")
     longest = None if asked.max_session is None else _duration(asked.max_session)
@@ -200,12 +193,12 @@ def update_role(call: Call, asked: ChangedRole) -> dict[str, Any]:
     RAM,
     "ListRoles",
     action="ram:ListRoles",
-    resources=every_role,
+    resources=every_arn("role"),
     answer={"Roles": {"Role": [ROLE]}, **PAGED},
     errors=(BAD_MARKER, BAD_TAG),
 )
 def list_roles(call: Call, asked: ListedRoles) -> dict[str, Any]:
-    """Roles by name. The marker is the last name of the part before."""
+    """List roles by name. The marker is the last name of the part before."""
     after, tags = after_name(asked.marker), read_tags(asked.tags, asked.written_tags)
     with call.services.database.reading() as tx:
         found = identity.list_roles(tx, call.account_id, after=after, limit=asked.max_items + 1, tags=tags)
@@ -216,12 +209,12 @@ def list_roles(call: Call, asked: ListedRoles) -> dict[str, Any]:
     RAM,
     "DeleteRole",
     action="ram:DeleteRole",
-    resources=role_arn,
+    resources=ROLE_ARN,
     answer={},
     errors=(*bad_names("RoleName"), *refusals("EntityNotExist.Role", "DeleteConflict.Role.Policy")),
 )
 def delete_role(call: Call, asked: NamedRole) -> dict[str, Any]:
-    """Delete a role that has no policies. Its sessions end with it, from their next request on."""
+    """Delete a role that has no policies. The next request of each of its sessions is refused."""
     name = naming.role_name(asked.role_name)
     with in_rams_words(), call.services.database.transaction() as tx:
         identity.delete_role(tx, call.account_id, name)
@@ -254,7 +247,7 @@ def _made(role: identity.Role) -> dict[str, Any]:
 
 
 def _shown(role: identity.Role) -> dict[str, Any]:
-    """What a role that is read has beside one that is made."""
+    """Return a role as reads show it, with more fields than the answer that makes it."""
     more = {
         "UpdateDate": naming.date(role.updated_at),
         "RolePrincipalName": f"{role.name.lower()}@role.{role.account_id}.onaliyunservice.com",

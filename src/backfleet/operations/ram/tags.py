@@ -13,22 +13,22 @@ BAD_TAG: Final = bad_parameter("Tag", "Format")
 
 
 def read_tags(repeated: Sequence[Tag], written: str) -> dict[str, str | None]:
-    """The tags of a call, by key. Raises BadParameter."""
+    """Return the tags of a call, by key. Raises BadParameter."""
     pairs = [(tag.key, tag.value) for tag in repeated]
     if written:
         pairs += _from_json(written)
     found: dict[str, str | None] = {}
     for key, value in pairs:
         if not key or key in found or len(key) > LONGEST or len(value or "") > LONGEST:
-            raise BAD_TAG(f"Each has a Key of its own; keys and values have at most {LONGEST} characters.")
+            raise BAD_TAG(f"Each tag has a Key that no other has; keys and values have at most {LONGEST} characters.")
         found[key] = value
     if len(found) > MOST:
-        raise BAD_TAG(f"At most {MOST} are taken.")
+        raise BAD_TAG(f"At most {MOST} tags are taken, {len(found)} were found.")
     return found
 
 
 def shown_tags(tags: Mapping[str, str]) -> dict[str, Any]:
-    """Tags in an answer; nothing where there are none."""
+    """Return tags as answers show them; no field where there are none."""
     listed = [{"TagKey": key, "TagValue": value} for key, value in sorted(tags.items())]
     return {"Tags": {"Tag": listed}} if listed else {}
 

@@ -1,4 +1,4 @@
-"""STS 2015-04-01: who am I, and temporary credentials."""
+"""STS 2015-04-01: the caller's identity, and temporary credentials."""
 
 from backfleet.operations.sts import assume_role, assume_role_with_oidc, caller_identity
 

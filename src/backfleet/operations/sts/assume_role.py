@@ -1,7 +1,8 @@
-"""AssumeRole: temporary credentials in a role's place."""
+"""AssumeRole: temporary credentials of a role."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -11,25 +12,25 @@ from backfleet.identity import LONGEST_SESSION_POLICY
 from backfleet.identity.policy import ASSUME, MalformedPolicy, ram_principals
 from backfleet.operations.access_denied import TRUST_POLICY, denied_detail
 from backfleet.operations.catalogue import STS, Call, operation
+from backfleet.operations.errors import StsNoPermission
 from backfleet.operations.sts.errors import (
     BadDuration,
     BadExternalId,
     BadRoleArn,
     BadSessionName,
     BadSourceIdentity,
-    BeyondTheChain,
     PolicyGrammar,
     PolicySize,
+    RoleChainTooLong,
     RoleNotFound,
     RootMayNot,
-    StsNoPermission,
 )
 from backfleet.storage import Transaction
 from backfleet.wire.parameters import integer, text
 from backfleet.wire.shapes import Maybe
 
 DEFAULT_SECONDS: Final = 3600
-ON_THE_WIRE: Final = 8192  # characters of a value that are read at all; its own limit is answered with its own code
+ON_THE_WIRE: Final = 8192  # characters of any value in a request; each has a smaller limit with its own error
 _ROLE_ARN: Final = re.compile(r"acs:ram::([0-9]{1,32}):role/([A-Za-z0-9._-]{1,64})")
 _SESSION_NAME: Final = re.compile(r"[A-Za-z0-9.@_-]{2,64}")
 _EXTERNAL_ID: Final = re.compile(r"[A-Za-z0-9=,.@:/_+-]{2,1224}")
@@ -40,12 +41,12 @@ ASSUMED: Final = {
     "AssumedRoleUser": {"Arn": str, "AssumedRoleId": str},
     "SourceIdentity": Maybe(str),
 }
-WISH_ERRORS: Final = (BadRoleArn, BadSessionName, BadDuration, PolicyGrammar, PolicySize)
+SESSION_ERRORS: Final = (BadRoleArn, BadSessionName, BadDuration, PolicyGrammar, PolicySize)
 
 
 @dataclass(frozen=True, slots=True)
 class AssumeRole:
-    """Whose place, for how long, and what the session may do of what the role may."""
+    """A role, a duration, and a policy that restricts what the session may do of what the role may."""
 
     role_arn: str = text("RoleArn", required=True, longest=ON_THE_WIRE)
     session_name: str = text("RoleSessionName", required=True, longest=ON_THE_WIRE)
@@ -56,9 +57,10 @@ class AssumeRole:
 
 
 def role_arn(call: Call, asked: AssumeRole) -> list[str]:
-    """The role, by the name it has: letter case does not count in the ARN that is sent, and does in policies.
+    """Return the ARN of the role in its real letter case, which counts in policies and not in requests.
 
-    Another account's is judged as it was sent: a refusal must not tell how that account spells it, or that it is there.
+    The ARN of another account's role stays as it was sent: a refusal must not show how that account spells the role, or
+    that it exists.
     """
     try:
         account_id, name = read_role_arn(asked.role_arn)
@@ -73,7 +75,7 @@ def role_arn(call: Call, asked: AssumeRole) -> list[str]:
 
 
 def conditions(call: Call, asked: AssumeRole | None) -> Mapping[str, str]:
-    """What policies may ask about beside what every call has."""
+    """Return condition keys beyond those of every call."""
     if asked is None:
         return {}
     given = {"sts:ExternalId": asked.external_id, "sts:RoleSessionName": asked.session_name}
@@ -87,12 +89,12 @@ def conditions(call: Call, asked: AssumeRole | None) -> Mapping[str, str]:
     resources=role_arn,
     conditions=conditions,
     answer=ASSUMED,
-    errors=(*WISH_ERRORS, BadExternalId, BadSourceIdentity, RoleNotFound, RootMayNot, BeyondTheChain),
+    errors=(*SESSION_ERRORS, BadExternalId, BadSourceIdentity, RoleNotFound, RootMayNot, RoleChainTooLong),
 )
 def assume_role(call: Call, asked: AssumeRole) -> dict[str, Any]:
-    """Temporary credentials of a role, for one whom it trusts. The caller's own policies must allow it too."""
+    """Return temporary credentials of a role that trusts the caller. The caller's own policies must allow it too."""
     account_id, name = read_role_arn(asked.role_arn)
-    wish = read_wish(asked.session_name, asked.duration, asked.policy, asked.source_identity)
+    options = read_session_options(asked.session_name, asked.duration, asked.policy, asked.source_identity)
     if asked.external_id and not _EXTERNAL_ID.fullmatch(asked.external_id):
         raise BadExternalId
     passed_on = call.caller.session.source_identity if call.caller.session is not None else ""
@@ -103,27 +105,27 @@ def assume_role(call: Call, asked: AssumeRole) -> dict[str, Any]:
     with call.services.database.reading() as tx:
         role = _trusting(tx, call, asked, account_id, name)
     try:
-        with wished(role):
+        with session_errors():
             issued = identity.issue_credentials(
-                call.services.vault, role, wish, call.caller, now=call.now, draw=call.services.draw
+                call.services.vault, role, options, call.caller, now=call.now, draw=call.services.draw
             )
     except identity.RootCannotAssume:
         raise RootMayNot from None
     except identity.LimitReached as no:
-        raise BeyondTheChain(no.limit) from None
+        raise RoleChainTooLong(no.limit) from None
     return answer(issued)
 
 
 def read_role_arn(arn: str) -> tuple[str, str]:
-    """Account and name of a role. Raises BadRoleArn."""
+    """Return the account and the name of a role. Raises BadRoleArn."""
     found = _ROLE_ARN.fullmatch(arn)
     if found is None:
         raise BadRoleArn
     return found[1], found[2]
 
 
-def read_wish(name: str, seconds: int, policy: str, source_identity: str = "") -> identity.SessionOptions:
-    """What the session should be. Raises ApiError."""
+def read_session_options(name: str, seconds: int, policy: str, source_identity: str = "") -> identity.SessionOptions:
+    """Return the options of a session. Raises one of SESSION_ERRORS or BadSourceIdentity."""
     if not _SESSION_NAME.fullmatch(name):
         raise BadSessionName
     if source_identity and not _SESSION_NAME.fullmatch(source_identity):
@@ -133,24 +135,19 @@ def read_wish(name: str, seconds: int, policy: str, source_identity: str = "") -
     return identity.SessionOptions(name, timedelta(seconds=max(0, min(seconds, 10**6))), policy, source_identity)
 
 
-class wished:  # noqa: N801 - read as a word: `with wished(role):`
-    """Says in STS's words what is wrong with a wish."""
-
-    def __init__(self, role: identity.Role) -> None:
-        self.role = role
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, problem: BaseException | None, trace: object) -> None:
-        if isinstance(problem, identity.SessionTooLong):
-            raise BadDuration(problem.longest) from None
-        if isinstance(problem, MalformedPolicy):
-            raise PolicyGrammar(str(problem)) from None
+@contextmanager
+def session_errors() -> Iterator[None]:
+    """Turn what identity refuses about the options of a session into errors of STS."""
+    try:
+        yield
+    except identity.SessionTooLong as problem:
+        raise BadDuration(problem.longest) from None
+    except MalformedPolicy as problem:
+        raise PolicyGrammar(str(problem)) from None
 
 
 def answer(issued: identity.TemporaryCredentials) -> dict[str, Any]:
-    """The credentials, as STS shows them."""
+    """Return the credentials as STS shows them."""
     session = issued.caller.session
     shown = {
         "Credentials": {
@@ -167,7 +164,7 @@ def answer(issued: identity.TemporaryCredentials) -> dict[str, Any]:
 
 
 def _trusting(tx: Transaction, call: Call, asked: AssumeRole, account_id: str, name: str) -> identity.Role:
-    """The role, if it trusts the caller. Of another account it is not said whether there is one."""
+    """Return the role if it trusts the caller. The refusal does not say whether another account has the role."""
     context = {**call.circumstances, **conditions(call, asked)}
     try:
         role = identity.find_role(tx, account_id, name, any_case=True)

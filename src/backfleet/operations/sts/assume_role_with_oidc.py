@@ -1,4 +1,4 @@
-"""AssumeRoleWithOIDC: temporary credentials for one an identity provider vouches for. Taken without a signature."""
+"""AssumeRoleWithOIDC: temporary credentials for the subject of an identity provider's token, without a signature."""
 
 import re
 from dataclasses import dataclass, replace
@@ -13,11 +13,11 @@ from backfleet.operations.sts.assume_role import (
     ASSUMED,
     DEFAULT_SECONDS,
     ON_THE_WIRE,
-    WISH_ERRORS,
+    SESSION_ERRORS,
     answer,
     read_role_arn,
-    read_wish,
-    wished,
+    read_session_options,
+    session_errors,
 )
 from backfleet.operations.sts.errors import (
     BadProviderArn,
@@ -30,7 +30,7 @@ from backfleet.operations.sts.errors import (
 from backfleet.wire.parameters import integer, text
 
 _PROVIDER_ARN: Final = re.compile(r"acs:ram::([0-9]{1,32}):oidc-provider/([A-Za-z0-9._-]{1,128})")
-_FAULTS: Final[dict[str, type[TokenInvalid | TokenExpired | TokenAudience | TokenSignature]]] = {
+_FAULTS: Final = {
     "Expired": TokenExpired,
     "Audience": TokenAudience,
     "Signature": TokenSignature,
@@ -47,7 +47,7 @@ TOKEN_INFO: Final = {
 
 @dataclass(frozen=True, slots=True)
 class AssumeRoleWithOIDC:
-    """Whose place, and the token that says who asks."""
+    """A role, and the token that authenticates the caller."""
 
     provider_arn: str = text("OIDCProviderArn", required=True, longest=ON_THE_WIRE)
     token: str = text("OIDCToken", required=True)
@@ -63,15 +63,15 @@ class AssumeRoleWithOIDC:
     action=None,
     anonymous=True,
     answer={**ASSUMED, "OIDCTokenInfo": TOKEN_INFO},
-    errors=(*WISH_ERRORS, BadProviderArn, NotFederated, TokenInvalid, TokenExpired, TokenAudience, TokenSignature),
+    errors=(*SESSION_ERRORS, BadProviderArn, NotFederated, TokenInvalid, TokenExpired, TokenAudience, TokenSignature),
 )
 def assume_role_with_oidc(call: Call, asked: AssumeRoleWithOIDC) -> dict[str, Any]:
-    """Temporary credentials of a role that trusts the provider, for the subject of a token the provider signed."""
+    """Return temporary credentials of a role that trusts the provider, for the subject of a token of the provider."""
     account_id, role_name = read_role_arn(asked.role_arn)
     found = _PROVIDER_ARN.fullmatch(asked.provider_arn)
     if found is None or found[1] != account_id:
         raise BadProviderArn
-    wish = read_wish(asked.session_name, asked.duration, asked.policy)
+    options = read_session_options(asked.session_name, asked.duration, asked.policy)
     with call.services.database.reading() as tx:
         try:
             provider = identity.find_provider(tx, account_id, found[2])
@@ -86,32 +86,32 @@ def assume_role_with_oidc(call: Call, asked: AssumeRoleWithOIDC) -> dict[str, An
             identity.check_trust(role, frozenset({Principal("Federated", provider.arn)}), _context(call, vouched))
         except (identity.NotFound, identity.NotTrusted):
             raise NotFederated("There is no permission: no such role, or it does not trust this subject.") from None
-    with wished(role):
+    with session_errors():
         issued = identity.issue_federated_credentials(
-            call.services.vault, role, wish, provider.id, now=call.now, draw=call.services.draw
+            call.services.vault, role, options, provider.id, now=call.now, draw=call.services.draw
         )
-    _note(call, asked, issued)
+    _audit(call, asked, issued)
     return answer(issued) | {"OIDCTokenInfo": _shown(vouched)}
 
 
 def _context(call: Call, vouched: identity.VerifiedToken) -> dict[str, str]:
-    """What the trust policy may ask about. Of several audiences the first counts: each must be the provider's own."""
-    said = {"oidc:iss": vouched.issuer, "oidc:sub": vouched.subject, "oidc:aud": vouched.audiences[0]}
-    return {**call.circumstances, **said}
+    """Return the condition keys of the trust policy. Of several audiences the first counts: all are the provider's."""
+    keys = {"oidc:iss": vouched.issuer, "oidc:sub": vouched.subject, "oidc:aud": vouched.audiences[0]}
+    return {**call.circumstances, **keys}
 
 
-def _note(call: Call, asked: AssumeRoleWithOIDC, issued: identity.TemporaryCredentials) -> None:
-    """The row of audit: written only now, for a stranger must not be able to fill an account's trail.
+def _audit(call: Call, asked: AssumeRoleWithOIDC, issued: identity.TemporaryCredentials) -> None:
+    """Write the audit row of a call that succeeded: unauthenticated callers must not fill an account's trail.
 
-    A call that was signed by somebody of the same account is there already, as theirs.
+    A call that was signed by somebody of the same account already has its row.
     """
     if call.account_id == issued.caller.account_id:
         return
-    proved = replace(call, caller=issued.caller)
+    authenticated = replace(call, caller=issued.caller)
     named = {"RoleArn": asked.role_arn, "OIDCProviderArn": asked.provider_arn, "RoleSessionName": asked.session_name}
     with call.services.database.transaction() as tx:
         operation = find(STS.version, "AssumeRoleWithOIDC")
-        audit.write(tx, event_of(proved, operation, issued.access_key_id, named, allowed=True))
+        audit.write(tx, event_of(authenticated, operation, issued.access_key_id, named, allowed=True))
 
 
 def _shown(vouched: identity.VerifiedToken) -> dict[str, str]:

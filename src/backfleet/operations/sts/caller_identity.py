@@ -1,4 +1,4 @@
-"""GetCallerIdentity."""
+"""GetCallerIdentity: which account and identity a key belongs to."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -23,7 +23,7 @@ class GetCallerIdentity:
 
 @operation(STS, "GetCallerIdentity", action=None, answer=IDENTITY)
 def get_caller_identity(call: Call, asked: GetCallerIdentity) -> dict[str, Any]:
-    """Account, ARN and kind of the caller. Needs no permission: whoever holds a key may know whose it is."""
+    """Return account, ARN and kind of the caller. It needs no permission: a key may show whose it is."""
     caller = call.caller
     answer = {
         "AccountId": caller.account_id,

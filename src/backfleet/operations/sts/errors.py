@@ -1,34 +1,12 @@
-"""STS's refusals. Sources: STS 2015-04-01, AssumeRole and AssumeRoleWithOIDC, error codes."""
+"""Errors of STS operations. Sources: STS 2015-04-01, AssumeRole and AssumeRoleWithOIDC, error codes."""
 
-from collections.abc import Mapping
 from datetime import timedelta
 
-from backfleet.operations.errors import StsNoPermission
 from backfleet.wire.errors import ApiError
 
-__all__ = [
-    "BadDuration",
-    "BadExternalId",
-    "BadProviderArn",
-    "BadRoleArn",
-    "BadSessionName",
-    "BadSourceIdentity",
-    "BeyondTheChain",
-    "NotFederated",
-    "PolicyGrammar",
-    "PolicySize",
-    "RoleNotFound",
-    "RootMayNot",
-    "StsNoPermission",
-    "TokenAudience",
-    "TokenExpired",
-    "TokenInvalid",
-    "TokenSignature",
-]
 
-
-class _WronglyFormed(ApiError):
-    """A parameter that is not of its form."""
+class MalformedParameter(ApiError):
+    """A parameter does not have its form."""
 
     status = 400
 
@@ -36,38 +14,25 @@ class _WronglyFormed(ApiError):
         super().__init__(f"The parameter {self.code.rpartition('.')[2]} is wrongly formed.")
 
 
-class BadRoleArn(_WronglyFormed):
-    """Not `acs:ram::<account>:role/<name>`."""
-
-    code = "InvalidParameter.RoleArn"
-
-
-class BadSessionName(_WronglyFormed):
-    """Not 2 to 64 letters, digits and `. @ - _`."""
-
-    code = "InvalidParameter.RoleSessionName"
+def _malformed(parameter: str, meaning: str) -> type[MalformedParameter]:
+    described = {"code": f"InvalidParameter.{parameter}", "__doc__": meaning}
+    return type(f"Bad{parameter}", (MalformedParameter,), described)
 
 
-class BadExternalId(_WronglyFormed):
-    """Not 2 to 1224 letters, digits and `= , . @ : / - _ +`."""
-
-    code = "InvalidParameter.ExternalId"
-
-
-class BadSourceIdentity(_WronglyFormed):
-    """Not 2 to 64 letters, digits and `. @ - _`, or not the one of the session it was asked with."""
-
-    code = "InvalidParameter.SourceIdentity"
-
-
-class BadProviderArn(_WronglyFormed):
-    """Not `acs:ram::<account>:oidc-provider/<name>` of the role's account."""
-
-    code = "InvalidParameter.OIDCProviderArn"
+_SESSION_NAME = "2 to 64 letters, digits and `. @ - _`"
+BadRoleArn = _malformed("RoleArn", "The ARN is not `acs:ram::<account>:role/<name>`.")
+BadSessionName = _malformed("RoleSessionName", f"The name is not {_SESSION_NAME}.")
+BadExternalId = _malformed("ExternalId", "The id is not 2 to 1224 letters, digits and `= , . @ : / - _ +`.")
+BadSourceIdentity = _malformed(
+    "SourceIdentity", f"The identity is not {_SESSION_NAME}, or not the one of the session that asks."
+)
+BadProviderArn = _malformed(
+    "OIDCProviderArn", "The ARN is not `acs:ram::<account>:oidc-provider/<name>` of the role's account."
+)
 
 
 class BadDuration(ApiError):
-    """Shorter than 15 minutes, or longer than the role allows."""
+    """The duration is under 15 minutes, or over what the role allows."""
 
     code = "InvalidParameter.DurationSeconds"
     status = 400
@@ -78,7 +43,7 @@ class BadDuration(ApiError):
 
 
 class PolicyGrammar(ApiError):
-    """The session's policy could not be carried out to the letter."""
+    """The policy is malformed, or has something in it that cannot be enforced exactly."""
 
     code = "InvalidParameter.PolicyGrammar"
     status = 400
@@ -88,7 +53,7 @@ class PolicyGrammar(ApiError):
 
 
 class PolicySize(ApiError):
-    """The session's policy is too long."""
+    """The policy is too long."""
 
     code = "InvalidParameter.PolicySize"
     status = 400
@@ -98,7 +63,7 @@ class PolicySize(ApiError):
 
 
 class RoleNotFound(ApiError):
-    """The caller's own account has no such role. Of other accounts that is not said."""
+    """The caller's account has no such role. For roles of other accounts, StsNoPermission says nothing about that."""
 
     code = "EntityNotExist.Role"
     status = 404
@@ -108,7 +73,7 @@ class RoleNotFound(ApiError):
 
 
 class RootMayNot(ApiError):
-    """The account itself asked."""
+    """The caller is the account itself; only users and roles can assume roles."""
 
     code = "NoPermission"
     status = 403
@@ -117,8 +82,8 @@ class RootMayNot(ApiError):
         super().__init__("Roles may not be assumed by root accounts.")
 
 
-class BeyondTheChain(ApiError):
-    """Sessions that made sessions that made sessions."""
+class RoleChainTooLong(ApiError):
+    """The session was made by a session that was made by a session, and so on."""
 
     code = "LimitExceeded.RoleChain"
     status = 409
@@ -127,40 +92,24 @@ class BeyondTheChain(ApiError):
         super().__init__(f"At most {limit} roles can be assumed one by another; start again with a long-term key.")
 
 
-class _Unproven(ApiError):
-    """A token of an identity provider proves nothing; the text is the reason."""
+class AuthenticationFailed(ApiError):
+    """The token of an identity provider does not authenticate the caller; the text is the reason."""
 
     status = 401
 
-    def __init__(self, why: str, *, extra: Mapping[str, object] | None = None) -> None:
-        super().__init__(why, extra=extra)
+
+def _authentication_failed(fault: str, meaning: str) -> type[AuthenticationFailed]:
+    described = {"code": f"AuthenticationFail.{fault}", "__doc__": meaning}
+    return type(fault.replace(".", ""), (AuthenticationFailed,), described)
 
 
-class TokenInvalid(_Unproven):
-    """It is not a token we can read, or not one of this issuer."""
-
-    code = "AuthenticationFail.OIDCToken.Invalid"
-
-
-class TokenExpired(_Unproven):
-    """Its time is over, or has not come."""
-
-    code = "AuthenticationFail.OIDCToken.Expired"
-
-
-class TokenAudience(_Unproven):
-    """It was made for somebody else."""
-
-    code = "AuthenticationFail.OIDCToken.AudienceNotMatch"
-
-
-class TokenSignature(_Unproven):
-    """No registered key made its signature."""
-
-    code = "AuthenticationFail.OIDCToken.InvalidSignature"
-
-
-class NotFederated(_Unproven):
-    """No such provider, no such role, or the role does not trust the provider: which of these is not said."""
-
-    code = "AuthenticationFail.NoPermission"
+TokenInvalid = _authentication_failed("OIDCToken.Invalid", "The token cannot be read, or is from another issuer.")
+TokenExpired = _authentication_failed("OIDCToken.Expired", "The token has expired, or is not valid yet.")
+TokenAudience = _authentication_failed("OIDCToken.AudienceNotMatch", "The token is for another audience.")
+TokenSignature = _authentication_failed(
+    "OIDCToken.InvalidSignature", "The token is not signed with a registered key of the provider."
+)
+NotFederated = _authentication_failed(
+    "NoPermission",
+    "There is no such provider or role, or the role does not trust the provider. The answer does not say which.",
+)

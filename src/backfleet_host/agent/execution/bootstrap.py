@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
     except (CannotEnrol, BadAddress, OSError) as problem:
         print(_unreachable(order, problem).as_line(), flush=True)
         return 1
-    folder = places.agent / "brought"
+    folder = places.bootstrap
     output, lock = folder / f"{order.order_id}.out", folder / f"{order.order_id}.lock"
     held = hold_lock(lock)
     if held is not None:  # else the order is being carried out already, and only its output is printed
@@ -120,7 +120,7 @@ def _carry_out(root: Path, order: Order) -> int:
 
 def _print_output(output: Path, lock: Path, order: Order) -> int:
     """Print what comes into the output file until the work is over."""
-    until = time.monotonic() + order.patience + GRACE_SECONDS
+    until = time.monotonic() + order.timeout_seconds + GRACE_SECONDS
     printed = 0
     while True:
         is_over = _is_free(lock) or time.monotonic() > until

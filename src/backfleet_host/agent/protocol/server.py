@@ -17,6 +17,7 @@ from backfleet_host import VERSION
 from backfleet_host.agent import machine
 from backfleet_host.agent.protocol.address import Address, BadAddress
 from backfleet_host.agent.protocol.request_signature import RequestSigner
+from backfleet_host.contract import OWN_AGENT
 from backfleet_host.layout import DEFAULT_ROOT, policy_folder
 from backfleet_host.platforms import architecture_here
 from backfleet_host.proxy import BadProxy, bare, proxy_for
@@ -25,7 +26,7 @@ from backfleet_host.web import connections, plainly
 REQUEST_SECONDS = 5.0  # protocol page, section 14
 LIST_SECONDS = 8.0
 LARGEST_ANSWER = 1 << 20  # bytes
-USER_AGENT = f"linux_{architecture_here()}/backfleet-{VERSION}"
+USER_AGENT = f"linux_{architecture_here()}/{OWN_AGENT}{VERSION}"
 
 _READ_AT_ONCE = 64 * 1024  # bytes
 

@@ -78,7 +78,7 @@ class Attempt:
 
     def seconds_left(self) -> float:
         """Return what is left of the order's time."""
-        return max(0.0, self.order.patience - (time.monotonic() - self.began))
+        return max(0.0, self.order.timeout_seconds - (time.monotonic() - self.began))
 
     def check_interrupted(self, code: str = "HostBusy", late: str = "it took too long; nothing was touched") -> None:
         """Raise if the order was cancelled or is out of time. Only before the switch.
@@ -93,7 +93,7 @@ class Attempt:
         if self.is_cancelled():
             raise OrderFailed("TaskCancelled", "the order was cancelled before the switch; nothing was touched")
         if not self.seconds_left():
-            raise OrderFailed(code, f"{late} (the order has {self.order.patience} s)")
+            raise OrderFailed(code, f"{late} (the order has {self.order.timeout_seconds} s)")
 
     def sleep(self, seconds: float) -> None:
         """Sleep for a moment. Raises OrderFailed, TaskCancelled, if the order was cancelled."""
@@ -161,7 +161,7 @@ def begin_attempt(
 
 def resume_attempt(installation: Installation, cut_off: OpenAttempt, progress: Progress, seconds: int) -> Attempt:
     """Return an attempt that a crash cut off, with a new time limit. Recovery cannot be cancelled."""
-    order = dataclasses.replace(cut_off.order, patience=seconds)
+    order = dataclasses.replace(cut_off.order, timeout_seconds=seconds)
     return _attempt(installation, order, (cut_off.from_version, cut_off.previous), progress, never_cancelled)
 
 

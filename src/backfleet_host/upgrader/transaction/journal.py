@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
@@ -43,7 +42,7 @@ class AttemptJournal:
         disk.remove_file(self._path)
         with disk.open_for_writing(self._reserve, "wb") as file:
             disk.write_all(file, RESERVE)
-        self.write("order", order=asdict(order), from_version=from_version, previous=previous, at=at)
+        self.write("order", order=order.to_json(), from_version=from_version, previous=previous, at=at)
         disk.sync_folder(self._path.parent)
 
     def write(self, line: str, **fields: Any) -> None:
@@ -74,10 +73,9 @@ class AttemptJournal:
         lines = _lines(self._path)
         if not lines or lines[0].get("line") != "order":
             return None
-        known = {field.name for field in fields(Order)}
-        try:  # the order of a newer program may have more fields
-            order = Order(**{name: value for name, value in lines[0]["order"].items() if name in known})
-        except (Malformed, TypeError, KeyError, AttributeError):
+        try:
+            order = Order.from_json(lines[0]["order"])
+        except (Malformed, KeyError, AttributeError):
             if len(lines) == 1:
                 return None
             text = f"{self._path} was written by another version of backfleet-host"

@@ -13,15 +13,15 @@ from backfleet.storage import Database
 
 @pytest.fixture
 def alice(database: Database, account: str, now: datetime, draw: Draw) -> identity.User:
-    """A user."""
+    """Create a user and return the name."""
     with database.transaction() as tx:
         return identity.create_user(tx, account, "alice", now=now, draw=draw)
 
 
-def test_two_keys_and_no_more(
+def test_a_user_has_at_most_two_keys(
     database: Database, vault: identity.Vault, account: str, alice: identity.User, now: datetime, draw: Draw
 ) -> None:
-    """Enough to change from one to the next; a disabled one counts, a deleted one does not."""
+    """Enough to replace one by the next; an inactive one counts, a deleted one does not."""
     with database.transaction() as tx:
         first = identity.create_key(tx, vault, account, "alice", now=now, draw=draw)
         second = identity.create_key(tx, vault, account, "alice", now=now + timedelta(seconds=1), draw=draw)
@@ -35,10 +35,10 @@ def test_two_keys_and_no_more(
     assert [(key.id, key.active) for key in listed] == [(first.access_key_id, False), (second.access_key_id, True)]
 
 
-def test_asked_for_at_once_there_are_two(
+def test_the_limit_holds_for_calls_at_once(
     database: Database, vault: identity.Vault, account: str, alice: identity.User, now: datetime
 ) -> None:
-    """The limit holds against callers that race."""
+    """Calls that race create two keys."""
 
     def make(_: int) -> bool:
         try:
@@ -57,7 +57,7 @@ def test_asked_for_at_once_there_are_two(
 def test_a_key_belongs_to_its_user(
     database: Database, vault: identity.Vault, account: str, alice: identity.User, now: datetime, draw: Draw
 ) -> None:
-    """Under another user's name, or as the account's own, it is not there."""
+    """Other users and the account itself do not have it."""
     with database.transaction() as tx:
         identity.create_user(tx, account, "bob", now=now, draw=draw)
         key = identity.create_key(tx, vault, account, "alice", now=now, draw=draw)
@@ -72,10 +72,10 @@ def test_a_key_belongs_to_its_user(
         assert identity.list_keys(tx, account, "alice") == [identity.AccessKey(key.access_key_id, True, now)]
 
 
-def test_the_account_changes_its_own_key(
+def test_the_account_replaces_its_own_key(
     database: Database, vault: identity.Vault, root: identity.NewAccessKey, now: datetime, draw: Draw
 ) -> None:
-    """A second key, then the first goes; the new one is the account's."""
+    """It creates a second key, then deletes the first."""
     with database.transaction() as tx:
         new = identity.create_key(tx, vault, root.account_id, None, now=now, draw=draw)
         with pytest.raises(identity.LimitReached):
@@ -87,10 +87,10 @@ def test_the_account_changes_its_own_key(
     assert known.caller.kind == "Account"
 
 
-def test_the_account_keeps_a_way_in(
+def test_the_last_active_root_key_stays(
     database: Database, vault: identity.Vault, root: identity.NewAccessKey, now: datetime, draw: Draw
 ) -> None:
-    """Its last active key can be neither deleted nor disabled, an inactive second one or not."""
+    """It can be neither deleted nor deactivated, even if there is a second, inactive one."""
     account, only = root.account_id, root.access_key_id
     with database.transaction() as tx:
         spare = identity.create_key(tx, vault, account, None, now=now, draw=draw)
@@ -107,10 +107,10 @@ def test_the_account_keeps_a_way_in(
         assert identity.list_keys(tx, account, None) == [identity.AccessKey(only, True, now)]
 
 
-def test_another_accounts_own_key_is_not_there(
+def test_the_root_key_of_another_account_is_not_found(
     database: Database, vault: identity.Vault, root: identity.NewAccessKey, other: str, now: datetime, draw: Draw
 ) -> None:
-    """The account itself is an owner like others: its keys are seen in it alone."""
+    """An account sees only its own keys."""
     with database.transaction() as tx:
         identity.create_key(tx, vault, root.account_id, None, now=now, draw=draw)
         assert identity.list_keys(tx, other, None) == []

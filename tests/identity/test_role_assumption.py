@@ -1,4 +1,4 @@
-"""One account's caller in another account, by a role that trusts them."""
+"""A caller of one account acts in another, by a role that trusts them."""
 
 import json
 from dataclasses import replace
@@ -25,7 +25,7 @@ def document(*statements: dict[str, Any]) -> str:
 
 
 class Two:
-    """An account that asks, and another that has the role `Backup`."""
+    """An account with callers, and another account that has the role `Backup`."""
 
     def __init__(self, database: Database, account: str, other: str, now: datetime, draw: Draw) -> None:
         self.database, self.account, self.other, self.now, self.draw = database, account, other, now, draw
@@ -54,8 +54,8 @@ def two(database: Database, account: str, other: str, now: datetime, draw: Draw)
     return Two(database, account, other, now, draw)
 
 
-def test_as_the_other_account(two: Two) -> None:
-    """They act as the role's account, may what the role may, and the trail shows who it was."""
+def test_the_caller_acts_as_the_account_of_the_role(two: Two) -> None:
+    """They may do what the role may do, and the session name shows who they are."""
     role = two.role(trusting({"RAM": f"acs:ram::{two.account}:root"}))
     acting = two.act(two.ann)
     assert (acting.account_id, acting.kind, acting.role_id) == (two.other, "AssumedRoleUser", role.id)
@@ -113,8 +113,10 @@ TRUSTED: list[tuple[str, list[dict[str, Any]], dict[str, Any], bool]] = [
 
 
 @pytest.mark.parametrize(("statements", "more", "trusted"), [pytest.param(*row[1:], id=row[0]) for row in TRUSTED])
-def test_trust(two: Two, statements: list[dict[str, Any]], more: dict[str, Any], trusted: bool) -> None:
-    """Whom a role trusts, row by row."""
+def test_the_trust_policy_decides_who_may_assume_the_role(
+    two: Two, statements: list[dict[str, Any]], more: dict[str, Any], trusted: bool
+) -> None:
+    """One row for each kind of principal and condition."""
     two.role(*json.loads(json.dumps(statements).replace("{a}", two.account)))
     if trusted:
         assert two.act(two.ann, **more).account_id == two.other
@@ -123,8 +125,8 @@ def test_trust(two: Two, statements: list[dict[str, Any]], more: dict[str, Any],
             two.act(two.ann, **more)
 
 
-def test_a_session_is_its_role(two: Two) -> None:
-    """A trust in a role is one in its sessions; one in a user is not one in a role that has the user's name."""
+def test_a_session_is_trusted_as_its_role(two: Two) -> None:
+    """A trust in a role covers its sessions; a trust in a user does not cover a role session of the same name."""
     session = identity.Session("ann", "s")
     caller = replace(two.ann, kind="AssumedRoleUser", session=session, arn="acs:sts::x", user_id=None, user_name=None)
     two.role(trusting({"RAM": f"acs:ram::{two.account}:user/ann"}))
@@ -134,8 +136,8 @@ def test_a_session_is_its_role(two: Two) -> None:
     assert two.act(caller, "second").session == identity.Session("Second", f"{two.account}@s")
 
 
-def test_no_such_role(two: Two) -> None:
-    """The account has none, or is none."""
+def test_a_role_that_does_not_exist_cannot_be_assumed(two: Two) -> None:
+    """The account has no such role, or there is no such account."""
     with pytest.raises(identity.NotFound):
         two.act(two.root)
     with two.database.reading() as tx, pytest.raises(identity.NotFound):

@@ -1,4 +1,4 @@
-"""The verdicts of the policy language, row by row. A new rule is a new row."""
+"""Decisions of the policy language, row by row. A new rule is a new row."""
 
 import json
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 
 from backfleet.identity.policy import Decision, decide, parse_document, root_statement
 
-ALLOW, DENY, SILENCE = "allowed", "denied", "silent"
+ALLOW, DENY, DEFAULT = "allowed", "denied", "refused by default"
 
 UPGRADE = "hbr:UpgradeBackupClients"
 ALL_OF_HBR = "acs:hbr:cn-hangzhou:1234567890123456:*"
@@ -38,10 +38,10 @@ def document(*statements: dict[str, Any]) -> str:
     return json.dumps({"Version": "1", "Statement": list(statements)})
 
 
-def verdict(decision: Decision) -> str:
+def outcome(decision: Decision) -> str:
     if decision.allowed:
         return ALLOW
-    return DENY if decision.explicit_deny else SILENCE
+    return DENY if decision.explicit_deny else DEFAULT
 
 
 BY_TLS = {"Condition": {"Bool": {"acs:SecureTransport": "true"}}}
@@ -72,10 +72,10 @@ def BY_PRINCIPAL(pattern: str) -> dict[str, Any]:  # noqa: N802 - a condition li
     return {"Condition": {"StringLike": {"acs:PrincipalARN": pattern}}}
 
 
-VERDICTS: list[tuple[str, list[dict[str, Any]], str, str, str]] = [
-    # (what it shows, statements, action, resource, verdict)
+DECISIONS: list[tuple[str, list[dict[str, Any]], str, str, str]] = [
+    # (what it shows, statements, action, resource, decision)
     # --- Effects and their order
-    ("silence refuses", [allow("ram:*")], UPGRADE, ALL_OF_HBR, SILENCE),
+    ("the default is refusal", [allow("ram:*")], UPGRADE, ALL_OF_HBR, DEFAULT),
     ("an allow allows", [allow(UPGRADE)], UPGRADE, ALL_OF_HBR, ALLOW),
     ("a deny denies", [deny(UPGRADE)], UPGRADE, ALL_OF_HBR, DENY),
     ("a deny after an allow wins", [allow(), deny(UPGRADE)], UPGRADE, ALL_OF_HBR, DENY),
@@ -87,50 +87,50 @@ VERDICTS: list[tuple[str, list[dict[str, Any]], str, str, str]] = [
     # --- Actions
     ("a star alone is every action", [allow("*")], UPGRADE, ALL_OF_HBR, ALLOW),
     ("every operation of a service", [allow("hbr:*")], UPGRADE, ALL_OF_HBR, ALLOW),
-    ("another service's star", [allow("ecs:*")], UPGRADE, ALL_OF_HBR, SILENCE),
+    ("another service's star", [allow("ecs:*")], UPGRADE, ALL_OF_HBR, DEFAULT),
     ("a prefix", [allow("hbr:Upgrade*")], UPGRADE, ALL_OF_HBR, ALLOW),
     ("a suffix", [allow("hbr:*Clients")], UPGRADE, ALL_OF_HBR, ALLOW),
     ("a star in the middle", [allow("hbr:Up*Clients")], UPGRADE, ALL_OF_HBR, ALLOW),
     ("a star that stands for nothing", [allow("hbr:Upgrade*BackupClients")], UPGRADE, ALL_OF_HBR, ALLOW),
     ("a star across the colon", [allow("h*Clients:*")], "hbr:Clients:x", ALL_OF_HBR, ALLOW),
-    ("a prefix is not the whole", [allow("hbr:UpgradeBackupClient")], UPGRADE, ALL_OF_HBR, SILENCE),
-    ("the whole is not a prefix", [allow("hbr:UpgradeBackupClientsNow")], UPGRADE, ALL_OF_HBR, SILENCE),
+    ("a prefix is not the whole", [allow("hbr:UpgradeBackupClient")], UPGRADE, ALL_OF_HBR, DEFAULT),
+    ("the whole is not a prefix", [allow("hbr:UpgradeBackupClientsNow")], UPGRADE, ALL_OF_HBR, DEFAULT),
     ("a question mark is one character", [allow("hbr:UpgradeBackupClient?")], UPGRADE, ALL_OF_HBR, ALLOW),
-    ("a question mark is not none", [allow("hbr:UpgradeBackupClients?")], UPGRADE, ALL_OF_HBR, SILENCE),
-    ("a question mark is not two", [allow("hbr:UpgradeBackupClie?")], UPGRADE, ALL_OF_HBR, SILENCE),
+    ("a question mark is not none", [allow("hbr:UpgradeBackupClients?")], UPGRADE, ALL_OF_HBR, DEFAULT),
+    ("a question mark is not two", [allow("hbr:UpgradeBackupClie?")], UPGRADE, ALL_OF_HBR, DEFAULT),
     ("actions in lower case", [allow("hbr:upgradebackupclients")], UPGRADE, ALL_OF_HBR, ALLOW),
     ("actions in upper case", [allow("HBR:UPGRADEBACKUPCLIENTS")], UPGRADE, ALL_OF_HBR, ALLOW),
     ("denied actions in any case", [allow(), deny("HBR:upgrade*")], UPGRADE, ALL_OF_HBR, DENY),
     ("one of a list", [allow(["ecs:RunCommand", UPGRADE])], UPGRADE, ALL_OF_HBR, ALLOW),
-    ("none of a list", [allow(["ecs:RunCommand", "hbr:Describe*"])], UPGRADE, ALL_OF_HBR, SILENCE),
-    ("a bracket is only a bracket", [allow(UPGRADE, "acs:hbr:[a-z]*")], UPGRADE, ALL_OF_HBR, SILENCE),
+    ("none of a list", [allow(["ecs:RunCommand", "hbr:Describe*"])], UPGRADE, ALL_OF_HBR, DEFAULT),
+    ("a bracket is only a bracket", [allow(UPGRADE, "acs:hbr:[a-z]*")], UPGRADE, ALL_OF_HBR, DEFAULT),
     # --- NotAction
     ("all but something else", [all_but("Allow", "ram:*")], UPGRADE, ALL_OF_HBR, ALLOW),
-    ("all but this", [all_but("Allow", UPGRADE)], UPGRADE, ALL_OF_HBR, SILENCE),
-    ("all but this, in any case", [all_but("Allow", "HBR:UPGRADE*")], UPGRADE, ALL_OF_HBR, SILENCE),
-    ("all but one of a list", [all_but("Allow", ["ram:*", UPGRADE])], UPGRADE, ALL_OF_HBR, SILENCE),
-    ("all but everything is nothing", [all_but("Allow", "*")], UPGRADE, ALL_OF_HBR, SILENCE),
+    ("all but this", [all_but("Allow", UPGRADE)], UPGRADE, ALL_OF_HBR, DEFAULT),
+    ("all but this, in any case", [all_but("Allow", "HBR:UPGRADE*")], UPGRADE, ALL_OF_HBR, DEFAULT),
+    ("all but one of a list", [all_but("Allow", ["ram:*", UPGRADE])], UPGRADE, ALL_OF_HBR, DEFAULT),
+    ("all but everything is nothing", [all_but("Allow", "*")], UPGRADE, ALL_OF_HBR, DEFAULT),
     ("deny all but something else", [allow(), all_but("Deny", "ram:*")], UPGRADE, ALL_OF_HBR, DENY),
     ("deny all but this", [allow(), all_but("Deny", "hbr:*")], UPGRADE, ALL_OF_HBR, ALLOW),
-    ("all but this elsewhere", [all_but("Allow", "ram:*", INSTANCE)], UPGRADE, ALL_OF_HBR, SILENCE),
+    ("all but this elsewhere", [all_but("Allow", "ram:*", INSTANCE)], UPGRADE, ALL_OF_HBR, DEFAULT),
     # --- Resources
     ("a star alone is every resource", [allow(UPGRADE, "*")], UPGRADE, ALL_OF_HBR, ALLOW),
     ("every resource of a service", [allow(UPGRADE, "acs:hbr:*:*:*")], UPGRADE, ALL_OF_HBR, ALLOW),
     ("of any region", [allow(UPGRADE, "acs:hbr:*:1234567890123456:*")], UPGRADE, ALL_OF_HBR, ALLOW),
-    ("of another region", [allow(UPGRADE, "acs:hbr:cn-beijing:*:*")], UPGRADE, ALL_OF_HBR, SILENCE),
-    ("of another account", [allow(UPGRADE, "acs:hbr:*:6543210987654321:*")], UPGRADE, ALL_OF_HBR, SILENCE),
-    ("one vault is not all of a service", [allow(UPGRADE, "acs:hbr:*:*:vault/v-1")], UPGRADE, ALL_OF_HBR, SILENCE),
-    ("every vault is not all of a service", [allow(UPGRADE, "acs:hbr:*:*:vault/*")], UPGRADE, ALL_OF_HBR, SILENCE),
+    ("of another region", [allow(UPGRADE, "acs:hbr:cn-beijing:*:*")], UPGRADE, ALL_OF_HBR, DEFAULT),
+    ("of another account", [allow(UPGRADE, "acs:hbr:*:6543210987654321:*")], UPGRADE, ALL_OF_HBR, DEFAULT),
+    ("one vault is not all of a service", [allow(UPGRADE, "acs:hbr:*:*:vault/v-1")], UPGRADE, ALL_OF_HBR, DEFAULT),
+    ("every vault is not all of a service", [allow(UPGRADE, "acs:hbr:*:*:vault/*")], UPGRADE, ALL_OF_HBR, DEFAULT),
     ("a deny on a vault leaves the rest", [allow(), deny("*", "acs:hbr:*:*:vault/*")], UPGRADE, ALL_OF_HBR, ALLOW),
     ("one instance", [allow("ecs:*", INSTANCE)], "ecs:RunCommand", INSTANCE, ALLOW),
-    ("another instance", [allow("ecs:*", f"{INSTANCE}0")], "ecs:RunCommand", INSTANCE, SILENCE),
+    ("another instance", [allow("ecs:*", f"{INSTANCE}0")], "ecs:RunCommand", INSTANCE, DEFAULT),
     ("every instance", [allow("ecs:*", "acs:ecs:*:*:instance/*")], "ecs:RunCommand", INSTANCE, ALLOW),
     ("one of a list of resources", [allow("*", [USER, INSTANCE])], "ecs:RunCommand", INSTANCE, ALLOW),
     ("a star across slashes", [allow("*", "acs:ecs:*:*:inst*-1")], "ecs:RunCommand", INSTANCE, ALLOW),
     ("a star across colons", [allow("*", "acs:ecs:*instance/i-1")], "ecs:RunCommand", INSTANCE, ALLOW),
     ("a star is every region, also none", [allow("*", "acs:ram:*:*:user/alice")], "ram:GetUser", USER, ALLOW),
     ("a question mark in a resource", [allow("*", "acs:ram::*:user/al?ce")], "ram:GetUser", USER, ALLOW),
-    ("resources have letter case", [allow("*", "acs:ram::*:user/Alice")], "ram:GetUser", USER, SILENCE),
+    ("resources have letter case", [allow("*", "acs:ram::*:user/Alice")], "ram:GetUser", USER, DEFAULT),
     (
         "resources have letter case, denied too",
         [allow(), deny("*", "acs:ram::*:user/ALICE")],
@@ -138,46 +138,48 @@ VERDICTS: list[tuple[str, list[dict[str, Any]], str, str, str]] = [
         USER,
         ALLOW,
     ),
-    ("a dot is only a dot", [allow("*", "acs:ram::*:user/al.ce")], "ram:GetUser", USER, SILENCE),
+    ("a dot is only a dot", [allow("*", "acs:ram::*:user/al.ce")], "ram:GetUser", USER, DEFAULT),
     ("a newline is a character like others", [allow("*", "acs:x:*:end")], "ram:GetUser", "acs:x:a\nb:end", ALLOW),
     # --- Conditions combined
     ("a condition that holds", [allow(**BY_TLS)], UPGRADE, ALL_OF_HBR, ALLOW),
-    ("a condition that does not hold", [allow(**NOT_BY_TLS)], UPGRADE, ALL_OF_HBR, SILENCE),
+    ("a condition that does not hold", [allow(**NOT_BY_TLS)], UPGRADE, ALL_OF_HBR, DEFAULT),
     ("a deny whose condition holds", [allow(), deny(**BY_TLS)], UPGRADE, ALL_OF_HBR, DENY),
     ("a deny whose condition does not hold", [allow(), deny(**NOT_BY_TLS)], UPGRADE, ALL_OF_HBR, ALLOW),
     ("one of several values is enough", [allow(**FROM_INSIDE)], UPGRADE, ALL_OF_HBR, ALLOW),
-    ("a negated operator wants none of them", [allow(**FROM_OUTSIDE)], UPGRADE, ALL_OF_HBR, SILENCE),
+    ("a negated operator wants none of them", [allow(**FROM_OUTSIDE)], UPGRADE, ALL_OF_HBR, DEFAULT),
     ("deny whoever comes from outside", [allow(), deny(**FROM_OUTSIDE)], UPGRADE, ALL_OF_HBR, ALLOW),
-    ("operators are AND: one is wrong", [allow(**INSIDE_AND_LATE)], UPGRADE, ALL_OF_HBR, SILENCE),
+    ("operators are AND: one is wrong", [allow(**INSIDE_AND_LATE)], UPGRADE, ALL_OF_HBR, DEFAULT),
     ("operators are AND: both are right", [allow(**INSIDE_AND_EARLY)], UPGRADE, ALL_OF_HBR, ALLOW),
-    ("keys are AND: one is absent", [allow(**TWO_KEYS_ONE_WRONG)], UPGRADE, ALL_OF_HBR, SILENCE),
+    ("keys are AND: one is absent", [allow(**TWO_KEYS_ONE_WRONG)], UPGRADE, ALL_OF_HBR, DEFAULT),
     ("keys are AND: both are right", [allow(**TWO_KEYS_BOTH_RIGHT)], UPGRADE, ALL_OF_HBR, ALLOW),
     ("no condition at all", [allow(Condition={})], UPGRADE, ALL_OF_HBR, ALLOW),
-    ("the action must match too", [allow("ram:*", **BY_TLS)], UPGRADE, ALL_OF_HBR, SILENCE),
-    ("the resource must match too", [allow("*", INSTANCE, **BY_TLS)], UPGRADE, ALL_OF_HBR, SILENCE),
+    ("the action must match too", [allow("ram:*", **BY_TLS)], UPGRADE, ALL_OF_HBR, DEFAULT),
+    ("the resource must match too", [allow("*", INSTANCE, **BY_TLS)], UPGRADE, ALL_OF_HBR, DEFAULT),
     # --- Roles
     ("one role", [allow(ASSUME, ROLE)], ASSUME, ROLE, ALLOW),
-    ("another role", [allow(ASSUME, ROLE)], ASSUME, f"{ROLE}2", SILENCE),
-    ("a role by other letters", [allow(ASSUME, ROLE.lower())], ASSUME, ROLE, SILENCE),
+    ("another role", [allow(ASSUME, ROLE)], ASSUME, f"{ROLE}2", DEFAULT),
+    ("a role by other letters", [allow(ASSUME, ROLE.lower())], ASSUME, ROLE, DEFAULT),
     ("every role of one account", [allow(ASSUME, "acs:ram::6543210987654321:role/*")], ASSUME, ROLE, ALLOW),
-    ("every role of another account", [allow(ASSUME, "acs:ram::1234567890123456:role/*")], ASSUME, ROLE, SILENCE),
+    ("every role of another account", [allow(ASSUME, "acs:ram::1234567890123456:role/*")], ASSUME, ROLE, DEFAULT),
     ("every role anywhere", [allow("sts:AssumeRole", "acs:ram:*:*:role/*")], ASSUME, ROLE, ALLOW),
     ("every role but one", [allow("sts:*"), deny(ASSUME, ROLE)], ASSUME, ROLE, DENY),
-    ("a user of that name is no role", [allow(ASSUME, ROLE.replace("role", "user"))], ASSUME, ROLE, SILENCE),
+    ("a user of that name is no role", [allow(ASSUME, ROLE.replace("role", "user"))], ASSUME, ROLE, DEFAULT),
     # --- What a session is called
     ("by the role's ARN", [allow(**BY_PRINCIPAL("acs:ram::*:user/alice"))], UPGRADE, ALL_OF_HBR, ALLOW),
-    ("sessions only", [allow(**BY_PRINCIPAL("acs:ram::*:role/*"))], UPGRADE, ALL_OF_HBR, SILENCE),
+    ("sessions only", [allow(**BY_PRINCIPAL("acs:ram::*:role/*"))], UPGRADE, ALL_OF_HBR, DEFAULT),
     ("no sessions", [allow(), deny(**BY_PRINCIPAL("acs:ram::*:role/*"))], UPGRADE, ALL_OF_HBR, ALLOW),
     ("no users", [allow(), deny(**BY_PRINCIPAL("acs:ram::*:user/*"))], UPGRADE, ALL_OF_HBR, DENY),
 ]
 
 
 @pytest.mark.parametrize(
-    ("statements", "action", "resource", "expected"), [pytest.param(*row[1:], id=row[0]) for row in VERDICTS]
+    ("statements", "action", "resource", "expected"), [pytest.param(*row[1:], id=row[0]) for row in DECISIONS]
 )
-def test_verdict(statements: list[dict[str, Any]], action: str, resource: str, expected: str) -> None:
-    """Each rule of the language, in one row."""
-    assert verdict(decide(parse_document(document(*statements)), action, resource, REQUEST)) == expected
+def test_statements_lead_to_the_decision(
+    statements: list[dict[str, Any]], action: str, resource: str, expected: str
+) -> None:
+    """Each rule of the language has a row."""
+    assert outcome(decide(parse_document(document(*statements)), action, resource, REQUEST)) == expected
 
 
 ARN = "acs:ram::1234567890123456:user/alice"
@@ -286,14 +288,14 @@ CONDITIONS: list[tuple[str, str, Any, str | None, bool]] = [
 
 
 @pytest.mark.parametrize(("operator", "key", "values", "given", "holds"), CONDITIONS)
-def test_condition(operator: str, key: str, values: Any, given: str | None, holds: bool) -> None:
-    """Each operator, with its type, with several values, and with the key absent."""
+def test_a_condition_holds_or_not(operator: str, key: str, values: Any, given: str | None, holds: bool) -> None:
+    """Each operator with its type, with several values, and with the key absent."""
     written = document(allow(Condition={operator: {key: values}}), deny("x:Never"))
     request = {} if given is None else {key: given}
     assert decide(parse_document(written), UPGRADE, ALL_OF_HBR, request).allowed is holds
 
 
-def test_the_names_of_tags_have_letter_case() -> None:
+def test_the_letter_case_of_tag_names_matters() -> None:
     """`Env` and `env` are two tags, though `acs:` and `ACS:` are one service."""
     statements = parse_document(document(allow(Condition={"StringEquals": {"acs:ResourceTag/Env": "prod"}})))
     assert decide(statements, UPGRADE, ALL_OF_HBR, {"ACS:resourcetag/Env": "prod"}).allowed
@@ -313,13 +315,13 @@ def test_the_names_of_tags_have_letter_case() -> None:
         pytest.param("acs:ecs", False, id="not an ARN"),
     ],
 )
-def test_root(resource: str, allowed: bool) -> None:
-    """The root of an account may do everything in it, and nothing elsewhere."""
+def test_a_root_may_do_everything_in_its_account(resource: str, allowed: bool) -> None:
+    """And nothing in another."""
     assert decide([root_statement("1234567890123456")], "ecs:RunCommand", resource, {}).allowed is allowed
 
 
 def test_the_reason_is_the_statement_that_decided() -> None:
-    """A verdict names the statement, and the policy it stands in."""
+    """A decision names the statement and its policy."""
     allowing = parse_document(document(allow("hbr:*")), "System/AliyunHBRFullAccess")
     denying = parse_document(document(deny("hbr:Upgrade*")), "Custom/NoUpgrades")
     refused = decide([*allowing, *denying], UPGRADE, ALL_OF_HBR, {}).because

@@ -1,4 +1,4 @@
-"""Trust policies that could not be carried out to the letter are refused when they are made."""
+"""Forms of trust policies that are accepted and refused, alone and beside others."""
 
 import json
 from typing import Any
@@ -69,14 +69,14 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("statement", TAKEN)
-def test_taken(statement: Any) -> None:
-    """What RAM knows."""
+def test_forms_that_ram_knows_are_accepted(statement: Any) -> None:
+    """One row for each form."""
     assert len(parse_trust(document(statement))) == 1
 
 
 @pytest.mark.parametrize("statement", REFUSED)
-def test_refused(statement: Any) -> None:
-    """What it does not know, beside something it does."""
+def test_an_unknown_form_is_refused(statement: Any) -> None:
+    """Also beside a statement that is fine."""
     with pytest.raises(MalformedPolicy):
         parse_trust(document(trusting(), statement))
 
@@ -84,8 +84,8 @@ def test_refused(statement: Any) -> None:
 @pytest.mark.parametrize(
     "text", ["", "[]", "{}", document(), document(trusting(), version="2"), " " * LONGEST_DOCUMENT + "{}"]
 )
-def test_no_document(text: str) -> None:
-    """Of no statement, of another version, too long."""
+def test_a_document_without_statements_is_refused(text: str) -> None:
+    """Also one of another version, or too long."""
     with pytest.raises(MalformedPolicy):
         parse_trust(text)
 
@@ -100,7 +100,7 @@ asking = st.sampled_from(NAMES[1:3] + NAMES[4:]).map(lambda arn: ram_principals(
 
 @given(st.lists(statements, min_size=1, max_size=4), statements, asking)
 def test_another_deny_never_trusts_more(found: list[Any], more: Any, who: frozenset[Principal]) -> None:
-    """And another Allow never less."""
+    """And another Allow never trusts less."""
     before = decide_trust(parse_trust(document(*found)), who, {}).allowed
     denied = decide_trust(parse_trust(document(*found, {**more, "Effect": "Deny"})), who, {})
     allowed = decide_trust(parse_trust(document(*found, {**more, "Effect": "Allow"})), who, {})
@@ -109,8 +109,8 @@ def test_another_deny_never_trusts_more(found: list[Any], more: Any, who: frozen
 
 
 @given(st.lists(statements, min_size=1, max_size=5), asking, st.randoms(use_true_random=False))
-def test_order_never_matters(found: list[Any], who: frozenset[Principal], random: Any) -> None:
-    """Of the statements of a trust policy."""
+def test_the_order_of_statements_does_not_matter(found: list[Any], who: frozenset[Principal], random: Any) -> None:
+    """Of a trust policy."""
     shuffled = list(found)
     random.shuffle(shuffled)
     one, other = (decide_trust(parse_trust(document(*listed)), who, {}) for listed in (found, shuffled))
@@ -118,6 +118,6 @@ def test_order_never_matters(found: list[Any], who: frozenset[Principal], random
 
 
 @given(st.lists(statements, min_size=1, max_size=4), st.text(max_size=10))
-def test_strangers_are_never_trusted(found: list[Any], name: str) -> None:
+def test_another_account_is_never_trusted(found: list[Any], name: str) -> None:
     """Whatever a policy says of others."""
     assert not decide_trust(parse_trust(document(*found)), ram_principals("3", f"acs:ram::3:user/{name}"), {}).allowed

@@ -1,4 +1,4 @@
-"""Enrolling: once per host, within the activation's bounds, and a lost answer costs nothing."""
+"""Enrolment: once for each host, within the bounds of the activation."""
 
 import base64
 import threading
@@ -25,7 +25,7 @@ def enrol(database: Database, asked: fleet.Registration, now: datetime, draw: Dr
 def test_a_host_enrols_with_its_code(
     database: Database, activate: Activate, asking: Asking, now: datetime, draw: Draw
 ) -> None:
-    """It gets an id, belongs to the activation's account and region, and its key is known."""
+    """It gets an id, belongs to the account and region of the activation, and its key is stored."""
     activation, code = activate()
     made = enrol(database, asking(activation, code), now, draw)
     assert made.id.startswith("mi-")
@@ -36,19 +36,19 @@ def test_a_host_enrols_with_its_code(
     assert (known.machine_id, known.deregistered) == ("m" * 32, False)
 
 
-def test_a_lost_answer_costs_no_second_instance(
+def test_a_host_that_did_not_get_the_answer_gets_the_same_instance(
     database: Database, activate: Activate, asking: Asking, now: datetime, draw: Draw
 ) -> None:
-    """The same activation, machine and key again is the same host."""
+    """The same activation, machine id and key are the same host."""
     activation, code = activate(count=1)
     first = enrol(database, asking(activation, code), now, draw)
     assert enrol(database, asking(activation, code), now, draw).id == first.id
 
 
-def test_equal_machine_ids_are_different_hosts(
+def test_hosts_with_one_machine_id_are_told_apart_by_their_keys(
     database: Database, activate: Activate, asking: Asking, keys: list[str], now: datetime, draw: Draw
 ) -> None:
-    """Cloned images send the same machine id; their keys differ."""
+    """Cloned images send the same machine id."""
     activation, code = activate()
     first = enrol(database, asking(activation, code), now, draw)
     second = enrol(database, asking(activation, code, public_key=keys[1]), now, draw)
@@ -56,7 +56,7 @@ def test_equal_machine_ids_are_different_hosts(
 
 
 @pytest.mark.parametrize(
-    ("made", "said", "later", "ip", "text"),
+    ("activated", "requested", "later", "ip", "text"),
     [
         pytest.param({}, {"code": "a-wrong"}, 0, "10.1.1.1", "id or code is wrong", id="a wrong code"),
         pytest.param({}, {"activation_id": "no"}, 0, "10.1.1.1", "id or code is wrong", id="an unknown activation"),
@@ -64,21 +64,21 @@ def test_equal_machine_ids_are_different_hosts(
         pytest.param({"address_range": "10.0.0.0/16"}, {}, 0, "10.1.1.1", "this address", id="from elsewhere"),
     ],
 )
-def test_a_refusal_leaves_nothing(
+def test_a_refused_host_is_not_enrolled(
     database: Database,
     activate: Activate,
     asking: Asking,
     now: datetime,
     draw: Draw,
-    made: dict[str, Any],
-    said: dict[str, Any],
+    activated: dict[str, Any],
+    requested: dict[str, Any],
     later: int,
     ip: str,
     text: str,
 ) -> None:
-    """The text says why, except which of id and code was wrong."""
-    activation, code = activate(**made)
-    asked = asking(activation, code, **said)
+    """The message says why, but not whether the id or the code was wrong."""
+    activation, code = activate(**activated)
+    asked = asking(activation, code, **requested)
     with pytest.raises(fleet.RegistrationRefused, match=text):
         enrol(database, asked, now + timedelta(hours=later), draw, ip)
     with database.reading() as tx:
@@ -88,7 +88,7 @@ def test_a_refusal_leaves_nothing(
 def test_two_hosts_cannot_both_be_the_last_one(
     database: Database, activate: Activate, asking: Asking, keys: list[str], now: datetime, draw: Draw
 ) -> None:
-    """Racing replicas share the count."""
+    """Hosts that enrol at once share the count of the activation."""
     activation, code = activate(count=1)
     ended: list[str] = []
 
@@ -107,20 +107,20 @@ def test_two_hosts_cannot_both_be_the_last_one(
     assert sorted(ended) == ["enrolled", "refused", "refused"]
 
 
-def test_names_are_numbered_as_wide_as_the_count(
+def test_hosts_are_numbered_as_wide_as_the_count(
     database: Database, activate: Activate, asking: Asking, keys: list[str], now: datetime, draw: Draw
 ) -> None:
-    """`<prefix>-<number>`; a host's own wish goes before."""
+    """The name is `<activation name>-<number>`; a name that the host asks for takes precedence."""
     activation, code = activate(count=100, name="web")
     assert enrol(database, asking(activation, code), now, draw).name == "web-001"
-    wished = asking(activation, code, public_key=keys[1], instance_name="mine")
-    assert enrol(database, wished, now, draw).name == "mine"
+    named = asking(activation, code, public_key=keys[1], instance_name="mine")
+    assert enrol(database, named, now, draw).name == "mine"
 
 
-def test_a_deregistered_host_is_forgotten_once(
+def test_a_host_is_deregistered_once(
     database: Database, activate: Activate, asking: Asking, now: datetime, draw: Draw
 ) -> None:
-    """Its identity says so, lists leave it out, and its code is not free again."""
+    """Its identity says so, lists leave it out, and its place in the activation is not free again."""
     activation, code = activate(count=1)
     made = enrol(database, asking(activation, code), now, draw)
     with database.transaction() as tx:
@@ -145,14 +145,14 @@ def test_a_deregistered_host_is_forgotten_once(
     ],
 )
 def test_a_malformed_registration_is_refused(keys: list[str], changes: dict[str, Any], text: str) -> None:
-    """Field by field."""
-    said = {"publicKey": base64.b64encode(keys[0].encode()).decode(), "osType": "linux"}
+    """Every field is checked."""
+    body = {"publicKey": base64.b64encode(keys[0].encode()).decode(), "osType": "linux"}
     with pytest.raises(fleet.RegistrationRefused, match=text):
-        fleet.read_registration({**said, **changes})
+        fleet.read_registration({**body, **changes})
 
 
 @pytest.mark.parametrize(
-    ("said", "os_type", "os_version", "platform"),
+    ("reported", "os_type", "os_version", "platform"),
     [
         ("linux-arm64", "linux", "Linux_x_x86_64", "linux-arm64"),
         ("", "linux", "Linux_#1 SMP PREEMPT_DYNAMIC @0_x86_64", "linux-amd64"),
@@ -161,19 +161,19 @@ def test_a_malformed_registration_is_refused(keys: list[str], changes: dict[str,
         ("", "linux", "Plan9_mips", ""),
     ],
 )
-def test_the_platform_is_said_or_read_from_the_system(
-    keys: list[str], said: str, os_type: str, os_version: str, platform: str
+def test_the_platform_is_reported_or_read_from_the_os_version(
+    keys: list[str], reported: str, os_type: str, os_version: str, platform: str
 ) -> None:
-    """The official agent does not say it; its OS version ends with the machine's name."""
+    """The official agent does not report it; its OS version ends with the machine name."""
     key = base64.b64encode(keys[0].encode()).decode()
-    body = {"publicKey": key, "platform": said, "osType": os_type, "osVersion": os_version}
+    body = {"publicKey": key, "platform": reported, "osType": os_type, "osVersion": os_version}
     assert fleet.read_registration(body).platform == platform
 
 
 def test_a_host_that_enrolled_as_i686_is_known_by_the_name_that_releases_use(
     database: Database, activate: Activate, asking: Asking, now: datetime, draw: Draw
 ) -> None:
-    """Older agents enrolled as linux-i686, and the upgrader on the same host takes linux-386 only."""
+    """Older agents enrolled as linux-i686; the upgrader on the same host accepts only linux-386."""
     activation, code = activate()
     made = enrol(database, asking(activation, code), now, draw)
     with database.transaction() as tx:

@@ -1,72 +1,21 @@
-"""Tokens of other identity providers: which are believed, and which keys may vouch for them."""
+"""ID tokens of identity providers: which are accepted, and which keys may verify them."""
 
-import base64
 import json
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
-from functools import cache
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import hashes, hmac, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from hypothesis import given
 from hypothesis import strategies as st
 
 from backfleet.identity import Provider
 from backfleet.identity.id_tokens import KEYS_PER_PROVIDER, BadKeys, BadToken, read_keys, verify_token
-
-NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
-AT = int(NOW.timestamp())
-ISSUER = "https://tokens.example.com"
-CLAIMS = {"iss": ISSUER, "sub": "repo:fleet/deploy", "aud": "backfleet", "iat": AT - 60, "exp": AT + 600}
-
-
-def spelled(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def head_of(algorithm: str) -> str:
-    return spelled(json.dumps({"alg": algorithm}).encode())
-
-
-def number(value: int) -> str:
-    return spelled(value.to_bytes((value.bit_length() + 7) // 8, "big"))
-
-
-@cache
-def rsa_key(name: str, bits: int = 2048) -> rsa.RSAPrivateKey:
-    return rsa.generate_private_key(65537, bits)
-
-
-@cache
-def ec_key(name: str) -> ec.EllipticCurvePrivateKey:
-    return ec.generate_private_key(ec.SECP256R1())
-
-
-def public(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, kid: str | None = None) -> dict[str, Any]:
-    """A key as key sets have it, put together by hand: what reads it must not be what wrote it."""
-    named = {} if kid is None else {"kid": kid}
-    if isinstance(key, rsa.RSAPrivateKey):
-        parts = key.public_key().public_numbers()
-        return {"kty": "RSA", "n": number(parts.n), "e": number(parts.e), **named}
-    point = key.public_key().public_numbers()
-    x, y = point.x.to_bytes(32, "big"), point.y.to_bytes(32, "big")
-    return {"kty": "EC", "crv": "P-256", "x": spelled(x), "y": spelled(y), **named}
-
-
-def token(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, claims: Any = CLAIMS, **header: Any) -> str:
-    is_rsa = isinstance(key, rsa.RSAPrivateKey)
-    head = {"typ": "JWT", "alg": "RS256" if is_rsa else "ES256", **header}
-    signed = f"{spelled(json.dumps(head).encode())}.{spelled(json.dumps(claims).encode())}"
-    if isinstance(key, rsa.RSAPrivateKey):
-        signature = key.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256())
-    else:
-        r, s = decode_dss_signature(key.sign(signed.encode(), ec.ECDSA(hashes.SHA256())))
-        signature = r.to_bytes(32, "big") + s.to_bytes(32, "big")
-    return f"{signed}.{spelled(signature)}"
+from identity.signed_tokens import AT, CLAIMS, ISSUER, NOW, base64url, ec_key, head_of, public, rsa_key, token
 
 
 def provider(*keys: dict[str, Any], clients: tuple[str, ...] = ("backfleet", "other")) -> Provider:
@@ -77,15 +26,15 @@ OURS = [pytest.param(lambda: rsa_key("ours"), id="RSA"), pytest.param(lambda: ec
 
 
 @pytest.mark.parametrize("key", OURS)
-def test_a_token_of_the_provider_is_believed(key: Callable[[], Any]) -> None:
-    """And says who it is of, for whom, since when and until when."""
+def test_a_token_of_the_provider_is_accepted(key: Callable[[], Any]) -> None:
+    """Its subject, audience and times are returned."""
     found = verify_token(provider(public(key())), token(key()), NOW)
     assert (found.subject, found.issuer, found.audiences) == ("repo:fleet/deploy", ISSUER, ("backfleet",))
     assert (found.issued, found.expires) == (NOW - timedelta(minutes=1), NOW + timedelta(minutes=10))
 
 
-def test_the_key_is_the_one_that_is_named() -> None:
-    """One without a name may be any."""
+def test_the_named_key_verifies_the_token() -> None:
+    """A token without a key name may be signed with any key."""
     keys = provider(public(rsa_key("old"), "old"), public(ec_key("new"), "new"))
     assert verify_token(keys, token(ec_key("new"), kid="new"), NOW).subject
     assert verify_token(keys, token(rsa_key("old")), NOW).subject
@@ -124,8 +73,8 @@ CLAIMED = [
 
 
 @pytest.mark.parametrize(("claims", "expected"), CLAIMED)
-def test_what_a_token_must_say(claims: dict[str, Any], expected: str) -> None:
-    """Signed by the provider all the same."""
+def test_a_token_with_wrong_claims_is_refused(claims: dict[str, Any], expected: str) -> None:
+    """Although the provider signed it."""
     assert fault(provider(public(ec_key("ours"))), token(ec_key("ours"), {**CLAIMS, **claims})) == expected
 
 
@@ -140,22 +89,22 @@ def test_what_a_token_must_say(claims: dict[str, Any], expected: str) -> None:
         pytest.param({"more": {"x": [1, None]}}, id="with claims nobody asked for"),
     ],
 )
-def test_what_a_token_may_say(claims: dict[str, Any]) -> None:
-    """All of these are believed."""
+def test_unusual_claims_are_accepted(claims: dict[str, Any]) -> None:
+    """One row for each."""
     assert verify_token(provider(public(ec_key("ours"))), token(ec_key("ours"), {**CLAIMS, **claims}), NOW).subject
 
 
-def test_nobody_elses_signature_counts() -> None:
-    """Another key of either kind, none, the public key taken for a shared secret, or one for other words."""
+def test_any_other_signature_is_refused() -> None:
+    """Another key of either kind, none, the public key as a shared secret, or a signature of other claims."""
     ours = provider(public(rsa_key("ours")), public(ec_key("ours")))
     assert fault(ours, token(rsa_key("theirs"))) == "Signature"
     assert fault(ours, token(ec_key("theirs"))) == "Signature"
     head, body, signature = token(rsa_key("ours")).split(".")
-    other = spelled(json.dumps({**CLAIMS, "sub": "root"}).encode())
+    other = base64url(json.dumps({**CLAIMS, "sub": "root"}).encode())
     assert fault(ours, f"{head}.{other}.{signature}") == "Signature"
     assert fault(ours, f"{head}.{body}.") == "Signature"
     assert fault(ours, f"{head_of('none')}.{body}.") == "Signature"
-    assert fault(ours, f"{spelled(b'{}')}.{body}.{signature}") == "Signature"
+    assert fault(ours, f"{base64url(b'{}')}.{body}.{signature}") == "Signature"
     assert fault(ours, token(rsa_key("ours"), alg="RS512")) == "Signature"
     assert fault(ours, token(rsa_key("ours"), alg="ES256")) == "Signature"
     pem = (
@@ -166,7 +115,7 @@ def test_nobody_elses_signature_counts() -> None:
     shared = hmac.HMAC(pem, hashes.SHA256())
     shared_head = head_of("HS256")
     shared.update(f"{shared_head}.{body}".encode())
-    assert fault(ours, f"{shared_head}.{body}.{spelled(shared.finalize())}") == "Signature"
+    assert fault(ours, f"{shared_head}.{body}.{base64url(shared.finalize())}") == "Signature"
 
 
 @pytest.mark.parametrize(
@@ -176,28 +125,28 @@ def test_nobody_elses_signature_counts() -> None:
         pytest.param("a.b", id="two parts"),
         pytest.param("....", id="five parts"),
         pytest.param("a.b.c", id="no JSON"),
-        pytest.param(f"{spelled(b'[]')}.{spelled(b'{}')}.x", id="a header that is a list"),
+        pytest.param(f"{base64url(b'[]')}.{base64url(b'{}')}.x", id="a header that is a list"),
         pytest.param("é.é.é", id="letters no token has"),
         pytest.param("\ud800.x.y", id="half a letter"),
         pytest.param("x" * 20_001, id="endless"),
     ],
 )
-def test_what_is_no_token(text: str) -> None:
-    """It is refused before any key is tried."""
+def test_text_that_is_not_a_token_is_refused(text: str) -> None:
+    """Before any key is tried."""
     assert fault(provider(public(ec_key("ours"))), text) == "Malformed"
 
 
 @pytest.mark.parametrize("payload", [b"[]", b"1", b"{", b"\xff", b"[" * 5000])
-def test_signed_nonsense_is_refused(payload: bytes) -> None:
-    """A provider whose software is broken vouches for nobody."""
-    signed = f"{head_of('ES256')}.{spelled(payload)}"
+def test_a_signed_payload_that_is_not_an_object_is_refused(payload: bytes) -> None:
+    """As from a provider whose software is broken."""
+    signed = f"{head_of('ES256')}.{base64url(payload)}"
     r, s = decode_dss_signature(ec_key("ours").sign(signed.encode(), ec.ECDSA(hashes.SHA256())))
-    text = f"{signed}.{spelled(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
+    text = f"{signed}.{base64url(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
     assert fault(provider(public(ec_key("ours"))), text) == "Malformed"
 
 
 @given(st.integers(min_value=0), st.sampled_from("AB_-.=\n é"))
-def test_a_changed_token_is_never_believed(place: int, character: str) -> None:
+def test_a_changed_token_is_refused(place: int, character: str) -> None:
     """Wherever it is changed; another spelling of the same signature is the same token."""
     genuine = token(ec_key("ours"))
     place %= len(genuine)
@@ -234,14 +183,14 @@ KEYS_REFUSED = [
 
 
 @pytest.mark.parametrize("keys", KEYS_REFUSED)
-def test_keys_that_cannot_vouch(keys: str) -> None:
-    """They are refused when they are registered."""
+def test_unusable_keys_are_refused(keys: str) -> None:
+    """When they are registered."""
     with pytest.raises(BadKeys):
         read_keys(keys)
 
 
 def test_weak_private_and_too_many_keys_are_refused() -> None:
-    """1024 bits are broken with money, and a private key has been where it should not be."""
+    """1024 bits can be broken, and a private key should not have been sent."""
     good = public(ec_key("ours"))
     for listed in ([public(rsa_key("weak", 1024))], [{**good, "d": "AA"}], [good] * (KEYS_PER_PROVIDER + 1)):
         with pytest.raises(BadKeys):
@@ -258,7 +207,7 @@ FIELDS = {name: JSON | st.sampled_from(["RSA", "EC", "P-256", "AQAB"]) for name 
 
 
 @given(st.lists(st.fixed_dictionaries({}, optional=FIELDS) | JSON, max_size=2))
-def test_any_key_set_is_taken_or_refused(keys: list[Any]) -> None:
-    """Nothing else happens, whatever is in it."""
+def test_any_key_set_is_accepted_or_refused(keys: list[Any]) -> None:
+    """Never with another error than BadKeys."""
     with suppress(BadKeys):
         assert len(read_keys(json.dumps({"keys": keys}))) == len(keys)

@@ -1,4 +1,4 @@
-"""Laws that hold for every set of statements, whatever they say."""
+"""Properties that hold for every set of statements."""
 
 import itertools
 import json
@@ -36,7 +36,7 @@ asked = st.tuples(st.sampled_from(ACTIONS), st.sampled_from(RESOURCES), st.sampl
 
 @given(st.lists(statements, max_size=6), statements, st.integers(0, 6), asked)
 def test_another_deny_never_allows_more(found: list[Statement], more: Statement, place: int, ask: Any) -> None:
-    """What is refused without a Deny is refused with it, wherever it stands."""
+    """What is refused without a Deny is refused with it, wherever it is placed."""
     denying = Statement(Effect.DENY, more.actions, more.resources, more.conditions, more.all_actions_but)
     if decide([*found[:place], denying, *found[place:]], *ask).allowed:
         assert decide(found, *ask).allowed
@@ -44,7 +44,7 @@ def test_another_deny_never_allows_more(found: list[Statement], more: Statement,
 
 @given(st.lists(statements, max_size=6), statements, asked)
 def test_another_allow_never_denies_more(found: list[Statement], more: Statement, ask: Any) -> None:
-    """What is allowed without an Allow is allowed with it, and no Allow overcomes a Deny."""
+    """What is allowed without an Allow is allowed with it, and no Allow outweighs a Deny."""
     allowing = Statement(Effect.ALLOW, more.actions, more.resources, more.conditions, more.all_actions_but)
     before, after = decide(found, *ask), decide([*found, allowing], *ask)
     assert after.allowed or not before.allowed
@@ -52,8 +52,8 @@ def test_another_allow_never_denies_more(found: list[Statement], more: Statement
 
 
 @given(st.lists(statements, max_size=5), asked, st.randoms(use_true_random=False))
-def test_order_never_matters(found: list[Statement], ask: Any, random: Any) -> None:
-    """The verdict, and whether it was said or silent, is the same in every order."""
+def test_the_order_of_statements_does_not_matter(found: list[Statement], ask: Any, random: Any) -> None:
+    """Neither for the decision, nor for whether it was an explicit Deny."""
     shuffled = list(found)
     random.shuffle(shuffled)
     one, other = decide(found, *ask), decide(shuffled, *ask)
@@ -61,14 +61,14 @@ def test_order_never_matters(found: list[Statement], ask: Any, random: Any) -> N
 
 
 @given(st.lists(statements, max_size=5), asked)
-def test_a_statement_said_twice_says_no_more(found: list[Statement], ask: Any) -> None:
-    """Attaching the same policy by two ways changes nothing."""
+def test_a_repeated_statement_changes_nothing(found: list[Statement], ask: Any) -> None:
+    """As when a policy is attached to a user and to a group of the user."""
     assert decide(found, *ask).allowed == decide([*found, *found], *ask).allowed
 
 
 @given(st.lists(statements, max_size=5), asked)
-def test_the_reason_is_a_reason(found: list[Statement], ask: Any) -> None:
-    """The statement that is named has the effect of the verdict, and alone it would decide so too."""
+def test_the_reason_alone_leads_to_the_same_decision(found: list[Statement], ask: Any) -> None:
+    """The statement that a decision names has its effect."""
     decision = decide(found, *ask)
     if decision.because is None:
         assert not decision.allowed
@@ -78,7 +78,7 @@ def test_the_reason_is_a_reason(found: list[Statement], ask: Any) -> None:
 
 
 @given(st.lists(statements, max_size=5), asked, st.sampled_from([str.lower, str.upper, str.swapcase]))
-def test_letter_case_of_actions_never_matters(found: list[Statement], ask: Any, change: Any) -> None:
+def test_the_letter_case_of_actions_does_not_matter(found: list[Statement], ask: Any, change: Any) -> None:
     """Neither in the request nor in the statements."""
     action, resource, context = ask
     changed = [
@@ -96,7 +96,7 @@ patterns = st.text("ab:*?", max_size=6)
 
 
 def stands_for(pattern: str, text: str) -> bool:
-    """What a pattern means, in the plainest words."""
+    """Return what a pattern means, written as simply as possible."""
     if not pattern:
         return not text
     if pattern[0] == "*":
@@ -105,8 +105,8 @@ def stands_for(pattern: str, text: str) -> bool:
 
 
 @given(patterns)
-def test_a_pattern_is_its_expansion(pattern: str) -> None:
-    """A statement with a pattern says the same as one that lists every word the pattern stands for."""
+def test_a_pattern_means_the_list_of_its_matches(pattern: str) -> None:
+    """A statement with the pattern decides as one that lists every matching word."""
     expansion = tuple(word for word in WORDS if stands_for(pattern, word))
     with_pattern = Statement(Effect.ALLOW, ("*",), (pattern,))
     with_words = Statement(Effect.ALLOW, ("*",), expansion or ("nothing",))
@@ -115,14 +115,14 @@ def test_a_pattern_is_its_expansion(pattern: str) -> None:
 
 
 @given(st.lists(patterns, min_size=1, max_size=3), st.sampled_from(WORDS))
-def test_a_list_of_patterns_is_an_or(found: list[str], word: str) -> None:
-    """A list matches if one of its patterns does."""
+def test_a_list_of_patterns_matches_if_one_does(found: list[str], word: str) -> None:
+    """Whatever the others match."""
     assert matches(tuple(found), word) == any(stands_for(pattern, word) for pattern in found)
 
 
 @given(st.text(max_size=30))
-def test_what_is_no_wildcard_stands_for_itself(text: str) -> None:
-    """No other character of any alphabet has a meaning of its own."""
+def test_other_characters_match_themselves(text: str) -> None:
+    """Only `*` and `?` have a meaning."""
     plain = text.replace("*", "").replace("?", "")
     assert matches((plain,), plain)
     assert not matches((plain,), plain + "x")
@@ -130,8 +130,8 @@ def test_what_is_no_wildcard_stands_for_itself(text: str) -> None:
 
 
 @pytest.mark.parametrize("pattern", ["*a" * 2000 + "b", "*a?" * 1500 + "b", "*" * 6000 + "b", "a*" * 2000 + "b"])
-def test_no_pattern_takes_long(pattern: str) -> None:
-    """A pattern made to be slow is quick: one tenant's policy must not stop another's request."""
+def test_no_pattern_is_slow(pattern: str) -> None:
+    """The policy of one account must not delay the requests of another."""
     began = time.process_time()
     assert not matches((pattern,), "a" * 5000)
     assert time.process_time() - began < 2  # seconds; a second try of every star would take longer than the universe
@@ -155,14 +155,14 @@ VALUES = {
 }
 
 
-def test_every_negation_is_here() -> None:
-    """The table of opposites leaves no negated operator out."""
+def test_every_negated_operator_is_tested() -> None:
+    """The table of opposites has all of them."""
     assert {name for name, operator in OPERATORS.items() if operator.negated} == set(OPPOSITES.values())
 
 
 @given(st.data(), st.sampled_from(sorted(OPPOSITES)))
 def test_a_negated_operator_is_the_opposite(data: st.DataObject, positive: str) -> None:
-    """For a request with or without the key, exactly one of an operator and its negation holds."""
+    """With or without the key, exactly one of an operator and its negation holds."""
     values = next(found for prefix, found in VALUES.items() if positive.startswith(prefix))
     listed = tuple(data.draw(st.lists(values, min_size=1, max_size=3)))
     given_value = data.draw(st.none() | values)
@@ -172,8 +172,8 @@ def test_a_negated_operator_is_the_opposite(data: st.DataObject, positive: str) 
 
 
 @given(st.lists(statements, min_size=1, max_size=3), asked)
-def test_a_document_says_what_its_statements_say(found: list[Statement], ask: Any) -> None:
-    """Written as JSON and read again, statements give the same verdict."""
+def test_statements_survive_being_written_and_parsed(found: list[Statement], ask: Any) -> None:
+    """As JSON they lead to the same decisions."""
     written = [
         {
             "Effect": s.effect.value,
@@ -192,8 +192,8 @@ def test_a_document_says_what_its_statements_say(found: list[Statement], ask: An
 
 
 @given(st.lists(statements, max_size=4), st.lists(statements, max_size=4), asked)
-def test_a_session_may_what_both_allow(own: list[Statement], within: list[Statement], ask: Any) -> None:
-    """Its policy never gives what the role has not, and takes nothing else away; both explain a refusal."""
+def test_a_session_may_do_what_both_policies_allow(own: list[Statement], within: list[Statement], ask: Any) -> None:
+    """The session policy adds nothing, and the decision says which of the two refused."""
     decision = Permissions(tuple(own), tuple(within)).decide(*ask)
     assert decision.allowed == (decide(own, *ask).allowed and decide(within, *ask).allowed)
     assert decision.by_session == (not decide(within, *ask).allowed)

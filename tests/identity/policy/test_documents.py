@@ -1,4 +1,4 @@
-"""What a policy document must be: refused when it is made, rather than carried out half."""
+"""Policy documents: what cannot be carried out exactly is refused."""
 
 import contextlib
 import json
@@ -99,8 +99,8 @@ REFUSED: list[tuple[str, str]] = [
 
 
 @pytest.mark.parametrize("document", [pytest.param(row[1], id=row[0]) for row in REFUSED])
-def test_refused(document: str) -> None:
-    """What the engine could not carry out to the letter is refused, with a reason."""
+def test_a_document_that_cannot_be_carried_out_is_refused(document: str) -> None:
+    """With a reason."""
     with pytest.raises(MalformedPolicy) as refused:
         parse_document(document)
     assert 0 < len(str(refused.value)) < 250
@@ -122,13 +122,13 @@ TAKEN: list[tuple[str, str]] = [
 
 
 @pytest.mark.parametrize("document", [pytest.param(row[1], id=row[0]) for row in TAKEN])
-def test_taken(document: str) -> None:
-    """What the engine can carry out is taken in every way the language allows to write it."""
+def test_a_document_that_can_be_carried_out_is_accepted(document: str) -> None:
+    """In every form that the language allows."""
     assert len(parse_document(document)) == 1
 
 
-def test_length() -> None:
-    """A document has at most 6144 characters."""
+def test_a_document_has_at_most_6144_characters() -> None:
+    """The limit of RAM's CreatePolicy."""
     short = stating({**GOOD, "Resource": ["acs:hbr:*"]})
     document = short.replace("acs:hbr:*", "acs:hbr:" + "x" * (LONGEST_DOCUMENT - len(short) + 1))
     assert len(document) == LONGEST_DOCUMENT
@@ -137,8 +137,8 @@ def test_length() -> None:
         parse_document(document + " ")
 
 
-def test_statement_values() -> None:
-    """A parsed statement says what the document said."""
+def test_a_parsed_statement_has_the_values_of_the_document() -> None:
+    """Effect, actions, resources, conditions and source."""
     written = {"Effect": "Deny", "NotAction": ["ram:*", "sts:*"], "Resource": "acs:hbr:*:*:*"}
     condition = {"NotIpAddress": {"acs:SourceIp": "10.0.0.0/8"}}
     (statement,) = parse_document(stating({**written, "Condition": condition}), "Custom/OnlyInside")
@@ -154,12 +154,12 @@ def test_statement_values() -> None:
 
 @pytest.mark.parametrize("name", sorted(SYSTEM_POLICIES))
 def test_system_policies_can_be_carried_out(name: str) -> None:
-    """What we ship passes our own examination."""
+    """The policies that come with the program pass the same checks."""
     assert parse_document(SYSTEM_POLICIES[name].document)
 
 
-def test_system_policies_by_name() -> None:
-    """The names people attach, exactly so."""
+def test_the_names_of_system_policies() -> None:
+    """People attach them by exactly these names."""
     assert set(SYSTEM_POLICIES) == {
         "AdministratorAccess",
         "AliyunECSFullAccess",
@@ -196,14 +196,14 @@ JSON = st.recursive(
 
 
 @given(JSON)
-def test_any_json_is_taken_or_refused(value: Any) -> None:
-    """Whatever stands in a document, the answer is statements or MalformedPolicy, never another error."""
+def test_any_json_is_accepted_or_refused(value: Any) -> None:
+    """Never with another error than MalformedPolicy."""
     with contextlib.suppress(MalformedPolicy):
         assert parse_document(json.dumps(value))
 
 
 @given(st.text(max_size=40))
-def test_any_text_is_taken_or_refused(document: str) -> None:
-    """So too for text that is no JSON at all."""
+def test_any_text_is_refused(document: str) -> None:
+    """If it is not JSON, with MalformedPolicy."""
     with pytest.raises(MalformedPolicy):
         parse_document(document)

@@ -1,4 +1,4 @@
-"""What a trust policy must be, and the laws of whom it trusts."""
+"""Trust policies: their documents, and properties of whom they trust."""
 
 import contextlib
 import json
@@ -77,8 +77,8 @@ REFUSED: list[tuple[str, str]] = [
 
 
 @pytest.mark.parametrize("document", [pytest.param(row[1], id=row[0]) for row in REFUSED])
-def test_refused(document: str) -> None:
-    """A trust that could not be carried out to the letter is refused, with a reason that fits into an answer."""
+def test_a_trust_policy_that_cannot_be_carried_out_is_refused(document: str) -> None:
+    """With a reason that fits into an error message."""
     with pytest.raises(MalformedPolicy) as refused:
         parse_trust(document)
     assert 0 < len(str(refused.value)) < 250
@@ -97,12 +97,12 @@ TAKEN: list[tuple[str, str]] = [
 
 
 @pytest.mark.parametrize("document", [pytest.param(row[1], id=row[0]) for row in TAKEN])
-def test_taken(document: str) -> None:
-    """Every way the language allows to write it."""
+def test_a_trust_policy_that_can_be_carried_out_is_accepted(document: str) -> None:
+    """In every form that the language allows."""
     assert len(parse_trust(document)) == 1
 
 
-# --- Laws -----------------------------------------------------------------------------------------------------------
+# --- Properties -----------------------------------------------------------------------------------------------------
 
 NAMES = [
     Principal("RAM", ROOT),
@@ -123,22 +123,22 @@ askers = st.frozensets(st.sampled_from(NAMES), max_size=3)
 
 @given(sets, statements, st.integers(0, 5), askers)
 def test_another_deny_never_trusts_more(found: Any, more: Any, place: int, asking: Any) -> None:
-    """Wherever it stands."""
+    """Wherever it is placed."""
     denying = TrustStatement(Effect.DENY, more.actions, more.principals)
     if decide_trust((*found[:place], denying, *found[place:]), asking, {}).allowed:
         assert decide_trust(found, asking, {}).allowed
 
 
 @given(sets, askers, st.randoms(use_true_random=False))
-def test_order_never_matters(found: Any, asking: Any, random: Any) -> None:
-    """Neither to the verdict nor to its kind."""
+def test_the_order_of_statements_does_not_matter(found: Any, asking: Any, random: Any) -> None:
+    """Neither for the decision, nor for whether it was an explicit Deny."""
     one, other = (decide_trust(s, asking, {}) for s in (found, tuple(random.sample(found, len(found)))))
     assert (one.allowed, one.explicit_deny) == (other.allowed, other.explicit_deny)
 
 
 @given(sets, askers)
 def test_one_deny_outweighs_every_allow(found: Any, asking: Any) -> None:
-    """Whoever a Deny covers is refused in so many words; without one, an Allow is needed, and refusal is silence."""
+    """A Deny that covers a caller refuses explicitly; without one, an Allow is needed."""
     covering = [s.effect for s in found if s.covers(asking, {})]
     decision = decide_trust(found, asking, {})
     assert decision.explicit_deny is (Effect.DENY in covering)
@@ -146,28 +146,28 @@ def test_one_deny_outweighs_every_allow(found: Any, asking: Any) -> None:
 
 
 @given(sets)
-def test_nobody_is_trusted(found: Any) -> None:
-    """Whoever has no name that a policy could mean is trusted by none."""
+def test_a_caller_without_principals_is_not_trusted(found: Any) -> None:
+    """No policy can name them."""
     assert not decide_trust(found, frozenset(), {}).allowed
 
 
 @given(sets, askers)
-def test_only_who_is_named_is_trusted(found: Any, asking: Any) -> None:
-    """A role trusts nobody whom no Allow of it names."""
+def test_only_named_principals_are_trusted(found: Any, asking: Any) -> None:
+    """A role trusts nobody that no Allow names."""
     if decide_trust(found, asking, {}).allowed:
         named = {name for s in found if s.effect is Effect.ALLOW for name in s.principals}
         assert named & asking
 
 
 @given(st.integers(0, 10**16), st.integers(0, 10**16), st.text("aB1._-", min_size=1, max_size=8))
-def test_accounts_never_mix(mine: int, theirs: int, name: str) -> None:
-    """A trust in a user or an account of one number is no trust in the same name under another number."""
+def test_accounts_are_never_confused(mine: int, theirs: int, name: str) -> None:
+    """A trust in a user or account does not cover the same name in another account."""
     arn = f"acs:ram::{mine}:user/{name}"
     for principal in (arn, f"acs:ram::{mine}:root"):
         trust = parse_trust(naming("RAM", principal))
         assert decide_trust(trust, ram_principals(str(mine), arn), {}).allowed
-        stranger = ram_principals(str(theirs), f"acs:ram::{theirs}:user/{name}")
-        assert decide_trust(trust, stranger, {}).allowed is (mine == theirs)
+        another = ram_principals(str(theirs), f"acs:ram::{theirs}:user/{name}")
+        assert decide_trust(trust, another, {}).allowed is (mine == theirs)
 
 
 @given(
@@ -179,14 +179,14 @@ def test_accounts_never_mix(mine: int, theirs: int, name: str) -> None:
         ),
     )
 )
-def test_any_principal_is_taken_or_refused(value: Any) -> None:
-    """Whatever stands there, the answer is statements or MalformedPolicy, never another error."""
+def test_any_principal_is_accepted_or_refused(value: Any) -> None:
+    """Never with another error than MalformedPolicy."""
     with contextlib.suppress(MalformedPolicy):
         assert parse_trust(stating({**GOOD, "Principal": value}))
 
 
 @given(st.recursive(st.none() | st.integers() | st.sampled_from(["sts:AssumeRole", "*", ""]), st.lists))
-def test_any_action_is_taken_or_refused(value: Any) -> None:
-    """So too for actions."""
+def test_any_action_is_accepted_or_refused(value: Any) -> None:
+    """Never with another error than MalformedPolicy."""
     with contextlib.suppress(MalformedPolicy):
         assert parse_trust(stating({**GOOD, "Action": value}))

@@ -1,0 +1,72 @@
+"""Backup clients, and how ids resolve to them."""
+
+from datetime import datetime
+
+from backfleet import fleet
+from backfleet.fleet import Change, ClientFilter, ClientStatus
+from backfleet.ids import Draw
+from backfleet.paging import Page
+from backfleet.storage import Database
+from fleet.conftest import ACCOUNT, OTHER, REGION
+
+
+def test_ids_of_another_account_are_left_out(
+    database: Database, hosts: list[fleet.Instance], now: datetime, draw: Draw
+) -> None:
+    """As ids that do not exist are."""
+    with database.transaction() as tx:
+        client = fleet.ensure_client(
+            tx, hosts[0], "rclone", "stable", status=ClientStatus.ACTIVATED, now=now, draw=draw
+        )
+        mine = fleet.resolve(tx, ACCOUNT, REGION, [hosts[0].id, "mi-none"], [client.id])
+        theirs = fleet.resolve(tx, OTHER, REGION, [hosts[0].id], [client.id])
+        elsewhere = fleet.resolve(tx, ACCOUNT, "cn-beijing", [hosts[0].id], [client.id])
+    assert (list(mine.instances), list(mine.clients)) == ([hosts[0].id], [client.id])
+    assert mine.clients_on == {hosts[0].id: [client]}
+    assert (theirs.instances, theirs.clients, elsewhere.instances) == ({}, {}, {})
+
+
+def test_a_client_resolves_to_its_instance(
+    database: Database, hosts: list[fleet.Instance], now: datetime, draw: Draw
+) -> None:
+    """Its host is found though only the client was named; a deregistered host takes its clients with it."""
+    with database.transaction() as tx:
+        client = fleet.ensure_client(
+            tx, hosts[0], "rclone", "stable", status=ClientStatus.ACTIVATED, now=now, draw=draw
+        )
+        assert list(fleet.resolve(tx, ACCOUNT, REGION, [], [client.id]).instances) == [hosts[0].id]
+        fleet.deregister(tx, hosts[0].id, now=now)
+        assert fleet.resolve(tx, ACCOUNT, REGION, [], [client.id]).clients == {}
+
+
+def test_an_instance_has_one_client_of_a_package(
+    database: Database, hosts: list[fleet.Instance], now: datetime, draw: Draw
+) -> None:
+    """A second call returns the same client with what is known of it."""
+    with database.transaction() as tx:
+        first = fleet.ensure_client(
+            tx, hosts[0], "rclone", "stable", status=ClientStatus.INSTALLING, now=now, draw=draw
+        )
+        fleet.set_clients(tx, [Change(first.id, version="1.0")], now=now)
+        again = fleet.ensure_client(tx, hosts[0], "rclone", "beta", status=ClientStatus.UNKNOWN, now=now, draw=draw)
+    assert (again.id, again.version, again.status) == (first.id, "1.0", ClientStatus.INSTALLING)
+
+
+def test_a_change_leaves_other_fields_as_they_are(
+    database: Database, hosts: list[fleet.Instance], now: datetime, draw: Draw
+) -> None:
+    """Many changes are one statement; a version of "" (none) is a change, None is not."""
+    with database.transaction() as tx:
+        clients = [
+            fleet.ensure_client(tx, host, "rclone", "stable", status=ClientStatus.ACTIVATED, now=now, draw=draw)
+            for host in hosts
+        ]
+        fleet.set_clients(tx, [Change(clients[0].id, version="2.0"), Change(clients[1].id, version="1.0")], now=now)
+        fleet.set_clients(tx, [Change(clients[0].id, status=ClientStatus.UPGRADING)], now=now)
+        fleet.set_clients(tx, [Change(clients[1].id, version="")], now=now)
+    with database.reading() as tx:
+        found = fleet.find_clients(tx, ACCOUNT, REGION, ClientFilter(), Page(1, 10))
+    known = {client.id: client for client, _ in found.items}
+    assert (known[clients[0].id].version, known[clients[0].id].status) == ("2.0", ClientStatus.UPGRADING)
+    assert not known[clients[1].id].is_installed
+    assert {instance.id for _, instance in found.items} == {host.id for host in hosts}
