@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from backfleet_host.agent import machine
+from backfleet_host.agent.protocol.address import Address
+from backfleet_host.agent.protocol.signing import python_signer
+from backfleet_host.agent.setup.registration import EnrolmentOptions, registration_fields
 from backfleet_host.contract import read_output
 from backfleet_host.upgrader.transaction import checks
 
@@ -126,7 +128,8 @@ def test_an_i686_host_is_upgraded(shop: Shop, host: Host, monkeypatch: pytest.Mo
     """It enrols under the same name under which its upgrader takes orders."""
     here = os.uname()
     monkeypatch.setattr(os, "uname", lambda: os.uname_result((*here[:4], "i686")))
-    enrolled_as = machine.platform()
+    options = EnrolmentOptions(Address("127.0.0.1", 1), Path("ca.pem"), "act-1", "code")
+    enrolled_as = registration_fields(options, python_signer.make_key(512), "restricted")["platform"]
     shop.add("1.0", platform=enrolled_as)
     assert enrolled_as == "linux-386"
     assert host.carry("install", "1.0").outcome == "succeeded"
