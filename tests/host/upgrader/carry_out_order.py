@@ -13,4 +13,4 @@ system = Path(raw["system"]) if raw["system"] else None
 installation = Installation(
     root, root / "bin", raw["downloads"], None, Path(raw["trust_root"]).read_bytes(), system=system
 )
-print(carry_out_on(installation, Order(**json.loads(sys.argv[2])), print).as_line())
+print(carry_out_on(installation, Order.from_json(json.loads(sys.argv[2])), print).as_line())

@@ -147,16 +147,18 @@ class Host:
         self.installation = Installation(root, root / "bin", shop.address, None, shop.trust_root)
         self.progress: list[str] = []
 
-    def carry(self, kind: str, version: str = "", *, order_id: str = "", patience: int = 30, **more: Any) -> Report:
+    def carry(
+        self, kind: str, version: str = "", *, order_id: str = "", timeout_seconds: int = 30, **more: Any
+    ) -> Report:
         """Carry an order out; return its report."""
-        order = replace(self.order(kind, version, order_id, patience), **more)
+        order = replace(self.order(kind, version, order_id, timeout_seconds), **more)
         return carry_out_on(self.installation, order, self.progress.append)
 
-    def order(self, kind: str, version: str = "", order_id: str = "", patience: int = 30) -> Order:
+    def order(self, kind: str, version: str = "", order_id: str = "", timeout_seconds: int = 30) -> Order:
         """Return an order for this host."""
         number = order_id or f"u-{kind}-{version}-{len(self.progress)}"
         number = "".join(c if c.isalnum() else "-" for c in number)
-        return Order(number, kind, PACKAGE, version, platform_here() if version else "", patience)
+        return Order(number, kind, PACKAGE, version, platform_here() if version else "", timeout_seconds)
 
     @property
     def folder(self) -> Path:

@@ -21,8 +21,8 @@ from host.upgrader.fake_repository import PACKAGE, FakeRepository, Server, serve
 ONLINE = ("targets", "snapshot", "timestamp")
 
 
-def order(kind: str, version: str, patience: int = 30) -> Order:
-    return Order(f"u-{time.monotonic_ns()}", kind, PACKAGE, version, platform_here(), patience)
+def order(kind: str, version: str, timeout_seconds: int = 30) -> Order:
+    return Order(f"u-{time.monotonic_ns()}", kind, PACKAGE, version, platform_here(), timeout_seconds)
 
 
 class Attacked:
@@ -32,8 +32,8 @@ class Attacked:
         self.offering, self.server, self.root = offering, server, root
         self.installation = Installation(root, root / "bin", f"{server.address}/downloads", None, offering.trust_root)
 
-    def carry(self, kind: str, version: str, patience: int = 30) -> Report:
-        return carry_out_on(self.installation, order(kind, version, patience), lambda line: None)
+    def carry(self, kind: str, version: str, timeout_seconds: int = 30) -> Report:
+        return carry_out_on(self.installation, order(kind, version, timeout_seconds), lambda line: None)
 
     def picture(self) -> dict[str, Any]:
         shown = [path for path in self.root.rglob("*") if path.parts[len(self.root.parts)] != "trust"]
@@ -305,7 +305,7 @@ def test_f74_a_slow_server_costs_no_more_than_the_orders_time(
     target.offering.add("2.0")
     target.server.misbehave = lambda handler, path: path.startswith(what) and how(handler)
     before, began = target.picture(), time.monotonic()
-    report = target.carry("upgrade", "2.0", patience=1)
+    report = target.carry("upgrade", "2.0", timeout_seconds=1)
     assert 0.9 < time.monotonic() - began < 3
     assert (report.code, report.details.get("reason")) == ("DownloadFailed", "TooSlow"), report.message
     assert target.picture() == before

@@ -268,7 +268,7 @@ def test_a_backup_that_began_after_the_crash_is_never_killed(scenario: str, host
             assert cut(cut_point, lambda: ordered(made, host))  # noqa: B023
             backup = host.begin(host.shim_runs(), through_the_shim=True)
             outcome, waits = after_a_cut(made, host), must_wait(made, host)
-            report = host.carry("recover", order_id="r-1", patience=1)
+            report = host.carry("recover", order_id="r-1", timeout_seconds=1)
             check_works(made, host)
             assert backup in host.processes
             assert (report.code == "BackupRunning") == waits

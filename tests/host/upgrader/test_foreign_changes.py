@@ -325,7 +325,7 @@ def test_a_refused_uninstall_removes_no_settings(shop: Shop, host: Host) -> None
     with subprocess.Popen([host.shim, "hold", flag], stdout=subprocess.PIPE, text=True) as backup:
         assert backup.stdout is not None
         backup.stdout.readline()
-        assert host.carry("uninstall", patience=1).code == "BackupRunning"
+        assert host.carry("uninstall", timeout_seconds=1).code == "BackupRunning"
         flag.unlink()
     assert json.loads((host.folder / "settings.json").read_text()) == {"cores": 1}
 

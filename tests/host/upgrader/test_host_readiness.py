@@ -38,7 +38,7 @@ def test_f46_a_pending_reboot_defers_the_order(installed: Host) -> None:
     mark.parent.mkdir()
     mark.touch()
     installed.write_policy("waits_for_reboot = true\n", "host")
-    report = installed.carry("upgrade", "2.0", patience=1)
+    report = installed.carry("upgrade", "2.0", timeout_seconds=1)
     assert (report.code, report.stage, report.current_version) == ("HostBusy", "check", "1.0")
     assert "reboot" in report.message
     assert installed.downloads() == []
@@ -59,7 +59,7 @@ def test_f46_an_order_waits_for_a_busy_host(installed: Host, monkeypatch: pytest
 def test_a_busy_host_reports_its_load(installed: Host) -> None:
     installed.installation = dataclasses.replace(installed.installation, load=lambda: 17.25)
     installed.write_policy("busiest = 4\n", "host")
-    report = installed.carry("upgrade", "2.0", patience=1)
+    report = installed.carry("upgrade", "2.0", timeout_seconds=1)
     assert (report.code, report.message.split(";")[0]) == ("HostBusy", "this host's load is 17.2, above 4")
 
 

@@ -167,7 +167,7 @@ def test_the_orders_time_does_not_depend_on_the_clock(shop: Shop, host: Host, mo
         backup.stdout.readline()
         monkeypatch.setattr(time, "time", lambda: 0.0)
         began = time.monotonic()
-        assert host.carry("upgrade", "2.0", patience=1).code == "BackupRunning"
+        assert host.carry("upgrade", "2.0", timeout_seconds=1).code == "BackupRunning"
         assert 0.5 < time.monotonic() - began < 10
         flag.unlink()
 
@@ -245,7 +245,7 @@ def bypass(shop: Shop, host: Host, request: pytest.FixtureRequest) -> Iterator[B
 def test_f35_idle_waits_for_a_backup_that_bypasses_the_shim(shop: Shop, host: Host, bypass: Bypass) -> None:
     """It holds no lock of ours, and is found among the processes."""
     shop.add("2.0", switch="idle")
-    report = host.carry("upgrade", "2.0", patience=1)
+    report = host.carry("upgrade", "2.0", timeout_seconds=1)
     assert (report.code, report.current_version) == ("BackupRunning", "1.0")
     assert str(bypass.process.pid) in report.message
     assert bypass.end() == "done 1.0"

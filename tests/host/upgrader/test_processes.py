@@ -182,7 +182,7 @@ def test_f35_idle_waits_for_a_script_that_was_started_through_the_link(shop: Sho
     shop.add("2.0")  # what the old version asks for counts too
     host.carry("install", "1.0")
     with holding(host, host.folder / "current" / "bin" / "courier") as backup:
-        report = host.carry("upgrade", "2.0", patience=1)
+        report = host.carry("upgrade", "2.0", timeout_seconds=1)
         assert (report.code, report.current_version) == ("BackupRunning", "1.0")
         assert str(backup.pid) in report.message
     assert host.carry("upgrade", "2.0").outcome == "succeeded"

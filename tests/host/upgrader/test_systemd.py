@@ -65,18 +65,18 @@ class Managed:
         client = CLIENT.replace("STATE", str(self.shared)).replace("BEHAVIOUR", behaviour)
         self.shop.add(version, client=client, service={"unit": "courier.service", "seconds": 5}, **more)
 
-    def words(self, kind: str, version: str = "", **more: Any) -> list[str]:
+    def command_line(self, kind: str, version: str = "", **more: Any) -> list[str]:
         """Return the command that carries an order out on the machine."""
         installation = {
             "root": str(self.host.root), "downloads": self.shop.address, "system": "",
             "trust_root": str(self.shared / "root.json"),
         }  # fmt: skip
-        order = dataclasses.asdict(self.host.order(kind, version, **more))
+        order = self.host.order(kind, version, **more).to_json()
         return [sys.executable, str(CARRY_OUT), json.dumps(installation), json.dumps(order)]
 
     def carry(self, kind: str, version: str = "", **more: Any) -> Report:
         """Carry an order out; return its report."""
-        done = self.machine.run("--setenv", f"PYTHONPATH={SOURCE}", *self.words(kind, version, **more))
+        done = self.machine.run("--setenv", f"PYTHONPATH={SOURCE}", *self.command_line(kind, version, **more))
         self.host.progress.append("")  # the next order is another one
         report = read_output(done.stdout)[1]
         assert report is not None, done.stdout + done.stderr
@@ -154,7 +154,7 @@ def test_f12_the_power_fails_while_the_new_version_is_on_trial(managed: Managed,
     managed.offer("2.0", health=0 if healthy else 1)
     (managed.shared / "wait-2.0").touch()
     entering = managed.machine.entering("systemd-run", "--quiet", f"--setenv=PYTHONPATH={SOURCE}")
-    subprocess.run([*entering, *managed.words("upgrade", "2.0")], check=True)
+    subprocess.run([*entering, *managed.command_line("upgrade", "2.0")], check=True)
     until = time.monotonic() + 20
     while managed.served() != ["1.0", "2.0"]:
         assert time.monotonic() < until
