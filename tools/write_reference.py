@@ -36,8 +36,8 @@ def _index(every: list[Operation]) -> str:
     lines = [
         "# Reference",
         "",
-        "Printed from the description by which the server parses requests (`tools/write_reference.py`). Every server has",
-        "it as an OpenAPI 3.1 document at `/openapi.json`, too. Our decisions, and why: [the API](../api.md).",
+        "Printed from the description by which the server parses requests (`tools/write_reference.py`). Every server",
+        "has it as an OpenAPI 3.1 document at `/openapi.json`, too. Our decisions, and why: [the API](../api.md).",
         "",
     ]
     for product in PRODUCTS.values():
