@@ -81,9 +81,9 @@ class Figures:
 
 
 def main() -> None:
-    words = argparse.ArgumentParser()
-    words.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
-    seconds = words.parse_args().seconds
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
+    seconds = parser.parse_args().seconds
     print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, {datetime.now(UTC):%Y-%m-%d}\n")
     pure_costs()
     rows: list[tuple[str, Figures]] = []
@@ -210,7 +210,7 @@ def measure(engine: str, folder: Path, seconds: float) -> list[tuple[str, Figure
     database = ["--database-url", url] if url else []
     program = [sys.executable, "-m", "backfleet.cli", "serve", "--data", str(data), *database, "--log-level", "ERROR"]
     # No workers: nothing must carry these upgrades out while the calls are measured.
-    with_ports = [*program, "--http", "127.0.0.1:0", "--https", "127.0.0.1:0", "--only", "openapi,assist,downloads"]
+    with_ports = [*program, "--http", "127.0.0.1:0", "--https", "127.0.0.1:0", "--only", "openapi,agents,downloads"]
     rows: list[tuple[str, Figures]] = []
     if engine == "sqlite":
         bare, floor_address = started([sys.executable, "-c", BARE])
@@ -301,7 +301,7 @@ async def load(seconds: float, at_once: int, call: Call) -> Figures:
 
 
 async def paced(seconds: float, per_second: float, call: Call) -> Figures:
-    """Calls that begin at fixed moments, whether or not earlier ones are answered: nobody waits politely."""
+    """Begin calls at fixed moments, whether or not earlier ones are answered."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=64)) as session:
         for _ in range(WARM_UP_CALLS):
             await call(session)

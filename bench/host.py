@@ -32,7 +32,7 @@ from processes import Processes  # noqa: E402
 from backfleet_host.contract import Order  # noqa: E402
 from backfleet_host.platforms import platform_here  # noqa: E402
 from backfleet_host.upgrader import Installation, carry_out_on  # noqa: E402
-from demo import NEW, OLD, backfleet, release_words, tool, wheel  # noqa: E402
+from demo import NEW, OLD, backfleet, release_arguments, tool, wheel  # noqa: E402
 
 CARRY = """
 import sys
@@ -73,7 +73,7 @@ class Bench:
         self.address = f"{ready['https']}/downloads"
         self.ca = json.loads((data / "admin.json").read_text())["ca_file"]
         for version in (OLD, NEW):
-            backfleet(data, "release", "add", wheel(version), *release_words(version, wheel(version)))
+            backfleet(data, "release", "add", wheel(version), *release_arguments(version, wheel(version)))
         words = ["--package", "rclone", "--version", NEW, "--platform", platform_here()]
         self.sha = json.loads(backfleet(data, "release", "show", *words))["Release"]["Sha256"]
         trust = create_default_context(cafile=self.ca)
@@ -196,8 +196,8 @@ def service_gap(bench: Bench, rounds: int) -> Iterator[tuple[str, float, float, 
         subprocess.run(["tar", "-cf", made / "daemon.tar", "-C", made, "daemon"], check=True)
         (made / "daemon.tar").open("ab").write(bytes(512 * int(version[0])))  # different bytes, for the repository
         words = ["--package", "daemon", "--version", version, "--platform", platform_here()]
-        told = ["--from", "tar", "--manifest", made / "manifest.toml"]
-        backfleet(bench.folder / "data", "release", "add", made / "daemon.tar", *words, *told)
+        more = ["--from", "tar", "--manifest", made / "manifest.toml"]
+        backfleet(bench.folder / "data", "release", "add", made / "daemon.tar", *words, *more)
     carry(installation, "install", "1.0", "daemon")
     program = installation.root / "daemon" / "current" / "daemon"
     restart = 'set -e; "$0" stop; "$0" start; until "$0" ready; do sleep 0.01; done'
@@ -246,28 +246,28 @@ def start_up(runs: int = 15) -> Iterator[tuple[str, float, float, str]]:
 
 
 def under_load(bench: Bench, switches: int) -> None:
-    """Forwards, back by order, and taken back by a probe that fails; backups run, and check, all the time."""
+    """Upgrade, downgrade by order, and roll back by a failing probe, while backups run and check all the time."""
     installation = bench.installation("load")
     carry(installation, "install", OLD)
-    unwell, link = bench.folder / "unwell", f"{installation.root}/rclone/current"
+    failing, link = bench.folder / "failing", f"{installation.root}/rclone/current"
     installation.etc.mkdir(parents=True)
-    words = f'[ ! -e {unwell} ] || [ "$(readlink {link})" = "$(cat {unwell})" ] || exit 75; echo'
+    words = f'[ ! -e {failing} ] || [ "$(readlink {link})" = "$(cat {failing})" ] || exit 75; echo'
     (installation.etc / "rclone.toml").write_text(
-        f"[[probe]]\ncommand = ['/bin/sh', '-c', '{words} well']\nseconds = 1\n"
+        f"[[probe]]\ncommand = ['/bin/sh', '-c', '{words} healthy']\nseconds = 1\n"
     )
     loads = [Load(installation, bench.folder / f"load-{number}") for number in range(2)]
-    taken_back, slowest, began = 0, 0.0, time.perf_counter()
+    rolled_back, slowest, began = 0, 0.0, time.perf_counter()
     try:
         for number in range(switches):
             current = installation.package("rclone").version()
             other = NEW if current == OLD else OLD
-            going_back = number % 2 == 1
-            if going_back:
-                unwell.write_text(f"versions/{current}")
+            rolls_back = number % 2 == 1
+            if rolls_back:
+                failing.write_text(f"versions/{current}")
             report = carry(installation, "upgrade", other)
-            assert report.code == ("RolledBack" if going_back else ""), report
-            unwell.unlink(missing_ok=True)
-            taken_back += going_back
+            assert report.code == ("RolledBack" if rolls_back else ""), report
+            failing.unlink(missing_ok=True)
+            rolled_back += rolls_back
             slowest = max(slowest, report.seconds)
     finally:
         for load in loads:
@@ -276,7 +276,7 @@ def under_load(bench: Bench, switches: int) -> None:
     failures = [failure for load in loads for failure in load.failures]
     done = sum(load.done for load in loads)
     print(
-        f"\n{switches} orders in {took:.0f} s, {taken_back} of them taken back, the slowest {slowest:.1f} s; meanwhile "
+        f"\n{switches} orders in {took:.0f} s, {rolled_back} of them rolled back, slowest {slowest:.1f} s; meanwhile "
         f"{done} backups by rclone through the shim, each verified by `rclone check`: {len(failures)} failed"
     )
     assert not failures, failures[:3]
@@ -321,10 +321,10 @@ def remove(path: Path) -> None:
 
 
 def main() -> None:
-    words = argparse.ArgumentParser()
-    words.add_argument("--rounds", type=int, default=5)
-    words.add_argument("--switches", type=int, default=200)
-    asked = words.parse_args()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--switches", type=int, default=200)
+    asked = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="backfleet-bench-"))
     processes = Processes(folder)
     print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, {datetime.now(UTC):%Y-%m-%d}; medians\n")

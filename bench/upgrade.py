@@ -31,11 +31,11 @@ import demo  # noqa: E402
 from backfleet.cli._client import Client  # noqa: E402
 from backfleet.cli._credentials import ConnectionFlags, connect  # noqa: E402
 from backfleet.clock import utc_now  # noqa: E402
-from demo import NEW, OLD, backfleet, enrol, official_client, release_words, tool, wheel  # noqa: E402
+from demo import NEW, OLD, backfleet, enrol, official_client, release_arguments, tool, wheel  # noqa: E402
 
 AT_ONCE = 4
 INSTALLED_AT_ONCE = 20  # instances one InstallBackupClients takes
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 TASK_SECONDS = 600
 CURL = 'curl -fsS --cacert "$CA" "$URL" -o a.whl && echo "$SHA  a.whl" | sha256sum -c --quiet && '
 FLOOR = CURL + (
@@ -55,10 +55,10 @@ PLAYBOOK = """
 
 
 def main() -> None:
-    words = argparse.ArgumentParser()
-    words.add_argument("--hosts", type=int, default=20)
-    words.add_argument("--rounds", type=int, default=3, help="of the floor and of ours; medians are printed")
-    asked = words.parse_args()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--hosts", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=3, help="of the floor and of ours; medians are printed")
+    asked = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="backfleet-bench-"))
     processes = Processes(folder)
     try:
@@ -76,8 +76,8 @@ def measure(folder: Path, processes: Processes, hosts: int, rounds: int) -> list
     ready = processes.start_and_wait("server", [tool("backfleet"), "serve", "--data", data, *listen], "ready")
     admin = json.loads((data / "admin.json").read_text())
     new = wheel(NEW)
-    backfleet(data, "release", "add", new, *release_words(NEW, new), "--channel", "floor")
-    words = ["--package", "rclone", "--version", NEW, "--platform", release_words(NEW, new)[5]]
+    backfleet(data, "release", "add", new, *release_arguments(NEW, new), "--channel", "floor")
+    words = ["--package", "rclone", "--version", NEW, "--platform", release_arguments(NEW, new)[5]]
     sha = json.loads(backfleet(data, "release", "show", *words))["Release"]["Sha256"]
     url = f"{ready['https']}/downloads/artifacts/{sha}"
     floors, ours = [], []
@@ -107,7 +107,7 @@ def wave(
     channel, old, new = folder.name, wheel(OLD), wheel(NEW)
     folder.mkdir()
     demo.HOSTS = hosts
-    backfleet(data, "release", "add", old, *release_words(OLD, old), "--channel", channel)
+    backfleet(data, "release", "add", old, *release_arguments(OLD, old), "--channel", channel)
     fleet = enrol(folder, data, https, admin["ca_file"], processes)
     hbr = official_client(admin, https)
     ours = Client(connect(ConnectionFlags(data=data), {}), utc_now)
@@ -116,7 +116,7 @@ def wave(
         some = ids[start : start + INSTALLED_AT_ONCE]
         task = ours.call("hbr", "InstallBackupClients", InstanceIds=some, PackageName="rclone", Channel=channel)
         until_over(hbr, task["TaskId"])
-    backfleet(data, "release", "add", new, *release_words(NEW, new), "--channel", channel)
+    backfleet(data, "release", "add", new, *release_arguments(NEW, new), "--channel", channel)
     server = processes.pid_of("server")
     before, began = cpu_of(server), time.perf_counter()
     started = hbr.upgrade_backup_clients(models.UpgradeBackupClientsRequest(instance_ids=ids)).body
@@ -128,14 +128,14 @@ def wave(
 
 
 def until_over(hbr: Any, task_id: str) -> None:
-    """Until every host is at its end, well."""
+    """Wait until every host has succeeded."""
     until = time.monotonic() + TASK_SECONDS
     while time.monotonic() < until:
         task = hbr.describe_task(models.DescribeTaskRequest(task_id=task_id)).body
         if task.description != "created":
             assert task.progress == 100, task.result
             return
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
     raise TimeoutError(task_id)
 
 
@@ -163,8 +163,8 @@ def with_ansible(folder: Path, hosts: int, url: str, sha: str, ca: str) -> tuple
         lines.append(f"h{number} ansible_connection=local folder={folder / str(number)}")
     (folder / "inventory").write_text("\n".join([*lines, "[all:vars]", f"ansible_python_interpreter={sys.executable}"]))
     (folder / "play.yml").write_text(PLAYBOOK)
-    told = f"url={url} sha={sha}"
-    words = [program, "-i", folder / "inventory", "-f", str(AT_ONCE), "-e", told, folder / "play.yml"]
+    variables = f"url={url} sha={sha}"
+    words = [program, "-i", folder / "inventory", "-f", str(AT_ONCE), "-e", variables, folder / "play.yml"]
     environment = os.environ | {"LC_ALL": "C.UTF-8", "SSL_CERT_FILE": ca}
     before, began = os.times(), time.perf_counter()
     done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False, env=environment)

@@ -13,7 +13,7 @@ PAUSE_SECONDS = 0.3  # between two backups: more often than any real schedule
 
 
 def make_tree(folder: Path) -> Path:
-    """A few hundred small files in a few folders, the same in every run."""
+    """Make a few hundred small files in a few folders, the same in every run; return the folder."""
     numbers = random.Random(1)
     for number in range(FILES):
         file = folder / f"folder-{number % 10}" / f"file-{number}"
@@ -23,7 +23,7 @@ def make_tree(folder: Path) -> Path:
 
 
 class BackupLoop(threading.Thread):
-    """Runs the client through its shim until stopped; counts what ran and what failed."""
+    """Runs the client through its shim until it is stopped; counts runs and failures."""
 
     def __init__(self, rclone: Path, tree: Path, target: Path) -> None:
         super().__init__(daemon=True)
@@ -48,7 +48,7 @@ class BackupLoop(threading.Thread):
             self.join()
 
     def verify(self) -> bool:
-        """Whether the client itself finds every copy equal to its source."""
+        """Return whether the client finds every copy equal to its source."""
         return all(self._call("check", self.tree, copy).returncode == 0 for copy in sorted(self.target.iterdir()))
 
     def _call(self, *words: object) -> subprocess.CompletedProcess[str]:

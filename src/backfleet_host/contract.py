@@ -22,6 +22,9 @@ from backfleet_host.platforms import PLATFORM
 
 FIRST_LINE = "#!backfleet-order 1"
 
+OWN_AGENT = "backfleet-"
+"""How the version of our own agent begins where agents name it: registration, heartbeats, User-Agent."""
+
 KINDS = ("install", "upgrade", "uninstall", "status", "recover")
 OUTCOMES = ("succeeded", "failed")
 STAGES = ("admit", "check", "fetch", "stage", "drain", "switch", "prove", "commit", "back")

@@ -7,6 +7,9 @@ from pathlib import Path
 
 DEFAULT_ROOT = Path("/opt/backfleet")
 
+POLICY = Path("etc", "backfleet")
+"""Where the host policy is, below the folder that stands for `/`."""
+
 SYSTEMD = Path("/run/systemd/system")
 """Exists exactly where systemd is the first process. Source: sd_booted(3)."""
 
@@ -30,7 +33,7 @@ def system_folder(root: Path) -> Path:
 
 def policy_folder(root: Path) -> Path:
     """Return the folder that holds the host policy: /etc/backfleet, or the same under another root."""
-    return system_folder(root) / "etc" / "backfleet"
+    return system_folder(root) / POLICY
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,16 @@ class Places:
         return self.agent / "program"
 
     @property
+    def bootstrap(self) -> Path:
+        """What orders for a host with another agent need: the program, the authority, answers to repeated orders."""
+        return self.agent / "brought"
+
+    @property
+    def trust(self) -> Path:
+        """What the upgrader verifies releases with."""
+        return self.root / "trust"
+
+    @property
     def trusted_root(self) -> Path:
         """The release-signing root that this host was enrolled with."""
-        return self.root / "trust" / "root.json"
+        return self.trust / "root.json"

@@ -9,30 +9,38 @@ from __future__ import annotations
 import tarfile
 from typing import IO, Any, Protocol
 
-WEBSOCKET_CLIENT_VERSION = "1.9.2"  # the version that `limit_frame_size` was checked against
+WEBSOCKET_CLIENT_VERSION = "1.9.2"  # the version that `limit_message_size` was checked against
 
 
-class FrameTooLarge(Exception):
-    """The peer announced a WebSocket frame that is larger than allowed."""
+class MessageTooLarge(Exception):
+    """The peer sends a WebSocket message that is larger than allowed."""
 
 
-def limit_frame_size(opened: Any, largest: int) -> None:
-    """Make a `websocket.WebSocket` refuse frames of more than `largest` bytes before it reads them.
+def limit_message_size(opened: Any, largest: int) -> None:
+    """Make a `websocket.WebSocket` refuse messages of more than `largest` bytes before they fill the memory.
 
-    The library has no such limit: it reads as many bytes as a frame's header announces, up to 2**63. Every part of a
-    frame is read by `frame_buffer.recv_strict(size)`, which is replaced on this one object.
+    The library has no such limit. It reads as many bytes as the header of a frame announces, up to 2**63, and joins as
+    many frames to one message as the peer sends. Every part of a frame is read by `frame_buffer.recv_strict(size)`, and
+    every frame of a message is joined by `cont_frame.add(frame)`; both are replaced on this one object.
 
     Raises:
-        FrameTooLarge: from the methods of `opened` that receive.
+        MessageTooLarge: from the methods of `opened` that receive.
     """
-    receive = opened.frame_buffer.recv_strict
+    receive, frames = opened.frame_buffer.recv_strict, opened.cont_frame
+    join = frames.add
 
     def receive_at_most(size: int) -> Any:
         if size > largest:
-            raise FrameTooLarge(f"the server announced a frame of {size} bytes; at most {largest} are accepted")
+            raise MessageTooLarge(f"the server announced a frame of {size} bytes; at most {largest} are accepted")
         return receive(size)
 
+    def join_at_most(frame: Any) -> None:
+        if frames.cont_data and len(frames.cont_data[1]) + len(frame.data) > largest:
+            raise MessageTooLarge(f"the server sent a message of more than {largest} bytes in several frames")
+        join(frame)
+
     opened.frame_buffer.recv_strict = receive_at_most
+    frames.add = join_at_most
 
 
 TARFILE_CHECKED_WITH = ((3, 10), (3, 13))  # the oldest and the newest Python whose tarfile was checked

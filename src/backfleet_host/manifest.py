@@ -16,6 +16,7 @@ from backfleet_host import versions
 from backfleet_host.archives import FORMATS, Limits
 from backfleet_host.layout import PACKAGE, VERSION
 from backfleet_host.platforms import PLATFORM
+from backfleet_host.texts import is_text
 
 SWITCHES = ("anytime", "idle")
 COMMAND = r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}"
@@ -249,9 +250,8 @@ def _texts(value: Any) -> Tuple[str, ...]:
 
 
 def _text(value: Any) -> str:
-    if not isinstance(value, str) or "\0" in value:
+    if not isinstance(value, str) or not is_text(value):
         raise TypeError(f"{value!r} is not text")
-    value.encode()  # half a character, as JSON can write it, is no text either: UnicodeEncodeError
     return value
 
 

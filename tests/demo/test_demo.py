@@ -1,4 +1,4 @@
-"""`make demo` as people run it: to the end, and with Ctrl-C on the way. Nothing it started stays, and no file."""
+"""`make demo` as people run it: to the end, and with Ctrl-C in between. No process and no file is left."""
 
 import json
 import os
@@ -48,10 +48,10 @@ def left_by(folder: Path) -> list[str]:
 
 
 def test_five_hosts_are_upgraded_under_running_backups(demo: subprocess.Popen[str], tmp_path: Path) -> None:
-    """The last line says it all; the exit code agrees."""
-    said, problems = demo.communicate(timeout=280)
+    """The last line has the facts, and the exit code agrees."""
+    output, problems = demo.communicate(timeout=280)
     assert demo.returncode == 0, problems
-    facts = json.loads(said.splitlines()[-1])
+    facts = json.loads(output.splitlines()[-1])
     assert [(row["from"], row["to"]) for row in facts["hosts"]] == [("1.74.4", "1.75.2")] * 5
     assert all(row["backups_run"] > 0 and row["verified"] for row in facts["hosts"])
     assert sum(row["backups_failed"] for row in facts["hosts"]) == 0

@@ -164,7 +164,7 @@ def read_operations(reader: Reader) -> None:
         "FILE": str(reader.folder / "pending"),
         "keys DATA": f"keys {reader.server.data}",
     }
-    said = {}
+    outputs = {}
     for block in examples_of(reader.page):
         if block.example == "the file trust.json":
             (reader.folder / "trust.json").write_text(reader.placed(block.text))
@@ -175,12 +175,12 @@ def read_operations(reader: Reader) -> None:
                 "ALIBABA_CLOUD_ACCESS_KEY_SECRET": key["AccessKeySecret"],
             }
             before, reader.environment = reader.environment, reader.environment | given
-            said[block.example] = reader.run(block)
+            outputs[block.example] = reader.run(block)
             reader.environment = before
         else:
-            said[block.example] = reader.run(block)
+            outputs[block.example] = reader.run(block)
     assert "CreateAccount" in (reader.folder / "trail.jsonl").read_text()
-    assert "Restart the server" in said["taking over the keys"]
+    assert "Restart the server" in outputs["taking over the keys"]
 
 
 def read_host(reader: Reader) -> None:
@@ -195,9 +195,9 @@ def read_host(reader: Reader) -> None:
     etc.mkdir()
     (etc / "courier.toml").write_text(texts.pop("the policy of a package"))
     (etc / "host.toml").write_text(texts.pop("the policy of a host"))
-    package = policy.read_package_words(etc, "courier")
+    package = policy.read_package_policy(etc, "courier")
     assert len(package.probes) == 2
-    assert policy.read_host_words(etc).held_back_hours == 24
+    assert policy.read_host_policy(etc).held_back_hours == 24
     for name, program, text in (
         ("restic", "usr/bin/restic", texts.pop("a manifest")),
         ("courier", "courier", texts.pop("a service")),

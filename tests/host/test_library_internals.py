@@ -13,7 +13,7 @@ import pytest
 import websocket
 
 from backfleet_host import library_internals
-from backfleet_host.library_internals import FrameTooLarge, limit_frame_size, open_tar
+from backfleet_host.library_internals import MessageTooLarge, limit_message_size, open_tar
 
 DISPATCHING = "c23f9f8b9da9b868"  # of the source of tarfile.TarInfo._proc_member in every version that was checked
 
@@ -29,7 +29,7 @@ def opened_on(content: bytes, largest: int) -> websocket.WebSocket:
     theirs.sendall(content)
     theirs.close()
     opened = websocket.WebSocket()
-    limit_frame_size(opened, largest)
+    limit_message_size(opened, largest)
     opened.sock = ours
     return opened
 
@@ -38,7 +38,7 @@ def opened_on(content: bytes, largest: int) -> websocket.WebSocket:
 def test_a_frame_that_is_too_large_is_not_read(size: int) -> None:
     """Its announced length alone ends the connection: nothing of the content is waited for."""
     opened = opened_on(b"\x82\x7f" + struct.pack("!Q", size), 1000)
-    with pytest.raises(FrameTooLarge, match=str(size)):
+    with pytest.raises(MessageTooLarge, match=str(size)):
         opened.recv_data_frame(control_frame=True)
     opened.shutdown()
 
@@ -48,6 +48,29 @@ def test_a_frame_of_the_largest_size_is_read() -> None:
     opened = opened_on(b"\x82\x7e" + struct.pack("!H", 1000) + b"x" * 1000, 1000)
     _, frame = opened.recv_data_frame(control_frame=True)
     assert frame.data == b"x" * 1000
+    opened.shutdown()
+
+
+def frame(opcode: int, content: bytes, *, is_last: bool) -> bytes:
+    """A frame as a server sends it."""
+    return bytes([(0x80 if is_last else 0) | opcode, 0x7E]) + struct.pack("!H", len(content)) + content
+
+
+def test_a_message_of_endless_frames_is_not_joined() -> None:
+    """Each frame is small enough; together they would fill the memory."""
+    opened = opened_on(frame(2, b"x" * 400, is_last=False) + frame(0, b"x" * 400, is_last=False) * 2, 1000)
+    with pytest.raises(MessageTooLarge, match="several frames"):
+        opened.recv_data_frame(control_frame=True)
+    opened.shutdown()
+
+
+def test_a_message_of_several_frames_is_joined() -> None:
+    """Up to the largest size; a pong may stand in between."""
+    content = frame(1, b"kick", is_last=False) + b"\x8a\x00" + frame(0, b"_vm", is_last=True)
+    opened = opened_on(content, 7)
+    assert opened.recv_data_frame(control_frame=True)[0] == websocket.ABNF.OPCODE_PONG
+    kind, joined = opened.recv_data_frame(control_frame=True)
+    assert (kind, joined.data) == (websocket.ABNF.OPCODE_TEXT, b"kick_vm")
     opened.shutdown()
 
 

@@ -37,7 +37,7 @@ class Installation:
         self.hosts: list[Host] = []
 
     def start(self, *, die_at: str = "", settings: dict[str, str] | None = None) -> None:
-        """Start the server and wait until it says that it is ready."""
+        """Start the server and wait until it reports that it is ready."""
         http, https = self.ports
         words = ["serve", "--data", str(self.data), "--http", f"127.0.0.1:{http}", "--https", f"127.0.0.1:{https}"]
         if self.database_url:
@@ -52,19 +52,19 @@ class Installation:
         assert json.loads(line or b"{}").get("event") == "ready", self.log()
 
     def kill(self) -> None:
-        """As a power cut would."""
+        """Kill the server, as a power cut would."""
         assert self.server is not None
         self.server.kill()
         self.wait_for_death()
 
     def stop(self) -> int:
-        """SIGTERM; its exit code."""
+        """End the server with SIGTERM; return its exit code."""
         assert self.server is not None
         self.server.send_signal(signal.SIGTERM)
         return self.wait_for_death()
 
     def wait_for_death(self) -> int:
-        """The exit code of a server that is about to end."""
+        """Wait for a server that is about to end; return its exit code."""
         assert self.server is not None
         code = self.server.wait(START_SECONDS)
         assert self.server.stdout is not None
@@ -76,12 +76,12 @@ class Installation:
         return f"127.0.0.1:{self.ports[1]}"
 
     def admin(self) -> dict[str, str]:
-        """What the first start wrote down."""
+        """Return the content of `admin.json`."""
         found: dict[str, str] = json.loads((self.data / "admin.json").read_text())
         return found
 
     def client(self) -> Client:
-        """The command line's own client, as the first account."""
+        """Return the command line's own client, with the key of the first account."""
         return Client(connect(ConnectionFlags(data=self.data), {}), utc_now)
 
     def call(self, action: str, product: str = "hbr", **parameters: object) -> dict[str, Any]:
@@ -89,7 +89,7 @@ class Installation:
         return self.client().call(product, action, **parameters)
 
     def call_until_answered(self, action: str, **parameters: object) -> dict[str, Any]:
-        """Call as a careful caller does: again while there is no answer, with a ClientToken."""
+        """Call as a careful caller does: retry while there is no response."""
         return wait_for(lambda: self._try(action, **parameters), START_SECONDS)
 
     def _try(self, action: str, **parameters: object) -> dict[str, Any] | None:
@@ -101,7 +101,7 @@ class Installation:
             return None
 
     def add_release(self, version: str, *, health: int = 0, switch: str = "anytime") -> None:
-        """Offer a version of the small client."""
+        """Offer a version of the small client; a `health` other than 0 makes it unhealthy."""
         file = self.folder / f"{version}.tar.gz"
         text = CLIENT.format(version=version, health=health).encode()
         with tarfile.open(file, "w:gz") as archive:
@@ -122,7 +122,7 @@ class Installation:
         )
 
     def enrol(self, count: int, *, allow_shell: bool = False) -> None:
-        """So many more hosts, their agents running."""
+        """Add hosts, and wait until their agents run."""
         code = self.call("CreateActivation", "ecs", RegionId="cn-hangzhou", InstanceCount=count)
         for _ in range(count):
             host = Host(self, self.folder / f"host-{len(self.hosts) + 1}")
@@ -133,31 +133,31 @@ class Installation:
             host.wait_until_running()
 
     def install(self, version: str) -> None:
-        """A version on every host."""
+        """Add a release and install it on every host."""
         self.add_release(version)
         started = self.call("InstallBackupClients", InstanceIds=[host.instance_id for host in self.hosts])
         assert self.finished(started["TaskId"])["Progress"] == 100
 
     def task(self, task_id: str) -> dict[str, Any]:
-        """DescribeTask with its Result read."""
+        """Call DescribeTask and parse its Result."""
         found = self.call_until_answered("DescribeTask", TaskId=task_id)
         return {**found, "Result": json.loads(found["Result"])}
 
     def finished(self, task_id: str) -> dict[str, Any]:
-        """The task, once it is over."""
+        """Wait until a task is over; return it."""
 
-        def look() -> dict[str, Any] | None:
+        def poll() -> dict[str, Any] | None:
             found = self.task(task_id)
             return found if found["Description"] != "created" else None
 
-        return wait_for(look, TASK_SECONDS)
+        return wait_for(poll, TASK_SECONDS)
 
     def log(self) -> str:
-        """The end of the server's log."""
+        """Return the end of the server's log."""
         return (self.folder / "server.log").read_text()[-3000:]
 
     def close(self) -> None:
-        """End every process that was started, and what they started."""
+        """End every process that was started, and the processes those started."""
         for host in self.hosts:
             host.stop()
         if self.server is not None and self.server.poll() is None:
@@ -173,7 +173,7 @@ class Host:
         self.agent: subprocess.Popen[bytes] | None = None
 
     def enrol(self, activation_id: str, code: str) -> None:
-        """Once."""
+        """Enrol this host; once."""
         ca = str(self.installation.data / "tls" / "ca.pem")
         words = ["--server", self.installation.https, "--ca", ca, "--activation-id", activation_id]
         done = subprocess.run(
@@ -185,7 +185,7 @@ class Host:
         assert done.returncode == 0, done.stderr.decode()
 
     def start(self, *, allow_shell: bool = False) -> None:
-        """The agent, in the background."""
+        """Start the agent in the background."""
         self.root.mkdir(parents=True, exist_ok=True)
         with (self.root.parent / f"{self.root.name}.log").open("ab") as log:
             self.agent = subprocess.Popen(
@@ -195,14 +195,14 @@ class Host:
             )
 
     def wait_until_running(self) -> None:
-        """Until the agent says that it is connected."""
+        """Wait until the agent reports that it runs."""
         assert self.agent is not None
         if not self.instance_id:
             assert self.agent.stdout is not None
             self.instance_id = json.loads(self.agent.stdout.readline())["instance_id"]
 
     def kill_agent(self) -> None:
-        """The agent alone, as the kernel does when memory is short. Orders that it started go on."""
+        """Kill the agent alone, as the kernel does when memory is short. Orders that it started go on."""
         assert self.agent is not None
         self.agent.kill()
         self.agent.wait()
@@ -210,7 +210,7 @@ class Host:
         self.agent.stdout.close()
 
     def stop(self) -> None:
-        """The agent and whatever it started."""
+        """End the agent and every process it started."""
         if self.agent is not None:
             if self.agent.poll() is None:
                 self.agent.send_signal(signal.SIGTERM)
@@ -221,12 +221,12 @@ class Host:
             os.kill(pid, signal.SIGKILL)
 
     def runs(self) -> str:
-        """What the shim really runs."""
+        """Return what the client prints, run through its shim."""
         shim = self.root / "bin" / PACKAGE
         return subprocess.run([shim], capture_output=True, text=True, check=False).stdout.strip()
 
     def outcomes(self, version: str) -> list[dict[str, Any]]:
-        """How orders to move to this version ended here."""
+        """Return the reports of orders to this version."""
         found = [json.loads(path.read_text())["report"] for path in (self.root / PACKAGE / "outcomes").glob("*.json")]
         return [report for report in found if report["to_version"] == version]
 
@@ -235,7 +235,7 @@ HOST_PROGRAM = [sys.executable, "-m", "backfleet_host"]
 
 
 def processes_of(root: Path) -> list[int]:
-    """Live processes with this root among their words."""
+    """Return the live processes with this root in their arguments."""
     found = []
     for words in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -247,7 +247,7 @@ def processes_of(root: Path) -> list[int]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports nobody has, below those of outgoing connections: a server that starts again finds its own free."""
+    """Return free ports below those of outgoing connections, so that a server that starts again finds its own free."""
     ports: list[int] = []
     while len(ports) < count:
         port = random.randrange(10_000, 32_000)
@@ -259,11 +259,11 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def wait_for(look: Callable[[], Any], seconds: float) -> Any:
-    """What `look` gives once it gives something."""
+def wait_for(poll: Callable[[], Any], seconds: float) -> Any:
+    """Call `poll` until it returns something true; return that."""
     until = time.monotonic() + seconds
     while True:
-        found = look()
+        found = poll()
         if found:
             return found
         assert time.monotonic() < until, f"nothing within {seconds} s"

@@ -1,4 +1,4 @@
-"""Two accounts, real hosts: one has the servers, the other looks after them, by the official SDK."""
+"""One account has the servers, another manages them, with real hosts and the official SDK."""
 
 import gc
 import json
@@ -66,7 +66,7 @@ def test_another_accounts_client_is_installed_and_upgraded(installation: Install
             **SDK_TIMEOUTS,
         )
     )  # fmt: skip
-    crossing: dict[str, Any] = {
+    cross_account: dict[str, Any] = {
         "cross_account_type": "CROSS_ACCOUNT",
         "cross_account_user_id": int(theirs.account),
         "cross_account_role_name": ROLE,
@@ -74,16 +74,16 @@ def test_another_accounts_client_is_installed_and_upgraded(installation: Install
     host = theirs.host
 
     def finished(task_id: str) -> dict[str, Any]:
-        def look() -> Any:
+        def poll() -> Any:
             body = sdk.describe_task(hbr.DescribeTaskRequest(task_id=task_id)).body
             return body if body.description != "created" else None
 
-        body = wait_for(look, 60)
+        body = wait_for(poll, 60)
         (item,) = json.loads(body.result)
         assert (body.description, body.progress) == ("completed", 100), item
         return dict(item)
 
-    asked = hbr.InstallBackupClientsRequest(instance_ids=[host.instance_id], **crossing)
+    asked = hbr.InstallBackupClientsRequest(instance_ids=[host.instance_id], **cross_account)
     with pytest.raises(ClientException) as refused:
         sdk.install_backup_clients(asked)
     assert refused.value.code == "AssumeRoleFail"
@@ -94,7 +94,7 @@ def test_another_accounts_client_is_installed_and_upgraded(installation: Install
     theirs.client.call("hbr", "UpdateClientSettings", ClientId=installed["clientId"], MaxWorker=3)
 
     installation.add_release("7.9")
-    upgrade = hbr.UpgradeBackupClientsRequest(client_ids=[installed["clientId"]], **crossing)
+    upgrade = hbr.UpgradeBackupClientsRequest(client_ids=[installed["clientId"]], **cross_account)
     item = finished(sdk.upgrade_backup_clients(upgrade).body.task_id)
     assert (item["toVersion"], item["errorCode"]) == ("7.9", "")
     assert host.runs() == "courier 7.9"
@@ -103,7 +103,7 @@ def test_another_accounts_client_is_installed_and_upgraded(installation: Install
     for client, account in ((installation.client(), admin["account_id"]), (theirs.client, theirs.account)):
         assert ("UpgradeBackupClients", account) in theirs.trail(client)
     found = sdk.describe_backup_clients(
-        hbr.DescribeBackupClientsRequest(client_type="ECS_CLIENT", instance_ids=[host.instance_id], **crossing)
+        hbr.DescribeBackupClientsRequest(client_type="ECS_CLIENT", instance_ids=[host.instance_id], **cross_account)
     ).body.clients
     assert [(client.client_version, client.settings.max_worker) for client in found] == [("7.9", "3")]
     at_home = hbr.DescribeBackupClientsRequest(client_type="ECS_CLIENT", instance_ids=[host.instance_id])

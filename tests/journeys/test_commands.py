@@ -1,4 +1,4 @@
-"""Commands of callers on real hosts, with the official SDK: what runs, what comes back, and where nothing may run."""
+"""Commands of callers on real hosts, with the official SDK: what runs, what it returns, and where nothing may run."""
 
 import base64
 import gc
@@ -60,9 +60,9 @@ def sdk(services: Installation) -> Iterator[Ecs]:
     gc.collect()
 
 
-def run(sdk: Ecs, hosts: list[str], content: str, **said: Any) -> str:
+def run(sdk: Ecs, hosts: list[str], content: str, **parameters: Any) -> str:
     asked = ecs.RunCommandRequest(
-        region_id=REGION, instance_id=hosts, type="RunShellScript", command_content=content, **said
+        region_id=REGION, instance_id=hosts, type="RunShellScript", command_content=content, **parameters
     )
     return str(sdk.run_command(asked).body.invoke_id)
 
@@ -77,11 +77,11 @@ def results(sdk: Ecs, invoke_id: str) -> list[Any]:
 def finished(sdk: Ecs, invoke_id: str) -> list[Any]:
     """Every instance's result, once none is open."""
 
-    def look() -> list[Any] | None:
+    def poll() -> list[Any] | None:
         found = results(sdk, invoke_id)
         return found if all(r.invoke_record_status in ("Finished", "Failed", "Stopped") for r in found) else None
 
-    found: list[Any] = wait_for(look, SECONDS)
+    found: list[Any] = wait_for(poll, SECONDS)
     return found
 
 
@@ -104,7 +104,7 @@ def test_a_shell_command_really_runs(services: Installation, sdk: Ecs, tmp_path:
 
 
 def test_a_host_that_allows_no_shell_runs_none(services: Installation, sdk: Ecs, tmp_path: Path) -> None:
-    """Its record says so; the other host's is well."""
+    """Its result says so; the other host runs the command."""
     one, two = (host.instance_id for host in services.hosts)
     mark = tmp_path / "mark"
     invoke_id = run(sdk, [one, two], f"echo ran >> {mark}")
@@ -131,8 +131,8 @@ def test_long_output_keeps_its_head_and_its_tail(services: Installation, sdk: Ec
     assert output.endswith("line 9999\n")
 
 
-def test_what_takes_too_long_is_ended(services: Installation, sdk: Ecs, tmp_path: Path) -> None:
-    """By its own time, or by StopInvocation; and does not go on behind our back."""
+def test_a_command_that_takes_too_long_is_stopped(services: Installation, sdk: Ecs, tmp_path: Path) -> None:
+    """By its timeout, or by StopInvocation; and no part of it goes on."""
     host, mark = services.hosts[0].instance_id, tmp_path / "mark"
     invoke_id = run(sdk, [host], f"echo begun; sleep 25; touch {mark}", timeout=60)
     wait_for(lambda: results(sdk, invoke_id)[0].invocation_status == "Running", SECONDS)
@@ -146,8 +146,8 @@ def test_what_takes_too_long_is_ended(services: Installation, sdk: Ecs, tmp_path
     assert not mark.exists()
 
 
-def test_a_kept_command_by_its_id(services: Installation, sdk: Ecs) -> None:
-    """Created, found, invoked, changed and forgotten."""
+def test_a_saved_command_runs_by_its_id(services: Installation, sdk: Ecs) -> None:
+    """It is created, found, invoked, changed and deleted."""
     host = services.hosts[0].instance_id
     made = sdk.create_command(
         ecs.CreateCommandRequest(
@@ -169,7 +169,7 @@ def test_a_kept_command_by_its_id(services: Installation, sdk: Ecs) -> None:
 
 
 def test_a_file_arrives(services: Installation, sdk: Ecs, tmp_path: Path) -> None:
-    """Whole, with its mode, in a folder that was not there; and not over another one."""
+    """Complete, with its mode, in a new folder; and not over an existing file."""
     host, folder = services.hosts[0].instance_id, tmp_path / "new"
 
     def send(content: str) -> Any:
@@ -183,12 +183,12 @@ def test_a_file_arrives(services: Installation, sdk: Ecs, tmp_path: Path) -> Non
         )
         invoke_id = sdk.send_file(asked).body.invoke_id
 
-        def look() -> Any:
+        def poll() -> Any:
             described = ecs.DescribeSendFileResultsRequest(region_id=REGION, invoke_id=invoke_id)
             (found,) = sdk.describe_send_file_results(described).body.invocations.invocation
             return found if found.invocation_status in ("Success", "Failed") else None
 
-        return wait_for(look, SECONDS)
+        return wait_for(poll, SECONDS)
 
     content = "hello\n" * 3000
     assert send(content).invocation_status == "Success"
@@ -246,21 +246,25 @@ def test_the_legacy_sdk_runs_commands_too(services: Installation) -> None:
     key, secret = admin["access_key_id"], admin["access_key_secret"]
     client = AcsClient(key, secret, REGION, verify=admin["ca_file"], timeout=SDK_SECONDS)
 
-    def ask(request: Any, **said: Any) -> dict[str, Any]:
+    def ask(request: Any, **parameters: Any) -> dict[str, Any]:
         request.set_endpoint(services.https)
         request.set_protocol_type(protocol_type.HTTPS)
-        for name, value in said.items():
+        for name, value in parameters.items():
             getattr(request, f"set_{name}")(value)
         found: dict[str, Any] = json.loads(client.do_action_with_exception(request))
         return found
 
-    said = {"Type": "RunShellScript", "CommandContent": "echo hello", "InstanceIds": [services.hosts[0].instance_id]}
-    invoke_id = ask(RunCommandRequest(), **said)["InvokeId"]
+    parameters = {
+        "Type": "RunShellScript",
+        "CommandContent": "echo hello",
+        "InstanceIds": [services.hosts[0].instance_id],
+    }
+    invoke_id = ask(RunCommandRequest(), **parameters)["InvokeId"]
 
-    def look() -> Any:
+    def poll() -> Any:
         answer = ask(DescribeInvocationResultsRequest(), InvokeId=invoke_id)["Invocation"]
         (found,) = answer["InvocationResults"]["InvocationResult"]
         return found if found["InvokeRecordStatus"] == "Finished" else None
 
-    assert base64.b64decode(wait_for(look, SECONDS)["Output"]) == b"hello\n"
+    assert base64.b64decode(wait_for(poll, SECONDS)["Output"]) == b"hello\n"
     gc.collect()

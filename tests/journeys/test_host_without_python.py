@@ -81,8 +81,8 @@ def test_programs_of_the_host_get_no_libraries_of_this_program(binary: Path, bar
         assert done.stdout.strip() == expected
 
 
-def test_a_host_is_installed_upgraded_and_taken_back(installation: Installation, bare: dict[str, str]) -> None:
-    """All that an agent with a Python around it does; what it starts for orders is itself."""
+def test_a_host_is_installed_upgraded_and_rolled_back(installation: Installation, bare: dict[str, str]) -> None:
+    """It does everything that the program does under a Python; for orders it starts itself."""
     assert subprocess.run(["sh", "-c", "command -v python3"], env=bare, check=False, capture_output=True).returncode
     installation.enrol(1)
     installation.install("1.0")

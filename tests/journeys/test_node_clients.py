@@ -18,9 +18,9 @@ pytestmark = pytest.mark.slow
 
 
 def walk(installation: Installation, client: str, protocol: str, **more: object) -> dict[str, Any]:
-    """What this client saw on its walk."""
+    """Run the calls of the walk with this client; return what it saw."""
     admin = installation.admin()
-    told = {
+    settings = {
         "client": client,
         "protocol": protocol,
         "endpoint": f"127.0.0.1:{installation.ports[protocol == 'https']}",
@@ -32,7 +32,7 @@ def walk(installation: Installation, client: str, protocol: str, **more: object)
     }
     done = subprocess.run(
         ["node", PROJECT / "tests" / "node" / "walk.cjs"],
-        input=json.dumps(told),
+        input=json.dumps(settings),
         env=os.environ | {"NODE_PATH": str(CLIENTS), "NODE_EXTRA_CA_CERTS": admin["ca_file"]},
         capture_output=True,
         text=True,

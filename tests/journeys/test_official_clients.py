@@ -82,10 +82,10 @@ class LegacySdk:
     endpoint: str
     protocol: str  # one of protocol_type's own: it compares by identity
 
-    def _call(self, request: Any, **said: Any) -> dict[str, Any]:
+    def _call(self, request: Any, **parameters: Any) -> dict[str, Any]:
         request.set_endpoint(self.endpoint)
         request.set_protocol_type(self.protocol)
-        for name, value in said.items():
+        for name, value in parameters.items():
             getattr(request, f"set_{name}")(value)
         found: dict[str, Any] = json.loads(self.client.do_action_with_exception(request))
         return found
@@ -106,8 +106,8 @@ class LegacySdk:
         return {client["InstanceId"]: client["ClientId"] for client in found}
 
     def upgrade(self, instances: list[str], clients: list[str]) -> tuple[str, list[tuple[str, bool]]]:
-        said = {"InstanceIds": json.dumps(instances), "ClientIds": json.dumps(clients)}
-        body = self._call(UpgradeBackupClientsRequest(), **said)
+        parameters = {"InstanceIds": json.dumps(instances), "ClientIds": json.dumps(clients)}
+        body = self._call(UpgradeBackupClientsRequest(), **parameters)
         assert (body["Code"], body["Success"]) == ("200", True)
         return body["TaskId"], [(line["InstanceId"], line["ValidInstance"]) for line in body["InstanceStatuses"]]
 
@@ -148,13 +148,13 @@ def legacy_sdk(installation: Installation, protocol: str, _algorithm: str | None
 
 
 def finished(sdk: Sdk, task_id: str) -> list[dict[str, Any]]:
-    """Poll as users do; the items once all is well."""
+    """Poll as users do; return the items of a task that succeeded."""
 
-    def look() -> tuple[str, int, list[dict[str, Any]]] | None:
+    def poll() -> tuple[str, int, list[dict[str, Any]]] | None:
         found = sdk.task(task_id)
         return found if found[0] != "created" else None
 
-    description, progress, items = wait_for(look, 60)
+    description, progress, items = wait_for(poll, 60)
     assert (description, progress) == ("completed", 100), items
     return items
 
@@ -178,7 +178,7 @@ def _collected() -> Any:
 def test_the_walk_by_an_official_client(
     installation: Installation, number: int, sdk_of: Callable[..., Sdk], algorithm: str | None, protocol: str
 ) -> None:
-    """Enrol, install, look, upgrade one host by instance and one by client, take off again."""
+    """Enrol, install, describe, upgrade one host by instance and one by client, uninstall again."""
     sdk = sdk_of(installation, protocol, algorithm)
     host = Host(installation, installation.folder / f"host-{number}-{protocol}")
     host.enrol(*sdk.activation())

@@ -14,7 +14,7 @@ OWN_KEYS = ("release-root.key", "release-targets.key")
 
 
 def run(*words: object, server: Installation | None = None, fails: bool = False) -> str:
-    """A command as somebody types it; without a server it can reach none."""
+    """Run a command as a person does; without `server` it knows none."""
     environment = {"PATH": "/usr/bin:/bin"} | ({"BACKFLEET_DATA": str(server.data)} if server else {})
     done = subprocess.run(
         [sys.executable, "-m", "backfleet.cli", "release", *map(str, words)],
@@ -25,7 +25,7 @@ def run(*words: object, server: Installation | None = None, fails: bool = False)
 
 
 def holder(keys: Path, folder: Path, *names: str) -> Path:
-    """A person with some of the keys, and what everybody may know."""
+    """Return the folder of a person with some of the keys, and with what is public."""
     folder.mkdir()
     for name in ("signers.json", *(f"{name}.key" for name in names)):
         shutil.copy(keys / name, folder / name)
@@ -33,7 +33,7 @@ def holder(keys: Path, folder: Path, *names: str) -> Path:
 
 
 def upgraded(installation: Installation) -> tuple[set[str], set[str]]:
-    """Ask for the newest everywhere: what runs then, and the codes."""
+    """Upgrade every host to the newest release; return what runs then, and the codes."""
     ids = [host.instance_id for host in installation.hosts]
     found = installation.finished(installation.call("UpgradeBackupClients", InstanceIds=ids)["TaskId"])
     return {host.runs() for host in installation.hosts}, {item["errorCode"] for item in found["Result"]}
@@ -59,7 +59,7 @@ def test_a_server_without_the_keys(installation: Installation, tmp_path: Path) -
     assert "there are none" in run("forget-keys", installation.data, server=installation)
 
     installation.add_release("2.0")
-    assert upgraded(installation)[0] == {"courier 1.0"}, "nobody signed it"
+    assert upgraded(installation)[0] == {"courier 1.0"}, "the release is not signed"
     run("pending", document, server=installation)
     stolen = tmp_path / "stolen.json"
     shutil.copy(document, stolen)
@@ -76,7 +76,7 @@ def test_a_server_without_the_keys(installation: Installation, tmp_path: Path) -
         (installation.data / "keys" / name).write_bytes(content)
     installation.start()
     installation.add_release("3.0")
-    assert upgraded(installation)[0] == {"courier 2.0"}, "its own keys count no more, nor those it finds on its disk"
+    assert upgraded(installation)[0] == {"courier 2.0"}, "its own keys have no effect, nor those it finds on its disk"
     run("pending", document, server=installation)
     run("sign", document, "--keys", alice)
     installation.add_release("4.0")
@@ -91,18 +91,18 @@ def test_a_server_without_the_keys(installation: Installation, tmp_path: Path) -
         pytest.param(json.dumps({"root": {}, "targets": {}}), "not what", id="hollow"),
     ],
 )
-def test_what_cannot_be_signed_is_told(tmp_path: Path, content: str, text: str) -> None:
+def test_a_file_that_cannot_be_signed_is_rejected(tmp_path: Path, content: str, text: str) -> None:
     """In one line, and the file stays as it was."""
     keys, document = tmp_path / "keys", tmp_path / "pending.json"
     run("keys", keys, "--root", "1", "--threshold", "1")
     document.write_text(content)
-    said = run("sign", document, "--keys", keys, fails=True)
-    assert text in said
-    assert "Traceback" not in said
+    output = run("sign", document, "--keys", keys, fails=True)
+    assert text in output
+    assert "Traceback" not in output
     assert document.read_text() == content
 
 
-def test_more_cannot_agree_than_there_are(tmp_path: Path) -> None:
+def test_a_threshold_above_the_number_of_keys_is_rejected(tmp_path: Path) -> None:
     """Nothing is left of the attempt."""
     assert "must agree" in run("keys", tmp_path / "keys", "--root", "1", "--threshold", "2", fails=True)
     assert not (tmp_path / "keys").exists()

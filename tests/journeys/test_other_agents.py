@@ -40,8 +40,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 
 
 @pytest.fixture
-def bringing(server: Installation, tmp_path: Path) -> Bootstrap:
-    """What the server would write, for a root of the test's own."""
+def bootstrap(server: Installation, tmp_path: Path) -> Bootstrap:
+    """The bootstrap that the server would write, for a root of the test's own."""
     program = app.host_program()
     assert program is not None, "build it: tools/build_host_program.py"
     digest = hashlib.sha256(program.read_bytes()).hexdigest()
@@ -66,18 +66,18 @@ def start(folder: Path, content: str, **environment: str) -> "subprocess.Popen[s
 
 
 def run(folder: Path, content: str, **environment: str) -> tuple[int, Any, str]:
-    """Exit code, report, and all it printed."""
+    """Return the exit code, the report, and the output."""
     output, _ = (process := start(folder, content, **environment)).communicate(timeout=60)
     return process.returncode, read_output(output)[1], output
 
 
-def test_a_host_is_installed_upgraded_and_taken_back(bringing: Bootstrap, tmp_path: Path) -> None:
-    """It needs nothing but a Python; it prints little; the same order again is answered from the journal."""
-    code, report, output = run(tmp_path, command_for(order(1, "1.0", "install"), bringing))
+def test_a_host_is_installed_upgraded_and_rolled_back(bootstrap: Bootstrap, tmp_path: Path) -> None:
+    """It needs only a Python; it prints little; a repeated order is answered from the journal."""
+    code, report, output = run(tmp_path, command_for(order(1, "1.0", "install"), bootstrap))
     assert (code, report.outcome, report.current_version) == (0, "succeeded", "1.0"), output
-    upgrade = command_for(order(2, "2.0"), bringing)
+    upgrade = command_for(order(2, "2.0"), bootstrap)
     assert len(upgrade) < LONGEST_CONTENT
-    code, report, output = run(tmp_path, upgrade, ALIYUN_ASSIST_SERVER_HOST=bringing.address)
+    code, report, output = run(tmp_path, upgrade, ALIYUN_ASSIST_SERVER_HOST=bootstrap.address)
     assert (code, report.outcome, report.from_version, report.current_version) == (0, "succeeded", "1.0", "2.0"), output
     assert len(output) < 6000, "an agent that must report much ends itself"
     assert (
@@ -86,31 +86,31 @@ def test_a_host_is_installed_upgraded_and_taken_back(bringing: Bootstrap, tmp_pa
     )
     code, again, _ = run(tmp_path, upgrade)
     assert (code, again) == (0, report)
-    code, report, output = run(tmp_path, command_for(order(3, "3.0"), bringing))
+    code, report, output = run(tmp_path, command_for(order(3, "3.0"), bootstrap))
     assert (code, report.code, report.current_version) == (1, "RolledBack", "2.0"), output
 
 
-def test_a_host_tells_how_its_client_stands(bringing: Bootstrap, tmp_path: Path) -> None:
-    """Asked as any host is that was not heard of for long: its version, and what somebody changed by hand."""
-    run(tmp_path, command_for(order(1, "1.0", "install"), bringing))
+def test_a_host_reports_the_state_of_its_client(bootstrap: Bootstrap, tmp_path: Path) -> None:
+    """A checkup returns the version, and what somebody changed by hand."""
+    run(tmp_path, command_for(order(1, "1.0", "install"), bootstrap))
     asked_at = datetime(2026, 1, 2, tzinfo=UTC)
 
-    def told(at: datetime) -> Change | None:
+    def reported(at: datetime) -> Change | None:
         question = Order(order_id_of("c-1", at), "status", PACKAGE)
-        _, _, output = run(tmp_path, command_for(question, bringing))
+        _, _, output = run(tmp_path, command_for(question, bootstrap))
         client = Client("c-1", "1", "r", "mi-1", PACKAGE, "", "stable", "", ClientStatus.INSTALL_FAILED, at, at, at)
         return change_after(client, at, output)
 
-    assert told(asked_at) == Change("c-1", ClientStatus.ACTIVATED, "1.0", "")
+    assert reported(asked_at) == Change("c-1", ClientStatus.ACTIVATED, "1.0", "")
     (tmp_path / "root" / "bin" / PACKAGE).unlink()
-    found = told(asked_at + timedelta(days=1))
+    found = reported(asked_at + timedelta(days=1))
     assert found is not None
     assert PACKAGE in (found.drift or "")
 
 
-def test_the_agents_death_does_not_end_the_upgrade(bringing: Bootstrap, tmp_path: Path) -> None:
-    """Its whole process group is killed in the midst of it; asked again, the host tells the truth."""
-    content = command_for(order(1, "1.0", "install"), bringing)
+def test_the_agents_death_does_not_end_the_upgrade(bootstrap: Bootstrap, tmp_path: Path) -> None:
+    """Its whole process group is killed in the middle; a repeated order is answered with the report."""
+    content = command_for(order(1, "1.0", "install"), bootstrap)
     process = start(tmp_path, content)
     wait_for(lambda: list((tmp_path / "root" / "agent" / "brought").glob("*.out")), 20)
     os.killpg(process.pid, signal.SIGKILL)
@@ -129,30 +129,30 @@ def test_the_agents_death_does_not_end_the_upgrade(bringing: Bootstrap, tmp_path
         pytest.param({"root": "/proc/nowhere"}, "UnsupportedPlatform", id="a root that cannot be written"),
     ],
 )
-def test_what_cannot_be_brought_is_told(
-    bringing: Bootstrap, tmp_path: Path, changes: dict[str, str], code: str
+def test_a_bootstrap_that_fails_is_reported(
+    bootstrap: Bootstrap, tmp_path: Path, changes: dict[str, str], code: str
 ) -> None:
-    """With a report, as for any other end; nothing is left that runs."""
-    exit_code, report, output = run(tmp_path, command_for(order(1, "1.0", "install"), replace(bringing, **changes)))
+    """With a report, like any other outcome; no process is left."""
+    exit_code, report, output = run(tmp_path, command_for(order(1, "1.0", "install"), replace(bootstrap, **changes)))
     assert (exit_code, report.code, report.order_id) == (1, code, "u-1"), output
     assert not (tmp_path / "root" / PACKAGE).exists()
 
 
-def test_a_host_without_a_fitting_python_says_so(bringing: Bootstrap, tmp_path: Path) -> None:
-    """Too old counts as none."""
+def test_a_host_without_a_new_enough_python_reports_it(bootstrap: Bootstrap, tmp_path: Path) -> None:
+    """One that is too old counts as none."""
     tools = tmp_path / "tools"
     tools.mkdir()
     for name in ("python3", "python3.9"):
         (tools / name).write_text("#!/bin/sh\nexit 1\n")
         (tools / name).chmod(0o755)
     (tools / "sh").symlink_to(shutil.which("sh") or "/bin/sh")
-    content = command_for(order(1, "1.0", "install"), bringing)
+    content = command_for(order(1, "1.0", "install"), bootstrap)
     exit_code, report, output = run(tmp_path, content, PATH=str(tools))
     assert (exit_code, report.code) == (1, "UnsupportedPlatform"), output
     assert "Python 3.10" in report.message
 
 
-def test_a_python_that_is_too_old_is_passed_over(bringing: Bootstrap, tmp_path: Path) -> None:
+def test_a_python_that_is_too_old_is_skipped(bootstrap: Bootstrap, tmp_path: Path) -> None:
     """As where `python3` is 3.9 and a newer one stands beside it: the host program would not run on the old one."""
     tools = tmp_path / "tools"
     tools.mkdir()
@@ -161,19 +161,19 @@ def test_a_python_that_is_too_old_is_passed_over(bringing: Bootstrap, tmp_path: 
     (tools / "python3").chmod(0o755)
     (tools / "python3.11").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     (tools / "python3.11").chmod(0o755)
-    content = command_for(order(1, "1.0", "install"), bringing)
+    content = command_for(order(1, "1.0", "install"), bootstrap)
     code, report, output = run(tmp_path, content, PATH=f"{tools}:{os.environ['PATH']}")
     assert (code, report.outcome) == (0, "succeeded"), output
 
 
 @pytest.mark.parametrize("form", ["pasted", "quoted"])
-def test_a_host_behind_a_proxy(bringing: Bootstrap, tmp_path: Path, form: str) -> None:
-    """The program, the root, metadata and bytes: all of it goes that way, with the proxy's name and password."""
+def test_a_host_behind_a_proxy(bootstrap: Bootstrap, tmp_path: Path, form: str) -> None:
+    """Program, root, metadata and artifact all use the proxy, with its name and password."""
     with proxying() as proxy:
-        content = command_for(order(1, "1.0", "install"), bringing)
+        content = command_for(order(1, "1.0", "install"), bootstrap)
         code, report, output = run(tmp_path, content, BACKFLEET_PROXY=getattr(proxy, form))
     assert (code, report.outcome) == (0, "succeeded"), output
-    assert set(proxy.asked) == {f"CONNECT {bringing.address}"}
+    assert set(proxy.asked) == {f"CONNECT {bootstrap.address}"}
     assert len(proxy.asked) >= 3
     assert PASSWORD not in output
 
@@ -182,18 +182,18 @@ def test_a_host_behind_a_proxy(bringing: Bootstrap, tmp_path: Path, form: str) -
     "proxy", ["https://u:hunter2@127.0.0.1:9", "http://u:hunter2@127.0.0.1:9", "http://u@x:hunter2", "hunter2"]
 )
 @pytest.mark.parametrize("known", [False, True])
-def test_a_proxy_that_leads_nowhere_is_told(bringing: Bootstrap, tmp_path: Path, proxy: str, known: bool) -> None:
-    """With a report that does not hold the password, whether the host was there before or not."""
+def test_a_proxy_that_does_not_work_is_reported(bootstrap: Bootstrap, tmp_path: Path, proxy: str, known: bool) -> None:
+    """With a report that does not contain the password, on a new host and on an old one."""
     if known:
-        run(tmp_path, command_for(order(1, "1.0", "install"), bringing))
-    content = command_for(order(2, "2.0", "install"), bringing)
+        run(tmp_path, command_for(order(1, "1.0", "install"), bootstrap))
+    content = command_for(order(2, "2.0", "install"), bootstrap)
     code, report, output = run(tmp_path, content, BACKFLEET_PROXY=proxy)
     assert (code, report.code, report.order_id) == (1, "DownloadFailed", "u-2"), output
     assert "hunter2" not in output
 
 
 def test_an_official_agent_takes_an_upgrade(server: Installation, tmp_path: Path) -> None:
-    """The whole way: the API's call becomes a shell command in that agent's list, and its report the task's result."""
+    """The call becomes a shell command in that agent's list, and its report the task's result."""
     import asyncio
     import base64
     import ssl
@@ -228,5 +228,5 @@ def test_an_official_agent_takes_an_upgrade(server: Installation, tmp_path: Path
             return await asyncio.to_thread(server.finished, started["TaskId"])
 
     task = asyncio.run(walk())
-    # The newest release is the one that is not well: that it was taken back is the whole report's way.
+    # The newest release is the unhealthy one: its rollback shows that the report came the whole way.
     assert [(item["errorCode"], item["toVersion"]) for item in task["Result"]] == [("RolledBack", "3.0")], task

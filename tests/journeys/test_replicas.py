@@ -65,7 +65,7 @@ class Pair:
         return str(self.postgresql.get_uri())
 
     def start(self, port: int = 0) -> int:
-        """One more replica; its plain port."""
+        """Start one more replica; return its plain port."""
         words = [
             "serve", "--data", self.data, "--database-url", self.url, "--nats", self.nats.url, "--only", PARTS,
             "--http", f"127.0.0.1:{port}", "--https", "127.0.0.1:0", "--log-level", "WARNING",
@@ -75,9 +75,9 @@ class Pair:
                 [sys.executable, "-m", "backfleet.cli", *map(str, words)], stdout=subprocess.PIPE, stderr=log
             )
         assert process.stdout is not None
-        said = json.loads(process.stdout.readline() or b"{}")
-        assert said.get("event") == "ready", self.logs()
-        found = int(said["http"].rpartition(":")[2])
+        line = json.loads(process.stdout.readline() or b"{}")
+        assert line.get("event") == "ready", self.logs()
+        found = int(line["http"].rpartition(":")[2])
         if found in self.ports:
             self.ended.append(self.servers[self.ports.index(found)])
             self.servers[self.ports.index(found)] = process
@@ -91,7 +91,7 @@ class Pair:
         self.servers[number].wait(10)
 
     def stop_postgresql(self) -> None:
-        os.kill(self.postgresql.get_pid(), signal.SIGQUIT)  # at once, without a word to its clients
+        os.kill(self.postgresql.get_pid(), signal.SIGQUIT)  # at once, without notice to its clients
 
     def start_postgresql(self) -> None:
         if not self.postgresql_runs:
@@ -170,7 +170,7 @@ async def wave(pair: Pair, fault: Callable[[], Any]) -> tuple[Simulation, list[d
                 ))["TaskId"]
                 for at in range(0, HOSTS, AT_ONCE)
             ]  # fmt: skip
-            await asyncio.sleep(1.5)  # in the midst of it
+            await asyncio.sleep(1.5)  # in the middle of it
             await asyncio.to_thread(fault)
             ended = [await over(pair, task_id) for task_id in tasks]
             await asyncio.sleep(0.5)
@@ -224,12 +224,12 @@ def test_a_wave_ends_right_whatever_fails(pair: Pair, fault: Fault) -> None:
     """Every host succeeds, no order is begun twice, no final report is lost, every client is known to be new."""
     simulation, tasks, agents = asyncio.run(wave(pair, partial(fault, pair)))
     assert [task["Description"] for task in tasks] == ["completed"] * len(tasks), pair.logs()
-    said = Counter(
+    outcomes = Counter(
         (item["clientStatus"], item["errorCode"], item["message"])
         for task in tasks
         for item in json.loads(task["Result"])
     )
-    assert said == {("ACTIVATED", "", ""): HOSTS}, pair.logs()
+    assert outcomes == {("ACTIVATED", "", ""): HOSTS}, pair.logs()
     assert simulation.lost == 0
     assert len(simulation.begun) == HOSTS
     assert set(simulation.begun.values()) == {1}

@@ -360,7 +360,7 @@ async def test_a_refused_caller_spends_nothing(performer: Performer, call: Call)
 
 async def test_an_upload_is_admitted_before_it_runs(performer: Performer, call: Call) -> None:
     """The audit row is there before the file is, and gets the error if the file is refused."""
-    asker = Authenticated(call, "LTAIkey")
-    await performer.admit(touching(HBR), {}, asker)
+    authenticated = Authenticated(call, "LTAIkey")
+    await performer.admit(touching(HBR), {}, authenticated)
     await performer.note_failure(call, "Wrong")
     assert [(row["access_key_id"], row["error_code"]) for row in audited(call.services)] == [("LTAIkey", "Wrong")]

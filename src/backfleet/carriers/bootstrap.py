@@ -9,10 +9,11 @@ journal.
 import base64
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from backfleet_host.contract import Order, Report
-from backfleet_host.layout import DEFAULT_ROOT
+from backfleet_host.layout import DEFAULT_ROOT, Places
 
 PYTHONS: Final = "python3 " + " ".join(f"python3.{minor}" for minor in range(15, 9, -1))
 LEAST_PYTHON: Final = (3, 10)
@@ -42,7 +43,7 @@ def digest(path):
     try:
         with open(path, "rb") as file: return hashlib.sha256(file.read()).hexdigest()
     except OSError: return ""
-folder = os.path.join(ROOT, "agent", "brought")
+folder = {folder!r}
 try: os.makedirs(folder, mode=0o700, exist_ok=True)
 except OSError: end("UnsupportedPlatform")
 program = os.path.join(folder, "backfleet-host-" + SHA256[:16] + ".pyz")
@@ -87,6 +88,7 @@ def command_for(order: Order, bootstrap: Bootstrap) -> str:
     least = ".".join(map(str, LEAST_PYTHON))
     program = _PYTHON.format(
         root=bootstrap.root,
+        folder=str(Places(Path(bootstrap.root)).bootstrap),
         server=bootstrap.address,
         sha256=bootstrap.program_sha256,
         ca=bootstrap.authority,

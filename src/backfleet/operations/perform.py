@@ -97,14 +97,14 @@ class Performer:
         """
 
         def work() -> Answer:
-            asker = authenticate()
-            return run(self._admit(operation, flat, asker), asker.call)
+            authenticated = authenticate()
+            return run(self._admit(operation, flat, authenticated), authenticated.call)
 
         return await self.in_thread(work)
 
-    async def admit(self, operation: Operation, flat: Mapping[str, str], asker: Authenticated) -> Admitted:
+    async def admit(self, operation: Operation, flat: Mapping[str, str], authenticated: Authenticated) -> Admitted:
         """Throttle, authorise and audit an upload before its body is read. Raises ApiError."""
-        return await self.in_thread(lambda: self._admit(operation, flat, asker))
+        return await self.in_thread(lambda: self._admit(operation, flat, authenticated))
 
     async def run(self, admitted: Admitted, call: Call) -> Answer:
         """Run an upload that was admitted, now that `call.upload` is there. Raises ApiError."""
@@ -122,14 +122,14 @@ class Performer:
         """Accept no more work."""
         self._threads.shutdown(wait=False)
 
-    def _admit(self, operation: Operation, flat: Mapping[str, str], asker: Authenticated) -> Admitted:
-        call, is_named = asker.call, asker.call.caller != identity.ANONYMOUS
+    def _admit(self, operation: Operation, flat: Mapping[str, str], authenticated: Authenticated) -> Admitted:
+        call, is_named = authenticated.call, authenticated.call.caller != identity.ANONYMOUS
         who = call.account_id if is_named else call.source_ip
         try:
             self._throttle.spend(who, f"{operation.product.code}:{operation.name}", call.now, shared=is_named)
         except Throttled as refusal:
             raise ThrottlingUser(refusal.wait) from None
-        return admit(operation, call, flat, asker.access_key_id, first=asker.first)
+        return admit(operation, call, flat, authenticated.access_key_id, first=authenticated.first)
 
 
 def admit(

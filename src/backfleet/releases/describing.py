@@ -13,6 +13,7 @@ from backfleet_host.files import PARTIAL
 from backfleet_host.layout import PACKAGE, VERSION
 from backfleet_host.manifest import MOST_TEXTS, SWITCHES, UNIT, Health, Manifest, Service, can_be_preserved, is_in_tree
 from backfleet_host.platforms import PLATFORM, canonical
+from backfleet_host.texts import is_text
 
 RECIPES: Final = Path(__file__).parent / "recipes"
 GIVEN: Final = (
@@ -31,7 +32,6 @@ LONGEST_HEALTH_SECONDS: Final = 600
 LONGEST_SERVICE_SECONDS: Final = 3600
 LONGEST_TEXT: Final = 500  # characters
 
-NOT_TEXT: Final = re.compile("[\0\ud800-\udfff]")  # half characters, as JSON can write them, cannot be signed
 FILE_NAME: Final = r"[A-Za-z0-9_][A-Za-z0-9._+~:%@=-]{0,254}"
 
 
@@ -173,7 +173,7 @@ def _is_plain_text(value: object) -> bool:
 
 def _text(fields: Mapping[str, Any], name: str) -> str:
     value = fields.get(name, "")
-    if not isinstance(value, str) or len(value) > LONGEST_TEXT or NOT_TEXT.search(value):
+    if not isinstance(value, str) or len(value) > LONGEST_TEXT or not is_text(value):
         raise ReleaseRefused(f"{name} must be text of at most {LONGEST_TEXT} characters")
     return value
 

@@ -4,7 +4,6 @@ A host's report is the truth about that host, whatever its outcome and whenever 
 the task shows it.
 """
 
-import re
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -14,6 +13,7 @@ from backfleet.fleet import Change
 from backfleet.upgrades.model import STATUS_FAILED, STATUS_SUCCEEDED, Item
 from backfleet.upgrades.states import FINAL, ItemState, Kind, may_move
 from backfleet_host.contract import Report, read_output
+from backfleet_host.texts import NOT_TEXT
 
 LONGEST_MESSAGE: Final = 1000  # characters
 
@@ -30,9 +30,6 @@ _LOST: Final = (
     "HostUnreachable",
     "the host has stopped reporting on this upgrade; if it reports later, that still counts",
 )
-
-# What neither every database nor an answer can carry: NUL, and half of a surrogate pair.
-_NOT_TEXT: Final = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,4 +144,4 @@ def reported_version(report: Report) -> str | None:
 
 def storable(text: str) -> str:
     """Return a host's text so that every database takes it, cut to LONGEST_MESSAGE."""
-    return _NOT_TEXT.sub("?", text)[:LONGEST_MESSAGE]
+    return NOT_TEXT.sub("?", text)[:LONGEST_MESSAGE]

@@ -6,8 +6,8 @@ not know what a command is for.
 - `add_to` adds the endpoint to an application.
 - `Gateway.drain` closes its sockets when the node stops.
 
-`gateway` has the routes and loops, `authentication` says whose request it is, `enrolment`, `presence`, `tasks`,
-`kicking` and `self_reports` have the handlers, `reports` and `spool` store what agents report.
+`routes` has the addresses and `gateway` the loops; `authentication` finds out whose request it is; `enrolment`,
+`presence`, `tasks`, `kicking` and `self_reports` have the handlers; `reports` and `spool` store what agents report.
 """
 
 from backfleet.endpoints.agents.gateway import Gateway, add_to

@@ -1,4 +1,4 @@
-"""The gateway of one node: its routes, and the loops behind them."""
+"""The gateway of one node: what it consists of, and the loops that run beside the requests."""
 
 import asyncio
 import contextlib
@@ -6,23 +6,18 @@ import functools
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from aiohttp import web
 
-from backfleet import commands, fleet
+from backfleet import fleet
 from backfleet.clock import Clock
-from backfleet.endpoints.agents import codec, heartbeats, kicking, presence, self_reports
+from backfleet.endpoints.agents import heartbeats, kicking, routes
 from backfleet.endpoints.agents.authentication import Authenticator
-from backfleet.endpoints.agents.enrolment import Enrolment
 from backfleet.endpoints.agents.group_commit import GroupCommit
 from backfleet.endpoints.agents.kicking import Kicking
-from backfleet.endpoints.agents.node import Node, read_body
-from backfleet.endpoints.agents.presence import Presence
+from backfleet.endpoints.agents.node import Node
 from backfleet.endpoints.agents.reports import Reports
-from backfleet.endpoints.agents.signed import PlainHandler, signed
 from backfleet.endpoints.agents.sockets import Sockets
-from backfleet.endpoints.agents.tasks import Tasks
 from backfleet.ids import Draw
 from backfleet.pubsub import PubSub
 from backfleet.settings import Settings
@@ -31,7 +26,6 @@ from backfleet.storage import AWAY, Database
 THREADS = 16  # requests of agents worked on at once; more wait
 FORGET_EVERY_SECONDS = 60.0  # request ids whose time is over
 DELIVER_EVERY_SECONDS = 1.0  # reports on the disk
-PREFIX = r"/{prefix:(?:.+/)?}luban"  # any path before it: the agent appends to its server address as it is written
 
 log = logging.getLogger(__name__)
 
@@ -73,29 +67,8 @@ class Gateway:
         self._kicking = Kicking(self._node, self._authenticator)
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
-        """Add every address of the protocol. Source: agent wire protocol, section 1."""
-        node, authenticator, kicks = self._node, self._authenticator, self._kicking
-        enrolment, present = Enrolment(node, authenticator), Presence(node, authenticator)
-        tasks = Tasks(node, authenticator, self._reports)
-        router.add_post(f"{PREFIX}/api/instance/register", enrolment.register)
-        router.add_get(f"{PREFIX}/api/heart-beat", present.heartbeat)
-        router.add_get(f"{PREFIX}/api/connection_detect", presence.connection_detect)
-        router.add_get(f"{PREFIX}/api/classic/region-id", present.region)
-        for path, handler in (
-            ("/api/instance/deregister", enrolment.deregister),
-            ("/api/v1/task/list", tasks.list_tasks),
-            ("/api/v1/task/running", tasks.running),
-            ("/api/v1/task/verified", tasks.verified),
-            *((f"/api/v1/task/{kind}", tasks.ended) for kind in commands.FINAL_REPORTS),
-        ):
-            router.add_post(PREFIX + path, signed(authenticator, path, handler))
-        for path, store in self_reports.ENDPOINTS.items():
-            answer = signed(authenticator, path, self_reports.handler(node, authenticator, store))
-            router.add_post(PREFIX + path, self_reports.quiet_unless_signed(answer))
-        socket = signed(authenticator, "/notify_server", kicks.notify, kicks.entering)
-        router.add_get(f"{PREFIX}/notify_server", socket)
-        for path, constant in codec.BENIGN.items():
-            router.add_post(PREFIX + path, _constant(path, constant))
+        """Add every address of the protocol."""
+        routes.add_to(router, self._node, self._authenticator, self._reports, self._kicking)
 
     async def run_loops(self, _app: web.Application) -> AsyncIterator[None]:
         """While the application runs: receive notifications, write heartbeats, poll for work, deliver the spool."""
@@ -160,12 +133,3 @@ async def _every(seconds: float, trouble: str, work: Callable[[], Awaitable[None
             log.warning("%s: the database does not answer", trouble, extra={"reason": type(problem).__name__})
         except Exception:
             log.exception(trouble)
-
-
-def _constant(path: str, answer: Any) -> PlainHandler:
-    async def handler(request: web.Request) -> web.StreamResponse:
-        body = await read_body(request)  # to its end: an earlier answer would break the connection
-        self_reports.note(path, body, request.headers.get("x-acs-instance-id", ""))
-        return web.json_response(answer)
-
-    return handler

@@ -38,17 +38,17 @@ def _authenticate_session(
     Opening the token needs no database; whether the session still exists is read only after the signature was checked.
     """
     try:
-        ticket = identity.open_token(services.vault, signed.security_token)
+        token = identity.open_token(services.vault, signed.security_token)
     except identity.TokenNotOurs:
         raise TokenMalformed from None
-    if ticket.access_key_id != signed.access_key_id:
+    if token.access_key_id != signed.access_key_id:
         raise TokenOfAnotherKey
-    if ticket.is_over(now):
+    if token.is_over(now):
         raise TokenExpired
     signed.check_time(now, window)
-    signed.check_signature(ticket.secret)
+    signed.check_signature(token.secret)
     with services.database.reading() as tx:
-        caller = identity.session_caller(tx, ticket, now=now)
+        caller = identity.session_caller(tx, token, now=now)
     if caller is None:
         raise TokenExpired
     return caller

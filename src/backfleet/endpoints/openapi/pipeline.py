@@ -151,8 +151,8 @@ class OpenApiEndpoint:
         signed: SignedRequest,
     ) -> Answer:
         performer, settings = self._performer, self._settings
-        asker = await performer.in_thread(lambda: self._authenticate(request, context, signed))
-        admitted = await performer.admit(operation, arrived.flat, asker)
+        authenticated = await performer.in_thread(lambda: self._authenticate(request, context, signed))
+        admitted = await performer.admit(operation, arrived.flat, authenticated)
         async with AsyncExitStack() as until_performed:
             try:
                 upload = await until_performed.enter_async_context(
@@ -161,9 +161,9 @@ class OpenApiEndpoint:
                 if upload.sha256 != arrived.headers["x-acs-content-sha256"]:
                     raise SignatureDoesNotMatch(signed.string_to_sign, BODY_CHANGED)
             except ApiError as problem:
-                await performer.note_failure(asker.call, problem.code)
+                await performer.note_failure(authenticated.call, problem.code)
                 raise
-            return await performer.run(admitted, replace(asker.call, upload=upload))
+            return await performer.run(admitted, replace(authenticated.call, upload=upload))
 
     def _authenticate(self, request: web.Request, context: "RequestContext", signed: SignedRequest) -> Authenticated:
         """Steps 6 to 8, and the nonce for step 10. Blocks. Raises ApiError."""

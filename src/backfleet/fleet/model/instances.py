@@ -7,8 +7,8 @@ from enum import StrEnum
 from typing import Final
 
 from backfleet.fleet.model.tags import TagFilter
+from backfleet_host.contract import OWN_AGENT
 
-OWN_AGENT: Final = "backfleet-"  # the beginning of our own agent's version
 SKEWED_MS: Final = 60_000  # a clock that is wrong by more than this is shown to people
 
 

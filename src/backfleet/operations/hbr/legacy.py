@@ -137,7 +137,7 @@ def create_clients(call: Call, asked: CreateClients) -> dict[str, Any]:
 
 @operation(HBR, "OpenHbrService", action="hbr:OpenHbrService", answer={"OrderId": str})
 def open_hbr_service(call: Call, asked: OpenHbrService) -> dict[str, Any]:
-    """Answer without an order: the service is always open here and costs nothing."""
+    """Return an empty OrderId: the service is always open here and costs nothing."""
     return {"OrderId": ""}
 
 

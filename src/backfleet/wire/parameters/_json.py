@@ -7,7 +7,6 @@ from typing import Any
 from backfleet.wire.errors import InvalidParameter, MissingParameter
 from backfleet.wire.parameters._repeated import repeated_values
 from backfleet.wire.parameters._requests import (
-    NOT_TEXT,
     Flat,
     Pairs,
     Parameter,
@@ -16,6 +15,7 @@ from backfleet.wire.parameters._requests import (
     parameter_field,
     shown,
 )
+from backfleet_host.texts import NOT_TEXT
 
 
 def json_list(name: str, *, required: bool = False, longest_item: int = 128) -> Any:

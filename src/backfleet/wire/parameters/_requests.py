@@ -1,12 +1,12 @@
 """Requests as dataclasses whose fields are parameters: what all kinds of parameters share."""
 
 import dataclasses
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from backfleet.wire.errors import ApiError, InvalidParameter, MissingParameter
+from backfleet_host.texts import NOT_TEXT
 
 Request = TypeVar("Request")
 Flat = Mapping[str, str]
@@ -18,7 +18,6 @@ SPEC = "wire"  # the key of a field's metadata
 LONGEST_SHOWN = 80  # characters of a bad value that an error repeats
 
 # What no database and no XML answer can hold: NUL, and half of a surrogate pair, which JSON escapes can smuggle in.
-NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
     except (CannotEnrol, BadAddress, OSError) as problem:
         print(_unreachable(order, problem).as_line(), flush=True)
         return 1
-    folder = places.agent / "brought"
+    folder = places.bootstrap
     output, lock = folder / f"{order.order_id}.out", folder / f"{order.order_id}.lock"
     held = hold_lock(lock)
     if held is not None:  # else the order is being carried out already, and only its output is printed

@@ -10,7 +10,8 @@ from typing import Dict, Optional
 from backfleet_host.agent.execution.outbox import Outbox
 from backfleet_host.agent.execution.permission import ORDERS_ONLY, SHELL, why_not_permitted
 from backfleet_host.agent.execution.supervisor import Dependencies, Supervisor
-from backfleet_host.agent.execution.task_journal import JournalFull, TaskFolder, TaskJournal
+from backfleet_host.agent.execution.task_folder import TaskFolder
+from backfleet_host.agent.execution.task_journal import JournalFull, TaskJournal
 from backfleet_host.agent.protocol import task_reports
 from backfleet_host.agent.protocol.task_list import Task, TaskList, Unusable
 from backfleet_host.agent.protocol.task_reports import TaskReport, TaskTimes

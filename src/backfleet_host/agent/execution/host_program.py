@@ -15,7 +15,7 @@ import zipfile
 from pathlib import Path
 from typing import List, Optional
 
-from backfleet_host.agent.execution.task_journal import TaskFolder
+from backfleet_host.agent.execution.task_folder import TaskFolder
 from backfleet_host.agent.execution.task_process import CARRY
 from backfleet_host.files import make_folder, sync_folder
 from backfleet_host.layout import Places

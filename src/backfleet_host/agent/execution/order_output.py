@@ -7,7 +7,7 @@ import os
 import sys
 from typing import Any, Dict
 
-from backfleet_host.agent.execution.task_journal import TaskFolder
+from backfleet_host.agent.execution.task_folder import TaskFolder
 from backfleet_host.contract import Report
 
 CUT_MESSAGE = 200  # characters that stay of the message of a report that does not fit

@@ -11,7 +11,8 @@ import time
 from dataclasses import dataclass
 from typing import Dict, Set
 
-from backfleet_host.agent.execution.task_journal import TaskFolder, TaskJournal
+from backfleet_host.agent.execution.task_folder import TaskFolder
+from backfleet_host.agent.execution.task_journal import TaskJournal
 from backfleet_host.agent.protocol.server import Server, Unreachable
 from backfleet_host.agent.protocol.task_reports import TaskReport
 from backfleet_host.agent.timings import Timings

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any, Dict, Iterator, Mapping
 
-from backfleet_host.agent.execution.task_journal import End, TaskFolder
+from backfleet_host.agent.execution.task_folder import End, TaskFolder
 from backfleet_host.agent.protocol.task_list import Task
 from backfleet_host.agent.protocol.task_reports import GENERAL, LONGEST_HEAD, NO_SUBSTITUTE
 from backfleet_host.files import write_file

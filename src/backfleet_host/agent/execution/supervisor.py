@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 from backfleet_host.agent.execution.host_program import start_process
-from backfleet_host.agent.execution.task_journal import RECOVERIES, End, TaskFolder
+from backfleet_host.agent.execution.task_folder import End, TaskFolder
 from backfleet_host.agent.execution.task_process import CARRY, RECOVER
 from backfleet_host.agent.protocol import task_reports
 from backfleet_host.agent.protocol.server import Server, Unreachable
@@ -25,6 +25,7 @@ from backfleet_host.layout import Places
 
 log = logging.getLogger(__name__)
 
+RECOVERIES = 3  # tries to recover what a dead process of an order left
 _REPORT_LINE = b'{"report"'
 
 

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Sequence
 
-from backfleet_host.agent.execution.task_journal import Begun, End, TaskFolder
+from backfleet_host.agent.execution.task_folder import Begun, End, TaskFolder
 from backfleet_host.layout import Places
 
 CARRY, RECOVER = "carry", "recover"

@@ -18,7 +18,7 @@ import websocket
 from backfleet_host.agent.protocol.kicks import Kick, read_kick
 from backfleet_host.agent.protocol.server import Server, advice_on
 from backfleet_host.agent.timings import Timings
-from backfleet_host.library_internals import FrameTooLarge, limit_frame_size
+from backfleet_host.library_internals import MessageTooLarge, limit_message_size
 from backfleet_host.proxy import proxy_authorization
 from backfleet_host.retries import backoff_seconds, retry_after_of_close_frame
 
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 _PATH = "/luban/notify_server"
 _PING = "keepalive"
-_LARGEST_FRAME = 64 * 1024  # bytes; a kick has less than 200
+_LARGEST_MESSAGE = 64 * 1024  # bytes; a kick has less than 200
 _POLL_SECONDS = 0.5  # how often the loop checks whether it is to stop
 
 
@@ -79,7 +79,7 @@ class Channel:
 
     def _open(self) -> Any:
         opened: Any = websocket.WebSocket(enable_multithread=False)  # Any: the library has no type hints
-        limit_frame_size(opened, _LARGEST_FRAME)
+        limit_message_size(opened, _LARGEST_MESSAGE)
         raw = _connected(self._server, self._timings.handshake)
         try:
             opened.connect(
@@ -118,7 +118,7 @@ class Channel:
         if kind in (websocket.ABNF.OPCODE_TEXT, websocket.ABNF.OPCODE_BINARY):
             kick = read_kick(frame.data.decode("utf-8", "replace"))
             opened.settimeout(self._timings.handshake)
-            opened.send(kick.reply)  # before anything is fetched, since the server waits for it
+            opened.send(kick.reply)  # before anything is fetched, since the server waits for the reply
             self._on_kick(kick)
 
 
@@ -175,7 +175,7 @@ def _failures_named() -> Iterator[None]:
         yield
     except websocket.WebSocketBadStatusException as problem:
         raise Disconnected(f"the server answered {problem.status_code}{advice_on(problem.status_code)}") from None
-    except (websocket.WebSocketException, FrameTooLarge, OSError, ValueError) as problem:
+    except (websocket.WebSocketException, MessageTooLarge, OSError, ValueError) as problem:
         raise Disconnected(str(problem) or type(problem).__name__) from None
 
 

@@ -17,6 +17,7 @@ from backfleet_host import VERSION
 from backfleet_host.agent import machine
 from backfleet_host.agent.protocol.server import Answer, Server, Unreachable, advice_on
 from backfleet_host.agent.timings import HEARTBEAT_RETRIES_AN_HOUR, Timings
+from backfleet_host.contract import OWN_AGENT
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ def heartbeat_query(
     first = counters.acknowledged == 0
     if counters.wants_all:
         parameters += [("virt_type", "kvm"), ("lang", "python"), ("os_type", "linux"), *system]
-        parameters += [("app_version", f"backfleet-{VERSION}"), ("az", "unknown")]
+        parameters += [("app_version", f"{OWN_AGENT}{VERSION}"), ("az", "unknown")]
     elif first:
         parameters += [("virt_type", "kvm"), *system, ("az", "unknown"), ("machineid", facts.machine_id)]
     if first:

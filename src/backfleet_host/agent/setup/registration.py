@@ -15,6 +15,7 @@ from backfleet_host.agent.protocol.address import Address
 from backfleet_host.agent.protocol.server import Server, Unreachable
 from backfleet_host.agent.protocol.signing import SigningKey, public_pem
 from backfleet_host.agent.setup.enrolment_errors import CannotEnrol, EnrolmentRefused
+from backfleet_host.contract import OWN_AGENT
 from backfleet_host.platforms import platform_here
 
 REGISTER_SECONDS = 15.0
@@ -86,7 +87,7 @@ def registration_fields(options: EnrolmentOptions, key: SigningKey, mode: str) -
         "intranetIp": machine.address_towards(options.server.host, options.server.port),
         "osVersion": machine.os_version(),
         "osType": "linux",
-        "agentVersion": f"backfleet-{VERSION}",
+        "agentVersion": f"{OWN_AGENT}{VERSION}",
         "publicKey": base64.b64encode(public_pem(key)).decode(),
         "tag": [],
         "agentMode": mode,

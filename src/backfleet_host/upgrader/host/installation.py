@@ -28,10 +28,9 @@ from typing import Callable, FrozenSet, List, Optional
 
 from backfleet_host.contract import is_version
 from backfleet_host.identity import read_identity
-from backfleet_host.layout import DEFAULT_ROOT, Places
+from backfleet_host.layout import DEFAULT_ROOT, POLICY, SYSTEMD, Places
 from backfleet_host.upgrader.host import disk
 from backfleet_host.upgrader.host.processes import end, end_orphans, from_tree, holders_of, is_program_of
-from backfleet_host.upgrader.host.services import SYSTEMD
 from backfleet_host.upgrader.host.shim import UNVERIFIED
 from backfleet_host.upgrader.host.subprocesses import Runner, run
 from backfleet_host.upgrader.release.source import ReleaseServer, ReleaseSource
@@ -69,7 +68,7 @@ class Installation:
     @property
     def etc(self) -> Path:
         """Where the host policy is: /etc/backfleet, or the root's own."""
-        return self.host / "etc" / "backfleet"
+        return self.host / POLICY
 
     @property
     def host(self) -> Path:
@@ -79,7 +78,7 @@ class Installation:
     @property
     def release_server(self) -> ReleaseServer:
         """Where releases are downloaded, and what they are verified with."""
-        return ReleaseServer(self.downloads, self.ca_file, self.trust_root, self.root / "trust", self.etc)
+        return ReleaseServer(self.downloads, self.ca_file, self.trust_root, Places(self.root).trust, self.etc)
 
     def packages(self) -> List[PackageFolder]:
         """Return every package that has anything here."""

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Dict, Optional, Tuple
 
+from backfleet_host.layout import SYSTEMD
 from backfleet_host.manifest import Manifest
 from backfleet_host.upgrader.errors import Unhealthy
 from backfleet_host.upgrader.host.health import RETRY_SECONDS, describe_exit, wait_for
 from backfleet_host.upgrader.host.subprocesses import Runner, Subprocess
 
-SYSTEMD = Path("/run/systemd/system")  # exists exactly where systemd is the first process: sd_booted(3)
 QUERY_SECONDS = 5.0  # for one query of the service's state
 WATCH_SECONDS = 1.0  # how long a unit without `ready` must stay up before it counts as healthy
 

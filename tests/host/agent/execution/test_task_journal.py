@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from backfleet_host.agent.execution import task_journal as journal_module
-from backfleet_host.agent.execution.task_journal import RESERVED, Begun, End, JournalFull, TaskJournal
+from backfleet_host.agent.execution.task_folder import RESERVED, Begun, End
+from backfleet_host.agent.execution.task_journal import JournalFull, TaskJournal
 from backfleet_host.agent.protocol import task_reports
 from backfleet_host.agent.protocol.task_list import Task, Unusable
 from backfleet_host.agent.protocol.task_reports import TaskTimes

@@ -1,0 +1,84 @@
+"""Group commit: many small writes in one transaction, and each with its own result."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import sqlalchemy as sa
+
+from backfleet.endpoints.agents import group_commit
+from backfleet.endpoints.agents.group_commit import GroupCommit
+from backfleet.endpoints.agents.signatures import NotAuthenticated
+from backfleet.storage import Database, Transaction
+
+LINES = sa.Table("lines", sa.MetaData(), sa.Column("name", sa.String(20), primary_key=True))
+
+
+@pytest.fixture
+def lines(sqlite_database: Database) -> Iterator[Database]:
+    """A database with one more table."""
+    LINES.create(sqlite_database.engine)
+    yield sqlite_database
+    LINES.drop(sqlite_database.engine)
+
+
+@pytest.fixture
+def group(lines: Database) -> Iterator[GroupCommit]:
+    """The group commit of a node."""
+    with ThreadPoolExecutor(1) as threads:
+        yield GroupCommit(lines, threads)
+
+
+def stored(database: Database) -> list[str]:
+    with database.reading() as tx:
+        return [row.name for row in tx.rows(sa.select(LINES).order_by(sa.literal_column("rowid")))]
+
+
+def add(name: str) -> Callable[[Transaction], str]:
+    def work(tx: Transaction) -> str:
+        tx.add(LINES, [{"name": name}])
+        return name
+
+    return work
+
+
+def refuse(_tx: Transaction) -> None:
+    raise NotAuthenticated("its request id was used before")
+
+
+async def test_writes_that_wait_together_are_one_transaction(
+    lines: Database, group: GroupCommit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the order that avoids deadlocks between nodes; each gets its own result."""
+    begun = list[object]()
+    transaction = Database.transaction
+    monkeypatch.setattr(Database, "transaction", lambda self: begun.append(self) or transaction(self))
+    results = await asyncio.gather(*(group.write(name, add(name)) for name in ("c", "a", "b")))
+    assert results == ["c", "a", "b"]
+    assert stored(lines) == ["a", "b", "c"]
+    assert len(begun) == 1
+
+
+async def test_a_refused_write_does_not_stop_the_others(lines: Database, group: GroupCommit) -> None:
+    """It is the only one that fails."""
+    results = await asyncio.gather(group.write("a", add("a")), group.write("b", refuse), return_exceptions=True)
+    assert results[0] == "a"
+    assert isinstance(results[1], NotAuthenticated)
+    assert stored(lines) == ["a"]
+
+
+async def test_a_failed_write_does_not_take_the_others_along(lines: Database, group: GroupCommit) -> None:
+    """The transaction is lost, so each is tried again alone: only the one that fails is lost."""
+    results = await asyncio.gather(*(group.write(name, add(name)) for name in ("a", "a", "b")), return_exceptions=True)
+    assert sorted(stored(lines)) == ["a", "b"]
+    assert [type(result) is str for result in results].count(True) == 2
+    assert results[2] == "b"
+
+
+async def test_a_batch_has_a_limit(lines: Database, group: GroupCommit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More writes go into the next transaction."""
+    monkeypatch.setattr(group_commit, "MOST_AT_ONCE", 2)
+    names = ["e", "d", "c", "b", "a"]
+    await asyncio.gather(*(group.write(name, add(name)) for name in names))
+    assert stored(lines) == ["d", "e", "b", "c", "a"]
