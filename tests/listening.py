@@ -1,4 +1,4 @@
-"""Ending an aiohttp server in a test so that no connection of it is left."""
+"""End an aiohttp server in a test so that no connection of it is left."""
 
 import asyncio
 

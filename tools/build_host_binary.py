@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""build_host_binary.py FILE: the host program as one executable for hosts without Python.
+"""Build the host program as one executable for hosts without Python: `build_host_binary.py FILE`.
 
-A shell script with an archive behind it: a Python, the host program and its packages, put together by PyInstaller. It
-unpacks itself once into a folder named by the archive's hash. One that unpacks itself anew for each process would take
-the ground from under an upgrade that outlives its agent. It runs on machines of this kind whose C library is not older.
+The result is a shell script with an archive behind it: a Python, the host program and its packages, collected by
+PyInstaller. It unpacks itself once into a folder named by the archive's hash. If each process unpacked its own copy, an
+upgrade that outlives its agent would lose its files. It runs on machines of this kind whose C library is not older.
 """
 
 import argparse
@@ -16,16 +16,16 @@ import tempfile
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
-# Packages of a development environment that ours use where they find them; the host program does without.
+# Optional packages that a development environment may have; the host program works without them.
 LEFT_OUT = ("cryptography", "cffi", "nacl", "brotli", "zstandard", "h2")
 PACKAGES = ("backfleet_host", "tuf", "securesystemslib", "urllib3", "websocket")
 
 
 def main() -> int:
-    """Build, and print the SHA-256 of the result."""
-    words = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    words.add_argument("file", type=Path)
-    asked = words.parse_args()
+    """Build, and print the SHA-256 of the result; return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("file", type=Path)
+    asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="backfleet-binary-") as folder:
         packed = pack(collect(Path(folder)), Path(folder) / "program.tar.gz")
         made = with_header(packed.read_bytes())
@@ -39,13 +39,13 @@ def main() -> int:
 
 
 def collect(folder: Path) -> Path:
-    """Everything the program needs, in one folder."""
-    whole = [word for name in PACKAGES for word in ("--collect-submodules", name)]
-    whole += [word for name in LEFT_OUT for word in ("--exclude-module", name)]
+    """Collect everything the program needs in one folder; return it."""
+    modules = [word for name in PACKAGES for word in ("--collect-submodules", name)]
+    modules += [word for name in LEFT_OUT for word in ("--exclude-module", name)]
     subprocess.run(
         [
             sys.executable, "-m", "PyInstaller", "--onedir", "--console", "--noconfirm", "--log-level", "ERROR",
-            "--name", "backfleet-host", "--paths", PROJECT / "src", *whole,
+            "--name", "backfleet-host", "--paths", PROJECT / "src", *modules,
             "--distpath", folder / "dist", "--workpath", folder / "work", "--specpath", folder,
             PROJECT / "packaging" / "host" / "entry.py",
         ],
@@ -55,7 +55,7 @@ def collect(folder: Path) -> Path:
 
 
 def pack(folder: Path, file: Path) -> Path:
-    """As an archive, in the order of names."""
+    """Pack the folder as an archive, in the order of names; return the file."""
     with tarfile.open(file, "w:gz") as archive:
         for path in sorted(folder.iterdir()):
             archive.add(path, path.name)
@@ -63,7 +63,7 @@ def pack(folder: Path, file: Path) -> Path:
 
 
 def with_header(packed: bytes) -> bytes:
-    """The script that unpacks it, then the archive; the script knows where that begins."""
+    """Return the script that unpacks the archive, with the archive behind it."""
     text = (PROJECT / "packaging" / "host" / "unpack.sh").read_text()
     text = text.replace("@SHA256@", hashlib.sha256(packed).hexdigest()[:32])
     start = len(text.replace("@START@", "0000000").encode()) + 1  # `tail` counts from 1

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""build_host_program.py FILE [--fresh]: pack the host program and the packages it needs into one file that Python runs.
+"""Pack the host program and its packages into one file that Python runs: `build_host_program.py FILE [--fresh]`.
 
-The packages are exactly those of requirements/host.txt. They are taken from the running environment where it has those
-versions and every file still is what its installer wrote (RECORD); otherwise, or with --fresh, pip installs them anew,
+The packages are exactly those of requirements/host.txt. They are taken from the running environment if it has those
+versions and every file is still as its installer wrote it (RECORD); otherwise, or with --fresh, pip installs them,
 by hash. Only Python source goes in, sorted, uncompressed and without dates: the same sources give the same bytes on
 every machine.
 """
@@ -25,10 +25,10 @@ PROJECT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = PROJECT / "requirements" / "host.txt"
 SOURCES = PROJECT / "src" / "backfleet_host"
 SHEBANG = b"#!/usr/bin/env python3\n"
-LEAST_PYTHON = (3, 10)  # what the host program asks for; its packages may ask for more
+LEAST_PYTHON = (3, 10)  # what the host program needs; its packages may need a newer one
 LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the earliest a zip file can name
 
-# In words that any Python can read, so that even an old one can say what is wrong.
+# In syntax that any Python can read, so that even an old one can print what is wrong.
 MAIN = """\
 import sys
 
@@ -45,15 +45,15 @@ sys.exit(main())
 
 
 class CannotBuild(Exception):
-    """What is missing, in one line."""
+    """A package is missing or altered; the text is one line."""
 
 
 def main() -> int:
-    """Build, and print the SHA-256 of the result."""
-    words = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    words.add_argument("file", type=Path)
-    words.add_argument("--fresh", action="store_true", help="install the packages anew")
-    asked = words.parse_args()
+    """Build, and print the SHA-256 of the result; return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--fresh", action="store_true", help="install the packages anew")
+    asked = parser.parse_args()
     try:
         print(build(asked.file, fresh=asked.fresh), asked.file)
     except CannotBuild as problem:
@@ -63,7 +63,7 @@ def main() -> int:
 
 
 def build(file: Path, *, fresh: bool = False) -> str:
-    """Write the program to `file`, whole or not at all; returns its SHA-256.
+    """Write the program to `file`, completely or not at all; return its SHA-256.
 
     Raises:
         CannotBuild: a package is missing, altered, or needs compiled code.
@@ -85,12 +85,12 @@ def build(file: Path, *, fresh: bool = False) -> str:
 
 
 def read_pins(requirements: Path) -> dict[str, str]:
-    """Name and version of every package in a requirements file."""
+    """Return name and version of every package in a requirements file."""
     return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", requirements.read_text(), re.MULTILINE))
 
 
 def installed(pinned: dict[str, str]) -> list[Distribution] | None:
-    """The packages as the running environment has them; None if one is missing or of another version."""
+    """Return the packages of the running environment; None if one is missing or has another version."""
     try:
         found = [importlib.metadata.distribution(name) for name in sorted(pinned)]
     except importlib.metadata.PackageNotFoundError:
@@ -99,7 +99,7 @@ def installed(pinned: dict[str, str]) -> list[Distribution] | None:
 
 
 def freshly_installed(pinned: dict[str, str], folder: Path) -> list[Distribution]:
-    """The packages, installed into `folder` by pip, each checked against its hash."""
+    """Install the packages into `folder` with pip, each checked against its hash; return them."""
     words = ["install", "--quiet", "--disable-pip-version-check", "--require-hashes", "--no-deps", "--no-compile"]
     done = subprocess.run([sys.executable, "-m", "pip", *words, "--target", folder, "-r", REQUIREMENTS], check=False)
     found = sorted(importlib.metadata.distributions(path=[str(folder)]), key=lambda package: package.metadata["Name"])
@@ -109,14 +109,14 @@ def freshly_installed(pinned: dict[str, str], folder: Path) -> list[Distribution
 
 
 def own_sources() -> Iterator[tuple[str, bytes]]:
-    """The host program's files."""
+    """Yield path and content of the host program's files."""
     for path in SOURCES.rglob("*"):
         if path.is_file() and "__pycache__" not in path.parts:
             yield path.relative_to(SOURCES.parent).as_posix(), path.read_bytes()
 
 
 def files_of(package: Distribution) -> Iterator[tuple[str, bytes]]:
-    """A package's source and licence, as its installer wrote them.
+    """Yield path and content of a package's source and licence files.
 
     Raises:
         CannotBuild: a file is missing or altered.
@@ -135,7 +135,7 @@ def files_of(package: Distribution) -> Iterator[tuple[str, bytes]]:
 
 
 def is_wanted(name: str) -> bool:
-    """Source and licences. No tests, no compiled extensions (each has a pure twin), no commands, no notes."""
+    """Return whether a file is source or a licence. Compiled extensions are left out: each has a pure twin."""
     parts = name.split("/")
     if ".." in parts or "__pycache__" in parts or "tests" in parts or parts[-1].startswith("test_"):
         return False
@@ -145,24 +145,24 @@ def is_wanted(name: str) -> bool:
 
 
 def digest(kind: str, content: bytes) -> str:
-    """A hash as RECORD files write it."""
+    """Return a hash as RECORD files write it."""
     return base64.urlsafe_b64encode(hashlib.new(kind, content).digest()).rstrip(b"=").decode()
 
 
 def main_file(packages: list[Distribution]) -> bytes:
-    """What runs first: it checks the Python version against the most that any package asks for."""
+    """Return what runs first: it checks the Python version against the newest that any package needs."""
     least = max([LEAST_PYTHON, *(least_python(package) for package in packages)])
     return MAIN.format(least=least, dotted=".".join(map(str, least))).encode()
 
 
 def least_python(package: Distribution) -> tuple[int, int]:
-    """The oldest Python that a package says it runs on."""
+    """Return the oldest Python that a package's metadata allows."""
     found = re.search(r"(?:>=|~=)\s*(\d+)\.(\d+)", package.metadata.get("Requires-Python") or "")
     return (int(found[1]), int(found[2])) if found else LEAST_PYTHON
 
 
 def pack(content: dict[str, bytes]) -> bytes:
-    """A zip file that starts with the shebang line; the same content gives the same bytes."""
+    """Return a zip file that starts with the shebang line; the same content gives the same bytes."""
     with tempfile.TemporaryFile() as file:
         file.write(SHEBANG)
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as packed:  # compressors differ between machines
@@ -177,7 +177,7 @@ def pack(content: dict[str, bytes]) -> bytes:
 
 
 def folders_of(names: Iterable[str]) -> set[str]:
-    """Every folder that these files are in, as a zip file names folders."""
+    """Return every folder that these files are in, as a zip file names folders."""
     return {f"{folder}/" for name in names for folder in PurePosixPath(name).parents if folder.name}
 
 

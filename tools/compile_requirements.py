@@ -1,4 +1,4 @@
-"""Compile requirements/*.txt from pyproject.toml: hashed, and without a word about where packages come from."""
+"""Compile requirements/*.txt from pyproject.toml, with hashes and without index addresses."""
 
 import subprocess
 import sys

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""pack_debian.py FILE PROGRAM PACKAGE...: a program of Debian's, with the packages it needs, as one release.
+"""Pack a program of Debian with the packages it needs as one release: `pack_debian.py FILE PROGRAM PACKAGE...`.
 
-A Debian package shares what it needs with others at fixed paths; a release has a folder of its own. FILE (a .tar.gz)
-holds what the named packages hold, and beside that a launcher called like PROGRAM, which lets it find its parts in that
-folder and nowhere else. Before it is packed every library is looked for and the program is asked for its version; what
-the hosts must bring is printed. The same packages always make the same bytes. Run it on Debian as the hosts have it.
+Debian packages share files at fixed paths; a release has a folder of its own. FILE (a .tar.gz) gets the content of the
+named packages and a launcher called like PROGRAM, which makes it find its parts in that folder and nowhere else. Before
+it is packed, every library is looked up and the program is run for its version. What the hosts must have is printed.
+The same packages always make the same bytes. Run it on the same Debian as the hosts.
 """
 
 import argparse
@@ -30,7 +30,7 @@ here=$(dirname "$(readlink -f "$0")")
 {libraries}exec "$here/{program}" "$@"
 """
 
-# Nothing is put into the environment: what the program starts itself (ssh, a password command) finds its own parts.
+# The environment stays as it is: programs that it starts (ssh, a password command) must find their own parts.
 FOR_PYTHON = """#!/usr/bin/python3 -BIS
 # Starts {program} with the modules and libraries beside it, wherever this folder stands.
 import ctypes, os, runpy, sys
@@ -45,23 +45,23 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 class CannotBePacked(Exception):
-    """The text says why."""
+    """A program cannot be packed; the text has the reason."""
 
 
 def main() -> int:
-    """Pack; print what the hosts must bring, and the SHA-256 of the result."""
-    words = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    words.add_argument("file", type=Path, help="what is made, a .tar.gz")
-    words.add_argument("program", help="path in the packages, for example usr/bin/borg")
-    words.add_argument("packages", type=Path, nargs="+", help=".deb files: the program's own, and those it needs")
-    words.add_argument("--ask", default="--version", help="what the program answers with its version (--version)")
-    asked = words.parse_args()
+    """Pack, and print what the hosts must have and the SHA-256 of the result; return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("file", type=Path, help="the result, a .tar.gz")
+    parser.add_argument("program", help="path in the packages, for example usr/bin/borg")
+    parser.add_argument("packages", type=Path, nargs="+", help=".deb files: the program's own, and those it needs")
+    parser.add_argument("--ask", default="--version", help="the argument that prints the version (--version)")
+    asked = parser.parse_args()
     try:
         with tempfile.TemporaryDirectory(prefix="backfleet-debian-") as folder:
             tree = unpack(asked.packages, Path(folder) / "tree")
             launcher = add_launcher(tree, asked.program)
             print("hosts must have:", ", ".join(needed_of_hosts(tree, asked.program)) or "nothing")
-            print("it says:", answer(launcher, asked.ask))
+            print("version:", version_line(launcher, asked.ask))
             pack(tree, asked.file)
     except CannotBePacked as problem:
         print(f"pack_debian: {problem}", file=sys.stderr)
@@ -71,7 +71,7 @@ def main() -> int:
 
 
 def unpack(packages: list[Path], tree: Path) -> Path:
-    """All packages in one folder: programs, libraries, modules, licences. No set-up scripts, no configuration."""
+    """Unpack programs, libraries, modules and licences into one folder, without set-up scripts and configuration."""
     everything = tree.with_name("everything")
     for package in packages:
         done = subprocess.run(["dpkg-deb", "-x", package, everything], capture_output=True, text=True, check=False)
@@ -86,10 +86,10 @@ def unpack(packages: list[Path], tree: Path) -> Path:
 
 
 def add_launcher(tree: Path, program: str) -> Path:
-    """The one command of the release: at its top, where no package puts a program."""
+    """Write the one command of the release, at its top, where no package puts a program; return it."""
     file = tree / program
     if not file.is_file():
-        raise CannotBePacked(f"no package holds {program}")
+        raise CannotBePacked(f"{program} is in none of these packages")
     with file.open("rb") as opened:
         first = opened.readline(200)
     if first.startswith(b"\x7fELF"):
@@ -108,17 +108,17 @@ def add_launcher(tree: Path, program: str) -> Path:
 
 
 def library_folders(tree: Path) -> list[Path]:
-    """Where Debian keeps shared libraries: a folder per kind of machine."""
+    """Return the folders of shared libraries: Debian has one for each kind of machine."""
     return sorted({path.parent for path in libraries_in(tree)})
 
 
 def libraries_in(tree: Path) -> list[Path]:
-    """The shared libraries themselves, without the links to them."""
+    """Return the shared libraries, without the links to them."""
     return sorted(path for path in tree.glob("**/lib/*-linux-gnu*/*.so.*") if not path.is_symlink())
 
 
 def needed_of_hosts(tree: Path, program: str) -> list[str]:
-    """What is not in the tree and must be on every host.
+    """Return what is not in the tree and must be on every host.
 
     Raises:
         CannotBePacked: a library is neither in the tree nor on this machine.
@@ -133,12 +133,13 @@ def needed_of_hosts(tree: Path, program: str) -> list[str]:
             elif not place.startswith(str(tree)) and not name.startswith(OF_GLIBC):
                 found.append(name)
     if missing:
-        raise CannotBePacked(f"nothing here holds {', '.join(sorted(missing))}; name the packages that do as well")
+        names = ", ".join(sorted(missing))
+        raise CannotBePacked(f"{names}: in none of these packages, nor here; name the packages that have it, too")
     return [*([f"glibc 2.{glibc} or newer"] if glibc else []), *sorted(set(found))]
 
 
 def binaries_in(tree: Path) -> Iterator[Path]:
-    """Every program and library."""
+    """Yield every program and library."""
     for path in sorted(tree.rglob("*")):
         if path.is_file() and not path.is_symlink():
             with path.open("rb") as opened:
@@ -147,7 +148,7 @@ def binaries_in(tree: Path) -> Iterator[Path]:
 
 
 def libraries_of(binary: Path, folders: list[Path]) -> Iterator[tuple[str, str]]:
-    """The names of the libraries that a program needs, and where each was found."""
+    """Yield the names of the libraries that a program needs, and where each was found."""
     given = os.environ | {"LD_LIBRARY_PATH": ":".join(map(str, folders))}
     done = subprocess.run(["ldd", binary], capture_output=True, text=True, env=given, check=False)
     for line in done.stdout.splitlines():
@@ -156,11 +157,11 @@ def libraries_of(binary: Path, folders: list[Path]) -> Iterator[tuple[str, str]]
             yield name, place.split(" (")[0]
 
 
-def answer(launcher: Path, ask: str) -> str:
-    """The first line of what the program says.
+def version_line(launcher: Path, ask: str) -> str:
+    """Run the program; return the first line of its output.
 
     Raises:
-        CannotBePacked: it does not run.
+        CannotBePacked: it fails.
     """
     given = {"PATH": os.defpath, "LANG": "C.UTF-8"}
     done = subprocess.run([launcher, ask], capture_output=True, text=True, env=given, cwd="/", check=False)
@@ -170,7 +171,7 @@ def answer(launcher: Path, ask: str) -> str:
 
 
 def pack(tree: Path, file: Path) -> None:
-    """In the order of names, without times and owners."""
+    """Pack the tree in the order of names, without times and owners."""
     partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
     try:
         with (

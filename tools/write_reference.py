@@ -1,6 +1,7 @@
-"""Write docs/reference/ from the catalogue of operations: `write_reference.py`; `--check` says what is not as it."""
+"""Write docs/reference/ from the catalogue of operations: `write_reference.py`; `--check` reports differences."""
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ KINDS = {
 
 
 def pages() -> dict[str, str]:
-    """Each file and what stands in it."""
+    """Return the text of each page, by its file name."""
     every = every_operation()
     made = {
         f"{product.code}.md": _page(product, [o for o in every if o.product == product])
@@ -35,8 +36,8 @@ def _index(every: list[Operation]) -> str:
     lines = [
         "# Reference",
         "",
-        "Written from the description that the server reads requests by (`tools/write_reference.py`); the same is an",
-        "OpenAPI 3.1 document at `/openapi.json` of every server. What is decided, and why: [the API](../api.md).",
+        "Printed from the description by which the server parses requests (`tools/write_reference.py`). Every server",
+        "has it as an OpenAPI 3.1 document at `/openapi.json`, too. Our decisions, and why: [the API](../api.md).",
         "",
     ]
     for product in PRODUCTS.values():
@@ -54,7 +55,7 @@ def _page(product: Product, operations: list[Operation]) -> str:
 
 
 def _operation(operation: Operation) -> list[str]:
-    text = " ".join((operation.run.__doc__ or "").split("Raises:")[0].split())
+    text = " ".join(re.split(r"\n\s*(?:Args|Returns|Raises|Source):", operation.run.__doc__ or "")[0].split())
     permission = f"`{operation.action}`" if operation.action else "none needed"
     notes = [f"Permission: {permission}."]
     if operation.administrator_only:
@@ -62,7 +63,7 @@ def _operation(operation: Operation) -> list[str]:
     if operation.needs_tls:
         notes.append("Over TLS only, where `require_tls` is set.")
     if operation.anonymous:
-        notes.append("Taken without a signature, too.")
+        notes.append("Works without a signature, too.")
     if operation.streams:
         notes.append("The body of the request is the file.")
     lines = [f"## {operation.name}", "", text, "", " ".join(notes), ""]
@@ -117,7 +118,7 @@ def _cell(text: str) -> str:
 
 
 def _shown(shape: Any) -> Any:
-    """A shape as an example of itself."""
+    """Return a shape as an example of itself."""
     if isinstance(shape, Maybe):
         inner = _shown(shape.shape)
         return f"{inner} (may be absent)" if isinstance(inner, str) else inner
@@ -131,11 +132,15 @@ def _shown(shape: Any) -> Any:
 
 
 def main() -> int:
-    """Write, or with `--check` compare; 1 if something differs."""
+    """Write the pages, or compare them with `--check`; return 1 if one differs."""
     made = pages()
     if "--check" in sys.argv:
         differing = [name for name, text in made.items() if not _is(FOLDER / name, text)]
-        print("\n".join(f"docs/reference/{name} is not what tools/write_reference.py writes" for name in differing))
+        print(
+            "\n".join(
+                f"docs/reference/{name} differs from the catalogue; run tools/write_reference.py" for name in differing
+            )
+        )
         return int(bool(differing))
     FOLDER.mkdir(exist_ok=True)
     for name, text in made.items():

@@ -1,5 +1,5 @@
 #!/bin/sh
-# backfleet-host for hosts without Python. Unpacks itself once, beside its other files, and goes on from there.
+# backfleet-host for hosts without Python. It unpacks itself once into the runtime folder and runs from there.
 set -eu
 umask 022
 folder=${BACKFLEET_RUNTIME:-/opt/backfleet/runtime}/@SHA256@

@@ -74,7 +74,7 @@ class NewTask:
     requested_by: str  # an ARN
     clients_account_id: str = ""  # "" = the same account
     label: str = ""  # what the caller calls the task; "" = by its kind
-    topic: str = ""  # published when the task ends; "" = none
+    topic: str = ""  # published when the task ends, at most 64 characters; "" = none
     client_token: str | None = None
     fingerprint: str = ""
 

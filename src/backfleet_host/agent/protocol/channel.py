@@ -118,7 +118,7 @@ class Channel:
         if kind in (websocket.ABNF.OPCODE_TEXT, websocket.ABNF.OPCODE_BINARY):
             kick = read_kick(frame.data.decode("utf-8", "replace"))
             opened.settimeout(self._timings.handshake)
-            opened.send(kick.reply)  # before anything is fetched, since the server waits for it
+            opened.send(kick.reply)  # before anything is fetched, since the server waits for the reply
             self._on_kick(kick)
 
 

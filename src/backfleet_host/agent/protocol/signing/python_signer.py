@@ -12,7 +12,7 @@ import secrets
 
 from backfleet_host.agent.protocol.signing.key import BITS, PUBLIC_EXPONENT, SigningKey, padded_digest
 
-ROUNDS = 16  # of Miller-Rabin; FIPS 186-5, table B.1 asks for 4 at this size
+ROUNDS = 16  # of Miller-Rabin: more than FIPS 186-5, appendix B.3 asks for
 _SMALL_PRIMES = 2000  # candidates with a divisor below this are dropped before the costly test
 
 
@@ -20,7 +20,7 @@ def make_key(bits: int = BITS) -> SigningKey:
     """Return a fresh key of exactly `bits` bits. Source: FIPS 186-5, appendix A.1.3."""
     while True:
         p, q = _prime(bits // 2), _prime(bits // 2)
-        if p != q:
+        if abs(p - q) >> (bits // 2 - 100):  # primes that are close to each other are easily found
             d = pow(PUBLIC_EXPONENT, -1, math.lcm(p - 1, q - 1))
             return SigningKey(p * q, PUBLIC_EXPONENT, d, max(p, q), min(p, q))
 
