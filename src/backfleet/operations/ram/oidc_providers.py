@@ -59,7 +59,7 @@ class ChangedProvider(NamedProvider):
 
 @dataclass(frozen=True, slots=True)
 class ListedProviders:
-    """No parameters: there are not many."""
+    """No parameters."""
 
 
 PROVIDER_ARN: Final = arn_of("oidc-provider", "name")

@@ -45,14 +45,14 @@ ROLE: Final = {
 
 @dataclass(frozen=True, slots=True)
 class NamedRole:
-    """Which role."""
+    """A role."""
 
     role_name: str = text("RoleName", required=True, longest=naming.ON_THE_WIRE)
 
 
 @dataclass(frozen=True, slots=True)
 class NewRole(NamedRole):
-    """A role to be made."""
+    """A role to make."""
 
     trust: str = text("AssumeRolePolicyDocument", required=True)
     description: str = text("Description", default="")
