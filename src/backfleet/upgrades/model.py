@@ -44,8 +44,8 @@ class IllegalMove(Exception):
 class TaskTarget:
     """One client that a task is to move, and where to.
 
-    A target that is `resolved` has nothing to do on its host: its item ends at once with this code and message, well
-    if `succeeded`.
+    A target that is `resolved` has nothing to do on its host: its item ends at once with this code and message, as a
+    success if `succeeded`, else as a failure.
     """
 
     instance_id: str
