@@ -223,8 +223,8 @@ def words_of(process: Path) -> bytes:
     [
         pytest.param("about to switch", 0, "1.0", id="before it is stopped"),
         pytest.param("switched", 0, "2.0", id="before the new one starts"),
-        pytest.param("switch", 0, "2.0", id="before it is proven"),
-        pytest.param("commit", 0, "2.0", id="when it is proven"),
+        pytest.param("switch", 0, "2.0", id="before it is verified"),
+        pytest.param("commit", 0, "2.0", id="when it is verified"),
         pytest.param("switch", 1, "1.0", id="before it is found unhealthy"),
         pytest.param("going back", 1, "1.0", id="before it is stopped again"),
         pytest.param("pointed back", 1, "1.0", id="before the old one starts again"),

@@ -123,7 +123,7 @@ def test_status_reports_versions_and_the_last_order(shop: Shop, host: Host) -> N
 @pytest.mark.parametrize(
     ("version", "made", "code"),
     [
-        pytest.param("2.0", {}, "UntrustedRelease", id="metadata vouches for no such version"),
+        pytest.param("2.0", {}, "UntrustedRelease", id="no metadata names this version"),
         pytest.param("2.0", {"version": "2.0", "upgrades_from": ">=1.5"}, "NotAllowedFrom", id="not from here"),
     ],
 )
