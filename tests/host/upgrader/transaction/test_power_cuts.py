@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from backfleet_host.upgrader.host.processes import from_tree
-from host.upgrader.test_services import SERVICE, daemon, run
+from host.upgrader.host.test_services import SERVICE, daemon, run
 
 Host = Any  # the fixtures' classes live in conftest.py
 Shop = Any
