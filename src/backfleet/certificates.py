@@ -1,8 +1,8 @@
-"""The private certificate authority and the server's certificate, made at first start.
+"""Make the private certificate authority and the server's certificate at first start, and renew the latter.
 
-The authority lives ten years and never changes by itself: every host and every client trusts it by file. The server's
-certificate lives 397 days (the longest that strict clients take) and is made anew at a start when a third of that is
-left or when the names it must carry have changed.
+The authority is valid for ten years and is never replaced: every host and every client trusts its file. The server's
+certificate is valid for 397 days, the longest that strict clients accept. A start renews it when a third of that is
+left, or when the names that it must have changed.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ class Certificates:
     server_key: Path
 
     def context(self) -> ssl.SSLContext:
-        """A server context: TLS 1.2 or newer."""
+        """Return a server context for TLS 1.2 or newer."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.load_cert_chain(self.server, self.server_key)
@@ -51,9 +51,14 @@ def authority_file(data: Path) -> Path:
 
 
 def prepare_certificates(data: Path, names: Sequence[str], *, now: datetime) -> Certificates:
-    """Make what is missing or due under `data`/tls and `data`/keys; keep everything else as it is.
+    """Make what is missing or due in the folders tls and keys of a data folder. Everything else stays as it is.
 
-    `names` are the host names and addresses under which the server is reached.
+    Args:
+        data: the data folder. Several processes may share it.
+        names: the host names and addresses under which the server is reached.
+
+    Raises:
+        OSError: a file cannot be read or written, or another process has held the lock for too long.
     """
     tls, keys = data / "tls", data / "keys"
     for folder in (tls, keys):
@@ -69,9 +74,9 @@ def prepare_certificates(data: Path, names: Sequence[str], *, now: datetime) -> 
 
 
 def names_of_this_machine() -> list[str]:
-    """Names and addresses under which clients on this machine and its network may reach it."""
+    """Return the names and addresses under which clients on this machine and its network may reach it."""
     found = ["localhost", "127.0.0.1", "::1", socket.gethostname(), socket.getfqdn()]
-    with contextlib.suppress(OSError):  # a machine whose own name does not resolve is still reached by the others
+    with contextlib.suppress(OSError):  # the machine can be reached even if its own name does not resolve
         found += [str(info[4][0]) for info in socket.getaddrinfo(socket.gethostname(), None)]
     return list(dict.fromkeys(name for name in found if name and "%" not in name))
 
@@ -98,7 +103,7 @@ def _make_authority(certificate: Path, key_file: Path, now: datetime) -> None:
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
-    # The key first: a certificate without its key would be kept for ever and could sign nothing.
+    # The key first: a certificate without its key could sign nothing, and hosts might trust it already.
     write_file(key_file, _private_pem(key))
     write_file(certificate, made.public_bytes(serialization.Encoding.PEM), 0o644)
 
@@ -107,7 +112,9 @@ def _make_server(files: Certificates, authority_key_file: Path, names: Sequence[
     authority = x509.load_pem_x509_certificate(files.authority.read_bytes())
     authority_key = serialization.load_pem_private_key(authority_key_file.read_bytes(), password=None)
     if not isinstance(authority_key, ec.EllipticCurvePrivateKey):
-        raise TypeError(f"{authority_key_file} is not the key this program made")
+        raise TypeError(
+            f"{authority_key_file} is not the key this program made; put back the file that was there before"
+        )
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Backfleet")])
     made = (
@@ -133,7 +140,7 @@ def _is_due(files: Certificates, names: Sequence[str], now: datetime) -> bool:
     return (
         kept.not_valid_after_utc - now < RENEW_BEFORE
         or not {_alternative(name) for name in names} <= set(carried)
-        or kept.public_key() != key.public_key()  # a power cut between the two files
+        or kept.public_key() != key.public_key()  # the power was cut between the two files
     )
 
 

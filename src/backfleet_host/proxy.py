@@ -1,4 +1,4 @@
-"""The address of a proxy, read once and strictly: whoever parses it again must find the password where we did."""
+"""Read the address of a proxy, once and strictly: every later parser must find the password in the same place."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from backfleet_host.trusted_files import Unreadable, read_toml
 
 FORM = "http://[USER:PASSWORD@]HOST:PORT"
 
-# The last @ ends the password, whatever stands in it: people paste passwords with / and # as they are.
+# The last @ ends the password: people paste passwords that contain /, # and @ without quoting them.
 _ADDRESS = re.compile(
     r"http://(?:(?P<user>[^\s:]*)(?::(?P<password>\S*))?@)?(?P<host>[^\s/@:\[\]#?]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})/?"
 )
 
 
 class BadProxy(ValueError):
-    """Not of the form. The text does not show it: it may hold a password."""
+    """The address is not of the form. The text does not show it, because it may contain a password."""
 
 
 def read_proxy(text: object) -> str:
-    """The same address with name and password quoted, so that every parser splits it alike; "" stays "".
+    """Return the address with name and password quoted, so that every parser splits it alike; "" stays "".
 
     Raises:
-        BadProxy: another kind of proxy, or none that can be read.
+        BadProxy: it is another kind of proxy, or no address.
     """
     if text == "":
         return ""
@@ -39,33 +39,36 @@ def read_proxy(text: object) -> str:
 
 
 def proxy_for(etc: Path, environment: Mapping[str, str] = os.environ) -> str:
-    """The proxy that everything of this host goes through, "" for none: BACKFLEET_PROXY, else what host.toml says.
+    """Return the proxy for every connection of this host, "" for none: BACKFLEET_PROXY, else `proxy` in host.toml.
 
-    Other proxy variables do not count: the host's way must not change with somebody's shell.
+    Other variables are ignored: connections must not depend on the shell from which the program was started.
+
+    Args:
+        etc: the folder of the host policy.
 
     Raises:
-        BadProxy: where it is said, and what is wrong with it.
+        BadProxy: it cannot be used; the text says where it was found, and what is wrong.
     """
-    where, said = "BACKFLEET_PROXY", environment.get("BACKFLEET_PROXY", "")
+    source, address = "BACKFLEET_PROXY", environment.get("BACKFLEET_PROXY", "")
     try:
-        if not said:
-            where, said = f"{etc / 'host.toml'}: proxy", read_toml(etc / "host.toml").get("proxy", "")
-        return read_proxy(said)
+        if not address:
+            source, address = f"{etc / 'host.toml'}: proxy", read_toml(etc / "host.toml").get("proxy", "")
+        return read_proxy(address)
     except Unreadable as problem:
         raise BadProxy(str(problem)) from None
     except BadProxy as problem:
-        raise BadProxy(f"{where} {problem}") from None
+        raise BadProxy(f"{source} {problem}") from None
 
 
 def bare(proxy: str) -> str:
-    """HOST:PORT of a proxy: what may be shown."""
+    """Return HOST:PORT of a proxy, which may be shown."""
     return urlsplit(proxy).netloc.rpartition("@")[2]
 
 
 def proxy_authorization(proxy: str) -> Dict[str, str]:
-    """The header that opens this proxy, if its address holds a name and a password."""
+    """Return the header that authenticates at this proxy; nothing if its address has no name."""
     parts = urlsplit(proxy)
     if not parts.username:
         return {}
-    said = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-    return {"Proxy-Authorization": f"Basic {base64.b64encode(said.encode()).decode()}"}
+    credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return {"Proxy-Authorization": f"Basic {base64.b64encode(credentials.encode()).decode()}"}

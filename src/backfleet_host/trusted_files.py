@@ -1,4 +1,4 @@
-"""Files in which this host's administrator says something: read only if nobody else could have written them."""
+"""Read the files of this host's administrator, only if nobody else could have written them."""
 
 from __future__ import annotations
 
@@ -7,24 +7,26 @@ import stat
 from pathlib import Path
 from typing import Any, Dict
 
-LARGEST = 64 << 10  # bytes of a file
+LARGEST = 64 << 10  # bytes
 
 
 class Unreadable(ValueError):
-    """Others may write it, it cannot be read, or it is no TOML. The text shows nothing of what it says."""
+    """Others may write the file, it cannot be read, or it is no TOML. The text shows nothing of its content."""
 
 
 def read_toml(file: Path) -> Dict[str, Any]:
-    """What it says; nothing if it is not there.
+    """Read a TOML file; return nothing if there is none.
 
     Raises:
-        Unreadable
+        Unreadable: others may write it, it is too large, it cannot be read, or it is no TOML.
     """
     try:
         with open(file, "rb") as opened:
             found = os.fstat(opened.fileno())
             if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) or found.st_uid not in (0, os.geteuid()):
-                raise Unreadable(f"{file}: only root or we may be able to write it; it is not read")
+                raise Unreadable(
+                    f"{file}: only root or we may be able to write it; not read until owner and mode are right"
+                )
             content = opened.read(LARGEST + 1)
     except FileNotFoundError:
         return {}
@@ -45,6 +47,6 @@ def _parsed(text: str) -> Dict[str, Any]:
         try:
             import tomli as toml  # type: ignore[no-redef]
         except ImportError:
-            raise ValueError("to read it, Python 3.11 or the package tomli is needed") from None
+            raise ValueError("reading it needs Python 3.11 or the package tomli; install one of them") from None
     found: Dict[str, Any] = toml.loads(text)
     return found

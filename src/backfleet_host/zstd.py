@@ -1,8 +1,8 @@
-"""Reading zstd with what this machine has: Python's own reader, a package, or the program. All of them read the same.
+"""Read zstd with what this machine has: Python's own reader, a package, or the program. All of them read the same.
 
-Frames are walked here, and the readers get one block after the other. So a stream that is cut off, or goes on as
-something else, shows whoever reads (some take it for a whole one); no reader unpacks more at once than a block's
-128 KiB; and none is given a frame that asks for more memory than we allow.
+Frames are parsed here, and a reader gets one block after the other. So a stream that is cut off, or is followed by
+something else, is found with every reader (some would accept it); no reader unpacks more at once than the 128 KiB of a
+block; and no reader gets a frame that needs more memory than is allowed.
 Source: RFC 8878, section 3.
 """
 
@@ -17,31 +17,31 @@ import subprocess
 from typing import IO, Any, Callable, Iterator, Optional, Tuple, cast
 
 MAGIC = b"\x28\xb5\x2f\xfd"
-LARGEST_WINDOW_LOG = 27  # 128 MiB: what `zstd --ultra -22` asks for, and the most that `zstd -d` takes unasked
+LARGEST_WINDOW_LOG = 27  # 128 MiB: what `zstd --ultra -22` needs, and the most that `zstd -d` takes by default
 LARGEST_BLOCK = 128 << 10  # bytes, packed or not
 PIECE = 1 << 17  # bytes read at a time
 
-_SKIPPED = range(0x184D2A50, 0x184D2A60)  # frames of anything else: readers pass them over
-_REPEATED, _RESERVED = 1, 3  # kinds of blocks: one byte many times, and none that is known
+_SKIPPED = range(0x184D2A50, 0x184D2A60)  # skippable frames, which hold anything else
+_REPEATED, _RESERVED = 1, 3  # types of blocks: one byte many times, and a type that is not defined
 
 Reader = Callable[[IO[bytes]], io.RawIOBase]
-Block = Tuple[bytes, bool]  # what a reader is to be given, and whether its frame ends with it
+Block = Tuple[bytes, bool]  # bytes for a reader, and whether they end a frame
 
 
 class BrokenZstd(ValueError):
-    """It is cut off, damaged, or asks for more memory than we allow."""
+    """The stream is cut off, damaged, or needs more memory than is allowed."""
 
 
 def can_read() -> bool:
-    """Whether anything on this machine reads zstd."""
+    """Return whether anything on this machine reads zstd."""
     return _reader() is not None
 
 
 def reading(packed: io.RawIOBase) -> IO[bytes]:
-    """What is packed in these frames. To be closed: there may be a process behind it.
+    """Open the content of a zstd stream. Close it: a process may be behind it.
 
     Raises:
-        BrokenZstd: nothing here reads zstd; from its `read`, what is wrong with the stream.
+        BrokenZstd: nothing on this machine reads zstd; also from `read`, if something is wrong with the stream.
     """
     reader = _reader()
     if reader is None:
@@ -50,7 +50,7 @@ def reading(packed: io.RawIOBase) -> IO[bytes]:
 
 
 def _reader() -> Optional[Reader]:
-    """The first that is there."""
+    """Return the first reader that this machine has."""
     return next((reader for reader in (found() for found in READERS) if reader is not None), None)
 
 
@@ -58,7 +58,7 @@ def _reader() -> Optional[Reader]:
 
 
 def _blocks(packed: IO[bytes]) -> Iterator[Block]:
-    """All that a reader is to be given, in order; returns at the end of a whole stream only."""
+    """Give the bytes for a reader, in order. It returns only at the end of a complete stream."""
     while True:
         magic = packed.read(4)
         if not magic:
@@ -68,7 +68,7 @@ def _blocks(packed: IO[bytes]) -> Iterator[Block]:
         elif len(magic) == 4 and _number(magic) in _SKIPPED:
             _skip(packed, _number(_exactly(packed, 4)))
         else:
-            raise BrokenZstd("what follows a frame of zstd is none")
+            raise BrokenZstd("a frame of zstd is followed by something else")
 
 
 def _frame(packed: IO[bytes]) -> Iterator[Block]:
@@ -79,23 +79,23 @@ def _frame(packed: IO[bytes]) -> Iterator[Block]:
         head = _exactly(packed, 3)
         is_last, kind, size = bool(head[0] & 1), head[0] >> 1 & 3, _number(head) >> 3
         if kind == _RESERVED or size > LARGEST_BLOCK:
-            raise BrokenZstd("a block of zstd is of no known kind or size")
+            raise BrokenZstd("a block of zstd has an unknown type, or is too large")
         content = _exactly(packed, 1 if kind == _REPEATED else size)
         yield head + content + (_exactly(packed, checksum) if is_last else b""), is_last
 
 
 def _frame_header(packed: IO[bytes]) -> Tuple[bytes, int]:
-    """The rest of a frame's header, and the length of the checksum at the frame's end."""
+    """Read the rest of a frame's header; return it, and the length of the checksum at the frame's end."""
     flags = _exactly(packed, 1)
     is_single = flags[0] >> 5 & 1  # segment: the window is as large as the content
     window = _exactly(packed, 1 - is_single)
     dictionary = _exactly(packed, (0, 1, 2, 4)[flags[0] & 3])
     size = _exactly(packed, (is_single, 2, 4, 8)[flags[0] >> 6])
     if any(dictionary):
-        raise BrokenZstd("it needs a dictionary of zstd, which we do not have")
-    asked = _number(size) if is_single else _window(window[0])
-    if asked > 1 << LARGEST_WINDOW_LOG:
-        raise BrokenZstd(f"it needs {asked} bytes of memory to be unpacked; repack it with zstd -19, without --long")
+        raise BrokenZstd("it needs a dictionary of zstd, which is not supported; repack it without one")
+    needed = _number(size) if is_single else _window(window[0])
+    if needed > 1 << LARGEST_WINDOW_LOG:
+        raise BrokenZstd(f"it needs {needed} bytes of memory to be unpacked; repack it with zstd -19, without --long")
     return flags + window + dictionary + size, 4 if flags[0] & 4 else 0
 
 
@@ -124,7 +124,7 @@ def _number(little: bytes) -> int:
 
 
 class _Within(io.RawIOBase):
-    """Reads with a decoder of this process, a fresh one for each frame."""
+    """A stream that a decoder in this process unpacks. Each frame gets a decoder of its own."""
 
     def __init__(self, packed: IO[bytes], fresh: Callable[[], Any], problem: Any) -> None:
         super().__init__()
@@ -152,19 +152,19 @@ class _Within(io.RawIOBase):
         except self._problem as problem:
             raise BrokenZstd(str(problem)) from None
         if is_last != self._decoder.eof:
-            raise BrokenZstd("a frame of zstd does not end where it says")
+            raise BrokenZstd("a frame of zstd does not end where its blocks end")
         if is_last:
             self._decoder = None
         return plain
 
 
 def _python() -> Optional[Reader]:
-    """Python's own, from 3.14 on."""
+    """Return Python's own reader, from Python 3.14 on."""
     return _as_in_python("compression.zstd")
 
 
 def _backports() -> Optional[Reader]:
-    """The same for those before it."""
+    """Return the same reader from a package, for older Pythons."""
     return _as_in_python("backports.zstd")
 
 
@@ -177,7 +177,7 @@ def _as_in_python(name: str) -> Optional[Reader]:
 
 
 def _zstandard() -> Optional[Reader]:
-    """The package that many systems have."""
+    """Return the reader of a package that many systems have."""
     module = _imported("zstandard")
     if module is None:
         return None
@@ -196,12 +196,12 @@ def _imported(name: str) -> Any:
 
 
 class _Program(io.RawIOBase):
-    """Reads through a process, which is gone when this is closed."""
+    """A stream that a process unpacks. The process is ended when the stream is closed."""
 
     def __init__(self, packed: IO[bytes], process: subprocess.Popen[bytes]) -> None:
         super().__init__()
         self._blocks, self._process = _blocks(packed), process
-        self._waiting = memoryview(b"")  # what the process has not taken yet
+        self._waiting = memoryview(b"")  # bytes that the process has not taken yet
         self._stdin, self._stdout = cast(Any, process.stdin), cast(Any, process.stdout)
         os.set_blocking(self._stdin.fileno(), False)
 
@@ -217,14 +217,14 @@ class _Program(io.RawIOBase):
         return count
 
     def _check_end(self) -> None:
-        """It took all there is, and is content with it."""
+        """Raise BrokenZstd unless the process took everything and succeeded."""
         took_all = self._stdin.closed and not self._waiting
         self._stdin.close()
         if self._process.wait() or not took_all:
             raise BrokenZstd(f"it is damaged: the program zstd ended with {self._process.returncode}")
 
     def _has_something(self) -> bool:
-        """Waits until the process gives something (its end, too) or takes something."""
+        """Wait until the process gives something, even its end, or takes something; return whether it gives."""
         ready = select.poll()
         ready.register(self._stdout, select.POLLIN)
         if not self._stdin.closed:
@@ -232,7 +232,7 @@ class _Program(io.RawIOBase):
         return any(descriptor == self._stdout.fileno() for descriptor, _ in ready.poll())
 
     def _give(self) -> None:
-        """As much as it takes without making us wait; the end, once there is no more."""
+        """Write as much as the process takes without blocking; close the pipe once there is no more."""
         if not self._waiting:
             self._waiting = memoryview(next(self._blocks, (b"", True))[0])
         try:
@@ -253,16 +253,16 @@ class _Program(io.RawIOBase):
 
 
 def _program() -> Optional[Reader]:
-    """On most systems that have Debian's or Red Hat's tools."""
+    """Return a reader that runs the program `zstd`, which most systems have."""
     program = shutil.which("zstd")
     return None if program is None else lambda packed: _Program(packed, _started(program))
 
 
 def _started(program: str) -> subprocess.Popen[bytes]:
-    words = [program, "-d", "-c", "-q", f"--memory={1 << LARGEST_WINDOW_LOG}"]
-    pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
-    return subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=nowhere, bufsize=0)
+    arguments = [program, "-d", "-c", "-q", f"--memory={1 << LARGEST_WINDOW_LOG}"]
+    pipe, null = subprocess.PIPE, subprocess.DEVNULL
+    return subprocess.Popen(arguments, stdin=pipe, stdout=pipe, stderr=null, bufsize=0)
 
 
 READERS: Tuple[Callable[[], Optional[Reader]], ...] = (_python, _backports, _zstandard, _program)
-"""In this order: what is in the process needs no other."""
+"""In this order: a reader within the process is better than another process."""

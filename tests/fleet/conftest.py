@@ -40,7 +40,7 @@ def activate(database: Database, now: datetime, draw: Draw) -> Callable[..., tup
 
 
 @pytest.fixture
-def asking(keys: list[str]) -> Callable[..., fleet.Registration]:
+def registration(keys: list[str]) -> Callable[..., fleet.Registration]:
     """Return a function that makes the request of a host that enrols."""
 
     def make(activation: fleet.Activation, shown: str, /, **changes: Any) -> fleet.Registration:
@@ -67,7 +67,7 @@ def asking(keys: list[str]) -> Callable[..., fleet.Registration]:
 def hosts(
     database: Database,
     activate: Callable[..., Any],
-    asking: Callable[..., Any],
+    registration: Callable[..., Any],
     keys: list[str],
     now: datetime,
     draw: Draw,
@@ -77,6 +77,6 @@ def hosts(
     made = []
     with database.transaction() as tx:
         for number in range(2):
-            asked = asking(activation, code, public_key=keys[number], hostname=f"web-{number}")
+            asked = registration(activation, code, public_key=keys[number], hostname=f"web-{number}")
             made.append(fleet.register(tx, asked, source_ip="10.1.1.1", now=now, draw=draw))
     return made

@@ -99,3 +99,26 @@ def test_pages_have_every_instance_once(database: Database, hosts: list[fleet.In
             assert found.total == 2
             seen += [instance.id for instance in found.items]
     assert sorted(seen) == sorted(host.id for host in hosts)
+
+
+def test_a_boot_is_reported_once(database: Database, hosts: list[fleet.Instance], now: datetime) -> None:
+    """The newest boot of a host counts; those beyond the limit are reported by the next call."""
+    later = now + timedelta(seconds=5)
+    with database.transaction() as tx:
+        assert not fleet.has_boots(tx)
+        fleet.note_boot(tx, hosts[0].id, now=now)
+        fleet.note_boot(tx, hosts[1].id, now=now + timedelta(seconds=1))
+        fleet.note_boot(tx, hosts[0].id, now=later)
+    with database.transaction() as tx:
+        assert fleet.has_boots(tx)
+        assert list(fleet.take_boots(tx, limit=1)) == [hosts[1].id]
+        assert fleet.take_boots(tx, limit=5) == {hosts[0].id: later}
+        assert not fleet.has_boots(tx)
+
+
+def test_a_heartbeat_updates_the_kind_of_agent(database: Database, hosts: list[fleet.Instance], now: datetime) -> None:
+    """The version decides it; a heartbeat without a version leaves it."""
+    with database.transaction() as tx:
+        fleet.note_heartbeats(tx, [Heartbeat(hosts[0].id, now, "2.2.3.578"), Heartbeat(hosts[1].id, now)])
+        kinds = fleet.agent_kinds(tx, [hosts[0].id, hosts[1].id, "mi-none"])
+    assert kinds == {hosts[0].id: fleet.AgentKind.OFFICIAL, hosts[1].id: fleet.AgentKind.BACKFLEET}

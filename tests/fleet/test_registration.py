@@ -14,7 +14,7 @@ from backfleet.ids import Draw
 from backfleet.storage import Database
 
 Activate = Callable[..., tuple[fleet.Activation, str]]
-Asking = Callable[..., fleet.Registration]
+MakeRegistration = Callable[..., fleet.Registration]
 
 
 def enrol(database: Database, asked: fleet.Registration, now: datetime, draw: Draw, ip: str = "10.1.1.1") -> Any:
@@ -23,11 +23,11 @@ def enrol(database: Database, asked: fleet.Registration, now: datetime, draw: Dr
 
 
 def test_a_host_enrols_with_its_code(
-    database: Database, activate: Activate, asking: Asking, now: datetime, draw: Draw
+    database: Database, activate: Activate, registration: MakeRegistration, now: datetime, draw: Draw
 ) -> None:
     """It gets an id, belongs to the account and region of the activation, and its key is stored."""
     activation, code = activate()
-    made = enrol(database, asking(activation, code), now, draw)
+    made = enrol(database, registration(activation, code), now, draw)
     assert made.id.startswith("mi-")
     assert (made.account_id, made.region, made.name) == (activation.account_id, activation.region, "web-1")
     with database.reading() as tx:
@@ -37,21 +37,21 @@ def test_a_host_enrols_with_its_code(
 
 
 def test_a_host_that_did_not_get_the_answer_gets_the_same_instance(
-    database: Database, activate: Activate, asking: Asking, now: datetime, draw: Draw
+    database: Database, activate: Activate, registration: MakeRegistration, now: datetime, draw: Draw
 ) -> None:
     """The same activation, machine id and key are the same host."""
     activation, code = activate(count=1)
-    first = enrol(database, asking(activation, code), now, draw)
-    assert enrol(database, asking(activation, code), now, draw).id == first.id
+    first = enrol(database, registration(activation, code), now, draw)
+    assert enrol(database, registration(activation, code), now, draw).id == first.id
 
 
 def test_hosts_with_one_machine_id_are_told_apart_by_their_keys(
-    database: Database, activate: Activate, asking: Asking, keys: list[str], now: datetime, draw: Draw
+    database: Database, activate: Activate, registration: MakeRegistration, keys: list[str], now: datetime, draw: Draw
 ) -> None:
     """Cloned images send the same machine id."""
     activation, code = activate()
-    first = enrol(database, asking(activation, code), now, draw)
-    second = enrol(database, asking(activation, code, public_key=keys[1]), now, draw)
+    first = enrol(database, registration(activation, code), now, draw)
+    second = enrol(database, registration(activation, code, public_key=keys[1]), now, draw)
     assert first.id != second.id
 
 
@@ -67,7 +67,7 @@ def test_hosts_with_one_machine_id_are_told_apart_by_their_keys(
 def test_a_refused_host_is_not_enrolled(
     database: Database,
     activate: Activate,
-    asking: Asking,
+    registration: MakeRegistration,
     now: datetime,
     draw: Draw,
     activated: dict[str, Any],
@@ -78,7 +78,7 @@ def test_a_refused_host_is_not_enrolled(
 ) -> None:
     """The message says why, but not whether the id or the code was wrong."""
     activation, code = activate(**activated)
-    asked = asking(activation, code, **requested)
+    asked = registration(activation, code, **requested)
     with pytest.raises(fleet.RegistrationRefused, match=text):
         enrol(database, asked, now + timedelta(hours=later), draw, ip)
     with database.reading() as tx:
@@ -86,7 +86,7 @@ def test_a_refused_host_is_not_enrolled(
 
 
 def test_two_hosts_cannot_both_be_the_last_one(
-    database: Database, activate: Activate, asking: Asking, keys: list[str], now: datetime, draw: Draw
+    database: Database, activate: Activate, registration: MakeRegistration, keys: list[str], now: datetime, draw: Draw
 ) -> None:
     """Hosts that enrol at once share the count of the activation."""
     activation, code = activate(count=1)
@@ -94,7 +94,7 @@ def test_two_hosts_cannot_both_be_the_last_one(
 
     def try_to(key: str) -> None:
         try:
-            enrol(database, asking(activation, code, public_key=key), now, draw)
+            enrol(database, registration(activation, code, public_key=key), now, draw)
             ended.append("enrolled")
         except fleet.RegistrationRefused:
             ended.append("refused")
@@ -108,21 +108,21 @@ def test_two_hosts_cannot_both_be_the_last_one(
 
 
 def test_hosts_are_numbered_as_wide_as_the_count(
-    database: Database, activate: Activate, asking: Asking, keys: list[str], now: datetime, draw: Draw
+    database: Database, activate: Activate, registration: MakeRegistration, keys: list[str], now: datetime, draw: Draw
 ) -> None:
     """The name is `<activation name>-<number>`; a name that the host asks for takes precedence."""
     activation, code = activate(count=100, name="web")
-    assert enrol(database, asking(activation, code), now, draw).name == "web-001"
-    named = asking(activation, code, public_key=keys[1], instance_name="mine")
+    assert enrol(database, registration(activation, code), now, draw).name == "web-001"
+    named = registration(activation, code, public_key=keys[1], instance_name="mine")
     assert enrol(database, named, now, draw).name == "mine"
 
 
 def test_a_host_is_deregistered_once(
-    database: Database, activate: Activate, asking: Asking, now: datetime, draw: Draw
+    database: Database, activate: Activate, registration: MakeRegistration, now: datetime, draw: Draw
 ) -> None:
     """Its identity says so, lists leave it out, and its place in the activation is not free again."""
     activation, code = activate(count=1)
-    made = enrol(database, asking(activation, code), now, draw)
+    made = enrol(database, registration(activation, code), now, draw)
     with database.transaction() as tx:
         assert fleet.deregister(tx, made.id, now=now)
         assert not fleet.deregister(tx, made.id, now=now)
@@ -131,7 +131,7 @@ def test_a_host_is_deregistered_once(
         assert known.deregistered
         assert fleet.instance(tx, made.account_id, made.id) is None
     with pytest.raises(fleet.RegistrationRefused, match="used up"):
-        enrol(database, asking(activation, code), now, draw)
+        enrol(database, registration(activation, code), now, draw)
 
 
 @pytest.mark.parametrize(
@@ -171,11 +171,11 @@ def test_the_platform_is_reported_or_read_from_the_os_version(
 
 
 def test_a_host_that_enrolled_as_i686_is_known_by_the_name_that_releases_use(
-    database: Database, activate: Activate, asking: Asking, now: datetime, draw: Draw
+    database: Database, activate: Activate, registration: MakeRegistration, now: datetime, draw: Draw
 ) -> None:
     """Older agents enrolled as linux-i686; the upgrader on the same host accepts only linux-386."""
     activation, code = activate()
-    made = enrol(database, asking(activation, code), now, draw)
+    made = enrol(database, registration(activation, code), now, draw)
     with database.transaction() as tx:
         tx.run(sa.text("UPDATE instances SET platform = 'linux-i686'"))
     with database.reading() as tx:

@@ -1,4 +1,4 @@
-"""A real repository behind the real downloads door, and a host's root in a temporary folder."""
+"""A real repository behind the real downloads endpoint, and a host's root in a temporary folder."""
 
 import asyncio
 import hashlib
@@ -38,7 +38,7 @@ esac
 
 
 class Shop:
-    """Releases of a small backup client, made to order and served for real."""
+    """Publishes releases of a small backup client, and serves them for real."""
 
     def __init__(self, folder: Path, database: Database) -> None:
         self.folder, self.database = folder, database
@@ -65,7 +65,7 @@ class Shop:
         folder: str = "bin",
         **more: Any,
     ) -> Path:
-        """Offer a version; `health` is the exit code of its health command. Gives the artifact's file on the server."""
+        """Offer a version; return its artifact on the server. `health` is the exit code of its health command."""
         file = self.folder / f"{version}.tar.gz"
         text = client.format(package=PACKAGE, version=version, health=health).encode()
         with tarfile.open(file, "w:gz") as archive:
@@ -89,7 +89,7 @@ class Shop:
     def offer(
         self, file: Path, package: str, version: str, form: str, given: dict[str, Any] | None, platform: str = ""
     ) -> Path:
-        """Offer any artifact; without a manifest the recipe of the package counts."""
+        """Offer any artifact. Without a manifest the recipe of the package is used."""
         file = Path(shutil.copy(file, self.folder / f"offered-{file.name}"))  # the repository takes it
         content = file.read_bytes()
         prepared = releases.prepare(
@@ -111,7 +111,7 @@ class Shop:
 
 @pytest.fixture
 def shop(tmp_path: Path, sqlite_database: Database) -> Iterator[Shop]:
-    """An open shop."""
+    """Return a running shop."""
     made = Shop(tmp_path, sqlite_database)
     ready, stop = threading.Event(), threading.Event()
     thread = threading.Thread(target=_serve, args=(made, ready, stop))
@@ -140,49 +140,51 @@ def _serve(shop: Shop, ready: threading.Event, stop: threading.Event) -> None:
 
 
 class Host:
-    """One managed host: a root of its own, and the words to talk about it."""
+    """One managed host with a root of its own."""
 
     def __init__(self, root: Path, shop: Shop) -> None:
         self.root = root
         self.installation = Installation(root, root / "bin", shop.address, None, shop.trust_root)
-        self.said: list[str] = []
+        self.progress: list[str] = []
 
-    def carry(self, kind: str, version: str = "", *, order_id: str = "", patience: int = 30, **more: Any) -> Report:
-        """Give an order and wait for its report."""
-        order = replace(self.order(kind, version, order_id, patience), **more)
-        return carry_out_on(self.installation, order, self.said.append)
+    def carry(
+        self, kind: str, version: str = "", *, order_id: str = "", timeout_seconds: int = 30, **more: Any
+    ) -> Report:
+        """Carry an order out; return its report."""
+        order = replace(self.order(kind, version, order_id, timeout_seconds), **more)
+        return carry_out_on(self.installation, order, self.progress.append)
 
-    def order(self, kind: str, version: str = "", order_id: str = "", patience: int = 30) -> Order:
-        """An order for this host."""
-        number = order_id or f"u-{kind}-{version}-{len(self.said)}"
+    def order(self, kind: str, version: str = "", order_id: str = "", timeout_seconds: int = 30) -> Order:
+        """Return an order for this host."""
+        number = order_id or f"u-{kind}-{version}-{len(self.progress)}"
         number = "".join(c if c.isalnum() else "-" for c in number)
-        return Order(number, kind, PACKAGE, version, platform_here() if version else "", patience)
+        return Order(number, kind, PACKAGE, version, platform_here() if version else "", timeout_seconds)
 
     @property
     def folder(self) -> Path:
-        """Everything about the package."""
+        """The folder of the package."""
         return self.root / PACKAGE
 
     @property
     def shim(self) -> Path:
-        """What people run."""
+        """The shim that users run."""
         return self.root / "bin" / PACKAGE
 
     def write_policy(self, text: str, name: str = PACKAGE) -> None:
-        """What this host's administrator says."""
+        """Write a file of the host policy."""
         self.installation.etc.mkdir(parents=True, exist_ok=True)
         (self.installation.etc / f"{name}.toml").write_text(text)
 
     def version(self) -> str:
-        """What `current` points to."""
+        """Return the version that `current` points to."""
         return self.installation.package(PACKAGE).version()
 
     def leftovers(self) -> list[str]:
-        """What a finished order must not leave."""
+        """Return what a finished order must not leave behind."""
         return [str(path) for path in self.root.rglob("*.partial*")] + self._journal()
 
     def downloads(self) -> list[str]:
-        """What was fetched and is kept."""
+        """Return the names of the downloads that are on disk."""
         return [path.name for path in (self.folder / "downloads").iterdir()]
 
     def _journal(self) -> list[str]:
@@ -191,13 +193,13 @@ class Host:
 
 @pytest.fixture
 def host(tmp_path: Path, shop: Shop) -> Host:
-    """A host that was enrolled with the shop's root."""
+    """Return a host that was enrolled with the shop's root."""
     return Host(tmp_path / "host", shop)
 
 
 @pytest.fixture
 def installed(shop: Shop, host: Host) -> Host:
-    """A host that has 1.0 and is offered 2.0 too."""
+    """Return a host that has 1.0 and is offered 2.0."""
     shop.add("1.0")
     shop.add("2.0")
     assert host.carry("install", "1.0").outcome == "succeeded"

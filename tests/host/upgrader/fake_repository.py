@@ -1,4 +1,4 @@
-"""A release repository in memory whose every document and byte a test may alter, behind a server that may misbehave."""
+"""A release repository in memory whose documents and bytes a test can alter, behind a server that can misbehave."""
 
 import io
 import ssl
@@ -22,7 +22,7 @@ SCRIPT = '#!/bin/sh\n[ "$1" = version ] && echo "courier {0}" || echo "{0} $*"\n
 
 
 class FakeRepository:
-    """Releases, signed. `files` is what is served; `publish` makes it true again after a change."""
+    """Signed releases. `files` is what is served; `publish` signs it again after a change."""
 
     def __init__(self) -> None:
         self.keys = {role: [CryptoSigner.generate_ed25519()] for role in ROLES}
@@ -39,23 +39,23 @@ class FakeRepository:
         self.trust_root = self.files["metadata/1.root.json"]
 
     def add(self, version: str, *, padding: int = 0, artifact: bytes | None = None, **manifest: Any) -> str:
-        """Offer a release; gives the path of its artifact."""
+        """Offer a release; return the path of its artifact."""
         content = packed(version, padding) if artifact is None else artifact
-        said = {
+        raw = {
             "package": PACKAGE, "version": version, "platform": platform_here(), "format": "tar",
             "bin": ["bin/courier"], "switch": "anytime", "unpacked_bytes": 1000 + padding, "entries": 10,
             "health": {"command": [PACKAGE, "version"], "expect": f"courier {version}", "seconds": 5}, **manifest,
         }  # fmt: skip
         name, digest = f"{PACKAGE}/{version}/{platform_here()}", sha256(content).hexdigest()
         self.targets.targets[name] = TargetFile(
-            len(content), {"sha256": digest}, name, unrecognized_fields={"custom": {"backfleet": said}}
+            len(content), {"sha256": digest}, name, unrecognized_fields={"custom": {"backfleet": raw}}
         )
         self.files[f"targets/{PACKAGE}/{version}/{digest}.{platform_here()}"] = content
         self.publish()
         return f"targets/{PACKAGE}/{version}/{digest}.{platform_here()}"
 
     def publish(self) -> None:
-        """Sign everything anew, one version further."""
+        """Sign everything again, with the next versions."""
         self.targets.version += 1
         self.publish_as("targets", f"{self.targets.version}.targets", self.targets)
         self.snapshot.version += 1
@@ -64,17 +64,17 @@ class FakeRepository:
         self.publish_timestamp()
 
     def publish_timestamp(self) -> None:
-        """A timestamp that names the snapshot as it is."""
+        """Sign a timestamp that names the current snapshot."""
         self.timestamp.version += 1
         self.timestamp.snapshot_meta = MetaFile(version=self.snapshot.version)
         self.publish_as("timestamp", "timestamp", self.timestamp)
 
     def publish_as(self, role: str, name: str, signed: Any) -> None:
-        """One document, signed with a role's keys."""
+        """Sign one document with the keys of a role."""
         self.files[f"metadata/{name}.json"] = signed_by(signed, *self.keys[role])
 
     def publish_root(self, *signers: CryptoSigner) -> None:
-        """The root, signed by these."""
+        """Sign the root with these keys."""
         self.files[f"metadata/{self.root.version}.root.json"] = signed_by(self.root, *signers)
 
 
@@ -86,7 +86,7 @@ def signed_by(signed: Any, *signers: CryptoSigner) -> bytes:
 
 
 def packed(version: str, padding: int = 0) -> bytes:
-    """A small client, as tar."""
+    """Return a small client as a tar file."""
     held = io.BytesIO()
     with tarfile.open(fileobj=held, mode="w") as archive:
         for name, content in (("bin/courier", SCRIPT.format(version).encode()), ("share/padding", bytes(padding))):
@@ -97,7 +97,7 @@ def packed(version: str, padding: int = 0) -> bytes:
 
 
 class Server:
-    """Serves files by path. `misbehave` may answer in its own way: it is given the handler, and says whether it did."""
+    """Serves files by path. `misbehave` may answer a request itself, and returns whether it did."""
 
     def __init__(self, files: dict[str, bytes]) -> None:
         self.files, self.asked = files, list[tuple[str, str]]()
@@ -124,7 +124,7 @@ class Server:
 
 
 def begin_answer(handler: BaseHTTPRequestHandler, start: int, size: int) -> None:
-    """Status and headers of an answer that begins at this byte of a file of this size."""
+    """Send status and headers of an answer that begins at this byte of a file of this size."""
     handler.send_response(206 if start else 200)
     handler.send_header("Content-Length", str(size - start))
     if start:
@@ -134,7 +134,7 @@ def begin_answer(handler: BaseHTTPRequestHandler, start: int, size: int) -> None
 
 @contextmanager
 def served(files: dict[str, bytes], tls: ssl.SSLContext | None = None) -> Iterator[Server]:
-    """A running server."""
+    """Run a server."""
     server = Server(files)
 
     class Handler(BaseHTTPRequestHandler):

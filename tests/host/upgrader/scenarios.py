@@ -1,4 +1,4 @@
-"""What the matrices cut off and let fail: hosts, orders, how each ends undisturbed, how else after which instant."""
+"""Scenarios for the crash and disk matrices: hosts, orders, how each ends undisturbed, and how after each cut point."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from backfleet_host.contract import Report
-from host.upgrader.small_host import PACKAGE, PowerCut, SmallHost, Trouble, counted, suffering
+from host.upgrader.small_host import PACKAGE, PowerCut, SmallHost, Trouble, counted, with_trouble
 
 WHOLE = bool(os.environ.get("BACKFLEET_WHOLE_MATRIX"))  # every instant with every error, and many pairs: eight minutes
 
@@ -22,7 +22,7 @@ PROBE = f'[[probe]]\nname = "a look"\ncommand = ["{PACKAGE}", "probe"]\nexpect =
 
 @dataclass(frozen=True)
 class Scenario:
-    """A host, an order, and how it ends if nothing disturbs it."""
+    """A host, an order, and how the order ends if nothing disturbs it."""
 
     id: str
     ends: str = ""  # the report's code; "" is success
@@ -31,7 +31,7 @@ class Scenario:
     goal: str = "2.0"
     had: tuple[str, ...] = ("1.0",)  # versions it had, one after the other
     old: str = ""  # behaviour of 1.0
-    stone: str | None = None  # behaviour of 1.5, if the way leads over it
+    intermediate: str | None = None  # behaviour of 1.5, if it is on the upgrade path
     new: str = ""  # behaviour of 2.0
     serving: bool = False
     keeps: bool = False
@@ -57,62 +57,78 @@ class Scenario:
 
 @dataclass(frozen=True)
 class Ending:
-    """What must be true, and be said."""
+    """What must be true at the end, and what the report must say."""
 
     version: str
     code: str
     because: str = ""
 
 
-UNWELL = ("RolledBack", "exit code 3")
+UNHEALTHY = ("RolledBack", "exit code 3")
 REFUSES = ("HostBusy", "would not")
 INSTALL = {"kind": "install", "had": ()}
 UNINSTALL = {"kind": "uninstall", "goal": ""}
 SERVING = {"serving": True, "keeps": True}
-ALL = {**SERVING, "idle": True, "probes": True, "had": ("0.9", "1.0"), "stone": ""}
+ALL = {**SERVING, "idle": True, "probes": True, "had": ("0.9", "1.0"), "intermediate": ""}
 
 SCENARIOS = [
     Scenario("an upgrade"),
-    Scenario("an upgrade to an unwell version", *UNWELL, new="unwell"),
+    Scenario("an upgrade to an unhealthy version", *UNHEALTHY, new="unhealthy"),
     Scenario("an upgrade of what must be idle", idle=True),
     Scenario("a third version", had=("0.9", "1.0")),
-    Scenario("a third version that is unwell", *UNWELL, had=("0.9", "1.0"), new="unwell"),
+    Scenario("a third version that is unhealthy", *UNHEALTHY, had=("0.9", "1.0"), new="unhealthy"),
     Scenario("a third version, while something runs from the first", had=("0.9", "1.0"), beside="0.9"),
     Scenario("an upgrade beside a backup", had=("0.9", "1.0"), backing_up="1.0"),
-    Scenario("an unwell upgrade beside a backup", *UNWELL, backing_up="1.0", new="unwell"),
+    Scenario("an unhealthy upgrade beside a backup", *UNHEALTHY, backing_up="1.0", new="unhealthy"),
     Scenario("an install", **INSTALL),
-    Scenario("an install of an unwell version", *UNWELL, **INSTALL, new="unwell"),
+    Scenario("an install of an unhealthy version", *UNHEALTHY, **INSTALL, new="unhealthy"),
     Scenario("over a damaged tree", had=("2.0", "1.0"), damaged="2.0"),
-    Scenario("over a damaged tree to an unwell version", *UNWELL, had=("2.0", "1.0"), damaged="2.0", new="unwell"),
+    Scenario(
+        "over a damaged tree to an unhealthy version", *UNHEALTHY, had=("2.0", "1.0"), damaged="2.0", new="unhealthy"
+    ),
     Scenario("over a damaged tree in use", "HostBusy", "damaged", had=("2.0", "1.0"), damaged="2.0", beside="2.0"),
     Scenario("from a damaged tree", had=("0.9", "1.0"), damaged="1.0"),
-    Scenario("from a damaged tree to an unwell version", *UNWELL, damaged="1.0", new="unwell"),
+    Scenario("from a damaged tree to an unhealthy version", *UNHEALTHY, damaged="1.0", new="unhealthy"),
     Scenario("what is damaged, again", goal="1.0", had=("0.9", "1.0"), damaged="1.0"),
     Scenario("a download that fails", "DownloadFailed", "network", fetch_fails=True),
     Scenario("an uninstall", **UNINSTALL, had=("0.9", "1.0")),
     Scenario("an uninstall that takes the state along", **UNINSTALL, keeps=True, removes_state=True),
     Scenario("a service", **SERVING),
     Scenario("a service that will not start", "RolledBack", "start ended", serving=True, new="will-not-start"),
-    Scenario("a service with an unwell version", *UNWELL, **SERVING, new="unwell breaks-state"),
+    Scenario("a service with an unhealthy version", *UNHEALTHY, **SERVING, new="unhealthy breaks-state"),
     Scenario("a service that will not stop", *REFUSES, **SERVING, old="will-not-stop"),
     Scenario("a service that stops and runs on", "HostBusy", "still runs", **SERVING, old="leaves-a-worker"),
-    Scenario("an unwell service that will not stop", *UNWELL, serving=True, new="unwell will-not-stop"),
+    Scenario("an unhealthy service that will not stop", *UNHEALTHY, serving=True, new="unhealthy will-not-stop"),
     Scenario("a service, uninstalled", **UNINSTALL, serving=True),
     Scenario("a service, uninstalled with its state", **UNINSTALL, **SERVING, removes_state=True),
     Scenario("a service that will not stop, uninstalled", *REFUSES, **UNINSTALL, serving=True, old="will-not-stop"),
     Scenario("state that the new version breaks", "RolledBack", "its sha256 changed", keeps=True, new="breaks-state"),
-    Scenario("state broken for good", "RollbackFailed", UNWELL[1], old="minds-its-state", new="unwell breaks-state"),
-    Scenario("a version that was unwell before", old="ages"),
-    Scenario("an unwell version after an unwell one", *UNWELL, old="ages", new="unwell"),
+    Scenario(
+        "state broken for good", "RollbackFailed", UNHEALTHY[1], old="minds-its-state", new="unhealthy breaks-state"
+    ),
+    Scenario("a version that was unhealthy before", old="ages"),
+    Scenario("an unhealthy version after an unhealthy one", *UNHEALTHY, old="ages", new="unhealthy"),
     Scenario("a host that looks for itself", probes=True),
     Scenario("a host that is not content", "RolledBack", "'a look'", probes=True, new="fails-the-probe"),
     Scenario("a host that was not content before", probes=True, old="fails-the-probe", new="fails-the-probe"),
-    Scenario("over a stepping stone", stone=""),
-    Scenario("over a stepping stone to an unwell version", *UNWELL, stone="", serving=True, new="unwell"),
-    Scenario("over an unwell stepping stone", *UNWELL, **SERVING, stone="unwell"),
-    Scenario("over a stone that will not stop", "RolledBack", "would not", stone="will-not-stop", serving=True),
+    Scenario("over an intermediate version", intermediate=""),
+    Scenario(
+        "over an intermediate version to an unhealthy version",
+        *UNHEALTHY,
+        intermediate="",
+        serving=True,
+        new="unhealthy",
+    ),
+    Scenario("over an unhealthy intermediate version", *UNHEALTHY, **SERVING, intermediate="unhealthy"),
+    Scenario(
+        "over an intermediate version that will not stop",
+        "RolledBack",
+        "would not",
+        intermediate="will-not-stop",
+        serving=True,
+    ),
     Scenario("all at once", **ALL),
-    Scenario("all at once, to an unwell version", *UNWELL, **ALL, new="unwell breaks-state"),
+    Scenario("all at once, to an unhealthy version", *UNHEALTHY, **ALL, new="unhealthy breaks-state"),
 ]
 RICHEST = SCENARIOS[-2:]
 BY_ID = {scenario.id: scenario for scenario in SCENARIOS}
@@ -122,7 +138,7 @@ BY_ID = {scenario.id: scenario for scenario in SCENARIOS}
 
 
 class Hosts:
-    """Hosts of a scenario, one after the other in the same folder: each as if it were prepared anew."""
+    """Makes hosts of a scenario, one after the other in the same folder, each as if it were new."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -136,7 +152,7 @@ class Hosts:
             host.reboot()
             self._made[scenario.id] = host, pictured(root)
         else:
-            unpictured(root, self._made[scenario.id][1])
+            write_picture(root, self._made[scenario.id][1])
         host = SmallHost(root)
         host.releases = self._made[scenario.id][0].releases
         begin(scenario, host)
@@ -144,7 +160,7 @@ class Hosts:
 
 
 def pictured(root: Path) -> list[tuple[str, int, bytes | str | None]]:
-    """All that is below a folder: name, mode, and content, target or nothing."""
+    """Return everything below a folder: name, mode, and content or target."""
     found: list[tuple[str, int, bytes | str | None]] = []
     for path in sorted(root.rglob("*")):
         mode = path.lstat().st_mode & 0o7777
@@ -153,7 +169,7 @@ def pictured(root: Path) -> list[tuple[str, int, bytes | str | None]]:
     return found
 
 
-def unpictured(root: Path, found: Iterable[tuple[str, int, bytes | str | None]]) -> None:
+def write_picture(root: Path, found: Iterable[tuple[str, int, bytes | str | None]]) -> None:
     os.mkdir(root)
     for name, mode, content in found:
         path = f"{root}/{name}"
@@ -170,7 +186,7 @@ def unpictured(root: Path, found: Iterable[tuple[str, int, bytes | str | None]])
 
 @contextmanager
 def hosts_in(tmp_path: Path) -> Iterator[Hosts]:
-    """In memory where there is a place."""
+    """Make hosts in memory if there is a file system for that."""
     memory = Path("/dev/shm")
     folder = Path(tempfile.mkdtemp(dir=memory if os.access(memory, os.W_OK) else tmp_path))
     yield Hosts(folder)
@@ -186,12 +202,12 @@ def prepared(scenario: Scenario, root: Path) -> SmallHost:
     more["switch"] = "idle" if scenario.idle else "anytime"
     if scenario.keeps:
         more["keeps"] = [str(host.state)]
-    for version, behaviour in (("0.9", ""), ("1.0", scenario.old), ("1.5", scenario.stone or ""), ("2.0", "")):
+    for version, behaviour in (("0.9", ""), ("1.0", scenario.old), ("1.5", scenario.intermediate or ""), ("2.0", "")):
         host.add(version, behaviour, **more)
     for number, version in enumerate(scenario.had):
         kind = "upgrade" if number else "install"
         assert host.carry(kind, version, settings={"cores": 1}).outcome == "succeeded"
-    host.add("2.0", scenario.new, **more, upgrades_from="" if scenario.stone is None else ">=1.5")
+    host.add("2.0", scenario.new, **more, upgrades_from="" if scenario.intermediate is None else ">=1.5")
     if scenario.damaged:
         program = host.folder / "versions" / scenario.damaged / "share" / "help"
         program.chmod(0o644)
@@ -203,7 +219,7 @@ def prepared(scenario: Scenario, root: Path) -> SmallHost:
 
 
 def begin(scenario: Scenario, host: SmallHost) -> None:
-    """What no disk remembers."""
+    """Start what no disk remembers: processes and the age of versions."""
     host.fetch_fails, host.aged = scenario.fetch_fails, True
     if scenario.serving:
         host.serving = scenario.was
@@ -222,8 +238,8 @@ def ordered(scenario: Scenario, host: SmallHost, **more: Any) -> Report:
 
 
 @dataclass(frozen=True)
-class Instant:
-    """Before, after or half-way through an effect: so many of its system calls are done."""
+class CutPoint:
+    """A point before, after or half-way through an effect; `half` is the number of its system calls that are done."""
 
     at: int
     when: str
@@ -237,11 +253,11 @@ class Instant:
         return f"{self.when} effect {self.at}, {self.effect}"
 
 
-def instants(done: Trouble, *, syncs: bool = False) -> list[Instant]:
-    """Of what was done: those at which a power cut finds something else than at the one before.
+def cut_points(done: Trouble, *, syncs: bool = False) -> list[CutPoint]:
+    """Return the cut points at which a power cut leaves something else than at the one before.
 
-    A `sync` changes nothing that it finds; after an effect it finds what it finds before the next one, unless a
-    program was run in between.
+    A `sync` changes nothing that is seen. After an effect the disk is as before the next one, unless a program ran in
+    between.
     """
     found = []
     for at, (effect, calls) in enumerate(zip(done.effects, done.calls, strict=True), 1):
@@ -250,20 +266,20 @@ def instants(done: Trouble, *, syncs: bool = False) -> list[Instant]:
         halves = range(1, calls) if WHOLE else [calls // 2] if calls > 1 else []
         if effect.startswith(("append ", "write ")):
             halves = [1]  # torn
-        found += [Instant(at, "before", effect), *(Instant(at, "half", effect, half) for half in halves)]
+        found += [CutPoint(at, "before", effect), *(CutPoint(at, "half", effect, half) for half in halves)]
         if WHOLE or syncs or at in done.between or at == len(done.effects):
-            found.append(Instant(at, "after", effect))
+            found.append(CutPoint(at, "after", effect))
     return found
 
 
-def instants_of(hosts: Hosts, scenario: Scenario, *, syncs: bool = False) -> list[Instant]:
-    return instants(counted(lambda: hosts(scenario), lambda host: ordered(scenario, host)), syncs=syncs)
+def cut_points_of(hosts: Hosts, scenario: Scenario, *, syncs: bool = False) -> list[CutPoint]:
+    return cut_points(counted(lambda: hosts(scenario), lambda host: ordered(scenario, host)), syncs=syncs)
 
 
-def cut(instant: Instant, act: Callable[[], Any]) -> bool:
-    """The power fails; whether it came to that."""
+def cut(cut_point: CutPoint, act: Callable[[], Any]) -> bool:
+    """Act until the power fails at this cut point; return whether it did."""
     try:
-        with suffering(instant.trouble()):
+        with with_trouble(cut_point.trouble()):
             act()
     except PowerCut:
         return True
@@ -271,8 +287,8 @@ def cut(instant: Instant, act: Callable[[], Any]) -> bool:
 
 
 @contextmanager
-def told_of(*what: object) -> Iterator[None]:
-    """Whatever is found wrong, it says after what."""
+def naming(*what: object) -> Iterator[None]:
+    """Say after which cut points an assertion failed."""
     try:
         yield
     except AssertionError as problem:
@@ -280,12 +296,12 @@ def told_of(*what: object) -> Iterator[None]:
 
 
 def some(among: Sequence[Any], most: int, seed: str) -> Sequence[Any]:
-    """A sample that is the same in every run; all of them if the whole matrix was asked for."""
+    """Return a sample that is the same in every run; everything if the whole matrix was asked for."""
     return among if WHOLE else few(among, most, seed)
 
 
 def few(among: Sequence[Any], most: int, seed: str) -> Sequence[Any]:
-    """As `some`, where all would take days: five times as many."""
+    """Return a sample as `some`, where everything would take days: five times as many for the whole matrix."""
     most = most * 5 if WHOLE else most
     return among if len(among) <= most else random.Random(seed).sample(among, most)
 
@@ -294,36 +310,36 @@ def few(among: Sequence[Any], most: int, seed: str) -> Sequence[Any]:
 
 
 def after_a_cut(scenario: Scenario, host: SmallHost, otherwise: Ending | None = None) -> Ending:
-    """How it must end, by what the journal says and where `current` points: the crash table of docs/host.md.
+    """Return how a cut-off order must end, by its journal and where `current` points: the crash table of docs/host.md.
 
-    Where no attempt is open it had not begun, or was over: `otherwise`.
+    If no attempt is open, the order had not begun or was over: then it is `otherwise`.
     """
-    said = {line["line"]: line for line in map(json.loads, host.journal())}
-    if "order" not in said:
+    lines = {line["line"]: line for line in map(json.loads, host.journal())}
+    if "order" not in lines:
         return otherwise or scenario.ending
-    if "going back" in said:
-        told = Ending(scenario.was, said["going back"]["code"], said["going back"]["reason"])
-        is_in_vain = scenario.ends == "RollbackFailed" and told.code == "RolledBack"
-        return scenario.ending if is_in_vain else told
-    if "proven" in said:
+    if "going back" in lines:
+        ending = Ending(scenario.was, lines["going back"]["code"], lines["going back"]["reason"])
+        is_in_vain = scenario.ends == "RollbackFailed" and ending.code == "RolledBack"
+        return scenario.ending if is_in_vain else ending
+    if "proven" in lines:
         return Ending(scenario.goal, "", "finished after a crash")
-    if "removing" in said:
+    if "removing" in lines:
         return scenario.ending if scenario.ends else Ending("", "", "finished after a crash")
-    if "switching" in said and host.version() == scenario.goal != scenario.was:
+    if "switching" in lines and host.version() == scenario.goal != scenario.was:
         return scenario.ending if scenario.ends else Ending(scenario.goal, "", "verified after a crash")
     return Ending(scenario.was, "InternalError", "ask again")
 
 
 def after_another(scenario: Scenario, host: SmallHost, first: Ending) -> Ending:
-    """As `after_a_cut`, when something had begun to make good what `first` was to be the end of."""
+    """Return the ending as `after_a_cut`, after a recovery that was to end as `first` was cut off itself."""
     is_over = host.installation.package(PACKAGE).outcome("u-1").exists()
     return after_a_cut(scenario, host, first if is_over else None)
 
 
 def check_works(scenario: Scenario, host: SmallHost) -> None:
-    """At any instant, before any recovery: whoever starts a backup gets a whole client, or none is installed.
+    """Check that, even before recovery, a backup gets an intact client, or none is installed.
 
-    And what runs loses nothing of the tree it runs from.
+    And that running processes lose nothing of the tree that they run from.
     """
     if (host.root / "bin" / PACKAGE).exists() and scenario.damaged != scenario.was:
         assert host.shim_runs()
@@ -334,15 +350,15 @@ def check_works(scenario: Scenario, host: SmallHost) -> None:
 def check_end(
     scenario: Scenario, host: SmallHost, before: dict[str, str], report: Report, ending: Ending, excused: str = ""
 ) -> None:
-    """One definite state, told truly, nothing left lying about. What may be done without may have failed: `excused`."""
+    """Check for one definite state, a true report and no leftovers. What is in `excused` may have failed."""
     check_told(report, ending)
     check_tidy(scenario, host)
     assert report.current_version == host.version() == ending.version
-    check_settled(scenario, host, before, report)
+    check_outcome(scenario, host, before, report)
     if "settings" not in excused:
         assert settings_of(host) == ((1 if ending.code else 2) if host.version() else None)
     if "evidence" not in excused:
-        assert host.blamed() == (report.code in ("RolledBack", "RollbackFailed"))
+        assert host.is_quarantined() == (report.code in ("RolledBack", "RollbackFailed"))
     if scenario.serving:
         assert host.serving == host.version()
 
@@ -353,7 +369,7 @@ def check_told(report: Report, ending: Ending) -> None:
 
 
 def check_tidy(scenario: Scenario, host: SmallHost) -> None:
-    """No lock is held, nothing is half-made, and there are trees of what runs, is current or was before, all known."""
+    """Check that no lock is held, nothing is half-made, and only needed trees are there, each with its facts."""
     package = host.installation.package(PACKAGE)
     assert host.leftovers() == []
     assert host.locked() == []
@@ -364,8 +380,8 @@ def check_tidy(scenario: Scenario, host: SmallHost) -> None:
         assert host.shim_runs() == host.version()
 
 
-def check_settled(scenario: Scenario, host: SmallHost, before: dict[str, str], report: Report) -> None:
-    """All of the goal, or all as it was."""
+def check_outcome(scenario: Scenario, host: SmallHost, before: dict[str, str], report: Report) -> None:
+    """Check that everything is of the goal, or everything is as it was."""
     succeeded = report.outcome == "succeeded"
     assert host.state.exists() != (scenario.removes_state and succeeded)
     if succeeded:
@@ -384,7 +400,7 @@ def settings_of(host: SmallHost) -> int | None:
 
 
 def comparable(scenario: Scenario, picture: dict[str, str]) -> dict[str, str]:
-    """A damaged tree may have gone, or been mended, and so may the link to it: it was no way back."""
+    """Leave out a damaged tree and the link to it: it may be gone or repaired."""
     gone = [f"courier/versions/{scenario.damaged}/"] if scenario.damaged else []
     gone += ["courier/previous"] if scenario.damaged not in ("", scenario.was) else []
     return {name: what for name, what in picture.items() if not name.startswith(tuple(gone))}

@@ -1,6 +1,6 @@
-"""A small fake host: the real transaction on a real folder; releases, programs and processes are told, not run.
+"""A small fake host: the real transaction on a real folder, with releases, programs and processes in memory.
 
-Any effect can be the last before the power fails, or can fail itself: `Trouble` says which and how.
+Any effect can be the last before a power cut, or can fail: `Trouble` says which and how.
 """
 
 import contextlib
@@ -38,14 +38,14 @@ PACKAGE = "courier"
 
 
 class PowerCut(BaseException):
-    """The process is no more: nothing after this instant is done."""
+    """The process is gone: nothing after this point is done."""
 
 
 @dataclass
 class Trouble:
-    """At effect number `at` the power fails: before it, after it, or half-way through it.
+    """A power cut before, after or half-way through effect number `at`.
 
-    With an error the effect fails instead, once or from then on: not begun, half done, or done all the same.
+    With an error the effect fails instead, once or from then on: before it began, half done, or completely done.
     """
 
     at: int = 0
@@ -71,7 +71,7 @@ class Trouble:
             self._strike(effect, path)
 
     def calling(self) -> None:
-        """A system call that changes something is about to be made; or a program is to be run, between effects."""
+        """Note that a system call is about to change something, or that a program is about to run between effects."""
         if self._open:
             number, effect, path = self._open[-1]
             self.calls[number - 1] += 1
@@ -83,14 +83,14 @@ class Trouble:
 
     @property
     def is_within(self) -> bool:
-        """Whether an effect is being done."""
+        """Whether an effect is being made."""
         return bool(self._open)
 
     def _tears(self, effect: str) -> bool:
         return self.when == "half" and self.error is None and effect in ("append", "write")
 
     def _closed(self, effect: str, path: str) -> int:
-        """The number of the effect that is over. What was begun within it and failed is over too."""
+        """Return the number of the effect that ended. An effect that began within it and failed ended too."""
         while self._open[-1][1:] != (effect, path):
             self._open.pop()
         return self._open.pop()[0]
@@ -103,7 +103,7 @@ class Trouble:
 
 
 def tear(file: Path) -> None:
-    """Half of the last line of a file is on disk."""
+    """Remove the second half of a file's last line."""
     content = file.read_bytes()
     last = content[content[:-1].rfind(b"\n") + 1 :]
     file.write_bytes(content[: len(content) - (len(last) + 1) // 2])
@@ -118,7 +118,7 @@ CHANGES = frozenset({
 _called: Callable[[str], None] | None = None
 
 
-def _hear(event: str, arguments: tuple[Any, ...]) -> None:
+def _on_audit_event(event: str, arguments: tuple[Any, ...]) -> None:
     if _called is not None and (event in CHANGES or (event == "open" and _writes(arguments))):
         _called(f"{event} {arguments[0]}")
 
@@ -127,12 +127,12 @@ def _writes(arguments: tuple[Any, ...]) -> bool:
     return bool((arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
 
 
-sys.addaudithook(_hear)
+sys.addaudithook(_on_audit_event)
 
 
 @contextmanager
-def hearing(called: Callable[[str], None] | None) -> Iterator[None]:
-    """Be told every system call that changes a disk, before it is made; None to be told none."""
+def watching_calls(called: Callable[[str], None] | None) -> Iterator[None]:
+    """Call this before every system call that changes a disk; None stops that."""
     global _called  # noqa: PLW0603 - the hook stays for as long as the process does
     before, _called = _called, called
     try:
@@ -142,11 +142,11 @@ def hearing(called: Callable[[str], None] | None) -> Iterator[None]:
 
 
 @contextmanager
-def suffering(trouble: Trouble) -> Iterator[Trouble]:
+def with_trouble(trouble: Trouble) -> Iterator[Trouble]:
     """Let effects meet this trouble."""
     failpoints.watch(trouble)
     try:
-        with hearing(lambda call: trouble.calling()):
+        with watching_calls(lambda call: trouble.calling()):
             yield trouble
     finally:
         failpoints.watch(None)
@@ -157,7 +157,7 @@ def suffering(trouble: Trouble) -> Iterator[Trouble]:
 
 @dataclass
 class Process:
-    """What runs from the tree of a version. What came through the shim holds `running`, and is a backup."""
+    """A process that runs from a version's tree. One that came through the shim holds `running`, and is a backup."""
 
     version: str
     lock: int | None = None
@@ -186,7 +186,7 @@ class SmallHost:
     # --- What it offers ---
 
     def add(self, version: str, behaviour: str = "", **manifest: Any) -> None:
-        """A release; `behaviour` is a list of words its program acts on: those of `run`."""
+        """Offer a release; `behaviour` lists the words that its program acts on."""
         text = f"{version} {behaviour}".encode()
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w") as archive:
@@ -197,12 +197,12 @@ class SmallHost:
             link = tarfile.TarInfo("share/more")
             link.type, link.linkname = tarfile.SYMTYPE, "help"
             archive.addfile(link)
-        said = {
+        raw = {
             "package": PACKAGE, "version": version, "platform": platform_here(), "format": "tar",
             "bin": ["bin/courier"], "switch": "anytime", "unpacked_bytes": 1000, "entries": 10,
             "health": {"command": [PACKAGE, "version"], "expect": f"^{version}", "seconds": 1}, **manifest,
         }  # fmt: skip
-        self.releases[version] = read_manifest(said), packed.getvalue()
+        self.releases[version] = read_manifest(raw), packed.getvalue()
 
     def find(self, server: ReleaseServer, order: Order, check_interrupted: InterruptCheck) -> ReleaseTarget:
         if order.version not in self.releases:
@@ -239,7 +239,7 @@ class SmallHost:
     def run(self, command: Subprocess) -> tuple[int, str]:
         if _called is not None:
             _called(f"program {command.arguments[0]}")
-        with hearing(None):  # what it does is no effect of the upgrade
+        with watching_calls(None):  # what it does is no effect of the upgrade
             version, *behaviour = Path(command.arguments[0]).read_text().split()
             return getattr(self, f"_{command.arguments[1]}")(version, behaviour)
 
@@ -248,7 +248,7 @@ class SmallHost:
             (self.state / "config").write_text("broken by " + version)
             (self.state / "new").write_text("left by " + version)
         minds = "minds-its-state" in behaviour and (self.state / "config").read_text() != "mine"
-        ails = "unwell" in behaviour or ("ages" in behaviour and self.aged)
+        ails = "unhealthy" in behaviour or ("ages" in behaviour and self.aged)
         return (ails or minds) * 3, f"{version} here"
 
     def _probe(self, version: str, behaviour: list[str]) -> tuple[int, str]:
@@ -276,7 +276,7 @@ class SmallHost:
     # --- What runs on it ---
 
     def begin(self, version: str, *, through_the_shim: bool = False) -> int:
-        """Something runs from a version's tree from now on."""
+        """Start a process from a version's tree."""
         number = next(self._numbers)
         self.processes[number] = Process(version)
         if through_the_shim:
@@ -289,13 +289,13 @@ class SmallHost:
         del self.processes[number]
 
     def finish(self, number: int) -> None:
-        """It ends by itself."""
+        """End a process as if by itself."""
         process = self.processes.pop(number)
         if process.lock is not None:
             os.close(process.lock)
 
     def reboot(self) -> None:
-        """Nothing runs any more."""
+        """End every process."""
         for number in list(self.processes):
             self.finish(number)
 
@@ -311,7 +311,7 @@ class SmallHost:
 
     @property
     def serving(self) -> str:
-        """The version that serves."""
+        """The version whose service runs."""
         return self.processes[self.service].version if self.service in self.processes else ""
 
     @serving.setter
@@ -337,7 +337,7 @@ class SmallHost:
         return self.installation.package(PACKAGE).version()
 
     def shim_runs(self) -> str:
-        """The version that the shim would run, found as it finds it and whole; "" if there is no shim."""
+        """Return the version that the shim would run, after a check that it is intact; "" if there is no shim."""
         shim = self.root / "bin" / PACKAGE
         if not shim.exists():
             return ""
@@ -350,37 +350,37 @@ class SmallHost:
         return version
 
     def damage(self, version: str) -> str:
-        """What is not whole of a version's tree; "" if all is."""
+        """Return what is not intact in a version's tree; "" if everything is."""
         package = self.installation.package(PACKAGE)
         facts = disk.read_json(package.facts(version))
         if facts is None:
             return "what it should be is not known"
         answers = package.tree(version) / ANSWERS / PACKAGE
-        said = answers.read_text() if answers.exists() else ""
-        if said != f"{package.tree(version)}/bin/courier\n":
-            return f"its answer is {said!r}"
+        answer = answers.read_text() if answers.exists() else ""
+        if answer != f"{package.tree(version)}/bin/courier\n":
+            return f"its answer is {answer!r}"
         return trees.first_difference(package.tree(version), facts["files"])
 
     def trees(self) -> set[str]:
-        """Versions whose trees are on disk."""
+        """Return the versions whose trees are on disk."""
         return {path.name for path in (self.folder / "versions").iterdir()}
 
     def facts(self) -> set[str]:
-        """Versions of which something is known."""
+        """Return the versions that have facts."""
         return {path.name[: -len(".json")] for path in (self.folder / "facts").iterdir()}
 
-    def blamed(self) -> bool:
-        """Whether a version is held back because it was taken back."""
+    def is_quarantined(self) -> bool:
+        """Return whether a version is quarantined."""
         return any((self.folder / "failed").glob("*/reason.json"))
 
     def journal(self) -> list[str]:
-        """The lines of the open attempt, whole ones only."""
+        """Return the complete lines of the open journal."""
         path = self.folder / "journal"
         lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
         return [line.decode() for line in lines]
 
     def locked(self) -> list[str]:
-        """Lock files that cannot be had now; `running` may be shared with backups."""
+        """Return the lock files that are held now; backups may share `running`."""
         found = []
         for name in ("lock", "gate", "running"):
             with contextlib.suppress(FileNotFoundError), open(self.folder / name, "rb") as file:
@@ -392,7 +392,7 @@ class SmallHost:
         return found
 
     def leftovers(self) -> list[str]:
-        """What nothing may leave: half-made files, a journal, a snapshot, a mark, a link that is not in place."""
+        """Return what must not be left behind: half-made files and links, a journal, a snapshot, a marker."""
         return [
             os.path.join(folder, name)
             for folder, folders, files in os.walk(self.root)
@@ -401,7 +401,7 @@ class SmallHost:
         ]
 
     def picture(self) -> dict[str, str]:
-        """Everything a user could notice, and what is kept to go back to."""
+        """Return everything that a user could notice, and what a rollback would need."""
         found = {"serving": self.serving}
         for folder, folders, files in os.walk(self.root):
             below = folder[len(str(self.root)) + 1 :]
@@ -415,13 +415,13 @@ class SmallHost:
 
 
 def effects_of(prepare: Callable[[], SmallHost], act: Callable[[SmallHost], Any]) -> Sequence[str]:
-    """The effects of an act, counted on a host of its own."""
+    """Return the effects of an action, counted on a host of its own."""
     return counted(prepare, act).effects
 
 
 def counted(prepare: Callable[[], SmallHost], act: Callable[[SmallHost], Any]) -> Trouble:
-    """As `effects_of`, and the system calls that each took."""
+    """Count effects as `effects_of`, and the system calls that each made."""
     host = prepare()
-    with suffering(Trouble()) as trouble:
+    with with_trouble(Trouble()) as trouble:
         act(host)
     return trouble

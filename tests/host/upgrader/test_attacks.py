@@ -1,4 +1,4 @@
-"""F74: the attacks of the TUF specification (section 1.5.2), each by name: refused with a code, the host untouched."""
+"""F74: the attacks of the TUF specification, section 1.5.2, by name: each is refused, and the host is untouched."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -21,19 +21,19 @@ from host.upgrader.fake_repository import PACKAGE, FakeRepository, Server, serve
 ONLINE = ("targets", "snapshot", "timestamp")
 
 
-def order(kind: str, version: str, patience: int = 30) -> Order:
-    return Order(f"u-{time.monotonic_ns()}", kind, PACKAGE, version, platform_here(), patience)
+def order(kind: str, version: str, timeout_seconds: int = 30) -> Order:
+    return Order(f"u-{time.monotonic_ns()}", kind, PACKAGE, version, platform_here(), timeout_seconds)
 
 
 class Attacked:
-    """A host that runs 1.0, an honest repository, and whoever stands between them."""
+    """A host that runs 1.0, an honest repository, and an attacker between them."""
 
     def __init__(self, root: Path, offering: FakeRepository, server: Server) -> None:
         self.offering, self.server, self.root = offering, server, root
         self.installation = Installation(root, root / "bin", f"{server.address}/downloads", None, offering.trust_root)
 
-    def carry(self, kind: str, version: str, patience: int = 30) -> Report:
-        return carry_out_on(self.installation, order(kind, version, patience), lambda line: None)
+    def carry(self, kind: str, version: str, timeout_seconds: int = 30) -> Report:
+        return carry_out_on(self.installation, order(kind, version, timeout_seconds), lambda line: None)
 
     def picture(self) -> dict[str, Any]:
         shown = [path for path in self.root.rglob("*") if path.parts[len(self.root.parts)] != "trust"]
@@ -102,7 +102,7 @@ def freeze_targets(target: Attacked) -> None:
 
 
 def mix_and_match(target: Attacked) -> None:
-    """The newest timestamp beside the snapshot before it, under the new one's name."""
+    """Serve the newest timestamp with the snapshot before it, under the new one's name."""
     old = target.offering.files[f"metadata/{target.offering.snapshot.version}.snapshot.json"]
     target.offering.add("2.0")
     target.offering.files[f"metadata/{target.offering.snapshot.version}.snapshot.json"] = old
@@ -162,7 +162,7 @@ def no_signature(target: Attacked) -> None:
 
 
 def stolen_timestamp_key(target: Attacked) -> None:
-    """Whoever holds it can say "this snapshot is the newest", and can make none."""
+    """Sign with a key that can call a snapshot the newest, and can make none."""
     mine = CryptoSigner.generate_ed25519()
     target.offering.keys.update(snapshot=[mine], targets=[mine])
     target.offering.add("2.0")
@@ -180,8 +180,8 @@ def expired_root(target: Attacked) -> None:
     target.offering.add("2.0")
 
 
-def root_of_strangers(target: Attacked) -> None:
-    """A new root that names the attacker's keys, signed by the attacker alone."""
+def root_of_the_attacker(target: Attacked) -> None:
+    """Serve a new root that names the attacker's keys, signed by the attacker alone."""
     mine = CryptoSigner.generate_ed25519()
     offering = target.offering
     offering.root.version += 1
@@ -200,7 +200,7 @@ def root_that_leaves_one_out(target: Attacked) -> None:
 
 
 def below_threshold(target: Attacked) -> None:
-    """Root 2 asks for two of three; root 3 has one signature."""
+    """Serve root 2, which requires two signatures of three, and root 3 with one."""
     offering = target.offering
     three_keys(offering)
     offering.root.version += 1
@@ -224,7 +224,7 @@ def broken_json(target: Attacked) -> None:
 
 
 def another_package(target: Attacked) -> None:
-    """A rightly signed description that speaks of something else."""
+    """Serve a correctly signed description of another package."""
     target.offering.add("2.0", package="other")
 
 
@@ -255,7 +255,7 @@ ATTACKS = [
     pytest.param(stolen_timestamp_key, "WrongSignature", id="stolen timestamp key"),
     pytest.param(stolen_snapshot_key, "WrongSignature", id="stolen snapshot key"),
     pytest.param(expired_root, "Expired", id="expired root"),
-    pytest.param(root_of_strangers, "WrongSignature", id="a root signed by strangers"),
+    pytest.param(root_of_the_attacker, "WrongSignature", id="a root signed by the attacker"),
     pytest.param(root_that_leaves_one_out, "MixedMetadata", id="a root that leaves one out"),
     pytest.param(below_threshold, "WrongSignature", id="a root below its threshold"),
     pytest.param(broken_json, "UnreadableMetadata", id="metadata that is no JSON"),
@@ -266,8 +266,8 @@ ATTACKS = [
 
 
 @pytest.mark.parametrize(("attack", "reason"), ATTACKS)
-def test_f74_attack(target: Attacked, attack: Callable[[Attacked], None], reason: str) -> None:
-    """Refused with a reason of its own, with nothing changed; and within bounds of time and bytes."""
+def test_f74_an_attack_is_refused(target: Attacked, attack: Callable[[Attacked], None], reason: str) -> None:
+    """With a reason of its own, nothing changed, and within limits of time and bytes."""
     attack(target)
     before = target.picture()
     report = target.carry("upgrade", "2.0")
@@ -278,7 +278,7 @@ def test_f74_attack(target: Attacked, attack: Callable[[Attacked], None], reason
 
 
 def trickle(handler: Any) -> bool:
-    """A byte now and then: every single read is in time."""
+    """Send a byte now and then, so that no single read times out."""
     handler.send_response(200)
     handler.end_headers()
     return slowly(handler, b" " * 1000)
@@ -298,12 +298,14 @@ def slowly(handler: Any, content: bytes) -> bool:
 
 @pytest.mark.parametrize("how", [trickle, trickle_of_headers])
 @pytest.mark.parametrize("what", ["metadata/timestamp.json", "targets/"])
-def test_f74_slow_retrieval(target: Attacked, what: str, how: Callable[[Any], bool]) -> None:
-    """Who keeps the host busy with next to nothing does so for the order's patience, and no longer."""
+def test_f74_a_slow_server_costs_no_more_than_the_orders_time(
+    target: Attacked, what: str, how: Callable[[Any], bool]
+) -> None:
+    """A server that sends next to nothing cannot keep the host busy for longer."""
     target.offering.add("2.0")
     target.server.misbehave = lambda handler, path: path.startswith(what) and how(handler)
     before, began = target.picture(), time.monotonic()
-    report = target.carry("upgrade", "2.0", patience=1)
+    report = target.carry("upgrade", "2.0", timeout_seconds=1)
     assert 0.9 < time.monotonic() - began < 3
     assert (report.code, report.details.get("reason")) == ("DownloadFailed", "TooSlow"), report.message
     assert target.picture() == before
@@ -311,16 +313,16 @@ def test_f74_slow_retrieval(target: Attacked, what: str, how: Callable[[Any], bo
     assert target.carry("upgrade", "2.0").current_version == "2.0"
 
 
-def test_f74_endless_metadata_is_not_asked_for_again(target: Attacked) -> None:
-    """It is an attack, not a network that fails: five times as many bytes are no better."""
+def test_f74_endless_metadata_is_not_requested_again(target: Attacked) -> None:
+    """It is an attack, not a network failure: retries would only fetch more bytes."""
     endless_metadata(target)
     target.server.asked.clear()
     target.carry("upgrade", "2.0")
     assert [path for path, _ in target.server.asked].count("metadata/timestamp.json") == 1
 
 
-def test_a_clock_that_jumped_marks_nothing_bad(target: Attacked, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All metadata is expired for a host that lives a year ahead; once it is back in our time, all is well."""
+def test_a_clock_that_jumped_ahead_quarantines_nothing(target: Attacked, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All metadata is expired for this host; once its clock is right again, orders succeed."""
 
     class NextYear(datetime):
         @classmethod
@@ -336,8 +338,8 @@ def test_a_clock_that_jumped_marks_nothing_bad(target: Attacked, monkeypatch: py
     assert target.carry("upgrade", "2.0").current_version == "2.0"
 
 
-def test_the_root_may_change_hands_with_enough_signatures(target: Attacked) -> None:
-    """Threshold root rotation: two of three old holders vouch for the next root, which drops the third."""
+def test_a_new_root_is_trusted_with_enough_signatures(target: Attacked) -> None:
+    """Two of three old key holders sign the next root, which drops the third."""
     offering = target.offering
     three_keys(offering)
     gone = offering.keys["root"].pop(0)
@@ -349,7 +351,7 @@ def test_the_root_may_change_hands_with_enough_signatures(target: Attacked) -> N
 
 
 def test_a_stolen_key_is_replaced_by_the_root(target: Attacked) -> None:
-    """What the old key signs counts no more; what the new one signs does."""
+    """Signatures of the old key no longer count, those of the new key do."""
     offering = target.offering
     stolen = offering.keys["timestamp"]
     offering.keys["timestamp"] = [CryptoSigner.generate_ed25519()]
@@ -365,7 +367,7 @@ def test_a_stolen_key_is_replaced_by_the_root(target: Attacked) -> None:
 
 
 def test_fast_forward_is_recovered_from(target: Attacked) -> None:
-    """A thief jumped to the highest version there is; a new key in the root lets the count begin anew."""
+    """The attacker signed the highest version there is; a new key in the root starts the versions again."""
     offering = target.offering
     offering.timestamp.version = 2**31
     offering.publish_timestamp()
@@ -381,8 +383,8 @@ def test_fast_forward_is_recovered_from(target: Attacked) -> None:
     assert target.carry("upgrade", "2.0").current_version == "2.0"
 
 
-def test_f68_metadata_that_times_out_is_asked_for_again(target: Attacked) -> None:
-    """A signature that does not come is never done without."""
+def test_f68_metadata_that_times_out_is_requested_again(target: Attacked) -> None:
+    """Nothing is ever trusted without its signature."""
     target.offering.add("2.0")
     failures = [0]
 
@@ -398,8 +400,8 @@ def test_f68_metadata_that_times_out_is_asked_for_again(target: Attacked) -> Non
     assert failures[0] == 2
 
 
-def test_f74_an_archive_that_answers_for_the_shim_is_refused(target: Attacked) -> None:
-    """Which program a command is, is said by signed metadata, not by what the archive brings."""
+def test_f74_an_archive_with_the_shims_own_folder_is_refused(target: Attacked) -> None:
+    """Signed metadata says which program a command is, not the archive."""
     import io
     import tarfile
 

@@ -1,4 +1,4 @@
-"""Backups run all the time, through the shim, while the host is upgraded and taken back, over and over.
+"""Backups run all the time, through the shim, while the host is upgraded and rolled back, over and over.
 
 bench/host.py does it 200 times with the real client.
 """
@@ -25,7 +25,7 @@ esac
 
 
 class Load:
-    """Backups, one after the other, each checked by the client itself."""
+    """Runs backups one after the other, each checked by the client itself."""
 
     def __init__(self, shim: Path, folder: Path) -> None:
         self._shim, self._folder = shim, folder
@@ -52,19 +52,19 @@ class Load:
 
 
 @pytest.mark.parametrize("switch", ["anytime", "idle"])
-def test_no_backup_is_lost_to_upgrades_and_going_back(shop: Shop, host: Host, tmp_path: Path, switch: str) -> None:
-    """Well and unwell versions in turn: none fails, none is interrupted, every one is verified."""
+def test_no_backup_is_lost_to_upgrades_and_rollbacks(shop: Shop, host: Host, tmp_path: Path, switch: str) -> None:
+    """Healthy and unhealthy versions alternate: no backup fails or is interrupted, and each is verified."""
     shop.add("0.1", client=CLIENT, switch=switch)
     assert host.carry("install", "0.1").outcome == "succeeded"
     loads = [Load(host.shim, tmp_path / name) for name in ("one", "two")]
     expected = "0.1"
     try:  # each version has its program elsewhere, as wheels do
         for number in range(1, ROUNDS + 1):
-            unwell = number % 2
-            shop.add(f"1.{number}", client=CLIENT, switch=switch, health=unwell, folder=f"data-1.{number}/bin")
+            unhealthy = number % 2
+            shop.add(f"1.{number}", client=CLIENT, switch=switch, health=unhealthy, folder=f"data-1.{number}/bin")
             report = host.carry("upgrade", f"1.{number}")
-            expected = expected if unwell else f"1.{number}"
-            assert (report.code, report.current_version) == ("RolledBack" if unwell else "", expected)
+            expected = expected if unhealthy else f"1.{number}"
+            assert (report.code, report.current_version) == ("RolledBack" if unhealthy else "", expected)
     finally:
         for load in loads:
             load.stop()

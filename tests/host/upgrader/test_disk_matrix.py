@@ -1,7 +1,7 @@
-"""F66: every effect of every kind of order fails: full, read-only or broken disks; once or from then on.
+"""F66: every effect of every kind of order fails: full, read-only or broken disks, once or from then on.
 
-An effect that fails was not begun, was half done, or was done all the same. Never between; and with the disk mended
-all is well again.
+An effect fails before it began, half done, or completely done. The host is never between two versions, and once the
+disk works again everything is as it should be.
 """
 
 import errno
@@ -16,24 +16,24 @@ from backfleet_host.upgrader.transaction import outcome, switching
 from host.upgrader.scenarios import (
     BY_ID,
     SCENARIOS,
+    CutPoint,
     Ending,
     Hosts,
-    Instant,
     Scenario,
     after_a_cut,
     after_another,
     check_end,
     check_works,
     cut,
+    cut_points,
+    cut_points_of,
     few,
     hosts_in,
-    instants,
-    instants_of,
+    naming,
     ordered,
     some,
-    told_of,
 )
-from host.upgrader.small_host import PACKAGE, SmallHost, Trouble, counted, suffering
+from host.upgrader.small_host import PACKAGE, SmallHost, Trouble, counted, with_trouble
 
 SAYS = {
     errno.ENOSPC: ("DiskFull", "no space left"),
@@ -53,8 +53,8 @@ def hosts(tmp_path: Path) -> Iterator[Hosts]:
 
 
 @pytest.fixture(autouse=True)
-def nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing on this host gets better by itself."""
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not wait for what cannot change on this host."""
     monkeypatch.setattr(switching, "LEFTOVERS_SECONDS", 0.0)
     monkeypatch.setattr(outcome, "UNDO_PAUSE_SECONDS", 0.0)
 
@@ -62,47 +62,47 @@ def nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 @once_or_longer
 @every_scenario
 def test_the_disk_is_full_at_any_effect(scenario: Scenario, lasts: bool, hosts: Hosts) -> None:
-    """What removes something succeeds all the same."""
-    among = [found for found in instants_of(hosts, scenario, syncs=True) if found.when == "before"]
-    for instant in among if not lasts else some(among, len(among) // 3, scenario.id):
-        check_failing(scenario, hosts, instant, errno.ENOSPC, lasts)
+    """Effects that remove something succeed all the same."""
+    among = [found for found in cut_points_of(hosts, scenario, syncs=True) if found.when == "before"]
+    for cut_point in among if not lasts else some(among, len(among) // 3, scenario.id):
+        check_failing(scenario, hosts, cut_point, errno.ENOSPC, lasts)
 
 
 @pytest.mark.parametrize("error", [errno.EROFS, errno.EIO], ids=lambda number: errno.errorcode[number])
 @once_or_longer
 @every_scenario
 def test_the_disk_fails_at_some_effects(scenario: Scenario, error: int, lasts: bool, hosts: Hosts) -> None:
-    """Before, half-way, or when all was done."""
-    among = instants_of(hosts, scenario, syncs=True)
-    for instant in some(among, 5, f"{scenario} {error} {lasts}"):
-        check_failing(scenario, hosts, instant, error, lasts)
+    """Before, half-way through or after them."""
+    among = cut_points_of(hosts, scenario, syncs=True)
+    for cut_point in some(among, 5, f"{scenario} {error} {lasts}"):
+        check_failing(scenario, hosts, cut_point, error, lasts)
 
 
 @every_scenario
-def test_a_full_disk_is_told_of_when_all_was_done(scenario: Scenario, hosts: Hosts) -> None:
-    """Or half of it: the rest of the kinds, for full disks."""
-    among = [found for found in instants_of(hosts, scenario, syncs=True) if found.when != "before"]
-    for instant in some(among, 5, scenario.id):
-        check_failing(scenario, hosts, instant, errno.ENOSPC, lasts=False)
+def test_a_full_disk_is_reported_after_the_effect_was_made(scenario: Scenario, hosts: Hosts) -> None:
+    """Completely or half: the other kinds of failure, for full disks."""
+    among = [found for found in cut_points_of(hosts, scenario, syncs=True) if found.when != "before"]
+    for cut_point in some(among, 5, scenario.id):
+        check_failing(scenario, hosts, cut_point, errno.ENOSPC, lasts=False)
 
 
 @pytest.mark.parametrize("error", list(SAYS), ids=lambda number: errno.errorcode[number])
-@pytest.mark.parametrize("kind", ["an install", "an install of an unwell version"])
+@pytest.mark.parametrize("kind", ["an install", "an install of an unhealthy version"])
 def test_half_a_shim_is_not_left_among_other_programs(kind: str, error: int, hosts: Hosts) -> None:
-    """Where shims stand nobody tidies up: whoever fails to write one takes away what there is of it."""
+    """Nobody tidies up in the folder of shims: who fails to write one removes what there is of it."""
     scenario = BY_ID[kind]
-    among = instants_of(hosts, scenario, syncs=True)
+    among = cut_points_of(hosts, scenario, syncs=True)
     shims = [found for found in among if found.effect == f"write .{PACKAGE}.partial" and found.when != "before"]
-    for instant in shims:
-        check_failing(scenario, hosts, instant, error, lasts=False)
+    for cut_point in shims:
+        check_failing(scenario, hosts, cut_point, error, lasts=False)
     assert shims
 
 
-def check_failing(scenario: Scenario, hosts: Hosts, instant: Instant, error: int, lasts: bool) -> None:
+def check_failing(scenario: Scenario, hosts: Hosts, cut_point: CutPoint, error: int, lasts: bool) -> None:
     host = hosts(scenario)
     before = host.picture()
-    with told_of(f"{errno.errorcode[error]}{' from' if lasts else ''} {instant}"):
-        with suffering(instant.trouble(OSError(error, os.strerror(error)), lasts=lasts)) as done:
+    with naming(f"{errno.errorcode[error]}{' from' if lasts else ''} {cut_point}"):
+        with with_trouble(cut_point.trouble(OSError(error, os.strerror(error)), lasts=lasts)) as done:
             report = ordered(scenario, host)
         check_works(scenario, host)
         if LEFT in report.message:
@@ -110,11 +110,11 @@ def check_failing(scenario: Scenario, hosts: Hosts, instant: Instant, error: int
             return
         check_report(scenario, host, report, error, lasts)
         outcome = after_another(scenario, host, Ending(host.version(), report.code))
-        check_end(scenario, host, before, ordered(scenario, host), outcome, excused(done, instant, lasts=lasts))
+        check_end(scenario, host, before, ordered(scenario, host), outcome, excused(done, cut_point, lasts=lasts))
 
 
 def check_report(scenario: Scenario, host: SmallHost, report: Report, error: int, lasts: bool) -> None:
-    """It is true, and says what happened: the order's own end, the disk's, or that there was no way back either."""
+    """Check that the report is true: the order's own end, the disk's failure, or that the rollback failed too."""
     code, text = SAYS[error]
     assert report.current_version == host.version()
     assert host.locked() == []
@@ -131,15 +131,15 @@ LEFT = "the client was removed, but its state was not"
 
 
 def check_left(host: SmallHost, report: Report) -> None:
-    """An uninstall that could not take the state along, which comes last and is not undone."""
+    """Check an uninstall that could not remove the state, which comes last and is not rolled back."""
     assert (report.outcome, report.code, host.version()) == ("failed", "InternalError", "")
     host.carry("recover")
     assert (host.leftovers(), host.trees(), host.facts()) == ([], set(), set())
 
 
-def excused(done: Trouble, instant: Instant, *, lasts: bool) -> str:
-    """What may be done without: settings, which another order brings again; the memory of a failure."""
-    failing = done.effects[instant.at - 1 :] if lasts else done.effects[max(0, instant.at - 4) : instant.at]
+def excused(done: Trouble, cut_point: CutPoint, *, lasts: bool) -> str:
+    """Return what may have failed: settings, which another order brings again, and the memory of a failure."""
+    failing = done.effects[cut_point.at - 1 :] if lasts else done.effects[max(0, cut_point.at - 4) : cut_point.at]
     touched = [word for effect in failing for word, names in EXCUSED.items() if any(name in effect for name in names)]
     return " ".join(touched)
 
@@ -150,23 +150,23 @@ EXCUSED = {"settings": ["settings.json"], "evidence": ["mkdir 2.0", "mkdir 1.5",
 @pytest.mark.parametrize("error", list(SAYS), ids=lambda number: errno.errorcode[number])
 @every_scenario
 def test_the_disk_fails_during_recovery(scenario: Scenario, error: int, hosts: Hosts) -> None:
-    """After a power cut, and from then on; then it is mended."""
-    for first in few(instants_of(hosts, scenario), 2, f"{scenario} {error}"):
+    """From a power cut on, until it works again."""
+    for first in few(cut_points_of(hosts, scenario), 2, f"{scenario} {error}"):
         host = hosts(scenario)
         assert cut(first, lambda: ordered(scenario, host))  # noqa: B023 - called at once
-        seconds = instants(counted(lambda: host, lambda it: it.carry("recover", order_id="r-1")), syncs=True)  # noqa: B023
+        seconds = cut_points(counted(lambda: host, lambda it: it.carry("recover", order_id="r-1")), syncs=True)  # noqa: B023
         for second in few(seconds, 2, f"{scenario} {error} {first}"):
             check_failing_recovery(scenario, hosts, first, second, error)
 
 
-def check_failing_recovery(scenario: Scenario, hosts: Hosts, first: Instant, second: Instant, error: int) -> None:
+def check_failing_recovery(scenario: Scenario, hosts: Hosts, first: CutPoint, second: CutPoint, error: int) -> None:
     host = hosts(scenario)
     before = host.picture()
-    with told_of(first, f"{errno.errorcode[error]} from {second}"):
+    with naming(first, f"{errno.errorcode[error]} from {second}"):
         assert cut(first, lambda: ordered(scenario, host))
         outcome = after_a_cut(scenario, host)
         was_open = bool(host.journal())
-        with suffering(second.trouble(OSError(error, os.strerror(error)), lasts=True)) as done:
+        with with_trouble(second.trouble(OSError(error, os.strerror(error)), lasts=True)) as done:
             report = host.carry("recover", order_id="r-1")
         check_works(scenario, host)
         if LEFT in report.message:

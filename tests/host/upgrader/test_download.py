@@ -1,4 +1,4 @@
-"""Downloads: resumed, held back, paced, by way of a proxy, and never twice."""
+"""Downloads: resumed, rate-limited, through a proxy, and never twice."""
 
 import errno
 import os
@@ -77,16 +77,16 @@ def breaking_off(server: Server, after: int, times: int) -> Callable[[Any, str],
     return misbehave
 
 
-def test_a_download_goes_on_where_it_broke_off(installation: Installation, server: Server) -> None:
-    """Three breaks, and every byte came once."""
+def test_a_download_resumes_where_it_broke_off(installation: Installation, server: Server) -> None:
+    """After three breaks every byte came once."""
     breaking_off(server, after=100_000, times=2)
     assert install(installation).outcome == "succeeded"
     ranges = artifact_ranges(server)
     assert ranges == ["", "bytes=100000-", "bytes=200000-"]
 
 
-def test_f73_a_later_order_goes_on_too(installation: Installation, server: Server) -> None:
-    """Five breaks end the order; the next one asks for the rest only."""
+def test_f73_a_later_order_resumes_the_download(installation: Installation, server: Server) -> None:
+    """Five breaks end the order; the next one requests only the rest."""
     breaking_off(server, after=20_000, times=5)
     assert install(installation).code == "DownloadFailed"
     server.asked.clear()
@@ -94,7 +94,7 @@ def test_f73_a_later_order_goes_on_too(installation: Installation, server: Serve
     assert artifact_ranges(server) == ["bytes=100000-"]
 
 
-def test_f73_what_was_fetched_is_not_fetched_again(installation: Installation, server: Server) -> None:
+def test_f73_an_artifact_is_not_downloaded_twice(installation: Installation, server: Server) -> None:
     """An install that fails later keeps the verified bytes, by their hash, for a day."""
     installation.bin.mkdir(parents=True)
     blocked = installation.root / PACKAGE / "facts" / "1.0.json" / "in the way"
@@ -108,7 +108,7 @@ def test_f73_what_was_fetched_is_not_fetched_again(installation: Installation, s
     assert list((installation.root / PACKAGE / "downloads").iterdir()) == []
 
 
-def test_f73_what_nobody_asks_for_again_does_not_stay(installation: Installation, server: Server) -> None:
+def test_f73_unused_downloads_are_removed_after_a_day(installation: Installation, server: Server) -> None:
     """A day later it is gone."""
     breaking_off(server, after=20_000, times=5)
     install(installation)
@@ -119,8 +119,8 @@ def test_f73_what_nobody_asks_for_again_does_not_stay(installation: Installation
 
 
 @pytest.mark.parametrize("size", [20_000, 10_000_000])
-def test_a_part_that_is_spoilt_is_fetched_afresh(installation: Installation, server: Server, size: int) -> None:
-    """It is hashed again: a file on disk is nobody's word. A power cut may have spoilt it: no release is blamed."""
+def test_a_damaged_part_is_downloaded_again(installation: Installation, server: Server, size: int) -> None:
+    """Files on disk are hashed again. A power cut may have damaged them, so the release is not blamed."""
     breaking_off(server, after=20_000, times=5)
     install(installation)
     (part,) = (installation.root / PACKAGE / "downloads").iterdir()
@@ -130,10 +130,10 @@ def test_a_part_that_is_spoilt_is_fetched_afresh(installation: Installation, ser
     assert artifact_ranges(server)[-1] == ""
 
 
-def test_a_spoilt_part_excuses_wrong_bytes_once(
+def test_a_damaged_part_excuses_wrong_bytes_once(
     installation: Installation, offering: FakeRepository, server: Server
 ) -> None:
-    """What comes afresh and is wrong all the same is an attack, and nothing of it is kept."""
+    """Bytes that are wrong in a fresh download are an attack, and nothing of them is kept."""
     breaking_off(server, after=20_000, times=5)
     install(installation)
     (path,) = [path for path in offering.files if path.startswith("targets/")]
@@ -146,14 +146,14 @@ def test_a_spoilt_part_excuses_wrong_bytes_once(
 
 
 def test_a_server_without_ranges_costs_bytes_only(installation: Installation, server: Server) -> None:
-    """It gives everything again; what is there already is passed over."""
+    """It sends everything again; what we have already is skipped."""
     server.ranges = False
     breaking_off(server, after=100_000, times=1)
     assert install(installation).outcome == "succeeded"
 
 
-def test_what_is_passed_over_is_paced_too(installation: Installation, server: Server) -> None:
-    """It comes over the wire like any other byte."""
+def test_skipped_bytes_are_rate_limited_too(installation: Installation, server: Server) -> None:
+    """They use the network like any other."""
     server.ranges = False
     breaking_off(server, after=SIZE - 1000, times=1)
     began = time.monotonic()
@@ -162,8 +162,8 @@ def test_what_is_passed_over_is_paced_too(installation: Installation, server: Se
 
 
 @pytest.mark.parametrize("begins", ["bytes 0-", "bytes 100001-", "", "lines 5-"])
-def test_bytes_from_elsewhere_are_not_taken(installation: Installation, server: Server, begins: str) -> None:
-    """A cache gave another range than was asked for: what is there stays, and all of it is asked for."""
+def test_another_range_than_requested_is_not_used(installation: Installation, server: Server, begins: str) -> None:
+    """A cache sent another range: what we have stays, and everything is requested."""
     first = breaking_off(server, after=100_000, times=1)
 
     def misbehave(handler: Any, path: str) -> bool:
@@ -183,8 +183,10 @@ def test_bytes_from_elsewhere_are_not_taken(installation: Installation, server: 
 
 
 @pytest.mark.parametrize("headers", [{"Retry-After": "1"}, {"Retry-After": "Thu, 01 Jan 1970 00:00:01 GMT"}])
-def test_who_asks_to_wait_is_waited_for(installation: Installation, server: Server, headers: dict[str, str]) -> None:
-    """In seconds or by the server's own clock, which need not be ours."""
+def test_the_servers_retry_after_is_respected(
+    installation: Installation, server: Server, headers: dict[str, str]
+) -> None:
+    """In seconds or by the server's own clock, which may differ from ours."""
     left = [1]
 
     def misbehave(handler: Any, path: str) -> bool:
@@ -203,8 +205,8 @@ def test_who_asks_to_wait_is_waited_for(installation: Installation, server: Serv
     assert 1 <= time.monotonic() - began < 2
 
 
-def test_nobody_is_waited_for_longer_than_there_is_patience(installation: Installation, server: Server) -> None:
-    """And the report says what was wrong, not that it took long."""
+def test_no_retry_after_exceeds_the_orders_time(installation: Installation, server: Server) -> None:
+    """And the report says what failed, not that it took long."""
     server.misbehave = lambda handler, path: path.startswith("targets/") and busy_for(handler, 3600)
     began = time.monotonic()
     report = install(installation, timeout_seconds=1)
@@ -221,8 +223,8 @@ def busy_for(handler: Any, seconds: int) -> bool:
 
 
 @pytest.mark.parametrize("status", [301, 400, 403, 404])
-def test_a_server_that_says_no_is_asked_once(installation: Installation, server: Server, status: int) -> None:
-    """Asking again helps against trouble, not against an answer."""
+def test_a_refusal_is_not_retried(installation: Installation, server: Server, status: int) -> None:
+    """Another try helps against a failure, not against an answer."""
     server.misbehave = lambda handler, path: path.startswith("targets/") and not handler.send_error(status)
     report = install(installation)
     assert (report.code, report.details.get("reason")) == ("DownloadFailed", "NotServed")
@@ -230,10 +232,10 @@ def test_a_server_that_says_no_is_asked_once(installation: Installation, server:
 
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT])
-def test_f66_a_full_disk_is_left_with_more_room(
+def test_f66_a_part_that_does_not_fit_is_removed(
     installation: Installation, monkeypatch: pytest.MonkeyPatch, error: int
 ) -> None:
-    """A part of what does not fit helps nobody."""
+    """A part of what does not fit is of no use."""
 
     really = disk.write_all
     parts = []
@@ -253,8 +255,8 @@ def test_f66_a_full_disk_is_left_with_more_room(
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
-def test_a_busy_server_is_asked_again(installation: Installation, server: Server, status: int) -> None:
-    """F13: its troubles are not the release's."""
+def test_a_busy_server_is_tried_again(installation: Installation, server: Server, status: int) -> None:
+    """F13: a busy server is no fault of the release."""
     left = [3]
 
     def misbehave(handler: Any, path: str) -> bool:
@@ -278,8 +280,8 @@ def test_pauses_grow_and_differ_between_hosts() -> None:
 
 
 @pytest.mark.parametrize("where", ["the order", "the host"])
-def test_no_faster_than_was_said(installation: Installation, server: Server, where: str) -> None:
-    """Of the order's limit and the host's the lower one counts."""
+def test_a_download_respects_both_rate_limits(installation: Installation, server: Server, where: str) -> None:
+    """The lower of the order's limit and the host's counts."""
     most = SIZE * 2
     if where == "the host":
         installation.etc.mkdir(parents=True)
@@ -304,15 +306,15 @@ def say(installation: Installation, text: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["pasted", "quoted"])
-def test_everything_goes_by_the_proxy(installation: Installation, server: Server, proxy: Proxy, form: str) -> None:
-    """Metadata and bytes alike, with its name and password, however they are written."""
+def test_everything_goes_through_the_proxy(installation: Installation, server: Server, proxy: Proxy, form: str) -> None:
+    """Metadata and bytes, with its user name and password in any notation."""
     say(installation, f'proxy = "{getattr(proxy, form)}"\n')
     assert install(installation).outcome == "succeeded"
     assert len(proxy.asked) == len(server.asked)
     assert proxy.refused == 0
 
 
-def test_the_environment_goes_before_the_file(
+def test_the_environment_overrides_the_policys_proxy(
     installation: Installation, server: Server, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And no other variable counts."""
@@ -323,10 +325,10 @@ def test_the_environment_goes_before_the_file(
     assert len(proxy.asked) == len(server.asked)
 
 
-def test_https_by_way_of_a_proxy(
+def test_https_through_a_proxy(
     installation: Installation, offering: FakeRepository, proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A tunnel to the server, who must be signed by the private authority this host knows, and by no other."""
+    """Through a tunnel; the server's certificate must be signed by the private authority of this host, and no other."""
     mine, strange = (
         prepare_certificates(tmp_path / name, ["127.0.0.1"], now=datetime.now(UTC)) for name in ("mine", "strange")
     )
@@ -354,10 +356,10 @@ def test_https_by_way_of_a_proxy(
 )
 @pytest.mark.parametrize("password", ["hunter2", "hunter2#", "hun/ter2", "hunter2@x", "%zhunter2"])
 @pytest.mark.parametrize("where", ["file", "environment"])
-def test_no_password_is_ever_told(
+def test_no_report_contains_the_proxys_password(
     installation: Installation, proxy: Proxy, address: str, password: str, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever is wrong with the way, the report does not hold it."""
+    """Whatever fails at the proxy."""
     monkeypatch.setattr(repository, "TRIES", 1)
     address = address.replace("{}", password).replace("{port}", str(proxy.port))
     if where == "file":

@@ -1,4 +1,4 @@
-"""F77: what somebody else changed, and who else manages the same client, is told in every status."""
+"""F77: every status reports what somebody changed, and which other package managers have the same client."""
 
 import dataclasses
 from collections.abc import Callable
@@ -13,7 +13,7 @@ Shop = Any
 
 @pytest.fixture
 def system(shop: Shop, host: Host, tmp_path: Path) -> Path:
-    """A host with 1.0 and a system of its own around it."""
+    """Return a host with 1.0 and a file system of its own around it."""
     system = tmp_path / "system"
     (system / "usr" / "bin").mkdir(parents=True)
     (system / "usr" / "local" / "bin").mkdir(parents=True)
@@ -72,7 +72,7 @@ def current_elsewhere(host: Host) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "expected"),
     [
         pytest.param(shim_removed, "our shim, is gone", id="the shim is removed"),
         pytest.param(shim_replaced, "is not our shim", id="the shim is replaced"),
@@ -85,14 +85,14 @@ def current_elsewhere(host: Host) -> None:
         pytest.param(current_elsewhere, "which is not one of our versions", id="current points elsewhere"),
     ],
 )
-def test_f77_drift(host: Host, system: Path, change: Callable[[Host], None], said: str) -> None:
-    """One sentence each, and status itself changes nothing."""
+def test_f77_drift_is_reported(host: Host, system: Path, change: Callable[[Host], None], expected: str) -> None:
+    """In one sentence each, and status itself changes nothing."""
     host.carry("install", "1.0")
     assert drift(host) == []
     change(host)
     found = drift(host)
     assert len(found) == 1
-    assert said in found[0]
+    assert expected in found[0]
 
 
 def by_dpkg(system: Path) -> None:
@@ -124,21 +124,23 @@ OTHERS = [
 ]
 
 
-@pytest.mark.parametrize(("other", "said"), OTHERS)
-def test_f77_a_second_manager_is_named(host: Host, system: Path, other: Callable[[Path], None], said: str) -> None:
-    """It came later: the upgrade goes on, and every status tells."""
+@pytest.mark.parametrize(("other", "expected"), OTHERS)
+def test_f77_another_package_manager_is_named(
+    host: Host, system: Path, other: Callable[[Path], None], expected: str
+) -> None:
+    """It came later: the upgrade goes on, and every status reports it."""
     host.carry("install", "1.0")
     other(system)
     (found,) = drift(host)
-    assert said in found
+    assert expected in found
 
 
-@pytest.mark.parametrize(("other", "said"), OTHERS)
-def test_f77_nothing_is_installed_beside_a_second_manager(
-    host: Host, system: Path, other: Callable[[Path], None], said: str
+@pytest.mark.parametrize(("other", "expected"), OTHERS)
+def test_f77_nothing_is_installed_beside_another_package_manager(
+    host: Host, system: Path, other: Callable[[Path], None], expected: str
 ) -> None:
-    """Whoever has it already must let go first."""
+    """It must remove its client first."""
     other(system)
     report = host.carry("install", "1.0")
     assert (report.code, host.version()) == ("ManagedElsewhere", "")
-    assert said in report.message
+    assert expected in report.message

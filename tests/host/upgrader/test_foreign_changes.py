@@ -1,4 +1,4 @@
-"""What somebody put beside our files, pointed elsewhere or left half-written: no order is misled by it."""
+"""Files that somebody added, links pointed elsewhere, torn journals: none of them misleads an order."""
 
 import dataclasses
 import errno
@@ -14,7 +14,7 @@ import pytest
 from backfleet_host.contract import Order
 from backfleet_host.upgrader import carry_out_on
 from backfleet_host.upgrader.host import disk, gate
-from host.upgrader.small_host import PACKAGE, PowerCut, SmallHost, Trouble, effects_of, suffering
+from host.upgrader.small_host import PACKAGE, PowerCut, SmallHost, Trouble, effects_of, with_trouble
 
 Host = Any
 Shop = Any
@@ -22,20 +22,20 @@ Shop = Any
 
 @pytest.fixture
 def small(tmp_path: Path) -> SmallHost:
-    """1.0 is installed; 2.0 is unwell, 3.0 is well; all keep state."""
+    """Return a host with 1.0, an unhealthy 2.0 and a healthy 3.0 on offer; all of them preserve state."""
     host = SmallHost(tmp_path / "small")
     host.state.mkdir()
     (host.state / "config").write_text("mine")
     keeps = {"keeps": [str(host.state)]}
     host.add("1.0", **keeps)
-    host.add("2.0", "unwell breaks-state", **keeps)
+    host.add("2.0", "unhealthy breaks-state", **keeps)
     host.add("3.0", **keeps)
     assert host.carry("install", "1.0").outcome == "succeeded"
     return host
 
 
 def cut_at(host: SmallHost, effect: str, when: str = "after", number: int = -1) -> None:
-    """The power fails at an effect of the upgrade to 2.0."""
+    """Cut the power at an effect of the upgrade to 2.0."""
     twin = SmallHost(host.root.parent / "twin")
     twin.state.mkdir(exist_ok=True)
     (twin.state / "config").write_text("mine")
@@ -46,18 +46,18 @@ def cut_at(host: SmallHost, effect: str, when: str = "after", number: int = -1) 
     twin.carry("install", "1.0")
     effects = effects_of(lambda: twin, lambda it: it.carry("upgrade", "2.0", "u-1"))
     at = [index + 1 for index, each in enumerate(effects) if each == effect][number]
-    with suffering(Trouble(at, when)), pytest.raises(PowerCut):
+    with with_trouble(Trouble(at, when)), pytest.raises(PowerCut):
         host.carry("upgrade", "2.0", "u-1")
 
 
 # --- An attempt that is open ----------------------------------------------------------------------------------------
 
 
-def test_an_order_does_not_throw_away_what_could_not_be_taken_back(small: SmallHost) -> None:
-    """The disk refuses the way back; another order comes while it still does: journal and state are kept."""
-    refusing = Trouble(1, "before", OSError(errno.EIO, "as the test wished"), lasts=True)
+def test_an_order_does_not_discard_an_unfinished_rollback(small: SmallHost) -> None:
+    """The disk refuses the rollback while another order comes: journal and snapshot stay."""
+    refusing = Trouble(1, "before", OSError(errno.EIO, "as the test asked"), lasts=True)
     cut_at(small, "append journal", "after")  # `going back` is written
-    with suffering(refusing):
+    with with_trouble(refusing):
         report = small.carry("upgrade", "3.0", "u-2")
     assert (report.outcome, report.order_id, report.code) == ("failed", "u-2", "RollbackFailed")
     assert (small.folder / "journal").exists()
@@ -67,21 +67,21 @@ def test_an_order_does_not_throw_away_what_could_not_be_taken_back(small: SmallH
     assert small.leftovers() == []
 
 
-def test_a_journal_of_a_newer_program_is_read_as_far_as_it_is_known(small: SmallHost) -> None:
-    """It may say more of its order."""
+def test_unknown_fields_in_a_journal_are_ignored(small: SmallHost) -> None:
+    """A newer program may have written more about its order."""
     cut_at(small, "append journal")
     journal = small.folder / "journal"
     first, *rest = journal.read_text().splitlines()
-    said = json.loads(first)
-    said["order"]["haste"] = "great"
-    journal.write_text("\n".join([json.dumps(said), *rest]) + "\n")
+    raw = json.loads(first)
+    raw["order"]["haste"] = "great"
+    journal.write_text("\n".join([json.dumps(raw), *rest]) + "\n")
     report = small.carry("recover")
     assert (report.code, report.current_version) == ("RolledBack", "1.0")
     assert (small.state / "config").read_text() == "mine"
 
 
 def test_a_journal_that_cannot_be_understood_stops_every_order(small: SmallHost) -> None:
-    """Whoever began it must end it. Nothing is thrown away, and nothing done beside it."""
+    """The program that began the attempt must finish it. Nothing is removed or done meanwhile."""
     cut_at(small, "append journal")
     journal = small.folder / "journal"
     journal.write_text(journal.read_text().replace('"kind": "upgrade"', '"kind": "transmute"'))
@@ -95,8 +95,8 @@ def test_a_journal_that_cannot_be_understood_stops_every_order(small: SmallHost)
 
 
 @pytest.mark.parametrize("torn", range(1, 60, 7))
-def test_what_is_written_after_a_tear_is_not_torn_with_it(small: SmallHost, torn: int) -> None:
-    """The recovery's own lines count, though the power failed in the midst of the line before them."""
+def test_a_line_after_a_torn_line_is_read(small: SmallHost, torn: int) -> None:
+    """The recovery's own lines count, though the power failed in the middle of the line before them."""
     cut_at(small, "append journal", "before")  # `going back` is not written
     journal = small.folder / "journal"
     journal.write_bytes(journal.read_bytes() + b'{"line": "proven", "more": "and more, so that it is long"}'[:torn])
@@ -110,7 +110,7 @@ def test_what_is_written_after_a_tear_is_not_torn_with_it(small: SmallHost, torn
 
 
 class Before(Trouble):
-    """The power fails before the first effect of this name, whatever its number."""
+    """A power cut before the first effect of this name, whatever its number."""
 
     name = ""
 
@@ -123,11 +123,11 @@ class Before(Trouble):
 def cut_before(name: str) -> Any:
     trouble = Before()
     trouble.name = name
-    return suffering(trouble)
+    return with_trouble(trouble)
 
 
-def test_recover_all_goes_on_though_state_was_to_be_removed(small: SmallHost) -> None:
-    """An uninstall that takes state along, cut off: recovery is an order of its own kind."""
+def test_recover_all_finishes_an_uninstall_that_removes_state(small: SmallHost) -> None:
+    """The recovery is an order of another kind, to which removing state is not allowed."""
     with cut_before("unlink current"), pytest.raises(PowerCut):
         small.carry("uninstall", order_id="u-9", remove_state=True)
     report = small.carry("recover")
@@ -135,8 +135,8 @@ def test_recover_all_goes_on_though_state_was_to_be_removed(small: SmallHost) ->
     assert not small.state.exists()
 
 
-def test_status_makes_good_what_a_crash_left(small: SmallHost) -> None:
-    """Nobody else may come to do it."""
+def test_a_status_order_recovers_its_package(small: SmallHost) -> None:
+    """It may be the only order that ever comes."""
     cut_at(small, "append journal")
     (package,) = small.carry("status").details["packages"]
     assert (package["current"], package["attempt_open"]) == ("1.0", False)
@@ -146,7 +146,7 @@ def test_status_makes_good_what_a_crash_left(small: SmallHost) -> None:
 def test_a_status_does_not_recover_an_order_that_has_just_ended(
     small: SmallHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The journal was there when it was looked for, and its order was done when the lock was had."""
+    """The journal existed when it was looked for, and its order had ended when the lock was taken."""
     small.carry("upgrade", "3.0", "u-1")
     held, journal = gate.held, small.folder / "journal"
     order = json.dumps({"line": "order", "order": order_of(small).to_json(), "from_version": "1.0"})
@@ -165,8 +165,8 @@ def order_of(host: SmallHost) -> Order:
     return Order("u-1", "upgrade", PACKAGE, "3.0", host.releases["3.0"][0].platform, 30)
 
 
-def test_the_same_order_again_tells_what_is_true_now(small: SmallHost) -> None:
-    """Not what was true when it ended."""
+def test_the_same_order_again_reports_the_current_version(small: SmallHost) -> None:
+    """Not the version at its end."""
     small.add("4.0")
     assert small.carry("upgrade", "3.0", "u-1").current_version == "3.0"
     assert small.carry("upgrade", "4.0", "u-2").current_version == "4.0"
@@ -231,7 +231,7 @@ def a_file_called_failed(host: SmallHost) -> None:
     ],
     ids=lambda stray: stray.__name__.replace("_", " "),
 )
-def test_what_stands_about_stops_no_order(small: SmallHost, stray: Callable[[SmallHost], None]) -> None:
+def test_foreign_files_stop_no_order(small: SmallHost, stray: Callable[[SmallHost], None]) -> None:
     """Nor is anything removed that is not ours, or anything outside changed."""
     stray(small)
     assert small.carry("upgrade", "2.0").code == "RolledBack"
@@ -244,7 +244,7 @@ def test_what_stands_about_stops_no_order(small: SmallHost, stray: Callable[[Sma
 
 
 def test_a_version_called_partial_is_a_version(small: SmallHost) -> None:
-    """Half-made things begin with a dot."""
+    """Half-made trees begin with a dot."""
     small.add("3.1.partial")
     assert small.carry("upgrade", "3.1.partial").outcome == "succeeded"
     assert small.carry("recover").current_version == small.shim_runs() == "3.1.partial"
@@ -253,9 +253,7 @@ def test_a_version_called_partial_is_a_version(small: SmallHost) -> None:
 @pytest.mark.parametrize(
     ("target", "version"), [("versions/1.0/", "1.0"), ("./versions/1.0", "1.0"), ("{folder}/versions/1.0", "1.0")]
 )
-def test_a_link_that_somebody_made_by_hand_counts_if_it_leads_to_a_tree(
-    small: SmallHost, target: str, version: str
-) -> None:
+def test_a_link_made_by_hand_counts_if_it_leads_to_a_tree(small: SmallHost, target: str, version: str) -> None:
     """A shell completes names with a slash."""
     (small.folder / "current").unlink()
     (small.folder / "current").symlink_to(target.format(folder=small.folder))
@@ -265,7 +263,7 @@ def test_a_link_that_somebody_made_by_hand_counts_if_it_leads_to_a_tree(
 
 @pytest.mark.parametrize("target", ["versions/1.0 old", "current", "/usr/lib/courier/1.0", "versions", "../other/1.0"])
 def test_a_link_that_leads_elsewhere_stops_the_order_and_nothing_is_removed(small: SmallHost, target: str) -> None:
-    """It is said, and whoever made it decides."""
+    """The report says so, and an administrator decides."""
     (small.folder / "current").unlink()
     (small.folder / "current").symlink_to(target)
     for kind, version in (("upgrade", "3.0"), ("install", "3.0"), ("uninstall", "")):
@@ -284,8 +282,8 @@ def test_a_folder_in_the_place_of_the_link_stops_the_order(small: SmallHost) -> 
     assert small.leftovers() == []
 
 
-def test_a_link_that_was_taken_away_costs_no_tree(small: SmallHost) -> None:
-    """Whoever did it may want it back. An install heals it."""
+def test_no_tree_is_removed_after_the_link_was(small: SmallHost) -> None:
+    """Whoever removed the link may want it back. An install restores it."""
     (small.folder / "current").unlink()
     assert small.carry("recover").current_version == ""
     assert small.carry("upgrade", "3.0").code == "ClientNotInstalled"
@@ -293,8 +291,8 @@ def test_a_link_that_was_taken_away_costs_no_tree(small: SmallHost) -> None:
     assert small.carry("install", "3.0").current_version == small.shim_runs() == "3.0"
 
 
-def test_facts_without_a_tree_do_not_stay(small: SmallHost) -> None:
-    """The power failed between the two."""
+def test_facts_without_a_tree_are_removed(small: SmallHost) -> None:
+    """The power failed between removing the two."""
     with cut_before("rename 3.0"), pytest.raises(PowerCut):
         small.carry("upgrade", "3.0", "u-1")
     assert (small.folder / "facts" / "3.0.json").exists()
@@ -305,8 +303,8 @@ def test_facts_without_a_tree_do_not_stay(small: SmallHost) -> None:
 # --- Orders that change nothing -------------------------------------------------------------------------------------
 
 
-def test_a_refused_order_changes_no_settings(small: SmallHost) -> None:
-    """Nor does one that is taken back, or one that comes again after a later one."""
+def test_a_failed_order_changes_no_settings(small: SmallHost) -> None:
+    """Nor does one that is rolled back, or one that is repeated after a later one."""
     small.carry("upgrade", "3.0", "u-1", settings={"cores": 1})
     kept = small.folder / "settings.json"
     for version in ("9.9", "2.0"):
@@ -318,8 +316,8 @@ def test_a_refused_order_changes_no_settings(small: SmallHost) -> None:
     assert json.loads(kept.read_text()) == {"cores": 3}
 
 
-def test_an_uninstall_that_is_refused_takes_no_settings(shop: Shop, host: Host) -> None:
-    """The client stays, and so does what was set for it."""
+def test_a_refused_uninstall_removes_no_settings(shop: Shop, host: Host) -> None:
+    """The client stays, and so do its settings."""
     shop.add("1.0", switch="idle")
     host.carry("install", "1.0", settings={"cores": 1})
     flag = host.root / "flag"
@@ -327,14 +325,14 @@ def test_an_uninstall_that_is_refused_takes_no_settings(shop: Shop, host: Host) 
     with subprocess.Popen([host.shim, "hold", flag], stdout=subprocess.PIPE, text=True) as backup:
         assert backup.stdout is not None
         backup.stdout.readline()
-        assert host.carry("uninstall", patience=1).code == "BackupRunning"
+        assert host.carry("uninstall", timeout_seconds=1).code == "BackupRunning"
         flag.unlink()
     assert json.loads((host.folder / "settings.json").read_text()) == {"cores": 1}
 
 
-def test_a_stone_that_was_taken_back_is_held_back_too(small: SmallHost) -> None:
-    """Not switched to and taken back again by every order that leads over it."""
-    small.add("2.5", "unwell", keeps=[])
+def test_an_intermediate_version_that_was_rolled_back_is_quarantined(small: SmallHost) -> None:
+    """Later orders over it do not switch to it and roll back again."""
+    small.add("2.5", "unhealthy", keeps=[])
     small.add("5.0", upgrades_from="==2.5")
     first = small.carry("upgrade", "5.0")
     assert (first.code, first.stage) == ("RolledBack", "back")
@@ -343,8 +341,8 @@ def test_a_stone_that_was_taken_back_is_held_back_too(small: SmallHost) -> None:
     assert "2.5 was rolled back" in again.message
 
 
-def test_a_stone_destroys_no_program_of_somebody_else(small: SmallHost) -> None:
-    """Its commands count as the goal's do."""
+def test_an_intermediate_version_replaces_no_unmanaged_program(small: SmallHost) -> None:
+    """Its commands are checked as the goal's are."""
     small.add("2.5", bin=["bin/courier", "share/help"])
     small.add("5.0", upgrades_from="==2.5")
     (small.root / "bin" / "help").write_text("another's")
@@ -353,8 +351,8 @@ def test_a_stone_destroys_no_program_of_somebody_else(small: SmallHost) -> None:
     assert (small.root / "bin" / "help").read_text() == "another's"
 
 
-def test_a_release_without_its_former_service_can_be_upgraded_to(tmp_path: Path) -> None:
-    """What serves no more need not stay up."""
+def test_an_upgrade_may_drop_the_service(tmp_path: Path) -> None:
+    """A version without a service need not keep one up."""
     host = SmallHost(tmp_path / "small")
     service = {"start": [PACKAGE, "start"], "stop": [PACKAGE, "stop"], "ready": [PACKAGE, "ready"], "seconds": 1}
     host.add("1.0", service=service)
@@ -365,8 +363,8 @@ def test_a_release_without_its_former_service_can_be_upgraded_to(tmp_path: Path)
     assert (report.outcome, report.current_version, host.serving) == ("succeeded", "2.0", "")
 
 
-def test_others_may_run_what_a_secretive_root_installed(shop: Shop, host: Host) -> None:
-    """Root's umask is 077 on many hosts; backups run as somebody else."""
+def test_other_users_may_run_the_client_whatever_the_umask(shop: Shop, host: Host) -> None:
+    """Root's umask is 077 on many hosts; backups run as another user."""
     shop.add("1.0")
     shop.add("2.0")
     before = os.umask(0o077)
@@ -382,8 +380,8 @@ def test_others_may_run_what_a_secretive_root_installed(shop: Shop, host: Host) 
             assert not folder.is_dir() or folder.stat().st_mode & 0o001, folder
 
 
-def test_an_error_that_nobody_foresaw_is_a_report(small: SmallHost) -> None:
-    """And the host is as it was: what can be thrown can be thrown anywhere."""
+def test_an_unexpected_error_is_reported(small: SmallHost) -> None:
+    """And the host is as it was, wherever the error is raised."""
 
     def broken(*_: Any) -> Any:
         raise KeyError("sha256")
@@ -396,8 +394,8 @@ def test_an_error_that_nobody_foresaw_is_a_report(small: SmallHost) -> None:
     assert small.carry("upgrade", "3.0").outcome == "succeeded"
 
 
-def test_a_voice_that_fails_does_not_stop_the_way_back(small: SmallHost) -> None:
-    """The disk that progress is told to is full."""
+def test_a_full_disk_for_progress_does_not_stop_a_rollback(small: SmallHost) -> None:
+    """Progress output is best effort."""
 
     def mute(line: str) -> None:
         raise OSError(errno.ENOSPC, "no space left")
@@ -411,8 +409,8 @@ def test_a_voice_that_fails_does_not_stop_the_way_back(small: SmallHost) -> None
 # --- Formats --------------------------------------------------------------------------------------------------------
 
 
-def test_f33_no_version_comes_that_cannot_read_what_is_there(tmp_path: Path) -> None:
-    """2.0 wrote a format that only 1.5 and newer can read: nobody goes back to 1.0 by an order."""
+def test_f33_a_version_that_cannot_read_the_repository_is_refused(tmp_path: Path) -> None:
+    """2.0 wrote a format that only 1.5 and newer can read: no order returns to 1.0."""
     host = SmallHost(tmp_path / "small")
     host.add("1.0", repository_format="1", readable_by="0.1")
     host.add("1.5", repository_format="1", readable_by="0.1")
@@ -423,7 +421,7 @@ def test_f33_no_version_comes_that_cannot_read_what_is_there(tmp_path: Path) -> 
     assert host.carry("upgrade", "1.5").current_version == "1.5"
 
 
-def test_a_folder_is_made_for_all_whatever_the_umask(tmp_path: Path) -> None:
+def test_a_folder_has_its_mode_whatever_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:
         disk.make_folder(tmp_path / "a" / "b", 0o700)

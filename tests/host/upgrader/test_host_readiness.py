@@ -1,4 +1,4 @@
-"""Whether a host lets itself be changed now: what its administrator says, and who the agent is."""
+"""Whether a host can be changed now: its policy, its load, and the rights of its agent."""
 
 import dataclasses
 import os
@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from backfleet_host.agent import machine
+from backfleet_host.agent.protocol.address import Address
+from backfleet_host.agent.protocol.signing import python_signer
+from backfleet_host.agent.setup.registration import EnrolmentOptions, registration_fields
 from backfleet_host.contract import read_output
 from backfleet_host.upgrader.transaction import checks
 
@@ -19,8 +21,8 @@ Shop = Any
 
 @pytest.mark.parametrize("file", ["host", "courier"])
 @pytest.mark.parametrize(("kind", "version"), [("upgrade", "2.0"), ("install", "2.0"), ("uninstall", "")])
-def test_f75_no_order_ignores_the_switch(installed: Host, file: str, kind: str, version: str) -> None:
-    """`changes = false`, for the host or for one package. Questions are answered all the same."""
+def test_f75_no_order_ignores_changes_false(installed: Host, file: str, kind: str, version: str) -> None:
+    """For the host or for one package. Status is answered all the same."""
     installed.write_policy("changes = false\n", file)
     report = installed.carry(kind, version)
     assert (report.code, report.current_version) == ("ManagedElsewhere", "1.0")
@@ -31,12 +33,12 @@ def test_f75_no_order_ignores_the_switch(installed: Host, file: str, kind: str, 
 
 
 def test_f46_a_pending_reboot_defers_the_order(installed: Host) -> None:
-    """If the administrator says so. The version is not to blame, and nothing was fetched."""
+    """If the policy says so. The version is not quarantined, and nothing is downloaded."""
     mark = installed.root / "run" / "reboot-required"
     mark.parent.mkdir()
     mark.touch()
     installed.write_policy("waits_for_reboot = true\n", "host")
-    report = installed.carry("upgrade", "2.0", patience=1)
+    report = installed.carry("upgrade", "2.0", timeout_seconds=1)
     assert (report.code, report.stage, report.current_version) == ("HostBusy", "check", "1.0")
     assert "reboot" in report.message
     assert installed.downloads() == []
@@ -44,7 +46,7 @@ def test_f46_a_pending_reboot_defers_the_order(installed: Host) -> None:
     assert installed.carry("upgrade", "2.0").current_version == "2.0"
 
 
-def test_f46_a_busy_host_is_asked_again_until_it_is_not(installed: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_f46_an_order_waits_for_a_busy_host(installed: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its load falls while the order waits."""
     monkeypatch.setattr(checks, "BUSY_AGAIN_SECONDS", 0.01)
     loads = iter([9.0, 8.5, 3.0])
@@ -54,14 +56,14 @@ def test_f46_a_busy_host_is_asked_again_until_it_is_not(installed: Host, monkeyp
     assert next(loads, None) is None
 
 
-def test_a_busy_host_says_how_busy(installed: Host) -> None:
+def test_a_busy_host_reports_its_load(installed: Host) -> None:
     installed.installation = dataclasses.replace(installed.installation, load=lambda: 17.25)
     installed.write_policy("busiest = 4\n", "host")
-    report = installed.carry("upgrade", "2.0", patience=1)
+    report = installed.carry("upgrade", "2.0", timeout_seconds=1)
     assert (report.code, report.message.split(";")[0]) == ("HostBusy", "this host's load is 17.2, above 4")
 
 
-def test_a_stop_is_heard_while_the_order_waits(installed: Host) -> None:
+def test_an_order_can_be_cancelled_while_it_waits(installed: Host) -> None:
     installed.write_policy("busiest = 4\n", "host")
     installed.installation = dataclasses.replace(installed.installation, load=lambda: 17.25)
     asked = iter(range(100))
@@ -74,8 +76,8 @@ def test_a_stop_is_heard_while_the_order_waits(installed: Host) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
-def test_f47_an_agent_without_rights_says_so_and_leaves_nothing(installed: Host, shop: Shop, tmp_path: Path) -> None:
-    """Another user's program, this user's root: a typed refusal, no half-made thing, and the client runs on."""
+def test_f47_an_agent_without_rights_reports_it_and_leaves_nothing(installed: Host, shop: Shop, tmp_path: Path) -> None:
+    """The root belongs to another user: the report has a code, nothing is half-made, and the client keeps working."""
     (tmp_path / "root.json").write_bytes(shop.trust_root)
     for folder in [tmp_path, *tmp_path.parents][:4]:
         subprocess.run(["chmod", "a+rx", folder], check=True)
@@ -99,10 +101,10 @@ def test_f47_an_agent_without_rights_says_so_and_leaves_nothing(installed: Host,
     assert subprocess.run([installed.shim, "x"], capture_output=True, text=True, check=True).stdout == "1.0 x\n"
 
 
-def test_a_release_in_zstd_is_refused_where_nobody_reads_it(
+def test_a_release_in_zstd_is_refused_on_a_host_that_cannot_read_it(
     shop: Shop, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before anything is fetched, with what to do."""
+    """Before anything is downloaded, with what to install."""
     import tarfile
 
     plain, packed = tmp_path / "plain.tar", tmp_path / "packed.tar.zst"
@@ -126,7 +128,8 @@ def test_an_i686_host_is_upgraded(shop: Shop, host: Host, monkeypatch: pytest.Mo
     """It enrols under the same name under which its upgrader takes orders."""
     here = os.uname()
     monkeypatch.setattr(os, "uname", lambda: os.uname_result((*here[:4], "i686")))
-    enrolled_as = machine.platform()
+    options = EnrolmentOptions(Address("127.0.0.1", 1), Path("ca.pem"), "act-1", "code")
+    enrolled_as = registration_fields(options, python_signer.make_key(512), "restricted")["platform"]
     shop.add("1.0", platform=enrolled_as)
     assert enrolled_as == "linux-386"
     assert host.carry("install", "1.0").outcome == "succeeded"

@@ -1,4 +1,4 @@
-"""A host's troubles: full and read-only disks, clocks that jump, two upgraders, backups that bypass the shim."""
+"""Troubles of a host: full and read-only disks, clocks that jump, two upgraders, backups that bypass the shim."""
 
 import json
 import os
@@ -37,7 +37,7 @@ print(carry_out_on(site, read_order(Path(order).read_text()), lambda line: None)
 
 
 def upgrader(shop: Shop, host: Host, order: Any, start: str = "", **more: Any) -> subprocess.Popen[str]:
-    """An upgrader of its own."""
+    """Start an upgrader as a process."""
     folder = host.root.parent
     (folder / f"{order.order_id}.order").write_text(order.as_command())
     (folder / "root.json").write_bytes(shop.trust_root)
@@ -54,7 +54,7 @@ def said_by(shim: Path, *words: str) -> str:
 
 @pytest.fixture
 def small_disk(host: Host) -> Iterator[Path]:
-    """The host's root on a disk of 24 MiB of its own."""
+    """Mount a disk of 24 MiB for the host's root."""
     host.root.mkdir(exist_ok=True)
     if (
         os.geteuid() != 0
@@ -68,7 +68,7 @@ def small_disk(host: Host) -> Iterator[Path]:
 
 
 def fill(folder: Path, leave: int) -> Path:
-    """A file that leaves so many bytes on this disk."""
+    """Write a file that leaves so many bytes on this disk."""
     filler = folder / "filler"
     free = shutil.disk_usage(folder).free
     with open(filler, "wb") as file:
@@ -76,10 +76,8 @@ def fill(folder: Path, leave: int) -> Path:
     return filler
 
 
-def test_f66_a_disk_that_is_too_small_is_seen_before_anything_is_fetched(
-    shop: Shop, host: Host, small_disk: Path
-) -> None:
-    """Both copies and some room to spare are asked for first."""
+def test_f66_a_disk_that_is_too_small_is_found_before_the_download(shop: Shop, host: Host, small_disk: Path) -> None:
+    """Space for artifact and tree is needed, and some to spare."""
     shop.add("1.0")
     host.carry("install", "1.0")
     shop.add("2.0", padding=8 << 20)
@@ -90,10 +88,10 @@ def test_f66_a_disk_that_is_too_small_is_seen_before_anything_is_fetched(
 
 
 @pytest.mark.parametrize("leave", [0, 4 << 10, 64 << 10, 256 << 10, 600 << 10, 1 << 20, 1500 << 10, 2 << 20, 3 << 20])
-def test_f66_a_disk_that_fills_up_meanwhile(
+def test_f66_a_disk_that_fills_up_during_an_upgrade(
     shop: Shop, host: Host, small_disk: Path, leave: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody else writes too: the client works at any time, and the upgrade does once there is room."""
+    """The client works all the time, and the upgrade does once there is space."""
     from backfleet_host.upgrader.transaction import checks
 
     shop.add("1.0")
@@ -112,8 +110,8 @@ def test_f66_a_disk_that_fills_up_meanwhile(
     assert host.leftovers() == []
 
 
-def test_f09_a_root_that_is_read_only_is_said_so(shop: Shop, host: Host, small_disk: Path) -> None:
-    """F09: a host that is not ready; nothing is touched, and it works once it is."""
+def test_f09_a_read_only_root_is_reported(shop: Shop, host: Host, small_disk: Path) -> None:
+    """Nothing is touched, and the order succeeds once the root can be written."""
     shop.add("1.0")
     host.carry("install", "1.0")
     shop.add("2.0")
@@ -126,7 +124,7 @@ def test_f09_a_root_that_is_read_only_is_said_so(shop: Shop, host: Host, small_d
 
 
 def test_a_quota_is_a_full_disk(shop: Shop, host: Host) -> None:
-    """No file may grow beyond a limit: the same code, and nothing half-made."""
+    """Files may not grow beyond a limit: the code is the same, and nothing is half-made."""
     shop.add("1.0")
     host.carry("install", "1.0")
     shop.add("2.0", padding=1 << 20)
@@ -146,8 +144,8 @@ def test_a_quota_is_a_full_disk(shop: Shop, host: Host) -> None:
 
 
 @pytest.mark.parametrize("jump", [-10 * 365 * 86400, 25 * 3600], ids=["ten years back", "a day ahead"])
-def test_f15_a_clock_that_jumps_holds_no_version_back_for_ever(shop: Shop, host: Host, jump: int) -> None:
-    """A version that was taken back may be tried again."""
+def test_f15_a_clock_that_jumps_quarantines_no_version_for_ever(shop: Shop, host: Host, jump: int) -> None:
+    """A version that was rolled back may be tried again."""
     shop.add("1.0")
     shop.add("2.0", health=3)
     host.carry("install", "1.0")
@@ -157,8 +155,8 @@ def test_f15_a_clock_that_jumps_holds_no_version_back_for_ever(shop: Shop, host:
     assert "exit code 3" in host.carry("upgrade", "2.0", order_id="after-the-jump").message
 
 
-def test_patience_does_not_depend_on_the_clock(shop: Shop, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host whose clock is set while it waits for a backup waits neither for ever nor not at all."""
+def test_the_orders_time_does_not_depend_on_the_clock(shop: Shop, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the clock is set while the order waits for a backup, it waits neither for ever nor not at all."""
     shop.add("1.0", switch="idle")
     shop.add("2.0", switch="idle")
     host.carry("install", "1.0")
@@ -169,7 +167,7 @@ def test_patience_does_not_depend_on_the_clock(shop: Shop, host: Host, monkeypat
         backup.stdout.readline()
         monkeypatch.setattr(time, "time", lambda: 0.0)
         began = time.monotonic()
-        assert host.carry("upgrade", "2.0", patience=1).code == "BackupRunning"
+        assert host.carry("upgrade", "2.0", timeout_seconds=1).code == "BackupRunning"
         assert 0.5 < time.monotonic() - began < 10
         flag.unlink()
 
@@ -178,7 +176,7 @@ def test_patience_does_not_depend_on_the_clock(shop: Shop, host: Host, monkeypat
 
 
 def test_f26_f27_two_upgraders_at_once_have_one_winner(shop: Shop, host: Host, tmp_path: Path) -> None:
-    """Real processes, started in the same millisecond: one does it, once; the other is told; the client works."""
+    """Real processes, started in the same millisecond: one carries its order out, the other is refused."""
     proofs, start = tmp_path / "proofs", tmp_path / "start"
     shop.add(
         "1.0", client=f'#!/bin/sh\necho $$ >> {proofs}\nsleep 0.8\necho "{{package}} {{version}}"\nexit {{health}}\n'
@@ -186,8 +184,8 @@ def test_f26_f27_two_upgraders_at_once_have_one_winner(shop: Shop, host: Host, t
     both = [upgrader(shop, host, host.order("install", "1.0", f"u-{n}"), str(start)) for n in (1, 2)]
     time.sleep(0.5)
     start.touch()
-    told = [read_output(process.communicate(timeout=30)[0])[1] for process in both]
-    codes = sorted(report.code for report in told if report is not None)
+    reports = [read_output(process.communicate(timeout=30)[0])[1] for process in both]
+    codes = sorted(report.code for report in reports if report is not None)
     assert codes in (["", "UpgradeInProgress"], ["", "AlreadyCurrent"])
     assert len(proofs.read_text().split()) == 1
     assert host.version() == "1.0"
@@ -195,7 +193,7 @@ def test_f26_f27_two_upgraders_at_once_have_one_winner(shop: Shop, host: Host, t
 
 
 def test_f26_an_upgrader_that_is_killed_leaves_no_lock(shop: Shop, host: Host) -> None:
-    """The next one takes over at once, and ends what it began."""
+    """The next one goes on at once, and recovers what was begun."""
     shop.add("1.0")
     host.carry("install", "1.0")
     shop.add("2.0", client='#!/bin/sh\n[ "$1" = version ] && sleep 60\necho "{version} $*"; exit {health}\n')
@@ -219,7 +217,7 @@ def test_f26_an_upgrader_that_is_killed_leaves_no_lock(shop: Shop, host: Host) -
 
 
 class Bypass:
-    """A backup that somebody's script runs straight from the version's tree."""
+    """A backup that runs straight from the version's tree."""
 
     def __init__(self, host: Host, version: str) -> None:
         self.flag = host.root / f"flag-{version}"
@@ -244,10 +242,10 @@ def bypass(shop: Shop, host: Host, request: pytest.FixtureRequest) -> Iterator[B
     running.process.communicate(timeout=10)
 
 
-def test_f35_idle_waits_for_a_backup_beside_the_shim_too(shop: Shop, host: Host, bypass: Bypass) -> None:
-    """It holds no lock of ours; it is found among the processes."""
+def test_f35_idle_waits_for_a_backup_that_bypasses_the_shim(shop: Shop, host: Host, bypass: Bypass) -> None:
+    """It holds no lock of ours, and is found among the processes."""
     shop.add("2.0", switch="idle")
-    report = host.carry("upgrade", "2.0", patience=1)
+    report = host.carry("upgrade", "2.0", timeout_seconds=1)
     assert (report.code, report.current_version) == ("BackupRunning", "1.0")
     assert str(bypass.process.pid) in report.message
     assert bypass.end() == "done 1.0"
@@ -256,7 +254,7 @@ def test_f35_idle_waits_for_a_backup_beside_the_shim_too(shop: Shop, host: Host,
 
 @pytest.mark.parametrize("bypass", ["anytime"], indirect=True)
 def test_f06_a_tree_that_a_process_runs_from_is_never_removed(shop: Shop, host: Host, bypass: Bypass) -> None:
-    """Through two upgrades that need not be idle; status tells who still runs from where."""
+    """Through two upgrades with `anytime`; status reports which processes run from which version."""
     for version in ("2.0", "3.0"):
         shop.add(version)
         assert host.carry("upgrade", version).outcome == "succeeded"
@@ -267,8 +265,8 @@ def test_f06_a_tree_that_a_process_runs_from_is_never_removed(shop: Shop, host: 
     assert sorted(path.name for path in (host.folder / "versions").iterdir()) == ["2.0", "3.0"]
 
 
-def test_f36_f37_what_starts_while_it_drains_waits_and_then_runs(shop: Shop, host: Host) -> None:
-    """F37 too: a host that is never idle: new runs are held behind the running one, and released after the switch."""
+def test_f36_f37_runs_that_start_during_a_drain_wait_and_then_run(shop: Shop, host: Host) -> None:
+    """Also on a host that is never idle: new runs wait behind the running one until after the switch."""
     shop.add("1.0", switch="idle")
     shop.add("2.0", switch="idle")
     host.carry("install", "1.0")
@@ -304,28 +302,28 @@ def _gate_is_closed(host: Host) -> bool:
 # --- The rest of the catalogue that concerns a host -----------------------------------------------------------------
 
 
-def test_f02_the_outcome_is_on_disk_before_it_is_told(shop: Shop, host: Host, tmp_path: Path) -> None:
-    """Its process is killed right after its end, before it said a word: asked again, it tells what happened."""
+def test_f02_the_outcome_is_on_disk_before_it_is_reported(shop: Shop, host: Host, tmp_path: Path) -> None:
+    """The process is killed before it printed its report: the same order again returns it."""
     proofs = tmp_path / "proofs"
     shop.add("1.0", client=f'#!/bin/sh\necho $$ >> {proofs}\necho "{{package}} {{version}}"\nexit {{health}}\n')
-    order = host.order("install", "1.0", "u-told")
+    order = host.order("install", "1.0", "u-reported")
     killed = upgrader(shop, host, order, env=os.environ | {"BACKFLEET_HOST_DIE_AT": "journal closed"})
-    said, _ = killed.communicate(timeout=30)
-    assert (killed.returncode, read_output(said)[1]) == (-signal.SIGKILL, None)
+    output, _ = killed.communicate(timeout=30)
+    assert (killed.returncode, read_output(output)[1]) == (-signal.SIGKILL, None)
     again = read_output(upgrader(shop, host, order).communicate(timeout=30)[0])[1]
     assert again is not None
     assert (again.outcome, again.code, again.current_version) == ("succeeded", "", "1.0")
     assert len(proofs.read_text().split()) == 1
 
 
-def test_f19_what_was_told_to_be_well_is_never_taken_back(shop: Shop, host: Host, tmp_path: Path) -> None:
-    """There is no watch that ends later: a version that falls ill after its proof stays, until an order moves it."""
+def test_f19_a_verified_version_is_never_rolled_back(shop: Shop, host: Host, tmp_path: Path) -> None:
+    """Nothing watches a version after its verification: it stays until an order moves it."""
     ill = tmp_path / "ill"
     shop.add("1.0")
     shop.add("2.0", client=f'#!/bin/sh\n[ ! -e {ill} ] || exit 9\necho "{{package}} {{version}}"\nexit {{health}}\n')
     host.carry("install", "1.0")
     assert host.carry("upgrade", "2.0").outcome == "succeeded"
-    stages = [json.loads(line)["stage"] for line in host.said[-8:]]
+    stages = [json.loads(line)["stage"] for line in host.progress[-8:]]
     assert stages == ["admit", "check", "fetch", "stage", "drain", "switch", "prove", "commit"]
     ill.touch()
     assert host.carry("recover").current_version == "2.0"
@@ -337,8 +335,8 @@ def test_f19_what_was_told_to_be_well_is_never_taken_back(shop: Shop, host: Host
     )
 
 
-def test_f25_what_was_cleaned_up_is_fetched_anew_or_refused(shop: Shop, host: Host) -> None:
-    """Before anything is changed; and status tells which versions are there to go back to."""
+def test_f25_removed_trees_are_downloaded_again_or_refused(shop: Shop, host: Host) -> None:
+    """Before anything is changed; and status lists the versions to roll back to."""
     for version in ("1.0", "2.0", "3.0"):
         shop.add(version)
         host.carry("upgrade" if version != "1.0" else "install", version)
@@ -352,7 +350,7 @@ def test_f25_what_was_cleaned_up_is_fetched_anew_or_refused(shop: Shop, host: Ho
 
 
 def test_f28_the_evidence_of_a_failed_version_stays(shop: Shop, host: Host) -> None:
-    """What it said and why it was taken back."""
+    """Its output and why it was rolled back."""
     shop.add("1.0")
     shop.add("2.0", health=7)
     host.carry("install", "1.0")
@@ -363,8 +361,8 @@ def test_f28_the_evidence_of_a_failed_version_stays(shop: Shop, host: Host) -> N
     assert package["failed"] == ["2.0"]
 
 
-def test_going_back_leaves_the_way_back_as_it_was(shop: Shop, host: Host) -> None:
-    """What `previous` pointed to before a failed upgrade it points to after it."""
+def test_a_rollback_restores_the_previous_link(shop: Shop, host: Host) -> None:
+    """`previous` points to the same version as before the failed upgrade."""
     for version in ("1.0", "2.0"):
         shop.add(version)
     shop.add("3.0", health=1)

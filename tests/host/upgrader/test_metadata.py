@@ -1,4 +1,4 @@
-"""What a host has seen survives a power cut: nothing older is believed, whatever the disk has lost."""
+"""What a host has seen survives a power cut: nothing older is trusted, whatever the disk has lost."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from host.upgrader.fake_repository import PACKAGE, FakeRepository, Server, serve
 
 
 class Place:
-    """A host's memory, an honest repository, and whoever stands between them."""
+    """A host's metadata, an honest repository, and an attacker between them."""
 
     def __init__(self, root: Path, offering: FakeRepository, server: Server) -> None:
         self.offering, self.server = offering, server
@@ -34,7 +34,7 @@ class Place:
         return repository.find(self.installation.release_server, self.order(version), lambda: None)
 
     def refused(self, version: str) -> str:
-        """The reason."""
+        """Return the reason of the failure."""
         with pytest.raises(OrderFailed) as problem:
             self.find(version)
         assert problem.value.code == "UntrustedRelease", problem.value
@@ -50,7 +50,7 @@ class Place:
         return Order("u-1", "upgrade", PACKAGE, version, platform_here(), 30)
 
     def rotate(self, role: str) -> CryptoSigner:
-        """A new root with a new key for a role; gives the old key."""
+        """Publish a new root with a new key for a role; return the old key."""
         offering = self.offering
         old, new = offering.keys[role][0], CryptoSigner.generate_ed25519()
         offering.root.version += 1
@@ -87,8 +87,8 @@ DAMAGE = [emptied, cut_short, removed]
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_an_old_root_key_counts_no_more_after_damage(place: Place, damage: Callable[[Path], None]) -> None:
-    """Root 2 replaced a stolen key. A host whose copy of it is spoilt does not begin again with the thief."""
+def test_a_replaced_root_key_stays_replaced_after_damage(place: Place, damage: Callable[[Path], None]) -> None:
+    """Root 2 replaced a stolen key. A host whose copy of it is damaged does not trust the thief again."""
     stolen = place.rotate("root")
     place.offering.add("2.0")
     place.find("2.0")
@@ -108,7 +108,7 @@ def test_an_old_root_key_counts_no_more_after_damage(place: Place, damage: Calla
 def test_a_withdrawn_release_stays_withdrawn_after_damage(
     place: Place, damage: Callable[[Path], None], files: tuple[str, ...]
 ) -> None:
-    """What was true a while ago, rightly signed and not expired, is refused."""
+    """Older metadata is refused, though it is correctly signed and not expired."""
     old = dict(place.offering.files)
     place.offering.targets.targets.clear()
     place.offering.add("2.0")
@@ -119,7 +119,7 @@ def test_a_withdrawn_release_stays_withdrawn_after_damage(
     assert place.refused("1.0") == "RolledBackMetadata"
 
 
-def test_an_older_copy_put_in_its_place_is_damage_too(place: Place) -> None:
+def test_an_older_copy_of_the_folder_is_damage_too(place: Place) -> None:
     """A folder restored from a backup, for example."""
     place.find("1.0")
     earlier = {path: path.read_bytes() for path in place.cache.glob("*.json")}
@@ -133,7 +133,7 @@ def test_an_older_copy_put_in_its_place_is_damage_too(place: Place) -> None:
 
 
 def test_damage_costs_nothing_but_a_download(place: Place) -> None:
-    """An honest server mends it."""
+    """An honest server repairs it."""
     place.rotate("timestamp")
     place.offering.add("2.0")
     place.find("2.0")
@@ -144,8 +144,8 @@ def test_damage_costs_nothing_but_a_download(place: Place) -> None:
     assert place.find("2.0").manifest.version == "2.0"
 
 
-def test_a_new_key_lets_the_count_begin_anew_in_memory_too(place: Place) -> None:
-    """Recovery from a thief's highest version, with and without damage after it."""
+def test_a_new_key_resets_the_remembered_versions(place: Place) -> None:
+    """After an attacker signed the highest version there is, with and without damage."""
     place.offering.timestamp.version = 2**31
     place.offering.publish_timestamp()
     place.find("1.0")
@@ -164,8 +164,8 @@ def test_a_new_key_lets_the_count_begin_anew_in_memory_too(place: Place) -> None
     assert place.refused("2.0") == "RolledBackMetadata"
 
 
-def test_a_host_that_is_enrolled_anew_forgets_the_other_server(place: Place, tmp_path: Path) -> None:
-    """What was seen of one authority says nothing about another."""
+def test_a_host_that_is_enrolled_again_forgets_the_other_server(place: Place, tmp_path: Path) -> None:
+    """What was seen of one root says nothing about another."""
     place.rotate("root")
     place.offering.timestamp.version = 100
     place.offering.add("2.0")
@@ -177,25 +177,25 @@ def test_a_host_that_is_enrolled_anew_forgets_the_other_server(place: Place, tmp
     assert place.find("1.0").manifest.version == "1.0"
 
 
-def test_all_is_on_disk_before_it_is_relied_on(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_metadata_is_synced_before_it_is_used(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every document, and the folders that name them."""
-    settled: set[int] = set()
+    synced: set[int] = set()
     really = os.fsync
 
     def fsync(file: int) -> None:
         really(file)
-        settled.add(os.fstat(file).st_ino)
+        synced.add(os.fstat(file).st_ino)
 
     monkeypatch.setattr(os, "fsync", fsync)
     place.rotate("timestamp")
     place.offering.add("2.0")
     place.find("2.0")
     names = ("root.json", "timestamp.json", "snapshot.json", "targets.json", "root_history", ".", "../seen.json", "..")
-    assert [name for name in names if (place.cache / name).stat().st_ino not in settled] == []
+    assert [name for name in names if (place.cache / name).stat().st_ino not in synced] == []
 
 
-def test_what_is_seen_counts_even_if_the_rest_does_not_come(place: Place) -> None:
-    """A timestamp that came before the connection broke is remembered."""
+def test_a_timestamp_counts_even_if_the_rest_does_not_come(place: Place) -> None:
+    """It is remembered, though the connection broke after it."""
     place.find("1.0")
     place.offering.add("2.0")
     place.server.misbehave = refusing("snapshot.json")
@@ -219,7 +219,7 @@ def refusing(what: str, times: int = 1000, status: int = 503) -> Callable[[Any, 
 
 
 def test_leftovers_of_a_crash_are_removed(place: Place) -> None:
-    """The library names them at random, so they would pile up."""
+    """The library gives them random names, so they would pile up."""
     place.cache.mkdir(parents=True)
     (place.cache / "tmpk3j2h1").write_bytes(b"{")
     place.find("1.0")
@@ -227,30 +227,30 @@ def test_leftovers_of_a_crash_are_removed(place: Place) -> None:
 
 
 @pytest.mark.parametrize("what", ["timestamp.json", "snapshot.json", "targets.json"])
-def test_a_server_that_is_busy_in_between_is_asked_anew(place: Place, what: str) -> None:
-    """F68: an updater that failed half-way can be used no more; stepping stones are found all the same."""
+def test_a_server_that_is_busy_in_between_is_tried_again(place: Place, what: str) -> None:
+    """F68: an updater that failed cannot be used again; intermediate versions are found all the same."""
     place.find("1.0")
     place.offering.add("2.0")
     place.server.misbehave = refusing(what, times=2)
     assert place.others() == ["1.0", "2.0"]
 
 
-def test_one_description_that_cannot_be_read_stops_no_other(place: Place) -> None:
-    """A stone for newer hosts, perhaps."""
+def test_one_unreadable_description_stops_no_other(place: Place) -> None:
+    """It may be for newer hosts."""
     place.offering.add("2.0", bin=17)
     place.offering.add("3.0")
     assert place.others() == ["1.0", "3.0"]
 
 
-def test_a_trust_that_is_none_is_refused(place: Place) -> None:
-    """A root file that somebody spoilt: said as everything else is."""
+def test_a_damaged_trusted_root_is_reported(place: Place) -> None:
+    """With the same code as other metadata."""
     place.installation = replace(place.installation, trust_root=b"{}")
     assert place.refused("1.0") == "UnreadableMetadata"
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 410])
-def test_what_is_not_there_is_asked_for_once(place: Place, status: int) -> None:
-    """Asking again helps a busy server, not one that has said no."""
+def test_a_missing_document_is_requested_once(place: Place, status: int) -> None:
+    """Another try helps against a busy server, not against a no."""
     place.server.misbehave = refusing("timestamp.json", status=status)
     with pytest.raises(OrderFailed) as problem:
         place.find("1.0")
@@ -259,8 +259,8 @@ def test_what_is_not_there_is_asked_for_once(place: Place, status: int) -> None:
     assert [path for path, _ in place.server.asked].count("metadata/timestamp.json") == 1
 
 
-def test_one_at_a_time(place: Place) -> None:
-    """Orders for two packages share what was seen: the second waits for the first, as long as it has patience."""
+def test_orders_for_two_packages_take_turns(place: Place) -> None:
+    """They share the metadata: the second waits for the first, for as long as its order has time."""
 
     def impatient() -> None:
         raise OrderFailed("HostBusy", "no time")
@@ -274,7 +274,7 @@ def test_one_at_a_time(place: Place) -> None:
 
 
 def test_a_connection_that_breaks_is_no_attack(place: Place) -> None:
-    """It is tried again by whoever asks."""
+    """The caller tries again."""
     place.server.misbehave = refusing("timestamp.json")
     with pytest.raises(DownloadInterrupted) as problem:
         query(place.installation.release_server, lambda updater: updater.refresh(), lambda: None)

@@ -1,4 +1,4 @@
-"""F12: real processes are killed in the midst of real orders, at a sample of the instants of test_crash_matrix.py."""
+"""F12: real processes are killed during real orders, at a sample of the cut points of test_crash_matrix.py."""
 
 import os
 import signal
@@ -32,19 +32,19 @@ WELL = [
     "check", "fetch", "unpacked", "stage", "drain", "about to switch", "switched", "switch", "prove", "commit",
     "outcome written", "journal closed",
 ]  # fmt: skip
-UNWELL = ["switched", "switch", "going back", "pointed back", "outcome written", "journal closed"]
+UNHEALTHY = ["switched", "switch", "going back", "pointed back", "outcome written", "journal closed"]
 
 
 def cut_off(
-    shop: Shop, host: Host, instant: str, version: str = "2.0", *, kind: str = "upgrade", remove_state: bool = False
+    shop: Shop, host: Host, failpoint: str, version: str = "2.0", *, kind: str = "upgrade", remove_state: bool = False
 ) -> None:
-    """A real process is killed in the midst of an order."""
+    """Kill a real process during an order."""
     folder = host.root.parent
     order = replace(host.order(kind, version, "u-cut"), remove_state=remove_state)
     (folder / "order").write_text(order.as_command())
     (folder / "root.json").write_bytes(shop.trust_root)
     words = [str(host.root), shop.address, str(folder / "root.json"), str(folder / "order")]
-    environment = os.environ | {"BACKFLEET_HOST_DIE_AT": instant}
+    environment = os.environ | {"BACKFLEET_HOST_DIE_AT": failpoint}
     died = subprocess.run([sys.executable, "-c", CARRY, *words], env=environment, check=False)
     assert died.returncode == -signal.SIGKILL
 
@@ -54,13 +54,13 @@ def said_by(shim: Path, *words: str, **environment: str) -> str:
     return subprocess.run([shim, *words], env=ready, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def said_before_recovery(host: Host) -> str:
-    """What whoever does not wait for the recovery gets."""
+def output_before_recovery(host: Host) -> str:
+    """Return what a run prints that does not wait for the recovery."""
     return said_by(host.shim, "hello", BACKFLEET_ON_TRIAL="1")
 
 
 def recovered(host: Host, version: str) -> None:
-    """After recovery this version is current, runs behind the shim, and nothing lies about."""
+    """Recover, and check that this version is current, runs behind the shim, and nothing is left behind."""
     assert host.carry("recover", order_id="r-1").current_version == version
     assert host.version() == version
     assert said_by(host.shim, "hello") == f"{version} hello"
@@ -71,17 +71,17 @@ def recovered(host: Host, version: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("instant", "health"),
-    [pytest.param(i, 0, id=f"well, {i}") for i in WELL] + [pytest.param(i, 1, id=f"unwell, {i}") for i in UNWELL],
+    ("failpoint", "health"),
+    [pytest.param(i, 0, id=f"well, {i}") for i in WELL] + [pytest.param(i, 1, id=f"unhealthy, {i}") for i in UNHEALTHY],
 )
-def test_power_cut(shop: Shop, host: Host, instant: str, health: int) -> None:
-    """Wherever the power fails, a working client is left, and recovery ends in one definite state."""
+def test_a_power_cut_leaves_a_working_client(shop: Shop, host: Host, failpoint: str, health: int) -> None:
+    """And recovery ends in one definite state."""
     shop.add("1.0")
     shop.add("2.0", health=health)
     host.carry("install", "1.0")
-    cut_off(shop, host, instant)
-    assert said_before_recovery(host) in ("1.0 hello", "2.0 hello")
-    after_the_point = instant in WELL[WELL.index("switched") :] and health == 0
+    cut_off(shop, host, failpoint)
+    assert output_before_recovery(host) in ("1.0 hello", "2.0 hello")
+    after_the_point = failpoint in WELL[WELL.index("switched") :] and health == 0
     recovered(host, "2.0" if after_the_point else "1.0")
     assert host.carry("upgrade", "2.0", order_id="u-cut").current_version == host.version()
     if not after_the_point and health == 0:
@@ -89,7 +89,7 @@ def test_power_cut(shop: Shop, host: Host, instant: str, health: int) -> None:
 
 
 def test_f38_a_run_that_starts_after_a_crash_waits_for_the_recovery(shop: Shop, host: Host) -> None:
-    """The gate is open, for its holder is dead; the version behind it is not proven."""
+    """The gate is open, because its holder is dead, and the version behind it is not verified."""
     shop.add("1.0")
     shop.add("2.0", health=1)
     host.carry("install", "1.0")
@@ -101,8 +101,8 @@ def test_f38_a_run_that_starts_after_a_crash_waits_for_the_recovery(shop: Shop, 
         assert process.communicate(timeout=10)[0] == "1.0 hello\n"
 
 
-def test_nobody_is_waited_for_without_end(shop: Shop, host: Host) -> None:
-    """Where no recovery comes a backup is worth more than certainty."""
+def test_a_run_does_not_wait_for_recovery_for_ever(shop: Shop, host: Host) -> None:
+    """If no recovery comes, a backup is worth more than certainty."""
     shop.add("1.0")
     shop.add("2.0")
     host.carry("install", "1.0")
@@ -112,10 +112,12 @@ def test_nobody_is_waited_for_without_end(shop: Shop, host: Host) -> None:
 
 
 @pytest.mark.parametrize(
-    ("instant", "health", "version"),
+    ("failpoint", "health", "version"),
     [("about to switch", 0, "1.0"), ("switched", 0, "2.0"), ("commit", 0, "2.0"), ("pointed back", 1, "1.0")],
 )
-def test_a_backup_runs_on_across_a_power_cut(shop: Shop, host: Host, instant: str, health: int, version: str) -> None:
+def test_a_backup_goes_on_after_the_upgrader_dies(
+    shop: Shop, host: Host, failpoint: str, health: int, version: str
+) -> None:
     """To its end, on the tree it began on, whatever becomes of the upgrade and its recovery."""
     shop.add("1.0")
     shop.add("2.0", health=health)
@@ -125,7 +127,7 @@ def test_a_backup_runs_on_across_a_power_cut(shop: Shop, host: Host, instant: st
     with subprocess.Popen([host.shim, "hold", flag], stdout=subprocess.PIPE, text=True) as backup:
         assert backup.stdout is not None
         assert backup.stdout.readline() == "holding 1.0\n"
-        cut_off(shop, host, instant)
+        cut_off(shop, host, failpoint)
         recovered(host, version)
         assert from_tree(host.folder / "versions" / "1.0") == [backup.pid]
         flag.unlink()
@@ -133,20 +135,20 @@ def test_a_backup_runs_on_across_a_power_cut(shop: Shop, host: Host, instant: st
     assert backup.returncode == 0
 
 
-# --- A stepping stone, state, an uninstall --------------------------------------------------------------------------
+# --- An intermediate version, state, an uninstall -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("instant", "version"), [("switched", "1.0"), ("switch", "2.0"), ("prove", "2.0"), ("journal closed", "2.0")]
+    ("failpoint", "version"), [("switched", "1.0"), ("switch", "2.0"), ("prove", "2.0"), ("journal closed", "2.0")]
 )
-def test_the_power_fails_on_a_stepping_stone(shop: Shop, host: Host, instant: str, version: str) -> None:
-    """A stone is never where it ends: `switched` is reached there first."""
+def test_the_power_fails_on_an_intermediate_version(shop: Shop, host: Host, failpoint: str, version: str) -> None:
+    """An order never ends on an intermediate version."""
     shop.add("1.0")
     shop.add("1.5")
     shop.add("2.0", upgrades_from=">=1.5")
     host.carry("install", "1.0")
-    cut_off(shop, host, instant)
-    assert said_before_recovery(host) == f"{'1.5' if instant == 'switched' else '2.0'} hello"
+    cut_off(shop, host, failpoint)
+    assert output_before_recovery(host) == f"{'1.5' if failpoint == 'switched' else '2.0'} hello"
     recovered(host, version)
     assert host.carry("upgrade", "2.0", order_id="u-retry").current_version == "2.0"
     assert sorted(path.name for path in (host.folder / "versions").iterdir()) == ["1.0", "2.0"]
@@ -160,32 +162,32 @@ esac
 """
 
 
-@pytest.mark.parametrize("instant", ["about to switch", "switched", "switch", "going back", "pointed back"])
-def test_the_power_fails_while_state_is_broken(shop: Shop, host: Host, instant: str) -> None:
-    """It is put back, with its mode, by whoever comes next."""
+@pytest.mark.parametrize("failpoint", ["about to switch", "switched", "switch", "going back", "pointed back"])
+def test_the_power_fails_while_state_is_broken(shop: Shop, host: Host, failpoint: str) -> None:
+    """The recovery restores it, with its mode."""
     state = host.root.parent / "config"
     state.write_text("mine")
     state.chmod(0o640)
     shop.add("1.0", keeps=[str(state)])
     shop.add("2.0", keeps=[str(state)], client=BREAKS.replace("STATE", str(state)))
     host.carry("install", "1.0")
-    cut_off(shop, host, instant)
+    cut_off(shop, host, failpoint)
     recovered(host, "1.0")
     assert (state.read_text(), state.stat().st_mode & 0o777) == ("mine", 0o640)
 
 
-@pytest.mark.parametrize("instant", ["4 after", "8 before", "12 after", "uninstalled", "outcome written"])
-def test_the_power_fails_while_all_is_removed(shop: Shop, host: Host, instant: str) -> None:
-    """An uninstall that takes the state along ends as one, or has not begun."""
+@pytest.mark.parametrize("failpoint", ["4 after", "8 before", "12 after", "uninstalled", "outcome written"])
+def test_the_power_fails_during_an_uninstall_with_state(shop: Shop, host: Host, failpoint: str) -> None:
+    """It ends as an uninstall, or has not begun."""
     state = host.root.parent / "state"
     state.mkdir()
     (state / "config").write_text("mine")
     shop.add("1.0", keeps=[str(state)])
     host.carry("install", "1.0")
-    cut_off(shop, host, instant, "", kind="uninstall", remove_state=True)
+    cut_off(shop, host, failpoint, "", kind="uninstall", remove_state=True)
     journal = host.folder / "journal"
     has_begun = journal.exists() and '"removing"' in journal.read_text()
-    assert has_begun or instant not in ("uninstalled", "outcome written")
+    assert has_begun or failpoint not in ("uninstalled", "outcome written")
     if not has_begun:
         recovered(host, "1.0")
         assert (state / "config").read_text() == "mine"
@@ -200,7 +202,7 @@ def test_the_power_fails_while_all_is_removed(shop: Shop, host: Host, instant: s
 
 @pytest.fixture
 def state(tmp_path: Path) -> Iterator[Path]:
-    """Where the daemon keeps its process id. It is ended with the test."""
+    """Return the folder with the daemon's process id, and end the daemon with the test."""
     folder = tmp_path / "state"
     folder.mkdir()
     yield folder
@@ -217,27 +219,27 @@ def words_of(process: Path) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("instant", "health", "version"),
+    ("failpoint", "health", "version"),
     [
         pytest.param("about to switch", 0, "1.0", id="before it is stopped"),
         pytest.param("switched", 0, "2.0", id="before the new one starts"),
         pytest.param("switch", 0, "2.0", id="before it is proven"),
         pytest.param("commit", 0, "2.0", id="when it is proven"),
-        pytest.param("switch", 1, "1.0", id="before it is found unwell"),
+        pytest.param("switch", 1, "1.0", id="before it is found unhealthy"),
         pytest.param("going back", 1, "1.0", id="before it is stopped again"),
         pytest.param("pointed back", 1, "1.0", id="before the old one starts again"),
         pytest.param("outcome written", 1, "1.0", id="when the old one serves again"),
     ],
 )
-def test_the_power_fails_under_a_service(
-    shop: Shop, host: Host, state: Path, instant: str, health: int, version: str
+def test_the_power_fails_during_an_upgrade_of_a_service(
+    shop: Shop, host: Host, state: Path, failpoint: str, health: int, version: str
 ) -> None:
-    """One serves, whichever won; nothing is left of the other."""
+    """One version serves, and nothing is left of the other."""
     shop.add("1.0", client=daemon(state), service=SERVICE, switch="idle")
     shop.add("2.0", client=daemon(state), service=SERVICE, switch="idle", health=health)
     host.carry("install", "1.0")
     run(host, "start")
-    cut_off(shop, host, instant)
+    cut_off(shop, host, failpoint)
     recovered(host, version)
     assert run(host, "ready") == 0
     assert from_tree(host.folder / "versions" / version) == [int((state / "pid").read_text())]

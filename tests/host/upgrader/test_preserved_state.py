@@ -1,4 +1,4 @@
-"""State that must survive: compared, and put back with owner, mode and extended attributes."""
+"""State that must survive: compared, and restored with owner, mode and extended attributes."""
 
 import os
 from pathlib import Path
@@ -15,7 +15,7 @@ Shop = Any
 
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
-    """A folder with one of everything."""
+    """Make a folder with one entry of every kind."""
     folder = tmp_path / "etc" / "courier"
     (folder / "jobs" / "empty").mkdir(parents=True)
     (folder / "config").write_text("mine")
@@ -89,8 +89,8 @@ CHANGES = [
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__.replace("_", " "))
-def test_f30_any_change_is_seen_and_undone(state: Path, tmp_path: Path, change: Any) -> None:
-    """Contents, modes, owners, extended attributes, links: as before, to the last bit."""
+def test_f30_any_change_is_found_and_restored(state: Path, tmp_path: Path, change: Any) -> None:
+    """Contents, modes, owners, extended attributes, links: exactly as before."""
     if change is change_owner and os.geteuid() != 0:
         pytest.skip("only root gives files away")
     kept, before = tmp_path / "kept", portrait(state)
@@ -103,8 +103,8 @@ def test_f30_any_change_is_seen_and_undone(state: Path, tmp_path: Path, change: 
     assert preserved_state.first_change(kept) == ""
 
 
-def test_what_came_since_is_put_aside_not_deleted(state: Path, tmp_path: Path) -> None:
-    """It may be somebody's; new entries alone are no change."""
+def test_new_files_are_moved_aside_not_deleted(state: Path, tmp_path: Path) -> None:
+    """They may be somebody's; new entries alone are no change."""
     kept, before = tmp_path / "kept", portrait(state)
     preserved_state.snapshot([str(state)], kept)
     (state / "new").write_text("from the new version")
@@ -118,14 +118,14 @@ def test_what_came_since_is_put_aside_not_deleted(state: Path, tmp_path: Path) -
 
 
 def test_state_that_is_too_large_is_refused(state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is copied while backups wait: that must be short."""
+    """It is copied while backups wait, so that must be short."""
     monkeypatch.setattr(preserved_state, "MOST_BYTES", 5)
     with pytest.raises(OrderFailed, match="more than"):
         preserved_state.snapshot([str(state)], tmp_path / "kept")
 
 
-def test_a_snapshot_that_was_cut_off_is_never_put_back(state: Path, tmp_path: Path) -> None:
-    """Without its index it says nothing."""
+def test_an_incomplete_snapshot_is_never_restored(state: Path, tmp_path: Path) -> None:
+    """Without its index it is incomplete."""
     kept, before = tmp_path / "kept", portrait(state)
     preserved_state.snapshot([str(state)], kept)
     (kept / preserved_state.INDEX).unlink()
@@ -148,10 +148,10 @@ esac
         pytest.param("echo theirs > STATE/config", 0, id="F44 the new version rewrites its settings"),
         pytest.param("rm -r STATE/jobs", 0, id="F44 the new version starts empty"),
         pytest.param("chmod 600 STATE/config", 0, id="F30 the new version changes a mode"),
-        pytest.param("echo new > STATE/migrated", 1, id="an unwell version leaves a file"),
+        pytest.param("echo new > STATE/migrated", 1, id="an unhealthy version leaves a file"),
     ],
 )
-def test_an_upgrade_that_costs_state_is_taken_back(
+def test_an_upgrade_that_changes_state_is_rolled_back(
     shop: Shop, host: Host, state: Path, change: str, health: int
 ) -> None:
     """F44, F30: jobs, keys and registration survive; afterwards everything is as it was."""
@@ -168,7 +168,7 @@ def test_an_upgrade_that_costs_state_is_taken_back(
 
 
 def test_state_survives_an_upgrade_and_an_uninstall(shop: Shop, host: Host, state: Path) -> None:
-    """It is the host's, not the client's."""
+    """It belongs to the host, not to the client."""
     before = portrait(state)
     for version in ("1.0", "2.0"):
         shop.add(version, keeps=[str(state)])
@@ -178,8 +178,8 @@ def test_state_survives_an_upgrade_and_an_uninstall(shop: Shop, host: Host, stat
     assert portrait(state) == before
 
 
-def test_state_goes_with_the_client_where_the_order_says_so(shop: Shop, host: Host, state: Path) -> None:
-    """Last of all; nothing else is taken."""
+def test_an_uninstall_removes_the_state_if_the_order_says_so(shop: Shop, host: Host, state: Path) -> None:
+    """Last of all, and nothing else."""
     beside = state.parent / "beside"
     beside.write_text("another's")
     shop.add("1.0", keeps=[str(state)])
@@ -191,13 +191,13 @@ def test_state_goes_with_the_client_where_the_order_says_so(shop: Shop, host: Ho
 
 
 @pytest.mark.parametrize("name", ["/", "/etc", "etc/client", "/etc/client/../..", "/var/lib", "/home/somebody"])
-def test_what_is_the_systems_is_nobodys_state(name: str) -> None:
-    """Whoever signed that it is."""
+def test_parts_of_the_system_are_never_removed_as_state(name: str) -> None:
+    """Whoever signed the path."""
     assert preserved_state.remove([name]) == f"{name} does not belong to one client alone"
 
 
 def test_a_link_is_removed_and_not_followed(tmp_path: Path) -> None:
-    """What it points to may be another's."""
+    """Its target may belong to something else."""
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "file").write_text("x")
     (tmp_path / "link").symlink_to(tmp_path / "there")
@@ -209,10 +209,10 @@ def test_a_link_is_removed_and_not_followed(tmp_path: Path) -> None:
 # --- Whoever owns the folder ----------------------------------------------------------------------------------------
 
 
-def test_what_is_put_back_follows_no_link_that_somebody_put_there(
+def test_a_restored_file_follows_no_link_of_another_user(
     state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The folder is another user's, who would have root write into a file of root's."""
+    """The folder is another user's, who would have root write into one of root's files."""
     preserved_state.snapshot([str(state)], tmp_path / "kept")
     victim = tmp_path / "shadow"
     victim.write_text("root's own")
@@ -244,7 +244,7 @@ def test_a_pipe_where_a_file_was_is_not_waited_for(state: Path, tmp_path: Path) 
     assert (state / "config").read_text() == "mine"
 
 
-def test_a_name_as_long_as_can_be_is_put_back(state: Path, tmp_path: Path) -> None:
+def test_a_file_with_the_longest_name_is_restored(state: Path, tmp_path: Path) -> None:
     long = state / ("x" * 255)
     long.write_text("mine")
     before = portrait(state)
@@ -254,8 +254,8 @@ def test_a_name_as_long_as_can_be_is_put_back(state: Path, tmp_path: Path) -> No
     assert portrait(state) == before
 
 
-def test_what_a_link_leads_to_is_state_too(state: Path, tmp_path: Path) -> None:
-    """If the link itself is named: it stands for what it leads to."""
+def test_the_target_of_a_link_is_preserved_too(state: Path, tmp_path: Path) -> None:
+    """If the link itself is named."""
     link = tmp_path / "etc" / "link"
     link.symlink_to(state)
     preserved_state.snapshot([str(link)], tmp_path / "kept")
@@ -266,10 +266,10 @@ def test_what_a_link_leads_to_is_state_too(state: Path, tmp_path: Path) -> None:
     assert link.is_symlink()
 
 
-def test_what_goes_while_it_is_copied_was_not_there(
+def test_a_file_that_is_removed_during_the_snapshot_is_left_out(
     state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A temporary file of a client that runs, for example."""
+    """A temporary file of a running client, for example."""
     walk = preserved_state._walk
 
     def walk_and_lose(paths: Any) -> Any:
@@ -285,10 +285,10 @@ def test_what_goes_while_it_is_copied_was_not_there(
     preserved_state.restore(tmp_path / "kept", tmp_path / "evidence")
 
 
-def test_a_file_that_changes_while_it_is_copied_is_copied_again_or_refused(
+def test_a_file_that_changes_during_the_snapshot_is_copied_again_or_refused(
     state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A copy that is neither the one nor the other would be put back as if it were right."""
+    """A mixed copy would be restored as if it were right."""
     times = iter(range(100))
 
     def describe_and_change(path: Path) -> dict[str, Any]:
@@ -307,8 +307,8 @@ def test_a_file_that_changes_while_it_is_copied_is_copied_again_or_refused(
         preserved_state.snapshot([str(state)], tmp_path / "kept-2")
 
 
-def test_a_copy_that_cannot_be_read_is_never_taken_for_none(state: Path, tmp_path: Path) -> None:
-    """Then the way back has failed, and says so."""
+def test_an_unreadable_snapshot_is_not_taken_for_an_empty_one(state: Path, tmp_path: Path) -> None:
+    """The rollback then fails and reports it."""
     preserved_state.snapshot([str(state)], tmp_path / "kept")
     (tmp_path / "kept" / preserved_state.INDEX).write_bytes(b"\0" * 100)
     (state / "config").write_text("theirs")
@@ -316,8 +316,8 @@ def test_a_copy_that_cannot_be_read_is_never_taken_for_none(state: Path, tmp_pat
         preserved_state.restore(tmp_path / "kept", tmp_path / "evidence")
 
 
-def test_evidence_of_one_time_does_not_stop_the_next(state: Path, tmp_path: Path) -> None:
-    """Three times taken back, three times put aside."""
+def test_old_evidence_does_not_stop_the_next_rollback(state: Path, tmp_path: Path) -> None:
+    """Three rollbacks, three folders of evidence."""
     for number in range(3):
         preserved_state.snapshot([str(state)], tmp_path / "kept")
         (state / "cache").mkdir()

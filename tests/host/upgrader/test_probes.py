@@ -1,4 +1,4 @@
-"""The host's own proof, from /etc/backfleet/<package>.toml: asked of the old version and of the new one."""
+"""The host's own probes, from /etc/backfleet/<package>.toml: run on the old version and on the new one."""
 
 import os
 import subprocess
@@ -35,8 +35,8 @@ def copier(broken: str = ":") -> str:
     return COPIER.replace("BROKEN", broken)
 
 
-def test_f20_a_sample_that_comes_back_lets_the_new_version_stay(shop: Shop, host: Host, tmp_path: Path) -> None:
-    """A verified read-back with the real client, not a process that is merely there."""
+def test_f20_a_version_that_restores_the_sample_stays(shop: Shop, host: Host, tmp_path: Path) -> None:
+    """A verified restore with the real client, not only a process that runs."""
     for version in ("1.0", "2.0"):
         shop.add(version, client=copier())
     host.write_policy(SAMPLE.format(repository=tmp_path / "repository"))
@@ -54,10 +54,10 @@ def test_f20_a_sample_that_comes_back_lets_the_new_version_stay(shop: Shop, host
         pytest.param("sleep 300", id="F10 does not end"),
     ],
 )
-def test_a_sample_that_does_not_come_back_takes_the_new_version_back(
+def test_a_version_that_does_not_restore_the_sample_is_rolled_back(
     shop: Shop, host: Host, tmp_path: Path, broken: str
 ) -> None:
-    """F20: healthy by its own word, and its backups are unusable."""
+    """F20: its health command succeeds, and its backups are unusable."""
     shop.add("1.0", client=copier())
     shop.add("2.0", client=copier(broken))
     host.write_policy(SAMPLE.format(repository=tmp_path / "repository").replace("seconds = 20", "seconds = 2"))
@@ -67,20 +67,22 @@ def test_a_sample_that_does_not_come_back_takes_the_new_version_back(
     assert "'there and back'" in report.message
 
 
-def test_f17_what_failed_before_is_not_the_new_versions_fault(shop: Shop, host: Host, tmp_path: Path) -> None:
-    """The baseline is taken before the switch; the report says which probes were failing already."""
+def test_f17_a_probe_that_failed_before_is_not_held_against_the_new_version(
+    shop: Shop, host: Host, tmp_path: Path
+) -> None:
+    """The baseline is taken before the switch; the report names the probes that failed then."""
     for version in ("1.0", "2.0"):
         shop.add(version, client=copier())
     host.carry("install", "1.0")
-    flap = '[[probe]]\nname = "flap"\ncommand = ["courier", "no-such"]\nexpect = "never said"\nseconds = 1\n'
+    flap = '[[probe]]\nname = "flap"\ncommand = ["courier", "no-such"]\nexpect = "never printed"\nseconds = 1\n'
     host.write_policy(flap + SAMPLE.format(repository=tmp_path / "repository"))
     report = host.carry("upgrade", "2.0")
     assert (report.outcome, report.current_version) == ("succeeded", "2.0")
     assert report.details["probes_failing_before"] == ["flap"]
 
 
-def test_f13_f14_a_passing_cause_never_marks_a_version_bad(shop: Shop, host: Host, tmp_path: Path) -> None:
-    """F14 too: exit code 75 says "not my fault": taken back, and tried again whenever asked."""
+def test_f13_f14_a_passing_cause_never_quarantines_a_version(shop: Shop, host: Host, tmp_path: Path) -> None:
+    """Exit code 75 means "not my fault": rolled back, and tried again with the next order."""
     for version in ("1.0", "2.0"):
         shop.add(version)
     host.carry("install", "1.0")
@@ -95,7 +97,7 @@ def test_f13_f14_a_passing_cause_never_marks_a_version_bad(shop: Shop, host: Hos
 
 
 def test_f16_silence_is_not_yet_an_answer(shop: Shop, host: Host, tmp_path: Path) -> None:
-    """A slow host: asked again until the time is over."""
+    """On a slow host a probe without output is tried again until its time is over."""
     slow = tmp_path / "slow"
     client = f"#!/bin/sh\nn=$(cat {slow} 2>/dev/null || echo 0); echo $((n+1)) > {slow}\n"
     client += '[ $n -lt 3 ] || echo "{package} {version}"\nexit {health}\n'
@@ -106,7 +108,7 @@ def test_f16_silence_is_not_yet_an_answer(shop: Shop, host: Host, tmp_path: Path
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
 def test_a_probe_runs_as_its_user_with_its_environment_and_limits(shop: Shop, host: Host, tmp_path: Path) -> None:
-    """And with nothing of ours."""
+    """And with nothing of our environment."""
     shop.add("1.0", client=copier())
     subprocess.run(["chmod", "a+rx", *[str(p) for p in [tmp_path, *tmp_path.parents][:4]]], check=True)
     host.write_policy("""
@@ -123,7 +125,7 @@ limits = {files = 64}
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         pytest.param("[[probe]]\nname = 1\ncommand = ['x']", "name must be text", id="a name that is none"),
         pytest.param("[[probe]]\nname = 'x'", "needs a command", id="no command"),
@@ -141,13 +143,13 @@ limits = {files = 64}
         pytest.param("= 1", "courier.toml", id="no TOML"),
     ],
 )
-def test_words_that_cannot_be_read_stop_the_upgrade(shop: Shop, host: Host, text: str, said: str) -> None:
-    """A probe that is passed over in silence would be worse than none."""
+def test_a_policy_that_cannot_be_read_stops_the_upgrade(shop: Shop, host: Host, text: str, expected: str) -> None:
+    """A probe that is silently skipped would be worse than none."""
     shop.add("1.0")
     host.write_policy(text)
     report = host.carry("install", "1.0")
     assert (report.outcome, report.code, host.version()) == ("failed", "InternalError", "")
-    assert said in report.message
+    assert expected in report.message
 
 
 @pytest.mark.parametrize(
@@ -160,7 +162,7 @@ def test_words_that_cannot_be_read_stop_the_upgrade(shop: Shop, host: Host, text
     ],
 )
 def test_an_error_repeats_nothing_that_may_be_secret(shop: Shop, host: Host, text: str) -> None:
-    """It goes to the server, and into its logs."""
+    """It is sent to the server, and written into logs."""
     shop.add("1.0")
     host.write_policy(text)
     report = host.carry("install", "1.0")
@@ -168,16 +170,16 @@ def test_an_error_repeats_nothing_that_may_be_secret(shop: Shop, host: Host, tex
     assert "hunter2" not in report.message
 
 
-def test_words_that_others_may_write_are_not_read(shop: Shop, host: Host) -> None:
-    """They run as root."""
+def test_a_policy_that_others_may_write_is_refused(shop: Shop, host: Host) -> None:
+    """Its commands run as root."""
     shop.add("1.0")
     host.write_policy("[[probe]]\ncommand = ['true']\n")
     (host.installation.etc / "courier.toml").chmod(0o666)
     assert "only root or we" in host.carry("install", "1.0").message
 
 
-def test_f18_the_trial_uses_what_the_promoted_version_will_use(shop: Shop, host: Host, tmp_path: Path) -> None:
-    """The health command runs from where the client will run, by the same link, with the same files."""
+def test_f18_the_health_command_runs_from_where_the_client_will_run(shop: Shop, host: Host, tmp_path: Path) -> None:
+    """Through the same link, with the same files."""
     where = tmp_path / "where"
     client = f'#!/bin/sh\necho "$0" >> {where}\necho "{{package}} {{version}}"\nexit {{health}}\n'
     shop.add("1.0", client=client)
@@ -192,10 +194,10 @@ def test_f18_the_trial_uses_what_the_promoted_version_will_use(shop: Shop, host:
         pytest.param('for f in "$2" "$3"; do : > "$f/data.bin"; done', id="it empties both sides alike"),
     ],
 )
-def test_f20_a_version_that_damages_what_it_backs_up_is_taken_back(
+def test_f20_a_version_that_damages_what_it_backs_up_is_rolled_back(
     shop: Shop, host: Host, tmp_path: Path, damage: str
 ) -> None:
-    """What comes back is compared with what was there before, not with what is left of it."""
+    """What was restored is compared with the original, not with what is left of it."""
     shop.add("1.0", client=copier())
     shop.add("2.0", client=copier().replace('cp -r "$2" "$3" ;;', f'cp -r "$2" "$3"; {damage} ;;'))
     assert host.carry("install", "1.0").outcome == "succeeded"
@@ -204,8 +206,8 @@ def test_f20_a_version_that_damages_what_it_backs_up_is_taken_back(
     assert (report.code, report.current_version) == ("RolledBack", "1.0"), report.message
 
 
-def test_a_probe_that_uses_the_shim_does_not_wait_for_its_own_proof(shop: Shop, host: Host, tmp_path: Path) -> None:
-    """Its gate is the one that is closed for it. Everybody else's run waits."""
+def test_a_probe_that_uses_the_shim_passes_the_closed_gate(shop: Shop, host: Host, tmp_path: Path) -> None:
+    """Every other run waits."""
     shop.add("1.0")
     shop.add("2.0")
     host.carry("install", "1.0")
@@ -217,7 +219,7 @@ def test_a_probe_that_uses_the_shim_does_not_wait_for_its_own_proof(shop: Shop, 
     assert (report.outcome, report.details) == ("succeeded", {}), report.message
 
 
-def test_a_pattern_that_takes_for_ever_is_given_up(shop: Shop, host: Host) -> None:
+def test_a_pattern_that_takes_for_ever_is_rolled_back(shop: Shop, host: Host) -> None:
     """Backups wait behind the gate meanwhile."""
     shop.add("1.0")
     host.write_policy(r"""[[probe]]
@@ -230,8 +232,8 @@ expect = '^(\w+\s?)+!$'
     assert report.seconds < 20
 
 
-def test_what_a_probe_says_without_end_is_not_kept(shop: Shop, host: Host) -> None:
-    """Read and forgotten: neither the disk nor the memory fills, and the time limit holds."""
+def test_endless_output_of_a_probe_is_dropped(shop: Shop, host: Host) -> None:
+    """It fills neither disk nor memory, and the time limit holds."""
     shop.add("1.0")
     host.write_policy("[[probe]]\ncommand = ['yes', 'on and on']\nseconds = 1\n")
     report = host.carry("install", "1.0")
@@ -243,8 +245,8 @@ def test_what_a_probe_says_without_end_is_not_kept(shop: Shop, host: Host) -> No
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root hands over to somebody else")
-def test_a_sample_is_handed_over_from_the_inside_out(tmp_path: Path) -> None:
-    """Until the folder itself is handed over nobody can put a link where a file of it was."""
+def test_a_sample_changes_its_owner_from_the_inside_out(tmp_path: Path) -> None:
+    """Until the folder itself has, no other user can replace a file by a link."""
     sample = tmp_path / "folder" / "sample"
     sample.mkdir(parents=True)
     (sample / "link").symlink_to(tmp_path / "root's own")

@@ -1,4 +1,4 @@
-"""Commands and all that they start; and which processes run from a tree. Real processes throughout."""
+"""Commands and everything that they start, and which processes run from a tree. With real processes."""
 
 import contextlib
 import os
@@ -23,7 +23,7 @@ Shop = Any
 
 
 def lives(pid: int) -> bool:
-    """Whether it runs, and is more than a name in the table."""
+    """Return whether a process runs and is no zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
     except OSError:
@@ -32,7 +32,7 @@ def lives(pid: int) -> bool:
 
 @pytest.fixture
 def pids(tmp_path: Path) -> Iterator[Path]:
-    """A file that processes write their ids into; what still runs at the end is ended."""
+    """Return a file that processes write their ids into; what still runs at the end is killed."""
     file = tmp_path / "pids"
     file.touch()
     yield file
@@ -55,13 +55,13 @@ ESCAPES = [
 @pytest.mark.parametrize(
     ("script", "outlives"),
     [pytest.param(*each.values, False, id=f"a command, {each.id}") for each in ESCAPES]
-    # A service is nobody's child: of what its start leaves only a mark tells whose it is.
+    # A service is not our child: what its start leaves is found only by its run id.
     + [
         pytest.param(*each.values, True, id=f"a start, {each.id}") for each in ESCAPES if "env -i" not in each.values[0]
     ],
 )
-def test_f10_a_time_out_ends_all_that_was_started(pids: Path, script: str, outlives: bool) -> None:
-    """Whatever group, session or environment it has moved to. What starts a service is known by its mark alone."""
+def test_f10_a_timeout_kills_everything_that_was_started(pids: Path, script: str, outlives: bool) -> None:
+    """Whatever group, session or environment it moved to. What starts a service is found only by its run id."""
     words = ("sh", "-c", script.replace("{pids}", str(pids)))
     with pytest.raises(Unhealthy, match="did not end within"):
         run(Subprocess(words, 0.7, outlives=outlives))
@@ -70,15 +70,15 @@ def test_f10_a_time_out_ends_all_that_was_started(pids: Path, script: str, outli
 
 
 def test_a_service_outlives_what_started_it(pids: Path) -> None:
-    """That is what it was started for; its output goes on."""
+    """And may go on writing output."""
     script = f"sh -c 'echo $$ >> {pids}; exec sleep 300' & echo started"
     assert run(Subprocess(("sh", "-c", script), 5, outlives=True)) == (0, "started\n")
     assert until(lambda: pids.read_text().split())
     assert lives(int(pids.read_text()))
 
 
-def test_what_another_part_of_this_process_started_is_left_alone(pids: Path) -> None:
-    """Not everything that is ours belongs to the command."""
+def test_other_children_of_this_process_are_left_alone(pids: Path) -> None:
+    """Not all of our children belong to the command."""
     with subprocess.Popen(["sleep", "300"]) as other:
         with pytest.raises(Unhealthy):
             run(Subprocess(("sleep", "300"), 0.3))
@@ -86,12 +86,12 @@ def test_what_another_part_of_this_process_started_is_left_alone(pids: Path) -> 
         other.kill()
 
 
-def test_a_flood_of_output_is_read_and_forgotten() -> None:
-    """The beginning is kept; the command does not wait for us."""
-    code, said = run(Subprocess(("sh", "-c", "seq 1 2000000; echo end >&2; exit 3"), 30))
+def test_a_flood_of_output_is_read_and_dropped() -> None:
+    """Its start is kept, and the command does not wait for us."""
+    code, output = run(Subprocess(("sh", "-c", "seq 1 2000000; echo end >&2; exit 3"), 30))
     assert code == 3
-    assert said.startswith("1\n2\n3\n")
-    assert len(said) == 64 * 1024
+    assert output.startswith("1\n2\n3\n")
+    assert len(output) == 64 * 1024
 
 
 def test_all_of_a_short_output_is_kept_though_the_command_ends_at_once() -> None:
@@ -102,18 +102,18 @@ def test_all_of_a_short_output_is_kept_though_the_command_ends_at_once() -> None
 @pytest.mark.parametrize(
     "words", [("/no/such/program",), ("sh\0",), ("/etc/passwd",)], ids=["none", "with a NUL", "no program"]
 )
-def test_what_cannot_be_started_is_said(words: tuple[str, ...]) -> None:
+def test_a_command_that_cannot_be_started_is_reported(words: tuple[str, ...]) -> None:
     with pytest.raises(Unhealthy, match="cannot be started"):
         run(Subprocess(words, 5))
 
 
-def test_an_unknown_user_is_said() -> None:
+def test_an_unknown_user_is_reported() -> None:
     with pytest.raises(Unhealthy, match="cannot be started"):
         run(Subprocess(("true",), 5, user="nobody-of-that-name"))
 
 
-def test_commands_of_an_upgrade_that_died_are_ended_by_the_next(tmp_path: Path, pids: Path) -> None:
-    """A `stop` that goes on would stop what the recovery has started."""
+def test_commands_of_a_dead_upgrade_are_killed_by_the_next(tmp_path: Path, pids: Path) -> None:
+    """A `stop` that is still running would stop what the recovery has started."""
     code = (
         "from backfleet_host.upgrader.host.subprocesses import Subprocess, run;"
         f"run(Subprocess(('sh', '-c', 'echo $$ >> {pids}; sleep 300'), 300, owner={str(tmp_path)!r}))"
@@ -134,7 +134,7 @@ def test_commands_of_an_upgrade_that_died_are_ended_by_the_next(tmp_path: Path, 
 
 @contextmanager
 def holding(host: Host, *words: Any) -> Iterator[subprocess.Popen[str]]:
-    """A backup that runs until its flag is gone; it ends well, or the test does not."""
+    """Run a backup until its flag file is removed; it must end well."""
     flag = host.root / f"flag-{time.monotonic_ns()}"
     flag.touch()
     with subprocess.Popen([*map(str, words), "hold", str(flag)], stdout=subprocess.PIPE, text=True) as process:
@@ -159,7 +159,7 @@ esac
 
 
 def test_f06_a_script_that_was_started_through_the_link_is_seen(shop: Shop, host: Host) -> None:
-    """As units do: only the link is among its words. Its tree stays as long as it runs."""
+    """As units do: only the link is among its arguments. Its tree stays as long as it runs."""
     for version in ("1.0", "2.0", "3.0"):
         shop.add(version)
     host.carry("install", "1.0")
@@ -182,7 +182,7 @@ def test_f35_idle_waits_for_a_script_that_was_started_through_the_link(shop: Sho
     shop.add("2.0")  # what the old version asks for counts too
     host.carry("install", "1.0")
     with holding(host, host.folder / "current" / "bin" / "courier") as backup:
-        report = host.carry("upgrade", "2.0", patience=1)
+        report = host.carry("upgrade", "2.0", timeout_seconds=1)
         assert (report.code, report.current_version) == ("BackupRunning", "1.0")
         assert str(backup.pid) in report.message
     assert host.carry("upgrade", "2.0").outcome == "succeeded"
@@ -200,8 +200,8 @@ def test_f06_a_tree_is_known_by_every_name_it_has(shop: Shop, host: Host) -> Non
             assert from_tree(host.folder / "versions" / "1.0") == [backup.pid]
 
 
-def test_who_looks_into_a_tree_is_no_program_of_it(shop: Shop, host: Host) -> None:
-    """Its programs are those that were started from it, as scripts, through the link, or by an interpreter's word."""
+def test_a_process_with_an_open_file_is_no_program_of_the_tree(shop: Shop, host: Host) -> None:
+    """Its programs are those started from it, as scripts, through the link, or by an interpreter."""
     shop.add("1.0")
     host.carry("install", "1.0")
     tree, current = host.folder / "versions" / "1.0", host.folder / "current"
@@ -220,7 +220,7 @@ def test_who_looks_into_a_tree_is_no_program_of_it(shop: Shop, host: Host) -> No
         visitor.kill()
 
 
-def test_who_holds_a_lock_is_known(tmp_path: Path) -> None:
+def test_holders_of_a_lock_are_found(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
     lock.touch()
     with subprocess.Popen(["sh", "-c", f"exec 9<{lock} sleep 300"]) as shell:

@@ -1,8 +1,8 @@
-"""docs/recipes.md as people paste it: every block, on the real programs, a real server, and a real host with its agent.
+"""docs/recipes.md as users paste it: every block, on the real programs, a real server, and a real host with its agent.
 
-What differs is where things are: `/etc`, `/srv`, `/run`, `/opt/backfleet` and `/usr/local/bin` are in the host's own
-folder, the daemon's port is a free one. Debian has one version of each program: the second one here is what the page
-calls "a rebuild of the same version". What was downloaded once is kept in `.cache/recipes`.
+Only places differ: `/etc`, `/srv`, `/run`, `/opt/backfleet` and `/usr/local/bin` are in the host's own folder, the
+daemon's port is a free one. Debian has one version of each program: the second one here is what the page calls "a
+rebuild of the same version". Downloads are kept in `.cache/recipes`.
 """
 
 import contextlib
@@ -76,7 +76,7 @@ with_rights() { if [ "$(id -u)" = 0 ]; then command "$@"; else command sudo "$@"
 
 
 def blocks() -> dict[tuple[str, str], str]:
-    """The page's commands, by the section's first word and by the comment that they begin with."""
+    """Return the page's commands, by the first word of the section and by the comment that they begin with."""
     found = {}
     for block in blocks_of(PAGE):
         if block.language == "bash":
@@ -86,7 +86,7 @@ def blocks() -> dict[tuple[str, str], str]:
 
 
 class Reader:
-    """Somebody who pastes one section of the page, on the server and on a host."""
+    """A user who pastes one section of the page, on the server and on a host."""
 
     def __init__(self, section: str, server: Installation, root: Path, folder: Path, instance: str = "") -> None:
         self.section, self.root, self.folder, self.before = section, root, folder, BEFORE
@@ -102,17 +102,17 @@ class Reader:
         (self.here / ".venv").symlink_to(sys.prefix)
 
     def paste(self, title: str, changes: dict[str, str] | None = None) -> str:
-        """Paste a block, which must end well; what it printed."""
+        """Paste a block, which must succeed; return what it printed."""
         return self.ended(self.begin(title, changes))
 
     def ended(self, block: "subprocess.Popen[str]") -> str:
-        """What a block printed, once it has ended well."""
-        said = block.communicate()[0]
-        assert block.returncode == 0, said
-        return said
+        """Return what a block printed, once it has succeeded."""
+        output = block.communicate()[0]
+        assert block.returncode == 0, output
+        return output
 
     def begin(self, title: str, changes: dict[str, str] | None = None) -> "subprocess.Popen[str]":
-        """Paste a block, with some of its text changed; it is at work when this returns."""
+        """Paste a block, with parts of its text changed, and return while it runs."""
         text = self._blocks[title]
         for before, after in (changes or {}).items():
             assert before in text
@@ -129,7 +129,7 @@ class Reader:
         )  # fmt: skip
 
     def placed(self, text: str) -> str:
-        """The text with this host's folders, port and kind."""
+        """Return the text with this host's folders, port and kind."""
         text = OURS.sub(lambda path: f"{self.root}/{path[1] or ''}".rstrip("/") + (path[2] or ""), text)
         text = text.replace("port = 873", f"port = {self.port}").replace(":873/", f":{self.port}/")
         if os.geteuid():
@@ -139,21 +139,21 @@ class Reader:
         return text.replace("linux-amd64", platform_here())
 
     def unpasted(self) -> set[str]:
-        """What the section says besides."""
+        """Return the rest of the section."""
         return set(self._blocks) - self._pasted
 
     @property
     def shim(self) -> Path:
-        """What people run."""
+        """The shim that users run."""
         return self.root / "bin" / self.section
 
     def report(self) -> dict[str, Any]:
-        """How the last order ended, as the host wrote it down."""
-        said: dict[str, Any] = json.loads((self.root / self.section / "outcome.json").read_text())["report"]
-        return said
+        """Return the report of the last order, as the host wrote it."""
+        output: dict[str, Any] = json.loads((self.root / self.section / "outcome.json").read_text())["report"]
+        return output
 
     def went_well(self, version: str) -> None:
-        """The last order did, and the host's sample came back from both versions."""
+        """Return whether the last order succeeded and both versions restored the host's sample."""
         report = self.report()
         assert (report["outcome"], report["code"], report["current_version"]) == ("succeeded", "", version), report
         assert "probes_failing_before" not in report["details"]
@@ -161,7 +161,7 @@ class Reader:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """A server and a host, whose agent runs."""
+    """Run a server and a host with its agent."""
     made = Installation(tmp_path_factory.mktemp("installation"))
     try:
         made.start()
@@ -173,25 +173,25 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 
 @pytest.fixture
 def reader(request: pytest.FixtureRequest, server: Installation, tmp_path: Path) -> Reader:
-    """Of the section that the test names."""
+    """Return a reader of the section that the test names."""
     (host,) = server.hosts
     return Reader(request.param, server, host.root, tmp_path, host.instance_id)
 
 
 def ran(*words: str | Path, **given: str) -> str:
-    """What a program printed, which must have ended well."""
+    """Return what a program printed; it must succeed."""
     done = subprocess.run(words, capture_output=True, text=True, check=False, env=os.environ | given)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
 def upstream(package: Path) -> str:
-    """Debian's version of a package without what Debian adds."""
+    """Return Debian's version of a package without Debian's part."""
     return re.split(r"[-+~]", ran("dpkg-deb", "-f", package, "Version").strip())[0]
 
 
 class Load(threading.Thread):
-    """Backups through the shim, one after the other, each checked by rclone itself."""
+    """Runs backups through the shim, one after the other, each checked by rclone itself."""
 
     def __init__(self, rclone: Path, source: Path, target: str, config: str) -> None:
         super().__init__()
@@ -210,7 +210,7 @@ class Load(threading.Thread):
             self.verified += 1
 
     def stop(self) -> None:
-        """Once the running backup is checked."""
+        """Stop, once the running backup is checked."""
         self._stopping.set()
         self.join()
 
@@ -218,7 +218,7 @@ class Load(threading.Thread):
 @from_an_index
 @pytest.mark.parametrize("reader", ["rclone"], indirect=True)
 def test_rclone_under_a_continuous_load(reader: Reader) -> None:
-    """No backup fails, none is interrupted, each is verified; a sample goes there and back with both versions."""
+    """No backup fails or is interrupted, each is verified; a sample is restored by both versions."""
     reader.paste(RELEASE)
     log = reader.folder / "log"
     logged = f'environment = {{RCLONE_LOG_FILE = "{log}", RCLONE_LOG_LEVEL = "DEBUG", '
@@ -281,12 +281,12 @@ def test_restic(reader: Reader) -> None:
 @pytest.mark.parametrize("reader", ["borg"], indirect=True)
 def test_borg(reader: Reader) -> None:
     """A sample is backed up, restored and compared by both versions, and borg finds nothing wrong afterwards."""
-    said = reader.paste(RELEASE)
+    output = reader.paste(RELEASE)
     built = reader.here / "build" / "borg"
     (package,) = built.glob("borgbackup_*.deb")
-    assert "hosts must have: glibc 2." in said
-    assert "/usr/bin/python3 as here" in said
-    assert f"version: borg {upstream(package)}\n" in said
+    assert "hosts must have: glibc 2." in output
+    assert "/usr/bin/python3 as here" in output
+    assert f"version: borg {upstream(package)}\n" in output
     assert reader.report()["current_version"] == upstream(package)
     reader.paste("on the host: a repository for samples, and the checks of each version")
     reader.paste(ANEW)
@@ -317,18 +317,18 @@ class Daemon:
         ran("tar", "-xzf", built / "rsync.tar.gz", "-C", self._client)
 
     def is_idle(self) -> bool:
-        """What the host asks."""
+        """Answer as the host's idle command."""
         return subprocess.run([*self._on_the_host, *self._service["idle"]], check=False).returncode == 0
 
     def serving(self) -> str:
-        """The version that answers, by the program that runs."""
+        """Return the version that answers, by the program that runs."""
         ran(self._client / "rsync", f"rsync://127.0.0.1:{self.reader.port}/backups/")
-        said = ran(*self._on_the_host, "sh", "-c", f"readlink /proc/$(cat {self.reader.root}/run/rsyncd.pid)/exe")
-        return said.split("/versions/")[1].split("/")[0]
+        output = ran(*self._on_the_host, "sh", "-c", f"readlink /proc/$(cat {self.reader.root}/run/rsyncd.pid)/exe")
+        return output.split("/versions/")[1].split("/")[0]
 
     @contextlib.contextmanager
     def backup(self, name: str) -> Iterator[None]:
-        """A backup into the daemon that stands still meanwhile, then goes on, and must come to a good end."""
+        """Begin a backup into the daemon that pauses, then goes on, and must succeed."""
         source = self.reader.folder / name
         source.write_bytes(os.urandom(2_000_000))
         url = f"rsync://127.0.0.1:{self.reader.port}/backups/"
@@ -345,7 +345,7 @@ class Daemon:
         assert (self.reader.root / "srv" / "rsync" / name).read_bytes() == source.read_bytes()
 
     def stop(self) -> None:
-        """If it runs."""
+        """Stop, once the running backup is checked."""
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             os.kill(int((self.reader.root / "run" / "rsyncd.pid").read_text()), signal.SIGTERM)
 
@@ -359,7 +359,7 @@ NEVER_BUSY = {"rsync.toml >": "rsync.toml | sed 's/^idle = .*/idle = [\"true\"]/
 @from_debian
 @pytest.mark.parametrize("reader", ["rsync"], indirect=True)
 def test_rsyncs_daemon(reader: Reader) -> None:
-    """A backup into it is waited for, and whole; then it is stopped, switched, started, and serves."""
+    """A backup into it is waited for and intact; then it is stopped, switched and started, and serves."""
     reader.paste(RELEASE, {'unit = "rsync-backups.service"\n': ""})
     reader.paste(CONFIGURED)
     reader.paste(BY_HAND)
@@ -381,7 +381,7 @@ def test_rsyncs_daemon(reader: Reader) -> None:
 
 
 class OnAMachine:
-    """Orders carried out on a machine with a systemd, from a server that serves only downloads to it."""
+    """Orders on a machine with systemd, from a server that only serves downloads."""
 
     def __init__(self, machine: Machine, server: Installation, root: Path) -> None:
         self.machine, self.root = machine, root
@@ -391,20 +391,20 @@ class OnAMachine:
             self.trust_root.write_bytes(answer.read())
 
     def begin(self, kind: str, version: str) -> "subprocess.Popen[str]":
-        """Give an order."""
+        """Paste a block, with parts of its text changed, and return while it runs."""
         installation = {
             "root": str(self.root),
             "downloads": self.downloads,
             "system": "",
             "trust_root": str(self.trust_root),
         }
-        order = vars(Order(f"u-{time.monotonic_ns()}", kind, "rsync", version, platform_here(), 60))
+        order = Order(f"u-{time.monotonic_ns()}", kind, "rsync", version, platform_here(), 60).to_json()
         words = [sys.executable, str(CARRY_OUT), json.dumps(installation), json.dumps(order)]
         run = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", f"--setenv=PYTHONPATH={SOURCE}"]
         return subprocess.Popen(self.machine.entering(*run, *words), stdout=subprocess.PIPE, text=True)
 
     def ended(self, order: "subprocess.Popen[str]") -> Report:
-        """Its report."""
+        """Return what a block printed, once it has succeeded."""
         report = read_output(order.communicate()[0])[1]
         assert report is not None
         return report
@@ -413,7 +413,7 @@ class OnAMachine:
 @from_debian
 @pytest.mark.skipif(bool(machines.why_not()), reason=machines.why_not())
 def test_rsyncs_daemon_as_a_unit(tmp_path: Path) -> None:
-    """The same on a real systemd; and a backup that comes in the last instant stops the upgrade, and is whole too."""
+    """On a real systemd; a backup that begins in the last moment stops the upgrade, and is intact too."""
     (root := tmp_path / "shared" / "host").mkdir(parents=True)
     server = Installation(tmp_path)
     with contextlib.ExitStack() as ending:
@@ -449,7 +449,7 @@ def test_rsyncs_daemon_as_a_unit(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def debs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The packages that the page names for borg and rsync."""
+    """Return the packages that the page names for borg and rsync."""
     folder = tmp_path_factory.mktemp("debs")
     for section in ("borg", "rsync"):
         (line,) = re.findall(r"^apt-get download .+$", blocks()[section, RELEASE], re.MULTILINE)
@@ -459,14 +459,14 @@ def debs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def packed(file: Path, program: str, *packages: Path) -> "subprocess.CompletedProcess[str]":
-    """The tool, run to its end."""
+    """Run the packing tool to its end."""
     words = [sys.executable, TOOL, file, program, *packages]
     return subprocess.run(words, capture_output=True, text=True, check=False)
 
 
 @from_debian
 @pytest.mark.parametrize(
-    ("program", "packages", "said"),
+    ("program", "packages", "expected"),
     [
         pytest.param("usr/bin/rsync", ["rsync"], "libpopt.so.0: in none of these packages", id="a library is missing"),
         pytest.param("usr/bin/borg", ["borgbackup"], "No module named 'packaging'", id="a module is missing"),
@@ -474,12 +474,12 @@ def packed(file: Path, program: str, *packages: Path) -> "subprocess.CompletedPr
         pytest.param("usr/bin/rsync-ssl", ["rsync"], "neither a binary nor", id="it is of no kind that we know"),
     ],
 )
-def test_what_would_not_run_is_not_packed(debs: Path, program: str, packages: list[str], said: str) -> None:
-    """One line says what is missing, and there is no file."""
+def test_what_would_not_run_is_not_packed(debs: Path, program: str, packages: list[str], expected: str) -> None:
+    """One line says what is missing, and no file is made."""
     file = debs / "none.tar.gz"
     done = packed(file, program, *(next(debs.glob(f"{name}_*.deb")) for name in packages))
     assert done.returncode == 1
-    assert said in done.stderr
+    assert expected in done.stderr
     assert not list(debs.glob("*none*"))
 
 
@@ -493,7 +493,7 @@ def test_the_same_packages_make_the_same_bytes(debs: Path) -> None:
 
 
 def test_the_rest_of_the_page() -> None:
-    """Every block is one that a test above pastes, and what its sentences name exists."""
+    """Every block is pasted by a test above, and what its sentences name exists."""
     assert TEXT.count("```bash") == len(blocks())
     assert {section for section, _ in blocks()} == {"", "rclone", "restic", "borg", "rsync"}
     named = set(re.findall(r"`backfleet ([a-z]+(?: [a-z]+)?)`", TEXT))

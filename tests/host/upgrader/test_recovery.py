@@ -10,7 +10,7 @@ from backfleet_host.platforms import platform_here
 from backfleet_host.upgrader import failpoints
 from backfleet_host.upgrader.host import disk
 from backfleet_host.upgrader.transaction.journal import AttemptJournal
-from host.upgrader.small_host import PACKAGE, PowerCut, SmallHost, Trouble, counted, suffering
+from host.upgrader.small_host import PACKAGE, PowerCut, SmallHost, Trouble, counted, with_trouble
 
 ORDER = (
     '{"line": "order", "order": {"order_id": "u-1", "kind": "%s", "package": "courier", "version": "%s", '
@@ -49,7 +49,7 @@ def cut_off(root: Path, kind: str, effect: str, number: int) -> SmallHost:
     effects = counted(lambda: prepared(root / "twin"), lambda host: host.carry(kind, version)).effects
     at = [index for index, found in enumerate(effects, 1) if found == effect][number]
     host = prepared(root / "host")
-    with suffering(Trouble(at, "after")), pytest.raises(PowerCut):
+    with with_trouble(Trouble(at, "after")), pytest.raises(PowerCut):
         host.carry(kind, version)
     return host
 

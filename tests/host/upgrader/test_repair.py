@@ -1,4 +1,4 @@
-"""What is installed and not whole any more: mended by the next order, in one step, under whoever runs from it."""
+"""Repair: an installed version that is damaged is repaired by the next order, in one step, also while it is in use."""
 
 import os
 import subprocess
@@ -52,8 +52,8 @@ def runs(host: Host) -> str:
 
 @DAMAGES
 @pytest.mark.parametrize("kind", ["install", "upgrade"])
-def test_the_same_version_again_mends_it(installed: Host, damage: Callable[[Host], None], kind: str) -> None:
-    """And once it is whole there is nothing to do."""
+def test_an_order_for_the_same_version_repairs_it(installed: Host, damage: Callable[[Host], None], kind: str) -> None:
+    """Once it is intact nothing is done."""
     damage(installed)
     report = installed.carry(kind, "1.0")
     assert (report.outcome, report.code, report.current_version) == ("succeeded", "", "1.0"), report
@@ -64,15 +64,15 @@ def test_the_same_version_again_mends_it(installed: Host, damage: Callable[[Host
 
 
 @DAMAGES
-def test_f29_the_way_back_is_made_whole_before_an_upgrade(installed: Host, damage: Callable[[Host], None]) -> None:
-    """And serves as one, if the new version is unwell."""
+def test_f29_the_old_version_is_repaired_before_an_upgrade(installed: Host, damage: Callable[[Host], None]) -> None:
+    """So that it can be rolled back to."""
     damage(installed)
     assert installed.carry("upgrade", "2.0").outcome == "succeeded"
     assert (installed.folder / "previous").resolve().name == "1.0"
     assert subprocess.run([program(installed), "x"], capture_output=True, text=True, check=True).stdout == "1.0 x\n"
 
 
-def test_an_unwell_version_leads_back_to_what_was_mended(shop: Shop, installed: Host) -> None:
+def test_a_rollback_leads_to_the_repaired_version(shop: Shop, installed: Host) -> None:
     shop.add("3.0", health=1)
     changed(installed)
     report = installed.carry("upgrade", "3.0")
@@ -81,15 +81,15 @@ def test_an_unwell_version_leads_back_to_what_was_mended(shop: Shop, installed: 
 
 
 def test_a_shim_that_was_changed_is_written_again(installed: Host) -> None:
-    """With nothing fetched."""
+    """Without a download."""
     installed.shim.unlink()
     assert installed.carry("install", "1.0").outcome == "succeeded"
     assert runs(installed) == "1.0 x"
     assert (installed.folder / "previous").exists() is False
 
 
-def test_f35_what_runs_from_a_damaged_tree_goes_on(installed: Host) -> None:
-    """With the files it has open; nothing is taken away under it."""
+def test_f35_processes_in_a_damaged_tree_go_on(installed: Host) -> None:
+    """With the files they have open: nothing is removed under them."""
     flag = installed.root / "flag"
     flag.touch()
     with subprocess.Popen([installed.shim, "hold", str(flag)], stdout=subprocess.PIPE, text=True) as backup:
@@ -104,8 +104,8 @@ def test_f35_what_runs_from_a_damaged_tree_goes_on(installed: Host) -> None:
     assert not (installed.folder / "versions" / "1.0" / "extra").exists()
 
 
-def test_what_nobody_offers_any_more_cannot_be_mended(shop: Shop, host: Host) -> None:
-    """Then nothing is touched, and it is said what to do."""
+def test_a_release_that_is_no_longer_offered_cannot_be_repaired(shop: Shop, host: Host) -> None:
+    """Nothing is touched, and the report says what to do."""
     shop.add("1.0")
     assert host.carry("install", "1.0").outcome == "succeeded"
     with shop.database.transaction() as tx:

@@ -1,4 +1,4 @@
-"""A client that runs as a service: stopped, switched, started, watched; real processes throughout."""
+"""A client that runs as a service: stopped, switched, started, watched. With real processes."""
 
 import contextlib
 import os
@@ -60,14 +60,14 @@ def run(host: Host, word: str) -> int:
 
 
 def served(state: Path) -> list[str]:
-    """The versions that began to serve, in order."""
+    """Return the versions that began to serve, in order."""
     time.sleep(0.1)
     return (state / "served").read_text().split()
 
 
 @pytest.fixture
 def serving(shop: Shop, host: Host, state: Path) -> Host:
-    """A host whose 1.0 serves."""
+    """Return a host whose 1.0 serves."""
     shop.add("1.0", client=daemon(state), service=SERVICE, switch="idle")
     assert host.carry("install", "1.0").outcome == "succeeded"
     assert run(host, "ready") != 0  # an install starts nothing: that is the administrator's to decide
@@ -76,7 +76,7 @@ def serving(shop: Shop, host: Host, state: Path) -> Host:
 
 
 def test_f39_a_service_is_stopped_and_started_on_the_new_version(shop: Shop, serving: Host, state: Path) -> None:
-    """F39: and the report says for how many seconds nobody served."""
+    """And the report says for how many seconds nothing served."""
     shop.add("2.0", client=daemon(state), service=SERVICE, switch="idle")
     report = serving.carry("upgrade", "2.0")
     assert (report.outcome, report.current_version) == ("succeeded", "2.0")
@@ -96,23 +96,23 @@ def test_a_service_that_was_stopped_stays_stopped(shop: Shop, serving: Host, sta
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "health", "said"),
+    ("behaviour", "health", "expected"),
     [
         pytest.param("refuses", 0, "start ended with exit code 1", id="the start fails"),
         pytest.param("hangs", 0, "did not end within 3 s", id="F10 the start hangs"),
         pytest.param("dies", 0, "not ready within 3 s", id="it is never ready"),
         pytest.param("dumb", 0, "not ready within 3 s", id="it lives and is never ready"),
-        pytest.param("serves", 1, "exit code 1", id="it serves and is unwell"),
+        pytest.param("serves", 1, "exit code 1", id="it serves and is unhealthy"),
     ],
 )
-def test_f23_whatever_the_new_version_left_the_old_one_serves_again(
-    shop: Shop, serving: Host, state: Path, behaviour: str, health: int, said: str
+def test_f23_the_old_version_serves_again_after_a_rollback(
+    shop: Shop, serving: Host, state: Path, behaviour: str, health: int, expected: str
 ) -> None:
-    """Started if it is down, stopped and started if it is not; all that a hanging start began has ended."""
+    """Started if it is down, restarted if it is not; everything that a hanging start began has ended."""
     shop.add("2.0", client=daemon(state, behaviour), service=SERVICE, switch="idle", health=health)
     report = serving.carry("upgrade", "2.0")
     assert (report.code, report.current_version) == ("RolledBack", "1.0")
-    assert said in report.message
+    assert expected in report.message
     assert served(state)[-1] == "1.0"
     assert run(serving, "ready") == 0
     assert from_tree(serving.folder / "versions" / "2.0") == []
@@ -126,8 +126,8 @@ def _read(path: Path) -> bytes:
         return b""
 
 
-def test_no_backup_is_ended_with_a_service_that_will_not_stop(shop: Shop, serving: Host, state: Path) -> None:
-    """One that came through the shim runs from the same tree as the service, and is none of it."""
+def test_no_backup_is_killed_with_a_service_that_does_not_stop(shop: Shop, serving: Host, state: Path) -> None:
+    """A backup through the shim runs from the same tree, and is not part of the service."""
     text = daemon(state, "dumb").replace("*) echo", 'hold) echo began; sleep "$2"; echo done ;;\n  *) echo')
     shop.add("2.0", client=text, service=SERVICE)
     began: list[subprocess.Popen[str]] = []
@@ -140,7 +140,7 @@ def test_no_backup_is_ended_with_a_service_that_will_not_stop(shop: Shop, servin
             began.append(subprocess.Popen(["sh", "-c", held], stdout=subprocess.PIPE, text=True, env=ready))
             time.sleep(0.5)
 
-    serving.said = type("Say", (list,), {"append": staticmethod(say)})()
+    serving.progress = type("Say", (list,), {"append": staticmethod(say)})()
     report = serving.carry("upgrade", "2.0")
     assert (report.code, report.current_version) == ("RolledBack", "1.0")
     (backup,) = began
@@ -149,16 +149,14 @@ def test_no_backup_is_ended_with_a_service_that_will_not_stop(shop: Shop, servin
     assert from_tree(serving.folder / "versions" / "2.0") == []
 
 
-def test_f35_a_service_that_may_switch_at_any_time_is_asked_all_the_same(
-    shop: Shop, serving: Host, state: Path
-) -> None:
-    """Stopping it would end the backup inside it, whatever its package says of overlapping itself."""
+def test_f35_an_anytime_service_is_drained_all_the_same(shop: Shop, serving: Host, state: Path) -> None:
+    """Stopping it would end the backup inside it."""
     with_idle = {**SERVICE, "idle": ["courier", "idle"]}
     for version in ("1.1", "2.0"):
         shop.add(version, client=daemon(state), service=with_idle, switch="anytime")
     assert serving.carry("upgrade", "1.1").outcome == "succeeded"
     (state / "busy").touch()
-    assert serving.carry("upgrade", "2.0", patience=1).code == "BackupRunning"
+    assert serving.carry("upgrade", "2.0", timeout_seconds=1).code == "BackupRunning"
     assert served(state) == ["1.0", "1.1"]
     (state / "busy").unlink()
     assert serving.carry("upgrade", "2.0").current_version == "2.0"
@@ -168,7 +166,7 @@ def test_f35_a_service_that_may_switch_at_any_time_is_asked_all_the_same(
 def test_a_service_that_was_stopped_while_the_order_waited_stays_stopped(
     shop: Shop, serving: Host, state: Path, switch: str
 ) -> None:
-    """It served when the order came; its administrator stopped it while a backup inside it was waited for."""
+    """Its administrator stopped it while the order waited for a backup inside it."""
     with_idle = {**SERVICE, "idle": ["courier", "idle"]}
     for version in ("1.1", "2.0"):
         shop.add(version, client=daemon(state), service=with_idle, switch=switch)
@@ -190,14 +188,14 @@ def test_a_service_that_was_stopped_while_the_order_waited_stays_stopped(
 
 
 def test_f35_a_backup_inside_the_service_is_waited_for(shop: Shop, serving: Host, state: Path) -> None:
-    """Out of patience nothing is touched: the service was never stopped."""
+    """Out of time nothing is touched: the service was never stopped."""
     with_idle = {**SERVICE, "idle": ["courier", "idle"]}
     shop.add("1.1", client=daemon(state), service=with_idle, switch="idle")
     assert serving.carry("upgrade", "1.1").outcome == "succeeded"
     pid = (state / "pid").read_text()
     (state / "busy").touch()
     shop.add("2.0", client=daemon(state), service=with_idle, switch="idle")
-    report = serving.carry("upgrade", "2.0", patience=1)
+    report = serving.carry("upgrade", "2.0", timeout_seconds=1)
     assert (report.code, report.current_version) == ("BackupRunning", "1.1")
     assert (state / "pid").read_text() == pid
     assert run(serving, "ready") == 0
@@ -206,7 +204,7 @@ def test_f35_a_backup_inside_the_service_is_waited_for(shop: Shop, serving: Host
 
 
 def test_f03_two_generations_never_serve_at_once(shop: Shop, serving: Host, state: Path) -> None:
-    """What outlives its service's stop is named, and the upgrade does not happen beside it."""
+    """A process that outlives its service is named, and nothing is upgraded beside it."""
     worker = subprocess.Popen([(serving.folder / "versions" / "1.0" / "bin" / "courier"), "serve"])
     try:
         shop.add("2.0", client=daemon(state), service=SERVICE, switch="idle")
@@ -231,10 +229,10 @@ esac
 """
 
 
-def test_a_unit_is_systemds(
+def test_a_unit_is_run_by_systemd(
     shop: Shop, host: Host, tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where systemd is; a stand-in for systemctl, the outermost seam, tells what it was asked."""
+    """A stand-in for systemctl, the outermost seam, records its calls."""
     program = tmp_path / "tools" / "systemctl"
     program.parent.mkdir()
     program.write_text(SYSTEMCTL.replace("STATE", str(state)).replace("ROOT", str(host.root)))
@@ -251,7 +249,7 @@ def test_a_unit_is_systemds(
 
 
 def test_a_unit_without_systemd_is_refused(shop: Shop, host: Host) -> None:
-    """Before anything is fetched."""
+    """Before anything is downloaded."""
     object.__setattr__(host.installation, "systemd", host.root / "none")
     shop.add("1.0", service={"unit": "courier.service"})
     report = host.carry("install", "1.0")
@@ -260,10 +258,8 @@ def test_a_unit_without_systemd_is_refused(shop: Shop, host: Host) -> None:
 
 
 @pytest.mark.parametrize("kind", ["upgrade", "uninstall"])
-def test_a_service_of_which_nobody_knows_whether_it_runs_is_left_alone(
-    shop: Shop, serving: Host, state: Path, kind: str
-) -> None:
-    """Taken for a stopped one it would never be started again."""
+def test_a_service_whose_state_is_unknown_is_left_alone(shop: Shop, serving: Host, state: Path, kind: str) -> None:
+    """If it counted as stopped it would never be started again."""
     shop.add("2.0", client=daemon(state), service=SERVICE)
     (state / "dazed").touch()
     report = serving.carry(kind, "2.0" if kind == "upgrade" else "")
@@ -276,7 +272,7 @@ def test_a_service_of_which_nobody_knows_whether_it_runs_is_left_alone(
 
 
 def test_an_uninstall_stops_the_service(serving: Host, state: Path) -> None:
-    """And nothing runs from its tree any more."""
+    """And nothing runs from its tree afterwards."""
     tree = serving.folder / "versions" / "1.0"
     assert serving.carry("uninstall").outcome == "succeeded"
     assert from_tree(tree) == []

@@ -44,7 +44,7 @@ esac
 
 @pytest.fixture
 def machine(tmp_path: Path, shop: Shop) -> Iterator[Machine]:
-    """A machine that shares with us the folder in which everything happens."""
+    """Run a machine that shares a folder with us."""
     shared = tmp_path / "shared"
     shared.mkdir()
     (shared / "root.json").write_bytes(shop.trust_root)
@@ -53,7 +53,7 @@ def machine(tmp_path: Path, shop: Shop) -> Iterator[Machine]:
 
 
 class Managed:
-    """The host on that machine: orders are carried out there."""
+    """The host on that machine, where orders are carried out."""
 
     def __init__(self, machine: Machine, host: Host, shop: Shop, shared: Path) -> None:
         host.root, self.machine, self.host, self.shop, self.shared = shared / "host", machine, host, shop, shared
@@ -61,29 +61,29 @@ class Managed:
         machine.unit("courier.service", UNIT.replace("ROOT", str(host.root)))
 
     def offer(self, version: str, behaviour: str = ":", **more: Any) -> None:
-        """A release whose service is the unit."""
+        """Offer a release whose service is the unit."""
         client = CLIENT.replace("STATE", str(self.shared)).replace("BEHAVIOUR", behaviour)
         self.shop.add(version, client=client, service={"unit": "courier.service", "seconds": 5}, **more)
 
-    def words(self, kind: str, version: str = "", **more: Any) -> list[str]:
-        """What carries an order out on the machine."""
+    def command_line(self, kind: str, version: str = "", **more: Any) -> list[str]:
+        """Return the command that carries an order out on the machine."""
         installation = {
             "root": str(self.host.root), "downloads": self.shop.address, "system": "",
             "trust_root": str(self.shared / "root.json"),
         }  # fmt: skip
-        order = dataclasses.asdict(self.host.order(kind, version, **more))
+        order = self.host.order(kind, version, **more).to_json()
         return [sys.executable, str(CARRY_OUT), json.dumps(installation), json.dumps(order)]
 
     def carry(self, kind: str, version: str = "", **more: Any) -> Report:
-        """Give an order and wait for its report."""
-        done = self.machine.run("--setenv", f"PYTHONPATH={SOURCE}", *self.words(kind, version, **more))
-        self.host.said.append("")  # the next order is another one
+        """Carry an order out; return its report."""
+        done = self.machine.run("--setenv", f"PYTHONPATH={SOURCE}", *self.command_line(kind, version, **more))
+        self.host.progress.append("")  # the next order is another one
         report = read_output(done.stdout)[1]
         assert report is not None, done.stdout + done.stderr
         return report
 
     def served(self) -> list[str]:
-        """The versions that began to serve, in order."""
+        """Return the versions that began to serve, in order."""
         file = self.shared / "served"
         return file.read_text().split() if file.exists() else []
 
@@ -93,7 +93,7 @@ class Managed:
 
 @pytest.fixture
 def managed(machine: Machine, host: Host, shop: Shop, tmp_path: Path) -> Managed:
-    """1.0 is installed, its unit is enabled, and runs."""
+    """Return a host with 1.0, whose unit is enabled and runs."""
     managed = Managed(machine, host, shop, tmp_path / "shared")
     managed.offer("1.0")
     assert managed.carry("install", "1.0").outcome == "succeeded"
@@ -131,8 +131,8 @@ def test_a_unit_that_was_stopped_stays_stopped(managed: Managed) -> None:
         pytest.param("exit 1", 0, "Restart=always\nRestartSec=10ms\n", id="it dies until systemd gives it up"),
     ],
 )
-def test_f23_an_unwell_unit_is_taken_back(managed: Managed, behaviour: str, health: int, restart: str) -> None:
-    """The old version serves again, whatever state systemd thinks the unit is in."""
+def test_f23_an_unhealthy_unit_is_rolled_back(managed: Managed, behaviour: str, health: int, restart: str) -> None:
+    """The old version serves again, whatever state systemd reports for the unit."""
     unit = managed.machine.units / "courier.service"
     unit.write_text(unit.read_text().replace("[Service]\n", f"[Service]\n{restart}"))
     managed.machine.systemctl("daemon-reload")
@@ -148,13 +148,13 @@ def test_an_uninstall_leaves_no_unit_running(managed: Managed) -> None:
     assert not managed.is_active()
 
 
-@pytest.mark.parametrize(("healthy", "version"), [(True, "2.0"), (False, "1.0")], ids=["well", "unwell"])
+@pytest.mark.parametrize(("healthy", "version"), [(True, "2.0"), (False, "1.0")], ids=["well", "unhealthy"])
 def test_f12_the_power_fails_while_the_new_version_is_on_trial(managed: Managed, healthy: bool, version: str) -> None:
-    """At the next boot systemd starts what `current` says; recovery then proves it, or takes it back."""
+    """At the next boot systemd starts what `current` points to; recovery then verifies it or rolls it back."""
     managed.offer("2.0", health=0 if healthy else 1)
     (managed.shared / "wait-2.0").touch()
     entering = managed.machine.entering("systemd-run", "--quiet", f"--setenv=PYTHONPATH={SOURCE}")
-    subprocess.run([*entering, *managed.words("upgrade", "2.0")], check=True)
+    subprocess.run([*entering, *managed.command_line("upgrade", "2.0")], check=True)
     until = time.monotonic() + 20
     while managed.served() != ["1.0", "2.0"]:
         assert time.monotonic() < until

@@ -25,7 +25,7 @@ def said_by(shim: Path, *words: str) -> str:
 
 
 def snapshot(root: Path) -> dict[str, str]:
-    """Every link and file that a user could notice, with what is in it."""
+    """Return every link and file that a user could notice, with its content."""
     found = {}
     for path in sorted(root.rglob("*")):
         name = str(path.relative_to(root))
@@ -50,23 +50,23 @@ def test_an_install_makes_the_client_run(shop: Shop, host: Host) -> None:
     assert host.leftovers() == []
 
 
-def test_an_upgrade_moves_the_client_and_keeps_the_way_back(shop: Shop, host: Host) -> None:
-    """Both trees are there; the shim runs the new one; every step was told."""
+def test_an_upgrade_keeps_the_old_version_for_a_rollback(shop: Shop, host: Host) -> None:
+    """Both trees are there, the shim runs the new one, and every step was reported."""
     shop.add("1.0")
     shop.add("2.0")
     host.carry("install", "1.0")
-    host.said.clear()
+    host.progress.clear()
     report = host.carry("upgrade", "2.0")
     assert (report.outcome, report.from_version, report.current_version) == ("succeeded", "1.0", "2.0")
     assert said_by(host.shim, "version") == "courier 2.0"
     assert sorted(path.name for path in (host.folder / "versions").iterdir()) == ["1.0", "2.0"]
-    stages = [json.loads(line)["stage"] for line in host.said]
+    stages = [json.loads(line)["stage"] for line in host.progress]
     assert stages == ["admit", "check", "fetch", "stage", "drain", "switch", "prove", "commit"]
     assert host.leftovers() == []
 
 
 def test_older_versions_are_removed_once_nothing_runs_from_them(shop: Shop, host: Host) -> None:
-    """The current and the previous version stay; a tree that a live process runs from stays too."""
+    """The current and the previous version stay, and so does a tree that a process runs from."""
     for version in ("1.0", "2.0", "3.0"):
         shop.add(version)
     host.carry("install", "1.0")
@@ -79,7 +79,7 @@ def test_older_versions_are_removed_once_nothing_runs_from_them(shop: Shop, host
 
 
 def test_an_uninstall_leaves_neither_shim_nor_version(shop: Shop, host: Host) -> None:
-    """And says so in its report."""
+    """And its report says so."""
     shop.add("1.0")
     host.carry("install", "1.0")
     report = host.carry("uninstall")
@@ -88,16 +88,16 @@ def test_an_uninstall_leaves_neither_shim_nor_version(shop: Shop, host: Host) ->
     assert list((host.folder / "versions").iterdir()) == []
 
 
-def test_the_same_order_twice_is_answered_not_done(shop: Shop, host: Host) -> None:
-    """Its report comes from the journal."""
+def test_the_same_order_again_is_answered_not_repeated(shop: Shop, host: Host) -> None:
+    """Its report comes from the host's disk."""
     shop.add("1.0")
     first = host.carry("install", "1.0", order_id="u-1")
-    host.said.clear()
+    host.progress.clear()
     assert host.carry("install", "1.0", order_id="u-1") == first
-    assert [json.loads(line)["stage"] for line in host.said] == ["admit"]
+    assert [json.loads(line)["stage"] for line in host.progress] == ["admit"]
 
 
-def test_what_is_current_stays_untouched(shop: Shop, host: Host) -> None:
+def test_the_current_version_stays_untouched(shop: Shop, host: Host) -> None:
     """AlreadyCurrent is a note on a success."""
     shop.add("1.0")
     host.carry("install", "1.0")
@@ -107,7 +107,7 @@ def test_what_is_current_stays_untouched(shop: Shop, host: Host) -> None:
     assert snapshot(host.root) == before
 
 
-def test_status_tells_versions_and_the_last_report(shop: Shop, host: Host) -> None:
+def test_status_reports_versions_and_the_last_order(shop: Shop, host: Host) -> None:
     """As JSON, for the server and for people."""
     shop.add("1.0")
     host.carry("install", "1.0")
@@ -127,8 +127,8 @@ def test_status_tells_versions_and_the_last_report(shop: Shop, host: Host) -> No
         pytest.param("2.0", {"version": "2.0", "upgrades_from": ">=1.5"}, "NotAllowedFrom", id="not from here"),
     ],
 )
-def test_a_refusal_touches_nothing(shop: Shop, host: Host, version: str, made: dict[str, str], code: str) -> None:
-    """Each with its code, and the host as it was."""
+def test_a_refused_order_touches_nothing(shop: Shop, host: Host, version: str, made: dict[str, str], code: str) -> None:
+    """Each has its code, and the host is as it was."""
     shop.add("1.0")
     host.carry("install", "1.0")
     before = snapshot(host.root)
@@ -140,15 +140,15 @@ def test_a_refusal_touches_nothing(shop: Shop, host: Host, version: str, made: d
     assert host.leftovers() == []
 
 
-def test_an_upgrade_of_what_is_not_installed_is_refused(shop: Shop, host: Host) -> None:
+def test_an_upgrade_of_a_missing_client_is_refused(shop: Shop, host: Host) -> None:
     """An upgrade is not an install."""
     shop.add("1.0")
     assert host.carry("upgrade", "1.0").code == "ClientNotInstalled"
     assert host.version() == ""
 
 
-def test_a_file_that_is_not_ours_is_not_overwritten(shop: Shop, host: Host) -> None:
-    """F77: a second manager is detected and left alone."""
+def test_an_unmanaged_file_is_not_overwritten(shop: Shop, host: Host) -> None:
+    """F77: another package manager is detected and left alone."""
     shop.add("1.0")
     host.shim.parent.mkdir(parents=True)
     host.shim.write_text("made by somebody else")
@@ -158,7 +158,7 @@ def test_a_file_that_is_not_ours_is_not_overwritten(shop: Shop, host: Host) -> N
 
 
 def test_f11_f70_bytes_that_are_not_the_release_are_refused(shop: Shop, host: Host) -> None:
-    """F11, F70: nothing is replaced before bytes are verified, and what came is thrown away."""
+    """Nothing is replaced before bytes are verified, and wrong ones are removed."""
     shop.add("1.0")
     artifact = shop.add("2.0")
     host.carry("install", "1.0")
@@ -171,7 +171,7 @@ def test_f11_f70_bytes_that_are_not_the_release_are_refused(shop: Shop, host: Ho
 
 
 def test_metadata_signed_by_others_is_refused(shop: Shop, host: Host, tmp_path: Path) -> None:
-    """F74: the host trusts the root it was enrolled with, not whoever answers."""
+    """F74: the host trusts the root it was enrolled with, not the server that answers."""
     shop.add("1.0")
     host.carry("install", "1.0")
     shutil_free = host.root / "trust"
@@ -205,7 +205,7 @@ database.close()
 def test_f11_f14_an_unreachable_server_is_no_fault_of_the_version(
     shop: Shop, host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """F14: a transient cause never marks a version bad."""
+    """A passing cause never quarantines a version."""
     shop.add("1.0")
     shop.add("2.0")
     host.carry("install", "1.0")
@@ -221,7 +221,7 @@ def test_f11_f14_an_unreachable_server_is_no_fault_of_the_version(
 # --- Backwards ------------------------------------------------------------------------------------------------------
 
 
-def test_an_unwell_version_is_taken_back(shop: Shop, host: Host) -> None:
+def test_an_unhealthy_version_is_rolled_back(shop: Shop, host: Host) -> None:
     """The old one runs, the evidence is kept, and the report says why."""
     shop.add("1.0")
     shop.add("2.0", health=3)
@@ -234,8 +234,8 @@ def test_an_unwell_version_is_taken_back(shop: Shop, host: Host) -> None:
     assert host.leftovers() == []
 
 
-def test_f15_f32_a_version_that_was_taken_back_is_held_back_for_a_day(shop: Shop, host: Host) -> None:
-    """F15, F32: not tried again at once, and not held back for ever."""
+def test_f15_f32_a_version_that_was_rolled_back_is_quarantined_for_a_day(shop: Shop, host: Host) -> None:
+    """Neither tried again at once nor refused for ever."""
     shop.add("1.0")
     shop.add("2.0", health=3)
     host.carry("install", "1.0")
@@ -247,8 +247,8 @@ def test_f15_f32_a_version_that_was_taken_back_is_held_back_for_a_day(shop: Shop
     assert "exit code 3" in host.carry("upgrade", "2.0", order_id="later").message
 
 
-def test_f15_an_operator_or_the_administrator_ends_holding_back(shop: Shop, host: Host) -> None:
-    """The one by an order that says so, the other by so many hours."""
+def test_f15_an_order_or_the_host_policy_ends_a_quarantine(shop: Shop, host: Host) -> None:
+    """An order with `tries_again`, or a policy with fewer hours."""
     shop.add("1.0")
     shop.add("2.0", health=3)
     host.carry("install", "1.0")
@@ -261,8 +261,8 @@ def test_f15_an_operator_or_the_administrator_ends_holding_back(shop: Shop, host
     assert host.carry("upgrade", "2.0").stage == "back"
 
 
-def test_an_unwell_first_install_leaves_nothing(shop: Shop, host: Host) -> None:
-    """Where nothing was, nothing is."""
+def test_an_unhealthy_first_install_leaves_nothing(shop: Shop, host: Host) -> None:
+    """The host is as empty as before."""
     shop.add("1.0", health=1)
     report = host.carry("install", "1.0")
     assert (report.code, report.current_version) == ("RolledBack", "")
@@ -273,7 +273,7 @@ def test_an_unwell_first_install_leaves_nothing(shop: Shop, host: Host) -> None:
 HANGS = '#!/bin/sh\nif [ "{health}" = 0 ]; then echo "{package} {version}"; else sleep 300 & wait; fi\n'
 
 
-def test_a_health_command_that_hangs_is_ended_with_all_it_started(shop: Shop, host: Host) -> None:
+def test_a_hanging_health_command_is_killed_with_all_it_started(shop: Shop, host: Host) -> None:
     """F10: the whole process tree ends; then the old version runs."""
     shop.add("1.0", client=HANGS)
     shop.add("2.0", client=HANGS, health=1, seconds=1)
@@ -296,7 +296,7 @@ def _read(path: Path) -> bytes:
 # --- The gate -------------------------------------------------------------------------------------------------------
 
 
-def test_the_shim_is_the_client(shop: Shop, host: Host) -> None:
+def test_the_shim_becomes_the_client(shop: Shop, host: Host) -> None:
     """Same process id, exit code and signals."""
     shop.add("1.0")
     host.carry("install", "1.0")
@@ -314,7 +314,7 @@ def test_the_shim_is_the_client(shop: Shop, host: Host) -> None:
 
 
 def test_f38_a_run_that_starts_during_the_switch_waits_for_it(shop: Shop, host: Host) -> None:
-    """F38: it waits in the shim, and then runs on whichever version won."""
+    """In the shim, and then runs on the version that is current."""
     shop.add("1.0")
     host.carry("install", "1.0")
     with open(host.folder / "gate", "r+b") as gate:
@@ -326,8 +326,8 @@ def test_f38_a_run_that_starts_during_the_switch_waits_for_it(shop: Shop, host: 
         assert process.communicate(timeout=5)[0] == "1.0 hello\n"
 
 
-def test_a_run_that_waited_runs_the_program_of_the_version_that_won(shop: Shop, host: Host) -> None:
-    """Wherever that version has it: who began to wait before the switch knew another place."""
+def test_a_run_that_waited_uses_the_new_versions_program(shop: Shop, host: Host) -> None:
+    """Which may be at another path than when the run began to wait."""
     shop.add("1.0", folder="data-1.0/bin")
     shop.add("2.0", folder="data-2.0/bin")
     host.carry("install", "1.0")
@@ -345,7 +345,7 @@ def test_a_run_that_waited_runs_the_program_of_the_version_that_won(shop: Shop, 
 
 @contextlib.contextmanager
 def a_running_backup(host: Host) -> Iterator[Path]:
-    """Runs until the flag that is handed out is gone."""
+    """Run a backup until the flag file that is yielded is removed."""
     flag = host.root / "flag"
     flag.touch()
     with subprocess.Popen([host.shim, "hold", flag], stdout=subprocess.PIPE, text=True) as process:
@@ -362,19 +362,19 @@ def a_running_backup(host: Host) -> Iterator[Path]:
 
 
 def test_a_client_that_must_be_idle_is_never_interrupted(shop: Shop, host: Host) -> None:
-    """F35: out of patience, the upgrade gives up and everything is as it was."""
+    """F35: out of time the upgrade gives up, and everything is as it was."""
     shop.add("1.0", switch="idle")
     shop.add("2.0", switch="idle")
     host.carry("install", "1.0")
     with a_running_backup(host):
-        report = host.carry("upgrade", "2.0", patience=1)
+        report = host.carry("upgrade", "2.0", timeout_seconds=1)
         assert (report.code, report.current_version) == ("BackupRunning", "1.0")
     assert said_by(host.shim, "hello") == "1.0 hello"
     assert host.carry("upgrade", "2.0").outcome == "succeeded"
 
 
-def test_a_running_backup_finishes_on_the_tree_it_started_from(shop: Shop, host: Host) -> None:
-    """`anytime`: the upgrade does not wait, the backup does not notice."""
+def test_a_running_backup_keeps_its_version(shop: Shop, host: Host) -> None:
+    """`anytime`: the upgrade does not wait, and the backup does not notice."""
     shop.add("1.0")
     shop.add("2.0")
     host.carry("install", "1.0")
@@ -382,7 +382,7 @@ def test_a_running_backup_finishes_on_the_tree_it_started_from(shop: Shop, host:
         assert host.carry("upgrade", "2.0").current_version == "2.0"
 
 
-def test_a_second_order_for_the_package_is_told_to_wait(shop: Shop, host: Host) -> None:
+def test_a_second_order_for_the_package_is_refused(shop: Shop, host: Host) -> None:
     """One transaction per package and host."""
     shop.add("1.0")
     host.carry("install", "1.0")
@@ -393,7 +393,7 @@ def test_a_second_order_for_the_package_is_told_to_wait(shop: Shop, host: Host) 
 
 
 def test_settings_reach_the_host_and_stay(shop: Shop, host: Host) -> None:
-    """With an order that has some; one without changes none, and an uninstall takes them away."""
+    """An order with settings changes them, one without does not, and an uninstall removes them."""
     shop.add("1.0")
     host.carry("install", "1.0", settings={"most_cores": 2, "https": True})
     file = host.folder / "settings.json"

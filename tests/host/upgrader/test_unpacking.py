@@ -23,18 +23,18 @@ Unpack = Callable[..., dict[str, object]]
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Iterator[Path]:
-    """Where it goes."""
+    """Return the folder to unpack into."""
     yield tmp_path / "tree"
     remove_tree(tmp_path / "tree")
 
 
 @pytest.fixture
 def unpacked(tmp_path: Path, tree: Path) -> Unpack:
-    """Unpack these bytes there."""
+    """Unpack these bytes."""
 
-    def unpack_it(content: bytes, form: str = "tar", **told: object) -> dict[str, object]:
+    def unpack_it(content: bytes, form: str = "tar", **fields: object) -> dict[str, object]:
         (tmp_path / "artifact").write_bytes(content)
-        return unpack(tmp_path / "artifact", replace(RELEASE, format=form, **told), tree)  # type: ignore[arg-type]
+        return unpack(tmp_path / "artifact", replace(RELEASE, format=form, **fields), tree)  # type: ignore[arg-type]
 
     return unpack_it
 
@@ -57,16 +57,16 @@ def mode_of(path: Path) -> int:
     ],
 )
 @pytest.mark.parametrize(("form", "pack"), [("tar", tar), ("zip", zipped), ("deb", deb)])
-def test_a_file_is_as_it_was_packed_and_nobody_writes_it(
+def test_a_file_keeps_its_mode_without_write_permission(
     unpacked: Unpack, tree: Path, form: str, pack: Callable[..., bytes], packed: int, kept: int
 ) -> None:
-    """What was private stays private, in a folder that everybody may enter."""
+    """Private files stay private, in a folder that all users may enter."""
     unpacked(pack(folder("etc"), file("etc/a", mode=packed)), form)
     assert (mode_of(tree / "etc/a"), mode_of(tree / "etc"), mode_of(tree)) == (kept, 0o755, 0o755)
 
 
 def test_nobody_reads_a_file_before_it_has_its_mode(unpacked: Unpack, tree: Path) -> None:
-    """The half-made tree is closed to others."""
+    """The half-made tree is closed to other users."""
     seen = []
     failpoints.watch(lambda when, effect, path: seen.append(mode_of(tree)) if effect == "write" else None)
     try:
@@ -87,13 +87,13 @@ def test_nobody_reads_a_file_before_it_has_its_mode(unpacked: Unpack, tree: Path
         pytest.param(0o1755, 0, 0, 0o555, id="the sticky bit"),
     ],
 )
-def test_only_root_s_rights_are_lent(packed: int, owner: int, group: int, kept: int) -> None:
-    """An agent that is somebody's must not lend that person's."""
+def test_only_roots_rights_are_lent(packed: int, owner: int, group: int, kept: int) -> None:
+    """An agent of another user must not lend that user's rights."""
     assert mode_in_tree(packed, owner, group) == kept
 
 
 def test_set_uid_where_it_is_named_and_nowhere_else(unpacked: Unpack, tree: Path) -> None:
-    """On disk, for who unpacks as root; the file is theirs whatever the archive says."""
+    """The file belongs to the user who unpacked it, whatever the archive says."""
     content = tar(Packed("bin/su", b"x", 0o4755), program("bin/ls"), link("su", "bin/su"), compression="gz")
     with pytest.raises(OrderFailed, match="set-uid") as refused:
         unpacked(content)
@@ -109,7 +109,7 @@ def test_set_uid_where_it_is_named_and_nowhere_else(unpacked: Unpack, tree: Path
 
 @pytest.mark.parametrize(("form", "pack"), [("tar", tar), ("deb", deb)])
 def test_hard_links_become_copies(unpacked: Unpack, tree: Path, form: str, pack: Callable[..., bytes]) -> None:
-    """Files of their own, proven whole like all others, as private as what they are copies of."""
+    """Files of their own, verified like all others, and as private as the originals."""
     things = [Packed("bin/a", b"content", 0o750), hard_link("b", "bin/a"), hard_link("c/d", "b"), file("z", b"")]
     files = unpacked(pack(*things, hard_link("y", "z")), form)
     assert [(tree / path).read_bytes() for path in ("bin/a", "b", "c/d", "y")] == [b"content"] * 3 + [b""]
@@ -125,7 +125,7 @@ def test_hard_links_become_copies(unpacked: Unpack, tree: Path, form: str, pack:
 
 @pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="not a Debian system")
 def test_a_package_that_dpkg_made_with_hard_links(unpacked: Unpack, tree: Path, tmp_path: Path) -> None:
-    """The real tool's own words: dots in front of names and targets, compressed as Ubuntu does."""
+    """As the real tool writes it: dots before names and targets, compressed as in Ubuntu."""
     source = tmp_path / "source"
     (source / "DEBIAN").mkdir(parents=True)
     (source / "DEBIAN/control").write_text(
@@ -139,5 +139,5 @@ def test_a_package_that_dpkg_made_with_hard_links(unpacked: Unpack, tree: Path, 
     subprocess.run(words, check=True, capture_output=True)
     unpacked((tmp_path / "acme.deb").read_bytes(), "deb")
     for name in ("acme", "acme-1"):
-        said = subprocess.run([tree / "usr/bin" / name], check=True, capture_output=True, text=True)
-        assert said.stdout == "1\n"
+        output = subprocess.run([tree / "usr/bin" / name], check=True, capture_output=True, text=True)
+        assert output.stdout == "1\n"

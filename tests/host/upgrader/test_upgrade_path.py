@@ -1,4 +1,4 @@
-"""Stepping stones and repository formats: which way leads from here to there, and which must not be taken."""
+"""Upgrade paths and repository formats: which versions lead to the goal, and which must not be used."""
 
 import itertools
 from typing import Any
@@ -42,15 +42,15 @@ def release(version: str, upgrades_from: str = "", form: str = "", readable_by: 
         pytest.param("odd one", [("3.0", ""), ("4.0", ">=3")], None, id="from a version nobody can read"),
     ],
 )
-def test_the_way(current: str, offered: list[tuple[str, str]], way: list[str] | None) -> None:
-    """The last that is offered is the goal."""
+def test_the_upgrade_path(current: str, offered: list[tuple[str, str]], way: list[str] | None) -> None:
+    """The last release that is offered is the goal."""
     releases = [release(*one) for one in offered]
     assert upgrade_path.find_path(current, releases[-1], releases) == way
 
 
 @given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 9)), max_size=9, unique_by=lambda pair: pair[0]))
-def test_a_way_is_allowed_at_every_step(offered: list[tuple[int, int]]) -> None:
-    """And leads forwards, from where the host is to where it should be."""
+def test_an_upgrade_path_is_allowed_at_every_step(offered: list[tuple[int, int]]) -> None:
+    """And only leads forwards."""
     goal = release("10", ">=8")
     releases = [release(str(version), f">={least}") for version, least in offered]
     way = upgrade_path.find_path("1", goal, [*releases, goal])
@@ -75,10 +75,10 @@ def test_a_way_is_allowed_at_every_step(offered: list[tuple[int, int]]) -> None:
         pytest.param(("1.10", "1"), "1.9", "", False, id="versions are not text"),
     ],
 )
-def test_f41_a_format_waits_for_its_readers(
+def test_f41_a_format_is_refused_until_all_can_read_it(
     old: tuple[str, str] | None, readable_by: str, reader: str, refused: bool
 ) -> None:
-    """Refused before anything is fetched."""
+    """Before anything is downloaded."""
     before = release(old[0], form=old[1]) if old else None
     goal = release("3.0", form="2", readable_by=readable_by)
     if not refused:
@@ -89,8 +89,8 @@ def test_f41_a_format_waits_for_its_readers(
     assert caught.value.code == "RepositoryFormatConflict"
 
 
-def test_f59_one_order_goes_over_the_stone(shop: Shop, host: Host) -> None:
-    """Each stone is proven before the next is taken; the way back leads to where it began."""
+def test_f59_one_order_goes_through_the_intermediate_version(shop: Shop, host: Host) -> None:
+    """Each is verified before the next; a rollback leads to the first version."""
     shop.add("1.0")
     host.carry("install", "1.0")
     shop.add("2.0")
@@ -101,22 +101,22 @@ def test_f59_one_order_goes_over_the_stone(shop: Shop, host: Host) -> None:
     assert sorted(path.name for path in (host.folder / "versions").iterdir()) == ["1.0", "3.0"]
 
 
-@pytest.mark.parametrize("unwell", ["2.0", "3.0"])
-def test_an_unwell_stone_leads_back_to_the_beginning(shop: Shop, host: Host, unwell: str) -> None:
-    """Never left on a stone."""
+@pytest.mark.parametrize("unhealthy", ["2.0", "3.0"])
+def test_an_unhealthy_intermediate_version_is_rolled_back_to_the_start(shop: Shop, host: Host, unhealthy: str) -> None:
+    """An order never ends on an intermediate version."""
     shop.add("1.0")
     host.carry("install", "1.0")
-    shop.add("2.0", health=int(unwell == "2.0"))
-    shop.add("3.0", upgrades_from=">=2,<3", health=int(unwell == "3.0"))
+    shop.add("2.0", health=int(unhealthy == "2.0"))
+    shop.add("3.0", upgrades_from=">=2,<3", health=int(unhealthy == "3.0"))
     report = host.carry("upgrade", "3.0")
     assert (report.code, report.current_version) == ("RolledBack", "1.0")
-    assert (host.folder / "failed" / unwell / "reason.json").exists()
+    assert (host.folder / "failed" / unhealthy / "reason.json").exists()
     assert host.leftovers() == []
 
 
 @pytest.mark.parametrize("who", ["the order", "the host"])
-def test_f41_the_oldest_reader_is_heard(shop: Shop, host: Host, who: str) -> None:
-    """Whoever knows of it says so: the server in its order, the administrator in the host's words."""
+def test_f41_the_oldest_reader_is_respected(shop: Shop, host: Host, who: str) -> None:
+    """From the order or from the host policy."""
     import dataclasses
 
     from backfleet_host.upgrader import carry_out_on

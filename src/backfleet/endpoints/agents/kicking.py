@@ -55,7 +55,7 @@ class Kicking:
             self._authenticator.forget(topic.removeprefix(GONE))
             return
         self._node.sockets.kick(topic.removeprefix(WORK))
-        failpoint("nudged")
+        failpoint("agent kicked")
 
     async def poll(self) -> None:
         """Kick every agent with work: notifications may be lost."""

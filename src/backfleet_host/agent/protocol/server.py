@@ -21,7 +21,7 @@ from backfleet_host.contract import OWN_AGENT
 from backfleet_host.layout import DEFAULT_ROOT, policy_folder
 from backfleet_host.platforms import architecture_here
 from backfleet_host.proxy import BadProxy, bare, proxy_for
-from backfleet_host.web import connections, plainly
+from backfleet_host.web import connections, readable
 
 REQUEST_SECONDS = 5.0  # protocol page, section 14
 LIST_SECONDS = 8.0
@@ -158,7 +158,7 @@ class Server:
         except urllib3.exceptions.SSLError as problem:
             raise _tls_failure(self.address, problem) from None
         except urllib3.exceptions.HTTPError as problem:
-            raise Unreachable(f"{self.address} cannot be reached{self._through_proxy()}: {plainly(problem)}") from None
+            raise Unreachable(f"{self.address} cannot be reached{self._through_proxy()}: {readable(problem)}") from None
 
     def _through_proxy(self) -> str:
         return f" through the proxy {bare(self.proxy)}" if self.proxy else ""
@@ -179,7 +179,7 @@ def _tls_failure(address: Address, problem: Exception) -> Unreachable:
     if "CERTIFICATE_VERIFY_FAILED" in str(problem):
         reason = str(problem).split("certificate verify failed:", 1)[-1].split("(_ssl", 1)[0].strip(" '\"),")
         return WrongAuthority(f"{address} does not have the certificate that it must have: {reason}")
-    return Unreachable(f"{address} does not speak TLS as expected: {plainly(problem)}")
+    return Unreachable(f"{address} does not speak TLS as expected: {readable(problem)}")
 
 
 def advice_on(status: int) -> str:

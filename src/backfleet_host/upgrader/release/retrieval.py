@@ -14,7 +14,7 @@ from backfleet_host.proxy import BadProxy, bare, proxy_for
 from backfleet_host.retries import retry_after_seconds
 from backfleet_host.upgrader.errors import OrderFailed, Reason
 from backfleet_host.upgrader.release.source import InterruptCheck, ReleaseServer
-from backfleet_host.web import connections, plainly
+from backfleet_host.web import connections, readable
 
 CONNECT_SECONDS, READ_SECONDS = 5.0, 30.0
 POLL_SECONDS = 0.2  # between two interrupt checks
@@ -116,7 +116,7 @@ def _translated_errors(proxy: str) -> Iterator[None]:
         yield
     except urllib3.exceptions.HTTPError as problem:
         through = f" (through the proxy {bare(proxy)})" if proxy else ""
-        raise DownloadInterrupted(f"{plainly(problem)}{through}") from None
+        raise DownloadInterrupted(f"{readable(problem)}{through}") from None
 
 
 _POOLS: Dict[Tuple[Optional[Path], str], urllib3.PoolManager] = {}
