@@ -18,11 +18,12 @@ demo: $(VENV)/.demo host-program ## upgrade a real backup client on five hosts u
 test: lint ## lint, types, contracts and every test
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
 
-lint: venv ## style, types, who may import whom, and the measures of the code
+lint: venv ## style, types, who may import whom, words, and the measures of the code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tools/check_words.py
 	$(BIN)/python tools/measure_code.py --report
 	$(BIN)/vermin --quiet --no-tips --violations --target=3.10- --eval-annotations --backport typing src/backfleet_host
 

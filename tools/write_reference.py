@@ -1,6 +1,7 @@
 """Write docs/reference/ from the catalogue of operations: `write_reference.py`; `--check` reports differences."""
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -35,8 +36,8 @@ def _index(every: list[Operation]) -> str:
     lines = [
         "# Reference",
         "",
-        "Written from the description that the server reads requests by (`tools/write_reference.py`); the same is an",
-        "OpenAPI 3.1 document at `/openapi.json` of every server. What is decided, and why: [the API](../api.md).",
+        "Printed from the description by which the server parses requests (`tools/write_reference.py`). Every server",
+        "has it as an OpenAPI 3.1 document at `/openapi.json`, too. Our decisions, and why: [the API](../api.md).",
         "",
     ]
     for product in PRODUCTS.values():
@@ -54,7 +55,7 @@ def _page(product: Product, operations: list[Operation]) -> str:
 
 
 def _operation(operation: Operation) -> list[str]:
-    text = " ".join((operation.run.__doc__ or "").split("Raises:")[0].split())
+    text = " ".join(re.split(r"\n\s*(?:Args|Returns|Raises|Source):", operation.run.__doc__ or "")[0].split())
     permission = f"`{operation.action}`" if operation.action else "none needed"
     notes = [f"Permission: {permission}."]
     if operation.administrator_only:
@@ -62,7 +63,7 @@ def _operation(operation: Operation) -> list[str]:
     if operation.needs_tls:
         notes.append("Over TLS only, where `require_tls` is set.")
     if operation.anonymous:
-        notes.append("Taken without a signature, too.")
+        notes.append("Works without a signature, too.")
     if operation.streams:
         notes.append("The body of the request is the file.")
     lines = [f"## {operation.name}", "", text, "", " ".join(notes), ""]

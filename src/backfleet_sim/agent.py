@@ -21,7 +21,7 @@ from backfleet_sim.simulation import Server, Simulation
 
 TRIES, RETRY_SECONDS = 4, 2.0  # of a final report, and of a task list
 REQUEST_SECONDS, LIST_SECONDS, REGISTER_SECONDS, DIAL_SECONDS = 5.0, 8.0, 60.0, 45.0
-ASK_AGAIN_SECONDS = 3  # after a kick that brought nothing
+ASK_AGAIN_SECONDS = 3  # after a kick without new tasks
 UNANSWERED = 599  # stands for the status of a request without an answer
 _PLACE = "offset=0&timeZone=Etc%2FUTC"
 
@@ -157,7 +157,7 @@ class Agent:
             self.simulation.start(self._fetch(reason="kickoff"))
 
     async def _fetch(self, reason: str) -> None:
-        """Fetch tasks as the official agent does: once more after 3 s if a kick brought nothing."""
+        """Fetch tasks as the official agent does: once more after 3 s if a kick brings no task."""
         self._fetching = True
         try:
             for attempt in range(2):

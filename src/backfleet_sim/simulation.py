@@ -47,7 +47,7 @@ class Simulation:
     work_seconds: float = 1.0
     heartbeat_seconds: float = 60.0
     begun: Counter[str] = field(default_factory=Counter)  # how often an order was begun, by its id
-    fetches: list[float] = field(default_factory=list)  # seconds from a kick to the list it brought
+    fetches: list[float] = field(default_factory=list)  # seconds from a kick to the list of tasks
     fetched_at: dict[str, float] = field(default_factory=dict)  # instance -> when it last got a task (perf_counter)
     lost: int = 0  # final reports that were given up
     dials: int = 0  # sockets that were tried

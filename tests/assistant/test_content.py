@@ -1,4 +1,4 @@
-"""Parameters in a command's content."""
+"""Parameters in the content of a command."""
 
 import pytest
 from hypothesis import given
@@ -19,8 +19,8 @@ TEXT = st.text("ab{} \n$'", max_size=30)
 VALUES = st.dictionaries(st.sampled_from(["a", "b", "ab"]), TEXT)
 
 
-def test_names_come_in_their_order_and_once() -> None:
-    """Blanks around them do not count, built-in ones are nobody's to give."""
+def test_each_name_is_found_once_in_its_order() -> None:
+    """Blanks around a name do not count, and built-in parameters are left out."""
     assert parameter_names("{{b}} {{ a }} {{b}} {{ACS::InstanceId}} {x} ${y}") == ["b", "a"]
     assert unknown_parameters(["a"], {"a": "1", "c": "2"}) == ["c"]
 
@@ -37,18 +37,18 @@ def test_names_come_in_their_order_and_once() -> None:
         ("".join(f"{{{{a{n}}}}}" for n in range(21)), TooManyNames),
     ],
 )
-def test_what_is_no_parameter(content: str, problem: type[Exception]) -> None:
-    """Each for its own reason."""
+def test_a_bad_parameter_name_is_refused(content: str, problem: type[Exception]) -> None:
+    """Each kind has an error of its own."""
     with pytest.raises(problem):
         parameter_names(content)
 
 
-def test_braces_in_a_value_stay() -> None:
-    """A value is data: it is not looked at again."""
+def test_braces_in_a_value_are_not_filled_in() -> None:
+    """A value is data."""
     assert fill_in("{{a}} {{b}} {{c}}", {"a": "{{b}}", "b": "1"}) == "{{b}} 1 {{c}}"
 
 
 @given(content=TEXT.map(lambda text: f"{{{{a}}}}{text}{{{{b}}}}"), values=VALUES)
-def test_the_length_is_known_before(content: str, values: dict[str, str]) -> None:
-    """Exactly, but for built-in parameters."""
+def test_the_longest_content_is_known_before_filling_in(content: str, values: dict[str, str]) -> None:
+    """It is exact where no built-in parameter is used."""
     assert longest_content(content, values, 0) == len(fill_in(content, values))

@@ -1,4 +1,4 @@
-"""When a command runs again: every form, in every zone, and what is refused."""
+"""Schedules of commands: every form, in every time zone, and what is refused."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -47,13 +47,13 @@ def times(frequency: str, count: int = 3, since: datetime = NOW, timeout: timede
         pytest.param("0 0 12 1 1 ? 2027/5 UTC", ["2027-01-01 12:00:00", "2032-01-01 12:00:00"], id="every fifth year"),
     ],
 )
-def test_the_forms(frequency: str, wanted: list[str]) -> None:
-    """The first times after now."""
+def test_the_first_times_of_every_form(frequency: str, wanted: list[str]) -> None:
+    """In UTC, after now."""
     assert times(frequency, len(wanted)) == wanted
 
 
-def test_clocks_that_are_put_forward_and_back() -> None:
-    """Noon is noon, whatever the offset; a time that a clock skips does not come on that day."""
+def test_daylight_saving_time() -> None:
+    """Noon is noon, whatever the offset; a time that a clock skips is left out on that day."""
     assert times("0 0 12 * * ? Europe/Berlin", 2, since=datetime(2026, 3, 28, 1, tzinfo=UTC)) == [
         "2026-03-28 11:00:00", "2026-03-29 10:00:00",
     ]  # fmt: skip
@@ -74,14 +74,14 @@ def test_clocks_that_are_put_forward_and_back() -> None:
         "0 0 12 * * ? 2027-x", "\0 0 12 * * ?",
     ],
 )  # fmt: skip
-def test_what_is_no_frequency(frequency: str) -> None:
-    """Malformed, too often, too seldom, in the past, never, or in a zone that nobody knows."""
+def test_a_bad_frequency_is_refused(frequency: str) -> None:
+    """It is malformed, too often, too rare, in the past, never, or in an unknown time zone."""
     with pytest.raises(BadFrequency):
         read_frequency(frequency, since=NOW, timeout=MINUTE)
 
 
-def test_runs_are_as_far_apart_as_their_timeout() -> None:
-    """A minute of time-out and a run each minute are fine by cron; a rate must be longer."""
+def test_runs_are_at_least_a_timeout_apart() -> None:
+    """By cron a run each minute with a timeout of a minute is fine; a rate must be longer."""
     assert times("0 * * * * ?", 1)
     with pytest.raises(BadFrequency):
         times("0 * * * * ?", timeout=timedelta(seconds=61))
@@ -95,7 +95,7 @@ def test_runs_are_as_far_apart_as_their_timeout() -> None:
     since=st.integers(0, 10**9),
 )
 def test_a_rate_never_drifts(every: int, after: int, since: int) -> None:
-    """The next time is later, by at most one interval, and a whole number of them after the start."""
+    """The next time is a whole number of intervals after the start, and at most one interval away."""
     start = NOW + timedelta(seconds=since)
     schedule, moment = Rate(timedelta(seconds=every), start), start + timedelta(seconds=after)
     found = schedule.after(moment)
@@ -107,8 +107,8 @@ def test_a_rate_never_drifts(every: int, after: int, since: int) -> None:
 
 
 @given(minute=st.integers(0, 59), hour=st.integers(0, 23), day=st.integers(1, 28), after=st.integers(0, 10**8))
-def test_a_cron_time_is_always_to_come(minute: int, hour: int, day: int, after: int) -> None:
-    """And is what its fields say."""
+def test_the_next_cron_time_is_in_the_future(minute: int, hour: int, day: int, after: int) -> None:
+    """It matches its fields."""
     moment = NOW + timedelta(seconds=after)
     found = read_cron(f"0 {minute} {hour} {day} * ?").after(moment)
     assert found is not None

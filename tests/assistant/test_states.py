@@ -1,4 +1,4 @@
-"""Where an invocation stands, from where its instances stand, in new words and old ones."""
+"""The status of an invocation from those of its instances, for newer and older clients."""
 
 from datetime import UTC, datetime
 
@@ -41,14 +41,14 @@ S = Status
         pytest.param([S.SUCCESS], Overall.SUCCESS, id="one success"),
     ],
 )
-def test_over_all_instances(statuses: list[Status], wanted: Overall) -> None:
-    """The cloud's table, in its order."""
+def test_the_status_over_all_instances(statuses: list[Status], wanted: Overall) -> None:
+    """As the table of the cloud has it."""
     assert overall(statuses) is wanted
 
 
 @given(st.lists(st.sampled_from(list(Status)), min_size=1))
-def test_order_never_matters_and_what_is_open_is_not_over(statuses: list[Status]) -> None:
-    """Whatever the mix."""
+def test_the_order_of_instances_does_not_matter(statuses: list[Status]) -> None:
+    """And an invocation with an open instance is open."""
     found = overall(statuses)
     assert overall(reversed(statuses)) is found
     assert (found in OVER) == (not OPEN & set(statuses))
@@ -56,8 +56,8 @@ def test_order_never_matters_and_what_is_open_is_not_over(statuses: list[Status]
         assert not FAILURES & set(statuses)
 
 
-def test_the_older_words() -> None:
-    """A failure is never Finished, a schedule never over; each word of a filter means something."""
+def test_the_statuses_of_older_clients() -> None:
+    """A failure is never Finished, a schedule never ends, and every filter chooses something."""
     assert {legacy(status) for status in FAILURES} == {"Failed"}
     assert legacy(Status.SCHEDULED) == legacy_overall(Overall.SCHEDULED) == "Running"
     assert [word for word in FILTERS if not overalls_for(word)] == []
@@ -69,7 +69,7 @@ def test_the_older_words() -> None:
 @pytest.mark.parametrize("stop_asked", [False, True])
 @pytest.mark.parametrize("undelivered", [False, True])
 def test_every_state_has_a_result(state: State, stop_asked: bool, undelivered: bool) -> None:
-    """A run that ended for good is over; one that was stopped while it goes on is stopping."""
+    """A final state ends the run; a run that was stopped and still goes on is Stopping."""
     news = Outcome("t-1", "r-1", state, 0, "", "", b"", datetime(2026, 1, 1, tzinfo=UTC), 1)
     result = result_of(news, stop_asked=stop_asked, undelivered=undelivered)
     if news.is_final:

@@ -178,7 +178,7 @@ def test_references_are_read_back(reference: str, repeats: int, name: str) -> No
         pytest.param("", "", False, id="nothing is known of the host"),
     ],
 )
-def test_which_instances_orders_can_be_brought_to(env: Environment, agent: str, platform: str, takes: bool) -> None:
+def test_which_instances_can_be_sent_orders(env: Environment, agent: str, platform: str, takes: bool) -> None:
     """By the kind of the agent and the platform."""
     with env.services.database.reading() as tx:
         instance = fleet.instance(tx, env.root.account_id, env.host())

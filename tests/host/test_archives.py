@@ -34,7 +34,7 @@ CLIENT = (folder("usr"), program("usr/bin/rclone", "1.0"), file("usr/share/é/no
 
 @pytest.fixture
 def read(tmp_path: Path) -> Read:
-    """Read such an archive to its end: path, mode, link and content of each entry; a folder's path ends in /."""
+    """Read an archive to its end; give path, mode, link and content of each entry. Paths of folders end in /."""
 
     def read(
         content: bytes, form: str = "tar", limits: Limits | None = None
@@ -77,7 +77,7 @@ def read_file(artifact: Path, form: str, limits: Limits) -> list[tuple[str, int,
         pytest.param("deb", deb(*CLIENT, compression=""), id="deb, not compressed"),
     ],
 )
-def test_an_honest_archive_is_read_as_it_was_packed(read: Read, form: str, content: bytes) -> None:
+def test_an_archive_is_read_as_it_was_packed(read: Read, form: str, content: bytes) -> None:
     """Names, modes, links and every byte, in the archive's order."""
     assert read(content, form) == [
         ("usr/", 0o755, None, b""),
@@ -87,25 +87,25 @@ def test_an_honest_archive_is_read_as_it_was_packed(read: Read, form: str, conte
     ]
 
 
-def test_a_wheel_s_files_have_the_modes_that_installers_give_them(read: Read) -> None:
-    """Its scripts are programs whatever it says, and of other files it says no more than who may run them."""
+def test_files_of_a_wheel_get_the_modes_that_installers_give(read: Read) -> None:
+    """Its scripts are always programs. Of other files, only the executable bit counts."""
     modes = {"b-1.data/scripts/b": 0o644, "b-1.data/scripts/deep/b": 0o644, "b/private.py": 0o600, "b/tool": 0o700}
     wheel = zipped(*(file(path, mode=mode) for path, mode in modes.items()))
     assert [mode for _, mode, _, _ in read(wheel, "wheel")] == [0o755, 0o644, 0o644, 0o755]
     assert [mode for _, mode, _, _ in read(wheel, "zip")] == list(modes.values())
 
 
-def test_a_plain_binary_is_one_program_called_like_its_package(read: Read) -> None:
-    """Whatever is in it."""
+def test_a_plain_binary_is_named_after_its_package(read: Read) -> None:
+    """Its content does not matter."""
     assert read(b"\x7fELF", "binary") == [("rclone", 0o755, None, b"\x7fELF")]
 
 
-def test_the_dot_that_tar_writes_in_front_is_no_part_of_the_name(read: Read) -> None:
+def test_a_leading_dot_in_tar_names_is_removed(read: Read) -> None:
     """`tar -C folder -c .`, as Debian packages have it."""
     assert [path for path, *_ in read(tar(folder("."), folder("./usr"), file("./usr/a")))] == ["usr/", "usr/a"]
 
 
-def test_a_zip_that_says_nothing_of_modes_holds_readable_files(read: Read) -> None:
+def test_files_of_a_zip_without_modes_are_readable(read: Read) -> None:
     """Made on another system."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
@@ -118,14 +118,14 @@ def test_a_zip_that_says_nothing_of_modes_holds_readable_files(read: Read) -> No
 
 @pytest.mark.parametrize(("form", "pack"), [("tar", tar), ("deb", deb), ("zip", zipped)])
 @pytest.mark.parametrize("mode", [0o000, 0o600, 0o750, 0o4755, 0o2755, 0o6711])
-def test_modes_are_as_they_were_packed(tmp_path: Path, form: str, pack: Callable[..., bytes], mode: int) -> None:
+def test_modes_stay_as_packed(tmp_path: Path, form: str, pack: Callable[..., bytes], mode: int) -> None:
     """Set-uid and set-gid of files that are named, too."""
     artifact = tmp_path / "artifact"
     artifact.write_bytes(pack(file("a", mode=mode)))
     assert [entry.mode for entry, _ in walk(artifact, form, Limits(), set_uid=("a",))] == [mode]
 
 
-def test_what_several_compressors_made_is_one_tar(read: Read) -> None:
+def test_a_tar_of_several_compressed_streams_is_read(read: Read) -> None:
     """Compressed in parallel: several streams one after the other."""
     plain = tar(*CLIENT)
     for compress in (lzma.compress, bz2.compress, gzip.compress, zstd):
@@ -148,10 +148,8 @@ def test_what_several_compressors_made_is_one_tar(read: Read) -> None:
     ],
 )
 @pytest.mark.parametrize(("form", "pack"), [("tar", tar), ("zip", zipped)])
-def test_a_link_within_the_tree_is_kept_as_it_is(
-    read: Read, form: str, pack: Callable[..., bytes], target: str
-) -> None:
-    """To the letter."""
+def test_a_link_within_the_tree_stays_unchanged(read: Read, form: str, pack: Callable[..., bytes], target: str) -> None:
+    """Unchanged in every character."""
     assert read(pack(link("c/d/l", target)), form) == [("c/d/l", 0o777, target, b"")]
 
 
@@ -222,10 +220,8 @@ def test_a_hostile_archive_is_refused(
 
 @pytest.mark.parametrize(("form", "pack"), [("tar", tar), ("deb", deb)])
 @pytest.mark.parametrize("dot", ["", "./"])
-def test_a_hard_link_is_a_copy_of_a_file_before_it(
-    tmp_path: Path, form: str, pack: Callable[..., bytes], dot: str
-) -> None:
-    """As Debian packages have them: of its size and mode, and so is one to a link."""
+def test_a_hard_link_becomes_a_copy(tmp_path: Path, form: str, pack: Callable[..., bytes], dot: str) -> None:
+    """As in Debian packages: it has the size and mode of the file. A hard link to a hard link works, too."""
     artifact = tmp_path / "artifact"
     artifact.write_bytes(
         pack(program(f"{dot}bin/perl", "5"), hard_link(f"{dot}perl5", f"{dot}bin/perl"), hard_link("p", f"{dot}perl5"))
@@ -250,13 +246,13 @@ def test_a_hard_link_is_a_copy_of_a_file_before_it(
     ],
 )
 def test_a_hard_link_to_anything_else_is_refused(read: Read, things: list[Packed]) -> None:
-    """What it is a link to must be known by the bytes before it."""
+    """Its file must come before it in the archive."""
     with pytest.raises(BadArchive, match=r"points out of the tree|leads to no file that comes before it"):
         read(tar(*things))
 
 
-def test_copies_count(read: Read) -> None:
-    """Each with its size, or a file and a hundred thousand links would fill any disk."""
+def test_hard_links_count_towards_the_limits(read: Read) -> None:
+    """Otherwise a file and a hundred thousand links could fill any disk."""
     things = [file("a", b"x" * 60), hard_link("b", "a"), hard_link("c", "b")]
     assert len(read(tar(*things), limits=Limits(180, 3))) == 3
     with pytest.raises(BadArchive, match="unpacks to more than 179 bytes"):
@@ -273,16 +269,16 @@ def test_copies_count(read: Read) -> None:
         pytest.param([file("ab", mode=0o4755), hard_link("c", "ab")], id="a copy under another name"),
     ],
 )
-def test_set_uid_is_for_whom_it_is_named(tmp_path: Path, things: list[Packed]) -> None:
-    """To the letter."""
+def test_set_uid_is_accepted_for_named_files_only(tmp_path: Path, things: list[Packed]) -> None:
+    """Unchanged in every character."""
     artifact = tmp_path / "artifact"
     artifact.write_bytes(tar(*things))
     with pytest.raises(BadArchive, match="that its release does not name"):
         list(walk(artifact, "tar", Limits(), set_uid=("ab",)))
 
 
-def test_a_name_that_is_no_text_is_refused(read: Read) -> None:
-    """Bytes that no UTF-8 has could be kept in no manifest."""
+def test_a_name_that_is_not_utf8_is_refused(read: Read) -> None:
+    """It could not be written into a manifest."""
     with pytest.raises(BadArchive, match=NOT_ALLOWED):
         read(tar(file("a\udcff"), form=tarfile.GNU_FORMAT))
     broken = zipped(file("aé")).replace("é".encode(), b"\xff\xff")
@@ -291,8 +287,8 @@ def test_a_name_that_is_no_text_is_refused(read: Read) -> None:
 
 
 @pytest.mark.parametrize("thing", [file("."), folder("."), link(".", "a"), folder("")])
-def test_the_tree_itself_is_no_entry_of_a_zip(read: Read, thing: Packed) -> None:
-    """Neither a file nor a link may take its place; only tar writes it down."""
+def test_an_entry_for_the_tree_itself_is_refused_in_a_zip(read: Read, thing: Packed) -> None:
+    """A file or a link could take its place. Only tar has such entries."""
     with pytest.raises(BadArchive, match=f"{OUT}|{NOT_ALLOWED}"):
         read(zipped(thing), "zip")
 
@@ -304,7 +300,7 @@ def test_a_name_that_goes_on_after_a_nul_is_refused(read: Read) -> None:
 
 
 def test_an_unknown_format_is_refused(read: Read) -> None:
-    """And those we know are named."""
+    """The message names the known ones."""
     with pytest.raises(BadArchive, match="wheel, deb, tar, zip, binary"):
         read(b"", "rpm")
 
@@ -322,8 +318,8 @@ THING = st.one_of(
 @example([link("a", "b"), hard_link("c", "a"), file("c/d")], "tar")
 @settings(max_examples=150, deadline=None)
 @given(st.lists(THING, max_size=6), st.sampled_from(["tar", "zip"]))
-def test_nothing_that_is_unpacked_leaves_the_tree(things: list[Packed], form: str) -> None:
-    """Refused, or every path in it, links followed as the kernel follows them, ends within."""
+def test_no_accepted_entry_leaves_the_tree(things: list[Packed], form: str) -> None:
+    """Each path ends within the tree, even if links are followed as the kernel follows them."""
     things = [thing for thing in things if form == "tar" or thing.kind != "hard link"]
     with tempfile.TemporaryDirectory() as name:
         tree, artifact = Path(name, "outside", "tree"), Path(name, "artifact")
@@ -354,8 +350,8 @@ def manifest(form: str) -> Manifest:
 
 
 @pytest.mark.parametrize(("form", "pack"), [("tar", tar), ("zip", zipped)])
-def test_as_much_as_the_limits_and_no_more(read: Read, form: str, pack: Callable[..., bytes]) -> None:
-    """Bytes and entries, each to the last one."""
+def test_the_limits_are_exact(read: Read, form: str, pack: Callable[..., bytes]) -> None:
+    """For bytes and for entries."""
     content = pack(file("a", b"x" * 60), folder("b"), file("b/c", b"x" * 40))
     assert len(read(content, form, Limits(100, 3))) == 3
     with pytest.raises(BadArchive, match="unpacks to more than 99 bytes"):
@@ -367,15 +363,17 @@ def test_as_much_as_the_limits_and_no_more(read: Read, form: str, pack: Callable
 @pytest.mark.parametrize(
     ("form", "pack"), [("tar", lambda *things: tar(*things, compression="gz")), ("zip", zipped)], ids=["tar.gz", "zip"]
 )
-def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, form: str, pack: Callable[..., bytes]) -> None:
-    """20 MB in 20 KB: not one byte of it is given."""
+def test_an_archive_bomb_is_refused_before_it_is_unpacked(
+    tmp_path: Path, form: str, pack: Callable[..., bytes]
+) -> None:
+    """20 MB in 20 KB: not one byte is given out."""
     artifact = tmp_path / "artifact"
     artifact.write_bytes(pack(file("a", bytes(20 << 20))))
     with pytest.raises(BadArchive, match="unpacks to more than"):
         next(walk(artifact, form, Limits(unpacked_bytes=1 << 20)))
 
 
-def test_folders_that_are_only_implied_have_a_limit_too(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_implied_folders_have_a_limit(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
     """One entry may imply many."""
     monkeypatch.setattr(tree, "MOST_FOLDERS", 5)
     assert read(tar(file("a/b/c/d/e/x")))
@@ -383,7 +381,7 @@ def test_folders_that_are_only_implied_have_a_limit_too(read: Read, monkeypatch:
         read(tar(file("a/b/c/d/e/f/x")))
 
 
-def test_a_description_that_is_longer_than_any_honest_one_is_not_read(tmp_path: Path) -> None:
+def test_a_huge_description_of_an_entry_is_not_read(tmp_path: Path) -> None:
     """32 MB of extended header would be held in memory."""
     header = tarfile.TarInfo("x")
     header.type, header.size = tarfile.XHDTYPE, 32 << 20
@@ -399,14 +397,14 @@ def test_a_description_that_is_longer_than_any_honest_one_is_not_read(tmp_path: 
 
 
 def described(kind: bytes, content: bytes) -> bytes:
-    """A description in a tar's headers, as pax has them."""
+    """A PAX header of a tar."""
     header = tarfile.TarInfo("x")
     header.type, header.size = kind, len(content)
     return header.tobuf(tarfile.USTAR_FORMAT) + content + bytes(-len(content) % 512)
 
 
 def record(name: str, value: str) -> bytes:
-    """One field of such a description."""
+    """One field of a PAX header."""
     length = len(f" {name}={value}\n")
     length += len(str(length + len(str(length))))
     return f"{length} {name}={value}\n".encode()
@@ -429,15 +427,15 @@ MUCH = b"".join(record(f"backfleet.{number}", "x") for number in range(2000))
         pytest.param(gzip.compress((described(b"L", b"./".ljust(60_000, b"\0")) + DOTS) * 400, 1), id="long names"),
     ],
 )
-def test_what_is_no_entry_has_limits_too(tmp_path: Path, content: bytes) -> None:
-    """Small packed, large unpacked, and nothing of it counts as an entry: it is refused, and memory stays flat."""
+def test_headers_that_are_no_entries_have_limits(tmp_path: Path, content: bytes) -> None:
+    """They are small packed and large unpacked. Memory stays flat."""
     artifact = tmp_path / "artifact"
     artifact.write_bytes(content)
     assert peak_of_refusal(artifact, "tar", "its headers are larger|a header announces") < 2 << 20
 
 
 def peak_of_refusal(artifact: Path, form: str, reason: str) -> int:
-    """Bytes of memory that refusing it takes."""
+    """Return how many bytes of memory a refusal takes."""
     tracemalloc.start()
     try:
         with pytest.raises(BadArchive, match=reason):
@@ -447,21 +445,21 @@ def peak_of_refusal(artifact: Path, form: str, reason: str) -> int:
         tracemalloc.stop()
 
 
-def test_words_on_all_entries_are_passed_over(read: Read) -> None:
-    """`git archive` writes a commit there. Each file has its own words all the same."""
+def test_global_headers_are_ignored(read: Read) -> None:
+    """`git archive` writes a commit there. Headers of single files still apply."""
     comment = described(tarfile.XGLTYPE, record("comment", "4ba7122"))
     assert [path for path, *_ in read(comment + tar(file("é" * 100), file("b")))] == ["é" * 100, "b"]
     assert read(comment + bytes(1024)) == []
 
 
 @pytest.mark.parametrize("name", ["path", "linkpath", "size", "hdrcharset", "GNU.sparse.map"])
-def test_words_on_all_entries_that_fit_one_only(read: Read, name: str) -> None:
-    """Some readers would believe them."""
+def test_global_headers_that_rename_or_resize_entries_are_refused(read: Read, name: str) -> None:
+    """Some readers would apply them."""
     with pytest.raises(BadArchive, match="gives all entries a name or size"):
         read(described(tarfile.XGLTYPE, record("comment", "x") + record(name, "1")) + tar(file("a")))
 
 
-def test_as_many_words_as_honest_archives_have(read: Read) -> None:
+def test_an_archive_with_long_names_and_attributes_is_accepted(read: Read) -> None:
     """Every entry with a long name, a long target and attributes: far below the limits."""
     names = [f"{number:04}" + "é" * 120 for number in range(200)]
     things = tar(*(link(name, f"{name}/{name}") for name in names), file("x"))
@@ -469,7 +467,7 @@ def test_as_many_words_as_honest_archives_have(read: Read) -> None:
 
 
 def table(count: int, said: int, *, zip64: bool = False) -> bytes:
-    """A zip with a table of so many entries, whose end speaks of another number."""
+    """A zip whose table has so many entries, and whose end record has another number."""
     whole = zipped(file("a", b""))
     begin, end = whole.index(b"PK\x01\x02"), whole.index(b"PK\x05\x06")
     records = whole[begin:end] * count
@@ -493,15 +491,15 @@ def table(count: int, said: int, *, zip64: bool = False) -> bytes:
         pytest.param(table(600_000, 600_000, zip64=True), "table of contents is larger", id="more, in the newer way"),
     ],
 )
-def test_a_table_of_contents_is_counted_before_it_is_believed(tmp_path: Path, content: bytes, reason: str) -> None:
-    """Every entry in it would be an object before the first was given."""
+def test_a_table_of_contents_is_counted_before_it_is_parsed(tmp_path: Path, content: bytes, reason: str) -> None:
+    """zipfile makes an object of each entry first."""
     artifact = tmp_path / "artifact"
     artifact.write_bytes(content)
     assert peak_of_refusal(artifact, "zip", reason) < 4 << 20
 
 
-def test_a_zip_in_a_zip_does_not_count(read: Read) -> None:
-    """Its table of contents is content, wherever it lies."""
+def test_entries_of_a_zip_in_a_zip_do_not_count(read: Read) -> None:
+    """Its table of contents is content of a file."""
     inner = zipped(*(file(f"{number}") for number in range(100)))
     content = zipped(file("inner.zip", inner), compression=zipfile.ZIP_STORED)
     commented = content[:-2] + struct.pack("<H", 5) + b"hello"
@@ -510,13 +508,13 @@ def test_a_zip_in_a_zip_does_not_count(read: Read) -> None:
 
 
 def with_dictionary(packed: bytes, size_code: int) -> bytes:
-    """A stream of xz that asks for another dictionary: 28 is 64 MiB, 32 is 256 MiB, 40 is 4 GiB."""
+    """A stream of xz with a dictionary of another size: 28 is 64 MiB, 32 is 256 MiB, 40 is 4 GiB."""
     header = packed[12:16] + bytes([size_code]) + packed[17:20]
     return packed[:12] + header + zlib.crc32(header).to_bytes(4, "little") + packed[24:]
 
 
 def test_xz_gets_no_more_memory_than_its_strongest_level_needs(read: Read) -> None:
-    """A few bytes may ask for 4 GiB."""
+    """A few bytes could take 4 GiB."""
     packed = tar(*CLIENT, compression="xz")
     assert read(with_dictionary(packed, 28)) == read(packed)
     for size_code in (32, 40):
@@ -524,8 +522,8 @@ def test_xz_gets_no_more_memory_than_its_strongest_level_needs(read: Read) -> No
             read(with_dictionary(packed, size_code))
 
 
-def test_what_does_not_fit_into_memory_is_refused(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Like anything else that cannot be read."""
+def test_an_archive_that_does_not_fit_into_memory_is_refused(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the same error as anything else that cannot be read."""
 
     def exhausted(*_: object, **__: object) -> None:
         raise MemoryError
@@ -536,7 +534,7 @@ def test_what_does_not_fit_into_memory_is_refused(read: Read, monkeypatch: pytes
 
 
 def test_a_table_of_contents_that_is_too_large_is_not_read(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a zip, it comes before any entry."""
+    """zipfile reads it before any entry."""
     content = zipped(*(file(f"file-{number}") for number in range(100)))
     assert len(read(content, "zip")) == 100
     monkeypatch.setattr(zip_format, "LARGEST_DIRECTORY", 1000)
@@ -553,7 +551,7 @@ def test_a_table_of_contents_that_is_too_large_is_not_read(read: Read, monkeypat
     ],
 )
 def test_sparse_files_are_refused(read: Read, pax_headers: dict[str, str]) -> None:
-    """A few bytes would stand for any number, and their maps may be endless."""
+    """A few bytes could stand for any number, and their maps have no limit."""
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w", format=tarfile.PAX_FORMAT) as archive:
         info = tarfile.TarInfo("a")
@@ -563,15 +561,15 @@ def test_sparse_files_are_refused(read: Read, pax_headers: dict[str, str]) -> No
         read(content.getvalue())
 
 
-def test_sparse_files_of_old_are_refused(read: Read) -> None:
-    """With the type in the header itself."""
+def test_sparse_files_of_the_gnu_format_are_refused(read: Read) -> None:
+    """They have a type of their own in the header."""
     header = tarfile.TarInfo("a")
     header.type, header.size = tarfile.GNUTYPE_SPARSE, 0
     with pytest.raises(BadArchive, match="sparse"):
         read(header.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
 
 
-def test_descriptions_without_an_entry_have_an_end(read: Read) -> None:
+def test_endless_headers_without_an_entry_are_refused(read: Read) -> None:
     """Thousands of extended headers in a row."""
     header = tarfile.TarInfo("x")
     header.type = tarfile.XHDTYPE
@@ -596,8 +594,8 @@ SMALL = (program("bin/rclone", "1.0"), file("a", random.Random(1).randbytes(700)
         pytest.param("deb", deb(*SMALL), id="deb"),
     ],
 )
-def test_an_archive_that_is_cut_off_is_never_taken_for_a_whole_one(read: Read, form: str, content: bytes) -> None:
-    """Wherever: at the seams between entries, too."""
+def test_an_archive_that_is_cut_off_is_refused(read: Read, form: str, content: bytes) -> None:
+    """Wherever it ends, also between two entries."""
     assert len(read(content, form)) == 3
     for length in sorted({*range(0, len(content), 23), *range(0, len(content), 512), len(content) - 1}):
         with pytest.raises(BadArchive):
@@ -606,7 +604,7 @@ def test_an_archive_that_is_cut_off_is_never_taken_for_a_whole_one(read: Read, f
 
 @pytest.mark.parametrize("compression", ["gz", "bz2", "xz", "zst"])
 def test_a_damaged_byte_never_gives_other_content(read: Read, compression: str) -> None:
-    """F70: refused, or the byte did not matter."""
+    """F70: the archive is refused, unless the byte does not matter."""
     content = tar(*SMALL, compression=compression)
     whole = read(content)
     refused = 0
@@ -625,8 +623,8 @@ def test_a_damaged_byte_never_gives_other_content(read: Read, compression: str) 
     [("tar", tar(*SMALL)), ("tar", tar(*SMALL, compression="gz")), ("zip", zipped(*SMALL)), ("deb", deb(*SMALL))],
     ids=["tar", "tar.gz", "zip", "deb"],
 )
-def test_whatever_the_bytes_there_is_one_error(read: Read, form: str, content: bytes, seed: int) -> None:
-    """Of damaged archives the libraries raise a dozen kinds; none of them comes out."""
+def test_every_damaged_archive_raises_the_same_error(read: Read, form: str, content: bytes, seed: int) -> None:
+    """The libraries raise a dozen kinds of errors for damaged archives."""
     draw = random.Random(seed)
     for _ in range(50):
         damaged = bytearray(content)
@@ -636,16 +634,16 @@ def test_whatever_the_bytes_there_is_one_error(read: Read, form: str, content: b
             read(bytes(damaged), form, Limits(1 << 20, 100))
 
 
-def test_a_damaged_header_is_not_the_end(read: Read) -> None:
-    """The entries before it are no archive."""
+def test_a_damaged_header_is_not_taken_for_the_end(read: Read) -> None:
+    """Otherwise the entries before it would be accepted as the archive."""
     content = bytearray(tar(file("a"), file("b")))
     content[1024] ^= 1
     with pytest.raises(BadArchive, match="a header is missing, cut off or damaged"):
         read(bytes(content))
 
 
-def test_what_follows_the_end_of_a_tar_is_zeros_and_not_many(read: Read) -> None:
-    """A second archive behind the first would be seen by some readers and not by others."""
+def test_only_a_few_zeros_may_follow_the_end_of_a_tar(read: Read) -> None:
+    """Some readers would see a second archive behind the first, others would not."""
     content = tar(file("a"))
     assert len(read(content + bytes(20_000))) == 1
     for more in (tar(file("b")), bytes((1 << 20) + 20_000)):
@@ -653,8 +651,8 @@ def test_what_follows_the_end_of_a_tar_is_zeros_and_not_many(read: Read) -> None
             read(content + more)
 
 
-def test_a_wrong_checksum_in_a_zip(read: Read) -> None:
-    """Bytes that were changed after they were packed."""
+def test_a_wrong_checksum_in_a_zip_is_refused(read: Read) -> None:
+    """The bytes were changed after they were packed."""
     content = zipped(file("a", b"honest"), compression=zipfile.ZIP_STORED)
     with pytest.raises(BadArchive, match="CRC"):
         read(content.replace(b"honest", b"hostil"), "zip")
@@ -665,8 +663,8 @@ def test_a_wrong_checksum_in_a_zip(read: Read) -> None:
     [pytest.param(3, "CRC", id="less than there is"), pytest.param(5000, "early|CRC", id="more than there is")],
 )
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED], ids=["stored", "deflated"])
-def test_a_zip_that_lies_about_sizes(read: Read, compression: int, size: int, reason: str) -> None:
-    """What was promised is what comes, or nothing is."""
+def test_a_zip_with_wrong_sizes_is_refused(read: Read, compression: int, size: int, reason: str) -> None:
+    """Content must have the announced size."""
     content = bytearray(zipped(file("a", b"ten bytes!"), compression=compression))
     directory = content.index(b"PK\x01\x02")
     content[directory + 24 : directory + 28] = struct.pack("<I", size)
@@ -674,15 +672,15 @@ def test_a_zip_that_lies_about_sizes(read: Read, compression: int, size: int, re
         read(bytes(content), "zip")
 
 
-def test_a_zip_whose_two_names_of_an_entry_differ(read: Read) -> None:
-    """One reader goes by the table of contents, another by what stands before the entry."""
+def test_a_zip_with_two_names_for_one_entry_is_refused(read: Read) -> None:
+    """One reader takes the name in the table of contents, another the name before the entry."""
     content = zipped(file("good"))
     with pytest.raises(BadArchive, match="cannot be read as zip"):
         read(content.replace(b"good", b"evil", 1), "zip")
 
 
-def test_an_encrypted_zip(read: Read) -> None:
-    """It is said that it is."""
+def test_an_encrypted_zip_is_refused(read: Read) -> None:
+    """The message says that it is encrypted."""
     content = bytearray(zipped(file("a")))
     for mark, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         content[content.index(mark) + place] |= 1
@@ -691,8 +689,8 @@ def test_an_encrypted_zip(read: Read) -> None:
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA], ids=["bzip2", "lzma"])
-def test_a_zip_compressed_in_a_rare_way(read: Read, compression: int) -> None:
-    """A few bytes of it could fill the memory."""
+def test_a_zip_with_an_unsupported_compression_is_refused(read: Read, compression: int) -> None:
+    """A few bytes could fill the memory."""
     with pytest.raises(BadArchive, match="repack it with deflate"):
         read(zipped(file("a"), compression=compression), "zip")
 
@@ -706,8 +704,8 @@ def test_a_zip_compressed_in_a_rare_way(read: Read, compression: int) -> None:
         pytest.param(b"\x04\x22\x4d\x18", "lz4", id="lz4"),
     ],
 )
-def test_a_compression_we_do_not_read_is_named(read: Read, content: bytes, compression: str) -> None:
-    """In a tar and in a Debian package alike, with the way out; on every Python, though some could read it."""
+def test_an_unsupported_compression_is_named(read: Read, content: bytes, compression: str) -> None:
+    """In tars and Debian packages, with what to do; on every Python, though some could read it."""
     for form, packed in (("tar", content), ("deb", ar(("debian-binary", b"2.0\n"), ("data.tar.zst", content)))):
         with pytest.raises(BadArchive, match=f"compressed with {compression}.*repack it with xz"):
             read(packed, form)
@@ -734,20 +732,20 @@ DATA = tar(file("a"), compression="xz")
         pytest.param(ar(("data.tar", b"")), "cannot be read as tar", id="empty data"),
     ],
 )
-def test_a_strange_debian_package(read: Read, content: bytes, reason: str) -> None:
-    """Each refused with what is wrong with it."""
+def test_a_broken_debian_package_is_refused(read: Read, content: bytes, reason: str) -> None:
+    """The message says what is wrong."""
     with pytest.raises(BadArchive, match=reason):
         read(content, "deb")
 
 
-def test_strange_members_of_a_debian_package_are_passed_over(read: Read) -> None:
-    """Of any length, odd ones too; the first data.tar counts, and what is behind it is not looked at."""
+def test_other_members_of_a_debian_package_are_ignored(read: Read) -> None:
+    """Of even and odd length. The first data.tar is read, and nothing after it."""
     packed = ar(("_gpgorigin", b"odd"), ("debian-binary/", b"2.0\n"), ("data.tar.xz", DATA), ("data.tar.gz", b"what"))
     assert [path for path, *_ in read(packed, "deb")] == ["a"]
 
 
-def test_a_member_ends_where_it_says(read: Read) -> None:
-    """Though the file goes on."""
+def test_a_member_ends_where_its_header_says(read: Read) -> None:
+    """The file goes on after it."""
     content = ar(("data.tar.xz", DATA))
     shorter = content.replace(f"{len(DATA):<10}`".encode(), f"{len(DATA) - 30:<10}`".encode())
     with pytest.raises(BadArchive):
@@ -758,14 +756,14 @@ def test_a_member_ends_where_it_says(read: Read) -> None:
 
 
 @pytest.mark.parametrize("form", archives.FORMATS)
-def test_what_the_disk_says_is_not_the_archive_s_fault(tmp_path: Path, form: str) -> None:
+def test_disk_errors_are_not_blamed_on_the_archive(tmp_path: Path, form: str) -> None:
     """A host must not call a release hostile because its disk is broken."""
     with pytest.raises(FileNotFoundError):
         next(walk(tmp_path / "nothing", form, Limits()))
 
 
 def test_a_file_that_shrinks_while_it_is_read_is_noticed(tmp_path: Path) -> None:
-    """As one that is still being written would."""
+    """Like a file that is still being written."""
     artifact = tmp_path / "artifact"
     artifact.write_bytes(b"x" * 100_000)
     ((_, stream),) = [next(entries := walk(artifact, "binary", Limits(), "rclone"))]

@@ -32,8 +32,8 @@ SAID: dict[str, Any] = {
 LEAST = ("package", "version", "platform", "format", "bin", "switch", "unpacked_bytes", "entries")
 
 
-def test_what_is_read_is_what_was_said() -> None:
-    """And what was kept of it reads the same."""
+def test_a_manifest_is_read_as_it_was_written() -> None:
+    """Also after it was stored."""
     manifest = read_manifest(SAID)
     assert read_manifest(manifest.to_json()) == manifest
     assert Manifest.from_json(manifest.to_json()) == manifest
@@ -41,8 +41,8 @@ def test_what_is_read_is_what_was_said() -> None:
     assert manifest.set_uid == ("bin/acme",)
 
 
-def test_what_older_control_planes_do_not_say() -> None:
-    """Nothing special then; and what newer ones say besides is passed over."""
+def test_fields_that_older_control_planes_lack_have_defaults() -> None:
+    """Fields that newer ones add are ignored."""
     least = {name: SAID[name] for name in LEAST}
     manifest = read_manifest(least | {"later": [1]})
     assert (manifest.needs_zstd, manifest.set_uid, manifest.health) == (False, (), None)
@@ -52,8 +52,8 @@ def test_what_older_control_planes_do_not_say() -> None:
     "said",
     [None, [], [["package", "acme"]], "acme", 1, {}, *({k: v for k, v in SAID.items() if k != n} for n in LEAST)],
 )
-def test_a_description_that_is_none_or_lacks_something(said: Any) -> None:
-    """As signed metadata without our own words in it."""
+def test_a_value_that_is_no_manifest_is_refused(said: Any) -> None:
+    """For example signed metadata of another program."""
     with pytest.raises(BadManifest):
         read_manifest(said)
 
@@ -121,7 +121,7 @@ HEALTH, SERVICE = SAID["health"], SAID["service"]
     ],
 )
 def test_a_field_that_is_not_of_its_form_is_refused(field: str, value: Any) -> None:
-    """With one code, whatever it is, and a text of bounded length."""
+    """The message has a bounded length."""
     with pytest.raises(BadManifest) as refused:
         read_manifest(SAID | {field: value})
     assert 0 < len(str(refused.value)) < 400
@@ -140,8 +140,8 @@ ANY = st.recursive(
 
 @settings(max_examples=300, deadline=None)
 @given(ANY | st.dictionaries(st.sampled_from(list(SAID)), ANY).map(lambda said: SAID | said))
-def test_whatever_is_signed_there_is_one_error(said: Any) -> None:
-    """A manifest, or a refusal."""
+def test_every_bad_manifest_raises_the_same_error(said: Any) -> None:
+    """Every value is a manifest or is refused."""
     with contextlib.suppress(BadManifest):
         assert isinstance(read_manifest(said), Manifest)
 

@@ -27,7 +27,7 @@ HERE = [reader for reader in zstd.READERS if reader() is not None]
 
 @pytest.fixture(params=HERE, ids=lambda reader: reader.__name__.strip("_"))
 def unpacked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], bytes]:
-    """What one of the readers of this machine makes of it; no process of it is left."""
+    """Unpack with one of the readers of this machine; check that no process is left."""
     monkeypatch.setattr(zstd, "READERS", (request.param,))
 
     def read(packed: bytes) -> bytes:
@@ -42,12 +42,12 @@ def unpacked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def children() -> set[str]:
-    """Processes that this one started and did not see off."""
+    """Return the processes that this one started and that still exist."""
     return {pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
 
 
-def test_every_reader_is_tested_that_can_be() -> None:
-    """Python's own is there from 3.14 on."""
+def test_every_available_reader_of_zstd_is_tested() -> None:
+    """Python has its own from 3.14 on."""
     within = "_python" if sys.version_info >= (3, 14) else "_backports"
     assert {reader.__name__ for reader in HERE} >= {within, "_zstandard", "_program"}
 
@@ -65,13 +65,13 @@ def test_every_reader_is_tested_that_can_be() -> None:
         pytest.param(b"".join(packed_with_zstd(bytes([n])) for n in range(200)), bytes(range(200)), id="many frames"),
     ],
 )
-def test_what_was_packed_is_read(unpacked: Callable[[bytes], bytes], packed: bytes, plain: bytes | None) -> None:
-    """In one or more frames; those of something else are passed over."""
+def test_packed_content_is_read_back(unpacked: Callable[[bytes], bytes], packed: bytes, plain: bytes | None) -> None:
+    """In one or more frames; skippable frames are ignored."""
     assert unpacked(packed) == (random.Random(2).randbytes(500_000) if plain is None else plain)
 
 
-def test_what_is_cut_off_is_never_taken_for_a_whole_one(unpacked: Callable[[bytes], bytes]) -> None:
-    """Wherever; a frame that is missing as a whole nobody can miss."""
+def test_a_stream_that_is_cut_off_is_refused(unpacked: Callable[[bytes], bytes]) -> None:
+    """Wherever it ends, unless a complete frame is missing, which cannot be noticed."""
     whole = PACKED + SKIPPED
     for length in sorted({*range(1, len(whole), 97), len(PACKED) - 1, len(PACKED) + 3, len(whole) - 1}):
         if length != len(PACKED):
@@ -80,7 +80,7 @@ def test_what_is_cut_off_is_never_taken_for_a_whole_one(unpacked: Callable[[byte
 
 
 def test_a_damaged_byte_never_gives_other_content(unpacked: Callable[[bytes], bytes]) -> None:
-    """Refused, or the byte did not matter."""
+    """The stream is refused, unless the byte does not matter."""
     refused, places = 0, range(0, len(PACKED), 61)
     for place in places:
         damaged = PACKED[:place] + bytes([PACKED[place] ^ 0x10]) + PACKED[place + 1 :]
@@ -103,23 +103,31 @@ def frame(flags: int, rest: bytes) -> bytes:
         pytest.param(frame(0, bytes([17 << 3 | 1])), "bytes of memory", id="a window of 144 MiB"),
         pytest.param(frame(0xE0, struct.pack("<Q", 1 << 40)), "bytes of memory", id="a window as large as the content"),
         pytest.param(frame(1, b"\x00\x07"), "needs a dictionary", id="a dictionary"),
-        pytest.param(zstd.MAGIC + b"\x00\x00\x07\x00\x00", "no known kind", id="a block of a kind to come"),
-        pytest.param(zstd.MAGIC + b"\x00\x00\xfd\xff\xff", "no known kind", id="a block that is larger than any"),
-        pytest.param(PACKED + b"more", "what follows", id="something behind it"),
-        pytest.param(PACKED + gzip.compress(b"more"), "what follows", id="gzip behind it: the program would read it"),
-        pytest.param(PACKED + b"\0\0\0\0", "what follows", id="zeros behind it"),
+        pytest.param(
+            zstd.MAGIC + b"\x00\x00\x07\x00\x00", "unknown type, or is too large", id="a block of a kind to come"
+        ),
+        pytest.param(
+            zstd.MAGIC + b"\x00\x00\xfd\xff\xff", "unknown type, or is too large", id="a block that is larger than any"
+        ),
+        pytest.param(PACKED + b"more", "is followed by something else", id="something behind it"),
+        pytest.param(
+            PACKED + gzip.compress(b"more"),
+            "is followed by something else",
+            id="gzip behind it: the program would read it",
+        ),
+        pytest.param(PACKED + b"\0\0\0\0", "is followed by something else", id="zeros behind it"),
         pytest.param(frame(0x80, b"\x00" + struct.pack("<I", 9)), ".", id="less than it says"),
         pytest.param(frame(0x40, b"\x00\x00\x00"), ".", id="another size than it says"),
     ],
 )
-def test_what_is_hostile_is_refused(unpacked: Callable[[bytes], bytes], packed: bytes, reason: str) -> None:
-    """By all readers alike."""
+def test_a_hostile_stream_is_refused(unpacked: Callable[[bytes], bytes], packed: bytes, reason: str) -> None:
+    """By every reader."""
     with pytest.raises(BrokenZstd, match=reason):
         unpacked(packed)
 
 
-def test_the_largest_window_that_is_allowed(unpacked: Callable[[bytes], bytes]) -> None:
-    """To the byte: `zstd --ultra -22` asks for it."""
+def test_the_largest_allowed_window_is_accepted(unpacked: Callable[[bytes], bytes]) -> None:
+    """`zstd --ultra -22` uses it."""
     assert unpacked(frame(0, bytes([17 << 3]))) == b"x"
 
 
@@ -139,10 +147,10 @@ def test_memory_stays_flat(unpacked: Callable[[bytes], bytes], tmp_path: Path) -
 
 
 @pytest.mark.parametrize("form", ["tar", "deb"])
-def test_who_stops_in_the_middle_leaves_nothing_behind(
+def test_a_reader_closed_in_the_middle_leaves_nothing_behind(
     unpacked: Callable[[bytes], bytes], tmp_path: Path, form: str
 ) -> None:
-    """Neither a process nor an open file, though much was still to come."""
+    """Neither a process nor an open file."""
     artifact, before = tmp_path / "artifact", (children(), set(os.listdir("/proc/self/fd")))
     artifact.write_bytes({"tar": tar, "deb": deb}[form](file("a", PLAIN * 9), file("b", PLAIN), compression="zst"))
     entries = walk(artifact, form, Limits())
@@ -156,10 +164,10 @@ def test_who_stops_in_the_middle_leaves_nothing_behind(
     assert (children(), set(os.listdir("/proc/self/fd"))) == before
 
 
-def test_what_lies_behind_the_data_of_a_debian_package_is_not_zstd_s(
+def test_members_after_the_data_of_a_debian_package_are_ignored(
     unpacked: Callable[[bytes], bytes], tmp_path: Path
 ) -> None:
-    """Another member, and the byte that makes a length even."""
+    """Also the byte that makes a length even."""
     data = tar(program("a"), compression="zst")
     odd = data if len(data) % 2 else data + struct.pack("<2I", 0x184D2A50, 1) + b"x"
     artifact = tmp_path / "artifact"
@@ -179,8 +187,8 @@ def test_what_lies_behind_the_data_of_a_debian_package_is_not_zstd_s(
         pytest.param("exec zstd.real -d -c | head -c 200000; exit 1", id="gives a part and is not content"),
     ],
 )
-def test_a_program_that_fails_gives_nothing_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
-    """Its exit code counts, and whether it took all there was."""
+def test_a_failing_program_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """If it exits with an error, or does not read everything."""
     fake = tmp_path / "zstd"
     fake.write_text(f"#!/bin/sh\n{script}\n")
     fake.chmod(0o755)
@@ -193,8 +201,10 @@ def test_a_program_that_fails_gives_nothing_whole(tmp_path: Path, monkeypatch: p
     assert children() == before
 
 
-def test_where_nothing_reads_it_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the way out; whether it will be said, one can ask before, and what an artifact needs as well."""
+def test_a_machine_that_cannot_read_zstd_is_told_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Callers can find out before whether it reads zstd, and whether an artifact needs that."""
     artifact = tmp_path / "artifact"
     artifact.write_bytes(tar(program("a"), compression="zst"))
     assert archives.can_read_zstd()
@@ -217,8 +227,10 @@ def test_where_nothing_reads_it_that_is_said(tmp_path: Path, monkeypatch: pytest
         pytest.param("tar", b"", "", id="nothing"),
     ],
 )
-def test_what_an_artifact_is_compressed_with(tmp_path: Path, form: str, content: bytes, compression: str) -> None:
-    """By its first bytes, whatever it is called."""
+def test_the_compression_is_found_by_the_first_bytes(
+    tmp_path: Path, form: str, content: bytes, compression: str
+) -> None:
+    """The file name does not matter."""
     artifact = tmp_path / "artifact"
     artifact.write_bytes(content)
     assert archives.compression_of(artifact, form) == compression

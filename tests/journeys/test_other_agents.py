@@ -221,7 +221,7 @@ def test_an_official_agent_takes_an_upgrade(server: Installation, tmp_path: Path
                 await asyncio.sleep(0.2)
             task = entries[0]["task"]
             script = base64.b64decode(task["commandContent"]).decode()
-            script = script.replace("'/opt/backfleet'", repr(str(tmp_path / "root")))
+            script = script.replace("/opt/backfleet", str(tmp_path / "root"))
             code, _, output = await asyncio.to_thread(run, tmp_path, script, ALIYUN_ASSIST_SERVER_HOST=server.https)
             about = f"taskId={task['taskID']}&invokeVersion=0&start=1&end=2&exitCode={code}&dropped=0"
             await agent.ask("POST", f"/api/v1/task/finish?{about}", output.encode())

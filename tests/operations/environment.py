@@ -34,7 +34,7 @@ PLATFORM = "linux-amd64"
 
 @cache
 def public_key() -> str:
-    """One for all hosts: it costs time to make."""
+    """Return a key for all hosts: making one takes time."""
     key = rsa.generate_private_key(65537, 2048).public_key()
     return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
 
@@ -52,16 +52,16 @@ class Environment:
     # --- Asking -------------------------------------------------------------------------------------------------
 
     def ask(
-        self, version: str, action: str, caller: identity.Caller | None = None, **said: Any
+        self, version: str, action: str, caller: identity.Caller | None = None, **fields: Any
     ) -> tuple[int, dict[str, Any]]:
-        """Status and JSON of an answer or an error. Lists and objects travel as JSON text, as the SDKs send them."""
-        flat = {name: value if isinstance(value, str) else json.dumps(value) for name, value in said.items()}
+        """Return status and JSON of an answer or an error. Lists and objects travel as JSON text, as from the SDKs."""
+        flat = {name: value if isinstance(value, str) else json.dumps(value) for name, value in fields.items()}
         request_id = f"R-{real_draw(20)}"
         call = Call(request_id, caller or self.root, REGION, self.now, "10.0.0.7", True, self.services)
         operation = find(version, action)
         try:
-            told = perform.run(perform.admit(operation, call, flat, "LTAItest"), call)
-            sent = answers.success(action, told, request_id, xml=False)
+            answer = perform.run(perform.admit(operation, call, flat, "LTAItest"), call)
+            sent = answers.success(action, answer, request_id, xml=False)
         except ApiError as problem:
             sent = answers.failure(problem, request_id, "localhost", xml=False)
         body: dict[str, Any] = json.loads(sent.body)
@@ -76,7 +76,7 @@ class Environment:
         return identity.Caller(OTHER, "Account", f"acs:ram::{OTHER}:root", OTHER)
 
     def user(self, name: str, *policies: str) -> identity.Caller:
-        """A new user with these policies of the system."""
+        """Make a user with these policies of the system."""
         account, services = self.root.account_id, self.services
         with services.database.transaction() as tx:
             identity.create_user(tx, account, name, now=self.now, draw=services.draw)
@@ -100,7 +100,7 @@ class Environment:
         silent: bool = False,
         name: str = "",
     ) -> str:
-        """A host that was heard just now, unless it is said to be otherwise; its id."""
+        """Enrol a host with a heartbeat at this moment, unless it is `silent` or `stopped`; return its id."""
         draw, number = self.services.draw, next(self.numbers)
         with self.services.database.transaction() as tx:
             activation, code = fleet.create_activation(
@@ -136,7 +136,7 @@ class Environment:
         status: fleet.ClientStatus = fleet.ClientStatus.ACTIVATED,
         account: str = "",
     ) -> str:
-        """A client on a host; its id."""
+        """Make a client on a host; return its id."""
         with self.services.database.transaction() as tx:
             on = fleet.instance(tx, account or self.root.account_id, instance_id)
             assert on is not None
@@ -146,7 +146,7 @@ class Environment:
         return made.id
 
     def host_with_client(self, version: str = "1.0", **client: Any) -> tuple[str, str]:
-        """Both ids."""
+        """Make a host with a client; return both ids."""
         instance_id = self.host()
         return instance_id, self.client(instance_id, version, **client)
 
@@ -162,7 +162,7 @@ class Environment:
         upgrades_from: str = "",
         withdrawn: bool = False,
     ) -> None:
-        """A version that hosts may move to."""
+        """Add a version that hosts may move to."""
         file = self.folder / f"{package}-{version}"
         file.write_bytes(f"#!/bin/sh\necho {version}\n".encode())
         sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
@@ -178,7 +178,7 @@ class Environment:
     # --- What became of it --------------------------------------------------------------------------------------
 
     def tasks(self) -> int:
-        """How many tasks the account has."""
+        """Return the number of tasks of the account."""
         with self.services.database.reading() as tx:
             return upgrades.find(tx, self.root.account_id, Page(1, 50)).total
 

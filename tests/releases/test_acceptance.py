@@ -33,7 +33,7 @@ STRANGER = CryptoSigner(STRANGERS[0])
 
 
 def pending(shop: Database, repository: releases.Repository, now: datetime) -> Bundle:
-    """As it comes from a file."""
+    """Read the pending bundle as it comes from a file."""
     with shop.transaction() as tx:
         return read_bundle(releases.pending_signatures(tx, repository, now=now).to_bytes())
 
@@ -61,10 +61,10 @@ def taken_over(shop: Database, repository: releases.Repository, now: datetime) -
     assert take(shop, repository, bundle, now) == ["root", "targets"]
 
 
-def test_from_then_on_our_own_keys_make_no_release(
+def test_after_a_take_over_the_servers_keys_sign_no_release(
     shop: Database, repository: releases.Repository, add: Add, now: datetime
 ) -> None:
-    """What was offered stays offered; what is new waits; what is withdrawn is ordered no more at once."""
+    """Offered releases stay offered, new ones wait for a signature, withdrawn ones are no longer ordered at once."""
     add("1.0")
     taken_over(shop, repository, now)
     add("2.0")
@@ -75,10 +75,10 @@ def test_from_then_on_our_own_keys_make_no_release(
     assert offered(shop) == {"1.0", "2.0"}
 
 
-def test_what_is_ours_is_kept_fresh_and_nothing_else(
+def test_the_worker_renews_only_what_the_servers_keys_may_sign(
     shop: Database, repository: releases.Repository, now: datetime
 ) -> None:
-    """A root that is due is not ours to sign; nor does the worker try for ever."""
+    """A root of others is not renewed here, and the worker does not try again and again."""
     taken_over(shop, repository, now)
     before = documents(shop)
     later = now + timedelta(days=3600)
@@ -90,8 +90,8 @@ def test_what_is_ours_is_kept_fresh_and_nothing_else(
     assert before["timestamp"] != after["timestamp"]
 
 
-def test_signers_can_be_replaced_by_others(shop: Database, repository: releases.Repository, now: datetime) -> None:
-    """When enough of the old and of the new agree; one of each is not enough."""
+def test_other_signers_can_take_over(shop: Database, repository: releases.Repository, now: datetime) -> None:
+    """Enough of the old and of the new signers must agree; one of each is not enough."""
     taken_over(shop, repository, now)
     signers, keys = new_signers(2, 2)
     mine = [keys["root-1"], keys["root-2"], keys["targets"]]
@@ -108,7 +108,7 @@ def test_signers_can_be_replaced_by_others(shop: Database, repository: releases.
 
 
 def _proposed(change: Callable[[Bundle, datetime], object], keys: Sequence[Any] = (*ROOTS, TARGETS)) -> Make:
-    """A take-over in which something is wrong, and which everybody signed all the same."""
+    """A take-over with a mistake that every signer signed."""
 
     def make(bundle: Bundle, now: datetime) -> Bundle:
         made = with_signers(bundle, SIGNERS, now=now)
@@ -162,7 +162,7 @@ def _nothing(_made: Bundle, _now: datetime) -> None:
 
 
 def _a_root_of_ones_own(change: Callable[[Root], None]) -> Make:
-    """The version in force, other contents: nobody had to sign it, yet its targets key could be anybody's."""
+    """A root with the version in force and other content: its targets key could be anybody's."""
 
     def make(bundle: Bundle, _now: datetime) -> Bundle:
         change(bundle.root.signed)
@@ -203,7 +203,7 @@ def _another_end(root: Root) -> None:
         pytest.param(_a_root_of_ones_own(_another_end), "not the one in force", id="the root in force, other bytes"),
     ],
 )
-def test_refusals_change_nothing(
+def test_a_refused_document_changes_nothing(
     shop: Database,
     repository: releases.Repository,
     add: Add,
@@ -211,7 +211,7 @@ def test_refusals_change_nothing(
     make: Make,
     text: str,
 ) -> None:
-    """Each says what is missing."""
+    """The message says what is missing."""
     add("1.0")
     before = documents(shop)
     with pytest.raises(NotSigned, match=text):
@@ -219,10 +219,10 @@ def test_refusals_change_nothing(
     assert documents(shop) == before
 
 
-def test_targets_are_judged_by_the_root_in_force(
+def test_targets_are_verified_with_the_root_in_force(
     shop: Database, repository: releases.Repository, add: Add, now: datetime
 ) -> None:
-    """After a take-over, too: a file with the root in force and the server's own signature is not enough."""
+    """After a take-over, the root in force with a signature of the server is not enough."""
     taken_over(shop, repository, now)
     add("1.0")
     bundle = pending(shop, repository, now)
@@ -232,10 +232,10 @@ def test_targets_are_judged_by_the_root_in_force(
     assert offered(shop) == set()
 
 
-def test_nothing_is_offered_under_a_root_that_has_ended(
+def test_nothing_is_offered_under_an_expired_root(
     shop: Database, repository: releases.Repository, now: datetime
 ) -> None:
-    """No host would believe it; a next root, signed with it, helps."""
+    """Hosts would refuse it. Signing the next root helps."""
     taken_over(shop, repository, now)
     later = now + LIFETIMES["root"]
     bundle = pending(shop, repository, later)
@@ -247,8 +247,8 @@ def test_nothing_is_offered_under_a_root_that_has_ended(
     assert take(shop, repository, bundle, later) == ["root", "targets"]
 
 
-def test_what_nobody_signed_is_not_passed_on(shop: Database, repository: releases.Repository, now: datetime) -> None:
-    """Hosts take no root above 512,000 bytes: whoever adds to a file could stop them for ever."""
+def test_invalid_signatures_are_not_published(shop: Database, repository: releases.Repository, now: datetime) -> None:
+    """Hosts accept no root above 512,000 bytes, so additions to a file could stop them for good."""
     bundle = with_signers(pending(shop, repository, now), SIGNERS, now=now)
     sign(bundle, [*ROOTS[:2], TARGETS], root=True)
     third = SIGNERS.root[2].keyid
@@ -263,7 +263,7 @@ def test_what_nobody_signed_is_not_passed_on(shop: Database, repository: release
 
 
 def test_a_root_too_large_for_hosts_is_refused(shop: Database, repository: releases.Repository, now: datetime) -> None:
-    """Even one that all have signed: there would be no way past it."""
+    """Even if all have signed it: hosts could never get past it."""
     before = documents(shop)
     bundle = with_signers(pending(shop, repository, now), SIGNERS, now=now)
     bundle.root.signed.unrecognized_fields["more"] = "x" * 500_000
@@ -273,8 +273,10 @@ def test_a_root_too_large_for_hosts_is_refused(shop: Database, repository: relea
     assert documents(shop) == before
 
 
-def test_one_of_several_does_not_sign_alone(shop: Database, repository: releases.Repository, now: datetime) -> None:
-    """A root renewed by the server with one signature of two would be refused by every host, for ever."""
+def test_the_server_does_not_sign_alone_for_a_role_with_a_threshold(
+    shop: Database, repository: releases.Repository, now: datetime
+) -> None:
+    """Every host would refuse such a root for good."""
     signers = Signers(2, [SIGNERS.root[0], repository.signer("root").public_key], SIGNERS.targets)
     bundle = with_signers(pending(shop, repository, now), signers, now=now)
     sign(bundle, [ROOTS[0], TARGETS], root=True)
@@ -286,8 +288,10 @@ def test_one_of_several_does_not_sign_alone(shop: Database, repository: releases
     assert documents(shop)["root"] == before
 
 
-def test_before_anything_is_there(database: Database, repository: releases.Repository, now: datetime) -> None:
-    """A file of another server is no beginning."""
+def test_a_new_server_accepts_no_document_of_another(
+    database: Database, repository: releases.Repository, now: datetime
+) -> None:
+    """Nothing is pending there yet."""
     _, keys = new_signers(1, 1)
     root = signed_metadata._first_root(repository, now)
     bundle = Bundle(Metadata(root), Metadata(Targets(version=1, expires=now)))
@@ -297,18 +301,18 @@ def test_before_anything_is_there(database: Database, repository: releases.Repos
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"root": 1, "targets": 2}', b"[" * 100_000, b"\xff"])
-def test_documents_that_are_none(
+def test_other_files_are_refused(
     shop: Database, repository: releases.Repository, now: datetime, content: bytes
 ) -> None:
-    """One clear refusal, whatever came."""
+    """Whatever the file holds, the refusal is clear."""
     with shop.transaction() as tx, pytest.raises(NotSigned, match="pending"):
         releases.accept_signatures(tx, repository, content, now=now)
     with pytest.raises(BadDocument):
         read_signers(content)
 
 
-def test_roles_are_not_mistaken_for_each_other(shop: Database, repository: releases.Repository, now: datetime) -> None:
-    """A snapshot is no list of releases."""
+def test_metadata_of_another_role_is_refused(shop: Database, repository: releases.Repository, now: datetime) -> None:
+    """A snapshot in the place of targets, for example."""
     bundle = pending(shop, repository, now)
     with pytest.raises(BadDocument):
         read_bundle(Bundle(bundle.targets, bundle.root).to_bytes())  # type: ignore[arg-type]
@@ -318,30 +322,30 @@ def test_roles_are_not_mistaken_for_each_other(shop: Database, repository: relea
         read_bundle(Bundle(bundle.root, snapshot).to_bytes())
 
 
-def test_signers_travel_as_a_file() -> None:
-    """Nothing secret is in it."""
+def test_signers_are_read_back_from_their_file() -> None:
+    """The file holds nothing secret."""
     assert read_signers(SIGNERS.to_bytes()) == SIGNERS
     assert b"PRIVATE" not in SIGNERS.to_bytes()
     with pytest.raises(BadDocument):
         read_signers(replace(SIGNERS, threshold=4).to_bytes())
 
 
-def test_one_person_does_not_count_twice() -> None:
-    """The same key under two ids could reach the threshold alone."""
+def test_one_key_under_two_ids_does_not_count_twice() -> None:
+    """It could reach the threshold alone."""
     first = SIGNERS.root[0]
     twice = replace(SIGNERS, root=[first, Key.from_dict("ab" * 32, first.to_dict())])
     with pytest.raises(BadDocument, match="twice"):
         read_signers(twice.to_bytes())
 
 
-def test_a_bundle_is_bounded() -> None:
-    """Read as little as there may be to read."""
+def test_a_bundle_that_is_too_large_is_not_read() -> None:
+    """The size is checked before anything is parsed."""
     with pytest.raises(BadDocument, match="more than"):
         read_bundle(b" " * (LARGEST_BUNDLE + 1))
 
 
-def test_why_a_document_is_bad_fits_on_a_line() -> None:
-    """It repeats little of what came, and nothing that a terminal obeys: a stranger may have written it."""
+def test_the_reason_for_a_refusal_fits_on_one_line() -> None:
+    """It has no control characters, because somebody else may have written the file."""
     for content in (b"\xff" * 5000, b'{"root": "\\u001b[2J", "targets": {"signed": {"_type": "\\u001b[2J"}}}'):
         with pytest.raises(BadDocument) as refusal:
             read_bundle(content)

@@ -16,8 +16,8 @@ def described(given: dict[str, Any] | None = None, **names: str) -> Manifest:
     return describe(**{**NAMES, **names}, given=given)
 
 
-def test_everything_that_can_be_said() -> None:
-    """Each field as it was given; the version stands in the expectation as itself, not as a pattern."""
+def test_every_field_of_a_manifest_is_read() -> None:
+    """The version is quoted where `health.expect` names it."""
     given = {
         "bin": ["bin/acme", "bin/acmectl"],
         "switch": "idle",
@@ -47,8 +47,8 @@ def test_everything_that_can_be_said() -> None:
 
 
 @pytest.mark.parametrize("given", [None, {}], ids=["nobody said anything", "nothing was said"])
-def test_nothing_special_is_a_manifest_too(given: dict[str, Any] | None) -> None:
-    """It may switch at any time, from any version, and says nothing of its health."""
+def test_a_manifest_may_be_empty(given: dict[str, Any] | None) -> None:
+    """Then the release may switch at any time, from any version, and has no health check."""
     assert described(given) == Manifest("acme", "1.2", "linux-amd64", "tar")
 
 
@@ -57,8 +57,8 @@ def test_a_health_command_alone_is_enough() -> None:
     assert described({"health": {"command": ["acme"]}}).health == Health(("acme",), "", 30)
 
 
-def test_what_an_operator_says_replaces_the_recipe() -> None:
-    """All of it: a recipe is not mixed with anybody's words."""
+def test_a_given_manifest_replaces_the_recipe() -> None:
+    """As a whole: their fields are not mixed."""
     assert described({}, package="rclone").health is None
 
 
@@ -84,7 +84,7 @@ def test_what_an_operator_says_replaces_the_recipe() -> None:
         pytest.param({"form": "rpm"}, "format 'rpm' is not one of wheel, deb", id="unknown format"),
     ],
 )
-def test_names_are_of_their_form(names: dict[str, str], reason: str) -> None:
+def test_names_of_another_form_are_refused(names: dict[str, str], reason: str) -> None:
     """They become paths on hosts and in signed metadata."""
     with pytest.raises(ReleaseRefused, match=reason) as refused:
         described(**names)
@@ -149,7 +149,7 @@ BAD_HEALTH = "health must have a command"
     ],
 )
 def test_a_field_that_is_not_of_its_form_is_refused(given: dict[str, Any], reason: str | None) -> None:
-    """With its name, what was found or what it should be. What is merely odd is taken, and a host takes it too."""
+    """The message has its name, what was found and what is expected. What is only odd is accepted, by hosts too."""
     if reason is None:
         described(given)
         return
@@ -158,8 +158,8 @@ def test_a_field_that_is_not_of_its_form_is_refused(given: dict[str, Any], reaso
     assert len(str(refused.value)) < 600
 
 
-def test_a_host_reads_what_the_control_plane_wrote() -> None:
-    """What one side takes the other takes: through signed metadata and back, to the same words."""
+def test_a_host_reads_what_the_control_plane_signed() -> None:
+    """Through signed metadata and back, without a difference."""
     given = {"bin": ["bin/acme"], "health": {"command": ["acme"], "expect": "{version}", "seconds": 600}}
     manifest = described(given, version="1.2+local")
     read = read_manifest(manifest.to_json())
@@ -186,15 +186,15 @@ BORG = "borg {version}\n"
 SAYS = {"rclone": ("1.75.2", RCLONE), "restic": ("0.18.0", RESTIC), "borg": ("1.4.1", BORG)}
 
 
-def test_every_recipe_is_tested_here() -> None:
-    """Whoever adds one says what its client prints."""
+def test_every_recipe_has_a_test() -> None:
+    """With what its client prints."""
     assert sorted(path.stem for path in RECIPES.glob("*.toml")) == sorted(SAYS)
     assert recipe_of("acme") == {}
 
 
 @pytest.mark.parametrize("package", SAYS)
-def test_a_recipe_knows_its_client_by_what_it_prints(package: str) -> None:
-    """The version itself, with Windows line ends too, and no other that looks like it."""
+def test_a_recipe_recognises_its_client_by_its_output(package: str) -> None:
+    """The version itself, also with Windows line ends, and no similar one."""
     version, prints = SAYS[package]
     health = described(None, package=package, version=version).health
     assert health is not None

@@ -71,10 +71,10 @@ def inspected(tmp_path: Path) -> Inspect:
         ),
     ],
 )
-def test_what_an_artifact_holds(
+def test_commands_and_sizes_are_found_in_the_artifact(
     inspected: Inspect, form: str, content: bytes, commands: tuple[str, ...], size: int, entries: int
 ) -> None:
-    """Its commands, found; how much it unpacks to."""
+    """Also how many entries it has, and how many bytes it unpacks to."""
     found = inspected(content, form)
     assert (found.bin, found.unpacked_bytes, found.entries) == (commands, size, entries)
 
@@ -88,10 +88,8 @@ def test_what_an_artifact_holds(
         pytest.param("zip", zipped(program("acme")), "", id="zip"),
     ],
 )
-def test_a_host_is_told_what_it_must_be_able_to_read(
-    inspected: Inspect, form: str, content: bytes, compression: str
-) -> None:
-    """In signed metadata, before it fetches anything."""
+def test_the_manifest_names_the_compression(inspected: Inspect, form: str, content: bytes, compression: str) -> None:
+    """So a host knows before the download whether it can read the artifact."""
     manifest = inspected(content, form)
     assert manifest.compression == compression
     assert read_manifest(manifest.to_json()).needs_zstd == (compression == "zstd")
@@ -99,13 +97,13 @@ def test_a_host_is_told_what_it_must_be_able_to_read(
 
 
 def test_hard_links_count_as_the_files_they_become(inspected: Inspect) -> None:
-    """Programs too."""
+    """Also if they are programs."""
     found = inspected(tar(program("bin/a"), hard_link("bin/acme", "bin/a")))
     assert (found.bin, found.unpacked_bytes, found.entries) == (("bin/acme",), 32, 2)
 
 
-def test_set_uid_must_be_named_and_be_there(inspected: Inspect) -> None:
-    """Each way round; a host is told the names."""
+def test_set_uid_files_must_be_named_and_exist(inspected: Inspect) -> None:
+    """A file with the bit must be named, and a named file must have it."""
     content = tar(program("acme"), file("su", mode=0o4755), file("wall", mode=0o2755), link("l", "su"))
     with pytest.raises(ReleaseRefused, match="'su' has set-uid"):
         inspected(content)
@@ -118,8 +116,8 @@ def test_set_uid_must_be_named_and_be_there(inspected: Inspect) -> None:
     assert read_manifest(manifest.to_json()).set_uid == Manifest.from_json(manifest.to_json()).set_uid == ("su", "wall")
 
 
-def test_commands_that_are_named_are_taken_in_their_order(inspected: Inspect) -> None:
-    """And no others."""
+def test_named_commands_keep_their_order(inspected: Inspect) -> None:
+    """No other commands are exposed."""
     content = tar(program("bin/acme"), program("bin/acmed"), program("opt/tool"))
     found = inspected(content, bin=["opt/tool", "bin/acmed"])
     assert found.commands == ("tool", "acmed")
@@ -192,8 +190,8 @@ def test_an_artifact_that_cannot_be_read_is_refused(inspected: Inspect, form: st
         inspected(content, form)
 
 
-def test_what_was_inspected_a_host_can_unpack_and_run(inspected: Inspect, tmp_path: Path) -> None:
-    """The host's own code, with the limits that the metadata tells it."""
+def test_a_host_can_unpack_and_run_an_inspected_release(inspected: Inspect, tmp_path: Path) -> None:
+    """With the host's code, within the limits in the manifest."""
     content = tar(folder("bin"), program("bin/acme", "acme 1.0"), link("acme", "bin/acme"), compression="gz")
     health = {"command": ["acme"], "expect": "^acme {version}$", "seconds": 5}
     manifest = read_manifest(inspected(content, health=health).to_json())

@@ -22,14 +22,14 @@ NAMES = ("rclone", "1.75.2", "linux-amd64")
 
 
 def rows(database: Database) -> dict[str, list[tuple[Any, ...]]]:
-    """Everything the room keeps."""
+    """Return all rows of the tables of releases."""
     with database.reading() as tx:
         names = ("releases", "release_offers", "signed_metadata")
         return {name: [tuple(row) for row in tx.rows(sa.select(metadata.tables[name]))] for name in names}
 
 
 def vouched_for(database: Database) -> dict[str, str]:
-    """What the newest signed metadata names, and with which bytes."""
+    """Return the releases in the newest signed metadata, with their hashes."""
     with database.reading() as tx:
         newest = tx.scalar(
             sa.select(sa.func.max(metadata.tables["signed_metadata"].c.version)).where(
@@ -45,10 +45,10 @@ def vouched_for(database: Database) -> dict[str, str]:
 # --- Adding ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_release_is_there_offered_and_vouched_for(
+def test_an_added_release_is_stored_offered_and_signed(
     shop: Database, add: Add, repository: releases.Repository, now: datetime
 ) -> None:
-    """All of it with one commit, its bytes on disk and readable."""
+    """All in one transaction; its bytes are on disk and readable."""
     added, is_new = add()
     assert is_new
     assert (added.package, added.version, added.platform) == NAMES
@@ -67,8 +67,8 @@ def test_a_release_is_there_offered_and_vouched_for(
     assert (artifact.stat().st_size, artifact.stat().st_mode & 0o777) == (added.size, 0o644)
 
 
-def test_the_same_file_again_changes_nothing(shop: Database, add: Add, now: datetime) -> None:
-    """Nor does a new manifest: what hosts were told of a version stays what they were told."""
+def test_adding_the_same_file_again_changes_nothing(shop: Database, add: Add, now: datetime) -> None:
+    """Also with another manifest: what was signed for a version never changes."""
     first, _ = add()
     before = rows(shop)
     assert add(at=now + timedelta(days=1)) == (first, False)
@@ -78,7 +78,7 @@ def test_the_same_file_again_changes_nothing(shop: Database, add: Add, now: date
 
 
 def test_another_channel_may_offer_it_too(shop: Database, add: Add) -> None:
-    """Nothing is signed for that: channels are the control plane's own."""
+    """Nothing is signed for that, because hosts do not know channels."""
     add()
     signed = rows(shop)["signed_metadata"]
     both, is_new = add(channel="beta")
@@ -94,7 +94,7 @@ def test_another_channel_may_offer_it_too(shop: Database, add: Add) -> None:
 
 
 def test_other_bytes_under_the_same_name_are_refused(shop: Database, add: Add) -> None:
-    """And nothing has changed; on another platform it is another release."""
+    """Nothing has changed then. On another platform it is another release."""
     add()
     before = rows(shop)
     with pytest.raises(ReleaseConflict, match="exists with other bytes") as refused:
@@ -104,7 +104,7 @@ def test_other_bytes_under_the_same_name_are_refused(shop: Database, add: Add) -
     assert add(platform="linux-arm64", content=tar(program("rclone", "another build")))[1]
 
 
-def test_what_was_withdrawn_does_not_come_back(shop: Database, repository: releases.Repository, add: Add) -> None:
+def test_a_withdrawn_release_cannot_be_added_again(shop: Database, repository: releases.Repository, add: Add) -> None:
     """Not even with the same bytes."""
     add()
     withdraw(shop, repository)
@@ -114,8 +114,8 @@ def test_what_was_withdrawn_does_not_come_back(shop: Database, repository: relea
     assert rows(shop) == before
 
 
-def test_a_file_name_that_is_a_path_loses_it(prepare: Prepare) -> None:
-    """Browsers of old sent the whole path."""
+def test_folders_in_a_file_name_are_ignored(prepare: Prepare) -> None:
+    """Old browsers send the whole path."""
     assert prepare(file_name="/home/ann/rclone.tar").file_name == "rclone.tar"
     assert prepare(file_name="/").file_name == "artifact"
     for odd in ("..", "a b", "a\nb", ".hidden", "a" * 256):
@@ -123,20 +123,20 @@ def test_a_file_name_that_is_a_path_loses_it(prepare: Prepare) -> None:
             prepare(file_name=odd)
 
 
-def test_two_who_add_the_same_release_at_once_add_one(
+def test_the_same_release_added_twice_at_once_is_added_once(
     shop: Database, repository: releases.Repository, prepare: Prepare, now: datetime
 ) -> None:
-    """One of them is told that it is new."""
+    """One caller learns that it is new."""
     prepared = prepare()
     told = at_once(shop, lambda tx: releases.add(tx, repository, prepared, channel="stable", now=now)[1], 4)
     assert sorted(told) == [False, False, False, True]
     assert list(vouched_for(shop)) == ["rclone/1.75.2/linux-amd64"]
 
 
-def test_two_who_add_different_releases_at_once_are_both_vouched_for(
+def test_different_releases_added_at_once_are_both_signed(
     shop: Database, repository: releases.Repository, prepare: Prepare, now: datetime
 ) -> None:
-    """The second signs what the first has added as well."""
+    """The second transaction signs what the first has added, too."""
     waiting = [prepare(f"1.{number}") for number in range(4)]
     told = at_once(shop, lambda tx: releases.add(tx, repository, waiting.pop(), channel="stable", now=now)[1], 4)
     assert told == [True] * 4
@@ -145,10 +145,10 @@ def test_two_who_add_different_releases_at_once_are_both_vouched_for(
         assert releases.count_releases(tx) == 4
 
 
-def test_two_who_add_other_bytes_at_once(
+def test_of_different_bytes_added_at_once_one_is_refused(
     shop: Database, repository: releases.Repository, prepare: Prepare, now: datetime
 ) -> None:
-    """One wins; the other is told why not."""
+    """The other caller learns why."""
     waiting = [prepare(content=tar(program("rclone", text))) for text in ("a", "b")]
 
     def one(tx: Any) -> str:
@@ -163,7 +163,7 @@ def test_two_who_add_other_bytes_at_once(
 
 
 def at_once(database: Database, work: Callable[[Any], Any], hands: int) -> list[Any]:
-    """What each of several gets who do it at the same time, each in a transaction of its own."""
+    """Do something several times at once, each in a transaction of its own; return the results."""
     told: list[Any] = []
     start = threading.Barrier(hands)
 
@@ -180,10 +180,10 @@ def at_once(database: Database, work: Callable[[Any], Any], hands: int) -> list[
     return told
 
 
-def test_more_than_hosts_take_is_refused_and_leaves_nothing(
+def test_more_releases_than_hosts_accept_are_refused(
     shop: Database, repository: releases.Repository, add: Add, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Withdrawing makes room again."""
+    """Nothing of them is stored. Withdrawing a release makes room again."""
     add("1.0")
     before = rows(shop)
     monkeypatch.setattr(signed_metadata, "LARGEST", 1200)
@@ -204,10 +204,10 @@ def withdraw(database: Database, repository: releases.Repository, version: str =
         return releases.withdraw(tx, repository, "rclone", version, "linux-amd64", now=moment)
 
 
-def test_what_is_withdrawn_is_vouched_for_no_longer(
+def test_a_withdrawn_release_is_no_longer_signed(
     shop: Database, repository: releases.Repository, add: Add, now: datetime
 ) -> None:
-    """It stays in the books, and its bytes on disk: hosts that run it keep it."""
+    """Its row and its bytes stay, because hosts may run it."""
     kept, _ = add("1.0")
     gone, _ = add("2.0")
     assert withdraw(shop, repository, "2.0", now=now)
@@ -223,10 +223,10 @@ def test_what_is_withdrawn_is_vouched_for_no_longer(
     assert picked.version == "1.0"
 
 
-def test_withdrawing_twice_says_the_same_and_signs_nothing(
+def test_withdrawing_again_changes_nothing(
     shop: Database, repository: releases.Repository, add: Add, now: datetime
 ) -> None:
-    """The first moment stays."""
+    """The time of the first withdrawal stays, and nothing is signed."""
     add()
     assert withdraw(shop, repository, now=now)
     before = rows(shop)
@@ -234,8 +234,8 @@ def test_withdrawing_twice_says_the_same_and_signs_nothing(
     assert rows(shop) == before
 
 
-def test_what_is_not_there_cannot_be_withdrawn(shop: Database, repository: releases.Repository) -> None:
-    """Said, and nothing signed."""
+def test_an_unknown_release_cannot_be_withdrawn(shop: Database, repository: releases.Repository) -> None:
+    """The caller learns that, and nothing is signed."""
     before = rows(shop)
     assert not withdraw(shop, repository)
     assert rows(shop) == before
@@ -252,8 +252,8 @@ def test_a_package_whose_releases_are_all_withdrawn_is_not_offered(
         assert releases.packages_offered(tx, "linux-amd64", "stable") == ["restic"]
 
 
-def test_the_last_added_comes_first(shop: Database, add: Add, now: datetime) -> None:
-    """Whatever the versions say; of one package, if asked."""
+def test_the_newest_release_is_listed_first(shop: Database, add: Add, now: datetime) -> None:
+    """By the time it was added, whatever its version; also of one package."""
     for hours, (package, version) in enumerate([("restic", "9.0"), ("rclone", "2.0"), ("rclone", "1.0")]):
         add(version, package=package, at=now + timedelta(hours=hours))
     with shop.reading() as tx:
@@ -264,8 +264,8 @@ def test_the_last_added_comes_first(shop: Database, add: Add, now: datetime) -> 
 # --- Artifacts and keys ---------------------------------------------------------------------------------------------
 
 
-def test_an_artifact_is_found_by_its_hash_and_by_nothing_else(tmp_path: Path) -> None:
-    """No path gets through."""
+def test_an_artifact_is_found_by_its_hash_only(tmp_path: Path) -> None:
+    """A path is no hash."""
     repository = releases.Repository.open(tmp_path)
     sha256 = "ab" * 32
     repository.path_of(sha256).write_bytes(b"x")
@@ -276,8 +276,8 @@ def test_an_artifact_is_found_by_its_hash_and_by_nothing_else(tmp_path: Path) ->
     assert repository.artifact("cd" * 32) is None
 
 
-def test_a_file_that_is_kept_already_stays(tmp_path: Path) -> None:
-    """The second upload is left to whoever sent it."""
+def test_an_artifact_that_is_stored_already_is_not_replaced(tmp_path: Path) -> None:
+    """The second upload stays where it is."""
     repository = releases.Repository.open(tmp_path)
     first, second = tmp_path / "first", tmp_path / "second"
     for upload in (first, second):
@@ -287,8 +287,8 @@ def test_a_file_that_is_kept_already_stays(tmp_path: Path) -> None:
     assert second.exists()
 
 
-def test_keys_are_made_once_and_are_nobody_elses_to_read(tmp_path: Path) -> None:
-    """The second opening has the same keys, one for each role; printing shows none of it."""
+def test_keys_are_made_once_and_readable_by_their_owner_only(tmp_path: Path) -> None:
+    """There is one for each role, and none is printed."""
     first, second = releases.Repository.open(tmp_path), releases.Repository.open(tmp_path)
     roles = ("root", "targets", "snapshot", "timestamp")
     ids = [first.signer(role).public_key.keyid for role in roles]
@@ -302,8 +302,8 @@ def test_keys_are_made_once_and_are_nobody_elses_to_read(tmp_path: Path) -> None
     assert repr(first) == f"Repository({tmp_path / 'artifacts'})"
 
 
-def test_two_processes_that_start_together_end_with_one_key(tmp_path: Path) -> None:
-    """Whoever comes first, all of them sign with the same keys, and no partial file is left."""
+def test_processes_that_start_together_use_the_same_keys(tmp_path: Path) -> None:
+    """No partial file is left."""
     with ThreadPoolExecutor(8) as pool:
         opened = list(pool.map(lambda _: releases.Repository.open(tmp_path), range(8)))
     for role in ("root", "targets", "snapshot", "timestamp"):
@@ -311,8 +311,8 @@ def test_two_processes_that_start_together_end_with_one_key(tmp_path: Path) -> N
     assert [path.name for path in (tmp_path / "keys").iterdir() if path.name.startswith(".")] == []
 
 
-def test_a_key_of_another_kind_is_not_taken(tmp_path: Path) -> None:
-    """Somebody has put it there."""
+def test_a_key_of_another_kind_is_refused(tmp_path: Path) -> None:
+    """An administrator may have put it there."""
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 

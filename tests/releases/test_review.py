@@ -36,7 +36,7 @@ def release(sha256: str = "ab" * 32, **changes: object) -> TargetFile:
 
 @pytest.fixture
 def bundle(now: datetime) -> Bundle:
-    """As a new server writes it, on its way through a file."""
+    """What a new server writes, read back from a file."""
     root = Root(version=1, expires=now + ROOT_LIFE, consistent_snapshot=True)
     for role, signer in SERVER.items():
         root.add_key(signer.public_key, role)
@@ -57,8 +57,8 @@ def standing(bundle: Bundle, now: datetime) -> Bundle:
 # --- Which keys sign what -------------------------------------------------------------------------------------------
 
 
-def test_a_root_is_signed_on_an_explicit_wish_only(bundle: Bundle, now: datetime) -> None:
-    """Targets are signed without; a root by keys that it names or replaces, and by no stranger's."""
+def test_a_root_is_signed_only_if_asked_for(bundle: Bundle, now: datetime) -> None:
+    """Targets are signed in any case; a root only by keys that it names or replaces."""
     made = with_signers(bundle, SIGNERS, now=now)
     assert sign(made, list(KEYS.values())) == ["targets"]
     assert not made.root.signatures
@@ -66,8 +66,8 @@ def test_a_root_is_signed_on_an_explicit_wish_only(bundle: Bundle, now: datetime
     assert sign(made, [KEYS["root-1"]], root=True) == ["root"]
 
 
-def test_those_who_are_replaced_sign_too(standing: Bundle, now: datetime) -> None:
-    """A root that names others needs enough of those before."""
+def test_signers_who_are_replaced_sign_too(standing: Bundle, now: datetime) -> None:
+    """A root that names other keys needs enough signatures of those before."""
     made = with_signers(standing, THEIRS, now=now)
     assert sign(made, [KEYS["root-1"], KEYS["targets"]], root=True) == ["root"]
     assert not made.targets.signatures.keys() & {THEIRS.targets.keyid}
@@ -76,8 +76,8 @@ def test_those_who_are_replaced_sign_too(standing: Bundle, now: datetime) -> Non
 # --- The root that stands -------------------------------------------------------------------------------------------
 
 
-def test_the_root_that_stands_is_signed_under(standing: Bundle, now: datetime) -> None:
-    """Seen before or not, as long as it lets exactly the folder's keys count."""
+def test_targets_are_signed_under_the_current_root(standing: Bundle, now: datetime) -> None:
+    """Seen before or not, as long as it names exactly the keys of the folder."""
     for remembered in (None, standing):
         review.check_current_root(standing.root, SIGNERS, remembered, now=now)
         assert bool(review.root_changes(remembered and remembered.root.signed, standing.root.signed)) is (
@@ -112,10 +112,10 @@ def _another_snapshot_key(root: Root) -> None:
 
 @pytest.mark.parametrize("remembers", [True, False])
 @pytest.mark.parametrize("change", [_own_targets_key, _own_value_under_a_known_id, _own_root_key, _one_is_enough])
-def test_a_thiefs_root_is_not_signed_under(
+def test_targets_are_not_signed_under_a_root_of_other_keys(
     standing: Bundle, now: datetime, change: Callable[[Root], None], remembers: bool
 ) -> None:
-    """Whoever has the server writes it into what is pending; signers.json tells otherwise."""
+    """An attacker who has the server can write such a root, but signers.json names other keys."""
     root = read_bundle(standing.to_bytes()).root
     change(root.signed)
     with pytest.raises(BadDocument, match=r"names other keys than signers\.json"):
@@ -124,18 +124,18 @@ def test_a_thiefs_root_is_not_signed_under(
 
 
 @pytest.mark.parametrize("change", [_the_next_version, _another_snapshot_key])
-def test_a_root_with_the_same_signers_is_compared_too(
+def test_a_root_with_the_same_signers_is_compared_with_the_known_one(
     standing: Bundle, now: datetime, change: Callable[[Root], None]
 ) -> None:
-    """With the one that the folder remembers, to the byte."""
+    """It must be the one that the folder has seen, to the byte."""
     root = read_bundle(standing.to_bytes()).root
     change(root.signed)
     with pytest.raises(BadDocument, match="not the one this folder knows"):
         review.check_current_root(root, SIGNERS, standing, now=now)
 
 
-def test_a_root_that_ones_own_signers_let_follow_is_known(standing: Bundle, now: datetime) -> None:
-    """Two of three renewed it; the third was away, and judges as a host does. One would not have been enough."""
+def test_a_root_that_enough_known_signers_signed_is_known(standing: Bundle, now: datetime) -> None:
+    """Two of three renewed it, which is enough for the third, as it is for hosts. One would not be."""
     renewed = with_signers(standing, SIGNERS, now=now + YEAR)
     sign(renewed, [KEYS["root-1"]], root=True)
     with pytest.raises(BadDocument, match="did not agree"):
@@ -144,16 +144,16 @@ def test_a_root_that_ones_own_signers_let_follow_is_known(standing: Bundle, now:
     review.check_current_root(renewed.root, SIGNERS, standing, now=now)
 
 
-def test_a_root_nobody_finished_is_in_nobodys_way(standing: Bundle, now: datetime) -> None:
-    """Agreed on with one key and given up: what was in force before still is."""
+def test_an_unfinished_root_does_not_block_the_current_one(standing: Bundle, now: datetime) -> None:
+    """It was signed with one key and given up, so the root before it is still in force."""
     given_up = with_signers(standing, SIGNERS, now=now)
     review.check_current_root(standing.root, SIGNERS, given_up, now=now)
     again = with_signers(standing, SIGNERS, now=now + timedelta(days=2))
     review.check_next_root(again, SIGNERS, given_up, now=now + timedelta(days=2))
 
 
-def test_a_root_that_has_ended_tells_what_to_do(standing: Bundle, now: datetime) -> None:
-    """No host believes what is signed under it."""
+def test_an_expired_root_is_refused_with_what_to_do(standing: Bundle, now: datetime) -> None:
+    """Hosts refuse what is signed under it."""
     with pytest.raises(BadDocument, match="--take-over"):
         review.check_current_root(standing.root, SIGNERS, None, now=now + ROOT_LIFE)
 
@@ -161,8 +161,8 @@ def test_a_root_that_has_ended_tells_what_to_do(standing: Bundle, now: datetime)
 # --- The root to agree on -------------------------------------------------------------------------------------------
 
 
-def test_each_signer_makes_the_same_root(bundle: Bundle, now: datetime) -> None:
-    """Whoever is first writes it down; the others, days later, find it to be theirs."""
+def test_each_signer_expects_the_same_root(bundle: Bundle, now: datetime) -> None:
+    """The first signer writes it; the others compare it with their own days later."""
     made = read_bundle(with_signers(bundle, SIGNERS, now=now).to_bytes())
     for remembered in (None, bundle, made):
         review.check_next_root(made, SIGNERS, remembered, now=now + timedelta(days=20))
@@ -192,15 +192,15 @@ def _no_consistent_snapshot(root: Root) -> None:
 def test_a_root_that_the_signers_would_not_make_is_refused(
     bundle: Bundle, now: datetime, change: Callable[[Root], None]
 ) -> None:
-    """Somebody put it into the file on its way from one signer to the next."""
+    """An attacker may change the file between two signers."""
     made = with_signers(bundle, SIGNERS, now=now)
     change(made.root.signed)
     with pytest.raises(BadDocument, match="not the one that these signers"):
         review.check_next_root(read_bundle(made.to_bytes()), SIGNERS, None, now=now)
 
 
-def test_what_the_server_adds_to_its_root_is_not_signed(bundle: Bundle, now: datetime) -> None:
-    """The next is made anew: from the one before it has the snapshot's and the timestamp's keys, no more."""
+def test_additions_of_the_server_to_its_root_are_not_signed(bundle: Bundle, now: datetime) -> None:
+    """The next root takes only the keys of snapshot and timestamp from the one before it."""
     _own_targets_key(bundle.root.signed)
     _own_root_key(bundle.root.signed)
     _a_field_more(bundle.root.signed)
@@ -218,14 +218,14 @@ def test_what_the_server_adds_to_its_root_is_not_signed(bundle: Bundle, now: dat
         pytest.param(ROOT_LIFE * 2, id="never"),
     ],
 )
-def test_a_root_ends_neither_too_soon_nor_too_late(bundle: Bundle, now: datetime, life: timedelta) -> None:
-    """Nor does one that a clock which stands wrong made."""
+def test_a_root_that_ends_too_soon_or_too_late_is_refused(bundle: Bundle, now: datetime, life: timedelta) -> None:
+    """A wrong clock may have made it."""
     with pytest.raises(BadDocument, match="too soon or too late"):
         review.check_next_root(with_signers(bundle, SIGNERS, now=now + life - ROOT_LIFE), SIGNERS, None, now=now)
 
 
-def test_what_is_replaced_must_be_known(standing: Bundle, bundle: Bundle, now: datetime) -> None:
-    """A root of other versions would be signed for another day."""
+def test_the_replaced_root_must_be_known(standing: Bundle, bundle: Bundle, now: datetime) -> None:
+    """An attacker could use a signed root of other versions later."""
     standing.root.signed.version = 7
     made = with_signers(standing, SIGNERS, now=now)
     with pytest.raises(BadDocument, match="root 7, which root 8 would replace"):
@@ -261,10 +261,10 @@ def _a_release_without_manifest(targets: Targets) -> None:
         pytest.param(_a_release_without_manifest, "does not know", id="a release that is not described"),
     ],
 )
-def test_an_offer_that_no_honest_server_writes(
+def test_targets_that_no_unchanged_server_writes_are_refused(
     bundle: Bundle, now: datetime, change: Callable[[Targets], None], text: str
 ) -> None:
-    """A signature under it would vouch for what was never shown."""
+    """A signature would cover fields that were never shown."""
     review.check_offer(bundle.targets.signed, now=now)
     change(bundle.targets.signed)
     with pytest.raises(BadDocument, match=text):
@@ -281,8 +281,10 @@ def test_an_offer_that_no_honest_server_writes(
         pytest.param(TARGETS_LIFE, False, id="a file that lay about for a year"),
     ],
 )
-def test_a_clock_that_stands_wrong_signs_nothing(bundle: Bundle, now: datetime, off: timedelta, fits: bool) -> None:
-    """Told with both dates and what to do; an offer for a hundred years looks the same, and is refused with it."""
+def test_nothing_is_signed_on_a_machine_with_a_wrong_clock(
+    bundle: Bundle, now: datetime, off: timedelta, fits: bool
+) -> None:
+    """The message has both dates and what to do. Targets valid for a hundred years are refused by the same check."""
     if fits:
         review.check_offer(bundle.targets.signed, now=now + off)
         return
@@ -293,8 +295,8 @@ def test_a_clock_that_stands_wrong_signs_nothing(bundle: Bundle, now: datetime, 
 # --- What is shown --------------------------------------------------------------------------------------------------
 
 
-def test_a_manifest_is_part_of_what_is_compared(bundle: Bundle) -> None:
-    """The same bytes with another command to run: whoever has the server would run it on every host."""
+def test_a_changed_manifest_is_shown(bundle: Bundle) -> None:
+    """The same bytes with another health command would run that command on every host."""
     after = read_bundle(bundle.to_bytes()).targets.signed
     after.targets["rclone/1.0/linux-amd64"] = release(health={"command": ["rclone", "serve"]})
     shown = review.offer_changes(bundle.targets.signed, after)
@@ -304,8 +306,8 @@ def test_a_manifest_is_part_of_what_is_compared(bundle: Bundle) -> None:
     ]
 
 
-def test_what_is_new_gone_or_changed_is_shown_and_nothing_else(bundle: Bundle) -> None:
-    """A release that is new with its commands, one that has other bytes with both hashes."""
+def test_only_new_removed_and_changed_releases_are_shown(bundle: Bundle) -> None:
+    """A new release is shown with its commands, one with other bytes with both hashes."""
     before = bundle.targets.signed
     assert review.offer_changes(before, before) == []
     new = review.offer_changes(None, before)
@@ -316,14 +318,14 @@ def test_what_is_new_gone_or_changed_is_shown_and_nothing_else(bundle: Bundle) -
     assert review.offer_changes(before, other)[1] == f"    sha256 was {'ab' * 32}"
 
 
-def test_nothing_shown_moves_the_cursor() -> None:
-    """A path that wipes the line above it would hide another release."""
+def test_control_characters_are_not_shown() -> None:
+    """A path could otherwise wipe the line above it, and so hide another release."""
     shown = review.offer_changes(None, Targets(targets={"a\x1b[1A\x1b[2K\r\nb\u202e": release()}))
     assert all(line.isascii() and line.isprintable() for line in shown)
 
 
-def test_whose_word_counts_is_shown_by_role(bundle: Bundle, standing: Bundle) -> None:
-    """Keys that go, keys that come, how many must agree, and until when."""
+def test_changes_of_keys_are_shown_by_role(bundle: Bundle, standing: Bundle) -> None:
+    """Removed keys, added keys, the threshold, and the end."""
     shown = review.root_changes(bundle.root.signed, standing.root.signed)
     assert f"- root key {SERVER['root'].public_key.keyid}" in shown
     assert f"+ targets key {SIGNERS.targets.keyid}" in shown
@@ -336,8 +338,8 @@ def test_whose_word_counts_is_shown_by_role(bundle: Bundle, standing: Bundle) ->
 # --- Keys that count no more ----------------------------------------------------------------------------------------
 
 
-def test_a_key_counts_by_its_value(standing: Bundle) -> None:
-    """Whatever id it is given."""
+def test_keys_are_compared_by_their_value(standing: Bundle) -> None:
+    """An id may be given to any key."""
     assert is_valid_key(standing.root.signed, KEYS["targets"])
     assert not is_valid_key(standing.root.signed, THIEF_KEYS["targets"])
     renamed = Signers(1, [Key.from_dict("ab" * 32, THIEF.to_dict())], SIGNERS.targets)

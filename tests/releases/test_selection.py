@@ -55,8 +55,10 @@ NONE, REFUSED, CURRENT = (
         pytest.param([release("3.0", ">=2")], "custom-build", "", REFUSED, id="from who knows where to a careful one"),
     ],
 )  # fmt: skip
-def test_pick(offered: list[Release], current: str, pin: str, expected: Selection | str) -> None:
-    """One row a sentence."""
+def test_the_newest_allowed_release_is_selected(
+    offered: list[Release], current: str, pin: str, expected: Selection | str
+) -> None:
+    """Each row is one rule."""
     found = select(offered, current=current, pin=pin)
     if isinstance(expected, str):
         assert found.target is not None
@@ -74,8 +76,8 @@ RELEASES = st.lists(
 
 
 @given(RELEASES, st.one_of(VERSION, st.just("")), RANGE)
-def test_a_pick_is_always_allowed(offered: list[Release], current: str, pin: str) -> None:
-    """Never a downgrade, nothing withdrawn, within the pin, reachable; and nothing that is all that is newer."""
+def test_a_selected_release_is_always_allowed(offered: list[Release], current: str, pin: str) -> None:
+    """It is no downgrade, not withdrawn, within the pin and reachable; no newer release is."""
     found = select(offered, current=current, pin=pin)
     assert [found.target is not None, found.already_current, found.refusal != ""].count(True) == 1
 
@@ -92,7 +94,7 @@ def test_a_pick_is_always_allowed(offered: list[Release], current: str, pin: str
 
 
 def leads(offered: list[Release], current: str, goal: Release) -> bool:
-    """Whether there is a way: said again as an honest search, forwards step by step."""
+    """Return whether an upgrade path exists, by a simple search forwards."""
     if goal.manifest.accepts(current):
         return True
     reached = {current}
@@ -111,7 +113,7 @@ def leads(offered: list[Release], current: str, goal: Release) -> bool:
 
 
 @given(RELEASES, st.one_of(VERSION, st.just("")), RANGE, st.randoms())
-def test_the_order_of_offers_does_not_matter(offered: list[Release], current: str, pin: str, chance: object) -> None:
+def test_the_order_of_releases_does_not_matter(offered: list[Release], current: str, pin: str, chance: object) -> None:
     """Hosts of one task never disagree."""
     unlike = {versions.comparable(one.version): one for one in offered}
     shuffled = list(unlike.values())
@@ -119,8 +121,8 @@ def test_the_order_of_offers_does_not_matter(offered: list[Release], current: st
     assert select(shuffled, current=current, pin=pin) == select(list(unlike.values()), current=current, pin=pin)
 
 
-def test_newest() -> None:
-    """Of those that stand."""
+def test_the_newest_release_is_not_withdrawn() -> None:
+    """Withdrawn ones are left out."""
     assert newest([]) is None
     first, last = release("1.0"), release("2.0")
     assert newest([first, last]) == last

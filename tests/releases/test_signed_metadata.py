@@ -37,8 +37,10 @@ def refresh(database: Database, repository: releases.Repository, now: datetime) 
         return releases.refresh(tx, repository, now=now)
 
 
-def test_the_first_metadata(shop: Database, repository: releases.Repository, now: datetime) -> None:
-    """A root that names a key for each role, and the other three signed with theirs; each lives its own life."""
+def test_the_first_root_names_a_key_for_each_role(
+    shop: Database, repository: releases.Repository, now: datetime
+) -> None:
+    """The other three documents are signed with theirs, and each has a lifetime of its own."""
     root = document(shop, "1.root.json")
     assert root is not None
     signed = root.signed
@@ -52,15 +54,15 @@ def test_the_first_metadata(shop: Database, repository: releases.Repository, now
         assert signed.roles[role].keyids == [repository.signer(role).public_key.keyid]
 
 
-def test_no_role_signs_for_another(shop: Database) -> None:
-    """Whoever has the key that is used every day cannot say what a release is."""
+def test_the_key_of_one_role_signs_for_no_other(shop: Database) -> None:
+    """An attacker with the timestamp key cannot make a release."""
     root, timestamp = newest(shop, "root").signed, newest(shop, "timestamp")
     with pytest.raises(UnsignedMetadataError):
         root.verify_delegate("targets", timestamp.signed_bytes, timestamp.signatures)
 
 
-def test_each_document_names_the_next(shop: Database, add: Add) -> None:
-    """Timestamp, snapshot, targets: one version with the other."""
+def test_each_document_names_the_version_of_the_next(shop: Database, add: Add) -> None:
+    """Timestamp, snapshot, targets."""
     added, _ = add()
     assert newest(shop, "timestamp").signed.snapshot_meta.version == newest(shop, "snapshot").signed.version == 2
     assert newest(shop, "snapshot").signed.meta["targets.json"].version == newest(shop, "targets").signed.version == 2
@@ -82,10 +84,10 @@ def test_each_document_names_the_next(shop: Database, add: Add) -> None:
         pytest.param(LIFETIMES["root"] * 2, (2, 2, 2, 2), id="after a very long sleep"),
     ],
 )
-def test_metadata_is_signed_anew_at_half_of_its_life(
+def test_metadata_is_renewed_after_half_of_its_lifetime(
     shop: Database, repository: releases.Repository, now: datetime, age: timedelta, expected: tuple[int, ...]
 ) -> None:
-    """And not before; whatever names it is signed with it, and what is signed lives a whole life again."""
+    """Not before; documents that name it are renewed with it, each for its full lifetime."""
     later = now + age
     assert refresh(shop, repository, later) is (expected != (1, 1, 1, 1))
     assert tuple(versions(shop).values()) == expected
@@ -95,16 +97,18 @@ def test_metadata_is_signed_anew_at_half_of_its_life(
     assert not refresh(shop, repository, later)
 
 
-def test_releases_survive_being_signed_anew(shop: Database, repository: releases.Repository, add: Add) -> None:
-    """The same targets, however often."""
+def test_renewed_metadata_has_the_same_releases(shop: Database, repository: releases.Repository, add: Add) -> None:
+    """However often it is renewed."""
     added, _ = add()
     for days in (200, 400, 600):
         assert refresh(shop, repository, added.created_at + timedelta(days=days))
         assert list(newest(shop, "targets").signed.targets) == [added.target_path]
 
 
-def test_a_new_root_is_vouched_for_by_the_old(shop: Database, repository: releases.Repository, now: datetime) -> None:
-    """Hosts that were enrolled with the first follow; both can be fetched for ever."""
+def test_a_new_root_is_signed_with_the_keys_of_the_old(
+    shop: Database, repository: releases.Repository, now: datetime
+) -> None:
+    """Hosts that were enrolled with the first root follow, because both can always be fetched."""
     refresh(shop, repository, now + LIFETIMES["root"])
     first, second = document(shop, "1.root.json"), document(shop, "2.root.json")
     assert first is not None
@@ -114,7 +118,7 @@ def test_a_new_root_is_vouched_for_by_the_old(shop: Database, repository: releas
 
 
 def test_old_versions_are_kept_for_a_while(shop: Database, add: Add, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client in the middle of a refresh finds what it was told of; the root stays whole."""
+    """A client in the middle of a refresh finds the versions that it expects. Every root is kept."""
     monkeypatch.setattr(signed_metadata, "KEPT_VERSIONS", 3)
     for number in range(5):
         add(f"1.{number}")
@@ -146,8 +150,8 @@ def test_old_versions_are_kept_for_a_while(shop: Database, add: Add, monkeypatch
         "1.root.json\0",
     ],
 )
-def test_names_that_mean_nothing(shop: Database, name: str) -> None:
-    """None, whatever somebody asks for."""
+def test_unknown_metadata_names_give_nothing(shop: Database, name: str) -> None:
+    """Whatever is asked for."""
     assert document(shop, name) is None
 
 
@@ -157,24 +161,24 @@ def test_names_that_mean_nothing(shop: Database, name: str) -> None:
 def test_the_worker_makes_the_first_and_keeps_it_fresh(
     database: Database, repository: releases.Repository, now: datetime
 ) -> None:
-    """It looks as often as it likes: only what is due is signed."""
+    """However often it runs, only what is due is signed."""
     for moment, version in ((now, 1), (now + timedelta(days=1), 1), (now + timedelta(days=5), 2)):
         assert releases.run_once(database, repository, now=moment) is False
         assert newest(database, "timestamp").signed.version == version
 
 
-def test_the_worker_does_not_hold_publishers_up(
+def test_the_worker_takes_no_lock_when_nothing_is_due(
     postgresql_database: Database, repository: releases.Repository, now: datetime
 ) -> None:
-    """With nothing due it takes no lock: it looks while somebody else publishes."""
+    """So it does not wait for somebody who publishes."""
     refresh(postgresql_database, repository, now)
     with postgresql_database.transaction() as tx:
         releases.refresh(tx, repository, now=now)  # holds the lock
         assert releases.run_once(postgresql_database, repository, now=now) is False
 
 
-def test_two_workers_at_once_sign_once(shop: Database, repository: releases.Repository, now: datetime) -> None:
-    """The second finds that nothing is due any more."""
+def test_of_two_workers_at_once_one_signs(shop: Database, repository: releases.Repository, now: datetime) -> None:
+    """The others find that nothing is due any more."""
     import threading
 
     later = now + timedelta(days=4)

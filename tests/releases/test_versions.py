@@ -28,14 +28,14 @@ VERSIONS = st.builds(
         ("1.2", "1.2+ours.1"),
     ],
 )
-def test_older_and_newer(older: str, newer: str) -> None:
-    """As people mean it."""
+def test_versions_compare_as_people_expect(older: str, newer: str) -> None:
+    """Also pre-releases, revisions and other forms."""
     assert versions.comparable(older) < versions.comparable(newer)
 
 
 @pytest.mark.parametrize("version", ["", "latest", "1..2", "abc123", "1.2~3", "2.0~bpo12+1", "1.2~post1", "1.2-rc-x"])
-def test_what_has_no_place_in_the_order(version: str) -> None:
-    """Some would be compared differently elsewhere: to Debian 1.2~3 comes before 1.2."""
+def test_versions_that_do_not_compare_are_refused(version: str) -> None:
+    """Some compare differently elsewhere: for Debian, 1.2~3 comes before 1.2."""
     assert versions.order_of(version) is None
     with pytest.raises(ReleaseRefused, match="cannot be compared"):
         versions.comparable(version)
@@ -53,7 +53,7 @@ def test_the_order_is_total(a: str, b: str, c: str) -> None:
 
 
 @given(VERSIONS, VERSIONS)
-def test_a_range_says_what_the_order_says(version: str, bound: str) -> None:
+def test_ranges_agree_with_the_order_of_versions(version: str, bound: str) -> None:
     """At least and at most, pre-releases and all; local versions cannot be bounds."""
     if "+" in bound or "+" in version:
         return
@@ -83,7 +83,7 @@ def test_a_range_says_what_the_order_says(version: str, bound: str) -> None:
         ("1.75", "1.75", False),
     ],
 )
-def test_within(version: str, allowed: str, is_within: bool) -> None:
+def test_a_version_is_within_a_range(version: str, allowed: str, is_within: bool) -> None:
     """A range that cannot be read allows nothing."""
     assert versions.within(version, allowed) is is_within
 
@@ -100,6 +100,6 @@ def test_within(version: str, allowed: str, is_within: bool) -> None:
         (">=1," * 200, False),
     ],
 )
-def test_is_range(text: str, is_one: bool) -> None:
+def test_ranges_are_told_from_other_text(text: str, is_one: bool) -> None:
     """Empty means any version."""
     assert versions.is_range(text) is is_one

@@ -129,7 +129,7 @@ def outcome_of(target: TaskTarget) -> str:
         ),
         pytest.param(
             UninstallPlanner(), {}, {"agent_kind": AgentKind.OFFICIAL, "platform": ""}, "UnsupportedPlatform",
-            id="nothing is removed where no order can be brought",
+            id="nothing is removed where no order can be sent",
         ),
     ],
 )  # fmt: skip

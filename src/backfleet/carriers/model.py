@@ -18,7 +18,7 @@ class Delivery:
     account_id: str
     instance_id: str
     order: Order
-    timeout_seconds: int  # for the whole way: what has not ended by then is stopped
+    timeout_seconds: int  # from sending to the end: what has not ended by then is stopped
     reference: str  # the sender's own name for it: sent twice under one topic, it is still one order
     repeats: int = 0  # how often it was sent again
 

@@ -36,7 +36,7 @@ def record_output(
     if row is None or State(row.state) in FINAL:
         return False
     kept, lost = with_chunk(row.output, chunk)
-    # A bare heartbeat is no news: only the lease moves, and nobody is notified.
+    # A bare heartbeat is no news: only the lease moves, and nothing is published.
     news = State(row.state) is not State.RUNNING or bool(chunk)
     _store.note_running(tx, row, kept, row.dropped + lost, started_ms, now=now, lease_until=now + lease, news=news)
     if news:

@@ -18,6 +18,7 @@ from backfleet.upgrades.states import OPEN, ItemState, Kind, TaskState
 _OPEN: Final = sorted(OPEN)
 _TASK_FIELDS: Final = [field.name for field in fields(Task) if field.name != "items"]
 _ITEM_FIELDS: Final = [field.name for field in fields(Item)]
+_ITEM_COLUMNS: Final = {name: items.c[name].name for name in _ITEM_FIELDS}  # field -> name in the database
 _CHANGING: Final = (
     "state", "stage", "code", "message", "current_version", "timeout_seconds", "started_at", "completed_at"
 )  # fmt: skip
@@ -208,7 +209,7 @@ def _items_of(tx: Transaction, task_ids: Sequence[str]) -> dict[str, list[Item]]
 
 def _item(row: sa.Row[Any]) -> Item:
     values = row._mapping  # made anew at each access
-    known = {name: values[items.c[name].name] for name in _ITEM_FIELDS}
+    known = {name: values[column] for name, column in _ITEM_COLUMNS.items()}
     return Item(**known | {"kind": Kind(row.kind), "state": ItemState(row.state)})
 
 

@@ -56,7 +56,7 @@ items = sa.Table(
 _is_open = items.c.state.in_(sorted(OPEN))
 _is_live = sa.and_(_is_open, items.c.client_id != "")
 
-# At most one live upgrade per client, whoever asks and however many replicas there are.
+# At most one open item per client, over all accounts and replicas.
 sa.Index("uq_client_upgrades_live", items.c.client_id, unique=True, sqlite_where=_is_live, postgresql_where=_is_live)
 sa.Index("ix_client_upgrades_state", items.c.state)
 

@@ -20,7 +20,7 @@ CHECKUPS: Final = "checkups"
 AT_ONCE: Final = 50  # hosts asked in one round: after days away there are many, and no hurry
 SECONDS: Final = 120  # that a host may take to answer
 RECOVERY_SECONDS: Final = 90  # of these, for recovering from a crash first
-KEPT: Final = timedelta(days=2)  # how long answers are kept
+RETENTION: Final = timedelta(days=2)  # how long answers are kept
 MOST_DRIFT: Final = 50  # sentences
 
 _FAILED: Final = (ClientStatus.UPGRADE_FAILED, ClientStatus.INSTALL_FAILED, ClientStatus.UNINSTALL_FAILED)
@@ -79,7 +79,7 @@ def _record(tx: Transaction, news: Sequence[News], carrier: Carrier, now: dateti
     ]
     fleet.set_clients(tx, [change for change in changes if change is not None], now=now)
     carrier.mark_collected(tx, news)
-    carriers.forget(tx, CHECKUPS, before=now - KEPT)
+    carriers.forget(tx, CHECKUPS, before=now - RETENTION)
 
 
 def change_after(client: Client, asked_at: datetime, output: str) -> Change | None:

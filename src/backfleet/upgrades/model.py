@@ -44,8 +44,8 @@ class IllegalMove(Exception):
 class TaskTarget:
     """One client that a task is to move, and where to.
 
-    A target that is `resolved` has nothing to do on its host: its item ends at once with this code and message, well
-    if `succeeded`.
+    A target that is `resolved` has nothing to do on its host: its item ends at once with this code and message, as a
+    success if `succeeded`, else as a failure.
     """
 
     instance_id: str
@@ -74,7 +74,7 @@ class NewTask:
     requested_by: str  # an ARN
     clients_account_id: str = ""  # "" = the same account
     label: str = ""  # what the caller calls the task; "" = by its kind
-    topic: str = ""  # published when the task ends; "" = none
+    topic: str = ""  # published when the task ends, at most 64 characters; "" = none
     client_token: str | None = None
     fingerprint: str = ""
 

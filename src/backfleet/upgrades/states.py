@@ -26,9 +26,8 @@ class ItemState(StrEnum):
     EXPIRED = "expired"
 
 
-_OVER_EARLY: Final = frozenset(
-    {ItemState.CANCELLED, ItemState.EXPIRED}
-)  # every open state may end like this, before the host reports an end
+# Every open item may end like this, before its host reports an end.
+_OVER_EARLY: Final = frozenset({ItemState.CANCELLED, ItemState.EXPIRED})
 
 NEXT: Final[dict[ItemState, frozenset[ItemState]]] = {
     ItemState.WAITING: frozenset({ItemState.SENT}) | _OVER_EARLY,

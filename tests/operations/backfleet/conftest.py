@@ -1,4 +1,4 @@
-"""Our own operations, asked as the door asks them: permission, parameters, answer, audit."""
+"""The Backfleet API, called as the endpoint calls it: permission, parameters, answer, audit."""
 
 import hashlib
 import itertools
@@ -27,8 +27,8 @@ CLIENT = tar(program("rclone", "1.75.2"), compression="gz")
 NAMES = {"PackageName": "rclone", "ReleaseVersion": "1.75.2", "Platform": "linux-amd64"}
 
 
-class Own:
-    """One caller. `own("ListReleases")` gives the answer's JSON, an error's too (with Status)."""
+class Api:
+    """One caller of the API. `api("ListReleases")` returns the JSON of the answer or of the error (with Status)."""
 
     def __init__(self, services: Services, caller: identity.Caller, now: datetime, uploads: Path) -> None:
         self.services, self.caller, self.now, self.uploads = services, caller, now, uploads
@@ -39,8 +39,8 @@ class Own:
         call = Call(request_id, self.caller, "cn-hangzhou", self.now, "10.0.0.7", True, self.services)
         try:
             admitted = perform.admit(find(BACKFLEET.version, action), call, flat, "LTAItest")
-            told = perform.run(admitted, replace(call, upload=None if body is None else self._upload(body)))
-            sent = answers.success(action, told, request_id, xml=False)
+            reply = perform.run(admitted, replace(call, upload=None if body is None else self._upload(body)))
+            sent = answers.success(action, reply, request_id, xml=False)
         except ApiError as problem:
             sent = answers.failure(problem, request_id, "localhost", xml=False)
         found: dict[str, Any] = json.loads(sent.body)
@@ -48,28 +48,28 @@ class Own:
         return found if sent.status == 200 else {**found, "Status": sent.status}
 
     def add(self, body: bytes = CLIENT, **changes: str) -> dict[str, Any]:
-        """AddRelease, of rclone 1.75.2 unless something else is said."""
+        """Call AddRelease, for rclone 1.75.2 unless other values are given."""
         asked = {**NAMES, "Format": "tar", "FileName": "rclone.tar.gz", **changes}
         return self("AddRelease", body=body, **{name: value for name, value in asked.items() if value})
 
     def refused(self, action: str, **flat: str) -> tuple[int, str]:
-        """Status and code of a refusal."""
+        """Return status and code of a refusal."""
         found = self(action, **flat)
         return found["Status"], found["Code"]
 
-    def later(self, **by: float) -> "Own":
-        """The same caller at a later moment."""
-        return Own(self.services, self.caller, self.now + timedelta(**by), self.uploads)
+    def later(self, **by: float) -> "Api":
+        """Return the same caller at a later time."""
+        return Api(self.services, self.caller, self.now + timedelta(**by), self.uploads)
 
-    def as_user(self, name: str, *policies: str) -> "Own":
-        """The same, asked by a new user with these system policies."""
+    def as_user(self, name: str, *policies: str) -> "Api":
+        """Return the API, called by a new user with these system policies."""
         services, account, now = self.services, self.caller.account_id, self.now
         with services.database.transaction() as tx:
             user = identity.create_user(tx, account, name, now=now, draw=services.draw)
             for policy in policies:
                 identity.attach_policy(tx, account, name, policy, "System", now=now)
         caller = identity.Caller(account, "RAMUser", f"acs:ram::{account}:user/{name}", user.id, user.id, name)
-        return Own(services, caller, now, self.uploads)
+        return Api(services, caller, now, self.uploads)
 
     def _upload(self, body: bytes) -> Upload:
         path = self.uploads / f"upload-{next(self._numbers)}"
@@ -79,7 +79,7 @@ class Own:
 
 @pytest.fixture(scope="session")
 def _made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Keys that cost time to make."""
+    """Make the keys once, which takes time."""
     data = tmp_path_factory.mktemp("own")
     releases.Repository.open(data)
     return data
@@ -87,7 +87,7 @@ def _made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def services(database: Database, _made: Path, tmp_path: Path, draw: Draw, now: datetime) -> Services:
-    """What operations may use, with its first signed metadata; the artifacts are this test's own."""
+    """What operations may use, with the first signed metadata; the artifacts belong to one test."""
     (tmp_path / "keys").mkdir()
     for key in (_made / "keys").iterdir():
         (tmp_path / "keys" / key.name).write_bytes(key.read_bytes())
@@ -98,12 +98,12 @@ def services(database: Database, _made: Path, tmp_path: Path, draw: Draw, now: d
 
 
 @pytest.fixture
-def own(services: Services, now: datetime, draw: Draw, tmp_path: Path) -> Own:
-    """Asked by the root of the first account."""
+def api(services: Services, now: datetime, draw: Draw, tmp_path: Path) -> Api:
+    """The API, called by the root of the administrator account."""
     with services.database.transaction() as tx:
         made = identity.first_account(tx, services.vault, now=now, draw=draw)
         assert made is not None
         known = identity.find_key(tx, services.vault, made.access_key_id)
     assert known is not None
     (tmp_path / "incoming").mkdir()
-    return Own(services, known.caller, now, tmp_path / "incoming")
+    return Api(services, known.caller, now, tmp_path / "incoming")

@@ -1,4 +1,4 @@
-"""LookupEvents: the trail in ActionTrail's words, in parts, within the account; and no secret in it."""
+"""LookupEvents: events as ActionTrail words them, in parts, of one account only, and without secrets."""
 
 import json
 import logging
@@ -22,14 +22,14 @@ __all__ = ["data", "env"]
 FORM = "%Y-%m-%dT%H:%M:%SZ"
 
 
-def look(env: Environment, caller: identity.Caller | None = None, **said: Any) -> dict[str, Any]:
-    status, body = env.ask(BACKFLEET.version, "LookupEvents", caller, **said)
+def lookup(env: Environment, caller: identity.Caller | None = None, **fields: Any) -> dict[str, Any]:
+    status, body = env.ask(BACKFLEET.version, "LookupEvents", caller, **fields)
     assert status == 200, body
     return body
 
 
-def names(env: Environment, **said: Any) -> list[str]:
-    return [event["eventName"] for event in look(env, **said)["Events"]]
+def names(env: Environment, **fields: Any) -> list[str]:
+    return [event["eventName"] for event in lookup(env, **fields)["Events"]]
 
 
 def attributes(**wanted: str) -> dict[str, str]:
@@ -41,9 +41,9 @@ def attributes(**wanted: str) -> dict[str, str]:
 
 @pytest.fixture
 def busy(env: Environment) -> Environment:
-    """A day with calls of several people, some refused."""
+    """An account after a day of calls by several people, some of them refused."""
     ann = env.user("ann", "AliyunHBRReadOnlyAccess")
-    for action, caller, said in (
+    for action, caller, fields in (
         ("DescribeBackupClients", None, {"ClientType": "ECS_CLIENT"}),
         ("UpgradeBackupClients", None, {"InstanceIds": ["mi-none"]}),
         ("DescribeTask", ann, {"TaskId": "t-none"}),
@@ -51,14 +51,14 @@ def busy(env: Environment) -> Environment:
         ("DescribeBackupClients", env.other_account, {"ClientType": "ECS_CLIENT"}),
     ):
         env.now += timedelta(minutes=1)
-        env.ask(HBR.version, action, caller, **said)
+        env.ask(HBR.version, action, caller, **fields)
     env.now += timedelta(minutes=1)
     return env
 
 
-def test_an_event_says_who_did_what_and_how_it_ended(busy: Environment) -> None:
-    """In ActionTrail's words."""
-    newest = look(busy, **attributes(User="ann"))["Events"][0]
+def test_an_event_shows_who_did_what_and_how_it_ended(busy: Environment) -> None:
+    """As ActionTrail words it."""
+    newest = lookup(busy, **attributes(User="ann"))["Events"][0]
     assert newest["eventName"] == "UpgradeBackupClients"
     assert newest["userIdentity"]["type"] == "ram-user"
     assert newest["userIdentity"]["userName"] == "ann"
@@ -96,24 +96,24 @@ FOUND = [
 ]
 
 
-@pytest.mark.parametrize(("said", "expected"), FOUND)
-def test_which_events(busy: Environment, said: dict[str, str], expected: list[str]) -> None:
-    """The account's own; what looks is an event too, from the next look on."""
-    found = names(busy, **said)
-    assert [name for name in found if name != "LookupEvents" or said.get("Direction")] == expected
+@pytest.mark.parametrize(("fields", "expected"), FOUND)
+def test_events_can_be_filtered(busy: Environment, fields: dict[str, str], expected: list[str]) -> None:
+    """A LookupEvents call is an event too, for later calls."""
+    found = names(busy, **fields)
+    assert [name for name in found if name != "LookupEvents" or fields.get("Direction")] == expected
 
 
-def test_another_account_sees_its_own(busy: Environment) -> None:
-    """And none of ours."""
-    found = look(busy, busy.other_account)["Events"]
+def test_another_account_sees_only_its_own_events(busy: Environment) -> None:
+    """None of ours."""
+    found = lookup(busy, busy.other_account)["Events"]
     assert {event["recipientAccountId"] for event in found} == {OTHER}
     assert "DescribeBackupClients" in [event["eventName"] for event in found]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 50])
 @pytest.mark.parametrize("direction", ["BACKWARD", "FORWARD"])
-def test_in_parts(env: Environment, size: int, direction: str) -> None:
-    """Every event once, also where many happened in the same moment."""
+def test_every_event_is_in_one_part(env: Environment, size: int, direction: str) -> None:
+    """Also where many happened at the same time."""
     for _ in range(7):
         env.ask(HBR.version, "DescribeRegions")
     env.now += timedelta(seconds=1)
@@ -121,7 +121,7 @@ def test_in_parts(env: Environment, size: int, direction: str) -> None:
     seen: list[str] = []
     token: dict[str, str] = {}
     while True:
-        part = look(env, **wanted, **token)
+        part = lookup(env, **wanted, **token)
         assert len(part["Events"]) <= size
         seen += [event["eventId"] for event in part["Events"]]
         if "NextToken" not in part:
@@ -132,44 +132,44 @@ def test_in_parts(env: Environment, size: int, direction: str) -> None:
 
 
 def test_new_events_do_not_shift_the_parts(env: Environment) -> None:
-    """The next part begins behind the last event, not at a number."""
+    """The next part begins after the last event, not at a number."""
     for _ in range(4):
         env.now += timedelta(seconds=1)
         env.ask(HBR.version, "DescribeRegions")
     wanted = {**attributes(EventName="DescribeRegions"), "MaxResults": "2"}
-    first = look(env, **wanted)
+    first = lookup(env, **wanted)
     env.now += timedelta(seconds=1)
     env.ask(HBR.version, "DescribeRegions")
-    second = look(env, **wanted, NextToken=first["NextToken"])
+    second = lookup(env, **wanted, NextToken=first["NextToken"])
     times = [event["eventTime"] for event in first["Events"] + second["Events"]]
     assert times == sorted(set(times), reverse=True)
 
 
 @pytest.mark.parametrize(
-    ("said", "code"),
+    ("fields", "code"),
     [
         pytest.param({"StartTime": "yesterday"}, "InvalidParameter", id="a time in words"),
         pytest.param({"EndTime": "2026-02-30T00:00:00Z"}, "InvalidParameter", id="a day there is not"),
         pytest.param({"Direction": "UP"}, "InvalidParameter", id="another direction"),
         pytest.param({"MaxResults": "0"}, "InvalidParameter", id="nothing"),
         pytest.param({"MaxResults": "201"}, "InvalidParameter", id="too much"),
-        pytest.param({"NextToken": "x"}, "InvalidParameter", id="a token of nobody's"),
+        pytest.param({"NextToken": "x"}, "InvalidParameter", id="an invented token"),
         pytest.param({"NextToken": "OTk5OTk5OTk5OTk5OTk5OTk5OTk5OTkgeA"}, "InvalidParameter", id="beyond time"),
         pytest.param(attributes(Colour="red"), "InvalidParameter", id="no such attribute"),
         pytest.param({"LookupAttribute.1.Key": "User"}, "MissingParameter", id="no value"),
         pytest.param({"LookupAttribute.1.Value": "ann"}, "MissingParameter", id="no key"),
     ],
 )
-def test_bad_questions(env: Environment, said: dict[str, str], code: str) -> None:
-    """One clear error each."""
-    status, body = env.ask(BACKFLEET.version, "LookupEvents", **said)
+def test_bad_filters_are_refused(env: Environment, fields: dict[str, str], code: str) -> None:
+    """Each with one clear error."""
+    status, body = env.ask(BACKFLEET.version, "LookupEvents", **fields)
     assert (status, body["Code"]) == (400, code)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 @given(token=st.text(max_size=40))
-def test_any_token_is_taken_or_refused(env: Environment, token: str) -> None:
-    """Strangers make them up."""
+def test_any_token_is_accepted_or_refused(env: Environment, token: str) -> None:
+    """Callers may invent them."""
     status, _ = env.ask(BACKFLEET.version, "LookupEvents", NextToken=token)
     assert status in (200, 400)
 
@@ -182,7 +182,7 @@ SECRET = "hush-hush"
 
 
 def sent(operation: Operation) -> dict[str, str]:
-    """Something secret in every parameter that does not name anything, and a name in the others."""
+    """Return a secret for every parameter that does not name a resource, and a name for the others."""
     flat = {}
     for parameter in parameters_of(operation.request):
         value = "x1" if audit_event._names_resource(parameter) else f"{SECRET}-{parameter.name}"
@@ -192,8 +192,10 @@ def sent(operation: Operation) -> dict[str, str]:
 
 
 @EVERY
-def test_no_secret_is_on_the_trail(env: Environment, operation: Operation, caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever a caller sends to whichever operation; nor in the log."""
+def test_no_secret_gets_into_the_audit_trail(
+    env: Environment, operation: Operation, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nor into the log, whatever a caller sends to any operation."""
     caplog.set_level(logging.DEBUG)
     before = len(_rows(env))
     env.ask(operation.product.version, operation.name, **sent(operation))
@@ -214,15 +216,15 @@ SENSITIVE = {
 
 
 @EVERY
-def test_what_is_kept_names_things(operation: Operation) -> None:
-    """And is none of what could be a secret, a document or a script."""
+def test_only_parameters_that_name_resources_are_kept(operation: Operation) -> None:
+    """None that may be a secret, a document or a script."""
     flat = {parameter.name: "x" for parameter in parameters_of(operation.request)}
     kept = audit_event.parameters_to_keep(parameters_of(operation.request), flat)
     assert not kept.keys() & (SENSITIVE - {"ExternalId"})
 
 
-def test_what_is_kept_is_bounded() -> None:
-    """However much was sent, described or not."""
+def test_kept_parameters_are_bounded() -> None:
+    """However much was sent."""
     parameter = Parameter("InstanceId", "repeat list", lambda flat: None, lambda value: [])
     flat = {f"InstanceId.{number}": "i" * 1000 for number in range(1000)} | {"Other": "x", "InstanceIdentity": "x"}
     kept = audit_event.parameters_to_keep([parameter], flat)

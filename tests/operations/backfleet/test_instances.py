@@ -1,4 +1,4 @@
-"""What is known of one host: its agent, its clock, what is installed there."""
+"""Facts about one instance: its agent, its clock, and what is installed on it."""
 
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,8 +20,8 @@ def env(database: Database, tmp_path: Path, now: datetime, draw: Draw) -> Enviro
     return make_environment(database, tmp_path, now, draw)
 
 
-def test_a_host_and_what_is_installed_there(env: Environment) -> None:
-    """Page by page; a clock that is wrong is told."""
+def test_an_instance_shows_its_agent_and_what_is_installed(env: Environment) -> None:
+    """In pages; a clock that is wrong is reported."""
     instance = env.host(agent="2.2.3.578")
     with env.services.database.transaction() as tx:
         items = [InventoryItem("ACS:Application", "h", "2026-01-02T03:04:05Z", ROWS)]
@@ -40,17 +40,17 @@ def test_a_host_and_what_is_installed_there(env: Environment) -> None:
     assert env.ask(BACKFLEET, "ListInventory", InstanceId=instance, Type="ACS:Network")[1]["Rows"] == []
 
 
-def test_a_host_that_has_told_nothing(env: Environment) -> None:
-    """Nothing is claimed."""
+def test_an_instance_without_reports_shows_none(env: Environment) -> None:
+    """It has no inventory and no clock skew."""
     found = env.ask(BACKFLEET, "DescribeInstance", InstanceId=env.host())[1]
     assert (found["Inventory"], found["ClockIsSkewed"], "ClockSkewMilliseconds" in found) == ([], False, False)
 
 
-def test_a_host_that_was_shut_down_is_told_as_that_everywhere(env: Environment) -> None:
-    """By the list, by the state of its agent, by the code of an upgrade; until it is heard."""
+def test_an_instance_that_was_shut_down_is_shown_so_everywhere(env: Environment) -> None:
+    """In the list, in the state of its agent, in the code of an upgrade; until its next heartbeat."""
     instance = env.host()
 
-    def told() -> tuple[object, ...]:
+    def reply() -> tuple[object, ...]:
         agent = env.ask(ECS, "DescribeCloudAssistantStatus", RegionId=REGION, **{"InstanceId.1": instance})[1]
         state = env.ask(ECS, "DescribeInstanceStatus", RegionId=REGION, **{"InstanceId.1": instance})[1]
         upgrade = env.ask(HBR, "UpgradeBackupClients", InstanceIds=f'["{instance}"]')[1]
@@ -61,16 +61,16 @@ def test_a_host_that_was_shut_down_is_told_as_that_everywhere(env: Environment) 
         )
 
     assert env.ask(BACKFLEET, "NoteInstanceStopped", InstanceId=instance)[0] == 200
-    assert told() == ("false", "Stopped", "InstanceNotRunning")
+    assert reply() == ("false", "Stopped", "InstanceNotRunning")
     with env.services.database.transaction() as tx:
         fleet.note_heartbeats(tx, [Heartbeat(instance, env.now)])
-    assert told() == ("true", "Running", "200")
+    assert reply() == ("true", "Running", "200")
 
 
-def test_hosts_of_others_are_nothing(env: Environment) -> None:
-    """Neither seen nor told apart from those that do not exist."""
+def test_instances_of_other_accounts_do_not_exist(env: Environment) -> None:
+    """The answer is that for an unknown id."""
     theirs = env.host(account="1000000000000009")
     for action in ("DescribeInstance", "ListInventory", "NoteInstanceStopped"):
         for instance in (theirs, "mi-none"):
-            status, told = env.ask(BACKFLEET, action, InstanceId=instance)
-            assert (status, told["Code"]) == (404, "InvalidInstance.NotFound")
+            status, reply = env.ask(BACKFLEET, action, InstanceId=instance)
+            assert (status, reply["Code"]) == (404, "InvalidInstance.NotFound")

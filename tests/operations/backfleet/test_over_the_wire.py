@@ -1,4 +1,4 @@
-"""A release as an operator adds it: a signed request whose body is the file."""
+"""Adding a release over the wire: a signed request whose body is the file."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ NAMES = {"PackageName": "rclone", "ReleaseVersion": "1.75.2", "Platform": "linux
 
 @pytest.fixture
 def server(sqlite_database: Database, tmp_path: Path) -> Iterator[Server]:
-    """A server with its first signed metadata."""
+    """A server with the first signed metadata."""
     clock = SettableClock()
     repository = releases.Repository.open(tmp_path)
     services = Services(
@@ -53,14 +53,14 @@ def add(server: Server, body: bytes, **changes: str) -> tuple[int, dict[str, obj
 
 
 def left(server: Server) -> list[str]:
-    """What lies in the folder of uploads, and among the artifacts."""
+    """Return the files in the folder of uploads and among the artifacts."""
     data = server.services.settings.data
     folders = [folder for folder in (data / "incoming", data / "artifacts") if folder.exists()]
     return sorted(path.name for folder in folders for path in folder.iterdir())
 
 
 def test_a_file_becomes_a_release(server: Server, now: datetime) -> None:
-    """Three megabytes that do not compress, streamed; sent again, nothing changes and nothing is left over."""
+    """Three incompressible megabytes, streamed; sent again, they change nothing and leave nothing over."""
     body = tar(program("rclone", "1.75.2"), file("data", os.urandom(3_000_000)), compression="gz")
     digest = hashlib.sha256(body).hexdigest()
     for is_new in (True, False):
@@ -73,8 +73,8 @@ def test_a_file_becomes_a_release(server: Server, now: datetime) -> None:
     assert (found.sha256, found.size) == (digest, len(body))
 
 
-def test_a_file_that_is_refused_is_gone(server: Server) -> None:
-    """With the operation's own code; neither half a file nor an artifact."""
+def test_a_refused_file_is_deleted(server: Server) -> None:
+    """The error is that of the operation; no part of the file stays."""
     status, answer = add(server, tar(file("README")))
     assert (status, answer["Code"]) == (400, "InvalidParameter.Release")
     status, answer = add(server, b"")

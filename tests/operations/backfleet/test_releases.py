@@ -1,4 +1,4 @@
-"""Adding, listing and withdrawing releases, in the API's words."""
+"""Adding, listing and withdrawing releases."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from backfleet import releases
 from backfleet.releases import signed_metadata
 from releases.artifacts import file, program, tar, zipped
 
-Own = Any  # the fixtures' class lives in conftest.py
+Api = Any  # the fixtures' class lives in conftest.py
 
 CLIENT = tar(program("rclone", "1.75.2"), compression="gz")
 OTHER = tar(program("rclone", "another build"), compression="gz")
@@ -20,19 +20,19 @@ NAMES = {"PackageName": "rclone", "ReleaseVersion": "1.75.2", "Platform": "linux
 MISSING = (404, "ReleaseNotFound")
 
 
-def kept(own: Own) -> list[str]:
-    """The artifacts on disk."""
-    folder = own.services.settings.data / "artifacts"
+def kept(api: Api) -> list[str]:
+    """Return the artifacts on disk."""
+    folder = api.services.settings.data / "artifacts"
     return sorted(path.name for path in folder.iterdir())
 
 
 # --- AddRelease -----------------------------------------------------------------------------------------------------
 
 
-def test_a_release_is_added(own: Own) -> None:
-    """The answer tells all there is to know of it; the file has become the artifact."""
+def test_a_release_is_added(api: Api) -> None:
+    """The answer has all of its facts, and the file has become the artifact."""
     digest = hashlib.sha256(CLIENT).hexdigest()
-    assert own.add() == {
+    assert api.add() == {
         "Added": True,
         "Release": {
             **NAMES,
@@ -40,43 +40,43 @@ def test_a_release_is_added(own: Own) -> None:
             "Sha256": digest,
             "Size": len(CLIENT),
             "FileName": "rclone.tar.gz",
-            "CreatedTime": int(own.now.timestamp()),
+            "CreatedTime": int(api.now.timestamp()),
             "Withdrawn": False,
             "Published": True,
         },
         "Notes": [],
     }
-    assert kept(own) == [digest]
-    assert list(own.uploads.iterdir()) == []
+    assert kept(api) == [digest]
+    assert list(api.uploads.iterdir()) == []
 
 
-def test_only_what_is_needed_must_be_said(own: Own) -> None:
-    """The channel is `stable`, the file has a plain name."""
-    found = own.add(FileName="", Channel="")["Release"]
+def test_optional_parameters_have_defaults(api: Api) -> None:
+    """The channel is `stable`, and the file has a plain name."""
+    found = api.add(FileName="", Channel="")["Release"]
     assert (found["FileName"], found["Channels"]) == ("artifact", ["stable"])
 
 
-def test_the_same_file_again_changes_nothing(own: Own) -> None:
-    """It says that it is not new; on another channel it is offered there as well."""
-    own.add()
-    again = own.later(days=1).add()
-    assert (again["Added"], again["Release"]["CreatedTime"]) == (False, int(own.now.timestamp()))
-    assert own.add(Channel="beta")["Release"]["Channels"] == ["beta", "stable"]
+def test_the_same_file_again_changes_nothing(api: Api) -> None:
+    """The answer says that it is not new; on another channel it is offered there too."""
+    api.add()
+    again = api.later(days=1).add()
+    assert (again["Added"], again["Release"]["CreatedTime"]) == (False, int(api.now.timestamp()))
+    assert api.add(Channel="beta")["Release"]["Channels"] == ["beta", "stable"]
 
 
-def test_a_manifest_says_more_of_it(own: Own) -> None:
-    """As JSON; GetRelease shows what became of it."""
+def test_a_manifest_comes_as_json(api: Api) -> None:
+    """GetRelease shows how it was read."""
     health = {"command": ["rclone", "version"], "expect": "v{version}", "seconds": 9}
-    own.add(Manifest=json.dumps({"switch": "idle", "upgrades_from": ">=1.70", "health": health}))
-    manifest = own("GetRelease", **NAMES)["Release"]["Manifest"]
+    api.add(Manifest=json.dumps({"switch": "idle", "upgrades_from": ">=1.70", "health": health}))
+    manifest = api("GetRelease", **NAMES)["Release"]["Manifest"]
     assert (manifest["switch"], manifest["upgrades_from"]) == ("idle", ">=1.70")
     assert manifest["health"] == {"command": ["rclone", "version"], "expect": r"v1\.75\.2", "seconds": 9}
     assert (manifest["bin"], manifest["entries"], manifest["unpacked_bytes"]) == (["rclone"], 1, 22)
 
 
-def test_a_release_nobody_can_prove_well_is_noted(own: Own) -> None:
-    """It is added, and the operator knows."""
-    (note,) = own.add(Manifest="{}")["Notes"]
+def test_a_release_without_a_health_command_gets_a_note(api: Api) -> None:
+    """It is added all the same."""
+    (note,) = api.add(Manifest="{}")["Notes"]
     assert "no health command" in note
 
 
@@ -106,78 +106,76 @@ BAD = "InvalidParameter.Release"
         pytest.param(zipped(file("README")), {"Format": "zip"}, BAD, "No program was found", id="no program"),
     ],
 )  # fmt: skip
-def test_a_release_that_is_refused_leaves_nothing(
-    own: Own, body: bytes, changes: dict[str, str], code: str, says: str
-) -> None:
-    """A code, a sentence that names what is wrong; neither a row nor an artifact."""
-    answer = own.add(body, **changes)
+def test_a_refused_release_leaves_nothing(api: Api, body: bytes, changes: dict[str, str], code: str, says: str) -> None:
+    """Neither a row nor an artifact; the text names what is wrong."""
+    answer = api.add(body, **changes)
     assert (answer["Status"], answer["Code"]) == (400, code)
     assert says in answer["Message"]
     assert answer["Message"].endswith(".")
-    assert own("ListReleases") == {"Releases": []}
-    assert kept(own) == []
+    assert api("ListReleases") == {"Releases": []}
+    assert kept(api) == []
 
 
-def test_no_file_at_all(own: Own) -> None:
-    """As a caller who sends parameters only."""
-    assert own.refused("AddRelease", **NAMES, Format="tar") == (400, "MissingParameter")
+def test_a_missing_file_is_refused(api: Api) -> None:
+    """As from a caller who sends parameters only."""
+    assert api.refused("AddRelease", **NAMES, Format="tar") == (400, "MissingParameter")
 
 
-def test_other_bytes_are_a_conflict(own: Own) -> None:
-    """409, and what was there stays as it was."""
-    own.add()
-    before = own("ListReleases")
-    answer = own.add(OTHER)
+def test_other_contents_of_a_known_version_are_a_conflict(api: Api) -> None:
+    """409, and the release stays as it was."""
+    api.add()
+    before = api("ListReleases")
+    answer = api.add(OTHER)
     assert (answer["Status"], answer["Code"]) == (409, "ReleaseConflict")
     assert "give the new bytes a new version" in answer["Message"]
-    assert own("ListReleases") == before
+    assert api("ListReleases") == before
 
 
-def test_more_releases_than_hosts_take(own: Own, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A quota, with what to do; nothing is added."""
+def test_too_many_releases_are_refused(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The text says what to do, and nothing is added."""
     monkeypatch.setattr(signed_metadata, "LARGEST", 500)
-    answer = own.add()
+    answer = api.add()
     assert (answer["Status"], answer["Code"]) == (400, "QuotaExceeded.Release")
     assert "withdraw old releases first" in answer["Message"]
-    assert own("ListReleases") == {"Releases": []}
+    assert api("ListReleases") == {"Releases": []}
 
 
-def test_an_artifact_that_was_kept_by_a_call_that_died_is_taken(own: Own) -> None:
-    """Between the file and its row everything may die: the same call again completes it."""
+def test_a_call_completes_what_a_crashed_one_began(api: Api) -> None:
+    """The artifact is there and its row is not: the same call again adds it."""
     digest = hashlib.sha256(CLIENT).hexdigest()
-    own.services.repository.path_of(digest).write_bytes(CLIENT)
-    assert own.add()["Added"] is True
-    assert kept(own) == [digest]
+    api.services.repository.path_of(digest).write_bytes(CLIENT)
+    assert api.add()["Added"] is True
+    assert kept(api) == [digest]
 
 
-def test_a_disk_that_is_full_is_not_the_caller_s_fault(own: Own) -> None:
-    """InternalError, and no row speaks of a file that is not there."""
-    nowhere = releases.Repository(Path("/nonexistent"), own.services.repository._signers)
-    own.services = replace(own.services, repository=nowhere)
-    assert own.add()["Code"] == "InternalError"
-    assert own("ListReleases") == {"Releases": []}
+def test_a_full_disk_is_an_internal_error(api: Api) -> None:
+    """No row is left for a file that is missing."""
+    nowhere = releases.Repository(Path("/nonexistent"), api.services.repository._signers)
+    api.services = replace(api.services, repository=nowhere)
+    assert api.add()["Code"] == "InternalError"
+    assert api("ListReleases") == {"Releases": []}
 
 
 # --- Looking --------------------------------------------------------------------------------------------------------
 
 
-def test_the_list_has_the_last_added_first(own: Own) -> None:
-    """All of them, or one package's; withdrawn ones too."""
-    own.add(ReleaseVersion="2.0")
-    own.later(hours=1).add(ReleaseVersion="1.0")
-    own.later(hours=2).add(tar(program("restic")), PackageName="restic", ReleaseVersion="9.0")
-    own("WithdrawRelease", **{**NAMES, "ReleaseVersion": "2.0"})
-    listed = [(one["ReleaseVersion"], one["Withdrawn"]) for one in own("ListReleases")["Releases"]]
+def test_the_newest_release_is_listed_first(api: Api) -> None:
+    """Of all packages or of one; withdrawn releases are listed too."""
+    api.add(ReleaseVersion="2.0")
+    api.later(hours=1).add(ReleaseVersion="1.0")
+    api.later(hours=2).add(tar(program("restic")), PackageName="restic", ReleaseVersion="9.0")
+    api("WithdrawRelease", **{**NAMES, "ReleaseVersion": "2.0"})
+    listed = [(one["ReleaseVersion"], one["Withdrawn"]) for one in api("ListReleases")["Releases"]]
     assert listed == [("9.0", False), ("1.0", False), ("2.0", True)]
-    assert [one["ReleaseVersion"] for one in own("ListReleases", PackageName="rclone")["Releases"]] == ["1.0", "2.0"]
-    assert own("ListReleases", PackageName="borg") == {"Releases": []}
+    assert [one["ReleaseVersion"] for one in api("ListReleases", PackageName="rclone")["Releases"]] == ["1.0", "2.0"]
+    assert api("ListReleases", PackageName="borg") == {"Releases": []}
 
 
-def test_one_release(own: Own) -> None:
-    """What the list says of it, and its manifest."""
-    own.add()
-    (listed,) = own("ListReleases")["Releases"]
-    found = own("GetRelease", **NAMES)["Release"]
+def test_a_release_can_be_read(api: Api) -> None:
+    """It has the fields of the list, and its manifest."""
+    api.add()
+    (listed,) = api("ListReleases")["Releases"]
+    found = api("GetRelease", **NAMES)["Release"]
     manifest = found.pop("Manifest")
     assert found == listed
     assert (manifest["package"], manifest["format"]) == ("rclone", "tar")
@@ -185,24 +183,24 @@ def test_one_release(own: Own) -> None:
 
 @pytest.mark.parametrize("action", ["GetRelease", "WithdrawRelease"])
 @pytest.mark.parametrize("name", list(NAMES))
-def test_a_release_is_named_by_all_three(own: Own, action: str, name: str) -> None:
-    """One that is another, and none at all."""
-    own.add()
-    assert own.refused(action, **{**NAMES, name: "another-1"}) == MISSING
-    assert own.refused(action, **{one: value for one, value in NAMES.items() if one != name}) == (
+def test_a_release_is_named_by_package_version_and_platform(api: Api, action: str, name: str) -> None:
+    """Another value of one of them names no release."""
+    api.add()
+    assert api.refused(action, **{**NAMES, name: "another-1"}) == MISSING
+    assert api.refused(action, **{one: value for one, value in NAMES.items() if one != name}) == (
         400,
         "MissingParameter",
     )
 
 
-def test_channels_show_the_newest(own: Own) -> None:
-    """Of each package and platform, by name; of those that stand."""
+def test_channels_show_the_newest_release(api: Api) -> None:
+    """Of each package and platform, by name, without withdrawn releases."""
     for version, channel in (("1.9", "stable"), ("1.10", "stable"), ("1.11", "beta")):
-        own.add(ReleaseVersion=version, Channel=channel)
-    own.add(ReleaseVersion="1.2", Platform="linux-arm64")
+        api.add(ReleaseVersion=version, Channel=channel)
+    api.add(ReleaseVersion="1.2", Platform="linux-arm64")
 
     def shown() -> list[tuple[str, ...]]:
-        return [tuple(one.values()) for one in own("ListChannels")["Channels"]]
+        return [tuple(one.values()) for one in api("ListChannels")["Channels"]]
 
     assert shown() == [
         ("beta", "rclone", "linux-amd64", "1.11"),
@@ -210,22 +208,22 @@ def test_channels_show_the_newest(own: Own) -> None:
         ("stable", "rclone", "linux-arm64", "1.2"),
     ]
     for version in ("1.10", "1.11"):
-        own("WithdrawRelease", **{**NAMES, "ReleaseVersion": version})
+        api("WithdrawRelease", **{**NAMES, "ReleaseVersion": version})
     assert [row[3] for row in shown()] == ["", "1.9", "1.2"]
 
 
 # --- WithdrawRelease ------------------------------------------------------------------------------------------------
 
 
-def test_withdrawing_is_for_good(own: Own) -> None:
-    """Saying so again changes nothing; the same bytes do not bring it back."""
-    own.add()
-    assert own("WithdrawRelease", **NAMES) == {}
-    assert own("GetRelease", **NAMES)["Release"]["Withdrawn"] is True
-    before = own("GetRelease", **NAMES)
-    assert own.later(days=1)("WithdrawRelease", **NAMES) == {}
-    assert own("GetRelease", **NAMES) == before
-    answer = own.add()
+def test_a_withdrawn_release_stays_withdrawn(api: Api) -> None:
+    """Withdrawing it again changes nothing, and the same file does not bring it back."""
+    api.add()
+    assert api("WithdrawRelease", **NAMES) == {}
+    assert api("GetRelease", **NAMES)["Release"]["Withdrawn"] is True
+    before = api("GetRelease", **NAMES)
+    assert api.later(days=1)("WithdrawRelease", **NAMES) == {}
+    assert api("GetRelease", **NAMES) == before
+    answer = api.add()
     assert (answer["Status"], answer["Code"]) == (409, "ReleaseConflict")
 
 
@@ -235,14 +233,14 @@ def test_withdrawing_is_for_good(own: Own) -> None:
 @pytest.mark.parametrize(
     "action", ["AddRelease", "ListReleases", "GetRelease", "WithdrawRelease", "ListChannels", "DescribeServer"]
 )
-def test_without_permission_nothing_is_told(own: Own, action: str) -> None:
-    """Not even whether a release is there."""
-    own.add()
-    nobody = own.as_user("nobody", "AliyunHBRFullAccess")
+def test_callers_without_permission_learn_nothing(api: Api, action: str) -> None:
+    """Not even whether a release exists."""
+    api.add()
+    nobody = api.as_user("nobody", "AliyunHBRFullAccess")
     assert nobody.refused(action, **NAMES, Format="tar")[0] == 403
-    assert own("GetRelease", **NAMES)["Release"]["Withdrawn"] is False
+    assert api("GetRelease", **NAMES)["Release"]["Withdrawn"] is False
 
 
-def test_an_administrator_may(own: Own) -> None:
-    """A user with all rights, as the root."""
-    assert own.as_user("ann", "AdministratorAccess").add()["Added"] is True
+def test_a_user_with_all_permissions_may_add_a_release(api: Api) -> None:
+    """Of the administrator account, like the root."""
+    assert api.as_user("ann", "AdministratorAccess").add()["Added"] is True

@@ -1,4 +1,4 @@
-"""What a server says of itself."""
+"""DescribeServer."""
 
 import hashlib
 import socket
@@ -11,19 +11,19 @@ from backfleet import VERSION
 from backfleet.operations.backfleet.server import agent_address
 from backfleet.settings import Settings
 
-Own = Any
+Api = Any
 
 
-def test_a_server_describes_itself(own: Own) -> None:
-    """What `backfleet doctor` and the line to paste on a host need."""
-    tls = own.services.settings.data / "tls"
+def test_a_server_describes_itself(api: Api) -> None:
+    """With what `backfleet doctor` and the line to paste on a host need."""
+    tls = api.services.settings.data / "tls"
     tls.mkdir()
     (tls / "ca.pem").write_bytes(b"authority")
-    own.services = replace(
-        own.services, settings=Settings(data=tls.parent, region="eu-central-1", https="10.0.0.1:8443")
+    api.services = replace(
+        api.services, settings=Settings(data=tls.parent, region="eu-central-1", https="10.0.0.1:8443")
     )
-    own.add()
-    assert own("DescribeServer") == {
+    api.add()
+    assert api("DescribeServer") == {
         "ServerVersion": VERSION,
         "RegionId": "eu-central-1",
         "AgentAddress": "10.0.0.1:8443",
@@ -33,9 +33,9 @@ def test_a_server_describes_itself(own: Own) -> None:
     }
 
 
-def test_a_server_without_an_authority_says_so(own: Own) -> None:
-    """One that has never listened with TLS."""
-    assert own("DescribeServer")["AuthoritySha256"] == ""
+def test_a_server_without_an_authority_shows_no_fingerprint(api: Api) -> None:
+    """It has never listened with TLS."""
+    assert api("DescribeServer")["AuthoritySha256"] == ""
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,6 @@ def test_a_server_without_an_authority_says_so(own: Own) -> None:
         pytest.param("[::1]:8443", "", "[::1]:8443", id="an address in brackets"),
     ],
 )
-def test_where_agents_come(https: str, public_host: str, address: str) -> None:
+def test_the_address_for_agents(https: str, public_host: str, address: str) -> None:
     """HOST:PORT."""
     assert agent_address(Settings(https=https, public_host=public_host)) == address

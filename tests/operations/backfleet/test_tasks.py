@@ -1,4 +1,4 @@
-"""The list of tasks, and stopping one."""
+"""ListTasks and CancelTask."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -9,40 +9,40 @@ import pytest
 from backfleet import upgrades
 from backfleet.upgrades import Kind, NewTask, Task, TaskTarget
 
-Own = Any
+Api = Any
 OTHER = "9999999999999999"
 
 
 @pytest.fixture
-def start(own: Own) -> Callable[..., Task]:
-    """Start a task of the account's own with one target that cannot be moved, or with one that is waiting."""
+def start(api: Api) -> Callable[..., Task]:
+    """Start a task of the account with one client that cannot be moved, or with one that waits."""
 
     def make(kind: Kind = Kind.UPGRADE, *, waiting: bool = False, account: str = "", minutes: int = 0) -> Task:
-        services = own.services
+        services = api.services
         with services.database.transaction() as tx:
             named = services.draw(6)
             target = TaskTarget(f"i-{named}", f"c-{named}", "rclone", "linux-amd64", "1.0", "2.0")
             resolved = TaskTarget("i-2", resolved=("ClientNotInstalled", "there is none"))
-            account_id = account or own.caller.account_id
-            new = NewTask(kind, account_id, [target if waiting else resolved], own.caller.arn)
-            now = own.now + timedelta(minutes=minutes)
+            account_id = account or api.caller.account_id
+            new = NewTask(kind, account_id, [target if waiting else resolved], api.caller.arn)
+            now = api.now + timedelta(minutes=minutes)
             return upgrades.start(tx, new, now=now, draw=services.draw, settings=services.settings)
 
     return make
 
 
-def test_a_task_in_the_list(own: Own, start: Callable[..., Task]) -> None:
-    """As DescribeTask calls it, with who asked, without its items."""
+def test_a_task_is_listed(api: Api, start: Callable[..., Task]) -> None:
+    """With the fields of DescribeTask and who asked for it, without its items."""
     task = start(waiting=True)
-    at = int(own.now.timestamp())
-    assert own("ListTasks") == {
+    at = int(api.now.timestamp())
+    assert api("ListTasks") == {
         "Tasks": [
             {
                 "TaskId": task.id,
                 "Name": "UpgradeBackupClientsTask",
                 "Description": "created",
                 "Progress": 0,
-                "RequestedBy": own.caller.arn,
+                "RequestedBy": api.caller.arn,
                 "CreatedTime": at,
                 "UpdatedTime": at,
             }
@@ -53,21 +53,21 @@ def test_a_task_in_the_list(own: Own, start: Callable[..., Task]) -> None:
     }
 
 
-def test_a_task_that_is_over_says_when(own: Own, start: Callable[..., Task]) -> None:
-    """And that not all went well."""
+def test_a_finished_task_shows_when_it_ended(api: Api, start: Callable[..., Task]) -> None:
+    """And that it failed in part."""
     start(Kind.UNINSTALL)
-    (task,) = own("ListTasks")["Tasks"]
+    (task,) = api("ListTasks")["Tasks"]
     assert (task["Name"], task["Description"], task["Progress"]) == ("UninstallBackupClientsTask", "completed", -1)
-    assert task["CompletedTime"] == int(own.now.timestamp())
+    assert task["CompletedTime"] == int(api.now.timestamp())
 
 
-def test_pages(own: Own, start: Callable[..., Task]) -> None:
-    """The newest first, and nobody else's."""
+def test_tasks_are_listed_in_pages(api: Api, start: Callable[..., Task]) -> None:
+    """Newest first, and none of other accounts."""
     started = [start(minutes=number).id for number in range(5)]
     start(account=OTHER)
 
     def page(number: int, size: int) -> list[str]:
-        found = own("ListTasks", PageNumber=str(number), PageSize=str(size))
+        found = api("ListTasks", PageNumber=str(number), PageSize=str(size))
         assert (found["PageNumber"], found["PageSize"], found["TotalCount"]) == (number, size, 5)
         return [task["TaskId"] for task in found["Tasks"]]
 
@@ -79,42 +79,42 @@ def test_pages(own: Own, start: Callable[..., Task]) -> None:
     "asked",
     [{"PageNumber": "0"}, {"PageSize": "0"}, {"PageSize": "51"}, {"PageNumber": "x"}, {"PageNumber": "1000001"}],
 )
-def test_pages_that_cannot_be(own: Own, asked: dict[str, str]) -> None:
-    """Refused, and not made to fit."""
-    assert own.refused("ListTasks", **asked) == (400, "InvalidParameter")
+def test_bad_pages_are_refused(api: Api, asked: dict[str, str]) -> None:
+    """They are not corrected."""
+    assert api.refused("ListTasks", **asked) == (400, "InvalidParameter")
 
 
-def test_a_task_is_cancelled_once(own: Own, start: Callable[..., Task]) -> None:
-    """What was open is over; saying so again, later, changes nothing."""
+def test_a_task_is_cancelled_once(api: Api, start: Callable[..., Task]) -> None:
+    """Its open items end; cancelling it again later changes nothing."""
     task = start(waiting=True)
-    assert own("CancelTask", TaskId=task.id) == {}
-    (cancelled,) = own("ListTasks")["Tasks"]
+    assert api("CancelTask", TaskId=task.id) == {}
+    (cancelled,) = api("ListTasks")["Tasks"]
     assert (cancelled["Description"], cancelled["Progress"]) == ("cancelled", -1)
-    assert own.later(hours=1)("CancelTask", TaskId=task.id) == {}
-    assert own("ListTasks")["Tasks"] == [cancelled]
+    assert api.later(hours=1)("CancelTask", TaskId=task.id) == {}
+    assert api("ListTasks")["Tasks"] == [cancelled]
 
 
-def test_a_task_that_is_over_stays_as_it_is(own: Own, start: Callable[..., Task]) -> None:
-    """Completed is not cancelled afterwards."""
+def test_a_finished_task_cannot_be_cancelled(api: Api, start: Callable[..., Task]) -> None:
+    """It stays completed."""
     task = start()
-    before = own("ListTasks")
-    assert own.later(minutes=1)("CancelTask", TaskId=task.id) == {}
-    assert own("ListTasks") == before
+    before = api("ListTasks")
+    assert api.later(minutes=1)("CancelTask", TaskId=task.id) == {}
+    assert api("ListTasks") == before
 
 
-def test_another_account_s_task_is_not_there(own: Own, start: Callable[..., Task]) -> None:
-    """404 in the same words as for one that never was; it goes on."""
+def test_a_task_of_another_account_does_not_exist(api: Api, start: Callable[..., Task]) -> None:
+    """404, as for an unknown id; the task goes on."""
     theirs = start(account=OTHER, waiting=True)
-    refusals = [own("CancelTask", TaskId=named) for named in (theirs.id, "t-never")]
+    refusals = [api("CancelTask", TaskId=named) for named in (theirs.id, "t-never")]
     assert [(one["Status"], one["Message"]) for one in refusals] == [(404, refusals[0]["Message"])] * 2
-    with own.services.database.reading() as tx:
-        found = upgrades.read(tx, OTHER, theirs.id, now=own.now)
+    with api.services.database.reading() as tx:
+        found = upgrades.read(tx, OTHER, theirs.id, now=api.now)
     assert found is not None
     assert found.state is theirs.state
 
 
-def test_a_task_must_be_named(own: Own) -> None:
-    """And is asked for by those who may."""
-    assert own.refused("CancelTask") == (400, "MissingParameter")
-    assert own.as_user("nobody").refused("ListTasks")[0] == 403
-    assert own.as_user("nobody-2").refused("CancelTask", TaskId="t-1")[0] == 403
+def test_cancelling_needs_a_task_and_permission(api: Api) -> None:
+    """Both are checked."""
+    assert api.refused("CancelTask") == (400, "MissingParameter")
+    assert api.as_user("nobody").refused("ListTasks")[0] == 403
+    assert api.as_user("nobody-2").refused("CancelTask", TaskId="t-1")[0] == 403

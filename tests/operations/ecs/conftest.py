@@ -1,4 +1,4 @@
-"""An environment whose hosts are looked at and given commands."""
+"""An environment and the agents of its hosts."""
 
 from datetime import datetime
 from pathlib import Path
@@ -13,17 +13,17 @@ from operations.environment import Environment, make_environment
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder: the keys in it cost time to make."""
+    """A data folder. The keys in it take time to make."""
     return tmp_path_factory.mktemp("data")
 
 
 @pytest.fixture
 def env(database: Database, data: Path, now: datetime, draw: Draw) -> Environment:
-    """On each engine in turn."""
+    """An environment on each database engine."""
     return make_environment(database, data, now, draw)
 
 
 @pytest.fixture
 def agents(env: Environment) -> Agents:
-    """Its hosts' agents."""
+    """The agents of its hosts."""
     return Agents(env)

@@ -1,4 +1,4 @@
-"""Codes with which hosts enrol: how they are made, listed and found, and nothing of other accounts."""
+"""Activations: making, listing, disabling and deleting the codes with which hosts enrol."""
 
 from datetime import timedelta
 from typing import Any
@@ -11,14 +11,14 @@ from operations.environment import REGION, Environment
 ECS = "2014-05-26"
 
 
-def make(env: Environment, caller: Any = None, **said: Any) -> dict[str, Any]:
-    status, answer = env.ask(ECS, "CreateActivation", caller, RegionId=REGION, **said)
+def make(env: Environment, caller: Any = None, **fields: Any) -> dict[str, Any]:
+    status, answer = env.ask(ECS, "CreateActivation", caller, RegionId=REGION, **fields)
     assert status == 200, answer
     return answer
 
 
-def listed(env: Environment, caller: Any = None, **said: Any) -> dict[str, Any]:
-    status, answer = env.ask(ECS, "DescribeActivations", caller, RegionId=REGION, **said)
+def listed(env: Environment, caller: Any = None, **fields: Any) -> dict[str, Any]:
+    status, answer = env.ask(ECS, "DescribeActivations", caller, RegionId=REGION, **fields)
     assert status == 200, answer
     return answer
 
@@ -39,7 +39,7 @@ def test_a_code_is_shown_once(env: Environment) -> None:
     assert made["ActivationCode"] not in str(listed(env))
 
 
-def test_what_is_not_said_has_a_default(env: Environment) -> None:
+def test_optional_parameters_have_defaults(env: Environment) -> None:
     """Ten hosts, four hours."""
     make(env)
     (found,) = listed(env)["ActivationList"]
@@ -47,7 +47,7 @@ def test_what_is_not_said_has_a_default(env: Environment) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "code"),
+    ("fields", "code"),
     [
         pytest.param({"InstanceCount": "0"}, "ActivationCount.ExceedLimit", id="no host"),
         pytest.param({"InstanceCount": "1001"}, "ActivationCount.ExceedLimit", id="too many hosts"),
@@ -63,22 +63,22 @@ def test_what_is_not_said_has_a_default(env: Environment) -> None:
         pytest.param({"IpAddressRange": "10.0.0.0/33"}, "AddressRange.InvalidPattern", id="too long a mask"),
     ],
 )
-def test_bad_words_are_refused(env: Environment, said: dict[str, str], code: str) -> None:
+def test_bad_parameters_are_refused(env: Environment, fields: dict[str, str], code: str) -> None:
     """With the code of the table, and nothing is made."""
-    status, answer = env.ask(ECS, "CreateActivation", RegionId=REGION, **said)
+    status, answer = env.ask(ECS, "CreateActivation", RegionId=REGION, **fields)
     assert (status, answer["Code"]) == (400, code)
     assert listed(env)["TotalCount"] == 0
 
 
 @pytest.mark.parametrize("action", ["CreateActivation", "DescribeActivations"])
-def test_the_region_must_be_ours(env: Environment, action: str) -> None:
-    """Missing, or another."""
+def test_the_region_is_required_and_must_be_ours(env: Environment, action: str) -> None:
+    """Each with its code."""
     assert env.ask(ECS, action)[1]["Code"] == "MissingParameter"
     status, answer = env.ask(ECS, action, RegionId="cn-beijing")
     assert (status, answer["Code"]) == (404, "InvalidRegionId.NotFound")
 
 
-def test_pages_hold_everything_once(env: Environment) -> None:
+def test_every_activation_is_on_one_page(env: Environment) -> None:
     """Newest first, by number and by token."""
     wanted = []
     for _ in range(12):
@@ -97,23 +97,23 @@ def test_pages_hold_everything_once(env: Environment) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "code"),
+    ("fields", "code"),
     [
         pytest.param({"PageNumber": "0"}, "InvalidParam.PageNumber", id="page 0"),
         pytest.param({"PageNumber": "1000001"}, "InvalidParam.PageNumber", id="a page beyond all"),
         pytest.param({"PageSize": "51"}, "InvalidParam.PageSize", id="too large a page"),
         pytest.param({"PageSize": "ten"}, "InvalidParam.PageSize", id="no number"),
-        pytest.param({"NextToken": "p0"}, "InvalidParameter.NextToken", id="a token of nobody"),
+        pytest.param({"NextToken": "p0"}, "InvalidParameter.NextToken", id="an invented token"),
         pytest.param({"MaxResults": "x"}, "InvalidParameter.MaxResults", id="no number of results"),
     ],
 )
-def test_bad_pages_are_refused(env: Environment, said: dict[str, str], code: str) -> None:
-    """As everywhere in this product."""
-    status, answer = env.ask(ECS, "DescribeActivations", RegionId=REGION, **said)
+def test_bad_pages_are_refused(env: Environment, fields: dict[str, str], code: str) -> None:
+    """With the codes of the table."""
+    status, answer = env.ask(ECS, "DescribeActivations", RegionId=REGION, **fields)
     assert (status, answer["Code"]) == (400, code)
 
 
-def test_filters(env: Environment) -> None:
+def test_activations_can_be_filtered(env: Environment) -> None:
     """By id and by name."""
     one, two = make(env, InstanceName="web"), make(env, InstanceName="db")
     assert [a["ActivationId"] for a in listed(env, InstanceName="db")["ActivationList"]] == [two["ActivationId"]]
@@ -122,14 +122,14 @@ def test_filters(env: Environment) -> None:
 
 
 def test_other_accounts_see_nothing(env: Environment) -> None:
-    """An id of another account is one that does not exist."""
+    """The id of an activation of another account does not exist."""
     made = make(env)
     assert listed(env, env.other_account, ActivationId=made["ActivationId"])["TotalCount"] == 0
     assert listed(env, env.other_account)["ActivationList"] == []
 
 
-def test_permission_comes_first(env: Environment) -> None:
-    """Nothing is made for one without it."""
+def test_callers_without_permission_are_refused(env: Environment) -> None:
+    """Nothing is made."""
     nobody = env.user("nobody")
     for action in ("CreateActivation", "DescribeActivations"):
         status, answer = env.ask(ECS, action, nobody, RegionId=REGION)
@@ -137,8 +137,8 @@ def test_permission_comes_first(env: Environment) -> None:
     assert listed(env)["TotalCount"] == 0
 
 
-def test_hosts_are_counted(env: Environment) -> None:
-    """Registered and gone."""
+def test_hosts_of_an_activation_are_counted(env: Environment) -> None:
+    """Registered and deregistered ones."""
     host = env.host()
     (found,) = listed(env)["ActivationList"]
     assert (found["RegisteredCount"], found["DeregisteredCount"]) == (1, 0)
@@ -152,7 +152,7 @@ def test_hosts_are_counted(env: Environment) -> None:
 
 
 def test_a_disabled_code_enrols_nobody(env: Environment) -> None:
-    """It stays in the list, and who has enrolled stays enrolled."""
+    """It stays in the list, and hosts that have enrolled stay."""
     made = make(env)
     status, answer = env.ask(ECS, "DisableActivation", RegionId=REGION, ActivationId=made["ActivationId"])
     assert (status, answer["Activation"]["Disabled"]) == (200, True)
@@ -163,8 +163,8 @@ def test_a_disabled_code_enrols_nobody(env: Environment) -> None:
     assert known.refusal(made["ActivationCode"], "10.0.0.1", env.now) == "the activation is disabled"
 
 
-def test_only_what_nobody_uses_is_deleted(env: Environment) -> None:
-    """A code with a host cannot be, until the host is gone."""
+def test_an_activation_in_use_cannot_be_deleted(env: Environment) -> None:
+    """Once its host is deregistered, it can."""
     unused = make(env)["ActivationId"]
     assert env.ask(ECS, "DeleteActivation", RegionId=REGION, ActivationId=unused)[0] == 200
     assert listed(env)["TotalCount"] == 0
@@ -177,8 +177,8 @@ def test_only_what_nobody_uses_is_deleted(env: Environment) -> None:
 
 
 @pytest.mark.parametrize("action", ["DisableActivation", "DeleteActivation"])
-def test_another_accounts_code_does_not_exist(env: Environment, action: str) -> None:
-    """As one that never was, and it stays as it is."""
+def test_an_activation_of_another_account_does_not_exist(env: Environment, action: str) -> None:
+    """The answer is that for an unknown id, and it stays as it is."""
     made = make(env)["ActivationId"]
     for named in (made, "none"):
         status, answer = env.ask(ECS, action, env.other_account, RegionId=REGION, ActivationId=named)

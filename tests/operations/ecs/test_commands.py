@@ -1,4 +1,4 @@
-"""Commands that are kept: made, listed, changed, forgotten, and invoked as they were at the time."""
+"""Saved commands: making, listing, changing, deleting and invoking them."""
 
 from typing import Any
 
@@ -9,21 +9,21 @@ from operations.ecs.agents import ECS, Agents, base64_of
 from operations.environment import REGION, Environment
 
 
-def create(agents: Agents, content: str = "true", **said: Any) -> str:
-    said = {"Name": "greet", "Type": "RunShellScript", "CommandContent": base64_of(content)} | said
-    return str(agents.ask("CreateCommand", **said)["CommandId"])
+def create(agents: Agents, content: str = "true", **fields: Any) -> str:
+    fields = {"Name": "greet", "Type": "RunShellScript", "CommandContent": base64_of(content)} | fields
+    return str(agents.ask("CreateCommand", **fields)["CommandId"])
 
 
-def listed(agents: Agents, caller: Any = None, **said: Any) -> list[dict[str, Any]]:
-    answer = agents.ask("DescribeCommands", caller, **said)
+def listed(agents: Agents, caller: Any = None, **fields: Any) -> list[dict[str, Any]]:
+    answer = agents.ask("DescribeCommands", caller, **fields)
     assert answer["TotalCount"] >= len(answer["Commands"]["Command"])
     return list(answer["Commands"]["Command"])
 
 
-def test_a_command_in_every_field(agents: Agents) -> None:
-    """Content in base64 unless plain text is asked for, both ways."""
-    said = {"Description": "says hello", "WorkingDir": "/tmp", "Timeout": "5", "EnableParameter": "true"}
-    command_id = create(agents, "echo {{name}}", **said, **{"Tag.1.Key": "team", "Tag.1.Value": "shop"})
+def test_a_command_shows_every_field(agents: Agents) -> None:
+    """The content is in base64 unless plain text is asked for."""
+    fields = {"Description": "says hello", "WorkingDir": "/tmp", "Timeout": "5", "EnableParameter": "true"}
+    command_id = create(agents, "echo {{name}}", **fields, **{"Tag.1.Key": "team", "Tag.1.Value": "shop"})
     (found,) = listed(agents)
     assert found == {
         "CommandId": command_id, "Name": "greet", "Description": "says hello", "Type": "RunShellScript",
@@ -41,27 +41,27 @@ def test_a_command_in_every_field(agents: Agents) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "code"),
+    ("fields", "code"),
     [
         pytest.param({"Name": ""}, "MissingParameter", id="no name"),
-        pytest.param({"CommandContent": "echo hello!"}, "CmdContent.DecodeError", id="plain text, not said to be"),
+        pytest.param({"CommandContent": "echo hello!"}, "CmdContent.DecodeError", id="plain text without its encoding"),
         pytest.param({"Type": "RunPython"}, "InvalidCmdType.NotFound", id="no such type"),
-        pytest.param({"Timeout": "0"}, "InvalidTimeout.ExceedLimit", id="no time"),
+        pytest.param({"Timeout": "0"}, "InvalidTimeout.ExceedLimit", id="timeout 0"),
     ],
 )
-def test_what_create_command_refuses(env: Environment, agents: Agents, said: dict[str, str], code: str) -> None:
-    """And nothing is kept."""
-    whole = {"Name": "a", "Type": "RunShellScript", "CommandContent": base64_of("true")} | said
+def test_bad_commands_are_refused(env: Environment, agents: Agents, fields: dict[str, str], code: str) -> None:
+    """Nothing is saved."""
+    whole = {"Name": "a", "Type": "RunShellScript", "CommandContent": base64_of("true")} | fields
     assert env.ask(ECS, "CreateCommand", RegionId=REGION, **whole)[1]["Code"] == code
     assert listed(agents) == []
 
 
-def test_which_commands(env: Environment, agents: Agents) -> None:
-    """Newest first; there are none of the cloud's own."""
+def test_commands_can_be_filtered(env: Environment, agents: Agents) -> None:
+    """Newest first; there are no public ones."""
     one, two = create(agents, Name="web-a"), create(agents, Name="db", Description="x", **{"Tag.1.Key": "k"})
 
-    def found(**said: Any) -> set[str]:
-        return {command["CommandId"] for command in listed(agents, **said)}
+    def found(**fields: Any) -> set[str]:
+        return {command["CommandId"] for command in listed(agents, **fields)}
 
     assert found() == {one, two}
     assert found(CommandId=one) == found(Name="web*") == {one}
@@ -71,12 +71,12 @@ def test_which_commands(env: Environment, agents: Agents) -> None:
     assert listed(agents, env.other_account) == []
 
 
-def test_an_invocation_is_of_the_command_as_it_was(env: Environment, agents: Agents) -> None:
-    """Whatever becomes of the command: changed, or forgotten."""
+def test_an_invocation_keeps_the_command_as_it_was(env: Environment, agents: Agents) -> None:
+    """Whether the command is changed or deleted later."""
     host = env.host()
     command_id = create(agents, "echo {{name}}", EnableParameter="true", Timeout="99", WorkingDir="/srv")
-    said = {"CommandId": command_id, "InstanceId.1": host, "Parameters": {"name": "Jack"}}
-    invoke_id = agents.ask("InvokeCommand", **said, Username="web")["InvokeId"]
+    fields = {"CommandId": command_id, "InstanceId.1": host, "Parameters": {"name": "Jack"}}
+    invoke_id = agents.ask("InvokeCommand", **fields, Username="web")["InvokeId"]
     agents.ask("ModifyCommand", CommandId=command_id, Name="other", CommandContent=base64_of("false"))
     agents.ask("DeleteCommand", CommandId=command_id)
     command = agents.carry_out(host)
@@ -86,8 +86,8 @@ def test_an_invocation_is_of_the_command_as_it_was(env: Environment, agents: Age
     assert listed(agents) == []
 
 
-def test_changing_a_command(agents: Agents) -> None:
-    """What is not said stays; its parameters are those of its new content."""
+def test_a_command_can_be_changed(agents: Agents) -> None:
+    """What is not given stays; its parameters are those of the new content."""
     command_id = create(agents, "echo {{a}}", EnableParameter="true", Description="d")
     agents.ask("ModifyCommand", CommandId=command_id, Name="other", CommandContent=base64_of("{{b}}"), Timeout="90")
     (found,) = listed(agents)
@@ -97,16 +97,16 @@ def test_changing_a_command(agents: Agents) -> None:
 
 @pytest.mark.parametrize("action", ["ModifyCommand", "DeleteCommand", "InvokeCommand"])
 def test_a_command_of_another_account_does_not_exist(env: Environment, agents: Agents, action: str) -> None:
-    """As one that never was."""
+    """The answer is that for an unknown id."""
     command_id = create(agents)
     for named in (command_id, "c-none"):
-        said = {"CommandId": named, "InstanceId.1": env.host()}
-        assert agents.refused(action, env.other_account, **said) == (404, "InvalidCmdId.NotFound")
+        fields = {"CommandId": named, "InstanceId.1": env.host()}
+        assert agents.refused(action, env.other_account, **fields) == (404, "InvalidCmdId.NotFound")
     assert [command["Name"] for command in listed(agents)] == ["greet"]
 
 
-def test_invocations_are_counted(env: Environment, agents: Agents) -> None:
-    """Of commands that are kept."""
+def test_invocations_of_a_saved_command_are_counted(env: Environment, agents: Agents) -> None:
+    """Two of them."""
     host = env.host()
     command_id = create(agents)
     for _ in range(2):
@@ -114,8 +114,8 @@ def test_invocations_are_counted(env: Environment, agents: Agents) -> None:
     assert listed(agents)[0]["InvokeTimes"] == 2
 
 
-def test_run_command_keeps_its_command_only_when_asked(env: Environment, agents: Agents) -> None:
-    """And then it can be invoked again."""
+def test_run_command_saves_its_command_only_when_asked(env: Environment, agents: Agents) -> None:
+    """A saved one can be invoked again."""
     host = env.host()
     agents.run(host)
     assert listed(agents) == []
@@ -126,19 +126,19 @@ def test_run_command_keeps_its_command_only_when_asked(env: Environment, agents:
 
 
 def test_the_same_token_makes_one_command(agents: Agents) -> None:
-    """The answer is the same."""
+    """Both calls get the same answer."""
     assert create(agents, ClientToken="t") == create(agents, ClientToken="t")
     assert len(listed(agents)) == 1
 
 
-def test_an_account_keeps_so_many_commands(monkeypatch: pytest.MonkeyPatch, env: Environment, agents: Agents) -> None:
-    """And makes so many invocations a day; another account has its own."""
+def test_an_account_has_limits(monkeypatch: pytest.MonkeyPatch, env: Environment, agents: Agents) -> None:
+    """Another account has limits of its own."""
     monkeypatch.setattr(saved_commands, "MOST_COMMANDS", 1)
     monkeypatch.setattr(invocations, "MOST_A_DAY", 1)
     create(agents)
-    said = {"Name": "a", "Type": "RunShellScript", "CommandContent": base64_of("true")}
-    assert agents.refused("CreateCommand", **said) == (403, "CmdCount.ExceedQuota")
-    assert agents.ask("CreateCommand", env.other_account, **said)["CommandId"]
+    fields = {"Name": "a", "Type": "RunShellScript", "CommandContent": base64_of("true")}
+    assert agents.refused("CreateCommand", **fields) == (403, "CmdCount.ExceedQuota")
+    assert agents.ask("CreateCommand", env.other_account, **fields)["CommandId"]
     host = env.host()
     agents.run(host)
     run = {"Type": "RunShellScript", "CommandContent": "true", "InstanceId.1": host}

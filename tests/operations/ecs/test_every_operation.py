@@ -1,4 +1,4 @@
-"""Every operation of this product: refused without permission, in another region, and described to the last word."""
+"""Every ECS operation: it needs permission and our region, and is fully described."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ EVERY = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: o
 
 
 def anything_for(operation: Operation) -> dict[str, Any]:
-    """Something for each parameter that must be there."""
+    """Return a value for each required parameter."""
     words = {"Type": "RunShellScript", "ResourceType": "instance", "CommandContent": "dHJ1ZQ==", "TargetDir": "/srv"}
     return {
         parameter.name: words.get(parameter.name, "mi-none")
@@ -25,8 +25,8 @@ def anything_for(operation: Operation) -> dict[str, Any]:
 
 
 @EVERY
-def test_nobody_without_permission_gets_anywhere(env: Environment, operation: Operation) -> None:
-    """Before any parameter is looked at; DescribeInstances alone answers with an empty list."""
+def test_callers_without_permission_are_refused(env: Environment, operation: Operation) -> None:
+    """Before parameters are checked. DescribeInstances alone answers with an empty list."""
     nobody = env.user("nobody")
     status, answer = env.ask(ECS.version, operation.name, nobody, **anything_for(operation))
     if operation.denied is not None:
@@ -36,8 +36,8 @@ def test_nobody_without_permission_gets_anywhere(env: Environment, operation: Op
 
 
 @EVERY
-def test_every_region_but_ours_is_unknown(env: Environment, operation: Operation) -> None:
-    """Whatever else is asked."""
+def test_other_regions_are_refused(env: Environment, operation: Operation) -> None:
+    """Whatever else the request has."""
     if operation.name == "DescribeRegions":
         return
     status, answer = env.ask(ECS.version, operation.name, **anything_for(operation) | {"RegionId": "us-east-1"})
@@ -46,7 +46,7 @@ def test_every_region_but_ours_is_unknown(env: Environment, operation: Operation
 
 @EVERY
 def test_every_operation_is_described(operation: Operation) -> None:
-    """Its answer, its permission, and each of its errors with a code of its own and a sentence."""
+    """Its answer, its permission, and each error with its own code and a text."""
     assert operation.answer is not Anything
     assert operation.action == f"ecs:{operation.name}"
     codes = [error.code for error in operation.errors]

@@ -1,4 +1,4 @@
-"""SendFile: what is refused, what the script on the host does, and what is told of it."""
+"""SendFile: what is refused, what the script does on a host, and what DescribeSendFileResults shows."""
 
 import subprocess
 from pathlib import Path
@@ -11,21 +11,21 @@ from operations.ecs.agents import ECS, Agents, base64_of
 from operations.environment import OTHER, REGION, Environment
 
 
-def send(agents: Agents, *hosts: str, caller: Any = None, **said: Any) -> str:
+def send(agents: Agents, *hosts: str, caller: Any = None, **fields: Any) -> str:
     where = {f"InstanceId.{number}": host for number, host in enumerate(hosts, 1)}
-    said = {"Name": "a.txt", "TargetDir": "/srv", "Content": "hello"} | where | said
-    return str(agents.ask("SendFile", caller, **said)["InvokeId"])
+    fields = {"Name": "a.txt", "TargetDir": "/srv", "Content": "hello"} | where | fields
+    return str(agents.ask("SendFile", caller, **fields)["InvokeId"])
 
 
-def sent(agents: Agents, caller: Any = None, **said: Any) -> list[dict[str, Any]]:
-    return list(agents.ask("DescribeSendFileResults", caller, **said)["Invocations"]["Invocation"])
+def sent(agents: Agents, caller: Any = None, **fields: Any) -> list[dict[str, Any]]:
+    return list(agents.ask("DescribeSendFileResults", caller, **fields)["Invocations"]["Invocation"])
 
 
-def test_a_file_from_the_call_to_the_result(env: Environment, agents: Agents) -> None:
-    """In every field; Overwrite is a text. It is not among the commands."""
+def test_a_file_is_sent_and_shown_in_every_field(env: Environment, agents: Agents) -> None:
+    """Overwrite is a text. The file is not among the commands."""
     host = env.host()
-    said = {"FileOwner": "web", "FileMode": "0600", "Overwrite": "true", "Description": "d", "Tag.1.Key": "k"}
-    invoke_id = send(agents, host, **said)
+    fields = {"FileOwner": "web", "FileMode": "0600", "Overwrite": "true", "Description": "d", "Tag.1.Key": "k"}
+    invoke_id = send(agents, host, **fields)
     assert invoke_id.startswith("f-")
     command = agents.begin(host)
     agents.end(host, command)
@@ -45,16 +45,16 @@ def test_a_file_from_the_call_to_the_result(env: Environment, agents: Agents) ->
     assert agents.ask("DescribeInvocations")["TotalCount"] == 0
 
 
-def test_which_files(env: Environment, agents: Agents) -> None:
-    """By name, instance and status; VmCount is of all instances."""
+def test_sent_files_can_be_filtered(env: Environment, agents: Agents) -> None:
+    """By name, instance and status; VmCount counts all instances."""
     one, two = env.host(), env.host()
     first, second = send(agents, one, two), send(agents, two, Name="b.txt")
-    agents.look()
-    for command in agents.given(one):
+    agents.run_worker()
+    for command in agents.handed_out(one):
         agents.end(one, command)
 
-    def found(**said: Any) -> set[str]:
-        return {each["InvokeId"] for each in sent(agents, **said)}
+    def found(**fields: Any) -> set[str]:
+        return {each["InvokeId"] for each in sent(agents, **fields)}
 
     assert found() == found(InstanceId=two) == {first, second}
     assert found(Name="b.txt") == found(InvokeId=second) == {second}
@@ -69,8 +69,8 @@ def test_which_files(env: Environment, agents: Agents) -> None:
     ("exit_code", "code"),
     [(101, "FilePathInvalid"), (102, "FileAlreadyExists"), (104, "FileAuthorityInvalid"), (2, "FileCreateFail")],
 )
-def test_what_went_wrong_on_the_host(env: Environment, agents: Agents, exit_code: int, code: str) -> None:
-    """In the words of the table, and what the host said beside it."""
+def test_a_failure_on_the_host_is_shown(env: Environment, agents: Agents, exit_code: int, code: str) -> None:
+    """With the code of the table and the output of the host."""
     host = env.host()
     send(agents, host)
     agents.carry_out(host, exit_code=exit_code, output=b"no room\n")
@@ -81,7 +81,7 @@ def test_what_went_wrong_on_the_host(env: Environment, agents: Agents, exit_code
 
 
 @pytest.mark.parametrize(
-    ("said", "status", "code"),
+    ("fields", "status", "code"),
     [
         pytest.param({"Name": "a/b"}, 403, "FileName.ExceedLimit", id="a path for a name"),
         pytest.param({"Name": ".."}, 403, "FileName.ExceedLimit", id="the folder above"),
@@ -100,44 +100,46 @@ def test_what_went_wrong_on_the_host(env: Environment, agents: Agents, exit_code
         pytest.param({f"InstanceId.{n}": "i" for n in range(60)}, 403, "InstanceIds.ExceedLimit", id="too many"),
     ],
 )
-def test_what_send_file_refuses(env: Environment, agents: Agents, said: dict[str, str], status: int, code: str) -> None:
-    """And nothing is sent."""
+def test_bad_files_are_refused(
+    env: Environment, agents: Agents, fields: dict[str, str], status: int, code: str
+) -> None:
+    """Nothing is sent."""
     host = env.host()
-    whole = {"Name": "a", "TargetDir": "/srv", "Content": "x", "InstanceId.1": host} | said
+    whole = {"Name": "a", "TargetDir": "/srv", "Content": "x", "InstanceId.1": host} | fields
     found, answer = env.ask(ECS, "SendFile", RegionId=REGION, **whole)
     assert (found, answer["Code"]) == (status, code)
-    agents.look()
-    assert (agents.given(host), sent(agents)) == ([], [])
+    agents.run_worker()
+    assert (agents.handed_out(host), sent(agents)) == ([], [])
 
 
 def test_the_same_token_sends_one_file(env: Environment, agents: Agents) -> None:
-    """To no instance of another account."""
+    """And to no instance of another account."""
     host = env.host()
     assert send(agents, host, ClientToken="t") == send(agents, host, ClientToken="t")
     assert len(sent(agents)) == 1
-    said = {"Name": "a", "TargetDir": "/srv", "Content": "x", "InstanceId.1": env.host(account=OTHER)}
-    assert agents.refused("SendFile", **said) == (404, "InvalidInstance.NotFound")
+    fields = {"Name": "a", "TargetDir": "/srv", "Content": "x", "InstanceId.1": env.host(account=OTHER)}
+    assert agents.refused("SendFile", **fields) == (404, "InvalidInstance.NotFound")
 
 
 # --- What the script does -------------------------------------------------------------------------------------------
 
 
-def write(folder: Path, name: str = "it's $HOME.txt", content: str = "hello\n", **said: Any) -> int:
-    said = {"mode": "0640", "owner": "", "group": "", "overwrite": False} | said
-    script = assistant.write_script(name, str(folder), base64_of(content), **said)
+def write(folder: Path, name: str = "it's $HOME.txt", content: str = "hello\n", **fields: Any) -> int:
+    fields = {"mode": "0640", "owner": "", "group": "", "overwrite": False} | fields
+    script = assistant.write_script(name, str(folder), base64_of(content), **fields)
     return subprocess.run(["sh", "-c", script], capture_output=True, check=False).returncode
 
 
-def test_the_file_is_written_whole(tmp_path: Path) -> None:
-    """Folders are made; names may hold anything; nothing else is left there."""
+def test_the_script_writes_the_complete_file(tmp_path: Path) -> None:
+    """It makes folders, takes any name, and leaves nothing else behind."""
     folder = tmp_path / "new folder" / "deep'er"
     assert write(folder, content="x" * 20_000) == 0
     (file,) = folder.iterdir()
     assert (file.name, file.read_text(), file.stat().st_mode & 0o777) == ("it's $HOME.txt", "x" * 20_000, 0o640)
 
 
-def test_what_is_there_stays_unless_it_may_go(tmp_path: Path) -> None:
-    """Decided by the file system: of two at once, one is first."""
+def test_an_existing_file_stays_unless_overwrite_is_set(tmp_path: Path) -> None:
+    """The file system decides: of two scripts at once one is first."""
     assert write(tmp_path, "a") == 0
     assert write(tmp_path, "a", content="other") == 102
     assert (tmp_path / "a").read_text() == "hello\n"
@@ -146,8 +148,8 @@ def test_what_is_there_stays_unless_it_may_go(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["a"]
 
 
-def test_what_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
-    """A folder that is a file, a folder in the place of the file, an owner nobody knows."""
+def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    """The folder is a file, a folder has the name of the file, the owner is unknown."""
     (tmp_path / "file").write_text("")
     (tmp_path / "taken").mkdir()
     assert write(tmp_path / "file") == 101

@@ -1,4 +1,4 @@
-"""Machines as ECS shows them, as managed instances, and by their agents: shapes, filters, pages, tenancy."""
+"""Instances as ECS instances, as managed instances, and by their agents: fields, filters, pages, accounts."""
 
 from typing import Any
 
@@ -9,28 +9,28 @@ from operations.environment import OTHER, REGION, Environment
 ECS = "2014-05-26"
 
 
-def ask(env: Environment, action: str, caller: Any = None, **said: Any) -> dict[str, Any]:
-    status, answer = env.ask(ECS, action, caller, RegionId=REGION, **said)
+def ask(env: Environment, action: str, caller: Any = None, **fields: Any) -> dict[str, Any]:
+    status, answer = env.ask(ECS, action, caller, RegionId=REGION, **fields)
     assert status == 200, answer
     return answer
 
 
-def refused(env: Environment, action: str, caller: Any = None, **said: Any) -> tuple[int, str]:
-    status, answer = env.ask(ECS, action, caller, **({"RegionId": REGION} | said))
+def refused(env: Environment, action: str, caller: Any = None, **fields: Any) -> tuple[int, str]:
+    status, answer = env.ask(ECS, action, caller, **({"RegionId": REGION} | fields))
     assert status != 200, answer
     return status, answer["Code"]
 
 
-def ecs(env: Environment, caller: Any = None, **said: Any) -> list[str]:
-    return [i["InstanceId"] for i in ask(env, "DescribeInstances", caller, **said)["Instances"]["Instance"]]
+def ecs(env: Environment, caller: Any = None, **fields: Any) -> list[str]:
+    return [i["InstanceId"] for i in ask(env, "DescribeInstances", caller, **fields)["Instances"]["Instance"]]
 
 
-def managed(env: Environment, caller: Any = None, **said: Any) -> list[str]:
-    return [i["InstanceId"] for i in ask(env, "DescribeManagedInstances", caller, **said)["Instances"]]
+def managed(env: Environment, caller: Any = None, **fields: Any) -> list[str]:
+    return [i["InstanceId"] for i in ask(env, "DescribeManagedInstances", caller, **fields)["Instances"]]
 
 
-def agents(env: Environment, caller: Any = None, **said: Any) -> list[dict[str, Any]]:
-    answer = ask(env, "DescribeCloudAssistantStatus", caller, **said)
+def agents(env: Environment, caller: Any = None, **fields: Any) -> list[dict[str, Any]]:
+    answer = ask(env, "DescribeCloudAssistantStatus", caller, **fields)
     found: list[dict[str, Any]] = answer["InstanceCloudAssistantStatusSet"]["InstanceCloudAssistantStatus"]
     return found
 
@@ -38,8 +38,8 @@ def agents(env: Environment, caller: Any = None, **said: Any) -> list[dict[str, 
 # --- DescribeInstances ----------------------------------------------------------------------------------------------
 
 
-def test_a_machine_as_ecs_shows_it(env: Environment) -> None:
-    """The fields that a fleet can know; every list wrapped."""
+def test_an_instance_shows_every_ecs_field(env: Environment) -> None:
+    """The fields that a fleet can know; every list is wrapped."""
     host = env.host(name="shop")
     (found,) = ask(env, "DescribeInstances")["Instances"]["Instance"]
     expected = {
@@ -51,8 +51,8 @@ def test_a_machine_as_ecs_shows_it(env: Environment) -> None:
     assert found["VpcAttributes"]["PrivateIpAddress"] == {"IpAddress": ["10.0.0.1"]}
 
 
-def test_which_machines(env: Environment) -> None:
-    """Filters are joined with AND. An empty list of ids gives none, not all."""
+def test_instances_can_be_filtered(env: Environment) -> None:
+    """Filters are joined with AND. An empty list of ids lists none, not all."""
     one, two, three = env.host(name="web-a"), env.host(name="web_b", stopped=True), env.host(name="db")
     assert ecs(env) == [one, two, three]
     assert ecs(env, InstanceIds=[]) == []
@@ -66,7 +66,7 @@ def test_which_machines(env: Environment) -> None:
     assert ecs(env, VpcId="vpc-1") == ecs(env, ZoneId="z") == []
 
 
-def test_machines_by_page_and_by_token(env: Environment) -> None:
+def test_instances_are_listed_by_page_and_by_token(env: Environment) -> None:
     """The token of the last page is empty."""
     hosts = [env.host() for _ in range(12)]
     assert ecs(env, PageNumber="3", PageSize="5") == hosts[10:]
@@ -78,26 +78,26 @@ def test_machines_by_page_and_by_token(env: Environment) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "status", "code"),
+    ("fields", "status", "code"),
     [
         pytest.param({"RegionId": "us-east-1"}, 404, "InvalidRegionId.NotFound", id="another region"),
         pytest.param({"InstanceIds": ["i-1"] * 101}, 403, "InstanceIds.ExceedLimit", id="too many ids"),
         pytest.param({"InstanceIds": "null"}, 400, "InvalidParameter", id="null for a list"),
         pytest.param({"PageSize": "101"}, 400, "InvalidParam.PageSize", id="too large a page"),
-        pytest.param({"NextToken": "q1"}, 400, "InvalidParameter.NextToken", id="a token of nobody"),
+        pytest.param({"NextToken": "q1"}, 400, "InvalidParameter.NextToken", id="an invented token"),
         pytest.param({"Status": "Sleeping"}, 400, "InvalidParameter", id="no such state"),
-        pytest.param({"DryRun": "true"}, 400, "DryRunOperation", id="a rehearsal that would do well"),
+        pytest.param({"DryRun": "true"}, 400, "DryRunOperation", id="a dry run without problems"),
         pytest.param({f"Tag.{n}.Key": f"k{n}" for n in range(21)}, 400, "NumberExceed.Tags", id="too many tags"),
         pytest.param({"Tag.1.Value": "v"}, 400, "MissingParameter.TagKey", id="a tag without a key"),
     ],
 )
-def test_what_describe_instances_refuses(env: Environment, said: dict[str, Any], status: int, code: str) -> None:
-    """With the code of the table."""
-    assert refused(env, "DescribeInstances", **said) == (status, code)
+def test_bad_filters_of_instances_are_refused(env: Environment, fields: dict[str, Any], status: int, code: str) -> None:
+    """With the codes of the table."""
+    assert refused(env, "DescribeInstances", **fields) == (status, code)
 
 
-def test_a_caller_without_permission_sees_no_machine(env: Environment) -> None:
-    """An empty list, as the cloud answers, and no error that would tell."""
+def test_a_caller_without_permission_sees_no_instance(env: Environment) -> None:
+    """The list is empty, as in the cloud, and there is no error."""
     env.host()
     nobody = env.user("nobody")
     assert ecs(env, nobody) == ecs(env, nobody, DryRun="true") == []
@@ -106,8 +106,8 @@ def test_a_caller_without_permission_sees_no_machine(env: Environment) -> None:
 # --- DescribeManagedInstances ---------------------------------------------------------------------------------------
 
 
-def test_a_managed_instance_in_every_field(env: Environment) -> None:
-    """A plain list, and Connected is a boolean."""
+def test_a_managed_instance_shows_every_field(env: Environment) -> None:
+    """The list is plain, and Connected is a boolean."""
     host = env.host(name="shop")
     answer = ask(env, "DescribeManagedInstances")
     (found,) = answer["Instances"]
@@ -121,11 +121,11 @@ def test_a_managed_instance_in_every_field(env: Environment) -> None:
     assert (answer["PageNumber"], answer["PageSize"], answer["TotalCount"]) == (1, 10, 1)
 
 
-def test_which_managed_instances(env: Environment) -> None:
+def test_managed_instances_can_be_filtered(env: Environment) -> None:
     """By everything that the API filters by."""
     one, two = env.host(name="a"), env.host(name="b", silent=True)
     activation = ask(env, "DescribeManagedInstances", **{"InstanceId.1": two})["Instances"][0]["ActivationId"]
-    for said, wanted in (
+    for fields, wanted in (
         ({}, [one, two]),
         ({"InstanceId.1": one, "InstanceId.3": "mi-none"}, [one]),
         ({"InstanceName": "b"}, [two]),
@@ -139,42 +139,42 @@ def test_which_managed_instances(env: Environment) -> None:
         ({"Connected": "false"}, [two]),
         ({"Connected": "false", "InstanceName": "a"}, []),
     ):
-        assert managed(env, **said) == wanted, said
+        assert managed(env, **fields) == wanted, fields
 
 
 @pytest.mark.parametrize(
     ("action", "most"),
     [("DescribeManagedInstances", 50), ("DescribeCloudAssistantStatus", 100)],
 )
-def test_how_many_ids_one_call_may_carry(env: Environment, action: str, most: int) -> None:
-    """One more is refused with the code of the table."""
-    said = {f"InstanceId.{n}": f"mi-{n}" for n in range(1, most + 2)}
-    assert refused(env, action, **said) == (403, "InstanceIds.ExceedLimit")
-    del said["InstanceId.1"]
-    env.ask(ECS, action, RegionId=REGION, **said)
+def test_too_many_ids_are_refused(env: Environment, action: str, most: int) -> None:
+    """One more than the limit is refused with the code of the table."""
+    fields = {f"InstanceId.{n}": f"mi-{n}" for n in range(1, most + 2)}
+    assert refused(env, action, **fields) == (403, "InstanceIds.ExceedLimit")
+    del fields["InstanceId.1"]
+    env.ask(ECS, action, RegionId=REGION, **fields)
 
 
 # --- DeregisterManagedInstance --------------------------------------------------------------------------------------
 
 
 def test_a_deregistered_instance_is_gone_everywhere(env: Environment) -> None:
-    """The answer shows it for the last time; a second time there is nothing to find."""
+    """The answer shows it for the last time; a second call finds nothing."""
     host, other = env.host(), env.host()
     assert ask(env, "DeregisterManagedInstance", InstanceId=host)["Instance"]["InstanceId"] == host
     assert managed(env) == ecs(env) == [a["InstanceId"] for a in agents(env)] == [other]
     assert refused(env, "DeregisterManagedInstance", InstanceId=host) == (404, "InvalidInstance.NotFound")
 
 
-def test_an_instance_must_be_named(env: Environment) -> None:
-    """Deregistering nobody is refused."""
+def test_deregistering_needs_an_instance(env: Environment) -> None:
+    """Without an id it is refused."""
     assert refused(env, "DeregisterManagedInstance") == (400, "MissingParameter")
 
 
 # --- DescribeCloudAssistantStatus -----------------------------------------------------------------------------------
 
 
-def test_an_agent_in_every_field(env: Environment) -> None:
-    """Whether it is there is a text."""
+def test_an_agent_shows_every_field(env: Environment) -> None:
+    """CloudAssistantStatus is a text."""
     host, silent = env.host(), env.host(silent=True)
     found, quiet = agents(env)
     assert found == {
@@ -185,26 +185,26 @@ def test_an_agent_in_every_field(env: Environment) -> None:
     assert (quiet["InstanceId"], quiet["CloudAssistantStatus"]) == (silent, "false")
 
 
-def test_which_agents(env: Environment) -> None:
-    """By id and system; ids that all name nothing are refused."""
+def test_agents_can_be_filtered(env: Environment) -> None:
+    """By id and system; if every id is unknown, the call is refused."""
     one, two = env.host(), env.host()
     assert [a["InstanceId"] for a in agents(env, **{"InstanceId.1": two, "InstanceId.2": "i-none"})] == [two]
     assert [a["InstanceId"] for a in agents(env, OSType="Linux")] == [one, two]
     assert agents(env, OSType="Windows") == []
-    said = {"InstanceId.1": "i-none"}
-    assert refused(env, "DescribeCloudAssistantStatus", **said) == (404, "InvalidInstance.NotFound")
+    fields = {"InstanceId.1": "i-none"}
+    assert refused(env, "DescribeCloudAssistantStatus", **fields) == (404, "InvalidInstance.NotFound")
 
 
 # --- Whose ----------------------------------------------------------------------------------------------------------
 
 
-def test_other_accounts_machines_do_not_exist(env: Environment) -> None:
-    """In no list, by no id, and they cannot be deregistered."""
+def test_instances_of_other_accounts_do_not_exist(env: Environment) -> None:
+    """They are in no list, and cannot be deregistered."""
     theirs, mine = env.host(account=OTHER), env.host()
     assert ecs(env) == managed(env) == [mine]
     assert ecs(env, InstanceIds=[theirs]) == managed(env, **{"InstanceId.1": theirs}) == []
-    for said in ({"InstanceId.1": theirs}, {"InstanceId.1": "mi-none"}):
-        assert refused(env, "DescribeCloudAssistantStatus", **said) == (404, "InvalidInstance.NotFound")
+    for fields in ({"InstanceId.1": theirs}, {"InstanceId.1": "mi-none"}):
+        assert refused(env, "DescribeCloudAssistantStatus", **fields) == (404, "InvalidInstance.NotFound")
     theirs_to_end = env.ask(ECS, "DeregisterManagedInstance", RegionId=REGION, InstanceId=theirs)
     nobodys_to_end = env.ask(ECS, "DeregisterManagedInstance", RegionId=REGION, InstanceId="mi-none")
     assert theirs_to_end == nobodys_to_end
@@ -214,15 +214,15 @@ def test_other_accounts_machines_do_not_exist(env: Environment) -> None:
 @pytest.mark.parametrize(
     "action", ["DescribeManagedInstances", "DescribeCloudAssistantStatus", "DeregisterManagedInstance"]
 )
-def test_without_permission_nothing_is_told_or_done(env: Environment, action: str) -> None:
-    """Before any parameter is looked at."""
+def test_callers_without_permission_are_refused(env: Environment, action: str) -> None:
+    """Before parameters are checked."""
     host = env.host()
     assert refused(env, action, env.user("nobody"), InstanceId=host) == (403, "Forbidden.RAM")
     assert managed(env) == [host]
 
 
-def test_the_region_is_the_one_this_installation_answers_for(env: Environment) -> None:
-    """In the cloud's wrapped list."""
+def test_the_only_region_is_that_of_this_installation(env: Environment) -> None:
+    """In a wrapped list, as in the cloud."""
     _, found = env.ask(ECS, "DescribeRegions")
     assert [region["RegionId"] for region in found["Regions"]["Region"]] == [REGION]
 
@@ -230,32 +230,32 @@ def test_the_region_is_the_one_this_installation_answers_for(env: Environment) -
 # --- ModifyManagedInstance and DescribeInstanceStatus ---------------------------------------------------------------
 
 
-def test_a_machine_gets_another_name(env: Environment) -> None:
-    """Everywhere."""
+def test_an_instance_can_be_renamed(env: Environment) -> None:
+    """Every list shows the new name."""
     host = env.host(name="a")
-    said = {"InstanceId": host, "InstanceName": "shop"}
-    assert ask(env, "ModifyManagedInstance", **said)["Instance"] == said
+    fields = {"InstanceId": host, "InstanceName": "shop"}
+    assert ask(env, "ModifyManagedInstance", **fields)["Instance"] == fields
     assert managed(env, InstanceName="shop") == ecs(env, InstanceName="shop") == [host]
 
 
 @pytest.mark.parametrize("name", ["x", "x" * 129, "http://shop", "a\nb"])
-def test_names_that_no_machine_may_have(env: Environment, name: str) -> None:
-    """The old one stays."""
+def test_bad_names_are_refused(env: Environment, name: str) -> None:
+    """The old name stays."""
     host = env.host(name="a-b")
     assert refused(env, "ModifyManagedInstance", InstanceId=host, InstanceName=name)[0] == 400
     assert managed(env, InstanceName="a-b") == [host]
 
 
-def test_another_accounts_machine_is_not_renamed(env: Environment) -> None:
-    """As one that never was."""
+def test_an_instance_of_another_account_cannot_be_renamed(env: Environment) -> None:
+    """The answer is that for an unknown id."""
     for host in (env.host(account=OTHER, name="theirs"), "mi-none"):
-        said = {"InstanceId": host, "InstanceName": "mine"}
-        assert refused(env, "ModifyManagedInstance", **said) == (404, "InvalidInstance.NotFound")
+        fields = {"InstanceId": host, "InstanceName": "mine"}
+        assert refused(env, "ModifyManagedInstance", **fields) == (404, "InvalidInstance.NotFound")
     assert managed(env, env.other_account, InstanceName="theirs") != []
 
 
-def test_whether_machines_run(env: Environment) -> None:
-    """Those of the account; pages without a token."""
+def test_the_status_of_instances_is_listed(env: Environment) -> None:
+    """Those of the account, in pages without a token."""
     one, two = env.host(), env.host(stopped=True)
     theirs = env.host(account=OTHER)
     answer = ask(env, "DescribeInstanceStatus")

@@ -17,11 +17,11 @@ SHELL = {"Type": "RunShellScript", "CommandContent": "true"}
 # --- One command, once ----------------------------------------------------------------------------------------------
 
 
-def test_a_command_from_the_call_to_the_result(env: Environment, agents: Agents) -> None:
-    """In every field, as the official clients read them."""
+def test_a_command_runs_and_shows_every_field(env: Environment, agents: Agents) -> None:
+    """As the official clients read them."""
     host = env.host()
-    said = {"Name": "greet", "Description": "says hello", "WorkingDir": "/tmp", "Username": "web", "Timeout": "120"}
-    invoke_id = agents.run(host, content="echo hello", **said)
+    fields = {"Name": "greet", "Description": "says hello", "WorkingDir": "/tmp", "Username": "web", "Timeout": "120"}
+    invoke_id = agents.run(host, content="echo hello", **fields)
     assert agents.statuses(invoke_id) == ("Pending", ["Pending"])
     command = agents.begin(host, b"hel")
     assert (command.content, command.timeout_seconds, command.kind) == ("echo hello", 120, "RunShellScript")
@@ -61,7 +61,7 @@ def test_a_command_from_the_call_to_the_result(env: Environment, agents: Agents)
         pytest.param({"kind": "timeout", "exit_code": 1}, "Timeout", "Failed", "ExecutionTimeout", id="out of time"),
         pytest.param({"kind": "error", "error_code": "13"}, "Error", "Failed", "ExecutionException", id="no start"),
         pytest.param(
-            {"kind": "error", "error_code": "-9"}, "Error", "Failed", "ClientNotResponse", id="an end nobody knows"
+            {"kind": "error", "error_code": "-9"}, "Error", "Failed", "ClientNotResponse", id="an unknown end"
         ),
         pytest.param(
             {"kind": "invalid", "error_code": "TypeInvalid", "error_text": "OrdersOnly"},
@@ -77,10 +77,10 @@ def test_a_command_from_the_call_to_the_result(env: Environment, agents: Agents)
         ),
     ],
 )  # fmt: skip
-def test_how_a_command_ends(
+def test_every_ending_has_its_status_and_code(
     env: Environment, agents: Agents, ending: dict[str, Any], status: str, legacy: str, code: str
 ) -> None:
-    """In the words of the table."""
+    """As the table of the cloud has them."""
     host = env.host()
     invoke_id = agents.run(host)
     agents.carry_out(host, **ending)
@@ -89,15 +89,15 @@ def test_how_a_command_ends(
     assert agents.statuses(invoke_id)[0] == "Failed"
 
 
-def test_what_is_heard_late_is_the_truth(env: Environment, agents: Agents) -> None:
-    """A run that was given up for lost, and then ends."""
+def test_a_late_report_replaces_a_lost_one(env: Environment, agents: Agents) -> None:
+    """A run counts as lost, and then reports its end."""
     host = env.host()
     invoke_id = agents.run(host)
     command = agents.begin(host)
     env.now += timedelta(seconds=100)
     with env.services.database.transaction() as tx:
         commands.sweep(tx, now=env.now, limit=10)
-    agents.look()
+    agents.run_worker()
     assert agents.results(invoke_id)[0]["ErrorCode"] == "ClientNotResponse"
     agents.end(host, command)
     assert agents.statuses(invoke_id) == ("Success", ["Success"])
@@ -106,13 +106,15 @@ def test_what_is_heard_late_is_the_truth(env: Environment, agents: Agents) -> No
 @pytest.mark.parametrize(
     ("endings", "overall", "legacy"),
     [
-        pytest.param([0, 0], "Success", "Finished", id="all well"),
-        pytest.param([0, 1], "PartialFailed", "PartialFailed", id="one unwell"),
-        pytest.param([1, 1], "Failed", "Failed", id="all unwell"),
+        pytest.param([0, 0], "Success", "Finished", id="all succeed"),
+        pytest.param([0, 1], "PartialFailed", "PartialFailed", id="one fails"),
+        pytest.param([1, 1], "Failed", "Failed", id="all fail"),
     ],
 )
-def test_several_instances(env: Environment, agents: Agents, endings: list[int], overall: str, legacy: str) -> None:
-    """Each has its record, in the order in which they were named."""
+def test_each_instance_has_its_record(
+    env: Environment, agents: Agents, endings: list[int], overall: str, legacy: str
+) -> None:
+    """In the order in which the call named them."""
     hosts = [env.host() for _ in endings]
     invoke_id = agents.run(*hosts)
     for host, code in zip(hosts, endings, strict=True):
@@ -123,14 +125,14 @@ def test_several_instances(env: Environment, agents: Agents, endings: list[int],
     assert [i["InstanceId"] for i in found["InvokeInstances"]["InvokeInstance"]] == hosts
 
 
-def test_an_instance_named_twice_is_one(env: Environment, agents: Agents) -> None:
-    """It runs once."""
+def test_an_instance_named_twice_runs_once(env: Environment, agents: Agents) -> None:
+    """It has one record."""
     host = env.host()
     invoke_id = agents.run(host, **{"InstanceId.2": host})
     agents.carry_out(host)
     assert agents.statuses(invoke_id) == ("Success", ["Success"])
-    agents.look()
-    assert agents.given(host) == []
+    agents.run_worker()
+    assert agents.handed_out(host) == []
 
 
 # --- Instances that cannot ------------------------------------------------------------------------------------------
@@ -139,33 +141,33 @@ def test_an_instance_named_twice_is_one(env: Environment, agents: Agents) -> Non
 @pytest.mark.parametrize(
     ("how", "code"), [({"stopped": True}, "InstanceNotRunning"), ({"silent": True}, "ClientNotRunning")]
 )
-def test_an_instance_that_cannot_run_it_says_so_in_its_record(
+def test_an_unreachable_instance_is_aborted_and_others_run(
     env: Environment, agents: Agents, how: dict[str, bool], code: str
 ) -> None:
-    """The others run it; nothing is left for that one to find later."""
+    """Nothing is left for it to find later."""
     fit, unfit = env.host(), env.host(**how)
     invoke_id = agents.run(unfit, fit)
     agents.carry_out(fit)
     assert agents.statuses(invoke_id) == ("PartialFailed", ["Aborted", "Success"])
     assert {r["InstanceId"]: r["ErrorCode"] for r in agents.results(invoke_id)} == {unfit: code, fit: ""}
-    assert agents.given(unfit) == []
+    assert agents.handed_out(unfit) == []
 
 
-def test_what_no_agent_takes_within_a_minute_is_taken_back(env: Environment, agents: Agents) -> None:
-    """And is never run."""
+def test_a_command_that_no_agent_takes_within_a_minute_is_withdrawn(env: Environment, agents: Agents) -> None:
+    """It never runs."""
     host = env.host()
     invoke_id = agents.run(host)
-    agents.look()
+    agents.run_worker()
     agents.later(seconds=59)
     assert agents.statuses(invoke_id) == ("Pending", ["Pending"])
     agents.later(seconds=1)
     (result,) = agents.results(invoke_id)
     assert (result["InvocationStatus"], result["ErrorCode"]) == ("Aborted", "DeliveryTimeout")
-    assert agents.given(host) == []
+    assert agents.handed_out(host) == []
 
 
-def test_what_an_agent_took_and_never_began_is_given_up_too(env: Environment, agents: Agents) -> None:
-    """It is stopped where it may be, and what really became of it is heard later."""
+def test_a_command_that_an_agent_took_and_never_began_is_given_up(env: Environment, agents: Agents) -> None:
+    """It is stopped, and a late report of its real end counts."""
     host = env.host()
     invoke_id = agents.run(host)
     agents.later(seconds=55)
@@ -177,29 +179,29 @@ def test_what_an_agent_took_and_never_began_is_given_up_too(env: Environment, ag
         commands.sweep(tx, now=env.now, limit=10)
     agents.later(host, seconds=11)
     assert agents.results(invoke_id)[0]["ErrorCode"] == "ClientNotResponse"
-    assert agents.given(host) == []
+    assert agents.handed_out(host) == []
     agents.end(host, command, "stopped")
     assert agents.statuses(invoke_id) == ("Stopped", ["Terminated"])
 
 
 @pytest.mark.parametrize("split", [False, True])
-def test_an_order_for_a_backup_client_is_no_command(env: Environment, agents: Agents, split: bool) -> None:
-    """Hosts take orders whatever their mode: nobody gets one there but by a task, not even in two pieces."""
+def test_an_order_for_a_client_cannot_be_sent_as_a_command(env: Environment, agents: Agents, split: bool) -> None:
+    """Not even in two pieces: hosts accept orders in every mode, so only tasks may send them."""
     host = env.host()
     text = Order("u-1", "uninstall", "courier").as_command()
-    said: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     if split:
-        said = {"EnableParameter": "true", "Parameters": {"rest": text[3:]}}
+        fields = {"EnableParameter": "true", "Parameters": {"rest": text[3:]}}
         text = text[:3] + "{{rest}}"
-    invoke_id = agents.run(host, content=text, **said)
-    agents.look()
+    invoke_id = agents.run(host, content=text, **fields)
+    agents.run_worker()
     (result,) = agents.results(invoke_id)
     assert (result["InvocationStatus"], result["ErrorCode"]) == ("Invalid", "CommandNotApplicable")
-    assert agents.given(host) == []
+    assert agents.handed_out(host) == []
 
 
-def test_a_schedule_ends_with_its_host(env: Environment, agents: Agents) -> None:
-    """Once it is deregistered, nothing more is tried there."""
+def test_a_schedule_ends_when_its_instance_is_deregistered(env: Environment, agents: Agents) -> None:
+    """Nothing more is tried on it."""
     host = env.host()
     invoke_id = agents.run(host, Frequency="rate(5m)")
     agents.ask("DeregisterManagedInstance", InstanceId=host)
@@ -211,20 +213,20 @@ def test_a_schedule_ends_with_its_host(env: Environment, agents: Agents) -> None
     assert agents.results(invoke_id)[0]["Repeats"] == 1
 
 
-def test_a_rehearsal_sends_nothing(env: Environment, agents: Agents) -> None:
-    """It tells which instances could."""
+def test_a_dry_run_sends_nothing(env: Environment, agents: Agents) -> None:
+    """It shows which instances are reachable."""
     fit, unfit = env.host(), env.host(silent=True)
     invoke_id = agents.run(fit, unfit, RepeatMode="DryRun")
-    agents.look()
+    agents.run_worker()
     assert agents.statuses(invoke_id) == ("PartialFailed", ["Success", "Aborted"])
-    assert agents.given(fit) == []
+    assert agents.handed_out(fit) == []
 
 
 # --- What is refused ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("said", "status", "code"),
+    ("fields", "status", "code"),
     [
         pytest.param({"Type": "RunPython"}, 404, "InvalidCmdType.NotFound", id="no such type"),
         pytest.param({"Type": ""}, 400, "MissingParameter", id="no type"),
@@ -267,20 +269,20 @@ def test_a_rehearsal_sends_nothing(env: Environment, agents: Agents) -> None:
         pytest.param({"RegionId": "us-east-1"}, 404, "InvalidRegionId.NotFound", id="another region"),
     ],
 )  # fmt: skip
-def test_what_run_command_refuses(
-    env: Environment, agents: Agents, said: dict[str, str], status: int, code: str
+def test_bad_calls_of_run_command_are_refused(
+    env: Environment, agents: Agents, fields: dict[str, str], status: int, code: str
 ) -> None:
-    """With the code of the table, and nothing runs anywhere."""
+    """With the code of the table, and nothing runs."""
     host = env.host()
-    found, answer = env.ask(ECS, "RunCommand", **({"RegionId": REGION, "InstanceId.1": host} | SHELL | said))
+    found, answer = env.ask(ECS, "RunCommand", **({"RegionId": REGION, "InstanceId.1": host} | SHELL | fields))
     assert (found, answer["Code"]) == (status, code)
-    agents.look()
-    assert agents.given(host) == []
+    agents.run_worker()
+    assert agents.handed_out(host) == []
     assert agents.ask("DescribeInvocations")["TotalCount"] == 0
 
 
-def test_how_many_instances(env: Environment, agents: Agents) -> None:
-    """None, or more than a hundred."""
+def test_no_instance_and_too_many_are_refused(env: Environment, agents: Agents) -> None:
+    """The limit is a hundred."""
     assert agents.refused("RunCommand", **SHELL) == (400, "MissingParam.InstanceId")
     many = {f"InstanceId.{n}": f"mi-{n}" for n in range(101)}
     assert agents.refused("RunCommand", **SHELL, **many) == (403, "InstanceIds.ExceedLimit")
@@ -300,8 +302,8 @@ def test_parameters_are_filled_in(env: Environment, agents: Agents) -> None:
     assert json.loads(agents.invocation(invoke_id)["Parameters"]) == {"name": "{{other}}", "other": "5"}
 
 
-def test_braces_mean_nothing_unless_parameters_are_enabled(env: Environment, agents: Agents) -> None:
-    """A script may have them for its own reasons."""
+def test_braces_stay_unless_parameters_are_enabled(env: Environment, agents: Agents) -> None:
+    """A script may contain them."""
     host = env.host()
     agents.run(host, content="echo {{name}} {{}}")
     assert agents.carry_out(host).content == "echo {{name}} {{}}"
@@ -324,28 +326,28 @@ def test_braces_mean_nothing_unless_parameters_are_enabled(env: Environment, age
         pytest.param("{{a}}" * 10, {"a": "x" * 2000}, 403, "CmdContent.ExceedLimit", id="too long in ten places"),
     ],
 )
-def test_parameters_that_do_not_fit(
+def test_wrong_parameters_are_refused(
     env: Environment, agents: Agents, content: str, given: dict[str, Any], status: int, code: str
 ) -> None:
-    """Refused at the call."""
-    said = {"Type": "RunShellScript", "CommandContent": content, "EnableParameter": "true"}
-    found = agents.refused("RunCommand", **said, Parameters=given, **{"InstanceId.1": env.host()})
+    """At the call."""
+    fields = {"Type": "RunShellScript", "CommandContent": content, "EnableParameter": "true"}
+    found = agents.refused("RunCommand", **fields, Parameters=given, **{"InstanceId.1": env.host()})
     assert found == (status, code)
 
 
 # --- Twice ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_same_token_is_the_same_call(env: Environment, agents: Agents) -> None:
-    """For a day, and for each account its own."""
+def test_calls_with_the_same_token_are_one_call(env: Environment, agents: Agents) -> None:
+    """For a day; each account has its own tokens."""
     host = env.host()
     first = agents.ask("RunCommand", **SHELL, ClientToken="t", **{"InstanceId.1": host})
     assert agents.ask("RunCommand", **SHELL, ClientToken="t", **{"InstanceId.1": host}) == first
-    said = SHELL | {"CommandContent": "false"}
-    refused = agents.refused("RunCommand", **said, ClientToken="t", **{"InstanceId.1": host})
+    fields = SHELL | {"CommandContent": "false"}
+    refused = agents.refused("RunCommand", **fields, ClientToken="t", **{"InstanceId.1": host})
     assert refused == (403, "IdempotentParameterMismatch")
-    agents.look()
-    assert len(agents.given(host)) == 1
+    agents.run_worker()
+    assert len(agents.handed_out(host)) == 1
     agents.later(host, hours=24)
     assert agents.ask("RunCommand", **SHELL, ClientToken="t", **{"InstanceId.1": host}) != first
 
@@ -353,14 +355,14 @@ def test_the_same_token_is_the_same_call(env: Environment, agents: Agents) -> No
 # --- Stopping -------------------------------------------------------------------------------------------------------
 
 
-def test_what_runs_is_stopped_on_its_host(env: Environment, agents: Agents) -> None:
-    """Stopping, until the host says so; what it had said stays."""
+def test_a_running_command_is_stopped_on_its_host(env: Environment, agents: Agents) -> None:
+    """It is Stopping until the host reports; the output so far stays."""
     host = env.host()
     invoke_id = agents.run(host)
     command = agents.begin(host, b"so far")
     agents.ask("StopInvocation", InvokeId=invoke_id)
     assert agents.statuses(invoke_id) == ("Stopping", ["Stopping"])
-    assert agents.told_to_stop(host) == [command.task_id]
+    assert agents.stop_requests(host) == [command.task_id]
     agents.end(host, command, "stopped")
     found = agents.invocation(invoke_id)
     (on_host,) = found["InvokeInstances"]["InvokeInstance"]
@@ -369,21 +371,21 @@ def test_what_runs_is_stopped_on_its_host(env: Environment, agents: Agents) -> N
     assert on_host["StopTime"] == "2026-01-02T03:04:05Z"
 
 
-@pytest.mark.parametrize("looked", [False, True])
-def test_what_waits_is_cancelled(env: Environment, agents: Agents, looked: bool) -> None:
-    """Whether the worker came by or not: it never runs."""
+@pytest.mark.parametrize("worker_ran", [False, True])
+def test_a_waiting_command_is_cancelled(env: Environment, agents: Agents, worker_ran: bool) -> None:
+    """It never runs, whether the worker has sent it or not."""
     host = env.host()
     invoke_id = agents.run(host)
-    if looked:
-        agents.look()
+    if worker_ran:
+        agents.run_worker()
     agents.ask("StopInvocation", InvokeId=invoke_id)
-    agents.look()
+    agents.run_worker()
     assert agents.statuses(invoke_id) == ("Stopped", ["Cancelled"])
-    assert agents.given(host) == []
+    assert agents.handed_out(host) == []
 
 
 def test_one_instance_of_several_is_stopped(env: Environment, agents: Agents) -> None:
-    """The others go on; what is over stays as it is."""
+    """The others go on; a finished one stays as it is."""
     one, two, three = env.host(), env.host(), env.host()
     invoke_id = agents.run(one, two, three)
     agents.carry_out(one)
@@ -392,12 +394,12 @@ def test_one_instance_of_several_is_stopped(env: Environment, agents: Agents) ->
     assert agents.statuses(invoke_id) == ("Success", ["Success", "Cancelled", "Success"])
 
 
-def test_stopping_what_is_not_there(env: Environment, agents: Agents) -> None:
-    """An invocation, an instance of it."""
+def test_stopping_something_unknown_is_refused(env: Environment, agents: Agents) -> None:
+    """An invocation, or an instance of it."""
     invoke_id = agents.run(env.host())
     assert agents.refused("StopInvocation", InvokeId="t-none") == (404, "InvalidInvokeId.NotFound")
-    said = {"InvokeId": invoke_id, "InstanceId.1": "i-none"}
-    assert agents.refused("StopInvocation", **said) == (404, "InvalidInstanceId.NotFound")
+    fields = {"InvokeId": invoke_id, "InstanceId.1": "i-none"}
+    assert agents.refused("StopInvocation", **fields) == (404, "InvalidInstanceId.NotFound")
     many = {f"InstanceId.{n}": f"i-{n}" for n in range(51)}
     assert agents.refused("StopInvocation", InvokeId=invoke_id, **many) == (403, "InstanceIds.ExceedLimit")
 
@@ -406,19 +408,19 @@ def test_stopping_what_is_not_there(env: Environment, agents: Agents) -> None:
 
 
 def test_a_rate_counts_from_start_to_start(env: Environment, agents: Agents) -> None:
-    """First after one interval; a run that goes on is not begun a second time."""
+    """The first run is after one interval; a run that goes on is not begun again."""
     host = env.host()
     invoke_id = agents.run(host, Frequency="rate(5m)")
-    agents.look()
+    agents.run_worker()
     assert agents.statuses(invoke_id) == ("Scheduled", ["Scheduled"])
-    assert agents.given(host) == []
+    assert agents.handed_out(host) == []
     agents.later(host, seconds=300)
     agents.carry_out(host, output=b"1")
     assert agents.statuses(invoke_id) == ("Scheduled", ["Scheduled"])
     agents.later(host, seconds=300)
     command = agents.begin(host)
     agents.later(host, seconds=300)
-    assert agents.given(host) == []  # the second one still runs
+    assert agents.handed_out(host) == []  # the second one still runs
     agents.end(host, command, output=b"2", exit_code=1)
     agents.later(host, seconds=300)
     agents.carry_out(host, output=b"3")
@@ -431,22 +433,22 @@ def test_a_rate_counts_from_start_to_start(env: Environment, agents: Agents) -> 
     agents.ask("StopInvocation", InvokeId=invoke_id)
     agents.later(host, seconds=900)
     assert agents.statuses(invoke_id) == ("Stopped", ["Terminated"])
-    assert agents.given(host) == []
+    assert agents.handed_out(host) == []
 
 
-def test_a_time_comes_once(env: Environment, agents: Agents) -> None:
-    """Afterwards the status is that of its run."""
+def test_a_schedule_with_one_time_runs_once(env: Environment, agents: Agents) -> None:
+    """Then its status is that of its run."""
     host = env.host()
     invoke_id = agents.run(host, Frequency="at(2026-01-02 11:05:00 Asia/Shanghai)", RepeatMode="Period")
     agents.later(host, seconds=54)
-    assert agents.given(host) == []
+    assert agents.handed_out(host) == []
     agents.later(host, seconds=1)
     agents.carry_out(host)
     assert agents.statuses(invoke_id) == ("Success", ["Success"])
 
 
-def test_a_schedule_outlives_a_host_that_is_away(env: Environment, agents: Agents) -> None:
-    """That run is aborted, the next one is not. Times that passed meanwhile are not made up for."""
+def test_a_schedule_goes_on_after_its_host_was_away(env: Environment, agents: Agents) -> None:
+    """Only the run at that time is aborted. Runs that were missed are not repeated."""
     host = env.host()
     invoke_id = agents.run(host, Frequency="0 0/10 * * * ?")
     agents.later(minutes=6)
@@ -455,37 +457,37 @@ def test_a_schedule_outlives_a_host_that_is_away(env: Environment, agents: Agent
     agents.later(host, minutes=35)
     agents.carry_out(host)
     assert agents.invocation(invoke_id)["InvokeInstances"]["InvokeInstance"][0]["Repeats"] == 2
-    assert agents.given(host) == []
+    assert agents.handed_out(host) == []
 
 
 def boot(agents: Agents, host: str) -> None:
     with agents.env.services.database.transaction() as tx:
         fleet.note_boot(tx, host, now=agents.env.now)
-    agents.look()
+    agents.run_worker()
 
 
 @pytest.mark.parametrize(("mode", "after"), [("NextRebootOnly", "Success"), ("EveryReboot", "Scheduled")])
-def test_what_waits_for_a_boot(env: Environment, agents: Agents, mode: str, after: str) -> None:
-    """The next one, or each; a boot that is heard twice is one."""
+def test_a_command_runs_at_the_next_boot_or_at_each(env: Environment, agents: Agents, mode: str, after: str) -> None:
+    """Two reports of one boot count once."""
     host, other = env.host(), env.host()
     invoke_id = agents.run(host, RepeatMode=mode)
     agents.later(host, other, seconds=60)
     boot(agents, other)
-    assert agents.given(host) == []
+    assert agents.handed_out(host) == []
     boot(agents, host)
     agents.carry_out(host)
     assert agents.statuses(invoke_id) == (after, [after])
     boot(agents, host)
-    assert agents.given(host) == []
+    assert agents.handed_out(host) == []
     agents.later(host, seconds=90)
     boot(agents, host)
-    assert len(agents.given(host)) == (mode == "EveryReboot")
+    assert len(agents.handed_out(host)) == (mode == "EveryReboot")
 
 
 # --- Looking --------------------------------------------------------------------------------------------------------
 
 
-def test_which_invocations(env: Environment, agents: Agents) -> None:
+def test_invocations_can_be_filtered(env: Environment, agents: Agents) -> None:
     """By everything that the API filters by, newest first."""
     one, two = env.host(), env.host()
     first = agents.run(one, Name="a", **{"Tag.1.Key": "team", "Tag.1.Value": "shop"})
@@ -493,8 +495,8 @@ def test_which_invocations(env: Environment, agents: Agents) -> None:
     env.now += timedelta(seconds=1)
     second = agents.run(one, two, Name="b", Frequency="rate(1h)")
 
-    def found(**said: Any) -> list[str]:
-        return [i["InvokeId"] for i in agents.ask("DescribeInvocations", **said)["Invocations"]["Invocation"]]
+    def found(**fields: Any) -> list[str]:
+        return [i["InvokeId"] for i in agents.ask("DescribeInvocations", **fields)["Invocations"]["Invocation"]]
 
     assert found() == [second, first]
     assert found(InvokeId=first) == found(CommandName="a") == found(InvokeStatus="Finished") == [first]
@@ -508,8 +510,8 @@ def test_which_invocations(env: Environment, agents: Agents) -> None:
     assert found(CommandId=agents.invocation(first)["CommandId"]) == [first]
 
 
-def test_which_results(env: Environment, agents: Agents) -> None:
-    """Pages are inside Invocation."""
+def test_results_can_be_filtered(env: Environment, agents: Agents) -> None:
+    """The page fields are inside Invocation."""
     one, two = env.host(), env.host()
     invoke_id = agents.run(one, two)
     agents.carry_out(one)
@@ -521,8 +523,8 @@ def test_which_results(env: Environment, agents: Agents) -> None:
     assert agents.refused("DescribeInvocationResults", IncludeHistory="true") == (400, "InvalidParameter")
 
 
-def test_output_only_where_it_is_asked_for(env: Environment, agents: Agents) -> None:
-    """And only of one invocation or instance."""
+def test_output_is_shown_only_if_asked_for(env: Environment, agents: Agents) -> None:
+    """And only for one invocation or instance."""
     host = env.host()
     invoke_id = agents.run(host)
     agents.carry_out(host, output=b"secret")
@@ -531,8 +533,8 @@ def test_output_only_where_it_is_asked_for(env: Environment, agents: Agents) -> 
     assert agents.refused("DescribeInvocations", IncludeOutput="true") == (400, "InvalidParameter")
 
 
-def test_how_an_instance_was_used(env: Environment, agents: Agents) -> None:
-    """In the lists of instances."""
+def test_lists_of_instances_show_their_usage(env: Environment, agents: Agents) -> None:
+    """The last invocation and the number of them."""
     host = env.host()
     agents.run(host)
     agents.carry_out(host)
@@ -550,14 +552,14 @@ def test_how_an_instance_was_used(env: Environment, agents: Agents) -> None:
 # --- Whose ----------------------------------------------------------------------------------------------------------
 
 
-def test_other_accounts_learn_nothing(env: Environment, agents: Agents) -> None:
-    """Neither of instances nor of invocations; and nothing of theirs runs."""
+def test_instances_and_invocations_of_other_accounts_do_not_exist(env: Environment, agents: Agents) -> None:
+    """Nothing of theirs runs."""
     theirs, mine = env.host(account=OTHER), env.host()
     for host in (theirs, "i-none"):
         answer = env.ask(ECS, "RunCommand", RegionId=REGION, **SHELL, **{"InstanceId.1": mine, "InstanceId.2": host})
         assert (answer[0], answer[1]["Code"]) == (404, "InvalidInstance.NotFound")
-    agents.look()
-    assert agents.given(mine) == agents.given(theirs) == []
+    agents.run_worker()
+    assert agents.handed_out(mine) == agents.handed_out(theirs) == []
     invoke_id = agents.run(mine)
     assert agents.ask("DescribeInvocations", env.other_account, InvokeId=invoke_id)["TotalCount"] == 0
     answer = agents.ask("DescribeInvocationResults", env.other_account, InvokeId=invoke_id)
@@ -572,13 +574,13 @@ def policy(env: Environment, name: str, *statements: dict[str, Any]) -> Any:
     status, answer = env.ask("2015-05-01", "CreatePolicy", PolicyName=name, PolicyDocument=document)
     assert status == 200, answer
     user = env.user(name)
-    said = {"PolicyType": "Custom", "PolicyName": name, "UserName": name}
-    assert env.ask("2015-05-01", "AttachPolicyToUser", **said)[0] == 200
+    fields = {"PolicyType": "Custom", "PolicyName": name, "UserName": name}
+    assert env.ask("2015-05-01", "AttachPolicyToUser", **fields)[0] == 200
     return user
 
 
-def test_a_policy_may_say_where(env: Environment, agents: Agents) -> None:
-    """Instance by instance."""
+def test_a_policy_can_restrict_the_instances(env: Environment, agents: Agents) -> None:
+    """One by one."""
     mine, other = env.host(), env.host()
     arn = f"acs:ecs:*:*:instance/{mine}"
     user = policy(env, "one", {"Effect": "Allow", "Action": "ecs:*", "Resource": [arn, "acs:ecs:*:*:command/*"]})
@@ -587,8 +589,8 @@ def test_a_policy_may_say_where(env: Environment, agents: Agents) -> None:
     assert refused == (403, "Forbidden.RAM")
 
 
-def test_a_policy_may_say_as_whom(env: Environment, agents: Agents) -> None:
-    """By ecs:CommandRunAs; who is not said is root."""
+def test_a_policy_can_restrict_the_user_name(env: Environment, agents: Agents) -> None:
+    """By ecs:CommandRunAs; without a user name it is root."""
     host = env.host()
     condition = {"StringEquals": {"ecs:CommandRunAs": "web"}}
     user = policy(env, "web", {"Effect": "Allow", "Action": "ecs:*", "Resource": "*", "Condition": condition})

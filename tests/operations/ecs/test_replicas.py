@@ -1,4 +1,4 @@
-"""Several workers at once, where the engine lets them: each run is begun once, and nobody waits in a ring."""
+"""Several workers at the same time, on PostgreSQL: each run is begun once, and there is no deadlock."""
 
 import threading
 from collections.abc import Callable
@@ -16,22 +16,22 @@ from operations.environment import make_environment
 
 @pytest.fixture
 def agents(postgresql_database: Database, data: Path, now: datetime) -> Agents:
-    """Ids as they really are: threads draw them at once."""
+    """Agents with real ids, as several threads draw them."""
     draw: Draw = real_draw
     return Agents(make_environment(postgresql_database, data, now, draw))
 
 
-def at_once(*deeds: Callable[[], object]) -> None:
-    """All of them in threads of their own; what goes wrong in one is told."""
+def at_once(*calls: Callable[[], object]) -> None:
+    """Run these calls in threads at the same time, and fail if one of them raises."""
     problems: list[Exception] = []
 
-    def carefully(deed: Callable[[], object]) -> None:
+    def run(call: Callable[[], object]) -> None:
         try:
-            deed()
+            call()
         except Exception as problem:  # noqa: BLE001 -- handed on below
             problems.append(problem)
 
-    threads = [threading.Thread(target=carefully, args=(deed,)) for deed in deeds]
+    threads = [threading.Thread(target=run, args=(call,)) for call in calls]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -40,34 +40,34 @@ def at_once(*deeds: Callable[[], object]) -> None:
 
 
 def test_each_run_is_begun_once(agents: Agents) -> None:
-    """However many workers look, and however often."""
+    """However many workers run, and however often."""
     hosts = [agents.env.host() for _ in range(5)]
     invocations = [agents.run(*hosts) for _ in range(12)]
-    at_once(*[agents.look] * 4)
+    at_once(*[agents.run_worker] * 4)
     for host in hosts:
-        assert len(agents.given(host)) == len(invocations)
+        assert len(agents.handed_out(host)) == len(invocations)
     for invoke_id in invocations:
         assert [r["Repeats"] for r in agents.results(invoke_id)] == [1] * 5
 
 
-def test_stopping_while_workers_begin_and_collect(agents: Agents) -> None:
-    """In the end everything is stopped or ended, and nothing is left to run."""
+def test_invocations_are_stopped_while_workers_run(agents: Agents) -> None:
+    """In the end each is stopped, and nothing is left to run."""
     hosts = [agents.env.host() for _ in range(4)]
     invocations = [agents.run(*hosts) for _ in range(8)]
     stops = [lambda invoke_id=invoke_id: agents.ask("StopInvocation", InvokeId=invoke_id) for invoke_id in invocations]
-    at_once(agents.look, *stops[:4], agents.look, *stops[4:], agents.look)
-    agents.look()
+    at_once(agents.run_worker, *stops[:4], agents.run_worker, *stops[4:], agents.run_worker)
+    agents.run_worker()
     for host in hosts:
-        assert agents.given(host) == []
+        assert agents.handed_out(host) == []
     for invoke_id in invocations:
         assert agents.statuses(invoke_id) == ("Stopped", ["Cancelled"] * 4)
 
 
-def test_the_same_token_at_once_is_one_call(agents: Agents) -> None:
-    """The answers are equal."""
+def test_simultaneous_calls_with_the_same_token_are_one_call(agents: Agents) -> None:
+    """They get the same answer."""
     host = agents.env.host()
     found: list[str] = []
     at_once(*[lambda: found.append(agents.run(host, ClientToken="t"))] * 4)
     assert len(set(found)) == 1
-    agents.look()
-    assert len(agents.given(host)) == 1
+    agents.run_worker()
+    assert len(agents.handed_out(host)) == 1

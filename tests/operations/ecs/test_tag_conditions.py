@@ -18,7 +18,7 @@ def allow(action: str, condition: Any = None, effect: str = "Allow") -> dict[str
 
 
 class Tagged:
-    """Two hosts of which one is the web team's, and a user whom the test gives a policy."""
+    """Two instances, one of them with the tag of the web team, and a user whom the test gives a policy."""
 
     def __init__(self, env: Environment) -> None:
         self.env = env
@@ -33,8 +33,8 @@ class Tagged:
         )
         assert status == 200, body
 
-    def ask(self, action: str, caller: identity.Caller | None = None, **said: Any) -> tuple[int, dict[str, Any]]:
-        return self.env.ask(ECS.version, action, caller, RegionId=REGION, **said)
+    def ask(self, action: str, caller: identity.Caller | None = None, **fields: Any) -> tuple[int, dict[str, Any]]:
+        return self.env.ask(ECS.version, action, caller, RegionId=REGION, **fields)
 
     def who_may(self, *statements: dict[str, Any]) -> identity.Caller:
         services, now, account = self.env.services, self.env.now, self.env.root.account_id
@@ -55,33 +55,33 @@ def tagged(env: Environment) -> Tagged:
 
 
 @pytest.mark.parametrize("key", ["acs:ResourceTag/team", "ecs:tag/team", "ACS:resourcetag/team"])
-def test_only_what_has_the_tag(tagged: Tagged, key: str) -> None:
-    """In either of its spellings; whoever takes it away takes the permission away."""
+def test_a_policy_applies_to_instances_with_a_tag(tagged: Tagged, key: str) -> None:
+    """With either condition key; once the tag changes, the permission is gone."""
     ann = tagged.who_may(allow("ecs:*", {"StringEquals": {key: "web"}}))
     assert (tagged.rename(ann, tagged.web), tagged.rename(ann, tagged.shop)) == (200, 403)
     tagged.tag(tagged.web, "team", "shop")
     assert tagged.rename(ann, tagged.web) == 403
 
 
-def test_a_denied_tag_outweighs_everything(tagged: Tagged) -> None:
-    """On what has it, and on nothing else."""
+def test_a_denied_tag_outweighs_an_allowed_one(tagged: Tagged) -> None:
+    """For instances that have it, and for no others."""
     ann = tagged.who_may(allow("ecs:*"), allow("ecs:Modify*", WEB, "Deny"))
     assert (tagged.rename(ann, tagged.web), tagged.rename(ann, tagged.shop)) == (403, 200)
 
 
-def test_one_untagged_among_several_refuses_all(tagged: Tagged) -> None:
-    """A call is allowed whole or not at all; the command itself, which has no tags, by a statement of its own."""
+def test_one_instance_without_the_tag_refuses_the_call(tagged: Tagged) -> None:
+    """The command itself, which has no tags, needs a statement of its own."""
     command = {**allow("ecs:RunCommand"), "Resource": "acs:ecs:*:*:command/*"}
     ann = tagged.who_may(allow("ecs:RunCommand", WEB), command)
-    told = {}
+    reply = {}
     for name, ids in (("both", [tagged.web, tagged.shop]), ("the other", [tagged.shop]), ("the tagged", [tagged.web])):
-        said = {f"InstanceId.{number}": instance_id for number, instance_id in enumerate(ids, 1)}
-        told[name] = tagged.ask("RunCommand", ann, Type="RunShellScript", CommandContent="echo", **said)[0]
-    assert told == {"both": 403, "the other": 403, "the tagged": 200}
+        fields = {f"InstanceId.{number}": instance_id for number, instance_id in enumerate(ids, 1)}
+        reply[name] = tagged.ask("RunCommand", ann, Type="RunShellScript", CommandContent="echo", **fields)[0]
+    assert reply == {"both": 403, "the other": 403, "the tagged": 200}
 
 
-def test_a_session_policy_may_ask_too(tagged: Tagged) -> None:
-    """Within what the role may."""
+def test_a_session_policy_can_ask_for_tags(tagged: Tagged) -> None:
+    """Within the permissions of the role."""
     caller = tagged.who_may(allow("ecs:*"))
     role_session = identity.Session("Ops", "night", json.dumps({"Version": "1", "Statement": [allow("ecs:*", WEB)]}))
     services, account = tagged.env.services, tagged.env.root.account_id
@@ -98,25 +98,25 @@ def test_a_session_policy_may_ask_too(tagged: Tagged) -> None:
     assert tagged.rename(caller, tagged.shop) == 200
 
 
-def test_what_a_call_brings_along(tagged: Tagged) -> None:
-    """Only activations of the own team may be made."""
+def test_a_policy_can_ask_for_tags_in_the_request(tagged: Tagged) -> None:
+    """Here activations of the own team only may be made."""
     ann = tagged.who_may(allow("ecs:CreateActivation", {"StringEquals": {"acs:RequestTag/team": "web"}}))
     for value, status in (("web", 200), ("shop", 403)):
-        said = {"Tag.1.Key": "team", "Tag.1.Value": value}
-        assert tagged.ask("CreateActivation", ann, **said)[0] == status
+        fields = {"Tag.1.Key": "team", "Tag.1.Value": value}
+        assert tagged.ask("CreateActivation", ann, **fields)[0] == status
     assert tagged.ask("CreateActivation", ann)[0] == 403
 
 
-def test_names_of_tags_keep_their_letter_case(tagged: Tagged) -> None:
+def test_tag_keys_are_case_sensitive(tagged: Tagged) -> None:
     """`Team` is another tag than `team`."""
     ann = tagged.who_may(allow("ecs:*", {"StringEquals": {"acs:ResourceTag/Team": "web"}}))
     assert tagged.rename(ann, tagged.web) == 403
 
 
-def test_another_accounts_tags_decide_nothing(tagged: Tagged) -> None:
-    """Their host with our tag is as one that nobody has: the policy's own refusal."""
+def test_tags_of_another_account_decide_nothing(tagged: Tagged) -> None:
+    """Its instance with our tag is refused like an unknown one."""
     theirs = tagged.env.host(account=OTHER)
-    said = {"ResourceType": "instance", "ResourceId.1": theirs, "Tag.1.Key": "team", "Tag.1.Value": "web"}
-    assert tagged.env.ask(ECS.version, "TagResources", tagged.env.other_account, RegionId=REGION, **said)[0] == 200
+    fields = {"ResourceType": "instance", "ResourceId.1": theirs, "Tag.1.Key": "team", "Tag.1.Value": "web"}
+    assert tagged.env.ask(ECS.version, "TagResources", tagged.env.other_account, RegionId=REGION, **fields)[0] == 200
     ann = tagged.who_may(allow("ecs:*", WEB))
     assert tagged.rename(ann, theirs) == tagged.rename(ann, "mi-none") == 403

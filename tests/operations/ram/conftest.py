@@ -1,4 +1,4 @@
-"""RAM, asked as the door asks it: permission, parameters, answer, audit."""
+"""RAM, called as the endpoint calls it: permission, parameters, answer, audit."""
 
 import json
 from datetime import datetime
@@ -24,7 +24,7 @@ SHARED = {"MissingParameter", "InvalidParameter", "Forbidden.RAM", "NoPermission
 
 
 class Ram:
-    """One caller's RAM. `ram("CreateUser", UserName="alice")` gives the answer's JSON, an error's too (with Status)."""
+    """RAM for one caller. `ram("CreateUser", UserName="alice")` returns the JSON of the answer or error."""
 
     def __init__(self, services: Services, caller: identity.Caller, now: datetime) -> None:
         self.services, self.caller, self.now = services, caller, now
@@ -33,17 +33,17 @@ class Ram:
         return self.ask(RAM.version, action, flat)
 
     def sts(self, action: str, **flat: str) -> dict[str, Any]:
-        """The same caller's STS."""
+        """Call STS as the same caller."""
         return self.ask(STS.version, action, flat)
 
     def ask(self, version: str, action: str, flat: dict[str, str]) -> dict[str, Any]:
-        """Any product's."""
+        """Call an operation of any product."""
         request_id = f"R-{real_draw(20)}"
         call = Call(request_id, self.caller, "cn-hangzhou", self.now, "10.0.0.7", True, self.services)
         operation = find(version, action)
         try:
-            told = perform.run(perform.admit(operation, call, flat, "LTAItest"), call)
-            sent = answers.success(action, told, request_id, xml=False)
+            reply = perform.run(perform.admit(operation, call, flat, "LTAItest"), call)
+            sent = answers.success(action, reply, request_id, xml=False)
         except ApiError as problem:
             sent = answers.failure(problem, request_id, "localhost", xml=False)
         body: dict[str, Any] = json.loads(sent.body)
@@ -55,12 +55,12 @@ class Ram:
         return body if sent.status == 200 else {**body, "Status": sent.status}
 
     def assume(self, arn: str, name: str = "session", **more: str) -> "Ram":
-        """The same, asked in a role's place with temporary credentials, as the door opens them."""
+        """Return RAM, called with temporary credentials of a role, as the endpoint reads them."""
         given = self.sts("AssumeRole", RoleArn=arn, RoleSessionName=name, **more)["Credentials"]
         return self.with_token(given["SecurityToken"])
 
     def with_token(self, token: str) -> "Ram":
-        """The same, asked by whoever has this token."""
+        """Return RAM, called with a session token."""
         ticket = identity.open_token(self.services.vault, token)
         with self.services.database.reading() as tx:
             caller = identity.session_caller(tx, ticket, now=self.now)
@@ -68,12 +68,12 @@ class Ram:
         return Ram(self.services, caller, self.now)
 
     def refused(self, action: str, **flat: str) -> tuple[int, str]:
-        """Status and code of a refusal."""
+        """Return status and code of a refusal."""
         body = self(action, **flat)
         return body["Status"], body["Code"]
 
     def as_user(self, name: str) -> "Ram":
-        """The same, asked by a user who exists, with a key made for it."""
+        """Return RAM, called with a new key of an existing user."""
         key_id = self("CreateAccessKey", UserName=name)["AccessKey"]["AccessKeyId"]
         with self.services.database.reading() as tx:
             known = identity.find_key(tx, self.services.vault, key_id)
@@ -83,7 +83,7 @@ class Ram:
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder: the keys in it cost time to make, and RAM changes nothing there."""
+    """A data folder. The keys in it take time to make, and RAM changes nothing there."""
     return tmp_path_factory.mktemp("data")
 
 
@@ -96,7 +96,7 @@ def services(database: Database, data: Path, draw: Draw) -> Services:
 
 @pytest.fixture
 def ram(services: Services, now: datetime, draw: Draw) -> Ram:
-    """RAM, asked by the root of the first account."""
+    """RAM, called by the root of the administrator account."""
     with services.database.transaction() as tx:
         made = identity.first_account(tx, services.vault, now=now, draw=draw)
         assert made is not None
@@ -107,7 +107,7 @@ def ram(services: Services, now: datetime, draw: Draw) -> Ram:
 
 @pytest.fixture
 def elsewhere(ram: Ram, now: datetime) -> Ram:
-    """RAM, asked by the root of another account."""
+    """RAM, called by the root of another account."""
     with ram.services.database.transaction() as tx:
         tx.add(accounts, [{"id": OTHER, "created_at": now}])
     return Ram(ram.services, identity.Caller(OTHER, "Account", f"acs:ram::{OTHER}:root", OTHER), now)

@@ -1,4 +1,4 @@
-"""RAM's operations on access keys."""
+"""Operations on access keys."""
 
 from dataclasses import replace
 from typing import Any
@@ -31,8 +31,8 @@ def known(ram: Any, key_id: str) -> identity.KnownKey | None:
         return identity.find_key(tx, ram.services.vault, key_id)
 
 
-def test_create(ram: Any) -> None:
-    """The secret is in this answer and works; no list shows it again."""
+def test_a_key_is_made(ram: Any) -> None:
+    """The answer has its secret, which works; no list shows it again."""
     ram("CreateUser", UserName="alice")
     made = ram("CreateAccessKey", UserName="alice")
     key = made["AccessKey"]
@@ -47,8 +47,8 @@ def test_create(ram: Any) -> None:
     assert listed == {"AccessKeys": {"AccessKey": [without_secret]}}
 
 
-def test_two_and_no_more(ram: Any) -> None:
-    """The third is refused, and there are two."""
+def test_a_user_has_at_most_two_keys(ram: Any) -> None:
+    """A third is refused."""
     ram("CreateUser", UserName="alice")
     for _ in range(2):
         ram("CreateAccessKey", UserName="alice")
@@ -56,8 +56,8 @@ def test_two_and_no_more(ram: Any) -> None:
     assert len(ram("ListAccessKeys", UserName="alice")["AccessKeys"]["AccessKey"]) == 2
 
 
-def test_disable_and_enable(ram: Any) -> None:
-    """A disabled key is known as disabled from then on."""
+def test_a_key_can_be_disabled_and_enabled(ram: Any) -> None:
+    """It counts at once."""
     ram("CreateUser", UserName="alice")
     key_id = ram("CreateAccessKey", UserName="alice")["AccessKey"]["AccessKeyId"]
     for status in ("Inactive", "Inactive", "Active"):
@@ -68,8 +68,8 @@ def test_disable_and_enable(ram: Any) -> None:
         assert ram("ListAccessKeys", UserName="alice")["AccessKeys"]["AccessKey"][0]["Status"] == status
 
 
-def test_delete(ram: Any) -> None:
-    """It is gone, and a second time it is said."""
+def test_a_key_can_be_deleted(ram: Any) -> None:
+    """A second deletion is refused."""
     ram("CreateUser", UserName="alice")
     key_id = ram("CreateAccessKey", UserName="alice")["AccessKey"]["AccessKeyId"]
     assert ram("DeleteAccessKey", UserName="alice", UserAccessKeyId=key_id) == {}
@@ -78,8 +78,8 @@ def test_delete(ram: Any) -> None:
     assert again == (404, "EntityNotExist.User.AccessKey")
 
 
-def test_another_users_key(ram: Any) -> None:
-    """Under another user's name a key is not there."""
+def test_a_key_is_found_under_its_own_user_only(ram: Any) -> None:
+    """Under another user it does not exist."""
     for name in ("alice", "bob"):
         ram("CreateUser", UserName=name)
     key_id = ram("CreateAccessKey", UserName="alice")["AccessKey"]["AccessKeyId"]
@@ -100,13 +100,13 @@ def test_another_users_key(ram: Any) -> None:
         ("CreateAccessKey", {"UserName": "a b"}, "InvalidParameter.UserName.InvalidChars"),
     ],
 )
-def test_bad_values(ram: Any, action: str, asked: dict[str, str], code: str) -> None:
-    """Each refused with its own code."""
+def test_bad_values_are_refused(ram: Any, action: str, asked: dict[str, str], code: str) -> None:
+    """Each with its own code."""
     assert ram.refused(action, **asked) == (400, code)
 
 
-def test_a_user_changes_her_own_keys(alice: Any) -> None:
-    """Without a name the caller's own keys are meant."""
+def test_a_user_can_change_her_own_keys(alice: Any) -> None:
+    """Without a name the caller's keys are meant."""
     (first,) = alice("ListAccessKeys")["AccessKeys"]["AccessKey"]
     second = alice("CreateAccessKey")["AccessKey"]["AccessKeyId"]
     assert alice("UpdateAccessKey", UserAccessKeyId=first["AccessKeyId"], Status="Inactive") == {}
@@ -114,8 +114,8 @@ def test_a_user_changes_her_own_keys(alice: Any) -> None:
     assert [key["AccessKeyId"] for key in alice("ListAccessKeys")["AccessKeys"]["AccessKey"]] == [second]
 
 
-def test_a_user_reaches_nobody_elses_keys(ram: Any, alice: Any) -> None:
-    """Neither another user's nor the account's own."""
+def test_a_user_cannot_change_keys_of_others(ram: Any, alice: Any) -> None:
+    """Neither another user's nor the account's."""
     ram("CreateUser", UserName="bob")
     assert alice.refused("ListAccessKeys", UserName="bob")[0] == 403
     (own,) = ram("ListAccessKeys")["AccessKeys"]["AccessKey"]
@@ -124,8 +124,8 @@ def test_a_user_reaches_nobody_elses_keys(ram: Any, alice: Any) -> None:
     assert known(ram, own["AccessKeyId"]) is not None
 
 
-def test_the_account_changes_its_own_key(ram: Any) -> None:
-    """The root renews its key, and cannot lock itself out."""
+def test_the_root_can_renew_its_own_key(ram: Any) -> None:
+    """And cannot lock itself out."""
     (first,) = ram("ListAccessKeys")["AccessKeys"]["AccessKey"]
     conflict = (409, "DeleteConflict.Account.AccessKey")
     assert ram.refused("DeleteAccessKey", UserAccessKeyId=first["AccessKeyId"]) == conflict
@@ -137,8 +137,8 @@ def test_the_account_changes_its_own_key(ram: Any) -> None:
     assert found.caller.kind == "Account"
 
 
-def test_who_has_no_name_must_give_one(ram: Any) -> None:
-    """A caller of a further kind does not get at the account's own keys for want of a name."""
+def test_a_session_must_name_a_user(ram: Any) -> None:
+    """Without a name it does not get the account's own keys."""
     session = replace(ram.caller, kind="AssumedRoleUser")
     call = Call("R-1", session, "cn-hangzhou", ram.now, "10.0.0.7", True, ram.services)
     with pytest.raises(MissingParameter):
@@ -146,8 +146,8 @@ def test_who_has_no_name_must_give_one(ram: Any) -> None:
     assert len(ram("ListAccessKeys")["AccessKeys"]["AccessKey"]) == 1
 
 
-def test_the_secret_stands_in_no_table(ram: Any) -> None:
-    """Neither in the keys nor in the audit trail."""
+def test_the_secret_is_in_no_table(ram: Any) -> None:
+    """Neither among the keys nor in the audit trail."""
     ram("CreateUser", UserName="alice")
     secret = ram("CreateAccessKey", UserName="alice")["AccessKey"]["AccessKeySecret"]
     with ram.services.database.reading() as tx:

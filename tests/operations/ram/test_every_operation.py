@@ -1,4 +1,4 @@
-"""Every operation of RAM and STS: described to the last word, refused without permission, blind to other accounts."""
+"""Every operation of RAM and STS: it is fully described, needs permission, and shows nothing of other accounts."""
 
 import json
 from typing import Any
@@ -20,7 +20,7 @@ LOCAL = ("ListPolicies", "DecodeDiagnosticMessage")
 
 
 def something(operation: Operation, **known: str) -> dict[str, str]:
-    """Something for each parameter that must be there."""
+    """Return a value for each required parameter."""
     known = {"PolicyType": "Custom", "VersionId": "v1", "Status": "Active", "RoleSessionName": "session", **known}
     return {
         parameter.name: known.get(parameter.name, "x1")
@@ -30,8 +30,8 @@ def something(operation: Operation, **known: str) -> dict[str, str]:
 
 
 @EVERY
-def test_described(operation: Operation) -> None:
-    """Its answer, its permission, and each of its errors once, with a code of its own and a 4xx status."""
+def test_every_operation_is_described(operation: Operation) -> None:
+    """Its answer, its permission, and each error once, with its own code and a 4xx status."""
     assert operation.answer is not Anything
     assert operation.needs_tls
     assert operation.action in (None, f"{operation.product.code}:{operation.name}")
@@ -43,27 +43,27 @@ def test_described(operation: Operation) -> None:
         assert error.__doc__
 
 
-def test_every_refusal_is_somebodys() -> None:
-    """No code of the table is left that no operation says it may answer."""
-    said = {error.code for operation in OURS for error in operation.errors}
-    assert set(REFUSALS) <= said
+def test_every_error_belongs_to_an_operation() -> None:
+    """No code of the table is unused."""
+    fields = {error.code for operation in OURS for error in operation.errors}
+    assert set(REFUSALS) <= fields
 
 
 @GUARDED
-def test_nobody_without_permission_gets_anywhere(ram: Any, operation: Operation) -> None:
-    """Before any parameter is looked at."""
+def test_callers_without_permission_are_refused(ram: Any, operation: Operation) -> None:
+    """Before parameters are checked."""
     ram("CreateUser", UserName="nobody")
     nobody = ram.as_user("nobody")
     code = "NoPermission" if operation.product is STS else "Forbidden.RAM"
-    for said in ({}, something(operation)):
-        answer = nobody.ask(operation.product.version, operation.name, said)
+    for fields in ({}, something(operation)):
+        answer = nobody.ask(operation.product.version, operation.name, fields)
         assert (answer["Status"], answer["Code"]) == (403, code)
         assert answer["AccessDeniedDetail"]["AuthAction"] == operation.action
 
 
 @GUARDED
 def test_a_missing_parameter_is_named(ram: Any, operation: Operation) -> None:
-    """The first that must be there."""
+    """The first required one."""
     needed = list(something(operation))
     if needed:
         answer = ram.ask(operation.product.version, operation.name, {})
@@ -80,18 +80,18 @@ NAMES = {
 
 @GUARDED
 def test_another_account_learns_nothing(filled: Any, elsewhere: Any, operation: Operation) -> None:
-    """The answer is the one that an empty services would give; and nothing is changed."""
+    """The answer is that of an empty server, and nothing is changed."""
     if operation.name.startswith("Create") and operation.name not in ("CreatePolicyVersion", "CreateAccessKey"):
         return  # there they make their own
-    said = something(operation, **NAMES, UserAccessKeyId=filled.key)
+    fields = something(operation, **NAMES, UserAccessKeyId=filled.key)
     if operation.name == "CreateAccessKey":  # it would be the caller's own if nobody were named
-        said["UserName"] = NAMES["UserName"]
+        fields["UserName"] = NAMES["UserName"]
     before = filled.everything()
-    there = elsewhere.ask(operation.product.version, operation.name, said)
+    there = elsewhere.ask(operation.product.version, operation.name, fields)
     nowhere = elsewhere.ask(
         operation.product.version,
         operation.name,
-        {**said, **{k: f"{v}-none" for k, v in said.items() if k in NAMES and k.endswith("Name")}},
+        {**fields, **{k: f"{v}-none" for k, v in fields.items() if k in NAMES and k.endswith("Name")}},
     )
     assert there.get("Code") == nowhere.get("Code")
     assert there.get("Code", "") != "InternalError"

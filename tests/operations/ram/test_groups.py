@@ -1,4 +1,4 @@
-"""RAM's operations on groups, roles, versions, entities and diagnoses: the documented shapes and codes."""
+"""Operations on groups, roles, versions, entities and diagnoses: the documented shapes and codes."""
 
 import json
 from typing import Any
@@ -19,8 +19,8 @@ def trusting(who: str = "acs:ram::1:root") -> str:
 # --- Users ----------------------------------------------------------------------------------------------------------
 
 
-def test_update_user(ram: Any) -> None:
-    """What is given changes; what is not stays; every limit has its code."""
+def test_a_user_can_be_changed(ram: Any) -> None:
+    """What is not given stays; every limit has its code."""
     ram("CreateUser", UserName="ann", DisplayName="Ann", Email="a@example.com")
     changed = ram("UpdateUser", UserName="ann", NewUserName="anna", NewComments="night")["User"]
     assert (changed["UserName"], changed["DisplayName"], changed["Comments"]) == ("anna", "Ann", "night")
@@ -38,8 +38,8 @@ def test_update_user(ram: Any) -> None:
         assert ram.refused("UpdateUser", UserName="bob", **{name: value}) == (400, f"InvalidParameter.{code}")
 
 
-def test_a_new_name_needs_permission_too(ram: Any) -> None:
-    """Who may change one user may not make them into another whom a policy protects."""
+def test_renaming_needs_permission_on_both_names(ram: Any) -> None:
+    """A policy can protect the new name."""
     for name in ("ann", "bob"):
         ram("CreateUser", UserName=name)
     statement = {"Effect": "Allow", "Action": "ram:UpdateUser", "Resource": "acs:ram:*:*:user/ann"}
@@ -53,7 +53,7 @@ def test_a_new_name_needs_permission_too(ram: Any) -> None:
 # --- Groups ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_groups_life(ram: Any) -> None:
+def test_a_group_from_making_to_deleting(ram: Any) -> None:
     """Made, read, changed, filled, emptied, deleted."""
     made = ram("CreateGroup", GroupName="ops", Comments="ours")["Group"]
     assert (made["GroupName"], made["Comments"], made["CreateDate"]) == ("ops", "ours", NOW)
@@ -78,8 +78,8 @@ def test_a_groups_life(ram: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["Group", "Role"])
-def test_attach_and_detach(ram: Any, kind: str) -> None:
-    """As with users; and what is attached is in the way of deleting."""
+def test_policies_can_be_attached_and_detached(ram: Any, kind: str) -> None:
+    """As with users; a group or role with policies cannot be deleted."""
     named = {f"{kind}Name": "Ops"}
     ram(f"Create{kind}", **named, **({"AssumeRolePolicyDocument": trusting()} if kind == "Role" else {}))
     assert ram(f"AttachPolicyTo{kind}", **named, **SYSTEM) == {}
@@ -104,8 +104,8 @@ def test_attach_and_detach(ram: Any, kind: str) -> None:
     )  # fmt: skip
 
 
-def test_a_user_may_what_the_group_may(ram: Any) -> None:
-    """From the next request on, and not after they left."""
+def test_a_user_has_the_permissions_of_the_group(ram: Any) -> None:
+    """From the next request on, and not after leaving."""
     ram("CreateUser", UserName="ann")
     ram("CreateGroup", GroupName="ops")
     ram("AttachPolicyToGroup", GroupName="ops", PolicyName="AliyunRAMFullAccess", PolicyType="System")
@@ -117,8 +117,8 @@ def test_a_user_may_what_the_group_may(ram: Any) -> None:
     assert ann.refused("ListUsers")[0] == 403
 
 
-def test_who_may_fill_a_group_needs_both_sides(ram: Any) -> None:
-    """A right to one user is not one to every group."""
+def test_adding_to_a_group_needs_permission_on_user_and_group(ram: Any) -> None:
+    """Permission on one user does not include every group."""
     for name in ("ann", "bob"):
         ram("CreateUser", UserName=name)
     for name in ("admins", "guests"):
@@ -137,8 +137,8 @@ def test_who_may_fill_a_group_needs_both_sides(ram: Any) -> None:
 @pytest.mark.parametrize(
     ("action", "outer", "inner"), [("ListGroups", "Groups", "Group"), ("ListRoles", "Roles", "Role")]
 )
-def test_lists_in_parts(ram: Any, action: str, outer: str, inner: str, most: int) -> None:
-    """Each once, by name."""
+def test_every_group_is_in_one_part(ram: Any, action: str, outer: str, inner: str, most: int) -> None:
+    """By name."""
     for name in ("b", "a", "c"):
         ram("CreateGroup", GroupName=name)
         ram("CreateRole", RoleName=name, AssumeRolePolicyDocument=trusting())
@@ -155,7 +155,7 @@ def test_lists_in_parts(ram: Any, action: str, outer: str, inner: str, most: int
 # --- Roles ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_roles_life(ram: Any) -> None:
+def test_a_role_from_making_to_deleting(ram: Any) -> None:
     """Made, read, changed, deleted, in the documented shapes."""
     account = ram.caller.account_id
     made = ram("CreateRole", RoleName="Ops", AssumeRolePolicyDocument=trusting(), Description="ours")["Role"]
@@ -211,15 +211,15 @@ BAD_ROLES = [
 
 
 @pytest.mark.parametrize(("wrong", "code"), BAD_ROLES)
-def test_bad_roles(ram: Any, wrong: dict[str, str], code: str) -> None:
+def test_bad_roles_are_refused(ram: Any, wrong: dict[str, str], code: str) -> None:
     """Each with its code, and nothing is made."""
-    said = {"RoleName": "Ops", "AssumeRolePolicyDocument": trusting(), **wrong}
-    assert ram.refused("CreateRole", **said) == (400, code)
+    fields = {"RoleName": "Ops", "AssumeRolePolicyDocument": trusting(), **wrong}
+    assert ram.refused("CreateRole", **fields) == (400, code)
     assert ram("ListRoles")["Roles"]["Role"] == []
 
 
-def test_tags(ram: Any) -> None:
-    """Both ways to write them; lists can ask for them."""
+def test_roles_have_tags(ram: Any) -> None:
+    """In both forms; lists can filter by them."""
     ram("CreateRole", RoleName="a", AssumeRolePolicyDocument=trusting(), **{"Tag.1.Key": "team", "Tag.1.Value": "x"})
     ram("CreateRole", RoleName="b", AssumeRolePolicyDocument=trusting(), Tag='[{"Key":"team","Value":"y"}]')
     ram("CreateRole", RoleName="c", AssumeRolePolicyDocument=trusting())
@@ -233,8 +233,8 @@ def test_tags(ram: Any) -> None:
     assert names(**{"Tag.1.Key": "team", "Tag.1.Value": "z"}) == []
 
 
-def test_a_services_own_role(ram: Any) -> None:
-    """Made for a service that has one; policies can allow those of some services only; its trust stays."""
+def test_a_service_linked_role(ram: Any) -> None:
+    """Only of a service that has one; policies can restrict the service; the trust policy cannot change."""
     service = "crossbackup.hbr.aliyuncs.com"
     made = ram("CreateServiceLinkedRole", ServiceName=service)["Role"]
     assert (made["RoleName"], made["IsServiceLinkedRole"]) == ("AliyunServiceRoleForHbrCrossAccountBackup", True)
@@ -256,8 +256,8 @@ def test_a_services_own_role(ram: Any) -> None:
 # --- Versions -------------------------------------------------------------------------------------------------------
 
 
-def test_versions(ram: Any) -> None:
-    """Made, read, put in force, deleted; the sixth needs room."""
+def test_versions_of_a_policy(ram: Any) -> None:
+    """Made, read, put in force, deleted; a sixth needs room."""
     ram("CreatePolicy", PolicyName="Own", PolicyDocument=ALLOW)
     deny = ALLOW.replace("Allow", "Deny")
     made = ram("CreatePolicyVersion", PolicyName="Own", PolicyDocument=deny)["PolicyVersion"]
@@ -290,16 +290,16 @@ def test_versions(ram: Any) -> None:
     assert ram("DeletePolicy", PolicyName="Own", CascadingDelete="true") == {}
 
 
-def test_the_systems_version(ram: Any) -> None:
-    """Can be read."""
+def test_a_version_of_a_system_policy_can_be_read(ram: Any) -> None:
+    """It is the only one, and cannot be changed."""
     (version,) = ram("ListPolicyVersions", **SYSTEM)["PolicyVersions"]["PolicyVersion"]
     assert (version["VersionId"], version["IsDefaultVersion"]) == ("v1", True)
     assert ram("GetPolicyVersion", **SYSTEM, VersionId="v1")["PolicyVersion"] == version
     assert ram.refused("SetDefaultPolicyVersion", PolicyName="AliyunHBRFullAccess", VersionId="v1")[0] == 404
 
 
-def test_describe(ram: Any) -> None:
-    """The description changes, and nothing else."""
+def test_the_description_of_a_policy_can_be_changed(ram: Any) -> None:
+    """Nothing else changes."""
     ram("CreatePolicy", PolicyName="Own", PolicyDocument=ALLOW, Description="old")
     before = ram("GetPolicy", **OWN)
     changed = ram("UpdatePolicyDescription", PolicyName="Own", NewDescription="new")["Policy"]
@@ -310,8 +310,8 @@ def test_describe(ram: Any) -> None:
 # --- Diagnoses ------------------------------------------------------------------------------------------------------
 
 
-def test_a_refusal_can_be_explained(ram: Any, elsewhere: Any) -> None:
-    """To those who may see policies, in the account whose call it was; to nobody else."""
+def test_a_diagnosis_can_be_decoded(ram: Any, elsewhere: Any) -> None:
+    """By callers who may see policies, in the account of the refusal only."""
     deny = json.dumps({"Version": "1", "Statement": [{"Effect": "Deny", "Action": "ram:Get*", "Resource": "*"}]})
     ram("CreatePolicy", PolicyName="Own", PolicyDocument=deny)
     ram("CreateUser", UserName="ann")
@@ -319,10 +319,10 @@ def test_a_refusal_can_be_explained(ram: Any, elsewhere: Any) -> None:
     ann = ram.as_user("ann")
     refused = ann("GetUser", UserName="bob")
     message = refused["AccessDeniedDetail"]["EncodedDiagnosticMessage"]
-    told = ram("DecodeDiagnosticMessage", EncodedDiagnosticMessage=message)["DecodedDiagnosticMessage"]
+    reply = ram("DecodeDiagnosticMessage", EncodedDiagnosticMessage=message)["DecodedDiagnosticMessage"]
     account = ram.caller.account_id
-    conditions = {one["ConditionKey"]: one["ConditionValues"] for one in told.pop("AuthConditions")}
-    assert told == {
+    conditions = {one["ConditionKey"]: one["ConditionValues"] for one in reply.pop("AuthConditions")}
+    assert reply == {
         "ExplicitDeny": True,
         "NoPermissionPolicyType": "AccountLevelIdentityBasedPolicy",
         "AuthAction": "ram:GetUser",

@@ -1,4 +1,4 @@
-"""RAM's operations on policies and attachments."""
+"""Operations on policies and attachments."""
 
 import json
 from typing import Any
@@ -18,14 +18,14 @@ def grant(*statements: dict[str, Any]) -> str:
 
 @pytest.fixture
 def alice(ram: Any) -> str:
-    """The name of a user; there is a policy Own that nobody has."""
+    """The name of a user. There is a policy Own that is not attached."""
     ram("CreateUser", UserName="alice")
     ram("CreatePolicy", PolicyName="Own", PolicyDocument=DOCUMENT, Description="ours")
     return "alice"
 
 
-def test_create_and_get(ram: Any) -> None:
-    """The documented shapes."""
+def test_a_policy_is_made_and_read(ram: Any) -> None:
+    """In the documented shapes."""
     made = ram("CreatePolicy", PolicyName="Own", PolicyDocument=DOCUMENT, Description="ours")
     shown = {
         **NAMED,
@@ -45,8 +45,8 @@ def test_create_and_get(ram: Any) -> None:
     }
 
 
-def test_get_the_systems(ram: Any) -> None:
-    """Its document can be read by whoever wonders what it allows."""
+def test_a_system_policy_can_be_read(ram: Any) -> None:
+    """With its document."""
     found = ram("GetPolicy", PolicyName="AliyunHBRReadOnlyAccess", PolicyType="System")
     (statement,) = json.loads(found["DefaultPolicyVersion"]["PolicyDocument"])["Statement"]
     assert "hbr:Describe*" in statement["Action"]
@@ -72,13 +72,13 @@ BAD = [
 
 
 @pytest.mark.parametrize(("asked", "code"), BAD)
-def test_bad_values(ram: Any, asked: dict[str, str], code: str) -> None:
-    """Each refused with its own code, and nothing is made."""
+def test_bad_values_are_refused(ram: Any, asked: dict[str, str], code: str) -> None:
+    """Each with its own code, and nothing is made."""
     assert ram.refused("CreatePolicy", **asked) == (400, code)
     assert ram("ListPolicies", PolicyType="Custom")["Policies"]["Policy"] == []
 
 
-def test_a_malformed_document_is_told_why(ram: Any) -> None:
+def test_a_malformed_document_is_refused_with_the_reason(ram: Any) -> None:
     """The message names the element."""
     document = grant({"Effect": "Allow", "Action": "hbr:*", "Resource": "*", "Condition": {"Null": {"acs:Service": 1}}})
     body = ram("CreatePolicy", PolicyName="Own", PolicyDocument=document)
@@ -86,14 +86,14 @@ def test_a_malformed_document_is_told_why(ram: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["Own", "AdministratorAccess"])
-def test_a_name_is_taken_once(ram: Any, alice: str, name: str) -> None:
-    """By the account or by the system."""
+def test_a_policy_name_is_unique(ram: Any, alice: str, name: str) -> None:
+    """In the account and among the system's."""
     refused = ram.refused("CreatePolicy", PolicyName=name, PolicyDocument=DOCUMENT)
     assert refused == (409, "EntityAlreadyExists.Policy")
 
 
-def test_no_such_policy(ram: Any, alice: str) -> None:
-    """Every operation on one says so alike."""
+def test_an_unknown_policy_is_refused(ram: Any, alice: str) -> None:
+    """By every operation in the same way."""
     for kind in ("Custom", "System"):
         asked = {"PolicyName": "None", "PolicyType": kind}
         assert ram.refused("GetPolicy", **asked) == (404, "EntityNotExist.Policy")
@@ -103,8 +103,8 @@ def test_no_such_policy(ram: Any, alice: str) -> None:
     assert ram.refused("DeletePolicy", PolicyName="AdministratorAccess") == (404, "EntityNotExist.Policy")
 
 
-def test_no_such_type(ram: Any, alice: str) -> None:
-    """System or Custom, in these letters."""
+def test_an_unknown_policy_type_is_refused(ram: Any, alice: str) -> None:
+    """System and Custom are case-sensitive."""
     bad = (400, "InvalidParameter.PolicyType")
     assert ram.refused("GetPolicy", PolicyName="Own", PolicyType="custom") == bad
     assert ram.refused("ListPolicies", PolicyType="All") == bad
@@ -112,8 +112,8 @@ def test_no_such_type(ram: Any, alice: str) -> None:
 
 
 @pytest.mark.parametrize("named", [NAMED, SYSTEM])
-def test_attach_and_detach(ram: Any, alice: str, named: dict[str, str]) -> None:
-    """The documented shapes; twice, and once too often, is said."""
+def test_policies_can_be_attached_and_detached(ram: Any, alice: str, named: dict[str, str]) -> None:
+    """In the documented shapes; doing it twice is refused."""
     assert ram("AttachPolicyToUser", UserName=alice, **named) == {}
     again = ram.refused("AttachPolicyToUser", UserName=alice, **named)
     assert again == (409, "EntityAlreadyExists.User.Policy")
@@ -128,14 +128,14 @@ def test_attach_and_detach(ram: Any, alice: str, named: dict[str, str]) -> None:
 
 
 def test_a_resource_group_is_refused(ram: Any, alice: str) -> None:
-    """A policy meant for a part is not attached to the whole."""
+    """The attachment would apply to the whole account."""
     refused = ram.refused("AttachPolicyToUser", UserName=alice, **NAMED, ResourceGroupId="rg-1")
     assert refused == (400, "InvalidParameter.ResourceGroupId")
     assert ram("ListPoliciesForUser", UserName=alice)["Policies"]["Policy"] == []
 
 
-def test_delete(ram: Any, alice: str) -> None:
-    """Only when nobody has it."""
+def test_an_attached_policy_cannot_be_deleted(ram: Any, alice: str) -> None:
+    """Once it is detached, it can."""
     ram("AttachPolicyToUser", UserName=alice, **NAMED)
     assert ram.refused("DeletePolicy", PolicyName="Own") == (409, "DeleteConflict.Policy.User")
     assert ram.refused("DeletePolicy", PolicyName="Own", CascadingDelete="true") == (409, "DeleteConflict.Policy.User")
@@ -145,8 +145,8 @@ def test_delete(ram: Any, alice: str) -> None:
 
 
 @pytest.mark.parametrize("most", [1, 4, 100])
-def test_list_in_parts(ram: Any, alice: str, most: int) -> None:
-    """Each once: the account's own, then the system's; the marker leads from one to the other."""
+def test_every_policy_is_in_one_part(ram: Any, alice: str, most: int) -> None:
+    """The account's own, then the system's; the marker continues from one to the other."""
     seen, marker = [], ""
     while True:
         part = ram("ListPolicies", MaxItems=str(most), Marker=marker)
@@ -163,13 +163,13 @@ def test_list_in_parts(ram: Any, alice: str, most: int) -> None:
 
 
 @pytest.mark.parametrize("marker", ["Own", "Custom/", "Other/Own", "Custom/a b", "Custom/\x00"])
-def test_bad_markers(ram: Any, marker: str) -> None:
-    """What no list gave leads nowhere."""
+def test_bad_markers_are_refused(ram: Any, marker: str) -> None:
+    """Only those of an answer are taken."""
     assert ram.refused("ListPolicies", Marker=marker) == (400, "InvalidParameter.Marker.Format")
 
 
-def test_another_accounts_policies_are_not_there(ram: Any, alice: str, elsewhere: Any) -> None:
-    """Neither listed, found, attached nor deleted; counts are the account's own."""
+def test_policies_of_another_account_do_not_exist(ram: Any, alice: str, elsewhere: Any) -> None:
+    """They are not listed, found, attached or deleted, and not counted."""
     ram("AttachPolicyToUser", UserName=alice, **SYSTEM)
     assert elsewhere("ListPolicies", PolicyType="Custom")["Policies"]["Policy"] == []
     assert elsewhere.refused("GetPolicy", **NAMED) == (404, "EntityNotExist.Policy")
@@ -180,8 +180,8 @@ def test_another_accounts_policies_are_not_there(ram: Any, alice: str, elsewhere
     assert ram("GetPolicy", **SYSTEM)["Policy"]["AttachmentCount"] == 1
 
 
-def test_an_attachment_needs_permission_for_both_sides(ram: Any, alice: str) -> None:
-    """Who may hand out the account's own policies may not, by that alone, hand out the system's."""
+def test_an_attachment_needs_permission_on_policy_and_holder(ram: Any, alice: str) -> None:
+    """Permission on the account's own policies does not include the system's."""
     own = f"acs:ram:*:{ram.caller.account_id}:policy/*"
     statement = {"Effect": "Allow", "Action": "ram:AttachPolicyToUser", "Resource": [own, "acs:ram:*:*:user/alice"]}
     ram("CreatePolicy", PolicyName="HandOut", PolicyDocument=grant(statement))
@@ -194,8 +194,8 @@ def test_an_attachment_needs_permission_for_both_sides(ram: Any, alice: str) -> 
     assert bob("AttachPolicyToUser", UserName="alice", **NAMED) == {}
 
 
-def test_a_user_may_what_was_attached(ram: Any, alice: str) -> None:
-    """From the next request on, and not after it was taken away."""
+def test_a_user_has_the_permissions_of_attached_policies(ram: Any, alice: str) -> None:
+    """From the next request on, and not after it was detached."""
     caller = ram.as_user(alice)
     assert caller.refused("ListUsers")[0] == 403
     ram("AttachPolicyToUser", UserName=alice, PolicyName="AliyunRAMFullAccess", PolicyType="System")

@@ -1,12 +1,12 @@
-"""RAM's operations on users."""
+"""Operations on users."""
 
 from typing import Any
 
 import pytest
 
 
-def test_create_and_get(ram: Any) -> None:
-    """The documented shape, every detail as sent."""
+def test_a_user_is_made_and_read(ram: Any) -> None:
+    """In the documented shape, every detail as sent."""
     details = {
         "UserName": "alice",
         "DisplayName": "Alice",
@@ -21,14 +21,14 @@ def test_create_and_get(ram: Any) -> None:
     assert found["User"] == {**made["User"], "UpdateDate": "2026-01-02T03:04:05Z"}
 
 
-def test_only_a_name(ram: Any) -> None:
-    """What was not given is empty text; the display name is the name."""
+def test_details_of_a_user_are_optional(ram: Any) -> None:
+    """They are empty texts; the display name is the name."""
     user = ram("CreateUser", UserName="a.b_c-1")["User"]
     assert (user["DisplayName"], user["Comments"], user["Email"], user["MobilePhone"]) == ("a.b_c-1", "", "", "")
 
 
-def test_twice(ram: Any) -> None:
-    """A name is taken once."""
+def test_a_user_name_is_unique(ram: Any) -> None:
+    """A second one is refused."""
     ram("CreateUser", UserName="alice")
     body = ram("CreateUser", UserName="alice")
     assert (body["Status"], body["Code"]) == (409, "EntityAlreadyExists.User")
@@ -55,27 +55,27 @@ BAD: list[tuple[dict[str, str], str]] = [
 
 
 @pytest.mark.parametrize(("asked", "code"), BAD)
-def test_bad_values(ram: Any, asked: dict[str, str], code: str) -> None:
-    """Each refused with its own code, and nobody is made."""
+def test_bad_values_are_refused(ram: Any, asked: dict[str, str], code: str) -> None:
+    """Each with its own code, and nothing is made."""
     assert ram.refused("CreateUser", **asked) == (400, code)
     assert ram("ListUsers")["Users"]["User"] == []
 
 
-def test_longest_values_are_kept(ram: Any) -> None:
-    """Limits count characters, of any alphabet, on both engines."""
-    told = {"UserName": "x" * 64, "DisplayName": "名" * 128, "Comments": "é" * 128}
-    user = ram("CreateUser", **told)["User"]
-    assert {name: user[name] for name in told} == told
+def test_the_longest_values_are_stored(ram: Any) -> None:
+    """Limits count characters of any alphabet, on both engines."""
+    reply = {"UserName": "x" * 64, "DisplayName": "名" * 128, "Comments": "é" * 128}
+    user = ram("CreateUser", **reply)["User"]
+    assert {name: user[name] for name in reply} == reply
 
 
-def test_no_such_user(ram: Any) -> None:
-    """Every operation on one says so alike."""
+def test_an_unknown_user_is_refused(ram: Any) -> None:
+    """By every operation in the same way."""
     for action in ("GetUser", "DeleteUser", "CreateAccessKey", "ListAccessKeys", "ListPoliciesForUser"):
         assert ram.refused(action, UserName="nobody") == (404, "EntityNotExist.User"), action
 
 
-def test_list_in_parts(ram: Any) -> None:
-    """MaxItems at a time; the marker leads to the next; the last part has none."""
+def test_every_user_is_in_one_part(ram: Any) -> None:
+    """The marker leads to the next part; the last has none."""
     for name in ("c", "a", "e", "b", "d"):
         ram("CreateUser", UserName=name)
     seen, marker, parts = [], "", 0
@@ -90,8 +90,8 @@ def test_list_in_parts(ram: Any) -> None:
     assert (seen, parts) == (["a", "b", "c", "d", "e"], 3)
 
 
-def test_list_exactly_full(ram: Any) -> None:
-    """A part that holds all is not truncated."""
+def test_a_list_that_fits_is_not_truncated(ram: Any) -> None:
+    """Exactly MaxItems users."""
     for name in ("a", "b"):
         ram("CreateUser", UserName=name)
     assert ram("ListUsers", MaxItems="2")["IsTruncated"] is False
@@ -107,13 +107,13 @@ def test_list_exactly_full(ram: Any) -> None:
         ({"Marker": "a\x00"}, "InvalidParameter.Marker.Format"),
     ],
 )
-def test_bad_lists(ram: Any, asked: dict[str, str], code: str) -> None:
-    """A part that cannot be is refused."""
+def test_bad_parts_are_refused(ram: Any, asked: dict[str, str], code: str) -> None:
+    """A marker or a number out of range."""
     assert ram.refused("ListUsers", **asked) == (400, code)
 
 
-def test_delete(ram: Any) -> None:
-    """Only when keys and policies are gone; each conflict has its code."""
+def test_a_user_with_keys_or_policies_cannot_be_deleted(ram: Any) -> None:
+    """Each conflict has its code."""
     ram("CreateUser", UserName="alice")
     key_id = ram("CreateAccessKey", UserName="alice")["AccessKey"]["AccessKeyId"]
     ram("AttachPolicyToUser", UserName="alice", PolicyName="AliyunHBRFullAccess", PolicyType="System")
@@ -125,8 +125,8 @@ def test_delete(ram: Any) -> None:
     assert ram.refused("GetUser", UserName="alice") == (404, "EntityNotExist.User")
 
 
-def test_another_accounts_users_are_not_there(ram: Any, elsewhere: Any) -> None:
-    """Neither listed nor found; the same name is free there; what is done there leaves ours alone."""
+def test_users_of_another_account_do_not_exist(ram: Any, elsewhere: Any) -> None:
+    """The same name is free there, and what happens there does not touch ours."""
     ours = ram("CreateUser", UserName="alice")
     assert elsewhere("ListUsers")["Users"]["User"] == []
     for action in ("GetUser", "DeleteUser", "ListAccessKeys", "ListPoliciesForUser"):
@@ -157,8 +157,8 @@ OPERATIONS = [
 
 
 @pytest.mark.parametrize(("action", "asked"), OPERATIONS)
-def test_without_permission(ram: Any, action: str, asked: dict[str, str]) -> None:
-    """A user without policies may ask none of them, not even for a user who does not exist; nothing changes."""
+def test_callers_without_permission_are_refused(ram: Any, action: str, asked: dict[str, str]) -> None:
+    """Even for a user who does not exist; nothing changes."""
     ram("CreateUser", UserName="alice")
     nobody = ram.as_user("alice")
     status, _ = nobody.refused(action, **asked)
@@ -170,16 +170,16 @@ def test_without_permission(ram: Any, action: str, asked: dict[str, str]) -> Non
 
 
 @pytest.mark.parametrize(("action", "asked"), OPERATIONS)
-def test_with_permission(ram: Any, action: str, asked: dict[str, str]) -> None:
-    """With AliyunRAMFullAccess none of them is refused for want of permission."""
+def test_full_access_allows_every_operation(ram: Any, action: str, asked: dict[str, str]) -> None:
+    """AliyunRAMFullAccess."""
     ram("CreateUser", UserName="alice")
     ram("CreateUser", UserName="admin")
     ram("AttachPolicyToUser", UserName="admin", PolicyName="AliyunRAMFullAccess", PolicyType="System")
     assert ram.as_user("admin")(action, **asked).get("Status") != 403
 
 
-def test_permission_for_one_user(ram: Any) -> None:
-    """Resources are ARNs: who may look at alice may not look at bob, nor list."""
+def test_a_policy_can_allow_one_user(ram: Any) -> None:
+    """Permission on alice does not include bob or the list."""
     document = (
         '{"Version":"1","Statement":[{"Effect":"Allow","Action":"ram:Get*","Resource":"acs:ram:*:*:user/alice"}]}'
     )

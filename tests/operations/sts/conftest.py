@@ -1,4 +1,4 @@
-"""STS, asked by the same callers as RAM."""
+"""STS, called by the same callers as RAM."""
 
 from operations.ram.conftest import data, elsewhere, ram, services
 

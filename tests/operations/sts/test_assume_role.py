@@ -1,4 +1,4 @@
-"""AssumeRole: who gets temporary credentials, what these may do, and what a refusal tells."""
+"""AssumeRole: who gets temporary credentials, what they allow, and what a refusal shows."""
 
 import json
 from datetime import datetime, timedelta
@@ -22,7 +22,7 @@ def trusting(arn: str, **more: Any) -> str:
 
 
 class Ops:
-    """An account with a role `Ops` that may look, trusts its account, and a user `ann` who may assume everything."""
+    """An account with a read-only role `Ops` that trusts it, and a user `ann` who may assume every role."""
 
     def __init__(self, ram: Ram) -> None:
         self.ram = ram
@@ -42,8 +42,8 @@ class Ops:
         ram("AttachPolicyToRole", PolicyName="AliyunRAMReadOnlyAccess", PolicyType="System", RoleName="Ops")
         self.ann = ram.as_user("ann")
 
-    def ask(self, caller: Ram | None = None, **said: str) -> dict[str, Any]:
-        asked = {"RoleArn": self.arn, "RoleSessionName": "night", **said}
+    def ask(self, caller: Ram | None = None, **fields: str) -> dict[str, Any]:
+        asked = {"RoleArn": self.arn, "RoleSessionName": "night", **fields}
         return (caller or self.ann).sts("AssumeRole", **asked)
 
 
@@ -52,8 +52,8 @@ def ops(ram: Ram) -> Ops:
     return Ops(ram)
 
 
-def test_credentials_of_a_role(ops: Ops, now: datetime) -> None:
-    """They say whose they are and when they end, and may do what the role may."""
+def test_credentials_have_the_permissions_of_the_role(ops: Ops, now: datetime) -> None:
+    """They show whose they are and when they end."""
     made = ops.ask()
     role_id = ops.ram("GetRole", RoleName="Ops")["Role"]["RoleId"]
     assert made["AssumedRoleUser"] == {
@@ -70,7 +70,7 @@ def test_credentials_of_a_role(ops: Ops, now: datetime) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "status", "code"),
+    ("fields", "status", "code"),
     [
         pytest.param({"RoleArn": "Ops"}, 400, "InvalidParameter.RoleArn", id="a name"),
         pytest.param({"RoleArn": "acs:ram::1:user/ann"}, 400, "InvalidParameter.RoleArn", id="a user"),
@@ -91,28 +91,28 @@ def test_credentials_of_a_role(ops: Ops, now: datetime) -> None:
         pytest.param({"SourceIdentity": "a b"}, 400, "InvalidParameter.SourceIdentity", id="a blank in the source"),
     ],
 )
-def test_bad_input_is_named(ops: Ops, said: dict[str, str], status: int, code: str) -> None:
+def test_bad_parameters_are_refused(ops: Ops, fields: dict[str, str], status: int, code: str) -> None:
     """Each with its own code."""
-    refused = ops.ask(**said)
+    refused = ops.ask(**fields)
     assert (refused["Status"], refused["Code"]) == (status, code)
 
 
 @pytest.mark.parametrize("duration", ["900", "3600", "7200"])
-def test_durations_at_the_edges(ops: Ops, now: datetime, duration: str) -> None:
-    """A quarter of an hour is the least; what the role allows the most."""
+def test_the_shortest_and_the_longest_duration(ops: Ops, now: datetime, duration: str) -> None:
+    """15 minutes, and what the role allows."""
     made = ops.ask(DurationSeconds=duration)
     assert made["Credentials"]["Expiration"] == (now + timedelta(seconds=int(duration))).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def test_the_account_itself_may_not(ops: Ops) -> None:
-    """Whatever its role trusts."""
+def test_the_root_cannot_assume_a_role(ops: Ops) -> None:
+    """Whatever the role trusts."""
     refused = ops.ask(ops.ram)
     assert (refused["Status"], refused["Code"]) == (403, "NoPermission")
     assert "root" in refused["Message"]
 
 
-def test_both_sides_must_agree(ops: Ops) -> None:
-    """The user's own policies, and the role's trust."""
+def test_the_user_and_the_role_must_both_allow_it(ops: Ops) -> None:
+    """By the user's policies and by the role's trust policy."""
     ops.ram("CreateUser", UserName="bob")
     bob = ops.ram.as_user("bob")
     mine = ops.ask(bob)
@@ -126,8 +126,8 @@ def test_both_sides_must_agree(ops: Ops) -> None:
     assert "Credentials" in ops.ask(bob)
 
 
-def test_letter_case_in_an_arn_does_not_count(ops: Ops) -> None:
-    """And policies are asked about the role by the name it has."""
+def test_letter_case_of_an_arn_does_not_matter(ops: Ops) -> None:
+    """Policies are checked with the real name of the role."""
     assert "Credentials" in ops.ask(RoleArn=ops.arn.replace("Ops", "oPS"))
     ops.ram("CreatePolicy", PolicyName="not-ops", PolicyDocument=document(
         {"Effect": "Deny", "Action": "sts:AssumeRole", "Resource": ops.arn}
@@ -136,33 +136,33 @@ def test_letter_case_in_an_arn_does_not_count(ops: Ops) -> None:
     assert ops.ask(RoleArn=ops.arn.replace("Ops", "oPS"))["Code"] == "NoPermission"
 
 
-def test_a_role_of_ones_own_that_is_not_there(ops: Ops) -> None:
-    """One's own account is told."""
+def test_an_unknown_role_of_the_own_account_is_not_found(ops: Ops) -> None:
+    """The error says so."""
     refused = ops.ask(RoleArn=ops.arn.replace("Ops", "None"))
     assert (refused["Status"], refused["Code"]) == (404, "EntityNotExist.Role")
 
 
-def test_of_another_account_nothing_is_told(ops: Ops, elsewhere: Ram) -> None:
-    """A role that does not trust, one that is not there, one spelled otherwise, no such account: one answer."""
+def test_a_refusal_shows_nothing_of_another_account(ops: Ops, elsewhere: Ram) -> None:
+    """One answer: for a role without trust, an unknown role, another spelling, an unknown account."""
     elsewhere("CreateRole", RoleName="Vault", AssumeRolePolicyDocument=trusting(f"acs:ram::{OTHER}:root"))
 
-    def told(arn: str) -> dict[str, Any]:
+    def reply(arn: str) -> dict[str, Any]:
         answer = ops.ask(RoleArn=arn)
         answer["AccessDeniedDetail"].pop("EncodedDiagnosticMessage")
         return json.loads(json.dumps(answer).replace(arn, "ARN"))
 
     answers = [
-        told(f"acs:ram::{OTHER}:role/Vault"),
-        told(f"acs:ram::{OTHER}:role/vault"),
-        told(f"acs:ram::{OTHER}:role/None"),
-        told("acs:ram::1:role/Vault"),
+        reply(f"acs:ram::{OTHER}:role/Vault"),
+        reply(f"acs:ram::{OTHER}:role/vault"),
+        reply(f"acs:ram::{OTHER}:role/None"),
+        reply("acs:ram::1:role/Vault"),
     ]
     assert answers == [answers[0]] * 4
     assert (answers[0]["Status"], answers[0]["Code"]) == (403, "NoPermission")
 
 
-def test_what_another_account_hears_of_the_callers_own_policies(ops: Ops, elsewhere: Ram) -> None:
-    """A caller whose own policies name the role in its real spelling learns nothing from the other one."""
+def test_own_policies_show_nothing_of_another_account_either(ops: Ops, elsewhere: Ram) -> None:
+    """A policy that names the role in its real spelling does not reveal that spelling."""
     elsewhere("CreateRole", RoleName="Vault", AssumeRolePolicyDocument=trusting(f"acs:ram::{ops.account}:root"))
     ops.ram("CreateUser", UserName="eve")
     ops.ram("CreatePolicy", PolicyName="lower", PolicyDocument=document(
@@ -174,8 +174,8 @@ def test_what_another_account_hears_of_the_callers_own_policies(ops: Ops, elsewh
     assert ops.ask(eve, RoleArn=f"acs:ram::{OTHER}:role/none")["Code"] == "NoPermission"
 
 
-def test_into_another_account(ops: Ops, elsewhere: Ram) -> None:
-    """With its trust, the caller acts there, and only there."""
+def test_a_role_of_another_account_can_be_assumed(ops: Ops, elsewhere: Ram) -> None:
+    """With its trust; the session acts in that account only."""
     elsewhere("CreateRole", RoleName="Vault", AssumeRolePolicyDocument=trusting(f"acs:ram::{ops.account}:user/ann"))
     elsewhere("CreateUser", UserName="theirs")
     elsewhere("AttachPolicyToRole", PolicyName="AdministratorAccess", PolicyType="System", RoleName="Vault")
@@ -185,8 +185,8 @@ def test_into_another_account(ops: Ops, elsewhere: Ram) -> None:
     assert there.refused("GetUser", UserName="ann") == (404, "EntityNotExist.User")
 
 
-def test_a_session_policy_only_takes_away(ops: Ops) -> None:
-    """It allows nothing that the role may not."""
+def test_a_session_policy_only_restricts(ops: Ops) -> None:
+    """It allows nothing that the role does not."""
     narrow = ops.ann.assume(ops.arn, Policy=document({"Effect": "Allow", "Action": "ram:ListUsers", "Resource": "*"}))
     assert narrow("ListUsers")["Users"]["User"]
     assert narrow.refused("GetUser", UserName="ann") == (403, "Forbidden.RAM")
@@ -195,8 +195,8 @@ def test_a_session_policy_only_takes_away(ops: Ops) -> None:
     assert wide.refused("DeleteUser", UserName="ann") == (403, "Forbidden.RAM")
 
 
-def test_an_external_id_must_be_the_agreed_one(ops: Ops) -> None:
-    """A deputy that is asked to act for somebody else has another one."""
+def test_an_external_id_must_match(ops: Ops) -> None:
+    """This protects against a confused deputy."""
     agreed = trusting(f"acs:ram::{ops.account}:root", Condition={"StringEquals": {"sts:ExternalId": "agreed"}})
     ops.ram("UpdateRole", RoleName="Ops", NewAssumeRolePolicyDocument=agreed)
     assert ops.ask()["Code"] == "NoPermission"
@@ -204,8 +204,8 @@ def test_an_external_id_must_be_the_agreed_one(ops: Ops) -> None:
     assert "Credentials" in ops.ask(ExternalId="agreed")
 
 
-def test_who_it_began_with_stays(ops: Ops) -> None:
-    """A session passes its source identity on, and cannot become somebody else."""
+def test_the_source_identity_stays(ops: Ops) -> None:
+    """A session passes it on and cannot change it."""
     ops.ram("AttachPolicyToRole", PolicyName="assuming", PolicyType="Custom", RoleName="Ops")
     made = ops.ask(SourceIdentity="ann@work")
     assert made["SourceIdentity"] == "ann@work"
@@ -216,7 +216,7 @@ def test_who_it_began_with_stays(ops: Ops) -> None:
 
 
 def test_a_session_made_by_a_session_ends_with_it(ops: Ops, now: datetime) -> None:
-    """Nobody renews themselves for ever; and four in a row are enough."""
+    """Sessions cannot renew themselves for ever, and chains are limited."""
     ops.ram("AttachPolicyToRole", PolicyName="assuming", PolicyType="Custom", RoleName="Ops")
     session = ops.ann.assume(ops.arn, DurationSeconds="900")
     assert ops.ask(session, DurationSeconds="7200")["Credentials"]["Expiration"] == (
@@ -228,8 +228,8 @@ def test_a_session_made_by_a_session_ends_with_it(ops: Ops, now: datetime) -> No
     assert (refused["Status"], refused["Code"]) == (409, "LimitExceeded.RoleChain")
 
 
-def test_a_role_that_goes_takes_its_sessions_along(ops: Ops) -> None:
-    """At their next request; a role made anew under its name does not bring them back."""
+def test_sessions_end_when_their_role_is_deleted(ops: Ops) -> None:
+    """At their next request; a new role of the same name does not revive them."""
     token = ops.ask()["Credentials"]["SecurityToken"]
     ops.ram("DetachPolicyFromRole", PolicyName="AliyunRAMReadOnlyAccess", PolicyType="System", RoleName="Ops")
     ops.ram("DeleteRole", RoleName="Ops")
@@ -238,8 +238,8 @@ def test_a_role_that_goes_takes_its_sessions_along(ops: Ops) -> None:
         assert identity.session_caller(tx, identity.open_token(ops.ram.services.vault, token), now=ops.ram.now) is None
 
 
-def test_nothing_secret_is_kept(ops: Ops) -> None:
-    """Neither secret nor token stands in any table."""
+def test_secrets_and_tokens_are_in_no_table(ops: Ops) -> None:
+    """Not of a session that was just made."""
     made = ops.ask(Policy=document(*ALL))["Credentials"]
     with ops.ram.services.database.reading() as tx:
         kept = [str(row) for table in accounts.metadata.sorted_tables for row in tx.rows(table.select())]

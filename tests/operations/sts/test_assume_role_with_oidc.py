@@ -1,4 +1,4 @@
-"""AssumeRoleWithOIDC: credentials for whoever an identity provider vouches for, without a key of ours."""
+"""AssumeRoleWithOIDC: temporary credentials for the subject of an identity provider's token, without a key."""
 
 import json
 from dataclasses import replace
@@ -15,7 +15,7 @@ KEYS = json.dumps({"keys": [public(ec_key("ours"), "k1")]})
 
 
 class Hub:
-    """An account with a provider `hub` and a role `Deploy` that trusts it for one subject; asked by nobody."""
+    """An account with a provider `hub` and a role `Deploy` that trusts it for one subject; callers are anonymous."""
 
     def __init__(self, ram: Ram) -> None:
         self.ram, self.account = ram, ram.caller.account_id
@@ -39,12 +39,12 @@ class Hub:
         at = int(self.ram.now.timestamp())
         return {**CLAIMS, "iat": at - 60, "exp": at + 600, **more}
 
-    def ask(self, given: str | None = None, **said: str) -> dict[str, Any]:
+    def ask(self, given: str | None = None, **fields: str) -> dict[str, Any]:
         asked = {
             "OIDCProviderArn": self.provider, "RoleArn": self.role, "RoleSessionName": "build",
             "OIDCToken": given or token(ec_key("ours"), self.claims()),
         }  # fmt: skip
-        return self.nobody.sts("AssumeRoleWithOIDC", **{**asked, **said})
+        return self.nobody.sts("AssumeRoleWithOIDC", **{**asked, **fields})
 
     def trail(self) -> int:
         with self.ram.services.database.reading() as tx:
@@ -56,8 +56,8 @@ def hub(ram: Ram) -> Hub:
     return Hub(ram)
 
 
-def test_a_vouched_for_subject_acts_in_the_role(hub: Hub) -> None:
-    """And the trail of the account says so."""
+def test_the_subject_of_a_token_gets_the_role(hub: Hub) -> None:
+    """The audit trail of the account shows it."""
     before = hub.trail()
     made = hub.ask()
     assert made["OIDCTokenInfo"]["Subject"] == "repo:fleet/deploy"
@@ -69,7 +69,7 @@ def test_a_vouched_for_subject_acts_in_the_role(hub: Hub) -> None:
 
 
 def test_a_signed_call_is_on_each_trail_once(hub: Hub) -> None:
-    """Whoever signs it: somebody of the account, or of another one."""
+    """Whether the signer is of the same account or of another."""
     given = token(ec_key("ours"), hub.claims())
     asked = {
         "OIDCProviderArn": hub.provider, "RoleArn": hub.role, "RoleSessionName": "build", "OIDCToken": given,
@@ -92,8 +92,8 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("claims", "status", "code"), REFUSED)
-def test_who_is_not_let_in(hub: Hub, claims: dict[str, Any], status: int, code: str) -> None:
-    """And a stranger writes nothing into anybody's trail."""
+def test_bad_tokens_are_refused(hub: Hub, claims: dict[str, Any], status: int, code: str) -> None:
+    """An anonymous caller writes nothing into an audit trail."""
     before = hub.trail()
     refused = hub.ask(token(ec_key("ours"), hub.claims(**claims)))
     assert (refused["Status"], refused["Code"]) == (status, code)
@@ -101,7 +101,7 @@ def test_who_is_not_let_in(hub: Hub, claims: dict[str, Any], status: int, code: 
 
 
 @pytest.mark.parametrize(
-    ("said", "code"),
+    ("fields", "code"),
     [
         pytest.param({"OIDCToken": "a.b.c"}, "AuthenticationFail.OIDCToken.Invalid", id="no token"),
         pytest.param({"OIDCToken": "x" * 30_000}, "AuthenticationFail.OIDCToken.Invalid", id="an endless token"),
@@ -115,27 +115,27 @@ def test_who_is_not_let_in(hub: Hub, claims: dict[str, Any], status: int, code: 
         pytest.param({"Policy": "{"}, "InvalidParameter.PolicyGrammar", id="a broken policy"),
     ],
 )  # fmt: skip
-def test_bad_input_is_named(hub: Hub, said: dict[str, str], code: str) -> None:
+def test_bad_parameters_are_refused(hub: Hub, fields: dict[str, str], code: str) -> None:
     """Each with its own code."""
-    assert hub.ask(**said)["Code"] == code
+    assert hub.ask(**fields)["Code"] == code
 
 
-def test_somebody_elses_signature(hub: Hub) -> None:
-    """Counts for nothing."""
+def test_a_token_signed_with_another_key_is_refused(hub: Hub) -> None:
+    """With an error of its own."""
     refused = hub.ask(token(ec_key("theirs"), hub.claims()))
     assert (refused["Status"], refused["Code"]) == (401, "AuthenticationFail.OIDCToken.InvalidSignature")
 
 
-def test_which_of_role_and_trust_is_missing_is_not_said(hub: Hub) -> None:
-    """One answer for a role that is not there and one that trusts somebody else."""
+def test_a_refusal_does_not_show_whether_the_role_exists(hub: Hub) -> None:
+    """One answer for an unknown role and for a role without trust."""
     hub.ram("CreateRole", RoleName="Other", AssumeRolePolicyDocument=hub.trusting("repo:none"))
     answers = [hub.ask(RoleArn=hub.role.replace("Deploy", name)) for name in ("Other", "None")]
     assert answers[0] == answers[1]
     assert answers[0]["Code"] == "AuthenticationFail.NoPermission"
 
 
-def test_a_provider_that_goes_takes_its_sessions_along(hub: Hub) -> None:
-    """From their next request on; one whose keys change refuses the old ones."""
+def test_sessions_end_when_their_provider_is_deleted(hub: Hub) -> None:
+    """From the next request on. If its keys change, old tokens are refused."""
     given = hub.ask()["Credentials"]["SecurityToken"]
     hub.ram("UpdateOIDCProvider", OIDCProviderName="hub", Keys=json.dumps({"keys": [public(ec_key("next"))]}))
     assert hub.ask()["Code"] == "AuthenticationFail.OIDCToken.InvalidSignature"
@@ -147,8 +147,8 @@ def test_a_provider_that_goes_takes_its_sessions_along(hub: Hub) -> None:
         assert identity.session_caller(tx, replace(opened, provider=""), now=hub.ram.now) is not None
 
 
-def test_the_session_ends_where_the_role_says(hub: Hub) -> None:
-    """A chain that began with a provider's token ends with the provider, too."""
+def test_a_session_cannot_outlast_its_role_or_provider(hub: Hub) -> None:
+    """A chain that began with a provider's token ends with the provider."""
     assuming = {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"}
     hub.ram("CreatePolicy", PolicyName="assuming", PolicyDocument=json.dumps({"Version": "1", "Statement": [assuming]}))
     hub.ram("AttachPolicyToRole", PolicyName="assuming", PolicyType="Custom", RoleName="Deploy")

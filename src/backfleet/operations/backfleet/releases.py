@@ -131,7 +131,7 @@ def add_release(call: Call, asked: AddRelease) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class ListReleases:
-    """What the caller sent."""
+    """The package to list; all of them if none is named."""
 
     package_name: str | None = text("PackageName", longest=64)
 

@@ -73,7 +73,7 @@ INVOCATION_ERRORS = (
     errors.UsernameTooLong,
     errors.PasswordStoreNotSupported,
     errors.ContainersNotSupported,
-    errors.NotSupported,
+    errors.OssDeliveryNotSupported,
     errors.TooManyResourceTags,
     errors.ResourceTagKeyMissing,
     errors.ResourceTagTwice,
@@ -118,7 +118,7 @@ class InvocationRequest(InRegion):
         "TerminationMode", choices=("Process", "ProcessTree"), refusal=errors.TerminationModeNotFound
     )
     launcher: str | None = launcher()
-    oss_output: str | None = _not_offered("OssOutputDelivery", errors.NotSupported)
+    oss_output: str | None = _not_offered("OssOutputDelivery", errors.OssDeliveryNotSupported)
     client_token: str | None = client_token()
     tags: tuple[Tag, ...] = tag_list()
 

@@ -7,9 +7,7 @@ from typing import Final
 
 from backfleet.operations.ram.errors import BadVersionId, bad_parameter
 
-ON_THE_WIRE: Final = (
-    1024  # characters of any name in a request; each kind of name has a smaller limit with its own error
-)
+ON_THE_WIRE: Final = 1024  # characters of any name in a request; each kind has a smaller limit with its own error
 _USER_NAME: Final = re.compile(r"[A-Za-z0-9._-]+")
 _POLICY_NAME: Final = re.compile(r"[A-Za-z0-9-]+")
 _ROLE_NAME: Final = re.compile(r"[A-Za-z0-9.-]+")

@@ -98,7 +98,7 @@ def test_f38_a_run_that_starts_after_a_crash_waits_for_the_recovery(shop: Shop, 
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(1)
         assert host.carry("recover", order_id="r-1").current_version == "1.0"
-        assert process.communicate(timeout=10)[0] == "1.0 hello\n"
+        assert process.communicate(timeout=30)[0] == "1.0 hello\n"
 
 
 def test_a_run_does_not_wait_for_recovery_for_ever(shop: Shop, host: Host) -> None:

@@ -1,0 +1,46 @@
+"""The pages agree with what they point to: files, headings, settings."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from backfleet.settings import Settings
+from documents import PROJECT
+
+PAGES = [*sorted(PROJECT.glob("*.md")), *sorted((PROJECT / "docs").rglob("*.md")), PROJECT / "bench" / "RESULTS.md"]
+SECTIONS = ("Added", "Changed", "Fixed", "Security")
+
+
+def anchors_of(page: Path) -> set[str]:
+    """Return the names by which headings of a page can be linked to, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if not re.match(r"[a-z]+:", target):
+            path, _, anchor = target.partition("#")
+            file = (page.parent / path).resolve() if path else page
+            assert file.exists(), target
+            assert not anchor or anchor in anchors_of(file), target
+
+
+def test_every_setting_is_documented() -> None:
+    text = (PROJECT / "docs" / "operations.md").read_text()
+    table = text[text.index("| setting |") : text.index("## People")]
+    first_column = "\n".join(re.findall(r"^\| ([^|]+) \|", table, re.MULTILINE))
+    assert set(re.findall(r"`(\w+)`", first_column)) == {f.name for f in fields(Settings)} - {"origin"}
+
+
+def test_the_changelog_has_one_short_line_for_each_change() -> None:
+    text = (PROJECT / "CHANGELOG.md").read_text()
+    assert [line for line in text.splitlines() if len(line) > 120] == []
+    for release in text.split("\n## ")[1:]:
+        parts = re.split(r"^### (.+)$", release, flags=re.MULTILINE)
+        assert tuple(parts[1::2]) == tuple(section for section in SECTIONS if section in parts[1::2])
+        for entries in parts[2::2]:
+            assert all(line.startswith("- ") for line in entries.strip().splitlines())
