@@ -30,6 +30,7 @@ class Presence:
             return answer
         try:
             signature = await self._authenticator.authenticate(request)
+            await self._authenticator.spend_alone(signature)
         except NotAuthenticated as problem:
             log.info("a heart-beat was refused", extra={"reason": str(problem)})
             ANSWERED.labels("/api/heart-beat", 401).inc()
@@ -37,7 +38,6 @@ class Presence:
         except AWAY:  # after a 5xx the agent tries again in 3 s
             ANSWERED.labels("/api/heart-beat", 503).inc()
             return web.json_response({"code": 503}, status=503)
-        self._authenticator.spend_later(signature)
         mode = request.query.get("mode")
         stopping = codec.is_stopping(request.query)
         if mode in MODES or stopping:
