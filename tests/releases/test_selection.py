@@ -45,7 +45,7 @@ NONE, REFUSED, CURRENT = (
         pytest.param([release("4.0", ">=3"), release("2.0")], "1.0", "", "2.0", id="no way to the newest"),
         pytest.param([release("2.0", ">=0.9")], "1.0~rc1", "", "2.0", id="from what Debian calls a candidate"),
         pytest.param([release("3.0", ">=2"), release("2.0")], "2.0", "", "3.0", id="from the intermediate version on"),
-        pytest.param([release("3.0", ">=2"), release("2.0", ">=1.5")], "1.0", "", REFUSED, id="no intermediate is near"),
+        pytest.param([release("3.0", ">=2"), release("2.0", ">=1.5")], "1.0", "", REFUSED, id="none in between"),
         pytest.param([release("3.0", ">=2"), release("0.9")], "1.0", "", REFUSED, id="an older intermediate"),
         pytest.param([release("3.0", ">=2"), release("2.0", withdrawn=True)], "1.0", "", REFUSED, id="it is withdrawn"),
         pytest.param([release("3.0", ">=2"), release("2.0")], "1.0", ">2", REFUSED, id="it is outside the pin"),
