@@ -1,1 +1,1 @@
-"""Everything on this host that an upgrade reads or changes: trees, the shim, services, processes, preserved state, policy."""
+"""What an upgrade reads or changes: trees, shims, services, processes, preserved state, policy."""
