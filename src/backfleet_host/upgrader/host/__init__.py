@@ -1,1 +1,1 @@
-"""What an upgrade reads or changes: trees, shims, services, processes, preserved state, policy."""
+"""Everything that an upgrade reads or changes here: trees, shims, services, processes, preserved state, policy."""
