@@ -1,1 +1,1 @@
-"""Everything on this host that an upgrade reads or changes: disk, trees, locks, services, processes, state, policy."""
+"""Everything on this host that an upgrade reads or changes: trees, shims, services, processes, state, policy, drift."""

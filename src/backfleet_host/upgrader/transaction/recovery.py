@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 
 from backfleet_host.contract import Report
+from backfleet_host.upgrader import gate
 from backfleet_host.upgrader.errors import OrderFailed, Unhealthy
-from backfleet_host.upgrader.host import gate, preserved_state
+from backfleet_host.upgrader.host import preserved_state
 from backfleet_host.upgrader.host.installation import Installation
 from backfleet_host.upgrader.host.policy import HostPolicy, Policy, read_host_policy, read_policy
 from backfleet_host.upgrader.transaction.attempt import Attempt, Progress, known_manifest, resume_attempt
