@@ -1,1 +1,1 @@
-"""Everything on this host that an upgrade reads or changes: trees, shims, services, processes, state, policy, drift."""
+"""What an upgrade reads or changes: trees, shims, services, processes, preserved state, policy."""
