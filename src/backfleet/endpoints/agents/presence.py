@@ -33,6 +33,7 @@ class Presence:
             return answer
         try:
             signature = await self._authenticator.authenticate(request)
+            await self._authenticator.spend_alone(signature)
         except NotAuthenticated as problem:
             log.info("a heart-beat was refused", extra={"reason": str(problem)})
             ANSWERED.labels("/api/heart-beat", 401).inc()
@@ -40,7 +41,6 @@ class Presence:
         except AWAY:  # after a 5xx the agent tries again in 3 s
             ANSWERED.labels("/api/heart-beat", 503).inc()
             return web.json_response({"code": 503}, status=503)
-        self._authenticator.spend_later(signature)
         self._node.heartbeats.add(_reported(signature.instance_id, request.query, self._node.clock()))
         ANSWERED.labels("/api/heart-beat", 200).inc()
         return answer
