@@ -58,6 +58,7 @@ class TaskTarget:
     succeeded: bool = False  # of a resolved one
     remove_state: bool = False  # an uninstall that removes the client's configuration and state, too
     tries_again: bool = False  # also a version that is quarantined on the host, because it was rolled back there
+    note: str = ""  # for people, until the host begins
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +190,7 @@ def new_item(
     target: TaskTarget, *, item_id: str, task_id: str, position: int, account_id: str, kind: Kind, now: datetime
 ) -> Item:
     """Return a new item for a target: waiting, or final at once if the target is resolved."""
-    state, (code, message) = ItemState.WAITING, target.resolved or ("", "")
+    state, (code, message) = ItemState.WAITING, target.resolved or ("", target.note)
     if target.resolved is not None:
         state = ItemState.SUCCEEDED if target.succeeded else ItemState.FAILED
     return Item(

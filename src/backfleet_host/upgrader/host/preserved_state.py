@@ -18,10 +18,10 @@ import stat
 from pathlib import Path
 from typing import IO, Any, Dict, Iterable, Iterator, List, Optional, Tuple
 
+from backfleet_host.upgrader import attributes, descriptors, disk
+from backfleet_host.upgrader.descriptors import At, Entry
 from backfleet_host.upgrader.errors import OrderFailed
 from backfleet_host.upgrader.failpoints import effect
-from backfleet_host.upgrader.host import descriptors, disk
-from backfleet_host.upgrader.host.descriptors import At, Entry
 
 MOST_BYTES = 256 << 20  # of all files together: they are copied while the gate is closed
 MOST_ENTRIES = 20_000
@@ -183,9 +183,8 @@ def _opened(at: At, folder: Optional[int] = None) -> Iterator[Tuple[Any, Optiona
 
 
 def _described(what: Any, file: Optional[IO[bytes]]) -> Dict[str, Any]:
-    attributes = descriptors.attributes_of(what)
     found = os.stat(what)
-    known: Dict[str, Any] = {"kind": "folder", **attributes}
+    known: Dict[str, Any] = {"kind": "folder", **attributes.attributes_of(what)}
     if file is not None:
         known.update(kind="file", size=found.st_size, sha256=_sha256(file, found.st_size))
     elif stat.S_ISLNK(found.st_mode):
@@ -327,9 +326,9 @@ def _dress_folder(name: str, known: Dict[str, Any], found: Dict[str, Any]) -> bo
             has_owner = (now.st_uid, now.st_gid) == (known["uid"], known["gid"])
             if not has_owner and found.get("inode", now.st_ino) != now.st_ino:
                 return False
-            if {"kind": "folder", **descriptors.attributes_of(descriptor)} != known:
+            if {"kind": "folder", **attributes.attributes_of(descriptor)} != known:
                 with effect("dress", name):
-                    descriptors.set_attributes(descriptor, known)
+                    attributes.set_attributes(descriptor, known)
             return True
         finally:
             os.close(descriptor)
@@ -348,7 +347,7 @@ def _make_file(at: At, known: Dict[str, Any], found: Dict[str, Any], folder: Pat
         for piece in _pieces(source, known["size"]):
             file.write(piece)
         file.flush()
-        descriptors.set_attributes(file.fileno(), known)
+        attributes.set_attributes(file.fileno(), known)
         if "mtime" in found:
             os.utime(file.fileno(), ns=(found["mtime"], found["mtime"]))
         disk.sync_file(file)
@@ -358,7 +357,7 @@ def _make_link(at: At, known: Dict[str, Any]) -> None:
     os.symlink(known["target"], at.name, dir_fd=at.folder)
     with descriptors.opened_itself(at) as link:
         if isinstance(link, str) and stat.S_ISLNK(os.stat(link).st_mode):
-            descriptors.set_attributes(link, known)
+            attributes.set_attributes(link, known)
 
 
 def _make_new_folder(at: At, known: Dict[str, Any]) -> None:
@@ -368,6 +367,6 @@ def _make_new_folder(at: At, known: Dict[str, Any]) -> None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), at.name)
     try:
         if os.fstat(descriptor).st_uid == os.geteuid() and not descriptors.names_in(descriptor):
-            descriptors.set_attributes(descriptor, known)  # else somebody has put another in its place
+            attributes.set_attributes(descriptor, known)  # else somebody has put another in its place
     finally:
         os.close(descriptor)

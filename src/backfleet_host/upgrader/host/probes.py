@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Dict, Iterator, List, Tuple
 
 from backfleet_host.manifest import Manifest
+from backfleet_host.upgrader import descriptors
 from backfleet_host.upgrader.errors import Unhealthy
-from backfleet_host.upgrader.host import descriptors, shim
+from backfleet_host.upgrader.host import shim
 from backfleet_host.upgrader.host.health import expect
 from backfleet_host.upgrader.host.policy import Probe
 from backfleet_host.upgrader.host.preserved_state import describe

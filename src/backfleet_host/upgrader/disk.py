@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import IO, Any, Dict, Iterator, Optional
 
 from backfleet_host import files
+from backfleet_host.upgrader import descriptors
 from backfleet_host.upgrader.failpoints import effect
-from backfleet_host.upgrader.host import descriptors
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of fcntl.h and stdio.h
 

@@ -5,7 +5,7 @@ its place. So every step here opens one name in a folder that is open already, a
 one that only root or we ourselves can have put there, and one of a user to what is his own.
 
 - `parent_of` and `folder_at` open a folder by its path, `walk` yields what is below a path, parents first.
-- `remove`, `move` and `attributes_of`, `set_attributes` work on one entry of an open folder.
+- `remove` and `move` work on one entry of an open folder, whose attributes attributes.py reads and sets.
 
 Source: openat(2), "Rationale for openat()".
 """
@@ -16,7 +16,9 @@ import contextlib
 import errno
 import os
 import stat
-from typing import IO, Any, Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
+from typing import IO, Iterator, List, NamedTuple, Optional, Tuple, Union
+
+from backfleet_host.upgrader import attributes
 
 PIECE = 1 << 20  # bytes copied at a time
 MOST_LINKS = 40  # of one path, as the kernel allows
@@ -361,7 +363,7 @@ def _copy(at: At, target: At, depth: int) -> None:
             try:
                 for name in names_in(folder):
                     _copy(At(folder, name), At(copied, name), depth + 1)
-                set_attributes(copied, attributes_of(folder))
+                attributes.set_attributes(copied, attributes.attributes_of(folder))
             finally:
                 os.close(copied)
         finally:
@@ -373,52 +375,7 @@ def _copy(at: At, target: At, depth: int) -> None:
             for piece in iter(lambda: file.read(PIECE), b""):
                 copy.write(piece)
             copy.flush()
-            set_attributes(copy.fileno(), attributes_of(file.fileno()))
+            attributes.set_attributes(copy.fileno(), attributes.attributes_of(file.fileno()))
         return
     with contextlib.suppress(OSError):  # it is no link
         os.symlink(os.readlink(at.name, dir_fd=at.folder), target.name, dir_fd=target.folder)
-
-
-# --- Attributes -----------------------------------------------------------------------------------------------------
-
-
-def attributes_of(what: Union[int, str]) -> Dict[str, Any]:
-    """Return mode, owner and extended attributes of what is open.
-
-    Args:
-        what: a descriptor, or what `opened_itself` yields.
-    """
-    found = os.stat(what)
-    return {
-        "mode": stat.S_IMODE(found.st_mode),
-        "uid": found.st_uid,
-        "gid": found.st_gid,
-        "attributes": _extended_attributes(what),
-    }
-
-
-def set_attributes(what: Union[int, str], known: Dict[str, Any]) -> None:
-    """Set owner, mode and extended attributes of what is open. The owner first: changing it may clear mode bits.
-
-    A file that cannot be given its owner does not get set-uid or set-gid bits: they would lend ours.
-    """
-    with contextlib.suppress(PermissionError):  # an upgrader that does not run as root cannot have changed it either
-        os.chown(what, known["uid"], known["gid"])
-    found, mode = os.stat(what), known["mode"]
-    if stat.S_ISREG(found.st_mode) and (found.st_uid, found.st_gid) != (known["uid"], known["gid"]):
-        mode &= ~(stat.S_ISUID | stat.S_ISGID)
-    if not stat.S_ISLNK(found.st_mode):  # a link has no mode of its own
-        os.chmod(what, mode)
-    now = _extended_attributes(what)
-    for name in set(now) - set(known["attributes"]):
-        os.removexattr(what, name)
-    for name, value in known["attributes"].items():
-        if now.get(name) != value:
-            os.setxattr(what, name, bytes.fromhex(value))
-
-
-def _extended_attributes(what: Union[int, str]) -> Dict[str, str]:
-    try:
-        return {name: os.getxattr(what, name).hex() for name in os.listxattr(what)}
-    except OSError:  # the file system has none
-        return {}

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from backfleet_host.upgrader import descriptors
 from backfleet_host.upgrader.errors import OrderFailed
-from backfleet_host.upgrader.host import descriptors, preserved_state
+from backfleet_host.upgrader.host import preserved_state
 
 Host = Any
 Shop = Any
