@@ -18,12 +18,13 @@ demo: $(VENV)/.demo host-program ## upgrade a real backup client on five hosts u
 test: lint ## lint, types, contracts and every test
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
 
-lint: venv ## style, types, who may import whom, and the measures of the code
+lint: venv ## style, types, who may import whom, words, and the measures of the code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python tools/measure_code.py --report
+	$(BIN)/python tools/check_words.py
+	$(BIN)/python tools/measure_code.py
 	$(BIN)/vermin --quiet --no-tips --violations --target=3.10- --eval-annotations --backport typing src/backfleet_host
 
 bench: venv $(VENV)/.bench ## the measurements of bench/RESULTS.md, one after the other (about 20 minutes)

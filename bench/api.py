@@ -36,8 +36,8 @@ from backfleet.ids import draw
 from backfleet.operations import _store as audit
 from backfleet.operations import perform
 from backfleet.operations.catalogue import STS, Services, find
-from backfleet.operations.catalogue import Call as Asked_
-from backfleet.operations.throttling import Rate, Throttle
+from backfleet.operations.catalogue import Call as ApiCall
+from backfleet.operations.throttling import RateLimit, Throttle
 from backfleet.paging import Page
 from backfleet.pubsub import InProcessPubSub
 from backfleet.settings import read_settings
@@ -151,16 +151,16 @@ def pure_costs() -> None:
 
 
 def what_a_call_pays(services: Services, engine: str) -> None:
-    """Wall time of one admitted call in this process: as it is, without its row of audit, and the throttle's part."""
+    """Wall time of one admitted call in this process: as it is, without its audit event, and the throttle's part."""
     operation = find(STS.version, "GetCallerIdentity")
     admin = json.loads((services.settings.data / "admin.json").read_text())
     with services.database.reading() as tx:
         known = identity.find_key(tx, services.vault, admin["access_key_id"])
     assert known is not None
-    throttle = Throttle(services.database, Rate(1_000_000, 1_000_000))
+    throttle = Throttle(services.database, RateLimit(1_000_000, 1_000_000))
 
     def call() -> None:
-        asked = Asked_(
+        asked = ApiCall(
             str(uuid.uuid4()), known.caller, services.settings.region, utc_now(), "127.0.0.1", True, services
         )
         perform.run(perform.admit(operation, asked, {}, known.access_key_id), asked)
@@ -173,7 +173,7 @@ def what_a_call_pays(services: Services, engine: str) -> None:
         audit.write = kept
     spent = wall_of(lambda: throttle.spend("1", "sts:GetCallerIdentity", utc_now()))
     print(
-        f"{engine}: admitted and performed in {whole:.2f} ms, without its row of audit {without:.2f} ms "
+        f"{engine}: admitted and performed in {whole:.2f} ms, without its audit event {without:.2f} ms "
         f"({whole / without:.2f} x); the throttle takes {spent * 1000:.1f} us"
     )
 

@@ -76,7 +76,7 @@ def test_the_authority_is_never_lost_once_it_was_made(data: Path, tmp_path: Path
 
 
 def test_a_renewal_that_is_cut_off_is_made_again(data: Path, tmp_path: Path, now: datetime) -> None:
-    """With the same authority: nobody has to be told."""
+    """With the same authority: nobody has to be delivered."""
     authority = prepare_certificates(data, NAMES, now=now).authority.read_bytes()
     with watched(data.parent) as disk:
         prepare_certificates(data, [*NAMES, "backup.example"], now=now)
@@ -134,16 +134,16 @@ def test_an_artifact_is_safe_before_a_release_names_it(data: Path, tmp_path: Pat
 
 
 def test_a_report_that_was_acknowledged_is_never_lost(data: Path, tmp_path: Path) -> None:
-    """Nor is half a report told."""
+    """And half a report is never delivered."""
     report = SpooledReport("mi-1", "finish", {"taskId": "t-1"}, b"output", 1.0, 1)
     spool = Spool(data / "reports")
     with watched(data.parent) as disk:
         spool.add(report)
         disk.note("acknowledged")
     for cut, _, folder in restarts(disk, tmp_path):
-        told: list[SpooledReport] = []
-        Spool(folder / "data" / "reports").deliver(told.append)
-        assert told == [report] if cut.passed else told in ([], [report])
+        delivered: list[SpooledReport] = []
+        Spool(folder / "data" / "reports").deliver(delivered.append)
+        assert delivered == [report] if cut.passed else delivered in ([], [report])
 
 
 def test_offline_keys_are_complete_once_their_signers_file_is_there(data: Path, tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_no_connection_is_refused_during_a_restart(tmp_path: Path) -> None:
         assert json.loads(first.stdout.readline())["https"] == f"https://127.0.0.1:{https.getsockname()[1]}"
         assert urllib3.request("GET", address, retries=False).status == 200
         first.send_signal(signal.SIGKILL)
-        first.communicate(timeout=10)
+        first.communicate(timeout=30)
         answers: list[int] = []
         connecting = threading.Thread(
             target=lambda: answers.append(urllib3.request("GET", address, retries=False, timeout=30).status)

@@ -466,15 +466,15 @@ def test_an_archive_with_long_names_and_attributes_is_accepted(read: Read) -> No
     assert len(read(things, limits=Limits(1, 201))) == 201
 
 
-def table(count: int, said: int, *, zip64: bool = False) -> bytes:
+def table(count: int, announced: int, *, zip64: bool = False) -> bytes:
     """A zip whose table has so many entries, and whose end record has another number."""
     whole = zipped(file("a", b""))
     begin, end = whole.index(b"PK\x01\x02"), whole.index(b"PK\x05\x06")
     records = whole[begin:end] * count
-    small = (0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF) if zip64 else (said, len(records), begin)
+    small = (0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF) if zip64 else (announced, len(records), begin)
     last = struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, small[0], *small, 0)
     if zip64:
-        large = struct.pack("<4sQ2H2I4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, said, said, len(records), begin)
+        large = struct.pack("<4sQ2H2I4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, announced, announced, len(records), begin)
         last = large + struct.pack("<4sIQI", b"PK\x06\x07", 0, begin + len(records), 1) + last
     return whole[:begin] + records + last
 
@@ -484,7 +484,7 @@ def table(count: int, said: int, *, zip64: bool = False) -> bytes:
     [
         pytest.param(table(11, 11), "more than 10 entries", id="one too many"),
         pytest.param(table(20_000, 20_000), "more than 10 entries", id="many"),
-        pytest.param(table(20_000, 1), "more than 10 entries", id="many, and one is said to be there"),
+        pytest.param(table(20_000, 1), "more than 10 entries", id="many, and one is announced to be there"),
         pytest.param(table(20_000, 20_000, zip64=True), "more than 10 entries", id="many, in the newer way"),
         pytest.param(table(20_000, 1, zip64=True), "more than 10 entries", id="many and one, in the newer way"),
         pytest.param(table(600_000, 1), "table of contents is larger", id="more than is read"),

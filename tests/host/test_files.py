@@ -38,7 +38,7 @@ class Effects:
         yield
 
 
-def test_the_disk_is_told_in_the_order_that_survives_a_power_cut(tmp_path: Path) -> None:
+def test_changes_reach_the_disk_in_the_order_that_survives_a_power_cut(tmp_path: Path) -> None:
     """Content before the name, the name before the folder."""
     effects = Effects()
     files.write_file(tmp_path / "file", b"new", is_only_writer=True, effect=effects)
@@ -219,7 +219,7 @@ def test_the_watched_disk_would_show_a_name_that_is_not_synced(tmp_path: Path) -
     assert {None, b"new"} == set(found)
 
 
-def test_a_lock_is_waited_for_as_long_as_was_said(tmp_path: Path) -> None:
+def test_a_lock_is_waited_for_as_long_as_asked(tmp_path: Path) -> None:
     held = files.hold_lock(tmp_path / "lock")
     assert held is not None
     assert files.hold_lock(tmp_path / "lock") is None

@@ -149,9 +149,9 @@ class StoppingAt(Seen):
 
 
 def test_a_global_header_is_shown_and_not_applied() -> None:
-    said = b"18 comment=hello.\n"
+    comment = b"18 comment=hello.\n"
     stream = io.BytesIO(
-        header(tarfile.XGLTYPE, len(said)) + said.ljust(512, b"\0") + header(tarfile.REGTYPE, 0) + b"\0" * 1024
+        header(tarfile.XGLTYPE, len(comment)) + comment.ljust(512, b"\0") + header(tarfile.REGTYPE, 0) + b"\0" * 1024
     )
     seen = Seen(stream)
     with open_tar(stream, seen) as archive:

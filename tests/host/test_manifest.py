@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from backfleet_host.manifest import BadManifest, Manifest, read_manifest
 
-SAID: dict[str, Any] = {
+FIELDS: dict[str, Any] = {
     "package": "acme",
     "version": "1.0",
     "platform": "linux-amd64",
@@ -34,7 +34,7 @@ LEAST = ("package", "version", "platform", "format", "bin", "switch", "unpacked_
 
 def test_a_manifest_is_read_as_it_was_written() -> None:
     """Also after it was stored."""
-    manifest = read_manifest(SAID)
+    manifest = read_manifest(FIELDS)
     assert read_manifest(manifest.to_json()) == manifest
     assert Manifest.from_json(manifest.to_json()) == manifest
     assert manifest.needs_zstd
@@ -43,22 +43,22 @@ def test_a_manifest_is_read_as_it_was_written() -> None:
 
 def test_fields_that_older_control_planes_lack_have_defaults() -> None:
     """Fields that newer ones add are ignored."""
-    least = {name: SAID[name] for name in LEAST}
+    least = {name: FIELDS[name] for name in LEAST}
     manifest = read_manifest(least | {"later": [1]})
     assert (manifest.needs_zstd, manifest.set_uid, manifest.health) == (False, (), None)
 
 
 @pytest.mark.parametrize(
-    "said",
-    [None, [], [["package", "acme"]], "acme", 1, {}, *({k: v for k, v in SAID.items() if k != n} for n in LEAST)],
+    "value",
+    [None, [], [["package", "acme"]], "acme", 1, {}, *({k: v for k, v in FIELDS.items() if k != n} for n in LEAST)],
 )
-def test_a_value_that_is_no_manifest_is_refused(said: Any) -> None:
+def test_a_value_that_is_no_manifest_is_refused(value: Any) -> None:
     """For example signed metadata of another program."""
     with pytest.raises(BadManifest):
-        read_manifest(said)
+        read_manifest(value)
 
 
-HEALTH, SERVICE = SAID["health"], SAID["service"]
+HEALTH, SERVICE = FIELDS["health"], FIELDS["service"]
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ HEALTH, SERVICE = SAID["health"], SAID["service"]
 def test_a_field_that_is_not_of_its_form_is_refused(field: str, value: Any) -> None:
     """The message has a bounded length."""
     with pytest.raises(BadManifest) as refused:
-        read_manifest(SAID | {field: value})
+        read_manifest(FIELDS | {field: value})
     assert 0 < len(str(refused.value)) < 400
 
 
@@ -133,17 +133,17 @@ ANY = st.recursive(
     | st.integers()
     | st.floats()
     | st.sampled_from(["", "a", "1.0", "/a/b", "\ud800", "a{2}"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*SAID, *HEALTH]), inner, max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*FIELDS, *HEALTH]), inner, max_size=3),
     max_leaves=8,
 )
 
 
 @settings(max_examples=300, deadline=None)
-@given(ANY | st.dictionaries(st.sampled_from(list(SAID)), ANY).map(lambda said: SAID | said))
-def test_every_bad_manifest_raises_the_same_error(said: Any) -> None:
+@given(ANY | st.dictionaries(st.sampled_from(list(FIELDS)), ANY).map(lambda value: FIELDS | value))
+def test_every_bad_manifest_raises_the_same_error(value: Any) -> None:
     """Every value is a manifest or is refused."""
     with contextlib.suppress(BadManifest):
-        assert isinstance(read_manifest(said), Manifest)
+        assert isinstance(read_manifest(value), Manifest)
 
 
 EVERYTHING = (
@@ -186,11 +186,11 @@ def test_fields_of_a_newer_program_are_ignored() -> None:
 
 def test_a_stored_release_from_before_a_field_was_known_is_read() -> None:
     """As the first program that stored releases wrote them."""
-    oldest = {name: SAID[name] for name in LEAST}
+    oldest = {name: FIELDS[name] for name in LEAST}
     assert Manifest.from_json(oldest).preserve == ()
 
 
 @pytest.mark.parametrize("name", ["package", "version", "platform", "format"])
 def test_a_stored_release_without_a_name_is_refused(name: str) -> None:
     with pytest.raises(BadManifest, match=name):
-        Manifest.from_json({key: value for key, value in SAID.items() if key != name})
+        Manifest.from_json({key: value for key, value in FIELDS.items() if key != name})

@@ -201,9 +201,7 @@ def test_a_failing_program_is_an_error(tmp_path: Path, monkeypatch: pytest.Monke
     assert children() == before
 
 
-def test_a_machine_that_cannot_read_zstd_is_told_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_message_says_what_to_install_for_zstd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Callers can find out before whether it reads zstd, and whether an artifact needs that."""
     artifact = tmp_path / "artifact"
     artifact.write_bytes(tar(program("a"), compression="zst"))

@@ -22,8 +22,6 @@ from backfleet_host.platforms import platform_here
 PACKAGE = "courier"
 CLIENT = '#!/bin/sh\n[ "$1" = hold ] && while [ -e "$2" ]; do sleep 0.05; done\necho courier {version}\nexit {health}\n'
 START_SECONDS, TASK_SECONDS = 30, 60
-SDK_SECONDS = 60  # of one request by an official client: their own limits are too short for a machine under load
-SDK_TIMEOUTS = {"connect_timeout": SDK_SECONDS * 1000, "read_timeout": SDK_SECONDS * 1000}
 
 
 class Installation:

@@ -13,7 +13,8 @@ from alibabacloud_tea_openapi.models import Config
 
 from backfleet.cli._client import Client
 from backfleet.wire.credentials import Credentials
-from journeys.installation import SDK_TIMEOUTS, Host, Installation, wait_for
+from journeys.installation import Host, Installation, wait_for
+from sdk_timeouts import SDK_TIMEOUTS
 
 REGION = "cn-hangzhou"
 ROLE = "hbrcrossrole"

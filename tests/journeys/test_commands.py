@@ -17,7 +17,8 @@ from aliyunsdkcore.http import protocol_type
 from aliyunsdkecs.request.v20140526.DescribeInvocationResultsRequest import DescribeInvocationResultsRequest
 from aliyunsdkecs.request.v20140526.RunCommandRequest import RunCommandRequest
 
-from journeys.installation import SDK_SECONDS, SDK_TIMEOUTS, Installation, wait_for
+from journeys.installation import Installation, wait_for
+from sdk_timeouts import SDK_SECONDS, SDK_TIMEOUTS
 
 REGION = "cn-hangzhou"
 SECONDS = 30

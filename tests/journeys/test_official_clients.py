@@ -22,7 +22,8 @@ from aliyunsdkhbr.request.v20170908.InstallBackupClientsRequest import InstallBa
 from aliyunsdkhbr.request.v20170908.UninstallBackupClientsRequest import UninstallBackupClientsRequest
 from aliyunsdkhbr.request.v20170908.UpgradeBackupClientsRequest import UpgradeBackupClientsRequest
 
-from journeys.installation import SDK_SECONDS, SDK_TIMEOUTS, Host, Installation, wait_for
+from journeys.installation import Host, Installation, wait_for
+from sdk_timeouts import SDK_SECONDS, SDK_TIMEOUTS
 
 REGION = "cn-hangzhou"
 

@@ -42,7 +42,7 @@ def upgraded(installation: Installation) -> tuple[set[str], set[str]]:
 def test_a_server_without_the_keys(installation: Installation, tmp_path: Path) -> None:
     """It takes releases and withdrawals, and cannot make one by itself; hosts follow the new root by themselves."""
     keys, document = tmp_path / "keys", tmp_path / "pending.json"
-    assert "2 must agree" in run("keys", keys)
+    assert "2 must sign" in run("keys", keys)
     assert "has keys already" in run("keys", keys, fails=True)
     alice = holder(keys, tmp_path / "alice", "root-1", "targets")
     bob = holder(keys, tmp_path / "bob", "root-2")
@@ -51,12 +51,12 @@ def test_a_server_without_the_keys(installation: Installation, tmp_path: Path) -
     assert "courier/1.0" in run("sign", document, "--keys", alice, "--take-over")
     assert "lacks signatures" in run("publish", document, server=installation, fails=True)
     run("sign", document, "--keys", bob, "--take-over")
-    assert "take over first" in run("forget-keys", installation.data, server=installation, fails=True)
+    assert "sign with --take-over first" in run("forget-keys", installation.data, server=installation, fails=True)
     assert "forget-keys" in run("publish", document, server=installation)
     old = {name: (installation.data / "keys" / name).read_bytes() for name in OWN_KEYS}
     assert "Restart the server" in run("forget-keys", installation.data, server=installation)
     assert not any((installation.data / "keys" / name).exists() for name in OWN_KEYS)
-    assert "there are none" in run("forget-keys", installation.data, server=installation)
+    assert "there are no such keys" in run("forget-keys", installation.data, server=installation)
 
     installation.add_release("2.0")
     assert upgraded(installation)[0] == {"courier 1.0"}, "the release is not signed"

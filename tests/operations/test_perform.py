@@ -238,9 +238,9 @@ def test_a_refusal_by_the_operation_is_audited(call: Call) -> None:
 
 def test_an_unexpected_failure_is_logged_and_not_shown(call: Call, caplog: pytest.LogCaptureFixture) -> None:
     """The log has the traceback under the request id; the caller gets one sentence."""
-    with pytest.raises(InternalError) as told:
+    with pytest.raises(InternalError) as raised:
         perform_it(touching(HBR), call, Broken="true")
-    assert "broken" not in told.value.message
+    assert "broken" not in raised.value.message
     assert [row["error_code"] for row in audited(call.services)] == ["InternalError"]
     record = next(record for record in caplog.records if record.exc_info)
     assert vars(record)["request_id"] == ID

@@ -28,8 +28,8 @@ Add = Callable[..., tuple[releases.Release, bool]]
 Make = Callable[[Bundle, datetime], Bundle]
 SIGNERS, KEYS = new_signers(3, 2)
 ROOTS, TARGETS = [KEYS[f"root-{number}"] for number in (1, 2, 3)], KEYS["targets"]
-STRANGERS = list(new_signers(1, 1)[1].values())
-STRANGER = CryptoSigner(STRANGERS[0])
+OTHER_SIGNERS = list(new_signers(1, 1)[1].values())
+STRANGER = CryptoSigner(OTHER_SIGNERS[0])
 
 
 def pending(shop: Database, repository: releases.Repository, now: datetime) -> Bundle:
@@ -186,7 +186,7 @@ def _another_end(root: Root) -> None:
     [
         pytest.param(_proposed(_nothing, []), "lacks signatures", id="nobody signed"),
         pytest.param(_proposed(_nothing, [ROOTS[0], TARGETS]), "those whom it names: 2 must", id="too few signed"),
-        pytest.param(_proposed(_nothing, STRANGERS), "lacks signatures", id="strangers signed"),
+        pytest.param(_proposed(_nothing, OTHER_SIGNERS), "lacks signatures", id="others signed"),
         pytest.param(_proposed(_a_version_skipped), "cannot follow", id="a root is skipped"),
         pytest.param(_proposed(_our_snapshot_key_left_out), "must stay", id="a root without our snapshot key"),
         pytest.param(_proposed(_another_key_under_the_id_of_ours), "must stay", id="another key by the name of ours"),

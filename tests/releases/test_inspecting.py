@@ -12,7 +12,7 @@ from backfleet.releases import Manifest, ReleaseRefused
 from backfleet.releases.describing import describe
 from backfleet.releases.inspecting import inspect
 from backfleet_host.manifest import read_manifest
-from backfleet_host.upgrader.host.disk import remove_tree
+from backfleet_host.upgrader.disk import remove_tree
 from backfleet_host.upgrader.host.health import verify
 from backfleet_host.upgrader.host.trees import unpack
 from releases.artifacts import deb, file, folder, hard_link, link, program, tar, zipped
@@ -24,13 +24,13 @@ Inspect = Callable[..., Manifest]
 def inspected(tmp_path: Path) -> Inspect:
     """Inspect these bytes as a release of acme."""
 
-    def look(content: bytes, form: str = "tar", **given: Any) -> Manifest:
+    def inspect_as_acme(content: bytes, form: str = "tar", **given: Any) -> Manifest:
         artifact = tmp_path / "artifact"
         artifact.write_bytes(content)
         manifest = describe(package="acme", version="1.0", platform="linux-amd64", form=form, given=given)
         return inspect(manifest, artifact)
 
-    return look
+    return inspect_as_acme
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_a_host_can_unpack_and_run_an_inspected_release(inspected: Inspect, tmp_
     unpack(tmp_path / "artifact", manifest, tmp_path / "tree")
     try:
         verify(manifest, tmp_path / "tree")
-        said = subprocess.run([tmp_path / "tree" / "acme"], capture_output=True, text=True, check=True).stdout
+        output = subprocess.run([tmp_path / "tree" / "acme"], capture_output=True, text=True, check=True).stdout
     finally:
         remove_tree(tmp_path / "tree")
-    assert said == "acme 1.0\n"
+    assert output == "acme 1.0\n"

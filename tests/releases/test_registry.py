@@ -28,7 +28,7 @@ def rows(database: Database) -> dict[str, list[tuple[Any, ...]]]:
         return {name: [tuple(row) for row in tx.rows(sa.select(metadata.tables[name]))] for name in names}
 
 
-def vouched_for(database: Database) -> dict[str, str]:
+def signed_releases(database: Database) -> dict[str, str]:
     """Return the releases in the newest signed metadata, with their hashes."""
     with database.reading() as tx:
         newest = tx.scalar(
@@ -61,7 +61,7 @@ def test_an_added_release_is_stored_offered_and_signed(
         assert releases.offered(tx, "rclone", "linux-amd64", "stable") == [added]
         assert releases.packages_offered(tx, "linux-amd64", "stable") == ["rclone"]
         assert releases.count_releases(tx) == 1
-    assert vouched_for(shop) == {"rclone/1.75.2/linux-amd64": added.sha256}
+    assert signed_releases(shop) == {"rclone/1.75.2/linux-amd64": added.sha256}
     artifact = repository.artifact(added.sha256)
     assert artifact is not None
     assert (artifact.stat().st_size, artifact.stat().st_mode & 0o777) == (added.size, 0o644)
@@ -128,9 +128,9 @@ def test_the_same_release_added_twice_at_once_is_added_once(
 ) -> None:
     """One caller learns that it is new."""
     prepared = prepare()
-    told = at_once(shop, lambda tx: releases.add(tx, repository, prepared, channel="stable", now=now)[1], 4)
-    assert sorted(told) == [False, False, False, True]
-    assert list(vouched_for(shop)) == ["rclone/1.75.2/linux-amd64"]
+    results = at_once(shop, lambda tx: releases.add(tx, repository, prepared, channel="stable", now=now)[1], 4)
+    assert sorted(results) == [False, False, False, True]
+    assert list(signed_releases(shop)) == ["rclone/1.75.2/linux-amd64"]
 
 
 def test_different_releases_added_at_once_are_both_signed(
@@ -138,9 +138,9 @@ def test_different_releases_added_at_once_are_both_signed(
 ) -> None:
     """The second transaction signs what the first has added, too."""
     waiting = [prepare(f"1.{number}") for number in range(4)]
-    told = at_once(shop, lambda tx: releases.add(tx, repository, waiting.pop(), channel="stable", now=now)[1], 4)
-    assert told == [True] * 4
-    assert sorted(vouched_for(shop)) == [f"rclone/1.{number}/linux-amd64" for number in range(4)]
+    results = at_once(shop, lambda tx: releases.add(tx, repository, waiting.pop(), channel="stable", now=now)[1], 4)
+    assert results == [True] * 4
+    assert sorted(signed_releases(shop)) == [f"rclone/1.{number}/linux-amd64" for number in range(4)]
     with shop.reading() as tx:
         assert releases.count_releases(tx) == 4
 
@@ -157,33 +157,33 @@ def test_of_different_bytes_added_at_once_one_is_refused(
         except ReleaseConflict:
             return ""
 
-    told = at_once(shop, one, 2)
-    assert sorted(map(len, told)) == [0, 64]
-    assert [*vouched_for(shop).values()] == [max(told)]
+    results = at_once(shop, one, 2)
+    assert sorted(map(len, results)) == [0, 64]
+    assert [*signed_releases(shop).values()] == [max(results)]
 
 
-def at_once(database: Database, work: Callable[[Any], Any], hands: int) -> list[Any]:
+def at_once(database: Database, work: Callable[[Any], Any], callers: int) -> list[Any]:
     """Do something several times at once, each in a transaction of its own; return the results."""
-    told: list[Any] = []
-    start = threading.Barrier(hands)
+    results: list[Any] = []
+    start = threading.Barrier(callers)
 
     def one() -> None:
         start.wait(10)
         with database.transaction() as tx:
-            told.append(work(tx))
+            results.append(work(tx))
 
-    threads = [threading.Thread(target=one) for _ in range(hands)]
+    threads = [threading.Thread(target=one) for _ in range(callers)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(30)
-    return told
+    return results
 
 
 def test_more_releases_than_hosts_accept_are_refused(
     shop: Database, repository: releases.Repository, add: Add, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing of them is stored. Withdrawing a release makes room again."""
+    """Nothing of them is stored. Withdrawing a release makes space again."""
     add("1.0")
     before = rows(shop)
     monkeypatch.setattr(signed_metadata, "LARGEST", 1200)
@@ -211,7 +211,7 @@ def test_a_withdrawn_release_is_no_longer_signed(
     kept, _ = add("1.0")
     gone, _ = add("2.0")
     assert withdraw(shop, repository, "2.0", now=now)
-    assert vouched_for(shop) == {"rclone/1.0/linux-amd64": kept.sha256}
+    assert signed_releases(shop) == {"rclone/1.0/linux-amd64": kept.sha256}
     with shop.reading() as tx:
         found = releases.find(tx, "rclone", "2.0", "linux-amd64")
         offered = releases.offered(tx, "rclone", "linux-amd64", "stable")

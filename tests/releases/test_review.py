@@ -47,7 +47,7 @@ def bundle(now: datetime) -> Bundle:
 
 
 @pytest.fixture
-def standing(bundle: Bundle, now: datetime) -> Bundle:
+def current(bundle: Bundle, now: datetime) -> Bundle:
     """After a take-over by all three."""
     made = with_signers(bundle, SIGNERS, now=now)
     sign(made, list(KEYS.values()), root=True)
@@ -66,9 +66,9 @@ def test_a_root_is_signed_only_if_asked_for(bundle: Bundle, now: datetime) -> No
     assert sign(made, [KEYS["root-1"]], root=True) == ["root"]
 
 
-def test_signers_who_are_replaced_sign_too(standing: Bundle, now: datetime) -> None:
+def test_signers_who_are_replaced_sign_too(current: Bundle, now: datetime) -> None:
     """A root that names other keys needs enough signatures of those before."""
-    made = with_signers(standing, THEIRS, now=now)
+    made = with_signers(current, THEIRS, now=now)
     assert sign(made, [KEYS["root-1"], KEYS["targets"]], root=True) == ["root"]
     assert not made.targets.signatures.keys() & {THEIRS.targets.keyid}
 
@@ -76,13 +76,11 @@ def test_signers_who_are_replaced_sign_too(standing: Bundle, now: datetime) -> N
 # --- The root that stands -------------------------------------------------------------------------------------------
 
 
-def test_targets_are_signed_under_the_current_root(standing: Bundle, now: datetime) -> None:
+def test_targets_are_signed_under_the_current_root(current: Bundle, now: datetime) -> None:
     """Seen before or not, as long as it names exactly the keys of the folder."""
-    for remembered in (None, standing):
-        review.check_current_root(standing.root, SIGNERS, remembered, now=now)
-        assert bool(review.root_changes(remembered and remembered.root.signed, standing.root.signed)) is (
-            not remembered
-        )
+    for remembered in (None, current):
+        review.check_current_root(current.root, SIGNERS, remembered, now=now)
+        assert bool(review.root_changes(remembered and remembered.root.signed, current.root.signed)) is (not remembered)
 
 
 def _own_targets_key(root: Root) -> None:
@@ -113,49 +111,49 @@ def _another_snapshot_key(root: Root) -> None:
 @pytest.mark.parametrize("remembers", [True, False])
 @pytest.mark.parametrize("change", [_own_targets_key, _own_value_under_a_known_id, _own_root_key, _one_is_enough])
 def test_targets_are_not_signed_under_a_root_of_other_keys(
-    standing: Bundle, now: datetime, change: Callable[[Root], None], remembers: bool
+    current: Bundle, now: datetime, change: Callable[[Root], None], remembers: bool
 ) -> None:
     """An attacker who has the server can write such a root, but signers.json names other keys."""
-    root = read_bundle(standing.to_bytes()).root
+    root = read_bundle(current.to_bytes()).root
     change(root.signed)
     with pytest.raises(BadDocument, match=r"names other keys than signers\.json"):
-        review.check_current_root(root, SIGNERS, standing if remembers else None, now=now)
-    assert review.root_changes(standing.root.signed, root.signed)
+        review.check_current_root(root, SIGNERS, current if remembers else None, now=now)
+    assert review.root_changes(current.root.signed, root.signed)
 
 
 @pytest.mark.parametrize("change", [_the_next_version, _another_snapshot_key])
 def test_a_root_with_the_same_signers_is_compared_with_the_known_one(
-    standing: Bundle, now: datetime, change: Callable[[Root], None]
+    current: Bundle, now: datetime, change: Callable[[Root], None]
 ) -> None:
     """It must be the one that the folder has seen, to the byte."""
-    root = read_bundle(standing.to_bytes()).root
+    root = read_bundle(current.to_bytes()).root
     change(root.signed)
     with pytest.raises(BadDocument, match="not the one this folder knows"):
-        review.check_current_root(root, SIGNERS, standing, now=now)
+        review.check_current_root(root, SIGNERS, current, now=now)
 
 
-def test_a_root_that_enough_known_signers_signed_is_known(standing: Bundle, now: datetime) -> None:
+def test_a_root_that_enough_known_signers_signed_is_known(current: Bundle, now: datetime) -> None:
     """Two of three renewed it, which is enough for the third, as it is for hosts. One would not be."""
-    renewed = with_signers(standing, SIGNERS, now=now + YEAR)
+    renewed = with_signers(current, SIGNERS, now=now + YEAR)
     sign(renewed, [KEYS["root-1"]], root=True)
     with pytest.raises(BadDocument, match="did not agree"):
-        review.check_current_root(renewed.root, SIGNERS, standing, now=now)
+        review.check_current_root(renewed.root, SIGNERS, current, now=now)
     sign(renewed, [KEYS["root-2"]], root=True)
-    review.check_current_root(renewed.root, SIGNERS, standing, now=now)
+    review.check_current_root(renewed.root, SIGNERS, current, now=now)
 
 
-def test_an_unfinished_root_does_not_block_the_current_one(standing: Bundle, now: datetime) -> None:
+def test_an_unfinished_root_does_not_block_the_current_one(current: Bundle, now: datetime) -> None:
     """It was signed with one key and given up, so the root before it is still in force."""
-    given_up = with_signers(standing, SIGNERS, now=now)
-    review.check_current_root(standing.root, SIGNERS, given_up, now=now)
-    again = with_signers(standing, SIGNERS, now=now + timedelta(days=2))
+    given_up = with_signers(current, SIGNERS, now=now)
+    review.check_current_root(current.root, SIGNERS, given_up, now=now)
+    again = with_signers(current, SIGNERS, now=now + timedelta(days=2))
     review.check_next_root(again, SIGNERS, given_up, now=now + timedelta(days=2))
 
 
-def test_an_expired_root_is_refused_with_what_to_do(standing: Bundle, now: datetime) -> None:
+def test_an_expired_root_is_refused_with_what_to_do(current: Bundle, now: datetime) -> None:
     """Hosts refuse what is signed under it."""
     with pytest.raises(BadDocument, match="--take-over"):
-        review.check_current_root(standing.root, SIGNERS, None, now=now + ROOT_LIFE)
+        review.check_current_root(current.root, SIGNERS, None, now=now + ROOT_LIFE)
 
 
 # --- The root to agree on -------------------------------------------------------------------------------------------
@@ -224,10 +222,10 @@ def test_a_root_that_ends_too_soon_or_too_late_is_refused(bundle: Bundle, now: d
         review.check_next_root(with_signers(bundle, SIGNERS, now=now + life - ROOT_LIFE), SIGNERS, None, now=now)
 
 
-def test_the_replaced_root_must_be_known(standing: Bundle, bundle: Bundle, now: datetime) -> None:
+def test_the_replaced_root_must_be_known(current: Bundle, bundle: Bundle, now: datetime) -> None:
     """An attacker could use a signed root of other versions later."""
-    standing.root.signed.version = 7
-    made = with_signers(standing, SIGNERS, now=now)
+    current.root.signed.version = 7
+    made = with_signers(current, SIGNERS, now=now)
     with pytest.raises(BadDocument, match="root 7, which root 8 would replace"):
         review.check_next_root(made, SIGNERS, bundle, now=now)
 
@@ -324,24 +322,24 @@ def test_control_characters_are_not_shown() -> None:
     assert all(line.isascii() and line.isprintable() for line in shown)
 
 
-def test_changes_of_keys_are_shown_by_role(bundle: Bundle, standing: Bundle) -> None:
+def test_changes_of_keys_are_shown_by_role(bundle: Bundle, current: Bundle) -> None:
     """Removed keys, added keys, the threshold, and the end."""
-    shown = review.root_changes(bundle.root.signed, standing.root.signed)
+    shown = review.root_changes(bundle.root.signed, current.root.signed)
     assert f"- root key {SERVER['root'].public_key.keyid}" in shown
     assert f"+ targets key {SIGNERS.targets.keyid}" in shown
     assert "! root: 1 of 1 had to agree, now 2 of 3" in shown
     assert shown[-1].startswith("! root 1 -> 2, ends 2035-12-31")
     assert not [line for line in shown if "snapshot" in line or "timestamp" in line]
-    assert review.root_changes(standing.root.signed, standing.root.signed) == []
+    assert review.root_changes(current.root.signed, current.root.signed) == []
 
 
 # --- Keys that count no more ----------------------------------------------------------------------------------------
 
 
-def test_keys_are_compared_by_their_value(standing: Bundle) -> None:
+def test_keys_are_compared_by_their_value(current: Bundle) -> None:
     """An id may be given to any key."""
-    assert is_valid_key(standing.root.signed, KEYS["targets"])
-    assert not is_valid_key(standing.root.signed, THIEF_KEYS["targets"])
+    assert is_valid_key(current.root.signed, KEYS["targets"])
+    assert not is_valid_key(current.root.signed, THIEF_KEYS["targets"])
     renamed = Signers(1, [Key.from_dict("ab" * 32, THIEF.to_dict())], SIGNERS.targets)
-    root = with_signers(standing, renamed, now=standing.root.signed.expires).root.signed
+    root = with_signers(current, renamed, now=current.root.signed.expires).root.signed
     assert is_valid_key(root, THIEF_KEYS["targets"])

@@ -40,15 +40,15 @@ NONE, REFUSED, CURRENT = (
         pytest.param([release("1.9"), release("1.10"), release("1.2")], "1.0", "", "1.10", id="newest in any order"),
         pytest.param([release("1.9"), release("2.0rc1")], "1.0", "", "2.0rc1", id="an offered pre-release"),
         pytest.param([release("1.9"), release("2.0")], "1.0", "<2", "1.9", id="the newest within the pin"),
-        pytest.param([release("3.0", ">=2"), release("2.0")], "1.0", "", "3.0", id="over a stepping stone"),
+        pytest.param([release("3.0", ">=2"), release("2.0")], "1.0", "", "3.0", id="over an intermediate version"),
         pytest.param([release("4.0", ">=3"), release("3.0", ">=2"), release("2.0")], "1.0", "", "4.0", id="over two"),
         pytest.param([release("4.0", ">=3"), release("2.0")], "1.0", "", "2.0", id="no way to the newest"),
         pytest.param([release("2.0", ">=0.9")], "1.0~rc1", "", "2.0", id="from what Debian calls a candidate"),
-        pytest.param([release("3.0", ">=2"), release("2.0")], "2.0", "", "3.0", id="from the stepping stone on"),
-        pytest.param([release("3.0", ">=2"), release("2.0", ">=1.5")], "1.0", "", REFUSED, id="no stone is near"),
-        pytest.param([release("3.0", ">=2"), release("0.9")], "1.0", "", REFUSED, id="a stone that lies behind"),
-        pytest.param([release("3.0", ">=2"), release("2.0", withdrawn=True)], "1.0", "", REFUSED, id="withdrawn stone"),
-        pytest.param([release("3.0", ">=2"), release("2.0")], "1.0", ">2", REFUSED, id="a stone outside of the pin"),
+        pytest.param([release("3.0", ">=2"), release("2.0")], "2.0", "", "3.0", id="from the intermediate version on"),
+        pytest.param([release("3.0", ">=2"), release("2.0", ">=1.5")], "1.0", "", REFUSED, id="none in between"),
+        pytest.param([release("3.0", ">=2"), release("0.9")], "1.0", "", REFUSED, id="an older intermediate"),
+        pytest.param([release("3.0", ">=2"), release("2.0", withdrawn=True)], "1.0", "", REFUSED, id="it is withdrawn"),
+        pytest.param([release("3.0", ">=2"), release("2.0")], "1.0", ">2", REFUSED, id="it is outside the pin"),
         pytest.param([release("3.0", ">=2")], "", "", "3.0", id="from nothing every version may be installed"),
         pytest.param([release("3.0")], "", "<4", "3.0", id="a pin holds for an install too"),
         pytest.param([release("1.0")], "custom-build", "", "1.0", id="from a version that cannot be compared"),
@@ -100,11 +100,11 @@ def leads(offered: list[Release], current: str, goal: Release) -> bool:
     reached = {current}
     while current:
         fresh = {
-            stone.version
-            for stone in offered
+            candidate.version
+            for candidate in offered
             for before in reached
-            if stone.manifest.accepts(before)
-            and versions.comparable(before) < versions.comparable(stone.version) < versions.comparable(goal.version)
+            if candidate.manifest.accepts(before)
+            and versions.comparable(before) < versions.comparable(candidate.version) < versions.comparable(goal.version)
         }
         if fresh <= reached:
             return any(goal.manifest.accepts(before) for before in reached)

@@ -100,6 +100,6 @@ def test_a_version_is_within_a_range(version: str, allowed: str, is_within: bool
         (">=1," * 200, False),
     ],
 )
-def test_ranges_are_told_from_other_text(text: str, is_one: bool) -> None:
+def test_ranges_differ_from_other_text(text: str, is_one: bool) -> None:
     """Empty means any version."""
     assert versions.is_range(text) is is_one

@@ -36,7 +36,7 @@ def check(helpers: Helpers, at: float, bootstrap: Bootstrap | None = None) -> bo
 
 def hear_from(helpers: Helpers, instance_id: str, at: float) -> None:
     with helpers.transaction() as tx:
-        fleet.note_heartbeats(tx, [Heartbeat(instance_id, helpers.moment(at))])
+        fleet.note_heartbeats(tx, [Heartbeat(instance_id, helpers.moment(at), reachable_at=helpers.moment(at))])
 
 
 def orders(helpers: Helpers, instance_id: str, at: float) -> list[tuple[str, Order]]:
@@ -149,7 +149,9 @@ def test_a_host_with_another_agent_is_asked_through_its_shell(helpers: Helpers) 
     helpers.env.client(instance)
     later = DAY.total_seconds() + 1
     with helpers.transaction() as tx:
-        fleet.note_heartbeats(tx, [Heartbeat(instance, helpers.moment(later), agent_version="2.2.3.578")])
+        fleet.note_heartbeats(
+            tx, [Heartbeat(instance, helpers.moment(later), "2.2.3.578", reachable_at=helpers.moment(later))]
+        )
     check(helpers, later, BOOTSTRAP)
     (command,) = helpers.claim(instance, later).run
     assert command.content.startswith("#!/bin/sh")
@@ -161,7 +163,9 @@ def test_one_round_asks_a_bounded_number(helpers: Helpers) -> None:
     later = DAY.total_seconds() + 1
     hosts = [helpers.env.host_with_client("1.0")[0] for _ in range(AT_ONCE + 1)]
     with helpers.transaction() as tx:
-        fleet.note_heartbeats(tx, [Heartbeat(host, helpers.moment(later)) for host in hosts])
+        fleet.note_heartbeats(
+            tx, [Heartbeat(host, helpers.moment(later), reachable_at=helpers.moment(later)) for host in hosts]
+        )
     assert not check(helpers, later)
     with helpers.database.reading() as tx:
         assert len(tx.rows(invocations.select().where(invocations.c.topic == CHECKUPS))) == AT_ONCE

@@ -40,13 +40,15 @@ def run_checkups_once(
 
     Args:
         every: how long after its last checkup a client is due.
-        reachable_within: hosts not heard of for longer are not asked.
+        reachable_within: hosts that could not be given work for longer are not asked.
     """
     with database.transaction() as tx:
         news = carrier.news(tx, CHECKUPS, limit=AT_ONCE)
         if news:
             _record(tx, news, carrier, now, every)
-        due = fleet.take_unchecked(tx, before=now - every, heard_since=now - reachable_within, limit=AT_ONCE, now=now)
+        due = fleet.take_unchecked(
+            tx, before=now - every, reachable_since=now - reachable_within, limit=AT_ONCE, now=now
+        )
         if due:
             _ask(tx, due, carrier, now, draw)
     return len(news) == AT_ONCE

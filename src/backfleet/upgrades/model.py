@@ -56,6 +56,7 @@ class TaskTarget:
     resolved: tuple[str, str] | None = None
     remove_state: bool = False  # an uninstall that removes the client's configuration and state, too
     tries_again: bool = False  # also a version that is quarantined on the host, because it was rolled back there
+    note: str = ""  # for people, until the host begins
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +189,7 @@ def new_item(
 ) -> Item:
     """Return a new item for a target: waiting, or failed at once if the target is refused."""
     state = ItemState.WAITING if target.resolved is None else ItemState.FAILED
-    code, message = target.resolved or ("", "")
+    code, message = target.resolved or ("", target.note)
     return Item(
         id=item_id,
         task_id=task_id,

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from backfleet_host.contract import Malformed, Order, Report, read_report, stage_line
+from backfleet_host.upgrader import gate
+from backfleet_host.upgrader.disk import read_json
 from backfleet_host.upgrader.errors import OrderFailed
-from backfleet_host.upgrader.host import drift, gate
-from backfleet_host.upgrader.host.disk import read_json
+from backfleet_host.upgrader.host import drift
 from backfleet_host.upgrader.host.installation import (
     RESERVED_NAMES,
     Installation,

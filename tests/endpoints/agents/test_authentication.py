@@ -196,11 +196,54 @@ def test_headers_are_accepted_once_over_all_nodes(start_on: Callable[..., AgentS
         assert second.ask("POST", finish, b"", headers).status == 401
     harmless = host.signed()
     assert first.ask("GET", "/luban/api/heart-beat", headers=harmless).status == 200
-    first.drain()  # what was only heard is written with the next batch
     assert second.ask("POST", finish, b"", harmless).status == 401
     assert State.FINISHED not in first.states()
     assert second.ask("POST", finish, b"", host.signed()).status == 200
     assert State.FINISHED in first.states()
+
+
+@pytest.mark.parametrize("digits", [*range(1, 13), 14, 15, 16])
+def test_a_signature_cannot_be_read_with_its_boundary_elsewhere(shared_host: Host, digits: int) -> None:
+    """Time and request id follow each other in the signed text: other headers would bear the same signature."""
+    server, signed = shared_host.server, shared_host.signed()
+    assert server.ask("GET", "/luban/api/heart-beat", headers=signed).status == 200
+    names = {name.lower(): name for name in signed}
+    time, request_id = names["x-acs-timestamp"], names["x-acs-request-id"]
+    text = signed[time] + signed[request_id]
+    moved = signed | {time: text[:digits], request_id: text[digits:]}
+    task = shared_host.handed(f"b-{digits}")
+    path = f"/luban/api/v1/task/finish?taskId={task}&invokeVersion=0&start=1&end=2&exitCode=0&dropped=0"
+    assert server.ask("POST", path, b"", moved).status == 401
+    assert server.ask("POST", path, b"", shared_host.signed()).status == 200
+
+
+@pytest.mark.parametrize(
+    "timestamp",
+    [
+        pytest.param("{}0", id="14 digits"),
+        pytest.param("0{}", id="a zero in front"),
+        pytest.param("+{}", id="a sign"),
+        pytest.param(" {}", id="a space in front"),
+        pytest.param("{}.0", id="a fraction"),
+        pytest.param("١٧٩٥٤٢١١٩١٦٤٧", id="digits of another script"),
+    ],
+)
+def test_a_time_has_one_spelling(timestamp: str) -> None:
+    """Thirteen ASCII digits, nothing around them."""
+    with pytest.raises(NotAuthenticated):
+        signatures.read_signature(VECTOR | {"x-acs-timestamp": timestamp.format(VECTOR["x-acs-timestamp"])})
+
+
+@pytest.mark.parametrize("path", ["/luban/api/heart-beat", "/luban/api/v1/task/list?reason=period"])
+def test_a_harmless_signature_is_used_up_before_it_is_answered(
+    start_on: Callable[..., AgentServer], database: Any, path: str
+) -> None:
+    """A node that is killed right after its answer has forgotten nothing."""
+    first, second = start_on(database), start_on(database)
+    host = first.enrol()
+    headers = host.signed()
+    assert first.ask("GET" if "heart" in path else "POST", path, headers=headers).status == 200
+    assert second.ask("POST", "/luban/api/instance/deregister", b"", headers).status == 401
 
 
 def test_used_ids_are_forgotten_in_time(database: Any, now: datetime) -> None:

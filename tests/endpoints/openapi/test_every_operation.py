@@ -24,6 +24,7 @@ from backfleet.wire.credentials import Credentials
 from backfleet.wire.shapes import misfits
 from endpoints.openapi.scenario import REGION, SCENARIO, Call, Installation, Refused, at, filled, flat, prepare
 from endpoints.openapi.server import Server
+from sdk_timeouts import SDK_SECONDS, SDK_TIMEOUTS
 
 PROJECT = Path(__file__).resolve().parents[3]
 NODE_CLIENTS = PROJECT / ".cache" / "node" / "node_modules"
@@ -44,7 +45,7 @@ STREAMED = {
 def config(installation: Installation, key: Credentials, mode: str) -> Config:
     made = Config(
         access_key_id=key.access_key_id, access_key_secret=key.access_key_secret, endpoint=installation.server.host,
-        protocol="HTTP", region_id=REGION,
+        protocol="HTTP", region_id=REGION, **SDK_TIMEOUTS,
     )  # fmt: skip
     if mode == "v1":
         made.signature_algorithm = "v2"  # the client's name for signature version 1
@@ -79,7 +80,7 @@ def by_new_sdk(mode: str) -> Begin:
 @contextmanager
 def by_legacy_sdk(installation: Installation, key: Credentials) -> Iterator[Call]:
     """The common request of the legacy SDK."""
-    client = AcsClient(key.access_key_id, key.access_key_secret, REGION)
+    client = AcsClient(key.access_key_id, key.access_key_secret, REGION, timeout=SDK_SECONDS)
 
     def call(operation: Operation, parameters: dict[str, Any]) -> dict[str, Any]:
         request = CommonRequest(

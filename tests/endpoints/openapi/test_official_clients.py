@@ -25,6 +25,7 @@ from backfleet.certificates import prepare_certificates
 from backfleet.wire.credentials import Credentials
 from endpoints.openapi.server import Server
 from endpoints.openapi.signed_requests import V3
+from sdk_timeouts import SDK_SECONDS, SDK_TIMEOUTS
 
 MODES = pytest.mark.parametrize("mode", ["v3", "v1"])
 
@@ -37,6 +38,7 @@ def config(server: Server, mode: str, key: Credentials | None = None) -> Config:
         endpoint=server.host,
         protocol="HTTP",
         region_id="cn-hangzhou",
+        **SDK_TIMEOUTS,
     )
     if mode == "v1":
         found.signature_algorithm = "v2"  # the client's name for signature version 1
@@ -182,7 +184,9 @@ def test_over_tls_with_our_own_authority(start_server: Callable[..., Server], tm
 
 
 def legacy(server: Server, secret: str | None = None, *, method: str = "POST", **parameters: str) -> Any:
-    client = AcsClient(server.root.access_key_id, secret or server.root.access_key_secret, "cn-hangzhou")
+    client = AcsClient(
+        server.root.access_key_id, secret or server.root.access_key_secret, "cn-hangzhou", timeout=SDK_SECONDS
+    )
     request = CommonRequest(domain=server.host, version="2017-09-08", action_name="Echo")
     request.set_protocol_type("http")
     request.set_method(method)

@@ -29,6 +29,7 @@ from backfleet.wire.credentials import Credentials
 from endpoints.openapi.server import Server
 from endpoints.openapi.signed_requests import V1, V3, Raw
 from identity.signed_tokens import CLAIMS, ISSUER, ec_key, public, token
+from sdk_timeouts import SDK_SECONDS, SDK_TIMEOUTS
 
 MODES = pytest.mark.parametrize("mode", ["v3", "v1"])
 ASSUMING = '{"Version":"1","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Resource":"*"}]}'
@@ -63,6 +64,7 @@ def config(server: Server, mode: str, key: Credentials, **more: Any) -> Config:
         endpoint=server.host,
         protocol="HTTP",
         region_id="cn-hangzhou",
+        **SDK_TIMEOUTS,
         **more,
     )
     if mode == "v1":
@@ -124,9 +126,12 @@ def test_the_legacy_client_uses_a_session(server: Server, ann: Credentials) -> N
     asked = AssumeRoleRequest()
     asked.set_RoleArn(arn(server))
     asked.set_RoleSessionName("night")
-    given = call(AcsClient(ann.access_key_id, ann.access_key_secret, "cn-hangzhou"), asked)["Credentials"]
+    given = call(AcsClient(ann.access_key_id, ann.access_key_secret, "cn-hangzhou", timeout=SDK_SECONDS), asked)[
+        "Credentials"
+    ]
     client = AcsClient(
         region_id="cn-hangzhou",
+        timeout=SDK_SECONDS,
         credential=StsTokenCredential(given["AccessKeyId"], given["AccessKeySecret"], given["SecurityToken"]),
     )
     assert call(client, GetCallerIdentityRequest())["IdentityType"] == "AssumedRoleUser"

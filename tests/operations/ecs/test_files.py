@@ -73,11 +73,11 @@ def test_a_failure_on_the_host_is_shown(env: Environment, agents: Agents, exit_c
     """With the code of the table and the output of the host."""
     host = env.host()
     send(agents, host)
-    agents.carry_out(host, exit_code=exit_code, output=b"no room\n")
+    agents.carry_out(host, exit_code=exit_code, output=b"disk full\n")
     (found,) = sent(agents)
     (on_host,) = found["InvokeInstances"]["InvokeInstance"]
     assert (found["InvocationStatus"], on_host["InvocationStatus"]) == ("Failed", "Failed")
-    assert (on_host["ErrorCode"], on_host["ErrorInfo"]) == (code, f"{code}: no room")
+    assert (on_host["ErrorCode"], on_host["ErrorInfo"]) == (code, f"{code}: disk full")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from backfleet import fleet, upgrades
 from backfleet.fleet import ClientStatus
 from backfleet.operations.hbr.lifecycle import MOST_UPGRADES
-from operations.environment import OTHER, Environment
+from operations.environment import OTHER, REGION, Environment
 
 HBR = "2017-09-08"
 
@@ -173,6 +173,43 @@ def test_among_reachable_instances_it_is_a_line_and_no_item(env: Environment, wh
         {"InstanceId": good, "ValidInstance": True, "ErrorCode": ""},
     ]
     assert [item["instanceId"] for item in items(env, answer)] == [good]
+
+
+@pytest.mark.parametrize("dials_in", [None, 880, 1500], ids=["not known", "too late", "after the task"])
+def test_an_agent_without_a_connection_is_not_running(env: Environment, dials_in: float | None) -> None:
+    """Its heartbeats say only that the machine lives. Every operation says the same of it."""
+    env.release("2.0")
+    deaf = env.deaf_host(dials_in=dials_in)
+    env.client(deaf)
+    assert refused(env, InstanceIds=[deaf])[:2] == (400, "CloudAssistNotRunningOnInstance")
+    ecs = {"RegionId": REGION}
+    _, managed = env.ask("2014-05-26", "DescribeManagedInstances", **ecs)
+    _, not_connected = env.ask("2014-05-26", "DescribeManagedInstances", Connected="false", **ecs)
+    _, agents = env.ask("2014-05-26", "DescribeCloudAssistantStatus", **ecs)
+    _, server = env.ask("2026-11-01", "DescribeServer")
+    assert [instance["Connected"] for instance in managed["Instances"]] == [False]
+    assert [instance["InstanceId"] for instance in not_connected["Instances"]] == [deaf]
+    (agent,) = agents["InstanceCloudAssistantStatusSet"]["InstanceCloudAssistantStatus"]
+    assert agent["CloudAssistantStatus"] == "false"
+    assert agent["LastHeartbeatTime"] == "2026-01-02T03:04:05Z"
+    assert server["ConnectedInstances"] == 0
+
+
+def test_an_agent_that_will_connect_while_the_task_has_time_is_waited_for(env: Environment) -> None:
+    """The line and the item say when; the order goes out when it connects."""
+    env.release("2.0")
+    deaf = env.deaf_host(dials_in=600)
+    env.client(deaf)
+    answer = started(env, InstanceIds=[deaf])
+    at = int(env.now.timestamp()) + 600
+    assert answer["InstanceStatuses"] == [
+        {"InstanceId": deaf, "ValidInstance": True, "ErrorCode": "", "ConnectsTime": at}
+    ]
+    (item,) = items(env, answer)
+    assert (item["clientStatus"], item["errorCode"]) == ("UPGRADING", "")
+    assert "connects again by itself at 2026-01-02T03:14:05Z" in item["message"]
+    _, shown = env.ask("2026-11-01", "DescribeInstance", InstanceId=deaf)
+    assert shown["ConnectsTime"] == at
 
 
 def test_without_a_reachable_instance_there_is_no_task(env: Environment) -> None:

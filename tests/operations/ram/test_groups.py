@@ -257,7 +257,7 @@ def test_a_service_linked_role(ram: Any) -> None:
 
 
 def test_versions_of_a_policy(ram: Any) -> None:
-    """Made, read, put in force, deleted; a sixth needs room."""
+    """Made, read, put in force, deleted; a sixth needs RotateStrategy."""
     ram("CreatePolicy", PolicyName="Own", PolicyDocument=ALLOW)
     deny = ALLOW.replace("Allow", "Deny")
     made = ram("CreatePolicyVersion", PolicyName="Own", PolicyDocument=deny)["PolicyVersion"]

@@ -19,9 +19,10 @@ REMEMBERED_SECONDS = 600.0  # an identity is read again after this time
 class Authenticator:
     """Authenticates the requests of one node's agents. Each of them counts as a heartbeat.
 
-    A request id is accepted once on this node by the replay cache. Over all nodes it is written down: by the
-    transaction that the request makes (`spend`), or with the next batch if the request changes nothing (`spend_later`).
-    One whose time is outside the window is written down before the request is handled.
+    A signature is accepted once on this node by the replay cache. Over all nodes, and over the end of any of them, it
+    is written down before the request is answered: by the transaction that the request makes (`spend`), or by one of
+    its own if the request changes nothing (`spend_alone`). One whose time is outside the window is written down before
+    the request is handled.
     """
 
     def __init__(self, node: Node) -> None:
@@ -46,7 +47,7 @@ class Authenticator:
         signatures.check(signature, known, now=now, window_ms=node.window_ms)
         self._replays.accept(signature, now=now, window_ms=node.window_ms)
         if not ordinary:
-            await node.in_thread(lambda: self._spend_alone(signature))
+            await node.in_thread(lambda: self._spend_in_thread(signature))
         node.heartbeats.add(_heartbeat(request, signature, now, node.window_ms))
         return signature
 
@@ -59,10 +60,21 @@ class Authenticator:
         if signatures.is_ordinary(signature, now=now, window_ms=self._node.window_ms):
             self._remember(tx, signature, now)  # any other was used up when it was authenticated
 
-    def spend_later(self, signature: AgentSignature) -> None:
-        """Use the request id up with the next batch: its request changes nothing."""
-        until = signatures.remembered_until(signature, now=self._node.clock(), window_ms=self._node.window_ms)
-        self._node.heartbeats.remember_request(signature.fingerprint, until)
+    async def spend_alone(self, signature: AgentSignature) -> None:
+        """Use the signature up for all nodes, for a request that changes nothing.
+
+        Returns after the commit: with headers that a killed node forgot, a report could be forged. While the database
+        is unavailable the signature waits in memory for the next batch, so that agents stay connected.
+
+        Raises:
+            NotAuthenticated: it was used before.
+        """
+        node = self._node
+        try:
+            await node.group_commit.write("", lambda tx: self.spend(tx, signature, node.clock()))
+        except AWAY:
+            until = signatures.remembered_until(signature, now=node.clock(), window_ms=node.window_ms)
+            node.heartbeats.remember_request(signature.fingerprint, until)
 
     def forget(self, instance_id: str) -> None:
         """Forget an instance that was deregistered, and close its socket."""
@@ -89,14 +101,14 @@ class Authenticator:
             self._identities.remember(found, self._node.clock().timestamp())
         return found
 
-    def _spend_alone(self, signature: AgentSignature) -> None:
+    def _spend_in_thread(self, signature: AgentSignature) -> None:
         with self._node.database.transaction() as tx:
             self._remember(tx, signature, self._node.clock())
 
     def _remember(self, tx: Transaction, signature: AgentSignature, now: datetime) -> None:
         until = signatures.remembered_until(signature, now=now, window_ms=self._node.window_ms)
         if not fleet.remember_request(tx, signature.fingerprint, until=until):
-            raise NotAuthenticated("its request id was used before")
+            raise NotAuthenticated("its signature was used before")
 
 
 def _heartbeat(request: web.Request, signature: AgentSignature, now: datetime, window_ms: int) -> Heartbeat:

@@ -39,13 +39,14 @@ class Kicking:
         node, instance_id = self._node, signature.instance_id
         if self._draining or len(node.sockets) >= node.settings.most_sockets:
             return web.json_response({"code": 503}, status=503, headers={"Retry-After": str(codec.RETRY_SECONDS)})
-        self._authenticator.spend_later(signature)
+        await self._authenticator.spend_alone(signature)
 
         async def opened() -> None:
             await self._kick_if_work_waits(instance_id)
 
         def alive() -> None:
-            node.heartbeats.add(Heartbeat(instance_id, node.clock()))
+            now = node.clock()
+            node.heartbeats.add(Heartbeat(instance_id, now, reachable_at=now))
 
         return await node.sockets.serve(request, instance_id, alive, opened)
 

@@ -1,8 +1,12 @@
 """The signature of an agent's request: four headers, and the checks that need no state. Pure.
 
 Source: agent wire protocol, section 2. The signature covers neither address nor body, so the headers of one request
-could be replayed with other content while their time is accepted. That is why each request id is accepted once, and
+could be replayed with other content while their time is accepted. That is why each signature is accepted once, and
 remembered for as long as its time would be accepted.
+
+The signed text has no separators: instance, machine, time and request id follow each other. So that it can be read in
+one way only, the time has exactly 13 digits; a text with the boundary elsewhere would be another request under the same
+signature. What is remembered is the time and the id together, as they were signed.
 
 A host's clock may be wrong: the server's clock decides, and the difference is written down. A time within the window is
 ordinary. A time outside it is accepted if it cannot be a replay of an ordinary one: before the host enrolled, beyond
@@ -12,6 +16,7 @@ the server's own future, or newer than everything that the host has signed. Its 
 import base64
 import binascii
 import functools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,6 +28,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from backfleet.fleet import AgentIdentity, request_fingerprint
 
 LONGEST_ID = 64  # characters
+_TIMESTAMP = re.compile(r"[1-9][0-9]{12}")  # milliseconds from 2001 to 2286
 DISORDER_MS = 60_000  # requests of one host may arrive out of order by so much
 REMEMBERED_LONG = timedelta(days=30)  # request ids of hosts whose clocks are wrong
 
@@ -42,8 +48,8 @@ class AgentSignature:
 
     @property
     def fingerprint(self) -> int:
-        """The request id as it is remembered."""
-        return request_fingerprint(self.instance_id, self.request_id)
+        """The signed text as it is remembered. An RSA signature and its text belong to each other one to one."""
+        return request_fingerprint(self.instance_id, f"{self.timestamp}{self.request_id}")
 
     @property
     def milliseconds(self) -> int:
@@ -65,8 +71,8 @@ def read_signature(headers: Mapping[str, str]) -> AgentSignature | None:
     if instance_id is None:
         return None
     timestamp, request_id = headers.get("x-acs-timestamp", ""), headers.get("x-acs-request-id", "")
-    if not (timestamp.isdecimal() and timestamp.isascii() and len(timestamp) <= 16):
-        raise NotAuthenticated("x-acs-timestamp is no number of milliseconds")
+    if not _TIMESTAMP.fullmatch(timestamp):
+        raise NotAuthenticated("x-acs-timestamp is not a Unix time in milliseconds of 13 digits")
     if not all(0 < len(text) <= LONGEST_ID and text.isascii() for text in (instance_id, request_id)):
         raise NotAuthenticated("x-acs-request-id or x-acs-instance-id is missing, too long or not ASCII")
     try:

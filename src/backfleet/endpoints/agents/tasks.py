@@ -11,6 +11,7 @@ from backfleet.endpoints.agents.node import Node
 from backfleet.endpoints.agents.reports import Reports
 from backfleet.endpoints.agents.signatures import AgentSignature
 from backfleet.failpoints import failpoint
+from backfleet.fleet import Heartbeat
 from backfleet.storage import Transaction
 
 
@@ -25,6 +26,8 @@ class Tasks:
         """Hand out the instance's waiting tasks, each once while its lease lasts."""
         node, instance_id = self._node, signature.instance_id
         node.sockets.fetched(instance_id)
+        asked_at = node.clock()
+        node.heartbeats.add(Heartbeat(instance_id, asked_at, reachable_at=asked_at))
         if codec.has_booted(request.query):
             await node.in_thread(lambda: self._note_boot(instance_id))
 
@@ -33,13 +36,13 @@ class Tasks:
             self._authenticator.spend(tx, signature, now)
             return commands.claim(tx, instance_id, now=now, lease=self._lease)
 
-        handout = commands.Handout([], [])
-        if await node.in_thread(lambda: is_work_waiting(node, instance_id)):  # most lists are empty and need no write
+        if await node.in_thread(lambda: is_work_waiting(node, instance_id)):
             handout = await node.group_commit.write(instance_id, hand_out)
+        else:
+            handout = commands.Handout([], [])
+            await self._authenticator.spend_alone(signature)
         if handout.run:
             failpoint("command claimed")
-        elif not handout.stop:
-            self._authenticator.spend_later(signature)
         return web.json_response(codec.task_list(instance_id, handout))
 
     async def running(self, request: web.Request, signature: AgentSignature) -> web.StreamResponse:
@@ -55,7 +58,7 @@ class Tasks:
 
     async def verified(self, _request: web.Request, signature: AgentSignature) -> web.StreamResponse:
         """Accept a report that changes nothing."""
-        self._authenticator.spend_later(signature)
+        await self._authenticator.spend_alone(signature)
         return web.json_response({})
 
     def _note_boot(self, instance_id: str) -> None:

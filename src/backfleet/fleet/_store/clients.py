@@ -126,7 +126,9 @@ def page_of(
     return Listing([(client, on[client.instance_id]) for client in found], total)
 
 
-def take_unchecked(tx: Transaction, before: datetime, heard_since: datetime, limit: int, now: datetime) -> list[Client]:
+def take_unchecked(
+    tx: Transaction, before: datetime, reachable_since: datetime, limit: int, now: datetime
+) -> list[Client]:
     """Return the clients that were unchecked for longest, and mark them as checked now."""
     chosen = (
         sa.select(clients)
@@ -136,7 +138,7 @@ def take_unchecked(tx: Transaction, before: datetime, heard_since: datetime, lim
             clients.c.status.not_in(MOVING),
             instances.c.deregistered_at.is_(None),
             instances.c.stopped_at.is_(None),
-            instances.c.last_heard_at >= heard_since,
+            instances.c.reachable_at >= reachable_since,
         )
         .order_by(clients.c.checked_at, clients.c.id)
         .limit(limit)

@@ -37,8 +37,8 @@ def create_account(call: Call, asked: CreateAccount) -> dict[str, Any]:
     with services.database.transaction() as tx:
         try:
             made = identity.create_account(tx, services.vault, asked.name, now=call.now, draw=services.draw)
-        except identity.LimitReached as no:
-            raise OperationConflict(f"There are {no.limit} accounts, and no more can be made.") from None
+        except identity.LimitReached as problem:
+            raise OperationConflict(f"There are {problem.limit} accounts, and no more can be made.") from None
     return {
         "AccountId": made.account_id,
         "AccountName": asked.name,

@@ -22,7 +22,7 @@ def _error(status: int, code: str, meaning: str, text: str) -> type[EcsError]:
     return type(code.replace(".", ""), (EcsError,), {"code": code, "status": status, "text": text, "__doc__": meaning})
 
 
-# One row an error: status, code and meaning, then the text.
+# One row per error: status, code and meaning, then the text.
 # fmt: off
 
 # --- Every operation ------------------------------------------------------------------------------------------------
@@ -308,7 +308,7 @@ ResourceTagConflict = _error(
     400, "InvalidResourceTag.ConflictWithInstanceIds", "Instances are named both by tags and by ids.",
     "ResourceTag and InstanceId cannot be specified together.",
 )
-NotSupported = _error(
+OssDeliveryNotSupported = _error(
     400, "InvalidParameter.OssOutputDelivery", "A delivery to OSS is asked for; this installation has none.",
     "Delivery of output to OSS is not supported by this installation.",
 )

@@ -73,7 +73,7 @@ INVOCATION_ERRORS = (
     errors.UsernameTooLong,
     errors.PasswordStoreNotSupported,
     errors.ContainersNotSupported,
-    errors.NotSupported,
+    errors.OssDeliveryNotSupported,
     errors.TooManyResourceTags,
     errors.ResourceTagKeyMissing,
     errors.ResourceTagTwice,
@@ -118,7 +118,7 @@ class InvocationRequest(InRegion):
         "TerminationMode", choices=("Process", "ProcessTree"), refusal=errors.TerminationModeNotFound
     )
     launcher: str | None = launcher()
-    oss_output: str | None = _not_offered("OssOutputDelivery", errors.NotSupported)
+    oss_output: str | None = _not_offered("OssOutputDelivery", errors.OssDeliveryNotSupported)
     client_token: str | None = client_token()
     tags: tuple[Tag, ...] = tag_list()
 
@@ -320,7 +320,7 @@ def _tagged(tx: Transaction, call: Call, ids: Sequence[str], resource_tags: Sequ
         raise errors.ResourceTagTwice
     wanted = InstanceFilter(tags=[(tag.key or "", tag.value) for tag in resource_tags])
     page = Page(1, MOST_INSTANCES)
-    found = fleet.find_instances(tx, call.account_id, call.region, wanted, page, heard_since=call.now)
+    found = fleet.find_instances(tx, call.account_id, call.region, wanted, page, reachable_since=call.now)
     if found.total > MOST_INSTANCES:
         raise errors.TooManyIds
     if not found.items:

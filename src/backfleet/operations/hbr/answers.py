@@ -16,7 +16,10 @@ COMMON: Final = {"Code": str, "Message": str, "Success": bool}
 STARTED_ONE: Final = {**COMMON, "TaskId": Maybe(str)}
 """The answer to a call for a task about one client. TaskId is missing if the client could not be given work."""
 
-STARTED: Final = {**STARTED_ONE, "InstanceStatuses": [{"InstanceId": str, "ValidInstance": bool, "ErrorCode": str}]}
+STATUS: Final = {"InstanceId": str, "ValidInstance": bool, "ErrorCode": str, "ConnectsTime": Maybe(int)}
+"""One of InstanceStatuses. ConnectsTime is ours: when the agent will connect, if the order has to wait for that."""
+
+STARTED: Final = {**STARTED_ONE, "InstanceStatuses": [STATUS]}
 
 DESCRIBED_TASK: Final = {
     **COMMON,

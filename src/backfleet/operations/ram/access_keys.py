@@ -6,7 +6,7 @@ from typing import Any
 from backfleet import identity
 from backfleet.operations.catalogue import RAM, Call, operation
 from backfleet.operations.ram import naming
-from backfleet.operations.ram.errors import bad_names, in_rams_words, refusals
+from backfleet.operations.ram.errors import bad_names, ram_errors, refusals
 from backfleet.wire.errors import MissingParameter
 from backfleet.wire.parameters import text
 
@@ -53,7 +53,7 @@ def owner_arn(call: Call, asked: KeyOwner) -> list[str]:
 def create_access_key(call: Call, asked: KeyOwner) -> dict[str, Any]:
     """Make a key. This answer is the only place that has its secret unsealed."""
     owner, services = _owner(call, asked), call.services
-    with in_rams_words(), services.database.transaction() as tx:
+    with ram_errors(), services.database.transaction() as tx:
         made = identity.create_key(tx, services.vault, call.account_id, owner, now=call.now, draw=services.draw)
     shown = _shown(identity.AccessKey(made.access_key_id, True, made.created_at))
     return {"AccessKey": {**shown, "AccessKeySecret": made.access_key_secret}}
@@ -70,7 +70,7 @@ def create_access_key(call: Call, asked: KeyOwner) -> dict[str, Any]:
 def list_access_keys(call: Call, asked: KeyOwner) -> dict[str, Any]:
     """List the keys of a user, oldest first, without their secrets."""
     owner = _owner(call, asked)
-    with in_rams_words(), call.services.database.reading() as tx:
+    with ram_errors(), call.services.database.reading() as tx:
         found = identity.list_keys(tx, call.account_id, owner)
     return {"AccessKeys": {"AccessKey": [_shown(key) for key in found]}}
 
@@ -86,7 +86,7 @@ def list_access_keys(call: Call, asked: KeyOwner) -> dict[str, Any]:
 def update_access_key(call: Call, asked: KeyStatus) -> dict[str, Any]:
     """Enable or disable a key, from the next request with it on."""
     owner = _owner(call, asked)
-    with in_rams_words(), call.services.database.transaction() as tx:
+    with ram_errors(), call.services.database.transaction() as tx:
         identity.set_key(tx, call.account_id, owner, asked.key_id, active=asked.status == "Active")
     return {}
 
@@ -102,7 +102,7 @@ def update_access_key(call: Call, asked: KeyStatus) -> dict[str, Any]:
 def delete_access_key(call: Call, asked: NamedKey) -> dict[str, Any]:
     """Delete a key. It cannot be restored."""
     owner = _owner(call, asked)
-    with in_rams_words(), call.services.database.transaction() as tx:
+    with ram_errors(), call.services.database.transaction() as tx:
         identity.delete_key(tx, call.account_id, owner, asked.key_id)
     return {}
 

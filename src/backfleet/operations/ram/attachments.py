@@ -7,7 +7,7 @@ from typing import Any, Final
 from backfleet import identity
 from backfleet.operations.catalogue import RAM, Call, operation
 from backfleet.operations.ram import naming
-from backfleet.operations.ram.errors import NoResourceGroups, bad_names, in_rams_words, refusals
+from backfleet.operations.ram.errors import NoResourceGroups, bad_names, ram_errors, refusals
 from backfleet.operations.ram.groups import NamedGroup
 from backfleet.operations.ram.policies import NAMED_ERRORS, NamedPolicy, policy_arn, policy_type, shown_policy
 from backfleet.operations.ram.requests import arn_of
@@ -108,19 +108,19 @@ def _enter_kind(kind: HolderKind) -> None:
 
     def attach(call: Call, asked: Any) -> dict[str, Any]:
         name, policy, of_type = _checked(asked, kind)
-        with in_rams_words(), call.services.database.transaction() as tx:
+        with ram_errors(), call.services.database.transaction() as tx:
             identity.attach_policy(tx, call.account_id, name, policy, of_type, to=kind.name, now=call.now)
         return {}
 
     def detach(call: Call, asked: Any) -> dict[str, Any]:
         name, policy, of_type = _checked(asked, kind)
-        with in_rams_words(), call.services.database.transaction() as tx:
+        with ram_errors(), call.services.database.transaction() as tx:
             identity.detach_policy(tx, call.account_id, name, policy, of_type, of=kind.name)
         return {}
 
     def list_policies(call: Call, asked: Any) -> dict[str, Any]:
         name = kind.check(getattr(asked, kind.field))
-        with in_rams_words(), call.services.database.reading() as tx:
+        with ram_errors(), call.services.database.reading() as tx:
             found = identity.policies_of(tx, call.account_id, kind.name, name)
         return {"Policies": {"Policy": [_attached(policy) for policy in found]}}
 
@@ -168,7 +168,7 @@ def _attached(policy: identity.Policy) -> dict[str, Any]:
 def list_entities_for_policy(call: Call, asked: NamedPolicy) -> dict[str, Any]:
     """List the users, groups and roles of the account that a policy is attached to."""
     name, kind = naming.policy_name(asked.policy_name), policy_type(asked.policy_type)
-    with in_rams_words(), call.services.database.reading() as tx:
+    with ram_errors(), call.services.database.reading() as tx:
         found = identity.holders_of(tx, call.account_id, name, kind)
     shown: dict[str, list[dict[str, str]]] = {"Group": [], "Role": [], "User": []}
     for holder in found:

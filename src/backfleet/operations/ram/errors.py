@@ -197,21 +197,21 @@ class BadDiagnosis(ApiError):
 
 
 @contextmanager
-def in_rams_words() -> Iterator[None]:
+def ram_errors() -> Iterator[None]:
     """Turn errors of the identity module into those of RAM."""
     try:
         yield
-    except identity.NotFound as no:
-        raise REFUSALS[f"EntityNotExist.{no.kind}"](f"Name: {no.name[:128]!r}.") from None
-    except identity.AlreadyExists as no:
-        raise REFUSALS[f"EntityAlreadyExists.{no.kind}"](f"Name: {no.name[:128]!r}.") from None
-    except identity.StillInUse as no:
-        raise REFUSALS[f"DeleteConflict.{no.kind}"](f"Name: {no.name[:128]!r}.") from None
-    except identity.Unchangeable as no:
-        raise REFUSALS[f"OperationDenied.{no.kind}"](f"Name: {no.name[:128]!r}.") from None
-    except identity.LimitReached as no:
-        raise REFUSALS[f"LimitExceeded.{no.kind}"](f"Limit: {no.limit}.") from None
-    except MalformedPolicy as no:
-        raise MalformedPolicyDocument(str(no)) from None
-    except identity.BadKeys as no:
-        raise BadKeySet(str(no)) from None
+    except identity.NotFound as problem:
+        raise REFUSALS[f"EntityNotExist.{problem.kind}"](f"Name: {problem.name[:128]!r}.") from None
+    except identity.AlreadyExists as problem:
+        raise REFUSALS[f"EntityAlreadyExists.{problem.kind}"](f"Name: {problem.name[:128]!r}.") from None
+    except identity.StillInUse as problem:
+        raise REFUSALS[f"DeleteConflict.{problem.kind}"](f"Name: {problem.name[:128]!r}.") from None
+    except identity.Unchangeable as problem:
+        raise REFUSALS[f"OperationDenied.{problem.kind}"](f"Name: {problem.name[:128]!r}.") from None
+    except identity.LimitReached as problem:
+        raise REFUSALS[f"LimitExceeded.{problem.kind}"](f"Limit: {problem.limit}.") from None
+    except MalformedPolicy as problem:
+        raise MalformedPolicyDocument(str(problem)) from None
+    except identity.BadKeys as problem:
+        raise BadKeySet(str(problem)) from None

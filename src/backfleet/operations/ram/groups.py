@@ -7,7 +7,7 @@ from typing import Any, Final
 from backfleet import identity
 from backfleet.operations.catalogue import RAM, Call, operation
 from backfleet.operations.ram import naming
-from backfleet.operations.ram.errors import bad_names, bad_texts, in_rams_words, refusals
+from backfleet.operations.ram.errors import bad_names, bad_texts, ram_errors, refusals
 from backfleet.operations.ram.requests import (
     BAD_MARKER,
     PAGED,
@@ -85,7 +85,7 @@ def create_group(call: Call, asked: NewGroup) -> dict[str, Any]:
     """Make an empty group."""
     name = naming.group_name(asked.group_name)
     comments = naming.free_text("Comments", asked.comments, 128)
-    with in_rams_words(), call.services.database.transaction() as tx:
+    with ram_errors(), call.services.database.transaction() as tx:
         made = identity.create_group(
             tx, call.account_id, name, comments=comments, now=call.now, draw=call.services.draw
         )
@@ -103,7 +103,7 @@ def create_group(call: Call, asked: NewGroup) -> dict[str, Any]:
 def get_group(call: Call, asked: NamedGroup) -> dict[str, Any]:
     """Return a group."""
     name = naming.group_name(asked.group_name)
-    with in_rams_words(), call.services.database.reading() as tx:
+    with ram_errors(), call.services.database.reading() as tx:
         return {"Group": _shown(identity.find_group(tx, call.account_id, name))}
 
 
@@ -124,7 +124,7 @@ def update_group(call: Call, asked: ChangedGroup) -> dict[str, Any]:
     name = naming.group_name(asked.group_name)
     new_name = None if asked.new_name is None else naming.group_name(asked.new_name, "NewGroupName")
     comments = None if asked.comments is None else naming.free_text("NewComments", asked.comments, 128)
-    with in_rams_words(), call.services.database.transaction() as tx:
+    with ram_errors(), call.services.database.transaction() as tx:
         changed = identity.update_group(tx, call.account_id, name, new_name=new_name, comments=comments, now=call.now)
     return {"Group": _shown(changed)}
 
@@ -159,7 +159,7 @@ def list_groups(call: Call, asked: Listed) -> dict[str, Any]:
 def delete_group(call: Call, asked: NamedGroup) -> dict[str, Any]:
     """Delete a group that has neither users nor policies."""
     name = naming.group_name(asked.group_name)
-    with in_rams_words(), call.services.database.transaction() as tx:
+    with ram_errors(), call.services.database.transaction() as tx:
         identity.delete_group(tx, call.account_id, name)
     return {}
 
@@ -180,7 +180,7 @@ def delete_group(call: Call, asked: NamedGroup) -> dict[str, Any]:
 def add_user_to_group(call: Call, asked: Membership) -> dict[str, Any]:
     """Add a user to a group. Its policies apply from the user's next request on."""
     user, group = naming.user_name(asked.user_name), naming.group_name(asked.group_name)
-    with in_rams_words(), call.services.database.transaction() as tx:
+    with ram_errors(), call.services.database.transaction() as tx:
         identity.join_group(tx, call.account_id, user, group, now=call.now)
     return {}
 
@@ -199,7 +199,7 @@ def add_user_to_group(call: Call, asked: Membership) -> dict[str, Any]:
 def remove_user_from_group(call: Call, asked: Membership) -> dict[str, Any]:
     """Remove a user from a group. Its policies stop applying with the user's next request."""
     user, group = naming.user_name(asked.user_name), naming.group_name(asked.group_name)
-    with in_rams_words(), call.services.database.transaction() as tx:
+    with ram_errors(), call.services.database.transaction() as tx:
         identity.leave_group(tx, call.account_id, user, group)
     return {}
 
@@ -215,7 +215,7 @@ def remove_user_from_group(call: Call, asked: Membership) -> dict[str, Any]:
 def list_groups_for_user(call: Call, asked: NamedUser) -> dict[str, Any]:
     """List the groups of a user."""
     name = naming.user_name(asked.user_name)
-    with in_rams_words(), call.services.database.reading() as tx:
+    with ram_errors(), call.services.database.reading() as tx:
         found = identity.groups_of_user(tx, call.account_id, name)
     return {"Groups": {"Group": [_joined(group, since) for group, since in found]}}
 
@@ -231,7 +231,7 @@ def list_groups_for_user(call: Call, asked: NamedUser) -> dict[str, Any]:
 def list_users_for_group(call: Call, asked: ListedMembers) -> dict[str, Any]:
     """List the users of a group."""
     name, after = naming.group_name(asked.group_name), after_name(asked.marker)
-    with in_rams_words(), call.services.database.reading() as tx:
+    with ram_errors(), call.services.database.reading() as tx:
         found = identity.users_in_group(tx, call.account_id, name, after=after, limit=asked.max_items + 1)
     shown = [
         {"UserName": user.name, "DisplayName": user.display_name, "JoinDate": naming.date(since)}

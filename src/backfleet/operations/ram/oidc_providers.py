@@ -11,7 +11,7 @@ from typing import Any, Final
 from backfleet import identity
 from backfleet.operations.catalogue import RAM, Call, operation
 from backfleet.operations.ram import naming
-from backfleet.operations.ram.errors import BadKeySet, bad_names, bad_parameter, bad_texts, in_rams_words, refusals
+from backfleet.operations.ram.errors import BadKeySet, bad_names, bad_parameter, bad_texts, ram_errors, refusals
 from backfleet.operations.ram.requests import arn_of, every_arn
 from backfleet.wire.parameters import text
 
@@ -93,7 +93,7 @@ def create_oidc_provider(call: Call, asked: NewProvider) -> dict[str, Any]:
         "description": naming.free_text("Description", asked.description, 256),
     }
     clients = _client_ids(asked.client_ids)
-    with in_rams_words(), call.services.database.transaction() as tx:
+    with ram_errors(), call.services.database.transaction() as tx:
         made = identity.create_provider(
             tx, call.account_id, name, client_ids=clients, now=call.now, draw=call.services.draw, **details
         )
@@ -111,7 +111,7 @@ def create_oidc_provider(call: Call, asked: NewProvider) -> dict[str, Any]:
 def get_oidc_provider(call: Call, asked: NamedProvider) -> dict[str, Any]:
     """Return an identity provider."""
     name = naming.provider_name(asked.name)
-    with in_rams_words(), call.services.database.reading() as tx:
+    with ram_errors(), call.services.database.reading() as tx:
         return {"OIDCProvider": _shown(identity.find_provider(tx, call.account_id, name))}
 
 
@@ -149,7 +149,7 @@ def update_oidc_provider(call: Call, asked: ChangedProvider) -> dict[str, Any]:
     clients = None if asked.client_ids is None else _client_ids(asked.client_ids)
     described = asked.description and naming.free_text("NewDescription", asked.description, 256)
     changes = {"keys": asked.keys, "description": described}
-    with in_rams_words(), call.services.database.transaction() as tx:
+    with ram_errors(), call.services.database.transaction() as tx:
         changed = identity.update_provider(tx, call.account_id, name, client_ids=clients, now=call.now, **changes)
     return {"OIDCProvider": _shown(changed)}
 
@@ -165,7 +165,7 @@ def update_oidc_provider(call: Call, asked: ChangedProvider) -> dict[str, Any]:
 def delete_oidc_provider(call: Call, asked: NamedProvider) -> dict[str, Any]:
     """Delete an identity provider. Sessions that began with one of its tokens end."""
     name = naming.provider_name(asked.name)
-    with in_rams_words(), call.services.database.transaction() as tx:
+    with ram_errors(), call.services.database.transaction() as tx:
         identity.delete_provider(tx, call.account_id, name)
     return {}
 

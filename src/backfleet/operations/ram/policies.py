@@ -14,7 +14,7 @@ from backfleet.operations.ram.errors import (
     bad_names,
     bad_parameter,
     bad_texts,
-    in_rams_words,
+    ram_errors,
     refusals,
 )
 from backfleet.operations.ram.requests import BAD_MARKER, PAGED, Listed, arn_of, every_arn
@@ -120,7 +120,7 @@ def create_policy(call: Call, asked: NewPolicy) -> dict[str, Any]:
     if asked.tags or asked.written_tags:
         raise BAD_TAG("Policies carry no tags here; leave them out.")
     check_length(asked.document)
-    with in_rams_words(), call.services.database.transaction() as tx:
+    with ram_errors(), call.services.database.transaction() as tx:
         made = identity.create_policy(tx, call.account_id, name, asked.document, description=described, now=call.now)
     return {"Policy": shown_policy(made)}
 
@@ -136,7 +136,7 @@ def create_policy(call: Call, asked: NewPolicy) -> dict[str, Any]:
 def get_policy(call: Call, asked: NamedPolicy) -> dict[str, Any]:
     """Return a policy and the document that is in force."""
     name, kind = naming.policy_name(asked.policy_name), policy_type(asked.policy_type)
-    with in_rams_words(), call.services.database.reading() as tx:
+    with ram_errors(), call.services.database.reading() as tx:
         found = identity.find_policy(tx, call.account_id, name, kind)
         version = identity.find_version(tx, call.account_id, name, kind, found.version)
     return {"Policy": shown_policy(found) | _read_fields(found), "DefaultPolicyVersion": shown_version(version)}
@@ -177,7 +177,7 @@ def update_policy_description(call: Call, asked: DescribedPolicy) -> dict[str, A
     """Change the description of one of the account's own policies."""
     name = naming.policy_name(asked.policy_name)
     described = naming.free_text("NewDescription", asked.description, 1024)
-    with in_rams_words(), call.services.database.transaction() as tx:
+    with ram_errors(), call.services.database.transaction() as tx:
         changed = identity.set_policy_description(tx, call.account_id, name, described, now=call.now)
     return {"Policy": shown_policy(changed) | _read_fields(changed)}
 
@@ -202,7 +202,7 @@ def update_policy_description(call: Call, asked: DescribedPolicy) -> dict[str, A
 def delete_policy(call: Call, asked: DeletedPolicy) -> dict[str, Any]:
     """Delete one of the account's own policies that is not attached; with CascadingDelete its versions too."""
     name = naming.policy_name(asked.policy_name)
-    with in_rams_words(), call.services.database.transaction() as tx:
+    with ram_errors(), call.services.database.transaction() as tx:
         identity.delete_policy(tx, call.account_id, name, versions_too=asked.cascading)
     return {}
 

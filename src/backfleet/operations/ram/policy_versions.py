@@ -6,7 +6,7 @@ from typing import Any, Final
 from backfleet import identity
 from backfleet.operations.catalogue import RAM, Call, operation
 from backfleet.operations.ram import naming
-from backfleet.operations.ram.errors import BadVersionId, MalformedPolicyDocument, bad_names, in_rams_words, refusals
+from backfleet.operations.ram.errors import BadVersionId, MalformedPolicyDocument, bad_names, ram_errors, refusals
 from backfleet.operations.ram.policies import (
     NAMED_ERRORS,
     OWN_POLICY_ARN,
@@ -67,7 +67,7 @@ def create_policy_version(call: Call, asked: NewVersion) -> dict[str, Any]:
     name = naming.policy_name(asked.policy_name)
     check_length(asked.document)
     how = {"default": asked.default, "rotate": asked.rotation == ROTATE}
-    with in_rams_words(), call.services.database.transaction() as tx:
+    with ram_errors(), call.services.database.transaction() as tx:
         made = identity.add_version(tx, call.account_id, name, asked.document, now=call.now, **how)
     return {"PolicyVersion": shown_version(made)}
 
@@ -84,7 +84,7 @@ def get_policy_version(call: Call, asked: NamedVersion) -> dict[str, Any]:
     """Return one version of a policy."""
     name, kind = naming.policy_name(asked.policy_name), policy_type(asked.policy_type)
     number = naming.version_number(asked.version_id)
-    with in_rams_words(), call.services.database.reading() as tx:
+    with ram_errors(), call.services.database.reading() as tx:
         return {"PolicyVersion": shown_version(identity.find_version(tx, call.account_id, name, kind, number))}
 
 
@@ -99,7 +99,7 @@ def get_policy_version(call: Call, asked: NamedVersion) -> dict[str, Any]:
 def list_policy_versions(call: Call, asked: NamedPolicy) -> dict[str, Any]:
     """List the versions of a policy, oldest first."""
     name, kind = naming.policy_name(asked.policy_name), policy_type(asked.policy_type)
-    with in_rams_words(), call.services.database.reading() as tx:
+    with ram_errors(), call.services.database.reading() as tx:
         found = identity.list_versions(tx, call.account_id, name, kind)
     return {"PolicyVersions": {"PolicyVersion": [shown_version(version) for version in found]}}
 
@@ -115,7 +115,7 @@ def list_policy_versions(call: Call, asked: NamedPolicy) -> dict[str, Any]:
 def set_default_policy_version(call: Call, asked: OwnVersion) -> dict[str, Any]:
     """Put a version of a policy in force, from the next request on."""
     name, number = naming.policy_name(asked.policy_name), naming.version_number(asked.version_id)
-    with in_rams_words(), call.services.database.transaction() as tx:
+    with ram_errors(), call.services.database.transaction() as tx:
         identity.set_default_version(tx, call.account_id, name, number, now=call.now)
     return {}
 
@@ -135,6 +135,6 @@ def set_default_policy_version(call: Call, asked: OwnVersion) -> dict[str, Any]:
 def delete_policy_version(call: Call, asked: OwnVersion) -> dict[str, Any]:
     """Delete a version of a policy that is not in force."""
     name, number = naming.policy_name(asked.policy_name), naming.version_number(asked.version_id)
-    with in_rams_words(), call.services.database.transaction() as tx:
+    with ram_errors(), call.services.database.transaction() as tx:
         identity.delete_version(tx, call.account_id, name, number)
     return {}

@@ -14,7 +14,7 @@ from backfleet.operations.ram.errors import (
     bad_names,
     bad_parameter,
     bad_texts,
-    in_rams_words,
+    ram_errors,
     refusals,
 )
 from backfleet.operations.ram.requests import BAD_MARKER, PAGED, Listed, after_name, arn_of, every_arn, paged
@@ -122,7 +122,7 @@ def create_role(call: Call, asked: NewRole) -> dict[str, Any]:
     tags = {key: value or "" for key, value in read_tags(asked.tags, asked.written_tags).items()}
     described = naming.free_text("Description", asked.description, 1024)
     trust, longest = _trust(asked.trust, "AssumeRolePolicyDocument"), _duration(asked.max_session)
-    with in_rams_words(), call.services.database.transaction() as tx:
+    with ram_errors(), call.services.database.transaction() as tx:
         made = identity.create_role(
             tx, call.account_id, name, trust, description=described, max_session=longest, tags=tags,
             now=call.now, draw=call.services.draw,
@@ -141,7 +141,7 @@ def create_role(call: Call, asked: NewRole) -> dict[str, Any]:
 )
 def create_service_linked_role(call: Call, asked: NewServiceRole) -> dict[str, Any]:
     """Make the role by which a service acts in this account."""
-    with in_rams_words(), call.services.database.transaction() as tx:
+    with ram_errors(), call.services.database.transaction() as tx:
         made = identity.create_service_role(tx, call.account_id, asked.service, now=call.now, draw=call.services.draw)
     return {"Role": _shown(made)}
 
@@ -157,7 +157,7 @@ def create_service_linked_role(call: Call, asked: NewServiceRole) -> dict[str, A
 def get_role(call: Call, asked: NamedRole) -> dict[str, Any]:
     """Return a role and its trust policy."""
     name = naming.role_name(asked.role_name)
-    with in_rams_words(), call.services.database.reading() as tx:
+    with ram_errors(), call.services.database.reading() as tx:
         return {"Role": _shown(identity.find_role(tx, call.account_id, name))}
 
 
@@ -182,7 +182,7 @@ def update_role(call: Call, asked: ChangedRole) -> dict[str, Any]:
     trust = None if asked.trust is None else _trust(asked.trust, "NewAssumeRolePolicyDocument")
     longest = None if asked.max_session is None else _duration(asked.max_session)
     described = asked.description and naming.free_text("NewDescription", asked.description, 1024)
-    with in_rams_words(), call.services.database.transaction() as tx:
+    with ram_errors(), call.services.database.transaction() as tx:
         changed = identity.update_role(
             tx, call.account_id, name, trust=trust, description=described, max_session=longest, now=call.now
         )
@@ -216,7 +216,7 @@ def list_roles(call: Call, asked: ListedRoles) -> dict[str, Any]:
 def delete_role(call: Call, asked: NamedRole) -> dict[str, Any]:
     """Delete a role that has no policies. The next request of each of its sessions is refused."""
     name = naming.role_name(asked.role_name)
-    with in_rams_words(), call.services.database.transaction() as tx:
+    with ram_errors(), call.services.database.transaction() as tx:
         identity.delete_role(tx, call.account_id, name)
     return {}
 

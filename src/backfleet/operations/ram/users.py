@@ -10,7 +10,7 @@ from backfleet.operations.ram.errors import (
     bad_names,
     bad_parameter,
     bad_texts,
-    in_rams_words,
+    ram_errors,
     refusals,
 )
 from backfleet.operations.ram.requests import (
@@ -89,7 +89,7 @@ def create_user(call: Call, asked: NewUser) -> dict[str, Any]:
         "email": naming.email(asked.email),
         "mobile_phone": naming.mobile_phone(asked.mobile_phone),
     }
-    with in_rams_words(), call.services.database.transaction() as tx:
+    with ram_errors(), call.services.database.transaction() as tx:
         made = identity.create_user(tx, call.account_id, name, **details, now=call.now, draw=call.services.draw)
     return {"User": _made(made)}
 
@@ -105,7 +105,7 @@ def create_user(call: Call, asked: NewUser) -> dict[str, Any]:
 def get_user(call: Call, asked: NamedUser) -> dict[str, Any]:
     """Return a user."""
     name = naming.user_name(asked.user_name)
-    with in_rams_words(), call.services.database.reading() as tx:
+    with ram_errors(), call.services.database.reading() as tx:
         found = identity.find_user(tx, call.account_id, name)
     return {"User": _shown(found)}
 
@@ -133,7 +133,7 @@ def update_user(call: Call, asked: ChangedUser) -> dict[str, Any]:
         "email": asked.email and naming.email(asked.email),
         "mobile_phone": asked.mobile_phone and naming.mobile_phone(asked.mobile_phone),
     }
-    with in_rams_words(), call.services.database.transaction() as tx:
+    with ram_errors(), call.services.database.transaction() as tx:
         changed = identity.update_user(tx, call.account_id, name, new_name=new_name, now=call.now, **details)
     return {"User": _shown(changed)}
 
@@ -173,7 +173,7 @@ def list_users(call: Call, asked: Listed) -> dict[str, Any]:
 def delete_user(call: Call, asked: NamedUser) -> dict[str, Any]:
     """Delete a user who has neither keys nor policies and is in no group."""
     name = naming.user_name(asked.user_name)
-    with in_rams_words(), call.services.database.transaction() as tx:
+    with ram_errors(), call.services.database.transaction() as tx:
         identity.delete_user(tx, call.account_id, name)
     return {}
 

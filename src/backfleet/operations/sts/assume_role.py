@@ -111,8 +111,8 @@ def assume_role(call: Call, asked: AssumeRole) -> dict[str, Any]:
             )
     except identity.RootCannotAssume:
         raise RootMayNot from None
-    except identity.LimitReached as no:
-        raise RoleChainTooLong(no.limit) from None
+    except identity.LimitReached as problem:
+        raise RoleChainTooLong(problem.limit) from None
     return answer(issued)
 
 
@@ -173,8 +173,8 @@ def _trusting(tx: Transaction, call: Call, asked: AssumeRole, account_id: str, n
         if account_id == call.account_id:
             raise RoleNotFound(asked.role_arn) from None
         decision = identity.policy.Decision(allowed=False)
-    except identity.NotTrusted as no:
-        decision = no.decision if account_id == call.account_id else identity.policy.Decision(allowed=False)
+    except identity.NotTrusted as problem:
+        decision = problem.decision if account_id == call.account_id else identity.policy.Decision(allowed=False)
     else:
         return role
     detail = denied_detail(call, ASSUME, asked.role_arn, context, decision, TRUST_POLICY)

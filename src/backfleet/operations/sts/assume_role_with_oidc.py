@@ -79,8 +79,8 @@ def assume_role_with_oidc(call: Call, asked: AssumeRoleWithOIDC) -> dict[str, An
             raise NotFederated("No such OIDC Provider registered.") from None
         try:
             vouched = identity.verify_token(provider, asked.token, call.now)
-        except identity.BadToken as no:
-            raise _FAULTS.get(no.fault, TokenInvalid)(f"The OIDC token is refused: {no.why}.") from None
+        except identity.BadToken as problem:
+            raise _FAULTS.get(problem.fault, TokenInvalid)(f"The OIDC token is refused: {problem.why}.") from None
         try:
             role = identity.find_role(tx, account_id, role_name, any_case=True)
             identity.check_trust(role, frozenset({Principal("Federated", provider.arn)}), _context(call, vouched))

@@ -29,7 +29,7 @@ from typing import Callable, FrozenSet, List, Optional
 from backfleet_host.contract import is_version
 from backfleet_host.identity import read_identity
 from backfleet_host.layout import DEFAULT_ROOT, POLICY, SYSTEMD, Places
-from backfleet_host.upgrader.host import disk
+from backfleet_host.upgrader import disk
 from backfleet_host.upgrader.host.processes import end, end_orphans, from_tree, holders_of, is_program_of
 from backfleet_host.upgrader.host.shim import UNVERIFIED
 from backfleet_host.upgrader.host.subprocesses import Runner, run

@@ -16,9 +16,9 @@ import stat
 from pathlib import Path
 from typing import IO, Any, Dict, Iterable, List, Optional, Tuple, Union
 
+from backfleet_host.upgrader import disk
 from backfleet_host.upgrader.errors import OrderFailed
 from backfleet_host.upgrader.failpoints import effect
-from backfleet_host.upgrader.host import disk
 
 MOST_BYTES = 256 << 20  # of all files together: they are copied while the gate is closed
 MOST_ENTRIES = 20_000

@@ -17,8 +17,8 @@ import shutil
 from pathlib import Path
 from typing import Dict, Iterable, List, Optional
 
+from backfleet_host.upgrader import disk
 from backfleet_host.upgrader.failpoints import effect
-from backfleet_host.upgrader.host import disk
 
 MARK = "# backfleet shim for"
 ON_TRIAL = "BACKFLEET_ON_TRIAL"

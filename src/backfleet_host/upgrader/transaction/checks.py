@@ -12,8 +12,9 @@ from typing import Any, Dict, Optional, Tuple
 from backfleet_host import archives
 from backfleet_host.manifest import Manifest
 from backfleet_host.platforms import canonical, platform_here
+from backfleet_host.upgrader import disk
 from backfleet_host.upgrader.errors import OrderFailed
-from backfleet_host.upgrader.host import disk, policy, shim, trees
+from backfleet_host.upgrader.host import policy, shim, trees
 from backfleet_host.upgrader.host.drift import unmanaged_programs
 from backfleet_host.upgrader.host.installation import PackageFolder
 from backfleet_host.upgrader.host.policy import HostPolicy, Policy

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Callable, List, Optional
 
 from backfleet_host.manifest import Manifest
+from backfleet_host.upgrader import gate
 from backfleet_host.upgrader.errors import OrderFailed, Unhealthy
-from backfleet_host.upgrader.host import gate
 from backfleet_host.upgrader.host.health import RETRY_SECONDS
 from backfleet_host.upgrader.host.installation import PackageFolder
 from backfleet_host.upgrader.host.services import wait_until_idle

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from backfleet_host.contract import Malformed, Order
-from backfleet_host.upgrader.host import disk
+from backfleet_host.upgrader import disk
 
 SWITCHING, VERIFIED, ROLLING_BACK, REMOVING = "switching", "proven", "going back", "removing"
 """The lines after the first, as they are on the disks of hosts. They must not change."""

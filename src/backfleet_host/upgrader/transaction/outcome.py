@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Callable, List, Tuple
 
 from backfleet_host.contract import Order, Report, is_version
+from backfleet_host.upgrader import disk
 from backfleet_host.upgrader.errors import OrderFailed, Unhealthy
 from backfleet_host.upgrader.failpoints import failpoint
-from backfleet_host.upgrader.host import disk, shim
+from backfleet_host.upgrader.host import shim
 from backfleet_host.upgrader.host.installation import Installation, PackageFolder
 from backfleet_host.upgrader.transaction.attempt import Attempt
 

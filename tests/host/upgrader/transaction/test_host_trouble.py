@@ -229,7 +229,7 @@ class Bypass:
 
     def end(self) -> str:
         self.flag.unlink(missing_ok=True)
-        return self.process.communicate(timeout=10)[0].strip()
+        return self.process.communicate(timeout=30)[0].strip()
 
 
 @pytest.fixture
@@ -239,7 +239,7 @@ def bypass(shop: Shop, host: Host, request: pytest.FixtureRequest) -> Iterator[B
     running = Bypass(host, "1.0")
     yield running
     running.flag.unlink(missing_ok=True)
-    running.process.communicate(timeout=10)
+    running.process.communicate(timeout=30)
 
 
 def test_f35_idle_waits_for_a_backup_that_bypasses_the_shim(shop: Shop, host: Host, bypass: Bypass) -> None:

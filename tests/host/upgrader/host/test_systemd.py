@@ -20,7 +20,7 @@ Host = Any
 Shop = Any
 
 SOURCE = Path(str(backfleet_host.__file__)).parents[1]
-CARRY_OUT = Path(__file__).with_name("carry_out_order.py")
+CARRY_OUT = Path(__file__).parents[1] / "carry_out_order.py"
 
 pytestmark = pytest.mark.skipif(bool(machines.why_not()), reason=machines.why_not())
 

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from backfleet_host.contract import Order
-from backfleet_host.upgrader import carry_out_on
-from backfleet_host.upgrader.host import disk, gate
+from backfleet_host.upgrader import carry_out_on, disk, gate
 from host.upgrader.small_host import PACKAGE, PowerCut, SmallHost, Trouble, effects_of, with_trouble
 
 Host = Any

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from backfleet_host.upgrader.host.processes import from_tree
-from host.upgrader.test_services import SERVICE, daemon, run
+from host.upgrader.host.test_services import SERVICE, daemon, run
 
 Host = Any  # the fixtures' classes live in conftest.py
 Shop = Any
@@ -98,7 +98,7 @@ def test_f38_a_run_that_starts_after_a_crash_waits_for_the_recovery(shop: Shop, 
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(1)
         assert host.carry("recover", order_id="r-1").current_version == "1.0"
-        assert process.communicate(timeout=10)[0] == "1.0 hello\n"
+        assert process.communicate(timeout=30)[0] == "1.0 hello\n"
 
 
 def test_a_run_does_not_wait_for_recovery_for_ever(shop: Shop, host: Host) -> None:
@@ -223,8 +223,8 @@ def words_of(process: Path) -> bytes:
     [
         pytest.param("about to switch", 0, "1.0", id="before it is stopped"),
         pytest.param("switched", 0, "2.0", id="before the new one starts"),
-        pytest.param("switch", 0, "2.0", id="before it is proven"),
-        pytest.param("commit", 0, "2.0", id="when it is proven"),
+        pytest.param("switch", 0, "2.0", id="before it is verified"),
+        pytest.param("commit", 0, "2.0", id="when it is verified"),
         pytest.param("switch", 1, "1.0", id="before it is found unhealthy"),
         pytest.param("going back", 1, "1.0", id="before it is stopped again"),
         pytest.param("pointed back", 1, "1.0", id="before the old one starts again"),

@@ -83,7 +83,7 @@ def test_f47_an_agent_without_rights_reports_it_and_leaves_nothing(installed: Ho
         subprocess.run(["chmod", "a+rx", folder], check=True)
     before = sorted(str(path) for path in installed.root.rglob("*"))
     words = [
-        sys.executable, str(Path(__file__).with_name("carry_out_order.py")),
+        sys.executable, str(Path(__file__).parents[1] / "carry_out_order.py"),
         f'{{"root": "{installed.root}", "downloads": "{shop.address}", "system": "",'
         f' "trust_root": "{tmp_path / "root.json"}"}}',
         installed.order("upgrade", "2.0").as_command().split("\n", 1)[1],

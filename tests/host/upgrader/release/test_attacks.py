@@ -261,7 +261,7 @@ ATTACKS = [
     pytest.param(broken_json, "UnreadableMetadata", id="metadata that is no JSON"),
     pytest.param(another_package, "BadDescription", id="wrong software"),
     pytest.param(no_description, "BadDescription", id="a description that cannot be read"),
-    pytest.param(another_release, "NotOffered", id="a release that nobody vouches for"),
+    pytest.param(another_release, "NotOffered", id="a release that no metadata names"),
 ]
 
 

@@ -26,7 +26,7 @@ def release(version: str, upgrades_from: str = "", form: str = "", readable_by: 
 
 
 @pytest.mark.parametrize(
-    ("current", "offered", "way"),
+    ("current", "offered", "path"),
     [
         pytest.param("1.0", [("4.0", "")], ["4.0"], id="directly"),
         pytest.param("", [("4.0", ">=3")], ["4.0"], id="from nothing, directly"),
@@ -39,13 +39,13 @@ def release(version: str, upgrades_from: str = "", form: str = "", readable_by: 
         pytest.param("1.0", [("3.0", ">=2"), ("4.0", ">=3")], None, id="a bridge out of reach"),
         pytest.param("1.0", [("5.0", ""), ("4.0", ">=5")], None, id="never past the goal"),
         pytest.param("3.9", [("3.0", ""), ("4.0", "<3.5")], None, id="F33 never backwards"),
-        pytest.param("odd one", [("3.0", ""), ("4.0", ">=3")], None, id="from a version nobody can read"),
+        pytest.param("odd one", [("3.0", ""), ("4.0", ">=3")], None, id="from a version that does not compare"),
     ],
 )
-def test_the_upgrade_path(current: str, offered: list[tuple[str, str]], way: list[str] | None) -> None:
+def test_the_upgrade_path(current: str, offered: list[tuple[str, str]], path: list[str] | None) -> None:
     """The last release that is offered is the goal."""
     releases = [release(*one) for one in offered]
-    assert upgrade_path.find_path(current, releases[-1], releases) == way
+    assert upgrade_path.find_path(current, releases[-1], releases) == path
 
 
 @given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 9)), max_size=9, unique_by=lambda pair: pair[0]))
@@ -53,10 +53,10 @@ def test_an_upgrade_path_is_allowed_at_every_step(offered: list[tuple[int, int]]
     """And only leads forwards."""
     goal = release("10", ">=8")
     releases = [release(str(version), f">={least}") for version, least in offered]
-    way = upgrade_path.find_path("1", goal, [*releases, goal])
+    path = upgrade_path.find_path("1", goal, [*releases, goal])
     known = {manifest.version: manifest for manifest in [*releases, goal]}
-    if way is not None:
-        steps = ["1", *way]
+    if path is not None:
+        steps = ["1", *path]
         assert steps[-1] == "10"
         assert all(known[after].accepts(before) for before, after in itertools.pairwise(steps))
         assert [int(version) for version in steps] == sorted({int(version) for version in steps})
@@ -65,10 +65,10 @@ def test_an_upgrade_path_is_allowed_at_every_step(offered: list[tuple[int, int]]
 @pytest.mark.parametrize(
     ("old", "readable_by", "reader", "refused"),
     [
-        pytest.param(("1.0", "1"), "", "0.1", False, id="it says nothing of readers"),
-        pytest.param(("1.0", "1"), "2.0", "", True, id="F41 the way back could not read it"),
+        pytest.param(("1.0", "1"), "", "0.1", False, id="it names no readers"),
+        pytest.param(("1.0", "1"), "2.0", "", True, id="F41 the old version could not read it after a rollback"),
         pytest.param(("1.0", "2"), "2.0", "", False, id="the same format as before"),
-        pytest.param(("2.1", "1"), "2.0", "", False, id="the way back reads it"),
+        pytest.param(("2.1", "1"), "2.0", "", False, id="the old version reads it"),
         pytest.param(("2.1", "1"), "2.0", "1.9", True, id="F41 an older host must restore"),
         pytest.param(("2.1", "1"), "2.0", "2.0", False, id="every reader can"),
         pytest.param(None, "2.0", "", False, id="nothing was there"),

@@ -12,8 +12,8 @@ import pytest
 
 from backfleet_host.manifest import Manifest
 from backfleet_host.upgrader import failpoints
+from backfleet_host.upgrader.disk import remove_tree
 from backfleet_host.upgrader.errors import OrderFailed
-from backfleet_host.upgrader.host.disk import remove_tree
 from backfleet_host.upgrader.host.trees import first_difference, mode_in_tree, unpack
 from releases.artifacts import Packed, deb, file, folder, hard_link, link, program, tar, zipped
 
@@ -53,7 +53,7 @@ def mode_of(path: Path) -> int:
         pytest.param(0o750, 0o550, id="the group's program"),
         pytest.param(0o711, 0o511, id="to be run and not read"),
         pytest.param(0o666, 0o444, id="to be written by everybody"),
-        pytest.param(0o000, 0o400, id="nobody's: who unpacked it must be able to prove it whole"),
+        pytest.param(0o000, 0o400, id="no permission at all: its owner must be able to verify it"),
     ],
 )
 @pytest.mark.parametrize(("form", "pack"), [("tar", tar), ("zip", zipped), ("deb", deb)])

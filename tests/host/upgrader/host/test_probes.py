@@ -138,7 +138,7 @@ limits = {files = 64}
         pytest.param("[[probe]]\ncommand = ['x']\nlimits = {love = 1}", "unknown: love", id="an unknown limit"),
         pytest.param("[[probe]]\ncommand = ['x']\nseconds = 0", "seconds", id="no time"),
         pytest.param("[[sample]]\nbackup = ['x']\nrestore = ['y']", "{sample}", id="a sample of nothing"),
-        pytest.param("probes = []", "unknown: probes", id="a word that is not known"),
+        pytest.param("probes = []", "unknown: probes", id="an unknown key"),
         pytest.param("keeps = ['/']", "keeps", id="to keep everything"),
         pytest.param("= 1", "courier.toml", id="no TOML"),
     ],
