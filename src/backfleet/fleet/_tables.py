@@ -92,6 +92,8 @@ clients = sa.Table(
     # When its host last reported its state, or was asked for it.
     sa.Column("checked_at", Moment, nullable=False, index=True),
     sa.Column("drift", sa.Text, nullable=False, server_default=""),
+    sa.Column("confirmed_at", Moment),  # when its host last said which version it has
+    sa.Column("in_doubt", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.UniqueConstraint("instance_id", "package"),
     sa.Index("ix_clients_account_region", "account_id", "region", "id"),
 )

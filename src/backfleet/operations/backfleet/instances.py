@@ -11,7 +11,15 @@ from backfleet.operations.hbr.answers import seconds
 from backfleet.wire.parameters import integer, text
 from backfleet.wire.shapes import Anything, Maybe
 
-CHECKUP = {"ClientId": str, "PackageName": str, "ClientVersion": str, "CheckedTime": int, "Drift": [str]}
+CHECKUP = {
+    "ClientId": str,
+    "PackageName": str,
+    "ClientVersion": str,
+    "CheckedTime": int,
+    "Drift": [str],
+    "InDoubt": bool,
+    "ConfirmedTime": Maybe(int),
+}
 INVENTORY = {"Type": str, "Count": int, "CapturedTime": str, "ReceivedTime": int}
 
 
@@ -88,6 +96,8 @@ def describe_instance(call: Call, asked: DescribeInstance) -> dict[str, Any]:
                 "ClientVersion": client.version,
                 "CheckedTime": seconds(client.checked_at),
                 "Drift": client.drift.splitlines(),
+                "InDoubt": client.in_doubt,
+                **({} if client.confirmed_at is None else {"ConfirmedTime": seconds(client.confirmed_at)}),
             }
             for client in clients
         ],
