@@ -6,11 +6,11 @@ import contextlib
 import errno
 import json
 import os
-import shutil
 from pathlib import Path
 from typing import IO, Any, Dict, Iterator, Optional, Sequence
 
 from backfleet_host import files
+from backfleet_host.upgrader import descriptors
 from backfleet_host.upgrader.failpoints import effect
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of fcntl.h and stdio.h
@@ -137,10 +137,12 @@ def remove_tree(tree: Path) -> None:
     """Remove a tree, read-only or half-made. A file or link that has its name is removed too, and not followed."""
     if tree.is_symlink() or not tree.is_dir():
         return remove_file(tree)
-    with effect("remove", tree):
-        for folder, _, _ in os.walk(str(tree)):
-            os.chmod(folder, 0o700)
-        shutil.rmtree(str(tree))
+    parent = os.open(tree.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with effect("remove", tree):
+            descriptors.remove(descriptors.At(parent, tree.name), unlock=True)
+    finally:
+        os.close(parent)
     return None
 
 
