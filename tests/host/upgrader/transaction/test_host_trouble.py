@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ import pytest
 from backfleet import releases
 from backfleet_host.contract import read_output
 from backfleet_host.platforms import platform_here
+from backfleet_host.upgrader import carry_out_on
 from backfleet_host.upgrader.host.processes import from_tree
 
 Host = Any
@@ -110,17 +112,43 @@ def test_f66_a_disk_that_fills_up_during_an_upgrade(
     assert host.leftovers() == []
 
 
-def test_f09_a_read_only_root_is_reported(shop: Shop, host: Host, small_disk: Path) -> None:
-    """Nothing is touched, and the order succeeds once the root can be written."""
+@pytest.fixture
+def read_only_root(shop: Shop, host: Host, small_disk: Path) -> Path:
+    """Return the root of a host with 1.0 whose disk is read-only, as while it boots."""
     shop.add("1.0")
     host.carry("install", "1.0")
     shop.add("2.0")
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
-    report = host.carry("upgrade", "2.0")
-    assert (report.outcome, report.code, report.current_version) == ("failed", "HostBusy", "1.0")
+    return small_disk
+
+
+def test_f09_an_order_that_comes_while_the_host_boots_waits_for_it(
+    host: Host, read_only_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is carried out as soon as the root can be written, with the time that it has left."""
+    remount = ["mount", "-o", "remount,rw", str(read_only_root)]
+    threading.Timer(1.5, lambda: subprocess.run(remount, check=True)).start()
+    report = host.carry("upgrade", "2.0", timeout_seconds=20)
+    assert (report.outcome, report.current_version, report.details) == ("succeeded", "2.0", {})
+
+
+def test_f09_a_root_that_stays_read_only_defers_the_order(host: Host, read_only_root: Path) -> None:
+    """Nothing is touched, the report says that this is no failure, and a later order succeeds."""
+    began = time.monotonic()
+    report = host.carry("upgrade", "2.0", timeout_seconds=1)
+    assert 1.0 <= time.monotonic() - began < 10
+    assert (report.code, report.current_version) == ("HostBusy", "1.0")
+    assert report.details == {"reason": "ReadOnlyRoot", "deferred": True}
     assert said_by(host.shim, "hello") == "1.0 hello"
-    subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
+    subprocess.run(["mount", "-o", "remount,rw", read_only_root], check=True)
     assert host.carry("upgrade", "2.0").current_version == "2.0"
+
+
+def test_f09_an_order_that_waits_for_a_booting_host_can_be_cancelled(host: Host, read_only_root: Path) -> None:
+    asked = iter(range(100))
+    order = host.order("upgrade", "2.0")
+    report = carry_out_on(host.installation, order, lambda line: None, lambda: next(asked) > 0)
+    assert (report.code, report.current_version) == ("TaskCancelled", "1.0")
 
 
 def test_a_quota_is_a_full_disk(shop: Shop, host: Host) -> None:
