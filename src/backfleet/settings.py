@@ -35,6 +35,7 @@ class Settings:
     database_url: str = ""  # "" = SQLite in the data folder
     nats: str = ""  # nats://... or tls://..., several with commas: carries notifications between processes
     only: tuple[str, ...] = PARTS
+    hold_listeners: bool = True  # a small parent process holds the listeners while the server restarts
     region: str = "cn-hangzhou"  # the region that this installation answers for
     public_host: str = ""  # a further name or address in the server certificate
     default_package: str = ""  # what InstallBackupClients installs if the call names none; "" = the only one there is
