@@ -293,40 +293,6 @@ def test_f06_a_tree_that_a_process_runs_from_is_never_removed(shop: Shop, host: 
     assert sorted(path.name for path in (host.folder / "versions").iterdir()) == ["2.0", "3.0"]
 
 
-def test_f36_f37_runs_that_start_during_a_drain_wait_and_then_run(shop: Shop, host: Host) -> None:
-    """Also on a host that is never idle: new runs wait behind the running one until after the switch."""
-    shop.add("1.0", switch="idle")
-    shop.add("2.0", switch="idle")
-    host.carry("install", "1.0")
-    flag = host.root / "flag"
-    flag.touch()
-    with subprocess.Popen([host.shim, "hold", flag], stdout=subprocess.PIPE, text=True) as first:
-        assert first.stdout is not None
-        first.stdout.readline()
-        upgrade = upgrader(shop, host, host.order("upgrade", "2.0", "u-drain"))
-        until = time.monotonic() + 20
-        while not _gate_is_closed(host) and time.monotonic() < until:
-            time.sleep(0.01)
-        queued = [subprocess.Popen([host.shim, "hello"], stdout=subprocess.PIPE, text=True) for _ in range(3)]
-        time.sleep(0.3)
-        assert [process.poll() for process in queued] == [None] * 3
-        flag.unlink()
-        assert first.stdout.read() == "done 1.0\n"
-    assert [process.communicate(timeout=20)[0] for process in queued] == ["2.0 hello\n"] * 3
-    assert '"current_version": "2.0"' in upgrade.communicate(timeout=20)[0]
-
-
-def _gate_is_closed(host: Host) -> bool:
-    import fcntl
-
-    with open(host.folder / "gate", "rb") as gate:
-        try:
-            fcntl.flock(gate, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
-
-
 # --- The rest of the catalogue that concerns a host -----------------------------------------------------------------
 
 
