@@ -52,8 +52,11 @@ class Unhealthy(Exception):
         output: what its command printed.
         passing: the cause may pass and is not the version's fault. The version is rolled back, but not quarantined.
         reason: tells what programs must tell apart; "" for everything else.
+        is_private: the output is that of a command of this host's administrator, and may hold secrets.
     """
 
-    def __init__(self, text: str, output: str = "", *, passing: bool = False, reason: Reason = "") -> None:
+    def __init__(
+        self, text: str, output: str = "", *, passing: bool = False, reason: Reason = "", is_private: bool = False
+    ) -> None:
         super().__init__(text)
-        self.text, self.output, self.passing, self.reason = text, output, passing, reason
+        self.text, self.output, self.passing, self.reason, self.is_private = text, output, passing, reason, is_private

@@ -338,21 +338,59 @@ def test_f25_removed_trees_are_downloaded_again_or_refused(shop: Shop, host: Hos
     assert (package["versions"], package["previous"]) == (["2.0", "3.0"], "2.0")
     with shop.database.transaction() as tx:
         releases.withdraw(tx, shop.repository, "courier", "1.0", platform_here(), now=datetime.now(UTC))
+    before = _everything_below(host)
     report = host.carry("upgrade", "1.0")
     assert (report.code, report.details["reason"], report.current_version) == ("UntrustedRelease", "NotOffered", "3.0")
+    assert (report.outcome, report.stage) == ("failed", "check")
+    assert _everything_below(host) == before
+    assert said_by(host.shim, "hello") == "3.0 hello"
+    assert host.carry("status").details["packages"][0]["versions"] == ["2.0", "3.0"]  # host and report agree
     assert host.carry("upgrade", "2.0").current_version == "2.0"
 
 
-def test_f28_the_evidence_of_a_failed_version_stays(shop: Shop, host: Host) -> None:
-    """Its output and why it was rolled back."""
+def _everything_below(host: Host) -> dict[str, Any]:
+    """Return what the client consists of: trees, links, shims and facts. Outcomes and metadata are news, not changes."""
+    found = [host.shim, *host.folder.glob("versions/**/*"), *host.folder.glob("facts/*")]
+    links = {name: os.readlink(host.folder / name) for name in ("current", "previous")}
+    contents = {str(path): (path.lstat().st_ino, path.lstat().st_mtime_ns) for path in found}
+    return {**links, **contents}
+
+
+def test_f28_the_evidence_of_a_failed_version_stays_and_is_reported(shop: Shop, host: Host) -> None:
+    """Its output and why it was rolled back: on the host, in the order's report, and in every status since."""
     shop.add("1.0")
     shop.add("2.0", health=7)
     host.carry("install", "1.0")
-    host.carry("upgrade", "2.0")
+    report = host.carry("upgrade", "2.0")
+    assert "exit code 7" in report.message
+    assert report.details["evidence"] == {"version": "2.0", "output": "courier 2.0\n"}
     assert (host.folder / "failed" / "2.0" / "output").read_text() == "courier 2.0\n"
     assert "exit code 7" in (host.folder / "failed" / "2.0" / "reason.json").read_text()
     (package,) = host.carry("status").details["packages"]
     assert package["failed"] == ["2.0"]
+    failure = package["failures"]["2.0"]
+    assert "exit code 7" in failure["reason"]
+    assert failure["until"] - failure["at"] == 24 * 3600
+
+
+@pytest.mark.parametrize("policy", ["", "sends_output = true\n"])
+def test_f28_what_a_probe_printed_is_sent_only_if_the_host_allows_it(shop: Shop, host: Host, policy: str) -> None:
+    """It may hold secrets. On the host it is kept all the same, for its owner only, and only its end is sent."""
+    shop.add("1.0")
+    shop.add("2.0")
+    host.carry("install", "1.0")
+    host.write_policy(policy, "host")
+    host.write_policy(f"""
+[[probe]]
+name = "secretive"
+command = ["/bin/sh", "-c", "seq 1 2000; echo hunter2; ! readlink {host.folder}/current | grep -q 2.0"]
+""")
+    report = host.carry("upgrade", "2.0")
+    assert (report.code, report.current_version) == ("RolledBack", "1.0")
+    assert "hunter2" in (host.folder / "failed" / "2.0" / "output").read_text()
+    assert "hunter2" not in report.message
+    assert ("hunter2" in report.as_line()) == bool(policy)
+    assert len(report.as_line()) < 4000
 
 
 def test_a_rollback_restores_the_previous_link(shop: Shop, host: Host) -> None:
