@@ -76,7 +76,7 @@ class Download:
     def _missing(self, have: int) -> Iterator[bytes]:
         """Yield what comes after the first `have` bytes."""
         headers = {"Range": f"bytes={have}-"} if have and self._serves_ranges else {}
-        limit = RateLimit(self._bytes_per_second, self._check_interrupted)
+        limit = BandwidthLimit(self._bytes_per_second, self._check_interrupted)
         accepted = (OK, PARTIAL, NO_SUCH_RANGE) if headers else (OK,)
         with request(self._server, self._address, self._check_interrupted, headers, accepted) as response:
             skip = self._bytes_to_skip(response, have)
@@ -108,7 +108,7 @@ class _WrongBytes(Exception):
         self.failure = failure
 
 
-class RateLimit:
+class BandwidthLimit:
     """A limit in bytes per second over the whole of one answer; 0 = no limit."""
 
     def __init__(self, bytes_per_second: int, check_interrupted: InterruptCheck) -> None:
