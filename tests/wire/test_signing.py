@@ -227,7 +227,7 @@ def test_a_key_pair_signs_and_verifies(scheme: str) -> None:
 
 
 @given(anything)
-def test_percent_encoding_can_be_undone(text: str) -> None:
+def test_percent_encoding_can_be_decoded(text: str) -> None:
     """Nothing is lost, and nothing but unreserved characters and %XX is left."""
     encoded = signing.percent_encode(text)
     assert unquote(encoded, errors="strict") == text

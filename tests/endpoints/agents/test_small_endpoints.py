@@ -12,7 +12,7 @@ from backfleet.fleet import Heartbeat
 from backfleet.storage import Database
 from endpoints.agents.hosts import VERSION, AgentServer, Host, eventually
 
-FIRST_BEAT: Final = {
+FIRST_HEARTBEAT: Final = {
     "uptime": 2029000,
     "timestamp": 1795422101126,
     "pid": 591,
@@ -96,7 +96,7 @@ def test_unknown_addresses_are_not_found(shared_host: Host, method: str, path: s
 
 def test_a_heartbeat_is_answered_with_its_period(shared_host: Host) -> None:
     """A number of milliseconds that the agent accepts."""
-    answer = shared_host.beat(**FIRST_BEAT)
+    answer = shared_host.heartbeat(**FIRST_HEARTBEAT)
     assert (answer.status, answer.body) == (200, b'{"nextInterval": 60000}')
 
 
@@ -166,7 +166,7 @@ def test_odd_values_of_one_do_not_lose_the_others_heartbeats(quick: Host, agent:
 def test_heartbeats_are_written_when_the_node_stops(server: AgentServer, host: Host) -> None:
     """None is lost."""
     server.clock.advance(minutes=10)
-    host.beat(mode="shell")
+    host.heartbeat(mode="shell")
     server.drain()
     assert seen(host)[:3] == (server.clock.now, VERSION, "shell")
 
@@ -174,7 +174,7 @@ def test_heartbeats_are_written_when_the_node_stops(server: AgentServer, host: H
 def test_heartbeats_survive_a_failing_database(quick: Host, caplog: pytest.LogCaptureFixture) -> None:
     """They are kept, and written when it works again."""
     database, channel = quick.server.database, quick.connect()
-    quick.beat(mode="shell")
+    quick.heartbeat(mode="shell")
     with database.transaction() as tx:
         tx.run(sa.text("ALTER TABLE instances RENAME TO away"))
     quick.server.clock.advance(minutes=1)
@@ -209,9 +209,9 @@ def test_a_host_that_reported_its_shutdown_is_back_at_its_next_request(quick: Ho
         assert found is not None
         return found.stopped_at
 
-    quick.beat()
-    quick.beat(mode="shell", state="stopping")
+    quick.heartbeat()
+    quick.heartbeat(mode="shell", state="stopping")
     eventually(lambda: stopped_at() == quick.server.clock.now)
     assert seen(quick)[2] == "shell"
-    quick.beat()
+    quick.heartbeat()
     eventually(lambda: stopped_at() is None)

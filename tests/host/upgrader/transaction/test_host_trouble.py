@@ -45,7 +45,7 @@ def upgrader(shop: Shop, host: Host, order: Any, start: str = "", **more: Any) -
     return subprocess.Popen([sys.executable, "-c", CARRY, *words], stdout=subprocess.PIPE, text=True, **more)
 
 
-def said_by(shim: Path, *words: str) -> str:
+def printed_by(shim: Path, *words: str) -> str:
     return subprocess.run([shim, *words], capture_output=True, text=True, check=True).stdout.strip()
 
 
@@ -104,7 +104,7 @@ def test_f66_a_disk_that_fills_up_during_an_upgrade(
         os.posix_fallocate(file.fileno(), 0, fill_to)
     report = host.carry("upgrade", "2.0", order_id="u-full")
     assert (report.code, report.current_version) in (("DiskFull", "1.0"), ("", "2.0"))
-    assert said_by(host.shim, "hello") == f"{report.current_version} hello"
+    assert printed_by(host.shim, "hello") == f"{report.current_version} hello"
     (small_disk / "filler").unlink()
     assert host.carry("upgrade", "2.0").current_version == "2.0"
     assert host.leftovers() == []
@@ -118,7 +118,7 @@ def test_f09_a_read_only_root_is_reported(shop: Shop, host: Host, small_disk: Pa
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     report = host.carry("upgrade", "2.0")
     assert (report.outcome, report.code, report.current_version) == ("failed", "HostBusy", "1.0")
-    assert said_by(host.shim, "hello") == "1.0 hello"
+    assert printed_by(host.shim, "hello") == "1.0 hello"
     subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
     assert host.carry("upgrade", "2.0").current_version == "2.0"
 
@@ -209,7 +209,7 @@ def test_f26_an_upgrader_that_is_killed_leaves_no_lock(shop: Shop, host: Host) -
     for left in from_tree(host.folder / "versions" / "2.0"):
         os.kill(left, signal.SIGKILL)
     assert report.current_version == "1.0"
-    assert said_by(host.shim, "hello") == "1.0 hello"
+    assert printed_by(host.shim, "hello") == "1.0 hello"
     assert host.leftovers() == []
 
 
