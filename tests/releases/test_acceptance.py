@@ -150,7 +150,9 @@ def _another_release(made: Bundle, _now: datetime) -> None:
 
 def _a_delegation(made: Bundle, _now: datetime) -> None:
     role = DelegatedRole("theirs", [FOREIGN_SIGNER.public_key.keyid], 1, terminating=True, paths=["*/*/*"])
-    made.targets.signed.delegations = Delegations({FOREIGN_SIGNER.public_key.keyid: FOREIGN_SIGNER.public_key}, {"theirs": role})
+    made.targets.signed.delegations = Delegations(
+        {FOREIGN_SIGNER.public_key.keyid: FOREIGN_SIGNER.public_key}, {"theirs": role}
+    )
 
 
 def _a_word_more(made: Bundle, _now: datetime) -> None:

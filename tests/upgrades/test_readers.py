@@ -63,7 +63,9 @@ def test_an_order_says_how_fast_its_host_may_download(helpers: Helpers) -> None:
     target = helpers.target()
     helpers.start(target)
     draw = helpers.env.services.draw
-    upgrades.run_once(helpers.database, now=helpers.moment(0), draw=draw, carrier=GatewayCarrier(), most_per_second=2_000_000)
+    upgrades.run_once(
+        helpers.database, now=helpers.moment(0), draw=draw, carrier=GatewayCarrier(), most_per_second=2_000_000
+    )
     order = order_for(helpers, target.instance_id)
     assert order.bytes_per_second == 2_000_000
     assert dataclasses.replace(order, bytes_per_second=0).oldest_reader == ""

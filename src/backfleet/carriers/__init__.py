@@ -1,7 +1,7 @@
 """How an order reaches a host, and how its report comes back. Knows nothing of what an order is for.
 
-Owns no table. A carrier is a way to hosts: the `GatewayCarrier`, to which hosts' agents come, is the first one. Every carrier
-has the verbs of the `Carrier` protocol:
+Owns no table. A carrier is a way to hosts. The first one is the `GatewayCarrier`, for hosts whose agents come to our
+gateway. Every carrier has the verbs of the `Carrier` protocol:
 
     send: bring orders to their hosts, each once
     news, mark_collected: read what became of them

@@ -36,6 +36,7 @@ from backfleet.commands.reporting import (
 )
 from backfleet.commands.sending import (
     LONGEST_CONTENT,
+    WORK,
     claim,
     instances_with_work,
     oldest_work_for,
@@ -53,6 +54,7 @@ __all__ = [
     "LONGEST_CONTENT",
     "LONGEST_OUTPUT",
     "SHELL",
+    "WORK",
     "FinalReport",
     "HandedInvocation",
     "Handout",

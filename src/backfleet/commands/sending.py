@@ -11,12 +11,13 @@ from backfleet.ids import Draw, new_id
 from backfleet.storage import Transaction
 
 HANDED_AT_ONCE: Final = 20  # invocations in one task list: long lists make the official agent kill itself
+WORK: Final = "instance/"  # how a topic begins, before the id of an instance that has work
 LONGEST_CONTENT: Final = 48 * 1024  # characters
 
 
 def topic_of(instance_id: str) -> str:
     """Return the topic that the holder of this instance's socket is subscribed to."""
-    return f"instance/{instance_id}"
+    return WORK + instance_id
 
 
 def send(tx: Transaction, asked: Sequence[NewInvocation], *, topic: str, now: datetime, draw: Draw) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from backfleet.fleet import _store
-from backfleet.fleet.model import AgentIdentity, AgentKind, Heartbeat, Instance, InstanceFilter, Reachability
+from backfleet.fleet.model import GONE, AgentIdentity, AgentKind, Heartbeat, Instance, InstanceFilter, Reachability
 from backfleet.paging import Listing, Page
 from backfleet.storage import Transaction
 
@@ -34,7 +34,7 @@ def deregister(tx: Transaction, instance_id: str, *, now: datetime) -> bool:
 
     Its agent's signatures are refused from now on, and lists leave it out.
     """
-    tx.publish(f"gone/{instance_id}")
+    tx.publish(GONE + instance_id)
     _store.tags.drop(tx, "instance", [instance_id], None)
     activation_id = _store.instances.deregister(tx, instance_id, now)
     if activation_id is None:

@@ -43,7 +43,7 @@ def audited(server: Server) -> list[tuple[str, str]]:
 
 
 def becomes_audited(server: Server, expected: list[tuple[str, str]]) -> bool:
-    """Return whether the audit trail has these events within 5 s. It can be behind the answer if the caller has gone."""
+    """Return whether the audit trail has these events within 5 s. If the caller has gone, it is behind the answer."""
     deadline = time.monotonic() + 5
     while audited(server) != expected and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any, Iterator
 
+from backfleet_host.download_paths import TARGETS
 from backfleet_host.upgrader import disk
 from backfleet_host.upgrader.errors import OrderFailed
 from backfleet_host.upgrader.release.retrieval import NO_SUCH_RANGE, OK, PARTIAL, DownloadInterrupted, request
@@ -31,7 +32,7 @@ class Download:
         self._bytes_per_second, self._check_interrupted = bytes_per_second, check_interrupted
         self.part = folder / f"{target.sha256}.part"
         path, _, name = target.path.rpartition("/")
-        self._address = f"{server.address}/targets/{path}/{target.sha256}.{name}"
+        self._address = f"{server.address}{TARGETS}/{path}/{target.sha256}.{name}"
         self._is_inherited = self.part.exists()  # left by another order: a power cut may have damaged it
         self._serves_ranges = True
 
