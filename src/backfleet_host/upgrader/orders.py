@@ -231,11 +231,14 @@ def _known_outcome(package: PackageFolder, order_id: str) -> Optional[Report]:
 
 
 def _succeeded(order: Order, package: PackageFolder, details: Dict[str, Any]) -> Report:
-    version = package.version()
-    return Report(order.order_id, order.kind, order.package, "succeeded", current_version=version, details=details)
+    version, is_known = package.version(), not package.unmanaged_links()
+    about = (order.order_id, order.kind, order.package, "succeeded")
+    return Report(*about, current_version=version if is_known else "", details=details, version_known=is_known)
 
 
 def _failed(order: Order, code: str, text: str, package: Optional[PackageFolder] = None) -> Report:
+    """Return a report of a failure. Where one of our links leads elsewhere, what is installed is not known."""
+    is_known = package is not None and not package.unmanaged_links()
     return Report(
         order.order_id,
         order.kind,
@@ -244,5 +247,6 @@ def _failed(order: Order, code: str, text: str, package: Optional[PackageFolder]
         code=code,
         message=text,
         to_version=order.version,
-        current_version=package.version() if package is not None else "",
+        current_version=package.version() if package is not None and is_known else "",
+        version_known=is_known,
     )
