@@ -50,7 +50,7 @@ def finish(attempt: Attempt, report: Report) -> Report:
     """
     package = attempt.package
     attempt.journal.release_reserve()
-    _remove_half_made(attempt.installation, package)  # first: it may take the room that the outcome needs
+    _remove_half_made(attempt.installation, package)  # first: it may take the space that the outcome needs
     with contextlib.suppress(OSError):
         disk.write_json(package.outcome(report.order_id), {"report": report.__dict__})
         failpoint("outcome written")

@@ -47,7 +47,7 @@ def upgrader(shop: Shop, host: Host, order: Any, start: str = "", **more: Any) -
     return subprocess.Popen([sys.executable, "-c", CARRY, *words], stdout=subprocess.PIPE, text=True, **more)
 
 
-def said_by(shim: Path, *words: str) -> str:
+def printed_by(shim: Path, *words: str) -> str:
     return subprocess.run([shim, *words], capture_output=True, text=True, check=True).stdout.strip()
 
 
@@ -106,7 +106,7 @@ def test_f66_a_disk_that_fills_up_during_an_upgrade(
         os.posix_fallocate(file.fileno(), 0, fill_to)
     report = host.carry("upgrade", "2.0", order_id="u-full")
     assert (report.code, report.current_version) in (("DiskFull", "1.0"), ("", "2.0"))
-    assert said_by(host.shim, "hello") == f"{report.current_version} hello"
+    assert printed_by(host.shim, "hello") == f"{report.current_version} hello"
     (small_disk / "filler").unlink()
     assert host.carry("upgrade", "2.0").current_version == "2.0"
     assert host.leftovers() == []
@@ -139,7 +139,7 @@ def test_f09_a_root_that_stays_read_only_defers_the_order(host: Host, read_only_
     assert 1.0 <= time.monotonic() - began < 10
     assert (report.code, report.current_version) == ("HostBusy", "1.0")
     assert report.details == {"reason": "ReadOnlyRoot", "deferred": True}
-    assert said_by(host.shim, "hello") == "1.0 hello"
+    assert printed_by(host.shim, "hello") == "1.0 hello"
     subprocess.run(["mount", "-o", "remount,rw", read_only_root], check=True)
     assert host.carry("upgrade", "2.0").current_version == "2.0"
 
@@ -237,7 +237,7 @@ def test_f26_an_upgrader_that_is_killed_leaves_no_lock(shop: Shop, host: Host) -
     for left in from_tree(host.folder / "versions" / "2.0"):
         os.kill(left, signal.SIGKILL)
     assert report.current_version == "1.0"
-    assert said_by(host.shim, "hello") == "1.0 hello"
+    assert printed_by(host.shim, "hello") == "1.0 hello"
     assert host.leftovers() == []
 
 
@@ -343,7 +343,7 @@ def test_f25_removed_trees_are_downloaded_again_or_refused(shop: Shop, host: Hos
     assert (report.code, report.details["reason"], report.current_version) == ("UntrustedRelease", "NotOffered", "3.0")
     assert (report.outcome, report.stage) == ("failed", "check")
     assert _everything_below(host) == before
-    assert said_by(host.shim, "hello") == "3.0 hello"
+    assert printed_by(host.shim, "hello") == "3.0 hello"
     assert host.carry("status").details["packages"][0]["versions"] == ["2.0", "3.0"]  # host and report agree
     assert host.carry("upgrade", "2.0").current_version == "2.0"
 
