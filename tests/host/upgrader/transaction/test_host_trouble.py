@@ -349,7 +349,7 @@ def test_f25_removed_trees_are_downloaded_again_or_refused(shop: Shop, host: Hos
 
 
 def _everything_below(host: Host) -> dict[str, Any]:
-    """Return what the client consists of: trees, links, shims and facts. Outcomes and metadata are news, not changes."""
+    """Return what the client consists of: trees, links, shims and facts. Outcomes and metadata are no changes."""
     found = [host.shim, *host.folder.glob("versions/**/*"), *host.folder.glob("facts/*")]
     links = {name: os.readlink(host.folder / name) for name in ("current", "previous")}
     contents = {str(path): (path.lstat().st_ino, path.lstat().st_mtime_ns) for path in found}
