@@ -37,6 +37,7 @@ from backfleet.commands.reporting import (
 )
 from backfleet.commands.sending import (
     LONGEST_CONTENT,
+    WORK,
     claim,
     end_all,
     instances_with_work,
@@ -55,6 +56,7 @@ __all__ = [
     "LONGEST_CONTENT",
     "LONGEST_OUTPUT",
     "SHELL",
+    "WORK",
     "FinalReport",
     "HandedInvocation",
     "Handout",

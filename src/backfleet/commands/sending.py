@@ -10,6 +10,7 @@ from backfleet.commands.states import State
 from backfleet.ids import Draw, new_id
 from backfleet.storage import Transaction
 
+WORK: Final = "instance/"  # how a topic begins, before the id of an instance that has work
 # Every agent runs 10 at a time and queues the rest. What it has queued cannot be stopped: the official agent runs it
 # later all the same. So the queue is kept here. Source: agent wire protocol, sections 7.1 and 7.3.
 RUN_AT_ONCE: Final = 10
@@ -19,7 +20,7 @@ LONGEST_CONTENT: Final = 48 * 1024  # characters
 
 def topic_of(instance_id: str) -> str:
     """Return the topic that the holder of this instance's socket is subscribed to."""
-    return f"instance/{instance_id}"
+    return WORK + instance_id
 
 
 def send(tx: Transaction, asked: Sequence[NewInvocation], *, topic: str, now: datetime, draw: Draw) -> None:

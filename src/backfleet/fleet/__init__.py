@@ -55,6 +55,7 @@ from backfleet.fleet.instances import (
 )
 from backfleet.fleet.inventory import InventoryMissing, InventoryRefused, find_inventory, put_inventory, read_inventory
 from backfleet.fleet.model import (
+    GONE,
     Activation,
     AgentIdentity,
     AgentKind,
@@ -81,6 +82,7 @@ from backfleet.fleet.replay_cache import forget_requests, remember_request, reme
 from backfleet.fleet.tagging import MOST_TAGS, TooManyTags, find_tags, has_tags, remove_tags, set_tags, tags_of
 
 __all__ = [
+    "GONE",
     "MOST_TAGS",
     "Activation",
     "AgentIdentity",

@@ -392,12 +392,12 @@ def test_spooled_reports_survive_the_node(
 
 def test_known_hosts_are_authenticated_while_the_database_is_unavailable(server: AgentServer, host: Host) -> None:
     """By the node that heard of them last; unknown hosts are asked to come again, and forgeries are refused."""
-    task_id, stranger = host.handed(), server.enrol(1)
+    task_id, other_host = host.handed(), server.enrol(1)
     rename(server, "instances", "away")
     line = f"/luban/api/v1/task/finish?taskId={task_id}&{TIMES}&exitCode=0&dropped=0"
     forged = Host(server, key(1), host.instance_id).signed()
     assert server.ask("POST", line, b"", forged).status == 401
-    assert server.ask("POST", line, b"", stranger.signed()).status == 503
+    assert server.ask("POST", line, b"", other_host.signed()).status == 503
     used = host.signed()
     assert server.ask("POST", line, b"", used).status == 200
     assert server.ask("POST", line, b"", used).status == 401
