@@ -328,6 +328,7 @@ def test_f19_a_verified_version_is_never_rolled_back(shop: Shop, host: Host, tmp
     ill.touch()
     assert host.carry("recover").current_version == "2.0"
     assert host.carry("upgrade", "2.0").code == "AlreadyCurrent"
+    host.write_policy("allows_downgrade = true\n")
     report = host.carry("upgrade", "1.0")  # and back by an order of its own, ill as it is
     assert (report.outcome, report.details["unwell_before"]) == (
         "succeeded",
@@ -346,6 +347,7 @@ def test_f25_removed_trees_are_downloaded_again_or_refused(shop: Shop, host: Hos
         releases.withdraw(tx, shop.repository, "courier", "1.0", platform_here(), now=datetime.now(UTC))
     report = host.carry("upgrade", "1.0")
     assert (report.code, report.details["reason"], report.current_version) == ("UntrustedRelease", "NotOffered", "3.0")
+    host.write_policy("allows_downgrade = true\n")
     assert host.carry("upgrade", "2.0").current_version == "2.0"
 
 
