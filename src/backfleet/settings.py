@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+DEFAULT_HTTP, DEFAULT_HTTPS = "127.0.0.1:8080", "0.0.0.0:8443"
 PARTS = ("openapi", "agents", "downloads", "workers")
 """What one process can serve: all of it, unless `only` says otherwise."""
 
@@ -30,11 +31,12 @@ class Settings:
     """The settings in force. `origin` says for each name where its value came from."""
 
     data: Path = DEFAULT_DATA
-    http: str = "127.0.0.1:8080"  # API; loopback only by default
-    https: str = "0.0.0.0:8443"  # API, agents, downloads
+    http: str = DEFAULT_HTTP  # API; loopback only by default
+    https: str = DEFAULT_HTTPS  # API, agents, downloads
     database_url: str = ""  # "" = SQLite in the data folder
     nats: str = ""  # nats://... or tls://..., several with commas: carries notifications between processes
     only: tuple[str, ...] = PARTS
+    hold_listeners: bool = True  # a small parent process holds the listeners while the server restarts
     region: str = "cn-hangzhou"  # the region that this installation answers for
     public_host: str = ""  # a further name or address in the server certificate
     default_package: str = ""  # what InstallBackupClients installs if the call names none; "" = the only one there is

@@ -7,6 +7,7 @@ import click
 from backfleet.cli._client import Client
 from backfleet.cli._options import calls_the_api, fail, json_option
 from backfleet.cli._print import print_json, print_table
+from backfleet_host.download_paths import AUTHORITY, DOWNLOADS, HOST_PROGRAM
 from backfleet_host.layout import DEFAULT_ROOT, policy_folder
 
 PAGE = 50  # instances per call: the API's maximum
@@ -44,15 +45,16 @@ def create(client: Client, count: int, expires: int, name: str | None, as_json: 
 def _paste_lines(server: dict[str, Any], region: str, activation_id: str, code: str) -> dict[str, str]:
     """Return the line for each agent. It fetches the authority first and checks everything else against it."""
     address = server["AgentAddress"]
+    downloads = f"https://{address}{DOWNLOADS}"
     ca = policy_folder(DEFAULT_ROOT) / "ca.pem"
     # -k is safe here: a wrong authority has another fingerprint, and the check that follows ends the line.
     fetch_ca = (
-        f"mkdir -p {ca.parent} /etc/sysconfig && curl -fsSk https://{address}/downloads/ca.pem -o {ca} && "
+        f"mkdir -p {ca.parent} /etc/sysconfig && curl -fsSk {downloads}{AUTHORITY} -o {ca} && "
         f"echo '{server['AuthoritySha256']}  {ca}' | sha256sum -c --quiet"
     )
     program = "/usr/local/bin/backfleet-host"
     own = (
-        f"{fetch_ca} && curl -fsS --cacert {ca} https://{address}/downloads/backfleet-host.pyz -o {program} && "
+        f"{fetch_ca} && curl -fsS --cacert {ca} {downloads}{HOST_PROGRAM} -o {program} && "
         f"chmod 755 {program} && BACKFLEET_ACTIVATION_CODE={code} {program} enrol --server {address} --ca {ca} "
         f"--activation-id {activation_id} && {{ {program} service || {program} run; }}"
     )

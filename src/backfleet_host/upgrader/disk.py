@@ -7,7 +7,7 @@ import errno
 import json
 import os
 from pathlib import Path
-from typing import IO, Any, Dict, Iterator, Optional
+from typing import IO, Any, Dict, Iterator, Optional, Sequence
 
 from backfleet_host import files
 from backfleet_host.upgrader import descriptors
@@ -98,6 +98,22 @@ def make_marker(path: Path) -> None:
     """Make an empty file. Durable with the next sync of its folder."""
     with effect("mark", path):
         path.touch()
+
+
+def make_empty_files(paths: Sequence[Path]) -> None:
+    """Make empty files in one folder: one effect. Durable with the next sync of the folder."""
+    with effect("reserve", paths[0]):
+        for path in paths:
+            path.touch()
+
+
+def remove_files(paths: Sequence[Path]) -> None:
+    """Remove those of these files that are there: one effect."""
+    found = [path for path in paths if os.path.lexists(str(path))]
+    if found:
+        with effect("remove", found[0]):
+            for path in found:
+                path.unlink(missing_ok=True)
 
 
 def remove_file(path: Path) -> None:

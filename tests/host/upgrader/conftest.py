@@ -62,6 +62,7 @@ class Shop:
         commands: tuple[str, ...] = (PACKAGE,),
         client: str = CLIENT,
         padding: int = 0,
+        files: int = 0,
         folder: str = "bin",
         **more: Any,
     ) -> Path:
@@ -73,6 +74,8 @@ class Shop:
                 info = tarfile.TarInfo(f"{folder}/{command}")
                 info.mode, info.size = 0o755, len(text)
                 archive.addfile(info, io.BytesIO(text))
+            for number in range(files):
+                archive.addfile(tarfile.TarInfo(f"share/{number}"))
             if padding:
                 info = tarfile.TarInfo("share/padding")
                 info.size = padding

@@ -12,6 +12,7 @@ from backfleet.endpoints.agents.replay_cache import ReplayCache
 from backfleet.endpoints.agents.signatures import AgentSignature, NotAuthenticated
 from backfleet.fleet import Heartbeat
 from backfleet.storage import AWAY, Transaction
+from backfleet_host.contract import OWN_AGENT
 
 REMEMBERED_SECONDS = 600.0  # an identity is read again after this time
 
@@ -29,8 +30,12 @@ class Authenticator:
         self._node = node
         self._identities, self._replays = IdentityCache(), ReplayCache()
 
-    async def authenticate(self, request: web.Request) -> AgentSignature:
+    async def authenticate(self, request: web.Request, *, may_be_gone: bool = False) -> AgentSignature:
         """Return the signature of a request that is from the instance it names, and is no replay.
+
+        Args:
+            request: what came.
+            may_be_gone: also accept an instance that is deregistered; then it is no heartbeat.
 
         Raises:
             NotAuthenticated: it is not signed, not by that instance, or was made before.
@@ -44,11 +49,12 @@ class Authenticator:
         since = now.timestamp() - REMEMBERED_SECONDS
         known = self._identities.recall(signature.instance_id, since) if ordinary else None
         known = known or await self._identity(signature.instance_id)
-        signatures.check(signature, known, now=now, window_ms=node.window_ms)
+        signatures.check(signature, known, now=now, window_ms=node.window_ms, may_be_gone=may_be_gone)
         self._replays.accept(signature, now=now, window_ms=node.window_ms)
         if not ordinary:
             await node.in_thread(lambda: self._spend_in_thread(signature))
-        node.heartbeats.add(_heartbeat(request, signature, now, node.window_ms))
+        if known is not None and not known.deregistered:
+            node.heartbeats.add(_heartbeat(request, signature, now, node.window_ms))
         return signature
 
     def spend(self, tx: Transaction, signature: AgentSignature, now: datetime) -> None:
@@ -109,6 +115,11 @@ class Authenticator:
         until = signatures.remembered_until(signature, now=now, window_ms=self._node.window_ms)
         if not fleet.remember_request(tx, signature.fingerprint, until=until):
             raise NotAuthenticated("its signature was used before")
+
+
+def has_own_agent(request: web.Request) -> bool:
+    """Return whether a request comes from our own agent, which goes on with its tasks when it starts again."""
+    return (_agent_version(request) or "").startswith(OWN_AGENT)
 
 
 def _heartbeat(request: web.Request, signature: AgentSignature, now: datetime, window_ms: int) -> Heartbeat:
