@@ -13,6 +13,7 @@ from cryptography import x509
 from backfleet.certificates import server_file
 from backfleet.cli._client import CallFailed, Client
 from backfleet.cli._credentials import ConnectionFlags, NoConnection, connect, data_folder
+from backfleet.cli._print import say
 from backfleet.clock import utc_now
 
 LEAST_FREE = 2 << 30  # bytes; two releases and a database need less
@@ -43,7 +44,7 @@ def doctor(endpoint: str | None, profile: str | None, ca: Path | None, data: Pat
     ]
     findings = [check() for check in checks] + _check_server(ConnectionFlags(endpoint, profile, data, ca))
     for finding in findings:
-        click.echo(f"{'ok ' if finding.healthy else 'BAD'}  {finding.what}: {finding.text}")
+        say(f"{'ok ' if finding.healthy else 'BAD'}  {finding.what}: {finding.text}")
     raise SystemExit(0 if all(finding.healthy for finding in findings) else 1)
 
 

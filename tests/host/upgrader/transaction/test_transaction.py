@@ -273,14 +273,16 @@ def test_an_unhealthy_first_install_leaves_nothing(shop: Shop, host: Host) -> No
 HANGS = '#!/bin/sh\nif [ "{health}" = 0 ]; then echo "{package} {version}"; else sleep 300 & wait; fi\n'
 
 
-def test_a_hanging_health_command_is_killed_with_all_it_started(shop: Shop, host: Host) -> None:
-    """F10: the whole process tree ends; then the old version runs."""
+def test_f10_a_hanging_health_command_is_killed_with_all_it_started(shop: Shop, host: Host) -> None:
+    """The whole process tree ends, the old version runs, and the report says by a code of its own that time was up."""
     shop.add("1.0", client=HANGS)
     shop.add("2.0", client=HANGS, health=1, seconds=1)
     host.carry("install", "1.0")
     report = host.carry("upgrade", "2.0")
     assert (report.code, report.current_version) == ("RolledBack", "1.0")
     assert "within 1 s" in report.message
+    assert report.details["reason"] == "TimedOut"
+    assert printed_by(host.shim, "hello") == "courier 1.0"
     marker = str(host.folder).encode()
     left = [p for p in Path("/proc").glob("[0-9]*/cmdline") if marker in _read(p)]
     assert left == []
