@@ -1,7 +1,7 @@
 """Review what is to be signed: show what would change, and refuse what no key must sign.
 
-An attacker who controls the server can write what is pending, so nothing in it is trusted. Keys are compared by their values: the
-format lets any key have any id.
+An attacker who controls the server can write what is pending, so nothing in it is trusted. Keys are compared by their
+values: the format lets any key have any id.
 """
 
 import json
