@@ -1,7 +1,7 @@
 """Inventories: what a host reports of its packages, network and system. The newest of each kind is stored as reported.
 
 A kind that has not changed since the last report comes with its hash only. What is stored of one host is bounded, also
-over many reports: the kinds reported longest ago make room.
+over many reports: the kinds reported longest ago are forgotten.
 Source: agent wire protocol, section 11.3.
 """
 
@@ -82,12 +82,9 @@ def put_inventory(tx: Transaction, instance_id: str, items: Sequence[InventoryIt
     for item in items:
         if item.content is None and (item.kind not in known or known[item.kind].content_hash != item.content_hash):
             raise InventoryMissing(item.kind)
-    packed = {item.kind: _packed(item.content) for item in items if item.content is not None}
-    new = [
-        StoredKind(kind, "", now, len(item.content or ()), len(packed[kind]))
-        for item in items
-        if (kind := item.kind) in packed
-    ]
+    full = {item.kind: item.content for item in items if item.content is not None}
+    packed = {kind: _packed(content) for kind, content in full.items()}
+    new = [StoredKind(kind, "", now, len(full[kind]), len(packed[kind])) for kind in full]
     named = {item.kind for item in items}
     _store.inventories.forget(tx, instance_id, _to_forget(new, [*known.values()], named))
     for item in items:
@@ -103,7 +100,7 @@ def _packed(content: Sequence[Mapping[str, Any]]) -> bytes:
 
 
 def _to_forget(new: Sequence[StoredKind], known: Sequence[StoredKind], named: Collection[str]) -> list[str]:
-    """Return the kinds that make room for new ones: those reported longest ago, and none that this report names.
+    """Return the kinds to forget for new ones: those reported longest ago, and none that this report names.
 
     Raises:
         InventoryRefused: what the report names is too much by itself.
