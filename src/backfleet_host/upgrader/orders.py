@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import time
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
@@ -30,8 +31,9 @@ from backfleet_host.upgrader.transaction.attempt import (
     Progress,
     begin_attempt,
     never_cancelled,
+    reason_details,
 )
-from backfleet_host.upgrader.transaction.checks import check_not_quarantined, is_intact
+from backfleet_host.upgrader.transaction.checks import BUSY_AGAIN_SECONDS, check_not_quarantined, is_intact
 from backfleet_host.upgrader.transaction.engine import upgrade
 from backfleet_host.upgrader.transaction.journal import AttemptJournal, UnreadableJournal
 from backfleet_host.upgrader.transaction.outcome import finish, meaning_of, save_settings, tidy
@@ -83,6 +85,7 @@ def _carry_out(installation: Installation, order: Order, progress: Progress, is_
     if order.kind == "status":
         return _report_status(installation, package, order, progress)
     try:
+        order = _once_root_is_writable(installation, order, is_cancelled)
         package.prepare()
         with gate.held(package.folder / "lock", seconds=LOCK_SECONDS):
             return _admit(installation, package, order, progress, is_cancelled)
@@ -92,7 +95,35 @@ def _carry_out(installation: Installation, order: Order, progress: Progress, is_
     except UnreadableJournal as problem:
         return _failed(order, "InternalError", str(problem), package)
     except Exception as problem:  # noqa: BLE001 - whatever it is, the server must hear of it
-        return _failed(order, *meaning_of(problem), package)
+        return _failed(order, *meaning_of(problem), package, reason_details(problem))
+
+
+def _once_root_is_writable(installation: Installation, order: Order, is_cancelled: CancelCheck) -> Order:
+    """Wait while the root is read-only, because this host may still be booting.
+
+    Returns:
+        The order with what is left of its time.
+
+    Raises:
+        OrderFailed: TaskCancelled; HostBusy, the root was not writable in time.
+    """
+    began = time.monotonic()
+    while _is_read_only(installation.root):
+        left = order.timeout_seconds - (time.monotonic() - began)
+        if is_cancelled():
+            raise OrderFailed("TaskCancelled", "the order was cancelled before the switch; nothing was touched")
+        if left <= 0:
+            text = f"{installation.root} cannot be written, its file system is read-only; nothing was touched"
+            raise OrderFailed("HostBusy", f"{text}; ask again once it is writable", "ReadOnlyRoot")
+        time.sleep(min(left, BUSY_AGAIN_SECONDS))
+    return dataclasses.replace(order, timeout_seconds=max(1, round(order.timeout_seconds - (time.monotonic() - began))))
+
+
+def _is_read_only(root: Path) -> bool:
+    try:
+        return bool(os.statvfs(str(root)).f_flag & os.ST_RDONLY)
+    except OSError:  # what is wrong there, the next step finds out
+        return False
 
 
 def _report_status(installation: Installation, package: PackageFolder, order: Order, progress: Progress) -> Report:
@@ -236,7 +267,13 @@ def _succeeded(order: Order, package: PackageFolder, details: Dict[str, Any]) ->
     return Report(*about, current_version=version if is_known else "", details=details, version_known=is_known)
 
 
-def _failed(order: Order, code: str, text: str, package: Optional[PackageFolder] = None) -> Report:
+def _failed(
+    order: Order,
+    code: str,
+    text: str,
+    package: Optional[PackageFolder] = None,
+    details: Optional[Dict[str, Any]] = None,
+) -> Report:
     """Return a report of a failure. Where one of our links leads elsewhere, what is installed is not known."""
     is_known = package is not None and not package.unmanaged_links()
     return Report(
@@ -248,5 +285,6 @@ def _failed(order: Order, code: str, text: str, package: Optional[PackageFolder]
         message=text,
         to_version=order.version,
         current_version=package.version() if package is not None and is_known else "",
+        details=details or {},
         version_known=is_known,
     )

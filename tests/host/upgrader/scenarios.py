@@ -351,7 +351,7 @@ def check_end(
     scenario: Scenario, host: SmallHost, before: dict[str, str], report: Report, ending: Ending, excused: str = ""
 ) -> None:
     """Check for one definite state, a true report and no leftovers. What is in `excused` may have failed."""
-    check_told(report, ending)
+    check_report(report, ending)
     check_tidy(scenario, host)
     assert report.current_version == host.version() == ending.version
     check_outcome(scenario, host, before, report)
@@ -363,7 +363,7 @@ def check_end(
         assert host.serving == host.version()
 
 
-def check_told(report: Report, ending: Ending) -> None:
+def check_report(report: Report, ending: Ending) -> None:
     assert (report.outcome, report.code) == ("failed" if ending.code else "succeeded", ending.code)
     assert ending.because in report.message
 

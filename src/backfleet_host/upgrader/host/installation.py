@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Callable, FrozenSet, List, Optional
 
 from backfleet_host.contract import is_version
+from backfleet_host.download_paths import DOWNLOADS
 from backfleet_host.identity import read_identity
 from backfleet_host.layout import DEFAULT_ROOT, POLICY, SYSTEMD, Places
 from backfleet_host.upgrader import disk
@@ -197,7 +198,7 @@ def installation_at(root: Path, downloads: str = "") -> Installation:
     """
     places = Places(root)
     identity = read_identity(places)
-    address = downloads or f"https://{identity.server}/downloads"
+    address = downloads or f"https://{identity.server}{DOWNLOADS}"
     bin_folder = DEFAULT_BIN if root == DEFAULT_ROOT else root / "bin"
     trust_root = places.trusted_root.read_bytes()
     system = Path("/") if root == DEFAULT_ROOT else None

@@ -67,6 +67,7 @@ class HostPolicy:
     held_back_hours: int = 24  # how long a version that was rolled back is quarantined
     busiest: int = 0  # load average of a minute above which nothing is changed; 0 = any
     proxy: str = field(default="", repr=False)  # it may hold a password
+    sends_output: bool = False  # what a failed probe printed is sent to the server; it may hold secrets
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,7 @@ def read_host_policy(etc: Path) -> HostPolicy:
             _number(raw, "held_back_hours", 24, 0, 10_000),
             _number(raw, "busiest", 0, 0, 100_000),
             read_proxy(_text(raw, "proxy")),
+            _boolean(raw, "sends_output", False),
         )
     except BadProxy as problem:
         raise OrderFailed("InternalError", f"{file}: proxy {problem}") from None

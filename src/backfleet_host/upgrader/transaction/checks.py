@@ -15,7 +15,7 @@ from backfleet_host import archives
 from backfleet_host.manifest import Manifest
 from backfleet_host.platforms import canonical, platform_here
 from backfleet_host.upgrader import disk
-from backfleet_host.upgrader.errors import OrderFailed
+from backfleet_host.upgrader.errors import OrderFailed, Reason
 from backfleet_host.upgrader.host import policy, shim, trees
 from backfleet_host.upgrader.host.drift import unmanaged_programs
 from backfleet_host.upgrader.host.installation import PackageFolder
@@ -116,21 +116,21 @@ def wait_until_host_is_ready(attempt: Attempt, allowed: Policy) -> None:
         text = "this host's administrator has switched changes off (`changes` in /etc/backfleet); nothing was touched"
         raise OrderFailed("ManagedElsewhere", text)
     while True:
-        why = _why_busy(attempt, allowed.host)
+        why, reason = _why_busy(attempt, allowed.host)
         if not why:
             return
-        attempt.check_interrupted("HostBusy", f"{why}; nothing was touched; ask again later")
+        attempt.check_interrupted("HostBusy", f"{why}; nothing was touched; ask again later", reason)
         attempt.sleep(BUSY_AGAIN_SECONDS)
 
 
-def _why_busy(attempt: Attempt, allowed: HostPolicy) -> str:
+def _why_busy(attempt: Attempt, allowed: HostPolicy) -> Tuple[str, Reason]:
     markers = [attempt.installation.host / marker for marker in REBOOT_MARKERS]
     if allowed.waits_for_reboot and any(marker.exists() for marker in markers):
-        return "a reboot of this host is pending"
+        return "a reboot of this host is pending", "RebootPending"
     load = attempt.installation.load()
     if allowed.busiest and load > allowed.busiest:
-        return f"this host's load is {load:.1f}, above {allowed.busiest}"
-    return ""
+        return f"this host's load is {load:.1f}, above {allowed.busiest}", "HighLoad"
+    return "", ""
 
 
 def check_not_quarantined(attempt: Attempt, version: str) -> None:
