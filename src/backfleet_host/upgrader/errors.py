@@ -23,6 +23,7 @@ Reason = Literal[
     "NotServed",  # the server answered, but not with what was asked for
     "TooShort",
     "TooSlow",  # the order's time was over first
+    "NotAllowed",  # the order names an address that this host does not download from
     # HostBusy: the order is deferred
     "RebootPending",
     "HighLoad",

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from backfleet_host.contract import Malformed, Order, Report, read_report, stage_line
+from backfleet_host.identity import read_identity
+from backfleet_host.layout import Places
 from backfleet_host.upgrader import gate
 from backfleet_host.upgrader.disk import read_json
 from backfleet_host.upgrader.errors import OrderFailed
@@ -24,6 +26,8 @@ from backfleet_host.upgrader.host.installation import (
     PackageFolder,
     installation_at,
 )
+from backfleet_host.upgrader.host.policy import read_host_policy
+from backfleet_host.upgrader.release.addresses import check_address
 from backfleet_host.upgrader.status import status_of
 from backfleet_host.upgrader.transaction.attempt import (
     Attempt,
@@ -54,7 +58,15 @@ def carry_out(order: Order, root: Path, *, progress: Progress, is_cancelled: Can
     Raises:
         NotEnrolled: the root belongs to no server.
     """
-    return carry_out_on(installation_at(root, order.downloads), order, progress, is_cancelled)
+    installation = installation_at(root, order.downloads)
+    try:
+        if order.downloads:
+            allowed = read_host_policy(installation.etc).downloads
+            check_address(order.downloads, read_identity(Places(root)).server, allowed)
+    except OrderFailed as problem:
+        refused = _failed(order, problem.code, problem.text, installation.package(order.package))
+        return dataclasses.replace(refused, stage="admit", details={"reason": problem.reason} if problem.reason else {})
+    return carry_out_on(installation, order, progress, is_cancelled)
 
 
 def carry_out_on(
@@ -207,7 +219,7 @@ def recover(order: Order, root: Path, *, progress: Progress) -> Report:
     Raises:
         NotEnrolled: the root belongs to no server.
     """
-    installation = installation_at(root, order.downloads)
+    installation = installation_at(root)  # nothing is downloaded
     package = installation.package(order.package)
     known = _known_outcome(package, order.order_id)
     if known is not None:

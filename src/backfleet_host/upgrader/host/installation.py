@@ -10,6 +10,7 @@
   journal                the open attempt: one synced line per step done
   outcomes/<order>.json  the last attempts and their reports
   outcome.json           the last finished one
+  uninstalled.json       the version that was last uninstalled
   settings.json          what the server set for the client, for whatever runs it here
   kept/                  the snapshot of preserved state, while an attempt is open
   failed/1.76.0/         why a version was rolled back, and what it printed
@@ -157,6 +158,16 @@ class PackageFolder:
     def outcome(self, order_id: str) -> Path:
         """Return the file that says how an order ended."""
         return self.folder / "outcomes" / f"{order_id}.json"
+
+    @property
+    def uninstalled(self) -> Path:
+        """Which version was last uninstalled: an install must not go below it either."""
+        return self.folder / "uninstalled.json"
+
+    def uninstalled_version(self) -> str:
+        """Return the version that was last uninstalled; "" if none was."""
+        version = (disk.read_json(self.uninstalled) or {}).get("version", "")
+        return version if isinstance(version, str) else ""
 
     def version(self) -> str:
         """Return the version that `current` points to; "" if nothing is installed, or nothing of ours."""

@@ -322,6 +322,7 @@ def test_f19_a_verified_version_is_never_rolled_back(shop: Shop, host: Host, tmp
     ill.touch()
     assert host.carry("recover").current_version == "2.0"
     assert host.carry("upgrade", "2.0").code == "AlreadyCurrent"
+    host.write_policy("allows_downgrade = true\n")
     report = host.carry("upgrade", "1.0")  # and back by an order of its own, ill as it is
     assert (report.outcome, report.details["unwell_before"]) == (
         "succeeded",
@@ -345,6 +346,7 @@ def test_f25_removed_trees_are_downloaded_again_or_refused(shop: Shop, host: Hos
     assert _everything_below(host) == before
     assert printed_by(host.shim, "hello") == "3.0 hello"
     assert host.carry("status").details["packages"][0]["versions"] == ["2.0", "3.0"]  # host and report agree
+    host.write_policy("allows_downgrade = true\n")
     assert host.carry("upgrade", "2.0").current_version == "2.0"
 
 
