@@ -88,12 +88,12 @@ def _start_detached(root: Path, order: Order, output: Path, lock: int) -> None:
     """Start the work as a grandchild in a session of its own. It holds the lock and writes to the output file.
 
     Raises:
-        OSError: there is no room for its output.
+        OSError: there is no space for its output.
     """
-    room = output.with_suffix(".room")
+    reserve = output.with_suffix(".reserve")
     written = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        _reserve(room)
+        _reserve(reserve)
     except OSError:
         os.close(written)
         raise
@@ -113,24 +113,24 @@ def _start_detached(root: Path, order: Order, output: Path, lock: int) -> None:
     os.dup2(written, 2)
     code = 1
     try:
-        code = _carry_out(root, order, room)
+        code = _carry_out(root, order, reserve)
     finally:
         os._exit(code)
 
 
-def _reserve(room: Path) -> None:
+def _reserve(reserve: Path) -> None:
     """Take disk space now that the report will need."""
-    file = os.open(room, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    file = os.open(reserve, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         os.posix_fallocate(file, 0, RESERVED)
     except OSError:
-        room.unlink()
+        reserve.unlink()
         raise
     finally:
         os.close(file)
 
 
-def _carry_out(root: Path, order: Order, room: Path) -> int:
+def _carry_out(root: Path, order: Order, reserve: Path) -> int:
     from backfleet_host import upgrader  # only the detached process needs it
 
     move_to_own_scope(f"backfleet-{order.order_id}-{os.getpid()}")  # the order may restart the other agent's service
@@ -142,7 +142,7 @@ def _carry_out(root: Path, order: Order, room: Path) -> int:
         report = upgrader.carry_out(order, root, progress=write)
     except Exception as problem:  # noqa: BLE001 -- whatever it is, the server must hear of it
         report = failed_report(order, problem)
-    room.unlink(missing_ok=True)
+    reserve.unlink(missing_ok=True)
     write(report_line(report, QUOTA - PROGRESS_BYTES))
     return 0 if report.outcome == "succeeded" else 1
 
