@@ -43,7 +43,8 @@ def check(attempt: Attempt) -> Plan:
     order, package = attempt.order, attempt.package
     ours = platform_here()
     if canonical(order.platform) != ours:
-        raise OrderFailed("UnsupportedPlatform", f"the release is for {order.platform}, this host is {ours}")
+        text = f"the release is for {order.platform}, and this host is {ours}; add a release for {ours}"
+        raise OrderFailed("UnsupportedPlatform", text)
     if shim.flock_program() is None:
         raise OrderFailed("UnsupportedPlatform", "flock(1) is missing; install util-linux")
     allowed = policy.read_policy(attempt.installation.etc, package.name)
@@ -83,7 +84,8 @@ def _check_space(package: PackageFolder, plan: Plan) -> None:
     """Check that artifacts and trees fit on the disk, in bytes and in inodes. Raises OrderFailed, DiskFull."""
     needed, free = plan.disk_bytes() + SPARE_DISK, shutil.disk_usage(str(package.folder)).free
     if free < needed:
-        raise OrderFailed("DiskFull", f"{package.folder} has {free >> 20} MiB free; {needed >> 20} MiB are needed")
+        text = f"{package.folder} has {free >> 20} MiB free; {needed >> 20} MiB are needed; remove files from its disk"
+        raise OrderFailed("DiskFull", text)
     inodes, free_inodes = plan.inodes() + SPARE_INODES, _free_inodes(package.folder)
     if free_inodes < inodes:
         text = f"the disk of {package.folder} has {free_inodes} inodes free; {inodes} are needed; remove files from it"
