@@ -27,15 +27,16 @@ CAPABILITY = "security.capability"
 ACL = "system.posix_acl_access"
 LABEL = "security.selinux"
 SHIM_MODE = 0o755
-OTHERS_MAY_WRITE = 0o022
-LENDS_RIGHTS = stat.S_ISUID | stat.S_ISGID
+OTHERS_MAY_WRITE, WRITABLE = 0o022, 0o222
 
 _CAPABILITIES = (
-    "chown dac_override dac_read_search fowner fsetid kill setgid setuid setpcap linux_immutable net_bind_service "
-    "net_broadcast net_admin net_raw ipc_lock ipc_owner sys_module sys_rawio sys_chroot sys_ptrace sys_pacct "
-    "sys_admin sys_boot sys_nice sys_resource sys_time sys_tty_config mknod lease audit_write audit_control setfcap "
-    "mac_override mac_admin syslog wake_alarm block_suspend audit_read perfmon bpf checkpoint_restore"
-).split()
+    "chown", "dac_override", "dac_read_search", "fowner", "fsetid", "kill", "setgid", "setuid", "setpcap",
+    "linux_immutable", "net_bind_service", "net_broadcast", "net_admin", "net_raw", "ipc_lock", "ipc_owner",
+    "sys_module", "sys_rawio", "sys_chroot", "sys_ptrace", "sys_pacct", "sys_admin", "sys_boot", "sys_nice",
+    "sys_resource", "sys_time", "sys_tty_config", "mknod", "lease", "audit_write", "audit_control", "setfcap",
+    "mac_override", "mac_admin", "syslog", "wake_alarm", "block_suspend", "audit_read", "perfmon", "bpf",
+    "checkpoint_restore",
+)  # fmt: skip
 """By their numbers. Source: capability.h of Linux."""
 
 
@@ -51,7 +52,7 @@ class Rights:
     @property
     def lends_rights(self) -> bool:
         """Whether whoever runs the command gets rights by that, which a mount with `nosuid` takes away."""
-        return CAPABILITY in self.attributes or bool((self.mode or 0) & LENDS_RIGHTS)
+        return CAPABILITY in self.attributes
 
     def __str__(self) -> str:
         """Return how reports tell of them."""
@@ -71,11 +72,10 @@ def of_commands(tree: Path, manifest: Manifest, files: Mapping[str, Any], shims:
     for command, program in manifest.programs.items():
         rights = _rights_of(_file_of(tree, program), _mode_packed(files, program))
         on_shim = _rights_of(shims / command, SHIM_MODE)
-        if rights is not None and CAPABILITY not in rights.attributes:
-            if on_shim is not None and CAPABILITY in on_shim.attributes:
-                rights = on_shim
-        if rights is not None:
-            found[command] = rights
+        if rights is None:
+            continue
+        is_on_shim = on_shim is not None and CAPABILITY in on_shim.attributes
+        found[command] = on_shim if on_shim and is_on_shim and CAPABILITY not in rights.attributes else rights
     return found
 
 
@@ -108,6 +108,12 @@ def give(tree: Path, manifest: Manifest, files: Mapping[str, Any], rights: Mappi
                 _set(path, now, wanted)
 
 
+def was_given_a_mode(tree: Path, files: Mapping[str, Any], program: str) -> bool:
+    """Return whether a command has another mode than its release packed it with, apart from being writable."""
+    found = _rights_of(_file_of(tree, program), _mode_packed(files, program))
+    return found is not None and found.mode is not None
+
+
 def has_capability(path: Path) -> bool:
     """Return whether a file has capabilities."""
     return CAPABILITY in _attributes_of(path)
@@ -129,7 +135,7 @@ def _set(path: Path, now: Rights, wanted: Rights) -> None:
 
 
 def _rights_of(path: Path, usual_mode: Optional[int]) -> Optional[Rights]:
-    """Return the rights of a plain file; None if there is none."""
+    """Return the rights of a plain file; None if there is none. That it may be written is no right of a command."""
     try:
         found = path.lstat()
     except OSError:
@@ -137,7 +143,8 @@ def _rights_of(path: Path, usual_mode: Optional[int]) -> Optional[Rights]:
     if not stat.S_ISREG(found.st_mode):
         return None
     mode = stat.S_IMODE(found.st_mode)
-    return Rights(found.st_uid, found.st_gid, None if mode == usual_mode else mode, _attributes_of(path))
+    is_usual = usual_mode is not None and mode & ~WRITABLE == usual_mode & ~WRITABLE
+    return Rights(found.st_uid, found.st_gid, None if is_usual else mode, _attributes_of(path))
 
 
 def _file_of(tree: Path, program: str) -> Path:

@@ -19,6 +19,7 @@ from typing import Dict, Iterable, List, Optional
 
 from backfleet_host.upgrader import disk
 from backfleet_host.upgrader.failpoints import effect
+from backfleet_host.upgrader.host.rights import has_capability
 
 MARK = "# backfleet shim for"
 ON_TRIAL = "BACKFLEET_ON_TRIAL"
@@ -119,7 +120,7 @@ def first_to_write(folder: Path, package: Path, name: str, programs: Dict[str, s
     flock = flock_program() or "flock"
     for command in programs:
         path, text = folder / command, shim_text(package, name, command, flock)
-        if not path.is_file() or path.read_text(encoding="utf-8", errors="replace") != text:
+        if not path.is_file() or path.read_text(encoding="utf-8", errors="replace") != text or has_capability(path):
             return path
     return next((path for path in shims_of(folder, name) if path.name not in programs), None)
 
@@ -130,7 +131,7 @@ def write_shims(folder: Path, package: Path, name: str, programs: Dict[str, str]
     flock = flock_program() or "flock"
     for command in programs:
         path, text = folder / command, shim_text(package, name, command, flock)
-        if not path.is_file() or path.read_text(encoding="utf-8", errors="replace") != text:
+        if not path.is_file() or path.read_text(encoding="utf-8", errors="replace") != text or has_capability(path):
             disk.write_file(path, text.encode(), 0o755)
     for path in shims_of(folder, name):
         if path.name not in programs:
