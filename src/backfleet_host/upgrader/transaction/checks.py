@@ -37,7 +37,7 @@ def check(attempt: Attempt) -> Plan:
     ours = platform_here()
     if canonical(order.platform) != ours:
         raise OrderFailed("UnsupportedPlatform", f"the release is for {order.platform}, this host is {ours}")
-    if shim.flock_program() is None:
+    if not shim.can_be_run_here(package.folder, package.name):
         raise OrderFailed("UnsupportedPlatform", "flock(1) is missing; install util-linux")
     allowed = policy.read_policy(attempt.installation.etc, package.name)
     wait_until_host_is_ready(attempt, allowed)

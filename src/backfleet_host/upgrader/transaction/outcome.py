@@ -49,6 +49,8 @@ def finish(attempt: Attempt, report: Report) -> Report:
         disk.write_json(package.outcome(report.order_id), {"report": report.__dict__})
         failpoint("outcome written")
         disk.write_json(package.folder / "outcome.json", {"report": report.__dict__})
+        if report.outcome == "succeeded":
+            disk.point_link(package.verified, package.version(), durable=False)
         disk.remove_file(package.unverified)
         attempt.journal.close()
         failpoint("journal closed")
@@ -67,6 +69,8 @@ def tidy(installation: Installation, package: PackageFolder, *, succeeded: bool)
     """
     if package.version_before() and not os.path.lexists(str(package.tree(package.version_before()))):
         disk.remove_file(package.previous)  # its tree was damaged, and a crash came before the new one
+    if package.version() and not package.verified.is_dir():  # an older program made none
+        disk.point_link(package.verified, package.version())
     _remove_old_trees(installation, package)
     for path in (package.folder / "facts").glob("*.json"):
         if path.is_file() and not package.tree(path.name[: -len(".json")]).is_dir():
@@ -82,7 +86,7 @@ def tidy(installation: Installation, package: PackageFolder, *, succeeded: bool)
 
 
 def _remove_old_trees(installation: Installation, package: PackageFolder) -> None:
-    needed = {package.version(), package.version_before()}
+    needed = {package.version(), package.version_before(), disk.version_of_link(package.verified)}
     has_shims = bool(shim.shims_of(installation.bin, package.name))
     may_go = bool(package.version()) or (not package.unmanaged_links() and not has_shims)
     for path in package.versions.iterdir():

@@ -277,7 +277,7 @@ def test_f36_f37_runs_that_start_during_a_drain_wait_and_then_run(shop: Shop, ho
         first.stdout.readline()
         upgrade = upgrader(shop, host, host.order("upgrade", "2.0", "u-drain"))
         until = time.monotonic() + 20
-        while not _gate_is_closed(host) and time.monotonic() < until:
+        while not host.is_gate_closed() and time.monotonic() < until:
             time.sleep(0.01)
         queued = [subprocess.Popen([host.shim, "hello"], stdout=subprocess.PIPE, text=True) for _ in range(3)]
         time.sleep(0.3)
@@ -286,17 +286,6 @@ def test_f36_f37_runs_that_start_during_a_drain_wait_and_then_run(shop: Shop, ho
         assert first.stdout.read() == "done 1.0\n"
     assert [process.communicate(timeout=20)[0] for process in queued] == ["2.0 hello\n"] * 3
     assert '"current_version": "2.0"' in upgrade.communicate(timeout=20)[0]
-
-
-def _gate_is_closed(host: Host) -> bool:
-    import fcntl
-
-    with open(host.folder / "gate", "rb") as gate:
-        try:
-            fcntl.flock(gate, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
 
 
 # --- The rest of the catalogue that concerns a host -----------------------------------------------------------------
