@@ -24,7 +24,7 @@ lint: venv ## style, types, who may import whom, words, and the measures of the 
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/check_words.py
-	$(BIN)/python tools/measure_code.py --report
+	$(BIN)/python tools/measure_code.py
 	$(BIN)/vermin --quiet --no-tips --violations --target=3.10- --eval-annotations --backport typing src/backfleet_host
 
 bench: venv $(VENV)/.bench ## the measurements of bench/RESULTS.md, one after the other (about 20 minutes)

@@ -230,7 +230,10 @@ def started(data: Path, url: str) -> tuple["subprocess.Popen[bytes]", dict[str, 
         "ERROR",
     ]
     arguments += ["--database-url", url] if url else []
-    process = subprocess.Popen([sys.executable, "-m", "backfleet.cli", *arguments], stdout=subprocess.PIPE)
+    measured = os.environ | {"BACKFLEET_HOLD_LISTENERS": "false"}  # the process itself, not a parent of it
+    process = subprocess.Popen(
+        [sys.executable, "-m", "backfleet.cli", *arguments], stdout=subprocess.PIPE, env=measured
+    )
     assert process.stdout is not None
     return process, json.loads(process.stdout.readline())
 

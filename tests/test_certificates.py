@@ -3,12 +3,13 @@
 import socket
 import ssl
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from backfleet.certificates import RENEW_BEFORE, SERVER_LIFE, prepare_certificates
+from backfleet.certificates import RENEW_BEFORE, SERVER_LIFE, names_of_this_machine, prepare_certificates
 
 NAMES = ["localhost", "127.0.0.1"]
 
@@ -82,3 +83,21 @@ def test_keys_are_for_their_owner_alone(tmp_path: Path, now: datetime) -> None:
     prepare_certificates(tmp_path, NAMES, now=now)
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / "keys").iterdir()} == {0o600}
     assert (tmp_path / "keys").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_dead_name_service_does_not_delay_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it does not answer in time is left out; what is known without it is there."""
+    stuck = threading.Event()
+
+    def never(*_asked: object) -> str:
+        stuck.wait(20)
+        return ""
+
+    monkeypatch.setattr(socket, "getfqdn", never)
+    monkeypatch.setattr(socket, "getaddrinfo", never)
+    began = time.monotonic()
+    names = names_of_this_machine()
+    taken = time.monotonic() - began
+    stuck.set()
+    assert taken < 5
+    assert {"localhost", "127.0.0.1", "::1", socket.gethostname()} == set(names)

@@ -286,7 +286,8 @@ def main(arguments: list[str]) -> int:
     if asked.report:
         return 0
     found = list(breaches(measures))
-    print("\n".join(found), file=sys.stderr)
+    for line in found:
+        print(line, file=sys.stderr)
     return 1 if found else 0
 
 

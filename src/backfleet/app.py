@@ -36,7 +36,7 @@ from backfleet.operations.catalogue import Services
 from backfleet.operations.perform import Performer
 from backfleet.pubsub import LONGEST_WAIT, PubSub, open_pubsub, poll_until_stopped
 from backfleet.settings import Settings
-from backfleet.sockets import tell_systemd
+from backfleet.sockets import tell_parent_ready, tell_systemd
 from backfleet.storage import Database, migrate, open_database
 from backfleet_host.files import make_folder, sync_folder, write_file
 
@@ -46,7 +46,6 @@ SCHEDULES = timedelta(seconds=1)  # between two polls for commands whose time ha
 LEASES = timedelta(seconds=5)  # between two polls for leases that ran out
 HOUSEKEEPING = timedelta(minutes=10)  # between two rounds of deleting what is over
 KEEP_ALIVE_SECONDS = 120  # agents keep idle connections for 90 s; the server must keep them longer
-BACKLOG = 4096  # connections that wait while the server is busy: agents that are refused stay away for long
 ACCEPTED_AT_ONCE = 64  # of those connections, so that open ones are served in between
 TLS_READ_BYTES = 16 * 1024  # one TLS record
 
@@ -223,7 +222,7 @@ class _Server:
         await web.SockSite(runner, listeners.https, ssl_context=tls, backlog=ACCEPTED_AT_ONCE).start()
         for listener in (listeners.http, listeners.https):
             listener.listen(
-                BACKLOG
+                sockets.BACKLOG
             )  # aiohttp has one number for both; the kernel may hold more than is accepted at once
 
     def _application(self) -> web.Application:
@@ -272,6 +271,7 @@ class _Server:
         _write_json(self._settings.data / "serving.json", found)
         self._announce(json.dumps({"event": "ready", "http": found["http_endpoint"], "https": found["https_endpoint"]}))
         tell_systemd("READY=1")
+        tell_parent_ready()
 
     async def _close(self, runner: web.AppRunner, threads: list[threading.Thread]) -> None:
         self._stopping.set()

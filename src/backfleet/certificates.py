@@ -10,6 +10,8 @@ import ipaddress
 import os
 import socket
 import ssl
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -25,6 +27,7 @@ from backfleet_host.files import hold_lock, make_folder, write_file
 AUTHORITY_LIFE = timedelta(days=3650)
 SERVER_LIFE = timedelta(days=397)
 RENEW_BEFORE = SERVER_LIFE / 3
+LOOKUP_SECONDS = 1.0  # to wait for the name service
 LOCK_SECONDS = 30.0  # to wait for another process that makes certificates; it takes less than one
 CLOCKS_DIFFER_BY = timedelta(hours=24)  # a host whose clock is behind must not refuse a fresh certificate
 
@@ -74,11 +77,33 @@ def prepare_certificates(data: Path, names: Sequence[str], *, now: datetime) -> 
 
 
 def names_of_this_machine() -> list[str]:
-    """Return the names and addresses under which clients on this machine and its network may reach it."""
-    found = ["localhost", "127.0.0.1", "::1", socket.gethostname(), socket.getfqdn()]
-    with contextlib.suppress(OSError):  # the machine can be reached even if its own name does not resolve
-        found += [str(info[4][0]) for info in socket.getaddrinfo(socket.gethostname(), None)]
+    """Return the names and addresses under which clients on this machine and its network may reach it.
+
+    What the name service does not answer within LOOKUP_SECONDS is left out: a dead one would delay the start by 20 s. A
+    certificate that has it already keeps it.
+    """
+    found = ["localhost", "127.0.0.1", "::1", socket.gethostname(), *_looked_up(socket.gethostname())]
     return list(dict.fromkeys(name for name in found if name and "%" not in name))
+
+
+def _looked_up(name: str) -> list[str]:
+    """Return this machine's full name and its addresses, as far as they are known in time."""
+    answers: dict[str, list[str]] = {}
+
+    def full_name() -> None:
+        answers["name"] = [socket.getfqdn(name)]
+
+    def addresses() -> None:
+        with contextlib.suppress(OSError):  # the machine can be reached even if its own name does not resolve
+            answers["addresses"] = [str(info[4][0]) for info in socket.getaddrinfo(name, None)]
+
+    asking = [threading.Thread(target=ask, daemon=True) for ask in (full_name, addresses)]
+    until = time.monotonic() + LOOKUP_SECONDS
+    for thread in asking:
+        thread.start()
+    for thread in asking:
+        thread.join(max(until - time.monotonic(), 0))
+    return [*answers.get("name", []), *answers.get("addresses", [])]
 
 
 @contextlib.contextmanager

@@ -35,6 +35,7 @@ class Settings:
     database_url: str = ""  # "" = SQLite in the data folder
     nats: str = ""  # nats://... or tls://..., several with commas: carries notifications between processes
     only: tuple[str, ...] = PARTS
+    hold_listeners: bool = True  # a small parent process holds the listeners while the server restarts
     region: str = "cn-hangzhou"  # the region that this installation answers for
     public_host: str = ""  # a further name or address in the server certificate
     default_package: str = ""  # what InstallBackupClients installs if the call names none; "" = the only one there is
@@ -55,7 +56,7 @@ class Settings:
     token_hours: int = 24  # how long a ClientToken is remembered
     host_bytes_per_second: int = 0  # how fast one host may download; 0 = as fast as it can
     checkup_seconds: int = 86_400  # a client not heard of for longer is checked on its host
-    fit_seconds: int = 180  # an agent without a socket that is silent for longer counts as not running
+    fit_seconds: int = 180  # an agent that neither used its socket nor asked for tasks for longer cannot be given work
     most_sockets: int = 50_000  # agents connected to one process; more are refused
     handed_seconds: int = 10  # a command handed out and not reported on for longer is handed out again
     lease_seconds: int = 90  # a running command not reported on for longer counts as lost

@@ -1,4 +1,4 @@
-"""Listening sockets: those bound here, and those that systemd holds while the service restarts.
+"""Listening sockets: those bound here, and those that systemd or our own parent holds while the service restarts.
 
 A connection that arrives during a restart waits in systemd's socket instead of failing: an official agent whose
 connection fails may stay away for half an hour. Source: sd_listen_fds(3), sd_notify(3).
@@ -10,6 +10,8 @@ import socket
 from collections.abc import Mapping, MutableMapping
 
 FIRST = 3  # the first descriptor that systemd hands over
+BACKLOG = 4096  # connections that wait while the server is busy: agents that are refused stay away for long
+READY_VARIABLE = "BACKFLEET_READY"  # names the descriptor on which our own parent waits for a byte
 
 
 class CannotListen(Exception):
@@ -55,7 +57,7 @@ def reachable_address(address: str) -> str:
 
 
 def inherited_sockets(environment: MutableMapping[str, str] = os.environ) -> dict[str, socket.socket]:
-    """Return the listeners that systemd holds, by the names in their units (`FileDescriptorName=http`, `https`).
+    """Return the listeners that systemd or our own parent holds, by their names: `http` and `https`.
 
     The variables are removed from the environment, so that processes we start do not take the listeners for theirs.
     """
@@ -70,6 +72,15 @@ def inherited_sockets(environment: MutableMapping[str, str] = os.environ) -> dic
         os.set_inheritable(descriptor, False)
         found[name] = socket.socket(fileno=descriptor)
     return found
+
+
+def tell_parent_ready(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Report to the parent that holds the listeners, if there is one, that this process serves."""
+    descriptor = environment.pop(READY_VARIABLE, "")
+    if descriptor.isdecimal():
+        with contextlib.suppress(OSError):
+            os.write(int(descriptor), b"1")
+            os.close(int(descriptor))
 
 
 def tell_systemd(state: str, environment: Mapping[str, str] = os.environ) -> None:

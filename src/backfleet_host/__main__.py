@@ -90,6 +90,11 @@ def _add_enrol(verbs: argparse._SubParsersAction[argparse.ArgumentParser], root:
     command.add_argument(
         "--release-root", type=Path, metavar="FILE", help="trust releases by this root instead of the server's"
     )
+    command.add_argument(
+        "--new-identity",
+        action="store_true",
+        help="also if this host is enrolled: it is a copy of another one, which keeps the identity they share",
+    )
     command.set_defaults(do=_enrol, complain=command.error)
 
 
@@ -135,6 +140,7 @@ def _enrol(options: argparse.Namespace) -> int:
         _code(options),
         options.name,
         release_root=options.release_root,
+        new_identity=options.new_identity,
     )
     places = Places(options.root.absolute())
     try:

@@ -149,7 +149,11 @@ class Order:
 
 @dataclass(frozen=True)
 class Report:
-    """How an order ended. `current_version` is what the host runs now, whatever the outcome."""
+    """How an order ended. `current_version` is what the host runs now, whatever the outcome.
+
+    "Not installed" and "not known" are two values: where `version_known` is false, `current_version` is "" and says
+    nothing about the host. Programs from before that field did not send it, and ignore it.
+    """
 
     order_id: str
     kind: str
@@ -163,6 +167,7 @@ class Report:
     current_version: str = ""  # "" = not installed
     seconds: float = 0.0
     details: Dict[str, Any] = dataclasses.field(default_factory=dict)  # of a status order: the status of all packages
+    version_known: bool = True  # false: the order ended before anybody looked what is installed
 
     def __post_init__(self) -> None:
         _match("order_id", self.order_id, _ORDER_ID)
@@ -182,10 +187,15 @@ class Report:
             raise Malformed("seconds must be a number")
         if not isinstance(self.details, dict):
             raise Malformed("details must be an object")
+        if not isinstance(self.version_known, bool) or (self.current_version and not self.version_known):
+            raise Malformed("version_known is true or false, and true where current_version names a version")
 
     def as_line(self) -> str:
         """Return the report as the last line of the task's output."""
-        return json.dumps({"report": dataclasses.asdict(self)}, sort_keys=True)
+        fields = dataclasses.asdict(self)
+        if self.version_known:
+            del fields["version_known"]
+        return json.dumps({"report": fields}, sort_keys=True)
 
 
 def is_version(text: str) -> bool:

@@ -58,6 +58,11 @@ class Places:
         return self.agent / "key.pem"
 
     @property
+    def next_key(self) -> Path:
+        """The key of an enrolled host that is getting a new identity; it replaces the other one when it has it."""
+        return self.agent / "next_key.pem"
+
+    @property
     def authority(self) -> Path:
         """A copy of the certificate authority that must have signed the server's certificate."""
         return self.agent / "ca.pem"

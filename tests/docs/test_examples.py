@@ -3,8 +3,8 @@
 A fenced block without a language is an error, `text` is no example unless a comment names it, and a block that cannot
 run has a comment with the reason above it. The recipes run in tests/host/upgrader/test_recipes.py.
 
-What differs from what a reader does is small: `PLACES` has it. `serve` shows its settings instead of serving, for
-there is a server already; `make` shows what it would do.
+Little differs from what a reader does: `Reader.places` has it. `serve` shows its settings instead of serving, because
+there is a server already, and `make` is a dry run.
 """
 
 import json

@@ -44,3 +44,24 @@ def test_the_changelog_has_one_short_line_for_each_change() -> None:
         assert tuple(parts[1::2]) == tuple(section for section in SECTIONS if section in parts[1::2])
         for entries in parts[2::2]:
             assert all(line.startswith("- ") for line in entries.strip().splitlines())
+
+
+def test_the_tree_in_the_architecture_is_the_projects() -> None:
+    """Every file and folder that the page names exists, and every part of the product is on the page."""
+    text = (PROJECT / "ARCHITECTURE.md").read_text()
+    tree = text[text.index("## The tree") :].split("```")[1]
+    folders: list[Path] = [PROJECT]
+    named: set[Path] = set()
+    for line in tree.splitlines()[1:]:
+        depth = (len(line) - len(line.lstrip())) // 2
+        if depth > 2:
+            continue  # the rest of a description
+        names = [name for name in re.split(r"\s{2,}", line.strip()) if re.fullmatch(r"[\w./-]+(\.py|/)", name)]
+        assert names, line
+        folders[depth + 1 :] = [folders[depth] / names[0]]
+        named |= {folders[depth] / name for name in names}
+    assert [path for path in named if not path.exists()] == []
+    for package in ("backfleet", "backfleet_host"):
+        parts = {path for path in (PROJECT / "src" / package).iterdir() if (path / "__init__.py").exists()}
+        modules = set((PROJECT / "src" / package).glob("[a-z]*.py"))
+        assert {path.relative_to(PROJECT) for path in (parts | modules) - named} == set()

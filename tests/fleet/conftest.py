@@ -1,6 +1,7 @@
 """Hosts that enrol, and hosts that have enrolled."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -72,11 +73,12 @@ def hosts(
     now: datetime,
     draw: Draw,
 ) -> list[fleet.Instance]:
-    """Enrol two hosts of one account."""
+    """Enrol two hosts of one account, whose agents have opened their sockets."""
     activation, code = activate()
     made = []
     with database.transaction() as tx:
         for number in range(2):
             asked = registration(activation, code, public_key=keys[number], hostname=f"web-{number}")
             made.append(fleet.register(tx, asked, source_ip="10.1.1.1", now=now, draw=draw))
-    return made
+        fleet.note_heartbeats(tx, [fleet.Heartbeat(host.id, now, reachable_at=now) for host in made])
+    return [replace(host, reachable_at=now) for host in made]

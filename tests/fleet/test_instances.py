@@ -1,6 +1,8 @@
 """Heartbeats, reachability, and lists of instances."""
 
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -20,17 +22,94 @@ def read(database: Database, instance: fleet.Instance) -> fleet.Instance:
     return found
 
 
-def test_an_instance_is_reachable_while_its_agent_is_heard(
+def test_an_instance_is_reachable_while_its_agent_uses_its_socket(
     database: Database, hosts: list[fleet.Instance], now: datetime
 ) -> None:
-    """Up to the second of the limit, and again with the next heartbeat."""
+    """Up to the second of the limit, and again with the next ping."""
     later = now + WITHIN
     assert fleet.reachability(hosts[0], now=later, reachable_within=WITHIN) is Reachability.REACHABLE
     later += timedelta(seconds=1)
     assert fleet.reachability(hosts[0], now=later, reachable_within=WITHIN) is Reachability.AGENT_NOT_RUNNING
     with database.transaction() as tx:
-        fleet.note_heartbeats(tx, [Heartbeat(hosts[0].id, later)])
+        fleet.note_heartbeats(tx, [Heartbeat(hosts[0].id, later, reachable_at=later)])
     assert fleet.reachability(read(database, hosts[0]), now=later, reachable_within=WITHIN) is Reachability.REACHABLE
+
+
+def test_an_agent_that_only_sends_heartbeats_cannot_be_given_work(
+    database: Database, hosts: list[fleet.Instance], now: datetime
+) -> None:
+    """Its machine lives, but nobody can tell it to fetch. Lists and counts say the same."""
+    later = now + timedelta(minutes=10)
+    with database.transaction() as tx:
+        fleet.note_heartbeats(
+            tx, [Heartbeat(hosts[0].id, later), Heartbeat(hosts[1].id, later, reachable_at=later - WITHIN)]
+        )
+    deaf = read(database, hosts[0])
+    assert (deaf.last_heard_at, deaf.reachable_at) == (later, now)
+    assert fleet.reachability(deaf, now=later, reachable_within=WITHIN) is Reachability.AGENT_NOT_RUNNING
+    since = later - WITHIN
+    with database.reading() as tx:
+        for connected, expected in ((True, hosts[1].id), (False, hosts[0].id)):
+            wanted = InstanceFilter(connected=connected)
+            found = fleet.find_instances(tx, ACCOUNT, REGION, wanted, Page(1, 10), reachable_since=since)
+            assert [instance.id for instance in found.items] == [expected]
+        assert fleet.count_presence(tx, ACCOUNT, reachable_since=since) == (1, 1)
+
+
+def test_an_agent_that_has_never_connected_cannot_be_given_work(
+    database: Database, activate: Any, registration: Any, now: datetime, draw: Any
+) -> None:
+    """It has only enrolled. Nobody is alarmed before it had time to connect."""
+    activation, code = activate()
+    with database.transaction() as tx:
+        made = fleet.register(tx, registration(activation, code), source_ip="10.1.1.1", now=now, draw=draw)
+    assert fleet.reachability(made, now=now, reachable_within=WITHIN) is Reachability.AGENT_NOT_RUNNING
+    soon = now + timedelta(seconds=60)
+    assert fleet.next_dial(made, now=now, reachable_within=WITHIN) == soon
+    assert fleet.next_dial(made, now=soon + timedelta(seconds=1), reachable_within=WITHIN) is None
+    with database.reading() as tx:
+        found = fleet.find_instances(
+            tx, ACCOUNT, REGION, InstanceFilter(connected=False), Page(1, 10), reachable_since=now - WITHIN
+        )
+        assert [instance.id for instance in found.items] == [made.id]
+        assert fleet.count_presence(tx, ACCOUNT, reachable_since=now - WITHIN) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("age", "minutes"),
+    [
+        pytest.param(timedelta(seconds=20), 29.92, id="young"),
+        pytest.param(timedelta(minutes=29), 1.25, id="nearly half an hour"),
+        pytest.param(timedelta(minutes=30), 0.25, id="now"),
+        pytest.param(timedelta(minutes=31), 29.25, id="just over half an hour"),
+        pytest.param(timedelta(days=3, minutes=10), 20.25, id="days"),
+    ],
+)
+def test_an_official_agent_without_a_socket_connects_at_each_half_hour_of_its_process(
+    hosts: list[fleet.Instance], now: datetime, age: timedelta, minutes: float
+) -> None:
+    """Its heartbeats tell how old its process is."""
+    official = replace(hosts[0], agent_kind=fleet.AgentKind.OFFICIAL, agent_started_at=now - age, last_heard_at=now)
+    dial = fleet.next_dial(official, now=now, reachable_within=WITHIN)
+    assert dial is not None
+    assert (dial - now).total_seconds() / 60 == pytest.approx(minutes, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"agent_started_at": None}, id="the age of its process is not known"),
+        pytest.param({"agent_kind": fleet.AgentKind.BACKFLEET}, id="our own agent, which tries all the time"),
+        pytest.param({"last_heard_at": None}, id="never heard"),
+        pytest.param({"last_heard_at": datetime(2020, 1, 1, tzinfo=UTC)}, id="dead"),
+    ],
+)
+def test_the_next_dial_of_other_agents_is_not_known(
+    hosts: list[fleet.Instance], now: datetime, changes: dict[str, Any]
+) -> None:
+    """A promise needs a process that lives, and whose clock is known."""
+    official = replace(hosts[0], agent_kind=fleet.AgentKind.OFFICIAL, agent_started_at=now, last_heard_at=now)
+    assert fleet.next_dial(replace(official, **changes), now=now, reachable_within=WITHIN) is None
 
 
 def test_a_host_that_shut_down_is_stopped_until_its_next_heartbeat(
@@ -84,7 +163,7 @@ def test_instances_are_filtered(
 ) -> None:
     """Conditions are joined with AND; each has a row here."""
     with database.reading() as tx:
-        found = fleet.find_instances(tx, ACCOUNT, REGION, wanted, Page(1, 10), heard_since=now - WITHIN)
+        found = fleet.find_instances(tx, ACCOUNT, REGION, wanted, Page(1, 10), reachable_since=now - WITHIN)
     assert (len(found.items), found.total) == (count, count)
 
 
@@ -94,7 +173,7 @@ def test_pages_have_every_instance_once(database: Database, hosts: list[fleet.In
     with database.reading() as tx:
         for number in (1, 2, 3):
             found = fleet.find_instances(
-                tx, ACCOUNT, REGION, InstanceFilter(), Page(number, 1), heard_since=now - WITHIN
+                tx, ACCOUNT, REGION, InstanceFilter(), Page(number, 1), reachable_since=now - WITHIN
             )
             assert found.total == 2
             seen += [instance.id for instance in found.items]

@@ -52,7 +52,7 @@ def test_enrol_reads_the_code_from_an_option_the_environment_or_standard_input(
     assert done.stdout.startswith("enrolled as mi-test0001; now start the agent: backfleet-host service --root ")
     assert CODE not in done.stdout + done.stderr
     again = backfleet_host(*words, stdin=f"{CODE}\n", **variables)
-    assert again.returncode == 1
+    assert (again.returncode, again.stdout) == (0, done.stdout)  # so that the pasted line goes on to `service`
     assert "already enrolled" in again.stderr
     assert again.stderr.count("\n") == 1
 

@@ -199,6 +199,18 @@ def test_a_stored_order_that_is_none_is_refused(stored: dict[str, object]) -> No
         Order.from_json(stored)
 
 
+def test_not_known_and_not_installed_are_told_apart() -> None:
+    """A report from before `version_known` knew; older programs ignore the field."""
+    unknown = Report("u-1", "upgrade", "rclone", "failed", "DownloadFailed", version_known=False)
+    _, read = read_output(unknown.as_line())
+    assert read == unknown
+    fields = json.loads(unknown.as_line())["report"]
+    assert fields.pop("version_known") is False
+    assert read_report(fields).version_known
+    with pytest.raises(Malformed, match="version_known"):
+        Report("u-1", "upgrade", "rclone", "failed", "DownloadFailed", current_version="1.0", version_known=False)
+
+
 def test_a_report_is_written_as_older_control_planes_read_it() -> None:
     report = Report(
         "u-1", "upgrade", "rclone", "failed", "RolledBack", "it was unhealthy", "back", "1.0", "2.0", "1.0", 3.5

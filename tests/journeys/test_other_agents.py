@@ -99,7 +99,7 @@ def test_a_host_reports_the_state_of_its_client(bootstrap: Bootstrap, tmp_path: 
         question = Order(order_id_of("c-1", at), "status", PACKAGE)
         _, _, output = run(tmp_path, command_for(question, bootstrap))
         client = Client("c-1", "1", "r", "mi-1", PACKAGE, "", "stable", "", ClientStatus.INSTALL_FAILED, at, at, at)
-        return change_after(client, at, output)
+        return change_after(client, at, output, ask_again_at=at)
 
     assert reported(asked_at) == Change("c-1", ClientStatus.ACTIVATED, "1.0", "")
     (tmp_path / "root" / "bin" / PACKAGE).unlink()
@@ -135,6 +135,7 @@ def test_a_bootstrap_that_fails_is_reported(
     """With a report, like any other outcome; no process is left."""
     exit_code, report, output = run(tmp_path, command_for(order(1, "1.0", "install"), replace(bootstrap, **changes)))
     assert (exit_code, report.code, report.order_id) == (1, code, "u-1"), output
+    assert not report.version_known
     assert not (tmp_path / "root" / PACKAGE).exists()
 
 
@@ -148,7 +149,7 @@ def test_a_host_without_a_new_enough_python_reports_it(bootstrap: Bootstrap, tmp
     (tools / "sh").symlink_to(shutil.which("sh") or "/bin/sh")
     content = command_for(order(1, "1.0", "install"), bootstrap)
     exit_code, report, output = run(tmp_path, content, PATH=str(tools))
-    assert (exit_code, report.code) == (1, "UnsupportedPlatform"), output
+    assert (exit_code, report.code, report.version_known) == (1, "UnsupportedPlatform", False), output
     assert "Python 3.10" in report.message
 
 

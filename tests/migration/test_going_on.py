@@ -11,10 +11,15 @@ import sqlalchemy as sa
 from backfleet.cli._client import CallFailed, Client
 from backfleet.cli._credentials import ConnectionFlags, connect
 from backfleet.clock import utc_now
+from backfleet_host.platforms import platform_here
 from journeys.installation import Installation, wait_for
 from migration.old_installation import OldInstallation
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(240),
+    pytest.mark.skipif(platform_here() != "linux-amd64", reason="the old hosts have linux-amd64"),
+]
 REGION = "cn-hangzhou"
 
 

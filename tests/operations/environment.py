@@ -115,15 +115,34 @@ class Environment:
             )  # fmt: skip
             made = fleet.register(tx, asked, source_ip="203.0.113.9", now=self.now, draw=draw)
             heard_at = self.now - timedelta(days=1) if silent else self.now
-            tx.run(sa.update(instances_table).where(instances_table.c.id == made.id).values(last_heard_at=heard_at))
+            tx.run(
+                sa.update(instances_table)
+                .where(instances_table.c.id == made.id)
+                .values(last_heard_at=heard_at, reachable_at=heard_at)
+            )
             if stopped:
                 fleet.note_shutdown(tx, made.id, now=self.now)
         return made.id
 
     def heartbeat(self, instance_id: str) -> None:
-        """Record a heartbeat of the host at this moment."""
+        """Record a ping of the host's socket at this moment."""
         with self.services.database.transaction() as tx:
-            fleet.note_heartbeats(tx, [fleet.Heartbeat(instance_id, self.now)])
+            fleet.note_heartbeats(tx, [fleet.Heartbeat(instance_id, self.now, reachable_at=self.now)])
+
+    def deaf_host(self, *, dials_in: float | None) -> str:
+        """Enrol a host whose official agent sends heartbeats and has no socket; return its id.
+
+        Args:
+            dials_in: seconds until it connects again by itself; None if the server cannot know.
+        """
+        made = self.host(agent="2.2.3.578", silent=True)
+        day = timedelta(days=1)
+        started = None if dials_in is None else self.now - timedelta(seconds=1800 + 15 - dials_in)
+        with self.services.database.transaction() as tx:
+            fleet.note_heartbeats(tx, [fleet.Heartbeat(made, self.now, agent_started_at=started)])
+            enrolled = sa.update(instances_table).where(instances_table.c.id == made)
+            tx.run(enrolled.values(registered_at=self.now - day))
+        return made
 
     def client(
         self,

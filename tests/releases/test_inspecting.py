@@ -12,7 +12,7 @@ from backfleet.releases import Manifest, ReleaseRefused
 from backfleet.releases.describing import describe
 from backfleet.releases.inspecting import inspect
 from backfleet_host.manifest import read_manifest
-from backfleet_host.upgrader.host.disk import remove_tree
+from backfleet_host.upgrader.disk import remove_tree
 from backfleet_host.upgrader.host.health import verify
 from backfleet_host.upgrader.host.trees import unpack
 from releases.artifacts import deb, file, folder, hard_link, link, program, tar, zipped

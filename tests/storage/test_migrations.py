@@ -78,6 +78,23 @@ def test_0002_tells_the_kind_of_agent_from_its_version(empty: Database, version:
         assert tx.scalar(sa.text("SELECT count(*) FROM inventories")) == 1
 
 
+def test_0003_keeps_running_agents_reachable(empty: Database) -> None:
+    """Until now every request counted, so the last one is the first value of the new column."""
+    migrate(empty, "0002")
+    old = {
+        "account_id": "1", "region": "r", "activation_id": "a-1", "name": "n", "hostname": "h",
+        "machine_id": "m", "public_key": "k", "os_type": "linux", "os_version": "v", "platform": "linux-amd64",
+        "agent_version": "2.2.3.578", "agent_mode": "", "intranet_ip": "", "internet_ip": "", "registered_at": 1,
+    }  # fmt: skip
+    with empty.transaction() as tx:
+        for row in ({**old, "id": "mi-1", "last_heard_at": 5}, {**old, "id": "mi-2", "last_heard_at": None}):
+            tx.run(sa.table("instances", *map(sa.column, row)).insert().values(row))
+    migrate(empty)
+    with empty.reading() as tx:
+        found = tx.rows(sa.text("SELECT reachable_at, agent_started_at FROM instances ORDER BY id"))
+    assert [tuple(row) for row in found] == [(5, None), (None, None)]
+
+
 def test_an_instance_has_a_known_kind_of_agent(empty: Database) -> None:
     """The database refuses a kind that the code does not know."""
     migrate(empty)

@@ -1,7 +1,7 @@
 """Checkups: hosts are asked for their clients' status on a schedule, and soon where an outcome was never reported."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -17,6 +17,8 @@ from backfleet_host.contract import Order, Report, is_order, read_order
 from upgrades.helpers import LIFE, PACKAGE, Helpers, report_of
 
 DAY = timedelta(days=1)
+CONFIRMED = Change("c-1", confirmed=True)
+SOON = datetime(2026, 1, 1, tzinfo=UTC)
 REACHABLE_WITHIN = timedelta(seconds=180)
 BOOTSTRAP = Bootstrap("server:8443", "PEM", "0" * 64)
 
@@ -34,7 +36,7 @@ def check(helpers: Helpers, at: float, bootstrap: Bootstrap | None = None) -> bo
 
 def hear_from(helpers: Helpers, instance_id: str, at: float) -> None:
     with helpers.transaction() as tx:
-        fleet.note_heartbeats(tx, [Heartbeat(instance_id, helpers.moment(at))])
+        fleet.note_heartbeats(tx, [Heartbeat(instance_id, helpers.moment(at), reachable_at=helpers.moment(at))])
 
 
 def orders(helpers: Helpers, instance_id: str, at: float) -> list[tuple[str, Order]]:
@@ -43,9 +45,18 @@ def orders(helpers: Helpers, instance_id: str, at: float) -> list[tuple[str, Ord
 
 
 def answer(
-    helpers: Helpers, instance_id: str, command: str, order: Order, version: str, *, at: float, drift: Any = ()
+    helpers: Helpers,
+    instance_id: str,
+    command: str,
+    order: Order,
+    version: str,
+    *,
+    at: float,
+    drift: Any = (),
+    attempt_open: bool = False,
 ) -> None:
-    packages = {"packages": [{"package": PACKAGE, "current": version, "drift": list(drift)}]}
+    status = {"package": PACKAGE, "current": version, "drift": list(drift), "attempt_open": attempt_open}
+    packages = {"packages": [status]}
     report = Report(order.order_id, "status", PACKAGE, "succeeded", current_version=version, details=packages)
     with helpers.transaction() as tx:
         ending = FinalReport("finish", exit_code=0, output=report.as_line().encode())
@@ -138,7 +149,9 @@ def test_a_host_with_another_agent_is_asked_through_its_shell(helpers: Helpers) 
     helpers.env.client(instance)
     later = DAY.total_seconds() + 1
     with helpers.transaction() as tx:
-        fleet.note_heartbeats(tx, [Heartbeat(instance, helpers.moment(later), agent_version="2.2.3.578")])
+        fleet.note_heartbeats(
+            tx, [Heartbeat(instance, helpers.moment(later), "2.2.3.578", reachable_at=helpers.moment(later))]
+        )
     check(helpers, later, BOOTSTRAP)
     (command,) = helpers.claim(instance, later).run
     assert command.content.startswith("#!/bin/sh")
@@ -150,7 +163,9 @@ def test_one_round_asks_a_bounded_number(helpers: Helpers) -> None:
     later = DAY.total_seconds() + 1
     hosts = [helpers.env.host_with_client("1.0")[0] for _ in range(AT_ONCE + 1)]
     with helpers.transaction() as tx:
-        fleet.note_heartbeats(tx, [Heartbeat(host, helpers.moment(later)) for host in hosts])
+        fleet.note_heartbeats(
+            tx, [Heartbeat(host, helpers.moment(later), reachable_at=helpers.moment(later)) for host in hosts]
+        )
     assert not check(helpers, later)
     with helpers.database.reading() as tx:
         assert len(tx.rows(invocations.select().where(invocations.c.topic == CHECKUPS))) == AT_ONCE
@@ -169,10 +184,10 @@ def client(now: datetime) -> Client:
 @pytest.mark.parametrize(
     ("status", "version", "change"),
     [
-        pytest.param("ACTIVATED", "1.0", None, id="as it was"),
+        pytest.param("ACTIVATED", "1.0", CONFIRMED, id="as it was"),
         pytest.param("ACTIVATED", "2.0", (None, "2.0"), id="moved by somebody else"),
         pytest.param("ACTIVATED", "", ("NOT_INSTALLED", ""), id="removed by somebody else"),
-        pytest.param("UPGRADE_FAILED", "1.0", None, id="it did fail"),
+        pytest.param("UPGRADE_FAILED", "1.0", CONFIRMED, id="it did fail"),
         pytest.param("UPGRADE_FAILED", "2.0", ("ACTIVATED", "2.0"), id="it had not failed"),
         pytest.param("UNINSTALL_FAILED", "", ("NOT_INSTALLED", ""), id="it was removed after all"),
         pytest.param("NOT_INSTALLED", "1.0", ("ACTIVATED", "1.0"), id="it is installed after all"),
@@ -180,13 +195,15 @@ def client(now: datetime) -> Client:
     ],
 )
 def test_an_answer_corrects_the_version_and_a_wrong_status(
-    client: Client, status: str, version: str, change: tuple[str | None, str] | None
+    client: Client, status: str, version: str, change: Change | tuple[str | None, str] | None
 ) -> None:
     """A status that fits the version stays."""
     known = replace(client, status=ClientStatus(status))
     report = Report(order_id_of("c-1", client.checked_at), "status", PACKAGE, "succeeded", current_version=version)
-    found = change_after(known, client.checked_at, report.as_line())
-    assert found == (change and Change("c-1", change[0] and ClientStatus(change[0]), change[1], ""))
+    found = change_after(known, client.checked_at, report.as_line(), ask_again_at=SOON)
+    if isinstance(change, tuple):
+        change = Change("c-1", change[0] and ClientStatus(change[0]), change[1], "")
+    assert found == change
 
 
 @pytest.mark.parametrize(
@@ -203,15 +220,51 @@ def test_an_answer_corrects_the_version_and_a_wrong_status(
 def test_answers_that_change_nothing(client: Client, output: str) -> None:
     """Nothing is concluded from them."""
     printed = output.replace('"ID"', f'"{order_id_of("c-1", client.checked_at)}"')
-    assert change_after(client, client.checked_at, printed) is None
+    assert change_after(client, client.checked_at, printed, ask_again_at=SOON) is None
 
 
 def test_a_version_in_the_middle_of_an_upgrade_does_not_count(client: Client) -> None:
-    """It may still be rolled back."""
+    """It may still be rolled back, so the host is asked again soon: its task may have ended here."""
     details = {"packages": [{"package": PACKAGE, "attempt_open": True}]}
     order_id = order_id_of("c-1", client.checked_at)
     report = Report(order_id, "status", PACKAGE, "succeeded", current_version="2.0", details=details)
-    assert change_after(client, client.checked_at, report.as_line()) is None
+    assert change_after(client, client.checked_at, report.as_line(), ask_again_at=SOON) == Change(
+        "c-1", unsure=True, checked_at=SOON
+    )
+
+
+def test_a_host_that_answers_from_the_middle_of_an_upgrade_is_asked_again_a_minute_later(helpers: Helpers) -> None:
+    """Its task is over here, and nobody else would ask what came of it before the next day."""
+    instance, client = helpers.env.host_with_client("1.0")
+    later = DAY.total_seconds() + 1
+    hear_from(helpers, instance, later)
+    check(helpers, later)
+    ((command, order),) = orders(helpers, instance, later)
+    answer(helpers, instance, command, order, "2.0", at=later, attempt_open=True)
+    check(helpers, later)
+    known = helpers.client(client)
+    assert (known.version, known.in_doubt) == ("1.0", True)
+    assert orders(helpers, instance, later) == []
+    hear_from(helpers, instance, later + 61)
+    check(helpers, later + 61)
+    ((command, order),) = orders(helpers, instance, later + 61)
+    answer(helpers, instance, command, order, "2.0", at=later + 62)
+    check(helpers, later + 62)
+    known = helpers.client(client)
+    assert (known.version, known.in_doubt, known.confirmed_at) == ("2.0", False, helpers.moment(later + 62))
+
+
+def test_an_answer_without_news_confirms_the_version(helpers: Helpers) -> None:
+    """Nothing else of the client changes, not even when it was updated."""
+    instance, client = helpers.env.host_with_client("1.0")
+    before, later = helpers.client(client), DAY.total_seconds() + 1
+    hear_from(helpers, instance, later)
+    check(helpers, later)
+    ((command, order),) = orders(helpers, instance, later)
+    answer(helpers, instance, command, order, "1.0", at=later)
+    check(helpers, later)
+    known = helpers.client(client)
+    assert known == replace(before, confirmed_at=helpers.moment(later), checked_at=helpers.moment(later))
 
 
 @pytest.mark.parametrize("details", [{"cut": True}, {"cut": True, "packages": [{"package": "other"}]}])
@@ -219,9 +272,9 @@ def test_a_status_that_was_cut_changes_nothing(client: Client, details: dict[str
     """It may have lost the drift, and that an upgrade is under way."""
     order_id = order_id_of("c-1", client.checked_at)
     report = Report(order_id, "status", PACKAGE, "succeeded", current_version="2.0", details=details)
-    assert change_after(client, client.checked_at, report.as_line()) is None
+    assert change_after(client, client.checked_at, report.as_line(), ask_again_at=SOON) is None
     own = replace(report, details={**details, "packages": [{"package": PACKAGE, "drift": ["x"]}]})
-    assert change_after(client, client.checked_at, own.as_line()) == Change("c-1", None, "2.0", "x")
+    assert change_after(client, client.checked_at, own.as_line(), ask_again_at=SOON) == Change("c-1", None, "2.0", "x")
 
 
 @pytest.mark.parametrize(
@@ -232,4 +285,6 @@ def test_a_status_of_another_form_has_no_drift(client: Client, details: dict[str
     """A host may be newer or older; its version counts all the same."""
     order_id = order_id_of("c-1", client.checked_at)
     report = Report(order_id, "status", PACKAGE, "succeeded", current_version="2.0", details=details)
-    assert change_after(client, client.checked_at, report.as_line()) == Change("c-1", None, "2.0", "")
+    assert change_after(client, client.checked_at, report.as_line(), ask_again_at=SOON) == Change(
+        "c-1", None, "2.0", ""
+    )

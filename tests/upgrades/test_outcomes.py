@@ -94,7 +94,39 @@ def test_a_hosts_report_decides(
     assert found.item.current_version == ("1.0" if version is None else version)
     assert found.item.started_at is not None
     assert found.item.completed_at == MADE + timedelta(seconds=60)
-    assert found.change == Change("c-1", status=status, version=version)
+    assert found.change == Change("c-1", status=status, version=version, unsure=version is None)
+
+
+@pytest.mark.parametrize(
+    "unknown",
+    [
+        pytest.param({"code": "DownloadFailed", "version_known": False}, id="it says so"),
+        pytest.param(
+            {"code": "HostBusy", "to_version": "2.0", "version_known": False}, id="it says so, with a version"
+        ),
+        pytest.param({"code": "DownloadFailed"}, id="an older command without our host program"),
+        pytest.param({"code": "UnsupportedPlatform"}, id="an older command on a host without Python"),
+    ],
+)
+@pytest.mark.parametrize("kind", [Kind.UPGRADE, Kind.UNINSTALL])
+def test_an_order_that_could_not_even_start_leaves_the_version_as_it_was(kind: Kind, unknown: dict[str, Any]) -> None:
+    """Not known is not the same as not installed: the version stays, is not confirmed, and the host is asked soon."""
+    at = item(kind=kind)
+    facts = {"current_version": "", "to_version": "", "from_version": "", "stage": "admit", "message": "no way"}
+    report = report_of(at, "failed", **(facts | unknown))
+    found = judged(at, outcome(State.FINISHED, report.as_line()))
+    assert found.change == Change("c-1", status=STATUS_FAILED[kind], version=None, unsure=True)
+    assert (found.item.code, found.item.current_version) == (unknown["code"], "1.0")
+    assert found.item.message.startswith("no way; 1.0 was installed")
+    assert found.item.message.endswith("not confirmed")
+
+
+def test_a_host_that_has_no_client_to_upgrade_says_so() -> None:
+    """Then it is not installed, which is no failed upgrade."""
+    report = report_of(item(), "failed", code="ClientNotInstalled", current_version="", message="not installed")
+    found = judged(item(), outcome(State.FINISHED, report.as_line()))
+    assert (found.item.state, found.item.code) == (ItemState.FAILED, "ClientNotInstalled")
+    assert found.change == Change("c-1", status=ClientStatus.NOT_INSTALLED, version="")
 
 
 def test_success_with_another_version_is_a_failure_that_names_it() -> None:

@@ -42,10 +42,8 @@ def upgrades_to(*offered: Release) -> UpgradePlanner:
 
 
 def outcome_of(target: TaskTarget) -> str:
-    """The version it moves to, or its code, with a + where it succeeds at once."""
-    if target.resolved is None:
-        return target.to_version or "removed"
-    return target.resolved[0] + ("+" if target.succeeded else "")
+    """The version that its order names, or the code that it is refused with."""
+    return target.resolved[0] if target.resolved is not None else target.to_version or "removed"
 
 
 @pytest.mark.parametrize(
@@ -76,8 +74,8 @@ def outcome_of(target: TaskTarget) -> str:
             upgrades_to(release("2.0")), {}, {"platform": "linux-arm64"}, "NoRelease",
             id="a release of another platform does not count",
         ),
-        pytest.param(upgrades_to(release("0.9")), {}, {}, "AlreadyCurrent+", id="a client never moves to an older one"),
-        pytest.param(upgrades_to(release("1.0")), {}, {}, "AlreadyCurrent+", id="a current client succeeds at once"),
+        pytest.param(upgrades_to(release("0.9")), {}, {}, "1.0", id="a client never moves to an older one"),
+        pytest.param(upgrades_to(release("1.0")), {}, {}, "1.0", id="the host of a current client is asked"),
         pytest.param(
             upgrades_to(release("1.5"), release("2.0", ">=1.5")), {}, {}, "2.0",
             id="an intermediate version opens the way",
@@ -104,11 +102,11 @@ def outcome_of(target: TaskTarget) -> str:
         ),
         pytest.param(
             upgrades_to(release("0.9"), release("1.0", withdrawn=True)), {"drift": "a file was changed"}, {},
-            "AlreadyCurrent+", id="a client with drift is left alone if its version is not offered any more",
+            "1.0", id="the host of a client whose version is not offered any more is asked",
         ),
         pytest.param(
-            upgrades_to(release("2.0")), {"version": ""}, {}, "ClientNotInstalled",
-            id="what is not installed is not upgraded"
+            upgrades_to(release("2.0")), {"version": ""}, {}, "2.0",
+            id="whether a client is installed its host says"
         ),
         pytest.param(
             upgrades_to(release("2.0")), {}, {"agent_kind": AgentKind.OFFICIAL}, "2.0",
@@ -120,8 +118,8 @@ def outcome_of(target: TaskTarget) -> str:
         ),
         pytest.param(UninstallPlanner(), {}, {}, "removed", id="an installed client is removed"),
         pytest.param(
-            UninstallPlanner(), {"version": "", "status": ClientStatus.NOT_INSTALLED}, {}, "AlreadyCurrent+",
-            id="what was removed before succeeds at once",
+            UninstallPlanner(), {"version": "", "status": ClientStatus.NOT_INSTALLED}, {}, "removed",
+            id="the host of a client that was removed before is asked",
         ),
         pytest.param(
             UninstallPlanner(), {"version": "", "status": ClientStatus.INSTALL_FAILED}, {}, "removed",
@@ -171,7 +169,7 @@ def test_a_client_on_an_unreachable_instance_is_refused(reachability: Reachabili
     """The message has the API's code for why."""
     target = plan_for_client(INSTANCE, CLIENT, reachability, upgrades_to(release("2.0")))
     assert target.resolved is not None
-    assert (target.resolved[0], target.succeeded) == ("HostUnreachable", False)
+    assert target.resolved[0] == "HostUnreachable"
     assert reachability.value in target.resolved[1]
 
 
@@ -182,13 +180,24 @@ def test_an_instance_means_its_clients() -> None:
     planned = plan_for_instance(INSTANCE, [CLIENT, gone, coming], upgrades_to(release("2.0")))
     assert [(target.client_id, outcome_of(target)) for target in planned] == [
         ("c-1", "2.0"),
-        ("c-3", "ClientNotInstalled"),
+        ("c-3", "NoRelease"),
     ]
     removed = plan_for_instance(INSTANCE, [CLIENT, gone], UninstallPlanner())
     assert [(target.client_id, outcome_of(target)) for target in removed] == [
         ("c-1", "removed"),
-        ("c-2", "AlreadyCurrent+"),
+        ("c-2", "removed"),
     ]
+
+
+def test_where_no_client_is_known_to_be_installed_each_host_is_asked() -> None:
+    """Our table may be wrong: the machine was reverted, or a report that it could not look was taken for a removal."""
+    gone = replace(CLIENT, version="", status=ClientStatus.NOT_INSTALLED)
+    (asked,) = plan_for_instance(INSTANCE, [gone], upgrades_to(release("2.0")))
+    assert (asked.client_id, outcome_of(asked)) == ("c-1", "2.0")
+    doubtful = replace(gone, in_doubt=True)
+    other = replace(CLIENT, id="c-2", package="other")
+    both = plan_for_instance(INSTANCE, [doubtful, other], upgrades_to(release("2.0")))
+    assert [target.client_id for target in both] == ["c-1", "c-2"]
 
 
 def test_an_instance_without_clients_is_one_refusal() -> None:

@@ -52,19 +52,17 @@ def test_a_hundred_clients_are_one_task(helpers: Helpers) -> None:
 @pytest.mark.parametrize(
     ("resolved", "state", "progress"),
     [
-        pytest.param([("AlreadyCurrent", True)], TaskState.COMPLETED, 100, id="succeeded"),
-        pytest.param([("NoRelease", False)], TaskState.COMPLETED, -1, id="failed"),
-        pytest.param([("AlreadyCurrent", True), ("NoRelease", False)], TaskState.COMPLETED, -1, id="partly"),
-        pytest.param([("AlreadyCurrent", True), None], TaskState.CREATED, 50, id="one still to be sent"),
+        pytest.param(["NoRelease"], TaskState.COMPLETED, -1, id="alone"),
+        pytest.param(["NotAllowedFrom", "NoRelease"], TaskState.COMPLETED, -1, id="two"),
+        pytest.param(["NoRelease", None], TaskState.CREATED, 50, id="one still to be sent"),
     ],
 )
-def test_a_resolved_target_ends_at_once(
-    helpers: Helpers, resolved: list[tuple[str, bool] | None], state: TaskState, progress: int
+def test_a_refused_target_ends_at_once(
+    helpers: Helpers, resolved: list[str | None], state: TaskState, progress: int
 ) -> None:
     """Nothing of it is sent; a task of such targets only is over when it is stored."""
     targets = [
-        nobody(number) if one is None else nobody(number, resolved=(one[0], "why"), succeeded=one[1])
-        for number, one in enumerate(resolved)
+        nobody(number) if one is None else nobody(number, resolved=(one, "why")) for number, one in enumerate(resolved)
     ]
     task = helpers.start(*targets)
     assert (task.state, task.progress) == (state, progress)
@@ -72,16 +70,13 @@ def test_a_resolved_target_ends_at_once(
     helpers.run_worker()
     for one, item in zip(resolved, helpers.task(task).items, strict=True):
         assert (helpers.sent(item) is None) == (one is not None)
-        assert item.code == ("" if one is None else one[0])
+        assert item.code == (one or "")
 
 
 def test_a_refusal_changes_no_client(helpers: Helpers) -> None:
-    """Only a client that is current already is shown as such."""
-    current = helpers.target(resolved=("AlreadyCurrent", ""), succeeded=True)
+    """It says nothing about its host."""
     stuck = helpers.target(resolved=("NoRelease", "there is none"))
-    helpers.env.client(current.instance_id, status=ClientStatus.UPGRADE_FAILED)
-    helpers.start(current, stuck)
-    assert helpers.client(current.client_id).status is ClientStatus.ACTIVATED
+    helpers.start(stuck)
     assert helpers.client(stuck.client_id).status is ClientStatus.ACTIVATED
 
 
@@ -128,7 +123,7 @@ def test_a_client_that_is_moving_is_left_to_its_task(helpers: Helpers) -> None:
     """Whatever was planned for it; the other clients of the new task are not affected."""
     target, other = helpers.target(), helpers.target()
     first = helpers.start(target)
-    second = helpers.start(replace(target, resolved=("AlreadyCurrent", ""), succeeded=True), other, at=1)
+    second = helpers.start(replace(target, resolved=("NoRelease", "")), other, at=1)
     busy, free = second.items
     assert (busy.state, busy.code) == (ItemState.FAILED, "UpgradeInProgress")
     assert first.id in busy.message

@@ -82,8 +82,8 @@ def command_for(order: Order, bootstrap: Bootstrap) -> str:
 
     def failed(code: str, message: str, reason: str = "") -> str:
         details = {"reason": reason} if reason else {}
-        failure = Report(order.order_id, order.kind, order.package, "failed", code, message, "admit", details=details)
-        return failure.as_line()
+        ended = (order.order_id, order.kind, order.package, "failed", code, message, "admit")
+        return Report(*ended, details=details, version_known=False).as_line()  # nobody looked what is installed
 
     least = ".".join(map(str, LEAST_PYTHON))
     program = _PYTHON.format(

@@ -45,11 +45,19 @@ def list_clients(api: Client, as_json: bool) -> None:
                 c.get("PackageName"),
                 c.get("ClientVersion"),
                 c.get("MaxClientVersion"),
-                c["Status"],
+                c["Status"] + _unconfirmed(c),
             )
             for c in found
         ],
     )
+
+
+def _unconfirmed(found: dict[str, Any]) -> str:
+    """Return what is said of a client whose host has not said lately which version it has."""
+    if found.get("Confirmed", True):  # a server from before this field does not say
+        return ""
+    since = moment(found.get("ConfirmedTime"))
+    return f", not confirmed since {since}" if since else ", never confirmed"
 
 
 def _targets(command: Any) -> Any:

@@ -1,10 +1,11 @@
 """backfleet doctor: check an installation as its clients see it, and say what to do."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 from cryptography import x509
@@ -38,9 +39,8 @@ def doctor(endpoint: str | None, profile: str | None, ca: Path | None, data: Pat
         lambda: check_folder(folder),
         lambda: check_disk(folder),
         lambda: check_certificate(folder / "tls" / "server.pem", utc_now()),
-        lambda: _check_server(ConnectionFlags(endpoint, profile, data, ca)),
     ]
-    findings = [check() for check in checks]
+    findings = [check() for check in checks] + _check_server(ConnectionFlags(endpoint, profile, data, ca))
     for finding in findings:
         click.echo(f"{'ok ' if finding.healthy else 'BAD'}  {finding.what}: {finding.text}")
     raise SystemExit(0 if all(finding.healthy for finding in findings) else 1)
@@ -79,17 +79,31 @@ def check_certificate(file: Path, now: datetime) -> Finding:
     return Finding("certificate", True, text)
 
 
-def _check_server(flags: ConnectionFlags) -> Finding:
+def _check_server(flags: ConnectionFlags) -> list[Finding]:
     try:
         connection = connect(flags)
         found = Client(connection, utc_now).call("backfleet", "DescribeServer")
     except NoConnection as problem:
-        return Finding("server", False, str(problem))
+        return [Finding("server", False, str(problem))]
     except CallFailed as problem:
-        return Finding("server", False, problem.message)
-    return Finding(
-        "server",
-        True,
+        return [Finding("server", False, problem.message)]
+    text = (
         f"{connection.endpoint}, version {found['ServerVersion']}, region {found['RegionId']}, "
-        f"{found['Instances']} instance(s), {found['Releases']} release(s)",
+        f"{found['Instances']} instance(s), {found['Releases']} release(s)"
     )
+    return [Finding("server", True, text), check_agents(found)]
+
+
+def check_agents(server: Mapping[str, Any]) -> Finding:
+    """Check that no agent sends heartbeats without a connection over which it can be told of work.
+
+    Args:
+        server: The answer of DescribeServer. Older servers do not count connections.
+    """
+    deaf, text = server.get("DeafInstances", 0), f"{server.get('ConnectedInstances', 'an unknown number')} connected"
+    if deaf:
+        text += (
+            f"; {deaf} send heartbeats but have no connection, and cannot be given work. An official agent connects "
+            "again within 30 minutes: see ConnectsTime in `backfleet instance show`, or restart the agent on the host"
+        )
+    return Finding("agents", not deaf, text)

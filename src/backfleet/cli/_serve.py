@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from backfleet import sockets, supervisor
 from backfleet.cli._options import fail
 from backfleet.clock import utc_now
 from backfleet.ids import draw
@@ -35,6 +36,8 @@ def serve(print_config: bool, **flags: object) -> None:
         _print_settings(settings)
         return
     log_to_stderr(settings.log_level)
+    if settings.hold_listeners and supervisor.is_needed():
+        raise SystemExit(_supervise(settings))
     from backfleet.app import CannotStart  # imported late: other commands need none of it
     from backfleet.app import serve as run
 
@@ -42,6 +45,14 @@ def serve(print_config: bool, **flags: object) -> None:
         run(settings, clock=utc_now, draw=draw, announce=click.echo)
     except CannotStart as problem:
         fail(str(problem))
+
+
+def _supervise(settings: Settings) -> int:
+    try:
+        listeners = {name: sockets.bind(name, getattr(settings, name)) for name in ("http", "https")}
+    except sockets.CannotListen as problem:
+        fail(str(problem))
+    return supervisor.supervise(listeners)
 
 
 def _print_settings(settings: Settings) -> None:

@@ -15,6 +15,7 @@ invocations = sa.Table(
     sa.Column("kind", sa.String(32), nullable=False),  # the agent's word: RunShellScript and its like
     sa.Column("working_directory", sa.String(255), nullable=False, server_default=""),
     sa.Column("username", sa.String(255), nullable=False, server_default=""),
+    sa.Column("termination", sa.String(16), nullable=False, server_default=""),  # ProcessTree, Process, or "" (either)
     sa.Column("topic", sa.String(64), nullable=False),  # the sender's: published when something changes
     sa.Column("reference", sa.String(64), nullable=False),  # the sender's own name for it
     sa.Column("state", sa.String(16), nullable=False),

@@ -8,7 +8,8 @@ resource_tags. Every verb takes a transaction.
 - Agents: `agent_identity` returns what a signature is verified with, `agent_kinds` whose agent an instance has;
   `remember_request` is the replay cache.
 - Presence: `note_heartbeats` and `note_shutdown` record whether a host is there, `reachability` says whether it can be
-  given work, `note_boot` and `take_boots` pass on boots, `put_inventory` stores what a host reports of itself.
+  given work, `next_dial` when it can be again, `count_presence` how many can; `note_boot` and `take_boots` pass on
+  boots, `put_inventory` stores what a host reports of itself.
 - Clients: `resolve` turns ids into clients and instances; `ensure_client`, `set_clients` and `forget_client` maintain
   what is known of them, `set_preferences` their settings; `oldest_readers` returns the lowest version that must read a
   client's backups.
@@ -36,12 +37,14 @@ from backfleet.fleet.instances import (
     agent_identity,
     agent_kinds,
     count_instances,
+    count_presence,
     deregister,
     deregistered_among,
     find_instances,
     has_boots,
     instance,
     is_connected,
+    next_dial,
     note_boot,
     note_heartbeats,
     note_shutdown,
@@ -105,6 +108,7 @@ __all__ = [
     "agent_kinds",
     "clients_for_update",
     "count_instances",
+    "count_presence",
     "create_activation",
     "delete_activation",
     "deregister",
@@ -122,6 +126,7 @@ __all__ = [
     "has_tags",
     "instance",
     "is_connected",
+    "next_dial",
     "note_boot",
     "note_heartbeats",
     "note_shutdown",

@@ -44,7 +44,9 @@ instances = sa.Table(
     sa.Column("intranet_ip", sa.String(64), nullable=False),
     sa.Column("internet_ip", sa.String(64), nullable=False),
     sa.Column("registered_at", Moment, nullable=False),
-    sa.Column("last_heard_at", Moment),
+    sa.Column("last_heard_at", Moment),  # any signed request: its machine lives
+    sa.Column("reachable_at", Moment),  # a message on its socket, or a task-list request: it can be given work
+    sa.Column("agent_started_at", Moment),  # by our clock; from the age that its process reports in heartbeats
     sa.Column("clock_skew_ms", sa.BigInteger),  # the host's clock minus ours, as of its last heartbeat
     sa.Column("signed_ms", sa.BigInteger),  # the newest time it signed, by its own clock; never in our future
     sa.Column("stopped_at", Moment),
@@ -90,6 +92,8 @@ clients = sa.Table(
     # When its host last reported its state, or was asked for it.
     sa.Column("checked_at", Moment, nullable=False, index=True),
     sa.Column("drift", sa.Text, nullable=False, server_default=""),
+    sa.Column("confirmed_at", Moment),  # when its host last said which version it has
+    sa.Column("in_doubt", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.UniqueConstraint("instance_id", "package"),
     sa.Index("ix_clients_account_region", "account_id", "region", "id"),
 )

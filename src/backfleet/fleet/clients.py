@@ -56,7 +56,7 @@ def set_clients(tx: Transaction, changes: Sequence[Change], *, now: datetime) ->
 
 
 def take_unchecked(
-    tx: Transaction, *, before: datetime, heard_since: datetime, limit: int, now: datetime
+    tx: Transaction, *, before: datetime, reachable_since: datetime, limit: int, now: datetime
 ) -> list[Client]:
     """Return clients whose hosts should be asked for their state, and mark them as checked now.
 
@@ -65,11 +65,11 @@ def take_unchecked(
     Args:
         tx: the transaction to write in.
         before: only clients that were checked last before this moment; those unchecked for longest come first.
-        heard_since: only clients whose hosts were heard since this moment and are not stopped.
+        reachable_since: only clients whose hosts could be given work since this moment and are not stopped.
         limit: how many at most. Clients that an order is changing now are left out.
         now: the time of the call.
     """
-    return _store.clients.take_unchecked(tx, before, heard_since, limit, now)
+    return _store.clients.take_unchecked(tx, before, reachable_since, limit, now)
 
 
 def clients_for_update(tx: Transaction, client_ids: Sequence[str]) -> dict[str, Client]:

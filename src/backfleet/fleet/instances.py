@@ -2,11 +2,16 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Final
 
 from backfleet.fleet import _store
 from backfleet.fleet.model import AgentIdentity, AgentKind, Heartbeat, Instance, InstanceFilter, Reachability
 from backfleet.paging import Listing, Page
 from backfleet.storage import Transaction
+
+DIALS_EVERY: Final = timedelta(minutes=30)  # an official agent without a socket
+FIRST_DIAL_LASTS: Final = timedelta(seconds=60)  # from its enrolment until an agent has started and its socket is open
+DIAL_LASTS: Final = timedelta(seconds=15)  # from the full half-hour until its socket is open
 
 
 def rename(tx: Transaction, instance_id: str, name: str) -> None:
@@ -69,7 +74,8 @@ def reachability(instance: Instance | None, *, now: datetime, reachable_within: 
     Args:
         instance: the instance; None if there is none.
         now: the time of the question.
-        reachable_within: its agent counts as running if it was heard within this time. Pings on an open socket count.
+        reachable_within: its agent must have used its socket or asked for its tasks within this time. A heartbeat only
+            says that the machine lives: an official agent without a socket sends them, and cannot be told of work.
     """
     if instance is None or instance.deregistered_at is not None:
         return Reachability.NOT_EXISTS
@@ -80,12 +86,28 @@ def reachability(instance: Instance | None, *, now: datetime, reachable_within: 
 
 
 def is_connected(instance: Instance, *, now: datetime, reachable_within: timedelta) -> bool:
-    """Return whether an instance's agent was heard recently enough."""
-    return instance.last_heard_at is not None and now - instance.last_heard_at <= reachable_within
+    """Return whether an instance's agent used its socket, or asked for its tasks, recently enough."""
+    return instance.reachable_at is not None and now - instance.reachable_at <= reachable_within
+
+
+def next_dial(instance: Instance, *, now: datetime, reachable_within: timedelta) -> datetime | None:
+    """Return when an agent that cannot be given work will connect by itself; None if that is not known.
+
+    The official agent gives its socket up after about 20 s of failed tries. Then it tries again at each full half-hour
+    of its process. Source: agent wire protocol, section 5.5. Any agent connects within seconds of its enrolment.
+    """
+    connects_first = instance.registered_at + min(FIRST_DIAL_LASTS, reachable_within)
+    if instance.reachable_at is None and now <= connects_first:
+        return connects_first
+    is_alive = instance.last_heard_at is not None and now - instance.last_heard_at <= reachable_within
+    if instance.agent_kind is not AgentKind.OFFICIAL or instance.agent_started_at is None or not is_alive:
+        return None
+    first = instance.agent_started_at + DIAL_LASTS
+    return first + DIALS_EVERY * max(-((first - now) // DIALS_EVERY), 1)
 
 
 def find_instances(
-    tx: Transaction, account_id: str, region: str, selected: InstanceFilter, page: Page, *, heard_since: datetime
+    tx: Transaction, account_id: str, region: str, selected: InstanceFilter, page: Page, *, reachable_since: datetime
 ) -> Listing[Instance]:
     """Return an account's instances that are not deregistered, oldest first.
 
@@ -95,9 +117,9 @@ def find_instances(
         region: the region.
         selected: which instances.
         page: which part of the list.
-        heard_since: the filter's `connected` means: heard since this moment, and not stopped.
+        reachable_since: the filter's `connected` means: it could be given work since this moment, and is not stopped.
     """
-    return _store.instances.page_of(tx, account_id, region, selected, page, heard_since)
+    return _store.instances.page_of(tx, account_id, region, selected, page, reachable_since)
 
 
 def instance(tx: Transaction, account_id: str, instance_id: str) -> Instance | None:
@@ -108,6 +130,11 @@ def instance(tx: Transaction, account_id: str, instance_id: str) -> Instance | N
 def agent_kinds(tx: Transaction, instance_ids: Sequence[str]) -> dict[str, AgentKind]:
     """Return whose agent each of these instances of any account has. Unknown ids are left out."""
     return _store.instances.agent_kinds(tx, instance_ids)
+
+
+def count_presence(tx: Transaction, account_id: str, *, reachable_since: datetime) -> tuple[int, int]:
+    """Return how many of the account's instances can be given work, and how many only send heartbeats."""
+    return _store.instances.count_presence(tx, account_id, reachable_since)
 
 
 def count_instances(tx: Transaction, account_id: str) -> int:

@@ -20,6 +20,7 @@ CHECKUPS: Final = "checkups"
 AT_ONCE: Final = 50  # hosts asked in one round: after days away there are many, and no hurry
 SECONDS: Final = 120  # that a host may take to answer
 RECOVERY_SECONDS: Final = 90  # of these, for recovering from a crash first
+ASK_AGAIN: Final = timedelta(seconds=60)  # after an answer from the middle of an upgrade
 RETENTION: Final = timedelta(days=2)  # how long answers are kept
 MOST_DRIFT: Final = 50  # sentences
 
@@ -39,13 +40,15 @@ def run_checkups_once(
 
     Args:
         every: how long after its last checkup a client is due.
-        reachable_within: hosts not heard of for longer are not asked.
+        reachable_within: hosts that could not be given work for longer are not asked.
     """
     with database.transaction() as tx:
         news = carrier.news(tx, CHECKUPS, limit=AT_ONCE)
         if news:
-            _record(tx, news, carrier, now)
-        due = fleet.take_unchecked(tx, before=now - every, heard_since=now - reachable_within, limit=AT_ONCE, now=now)
+            _record(tx, news, carrier, now, every)
+        due = fleet.take_unchecked(
+            tx, before=now - every, reachable_since=now - reachable_within, limit=AT_ONCE, now=now
+        )
         if due:
             _ask(tx, due, carrier, now, draw)
     return len(news) == AT_ONCE
@@ -71,40 +74,45 @@ def _question(client: Client, now: datetime) -> Order:
     return Order(order_id_of(client.id, now), "status", client.package, "", "", RECOVERY_SECONDS)
 
 
-def _record(tx: Transaction, news: Sequence[News], carrier: Carrier, now: datetime) -> None:
+def _record(tx: Transaction, news: Sequence[News], carrier: Carrier, now: datetime, every: timedelta) -> None:
     asked = [(*read_reference(one.reference), one.outcome.output.decode(errors="replace")) for one in news]
     known = fleet.clients_for_update(tx, sorted({client_id for client_id, _, _ in asked}))
     changes = [
-        change_after(known[client_id], asked_at, output) for client_id, asked_at, output in asked if client_id in known
+        change_after(known[client_id], asked_at, output, ask_again_at=now - every + ASK_AGAIN)
+        for client_id, asked_at, output in asked
+        if client_id in known
     ]
     fleet.set_clients(tx, [change for change in changes if change is not None], now=now)
     carrier.mark_collected(tx, news)
     carriers.forget(tx, CHECKUPS, before=now - RETENTION)
 
 
-def change_after(client: Client, asked_at: datetime, output: str) -> Change | None:
+def change_after(client: Client, asked_at: datetime, output: str, *, ask_again_at: datetime) -> Change | None:
     """Return what a host's answer changes about what is known of a client; None for nothing. Pure.
 
     An answer that an order or a newer report has overtaken says nothing about the client as it is now. Neither does
-    one from the middle of an upgrade: that version may yet be rolled back.
+    one from the middle of an upgrade, whose task may be over here: that version may yet be rolled back, so the host is
+    asked again.
 
     Args:
         asked_at: when the question was asked that this answers.
         output: all that the host printed.
+        ask_again_at: the `checked_at` of a client whose host is asked again soon.
     """
     _, report = read_output(output)
     if report is None or report.package != client.package or report.order_id != order_id_of(client.id, asked_at):
         return None
     if client.is_moving or _milliseconds(client.checked_at) != _milliseconds(asked_at):
         return None
-    version = reported_version(report)
-    if report.kind != "status" or report.outcome != "succeeded" or version is None:
+    version, status = reported_version(report), _package_status(report)
+    if report.kind != "status" or report.outcome != "succeeded" or version is None or status is None:
         return None
-    status = _package_status(report)
-    if status is None or status.get("attempt_open"):
-        return None
+    if status.get("attempt_open"):
+        return Change(client.id, unsure=True, checked_at=ask_again_at)
     change = Change(client.id, _client_status(client, version), version, drift_of(status))
-    return None if (client.version, client.drift) == (version, change.drift) and change.status is None else change
+    if (client.version, client.drift) == (version, change.drift) and change.status is None:
+        return Change(client.id, confirmed=True)
+    return change
 
 
 def _client_status(client: Client, version: str) -> ClientStatus | None:

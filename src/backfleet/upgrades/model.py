@@ -44,8 +44,7 @@ class IllegalMove(Exception):
 class TaskTarget:
     """One client that a task is to move, and where to.
 
-    A target that is `resolved` has nothing to do on its host: its item ends at once with this code and message, as a
-    success if `succeeded`, else as a failure.
+    A target that is `resolved` is refused: its item fails at once with this code and message.
     """
 
     instance_id: str
@@ -53,11 +52,11 @@ class TaskTarget:
     package: str = ""
     platform: str = ""
     from_version: str = ""
-    to_version: str = ""  # "" for an uninstall, and where it is resolved without a version
+    to_version: str = ""  # "" for an uninstall, and where it is refused
     resolved: tuple[str, str] | None = None
-    succeeded: bool = False  # of a resolved one
     remove_state: bool = False  # an uninstall that removes the client's configuration and state, too
     tries_again: bool = False  # also a version that is quarantined on the host, because it was rolled back there
+    note: str = ""  # for people, until the host begins
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,10 +187,9 @@ class Task:
 def new_item(
     target: TaskTarget, *, item_id: str, task_id: str, position: int, account_id: str, kind: Kind, now: datetime
 ) -> Item:
-    """Return a new item for a target: waiting, or final at once if the target is resolved."""
-    state, (code, message) = ItemState.WAITING, target.resolved or ("", "")
-    if target.resolved is not None:
-        state = ItemState.SUCCEEDED if target.succeeded else ItemState.FAILED
+    """Return a new item for a target: waiting, or failed at once if the target is refused."""
+    state = ItemState.WAITING if target.resolved is None else ItemState.FAILED
+    code, message = target.resolved or ("", target.note)
     return Item(
         id=item_id,
         task_id=task_id,

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from backfleet.carriers import Outcome, State
-from backfleet.fleet import Change
+from backfleet.fleet import Change, ClientStatus
 from backfleet.upgrades.model import STATUS_FAILED, STATUS_SUCCEEDED, Item
 from backfleet.upgrades.states import FINAL, ItemState, Kind, may_move
 from backfleet_host.contract import Report, read_output
@@ -26,6 +26,8 @@ _WITHOUT_REPORT: Final = {
     State.REFUSED: ("UnsupportedPlatform", "the agent on this host does not take upgrade orders"),
     State.CANCELLED: ("TaskCancelled", "it was stopped before the host fetched it"),
 }
+_BEFORE_LOOKING: Final = ("DownloadFailed", "UntrustedRelease", "UnsupportedPlatform")
+"""How an order fails that could not even start, by a command without our host program."""
 _LOST: Final = (
     "HostUnreachable",
     "the host has stopped reporting on this upgrade; if it reports later, that still counts",
@@ -111,12 +113,18 @@ def _meaning(item: Item, outcome: Outcome, report: Report | None) -> tuple[ItemS
 
 def _meaning_of_report(item: Item, report: Report) -> tuple[ItemState, str, str]:
     if report.outcome != "succeeded":
-        return ItemState.FAILED, report.code or "InternalError", storable(report.message)
+        message = report.message if reported_version(report) is not None else f"{report.message}{_unconfirmed(item)}"
+        return ItemState.FAILED, report.code or "InternalError", storable(message)
     wanted = "" if item.kind is Kind.UNINSTALL else item.to_version
     if report.current_version != wanted:
         runs = report.current_version or "nothing"
         return ItemState.FAILED, "InternalError", f"the host reports success, but {runs} is installed there"
     return ItemState.SUCCEEDED, report.code if report.code == "AlreadyCurrent" else "", storable(report.message)
+
+
+def _unconfirmed(item: Item) -> str:
+    known = f"; {item.current_version} was installed when the host last said so" if item.current_version else ""
+    return f"{known}; what is installed now is not confirmed"
 
 
 def _change(before: Item, after: Item, report: Report | None, later: LaterOrders) -> Change | None:
@@ -125,21 +133,31 @@ def _change(before: Item, after: Item, report: Report | None, later: LaterOrders
     if report is None:
         ended = before.is_open and not after.is_open
         return Change(before.client_id, status=after.client_status, unsure=True) if ended else None
+    version = reported_version(report)
     if later.is_open:
-        return Change(before.client_id, version=reported_version(report))
+        return Change(before.client_id, version=version, unsure=version is None)
     state, _, _ = _meaning_of_report(before, report)  # also where the item itself was over before
     status = (STATUS_SUCCEEDED if state is ItemState.SUCCEEDED else STATUS_FAILED)[before.kind]
-    return Change(before.client_id, status=status, version=reported_version(report))
+    if report.code == "ClientNotInstalled" and version == "":
+        status = ClientStatus.NOT_INSTALLED
+    return Change(before.client_id, status=status, version=version, unsure=version is None)
 
 
 def reported_version(report: Report) -> str | None:
     """Return the version that is installed according to a report, "" for none; None if the report does not tell.
 
-    A host program that crashed could not find out: a missing version then means nothing.
+    A host program that crashed, or never started, could not find out: a missing version then means nothing. Host
+    programs from before `version_known` are recognized by what their reports lack.
     """
-    if report.code == "InternalError" and not report.current_version:
+    if not report.version_known or (not report.current_version and _is_without_findings(report)):
         return None
     return report.current_version
+
+
+def _is_without_findings(report: Report) -> bool:
+    """Return whether an older program reported without having looked: it then named no target version either."""
+    never_looked = not report.to_version and report.code in _BEFORE_LOOKING
+    return report.outcome == "failed" and (report.code == "InternalError" or never_looked)
 
 
 def storable(text: str) -> str:

@@ -1,7 +1,9 @@
 """Which version a client moves to, and what is refused: pure.
 
 A planner decides about one client on one instance. The functions apply it to what a caller names, and refuse what no
-order can reach.
+order can reach. What our tables say of a host decides nothing but where an order goes: a machine may have been reverted
+to a snapshot, or this server restored from a copy. Only the host says that there is nothing to do, in answer to an
+order.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,8 +21,7 @@ REFUSALS: Final = {
     "NotAllowedFrom": "no release of {package} can be reached from {current}; add the intermediate version it requires",
 }
 NO_CARRIER: Final = ("UnsupportedPlatform", "there is no host program for this host's platform; upgrades work on Linux")
-NO_CLIENT: Final = ("ClientNotInstalled", "no backup client is installed on this instance; install one first")
-NOT_INSTALLED: Final = ("ClientNotInstalled", "it is not installed; install it first")
+NO_CLIENT: Final = ("ClientNotInstalled", "no backup client is known on this instance; install one first")
 UNKNOWN_CLIENT: Final = ("ClientNotExists", "there is no such client in this account and region")
 
 
@@ -35,8 +36,11 @@ class Planner(Protocol):
 
 
 def plan_for_instance(instance: Instance, clients: Sequence[Client], planner: Planner) -> list[TaskTarget]:
-    """Return one target for each client of a reachable instance that the planner includes; a refusal if it has none."""
-    included = [client for client in clients if planner.includes(client)]
+    """Return one target for each client of a reachable instance that the planner includes; a refusal if it has none.
+
+    If the planner includes none of them, each is asked for all the same: the host may know better than we do.
+    """
+    included = [client for client in clients if planner.includes(client)] or clients
     if not included:
         return [TaskTarget(instance.id, resolved=NO_CLIENT)]
     return [planner.plan(instance, client) for client in included]
@@ -69,17 +73,19 @@ class UpgradePlanner:
         ] = {}  # many clients ask the same question: answered once
 
     def includes(self, client: Client) -> bool:
-        """Include what is installed or being installed."""
-        return client.is_installed or client.status is ClientStatus.INSTALLING
+        """Include what is installed or being installed, and what may be there although we do not know it."""
+        return client.is_installed or client.in_doubt or client.status is ClientStatus.INSTALLING
 
     def plan(self, instance: Instance, client: Client) -> TaskTarget:
-        """Return the move to the newest release, or why there is none."""
-        if not client.is_installed:
-            return refused(instance, client, *NOT_INSTALLED)
+        """Return the move to the newest release, or why there is none. Whether it is installed, the host says."""
         return no_carrier(instance, client) or self.newest(instance, client)
 
     def newest(self, instance: Instance, client: Client) -> TaskTarget:
-        """Return the move of a client, installed or not, to the newest release that it may move to."""
+        """Return the move of a client, installed or not, to the newest release that it may move to.
+
+        A client that has it already, as far as we know, is given the same version as its target: its host confirms it,
+        or moves to it, or repairs it.
+        """
         offer = (client.package, instance.platform, client.channel)
         question = (*offer, client.version, client.pin)
         offered = self._offered.get(offer, [])
@@ -88,13 +94,8 @@ class UpgradePlanner:
         picked = self._selections[question]
         if picked.refusal:
             return _no_release(instance, client, picked.refusal)
-        is_offered = any(each.version == client.version and each.withdrawn_at is None for each in offered)
-        if client.drift and picked.already_current and is_offered:
-            return replace(_target(instance, client), to_version=client.version)  # the same version again repairs it
-        if picked.already_current or picked.target is None:
-            text = f"{client.version} runs already, and nothing newer is offered to it"
-            return nothing_to_do(instance, client, text)
-        return replace(_target(instance, client), to_version=picked.target.version)
+        version = client.version if picked.target is None else picked.target.version
+        return replace(_target(instance, client), to_version=version)
 
 
 class UninstallPlanner:
@@ -105,9 +106,7 @@ class UninstallPlanner:
         return True
 
     def plan(self, instance: Instance, client: Client) -> TaskTarget:
-        """Return the removal of a client. One that is not installed succeeds at once."""
-        if not client.is_installed and client.status is ClientStatus.NOT_INSTALLED:
-            return nothing_to_do(instance, client, "it is not installed")
+        """Return the removal of a client. Whether it is installed, the host says."""
         return no_carrier(instance, client) or _target(instance, client)
 
 
@@ -119,12 +118,6 @@ def no_carrier(instance: Instance, client: Client) -> TaskTarget | None:
 def refused(instance: Instance, client: Client, code: str, message: str) -> TaskTarget:
     """Return a target that fails at once."""
     return replace(_target(instance, client), resolved=(code, message))
-
-
-def nothing_to_do(instance: Instance, client: Client, message: str) -> TaskTarget:
-    """Return a target that succeeds at once."""
-    resolved = ("AlreadyCurrent", message)
-    return replace(_target(instance, client), to_version=client.version, resolved=resolved, succeeded=True)
 
 
 def _no_release(instance: Instance, client: Client, code: str) -> TaskTarget:

@@ -113,11 +113,11 @@ def _unless_busy(target: TaskTarget, busy: Mapping[str, str]) -> TaskTarget:
     if running is None:
         return target
     text = f"task {running} is moving this client; wait for it"
-    return replace(target, resolved=("UpgradeInProgress", text), succeeded=False)
+    return replace(target, resolved=("UpgradeInProgress", text))
 
 
 def _changes(items: Sequence[Item]) -> list[Change]:
-    """Return the new status of clients that are now moving or need no move. A refusal changes no client."""
+    """Return the new status of clients that are now moving. A refusal changes no client."""
     return [
         Change(item.client_id, status=item.client_status)
         for item in items

@@ -119,7 +119,8 @@ def _orders(tx: Transaction, items: Sequence[Item], most_per_second: int) -> dic
 def sent_item(item: Item, left: timedelta, now: datetime) -> Item:
     """Return the item as it is once sent. The host gets most of the time that its task has left, however late it is."""
     seconds = seconds_of(left - min(SPARE, left / 5))
-    return replace(item.moved(ItemState.SENT, at=now), timeout_seconds=min(seconds, LONGEST_TIMEOUT_SECONDS))
+    sent = item.moved(ItemState.SENT, at=now, message=item.message)
+    return replace(sent, timeout_seconds=min(seconds, LONGEST_TIMEOUT_SECONDS))
 
 
 def seconds_of(left: timedelta) -> int:

@@ -20,12 +20,17 @@ MACHINE_ID_FILES = (
 
 def machine_id(files: Sequence[Path] = MACHINE_ID_FILES) -> str:
     """Return the first id that the system has, or a random one where it has none, as in many containers."""
+    return stored_machine_id(files) or uuid.uuid4().hex
+
+
+def stored_machine_id(files: Sequence[Path] = MACHINE_ID_FILES) -> str:
+    """Return the first id that the system has; "" where it has none."""
     for file in files:
         with contextlib.suppress(OSError, UnicodeDecodeError):
             found = file.read_text(encoding="ascii").strip()
             if found:
                 return found[:64]
-    return uuid.uuid4().hex
+    return ""
 
 
 def os_version() -> str:

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from backfleet_host.contract import Malformed, Order, Report, read_report, stage_line
+from backfleet_host.upgrader import gate
+from backfleet_host.upgrader.disk import read_json
 from backfleet_host.upgrader.errors import OrderFailed
-from backfleet_host.upgrader.host import drift, gate
-from backfleet_host.upgrader.host.disk import read_json
+from backfleet_host.upgrader.host import drift
 from backfleet_host.upgrader.host.installation import (
     RESERVED_NAMES,
     Installation,
@@ -241,11 +242,14 @@ def _known_outcome(package: PackageFolder, order_id: str) -> Optional[Report]:
 
 
 def _succeeded(order: Order, package: PackageFolder, details: Dict[str, Any]) -> Report:
-    version = package.version()
-    return Report(order.order_id, order.kind, order.package, "succeeded", current_version=version, details=details)
+    version, is_known = package.version(), not package.unmanaged_links()
+    about = (order.order_id, order.kind, order.package, "succeeded")
+    return Report(*about, current_version=version if is_known else "", details=details, version_known=is_known)
 
 
 def _failed(order: Order, code: str, text: str, package: Optional[PackageFolder] = None) -> Report:
+    """Return a report of a failure. Where one of our links leads elsewhere, what is installed is not known."""
+    is_known = package is not None and not package.unmanaged_links()
     return Report(
         order.order_id,
         order.kind,
@@ -254,5 +258,6 @@ def _failed(order: Order, code: str, text: str, package: Optional[PackageFolder]
         code=code,
         message=text,
         to_version=order.version,
-        current_version=package.version() if package is not None else "",
+        current_version=package.version() if package is not None and is_known else "",
+        version_known=is_known,
     )

@@ -7,8 +7,8 @@ from typing import Any, Dict, List
 
 from backfleet_host.contract import is_version
 from backfleet_host.platforms import platform_here
+from backfleet_host.upgrader.disk import read_json
 from backfleet_host.upgrader.host import drift
-from backfleet_host.upgrader.host.disk import read_json
 from backfleet_host.upgrader.host.installation import Installation, PackageFolder, installation_at
 from backfleet_host.upgrader.transaction.attempt import known_manifest
 

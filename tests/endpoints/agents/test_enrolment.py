@@ -133,12 +133,27 @@ def test_registering_is_a_post(shared_host: Host) -> None:
 
 
 def test_a_host_deregisters(server: AgentServer, host: Host) -> None:
-    """Its signature is refused from then on; enrolling again makes another instance."""
+    """Its signature is good for nothing else from then on; enrolling again makes another instance."""
     answer = host.post("/instance/deregister")
     assert (answer.status, answer.json) == (200, {"code": 200})
     assert server.instance(host) is None
-    assert host.post("/instance/deregister").status == 401
     assert host.beat().status == 401
+    activation, code = server.activate()
+    assert host.register(activation.id, code).json["instanceId"] != host.instance_id
+
+
+def test_a_host_that_was_deregistered_here_can_still_let_go_of_us(server: AgentServer, host: Host) -> None:
+    """An answer of 401 would leave the agent's files in place, and it could never register again."""
+    with server.database.transaction() as tx:
+        assert fleet.deregister(tx, host.instance_id, now=server.clock())
+    assert host.beat().status == 401
+    for _ in range(2):
+        answer = host.post("/instance/deregister")
+        assert (answer.status, answer.json) == (200, {"code": 200})
+    assert server.instance(host) is None
+    other = server.enrol(1)
+    headers = other.signed(instance_id=host.instance_id)
+    assert server.ask("POST", "/luban/api/instance/deregister", headers=headers).status == 401
     activation, code = server.activate()
     assert host.register(activation.id, code).json["instanceId"] != host.instance_id
 

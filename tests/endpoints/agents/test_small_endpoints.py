@@ -1,6 +1,7 @@
 """Heart-beats, and what the official agent asks besides: each has its one right answer."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, Final
 
 import pytest
@@ -129,6 +130,48 @@ def test_a_heartbeat_is_stored(quick: Host, mode: str) -> None:
     eventually(lambda: seen(quick) == (quick.server.clock.now, "backfleet-0.2.0", mode, -2500))
 
 
+def reachable_at(host: Host) -> Any:
+    found = host.server.instance(host)
+    assert found is not None
+    return found.reachable_at
+
+
+def test_only_a_socket_or_a_task_list_makes_an_agent_reachable(quick: Host) -> None:
+    """A heartbeat and a report say that the machine lives, not that it can be told of work."""
+    quick.server.clock.advance(minutes=10)
+    quick.beat(process_uptime=60_000)
+    quick.report("running?taskId=t-1&invokeVersion=0&start=1")
+    eventually(lambda: seen(quick)[0] == quick.server.clock.now)
+    assert reachable_at(quick) is None
+    quick.tasks()
+    eventually(lambda: reachable_at(quick) == quick.server.clock.now)
+    quick.server.clock.advance(minutes=1)
+    channel = quick.connect()
+    eventually(lambda: reachable_at(quick) == quick.server.clock.now)
+    quick.server.clock.advance(minutes=1)
+    channel.ping("keepalive")
+    eventually(lambda: reachable_at(quick) == quick.server.clock.now)
+    channel.drop()
+
+
+def test_a_heartbeat_reports_when_its_agent_started(quick: Host) -> None:
+    """By the server's clock: from the age of the process. An odd age changes nothing."""
+
+    def started_at() -> Any:
+        found = quick.server.instance(quick)
+        assert found is not None
+        return found.agent_started_at
+
+    quick.beat(process_uptime=90_000)
+    at = quick.server.clock.now - timedelta(seconds=90)
+    eventually(lambda: started_at() == at)
+    for odd in ("old", "", "9" * 30):
+        quick.server.clock.advance(seconds=1)
+        quick.beat(process_uptime=odd)
+        eventually(lambda: seen(quick)[0] == quick.server.clock.now)
+        assert started_at() == at
+
+
 def test_every_request_counts_as_a_heartbeat(quick: Host) -> None:
     """Unless it is refused."""
     enrolled = seen(quick)
@@ -189,16 +232,19 @@ def test_heartbeats_survive_a_failing_database(quick: Host, caplog: pytest.LogCa
 def test_heartbeats_are_gathered(now: Any) -> None:
     """One for each instance; facts of an older one are kept, also of one that could not be written."""
     pending = PendingHeartbeats()
-    pending.add(Heartbeat("mi-1", now, "1.0", "shell", 5))
+    kept: Any = {"reachable_at": now, "agent_started_at": now}
+    pending.add(Heartbeat("mi-1", now, "1.0", "shell", 5, reachable_at=now, agent_started_at=now))
     pending.add(Heartbeat("mi-1", now, clock_skew_ms=0))
     pending.add(Heartbeat("mi-2", now))
     pending.remember_request(7, now)
     taken = pending.take()
-    assert taken == Batch([Heartbeat("mi-1", now, "1.0", "shell", 0), Heartbeat("mi-2", now)], [(7, now)])
+    assert taken == Batch([Heartbeat("mi-1", now, "1.0", "shell", 0, **kept), Heartbeat("mi-2", now)], [(7, now)])
     assert pending.take() == Batch([], [])
     pending.add(Heartbeat("mi-1", now, "2.0"))
     pending.put_back(taken)
-    assert pending.take() == Batch([Heartbeat("mi-1", now, "2.0", "shell", 0), Heartbeat("mi-2", now)], [(7, now)])
+    assert pending.take() == Batch(
+        [Heartbeat("mi-1", now, "2.0", "shell", 0, **kept), Heartbeat("mi-2", now)], [(7, now)]
+    )
 
 
 def test_a_host_that_reported_its_shutdown_is_back_at_its_next_request(quick: Host) -> None:

@@ -24,9 +24,8 @@ from backfleet.endpoints import downloads
 from backfleet.storage import Database
 from backfleet_host.contract import Order, Report
 from backfleet_host.platforms import platform_here
-from backfleet_host.upgrader import Installation, carry_out_on
-from backfleet_host.upgrader.host import gate
-from backfleet_host.upgrader.host.gate import Gate
+from backfleet_host.upgrader import Installation, carry_out_on, gate
+from backfleet_host.upgrader.gate import Gate
 from host.upgrader.small_host import take_record_lock
 from listening import end_of
 
@@ -68,6 +67,7 @@ class Shop:
         commands: tuple[str, ...] = (PACKAGE,),
         client: str = CLIENT,
         padding: int = 0,
+        files: int = 0,
         folder: str = "bin",
         **more: Any,
     ) -> Path:
@@ -79,6 +79,8 @@ class Shop:
                 info = tarfile.TarInfo(f"{folder}/{command}")
                 info.mode, info.size = 0o755, len(text)
                 archive.addfile(info, io.BytesIO(text))
+            for number in range(files):
+                archive.addfile(tarfile.TarInfo(f"share/{number}"))
             if padding:
                 info = tarfile.TarInfo("share/padding")
                 info.size = padding

@@ -22,9 +22,9 @@ from typing import Any
 from backfleet_host.contract import Order, Report
 from backfleet_host.manifest import Manifest, read_manifest
 from backfleet_host.platforms import platform_here
-from backfleet_host.upgrader import Installation, carry_out_on, failpoints
+from backfleet_host.upgrader import Installation, carry_out_on, disk, failpoints, gate
 from backfleet_host.upgrader.errors import OrderFailed, Unhealthy
-from backfleet_host.upgrader.host import disk, gate, native_shim, trees
+from backfleet_host.upgrader.host import native_shim, trees
 from backfleet_host.upgrader.host.holders import Holder
 from backfleet_host.upgrader.host.shim import ANSWERS
 from backfleet_host.upgrader.host.subprocesses import Subprocess

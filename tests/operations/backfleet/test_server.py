@@ -29,6 +29,8 @@ def test_a_server_describes_itself(api: Api) -> None:
         "AgentAddress": "10.0.0.1:8443",
         "AuthoritySha256": hashlib.sha256(b"authority").hexdigest(),
         "Instances": 0,
+        "ConnectedInstances": 0,
+        "DeafInstances": 0,
         "Releases": 1,
     }
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from backfleet import upgrades
+from backfleet import fleet, upgrades
+from backfleet.fleet import Change
 from operations.environment import OTHER, REGION, Environment
 
 HBR = "2017-09-08"
@@ -33,8 +34,40 @@ def test_a_client_is_described_in_every_field(env: Environment) -> None:
         "MaxClientVersion": "2.0", "InstanceId": instance, "InstanceName": found["InstanceName"], "Hostname": "web-0",
         "OsType": "linux", "ArchType": "amd64", "PrivateIpV4": "10.0.0.1", "ZoneId": "", "Status": "ACTIVATED",
         "BackupStatus": "UNPROTECTED", "Appliance": False, "CreatedTime": at, "UpdatedTime": at,
-        "LastHeartBeatTime": at, "Settings": {}, "Tags": [],
+        "LastHeartBeatTime": at, "Settings": {}, "Tags": [], "Confirmed": False,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "hours", "confirmed"),
+    [
+        pytest.param({"version": "1.1"}, 24, True, id="a day ago"),
+        pytest.param({"version": "1.1"}, 26, False, id="longer ago than a checkup takes"),
+        pytest.param({"version": "1.1", "unsure": True}, 1, True, id="by the report of an order"),
+        pytest.param({"confirmed": True}, 1, True, id="by a checkup without news"),
+        pytest.param(None, 1, False, id="never"),
+    ],
+)
+def test_a_client_whose_host_has_not_spoken_lately_is_not_confirmed(
+    env: Environment, change: dict[str, Any] | None, hours: float, confirmed: bool
+) -> None:
+    """With the moment since when; then an order puts it in doubt, and it is not confirmed at once."""
+    _, client = env.host_with_client()
+    asked_at = env.now
+    if change is not None:
+        with env.services.database.transaction() as tx:
+            fleet.set_clients(tx, [Change(client, **change)], now=asked_at - timedelta(hours=hours))
+    (found,) = clients(env)["Clients"]
+    since = int((asked_at - timedelta(hours=hours)).timestamp()) if change else None
+    assert (found["Confirmed"], found.get("ConfirmedTime")) == (confirmed, since)
+    with env.services.database.transaction() as tx:
+        fleet.set_clients(tx, [Change(client, unsure=True)], now=asked_at)
+    (found,) = clients(env)["Clients"]
+    assert (found["Confirmed"], found.get("ConfirmedTime")) == (False, since)
+    _, older = env.ask(HBR, "DescribeClients")
+    (found,) = older["Clients"]["Client"]
+    message = "never confirmed by its host" if change is None else "not confirmed since 20"
+    assert found["StatusMessage"].startswith(message)
 
 
 def test_pages_hold_every_client_once(env: Environment) -> None:

@@ -10,7 +10,7 @@ import pytest
 from backfleet import fleet, upgrades
 from backfleet.fleet import ClientStatus
 from backfleet.operations.hbr.lifecycle import MOST_UPGRADES
-from operations.environment import OTHER, Environment
+from operations.environment import OTHER, REGION, Environment
 
 HBR = "2017-09-08"
 
@@ -175,6 +175,43 @@ def test_among_reachable_instances_it_is_a_line_and_no_item(env: Environment, wh
     assert [item["instanceId"] for item in items(env, answer)] == [good]
 
 
+@pytest.mark.parametrize("dials_in", [None, 880, 1500], ids=["not known", "too late", "after the task"])
+def test_an_agent_without_a_connection_is_not_running(env: Environment, dials_in: float | None) -> None:
+    """Its heartbeats say only that the machine lives. Every operation says the same of it."""
+    env.release("2.0")
+    deaf = env.deaf_host(dials_in=dials_in)
+    env.client(deaf)
+    assert refused(env, InstanceIds=[deaf])[:2] == (400, "CloudAssistNotRunningOnInstance")
+    ecs = {"RegionId": REGION}
+    _, managed = env.ask("2014-05-26", "DescribeManagedInstances", **ecs)
+    _, not_connected = env.ask("2014-05-26", "DescribeManagedInstances", Connected="false", **ecs)
+    _, agents = env.ask("2014-05-26", "DescribeCloudAssistantStatus", **ecs)
+    _, server = env.ask("2026-11-01", "DescribeServer")
+    assert [instance["Connected"] for instance in managed["Instances"]] == [False]
+    assert [instance["InstanceId"] for instance in not_connected["Instances"]] == [deaf]
+    (agent,) = agents["InstanceCloudAssistantStatusSet"]["InstanceCloudAssistantStatus"]
+    assert agent["CloudAssistantStatus"] == "false"
+    assert agent["LastHeartbeatTime"] == "2026-01-02T03:04:05Z"
+    assert server["ConnectedInstances"] == 0
+
+
+def test_an_agent_that_will_connect_while_the_task_has_time_is_waited_for(env: Environment) -> None:
+    """The line and the item say when; the order goes out when it connects."""
+    env.release("2.0")
+    deaf = env.deaf_host(dials_in=600)
+    env.client(deaf)
+    answer = started(env, InstanceIds=[deaf])
+    at = int(env.now.timestamp()) + 600
+    assert answer["InstanceStatuses"] == [
+        {"InstanceId": deaf, "ValidInstance": True, "ErrorCode": "", "ConnectsTime": at}
+    ]
+    (item,) = items(env, answer)
+    assert (item["clientStatus"], item["errorCode"]) == ("UPGRADING", "")
+    assert "connects again by itself at 2026-01-02T03:14:05Z" in item["message"]
+    _, shown = env.ask("2026-11-01", "DescribeInstance", InstanceId=deaf)
+    assert shown["ConnectsTime"] == at
+
+
 def test_without_a_reachable_instance_there_is_no_task(env: Environment) -> None:
     """Success is false, the HTTP status is 200, and the list says why for each."""
     bad = [unreachable(env, "stopped"), unreachable(env, "silent")]
@@ -245,8 +282,8 @@ def test_another_agent_without_a_host_program_is_refused(env: Environment) -> No
         pytest.param([("1.9", {}), ("2.0", {})], {"pin": "<2"}, "1.9", "", id="within its pin"),
         pytest.param([("2.0", {})], {"pin": "<2"}, "", "NoRelease", id="nothing within its pin"),
         pytest.param([], {}, "", "NoRelease", id="nothing at all"),
-        pytest.param([("0.9", {})], {}, "1.0", "AlreadyCurrent", id="never a downgrade"),
-        pytest.param([("1.0", {})], {}, "1.0", "AlreadyCurrent", id="current already"),
+        pytest.param([("0.9", {})], {}, "1.0", "", id="never a downgrade"),
+        pytest.param([("1.0", {})], {}, "1.0", "", id="current already"),
         pytest.param(
             [("1.5", {}), ("2.0", {"upgrades_from": ">=1.5"})], {}, "2.0", "", id="over an intermediate version"
         ),
@@ -266,28 +303,25 @@ def test_which_version_a_client_moves_to(
     assert (item["fromVersion"], item["toVersion"], item["errorCode"]) == ("1.0", to, code)
 
 
-@pytest.mark.parametrize("offered", [True, False], ids=["still offered", "withdrawn"])
-def test_a_client_with_drift_is_repaired(env: Environment, offered: bool) -> None:
-    """It has the newest version, but not all of it: it gets that version again, while that is offered."""
-    env.release("1.0", withdrawn=not offered)
-    if not offered:
-        env.release("0.9")
+def test_a_client_with_drift_is_repaired(env: Environment) -> None:
+    """It has the newest version, but not all of it: it gets that version again."""
+    env.release("1.0")
     instance, client = env.host_with_client("1.0")
     with env.services.database.transaction() as tx:
         fleet.set_clients(tx, [fleet.Change(client, drift="its program was changed")], now=env.now)
     (item,) = items(env, started(env, InstanceIds=[instance]))
-    assert (item["toVersion"], item["errorCode"]) == ("1.0", "" if offered else "AlreadyCurrent")
-    assert item["clientStatus"] == ("UPGRADING" if offered else "ACTIVATED")
+    assert (item["toVersion"], item["errorCode"]) == ("1.0", "")
+    assert item["clientStatus"] == "UPGRADING"
 
 
-def test_a_client_that_is_current_succeeds_at_once(env: Environment) -> None:
-    """Nothing is sent, and the task has succeeded."""
+def test_only_the_host_says_that_a_client_is_current(env: Environment) -> None:
+    """The task waits for its answer: the machine may have been reverted to a snapshot since its last report."""
     env.release("1.0")
     instance, _ = env.host_with_client()
     answer = started(env, InstanceIds=[instance])
     _, task = env.ask(HBR, "DescribeTask", TaskId=answer["TaskId"])
-    assert (task["Description"], task["Progress"]) == ("completed", 100)
-    assert items(env, answer)[0]["clientStatus"] == "ACTIVATED"
+    assert (task["Description"], task["Progress"]) == ("created", 0)
+    assert items(env, answer)[0]["clientStatus"] == "UPGRADING"
 
 
 @pytest.mark.parametrize("options", [{}, {"TryAgain": "true"}], ids=["without TryAgain", "with TryAgain"])

@@ -29,8 +29,12 @@ class Authenticator:
         self._node = node
         self._identities, self._replays = IdentityCache(), ReplayCache()
 
-    async def authenticate(self, request: web.Request) -> AgentSignature:
+    async def authenticate(self, request: web.Request, *, may_be_gone: bool = False) -> AgentSignature:
         """Return the signature of a request that is from the instance it names, and is no replay.
+
+        Args:
+            request: what came.
+            may_be_gone: also accept an instance that is deregistered; then it is no heartbeat.
 
         Raises:
             NotAuthenticated: it is not signed, not by that instance, or was made before.
@@ -44,11 +48,12 @@ class Authenticator:
         since = now.timestamp() - REMEMBERED_SECONDS
         known = self._identities.recall(signature.instance_id, since) if ordinary else None
         known = known or await self._identity(signature.instance_id)
-        signatures.check(signature, known, now=now, window_ms=node.window_ms)
+        signatures.check(signature, known, now=now, window_ms=node.window_ms, may_be_gone=may_be_gone)
         self._replays.accept(signature, now=now, window_ms=node.window_ms)
         if not ordinary:
             await node.in_thread(lambda: self._spend_in_thread(signature))
-        node.heartbeats.add(_heartbeat(request, signature, now, node.window_ms))
+        if known is not None and not known.deregistered:
+            node.heartbeats.add(_heartbeat(request, signature, now, node.window_ms))
         return signature
 
     def spend(self, tx: Transaction, signature: AgentSignature, now: datetime) -> None:

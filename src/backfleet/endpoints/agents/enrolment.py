@@ -49,7 +49,7 @@ class Enrolment:
             return fleet.register(tx, registration, source_ip=source_ip, now=node.clock(), draw=node.draw)
 
     async def deregister(self, _request: web.Request, signature: AgentSignature) -> web.StreamResponse:
-        """Deregister the instance; its key is accepted no more."""
+        """Deregister the instance; its key is accepted no more, except to deregister it again."""
 
         def deregister(tx: Transaction) -> None:
             now = self._node.clock()

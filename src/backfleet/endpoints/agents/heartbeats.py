@@ -60,6 +60,8 @@ def _merged(older: Heartbeat, newer: Heartbeat) -> Heartbeat:
         newer.clock_skew_ms if newer.clock_skew_ms is not None else older.clock_skew_ms,
         max(filter(None, (newer.signed_ms, older.signed_ms)), default=None),
         newer.stopping,
+        newer.reachable_at or older.reachable_at,
+        newer.agent_started_at or older.agent_started_at,
     )
 
 

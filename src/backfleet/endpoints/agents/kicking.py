@@ -45,7 +45,8 @@ class Kicking:
             await self._kick_if_work_waits(instance_id)
 
         def alive() -> None:
-            node.heartbeats.add(Heartbeat(instance_id, node.clock()))
+            now = node.clock()
+            node.heartbeats.add(Heartbeat(instance_id, now, reachable_at=now))
 
         return await node.sockets.serve(request, instance_id, alive, opened)
 

@@ -1,6 +1,8 @@
 """Handlers of requests that only tell that an agent is there: heartbeat, connection check and region."""
 
 import logging
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 
 from aiohttp import web
 
@@ -12,6 +14,7 @@ from backfleet.endpoints.agents.signatures import NotAuthenticated
 from backfleet.fleet import Heartbeat
 from backfleet.storage import AWAY
 
+LONGEST_AGE_BITS = 40  # of an agent's process, in milliseconds: 34 years
 MODES = ("restricted", "shell")  # of agents that do not run normally
 
 log = logging.getLogger(__name__)
@@ -38,19 +41,25 @@ class Presence:
         except AWAY:  # after a 5xx the agent tries again in 3 s
             ANSWERED.labels("/api/heart-beat", 503).inc()
             return web.json_response({"code": 503}, status=503)
-        mode = request.query.get("mode")
-        stopping = codec.is_stopping(request.query)
-        if mode in MODES or stopping:
-            mode = mode if mode in MODES else None
-            self._node.heartbeats.add(
-                Heartbeat(signature.instance_id, self._node.clock(), agent_mode=mode, stopping=stopping)
-            )
+        self._node.heartbeats.add(_reported(signature.instance_id, request.query, self._node.clock()))
         ANSWERED.labels("/api/heart-beat", 200).inc()
         return answer
 
     async def region(self, _request: web.Request) -> web.StreamResponse:
         """Answer the region of this installation, as text."""
         return web.Response(text=self._node.settings.region)
+
+
+def _reported(instance_id: str, query: Mapping[str, str], now: datetime) -> Heartbeat:
+    """Return what a heartbeat reports of its agent. That alone does not mean that the agent can be given work."""
+    mode, age_ms = query.get("mode"), codec.number(query, "process_uptime", LONGEST_AGE_BITS)
+    return Heartbeat(
+        instance_id,
+        now,
+        agent_mode=mode if mode in MODES else None,
+        stopping=codec.is_stopping(query),
+        agent_started_at=None if age_ms is None else now - timedelta(milliseconds=max(age_ms, 0)),
+    )
 
 
 async def connection_detect(_request: web.Request) -> web.StreamResponse:

@@ -29,13 +29,15 @@ def add_to(
     router.add_get(f"{PREFIX}/api/connection_detect", presence.connection_detect)
     router.add_get(f"{PREFIX}/api/classic/region-id", present.region)
     for path, handler in (
-        ("/api/instance/deregister", enrolment.deregister),
         ("/api/v1/task/list", tasks.list_tasks),
         ("/api/v1/task/running", tasks.running),
         ("/api/v1/task/verified", tasks.verified),
         *((f"/api/v1/task/{kind}", tasks.ended) for kind in commands.FINAL_REPORTS),
     ):
         router.add_post(PREFIX + path, signed(authenticator, path, handler))
+    # One that this server has deregistered before must be let go: else its agent can never enrol again.
+    gone = "/api/instance/deregister"
+    router.add_post(PREFIX + gone, signed(authenticator, gone, enrolment.deregister, may_be_gone=True))
     for path, store in self_reports.ENDPOINTS.items():
         answer = signed(authenticator, path, self_reports.handler(node, authenticator, store))
         router.add_post(PREFIX + path, self_reports.quiet_unless_signed(answer))

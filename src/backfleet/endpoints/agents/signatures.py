@@ -82,7 +82,9 @@ def read_signature(headers: Mapping[str, str]) -> AgentSignature | None:
     return AgentSignature(instance_id, timestamp, request_id, signature)
 
 
-def check(signature: AgentSignature, known: AgentIdentity | None, *, now: datetime, window_ms: int) -> None:
+def check(
+    signature: AgentSignature, known: AgentIdentity | None, *, now: datetime, window_ms: int, may_be_gone: bool = False
+) -> None:
     """Check a signature against the identity of its instance. Its request id is not checked here.
 
     Args:
@@ -90,11 +92,12 @@ def check(signature: AgentSignature, known: AgentIdentity | None, *, now: dateti
         known: The instance's identity; None if there is no such instance.
         now: The server's time.
         window_ms: How far an ordinary time may differ from the server's, either way.
+        may_be_gone: Also accept an instance that is deregistered.
 
     Raises:
         NotAuthenticated: no such instance, deregistered, a time that may be a replay, or another key.
     """
-    if known is None or known.deregistered:
+    if known is None or (known.deregistered and not may_be_gone):
         raise NotAuthenticated("no such instance is enrolled")
     if not is_ordinary(signature, now=now, window_ms=window_ms) and not _is_new(signature, known, now, window_ms):
         raise NotAuthenticated(

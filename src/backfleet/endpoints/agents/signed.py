@@ -19,7 +19,12 @@ log = logging.getLogger(__name__)
 
 
 def signed(
-    authenticator: Authenticator, endpoint: str, handler: SignedHandler, turns: asyncio.Semaphore | None = None
+    authenticator: Authenticator,
+    endpoint: str,
+    handler: SignedHandler,
+    turns: asyncio.Semaphore | None = None,
+    *,
+    may_be_gone: bool = False,
 ) -> PlainHandler:
     """Return a handler that answers authenticated requests, and 401 without a reason to others.
 
@@ -29,12 +34,13 @@ def signed(
         handler: Called with the request and its signature.
         turns: Limits how many requests are authenticated at once, so that a fleet that comes back together does not
             keep reports waiting.
+        may_be_gone: Also answer an instance that is deregistered.
     """
 
     async def answer(request: web.Request) -> web.StreamResponse:
         try:
             async with turns or contextlib.nullcontext():
-                signature = await authenticator.authenticate(request)
+                signature = await authenticator.authenticate(request, may_be_gone=may_be_gone)
             response = await _answer(endpoint, handler, request, signature)
         except NotAuthenticated as problem:
             log.info("an agent was refused", extra={"endpoint": endpoint, "reason": str(problem)})

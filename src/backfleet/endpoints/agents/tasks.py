@@ -11,6 +11,7 @@ from backfleet.endpoints.agents.node import Node
 from backfleet.endpoints.agents.reports import Reports
 from backfleet.endpoints.agents.signatures import AgentSignature
 from backfleet.failpoints import failpoint
+from backfleet.fleet import Heartbeat
 from backfleet.storage import Transaction
 
 
@@ -25,6 +26,8 @@ class Tasks:
         """Hand out the instance's waiting tasks, each once while its lease lasts."""
         node, instance_id = self._node, signature.instance_id
         node.sockets.fetched(instance_id)
+        asked_at = node.clock()
+        node.heartbeats.add(Heartbeat(instance_id, asked_at, reachable_at=asked_at))
         if codec.has_booted(request.query):
             await node.in_thread(lambda: self._note_boot(instance_id))
 

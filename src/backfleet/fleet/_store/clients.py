@@ -17,6 +17,9 @@ from backfleet.storage import Transaction
 CHECK_NEXT: Final = datetime(2000, 1, 1, tzinfo=UTC)
 """A `checked_at` before all real ones: the client's host is asked next."""
 
+_CONFIRMED: Final = sa.or_(
+    sa.bindparam("confirmed", type_=sa.Boolean), sa.bindparam("new_version", type_=sa.String).is_not(None)
+)
 # Built once: every report of every host uses it.
 _CHANGE: Final = (
     sa.update(clients)
@@ -26,11 +29,25 @@ _CHANGE: Final = (
         version=sa.func.coalesce(sa.bindparam("new_version", type_=sa.String), clients.c.version),
         drift=sa.func.coalesce(sa.bindparam("new_drift", type_=sa.Text), clients.c.drift),
         checked_at=sa.case(
+            (
+                sa.bindparam("new_check", type_=clients.c.checked_at.type).is_not(None),
+                sa.bindparam("new_check", type_=clients.c.checked_at.type),
+            ),
             (sa.bindparam("unsure", type_=sa.Boolean), sa.literal(CHECK_NEXT, clients.c.checked_at.type)),
             (sa.bindparam("new_version", type_=sa.String).is_not(None), sa.bindparam("at")),
             else_=clients.c.checked_at,
         ),
-        updated_at=sa.bindparam("at"),
+        confirmed_at=sa.case(
+            (_CONFIRMED, sa.bindparam("at", type_=clients.c.confirmed_at.type)), else_=clients.c.confirmed_at
+        ),
+        in_doubt=sa.case(
+            (_CONFIRMED, sa.false()),
+            (sa.bindparam("unsure", type_=sa.Boolean), sa.true()),
+            else_=clients.c.in_doubt,
+        ),
+        updated_at=sa.case(
+            (sa.bindparam("confirmed", type_=sa.Boolean), clients.c.updated_at), else_=sa.bindparam("at")
+        ),
     )
 )
 _FILTERED: Final[dict[str, sa.Column[Any]]] = {
@@ -77,6 +94,8 @@ def change(tx: Transaction, changes: Sequence[Change], now: datetime) -> None:
             "new_version": change.version,
             "new_drift": change.drift,
             "unsure": change.unsure,
+            "confirmed": change.confirmed,
+            "new_check": change.checked_at,
             "at": now,
         }
         for change in sorted(changes, key=lambda change: change.client_id)
@@ -107,7 +126,9 @@ def page_of(
     return Listing([(client, on[client.instance_id]) for client in found], total)
 
 
-def take_unchecked(tx: Transaction, before: datetime, heard_since: datetime, limit: int, now: datetime) -> list[Client]:
+def take_unchecked(
+    tx: Transaction, before: datetime, reachable_since: datetime, limit: int, now: datetime
+) -> list[Client]:
     """Return the clients that were unchecked for longest, and mark them as checked now."""
     chosen = (
         sa.select(clients)
@@ -117,7 +138,7 @@ def take_unchecked(tx: Transaction, before: datetime, heard_since: datetime, lim
             clients.c.status.not_in(MOVING),
             instances.c.deregistered_at.is_(None),
             instances.c.stopped_at.is_(None),
-            instances.c.last_heard_at >= heard_since,
+            instances.c.reachable_at >= reachable_since,
         )
         .order_by(clients.c.checked_at, clients.c.id)
         .limit(limit)

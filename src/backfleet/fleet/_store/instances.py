@@ -11,7 +11,7 @@ from backfleet.fleet._store.tags import has_tags
 from backfleet.fleet._tables import instances
 from backfleet.fleet.model import AgentIdentity, AgentKind, Heartbeat, Instance, InstanceFilter
 from backfleet.paging import Listing, Page
-from backfleet.storage import Transaction
+from backfleet.storage import Moment, Transaction
 from backfleet_host.platforms import canonical
 
 IDS_AT_ONCE: Final = 1000  # in one IN (...)
@@ -31,6 +31,8 @@ _HEARTBEAT: Final = (
     .where(instances.c.id == sa.bindparam("of"))
     .values(
         last_heard_at=sa.bindparam("heard"),
+        reachable_at=sa.func.coalesce(sa.bindparam("reached", type_=Moment), instances.c.reachable_at),
+        agent_started_at=sa.func.coalesce(sa.bindparam("started", type_=Moment), instances.c.agent_started_at),
         stopped_at=sa.case((sa.bindparam("stopping", type_=sa.Boolean), sa.bindparam("heard")), else_=None),
         agent_version=sa.func.coalesce(sa.bindparam("version", type_=sa.String), instances.c.agent_version),
         agent_kind=sa.func.coalesce(sa.bindparam("kind", type_=sa.String), instances.c.agent_kind),
@@ -113,6 +115,8 @@ def note_heartbeats(tx: Transaction, heartbeats: Sequence[Heartbeat]) -> None:
         {
             "of": heartbeat.instance_id,
             "heard": heartbeat.at,
+            "reached": heartbeat.reachable_at,
+            "started": heartbeat.agent_started_at,
             "version": heartbeat.agent_version,
             "kind": heartbeat.agent_kind,
             "mode": heartbeat.agent_mode,
@@ -136,14 +140,14 @@ def set_stopped(tx: Transaction, instance_id: str, now: datetime) -> None:
 
 
 def page_of(
-    tx: Transaction, account_id: str, region: str, selected: InstanceFilter, page: Page, heard_since: datetime
+    tx: Transaction, account_id: str, region: str, selected: InstanceFilter, page: Page, reachable_since: datetime
 ) -> Listing[Instance]:
     """Return enrolled instances that the filter selects, oldest first."""
     conditions = [
         instances.c.account_id == account_id,
         instances.c.region == region,
         instances.c.deregistered_at.is_(None),
-        *_conditions(selected, heard_since),
+        *_conditions(selected, reachable_since),
     ]
     ordered = sa.select(instances).where(*conditions).order_by(instances.c.registered_at, instances.c.id)
     rows = tx.rows(ordered.limit(page.size).offset(page.offset))
@@ -151,9 +155,11 @@ def page_of(
     return Listing([_instance(row) for row in rows], total)
 
 
-def _conditions(selected: InstanceFilter, heard_since: datetime) -> list[sa.ColumnElement[bool]]:
+def _conditions(selected: InstanceFilter, reachable_since: datetime) -> list[sa.ColumnElement[bool]]:
     column = instances.c
-    heard = sa.and_(column.stopped_at.is_(None), column.last_heard_at >= heard_since)
+    reachable = sa.and_(
+        column.stopped_at.is_(None), sa.func.coalesce(column.reachable_at >= reachable_since, sa.false())
+    )
     own = column.agent_kind == AgentKind.BACKFLEET.value
     pairs: list[tuple[object, sa.ColumnElement[bool]]] = [
         (selected.ids, column.id.in_(selected.ids or ())),
@@ -163,7 +169,7 @@ def _conditions(selected: InstanceFilter, heard_since: datetime) -> list[sa.Colu
         (selected.activation_id, column.activation_id == selected.activation_id),
         (selected.os_type, sa.func.lower(column.os_type) == (selected.os_type or "").lower()),
         (selected.machine_id, column.machine_id == selected.machine_id),
-        (selected.connected, heard if selected.connected else sa.not_(heard)),
+        (selected.connected, reachable if selected.connected else sa.not_(reachable)),
         (selected.stopped, column.stopped_at.is_not(None) if selected.stopped else column.stopped_at.is_(None)),
         (selected.own_agent, own if selected.own_agent else sa.not_(own)),
     ]
@@ -187,6 +193,20 @@ def count(tx: Transaction, account_id: str) -> int:
     """Return how many instances of the account are enrolled."""
     enrolled = sa.and_(instances.c.account_id == account_id, instances.c.deregistered_at.is_(None))
     return int(tx.scalar(sa.select(sa.func.count()).select_from(instances).where(enrolled)))
+
+
+def count_presence(tx: Transaction, account_id: str, since: datetime) -> tuple[int, int]:
+    """Return how many instances of the account can be given work, and how many only send heartbeats."""
+    column = instances.c
+    running = sa.and_(column.account_id == account_id, column.deregistered_at.is_(None), column.stopped_at.is_(None))
+    reachable = column.reachable_at >= since
+    # One that has just enrolled has not connected yet.
+    deaf = sa.and_(
+        column.last_heard_at >= since, column.registered_at < since, sa.not_(sa.func.coalesce(reachable, sa.false()))
+    )
+    counts = [sa.func.count(sa.case((condition, 1))).label(name) for name, condition in (("r", reachable), ("d", deaf))]
+    (row,) = tx.rows(sa.select(*counts).where(running))
+    return int(row.r), int(row.d)
 
 
 def _instance(row: sa.Row[Any]) -> Instance:

@@ -48,6 +48,8 @@ class Client:
     updated_at: datetime
     checked_at: datetime  # when its host last reported its state or was asked for it; CHECK_NEXT = ask it first
     drift: str = ""  # what differs on the host from what the upgrade left there, as last reported, one sentence a line
+    confirmed_at: datetime | None = None  # when its host last said which version it has
+    in_doubt: bool = False  # an order ended since, and nobody knows what is on the host
 
     @property
     def is_moving(self) -> bool:
@@ -58,6 +60,10 @@ class Client:
     def is_installed(self) -> bool:
         """True if a version is on the host."""
         return self.version != ""
+
+    def is_confirmed(self, *, since: datetime) -> bool:
+        """Return whether its host has said since this moment which version it has, and nothing put that in doubt."""
+        return not self.in_doubt and self.confirmed_at is not None and self.confirmed_at >= since
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,8 @@ class Change:
     version: str | None = None
     drift: str | None = None
     unsure: bool = False  # its host has not reported its present state, and is asked for it soon
+    confirmed: bool = False  # its host has the version that we know: no news, but a proof
+    checked_at: datetime | None = None  # decides when its host is asked next
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,8 @@ class Instance:
     deregistered_at: datetime | None
     public_key: str = field(repr=False)
     signed_ms: int | None = field(default=None, repr=False)
+    reachable_at: datetime | None = None  # when its agent last used its socket, or asked for its tasks
+    agent_started_at: datetime | None = None  # by our clock; None if its agent has not reported it
 
     @property
     def is_skewed(self) -> bool:
@@ -107,6 +109,8 @@ class Heartbeat:
     clock_skew_ms: int | None = None
     signed_ms: int | None = None
     stopping: bool = False  # the last one for now: its host shuts down
+    reachable_at: datetime | None = None  # when the agent could be given work: it used its socket, or asked for tasks
+    agent_started_at: datetime | None = None
 
     @property
     def agent_kind(self) -> AgentKind | None:
@@ -125,7 +129,7 @@ class InstanceFilter:
     activation_id: str | None = None
     os_type: str | None = None
     machine_id: str | None = None
-    connected: bool | None = None
+    connected: bool | None = None  # it can be given work now
     stopped: bool | None = None
     own_agent: bool | None = None
     tags: TagFilter = ()

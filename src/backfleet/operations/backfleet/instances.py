@@ -1,6 +1,7 @@
 """More about one instance than the cloud's API shows: its agent, its clock, and what is installed on it."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from backfleet import fleet
@@ -10,7 +11,15 @@ from backfleet.operations.hbr.answers import seconds
 from backfleet.wire.parameters import integer, text
 from backfleet.wire.shapes import Anything, Maybe
 
-CHECKUP = {"ClientId": str, "PackageName": str, "ClientVersion": str, "CheckedTime": int, "Drift": [str]}
+CHECKUP = {
+    "ClientId": str,
+    "PackageName": str,
+    "ClientVersion": str,
+    "CheckedTime": int,
+    "Drift": [str],
+    "InDoubt": bool,
+    "ConfirmedTime": Maybe(int),
+}
 INVENTORY = {"Type": str, "Count": int, "CapturedTime": str, "ReceivedTime": int}
 
 
@@ -32,6 +41,8 @@ class DescribeInstance:
         "AgentMode": str,
         "Platform": str,
         "LastHeardTime": Maybe(int),
+        "ReachableTime": Maybe(int),
+        "ConnectsTime": Maybe(int),
         "ClockSkewMilliseconds": Maybe(int),
         "ClockIsSkewed": bool,
         "Inventory": [INVENTORY],
@@ -42,7 +53,9 @@ class DescribeInstance:
 def describe_instance(call: Call, asked: DescribeInstance) -> dict[str, Any]:
     """Return an instance's agent, its clock skew, its inventory by kind, and the last checkup of each client.
 
-    Drift is what differs from the state after the last upgrade: another package manager, a file that was changed.
+    LastHeardTime is the last signed request of its agent, ReachableTime the last time it could be given work, and
+    ConnectsTime when an official agent without a connection connects again by itself. Drift is what differs from the
+    state after the last upgrade: another package manager, a file that was changed.
     """
     with call.services.database.reading() as tx:
         found = fleet.instance(tx, call.account_id, asked.instance_id or "")
@@ -51,14 +64,20 @@ def describe_instance(call: Call, asked: DescribeInstance) -> dict[str, Any]:
         inventory = fleet.find_inventory(tx, found.id)
         clients = fleet.resolve(tx, call.account_id, found.region, [found.id], []).clients_on.get(found.id, [])
     skew = {} if found.clock_skew_ms is None else {"ClockSkewMilliseconds": found.clock_skew_ms}
-    heard = {} if found.last_heard_at is None else {"LastHeardTime": seconds(found.last_heard_at)}
+    within = timedelta(seconds=call.services.settings.fit_seconds)
+    is_connected = fleet.is_connected(found, now=call.now, reachable_within=within)
+    moments = {
+        "LastHeardTime": found.last_heard_at,
+        "ReachableTime": found.reachable_at,
+        "ConnectsTime": None if is_connected else fleet.next_dial(found, now=call.now, reachable_within=within),
+    }
     return {
         "InstanceId": found.id,
         "AgentKind": found.agent_kind.value,
         "AgentVersion": found.agent_version,
         "AgentMode": found.agent_mode,
         "Platform": found.platform,
-        **heard,
+        **{name: seconds(moment) for name, moment in moments.items() if moment is not None},
         **skew,
         "ClockIsSkewed": found.is_skewed,
         "Inventory": [
@@ -77,6 +96,8 @@ def describe_instance(call: Call, asked: DescribeInstance) -> dict[str, Any]:
                 "ClientVersion": client.version,
                 "CheckedTime": seconds(client.checked_at),
                 "Drift": client.drift.splitlines(),
+                "InDoubt": client.in_doubt,
+                **({} if client.confirmed_at is None else {"ConfirmedTime": seconds(client.confirmed_at)}),
             }
             for client in clients
         ],

@@ -3,6 +3,7 @@
 import hashlib
 import socket
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from backfleet import VERSION, fleet, releases
@@ -26,15 +27,27 @@ class DescribeServer:
         "AgentAddress": str,
         "AuthoritySha256": str,
         "Instances": int,
+        "ConnectedInstances": int,
+        "DeafInstances": int,
         "Releases": int,
     },
 )
 def describe_server(call: Call, asked: DescribeServer) -> dict[str, Any]:
-    """Return version, region, the address for agents, and the fingerprint of the authority that they must trust."""
+    """Return version, region, the address for agents, and the fingerprint of the authority that they must trust.
+
+    DeafInstances send heartbeats, but their agents have no connection and cannot be given work.
+    """
     settings = call.services.settings
     authority = authority_file(settings.data)
+    reachable_since = call.now - timedelta(seconds=settings.fit_seconds)
     with call.services.database.reading() as tx:
-        counted = {"Instances": fleet.count_instances(tx, call.account_id), "Releases": releases.count_releases(tx)}
+        connected, deaf = fleet.count_presence(tx, call.account_id, reachable_since=reachable_since)
+        counted = {
+            "Instances": fleet.count_instances(tx, call.account_id),
+            "ConnectedInstances": connected,
+            "DeafInstances": deaf,
+            "Releases": releases.count_releases(tx),
+        }
     return {
         "ServerVersion": VERSION,
         "RegionId": settings.region,

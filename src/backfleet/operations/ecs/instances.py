@@ -61,8 +61,8 @@ ECS_INSTANCE_SHAPE = {
 
 def find_instances(tx: Transaction, call: Call, wanted: InstanceFilter, page: Page) -> Listing[Instance]:
     """Return one page of the account's instances."""
-    heard_since = call.now - timedelta(seconds=call.services.settings.fit_seconds)
-    return fleet.find_instances(tx, call.account_id, call.region, wanted, page, heard_since=heard_since)
+    reachable_since = call.now - timedelta(seconds=call.services.settings.fit_seconds)
+    return fleet.find_instances(tx, call.account_id, call.region, wanted, page, reachable_since=reachable_since)
 
 
 # --- DescribeInstances ----------------------------------------------------------------------------------------------

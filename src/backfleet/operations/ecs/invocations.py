@@ -320,7 +320,7 @@ def _tagged(tx: Transaction, call: Call, ids: Sequence[str], resource_tags: Sequ
         raise errors.ResourceTagTwice
     wanted = InstanceFilter(tags=[(tag.key or "", tag.value) for tag in resource_tags])
     page = Page(1, MOST_INSTANCES)
-    found = fleet.find_instances(tx, call.account_id, call.region, wanted, page, heard_since=call.now)
+    found = fleet.find_instances(tx, call.account_id, call.region, wanted, page, reachable_since=call.now)
     if found.total > MOST_INSTANCES:
         raise errors.TooManyIds
     if not found.items:

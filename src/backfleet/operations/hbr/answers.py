@@ -1,11 +1,12 @@
 """The answers of HBR's operations, in the wire's names and shapes."""
 
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from backfleet.fleet import Client, Instance
 from backfleet.paging import Page
+from backfleet.settings import Settings as ServerSettings
 from backfleet.upgrades import Item, Kind, Task
 from backfleet.wire.shapes import Maybe
 
@@ -15,7 +16,10 @@ COMMON: Final = {"Code": str, "Message": str, "Success": bool}
 STARTED_ONE: Final = {**COMMON, "TaskId": Maybe(str)}
 """The answer to a call for a task about one client. TaskId is missing if the client could not be given work."""
 
-STARTED: Final = {**STARTED_ONE, "InstanceStatuses": [{"InstanceId": str, "ValidInstance": bool, "ErrorCode": str}]}
+STATUS: Final = {"InstanceId": str, "ValidInstance": bool, "ErrorCode": str, "ConnectsTime": Maybe(int)}
+"""One of InstanceStatuses. ConnectsTime is ours: when the agent will connect, if the order has to wait for that."""
+
+STARTED: Final = {**STARTED_ONE, "InstanceStatuses": [STATUS]}
 
 DESCRIBED_TASK: Final = {
     **COMMON,
@@ -68,12 +72,16 @@ FOUND_CLIENTS: Final = {
             "CreatedTime": int,
             "UpdatedTime": int,
             "LastHeartBeatTime": Maybe(int),
+            "Confirmed": bool,
+            "ConfirmedTime": Maybe(int),
             "Settings": SETTINGS,
             "Tags": [{"Key": str, "Value": str}],
         }
     ],
     **PAGE,
 }
+
+LATE: Final = timedelta(hours=1)  # that the answer to a daily checkup may take until a version counts as not confirmed
 
 NO_VALID_INSTANCE = "None of the instances can be given work; InstanceStatuses says why for each."
 NAMES = {
@@ -145,8 +153,13 @@ def item_answer(item: Item) -> dict[str, Any]:
     }
 
 
-def client_answer(client: Client, instance: Instance, newest: str) -> dict[str, Any]:
-    """Return one of DescribeBackupClients' Clients, without Settings and Tags."""
+def confirmed_since(now: datetime, settings: ServerSettings) -> datetime:
+    """Return the moment since which a host must have said what it has: its last checkup may be a little late."""
+    return now - timedelta(seconds=settings.checkup_seconds) - LATE
+
+
+def client_answer(client: Client, instance: Instance, newest: str, since: datetime) -> dict[str, Any]:
+    """Return one of DescribeBackupClients' Clients, without Settings and Tags. `since` is `confirmed_since`."""
     os_type, _, arch = instance.platform.partition("-")
     return {
         "ClientId": client.id,
@@ -167,4 +180,6 @@ def client_answer(client: Client, instance: Instance, newest: str) -> dict[str, 
         "CreatedTime": seconds(client.created_at),
         "UpdatedTime": seconds(client.updated_at),
         "LastHeartBeatTime": seconds(instance.last_heard_at),
+        "Confirmed": client.is_confirmed(since=since),
+        **({} if client.confirmed_at is None else {"ConfirmedTime": seconds(client.confirmed_at)}),
     }

@@ -13,6 +13,7 @@ from backfleet.operations.hbr.answers import (
     FOUND_CLIENTS,
     client_answer,
     common,
+    confirmed_since,
     page_answer,
     task_answer,
 )
@@ -76,6 +77,7 @@ def describe_backup_clients(call: Call, asked: DescribeBackupClients) -> dict[st
     page = Page(asked.page_number, asked.page_size)
     found: Listing[tuple[Client, Instance]] = Listing([], 0)
     newest: dict[Offer, str] = {}
+    since = confirmed_since(call.now, call.services.settings)
     more = _Details({}, {})
     # There are neither clients of another type nor clusters here: nothing is found.
     if asked.client_type == OUR_TYPE and not asked.cluster_id:
@@ -90,7 +92,7 @@ def describe_backup_clients(call: Call, asked: DescribeBackupClients) -> dict[st
             )
     return common(
         Clients=[
-            client_answer(client, instance, newest.get(_offer(client, instance), ""))
+            client_answer(client, instance, newest.get(_offer(client, instance), ""), since)
             | {"Settings": more.settings.get(client.id, {}), "Tags": more.tags(instance.id)}
             for client, instance in found.items
         ],

@@ -5,12 +5,13 @@ In the cloud they are for SAP HANA. Here they list and install the same clients 
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from backfleet import fleet, upgrades
 from backfleet.fleet import Client, ClientFilter, Instance
 from backfleet.operations.catalogue import HBR, Call, operation
-from backfleet.operations.hbr.answers import COMMON, PAGE, STARTED_ONE, common, page_answer, seconds
+from backfleet.operations.hbr.answers import COMMON, PAGE, STARTED_ONE, common, confirmed_since, page_answer, seconds
 from backfleet.operations.hbr.cross_account import CrossAccount, check_cross_account
 from backfleet.operations.hbr.identifiers import LONGEST_ID
 from backfleet.operations.hbr.lifecycle import ERRORS, MOST_OTHERS, install
@@ -94,6 +95,7 @@ def describe_clients(call: Call, asked: DescribeClients) -> dict[str, Any]:
     newest: dict[upgrades.Offer, str] = {}
     page = Page(asked.page_number, asked.page_size)
     settings: dict[str, dict[str, Any]] = {}
+    since = confirmed_since(call.now, call.services.settings)
     if asked.client_type in (None, OUR_TYPE) and not asked.cluster_id:
         wanted = ClientFilter(ids=None if asked.client_id is None else [asked.client_id])
         with call.services.database.reading() as tx:
@@ -108,6 +110,7 @@ def describe_clients(call: Call, asked: DescribeClients) -> dict[str, Any]:
                     instance,
                     newest.get((client.package, instance.platform, client.channel), ""),
                     settings.get(client.id, {}),
+                    _status_message(client, since),
                 )
                 for client, instance in found.items
             ]
@@ -165,7 +168,17 @@ def _instances_in(client_info: str | None) -> list[str]:
     return instances
 
 
-def _client_answer(client: Client, instance: Instance, newest: str, settings: dict[str, Any]) -> dict[str, Any]:
+def _status_message(client: Client, since: datetime) -> str:
+    """Return what there is to say of a client whose host has not said lately which version it has."""
+    if client.is_confirmed(since=since):
+        return ""
+    at = client.confirmed_at
+    return "never confirmed by its host" if at is None else f"not confirmed since {at:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _client_answer(
+    client: Client, instance: Instance, newest: str, settings: dict[str, Any], message: str
+) -> dict[str, Any]:
     heard = seconds(instance.last_heard_at)
     return {
         "ClientId": client.id,
@@ -178,7 +191,7 @@ def _client_answer(client: Client, instance: Instance, newest: str, settings: di
         "InstanceName": instance.name,
         "NetworkType": settings.get("DataNetworkType", ""),
         "Status": client.status.value,
-        "StatusMessage": "",
+        "StatusMessage": message,
         "AlertSetting": "INHERITED",
         "UseHttps": settings.get("UseHttps", True),
         "VaultId": "",

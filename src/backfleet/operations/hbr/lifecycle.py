@@ -273,7 +273,8 @@ def _start_in(tx: Transaction, request: TaskRequest) -> dict[str, Any]:
     call, there, named = request.call, request.there, request.named
     found = fleet.resolve(tx, there.account_id, there.region, named.instances, named.clients)
     reachable_within = timedelta(seconds=call.services.settings.fit_seconds)
-    selected = select(named, found, now=call.now, reachable_within=reachable_within)
+    task_time = timedelta(seconds=call.services.settings.task_seconds)
+    selected = select(named, found, now=call.now, reachable_within=reachable_within, task_time=task_time)
     failpoint("targets resolved")
     fingerprint = _fingerprint(request.kind, request.asked)
     known = _known_task(tx, call, request.client_token, fingerprint)
@@ -286,7 +287,7 @@ def _start_in(tx: Transaction, request: TaskRequest) -> dict[str, Any]:
         kind=request.kind,
         account_id=call.account_id,
         clients_account_id=there.account_id,
-        targets=request.plan(tx, selected),
+        targets=selected.with_dials(request.plan(tx, selected)),
         requested_by=call.caller.arn,
         label=request.label,
         client_token=request.client_token,

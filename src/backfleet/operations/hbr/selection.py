@@ -1,14 +1,22 @@
 """From the ids of a call to the targets of a task: which clients are meant, and which instances are reachable."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Final
 
 from backfleet import fleet, upgrades
 from backfleet.fleet import Instance, Reachability, Resolved
+from backfleet.operations.hbr.answers import seconds
 from backfleet.operations.hbr.errors import BY_REACHABILITY, ClientNotFound
 from backfleet.operations.hbr.identifiers import NamedIds, is_client
 from backfleet.upgrades import Planner, TaskTarget
+
+LEAST_TIME: Final = timedelta(seconds=60)  # that a task must have left when a host gets its order
+WAITS_FOR_DIAL: Final = (
+    "its agent sends heartbeats but has no connection; it connects again by itself at {:%Y-%m-%dT%H:%M:%SZ}, and the "
+    "order waits for that"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +26,7 @@ class Selection:
     named: NamedIds
     found: Resolved
     reachability: Mapping[str, Reachability]  # of every named instance, and of those that named clients are on
+    dials: Mapping[str, datetime]  # of those that cannot be given work until then, when their agents connect again
 
     @property
     def lines(self) -> list[dict[str, object]]:
@@ -27,6 +36,7 @@ class Selection:
                 "InstanceId": instance_id,
                 "ValidInstance": self._is_reachable(instance_id),
                 "ErrorCode": self.reachability[instance_id].value,
+                **({"ConnectsTime": seconds(self.dials[instance_id])} if instance_id in self.dials else {}),
             }
             for instance_id in self.named.instances
         ]
@@ -59,6 +69,15 @@ class Selection:
         if not self._is_reachable(place):
             raise BY_REACHABILITY[self.reachability[place]](place)
 
+    def with_dials(self, targets: Sequence[TaskTarget]) -> list[TaskTarget]:
+        """Return targets of which those that wait for an agent to connect say so."""
+        return [
+            replace(target, note=WAITS_FOR_DIAL.format(self.dials[target.instance_id]))
+            if target.instance_id in self.dials and target.resolved is None
+            else target
+            for target in targets
+        ]
+
     def targets(self, planner: Planner) -> list[TaskTarget]:
         """Return one target per client, in request order. A client that is named beside its instance is one target."""
         chosen: dict[str, TaskTarget] = {}
@@ -82,16 +101,28 @@ class Selection:
         return self.reachability[instance_id] is Reachability.REACHABLE
 
 
-def select(named: NamedIds, found: Resolved, *, now: datetime, reachable_within: timedelta) -> Selection:
+def select(
+    named: NamedIds, found: Resolved, *, now: datetime, reachable_within: timedelta, task_time: timedelta
+) -> Selection:
     """Return what ids name, with the reachability of every instance that the call is about.
+
+    An instance whose agent cannot be told of work now, and will connect by itself while the task has time, counts as
+    reachable.
 
     Args:
         found: what the ids were resolved to.
-        reachable_within: how lately an agent must have been heard of.
+        reachable_within: how lately an agent must have used its socket or asked for its tasks.
+        task_time: how long the task may take.
     """
     about = dict.fromkeys([*named.instances, *(client.instance_id for client in found.clients.values())])
     reachability = {
         instance_id: fleet.reachability(found.instances.get(instance_id), now=now, reachable_within=reachable_within)
         for instance_id in about
     }
-    return Selection(named, found, reachability)
+    dials = {}
+    for instance_id, found_reachable in reachability.items():
+        if found_reachable is Reachability.AGENT_NOT_RUNNING:
+            dial = fleet.next_dial(found.instances[instance_id], now=now, reachable_within=reachable_within)
+            if dial is not None and dial <= now + task_time - LEAST_TIME:
+                dials[instance_id] = dial
+    return Selection(named, found, reachability | dict.fromkeys(dials, Reachability.REACHABLE), dials)

@@ -62,6 +62,7 @@ def _unreachable(order: Order, problem: Exception) -> Report:
         code="DownloadFailed",
         message=str(problem),
         details={"reason": "NotReachable"},
+        version_known=False,
     )
 
 

@@ -46,7 +46,15 @@ def _reported(order: Order, output: OrderOutput, quota: int, carry: Callable[[],
 
 def failed_report(order: Order, problem: Exception) -> Report:
     """Return the report of an order that ended with an error that nobody foresaw."""
-    return Report(order.order_id, order.kind, order.package, "failed", code="InternalError", message=f"{problem!r}")
+    return Report(
+        order.order_id,
+        order.kind,
+        order.package,
+        "failed",
+        code="InternalError",
+        message=f"{problem!r}",
+        version_known=False,
+    )
 
 
 def _log_traceback() -> None:

@@ -2,6 +2,9 @@
 
 The identity is written last, and until it exists the host is not enrolled. A second attempt uses the same key, so that
 a registration whose answer was lost is answered with the same instance.
+
+A host that is enrolled keeps its identity, unless its server does not accept it any more or it is a copy of another
+host. Then it gets a new one, with a key of its own.
 """
 
 from __future__ import annotations
@@ -17,8 +20,10 @@ from backfleet_host.agent.protocol.address import BadAddress
 from backfleet_host.agent.protocol.server import Server, proxy_of, tls_towards
 from backfleet_host.agent.protocol.signing import SigningKey, make_key, private_pem, read_private_pem
 from backfleet_host.agent.setup.enrolment_errors import CannotEnrol, EnrolmentRefused
+from backfleet_host.agent.setup.reenrolment import known_identity, needs_new_identity
 from backfleet_host.agent.setup.registration import EnrolmentOptions, Registration, register
 from backfleet_host.agent.setup.release_root import fetch_release_root, read_release_root
+from backfleet_host.agent.setup.systemd_unit import unit_name
 from backfleet_host.files import hold_lock, make_folder, write_file
 from backfleet_host.identity import Identity, keep_identity
 from backfleet_host.layout import Places
@@ -29,7 +34,7 @@ __all__ = ["CannotEnrol", "EnrolmentOptions", "enrol"]
 def enrol(
     places: Places, options: EnrolmentOptions, *, mode: str, now: datetime, progress: Callable[[str], None]
 ) -> Identity:
-    """Register this host with the server and store its identity.
+    """Register this host with the server and store its identity. One that is enrolled with it already keeps its own.
 
     Args:
         mode: the mode that the server is told of: restricted or shell.
@@ -40,17 +45,18 @@ def enrol(
     """
     authority = _read_authority(options.authority)
     given_root = None if options.release_root is None else read_release_root(options.release_root)
-    if places.identity.exists():
-        raise CannotEnrol(
-            f"{places.root} is already enrolled; `backfleet-host status` shows it. "
-            f"To enrol it again, stop its agent and remove {places.agent}"
-        )
-    with _agent_folder(places):
+    known = known_identity(places, options)
+    if known is not None and not needs_new_identity(places, known, options, progress):
+        return known
+    key_file = places.key if known is None else places.next_key
+    with _agent_folder(places, key_file):
         with contextlib.closing(Server(options.server, tls_towards(options.authority), proxy=_proxy(places))) as server:
             # Before the activation is spent: without a release root the host could trust no release.
             root = given_root or fetch_release_root(server)
-            registration = register(server, options, _key(places, progress), mode)
+            registration = register(server, options, _key(key_file, progress), mode)
         identity = _identity(registration, options, now)
+        if known is not None:
+            os.replace(key_file, places.key)
         _store(places, identity, authority, root)
     return identity
 
@@ -72,14 +78,14 @@ def _proxy(places: Places) -> str:
         raise CannotEnrol(str(problem)) from None
 
 
-def _key(places: Places, progress: Callable[[str], None]) -> SigningKey:
+def _key(file: Path, progress: Callable[[str], None]) -> SigningKey:
     """Return the key of an earlier attempt, or a new one that is on disk before it is used."""
     try:
-        return read_private_pem(places.key.read_bytes())
+        return read_private_pem(file.read_bytes())
     except (OSError, ValueError):
         progress("making a key ...")
     key = make_key()
-    write_file(places.key, private_pem(key), is_only_writer=True)
+    write_file(file, private_pem(key), is_only_writer=True)
     return key
 
 
@@ -97,7 +103,7 @@ def _store(places: Places, identity: Identity, authority: bytes, root: bytes) ->
 
 
 @contextlib.contextmanager
-def _agent_folder(places: Places) -> Iterator[None]:
+def _agent_folder(places: Places, key_file: Path) -> Iterator[None]:
     """Make and lock the agent's folder; remove it again if the attempt left nothing worth keeping."""
     made = _make_folders(places)
     try:
@@ -105,8 +111,8 @@ def _agent_folder(places: Places) -> Iterator[None]:
             yield
     except BaseException as problem:
         # The host may be registered with the key although the answer was lost; then the next attempt needs it.
-        if isinstance(problem, EnrolmentRefused) or not places.key.exists():
-            _remove(places, made)
+        if isinstance(problem, EnrolmentRefused) or not key_file.exists():
+            _remove([key_file] if places.identity.exists() else [key_file, places.lock], made)
         raise
 
 
@@ -125,7 +131,8 @@ def _lock(places: Places) -> Iterator[None]:
     try:
         lock = hold_lock(places.lock)
         if lock is None:
-            raise CannotEnrol(f"another backfleet-host uses {places.root}; wait until it has ended, or stop it")
+            stop = f"wait until it has ended, or stop it (under systemd: systemctl stop {unit_name(places.root)})"
+            raise CannotEnrol(f"another backfleet-host uses {places.root}; {stop}")
         try:
             yield
         finally:
@@ -139,8 +146,8 @@ def _unwritable(places: Places, problem: OSError) -> CannotEnrol:
     return CannotEnrol(f"{places.root} cannot be written to: {reason}; run as root, or choose another --root")
 
 
-def _remove(places: Places, folders: List[Path]) -> None:
-    for path in (places.key, places.lock):
+def _remove(files: List[Path], folders: List[Path]) -> None:
+    for path in files:
         with contextlib.suppress(OSError):
             path.unlink()
     for path in folders:

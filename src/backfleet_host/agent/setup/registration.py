@@ -32,6 +32,7 @@ class EnrolmentOptions:
     code: str
     name: str = ""
     release_root: Optional[Path] = None  # a file that came by another way; None = fetch it from the server
+    new_identity: bool = False  # also if the host is enrolled: it was copied from another one
 
     def __repr__(self) -> str:
         return f"EnrolmentOptions({self.server}, {self.activation_id})"

@@ -1,1 +1,1 @@
-"""Everything on this host that an upgrade reads or changes: disk, trees, locks, services, processes, state, policy."""
+"""Everything that an upgrade reads or changes here: trees, shims, services, processes, preserved state, policy."""

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Dict, Iterable, List, Optional
 
 from backfleet_host.manifest import Manifest
-from backfleet_host.upgrader.host import disk, shim, trees
+from backfleet_host.upgrader import disk
+from backfleet_host.upgrader.host import shim, trees
 from backfleet_host.upgrader.host.installation import Installation, PackageFolder
 
 FOLDERS = ("usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin", "snap/bin", "opt/bin")

@@ -30,8 +30,8 @@ from typing import Callable, FrozenSet, List, Optional
 from backfleet_host.contract import is_version
 from backfleet_host.identity import read_identity
 from backfleet_host.layout import DEFAULT_ROOT, POLICY, SYSTEMD, Places
+from backfleet_host.upgrader import disk
 from backfleet_host.upgrader.errors import OrderFailed
-from backfleet_host.upgrader.host import disk
 from backfleet_host.upgrader.host.holders import Holder, holders_of_lock
 from backfleet_host.upgrader.host.policy import HostPolicy, read_host_policy
 from backfleet_host.upgrader.host.processes import end, end_orphans, from_tree, holders_of, is_program_of

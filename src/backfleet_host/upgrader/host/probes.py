@@ -5,15 +5,17 @@ A probe that fails before the switch already is part of the host's baseline, and
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import pwd
 import secrets
 import tempfile
 from pathlib import Path
-from typing import Dict, List, Tuple
+from typing import Dict, Iterator, List, Tuple
 
 from backfleet_host.manifest import Manifest
+from backfleet_host.upgrader import descriptors
 from backfleet_host.upgrader.errors import Unhealthy
 from backfleet_host.upgrader.host.health import expect
 from backfleet_host.upgrader.host.policy import Probe
@@ -50,7 +52,7 @@ def run_probe(probe: Probe, manifest: Manifest, tree: Path, runner: Runner) -> N
 
 def _back_up_and_restore(probe: Probe, manifest: Manifest, tree: Path, runner: Runner) -> None:
     """Back up a sample, restore it, compare."""
-    with tempfile.TemporaryDirectory(prefix="backfleet-probe-") as folder:
+    with _temporary_folder() as folder:
         sample, restored = Path(folder) / "sample", Path(folder) / "restored"
         restored.mkdir()
         digests = _make_sample(sample)
@@ -66,6 +68,17 @@ def _back_up_and_restore(probe: Probe, manifest: Manifest, tree: Path, runner: R
         differing = _first_differing(digests, restored)
         if differing:
             raise Unhealthy(f"what was restored differs from what was backed up: {differing}")
+
+
+@contextlib.contextmanager
+def _temporary_folder() -> Iterator[str]:
+    """Make a folder that a probe's user may own, and remove it without following a link of his."""
+    folder = tempfile.mkdtemp(prefix="backfleet-probe-")
+    try:
+        yield folder
+    finally:
+        with contextlib.suppress(OSError), descriptors.parent_of(os.path.realpath(folder)) as at:
+            descriptors.remove(at)
 
 
 def _make_sample(folder: Path) -> Dict[str, str]:

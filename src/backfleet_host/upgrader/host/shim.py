@@ -21,9 +21,10 @@ import shutil
 from pathlib import Path
 from typing import Dict, Iterable, List, Optional
 
+from backfleet_host.upgrader import disk
 from backfleet_host.upgrader.failpoints import effect
-from backfleet_host.upgrader.host import disk, native_shim
-from backfleet_host.upgrader.host.gate import has_record_locks
+from backfleet_host.upgrader.gate import has_record_locks
+from backfleet_host.upgrader.host import native_shim
 
 MARK = "# backfleet shim for"
 WAIT_SECONDS = 300  # at the gate, unless the host policy says otherwise

@@ -10,9 +10,9 @@ from typing import IO, Any, Dict, Optional
 
 from backfleet_host.archives import BadArchive, Entry, walk
 from backfleet_host.manifest import Manifest
+from backfleet_host.upgrader import disk
 from backfleet_host.upgrader.errors import OrderFailed
 from backfleet_host.upgrader.failpoints import effect
-from backfleet_host.upgrader.host import disk
 
 PIECE = 1 << 20  # bytes read at a time
 

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 from typing import Any, Iterator
 
+from backfleet_host.upgrader import disk
 from backfleet_host.upgrader.errors import OrderFailed
-from backfleet_host.upgrader.host import disk
 from backfleet_host.upgrader.release.retrieval import NO_SUCH_RANGE, OK, PARTIAL, DownloadInterrupted, request
 from backfleet_host.upgrader.release.source import InterruptCheck, ReleaseServer, ReleaseTarget
 

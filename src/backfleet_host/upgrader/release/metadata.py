@@ -29,8 +29,8 @@ from tuf.api.exceptions import (
 from tuf.api.serialization import DeserializationError
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
+from backfleet_host.upgrader import disk, gate
 from backfleet_host.upgrader.errors import OrderFailed, Reason
-from backfleet_host.upgrader.host import disk, gate
 from backfleet_host.upgrader.release.retrieval import DownloadInterrupted, request
 from backfleet_host.upgrader.release.source import InterruptCheck, ReleaseServer
 

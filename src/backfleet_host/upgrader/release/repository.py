@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Callable, List, TypeVar
 from backfleet_host.contract import Order
 from backfleet_host.manifest import BadManifest, read_manifest
 from backfleet_host.retries import backoff_seconds
+from backfleet_host.upgrader import disk
 from backfleet_host.upgrader.errors import OrderFailed
-from backfleet_host.upgrader.host import disk
 from backfleet_host.upgrader.release import metadata
 from backfleet_host.upgrader.release.download import Download, hash_of
 from backfleet_host.upgrader.release.retrieval import POLL_SECONDS, DownloadInterrupted

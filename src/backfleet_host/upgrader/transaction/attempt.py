@@ -10,10 +10,10 @@ from typing import Any, Callable, Dict, Iterator, Optional, Tuple
 
 from backfleet_host.contract import Order, Report, stage_line
 from backfleet_host.manifest import BadManifest, Manifest, read_manifest
+from backfleet_host.upgrader import disk
 from backfleet_host.upgrader.errors import OrderFailed, Unhealthy
 from backfleet_host.upgrader.failpoints import failpoint
-from backfleet_host.upgrader.host import disk
-from backfleet_host.upgrader.host.gate import Gate
+from backfleet_host.upgrader.gate import Gate
 from backfleet_host.upgrader.host.installation import Installation, PackageFolder
 from backfleet_host.upgrader.host.services import Service, Started
 from backfleet_host.upgrader.host.subprocesses import Runner, Subprocess

@@ -5,15 +5,18 @@ Source: docs/host.md.
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
+from pathlib import Path
 from typing import Any, Dict, Optional, Tuple
 
 from backfleet_host import archives
 from backfleet_host.manifest import Manifest
 from backfleet_host.platforms import canonical, platform_here
+from backfleet_host.upgrader import disk
 from backfleet_host.upgrader.errors import OrderFailed
-from backfleet_host.upgrader.host import disk, policy, shim, trees
+from backfleet_host.upgrader.host import policy, shim, trees
 from backfleet_host.upgrader.host.drift import unmanaged_programs
 from backfleet_host.upgrader.host.installation import PackageFolder
 from backfleet_host.upgrader.host.policy import HostPolicy, Policy
@@ -23,6 +26,7 @@ from backfleet_host.upgrader.transaction.attempt import Attempt
 from backfleet_host.upgrader.transaction.plan import Plan
 
 SPARE_DISK = 16 << 20  # bytes that stay free
+SPARE_INODES = 32  # files that can still be made
 BUSY_AGAIN_SECONDS = 1.0  # between two looks at a busy host
 REBOOT_MARKERS = ("run/reboot-required", "var/run/reboot-required")  # files by which Debian asks for a reboot
 
@@ -49,10 +53,25 @@ def check(attempt: Attempt) -> Plan:
         _check_release(attempt, target.manifest)
     for reader in (order.oldest_reader, allowed.package.oldest_reader):
         upgrade_path.check_format(plan.goal, attempt.old_manifest(), reader)
+    _check_space(package, plan)
+    return plan
+
+
+def _check_space(package: PackageFolder, plan: Plan) -> None:
+    """Check that artifacts and trees fit on the disk, in bytes and in inodes. Raises OrderFailed, DiskFull."""
     needed, free = plan.disk_bytes() + SPARE_DISK, shutil.disk_usage(str(package.folder)).free
     if free < needed:
         raise OrderFailed("DiskFull", f"{package.folder} has {free >> 20} MiB free; {needed >> 20} MiB are needed")
-    return plan
+    inodes, free_inodes = plan.inodes() + SPARE_INODES, _free_inodes(package.folder)
+    if free_inodes < inodes:
+        text = f"the disk of {package.folder} has {free_inodes} inodes free; {inodes} are needed; remove files from it"
+        raise OrderFailed("DiskFull", text)
+
+
+def _free_inodes(folder: Path) -> float:
+    """Return how many files can be made on the disk of a folder; file systems without inodes (btrfs) give no number."""
+    found = os.statvfs(str(folder))
+    return found.f_favail if found.f_files else float("inf")
 
 
 def _check_release(attempt: Attempt, manifest: Manifest) -> None:

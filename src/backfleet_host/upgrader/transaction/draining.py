@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Callable, List, Optional
 
 from backfleet_host.manifest import Manifest
+from backfleet_host.upgrader import gate
 from backfleet_host.upgrader.errors import OrderFailed, Unhealthy
-from backfleet_host.upgrader.host import gate, shim
+from backfleet_host.upgrader.host import shim
 from backfleet_host.upgrader.host.health import RETRY_SECONDS
 from backfleet_host.upgrader.host.holders import Holder, describe_process
 from backfleet_host.upgrader.host.services import wait_until_idle

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from backfleet_host.contract import Malformed, Order
-from backfleet_host.upgrader.host import disk
+from backfleet_host.upgrader import disk
 
 SWITCHING, VERIFIED, ROLLING_BACK, REMOVING = "switching", "proven", "going back", "removing"
 """The lines after the first, as they are on the disks of hosts. They must not change."""
@@ -19,6 +19,10 @@ SWITCHING, VERIFIED, ROLLING_BACK, REMOVING = "switching", "proven", "going back
 RESERVE = b"\0" * (64 << 10)
 """Disk space that is taken when an attempt begins and given back when it ends or rolls back: a full disk must not stop
 a rollback."""
+
+RESERVED_INODES = 8
+"""Empty files that are made for the same reason, and removed with it. A rollback needs a link or a partial file at a
+time, two outcomes, and a folder with two files of evidence."""
 
 
 class UnreadableJournal(Exception):
@@ -40,9 +44,14 @@ class AttemptJournal:
             at: Unix time.
         """
         disk.remove_file(self._path)
-        with disk.open_for_writing(self._reserve, "wb") as file:
-            disk.write_all(file, RESERVE)
-        self.write("order", order=order.to_json(), from_version=from_version, previous=previous, at=at)
+        try:
+            with disk.open_for_writing(self._reserve, "wb") as file:
+                disk.write_all(file, RESERVE)
+            disk.make_empty_files(self._reserved_inodes)
+            self.write("order", order=order.to_json(), from_version=from_version, previous=previous, at=at)
+        except OSError:
+            self._abandon()
+            raise
         disk.sync_folder(self._path.parent)
 
     def write(self, line: str, **fields: Any) -> None:
@@ -50,9 +59,11 @@ class AttemptJournal:
         disk.append_line(self._path, json.dumps({"line": line, **fields}).encode() + b"\n")
 
     def release_reserve(self) -> None:
-        """Give the reserved disk space back."""
+        """Give the reserved disk space and inodes back."""
         with contextlib.suppress(OSError):
             disk.remove_file(self._reserve)
+        with contextlib.suppress(OSError):
+            disk.remove_files(self._reserved_inodes)
 
     def close(self) -> None:
         """End the attempt."""
@@ -63,6 +74,16 @@ class AttemptJournal:
     @property
     def _reserve(self) -> Path:
         return self._path.with_name(".room.partial")
+
+    @property
+    def _reserved_inodes(self) -> List[Path]:
+        return [self._path.with_name(f".room-{number}.partial") for number in range(RESERVED_INODES)]
+
+    def _abandon(self) -> None:
+        """Take back the beginning of an attempt for which there is no room."""
+        self.release_reserve()
+        with contextlib.suppress(OSError):
+            disk.remove_file(self._path)
 
     def read(self) -> Optional[OpenAttempt]:
         """Return the open attempt; None if there is none, or it was cut off in its first line.

@@ -7,12 +7,13 @@ import errno
 import os
 import time
 from pathlib import Path
-from typing import Callable, List, Tuple
+from typing import Callable, ContextManager, List, Tuple
 
 from backfleet_host.contract import Order, Report, is_version
+from backfleet_host.upgrader import disk
 from backfleet_host.upgrader.errors import OrderFailed, Unhealthy
 from backfleet_host.upgrader.failpoints import failpoint
-from backfleet_host.upgrader.host import disk, shim
+from backfleet_host.upgrader.host import shim
 from backfleet_host.upgrader.host.installation import Installation, PackageFolder
 from backfleet_host.upgrader.transaction.attempt import Attempt
 
@@ -45,6 +46,7 @@ def finish(attempt: Attempt, report: Report) -> Report:
     """
     package = attempt.package
     attempt.journal.release_reserve()
+    _remove_half_made(attempt.installation, package)  # first: it may take the room that the outcome needs
     with contextlib.suppress(OSError):
         disk.write_json(package.outcome(report.order_id), {"report": report.__dict__})
         failpoint("outcome written")
@@ -62,37 +64,60 @@ def tidy(installation: Installation, package: PackageFolder, *, succeeded: bool)
     """Remove what is not needed: half-made files, old versions that nothing runs from, old outcomes, downloads.
 
     Only while no attempt is open. If somebody removed the link `current` and left our shims, all trees stay for them to
-    look at.
+    look at. What cannot be removed stays, and does not keep the rest.
 
     Args:
         succeeded: the last order did. After a failure its downloads stay for a day, for the next order.
     """
-    if package.version_before() and not os.path.lexists(str(package.tree(package.version_before()))):
-        disk.remove_file(package.previous)  # its tree was damaged, and a crash came before the new one
-    if package.version() and not package.verified.is_dir():  # an older program made none
-        disk.point_link(package.verified, package.version())
+    with _best_effort():
+        if package.version_before() and not os.path.lexists(str(package.tree(package.version_before()))):
+            disk.remove_file(package.previous)  # its tree was damaged, and a crash came before the new one
+    _remove_half_made(installation, package)
+    with _best_effort():
+        if package.version() and not package.verified.is_dir():  # an older program made none
+            disk.point_link(package.verified, package.version())
     _remove_old_trees(installation, package)
     for path in (package.folder / "facts").glob("*.json"):
-        if path.is_file() and not package.tree(path.name[: -len(".json")]).is_dir():
-            disk.remove_file(path)
-    disk.remove_tree(package.snapshot)
-    disk.remove_file(package.unverified)
-    for folder in (package.folder, package.folder / "facts", package.folder / "outcomes", *_folders(package.failed)):
-        for path in [*folder.glob(".*.partial"), *folder.glob(".*.new")]:
-            disk.remove_file(path)
+        with _best_effort():
+            if path.is_file() and not package.tree(path.name[: -len(".json")]).is_dir():
+                disk.remove_file(path)
+    with _best_effort():
+        disk.remove_tree(package.snapshot)
+    with _best_effort():
+        disk.remove_file(package.unverified)
     _tidy_downloads(package, 0 if succeeded else MOST_DOWNLOADS, installation.clock())
     for path in _newest_first(package.folder / "outcomes")[MOST_OUTCOMES:]:
-        disk.remove_file(path)
+        with _best_effort():
+            disk.remove_file(path)
+
+
+def _best_effort() -> ContextManager[None]:
+    """Ignore what the disk refuses: one thing that cannot be removed must not keep the others."""
+    return contextlib.suppress(OSError)
+
+
+def _remove_half_made(installation: Installation, package: PackageFolder) -> None:
+    """Remove trees that were being unpacked, and files and links that were being written. At any time: none is used."""
+    with _best_effort():
+        for path in package.versions.iterdir():
+            if _is_half_made(path) and not installation.running(path):
+                with _best_effort():
+                    disk.remove_tree(path)
+    for folder in (package.folder, package.folder / "facts", package.folder / "outcomes", *_folders(package.failed)):
+        for path in [*folder.glob(".*.partial"), *folder.glob(".*.new")]:
+            with _best_effort():
+                disk.remove_file(path)
 
 
 def _remove_old_trees(installation: Installation, package: PackageFolder) -> None:
     needed = {package.version(), package.version_before(), disk.version_of_link(package.verified)}
     has_shims = bool(shim.shims_of(installation.bin, package.name))
-    may_go = bool(package.version()) or (not package.unmanaged_links() and not has_shims)
+    if not package.version() and (package.unmanaged_links() or has_shims):
+        return
     for path in package.versions.iterdir():
-        is_old = may_go and path.name not in needed and _is_tree(path)
-        if (_is_half_made(path) or is_old) and not installation.running(path):
-            disk.remove_tree(path)
+        if path.name not in needed and _is_tree(path) and not installation.running(path):
+            with _best_effort():
+                disk.remove_tree(path)
 
 
 def _is_half_made(path: Path) -> bool:
@@ -110,7 +135,8 @@ def _tidy_downloads(package: PackageFolder, most: int, now: float) -> None:
             continue
         age = now - path.stat().st_mtime
         if number >= most or not -DOWNLOAD_SECONDS < age < DOWNLOAD_SECONDS:
-            disk.remove_file(path)
+            with _best_effort():
+                disk.remove_file(path)
 
 
 def _newest_first(folder: Path) -> List[Path]:

@@ -9,6 +9,8 @@ from backfleet_host.manifest import Manifest
 from backfleet_host.upgrader.host.policy import Policy
 from backfleet_host.upgrader.release.source import ReleaseTarget
 
+OWN_FILES = 8  # the artifact, the tree's own folder, its facts, and the folder for the shim, with those they replace
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -33,6 +35,10 @@ class Plan:
     def disk_bytes(self) -> int:
         """Return the space that artifacts and trees need."""
         return sum(target.length + target.manifest.unpacked_bytes for target in self.needed)
+
+    def inodes(self) -> int:
+        """Return how many files and folders artifacts and trees need, at most."""
+        return sum(target.manifest.entries + len(target.manifest.bin) + OWN_FILES for target in self.needed)
 
     def preserved_paths(self, old: Optional[Manifest]) -> List[str]:
         """Return the paths of all state that must survive: those of the host, the old and the new versions."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 
 from backfleet_host.contract import Report
+from backfleet_host.upgrader import gate
 from backfleet_host.upgrader.errors import OrderFailed, Unhealthy
-from backfleet_host.upgrader.host import gate, preserved_state
+from backfleet_host.upgrader.host import preserved_state
 from backfleet_host.upgrader.host.installation import Installation
-from backfleet_host.upgrader.host.policy import read_policy
+from backfleet_host.upgrader.host.policy import HostPolicy, Policy, read_policy
 from backfleet_host.upgrader.transaction.attempt import Attempt, Progress, known_manifest, resume_attempt
 from backfleet_host.upgrader.transaction.draining import close_gate, wait_for_runs
 from backfleet_host.upgrader.transaction.engine import end_failed
@@ -59,7 +60,7 @@ def _recover_switched(attempt: Attempt, cut_off: OpenAttempt) -> Report:
         code, reason, is_its_fault = (cut_off.field(ROLLING_BACK, name) for name in ("code", "reason", "is_its_fault"))
         return roll_back(attempt, policy, baseline, Cause(code, reason, bool(is_its_fault)))
     if attempt.package.version() == cut_off.order.version != cut_off.from_version:
-        return _verify_after_crash(attempt, baseline)
+        return _verify_after_crash(attempt, policy, baseline)
     cause = Cause("InternalError", "cut off in the middle of the switch; ask again", is_its_fault=False)
     return roll_back(attempt, policy, baseline, cause)
 
@@ -101,10 +102,10 @@ def _hold_still(attempt: Attempt) -> None:
         wait_for_runs(attempt, late)
 
 
-def _verify_after_crash(attempt: Attempt, baseline: Baseline) -> Report:
+def _verify_after_crash(attempt: Attempt, policy: HostPolicy, baseline: Baseline) -> Report:
     """Verify a version that was switched to and not verified before the crash."""
     attempt.begin("prove")
-    plan = Plan()
+    plan = Plan(Policy(policy))
     try:
         manifest = known_manifest(attempt.package, attempt.order.version)
         if manifest is None:

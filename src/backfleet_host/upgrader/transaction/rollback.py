@@ -6,9 +6,10 @@ import contextlib
 from dataclasses import dataclass
 
 from backfleet_host.contract import Report
+from backfleet_host.upgrader import disk
 from backfleet_host.upgrader.errors import Unhealthy
 from backfleet_host.upgrader.failpoints import failpoint
-from backfleet_host.upgrader.host import disk, health, preserved_state, shim
+from backfleet_host.upgrader.host import health, preserved_state, shim
 from backfleet_host.upgrader.host.policy import HostPolicy
 from backfleet_host.upgrader.transaction.attempt import Attempt, known_manifest
 from backfleet_host.upgrader.transaction.journal import ROLLING_BACK

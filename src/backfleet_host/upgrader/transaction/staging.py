@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Dict
 
 from backfleet_host.manifest import Manifest
+from backfleet_host.upgrader import disk
 from backfleet_host.upgrader.errors import OrderFailed, Unhealthy
 from backfleet_host.upgrader.failpoints import failpoint
-from backfleet_host.upgrader.host import disk, health, probes, shim, trees
+from backfleet_host.upgrader.host import health, probes, shim, trees
 from backfleet_host.upgrader.transaction.attempt import Attempt
 from backfleet_host.upgrader.transaction.checks import is_intact
 from backfleet_host.upgrader.transaction.plan import Baseline, Plan

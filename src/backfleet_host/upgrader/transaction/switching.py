@@ -8,9 +8,10 @@ from __future__ import annotations
 import time
 
 from backfleet_host.manifest import Manifest
+from backfleet_host.upgrader import disk
 from backfleet_host.upgrader.errors import OrderFailed, Unhealthy
 from backfleet_host.upgrader.failpoints import failpoint
-from backfleet_host.upgrader.host import disk, health, preserved_state, probes, shim
+from backfleet_host.upgrader.host import health, preserved_state, probes, shim
 from backfleet_host.upgrader.host.installation import Installation, PackageFolder
 from backfleet_host.upgrader.host.policy import Policy
 from backfleet_host.upgrader.host.services import wait_until_idle

@@ -7,9 +7,10 @@ from typing import Optional
 
 from backfleet_host.contract import Report
 from backfleet_host.manifest import Manifest
+from backfleet_host.upgrader import disk, gate
 from backfleet_host.upgrader.errors import OrderFailed, Unhealthy
 from backfleet_host.upgrader.failpoints import failpoint
-from backfleet_host.upgrader.host import disk, gate, preserved_state, shim
+from backfleet_host.upgrader.host import preserved_state, shim
 from backfleet_host.upgrader.host.policy import read_policy
 from backfleet_host.upgrader.transaction.attempt import Attempt
 from backfleet_host.upgrader.transaction.checks import wait_until_host_is_ready

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import stat
 from datetime import datetime
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from backfleet.certificates import prepare_certificates
+from backfleet_host.agent import machine
 from backfleet_host.agent.protocol.address import BadAddress, read_address
 from backfleet_host.agent.protocol.request_signature import read_request_signer
 from backfleet_host.agent.setup.enrolment import CannotEnrol, EnrolmentOptions, enrol
@@ -68,14 +70,77 @@ def test_the_registration_has_the_official_fields_and_two_of_ours(
     assert fields["publicKey"].startswith("LS0tLS1CRUdJTiBQVUJMSUMgS0VZ")
 
 
-def test_an_enrolled_host_is_not_enrolled_again(gateway: Gateway, root: Places, now: datetime) -> None:
-    """Nothing changes, on the host or on the server."""
-    do_enrol(root, options(gateway), now)
-    before = {path: path.read_bytes() for path in root.root.rglob("*") if path.is_file()}
-    with pytest.raises(CannotEnrol, match="already enrolled"):
-        do_enrol(root, options(gateway), now)
-    assert {path: path.read_bytes() for path in root.root.rglob("*") if path.is_file()} == before
+def files_of(root: Places) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in root.root.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("reachable", [True, False], ids=["and says so", "and the server is away"])
+def test_a_host_that_is_enrolled_with_this_server_keeps_its_identity(
+    gateway: Gateway, root: Places, now: datetime, reachable: bool
+) -> None:
+    """The line can be pasted again: nothing changes, on the host or on the server, and no activation is spent."""
+    first = do_enrol(root, options(gateway), now)
+    before, notes = files_of(root), []
+    if not reachable:
+        gateway.go_away()
+    identity = enrol(root, options(gateway, code="spent"), mode="restricted", now=now, progress=notes.append)
+    assert identity.instance_id == first
+    assert files_of(root) == before
     assert len(gateway.registered) == 1
+    assert notes[-1] == f"{root.root} is already enrolled; nothing was changed"
+    assert len(notes) == (1 if reachable else 2)
+
+
+def test_a_host_of_another_server_is_not_enrolled_again(gateway: Gateway, root: Places, now: datetime) -> None:
+    """The message says whose it is and what to do; nothing changes."""
+    do_enrol(root, options(gateway), now)
+    before = files_of(root)
+    with pytest.raises(
+        CannotEnrol, match=f"already enrolled with {gateway.address}, as mi-test0001.*remove {root.agent}"
+    ):
+        do_enrol(root, options(gateway, server=read_address("elsewhere.example:8443")), now)
+    assert files_of(root) == before
+
+
+def test_a_host_that_its_server_deregistered_gets_a_new_identity(gateway: Gateway, root: Places, now: datetime) -> None:
+    """With a new key: the old one belongs to the instance that is gone."""
+    first = do_enrol(root, options(gateway), now)
+    key = root.key.read_bytes()
+    del gateway.keys[first]
+    second = do_enrol(root, options(gateway), now)
+    assert second != first
+    assert read_identity(root).instance_id == second
+    assert root.key.read_bytes() != key
+    assert not root.next_key.exists()
+    assert stat.S_IMODE(root.key.stat().st_mode) == 0o600
+
+
+def test_a_copied_root_gets_an_identity_of_its_own(
+    gateway: Gateway, root: Places, now: datetime, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """On another machine by itself, and on one with the same machine id if its administrator says so."""
+    first = do_enrol(root, options(gateway), now)
+    copy = Places(tmp_path / "copy")
+    shutil.copytree(root.root, copy.root)
+    assert do_enrol(copy, options(gateway), now) == first
+    second = do_enrol(copy, options(gateway, new_identity=True), now)
+    assert second != first
+    assert read_identity(root).instance_id == first
+    assert copy.key.read_bytes() != root.key.read_bytes()
+    monkeypatch.setattr(machine, "stored_machine_id", lambda *_: "another-machine")
+    assert do_enrol(root, options(gateway), now) not in (first, second)
+
+
+def test_a_new_identity_that_the_server_refuses_leaves_the_old_one(
+    gateway: Gateway, root: Places, now: datetime
+) -> None:
+    """The activation is wrong: the host stays what it was."""
+    first = do_enrol(root, options(gateway), now)
+    before = files_of(root)
+    with pytest.raises(CannotEnrol, match="refuses this enrolment"):
+        do_enrol(root, options(gateway, code="wrong", new_identity=True), now)
+    assert files_of(root) == before
+    assert do_enrol(root, options(gateway), now) == first
 
 
 def test_a_lost_answer_is_recovered_by_enrolling_again(gateway: Gateway, root: Places, now: datetime) -> None:

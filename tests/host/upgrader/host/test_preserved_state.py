@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from backfleet_host.upgrader import descriptors
 from backfleet_host.upgrader.errors import OrderFailed
 from backfleet_host.upgrader.host import preserved_state
 
@@ -218,14 +219,14 @@ def test_a_restored_file_follows_no_link_of_another_user(
     victim.write_text("root's own")
     victim.chmod(0o600)
     (state / "config").write_text("theirs")
-    clear = preserved_state._clear
+    remove = descriptors.remove
 
-    def clear_and_plant(path: Path) -> None:
-        clear(path)
-        if path.name.startswith(".backfleet-"):
-            path.symlink_to(victim)
+    def remove_and_plant(at: descriptors.At) -> None:
+        remove(at)
+        if at.name.startswith(".backfleet-"):
+            os.symlink(victim, at.name, dir_fd=at.folder)
 
-    monkeypatch.setattr(preserved_state, "_clear", clear_and_plant)
+    monkeypatch.setattr(descriptors, "remove", remove_and_plant)
     with pytest.raises(FileExistsError):
         preserved_state.restore(tmp_path / "kept", tmp_path / "evidence")
     assert (victim.read_text(), victim.stat().st_mode & 0o777) == ("root's own", 0o600)
@@ -272,11 +273,11 @@ def test_a_file_that_is_removed_during_the_snapshot_is_left_out(
     """A temporary file of a running client, for example."""
     walk = preserved_state._walk
 
-    def walk_and_lose(paths: Any) -> Any:
-        for path in walk(paths):
-            if path.name == "daily":
-                path.unlink()
-            yield path
+    def walk_and_lose(paths: Any, **more: Any) -> Any:
+        for entry in walk(paths, **more):
+            if entry.name == "daily":
+                Path(entry.path).unlink()
+            yield entry
 
     monkeypatch.setattr(preserved_state, "_walk", walk_and_lose)
     preserved_state.snapshot([str(state)], tmp_path / "kept")
@@ -291,14 +292,14 @@ def test_a_file_that_changes_during_the_snapshot_is_copied_again_or_refused(
     """A mixed copy would be restored as if it were right."""
     times = iter(range(100))
 
-    def describe_and_change(path: Path) -> dict[str, Any]:
-        known = describe(path)
-        if path.name == "config" and next(times) < limit:
-            path.write_text(f"changed {next(times)}")
+    def describe_and_change(what: Any, file: Any) -> dict[str, Any]:
+        known = describe(what, file)
+        if file is not None and known["mode"] == 0o640 and next(times) < limit:
+            (state / "config").write_text(f"changed {next(times)}")
         return known
 
-    describe = preserved_state.describe
-    monkeypatch.setattr(preserved_state, "describe", describe_and_change)
+    describe = preserved_state._described
+    monkeypatch.setattr(preserved_state, "_described", describe_and_change)
     limit = 2
     preserved_state.snapshot([str(state)], tmp_path / "kept")
     assert preserved_state.first_change(tmp_path / "kept") == ""

@@ -25,7 +25,8 @@ from typing import Any
 
 import pytest
 
-from backfleet_host.upgrader.host import gate, native_shim, shim
+from backfleet_host.upgrader import gate
+from backfleet_host.upgrader.host import native_shim, shim
 
 PROJECT = Path(__file__).resolve().parents[4]
 SHIMS = PROJECT / "src" / "backfleet_host" / "shim"

@@ -12,8 +12,8 @@ import pytest
 
 from backfleet_host.manifest import Manifest
 from backfleet_host.upgrader import failpoints
+from backfleet_host.upgrader.disk import remove_tree
 from backfleet_host.upgrader.errors import OrderFailed
-from backfleet_host.upgrader.host.disk import remove_tree
 from backfleet_host.upgrader.host.trees import first_difference, mode_in_tree, unpack
 from releases.artifacts import Packed, deb, file, folder, hard_link, link, program, tar, zipped
 

@@ -15,8 +15,7 @@ from backfleet.certificates import prepare_certificates
 from backfleet_host.contract import Order, Report
 from backfleet_host.platforms import platform_here
 from backfleet_host.retries import backoff_seconds
-from backfleet_host.upgrader import Installation, carry_out_on
-from backfleet_host.upgrader.host import disk
+from backfleet_host.upgrader import Installation, carry_out_on, disk
 from backfleet_host.upgrader.release import repository
 from host.proxying import Proxy, proxying
 from host.upgrader.fake_repository import PACKAGE, FakeRepository, Server, begin_answer, served

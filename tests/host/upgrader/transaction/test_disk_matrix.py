@@ -37,6 +37,7 @@ from host.upgrader.small_host import PACKAGE, SmallHost, Trouble, counted, with_
 
 SAYS = {
     errno.ENOSPC: ("DiskFull", "no space left"),
+    errno.EDQUOT: ("DiskFull", "no space left"),
     errno.EROFS: ("HostBusy", "cannot be written"),
     errno.EIO: ("InternalError", "OSError"),
 }
@@ -68,7 +69,7 @@ def test_the_disk_is_full_at_any_effect(scenario: Scenario, lasts: bool, hosts: 
         check_failing(scenario, hosts, cut_point, errno.ENOSPC, lasts)
 
 
-@pytest.mark.parametrize("error", [errno.EROFS, errno.EIO], ids=lambda number: errno.errorcode[number])
+@pytest.mark.parametrize("error", [errno.EDQUOT, errno.EROFS, errno.EIO], ids=lambda number: errno.errorcode[number])
 @once_or_longer
 @every_scenario
 def test_the_disk_fails_at_some_effects(scenario: Scenario, error: int, lasts: bool, hosts: Hosts) -> None:

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from backfleet_host.contract import Order
-from backfleet_host.upgrader import carry_out_on
-from backfleet_host.upgrader.host import disk, gate
+from backfleet_host.upgrader import carry_out_on, disk, gate
 from host.upgrader.small_host import PACKAGE, PowerCut, SmallHost, Trouble, effects_of, with_trouble
 
 Host = Any
@@ -268,9 +267,11 @@ def test_a_link_that_leads_elsewhere_stops_the_order_and_nothing_is_removed(smal
     (small.folder / "current").symlink_to(target)
     for kind, version in (("upgrade", "3.0"), ("install", "3.0"), ("uninstall", "")):
         report = small.carry(kind, version)
-        assert (report.code, report.current_version) == ("ManagedElsewhere", "")
+        assert (report.code, report.current_version, report.version_known) == ("ManagedElsewhere", "", False)
         assert "not one of our versions" in report.message
-    (package,) = small.carry("status").details["packages"]
+    status = small.carry("status")
+    assert not status.version_known
+    (package,) = status.details["packages"]
     assert any("not one of our versions" in line for line in package["drift"])
     assert (small.folder / "versions" / "1.0" / "bin" / "courier").exists()
 

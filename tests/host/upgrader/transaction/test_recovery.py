@@ -7,8 +7,7 @@ import pytest
 
 from backfleet_host.contract import Order
 from backfleet_host.platforms import platform_here
-from backfleet_host.upgrader import failpoints
-from backfleet_host.upgrader.host import disk
+from backfleet_host.upgrader import disk, failpoints
 from backfleet_host.upgrader.transaction.journal import AttemptJournal
 from host.upgrader.small_host import PACKAGE, PowerCut, SmallHost, Trouble, counted, with_trouble
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from backfleet_host.upgrader.host import disk
+from backfleet_host.upgrader import disk
 
 Host = Any
 Shop = Any

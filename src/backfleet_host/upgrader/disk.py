@@ -6,11 +6,11 @@ import contextlib
 import errno
 import json
 import os
-import shutil
 from pathlib import Path
-from typing import IO, Any, Dict, Iterator, Optional
+from typing import IO, Any, Dict, Iterator, Optional, Sequence
 
 from backfleet_host import files
+from backfleet_host.upgrader import descriptors
 from backfleet_host.upgrader.failpoints import effect
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of fcntl.h and stdio.h
@@ -100,6 +100,22 @@ def make_marker(path: Path) -> None:
         path.touch()
 
 
+def make_empty_files(paths: Sequence[Path]) -> None:
+    """Make empty files in one folder: one effect. Durable with the next sync of the folder."""
+    with effect("reserve", paths[0]):
+        for path in paths:
+            path.touch()
+
+
+def remove_files(paths: Sequence[Path]) -> None:
+    """Remove those of these files that are there: one effect."""
+    found = [path for path in paths if os.path.lexists(str(path))]
+    if found:
+        with effect("remove", found[0]):
+            for path in found:
+                path.unlink(missing_ok=True)
+
+
 def remove_file(path: Path) -> None:
     """Remove a file or link, if it is there."""
     if path.is_symlink() or path.exists():
@@ -121,10 +137,12 @@ def remove_tree(tree: Path) -> None:
     """Remove a tree, read-only or half-made. A file or link that has its name is removed too, and not followed."""
     if tree.is_symlink() or not tree.is_dir():
         return remove_file(tree)
-    with effect("remove", tree):
-        for folder, _, _ in os.walk(str(tree)):
-            os.chmod(folder, 0o700)
-        shutil.rmtree(str(tree))
+    parent = os.open(tree.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with effect("remove", tree):
+            descriptors.remove(descriptors.At(parent, tree.name), unlock=True)
+    finally:
+        os.close(parent)
     return None
 
 
