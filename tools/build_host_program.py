@@ -111,7 +111,7 @@ def freshly_installed(pinned: dict[str, str], folder: Path) -> list[Distribution
 def own_sources() -> Iterator[tuple[str, bytes]]:
     """Yield path and content of the host program's files."""
     for path in SOURCES.rglob("*"):
-        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".c":
+        if path.is_file() and "__pycache__" not in path.parts and path.suffix not in (".c", ".json"):
             yield path.relative_to(SOURCES.parent).as_posix(), path.read_bytes()
 
 
