@@ -51,7 +51,7 @@ def finish(attempt: Attempt, report: Report) -> Report:
         disk.write_json(package.outcome(report.order_id), {"report": report.__dict__})
         failpoint("outcome written")
         disk.write_json(package.folder / "outcome.json", {"report": report.__dict__})
-        if report.outcome == "succeeded":
+        if report.outcome == "succeeded" or not package.version():
             disk.point_link(package.verified, package.version(), durable=False)
         disk.remove_file(package.unverified)
         attempt.journal.close()
