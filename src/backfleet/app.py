@@ -293,7 +293,7 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
     """Return every worker of the control plane."""
     settings, database, draw = services.settings, services.database, services.draw
     reachable_within = timedelta(seconds=settings.fit_seconds)
-    carrier = carriers.Gateway(bootstrap_of(settings))
+    carrier = carriers.GatewayCarrier(bootstrap_of(settings))
     return [
         Worker(
             "upgrades",

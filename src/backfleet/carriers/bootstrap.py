@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from backfleet_host.contract import Order, Report
+from backfleet_host.download_paths import DOWNLOADS, HOST_PROGRAM
 from backfleet_host.layout import DEFAULT_ROOT, Places
 
 PYTHONS: Final = "python3 " + " ".join(f"python3.{minor}" for minor in range(15, 9, -1))
@@ -53,7 +54,7 @@ if digest(program) != SHA256:
     try:
         trust = urllib.request.HTTPSHandler(context=ssl.create_default_context(cadata=CA))
         opener = urllib.request.build_opener(way, trust)
-        with opener.open("https://" + SERVER + "/downloads/backfleet-host.pyz", timeout=30) as answer:
+        with opener.open("https://" + SERVER + {program_path!r}, timeout=30) as answer:
             content = answer.read(64 << 20)
     except Exception: end("DownloadFailed")
     if hashlib.sha256(content).hexdigest() != SHA256: end("UntrustedRelease")
@@ -92,6 +93,7 @@ def command_for(order: Order, bootstrap: Bootstrap) -> str:
         server=bootstrap.address,
         sha256=bootstrap.program_sha256,
         ca=bootstrap.authority,
+        program_path=DOWNLOADS + HOST_PROGRAM,
         order=base64.b64encode(order.as_command().encode()).decode(),
         no_download=failed("DownloadFailed", "the host program could not be fetched from the server", "NotReachable"),
         not_ours=failed("UntrustedRelease", "the server offers a host program of another hash", "WrongBytes"),

@@ -23,6 +23,7 @@ MOST_PROBES = 20
 LONGEST_SECONDS = 3600
 LONGEST_LIMIT = 24 * 3600  # seconds
 _VARIABLE = re.compile("[^=\0]+")
+_PACKAGE_FIELDS = frozenset({"probe", "sample", "keeps", "oldest_reader", "changes", "allows_downgrade", "units"})
 _RUN_FIELDS = frozenset({"user", "seconds", "environment", "limits"})
 
 
@@ -56,6 +57,8 @@ class PackagePolicy:
     keeps: Tuple[str, ...] = ()  # absolute paths of state to preserve
     oldest_reader: str = ""  # the lowest version of those who must read this host's backups
     changes: bool = True  # whether this package may be installed, upgraded or removed
+    allows_downgrade: bool = False  # whether an order may name an older version than the installed one
+    units: Tuple[str, ...] = ()  # systemd units that its service may be, besides those named for the package
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,9 @@ class HostPolicy:
     verify_limit: int = 60  # seconds that verifying may take in all while the gate is closed
     left_overs_are_runs: bool = False  # whether what a run left behind counts as a running backup
     proxy: str = field(default="", repr=False)  # it may hold a password
+    sends_output: bool = False  # what a failed probe printed is sent to the server; it may hold secrets
+    downloads: Tuple[str, ...] = ()  # addresses that orders may name besides those of the enrolled server
+    allows_downgrade: bool = False  # the same for every package
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,11 @@ class Policy:
 
     host: HostPolicy = HostPolicy()
     package: PackagePolicy = PackagePolicy()
+
+    @property
+    def allows_downgrade(self) -> bool:
+        """Whether an order may name an older version than the installed one."""
+        return self.host.allows_downgrade or self.package.allows_downgrade
 
 
 def read_policy(etc: Path, package: str) -> Policy:
@@ -96,13 +107,20 @@ def read_package_policy(etc: Path, package: str) -> PackagePolicy:
     file = etc / f"{package}.toml"
     raw = _read(file)
     try:
-        _only(raw, frozenset({"probe", "sample", "keeps", "oldest_reader", "changes"}))
+        _only(raw, _PACKAGE_FIELDS)
         probes = [_probe(one) for one in _list(raw, "probe", dict)]
         probes += [_sample(one) for one in _list(raw, "sample", dict)]
         if len(probes) > MOST_PROBES:
             raise ValueError(f"there are {len(probes)} probes; at most {MOST_PROBES} are allowed")
         keeps = tuple(preserved_path(path) for path in _list(raw, "keeps", str))
-        return PackagePolicy(tuple(probes), keeps, _text(raw, "oldest_reader"), _boolean(raw, "changes", True))
+        return PackagePolicy(
+            tuple(probes),
+            keeps,
+            _text(raw, "oldest_reader"),
+            _boolean(raw, "changes", True),
+            _boolean(raw, "allows_downgrade", False),
+            tuple(_list(raw, "units", str)),
+        )
     except (ValueError, TypeError) as problem:
         raise OrderFailed("InternalError", f"{file}: {problem}") from None
 
@@ -124,6 +142,9 @@ def read_host_policy(etc: Path) -> HostPolicy:
             _number(raw, "verify_limit", 60, 1, LONGEST_LIMIT),
             _boolean(raw, "left_overs_are_runs", False),
             proxy=read_proxy(_text(raw, "proxy")),
+            sends_output=_boolean(raw, "sends_output", False),
+            downloads=tuple(_list(raw, "downloads", str)),
+            allows_downgrade=_boolean(raw, "allows_downgrade", False),
         )
     except BadProxy as problem:
         raise OrderFailed("InternalError", f"{file}: proxy {problem}") from None

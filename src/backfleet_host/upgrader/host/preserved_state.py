@@ -18,6 +18,7 @@ import stat
 from pathlib import Path
 from typing import IO, Any, Dict, Iterable, Iterator, List, Optional, Tuple
 
+from backfleet_host.release_rules import is_system_path
 from backfleet_host.upgrader import attributes, descriptors, disk
 from backfleet_host.upgrader.descriptors import At, Entry
 from backfleet_host.upgrader.errors import OrderFailed
@@ -101,7 +102,8 @@ def remove(paths: Iterable[str]) -> str:
     """
     for name in paths:
         path = Path(name)
-        if not path.is_absolute() or ".." in path.parts or len(path.parts) < LEAST_PARTS + name.startswith(SHARED):
+        is_shared = len(path.parts) < LEAST_PARTS + name.startswith(SHARED)
+        if not path.is_absolute() or ".." in path.parts or is_shared or is_system_path(name):
             return f"{name} does not belong to one client alone"
         try:
             with effect("state removed", path), descriptors.parent_of(name) as at:

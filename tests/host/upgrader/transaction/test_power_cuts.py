@@ -50,21 +50,21 @@ def cut_off(
     assert died.returncode == -signal.SIGKILL
 
 
-def said_by(shim: Path, *words: str, **more: Any) -> str:
+def printed_by(shim: Path, *words: str, **more: Any) -> str:
     return subprocess.run([shim, *words], capture_output=True, text=True, check=True, **more).stdout.strip()
 
 
 def output_before_recovery(host: Host) -> str:
     """Return what a run prints that does not wait for the recovery."""
     with host.passing_the_gate() as given:
-        return said_by(host.shim, "hello", **given)
+        return printed_by(host.shim, "hello", **given)
 
 
 def recovered(host: Host, version: str) -> None:
     """Recover, and check that this version is current, runs behind the shim, and nothing is left behind."""
     assert host.carry("recover", order_id="r-1").current_version == version
     assert host.version() == version
-    assert said_by(host.shim, "hello") == f"{version} hello"
+    assert printed_by(host.shim, "hello") == f"{version} hello"
     assert host.leftovers() == []
 
 
