@@ -95,7 +95,7 @@ def first_change(folder: Path) -> str:
 def remove(paths: Iterable[str]) -> str:
     """Remove the state under these paths for good.
 
-    A path that is a part of the system, such as `/etc`, is refused, whoever signed it.
+    A path that is a part of the system, such as `/etc`, is refused, even if it is signed.
 
     Returns:
         What could not be removed and why; "" if all is gone.

@@ -178,6 +178,17 @@ def first_unmanaged(folder: Path, name: str, commands: Iterable[str]) -> Optiona
     return None
 
 
+def first_to_write(
+    folder: Path, package: Path, name: str, programs: Dict[str, str], wait_seconds: int = WAIT_SECONDS
+) -> Optional[Path]:
+    """Return the first shim that `write_shims` would write or remove; None if all are as they should be."""
+    for command in programs:
+        path = folder / command
+        if not path.is_file() or native_shim.read(path) != shim_for(package, name, command, wait_seconds):
+            return path
+    return next((path for path in shims_of(folder, name) if path.name not in programs), None)
+
+
 def write_shims(
     folder: Path, package: Path, name: str, programs: Dict[str, str], wait_seconds: int = WAIT_SECONDS
 ) -> None:
