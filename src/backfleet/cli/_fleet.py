@@ -108,7 +108,7 @@ def show(client: Client, instance_id: str) -> None:
     """Show one host and its backup clients."""
     found = _instances(client, instance_id)
     if not found:
-        fail(f"there is no instance {instance_id}")
+        fail(f"there is no instance {instance_id}; `backfleet instance list` lists those of your account")
     clients = client.call(
         "hbr", "DescribeBackupClients", ClientType="ECS_CLIENT", InstanceIds=[instance_id], PageSize=99
     )

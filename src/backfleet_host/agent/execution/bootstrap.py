@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import errno
 import os
 import sys
 import time
@@ -30,6 +31,9 @@ from backfleet_host.layout import Places
 QUOTA = 11_000  # bytes of output that every agent passes on, whatever its settings
 GRACE_SECONDS = 60.0  # beyond the order's time budget
 POLL_SECONDS = 0.2
+RESERVED = 64 * 1024  # bytes for the report, on a disk that may be full by then
+
+_DISK_CODES = {errno.ENOSPC: "DiskFull", errno.EDQUOT: "DiskFull", errno.EROFS: "HostBusy"}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -40,28 +44,28 @@ def main(arguments: Sequence[str]) -> int:
     """
     root, server, authority, encoded = arguments
     places, order = Places(Path(root)), read_order(base64.b64decode(encoded).decode())
+    output, lock = (places.bootstrap / f"{order.order_id}{ending}" for ending in (".out", ".lock"))
     try:
         _adopt(places, server, Path(authority))
+        held = hold_lock(lock)
+        if held is not None:  # else the order is being carried out already, and only its output is printed
+            _start_detached(places.root, order, output, held)
     except (CannotEnrol, BadAddress, OSError) as problem:
-        print(_unreachable(order, problem).as_line(), flush=True)
+        print(_not_begun(order, problem).as_line(), flush=True)
         return 1
-    folder = places.bootstrap
-    output, lock = folder / f"{order.order_id}.out", folder / f"{order.order_id}.lock"
-    held = hold_lock(lock)
-    if held is not None:  # else the order is being carried out already, and only its output is printed
-        _start_detached(places.root, order, output, held)
     return _print_output(output, lock, order)
 
 
-def _unreachable(order: Order, problem: Exception) -> Report:
+def _not_begun(order: Order, problem: Exception) -> Report:
+    code = _DISK_CODES.get(problem.errno or 0, "") if isinstance(problem, OSError) else ""
     return Report(
         order.order_id,
         order.kind,
         order.package,
         "failed",
-        code="DownloadFailed",
+        code=code or "DownloadFailed",
         message=str(problem),
-        details={"reason": "NotReachable"},
+        details={} if code else {"reason": "NotReachable"},
         version_known=False,
     )
 
@@ -81,29 +85,52 @@ def _adopt(places: Places, server: str, authority: Path) -> None:
 
 
 def _start_detached(root: Path, order: Order, output: Path, lock: int) -> None:
-    """Start the work as a grandchild in a session of its own. It holds the lock and writes to the output file."""
+    """Start the work as a grandchild in a session of its own. It holds the lock and writes to the output file.
+
+    Raises:
+        OSError: there is no space for its output.
+    """
+    reserve = output.with_suffix(".reserve")
+    written = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        _reserve(reserve)
+    except OSError:
+        os.close(written)
+        raise
     sys.stdout.flush()
     child = os.fork()
     if child:
         os.close(lock)
+        os.close(written)
         os.waitpid(child, 0)
         return
     os.setsid()
     if os.fork():
         os._exit(0)
-    written = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.dup2(written, 1)
     os.dup2(written, 2)
     code = 1
     try:
-        code = _carry_out(root, order)
+        code = _carry_out(root, order, reserve)
     finally:
         os._exit(code)
 
 
-def _carry_out(root: Path, order: Order) -> int:
+def _reserve(reserve: Path) -> None:
+    """Take disk space now that the report will need."""
+    file = os.open(reserve, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.posix_fallocate(file, 0, RESERVED)
+    except OSError:
+        reserve.unlink()
+        raise
+    finally:
+        os.close(file)
+
+
+def _carry_out(root: Path, order: Order, reserve: Path) -> int:
     from backfleet_host import upgrader  # only the detached process needs it
 
     move_to_own_scope(f"backfleet-{order.order_id}-{os.getpid()}")  # the order may restart the other agent's service
@@ -115,6 +142,7 @@ def _carry_out(root: Path, order: Order) -> int:
         report = upgrader.carry_out(order, root, progress=write)
     except Exception as problem:  # noqa: BLE001 -- whatever it is, the server must hear of it
         report = failed_report(order, problem)
+    reserve.unlink(missing_ok=True)
     write(report_line(report, QUOTA - PROGRESS_BYTES))
     return 0 if report.outcome == "succeeded" else 1
 

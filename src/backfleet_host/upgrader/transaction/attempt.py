@@ -23,7 +23,7 @@ LEAST_VERIFY_SECONDS = 60.0  # for verifying a version, however late it was swit
 CANCELLABLE_STEPS = ("check", "fetch", "stage", "drain", "switch")  # they begin only while the order may go on
 
 Progress = Callable[[str], None]
-"""Called with each line of progress, which the server shows to whoever waits."""
+"""Called with each line of progress, which the server shows to people."""
 
 CancelCheck = Callable[[], bool]
 """Whether the order was cancelled. It counts up to the switch."""
