@@ -29,7 +29,7 @@ from backfleet_host.upgrader.transaction.plan import Plan
 
 SPARE_DISK = 16 << 20  # bytes that stay free
 SPARE_INODES = 32  # files that can still be made
-SHIM_BYTES = 32 << 10  # more than a shim has
+SHIM_BYTES = 64 << 10  # more than one takes
 BUSY_AGAIN_SECONDS = 1.0  # between two looks at a busy host
 REBOOT_MARKERS = ("run/reboot-required", "var/run/reboot-required")  # files by which Debian asks for a reboot
 

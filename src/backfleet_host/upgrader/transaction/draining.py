@@ -18,8 +18,8 @@ from backfleet_host.upgrader.transaction.plan import Plan
 
 GATE_SECONDS = 10.0  # for shims that are just passing the gate
 FRESH_SECONDS = 1.0  # for which what was seen of a service is not looked at again
-LOOK_SECONDS = 5.0  # between two looks for running backups while the gate is open
-HOLDERS_SECONDS = 1.0  # between two looks for who holds a lock
+CHECK_SECONDS = 5.0  # between two checks for running backups while the gate is open
+HOLDERS_SECONDS = 1.0  # between two checks for who holds a lock
 STILL_RUNNING = "a backup was still running when the order ran out of time; nothing was touched"
 
 
@@ -76,14 +76,14 @@ def drain_until_idle(attempt: Attempt, old: Optional[Manifest], drain_limit: int
             if not runs_of(attempt):
                 break
             attempt.closed_gate.close()
-        attempt.sleep(min(LOOK_SECONDS, max(0.0, attempt.seconds_left() - drain_limit)))
+        attempt.sleep(min(CHECK_SECONDS, max(0.0, attempt.seconds_left() - drain_limit)))
     else:
         close_gate(attempt)
     return _wait_until_client_is_idle(attempt, old)
 
 
 def _why_not_idle(attempt: Attempt, old: Optional[Manifest]) -> str:
-    """Look without waiting whether a backup runs; return which, or "" if none does."""
+    """Check without waiting whether a backup runs; return which, or "" if none does."""
     runs = runs_of(attempt)
     if runs:
         return str(runs[0])
