@@ -11,12 +11,13 @@ For senders:
 For the agents' endpoint:
     oldest_work_for, instances_with_work: find agents that need a kick
     claim: hand out an instance's waiting invocations under a lease
+    is_withdrawn: whether a sender wants an invocation stopped, for a host that asks
     record_output, record_final_report: write down what agents report
 For the worker:
     run_once: act on leases that ran out
 """
 
-from backfleet.commands._store import drop_before
+from backfleet.commands._store import drop_before, is_withdrawn
 from backfleet.commands.model import (
     FINAL_REPORTS,
     SHELL,
@@ -63,6 +64,7 @@ __all__ = [
     "drop_before",
     "has_news",
     "instances_with_work",
+    "is_withdrawn",
     "mark_collected",
     "oldest_work_for",
     "outcomes",

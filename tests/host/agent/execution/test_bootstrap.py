@@ -13,7 +13,7 @@ from backfleet_host.agent.execution.bootstrap import main
 from backfleet_host.contract import Order, read_output
 from host.agent.gateway import Gateway
 
-ORDER = Order("u-1", "status", "courier")
+ORDER = Order("u-1", "status", "courier", timeout_seconds=2)
 
 
 @pytest.fixture
