@@ -368,7 +368,7 @@ def database_of(engine: str, folder: Path) -> tuple[str, Callable[[], None]]:
 
 
 def started(words: list[str]) -> tuple["subprocess.Popen[bytes]", str]:
-    """A server that said it is ready, and its plain address."""
+    """A server that reported to be ready, and its plain address."""
     no_limit = {"BACKFLEET_CALLS_PER_SECOND": "1000000", "BACKFLEET_CALLS_BURST": "1000000"}
     process = subprocess.Popen(words, stdout=subprocess.PIPE, env=os.environ | no_limit)
     assert process.stdout is not None

@@ -39,7 +39,7 @@ class Cut:
     passed: tuple[str, ...]  # what was noted until then
     synced: Snapshot
     current: Snapshot
-    beside: Any = None  # what `watched` was told to copy: a database in another place
+    beside: Any = None  # a database in another place, which `watched` copies too
 
     def states(self) -> Iterator[Tree]:
         """Give every tree that may be found afterwards: of each name that was not synced the old or the new."""

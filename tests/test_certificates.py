@@ -60,7 +60,7 @@ def test_a_second_start_changes_nothing(tmp_path: Path, now: datetime) -> None:
 def test_the_server_certificate_is_renewed_when_due(
     tmp_path: Path, now: datetime, names: list[str], later: timedelta
 ) -> None:
-    """The authority stays: nobody has to be told."""
+    """The authority stays, so that hosts need no new one."""
     prepare_certificates(tmp_path, NAMES, now=now)
     before = kept(tmp_path)
     prepare_certificates(tmp_path, names, now=now + later)

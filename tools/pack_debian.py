@@ -55,11 +55,16 @@ def main() -> int:
     parser.add_argument("program", help="path in the packages, for example usr/bin/borg")
     parser.add_argument("packages", type=Path, nargs="+", help=".deb files: the program's own, and those it needs")
     parser.add_argument("--ask", default="--version", help="the argument that prints the version (--version)")
+    parser.add_argument(
+        "--with", dest="scripts", type=Path, action="append", default=[], metavar="SCRIPT",
+        help="another command of the release, for example one that stops its service; may be repeated",
+    )  # fmt: skip
     asked = parser.parse_args()
     try:
         with tempfile.TemporaryDirectory(prefix="backfleet-debian-") as folder:
             tree = unpack(asked.packages, Path(folder) / "tree")
             launcher = add_launcher(tree, asked.program)
+            add_scripts(tree, asked.scripts)
             print("hosts must have:", ", ".join(needed_of_hosts(tree, asked.program)) or "nothing")
             print("version:", version_line(launcher, asked.ask))
             pack(tree, asked.file)
@@ -105,6 +110,20 @@ def add_launcher(tree: Path, program: str) -> Path:
     launcher.write_text(text)
     launcher.chmod(0o755)
     return launcher
+
+
+def add_scripts(tree: Path, scripts: list[Path]) -> None:
+    """Copy further commands beside the launcher.
+
+    Raises:
+        CannotBePacked: one is missing, is no script, or has a name that is taken.
+    """
+    for script in scripts:
+        copy = tree / script.name
+        if not script.is_file() or not script.read_bytes().startswith(b"#!") or copy.exists():
+            raise CannotBePacked(f"--with {script}: it must be a script with a first line `#!`, and a name of its own")
+        copy.write_bytes(script.read_bytes())
+        copy.chmod(0o755)
 
 
 def library_folders(tree: Path) -> list[Path]:

@@ -135,9 +135,9 @@ def open_services(settings: Settings, pubsub: PubSub, *, clock: Clock, draw: Dra
         sync_folder(settings.data)  # an earlier process may have made folders in it and ended before its own sync
         _first_start(settings, database, vault, repository, certificates, clock(), draw)
     except OSError as problem:
-        raise CannotStart(f"the data folder {settings.data} cannot be used: {problem}") from problem
+        raise CannotStart(f"the data folder {settings.data} cannot be used: {problem}; see --data") from problem
     except (sa.exc.SQLAlchemyError, ValueError) as problem:
-        raise CannotStart(f"the database cannot be used: {_first_line(problem)}") from problem
+        raise CannotStart(f"the database cannot be used: {_first_line(problem)}; see --database-url") from problem
     services = Services(database=database, settings=settings, vault=vault, repository=repository, draw=draw)
     return services, certificates
 
@@ -293,7 +293,7 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
     """Return every worker of the control plane."""
     settings, database, draw = services.settings, services.database, services.draw
     reachable_within = timedelta(seconds=settings.fit_seconds)
-    carrier = carriers.Gateway(bootstrap_of(settings))
+    carrier = carriers.GatewayCarrier(bootstrap_of(settings))
     return [
         Worker(
             "upgrades",

@@ -53,6 +53,11 @@ def authority_file(data: Path) -> Path:
     return data / "tls" / "ca.pem"
 
 
+def server_file(data: Path) -> Path:
+    """Return where a data folder has the server's certificate."""
+    return data / "tls" / "server.pem"
+
+
 def prepare_certificates(data: Path, names: Sequence[str], *, now: datetime) -> Certificates:
     """Make what is missing or due in the folders tls and keys of a data folder. Everything else stays as it is.
 
@@ -66,7 +71,7 @@ def prepare_certificates(data: Path, names: Sequence[str], *, now: datetime) -> 
     tls, keys = data / "tls", data / "keys"
     for folder in (tls, keys):
         make_folder(folder)
-    files = Certificates(authority=authority_file(data), server=tls / "server.pem", server_key=keys / "server.key")
+    files = Certificates(authority=authority_file(data), server=server_file(data), server_key=keys / "server.key")
     authority_key = keys / "ca.key"
     with _alone(tls / ".lock"):
         if not (files.authority.exists() and authority_key.exists()):

@@ -6,6 +6,8 @@ Any part of the program may use it; it imports nothing of the product. A query t
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+LAST_PAGE = 1_000_000  # the highest page number that can be asked for
+
 Item = TypeVar("Item")
 
 

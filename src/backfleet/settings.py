@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+DEFAULT_HTTP, DEFAULT_HTTPS = "127.0.0.1:8080", "0.0.0.0:8443"
 PARTS = ("openapi", "agents", "downloads", "workers")
 """What one process can serve: all of it, unless `only` says otherwise."""
 
@@ -30,8 +31,8 @@ class Settings:
     """The settings in force. `origin` says for each name where its value came from."""
 
     data: Path = DEFAULT_DATA
-    http: str = "127.0.0.1:8080"  # API; loopback only by default
-    https: str = "0.0.0.0:8443"  # API, agents, downloads
+    http: str = DEFAULT_HTTP  # API; loopback only by default
+    https: str = DEFAULT_HTTPS  # API, agents, downloads
     database_url: str = ""  # "" = SQLite in the data folder
     nats: str = ""  # nats://... or tls://..., several with commas: carries notifications between processes
     only: tuple[str, ...] = PARTS

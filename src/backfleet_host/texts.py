@@ -1,4 +1,4 @@
-"""Tell text from what only looks like it: one rule for everything that is stored, signed or sent."""
+"""Tell text from what only looks like it: one rule for all that is stored, signed or sent, one for what is shown."""
 
 from __future__ import annotations
 
@@ -11,3 +11,14 @@ NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 def is_text(value: object) -> bool:
     """Return whether a value is text that can be stored, signed and sent."""
     return isinstance(value, str) and NOT_TEXT.search(value) is None
+
+
+def printable(text: str) -> str:
+    """Return a text for a terminal: what is not printable is written as an escape such as `\\x1b` or `\\n`.
+
+    Hosts and callers choose names, versions and messages. Printed as they are, these could move the cursor, hide lines
+    or pretend to be other ones. That includes characters that change the direction of what follows.
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

@@ -60,8 +60,8 @@ def test_a_user_works_in_a_role_until_it_is_deleted(
     assert "NoPermission: " in cli("client", "list", "--json", **ann).stderr
     assert "NoPermission: " in cli("client", "upgrade", "--instance", "mi-1", **session).stderr
 
-    stranger = document(tmp_path, "other", Action="sts:AssumeRole", Principal={"RAM": "acs:ram::1:root"})
-    assert cli("role", "trust", "Ops", stranger).exit_code == 0
+    foreign = document(tmp_path, "other", Action="sts:AssumeRole", Principal={"RAM": "acs:ram::1:root"})
+    assert cli("role", "trust", "Ops", foreign).exit_code == 0
     assert "NoPermission: " in cli("role", "assume", shown["Arn"], **ann).stderr
     assert cli("client", "list", **session).exit_code == 0  # it goes on
 

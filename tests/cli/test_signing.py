@@ -139,7 +139,7 @@ def test_a_hand_over_names_the_new_keys(keys: Path, document: Path, tmp_path: Pa
     )
 
 
-def test_look_shows_and_signs_nothing(keys: Path, document: Path) -> None:
+def test_only_shown_is_not_signed(keys: Path, document: Path) -> None:
     """With the same flags and the same checks."""
     before = document.read_bytes()
     assert "+ rclone/1.0" in backfleet("sign", document, "--keys", keys, "--take-over", "--look")

@@ -55,14 +55,64 @@ def test_a_content_that_is_too_long_is_refused(helpers: Helpers) -> None:
     assert len(helpers.claim().run) == 1
 
 
-def test_the_oldest_are_handed_out_first_and_not_too_many_at_once(helpers: Helpers) -> None:
-    """A list that is too long would make the official agent kill itself; the rest waits."""
-    most = sending.HANDED_AT_ONCE
+def test_the_oldest_are_handed_out_first_and_no_more_than_an_agent_runs(helpers: Helpers) -> None:
+    """What an agent has in its own queue could not be stopped: the rest waits here until something ends."""
+    most = sending.RUN_AT_ONCE
     for number in range(3):
         helpers.send(*(f"r-{number}-{i}" for i in range(most // 2)), content=str(number), at=number)
-    assert [command.content for command in helpers.claim(at=3).run] == ["0"] * (most // 2) + ["1"] * (most // 2)
-    assert [command.content for command in helpers.claim(at=3).run] == ["2"] * (most // 2)
+    handed = helpers.claim(at=3).run
+    assert [command.content for command in handed] == ["0"] * (most // 2) + ["1"] * (most // 2)
     assert helpers.claim(at=3) == NOTHING
+    for command in handed[:2]:
+        assert helpers.hear(command.task_id, at=4)
+    assert helpers.claim(at=4) == NOTHING
+    helpers.clear_published()
+    assert helpers.end(handed[0].task_id, at=5)
+    assert helpers.published == [TOPIC, "instance/mi-1"]  # its agent is kicked: it can run one more
+    assert [command.content for command in helpers.claim(at=5).run] == ["2"]
+
+
+def test_a_command_that_an_agent_would_only_queue_can_be_cancelled(helpers: Helpers) -> None:
+    """It never reaches the agent."""
+    helpers.send(*(f"r-{number}" for number in range(sending.RUN_AT_ONCE + 1)))
+    handed = helpers.claim().run
+    helpers.stop(f"r-{sending.RUN_AT_ONCE}")
+    assert helpers.state(f"r-{sending.RUN_AT_ONCE}") is State.CANCELLED
+    assert helpers.end(handed[0].task_id, at=1)
+    assert helpers.claim(at=1) == NOTHING
+
+
+def test_lost_commands_keep_no_others_from_being_handed_out(helpers: Helpers) -> None:
+    """Nobody knows whether they still run, and that must not last for ever."""
+    helpers.send(*(f"r-{number}" for number in range(sending.RUN_AT_ONCE)))
+    for command in helpers.claim().run:
+        helpers.hear(command.task_id)
+    helpers.sweep(at=91)
+    helpers.send("r-new", at=92)
+    assert len(helpers.claim(at=92).run) == 1
+
+
+def test_an_agent_that_starts_has_forgotten_its_tasks(helpers: Helpers) -> None:
+    """One that ran or was to be stopped is lost at once. Other hosts keep theirs."""
+    running = helpers.running("r-runs")
+    helpers.handed("r-handed")
+    helpers.handed("r-stopping")
+    helpers.stop("r-stopping")
+    helpers.send("r-there", host=OTHER_HOST)
+    (there,) = helpers.claim(OTHER_HOST).run
+    helpers.hear(there.task_id, host=OTHER_HOST)
+    helpers.clear_published()
+    with helpers.transaction() as tx:
+        commands.end_all(tx, HOST, now=helpers.moment(1))
+        handout = helpers.claim_in(tx, at=1)
+    assert helpers.published == [TOPIC]
+    assert [helpers.state(f"r-{name}") for name in ("runs", "handed", "stopping", "there")] == [
+        State.LOST, State.HANDED, State.LOST, State.RUNNING
+    ]  # fmt: skip
+    assert handout.run == []
+    assert handout.stop == [helpers.row("r-stopping").id]
+    assert helpers.end(running, exit_code=0, at=2)  # if it is heard of after all, that counts
+    assert helpers.state("r-runs") is State.FINISHED
 
 
 def test_a_command_is_handed_out_again_only_after_its_lease_ran_out(helpers: Helpers) -> None:
@@ -161,8 +211,11 @@ def test_agents_that_claim_at_once_share_the_work(helpers: Helpers) -> None:
 
     def claim() -> None:
         at_once.wait(10)
-        for _ in range(3):
-            got.extend(command.task_id for command in helpers.claim().run)
+        for _ in range(20):
+            handed = [command.task_id for command in helpers.claim().run]
+            got.extend(handed)
+            for task_id in handed:
+                helpers.end(task_id)
 
     threads = [threading.Thread(target=claim) for _ in range(6)]
     for thread in threads:

@@ -24,7 +24,7 @@ def test_a_waiting_command_is_cancelled(helpers: Helpers) -> None:
 
 
 def test_a_command_that_an_agent_has_is_stopped_on_its_host(helpers: Helpers) -> None:
-    """The agent is notified, and told at each fetch until it reports that the command stopped."""
+    """The agent is notified, and gets the stop with each fetch until it reports that the command stopped."""
     handed, running = helpers.handed("r-1"), helpers.running("r-2")
     lost = helpers.running("r-3", at=-200)
     helpers.hear(running, at=0)

@@ -45,7 +45,7 @@ def test_a_host_that_did_not_get_the_answer_gets_the_same_instance(
     assert enrol(database, registration(activation, code), now, draw).id == first.id
 
 
-def test_hosts_with_one_machine_id_are_told_apart_by_their_keys(
+def test_hosts_with_one_machine_id_are_distinguished_by_their_keys(
     database: Database, activate: Activate, registration: MakeRegistration, keys: list[str], now: datetime, draw: Draw
 ) -> None:
     """Cloned images send the same machine id."""

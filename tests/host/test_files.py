@@ -1,4 +1,4 @@
-"""Files that exist completely or not at all: in which order the disk is told, and what is left when it fails."""
+"""Files that exist completely or not at all: the order of changes to the disk, and what is left when one fails."""
 
 import errno
 import os
@@ -24,7 +24,7 @@ def umask(value: int) -> Iterator[None]:
 
 
 class Effects:
-    """Writes down every change, and fails at the one it is told to."""
+    """Records every change, and fails at a chosen one."""
 
     def __init__(self, fails_at: str = "") -> None:
         self.seen: list[str] = []
@@ -143,7 +143,7 @@ def test_a_file_with_the_name_of_a_folder_is_an_error(tmp_path: Path) -> None:
 def test_a_file_system_that_cannot_sync_folders_is_used_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Other troubles with the folder are told."""
+    """Other errors of the folder are raised."""
     real = os.fsync
 
     def refuse(code: int) -> Callable[[int], None]:

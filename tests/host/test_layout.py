@@ -19,7 +19,7 @@ def test_another_root_is_a_host_of_its_own(root: Path, system: str, policy: str)
     assert (system_folder(root), policy_folder(root)) == (Path(system), Path(policy))
 
 
-def test_files_of_the_agent_stay_where_earlier_builds_look_for_them() -> None:
+def test_files_of_the_agent_stay_where_earlier_builds_expect_them() -> None:
     """A running fleet has agents of earlier builds, and may be put back to them."""
     places = Places(Path("/opt/backfleet"))
     names = ("agent", "identity", "key", "authority", "lock", "boot", "tasks", "program", "trusted_root")

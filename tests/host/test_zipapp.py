@@ -97,7 +97,7 @@ def test_every_part_is_found_in_it(program: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_an_old_python_is_told_first(builder: ModuleType, program: Path) -> None:
+def test_an_old_python_is_reported_before_anything_else(builder: ModuleType, program: Path) -> None:
     """In words that any Python can read: the version found, the version needed, what to do."""
     with zipfile.ZipFile(program) as packed:
         first = packed.read("__main__.py").decode()

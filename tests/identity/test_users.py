@@ -80,7 +80,7 @@ def test_users_are_listed_page_by_page(database: Database, account: str, other: 
 def test_an_account_has_a_limited_number_of_users(
     database: Database, account: str, now: datetime, draw: Draw, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A deleted one makes room."""
+    """After one is deleted, another can be made."""
     monkeypatch.setattr(users, "USERS_PER_ACCOUNT", 2)
     with database.transaction() as tx:
         for name in ("a", "b"):

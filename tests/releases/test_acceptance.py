@@ -29,7 +29,7 @@ Make = Callable[[Bundle, datetime], Bundle]
 SIGNERS, KEYS = new_signers(3, 2)
 ROOTS, TARGETS = [KEYS[f"root-{number}"] for number in (1, 2, 3)], KEYS["targets"]
 OTHER_SIGNERS = list(new_signers(1, 1)[1].values())
-STRANGER = CryptoSigner(OTHER_SIGNERS[0])
+FOREIGN_SIGNER = CryptoSigner(OTHER_SIGNERS[0])
 
 
 def pending(shop: Database, repository: releases.Repository, now: datetime) -> Bundle:
@@ -137,11 +137,11 @@ def _our_snapshot_key_left_out(made: Bundle, _now: datetime) -> None:
 
 def _another_key_under_the_id_of_ours(made: Bundle, _now: datetime) -> None:
     keyid = made.root.signed.roles["snapshot"].keyids[0]
-    made.root.signed.keys[keyid] = Key.from_dict(keyid, STRANGER.public_key.to_dict())
+    made.root.signed.keys[keyid] = Key.from_dict(keyid, FOREIGN_SIGNER.public_key.to_dict())
 
 
 def _a_snapshot_key_besides_ours(made: Bundle, _now: datetime) -> None:
-    made.root.signed.add_key(STRANGER.public_key, "snapshot")
+    made.root.signed.add_key(FOREIGN_SIGNER.public_key, "snapshot")
 
 
 def _another_release(made: Bundle, _now: datetime) -> None:
@@ -149,8 +149,10 @@ def _another_release(made: Bundle, _now: datetime) -> None:
 
 
 def _a_delegation(made: Bundle, _now: datetime) -> None:
-    role = DelegatedRole("theirs", [STRANGER.public_key.keyid], 1, terminating=True, paths=["*/*/*"])
-    made.targets.signed.delegations = Delegations({STRANGER.public_key.keyid: STRANGER.public_key}, {"theirs": role})
+    role = DelegatedRole("theirs", [FOREIGN_SIGNER.public_key.keyid], 1, terminating=True, paths=["*/*/*"])
+    made.targets.signed.delegations = Delegations(
+        {FOREIGN_SIGNER.public_key.keyid: FOREIGN_SIGNER.public_key}, {"theirs": role}
+    )
 
 
 def _a_word_more(made: Bundle, _now: datetime) -> None:
@@ -166,7 +168,7 @@ def _a_root_of_ones_own(change: Callable[[Root], None]) -> Make:
 
     def make(bundle: Bundle, _now: datetime) -> Bundle:
         change(bundle.root.signed)
-        bundle.targets.sign(STRANGER)
+        bundle.targets.sign(FOREIGN_SIGNER)
         return bundle
 
     return make
@@ -174,7 +176,7 @@ def _a_root_of_ones_own(change: Callable[[Root], None]) -> Make:
 
 def _own_targets_key(root: Root) -> None:
     root.revoke_key(root.roles["targets"].keyids[0], "targets")
-    root.add_key(STRANGER.public_key, "targets")
+    root.add_key(FOREIGN_SIGNER.public_key, "targets")
 
 
 def _another_end(root: Root) -> None:

@@ -46,7 +46,7 @@ def test_every_field_of_a_manifest_is_read() -> None:
     )
 
 
-@pytest.mark.parametrize("given", [None, {}], ids=["nobody said anything", "nothing was said"])
+@pytest.mark.parametrize("given", [None, {}], ids=["no description", "an empty description"])
 def test_a_manifest_may_be_empty(given: dict[str, Any] | None) -> None:
     """Then the release may switch at any time, from any version, and has no health check."""
     assert described(given) == Manifest("acme", "1.2", "linux-amd64", "tar")

@@ -49,11 +49,11 @@ def test_a_second_start_changes_nothing(empty: Database) -> None:
     [
         pytest.param("backfleet-0.1.0", "backfleet", id="our own agent"),
         pytest.param("2.2.3.578", "official", id="the official agent"),
-        pytest.param("", "official", id="an agent that never told its version"),
+        pytest.param("", "official", id="an agent that never reported its version"),
     ],
 )
 def test_0002_tells_the_kind_of_agent_from_its_version(empty: Database, version: str, kind: str) -> None:
-    """An instance that was enrolled before is what its agent's version said; what refers to it stays."""
+    """The kind of an instance that enrolled before comes from its agent's version. Rows that refer to it stay."""
     migrate(empty, "0001")
     old = {
         "id": "mi-1", "account_id": "1", "region": "r", "activation_id": "a-1", "name": "n", "hostname": "h",

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from backfleet import commands, fleet, upgrades
-from backfleet.carriers import Bootstrap, Gateway
+from backfleet.carriers import Bootstrap, GatewayCarrier
 from backfleet.commands import FinalReport, State
 from backfleet.commands._tables import invocations
 from backfleet.fleet import Change, Client, ClientStatus, Heartbeat
@@ -30,7 +30,7 @@ def check(helpers: Helpers, at: float, bootstrap: Bootstrap | None = None) -> bo
         draw=helpers.env.services.draw,
         every=DAY,
         reachable_within=REACHABLE_WITHIN,
-        carrier=Gateway(bootstrap),
+        carrier=GatewayCarrier(bootstrap),
     )
 
 
@@ -288,3 +288,27 @@ def test_a_status_of_another_form_has_no_drift(client: Client, details: dict[str
     assert change_after(client, client.checked_at, report.as_line(), ask_again_at=SOON) == Change(
         "c-1", None, "2.0", ""
     )
+
+
+def test_a_stopped_order_that_goes_on_is_asked_about_again(helpers: Helpers) -> None:
+    """The official agent reports that it stopped, and what it had begun reports on. The host says what it has now."""
+    target = helpers.target()
+    task = helpers.start(target)
+    helpers.run_worker()
+    (command,) = helpers.claim(target.instance_id, 0).run
+    helpers.cancel(task, at=5)
+    with helpers.transaction() as tx:
+        commands.record_final_report(
+            tx, target.instance_id, command.task_id, FinalReport("stopped"), now=helpers.moment(6)
+        )
+        fleet.set_clients(tx, [Change(target.client_id, version="1.0")], now=helpers.moment(7))
+    assert not helpers.client(target.client_id).in_doubt
+    for at in (35, 36):
+        with helpers.transaction() as tx:
+            assert not commands.record_output(
+                tx, target.instance_id, command.task_id, b"more", started_ms=1, now=helpers.moment(at), lease=DAY
+            )
+    assert helpers.client(target.client_id).in_doubt
+    check(helpers, 40)
+    questions = [order.kind for _, order in orders(helpers, target.instance_id, 40)]
+    assert questions == ["status"]

@@ -64,7 +64,7 @@ def test_more_overdue_tasks_than_one_round_takes_all_expire(helpers: Helpers) ->
 
 
 def test_news_of_an_overdue_item_expires_it(helpers: Helpers) -> None:
-    """Before the worker has come to its task; its host is told to stop."""
+    """This happens before the worker comes to its task. The host is asked to stop."""
     for number in range(TASKS_AT_ONCE):
         helpers.start(nobody(number))
     task, item, command = helpers.under_way()

@@ -121,6 +121,27 @@ def test_an_order_that_could_not_even_start_leaves_the_version_as_it_was(kind: K
     assert found.item.message.endswith("not confirmed")
 
 
+@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize(("version", "status"), [("1.0", ClientStatus.ACTIVATED), ("", ClientStatus.NOT_INSTALLED)])
+def test_f09_f46_a_deferred_order_is_no_failure_of_the_client(kind: Kind, version: str, status: ClientStatus) -> None:
+    """The host was booting or busy: the item ends with HostBusy, and the client is what it was before."""
+    at = item(kind=kind)
+    details = {"reason": "ReadOnlyRoot", "deferred": True}
+    report = report_of(at, "failed", code="HostBusy", current_version=version, details=details)
+    found = judged(at, outcome(State.FINISHED, report.as_line()))
+    assert (found.item.state, found.item.code) == (ItemState.FAILED, "HostBusy")
+    assert found.change == Change("c-1", status=status, version=version)
+
+
+def test_only_a_failure_that_says_so_is_deferred() -> None:
+    """Hosts of before do not say it, and a success is one whatever else it says."""
+    old = report_of(item(), "failed", code="HostBusy", details={"deferred": 1})
+    assert judged(item(), outcome(State.FINISHED, old.as_line())).change == Change("c-1", status=BAD, version="1.0")
+    odd = report_of(item(kind=Kind.UNINSTALL), "succeeded", current_version="", details={"deferred": True})
+    found = judged(item(kind=Kind.UNINSTALL), outcome(State.FINISHED, odd.as_line()))
+    assert found.change == Change("c-1", status=ClientStatus.NOT_INSTALLED, version="")
+
+
 def test_a_host_that_has_no_client_to_upgrade_says_so() -> None:
     """Then it is not installed, which is no failed upgrade."""
     report = report_of(item(), "failed", code="ClientNotInstalled", current_version="", message="not installed")

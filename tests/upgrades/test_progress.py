@@ -62,9 +62,38 @@ def test_each_step_on_the_host_is_progress() -> None:
     assert shares[0] == 0
 
 
+def test_each_state_and_step_has_its_share() -> None:
+    """Whole numbers, and at most 95: nothing open looks complete."""
+    shares = {
+        **{state: share_of(state, "") for state in OPEN},
+        **{stage: share_of(ItemState.RUNNING, stage) for stage in STAGES},
+    }
+    assert shares == {
+        "waiting": 0, "sent": 5, "running": 10, "lost": 10, "admit": 15, "check": 25, "fetch": 35, "stage": 45,
+        "drain": 55, "switch": 65, "prove": 75, "commit": 85, "back": 95,
+    }  # fmt: skip
+    assert {type(share) for share in shares.values()} == {int}
+    assert share_of(ItemState.WAITING, "a step of a newer host") == 0
+
+
+@given(statuses, shown_before)
+def test_progress_is_a_whole_number(items: list[ItemStatus], before: int) -> None:
+    """As the API's field is."""
+    assert type(progress_of(items, before)) is int
+
+
+def test_a_task_with_one_open_client_of_a_thousand_is_not_complete() -> None:
+    """Rounded, its share would be 100."""
+    assert progress_of([(ItemState.SUCCEEDED, "commit")] * 9999 + [(ItemState.RUNNING, "back")], 0) == 99
+    assert progress_of([(ItemState.RUNNING, "")], 100) == 100  # what was shown before is never taken back
+
+
 @pytest.mark.parametrize(
     ("items", "shown"),
     [
+        pytest.param([("expired", "")], -1, id="expired alone"),
+        pytest.param([("running", "prove"), ("waiting", ""), ("waiting", "")], 25, id="rounded down"),
+        pytest.param([("running", "commit"), ("waiting", ""), ("waiting", "")], 28, id="rounded down, too"),
         pytest.param([("waiting", "")] * 100, 0, id="nothing yet"),
         pytest.param([("succeeded", "commit")] * 99 + [("running", "commit")], 99, id="all but the last"),
         pytest.param([("succeeded", "commit"), ("waiting", "")], 50, id="half"),

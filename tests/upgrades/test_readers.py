@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from backfleet import fleet, upgrades
-from backfleet.carriers import Gateway
+from backfleet.carriers import GatewayCarrier
 from backfleet.fleet.readers import REPOSITORY, oldest
 from backfleet_host.contract import Order, read_order
 from operations.environment import REGION
@@ -63,7 +63,9 @@ def test_an_order_says_how_fast_its_host_may_download(helpers: Helpers) -> None:
     target = helpers.target()
     helpers.start(target)
     draw = helpers.env.services.draw
-    upgrades.run_once(helpers.database, now=helpers.moment(0), draw=draw, carrier=Gateway(), most_per_second=2_000_000)
+    upgrades.run_once(
+        helpers.database, now=helpers.moment(0), draw=draw, carrier=GatewayCarrier(), most_per_second=2_000_000
+    )
     order = order_for(helpers, target.instance_id)
     assert order.bytes_per_second == 2_000_000
     assert dataclasses.replace(order, bytes_per_second=0).oldest_reader == ""

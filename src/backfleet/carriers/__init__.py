@@ -1,7 +1,7 @@
 """How an order reaches a host, and how its report comes back. Knows nothing of what an order is for.
 
-Owns no table. A carrier is a way to hosts: the `Gateway`, to which hosts' agents come, is the first one. Every carrier
-has the verbs of the `Carrier` protocol:
+Owns no table. A carrier is a way to hosts. The first one is the `GatewayCarrier`, for hosts whose agents come to our
+gateway. Every carrier has the verbs of the `Carrier` protocol:
 
     send: bring orders to their hosts, each once
     news, mark_collected: read what became of them
@@ -17,7 +17,7 @@ An order is known by the sender's topic, which is published when there is news o
 """
 
 from backfleet.carriers.bootstrap import Bootstrap
-from backfleet.carriers.gateway import Gateway, cancel, forget, takes_orders
+from backfleet.carriers.gateway import GatewayCarrier, cancel, forget, takes_orders
 from backfleet.carriers.model import Carrier, Delivery, News
 from backfleet.commands import Outcome, State
 
@@ -25,7 +25,7 @@ __all__ = [
     "Bootstrap",
     "Carrier",
     "Delivery",
-    "Gateway",
+    "GatewayCarrier",
     "News",
     "Outcome",
     "State",

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from backfleet_host.contract import Order, Report, stage_line
+from backfleet_host.download_paths import DOWNLOADS, HOST_PROGRAM
 from backfleet_host.layout import DEFAULT_ROOT, Places
 
 PYTHONS: Final = "python3 " + " ".join(f"python3.{minor}" for minor in range(15, 9, -1))
@@ -46,7 +47,7 @@ def digest(path):
 def fetch(opener):
     while True:
         try:
-            with opener.open("https://" + SERVER + "/downloads/backfleet-host.pyz", timeout=30) as answer:
+            with opener.open("https://" + SERVER + {program_path!r}, timeout=30) as answer:
                 return answer.read(64 << 20)
         except Exception as problem:
             why = getattr(problem, "reason", problem)
@@ -110,6 +111,7 @@ def command_for(order: Order, bootstrap: Bootstrap, label: str = "") -> str:
         label=label,
         seconds=order.timeout_seconds,
         stage=stage_line("admit"),
+        program_path=DOWNLOADS + HOST_PROGRAM,
         order=base64.b64encode(order.as_command().encode()).decode(),
         no_download=failed("DownloadFailed", "the host program could not be fetched from the server", "NotReachable"),
         not_ours=failed("UntrustedRelease", "the server offers a host program of another hash", "WrongBytes"),

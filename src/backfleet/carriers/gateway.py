@@ -25,7 +25,7 @@ _REPEAT: Final = re.compile(r"(.+)\+([1-9])")  # one digit: senders' own referen
 
 
 @dataclass(frozen=True, slots=True)
-class Gateway:
+class GatewayCarrier:
     """The way through the agents' endpoint.
 
     `bootstrap` is for hosts whose agent is not ours; without it they get the order as it is, and refuse it.

@@ -8,7 +8,8 @@ import click
 
 from backfleet.cli._client import Client
 from backfleet.cli._options import calls_the_api, fail, json_option
-from backfleet.cli._print import ITEM_HEADINGS, item_rows, items_of, moment, print_json, print_table, table
+from backfleet.cli._print import ITEM_HEADINGS, item_rows, items_of, moment, print_json, print_table, say, table
+from backfleet_host.texts import printable
 
 PAGE = 99  # clients per call: the API's maximum
 POLL_SECONDS = 1.0  # between two calls while a task is watched
@@ -141,8 +142,8 @@ def _start(api: Client, action: str, wait: bool, as_json: bool, **parameters: ob
 
 def _print_started(answer: dict[str, Any], unreachable: list[dict[str, Any]]) -> None:
     for status in unreachable:
-        click.echo(f"{status['InstanceId']}: not started: {status['ErrorCode']}")
-    click.echo(f"{answer['TaskId']} started; follow it with `backfleet task watch {answer['TaskId']}`")
+        say(f"{status['InstanceId']}: not started: {status['ErrorCode']}")
+    say(f"{answer['TaskId']} started; follow it with `backfleet task watch {answer['TaskId']}`")
 
 
 @click.group()
@@ -186,7 +187,7 @@ def show(api: Client, task_id: str, as_json: bool) -> None:
     if as_json:
         print_json({**found, "Result": items_of(found)})
         return
-    click.echo(_summary(found))
+    say(_summary(found))
     print_table(ITEM_HEADINGS, item_rows(items_of(found)))
 
 
@@ -204,7 +205,7 @@ def watch(api: Client, task_id: str) -> None:
 def cancel(api: Client, task_id: str) -> None:
     """Cancel a task. A host that has begun to switch finishes, or rolls back by itself."""
     api.call("backfleet", "CancelTask", TaskId=task_id)
-    click.echo(f"{task_id}: cancelled")
+    say(f"{task_id}: cancelled")
 
 
 def _watch(api: Client, task_id: str, *, draw: bool) -> dict[str, Any]:
@@ -214,7 +215,7 @@ def _watch(api: Client, task_id: str, *, draw: bool) -> dict[str, Any]:
     while True:
         found = api.call("hbr", "DescribeTask", TaskId=task_id)
         if draw:
-            drawn.show(f"{_summary(found)}\n{table(ITEM_HEADINGS, item_rows(items_of(found)))}")
+            drawn.show(f"{printable(_summary(found))}\n{table(ITEM_HEADINGS, item_rows(items_of(found)))}")
         if found["Description"] != "created":
             return found
         if time.monotonic() > give_up:
@@ -233,7 +234,7 @@ class _Drawing:
             return
         if self._last and sys.stdout.isatty():
             click.echo(f"\x1b[{self._last.count(chr(10)) + 1}F\x1b[J", nl=False)
-        click.echo(text)
+        click.echo(text)  # its parts are escaped
         self._last = text
 
 

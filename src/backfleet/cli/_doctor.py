@@ -10,8 +10,10 @@ from typing import Any
 import click
 from cryptography import x509
 
+from backfleet.certificates import server_file
 from backfleet.cli._client import CallFailed, Client
 from backfleet.cli._credentials import ConnectionFlags, NoConnection, connect, data_folder
+from backfleet.cli._print import say
 from backfleet.clock import utc_now
 
 LEAST_FREE = 2 << 30  # bytes; two releases and a database need less
@@ -38,11 +40,11 @@ def doctor(endpoint: str | None, profile: str | None, ca: Path | None, data: Pat
     checks: list[Callable[[], Finding]] = [
         lambda: check_folder(folder),
         lambda: check_disk(folder),
-        lambda: check_certificate(folder / "tls" / "server.pem", utc_now()),
+        lambda: check_certificate(server_file(folder), utc_now()),
     ]
     findings = [check() for check in checks] + _check_server(ConnectionFlags(endpoint, profile, data, ca))
     for finding in findings:
-        click.echo(f"{'ok ' if finding.healthy else 'BAD'}  {finding.what}: {finding.text}")
+        say(f"{'ok ' if finding.healthy else 'BAD'}  {finding.what}: {finding.text}")
     raise SystemExit(0 if all(finding.healthy for finding in findings) else 1)
 
 

@@ -6,7 +6,8 @@ import click
 
 from backfleet.cli._client import Client
 from backfleet.cli._options import calls_the_api, fail, json_option
-from backfleet.cli._print import print_json, print_table
+from backfleet.cli._print import print_json, print_table, say
+from backfleet_host.download_paths import AUTHORITY, DOWNLOADS, HOST_PROGRAM
 from backfleet_host.layout import DEFAULT_ROOT, policy_folder
 
 PAGE = 50  # instances per call: the API's maximum
@@ -36,23 +37,27 @@ def create(client: Client, count: int, expires: int, name: str | None, as_json: 
     if as_json:
         print_json({"ActivationId": made["ActivationId"], "ActivationCode": made["ActivationCode"], **lines})
         return
-    click.echo(f"{count} host(s) may enrol with this code within {expires} h. It is shown only now.\n")
-    click.echo(f"With Backfleet's own agent, as root:\n\n  {lines['BackfleetHost']}\n")
-    click.echo(f"With the official Cloud Assistant agent, as root:\n\n  {lines['OfficialAgent']}")
+    for line in (
+        f"{count} host(s) may enrol with this code within {expires} h. It is shown only now.", "",
+        "With Backfleet's own agent, as root:", "", f"  {lines['BackfleetHost']}", "",
+        "With the official Cloud Assistant agent, as root:", "", f"  {lines['OfficialAgent']}",
+    ):  # fmt: skip
+        say(line)
 
 
 def _paste_lines(server: dict[str, Any], region: str, activation_id: str, code: str) -> dict[str, str]:
     """Return the line for each agent. It fetches the authority first and checks everything else against it."""
     address = server["AgentAddress"]
+    downloads = f"https://{address}{DOWNLOADS}"
     ca = policy_folder(DEFAULT_ROOT) / "ca.pem"
     # -k is safe here: a wrong authority has another fingerprint, and the check that follows ends the line.
     fetch_ca = (
-        f"mkdir -p {ca.parent} /etc/sysconfig && curl -fsSk https://{address}/downloads/ca.pem -o {ca} && "
+        f"mkdir -p {ca.parent} /etc/sysconfig && curl -fsSk {downloads}{AUTHORITY} -o {ca} && "
         f"echo '{server['AuthoritySha256']}  {ca}' | sha256sum -c --quiet"
     )
     program = "/usr/local/bin/backfleet-host"
     own = (
-        f"{fetch_ca} && curl -fsS --cacert {ca} https://{address}/downloads/backfleet-host.pyz -o {program} && "
+        f"{fetch_ca} && curl -fsS --cacert {ca} {downloads}{HOST_PROGRAM} -o {program} && "
         f"chmod 755 {program} && BACKFLEET_ACTIVATION_CODE={code} {program} enrol --server {address} --ca {ca} "
         f"--activation-id {activation_id} && {{ {program} service || {program} run; }}"
     )
@@ -103,7 +108,7 @@ def show(client: Client, instance_id: str) -> None:
     """Show one host and its backup clients."""
     found = _instances(client, instance_id)
     if not found:
-        fail(f"there is no instance {instance_id}")
+        fail(f"there is no instance {instance_id}; `backfleet instance list` lists those of your account")
     clients = client.call(
         "hbr", "DescribeBackupClients", ClientType="ECS_CLIENT", InstanceIds=[instance_id], PageSize=99
     )
@@ -143,7 +148,7 @@ def inventory(client: Client, instance_id: str, kind: str, as_json: bool) -> Non
 def stopped(client: Client, instance_id: str) -> None:
     """Record that a host was shut down, so that nothing waits for it until its agent reports again."""
     client.call("backfleet", "NoteInstanceStopped", InstanceId=instance_id)
-    click.echo(f"{instance_id}: stopped, until its agent reports again")
+    say(f"{instance_id}: stopped, until its agent reports again")
 
 
 @instance.command()
@@ -153,7 +158,7 @@ def deregister(client: Client, instance_id: str) -> None:
     """Remove a host: its agent's key is not accepted any more."""
     region = client.call("backfleet", "DescribeServer")["RegionId"]
     client.call("ecs", "DeregisterManagedInstance", RegionId=region, InstanceId=instance_id)
-    click.echo(f"{instance_id}: deregistered")
+    say(f"{instance_id}: deregistered")
 
 
 def _instances(client: Client, instance_id: str | None = None) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ import click
 
 from backfleet.cli._client import Client
 from backfleet.cli._options import calls_the_api, fail, json_option
-from backfleet.cli._print import moment, print_json, print_table
+from backfleet.cli._print import moment, print_json, print_table, say
 
 
 @click.group()
@@ -31,7 +31,7 @@ def create_account(client: Client, name: str, as_json: bool) -> None:
         ("access key id", "AccessKeyId"),
         ("access key secret", "AccessKeySecret"),
     ):
-        click.echo(f"{heading:<18} {made[member]}")
+        say(f"{heading:<18} {made[member]}")
 
 
 @account.command(name="list")
@@ -61,7 +61,7 @@ def user() -> None:
 def create(client: Client, name: str) -> None:
     """Create a user. It may do nothing until a policy is attached."""
     client.call("ram", "CreateUser", UserName=name)
-    click.echo(f"{name}: created; attach a policy with `backfleet policy attach`")
+    say(f"{name}: created; attach a policy with `backfleet policy attach`")
 
 
 @user.command(name="list")
@@ -82,7 +82,7 @@ def list_users(client: Client, as_json: bool) -> None:
 def delete(client: Client, name: str) -> None:
     """Delete a user that has no keys and policies."""
     client.call("ram", "DeleteUser", UserName=name)
-    click.echo(f"{name}: deleted")
+    say(f"{name}: deleted")
 
 
 @click.group()
@@ -100,7 +100,8 @@ def create_key(client: Client, user_name: str, as_json: bool) -> None:
     if as_json:
         print_json(made)
         return
-    click.echo(f"access key id      {made['AccessKeyId']}\naccess key secret  {made['AccessKeySecret']}")
+    say(f"access key id      {made['AccessKeyId']}")
+    say(f"access key secret  {made['AccessKeySecret']}")
 
 
 @key.command(name="list")
@@ -118,7 +119,7 @@ def list_keys(client: Client, user_name: str, as_json: bool) -> None:
 
 def _set_status(client: Client, user_name: str, key_id: str, status: str) -> None:
     client.call("ram", "UpdateAccessKey", UserName=user_name, UserAccessKeyId=key_id, Status=status)
-    click.echo(f"{key_id}: {status.lower()}")
+    say(f"{key_id}: {status.lower()}")
 
 
 @key.command()
@@ -146,7 +147,7 @@ def enable(client: Client, user_name: str, key_id: str) -> None:
 def delete_key(client: Client, user_name: str, key_id: str) -> None:
     """Delete a key. It cannot be restored."""
     client.call("ram", "DeleteAccessKey", UserName=user_name, UserAccessKeyId=key_id)
-    click.echo(f"{key_id}: deleted")
+    say(f"{key_id}: deleted")
 
 
 @click.group()
@@ -161,7 +162,7 @@ def policy() -> None:
 def create_policy(client: Client, name: str, document: Path) -> None:
     """Create a policy from a JSON document."""
     client.call("ram", "CreatePolicy", PolicyName=name, PolicyDocument=read_document(document))
-    click.echo(f"{name}: created")
+    say(f"{name}: created")
 
 
 @policy.command(name="list")
@@ -198,7 +199,7 @@ _TO = click.option(
 def attach(client: Client, policy_name: str, holder: str, kind: str, system: bool) -> None:
     """Attach a policy to a user, a group or a role."""
     _attachment(client, f"AttachPolicyTo{kind.title()}", policy_name, (kind, holder), system)
-    click.echo(f"{policy_name}: attached to {holder}")
+    say(f"{policy_name}: attached to {holder}")
 
 
 @policy.command()
@@ -210,7 +211,7 @@ def attach(client: Client, policy_name: str, holder: str, kind: str, system: boo
 def detach(client: Client, policy_name: str, holder: str, kind: str, system: bool) -> None:
     """Detach a policy from a user, a group or a role."""
     _attachment(client, f"DetachPolicyFrom{kind.title()}", policy_name, (kind, holder), system)
-    click.echo(f"{policy_name}: detached from {holder}")
+    say(f"{policy_name}: detached from {holder}")
 
 
 def _attachment(client: Client, action: str, policy_name: str, holder: tuple[str, str], system: bool) -> None:
@@ -225,7 +226,7 @@ def _attachment(client: Client, action: str, policy_name: str, holder: tuple[str
 def delete_policy(client: Client, name: str) -> None:
     """Delete a policy that is not attached to anything."""
     client.call("ram", "DeletePolicy", PolicyName=name)
-    click.echo(f"{name}: deleted")
+    say(f"{name}: deleted")
 
 
 def read_document(file: Path) -> str:

@@ -9,7 +9,7 @@ import click
 
 from backfleet.cli._client import CallFailed, Client
 from backfleet.cli._credentials import ConnectionFlags, NoConnection, connect
-from backfleet.cli._print import print_table
+from backfleet.cli._print import print_table, say
 from backfleet.clock import utc_now
 
 Command = Callable[..., Any]
@@ -48,7 +48,7 @@ def json_option(command: Any) -> Any:
 
 def fail(message: str) -> NoReturn:
     """Report an error in one line on stderr and exit with code 1."""
-    click.echo(f"backfleet: {message}", err=True)
+    say(f"backfleet: {message}", err=True)
     raise SystemExit(1)
 
 

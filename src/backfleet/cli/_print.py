@@ -1,6 +1,7 @@
 """Output of the command line: tables for people, JSON for programs."""
 
 import json
+import re
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,12 +9,27 @@ from typing import Any
 
 import click
 
+from backfleet_host.texts import printable
+
+_UNPRINTABLE = re.compile(r"[^ -~]")
 COLUMN_GAP = "  "
 
 
+def say(line: str, *, err: bool = False) -> None:
+    """Print one line on stdout or stderr; whatever is not printable in it is escaped."""
+    click.echo(printable(line), err=err)
+
+
 def print_json(value: object) -> None:
-    """Print one JSON document on stdout."""
-    click.echo(json.dumps(value, indent=2 if sys.stdout.isatty() else None, ensure_ascii=False))
+    """Print one JSON document on stdout, exactly: what is not printable is escaped as JSON does it."""
+    text = json.dumps(value, indent=2 if sys.stdout.isatty() else None, ensure_ascii=False)
+    click.echo(_UNPRINTABLE.sub(_as_json_escape, text))
+
+
+def _as_json_escape(found: re.Match[str]) -> str:
+    if found[0].isprintable() or found[0] == "\n":
+        return found[0]
+    return json.dumps(found[0])[1:-1] if ord(found[0]) > 0xFFFF else f"\\u{ord(found[0]):04x}"
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -22,8 +38,14 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> No
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a table as text without a last newline. Columns are as wide as their widest cell."""
-    cells = [[str(heading) for heading in headings], *[["" if c is None else str(c) for c in row] for row in rows]]
+    """Return a table as text without a last newline. Columns are as wide as their widest cell.
+
+    What is not printable in a cell is escaped: hosts and callers choose what is in it.
+    """
+    cells = [
+        [printable(str(heading)) for heading in headings],
+        *[["" if cell is None else printable(str(cell)) for cell in row] for row in rows],
+    ]
     widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
     return "\n".join(
         COLUMN_GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells

@@ -9,7 +9,7 @@ import click
 
 from backfleet.cli._client import Client
 from backfleet.cli._options import calls_the_api, fail, json_option
-from backfleet.cli._print import print_json, print_table, size
+from backfleet.cli._print import print_json, print_table, say, size
 
 FORMATS = ("wheel", "deb", "tar", "zip", "binary")
 ENDINGS = {".whl": "wheel", ".deb": "deb", ".zip": "zip", ".tar": "tar", ".gz": "tar", ".tgz": "tar", ".xz": "tar"}
@@ -59,11 +59,9 @@ def add(
     if as_json:
         print_json(answer)
         return
-    click.echo(
-        f"{package} {version} {platform}: {'added' if answer.get('Added') else 'already there, nothing changed'}"
-    )
+    say(f"{package} {version} {platform}: {'added' if answer.get('Added') else 'already there, nothing changed'}")
     for note in answer.get("Notes") or []:
-        click.echo(f"note: {note}")
+        say(f"note: {note}")
 
 
 def _manifest(file: Path | None) -> dict[str, Any] | None:
@@ -121,7 +119,7 @@ def show(client: Client, package: str, version: str, platform: str) -> None:
 def withdraw(client: Client, package: str, version: str, platform: str) -> None:
     """Stop offering a release. Hosts that run it keep it."""
     client.call("backfleet", "WithdrawRelease", PackageName=package, ReleaseVersion=version, Platform=platform)
-    click.echo(f"{package} {version} {platform}: withdrawn")
+    say(f"{package} {version} {platform}: withdrawn")
 
 
 @release.command()

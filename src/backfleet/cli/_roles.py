@@ -8,7 +8,7 @@ import click
 from backfleet.cli._client import Client
 from backfleet.cli._identity import every_page, read_document
 from backfleet.cli._options import calls_the_api, json_option
-from backfleet.cli._print import print_json, print_table
+from backfleet.cli._print import print_json, print_table, say
 
 ENVIRONMENT = {
     "ALIBABA_CLOUD_ACCESS_KEY_ID": "AccessKeyId",
@@ -41,7 +41,7 @@ def create(client: Client, name: str, trust: Path, description: str | None, hour
         Description=description,
         MaxSessionDuration=hours * 3600,
     )
-    click.echo(f"{name}: created; attach a policy with `backfleet policy attach POLICY {name} --to role`")
+    say(f"{name}: created; attach a policy with `backfleet policy attach POLICY {name} --to role`")
 
 
 @role.command(name="list")
@@ -70,7 +70,8 @@ def show(client: Client, name: str, as_json: bool) -> None:
     attached = ", ".join(policy["PolicyName"] for policy in policies) or "none"
     rows = [("arn", found["Arn"]), ("sessions", f"{found['MaxSessionDuration']} s at most"), ("policies", attached)]
     print_table((found["RoleName"], found["Description"]), rows)
-    click.echo(found["AssumeRolePolicyDocument"])
+    for line in found["AssumeRolePolicyDocument"].split("\n"):
+        say(line)
 
 
 @role.command()
@@ -80,7 +81,7 @@ def show(client: Client, name: str, as_json: bool) -> None:
 def trust(client: Client, name: str, document: Path) -> None:
     """Change who may assume a role. Sessions that exist are not affected."""
     client.call("ram", "UpdateRole", RoleName=name, NewAssumeRolePolicyDocument=read_document(document))
-    click.echo(f"{name}: trust policy replaced by {document}")
+    say(f"{name}: trust policy replaced by {document}")
 
 
 @role.command()
@@ -99,7 +100,7 @@ def assume(client: Client, arn: str, session: str, seconds: int, as_json: bool) 
         print_json(answer["Credentials"])
         return
     for name, member in ENVIRONMENT.items():
-        click.echo(f"export {name}={shlex.quote(answer['Credentials'][member])}")
+        say(f"export {name}={shlex.quote(answer['Credentials'][member])}")
 
 
 @role.command()
@@ -108,4 +109,4 @@ def assume(client: Client, arn: str, session: str, seconds: int, as_json: bool) 
 def delete(client: Client, name: str) -> None:
     """Delete a role that has no policies. Its sessions end at once."""
     client.call("ram", "DeleteRole", RoleName=name)
-    click.echo(f"{name}: deleted")
+    say(f"{name}: deleted")

@@ -11,19 +11,19 @@ from backfleet.cli._options import fail
 from backfleet.clock import utc_now
 from backfleet.ids import draw
 from backfleet.logs import log_to_stderr
-from backfleet.settings import BadSetting, Settings, read_settings
+from backfleet.settings import DEFAULT_HTTP, DEFAULT_HTTPS, PARTS, BadSetting, Settings, read_settings
 
 
 @click.command()
 @click.option("--data", metavar="DIR", type=click.Path(path_type=Path), help="Folder of everything the server stores.")
 @click.option(
-    "--http", metavar="HOST:PORT", help="Listener of the API. Default 127.0.0.1:8080. Port 0 picks a free one."
+    "--http", metavar="HOST:PORT", help=f"Listener of the API. Default {DEFAULT_HTTP}. Port 0 picks a free one."
 )
-@click.option("--https", metavar="HOST:PORT", help="Listener of API, agents and downloads. Default 0.0.0.0:8443.")
+@click.option("--https", metavar="HOST:PORT", help=f"Listener of API, agents and downloads. Default {DEFAULT_HTTPS}.")
 @click.option("--database-url", metavar="URL", help="postgresql://... Default: SQLite in DIR.")
 @click.option("--nats", metavar="URL", help="nats://... carries notifications between several processes.")
 @click.option("--public-host", metavar="NAME", help="A further name or address by which hosts reach this server.")
-@click.option("--only", metavar="PARTS", help="Serve some parts only: openapi,agents,downloads,workers.")
+@click.option("--only", metavar="PARTS", help=f"Serve some parts only: {','.join(PARTS)}.")
 @click.option("--log-level", type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False))
 @click.option("--print-config", is_flag=True, help="Print the settings in force and the source of each, and exit.")
 def serve(print_config: bool, **flags: object) -> None:

@@ -11,6 +11,7 @@ import click
 
 from backfleet.cli._client import Client
 from backfleet.cli._options import calls_the_api, fail
+from backfleet.cli._print import say
 from backfleet_host.files import make_folder, write_file
 
 if TYPE_CHECKING:
@@ -51,11 +52,9 @@ def keys(folder: Path, count: int, threshold: int) -> None:
         fail(str(problem))
     except OSError as problem:
         fail(f"{folder} cannot be written: {problem.strerror}")
-    click.echo(
-        f"{count} root keys, of which {threshold} must sign, and a targets key are in {folder}.\n"
-        f"Give each root key to another person, with {SIGNERS}, and keep copies: with fewer than {threshold} of them\n"
-        "the root keys can no longer be replaced, and every host must be enrolled again."
-    )
+    say(f"{count} root keys, of which {threshold} must sign, and a targets key are in {folder}.")
+    say(f"Give each root key to another person, with {SIGNERS}, and keep copies: with fewer than {threshold} of them")
+    say("the root keys can no longer be replaced, and every host must be enrolled again.")
 
 
 @click.command()
@@ -69,7 +68,7 @@ def pending(client: Client, file: Path) -> None:
     except OSError as problem:
         fail(f"{file} cannot be written: {problem.strerror}")
     own = " This server still signs releases by itself." if answer["HoldsTargetsKey"] else ""
-    click.echo(f"{file}: to be signed with `backfleet release sign {file} --keys FOLDER`.{own}")
+    say(f"{file}: to be signed with `backfleet release sign {file} --keys FOLDER`.{own}")
 
 
 @click.command()
@@ -110,7 +109,7 @@ def sign(file: Path, folder: Path, take_over: bool, hand_over: Path | None, only
         fail(str(problem))
     except OSError as problem:
         fail(f"{problem.filename} cannot be used: {problem.strerror}")
-    click.echo(f"{file}: signed {' and '.join(sorted(set(signed)))}; {_state(bundle)}")
+    say(f"{file}: signed {' and '.join(sorted(set(signed)))}; {_state(bundle)}")
 
 
 @click.command()
@@ -119,13 +118,11 @@ def sign(file: Path, folder: Path, take_over: bool, hand_over: Path | None, only
 def publish(client: Client, file: Path) -> None:
     """Send the signed FILE to the server. Hosts accept its releases from then on."""
     answer = client.upload("PublishSignatures", file, lambda sent: None)
-    click.echo(f"published: {', '.join(answer['Published'])}")
+    say(f"published: {', '.join(answer['Published'])}")
     if "root" in answer["Published"]:
-        click.echo(
-            "note: the keys that the new root replaces no longer count, but can still deceive hosts that have\n"
-            "not fetched the new root yet. `backfleet release forget-keys DATA`, on the server's machine, removes\n"
-            "the server's own keys; remove them from backups of its data folder, too"
-        )
+        say("note: the keys that the new root replaces no longer count, but can still deceive hosts that have")
+        say("not fetched the new root yet. `backfleet release forget-keys DATA`, on the server's machine, removes")
+        say("the server's own keys; remove them from backups of its data folder, too")
 
 
 @click.command(name="forget-keys")
@@ -150,13 +147,11 @@ def forget_keys(client: Client, folder: Path) -> None:
     except OSError as problem:
         fail(f"{problem.filename} cannot be removed: {problem.strerror}")
     if not files:
-        click.echo(f"{folder}: there are no such keys")
+        say(f"{folder}: there are no such keys")
         return
-    click.echo(
-        f"removed from {folder}: {' and '.join(path.name for path in files)}\n"
-        "Restart the server, which still has them in memory. It makes new ones, which no root names. Do the same\n"
-        "wherever this data folder was copied to, and remove them from its backups."
-    )
+    say(f"removed from {folder}: {' and '.join(path.name for path in files)}")
+    say("Restart the server, which still has them in memory. It makes new ones, which no root names. Do the same")
+    say("wherever this data folder was copied to, and remove them from its backups.")
 
 
 def _checked(
@@ -178,8 +173,8 @@ def _checked(
         *review.root_changes(known.signed if known else None, bundle.root.signed),
         *review.offer_changes(remembered.targets.signed if remembered else None, offered),
     ):
-        click.echo(line)
-    click.echo(f"{len(offered.targets)} release(s) are signed for; compare the new ones with what you built")
+        say(line)
+    say(f"{len(offered.targets)} release(s) are signed for; compare the new ones with what you built")
     review.check_offer(offered, now=now)
     if successors is None:
         review.check_current_root(bundle.root, signers, remembered, now=now)
@@ -221,7 +216,7 @@ def _key(file: Path) -> Any:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     if file.stat().st_mode & 0o077:
-        click.echo(f"note: others can read {file}; run chmod 600 {file} if this file system supports it", err=True)
+        say(f"note: others can read {file}; run chmod 600 {file} if this file system supports it", err=True)
     try:
         found = serialization.load_pem_private_key(file.read_bytes(), password=None)
     except (ValueError, TypeError):

@@ -12,6 +12,7 @@ For the agents' endpoint:
     oldest_work_for, instances_with_work: find agents that need a kick
     claim: hand out an instance's waiting invocations under a lease
     is_withdrawn: whether a sender wants an invocation stopped, for a host that asks
+    end_all: act on an agent's start: it has forgotten what it had
     record_output, record_final_report: write down what agents report
 For the worker:
     run_once: act on leases that ran out
@@ -37,7 +38,9 @@ from backfleet.commands.reporting import (
 )
 from backfleet.commands.sending import (
     LONGEST_CONTENT,
+    WORK,
     claim,
+    end_all,
     instances_with_work,
     oldest_work_for,
     send,
@@ -54,6 +57,7 @@ __all__ = [
     "LONGEST_CONTENT",
     "LONGEST_OUTPUT",
     "SHELL",
+    "WORK",
     "FinalReport",
     "HandedInvocation",
     "Handout",
@@ -62,6 +66,7 @@ __all__ = [
     "State",
     "claim",
     "drop_before",
+    "end_all",
     "has_news",
     "instances_with_work",
     "is_withdrawn",

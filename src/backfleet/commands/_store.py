@@ -36,6 +36,10 @@ _OLDEST_WORK = (
     .order_by(invocations.c.created_at, invocations.c.id)
     .limit(1)
 )
+_OF_HOST = invocations.c.instance_id == sa.bindparam("host")
+_WITH_AGENT = invocations.c.state.in_((State.HANDED, State.RUNNING))
+_COUNT = sa.select(sa.func.count()).select_from(invocations).where(_OF_HOST, _WITH_AGENT)
+_WAITS = sa.select(invocations.c.id).where(_OF_HOST, invocations.c.state == State.WAITING).limit(1)
 # Locked rows are another replica's: skipped, not waited for. On SQLite this transaction is the only writer.
 _TAKE = (
     sa.select(invocations)
@@ -114,6 +118,23 @@ def instances_with_work(tx: Transaction, limit: int) -> list[str]:
     """Return instances whose agents should fetch their tasks."""
     query = sa.select(invocations.c.instance_id).where(_WORK).distinct().limit(limit)
     return [row.instance_id for row in tx.rows(query)]
+
+
+def count_with_agent(tx: Transaction, instance_id: str) -> int:
+    """Return how many invocations the instance's agent has, as far as we know. Lost ones do not count."""
+    return int(tx.scalar(_COUNT, {"host": instance_id}))
+
+
+def with_agent(tx: Transaction, instance_id: str) -> Sequence[Row]:
+    """Return the invocations that the instance's agent has, as far as we know, locked for this transaction."""
+    columns = (invocations.c[name] for name in ("id", "topic", "state", "stop_asked"))
+    query = sa.select(*columns).where(invocations.c.instance_id == instance_id, _WITH_AGENT)
+    return tx.rows(query.order_by(invocations.c.id).with_for_update())
+
+
+def has_waiting(tx: Transaction, instance_id: str) -> bool:
+    """Return whether something waits for the instance's agent."""
+    return tx.first(_WAITS, {"host": instance_id}) is not None
 
 
 def take_waiting(tx: Transaction, instance_id: str, limit: int, now: datetime, lease_until: datetime) -> Sequence[Row]:

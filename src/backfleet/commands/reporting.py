@@ -1,19 +1,22 @@
 """From the agent to the sender: output, final reports, and the news of both.
 
-Rules: the first final report wins, copies of it are harmless, `running` after an end is ignored, and a lost outcome is
-never guessed. Source: Cloud Assistant agent protocol, "what the server has to do".
+Rules: the first final report wins, copies of it are harmless, `running` after an end changes nothing of the invocation,
+and a lost outcome is never guessed. Source: Cloud Assistant agent protocol, "what the server has to do".
 """
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from backfleet import fleet
 from backfleet.commands import _store
 from backfleet.commands.model import FINAL_REPORTS, FinalReport, Outcome
+from backfleet.commands.sending import topic_of
 from backfleet.commands.states import FINAL, State, may_move
 from backfleet.storage import Transaction
 
 LONGEST_OUTPUT: Final = 24 * 1024  # bytes kept of one invocation's output: the head and the tail
+MAY_GO_ON: Final = frozenset({State.STOPPED, State.TIMED_OUT})  # the official agent ends only its own shell
 ALREADY_STARTED: Final = "-9"  # the agent's error code for "this id was started before": the outcome is not known
 
 
@@ -33,6 +36,9 @@ def record_output(
         False, with nothing recorded, if the invocation is not this instance's or has ended.
     """
     row = _store.locked(tx, instance_id, task_id)
+    if row is not None and State(row.state) in MAY_GO_ON:
+        fleet.doubt_clients(tx, instance_id)  # whatever it does there, the host is asked what it has now
+        return False
     if row is None or State(row.state) in FINAL:
         return False
     kept, lost = with_chunk(row.output, chunk)
@@ -61,6 +67,8 @@ def record_final_report(tx: Transaction, instance_id: str, task_id: str, report:
     kept, lost = with_chunk(row.output, report.output)
     _store.note_ended(tx, row, to, report, kept, row.dropped + report.dropped + lost, now)
     tx.publish(row.topic)
+    if _store.has_waiting(tx, instance_id):  # its agent may have had as many as it runs
+        tx.publish(topic_of(instance_id))
     return True
 
 

@@ -10,13 +10,17 @@ from backfleet.commands.states import State
 from backfleet.ids import Draw, new_id
 from backfleet.storage import Transaction
 
-HANDED_AT_ONCE: Final = 20  # invocations in one task list: long lists make the official agent kill itself
+WORK: Final = "instance/"  # how a topic begins, before the id of an instance that has work
+# Every agent runs 10 at a time and queues the rest. What it has queued cannot be stopped: the official agent runs it
+# later all the same. So the queue is kept here. Source: agent wire protocol, sections 7.1 and 7.3.
+RUN_AT_ONCE: Final = 10
+STOPPED_AT_ONCE: Final = 20  # ids in one task list: long lists make the official agent kill itself
 LONGEST_CONTENT: Final = 48 * 1024  # characters
 
 
 def topic_of(instance_id: str) -> str:
     """Return the topic that the holder of this instance's socket is subscribed to."""
-    return f"instance/{instance_id}"
+    return WORK + instance_id
 
 
 def send(tx: Transaction, asked: Sequence[NewInvocation], *, topic: str, now: datetime, draw: Draw) -> None:
@@ -53,14 +57,17 @@ def instances_with_work(tx: Transaction, *, limit: int) -> list[str]:
 def claim(tx: Transaction, instance_id: str, *, now: datetime, lease: timedelta) -> Handout:
     """Hand the instance's waiting invocations to its agent, each once per lease, and tell it which to stop.
 
+    It never has more than it runs at once; the oldest go first.
+
     Two replicas that claim at once share them: each row goes to one of them.
     """
-    rows = _store.take_waiting(tx, instance_id, HANDED_AT_ONCE, now, now + lease)
+    free = RUN_AT_ONCE - _store.count_with_agent(tx, instance_id)
+    rows = _store.take_waiting(tx, instance_id, free, now, now + lease) if free > 0 else []
     run = [
         HandedInvocation(row.id, row.content, row.timeout_seconds, row.kind, row.working_directory, row.username)
         for row in rows
     ]
-    return Handout(run, _store.to_stop(tx, instance_id, HANDED_AT_ONCE))
+    return Handout(run, _store.to_stop(tx, instance_id, STOPPED_AT_ONCE))
 
 
 def stop(tx: Transaction, topic: str, references: Sequence[str], *, now: datetime) -> None:
@@ -92,6 +99,18 @@ def withdraw(tx: Transaction, topic: str, references: Sequence[str], *, now: dat
     waiting = [row.reference for row in found if row.state == State.WAITING]
     stop(tx, topic, waiting, now=now)
     return [row.reference for row in found if row.state == State.HANDED]
+
+
+def end_all(tx: Transaction, instance_id: str, *, now: datetime) -> None:
+    """Act on the start of an agent that forgets its tasks: nobody will report on those that it had.
+
+    Those that ran, or were to be stopped, are lost, which is news: their senders ask at once, and need not wait for the
+    lease to run out. That of one which was not begun is short.
+    """
+    lost = [row for row in _store.with_agent(tx, instance_id) if row.state == State.RUNNING or row.stop_asked]
+    _store.give_up(tx, [row.id for row in lost], State.LOST, now)
+    for topic in {row.topic for row in lost}:
+        tx.publish(topic)
 
 
 def sweep(tx: Transaction, *, now: datetime, limit: int) -> int:

@@ -11,8 +11,8 @@ resource_tags. Every verb takes a transaction.
   given work, `next_dial` when it can be again, `count_presence` how many can; `note_boot` and `take_boots` pass on
   boots, `put_inventory` stores what a host reports of itself.
 - Clients: `resolve` turns ids into clients and instances; `ensure_client`, `set_clients` and `forget_client` maintain
-  what is known of them, `set_preferences` their settings; `oldest_readers` returns the lowest version that must read a
-  client's backups.
+  what is known of them, `doubt_clients` has their host asked, `set_preferences` their settings; `oldest_readers`
+  returns the lowest version that must read a client's backups.
 - Tags of resources of any kind: `set_tags`, `remove_tags`, `tags_of`, `has_tags`.
 - Lists: `find_activations`, `find_instances`, `find_clients`, `find_inventory`, `find_tags`.
 """
@@ -26,6 +26,7 @@ from backfleet.fleet.activations import (
 )
 from backfleet.fleet.clients import (
     clients_for_update,
+    doubt_clients,
     ensure_client,
     find_clients,
     forget_client,
@@ -54,6 +55,7 @@ from backfleet.fleet.instances import (
 )
 from backfleet.fleet.inventory import InventoryMissing, InventoryRefused, find_inventory, put_inventory, read_inventory
 from backfleet.fleet.model import (
+    GONE,
     Activation,
     AgentIdentity,
     AgentKind,
@@ -80,6 +82,7 @@ from backfleet.fleet.replay_cache import forget_requests, remember_request, reme
 from backfleet.fleet.tagging import MOST_TAGS, TooManyTags, find_tags, has_tags, remove_tags, set_tags, tags_of
 
 __all__ = [
+    "GONE",
     "MOST_TAGS",
     "Activation",
     "AgentIdentity",
@@ -114,6 +117,7 @@ __all__ = [
     "deregister",
     "deregistered_among",
     "disable_activation",
+    "doubt_clients",
     "ensure_client",
     "find_activations",
     "find_clients",

@@ -72,6 +72,14 @@ def take_unchecked(
     return _store.clients.take_unchecked(tx, before, reachable_since, limit, now)
 
 
+def doubt_clients(tx: Transaction, instance_id: str) -> None:
+    """Record that something may still change the clients of a host, so that it is asked soon what it has.
+
+    Those that are in doubt already are left as they are: their host is being asked.
+    """
+    _store.clients.doubt(tx, instance_id)
+
+
 def clients_for_update(tx: Transaction, client_ids: Sequence[str]) -> dict[str, Client]:
     """Return clients of any account by id, locked in the order of their ids."""
     return _store.clients.for_update(tx, client_ids)

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from backfleet.fleet import _store
-from backfleet.fleet.model import AgentIdentity, AgentKind, Heartbeat, Instance, InstanceFilter, Reachability
+from backfleet.fleet.model import GONE, AgentIdentity, AgentKind, Heartbeat, Instance, InstanceFilter, Reachability
 from backfleet.paging import Listing, Page
 from backfleet.storage import Transaction
 
@@ -39,7 +39,7 @@ def deregister(tx: Transaction, instance_id: str, *, now: datetime) -> bool:
 
     Its agent's signatures are refused from now on, and lists leave it out.
     """
-    tx.publish(f"gone/{instance_id}")
+    tx.publish(GONE + instance_id)
     _store.tags.drop(tx, "instance", [instance_id], None)
     activation_id = _store.instances.deregister(tx, instance_id, now)
     if activation_id is None:

@@ -8,6 +8,7 @@ from typing import Final
 from backfleet.releases.errors import ReleaseRefused
 from backfleet_host.archives import BadArchive, Entry, Limits, compression_of, walk
 from backfleet_host.manifest import COMMAND, Manifest
+from backfleet_host.release_rules import broken_rule
 
 MOST_COMMANDS: Final = 50  # that one release may expose
 USUAL_PLACES: Final = ("usr/bin/", "usr/sbin/", "bin/", "sbin/")
@@ -38,6 +39,9 @@ def inspect(manifest: Manifest, artifact: Path) -> Manifest:
         compression=found.compression,
     )
     _check_commands(complete)
+    broken = broken_rule(complete)
+    if broken:
+        raise ReleaseRefused(broken)
     return complete
 
 

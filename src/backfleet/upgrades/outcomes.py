@@ -147,11 +147,19 @@ def _change(before: Item, after: Item, report: Report | None, later: LaterOrders
     version = reported_version(report)
     if later.is_open:
         return Change(before.client_id, version=version, unsure=version is None)
-    state, _, _ = _meaning_of_report(before, report)  # also where the item itself was over before
-    status = (STATUS_SUCCEEDED if state is ItemState.SUCCEEDED else STATUS_FAILED)[before.kind]
-    if report.code == "ClientNotInstalled" and version == "":
-        status = ClientStatus.NOT_INSTALLED
-    return Change(before.client_id, status=status, version=version, unsure=version is None)
+    return Change(before.client_id, status=_client_status(before, report), version=version, unsure=version is None)
+
+
+def _client_status(item: Item, report: Report) -> ClientStatus:
+    """Return the client's status after a report, also where the item itself was over before."""
+    version = reported_version(report)
+    is_deferred = report.outcome == "failed" and report.details.get("deferred") is True
+    if version == "" and (is_deferred or report.code == "ClientNotInstalled"):
+        return ClientStatus.NOT_INSTALLED
+    if version is not None and is_deferred:
+        return ClientStatus.ACTIVATED  # the host was not ready, and the client is as it was: nothing has failed
+    state, _, _ = _meaning_of_report(item, report)
+    return (STATUS_SUCCEEDED if state is ItemState.SUCCEEDED else STATUS_FAILED)[item.kind]
 
 
 def reported_version(report: Report) -> str | None:

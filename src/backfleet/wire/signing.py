@@ -28,11 +28,11 @@ EMPTY_HASH: Final = hashlib.sha256(b"").hexdigest()
 """The value of x-acs-content-sha256 for an empty body."""
 
 
-class BadSignature(ValueError):
+class MalformedSignature(ValueError):
     """A signature, or the header that carries it, does not have the protocol's form; the text says why."""
 
 
-class UnknownScheme(BadSignature):
+class UnknownScheme(MalformedSignature):
     """A scheme that is not in the table; `found` is its name."""
 
     def __init__(self, found: str) -> None:
@@ -129,7 +129,7 @@ def _by_rsa(version: int) -> Scheme:
 def _sign_rsa(private_key_pem: str, text: bytes) -> bytes:
     key = serialization.load_pem_private_key(private_key_pem.encode(), password=None)
     if not isinstance(key, rsa.RSAPrivateKey):
-        raise BadSignature("the key is not an RSA key")
+        raise MalformedSignature("the key is not an RSA key")
     return key.sign(text, padding.PKCS1v15(), hashes.SHA256())
 
 
@@ -217,7 +217,7 @@ def read_authorization(header: str) -> Authorization:
 
     Raises:
         UnknownScheme: the algorithm is not one of V3.
-        BadSignature: the header does not have the form.
+        MalformedSignature: the header does not have the form.
     """
     algorithm, _, rest = header.strip().partition(" ")
     if scheme_named(algorithm).version != 3:
@@ -225,10 +225,10 @@ def read_authorization(header: str) -> Authorization:
     parts = [part.strip().partition("=") for part in rest.split(",")]
     values = {name: value for name, _, value in parts}
     if sorted(name for name, _, value in parts if value) != ["Credential", "Signature", "SignedHeaders"]:
-        raise BadSignature("the Authorization header needs Credential, SignedHeaders and Signature, once each")
+        raise MalformedSignature("the Authorization header needs Credential, SignedHeaders and Signature, once each")
     names = tuple(values["SignedHeaders"].split(";"))
     if len(set(names)) != len(names) or any(name != name.strip().lower() or not name for name in names):
-        raise BadSignature("SignedHeaders must be lower-case names, once each")
+        raise MalformedSignature("SignedHeaders must be lower-case names, once each")
     return Authorization(algorithm, values["Credential"], names, values["Signature"])
 
 

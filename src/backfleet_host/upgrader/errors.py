@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import FrozenSet, Literal
 
 Reason = Literal[
     "",
@@ -23,8 +23,19 @@ Reason = Literal[
     "NotServed",  # the server answered, but not with what was asked for
     "TooShort",
     "TooSlow",  # the order's time was over first
+    "NotAllowed",  # the order names an address that this host does not download from
+    # HostBusy: the order is deferred
+    "RebootPending",
+    "HighLoad",
+    "ReadOnlyRoot",  # the host is still booting, or its disk had an error
+    # RolledBack: the new version, or a probe of the host
+    "TimedOut",  # its process tree was killed at its time limit
+    "TemporaryFailure",  # exit code 75 until its time was over: not the version's fault
 ]
 """Tells failures with the same code apart. A report has it in its `details`."""
+
+DEFERRED: FrozenSet[Reason] = frozenset({"RebootPending", "HighLoad", "ReadOnlyRoot"})
+"""Reasons for which an order is deferred: the host is fine, nothing was touched, and a later order may succeed."""
 
 
 class OrderFailed(Exception):
@@ -41,8 +52,12 @@ class Unhealthy(Exception):
     Attributes:
         output: what its command printed.
         passing: the cause may pass and is not the version's fault. The version is rolled back, but not quarantined.
+        reason: tells what programs must tell apart; "" for everything else.
+        is_private: the output is that of a command of this host's administrator, and may hold secrets.
     """
 
-    def __init__(self, text: str, output: str = "", *, passing: bool = False) -> None:
+    def __init__(
+        self, text: str, output: str = "", *, passing: bool = False, reason: Reason = "", is_private: bool = False
+    ) -> None:
         super().__init__(text)
-        self.text, self.output, self.passing = text, output, passing
+        self.text, self.output, self.passing, self.reason, self.is_private = text, output, passing, reason, is_private

@@ -1,8 +1,8 @@
 """Locks: one transaction per package, and the gate between "is the client idle?" and the switch.
 
-The shim takes `gate` shared for a moment, then `running` shared for as long as the client runs. Whoever holds `gate`
-exclusively keeps new runs waiting; whoever then gets `running` exclusively knows that no run is left. Advisory locks
-vanish with their process: none is ever stale.
+The shim takes `gate` shared for a moment, then `running` shared for as long as the client runs. An upgrade
+that holds `gate` exclusively keeps new runs waiting; once it also holds `running` exclusively, no run is left.
+Advisory locks vanish with their process: none is ever stale.
 """
 
 from __future__ import annotations

@@ -9,10 +9,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import time
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from backfleet_host.contract import Malformed, Order, Report, read_report, stage_line
+from backfleet_host.identity import read_identity
+from backfleet_host.layout import Places
 from backfleet_host.upgrader import gate
 from backfleet_host.upgrader.disk import read_json
 from backfleet_host.upgrader.errors import OrderFailed
@@ -23,6 +26,8 @@ from backfleet_host.upgrader.host.installation import (
     PackageFolder,
     installation_at,
 )
+from backfleet_host.upgrader.host.policy import read_host_policy
+from backfleet_host.upgrader.release.addresses import check_address
 from backfleet_host.upgrader.status import status_of
 from backfleet_host.upgrader.transaction.attempt import (
     Attempt,
@@ -30,8 +35,9 @@ from backfleet_host.upgrader.transaction.attempt import (
     Progress,
     begin_attempt,
     never_cancelled,
+    reason_details,
 )
-from backfleet_host.upgrader.transaction.checks import check_not_quarantined, is_intact
+from backfleet_host.upgrader.transaction.checks import BUSY_AGAIN_SECONDS, check_not_quarantined, is_intact
 from backfleet_host.upgrader.transaction.engine import upgrade
 from backfleet_host.upgrader.transaction.journal import AttemptJournal, UnreadableJournal
 from backfleet_host.upgrader.transaction.outcome import ENDED_EARLY, finish, meaning_of, save_settings, tidy
@@ -52,7 +58,15 @@ def carry_out(order: Order, root: Path, *, progress: Progress, is_cancelled: Can
     Raises:
         NotEnrolled: the root belongs to no server.
     """
-    return carry_out_on(installation_at(root, order.downloads), order, progress, is_cancelled)
+    installation = installation_at(root, order.downloads)
+    try:
+        if order.downloads:
+            allowed = read_host_policy(installation.etc).downloads
+            check_address(order.downloads, read_identity(Places(root)).server, allowed)
+    except OrderFailed as problem:
+        refused = _failed(order, problem.code, problem.text, installation.package(order.package))
+        return dataclasses.replace(refused, stage="admit", details={"reason": problem.reason} if problem.reason else {})
+    return carry_out_on(installation, order, progress, is_cancelled)
 
 
 def carry_out_on(
@@ -83,6 +97,7 @@ def _carry_out(installation: Installation, order: Order, progress: Progress, is_
     if order.kind == "status":
         return _report_status(installation, package, order, progress)
     try:
+        order = _once_root_is_writable(installation, order, is_cancelled)
         package.prepare()
         with gate.held(package.folder / "lock", seconds=LOCK_SECONDS):
             return _admit(installation, package, order, progress, is_cancelled)
@@ -92,7 +107,35 @@ def _carry_out(installation: Installation, order: Order, progress: Progress, is_
     except UnreadableJournal as problem:
         return _failed(order, "InternalError", str(problem), package)
     except Exception as problem:  # noqa: BLE001 - whatever it is, the server must hear of it
-        return _failed(order, *meaning_of(problem), package)
+        return _failed(order, *meaning_of(problem), package, reason_details(problem))
+
+
+def _once_root_is_writable(installation: Installation, order: Order, is_cancelled: CancelCheck) -> Order:
+    """Wait while the root is read-only, because this host may still be booting.
+
+    Returns:
+        The order with what is left of its time.
+
+    Raises:
+        OrderFailed: TaskCancelled; HostBusy, the root was not writable in time.
+    """
+    began = time.monotonic()
+    while _is_read_only(installation.root):
+        left = order.timeout_seconds - (time.monotonic() - began)
+        if is_cancelled():
+            raise OrderFailed("TaskCancelled", "the order was cancelled before the switch; nothing was touched")
+        if left <= 0:
+            text = f"{installation.root} cannot be written, its file system is read-only; nothing was touched"
+            raise OrderFailed("HostBusy", f"{text}; ask again once it is writable", "ReadOnlyRoot")
+        time.sleep(min(left, BUSY_AGAIN_SECONDS))
+    return dataclasses.replace(order, timeout_seconds=max(1, round(order.timeout_seconds - (time.monotonic() - began))))
+
+
+def _is_read_only(root: Path) -> bool:
+    try:
+        return bool(os.statvfs(str(root)).f_flag & os.ST_RDONLY)
+    except OSError:  # what is wrong there, the next step finds out
+        return False
 
 
 def _report_status(installation: Installation, package: PackageFolder, order: Order, progress: Progress) -> Report:
@@ -176,7 +219,7 @@ def recover(order: Order, root: Path, *, progress: Progress) -> Report:
     Raises:
         NotEnrolled: the root belongs to no server.
     """
-    installation = installation_at(root, order.downloads)
+    installation = installation_at(root)  # nothing is downloaded
     package = installation.package(order.package)
     known = _known_outcome(package, order.order_id)
     if known is not None:
@@ -236,7 +279,13 @@ def _succeeded(order: Order, package: PackageFolder, details: Dict[str, Any]) ->
     return Report(*about, current_version=version if is_known else "", details=details, version_known=is_known)
 
 
-def _failed(order: Order, code: str, text: str, package: Optional[PackageFolder] = None) -> Report:
+def _failed(
+    order: Order,
+    code: str,
+    text: str,
+    package: Optional[PackageFolder] = None,
+    details: Optional[Dict[str, Any]] = None,
+) -> Report:
     """Return a report of a failure. Where one of our links leads elsewhere, what is installed is not known."""
     is_known = package is not None and not package.unmanaged_links()
     return Report(
@@ -248,5 +297,6 @@ def _failed(order: Order, code: str, text: str, package: Optional[PackageFolder]
         message=text,
         to_version=order.version,
         current_version=package.version() if package is not None and is_known else "",
+        details=details or {},
         version_known=is_known,
     )

@@ -40,8 +40,16 @@ def _package_status(installation: Installation, package: PackageFolder) -> Dict[
         "settings": read_json(package.settings) or {},
         "attempt_open": package.journal.exists(),
         "failed": sorted(path.name for path in package.failed.iterdir()) if package.failed.is_dir() else [],
+        "failures": _failures_of(package),
         "last": last.get("report"),
     }
+
+
+def _failures_of(package: PackageFolder) -> Dict[str, Any]:
+    """Return why and when versions were rolled back here, and until when each is quarantined, by version."""
+    folders = package.failed.iterdir() if package.failed.is_dir() else ()
+    found = {folder.name: read_json(folder / "reason.json") for folder in folders}
+    return {version: record for version, record in sorted(found.items()) if record is not None}
 
 
 def _versions_of(package: PackageFolder) -> List[str]:

@@ -206,7 +206,7 @@ class Host:
         """Send a report as it stands in a capture: `finish?taskId=...`."""
         return self.post(f"/v1/task/{line}", body)
 
-    def beat(self, **query: Any) -> Answer:
+    def heartbeat(self, **query: Any) -> Answer:
         return self.server.ask("GET", f"{self.prefix}/luban/api/heart-beat?{urlencode(query)}", headers=self.signed())
 
     def tasks(self) -> Any:

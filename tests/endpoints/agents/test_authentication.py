@@ -262,7 +262,7 @@ def test_every_endpoint_authenticates(shared_host: Host, method: str, path: str)
     """Another host's key under this host's name is refused."""
     headers = Host(shared_host.server, key(1), shared_host.instance_id).signed()
     assert shared_host.server.ask(method, path, headers=headers).status == 401
-    assert shared_host.beat().status == 200
+    assert shared_host.heartbeat().status == 200
 
 
 def test_a_socket_is_refused_before_it_opens(server: AgentServer, host: Host) -> None:

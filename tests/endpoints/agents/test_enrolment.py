@@ -21,34 +21,34 @@ def encoded(document: bytes) -> str:
 
 
 @pytest.fixture
-def stranger(server: AgentServer) -> Host:
+def unenrolled(server: AgentServer) -> Host:
     """A host that has not enrolled."""
     return Host(server, key(0))
 
 
-def test_a_host_enrols(server: AgentServer, stranger: Host) -> None:
+def test_a_host_enrols(server: AgentServer, unenrolled: Host) -> None:
     """`code` is a number, or the agent would keep nothing; from then on its signature is accepted."""
     activation, code = server.activate()
-    answer = stranger.register(activation.id, code, instanceName="web-1")
-    stranger.instance_id = answer.json["instanceId"]
+    answer = unenrolled.register(activation.id, code, instanceName="web-1")
+    unenrolled.instance_id = answer.json["instanceId"]
     assert answer.status == 200
-    assert answer.body == json.dumps({"code": 200, "instanceId": stranger.instance_id}).encode()
-    assert stranger.instance_id.startswith("mi-")
-    assert stranger.beat().status == 200
-    made = server.instance(stranger)
+    assert answer.body == json.dumps({"code": 200, "instanceId": unenrolled.instance_id}).encode()
+    assert unenrolled.instance_id.startswith("mi-")
+    assert unenrolled.heartbeat().status == 200
+    made = server.instance(unenrolled)
     assert made is not None
     assert (made.account_id, made.region, made.name, made.hostname) == (ACCOUNT, REGION, "web-1", "host1")
     assert (made.platform, made.agent_kind, made.internet_ip) == ("linux-amd64", "official", "127.0.0.1")
 
 
-def test_enrolling_again_after_a_lost_answer_is_harmless(server: AgentServer, stranger: Host) -> None:
+def test_enrolling_again_after_a_lost_answer_is_harmless(server: AgentServer, unenrolled: Host) -> None:
     """The same key again is the same instance; another key would be another one."""
     activation, code = server.activate(count=1)
-    first = stranger.register(activation.id, code).json
-    assert stranger.register(activation.id, code).json == first
+    first = unenrolled.register(activation.id, code).json
+    assert unenrolled.register(activation.id, code).json == first
     assert Host(server, key(1)).register(activation.id, code).json == {
         "code": 403,
-        "message": "the activation was for 1 instance(s) and is used up",
+        "message": "the activation was for 1 instance(s) and is used up; create another",
     }
     assert server.count() == 1
 
@@ -83,12 +83,12 @@ def test_enrolling_again_after_a_lost_answer_is_harmless(server: AgentServer, st
     ],
 )
 def test_a_refusal_says_why(
-    server: AgentServer, stranger: Host, made: dict[str, Any], sent: dict[str, Any], hours: float, text: str
+    server: AgentServer, unenrolled: Host, made: dict[str, Any], sent: dict[str, Any], hours: float, text: str
 ) -> None:
     """With status 200 and another code: the agent prints the body. Nothing is kept, and the right words still do."""
     activation, code = server.activate(**made)
     server.clock.advance(hours=hours)
-    answer = stranger.register(activation.id, code, **sent)
+    answer = unenrolled.register(activation.id, code, **sent)
     assert (answer.status, answer.json) == (200, {"code": 403, "message": text})
     assert server.count() == 0
 
@@ -120,11 +120,11 @@ def test_half_a_character_in_a_name_is_refused(database: Database, start_on: Cal
     assert (answer.status, answer.json["code"], server.count()) == (200, 403, 0)
 
 
-def test_a_body_has_a_limit(server: AgentServer, stranger: Host) -> None:
+def test_a_body_has_a_limit(server: AgentServer, unenrolled: Host) -> None:
     """More than that is not read."""
     activation, code = server.activate()
-    assert stranger.register(activation.id, code, extra="x" * (1 << 20)).status == 413
-    assert stranger.register(activation.id, code, extra="x" * (1 << 19)).json["code"] == 200
+    assert unenrolled.register(activation.id, code, extra="x" * (1 << 20)).status == 413
+    assert unenrolled.register(activation.id, code, extra="x" * (1 << 19)).json["code"] == 200
 
 
 def test_registering_is_a_post(shared_host: Host) -> None:
@@ -137,7 +137,7 @@ def test_a_host_deregisters(server: AgentServer, host: Host) -> None:
     answer = host.post("/instance/deregister")
     assert (answer.status, answer.json) == (200, {"code": 200})
     assert server.instance(host) is None
-    assert host.beat().status == 401
+    assert host.heartbeat().status == 401
     activation, code = server.activate()
     assert host.register(activation.id, code).json["instanceId"] != host.instance_id
 
@@ -146,7 +146,7 @@ def test_a_host_that_was_deregistered_here_can_still_let_go_of_us(server: AgentS
     """An answer of 401 would leave the agent's files in place, and it could never register again."""
     with server.database.transaction() as tx:
         assert fleet.deregister(tx, host.instance_id, now=server.clock())
-    assert host.beat().status == 401
+    assert host.heartbeat().status == 401
     for _ in range(2):
         answer = host.post("/instance/deregister")
         assert (answer.status, answer.json) == (200, {"code": 200})
@@ -172,7 +172,7 @@ def test_a_path_prefix_is_allowed(server: AgentServer) -> None:
     activation, code = server.activate()
     host = Host(server, key(0), prefix="/t/abc123")
     host.instance_id = host.register(activation.id, code).json["instanceId"]
-    assert host.beat().status == 200
+    assert host.heartbeat().status == 200
     assert host.tasks()["run"] == []
     channel = host.connect()
     server.send(host, "r-1")

@@ -285,7 +285,7 @@ def test_a_host_that_its_owner_deregisters_loses_its_socket(server: AgentServer,
     channel = host.connect()
     with server.database.transaction() as tx:
         fleet.deregister(tx, host.instance_id, now=server.clock())
-    assert host.beat().status == 401
+    assert host.heartbeat().status == 401
     assert channel.ended_with() == POLICY
 
 
@@ -344,7 +344,7 @@ def heard_at(server: AgentServer, host: Host) -> Any:
     return found.last_heard_at
 
 
-def test_a_socket_survives_a_failed_look_up_of_its_work(
+def test_a_socket_survives_a_failed_query_for_its_work(
     server: AgentServer, host: Host, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A refused agent may stay away for half an hour: it is let in, and kicked at the next notification."""

@@ -84,7 +84,7 @@ def test_3_registration_and_deregistration(server: AgentServer) -> None:
 
 # --- Section 4: heart-beat ------------------------------------------------------------------------------------------
 
-BEATS: Final = [
+HEARTBEATS: Final = [
     pytest.param(
         "uptime=2029000&timestamp=1795422101126&pid=591&process_uptime=5100&index=0&seq_no=0&virt_type=kvm"
         "&os_version=Linux_%231+SMP+PREEMPT_DYNAMIC+%400_x86_64&az=unknown&machineid=0123&cold_start=true",
@@ -100,7 +100,7 @@ BEATS: Final = [
 
 
 @pytest.mark.parametrize("signed", [True, False], ids=["registered", "not registered, over plain HTTP"])
-@pytest.mark.parametrize("query", BEATS)
+@pytest.mark.parametrize("query", HEARTBEATS)
 def test_4_heartbeats(shared_host: Host, query: str, signed: bool) -> None:
     """The period is a number that the agent accepts."""
     status, content = exchange(shared_host, f"GET /luban/api/heart-beat?{query}", b"", FORM, signed=signed)

@@ -13,7 +13,7 @@ from backfleet.fleet import Heartbeat
 from backfleet.storage import Database
 from endpoints.agents.hosts import VERSION, AgentServer, Host, eventually
 
-FIRST_BEAT: Final = {
+FIRST_HEARTBEAT: Final = {
     "uptime": 2029000,
     "timestamp": 1795422101126,
     "pid": 591,
@@ -97,7 +97,7 @@ def test_unknown_addresses_are_not_found(shared_host: Host, method: str, path: s
 
 def test_a_heartbeat_is_answered_with_its_period(shared_host: Host) -> None:
     """A number of milliseconds that the agent accepts."""
-    answer = shared_host.beat(**FIRST_BEAT)
+    answer = shared_host.heartbeat(**FIRST_HEARTBEAT)
     assert (answer.status, answer.body) == (200, b'{"nextInterval": 60000}')
 
 
@@ -139,7 +139,7 @@ def reachable_at(host: Host) -> Any:
 def test_only_a_socket_or_a_task_list_makes_an_agent_reachable(quick: Host) -> None:
     """A heartbeat and a report say that the machine lives, not that it can be told of work."""
     quick.server.clock.advance(minutes=10)
-    quick.beat(process_uptime=60_000)
+    quick.heartbeat(process_uptime=60_000)
     quick.report("running?taskId=t-1&invokeVersion=0&start=1")
     eventually(lambda: seen(quick)[0] == quick.server.clock.now)
     assert reachable_at(quick) is None
@@ -162,12 +162,12 @@ def test_a_heartbeat_reports_when_its_agent_started(quick: Host) -> None:
         assert found is not None
         return found.agent_started_at
 
-    quick.beat(process_uptime=90_000)
+    quick.heartbeat(process_uptime=90_000)
     at = quick.server.clock.now - timedelta(seconds=90)
     eventually(lambda: started_at() == at)
     for odd in ("old", "", "9" * 30):
         quick.server.clock.advance(seconds=1)
-        quick.beat(process_uptime=odd)
+        quick.heartbeat(process_uptime=odd)
         eventually(lambda: seen(quick)[0] == quick.server.clock.now)
         assert started_at() == at
 
@@ -209,7 +209,7 @@ def test_odd_values_of_one_do_not_lose_the_others_heartbeats(quick: Host, agent:
 def test_heartbeats_are_written_when_the_node_stops(server: AgentServer, host: Host) -> None:
     """None is lost."""
     server.clock.advance(minutes=10)
-    host.beat(mode="shell")
+    host.heartbeat(mode="shell")
     server.drain()
     assert seen(host)[:3] == (server.clock.now, VERSION, "shell")
 
@@ -217,7 +217,7 @@ def test_heartbeats_are_written_when_the_node_stops(server: AgentServer, host: H
 def test_heartbeats_survive_a_failing_database(quick: Host, caplog: pytest.LogCaptureFixture) -> None:
     """They are kept, and written when it works again."""
     database, channel = quick.server.database, quick.connect()
-    quick.beat(mode="shell")
+    quick.heartbeat(mode="shell")
     with database.transaction() as tx:
         tx.run(sa.text("ALTER TABLE instances RENAME TO away"))
     quick.server.clock.advance(minutes=1)
@@ -255,9 +255,9 @@ def test_a_host_that_reported_its_shutdown_is_back_at_its_next_request(quick: Ho
         assert found is not None
         return found.stopped_at
 
-    quick.beat()
-    quick.beat(mode="shell", state="stopping")
+    quick.heartbeat()
+    quick.heartbeat(mode="shell", state="stopping")
     eventually(lambda: stopped_at() == quick.server.clock.now)
     assert seen(quick)[2] == "shell"
-    quick.beat()
+    quick.heartbeat()
     eventually(lambda: stopped_at() is None)

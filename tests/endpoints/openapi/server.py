@@ -110,7 +110,7 @@ def enter_operations(seen: list[Any], kept: Path) -> None:
         assert call.upload is not None
         seen.append((call, asked))
         if asked.broken:
-            raise RuntimeError("no room")
+            raise RuntimeError("no space")
         call.upload.path.rename(kept)
         return {"Size": call.upload.size, "Sha256": call.upload.sha256}
 

@@ -14,7 +14,7 @@ from endpoints.openapi.signed_requests import V3
 
 DOCUMENTS = {"trust", "federated", "keys", "token"}  # what is not an id of ours
 NEW = re.compile(r"\b(t|c|f|mi)-[a-z0-9]{16,}")  # an id that the call itself made
-PROVEN = {"AssumeRoleWithOIDC"}  # the provider's token is the proof, whoever hands it in
+SELF_AUTHENTICATED = {"AssumeRoleWithOIDC"}  # the provider's token authenticates the call, whatever its account
 NAMED = re.compile(r"<(\w+)>")
 
 
@@ -72,7 +72,7 @@ def test_another_account_cannot_use_our_ids(installation: Installation, other_ac
     walked = 0
     for step in SCENARIO:
         ours = ids_of(step, known)
-        if ours and step.action not in PROVEN:
+        if ours and step.action not in SELF_AUTHENTICATED:
             walked += 1
             theirs = {name: nobodys(value) for name, value in ours.items()}
             first = outcome(installation, other_account, step, known, ours)

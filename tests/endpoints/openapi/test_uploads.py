@@ -42,8 +42,8 @@ def audited(server: Server) -> list[tuple[str, str]]:
         return [(row.verdict, row.error_code) for row in tx.rows(sa.select(table))]
 
 
-def settled(server: Server, expected: list[tuple[str, str]]) -> bool:
-    """Whether the audit trail comes to say this: the answer can be ahead of it when the caller has gone."""
+def becomes_audited(server: Server, expected: list[tuple[str, str]]) -> bool:
+    """Return whether the audit trail has these events within 5 s. If the caller has gone, it is behind the answer."""
     deadline = time.monotonic() + 5
     while audited(server) != expected and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -146,7 +146,7 @@ def test_a_closed_connection_leaves_no_file(server: Server) -> None:
         while not left(server):
             assert time.monotonic() < deadline
             time.sleep(0.01)
-    assert settled(server, [("allowed", "ContentLengthDoesNotMatch")])
+    assert becomes_audited(server, [("allowed", "ContentLengthDoesNotMatch")])
     assert (server.seen, left(server)) == ([], [])
 
 

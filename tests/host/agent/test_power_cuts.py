@@ -38,7 +38,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_an_accepted_task_is_carried_out_or_reported_after_a_power_cut(root: Path, tmp_path: Path) -> None:
-    """And a task that was not accepted yet leaves nothing that a later start would trip over."""
+    """And a task that was not accepted yet leaves nothing that disturbs a later start."""
     journal = TaskJournal(root)
     with watched(root.parent) as disk:
         journal.open()

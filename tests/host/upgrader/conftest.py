@@ -111,6 +111,12 @@ class Shop:
             releases.add(tx, self.repository, prepared, channel="stable", now=datetime.now(UTC))
         return self.repository.path_of(prepared.sha256)
 
+    def withdraw(self, version: str) -> None:
+        """Offer a version no more."""
+        with self.database.transaction() as tx:
+            now = datetime.now(UTC)
+            assert releases.withdraw(tx, self.repository, PACKAGE, version, platform_here(), now=now)
+
 
 @pytest.fixture
 def shop(tmp_path: Path, sqlite_database: Database) -> Iterator[Shop]:

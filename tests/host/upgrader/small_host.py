@@ -212,6 +212,9 @@ class SmallHost:
     def others(self, server: ReleaseServer, order: Order, check_interrupted: InterruptCheck) -> list[ReleaseTarget]:
         return [self._target(version) for version in self.releases]
 
+    def is_offered(self, server: ReleaseServer, order: Order, version: str, check_interrupted: InterruptCheck) -> bool:
+        return version in self.releases
+
     def _target(self, version: str) -> ReleaseTarget:
         manifest, content = self.releases[version]
         return ReleaseTarget(f"{PACKAGE}/{version}", len(content), sha256(content).hexdigest(), manifest)

@@ -318,7 +318,9 @@ class Daemon:
 
     def is_idle(self) -> bool:
         """Answer as the host's idle command."""
-        return subprocess.run([*self._on_the_host, *self._service["idle"]], check=False).returncode == 0
+        program, *arguments = self._service["idle"]
+        command = [*self._on_the_host, str(self.reader.root / "rsync" / "current" / program), *arguments]
+        return subprocess.run(command, check=False).returncode == 0
 
     def serving(self) -> str:
         """Return the version that answers, by the program that runs."""
@@ -353,7 +355,7 @@ class Daemon:
 CONFIGURED = "on the host: the daemon's configuration, and the checks of each version"
 BY_UNIT, BY_HAND = "on the host, with systemd: the unit", "on the host, without systemd: the daemon"
 # A version that takes itself for idle stands for a backup that comes between the last look and the stop.
-NEVER_BUSY = {"rsync.toml >": "rsync.toml | sed 's/^idle = .*/idle = [\"true\"]/' >"}
+NEVER_BUSY = {"rsync.toml >": 'rsync.toml | sed \'s/^idle = .*/idle = ["rsync", "--version"]/\' >'}
 
 
 @from_debian
@@ -458,7 +460,7 @@ def debs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def packed(file: Path, program: str, *packages: Path) -> "subprocess.CompletedProcess[str]":
+def packed(file: Path, program: str, *packages: Path | str) -> "subprocess.CompletedProcess[str]":
     """Run the packing tool to its end."""
     words = [sys.executable, TOOL, file, program, *packages]
     return subprocess.run(words, capture_output=True, text=True, check=False)
@@ -481,6 +483,18 @@ def test_what_would_not_run_is_not_packed(debs: Path, program: str, packages: li
     assert done.returncode == 1
     assert expected in done.stderr
     assert not list(debs.glob("*none*"))
+
+
+@from_debian
+def test_a_script_becomes_another_command_of_the_release(debs: Path, tmp_path: Path) -> None:
+    """A service is run by the release's own commands only."""
+    packages = [next(debs.glob(f"{name}_*.deb")) for name in ("rsync", "libpopt0")]
+    script = tmp_path / "rsync-service"
+    assert "--with" in packed(tmp_path / "none.tar.gz", "usr/bin/rsync", *packages, "--with", script).stderr
+    script.write_text("#!/bin/sh\nexit 7\n")
+    assert packed(tmp_path / "made.tar.gz", "usr/bin/rsync", *packages, "--with", script).returncode == 0
+    ran("tar", "-xzf", tmp_path / "made.tar.gz", "-C", tmp_path, "rsync-service")
+    assert subprocess.run([script], check=False).returncode == 7
 
 
 @from_debian

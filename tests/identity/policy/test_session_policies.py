@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from backfleet.identity.policy import Effect, Permissions, Statement, decide, parse_document
 
 ALLOW, DENY, DEFAULT = "allowed", "denied", "refused by default"
-UPGRADE, LOOK = "hbr:UpgradeBackupClients", "hbr:DescribeTask"
+UPGRADE, READ = "hbr:UpgradeBackupClients", "hbr:DescribeTask"
 ALL_OF_HBR = "acs:hbr:cn-hangzhou:1234567890123456:*"
 ONE, TWO = (f"acs:ecs:cn-hangzhou:1234567890123456:instance/i-{number}" for number in (1, 2))
 RUN = "ecs:RunCommand"
@@ -43,19 +43,19 @@ LAYERS: list[tuple[str, Rows, Rows | None, str, str, str, bool]] = [
     ("no session policy takes nothing away", [allow("hbr:*")], None, UPGRADE, ALL_OF_HBR, ALLOW, False),
     ("no session policy gives nothing either", [], None, UPGRADE, ALL_OF_HBR, DEFAULT, False),
     ("both allow", [allow("hbr:*")], [allow("hbr:*")], UPGRADE, ALL_OF_HBR, ALLOW, False),
-    ("only the role allows", [allow("hbr:*")], [allow(LOOK)], UPGRADE, ALL_OF_HBR, DEFAULT, True),
-    ("only the session allows", [allow(LOOK)], [allow("hbr:*")], UPGRADE, ALL_OF_HBR, DEFAULT, False),
+    ("only the role allows", [allow("hbr:*")], [allow(READ)], UPGRADE, ALL_OF_HBR, DEFAULT, True),
+    ("only the session allows", [allow(READ)], [allow("hbr:*")], UPGRADE, ALL_OF_HBR, DEFAULT, False),
     ("neither allows", [allow("ram:*")], [allow("ram:*")], UPGRADE, ALL_OF_HBR, DEFAULT, True),
     ("a role of nothing", [], [allow()], UPGRADE, ALL_OF_HBR, DEFAULT, False),
     ("the session denies", [allow()], [allow(), deny(UPGRADE)], UPGRADE, ALL_OF_HBR, DENY, True),
     ("the role denies", [allow(), deny(UPGRADE)], [allow()], UPGRADE, ALL_OF_HBR, DENY, False),
     ("both deny", [deny()], [deny()], UPGRADE, ALL_OF_HBR, DENY, True),
-    ("a session that only denies allows nothing", [allow()], [deny(LOOK)], UPGRADE, ALL_OF_HBR, DEFAULT, True),
-    ("no match in the session hides the role's deny", [deny()], [allow(LOOK)], UPGRADE, ALL_OF_HBR, DEFAULT, True),
-    ("a deny of something else", [allow()], [allow(), deny(LOOK)], UPGRADE, ALL_OF_HBR, ALLOW, False),
+    ("a session that only denies allows nothing", [allow()], [deny(READ)], UPGRADE, ALL_OF_HBR, DEFAULT, True),
+    ("no match in the session hides the role's deny", [deny()], [allow(READ)], UPGRADE, ALL_OF_HBR, DEFAULT, True),
+    ("a deny of something else", [allow()], [allow(), deny(READ)], UPGRADE, ALL_OF_HBR, ALLOW, False),
     ("overlapping patterns, both reach", [allow("hbr:U*")], [allow("hbr:*s")], UPGRADE, ALL_OF_HBR, ALLOW, False),
-    ("overlapping patterns, only the role's", [allow("hbr:D*")], [allow("hbr:*s")], LOOK, ALL_OF_HBR, DEFAULT, True),
-    ("overlapping, the session's only", [allow("hbr:*s")], [allow("hbr:D*")], LOOK, ALL_OF_HBR, DEFAULT, False),
+    ("overlapping patterns, only the role's", [allow("hbr:D*")], [allow("hbr:*s")], READ, ALL_OF_HBR, DEFAULT, True),
+    ("overlapping, the session's only", [allow("hbr:*s")], [allow("hbr:D*")], READ, ALL_OF_HBR, DEFAULT, False),
     ("letter case of actions", [allow("HBR:upgrade*")], [allow("hbr:UPGRADE*")], UPGRADE, ALL_OF_HBR, ALLOW, False),
     ("narrowed to an instance, that one", [allow("ecs:*")], [allow("ecs:*", ONE)], RUN, ONE, ALLOW, False),
     ("narrowed to an instance, another", [allow("ecs:*")], [allow("ecs:*", ONE)], RUN, TWO, DEFAULT, True),
@@ -75,10 +75,10 @@ LAYERS: list[tuple[str, Rows, Rows | None, str, str, str, bool]] = [
      ALL_OF_HBR, ALLOW, False),
     ("NotAction around a role, what it leaves out", [allow()],
      [{"Effect": "Allow", "NotAction": "hbr:*", "Resource": "*"}], UPGRADE, ALL_OF_HBR, DEFAULT, True),
-    ("denying all but looking", [allow()], [allow(), {"Effect": "Deny", "NotAction": LOOK, "Resource": "*"}], UPGRADE,
+    ("denying all but looking", [allow()], [allow(), {"Effect": "Deny", "NotAction": READ, "Resource": "*"}], UPGRADE,
      ALL_OF_HBR, DENY, True),
     ("denying all but looking, and looking", [allow()],
-     [allow(), {"Effect": "Deny", "NotAction": LOOK, "Resource": "*"}], LOOK, ALL_OF_HBR, ALLOW, False),
+     [allow(), {"Effect": "Deny", "NotAction": READ, "Resource": "*"}], READ, ALL_OF_HBR, ALLOW, False),
 ]  # fmt: skip
 
 

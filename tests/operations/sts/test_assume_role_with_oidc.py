@@ -77,8 +77,8 @@ def test_a_signed_call_is_on_each_trail_once(hub: Hub) -> None:
     before = hub.trail()
     assert "Credentials" in hub.ram.sts("AssumeRoleWithOIDC", **asked)
     assert hub.trail() == before + 1
-    stranger = Ram(hub.ram.services, identity.root_caller(OTHER), hub.ram.now)
-    assert "Credentials" in stranger.sts("AssumeRoleWithOIDC", **asked)
+    foreign = Ram(hub.ram.services, identity.root_caller(OTHER), hub.ram.now)
+    assert "Credentials" in foreign.sts("AssumeRoleWithOIDC", **asked)
     assert hub.trail() == before + 3
 
 

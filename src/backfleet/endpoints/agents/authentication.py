@@ -12,6 +12,7 @@ from backfleet.endpoints.agents.replay_cache import ReplayCache
 from backfleet.endpoints.agents.signatures import AgentSignature, NotAuthenticated
 from backfleet.fleet import Heartbeat
 from backfleet.storage import AWAY, Transaction
+from backfleet_host.contract import OWN_AGENT
 
 REMEMBERED_SECONDS = 600.0  # an identity is read again after this time
 
@@ -114,6 +115,11 @@ class Authenticator:
         until = signatures.remembered_until(signature, now=now, window_ms=self._node.window_ms)
         if not fleet.remember_request(tx, signature.fingerprint, until=until):
             raise NotAuthenticated("its signature was used before")
+
+
+def has_own_agent(request: web.Request) -> bool:
+    """Return whether a request comes from our own agent, which goes on with its tasks when it starts again."""
+    return (_agent_version(request) or "").startswith(OWN_AGENT)
 
 
 def _heartbeat(request: web.Request, signature: AgentSignature, now: datetime, window_ms: int) -> Heartbeat:

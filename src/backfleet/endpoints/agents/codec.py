@@ -66,6 +66,11 @@ def has_booted(query: Mapping[str, str]) -> bool:
     return query.get("reason") == "startup" and query.get("cold_start") == "true"
 
 
+def has_started(query: Mapping[str, str]) -> bool:
+    """Return whether a list request is the first one of its agent's process."""
+    return query.get("reason") == "startup"
+
+
 def is_stopping(query: Mapping[str, str]) -> bool:
     """Return whether a heartbeat is the last one before the host shuts down. Only our own agent reports that."""
     return query.get("state") == "stopping"

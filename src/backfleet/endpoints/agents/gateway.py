@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from aiohttp import web
 
-from backfleet import fleet
+from backfleet import commands, fleet
 from backfleet.clock import Clock
 from backfleet.endpoints.agents import heartbeats, kicking, routes
 from backfleet.endpoints.agents.authentication import Authenticator
@@ -77,7 +77,7 @@ class Gateway:
         def notified(topic: str) -> None:
             loop.call_soon_threadsafe(self._kicking.notified, topic)
 
-        unsubscribe = [self._pubsub.subscribe(prefix, notified) for prefix in (kicking.WORK, kicking.GONE)]
+        unsubscribe = [self._pubsub.subscribe(prefix, notified) for prefix in (commands.WORK, fleet.GONE)]
         await self._reports.open()
         loops = [
             asyncio.create_task(_every(seconds, trouble, work))

@@ -12,12 +12,11 @@ from backfleet.endpoints.agents.node import Node
 from backfleet.endpoints.agents.signatures import AgentSignature
 from backfleet.endpoints.agents.tasks import is_work_waiting
 from backfleet.failpoints import failpoint
-from backfleet.fleet import Heartbeat
+from backfleet.fleet import GONE, Heartbeat
 
 POLL_EVERY_SECONDS = 15.0  # for work of agents whose notification was lost
 MOST_KICKED = 20_000  # agents, by one such poll
 ENTERING = 64  # sockets being opened at once; more wait in the order in which they came
-WORK, GONE = "instance/", "gone/"  # prefixes of topics: the instance has work; the instance was deregistered
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +54,7 @@ class Kicking:
         if topic.startswith(GONE):
             self._authenticator.forget(topic.removeprefix(GONE))
             return
-        self._node.sockets.kick(topic.removeprefix(WORK))
+        self._node.sockets.kick(topic.removeprefix(commands.WORK))
         failpoint("agent kicked")
 
     async def poll(self) -> None:

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from backfleet import commands, fleet
 from backfleet.endpoints.agents import codec
-from backfleet.endpoints.agents.authentication import Authenticator
+from backfleet.endpoints.agents.authentication import Authenticator, has_own_agent
 from backfleet.endpoints.agents.node import Node
 from backfleet.endpoints.agents.reports import Reports
 from backfleet.endpoints.agents.signatures import AgentSignature
@@ -30,13 +30,16 @@ class Tasks:
         node.heartbeats.add(Heartbeat(instance_id, asked_at, reachable_at=asked_at))
         if codec.has_booted(request.query):
             await node.in_thread(lambda: self._note_boot(instance_id))
+        forgets_tasks = codec.has_started(request.query) and not has_own_agent(request)
 
         def hand_out(tx: Transaction) -> commands.Handout:
             now = node.clock()
             self._authenticator.spend(tx, signature, now)
+            if forgets_tasks:
+                commands.end_all(tx, instance_id, now=now)
             return commands.claim(tx, instance_id, now=now, lease=self._lease)
 
-        if await node.in_thread(lambda: is_work_waiting(node, instance_id)):
+        if forgets_tasks or await node.in_thread(lambda: is_work_waiting(node, instance_id)):
             handout = await node.group_commit.write(instance_id, hand_out)
         else:
             handout = commands.Handout([], [])

@@ -20,6 +20,7 @@ from backfleet import releases
 from backfleet.failpoints import failpoint
 from backfleet.library_internals import EncryptedFileResponse
 from backfleet.storage import Database
+from backfleet_host.download_paths import AUTHORITY, DOWNLOADS, HOST_PROGRAM, METADATA, TARGETS
 
 FOR_EVER = "public, max-age=31536000, immutable"  # for names with a hash or version in them
 ASK_AGAIN = "no-cache"  # a cache must ask whether its copy is still current
@@ -51,14 +52,14 @@ def add_to(
     """
     endpoint = _Downloads(database, repository, host_program, ca_file)
     for path, kind, answer in (
-        ("/downloads/metadata/{name}", "metadata", endpoint.metadata),
-        ("/downloads/targets/{path:.+}", "artifact", endpoint.target),
-        ("/downloads/artifacts/{sha256}", "artifact", endpoint.artifact),
-        ("/downloads/backfleet-host.pyz", "host program", endpoint.program),
-        ("/downloads/backfleet-host.pyz.sha256", "host program", endpoint.program_hash),
-        ("/downloads/ca.pem", "authority", endpoint.authority),
+        (f"{METADATA}/{{name}}", "metadata", endpoint.metadata),
+        (f"{TARGETS}/{{path:.+}}", "artifact", endpoint.target),
+        ("/artifacts/{sha256}", "artifact", endpoint.artifact),
+        (HOST_PROGRAM, "host program", endpoint.program),
+        (f"{HOST_PROGRAM}.sha256", "host program", endpoint.program_hash),
+        (AUTHORITY, "authority", endpoint.authority),
     ):
-        app.router.add_get(path, partial(_answered, kind, answer))
+        app.router.add_get(f"{DOWNLOADS}{path}", partial(_answered, kind, answer))
     app.on_response_prepare.append(_count)
 
 

@@ -138,7 +138,7 @@ def _authorization(request: Received) -> signing.Authorization:
         found = signing.read_authorization(request.headers["authorization"])
     except signing.UnknownScheme as problem:
         raise InvalidSignatureMethod(problem.found) from None
-    except signing.BadSignature as problem:
+    except signing.MalformedSignature as problem:
         raise IncompleteSignature(str(problem)) from None
     if found.algorithm == "ACS3-RSA-SHA256":
         raise InvalidSignatureMethod(found.algorithm)  # no key pair can be registered yet

@@ -151,6 +151,12 @@ def take_unchecked(
     return found
 
 
+def doubt(tx: Transaction, instance_id: str) -> None:
+    """Put the clients of an instance in doubt, and have their host asked next."""
+    known = sa.and_(clients.c.instance_id == instance_id, sa.not_(clients.c.in_doubt))
+    tx.run(sa.update(clients).where(known).values(in_doubt=True, checked_at=CHECK_NEXT))
+
+
 def versions_by_tag(tx: Transaction, client_ids: Sequence[str], key: str) -> dict[str, set[str]]:
     """Return the versions of a client's package on all hosts whose tag `key` has the same value as its own host's.
 

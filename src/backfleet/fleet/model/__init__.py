@@ -11,6 +11,7 @@ from backfleet.fleet.model.clients import (
     Resolved,
 )
 from backfleet.fleet.model.instances import (
+    GONE,
     AgentIdentity,
     AgentKind,
     Heartbeat,
@@ -24,6 +25,7 @@ from backfleet.fleet.model.inventory import Inventory, InventoryItem
 from backfleet.fleet.model.tags import ResourceTag, TagFilter
 
 __all__ = [
+    "GONE",
     "MOVING",
     "Activation",
     "AgentIdentity",

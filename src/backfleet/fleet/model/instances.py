@@ -9,6 +9,7 @@ from typing import Final
 from backfleet.fleet.model.tags import TagFilter
 from backfleet_host.contract import OWN_AGENT
 
+GONE: Final = "gone/"  # how a topic begins, before the id of an instance that was deregistered
 SKEWED_MS: Final = 60_000  # a clock that is wrong by more than this is shown to people
 
 

@@ -29,7 +29,7 @@ class MalformedPolicy(ValueError):
     """A policy document that the engine cannot carry out exactly. The message names the element and the reason."""
 
 
-class Kind(StrEnum):
+class ValueType(StrEnum):
     """The type of the values of an operator or a key."""
 
     STRING = "string"
@@ -81,12 +81,12 @@ def _address(text: str) -> Address:
     return getattr(found, "ipv4_mapped", None) or found
 
 
-READERS: Final[dict[Kind, Callable[[str], Any]]] = {
-    Kind.STRING: str,
-    Kind.NUMBER: _number,
-    Kind.TIME: _time,
-    Kind.BOOLEAN: _boolean,
-    Kind.ADDRESS: _network,
+READERS: Final[dict[ValueType, Callable[[str], Any]]] = {
+    ValueType.STRING: str,
+    ValueType.NUMBER: _number,
+    ValueType.TIME: _time,
+    ValueType.BOOLEAN: _boolean,
+    ValueType.ADDRESS: _network,
 }
 """The parser of a policy's values, by the kind of the operator."""
 
@@ -101,12 +101,12 @@ Test = Callable[[str, str], bool]
 class Operator:
     """One comparison. A negated one holds if no value passes the test, and if the request lacks the key."""
 
-    kind: Kind
+    kind: ValueType
     test: Test
     negated: bool = False
 
 
-def _both(kind: Kind, relation: Callable[[Any, Any], Any]) -> Test:
+def _both(kind: ValueType, relation: Callable[[Any, Any], Any]) -> Test:
     """Return a test that parses both sides and compares them. A request's value of another kind passes no test."""
     read = READERS[kind]
 
@@ -135,7 +135,7 @@ def _like(given: str, pattern: str) -> bool:
     return matches((pattern,), given)
 
 
-def _ordered(prefix: str, kind: Kind) -> dict[str, Operator]:
+def _ordered(prefix: str, kind: ValueType) -> dict[str, Operator]:
     """Return the six comparisons of a kind that has an order."""
     return {
         f"{prefix}Equals": Operator(kind, _both(kind, compare.eq)),
@@ -148,43 +148,43 @@ def _ordered(prefix: str, kind: Kind) -> dict[str, Operator]:
 
 
 OPERATORS: Final[dict[str, Operator]] = {
-    "StringEquals": Operator(Kind.STRING, compare.eq),
-    "StringNotEquals": Operator(Kind.STRING, compare.eq, negated=True),
-    "StringEqualsIgnoreCase": Operator(Kind.STRING, _folded),
-    "StringNotEqualsIgnoreCase": Operator(Kind.STRING, _folded, negated=True),
-    "StringLike": Operator(Kind.STRING, _like),
-    "StringNotLike": Operator(Kind.STRING, _like, negated=True),
-    **_ordered("Numeric", Kind.NUMBER),
-    **_ordered("Date", Kind.TIME),
-    "Bool": Operator(Kind.BOOLEAN, _both(Kind.BOOLEAN, compare.eq)),
-    "IpAddress": Operator(Kind.ADDRESS, _within),
-    "NotIpAddress": Operator(Kind.ADDRESS, _within, negated=True),
+    "StringEquals": Operator(ValueType.STRING, compare.eq),
+    "StringNotEquals": Operator(ValueType.STRING, compare.eq, negated=True),
+    "StringEqualsIgnoreCase": Operator(ValueType.STRING, _folded),
+    "StringNotEqualsIgnoreCase": Operator(ValueType.STRING, _folded, negated=True),
+    "StringLike": Operator(ValueType.STRING, _like),
+    "StringNotLike": Operator(ValueType.STRING, _like, negated=True),
+    **_ordered("Numeric", ValueType.NUMBER),
+    **_ordered("Date", ValueType.TIME),
+    "Bool": Operator(ValueType.BOOLEAN, _both(ValueType.BOOLEAN, compare.eq)),
+    "IpAddress": Operator(ValueType.ADDRESS, _within),
+    "NotIpAddress": Operator(ValueType.ADDRESS, _within, negated=True),
 }
 """Every operator of the language. Source: RAM, policy elements, Condition."""
 
 
 # --- Keys -----------------------------------------------------------------------------------------------------------
 
-KEYS: Final[dict[str, Kind]] = {
-    "acs:currenttime": Kind.TIME,
-    "acs:securetransport": Kind.BOOLEAN,
-    "acs:sourceip": Kind.ADDRESS,
-    "acs:mfapresent": Kind.BOOLEAN,
-    "acs:principalarn": Kind.STRING,
-    "acs:principalrdid": Kind.STRING,
-    "acs:service": Kind.STRING,
-    "acs:sourcevpc": Kind.STRING,
-    "acs:vpcsourceip": Kind.ADDRESS,
-    "acs:requesttag/": Kind.STRING,  # a trailing slash: any name may follow
-    "acs:resourcetag/": Kind.STRING,
-    "ecs:tag/": Kind.STRING,
-    "ecs:commandrunas": Kind.STRING,
-    "ram:servicename": Kind.STRING,
-    "sts:externalid": Kind.STRING,
-    "sts:rolesessionname": Kind.STRING,
-    "oidc:iss": Kind.STRING,
-    "oidc:aud": Kind.STRING,
-    "oidc:sub": Kind.STRING,
+KEYS: Final[dict[str, ValueType]] = {
+    "acs:currenttime": ValueType.TIME,
+    "acs:securetransport": ValueType.BOOLEAN,
+    "acs:sourceip": ValueType.ADDRESS,
+    "acs:mfapresent": ValueType.BOOLEAN,
+    "acs:principalarn": ValueType.STRING,
+    "acs:principalrdid": ValueType.STRING,
+    "acs:service": ValueType.STRING,
+    "acs:sourcevpc": ValueType.STRING,
+    "acs:vpcsourceip": ValueType.ADDRESS,
+    "acs:requesttag/": ValueType.STRING,  # a trailing slash: any name may follow
+    "acs:resourcetag/": ValueType.STRING,
+    "ecs:tag/": ValueType.STRING,
+    "ecs:commandrunas": ValueType.STRING,
+    "ram:servicename": ValueType.STRING,
+    "sts:externalid": ValueType.STRING,
+    "sts:rolesessionname": ValueType.STRING,
+    "oidc:iss": ValueType.STRING,
+    "oidc:aud": ValueType.STRING,
+    "oidc:sub": ValueType.STRING,
 }
 """The keys that a request may have here, and the kind of their values. Letter case matters only after the slash."""
 
@@ -240,7 +240,7 @@ def read_condition(operator: str, key: str, values: tuple[str, ...]) -> Conditio
     return Condition(operator, key, values)
 
 
-def _check_key(operator: str, key: str, kind: Kind) -> None:
+def _check_key(operator: str, key: str, kind: ValueType) -> None:
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*:[^\x00-\x1f]{1,256}", key):
         raise MalformedPolicy(f"the condition key {key[:64]!r} must be of the form <service>:<name>")
     head, slash, name = canonical(key).partition("/")
@@ -248,5 +248,5 @@ def _check_key(operator: str, key: str, kind: Kind) -> None:
     if known is None and head.partition(":")[0] in SERVED:
         raise MalformedPolicy(f"the condition key {key[:64]!r} is unknown")
     # Strings can be compared whatever they mean; the other operators could never hold on a key of another kind.
-    if known not in (None, kind) and kind is not Kind.STRING:
+    if known not in (None, kind) and kind is not ValueType.STRING:
         raise MalformedPolicy(f"{operator} compares a {kind}, and {key} is a {known}")

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from backfleet import fleet
+from backfleet.fleet import Client, Inventory
 from backfleet.operations.catalogue import BACKFLEET, Call, operation
 from backfleet.operations.ecs.errors import InstanceNotFound
 from backfleet.operations.hbr.answers import seconds
@@ -80,27 +81,29 @@ def describe_instance(call: Call, asked: DescribeInstance) -> dict[str, Any]:
         **{name: seconds(moment) for name, moment in moments.items() if moment is not None},
         **skew,
         "ClockIsSkewed": found.is_skewed,
-        "Inventory": [
-            {
-                "Type": one.kind,
-                "Count": one.count,
-                "CapturedTime": one.captured_at,
-                "ReceivedTime": seconds(one.received_at),
-            }
-            for one in inventory
-        ],
-        "Checkups": [
-            {
-                "ClientId": client.id,
-                "PackageName": client.package,
-                "ClientVersion": client.version,
-                "CheckedTime": seconds(client.checked_at),
-                "Drift": client.drift.splitlines(),
-                "InDoubt": client.in_doubt,
-                **({} if client.confirmed_at is None else {"ConfirmedTime": seconds(client.confirmed_at)}),
-            }
-            for client in clients
-        ],
+        "Inventory": [_inventory(one) for one in inventory],
+        "Checkups": [_checkup(client) for client in clients],
+    }
+
+
+def _inventory(one: Inventory) -> dict[str, Any]:
+    return {
+        "Type": one.kind,
+        "Count": one.count,
+        "CapturedTime": one.captured_at,
+        "ReceivedTime": seconds(one.received_at),
+    }
+
+
+def _checkup(client: Client) -> dict[str, Any]:
+    return {
+        "ClientId": client.id,
+        "PackageName": client.package,
+        "ClientVersion": client.version,
+        "CheckedTime": seconds(client.checked_at),
+        "Drift": client.drift.splitlines(),
+        "InDoubt": client.in_doubt,
+        **({} if client.confirmed_at is None else {"ConfirmedTime": seconds(client.confirmed_at)}),
     }
 
 

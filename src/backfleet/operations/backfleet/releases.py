@@ -11,7 +11,7 @@ from backfleet.wire.parameters import json_object, text
 from backfleet.wire.shapes import Anything
 
 LARGEST_DOCUMENT: Final = 16 << 20  # bytes
-NAME = r"[a-z0-9][a-z0-9._+-]{0,63}"
+CHANNEL: Final = r"[a-z0-9][a-z0-9._+-]{0,63}"
 
 
 class ReleaseError(ApiError):
@@ -87,7 +87,7 @@ class AddRelease:
     platform: str | None = text("Platform", required=True, longest=64)
     format: str | None = text("Format", required=True, choices=("wheel", "deb", "tar", "zip", "binary"))
     file_name: str | None = text("FileName", default="artifact", longest=255)
-    channel: str | None = text("Channel", default=STABLE, longest=64, pattern=NAME)
+    channel: str | None = text("Channel", default=STABLE, longest=64, pattern=CHANNEL)
     manifest: dict[str, Any] | None = json_object("Manifest")
 
 

@@ -9,12 +9,11 @@ from backfleet import fleet
 from backfleet.operations.catalogue import Call
 from backfleet.operations.ecs import errors
 from backfleet.operations.tags import Tag, tag_type
-from backfleet.paging import Listing, Page
+from backfleet.paging import LAST_PAGE, Listing, Page
 from backfleet.storage import Transaction
 from backfleet.wire.parameters import integer, repeat_objects, text
 
 TIME = "%Y-%m-%dT%H:%M:%SZ"
-LAST_PAGE = 1_000_000
 LEAST_RESULTS = 10  # of a page by token
 MOST_TAGS = 20
 EcsTag: Final = tag_type(longest_key=64, bad_key=errors.TagKeyMalformed, bad_value=errors.TagValueMalformed)

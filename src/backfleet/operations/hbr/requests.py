@@ -2,9 +2,8 @@
 
 from typing import Any
 
+from backfleet.paging import LAST_PAGE
 from backfleet.wire.parameters import integer, text
-
-LAST_PAGE = 1_000_000
 
 
 def page_number() -> Any:

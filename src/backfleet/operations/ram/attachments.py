@@ -39,8 +39,8 @@ class Attachment(NamedPolicy):
 
 
 @dataclass(frozen=True, slots=True)
-class HolderKind:
-    """A kind of holders of policies: how a name is checked, and the documentation of its three operations."""
+class HolderRequests:
+    """The requests about one kind of holders of policies: how a name is checked, and what the operations are for."""
 
     name: str  # User, Group or Role
     check: Callable[[str], str]
@@ -64,7 +64,7 @@ class HolderKind:
 
 
 KINDS: Final = (
-    HolderKind(
+    HolderRequests(
         "User",
         naming.user_name,
         NamedUser,
@@ -72,7 +72,7 @@ KINDS: Final = (
         "Detach a policy from a user. It stops applying with the user's next request.",
         "List the policies that are attached to a user, without those of the user's groups.",
     ),
-    HolderKind(
+    HolderRequests(
         "Group",
         naming.group_name,
         NamedGroup,
@@ -80,7 +80,7 @@ KINDS: Final = (
         "Detach a policy from a group. It stops applying with the next request of a member.",
         "List the policies that are attached to a group.",
     ),
-    HolderKind(
+    HolderRequests(
         "Role",
         naming.role_name,
         NamedRole,
@@ -98,7 +98,7 @@ def _enter(run: Callable[[Call, Any], dict[str, Any]], request: type[Any], doc: 
     operation(RAM, name, action=f"ram:{name}", **rest)(run)
 
 
-def _enter_kind(kind: HolderKind) -> None:
+def _enter_kind(kind: HolderRequests) -> None:
     holder = text(f"{kind.name}Name", required=True, longest=naming.ON_THE_WIRE)
     request = make_dataclass(
         f"{kind.name}Attachment", [("holder", str, holder)], bases=(Attachment,), frozen=True, slots=True
@@ -144,7 +144,7 @@ for _kind in KINDS:
     _enter_kind(_kind)
 
 
-def _checked(asked: Any, kind: HolderKind) -> tuple[str, str, str]:
+def _checked(asked: Any, kind: HolderRequests) -> tuple[str, str, str]:
     """Return the names of holder and policy, and the type of the policy. Raises ApiError."""
     if asked.resource_group:
         raise NoResourceGroups

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from backfleet_host.agent.protocol.server import Answer, Server, Unreachable, WrongAuthority
 from backfleet_host.agent.setup.enrolment_errors import CannotEnrol, ServerAway
+from backfleet_host.download_paths import DOWNLOADS, METADATA
 
-ROOT_METADATA = "/downloads/metadata/{}.root.json"
+ROOT_METADATA = DOWNLOADS + METADATA + "/{}.root.json"
 MOST_ROOTS = 256  # versions that are looked through for the newest
 LARGEST_ROOT = 1 << 20  # bytes
 FETCH_SECONDS = 10.0

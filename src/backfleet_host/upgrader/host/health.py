@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Callable
 
 from backfleet_host.manifest import Manifest
-from backfleet_host.upgrader.errors import Unhealthy
+from backfleet_host.upgrader.errors import Reason, Unhealthy
 from backfleet_host.upgrader.host.subprocesses import Runner, Subprocess, run
 
 RETRY_SECONDS = 0.2  # between two tries of what is not ready yet
@@ -59,7 +59,9 @@ def expect(command: Subprocess, pattern: str, name: str, runner: Runner) -> None
             break
         code, output = runner(dataclasses.replace(command, seconds=left))
     if code != 0:
-        raise Unhealthy(f"`{name}` ended with {describe_exit(code)}", output, passing=code == NOT_YET)
+        is_passing = code == NOT_YET
+        reason: Reason = "TemporaryFailure" if is_passing else ""
+        raise Unhealthy(f"`{name}` ended with {describe_exit(code)}", output, passing=is_passing, reason=reason)
     if not matches(pattern, output):
         raise Unhealthy(f"the output of `{name}` does not match {pattern!r}", output)
 

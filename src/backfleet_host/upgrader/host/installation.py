@@ -10,6 +10,7 @@
   journal                the open attempt: one synced line per step done
   outcomes/<order>.json  the last attempts and their reports
   outcome.json           the last finished one
+  uninstalled.json       the version that was last uninstalled
   settings.json          what the server set for the client, for whatever runs it here
   kept/                  the snapshot of preserved state, while an attempt is open
   failed/1.76.0/         why a version was rolled back, and what it printed
@@ -27,6 +28,7 @@ from pathlib import Path
 from typing import Callable, FrozenSet, List, Optional
 
 from backfleet_host.contract import is_version
+from backfleet_host.download_paths import DOWNLOADS
 from backfleet_host.identity import read_identity
 from backfleet_host.layout import DEFAULT_ROOT, POLICY, SYSTEMD, Places
 from backfleet_host.upgrader import disk
@@ -157,6 +159,16 @@ class PackageFolder:
         """Return the file that says how an order ended."""
         return self.folder / "outcomes" / f"{order_id}.json"
 
+    @property
+    def uninstalled(self) -> Path:
+        """Which version was last uninstalled: an install must not go below it either."""
+        return self.folder / "uninstalled.json"
+
+    def uninstalled_version(self) -> str:
+        """Return the version that was last uninstalled; "" if none was."""
+        version = (disk.read_json(self.uninstalled) or {}).get("version", "")
+        return version if isinstance(version, str) else ""
+
     def version(self) -> str:
         """Return the version that `current` points to; "" if nothing is installed, or nothing of ours."""
         return self._version_of(self.current)
@@ -197,7 +209,7 @@ def installation_at(root: Path, downloads: str = "") -> Installation:
     """
     places = Places(root)
     identity = read_identity(places)
-    address = downloads or f"https://{identity.server}/downloads"
+    address = downloads or f"https://{identity.server}{DOWNLOADS}"
     bin_folder = DEFAULT_BIN if root == DEFAULT_ROOT else root / "bin"
     trust_root = places.trusted_root.read_bytes()
     system = Path("/") if root == DEFAULT_ROOT else None

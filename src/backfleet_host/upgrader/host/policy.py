@@ -22,6 +22,7 @@ from backfleet_host.upgrader.host.subprocesses import LIMITS
 MOST_PROBES = 20
 LONGEST_SECONDS = 3600
 _VARIABLE = re.compile("[^=\0]+")
+_PACKAGE_FIELDS = frozenset({"probe", "sample", "keeps", "oldest_reader", "changes", "allows_downgrade", "units"})
 _RUN_FIELDS = frozenset({"user", "seconds", "environment", "limits"})
 
 
@@ -55,6 +56,8 @@ class PackagePolicy:
     keeps: Tuple[str, ...] = ()  # absolute paths of state to preserve
     oldest_reader: str = ""  # the lowest version of those who must read this host's backups
     changes: bool = True  # whether this package may be installed, upgraded or removed
+    allows_downgrade: bool = False  # whether an order may name an older version than the installed one
+    units: Tuple[str, ...] = ()  # systemd units that its service may be, besides those named for the package
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,9 @@ class HostPolicy:
     held_back_hours: int = 24  # how long a version that was rolled back is quarantined
     busiest: int = 0  # load average of a minute above which nothing is changed; 0 = any
     proxy: str = field(default="", repr=False)  # it may hold a password
+    sends_output: bool = False  # what a failed probe printed is sent to the server; it may hold secrets
+    downloads: Tuple[str, ...] = ()  # addresses that orders may name besides those of the enrolled server
+    allows_downgrade: bool = False  # the same for every package
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,11 @@ class Policy:
 
     host: HostPolicy = HostPolicy()
     package: PackagePolicy = PackagePolicy()
+
+    @property
+    def allows_downgrade(self) -> bool:
+        """Whether an order may name an older version than the installed one."""
+        return self.host.allows_downgrade or self.package.allows_downgrade
 
 
 def read_policy(etc: Path, package: str) -> Policy:
@@ -91,13 +102,20 @@ def read_package_policy(etc: Path, package: str) -> PackagePolicy:
     file = etc / f"{package}.toml"
     raw = _read(file)
     try:
-        _only(raw, frozenset({"probe", "sample", "keeps", "oldest_reader", "changes"}))
+        _only(raw, _PACKAGE_FIELDS)
         probes = [_probe(one) for one in _list(raw, "probe", dict)]
         probes += [_sample(one) for one in _list(raw, "sample", dict)]
         if len(probes) > MOST_PROBES:
             raise ValueError(f"there are {len(probes)} probes; at most {MOST_PROBES} are allowed")
         keeps = tuple(preserved_path(path) for path in _list(raw, "keeps", str))
-        return PackagePolicy(tuple(probes), keeps, _text(raw, "oldest_reader"), _boolean(raw, "changes", True))
+        return PackagePolicy(
+            tuple(probes),
+            keeps,
+            _text(raw, "oldest_reader"),
+            _boolean(raw, "changes", True),
+            _boolean(raw, "allows_downgrade", False),
+            tuple(_list(raw, "units", str)),
+        )
     except (ValueError, TypeError) as problem:
         raise OrderFailed("InternalError", f"{file}: {problem}") from None
 
@@ -115,6 +133,9 @@ def read_host_policy(etc: Path) -> HostPolicy:
             _number(raw, "held_back_hours", 24, 0, 10_000),
             _number(raw, "busiest", 0, 0, 100_000),
             read_proxy(_text(raw, "proxy")),
+            _boolean(raw, "sends_output", False),
+            tuple(_list(raw, "downloads", str)),
+            _boolean(raw, "allows_downgrade", False),
         )
     except BadProxy as problem:
         raise OrderFailed("InternalError", f"{file}: proxy {problem}") from None

@@ -18,6 +18,7 @@ import stat
 from pathlib import Path
 from typing import IO, Any, Dict, Iterable, Iterator, List, Optional, Tuple
 
+from backfleet_host.release_rules import is_system_path
 from backfleet_host.upgrader import attributes, descriptors, disk
 from backfleet_host.upgrader.descriptors import At, Entry
 from backfleet_host.upgrader.errors import OrderFailed
@@ -94,14 +95,15 @@ def first_change(folder: Path) -> str:
 def remove(paths: Iterable[str]) -> str:
     """Remove the state under these paths for good.
 
-    A path that is a part of the system, such as `/etc`, is refused, whoever signed it.
+    A path that is a part of the system, such as `/etc`, is refused, even if it is signed.
 
     Returns:
         What could not be removed and why; "" if all is gone.
     """
     for name in paths:
         path = Path(name)
-        if not path.is_absolute() or ".." in path.parts or len(path.parts) < LEAST_PARTS + name.startswith(SHARED):
+        is_shared = len(path.parts) < LEAST_PARTS + name.startswith(SHARED)
+        if not path.is_absolute() or ".." in path.parts or is_shared or is_system_path(name):
             return f"{name} does not belong to one client alone"
         try:
             with effect("state removed", path), descriptors.parent_of(name) as at:

@@ -48,7 +48,8 @@ def run_probe(probe: Probe, manifest: Manifest, tree: Path, runner: Runner) -> N
             _back_up_and_restore(probe, manifest, tree, runner)
     except Unhealthy as problem:
         text = f"this host's probe {probe.name!r}: {problem.text}"
-        raise Unhealthy(text, problem.output, passing=problem.passing) from None
+        passing, reason = problem.passing, problem.reason
+        raise Unhealthy(text, problem.output, passing=passing, reason=reason, is_private=True) from None
 
 
 def _back_up_and_restore(probe: Probe, manifest: Manifest, tree: Path, runner: Runner) -> None:

@@ -98,7 +98,8 @@ def _run_service_command(command: Subprocess) -> Tuple[int, str]:
 
 
 def _too_long(command: Subprocess, output: str) -> Unhealthy:
-    return Unhealthy(f"{os.path.basename(command.arguments[0])} did not end within {command.seconds:.0f} s", output)
+    text = f"{os.path.basename(command.arguments[0])} did not end within {command.seconds:.0f} s"
+    return Unhealthy(text, output, reason="TimedOut")
 
 
 class _Output:
@@ -182,7 +183,7 @@ def _end_of(process: subprocess.Popen[bytes]) -> Optional[int]:
 
 
 def _environment(command: Subprocess, run_id: str) -> Dict[str, str]:
-    given = {"PATH": PATH, "LANG": "C.UTF-8", "HOME": os.environ.get("HOME", "/")}
+    given = {"PATH": PATH, "LANG": "C.UTF-8", "HOME": _home()}
     if command.user:
         import pwd
 
@@ -190,6 +191,19 @@ def _environment(command: Subprocess, run_id: str) -> Dict[str, str]:
         given.update(HOME=entry.pw_dir, USER=entry.pw_name, LOGNAME=entry.pw_name)
     owner = {} if command.outlives or not command.owner else {OWNER: command.owner}
     return {**given, **command.environment, **owner, RUN_ID: run_id}
+
+
+def _home() -> str:
+    """Return the home folder of our account: cron and services read the client's configuration there.
+
+    Our own HOME may be another one, or missing: an agent that systemd starts has none, one under sudo somebody else's.
+    """
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_dir
+    except KeyError:  # an account that the system does not know
+        return os.environ.get("HOME", "/")
 
 
 def _child_setup(command: Subprocess) -> Optional[Callable[[], None]]:

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any, Iterator
 
+from backfleet_host.download_paths import TARGETS
 from backfleet_host.upgrader import disk
 from backfleet_host.upgrader.errors import OrderFailed
 from backfleet_host.upgrader.release.retrieval import NO_SUCH_RANGE, OK, PARTIAL, DownloadInterrupted, request
@@ -31,7 +32,7 @@ class Download:
         self._bytes_per_second, self._check_interrupted = bytes_per_second, check_interrupted
         self.part = folder / f"{target.sha256}.part"
         path, _, name = target.path.rpartition("/")
-        self._address = f"{server.address}/targets/{path}/{target.sha256}.{name}"
+        self._address = f"{server.address}{TARGETS}/{path}/{target.sha256}.{name}"
         self._is_inherited = self.part.exists()  # left by another order: a power cut may have damaged it
         self._serves_ranges = True
 
@@ -76,7 +77,7 @@ class Download:
     def _missing(self, have: int) -> Iterator[bytes]:
         """Yield what comes after the first `have` bytes."""
         headers = {"Range": f"bytes={have}-"} if have and self._serves_ranges else {}
-        limit = RateLimit(self._bytes_per_second, self._check_interrupted)
+        limit = BandwidthLimit(self._bytes_per_second, self._check_interrupted)
         accepted = (OK, PARTIAL, NO_SUCH_RANGE) if headers else (OK,)
         with request(self._server, self._address, self._check_interrupted, headers, accepted) as response:
             skip = self._bytes_to_skip(response, have)
@@ -108,7 +109,7 @@ class _WrongBytes(Exception):
         self.failure = failure
 
 
-class RateLimit:
+class BandwidthLimit:
     """A limit in bytes per second over the whole of one answer; 0 = no limit."""
 
     def __init__(self, bytes_per_second: int, check_interrupted: InterruptCheck) -> None:

@@ -29,6 +29,7 @@ from tuf.api.exceptions import (
 from tuf.api.serialization import DeserializationError
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
+from backfleet_host.download_paths import METADATA
 from backfleet_host.upgrader import disk, gate
 from backfleet_host.upgrader.errors import OrderFailed, Reason
 from backfleet_host.upgrader.release.retrieval import DownloadInterrupted, request
@@ -120,7 +121,7 @@ def _remove_partial_files(folder: Path) -> None:
 def _updater(server: ReleaseServer, folder: Path, root: bytes, fetcher: FetcherInterface) -> Updater:
     return Updater(
         metadata_dir=str(folder),
-        metadata_base_url=f"{server.address}/metadata/",
+        metadata_base_url=f"{server.address}{METADATA}/",
         fetcher=fetcher,
         config=UpdaterConfig(),
         bootstrap=root,

@@ -70,6 +70,15 @@ def others(server: ReleaseServer, order: Order, check_interrupted: InterruptChec
     return found
 
 
+def is_offered(server: ReleaseServer, order: Order, version: str, check_interrupted: InterruptCheck) -> bool:
+    """Return whether signed metadata names another version of an order's package for its platform. Raises as `find`.
+
+    A version that is not named any more was withdrawn.
+    """
+    path = f"{order.package}/{version}/{order.platform}"
+    return _query(server, lambda updater: updater.get_targetinfo(path), check_interrupted) is not None
+
+
 def _is_of(path: str, order: Order) -> bool:
     return path.startswith(f"{order.package}/") and path.endswith(f"/{order.platform}")
 

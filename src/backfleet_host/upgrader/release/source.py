@@ -43,6 +43,9 @@ class ReleaseSource(Protocol):
     def others(self, server: ReleaseServer, order: Order, check_interrupted: InterruptCheck) -> List[ReleaseTarget]:
         """Return every release of the same package and platform: intermediate versions are chosen from them."""
 
+    def is_offered(self, server: ReleaseServer, order: Order, version: str, check_interrupted: InterruptCheck) -> bool:
+        """Return whether signed metadata names another version of an order's package for its platform."""
+
     def fetch(
         self,
         server: ReleaseServer,

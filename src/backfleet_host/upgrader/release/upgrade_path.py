@@ -9,6 +9,8 @@ from backfleet_host.manifest import Manifest
 from backfleet_host.upgrader.errors import OrderFailed
 from backfleet_host.versions import is_newer
 
+ROLL_BACK = "roll-back"  # the kind of order by which a host returns to its own previous version
+
 
 def candidate_of(manifest: Manifest) -> versions.Candidate:
     """Return a release as upgrade paths see it."""
@@ -18,6 +20,27 @@ def candidate_of(manifest: Manifest) -> versions.Candidate:
 def find_path(current: str, goal: Manifest, offered: Sequence[Manifest]) -> Optional[List[str]]:
     """Return the versions to go through, the goal last; None if there is no path. As `versions.upgrade_path`."""
     return versions.upgrade_path(current, candidate_of(goal), [candidate_of(manifest) for manifest in offered])
+
+
+def may_go_down(goal: str, *, kind: str, previous: str, is_allowed: bool, is_withdrawn: bool) -> bool:
+    """Return whether an order may install a version that is older than the installed one.
+
+    Whoever controls the server can name any version that is still offered, also one with a known weakness. So the host
+    decides.
+
+    Args:
+        kind: the order's.
+        previous: the version that the host ran and verified before the installed one; "" = none.
+        is_allowed: the host policy says so.
+        is_withdrawn: signed metadata does not name the installed version any more.
+    """
+    return is_allowed or is_withdrawn or (kind == ROLL_BACK and goal == previous != "")
+
+
+def is_older(version: str, current: str) -> bool:
+    """Return whether a version is older than the installed one; False if the two do not compare."""
+    first, second = versions.order_of(version), versions.order_of(current)
+    return first is not None and second is not None and first < second
 
 
 def check_format(goal: Manifest, old: Optional[Manifest], oldest_reader: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, Iterator, Optional, Tuple
 from backfleet_host.contract import Order, Report, stage_line
 from backfleet_host.manifest import BadManifest, Manifest, read_manifest
 from backfleet_host.upgrader import disk
-from backfleet_host.upgrader.errors import OrderFailed, Unhealthy
+from backfleet_host.upgrader.errors import DEFERRED, OrderFailed, Reason, Unhealthy
 from backfleet_host.upgrader.failpoints import failpoint
 from backfleet_host.upgrader.host.installation import Installation, PackageFolder
 from backfleet_host.upgrader.host.services import Service, Started
@@ -23,7 +23,7 @@ LEAST_VERIFY_SECONDS = 60.0  # for verifying a version, however late it was swit
 CANCELLABLE_STEPS = ("check", "fetch", "stage", "drain", "switch")  # they begin only while the order may go on
 
 Progress = Callable[[str], None]
-"""Called with each line of progress, which the server shows to whoever waits."""
+"""Called with each line of progress, which the server shows to people."""
 
 CancelCheck = Callable[[], bool]
 """Whether the order was cancelled. It counts up to the switch."""
@@ -80,12 +80,15 @@ class Attempt:
         """Return what is left of the order's time."""
         return max(0.0, self.order.timeout_seconds - (time.monotonic() - self.began))
 
-    def check_interrupted(self, code: str = "HostBusy", late: str = "it took too long; nothing was touched") -> None:
+    def check_interrupted(
+        self, code: str = "HostBusy", late: str = "it took too long; nothing was touched", reason: Reason = ""
+    ) -> None:
         """Raise if the order was cancelled or is out of time. Only before the switch.
 
         Args:
             code: of the failure, if it is out of time.
             late: what took so long.
+            reason: of the failure, for programs.
 
         Raises:
             OrderFailed: TaskCancelled, or `code`.
@@ -93,7 +96,7 @@ class Attempt:
         if self.is_cancelled():
             raise OrderFailed("TaskCancelled", "the order was cancelled before the switch; nothing was touched")
         if not self.seconds_left():
-            raise OrderFailed(code, f"{late} (the order has {self.order.timeout_seconds} s)")
+            raise OrderFailed(code, f"{late} (the order has {self.order.timeout_seconds} s)", reason)
 
     def sleep(self, seconds: float) -> None:
         """Sleep for a moment. Raises OrderFailed, TaskCancelled, if the order was cancelled."""
@@ -130,8 +133,7 @@ class Attempt:
 
     def note_reason(self, problem: Exception) -> None:
         """Note in the report's details which of the reasons that share a code it was."""
-        if isinstance(problem, OrderFailed) and problem.reason:
-            self.state.details["reason"] = problem.reason
+        self.state.details.update(reason_details(problem))
 
     def report(self, outcome: str, code: str = "", message: str = "") -> Report:
         """Return a report on this attempt. What runs now is read from the disk."""
@@ -204,10 +206,20 @@ def _until(end: float, runner: Runner) -> Runner:
             if left > 0:
                 return runner(dataclasses.replace(command, seconds=left))
         except Unhealthy as problem:
-            raise Unhealthy(f"the order ran out of time: {problem.text}", problem.output, passing=True) from None
-        raise Unhealthy("the order ran out of time before the version was verified", passing=True)
+            text = f"the order ran out of time: {problem.text}"
+            raise Unhealthy(text, problem.output, passing=True, reason="TimedOut") from None
+        text = "the order ran out of time before the version was verified"
+        raise Unhealthy(text, passing=True, reason="TimedOut")
 
     return run
+
+
+def reason_details(problem: Exception) -> Dict[str, Any]:
+    """Return what the details of a report say about a failure, for programs: its reason, and whether it only defers."""
+    reason = problem.reason if isinstance(problem, (OrderFailed, Unhealthy)) else ""
+    if not reason:
+        return {}
+    return {"reason": reason, "deferred": True} if reason in DEFERRED else {"reason": reason}
 
 
 def known_manifest(package: PackageFolder, version: str) -> Optional[Manifest]:

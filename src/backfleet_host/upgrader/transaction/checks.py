@@ -14,8 +14,9 @@ from typing import Any, Dict, Optional, Tuple
 from backfleet_host import archives
 from backfleet_host.manifest import Manifest
 from backfleet_host.platforms import canonical, platform_here
+from backfleet_host.release_rules import broken_rule
 from backfleet_host.upgrader import disk
-from backfleet_host.upgrader.errors import OrderFailed
+from backfleet_host.upgrader.errors import OrderFailed, Reason
 from backfleet_host.upgrader.host import policy, shim, trees
 from backfleet_host.upgrader.host.drift import unmanaged_programs
 from backfleet_host.upgrader.host.installation import PackageFolder
@@ -40,17 +41,19 @@ def check(attempt: Attempt) -> Plan:
     order, package = attempt.order, attempt.package
     ours = platform_here()
     if canonical(order.platform) != ours:
-        raise OrderFailed("UnsupportedPlatform", f"the release is for {order.platform}, this host is {ours}")
+        text = f"the release is for {order.platform}, and this host is {ours}; add a release for {ours}"
+        raise OrderFailed("UnsupportedPlatform", text)
     if shim.flock_program() is None:
         raise OrderFailed("UnsupportedPlatform", "flock(1) is missing; install util-linux")
     allowed = policy.read_policy(attempt.installation.etc, package.name)
     wait_until_host_is_ready(attempt, allowed)
     goal = attempt.source.find(attempt.installation.release_server, order, attempt.check_interrupted)
+    _check_direction(attempt, allowed, goal.manifest)
     targets = _upgrade_path(attempt, goal)
     repair, intact_seen_at = _repair(attempt, goal)
     plan = Plan(allowed, targets, repair, intact_seen_at)
     for target in targets:
-        _check_release(attempt, target.manifest)
+        _check_release(attempt, target.manifest, allowed)
     for reader in (order.oldest_reader, allowed.package.oldest_reader):
         upgrade_path.check_format(plan.goal, attempt.old_manifest(), reader)
     _check_space(package, plan)
@@ -61,7 +64,8 @@ def _check_space(package: PackageFolder, plan: Plan) -> None:
     """Check that artifacts and trees fit on the disk, in bytes and in inodes. Raises OrderFailed, DiskFull."""
     needed, free = plan.disk_bytes() + SPARE_DISK, shutil.disk_usage(str(package.folder)).free
     if free < needed:
-        raise OrderFailed("DiskFull", f"{package.folder} has {free >> 20} MiB free; {needed >> 20} MiB are needed")
+        text = f"{package.folder} has {free >> 20} MiB free; {needed >> 20} MiB are needed; remove files from its disk"
+        raise OrderFailed("DiskFull", text)
     inodes, free_inodes = plan.inodes() + SPARE_INODES, _free_inodes(package.folder)
     if free_inodes < inodes:
         text = f"the disk of {package.folder} has {free_inodes} inodes free; {inodes} are needed; remove files from it"
@@ -74,8 +78,12 @@ def _free_inodes(folder: Path) -> float:
     return found.f_favail if found.f_files else float("inf")
 
 
-def _check_release(attempt: Attempt, manifest: Manifest) -> None:
-    """Check what a release on the upgrade path requires of this host."""
+def _check_release(attempt: Attempt, manifest: Manifest, allowed: Policy) -> None:
+    """Check what a release on the upgrade path requires of this host, and that it asks for nothing of the system's."""
+    broken = broken_rule(manifest, allowed.package.units)
+    if broken:
+        text = f"the release {manifest.package} {manifest.version} is refused, however it is signed: {broken}"
+        raise OrderFailed("UntrustedRelease", text, "BadDescription")
     check_not_quarantined(attempt, manifest.version)
     if not attempt.service(manifest).can_be_run_here:
         text = f"the service of {manifest.version} is a systemd unit only, and this host has no systemd"
@@ -96,21 +104,21 @@ def wait_until_host_is_ready(attempt: Attempt, allowed: Policy) -> None:
         text = "this host's administrator has switched changes off (`changes` in /etc/backfleet); nothing was touched"
         raise OrderFailed("ManagedElsewhere", text)
     while True:
-        why = _why_busy(attempt, allowed.host)
+        why, reason = _why_busy(attempt, allowed.host)
         if not why:
             return
-        attempt.check_interrupted("HostBusy", f"{why}; nothing was touched; ask again later")
+        attempt.check_interrupted("HostBusy", f"{why}; nothing was touched; ask again later", reason)
         attempt.sleep(BUSY_AGAIN_SECONDS)
 
 
-def _why_busy(attempt: Attempt, allowed: HostPolicy) -> str:
+def _why_busy(attempt: Attempt, allowed: HostPolicy) -> Tuple[str, Reason]:
     markers = [attempt.installation.host / marker for marker in REBOOT_MARKERS]
     if allowed.waits_for_reboot and any(marker.exists() for marker in markers):
-        return "a reboot of this host is pending"
+        return "a reboot of this host is pending", "RebootPending"
     load = attempt.installation.load()
     if allowed.busiest and load > allowed.busiest:
-        return f"this host's load is {load:.1f}, above {allowed.busiest}"
-    return ""
+        return f"this host's load is {load:.1f}, above {allowed.busiest}", "HighLoad"
+    return "", ""
 
 
 def check_not_quarantined(attempt: Attempt, version: str) -> None:
@@ -132,6 +140,29 @@ def quarantine(package: PackageFolder, version: str, now: float) -> Optional[Dic
         return record if record is not None and float(record["at"]) <= now < float(record["until"]) else None
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def _check_direction(attempt: Attempt, allowed: Policy, goal: Manifest) -> None:
+    """Check that the order goes up, or may go down. Raises OrderFailed, NotAllowedFrom.
+
+    An uninstalled version counts like an installed one: otherwise two orders would do what one may not.
+    """
+    current, order = attempt.from_version or attempt.package.uninstalled_version(), attempt.order
+    if not current or not upgrade_path.is_older(goal.version, current):
+        return
+    server = attempt.installation.release_server
+    may = upgrade_path.may_go_down(
+        goal.version,
+        kind=order.kind,
+        previous=attempt.previous,
+        is_allowed=allowed.allows_downgrade,
+        is_withdrawn=not attempt.source.is_offered(server, order, current, attempt.check_interrupted),
+    )
+    if not may:
+        was = "is" if attempt.from_version else "was"
+        text = f"{goal.version} is older than {current}, which {was} installed here and is still offered"
+        advice = f"withdraw {current}, or set `allows_downgrade` in /etc/backfleet on this host"
+        raise OrderFailed("NotAllowedFrom", f"{text}; {advice}")
 
 
 def _upgrade_path(attempt: Attempt, goal: ReleaseTarget) -> Tuple[ReleaseTarget, ...]:
@@ -182,7 +213,9 @@ def _check_no_other_manager(attempt: Attempt, manifest: Manifest) -> None:
     if unmanaged is not None:
         text = f"{unmanaged} is not ours; remove it, or let its package manager upgrade the client"
         raise OrderFailed("ManagedElsewhere", text)
-    if not attempt.from_version:  # afterwards it is drift, and every status reports it
-        found = unmanaged_programs(attempt.installation, attempt.package.name, manifest.programs)
-        for path, owner in found.items():
-            raise OrderFailed("ManagedElsewhere", f"{path} exists already: {owner}; remove it there first")
+    old = attempt.old_manifest()
+    fresh = [command for command in manifest.programs if old is None or command not in old.programs]
+    if attempt.from_version and old is None:
+        return  # which commands it has had is not known; afterwards it is drift, and every status reports it
+    for path, owner in unmanaged_programs(attempt.installation, attempt.package.name, fresh).items():
+        raise OrderFailed("ManagedElsewhere", f"{path} exists already: {owner}; remove it there first")

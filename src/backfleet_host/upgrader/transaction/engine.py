@@ -52,7 +52,7 @@ def end_failed(attempt: Attempt, plan: Plan, baseline: Baseline, problem: Except
     if not attempt.state.has_switched:
         return finish(attempt, attempt.report("failed", code, text))
     if isinstance(problem, Unhealthy):
-        cause = Cause("RolledBack", text, not problem.passing, problem.output)
+        cause = Cause("RolledBack", text, not problem.passing, problem.output, problem.is_private)
     else:
         cause = Cause(code, text, is_its_fault=False)
     return roll_back(attempt, plan.policy.host, baseline, cause)

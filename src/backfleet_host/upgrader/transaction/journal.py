@@ -77,10 +77,10 @@ class AttemptJournal:
 
     @property
     def _reserved_inodes(self) -> List[Path]:
-        return [self._path.with_name(f".room-{number}.partial") for number in range(RESERVED_INODES)]
+        return [self._path.with_name(f".reserve-{number}.partial") for number in range(RESERVED_INODES)]
 
     def _abandon(self) -> None:
-        """Take back the beginning of an attempt for which there is no room."""
+        """Take back the beginning of an attempt that the disk had no space for."""
         self.release_reserve()
         with contextlib.suppress(OSError):
             disk.remove_file(self._path)

@@ -29,6 +29,10 @@ DOWNLOAD_SECONDS = 24 * 3600  # for which they stay
 def succeed(attempt: Attempt, code: str = "", message: str = "") -> Report:
     """End an attempt that has done what the order asks; save its settings too."""
     save_settings(attempt.package, attempt.order)
+    undecided = attempt.state.details.get("probes_undecided")
+    if undecided:
+        kept = f"kept, although probes of this host could not decide (exit code 75): {', '.join(undecided)}"
+        message = f"{message}; {kept}" if message else kept
     return finish(attempt, attempt.report("succeeded", code, message))
 
 
@@ -48,7 +52,7 @@ def finish(attempt: Attempt, report: Report) -> Report:
     """
     package = attempt.package
     attempt.journal.release_reserve()
-    _remove_half_made(attempt.installation, package)  # first: it may take the room that the outcome needs
+    _remove_half_made(attempt.installation, package)  # first: it may take the space that the outcome needs
     with contextlib.suppress(OSError):
         disk.write_json(package.outcome(report.order_id), {"report": report.__dict__})
         failpoint("outcome written")
@@ -149,7 +153,7 @@ def meaning_of(problem: Exception) -> Tuple[str, str]:
     if isinstance(problem, OrderFailed):
         return problem.code, f"{problem.reason}: {problem.text}" if problem.reason else problem.text
     if isinstance(problem, Unhealthy):
-        return "HealthCheckFailed", problem.text
+        return "HealthCheckFailed", f"{problem.reason}: {problem.text}" if problem.reason else problem.text
     if isinstance(problem, OSError) and problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return "DiskFull", f"no space left on the disk while writing {problem.filename or ''}".rstrip()
     if isinstance(problem, OSError) and problem.errno in (errno.EROFS, errno.EACCES, errno.EPERM):

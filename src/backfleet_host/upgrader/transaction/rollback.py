@@ -17,6 +17,8 @@ from backfleet_host.upgrader.transaction.outcome import finish, meaning_of, retr
 from backfleet_host.upgrader.transaction.plan import Baseline
 from backfleet_host.upgrader.transaction.switching import write_shims
 
+MOST_EVIDENCE = 2000  # characters at the end of an output that a report has
+
 
 @dataclass(frozen=True)
 class Cause:
@@ -26,6 +28,7 @@ class Cause:
     text: str
     is_its_fault: bool  # of the version: it is quarantined
     output: str = ""  # of the command that failed
+    is_private: bool = False  # the output may hold secrets of this host
 
 
 def roll_back(attempt: Attempt, policy: HostPolicy, baseline: Baseline, cause: Cause) -> Report:
@@ -50,6 +53,9 @@ def roll_back(attempt: Attempt, policy: HostPolicy, baseline: Baseline, cause: C
     attempt.open_gate()
     if cause.is_its_fault:
         _quarantine(attempt, policy, cause.text, cause.output)
+    if cause.output.strip() and (policy.sends_output or not cause.is_private):
+        evidence = {"version": new, "output": cause.output[-MOST_EVIDENCE:]}
+        attempt.state.details["evidence"] = evidence
     runs = f"{old} runs again" if old else "nothing is installed, as before"
     return finish(attempt, attempt.report("failed", cause.code, f"{cause.text}; {runs}"))
 

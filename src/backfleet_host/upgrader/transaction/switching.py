@@ -13,8 +13,9 @@ from backfleet_host.upgrader.errors import OrderFailed, Unhealthy
 from backfleet_host.upgrader.failpoints import failpoint
 from backfleet_host.upgrader.host import health, preserved_state, probes, shim
 from backfleet_host.upgrader.host.installation import Installation, PackageFolder
-from backfleet_host.upgrader.host.policy import Policy
+from backfleet_host.upgrader.host.policy import Policy, Probe
 from backfleet_host.upgrader.host.services import wait_until_idle
+from backfleet_host.upgrader.host.subprocesses import Runner
 from backfleet_host.upgrader.transaction.attempt import LEAST_VERIFY_SECONDS, Attempt
 from backfleet_host.upgrader.transaction.draining import left_running
 from backfleet_host.upgrader.transaction.journal import SWITCHING, VERIFIED
@@ -92,12 +93,26 @@ def verify_version(attempt: Attempt, policy: Policy, baseline: Baseline, manifes
     health.verify(manifest, package.current, runner)
     for probe in policy.package.probes:
         if probe.name not in baseline.failing_probes:
-            probes.run_probe(probe, manifest, package.tree(manifest.version), runner)
+            _run_probe(attempt, probe, manifest, runner)
     if attempt.state.started is not None:
         attempt.service(manifest).check_stayed_up(attempt.state.started)
     changed = preserved_state.first_change(package.snapshot)
     if changed:
         raise Unhealthy(f"preserved state was changed: {changed}")
+
+
+def _run_probe(attempt: Attempt, probe: Probe, manifest: Manifest, runner: Runner) -> None:
+    """Run one of the host's probes. One that could not decide for all of its time is noted, and no reason to roll back.
+
+    Raises:
+        Unhealthy: the version fails it.
+    """
+    try:
+        probes.run_probe(probe, manifest, attempt.package.tree(manifest.version), runner)
+    except Unhealthy as problem:
+        if problem.reason != "TemporaryFailure":
+            raise
+        attempt.state.details.setdefault("probes_undecided", []).append(probe.name)
 
 
 def commit(attempt: Attempt) -> None:

@@ -95,6 +95,7 @@ def _remove(attempt: Attempt, old: Optional[Manifest], serving: bool) -> None:
             attempt.service(old).stop()
         except Unhealthy as problem:
             raise OrderFailed("HostBusy", f"{old.version}: {problem.text}") from None
+    disk.write_json(package.uninstalled, {"version": attempt.from_version})
     shim.write_shims(attempt.installation.bin, package.folder, package.name, {})
     disk.point_link(package.current, "")
     disk.point_link(package.previous, "")

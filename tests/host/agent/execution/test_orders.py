@@ -135,7 +135,7 @@ def test_an_order_whose_process_was_killed_is_recovered(gateway: Gateway, acting
 
 
 def test_a_recovery_that_dies_is_tried_three_times(gateway: Gateway, acting_host: Host) -> None:
-    """Then the server is told that the end is unknown."""
+    """The server then gets a report that the end is unknown."""
     acting_host.start()
     gateway.hand_out("t-1", order("dies-always"), kick=False)
     end = gateway.end_of("t-1")

@@ -125,7 +125,7 @@ def test_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_a_lock_is_waited_for(tmp_path: Path) -> None:
-    """As long as was said, and no longer."""
+    """It waits for the configured time and no longer."""
     held = hold_lock(tmp_path / "lock")
     assert held is not None
     assert hold_lock(tmp_path / "lock") is None

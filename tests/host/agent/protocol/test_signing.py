@@ -281,7 +281,7 @@ def test_small_keys_of_python_come_out_right_too() -> None:
         verify(public_pem(small), Signer(small, [PythonSigner]).sign(b"message"), b"message")
 
 
-def test_primes_are_told_from_numbers_that_look_prime() -> None:
+def test_composite_numbers_that_resemble_primes_are_recognised() -> None:
     """Among them the least numbers that pass for single bases, and Carmichael numbers."""
     sieved = [number for number in range(5, 2000, 2) if all(number % below for below in range(3, number, 2))]
     assert [number for number in range(5, 2000, 2) if is_probable_prime(number)] == sieved

@@ -104,6 +104,38 @@ def test_f30_any_change_is_found_and_restored(state: Path, tmp_path: Path, chang
     assert preserved_state.first_change(kept) == ""
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.parametrize("change", [remove_all, move_link, file_for_folder, folder_for_file], ids=lambda c: c.__name__)
+def test_f30_the_owner_of_every_kind_of_entry_is_restored(state: Path, tmp_path: Path, change: Any) -> None:
+    """Of folders, files and links, where root makes them anew; each had an owner of its own."""
+    for number, path in enumerate([state, *sorted(state.rglob("*"))]):
+        os.lchown(path, 3000 + number, 4000 + number)
+
+    def owners() -> dict[str, tuple[int, int]]:
+        found = {str(path): path.lstat() for path in [state, *sorted(state.rglob("*"))]}
+        return {name: (entry.st_uid, entry.st_gid) for name, entry in found.items()}
+
+    before, kept = owners(), tmp_path / "kept"
+    assert len(before) == 6
+    preserved_state.snapshot([str(state)], kept)
+    change(state)
+    preserved_state.restore(kept, tmp_path / "left")
+    assert owners() == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_f30_a_link_that_got_another_owner_is_found_and_restored(state: Path, tmp_path: Path) -> None:
+    """The link itself is what is compared, not the file that it leads to."""
+    os.lchown(state / "latest", 1234, 2345)
+    kept = tmp_path / "kept"
+    preserved_state.snapshot([str(state)], kept)
+    os.lchown(state / "latest", 0, 0)
+    assert preserved_state.first_change(kept).startswith(f"{state / 'latest'}: its ")
+    preserved_state.restore(kept, tmp_path / "left")
+    assert ((state / "latest").lstat().st_uid, (state / "latest").lstat().st_gid) == (1234, 2345)
+    assert (state / "jobs" / "daily").stat().st_uid == 0
+
+
 def test_new_files_are_moved_aside_not_deleted(state: Path, tmp_path: Path) -> None:
     """They may be somebody's; new entries alone are no change."""
     kept, before = tmp_path / "kept", portrait(state)

@@ -1,6 +1,7 @@
 """The host's own probes, from /etc/backfleet/<package>.toml: run on the old version and on the new one."""
 
 import os
+import pwd
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -81,18 +82,80 @@ def test_f17_a_probe_that_failed_before_is_not_held_against_the_new_version(
     assert report.details["probes_failing_before"] == ["flap"]
 
 
-def test_f13_f14_a_passing_cause_never_quarantines_a_version(shop: Shop, host: Host, tmp_path: Path) -> None:
-    """Exit code 75 means "not my fault": rolled back, and tried again with the next order."""
+# Exits with 75, "not my fault", on 2.0 while there is a file; counts how often.
+BUSY = '''
+[[probe]]
+name = "network"
+command = ["/bin/sh", "-c", """
+  [ $(readlink {current}) = versions/1.0 ] || [ ! -e {busy} ] || {{ {then}; exit 75; }}
+  echo fine
+"""]
+seconds = {seconds}
+'''
+
+
+def test_f13_a_server_that_is_busy_once_rolls_nothing_back(shop: Shop, host: Host, tmp_path: Path) -> None:
+    """The probe is asked again, and then it decides."""
     for version in ("1.0", "2.0"):
         shop.add(version)
     host.carry("install", "1.0")
     busy = tmp_path / "busy"
-    probe = f"if [ -e {busy} ] && [ $(readlink {host.folder}/current) = versions/2.0 ]; then exit 75; fi; echo fine"
-    host.write_policy(f"""[[probe]]\nname = "network"\ncommand = ["/bin/sh", "-c", '{probe}']\nseconds = 1\n""")
     busy.touch()
+    host.write_policy(BUSY.format(current=host.folder / "current", busy=busy, then=f"rm {busy}", seconds=10))
+    report = host.carry("upgrade", "2.0")
+    assert (report.outcome, report.current_version, report.details) == ("succeeded", "2.0", {})
+    assert not busy.exists()  # it was busy once
+
+
+def test_f13_a_server_that_stays_busy_rolls_nothing_back(shop: Shop, host: Host, tmp_path: Path) -> None:
+    """The version is healthy by its own command, and the report names the probe that could not decide."""
+    for version in ("1.0", "2.0"):
+        shop.add(version)
+    host.carry("install", "1.0")
+    busy = tmp_path / "busy"
+    busy.touch()
+    host.write_policy(BUSY.format(current=host.folder / "current", busy=busy, then=":", seconds=1))
+    report = host.carry("upgrade", "2.0")
+    assert (report.outcome, report.code, report.current_version) == ("succeeded", "", "2.0")
+    assert report.details == {"probes_undecided": ["network"]}
+    assert "network" in report.message
+    assert not (host.folder / "failed" / "2.0").exists()
+
+
+def test_f13_a_probe_that_fails_rolls_back_beside_one_that_cannot_decide(
+    shop: Shop, host: Host, tmp_path: Path
+) -> None:
+    """Only exit code 75 is no verdict."""
+    for version in ("1.0", "2.0"):
+        shop.add(version)
+    host.carry("install", "1.0")
+    busy = tmp_path / "busy"
+    busy.touch()
+    undecided = BUSY.format(current=host.folder / "current", busy=busy, then=":", seconds=1)
+    fails = BUSY.format(current=host.folder / "current", busy=busy, then="exit 74", seconds=1).replace(
+        "network", "disk"
+    )
+    host.write_policy(undecided + fails)
     report = host.carry("upgrade", "2.0")
     assert (report.code, report.current_version) == ("RolledBack", "1.0")
-    busy.unlink()
+    assert "'disk'" in report.message
+    assert (host.folder / "failed" / "2.0" / "reason.json").exists()
+
+
+def test_f14_a_network_that_comes_late_marks_no_version_bad(shop: Shop, host: Host, tmp_path: Path) -> None:
+    """The version's own health command says that it is not its fault: the next order tries again, without a word."""
+    late = tmp_path / "late"
+    late.touch()
+    client = f"#!/bin/sh\n[ {{version}} = 1.0 ] || [ ! -e {late} ] || exit 75\n"
+    client += 'echo "{package} {version}"; exit {health}\n'
+    for version in ("1.0", "2.0"):
+        shop.add(version, client=client, seconds=1)
+    host.carry("install", "1.0")
+    report = host.carry("upgrade", "2.0")
+    assert (report.code, report.current_version) == ("RolledBack", "1.0")
+    assert report.details["reason"] == "TemporaryFailure"
+    assert not (host.folder / "failed" / "2.0" / "reason.json").exists()
+    late.unlink()
     assert host.carry("upgrade", "2.0").current_version == "2.0"
 
 
@@ -176,6 +239,67 @@ def test_a_policy_that_others_may_write_is_refused(shop: Shop, host: Host) -> No
     host.write_policy("[[probe]]\ncommand = ['true']\n")
     (host.installation.etc / "courier.toml").chmod(0o666)
     assert "only root or we" in host.carry("install", "1.0").message
+
+
+def rights_of(home_of: str) -> str:
+    """Return what a client started by cron for this account sees: its home, user and groups, and the file mode mask."""
+    account = pwd.getpwnam(home_of)
+    groups = " ".join(map(str, sorted(os.getgrouplist(home_of, account.pw_gid))))
+    return f"{account.pw_dir} {account.pw_uid} {account.pw_gid} {groups} 0022"
+
+
+RIGHTS = "echo $HOME $(id -u) $(id -g) $(id -G | tr ' ' '\\n' | sort -n | tr '\\n' ' ') $(umask)"
+
+
+def test_f18_the_trial_has_the_home_and_the_rights_of_the_promoted_client(
+    shop: Shop, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Configuration is found in the account's home, whatever HOME the agent was started with."""
+    seen = tmp_path / "seen"
+    shop.add("1.0", client=f'#!/bin/sh\n{RIGHTS} >> {seen}\necho "{{package}} {{version}}"; exit {{health}}\n')
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert host.carry("install", "1.0").outcome == "succeeded"
+    monkeypatch.delenv("HOME")
+    shop.add("2.0", client=f'#!/bin/sh\n{RIGHTS} >> {seen}\necho "{{package}} {{version}}"; exit {{health}}\n')
+    assert host.carry("upgrade", "2.0").outcome == "succeeded"
+    me = pwd.getpwuid(os.geteuid())
+    expected = (
+        f"{me.pw_dir} {me.pw_uid} {os.getegid()} {' '.join(map(str, sorted(os.getgroups() or [me.pw_gid])))} 0022"
+    )
+    assert set(seen.read_text().splitlines()) == {expected}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
+def test_f18_a_probe_has_the_home_and_the_rights_of_its_user(shop: Shop, host: Host, tmp_path: Path) -> None:
+    """Exactly those with which the user's own backups run."""
+    client = f'#!/bin/sh\n[ "$1" = version ] || {{{{ {RIGHTS}; exit; }}}}\n'
+    shop.add("1.0", client=client + 'echo "{package} {version}"; exit {health}\n')
+    subprocess.run(["chmod", "a+rx", *[str(p) for p in [tmp_path, *tmp_path.parents][:4]]], check=True)
+    expected = rights_of("nobody")
+    host.write_policy(f"[[probe]]\ncommand = ['courier', 'rights']\nuser = 'nobody'\nexpect = '^{expected}$'\n")
+    report = host.carry("install", "1.0")
+    assert report.outcome == "succeeded", report.message
+
+
+def test_f18_a_configuration_that_the_new_version_cannot_read_is_found_in_the_trial(
+    shop: Shop, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lies in the home of the account, and the agent's own HOME is another one without any."""
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / ".courier").write_text("old format")
+    account = pwd.getpwuid(os.geteuid())
+    named = pwd.struct_passwd((*account[:5], str(home), account[6]))
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: named)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    client = (
+        '#!/bin/sh\n[ {version} = 1.0 ] || [ ! -e ~/.courier ] || exit 5\necho "{package} {version}"; exit {health}\n'
+    )
+    for version in ("1.0", "2.0"):
+        shop.add(version, client=client)
+    host.carry("install", "1.0")
+    report = host.carry("upgrade", "2.0")
+    assert (report.code, report.current_version) == ("RolledBack", "1.0")
 
 
 def test_f18_the_health_command_runs_from_where_the_client_will_run(shop: Shop, host: Host, tmp_path: Path) -> None:

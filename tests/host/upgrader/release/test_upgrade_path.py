@@ -1,6 +1,7 @@
 """Upgrade paths and repository formats: which versions lead to the goal, and which must not be used."""
 
 import itertools
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -99,6 +100,47 @@ def test_f59_one_order_goes_through_the_intermediate_version(shop: Shop, host: H
     assert (report.outcome, report.from_version, report.current_version) == ("succeeded", "1.0", "3.0")
     assert host.installation.package("courier").version_before() == "1.0"
     assert sorted(path.name for path in (host.folder / "versions").iterdir()) == ["1.0", "3.0"]
+
+
+def test_f59_every_version_on_the_path_is_verified_before_the_next(shop: Shop, host: Host, tmp_path: Path) -> None:
+    """By its own health command and by every probe of the host, as the version that is current then."""
+    seen = tmp_path / "seen"
+    say = f'echo "$1 {{version}} $(readlink {host.folder}/current)" >> {seen}'
+    client = f'#!/bin/sh\n{say}\necho "{{package}} {{version}}"\nexit {{health}}\n'
+    shop.add("1.0", client=client)
+    host.carry("install", "1.0")
+    shop.add("2.0", client=client)
+    shop.add("3.0", client=client, upgrades_from=">=2,<3")
+    shop.add("4.0", client=client, upgrades_from=">=3,<4")
+    host.write_policy('[[probe]]\ncommand = ["courier", "probe"]\n')
+    seen.unlink()
+    report = host.carry("upgrade", "4.0")
+    assert (report.outcome, report.current_version) == ("succeeded", "4.0"), report.message
+    assert seen.read_text().splitlines() == [
+        f"{what} {version} versions/{version}"
+        for version in ("1.0", "2.0", "3.0", "4.0")
+        for what in ("version", "probe")
+    ]
+
+
+@pytest.mark.parametrize("failing", ["2.0", "3.0"])
+def test_f59_a_probe_that_fails_on_an_intermediate_version_rolls_back(
+    shop: Shop, host: Host, tmp_path: Path, failing: str
+) -> None:
+    """Its own health command is content, and the version after it would be healthy: it is never switched to."""
+    seen = tmp_path / "seen"
+    client = f'#!/bin/sh\necho {{version}} >> {seen}\n[ "$1 {{version}}" != "probe {failing}" ] || exit 4\n'
+    client += 'echo "{package} {version}"; exit {health}\n'
+    shop.add("1.0", client=client)
+    host.carry("install", "1.0")
+    shop.add("2.0", client=client)
+    shop.add("3.0", client=client, upgrades_from=">=2,<3")
+    shop.add("4.0", client=client, upgrades_from=">=3,<4")
+    host.write_policy('[[probe]]\ncommand = ["courier", "probe"]\n')
+    report = host.carry("upgrade", "4.0")
+    assert (report.code, report.current_version) == ("RolledBack", "1.0"), report.message
+    assert "4.0" not in seen.read_text()
+    assert (host.folder / "failed" / failing / "reason.json").exists()
 
 
 @pytest.mark.parametrize("unhealthy", ["2.0", "3.0"])

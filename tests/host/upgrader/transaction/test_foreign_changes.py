@@ -417,6 +417,8 @@ def test_f33_a_version_that_cannot_read_the_repository_is_refused(tmp_path: Path
     host.add("1.5", repository_format="1", readable_by="0.1")
     host.add("2.0", repository_format="2", readable_by="1.5")
     host.carry("install", "2.0")
+    host.installation.etc.mkdir(parents=True)
+    (host.installation.etc / "host.toml").write_text("allows_downgrade = true\n")
     report = host.carry("upgrade", "1.0")
     assert (report.code, report.current_version) == ("RepositoryFormatConflict", "2.0")
     assert host.carry("upgrade", "1.5").current_version == "1.5"

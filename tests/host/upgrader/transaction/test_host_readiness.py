@@ -4,6 +4,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,22 @@ def test_f46_a_pending_reboot_defers_the_order(installed: Host) -> None:
     report = installed.carry("upgrade", "2.0", timeout_seconds=1)
     assert (report.code, report.stage, report.current_version) == ("HostBusy", "check", "1.0")
     assert "reboot" in report.message
+    assert report.details == {"reason": "RebootPending", "deferred": True}
     assert installed.downloads() == []
     mark.unlink()
     assert installed.carry("upgrade", "2.0").current_version == "2.0"
+
+
+def test_f46_an_order_goes_on_once_the_host_has_rebooted(installed: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It looks again and again while it has time, and nobody has to ask a second time."""
+    mark = installed.root / "run" / "reboot-required"
+    mark.parent.mkdir()
+    mark.touch()
+    installed.write_policy("waits_for_reboot = true\n", "host")
+    threading.Timer(1.5, mark.unlink).start()
+    report = installed.carry("upgrade", "2.0", timeout_seconds=20)
+    assert (report.outcome, report.current_version, report.details) == ("succeeded", "2.0", {})
+    assert report.seconds >= 1.0
 
 
 def test_f46_an_order_waits_for_a_busy_host(installed: Host, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,7 +74,8 @@ def test_a_busy_host_reports_its_load(installed: Host) -> None:
     installed.installation = dataclasses.replace(installed.installation, load=lambda: 17.25)
     installed.write_policy("busiest = 4\n", "host")
     report = installed.carry("upgrade", "2.0", timeout_seconds=1)
-    assert (report.code, report.message.split(";")[0]) == ("HostBusy", "this host's load is 17.2, above 4")
+    assert (report.code, report.message.split(";")[0]) == ("HostBusy", "HighLoad: this host's load is 17.2, above 4")
+    assert report.details == {"reason": "HighLoad", "deferred": True}
 
 
 def test_an_order_can_be_cancelled_while_it_waits(installed: Host) -> None:

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ import pytest
 from backfleet import releases
 from backfleet_host.contract import read_output
 from backfleet_host.platforms import platform_here
+from backfleet_host.upgrader import carry_out_on
 from backfleet_host.upgrader.host.processes import from_tree
 
 Host = Any
@@ -45,7 +47,7 @@ def upgrader(shop: Shop, host: Host, order: Any, start: str = "", **more: Any) -
     return subprocess.Popen([sys.executable, "-c", CARRY, *words], stdout=subprocess.PIPE, text=True, **more)
 
 
-def said_by(shim: Path, *words: str) -> str:
+def printed_by(shim: Path, *words: str) -> str:
     return subprocess.run([shim, *words], capture_output=True, text=True, check=True).stdout.strip()
 
 
@@ -104,23 +106,49 @@ def test_f66_a_disk_that_fills_up_during_an_upgrade(
         os.posix_fallocate(file.fileno(), 0, fill_to)
     report = host.carry("upgrade", "2.0", order_id="u-full")
     assert (report.code, report.current_version) in (("DiskFull", "1.0"), ("", "2.0"))
-    assert said_by(host.shim, "hello") == f"{report.current_version} hello"
+    assert printed_by(host.shim, "hello") == f"{report.current_version} hello"
     (small_disk / "filler").unlink()
     assert host.carry("upgrade", "2.0").current_version == "2.0"
     assert host.leftovers() == []
 
 
-def test_f09_a_read_only_root_is_reported(shop: Shop, host: Host, small_disk: Path) -> None:
-    """Nothing is touched, and the order succeeds once the root can be written."""
+@pytest.fixture
+def read_only_root(shop: Shop, host: Host, small_disk: Path) -> Path:
+    """Return the root of a host with 1.0 whose disk is read-only, as while it boots."""
     shop.add("1.0")
     host.carry("install", "1.0")
     shop.add("2.0")
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
-    report = host.carry("upgrade", "2.0")
-    assert (report.outcome, report.code, report.current_version) == ("failed", "HostBusy", "1.0")
-    assert said_by(host.shim, "hello") == "1.0 hello"
-    subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
+    return small_disk
+
+
+def test_f09_an_order_that_comes_while_the_host_boots_waits_for_it(
+    host: Host, read_only_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is carried out as soon as the root can be written, with the time that it has left."""
+    remount = ["mount", "-o", "remount,rw", str(read_only_root)]
+    threading.Timer(1.5, lambda: subprocess.run(remount, check=True)).start()
+    report = host.carry("upgrade", "2.0", timeout_seconds=20)
+    assert (report.outcome, report.current_version, report.details) == ("succeeded", "2.0", {})
+
+
+def test_f09_a_root_that_stays_read_only_defers_the_order(host: Host, read_only_root: Path) -> None:
+    """Nothing is touched, the report says that this is no failure, and a later order succeeds."""
+    began = time.monotonic()
+    report = host.carry("upgrade", "2.0", timeout_seconds=1)
+    assert 1.0 <= time.monotonic() - began < 10
+    assert (report.code, report.current_version) == ("HostBusy", "1.0")
+    assert report.details == {"reason": "ReadOnlyRoot", "deferred": True}
+    assert printed_by(host.shim, "hello") == "1.0 hello"
+    subprocess.run(["mount", "-o", "remount,rw", read_only_root], check=True)
     assert host.carry("upgrade", "2.0").current_version == "2.0"
+
+
+def test_f09_an_order_that_waits_for_a_booting_host_can_be_cancelled(host: Host, read_only_root: Path) -> None:
+    asked = iter(range(100))
+    order = host.order("upgrade", "2.0")
+    report = carry_out_on(host.installation, order, lambda line: None, lambda: next(asked) > 0)
+    assert (report.code, report.current_version) == ("TaskCancelled", "1.0")
 
 
 def test_a_quota_is_a_full_disk(shop: Shop, host: Host) -> None:
@@ -209,7 +237,7 @@ def test_f26_an_upgrader_that_is_killed_leaves_no_lock(shop: Shop, host: Host) -
     for left in from_tree(host.folder / "versions" / "2.0"):
         os.kill(left, signal.SIGKILL)
     assert report.current_version == "1.0"
-    assert said_by(host.shim, "hello") == "1.0 hello"
+    assert printed_by(host.shim, "hello") == "1.0 hello"
     assert host.leftovers() == []
 
 
@@ -265,40 +293,6 @@ def test_f06_a_tree_that_a_process_runs_from_is_never_removed(shop: Shop, host: 
     assert sorted(path.name for path in (host.folder / "versions").iterdir()) == ["2.0", "3.0"]
 
 
-def test_f36_f37_runs_that_start_during_a_drain_wait_and_then_run(shop: Shop, host: Host) -> None:
-    """Also on a host that is never idle: new runs wait behind the running one until after the switch."""
-    shop.add("1.0", switch="idle")
-    shop.add("2.0", switch="idle")
-    host.carry("install", "1.0")
-    flag = host.root / "flag"
-    flag.touch()
-    with subprocess.Popen([host.shim, "hold", flag], stdout=subprocess.PIPE, text=True) as first:
-        assert first.stdout is not None
-        first.stdout.readline()
-        upgrade = upgrader(shop, host, host.order("upgrade", "2.0", "u-drain"))
-        until = time.monotonic() + 20
-        while not _gate_is_closed(host) and time.monotonic() < until:
-            time.sleep(0.01)
-        queued = [subprocess.Popen([host.shim, "hello"], stdout=subprocess.PIPE, text=True) for _ in range(3)]
-        time.sleep(0.3)
-        assert [process.poll() for process in queued] == [None] * 3
-        flag.unlink()
-        assert first.stdout.read() == "done 1.0\n"
-    assert [process.communicate(timeout=20)[0] for process in queued] == ["2.0 hello\n"] * 3
-    assert '"current_version": "2.0"' in upgrade.communicate(timeout=20)[0]
-
-
-def _gate_is_closed(host: Host) -> bool:
-    import fcntl
-
-    with open(host.folder / "gate", "rb") as gate:
-        try:
-            fcntl.flock(gate, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
-
-
 # --- The rest of the catalogue that concerns a host -----------------------------------------------------------------
 
 
@@ -328,6 +322,7 @@ def test_f19_a_verified_version_is_never_rolled_back(shop: Shop, host: Host, tmp
     ill.touch()
     assert host.carry("recover").current_version == "2.0"
     assert host.carry("upgrade", "2.0").code == "AlreadyCurrent"
+    host.write_policy("allows_downgrade = true\n")
     report = host.carry("upgrade", "1.0")  # and back by an order of its own, ill as it is
     assert (report.outcome, report.details["unwell_before"]) == (
         "succeeded",
@@ -344,21 +339,60 @@ def test_f25_removed_trees_are_downloaded_again_or_refused(shop: Shop, host: Hos
     assert (package["versions"], package["previous"]) == (["2.0", "3.0"], "2.0")
     with shop.database.transaction() as tx:
         releases.withdraw(tx, shop.repository, "courier", "1.0", platform_here(), now=datetime.now(UTC))
+    before = _everything_below(host)
     report = host.carry("upgrade", "1.0")
     assert (report.code, report.details["reason"], report.current_version) == ("UntrustedRelease", "NotOffered", "3.0")
+    assert (report.outcome, report.stage) == ("failed", "check")
+    assert _everything_below(host) == before
+    assert printed_by(host.shim, "hello") == "3.0 hello"
+    assert host.carry("status").details["packages"][0]["versions"] == ["2.0", "3.0"]  # host and report agree
+    host.write_policy("allows_downgrade = true\n")
     assert host.carry("upgrade", "2.0").current_version == "2.0"
 
 
-def test_f28_the_evidence_of_a_failed_version_stays(shop: Shop, host: Host) -> None:
-    """Its output and why it was rolled back."""
+def _everything_below(host: Host) -> dict[str, Any]:
+    """Return what the client consists of: trees, links, shims and facts. Outcomes and metadata are no changes."""
+    found = [host.shim, *host.folder.glob("versions/**/*"), *host.folder.glob("facts/*")]
+    links = {name: os.readlink(host.folder / name) for name in ("current", "previous")}
+    contents = {str(path): (path.lstat().st_ino, path.lstat().st_mtime_ns) for path in found}
+    return {**links, **contents}
+
+
+def test_f28_the_evidence_of_a_failed_version_stays_and_is_reported(shop: Shop, host: Host) -> None:
+    """Its output and why it was rolled back: on the host, in the order's report, and in every status since."""
     shop.add("1.0")
     shop.add("2.0", health=7)
     host.carry("install", "1.0")
-    host.carry("upgrade", "2.0")
+    report = host.carry("upgrade", "2.0")
+    assert "exit code 7" in report.message
+    assert report.details["evidence"] == {"version": "2.0", "output": "courier 2.0\n"}
     assert (host.folder / "failed" / "2.0" / "output").read_text() == "courier 2.0\n"
     assert "exit code 7" in (host.folder / "failed" / "2.0" / "reason.json").read_text()
     (package,) = host.carry("status").details["packages"]
     assert package["failed"] == ["2.0"]
+    failure = package["failures"]["2.0"]
+    assert "exit code 7" in failure["reason"]
+    assert failure["until"] - failure["at"] == 24 * 3600
+
+
+@pytest.mark.parametrize("policy", ["", "sends_output = true\n"])
+def test_f28_what_a_probe_printed_is_sent_only_if_the_host_allows_it(shop: Shop, host: Host, policy: str) -> None:
+    """It may hold secrets. On the host it is kept all the same, for its owner only, and only its end is sent."""
+    shop.add("1.0")
+    shop.add("2.0")
+    host.carry("install", "1.0")
+    host.write_policy(policy, "host")
+    host.write_policy(f"""
+[[probe]]
+name = "secretive"
+command = ["/bin/sh", "-c", "seq 1 2000; echo hunter2; ! readlink {host.folder}/current | grep -q 2.0"]
+""")
+    report = host.carry("upgrade", "2.0")
+    assert (report.code, report.current_version) == ("RolledBack", "1.0")
+    assert "hunter2" in (host.folder / "failed" / "2.0" / "output").read_text()
+    assert "hunter2" not in report.message
+    assert ("hunter2" in report.as_line()) == bool(policy)
+    assert len(report.as_line()) < 4000
 
 
 def test_a_rollback_restores_the_previous_link(shop: Shop, host: Host) -> None:

@@ -49,21 +49,21 @@ def cut_off(
     assert died.returncode == -signal.SIGKILL
 
 
-def said_by(shim: Path, *words: str, **environment: str) -> str:
+def printed_by(shim: Path, *words: str, **environment: str) -> str:
     ready = {**os.environ, **environment}
     return subprocess.run([shim, *words], env=ready, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def output_before_recovery(host: Host) -> str:
     """Return what a run prints that does not wait for the recovery."""
-    return said_by(host.shim, "hello", BACKFLEET_ON_TRIAL="1")
+    return printed_by(host.shim, "hello", BACKFLEET_ON_TRIAL="1")
 
 
 def recovered(host: Host, version: str) -> None:
     """Recover, and check that this version is current, runs behind the shim, and nothing is left behind."""
     assert host.carry("recover", order_id="r-1").current_version == version
     assert host.version() == version
-    assert said_by(host.shim, "hello") == f"{version} hello"
+    assert printed_by(host.shim, "hello") == f"{version} hello"
     assert host.leftovers() == []
 
 
@@ -108,7 +108,7 @@ def test_a_run_does_not_wait_for_recovery_for_ever(shop: Shop, host: Host) -> No
     host.carry("install", "1.0")
     cut_off(shop, host, "switched")
     os.utime(host.folder / "unproven", (time.time() - 700,) * 2)
-    assert said_by(host.shim, "hello") == "2.0 hello"
+    assert printed_by(host.shim, "hello") == "2.0 hello"
 
 
 @pytest.mark.parametrize(

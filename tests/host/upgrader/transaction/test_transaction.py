@@ -20,7 +20,7 @@ Host = Any  # the fixtures' classes live in conftest.py
 Shop = Any
 
 
-def said_by(shim: Path, *words: str) -> str:
+def printed_by(shim: Path, *words: str) -> str:
     return subprocess.run([shim, *words], capture_output=True, text=True, check=True).stdout.strip()
 
 
@@ -46,7 +46,7 @@ def test_an_install_makes_the_client_run(shop: Shop, host: Host) -> None:
     shop.add("1.0")
     report = host.carry("install", "1.0")
     assert (report.outcome, report.code, report.current_version) == ("succeeded", "", "1.0")
-    assert said_by(host.shim, "hello") == "1.0 hello"
+    assert printed_by(host.shim, "hello") == "1.0 hello"
     assert host.leftovers() == []
 
 
@@ -58,7 +58,7 @@ def test_an_upgrade_keeps_the_old_version_for_a_rollback(shop: Shop, host: Host)
     host.progress.clear()
     report = host.carry("upgrade", "2.0")
     assert (report.outcome, report.from_version, report.current_version) == ("succeeded", "1.0", "2.0")
-    assert said_by(host.shim, "version") == "courier 2.0"
+    assert printed_by(host.shim, "version") == "courier 2.0"
     assert sorted(path.name for path in (host.folder / "versions").iterdir()) == ["1.0", "2.0"]
     stages = [json.loads(line)["stage"] for line in host.progress]
     assert stages == ["admit", "check", "fetch", "stage", "drain", "switch", "prove", "commit"]
@@ -229,7 +229,7 @@ def test_an_unhealthy_version_is_rolled_back(shop: Shop, host: Host) -> None:
     report = host.carry("upgrade", "2.0")
     assert (report.outcome, report.code, report.current_version) == ("failed", "RolledBack", "1.0")
     assert "exit code 3" in report.message
-    assert said_by(host.shim, "version") == "courier 1.0"
+    assert printed_by(host.shim, "version") == "courier 1.0"
     assert (host.folder / "failed" / "2.0" / "output").read_text() == "courier 2.0\n"
     assert host.leftovers() == []
 
@@ -273,14 +273,16 @@ def test_an_unhealthy_first_install_leaves_nothing(shop: Shop, host: Host) -> No
 HANGS = '#!/bin/sh\nif [ "{health}" = 0 ]; then echo "{package} {version}"; else sleep 300 & wait; fi\n'
 
 
-def test_a_hanging_health_command_is_killed_with_all_it_started(shop: Shop, host: Host) -> None:
-    """F10: the whole process tree ends; then the old version runs."""
+def test_f10_a_hanging_health_command_is_killed_with_all_it_started(shop: Shop, host: Host) -> None:
+    """The whole process tree ends, the old version runs, and the report says by a code of its own that time was up."""
     shop.add("1.0", client=HANGS)
     shop.add("2.0", client=HANGS, health=1, seconds=1)
     host.carry("install", "1.0")
     report = host.carry("upgrade", "2.0")
     assert (report.code, report.current_version) == ("RolledBack", "1.0")
     assert "within 1 s" in report.message
+    assert report.details["reason"] == "TimedOut"
+    assert printed_by(host.shim, "hello") == "courier 1.0"
     marker = str(host.folder).encode()
     left = [p for p in Path("/proc").glob("[0-9]*/cmdline") if marker in _read(p)]
     assert left == []
@@ -340,7 +342,7 @@ def test_a_run_that_waited_uses_the_new_versions_program(shop: Shop, host: Host)
         process.communicate(timeout=30)
     assert host.carry("upgrade", "2.0").outcome == "succeeded"
     assert host.shim.read_text() == copy
-    assert said_by(host.shim, "hello") == "2.0 hello"
+    assert printed_by(host.shim, "hello") == "2.0 hello"
 
 
 @contextlib.contextmanager
@@ -369,7 +371,7 @@ def test_a_client_that_must_be_idle_is_never_interrupted(shop: Shop, host: Host)
     with a_running_backup(host):
         report = host.carry("upgrade", "2.0", timeout_seconds=1)
         assert (report.code, report.current_version) == ("BackupRunning", "1.0")
-    assert said_by(host.shim, "hello") == "1.0 hello"
+    assert printed_by(host.shim, "hello") == "1.0 hello"
     assert host.carry("upgrade", "2.0").outcome == "succeeded"
 
 

@@ -1,0 +1,12 @@
+"""The paths of a server's downloads. Both sides import them: the endpoint serves what hosts and pasted lines fetch.
+
+An order may name another address for `METADATA` and `TARGETS`; they then follow that address instead of `DOWNLOADS`.
+"""
+
+from __future__ import annotations
+
+DOWNLOADS = "/downloads"
+METADATA = "/metadata"  # signed metadata of releases; below DOWNLOADS, as are the next ones
+TARGETS = "/targets"  # artifacts by their names in the signed metadata
+HOST_PROGRAM = "/backfleet-host.pyz"
+AUTHORITY = "/ca.pem"  # the certificate of the private authority
