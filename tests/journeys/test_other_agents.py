@@ -30,6 +30,7 @@ from backfleet_host.contract import Order, read_output
 from backfleet_host.platforms import platform_here
 from host.proxying import PASSWORD, proxying
 from journeys.installation import PACKAGE, Installation, free_ports, wait_for
+from mounts import mounted, remount
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +94,19 @@ def test_a_host_is_installed_upgraded_and_rolled_back(bootstrap: Bootstrap, tmp_
     assert (code, again) == (0, report)
     code, report, output = run(tmp_path, command_for(order(3, "3.0"), bootstrap))
     assert (code, report.code, report.current_version) == (1, "RolledBack", "2.0"), output
+
+
+@pytest.mark.parametrize(("options", "code"), [("full", "DiskFull"), ("ro", "HostBusy")])
+def test_a_full_or_read_only_disk_has_a_code(bootstrap: Bootstrap, tmp_path: Path, options: str, code: str) -> None:
+    """Also before the host program is there: a traceback would tell the server nothing."""
+    with mounted(Path(bootstrap.root), "size=1m") as disk:
+        if options == "full":
+            (disk / "filler").write_bytes(b"\0" * (shutil.disk_usage(disk).free - 100_000))
+        else:
+            remount(disk, "ro")
+        ended, report, output = run(tmp_path, command_for(order(1, "1.0", "install"), bootstrap))
+        assert (ended, report.code, report.version_known) == (1, code, False), output
+        assert "Traceback" not in output
 
 
 def test_a_host_reports_the_state_of_its_client(bootstrap: Bootstrap, tmp_path: Path) -> None:

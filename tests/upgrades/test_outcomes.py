@@ -203,6 +203,18 @@ def test_a_malformed_report_is_no_report(changed: dict[str, Any]) -> None:
 # --- No report ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("error_code", "code"),
+    [("-8", "DiskFull"), ("28", "DiskFull"), ("122", "DiskFull"), ("30", "HostBusy"), ("-13", "InternalError")],
+)
+def test_a_full_or_read_only_disk_of_an_agent_has_a_code(error_code: str, code: str) -> None:
+    """The agent could not even begin: -8 is its own code for that, a positive one the system's."""
+    found = judged(item(), outcome(State.FAILED, error_code=error_code, error_text="/opt/backfleet/agent"))
+    assert (found.item.state, found.item.code) == (ItemState.FAILED, code)
+    assert f"({error_code}: /opt/backfleet/agent)" in found.item.message
+    assert found.change == Change("c-1", status=BAD, unsure=True)
+
+
 @pytest.mark.parametrize("before", ["sent", "running", "lost"])
 @pytest.mark.parametrize(
     ("news", "state", "code"),

@@ -34,12 +34,16 @@ exit 1
 """
 
 _PYTHON: Final = """\
-import hashlib, os, random, ssl, sys, time, urllib.error, urllib.request
+import errno, hashlib, os, random, ssl, sys, time, urllib.error, urllib.request
 ROOT, SERVER, SHA256 = {root!r}, os.environ.get("ALIYUN_ASSIST_SERVER_HOST") or {server!r}, {sha256!r}
 CA, ORDER, LABEL, BEGAN = {ca!r}, {order!r}, {label!r}, time.monotonic()
-FAILED = {{"DownloadFailed": {no_download!r}, "UntrustedRelease": {not_ours!r}, "UnsupportedPlatform": {not_root!r}}}
+FAILED = {{"DownloadFailed": {no_download!r}, "UntrustedRelease": {not_ours!r}, "UnsupportedPlatform": {not_root!r},
+  "DiskFull": {disk_full!r}, "HostBusy": {read_only!r}}}
 def end(code):
     print(FAILED[code]); sys.exit(1)
+def disk(problem):
+    codes = {{errno.ENOSPC: "DiskFull", errno.EDQUOT: "DiskFull", errno.EROFS: "HostBusy"}}
+    end(codes.get(problem.errno, "UnsupportedPlatform"))
 def digest(path):
     try:
         with open(path, "rb") as file: return hashlib.sha256(file.read()).hexdigest()
@@ -57,7 +61,7 @@ def fetch(opener):
         print({stage!r}, flush=True); time.sleep(pause)
 folder = {folder!r}
 try: os.makedirs(folder, mode=0o700, exist_ok=True)
-except OSError: end("UnsupportedPlatform")
+except OSError as problem: disk(problem)
 program = os.path.join(folder, "backfleet-host-" + SHA256[:16] + ".pyz")
 if digest(program) != SHA256:
     proxy = os.environ.get("BACKFLEET_PROXY")
@@ -69,11 +73,17 @@ if digest(program) != SHA256:
     content = fetch(opener)
     if hashlib.sha256(content).hexdigest() != SHA256: end("UntrustedRelease")
     partial = program + "." + str(os.getpid())
-    with open(partial, "wb") as file: file.write(content); file.flush(); os.fsync(file.fileno())
-    os.replace(partial, program)
+    try:
+        with open(partial, "wb") as file: file.write(content); file.flush(); os.fsync(file.fileno())
+        os.replace(partial, program)
+    except OSError as problem:
+        if os.path.exists(partial): os.unlink(partial)
+        disk(problem)
 authority = os.path.join(folder, "ca.pem")
-with open(authority + ".new", "w") as file: file.write(CA)
-os.replace(authority + ".new", authority)
+try:
+    with open(authority + ".new", "w") as file: file.write(CA)
+    os.replace(authority + ".new", authority)
+except OSError as problem: disk(problem)
 sys.stdout.flush()
 more = [LABEL, str(time.monotonic() - BEGAN)]
 os.execv(sys.executable, [sys.executable, program, "bring", ROOT, SERVER, authority, ORDER, *more])"""
@@ -115,6 +125,8 @@ def command_for(order: Order, bootstrap: Bootstrap, label: str = "") -> str:
         order=base64.b64encode(order.as_command().encode()).decode(),
         no_download=failed("DownloadFailed", "the host program could not be fetched from the server", "NotReachable"),
         not_ours=failed("UntrustedRelease", "the server offers a host program of another hash", "WrongBytes"),
+        disk_full=failed("DiskFull", f"no space is left on the disk of {bootstrap.root}; free some"),
+        read_only=failed("HostBusy", f"the file system of {bootstrap.root} is read-only"),
         not_root=failed("UnsupportedPlatform", f"{bootstrap.root} cannot be written; the agent must run as root"),
     )
     no_python = failed("UnsupportedPlatform", f"no Python {least} or newer with ssl was found; install python3")

@@ -26,6 +26,14 @@ _WITHOUT_REPORT: Final = {
     State.REFUSED: ("UnsupportedPlatform", "the agent on this host does not take upgrade orders"),
     State.CANCELLED: ("TaskCancelled", "it was stopped before the host fetched it"),
 }
+_AGENT_ERRORS: Final = {
+    "-8": ("DiskFull", "the agent has no disk space to begin it"),
+    "28": ("DiskFull", "the agent has no disk space to begin it"),
+    "122": ("DiskFull", "the agent has no disk space to begin it, by its quota"),
+    "30": ("HostBusy", "the agent's file system is read-only"),
+}
+"""What an agent's own errors mean that tell something about the host. A positive one is an errno of Linux."""
+
 _BEFORE_LOOKING: Final = ("DownloadFailed", "UntrustedRelease", "UnsupportedPlatform")
 """How an order fails that could not even start, by a command without our host program."""
 _LOST: Final = (
@@ -118,6 +126,8 @@ def _meaning(item: Item, outcome: Outcome, report: Report | None) -> tuple[ItemS
     if not outcome.is_final:
         return ItemState.RUNNING, "", ""
     code, message = _WITHOUT_REPORT[outcome.state]
+    if outcome.state is State.FAILED:
+        code, message = _AGENT_ERRORS.get(outcome.error_code, (code, message))
     detail = ": ".join(filter(None, (outcome.error_code, outcome.error_text)))
     return ItemState.FAILED, code, storable(f"{message} ({detail})" if detail else message)
 

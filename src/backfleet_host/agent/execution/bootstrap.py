@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import dataclasses
+import errno
 import os
 import random
 import sys
@@ -37,6 +38,9 @@ POLL_SECONDS = 0.2
 RECOVERIES = 3  # tries to find out what became of an order whose process was killed
 LONGEST_PAUSE_SECONDS = 15.0  # between two tries to reach the server
 REPORT = b'{"report"'
+RESERVED = 64 * 1024  # bytes for the report, on a disk that may be full by then
+
+_DISK_CODES = {errno.ENOSPC: "DiskFull", errno.EDQUOT: "DiskFull", errno.EROFS: "HostBusy"}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -54,24 +58,25 @@ def main(arguments: Sequence[str]) -> int:
     until = time.monotonic() + max(1.0, order.timeout_seconds - spent)
     try:
         _adopt_in_time(places, server, Path(authority), until)
+        order = dataclasses.replace(order, timeout_seconds=max(1, round(until - time.monotonic())))
+        asks = bool(label) and order.kind in WITHDRAWABLE
+        ask = question_to(server, Path(authority), places.root, label) if asks else None
+        return _Work(places, order, ask).see_through()
     except (CannotEnrol, BadAddress, OSError) as problem:
-        print(_unreachable(order, problem).as_line(), flush=True)
+        print(_not_begun(order, problem).as_line(), flush=True)
         return 1
-    order = dataclasses.replace(order, timeout_seconds=max(1, round(until - time.monotonic())))
-    asks = bool(label) and order.kind in WITHDRAWABLE
-    ask = question_to(server, Path(authority), places.root, label) if asks else None
-    return _Work(places, order, ask).see_through()
 
 
-def _unreachable(order: Order, problem: Exception) -> Report:
+def _not_begun(order: Order, problem: Exception) -> Report:
+    code = _DISK_CODES.get(problem.errno or 0, "") if isinstance(problem, OSError) else ""
     return Report(
         order.order_id,
         order.kind,
         order.package,
         "failed",
-        code="DownloadFailed",
+        code=code or "DownloadFailed",
         message=str(problem),
-        details={"reason": "NotReachable"},
+        details={} if code else {"reason": "NotReachable"},
         version_known=False,
     )
 
@@ -110,6 +115,7 @@ class _Work:
         self._root, self._order, self._ask = places.root, order, ask
         self._output = places.bootstrap / f"{order.order_id}.out"
         self._lock = places.bootstrap / f"{order.order_id}.lock"
+        self._reserved = places.bootstrap / f"{order.order_id}.reserve"
         self._until = time.monotonic() + order.timeout_seconds + GRACE_SECONDS
         self._parent = os.getppid()
         self._listening: List[int] = []  # write ends of pipes: closed when the agent reads no more
@@ -127,13 +133,24 @@ class _Work:
         return 1
 
     def _start_detached(self, lock: int, *, recovers: bool) -> None:
-        """Start the work as a grandchild in a session of its own. It holds the lock and writes to the output file."""
+        """Start the work as a grandchild in a session of its own. It holds the lock and writes to the output file.
+
+        Raises:
+            OSError: there is no space for its output.
+        """
+        mode = os.O_APPEND if recovers else os.O_TRUNC
+        written = os.open(self._output, os.O_WRONLY | os.O_CREAT | mode | os.O_CLOEXEC, 0o600)
+        try:
+            _reserve(self._reserved)
+        except OSError:
+            os.close(written)
+            raise
         sys.stdout.flush()
         heard, listening = os.pipe()
         child = os.fork()
         if child:
-            os.close(lock)
-            os.close(heard)
+            for file in (lock, written, heard):
+                os.close(file)
             self._listening.append(listening)
             os.waitpid(child, 0)
             return
@@ -142,21 +159,45 @@ class _Work:
             os._exit(0)
         for pipe in [listening, *self._listening]:
             os.close(pipe)
-        self._redirect(os.O_APPEND if recovers else os.O_TRUNC)
+        _redirect(written)
         code = 1
         try:
-            code = (
-                _recover(self._root, self._order) if recovers else _carry_out(self._root, self._order, self._ask, heard)
-            )
+            code = self._recover() if recovers else self._carry_out(heard)
         finally:
             os._exit(code)
 
-    def _redirect(self, mode: int) -> None:
-        written = os.open(self._output, os.O_WRONLY | os.O_CREAT | mode, 0o600)
-        nothing = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(nothing, 0)
-        os.dup2(written, 1)
-        os.dup2(written, 2)
+    def _carry_out(self, heard: int) -> int:
+        from backfleet_host import upgrader  # only the detached process needs it
+
+        self._leave_the_agents_group()  # the order may restart the other agent's service
+        withdrawal = Withdrawal(self._ask or (lambda: False), heard)
+        if self._ask is not None:
+            withdrawal.start()
+
+        def progress(line: str) -> None:
+            withdrawal.note(line)
+            _write(line)
+
+        order, root = self._order, self._root
+        return self._report(lambda: upgrader.carry_out(order, root, progress=progress, is_cancelled=withdrawal))
+
+    def _recover(self) -> int:
+        from backfleet_host import upgrader  # only the detached process needs it
+
+        self._leave_the_agents_group()
+        return self._report(lambda: upgrader.recover(self._order, self._root, progress=_write))
+
+    def _leave_the_agents_group(self) -> None:
+        move_to_own_scope(f"backfleet-{self._order.order_id}-{os.getpid()}")
+
+    def _report(self, carry: Callable[[], Report]) -> int:
+        try:
+            report = carry()
+        except Exception as problem:  # noqa: BLE001 -- whatever it is, the server must hear of it
+            report = failed_report(self._order, problem)
+        self._reserved.unlink(missing_ok=True)
+        _write(report_line(report, QUOTA - PROGRESS_BYTES))
+        return 0 if report.outcome == "succeeded" else 1
 
     def _print_output(self) -> bytes:
         """Print what comes into the output file until the work is over; return all of it."""
@@ -179,35 +220,23 @@ class _Work:
             os.close(self._listening.pop())
 
 
-def _carry_out(root: Path, order: Order, ask: Optional[Callable[[], bool]], heard: int) -> int:
-    from backfleet_host import upgrader  # only the detached process needs it
-
-    move_to_own_scope(f"backfleet-{order.order_id}-{os.getpid()}")  # the order may restart the other agent's service
-    withdrawal = Withdrawal(ask or (lambda: False), heard)
-    if ask is not None:
-        withdrawal.start()
-
-    def progress(line: str) -> None:
-        withdrawal.note(line)
-        _write(line)
-
-    return _reported(order, lambda: upgrader.carry_out(order, root, progress=progress, is_cancelled=withdrawal))
-
-
-def _recover(root: Path, order: Order) -> int:
-    from backfleet_host import upgrader  # only the detached process needs it
-
-    move_to_own_scope(f"backfleet-{order.order_id}-{os.getpid()}")
-    return _reported(order, lambda: upgrader.recover(order, root, progress=_write))
-
-
-def _reported(order: Order, carry: Callable[[], Report]) -> int:
+def _reserve(reserve: Path) -> None:
+    """Take disk space now that the report will need."""
+    file = os.open(reserve, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        report = carry()
-    except Exception as problem:  # noqa: BLE001 -- whatever it is, the server must hear of it
-        report = failed_report(order, problem)
-    _write(report_line(report, QUOTA - PROGRESS_BYTES))
-    return 0 if report.outcome == "succeeded" else 1
+        os.posix_fallocate(file, 0, RESERVED)
+    except OSError:
+        reserve.unlink()
+        raise
+    finally:
+        os.close(file)
+
+
+def _redirect(written: int) -> None:
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(written, 1)
+    os.dup2(written, 2)
 
 
 def _write(line: str) -> None:

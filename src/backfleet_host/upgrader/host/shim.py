@@ -114,6 +114,16 @@ def first_unmanaged(folder: Path, name: str, commands: Iterable[str]) -> Optiona
     return None
 
 
+def first_to_write(folder: Path, package: Path, name: str, programs: Dict[str, str]) -> Optional[Path]:
+    """Return the first shim that `write_shims` would write or remove; None if all are as they should be."""
+    flock = flock_program() or "flock"
+    for command in programs:
+        path, text = folder / command, shim_text(package, name, command, flock)
+        if not path.is_file() or path.read_text(encoding="utf-8", errors="replace") != text:
+            return path
+    return next((path for path in shims_of(folder, name) if path.name not in programs), None)
+
+
 def write_shims(folder: Path, package: Path, name: str, programs: Dict[str, str]) -> None:
     """Write the shims of a package, each atomically; remove those of commands that it no longer has."""
     disk.make_folder(folder)

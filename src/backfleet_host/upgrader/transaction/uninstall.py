@@ -13,7 +13,7 @@ from backfleet_host.upgrader.failpoints import failpoint
 from backfleet_host.upgrader.host import preserved_state, shim
 from backfleet_host.upgrader.host.policy import read_policy
 from backfleet_host.upgrader.transaction.attempt import Attempt
-from backfleet_host.upgrader.transaction.checks import wait_until_host_is_ready
+from backfleet_host.upgrader.transaction.checks import check_shims_can_be_written, wait_until_host_is_ready
 from backfleet_host.upgrader.transaction.draining import close_gate, wait_until_client_is_idle
 from backfleet_host.upgrader.transaction.journal import REMOVING, ROLLING_BACK, OpenAttempt
 from backfleet_host.upgrader.transaction.outcome import (
@@ -36,6 +36,7 @@ def uninstall(attempt: Attempt) -> Report:
     try:
         policy = read_policy(attempt.installation.etc, package.name)
         wait_until_host_is_ready(attempt, policy)
+        check_shims_can_be_written(attempt, {})
         attempt.check_interrupted()
         close_gate(package, attempt.closed_gate)
         old = attempt.old_manifest()
