@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Callable, ContextManager, List, Tuple
 
 from backfleet_host.contract import Order, Report, is_version
+from backfleet_host.files import PARTIAL
 from backfleet_host.upgrader import disk
 from backfleet_host.upgrader.errors import OrderFailed, Unhealthy
 from backfleet_host.upgrader.failpoints import failpoint
@@ -105,7 +106,7 @@ def _remove_half_made(installation: Installation, package: PackageFolder) -> Non
                 with _best_effort():
                     disk.remove_tree(path)
     for folder in (package.folder, package.folder / "facts", package.folder / "outcomes", *_folders(package.failed)):
-        for path in [*folder.glob(".*.partial"), *folder.glob(".*.new")]:
+        for path in [*folder.glob(f".*{PARTIAL}"), *folder.glob(".*.new")]:
             with _best_effort():
                 disk.remove_file(path)
 
@@ -122,7 +123,7 @@ def _remove_old_trees(installation: Installation, package: PackageFolder) -> Non
 
 
 def _is_half_made(path: Path) -> bool:
-    return path.name.startswith(".") and path.name.endswith(".partial")
+    return path.name.startswith(".") and path.name.endswith(PARTIAL)
 
 
 def _is_tree(path: Path) -> bool:
