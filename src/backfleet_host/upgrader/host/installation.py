@@ -29,6 +29,7 @@ from typing import Callable, FrozenSet, List, Optional
 
 from backfleet_host.contract import is_version
 from backfleet_host.download_paths import DOWNLOADS
+from backfleet_host.files import PARTIAL
 from backfleet_host.identity import read_identity
 from backfleet_host.layout import DEFAULT_ROOT, POLICY, SYSTEMD, Places
 from backfleet_host.upgrader import disk
@@ -149,7 +150,7 @@ class PackageFolder:
 
     def partial(self, version: str) -> Path:
         """Return the folder in which a version is unpacked."""
-        return self.versions / f".{version}.partial"
+        return self.versions / f".{version}{PARTIAL}"
 
     def facts(self, version: str) -> Path:
         """Return the file with the manifest of a version and the hashes of its tree."""

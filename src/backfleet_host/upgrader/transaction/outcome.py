@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Callable, ContextManager, List, Tuple
 
 from backfleet_host.contract import Order, Report, is_version
+from backfleet_host.files import PARTIAL
 from backfleet_host.upgrader import disk
 from backfleet_host.upgrader.errors import OrderFailed, Unhealthy
 from backfleet_host.upgrader.failpoints import failpoint
@@ -17,6 +18,8 @@ from backfleet_host.upgrader.host import shim
 from backfleet_host.upgrader.host.installation import Installation, PackageFolder
 from backfleet_host.upgrader.transaction.attempt import Attempt
 
+ENDED_EARLY = "its process was ended (killed, or the machine went down) before"
+"""How the message begins of an order that touched nothing: no fault of the release or of the host program."""
 UNDO_TRIES = 4  # of a rollback that the disk refuses
 UNDO_PAUSE_SECONDS = 0.05  # before the second try, doubled each time
 MOST_OUTCOMES = 100  # orders whose outcome is remembered, so that the same order again is answered, not repeated
@@ -103,7 +106,7 @@ def _remove_half_made(installation: Installation, package: PackageFolder) -> Non
                 with _best_effort():
                     disk.remove_tree(path)
     for folder in (package.folder, package.folder / "facts", package.folder / "outcomes", *_folders(package.failed)):
-        for path in [*folder.glob(".*.partial"), *folder.glob(".*.new")]:
+        for path in [*folder.glob(f".*{PARTIAL}"), *folder.glob(".*.new")]:
             with _best_effort():
                 disk.remove_file(path)
 
@@ -120,7 +123,7 @@ def _remove_old_trees(installation: Installation, package: PackageFolder) -> Non
 
 
 def _is_half_made(path: Path) -> bool:
-    return path.name.startswith(".") and path.name.endswith(".partial")
+    return path.name.startswith(".") and path.name.endswith(PARTIAL)
 
 
 def _is_tree(path: Path) -> bool:
