@@ -298,10 +298,13 @@ def test_an_item_without_a_client_changes_no_client() -> None:
 def test_a_late_report_updates_the_client_and_not_the_outcome(
     before: str, report: str, status: ClientStatus, version: str
 ) -> None:
-    """The item stays as it ended, but for the version that the host has now."""
+    """The item stays as it ended, but for the version that the host has now. One that was ended here says so."""
     at = item(before)
     found = judged(at, outcome(State.FINISHED, printed(report, at)), seconds=5000)
-    assert found.item == replace(at, stage="commit", current_version=version)
+    late = report if report == "RolledBack" else "the order succeeded"
+    message = f"; its host reported later: {late}, {version} is installed" if before in ("cancelled", "expired") else ""
+    assert found.item == replace(at, stage="commit", current_version=version, message=message)
+    assert judged(found.item, outcome(State.FINISHED, printed(report, at)), seconds=6000).item == found.item
     assert found.change == Change("c-1", status=status, version=version)
 
 
@@ -440,7 +443,9 @@ def test_no_host_can_stop_the_worker(
     found = judged(at, outcome(news, b"\n".join(output)), seconds=seconds, later=later)
     assert found.item.state is at.state or found.item.state in NEXT[at.state] | NEXT[ItemState.RUNNING]
     if at.state in FINAL:
-        assert found.item == replace(at, stage=found.item.stage, current_version=found.item.current_version)
+        more = {"stage": found.item.stage, "current_version": found.item.current_version, "message": found.item.message}
+        assert found.item == replace(at, **more)
+        assert found.item.message.startswith(at.message)
     assert found.item.stage in ("", *STAGES)
     assert re.fullmatch(r"[A-Za-z0-9._+~-]{0,64}", found.item.current_version)
     assert len(found.item.message) <= LONGEST_MESSAGE

@@ -40,7 +40,7 @@ from backfleet_host.upgrader.transaction.attempt import (
 from backfleet_host.upgrader.transaction.checks import BUSY_AGAIN_SECONDS, check_not_quarantined, is_intact
 from backfleet_host.upgrader.transaction.engine import upgrade
 from backfleet_host.upgrader.transaction.journal import AttemptJournal, UnreadableJournal
-from backfleet_host.upgrader.transaction.outcome import finish, meaning_of, save_settings, tidy
+from backfleet_host.upgrader.transaction.outcome import ENDED_EARLY, finish, meaning_of, save_settings, tidy
 from backfleet_host.upgrader.transaction.recovery import recover as recover_attempt
 from backfleet_host.upgrader.transaction.switching import write_shims
 from backfleet_host.upgrader.transaction.uninstall import uninstall
@@ -239,8 +239,8 @@ def recover(order: Order, root: Path, *, progress: Progress) -> Report:
     if recovered.outcome == "failed" or package.version() == order.version:
         return dataclasses.replace(recovered, kind=order.kind, to_version=order.version)
     # The process died before its journal began, so that nothing was touched.
-    text = f"cut off before it began; {package.version() or 'nothing'} is installed as before; ask again"
-    return _failed(order, "InternalError", text, package)
+    text = f"{ENDED_EARLY} it began; {package.version() or 'nothing'} is installed as before; ask again"
+    return _failed(order, "HostBusy", text, package)
 
 
 def recover_all(root: Path, *, progress: Progress) -> List[Report]:

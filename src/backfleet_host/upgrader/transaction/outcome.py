@@ -18,6 +18,8 @@ from backfleet_host.upgrader.host import shim
 from backfleet_host.upgrader.host.installation import Installation, PackageFolder
 from backfleet_host.upgrader.transaction.attempt import Attempt
 
+ENDED_EARLY = "its process was ended (killed, or the machine went down) before"
+"""How the message begins of an order that touched nothing: no fault of the release or of the host program."""
 UNDO_TRIES = 4  # of a rollback that the disk refuses
 UNDO_PAUSE_SECONDS = 0.05  # before the second try, doubled each time
 MOST_OUTCOMES = 100  # orders whose outcome is remembered, so that the same order again is answered, not repeated

@@ -14,7 +14,7 @@ from backfleet_host.upgrader.transaction.attempt import Attempt, Progress, known
 from backfleet_host.upgrader.transaction.draining import close_gate, wait_for_runs
 from backfleet_host.upgrader.transaction.engine import end_failed
 from backfleet_host.upgrader.transaction.journal import ROLLING_BACK, SWITCHING, VERIFIED, OpenAttempt
-from backfleet_host.upgrader.transaction.outcome import finish, succeed
+from backfleet_host.upgrader.transaction.outcome import ENDED_EARLY, finish, succeed
 from backfleet_host.upgrader.transaction.plan import Baseline, Plan
 from backfleet_host.upgrader.transaction.rollback import Cause, roll_back
 from backfleet_host.upgrader.transaction.switching import verify_version, write_shims
@@ -39,8 +39,8 @@ def recover(installation: Installation, cut_off: OpenAttempt, progress: Progress
         if cut_off.order.kind == "uninstall":
             return resume_uninstall(attempt, cut_off)
         if not cut_off.has(SWITCHING):
-            text = f"cut off before the switch; {cut_off.from_version or 'nothing'} is installed as before; ask again"
-            return finish(attempt, attempt.report("failed", "InternalError", text))
+            text = f"{ENDED_EARLY} the switch; {cut_off.from_version or 'nothing'} is installed as before; ask again"
+            return finish(attempt, attempt.report("failed", "HostBusy", text))
         return _recover_switched(attempt, cut_off)
 
 

@@ -17,6 +17,7 @@ from backfleet_host.upgrader.transaction.checks import check_shims_can_be_writte
 from backfleet_host.upgrader.transaction.draining import drain_until_idle
 from backfleet_host.upgrader.transaction.journal import REMOVING, ROLLING_BACK, OpenAttempt
 from backfleet_host.upgrader.transaction.outcome import (
+    ENDED_EARLY,
     finish,
     meaning_of,
     retry_on_disk_errors,
@@ -50,8 +51,8 @@ def uninstall(attempt: Attempt) -> Report:
 def resume_uninstall(attempt: Attempt, cut_off: OpenAttempt) -> Report:
     """Finish or undo an uninstall that a crash cut off."""
     if not cut_off.has(REMOVING):
-        text = f"cut off before anything was removed; {attempt.from_version} is installed as before; ask again"
-        return finish(attempt, attempt.report("failed", "InternalError", text))
+        text = f"{ENDED_EARLY} anything was removed; {attempt.from_version} is installed as before; ask again"
+        return finish(attempt, attempt.report("failed", "HostBusy", text))
     serving = bool(cut_off.field(REMOVING, "serving", False))
     if cut_off.has(ROLLING_BACK):
         return _put_back(attempt, serving, cut_off.field(ROLLING_BACK, "code"), cut_off.field(ROLLING_BACK, "reason"))

@@ -212,7 +212,7 @@ def test_f11_f14_an_unreachable_server_is_no_fault_of_the_version(
     monkeypatch.setattr(repository, "FIRST_PAUSE_SECONDS", 0.01)
     right = host.installation.downloads
     object.__setattr__(host.installation, "downloads", "http://127.0.0.1:9/downloads")
-    report = host.carry("upgrade", "2.0")
+    report = host.carry("upgrade", "2.0", timeout_seconds=1)
     assert (report.code, report.current_version) == ("DownloadFailed", "1.0")
     object.__setattr__(host.installation, "downloads", right)
     assert host.carry("upgrade", "2.0").outcome == "succeeded"
