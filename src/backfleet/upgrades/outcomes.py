@@ -87,11 +87,22 @@ def read_host_output(item: Item, outcome: Outcome) -> HostOutput:
 
 def _moved(item: Item, outcome: Outcome, report: Report | None, now: datetime) -> Item:
     if item.state in FINAL:
-        return item  # its state stays; only what is known of the host may still change
+        return _with_late_report(item, report)  # its state stays; what is known of the host may still change
     to, code, message = _meaning(item, outcome, report)
     if to in FINAL and item.started_at is None:
         item = item.moved(ItemState.RUNNING, at=now)  # it ran, even if no report of that arrived
     return item.moved(to, at=now, code=code, message=message) if may_move(item.state, to) else item
+
+
+def _with_late_report(item: Item, report: Report | None) -> Item:
+    """Return an item that was ended here, with what its host reported of it since."""
+    if report is None or item.state not in (ItemState.CANCELLED, ItemState.EXPIRED):
+        return item
+    version = reported_version(report)
+    installed = "what is installed is not known" if version is None else f"{version or 'nothing'} is installed"
+    ended = report.code or ("the order succeeded" if report.kind == item.kind.value else "it looked")
+    text = f"; its host reported later: {ended}, {installed}"
+    return item if text in item.message else replace(item, message=storable(f"{item.message}{text}"))
 
 
 def _with_output(item: Item, output: HostOutput) -> Item:

@@ -287,5 +287,5 @@ def test_what_a_crash_left_is_recovered_at_the_start_of_the_agent(gateway: Gatew
     assert until(lambda: "recovered courier: nothing is installed" in host.log.read_text())
     assert list((package / "versions").iterdir()) == []
     report = json.loads((package / "outcome.json").read_text())["report"]
-    assert (report["order_id"], report["code"]) == ("u-9", "InternalError")
+    assert (report["order_id"], report["code"]) == ("u-9", "HostBusy")
     assert host.all_processes_end()

@@ -15,7 +15,7 @@ from backfleet_host.contract import Order, read_output
 from host.agent.gateway import Gateway
 from mounts import mounted, remount
 
-ORDER = Order("u-1", "status", "courier")
+ORDER = Order("u-1", "status", "courier", timeout_seconds=2)
 
 
 @pytest.fixture
