@@ -19,7 +19,7 @@ from backfleet.cli._doctor import check_agents, check_host_program
     ],
 )
 def test_agents_without_a_connection_are_reported(server: dict[str, Any], healthy: bool, text: str) -> None:
-    """They live, and cannot be told of work."""
+    """They run, and cannot be notified of work."""
     found = check_agents(server)
     assert found.healthy is healthy
     assert text in found.text
