@@ -39,11 +39,11 @@ def test_two_official_agents_with_one_identity_are_noticed(server: AgentServer, 
     """Their heartbeats take turns; those of an agent that was restarted do not."""
 
     def beat(pid: int) -> None:
-        assert host.get(f"/heart-beat?pid={pid}").status == 200
+        assert host.heartbeat(pid=pid).status == 200
 
     for second in range(4):
         beat(100 if restarts and second < 2 else 200 if restarts else 100 + second % 2)
-        server.clock.advance(30)
+        server.clock.advance(seconds=30)
     with server.database.reading() as tx:
         found: dict[str, Any] = clones_of(tx, [host.instance_id], now=server.clock())
     assert (host.instance_id in found) is not restarts
