@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from backfleet import app
+from backfleet import host_program
 from backfleet.carriers import Bootstrap
 from backfleet.carriers.bootstrap import command_for
 from backfleet.commands.sending import LONGEST_CONTENT
@@ -48,7 +48,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 @pytest.fixture
 def bootstrap(server: Installation, tmp_path: Path) -> Bootstrap:
     """The bootstrap that the server would write, for a root of the test's own."""
-    program = app.host_program()
+    program = host_program.find()
     assert program is not None, "build it: tools/build_host_program.py"
     digest = hashlib.sha256(program.read_bytes()).hexdigest()
     authority = (server.data / "tls" / "ca.pem").read_text()

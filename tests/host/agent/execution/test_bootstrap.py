@@ -79,7 +79,7 @@ def test_a_full_or_read_only_disk_is_reported(gateway: Gateway, root: Path, opti
 
 
 def test_a_disk_that_fills_up_after_the_start_does_not_cost_the_report(gateway: Gateway, root: Path) -> None:
-    """Room for it is reserved before."""
+    """Space for it is reserved before."""
     with mounted(root / "agent", "size=2m") as disk:
         (disk / "brought").mkdir()
         assert bring(root, gateway.address, gateway.ca)[1].outcome == "succeeded"
