@@ -178,7 +178,7 @@ class SmallHost:
         self._numbers = itertools.count(1 << 30)  # no real process is called so
         self.installation = Installation(
             root, root / "bin", "", None, b"", runner=self.run, source=self, running=self.running,
-            holders=self.holders, lock_holders=self.lock_holders,
+            holders=self.holders, sees_all_holders=lambda lock: True, lock_holders=self.lock_holders,
             is_program=self.is_program, end=self.end, end_orphans=lambda owner: None,
             clock=lambda: float(int(time.time())),  # whose lines are as long every time
         )  # fmt: skip

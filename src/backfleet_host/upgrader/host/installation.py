@@ -33,11 +33,18 @@ from backfleet_host.download_paths import DOWNLOADS
 from backfleet_host.files import PARTIAL
 from backfleet_host.identity import read_identity
 from backfleet_host.layout import DEFAULT_ROOT, POLICY, SYSTEMD, Places
-from backfleet_host.upgrader import disk
+from backfleet_host.upgrader import disk, gate
 from backfleet_host.upgrader.errors import OrderFailed
 from backfleet_host.upgrader.host.holders import Holder, holders_of_lock
 from backfleet_host.upgrader.host.policy import HostPolicy, read_host_policy
-from backfleet_host.upgrader.host.processes import end, end_orphans, from_tree, holders_of, is_program_of
+from backfleet_host.upgrader.host.processes import (
+    end,
+    end_orphans,
+    from_tree,
+    holders_of,
+    is_program_of,
+    sees_all_holders,
+)
 from backfleet_host.upgrader.host.shim import UNVERIFIED
 from backfleet_host.upgrader.host.subprocesses import Runner, run
 from backfleet_host.upgrader.release.source import ReleaseServer, ReleaseSource
@@ -62,6 +69,7 @@ class Installation:
     running: Callable[[Path], List[int]] = from_tree  # the processes that use a tree
     holders: Callable[[Path], FrozenSet[int]] = holders_of  # the processes that have a file open
     lock_holders: Callable[[Path, Path], List[Holder]] = holders_of_lock  # who holds a lock, by file and package
+    sees_all_holders: Callable[[Path], bool] = sees_all_holders  # whether `running` finds all who have a file open
     is_program: Callable[[int, Path], bool] = is_program_of  # whether a process runs a program of a tree
     end: Callable[[int], None] = end  # kills a process
     end_orphans: Callable[[str], None] = end_orphans  # kills commands that a dead upgrade left behind
@@ -94,6 +102,16 @@ class Installation:
             return read_host_policy(self.etc)
         except OrderFailed:
             return HostPolicy()
+
+    def is_in_use(self, package: PackageFolder, tree: Path) -> bool:
+        """Return whether a process may run from a tree that is not current: it is seen, or a run is that cannot be.
+
+        Nothing can run from a tree that is half made, but a repair exchanges it for the one beside it.
+        """
+        lock, name = package.folder / "running", tree.name
+        may_have_begun = not name.startswith(".") or package.tree(name[1 : -len(PARTIAL)]).is_dir()
+        is_hidden = may_have_begun and gate.is_anything_running(lock) and not self.sees_all_holders(lock)
+        return bool(self.running(tree)) or is_hidden
 
     def packages(self) -> List[PackageFolder]:
         """Return every package that has anything here."""

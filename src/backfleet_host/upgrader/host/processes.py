@@ -12,6 +12,8 @@ from typing import Dict, FrozenSet, Iterator, List
 OWNER = "BACKFLEET_PACKAGE"  # in the environment of all commands but those that start a service: whose upgrade it is
 SCRIPT_ARGUMENTS = 3  # an interpreter, perhaps one argument of its own, and the script: execve(2)
 LONGEST_COMM = 15  # bytes of a program's name that the kernel keeps
+FIRST_PROCESS_NAMESPACE = "pid:[4026531836]"  # PROC_PID_INIT_INO of proc_ns.h: the one that has every process
+CAP_SYS_PTRACE = 19  # capability.h: whoever has it may look at all processes
 TICK_SECONDS = 0.02  # the kernel gives the start of a process in hundredths of a second
 
 
@@ -86,6 +88,36 @@ def holders_of(file: Path) -> FrozenSet[int]:
     return frozenset(
         int(path.name) for path in _processes() if any(_link(link) == wanted for link in _entries(path / "fd"))
     )
+
+
+def sees_all_holders(file: Path) -> bool:
+    """Return whether nothing can have this file open and use a tree without being found by `from_tree`.
+
+    So it is where /proc shows every process of the machine, with all that it has open, and those that have the file
+    open see the same file systems as we do: the paths of others are paths in their containers.
+    """
+    try:
+        ours, wanted = os.readlink("/proc/self/ns/mnt"), file.stat()
+        is_first = os.readlink("/proc/self/ns/pid") == FIRST_PROCESS_NAMESPACE
+        may_look = int(_status_field("CapEff"), 16) >> CAP_SYS_PTRACE & 1
+    except (OSError, ValueError):
+        return False
+    others = (path for path in _processes() if _link(path / "ns" / "mnt") != os.fsencode(ours))
+    return bool(is_first and may_look) and not any(_has_open(path, wanted) for path in others)
+
+
+def _status_field(name: str) -> str:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next((line.split()[1] for line in lines if line.startswith(f"{name}:")), "")
+
+
+def _has_open(process: Path, wanted: os.stat_result) -> bool:
+    for link in _entries(process / "fd"):
+        with contextlib.suppress(OSError):
+            found = os.stat(str(link))
+            if (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino):
+                return True
+    return False
 
 
 def end(pid: int) -> None:

@@ -107,8 +107,8 @@ def _remove_half_made(installation: Installation, package: PackageFolder) -> Non
     """Remove trees that were being unpacked, and files and links that were being written. At any time: none is used."""
     with _best_effort():
         for path in package.versions.iterdir():
-            if _is_half_made(path) and not installation.running(path):
-                with _best_effort():
+            with _best_effort():
+                if _is_half_made(path) and not installation.is_in_use(package, path):
                     disk.remove_tree(path)
     for folder in (package.folder, package.folder / "facts", package.folder / "outcomes", *_folders(package.failed)):
         for path in [*folder.glob(f".*{PARTIAL}"), *folder.glob(".*.new")]:
@@ -122,8 +122,8 @@ def _remove_old_trees(installation: Installation, package: PackageFolder) -> Non
     if not package.version() and (package.unmanaged_links() or has_shims):
         return
     for path in package.versions.iterdir():
-        if path.name not in needed and _is_tree(path) and not installation.running(path):
-            with _best_effort():
+        with _best_effort():
+            if path.name not in needed and _is_tree(path) and not installation.is_in_use(package, path):
                 disk.remove_tree(path)
 
 

@@ -97,9 +97,11 @@ def _unpack(attempt: Attempt, plan: Plan, manifest: Manifest, artifact: Path) ->
     partial, tree = package.partial(version), package.tree(version)
     is_repair = version == attempt.from_version and tree.is_dir()
     if not is_repair:
-        if tree.is_dir() and attempt.installation.running(tree):
+        if tree.is_dir() and attempt.installation.is_in_use(package, tree):
             raise OrderFailed("HostBusy", f"processes run from {tree}, which is damaged; end them first")
         disk.remove_tree(tree)
+    if partial.is_dir() and attempt.installation.is_in_use(package, partial):
+        raise OrderFailed("HostBusy", f"processes run from {partial}, which a repair has replaced; end them first")
     disk.remove_tree(partial)
     files = trees.unpack(artifact, manifest, partial)
     try:
