@@ -201,6 +201,8 @@ CONDITIONS: list[tuple[str, str, Any, str | None, bool]] = [
     ("StringNotEquals", "acs:PrincipalARN", ARN, ABSENT, True),
     ("StringEqualsIgnoreCase", "acs:PrincipalARN", ARN.upper(), ARN, True),
     ("StringEqualsIgnoreCase", "acs:PrincipalARN", "x", ARN, False),
+    ("StringEqualsIgnoreCase", "acs:PrincipalARN", "a", ARN, False),  # one before it in the alphabet, one after it
+    ("StringEquals", "acs:PrincipalARN", "a", ARN, False),
     ("StringEqualsIgnoreCase", "acs:PrincipalARN", ARN, ABSENT, False),
     ("StringNotEqualsIgnoreCase", "acs:PrincipalARN", ARN.upper(), ARN, False),
     ("StringNotEqualsIgnoreCase", "acs:PrincipalARN", ["x", "y"], ARN, True),
