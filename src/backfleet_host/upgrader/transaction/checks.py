@@ -45,7 +45,7 @@ def check(attempt: Attempt) -> Plan:
     if canonical(order.platform) != ours:
         text = f"the release is for {order.platform}, and this host is {ours}; add a release for {ours}"
         raise OrderFailed("UnsupportedPlatform", text)
-    if shim.flock_program() is None:
+    if not shim.can_be_run_here(package.folder, package.name):
         raise OrderFailed("UnsupportedPlatform", "flock(1) is missing; install util-linux")
     allowed = policy.read_policy(attempt.installation.etc, package.name)
     wait_until_host_is_ready(attempt, allowed)
@@ -71,7 +71,8 @@ def check_shims_can_be_written(attempt: Attempt, programs: Dict[str, str]) -> No
         OrderFailed: HostBusy or DiskFull, they cannot.
     """
     folder, package = attempt.installation.bin, attempt.package
-    if shim.first_to_write(folder, package.folder, package.name, programs) is None:
+    limit = attempt.installation.policy_or_default().wait_limit
+    if shim.first_to_write(folder, package.folder, package.name, programs, limit) is None:
         return
     try:
         disk.check_writable(folder, SHIM_BYTES * max(1, len(programs)))

@@ -58,6 +58,8 @@ def finish(attempt: Attempt, report: Report) -> Report:
         disk.write_json(package.outcome(report.order_id), {"report": report.__dict__})
         failpoint("outcome written")
         disk.write_json(package.folder / "outcome.json", {"report": report.__dict__})
+        if report.outcome == "succeeded" or not package.version():
+            disk.point_link(package.verified, package.version(), durable=False)
         disk.remove_file(package.unverified)
         attempt.journal.close()
         failpoint("journal closed")
@@ -78,6 +80,9 @@ def tidy(installation: Installation, package: PackageFolder, *, succeeded: bool)
         if package.version_before() and not os.path.lexists(str(package.tree(package.version_before()))):
             disk.remove_file(package.previous)  # its tree was damaged, and a crash came before the new one
     _remove_half_made(installation, package)
+    with _best_effort():
+        if package.version() and not package.verified.is_dir():  # an older program made none
+            disk.point_link(package.verified, package.version())
     _remove_old_trees(installation, package)
     for path in (package.folder / "facts").glob("*.json"):
         with _best_effort():
@@ -112,7 +117,7 @@ def _remove_half_made(installation: Installation, package: PackageFolder) -> Non
 
 
 def _remove_old_trees(installation: Installation, package: PackageFolder) -> None:
-    needed = {package.version(), package.version_before()}
+    needed = {package.version(), package.version_before(), disk.version_of_link(package.verified)}
     has_shims = bool(shim.shims_of(installation.bin, package.name))
     if not package.version() and (package.unmanaged_links() or has_shims):
         return

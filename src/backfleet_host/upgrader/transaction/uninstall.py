@@ -14,7 +14,7 @@ from backfleet_host.upgrader.host import preserved_state, shim
 from backfleet_host.upgrader.host.policy import read_policy
 from backfleet_host.upgrader.transaction.attempt import Attempt
 from backfleet_host.upgrader.transaction.checks import check_shims_can_be_written, wait_until_host_is_ready
-from backfleet_host.upgrader.transaction.draining import close_gate, wait_until_client_is_idle
+from backfleet_host.upgrader.transaction.draining import drain_until_idle
 from backfleet_host.upgrader.transaction.journal import REMOVING, ROLLING_BACK, OpenAttempt
 from backfleet_host.upgrader.transaction.outcome import (
     ENDED_EARLY,
@@ -38,9 +38,8 @@ def uninstall(attempt: Attempt) -> Report:
         wait_until_host_is_ready(attempt, policy)
         check_shims_can_be_written(attempt, {})
         attempt.check_interrupted()
-        close_gate(package, attempt.closed_gate)
         old = attempt.old_manifest()
-        serving = wait_until_client_is_idle(attempt, old)
+        serving = drain_until_idle(attempt, old, policy.host.drain_limit)
         attempt.check_interrupted(code="BackupRunning")
         attempt.journal.write(REMOVING, serving=serving)
     except Exception as problem:  # noqa: BLE001 - whatever it is, the server must hear of it
