@@ -25,6 +25,7 @@ from backfleet_host.upgrader import disk
 from backfleet_host.upgrader.failpoints import effect
 from backfleet_host.upgrader.gate import has_record_locks
 from backfleet_host.upgrader.host import native_shim
+from backfleet_host.upgrader.host.rights import has_capability
 
 MARK = "# backfleet shim for"
 WAIT_SECONDS = 300  # at the gate, unless the host policy says otherwise
@@ -178,13 +179,18 @@ def first_unmanaged(folder: Path, name: str, commands: Iterable[str]) -> Optiona
     return None
 
 
+def _is_exactly(path: Path, content: bytes) -> bool:
+    """Return whether a file has this content, and no capabilities, which belong to the client."""
+    return path.is_file() and native_shim.read(path) == content and not has_capability(path)
+
+
 def first_to_write(
     folder: Path, package: Path, name: str, programs: Dict[str, str], wait_seconds: int = WAIT_SECONDS
 ) -> Optional[Path]:
     """Return the first shim that `write_shims` would write or remove; None if all are as they should be."""
     for command in programs:
         path = folder / command
-        if not path.is_file() or native_shim.read(path) != shim_for(package, name, command, wait_seconds):
+        if not _is_exactly(path, shim_for(package, name, command, wait_seconds)):
             return path
     return next((path for path in shims_of(folder, name) if path.name not in programs), None)
 
@@ -196,7 +202,7 @@ def write_shims(
     disk.make_folder(folder)
     for command in programs:
         path, content = folder / command, shim_for(package, name, command, wait_seconds)
-        if not path.is_file() or native_shim.read(path) != content:
+        if not _is_exactly(path, content):
             disk.write_file(path, content, 0o755)
     for path in shims_of(folder, name):
         if path.name not in programs:
