@@ -45,7 +45,12 @@ def digest(path):
         with open(path, "rb") as file: return hashlib.sha256(file.read()).hexdigest()
     except OSError: return ""
 folder = {folder!r}
-try: os.makedirs(folder, mode=0o700, exist_ok=True)
+os.umask(0o022)
+try:
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    for place in os.path.dirname(folder), folder:
+        os.chmod(place, 0o700)
+        if os.lstat(place).st_uid != os.geteuid(): raise OSError
 except OSError: end("UnsupportedPlatform")
 program = os.path.join(folder, "backfleet-host-" + SHA256[:16] + ".pyz")
 if digest(program) != SHA256:

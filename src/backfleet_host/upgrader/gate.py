@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Callable, Iterator
 
+from backfleet_host import files
 from backfleet_host.upgrader.failpoints import effect
 
 POLL_SECONDS = 0.02
@@ -67,4 +68,4 @@ def make_lock_files(folder: Path) -> None:
 
 def _make(path: Path) -> None:
     os.close(os.open(str(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644))
-    path.chmod(0o644)
+    files.set_mode(path, 0o644)

@@ -14,12 +14,15 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import stat
 from pathlib import Path
 from typing import Dict, Iterable, List, Optional
 
+from backfleet_host import files
 from backfleet_host.upgrader import disk
 from backfleet_host.upgrader.failpoints import effect
 
+MODE = 0o755  # of a shim: everybody may run it
 MARK = "# backfleet shim for"
 ON_TRIAL = "BACKFLEET_ON_TRIAL"
 """In the environment of a host's probes: the gate is closed for the sake of the verification that they are part of."""
@@ -86,7 +89,7 @@ def write_answers(partial: Path, tree: Path, programs: Dict[str, str]) -> None:
     folder = partial / ANSWERS
     with effect("mkdir", folder):
         folder.mkdir()
-        folder.chmod(0o755)
+        files.set_mode(folder, 0o755)
     for command, program in programs.items():
         disk.write_file(folder / command, f"{tree / program}\n".encode(), 0o444)
 
@@ -120,8 +123,9 @@ def write_shims(folder: Path, package: Path, name: str, programs: Dict[str, str]
     flock = flock_program() or "flock"
     for command in programs:
         path, text = folder / command, shim_text(package, name, command, flock)
-        if not path.is_file() or path.read_text(encoding="utf-8", errors="replace") != text:
-            disk.write_file(path, text.encode(), 0o755)
+        is_same = path.is_file() and path.read_text(encoding="utf-8", errors="replace") == text
+        if not is_same or stat.S_IMODE(path.stat().st_mode) != MODE:
+            disk.write_file(path, text.encode(), MODE)
     for path in shims_of(folder, name):
         if path.name not in programs:
             disk.remove_file(path)
