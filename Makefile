@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST_WORKERS ?= 2
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint bench requirements host-program host-binary clean
+.PHONY: help venv demo test lint bench requirements shims host-program host-binary clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,6 +36,9 @@ bench: venv $(VENV)/.bench ## the measurements of bench/RESULTS.md, one after th
 requirements: $(VENV)/.test ## compile requirements/*.txt from pyproject.toml again
 	$(BIN)/python tools/compile_requirements.py
 
+shims: $(VENV)/.shims ## compile the shims of managed hosts again; SHIMS_ARGS=--check only compares (minutes, 100 MB)
+	$(VENV)/shims/bin/python tools/build_shims.py $(SHIMS_ARGS)
+
 host-program: src/backfleet/backfleet-host.pyz ## the one file that runs on managed hosts
 
 host-binary: venv ## the same as one executable for hosts without Python: build/backfleet-host
@@ -61,8 +64,13 @@ $(VENV)/.bench: requirements/bench.txt | $(VENV)/.test
 	$(VENV)/ansible/bin/pip install --quiet --require-hashes -r requirements/bench.txt
 	@touch $@
 
+$(VENV)/.shims: requirements/shims.txt
+	$(PYTHON) -m venv $(VENV)/shims
+	$(VENV)/shims/bin/pip install --quiet --require-hashes -r requirements/shims.txt
+	@touch $@
+
 $(VENV)/bin/python:
 	@tools/new_venv.sh $(PYTHON) $(VENV)
 
-src/backfleet/backfleet-host.pyz: requirements/host.txt $(shell find src/backfleet_host -name '*.py') tools/build_host_program.py | $(VENV)/.demo
+src/backfleet/backfleet-host.pyz: requirements/host.txt $(shell find src/backfleet_host -type f ! -name '*.pyc') tools/build_host_program.py | $(VENV)/.demo
 	$(BIN)/python tools/build_host_program.py $@

@@ -29,7 +29,12 @@ def remount(folder: Path, options: str) -> None:
     subprocess.run(["mount", "-o", f"remount,{options}", folder], check=True)
 
 
-def bind(folder: Path, options: str) -> None:
-    """Mount a folder over itself with these options, such as `ro`. `umount` it afterwards."""
+@contextlib.contextmanager
+def bound(folder: Path, options: str) -> Iterator[Path]:
+    """Mount a folder over itself with these options, such as `ro`, for as long as the block lasts."""
     subprocess.run(["mount", "--bind", folder, folder], check=True)
-    subprocess.run(["mount", "-o", f"remount,bind,{options}", folder], check=True)
+    try:
+        subprocess.run(["mount", "-o", f"remount,bind,{options}", folder], check=True)
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)

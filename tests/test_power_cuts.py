@@ -76,7 +76,7 @@ def test_the_authority_is_never_lost_once_it_was_made(data: Path, tmp_path: Path
 
 
 def test_a_renewal_that_is_cut_off_is_made_again(data: Path, tmp_path: Path, now: datetime) -> None:
-    """With the same authority: nobody has to be delivered."""
+    """With the same authority: hosts need no new one."""
     authority = prepare_certificates(data, NAMES, now=now).authority.read_bytes()
     with watched(data.parent) as disk:
         prepare_certificates(data, [*NAMES, "backup.example"], now=now)

@@ -158,8 +158,8 @@ def test_a_server_that_crashes_again_and_again_is_started_ever_later(start: Star
     ready(server)
     server.terminate()
     _, problems = server.communicate(timeout=SECONDS)
-    said = [json.loads(line)["message"] for line in problems.splitlines() if "starting it again" in line]
-    assert [text.rpartition(" in ")[2] for text in said] == ["0.2 s", "0.4 s", "0.8 s"]
+    messages = [json.loads(line)["message"] for line in problems.splitlines() if "starting it again" in line]
+    assert [text.rpartition(" in ")[2] for text in messages] == ["0.2 s", "0.4 s", "0.8 s"]
 
 
 def test_without_the_parent_the_server_serves_by_itself(start: Start) -> None:

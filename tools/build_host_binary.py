@@ -18,6 +18,7 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parent.parent
 # Optional packages that a development environment may have; the host program works without them.
 LEFT_OUT = ("cryptography", "cffi", "nacl", "brotli", "zstandard", "h2")
+SHIMS = PROJECT / "src" / "backfleet_host" / "shim" / "binaries"
 PACKAGES = ("backfleet_host", "tuf", "securesystemslib", "urllib3", "websocket")
 
 
@@ -41,6 +42,7 @@ def main() -> int:
 def collect(folder: Path) -> Path:
     """Collect everything the program needs in one folder; return it."""
     modules = [word for name in PACKAGES for word in ("--collect-submodules", name)]
+    modules += ["--add-data", f"{SHIMS}{os.pathsep}{SHIMS.relative_to(PROJECT / 'src')}"]
     modules += [word for name in LEFT_OUT for word in ("--exclude-module", name)]
     subprocess.run(
         [

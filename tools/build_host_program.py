@@ -3,8 +3,8 @@
 
 The packages are exactly those of requirements/host.txt. They are taken from the running environment if it has those
 versions and every file is still as its installer wrote it (RECORD); otherwise, or with --fresh, pip installs them,
-by hash. Only Python source goes in, sorted, uncompressed and without dates: the same sources give the same bytes on
-every machine.
+by hash. Python source goes in, and the compiled shims as they are committed; sorted, uncompressed and without dates:
+the same sources give the same bytes on every machine.
 """
 
 import argparse
@@ -111,7 +111,7 @@ def freshly_installed(pinned: dict[str, str], folder: Path) -> list[Distribution
 def own_sources() -> Iterator[tuple[str, bytes]]:
     """Yield path and content of the host program's files."""
     for path in SOURCES.rglob("*"):
-        if path.is_file() and "__pycache__" not in path.parts:
+        if path.is_file() and "__pycache__" not in path.parts and path.suffix not in (".c", ".json"):
             yield path.relative_to(SOURCES.parent).as_posix(), path.read_bytes()
 
 

@@ -15,6 +15,7 @@ FILES = [
     ("demo", ["pyproject.toml", "--group", "pyproject.toml:demo"], "run"),
     ("test", ["pyproject.toml", "--group", "pyproject.toml:test"], "demo"),
     ("bench", ["--group", "pyproject.toml:bench"], None),
+    ("shims", ["--group", "pyproject.toml:shims"], None),
 ]
 
 uv = Path(sys.executable).with_name("uv")

@@ -9,7 +9,6 @@ A start, in order:
 """
 
 import asyncio
-import hashlib
 import json
 import logging
 import os
@@ -25,7 +24,7 @@ from typing import Any
 import sqlalchemy as sa
 from aiohttp import web
 
-from backfleet import assistant, carriers, commands, identity, operations, releases, sockets, upgrades
+from backfleet import assistant, carriers, commands, host_program, identity, operations, releases, sockets, upgrades
 from backfleet.certificates import Certificates, authority_file, names_of_this_machine, prepare_certificates
 from backfleet.clock import Clock
 from backfleet.endpoints import agents, downloads, health, openapi
@@ -83,8 +82,10 @@ def serve(settings: Settings, *, clock: Clock, draw: Draw, announce: Callable[[s
         announce: Called with one line of JSON when every listener accepts connections.
 
     Raises:
-        CannotStart: a taken port, an unusable data folder or database.
+        CannotStart: a taken port, an unusable data folder or database, or no host program where a part needs it.
     """
+    if host_program.NEEDED_BY & set(settings.only) and host_program.find() is None:
+        raise CannotStart(host_program.MISSING)
     os.umask(0o077)  # no other user may read what the server writes, the database's own files included
     listeners = bind(settings)
     settings = replace(settings, http=sockets.address_of(listeners.http), https=sockets.address_of(listeners.https))
@@ -135,9 +136,9 @@ def open_services(settings: Settings, pubsub: PubSub, *, clock: Clock, draw: Dra
         sync_folder(settings.data)  # an earlier process may have made folders in it and ended before its own sync
         _first_start(settings, database, vault, repository, certificates, clock(), draw)
     except OSError as problem:
-        raise CannotStart(f"the data folder {settings.data} cannot be used: {problem}") from problem
+        raise CannotStart(f"the data folder {settings.data} cannot be used: {problem}; see --data") from problem
     except (sa.exc.SQLAlchemyError, ValueError) as problem:
-        raise CannotStart(f"the database cannot be used: {_first_line(problem)}") from problem
+        raise CannotStart(f"the database cannot be used: {_first_line(problem)}; see --database-url") from problem
     services = Services(database=database, settings=settings, vault=vault, repository=repository, draw=draw)
     return services, certificates
 
@@ -236,7 +237,7 @@ class _Server:
                 app,
                 services.database,
                 services.repository,
-                host_program=host_program(),
+                host_program=host_program.find(),
                 ca_file=self._certificates.authority,
             )
         if "agents" in only:
@@ -329,18 +330,12 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
 
 def bootstrap_of(settings: Settings) -> carriers.Bootstrap:
     """Return what an order for a host with another agent needs to know about this server."""
-    program, authority = host_program(), authority_file(settings.data)
+    authority = authority_file(settings.data)
     return carriers.Bootstrap(
         address=agent_address(settings),
         authority=authority.read_text() if authority.exists() else "",
-        program_sha256=hashlib.sha256(program.read_bytes()).hexdigest() if program else "",
+        program_sha256=host_program.sha256(),
     )
-
-
-def host_program() -> Path | None:
-    """Return the file of the host program; None if it was not built with this control plane."""
-    built = Path(__file__).parent / "backfleet-host.pyz"
-    return built if built.exists() else None
 
 
 def _write_json(path: Path, facts: dict[str, Any]) -> None:

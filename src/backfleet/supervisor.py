@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from backfleet.sockets import BACKLOG, FIRST, READY_VARIABLE
+from backfleet_host.retries import backoff_seconds
 
 RESTARTS_AT_MOST: Final = 10  # in a row, of processes that served for less than STABLE_SECONDS
 STABLE_SECONDS: Final = 60.0
@@ -94,7 +95,7 @@ class _Supervisor:
 
     def _pause(self, code: int) -> signal.Signals | None:
         """Wait before a restart. Return the signal to stop if one comes; SIGHUP only ends the wait."""
-        seconds = min(FIRST_PAUSE * 2 ** (self._failures - 1), LONGEST_PAUSE)
+        seconds = backoff_seconds(self._failures - 1, FIRST_PAUSE, LONGEST_PAUSE, chance=1.0)
         facts = {"exit_code": code, "failures": self._failures}
         log.error("the serving process ended by itself; starting it again in %.1f s", seconds, extra=facts)
         until = time.monotonic() + seconds

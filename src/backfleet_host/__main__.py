@@ -211,8 +211,11 @@ def _status(options: argparse.Namespace) -> int:
     from backfleet_host.agent.status import lines_of, status
 
     root = options.root.absolute()
-    agent = status(root)
-    packages = upgrader.status(root) if agent["enrolled"] else {}
+    try:
+        agent = status(root)
+        packages = upgrader.status(root) if agent["enrolled"] else {}
+    except OSError as problem:
+        return _fail(f"{problem.filename or root} cannot be read: {problem.strerror or problem}", FAILED)
     host_status = {"root": str(root), "version": VERSION, "agent": agent, **packages}
     print(json.dumps(host_status, indent=1, sort_keys=True) if options.json else "\n".join(lines_of(host_status)))
     return DONE

@@ -6,7 +6,7 @@ A name in a folder survives a power cut only after the folder itself was synced.
 - `move_file` gives a finished upload its final name.
 - `make_folder` and `sync_folder` do for folders what the others do for files.
 - `set_mode` gives a file or folder exactly this mode, whatever the umask was and its folder hands down.
-- `hold_lock` takes a lock file.
+- `hold_lock` takes a lock file, `is_locked` looks whether somebody has it.
 
 Source: fsync(2), rename(2), and "Files are hard" (LWN 457667): write, sync, rename, sync the folder.
 """
@@ -179,6 +179,21 @@ def hold_lock(path: Path, *, seconds: float = 0.0) -> Optional[int]:
         time.sleep(LOCK_POLL_SECONDS)
         held = _try_to_hold(path)
     return held
+
+
+def is_locked(path: Path) -> bool:
+    """Return whether a process holds the lock file at `path`. Writes nothing, so that it works on a read-only disk."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Iterable, Optional
 
+from backfleet_host.layout import DEFAULT_ROOT, policy_folder
 from backfleet_host.manifest import Manifest, Service
 
 # Shells, programs that lend or check rights, and what every script of a system relies on.
@@ -62,9 +63,10 @@ SYSTEM_PATHS = (
     "/etc/modprobe.d", "/etc/modules", "/etc/modules-load.d", "/etc/sysctl.conf", "/etc/sysctl.d", "/etc/udev",
     "/etc/default/grub", "/etc/apt", "/etc/dpkg", "/etc/yum", "/etc/yum.conf", "/etc/yum.repos.d", "/etc/dnf",
     "/etc/pki", "/etc/ssl", "/etc/ca-certificates", "/etc/apparmor.d", "/etc/selinux", "/etc/audit",
-    "/etc/network", "/etc/NetworkManager", "/etc/netplan", "/etc/iptables", "/etc/nftables.conf", "/etc/backfleet",
+    "/etc/network", "/etc/NetworkManager", "/etc/netplan", "/etc/iptables", "/etc/nftables.conf",
     "/run/systemd", "/run/dbus", "/var/run/systemd", "/var/lib/dpkg", "/var/lib/rpm", "/var/lib/apt",
-    "/var/lib/systemd", "/var/lib/sudo", "/var/lib/pam", "/var/spool/cron", "/var/spool/at", "/opt/backfleet",
+    "/var/lib/systemd", "/var/lib/sudo", "/var/lib/pam", "/var/spool/cron", "/var/spool/at",
+    str(DEFAULT_ROOT), str(policy_folder(DEFAULT_ROOT)),
 )  # fmt: skip
 _BACKUPS_OF = re.compile(r"/etc/(?:shadow|passwd|group|gshadow|sudoers)[-.~].*")
 

@@ -18,8 +18,8 @@ def backoff_seconds(attempt: int, first: float, most: float, chance: float) -> f
         attempt: 0 after the first failure.
         first: upper bound of the first pause, in seconds. It doubles with every attempt.
         most: upper bound of every pause, in seconds.
-        chance: a number drawn from [0, 1). It spreads the pause over the upper half of its bound, so that a fleet
-            that lost its server at one moment does not come back at one moment.
+        chance: a number drawn from 0 to 1. It spreads the pause over the upper half of its bound, so that a fleet that
+            lost its server at one moment does not come back at one moment. With 1 the pause is the bound.
     """
     bound = min(most, first * 2.0 ** min(attempt, _MOST_DOUBLINGS))
     return bound * (0.5 + chance / 2)

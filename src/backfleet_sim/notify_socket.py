@@ -64,7 +64,7 @@ class NotifySocket(asyncio.Protocol):
             self._frame(code, content)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell whoever waits for the end."""
+        """Resolve the future that says that the socket has ended."""
         del exc
         if not self._ended.done():
             self._ended.set_result(None)

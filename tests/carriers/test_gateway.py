@@ -114,10 +114,44 @@ def test_a_lost_order_is_sent_again_to_another_agent_only(sender: Sender) -> Non
     sender.repeat(*lost)
     assert sender.fetch(ours) == []
     (again,) = sender.fetch(other)
-    assert (again.content, again.task_id != first.task_id) == (first.content, True)
+    asks_as = first.content.replace(f"'{TOPIC}/u-2'", f"'{TOPIC}/u-2+1'")
+    assert (again.content, again.task_id != first.task_id) == (asks_as, True)
     sender.end(other, again.task_id)
     (news,) = sender.news()
     assert (news.reference, news.repeats) == ("u-2", 1)
+
+
+@pytest.mark.parametrize("agent", [OURS, OFFICIAL])
+def test_a_shell_that_ends_without_the_orders_report_has_lost_it(sender: Sender, agent: str) -> None:
+    """Where it can be sent again, and not for ever: the upgrader was killed, and only its host knows what it did."""
+    sent = sender.delivery(sender.env.host(agent=agent))
+    sender.send(sent)
+    for repeats in range(MOST_REPEATS + 1):
+        (handed,) = sender.fetch(sent.instance_id)
+        sender.end(sent.instance_id, handed.task_id)
+        (news,) = sender.news()
+        is_lost = agent == OFFICIAL and repeats < MOST_REPEATS
+        assert news.outcome.state is (State.LOST if is_lost else State.FINISHED)
+        if not is_lost:
+            return
+        sender.repeat(replace(sent, repeats=repeats))
+
+
+def test_a_host_can_ask_whether_its_order_was_withdrawn(sender: Sender) -> None:
+    """By the name that the command has: fetched or not, and each repeat by its own."""
+    other = sender.env.host(agent=OFFICIAL)
+    waiting, fetched = sender.delivery(other, 1), sender.delivery(other, 2)
+    sender.send(fetched)
+    sender.fetch(other)
+    sender.send(waiting)
+
+    def withdrawn(reference: str) -> bool:
+        with sender.env.services.database.reading() as tx:
+            return commands.is_withdrawn(tx, TOPIC, reference)
+
+    assert not any(map(withdrawn, ("u-1", "u-2", "u-3")))
+    sender.cancel("u-1", "u-2", "u-3")
+    assert list(map(withdrawn, ("u-1", "u-2", "u-3"))) == [True, True, False]
 
 
 def test_a_lost_order_is_sent_again_a_few_times_only(sender: Sender) -> None:

@@ -3,8 +3,11 @@
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
-from backfleet.cli._doctor import check_agents
+from backfleet.cli import main
+from backfleet.cli._client import Client
+from backfleet.cli._doctor import check_agents, check_host_program
 
 
 @pytest.mark.parametrize(
@@ -16,7 +19,38 @@ from backfleet.cli._doctor import check_agents
     ],
 )
 def test_agents_without_a_connection_are_reported(server: dict[str, Any], healthy: bool, text: str) -> None:
-    """They live, and cannot be told of work."""
+    """They run, and cannot be notified of work."""
     found = check_agents(server)
     assert found.healthy is healthy
     assert text in found.text
+
+
+@pytest.mark.parametrize(
+    ("server", "healthy"),
+    [
+        pytest.param({"HostProgramSha256": "ab" * 32}, True, id="it is there"),
+        pytest.param({"HostProgramSha256": ""}, False, id="it was not built"),
+        pytest.param({}, True, id="an older server"),
+    ],
+)
+def test_a_server_without_a_host_program_is_reported(server: dict[str, Any], healthy: bool) -> None:
+    """No host can enrol or be upgraded there."""
+    found = check_host_program(server)
+    assert found.healthy is healthy
+    assert healthy or "make host-program" in found.text
+
+
+def test_no_code_is_made_that_no_host_could_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line to paste would fail on the host."""
+    called = []
+
+    def call(_client: Any, _product: str, action: str, **_parameters: Any) -> dict[str, Any]:
+        called.append(action)
+        return {"RegionId": "r", "AgentAddress": "a:1", "AuthoritySha256": "", "HostProgramSha256": ""}
+
+    monkeypatch.setattr(Client, "call", call)
+    environment = {"ALIBABA_CLOUD_ACCESS_KEY_ID": "k", "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "s"}
+    done = CliRunner().invoke(main, ["activation", "create", "--endpoint", "http://127.0.0.1:1"], env=environment)
+    assert (done.exit_code, called) == (1, ["DescribeServer"])
+    assert "the server has no host program" in done.stderr
+    assert "curl" not in done.output

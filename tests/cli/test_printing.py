@@ -92,7 +92,7 @@ def test_errors_escape_what_the_server_repeats(hostile: Any, monkeypatch: pytest
 
 
 def test_json_is_exact(capsys: pytest.CaptureFixture[str]) -> None:
-    """Escaped as JSON does it: a program reads what the host said."""
+    """Escaped as JSON does it: a program reads the exact text."""
     print_json([EVIL, "größer", "\U000e0001"])
     printed = capsys.readouterr().out
     assert HARMFUL.search(printed) is None

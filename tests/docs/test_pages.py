@@ -39,6 +39,8 @@ def test_every_setting_is_documented() -> None:
 def test_the_changelog_has_one_short_line_for_each_change() -> None:
     text = (PROJECT / "CHANGELOG.md").read_text()
     assert [line for line in text.splitlines() if len(line) > 120] == []
+    entries_of_all = [line for line in text.splitlines() if line.startswith("- ")]
+    assert len(entries_of_all) == len(set(entries_of_all))
     for release in text.split("\n## ")[1:]:
         parts = re.split(r"^### (.+)$", release, flags=re.MULTILINE)
         assert tuple(parts[1::2]) == tuple(section for section in SECTIONS if section in parts[1::2])

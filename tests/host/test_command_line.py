@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from host.agent.gateway import CODE, Gateway
+from mounts import mounted, remount
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 
@@ -193,3 +194,22 @@ def test_a_service_of_a_host_that_is_not_enrolled_is_refused(tmp_path: Path) -> 
     done = backfleet_host("service", "--root", tmp_path)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "not enrolled" in done.stderr
+
+
+def test_status_is_shown_on_a_read_only_root(gateway: Gateway, tmp_path: Path) -> None:
+    """It writes nothing, and says whether the agent runs, with a lock file or without."""
+    root = tmp_path / "root"
+    with mounted(root, "size=8m"):
+        backfleet_host(*enrol_words(gateway, root), "--activation-code", CODE)
+        lock = root / "agent" / "lock"
+        for exists in (True, False):
+            if exists:
+                lock.touch()
+            else:
+                remount(root, "rw")
+                lock.unlink()
+            remount(root, "ro")
+            done = backfleet_host("status", "--json", "--root", root)
+            assert (done.returncode, done.stderr) == (0, "")
+            assert json.loads(done.stdout)["agent"]["running"] is False
+            assert lock.exists() == exists

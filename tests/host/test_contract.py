@@ -199,8 +199,8 @@ def test_a_stored_order_that_is_none_is_refused(stored: dict[str, object]) -> No
         Order.from_json(stored)
 
 
-def test_not_known_and_not_installed_are_told_apart() -> None:
-    """A report from before `version_known` knew; older programs ignore the field."""
+def test_not_known_differs_from_not_installed() -> None:
+    """A report without `version_known` counts as known; older programs ignore the field."""
     unknown = Report("u-1", "upgrade", "rclone", "failed", "DownloadFailed", version_known=False)
     _, read = read_output(unknown.as_line())
     assert read == unknown

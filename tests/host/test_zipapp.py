@@ -69,14 +69,21 @@ def test_the_same_sources_give_the_same_bytes(builder: ModuleType, program: Path
 
 
 def test_what_is_inside(program: Path) -> None:
-    """Python source and licences, no dates, nothing compiled, no tests; it starts as a program does."""
+    """Python source, shims and licences, no dates, no tests; it starts as a program does."""
     assert program.read_bytes().startswith(b"#!/usr/bin/env python3\n")
     assert program.stat().st_mode & 0o777 == 0o755
     with zipfile.ZipFile(program) as packed:
         names = [name for name in packed.namelist() if not name.endswith("/")]
         assert {entry.date_time for entry in packed.infolist()} == {(1980, 1, 1, 0, 0, 0)}
     assert names == sorted(names)
-    assert {name.rsplit(".", 1)[-1] for name in names if "dist-info" not in name} == {"py"}
+    shims = {name for name in names if name.startswith("backfleet_host/shim/binaries/")}
+    assert {name.rsplit(".", 1)[-1] for name in names if "dist-info" not in name and name not in shims} == {"py"}
+    assert "backfleet_host/shim/binaries/linux-amd64" in shims
+    read = "from backfleet_host.upgrader.host.native_shim import template; print(len(template('linux-amd64')))"
+    words = [sys.executable, "-S", "-c", f"import sys; sys.path[:0] = [{str(program)!r}]; {read}"]
+    committed = PROJECT / "src" / "backfleet_host" / "shim" / "binaries" / "linux-amd64"
+    output = subprocess.run(words, env={}, capture_output=True, text=True, check=True).stdout
+    assert int(output) == committed.stat().st_size
     assert not [name for name in names if "/tests/" in name or name.endswith((".so", ".pyc"))]
     assert {"backfleet_host/__main__.py", "backfleet_host/upgrader/__init__.py", "tuf/ngclient/updater.py"} <= set(
         names

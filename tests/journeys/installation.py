@@ -98,10 +98,10 @@ class Installation:
                 raise
             return None
 
-    def add_release(self, version: str, *, health: int = 0, switch: str = "anytime") -> None:
+    def add_release(self, version: str, *, health: int = 0, switch: str = "anytime", client: str = CLIENT) -> None:
         """Offer a version of the small client; a `health` other than 0 makes it unhealthy."""
         file = self.folder / f"{version}.tar.gz"
-        text = CLIENT.format(version=version, health=health).encode()
+        text = client.format(version=version, health=health).encode()
         with tarfile.open(file, "w:gz") as archive:
             info = tarfile.TarInfo(f"bin/{PACKAGE}")
             info.mode, info.size = 0o755, len(text)

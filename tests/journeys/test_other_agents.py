@@ -1,15 +1,19 @@
 """Orders for hosts whose agents are not ours: the shell command as such an agent runs it, against a real server."""
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from backfleet import app
+from backfleet import host_program
 from backfleet.carriers import Bootstrap
 from backfleet.carriers.bootstrap import command_for
 from backfleet.commands.sending import LONGEST_CONTENT
@@ -26,7 +30,8 @@ from backfleet.upgrades.checkups import change_after, order_id_of
 from backfleet_host.contract import Order, read_output
 from backfleet_host.platforms import platform_here
 from host.proxying import PASSWORD, proxying
-from journeys.installation import PACKAGE, Installation, wait_for
+from journeys.installation import PACKAGE, Installation, free_ports, wait_for
+from mounts import mounted, remount
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +40,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     found.start()
     for version in ("1.0", "2.0"):
         found.add_release(version)
+    found.add_release("2.5", switch="idle")
     found.add_release("3.0", health=1)
     yield found
     found.close()
@@ -43,15 +49,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 @pytest.fixture
 def bootstrap(server: Installation, tmp_path: Path) -> Bootstrap:
     """The bootstrap that the server would write, for a root of the test's own."""
-    program = app.host_program()
+    program = host_program.find()
     assert program is not None, "build it: tools/build_host_program.py"
     digest = hashlib.sha256(program.read_bytes()).hexdigest()
     authority = (server.data / "tls" / "ca.pem").read_text()
     return Bootstrap(server.https, authority, digest, root=str(tmp_path / "root"))
 
 
-def order(number: int, version: str, kind: str = "upgrade") -> Order:
-    return Order(f"u-{number}", kind, PACKAGE, version, platform_here(), 60)
+def order(number: int, version: str, kind: str = "upgrade", seconds: int = 60) -> Order:
+    return Order(f"u-{number}", kind, PACKAGE, version, platform_here(), seconds)
 
 
 def start(folder: Path, content: str, umask: int = -1, **environment: str) -> "subprocess.Popen[str]":
@@ -105,6 +111,19 @@ def test_an_order_sets_its_modes_whatever_the_agents_umask(bootstrap: Bootstrap,
     assert modes == {"": 0o755, "agent": 0o700, "agent/brought": 0o700, PACKAGE: 0o755, "bin": 0o755}
 
 
+@pytest.mark.parametrize(("options", "code"), [("full", "DiskFull"), ("ro", "HostBusy")])
+def test_a_full_or_read_only_disk_has_a_code(bootstrap: Bootstrap, tmp_path: Path, options: str, code: str) -> None:
+    """Also before the host program is there: a traceback would tell the server nothing."""
+    with mounted(Path(bootstrap.root), "size=1m") as disk:
+        if options == "full":
+            (disk / "filler").write_bytes(b"\0" * (shutil.disk_usage(disk).free - 100_000))
+        else:
+            remount(disk, "ro")
+        ended, report, output = run(tmp_path, command_for(order(1, "1.0", "install"), bootstrap))
+        assert (ended, report.code, report.version_known) == (1, code, False), output
+        assert "Traceback" not in output
+
+
 def test_a_host_reports_the_state_of_its_client(bootstrap: Bootstrap, tmp_path: Path) -> None:
     """A checkup returns the version, and what somebody changed by hand."""
     run(tmp_path, command_for(order(1, "1.0", "install"), bootstrap))
@@ -148,7 +167,7 @@ def test_a_bootstrap_that_fails_is_reported(
     bootstrap: Bootstrap, tmp_path: Path, changes: dict[str, str], code: str
 ) -> None:
     """With a report, like any other outcome; no process is left."""
-    exit_code, report, output = run(tmp_path, command_for(order(1, "1.0", "install"), replace(bootstrap, **changes)))
+    exit_code, report, output = run(tmp_path, command_for(order(1, "1.0", "install", 2), replace(bootstrap, **changes)))
     assert (exit_code, report.code, report.order_id) == (1, code, "u-1"), output
     assert not report.version_known
     assert not (tmp_path / "root" / PACKAGE).exists()
@@ -202,10 +221,103 @@ def test_a_proxy_that_does_not_work_is_reported(bootstrap: Bootstrap, tmp_path: 
     """With a report that does not contain the password, on a new host and on an old one."""
     if known:
         run(tmp_path, command_for(order(1, "1.0", "install"), bootstrap))
-    content = command_for(order(2, "2.0", "install"), bootstrap)
+    content = command_for(order(2, "2.0", "install", 2), bootstrap)
     code, report, output = run(tmp_path, content, BACKFLEET_PROXY=proxy)
     assert (code, report.code, report.order_id) == (1, "DownloadFailed", "u-2"), output
     assert "hunter2" not in output
+
+
+@pytest.fixture
+def backup(bootstrap: Bootstrap, tmp_path: Path) -> Iterator[Path]:
+    """A host with 1.0 and a backup that runs while this file exists: an order that must be idle waits for it."""
+    assert run(tmp_path, command_for(order(1, "1.0", "install"), bootstrap))[0] == 0
+    going_on = tmp_path / "going on"
+    going_on.write_text("")
+    process = subprocess.Popen([tmp_path / "root" / "bin" / PACKAGE, "hold", going_on])
+    yield going_on
+    going_on.unlink(missing_ok=True)
+    process.wait(30)
+
+
+def installed(folder: Path) -> str:
+    return os.readlink(folder / "root" / PACKAGE / "current").rsplit("/", 1)[-1]
+
+
+def worker_of(folder: Path, number: int) -> int:
+    """The process that carries an order out, apart from the agent's shell."""
+    lock = folder / "root" / "agent" / "brought" / f"u-{number}.lock"
+    holders = [entry.parent.parent.name for entry in Path("/proc").glob("[0-9]*/fd/*") if reads(entry) == str(lock)]
+    (pid,) = {int(pid) for pid in holders if os.getsid(int(pid)) != os.getsid(0)}
+    return pid
+
+
+def reads(entry: Path) -> str:
+    try:
+        return os.readlink(entry)
+    except OSError:
+        return ""
+
+
+@contextmanager
+def forwarding(port: int, address: str) -> Iterator[None]:
+    """Take connections on a port, and pass their bytes on to an address."""
+    host, _, to = address.rpartition(":")
+    opened: list[socket.socket] = []
+
+    def pump(source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while content := source.recv(65536):
+                sink.sendall(content)
+        with contextlib.suppress(OSError):
+            sink.shutdown(socket.SHUT_WR)
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                ours, _ = listener.accept()
+                theirs = socket.create_connection((host, int(to)))
+                opened.extend((ours, theirs))
+                for pair in ((ours, theirs), (theirs, ours)):
+                    threading.Thread(target=pump, args=pair, daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        threading.Thread(target=accept, daemon=True).start()
+        yield
+        for each in opened:
+            each.close()
+
+
+def draining(folder: Path) -> bool:
+    return any('"stage": "drain"' in file.read_text() for file in (folder / "root/agent/brought").glob("u-2.out"))
+
+
+def test_an_upgrader_that_is_killed_before_the_switch_is_no_bug_of_ours(
+    bootstrap: Bootstrap, backup: Path, tmp_path: Path
+) -> None:
+    """What is left of the agent's command finds out what became of the order, and says what to do."""
+    process = start(tmp_path, command_for(order(2, "2.5"), bootstrap))
+    wait_for(lambda: draining(tmp_path), 20)
+    os.kill(worker_of(tmp_path, 2), signal.SIGKILL)
+    output, _ = process.communicate(timeout=30)
+    report = read_output(output)[1]
+    assert report is not None, output
+    assert (process.returncode, report.code, report.current_version) == (1, "HostBusy", "1.0")
+    assert "killed" in report.message
+    assert "1.0 is installed as before; ask again" in report.message
+    backup.unlink()
+    assert run(tmp_path, command_for(order(3, "2.5"), bootstrap))[1].current_version == "2.5"
+
+
+def test_a_command_waits_for_a_server_that_is_away(bootstrap: Bootstrap, tmp_path: Path) -> None:
+    """For as long as its order has time: the host has neither the program nor the root yet."""
+    (port,) = free_ports(1)
+    process = start(tmp_path, command_for(order(1, "1.0", "install"), replace(bootstrap, address=f"127.0.0.1:{port}")))
+    time.sleep(2)
+    with forwarding(port, bootstrap.address):
+        output, _ = process.communicate(timeout=60)
+    report = read_output(output)[1]
+    assert report is not None, output
+    assert (report.outcome, report.current_version) == ("succeeded", "1.0")
 
 
 def test_an_official_agent_takes_an_upgrade(server: Installation, tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
 // One call of one official Node client for each line of standard input. The first line has the settings, in JSON: client,
-// endpoint, region, key, secret; each later one: product, version, action, said (nested parameters), flat. Prints a line
+// endpoint, region, key, secret; each later one: product, version, action, parameters (nested), flat. Prints a line
 // for each: the body, or the code of an error. NODE_PATH says where the clients are.
 'use strict';
 
@@ -37,7 +37,7 @@ function typed(settings) {
   const { cast, toMap } = require('@alicloud/tea-typescript');
   const client = new ecs.default(config(settings));
   return async (asked) => {
-    const request = cast(asked.said, new ecs[`${asked.action}Request`]({}));
+    const request = cast(asked.parameters, new ecs[`${asked.action}Request`]({}));
     const method = asked.action[0].toLowerCase() + asked.action.slice(1);
     return toMap((await client[method](request)).body);
   };

@@ -15,7 +15,7 @@ from backfleet.commands.states import FINAL as COMMAND_OVER
 from backfleet.fleet import Change, ClientStatus
 from backfleet.upgrades import Item, ItemState, Kind
 from backfleet.upgrades.model import STATUS_FAILED, STATUS_SUCCEEDED, STATUS_UNDER_WAY, new_item
-from backfleet.upgrades.outcomes import LONGEST_MESSAGE, Judgement, LaterOrders, judge
+from backfleet.upgrades.outcomes import LONGEST_MESSAGE, Judgement, LaterOrders, judge, storable
 from backfleet.upgrades.states import FINAL, NEXT
 from backfleet_host.contract import CODES, STAGES, stage_line
 from upgrades.helpers import LIFE, nobody, report_of
@@ -177,7 +177,9 @@ def test_an_uninstall_succeeds_when_nothing_is_left() -> None:
     "changed",
     [
         pytest.param({"order_id": "u-2"}, id="another order's"),
+        pytest.param({"order_id": "a-9"}, id="an earlier order's"),
         pytest.param({"package": "keeper"}, id="another package's"),
+        pytest.param({"package": "a"}, id="another package's, first in the alphabet"),
         pytest.param({"outcome": "fine"}, id="another outcome"),
         pytest.param({"code": "AllIsWell"}, id="another code"),
         pytest.param({"stage": "moon"}, id="another step"),
@@ -200,7 +202,44 @@ def test_a_malformed_report_is_no_report(changed: dict[str, Any]) -> None:
     assert found.change == Change("c-1", status=BAD, unsure=True)
 
 
+@pytest.mark.parametrize("code", ["DiskFull", "BackupRunning", ""])
+def test_a_success_has_no_code_of_a_failure(code: str) -> None:
+    """Only `AlreadyCurrent` is a note on a success."""
+    found = judged(item(), outcome(State.FINISHED, report_of(item(), code=code).as_line()))
+    assert (found.item.state, found.item.code) == (ItemState.SUCCEEDED, "")
+
+
+@pytest.mark.parametrize(
+    ("reported", "printed_stage", "expected"),
+    [("switch", "fetch", "switch"), ("", "fetch", "fetch"), ("", "", "stage")],
+)
+def test_the_step_is_the_last_that_is_known(reported: str, printed_stage: str, expected: str) -> None:
+    """Of the report, else of what was printed, else of the news before."""
+    at = replace(item(), stage="stage")
+    lines = [stage_line(printed_stage)] if printed_stage else []
+    found = judged(at, outcome(State.FINISHED, "\n".join([*lines, report_of(at, stage=reported).as_line()])))
+    assert found.item.stage == expected
+
+
+def test_a_message_of_a_thousand_characters_is_stored_as_it_is() -> None:
+    """And a longer one is cut to that."""
+    assert storable("x" * 1000) == "x" * 1000
+    assert storable("x" * 1001) == "x" * 1000
+
+
 # --- No report ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error_code", "code"),
+    [("-8", "DiskFull"), ("28", "DiskFull"), ("122", "DiskFull"), ("30", "HostBusy"), ("-13", "InternalError")],
+)
+def test_a_full_or_read_only_disk_of_an_agent_has_a_code(error_code: str, code: str) -> None:
+    """The agent could not even begin: -8 is its own code for that, a positive one the system's."""
+    found = judged(item(), outcome(State.FAILED, error_code=error_code, error_text="/opt/backfleet/agent"))
+    assert (found.item.state, found.item.code) == (ItemState.FAILED, code)
+    assert f"({error_code}: /opt/backfleet/agent)" in found.item.message
+    assert found.change == Change("c-1", status=BAD, unsure=True)
 
 
 @pytest.mark.parametrize("before", ["sent", "running", "lost"])
@@ -259,10 +298,13 @@ def test_an_item_without_a_client_changes_no_client() -> None:
 def test_a_late_report_updates_the_client_and_not_the_outcome(
     before: str, report: str, status: ClientStatus, version: str
 ) -> None:
-    """The item stays as it ended, but for the version that the host has now."""
+    """The item stays as it ended, but for the version that the host has now. One that was ended here says so."""
     at = item(before)
     found = judged(at, outcome(State.FINISHED, printed(report, at)), seconds=5000)
-    assert found.item == replace(at, stage="commit", current_version=version)
+    late = report if report == "RolledBack" else "the order succeeded"
+    message = f"; its host reported later: {late}, {version} is installed" if before in ("cancelled", "expired") else ""
+    assert found.item == replace(at, stage="commit", current_version=version, message=message)
+    assert judged(found.item, outcome(State.FINISHED, printed(report, at)), seconds=6000).item == found.item
     assert found.change == Change("c-1", status=status, version=version)
 
 
@@ -401,7 +443,9 @@ def test_no_host_can_stop_the_worker(
     found = judged(at, outcome(news, b"\n".join(output)), seconds=seconds, later=later)
     assert found.item.state is at.state or found.item.state in NEXT[at.state] | NEXT[ItemState.RUNNING]
     if at.state in FINAL:
-        assert found.item == replace(at, stage=found.item.stage, current_version=found.item.current_version)
+        more = {"stage": found.item.stage, "current_version": found.item.current_version, "message": found.item.message}
+        assert found.item == replace(at, **more)
+        assert found.item.message.startswith(at.message)
     assert found.item.stage in ("", *STAGES)
     assert re.fullmatch(r"[A-Za-z0-9._+~-]{0,64}", found.item.current_version)
     assert len(found.item.message) <= LONGEST_MESSAGE

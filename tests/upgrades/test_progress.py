@@ -85,7 +85,7 @@ def test_progress_is_a_whole_number(items: list[ItemStatus], before: int) -> Non
 def test_a_task_with_one_open_client_of_a_thousand_is_not_complete() -> None:
     """Rounded, its share would be 100."""
     assert progress_of([(ItemState.SUCCEEDED, "commit")] * 9999 + [(ItemState.RUNNING, "back")], 0) == 99
-    assert progress_of([(ItemState.RUNNING, "")], 100) == 100  # what was shown before is never taken back
+    assert progress_of([(ItemState.RUNNING, "")], 100) == 100  # progress never falls
 
 
 @pytest.mark.parametrize(

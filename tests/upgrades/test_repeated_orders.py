@@ -1,5 +1,7 @@
 """Outcomes that another agent lost: the order is sent again, and the host answers from its journal."""
 
+import base64
+import re
 from datetime import timedelta
 
 from backfleet import commands, upgrades
@@ -7,7 +9,7 @@ from backfleet.carriers import Bootstrap, GatewayCarrier
 from backfleet.carriers.gateway import MOST_REPEATS
 from backfleet.commands import FinalReport
 from backfleet.upgrades import ItemState
-from backfleet_host.contract import Report
+from backfleet_host.contract import Report, read_order
 from operations.environment import Environment
 
 GATEWAY = GatewayCarrier(Bootstrap("server:8443", "PEM", "0" * 64))
@@ -64,7 +66,8 @@ def test_a_lost_order_is_sent_again_to_a_host_with_another_agent(env: Environmen
     scenario.lose(first.task_id)
     assert scenario.item().state is ItemState.LOST
     (second,) = scenario.fetch()
-    assert (second.task_id != first.task_id, second.content) == (True, first.content)
+    name = f"'upgrades/{scenario.item().id}"
+    assert (second.task_id != first.task_id, second.content) == (True, first.content.replace(f"{name}'", f"{name}+1'"))
     scenario.report(second.task_id, scenario.item().id)
     assert scenario.item().state is ItemState.SUCCEEDED
     scenario.report(first.task_id, scenario.item().id)  # the report of the first sending, late
@@ -89,4 +92,27 @@ def test_a_lost_order_is_not_sent_again_to_our_own_agent(env: Environment) -> No
     (first,) = scenario.fetch()
     assert "bring" not in first.content
     scenario.lose(first.task_id)
+    assert scenario.fetch() == []
+
+
+def test_the_host_of_a_cancelled_order_is_asked_what_came_of_it(env: Environment) -> None:
+    """Its agent says only that it stopped its own shell. The question cannot begin the order."""
+    scenario = Scenario(env, "2.2.3.578")
+    (first,) = scenario.fetch()
+    with env.services.database.transaction() as tx:
+        commands.record_output(tx, scenario.instance, first.task_id, b"", started_ms=1, now=scenario.now, lease=LEASE)
+        assert upgrades.cancel(tx, env.root.account_id, scenario.task_id, now=scenario.now)
+    with env.services.database.transaction() as tx:
+        commands.record_final_report(tx, scenario.instance, first.task_id, FinalReport("stopped"), now=scenario.now)
+    scenario.run_worker()
+    (question,) = scenario.fetch()
+    item = scenario.item()
+    encoded = re.search(r"CA, ORDER, LABEL, BEGAN = .*, '([A-Za-z0-9+/=]{40,})', 'upgrades/", question.content)
+    assert encoded is not None
+    asked = read_order(base64.b64decode(encoded[1]).decode())
+    assert (asked.order_id, asked.kind) == (item.id, "recover")
+    scenario.report(question.task_id, item.id)
+    item = scenario.item()
+    assert (item.state, item.current_version) == (ItemState.CANCELLED, "2.0")
+    assert item.message.endswith("; its host reported later: the order succeeded, 2.0 is installed")
     assert scenario.fetch() == []

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from backfleet_host.contract import Order, Report
+from backfleet_host.contract import Order, Report, stage_line
 from backfleet_host.download_paths import DOWNLOADS, HOST_PROGRAM
 from backfleet_host.layout import DEFAULT_ROOT, Places
 
@@ -34,16 +34,31 @@ exit 1
 """
 
 _PYTHON: Final = """\
-import hashlib, os, ssl, sys, urllib.request
+import errno, hashlib, os, random, ssl, sys, time, urllib.error, urllib.request
 ROOT, SERVER, SHA256 = {root!r}, os.environ.get("ALIYUN_ASSIST_SERVER_HOST") or {server!r}, {sha256!r}
-CA, ORDER = {ca!r}, {order!r}
-FAILED = {{"DownloadFailed": {no_download!r}, "UntrustedRelease": {not_ours!r}, "UnsupportedPlatform": {not_root!r}}}
+CA, ORDER, LABEL, BEGAN = {ca!r}, {order!r}, {label!r}, time.monotonic()
+FAILED = {{"DownloadFailed": {no_download!r}, "UntrustedRelease": {not_ours!r}, "UnsupportedPlatform": {not_root!r},
+  "DiskFull": {disk_full!r}, "HostBusy": {read_only!r}}}
 def end(code):
     print(FAILED[code]); sys.exit(1)
+def disk(problem):
+    codes = {{errno.ENOSPC: "DiskFull", errno.EDQUOT: "DiskFull", errno.EROFS: "HostBusy"}}
+    end(codes.get(problem.errno, "UnsupportedPlatform"))
 def digest(path):
     try:
         with open(path, "rb") as file: return hashlib.sha256(file.read()).hexdigest()
     except OSError: return ""
+def fetch(opener):
+    while True:
+        try:
+            with opener.open("https://" + SERVER + {program_path!r}, timeout=30) as answer:
+                return answer.read(64 << 20)
+        except Exception as problem:
+            why = getattr(problem, "reason", problem)
+            stays = isinstance(why, ssl.SSLCertVerificationError) or 400 <= getattr(problem, "code", 0) < 408
+            pause = random.uniform(1, 15)
+            if stays or "407" in str(why) or time.monotonic() + pause - BEGAN > {seconds}: end("DownloadFailed")
+        print({stage!r}, flush=True); time.sleep(pause)
 folder = {folder!r}
 os.umask(0o022)
 try:
@@ -51,7 +66,7 @@ try:
     for place in os.path.dirname(folder), folder:
         os.chmod(place, 0o700)
         if os.lstat(place).st_uid != os.geteuid(): raise OSError
-except OSError: end("UnsupportedPlatform")
+except OSError as problem: disk(problem)
 program = os.path.join(folder, "backfleet-host-" + SHA256[:16] + ".pyz")
 if digest(program) != SHA256:
     proxy = os.environ.get("BACKFLEET_PROXY")
@@ -59,18 +74,24 @@ if digest(program) != SHA256:
     try:
         trust = urllib.request.HTTPSHandler(context=ssl.create_default_context(cadata=CA))
         opener = urllib.request.build_opener(way, trust)
-        with opener.open("https://" + SERVER + {program_path!r}, timeout=30) as answer:
-            content = answer.read(64 << 20)
     except Exception: end("DownloadFailed")
+    content = fetch(opener)
     if hashlib.sha256(content).hexdigest() != SHA256: end("UntrustedRelease")
     partial = program + "." + str(os.getpid())
-    with open(partial, "wb") as file: file.write(content); file.flush(); os.fsync(file.fileno())
-    os.replace(partial, program)
+    try:
+        with open(partial, "wb") as file: file.write(content); file.flush(); os.fsync(file.fileno())
+        os.replace(partial, program)
+    except OSError as problem:
+        if os.path.exists(partial): os.unlink(partial)
+        disk(problem)
 authority = os.path.join(folder, "ca.pem")
-with open(authority + ".new", "w") as file: file.write(CA)
-os.replace(authority + ".new", authority)
+try:
+    with open(authority + ".new", "w") as file: file.write(CA)
+    os.replace(authority + ".new", authority)
+except OSError as problem: disk(problem)
 sys.stdout.flush()
-os.execv(sys.executable, [sys.executable, program, "bring", ROOT, SERVER, authority, ORDER])"""
+more = [LABEL, str(time.monotonic() - BEGAN)]
+os.execv(sys.executable, [sys.executable, program, "bring", ROOT, SERVER, authority, ORDER, *more])"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +104,12 @@ class Bootstrap:
     root: str = str(DEFAULT_ROOT)  # the folder on the host that belongs to the host program
 
 
-def command_for(order: Order, bootstrap: Bootstrap) -> str:
-    """Return an order as a shell command that every POSIX shell runs."""
+def command_for(order: Order, bootstrap: Bootstrap, label: str = "") -> str:
+    """Return an order as a shell command that every POSIX shell runs.
+
+    Args:
+        label: `TOPIC/REFERENCE`, by which the host asks whether the order was withdrawn; "" = it does not ask.
+    """
 
     def failed(code: str, message: str, reason: str = "") -> str:
         details = {"reason": reason} if reason else {}
@@ -98,10 +123,15 @@ def command_for(order: Order, bootstrap: Bootstrap) -> str:
         server=bootstrap.address,
         sha256=bootstrap.program_sha256,
         ca=bootstrap.authority,
+        label=label,
+        seconds=order.timeout_seconds,
+        stage=stage_line("admit"),
         program_path=DOWNLOADS + HOST_PROGRAM,
         order=base64.b64encode(order.as_command().encode()).decode(),
         no_download=failed("DownloadFailed", "the host program could not be fetched from the server", "NotReachable"),
         not_ours=failed("UntrustedRelease", "the server offers a host program of another hash", "WrongBytes"),
+        disk_full=failed("DiskFull", f"no space is left on the disk of {bootstrap.root}; free some"),
+        read_only=failed("HostBusy", f"the file system of {bootstrap.root} is read-only"),
         not_root=failed("UnsupportedPlatform", f"{bootstrap.root} cannot be written; the agent must run as root"),
     )
     no_python = failed("UnsupportedPlatform", f"no Python {least} or newer with ssl was found; install python3")

@@ -14,10 +14,11 @@ from typing import Final
 from backfleet import commands, fleet
 from backfleet.carriers.bootstrap import Bootstrap, command_for
 from backfleet.carriers.model import Delivery, News
-from backfleet.commands import NewInvocation
+from backfleet.commands import NewInvocation, State
 from backfleet.fleet import AgentKind, Instance
 from backfleet.ids import Draw
 from backfleet.storage import Transaction
+from backfleet_host.contract import read_output
 
 MOST_REPEATS: Final = 5  # times that a lost order is sent again
 _REPEAT: Final = re.compile(r"(.+)\+([1-9])")  # one digit: senders' own references may end with a longer number
@@ -36,7 +37,8 @@ class GatewayCarrier:
         """Queue orders as commands for their hosts' agents. See `Carrier.send`."""
         others = self._hosts_to_bootstrap(tx, deliveries)
         invocations = [
-            _invocation(delivery, self.bootstrap if delivery.instance_id in others else None) for delivery in deliveries
+            _invocation(delivery, self.bootstrap if delivery.instance_id in others else None, topic)
+            for delivery in deliveries
         ]
         commands.send(tx, invocations, topic=topic, now=now, draw=draw)
 
@@ -44,7 +46,7 @@ class GatewayCarrier:
         """Send lost orders again to hosts whose agent is not ours, at most MOST_REPEATS times. See `Carrier.repeat`."""
         others = self._hosts_to_bootstrap(tx, lost)
         again = [
-            _invocation(replace(delivery, repeats=delivery.repeats + 1), self.bootstrap)
+            _invocation(replace(delivery, repeats=delivery.repeats + 1), self.bootstrap, topic)
             for delivery in lost
             if delivery.instance_id in others and delivery.repeats < MOST_REPEATS
         ]
@@ -52,28 +54,51 @@ class GatewayCarrier:
             commands.send(tx, again, topic=topic, now=now, draw=draw)
 
     def news(self, tx: Transaction, topic: str, *, limit: int) -> list[News]:
-        """Return the news of a sender's orders. See `Carrier.news`."""
-        return [News(*read_reference(one.reference), one) for one in commands.outcomes(tx, topic, limit=limit)]
+        """Return the news of a sender's orders. See `Carrier.news`.
+
+        A command that ended without the report of its order is lost, where it can be sent again: the host then answers
+        from its journal.
+        """
+        found = [News(*read_reference(one.reference), one) for one in commands.outcomes(tx, topic, limit=limit)]
+        silent = [news for news in found if _ended_without_report(news)]
+        others = self._others(tx, [news.outcome.instance_id for news in silent])
+        return [
+            replace(news, outcome=replace(news.outcome, state=State.LOST))
+            if news in silent and news.outcome.instance_id in others
+            else news
+            for news in found
+        ]
 
     def mark_collected(self, tx: Transaction, news: Sequence[News]) -> None:
         """Mark this news as read. See `Carrier.mark_collected`."""
         commands.mark_collected(tx, [one.outcome for one in news])
 
     def _hosts_to_bootstrap(self, tx: Transaction, deliveries: Sequence[Delivery]) -> set[str]:
-        if self.bootstrap is None or not deliveries:
+        return self._others(tx, [delivery.instance_id for delivery in deliveries])
+
+    def _others(self, tx: Transaction, instance_ids: Sequence[str]) -> set[str]:
+        """Return those of these instances that get their orders by a bootstrap."""
+        if self.bootstrap is None or not instance_ids:
             return set()
-        kinds = fleet.agent_kinds(tx, [delivery.instance_id for delivery in deliveries])
+        kinds = fleet.agent_kinds(tx, instance_ids)
         return {instance_id for instance_id, kind in kinds.items() if kind is not AgentKind.BACKFLEET}
 
 
-def _invocation(delivery: Delivery, bootstrap: Bootstrap | None) -> NewInvocation:
-    order = delivery.order
+def _ended_without_report(news: News) -> bool:
+    """Return whether the host's shell ended before the order's report, and the order may be sent again."""
+    if news.outcome.state is not State.FINISHED or news.repeats >= MOST_REPEATS:
+        return False
+    return read_output(news.outcome.output.decode(errors="replace"))[1] is None
+
+
+def _invocation(delivery: Delivery, bootstrap: Bootstrap | None, topic: str) -> NewInvocation:
+    order, reference = delivery.order, reference_of(delivery.reference, delivery.repeats)
     return NewInvocation(
         account_id=delivery.account_id,
         instance_id=delivery.instance_id,
-        content=order.as_command() if bootstrap is None else command_for(order, bootstrap),
+        content=order.as_command() if bootstrap is None else command_for(order, bootstrap, f"{topic}/{reference}"),
         timeout_seconds=delivery.timeout_seconds,
-        reference=reference_of(delivery.reference, delivery.repeats),
+        reference=reference,
     )
 
 

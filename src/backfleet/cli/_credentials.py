@@ -122,7 +122,7 @@ def _profile(name: str | None, environment: Mapping[str, str]) -> dict[str, Any]
                     f"profile {name!r} in {file} has the mode {profile.get('mode')!r}; use AK or StsToken"
                 )
             return profile
-    raise NoConnection(f"there is no profile {name!r} in {file}")
+    raise NoConnection(f"there is no profile {name!r} in {file}; add it there, or name another with --profile")
 
 
 def _local(data: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from backfleet.cli._client import CallFailed, Client
 from backfleet.cli._credentials import ConnectionFlags, NoConnection, connect, data_folder
 from backfleet.cli._print import say
 from backfleet.clock import utc_now
+from backfleet.host_program import MISSING
 
 LEAST_FREE = 2 << 30  # bytes; two releases and a database need less
 SOON_DAYS = 30  # a certificate that ends within this time is reported
@@ -93,7 +94,19 @@ def _check_server(flags: ConnectionFlags) -> list[Finding]:
         f"{connection.endpoint}, version {found['ServerVersion']}, region {found['RegionId']}, "
         f"{found['Instances']} instance(s), {found['Releases']} release(s)"
     )
-    return [Finding("server", True, text), check_agents(found)]
+    return [Finding("server", True, text), check_host_program(found), check_agents(found)]
+
+
+def check_host_program(server: Mapping[str, Any]) -> Finding:
+    """Check that the server has the program that hosts enrol with and get their orders with.
+
+    Args:
+        server: The answer of DescribeServer. Older servers do not tell.
+    """
+    digest = server.get("HostProgramSha256")
+    if digest == "":
+        return Finding("host program", False, f"on the server, {MISSING}; then restart `backfleet serve`")
+    return Finding("host program", True, f"SHA-256 {digest[:16]}..." if digest else "the server does not tell")
 
 
 def check_agents(server: Mapping[str, Any]) -> Finding:

@@ -7,6 +7,7 @@ import click
 from backfleet.cli._client import Client
 from backfleet.cli._options import calls_the_api, fail, json_option
 from backfleet.cli._print import print_json, print_table, say
+from backfleet.host_program import MISSING
 from backfleet_host.download_paths import AUTHORITY, DOWNLOADS, HOST_PROGRAM
 from backfleet_host.layout import DEFAULT_ROOT, policy_folder
 
@@ -29,6 +30,8 @@ def activation() -> None:
 def create(client: Client, count: int, expires: int, name: str | None, as_json: bool) -> None:
     """Create a code and print the line to paste on a host, for either agent."""
     server = client.call("backfleet", "DescribeServer")
+    if server.get("HostProgramSha256") == "":  # older servers do not tell
+        fail(f"the server has no host program, so no host can enrol: {MISSING}")
     region = server["RegionId"]
     made = client.call(
         "ecs", "CreateActivation", RegionId=region, InstanceCount=count, TimeToLiveInHours=expires, InstanceName=name
@@ -108,7 +111,7 @@ def show(client: Client, instance_id: str) -> None:
     """Show one host and its backup clients."""
     found = _instances(client, instance_id)
     if not found:
-        fail(f"there is no instance {instance_id}")
+        fail(f"there is no instance {instance_id}; `backfleet instance list` lists those of your account")
     clients = client.call(
         "hbr", "DescribeBackupClients", ClientType="ECS_CLIENT", InstanceIds=[instance_id], PageSize=99
     )

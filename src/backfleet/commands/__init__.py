@@ -11,13 +11,14 @@ For senders:
 For the agents' endpoint:
     oldest_work_for, instances_with_work: find agents that need a kick
     claim: hand out an instance's waiting invocations under a lease
+    is_withdrawn: whether a sender wants an invocation stopped, for a host that asks
     end_all: act on an agent's start: it has forgotten what it had
     record_output, record_final_report: write down what agents report
 For the worker:
     run_once: act on leases that ran out
 """
 
-from backfleet.commands._store import drop_before
+from backfleet.commands._store import drop_before, is_withdrawn
 from backfleet.commands.model import (
     FINAL_REPORTS,
     SHELL,
@@ -68,6 +69,7 @@ __all__ = [
     "end_all",
     "has_news",
     "instances_with_work",
+    "is_withdrawn",
     "mark_collected",
     "oldest_work_for",
     "outcomes",

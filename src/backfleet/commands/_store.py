@@ -159,6 +159,13 @@ def open_ones(tx: Transaction, topic: str, references: Sequence[str]) -> Sequenc
     return tx.rows(query.order_by(invocations.c.id).with_for_update())
 
 
+def is_withdrawn(tx: Transaction, topic: str, reference: str) -> bool:
+    """Return whether a sender has cancelled this one, or wants it stopped."""
+    named = sa.and_(invocations.c.topic == topic, invocations.c.reference == reference)
+    withdrawn = sa.or_(invocations.c.stop_asked, invocations.c.state == State.CANCELLED)
+    return tx.first(sa.select(invocations.c.id).where(named, withdrawn)) is not None
+
+
 def mark_to_stop(tx: Transaction, ids: Sequence[str]) -> None:
     """Have their agents stop them."""
     if ids:

@@ -89,6 +89,7 @@ class Outcome:
     dropped: int = 0  # bytes of output that are lost
     started_ms: int | None = None  # by the host's clock
     ended_ms: int | None = None
+    instance_id: str = ""
 
     @property
     def is_final(self) -> bool:

@@ -107,6 +107,7 @@ def outcomes(tx: Transaction, topic: str, *, limit: int) -> list[Outcome]:
             row.dropped,
             row.started_ms,
             row.ended_ms,
+            row.instance_id,
         )
         for row in _store.news(tx, topic, limit)
     ]

@@ -1,7 +1,7 @@
 """Hosts, and the backup clients on them. Knows nothing of who may act on them.
 
 Owns the tables activations, instances, inventories, agent_requests, clients, client_preferences, boots and
-resource_tags. Every verb takes a transaction.
+resource_tags. Publishes `gone/<id>` when an instance is deregistered. Every verb takes a transaction.
 
 - Enrolment: `create_activation` makes a code, `read_registration` checks a host's request, `register` enrols the host,
   and `deregister` ends that.

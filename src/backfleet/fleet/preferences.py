@@ -1,6 +1,6 @@
 """Preferences: what administrators set for one client.
 
-They are stored here, sent to the host with its next order, and shown to whoever may read the client. The proxy's
+They are stored here, sent to the host with its next order, and shown to callers who may read the client. The proxy's
 password arrives sealed, stays sealed, and is shown to nobody. Source: HBR 2017-09-08, UpdateClientSettings.
 """
 

@@ -68,7 +68,9 @@ def register(tx: Transaction, request: Registration, *, source_ip: str, now: dat
     if known is not None:
         return known
     if activation.registered_count >= activation.instance_count:
-        raise RegistrationRefused(f"the activation was for {activation.instance_count} instance(s) and is used up")
+        raise RegistrationRefused(
+            f"the activation was for {activation.instance_count} instance(s) and is used up; create another"
+        )
     made = _new_instance(request, activation, source_ip, now, draw)
     _store.instances.add(tx, made)
     _store.activations.count_registered(tx, activation.id)

@@ -54,7 +54,7 @@ class Services:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A streamed body, already on disk, measured and hashed. Whoever keeps the file moves it away."""
+    """A streamed body, already on disk, measured and hashed. An operation that keeps the file moves it away."""
 
     path: Path
     sha256: str

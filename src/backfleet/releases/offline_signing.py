@@ -1,7 +1,7 @@
 """Sign with keys that are never on the server: they decide which keys are valid (root) and what is released (targets).
 
 The server writes what waits for signatures into a bundle, people sign it on machines of their own, and the server
-checks and publishes it. So whoever takes over the server can neither release anything nor replace keys.
+checks and publishes it. So an attacker who takes over the server can neither release anything nor replace keys.
 Source: TUF specification, sections 4.3, 4.5, 5.3 and 6.1.
 """
 

@@ -1,7 +1,7 @@
 """Review what is to be signed: show what would change, and refuse what no key must sign.
 
-Whoever controls the server writes what is pending, so nothing in it is trusted. Keys are compared by their values: the
-format lets any key have any id.
+An attacker who controls the server can write what is pending, so nothing in it is trusted. Keys are compared by their
+values: the format lets any key have any id.
 """
 
 import json
@@ -51,7 +51,7 @@ def check_current_root(root: Metadata[Root], signers: Signers, remembered: Bundl
     """Check that a root that is not to be changed names the keys in signers.json and no others.
 
     Raises:
-        BadDocument: it names others; whoever controls the server may have put it there.
+        BadDocument: it names others; an attacker on the server may have put it there.
     """
     current = root.signed
     expected = {"root": _by_id(signers.root, signers.threshold), "targets": _by_id([signers.targets], 1)}

@@ -26,6 +26,14 @@ _WITHOUT_REPORT: Final = {
     State.REFUSED: ("UnsupportedPlatform", "the agent on this host does not take upgrade orders"),
     State.CANCELLED: ("TaskCancelled", "it was stopped before the host fetched it"),
 }
+_AGENT_ERRORS: Final = {
+    "-8": ("DiskFull", "the agent has no disk space to begin it"),
+    "28": ("DiskFull", "the agent has no disk space to begin it"),
+    "122": ("DiskFull", "the agent has no disk space to begin it, by its quota"),
+    "30": ("HostBusy", "the agent's file system is read-only"),
+}
+"""What an agent's own errors mean that tell something about the host. A positive one is an errno of Linux."""
+
 _BEFORE_LOOKING: Final = ("DownloadFailed", "UntrustedRelease", "UnsupportedPlatform")
 """How an order fails that could not even start, by a command without our host program."""
 _LOST: Final = (
@@ -79,11 +87,22 @@ def read_host_output(item: Item, outcome: Outcome) -> HostOutput:
 
 def _moved(item: Item, outcome: Outcome, report: Report | None, now: datetime) -> Item:
     if item.state in FINAL:
-        return item  # its state stays; only what is known of the host may still change
+        return _with_late_report(item, report)  # its state stays; what is known of the host may still change
     to, code, message = _meaning(item, outcome, report)
     if to in FINAL and item.started_at is None:
         item = item.moved(ItemState.RUNNING, at=now)  # it ran, even if no report of that arrived
     return item.moved(to, at=now, code=code, message=message) if may_move(item.state, to) else item
+
+
+def _with_late_report(item: Item, report: Report | None) -> Item:
+    """Return an item that was ended here, with what its host reported of it since."""
+    if report is None or item.state not in (ItemState.CANCELLED, ItemState.EXPIRED):
+        return item
+    version = reported_version(report)
+    installed = "what is installed is not known" if version is None else f"{version or 'nothing'} is installed"
+    ended = report.code or ("the order succeeded" if report.kind == item.kind.value else "it looked")
+    text = f"; its host reported later: {ended}, {installed}"
+    return item if text in item.message else replace(item, message=storable(f"{item.message}{text}"))
 
 
 def _with_output(item: Item, output: HostOutput) -> Item:
@@ -107,6 +126,8 @@ def _meaning(item: Item, outcome: Outcome, report: Report | None) -> tuple[ItemS
     if not outcome.is_final:
         return ItemState.RUNNING, "", ""
     code, message = _WITHOUT_REPORT[outcome.state]
+    if outcome.state is State.FAILED:
+        code, message = _AGENT_ERRORS.get(outcome.error_code, (code, message))
     detail = ": ".join(filter(None, (outcome.error_code, outcome.error_text)))
     return ItemState.FAILED, code, storable(f"{message} ({detail})" if detail else message)
 

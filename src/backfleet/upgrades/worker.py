@@ -21,11 +21,14 @@ from backfleet.upgrades.ending import TOPIC, expire, update_tasks
 from backfleet.upgrades.model import Item, Task
 from backfleet.upgrades.outcomes import Judgement, LaterOrders, judge
 from backfleet.upgrades.states import ItemState
-from backfleet_host.contract import LONGEST_TIMEOUT_SECONDS, Order
+from backfleet_host.contract import LONGEST_TIMEOUT_SECONDS, Order, read_output
 
 AT_ONCE: Final = 50  # items of one transaction: others wait only shortly for its locks
 TASKS_AT_ONCE: Final = 10  # tasks expired in one round; each may have a hundred items, and a transaction of its own
 SPARE: Final = timedelta(seconds=60)  # of a task's time that the host does not get: for rolling back and reporting
+
+QUESTION_SECONDS: Final = 240  # that a host may take to say what came of an order; it may be in its midst
+_SILENT: Final = (State.STOPPED, State.TIMED_OUT, State.LOST)
 
 log = logging.getLogger(__name__)
 
@@ -171,11 +174,38 @@ def _repeat_lost(tx: Transaction, news: Sequence[News], sending: Sending) -> Non
     """Offer the carrier the same order once more for each item whose outcome was lost."""
     repeats = {one.reference: one.repeats for one in news if one.outcome.state is State.LOST}
     items = [item for item in _store.items_for_update(tx, list(repeats)).values() if item.state is ItemState.LOST]
+    _ask_what_came_of_ended(tx, news, sending)
     if not items:
         return
     tasks = _store.tasks_by_id(tx, list({item.task_id for item in items}))
     lost = [replace(each, repeats=repeats[each.reference]) for each in _deliveries(tx, items, tasks, sending)]
     sending.carrier.repeat(tx, lost, topic=TOPIC, now=sending.now, draw=sending.draw)
+
+
+def _ask_what_came_of_ended(tx: Transaction, news: Sequence[News], sending: Sending) -> None:
+    """Ask the hosts of items that were ended here what came of them, where a shell ended without a report.
+
+    The question has the order's id and cannot begin it: a host that is just at it answers when it has ended.
+    """
+    silent = {one.reference: one.repeats for one in news if one.outcome.state in _SILENT and _has_no_report(one)}
+    ended = (ItemState.CANCELLED, ItemState.EXPIRED)
+    items = [item for item in _store.items_for_update(tx, list(silent)).values() if item.state in ended]
+    questions = [
+        Delivery(
+            account_id=item.account_id,
+            instance_id=item.instance_id,
+            order=Order(item.id, "recover", item.package, timeout_seconds=QUESTION_SECONDS),
+            timeout_seconds=QUESTION_SECONDS + seconds_of(SPARE),
+            reference=item.id,
+            repeats=silent[item.id],
+        )
+        for item in items
+    ]
+    sending.carrier.repeat(tx, questions, topic=TOPIC, now=sending.now, draw=sending.draw)
+
+
+def _has_no_report(news: News) -> bool:
+    return read_output(news.outcome.output.decode(errors="replace"))[1] is None
 
 
 def _changes(judged: Sequence[Judgement], tasks: Mapping[str, Task]) -> list[Change]:

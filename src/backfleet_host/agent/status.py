@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Dict, List
 
 from backfleet_host.agent.execution.task_journal import TaskJournal
-from backfleet_host.files import hold_lock
+from backfleet_host.files import is_locked
 from backfleet_host.identity import NotEnrolled, read_identity
 from backfleet_host.layout import Places
 
@@ -25,7 +24,7 @@ def status(root: Path) -> Dict[str, Any]:
         "server": identity.server,
         "name": identity.name,
         "enrolled_at": identity.enrolled_at,
-        "running": _is_held(places.lock),
+        "running": is_locked(places.lock),
         **_tasks(places),
     }
 
@@ -36,14 +35,6 @@ def _tasks(places: Places) -> Dict[str, Any]:
         "tasks_open": [folder.key for folder in journal.unfinished()],
         "reports_waiting": [folder.key for folder in journal.unacknowledged()],
     }
-
-
-def _is_held(lock: Path) -> bool:
-    held = hold_lock(lock)
-    if held is None:
-        return True
-    os.close(held)
-    return False
 
 
 def lines_of(host_status: Dict[str, Any]) -> List[str]:

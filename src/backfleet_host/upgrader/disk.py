@@ -13,6 +13,9 @@ from backfleet_host import files
 from backfleet_host.upgrader import descriptors
 from backfleet_host.upgrader.failpoints import effect
 
+NO_UNNAMED_FILES = (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT)
+"""How a file system says that it makes no files without a name. Source: open(2), O_TMPFILE."""
+
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of fcntl.h and stdio.h
 
 
@@ -97,6 +100,49 @@ def exchange(one: Path, other: Path) -> None:
         names = [os.fsencode(str(path)) for path in (one, other)]
         if system.renameat2(AT_FDCWD, names[0], AT_FDCWD, names[1], RENAME_EXCHANGE):
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(one))
+
+
+def replace_content(source: Path, tree: Path) -> None:
+    """Move what is in one folder into another, entry by entry, each in one step; remove what only the other one has.
+
+    The second way where `exchange` is impossible: on an overlay with the folder in a lower layer, on network file
+    systems, on old kernels. Source: renameat2(2), EXDEV, EINVAL and ENOSYS.
+    """
+    for name in set(os.listdir(str(tree))) - set(os.listdir(str(source))):
+        remove_tree(tree / name)
+    for path in sorted(source.iterdir()):
+        target = tree / path.name
+        is_folder, was_folder = (found.is_dir() and not found.is_symlink() for found in (path, target))
+        if is_folder and was_folder:
+            replace_content(path, target)
+            continue
+        if is_folder or was_folder:
+            remove_tree(target)
+        rename(path, target)
+    sync_folder(tree)
+
+
+def check_writable(folder: Path, size: int) -> None:
+    """Check that a file of so many bytes can be made in a folder, which may have to be made itself. Leaves nothing.
+
+    Raises:
+        OSError: it cannot; the folder is its file name.
+    """
+    while not folder.is_dir():
+        folder = folder.parent
+    with effect("try", folder):
+        try:
+            file = os.open(str(folder), os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        except OSError as problem:
+            if problem.errno not in NO_UNNAMED_FILES or not os.access(str(folder), os.W_OK | os.X_OK):
+                raise
+            return
+        try:
+            os.write(file, b"\0" * size)
+        except OSError as problem:
+            raise OSError(problem.errno, problem.strerror, str(folder)) from None
+        finally:
+            os.close(file)
 
 
 def make_marker(path: Path) -> None:

@@ -40,8 +40,9 @@ from backfleet_host.upgrader.transaction.attempt import (
 from backfleet_host.upgrader.transaction.checks import BUSY_AGAIN_SECONDS, check_not_quarantined, is_intact
 from backfleet_host.upgrader.transaction.engine import upgrade
 from backfleet_host.upgrader.transaction.journal import AttemptJournal, UnreadableJournal
-from backfleet_host.upgrader.transaction.outcome import finish, meaning_of, save_settings, tidy
+from backfleet_host.upgrader.transaction.outcome import ENDED_EARLY, finish, meaning_of, save_settings, tidy
 from backfleet_host.upgrader.transaction.recovery import recover as recover_attempt
+from backfleet_host.upgrader.transaction.switching import write_shims
 from backfleet_host.upgrader.transaction.uninstall import uninstall
 
 LOCK_SECONDS = 0.5  # to wait for another order of the same package that is just ending
@@ -198,12 +199,22 @@ def _answer_at_once(attempt: Attempt) -> Optional[Report]:
         return attempt.report("failed", "ClientNotInstalled", f"{order.package} is not installed on this host")
     if current == order.version and _is_as_installed(attempt):
         save_settings(attempt.package, order)
+        _renew_shims(attempt)
         return attempt.report("succeeded", "AlreadyCurrent", f"{current} is installed already")
     try:
         check_not_quarantined(attempt, order.version)
     except OrderFailed as problem:
         return attempt.report("failed", problem.code, problem.text)
     return None
+
+
+def _renew_shims(attempt: Attempt) -> None:
+    """Write shims of an older form anew, or with another limit. Each is replaced in one step, while clients run."""
+    manifest = attempt.old_manifest()
+    if manifest is not None:
+        with contextlib.suppress(OSError):  # what is there works
+            gate.make_lock_files(attempt.package.folder)
+            write_shims(attempt.installation, attempt.package, manifest)
 
 
 def _is_as_installed(attempt: Attempt) -> bool:
@@ -229,8 +240,8 @@ def recover(order: Order, root: Path, *, progress: Progress) -> Report:
     if recovered.outcome == "failed" or package.version() == order.version:
         return dataclasses.replace(recovered, kind=order.kind, to_version=order.version)
     # The process died before its journal began, so that nothing was touched.
-    text = f"cut off before it began; {package.version() or 'nothing'} is installed as before; ask again"
-    return _failed(order, "InternalError", text, package)
+    text = f"{ENDED_EARLY} it began; {package.version() or 'nothing'} is installed as before; ask again"
+    return _failed(order, "HostBusy", text, package)
 
 
 def recover_all(root: Path, *, progress: Progress) -> List[Report]:

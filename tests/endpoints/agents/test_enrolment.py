@@ -48,7 +48,7 @@ def test_enrolling_again_after_a_lost_answer_is_harmless(server: AgentServer, un
     assert unenrolled.register(activation.id, code).json == first
     assert Host(server, key(1)).register(activation.id, code).json == {
         "code": 403,
-        "message": "the activation was for 1 instance(s) and is used up",
+        "message": "the activation was for 1 instance(s) and is used up; create another",
     }
     assert server.count() == 1
 

@@ -128,7 +128,7 @@ def by_node(name: str) -> Begin:
             reply = ask(
                 {
                     "product": operation.product.code, "version": operation.product.version,
-                    "action": operation.name, "said": parameters, "flat": flat(operation, parameters),
+                    "action": operation.name, "parameters": parameters, "flat": flat(operation, parameters),
                 }
             )  # fmt: skip
             if "code" in reply:

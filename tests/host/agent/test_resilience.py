@@ -1,7 +1,9 @@
 """Failures between agent and server, and what must hold after them."""
 
+import errno
 import json
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 
 from host.agent.conftest import Host, actions, order, until
 from host.agent.gateway import TERMINAL, Gateway
+from mounts import mounted, remount
 
 
 def unsent(host: Host) -> list[str]:
@@ -200,17 +203,37 @@ def test_a_killed_agent_holds_no_lock(gateway: Gateway, acting_host: Host) -> No
 
 
 def test_a_task_that_cannot_be_journalled_is_refused(gateway: Gateway, acting_host: Host) -> None:
-    """With errCode -8, and nothing is run."""
-    if os.geteuid() == 0 and not Path("/dev/full").exists():
-        pytest.skip("needs a way to make writing fail")
+    """With the system's own error, and nothing is run."""
     acting_host.start()
     acting_host.ready()
     acting_host.places.tasks.rmdir()
     acting_host.places.tasks.write_text("in the way of the folder")  # what a broken file system looks like
     gateway.hand_out("t-1", order())
     end = gateway.end_of("t-1")
-    assert (end.name, end.query["errCode"]) == ("error", "-8")
+    assert (end.name, end.query["errCode"]) == ("error", str(errno.ENOTDIR))
     assert actions(acting_host.places) == []
+
+
+@pytest.mark.parametrize(("leave", "options", "code"), [(0, "size=4m", "-8"), (0, "size=4m,ro", "30")])
+def test_an_agent_on_a_full_or_read_only_disk_refuses_tasks_and_takes_the_next(
+    gateway: Gateway, acting_host: Host, leave: int, options: str, code: str
+) -> None:
+    """It reports why, and needs no restart once the disk can be written again."""
+    with mounted(acting_host.places.tasks, "size=4m") as disk:
+        acting_host.start()
+        acting_host.ready()
+        if "ro" in options:
+            remount(disk, "ro")
+        else:
+            (disk / ".filler").write_bytes(b"\0" * (shutil.disk_usage(disk).free - leave))
+        gateway.hand_out("t-1", order())
+        end = gateway.end_of("t-1")
+        assert (end.name, end.query["errCode"]) == ("error", code)
+        assert actions(acting_host.places) == []
+        remount(disk, "rw,size=8m")
+        gateway.hand_out("t-2", order(order_id="u-2"))
+        assert gateway.end_of("t-2").query["exitCode"] == "0"
+        acting_host.kill()
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5])
@@ -264,5 +287,5 @@ def test_what_a_crash_left_is_recovered_at_the_start_of_the_agent(gateway: Gatew
     assert until(lambda: "recovered courier: nothing is installed" in host.log.read_text())
     assert list((package / "versions").iterdir()) == []
     report = json.loads((package / "outcome.json").read_text())["report"]
-    assert (report["order_id"], report["code"]) == ("u-9", "InternalError")
+    assert (report["order_id"], report["code"]) == ("u-9", "HostBusy")
     assert host.all_processes_end()

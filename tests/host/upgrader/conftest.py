@@ -1,13 +1,16 @@
 """A real repository behind the real downloads endpoint, and a host's root in a temporary folder."""
 
 import asyncio
+import fcntl
 import hashlib
 import io
+import os
 import random
 import shutil
 import tarfile
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +24,9 @@ from backfleet.endpoints import downloads
 from backfleet.storage import Database
 from backfleet_host.contract import Order, Report
 from backfleet_host.platforms import platform_here
-from backfleet_host.upgrader import Installation, carry_out_on
+from backfleet_host.upgrader import Installation, carry_out_on, gate
+from backfleet_host.upgrader.gate import Gate
+from host.upgrader.small_host import take_record_lock
 from listening import end_of
 
 PACKAGE = "courier"
@@ -183,6 +188,29 @@ class Host:
         """Write a file of the host policy."""
         self.installation.etc.mkdir(parents=True, exist_ok=True)
         (self.installation.etc / f"{name}.toml").write_text(text)
+
+    @contextmanager
+    def closed_gate(self) -> Iterator[Gate]:
+        """Keep the gate closed, as an upgrade does."""
+        closed = gate.close(self.folder / "gate", seconds=5, some_take_flock=False)
+        try:
+            yield closed
+        finally:
+            closed.open()
+
+    @contextmanager
+    def passing_the_gate(self) -> Iterator[dict[str, Any]]:
+        """Yield what a process must be started with so that shims let it past, as commands of a verification."""
+        file = os.open(self.folder / "gate", os.O_WRONLY)
+        try:
+            yield {"pass_fds": (file,), "env": {**os.environ, "BACKFLEET_GATE_DESCRIPTOR": str(file)}}
+        finally:
+            os.close(file)
+
+    def is_gate_closed(self) -> bool:
+        """Return whether a shim would wait now."""
+        with open(self.folder / "gate", "rb") as file:
+            return not take_record_lock(file.fileno(), fcntl.F_RDLCK)
 
     def version(self) -> str:
         """Return the version that `current` points to."""

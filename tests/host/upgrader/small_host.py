@@ -8,8 +8,7 @@ import fcntl
 import io
 import itertools
 import os
-import re
-import shlex
+import struct
 import sys
 import tarfile
 import time
@@ -23,9 +22,10 @@ from typing import Any
 from backfleet_host.contract import Order, Report
 from backfleet_host.manifest import Manifest, read_manifest
 from backfleet_host.platforms import platform_here
-from backfleet_host.upgrader import Installation, carry_out_on, disk, failpoints
+from backfleet_host.upgrader import Installation, carry_out_on, disk, failpoints, gate
 from backfleet_host.upgrader.errors import OrderFailed, Unhealthy
-from backfleet_host.upgrader.host import trees
+from backfleet_host.upgrader.host import native_shim, trees
+from backfleet_host.upgrader.host.holders import Holder
 from backfleet_host.upgrader.host.shim import ANSWERS
 from backfleet_host.upgrader.host.subprocesses import Subprocess
 from backfleet_host.upgrader.release.source import InterruptCheck, ReleaseServer, ReleaseTarget
@@ -178,7 +178,8 @@ class SmallHost:
         self._numbers = itertools.count(1 << 30)  # no real process is called so
         self.installation = Installation(
             root, root / "bin", "", None, b"", runner=self.run, source=self, running=self.running,
-            holders=self.holders, is_program=self.is_program, end=self.end, end_orphans=lambda owner: None,
+            holders=self.holders, lock_holders=self.lock_holders,
+            is_program=self.is_program, end=self.end, end_orphans=lambda owner: None,
             clock=lambda: float(int(time.time())),  # whose lines are as long every time
         )  # fmt: skip
         root.mkdir(parents=True, exist_ok=True)
@@ -284,7 +285,7 @@ class SmallHost:
         self.processes[number] = Process(version)
         if through_the_shim:
             lock = self.processes[number].lock = os.open(self.folder / "running", os.O_RDONLY)
-            fcntl.flock(lock, fcntl.LOCK_SH)
+            assert take_record_lock(lock, fcntl.F_RDLCK)
         return number
 
     def end(self, number: int) -> None:
@@ -308,6 +309,9 @@ class SmallHost:
     def holders(self, file: Path) -> frozenset[int]:
         held = file == self.folder / "running"
         return frozenset(number for number, process in self.processes.items() if held and process.lock is not None)
+
+    def lock_holders(self, file: Path, package: Path) -> list[Holder]:
+        return [Holder(number, "backup", 60.0, "courier hold") for number in sorted(self.holders(file))]
 
     def is_program(self, number: int, tree: Path) -> bool:
         return self.processes[number].version == tree.name
@@ -344,9 +348,10 @@ class SmallHost:
         shim = self.root / "bin" / PACKAGE
         if not shim.exists():
             return ""
-        answer = re.search(r"read -r program <(.*) \|\|", shim.read_text())
-        assert answer is not None
-        program = Path(Path(shlex.split(answer[1])[0]).read_text().rstrip("\n"))
+        found = native_shim.split(shim.read_bytes())
+        assert found is not None
+        answer = Path(os.fsdecode(found[1].current), ANSWERS, found[1].command.decode())
+        program = Path(answer.read_text().rstrip("\n"))
         assert os.access(program, os.X_OK), f"{program} cannot be run"
         version = program.read_text().split()[0]
         assert self.damage(version) == ""
@@ -386,11 +391,13 @@ class SmallHost:
         """Return the lock files that are held now; backups may share `running`."""
         found = []
         for name in ("lock", "gate", "running"):
-            with contextlib.suppress(FileNotFoundError), open(self.folder / name, "rb") as file:
+            with contextlib.suppress(FileNotFoundError), open(self.folder / name, "r+b") as file:
                 shared = name == "running" and self.holders(self.folder / name)
                 try:
                     fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
                 except BlockingIOError:
+                    found.append(name)
+                if not take_record_lock(file.fileno(), fcntl.F_RDLCK if shared else fcntl.F_WRLCK):
                     found.append(name)
         return found
 
@@ -413,8 +420,23 @@ class SmallHost:
                 if os.path.islink(path):
                     found[os.path.join(below, name)] = f"-> {os.readlink(path)}"
                 elif name in files and below.split("/")[0] in ("state", "bin"):
-                    found[os.path.join(below, name)] = f"{os.stat(path).st_mode:o} {Path(path).read_text()}"
+                    found[os.path.join(below, name)] = f"{os.stat(path).st_mode:o} {content_of(Path(path))}"
         return found
+
+
+def content_of(path: Path) -> str:
+    """Return a file as text, and one that is no text by its hash."""
+    content = path.read_bytes()
+    return sha256(content).hexdigest() if b"\0" in content else content.decode()
+
+
+def take_record_lock(file: int, kind: int) -> bool:
+    """Take a record lock of the open file, as shims do and upgraders; return False if another has it."""
+    try:
+        fcntl.fcntl(file, gate.SET_RECORD_LOCK, struct.pack(gate.RECORD, kind, os.SEEK_SET, 0, 0, 0))
+    except BlockingIOError:
+        return False
+    return True
 
 
 def effects_of(prepare: Callable[[], SmallHost], act: Callable[[SmallHost], Any]) -> Sequence[str]:

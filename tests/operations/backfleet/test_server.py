@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from backfleet import VERSION
+from backfleet import VERSION, host_program
 from backfleet.operations.backfleet.server import agent_address
 from backfleet.settings import Settings
 
@@ -28,6 +28,7 @@ def test_a_server_describes_itself(api: Api) -> None:
         "RegionId": "eu-central-1",
         "AgentAddress": "10.0.0.1:8443",
         "AuthoritySha256": hashlib.sha256(b"authority").hexdigest(),
+        "HostProgramSha256": host_program.sha256(),
         "Instances": 0,
         "ConnectedInstances": 0,
         "DeafInstances": 0,

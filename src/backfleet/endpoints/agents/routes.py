@@ -26,6 +26,7 @@ def add_to(
     tasks = Tasks(node, authenticator, reports)
     router.add_post(f"{PREFIX}/api/instance/register", enrolment.register)
     router.add_get(f"{PREFIX}/api/heart-beat", present.heartbeat)
+    router.add_get(f"{PREFIX}/api/backfleet/order", tasks.withdrawn)
     router.add_get(f"{PREFIX}/api/connection_detect", presence.connection_detect)
     router.add_get(f"{PREFIX}/api/classic/region-id", present.region)
     for path, handler in (

@@ -12,7 +12,7 @@ from backfleet.endpoints.agents.reports import Reports
 from backfleet.endpoints.agents.signatures import AgentSignature
 from backfleet.failpoints import failpoint
 from backfleet.fleet import Heartbeat
-from backfleet.storage import Transaction
+from backfleet.storage import AWAY, Transaction
 
 
 class Tasks:
@@ -58,6 +58,23 @@ class Tasks:
         if await self._reports.receive(request, signature, request.path.rsplit("/", 1)[-1]):
             failpoint("outcome stored")
         return web.json_response({})
+
+    async def withdrawn(self, request: web.Request) -> web.StreamResponse:
+        """Answer a host that got an order through another agent whether the order is to be stopped.
+
+        Not signed: that host has no key of its own. It must know the order's reference, which nobody can guess, and
+        learns one bit.
+        """
+        topic, reference = request.query.get("topic", ""), request.query.get("reference", "")
+
+        def read() -> bool:
+            with self._node.database.reading() as tx:
+                return commands.is_withdrawn(tx, topic, reference)
+
+        try:
+            return web.json_response({"withdrawn": await self._node.in_thread(read)})
+        except AWAY:
+            return web.json_response({"code": 503}, status=503)
 
     async def verified(self, _request: web.Request, signature: AgentSignature) -> web.StreamResponse:
         """Accept a report that changes nothing."""

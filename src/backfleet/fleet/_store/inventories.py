@@ -1,12 +1,13 @@
 """Inventories that hosts reported."""
 
+from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime
 
 import sqlalchemy as sa
 
 from backfleet.fleet._tables import inventories
-from backfleet.fleet.model import Inventory
+from backfleet.fleet.model import Inventory, StoredKind
 from backfleet.storage import Transaction
 
 
@@ -16,10 +17,19 @@ def of_instance(tx: Transaction, instance_id: str) -> list[Inventory]:
     return [Inventory(**row._mapping) for row in tx.rows(query)]
 
 
-def hashes(tx: Transaction, instance_id: str) -> dict[str, str]:
-    """Return the content hash of each stored kind."""
-    query = sa.select(inventories.c.kind, inventories.c.content_hash).where(inventories.c.instance_id == instance_id)
-    return {row.kind: row.content_hash for row in tx.rows(query)}
+def stored(tx: Transaction, instance_id: str) -> dict[str, StoredKind]:
+    """Return what is stored of each kind, without the contents."""
+    names = ("kind", "content_hash", "received_at", "count")
+    size = sa.func.length(inventories.c.content).label("size")
+    query = sa.select(*(inventories.c[name] for name in names), size).where(inventories.c.instance_id == instance_id)
+    return {row.kind: StoredKind(**row._mapping) for row in tx.rows(query)}
+
+
+def forget(tx: Transaction, instance_id: str, kinds: Sequence[str]) -> None:
+    """Forget kinds of an instance."""
+    if kinds:
+        these = sa.and_(inventories.c.instance_id == instance_id, inventories.c.kind.in_(kinds))
+        tx.run(sa.delete(inventories).where(these))
 
 
 def put(tx: Transaction, inventory: Inventory) -> None:

@@ -21,7 +21,7 @@ from backfleet.fleet.model.instances import (
     Registration,
     agent_kind_of,
 )
-from backfleet.fleet.model.inventory import Inventory, InventoryItem
+from backfleet.fleet.model.inventory import Inventory, InventoryItem, StoredKind
 from backfleet.fleet.model.tags import ResourceTag, TagFilter
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "Registration",
     "Resolved",
     "ResourceTag",
+    "StoredKind",
     "TagFilter",
     "agent_kind_of",
     "hash_code",

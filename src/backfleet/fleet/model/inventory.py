@@ -18,6 +18,17 @@ class InventoryItem:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredKind:
+    """One stored kind of inventory, without its content."""
+
+    kind: str
+    content_hash: str
+    received_at: datetime
+    count: int  # objects
+    size: int  # bytes, as stored
+
+
+@dataclass(frozen=True, slots=True)
 class Inventory:
     """The newest inventory of one kind, as it is stored."""
 

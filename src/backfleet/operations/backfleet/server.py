@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from backfleet import VERSION, fleet, releases
+from backfleet import VERSION, fleet, host_program, releases
 from backfleet.certificates import authority_file
 from backfleet.operations.catalogue import BACKFLEET, Call, operation
 from backfleet.settings import Settings
@@ -26,6 +26,7 @@ class DescribeServer:
         "RegionId": str,
         "AgentAddress": str,
         "AuthoritySha256": str,
+        "HostProgramSha256": str,
         "Instances": int,
         "ConnectedInstances": int,
         "DeafInstances": int,
@@ -35,7 +36,8 @@ class DescribeServer:
 def describe_server(call: Call, asked: DescribeServer) -> dict[str, Any]:
     """Return version, region, the address for agents, and the fingerprint of the authority that they must trust.
 
-    DeafInstances send heartbeats, but their agents have no connection and cannot be given work.
+    HostProgramSha256 is empty on a server that has none: hosts cannot enrol there. DeafInstances send heartbeats, but
+    their agents have no connection and cannot be given work.
     """
     settings = call.services.settings
     authority = authority_file(settings.data)
@@ -53,6 +55,7 @@ def describe_server(call: Call, asked: DescribeServer) -> dict[str, Any]:
         "RegionId": settings.region,
         "AgentAddress": agent_address(settings),
         "AuthoritySha256": hashlib.sha256(authority.read_bytes()).hexdigest() if authority.exists() else "",
+        "HostProgramSha256": host_program.sha256(),
         **counted,
     }
 

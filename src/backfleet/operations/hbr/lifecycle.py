@@ -40,7 +40,7 @@ from backfleet.wire.errors import InvalidParameter, OperationConflict
 from backfleet.wire.parameters import boolean, json_list, text
 
 MOST_UPGRADES: Final = 100  # instances and clients together; HBR 2017-09-08, UpgradeBackupClients
-MOST_OTHERS: Final = 20  # likewise; InstallBackupClients, UninstallBackupClients
+MOST_OTHERS: Final = 20  # instances and clients together; InstallBackupClients, UninstallBackupClients
 TRIES: Final = 3  # of a transaction that met a conflict
 NAME: Final = r"[a-z0-9][a-z0-9._+-]*"  # of a package or a channel
 

@@ -113,7 +113,7 @@ def service_name(call: Call, asked: NewServiceRole | None) -> dict[str, str]:
     ),
 )
 def create_role(call: Call, asked: NewRole) -> dict[str, Any]:
-    """Make a role without permissions. Whoever its trust policy names can assume it."""
+    """Make a role without permissions. The principals that its trust policy names can assume it."""
     name = naming.role_name(asked.role_name)
     if name.lower().startswith(SERVICE_PREFIX.lower()):
         raise RESERVED(f"{SERVICE_PREFIX}... are roles of services; use CreateServiceLinkedRole.")

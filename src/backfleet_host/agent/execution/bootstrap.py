@@ -2,27 +2,32 @@
 
 The work is done by a process that leads a session of its own and writes to a file. The process that the other agent
 started only prints what comes into that file. So that agent may end, time out or be stopped, and the upgrade still
-finishes. The same order run again prints its report.
+finishes, unless its server has withdrawn it. The same order run again prints its report. If the process that does the
+work is killed, another one finds out what became of the order, and reports that.
 """
 
 from __future__ import annotations
 
 import base64
 import contextlib
+import dataclasses
+import errno
 import os
+import random
 import sys
 import time
 from pathlib import Path
-from typing import Sequence
+from typing import Callable, List, Optional, Sequence
 
 from backfleet_host.agent.execution.order_output import report_line
 from backfleet_host.agent.execution.orders import PROGRESS_BYTES, failed_report
 from backfleet_host.agent.execution.systemd_scope import move_to_own_scope
+from backfleet_host.agent.execution.withdrawal import WITHDRAWABLE, Withdrawal, question_to
 from backfleet_host.agent.protocol.address import BadAddress, read_address
 from backfleet_host.agent.protocol.server import Server, proxy_of, tls_towards
-from backfleet_host.agent.setup.enrolment_errors import CannotEnrol
+from backfleet_host.agent.setup.enrolment_errors import CannotEnrol, ServerAway
 from backfleet_host.agent.setup.release_root import fetch_release_root
-from backfleet_host.contract import Order, Report, read_order
+from backfleet_host.contract import Order, Report, read_order, stage_line
 from backfleet_host.files import hold_lock, make_folder, set_mode, write_file
 from backfleet_host.identity import Identity, keep_identity
 from backfleet_host.layout import Places
@@ -30,40 +35,63 @@ from backfleet_host.layout import Places
 QUOTA = 11_000  # bytes of output that every agent passes on, whatever its settings
 GRACE_SECONDS = 60.0  # beyond the order's time budget
 POLL_SECONDS = 0.2
+RECOVERIES = 3  # tries to find out what became of an order whose process was killed
+LONGEST_PAUSE_SECONDS = 15.0  # between two tries to reach the server
+REPORT = b'{"report"'
+RESERVED = 64 * 1024  # bytes for the report, on a disk that may be full by then
+
+_DISK_CODES = {errno.ENOSPC: "DiskFull", errno.EDQUOT: "DiskFull", errno.EROFS: "HostBusy"}
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Carry out the order that `ROOT SERVER CA ORDER` names; ORDER is its command content in base64.
+    """Carry out the order that `ROOT SERVER CA ORDER [LABEL [SPENT]]` names; ORDER is its command content in base64.
+
+    The server knows the order by LABEL, and answers by it whether the order was withdrawn. SPENT are the seconds of
+    its time budget that are over.
 
     Returns:
         0 if the order succeeded, else 1. The report is the last line on standard output.
     """
-    root, server, authority, encoded = arguments
+    root, server, authority, encoded, *more = arguments
+    label, spent = more[0] if more else "", float(more[1]) if len(more) > 1 else 0.0
     places, order = Places(Path(root)), read_order(base64.b64decode(encoded).decode())
+    until = time.monotonic() + max(1.0, order.timeout_seconds - spent)
     try:
-        _adopt(places, server, Path(authority))
+        _adopt_in_time(places, server, Path(authority), until)
+        order = dataclasses.replace(order, timeout_seconds=max(1, round(until - time.monotonic())))
+        asks = bool(label) and order.kind in WITHDRAWABLE
+        ask = question_to(server, Path(authority), places.root, label) if asks else None
+        return _Work(places, order, ask).see_through()
     except (CannotEnrol, BadAddress, OSError) as problem:
-        print(_unreachable(order, problem).as_line(), flush=True)
+        print(_not_begun(order, problem).as_line(), flush=True)
         return 1
-    folder = places.bootstrap
-    output, lock = folder / f"{order.order_id}.out", folder / f"{order.order_id}.lock"
-    held = hold_lock(lock)
-    if held is not None:  # else the order is being carried out already, and only its output is printed
-        _start_detached(places.root, order, output, held)
-    return _print_output(output, lock, order)
 
 
-def _unreachable(order: Order, problem: Exception) -> Report:
+def _not_begun(order: Order, problem: Exception) -> Report:
+    code = _DISK_CODES.get(problem.errno or 0, "") if isinstance(problem, OSError) else ""
     return Report(
         order.order_id,
         order.kind,
         order.package,
         "failed",
-        code="DownloadFailed",
+        code=code or "DownloadFailed",
         message=str(problem),
-        details={"reason": "NotReachable"},
+        details={} if code else {"reason": "NotReachable"},
         version_known=False,
     )
+
+
+def _adopt_in_time(places: Places, server: str, authority: Path, until: float) -> None:
+    """Do `_adopt`, tried again while the server is away and the order has time."""
+    while True:
+        try:
+            return _adopt(places, server, authority)
+        except ServerAway:
+            pause = random.uniform(1, LONGEST_PAUSE_SECONDS)  # noqa: S311 -- spreads load
+            if time.monotonic() + pause > until:
+                raise
+        print(stage_line("admit"), flush=True)  # the agent has something to report
+        time.sleep(pause)
 
 
 def _adopt(places: Places, server: str, authority: Path) -> None:
@@ -81,59 +109,139 @@ def _adopt(places: Places, server: str, authority: Path) -> None:
     keep_identity(places, Identity("", "", server, "another agent's"))
 
 
-def _start_detached(root: Path, order: Order, output: Path, lock: int) -> None:
-    """Start the work as a grandchild in a session of its own. It holds the lock and writes to the output file."""
-    sys.stdout.flush()
-    child = os.fork()
-    if child:
-        os.close(lock)
-        os.waitpid(child, 0)
-        return
-    os.setsid()
-    if os.fork():
-        os._exit(0)
-    written = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+class _Work:
+    """One order: the process that carries it out, and what that prints."""
+
+    def __init__(self, places: Places, order: Order, ask: Optional[Callable[[], bool]]) -> None:
+        self._root, self._order, self._ask = places.root, order, ask
+        self._output = places.bootstrap / f"{order.order_id}.out"
+        self._lock = places.bootstrap / f"{order.order_id}.lock"
+        self._reserved = places.bootstrap / f"{order.order_id}.reserve"
+        self._until = time.monotonic() + order.timeout_seconds + GRACE_SECONDS
+        self._parent = os.getppid()
+        self._listening: List[int] = []  # write ends of pipes: closed when the agent reads no more
+        self._printed = 0
+
+    def see_through(self) -> int:
+        """Carry the order out, or find the process that does; print what it prints. Return the exit code."""
+        for number in range(1 + RECOVERIES):
+            held = hold_lock(self._lock)
+            if held is not None:  # else the order is being carried out already, and only its output is printed
+                self._start_detached(held, recovers=number > 0)
+            content = self._print_output()
+            if REPORT in content or time.monotonic() > self._until:
+                return 0 if b'"outcome": "succeeded"' in content else 1
+        return 1
+
+    def _start_detached(self, lock: int, *, recovers: bool) -> None:
+        """Start the work as a grandchild in a session of its own. It holds the lock and writes to the output file.
+
+        Raises:
+            OSError: there is no space for its output.
+        """
+        mode = os.O_APPEND if recovers else os.O_TRUNC
+        written = os.open(self._output, os.O_WRONLY | os.O_CREAT | mode | os.O_CLOEXEC, 0o600)
+        try:
+            _reserve(self._reserved)
+        except OSError:
+            os.close(written)
+            raise
+        sys.stdout.flush()
+        heard, listening = os.pipe()
+        child = os.fork()
+        if child:
+            for file in (lock, written, heard):
+                os.close(file)
+            self._listening.append(listening)
+            os.waitpid(child, 0)
+            return
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        for pipe in [listening, *self._listening]:
+            os.close(pipe)
+        _redirect(written)
+        code = 1
+        try:
+            code = self._recover() if recovers else self._carry_out(heard)
+        finally:
+            os._exit(code)
+
+    def _carry_out(self, heard: int) -> int:
+        from backfleet_host import upgrader  # only the detached process needs it
+
+        self._leave_the_agents_group()  # the order may restart the other agent's service
+        withdrawal = Withdrawal(self._ask or (lambda: False), heard)
+        if self._ask is not None:
+            withdrawal.start()
+
+        def progress(line: str) -> None:
+            withdrawal.note(line)
+            _write(line)
+
+        order, root = self._order, self._root
+        return self._report(lambda: upgrader.carry_out(order, root, progress=progress, is_cancelled=withdrawal))
+
+    def _recover(self) -> int:
+        from backfleet_host import upgrader  # only the detached process needs it
+
+        self._leave_the_agents_group()
+        return self._report(lambda: upgrader.recover(self._order, self._root, progress=_write))
+
+    def _leave_the_agents_group(self) -> None:
+        move_to_own_scope(f"backfleet-{self._order.order_id}-{os.getpid()}")
+
+    def _report(self, carry: Callable[[], Report]) -> int:
+        try:
+            report = carry()
+        except Exception as problem:  # noqa: BLE001 -- whatever it is, the server must hear of it
+            report = failed_report(self._order, problem)
+        self._reserved.unlink(missing_ok=True)
+        _write(report_line(report, QUOTA - PROGRESS_BYTES))
+        return 0 if report.outcome == "succeeded" else 1
+
+    def _print_output(self) -> bytes:
+        """Print what comes into the output file until the work is over; return all of it."""
+        content = b""
+        while True:
+            is_over = _is_free(self._lock) or time.monotonic() > self._until
+            if os.getppid() != self._parent:
+                self._stop_listening()  # the agent has ended its shell: stopped, timed out, or dead
+            with contextlib.suppress(OSError):
+                content = self._output.read_bytes()
+                sys.stdout.buffer.write(content[self._printed :])
+                sys.stdout.buffer.flush()
+                self._printed = len(content)
+            if is_over:
+                return content
+            time.sleep(POLL_SECONDS)
+
+    def _stop_listening(self) -> None:
+        while self._listening:
+            os.close(self._listening.pop())
+
+
+def _reserve(reserve: Path) -> None:
+    """Take disk space now that the report will need."""
+    file = os.open(reserve, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.posix_fallocate(file, 0, RESERVED)
+    except OSError:
+        reserve.unlink()
+        raise
+    finally:
+        os.close(file)
+
+
+def _redirect(written: int) -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.dup2(written, 1)
     os.dup2(written, 2)
-    code = 1
-    try:
-        code = _carry_out(root, order)
-    finally:
-        os._exit(code)
 
 
-def _carry_out(root: Path, order: Order) -> int:
-    from backfleet_host import upgrader  # only the detached process needs it
-
-    move_to_own_scope(f"backfleet-{order.order_id}-{os.getpid()}")  # the order may restart the other agent's service
-
-    def write(line: str) -> None:
-        os.write(1, line.encode("utf-8", "replace") + b"\n")
-
-    try:
-        report = upgrader.carry_out(order, root, progress=write)
-    except Exception as problem:  # noqa: BLE001 -- whatever it is, the server must hear of it
-        report = failed_report(order, problem)
-    write(report_line(report, QUOTA - PROGRESS_BYTES))
-    return 0 if report.outcome == "succeeded" else 1
-
-
-def _print_output(output: Path, lock: Path, order: Order) -> int:
-    """Print what comes into the output file until the work is over."""
-    until = time.monotonic() + order.timeout_seconds + GRACE_SECONDS
-    printed = 0
-    while True:
-        is_over = _is_free(lock) or time.monotonic() > until
-        with contextlib.suppress(OSError):
-            content = output.read_bytes()
-            sys.stdout.buffer.write(content[printed:])
-            sys.stdout.buffer.flush()
-            printed = len(content)
-        if is_over:
-            return 0 if printed and b'"outcome": "succeeded"' in content else 1
-        time.sleep(POLL_SECONDS)
+def _write(line: str) -> None:
+    os.write(1, line.encode("utf-8", "replace") + b"\n")
 
 
 def _is_free(lock: Path) -> bool:

@@ -90,7 +90,8 @@ class Executor:
             log.error("task %s is not accepted now: %s", task.key, problem)
         except OSError as problem:
             log.error("task %s cannot be written: %s", task.key, problem)
-            self._outbox.send_unjournalled(task_reports.error(_nothing_ran(task), task_reports.NO_SPACE, str(problem)))
+            code = task_reports.error_code_of(problem)
+            self._outbox.send_unjournalled(task_reports.error(_nothing_ran(task), code, str(problem)))
         return None
 
     def _refuse(self, task: Task, report: TaskReport) -> None:

@@ -17,7 +17,7 @@ from typing import List, Optional
 
 from backfleet_host.agent.execution.task_folder import TaskFolder
 from backfleet_host.agent.execution.task_process import CARRY
-from backfleet_host.files import make_folder, sync_folder
+from backfleet_host.files import PARTIAL, make_folder, sync_folder
 from backfleet_host.layout import Places
 
 COPIES = 3  # that are kept; processes that were started from an older one may still run
@@ -39,7 +39,7 @@ def unpack(places: Places, packed: Path) -> Path:
     folder = places.program / content[:32]
     if not folder.exists():
         make_folder(places.program)
-        partial = places.program / f".{content[:32]}.{os.getpid()}.partial"
+        partial = places.program / f".{content[:32]}.{os.getpid()}{PARTIAL}"
         with zipfile.ZipFile(packed) as files:
             files.extractall(partial)
         os.rename(partial, folder)

@@ -30,7 +30,11 @@ _REPORT_LINE = b'{"report"'
 
 
 class CannotStart(Exception):
-    """The process of a task could not be started; the text says why."""
+    """The process of a task could not be started; the text says why, and `code` is the agent's error code for it."""
+
+    def __init__(self, problem: OSError) -> None:
+        super().__init__(str(problem))
+        self.code = task_reports.error_code_of(problem)
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ class Supervisor:
             self._run_to_the_end()
         except CannotStart as problem:
             log.error("task %s cannot be started: %s", self.folder.key, problem)
-            return task_reports.error(self._times(int(time.time() * 1000)), task_reports.GENERAL, str(problem))
+            return task_reports.error(self._times(int(time.time() * 1000)), problem.code, str(problem))
         return None if self._dependencies.agent_ends.is_set() and self.folder.end() is None else self._final()
 
     def _run_to_the_end(self) -> None:
@@ -105,7 +109,7 @@ class Supervisor:
         try:
             process = start_process(self._dependencies.places, self.folder, lock, self._start_ms, mode)
         except OSError as problem:
-            raise CannotStart(str(problem)) from problem
+            raise CannotStart(problem) from problem
         finally:
             os.close(lock)  # the process has a descriptor of its own
         if self.task.send_start and mode == CARRY:

@@ -11,12 +11,10 @@ from typing import Iterator, List, Optional
 from backfleet_host.agent.execution.task_folder import TaskFolder
 from backfleet_host.agent.protocol.task_list import Task
 from backfleet_host.agent.protocol.task_reports import TaskReport
-from backfleet_host.files import make_folder, sync_folder, write_file
+from backfleet_host.files import PARTIAL, make_folder, sync_folder, write_file
 
 KEPT = 200  # acknowledged tasks that are kept; the oldest are removed first
 MOST_UNSENT = 500  # with so many reports waiting, no more tasks are accepted
-
-_PARTIAL = ".partial"
 
 
 class JournalFull(Exception):
@@ -32,7 +30,7 @@ class TaskJournal:
     def open(self) -> None:
         """Prepare the journal for the one agent that writes it. Tasks that were only half written are removed."""
         make_folder(self._folder)
-        for partial in self._folder.glob(f".*{_PARTIAL}"):
+        for partial in self._folder.glob(f".*{PARTIAL}"):
             shutil.rmtree(partial, ignore_errors=True)
         self.prune()
 
@@ -78,7 +76,7 @@ class TaskJournal:
 
     @contextlib.contextmanager
     def _new(self, key: str) -> Iterator[TaskFolder]:
-        partial = self._folder / f".{key}{_PARTIAL}"
+        partial = self._folder / f".{key}{PARTIAL}"
         try:
             make_folder(partial)
             yield TaskFolder(partial)

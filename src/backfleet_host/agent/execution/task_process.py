@@ -33,9 +33,18 @@ def main(arguments: Sequence[str]) -> int:
     folder = TaskFolder(places.tasks / key)
     earlier = folder.begun()
     recoveries = (earlier.recoveries if earlier else 0) + (mode == RECOVER)
-    folder.write_begun(Begun(os.getpid(), int(start_ms), recoveries))
+    _write_begun(folder, Begun(os.getpid(), int(start_ms), recoveries))
     folder.write_end(_carry_out(places, folder, mode))
     return 0
+
+
+def _write_begun(folder: TaskFolder, begun: Begun) -> None:
+    """Note that the process has begun. On a full disk the reserved space is used: an order then reports the disk."""
+    try:
+        folder.write_begun(begun)
+    except OSError:
+        folder.release_space()
+        folder.write_begun(begun)
 
 
 def _carry_out(places: Places, folder: TaskFolder, mode: str) -> End:

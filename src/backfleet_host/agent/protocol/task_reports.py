@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
 from dataclasses import dataclass
 from typing import Any, List, Tuple
@@ -17,6 +18,13 @@ ALREADY_STARTED = "-9"  # values of errCode; protocol page, section 8
 NO_SPACE = "-8"
 NO_SUBSTITUTE = "-12"
 GENERAL = "-13"
+
+
+def error_code_of(problem: OSError) -> str:
+    """Return the agent's error code for what the system refused: no space, or the errno itself."""
+    if problem.errno in (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return NO_SPACE
+    return str(problem.errno)
 
 
 @dataclass(frozen=True)

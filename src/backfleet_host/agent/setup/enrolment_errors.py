@@ -9,3 +9,7 @@ class CannotEnrol(Exception):
 
 class EnrolmentRefused(CannotEnrol):
     """The server refused the registration: a key that was made for it is of no use."""
+
+
+class ServerAway(CannotEnrol):
+    """The server did not answer, or could not: another try may succeed."""

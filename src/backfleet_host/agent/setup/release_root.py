@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from backfleet_host.agent.protocol.server import Answer, Server, Unreachable, WrongAuthority
-from backfleet_host.agent.setup.enrolment_errors import CannotEnrol
+from backfleet_host.agent.setup.enrolment_errors import CannotEnrol, ServerAway
 from backfleet_host.download_paths import DOWNLOADS, METADATA
 
 ROOT_METADATA = DOWNLOADS + METADATA + "/{}.root.json"
@@ -31,6 +31,8 @@ def fetch_release_root(server: Server) -> bytes:
         if answer.status == NO_SUCH and newest:
             return newest
         if answer.status != OK or not is_root(answer.body, version):
+            if answer.status >= 500:
+                raise ServerAway(f"{server.address} failed with status {answer.status}; try again in a few minutes")
             found = f"{server.address}{path} is not a release root (status {answer.status})"
             raise CannotEnrol(f"{found}; is --server a Backfleet server?")
         newest = answer.body
@@ -43,7 +45,7 @@ def _get(server: Server, path: str) -> Answer:
     except WrongAuthority as problem:
         raise CannotEnrol(f"{problem}; is --ca the certificate authority of this server?") from None
     except Unreachable as problem:
-        raise CannotEnrol(f"{problem}; is --server right, and is `backfleet serve` running there?") from None
+        raise ServerAway(f"{problem}; is --server right, and is `backfleet serve` running there?") from None
 
 
 def read_release_root(path: Path) -> bytes:

@@ -94,7 +94,7 @@ def remove_unit(name: str, units: Path = SYSTEMD_UNITS) -> None:
     """
     _check_systemd()
     if not (units / name).exists():
-        raise CannotServe(f"there is no unit {units / name}")
+        raise CannotServe(f"there is no unit {units / name}; nothing was changed")
     _systemctl("disable", "--now", name)
     (units / name).unlink()
     _systemctl("daemon-reload")

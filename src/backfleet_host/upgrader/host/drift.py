@@ -41,7 +41,6 @@ def _of_links(package: PackageFolder) -> List[str]:
 def of_shims(installation: Installation, package: PackageFolder, manifest: Manifest) -> List[str]:
     """Return one sentence for every shim that is missing, changed or not ours."""
     found = []
-    flock = shim.flock_program() or "flock"
     for command in manifest.programs:
         path = installation.bin / command
         if path.is_symlink():
@@ -50,7 +49,7 @@ def of_shims(installation: Installation, package: PackageFolder, manifest: Manif
             found.append(f"{path}, our shim, is gone")
         elif not shim.is_ours(path, package.name):
             found.append(f"{path} is not our shim")
-        elif path.read_text(errors="replace") != shim.shim_text(package.folder, package.name, command, flock):
+        elif not shim.is_as_written(path, package.folder, package.name, command):
             found.append(f"{path}, our shim, was changed")
         elif stat.S_IMODE(path.stat().st_mode) != shim.MODE:
             found.append(f"{path}, our shim, has the mode {stat.S_IMODE(path.stat().st_mode):04o}, not {shim.MODE:04o}")

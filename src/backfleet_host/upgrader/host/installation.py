@@ -6,6 +6,7 @@
   facts/1.74.4.json      its manifest and the hash of every file in it
   current  -> versions/1.75.2    switched by renaming a new link over it
   previous -> versions/1.74.4    preserved and verified, to roll back to
+  verified -> versions/1.75.2    the version that was verified last, for runs that waited too long at the gate
   downloads/<sha256>     verified artifacts and parts of them, until they are installed or a day old
   journal                the open attempt: one synced line per step done
   outcomes/<order>.json  the last attempts and their reports
@@ -29,9 +30,13 @@ from typing import Callable, FrozenSet, List, Optional
 
 from backfleet_host.contract import is_version
 from backfleet_host.download_paths import DOWNLOADS
+from backfleet_host.files import PARTIAL
 from backfleet_host.identity import read_identity
 from backfleet_host.layout import DEFAULT_ROOT, POLICY, SYSTEMD, Places
 from backfleet_host.upgrader import disk
+from backfleet_host.upgrader.errors import OrderFailed
+from backfleet_host.upgrader.host.holders import Holder, holders_of_lock
+from backfleet_host.upgrader.host.policy import HostPolicy, read_host_policy
 from backfleet_host.upgrader.host.processes import end, end_orphans, from_tree, holders_of, is_program_of
 from backfleet_host.upgrader.host.shim import UNVERIFIED
 from backfleet_host.upgrader.host.subprocesses import Runner, run
@@ -56,6 +61,7 @@ class Installation:
     runner: Runner = run
     running: Callable[[Path], List[int]] = from_tree  # the processes that use a tree
     holders: Callable[[Path], FrozenSet[int]] = holders_of  # the processes that have a file open
+    lock_holders: Callable[[Path, Path], List[Holder]] = holders_of_lock  # who holds a lock, by file and package
     is_program: Callable[[int, Path], bool] = is_program_of  # whether a process runs a program of a tree
     end: Callable[[int], None] = end  # kills a process
     end_orphans: Callable[[str], None] = end_orphans  # kills commands that a dead upgrade left behind
@@ -81,6 +87,13 @@ class Installation:
     def release_server(self) -> ReleaseServer:
         """Where releases are downloaded, and what they are verified with."""
         return ReleaseServer(self.downloads, self.ca_file, self.trust_root, Places(self.root).trust, self.etc)
+
+    def policy_or_default(self) -> HostPolicy:
+        """Return the host policy; the default if it cannot be read, where that must stop nothing."""
+        try:
+            return read_host_policy(self.etc)
+        except OrderFailed:
+            return HostPolicy()
 
     def packages(self) -> List[PackageFolder]:
         """Return every package that has anything here."""
@@ -112,6 +125,11 @@ class PackageFolder:
     def previous(self) -> Path:
         """The link to the version that ran before."""
         return self.folder / "previous"
+
+    @property
+    def verified(self) -> Path:
+        """The link to the version that was verified last: what runs that waited too long at the gate run."""
+        return self.folder / "verified"
 
     @property
     def journal(self) -> Path:
@@ -149,7 +167,7 @@ class PackageFolder:
 
     def partial(self, version: str) -> Path:
         """Return the folder in which a version is unpacked."""
-        return self.versions / f".{version}.partial"
+        return self.versions / f".{version}{PARTIAL}"
 
     def facts(self, version: str) -> Path:
         """Return the file with the manifest of a version and the hashes of its tree."""

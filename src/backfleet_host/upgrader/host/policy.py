@@ -21,6 +21,7 @@ from backfleet_host.upgrader.host.subprocesses import LIMITS
 
 MOST_PROBES = 20
 LONGEST_SECONDS = 3600
+LONGEST_LIMIT = 24 * 3600  # seconds
 _VARIABLE = re.compile("[^=\0]+")
 _PACKAGE_FIELDS = frozenset({"probe", "sample", "keeps", "oldest_reader", "changes", "allows_downgrade", "units"})
 _RUN_FIELDS = frozenset({"user", "seconds", "environment", "limits"})
@@ -69,6 +70,10 @@ class HostPolicy:
     waits_for_reboot: bool = False  # nothing is changed while a reboot is pending
     held_back_hours: int = 24  # how long a version that was rolled back is quarantined
     busiest: int = 0  # load average of a minute above which nothing is changed; 0 = any
+    wait_limit: int = 300  # seconds that a run waits at the gate before it runs the last verified version
+    drain_limit: int = 300  # seconds for which the gate may be kept closed to wait for running backups
+    verify_limit: int = 60  # seconds that verifying may take in all while the gate is closed
+    left_overs_are_runs: bool = False  # whether what a run left behind counts as a running backup
     proxy: str = field(default="", repr=False)  # it may hold a password
     sends_output: bool = False  # what a failed probe printed is sent to the server; it may hold secrets
     downloads: Tuple[str, ...] = ()  # addresses that orders may name besides those of the enrolled server
@@ -132,10 +137,14 @@ def read_host_policy(etc: Path) -> HostPolicy:
             _boolean(raw, "waits_for_reboot", False),
             _number(raw, "held_back_hours", 24, 0, 10_000),
             _number(raw, "busiest", 0, 0, 100_000),
-            read_proxy(_text(raw, "proxy")),
-            _boolean(raw, "sends_output", False),
-            tuple(_list(raw, "downloads", str)),
-            _boolean(raw, "allows_downgrade", False),
+            _number(raw, "wait_limit", 300, 1, LONGEST_LIMIT),
+            _number(raw, "drain_limit", 300, 0, LONGEST_LIMIT),
+            _number(raw, "verify_limit", 60, 1, LONGEST_LIMIT),
+            _boolean(raw, "left_overs_are_runs", False),
+            proxy=read_proxy(_text(raw, "proxy")),
+            sends_output=_boolean(raw, "sends_output", False),
+            downloads=tuple(_list(raw, "downloads", str)),
+            allows_downgrade=_boolean(raw, "allows_downgrade", False),
         )
     except BadProxy as problem:
         raise OrderFailed("InternalError", f"{file}: proxy {problem}") from None

@@ -18,6 +18,7 @@ import stat
 from pathlib import Path
 from typing import IO, Any, Dict, Iterable, Iterator, List, Optional, Tuple
 
+from backfleet_host.files import PARTIAL
 from backfleet_host.release_rules import is_system_path
 from backfleet_host.upgrader import attributes, descriptors, disk
 from backfleet_host.upgrader.descriptors import At, Entry
@@ -95,7 +96,7 @@ def first_change(folder: Path) -> str:
 def remove(paths: Iterable[str]) -> str:
     """Remove the state under these paths for good.
 
-    A path that is a part of the system, such as `/etc`, is refused, whoever signed it.
+    A path that is a part of the system, such as `/etc`, is refused, even if it is signed.
 
     Returns:
         What could not be removed and why; "" if all is gone.
@@ -235,7 +236,7 @@ def _index(folder: Path) -> Tuple[List[str], Dict[str, Any], Dict[str, Any]]:
 
 def _copy(source: IO[bytes], folder: Path, known: Dict[str, Any]) -> bool:
     """Copy the content of an open file; return whether it still has the hash that is known of it."""
-    target, partial = folder / known["sha256"], folder / ".copy.partial"
+    target, partial = folder / known["sha256"], folder / f".copy{PARTIAL}"
     if target.exists():
         return True
     with effect("copy", target):

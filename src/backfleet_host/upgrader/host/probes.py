@@ -17,7 +17,6 @@ from typing import Dict, Iterator, List, Tuple
 from backfleet_host.manifest import Manifest
 from backfleet_host.upgrader import descriptors
 from backfleet_host.upgrader.errors import Unhealthy
-from backfleet_host.upgrader.host import shim
 from backfleet_host.upgrader.host.health import expect
 from backfleet_host.upgrader.host.policy import Probe
 from backfleet_host.upgrader.host.preserved_state import describe
@@ -117,5 +116,4 @@ def _command(probe: Probe, arguments: Tuple[str, ...], manifest: Manifest, tree:
     program = manifest.programs.get(arguments[0])
     resolved = arguments if program is None else (str(tree / program), *arguments[1:])
     run = probe.run
-    environment = {**run.environment, shim.ON_TRIAL: "1"}  # a probe that uses the shim must pass the closed gate
-    return Subprocess(resolved, run.seconds, run.user, environment, run.limits)
+    return Subprocess(resolved, run.seconds, run.user, run.environment, run.limits)

@@ -7,6 +7,7 @@ that has left its process group, its session or its environment is found all the
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import secrets
 import select
@@ -15,12 +16,15 @@ import subprocess
 import tempfile
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, Callable, Dict, Iterator, Mapping, Optional, Tuple
 
 from backfleet_host.upgrader.errors import Unhealthy
 from backfleet_host.upgrader.host.processes import OWNER, descendants, end, session_of, with_variable
 
 LONGEST_OUTPUT = 64 * 1024  # bytes that are kept
+GATE_DESCRIPTOR = "BACKFLEET_GATE_DESCRIPTOR"  # names the descriptor of the gate, for shims
+LEAST_GATE_DESCRIPTOR = 100  # its number is out of the way of what scripts use
 RUN_ID = "BACKFLEET_RUN"  # in the environment of everything that a command starts
 PR_SET_CHILD_SUBREAPER = 36
 POLL_SECONDS = 0.02  # for the end of a process, where the kernel does not signal it
@@ -40,6 +44,7 @@ class Subprocess:
     environment: Mapping[str, str] = field(default_factory=dict)  # besides PATH, LANG and HOME
     limits: Mapping[str, int] = field(default_factory=dict)  # by the names in LIMITS
     outlives: bool = False  # it starts a service: what it leaves is killed only if it runs out of time
+    gate: Optional[Path] = None  # closed for this command's sake: it gets a descriptor with which shims pass it
     owner: str = ""  # the package whose upgrade runs it: if that dies, the next one kills the command
 
 
@@ -132,7 +137,11 @@ class _Output:
 
 
 def _started(command: Subprocess, run_id: str, output: int) -> subprocess.Popen[bytes]:
+    gate = _opened_gate(command)
     try:
+        environment = _environment(command, run_id)
+        if gate is not None:
+            environment[GATE_DESCRIPTOR] = str(gate)
         return subprocess.Popen(
             list(command.arguments),
             stdin=subprocess.DEVNULL,
@@ -141,11 +150,34 @@ def _started(command: Subprocess, run_id: str, output: int) -> subprocess.Popen[
             cwd="/",
             start_new_session=True,
             preexec_fn=_child_setup(command),  # noqa: PLW1509 - no other threads run while orders are carried out
-            env=_environment(command, run_id),
+            pass_fds=() if gate is None else (gate,),
+            env=environment,
         )
     except (OSError, subprocess.SubprocessError, LookupError, ValueError) as problem:
         why = getattr(problem, "strerror", None) or str(problem)
         raise Unhealthy(f"{command.arguments[0]} cannot be started: {why}") from None
+    finally:
+        if gate is not None:
+            os.close(gate)
+
+
+def _opened_gate(command: Subprocess) -> Optional[int]:
+    """Return a descriptor of the gate for writing, which nobody else can have; None if the command gets none.
+
+    It is opened anew: with a copy of ours, a command could release our lock.
+    """
+    if command.gate is None:
+        return None
+    try:
+        opened = os.open(command.gate, os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        number = fcntl.fcntl(opened, fcntl.F_DUPFD_CLOEXEC, LEAST_GATE_DESCRIPTOR)
+    except OSError:  # more than we may have
+        return opened
+    os.close(opened)
+    return number
 
 
 def _wait(process: subprocess.Popen[bytes], seconds: float, output: Optional[_Output]) -> None:

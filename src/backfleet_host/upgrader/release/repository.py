@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import random
 import time
 from pathlib import Path
@@ -25,9 +26,8 @@ from backfleet_host.upgrader.release.source import InterruptCheck, ReleaseServer
 if TYPE_CHECKING:
     from tuf.ngclient import Updater
 
-TRIES = 5  # of one request, each resuming where the last broke off
 FIRST_PAUSE_SECONDS = 1.0  # upper bound of the first pause; it doubles each time
-LONGEST_PAUSE_SECONDS = 30.0
+LONGEST_PAUSE_SECONDS = 15.0
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 Found = TypeVar("Found")
@@ -148,21 +148,24 @@ def _naming_what_was_slow(what: str, check_interrupted: InterruptCheck) -> Inter
 
 
 def _with_retries(what: str, work: Callable[[], Found], check_interrupted: InterruptCheck) -> Found:
-    """Return what `work` returns, tried again as long as that may help and there is time.
+    """Return what `work` returns, tried again as long as that may help and the order has time.
+
+    A server that is silent for a minute costs a minute: what has come is kept, and each try resumes where the last
+    broke off.
 
     Raises:
         OrderFailed: DownloadFailed, every try failed; and whatever the check raises.
     """
-    for attempt in range(TRIES):
+    for attempt in itertools.count():
         try:
             return work()
         except DownloadInterrupted as problem:
             failure = problem
-        is_last = attempt == TRIES - 1 or not failure.passing
         pause = backoff_seconds(attempt, FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, random.random())  # noqa: S311
-        if is_last or not _slept(max(pause, failure.wait), check_interrupted):
-            break
-    raise OrderFailed("DownloadFailed", f"{what} could not be downloaded: {failure}", failure.reason)
+        if not failure.passing or not _slept(max(pause, failure.wait), check_interrupted):
+            tries = f" (tried {attempt + 1} times)" if attempt else ""
+            raise OrderFailed("DownloadFailed", f"{what} could not be downloaded: {failure}{tries}", failure.reason)
+    raise AssertionError("the tries are endless")
 
 
 def _slept(seconds: float, check_interrupted: InterruptCheck) -> bool:

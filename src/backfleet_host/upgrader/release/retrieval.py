@@ -19,6 +19,8 @@ from backfleet_host.web import connections, readable
 CONNECT_SECONDS, READ_SECONDS = 5.0, 30.0
 POLL_SECONDS = 0.2  # between two interrupt checks
 OK, PARTIAL, NO_SUCH_RANGE = 200, 206, 416
+_LASTING = ("CERTIFICATE_VERIFY_FAILED", "Tunnel connection failed: 407")
+"""Marks of failures that stay: another authority's certificate, and a proxy that does not take the password."""
 _BUSY = frozenset({408, 425, 429})
 
 
@@ -116,7 +118,8 @@ def _translated_errors(proxy: str) -> Iterator[None]:
         yield
     except urllib3.exceptions.HTTPError as problem:
         through = f" (through the proxy {bare(proxy)})" if proxy else ""
-        raise DownloadInterrupted(f"{readable(problem)}{through}") from None
+        passing = not any(mark in str(problem) for mark in _LASTING)
+        raise DownloadInterrupted(f"{readable(problem)}{through}", passing=passing) from None
 
 
 _POOLS: Dict[Tuple[Optional[Path], str], urllib3.PoolManager] = {}

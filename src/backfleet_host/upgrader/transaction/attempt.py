@@ -13,17 +13,17 @@ from backfleet_host.manifest import BadManifest, Manifest, read_manifest
 from backfleet_host.upgrader import disk
 from backfleet_host.upgrader.errors import DEFERRED, OrderFailed, Reason, Unhealthy
 from backfleet_host.upgrader.failpoints import failpoint
+from backfleet_host.upgrader.gate import Gate
 from backfleet_host.upgrader.host.installation import Installation, PackageFolder
 from backfleet_host.upgrader.host.services import Service, Started
 from backfleet_host.upgrader.host.subprocesses import Runner, Subprocess
 from backfleet_host.upgrader.release.source import ReleaseSource
 from backfleet_host.upgrader.transaction.journal import AttemptJournal, OpenAttempt
 
-LEAST_VERIFY_SECONDS = 60.0  # for verifying a version, however late it was switched to
 CANCELLABLE_STEPS = ("check", "fetch", "stage", "drain", "switch")  # they begin only while the order may go on
 
 Progress = Callable[[str], None]
-"""Called with each line of progress, which the server shows to whoever waits."""
+"""Called with each line of progress, which the server shows to people."""
 
 CancelCheck = Callable[[], bool]
 """Whether the order was cancelled. It counts up to the switch."""
@@ -42,6 +42,9 @@ class State:
     has_switched: bool = False  # the journal may say that the switch began
     trying: str = ""  # the version that is switched to and not verified yet
     started: Optional[Started] = None  # the service of that version
+    gate: Optional[Gate] = None  # that this attempt closed
+    must_be_idle: bool = False  # no backup may run from here on
+    verify_until: float = 0.0  # monotonic seconds; 0 = nothing was verified behind the gate yet
     details: Dict[str, Any] = field(default_factory=dict)  # of the report
 
 
@@ -104,9 +107,20 @@ class Attempt:
         if self.is_cancelled():
             self.check_interrupted()
 
-    def trial_runner(self) -> Runner:
-        """Return a runner for verifying a version: it has what is left of the time, or LEAST_VERIFY_SECONDS."""
-        return _until(time.monotonic() + max(self.seconds_left(), LEAST_VERIFY_SECONDS), self.runner)
+    def trial_runner(self, limit: int) -> Runner:
+        """Return a runner for verifying versions while the gate is closed; its commands pass the gate.
+
+        Args:
+            limit: seconds for all that this order verifies so, since runs wait meanwhile.
+        """
+        state = self.state
+        state.verify_until = state.verify_until or time.monotonic() + limit
+        return _until(state.verify_until, limit, self.gate_runner())
+
+    def gate_runner(self) -> Runner:
+        """Return a runner whose commands pass the closed gate, if they call the client by its shim."""
+        gate = self.package.folder / "gate"
+        return lambda command: self.runner(dataclasses.replace(command, gate=gate))
 
     @property
     def source(self) -> ReleaseSource:
@@ -124,6 +138,16 @@ class Attempt:
     def service(self, manifest: Manifest) -> Service:
         """Return the service as this version describes it."""
         return Service(manifest, self.package.tree(manifest.version), self.runner, self.installation.systemd)
+
+    def keep_closed(self, closed: Gate) -> None:
+        """Keep this gate closed until `open_gate`, or until the attempt is over."""
+        self.state.gate = closed
+        self.closed_gate.callback(closed.open)
+
+    def renew_gate(self) -> None:
+        """Let those who wait at the gate wait on: it is closed on purpose."""
+        if self.state.gate is not None:
+            self.state.gate.renew()
 
     def open_gate(self) -> None:
         """Let backups run again."""
@@ -195,8 +219,9 @@ def _owned(runner: Runner, owner: str) -> Runner:
     return lambda command: runner(dataclasses.replace(command, owner=owner))
 
 
-def _until(end: float, runner: Runner) -> Runner:
+def _until(end: float, limit: int, runner: Runner) -> Runner:
     """Return a runner that runs commands until `end`. Running out of time is no fault of a version."""
+    late = f"verifying ran out of time: all of it may take {limit} s (`verify_limit` in host.toml)"
 
     def run(command: Subprocess) -> Tuple[int, str]:
         left = end - time.monotonic()
@@ -206,10 +231,8 @@ def _until(end: float, runner: Runner) -> Runner:
             if left > 0:
                 return runner(dataclasses.replace(command, seconds=left))
         except Unhealthy as problem:
-            text = f"the order ran out of time: {problem.text}"
-            raise Unhealthy(text, problem.output, passing=True, reason="TimedOut") from None
-        text = "the order ran out of time before the version was verified"
-        raise Unhealthy(text, passing=True, reason="TimedOut")
+            raise Unhealthy(f"{late}: {problem.text}", problem.output, passing=True, reason="TimedOut") from None
+        raise Unhealthy(late, passing=True, reason="TimedOut")
 
     return run
 

@@ -24,10 +24,12 @@ from backfleet_host.upgrader.host.policy import HostPolicy, Policy
 from backfleet_host.upgrader.release import upgrade_path
 from backfleet_host.upgrader.release.source import ReleaseTarget
 from backfleet_host.upgrader.transaction.attempt import Attempt
+from backfleet_host.upgrader.transaction.outcome import meaning_of
 from backfleet_host.upgrader.transaction.plan import Plan
 
 SPARE_DISK = 16 << 20  # bytes that stay free
 SPARE_INODES = 32  # files that can still be made
+SHIM_BYTES = 64 << 10  # more than one takes
 BUSY_AGAIN_SECONDS = 1.0  # between two looks at a busy host
 REBOOT_MARKERS = ("run/reboot-required", "var/run/reboot-required")  # files by which Debian asks for a reboot
 
@@ -41,8 +43,9 @@ def check(attempt: Attempt) -> Plan:
     order, package = attempt.order, attempt.package
     ours = platform_here()
     if canonical(order.platform) != ours:
-        raise OrderFailed("UnsupportedPlatform", f"the release is for {order.platform}, this host is {ours}")
-    if shim.flock_program() is None:
+        text = f"the release is for {order.platform}, and this host is {ours}; add a release for {ours}"
+        raise OrderFailed("UnsupportedPlatform", text)
+    if not shim.can_be_run_here(package.folder, package.name):
         raise OrderFailed("UnsupportedPlatform", "flock(1) is missing; install util-linux")
     allowed = policy.read_policy(attempt.installation.etc, package.name)
     wait_until_host_is_ready(attempt, allowed)
@@ -56,14 +59,34 @@ def check(attempt: Attempt) -> Plan:
     for reader in (order.oldest_reader, allowed.package.oldest_reader):
         upgrade_path.check_format(plan.goal, attempt.old_manifest(), reader)
     _check_space(package, plan)
+    for target in targets:
+        check_shims_can_be_written(attempt, target.manifest.programs)
     return plan
+
+
+def check_shims_can_be_written(attempt: Attempt, programs: Dict[str, str]) -> None:
+    """Check that the shims of these commands can be written: their folder may be on another disk than the root.
+
+    Raises:
+        OrderFailed: HostBusy or DiskFull, they cannot.
+    """
+    folder, package = attempt.installation.bin, attempt.package
+    limit = attempt.installation.policy_or_default().wait_limit
+    if shim.first_to_write(folder, package.folder, package.name, programs, limit) is None:
+        return
+    try:
+        disk.check_writable(folder, SHIM_BYTES * max(1, len(programs)))
+    except OSError as problem:
+        code, text = meaning_of(problem)
+        raise OrderFailed(code, f"{text}; shims belong in {folder}; nothing was touched") from None
 
 
 def _check_space(package: PackageFolder, plan: Plan) -> None:
     """Check that artifacts and trees fit on the disk, in bytes and in inodes. Raises OrderFailed, DiskFull."""
     needed, free = plan.disk_bytes() + SPARE_DISK, shutil.disk_usage(str(package.folder)).free
     if free < needed:
-        raise OrderFailed("DiskFull", f"{package.folder} has {free >> 20} MiB free; {needed >> 20} MiB are needed")
+        text = f"{package.folder} has {free >> 20} MiB free; {needed >> 20} MiB are needed; remove files from its disk"
+        raise OrderFailed("DiskFull", text)
     inodes, free_inodes = plan.inodes() + SPARE_INODES, _free_inodes(package.folder)
     if free_inodes < inodes:
         text = f"the disk of {package.folder} has {free_inodes} inodes free; {inodes} are needed; remove files from it"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from dataclasses import dataclass
 from typing import Callable, List, Optional
@@ -10,14 +9,17 @@ from typing import Callable, List, Optional
 from backfleet_host.manifest import Manifest
 from backfleet_host.upgrader import gate
 from backfleet_host.upgrader.errors import OrderFailed, Unhealthy
+from backfleet_host.upgrader.host import shim
 from backfleet_host.upgrader.host.health import RETRY_SECONDS
-from backfleet_host.upgrader.host.installation import PackageFolder
+from backfleet_host.upgrader.host.holders import Holder, describe_process
 from backfleet_host.upgrader.host.services import wait_until_idle
 from backfleet_host.upgrader.transaction.attempt import Attempt
 from backfleet_host.upgrader.transaction.plan import Plan
 
 GATE_SECONDS = 10.0  # for shims that are just passing the gate
 FRESH_SECONDS = 1.0  # for which what was seen of a service is not looked at again
+CHECK_SECONDS = 5.0  # between two checks for running backups while the gate is open
+HOLDERS_SECONDS = 1.0  # between two checks for who holds a lock
 STILL_RUNNING = "a backup was still running when the order ran out of time; nothing was touched"
 
 
@@ -42,21 +44,24 @@ def drain(attempt: Attempt, plan: Plan) -> bool:
     """
     gate.make_lock_files(attempt.package.folder)
     old = attempt.old_manifest()
-    must_be_idle = plan.must_be_idle(old)
+    if plan.must_be_idle(old):
+        return drain_until_idle(attempt, old, plan.policy.host.drain_limit)
     seen = _see_service(attempt, old)
-    if seen.serving and old is not None and not must_be_idle:
+    if seen.serving and old is not None:
         _wait_until_service_is_idle(attempt, old)
         seen = _see_again(attempt, old, seen)
-    close_gate(attempt.package, attempt.closed_gate)
-    return wait_until_client_is_idle(attempt, old, seen) if must_be_idle else seen.serving
+    close_gate(attempt)
+    return seen.serving
 
 
-def wait_until_client_is_idle(attempt: Attempt, old: Optional[Manifest], seen: Optional[SeenService] = None) -> bool:
-    """Wait until no backup runs: through the shim, inside the service, or straight from the tree.
+def drain_until_idle(attempt: Attempt, old: Optional[Manifest], drain_limit: int) -> bool:
+    """Wait until no backup runs: through the shim, inside the service, or straight from the tree. Close the gate.
+
+    New runs may begin while it waits. Only in the last part of the order's time the gate is closed for the wait.
 
     Args:
         old: the manifest of the installed version; None if it is lost.
-        seen: what was seen of the service before, if it was looked at.
+        drain_limit: seconds for which the gate may be closed for that.
 
     Returns:
         Whether the service runs, and so is to run afterwards.
@@ -64,33 +69,111 @@ def wait_until_client_is_idle(attempt: Attempt, old: Optional[Manifest], seen: O
     Raises:
         OrderFailed: BackupRunning, a backup ran for too long; HostBusy, whether the service runs is not known.
     """
-    running = attempt.package.folder / "running"
-    try:
-        attempt.closed_gate.enter_context(gate.held(running, seconds=attempt.seconds_left(), wait=attempt.sleep))
-    except gate.NotInTime:
-        raise OrderFailed("BackupRunning", STILL_RUNNING) from None
+    attempt.state.must_be_idle = True
+    while attempt.seconds_left() > drain_limit:
+        if not _why_not_idle(attempt, old):
+            close_gate(attempt)
+            if not runs_of(attempt):
+                break
+            attempt.closed_gate.close()
+        attempt.sleep(min(CHECK_SECONDS, max(0.0, attempt.seconds_left() - drain_limit)))
+    else:
+        close_gate(attempt)
+    return _wait_until_client_is_idle(attempt, old)
+
+
+def _why_not_idle(attempt: Attempt, old: Optional[Manifest]) -> str:
+    """Check without waiting whether a backup runs; return which, or "" if none does."""
+    runs = runs_of(attempt)
+    if runs:
+        return str(runs[0])
+    if old is None:
+        return ""
+    service = attempt.service(old)
+    if service.exists and service.runs():
+        return "" if service.is_idle() else "a backup inside the service"
+    left = left_running(attempt, 0)
+    return describe_process(left[0]) if left else ""
+
+
+def _wait_until_client_is_idle(attempt: Attempt, old: Optional[Manifest]) -> bool:
+    """Wait behind the closed gate until no backup runs; return whether the service runs. As `drain_until_idle`."""
+    wait_for_runs(attempt, STILL_RUNNING, attempt.sleep)
     if old is not None:
         _wait_until_service_is_idle(attempt, old)
-    seen = _see_again(attempt, old, seen)
+    seen = _see_service(attempt, old)
     if old is not None and not seen.serving:
         left = left_running(attempt, attempt.seconds_left(), attempt.sleep)
         if left:
-            raise OrderFailed("BackupRunning", f"{STILL_RUNNING}; it runs straight from the tree, as process {left[0]}")
+            text = f"{STILL_RUNNING}; it runs straight from the tree, as {describe_process(left[0])}"
+            raise OrderFailed("BackupRunning", text)
     return seen.serving
 
 
-def close_gate(package: PackageFolder, closed: contextlib.ExitStack) -> None:
+def wait_for_runs(attempt: Attempt, late: str, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Wait behind the closed gate until no run of the client is left. Those who wait at the gate go on waiting.
+
+    Raises:
+        OrderFailed: BackupRunning, the order's time is over; the message is `late` and who runs.
+    """
+    attempt.state.must_be_idle = True
+    path = attempt.package.folder / "running"
+    while True:
+        runs = runs_of(attempt)
+        if not runs:
+            return
+        until = time.monotonic() + min(HOLDERS_SECONDS, attempt.seconds_left())
+        while gate.is_anything_running(path) and time.monotonic() < until:
+            sleep(gate.POLL_SECONDS)
+        if not attempt.seconds_left():
+            raise OrderFailed("BackupRunning", f"{late}: {runs[0]}")
+        attempt.renew_gate()
+
+
+def runs_of(attempt: Attempt) -> List[Holder]:
+    """Return the runs of the client, without what earlier runs left behind; that is noted in the report's details."""
+    path = attempt.package.folder / "running"
+    if not gate.is_anything_running(path):
+        return []
+    holders = attempt.installation.lock_holders(path, attempt.package.folder)
+    runs = [holder for holder in holders if holder.is_run]
+    left_over = [str(holder) for holder in holders if not holder.is_run]
+    if left_over:
+        attempt.state.details["left_over"] = left_over
+        if attempt.installation.policy_or_default().left_overs_are_runs:
+            return holders
+    return runs
+
+
+def check_still_idle(attempt: Attempt) -> None:
+    """Check that no backup runs, where none may: one that had waited at the gate for too long was let past.
+
+    Raises:
+        OrderFailed: BackupRunning.
+    """
+    runs = runs_of(attempt) if attempt.state.must_be_idle else []
+    if runs:
+        raise OrderFailed("BackupRunning", f"a backup had waited at the gate for too long, and began: {runs[0]}")
+
+
+def close_gate(attempt: Attempt) -> None:
     """Let no new run begin.
 
     Raises:
         OrderFailed: HostBusy, another process holds the gate.
     """
+    package, installation = attempt.package, attempt.installation
     path = package.folder / "gate"
+    some_take_flock = shim.any_takes_flock(installation.bin, package.name)
     try:
-        closed.enter_context(gate.held(path, seconds=GATE_SECONDS))
+        closed = gate.close(path, seconds=GATE_SECONDS, some_take_flock=some_take_flock)
     except gate.NotInTime:
-        text = f"another process holds the lock {path}; find it with `fuser` and end it"
-        raise OrderFailed("HostBusy", text) from None
+        holders = installation.lock_holders(path, package.folder)
+        who = holders[0] if holders else "a process that cannot be seen from here"
+        raise OrderFailed("HostBusy", f"the lock {path} is held by {who}; end it, and ask again") from None
+    if closed.was_replaced:
+        attempt.state.details["gate_replaced"] = f"another process kept a lock on {path}, and a new file took its place"
+    attempt.keep_closed(closed)
 
 
 def left_running(attempt: Attempt, seconds: float, sleep: Callable[[float], None] = time.sleep) -> List[int]:
@@ -108,7 +191,7 @@ def _wait_until_service_is_idle(attempt: Attempt, manifest: Manifest) -> None:
     """Wait until no backup runs inside the service. Raises OrderFailed, BackupRunning."""
     service = attempt.service(manifest) if manifest.service is not None else None
     if not wait_until_idle(service, attempt.seconds_left(), attempt.sleep):
-        raise OrderFailed("BackupRunning", STILL_RUNNING)
+        raise OrderFailed("BackupRunning", f"{STILL_RUNNING}; it runs inside the service")
 
 
 def _see_service(attempt: Attempt, old: Optional[Manifest]) -> SeenService:
@@ -120,8 +203,6 @@ def _see_service(attempt: Attempt, old: Optional[Manifest]) -> SeenService:
         raise OrderFailed("HostBusy", f"{attempt.from_version}: {problem.text}; nothing was touched") from None
 
 
-def _see_again(attempt: Attempt, old: Optional[Manifest], seen: Optional[SeenService]) -> SeenService:
+def _see_again(attempt: Attempt, old: Optional[Manifest], seen: SeenService) -> SeenService:
     """Look again after a wait, because the administrator may have stopped the service meanwhile."""
-    if seen is not None and time.monotonic() - seen.at <= FRESH_SECONDS:
-        return seen
-    return _see_service(attempt, old)
+    return seen if time.monotonic() - seen.at <= FRESH_SECONDS else _see_service(attempt, old)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from backfleet_host.contract import Malformed, Order
+from backfleet_host.files import PARTIAL
 from backfleet_host.upgrader import disk
 
 SWITCHING, VERIFIED, ROLLING_BACK, REMOVING = "switching", "proven", "going back", "removing"
@@ -77,7 +78,7 @@ class AttemptJournal:
 
     @property
     def _reserved_inodes(self) -> List[Path]:
-        return [self._path.with_name(f".reserve-{number}.partial") for number in range(RESERVED_INODES)]
+        return [self._path.with_name(f".reserve-{number}{PARTIAL}") for number in range(RESERVED_INODES)]
 
     def _abandon(self) -> None:
         """Take back the beginning of an attempt that the disk had no space for."""

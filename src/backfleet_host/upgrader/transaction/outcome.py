@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Callable, ContextManager, List, Tuple
 
 from backfleet_host.contract import Order, Report, is_version
+from backfleet_host.files import PARTIAL
 from backfleet_host.upgrader import disk
 from backfleet_host.upgrader.errors import OrderFailed, Unhealthy
 from backfleet_host.upgrader.failpoints import failpoint
@@ -17,6 +18,8 @@ from backfleet_host.upgrader.host import shim
 from backfleet_host.upgrader.host.installation import Installation, PackageFolder
 from backfleet_host.upgrader.transaction.attempt import Attempt
 
+ENDED_EARLY = "its process was ended (killed, or the machine went down) before"
+"""How the message begins of an order that touched nothing: no fault of the release or of the host program."""
 UNDO_TRIES = 4  # of a rollback that the disk refuses
 UNDO_PAUSE_SECONDS = 0.05  # before the second try, doubled each time
 MOST_OUTCOMES = 100  # orders whose outcome is remembered, so that the same order again is answered, not repeated
@@ -55,6 +58,8 @@ def finish(attempt: Attempt, report: Report) -> Report:
         disk.write_json(package.outcome(report.order_id), {"report": report.__dict__})
         failpoint("outcome written")
         disk.write_json(package.folder / "outcome.json", {"report": report.__dict__})
+        if report.outcome == "succeeded" or not package.version():
+            disk.point_link(package.verified, package.version(), durable=False)
         disk.remove_file(package.unverified)
         attempt.journal.close()
         failpoint("journal closed")
@@ -75,6 +80,9 @@ def tidy(installation: Installation, package: PackageFolder, *, succeeded: bool)
         if package.version_before() and not os.path.lexists(str(package.tree(package.version_before()))):
             disk.remove_file(package.previous)  # its tree was damaged, and a crash came before the new one
     _remove_half_made(installation, package)
+    with _best_effort():
+        if package.version() and not package.verified.is_dir():  # an older program made none
+            disk.point_link(package.verified, package.version())
     _remove_old_trees(installation, package)
     for path in (package.folder / "facts").glob("*.json"):
         with _best_effort():
@@ -103,13 +111,13 @@ def _remove_half_made(installation: Installation, package: PackageFolder) -> Non
                 with _best_effort():
                     disk.remove_tree(path)
     for folder in (package.folder, package.folder / "facts", package.folder / "outcomes", *_folders(package.failed)):
-        for path in [*folder.glob(".*.partial"), *folder.glob(".*.new")]:
+        for path in [*folder.glob(f".*{PARTIAL}"), *folder.glob(".*.new")]:
             with _best_effort():
                 disk.remove_file(path)
 
 
 def _remove_old_trees(installation: Installation, package: PackageFolder) -> None:
-    needed = {package.version(), package.version_before()}
+    needed = {package.version(), package.version_before(), disk.version_of_link(package.verified)}
     has_shims = bool(shim.shims_of(installation.bin, package.name))
     if not package.version() and (package.unmanaged_links() or has_shims):
         return
@@ -120,7 +128,7 @@ def _remove_old_trees(installation: Installation, package: PackageFolder) -> Non
 
 
 def _is_half_made(path: Path) -> bool:
-    return path.name.startswith(".") and path.name.endswith(".partial")
+    return path.name.startswith(".") and path.name.endswith(PARTIAL)
 
 
 def _is_tree(path: Path) -> bool:

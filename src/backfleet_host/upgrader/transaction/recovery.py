@@ -9,12 +9,12 @@ from backfleet_host.upgrader import gate
 from backfleet_host.upgrader.errors import OrderFailed, Unhealthy
 from backfleet_host.upgrader.host import preserved_state
 from backfleet_host.upgrader.host.installation import Installation
-from backfleet_host.upgrader.host.policy import HostPolicy, Policy, read_host_policy, read_policy
+from backfleet_host.upgrader.host.policy import HostPolicy, Policy, read_policy
 from backfleet_host.upgrader.transaction.attempt import Attempt, Progress, known_manifest, resume_attempt
-from backfleet_host.upgrader.transaction.draining import close_gate
+from backfleet_host.upgrader.transaction.draining import close_gate, wait_for_runs
 from backfleet_host.upgrader.transaction.engine import end_failed
 from backfleet_host.upgrader.transaction.journal import ROLLING_BACK, SWITCHING, VERIFIED, OpenAttempt
-from backfleet_host.upgrader.transaction.outcome import finish, succeed
+from backfleet_host.upgrader.transaction.outcome import ENDED_EARLY, finish, succeed
 from backfleet_host.upgrader.transaction.plan import Baseline, Plan
 from backfleet_host.upgrader.transaction.rollback import Cause, roll_back
 from backfleet_host.upgrader.transaction.switching import verify_version, write_shims
@@ -39,8 +39,8 @@ def recover(installation: Installation, cut_off: OpenAttempt, progress: Progress
         if cut_off.order.kind == "uninstall":
             return resume_uninstall(attempt, cut_off)
         if not cut_off.has(SWITCHING):
-            text = f"cut off before the switch; {cut_off.from_version or 'nothing'} is installed as before; ask again"
-            return finish(attempt, attempt.report("failed", "InternalError", text))
+            text = f"{ENDED_EARLY} the switch; {cut_off.from_version or 'nothing'} is installed as before; ask again"
+            return finish(attempt, attempt.report("failed", "HostBusy", text))
         return _recover_switched(attempt, cut_off)
 
 
@@ -55,7 +55,7 @@ def _recover_switched(attempt: Attempt, cut_off: OpenAttempt) -> Report:
         _hold_still(attempt)
     except OrderFailed as problem:
         return attempt.report("failed", problem.code, problem.text)
-    policy = _policy_or_default(attempt)
+    policy = attempt.installation.policy_or_default()
     if cut_off.has(ROLLING_BACK):
         code, reason, is_its_fault = (cut_off.field(ROLLING_BACK, name) for name in ("code", "reason", "is_its_fault"))
         return roll_back(attempt, policy, baseline, Cause(code, reason, bool(is_its_fault)))
@@ -72,14 +72,6 @@ def _baseline_of(cut_off: OpenAttempt) -> Baseline:
         unhealthy=cut_off.field(SWITCHING, "unwell"),
         failing_probes=frozenset(cut_off.field(SWITCHING, "failing", ())),
     )
-
-
-def _policy_or_default(attempt: Attempt) -> HostPolicy:
-    """Return the host policy; the default if it cannot be read, because that must not stop a rollback."""
-    try:
-        return read_host_policy(attempt.installation.etc)
-    except OrderFailed:
-        return HostPolicy()
 
 
 def _serve_again(attempt: Attempt, baseline: Baseline) -> None:
@@ -101,16 +93,13 @@ def _hold_still(attempt: Attempt) -> None:
     package = attempt.package
     gate.make_lock_files(package.folder)
     with contextlib.suppress(OrderFailed):
-        close_gate(package, attempt.closed_gate)
+        close_gate(attempt)
     known = [known_manifest(package, version) for version in (package.version(), attempt.from_version)]
     if (package.snapshot / preserved_state.INDEX).exists() or any(
         found is not None and found.switch == "idle" for found in known
     ):
-        try:
-            attempt.closed_gate.enter_context(gate.held(package.folder / "running", seconds=attempt.seconds_left()))
-        except gate.NotInTime:
-            text = f"{package.version()} is not verified yet, because a backup runs on it; ask again when it has ended"
-            raise OrderFailed("BackupRunning", text) from None
+        late = f"{package.version()} is not verified yet; ask again when the backup that runs on it has ended"
+        wait_for_runs(attempt, late)
 
 
 def _verify_after_crash(attempt: Attempt, policy: HostPolicy, baseline: Baseline) -> Report:

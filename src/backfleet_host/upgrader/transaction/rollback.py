@@ -78,7 +78,7 @@ def _undo(attempt: Attempt, baseline: Baseline) -> None:
     if baseline.serving:
         attempt.service(old).start()
     if not baseline.unhealthy:
-        health.verify(old, package.current, attempt.runner)
+        health.verify(old, package.current, attempt.gate_runner())
 
 
 def _stop_new_service(attempt: Attempt) -> None:

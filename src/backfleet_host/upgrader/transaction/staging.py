@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from pathlib import Path
 from typing import Dict
@@ -15,6 +16,7 @@ from backfleet_host.upgrader.transaction.attempt import Attempt
 from backfleet_host.upgrader.transaction.checks import is_intact
 from backfleet_host.upgrader.transaction.plan import Baseline, Plan
 
+NO_EXCHANGE = (errno.EXDEV, errno.EINVAL, errno.ENOSYS)  # how a system says that it cannot exchange two folders
 INTACT_SECONDS = 30.0  # for which a tree that was found intact is not checked again
 
 
@@ -93,8 +95,18 @@ def _unpack(attempt: Attempt, manifest: Manifest, artifact: Path) -> None:
     failpoint("unpacked")
     disk.write_json(package.facts(version), {"manifest": manifest.to_json(), "files": files})
     if is_repair:  # processes go on with the files that they have open; what they open from now on is intact
-        disk.exchange(partial, tree)
+        _exchange(partial, tree)
         attempt.state.details["mended"] = version
     else:
         disk.rename(partial, tree)
     disk.sync_folder(package.versions)
+
+
+def _exchange(partial: Path, tree: Path) -> None:
+    """Let an intact tree take the place of a damaged one: in one step, or else file by file."""
+    try:
+        disk.exchange(partial, tree)
+    except OSError as problem:
+        if problem.errno not in NO_EXCHANGE:
+            raise
+        disk.replace_content(partial, tree)

@@ -16,8 +16,8 @@ from backfleet_host.upgrader.host.installation import Installation, PackageFolde
 from backfleet_host.upgrader.host.policy import Policy, Probe
 from backfleet_host.upgrader.host.services import wait_until_idle
 from backfleet_host.upgrader.host.subprocesses import Runner
-from backfleet_host.upgrader.transaction.attempt import LEAST_VERIFY_SECONDS, Attempt
-from backfleet_host.upgrader.transaction.draining import left_running
+from backfleet_host.upgrader.transaction.attempt import Attempt
+from backfleet_host.upgrader.transaction.draining import check_still_idle, left_running
 from backfleet_host.upgrader.transaction.journal import SWITCHING, VERIFIED
 from backfleet_host.upgrader.transaction.plan import Baseline, Plan
 
@@ -34,11 +34,13 @@ def switch(attempt: Attempt, plan: Plan, baseline: Baseline) -> None:
     attempt.journal.write(SWITCHING, **baseline.journal_fields())
     disk.make_marker(package.unverified)
     failpoint("about to switch")
+    check_still_idle(attempt)
     stopped_at = time.monotonic()
     if old is not None and baseline.serving:
         _stop_old_service(attempt, plan, old)
     preserved = plan.preserved_paths(old)
     if preserved:
+        check_still_idle(attempt)
         preserved_state.snapshot(preserved, package.snapshot)
     if plan.goal.version != attempt.from_version:
         # Durable together with `current`, which is in the same folder.
@@ -47,7 +49,7 @@ def switch(attempt: Attempt, plan: Plan, baseline: Baseline) -> None:
         _switch_to(attempt, target.manifest, serving=baseline.serving)
         if target is not plan.targets[-1]:
             verify_version(attempt, plan.policy, baseline, target.manifest)
-            _leave_intermediate_version(attempt, baseline, target.manifest)
+            _leave_intermediate_version(attempt, plan, baseline, target.manifest)
     if baseline.serving:
         attempt.state.details["service_down_seconds"] = round(time.monotonic() - stopped_at, 3)
 
@@ -62,18 +64,19 @@ def _stop_old_service(attempt: Attempt, plan: Plan, old: Manifest) -> None:
         raise OrderFailed("HostBusy", f"the service is stopped, and process {left[0]} still runs from {old.version}")
 
 
-def _leave_intermediate_version(attempt: Attempt, baseline: Baseline, manifest: Manifest) -> None:
+def _leave_intermediate_version(attempt: Attempt, plan: Plan, baseline: Baseline, manifest: Manifest) -> None:
     """Stop the service of an intermediate version, after a backup that it may have begun by itself."""
     if not baseline.serving or manifest.service is None:
         return
     service = attempt.service(manifest)
-    if not wait_until_idle(service, max(attempt.seconds_left(), LEAST_VERIFY_SECONDS)):
+    if not wait_until_idle(service, plan.policy.host.drain_limit):
         text = f"a backup inside {manifest.version}, an intermediate version, was still running when the time was over"
         raise OrderFailed("BackupRunning", text)
     service.stop()
 
 
 def _switch_to(attempt: Attempt, manifest: Manifest, *, serving: bool) -> None:
+    check_still_idle(attempt)
     attempt.state.trying = manifest.version
     disk.point_link(attempt.package.current, manifest.version)
     failpoint("switched")
@@ -89,7 +92,7 @@ def verify_version(attempt: Attempt, policy: Policy, baseline: Baseline, manifes
     Raises:
         Unhealthy: something fails that did not fail on the old version.
     """
-    package, runner = attempt.package, attempt.trial_runner()
+    package, runner = attempt.package, attempt.trial_runner(policy.host.verify_limit)
     health.verify(manifest, package.current, runner)
     for probe in policy.package.probes:
         if probe.name not in baseline.failing_probes:
@@ -123,4 +126,5 @@ def commit(attempt: Attempt) -> None:
 
 def write_shims(installation: Installation, package: PackageFolder, manifest: Manifest) -> None:
     """Write the shims of one version."""
-    shim.write_shims(installation.bin, package.folder, package.name, manifest.programs)
+    limit = installation.policy_or_default().wait_limit
+    shim.write_shims(installation.bin, package.folder, package.name, manifest.programs, limit)

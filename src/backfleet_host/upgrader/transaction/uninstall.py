@@ -13,10 +13,11 @@ from backfleet_host.upgrader.failpoints import failpoint
 from backfleet_host.upgrader.host import preserved_state, shim
 from backfleet_host.upgrader.host.policy import read_policy
 from backfleet_host.upgrader.transaction.attempt import Attempt
-from backfleet_host.upgrader.transaction.checks import wait_until_host_is_ready
-from backfleet_host.upgrader.transaction.draining import close_gate, wait_until_client_is_idle
+from backfleet_host.upgrader.transaction.checks import check_shims_can_be_written, wait_until_host_is_ready
+from backfleet_host.upgrader.transaction.draining import drain_until_idle
 from backfleet_host.upgrader.transaction.journal import REMOVING, ROLLING_BACK, OpenAttempt
 from backfleet_host.upgrader.transaction.outcome import (
+    ENDED_EARLY,
     finish,
     meaning_of,
     retry_on_disk_errors,
@@ -35,10 +36,10 @@ def uninstall(attempt: Attempt) -> Report:
     try:
         policy = read_policy(attempt.installation.etc, package.name)
         wait_until_host_is_ready(attempt, policy)
+        check_shims_can_be_written(attempt, {})
         attempt.check_interrupted()
-        close_gate(package, attempt.closed_gate)
         old = attempt.old_manifest()
-        serving = wait_until_client_is_idle(attempt, old)
+        serving = drain_until_idle(attempt, old, policy.host.drain_limit)
         attempt.check_interrupted(code="BackupRunning")
         attempt.journal.write(REMOVING, serving=serving)
     except Exception as problem:  # noqa: BLE001 - whatever it is, the server must hear of it
@@ -50,8 +51,8 @@ def uninstall(attempt: Attempt) -> Report:
 def resume_uninstall(attempt: Attempt, cut_off: OpenAttempt) -> Report:
     """Finish or undo an uninstall that a crash cut off."""
     if not cut_off.has(REMOVING):
-        text = f"cut off before anything was removed; {attempt.from_version} is installed as before; ask again"
-        return finish(attempt, attempt.report("failed", "InternalError", text))
+        text = f"{ENDED_EARLY} anything was removed; {attempt.from_version} is installed as before; ask again"
+        return finish(attempt, attempt.report("failed", "HostBusy", text))
     serving = bool(cut_off.field(REMOVING, "serving", False))
     if cut_off.has(ROLLING_BACK):
         return _put_back(attempt, serving, cut_off.field(ROLLING_BACK, "code"), cut_off.field(ROLLING_BACK, "reason"))

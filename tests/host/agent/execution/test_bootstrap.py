@@ -2,6 +2,7 @@
 
 import base64
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from backfleet_host.agent.execution.bootstrap import main
+from backfleet_host.agent.execution.bootstrap import RESERVED, main
 from backfleet_host.contract import Order, read_output
 from host.agent.gateway import Gateway
+from mounts import mounted, remount
 
-ORDER = Order("u-1", "status", "courier")
+ORDER = Order("u-1", "status", "courier", timeout_seconds=2)
 
 
 @pytest.fixture
@@ -61,3 +63,26 @@ def test_a_file_that_is_no_authority_is_reported(
     report = read_output(capsys.readouterr().out)[1]
     assert report is not None
     assert report.code == "DownloadFailed"
+
+
+@pytest.mark.parametrize(("options", "code"), [("full", "DiskFull"), ("ro", "HostBusy")])
+def test_a_full_or_read_only_disk_is_reported(gateway: Gateway, root: Path, options: str, code: str) -> None:
+    """Before anything is begun, with the code of what is wrong. The agent that asked has no log to look into."""
+    with mounted(root / "agent", "size=2m") as disk:
+        (disk / "brought").mkdir()
+        if options == "full":
+            (disk / "brought" / "filler").write_bytes(b"\0" * (shutil.disk_usage(disk).free))
+        else:
+            remount(disk, "ro")
+        ended, report, output = bring(root, gateway.address, gateway.ca)
+        assert (ended, report.code, report.version_known) == (1, code, False), output
+
+
+def test_a_disk_that_fills_up_after_the_start_does_not_cost_the_report(gateway: Gateway, root: Path) -> None:
+    """Space for it is reserved before."""
+    with mounted(root / "agent", "size=2m") as disk:
+        (disk / "brought").mkdir()
+        assert bring(root, gateway.address, gateway.ca)[1].outcome == "succeeded"
+        assert [path.suffix for path in sorted((disk / "brought").iterdir())] == [".lock", ".out"]
+        (disk / "filler").write_bytes(b"\0" * (shutil.disk_usage(disk).free - RESERVED - 8192))
+        assert bring(root, gateway.address, gateway.ca)[1].outcome == "succeeded"

@@ -38,7 +38,9 @@ def shim_replaced(host: Host) -> None:
 
 
 def shim_edited(host: Host) -> None:
-    host.shim.write_text(host.shim.read_text() + "# mine\n")
+    content = host.shim.read_bytes()
+    host.shim.unlink()
+    host.shim.write_bytes(content + b"mine")
 
 
 def shim_is_a_link(host: Host) -> None:

@@ -135,9 +135,9 @@ def test_no_backup_is_killed_with_a_service_that_does_not_stop(shop: Shop, servi
 
     def say(line: str) -> None:
         if '"prove"' in line or ('"back"' in line and not began and current.resolve().name == "2.0"):
-            ready = {**os.environ, "BACKFLEET_ON_TRIAL": "1"}  # as after a crash, when the gate is open
             held = f"exec 9<{serving.folder}/running; {serving.shim} hold 6"
-            began.append(subprocess.Popen(["sh", "-c", held], stdout=subprocess.PIPE, text=True, env=ready))
+            with serving.passing_the_gate() as given:  # as after a crash, when the gate is open
+                began.append(subprocess.Popen(["sh", "-c", held], stdout=subprocess.PIPE, text=True, **given))
             time.sleep(0.5)
 
     serving.progress = type("Say", (list,), {"append": staticmethod(say)})()

@@ -76,6 +76,17 @@ def breaking_off(server: Server, after: int, times: int) -> Callable[[Any, str],
     return misbehave
 
 
+def install_in_vain(installation: Installation, server: Server) -> Report:
+    """An order that runs out of time after 100,000 bytes; then the server serves again."""
+    breaks = breaking_off(server, after=20_000, times=5)
+    server.misbehave = lambda handler, path: (
+        breaks(handler, path) or (path.startswith("targets/") and busy_for(handler, 3600))
+    )
+    report = install(installation, timeout_seconds=2)
+    server.misbehave = lambda handler, path: False
+    return report
+
+
 def test_a_download_resumes_where_it_broke_off(installation: Installation, server: Server) -> None:
     """After three breaks every byte came once."""
     breaking_off(server, after=100_000, times=2)
@@ -85,9 +96,14 @@ def test_a_download_resumes_where_it_broke_off(installation: Installation, serve
 
 
 def test_f73_a_later_order_resumes_the_download(installation: Installation, server: Server) -> None:
-    """Five breaks end the order; the next one requests only the rest."""
+    """An order that ran out of time keeps what came; the next one requests only the rest."""
     breaking_off(server, after=20_000, times=5)
-    assert install(installation).code == "DownloadFailed"
+    breaks = server.misbehave
+    server.misbehave = lambda handler, path: (
+        breaks(handler, path) or (path.startswith("targets/") and busy_for(handler, 3600))
+    )
+    assert install(installation, timeout_seconds=2).code == "DownloadFailed"
+    server.misbehave = breaks
     server.asked.clear()
     assert install(installation).outcome == "succeeded"
     assert artifact_ranges(server) == ["bytes=100000-"]
@@ -109,8 +125,7 @@ def test_f73_an_artifact_is_not_downloaded_twice(installation: Installation, ser
 
 def test_f73_unused_downloads_are_removed_after_a_day(installation: Installation, server: Server) -> None:
     """A day later it is gone."""
-    breaking_off(server, after=20_000, times=5)
-    install(installation)
+    install_in_vain(installation, server)
     (part,) = (installation.root / PACKAGE / "downloads").iterdir()
     os.utime(part, (time.time() - 90_000,) * 2)
     carry_out_on(installation, Order("r-1", "recover", PACKAGE), lambda line: None)
@@ -120,8 +135,7 @@ def test_f73_unused_downloads_are_removed_after_a_day(installation: Installation
 @pytest.mark.parametrize("size", [20_000, 10_000_000])
 def test_a_damaged_part_is_downloaded_again(installation: Installation, server: Server, size: int) -> None:
     """Files on disk are hashed again. A power cut may have damaged them, so the release is not blamed."""
-    breaking_off(server, after=20_000, times=5)
-    install(installation)
+    install_in_vain(installation, server)
     (part,) = (installation.root / PACKAGE / "downloads").iterdir()
     part.write_bytes(b"x" * size)
     server.asked.clear()
@@ -133,8 +147,7 @@ def test_a_damaged_part_excuses_wrong_bytes_once(
     installation: Installation, offering: FakeRepository, server: Server
 ) -> None:
     """Bytes that are wrong in a fresh download are an attack, and nothing of them is kept."""
-    breaking_off(server, after=20_000, times=5)
-    install(installation)
+    install_in_vain(installation, server)
     (path,) = [path for path in offering.files if path.startswith("targets/")]
     offering.files[path] = b"x" * len(offering.files[path])
     server.asked.clear()
@@ -271,11 +284,38 @@ def test_a_busy_server_is_tried_again(installation: Installation, server: Server
 
 
 def test_pauses_grow_and_differ_between_hosts() -> None:
-    """F84: hosts that failed together do not come back together. No pause is cut short within the tries there are."""
+    """F84: hosts that failed together do not come back together. They grow to a quarter of a minute."""
     first, most = repository.FIRST_PAUSE_SECONDS, repository.LONGEST_PAUSE_SECONDS
-    tries = range(repository.TRIES - 1)
-    assert [backoff_seconds(number, first, most, 0.0) for number in tries] == [0.5, 1, 2, 4]
-    assert [backoff_seconds(number, first, most, 1.0) for number in tries] == [1, 2, 4, 8]
+    assert [backoff_seconds(number, first, most, 0.0) for number in range(6)] == [0.5, 1, 2, 4, 7.5, 7.5]
+    assert [backoff_seconds(number, first, most, 1.0) for number in range(6)] == [1, 2, 4, 8, 15, 15]
+
+
+@pytest.mark.parametrize("what", ["metadata/timestamp.json", "targets/"])
+def test_a_server_that_is_silent_for_a_while_costs_no_order_that_has_time(
+    installation: Installation, server: Server, what: str
+) -> None:
+    """Far more tries than the five there were: as long as the order lasts."""
+    silent_until = time.monotonic() + 3
+    server.misbehave = lambda handler, path: path.startswith(what) and time.monotonic() < silent_until and busy(handler)
+    assert install(installation).outcome == "succeeded"
+    assert sum(path.startswith(what) for path, _ in server.asked) > 6
+
+
+def busy(handler: Any) -> bool:
+    handler.send_error(503)
+    return True
+
+
+def test_a_server_that_stays_silent_is_tried_for_as_long_as_the_order_lasts(
+    installation: Installation, server: Server
+) -> None:
+    """The report says how often, and what failed."""
+    server.misbehave = lambda handler, path: path.startswith("targets/") and busy(handler)
+    began = time.monotonic()
+    report = install(installation, timeout_seconds=2)
+    assert 1 < time.monotonic() - began < 4
+    assert (report.code, report.details.get("reason")) == ("DownloadFailed", "NotServed")
+    assert f"503 (tried {len(artifact_ranges(server))} times)" in report.message
 
 
 @pytest.mark.parametrize("where", ["the order", "the host"])
@@ -359,13 +399,12 @@ def test_no_report_contains_the_proxys_password(
     installation: Installation, proxy: Proxy, address: str, password: str, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever fails at the proxy."""
-    monkeypatch.setattr(repository, "TRIES", 1)
     address = address.replace("{}", password).replace("{port}", str(proxy.port))
     if where == "file":
         say(installation, f'proxy = "{address}"\n')
     else:
         monkeypatch.setenv("BACKFLEET_PROXY", address)
-    report = install(installation)
+    report = install(installation, timeout_seconds=1)
     assert report.code in {"DownloadFailed", "InternalError"}
     assert "hun" not in report.as_line()
     assert "proxy" in report.message.lower() or "407" in report.message

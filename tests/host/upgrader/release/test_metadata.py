@@ -198,7 +198,7 @@ def test_a_timestamp_counts_even_if_the_rest_does_not_come(place: Place) -> None
     """It is remembered, though the connection broke after it."""
     place.find("1.0")
     place.offering.add("2.0")
-    place.server.misbehave = refusing("snapshot.json")
+    place.server.misbehave = refusing("snapshot.json", status=404)
     with pytest.raises(OrderFailed):
         place.find("2.0")
     kept = json.loads((place.trust / "seen.json").read_text())

@@ -56,9 +56,7 @@ def cut_off(root: Path, kind: str, effect: str, number: int) -> SmallHost:
 @pytest.mark.parametrize(
     ("kind", "effect", "number", "lines", "code", "message", "version"),
     [
-        pytest.param(
-            "upgrade", "append journal", 0, [UPGRADE], "InternalError", "ask again", "1.0", id="before the switch"
-        ),
+        pytest.param("upgrade", "append journal", 0, [UPGRADE], "HostBusy", "ask again", "1.0", id="before the switch"),
         pytest.param(
             "upgrade",
             "append journal",
@@ -100,7 +98,7 @@ def cut_off(root: Path, kind: str, effect: str, number: int) -> SmallHost:
             id="rolling back",
         ),
         pytest.param(
-            "uninstall", "append journal", 0, [UNINSTALL], "InternalError", "ask again", "1.0", id="before removing"
+            "uninstall", "append journal", 0, [UNINSTALL], "HostBusy", "ask again", "1.0", id="before removing"
         ),
         pytest.param(
             "uninstall",

@@ -212,7 +212,7 @@ def test_f11_f14_an_unreachable_server_is_no_fault_of_the_version(
     monkeypatch.setattr(repository, "FIRST_PAUSE_SECONDS", 0.01)
     right = host.installation.downloads
     object.__setattr__(host.installation, "downloads", "http://127.0.0.1:9/downloads")
-    report = host.carry("upgrade", "2.0")
+    report = host.carry("upgrade", "2.0", timeout_seconds=1)
     assert (report.code, report.current_version) == ("DownloadFailed", "1.0")
     object.__setattr__(host.installation, "downloads", right)
     assert host.carry("upgrade", "2.0").outcome == "succeeded"
@@ -319,13 +319,11 @@ def test_f38_a_run_that_starts_during_the_switch_waits_for_it(shop: Shop, host: 
     """In the shim, and then runs on the version that is current."""
     shop.add("1.0")
     host.carry("install", "1.0")
-    with open(host.folder / "gate", "r+b") as gate:
-        fcntl.flock(gate, fcntl.LOCK_EX)
+    with host.closed_gate():
         process = subprocess.Popen([host.shim, "hello"], stdout=subprocess.PIPE, text=True)
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(0.3)
-        fcntl.flock(gate, fcntl.LOCK_UN)
-        assert process.communicate(timeout=30)[0] == "1.0 hello\n"
+    assert process.communicate(timeout=30)[0] == "1.0 hello\n"
 
 
 def test_a_run_that_waited_uses_the_new_versions_program(shop: Shop, host: Host) -> None:
@@ -333,15 +331,13 @@ def test_a_run_that_waited_uses_the_new_versions_program(shop: Shop, host: Host)
     shop.add("1.0", folder="data-1.0/bin")
     shop.add("2.0", folder="data-2.0/bin")
     host.carry("install", "1.0")
-    with open(host.folder / "gate", "r+b") as gate:
-        fcntl.flock(gate, fcntl.LOCK_EX)
+    with host.closed_gate():
         process = subprocess.Popen([host.shim, "hello"], stdout=subprocess.PIPE, text=True)
         time.sleep(0.2)
-        copy = host.shim.read_text()
-        fcntl.flock(gate, fcntl.LOCK_UN)
-        process.communicate(timeout=30)
+        copy = host.shim.read_bytes()
+    process.communicate(timeout=30)
     assert host.carry("upgrade", "2.0").outcome == "succeeded"
-    assert host.shim.read_text() == copy
+    assert host.shim.read_bytes() == copy
     assert printed_by(host.shim, "hello") == "2.0 hello"
 
 
