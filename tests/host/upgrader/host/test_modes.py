@@ -31,12 +31,6 @@ def umask(request: pytest.FixtureRequest) -> Iterator[int]:
     os.umask(before)
 
 
-def open_the_way(folder: Path) -> None:
-    """Let other users pass through pytest's folders."""
-    for path in (folder, folder.parent, folder.parent.parent):
-        path.chmod(path.stat().st_mode | 0o011)
-
-
 def set_default_acl(folder: Path) -> None:
     """Let a folder hand everything down to a user, and nothing to others: as `setfacl -d -m u:12345:rwx,o::-`."""
     entries = [
@@ -82,11 +76,11 @@ def enrolled(host: Host) -> None:
 @pytest.mark.parametrize("umask", UMASKS, indirect=True, ids=oct)
 @pytest.mark.parametrize("acl", [False, True], ids=["", "with an access control list"])
 def test_another_user_runs_the_client_and_cannot_replace_it(
-    shop: Shop, host: Host, tmp_path: Path, umask: int, acl: bool
+    shop: Shop, host: Host, public_folder: Path, umask: int, acl: bool
 ) -> None:
-    open_the_way(tmp_path)
     if acl:
-        set_default_acl(tmp_path)
+        set_default_acl(public_folder)
+    host = type(host)(public_folder / "host", shop)
     enrolled(host)
     shop.add("1.0")
     shop.add("2.0")
