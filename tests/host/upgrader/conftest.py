@@ -69,6 +69,7 @@ class Shop:
         client: str = CLIENT,
         padding: int = 0,
         files: int = 0,
+        mode: int = 0o755,
         folder: str = "bin",
         **more: Any,
     ) -> Path:
@@ -78,7 +79,7 @@ class Shop:
         with tarfile.open(file, "w:gz") as archive:
             for command in commands:
                 info = tarfile.TarInfo(f"{folder}/{command}")
-                info.mode, info.size = 0o755, len(text)
+                info.mode, info.size = mode, len(text)
                 archive.addfile(info, io.BytesIO(text))
             for number in range(files):
                 archive.addfile(tarfile.TarInfo(f"share/{number}"))
