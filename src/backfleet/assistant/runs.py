@@ -157,6 +157,7 @@ def _send(invocation: Invocation, run: Run, content: str) -> NewInvocation:
         kind=invocation.kind,
         working_directory=invocation.working_directory,
         username=invocation.username,
+        termination=invocation.termination,
     )
 
 

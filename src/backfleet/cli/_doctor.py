@@ -94,7 +94,7 @@ def _check_server(flags: ConnectionFlags) -> list[Finding]:
         f"{connection.endpoint}, version {found['ServerVersion']}, region {found['RegionId']}, "
         f"{found['Instances']} instance(s), {found['Releases']} release(s)"
     )
-    return [Finding("server", True, text), check_host_program(found), check_agents(found)]
+    return [Finding("server", True, text), check_host_program(found), check_agents(found), check_clones(found)]
 
 
 def check_host_program(server: Mapping[str, Any]) -> Finding:
@@ -122,3 +122,13 @@ def check_agents(server: Mapping[str, Any]) -> Finding:
             "again within 30 minutes: see ConnectsTime in `backfleet instance show`, or restart the agent on the host"
         )
     return Finding("agents", not deaf, text)
+
+
+def check_clones(server: Mapping[str, Any]) -> Finding:
+    """Check that no two hosts use one identity, as after a copy of a disk. Older servers do not count them."""
+    cloned = server.get("ClonedInstances", 0)
+    text = (
+        f"{cloned} instance(s) are used by several hosts, and get no work: see Clones in `backfleet instance show`, "
+        "and run `backfleet-host enrol --new-identity` on the copies"
+    )
+    return Finding("identities", not cloned, text if cloned else "each instance is one host")

@@ -24,6 +24,7 @@ class NewInvocation:
     kind: str = SHELL  # the agent's word for what the content is
     working_directory: str = ""  # "" = the agent's choice
     username: str = ""  # "" = the user that the agent runs as
+    termination: str = ""  # ProcessTree: time-out and stop end every process that it started, where the agent can
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class HandedInvocation:
     kind: str = SHELL
     working_directory: str = ""
     username: str = ""
+    termination: str = ""
 
 
 @dataclass(frozen=True, slots=True)

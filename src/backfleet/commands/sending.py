@@ -64,7 +64,9 @@ def claim(tx: Transaction, instance_id: str, *, now: datetime, lease: timedelta)
     free = RUN_AT_ONCE - _store.count_with_agent(tx, instance_id)
     rows = _store.take_waiting(tx, instance_id, free, now, now + lease) if free > 0 else []
     run = [
-        HandedInvocation(row.id, row.content, row.timeout_seconds, row.kind, row.working_directory, row.username)
+        HandedInvocation(
+            row.id, row.content, row.timeout_seconds, row.kind, row.working_directory, row.username, row.termination
+        )
         for row in rows
     ]
     return Handout(run, _store.to_stop(tx, instance_id, STOPPED_AT_ONCE))

@@ -1,6 +1,6 @@
 """Hosts, and the backup clients on them. Knows nothing of who may act on them.
 
-Owns the tables activations, instances, inventories, agent_requests, clients, client_preferences, boots and
+Owns the tables activations, instances, inventories, agent_requests, clients, client_preferences, boots, agent_runs and
 resource_tags. Publishes `gone/<id>` when an instance is deregistered. Every verb takes a transaction.
 
 - Enrolment: `create_activation` makes a code, `read_registration` checks a host's request, `register` enrols the host,
@@ -10,6 +10,7 @@ resource_tags. Publishes `gone/<id>` when an instance is deregistered. Every ver
 - Presence: `note_heartbeats` and `note_shutdown` record whether a host is there, `reachability` says whether it can be
   given work, `next_dial` when it can be again, `count_presence` how many can; `note_boot` and `take_boots` pass on
   boots, `put_inventory` stores what a host reports of itself.
+- Clones: `note_run` notes an agent's process, `clones_of` finds hosts that share one identity, `count_cloned` counts.
 - Clients: `resolve` turns ids into clients and instances; `ensure_client`, `set_clients` and `forget_client` maintain
   what is known of them, `doubt_clients` has their host asked, `set_preferences` their settings; `oldest_readers`
   returns the lowest version that must read a client's backups.
@@ -34,6 +35,7 @@ from backfleet.fleet.clients import (
     set_clients,
     take_unchecked,
 )
+from backfleet.fleet.clones import REFRESH, clones_of, count_cloned, note_run
 from backfleet.fleet.instances import (
     agent_identity,
     agent_kinds,
@@ -59,6 +61,7 @@ from backfleet.fleet.model import (
     Activation,
     AgentIdentity,
     AgentKind,
+    AgentRun,
     Change,
     Client,
     ClientFilter,
@@ -84,9 +87,11 @@ from backfleet.fleet.tagging import MOST_TAGS, TooManyTags, find_tags, has_tags,
 __all__ = [
     "GONE",
     "MOST_TAGS",
+    "REFRESH",
     "Activation",
     "AgentIdentity",
     "AgentKind",
+    "AgentRun",
     "Change",
     "Client",
     "ClientFilter",
@@ -110,6 +115,8 @@ __all__ = [
     "agent_identity",
     "agent_kinds",
     "clients_for_update",
+    "clones_of",
+    "count_cloned",
     "count_instances",
     "count_presence",
     "create_activation",
@@ -133,6 +140,7 @@ __all__ = [
     "next_dial",
     "note_boot",
     "note_heartbeats",
+    "note_run",
     "note_shutdown",
     "oldest_readers",
     "preferences_of",

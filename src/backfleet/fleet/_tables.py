@@ -127,3 +127,16 @@ tags = sa.Table(
     sa.Column("region", sa.String(64), nullable=False),
     sa.Index("ix_resource_tags_account", "account_id", "region", "kind", "key", "value"),
 )
+
+# Processes of agents: two that run side by side with one identity are two hosts.
+runs = sa.Table(
+    "agent_runs",
+    metadata,
+    sa.Column("instance_id", sa.String(64), primary_key=True),
+    sa.Column("mark", sa.String(128), primary_key=True),
+    sa.Column("first_at", Moment, nullable=False),
+    sa.Column("last_at", Moment, nullable=False, index=True),
+    sa.Column("address", sa.String(64), nullable=False, server_default=""),
+    sa.Column("hostname", sa.String(255), nullable=False, server_default=""),
+    sa.Column("machine_id", sa.String(64), nullable=False, server_default=""),
+)

@@ -28,6 +28,7 @@ from backfleet.upgrades.planning import (
     UpgradePlanner,
     plan_for_client,
     plan_for_instance,
+    refuse_clones,
     unknown_client,
 )
 from backfleet.upgrades.reading import are_moving, find, read
@@ -62,6 +63,7 @@ __all__ = [
     "plan_installs",
     "purge",
     "read",
+    "refuse_clones",
     "releases_by_offer",
     "run_checkups_once",
     "run_once",

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final, Protocol
 
 from backfleet import carriers, releases
-from backfleet.fleet import Client, ClientStatus, Instance, Reachability
+from backfleet.fleet import AgentRun, Client, ClientStatus, Instance, Reachability
 from backfleet.releases import Release
 from backfleet.upgrades.model import TaskTarget
 from backfleet.upgrades.offers import Offer
@@ -22,6 +22,11 @@ REFUSALS: Final = {
 }
 NO_CARRIER: Final = ("UnsupportedPlatform", "there is no host program for this host's platform; upgrades work on Linux")
 NO_CLIENT: Final = ("ClientNotInstalled", "no backup client is known on this instance; install one first")
+CLONED: Final = (
+    "HostCloned",
+    "several hosts use this instance's identity: {hosts}. Run `backfleet-host enrol --new-identity` on the copy (with "
+    "the official agent: register it anew), and ask again 7 minutes later",
+)
 UNKNOWN_CLIENT: Final = ("ClientNotExists", "there is no such client in this account and region")
 
 
@@ -52,6 +57,17 @@ def plan_for_client(instance: Instance, client: Client, reachability: Reachabili
         text = f"its instance cannot be given work now: {reachability.value}"
         return refused(instance, client, "HostUnreachable", text)
     return planner.plan(instance, client)
+
+
+def refuse_clones(targets: Sequence[TaskTarget], clones: Mapping[str, Sequence[AgentRun]]) -> list[TaskTarget]:
+    """Return targets of which those are refused whose instance several hosts claim to be: any of them might get it."""
+    code, text = CLONED
+    return [
+        replace(target, resolved=(code, text.format(hosts="; ".join(run.text for run in clones[target.instance_id]))))
+        if target.instance_id in clones and target.resolved is None
+        else target
+        for target in targets
+    ]
 
 
 def unknown_client(client_id: str) -> TaskTarget:

@@ -134,6 +134,10 @@ def run(root: Path, *, allow_shell: bool, timings: Timings = Timings()) -> int: 
 
 def _log_start(identity: Identity, mode: str) -> None:
     log.info("instance %s, server %s, process %d", identity.instance_id, identity.server, os.getpid())
+    here = machine.stored_machine_id()
+    if here and identity.machine_id and here != identity.machine_id:
+        advice = "if this host is a copy of another one, run `backfleet-host enrol --new-identity`"
+        log.warning("this identity was made on another machine, %s; %s", identity.machine_id, advice)
     if mode == SHELL:
         log.warning("SHELL MODE: the server can run any command on this host (--allow-shell)")
     else:

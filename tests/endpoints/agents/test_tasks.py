@@ -15,7 +15,7 @@ from backfleet.endpoints.agents import spool
 from backfleet.ids import draw as real_draw
 from backfleet.settings import Settings
 from backfleet.storage import Database
-from endpoints.agents.hosts import AgentServer, Host, eventually, key, start_server
+from endpoints.agents.hosts import ACCOUNT, TOPIC, AgentServer, Host, eventually, key, start_server
 
 OUTPUT: Final = {"interval": 2000, "logQuota": 24000, "skipEmpty": True, "sendStart": True}
 TIMES: Final = "invokeVersion=0&start=1795421322287&end=1795421322493"
@@ -482,3 +482,17 @@ def test_the_start_of_an_agent_ends_the_tasks_of_the_process_before(host: Host, 
     path = "/luban/api/v1/task/list?reason=startup&cold_start=false&currentTime=1&offset=0&timeZone=Etc%2FUTC"
     assert host.server.ask("POST", path, headers=headers).status == 200
     assert host.server.states() == [state]
+
+
+@pytest.mark.parametrize(
+    ("termination", "told"),
+    [("ProcessTree", {"terminationMode": "ProcessTree"}), ("Process", {}), ("", {})],
+    ids=["a tree", "a process", "not said"],
+)
+def test_an_agent_is_told_what_a_time_out_or_a_stop_ends(host: Host, termination: str, told: dict[str, str]) -> None:
+    """Only what differs from what every agent does."""
+    asked = commands.NewInvocation(ACCOUNT, host.instance_id, "true", 60, "r-1", termination=termination)
+    with host.server.database.transaction() as tx:
+        commands.send(tx, [asked], topic=TOPIC, now=host.server.clock(), draw=real_draw)
+    (entry,) = host.tasks()["run"]
+    assert {name: entry["task"][name] for name in entry["task"] if name == "terminationMode"} == told

@@ -596,3 +596,13 @@ def test_a_policy_can_restrict_the_user_name(env: Environment, agents: Agents) -
     user = policy(env, "web", {"Effect": "Allow", "Action": "ecs:*", "Resource": "*", "Condition": condition})
     assert agents.ask("RunCommand", user, **SHELL, Username="web", **{"InstanceId.1": host})["InvokeId"]
     assert agents.refused("RunCommand", user, **SHELL, **{"InstanceId.1": host}) == (403, "Forbidden.RAM")
+
+
+@pytest.mark.parametrize("mode", ["Process", "ProcessTree"])
+def test_what_a_stop_ends_reaches_the_agent(env: Environment, agents: Agents, mode: str) -> None:
+    """The caller's choice is handed out with the command."""
+    host = env.host()
+    agents.run(host, TerminationMode=mode)
+    agents.run_worker()
+    (command,) = agents.handed_out(host)
+    assert command.termination == mode

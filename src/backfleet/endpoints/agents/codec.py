@@ -16,6 +16,8 @@ LONGEST_CODE = 60
 # The user that an agent runs as anyway. The official agent refuses a task that names root.
 OWN_USERS: Final = ("", "root", "System")
 
+PROCESS_TREE: Final = "ProcessTree"
+
 _ID: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 # Paths with a constant answer. Its types must be exact: a wrong one would make the agent fail or ask again.
@@ -58,6 +60,8 @@ def _run(command: HandedInvocation) -> dict[str, Any]:
         task["workingDirectory"] = command.working_directory
     if command.username not in OWN_USERS:
         task["username"] = command.username
+    if command.termination == PROCESS_TREE:  # the official agent of the protocol page ignores it; newer ones know it
+        task["terminationMode"] = PROCESS_TREE
     return {"task": task, "output": OUTPUT, "repeat": "Once"}
 
 

@@ -10,6 +10,7 @@ from backfleet.endpoints.agents import codec
 from backfleet.endpoints.agents.authentication import Authenticator
 from backfleet.endpoints.agents.counting import ANSWERED
 from backfleet.endpoints.agents.node import Node
+from backfleet.endpoints.agents.runs import AgentRuns
 from backfleet.endpoints.agents.signatures import NotAuthenticated
 from backfleet.fleet import Heartbeat
 from backfleet.storage import AWAY
@@ -25,6 +26,7 @@ class Presence:
 
     def __init__(self, node: Node, authenticator: Authenticator) -> None:
         self._node, self._authenticator = node, authenticator
+        self._runs = AgentRuns(node)
 
     async def heartbeat(self, request: web.Request) -> web.StreamResponse:
         """Note a heartbeat and answer when the next one is due, also to an agent that is not registered."""
@@ -42,6 +44,7 @@ class Presence:
             ANSWERED.labels("/api/heart-beat", 503).inc()
             return web.json_response({"code": 503}, status=503)
         self._node.heartbeats.add(_reported(signature.instance_id, request.query, self._node.clock()))
+        await self._runs.note(signature.instance_id, request)
         ANSWERED.labels("/api/heart-beat", 200).inc()
         return answer
 

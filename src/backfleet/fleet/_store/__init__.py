@@ -8,7 +8,8 @@ from backfleet.fleet._store import (
     inventories,
     preferences,
     replay_cache,
+    runs,
     tags,
 )
 
-__all__ = ["activations", "boots", "clients", "instances", "inventories", "preferences", "replay_cache", "tags"]
+__all__ = ["activations", "boots", "clients", "instances", "inventories", "preferences", "replay_cache", "runs", "tags"]

@@ -22,6 +22,7 @@ from backfleet.fleet.model.instances import (
     agent_kind_of,
 )
 from backfleet.fleet.model.inventory import Inventory, InventoryItem, StoredKind
+from backfleet.fleet.model.runs import AgentRun
 from backfleet.fleet.model.tags import ResourceTag, TagFilter
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Activation",
     "AgentIdentity",
     "AgentKind",
+    "AgentRun",
     "Change",
     "Client",
     "ClientFilter",

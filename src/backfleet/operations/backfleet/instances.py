@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from backfleet import fleet
-from backfleet.fleet import Client, Inventory
+from backfleet.fleet import AgentRun, Client, Inventory
 from backfleet.operations.catalogue import BACKFLEET, Call, operation
 from backfleet.operations.ecs.errors import InstanceNotFound
 from backfleet.operations.hbr.answers import seconds
@@ -21,6 +21,7 @@ CHECKUP = {
     "InDoubt": bool,
     "ConfirmedTime": Maybe(int),
 }
+CLONE = {"Host": str, "IpAddress": str, "MachineId": str, "FirstTime": int, "LastTime": int}
 INVENTORY = {"Type": str, "Count": int, "CapturedTime": str, "ReceivedTime": int}
 
 
@@ -48,6 +49,7 @@ class DescribeInstance:
         "ClockIsSkewed": bool,
         "Inventory": [INVENTORY],
         "Checkups": [CHECKUP],
+        "Clones": [CLONE],
     },
     errors=(InstanceNotFound,),
 )
@@ -56,13 +58,15 @@ def describe_instance(call: Call, asked: DescribeInstance) -> dict[str, Any]:
 
     LastHeardTime is the last signed request of its agent, ReachableTime the last time it could be given work, and
     ConnectsTime when an official agent without a connection connects again by itself. Drift is what differs from the
-    state after the last upgrade: another package manager, a file that was changed.
+    state after the last upgrade: another package manager, a file that was changed. Clones are hosts that use this
+    instance's identity side by side; while there are some, it gets no orders.
     """
     with call.services.database.reading() as tx:
         found = fleet.instance(tx, call.account_id, asked.instance_id or "")
         if found is None:
             raise InstanceNotFound
         inventory = fleet.find_inventory(tx, found.id)
+        clones = fleet.clones_of(tx, [found.id], now=call.now).get(found.id, [])
         clients = fleet.resolve(tx, call.account_id, found.region, [found.id], []).clients_on.get(found.id, [])
     skew = {} if found.clock_skew_ms is None else {"ClockSkewMilliseconds": found.clock_skew_ms}
     within = timedelta(seconds=call.services.settings.fit_seconds)
@@ -83,6 +87,7 @@ def describe_instance(call: Call, asked: DescribeInstance) -> dict[str, Any]:
         "ClockIsSkewed": found.is_skewed,
         "Inventory": [_inventory(one) for one in inventory],
         "Checkups": [_checkup(client) for client in clients],
+        "Clones": [_clone(run) for run in clones],
     }
 
 
@@ -92,6 +97,16 @@ def _inventory(one: Inventory) -> dict[str, Any]:
         "Count": one.count,
         "CapturedTime": one.captured_at,
         "ReceivedTime": seconds(one.received_at),
+    }
+
+
+def _clone(run: AgentRun) -> dict[str, Any]:
+    return {
+        "Host": run.hostname,
+        "IpAddress": run.address,
+        "MachineId": run.machine_id,
+        "FirstTime": seconds(run.first_at),
+        "LastTime": seconds(run.last_at),
     }
 
 

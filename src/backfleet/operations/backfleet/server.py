@@ -30,6 +30,7 @@ class DescribeServer:
         "Instances": int,
         "ConnectedInstances": int,
         "DeafInstances": int,
+        "ClonedInstances": int,
         "Releases": int,
     },
 )
@@ -48,6 +49,7 @@ def describe_server(call: Call, asked: DescribeServer) -> dict[str, Any]:
             "Instances": fleet.count_instances(tx, call.account_id),
             "ConnectedInstances": connected,
             "DeafInstances": deaf,
+            "ClonedInstances": fleet.count_cloned(tx, call.account_id, now=call.now),
             "Releases": releases.count_releases(tx),
         }
     return {

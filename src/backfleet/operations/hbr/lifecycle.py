@@ -283,11 +283,13 @@ def _start_in(tx: Transaction, request: TaskRequest) -> dict[str, Any]:
     selected.refuse_if_alone()
     if not selected.reachable and not named.clients:
         return no_task_answer(selected.lines)
+    targets = selected.with_dials(request.plan(tx, selected))
+    clones = fleet.clones_of(tx, list({target.instance_id for target in targets}), now=call.now)
     new = NewTask(
         kind=request.kind,
         account_id=call.account_id,
         clients_account_id=there.account_id,
-        targets=selected.with_dials(request.plan(tx, selected)),
+        targets=upgrades.refuse_clones(targets, clones),
         requested_by=call.caller.arn,
         label=request.label,
         client_token=request.client_token,

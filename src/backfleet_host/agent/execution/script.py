@@ -1,7 +1,8 @@
 """Shell scripts, run as Cloud Assistant runs them (protocol page, section 7), with nothing of them left at the end.
 
-Unlike with the official agent, time-out and stop kill the script's whole process group, and output is limited while it
-comes, on disk and in memory. The exit codes 193 and 194, which make that agent halt or reboot the host, mean nothing.
+Unlike with the official agent, time-out and stop kill the script's whole process group, and every other process that it
+started if the task asks for that (`ProcessTree`). Output is limited while it comes, on disk and in memory. The exit
+codes 193 and 194, which make that agent halt or reboot the host, mean nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import time
 from pathlib import Path
 from typing import Any, Dict, Iterator, Mapping
 
+from backfleet_host.agent.execution.process_tree import adopt_orphans, kill_descendants
 from backfleet_host.agent.execution.task_folder import End, TaskFolder
 from backfleet_host.agent.protocol.task_list import Task
 from backfleet_host.agent.protocol.task_reports import GENERAL, LONGEST_HEAD, NO_SUBSTITUTE
@@ -39,9 +41,11 @@ def carry_script(folder: TaskFolder, task: Task, script: str, stopping: threadin
     """Run the script until it ends, its time is over, or `stopping` is set; return how it ended."""
     output = Output(folder.path, task.quota)
     try:
+        if task.kills_tree:
+            adopt_orphans()
         with _script_file(folder.path, task, substitute(script, task)) as file:
             process = subprocess.Popen(**_start(task, file))
-            kind = _watch(process, output, task.timeout, stopping)
+            kind = _watch(process, output, task, stopping)
     except UnknownParameter as problem:
         return End("error", _now_ms(), code=NO_SUBSTITUTE, text=str(problem))
     except (OSError, KeyError, subprocess.SubprocessError) as problem:
@@ -145,9 +149,9 @@ def _script_file(folder: Path, task: Task, script: str) -> Iterator[Path]:
             readable.rmdir()
 
 
-def _watch(process: Any, output: Output, timeout: int, stopping: threading.Event) -> str:
+def _watch(process: Any, output: Output, task: Task, stopping: threading.Event) -> str:
     """Take output until the script is over; return how it ended: finish | timeout | stopped."""
-    until = time.monotonic() + timeout if timeout else float("inf")
+    until = time.monotonic() + task.timeout if task.timeout else float("inf")
     pipe = process.stdout.fileno()
     os.set_blocking(pipe, False)
     ended_by, is_open = "", True
@@ -158,6 +162,8 @@ def _watch(process: Any, output: Output, timeout: int, stopping: threading.Event
         if ended_by:
             _kill_group(process.pid)
             process.wait()
+            if task.kills_tree:
+                kill_descendants()
         _drain(pipe, output)
     return ended_by or "finish"
 

@@ -6,8 +6,10 @@ import json
 import logging
 import os
 import random
+import socket
 import threading
 import time
+import uuid
 from collections import deque
 from dataclasses import dataclass
 from typing import Callable, Deque, List, NamedTuple, Tuple
@@ -33,6 +35,7 @@ class AgentFacts:
     machine_id: str
     is_cold_start: bool  # the first start of an agent since the machine booted
     mode: str  # restricted | shell
+    run: str = ""  # an id of this process: two at once with one identity are two hosts
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class HeartbeatAnswer(NamedTuple):
 def heartbeat_query(
     facts: AgentFacts, counters: Counters, *, now_ms: int, uptime_ms: int, process_ms: int, is_stopping: bool = False
 ) -> str:
-    """Return the query of one heartbeat, in the official agent's order. `mode` and `state` are ours."""
+    """Return the query of one heartbeat, in the official agent's order. The last ones, from `mode` on, are ours."""
     parameters: List[Tuple[str, object]] = [
         ("uptime", uptime_ms),
         ("timestamp", now_ms),
@@ -74,6 +77,8 @@ def heartbeat_query(
     if first:
         parameters.append(("cold_start", str(facts.is_cold_start).lower()))
     parameters.append(("mode", facts.mode))
+    if facts.run:
+        parameters += [("run", facts.run), ("hostname", socket.gethostname()), ("machine", machine.stored_machine_id())]
     return urlencode([*parameters, ("state", "stopping")] if is_stopping else parameters)
 
 
@@ -168,4 +173,4 @@ def is_cold_start(last_boot: str, current_boot: str) -> bool:
 
 def facts_of_this_process(machine_id: str, *, is_cold_start: bool, mode: str) -> AgentFacts:
     """Return the facts of the process that calls this, which starts now."""
-    return AgentFacts(os.getpid(), time.monotonic(), machine_id, is_cold_start, mode)
+    return AgentFacts(os.getpid(), time.monotonic(), machine_id, is_cold_start, mode, uuid.uuid4().hex)

@@ -49,6 +49,7 @@ class Task:
     quota: int = LEAST_QUOTA  # bytes
     skip_empty: bool = False
     send_start: bool = False
+    kills_tree: bool = False  # time-out and stop end every process that the script started
 
     @property
     def key(self) -> str:
@@ -69,8 +70,11 @@ class Task:
             raise Unusable("illegal base64 data, or not UTF-8") from None
 
     def to_json(self) -> bytes:
-        """Return the task as the journal keeps it."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True).encode()
+        """Return the task as the journal keeps it. Builds before `kills_tree` read it, too, where it is not needed."""
+        fields = dataclasses.asdict(self)
+        if not self.kills_tree:
+            del fields["kills_tree"]
+        return json.dumps(fields, sort_keys=True).encode()
 
 
 @dataclass(frozen=True)
@@ -167,6 +171,7 @@ def _task(entry: Any, instance: str) -> Task:
         quota=min(max(_number(output, "logQuota", 0), LEAST_QUOTA), MOST_QUOTA),
         skip_empty=output.get("skipEmpty") is True,
         send_start=output.get("sendStart") is True,
+        kills_tree=text["terminationMode"] == "ProcessTree",
     )
 
 

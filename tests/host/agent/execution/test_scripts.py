@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from backfleet_host.agent.execution.script import LINGER_SECONDS, Output, UnknownParameter, environment_for, substitute
-from backfleet_host.agent.protocol.task_list import Task
+from backfleet_host.agent.protocol.task_list import Task, read_task
 from host.agent.conftest import Host, until
 from host.agent.gateway import Gateway
 
@@ -227,3 +227,40 @@ def test_background_children_are_not_waited_for(gateway: Gateway, shell: Host, t
     end = gateway.end_of("t-1", 2.5)
     assert end.body == b"done\n"
     assert int(end.query["end"]) - int(end.query["start"]) < 2000 + LINGER_SECONDS * 1000
+
+
+@pytest.mark.parametrize("end", ["time-out", "stop"])
+def test_a_process_tree_ends_as_a_whole(gateway: Gateway, shell: Host, tmp_path: Path, end: str) -> None:
+    """Also a daemon: in a session of its own, without a parent."""
+    pids = tmp_path / "pids"
+    daemon = f"setsid sh -c 'echo $$ >> {pids}; sleep 300 & echo $! >> {pids}; wait' >/dev/null 2>&1 </dev/null &"
+    script = f"( {daemon} )\nsleep 300 & echo $! >> {pids}\nwait"
+    task = {"terminationMode": "ProcessTree"} | ({"timeOut": "2"} if end == "time-out" else {})
+    gateway.hand_out("t-1", script, task=task)
+    assert until(lambda: pids.exists() and len(pids.read_text().split()) == 3)
+    started = [int(pid) for pid in pids.read_text().split()]
+    assert all(map(is_alive, started))
+    if end == "stop":
+        gateway.stop_task("t-1")
+    assert gateway.end_of("t-1", 20).name == ("stopped" if end == "stop" else "timeout")
+    assert until(lambda: not any(map(is_alive, started)))
+
+
+def test_a_daemon_of_a_single_process_survives(gateway: Gateway, shell: Host, tmp_path: Path) -> None:
+    """`Process`, the default, ends the process group of the script; what left it on purpose goes on."""
+    pid_file = tmp_path / "pid"
+    script = f"setsid sh -c 'echo $$ > {pid_file}; exec sleep 300' >/dev/null 2>&1 </dev/null &\nsleep 300"
+    gateway.hand_out("t-1", script, task={"timeOut": "2"})
+    assert until(lambda: pid_file.exists() and pid_file.read_text().strip())
+    pid = int(pid_file.read_text())
+    try:
+        assert gateway.end_of("t-1", 20).name == "timeout"
+        assert is_alive(pid)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_the_journal_of_a_task_can_be_read_by_older_builds() -> None:
+    """They know no `kills_tree`: it is written only where it says something."""
+    assert b"kills_tree" not in Task("t-1").to_json()
+    assert read_task(Task("t-1", kills_tree=True).to_json()).kills_tree

@@ -1,0 +1,62 @@
+"""The agents' processes that this node has seen: a new one is written down, and one that goes on now and then."""
+
+import logging
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+
+from aiohttp import web
+
+from backfleet import fleet
+from backfleet.endpoints.agents.node import Node
+from backfleet.fleet import REFRESH, AgentRun
+from backfleet.storage import AWAY
+
+MOST_REMEMBERED: Final = 200_000  # instances
+_PRINTABLE: Final = re.compile(r"[\x21-\x7e]{1,64}")
+
+log = logging.getLogger(__name__)
+
+
+class AgentRuns:
+    """Notes which processes use an instance's identity."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._seen: dict[str, tuple[str, datetime]] = {}  # by instance: the last process, and when it was written
+
+    async def note(self, instance_id: str, request: web.Request) -> None:
+        """Note the process that a heartbeat comes from. Best effort: it comes again in a minute."""
+        node, now = self._node, self._node.clock()
+        run = read_run(instance_id, request.query, request.headers.get("X-Client-Ip", ""), now)
+        if run is None:
+            return
+        mark, at = self._seen.get(instance_id, ("", now))
+        if mark == run.mark and now - at < REFRESH:
+            return
+        if len(self._seen) >= MOST_REMEMBERED:
+            self._seen.clear()
+        self._seen[instance_id] = run.mark, now
+
+        try:
+            beside = await node.group_commit.write("", lambda tx: fleet.note_run(tx, run))
+        except AWAY:
+            return
+        if beside:
+            hosts = "; ".join(each.text for each in beside)
+            log.warning("several hosts use one identity", extra={"instance": instance_id, "hosts": hosts})
+
+
+def read_run(instance_id: str, query: Mapping[str, str], address: str, now: datetime) -> AgentRun | None:
+    """Return the process that a heartbeat names; None if it names none. Our own agent names its run, others do not."""
+
+    def text(value: str) -> str:
+        return value if _PRINTABLE.fullmatch(value) else ""
+
+    pid, address = text(query.get("pid", "")), text(address)
+    mark = text(query.get("run", "")) or (f"{pid[:20]}@{address}" if pid else "")
+    if not mark:
+        return None
+    hostname, machine = text(query.get("hostname", "")), text(query.get("machine", ""))
+    return AgentRun(instance_id, mark, now, now, address, hostname, machine)

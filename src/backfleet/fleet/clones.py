@@ -1,0 +1,54 @@
+"""Two hosts with one identity: a copied disk, or a copied root.
+
+Their agents evict each other's sockets, and one of them takes what was meant for the other. Each heartbeat names its
+process. A process that is seen after a later one of the same identity began runs beside it, on another host: an agent
+that was restarted is seen no more.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from itertools import combinations
+from typing import Final
+
+from backfleet.fleet import _store
+from backfleet.fleet.model import AgentRun
+from backfleet.storage import Transaction
+
+REFRESH: Final = timedelta(minutes=5)  # after which a process that goes on is noted again
+ALIVE: Final = REFRESH + timedelta(seconds=100)  # for which a process counts as running after it was noted
+OVERLAP: Final = timedelta(seconds=10)  # by which two processes must run side by side: heartbeats may be late
+REMEMBERED: Final = timedelta(days=1)
+
+
+def note_run(tx: Transaction, run: AgentRun) -> list[AgentRun]:
+    """Note that an agent's process was seen; return the processes that run side by side, [] if it is alone."""
+    _store.runs.note(tx, run)
+    _store.runs.forget(tx, run.instance_id, run.last_at - REMEMBERED)
+    return clones_of(tx, [run.instance_id], now=run.last_at).get(run.instance_id, [])
+
+
+def clones_of(tx: Transaction, instance_ids: Sequence[str], *, now: datetime) -> dict[str, list[AgentRun]]:
+    """Return, of these instances, those that several hosts claim to be, each with its hosts' processes."""
+    return side_by_side(_store.runs.seen_since(tx, instance_ids, now - ALIVE))
+
+
+def count_cloned(tx: Transaction, account_id: str, *, now: datetime) -> int:
+    """Return how many instances of an account several hosts claim to be."""
+    return len(side_by_side(_store.runs.seen_in_account(tx, account_id, now - ALIVE)))
+
+
+def side_by_side(runs: Iterable[AgentRun]) -> dict[str, list[AgentRun]]:
+    """Return the processes, by instance, that run beside another one of it. Pure."""
+    by_instance: dict[str, list[AgentRun]] = {}
+    for run in runs:
+        by_instance.setdefault(run.instance_id, []).append(run)
+    found: dict[str, list[AgentRun]] = {}
+    for instance_id, processes in by_instance.items():
+        beside = {run.mark for pair in combinations(processes, 2) if _overlap(*pair) for run in pair}
+        if beside:
+            found[instance_id] = [run for run in processes if run.mark in beside]
+    return found
+
+
+def _overlap(one: AgentRun, other: AgentRun) -> bool:
+    return min(one.last_at, other.last_at) > max(one.first_at, other.first_at) + OVERLAP

@@ -1,0 +1,49 @@
+"""Which process a heartbeat names: our own agent by its run, the official one by process id and address."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from backfleet.endpoints.agents.runs import read_run
+from backfleet.fleet import clones_of
+from endpoints.agents.hosts import AgentServer, Host
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("query", "address", "mark"),
+    [
+        pytest.param({"pid": "7", "run": "abc"}, "10.0.0.1", "abc", id="our own"),
+        pytest.param({"pid": "7"}, "10.0.0.1", "7@10.0.0.1", id="the official agent"),
+        pytest.param({"pid": "7"}, "", "7@", id="without an address"),
+        pytest.param({}, "10.0.0.1", "", id="none"),
+        pytest.param({"run": "a\x1b[2Jb"}, "", "", id="a run with an escape sequence"),
+        pytest.param({"run": "x" * 65, "pid": "y" * 65}, "", "", id="too long"),
+    ],
+)
+def test_a_heartbeat_names_its_process(query: dict[str, str], address: str, mark: str) -> None:
+    found = read_run("mi-1", query, address, NOW)
+    assert (found.mark if found else "") == mark
+
+
+def test_what_a_clone_says_of_itself_reaches_no_terminal_unescaped() -> None:
+    found = read_run("mi-1", {"run": "a", "hostname": "web\n1", "machine": "m\x1b"}, "10.0.0.1", NOW)
+    assert found is not None
+    assert (found.hostname, found.machine_id, found.text) == ("", "", "10.0.0.1")
+
+
+@pytest.mark.parametrize("restarts", [True, False], ids=["one that was restarted", "two at once"])
+def test_two_official_agents_with_one_identity_are_noticed(server: AgentServer, host: Host, restarts: bool) -> None:
+    """Their heartbeats take turns; those of an agent that was restarted do not."""
+
+    def beat(pid: int) -> None:
+        assert host.heartbeat(pid=pid).status == 200
+
+    for second in range(4):
+        beat(100 if restarts and second < 2 else 200 if restarts else 100 + second % 2)
+        server.clock.advance(seconds=30)
+    with server.database.reading() as tx:
+        found: dict[str, Any] = clones_of(tx, [host.instance_id], now=server.clock())
+    assert (host.instance_id in found) is not restarts
