@@ -329,7 +329,7 @@ def after_a_cut(scenario: Scenario, host: SmallHost, otherwise: Ending | None = 
         return scenario.ending if scenario.ends else Ending("", "", "finished after a crash")
     if "switching" in lines and host.version() == scenario.goal != scenario.was:
         return scenario.ending if scenario.ends else Ending(scenario.goal, "", "verified after a crash")
-    return Ending(scenario.was, "HostBusy", "ask again")
+    return Ending(scenario.was, "InternalError" if "switching" in lines else "HostBusy", "ask again")
 
 
 def after_another(scenario: Scenario, host: SmallHost, first: Ending) -> Ending:
