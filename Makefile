@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST_WORKERS ?= 2
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint bench requirements shims host-program host-binary clean
+.PHONY: help venv demo test lint bench chaos requirements shims host-program host-binary clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,6 +33,9 @@ bench: venv $(VENV)/.bench ## the measurements of bench/RESULTS.md, one after th
 	$(BIN)/python bench/fleet.py --hosts 2000
 	$(BIN)/python bench/host.py
 
+chaos: venv ## kill server, agents and upgraders at random under backups; CHAOS_ARGS="--seed 13 --seconds 300"
+	$(BIN)/python bench/chaos.py $(CHAOS_ARGS)
+
 requirements: $(VENV)/.test ## compile requirements/*.txt from pyproject.toml again
 	$(BIN)/python tools/compile_requirements.py
 
@@ -53,7 +56,7 @@ $(VENV)/.demo: requirements/demo.txt pyproject.toml | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/.test: requirements/test.txt pyproject.toml tests/node/package-lock.json | $(VENV)/bin/python
-	tools/system_packages.sh flock:util-linux curl:curl unzip:unzip node:nodejs npm:npm busctl:systemd dbus-daemon:dbus zstd:zstd setpriv:util-linux
+	tools/system_packages.sh flock:util-linux curl:curl unzip:unzip node:nodejs npm:npm busctl:systemd dbus-daemon:dbus zstd:zstd setpriv:util-linux setcap:libcap2-bin
 	tools/install.sh $(BIN) requirements/test.txt
 	rm -rf .cache/node && mkdir -p .cache/node && cp tests/node/package*.json .cache/node/
 	cd .cache/node && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error

@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import tarfile
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,6 +69,7 @@ class Shop:
         client: str = CLIENT,
         padding: int = 0,
         files: int = 0,
+        mode: int = 0o755,
         folder: str = "bin",
         **more: Any,
     ) -> Path:
@@ -77,7 +79,7 @@ class Shop:
         with tarfile.open(file, "w:gz") as archive:
             for command in commands:
                 info = tarfile.TarInfo(f"{folder}/{command}")
-                info.mode, info.size = 0o755, len(text)
+                info.mode, info.size = mode, len(text)
                 archive.addfile(info, io.BytesIO(text))
             for number in range(files):
                 archive.addfile(tarfile.TarInfo(f"share/{number}"))
@@ -232,6 +234,14 @@ class Host:
 def host(tmp_path: Path, shop: Shop) -> Host:
     """Return a host that was enrolled with the shop's root."""
     return Host(tmp_path / "host", shop)
+
+
+@pytest.fixture
+def public_folder() -> Iterator[Path]:
+    """Return a folder that other users can enter. Those of pytest are private, and every run of it makes them so."""
+    with tempfile.TemporaryDirectory(prefix="backfleet-test-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 @pytest.fixture

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Optional
 
 from backfleet_host.manifest import Manifest
 from backfleet_host.upgrader import disk
-from backfleet_host.upgrader.host import shim, trees
+from backfleet_host.upgrader.host import modes, shim, trees
 from backfleet_host.upgrader.host.installation import Installation, PackageFolder
+from backfleet_host.upgrader.host.rights import has_capability, was_given_a_mode
 
 FOLDERS = ("usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin", "snap/bin", "opt/bin")
 MOST_FILES = 20_000  # of a tree that are looked at
@@ -26,7 +28,8 @@ def of(installation: Installation, package: PackageFolder, manifest: Optional[Ma
         return package.unmanaged_links() + _others_than_ours(installation, package, [package.name])
     if manifest is None:
         return [*package.unmanaged_links(), f"the description of {current} is missing or unreadable"]
-    found = _of_links(package) + of_shims(installation, package, manifest) + _of_tree(package, current)
+    found = _of_links(package) + of_shims(installation, package, manifest) + _of_tree(package, manifest)
+    found += modes.sentences_about(installation, package)
     return found + _others_than_ours(installation, package, manifest.programs)
 
 
@@ -49,13 +52,21 @@ def of_shims(installation: Installation, package: PackageFolder, manifest: Manif
             found.append(f"{path} is not our shim")
         elif not shim.is_as_written(path, package.folder, package.name, command):
             found.append(f"{path}, our shim, was changed")
+        elif has_capability(path):
+            text = f"{path}, our shim, has file capabilities, which have no effect there"
+            found.append(f"{text}; the next order for {package.name} gives them to the program")
+        elif stat.S_IMODE(path.stat().st_mode) != shim.MODE:
+            found.append(f"{path}, our shim, has the mode {stat.S_IMODE(path.stat().st_mode):04o}, not {shim.MODE:04o}")
     return found
 
 
-def _of_tree(package: PackageFolder, version: str) -> List[str]:
-    """Return a sentence for the first file that is not as it was unpacked, or is not part of the release."""
-    known: Dict[str, Any] = (disk.read_json(package.facts(version)) or {}).get("files", {})
-    folder = package.tree(version)
+def _of_tree(package: PackageFolder, manifest: Manifest) -> List[str]:
+    """Return a sentence for the first file that is not as it was unpacked, or is not part of the release.
+
+    What rights its commands have is their administrator's affair, as long as nobody but their owner may write them.
+    """
+    known: Dict[str, Any] = (disk.read_json(package.facts(manifest.version)) or {}).get("files", {})
+    folder = package.tree(manifest.version)
     changed = trees.first_difference(folder, known)
     if changed:
         return [f"{folder / changed} " + ("was changed" if os.path.lexists(str(folder / changed)) else "is gone")]
@@ -65,7 +76,8 @@ def _of_tree(package: PackageFolder, version: str) -> List[str]:
         name = str(path.relative_to(folder))
         if not path.is_dir() and name not in known and not name.startswith(f"{shim.ANSWERS}/"):
             return [f"{path} is not part of the release"]
-        if path.is_file() and not path.is_symlink() and path.stat().st_mode & 0o222:
+        may_write = 0o022 if name in manifest.bin and was_given_a_mode(folder, known, name) else 0o222
+        if path.is_file() and not path.is_symlink() and path.stat().st_mode & may_write:
             return [f"{path} was made writable"]
     return []
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Any, Dict, Optional
 
 from backfleet_host.archives import BadArchive, Entry, walk
+from backfleet_host.files import set_mode
 from backfleet_host.manifest import Manifest
 from backfleet_host.upgrader import disk
 from backfleet_host.upgrader.errors import OrderFailed
@@ -21,7 +22,7 @@ def unpack(artifact: Path, manifest: Manifest, partial: Path) -> Dict[str, Any]:
     """Unpack an artifact into a new folder and sync it.
 
     Returns:
-        For each file its size and SHA-256, for each link its target, by path in the tree.
+        For each file its size, SHA-256 and mode, for each link its target, by path in the tree.
 
     Raises:
         OrderFailed: UntrustedRelease, the archive is broken, hostile or not what its description says.
@@ -30,6 +31,7 @@ def unpack(artifact: Path, manifest: Manifest, partial: Path) -> Dict[str, Any]:
     files: Dict[str, Any] = {}
     with effect("mkdir", partial):
         partial.mkdir(mode=0o700)  # nobody else may read a file before it has its mode
+        set_mode(partial, 0o700)  # and what is made below inherits no access control list
     try:
         for entry, stream in walk(artifact, manifest.format, manifest.limits, manifest.package, manifest.set_uid):
             path = partial / entry.path
@@ -39,7 +41,7 @@ def unpack(artifact: Path, manifest: Manifest, partial: Path) -> Dict[str, Any]:
                     path.symlink_to(entry.link)
                 files[entry.path] = {"link": entry.link}
             elif not entry.is_folder:
-                files[entry.path] = {"sha256": _write_entry(partial, entry, stream), "size": entry.size}
+                files[entry.path] = {**_write_entry(partial, entry, stream), "size": entry.size}
     except BadArchive as problem:
         raise OrderFailed("UntrustedRelease", f"the artifact is refused: {problem}", "BadArchive") from None
     _make_read_only(partial)
@@ -81,15 +83,15 @@ def mode_in_tree(packed: int, owner: int, group: int) -> int:
     return packed & (0o555 | lent) | 0o400
 
 
-def _write_entry(tree: Path, entry: Entry, stream: Optional[IO[bytes]]) -> str:
-    """Write the file of an entry; return its SHA-256. The original of a copy is in the tree already."""
+def _write_entry(tree: Path, entry: Entry, stream: Optional[IO[bytes]]) -> Dict[str, Any]:
+    """Write the file of an entry; return its SHA-256 and mode. The original of a copy is in the tree already."""
     if entry.copy_of is None:
         return _write(tree / entry.path, stream, entry.mode)
     with open(tree / entry.copy_of, "rb", buffering=0) as source:
         return _write(tree / entry.path, source, entry.mode)
 
 
-def _write(path: Path, stream: Any, mode: int) -> str:
+def _write(path: Path, stream: Any, mode: int) -> Dict[str, Any]:
     digest = hashlib.sha256()
     with disk.open_for_writing(path, "xb") as file:
         while True:
@@ -99,9 +101,10 @@ def _write(path: Path, stream: Any, mode: int) -> str:
             digest.update(piece)
             disk.write_all(file, piece)
         found = os.fstat(file.fileno())
-        os.fchmod(file.fileno(), mode_in_tree(mode, found.st_uid, found.st_gid))
+        mode = mode_in_tree(mode, found.st_uid, found.st_gid)
+        os.fchmod(file.fileno(), mode)
         disk.sync_file(file)
-    return digest.hexdigest()
+    return {"sha256": digest.hexdigest(), "mode": mode}
 
 
 def _make_read_only(tree: Path) -> None:

@@ -254,3 +254,9 @@ def known_manifest(package: PackageFolder, version: str) -> Optional[Manifest]:
         return read_manifest(facts.get("manifest"))
     except BadManifest:
         return None
+
+
+def known_files(package: PackageFolder, version: str) -> Dict[str, Any]:
+    """Return what is known of a version's files since they were unpacked, by path in the tree; {} if that is lost."""
+    files = (disk.read_json(package.facts(version)) or {}).get("files")
+    return files if isinstance(files, dict) else {}

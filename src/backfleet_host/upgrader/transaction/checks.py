@@ -17,13 +17,14 @@ from backfleet_host.platforms import canonical, platform_here
 from backfleet_host.release_rules import broken_rule
 from backfleet_host.upgrader import disk
 from backfleet_host.upgrader.errors import OrderFailed, Reason
-from backfleet_host.upgrader.host import policy, shim, trees
+from backfleet_host.upgrader.host import policy, rights, shim, trees
 from backfleet_host.upgrader.host.drift import unmanaged_programs
 from backfleet_host.upgrader.host.installation import PackageFolder
 from backfleet_host.upgrader.host.policy import HostPolicy, Policy
+from backfleet_host.upgrader.host.rights import Rights
 from backfleet_host.upgrader.release import upgrade_path
 from backfleet_host.upgrader.release.source import ReleaseTarget
-from backfleet_host.upgrader.transaction.attempt import Attempt
+from backfleet_host.upgrader.transaction.attempt import Attempt, known_files
 from backfleet_host.upgrader.transaction.outcome import meaning_of
 from backfleet_host.upgrader.transaction.plan import Plan
 
@@ -53,7 +54,7 @@ def check(attempt: Attempt) -> Plan:
     _check_direction(attempt, allowed, goal.manifest)
     targets = _upgrade_path(attempt, goal)
     repair, intact_seen_at = _repair(attempt, goal)
-    plan = Plan(allowed, targets, repair, intact_seen_at)
+    plan = Plan(allowed, targets, repair, intact_seen_at, _rights(attempt))
     for target in targets:
         _check_release(attempt, target.manifest, allowed)
     for reader in (order.oldest_reader, allowed.package.oldest_reader):
@@ -97,6 +98,28 @@ def _free_inodes(folder: Path) -> float:
     """Return how many files can be made on the disk of a folder; file systems without inodes (btrfs) give no number."""
     found = os.statvfs(str(folder))
     return found.f_favail if found.f_files else float("inf")
+
+
+def _rights(attempt: Attempt) -> Dict[str, Rights]:
+    """Return the rights of the installed commands; note those that somebody gave them in the report's details.
+
+    Raises:
+        OrderFailed: UnsupportedPlatform, they include capabilities, and none has an effect on this mount.
+    """
+    package, old = attempt.package, attempt.old_manifest()
+    tree = package.tree(attempt.from_version)
+    if old is None or not tree.is_dir():
+        return {}
+    found = rights.of_commands(tree, old, known_files(package, old.version), attempt.installation.bin)
+    special = rights.of_special(found, tree)
+    if special:
+        attempt.state.details["rights"] = special
+    lending = next((command for command, one in found.items() if one.lends_rights), "")
+    if lending and os.statvfs(str(tree)).f_flag & os.ST_NOSUID:
+        text = f"{lending} has {found[lending]}, which has no effect where {package.folder} is: it is mounted `nosuid`"
+        advice = "remount it with `suid`, or take the capabilities away (`setcap -r`)"
+        raise OrderFailed("UnsupportedPlatform", f"{text}; {advice}", "NoSuid")
+    return found
 
 
 def _check_release(attempt: Attempt, manifest: Manifest, allowed: Policy) -> None:

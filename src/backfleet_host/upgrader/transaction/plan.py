@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Dict, FrozenSet, List, Optional, Tuple
+from dataclasses import dataclass, field
+from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Tuple
 
 from backfleet_host.manifest import Manifest
 from backfleet_host.upgrader.host.policy import Policy
+from backfleet_host.upgrader.host.rights import Rights
 from backfleet_host.upgrader.release.source import ReleaseTarget
 
 OWN_FILES = 8  # the artifact, the tree's own folder, its facts, and the folder for the shim, with those they replace
@@ -20,6 +21,7 @@ class Plan:
     targets: Tuple[ReleaseTarget, ...] = ()  # the upgrade path: intermediate versions, and the order's version last
     repair: Optional[ReleaseTarget] = None  # the installed version, if it is damaged and can be downloaded again
     intact_seen_at: float = float("-inf")  # when the installed version was last found intact, in monotonic seconds
+    rights: Mapping[str, Rights] = field(default_factory=dict)  # of the installed commands, for those of all versions
 
     @property
     def goal(self) -> Manifest:

@@ -11,8 +11,8 @@ from backfleet_host.manifest import Manifest
 from backfleet_host.upgrader import disk
 from backfleet_host.upgrader.errors import OrderFailed, Unhealthy
 from backfleet_host.upgrader.failpoints import failpoint
-from backfleet_host.upgrader.host import health, probes, shim, trees
-from backfleet_host.upgrader.transaction.attempt import Attempt
+from backfleet_host.upgrader.host import health, probes, rights, shim, trees
+from backfleet_host.upgrader.transaction.attempt import Attempt, known_files, known_manifest
 from backfleet_host.upgrader.transaction.checks import is_intact
 from backfleet_host.upgrader.transaction.plan import Baseline, Plan
 
@@ -46,7 +46,7 @@ def stage(attempt: Attempt, plan: Plan, artifacts: Dict[str, Path]) -> Baseline:
     """
     for target in plan.needed:
         if target.manifest.version in artifacts:
-            _unpack(attempt, target.manifest, artifacts[target.manifest.version])
+            _unpack(attempt, plan, target.manifest, artifacts[target.manifest.version])
     version = attempt.from_version
     if not version:
         return Baseline()
@@ -55,7 +55,23 @@ def stage(attempt: Attempt, plan: Plan, artifacts: Dict[str, Path]) -> Baseline:
     if old is None or not (is_fresh or is_intact(attempt.package, version)):
         text = f"{version}, the version to roll back to, is damaged and not offered any more"
         raise OrderFailed("HealthCheckFailed", f"{text}; offer it again, or uninstall it first (its state stays)")
+    for retained in {version, attempt.previous, *(target.manifest.version for target in plan.targets)}:
+        manifest = known_manifest(attempt.package, retained)
+        if manifest is not None:
+            _give_rights(attempt, plan, manifest, attempt.package.tree(retained))
     return _take_baseline(attempt, plan, old)
+
+
+def _give_rights(attempt: Attempt, plan: Plan, manifest: Manifest, tree: Path) -> None:
+    """Give the commands in a tree the rights that the installed ones have. Raises OrderFailed, HostBusy."""
+    try:
+        rights.give(tree, manifest, known_files(attempt.package, manifest.version), plan.rights)
+    except OSError as problem:
+        if problem.errno not in (errno.EPERM, errno.EOPNOTSUPP):
+            raise
+        names = ", ".join(f"{command} ({one})" for command, one in plan.rights.items())
+        text = f"{manifest.version} cannot get the rights of the installed commands, {names}: {problem.strerror}"
+        raise OrderFailed("HostBusy", f"{text}; let the agent run as root, or take them away") from None
 
 
 def _take_baseline(attempt: Attempt, plan: Plan, old: Manifest) -> Baseline:
@@ -75,7 +91,7 @@ def _take_baseline(attempt: Attempt, plan: Plan, old: Manifest) -> Baseline:
     return Baseline(unhealthy=unhealthy, failing_probes=frozenset(failing))
 
 
-def _unpack(attempt: Attempt, manifest: Manifest, artifact: Path) -> None:
+def _unpack(attempt: Attempt, plan: Plan, manifest: Manifest, artifact: Path) -> None:
     """Make the tree of a version, in place of a damaged one if there is one."""
     package, version = attempt.package, manifest.version
     partial, tree = package.partial(version), package.tree(version)
@@ -94,6 +110,7 @@ def _unpack(attempt: Attempt, manifest: Manifest, artifact: Path) -> None:
     disk.sync_folder(partial)
     failpoint("unpacked")
     disk.write_json(package.facts(version), {"manifest": manifest.to_json(), "files": files})
+    _give_rights(attempt, plan, manifest, partial)
     if is_repair:  # processes go on with the files that they have open; what they open from now on is intact
         _exchange(partial, tree)
         attempt.state.details["mended"] = version
