@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST_WORKERS ?= 2
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint bench requirements shims host-program host-binary clean
+.PHONY: help venv demo test lint bench chaos requirements shims host-program host-binary clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -32,6 +32,9 @@ bench: venv $(VENV)/.bench ## the measurements of bench/RESULTS.md, one after th
 	$(BIN)/python bench/upgrade.py
 	$(BIN)/python bench/fleet.py --hosts 2000
 	$(BIN)/python bench/host.py
+
+chaos: venv ## kill server, agents and upgraders at random under backups; CHAOS_ARGS="--seed 13 --seconds 300"
+	$(BIN)/python bench/chaos.py $(CHAOS_ARGS)
 
 requirements: $(VENV)/.test ## compile requirements/*.txt from pyproject.toml again
 	$(BIN)/python tools/compile_requirements.py

@@ -97,7 +97,7 @@ class Chaos:
     def run(self, seconds: float) -> None:
         """Order and kill for so many seconds, under backups."""
         tree = make_tree(self.folder / "files")
-        with ThreadPoolExecutor() as pool:
+        with ThreadPoolExecutor(LOOPS * len(self.place.hosts) + 1) as pool:
             loops = [
                 pool.submit(self.back_up, host, tree, self.folder / f"copy-{host.root.name}-{number}")
                 for host in self.place.hosts

@@ -5,6 +5,7 @@ A name in a folder survives a power cut only after the folder itself was synced.
 - `write_file` replaces a file, `create_file` makes one that is not there yet, `read_or_create` does that and reads it.
 - `move_file` gives a finished upload its final name.
 - `make_folder` and `sync_folder` do for folders what the others do for files.
+- `set_mode` gives a file or folder exactly this mode, whatever the umask was and its folder hands down.
 - `hold_lock` takes a lock file, `is_locked` looks whether somebody has it.
 
 Source: fsync(2), rename(2), and "Files are hard" (LWN 457667): write, sync, rename, sync the folder.
@@ -22,6 +23,9 @@ from typing import IO, Callable, ContextManager, Iterator, Optional, Union
 
 PARTIAL = ".partial"
 """How the name of a file ends that is still being written. What has such a name may be removed at any time."""
+
+ACLS = ("system.posix_acl_access", "system.posix_acl_default")
+"""The extended attributes in which Linux keeps access control lists. Source: acl(5)."""
 
 LOCK_POLL_SECONDS = 0.05  # between two tries to take a lock
 
@@ -101,7 +105,7 @@ def move_file(source: Path, target: Path, mode: int = 0o600) -> None:
         OSError: `target` is what it was.
     """
     with source.open("rb") as file:
-        _set_mode(file.fileno(), mode)
+        set_mode(file.fileno(), mode)
         os.fsync(file.fileno())
     os.replace(source, target)
     sync_folder(target.parent)
@@ -146,6 +150,19 @@ def sync_folder(path: Path, *, effect: Effect = no_effect) -> None:
         os.close(folder)
 
 
+def set_mode(file: Union[int, Path], mode: int) -> None:
+    """Give a file or folder of ours exactly this mode, where its file system has modes.
+
+    An access control list that the folder around it has handed down is removed: with one, the bits mean less. So a
+    folder hands down nothing either.
+    """
+    with contextlib.suppress(OSError):
+        for name in set(os.listxattr(file)).intersection(ACLS):
+            os.removexattr(file, name)
+    with contextlib.suppress(PermissionError):  # ours as it is, FAT refuses: offline keys live on such sticks
+        os.chmod(file, mode)
+
+
 def hold_lock(path: Path, *, seconds: float = 0.0) -> Optional[int]:
     """Take the lock file at `path`.
 
@@ -188,7 +205,7 @@ def _written(path: Path, content: bytes, mode: int, is_only_writer: bool, effect
     partial = path.with_name(f".{path.name}{middle}{PARTIAL}")
     try:
         with effect("write", partial), _open_fresh(partial, is_only_writer) as file:
-            _set_mode(file.fileno(), mode)
+            set_mode(file.fileno(), mode)
             file.write(content)
             file.flush()
             with effect("sync", partial):
@@ -210,19 +227,13 @@ def _open_fresh(partial: Path, may_exist: bool) -> IO[bytes]:
 
 def _make_one_folder(path: Path, mode: Optional[int]) -> None:
     try:
-        path.mkdir(0o777 if mode is None else mode)
+        path.mkdir(0o777 if mode is None else 0o700)
     except FileExistsError:
         if not path.is_dir():  # else another process was quicker
             raise
     else:
         if mode is not None:
-            _set_mode(path, mode)
-
-
-def _set_mode(file: Union[int, Path], mode: int) -> None:
-    """Set the mode of something that this process has just made, where the file system has modes."""
-    with contextlib.suppress(PermissionError):  # ours as it is, FAT refuses: offline keys live on such sticks
-        os.chmod(file, mode)
+            set_mode(path, mode)
 
 
 def _try_to_hold(path: Path) -> Optional[int]:

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -59,7 +60,7 @@ def order(number: int, version: str, kind: str = "upgrade", seconds: int = 60) -
     return Order(f"u-{number}", kind, PACKAGE, version, platform_here(), seconds)
 
 
-def start(folder: Path, content: str, **environment: str) -> "subprocess.Popen[str]":
+def start(folder: Path, content: str, umask: int = -1, **environment: str) -> "subprocess.Popen[str]":
     """As the official agent does: a file, `sh -c`, its own process group, nothing to read, one stream."""
     script = folder / "t-1.sh"
     script.write_text(content)
@@ -67,13 +68,13 @@ def start(folder: Path, content: str, **environment: str) -> "subprocess.Popen[s
     known = {"PATH": os.environ["PATH"], "HOME": str(folder)} | environment
     return subprocess.Popen(
         ["/bin/sh", "-c", str(script)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True, env=known, cwd=folder, process_group=0,
+        text=True, env=known, cwd=folder, process_group=0, umask=umask,
     )  # fmt: skip
 
 
-def run(folder: Path, content: str, **environment: str) -> tuple[int, Any, str]:
+def run(folder: Path, content: str, umask: int = -1, **environment: str) -> tuple[int, Any, str]:
     """Return the exit code, the report, and the output."""
-    output, _ = (process := start(folder, content, **environment)).communicate(timeout=60)
+    output, _ = (process := start(folder, content, umask, **environment)).communicate(timeout=60)
     return process.returncode, read_output(output)[1], output
 
 
@@ -94,6 +95,20 @@ def test_a_host_is_installed_upgraded_and_rolled_back(bootstrap: Bootstrap, tmp_
     assert (code, again) == (0, report)
     code, report, output = run(tmp_path, command_for(order(3, "3.0"), bootstrap))
     assert (code, report.code, report.current_version) == (1, "RolledBack", "2.0"), output
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o027, 0o077], ids=oct)
+def test_an_order_sets_its_modes_whatever_the_agents_umask(bootstrap: Bootstrap, tmp_path: Path, umask: int) -> None:
+    """Other users reach the client, and write nothing: neither the folder of the program that root runs."""
+    code, _, output = run(tmp_path, command_for(order(1, "1.0", "install"), bootstrap), umask)
+    assert code == 0, output
+    root = tmp_path / "root"
+    paths = [path for path in (root, *root.rglob("*")) if not path.is_symlink()]
+    assert [path for path in paths if path.stat().st_mode & 0o022] == []
+    modes = {
+        path: stat.S_IMODE((root / path).stat().st_mode) for path in ("", "agent", "agent/brought", PACKAGE, "bin")
+    }
+    assert modes == {"": 0o755, "agent": 0o700, "agent/brought": 0o700, PACKAGE: 0o755, "bin": 0o755}
 
 
 @pytest.mark.parametrize(("options", "code"), [("full", "DiskFull"), ("ro", "HostBusy")])

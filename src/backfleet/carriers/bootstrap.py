@@ -60,7 +60,12 @@ def fetch(opener):
             if stays or "407" in str(why) or time.monotonic() + pause - BEGAN > {seconds}: end("DownloadFailed")
         print({stage!r}, flush=True); time.sleep(pause)
 folder = {folder!r}
-try: os.makedirs(folder, mode=0o700, exist_ok=True)
+os.umask(0o022)
+try:
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    for place in os.path.dirname(folder), folder:
+        os.chmod(place, 0o700)
+        if os.lstat(place).st_uid != os.geteuid(): raise OSError
 except OSError as problem: disk(problem)
 program = os.path.join(folder, "backfleet-host-" + SHA256[:16] + ".pyz")
 if digest(program) != SHA256:

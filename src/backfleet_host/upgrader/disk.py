@@ -43,7 +43,7 @@ def append_line(path: Path, line: bytes) -> None:
 
     So is a line that a power cut tore before: otherwise what follows would be torn with it.
     """
-    with effect("append", path), open(path, "ab+", buffering=0) as file:
+    with effect("append", path), open(path, "ab+", buffering=0, opener=_for_others_to_read) as file:
         before = _end_of_complete_lines(file)
         file.truncate(before)
         try:
@@ -53,6 +53,11 @@ def append_line(path: Path, line: bytes) -> None:
             with contextlib.suppress(OSError):
                 file.truncate(before)
             raise
+
+
+def _for_others_to_read(path: str, flags: int) -> int:
+    """Open a file that only we may write, whatever the umask."""
+    return os.open(path, flags, 0o644)
 
 
 def _end_of_complete_lines(file: Any) -> int:
@@ -70,7 +75,7 @@ def write_all(file: Any, piece: bytes) -> None:
 @contextlib.contextmanager
 def open_for_writing(path: Path, mode: str) -> Iterator[IO[bytes]]:
     """Open an unbuffered file that is written piece by piece: one effect from open to close."""
-    with effect("write", path), open(path, mode, buffering=0) as file:
+    with effect("write", path), open(path, mode, buffering=0, opener=_for_others_to_read) as file:
         yield file
 
 
@@ -143,14 +148,14 @@ def check_writable(folder: Path, size: int) -> None:
 def make_marker(path: Path) -> None:
     """Make an empty file. Durable with the next sync of its folder."""
     with effect("mark", path):
-        path.touch()
+        path.touch(0o644)
 
 
 def make_empty_files(paths: Sequence[Path]) -> None:
     """Make empty files in one folder: one effect. Durable with the next sync of the folder."""
     with effect("reserve", paths[0]):
         for path in paths:
-            path.touch()
+            path.touch(0o644)
 
 
 def remove_files(paths: Sequence[Path]) -> None:
@@ -174,9 +179,9 @@ def make_folder(path: Path, mode: int = 0o755) -> None:
     if not path.is_dir():
         with effect("mkdir", path):
             made = [folder for folder in (path, *path.parents) if not folder.exists()]
-            path.mkdir(mode=mode, parents=True, exist_ok=True)
-            for folder in made:
-                folder.chmod(mode if folder == path else 0o755)
+            for folder in reversed(made):
+                folder.mkdir(mode=0o700)  # nobody may put anything into it before it has its mode
+                files.set_mode(folder, mode if folder == path else 0o755)
 
 
 def remove_tree(tree: Path) -> None:

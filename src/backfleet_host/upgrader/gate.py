@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 from typing import Callable, Iterator
 
+from backfleet_host import files
 from backfleet_host.upgrader.failpoints import effect
 
 POLL_SECONDS = 0.02
@@ -146,7 +147,7 @@ def make_lock_files(folder: Path) -> None:
 
 def _make(path: Path) -> None:
     os.close(os.open(str(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644))
-    path.chmod(0o644)
+    files.set_mode(path, 0o644)
 
 
 def _replacement(path: Path) -> int:
@@ -157,7 +158,7 @@ def _replacement(path: Path) -> int:
             fresh.unlink()
         file = os.open(str(fresh), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            os.fchmod(file, 0o644)
+            files.set_mode(file, 0o644)
             _try_record_lock(file)
             os.replace(fresh, path)
         except BaseException:

@@ -19,7 +19,7 @@ from backfleet_host.layout import Places
 from backfleet_host.upgrader import gate
 from backfleet_host.upgrader.disk import read_json
 from backfleet_host.upgrader.errors import OrderFailed
-from backfleet_host.upgrader.host import drift
+from backfleet_host.upgrader.host import drift, modes
 from backfleet_host.upgrader.host.installation import (
     RESERVED_NAMES,
     Installation,
@@ -101,6 +101,7 @@ def _carry_out(installation: Installation, order: Order, progress: Progress, is_
         order = _once_root_is_writable(installation, order, is_cancelled)
         package.prepare()
         with gate.held(package.folder / "lock", seconds=LOCK_SECONDS):
+            modes.mend(installation, package)
             return _admit(installation, package, order, progress, is_cancelled)
     except gate.NotInTime:
         text = "another order for this package is being carried out; ask again when it has ended"

@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import tarfile
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -233,6 +234,14 @@ class Host:
 def host(tmp_path: Path, shop: Shop) -> Host:
     """Return a host that was enrolled with the shop's root."""
     return Host(tmp_path / "host", shop)
+
+
+@pytest.fixture
+def public_folder() -> Iterator[Path]:
+    """Return a folder that other users can enter. Those of pytest are private, and every run of it makes them so."""
+    with tempfile.TemporaryDirectory(prefix="backfleet-test-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from backfleet.identity.policy import Decision, decide, parse_document, root_statement
+from backfleet.identity.policy import Decision, Permissions, decide, parse_document, root_statement
 
 ALLOW, DENY, DEFAULT = "allowed", "denied", "refused by default"
 
@@ -201,6 +201,8 @@ CONDITIONS: list[tuple[str, str, Any, str | None, bool]] = [
     ("StringNotEquals", "acs:PrincipalARN", ARN, ABSENT, True),
     ("StringEqualsIgnoreCase", "acs:PrincipalARN", ARN.upper(), ARN, True),
     ("StringEqualsIgnoreCase", "acs:PrincipalARN", "x", ARN, False),
+    ("StringEqualsIgnoreCase", "acs:PrincipalARN", "a", ARN, False),  # one before it in the alphabet, one after it
+    ("StringEquals", "acs:PrincipalARN", "a", ARN, False),
     ("StringEqualsIgnoreCase", "acs:PrincipalARN", ARN, ABSENT, False),
     ("StringNotEqualsIgnoreCase", "acs:PrincipalARN", ARN.upper(), ARN, False),
     ("StringNotEqualsIgnoreCase", "acs:PrincipalARN", ["x", "y"], ARN, True),
@@ -318,6 +320,36 @@ def test_the_letter_case_of_tag_names_matters() -> None:
 def test_a_root_may_do_everything_in_its_account(resource: str, allowed: bool) -> None:
     """And nothing in another."""
     assert decide([root_statement("1234567890123456")], "ecs:RunCommand", resource, {}).allowed is allowed
+
+
+@pytest.mark.parametrize(
+    ("resource", "is_allowed"),
+    [
+        pytest.param("acs:oss:*:1234567890123456:bucket/a:b:c", True, id="an id with colons"),
+        pytest.param(
+            "acs:oss:*:9:bucket/a:1234567890123456:c", False, id="another account's, which names ours in its id"
+        ),
+        pytest.param("acs:oss:*:1234567890123456", False, id="an ARN without an id"),
+    ],
+)
+def test_a_roots_account_is_the_fourth_part_of_the_arn(resource: str, is_allowed: bool) -> None:
+    """Whatever the id after it looks like, which a caller may have chosen."""
+    assert decide([root_statement("1234567890123456")], "oss:GetObject", resource, {}).allowed is is_allowed
+
+
+@pytest.mark.parametrize("layer", ["own", "within"])
+@pytest.mark.parametrize(
+    ("key", "depends"),
+    [("acs:ResourceTag/env", True), ("ACS:resourcetag/env", True), ("acs:SourceIp", False), (None, False)],
+)
+def test_tags_are_looked_up_only_if_a_condition_asks_for_them(layer: str, key: str | None, depends: bool) -> None:
+    """In the caller's own policies or in that of the session."""
+    operator, value = ("IpAddress", "10.0.0.0/8") if key == "acs:SourceIp" else ("StringEquals", "x")
+    condition = {"Condition": {operator: {key: value}}} if key else {}
+    text = json.dumps({"Version": "1", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*", **condition}]})
+    found = tuple(parse_document(text))
+    permissions = Permissions(found) if layer == "own" else Permissions((), found)
+    assert permissions.depend_on_tags is depends
 
 
 def test_the_reason_is_the_statement_that_decided() -> None:

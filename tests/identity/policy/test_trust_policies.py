@@ -170,6 +170,24 @@ def test_accounts_are_never_confused(mine: int, theirs: int, name: str) -> None:
         assert decide_trust(trust, another, {}).allowed is (mine == theirs)
 
 
+@pytest.mark.parametrize(
+    ("kind", "named", "asking", "is_trusted"),
+    [
+        ("RAM", "acs:ram::1:role/Ops", {*ram_principals("1", "acs:ram::1:role/oPS")}, True),
+        ("RAM", "acs:ram::1:user/Ann", {*ram_principals("1", "acs:ram::1:user/ann")}, False),
+        ("RAM", "acs:ram::1:user/Ann", {*ram_principals("1", "acs:ram::1:user/Ann")}, True),
+        ("RAM", ROOT, {*ram_principals("1", ANN)}, True),
+        ("Service", "ecs.aliyuncs.com", {Principal("Service", "ecs.aliyuncs.com")}, True),
+        ("Service", "ecs.aliyuncs.com", {Principal("RAM", "ecs.aliyuncs.com")}, False),
+        ("Federated", "acs:ram::1:oidc-provider/P", {Principal("Federated", "acs:ram::1:oidc-provider/P")}, True),
+        ("Federated", "acs:ram::1:oidc-provider/P", {Principal("RAM", "acs:ram::1:oidc-provider/P")}, False),
+    ],
+)
+def test_a_principal_is_trusted_as_what_it_is(kind: str, named: str, asking: set[Principal], is_trusted: bool) -> None:
+    """Letter case matters in the names of users, and does not in those of roles."""
+    assert decide_trust(parse_trust(naming(kind, named)), frozenset(asking), {}).allowed is is_trusted
+
+
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(max_size=6),

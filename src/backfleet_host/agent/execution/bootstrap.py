@@ -28,7 +28,7 @@ from backfleet_host.agent.protocol.server import Server, proxy_of, tls_towards
 from backfleet_host.agent.setup.enrolment_errors import CannotEnrol, ServerAway
 from backfleet_host.agent.setup.release_root import fetch_release_root
 from backfleet_host.contract import Order, Report, read_order, stage_line
-from backfleet_host.files import hold_lock, make_folder, write_file
+from backfleet_host.files import hold_lock, make_folder, set_mode, write_file
 from backfleet_host.identity import Identity, keep_identity
 from backfleet_host.layout import Places
 
@@ -99,11 +99,12 @@ def _adopt(places: Places, server: str, authority: Path) -> None:
     if places.identity.exists():
         return
     address = read_address(server)
-    make_folder(places.agent)
+    make_folder(places.agent, parents_mode=0o755)
+    set_mode(places.agent, 0o700)  # the shell command may have made it
     with contextlib.closing(Server(address, tls_towards(authority), proxy=proxy_of(places.root))) as client:
         release_root = fetch_release_root(client)
     write_file(places.authority, authority.read_bytes())
-    make_folder(places.trusted_root.parent, mode=0o755)
+    make_folder(places.trusted_root.parent, mode=0o755, parents_mode=0o755)
     write_file(places.trusted_root, release_root, mode=0o644)
     keep_identity(places, Identity("", "", server, "another agent's"))
 

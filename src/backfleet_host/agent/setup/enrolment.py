@@ -24,7 +24,7 @@ from backfleet_host.agent.setup.reenrolment import known_identity, needs_new_ide
 from backfleet_host.agent.setup.registration import EnrolmentOptions, Registration, register
 from backfleet_host.agent.setup.release_root import fetch_release_root, read_release_root
 from backfleet_host.agent.setup.systemd_unit import unit_name
-from backfleet_host.files import hold_lock, make_folder, write_file
+from backfleet_host.files import hold_lock, make_folder, set_mode, write_file
 from backfleet_host.identity import Identity, keep_identity
 from backfleet_host.layout import Places
 
@@ -96,7 +96,7 @@ def _identity(registration: Registration, options: EnrolmentOptions, now: dateti
 
 def _store(places: Places, identity: Identity, authority: bytes, root: bytes) -> None:
     write_file(places.authority, authority)
-    make_folder(places.trusted_root.parent, mode=0o755)
+    make_folder(places.trusted_root.parent, mode=0o755, parents_mode=0o755)
     write_file(places.trusted_root, root, mode=0o644)
     shutil.rmtree(places.tasks, ignore_errors=True)  # of an instance that this host was before
     keep_identity(places, identity)
@@ -120,7 +120,8 @@ def _make_folders(places: Places) -> List[Path]:
     """Make the agent's folder; return the folders that did not exist before, the deepest first."""
     try:
         missing = [path for path in (places.agent, *places.agent.parents) if not path.exists()]
-        make_folder(places.agent)
+        make_folder(places.agent, parents_mode=0o755)
+        set_mode(places.agent, 0o700)  # an older program may have left it with another
     except OSError as problem:
         raise _unwritable(places, problem) from None
     return missing

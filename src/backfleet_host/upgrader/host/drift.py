@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Optional
 
 from backfleet_host.manifest import Manifest
 from backfleet_host.upgrader import disk
-from backfleet_host.upgrader.host import shim, trees
+from backfleet_host.upgrader.host import modes, shim, trees
 from backfleet_host.upgrader.host.installation import Installation, PackageFolder
 from backfleet_host.upgrader.host.rights import has_capability, was_given_a_mode
 
@@ -28,6 +29,7 @@ def of(installation: Installation, package: PackageFolder, manifest: Optional[Ma
     if manifest is None:
         return [*package.unmanaged_links(), f"the description of {current} is missing or unreadable"]
     found = _of_links(package) + of_shims(installation, package, manifest) + _of_tree(package, manifest)
+    found += modes.sentences_about(installation, package)
     return found + _others_than_ours(installation, package, manifest.programs)
 
 
@@ -53,6 +55,8 @@ def of_shims(installation: Installation, package: PackageFolder, manifest: Manif
         elif has_capability(path):
             text = f"{path}, our shim, has file capabilities, which have no effect there"
             found.append(f"{text}; the next order for {package.name} gives them to the program")
+        elif stat.S_IMODE(path.stat().st_mode) != shim.MODE:
+            found.append(f"{path}, our shim, has the mode {stat.S_IMODE(path.stat().st_mode):04o}, not {shim.MODE:04o}")
     return found
 
 

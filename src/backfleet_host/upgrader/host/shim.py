@@ -18,15 +18,18 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import stat
 from pathlib import Path
 from typing import Dict, Iterable, List, Optional
 
+from backfleet_host import files
 from backfleet_host.upgrader import disk
 from backfleet_host.upgrader.failpoints import effect
 from backfleet_host.upgrader.gate import has_record_locks
 from backfleet_host.upgrader.host import native_shim
 from backfleet_host.upgrader.host.rights import has_capability
 
+MODE = 0o755  # of a shim: everybody may run it
 MARK = "# backfleet shim for"
 WAIT_SECONDS = 300  # at the gate, unless the host policy says otherwise
 
@@ -153,7 +156,7 @@ def write_answers(partial: Path, tree: Path, programs: Dict[str, str]) -> None:
     folder = partial / ANSWERS
     with effect("mkdir", folder):
         folder.mkdir()
-        folder.chmod(0o755)
+        files.set_mode(folder, 0o755)
     for command, program in programs.items():
         disk.write_file(folder / command, f"{tree / program}\n".encode(), 0o444)
 
@@ -180,8 +183,9 @@ def first_unmanaged(folder: Path, name: str, commands: Iterable[str]) -> Optiona
 
 
 def _is_exactly(path: Path, content: bytes) -> bool:
-    """Return whether a file has this content, and no capabilities, which belong to the client."""
-    return path.is_file() and native_shim.read(path) == content and not has_capability(path)
+    """Return whether a file has this content, the mode of a shim, and no capabilities, which are the client's."""
+    is_same = path.is_file() and native_shim.read(path) == content and not has_capability(path)
+    return is_same and stat.S_IMODE(path.stat().st_mode) == MODE
 
 
 def first_to_write(
@@ -203,7 +207,7 @@ def write_shims(
     for command in programs:
         path, content = folder / command, shim_for(package, name, command, wait_seconds)
         if not _is_exactly(path, content):
-            disk.write_file(path, content, 0o755)
+            disk.write_file(path, content, MODE)
     for path in shims_of(folder, name):
         if path.name not in programs:
             disk.remove_file(path)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Any, Dict, Optional
 
 from backfleet_host.archives import BadArchive, Entry, walk
+from backfleet_host.files import set_mode
 from backfleet_host.manifest import Manifest
 from backfleet_host.upgrader import disk
 from backfleet_host.upgrader.errors import OrderFailed
@@ -30,6 +31,7 @@ def unpack(artifact: Path, manifest: Manifest, partial: Path) -> Dict[str, Any]:
     files: Dict[str, Any] = {}
     with effect("mkdir", partial):
         partial.mkdir(mode=0o700)  # nobody else may read a file before it has its mode
+        set_mode(partial, 0o700)  # and what is made below inherits no access control list
     try:
         for entry, stream in walk(artifact, manifest.format, manifest.limits, manifest.package, manifest.set_uid):
             path = partial / entry.path

@@ -54,6 +54,19 @@ def test_enrolment_stores_identity_key_authority_and_release_root(
     assert stat.S_IMODE(root.agent.stat().st_mode) == 0o700
 
 
+@pytest.mark.parametrize("umask", [0o000, 0o002, 0o027, 0o077], ids=oct)
+def test_folders_have_their_modes_whatever_the_umask(gateway: Gateway, root: Places, now: datetime, umask: int) -> None:
+    """Others pass through to the client, write nothing, and see nothing of the agent."""
+    before = os.umask(umask)
+    try:
+        do_enrol(root, options(gateway), now)
+    finally:
+        os.umask(before)
+    expected = {root.root.parent: 0o755, root.root: 0o755, root.trust: 0o755, root.trusted_root: 0o644}
+    expected |= {root.agent: 0o700, root.identity: 0o600, root.key: 0o600, root.authority: 0o600, root.lock: 0o600}
+    assert {path: stat.S_IMODE(path.stat().st_mode) for path in expected} == expected
+
+
 def test_the_registration_has_the_official_fields_and_two_of_ours(
     gateway: Gateway, root: Places, now: datetime
 ) -> None:

@@ -27,6 +27,12 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root is another 
 
 
 @pytest.fixture
+def tmp_path(public_folder: Path) -> Path:
+    """Return a folder that the user can enter."""
+    return public_folder
+
+
+@pytest.fixture
 def etc(tmp_path: Path) -> Path:
     """Make a folder of root's whose names are those in the user's folder."""
     folder = tmp_path / "etc"
@@ -39,7 +45,6 @@ def etc(tmp_path: Path) -> Path:
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """Make the user's folder, with state in it."""
-    open_the_way(tmp_path)
     folder = tmp_path / "home"
     fill(folder / "courier", b"mine")
     for path in [folder, *folder.rglob("*")]:
@@ -52,12 +57,6 @@ def fill(folder: Path, content: bytes) -> None:
         (folder / jobs).mkdir(parents=True)
         for name in ("passwd", "shadow"):
             (folder / jobs / name).write_bytes(content)
-
-
-def open_the_way(folder: Path) -> None:
-    """Let other users pass through pytest's folders."""
-    for path in (folder, folder.parent, folder.parent.parent):
-        path.chmod(path.stat().st_mode | 0o011)
 
 
 def portrait(folder: Path) -> dict[str, object]:

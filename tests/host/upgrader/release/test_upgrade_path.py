@@ -68,6 +68,7 @@ def test_an_upgrade_path_is_allowed_at_every_step(offered: list[tuple[int, int]]
     [
         pytest.param(("1.0", "1"), "", "0.1", False, id="it names no readers"),
         pytest.param(("1.0", "1"), "2.0", "", True, id="F41 the old version could not read it after a rollback"),
+        pytest.param(("1.0", "3"), "2.0", "", True, id="F41 the same, whatever the formats are called"),
         pytest.param(("1.0", "2"), "2.0", "", False, id="the same format as before"),
         pytest.param(("2.1", "1"), "2.0", "", False, id="the old version reads it"),
         pytest.param(("2.1", "1"), "2.0", "1.9", True, id="F41 an older host must restore"),
@@ -88,6 +89,27 @@ def test_f41_a_format_is_refused_until_all_can_read_it(
     with pytest.raises(OrderFailed) as caught:
         upgrade_path.check_format(goal, before, reader)
     assert caught.value.code == "RepositoryFormatConflict"
+
+
+@pytest.mark.parametrize(
+    ("old_format", "readable_by", "is_refused"),
+    [
+        pytest.param("3", "3.1", True, id="F41 the new version is too old to read it"),
+        pytest.param("3", "3.0", False, id="the new version is just new enough"),
+        pytest.param("2", "3.1", False, id="the format is the new version's own"),
+        pytest.param("3", "", False, id="the old version names no readers"),
+    ],
+)
+def test_f41_a_version_must_be_able_to_read_what_was_written_before(
+    old_format: str, readable_by: str, is_refused: bool
+) -> None:
+    """Otherwise the host could not restore its own backups."""
+    before, goal = release("2.5", form=old_format, readable_by=readable_by), release("3.0", form="2")
+    if not is_refused:
+        upgrade_path.check_format(goal, before, "")
+        return
+    with pytest.raises(OrderFailed, match=r"3\.0 cannot read it"):
+        upgrade_path.check_format(goal, before, "")
 
 
 def test_f59_one_order_goes_through_the_intermediate_version(shop: Shop, host: Host) -> None:
