@@ -13,7 +13,7 @@ OWNER = "BACKFLEET_PACKAGE"  # in the environment of all commands but those that
 SCRIPT_ARGUMENTS = 3  # an interpreter, perhaps one argument of its own, and the script: execve(2)
 LONGEST_COMM = 15  # bytes of a program's name that the kernel keeps
 FIRST_PROCESS_NAMESPACE = "pid:[4026531836]"  # PROC_PID_INIT_INO of proc_ns.h: the one that has every process
-CAP_SYS_PTRACE = 19  # capability.h: whoever has it may look at all processes
+CAP_SYS_PTRACE = 19  # capability.h: whoever has it may inspect all processes
 TICK_SECONDS = 0.02  # the kernel gives the start of a process in hundredths of a second
 
 
@@ -99,11 +99,11 @@ def sees_all_holders(file: Path) -> bool:
     try:
         ours, wanted = os.readlink("/proc/self/ns/mnt"), file.stat()
         is_first = os.readlink("/proc/self/ns/pid") == FIRST_PROCESS_NAMESPACE
-        may_look = int(_status_field("CapEff"), 16) >> CAP_SYS_PTRACE & 1
+        may_inspect = int(_status_field("CapEff"), 16) >> CAP_SYS_PTRACE & 1
     except (OSError, ValueError):
         return False
     others = (path for path in _processes() if _link(path / "ns" / "mnt") != os.fsencode(ours))
-    return bool(is_first and may_look) and not any(_has_open(path, wanted) for path in others)
+    return bool(is_first and may_inspect) and not any(_has_open(path, wanted) for path in others)
 
 
 def _status_field(name: str) -> str:
