@@ -1,6 +1,6 @@
 """One host: an upgrade of the 80 MB client, the shim, the gate, a service, start-up, and 200 switches under load.
 
-    .venv/bin/python bench/host.py [--rounds 5] [--switches 200]
+    .venv/bin/python bench/host.py [--rounds 5] [--switches 200] [--only-shim]
 
 Each figure stands beside its floor, measured in the same run: what the same work costs without any promise.
 """
@@ -31,7 +31,8 @@ from processes import Processes  # noqa: E402
 
 from backfleet_host.contract import Order  # noqa: E402
 from backfleet_host.platforms import platform_here  # noqa: E402
-from backfleet_host.upgrader import Installation, carry_out_on  # noqa: E402
+from backfleet_host.upgrader import Installation, carry_out_on, gate  # noqa: E402
+from backfleet_host.upgrader.host import shim  # noqa: E402
 from demo import NEW, OLD, backfleet, release_arguments, tool, wheel  # noqa: E402
 
 CARRY = """
@@ -133,22 +134,25 @@ def one_upgrade(bench: Bench, rounds: int) -> Iterator[tuple[str, float, float, 
     )
 
 
-def shim_start(bench: Bench, runs: int = 200) -> Iterator[tuple[str, float, float, str]]:
-    """The shim in front of a client that does nothing."""
-    installation = bench.installation("shim")
-    carry(installation, "install", NEW)
-    answer = next((installation.root / "rclone" / "current" / ".backfleet").iterdir())
-    program = installation.root / "nothing"
+def shim_start(folder: Path, runs: int = 300) -> Iterator[tuple[str, float, float, str]]:
+    """Start a client that does nothing: directly, through the native shim, and through the text for sh."""
+    package, tree = folder / "nothing", folder / "nothing" / "versions" / "1.0"
+    (tree / shim.ANSWERS).mkdir(parents=True)
+    program, native, text = tree / "nothing", folder / "bin" / "nothing", folder / "nothing.sh"
     shutil.copy("/bin/true", program)
-    answer.parent.chmod(0o755)
-    answer.unlink()
-    answer.write_text(f"{program}\n")
-    direct, through = [], []
+    (tree / shim.ANSWERS / "nothing").write_text(f"{program}\n")
+    for link in ("current", "verified"):
+        (package / link).symlink_to("versions/1.0")
+    gate.make_lock_files(package)
+    shim.write_shims(native.parent, package, "nothing", {"nothing": program.name})
+    text.write_bytes(shim.former_shim(package, "nothing", "nothing"))
+    text.chmod(0o755)
+    took: dict[Path, list[float]] = {program: [], native: [], text: []}
     for _ in range(runs):
-        direct.append(measured([program])[0] * 1000)
-        through.append(measured([installation.bin / "rclone"])[0] * 1000)
-    yield "start of a client through the shim (floor: directly)", median(direct), median(through), "ms"
-    remove(installation.root)
+        for started, times in took.items():
+            times.append(measured([started])[0] * 1000)
+    yield "start through the shim (floor: directly)", median(took[program]), median(took[native]), "ms"
+    yield "start through the shim for sh (floor: directly)", median(took[program]), median(took[text]), "ms"
 
 
 def gate_closed(bench: Bench, rounds: int) -> Iterator[tuple[str, float, float, str]]:
@@ -215,12 +219,12 @@ def service_gap(bench: Bench, rounds: int) -> Iterator[tuple[str, float, float, 
 
 
 @contextmanager
-def watching(gate: Path) -> Iterator[Callable[[], float]]:
+def watching(path: Path) -> Iterator[Callable[[], float]]:
     """Ask for the gate as a shim does, all the time; the longest that it was not to be had."""
     longest, over = [0.0], threading.Event()
 
     def watch() -> None:
-        with open(gate, "rb") as file:
+        with open(path, "rb") as file:
             while not over.is_set():
                 began = time.perf_counter()
                 fcntl.flock(file, fcntl.LOCK_SH)
@@ -320,26 +324,34 @@ def remove(path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True)
 
 
+def print_rows(rows: Iterator[tuple[str, float, float, str]]) -> None:
+    for name, floor, ours, unit in rows:
+        print(f"{name:56}{floor:9.2f}{ours:9.2f}{ours / floor:9.2f}{ours - floor:9.2f} {unit}", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--switches", type=int, default=200)
+    parser.add_argument("--only-shim", action="store_true", help="measure the shim, and nothing else")
     asked = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="backfleet-bench-"))
     processes = Processes(folder)
     print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, {datetime.now(UTC):%Y-%m-%d}; medians\n")
     print(f"{'':56}{'floor':>9}{'ours':>9}{'x floor':>9}{'more':>9}")
     try:
+        if asked.only_shim:
+            print_rows(shim_start(folder))
+            return
         bench = Bench(folder, processes)
         for rows in (
             one_upgrade(bench, asked.rounds),
-            shim_start(bench),
+            shim_start(folder / "shim"),
             gate_closed(bench, asked.rounds),
             service_gap(bench, asked.rounds),
             start_up(),
         ):
-            for name, floor, ours, unit in rows:
-                print(f"{name:56}{floor:9.2f}{ours:9.2f}{ours / floor:9.2f}{ours - floor:9.2f} {unit}", flush=True)
+            print_rows(rows)
         under_load(bench, asked.switches)
     finally:
         processes.stop()

@@ -32,6 +32,7 @@ def test_a_server_describes_itself(api: Api) -> None:
         "Instances": 0,
         "ConnectedInstances": 0,
         "DeafInstances": 0,
+        "ClonedInstances": 0,
         "Releases": 1,
     }
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterator, List
 
-LONGEST_COMMAND = 120  # characters of a command line that are shown
+LONGEST_COMMAND = 200  # characters of a command line that are shown
 MOST_ANCESTORS = 64
 _SECRET = re.compile(r"(?i)(pass|secret|token|key|credential)[^=\s]*[= ]\S+")
 _USER_INFO = re.compile(r"(\w+://)[^/@\s]+@")
