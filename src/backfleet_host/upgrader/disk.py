@@ -180,7 +180,7 @@ def make_folder(path: Path, mode: int = 0o755) -> None:
         with effect("mkdir", path):
             made = [folder for folder in (path, *path.parents) if not folder.exists()]
             for folder in reversed(made):
-                folder.mkdir(mode=0o700)  # nobody may put anything into it before it has its mode
+                folder.mkdir(mode=0o700, exist_ok=True)  # another order may be making it, too; it has no mode yet
                 files.set_mode(folder, mode if folder == path else 0o755)
 
 

@@ -6,6 +6,7 @@ import stat
 import struct
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 
 from backfleet_host.files import ACLS, make_folder, set_mode
 from backfleet_host.layout import Places
+from backfleet_host.upgrader import disk
 from backfleet_host.upgrader.host import modes
 
 Host = Any
@@ -174,3 +176,10 @@ def test_only_what_is_wrong_is_touched(installed: Host) -> None:
     before = (installed.root / "bin").stat().st_ctime_ns
     modes.mend(installed.installation, installed.installation.package("courier"))
     assert (installed.root / "bin").stat().st_ctime_ns == before
+
+
+def test_two_orders_may_make_the_same_folders_at_once(tmp_path: Path) -> None:
+    """Orders for two packages on a new host."""
+    for number in range(200):
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(disk.make_folder, [tmp_path / str(number) / "a" / "b"] * 8))
