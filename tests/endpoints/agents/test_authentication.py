@@ -123,13 +123,13 @@ def without(name: str) -> Callable[[Host], dict[str, str]]:
     ],
 )
 def test_an_unauthenticated_request_gets_a_401(
-    shared_host: Host, headers: Callable[[Host], dict[str, str]], request: pytest.FixtureRequest
+    host: Host, headers: Callable[[Host], dict[str, str]], request: pytest.FixtureRequest
 ) -> None:
     """It gets no reason, and nothing is handed out."""
-    shared_host.server.send(shared_host, request.node.callspec.id)
-    answer = shared_host.server.ask("POST", "/luban/api/v1/task/list", headers=headers(shared_host))
+    host.server.send(host, request.node.callspec.id)
+    answer = host.server.ask("POST", "/luban/api/v1/task/list", headers=headers(host))
     assert (answer.status, answer.json) == (401, {"code": 401, "message": "unauthorized"})
-    assert len(shared_host.tasks()["run"]) == 1
+    assert len(host.tasks()["run"]) == 1
 
 
 MONTH: Final = 30 * 86_400_000
@@ -203,18 +203,18 @@ def test_headers_are_accepted_once_over_all_nodes(start_on: Callable[..., AgentS
 
 
 @pytest.mark.parametrize("digits", [*range(1, 13), 14, 15, 16])
-def test_a_signature_cannot_be_read_with_its_boundary_elsewhere(shared_host: Host, digits: int) -> None:
+def test_a_signature_cannot_be_read_with_its_boundary_elsewhere(host: Host, digits: int) -> None:
     """Time and request id follow each other in the signed text: other headers would bear the same signature."""
-    server, signed = shared_host.server, shared_host.signed()
+    server, signed = host.server, host.signed()
     assert server.ask("GET", "/luban/api/heart-beat", headers=signed).status == 200
     names = {name.lower(): name for name in signed}
     time, request_id = names["x-acs-timestamp"], names["x-acs-request-id"]
     text = signed[time] + signed[request_id]
     moved = signed | {time: text[:digits], request_id: text[digits:]}
-    task = shared_host.handed(f"b-{digits}")
+    task = host.handed(f"b-{digits}")
     path = f"/luban/api/v1/task/finish?taskId={task}&invokeVersion=0&start=1&end=2&exitCode=0&dropped=0"
     assert server.ask("POST", path, b"", moved).status == 401
-    assert server.ask("POST", path, b"", shared_host.signed()).status == 200
+    assert server.ask("POST", path, b"", host.signed()).status == 200
 
 
 @pytest.mark.parametrize(
