@@ -137,11 +137,15 @@ def _result_without_sending(
     """Return the result of a run that is not sent to its host; None if it is to be sent.
 
     Hosts that allow no shell still accept orders for their backup clients. Only tasks may give such orders: an order
-    in a command would bypass the permissions, the audit trail and the rules of upgrades.
+    in a command would bypass the permissions, the audit trail and the rules of upgrades. A host that has just enrolled
+    is sent its runs: its agent fetches them as soon as it connects.
     """
-    unreachable = _UNREACHABLE.get(fleet.reachability(instance, now=now, reachable_within=reachable_within))
-    if unreachable is not None:
-        return unreachable
+    reachability = fleet.reachability(instance, now=now, reachable_within=reachable_within)
+    is_new = instance is not None and fleet.connects_for_the_first_time(
+        instance, now=now, reachable_within=reachable_within
+    )
+    if reachability in _UNREACHABLE and not (is_new and reachability is Reachability.AGENT_NOT_RUNNING):
+        return _UNREACHABLE[reachability]
     if content.startswith(ORDER_PREFIX):
         return RunResult(Status.INVALID, "CommandNotApplicable", "it is an order for a backup client")
     return RunResult(Status.SUCCESS) if invocation.repeat is Repeat.DRY_RUN else None

@@ -39,6 +39,7 @@ from backfleet.fleet.clones import REFRESH, clones_of, count_cloned, note_run
 from backfleet.fleet.instances import (
     agent_identity,
     agent_kinds,
+    connects_for_the_first_time,
     count_instances,
     count_presence,
     deregister,
@@ -116,6 +117,7 @@ __all__ = [
     "agent_kinds",
     "clients_for_update",
     "clones_of",
+    "connects_for_the_first_time",
     "count_cloned",
     "count_instances",
     "count_presence",

@@ -90,15 +90,19 @@ def is_connected(instance: Instance, *, now: datetime, reachable_within: timedel
     return instance.reachable_at is not None and now - instance.reachable_at <= reachable_within
 
 
+def connects_for_the_first_time(instance: Instance, *, now: datetime, reachable_within: timedelta) -> bool:
+    """Return whether an instance has just enrolled, so that its agent is about to connect."""
+    return instance.reachable_at is None and now <= instance.registered_at + min(FIRST_DIAL_LASTS, reachable_within)
+
+
 def next_dial(instance: Instance, *, now: datetime, reachable_within: timedelta) -> datetime | None:
     """Return when an agent that cannot be given work will connect by itself; None if that is not known.
 
     The official agent gives its socket up after about 20 s of failed tries. Then it tries again at each full half-hour
     of its process. Source: agent wire protocol, section 5.5. Any agent connects within seconds of its enrolment.
     """
-    connects_first = instance.registered_at + min(FIRST_DIAL_LASTS, reachable_within)
-    if instance.reachable_at is None and now <= connects_first:
-        return connects_first
+    if connects_for_the_first_time(instance, now=now, reachable_within=reachable_within):
+        return instance.registered_at + min(FIRST_DIAL_LASTS, reachable_within)
     is_alive = instance.last_heard_at is not None and now - instance.last_heard_at <= reachable_within
     if instance.agent_kind is not AgentKind.OFFICIAL or instance.agent_started_at is None or not is_alive:
         return None
