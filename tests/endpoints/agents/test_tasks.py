@@ -496,3 +496,21 @@ def test_an_agent_is_told_what_a_time_out_or_a_stop_ends(host: Host, termination
         commands.send(tx, [asked], topic=TOPIC, now=host.server.clock(), draw=real_draw)
     (entry,) = host.tasks()["run"]
     assert {name: entry["task"][name] for name in entry["task"] if name == "terminationMode"} == told
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        pytest.param("", id="nothing"),
+        pytest.param("topic=upgrades", id="no reference"),
+        pytest.param("topic=upgrades&reference=a%00b", id="a NUL, which PostgreSQL refuses"),
+        pytest.param("topic=upgrades&reference=" + "a" * 5000, id="endless"),
+        pytest.param("topic=upgrades&reference=%C3%A9", id="not ASCII"),
+    ],
+)
+def test_an_unsigned_question_tells_nothing_of_orders(
+    start_on: Callable[..., AgentServer], database: Any, query: str
+) -> None:
+    """The question is not signed, so whatever it says gets the answer for an order that goes on."""
+    answer = start_on(database).ask("GET", f"/luban/api/backfleet/order?{query}")
+    assert (answer.status, answer.json) == (200, {"withdrawn": False})

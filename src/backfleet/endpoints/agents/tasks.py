@@ -1,6 +1,9 @@
 """Handlers of task lists and of the reports on tasks."""
 
+import asyncio
+import re
 from datetime import timedelta
+from typing import Final
 
 from aiohttp import web
 
@@ -14,6 +17,9 @@ from backfleet.failpoints import failpoint
 from backfleet.fleet import Heartbeat
 from backfleet.storage import AWAY, Transaction
 
+ASKING: Final = 8  # unsigned questions looked up at once; more wait, so that threads are left for agents
+_NAME_OF_ORDER: Final = re.compile(r"[!-~]{1,128}")  # a topic, or a reference
+
 
 class Tasks:
     """Handlers for agents that fetch tasks and report on them."""
@@ -21,6 +27,7 @@ class Tasks:
     def __init__(self, node: Node, authenticator: Authenticator, reports: Reports) -> None:
         self._node, self._authenticator, self._reports = node, authenticator, reports
         self._lease = timedelta(seconds=node.settings.handed_seconds)
+        self._asking = asyncio.Semaphore(ASKING)
 
     async def list_tasks(self, request: web.Request, signature: AgentSignature) -> web.StreamResponse:
         """Hand out the instance's waiting tasks, each once while its lease lasts."""
@@ -66,13 +73,16 @@ class Tasks:
         learns one bit.
         """
         topic, reference = request.query.get("topic", ""), request.query.get("reference", "")
+        if not (_NAME_OF_ORDER.fullmatch(topic) and _NAME_OF_ORDER.fullmatch(reference)):
+            return web.json_response({"withdrawn": False})
 
         def read() -> bool:
             with self._node.database.reading() as tx:
                 return commands.is_withdrawn(tx, topic, reference)
 
         try:
-            return web.json_response({"withdrawn": await self._node.in_thread(read)})
+            async with self._asking:
+                return web.json_response({"withdrawn": await self._node.in_thread(read)})
         except AWAY:
             return web.json_response({"code": 503}, status=503)
 
