@@ -56,6 +56,14 @@ def children(process: "subprocess.Popen[str]") -> list[int]:
     return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
 
 
+def state_of(pid: int) -> str:
+    """Return the letter of its state, see proc(5); empty for a process that is no more."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
 def until(true: Callable[[], Any]) -> Any:
     """Return what becomes true soon."""
     end = time.monotonic() + SECONDS
@@ -112,6 +120,7 @@ def test_a_connection_made_while_the_server_is_down_is_served_after(start: Start
     host, _, port = ready(server)["http"].removeprefix("http://").rpartition(":")
     (first,) = children(server)
     os.kill(first, signal.SIGSTOP)
+    until(lambda: state_of(first) == "T")  # a process that is still being stopped may accept the connection
     with socket.create_connection((host, int(port)), timeout=SECONDS) as waits:
         waits.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         os.kill(first, signal.SIGKILL)
@@ -135,7 +144,7 @@ def test_the_serving_process_does_not_outlive_its_parent(start: Start) -> None:
     (child,) = children(server)
     server.kill()
     server.wait()
-    until(lambda: not Path(f"/proc/{child}").exists() or "Z" in Path(f"/proc/{child}/stat").read_text().split()[2])
+    until(lambda: state_of(child) in ("", "Z"))
 
 
 def test_a_server_that_never_began_to_serve_is_not_started_again(start: Start, tmp_path: Path) -> None:

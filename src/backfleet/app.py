@@ -270,9 +270,9 @@ class _Server:
     def _report_ready(self) -> None:
         found = endpoints_of(self._settings, self._certificates)
         _write_json(self._settings.data / "serving.json", found)
-        self._announce(json.dumps({"event": "ready", "http": found["http_endpoint"], "https": found["https_endpoint"]}))
+        tell_parent_ready()  # first: whoever reads the line may kill this process, and it is to be started again
         tell_systemd("READY=1")
-        tell_parent_ready()
+        self._announce(json.dumps({"event": "ready", "http": found["http_endpoint"], "https": found["https_endpoint"]}))
 
     async def _close(self, runner: web.AppRunner, threads: list[threading.Thread]) -> None:
         self._stopping.set()
