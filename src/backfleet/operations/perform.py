@@ -51,6 +51,7 @@ class Authenticated:
     call: Call
     access_key_id: str = ""  # "" if the call is anonymous
     first: Callable[[Transaction], None] = _nothing  # done before the decision, in its transaction: spends a nonce
+    is_retry: bool = False  # its client says that it repeats a call that was refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,10 @@ class Performer:
         call, is_named = authenticated.call, authenticated.call.caller != identity.ANONYMOUS
         who = call.account_id if is_named else call.source_ip
         try:
-            self._throttle.spend(who, f"{operation.product.code}:{operation.name}", call.now, shared=is_named)
+            named = f"{operation.product.code}:{operation.name}"
+            self._throttle.spend(
+                who, named, call.now, caller=call.caller.arn, is_retry=authenticated.is_retry, shared=is_named
+            )
         except Throttled as refusal:
             raise ThrottlingUser(refusal.wait) from None
         return admit(operation, call, flat, authenticated.access_key_id, first=authenticated.first)

@@ -168,7 +168,8 @@ class OpenApiEndpoint:
     def _authenticate(self, request: web.Request, context: "RequestContext", signed: SignedRequest) -> Authenticated:
         """Steps 6 to 8, and the nonce for step 10. Blocks. Raises ApiError."""
         call = self._call(request, context, authenticate(self._services, signed, self._clock()))
-        return Authenticated(call, signed.access_key_id, lambda tx: self._spend_nonce(tx, signed, call.now))
+        is_retry = request.headers.get("x-acs-retry-attempts", "0") != "0"  # newer official clients say so
+        return Authenticated(call, signed.access_key_id, lambda tx: self._spend_nonce(tx, signed, call.now), is_retry)
 
     def _spend_nonce(self, tx: Transaction, signed: SignedRequest, now: datetime) -> None:
         keep = timedelta(seconds=self._settings.nonce_seconds)
