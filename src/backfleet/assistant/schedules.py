@@ -201,9 +201,7 @@ def _at(text: str, since: datetime, *, is_new: bool) -> At:
         local = datetime.strptime(found["time"], "%Y-%m-%d %H:%M:%S").replace(tzinfo=zone_of(found["zone"] or "UTC"))
     except ValueError as problem:
         raise BadFrequency(str(problem)) from None
-    if (
-        is_new and not since.year - 1 <= local.year <= LAST_YEAR
-    ):  # near the ends of the calendar no zone can be reckoned with
+    if is_new and not since.year - 1 <= local.year <= LAST_YEAR:  # no zone is reckoned with at the ends of the calendar
         raise BadFrequency(
             "the time has passed" if local.year < since.year else f"a time is not after the year {LAST_YEAR}"
         )

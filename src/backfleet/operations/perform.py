@@ -21,7 +21,7 @@ from backfleet.operations import _store as audit
 from backfleet.operations.access_denied import denied_detail
 from backfleet.operations.audit_event import LONGEST_AGENT, AuditEvent, parameters_to_keep, user_name_of
 from backfleet.operations.catalogue import HBR, STS, Answer, Call, Operation, Services
-from backfleet.operations.errors import Forbidden, NoPermission, StsNoPermission
+from backfleet.operations.errors import Forbidden, NoPermission, RegionNotFound, StsNoPermission
 from backfleet.operations.tag_conditions import requested_tags, resource_tags
 from backfleet.operations.throttling import RateLimit, Throttle, Throttled
 from backfleet.storage import AWAY, Transaction
@@ -159,7 +159,7 @@ def admit(
     Raises:
         ApiError: no permission, or a malformed request.
     """
-    request, problem = _read(operation, flat)
+    request, problem = _read(operation, call, flat)
     resources = _resources(operation, call, request)
     with call.services.database.transaction() as tx:
         first(tx)
@@ -245,11 +245,15 @@ def note_failure(call: Call, code: str) -> None:
         log.exception("the audit row could not be completed", extra={"request_id": call.request_id})
 
 
-def _read(operation: Operation, flat: Mapping[str, str]) -> tuple[Any, ApiError | None]:
+def _read(operation: Operation, call: Call, flat: Mapping[str, str]) -> tuple[Any, ApiError | None]:
     try:
-        return parameters.parse(operation.request, flat), None
+        request = parameters.parse(operation.request, flat)
     except ApiError as problem:
         return None, problem
+    given = flat.get("RegionId", "")
+    if operation.product is HBR and given not in ("", call.region) and operation.name != "DescribeRegions":
+        return request, RegionNotFound(given, call.region)
+    return request, None
 
 
 def _resources(operation: Operation, call: Call, request: Any) -> Sequence[str]:
