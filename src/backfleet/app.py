@@ -33,6 +33,8 @@ from backfleet.library_internals import limit_tls_buffers
 from backfleet.operations.backfleet.server import agent_address
 from backfleet.operations.catalogue import Services
 from backfleet.operations.perform import Performer
+from backfleet.peers import Trust, finding_peers, read_trust
+from backfleet.proxy_protocol import ProxiedSite
 from backfleet.pubsub import LONGEST_WAIT, PubSub, open_pubsub, poll_until_stopped
 from backfleet.settings import Settings
 from backfleet.sockets import tell_parent_ready, tell_systemd
@@ -86,6 +88,7 @@ def serve(settings: Settings, *, clock: Clock, draw: Draw, announce: Callable[[s
     """
     if host_program.NEEDED_BY & set(settings.only) and host_program.find() is None:
         raise CannotStart(host_program.MISSING)
+    trust_of(settings)
     os.umask(0o077)  # no other user may read what the server writes, the database's own files included
     listeners = bind(settings)
     settings = replace(settings, http=sockets.address_of(listeners.http), https=sockets.address_of(listeners.https))
@@ -117,6 +120,24 @@ def bind(settings: Settings) -> Listeners:
         )
     except sockets.CannotListen as problem:
         raise CannotStart(str(problem)) from problem
+
+
+def trust_of(settings: Settings) -> tuple[Trust, frozenset[str]]:
+    """Return which proxies are trusted, and the listeners that require the PROXY protocol.
+
+    Raises:
+        CannotStart: a setting of these cannot be used.
+    """
+    try:
+        trust = read_trust(settings.trusted_proxies, settings.forwarded_header)
+    except ValueError as problem:
+        raise CannotStart(str(problem)) from None
+    names = frozenset(filter(None, (name.strip() for name in settings.proxy_protocol.split(","))))
+    if names - {"http", "https"}:
+        raise CannotStart(f"proxy_protocol is {settings.proxy_protocol!r}; it names listeners: http, https or both")
+    if names and not trust.networks:
+        raise CannotStart("proxy_protocol needs trusted_proxies: whoever sends its header is believed")
+    return trust, names
 
 
 def open_services(settings: Settings, pubsub: PubSub, *, clock: Clock, draw: Draw) -> tuple[Services, Certificates]:
@@ -219,8 +240,12 @@ class _Server:
     async def _listen(self, runner: web.AppRunner, listeners: Listeners) -> None:
         limit_tls_buffers(TLS_READ_BYTES)
         tls = self._certificates.context()
-        await web.SockSite(runner, listeners.http, backlog=ACCEPTED_AT_ONCE).start()
-        await web.SockSite(runner, listeners.https, ssl_context=tls, backlog=ACCEPTED_AT_ONCE).start()
+        trust, proxied = trust_of(self._settings)
+        for name, listener, context in (("http", listeners.http, None), ("https", listeners.https, tls)):
+            if name in proxied:
+                await ProxiedSite(runner, listener, trust, ssl_context=context).start()
+            else:
+                await web.SockSite(runner, listener, ssl_context=context, backlog=ACCEPTED_AT_ONCE).start()
         for listener in (listeners.http, listeners.https):
             listener.listen(
                 sockets.BACKLOG
@@ -228,7 +253,8 @@ class _Server:
 
     def _application(self) -> web.Application:
         services, only = self._services, self._settings.only
-        app = web.Application(client_max_size=self._settings.body_limit)
+        middlewares = [finding_peers(trust_of(self._settings)[0])]
+        app = web.Application(client_max_size=self._settings.body_limit, middlewares=middlewares)
         health.add_to(app, {"database": self._check_database})
         if "openapi" in only:
             openapi.add_to(app, services, self._performer, self._clock)

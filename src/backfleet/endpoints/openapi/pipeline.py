@@ -48,6 +48,7 @@ from backfleet.endpoints.openapi.received import Received, receive
 from backfleet.failpoints import failpoint
 from backfleet.operations.catalogue import Answer, Call, Operation, Services, find
 from backfleet.operations.perform import Authenticated, Performer
+from backfleet.peers import peer_of
 from backfleet.storage import AWAY, Transaction
 from backfleet.wire import answers
 from backfleet.wire.errors import (
@@ -118,7 +119,7 @@ class OpenApiEndpoint:
         return operation, arrived
 
     def _check_protocol(self, operation: Operation, arrived: Received, request: web.Request) -> None:
-        if operation.needs_tls and self._settings.require_tls and not request.secure:
+        if operation.needs_tls and self._settings.require_tls and not peer_of(request).secure:
             raise NeedsTls
         if not operation.streams:
             return
@@ -177,13 +178,14 @@ class OpenApiEndpoint:
             raise NonceUsed
 
     def _call(self, request: web.Request, context: "RequestContext", caller: identity.Caller) -> Call:
+        peer = peer_of(request)
         return Call(
             request_id=context.request_id,
             caller=caller,
             region=self._settings.region,
             now=self._clock(),
-            source_ip=request.remote or "",
-            secure=request.secure,
+            source_ip=peer.address,
+            secure=peer.secure,
             services=self._services,
             user_agent=request.headers.get("User-Agent", ""),
         )
