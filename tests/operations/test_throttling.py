@@ -170,6 +170,27 @@ def test_what_is_refused_needs_no_database_once_all_is_promised(database: Databa
     assert calls(throttle, "1", START + timedelta(seconds=0.4), 30) == 0
 
 
+def test_a_new_call_does_not_take_what_a_marked_retry_was_promised(database: Database) -> None:
+    """Once it is known that a caller's client marks them; and a retry that comes too late for its own gets the next."""
+    throttle = exact(database, RateLimit(per_second=20, burst=1))
+    assert calls(throttle, "1", START, 1) == 1
+    waits = [refusal(throttle, START, "a") for _ in range(3)]
+    assert waits == [FLOOR, FLOOR, timedelta(seconds=0.15)]
+    for moment in (START + FLOOR, START + FLOOR):
+        throttle.spend("1", "hbr:DescribeTask", moment, caller="a", is_retry=True)
+    later = START + timedelta(seconds=0.15)
+    refusal(throttle, later, "a")  # a new call
+    throttle.spend("1", "hbr:DescribeTask", later, caller="a", is_retry=True)
+    throttle.spend("1", "hbr:DescribeTask", later, caller="a", is_retry=True)
+    for _ in range(30):
+        try:
+            throttle.spend("1", "hbr:DescribeTask", later, caller="a", is_retry=True)
+        except Throttled:
+            break
+    else:
+        pytest.fail("marking everything as a retry lifts the limit")
+
+
 @pytest.mark.parametrize("per_second", [1, 5, 200])
 def test_ten_contending_callers_need_two_tries_each(database: Database, per_second: int) -> None:
     """Six calls one after the other by each, with one key: nobody is refused a third time. Time is simulated."""

@@ -22,6 +22,8 @@ SHARES: Final = 20  # a replica takes this fraction of a burst at once, so that 
 KEPT: Final = timedelta(seconds=10)  # calls that a replica took and did not spend by then are lost
 GRACE: Final = timedelta(seconds=2)  # a promised call that is not used for longer is anybody's
 HANDOVER: Final = timedelta(seconds=0.5)  # a marked retry has so long before the caller's new calls get its call
+CREDIT: Final = timedelta(seconds=0.25)  # how much too early a marked retry may use a call
+MOST_MARKING: Final = 1000  # callers of one bucket who are known to mark retries
 FLOOR: Final = timedelta(milliseconds=100)  # the shortest wait; official clients wait as long without a header
 JITTER: Final = timedelta(milliseconds=50)  # up to this is added to each wait, so that not all come back at once
 SECONDS_AHEAD, LEAST_AHEAD, MOST_AHEAD = 10, 20, 1000  # how many calls a bucket promises: those of so many seconds
@@ -87,42 +89,26 @@ def take_ahead(bucket: Bucket, rate: RateLimit, now: datetime, wanted: int) -> t
 
 
 @dataclass(slots=True)
-class _Promises:
-    """The calls that one caller was promised, each by the time from which it may be used, in order."""
-
-    moments: list[datetime] = field(default_factory=list)
-    marks_retries: bool = False  # the caller's client says of a retry that it is one
-
-    def keep(self, now: datetime, *, is_retry: bool) -> bool:
-        """Return whether a call may be used now, and use it.
-
-        Where clients mark their retries, a new call does not get what a refused one was promised a moment ago.
-        """
-        self.marks_retries |= is_retry
-        wait = HANDOVER if self.marks_retries and not is_retry else timedelta(0)
-        if not self.moments or now < self.moments[0] + wait:
-            return False
-        self.moments.pop(0)
-        return True
-
-
-@dataclass(slots=True)
 class _Held:
     """What this process knows about one bucket."""
 
     calls: int = 0
     until: datetime | None = None  # the calls are lost then
     ahead: deque[datetime] = field(default_factory=deque)  # calls taken before they were added, and when each will be
-    promised: dict[str, _Promises] = field(default_factory=dict)  # by caller
+    promised: dict[str, list[datetime]] = field(default_factory=dict)  # by caller: from when on, in order
+    marking: set[str] = field(default_factory=set)  # callers whose client says of a retry that it is one
     refused_until: datetime | None = None
     own: Bucket | None = None  # for callers without an account, who have a bucket in each process
 
     def use(self, caller: str, now: datetime, *, is_retry: bool) -> bool:
         """Use a call that this caller was promised for now, or one that nobody was promised."""
-        promises = self.promised.get(caller)
-        if promises and promises.keep(now, is_retry=is_retry):
-            if not promises.moments:
-                del self.promised[caller]
+        if is_retry and len(self.marking) < MOST_MARKING:
+            self.marking.add(caller)
+        promised = self.promised.get(caller)
+        # Where retries are marked, a new call does not get what a refused one was promised a moment ago.
+        handover = HANDOVER if caller in self.marking and not is_retry else timedelta(0)
+        if promised and promised[0] + handover <= now:
+            self._drop_promise(caller)
             return True
         if self.until is None or now >= self.until:
             self.calls = 0
@@ -137,11 +123,15 @@ class _Held:
         """Let anybody have the calls that were added by now, and those promised to callers who did not come back."""
         while self.ahead and self.ahead[0] <= now:
             self._add_if_fresh(self.ahead.popleft(), now)
-        for caller, promises in list(self.promised.items()):
-            while promises.moments and promises.moments[0] + GRACE <= now:
-                self._add_if_fresh(promises.moments.pop(0), now)
-            if not promises.moments:
-                del self.promised[caller]
+        for caller in list(self.promised):
+            while self.promised.get(caller) and self.promised[caller][0] + GRACE <= now:
+                self._add_if_fresh(self._drop_promise(caller), now)
+
+    def _drop_promise(self, caller: str) -> datetime:
+        moment = self.promised[caller].pop(0)
+        if not self.promised[caller]:
+            del self.promised[caller]
+        return moment
 
     def _add_if_fresh(self, added_at: datetime, now: datetime) -> None:
         if now < added_at + KEPT:
@@ -186,9 +176,11 @@ class Throttle:
         if needs_more:
             taken, added = self._take(who, action, now) if shared else self._take_own(held, now)
         with self._lock:
-            self._put(held, taken, added, caller, now)
+            self._put(held, taken, added, caller, now, is_retry=is_retry)
 
-    def _put(self, held: _Held, taken: int, added: list[datetime], caller: str, now: datetime) -> None:
+    def _put(
+        self, held: _Held, taken: int, added: list[datetime], caller: str, now: datetime, *, is_retry: bool = False
+    ) -> None:
         """Add the taken calls and spend or promise one. Another thread may have added some at the same time."""
         held.calls += taken
         held.ahead.extend(added)
@@ -200,14 +192,17 @@ class Throttle:
         if not held.ahead:
             held.refused_until = now + timedelta(seconds=1 / self._rate.per_second)
             raise Throttled(self._wait(held.refused_until - now))
-        wait = self._wait(held.ahead.popleft() - now)
-        bisect.insort(held.promised.setdefault(caller, _Promises()).moments, now + wait)
+        added_at = held.ahead.popleft()
+        if is_retry and added_at - now <= CREDIT:
+            return  # what it was promised went to another call: it does not lose its turn again
+        wait = self._wait(added_at - now)
+        bisect.insort(held.promised.setdefault(caller, []), now + wait)
         raise Throttled(wait)
 
     def _refuse_over_share(self, held: _Held, caller: str, now: datetime) -> None:
-        promises = held.promised.get(caller)
-        if promises and len(promises.moments) >= held.most_promised(self._rate, caller):
-            raise Throttled(self._wait(promises.moments[-1] - now))
+        promised = held.promised.get(caller, [])
+        if len(promised) >= held.most_promised(self._rate, caller):
+            raise Throttled(self._wait(promised[-1] - now))
 
     def _wait(self, least: timedelta) -> timedelta:
         """Return what a refused caller is asked to wait: not less than FLOOR, and not the same for all of them."""
