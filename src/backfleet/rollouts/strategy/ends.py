@@ -6,7 +6,7 @@ from typing import Final
 from backfleet.rollouts.board import BACKUP_FAILED, NO_BACKUP_SEEN
 from backfleet.rollouts.model import Action, FirstRun, Member, Move, OrderEnd
 from backfleet.rollouts.policy import Backups, Kind, Policy, Then
-from backfleet.rollouts.states import MemberState
+from backfleet.rollouts.states import ENDED, MemberState, RolloutState
 from backfleet.rollouts.strategy.tally import Tally
 
 ASK_BUSY_AGAIN: Final = timedelta(minutes=5)
@@ -76,6 +76,8 @@ def _after_order(tally: Tally, member: Member, *, late: bool = False) -> Move:
 
 
 def _again(tally: Tally, member: Member) -> Move:
+    if tally.rollout.state in ENDED or tally.rollout.state is RolloutState.ROLLING_BACK:
+        return Move(member.client_id, MemberState.SKIPPED, f"the rollout is {tally.rollout.state}; it never began")
     if member.end is OrderEnd.WITHDRAWN:
         return Move(member.client_id, MemberState.PENDING, "its order was withdrawn before the host fetched it")
     pause = min(ASK_BUSY_AGAIN * 2 ** min(member.attempts, 8), LONGEST_PAUSE)
