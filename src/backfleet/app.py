@@ -15,6 +15,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -36,7 +37,7 @@ from backfleet.operations.perform import Performer
 from backfleet.pubsub import LONGEST_WAIT, PubSub, open_pubsub, poll_until_stopped
 from backfleet.settings import Settings
 from backfleet.sockets import tell_parent_ready, tell_systemd
-from backfleet.storage import Database, migrate, open_database
+from backfleet.storage import AWAY, Database, DatabaseClock, migrate, open_database
 from backfleet_host.files import make_folder, sync_folder, write_file
 
 GRACE_SECONDS = 6.0  # for requests under way when the server is told to stop; the whole stop takes at most 10 s
@@ -44,6 +45,8 @@ WORKER_GRACE_SECONDS = 2.0
 SCHEDULES = timedelta(seconds=1)  # between two polls for commands whose time has come
 LEASES = timedelta(seconds=5)  # between two polls for leases that ran out
 HOUSEKEEPING = timedelta(minutes=10)  # between two rounds of deleting what is over
+MEASURE_SECONDS = 5.0  # between two questions for the database's time
+SKEW_SHOWN = timedelta(seconds=1)  # between this machine's clock and the database's
 KEEP_ALIVE_SECONDS = 120  # agents keep idle connections for 90 s; the server must keep them longer
 ACCEPTED_AT_ONCE = 64  # of those connections, so that open ones are served in between
 TLS_READ_BYTES = 16 * 1024  # one TLS record
@@ -95,12 +98,27 @@ def serve(settings: Settings, *, clock: Clock, draw: Draw, announce: Callable[[s
         raise CannotStart(f"--nats cannot be used: {problem}") from None
     try:
         services, certificates = open_services(settings, pubsub, clock=clock, draw=draw)
+        shared = DatabaseClock(services.database, clock, time.monotonic)
+        services = replace(services, skew=shared.skew)
         try:
-            asyncio.run(_Server(services, pubsub, certificates, clock, announce).run(listeners))
+            measure(shared)
+            asyncio.run(_Server(services, pubsub, certificates, shared, announce).run(listeners))
         finally:
             services.database.close()
     finally:
         pubsub.close()
+
+
+def measure(clock: DatabaseClock) -> None:
+    """Measure the database's clock, and log if the machine's differs from it. Blocks."""
+    before = clock.skew()
+    try:
+        clock.measure()
+    except AWAY as problem:
+        log.warning("the database's clock could not be read", extra={"reason": type(problem).__name__})
+    if abs(clock.skew() - before) > SKEW_SHOWN and abs(clock.skew()) > SKEW_SHOWN:
+        ahead = round(clock.skew().total_seconds(), 1)
+        log.warning("this machine's clock differs from the database's, which decides", extra={"seconds_ahead": ahead})
 
 
 def bind(settings: Settings) -> Listeners:
@@ -183,7 +201,7 @@ class _Server:
         services: Services,
         pubsub: PubSub,
         certificates: Certificates,
-        clock: Clock,
+        clock: DatabaseClock,
         announce: Callable[[str], None],
     ) -> None:
         self._services, self._pubsub, self._certificates = services, pubsub, certificates
@@ -207,6 +225,7 @@ class _Server:
         )
         await runner.setup()
         threads = self._start_workers()
+        keeping_time = asyncio.create_task(self._keep_time())
         try:
             await self._listen(runner, listeners)
             self._report_ready()
@@ -214,7 +233,13 @@ class _Server:
             log.info("stopping")
             tell_systemd("STOPPING=1")
         finally:
+            keeping_time.cancel()
             await self._close(runner, threads)
+
+    async def _keep_time(self) -> None:
+        while True:
+            await asyncio.sleep(MEASURE_SECONDS)
+            await asyncio.to_thread(measure, self._clock)
 
     async def _listen(self, runner: web.AppRunner, listeners: Listeners) -> None:
         limit_tls_buffers(TLS_READ_BYTES)

@@ -103,6 +103,7 @@ class HeartbeatLoop:
         self._counters = Counters()
         self._retries: Deque[float] = deque(maxlen=HEARTBEAT_RETRIES_AN_HOUR)  # monotonic seconds of each
         self._wake, self._is_late = threading.Event(), False
+        self._is_clock_noted = False
 
     def wake(self) -> None:
         """End the current pause."""
@@ -151,12 +152,24 @@ class HeartbeatLoop:
         except Unreachable as problem:
             log.warning("heartbeat: %s", problem)
             return False, 0.0
+        self._note_clock()
         is_acknowledged, wants_all, interval = read_answer(answer)
         if wants_all:
             self._counters = Counters(self._counters.sent, self._counters.acknowledged, wants_all=True)
         if not is_acknowledged:
-            log.warning("heartbeat: the server answered %d%s", answer.status, advice_on(answer.status))
+            log.warning(
+                "heartbeat: the server answered %d%s",
+                answer.status,
+                advice_on(answer.status, self._server.clock_trouble),
+            )
         return is_acknowledged, interval
+
+    def _note_clock(self) -> None:
+        """Log that the clocks differ once, and again after they agreed."""
+        trouble = self._server.clock_trouble
+        if trouble and not self._is_clock_noted:
+            log.warning("%s", trouble)
+        self._is_clock_noted = bool(trouble)
 
     def _may_retry(self) -> bool:
         now = time.monotonic()

@@ -55,6 +55,8 @@ def enrol(
             # Before the activation is spent: without a release root the host could trust no release.
             root = given_root or fetch_release_root(server)
             registration = register(server, options, _key(key_file, progress), mode)
+        if server.clock_trouble:
+            progress(server.clock_trouble)
         identity = _identity(registration, options, now)
         if known is not None:
             os.replace(key_file, places.key)
