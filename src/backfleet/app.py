@@ -14,6 +14,7 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -26,7 +27,14 @@ import sqlalchemy as sa
 from aiohttp import web
 
 from backfleet import assistant, carriers, commands, host_program, identity, operations, releases, sockets, upgrades
-from backfleet.certificates import Certificates, authority_file, names_of_this_machine, prepare_certificates
+from backfleet.certificates import (
+    Certificates,
+    authority_file,
+    looked_up_names,
+    names_of_this_machine,
+    own_address,
+    prepare_certificates,
+)
 from backfleet.clock import Clock
 from backfleet.endpoints import agents, downloads, health, openapi
 from backfleet.ids import Draw
@@ -149,8 +157,7 @@ def open_services(settings: Settings, pubsub: PubSub, *, clock: Clock, draw: Dra
         migrate(database)
         vault = identity.Vault.open(settings.data)
         repository = releases.Repository.open(settings.data)
-        names = [*names_of_this_machine(), *filter(None, settings.public_host.split(","))]
-        certificates = prepare_certificates(settings.data, names, now=clock())
+        certificates = prepare_certificates(settings.data, certificate_names(settings), now=clock())
         sync_folder(settings.data)  # an earlier process may have made folders in it and ended before its own sync
         _first_start(settings, database, vault, repository, certificates, clock(), draw)
     except OSError as problem:
@@ -159,6 +166,11 @@ def open_services(settings: Settings, pubsub: PubSub, *, clock: Clock, draw: Dra
         raise CannotStart(f"the database cannot be used: {_first_line(problem)}; see --database-url") from problem
     services = Services(database=database, settings=settings, vault=vault, repository=repository, draw=draw)
     return services, certificates
+
+
+def certificate_names(settings: Settings) -> list[str]:
+    """Return the names that the server's certificate has from the start: those that are known without a look-up."""
+    return [*names_of_this_machine(), *filter(None, [own_address(), *settings.public_host.split(",")])]
 
 
 def _first_start(
@@ -208,6 +220,7 @@ class _Server:
         self._clock, self._announce = clock, announce
         self._settings, self._performer = services.settings, Performer(services)
         self._stopping = threading.Event()
+        self._tls: ssl.SSLContext | None = None
         self._gateway: agents.Gateway | None = None
 
     async def run(self, listeners: Listeners) -> None:
@@ -228,6 +241,7 @@ class _Server:
         keeping_time = asyncio.create_task(self._keep_time())
         try:
             await self._listen(runner, listeners)
+            threading.Thread(target=self._look_names_up, args=(loop,), daemon=True).start()
             self._report_ready()
             await stop.wait()
             log.info("stopping")
@@ -243,13 +257,26 @@ class _Server:
 
     async def _listen(self, runner: web.AppRunner, listeners: Listeners) -> None:
         limit_tls_buffers(TLS_READ_BYTES)
-        tls = self._certificates.context()
+        self._tls = tls = self._certificates.context()
         await web.SockSite(runner, listeners.http, backlog=ACCEPTED_AT_ONCE).start()
         await web.SockSite(runner, listeners.https, ssl_context=tls, backlog=ACCEPTED_AT_ONCE).start()
         for listener in (listeners.http, listeners.https):
             listener.listen(
                 sockets.BACKLOG
             )  # aiohttp has one number for both; the kernel may hold more than is accepted at once
+
+    def _look_names_up(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Add what the name service knows to the certificate, beside the start: a dead one takes long to say so."""
+        files, tls = self._certificates, self._tls
+        try:
+            names = [*certificate_names(self._settings), *looked_up_names()]
+            before = files.server.read_bytes()
+            prepare_certificates(self._settings.data, names, now=self._clock())
+            if files.server.read_bytes() != before and tls is not None:
+                # In the loop: between its two steps no handshake may begin.
+                loop.call_soon_threadsafe(tls.load_cert_chain, files.server, files.server_key)
+        except (OSError, ValueError, RuntimeError) as problem:
+            log.warning("this machine's names could not be added to the certificate", extra={"reason": str(problem)})
 
     def _application(self) -> web.Application:
         services, only = self._services, self._settings.only
