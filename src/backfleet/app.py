@@ -241,7 +241,7 @@ class _Server:
         keeping_time = asyncio.create_task(self._keep_time())
         try:
             await self._listen(runner, listeners)
-            threading.Thread(target=self._look_names_up, args=(loop,), daemon=True).start()
+            threading.Thread(target=self._complete_certificate, args=(loop,), daemon=True).start()
             self._report_ready()
             await stop.wait()
             log.info("stopping")
@@ -265,7 +265,7 @@ class _Server:
                 sockets.BACKLOG
             )  # aiohttp has one number for both; the kernel may hold more than is accepted at once
 
-    def _look_names_up(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _complete_certificate(self, loop: asyncio.AbstractEventLoop) -> None:
         """Add what the name service knows to the certificate, beside the start: a dead one takes long to say so."""
         files, tls = self._certificates, self._tls
         try:

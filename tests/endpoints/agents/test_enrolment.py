@@ -119,6 +119,21 @@ def test_a_place_that_a_lost_answer_took_is_free_for_others_after_ten_minutes(se
     assert Host(server, key(3), machine_id="3" * 32).register(activation.id, code).json["code"] == 403
 
 
+def test_a_host_that_is_started_much_later_keeps_its_place(server: AgentServer) -> None:
+    """Our own program signs a request as the last step of its enrolment."""
+    activation, code = server.activate(count=1)
+    host = enrolled(Host(server, key(0)), activation, code, agentVersion="backfleet-0.1.0")
+    assert host.post("/backfleet/enrolled").status == 200
+
+    def is_written() -> bool:
+        found = server.instance(host)
+        return found is not None and found.signed_ms is not None
+
+    eventually(is_written)
+    server.clock.advance(hours=1)
+    assert Host(server, key(1), machine_id="1" * 32).register(activation.id, code).json["code"] == 403
+
+
 def test_several_roots_of_our_own_agent_on_one_machine_are_several_hosts(server: AgentServer) -> None:
     """Each keeps its key when it asks again, so that another key is never the same root."""
     activation, code = server.activate(count=2)

@@ -55,6 +55,11 @@ class Enrolment:
             log.info("instances that were never heard of gave their places up", extra={"instances": unheard})
         return made
 
+    async def confirmed(self, _request: web.Request, signature: AgentSignature) -> web.StreamResponse:
+        """Accept our own agent's word that it got its identity: that it was heard of is all that counts."""
+        await self._authenticator.spend_alone(signature)
+        return web.json_response({"code": 200})
+
     async def deregister(self, _request: web.Request, signature: AgentSignature) -> web.StreamResponse:
         """Deregister the instance; its key is accepted no more, except to deregister it again."""
 

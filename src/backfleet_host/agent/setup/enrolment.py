@@ -29,6 +29,8 @@ from backfleet_host.files import hold_lock, make_folder, set_mode, write_file
 from backfleet_host.identity import Identity, NotEnrolled, keep_identity
 from backfleet_host.layout import Places
 
+ENROLLED = "/luban/api/backfleet/enrolled"
+
 __all__ = ["CannotEnrol", "EnrolmentOptions", "enrol"]
 
 
@@ -73,7 +75,7 @@ def _confirm(places: Places, identity: Identity, options: EnrolmentOptions) -> N
     with contextlib.suppress(Unreachable, NotEnrolled, OSError):
         signer, tls = read_request_signer(places, identity), tls_towards(options.authority)
         with contextlib.closing(Server(options.server, tls, signer=signer, proxy=_proxy(places))) as server:
-            server.get("/luban/api/heart-beat")
+            server.post(ENROLLED)
 
 
 def _read_authority(path: Path) -> bytes:
