@@ -9,12 +9,12 @@ A start, in order:
 """
 
 import asyncio
+import functools
 import json
 import logging
 import os
 import signal
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -26,16 +26,22 @@ from typing import Any
 import sqlalchemy as sa
 from aiohttp import web
 
-from backfleet import assistant, carriers, commands, host_program, identity, operations, releases, sockets, upgrades
-from backfleet.certificates import (
-    Certificates,
-    authority_file,
-    looked_up_names,
-    names_of_this_machine,
-    own_address,
-    prepare_certificates,
+from backfleet import (
+    assistant,
+    carriers,
+    commands,
+    host_program,
+    identity,
+    operations,
+    releases,
+    rollouts,
+    sockets,
+    upgrades,
 )
+from backfleet.certificate_names import certificate_names, complete_certificate
+from backfleet.certificates import Certificates, authority_file, prepare_certificates
 from backfleet.clock import Clock
+from backfleet.clock_measuring import measure
 from backfleet.endpoints import agents, downloads, health, openapi
 from backfleet.ids import Draw
 from backfleet.library_internals import limit_tls_buffers
@@ -45,7 +51,7 @@ from backfleet.operations.perform import Performer
 from backfleet.pubsub import LONGEST_WAIT, PubSub, open_pubsub, poll_until_stopped
 from backfleet.settings import Settings
 from backfleet.sockets import tell_parent_ready, tell_systemd
-from backfleet.storage import AWAY, Database, DatabaseClock, migrate, open_database
+from backfleet.storage import Database, DatabaseClock, migrate, open_database
 from backfleet_host.files import make_folder, sync_folder, write_file
 
 GRACE_SECONDS = 6.0  # for requests under way when the server is told to stop; the whole stop takes at most 10 s
@@ -54,7 +60,6 @@ SCHEDULES = timedelta(seconds=1)  # between two polls for commands whose time ha
 LEASES = timedelta(seconds=5)  # between two polls for leases that ran out
 HOUSEKEEPING = timedelta(minutes=10)  # between two rounds of deleting what is over
 MEASURE_SECONDS = 5.0  # between two questions for the database's time
-SKEW_SHOWN = timedelta(seconds=1)  # between this machine's clock and the database's
 KEEP_ALIVE_SECONDS = 120  # agents keep idle connections for 90 s; the server must keep them longer
 ACCEPTED_AT_ONCE = 64  # of those connections, so that open ones are served in between
 TLS_READ_BYTES = 16 * 1024  # one TLS record
@@ -117,18 +122,6 @@ def serve(settings: Settings, *, clock: Clock, draw: Draw, announce: Callable[[s
         pubsub.close()
 
 
-def measure(clock: DatabaseClock) -> None:
-    """Measure the database's clock, and log if the machine's differs from it. Blocks."""
-    before = clock.skew()
-    try:
-        clock.measure()
-    except AWAY as problem:
-        log.warning("the database's clock could not be read", extra={"reason": type(problem).__name__})
-    if abs(clock.skew() - before) > SKEW_SHOWN and abs(clock.skew()) > SKEW_SHOWN:
-        ahead = round(clock.skew().total_seconds(), 1)
-        log.warning("this machine's clock differs from the database's, which decides", extra={"seconds_ahead": ahead})
-
-
 def bind(settings: Settings) -> Listeners:
     """Bind both listeners without accepting connections yet. A listener that systemd holds is used as it is.
 
@@ -166,11 +159,6 @@ def open_services(settings: Settings, pubsub: PubSub, *, clock: Clock, draw: Dra
         raise CannotStart(f"the database cannot be used: {_first_line(problem)}; see --database-url") from problem
     services = Services(database=database, settings=settings, vault=vault, repository=repository, draw=draw)
     return services, certificates
-
-
-def certificate_names(settings: Settings) -> list[str]:
-    """Return the names that the server's certificate has from the start: those that are known without a look-up."""
-    return [*names_of_this_machine(), *filter(None, [own_address(), *settings.public_host.split(",")])]
 
 
 def _first_start(
@@ -220,7 +208,7 @@ class _Server:
         self._clock, self._announce = clock, announce
         self._settings, self._performer = services.settings, Performer(services)
         self._stopping = threading.Event()
-        self._tls: ssl.SSLContext | None = None
+        self._tls = certificates.context()
         self._gateway: agents.Gateway | None = None
 
     async def run(self, listeners: Listeners) -> None:
@@ -241,7 +229,7 @@ class _Server:
         keeping_time = asyncio.create_task(self._keep_time())
         try:
             await self._listen(runner, listeners)
-            threading.Thread(target=self._complete_certificate, args=(loop,), daemon=True).start()
+            self._complete_certificate(loop)
             self._report_ready()
             await stop.wait()
             log.info("stopping")
@@ -257,26 +245,18 @@ class _Server:
 
     async def _listen(self, runner: web.AppRunner, listeners: Listeners) -> None:
         limit_tls_buffers(TLS_READ_BYTES)
-        self._tls = tls = self._certificates.context()
         await web.SockSite(runner, listeners.http, backlog=ACCEPTED_AT_ONCE).start()
-        await web.SockSite(runner, listeners.https, ssl_context=tls, backlog=ACCEPTED_AT_ONCE).start()
+        await web.SockSite(runner, listeners.https, ssl_context=self._tls, backlog=ACCEPTED_AT_ONCE).start()
         for listener in (listeners.http, listeners.https):
             listener.listen(
                 sockets.BACKLOG
             )  # aiohttp has one number for both; the kernel may hold more than is accepted at once
 
     def _complete_certificate(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Add what the name service knows to the certificate, beside the start: a dead one takes long to say so."""
-        files, tls = self._certificates, self._tls
-        try:
-            names = [*certificate_names(self._settings), *looked_up_names()]
-            before = files.server.read_bytes()
-            prepare_certificates(self._settings.data, names, now=self._clock())
-            if files.server.read_bytes() != before and tls is not None:
-                # In the loop: between its two steps no handshake may begin.
-                loop.call_soon_threadsafe(tls.load_cert_chain, files.server, files.server_key)
-        except (OSError, ValueError, RuntimeError) as problem:
-            log.warning("this machine's names could not be added to the certificate", extra={"reason": str(problem)})
+        completing = functools.partial(
+            complete_certificate, self._settings, self._certificates, self._tls, loop, self._clock
+        )
+        threading.Thread(target=completing, daemon=True).start()
 
     def _application(self) -> web.Application:
         services, only = self._services, self._settings.only
@@ -347,6 +327,7 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
     settings, database, draw = services.settings, services.database, services.draw
     reachable_within = timedelta(seconds=settings.fit_seconds)
     carrier = carriers.GatewayCarrier(bootstrap_of(settings))
+    rollout_worker = rollouts.Worker(database, settings, draw, operations.judge_rollout)
     return [
         Worker(
             "upgrades",
@@ -375,6 +356,7 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
             SCHEDULES,
         ),
         Worker("commands", lambda: commands.run_once(database, now=clock()), LEASES),
+        Worker(rollouts.TOPIC, lambda: rollout_worker.run_once(clock())),
         Worker("releases", lambda: releases.run_once(database, services.repository, now=clock())),
         Worker("housekeeping", lambda: operations.run_housekeeping(services, now=clock()), HOUSEKEEPING),
     ]

@@ -15,7 +15,7 @@ from backfleet.storage import Transaction
 from backfleet.upgrades import _store
 from backfleet.upgrades.model import Item, Task
 from backfleet.upgrades.progress import progress_of
-from backfleet.upgrades.states import TaskState, task_state
+from backfleet.upgrades.states import ItemState, TaskState, task_state
 
 TOPIC: Final = "upgrades"
 MOST_FORGOTTEN: Final = 2000  # tasks forgotten in one go; the next round takes the rest
@@ -37,6 +37,24 @@ def cancel(tx: Transaction, account_id: str, task_id: str, *, now: datetime) -> 
     else:
         _end_open(tx, task, lambda item, reached: item.cancelled(at=now, reached=reached), now=now)
     return True
+
+
+def withdraw(tx: Transaction, item_ids: Sequence[str], *, now: datetime) -> None:
+    """Withdraw the orders of items that no host has fetched yet. What a host has goes on, and is reported as ever.
+
+    An item whose order was never sent ends with TaskCancelled here; one whose order waits for its host, when the worker
+    collects that.
+    """
+    if not item_ids:
+        return
+    carriers.withdraw(tx, TOPIC, item_ids, now=now)
+    locked = list(_store.items_for_update(tx, item_ids).values())
+    carriers.withdraw(tx, TOPIC, [item.id for item in locked if item.state is ItemState.SENT], now=now)  # sent since
+    ended = [item.cancelled(at=now, reached=None) for item in locked if item.state is ItemState.WAITING]
+    _store.update(tx, ended)
+    changes = [Change(item.client_id, status=item.client_status, unsure=True) for item in ended if item.client_id]
+    fleet.set_clients(tx, changes, now=now)
+    update_tasks(tx, {item.task_id for item in ended}, now=now)
 
 
 def expire(tx: Transaction, task: Task, *, now: datetime) -> None:
