@@ -48,6 +48,7 @@ def add(
             "AddRelease",
             file,
             bar.update,
+            lambda why: say(f"\n{why}; beginning anew", err=True),
             PackageName=package,
             ReleaseVersion=version,
             Platform=platform,
