@@ -123,7 +123,7 @@ def add_release(call: Call, asked: AddRelease) -> dict[str, Any]:
     except ReleaseRefused as refusal:
         raise ERRORS[refusal.code](refusal) from None
     notes = (
-        [] if release.manifest.health else ["it has no health command: hosts only check that its files are complete"]
+        [] if release.manifest.health else ["it has no health command: hosts only check that its commands start"]
     )
     notes += [UNPUBLISHED_NOTE] if release.published_at is None else []
     return {"Added": is_new, "Release": release_answer(release), "Notes": notes}
