@@ -42,7 +42,7 @@ class Server:
 
     @property
     def endpoint(self) -> str:
-        return "http://127.0.0.1:{}".format(self.listener.getsockname()[1])
+        return f"http://127.0.0.1:{self.listener.getsockname()[1]}"
 
     def behaves(self, *behaviours: Behaviour) -> None:
         def serve() -> None:
