@@ -104,9 +104,9 @@ def test_an_instance_has_a_known_kind_of_agent(empty: Database) -> None:
         connection.execute(sa.table("instances", *map(sa.column, row)).insert().values(row))
 
 
-def test_0006_keeps_versions_that_may_have_been_fetched_and_fixes_the_only_package(empty: Database) -> None:
+def test_0007_keeps_versions_that_may_have_been_fetched_and_fixes_the_only_package(empty: Database) -> None:
     """Where several packages are offered, none becomes the default."""
-    migrate(empty, "0005")
+    migrate(empty, "0006")
     with empty.transaction() as tx:
         for package, platform, withdrawn in (
             ("rclone", "linux-amd64", None),
