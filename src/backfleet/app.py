@@ -266,18 +266,12 @@ class _Server:
 
     async def _listen(self, runner: web.AppRunner, listeners: Listeners) -> None:
         limit_tls_buffers(TLS_READ_BYTES)
-<<<<<<< HEAD
-        tls = self._certificates.context()
         trust, proxied = trust_of(self._settings)
-        for name, listener, context in (("http", listeners.http, None), ("https", listeners.https, tls)):
+        for name, listener, context in (("http", listeners.http, None), ("https", listeners.https, self._tls)):
             if name in proxied:
                 await ProxiedSite(runner, listener, trust, ssl_context=context).start()
             else:
                 await web.SockSite(runner, listener, ssl_context=context, backlog=ACCEPTED_AT_ONCE).start()
-=======
-        await web.SockSite(runner, listeners.http, backlog=ACCEPTED_AT_ONCE).start()
-        await web.SockSite(runner, listeners.https, ssl_context=self._tls, backlog=ACCEPTED_AT_ONCE).start()
->>>>>>> main
         for listener in (listeners.http, listeners.https):
             listener.listen(
                 sockets.BACKLOG

@@ -4,11 +4,7 @@ Owns no table but the schema version. Every module registers its tables on `meta
 `_store`; what must never happen twice is a constraint there.
 
 - `open_database(url)` opens a database, and `migrate` brings it to this version's schema.
-<<<<<<< HEAD
-- `list_part` reads a part of a list, by number or after a position.
-=======
 - `DatabaseClock` is one clock for all processes that share the database.
->>>>>>> main
 - `Database.transaction()` and `Database.reading()` give a `Transaction`.
 """
 
