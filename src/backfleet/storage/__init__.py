@@ -14,9 +14,6 @@ from backfleet.storage._database import AWAY, Conflict, Database, Transaction, o
 from backfleet.storage._lists import list_part
 from backfleet.storage._migrate import migrate
 
-<<<<<<< HEAD
-__all__ = ["AWAY", "Conflict", "Database", "Moment", "Transaction", "list_part", "metadata", "migrate", "open_database"]
-=======
 __all__ = [
     "AWAY",
     "Conflict",
@@ -24,8 +21,8 @@ __all__ = [
     "DatabaseClock",
     "Moment",
     "Transaction",
+    "list_part",
     "metadata",
     "migrate",
     "open_database",
 ]
->>>>>>> main
