@@ -18,6 +18,7 @@ from backfleet_host.upgrader.host.subprocesses import Runner, Subprocess, run
 RETRY_SECONDS = 0.2  # between two tries of what is not ready yet
 POLL_SECONDS = 0.01  # between two looks at what will be ready in a moment: backups wait for it
 MATCH_SECONDS = 2.0  # for comparing an output with what is expected
+KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)  # from outside, often because memory was short; the latter by a shell
 NOT_YET = 75  # EX_TEMPFAIL of sysexits.h: "not my fault, and it may be better in a moment"
 
 
@@ -59,9 +60,9 @@ def expect(command: Subprocess, pattern: str, name: str, runner: Runner) -> None
             break
         code, output = runner(dataclasses.replace(command, seconds=left))
     if code != 0:
-        is_passing = code == NOT_YET
-        reason: Reason = "TemporaryFailure" if is_passing else ""
-        raise Unhealthy(f"`{name}` ended with {describe_exit(code)}", output, passing=is_passing, reason=reason)
+        reason: Reason = "TemporaryFailure" if code == NOT_YET else ""
+        passing = code == NOT_YET or code in KILLED
+        raise Unhealthy(f"`{name}` ended with {describe_exit(code)}", output, passing=passing, reason=reason)
     if not matches(pattern, output):
         raise Unhealthy(f"the output of `{name}` does not match {pattern!r}", output)
 

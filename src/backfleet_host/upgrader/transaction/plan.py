@@ -66,7 +66,16 @@ class Baseline:
     serving: bool = False  # its service ran, and is to run afterwards
     unhealthy: str = ""  # why it was not healthy; "" = it was
     failing_probes: FrozenSet[str] = frozenset()
+    words: str = ""  # of its health command, without what differs between versions; "" = it was healthy
+    served_users: FrozenSet[str] = frozenset()  # its shims ran for them
+    unserved_users: FrozenSet[str] = frozenset()  # its shims did not run for them
 
     def journal_fields(self) -> Dict[str, Any]:
         """Return it as the fields of the journal's line `switching`."""
-        return {"serving": self.serving, "failing": sorted(self.failing_probes), "unwell": self.unhealthy}
+        return {
+            "serving": self.serving,
+            "failing": sorted(self.failing_probes),
+            "unwell": self.unhealthy,
+            "words": self.words,
+            "users": {"served": sorted(self.served_users), "unserved": sorted(self.unserved_users)},
+        }

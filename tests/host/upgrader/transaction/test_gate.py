@@ -238,6 +238,38 @@ def test_verifying_for_too_long_rolls_back(shop: Shop, host: Host) -> None:
     assert not (host.folder / "failed" / "2.0" / "reason.json").exists()
 
 
+SLOW = """#!/bin/sh
+case "$1" in
+  version) echo "{package} {version}"; exit {health} ;;
+  start) touch SERVES; SLEEPS ;;
+  stop) rm -f SERVES ;;
+  ready) [ -e SERVES ] && READY ;;
+esac
+"""
+SERVICE = {"start": ["courier", "start"], "stop": ["courier", "stop"], "ready": ["courier", "ready"], "seconds": 40}
+
+
+@pytest.mark.parametrize(("sleeps", "ready"), [("sleep 30", ":"), (":", "false")], ids=["start", "ready"])
+def test_a_service_that_starts_for_too_long_rolls_back(
+    shop: Shop, host: Host, tmp_path: Path, sleeps: str, ready: str
+) -> None:
+    """Its start counts as verifying: backups wait meanwhile. It is not the version's fault."""
+    serves = tmp_path / "serves"
+    quick = SLOW.replace("SERVES", str(serves)).replace("SLEEPS", ":").replace("READY", ":")
+    slow = SLOW.replace("SERVES", str(serves)).replace("SLEEPS", sleeps).replace("READY", ready)
+    shop.add("1.0", client=quick, service=SERVICE)
+    shop.add("2.0", client=slow, service=SERVICE)
+    host.carry("install", "1.0")
+    serves.touch()
+    host.write_policy("verify_limit = 2\n", "host")
+    report = host.carry("upgrade", "2.0", timeout_seconds=120)
+    assert (report.code, report.current_version) == ("RolledBack", "1.0")
+    assert "`verify_limit` in host.toml" in report.message
+    assert report.seconds < 28
+    assert not (host.folder / "failed" / "2.0" / "reason.json").exists()
+    assert serves.exists()
+
+
 # --- Hosts that were set up by an earlier build ---------------------------------------------------------------------
 
 
