@@ -202,12 +202,8 @@ class Host:
 
     @contextmanager
     def passing_the_gate(self) -> Iterator[dict[str, Any]]:
-        """Yield what a process must be started with so that shims let it past, as commands of a verification.
-
-        Without an attempt that has switched there is no marker, and the gate is open.
-        """
-        marker = self.folder / "unproven"
-        file = os.open(marker if marker.exists() else os.devnull, os.O_WRONLY)
+        """Yield what a process must be started with so that shims let it past, as commands of a verification."""
+        file = os.open(self.folder / "gate", os.O_WRONLY)
         try:
             yield {"pass_fds": (file,), "env": {**os.environ, "BACKFLEET_GATE_DESCRIPTOR": str(file)}}
         finally:

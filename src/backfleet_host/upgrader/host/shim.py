@@ -45,7 +45,8 @@ _TEXT = """#!/bin/sh
 exec 8<{gate} 9<{running} || exit 69
 verifies() {{
   case "${{BACKFLEET_GATE_DESCRIPTOR-}}" in ''|*[!0-9]*) return 1 ;; esac
-  [ "/proc/$$/fd/$BACKFLEET_GATE_DESCRIPTOR" -ef {unproven} ] || return 1
+  [ "/proc/$$/fd/$BACKFLEET_GATE_DESCRIPTOR" -ef {unproven} ] ||
+    [ "/proc/$$/fd/$BACKFLEET_GATE_DESCRIPTOR" -ef {gate} ] || return 1
   while read -r key value; do
     case "$key $value" in "flags: "*[12]) return 0 ;; esac
   done <"/proc/$$/fdinfo/$BACKFLEET_GATE_DESCRIPTOR"

@@ -164,13 +164,25 @@ def _started(command: Subprocess, run_id: str, output: int) -> subprocess.Popen[
             os.close(marker)
 
 
+def _open_to_write(path: Path) -> Optional[int]:
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+
+
 def _opened_marker(command: Subprocess) -> Optional[int]:
-    """Return a descriptor of the marker for writing, which only its owner can open; None if the command gets none."""
+    """Return a descriptor of the marker for writing, which only its owner can open; None if the command gets none.
+
+    Where somebody removed the marker a command of our own user gets one of the gate. It is opened anew: with a copy of
+    ours, a command could release our lock.
+    """
     if command.marker is None:
         return None
-    try:
-        opened = os.open(command.marker, os.O_WRONLY | os.O_CLOEXEC)
-    except OSError:
+    opened = _open_to_write(command.marker)
+    if opened is None and not command.user:
+        opened = _open_to_write(command.marker.with_name("gate"))
+    if opened is None:
         return None
     try:
         number = fcntl.fcntl(opened, fcntl.F_DUPFD_CLOEXEC, LEAST_DESCRIPTOR)

@@ -281,10 +281,10 @@ def a_closed_gate(place: Place) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize(
-    ("name", "flags"), [("", 0), ("unproven", os.O_RDONLY), ("gate", os.O_WRONLY), ("running", os.O_WRONLY)]
+    ("name", "flags"), [("", 0), ("unproven", os.O_RDONLY), ("gate", os.O_RDONLY), ("running", os.O_WRONLY)]
 )
 def test_no_word_and_no_other_descriptor_lets_anybody_past(either: Place, name: str, flags: int) -> None:
-    """Only the marker of the upgrade does, opened for writing."""
+    """Only the marker of the upgrade does, or the gate itself, opened for writing."""
     with a_closed_gate(either):
         file = os.open(either.folder / name, flags) if name else -1
         given = {**os.environ, "BACKFLEET_ON_TRIAL": "1", "BACKFLEET_GATE_DESCRIPTOR": str(file if name else 77)}
@@ -308,6 +308,18 @@ def test_what_a_verified_client_starts_passes_the_gate_too(either: Place) -> Non
         done = subprocess.run(words, env=given, pass_fds=(file,), timeout=20, check=True, capture_output=True)
         assert done.stdout == b"inner\ninner\n"
         os.close(file)
+
+
+def test_the_gate_itself_lets_past_and_does_not_reach_the_client(bash: Place) -> None:
+    """Where somebody removed the marker. With it the client could keep the gate locked."""
+    with a_closed_gate(bash) as marker:
+        marker.unlink()
+        file = os.open(bash.folder / "gate", os.O_WRONLY)
+        given = {**os.environ, "BACKFLEET_GATE_DESCRIPTOR": str(file)}
+        look = f"[ ! -e /proc/$$/fd/{file} ]"
+        subprocess.run([bash.shim, "-c", look], env=given, pass_fds=(file,), timeout=10, check=True)
+        os.close(file)
+        marker.touch()
 
 
 @pytest.mark.parametrize("name", ["gate", "running"])

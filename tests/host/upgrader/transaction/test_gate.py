@@ -99,7 +99,7 @@ def test_left_overs_count_as_runs_if_the_policy_says_so(shop: Shop, host: Host) 
     offer(shop, host, "idle")
     host.write_policy("left_overs_are_runs = true\n", "host")
     with a_neighbour(host.folder / "running", "record") as neighbour:
-        report = host.carry("upgrade", "2.0", timeout_seconds=2)
+        report = host.carry("upgrade", "2.0", timeout_seconds=4)
     assert report.code == "BackupRunning"
     assert f"process {neighbour} of nobody, which runs for" in report.message
 
@@ -138,7 +138,7 @@ def test_the_message_names_the_backup_that_runs(shop: Shop, host: Host) -> None:
     """Process, user, age and command."""
     offer(shop, host, "idle")
     with a_backup(host) as backup:
-        report = host.carry("upgrade", "2.0", timeout_seconds=1)
+        report = host.carry("upgrade", "2.0", timeout_seconds=4)
     assert report.code == "BackupRunning"
     assert f"process {backup.pid} of " in report.message
     assert "which runs for" in report.message
@@ -298,12 +298,12 @@ def test_a_backup_that_began_under_an_earlier_shim_is_waited_for(shop: Shop, hos
     offer(shop, host, "idle")
     as_before(host)
     with a_backup(host) as backup:
-        report = host.carry("upgrade", "2.0", timeout_seconds=2)
+        report = host.carry("upgrade", "2.0", timeout_seconds=4)
         assert report.code == "BackupRunning"
         assert f"process {backup.pid} of " in report.message
         assert host.carry("upgrade", "1.0").code == "AlreadyCurrent"
         assert shim.is_native(host.shim.read_bytes())
-        assert host.carry("upgrade", "2.0", timeout_seconds=2).code == "BackupRunning"
+        assert host.carry("upgrade", "2.0", timeout_seconds=4).code == "BackupRunning"
     assert host.carry("upgrade", "2.0").outcome == "succeeded"
 
 
