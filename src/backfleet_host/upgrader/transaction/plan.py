@@ -69,6 +69,7 @@ class Baseline:
     words: str = ""  # of its health command, without what differs between versions; "" = it was healthy
     served_users: FrozenSet[str] = frozenset()  # its shims ran for them
     unserved_users: FrozenSet[str] = frozenset()  # its shims did not run for them
+    cannot_start: FrozenSet[str] = frozenset()  # commands that could not be started; found out without a health command
 
     def journal_fields(self) -> Dict[str, Any]:
         """Return it as the fields of the journal's line `switching`."""
@@ -78,4 +79,5 @@ class Baseline:
             "unwell": self.unhealthy,
             "words": self.words,
             "users": {"served": sorted(self.served_users), "unserved": sorted(self.unserved_users)},
+            "cannot_start": sorted(self.cannot_start),
         }

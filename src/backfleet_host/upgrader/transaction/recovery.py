@@ -75,6 +75,7 @@ def _baseline_of(cut_off: OpenAttempt) -> Baseline:
         words=cut_off.field(SWITCHING, "words"),
         served_users=frozenset(users.get("served", ())),
         unserved_users=frozenset(users.get("unserved", ())),
+        cannot_start=frozenset(cut_off.field(SWITCHING, "cannot_start", ())),
     )
 
 

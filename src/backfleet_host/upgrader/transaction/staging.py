@@ -82,11 +82,12 @@ def _give_rights(attempt: Attempt, plan: Plan, manifest: Manifest, tree: Path) -
 def _take_baseline(attempt: Attempt, plan: Plan, old: Manifest) -> Baseline:
     """Find out what fails on the old version already."""
     tree, unhealthy, words = attempt.package.tree(old.version), "", ""
+    cannot_start: FrozenSet[str] = frozenset()
     try:
         health.verify(old, tree, attempt.runner)
     except Unhealthy as problem:
         unhealthy = attempt.state.details["unwell_before"] = problem.text
-        words = words_of(problem, old.version)
+        words, cannot_start = words_of(problem, old.version), problem.cannot_start
     failing = set()
     for probe in plan.policy.package.probes:
         attempt.check_interrupted(late="the probes of this host take too long; nothing was touched")
@@ -98,6 +99,7 @@ def _take_baseline(attempt: Attempt, plan: Plan, old: Manifest) -> Baseline:
     return Baseline(
         unhealthy=unhealthy,
         failing_probes=frozenset(failing),
+        cannot_start=cannot_start,
         words=words,
         served_users=served,
         unserved_users=unserved,

@@ -96,7 +96,7 @@ def verify_version(attempt: Attempt, policy: Policy, baseline: Baseline, manifes
         Unhealthy: something fails that did not fail on the old version.
     """
     package, runner = attempt.package, attempt.trial_runner(policy.host.verify_limit)
-    health.verify(manifest, package.current, runner)
+    health.verify(manifest, package.current, runner, baseline.cannot_start)
     if manifest.version == attempt.order.version:  # nobody runs an intermediate version
         _run_shims(attempt, policy, baseline, manifest, runner)
     for probe in policy.package.probes:
