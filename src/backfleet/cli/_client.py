@@ -15,6 +15,7 @@ import urllib3
 from backfleet.cli._credentials import Connection
 from backfleet.clock import Clock
 from backfleet.wire import signing
+from backfleet.wire.errors import SignatureDoesNotMatch
 
 CONNECT_SECONDS = 5
 READ_SECONDS = 60
@@ -151,6 +152,8 @@ def _read(status: int, body: bytes) -> dict[str, Any]:
     if not isinstance(answer, dict):
         raise CallFailed(f"the answer (HTTP {status}) is not from a Backfleet server; check --endpoint")
     if status >= 300 or answer.get("Success") is False:
+        if answer.get("Code") == SignatureDoesNotMatch.code:  # its message is what was signed: nothing for people
+            raise CallFailed(SignatureDoesNotMatch.advice, answer)
         raise CallFailed(str(answer.get("Message", f"HTTP {status}")), answer)
     return answer
 

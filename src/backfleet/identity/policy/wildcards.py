@@ -26,6 +26,11 @@ def variables_in(texts: Iterable[str]) -> list[str]:
     return [name for text in texts if "${" in text for name in _VARIABLE.findall(text)]
 
 
+def without_variables(pattern: str) -> str:
+    """Return a pattern that matches at least what this one does, whatever values its variables have."""
+    return _VARIABLE.sub("*", pattern)
+
+
 def has_broken_variable(text: str) -> bool:
     """Return whether a policy variable begins in the text and does not end."""
     return "${" in _VARIABLE.sub("", text)
