@@ -20,7 +20,10 @@ FORMS: Final[dict[str, tuple[str, ...]]] = {
     "ecs": tuple(
         f"acs:ecs:{{region}}:{{account}}:{kind}/*" for kind in ("instance", "command", "activation", "invocation")
     ),
-    "ram": ("acs:ram:*:{account}:*", "acs:ram:*:system:policy/*"),
+    "ram": (
+        *(f"acs:ram::{{account}}:{kind}/*" for kind in ("user", "role", "group", "policy", "oidc-provider")),
+        "acs:ram::system:policy/*",
+    ),
     "sts": ("acs:ram::*:role/*",),
 }
 """The ARNs of what an operation of each product can touch. Calls across accounts touch clients of others."""
@@ -67,19 +70,19 @@ def _forms(call: Call, operation: Operation) -> Iterable[str]:
 
 
 @functools.lru_cache(4096)
-def _overlap(one: str, other: str) -> bool:
-    """Return whether a text exists that both patterns match."""
-    reached = {0}  # places in `other` at which a text may be that has matched `one` so far
-    for character in one:
-        reached = _skipping(other, reached)
+def _overlap(pattern: str, form: str) -> bool:
+    """Return whether a text exists that a pattern of a policy and a form match. A star of a form is one id."""
+    reached = {0}  # the places in the form at which a text may be that has matched the pattern so far
+    for character in pattern:
+        reached = _skipping(form, reached)
         if character == "*":
-            reached = set(range(min(reached), len(other) + 1)) if reached else set()
+            reached = set(range(min(reached), len(form) + 1)) if reached else set()
             continue
-        stays = {at for at in reached if at < len(other) and other[at] == "*"}
+        stays = {at for at in reached if at < len(form) and form[at] == "*" and character not in ":/"}
         reached = stays | {
-            at + 1 for at in reached if at < len(other) and (other[at] in (character, "?") or character == "?")
+            at + 1 for at in reached if at < len(form) and (form[at] in (character, "?") or character == "?")
         }
-    return len(other) in _skipping(other, reached)
+    return len(form) in _skipping(form, reached)
 
 
 def _skipping(pattern: str, reached: set[int]) -> set[int]:
