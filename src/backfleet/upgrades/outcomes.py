@@ -10,6 +10,7 @@ from typing import Final
 
 from backfleet.carriers import Outcome, State
 from backfleet.fleet import Change, ClientStatus
+from backfleet.upgrades.early_ends import GONE_CODE, gone_text
 from backfleet.upgrades.model import STATUS_FAILED, STATUS_SUCCEEDED, Item
 from backfleet.upgrades.states import FINAL, ItemState, Kind, may_move
 from backfleet_host.contract import Report, read_output
@@ -72,7 +73,7 @@ def judge(item: Item, outcome: Outcome, *, deadline: datetime, later: LaterOrder
     An item past its deadline expires first, so that it does not matter whether the news or the expiry was seen first.
     """
     output = read_host_output(item, outcome)
-    before = item.expired(at=deadline) if item.is_open and now >= deadline else item
+    before = item.expired(at=deadline, reached=outcome.reached) if item.is_open and now >= deadline else item
     after = _with_output(_moved(before, outcome, output.report, now), output)
     return Judgement(after, _change(item, after, output.report, later))
 
@@ -125,6 +126,8 @@ def _meaning(item: Item, outcome: Outcome, report: Report | None) -> tuple[ItemS
         return ItemState.LOST, *_LOST
     if not outcome.is_final:
         return ItemState.RUNNING, "", ""
+    if outcome.state is State.GONE:
+        return ItemState.FAILED, GONE_CODE, gone_text(outcome.reached)
     code, message = _WITHOUT_REPORT[outcome.state]
     if outcome.state is State.FAILED:
         code, message = _AGENT_ERRORS.get(outcome.error_code, (code, message))
