@@ -16,16 +16,19 @@ STATUS_UNDER_WAY: Final = {
     Kind.UPGRADE: ClientStatus.UPGRADING,
     Kind.INSTALL: ClientStatus.INSTALLING,
     Kind.UNINSTALL: ClientStatus.UNINSTALLING,
+    Kind.ROLL_BACK: ClientStatus.UPGRADING,
 }
 STATUS_SUCCEEDED: Final = {
     Kind.UPGRADE: ClientStatus.ACTIVATED,
     Kind.INSTALL: ClientStatus.ACTIVATED,
     Kind.UNINSTALL: ClientStatus.NOT_INSTALLED,
+    Kind.ROLL_BACK: ClientStatus.ACTIVATED,
 }
 STATUS_FAILED: Final = {
     Kind.UPGRADE: ClientStatus.UPGRADE_FAILED,
     Kind.INSTALL: ClientStatus.INSTALL_FAILED,
     Kind.UNINSTALL: ClientStatus.UNINSTALL_FAILED,
+    Kind.ROLL_BACK: ClientStatus.UPGRADE_FAILED,
 }
 
 EXPIRED_CODE: Final = "TaskExpired"
@@ -48,7 +51,7 @@ class TaskTarget:
     package: str = ""
     platform: str = ""
     from_version: str = ""
-    to_version: str = ""  # "" for an uninstall, and where it is refused
+    to_version: str = ""  # "" for an uninstall, where it is refused, and where a host rolls back to what it had
     resolved: tuple[str, str] | None = None
     remove_state: bool = False  # an uninstall that removes the client's configuration and state, too
     tries_again: bool = False  # also a version that is quarantined on the host, because it was rolled back there

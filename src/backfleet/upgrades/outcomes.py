@@ -139,11 +139,19 @@ def _meaning_of_report(item: Item, report: Report) -> tuple[ItemState, str, str]
     if report.outcome != "succeeded":
         message = report.message if reported_version(report) is not None else f"{report.message}{_unconfirmed(item)}"
         return ItemState.FAILED, report.code or "InternalError", storable(message)
-    wanted = "" if item.kind is Kind.UNINSTALL else item.to_version
+    wanted = _wanted_version(item, report)
     if report.current_version != wanted:
         runs = report.current_version or "nothing"
         return ItemState.FAILED, "InternalError", f"the host reports success, but {runs} is installed there"
     return ItemState.SUCCEEDED, report.code if report.code == "AlreadyCurrent" else "", storable(report.message)
+
+
+def _wanted_version(item: Item, report: Report) -> str:
+    """Return what must be installed if the order succeeded. A roll-back may leave the version to the host."""
+    if item.kind is Kind.UNINSTALL:
+        return ""
+    is_left_to_host = item.kind is Kind.ROLL_BACK and not item.to_version
+    return (report.to_version or "the version before") if is_left_to_host else item.to_version
 
 
 def _unconfirmed(item: Item) -> str:
