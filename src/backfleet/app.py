@@ -48,8 +48,8 @@ from backfleet.library_internals import limit_tls_buffers
 from backfleet.operations.backfleet.server import agent_address
 from backfleet.operations.catalogue import Services
 from backfleet.operations.perform import Performer
-from backfleet.peers import Trust, finding_peers, read_trust
-from backfleet.proxy_protocol import ProxiedSite
+from backfleet.peers import finding_peers
+from backfleet.proxy_protocol import ProxiedSite, trust_of
 from backfleet.pubsub import LONGEST_WAIT, PubSub, open_pubsub, poll_until_stopped
 from backfleet.settings import Settings
 from backfleet.sockets import tell_parent_ready, tell_systemd
@@ -104,7 +104,10 @@ def serve(settings: Settings, *, clock: Clock, draw: Draw, announce: Callable[[s
     """
     if host_program.NEEDED_BY & set(settings.only) and host_program.find() is None:
         raise CannotStart(host_program.MISSING)
-    trust_of(settings)
+    try:
+        trust_of(settings)
+    except ValueError as problem:
+        raise CannotStart(str(problem)) from None
     os.umask(0o077)  # no other user may read what the server writes, the database's own files included
     listeners = bind(settings)
     settings = replace(settings, http=sockets.address_of(listeners.http), https=sockets.address_of(listeners.https))
@@ -139,24 +142,6 @@ def bind(settings: Settings) -> Listeners:
         )
     except sockets.CannotListen as problem:
         raise CannotStart(str(problem)) from problem
-
-
-def trust_of(settings: Settings) -> tuple[Trust, frozenset[str]]:
-    """Return which proxies are trusted, and the listeners that require the PROXY protocol.
-
-    Raises:
-        CannotStart: a setting of these cannot be used.
-    """
-    try:
-        trust = read_trust(settings.trusted_proxies, settings.forwarded_header)
-    except ValueError as problem:
-        raise CannotStart(str(problem)) from None
-    names = frozenset(filter(None, (name.strip() for name in settings.proxy_protocol.split(","))))
-    if names - {"http", "https"}:
-        raise CannotStart(f"proxy_protocol is {settings.proxy_protocol!r}; it names listeners: http, https or both")
-    if names and not trust.networks:
-        raise CannotStart("proxy_protocol needs trusted_proxies: whoever sends its header is believed")
-    return trust, names
 
 
 def open_services(settings: Settings, pubsub: PubSub, *, clock: Clock, draw: Draw) -> tuple[Services, Certificates]:

@@ -15,7 +15,8 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from backfleet.peers import Trust, read_address
+from backfleet.peers import Trust, read_address, read_trust
+from backfleet.settings import Settings
 
 SIGNATURE: Final = b"\r\n\r\n\0\r\nQUIT\n"
 SHORTEST = 15  # bytes of the shortest header: PROXY UNKNOWN and its line end
@@ -32,6 +33,21 @@ _LINE = re.compile(
 )
 
 log = logging.getLogger(__name__)
+
+
+def trust_of(settings: Settings) -> tuple[Trust, frozenset[str]]:
+    """Return which proxies are trusted, and the listeners that require the PROXY protocol.
+
+    Raises:
+        ValueError: a setting of these cannot be used; the text names it.
+    """
+    trust = read_trust(settings.trusted_proxies, settings.forwarded_header)
+    names = frozenset(filter(None, (name.strip() for name in settings.proxy_protocol.split(","))))
+    if names - {"http", "https"}:
+        raise ValueError(f"proxy_protocol is {settings.proxy_protocol!r}; it names listeners: http, https or both")
+    if names and not trust.networks:
+        raise ValueError("proxy_protocol needs trusted_proxies: whoever sends its header is believed")
+    return trust, names
 
 
 class NotProxied(Exception):
