@@ -15,6 +15,7 @@ from backfleet.cli._releases import release
 from backfleet.cli._roles import role
 from backfleet.cli._serve import serve
 from backfleet.cli._signing import forget_keys, keys, pending, publish, sign
+from backfleet.cli._version_schemes import scheme
 
 __all__ = ["main"]
 
@@ -27,5 +28,5 @@ def main() -> None:
 
 for _command in (serve, release, activation, instance, client, task, account, user, role, key, policy, audit, doctor):
     main.add_command(_command)
-for _command in (keys, pending, sign, publish, forget_keys):
+for _command in (scheme, keys, pending, sign, publish, forget_keys):
     release.add_command(_command)

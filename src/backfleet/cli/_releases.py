@@ -10,6 +10,7 @@ import click
 from backfleet.cli._client import Client
 from backfleet.cli._options import calls_the_api, fail, json_option
 from backfleet.cli._print import print_json, print_table, say, size
+from backfleet_host.versions import SCHEMES
 
 FORMATS = ("wheel", "deb", "tar", "zip", "binary")
 ENDINGS = {".whl": "wheel", ".deb": "deb", ".zip": "zip", ".tar": "tar", ".gz": "tar", ".tgz": "tar", ".xz": "tar"}
@@ -28,6 +29,11 @@ def release() -> None:
 @click.option("--from", "form", type=click.Choice(FORMATS), help="The format of FILE. Default: by its ending.")
 @click.option("--manifest", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A TOML manifest.")
 @click.option("--channel", default="stable", show_default=True)
+@click.option(
+    "--scheme",
+    type=click.Choice(SCHEMES),
+    help="How the versions of the package compare. Default: what it has; at first deb for a deb file, else pep440.",
+)
 @json_option
 @calls_the_api
 def add(
@@ -39,6 +45,7 @@ def add(
     form: str | None,
     manifest: Path | None,
     channel: str,
+    scheme: str | None,
     as_json: bool,
 ) -> None:
     """Upload FILE as a release and offer it on a channel."""
@@ -55,6 +62,7 @@ def add(
             Channel=channel,
             FileName=file.name,
             Manifest=_manifest(manifest),
+            Scheme=scheme,
         )
     if as_json:
         print_json(answer)

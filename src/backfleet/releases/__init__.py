@@ -1,9 +1,12 @@
 """Keep which versions exist, and sign them so that hosts can verify them. Knows no hosts, tasks or callers.
 
-Owns the tables `releases`, `release_offers` and `signed_metadata`, the artifacts folder and the release-signing keys.
+Owns the tables `releases`, `release_offers`, `package_schemes` and `signed_metadata`, the artifacts folder and the
+release-signing keys.
 
 - `prepare` reads an uploaded artifact, `keep_artifact` stores it, `add` makes it a release on a channel.
 - `withdraw` stops offering a release.
+- `scheme_for` and `schemes_of` say how the versions of a package compare; `review_scheme` shows what another scheme
+  would make of them, and `change_scheme` changes it.
 - `offered`, `offered_for`, `packages_offered`, `find` and `find_all` read; `select` and `newest` choose. The last two
   are pure.
 - `metadata` and `Repository.artifact` are for those who download.
@@ -27,6 +30,14 @@ from backfleet.releases.registry import (
     withdraw,
 )
 from backfleet.releases.repository import Repository
+from backfleet.releases.schemes import (
+    SchemeReview,
+    UnknownPackage,
+    change_scheme,
+    review_scheme,
+    scheme_for,
+    schemes_of,
+)
 from backfleet.releases.selection import Selection, newest, select
 from backfleet.releases.signed_metadata import LIFETIMES, may_sign, metadata, refresh, run_once
 from backfleet_host.manifest import Health, Manifest, Service
@@ -42,11 +53,14 @@ __all__ = [
     "ReleaseConflict",
     "ReleaseRefused",
     "Repository",
+    "SchemeReview",
     "Selection",
     "Service",
     "TooManyReleases",
+    "UnknownPackage",
     "accept_signatures",
     "add",
+    "change_scheme",
     "count_releases",
     "find",
     "find_all",
@@ -60,7 +74,10 @@ __all__ = [
     "pending_signatures",
     "prepare",
     "refresh",
+    "review_scheme",
     "run_once",
+    "scheme_for",
+    "schemes_of",
     "select",
     "withdraw",
 ]

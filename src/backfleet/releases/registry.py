@@ -11,9 +11,11 @@ from backfleet.releases.errors import ReleaseConflict
 from backfleet.releases.inspecting import inspect
 from backfleet.releases.model import Prepared, Release
 from backfleet.releases.repository import Repository
+from backfleet.releases.schemes import check_has_own_place, fix_scheme
 from backfleet.releases.signed_metadata import publish
 from backfleet.storage import Transaction
 from backfleet_host.files import move_file, sync_folder
+from backfleet_host.versions import default_scheme, scheme_of
 
 
 def prepare(
@@ -27,6 +29,7 @@ def prepare(
     form: str,
     file_name: str,
     given: Mapping[str, Any] | None,
+    scheme: str | None = None,
 ) -> Prepared:
     """Read an uploaded artifact from beginning to end. Call it outside of any transaction: the artifact may be large.
 
@@ -35,11 +38,13 @@ def prepare(
         form: the artifact's format, one of `archives.FORMATS`.
         file_name: the name that it was uploaded under; folders in it are ignored.
         given: the manifest's fields as the administrator gave them; None takes the recipe of the package.
+        scheme: how the versions of the package compare, as `scheme_for` found it; None goes by the format.
 
     Raises:
         ReleaseRefused: names, manifest or artifact cannot be offered.
     """
-    manifest = describe(package=package, version=version, platform=platform, form=form, given=given)
+    by = scheme_of(scheme or default_scheme(form))
+    manifest = describe(package=package, version=version, platform=platform, form=form, given=given, scheme=by)
     last = Path(file_name).name or "artifact"
     check_name("the file name", last, FILE_NAME)
     return Prepared(inspect(manifest, artifact), sha256, size, last)
@@ -68,7 +73,8 @@ def add(
         The release, and whether it is new.
 
     Raises:
-        ReleaseConflict: the version exists with other bytes, or was withdrawn.
+        ReleaseConflict: the version exists with other bytes, or was withdrawn; it is equal to another one of the
+            package; or the package has another version scheme.
         TooManyReleases: signed metadata would grow larger than hosts accept.
     """
     manifest = prepared.manifest
@@ -84,6 +90,9 @@ def add(
             f"{manifest.package} {manifest.version} {manifest.platform} was withdrawn; give it a new version"
         )
     if known is None:
+        fix_scheme(tx, manifest.package, manifest.scheme)
+        others = _store.every_release(tx, manifest.package)
+        check_has_own_place(manifest.version_scheme, manifest.version, others)
         _store.add_release(tx, prepared, now)
         publish(tx, repository, now=now)
     _store.offer(tx, channel, manifest.package, manifest.version, manifest.platform)

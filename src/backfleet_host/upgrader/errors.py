@@ -30,6 +30,8 @@ Reason = Literal[
     "ReadOnlyRoot",  # the host is still booting, or its disk had an error
     # UnsupportedPlatform: the mount
     "NoSuid",  # file capabilities have no effect there
+    # UnsupportedPlatform: the host program
+    "UnknownScheme",  # it is too old to compare the versions of this package
     # RolledBack: the new version, or a probe of the host
     "TimedOut",  # its process tree was killed at its time limit
     "TemporaryFailure",  # exit code 75 until its time was over: not the version's fault

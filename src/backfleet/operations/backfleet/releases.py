@@ -9,6 +9,7 @@ from backfleet.releases import STABLE, Release, ReleaseRefused
 from backfleet.wire.errors import ApiError, MissingParameter
 from backfleet.wire.parameters import json_object, text
 from backfleet.wire.shapes import Anything
+from backfleet_host.versions import FIRST_SCHEME, SCHEMES, default_scheme
 
 LARGEST_DOCUMENT: Final = 16 << 20  # bytes
 CHANNEL: Final = r"[a-z0-9][a-z0-9._+-]{0,63}"
@@ -61,10 +62,15 @@ RELEASE: Final = {
     "CreatedTime": int,
     "Withdrawn": bool,
     "Published": bool,
+    "Scheme": str,
 }
 UNPUBLISHED_NOTE: Final = (
     "it waits for a signature with the targets key, which is kept elsewhere: "
     "run backfleet release pending, release sign and release publish"
+)
+OTHER_SCHEME_NOTE: Final = (
+    "the versions of its package compare by the scheme {scheme}, and a {form} file usually has {usual}: "
+    "`backfleet release scheme` shows both orders and changes it"
 )
 
 
@@ -89,6 +95,7 @@ class AddRelease:
     file_name: str | None = text("FileName", default="artifact", longest=255)
     channel: str | None = text("Channel", default=STABLE, longest=64, pattern=CHANNEL)
     manifest: dict[str, Any] | None = json_object("Manifest")
+    scheme: str | None = text("Scheme", choices=SCHEMES)
 
 
 @operation(
@@ -106,6 +113,8 @@ def add_release(call: Call, asked: AddRelease) -> dict[str, Any]:
     if upload is None or not upload.size:
         raise MissingParameter("The file, as the body of the request,")
     try:
+        with call.services.database.reading() as tx:
+            scheme = releases.scheme_for(tx, asked.package_name or "", form=asked.format or "", asked=asked.scheme)
         prepared = releases.prepare(
             upload.path,
             upload.sha256,
@@ -116,6 +125,7 @@ def add_release(call: Call, asked: AddRelease) -> dict[str, Any]:
             form=asked.format or "",
             file_name=asked.file_name or "",
             given=asked.manifest,
+            scheme=scheme,
         )
         releases.keep_artifact(repository, upload.path, upload.sha256)
         with call.services.database.transaction() as tx:
@@ -126,6 +136,9 @@ def add_release(call: Call, asked: AddRelease) -> dict[str, Any]:
         [] if release.manifest.health else ["it has no health command: hosts only check that its files are complete"]
     )
     notes += [UNPUBLISHED_NOTE] if release.published_at is None else []
+    usual = default_scheme(release.manifest.format)
+    if usual not in (scheme, FIRST_SCHEME):
+        notes.append(OTHER_SCHEME_NOTE.format(form=release.manifest.format, usual=usual, scheme=scheme))
     return {"Added": is_new, "Release": release_answer(release), "Notes": notes}
 
 
@@ -238,6 +251,7 @@ def release_answer(release: Release) -> dict[str, Any]:
         "CreatedTime": int(release.created_at.timestamp()),
         "Withdrawn": release.withdrawn_at is not None,
         "Published": release.published_at is not None,
+        "Scheme": release.manifest.scheme,
     }
 
 
