@@ -11,7 +11,7 @@ from tuf.api.metadata import Metadata
 from backfleet import releases
 from backfleet.releases import ReleaseConflict, ReleaseRefused
 from backfleet.storage import Database, metadata
-from releases.artifacts import program, tar
+from releases.artifacts import deb, program, tar
 
 Add = Callable[..., tuple[releases.Release, bool]]
 
@@ -39,14 +39,16 @@ def change(database: Database, repository: releases.Repository, name: str, now: 
 
 @pytest.mark.parametrize(
     ("form", "asked", "expected"),
-    [("deb", None, "deb"), ("wheel", None, "pep440"), ("tar", None, "pep440"), ("tar", "natural", "natural"),
-     ("deb", "pep440", "pep440")],
-)  # fmt: skip
+    [("deb", None, "deb"), ("tar", None, "pep440"), ("tar", "natural", "natural"), ("deb", "pep440", "pep440")],
+)
 def test_a_first_release_has_the_scheme_it_names_or_that_of_its_format(
-    shop: Database, form: str, asked: str | None, expected: str
+    shop: Database, add: Add, form: str, asked: str | None, expected: str
 ) -> None:
     with shop.reading() as tx:
-        assert releases.scheme_for(tx, "rclone", form=form, asked=asked) == expected
+        scheme = releases.scheme_for(tx, "rclone", asked)
+    content = deb(program("usr/bin/rclone", "1.0-1")) if form == "deb" else tar(program("rclone"))
+    added, _ = add("1.0-1", content=content, form=form, file_name="rclone", scheme=scheme)
+    assert (added.manifest.scheme, scheme_of(shop)) == (expected, expected)
 
 
 def test_the_first_release_fixes_the_scheme(shop: Database, add: Add) -> None:
@@ -55,11 +57,11 @@ def test_the_first_release_fixes_the_scheme(shop: Database, add: Add) -> None:
     assert scheme_of(shop) == "deb"
     assert scheme_of(shop, "restic") == "pep440", "of a package that is not there yet"
     with shop.reading() as tx:
-        assert releases.scheme_for(tx, "rclone", form="wheel", asked=None) == "deb"
+        assert releases.scheme_for(tx, "rclone", None) == "deb"
         with pytest.raises(ReleaseConflict, match=r"by the scheme deb, not rpm.*`backfleet release scheme rclone rpm`"):
-            releases.scheme_for(tx, "rclone", form="tar", asked="rpm")
+            releases.scheme_for(tx, "rclone", "rpm")
         with pytest.raises(ReleaseRefused, match="'alphabet' is not one of deb, rpm"):
-            releases.scheme_for(tx, "borg", form="tar", asked="alphabet")
+            releases.scheme_for(tx, "borg", "alphabet")
     with pytest.raises(ReleaseConflict, match="compare by deb, not semver"):
         add("1.0.1", scheme="semver")
 

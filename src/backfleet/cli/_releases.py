@@ -13,7 +13,6 @@ from backfleet.cli._print import print_json, print_table, say, size
 from backfleet_host.versions import SCHEMES
 
 FORMATS = ("wheel", "deb", "tar", "zip", "binary")
-ENDINGS = {".whl": "wheel", ".deb": "deb", ".zip": "zip", ".tar": "tar", ".gz": "tar", ".tgz": "tar", ".xz": "tar"}
 
 
 @click.group()
@@ -26,7 +25,7 @@ def release() -> None:
 @click.option("--package", required=True, help="The backup client, such as rclone.")
 @click.option("--version", required=True, help="Its version, such as 1.75.2.")
 @click.option("--platform", required=True, help="Where it runs, such as linux-amd64.")
-@click.option("--from", "form", type=click.Choice(FORMATS), help="The format of FILE. Default: by its ending.")
+@click.option("--from", "form", type=click.Choice(FORMATS), help="The format of FILE. Default: what its bytes show.")
 @click.option("--manifest", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A TOML manifest.")
 @click.option("--channel", default="stable", show_default=True)
 @click.option(
@@ -55,10 +54,11 @@ def add(
             "AddRelease",
             file,
             bar.update,
+            lambda why: say(f"\n{why}; beginning anew", err=True),
             PackageName=package,
             ReleaseVersion=version,
             Platform=platform,
-            Format=form or ENDINGS.get(file.suffix, "binary"),
+            Format=form,
             Channel=channel,
             FileName=file.name,
             Manifest=_manifest(manifest),
@@ -68,6 +68,8 @@ def add(
         print_json(answer)
         return
     say(f"{package} {version} {platform}: {'added' if answer.get('Added') else 'already there, nothing changed'}")
+    if answer.get("NeededLibraries"):
+        say(f"needs: {', '.join(answer['NeededLibraries'])}")
     for note in answer.get("Notes") or []:
         say(f"note: {note}")
 

@@ -40,12 +40,16 @@ def scheme(client: Client, package: str, name: str | None, yes: bool, as_json: b
         print_json(answer)
         return
     say(f"{package}: its versions compare by {name} from now on")
+    if not answer["Published"]:
+        say("note: hosts know it once it is signed: run backfleet release pending, release sign and release publish")
 
 
 def _show(now: dict[str, Any]) -> None:
     say(f"{now['PackageName']}: scheme {now['Scheme']}; newest first:")
     for version in now["Versions"]:
         say(f"  {version}")
+    for problem in now["Problems"]:
+        say(f"note: {problem}")
 
 
 def _show_both(now: dict[str, Any], then: dict[str, Any]) -> None:

@@ -51,3 +51,5 @@ class Prepared:
     sha256: str
     size: int  # bytes
     file_name: str
+    libraries: tuple[str, ...] = ()  # that its commands need, by name
+    notes: tuple[str, ...] = ()  # what the administrator should know of it

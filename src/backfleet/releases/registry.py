@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from backfleet.releases import _store
+from backfleet.releases.contents import examine, format_of
 from backfleet.releases.describing import FILE_NAME, check_name, describe
 from backfleet.releases.errors import ReleaseConflict
 from backfleet.releases.inspecting import inspect
@@ -35,19 +36,22 @@ def prepare(
 
     Args:
         size: bytes.
-        form: the artifact's format, one of `archives.FORMATS`.
+        form: the artifact's format, one of `archives.FORMATS`; "" = what its first bytes show.
         file_name: the name that it was uploaded under; folders in it are ignored.
         given: the manifest's fields as the administrator gave them; None takes the recipe of the package.
         scheme: how the versions of the package compare, as `scheme_for` found it; None goes by the format.
 
     Raises:
-        ReleaseRefused: names, manifest or artifact cannot be offered.
+        ReleaseRefused: names, manifest or artifact cannot be offered, or the artifact shows that it is something else.
     """
+    form = format_of(artifact, form)
     by = scheme_of(scheme or default_scheme(form))
     manifest = describe(package=package, version=version, platform=platform, form=form, given=given, scheme=by)
     last = Path(file_name).name or "artifact"
     check_name("the file name", last, FILE_NAME)
-    return Prepared(inspect(manifest, artifact), sha256, size, last)
+    complete = inspect(manifest, artifact)
+    findings = examine(complete, artifact)
+    return Prepared(complete, sha256, size, last, findings.libraries, findings.notes)
 
 
 def keep_artifact(repository: Repository, upload: Path, sha256: str) -> None:

@@ -14,7 +14,7 @@ from backfleet.releases.model import Release
 from backfleet.releases.repository import Repository
 from backfleet.releases.signed_metadata import publish
 from backfleet.storage import Transaction
-from backfleet_host.versions import FIRST_SCHEME, SCHEMES, Scheme, default_scheme, scheme_of
+from backfleet_host.versions import FIRST_SCHEME, SCHEMES, Scheme, scheme_of
 
 
 class UnknownPackage(LookupError):
@@ -32,11 +32,10 @@ class SchemeReview:
     problems: tuple[str, ...]  # why the package cannot have it
 
 
-def scheme_for(tx: Transaction, package: str, *, form: str, asked: str | None) -> str:
-    """Return the scheme by which the next release of a package compares.
+def scheme_for(tx: Transaction, package: str, asked: str | None) -> str | None:
+    """Return the scheme by which the next release of a package compares; None if its format decides.
 
     Args:
-        form: the format of its artifact, which decides if it is the first release and no scheme is asked for.
         asked: the scheme that the administrator names; None names none.
 
     Raises:
@@ -51,7 +50,7 @@ def scheme_for(tx: Transaction, package: str, *, form: str, asked: str | None) -
             f"the versions of {package} compare by the scheme {fixed}, not {asked}, since its first release; "
             f"`backfleet release scheme {package} {asked}` shows the new order and changes it"
         )
-    return fixed or asked or default_scheme(form)
+    return fixed or asked
 
 
 def schemes_of(tx: Transaction, packages: Iterable[str]) -> Mapping[str, str]:

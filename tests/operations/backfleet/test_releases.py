@@ -2,14 +2,17 @@
 
 import hashlib
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import backfleet_host
 from backfleet import releases
 from backfleet.releases import signed_metadata
+from backfleet_host.platforms import platform_here
 from releases.artifacts import file, program, tar, zipped
 
 Api = Any  # the fixtures' class lives in conftest.py
@@ -45,6 +48,7 @@ def test_a_release_is_added(api: Api) -> None:
             "Published": True,
             "Scheme": "pep440",
         },
+        "NeededLibraries": [],
         "Notes": [],
     }
     assert kept(api) == [digest]
@@ -65,6 +69,21 @@ def test_the_same_file_again_changes_nothing(api: Api) -> None:
     assert api.add(Channel="beta")["Release"]["Channels"] == ["beta", "stable"]
 
 
+def test_a_format_need_not_be_given(api: Api) -> None:
+    """The file shows it, whatever it is called; also that it is packed with zstd."""
+    found = api.add(tar(program("rclone"), compression="zst"), Format="", FileName="rclone")
+    manifest = api("GetRelease", **NAMES)["Release"]["Manifest"]
+    assert (found["Added"], manifest["format"], manifest["compression"]) == (True, "tar", "zstd")
+
+
+def test_needed_libraries_are_answered(api: Api) -> None:
+    """And noted, where the file does not have them."""
+    program_of_this_machine = Path(shutil.which("true") or "").read_bytes().replace(b"libc.so.6\0", b"libq.so.6\0")
+    found = api.add(program_of_this_machine, Format="", Platform=platform_here())
+    assert found["NeededLibraries"] == ["libq.so.6"]
+    assert "libraries that are not in the file: libq.so.6" in found["Notes"][0]
+
+
 def test_a_manifest_comes_as_json(api: Api) -> None:
     """GetRelease shows how it was read."""
     health = {"command": ["rclone", "version"], "expect": "v{version}", "seconds": 9}
@@ -82,6 +101,7 @@ def test_a_release_without_a_health_command_gets_a_note(api: Api) -> None:
 
 
 BAD = "InvalidParameter.Release"
+ARM = (Path(backfleet_host.__file__).parent / "shim" / "binaries" / "linux-arm64").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -91,7 +111,6 @@ BAD = "InvalidParameter.Release"
         pytest.param(CLIENT, {"PackageName": ""}, "MissingParameter", "PackageName", id="no package"),
         pytest.param(CLIENT, {"ReleaseVersion": ""}, "MissingParameter", "ReleaseVersion", id="no version"),
         pytest.param(CLIENT, {"Platform": ""}, "MissingParameter", "Platform", id="no platform"),
-        pytest.param(CLIENT, {"Format": ""}, "MissingParameter", "Format", id="no format"),
         pytest.param(CLIENT, {"Format": "rpm"}, "InvalidParameter", "wheel, deb, tar", id="unknown format"),
         pytest.param(CLIENT, {"Channel": "Stable!"}, "InvalidParameter", "Channel", id="odd channel"),
         pytest.param(CLIENT, {"Manifest": "[]"}, "InvalidParameter", "Manifest", id="manifest that is no object"),
@@ -102,9 +121,16 @@ BAD = "InvalidParameter.Release"
         pytest.param(CLIENT, {"Platform": "any"}, BAD, "Platform 'any'", id="half a platform"),
         pytest.param(CLIENT, {"FileName": "a b"}, BAD, "The file name 'a b'", id="odd file name"),
         pytest.param(CLIENT[:-20], {}, BAD, "The artifact is refused", id="cut off"),
-        pytest.param(CLIENT, {"Format": "zip"}, BAD, "cannot be read as zip", id="another format than it says"),
+        pytest.param(CLIENT, {"Format": "zip"}, BAD, "the format given is zip", id="another format than it says"),
         pytest.param(tar(file("../../etc/passwd")), {}, BAD, "would leave the tree", id="hostile"),
         pytest.param(zipped(file("README")), {"Format": "zip"}, BAD, "No program was found", id="no program"),
+        pytest.param(CLIENT, {"Platform": "linux-amd46"}, BAD, "is not known; known are linux-amd64,", id="a typo"),
+        pytest.param(CLIENT, {"Platform": "windows-amd64"}, BAD, "is not known", id="another system"),
+        pytest.param(CLIENT, {"Platform": "linux-x86_64"}, BAD, "called 'linux-amd64' by hosts", id="another name"),
+        pytest.param(b"<html>404", {"Format": "binary"}, BAD, "HTML page", id="an error page"),
+        pytest.param(b"1.8", {"Format": ""}, BAD, "plain text and no program", id="three bytes"),
+        pytest.param(b"\xed\xab\xee\xdb", {"Format": ""}, BAD, "an RPM package", id="rpm"),
+        pytest.param(ARM, {"Format": ""}, BAD, "for arm64, and the platform given is 'linux-amd64'", id="ARM"),
     ],
 )  # fmt: skip
 def test_a_refused_release_leaves_nothing(api: Api, body: bytes, changes: dict[str, str], code: str, says: str) -> None:

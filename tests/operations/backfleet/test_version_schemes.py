@@ -45,7 +45,11 @@ def test_the_order_is_shown_and_changed(api: Api) -> None:
         "Problems": [],
     }
     assert api("GetVersionScheme", PackageName="rclone")["Scheme"] == "natural"
-    assert api("SetVersionScheme", PackageName="rclone", Scheme="deb") == {**shown, "CurrentScheme": "deb"}
+    assert api("SetVersionScheme", PackageName="rclone", Scheme="deb") == {
+        **shown,
+        "CurrentScheme": "deb",
+        "Published": True,
+    }
     (refused,) = [api("SetVersionScheme", PackageName="rclone", Scheme="semver")]
     assert (refused["Status"], refused["Code"]) == (409, "ReleaseConflict")
     assert "version 1.0-1 cannot be compared" in refused["Message"]

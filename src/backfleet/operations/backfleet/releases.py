@@ -91,7 +91,7 @@ class AddRelease:
     package_name: str | None = text("PackageName", required=True, longest=64)
     release_version: str | None = text("ReleaseVersion", required=True, longest=64)
     platform: str | None = text("Platform", required=True, longest=64)
-    format: str | None = text("Format", required=True, choices=("wheel", "deb", "tar", "zip", "binary"))
+    format: str | None = text("Format", choices=("wheel", "deb", "tar", "zip", "binary"))
     file_name: str | None = text("FileName", default="artifact", longest=255)
     channel: str | None = text("Channel", default=STABLE, longest=64, pattern=CHANNEL)
     manifest: dict[str, Any] | None = json_object("Manifest")
@@ -104,17 +104,20 @@ class AddRelease:
     action="backfleet:AddRelease",
     streams=True,
     administrator_only=True,
-    answer={"Added": bool, "Release": RELEASE, "Notes": [str]},
+    answer={"Added": bool, "Release": RELEASE, "NeededLibraries": [str], "Notes": [str]},
     errors=tuple(ERRORS.values()),
 )
 def add_release(call: Call, asked: AddRelease) -> dict[str, Any]:
-    """Add a file as a release and offer it on a channel. Adding the same file again changes nothing."""
+    """Add a file as a release and offer it on a channel. Adding the same file again changes nothing.
+
+    The file's own bytes are compared with what is given: format, architecture, package and version.
+    """
     upload, repository = call.upload, call.services.repository
     if upload is None or not upload.size:
         raise MissingParameter("The file, as the body of the request,")
     try:
         with call.services.database.reading() as tx:
-            scheme = releases.scheme_for(tx, asked.package_name or "", form=asked.format or "", asked=asked.scheme)
+            scheme = releases.scheme_for(tx, asked.package_name or "", asked.scheme)
         prepared = releases.prepare(
             upload.path,
             upload.sha256,
@@ -132,14 +135,23 @@ def add_release(call: Call, asked: AddRelease) -> dict[str, Any]:
             release, is_new = releases.add(tx, repository, prepared, channel=asked.channel or STABLE, now=call.now)
     except ReleaseRefused as refusal:
         raise ERRORS[refusal.code](refusal) from None
-    notes = (
-        [] if release.manifest.health else ["it has no health command: hosts only check that its files are complete"]
-    )
+    notes = list(prepared.notes)
+    notes += [] if release.manifest.health else ["it has no health command: hosts only check that its commands start"]
     notes += [UNPUBLISHED_NOTE] if release.published_at is None else []
-    usual = default_scheme(release.manifest.format)
-    if usual not in (scheme, FIRST_SCHEME):
-        notes.append(OTHER_SCHEME_NOTE.format(form=release.manifest.format, usual=usual, scheme=scheme))
-    return {"Added": is_new, "Release": release_answer(release), "Notes": notes}
+    notes += _scheme_notes(release)
+    return {
+        "Added": is_new,
+        "Release": release_answer(release),
+        "NeededLibraries": list(prepared.libraries),
+        "Notes": notes,
+    }
+
+
+def _scheme_notes(release: Release) -> list[str]:
+    """Say so if files of this format usually have another version scheme than the package has."""
+    form, scheme = release.manifest.format, release.manifest.scheme
+    usual = default_scheme(form)
+    return [] if usual in (scheme, FIRST_SCHEME) else [OTHER_SCHEME_NOTE.format(form=form, usual=usual, scheme=scheme)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,16 +61,20 @@ class SetVersionScheme:
     "SetVersionScheme",
     action="backfleet:SetVersionScheme",
     administrator_only=True,
-    answer=REVIEW,
+    answer={**REVIEW, "Published": bool},
     errors=(PackageNotFound, BadRelease, ReleaseConflict, TooManyReleases),
 )
 def set_version_scheme(call: Call, asked: SetVersionScheme) -> dict[str, Any]:
-    """Change how the versions of a package compare. Signed metadata tells hosts; the same scheme changes nothing."""
+    """Change how the versions of a package compare. The same scheme changes nothing.
+
+    Hosts know it from the signed metadata: not before it is signed, where the targets key is kept elsewhere.
+    """
     package, scheme = asked.package_name or "", asked.scheme or ""
     try:
         with call.services.database.transaction() as tx:
             releases.change_scheme(tx, call.services.repository, package, scheme, now=call.now)
-            return _answer(releases.review_scheme(tx, package, None))
+            is_signed = releases.may_sign(tx, call.services.repository, "targets")
+            return {**_answer(releases.review_scheme(tx, package, None)), "Published": is_signed}
     except releases.UnknownPackage:
         raise PackageNotFound from None
     except ReleaseRefused as refusal:
