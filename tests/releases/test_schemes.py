@@ -201,3 +201,29 @@ def test_a_package_without_releases_has_no_scheme_to_change(
 ) -> None:
     with pytest.raises(releases.UnknownPackage):
         change(shop, repository, "deb", now)
+
+
+def test_a_withdrawn_release_is_offered_again_only_where_it_has_a_place_of_its_own(
+    shop: Database, repository: releases.Repository, add: Add, now: datetime
+) -> None:
+    """The scheme may have been changed, or an equal version may have been added, since it was withdrawn."""
+
+    def offer_again(version: str) -> None:
+        with shop.transaction() as tx:
+            names = ("rclone", version, "linux-amd64")
+            releases.offer(tx, repository, *names, channel="stable", now=now)
+
+    for version in ("1.2", "1.2.0", "nightly-7"):
+        add(version, scheme="natural")
+    with shop.transaction() as tx:
+        for version in ("1.2", "nightly-7"):
+            releases.withdraw(tx, repository, "rclone", version, "linux-amd64", now=now)
+    change(shop, repository, "pep440", now)
+    with pytest.raises(ReleaseConflict, match=r"1\.2 of rclone is equal to 1\.2\.0"):
+        offer_again("1.2")
+    with pytest.raises(ReleaseRefused, match="'nightly-7' cannot be compared"):
+        offer_again("nightly-7")
+    assert set(signed(shop)) == {"rclone/1.2.0/linux-amd64"}
+    change(shop, repository, "natural", now)
+    offer_again("1.2")
+    assert set(signed(shop)) == {"rclone/1.2/linux-amd64", "rclone/1.2.0/linux-amd64"}

@@ -26,6 +26,7 @@ class Release:
     withdrawn_at: datetime | None
     channels: tuple[str, ...] = ()
     published_at: datetime | None = None  # None: it waits for a signature, and is offered to nobody
+    fetched_at: datetime | None = None  # when its artifact was first sent to anybody; None: never
 
     @property
     def target_path(self) -> str:

@@ -1,5 +1,7 @@
 """Add, offer, withdraw and find releases."""
 
+import itertools
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -7,15 +9,17 @@ from typing import Any
 
 from backfleet.releases import _store
 from backfleet.releases.contents import examine, format_of
-from backfleet.releases.describing import FILE_NAME, check_name, describe
-from backfleet.releases.errors import ReleaseConflict
+from backfleet.releases.describing import FILE_NAME, check_name, describe, packages_with_recipe
+from backfleet.releases.errors import ReleaseConflict, UnusualPackage
 from backfleet.releases.inspecting import inspect
 from backfleet.releases.model import Prepared, Release
+from backfleet.releases.package_names import similar_package
 from backfleet.releases.repository import Repository
-from backfleet.releases.schemes import check_has_own_place, fix_scheme
+from backfleet.releases.schemes import check_has_own_place, check_readable, fix_scheme
 from backfleet.releases.signed_metadata import publish
 from backfleet.storage import Transaction
 from backfleet_host.files import move_file, sync_folder
+from backfleet_host.manifest import Manifest
 from backfleet_host.versions import default_scheme, scheme_of
 
 
@@ -67,42 +71,119 @@ def keep_artifact(repository: Repository, upload: Path, sha256: str) -> None:
 
 
 def add(
-    tx: Transaction, repository: Repository, prepared: Prepared, *, channel: str, now: datetime
+    tx: Transaction,
+    repository: Repository,
+    prepared: Prepared,
+    *,
+    channel: str,
+    now: datetime,
+    is_new_package_meant: bool = True,
 ) -> tuple[Release, bool]:
     """Add a release, offer it on a channel and publish both in the signed metadata, all in this transaction.
 
-    The same file under the same name again changes nothing but the channel.
+    The same file under the same name again changes nothing but the channel; if it was withdrawn, it is offered again,
+    on this channel only. A version that was withdrawn before anybody fetched it may be given to another file.
+
+    Args:
+        is_new_package_meant: False refuses the first release of a package whose name is close to another one's.
 
     Returns:
         The release, and whether it is new.
 
     Raises:
-        ReleaseConflict: the version exists with other bytes, or was withdrawn; it is equal to another one of the
-            package; or the package has another version scheme.
+        ReleaseConflict: the version exists with other bytes; it is equal to another one of the package; or the package
+            has another version scheme.
+        UnusualPackage: the package is new, and its name looks like a slip.
         TooManyReleases: signed metadata would grow larger than hosts accept.
     """
     manifest = prepared.manifest
     _store.lock(tx)
+    if not is_new_package_meant:
+        _check_package(tx, manifest.package)
     known = _store.release(tx, manifest.package, manifest.version, manifest.platform)
-    if known is not None and known.sha256 != prepared.sha256:
-        raise ReleaseConflict(
-            f"{manifest.package} {manifest.version} {manifest.platform} exists with other bytes "
-            f"(SHA-256 {known.sha256[:12]}...); a version never changes: give the new bytes a new version"
-        )
-    if known is not None and known.withdrawn_at is not None:
-        raise ReleaseConflict(
-            f"{manifest.package} {manifest.version} {manifest.platform} was withdrawn; give it a new version"
-        )
-    if known is None:
+    is_new = known is None or known.sha256 != prepared.sha256 or _may_change(known, manifest)
+    if known is not None and is_new:
+        _give_version_back(tx, known)
+    if is_new:
         fix_scheme(tx, manifest.package, manifest.scheme)
-        others = _store.every_release(tx, manifest.package)
-        check_has_own_place(manifest.version_scheme, manifest.version, others)
+        check_has_own_place(manifest.version_scheme, manifest.version, _store.every_release(tx, manifest.package))
         _store.add_release(tx, prepared, now)
         publish(tx, repository, now=now)
-    _store.offer(tx, channel, manifest.package, manifest.version, manifest.platform)
+    _offer(tx, repository, manifest, channel, now)
     added = _store.release(tx, manifest.package, manifest.version, manifest.platform)
     assert added is not None  # noqa: S101 - added above, or known
-    return added, known is None
+    return added, is_new
+
+
+def offer(
+    tx: Transaction, repository: Repository, package: str, version: str, platform: str, *, channel: str, now: datetime
+) -> Release | None:
+    """Offer a release that exists on a channel, again if it was withdrawn. Return None if there is no such release.
+
+    Raises:
+        ReleaseConflict: it was withdrawn, and another one that is offered is equal to it.
+        ReleaseRefused: it was withdrawn, and the package has another version scheme now, which cannot read it.
+        TooManyReleases: signed metadata would grow larger than hosts accept.
+    """
+    _store.lock(tx)
+    known = _store.release(tx, package, version, platform)
+    if known is None:
+        return None
+    _offer(tx, repository, known.manifest, channel, now)
+    return _store.release(tx, package, version, platform)
+
+
+def _offer(tx: Transaction, repository: Repository, manifest: Manifest, channel: str, now: datetime) -> None:
+    """Offer a release on a channel. The first package on a channel and platform becomes the default there."""
+    names = manifest.package, manifest.version, manifest.platform
+    known = _store.release(tx, *names)
+    if known is not None and known.withdrawn_at is not None:
+        others = [release for release in _store.every_release(tx, manifest.package) if release.withdrawn_at is None]
+        check_readable(known.version_scheme, known.version)  # the scheme may have been changed since
+        check_has_own_place(known.version_scheme, known.version, others)
+        _store.restore(tx, *names)
+        publish(tx, repository, now=now)
+    _store.offer(tx, channel, *names)
+    if not _store.other_packages(tx, channel, manifest.platform, manifest.package):
+        _store.add_default_package(tx, channel, manifest.platform, manifest.package)
+
+
+def _check_package(tx: Transaction, package: str) -> None:
+    similar = similar_package(package, _store.packages(tx), packages_with_recipe())
+    if similar:
+        raise UnusualPackage(
+            f"there is no release of {package!r} yet, and the name is close to {similar!r}; if a new package is meant, "
+            "add it with --new-package (NewPackage=true)"
+        )
+
+
+def _may_change(known: Release, manifest: Manifest) -> bool:
+    """Return whether another manifest replaces that of a release: if it was withdrawn, and nobody has fetched it."""
+    return known.withdrawn_at is not None and known.fetched_at is None and known.manifest != manifest
+
+
+def _give_version_back(tx: Transaction, known: Release) -> None:
+    """Remove a withdrawn release that nobody has fetched, so that other bytes can have its version.
+
+    Raises:
+        ReleaseConflict: it is offered, or somebody has fetched it; the text says what can be done.
+    """
+    names = known.package, known.version, known.platform
+    if known.withdrawn_at is not None and known.fetched_at is None and _store.remove_unfetched(tx, *names):
+        return
+    taken = {release.version for release in _store.every_release(tx, known.package)}
+    stem = re.sub(r"-\d+$", "", known.version)
+    free = next(version for number in itertools.count(2) if (version := f"{stem}-{number}") not in taken)
+    if known.fetched_at is None:
+        advice = f", or withdraw {known.version}: nobody has fetched it, so other bytes can have its version then"
+    else:
+        advice = ""
+    raise ReleaseConflict(
+        f"{' '.join(names)} exists with other bytes (SHA-256 {known.sha256[:12]}...), "
+        f"{'which hosts have fetched; ' if known.fetched_at else ''}"
+        f"a version never changes: give the new bytes a new version, such as {free}, "
+        f"whose health check accepts a program that prints {stem}{advice}"
+    )
 
 
 def withdraw(
@@ -129,6 +210,46 @@ def offered_for(tx: Transaction, wanted: Sequence[tuple[str, str, str]]) -> list
 def packages_offered(tx: Transaction, platform: str, channel: str) -> list[str]:
     """Return the packages with at least one release for this platform on this channel, by name."""
     return _store.packages_offered(tx, platform, channel)
+
+
+def default_packages(tx: Transaction, channel: str) -> dict[str, str]:
+    """Return what an install gets on a channel that names no package, by platform: the first that was offered there."""
+    return _store.default_packages_of(tx, channel)
+
+
+def set_default_package(tx: Transaction, channel: str, package: str, platform: str | None) -> list[str]:
+    """Let installs that name no package get this one; return the platforms for which that is so now.
+
+    Args:
+        platform: None = every platform for which the channel offers the package.
+    """
+    offers = [release for release in _store.every_release(tx, package) if release.withdrawn_at is None]
+    platforms = sorted({release.platform for release in offers if channel in release.channels})
+    chosen = [one for one in platforms if platform in (None, one)]
+    for one in chosen:
+        _store.set_default_package(tx, channel, one, package)
+    return chosen
+
+
+def other_packages(tx: Transaction, channel: str, platform: str, package: str) -> list[str]:
+    """Return the packages but this one that a channel offers for a platform, by name."""
+    return _store.other_packages(tx, channel, platform, package)
+
+
+def may_be_sent(tx: Transaction, sha256: str) -> bool:
+    """Return whether an artifact is that of a release. What a version was given back from is sent to nobody."""
+    return _store.is_named(tx, sha256)
+
+
+def is_noted_as_fetched(tx: Transaction, sha256: str) -> bool:
+    """Return whether it is noted that somebody has fetched an artifact."""
+    return _store.is_fetched(tx, sha256)
+
+
+def note_fetched(tx: Transaction, sha256: str, *, now: datetime) -> bool:
+    """Note, before the first byte is sent, that somebody fetches an artifact; return `may_be_sent` as it is then."""
+    _store.note_fetched(tx, sha256, now)
+    return _store.is_named(tx, sha256)
 
 
 def find(tx: Transaction, package: str, version: str, platform: str) -> Release | None:

@@ -47,7 +47,9 @@ def test_a_release_is_added(api: Api) -> None:
             "Withdrawn": False,
             "Published": True,
             "Scheme": "pep440",
+            "Fetched": False,
         },
+        "Offered": True,
         "NeededLibraries": [],
         "Notes": [],
     }
@@ -154,7 +156,7 @@ def test_other_contents_of_a_known_version_are_a_conflict(api: Api) -> None:
     before = api("ListReleases")
     answer = api.add(OTHER)
     assert (answer["Status"], answer["Code"]) == (409, "ReleaseConflict")
-    assert "give the new bytes a new version" in answer["Message"]
+    assert "give the new bytes a new version, such as 1.75.2-2" in answer["Message"]
     assert api("ListReleases") == before
 
 
@@ -227,7 +229,7 @@ def test_channels_show_the_newest_release(api: Api) -> None:
     api.add(ReleaseVersion="1.2", Platform="linux-arm64")
 
     def shown() -> list[tuple[str, ...]]:
-        return [tuple(one.values()) for one in api("ListChannels")["Channels"]]
+        return [tuple(one.values())[:4] for one in api("ListChannels")["Channels"]]
 
     assert shown() == [
         ("beta", "rclone", "linux-amd64", "1.11"),
@@ -243,15 +245,70 @@ def test_channels_show_the_newest_release(api: Api) -> None:
 
 
 def test_a_withdrawn_release_stays_withdrawn(api: Api) -> None:
-    """Withdrawing it again changes nothing, and the same file does not bring it back."""
+    """Withdrawing it again changes nothing."""
     api.add()
     assert api("WithdrawRelease", **NAMES) == {}
     assert api("GetRelease", **NAMES)["Release"]["Withdrawn"] is True
     before = api("GetRelease", **NAMES)
     assert api.later(days=1)("WithdrawRelease", **NAMES) == {}
     assert api("GetRelease", **NAMES) == before
-    answer = api.add()
-    assert (answer["Status"], answer["Code"]) == (409, "ReleaseConflict")
+
+
+def test_a_withdrawn_release_is_offered_again(api: Api) -> None:
+    """By the same file, or by its name."""
+    api.add()
+    for offer in (api.add, lambda **more: api("OfferRelease", **NAMES, **more)):
+        api("WithdrawRelease", **NAMES)
+        again = offer(Channel="beta")
+        assert (again.get("Added", False), again["Offered"]) == (False, True)
+        assert (again["Release"]["Withdrawn"], again["Release"]["Channels"]) == (False, ["beta"])
+        assert offer(Channel="beta")["Offered"] is False
+    assert api.refused("OfferRelease", **{**NAMES, "ReleaseVersion": "9.9"}) == MISSING
+
+
+def test_a_withdrawn_version_is_given_to_other_bytes(api: Api) -> None:
+    """If nobody has fetched the first."""
+    api.add()
+    api("WithdrawRelease", **NAMES)
+    assert api.add(OTHER)["Added"] is True
+
+
+def test_a_manifest_that_comes_too_late_is_noted(api: Api) -> None:
+    """The release keeps the one that it has."""
+    api.add()
+    (note,) = api.add(Manifest='{"switch": "idle", "health": {"command": ["rclone"]}}')["Notes"]
+    assert "keeps the manifest that it has" in note
+
+
+# --- Packages -------------------------------------------------------------------------------------------------------
+
+
+def test_a_second_package_on_a_channel_is_noted(api: Api) -> None:
+    """The default stays what it was, until an operator chooses another."""
+    restic = {"PackageName": "restic", "ReleaseVersion": "1.0"}
+    assert api.add()["Notes"] == []
+    (note,) = api.add(tar(program("restic")), **restic)["Notes"]
+    assert "several packages for linux-amd64: rclone, restic" in note
+    assert "still installs rclone" in note
+    assert "default_package" in note
+
+    def default() -> list[str]:
+        return [one["PackageName"] for one in api("ListChannels")["Channels"] if one["Default"]]
+
+    assert default() == ["rclone"]
+    assert api("SetDefaultPackage", PackageName="restic") == {"Platforms": ["linux-amd64"]}
+    assert default() == ["restic"]
+    assert api.refused("SetDefaultPackage", PackageName="restic", Channel="beta") == MISSING
+
+
+def test_a_package_that_looks_like_a_slip_is_refused(api: Api) -> None:
+    """Unless the caller says that it is meant; what is close is a recipe, or has releases."""
+    slip = {"PackageName": "rclonee", "Manifest": "{}"}
+    answer = api.add(tar(program("rclonee")), **slip)
+    assert (answer["Status"], answer["Code"]) == (400, "UnusualPackageName")
+    assert "close to 'rclone'" in answer["Message"]
+    assert api("ListReleases") == {"Releases": []}
+    assert api.add(tar(program("rclonee")), **slip, NewPackage="true")["Added"] is True
 
 
 # --- Who may --------------------------------------------------------------------------------------------------------
