@@ -276,7 +276,7 @@ class OfferRelease(GetRelease):
     action="backfleet:OfferRelease",
     administrator_only=True,
     answer={"Offered": bool, "Release": RELEASE, "Notes": [str]},
-    errors=(ReleaseNotFound, TooManyReleases),
+    errors=(ReleaseNotFound, *ERRORS.values()),
 )
 def offer_release(call: Call, asked: OfferRelease) -> dict[str, Any]:
     """Offer a release on a channel: on another one, or again after it was withdrawn."""
