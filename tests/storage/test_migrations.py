@@ -95,9 +95,9 @@ def test_0003_keeps_running_agents_reachable(empty: Database) -> None:
     assert [tuple(row) for row in found] == [(5, None), (None, None)]
 
 
-def test_0007_packages_from_before_keep_their_order(empty: Database) -> None:
+def test_0008_packages_from_before_keep_their_order(empty: Database) -> None:
     """Once each, however many releases they have; an operator may change it."""
-    migrate(empty, "0006")
+    migrate(empty, "0007")
     row = {"platform": "linux-amd64", "sha256": "0", "size": 1, "file_name": "f", "manifest": "{}", "created_at": 1}
     with empty.transaction() as tx:
         for package, version in (("rclone", "1.0"), ("rclone", "1.1"), ("restic", "1.0")):
@@ -118,9 +118,9 @@ def test_an_instance_has_a_known_kind_of_agent(empty: Database) -> None:
         connection.execute(sa.table("instances", *map(sa.column, row)).insert().values(row))
 
 
-def test_0006_keeps_versions_that_may_have_been_fetched_and_fixes_the_only_package(empty: Database) -> None:
+def test_0007_keeps_versions_that_may_have_been_fetched_and_fixes_the_only_package(empty: Database) -> None:
     """Where several packages are offered, none becomes the default."""
-    migrate(empty, "0005")
+    migrate(empty, "0006")
     with empty.transaction() as tx:
         for package, platform, withdrawn in (
             ("rclone", "linux-amd64", None),

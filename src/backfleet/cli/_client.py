@@ -23,6 +23,8 @@ READ_SECONDS = 60
 UPLOAD_SECONDS = 3600  # for the answer, after the last byte was sent: the server reads the file through
 PIECE = 64 << 10  # bytes sent at a time: Python's limit is for a piece as a whole, so even 2 KB/s suffices
 UPLOAD_TRIES = 4
+LONGEST_QUERY = 4000  # characters of parameters in an address; more travel as a body
+FORM = "application/x-www-form-urlencoded"
 
 VERSIONS = {
     "hbr": "2017-09-08",
@@ -98,8 +100,11 @@ class Client:
         Raises:
             CallFailed: the server refused the call or did not answer.
         """
-        query = _as_text(parameters)
-        return self._send(product, action, query, hashlib.sha256(b"").hexdigest(), body=None, seconds=READ_SECONDS)
+        values = _as_text(parameters)
+        if len(urlencode(values)) <= LONGEST_QUERY:
+            return self._send(product, action, values, hashlib.sha256(b"").hexdigest(), body=None, seconds=READ_SECONDS)
+        form = _Form(values)
+        return self._send(product, action, {}, form.digest, body=form, seconds=READ_SECONDS)
 
     def upload(
         self,
@@ -137,9 +142,16 @@ class Client:
         raise AssertionError("the last try returns or raises")
 
     def _send(
-        self, product: str, action: str, query: Mapping[str, str], digest: str, body: "_Pieces | None", seconds: float
+        self,
+        product: str,
+        action: str,
+        query: Mapping[str, str],
+        digest: str,
+        body: "_Pieces | _Form | None",
+        seconds: float,
     ) -> dict[str, Any]:
-        headers = self._headers(product, action, query, digest, self.clock())
+        content = {"content-type": FORM} if isinstance(body, _Form) else {}
+        headers = self._headers(product, action, query, digest, self.clock(), content)
         if body is not None:
             headers["content-length"] = str(body.size)
         address = f"{self.connection.endpoint}/?{urlencode(query)}"
@@ -160,9 +172,16 @@ class Client:
         return _read(answer.status, answer.data)
 
     def _headers(
-        self, product: str, action: str, query: Mapping[str, str], digest: str, now: datetime
+        self,
+        product: str,
+        action: str,
+        query: Mapping[str, str],
+        digest: str,
+        now: datetime,
+        content: Mapping[str, str],
     ) -> dict[str, str]:
         headers = {
+            **content,
             "host": self.connection.host,
             "x-acs-action": action,
             "x-acs-version": VERSIONS[product],
@@ -182,6 +201,17 @@ class Client:
         pool = urllib3.PoolManager(ssl_context=self.connection.trust())
         pool.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
         return pool
+
+
+class _Form:
+    """Parameters as a body: more than proxies take in an address."""
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self.content = urlencode(values).encode()
+        self.size, self.digest = len(self.content), hashlib.sha256(self.content).hexdigest()
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self.content
 
 
 class _Pieces:

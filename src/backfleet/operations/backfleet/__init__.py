@@ -6,9 +6,20 @@ from backfleet.operations.backfleet import (
     channels,
     instances,
     releases,
+    rollouts,
     server,
     tasks,
     version_schemes,
 )
 
-__all__ = ["accounts", "audit_trail", "channels", "instances", "releases", "server", "tasks", "version_schemes"]
+__all__ = [
+    "accounts",
+    "audit_trail",
+    "channels",
+    "instances",
+    "releases",
+    "rollouts",
+    "server",
+    "tasks",
+    "version_schemes",
+]
