@@ -94,7 +94,7 @@ def _target(
     if release is None or release.withdrawn_at is not None:
         state = "is not there" if release is None else "was withdrawn"
         refusal = ("NoRelease", f"{record.package} {record.target_version} for {platform or 'its platform'} {state}")
-    elif client.pin and not releases.versions.within(record.target_version, client.pin):
+    elif client.pin and not release.version_scheme.within(record.target_version, client.pin):
         refusal = ("Pinned", f"it is pinned to {client.pin}")
     return TaskTarget(
         client.instance_id,
