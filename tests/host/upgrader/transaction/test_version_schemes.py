@@ -145,3 +145,14 @@ def test_a_tree_from_before_versions_were_escaped_is_used_on(shop: Shop, host: H
     order = replace(host.order("upgrade", "1.2~rc1"), order_id="again")
     assert order.version == "1.2~rc1"
     assert host.version() == "1.2~rc1"
+
+
+def test_an_order_to_roll_back_goes_down_by_debians_order(debian: Shop, host: Host) -> None:
+    """By PEP 440 the version that ran before would be the newer one."""
+    debian.add("1.0-1+b9")
+    debian.add("1.0-1+b10")
+    host.carry("install", "1.0-1+b9")
+    host.carry("upgrade", "1.0-1+b10")
+    report = host.carry("roll-back")
+    assert (report.outcome, report.current_version) == ("succeeded", "1.0-1+b9"), report.message
+    assert host.carry("roll-back", order_id="again").code == "NotAllowedFrom"
