@@ -252,6 +252,7 @@ class _Server:
                 services.repository,
                 host_program=host_program.find(),
                 ca_file=self._certificates.authority,
+                clock=self._clock,
             )
         if "agents" in only:
             self._gateway = agents.add_to(
