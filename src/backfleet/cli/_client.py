@@ -14,7 +14,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from backfleet.cli._credentials import Connection
-from backfleet.clock import Clock
+from backfleet.clock import Clock, utc_now
 from backfleet.wire import signing
 
 CONNECT_SECONDS = 5  # until the server accepts the connection
@@ -251,6 +251,12 @@ def _read(status: int, body: bytes) -> dict[str, Any]:
 
 def _reason(problem: Exception) -> str:
     text = str(problem)
+    if any(words in text for words in ("certificate is not yet valid", "certificate has expired")):
+        here = utc_now().strftime("%Y-%m-%d %H:%M:%S UTC")
+        return (
+            f"its certificate is not valid now by this machine's clock, which shows {here}; if that is wrong, set it "
+            "(`timedatectl set-ntp true`), else restart `backfleet serve`, which renews the certificate"
+        )
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return "its certificate is not signed by a trusted authority; name the right one with --ca FILE"
     if "Connection refused" in text:

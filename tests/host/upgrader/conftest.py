@@ -176,7 +176,9 @@ class Host:
         """Return an order for this host."""
         number = order_id or f"u-{kind}-{version}-{len(self.progress)}"
         number = "".join(c if c.isalnum() else "-" for c in number)
-        return Order(number, kind, PACKAGE, version, platform_here() if version else "", timeout_seconds)
+        return Order(
+            number, kind, PACKAGE, version, platform_here() if version or kind == "roll-back" else "", timeout_seconds
+        )
 
     @property
     def folder(self) -> Path:

@@ -32,13 +32,15 @@ class DescribeServer:
         "DeafInstances": int,
         "ClonedInstances": int,
         "Releases": int,
+        "ClockSkewMilliseconds": int,
     },
 )
 def describe_server(call: Call, asked: DescribeServer) -> dict[str, Any]:
     """Return version, region, the address for agents, and the fingerprint of the authority that they must trust.
 
     HostProgramSha256 is empty on a server that has none: hosts cannot enrol there. DeafInstances send heartbeats, but
-    their agents have no connection and cannot be given work.
+    their agents have no connection and cannot be given work. ClockSkewMilliseconds is by how much the clock of the
+    machine that answers is ahead of the database's, which decides.
     """
     settings = call.services.settings
     authority = authority_file(settings.data)
@@ -58,6 +60,7 @@ def describe_server(call: Call, asked: DescribeServer) -> dict[str, Any]:
         "AgentAddress": agent_address(settings),
         "AuthoritySha256": hashlib.sha256(authority.read_bytes()).hexdigest() if authority.exists() else "",
         "HostProgramSha256": host_program.sha256(),
+        "ClockSkewMilliseconds": round(call.services.skew() / timedelta(milliseconds=1)),
         **counted,
     }
 

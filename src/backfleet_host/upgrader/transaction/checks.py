@@ -59,6 +59,7 @@ def check(attempt: Attempt) -> Plan:
         _check_release(attempt, target.manifest, allowed)
     for reader in (order.oldest_reader, allowed.package.oldest_reader):
         upgrade_path.check_format(plan.goal, attempt.old_manifest(), reader)
+    check_programs_can_be_run(attempt)
     _check_space(package, plan)
     for target in targets:
         check_shims_can_be_written(attempt, target.manifest.programs)
@@ -80,6 +81,20 @@ def check_shims_can_be_written(attempt: Attempt, programs: Dict[str, str]) -> No
     except OSError as problem:
         code, text = meaning_of(problem)
         raise OrderFailed(code, f"{text}; shims belong in {folder}; nothing was touched") from None
+
+
+def check_programs_can_be_run(attempt: Attempt) -> None:
+    """Check that programs can be run where trees and shims are.
+
+    Raises:
+        OrderFailed: UnsupportedPlatform, one of them is on a mount without programs.
+    """
+    for wanted, what in ((attempt.package.versions, "versions"), (attempt.installation.bin, "shims")):
+        folder = next(path for path in (wanted, *wanted.absolute().parents) if path.exists())
+        if os.statvfs(str(folder)).f_flag & os.ST_NOEXEC:
+            text = f"{what} are in {folder}, which is mounted `noexec`: no program can be run there"
+            advice = "remount it with `exec`, or put the root elsewhere; nothing was touched"
+            raise OrderFailed("UnsupportedPlatform", f"{text}; {advice}", "NoExec")
 
 
 def _check_space(package: PackageFolder, plan: Plan) -> None:
@@ -205,7 +220,8 @@ def _check_direction(attempt: Attempt, allowed: Policy, goal: Manifest) -> None:
     if not may:
         was = "is" if attempt.from_version else "was"
         text = f"{goal.version} is older than {current}, which {was} installed here and is still offered"
-        advice = f"withdraw {current}, or set `allows_downgrade` in /etc/backfleet on this host"
+        advice = f"withdraw {current}, roll back to {attempt.previous}" if attempt.previous else f"withdraw {current}"
+        advice += ", or set `allows_downgrade` in /etc/backfleet on this host"
         raise OrderFailed("NotAllowedFrom", f"{text}; {advice}")
 
 
@@ -214,7 +230,7 @@ def _upgrade_path(attempt: Attempt, goal: ReleaseTarget) -> Tuple[ReleaseTarget,
     current, manifest = attempt.from_version, goal.manifest
     if current == manifest.version:  # it is damaged, and repaired
         return (goal,)
-    if manifest.accepts(current):
+    if manifest.accepts(current) or attempt.order.kind == upgrade_path.ROLL_BACK:
         return (goal,)
     server = attempt.installation.release_server
     others = attempt.source.others(server, attempt.order, attempt.check_interrupted)
