@@ -124,7 +124,7 @@ def _typed(name: str, kind: type, value: Any, origin: str) -> Any:
         if kind is bool:
             return {"true": True, "1": True, "false": False, "0": False}[str(value).lower()]
         if kind is int:
-            number = int(value)
+            number = int(value.encode("ascii") if isinstance(value, str) else value)  # no digits of other scripts
             if number < least:
                 raise ValueError
             return number
