@@ -6,7 +6,7 @@ Parsing, the reference, the OpenAPI document and the audit trail all read this t
 import inspect
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar, Unpack
@@ -14,7 +14,7 @@ from typing import Any, TypedDict, TypeVar, Unpack
 from backfleet import identity, releases
 from backfleet.ids import Draw
 from backfleet.settings import Settings
-from backfleet.storage import Database
+from backfleet.storage import CallLimit, Database
 from backfleet.wire.errors import ActionNotFound, ApiError, InvalidVersion
 from backfleet.wire.shapes import Anything, Shape
 
@@ -87,6 +87,17 @@ class Call:
             "acs:UserAgent": self.user_agent,
         }
         return known if self.caller.user_name is None else {**known, "acs:UserName": self.caller.user_name}
+
+    def within(self, limit: CallLimit) -> "Call":
+        """Return this call with a database that changes nothing once `limit` is reached."""
+        return self._with(self.services.database.within(limit))
+
+    def begun_anew(self) -> "Call":
+        """Return this call at the beginning of its next part, in which nothing was changed yet."""
+        return self._with(self.services.database.begun_anew())
+
+    def _with(self, database: Database) -> "Call":
+        return replace(self, services=replace(self.services, database=database))
 
     @property
     def account_id(self) -> str:

@@ -7,12 +7,13 @@ without throttling and threads.
 """
 
 import asyncio
+import errno
 import json
 import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from backfleet import identity
 from backfleet.failpoints import failpoint
@@ -22,7 +23,7 @@ from backfleet.operations.audit_event import LONGEST_AGENT, AuditEvent, paramete
 from backfleet.operations.catalogue import HBR, Answer, Call, Operation, Services
 from backfleet.operations.errors import RegionNotFound
 from backfleet.operations.throttling import RateLimit, Throttle, Throttled
-from backfleet.storage import AWAY, Transaction
+from backfleet.storage import Transaction, Trouble, Unavailable
 from backfleet.wire import parameters
 from backfleet.wire.errors import ApiError, InternalError, ServiceUnavailable, ThrottlingUser
 from backfleet.wire.parameters import parameters_of
@@ -31,6 +32,10 @@ THREADS = 6  # requests worked on at once; with more they only wait for each oth
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
+
+GIVEN_UP: Final = (Trouble.CALLER_GONE, Trouble.TOO_LATE)  # the database can still write the audit row
+NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT)
+DISK_FULL: Final = "the disk of the server's data folder is full; free some of it"
 
 
 def _nothing(_tx: Transaction) -> None:
@@ -202,7 +207,7 @@ def run(admitted: Admitted, call: Call) -> Answer:
     Raises:
         ApiError: the operation refused. Any other failure is logged and becomes InternalError.
     """
-    operation = admitted.operation
+    operation, call = admitted.operation, call.begun_anew()  # its limit counts until it has changed something
     try:
         if not admitted.allowed and operation.denied is not None:
             return operation.denied(call, admitted.request)
@@ -210,19 +215,32 @@ def run(admitted: Admitted, call: Call) -> Answer:
     except ApiError as problem:
         note_failure(call, problem.code)
         raise
-    except AWAY as problem:
-        log.warning("the database does not answer", extra={"request_id": call.request_id, "action": operation.name})
-        raise ServiceUnavailable from problem
+    except Unavailable as problem:
+        log.warning("%s", problem, extra={"request_id": call.request_id, "action": operation.name})
+        if problem.trouble in GIVEN_UP:
+            note_failure(call, ServiceUnavailable.code)
+        raise ServiceUnavailable(str(problem)) from problem
+    except OSError as problem:
+        if problem.errno not in NO_SPACE:
+            raise _internal_error(call, operation) from problem
+        log.error("the server's disk is full", extra={"request_id": call.request_id, "action": operation.name})
+        note_failure(call, ServiceUnavailable.code)
+        raise ServiceUnavailable(DISK_FULL) from problem
     except Exception as problem:
-        log.exception("an operation failed", extra={"request_id": call.request_id, "action": operation.name})
-        note_failure(call, InternalError.code)
-        raise InternalError from problem
+        raise _internal_error(call, operation) from problem
+
+
+def _internal_error(call: Call, operation: Operation) -> InternalError:
+    """Log the exception that is being handled, complete the audit row, and return what the caller gets."""
+    log.exception("an operation failed", extra={"request_id": call.request_id, "action": operation.name})
+    note_failure(call, InternalError.code)
+    return InternalError()
 
 
 def note_failure(call: Call, code: str) -> None:
     """Complete the audit row of an admitted call that failed. Raises nothing."""
     try:
-        with call.services.database.transaction() as tx:
+        with call.services.database.without_limit().transaction() as tx:
             audit.note_error(tx, call.request_id, code)
     except Exception:
         # The caller gets the first error either way; a second one would hide it.

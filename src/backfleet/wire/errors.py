@@ -66,13 +66,14 @@ class InternalError(ApiError):
 
 
 class ServiceUnavailable(ApiError):
-    """The database does not answer. Nothing was done; official clients and Terraform try again by themselves."""
+    """The server cannot do it now. Nothing was done; official clients and Terraform try again by themselves."""
 
     code = "ServiceUnavailable"
     status = 503
 
-    def __init__(self) -> None:
-        super().__init__("The request has failed due to a temporary failure of the server.")
+    def __init__(self, reason: str = "") -> None:
+        sentence = "The request has failed due to a temporary failure of the server"
+        super().__init__(f"{sentence}: {reason}." if reason else f"{sentence}.")
 
 
 class ThrottlingUser(ApiError):

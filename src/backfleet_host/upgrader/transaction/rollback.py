@@ -69,7 +69,7 @@ def _undo(attempt: Attempt, baseline: Baseline) -> None:
     disk.point_link(package.current, attempt.from_version)
     failpoint("pointed back")
     disk.point_link(package.previous, attempt.previous)
-    preserved_state.restore(package.snapshot, package.failed / attempt.state.trying / "left")
+    preserved_state.restore(package.snapshot, package.evidence(attempt.state.trying) / "left")
     if not attempt.from_version:
         return
     if old is None:
@@ -100,7 +100,7 @@ def _stop_new_service(attempt: Attempt) -> None:
 
 def _quarantine(attempt: Attempt, policy: HostPolicy, reason: str, output: str) -> None:
     """Keep the evidence, and for how long the version is quarantined. Best effort: the host is healthy without it."""
-    folder = attempt.package.failed / attempt.state.trying
+    folder = attempt.package.evidence(attempt.state.trying)
     with contextlib.suppress(OSError):
         disk.make_folder(folder)
         # Readable by its owner only: the output of a command may hold secrets.
