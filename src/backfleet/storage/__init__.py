@@ -11,7 +11,7 @@ Owns no table but the schema version and the row that `check_writing` writes. Ev
 
 from backfleet.storage._clock import DatabaseClock
 from backfleet.storage._columns import Moment, metadata
-from backfleet.storage._database import AWAY, Conflict, Database, Transaction, open_database
+from backfleet.storage._database import Conflict, Database, Transaction, open_database
 from backfleet.storage._limits import CallLimit, TimeOuts
 from backfleet.storage._lists import list_part
 from backfleet.storage._migrate import migrate

@@ -48,12 +48,8 @@ from backfleet.endpoints.openapi.received import Received, receive
 from backfleet.failpoints import failpoint
 from backfleet.operations.catalogue import Answer, Call, Operation, Services, find
 from backfleet.operations.perform import Authenticated, Performer
-<<<<<<< HEAD
 from backfleet.peers import peer_of
-from backfleet.storage import AWAY, Transaction
-=======
 from backfleet.storage import CallLimit, Transaction, Unavailable
->>>>>>> main
 from backfleet.wire import answers
 from backfleet.wire.errors import (
     ApiError,
