@@ -49,7 +49,7 @@ from backfleet.operations.backfleet.server import agent_address
 from backfleet.operations.catalogue import Services
 from backfleet.operations.perform import Performer
 from backfleet.peers import finding_peers
-from backfleet.proxy_protocol import ProxiedSite, trust_of
+from backfleet.proxy_protocol import start_sites, trust_of
 from backfleet.pubsub import LONGEST_WAIT, PubSub, open_pubsub, poll_until_stopped
 from backfleet.settings import Settings
 from backfleet.sockets import tell_parent_ready, tell_systemd
@@ -253,16 +253,9 @@ class _Server:
 
     async def _listen(self, runner: web.AppRunner, listeners: Listeners) -> None:
         limit_tls_buffers(TLS_READ_BYTES)
-        trust, proxied = trust_of(self._settings)
-        for name, listener, context in (("http", listeners.http, None), ("https", listeners.https, self._tls)):
-            if name in proxied:
-                await ProxiedSite(runner, listener, trust, ssl_context=context).start()
-            else:
-                await web.SockSite(runner, listener, ssl_context=context, backlog=ACCEPTED_AT_ONCE).start()
+        await start_sites(runner, self._settings, listeners.http, listeners.https, self._tls, ACCEPTED_AT_ONCE)
         for listener in (listeners.http, listeners.https):
-            listener.listen(
-                sockets.BACKLOG
-            )  # aiohttp has one number for both; the kernel may hold more than is accepted at once
+            listener.listen(sockets.BACKLOG)  # aiohttp has one number for both: the kernel may hold more
 
     def _complete_certificate(self, loop: asyncio.AbstractEventLoop) -> None:
         completing = functools.partial(

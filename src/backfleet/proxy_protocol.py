@@ -213,3 +213,15 @@ class ProxiedSite(web.BaseSite):
             await loop.connect_accepted_socket(
                 self._protocol, proxied, ssl=self._ssl_context, ssl_handshake_timeout=timeout
             )
+
+
+async def start_sites(
+    runner: web.AppRunner, settings: Settings, http: socket.socket, https: socket.socket, tls: ssl.SSLContext, most: int
+) -> None:
+    """Serve both listeners, each with or without the PROXY protocol; `most` are accepted at once."""
+    trust, proxied = trust_of(settings)
+    for name, listener, context in (("http", http, None), ("https", https, tls)):
+        if name in proxied:
+            await ProxiedSite(runner, listener, trust, ssl_context=context).start()
+        else:
+            await web.SockSite(runner, listener, ssl_context=context, backlog=most).start()
