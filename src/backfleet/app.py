@@ -48,8 +48,7 @@ from backfleet.library_internals import limit_tls_buffers
 from backfleet.operations.backfleet.server import agent_address
 from backfleet.operations.catalogue import Services
 from backfleet.operations.perform import Performer
-from backfleet.peers import finding_peers
-from backfleet.proxy_protocol import start_sites, trust_of
+from backfleet.proxy_protocol import middlewares_of, start_sites, trust_of
 from backfleet.pubsub import LONGEST_WAIT, PubSub, open_pubsub, poll_until_stopped
 from backfleet.settings import Settings
 from backfleet.sockets import tell_parent_ready, tell_systemd
@@ -265,8 +264,7 @@ class _Server:
 
     def _application(self) -> web.Application:
         services, only = self._services, self._settings.only
-        middlewares = [finding_peers(trust_of(self._settings)[0])]
-        app = web.Application(client_max_size=self._settings.body_limit, middlewares=middlewares)
+        app = web.Application(client_max_size=self._settings.body_limit, middlewares=middlewares_of(self._settings))
         health.add_to(app, {"database": self._check_database})
         if "openapi" in only:
             openapi.add_to(app, services, self._performer, self._clock)

@@ -14,8 +14,9 @@ import ssl
 from typing import Any, Final
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
-from backfleet.peers import Trust, read_address, read_trust
+from backfleet.peers import Trust, finding_peers, read_address, read_trust
 from backfleet.settings import Settings
 
 SIGNATURE: Final = b"\r\n\r\n\0\r\nQUIT\n"
@@ -48,6 +49,11 @@ def trust_of(settings: Settings) -> tuple[Trust, frozenset[str]]:
     if names and not trust.networks:
         raise ValueError("proxy_protocol needs trusted_proxies: whoever sends its header is believed")
     return trust, names
+
+
+def middlewares_of(settings: Settings) -> list[Middleware]:
+    """Return the middlewares that find the peer of each request."""
+    return [finding_peers(trust_of(settings)[0])]
 
 
 class NotProxied(Exception):
