@@ -94,7 +94,13 @@ def _check_server(flags: ConnectionFlags) -> list[Finding]:
         f"{connection.endpoint}, version {found['ServerVersion']}, region {found['RegionId']}, "
         f"{found['Instances']} instance(s), {found['Releases']} release(s)"
     )
-    return [Finding("server", True, text), check_host_program(found), check_agents(found), check_clones(found)]
+    return [
+        Finding("server", True, text),
+        check_host_program(found),
+        check_agents(found),
+        check_clones(found),
+        check_changes(found),
+    ]
 
 
 def check_host_program(server: Mapping[str, Any]) -> Finding:
@@ -132,3 +138,13 @@ def check_clones(server: Mapping[str, Any]) -> Finding:
         "and run `backfleet-host enrol --new-identity` on the copies"
     )
     return Finding("identities", not cloned, text if cloned else "each instance is one host")
+
+
+def check_changes(server: Mapping[str, Any]) -> Finding:
+    """Check that clients and their modes are what the last order left. Older servers do not count them."""
+    changed = server.get("ChangedClients", 0)
+    text = (
+        f"{changed} client(s) differ from what their last order left, in files or modes: see Drift in `backfleet "
+        "instance show`, or run `backfleet-host status` on the host; the next order mends what is ours"
+    )
+    return Finding("clients", not changed, text if changed else "as their last orders left them, modes too")

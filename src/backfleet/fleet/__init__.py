@@ -27,6 +27,7 @@ from backfleet.fleet.activations import (
 )
 from backfleet.fleet.clients import (
     clients_for_update,
+    count_changed,
     doubt_clients,
     ensure_client,
     find_clients,
@@ -67,6 +68,7 @@ from backfleet.fleet.model import (
     Client,
     ClientFilter,
     ClientStatus,
+    Failure,
     Heartbeat,
     Instance,
     InstanceFilter,
@@ -97,6 +99,7 @@ __all__ = [
     "Client",
     "ClientFilter",
     "ClientStatus",
+    "Failure",
     "Heartbeat",
     "Instance",
     "InstanceFilter",
@@ -118,6 +121,7 @@ __all__ = [
     "clients_for_update",
     "clones_of",
     "connects_for_the_first_time",
+    "count_changed",
     "count_cloned",
     "count_instances",
     "count_presence",

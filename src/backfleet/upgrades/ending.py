@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from backfleet import carriers, fleet
-from backfleet.fleet import Change
+from backfleet.fleet import Change, Failure
 from backfleet.storage import Transaction
 from backfleet.upgrades import _store
 from backfleet.upgrades.model import CANCELLED, EXPIRED, Task
@@ -63,7 +63,16 @@ def _end_open(tx: Transaction, task: Task, to: ItemState, why: tuple[str, str], 
     code, message = why
     ended = [item.moved(to, at=at, code=code, message=message) for item in locked]
     _store.update(tx, ended)
-    changes = [Change(item.client_id, status=item.client_status, unsure=True) for item in ended if item.client_id]
+    changes = [
+        Change(
+            item.client_id,
+            status=item.client_status,
+            unsure=True,
+            failure=Failure(item.code, item.message, item.to_version, at),
+        )
+        for item in ended
+        if item.client_id
+    ]
     fleet.set_clients(tx, changes, now=now)
     update_tasks(tx, [task.id], now=now)
 

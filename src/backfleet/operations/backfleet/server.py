@@ -31,6 +31,7 @@ class DescribeServer:
         "ConnectedInstances": int,
         "DeafInstances": int,
         "ClonedInstances": int,
+        "ChangedClients": int,
         "Releases": int,
     },
 )
@@ -38,7 +39,8 @@ def describe_server(call: Call, asked: DescribeServer) -> dict[str, Any]:
     """Return version, region, the address for agents, and the fingerprint of the authority that they must trust.
 
     HostProgramSha256 is empty on a server that has none: hosts cannot enrol there. DeafInstances send heartbeats, but
-    their agents have no connection and cannot be given work.
+    their agents have no connection and cannot be given work. ChangedClients differ from what their last order left on
+    the host, in files or modes.
     """
     settings = call.services.settings
     authority = authority_file(settings.data)
@@ -50,6 +52,7 @@ def describe_server(call: Call, asked: DescribeServer) -> dict[str, Any]:
             "ConnectedInstances": connected,
             "DeafInstances": deaf,
             "ClonedInstances": fleet.count_cloned(tx, call.account_id, now=call.now),
+            "ChangedClients": fleet.count_changed(tx, call.account_id),
             "Releases": releases.count_releases(tx),
         }
     return {

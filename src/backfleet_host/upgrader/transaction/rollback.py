@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from dataclasses import dataclass
 
 from backfleet_host.contract import Report
+from backfleet_host.texts import first_and_last
 from backfleet_host.upgrader import disk
 from backfleet_host.upgrader.errors import OrderFailed, Unhealthy
 from backfleet_host.upgrader.failpoints import failpoint
@@ -19,7 +21,7 @@ from backfleet_host.upgrader.transaction.outcome import finish, meaning_of, retr
 from backfleet_host.upgrader.transaction.plan import Baseline
 from backfleet_host.upgrader.transaction.switching import write_shims
 
-MOST_EVIDENCE = 2000  # characters at the end of an output that a report has
+MOST_EVIDENCE = 3000  # characters of an output that a report has, and twice as many bytes in its JSON
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ def roll_back(attempt: Attempt, policy: HostPolicy, baseline: Baseline, cause: C
         fields = {"code": cause.code, "reason": cause.text, "is_its_fault": cause.is_its_fault, "trying": new}
         attempt.journal.write(ROLLING_BACK, **fields)
     failpoint("going back")
+    if cause.output.strip() and (policy.sends_output or not cause.is_private):
+        attempt.state.details["evidence"] = {"version": new, "output": evidence_of(cause.output)}
     try:
         retry_on_disk_errors(lambda: _undo(attempt, policy, baseline))
     except Exception as problem:  # noqa: BLE001 - whatever it is, the server must hear of it
@@ -57,11 +61,16 @@ def roll_back(attempt: Attempt, policy: HostPolicy, baseline: Baseline, cause: C
     attempt.open_gate()
     if cause.is_its_fault:
         _quarantine(attempt, policy, cause.text, cause.output)
-    if cause.output.strip() and (policy.sends_output or not cause.is_private):
-        evidence = {"version": new, "output": cause.output[-MOST_EVIDENCE:]}
-        attempt.state.details["evidence"] = evidence
     runs = f"{old} runs again" if old else "nothing is installed, as before"
     return finish(attempt, attempt.report("failed", cause.code, f"{cause.text}; {runs}"))
+
+
+def evidence_of(output: str) -> str:
+    """Return the first and last lines of an output, few enough for a report."""
+    most = MOST_EVIDENCE
+    while len(json.dumps(first_and_last(output, most))) > 2 * MOST_EVIDENCE:
+        most //= 2
+    return first_and_last(output, most)
 
 
 def _may_pass(problem: Exception) -> bool:
