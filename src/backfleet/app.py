@@ -24,7 +24,18 @@ from typing import Any
 import sqlalchemy as sa
 from aiohttp import web
 
-from backfleet import assistant, carriers, commands, host_program, identity, operations, releases, sockets, upgrades
+from backfleet import (
+    assistant,
+    carriers,
+    commands,
+    host_program,
+    identity,
+    operations,
+    releases,
+    rollouts,
+    sockets,
+    upgrades,
+)
 from backfleet.certificates import Certificates, authority_file, names_of_this_machine, prepare_certificates
 from backfleet.clock import Clock
 from backfleet.endpoints import agents, downloads, health, openapi
@@ -295,6 +306,7 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
     settings, database, draw = services.settings, services.database, services.draw
     reachable_within = timedelta(seconds=settings.fit_seconds)
     carrier = carriers.GatewayCarrier(bootstrap_of(settings))
+    rollout_worker = rollouts.Worker(database, settings, draw, operations.judge_rollout)
     return [
         Worker(
             "upgrades",
@@ -323,6 +335,7 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
             SCHEDULES,
         ),
         Worker("commands", lambda: commands.run_once(database, now=clock()), LEASES),
+        Worker(rollouts.TOPIC, lambda: rollout_worker.run_once(clock())),
         Worker("releases", lambda: releases.run_once(database, services.repository, now=clock())),
         Worker("housekeeping", lambda: operations.run_housekeeping(services, now=clock()), HOUSEKEEPING),
     ]

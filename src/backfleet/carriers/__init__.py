@@ -10,6 +10,7 @@ gateway. Every carrier has the verbs of the `Carrier` protocol:
 What needs no carrier's settings is a function, and acts on all carriers:
 
     cancel: withdraw orders, or have them stopped on their hosts
+    withdraw: withdraw orders that no host has yet
     forget: forget old orders
     takes_orders: whether any carrier can bring orders to an instance
 
@@ -17,7 +18,7 @@ An order is known by the sender's topic, which is published when there is news o
 """
 
 from backfleet.carriers.bootstrap import Bootstrap
-from backfleet.carriers.gateway import GatewayCarrier, cancel, forget, takes_orders
+from backfleet.carriers.gateway import GatewayCarrier, cancel, forget, takes_orders, withdraw
 from backfleet.carriers.model import Carrier, Delivery, News
 from backfleet.commands import Outcome, State
 
@@ -32,4 +33,5 @@ __all__ = [
     "cancel",
     "forget",
     "takes_orders",
+    "withdraw",
 ]

@@ -115,6 +115,11 @@ def cancel(tx: Transaction, topic: str, references: Sequence[str], *, now: datet
     commands.stop(tx, topic, _every_reference(references), now=now)
 
 
+def withdraw(tx: Transaction, topic: str, references: Sequence[str], *, now: datetime) -> None:
+    """Withdraw a sender's orders that no host has yet, and leave the others alone."""
+    commands.withdraw(tx, topic, _every_reference(references), now=now)
+
+
 def forget(tx: Transaction, topic: str, *, before: datetime) -> None:
     """Forget a sender's orders that were sent before this moment."""
     commands.drop_before(tx, topic, before)

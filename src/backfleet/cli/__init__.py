@@ -13,6 +13,7 @@ from backfleet.cli._fleet import activation, instance
 from backfleet.cli._identity import account, key, policy, user
 from backfleet.cli._releases import release
 from backfleet.cli._roles import role
+from backfleet.cli._rollouts import rollout
 from backfleet.cli._serve import serve
 from backfleet.cli._signing import forget_keys, keys, pending, publish, sign
 
@@ -25,7 +26,9 @@ def main() -> None:
     """Upgrade the backup clients of a fleet without losing a backup."""
 
 
-for _command in (serve, release, activation, instance, client, task, account, user, role, key, policy, audit, doctor):
+for _command in (
+    serve, release, rollout, activation, instance, client, task, account, user, role, key, policy, audit, doctor,
+):  # fmt: skip
     main.add_command(_command)
 for _command in (keys, pending, sign, publish, forget_keys):
     release.add_command(_command)

@@ -19,6 +19,8 @@ from backfleet.wire import signing
 CONNECT_SECONDS = 5
 READ_SECONDS = 60
 UPLOAD_SECONDS = 3600
+LONGEST_QUERY = 4000  # characters of parameters in an address; more travel as a body
+FORM = "application/x-www-form-urlencoded"
 PIECE = 1 << 20  # bytes read from a file at a time
 
 VERSIONS = {
@@ -56,8 +58,11 @@ class Client:
         Raises:
             CallFailed: the server refused the call or did not answer.
         """
-        query = _as_text(parameters)
-        return self._send(product, action, query, hashlib.sha256(b"").hexdigest(), body=None, seconds=READ_SECONDS)
+        values = _as_text(parameters)
+        if len(urlencode(values)) <= LONGEST_QUERY:
+            return self._send(product, action, values, hashlib.sha256(b"").hexdigest(), body=None, seconds=READ_SECONDS)
+        form = _Form(values)
+        return self._send(product, action, {}, form.digest, body=form, seconds=READ_SECONDS)
 
     def upload(self, action: str, file: Path, sent: Callable[[int], None], **parameters: object) -> dict[str, Any]:
         """Call an operation of the Backfleet API that takes a file. The file is streamed.
@@ -78,9 +83,16 @@ class Client:
         )
 
     def _send(
-        self, product: str, action: str, query: Mapping[str, str], digest: str, body: "_Pieces | None", seconds: float
+        self,
+        product: str,
+        action: str,
+        query: Mapping[str, str],
+        digest: str,
+        body: "_Pieces | _Form | None",
+        seconds: float,
     ) -> dict[str, Any]:
-        headers = self._headers(product, action, query, digest, self.clock())
+        content = {"content-type": FORM} if isinstance(body, _Form) else {}
+        headers = self._headers(product, action, query, digest, self.clock(), content)
         if body is not None:
             headers["content-length"] = str(body.size)
         address = f"{self.connection.endpoint}/?{urlencode(query)}"
@@ -99,9 +111,16 @@ class Client:
         return _read(answer.status, answer.data)
 
     def _headers(
-        self, product: str, action: str, query: Mapping[str, str], digest: str, now: datetime
+        self,
+        product: str,
+        action: str,
+        query: Mapping[str, str],
+        digest: str,
+        now: datetime,
+        content: Mapping[str, str],
     ) -> dict[str, str]:
         headers = {
+            **content,
             "host": self.connection.host,
             "x-acs-action": action,
             "x-acs-version": VERSIONS[product],
@@ -119,6 +138,17 @@ class Client:
 
     def _pool(self) -> urllib3.PoolManager:
         return urllib3.PoolManager(ssl_context=self.connection.trust())
+
+
+class _Form:
+    """Parameters as a body: more than proxies take in an address."""
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self.content = urlencode(values).encode()
+        self.size, self.digest = len(self.content), hashlib.sha256(self.content).hexdigest()
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self.content
 
 
 class _Pieces:

@@ -101,3 +101,31 @@ def find_clients(
 ) -> Listing[tuple[Client, Instance]]:
     """Return an account's clients with their instances, oldest first."""
     return _store.clients.page_of(tx, account_id, region, selected, page)
+
+
+def clients_of_package(
+    tx: Transaction, account_id: str, region: str, package: str
+) -> list[tuple[Client, Instance, dict[str, str]]]:
+    """Return every client of a package on enrolled instances, with its instance, and the tags of both.
+
+    A client's own tag wins over one of its instance with the same key.
+    """
+    found = _store.clients.of_package(tx, account_id, region, package)
+    of_instances = _tags(tx, "instance", [instance.id for _, instance in found])
+    of_clients = _tags(tx, "client", [client.id for client, _ in found])
+    return [
+        (client, instance, of_instances.get(instance.id, {}) | of_clients.get(client.id, {}))
+        for client, instance in found
+    ]
+
+
+def ids_of_package(tx: Transaction, account_id: str, region: str, package: str) -> set[str]:
+    """Return the ids of every client of a package on enrolled instances."""
+    return _store.clients.ids_of_package(tx, account_id, region, package)
+
+
+def _tags(tx: Transaction, kind: str, ids: Sequence[str]) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for start in range(0, len(ids), _store.clients.IDS_AT_ONCE):
+        found |= _store.tags.of_resources(tx, kind, ids[start : start + _store.clients.IDS_AT_ONCE])
+    return found

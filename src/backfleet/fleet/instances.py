@@ -144,3 +144,8 @@ def count_presence(tx: Transaction, account_id: str, *, reachable_since: datetim
 def count_instances(tx: Transaction, account_id: str) -> int:
     """Return how many instances the account has."""
     return _store.instances.count(tx, account_id)
+
+
+def out_of_reach(tx: Transaction, account_id: str, region: str, *, reachable_since: datetime) -> set[str]:
+    """Return the ids of an account's instances that cannot be given work: silent, stopped or deregistered."""
+    return _store.instances.out_of_reach(tx, account_id, region, reachable_since)

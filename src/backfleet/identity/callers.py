@@ -1,7 +1,7 @@
 """Callers: the one behind an access key, and what a caller may do."""
 
 import re
-from typing import Final
+from typing import Any, Final
 
 from backfleet.identity import _store
 from backfleet.identity.model import (
@@ -34,11 +34,13 @@ def find_key(tx: Transaction, vault: Vault, access_key_id: str) -> KnownKey | No
     row = _store.access_keys.find_with_owner(tx, access_key_id)
     if row is None:
         return None
-    if row.user_id is None:
-        caller = root_caller(row.account_id, access_key_id)
-    else:
-        caller = user_caller(row.account_id, row.user_id, row.user_name, access_key_id)
-    return KnownKey(access_key_id, row.active, caller, vault.unseal(row.sealed_secret))
+    return KnownKey(access_key_id, row.active, _owner(row, access_key_id), vault.unseal(row.sealed_secret))
+
+
+def owner_of_key(tx: Transaction, access_key_id: str) -> Caller | None:
+    """Return the caller that a key belongs to, without opening its secret; None if there is no such key."""
+    row = _store.access_keys.find_with_owner(tx, access_key_id)
+    return None if row is None else _owner(row, access_key_id)
 
 
 def permissions_of(tx: Transaction, caller: Caller) -> Permissions:
@@ -67,3 +69,9 @@ def statements_for(tx: Transaction, caller: Caller) -> tuple[Statement, ...]:
         document = row.document if row.policy_type == CUSTOM else SYSTEM_POLICIES[row.policy_name].document
         found += parse_document(document, f"{row.policy_type}/{row.policy_name}")
     return tuple(found)
+
+
+def _owner(row: Any, access_key_id: str) -> Caller:
+    if row.user_id is None:
+        return root_caller(row.account_id, access_key_id)
+    return user_caller(row.account_id, row.user_id, row.user_name, access_key_id)

@@ -10,15 +10,15 @@ Planning what a task does, in the caller's transaction:
     releases_by_offer, newest_versions: what releases offer to clients
 Tasks:
     start: store a task made of a NewTask; started_before: find the one that a ClientToken started
-    read, find, are_moving: read tasks
-    cancel: end what is open; purge: forget old tasks
+    read, find, find_items, are_moving: read tasks
+    cancel: end what is open; withdraw: orders that no host has yet; purge: forget old tasks
 For the workers:
     run_once: send, collect and expire; run_checkups_once: ask hosts for the status of their clients
 """
 
 from backfleet.idempotency import TokenReused
 from backfleet.upgrades.checkups import CHECKUPS, run_checkups_once
-from backfleet.upgrades.ending import TOPIC, cancel, purge
+from backfleet.upgrades.ending import TOPIC, cancel, purge, withdraw
 from backfleet.upgrades.installing import InstallOptions, PackageUnclear, plan_installs
 from backfleet.upgrades.model import IllegalMove, Item, NewTask, Task, TaskTarget
 from backfleet.upgrades.offers import Offer, newest_versions, releases_by_offer
@@ -31,7 +31,7 @@ from backfleet.upgrades.planning import (
     refuse_clones,
     unknown_client,
 )
-from backfleet.upgrades.reading import are_moving, find, read
+from backfleet.upgrades.reading import are_moving, find, find_items, read
 from backfleet.upgrades.starting import start, started_before
 from backfleet.upgrades.states import ItemState, Kind, TaskState
 from backfleet.upgrades.worker import run_once
@@ -57,6 +57,7 @@ __all__ = [
     "are_moving",
     "cancel",
     "find",
+    "find_items",
     "newest_versions",
     "plan_for_client",
     "plan_for_instance",
@@ -70,4 +71,5 @@ __all__ = [
     "start",
     "started_before",
     "unknown_client",
+    "withdraw",
 ]

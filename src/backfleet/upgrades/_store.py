@@ -15,6 +15,7 @@ from backfleet.upgrades.model import Item, Task
 from backfleet.upgrades.progress import ItemStatus
 from backfleet.upgrades.states import OPEN, ItemState, Kind, TaskState
 
+IDS_AT_ONCE: Final = 500  # in one statement
 _OPEN: Final = sorted(OPEN)
 _TASK_FIELDS: Final = [field.name for field in fields(Task) if field.name != "items"]
 _ITEM_FIELDS: Final = [field.name for field in fields(Item)]
@@ -160,6 +161,15 @@ def items_for_update(tx: Transaction, item_ids: Sequence[str]) -> dict[str, Item
     if not item_ids:
         return {}
     return {row.id: _item(row) for row in tx.rows(_ITEMS_LOCKED, {"ids": item_ids})}
+
+
+def items_by_id(tx: Transaction, item_ids: Sequence[str]) -> dict[str, Item]:
+    """Return items by id, without locking them."""
+    found: dict[str, Item] = {}
+    for start in range(0, len(item_ids), IDS_AT_ONCE):
+        chosen = items.c.id.in_(item_ids[start : start + IDS_AT_ONCE])
+        found |= {row.id: _item(row) for row in tx.rows(sa.select(items).where(chosen))}
+    return found
 
 
 def items_since(tx: Transaction, client_ids: Sequence[str], moment: datetime) -> list[tuple[Item, datetime]]:

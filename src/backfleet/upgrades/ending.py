@@ -38,6 +38,26 @@ def cancel(tx: Transaction, account_id: str, task_id: str, *, now: datetime) -> 
     return True
 
 
+def withdraw(tx: Transaction, item_ids: Sequence[str], *, now: datetime) -> None:
+    """Withdraw the orders of items that no host has fetched yet. What a host has goes on, and is reported as ever.
+
+    An item whose order was never sent ends with TaskCancelled here; one whose order waits for its host, when the worker
+    collects that.
+    """
+    if not item_ids:
+        return
+    carriers.withdraw(tx, TOPIC, item_ids, now=now)
+    locked = list(_store.items_for_update(tx, item_ids).values())
+    carriers.withdraw(tx, TOPIC, [item.id for item in locked if item.state is ItemState.SENT], now=now)  # sent since
+    code, message = CANCELLED
+    waiting = [item for item in locked if item.state is ItemState.WAITING]
+    ended = [item.moved(ItemState.CANCELLED, at=now, code=code, message=message) for item in waiting]
+    _store.update(tx, ended)
+    changes = [Change(item.client_id, status=item.client_status, unsure=True) for item in ended if item.client_id]
+    fleet.set_clients(tx, changes, now=now)
+    update_tasks(tx, {item.task_id for item in ended}, now=now)
+
+
 def expire(tx: Transaction, task: Task, *, now: datetime) -> None:
     """End a task's open items with TaskExpired and withdraw their orders."""
     _end_open(tx, task, ItemState.EXPIRED, EXPIRED, at=task.deadline, now=now)

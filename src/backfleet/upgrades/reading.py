@@ -6,7 +6,7 @@ from datetime import datetime
 from backfleet.paging import Listing, Page
 from backfleet.storage import Transaction
 from backfleet.upgrades import _store
-from backfleet.upgrades.model import Task
+from backfleet.upgrades.model import Item, Task
 
 
 def read(tx: Transaction, account_id: str, task_id: str, *, now: datetime) -> Task | None:
@@ -23,3 +23,8 @@ def are_moving(tx: Transaction, account_id: str, client_ids: Sequence[str]) -> b
 def find(tx: Transaction, account_id: str, page: Page) -> Listing[Task]:
     """Return an account's tasks, newest first, without their items and as the worker last left them."""
     return _store.tasks_page(tx, account_id, page)
+
+
+def find_items(tx: Transaction, item_ids: Sequence[str]) -> dict[str, Item]:
+    """Return items of any account by id, as the worker last left them."""
+    return _store.items_by_id(tx, item_ids)

@@ -19,6 +19,14 @@ VERSIONS = {product.code: product.version for product in PRODUCTS.values()}
 ALL = '{"Version":"1","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}'
 MINE = {"PolicyName": "own", "PolicyType": "Custom"}
 
+POLICY = """
+name = "courier to 2.0"
+package = "courier"
+version = "2.0"
+deadline = "2099-01-01T00:00:00Z"
+ring = [{ name = "canary", count = 1 }, { name = "rest", gates = [{ kind = "approval" }] }]
+"""
+
 Call = Callable[[Operation, dict[str, Any]], dict[str, Any]]
 """A client: the body of a success; a refusal is Refused."""
 
@@ -82,6 +90,20 @@ BACKFLEET = [
     step("backfleet", "ListTasks"),
     step("backfleet", "CancelTask", TaskId="<other>"),
     step("backfleet", "ListReleases"),
+    step("backfleet", "PreviewRollout", Policy=POLICY),
+    step("backfleet", "CreateRollout", {"rollout": "RolloutId"}, Policy=POLICY),
+    step("backfleet", "ListRollouts"),
+    step("backfleet", "StartRollout", RolloutId="<rollout>"),
+    step("backfleet", "DescribeRollout", RolloutId="<rollout>"),
+    step("backfleet", "DescribeRolloutMembers", RolloutId="<rollout>"),
+    step("backfleet", "DescribeRolloutEvents", RolloutId="<rollout>"),
+    step("backfleet", "HoldRolloutMember", RolloutId="<rollout>", ClientId="<client3>"),
+    step("backfleet", "RetryRolloutMembers", RolloutId="<rollout>"),
+    step("backfleet", "PauseRollout", RolloutId="<rollout>"),
+    step("backfleet", "ResumeRollout", RolloutId="<rollout>"),
+    step("backfleet", "RollBackRollout", RolloutId="<rollout>"),
+    step("backfleet", "ApproveRollout", RolloutId="<others>"),
+    step("backfleet", "CancelRollout", RolloutId="<others>"),
     step("backfleet", "GetRelease", PackageName="courier", ReleaseVersion="2.0", Platform="linux-amd64"),
     step("backfleet", "ListChannels"),
     step("backfleet", "GetPendingSignatures"),
@@ -226,6 +248,8 @@ def prepare(server: Server) -> Installation:
 
         releases.refresh(tx, services.repository, now=now)
     env.release("2.0")
+    _, made = env.ask(VERSIONS["backfleet"], "CreateRollout", Policy=POLICY.replace("to 2.0", "of others"))
+    known["others"] = made["RolloutId"]
     return Installation(server, server.user("somebody", "AdministratorAccess"), server.user("nobody"), known)
 
 

@@ -205,7 +205,7 @@ def test_every_operation_succeeds(installation: Installation, begin: Begin) -> N
 def test_every_operation_is_refused(installation: Installation, begin: Begin) -> None:
     """For a user who may do nothing, with the code of its product; and nothing is changed."""
     known = installation.known | dict.fromkeys(
-        ("task", "other", "activation", "command", "invocation", "key", "role"), "x"
+        ("task", "other", "activation", "command", "invocation", "key", "role", "rollout"), "x"
     )
     with begin(installation, installation.nobody) as call:
         for step in SCENARIO:

@@ -15,6 +15,8 @@ from backfleet.fleet.model import MOVING, Change, Client, ClientFilter, ClientSt
 from backfleet.paging import Listing, Page
 from backfleet.storage import Transaction
 
+IDS_AT_ONCE: Final = 500  # in one statement
+
 CHECK_NEXT: Final = datetime(2000, 1, 1, tzinfo=UTC)
 """A `checked_at` before all real ones: the client's host is asked next."""
 
@@ -128,6 +130,27 @@ def page_of(
     total = tx.scalar(sa.select(sa.func.count()).select_from(joined).where(*conditions))
     on = instances_by_id(tx, account_id, region, list({client.instance_id for client in found}))
     return Listing([(client, on[client.instance_id]) for client in found], total)
+
+
+def of_package(tx: Transaction, account_id: str, region: str, package: str) -> list[tuple[Client, Instance]]:
+    """Return every client of a package on enrolled instances, with its instance, in the order of their ids."""
+    mine = sa.and_(clients.c.account_id == account_id, clients.c.region == region, clients.c.package == package)
+    joined = clients.join(instances, instances.c.id == clients.c.instance_id)
+    query = sa.select(clients).select_from(joined).where(mine, instances.c.deregistered_at.is_(None))
+    found = [_client(row) for row in tx.rows(query.order_by(clients.c.id))]
+    on: dict[str, Instance] = {}
+    ids = sorted({client.instance_id for client in found})
+    for start in range(0, len(ids), IDS_AT_ONCE):
+        on |= instances_by_id(tx, account_id, region, ids[start : start + IDS_AT_ONCE])
+    return [(client, on[client.instance_id]) for client in found if client.instance_id in on]
+
+
+def ids_of_package(tx: Transaction, account_id: str, region: str, package: str) -> set[str]:
+    """Return the ids of the same clients."""
+    mine = sa.and_(clients.c.account_id == account_id, clients.c.region == region, clients.c.package == package)
+    joined = clients.join(instances, instances.c.id == clients.c.instance_id)
+    query = sa.select(clients.c.id).select_from(joined).where(mine, instances.c.deregistered_at.is_(None))
+    return {row.id for row in tx.rows(query)}
 
 
 def take_unchecked(

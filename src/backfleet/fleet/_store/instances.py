@@ -189,6 +189,14 @@ def agent_kinds(tx: Transaction, instance_ids: Sequence[str]) -> dict[str, Agent
     return {row.id: AgentKind(row.agent_kind) for row in tx.rows(query)}
 
 
+def out_of_reach(tx: Transaction, account_id: str, region: str, reachable_since: datetime) -> set[str]:
+    """Return the ids of an account's instances that cannot be given work: silent, stopped or deregistered."""
+    silent = sa.or_(instances.c.reachable_at.is_(None), instances.c.reachable_at < reachable_since)
+    gone = sa.or_(instances.c.stopped_at.is_not(None), instances.c.deregistered_at.is_not(None))
+    mine = sa.and_(instances.c.account_id == account_id, instances.c.region == region)
+    return {row.id for row in tx.rows(sa.select(instances.c.id).where(mine, sa.or_(silent, gone)))}
+
+
 def count(tx: Transaction, account_id: str) -> int:
     """Return how many instances of the account are enrolled."""
     enrolled = sa.and_(instances.c.account_id == account_id, instances.c.deregistered_at.is_(None))

@@ -1,0 +1,296 @@
+"""backfleet rollout: move a fleet in rings, by a policy that its owner keeps in a file."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from backfleet.cli._client import CallFailed, Client
+from backfleet.cli._options import calls_the_api, fail, json_option
+from backfleet.cli._print import moment, print_json, print_table, say, table
+from backfleet_host.texts import printable
+
+_POLICY = click.Path(exists=True, dir_okay=False, path_type=Path)
+MOST_EVENTS = 500  # in one call: the API's maximum
+MEMBERS_PAGE = 500
+POLL_SECONDS = 2.0
+ENDED = ("completed", "rolled_back", "cancelled", "expired")
+NEEDS_SOMEBODY = ("paused", "halted")
+BAR = 24  # characters
+
+_RING_COUNTS = (
+    "Waiting", "Upgrading", "Verifying", "Succeeded", "AlreadyThere", "Failed", "RolledBack", "Lost", "Skipped",
+    "Expired",
+)  # fmt: skip
+
+
+@click.group()
+def rollout() -> None:
+    """Rollouts: a fleet moves to one version, in rings, inside windows, within a budget."""
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as problem:
+        fail(f"{file} cannot be read as UTF-8 text: {problem}")
+
+
+def _print_faults(faults: list[dict[str, Any]], file: Path) -> None:
+    for fault in faults:
+        line = f":{fault['Line']}" if fault["Line"] else ""
+        say(f"{file}{line}: {fault['Key']}: found {fault['Found']}; {fault['Wanted']}", err=True)
+
+
+def _call_with_policy(api: Client, action: str, file: Path, **more: object) -> dict[str, Any]:
+    """Call an operation with the text of a policy. One with faults is refused: each is printed, the exit code is 1."""
+    try:
+        return api.call("backfleet", action, Policy=_read(file), **more)
+    except CallFailed as problem:
+        faults = problem.answer.get("Faults")
+        if not faults:
+            raise
+        _print_faults(faults, file)
+        fail(f"the policy in {file} is refused: {len(faults)} faults; nothing was changed")
+
+
+@rollout.command()
+@click.argument("file", type=_POLICY)
+@json_option
+@calls_the_api
+def preview(api: Client, file: Path, as_json: bool) -> None:
+    """Show what a policy would do to the fleet as it is now. Nothing changes; exits with 1 if it would be refused."""
+    found = _call_with_policy(api, "PreviewRollout", file)
+    if as_json:
+        print_json(found)
+    else:
+        say(f"to {found['TargetVersion']}: {found['Members']} members; {found['AlreadyThere']} have it already")
+        rows = [(ring["Name"], ring["Members"], " ".join(ring["Clients"][:5])) for ring in found["Rings"]]
+        print_table(("RING", "MEMBERS", "FIRST"), rows)
+        if found["LeftOut"]:
+            say(f"in no ring: {' '.join(found['LeftOut'])}")
+        _print_faults(found["Faults"], file)
+    raise SystemExit(1 if found["Faults"] else 0)
+
+
+@rollout.command()
+@click.argument("file", type=_POLICY)
+@click.option("--start/--draft", default=True, show_default=True, help="Start it, or only create it.")
+@json_option
+@calls_the_api
+def apply(api: Client, file: Path, start: bool, as_json: bool) -> None:
+    """Roll out by the policy in FILE. The same file again changes nothing; a policy with faults is refused whole."""
+    found = _call_with_policy(api, "CreateRollout", file, Start=start)
+    if as_json:
+        print_json(found)
+        return
+    state = "created" if found["Created"] else "already there, nothing changed"
+    say(f"{found['RolloutId']}: {found['Name']} to {found['TargetVersion']}: {state}; {found['State']}")
+    say(f"follow it with `backfleet rollout watch {found['RolloutId']}`")
+
+
+@rollout.command()
+@click.argument("rollout_id")
+@calls_the_api
+def start(api: Client, rollout_id: str) -> None:
+    """Start a draft."""
+    _say_state(api.call("backfleet", "StartRollout", RolloutId=rollout_id))
+
+
+@rollout.command(name="list")
+@click.option("--state", "states", multiple=True, help="Only these states. May be given several times.")
+@json_option
+@calls_the_api
+def list_rollouts(api: Client, states: tuple[str, ...], as_json: bool) -> None:
+    """List rollouts, newest first."""
+    found: list[dict[str, Any]] = []
+    while True:
+        page = len(found) // 50 + 1
+        answer = api.call("backfleet", "ListRollouts", States=list(states) or None, PageNumber=page, PageSize=50)
+        found += answer["Rollouts"]
+        if len(found) >= answer["TotalCount"] or not answer["Rollouts"]:
+            break
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ("ROLLOUT", "NAME", "TO", "STATE", "MEMBERS", "DONE", "DEADLINE"),
+        [
+            (r["RolloutId"], r["Name"], r["TargetVersion"], r["State"], r["Members"], _done(r), moment(r["Deadline"]))
+            for r in found
+        ],
+    )
+
+
+def _done(found: dict[str, Any]) -> int:
+    return sum(ring["Succeeded"] + ring["AlreadyThere"] for ring in found["Rings"])
+
+
+@rollout.command()
+@click.argument("rollout_id")
+@click.option("--members", is_flag=True, help="Show every member, too.")
+@json_option
+@calls_the_api
+def show(api: Client, rollout_id: str, members: bool, as_json: bool) -> None:
+    """Show one rollout: its rings, what it waits for, and its members if asked for."""
+    found = api.call("backfleet", "DescribeRollout", RolloutId=rollout_id)
+    listed = _members(api, rollout_id) if members else []
+    if as_json:
+        print_json({**found, **({"MemberList": listed} if members else {})})
+        return
+    click.echo(_picture(found))
+    if members:
+        print_table(
+            ("CLIENT", "INSTANCE", "RING", "STATE", "CODE", "REASON"),
+            [(m["ClientId"], m["InstanceId"], m["Ring"], m["State"], m["ErrorCode"], m["Reason"]) for m in listed],
+        )
+
+
+def _members(api: Client, rollout_id: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    while True:
+        page = len(found) // MEMBERS_PAGE + 1
+        answer = api.call(
+            "backfleet", "DescribeRolloutMembers", RolloutId=rollout_id, PageNumber=page, PageSize=MEMBERS_PAGE
+        )
+        found += answer["Members"]
+        if len(answer["Members"]) < MEMBERS_PAGE:
+            return found
+
+
+def _picture(found: dict[str, Any]) -> str:
+    """Return a rollout as text: its state, and a bar for each ring."""
+    why = f": {found['Reason']}" if found["Reason"] else ""
+    lines = [
+        f"{found['RolloutId']}: {found['Name']} to {found['TargetVersion']}: {found['State']}{why}",
+        *([f"waits for {found['WaitsFor']}"] if found["WaitsFor"] else []),
+        f"deadline {moment(found['Deadline'])}",
+    ]
+    rows = [(ring["Name"], ring["State"], _bar(ring), ring["Members"], _counts(ring)) for ring in found["Rings"]]
+    text = "\n".join(printable(line) for line in lines)
+    return f"{text}\n{table(('RING', 'STATE', 'DONE', 'MEMBERS', 'COUNTS'), rows)}"
+
+
+def _bar(ring: dict[str, Any]) -> str:
+    done = ring["Succeeded"] + ring["AlreadyThere"]
+    bad = ring["Failed"] + ring["RolledBack"] + ring["Lost"]
+    total = max(1, ring["Members"])
+    good_cells = done * BAR // total
+    bad_cells = min(BAR - good_cells, -(-bad * BAR // total))
+    return f"[{'#' * good_cells}{'!' * bad_cells}{'.' * (BAR - good_cells - bad_cells)}]"
+
+
+def _counts(ring: dict[str, Any]) -> str:
+    return ", ".join(f"{ring[name]} {name}" for name in _RING_COUNTS if ring[name])
+
+
+@rollout.command()
+@click.argument("rollout_id")
+@calls_the_api
+def watch(api: Client, rollout_id: str) -> None:
+    """Show a rollout until it ends or needs somebody. Exits with 0 only if it is completed."""
+    last = ""
+    while True:
+        found = api.call("backfleet", "DescribeRollout", RolloutId=rollout_id)
+        text = _picture(found)
+        if text != last:
+            if last and sys.stdout.isatty():
+                click.echo(f"\x1b[{last.count(chr(10)) + 1}F\x1b[J", nl=False)
+            click.echo(text)
+            last = text
+        if found["State"] in (*ENDED, *NEEDS_SOMEBODY):
+            raise SystemExit(0 if found["State"] == "completed" else 1)
+        time.sleep(POLL_SECONDS)
+
+
+@rollout.command()
+@click.argument("rollout_id")
+@json_option
+@calls_the_api
+def events(api: Client, rollout_id: str, as_json: bool) -> None:
+    """List what happened to a rollout, oldest first."""
+    found: list[dict[str, Any]] = []
+    while True:
+        after = found[-1]["Number"] if found else 0
+        answer = api.call(
+            "backfleet", "DescribeRolloutEvents", RolloutId=rollout_id, After=after, MaxResults=MOST_EVENTS
+        )
+        found += answer["Events"]
+        if len(answer["Events"]) < MOST_EVENTS:
+            break
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ("TIME", "WHAT", "NAME", "CHANGE", "REASON"),
+        [(moment(e["Time"]), e["What"], e["Name"], e["Change"], e["Reason"]) for e in found],
+    )
+
+
+def _say_state(found: dict[str, Any]) -> None:
+    say(f"{found['RolloutId']}: {found['State']}")
+
+
+@rollout.command()
+@click.argument("rollout_id")
+@calls_the_api
+def pause(api: Client, rollout_id: str) -> None:
+    """Stop a rollout until it is resumed. Orders that no host has fetched are withdrawn."""
+    _say_state(api.call("backfleet", "PauseRollout", RolloutId=rollout_id))
+
+
+@rollout.command()
+@click.argument("rollout_id")
+@calls_the_api
+def resume(api: Client, rollout_id: str) -> None:
+    """Let a paused or halted rollout go on, or confirm the manual gate that it waits for."""
+    _say_state(api.call("backfleet", "ResumeRollout", RolloutId=rollout_id))
+
+
+@rollout.command()
+@click.argument("rollout_id")
+@calls_the_api
+def cancel(api: Client, rollout_id: str) -> None:
+    """End a rollout. Hosts that have begun finish, or roll back by themselves."""
+    _say_state(api.call("backfleet", "CancelRollout", RolloutId=rollout_id))
+
+
+@rollout.command()
+@click.argument("rollout_id")
+@click.option("--ring", help="The ring. Default: the next one that asks for an approval.")
+@calls_the_api
+def approve(api: Client, rollout_id: str, ring: str | None) -> None:
+    """Approve a ring. The policy's author and whoever started the rollout cannot."""
+    _say_state(api.call("backfleet", "ApproveRollout", RolloutId=rollout_id, Ring=ring))
+
+
+@rollout.command(name="roll-back")
+@click.argument("rollout_id")
+@click.option("--ring", help="Only this ring.")
+@calls_the_api
+def roll_back(api: Client, rollout_id: str, ring: str | None) -> None:
+    """Take every member, or one ring, back to the version that it had."""
+    _say_state(api.call("backfleet", "RollBackRollout", RolloutId=rollout_id, Ring=ring))
+
+
+@rollout.command()
+@click.argument("rollout_id")
+@click.option("--client", "clients", multiple=True, metavar="ID", help="Only these members.")
+@calls_the_api
+def retry(api: Client, rollout_id: str, clients: tuple[str, ...]) -> None:
+    """Let members that ended without success begin again."""
+    found = api.call("backfleet", "RetryRolloutMembers", RolloutId=rollout_id, ClientIds=list(clients) or None)
+    say(f"{rollout_id}: {found['Retried']} members begin again")
+
+
+@rollout.command()
+@click.argument("rollout_id")
+@click.argument("client_id")
+@click.option("--release", is_flag=True, help="Let it in again.")
+@calls_the_api
+def hold(api: Client, rollout_id: str, client_id: str, release: bool) -> None:
+    """Take one member out of the way. What it has begun ends by itself."""
+    api.call("backfleet", "HoldRolloutMember", RolloutId=rollout_id, ClientId=client_id, Held=not release)
+    say(f"{client_id}: {'released' if release else 'held'}")

@@ -1,0 +1,173 @@
+"""What persons do to a rollout: pause, resume, cancel, approve, roll back; hold members, and try them again."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from backfleet import rollouts
+from backfleet.operations.backfleet.rollouts.answers import ROLLOUT, rollout_answer
+from backfleet.operations.backfleet.rollouts.creating import by, one_rollout
+from backfleet.operations.backfleet.rollouts.errors import ERRORS, RolloutNotFound, refusals
+from backfleet.operations.catalogue import BACKFLEET, Call, operation
+from backfleet.rollouts import RolloutRecord
+from backfleet.storage import Transaction
+from backfleet.wire.parameters import boolean, json_list, text
+
+Act = Callable[[Transaction, RolloutRecord], RolloutRecord]
+
+
+@dataclass(frozen=True, slots=True)
+class OneRollout:
+    """A rollout."""
+
+    rollout_id: str = text("RolloutId", required=True, longest=64)
+
+
+@dataclass(frozen=True, slots=True)
+class OneRing:
+    """A rollout, and the name of one of its rings, which may be left out."""
+
+    rollout_id: str = text("RolloutId", required=True, longest=64)
+    ring: str | None = text("Ring", longest=64)
+
+
+@dataclass(frozen=True, slots=True)
+class HoldRolloutMember:
+    """A member, and whether it is held or released."""
+
+    rollout_id: str = text("RolloutId", required=True, longest=64)
+    client_id: str = text("ClientId", required=True, longest=64)
+    held: bool = boolean("Held", default=True)
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRolloutMembers:
+    """A rollout, and members of it; without any, every member that did not succeed."""
+
+    rollout_id: str = text("RolloutId", required=True, longest=64)
+    client_ids: tuple[str, ...] | None = json_list("ClientIds", longest_item=64)
+
+
+def _act(call: Call, rollout_id: str, act: Act) -> dict[str, Any]:
+    with refusals(), call.services.database.transaction() as tx:
+        record = act(tx, rollouts.find(tx, call.account_id, rollout_id, locks=True))
+        return rollout_answer(rollouts.view(tx, [record])[0])
+
+
+def _number_of(record: RolloutRecord, name: str | None) -> int | None:
+    if name is None:
+        return None
+    names = [ring.name for ring in record.document.rings]
+    if name not in names:
+        raise RolloutNotFound(f"The ring {name!r}")
+    return names.index(name)
+
+
+@operation(
+    BACKFLEET,
+    "PauseRollout",
+    action="backfleet:PauseRollout",
+    resources=one_rollout,
+    answer=ROLLOUT,
+    errors=ERRORS,
+)
+def pause_rollout(call: Call, asked: OneRollout) -> dict[str, Any]:
+    """Stop a rollout until somebody resumes it. Orders that no host has fetched are withdrawn."""
+    return _act(call, asked.rollout_id, lambda tx, record: rollouts.pause(tx, record, by(call)))
+
+
+@operation(
+    BACKFLEET,
+    "ResumeRollout",
+    action="backfleet:ResumeRollout",
+    resources=one_rollout,
+    answer=ROLLOUT,
+    errors=ERRORS,
+)
+def resume_rollout(call: Call, asked: OneRollout) -> dict[str, Any]:
+    """Let a paused or halted rollout go on, or confirm the manual gate that it waits for."""
+    return _act(call, asked.rollout_id, lambda tx, record: rollouts.resume(tx, record, by(call)))
+
+
+@operation(
+    BACKFLEET,
+    "CancelRollout",
+    action="backfleet:CancelRollout",
+    resources=one_rollout,
+    answer=ROLLOUT,
+    errors=ERRORS,
+)
+def cancel_rollout(call: Call, asked: OneRollout) -> dict[str, Any]:
+    """End a rollout. Nothing new begins; hosts that have begun finish or roll back by themselves."""
+    return _act(call, asked.rollout_id, lambda tx, record: rollouts.cancel(tx, record, by(call)))
+
+
+@operation(
+    BACKFLEET,
+    "ApproveRollout",
+    action="backfleet:ApproveRollout",
+    resources=one_rollout,
+    answer=ROLLOUT,
+    errors=ERRORS,
+)
+def approve_rollout(call: Call, asked: OneRing) -> dict[str, Any]:
+    """Approve a ring, by default the next one that asks. Author and starter cannot, and one person counts once."""
+
+    def act(tx: Transaction, record: RolloutRecord) -> RolloutRecord:
+        return rollouts.approve(tx, record, by(call), ring=_number_of(record, asked.ring))
+
+    return _act(call, asked.rollout_id, act)
+
+
+@operation(
+    BACKFLEET,
+    "RollBackRollout",
+    action="backfleet:RollBackRollout",
+    resources=one_rollout,
+    answer=ROLLOUT,
+    errors=ERRORS,
+)
+def roll_back_rollout(call: Call, asked: OneRing) -> dict[str, Any]:
+    """Take every member, or those of one ring, back to the version that it had."""
+
+    def act(tx: Transaction, record: RolloutRecord) -> RolloutRecord:
+        return rollouts.roll_back(tx, record, by(call), ring=_number_of(record, asked.ring))
+
+    return _act(call, asked.rollout_id, act)
+
+
+@operation(
+    BACKFLEET,
+    "HoldRolloutMember",
+    action="backfleet:HoldRolloutMember",
+    resources=one_rollout,
+    answer=ROLLOUT,
+    errors=ERRORS,
+)
+def hold_rollout_member(call: Call, asked: HoldRolloutMember) -> dict[str, Any]:
+    """Take one member out of the way, or let it in again. What it has begun ends by itself."""
+
+    def act(tx: Transaction, record: RolloutRecord) -> RolloutRecord:
+        return rollouts.hold(tx, record, by(call), asked.client_id, is_held=asked.held)
+
+    return _act(call, asked.rollout_id, act)
+
+
+@operation(
+    BACKFLEET,
+    "RetryRolloutMembers",
+    action="backfleet:RetryRolloutMembers",
+    resources=one_rollout,
+    answer={**ROLLOUT, "Retried": int},
+    errors=ERRORS,
+)
+def retry_rollout_members(call: Call, asked: RetryRolloutMembers) -> dict[str, Any]:
+    """Let members that ended without success begin again: these, or all of them."""
+    retried = 0
+
+    def act(tx: Transaction, record: RolloutRecord) -> RolloutRecord:
+        nonlocal retried
+        record, retried = rollouts.retry(tx, record, by(call), asked.client_ids or ())
+        return record
+
+    return {**_act(call, asked.rollout_id, act), "Retried": retried}

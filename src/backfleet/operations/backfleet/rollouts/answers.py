@@ -1,0 +1,124 @@
+"""Rollouts, rings, members and events in the API's words."""
+
+from datetime import datetime
+from typing import Any, Final
+
+from backfleet.operations.hbr.answers import seconds
+from backfleet.rollouts import Event, MemberRecord, MemberState, RolloutRecord, RolloutView
+from backfleet.rollouts.reading import WAITING, shown_state, wait_reason
+from backfleet.wire.shapes import Maybe
+
+_STATES: Final = {state.value: "".join(part.capitalize() for part in state.split("_")) for state in MemberState}
+COUNTS: Final = {**_STATES, WAITING: "Waiting"}
+"""The name of the count of each state."""
+
+RING: Final = {
+    "Name": str,
+    "State": str,
+    "Members": int,
+    "StartedTime": Maybe(int),
+    "FinishedTime": Maybe(int),
+    **dict.fromkeys(COUNTS.values(), int),
+}
+ROLLOUT: Final = {
+    "RolloutId": str,
+    "Name": str,
+    "Package": str,
+    "Kind": str,
+    "State": str,
+    "Reason": str,
+    "WaitsFor": str,
+    "TargetVersion": str,
+    "Deadline": int,
+    "PolicySha256": str,
+    "CreatedTime": int,
+    "UpdatedTime": int,
+    "StartTime": Maybe(int),
+    "StartedTime": Maybe(int),
+    "EndedTime": Maybe(int),
+    "Members": int,
+    "Rings": [RING],
+}
+MEMBER: Final = {
+    "ClientId": str,
+    "InstanceId": str,
+    "Ring": str,
+    "State": str,
+    "Reason": str,
+    "ErrorCode": str,
+    "FromVersion": str,
+    "FirstRun": str,
+    "TaskId": str,
+    "Held": bool,
+    "Attempts": int,
+    "Since": Maybe(int),
+    "NotBefore": Maybe(int),
+}
+EVENT: Final = {"Number": int, "Time": int, "What": str, "Name": str, "Change": str, "Reason": str, "Hash": str}
+
+
+def rollout_answer(shown: RolloutView) -> dict[str, Any]:
+    """Return a rollout with its rings."""
+    record = shown.record
+    return {
+        "RolloutId": record.id,
+        "Name": record.name,
+        "Package": record.package,
+        "Kind": record.kind,
+        "State": record.state.value,
+        "Reason": record.reason,
+        "WaitsFor": record.waits_for,
+        "TargetVersion": record.target_version,
+        "Deadline": seconds(record.deadline),
+        "PolicySha256": record.policy_sha256,
+        "CreatedTime": seconds(record.created_at),
+        "UpdatedTime": seconds(record.updated_at),
+        "StartTime": seconds(record.start_at),
+        "StartedTime": seconds(record.started_at),
+        "EndedTime": seconds(record.ended_at),
+        "Members": sum(ring.members for ring in shown.rings),
+        "Rings": [
+            {
+                "Name": ring.name,
+                "State": ring.run.state.value,
+                "Members": ring.members,
+                "StartedTime": seconds(ring.run.started_at),
+                "FinishedTime": seconds(ring.run.finished_at),
+                **{name: ring.counts.get(state, 0) for state, name in COUNTS.items()},
+            }
+            for ring in shown.rings
+        ],
+    }
+
+
+def member_answer(record: RolloutRecord, found: MemberRecord, now: datetime) -> dict[str, Any]:
+    """Return a member, with what it waits for if it has not begun."""
+    member = found.member
+    return {
+        "ClientId": member.client_id,
+        "InstanceId": member.instance_id,
+        "Ring": record.document.rings[member.ring].name,
+        "State": shown_state(record, member),
+        "Reason": wait_reason(record, member, now) or member.reason,
+        "ErrorCode": member.code,
+        "FromVersion": member.from_version,
+        "FirstRun": member.first_run.value,
+        "TaskId": found.task_id,
+        "Held": member.is_held,
+        "Attempts": member.attempts,
+        "Since": seconds(member.since),
+        "NotBefore": seconds(member.not_before),
+    }
+
+
+def event_answer(event: Event) -> dict[str, Any]:
+    """Return an event."""
+    return {
+        "Number": event.number,
+        "Time": seconds(event.at),
+        "What": event.what,
+        "Name": event.name,
+        "Change": event.change,
+        "Reason": event.why,
+        "Hash": event.hash,
+    }

@@ -1,0 +1,182 @@
+"""PreviewRollout, CreateRollout and StartRollout."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from backfleet import rollouts
+from backfleet.operations.backfleet.rollouts.answers import ROLLOUT, rollout_answer
+from backfleet.operations.backfleet.rollouts.errors import ERRORS, refusals
+from backfleet.operations.catalogue import BACKFLEET, Call, operation
+from backfleet.operations.hbr.errors import TokenMismatch
+from backfleet.storage import Conflict, Transaction
+from backfleet.wire.errors import OperationConflict
+from backfleet.wire.parameters import boolean, integer, text
+from backfleet.wire.shapes import Maybe
+
+LONGEST_POLICY: Final = 64 * 1024  # characters
+LATEST: Final = 4_102_444_800  # 2100-01-01, Unix seconds
+TRIES: Final = 3  # of a transaction that met a conflict
+_RING: Final = {"Name": str, "Members": int, "Clients": [str]}
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewRollout:
+    """A policy, as TOML."""
+
+    policy: str = text("Policy", required=True, longest=LONGEST_POLICY)
+
+
+@dataclass(frozen=True, slots=True)
+class CreateRollout:
+    """A policy, and whether its rollout starts at once, or at a time (Unix seconds)."""
+
+    policy: str = text("Policy", required=True, longest=LONGEST_POLICY)
+    start: bool = boolean("Start", default=False)
+    start_time: int | None = integer("StartTime", least=0, most=LATEST)
+    client_token: str | None = text("ClientToken", longest=64)
+
+
+@dataclass(frozen=True, slots=True)
+class StartRollout:
+    """A rollout, and when it starts (Unix seconds); without a time, at once."""
+
+    rollout_id: str = text("RolloutId", required=True, longest=64)
+    start_time: int | None = integer("StartTime", least=0, most=LATEST)
+
+
+def every_rollout(call: Call, asked: Any) -> list[str]:
+    """Return the ARN of an account's rollouts."""
+    return [f"acs:backfleet:{call.region}:{call.account_id}:rollout/*"]
+
+
+def one_rollout(call: Call, asked: Any) -> list[str]:
+    """Return the ARN of the rollout that a request names."""
+    return [f"acs:backfleet:{call.region}:{call.account_id}:rollout/{asked.rollout_id}"]
+
+
+def by(call: Call) -> rollouts.By:
+    """Return who asks, and when."""
+    return rollouts.By(call.caller, call.region, call.now)
+
+
+def reachable_within(call: Call) -> timedelta:
+    """Return for how long an instance may be silent and still counts as reachable."""
+    return timedelta(seconds=call.services.settings.fit_seconds)
+
+
+@operation(
+    BACKFLEET,
+    "PreviewRollout",
+    action="backfleet:PreviewRollout",
+    resources=every_rollout,
+    answer={
+        "TargetVersion": str,
+        "Members": int,
+        "AlreadyThere": int,
+        "Rings": [_RING],
+        "LeftOut": [str],
+        "MembersSha256": str,
+        "Faults": [{"Line": int, "Key": str, "Found": str, "Wanted": str}],
+    },
+    errors=ERRORS,
+)
+def preview_rollout(call: Call, asked: PreviewRollout) -> dict[str, Any]:
+    """Tell what a policy would do to the fleet as it is now, and everything that forbids it. Nothing changes."""
+    with refusals(), call.services.database.reading() as tx:
+        found = rollouts.preview(tx, asked.policy, by(call), reachable_within=reachable_within(call))
+    rings: list[list[str]] = [[] for _ in found.policy.rings]
+    for member in found.members:
+        rings[member.ring].append(member.client_id)
+    return {
+        "TargetVersion": found.target_version,
+        "Members": len(found.members),
+        "AlreadyThere": found.already_there,
+        "Rings": [
+            {"Name": ring.name, "Members": len(clients), "Clients": sorted(clients)[:100]}
+            for ring, clients in zip(found.policy.rings, rings, strict=True)
+        ],
+        "LeftOut": list(found.left_out[:100]),
+        "MembersSha256": found.members_sha256,
+        "Faults": [
+            {"Line": fault.line, "Key": fault.key, "Found": fault.found, "Wanted": fault.wanted}
+            for fault in found.faults
+        ],
+    }
+
+
+@operation(
+    BACKFLEET,
+    "CreateRollout",
+    action="backfleet:CreateRollout",
+    resources=every_rollout,
+    answer={**ROLLOUT, "Created": bool},
+    errors=(*ERRORS, TokenMismatch, OperationConflict),
+)
+def create_rollout(call: Call, asked: CreateRollout) -> dict[str, Any]:
+    """Create a rollout of a policy: its target and its members are fixed now.
+
+    The same policy again is the same rollout until that ends. A policy with faults is refused as a whole, with all of
+    them. Without `Start` and `StartTime` the rollout is a draft.
+
+    Raises:
+        ApiError: as `refusals`; TokenMismatch where the ClientToken came with other parameters.
+    """
+    for _ in range(TRIES):
+        try:
+            with refusals(), call.services.database.transaction() as tx:
+                return _create(tx, call, asked)
+        except Conflict:
+            continue
+    raise OperationConflict("Another call is creating the same rollout. Send the request again.")
+
+
+def _create(tx: Transaction, call: Call, asked: CreateRollout) -> dict[str, Any]:
+    digest = _fingerprint(asked)
+    if asked.client_token is not None:
+        try:
+            known = rollouts.created_before(tx, call.account_id, asked.client_token, digest, now=call.now)
+        except rollouts.TokenReused:
+            raise TokenMismatch from None
+        if known is not None:
+            return {**rollout_answer(rollouts.view(tx, [known])[0]), "Created": False}
+    record, is_new = rollouts.create(
+        tx,
+        asked.policy,
+        by(call),
+        draw=call.services.draw,
+        reachable_within=reachable_within(call),
+        wants_start=asked.start or asked.start_time is not None,
+        start_at=moment(asked.start_time),
+    )
+    if asked.client_token is not None:
+        until = call.now + timedelta(hours=call.services.settings.token_hours)
+        rollouts.remember_creation(tx, call.account_id, asked.client_token, digest, record.id, until=until)
+    return {**rollout_answer(rollouts.view(tx, [record])[0]), "Created": is_new}
+
+
+@operation(
+    BACKFLEET,
+    "StartRollout",
+    action="backfleet:StartRollout",
+    resources=one_rollout,
+    answer={**ROLLOUT, "StartTime": Maybe(int)},
+    errors=ERRORS,
+)
+def start_rollout(call: Call, asked: StartRollout) -> dict[str, Any]:
+    """Start a draft, or have it start later. Every member is judged as whoever starts it."""
+    with refusals(), call.services.database.transaction() as tx:
+        record = rollouts.find(tx, call.account_id, asked.rollout_id, locks=True)
+        record = rollouts.start(tx, record, by(call), start_at=moment(asked.start_time))
+        return rollout_answer(rollouts.view(tx, [record])[0])
+
+
+def moment(unix: int | None) -> datetime | None:
+    """Return a time that came as Unix seconds."""
+    return None if unix is None else datetime.fromtimestamp(unix, UTC)
+
+
+def _fingerprint(asked: CreateRollout) -> str:
+    return hashlib.sha256(json.dumps([asked.policy, asked.start, asked.start_time]).encode()).hexdigest()

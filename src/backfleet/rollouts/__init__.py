@@ -1,0 +1,87 @@
+"""A fleet moves to one version: in rings, behind checks, inside windows, within a budget. Knows no words of the API.
+
+Owns the tables `rollouts`, `rollout_members`, `rollout_events`, `rollout_approvals`, `rollout_answers` and
+`rollout_tokens`. Publishes and subscribes to `rollouts`. Decisions are pure: `strategy` decides for the worker and for
+the simulator alike.
+
+    read_policy, preview, create: from a policy's text to a rollout
+    start, pause, resume, cancel, approve, hold, retry, roll_back: what persons do
+    find, find_all, members, events: read
+    Worker: decides, and sends orders as tasks
+"""
+
+from backfleet.idempotency import TokenReused
+from backfleet.rollouts.errors import MemberMissing, NameTaken, NotAnApprover, NotNow, RolloutMissing
+from backfleet.rollouts.events import Event, broken_at
+from backfleet.rollouts.planning import Plan
+from backfleet.rollouts.policy import Fault, Policy, PolicyRefused, read_policy
+from backfleet.rollouts.reading import (
+    RolloutView,
+    created_before,
+    events,
+    find_all,
+    members,
+    remember_creation,
+    view,
+)
+from backfleet.rollouts.records import MemberRecord, RolloutRecord
+from backfleet.rollouts.sending import TOPIC, Judge
+from backfleet.rollouts.states import MemberState, RingState, RolloutState
+from backfleet.rollouts.verbs import (
+    By,
+    approve,
+    cancel,
+    create,
+    find,
+    hold,
+    pause,
+    preview,
+    resume,
+    retry,
+    roll_back,
+    start,
+)
+from backfleet.rollouts.worker import Worker
+
+__all__ = [
+    "TOPIC",
+    "By",
+    "Event",
+    "Fault",
+    "Judge",
+    "MemberMissing",
+    "MemberRecord",
+    "MemberState",
+    "NameTaken",
+    "NotAnApprover",
+    "NotNow",
+    "Plan",
+    "Policy",
+    "PolicyRefused",
+    "RingState",
+    "RolloutMissing",
+    "RolloutRecord",
+    "RolloutState",
+    "RolloutView",
+    "TokenReused",
+    "Worker",
+    "approve",
+    "broken_at",
+    "cancel",
+    "create",
+    "created_before",
+    "events",
+    "find",
+    "find_all",
+    "hold",
+    "members",
+    "pause",
+    "preview",
+    "read_policy",
+    "remember_creation",
+    "resume",
+    "retry",
+    "roll_back",
+    "start",
+    "view",
+]

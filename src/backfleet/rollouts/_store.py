@@ -1,0 +1,282 @@
+"""The only SQL on rollouts, their members, events, approvals and answers."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from backfleet.idempotency import TokenStore
+from backfleet.paging import Listing, Page
+from backfleet.rollouts._tables import ENDED_STATES, answers, approvals, events, members, rollouts, tokens
+from backfleet.rollouts.events import Event
+from backfleet.rollouts.model import CheckAnswer, FirstRun, Member, OrderEnd
+from backfleet.rollouts.records import MemberRecord, RolloutRecord
+from backfleet.rollouts.states import MemberState, RolloutState
+from backfleet.storage import Transaction
+
+AT_ONCE: Final = 500  # rows named in one statement
+_MEMBER_FIELDS: Final = tuple(name for name in Member._fields if name not in ("is_reachable", "pinned"))
+
+client_tokens: Final = TokenStore(tokens, "rollout_id")
+
+_CHANGE_MEMBER: Final = (
+    sa.update(members)
+    .where(members.c.rollout_id == sa.bindparam("of_rollout"), members.c.client_id == sa.bindparam("of_client"))
+    .values(
+        {
+            column.name: sa.bindparam(f"new_{column.name}")
+            for column in members.c
+            if column.name not in ("rollout_id", "client_id", "instance_id", "rank")
+        }
+    )
+)
+
+
+# --- Rollouts -------------------------------------------------------------------------------------------------------
+
+
+def add(tx: Transaction, record: RolloutRecord) -> None:
+    """Add a rollout."""
+    tx.add(rollouts, [_row(record)])
+
+
+def rollout(tx: Transaction, account_id: str, rollout_id: str) -> RolloutRecord | None:
+    """Return an account's rollout."""
+    return _record(
+        tx.first(sa.select(rollouts).where(rollouts.c.id == rollout_id, rollouts.c.account_id == account_id))
+    )
+
+
+def lock(tx: Transaction, rollout_id: str, *, waits: bool = True) -> RolloutRecord | None:
+    """Return a rollout, locked for this transaction; None if it is gone, or another one has it and it does not wait."""
+    query = sa.select(rollouts).where(rollouts.c.id == rollout_id)
+    return _record(tx.first(query.with_for_update(skip_locked=not waits)))
+
+
+def unfinished(tx: Transaction, account_id: str, region: str, name: str) -> RolloutRecord | None:
+    """Return the newest rollout of this name that has not ended."""
+    mine = sa.and_(rollouts.c.account_id == account_id, rollouts.c.region == region, rollouts.c.name == name)
+    query = sa.select(rollouts).where(mine, rollouts.c.state.not_in(ENDED_STATES))
+    return _record(tx.first(query.order_by(rollouts.c.created_at.desc()).limit(1)))
+
+
+def page_of(tx: Transaction, account_id: str, region: str, states: Sequence[str], page: Page) -> Listing[RolloutRecord]:
+    """Return a page of an account's rollouts, newest first."""
+    mine = sa.and_(rollouts.c.account_id == account_id, rollouts.c.region == region)
+    if states:
+        mine = sa.and_(mine, rollouts.c.state.in_(states))
+    query = sa.select(rollouts).where(mine).order_by(rollouts.c.created_at.desc(), rollouts.c.id)
+    rows = tx.rows(query.limit(page.size).offset(page.offset))
+    total = tx.scalar(sa.select(sa.func.count()).select_from(rollouts).where(mine))
+    return Listing([_known(row) for row in rows], total)
+
+
+def due(tx: Transaction, now: datetime, limit: int) -> list[str]:
+    """Return the ids of rollouts that must be decided now, those that wait for longest first."""
+    query = sa.select(rollouts.c.id).where(rollouts.c.decide_at <= now).order_by(rollouts.c.decide_at, rollouts.c.id)
+    return [row.id for row in tx.rows(query.limit(limit))]
+
+
+def active(tx: Transaction) -> list[str]:
+    """Return the ids of rollouts with members whose orders are under way."""
+    awaited = [MemberState.UPGRADING, MemberState.ROLLING_BACK]
+    query = sa.select(members.c.rollout_id).distinct().where(members.c.state.in_(awaited))
+    return sorted(row.rollout_id for row in tx.rows(query))
+
+
+def update(tx: Transaction, record: RolloutRecord) -> None:
+    """Write what can change of a rollout."""
+    row = _row(record)
+    fixed = ("id", "account_id", "region", "name", "policy", "policy_sha256", "package", "kind", "author", "created_at")
+    values = {name: value for name, value in row.items() if name not in fixed}
+    tx.run(sa.update(rollouts).where(rollouts.c.id == record.id).values(values))
+
+
+def wake(tx: Transaction, rollout_ids: Iterable[str], now: datetime) -> None:
+    """Have rollouts decided soon."""
+    ids = sorted(rollout_ids)
+    if ids:
+        tx.run(sa.update(rollouts).where(rollouts.c.id.in_(ids)).values(decide_at=now))
+
+
+# --- Members --------------------------------------------------------------------------------------------------------
+
+
+def add_members(tx: Transaction, rollout_id: str, added: Sequence[MemberRecord]) -> None:
+    """Add members."""
+    tx.add(members, [{"rollout_id": rollout_id, **_member_row(record)} for record in added])
+
+
+def members_of(tx: Transaction, rollout_id: str) -> list[MemberRecord]:
+    """Return every member of a rollout."""
+    return [_member(row) for row in tx.rows(sa.select(members).where(members.c.rollout_id == rollout_id))]
+
+
+def member(tx: Transaction, rollout_id: str, client_id: str) -> MemberRecord | None:
+    """Return one member."""
+    row = tx.first(sa.select(members).where(members.c.rollout_id == rollout_id, members.c.client_id == client_id))
+    return None if row is None else _member(row)
+
+
+def members_page(
+    tx: Transaction, rollout_id: str, ring: int | None, states: Sequence[str], page: Page
+) -> Listing[MemberRecord]:
+    """Return a page of members by ring and rank."""
+    chosen = members.c.rollout_id == rollout_id
+    if ring is not None:
+        chosen = sa.and_(chosen, members.c.ring == ring)
+    if states:
+        chosen = sa.and_(chosen, members.c.state.in_(states))
+    query = sa.select(members).where(chosen).order_by(members.c.ring, members.c.rank, members.c.client_id)
+    rows = tx.rows(query.limit(page.size).offset(page.offset))
+    total = tx.scalar(sa.select(sa.func.count()).select_from(members).where(chosen))
+    return Listing([_member(row) for row in rows], total)
+
+
+def counts_of(tx: Transaction, rollout_ids: Sequence[str]) -> dict[str, dict[tuple[int, str], int]]:
+    """Return how many members are in each ring and state, by rollout."""
+    found: dict[str, dict[tuple[int, str], int]] = {rollout_id: {} for rollout_id in rollout_ids}
+    if rollout_ids:
+        group = (members.c.rollout_id, members.c.ring, members.c.state)
+        query = sa.select(*group, sa.func.count().label("number")).where(members.c.rollout_id.in_(rollout_ids))
+        for row in tx.rows(query.group_by(*group)):
+            found[row.rollout_id][row.ring, row.state] = row.number
+    return found
+
+
+def change_members(tx: Transaction, rollout_id: str, changed: Sequence[MemberRecord]) -> None:
+    """Write members, in the order of their ids."""
+    if not changed:
+        return
+    rows = [_member_row(record) for record in sorted(changed, key=lambda record: record.member.client_id)]
+    tx.run(
+        _CHANGE_MEMBER,
+        [
+            {
+                "of_rollout": rollout_id,
+                "of_client": row["client_id"],
+                **{f"new_{name}": value for name, value in row.items() if name not in _FIXED},
+            }
+            for row in rows
+        ],
+    )
+
+
+def drop_members(tx: Transaction, rollout_id: str, client_ids: Sequence[str]) -> None:
+    """Delete members whose clients are no more."""
+    for start in range(0, len(client_ids), AT_ONCE):
+        some = client_ids[start : start + AT_ONCE]
+        tx.run(sa.delete(members).where(members.c.rollout_id == rollout_id, members.c.client_id.in_(some)))
+
+
+def open_elsewhere(tx: Transaction, client_ids: Sequence[str], except_for: str) -> dict[str, str]:
+    """Return the other rollout that each of these clients is an unfinished member of, where there is one."""
+    unfinished = [MemberState.PENDING, MemberState.UPGRADING, MemberState.VERIFYING, MemberState.ROLLING_BACK]
+    found: dict[str, str] = {}
+    for start in range(0, len(client_ids), AT_ONCE):
+        query = (
+            sa.select(members.c.client_id, members.c.rollout_id)
+            .join(rollouts, rollouts.c.id == members.c.rollout_id)
+            .where(
+                members.c.client_id.in_(client_ids[start : start + AT_ONCE]),
+                members.c.rollout_id != except_for,
+                members.c.state.in_(unfinished),
+                rollouts.c.state.not_in([*ENDED_STATES, RolloutState.DRAFT]),
+            )
+        )
+        found |= {row.client_id: row.rollout_id for row in tx.rows(query)}
+    return found
+
+
+def rollouts_of_client(tx: Transaction, client_id: str, limit: int) -> list[tuple[str, MemberRecord]]:
+    """Return the rollouts that a client was in, newest first."""
+    query = (
+        sa.select(members)
+        .join(rollouts, rollouts.c.id == members.c.rollout_id)
+        .where(members.c.client_id == client_id)
+        .order_by(rollouts.c.created_at.desc())
+    )
+    return [(row.rollout_id, _member(row)) for row in tx.rows(query.limit(limit))]
+
+
+# --- Events, approvals, answers -------------------------------------------------------------------------------------
+
+
+def add_events(tx: Transaction, rollout_id: str, added: Sequence[Event]) -> None:
+    """Add events."""
+    fields = ("number", "at", "what", "name", "change", "why", "hash")
+    tx.add(events, [{"rollout_id": rollout_id, **{name: getattr(one, name) for name in fields}} for one in added])
+
+
+def events_after(tx: Transaction, rollout_id: str, number: int, limit: int) -> list[Event]:
+    """Return events after this one, oldest first."""
+    query = sa.select(events).where(events.c.rollout_id == rollout_id, events.c.number > number)
+    return [
+        Event(row.number, row.at, row.what, row.name, row.change, row.why, row.hash)
+        for row in tx.rows(query.order_by(events.c.number).limit(limit))
+    ]
+
+
+def approve(tx: Transaction, rollout_id: str, ring: int, person: str, kind: str, now: datetime) -> bool:
+    """Note that a person approved a ring; return whether that is new."""
+    row = {"rollout_id": rollout_id, "ring": ring, "person": person, "at": now, "kind": kind}
+    return tx.add_if_new(approvals, row)
+
+
+def approvals_of(tx: Transaction, rollout_id: str) -> list[tuple[int, str, str]]:
+    """Return ring, person and kind of each approval."""
+    query = sa.select(approvals).where(approvals.c.rollout_id == rollout_id)
+    return [(row.ring, row.person, row.kind) for row in tx.rows(query)]
+
+
+def answers_of(tx: Transaction, rollout_id: str) -> dict[tuple[int, int], CheckAnswer]:
+    """Return the newest answer of each outside check, by ring and position."""
+    query = sa.select(answers).where(answers.c.rollout_id == rollout_id)
+    return {(row.ring, row.position): CheckAnswer(row.holds, row.why) for row in tx.rows(query)}
+
+
+def put_answers(tx: Transaction, rollout_id: str, found: Mapping[tuple[int, int], CheckAnswer], now: datetime) -> None:
+    """Replace answers of outside checks."""
+    for (ring, position), answer in sorted(found.items()):
+        at = sa.and_(answers.c.rollout_id == rollout_id, answers.c.ring == ring, answers.c.position == position)
+        tx.run(sa.delete(answers).where(at))
+        row = {"rollout_id": rollout_id, "ring": ring, "position": position, "at": now}
+        tx.add(answers, [row | {"holds": answer.holds, "why": answer.why}])
+
+
+# --- Rows -----------------------------------------------------------------------------------------------------------
+
+_FIXED: Final = ("client_id", "instance_id", "rank")
+
+
+def _row(record: RolloutRecord) -> dict[str, Any]:
+    return {column.name: getattr(record, column.name) for column in rollouts.c} | {"state": record.state.value}
+
+
+def _record(row: sa.Row[Any] | None) -> RolloutRecord | None:
+    return None if row is None else _known(row)
+
+
+def _known(row: sa.Row[Any]) -> RolloutRecord:
+    return RolloutRecord(**{**row._mapping, "state": RolloutState(row.state)})
+
+
+def _member_row(record: MemberRecord) -> dict[str, Any]:
+    values = {name: getattr(record.member, name) for name in _MEMBER_FIELDS}
+    values["state"] = record.member.state.value
+    values["domains"] = json.dumps(record.member.domains)
+    values["end"] = "" if record.member.end is None else record.member.end.value
+    values["first_run"] = record.member.first_run.value
+    return values | {"task_id": record.task_id, "item_id": record.item_id}
+
+
+def _member(row: sa.Row[Any]) -> MemberRecord:
+    values = row._mapping
+    known = {name: values[name] for name in _MEMBER_FIELDS}
+    known["state"] = MemberState(row.state)
+    known["domains"] = tuple((key, value) for key, value in json.loads(row.domains))
+    known["end"] = OrderEnd(row.end) if row.end else None
+    known["first_run"] = FirstRun(row.first_run)
+    return MemberRecord(Member(**known), row.task_id, row.item_id)

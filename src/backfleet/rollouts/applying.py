@@ -1,0 +1,75 @@
+"""What a decision makes of a rollout and its members. Pure: the worker stores it, the simulator keeps it in memory."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from backfleet.rollouts.model import Action, Decision, Member, Move, RingRun, Rollout
+from backfleet.rollouts.states import MemberState, RingState, RolloutState, may_move, rollout_may_move
+
+_SENDS = (MemberState.UPGRADING, MemberState.ROLLING_BACK)
+
+
+class IllegalMove(Exception):
+    """No such move is in the table of states: a fault of this program, not of a host."""
+
+
+def moved_member(member: Member, move: Move, now: datetime) -> Member:
+    """Return a member after its move.
+
+    Raises:
+        IllegalMove: no such move is in the table of states.
+    """
+    if not may_move(member.state, move.to):
+        raise IllegalMove(f"{member.client_id}: {member.state} -> {move.to} ({move.why})")
+    sends = move.to in _SENDS
+    return member._replace(
+        state=move.to,
+        since=now,
+        reason=move.why,
+        code=move.code,
+        not_before=move.not_before,
+        end=None if sends else member.end,
+        end_text="" if sends else member.end_text,
+        begun_at=now if sends else (None if move.to is MemberState.PENDING else member.begun_at),
+        attempts=member.attempts + (move.to is MemberState.UPGRADING),
+        rolled_back_once=member.rolled_back_once or move.action is Action.ROLL_BACK,
+    )
+
+
+def moved_rollout(rollout: Rollout, decision: Decision, now: datetime) -> Rollout:
+    """Return a rollout after a decision: its rings and its own state.
+
+    Raises:
+        IllegalMove: no such move is in the table of states.
+    """
+    rings = list(rollout.rings)
+    for move in decision.ring_moves:
+        rings[move.ring] = _moved_ring(rings[move.ring], move.to, now)
+    moved = replace(rollout, rings=tuple(rings))
+    return moved if decision.state is None else with_state(moved, decision.state, decision.reason, now, decision)
+
+
+def with_state(
+    rollout: Rollout, to: RolloutState, reason: str, now: datetime, decision: Decision | None = None
+) -> Rollout:
+    """Return a rollout in another state.
+
+    Raises:
+        IllegalMove: no such move is in the table of states.
+    """
+    if not rollout_may_move(rollout.state, to):
+        raise IllegalMove(f"{rollout.id}: {rollout.state} -> {to} ({reason})")
+    starts = to is RolloutState.RUNNING and rollout.started_at is None
+    return replace(
+        rollout,
+        state=to,
+        reason=reason,
+        started_at=now if starts else rollout.started_at,
+        roll_back_ring=None if decision is None else decision.roll_back_ring,
+    )
+
+
+def _moved_ring(run: RingRun, to: RingState, now: datetime) -> RingRun:
+    if to is RingState.RUNNING:
+        return replace(run, state=to, started_at=run.started_at or now)
+    return replace(run, state=to, finished_at=now)

@@ -1,0 +1,140 @@
+"""Which clients a policy selects, and in which ring each is. Pure: a hash of rollout and client decides."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from backfleet.releases import versions
+from backfleet.rollouts.policy import Policy, Ring, Selector
+
+SITE: Final = "site"
+"""The tag over whose values the first ring is spread, beside those that the policy's pace names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A client that a policy may select."""
+
+    client_id: str
+    instance_id: str
+    version: str
+    platform: str
+    channel: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+    is_reachable: bool = True
+    zone: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """The ring of each member, those that no ring takes, and the rings that cannot be filled as written."""
+
+    rings: Mapping[str, int]  # by client
+    left_out: tuple[str, ...]
+    unfilled: tuple[str, ...]  # for people: what was asked for, found, and would do
+
+
+def matches(selector: Selector, candidate: Candidate) -> bool:
+    """Return whether a selector means a client."""
+    if selector.exclude is not None and matches(selector.exclude, candidate):
+        return False
+    return (
+        all(_has(candidate, key, values) for key, values in selector.tags.items())
+        and (not selector.versions or versions.within(candidate.version, selector.versions))
+        and _is_among(candidate.platform, selector.platforms)
+        and _is_among(candidate.channel, selector.channels)
+        and (not (selector.instances or selector.clients) or _is_named(selector, candidate))
+    )
+
+
+def rank_of(rollout_id: str, client_id: str) -> int:
+    """Return a member's place: the same for ever, and in another order for every rollout."""
+    return int.from_bytes(hashlib.sha256(f"{rollout_id}\n{client_id}".encode()).digest()[:6])
+
+
+def assign(policy: Policy, rollout_id: str, candidates: Iterable[Candidate]) -> Assignment:
+    """Assign selected clients to the rings of a policy, in the order of the rings."""
+    left = sorted(candidates, key=lambda each: (rank_of(rollout_id, each.client_id), each.client_id))
+    total = len(left)
+    rings: dict[str, int] = {}
+    unfilled = []
+    for number, ring in enumerate(policy.rings):
+        wanted = _wanted(ring, total, len(left))
+        able = [each for each in left if ring.select is None or matches(ring.select, each)]
+        taken = _first_ring(policy, able, wanted) if number == 0 and ring.select is None else able[:wanted]
+        if ring.count is not None and len(taken) < ring.count:
+            unfilled.append(_too_few(ring, number, len(taken), total))
+        elif not taken:
+            unfilled.append(f"ring {ring.name}: no client is left for it; {total} are selected")
+        chosen = {each.client_id for each in taken}
+        rings |= dict.fromkeys(chosen, number)
+        left = [each for each in left if each.client_id not in chosen]
+    return Assignment(rings, tuple(each.client_id for each in left), tuple(unfilled))
+
+
+def ring_of_newcomer(policy: Policy, candidate: Candidate, sizes: Sequence[int]) -> int | None:
+    """Return the ring of a client that comes in while the rollout runs; None if no ring takes it.
+
+    Rings of a count stay as they are. One of a percentage takes it if the ring then is no larger than its share, so no
+    ring becomes the whole fleet because others left.
+
+    Args:
+        policy: the policy.
+        candidate: the newcomer, which the policy selects.
+        sizes: how many members each ring has now.
+    """
+    total = sum(sizes) + 1
+    for number, ring in enumerate(policy.rings):
+        if ring.select is not None and matches(ring.select, candidate):
+            return number
+        if ring.percent is not None and sizes[number] + 1 <= int(total * ring.percent / 100):
+            return number
+        if ring.is_the_rest:
+            return number
+    return None
+
+
+def _wanted(ring: Ring, total: int, left: int) -> int:
+    if ring.count is not None:
+        return ring.count
+    if ring.percent is not None:
+        return max(1, int(total * ring.percent / 100 + 1e-9)) if total else 0
+    return left
+
+
+def _first_ring(policy: Policy, able: Sequence[Candidate], wanted: int) -> list[Candidate]:
+    """Return canaries: reachable ones, spread over the values of the tags that matter, by rank within each."""
+    keys = (SITE, *policy.pace.never_together, *policy.pace.per_domain)
+    by_domain: dict[tuple[str, ...], list[Candidate]] = defaultdict(list)
+    for each in able:
+        if each.is_reachable:
+            by_domain[tuple(each.tags.get(key, "") for key in keys)].append(each)
+    queues = [list(reversed(members)) for members in by_domain.values()]
+    taken: list[Candidate] = []
+    while len(taken) < wanted and queues:
+        for queue in queues:
+            if len(taken) < wanted:
+                taken.append(queue.pop())
+        queues = [queue for queue in queues if queue]
+    return taken
+
+
+def _too_few(ring: Ring, number: int, found: int, total: int) -> str:
+    kind = "reachable clients" if number == 0 else "clients"
+    advice = f"write `count = {found}`" if found else "select more clients, or leave the ring out"
+    return f"ring {ring.name}: it asks for {ring.count} {kind}, {found} of {total} selected are left; {advice}"
+
+
+def _has(candidate: Candidate, key: str, values: Sequence[str]) -> bool:
+    found = candidate.tags.get(key)
+    return found is not None and (not values or found in values)
+
+
+def _is_among(value: str, values: Sequence[str]) -> bool:
+    return not values or value in values
+
+
+def _is_named(selector: Selector, candidate: Candidate) -> bool:
+    return candidate.instance_id in selector.instances or candidate.client_id in selector.clients

@@ -1,0 +1,210 @@
+"""The members of one rollout, indexed: a decision reads counts, and only the members that can move."""
+
+import heapq
+from bisect import bisect_left, insort
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+from backfleet.rollouts.model import FirstRun, Member, OrderEnd
+from backfleet.rollouts.policy import Policy
+from backfleet.rollouts.states import FAILURES, MemberState
+
+BACKUP_FAILED = "BackupFailed"
+"""The code of a member whose first real backup under the new version failed."""
+
+NO_BACKUP_SEEN = "NoBackupSeen"
+"""The code of a member for which no backup was seen for as long as the policy waits."""
+
+_MOVING = (MemberState.UPGRADING, MemberState.ROLLING_BACK)
+_TOGETHER = (*_MOVING, MemberState.VERIFYING)
+_MAY_STILL_REPORT = (MemberState.LOST, MemberState.EXPIRED)
+_NO_REPORT = (OrderEnd.LOST, OrderEnd.BUSY, OrderEnd.WITHDRAWN)
+_Entry = tuple[int, str]  # (-rank, client id): the lowest rank is the last one, where removing is cheap
+
+
+def counts_as_failure(member: Member, counts: frozenset[str]) -> bool:
+    """Return whether a member uses up the budget.
+
+    Args:
+        member: the member.
+        counts: what the policy counts beside failures: "skipped", "refused".
+    """
+    state = member.state
+    if state in FAILURES or (state is MemberState.ROLLING_BACK and member.code == BACKUP_FAILED):
+        return True
+    if state is MemberState.EXPIRED:
+        return member.begun_at is not None
+    if state is MemberState.SKIPPED:
+        return ("refused" if member.code else "skipped") in counts
+    return False
+
+
+def _is_due(member: Member) -> bool:
+    if member.state is MemberState.VERIFYING:
+        return member.first_run in (FirstRun.SUCCEEDED, FirstRun.FAILED)
+    if member.end is None or member.begun_at is None:
+        return False
+    return member.state in _MOVING or (member.state in _MAY_STILL_REPORT and member.end not in _NO_REPORT)
+
+
+class Board:
+    """All members of a rollout. `put` replaces one; everything else reads."""
+
+    def __init__(self, policy: Policy, members: Iterable[Member] = ()) -> None:
+        self._counts_beside = policy.failure.counts
+        self._members: dict[str, Member] = {}
+        self._by_state: list[dict[MemberState, dict[str, None]]] = [{} for _ in policy.rings]
+        self._ready: list[dict[str, list[_Entry]]] = [{} for _ in policy.rings]
+        self._wakes: list[tuple[datetime, str]] = []
+        self._begun: list[datetime] = []
+        self._due: dict[str, None] = {}
+        self.failures: Counter[int] = Counter()  # by ring
+        self.first_runs: Counter[tuple[int, FirstRun]] = Counter()  # of members whose order has left, by ring
+        self.moving_in: Counter[tuple[str, str]] = Counter()  # members under way, by value of a tag
+        self.together_in: Counter[tuple[str, str]] = Counter()  # the same and those that are verifying
+        self._is_loading = True  # sorting once is cheaper than inserting each in its place
+        for member in members:
+            self.put(member)
+        self._is_loading = False
+        for zones in self._ready:
+            for entries in zones.values():
+                entries.sort()
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __iter__(self) -> Iterator[Member]:
+        return iter(self._members.values())
+
+    def __getitem__(self, client_id: str) -> Member:
+        return self._members[client_id]
+
+    def __contains__(self, client_id: object) -> bool:
+        return client_id in self._members
+
+    def put(self, member: Member) -> None:
+        """Add a member, or replace it by its newer form."""
+        before = self._members.get(member.client_id)
+        if before is not None:
+            self._unlist(before, keeps_place=(before.ring, before.state) == (member.ring, member.state))
+        self._list(member)
+        if member.begun_at is not None and (before is None or before.begun_at != member.begun_at):
+            insort(self._begun, member.begun_at)
+
+    def drop(self, client_id: str) -> None:
+        """Forget a member whose client is no more: shares are computed from those that are left."""
+        self._unlist(self._members[client_id])
+        del self._members[client_id]
+
+    def ring_size(self, ring: int) -> int:
+        """Return how many members a ring has."""
+        return sum(map(len, self._by_state[ring].values()))
+
+    def count(self, ring: int, *states: MemberState) -> int:
+        """Return how many members of a ring are in one of these states."""
+        found = self._by_state[ring]
+        return sum(len(found.get(state, ())) for state in states)
+
+    def count_all(self, *states: MemberState) -> int:
+        """Return how many members of all rings are in one of these states."""
+        return sum(self.count(ring, *states) for ring in range(len(self._by_state)))
+
+    def in_state(self, ring: int, *states: MemberState) -> Iterator[Member]:
+        """Yield the members of a ring in one of these states, those first that came into it first."""
+        for state in states:
+            for client_id in self._by_state[ring].get(state, ()):
+                yield self._members[client_id]
+
+    def all_in_state(self, *states: MemberState) -> Iterator[Member]:
+        """Yield the members of all rings in one of these states."""
+        for ring in range(len(self._by_state)):
+            yield from self.in_state(ring, *states)
+
+    def due(self) -> Iterator[Member]:
+        """Yield the members whose order, or whose first backup, has ended since they came into their state."""
+        for client_id in self._due:
+            yield self._members[client_id]
+
+    def zones(self, ring: int) -> list[str]:
+        """Return the time zones of the members of a ring that could begin."""
+        return sorted(zone for zone, entries in self._ready[ring].items() if entries)
+
+    def ready(self, ring: int, zones: Iterable[str]) -> Iterator[Member]:
+        """Yield the members of a ring that could begin, in the order of their rank."""
+        queues = [reversed(self._ready[ring][zone]) for zone in zones if zone in self._ready[ring]]
+        merged = queues[0] if len(queues) == 1 else heapq.merge(*queues, reverse=True)
+        for _, client_id in merged:
+            yield self._members[client_id]
+
+    def can_begin(self, ring: int) -> bool:
+        """Return whether any member of a ring could begin, by what is known of its host."""
+        return any(self._ready[ring].values())
+
+    def begun_after(self, moment: datetime) -> int:
+        """Return how many members' orders left after this moment."""
+        return len(self._begun) - bisect_left(self._begun, moment)
+
+    def oldest_begun_after(self, moment: datetime) -> datetime | None:
+        """Return when the first order after this moment left."""
+        at = bisect_left(self._begun, moment)
+        return self._begun[at] if at < len(self._begun) else None
+
+    def next_wake(self, now: datetime) -> datetime | None:
+        """Make members ready that were to be asked again by now; return when the next one is due."""
+        while self._wakes and self._wakes[0][0] <= now:
+            at, client_id = heapq.heappop(self._wakes)
+            member = self._members.get(client_id)
+            if member is not None and member.not_before == at and self._may_begin(member):
+                self._insert(member)
+        return self._wakes[0][0] if self._wakes else None
+
+    # --- The indexes --------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _may_begin(member: Member) -> bool:
+        return member.state is MemberState.PENDING and member.is_reachable and not member.is_held
+
+    def _list(self, member: Member) -> None:
+        self._members[member.client_id] = member
+        self._by_state[member.ring].setdefault(member.state, {})[member.client_id] = None
+        self.failures[member.ring] += counts_as_failure(member, self._counts_beside)
+        self._count_domains(member, 1)
+        self.first_runs[member.ring, member.first_run] += member.begun_at is not None
+        if _is_due(member):
+            self._due[member.client_id] = None
+        if not self._may_begin(member):
+            return
+        if member.not_before is None:
+            self._insert(member)
+        else:
+            heapq.heappush(self._wakes, (member.not_before, member.client_id))
+
+    def _unlist(self, member: Member, *, keeps_place: bool = False) -> None:
+        if not keeps_place:
+            del self._by_state[member.ring][member.state][member.client_id]
+        self._due.pop(member.client_id, None)
+        self.first_runs[member.ring, member.first_run] -= member.begun_at is not None
+        self.failures[member.ring] -= counts_as_failure(member, self._counts_beside)
+        self._count_domains(member, -1)
+        entries = self._ready[member.ring].get(member.zone, [])
+        at = bisect_left(entries, (-member.rank, member.client_id))
+        if at < len(entries) and entries[at][1] == member.client_id:
+            del entries[at]
+
+    def _insert(self, member: Member) -> None:
+        entry = (-member.rank, member.client_id)
+        entries = self._ready[member.ring].setdefault(member.zone, [])
+        if self._is_loading or not entries or entry > entries[-1]:
+            entries.append(entry)
+        else:
+            at = bisect_left(entries, entry)
+            if at == len(entries) or entries[at] != entry:
+                entries.insert(at, entry)
+
+    def _count_domains(self, member: Member, by: int) -> None:
+        if member.state in _TOGETHER:
+            for domain in member.domains:
+                self.together_in[domain] += by
+                if member.state in _MOVING:
+                    self.moving_in[domain] += by

@@ -1,0 +1,125 @@
+"""The members of rollouts, kept in memory between decisions, and refreshed by what changed in the world."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from backfleet import fleet, upgrades
+from backfleet.fleet import Client
+from backfleet.rollouts import _store
+from backfleet.rollouts.board import Board
+from backfleet.rollouts.model import Member, OrderEnd
+from backfleet.rollouts.orders import ended
+from backfleet.rollouts.records import MemberRecord, RolloutRecord
+from backfleet.rollouts.sending import Sent
+from backfleet.rollouts.states import MemberState
+from backfleet.storage import Transaction
+
+_AWAITED: Final = (MemberState.UPGRADING, MemberState.ROLLING_BACK)
+_UNKNOWN: Final = (MemberState.LOST, MemberState.EXPIRED)
+_MOST_CACHED: Final = 20  # rollouts
+
+
+@dataclass(slots=True)
+class Loaded:
+    """The members of one rollout as of a revision, and the items that move them."""
+
+    revision: int
+    board: Board
+    sent: dict[str, Sent]
+
+    def record_of(self, client_id: str) -> MemberRecord:
+        """Return a member as it is stored."""
+        found = self.sent.get(client_id, Sent("", ""))
+        return MemberRecord(self.board[client_id], found.task_id, found.item_id)
+
+
+class Boards:
+    """Boards of the rollouts that this process decided last. One that another process changed is read anew."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[str, Loaded] = {}
+
+    def load(self, tx: Transaction, record: RolloutRecord) -> Loaded:
+        """Return a rollout's members, as of its revision."""
+        found = self._loaded.pop(record.id, None)  # a transaction that fails must not leave it changed
+        if found is None or found.revision != record.revision:
+            found = load_members(tx, record)
+        return found
+
+    def keep(self, rollout_id: str, loaded: Loaded) -> None:
+        """Keep what was committed, for the next decision."""
+        while len(self._loaded) >= _MOST_CACHED:
+            del self._loaded[next(iter(self._loaded))]
+        self._loaded[rollout_id] = loaded
+
+
+def load_members(tx: Transaction, record: RolloutRecord) -> Loaded:
+    """Return a rollout's members with their orders, read anew."""
+    found = _store.members_of(tx, record.id)
+    sent = {each.member.client_id: Sent(each.task_id, each.item_id) for each in found if each.item_id}
+    return Loaded(record.revision, Board(record.document, (each.member for each in found)), sent)
+
+
+def refresh(
+    tx: Transaction, record: RolloutRecord, loaded: Loaded, *, now: datetime, reachable_within: timedelta
+) -> list[str]:
+    """Bring the members up to date with their orders, hosts and clients.
+
+    Returns:
+        Members whose client is no more: they are dropped from the board.
+    """
+    board = loaded.board
+    _refresh_orders(tx, loaded)
+    _refresh_lost(tx, record, loaded)
+    away = fleet.out_of_reach(tx, record.account_id, record.region, reachable_since=now - reachable_within)
+    for member in list(board.all_in_state(MemberState.PENDING)):
+        is_reachable = member.instance_id not in away
+        if is_reachable is not member.is_reachable:
+            board.put(member._replace(is_reachable=is_reachable))
+    existing = fleet.ids_of_package(tx, record.account_id, record.region, record.package)
+    gone = [member.client_id for member in board if member.client_id not in existing]
+    for client_id in gone:
+        board.drop(client_id)
+        loaded.sent.pop(client_id, None)
+    return gone
+
+
+def _refresh_orders(tx: Transaction, loaded: Loaded) -> None:
+    awaited = [member for member in loaded.board.all_in_state(*_AWAITED) if member.end is None]
+    items = upgrades.find_items(tx, [loaded.sent[each.client_id].item_id for each in awaited])
+    for member in awaited:
+        item = items.get(loaded.sent[member.client_id].item_id)
+        if item is None:  # its task was forgotten: nobody will report on it
+            loaded.board.put(member._replace(end=OrderEnd.LOST, end_text="its task is no longer stored"))
+            continue
+        found = ended(item)
+        if found is not None:
+            loaded.board.put(member._replace(end=found.end, code=found.code, end_text=found.text))
+
+
+def _refresh_lost(tx: Transaction, record: RolloutRecord, loaded: Loaded) -> None:
+    """Find out what became of lost members: their hosts may have reported since, to whoever asked."""
+    lost = [each for each in loaded.board.all_in_state(*_UNKNOWN) if each.begun_at is not None]
+    if not lost:
+        return
+    items = upgrades.find_items(tx, [loaded.sent[each.client_id].item_id for each in lost])
+    clients = fleet.resolve(tx, record.account_id, record.region, [], [each.client_id for each in lost]).clients
+    for member in lost:
+        item = items.get(loaded.sent[member.client_id].item_id)
+        found = None if item is None else ended(item)
+        end = _end_by_version(member, record.target_version, clients) if found is None else found.end
+        if end is OrderEnd.LOST:
+            end = _end_by_version(member, record.target_version, clients) or end
+        if end is not None and end is not member.end:
+            loaded.board.put(member._replace(end=end))
+
+
+def _end_by_version(member: Member, target: str, clients: Mapping[str, Client]) -> OrderEnd | None:
+    client = clients.get(member.client_id)
+    if client is None or client.in_doubt or member.begun_at is None:
+        return None
+    if client.confirmed_at is None or client.confirmed_at <= member.begun_at:
+        return None
+    return OrderEnd.SUCCEEDED if client.version == target else OrderEnd.ROLLED_BACK

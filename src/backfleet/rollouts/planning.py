@@ -1,0 +1,180 @@
+"""What a policy would do to the fleet as it is now: its members, its target, and everything that forbids it."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from backfleet import fleet, releases
+from backfleet.fleet import Client, Instance
+from backfleet.releases import Release
+from backfleet.rollouts import _store
+from backfleet.rollouts.assignment import Assignment, Candidate, assign, matches, rank_of
+from backfleet.rollouts.model import Member
+from backfleet.rollouts.policy import Fault, Kind, Policy
+from backfleet.storage import Transaction
+
+SHOWN: Final = 5  # ids named in a fault
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The members of a rollout and its target, or the faults that forbid it.
+
+    `already_there`: how many selected clients have the target version, as their hosts have confirmed, and are no
+    members. `left_out`: clients that no ring takes.
+    """
+
+    policy: Policy
+    target_version: str
+    members: tuple[Member, ...]
+    left_out: tuple[str, ...]
+    already_there: int
+    faults: tuple[Fault, ...]
+
+    @property
+    def members_sha256(self) -> str:
+        """The hash of the list of members and their rings: what an approver agrees to."""
+        listed = sorted(f"{member.client_id} {member.ring}" for member in self.members)
+        return hashlib.sha256("\n".join(listed).encode()).hexdigest()
+
+
+def plan(
+    tx: Transaction,
+    account_id: str,
+    region: str,
+    policy: Policy,
+    rollout_id: str,
+    *,
+    now: datetime,
+    reachable_within: timedelta,
+) -> Plan:
+    """Plan a policy's rollout. Nothing is written.
+
+    Args:
+        tx: the transaction to read in.
+        account_id: whose clients.
+        region: where they are.
+        policy: the policy.
+        rollout_id: by which members are ranked.
+        now: the time.
+        reachable_within: an instance that could not be given work for longer is no canary.
+    """
+    found = fleet.clients_of_package(tx, account_id, region, policy.package)
+    away = fleet.out_of_reach(tx, account_id, region, reachable_since=now - reachable_within)
+    selected = {
+        client.id: (client, instance, tags)
+        for client, instance, tags in found
+        if matches(policy.select, _candidate(client, instance, tags, away))
+    }
+    target, faults = _target(tx, policy, [instance for _, instance, _ in selected.values()])
+    there = {client.id for client, _, _ in selected.values() if client.version == target and not client.in_doubt}
+    candidates = [
+        _candidate(client, instance, tags, away)
+        for client, instance, tags in selected.values()
+        if client.id not in there
+    ]
+    assignment = assign(policy, rollout_id, candidates)
+    faults += _faults(policy, target, candidates, assignment, now)
+    faults += _overlaps(tx, policy, assignment, rollout_id)
+    members = _members(policy, rollout_id, candidates, assignment)
+    return Plan(policy, target, tuple(members), assignment.left_out, len(there), tuple(faults))
+
+
+def _target(tx: Transaction, policy: Policy, instances: Sequence[Instance]) -> tuple[str, list[Fault]]:
+    """Return the version that the rollout goes to, and what forbids it. It is fixed once, not for each host."""
+    every = [release for release in releases.find_all(tx, policy.package) if release.withdrawn_at is None]
+    version = policy.version
+    if not version:
+        newest = releases.newest([release for release in every if policy.channel in release.channels])
+        if newest is None:
+            return "", [Fault(0, "channel", repr(policy.channel), f"no release of {policy.package} is offered on it")]
+        version = newest.version
+    offered = [release for release in every if release.version == version]
+    if not offered:
+        known = ", ".join(sorted({release.version for release in every})[-SHOWN:]) or "none"
+        return version, [
+            Fault(0, "version", version, f"no such release of {policy.package} is offered; known: {known}")
+        ]
+    return version, _missing_platforms(version, offered, instances)
+
+
+def _missing_platforms(version: str, offered: Sequence[Release], instances: Sequence[Instance]) -> list[Fault]:
+    has = {release.platform for release in offered}
+    lacking = Counter(instance.platform for instance in instances if instance.platform not in has)
+    return [
+        Fault(0, "version", version, f"add its release for {platform or 'an unknown platform'}: {number} hosts need it")
+        for platform, number in sorted(lacking.items())
+    ]
+
+
+def _faults(
+    policy: Policy, target: str, candidates: Sequence[Candidate], assignment: Assignment, now: datetime
+) -> list[Fault]:
+    faults = []
+    if policy.deadline <= now:
+        faults.append(Fault(0, "deadline", f"{policy.deadline:%Y-%m-%d %H:%M} UTC", "give a time that is to come"))
+    if not candidates:
+        faults.append(Fault(0, "select", "no client", "select clients that do not have the target version yet"))
+        return faults
+    faults += [Fault(0, "ring", text, "each ring must be filled as written") for text in assignment.unfilled]
+    newer = [each.client_id for each in candidates if _is_newer(each.version, target)]
+    if newer and policy.kind is Kind.UPGRADE:
+        named = ", ".join(newer[:SHOWN])
+        wanted = 'exclude them, or write `kind = "roll-back"`'
+        faults.append(Fault(0, "version", f"{len(newer)} clients have a newer version ({named})", wanted))
+    return faults
+
+
+def _is_newer(version: str, target: str) -> bool:
+    installed = releases.versions.order_of(version)
+    return bool(target) and installed is not None and installed > releases.versions.comparable(target)
+
+
+def _overlaps(tx: Transaction, policy: Policy, assignment: Assignment, rollout_id: str) -> list[Fault]:
+    if policy.overlap == "wait":
+        return []
+    others = _store.open_elsewhere(tx, list(assignment.rings), rollout_id)
+    return [
+        Fault(
+            0, "select", f"{number} clients are members of rollout {other}", 'exclude them, or write `overlap = "wait"`'
+        )
+        for other, number in sorted(Counter(others.values()).items())
+    ]
+
+
+def _members(policy: Policy, rollout_id: str, candidates: Sequence[Candidate], assignment: Assignment) -> list[Member]:
+    return [
+        new_member(policy, rollout_id, each, assignment.rings[each.client_id])
+        for each in candidates
+        if each.client_id in assignment.rings
+    ]
+
+
+def new_member(policy: Policy, rollout_id: str, candidate: Candidate, ring: int) -> Member:
+    """Return a client as a member of a ring."""
+    keys = dict.fromkeys((*policy.pace.never_together, *policy.pace.per_domain))
+    return Member(
+        client_id=candidate.client_id,
+        instance_id=candidate.instance_id,
+        ring=ring,
+        rank=rank_of(rollout_id, candidate.client_id),
+        zone=candidate.zone,
+        domains=tuple((key, candidate.tags[key]) for key in keys if key in candidate.tags),
+        is_reachable=candidate.is_reachable,
+        from_version=candidate.version,
+    )
+
+
+def _candidate(client: Client, instance: Instance, tags: Mapping[str, str], away: set[str]) -> Candidate:
+    return Candidate(
+        client_id=client.id,
+        instance_id=instance.id,
+        version=client.version,
+        platform=instance.platform,
+        channel=client.channel,
+        tags=tags,
+        is_reachable=instance.id not in away,
+    )

@@ -1,0 +1,42 @@
+"""What the parts of a policy must be to each other."""
+
+from backfleet.rollouts.policy.checks import Backups, BudgetCheck
+from backfleet.rollouts.policy.model import AtDeadline, Kind, Policy
+from backfleet.rollouts.policy.sections import Section
+
+
+def check_policy(policy: Policy, top: Section) -> None:
+    """Note every fault that only shows when the parts are seen beside each other."""
+    _target(policy, top)
+    _rings(policy, top)
+    if policy.busy.at_deadline is AtDeadline.WAIT and not policy.busy.grace_minutes:
+        top.fault("busy", '`at_deadline = "wait"` needs `grace_minutes`: nothing waits without an end', "no grace")
+    if policy.settings and policy.kind is not Kind.SETTINGS:
+        top.fault("settings", f'they need `kind = "settings"`; this policy is of kind {policy.kind}', "settings")
+    if policy.kind is Kind.SETTINGS and not policy.settings:
+        top.fault("settings", 'a policy of kind "settings" needs a table [settings]', "none")
+
+
+def _target(policy: Policy, top: Section) -> None:
+    needs_target = policy.kind in (Kind.UPGRADE, Kind.INSTALL, Kind.PRECHECK, Kind.STAGE, Kind.AGENT)
+    if needs_target and bool(policy.version) == bool(policy.channel):
+        found = "both" if policy.version else "neither"
+        top.fault("version", "give a `version` or a `channel`, one of them", found)
+
+
+def _rings(policy: Policy, top: Section) -> None:
+    rings = policy.rings
+    if not rings:
+        top.fault("ring", "give at least one ring: [[ring]] with a name", "none")
+        return
+    names = [ring.name for ring in rings]
+    for name in sorted({name for name in names if name and names.count(name) > 1}):
+        top.fault("ring", f"each ring has a name of its own; {name!r} is given {names.count(name)} times", name)
+    rest = [ring.name for ring in rings if ring.is_the_rest]
+    if len(rest) > 1 or (rest and not rings[-1].is_the_rest):
+        top.fault("ring", "only the last ring may be the rest: without `count`, `percent` and `select`", rest)
+    total = sum(ring.percent or 0 for ring in rings)
+    if total > 100:
+        top.fault("ring", f"the percentages add up to {total:g}; at most 100 can be taken", f"{total:g} %")
+    if any(isinstance(check, Backups | BudgetCheck) and not check.watches for check in rings[0].checks):
+        top.fault("ring", "the first ring has none before it: no `backups` and no `budget` gate can hold", names[0])

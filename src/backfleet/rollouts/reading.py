@@ -1,0 +1,145 @@
+"""Reading rollouts as people are shown them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from backfleet import fleet
+from backfleet.paging import Listing, Page
+from backfleet.rollouts import _store
+from backfleet.rollouts.events import Event
+from backfleet.rollouts.model import Member, RingRun
+from backfleet.rollouts.records import MemberRecord, RolloutRecord
+from backfleet.rollouts.states import MemberState, RingState, RolloutState
+from backfleet.storage import Transaction
+
+WAITING = "waiting"
+
+
+@dataclass(frozen=True, slots=True)
+class RingView:
+    """One ring: how far it is, and how many members are in each shown state."""
+
+    name: str
+    run: RingRun
+    members: int
+    counts: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutView:
+    """A rollout with its rings."""
+
+    record: RolloutRecord
+    rings: tuple[RingView, ...]
+
+
+def view(tx: Transaction, records: Sequence[RolloutRecord]) -> list[RolloutView]:
+    """Return rollouts with their rings counted, in one query."""
+    counts = _store.counts_of(tx, [record.id for record in records])
+    return [RolloutView(record, _rings(record, counts[record.id])) for record in records]
+
+
+def find_all(
+    tx: Transaction, account_id: str, region: str, states: Sequence[str], page: Page
+) -> Listing[RolloutRecord]:
+    """Return a page of an account's rollouts, newest first; in these states, or in all."""
+    return _store.page_of(tx, account_id, region, states, page)
+
+
+def members(
+    tx: Transaction,
+    record: RolloutRecord,
+    ring: int | None,
+    states: Sequence[str],
+    page: Page,
+    *,
+    reachable_since: datetime,
+) -> Listing[MemberRecord]:
+    """Return a page of members: of one ring, and in these states, or all.
+
+    Args:
+        tx: the transaction to read in.
+        record: the rollout.
+        ring: the number of a ring; None = every ring.
+        states: states; none = all.
+        page: which part of the list.
+        reachable_since: a host that could not be given work since this moment counts as away.
+    """
+    wanted = [MemberState.PENDING.value if state == WAITING else state for state in states]
+    found = _store.members_page(tx, record.id, ring, wanted, page)
+    away = fleet.out_of_reach(tx, record.account_id, record.region, reachable_since=reachable_since)
+    here = [
+        replace(each, member=each.member._replace(is_reachable=each.member.instance_id not in away))
+        for each in found.items
+    ]
+    return Listing(here, found.total)
+
+
+def created_before(
+    tx: Transaction, account_id: str, client_token: str, fingerprint: str, *, now: datetime
+) -> RolloutRecord | None:
+    """Return the rollout that this ClientToken created; None if the token is new or was forgotten.
+
+    Raises:
+        TokenReused: the token came with other parameters before.
+    """
+    rollout_id = _store.client_tokens.find(tx, account_id, client_token, fingerprint, now=now)
+    return None if rollout_id is None else _store.rollout(tx, account_id, rollout_id)
+
+
+def remember_creation(
+    tx: Transaction, account_id: str, client_token: str, fingerprint: str, rollout_id: str, *, until: datetime
+) -> None:
+    """Remember which rollout a ClientToken created.
+
+    Raises:
+        Conflict: another call was first with the token.
+    """
+    _store.client_tokens.bind(tx, account_id, client_token, fingerprint, rollout_id, until=until)
+
+
+def events(tx: Transaction, record: RolloutRecord, *, after: int, limit: int) -> list[Event]:
+    """Return what happened after this event, oldest first."""
+    return _store.events_after(tx, record.id, after, limit)
+
+
+def shown_state(record: RolloutRecord, member: Member) -> str:
+    """Return a member's state as people see it: pending in a ring that runs is waiting."""
+    run = record.rollout().rings[member.ring]
+    is_waiting = member.state is MemberState.PENDING and run.state is not RingState.PENDING
+    return WAITING if is_waiting else member.state.value
+
+
+def wait_reason(record: RolloutRecord, member: Member, now: datetime) -> str:
+    """Return what a member that has not begun waits for; never empty for one."""
+    if member.state is not MemberState.PENDING:
+        return ""
+    for applies, text in (
+        (record.state is not RolloutState.RUNNING, f"the rollout is {record.state}: {record.reason}"),
+        (member.is_held, "it is held"),
+        (member.not_before is not None and member.not_before > now, member.reason),
+        (not member.is_reachable, "its host cannot be reached"),
+        (
+            record.rollout().rings[member.ring].state is RingState.PENDING,
+            f"its ring has not started{': ' + record.waits_for if record.waits_for else ''}",
+        ),
+    ):
+        if applies:
+            return text
+    return record.waits_for or "its turn, by pace, window and domains"
+
+
+def _rings(record: RolloutRecord, counts: dict[tuple[int, str], int]) -> tuple[RingView, ...]:
+    runs = record.rollout().rings
+    found = []
+    for number, ring in enumerate(record.document.rings):
+        here = {state: count for (of, state), count in counts.items() if of == number}
+        if runs[number].state is not RingState.PENDING and MemberState.PENDING.value in here:
+            here[WAITING] = here.pop(MemberState.PENDING.value)
+        found.append(RingView(ring.name, runs[number], sum(here.values()), here))
+    return tuple(found)
+
+
+def _seen(found: MemberRecord, away: set[str]) -> MemberRecord:
+    return replace(found, member=found.member._replace(is_reachable=found.member.instance_id not in away))

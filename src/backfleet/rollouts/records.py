@@ -1,0 +1,135 @@
+"""What is stored of rollouts and members, beside what the strategy reads. Plain values: no SQL."""
+
+import json
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from backfleet.identity import Caller, Session
+from backfleet.rollouts.model import Member, RingRun, Rollout
+from backfleet.rollouts.policy import Policy, read_policy
+from backfleet.rollouts.states import RingState, RolloutState
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRecord:
+    """A member, and the item of a task that moves it."""
+
+    member: Member
+    task_id: str = ""
+    item_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutRecord:
+    """A rollout as it is stored."""
+
+    id: str
+    account_id: str
+    region: str
+    name: str
+    policy: str  # as its owner wrote it
+    policy_sha256: str
+    package: str
+    kind: str
+    state: RolloutState
+    author: str  # JSON: a caller
+    created_at: datetime
+    updated_at: datetime
+    deadline: datetime
+    rings: str  # JSON
+    starter: str = ""
+    reason: str = ""
+    waits_for: str = ""
+    target_version: str = ""
+    start_at: datetime | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    roll_back_ring: int | None = None
+    decide_at: datetime | None = None
+    revision: int = 0
+    events: int = 0
+    head: str = ""
+
+    @property
+    def document(self) -> Policy:
+        """The policy, read."""
+        return _read(self.policy)
+
+    def rollout(self) -> Rollout:
+        """Return what the strategy reads of it."""
+        return Rollout(
+            id=self.id,
+            account_id=self.account_id,
+            policy=self.document,
+            state=self.state,
+            target_version=self.target_version,
+            rings=read_rings(self.rings),
+            author=self.author,
+            starter=self.starter,
+            reason=self.reason,
+            created_at=self.created_at,
+            started_at=self.started_at,
+            start_at=self.start_at,
+            roll_back_ring=self.roll_back_ring,
+        )
+
+    def with_rollout(self, moved: Rollout) -> "RolloutRecord":
+        """Return it with what a decision changed."""
+        return replace(
+            self,
+            state=moved.state,
+            reason=moved.reason,
+            rings=write_rings(moved.rings),
+            started_at=moved.started_at,
+            roll_back_ring=moved.roll_back_ring,
+        )
+
+
+@lru_cache(maxsize=100)
+def _read(text: str) -> Policy:
+    return read_policy(text)
+
+
+def write_rings(rings: tuple[RingRun, ...]) -> str:
+    """Return the state of each ring as JSON."""
+    return json.dumps([[run.state, _text(run.started_at), _text(run.finished_at)] for run in rings])
+
+
+def read_rings(text: str) -> tuple[RingRun, ...]:
+    """Return what `write_rings` wrote."""
+    return tuple(
+        RingRun(RingState(state), _moment(started), _moment(finished)) for state, started, finished in json.loads(text)
+    )
+
+
+def write_caller(caller: Caller) -> str:
+    """Return what names a caller, and what their permissions are read by, as JSON. No secret is among it."""
+    session = caller.session
+    fields: dict[str, Any] = {
+        name: getattr(caller, name)
+        for name in ("account_id", "kind", "arn", "principal_id", "user_id", "user_name", "role_id", "access_key_id")
+    }
+    if session is not None:
+        fields["session"] = [session.role_name, session.name, session.policy, session.source_identity, session.provider]
+    return json.dumps(fields)
+
+
+def read_caller(text: str) -> Caller:
+    """Return what `write_caller` wrote."""
+    fields = json.loads(text)
+    found = fields.pop("session", None)
+    session = None
+    if found is not None:
+        role_name, name, policy, source, provider = found
+        session = Session(role_name, name, policy, source, provider=provider)
+    return Caller(**fields, session=session)
+
+
+def _text(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

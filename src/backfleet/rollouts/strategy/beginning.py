@@ -1,0 +1,108 @@
+"""Which members begin now: within the pace, the windows, and the domains."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+from backfleet.rollouts.model import Action, Member, Move, Opening
+from backfleet.rollouts.policy import AtDeadline, Kind, Policy
+from backfleet.rollouts.states import MemberState
+from backfleet.rollouts.strategy.tally import Tally
+
+_HOUR: Final = timedelta(hours=1)
+_RAN: Final = (MemberState.SUCCEEDED, MemberState.ALREADY_THERE, MemberState.VERIFYING)
+
+
+class Timetable(Protocol):
+    """The windows and freezes of a policy, by time zone."""
+
+    def opening(self, zone: str, now: datetime) -> Opening:
+        """Return whether hosts of a zone ("" = the policy's own) may be changed now."""
+
+
+def last_begin(policy: Policy) -> datetime:
+    """Return the instant by which everything must have ended."""
+    grace = timedelta(minutes=policy.busy.grace_minutes if policy.busy.at_deadline is AtDeadline.WAIT else 0)
+    return policy.deadline + grace
+
+
+def begin_members(tally: Tally, timetable: Timetable, ring: int) -> None:
+    """Let members of a running ring begin, as many as may."""
+    policy = tally.rollout.policy
+    openings = {zone: timetable.opening(zone, tally.now) for zone in tally.board.zones(ring)}
+    for opening in openings.values():
+        tally.wake_at(opening.until)
+    slots, why = free_slots(tally, ring)
+    if slots <= 0:
+        if openings:
+            tally.wait_for(why)
+        return
+    is_open = [zone for zone, opening in openings.items() if opening.is_open]
+    if openings and not is_open:
+        tally.wait_for(next(iter(openings.values())).why)
+    for member in _candidates(tally, ring, is_open, openings):
+        if slots <= 0:
+            return
+        if not _is_free_in_domains(tally, policy, member):
+            continue
+        tally.move(member, _order(policy, member))
+        slots -= 1
+
+
+def free_slots(tally: Tally, ring: int) -> tuple[int, str]:
+    """Return how many members may begin now by the pace, and what limits them."""
+    pace, size = tally.rollout.policy.pace, len(tally.board)
+    moving = tally.count_all(MemberState.UPGRADING, MemberState.ROLLING_BACK)
+    limit = pace.in_flight.at_least_one_of(size)
+    slots, why = limit - moving, f"pace: {moving} of {limit} members are under way"
+    if pace.ramp:
+        allowed = 1 + tally.count(ring, *_RAN)
+        here = tally.count(ring, MemberState.UPGRADING)
+        if allowed - here < slots:
+            slots, why = allowed - here, f"pace: the ring ramps up, {allowed} at one time now"
+    if pace.per_hour is not None:
+        most = pace.per_hour.at_least_one_of(size)
+        left = most - tally.begun_after(tally.now - _HOUR)
+        if left < slots:
+            slots, why = left, f"pace: {most} an hour"
+            oldest = tally.board.oldest_begun_after(tally.now - _HOUR)
+            tally.wake_at(None if oldest is None else oldest + _HOUR + timedelta(microseconds=1))
+    return slots, why
+
+
+def _candidates(tally: Tally, ring: int, zones: list[str], openings: dict[str, Opening]) -> Iterator[Member]:
+    """Yield the members that may begin now, by rank."""
+    started = tally.rings[ring].started_at or tally.now
+    end = last_begin(tally.rollout.policy)
+    spread = tally.rollout.policy.pace.jitter_seconds
+    for member in tally.board.ready(ring, zones):
+        opening = openings[member.zone]
+        needs = timedelta(seconds=member.needs_seconds)
+        limit = end if opening.until is None else min(end, opening.until)
+        if tally.now + needs > limit or tally.state_of(member) is not member.state:
+            continue
+        if spread:
+            opened = max(started, opening.since or started)
+            at = opened + timedelta(seconds=member.rank % (spread + 1))
+            if at > tally.now:
+                tally.wake_at(at)
+                continue
+        yield member
+
+
+def _is_free_in_domains(tally: Tally, policy: Policy, member: Member) -> bool:
+    """Return whether no value of its tags forbids a member to begin beside those that are under way."""
+    for domain in member.domains:
+        key = domain[0]
+        if key in policy.pace.never_together and tally.together_in(domain):
+            return False
+        most = policy.pace.per_domain.get(key)
+        if most is not None and tally.moving_in(domain) >= most:
+            return False
+    return True
+
+
+def _order(policy: Policy, member: Member) -> Move:
+    actions = {Kind.PRECHECK: Action.PRECHECK, Kind.STAGE: Action.STAGE, Kind.ROLL_BACK: Action.ROLL_BACK}
+    action = actions.get(policy.kind, Action.MOVE)
+    return Move(member.client_id, MemberState.UPGRADING, "its order leaves", action=action)

@@ -1,0 +1,99 @@
+"""Whether the checks before a ring hold (a policy's file calls them gates), and what is missing."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from backfleet.rollouts.model import CheckAnswer, FirstRun, Signals
+from backfleet.rollouts.policy import Approval, Backups, BudgetCheck, Check, Manual, Soak
+from backfleet.rollouts.strategy.tally import Tally
+
+NO_ANSWER: Final = CheckAnswer(False, "no answer yet")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Whether a check holds, why not, and when that may change by itself."""
+
+    holds: bool
+    why: str = ""
+    until: datetime | None = None
+
+
+def check_before(tally: Tally, signals: Signals, ring: int) -> Answer:
+    """Return the first check of a ring that does not hold, or that all hold."""
+    earliest: datetime | None = None
+    for position, check in enumerate(tally.rollout.policy.rings[ring].checks):
+        answer = answer_of(tally, signals, ring, position, check)
+        if not answer.holds:
+            return answer
+        earliest = answer.until or earliest
+    return Answer(True)
+
+
+def broken_watch(tally: Tally, signals: Signals) -> str:
+    """Return why a check that watches a running ring does not hold any more; "" if all do."""
+    for ring, run in enumerate(tally.rings):
+        if run.started_at is None or run.finished_at is not None:
+            continue
+        for position, check in enumerate(tally.rollout.policy.rings[ring].checks):
+            if check.watches:
+                answer = answer_of(tally, signals, ring, position, check)
+                if not answer.holds:
+                    return answer.why
+    return ""
+
+
+def answer_of(tally: Tally, signals: Signals, ring: int, position: int, check: Check) -> Answer:
+    """Return what one check of a ring says now. What is not known never holds."""
+    match check:
+        case Soak():
+            answer = _soak(tally, ring, check)
+        case BudgetCheck():
+            answer = _budget(tally, ring, check)
+        case Backups():
+            answer = _backups(tally, signals, ring, check)
+        case Approval():
+            have = len(signals.approvals.get(ring, frozenset()))
+            answer = Answer(have >= check.people, f"approval: {have} of {check.people} persons agreed")
+        case Manual():
+            answer = Answer(ring in signals.resumed, "manual: a person must resume the rollout")
+        case _:
+            found = signals.answers.get((ring, position), NO_ANSWER)
+            answer = Answer(found.holds, f"{check.kind}: {found.why}")
+    return answer
+
+
+def _soak(tally: Tally, ring: int, check: Soak) -> Answer:
+    since = tally.rings[ring - 1].finished_at if ring else tally.rollout.started_at
+    if since is None:
+        return Answer(False, f"soak: {check.hours:g} h begin when the ring before is finished")
+    until = since + timedelta(hours=check.hours)
+    return Answer(tally.now >= until, f"soak: until {until:%Y-%m-%d %H:%M} UTC", until)
+
+
+def _budget(tally: Tally, ring: int, check: BudgetCheck) -> Answer:
+    failed = sum(tally.failures(before) for before in range(ring))
+    allowed = check.max_failed.of(sum(tally.board.ring_size(before) for before in range(ring)))
+    return Answer(failed <= allowed, f"budget: {failed} failed in the rings before, {allowed} are allowed")
+
+
+def _backups(tally: Tally, signals: Signals, ring: int, check: Backups) -> Answer:
+    above = signals.failed_runs_above_baseline
+    if check.failures_above_baseline is not None:
+        if above is None:
+            return Answer(False, "backups: it is not known how many failed under this version")
+        if above > check.failures_above_baseline:
+            allowed = check.failures_above_baseline
+            return Answer(False, f"backups: {above} more failed than before the rollout, {allowed} are allowed")
+    if not check.first_run:
+        return Answer(True)
+    before = range(ring)
+    runs = tally.board.first_runs
+    begun = sum(runs[each, found] for each in before for found in FirstRun)
+    succeeded = sum(runs[each, FirstRun.SUCCEEDED] for each in before)
+    unknown = sum(runs[each, FirstRun.UNKNOWN] for each in before)
+    needed = begun if check.first_run == "each" else min(1, begun)
+    note = f"; of {unknown} the result cannot be known" if unknown else ""
+    why = f"backups: {succeeded} of {needed} members had a first backup that succeeded{note}"
+    return Answer(succeeded >= needed and begun > 0, why)

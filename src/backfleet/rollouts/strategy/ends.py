@@ -1,0 +1,114 @@
+"""What the end of an order, and of a first backup, means for a member."""
+
+from datetime import timedelta
+from typing import Final
+
+from backfleet.rollouts.board import BACKUP_FAILED, NO_BACKUP_SEEN
+from backfleet.rollouts.model import Action, FirstRun, Member, Move, OrderEnd
+from backfleet.rollouts.policy import Backups, Kind, Policy, Then
+from backfleet.rollouts.states import ENDED, MemberState, RolloutState
+from backfleet.rollouts.strategy.tally import Tally
+
+ASK_BUSY_AGAIN: Final = timedelta(minutes=5)
+LONGEST_PAUSE: Final = timedelta(hours=1)  # between two orders for a busy host
+DEFAULT_FIRST_RUN_HOURS: Final = 48.0
+
+_ENDS: Final = {
+    OrderEnd.ALREADY_THERE: (MemberState.ALREADY_THERE, "the host says that it has this version"),
+    OrderEnd.ROLLED_BACK: (MemberState.ROLLED_BACK, "the host rolled back"),
+    OrderEnd.FAILED: (MemberState.FAILED, "the order failed"),
+    OrderEnd.REFUSED: (MemberState.SKIPPED, "the host refused"),
+    OrderEnd.LOST: (MemberState.LOST, "the host has not reported"),
+}
+
+
+def first_run_hours(policy: Policy, ring: int) -> float:
+    """Return for how long a member of this ring waits for its first backup; 0 where nothing asks for it."""
+    if policy.verification.first_run_hours:
+        return policy.verification.first_run_hours
+    later = (check for after in policy.rings[ring + 1 :] for check in after.checks)
+    asks = any(isinstance(check, Backups) and check.first_run for check in later)
+    return DEFAULT_FIRST_RUN_HOURS if asks else 0.0
+
+
+def end_orders(tally: Tally) -> None:
+    """Move the members whose order, or whose first backup, has ended."""
+    for member in tally.board.due():
+        if member.state is MemberState.UPGRADING:
+            tally.move(member, _after_order(tally, member))
+        elif member.state is MemberState.ROLLING_BACK:
+            tally.move(member, _after_roll_back(member))
+        elif member.state is MemberState.VERIFYING:
+            tally.move(member, _after_first_run(tally.rollout.policy, member))
+        elif _is_known_after_all(tally.rollout.policy, member):
+            tally.move(member, _after_order(tally, member, late=True))
+
+
+def end_verifications(tally: Tally) -> None:
+    """Move the members whose first backup did not come in time."""
+    for ring in range(len(tally.rings)):
+        wait = timedelta(hours=first_run_hours(tally.rollout.policy, ring))
+        for member in tally.board.in_state(ring, MemberState.VERIFYING):  # those that began to wait first come first
+            until = (member.since or tally.now) + wait
+            if until > tally.now:
+                tally.wake_at(until)
+                break
+            tally.move(member, _without_run(tally.rollout.policy, member))
+
+
+def _is_known_after_all(policy: Policy, member: Member) -> bool:
+    """Return whether a lost or expired member's host has reported all that is needed."""
+    waits = member.end is OrderEnd.SUCCEEDED and first_run_hours(policy, member.ring) > 0
+    return not waits or member.first_run is FirstRun.SUCCEEDED
+
+
+def _after_order(tally: Tally, member: Member, *, late: bool = False) -> Move:
+    end = member.end
+    if end is OrderEnd.SUCCEEDED:
+        waits = first_run_hours(tally.rollout.policy, member.ring) and not late
+        if waits and tally.rollout.policy.kind is Kind.UPGRADE:
+            return Move(member.client_id, MemberState.VERIFYING, "waits for its first backup under the new version")
+        return Move(member.client_id, MemberState.SUCCEEDED, member.end_text or "upgraded")
+    if end in (OrderEnd.BUSY, OrderEnd.WITHDRAWN) and not late:
+        return _again(tally, member)
+    to, why = _ENDS.get(end or OrderEnd.FAILED, _ENDS[OrderEnd.FAILED])
+    return Move(member.client_id, to, member.end_text or why, member.code)
+
+
+def _again(tally: Tally, member: Member) -> Move:
+    if tally.rollout.state in ENDED or tally.rollout.state is RolloutState.ROLLING_BACK:
+        return Move(member.client_id, MemberState.SKIPPED, f"the rollout is {tally.rollout.state}; it never began")
+    if member.end is OrderEnd.WITHDRAWN:
+        return Move(member.client_id, MemberState.PENDING, "its order was withdrawn before the host fetched it")
+    pause = min(ASK_BUSY_AGAIN * 2 ** min(member.attempts, 8), LONGEST_PAUSE)
+    why = member.end_text or "the host is busy"
+    return Move(member.client_id, MemberState.PENDING, why, member.code, not_before=tally.now + pause)
+
+
+def _after_roll_back(member: Member) -> Move:
+    if member.end in (OrderEnd.SUCCEEDED, OrderEnd.ALREADY_THERE):
+        return Move(member.client_id, MemberState.ROLLED_BACK, member.end_text or "rolled back by order", member.code)
+    if member.end is OrderEnd.LOST:
+        return Move(member.client_id, MemberState.LOST, member.end_text or "the host has not reported", member.code)
+    return Move(member.client_id, MemberState.FAILED, f"it could not be rolled back: {member.end_text}", member.code)
+
+
+def _after_first_run(policy: Policy, member: Member) -> Move:
+    if member.first_run is FirstRun.SUCCEEDED:
+        return Move(member.client_id, MemberState.SUCCEEDED, "its first backup under the new version succeeded")
+    return _backup_failed(policy, member)
+
+
+def _without_run(policy: Policy, member: Member) -> Move:
+    ended = "ended, and its result is not known" if member.first_run is FirstRun.UNKNOWN else "did not come"
+    why = f"its first backup under the new version {ended}"
+    if policy.verification.without_run == "accept":
+        return Move(member.client_id, MemberState.SUCCEEDED, f"{why}; the policy accepts that")
+    return Move(member.client_id, MemberState.FAILED, why, NO_BACKUP_SEEN)
+
+
+def _backup_failed(policy: Policy, member: Member) -> Move:
+    why = "its first backup under the new version failed"
+    if policy.failure.then is Then.HOLD:
+        return Move(member.client_id, MemberState.FAILED, why, BACKUP_FAILED)
+    return Move(member.client_id, MemberState.ROLLING_BACK, why, BACKUP_FAILED, Action.ROLL_BACK)

@@ -1,0 +1,124 @@
+"""How rings follow one another."""
+
+from datetime import datetime
+from typing import Final
+
+from backfleet.rollouts.board import BACKUP_FAILED, NO_BACKUP_SEEN
+from backfleet.rollouts.model import Action, Move, Signals
+from backfleet.rollouts.states import MemberState, RingState, RolloutState
+from backfleet.rollouts.strategy.beginning import Timetable, begin_members, last_begin
+from backfleet.rollouts.strategy.checks import check_before
+from backfleet.rollouts.strategy.tally import Tally
+
+_ARRIVED: Final = (MemberState.SUCCEEDED, MemberState.ALREADY_THERE)
+_HAS_NEW_VERSION: Final = (MemberState.SUCCEEDED, MemberState.VERIFYING, MemberState.EXPIRED, MemberState.LOST)
+
+
+def advance_rings(tally: Tally, signals: Signals, timetable: Timetable) -> None:
+    """Finish rings that are through, start the next one if its checks hold, and let members begin."""
+    for ring, run in enumerate(tuple(tally.rings)):
+        if run.state is RingState.PENDING and not _start(tally, signals, ring):
+            return
+        begin_members(tally, timetable, ring)
+        if tally.rings[ring].state is not RingState.FINISHED:
+            if not _is_through(tally, ring):
+                return
+            tally.move_ring(ring, RingState.FINISHED, _summary(tally, ring))
+    if not tally.count_all(MemberState.PENDING, MemberState.UPGRADING, MemberState.VERIFYING):
+        tally.move_rollout(RolloutState.COMPLETED, "every member is in a final state")
+
+
+def _start(tally: Tally, signals: Signals, ring: int) -> bool:
+    if ring and not _has_arrived(tally, ring):
+        name = tally.rollout.policy.rings[ring - 1].name
+        tally.wait_for(f"ring {name} has no member that succeeded, so nothing is known of this version")
+        return False
+    answer = check_before(tally, signals, ring)
+    if not answer.holds:
+        tally.wait_for(answer.why)
+        tally.wake_at(answer.until)
+        return False
+    tally.move_ring(ring, RingState.RUNNING, "its checks hold")
+    return True
+
+
+def _has_arrived(tally: Tally, ring: int) -> bool:
+    """Return whether the rings before showed that the version works anywhere, or had nobody to show it."""
+    before = range(ring)
+    empty = not any(tally.board.ring_size(each) for each in before)
+    return empty or any(tally.count(each, *_ARRIVED) for each in before)
+
+
+def _is_through(tally: Tally, ring: int) -> bool:
+    """Return whether a ring's members are final; after the first ring, those that wait for their host do not count."""
+    if tally.count(ring, MemberState.UPGRADING, MemberState.VERIFYING, MemberState.ROLLING_BACK):
+        return False
+    pending = tally.count(ring, MemberState.PENDING)
+    if not pending:
+        return True
+    is_last = ring == len(tally.rings) - 1
+    return ring > 0 and not is_last and not tally.board.can_begin(ring)
+
+
+def _summary(tally: Tally, ring: int) -> str:
+    counts = [(state.value, tally.count(ring, state)) for state in MemberState]
+    return ", ".join(f"{number} {name}" for name, number in counts if number) or "it has no members"
+
+
+def end_at_deadline(tally: Tally) -> bool:
+    """End every open member once the time is over; return whether it is."""
+    end: datetime = last_begin(tally.rollout.policy)
+    tally.wake_at(end)
+    if tally.now < end:
+        return False
+    for member in tally.board.all_in_state(MemberState.PENDING, MemberState.UPGRADING, MemberState.VERIFYING):
+        begun = member.state is not MemberState.PENDING
+        action = Action.WITHDRAW if member.state is MemberState.UPGRADING else None
+        why = "the deadline came while it was under way" if begun else "the deadline came before it could begin"
+        tally.move(member, Move(member.client_id, MemberState.EXPIRED, why, member.code, action))
+    expired = tally.count_all(MemberState.EXPIRED)
+    if expired:
+        tally.move_rollout(RolloutState.EXPIRED, f"the deadline came; {expired} members had not ended")
+    else:
+        tally.move_rollout(RolloutState.COMPLETED, "every member is in a final state")
+    return True
+
+
+def skip_the_rest(tally: Tally) -> None:
+    """Skip the members of a cancelled rollout that have not begun."""
+    for member in tally.board.all_in_state(MemberState.PENDING):
+        tally.move(member, Move(member.client_id, MemberState.SKIPPED, "the rollout was cancelled"))
+
+
+def roll_back_members(tally: Tally) -> None:
+    """Roll back the members that have the new version, within the pace; windows do not hold this up."""
+    pace, only = tally.rollout.policy.pace, tally.rollout.roll_back_ring
+    moving = tally.count_all(MemberState.UPGRADING, MemberState.ROLLING_BACK)
+    slots = pace.in_flight.at_least_one_of(len(tally.board)) - moving
+    rings = range(len(tally.rings)) if only is None else (only,)
+    for ring in rings:
+        for member in tally.board.in_state(ring, *_HAS_NEW_VERSION, MemberState.FAILED):
+            if slots <= 0:
+                return
+            has_it = member.begun_at is not None and (member.state is not MemberState.FAILED or _runs_it(member.code))
+            if has_it and tally.state_of(member) is member.state and not member.rolled_back_once:
+                why = "the rollout is rolled back"
+                move = Move(member.client_id, MemberState.ROLLING_BACK, why, member.code, Action.ROLL_BACK)
+                tally.move(member, move)
+                slots -= 1
+    if not tally.count_all(MemberState.UPGRADING, MemberState.VERIFYING, MemberState.ROLLING_BACK):
+        _end_roll_back(tally)
+
+
+def _runs_it(code: str) -> bool:
+    return code in (BACKUP_FAILED, NO_BACKUP_SEEN)
+
+
+def _end_roll_back(tally: Tally) -> None:
+    left = [ring for ring in range(len(tally.rings)) if tally.count(ring, *_HAS_NEW_VERSION)]
+    rolled_back = tally.count_all(MemberState.ROLLED_BACK)
+    for member in tally.board.all_in_state(MemberState.PENDING):
+        tally.move(member, Move(member.client_id, MemberState.SKIPPED, "the rollout was rolled back"))
+    scope = "every member of the rollout" if tally.rollout.roll_back_ring is None else "the ring"
+    note = "" if not left else "; some could not be rolled back, see the members"
+    tally.move_rollout(RolloutState.ROLLED_BACK, f"{scope} was rolled back: {rolled_back} members{note}")

@@ -1,0 +1,125 @@
+"""A decision in the making: its moves, and the counts as they will be once those are made."""
+
+from collections import Counter
+from dataclasses import replace
+from datetime import datetime
+
+from backfleet.rollouts.board import Board, counts_as_failure
+from backfleet.rollouts.model import Decision, Member, Move, RingMove, RingRun, Rollout
+from backfleet.rollouts.states import MemberState, RingState, RolloutState
+
+MOVING = (MemberState.UPGRADING, MemberState.ROLLING_BACK)
+TOGETHER = (*MOVING, MemberState.VERIFYING)
+
+
+class Tally:
+    """Collects moves. Counts are the board's, corrected by the moves so far; the board itself is not changed."""
+
+    def __init__(self, rollout: Rollout, board: Board, now: datetime) -> None:
+        self.rollout, self.board, self.now = rollout, board, now
+        self.state = rollout.state
+        self.reason = rollout.reason
+        self.roll_back_ring: int | None = None
+        self.rings: list[RingRun] = list(rollout.rings)
+        self.waits_for = ""
+        self._moves: dict[str, Move] = {}
+        self._ring_moves: list[RingMove] = []
+        self._failures = Counter(board.failures)
+        self._states: Counter[tuple[int, MemberState]] = Counter()
+        self._moving: Counter[tuple[str, str]] = Counter()
+        self._together: Counter[tuple[str, str]] = Counter()
+        self._begun = 0
+        self._wakes: list[datetime] = []
+
+    # --- What it knows ------------------------------------------------------------------------------------------
+
+    def count(self, ring: int, *states: MemberState) -> int:
+        """Return how many members of a ring are in one of these states, moves included."""
+        return self.board.count(ring, *states) + sum(self._states[ring, state] for state in states)
+
+    def count_all(self, *states: MemberState) -> int:
+        """Return the same over all rings."""
+        return sum(self.count(ring, *states) for ring in range(len(self.rings)))
+
+    def failures(self, ring: int | None = None) -> int:
+        """Return how many members use up the budget: of one ring, or of all."""
+        return self._failures.total() if ring is None else self._failures[ring]
+
+    def moving_in(self, domain: tuple[str, str]) -> int:
+        """Return how many members with this value of a tag are under way."""
+        return self.board.moving_in[domain] + self._moving[domain]
+
+    def together_in(self, domain: tuple[str, str]) -> int:
+        """Return how many members with this value of a tag are under way or verifying."""
+        return self.board.together_in[domain] + self._together[domain]
+
+    def begun_after(self, moment: datetime) -> int:
+        """Return how many orders have left after this moment, those of this decision included."""
+        return self.board.begun_after(moment) + self._begun
+
+    def state_of(self, member: Member) -> MemberState:
+        """Return a member's state after the moves so far."""
+        move = self._moves.get(member.client_id)
+        return member.state if move is None else move.to
+
+    # --- What it collects ---------------------------------------------------------------------------------------
+
+    def move(self, member: Member, move: Move) -> None:
+        """Add a move. A member moves once in a decision; a later move of it is left to the next one."""
+        if member.client_id in self._moves:
+            return
+        self._moves[member.client_id] = move
+        begins = move.to in MOVING and member.state not in MOVING
+        after = member._replace(state=move.to, code=move.code, begun_at=self.now if begins else member.begun_at)
+        beside = self.rollout.policy.failure.counts
+        self._failures[member.ring] += counts_as_failure(after, beside) - counts_as_failure(member, beside)
+        self._states[member.ring, member.state] -= 1
+        self._states[member.ring, move.to] += 1
+        for domain in member.domains:
+            self._moving[domain] += (move.to in MOVING) - (member.state in MOVING)
+            self._together[domain] += (move.to in TOGETHER) - (member.state in TOGETHER)
+        self._begun += begins
+
+    def move_ring(self, ring: int, to: RingState, why: str) -> None:
+        """Move a ring."""
+        self._ring_moves.append(RingMove(ring, to, why))
+        run = self.rings[ring]
+        if to is RingState.RUNNING:
+            self.rings[ring] = replace(run, state=to, started_at=run.started_at or self.now)
+        else:
+            self.rings[ring] = replace(run, state=to, finished_at=self.now)
+
+    def move_rollout(self, to: RolloutState, why: str, *, ring: int | None = None) -> None:
+        """Move the rollout itself; `ring` is the one to roll back, None for every member."""
+        self.state, self.reason, self.roll_back_ring = to, why, ring
+
+    def wake_at(self, moment: datetime | None) -> None:
+        """Decide again then, at the latest."""
+        if moment is not None and moment > self.now:
+            self._wakes.append(moment)
+
+    def wake_now(self) -> None:
+        """Decide again at once: what was decided leads to more."""
+        self._wakes.append(self.now)
+
+    def wait_for(self, why: str) -> None:
+        """Note, for people, what the rollout waits for; the first reason stays."""
+        self.waits_for = self.waits_for or why
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether anything changes."""
+        return bool(self._moves or self._ring_moves or self.state is not self.rollout.state)
+
+    def decision(self) -> Decision:
+        """Return what was collected."""
+        changed = self.state is not self.rollout.state
+        return Decision(
+            moves=tuple(self._moves.values()),
+            ring_moves=tuple(self._ring_moves),
+            state=self.state if changed else None,
+            reason=self.reason if changed else "",
+            decide_again_at=min(self._wakes, default=None),
+            waits_for=self.waits_for,
+            roll_back_ring=self.roll_back_ring,
+        )

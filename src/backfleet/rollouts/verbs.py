@@ -1,0 +1,286 @@
+"""What persons do to rollouts: create, start, pause, resume, cancel, approve, hold, try again, roll back."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from backfleet.identity import Caller
+from backfleet.ids import Draw, new_id
+from backfleet.rollouts import _store
+from backfleet.rollouts.applying import with_state
+from backfleet.rollouts.errors import MemberMissing, NameTaken, NotAnApprover, NotNow, RolloutMissing
+from backfleet.rollouts.events import NewEvent, chained
+from backfleet.rollouts.loading import load_members
+from backfleet.rollouts.model import RingRun
+from backfleet.rollouts.people import NOBODY, person_of
+from backfleet.rollouts.planning import Plan, plan
+from backfleet.rollouts.policy import Approval, Manual, PolicyRefused, read_policy
+from backfleet.rollouts.records import MemberRecord, RolloutRecord, read_caller, write_caller, write_rings
+from backfleet.rollouts.sending import TOPIC
+from backfleet.rollouts.states import ENDED, FINAL, MemberState, RolloutState, may_move, rollout_may_move
+from backfleet.rollouts.worker import withdraw_orders
+from backfleet.storage import Transaction
+
+_R = RolloutState
+
+
+@dataclass(frozen=True, slots=True)
+class By:
+    """Who does something, and when."""
+
+    caller: Caller
+    region: str
+    now: datetime
+
+
+def create(
+    tx: Transaction,
+    text: str,
+    by: By,
+    *,
+    draw: Draw,
+    reachable_within: timedelta,
+    wants_start: bool,
+    start_at: datetime | None = None,
+) -> tuple[RolloutRecord, bool]:
+    """Create a rollout of a policy. The same policy under the same name again is the same rollout until that ends.
+
+    Args:
+        tx: the transaction to write in.
+        text: the policy, as its owner wrote it.
+        by: its author.
+        draw: makes its id.
+        reachable_within: see `plan`.
+        wants_start: start it at once, or at `start_at`.
+        start_at: when it starts; None = now.
+
+    Returns:
+        The rollout, and whether it is new.
+
+    Raises:
+        PolicyRefused: with every fault.
+        NameTaken: a rollout of this name with another policy has not ended.
+    """
+    policy = read_policy(text)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    account_id = by.caller.account_id
+    other = _store.unfinished(tx, account_id, by.region, policy.name)
+    if other is not None:
+        if other.policy_sha256 == digest:
+            return other, False
+        raise NameTaken(other.id)
+    rollout_id = new_id("ro", draw)
+    found = plan(tx, account_id, by.region, policy, rollout_id, now=by.now, reachable_within=reachable_within)
+    if found.faults:
+        raise PolicyRefused(found.faults)
+    record = _draft(found, text, digest, rollout_id, by)
+    _store.add(tx, record)
+    _store.add_members(tx, rollout_id, [MemberRecord(member) for member in found.members])
+    why = f"policy {digest}, target {found.target_version}, members {found.members_sha256}"
+    record = _happened(tx, record, [_person(tx, by, "created", why)], by.now)
+    return (start(tx, record, by, start_at=start_at) if wants_start else record), True
+
+
+def _draft(found: Plan, text: str, digest: str, rollout_id: str, by: By) -> RolloutRecord:
+    policy = found.policy
+    return RolloutRecord(
+        id=rollout_id,
+        account_id=by.caller.account_id,
+        region=by.region,
+        name=policy.name,
+        policy=text,
+        policy_sha256=digest,
+        package=policy.package,
+        kind=policy.kind.value,
+        state=_R.DRAFT,
+        author=write_caller(by.caller),
+        created_at=by.now,
+        updated_at=by.now,
+        deadline=policy.deadline,
+        rings=write_rings((RingRun(),) * len(policy.rings)),
+        target_version=found.target_version,
+    )
+
+
+def preview(tx: Transaction, text: str, by: By, *, reachable_within: timedelta) -> Plan:
+    """Return what a policy would do, with every fault, and write nothing.
+
+    Raises:
+        PolicyRefused: the text alone is no policy.
+    """
+    policy = read_policy(text)
+    return plan(
+        tx,
+        by.caller.account_id,
+        by.region,
+        policy,
+        f"preview of {policy.name}",
+        now=by.now,
+        reachable_within=reachable_within,
+    )
+
+
+def start(tx: Transaction, record: RolloutRecord, by: By, *, start_at: datetime | None = None) -> RolloutRecord:
+    """Start a draft, or have it start later. Its members and its target stay as they were decided.
+
+    Raises:
+        NotNow: it is no draft, or would start after its deadline.
+    """
+    if record.state is not _R.DRAFT:
+        raise NotNow(f"it is {record.state}; only a draft can be started")
+    if (start_at or by.now) >= record.deadline:
+        raise NotNow(f"its deadline is {record.deadline:%Y-%m-%d %H:%M} UTC; apply a policy with a later one")
+    later = start_at is not None and start_at > by.now
+    to = _R.SCHEDULED if later else _R.RUNNING
+    started = replace(record, starter=write_caller(by.caller), start_at=start_at)
+    return _moved(tx, started, to, by, "started")
+
+
+def pause(tx: Transaction, record: RolloutRecord, by: By) -> RolloutRecord:
+    """Stop it until somebody resumes it; orders that no host has yet are withdrawn. Raises NotNow."""
+    withdraw_orders(tx, load_members(tx, record), by.now)
+    return _moved(tx, record, _R.PAUSED, by, "paused")
+
+
+def resume(tx: Transaction, record: RolloutRecord, by: By) -> RolloutRecord:
+    """Let a paused or halted rollout go on, and confirm the manual check that it waits for. Raises NotNow."""
+    ring = _waiting_ring(record)
+    manual = ring is not None and any(isinstance(check, Manual) for check in record.document.rings[ring].checks)
+    if record.state is _R.RUNNING and manual and ring is not None:
+        _store.approve(tx, record.id, ring, person_of(tx, by.caller), "resume", by.now)
+        return _happened(tx, record, [_person(tx, by, "resumed", f"manual check of ring {ring}")], by.now)
+    if record.state not in (_R.PAUSED, _R.HALTED):
+        raise NotNow(f"it is {record.state}; only one that is paused or halted can be resumed")
+    return _moved(tx, record, _R.RUNNING, by, "resumed")
+
+
+def cancel(tx: Transaction, record: RolloutRecord, by: By) -> RolloutRecord:
+    """End it: nothing new begins, orders that no host has yet are withdrawn, the others end by themselves.
+
+    Raises:
+        NotNow: it has ended.
+    """
+    withdraw_orders(tx, load_members(tx, record), by.now)
+    return _moved(tx, record, _R.CANCELLED, by, "cancelled")
+
+
+def roll_back(tx: Transaction, record: RolloutRecord, by: By, *, ring: int | None = None) -> RolloutRecord:
+    """Take every member, or a ring, back to the version it had. Raises NotNow."""
+    withdraw_orders(tx, load_members(tx, record), by.now)
+    moved = _moved(tx, record, _R.ROLLING_BACK, by, "rolls back")
+    moved = replace(moved, roll_back_ring=ring)
+    _store.update(tx, moved)
+    return moved
+
+
+def approve(tx: Transaction, record: RolloutRecord, by: By, *, ring: int | None = None) -> RolloutRecord:
+    """Approve a ring: by default the next one that asks for it. One person counts once.
+
+    Raises:
+        NotNow: nothing waits for an approval, or the rollout has ended.
+        NotAnApprover: the author and the starter do not count, nor does somebody who cannot be told apart from others.
+    """
+    if record.state in ENDED:
+        raise NotNow(f"it is {record.state}")
+    wanted = ring if ring is not None else _asking_ring(record)
+    rings = record.document.rings
+    if wanted is None or not 0 <= wanted < len(rings) or not _asks(record, wanted):
+        raise NotNow("no ring of it waits for an approval")
+    person = person_of(tx, by.caller)
+    if person == NOBODY:
+        raise NotAnApprover("it is not known which person this session belongs to")
+    if person in {person_of(tx, read_caller(text)) for text in (record.author, record.starter) if text}:
+        raise NotAnApprover("its author and its starter cannot approve it; ask somebody else")
+    if not _store.approve(tx, record.id, wanted, person, "approval", by.now):
+        return record
+    why = f"ring {rings[wanted].name}; policy {record.policy_sha256}, target {record.target_version}"
+    return _happened(tx, record, [_person(tx, by, "approved", why)], by.now)
+
+
+def hold(tx: Transaction, record: RolloutRecord, by: By, client_id: str, *, is_held: bool) -> RolloutRecord:
+    """Take a member out of the way, or let it in again. What is under way ends by itself. Raises MemberMissing."""
+    found = _store.member(tx, record.id, client_id)
+    if found is None:
+        raise MemberMissing(client_id)
+    changed = replace(found, member=found.member._replace(is_held=is_held))
+    _store.change_members(tx, record.id, [changed])
+    event = _person(tx, by, "held" if is_held else "released", client_id)
+    return _happened(tx, record, [event], by.now)
+
+
+def retry(tx: Transaction, record: RolloutRecord, by: By, client_ids: Sequence[str]) -> tuple[RolloutRecord, int]:
+    """Let final members that did not succeed begin again: these, or all of them. Return how many do.
+
+    Raises:
+        NotNow: the rollout has ended.
+    """
+    if record.state in ENDED:
+        raise NotNow(f"it is {record.state}; apply its policy again under another name")
+    chosen = []
+    for each in _store.members_of(tx, record.id):
+        state = each.member.state
+        is_meant = not client_ids or each.member.client_id in client_ids
+        if is_meant and state in FINAL and may_move(state, MemberState.PENDING):
+            again = each.member._replace(
+                state=MemberState.PENDING, since=by.now, reason="tried again", code="", end=None, begun_at=None
+            )
+            chosen.append(MemberRecord(again))
+    _store.change_members(tx, record.id, chosen)
+    events = [_person(tx, by, "retried", f"{len(chosen)} members")]
+    return _happened(tx, record, events, by.now), len(chosen)
+
+
+def find(tx: Transaction, account_id: str, rollout_id: str, *, locks: bool = False) -> RolloutRecord:
+    """Return an account's rollout, locked where it is about to be changed. Raises RolloutMissing."""
+    record = _store.lock(tx, rollout_id) if locks else _store.rollout(tx, account_id, rollout_id)
+    if record is None or record.account_id != account_id:
+        raise RolloutMissing(rollout_id)
+    return record
+
+
+def _waiting_ring(record: RolloutRecord) -> int | None:
+    """Return the first ring that has not started."""
+    rings = record.rollout().rings
+    return next((number for number, run in enumerate(rings) if run.started_at is None), None)
+
+
+def _asking_ring(record: RolloutRecord) -> int | None:
+    first = _waiting_ring(record)
+    rings = range(len(record.document.rings)) if first is None else range(first, len(record.document.rings))
+    return next((number for number in rings if _asks(record, number)), None)
+
+
+def _asks(record: RolloutRecord, ring: int) -> bool:
+    return any(isinstance(check, Approval) for check in record.document.rings[ring].checks)
+
+
+def _moved(tx: Transaction, record: RolloutRecord, to: RolloutState, by: By, what: str) -> RolloutRecord:
+    if not rollout_may_move(record.state, to):
+        raise NotNow(f"it is {record.state}")
+    why = f"{what} by {by.caller.arn}"
+    moved = record.with_rollout(with_state(record.rollout(), to, why, by.now))
+    ended = by.now if to in ENDED else record.ended_at
+    events = [_person(tx, by, what, record.name), NewEvent("rollout", record.id, to.value, why)]
+    return _happened(tx, replace(moved, ended_at=ended), events, by.now)
+
+
+def _person(tx: Transaction, by: By, what: str, why: str) -> NewEvent:
+    return NewEvent("person", by.caller.arn[:128], what, f"{why} ({person_of(tx, by.caller) or 'person not known'})")
+
+
+def _happened(tx: Transaction, record: RolloutRecord, new: Sequence[NewEvent], now: datetime) -> RolloutRecord:
+    """Store a rollout with what happened to it, and have it decided at once."""
+    added = chained(new, after=record.events, head=record.head, at=now)
+    _store.add_events(tx, record.id, added)
+    changed = replace(
+        record,
+        updated_at=now,
+        decide_at=None if record.state is _R.DRAFT else now,
+        revision=record.revision + 1,
+        events=record.events + len(added),
+        head=added[-1].hash if added else record.head,
+    )
+    _store.update(tx, changed)
+    tx.publish(TOPIC)
+    return changed

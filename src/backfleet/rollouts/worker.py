@@ -1,0 +1,177 @@
+"""The loop that moves rollouts on: read the world, ask the strategy, write what differs, send the orders.
+
+Any number of replicas may run it: a rollout is decided under its row's lock, one transaction a decision, and the next
+one begins with what that wrote.
+"""
+
+import logging
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from backfleet import upgrades
+from backfleet.failpoints import failpoint
+from backfleet.ids import Draw
+from backfleet.rollouts import _store
+from backfleet.rollouts.applying import moved_member, moved_rollout
+from backfleet.rollouts.events import chained, events_of
+from backfleet.rollouts.loading import Boards, Loaded, refresh
+from backfleet.rollouts.model import Action, Decision, Signals
+from backfleet.rollouts.people import person_of
+from backfleet.rollouts.records import RolloutRecord, read_caller
+from backfleet.rollouts.sending import Judge, Sent, send_orders
+from backfleet.rollouts.states import ENDED, MemberState, RolloutState
+from backfleet.rollouts.strategy import Timetable, decide
+from backfleet.rollouts.timetables import timetable_of
+from backfleet.settings import Settings
+from backfleet.storage import Conflict, Database, Transaction
+
+AT_ONCE: Final = 10  # rollouts decided in one round
+EVERY: Final = timedelta(seconds=15)  # hosts go and come, and reports arrive: the world is read again
+SLOWLY: Final = timedelta(minutes=5)  # while nothing of a rollout moves
+_STOPS: Final = frozenset(
+    {RolloutState.HALTED, RolloutState.PAUSED, RolloutState.CANCELLED, RolloutState.ROLLING_BACK, RolloutState.EXPIRED}
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What every decision of one round is made with."""
+
+    now: datetime
+    draw: Draw
+    settings: Settings
+    judge: Judge
+
+
+class Worker:
+    """Decides rollouts. It keeps their members in memory between rounds."""
+
+    def __init__(self, database: Database, settings: Settings, draw: Draw, judge: Judge) -> None:
+        self._database, self._settings, self._draw, self._judge = database, settings, draw, judge
+        self._boards = Boards()
+
+    def run_once(self, now: datetime) -> bool:
+        """Run one round; True if there may be more to do at once."""
+        context = Context(now, self._draw, self._settings, self._judge)
+        with self._database.reading() as tx:
+            due = _store.due(tx, now, AT_ONCE)
+            active = _store.active(tx)  # a notification may mean that an order of theirs has ended
+        for rollout_id in dict.fromkeys([*due, *active]):
+            try:
+                self._decide(rollout_id, context)
+            except Conflict:
+                log.info("another task was first with a member; deciding again", extra={"rollout_id": rollout_id})
+        return len(due) == AT_ONCE
+
+    def _decide(self, rollout_id: str, context: Context) -> None:
+        with self._database.transaction() as tx:
+            record = _store.lock(tx, rollout_id, waits=False)
+            if record is None or record.decide_at is None:
+                return
+            loaded = self._boards.load(tx, record)
+            loaded.revision = decide_once(tx, record, loaded, context)
+        failpoint("rollout decided")
+        self._boards.keep(rollout_id, loaded)
+
+
+def decide_once(tx: Transaction, record: RolloutRecord, loaded: Loaded, context: Context) -> int:
+    """Decide one rollout and store what changes; return its new revision. The board is changed, too.
+
+    Raises:
+        Conflict: another task was first with one of the clients. Nothing is stored.
+    """
+    now = context.now
+    within = timedelta(seconds=context.settings.fit_seconds)
+    gone = refresh(tx, record, loaded, now=now, reachable_within=within)
+    _store.drop_members(tx, record.id, gone)
+    rollout = record.rollout()
+    signals = read_signals(tx, record, context)
+    timetable: Timetable = timetable_of(tx, record)
+    decision = decide(rollout, loaded.board, signals, timetable, now)
+    moved = replace(record.with_rollout(moved_rollout(rollout, decision, now)), waits_for=decision.waits_for)
+    _apply_moves(tx, record, loaded, decision, context)
+    if decision.state in _STOPS:
+        withdraw_orders(tx, loaded, now)
+    events = chained(events_of(rollout, decision), after=record.events, head=record.head, at=now)
+    is_quiet = not events and not gone and moved.waits_for == record.waits_for
+    if is_quiet and record.decide_at is not None and record.decide_at > now:
+        return record.revision
+    _store.add_events(tx, record.id, events)
+    head = events[-1].hash if events else record.head
+    revision = record.revision + 1
+    has_ended = moved.state in ENDED and record.ended_at is None
+    _store.update(
+        tx,
+        replace(
+            moved,
+            updated_at=now if events else record.updated_at,
+            ended_at=now if has_ended else record.ended_at,
+            decide_at=_decide_again_at(moved.state, loaded, decision, now),
+            revision=revision,
+            events=record.events + len(events),
+            head=head,
+        ),
+    )
+    for event in events:
+        if event.what != "member":
+            log.info("a rollout moved", extra={"rollout_id": record.id, "to": event.change, "why": event.why})
+    return revision
+
+
+def read_signals(tx: Transaction, record: RolloutRecord, context: Context) -> Signals:
+    """Return what the world says to a rollout."""
+    approvals: dict[int, set[str]] = {}
+    resumed = set()
+    excluded = {person_of(tx, read_caller(text)) for text in (record.author, record.starter) if text}
+    for ring, person, kind in _store.approvals_of(tx, record.id):
+        if kind == "resume":
+            resumed.add(ring)
+        elif person not in excluded:
+            approvals.setdefault(ring, set()).add(person)
+    refused = ""
+    if record.state is RolloutState.RUNNING and record.starter:
+        starter = read_caller(record.starter)
+        refused = context.judge(tx, starter, "StartRollout", record.region, [], context.now)
+    return Signals(
+        answers=_store.answers_of(tx, record.id),
+        approvals={ring: frozenset(people) for ring, people in approvals.items()},
+        resumed=frozenset(resumed),
+        starter_refused=refused,
+    )
+
+
+def withdraw_orders(tx: Transaction, loaded: Loaded, now: datetime) -> None:
+    """Withdraw the orders of a rollout that no host has yet, in the transaction that stops it."""
+    under_way = loaded.board.all_in_state(MemberState.UPGRADING)
+    upgrades.withdraw(tx, [loaded.sent[member.client_id].item_id for member in under_way], now=now)
+
+
+def _apply_moves(tx: Transaction, record: RolloutRecord, loaded: Loaded, decision: Decision, context: Context) -> None:
+    by_action: dict[Action, list[str]] = {}
+    withdrawn = []
+    for move in decision.moves:
+        loaded.board.put(moved_member(loaded.board[move.client_id], move, context.now))
+        if move.action is Action.WITHDRAW:
+            withdrawn.append(loaded.sent[move.client_id].item_id)
+        elif move.action is not None:
+            by_action.setdefault(move.action, []).append(move.client_id)
+    upgrades.withdraw(tx, withdrawn, now=context.now)
+    for action, client_ids in by_action.items():
+        sent: dict[str, Sent] = send_orders(
+            tx, record, action, client_ids, now=context.now, draw=context.draw, settings=context.settings
+        )
+        loaded.sent.update(sent)
+    _store.change_members(tx, record.id, [loaded.record_of(move.client_id) for move in decision.moves])
+
+
+def _decide_again_at(state: RolloutState, loaded: Loaded, decision: Decision, now: datetime) -> datetime | None:
+    awaited = loaded.board.count_all(MemberState.UPGRADING, MemberState.ROLLING_BACK, MemberState.VERIFYING)
+    unknown = loaded.board.count_all(MemberState.LOST)
+    if state in ENDED and not awaited and not unknown:
+        return None
+    is_busy = awaited or state in (RolloutState.RUNNING, RolloutState.ROLLING_BACK)
+    later = now + (EVERY if is_busy else SLOWLY)
+    return later if decision.decide_again_at is None else min(later, max(decision.decide_again_at, now))
