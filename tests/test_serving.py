@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import stat
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 import urllib3
+from cryptography import x509
 
 LONGEST_STOP = 10.0  # seconds from SIGTERM to the end; the command line's contract
 
@@ -66,6 +68,42 @@ def content_of(folder: Path) -> dict[str, bytes]:
     """Return every file but the database, whose pages may move, and serving.json."""
     kept = {path for path in folder.rglob("*") if path.is_file() and path.name != "serving.json"}
     return {str(path.relative_to(folder)): path.read_bytes() for path in kept if ".db" not in path.name}
+
+
+def test_names_that_the_name_service_knows_are_added_while_it_serves(start: Start, tmp_path: Path) -> None:
+    """It is asked beside the start, which waits for nothing: here it answers only after the server is ready."""
+    asked, answers = tmp_path / "asked", tmp_path / "answers"
+    patch = tmp_path / "patch"
+    patch.mkdir()
+    (patch / "sitecustomize.py").write_text(
+        "import pathlib, socket, time\n"
+        "def slow(name=''):\n"
+        f"    pathlib.Path({str(asked)!r}).touch()\n"
+        f"    while not pathlib.Path({str(answers)!r}).exists(): time.sleep(0.05)\n"
+        "    return 'slow.example'\n"
+        "socket.getfqdn = slow\n"
+    )
+    line = ready(start(PYTHONPATH=os.pathsep.join([str(patch), *filter(None, [os.environ.get("PYTHONPATH")])])))
+    until_true(asked.exists)
+    file = tmp_path / "data" / "tls" / "server.pem"
+    assert "slow.example" not in names_in(file.read_text())
+    answers.touch()
+    until_true(lambda: "slow.example" in names_in(file.read_text()))
+    host, port = line["https"].removeprefix("https://").rsplit(":", 1)
+    until_true(lambda: "slow.example" in names_in(ssl.get_server_certificate((host, int(port)))))
+    assert get(f"{line['https']}/healthz", ca_certs=str(tmp_path / "data" / "tls" / "ca.pem")).status == 200
+
+
+def names_in(pem: str) -> list[str]:
+    found = x509.load_pem_x509_certificate(pem.encode()).extensions
+    return found.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(x509.DNSName)
+
+
+def until_true(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.05)
 
 
 def test_a_first_start_makes_everything_and_says_where_it_listens(start: Start, tmp_path: Path) -> None:

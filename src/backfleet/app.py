@@ -9,12 +9,14 @@ A start, in order:
 """
 
 import asyncio
+import functools
 import json
 import logging
 import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -36,8 +38,10 @@ from backfleet import (
     sockets,
     upgrades,
 )
-from backfleet.certificates import Certificates, authority_file, names_of_this_machine, prepare_certificates
+from backfleet.certificate_names import certificate_names, complete_certificate
+from backfleet.certificates import Certificates, authority_file, prepare_certificates
 from backfleet.clock import Clock
+from backfleet.clock_measuring import measure
 from backfleet.endpoints import agents, downloads, health, openapi
 from backfleet.ids import Draw
 from backfleet.library_internals import limit_tls_buffers
@@ -47,7 +51,7 @@ from backfleet.operations.perform import Performer
 from backfleet.pubsub import LONGEST_WAIT, PubSub, open_pubsub, poll_until_stopped
 from backfleet.settings import Settings
 from backfleet.sockets import tell_parent_ready, tell_systemd
-from backfleet.storage import Database, migrate, open_database
+from backfleet.storage import Database, DatabaseClock, migrate, open_database
 from backfleet_host.files import make_folder, sync_folder, write_file
 
 GRACE_SECONDS = 6.0  # for requests under way when the server is told to stop; the whole stop takes at most 10 s
@@ -55,6 +59,7 @@ WORKER_GRACE_SECONDS = 2.0
 SCHEDULES = timedelta(seconds=1)  # between two polls for commands whose time has come
 LEASES = timedelta(seconds=5)  # between two polls for leases that ran out
 HOUSEKEEPING = timedelta(minutes=10)  # between two rounds of deleting what is over
+MEASURE_SECONDS = 5.0  # between two questions for the database's time
 KEEP_ALIVE_SECONDS = 120  # agents keep idle connections for 90 s; the server must keep them longer
 ACCEPTED_AT_ONCE = 64  # of those connections, so that open ones are served in between
 TLS_READ_BYTES = 16 * 1024  # one TLS record
@@ -106,8 +111,11 @@ def serve(settings: Settings, *, clock: Clock, draw: Draw, announce: Callable[[s
         raise CannotStart(f"--nats cannot be used: {problem}") from None
     try:
         services, certificates = open_services(settings, pubsub, clock=clock, draw=draw)
+        shared = DatabaseClock(services.database, clock, time.monotonic)
+        services = replace(services, skew=shared.skew)
         try:
-            asyncio.run(_Server(services, pubsub, certificates, clock, announce).run(listeners))
+            measure(shared)
+            asyncio.run(_Server(services, pubsub, certificates, shared, announce).run(listeners))
         finally:
             services.database.close()
     finally:
@@ -142,8 +150,7 @@ def open_services(settings: Settings, pubsub: PubSub, *, clock: Clock, draw: Dra
         migrate(database)
         vault = identity.Vault.open(settings.data)
         repository = releases.Repository.open(settings.data)
-        names = [*names_of_this_machine(), *filter(None, settings.public_host.split(","))]
-        certificates = prepare_certificates(settings.data, names, now=clock())
+        certificates = prepare_certificates(settings.data, certificate_names(settings), now=clock())
         sync_folder(settings.data)  # an earlier process may have made folders in it and ended before its own sync
         _first_start(settings, database, vault, repository, certificates, clock(), draw)
     except OSError as problem:
@@ -194,13 +201,14 @@ class _Server:
         services: Services,
         pubsub: PubSub,
         certificates: Certificates,
-        clock: Clock,
+        clock: DatabaseClock,
         announce: Callable[[str], None],
     ) -> None:
         self._services, self._pubsub, self._certificates = services, pubsub, certificates
         self._clock, self._announce = clock, announce
         self._settings, self._performer = services.settings, Performer(services)
         self._stopping = threading.Event()
+        self._tls = certificates.context()
         self._gateway: agents.Gateway | None = None
 
     async def run(self, listeners: Listeners) -> None:
@@ -218,24 +226,37 @@ class _Server:
         )
         await runner.setup()
         threads = self._start_workers()
+        keeping_time = asyncio.create_task(self._keep_time())
         try:
             await self._listen(runner, listeners)
+            self._complete_certificate(loop)
             self._report_ready()
             await stop.wait()
             log.info("stopping")
             tell_systemd("STOPPING=1")
         finally:
+            keeping_time.cancel()
             await self._close(runner, threads)
+
+    async def _keep_time(self) -> None:
+        while True:
+            await asyncio.sleep(MEASURE_SECONDS)
+            await asyncio.to_thread(measure, self._clock)
 
     async def _listen(self, runner: web.AppRunner, listeners: Listeners) -> None:
         limit_tls_buffers(TLS_READ_BYTES)
-        tls = self._certificates.context()
         await web.SockSite(runner, listeners.http, backlog=ACCEPTED_AT_ONCE).start()
-        await web.SockSite(runner, listeners.https, ssl_context=tls, backlog=ACCEPTED_AT_ONCE).start()
+        await web.SockSite(runner, listeners.https, ssl_context=self._tls, backlog=ACCEPTED_AT_ONCE).start()
         for listener in (listeners.http, listeners.https):
             listener.listen(
                 sockets.BACKLOG
             )  # aiohttp has one number for both; the kernel may hold more than is accepted at once
+
+    def _complete_certificate(self, loop: asyncio.AbstractEventLoop) -> None:
+        completing = functools.partial(
+            complete_certificate, self._settings, self._certificates, self._tls, loop, self._clock
+        )
+        threading.Thread(target=completing, daemon=True).start()
 
     def _application(self) -> web.Application:
         services, only = self._services, self._settings.only
@@ -250,6 +271,7 @@ class _Server:
                 services.repository,
                 host_program=host_program.find(),
                 ca_file=self._certificates.authority,
+                clock=self._clock,
             )
         if "agents" in only:
             self._gateway = agents.add_to(

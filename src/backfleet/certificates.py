@@ -10,8 +10,6 @@ import ipaddress
 import os
 import socket
 import ssl
-import threading
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -27,7 +25,6 @@ from backfleet_host.files import hold_lock, make_folder, write_file
 AUTHORITY_LIFE = timedelta(days=3650)
 SERVER_LIFE = timedelta(days=397)
 RENEW_BEFORE = SERVER_LIFE / 3
-LOOKUP_SECONDS = 1.0  # to wait for the name service
 LOCK_SECONDS = 30.0  # to wait for another process that makes certificates; it takes less than one
 CLOCKS_DIFFER_BY = timedelta(hours=24)  # a host whose clock is behind must not refuse a fresh certificate
 
@@ -82,33 +79,26 @@ def prepare_certificates(data: Path, names: Sequence[str], *, now: datetime) -> 
 
 
 def names_of_this_machine() -> list[str]:
-    """Return the names and addresses under which clients on this machine and its network may reach it.
-
-    What the name service does not answer within LOOKUP_SECONDS is left out: a dead one would delay the start by 20 s. A
-    certificate that has it already keeps it.
-    """
-    found = ["localhost", "127.0.0.1", "::1", socket.gethostname(), *_looked_up(socket.gethostname())]
-    return list(dict.fromkeys(name for name in found if name and "%" not in name))
+    """Return the names and addresses that this machine knows itself by without asking anybody. Never blocks."""
+    found = ["localhost", "127.0.0.1", "::1", socket.gethostname()]
+    return list(dict.fromkeys(name for name in found if name))
 
 
-def _looked_up(name: str) -> list[str]:
-    """Return this machine's full name and its addresses, as far as they are known in time."""
-    answers: dict[str, list[str]] = {}
+def looked_up_names() -> list[str]:
+    """Return this machine's full name and its addresses, as the name service has them. Blocks while that is silent."""
+    name = socket.gethostname()
+    found = [socket.getfqdn(name)]
+    with contextlib.suppress(OSError):  # the machine can be reached even if its own name does not resolve
+        found += [str(info[4][0]) for info in socket.getaddrinfo(name, None)]
+    return list(dict.fromkeys(each for each in found if each and "%" not in each))
 
-    def full_name() -> None:
-        answers["name"] = [socket.getfqdn(name)]
 
-    def addresses() -> None:
-        with contextlib.suppress(OSError):  # the machine can be reached even if its own name does not resolve
-            answers["addresses"] = [str(info[4][0]) for info in socket.getaddrinfo(name, None)]
-
-    asking = [threading.Thread(target=ask, daemon=True) for ask in (full_name, addresses)]
-    until = time.monotonic() + LOOKUP_SECONDS
-    for thread in asking:
-        thread.start()
-    for thread in asking:
-        thread.join(max(until - time.monotonic(), 0))
-    return [*answers.get("name", []), *answers.get("addresses", [])]
+def own_address() -> str:
+    """Return the address from which this machine sends to others; "" if it has none. Sends nothing, asks nobody."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
+        probe.connect(("192.0.2.1", 9))  # of a network for documentation
+        return str(probe.getsockname()[0])
+    return ""
 
 
 @contextlib.contextmanager

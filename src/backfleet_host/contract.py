@@ -25,7 +25,8 @@ FIRST_LINE = "#!backfleet-order 1"
 OWN_AGENT = "backfleet-"
 """How the version of our own agent begins where agents name it: registration, heartbeats, User-Agent."""
 
-KINDS = ("install", "upgrade", "uninstall", "status", "recover")
+KINDS = ("install", "upgrade", "uninstall", "status", "recover", "roll-back")
+"""A `roll-back` moves a host to its own previous version, or down to a named one."""
 OUTCOMES = ("succeeded", "failed")
 STAGES = ("admit", "check", "fetch", "stage", "drain", "switch", "prove", "commit", "back")
 """The steps in their order; `back` is the rollback after a failed switch."""
@@ -80,7 +81,7 @@ class Order:
 
     Attributes:
         order_id: the same when the same order is handed out again; the host then answers from its journal.
-        version: the target, "" where the kind has none.
+        version: the target, "" where the kind has none; of a roll-back: "" = the host's own previous version.
         timeout_seconds: how long the host may take from its start, waiting for running backups included.
         downloads: the address of the releases; "" = `/downloads` on the server that the host enrolled with.
         oldest_reader: the lowest version that must still read this host's backups; "" = no other version must.
@@ -109,7 +110,7 @@ class Order:
         _match("package", self.package, _PACKAGE)
         if self.kind in ("install", "upgrade") or self.version != "":
             _match("version", self.version, _VERSION)
-        if self.kind in ("install", "upgrade") or self.platform != "":
+        if self.kind in ("install", "upgrade", "roll-back") or self.platform != "":
             _match("platform", self.platform, _PLATFORM)
         _whole_number("timeout_seconds", self.timeout_seconds, 1, LONGEST_TIMEOUT_SECONDS)
         if self.oldest_reader != "":

@@ -32,15 +32,26 @@ ARCHITECTURES: Dict[str, Tuple[str, ...]] = {
     "riscv64": (),
     "loongarch64": ("loong64",),
     "mips64": ("mips64el", "mips64le"),  # the kernel has one name for both byte orders; Debian has the little one
+    "mips": ("mipsel",),
     "alpha": (),
+    "arc": (),
+    "csky": (),
+    "e2k": (),
     "ia64": (),
     "m68k": (),
     "parisc": (),
     "parisc64": (),
+    "riscv32": (),
+    "s390": (),
+    "sparc": (),
+    "sw_64": (),
     "sh4a": (),
     "sparc64": (),
 }
 """The names that releases use, and what else the same architecture is called by kernels, distributions and people."""
+
+KNOWN_PLATFORMS = tuple(f"linux-{name}" for name in ARCHITECTURES)
+"""The platforms that a release may be for."""
 
 _NAMES = {spelling: name for name, spellings in ARCHITECTURES.items() for spelling in (name, *spellings)}
 _LONGEST_FIRST = sorted(_NAMES, key=len, reverse=True)

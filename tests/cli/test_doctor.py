@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from backfleet.cli import main
 from backfleet.cli._client import Client
-from backfleet.cli._doctor import check_agents, check_changes, check_host_program
+from backfleet.cli._doctor import check_agents, check_changes, check_clock, check_host_program
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,22 @@ def test_agents_without_a_connection_are_reported(server: dict[str, Any], health
     found = check_agents(server)
     assert found.healthy is healthy
     assert text in found.text
+
+
+@pytest.mark.parametrize(
+    ("server", "healthy", "text"),
+    [
+        pytest.param({"ClockSkewMilliseconds": 120_000}, False, "120 s ahead of that of its database", id="ahead"),
+        pytest.param({"ClockSkewMilliseconds": -7_200_000}, False, "7200 s behind that of its", id="behind"),
+        pytest.param({"ClockSkewMilliseconds": -40}, True, "differ by 0.0 s", id="right"),
+        pytest.param({}, True, "differ by 0.0 s", id="an older server"),
+    ],
+)
+def test_a_server_whose_clock_is_off_is_reported(server: dict[str, Any], healthy: bool, text: str) -> None:
+    """With what to do."""
+    found = check_clock(server)
+    assert (found.healthy, text in found.text) == (healthy, True)
+    assert healthy or "timedatectl" in found.text
 
 
 @pytest.mark.parametrize(

@@ -30,8 +30,8 @@ def test_every_state_can_be_reached() -> None:
 
 
 def test_final_states_are_never_left() -> None:
-    """What an agent reports as an end is final, and so is a cancel before it fetched the command."""
-    assert {*FINAL_REPORTS.values(), State.CANCELLED} == FINAL
+    """So are what an agent reports as an end, a cancel before it fetched the command, and a deregistered instance."""
+    assert {*FINAL_REPORTS.values(), State.CANCELLED, State.GONE} == FINAL
     assert not any(may_move(state, to) for state in FINAL for to in State)
 
 

@@ -104,16 +104,6 @@ def test_other_bytes_under_the_same_name_are_refused(shop: Database, add: Add) -
     assert add(platform="linux-arm64", content=tar(program("rclone", "another build")))[1]
 
 
-def test_a_withdrawn_release_cannot_be_added_again(shop: Database, repository: releases.Repository, add: Add) -> None:
-    """Not even with the same bytes."""
-    add()
-    withdraw(shop, repository)
-    before = rows(shop)
-    with pytest.raises(ReleaseConflict, match="was withdrawn; give it a new version"):
-        add()
-    assert rows(shop) == before
-
-
 def test_folders_in_a_file_name_are_ignored(prepare: Prepare) -> None:
     """Old browsers send the whole path."""
     assert prepare(file_name="/home/ann/rclone.tar").file_name == "rclone.tar"

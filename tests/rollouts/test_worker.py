@@ -188,3 +188,26 @@ def test_another_account_sees_nothing_of_a_rollout(hosts: Fleet) -> None:
     for action in ("DescribeRollout", "PauseRollout", "CancelRollout", "DescribeRolloutMembers"):
         status, body = hosts.try_to(action, hosts.env.other_account, RolloutId=rollout)
         assert (status, body["Code"]) == (404, "RolloutNotFound")
+
+
+def test_a_rollout_is_taken_back_whole(hosts: Fleet) -> None:
+    """Every member that has the new version gets an order to go to the one that it had."""
+    clients = hosts.grow(5)
+    rollout = hosts.roll_out()
+    assert hosts.run(rollout)["State"] == "completed"
+    hosts.ask("RollBackRollout", RolloutId=rollout)
+    found = hosts.run(rollout)
+    assert (found["State"], [ring["RolledBack"] for ring in found["Rings"]]) == ("rolled_back", [2, 3])
+    assert {hosts.helpers.client(client).version for client in clients} == {"1.0"}
+
+
+def test_a_spent_budget_takes_the_rollout_back_where_the_policy_says_so(hosts: Fleet) -> None:
+    """`then = "roll-back-rollout"`: also those of the first ring, which succeeded."""
+    clients = hosts.grow(6)
+    rollout = hosts.roll_out('[failure]\nthen = "roll-back-rollout"')
+    late = [client for client, found in hosts.members(rollout).items() if found["Ring"] == "rest"]
+    hosts.answers[hosts.instance_of(late[0])] = rolls_back
+    found = hosts.run(rollout)
+    assert found["State"] == "rolled_back"
+    assert {hosts.helpers.client(client).version for client in clients} == {"1.0"}
+    assert sum(ring["RolledBack"] for ring in found["Rings"]) == len(clients)

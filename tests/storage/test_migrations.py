@@ -102,3 +102,26 @@ def test_an_instance_has_a_known_kind_of_agent(empty: Database) -> None:
     row = {name: 1 if name == "registered_at" else "x" for name in names}
     with pytest.raises(sa.exc.IntegrityError), empty.engine.begin() as connection:
         connection.execute(sa.table("instances", *map(sa.column, row)).insert().values(row))
+
+
+def test_0007_keeps_versions_that_may_have_been_fetched_and_fixes_the_only_package(empty: Database) -> None:
+    """Where several packages are offered, none becomes the default."""
+    migrate(empty, "0006")
+    with empty.transaction() as tx:
+        for package, platform, withdrawn in (
+            ("rclone", "linux-amd64", None),
+            ("restic", "linux-amd64", 5),
+            ("rclone", "linux-arm64", None),
+            ("restic", "linux-arm64", None),
+        ):
+            names = {"package": package, "version": "1", "platform": platform}
+            rest = {"sha256": "0", "size": 1, "file_name": "f", "manifest": "{}", "created_at": 3}
+            row = {**names, **rest, "withdrawn_at": withdrawn}
+            tx.run(sa.table("releases", *map(sa.column, row)).insert().values(row))
+            offer = {**names, "channel": "stable"}
+            tx.run(sa.table("release_offers", *map(sa.column, offer)).insert().values(offer))
+    migrate(empty)
+    with empty.reading() as tx:
+        defaults = [tuple(row) for row in tx.rows(sa.text("SELECT channel, platform, package FROM default_packages"))]
+        assert defaults == [("stable", "linux-amd64", "rclone")]
+        assert {row[0] for row in tx.rows(sa.text("SELECT fetched_at FROM releases"))} == {3}

@@ -78,8 +78,9 @@ def _begin(
             _store.update_record(tx, record, **plan)
             continue
         content = "" if instance is None else _content(invocation, instance)
-        result = _result_without_sending(invocation, instance, content, now, reachable_within)
-        run = _new_run(record, result, now, draw)
+        dial = _awaited_dial(invocation, instance, now, reachable_within)
+        result = _result_without_sending(invocation, instance, content, now, reachable_within, waits=dial is not None)
+        run = _new_run(record, result, now, draw, deliver_by=(dial or now) + DELIVERY)
         _store.add_run(tx, run, keep=RUNS_KEPT)
         waits = result is not None and (next_at is not None or at_boot)
         status = Status.SCHEDULED if waits else run.status
@@ -100,7 +101,7 @@ def _instances(tx: Transaction, found: Sequence[tuple[Invocation, Record]]) -> d
     return instances
 
 
-def _new_run(record: Record, result: RunResult | None, now: datetime, draw: Draw) -> Run:
+def _new_run(record: Record, result: RunResult | None, now: datetime, draw: Draw, *, deliver_by: datetime) -> Run:
     made = Run(
         id=new_id("r", draw),
         invocation_id=record.invocation_id,
@@ -116,7 +117,7 @@ def _new_run(record: Record, result: RunResult | None, now: datetime, draw: Draw
         started_at=None,
         ended_at=None,
         stopped_at=None,
-        deliver_by=now + DELIVERY,
+        deliver_by=deliver_by,
         undelivered=False,
     )
     if result is None:
@@ -131,20 +132,40 @@ def _new_run(record: Record, result: RunResult | None, now: datetime, draw: Draw
     )
 
 
+def _awaited_dial(
+    invocation: Invocation, instance: Instance | None, now: datetime, reachable_within: timedelta
+) -> datetime | None:
+    """Return when an agent that cannot be told of a run now will connect by itself; None if that is not waited for.
+
+    That of a host that has just enrolled is waited for, and another one if the command's own time-out is as long.
+    """
+    if instance is None:
+        return None
+    if fleet.reachability(instance, now=now, reachable_within=reachable_within) is not Reachability.AGENT_NOT_RUNNING:
+        return None
+    dial = fleet.next_dial(instance, now=now, reachable_within=reachable_within)
+    is_new = fleet.connects_for_the_first_time(instance, now=now, reachable_within=reachable_within)
+    is_soon = dial is not None and dial <= now + timedelta(seconds=invocation.timeout_seconds)
+    return dial if is_new or is_soon else None
+
+
 def _result_without_sending(
-    invocation: Invocation, instance: Instance | None, content: str, now: datetime, reachable_within: timedelta
+    invocation: Invocation,
+    instance: Instance | None,
+    content: str,
+    now: datetime,
+    reachable_within: timedelta,
+    *,
+    waits: bool,
 ) -> RunResult | None:
     """Return the result of a run that is not sent to its host; None if it is to be sent.
 
     Hosts that allow no shell still accept orders for their backup clients. Only tasks may give such orders: an order
-    in a command would bypass the permissions, the audit trail and the rules of upgrades. A host that has just enrolled
-    is sent its runs: its agent fetches them as soon as it connects.
+    in a command would bypass the permissions, the audit trail and the rules of upgrades. A run that `waits` is sent:
+    the agent fetches it as soon as it connects.
     """
     reachability = fleet.reachability(instance, now=now, reachable_within=reachable_within)
-    is_new = instance is not None and fleet.connects_for_the_first_time(
-        instance, now=now, reachable_within=reachable_within
-    )
-    if reachability in _UNREACHABLE and not (is_new and reachability is Reachability.AGENT_NOT_RUNNING):
+    if reachability in _UNREACHABLE and not waits:
         return _UNREACHABLE[reachability]
     if content.startswith(ORDER_PREFIX):
         return RunResult(Status.INVALID, "CommandNotApplicable", "it is an order for a backup client")

@@ -120,6 +120,8 @@ def result_of(outcome: Outcome, *, stop_asked: bool, undelivered: bool) -> RunRe
         return RunResult(Status.SUCCESS) if outcome.exit_code == 0 else RunResult(Status.FAILED, "ExitCodeNonzero")
     if state is State.CANCELLED:
         return RunResult(Status.ABORTED, "DeliveryTimeout") if undelivered else RunResult(Status.CANCELLED)
+    if state is State.GONE:
+        return RunResult(Status.ABORTED, "InstanceReleased")
     if state is State.REFUSED:
         code = _REFUSED.get(outcome.error_code, "CommandNotApplicable")
         return RunResult(Status.INVALID, code, outcome.error_text)

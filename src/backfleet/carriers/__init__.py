@@ -20,7 +20,7 @@ An order is known by the sender's topic, which is published when there is news o
 from backfleet.carriers.bootstrap import Bootstrap
 from backfleet.carriers.gateway import GatewayCarrier, cancel, forget, takes_orders, withdraw
 from backfleet.carriers.model import Carrier, Delivery, News
-from backfleet.commands import Outcome, State
+from backfleet.commands import Outcome, Reached, State
 
 __all__ = [
     "Bootstrap",
@@ -29,6 +29,7 @@ __all__ = [
     "GatewayCarrier",
     "News",
     "Outcome",
+    "Reached",
     "State",
     "cancel",
     "forget",

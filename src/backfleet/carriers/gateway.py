@@ -14,7 +14,7 @@ from typing import Final
 from backfleet import commands, fleet
 from backfleet.carriers.bootstrap import Bootstrap, command_for
 from backfleet.carriers.model import Delivery, News
-from backfleet.commands import NewInvocation, State
+from backfleet.commands import NewInvocation, Reached, State
 from backfleet.fleet import AgentKind, Instance
 from backfleet.ids import Draw
 from backfleet.storage import Transaction
@@ -110,9 +110,17 @@ def takes_orders(instance: Instance) -> bool:
     return instance.agent_kind is AgentKind.BACKFLEET or instance.platform.startswith("linux-")
 
 
-def cancel(tx: Transaction, topic: str, references: Sequence[str], *, now: datetime) -> None:
-    """Withdraw a sender's orders that no host has yet, and have the others stopped on their hosts, repeats included."""
-    commands.stop(tx, topic, _every_reference(references), now=now)
+def cancel(tx: Transaction, topic: str, references: Sequence[str], *, now: datetime) -> dict[str, Reached]:
+    """Withdraw a sender's orders that no host has yet, and have the others stopped on their hosts, repeats included.
+
+    Returns:
+        How far each had come that had not ended, by the sender's reference.
+    """
+    furthest: dict[str, Reached] = {}
+    for name, reached in commands.stop(tx, topic, _every_reference(references), now=now).items():
+        reference, _ = read_reference(name)
+        furthest[reference] = max(reached, furthest.get(reference, reached))
+    return furthest
 
 
 def withdraw(tx: Transaction, topic: str, references: Sequence[str], *, now: datetime) -> None:

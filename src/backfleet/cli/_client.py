@@ -11,17 +11,20 @@ from typing import Any
 from urllib.parse import urlencode
 
 import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from backfleet.cli._credentials import Connection
-from backfleet.clock import Clock
+from backfleet.clock import Clock, utc_now
 from backfleet.wire import signing
 
-CONNECT_SECONDS = 5
+CONNECT_SECONDS = 5  # until the server accepts the connection
+WRITE_SECONDS = 60  # without one piece of an upload getting on its way: slow lines are slow, not broken
 READ_SECONDS = 60
-UPLOAD_SECONDS = 3600
+UPLOAD_SECONDS = 3600  # for the answer, after the last byte was sent: the server reads the file through
+PIECE = 64 << 10  # bytes sent at a time: Python's limit is for a piece as a whole, so even 2 KB/s suffices
+UPLOAD_TRIES = 4
 LONGEST_QUERY = 4000  # characters of parameters in an address; more travel as a body
 FORM = "application/x-www-form-urlencoded"
-PIECE = 1 << 20  # bytes read from a file at a time
 
 VERSIONS = {
     "hbr": "2017-09-08",
@@ -32,12 +35,51 @@ VERSIONS = {
 }
 
 
+_INTERRUPTIONS = (
+    urllib3.exceptions.ProtocolError,  # reset, closed, or a write that took too long
+    urllib3.exceptions.ReadTimeoutError,
+)
+
+
 class CallFailed(Exception):
     """The server refused a call, or could not be reached: then `answer` is empty."""
 
     def __init__(self, message: str, answer: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
         self.message, self.answer = message, dict(answer or {})
+
+
+class CallInterrupted(CallFailed):
+    """The connection was made, and broke or went silent before there was an answer: the call may be made again."""
+
+
+class _PlainConnection(HTTPConnection):
+    """A connection with one time-out for connecting and another for each write; urllib3 has one for both."""
+
+    def connect(self) -> None:
+        super().connect()
+        _set_write_timeout(self)
+
+
+class _TlsConnection(HTTPSConnection):
+    """As `_PlainConnection`, over TLS."""
+
+    def connect(self) -> None:
+        super().connect()
+        _set_write_timeout(self)
+
+
+def _set_write_timeout(connection: HTTPConnection) -> None:
+    if connection.sock is not None:
+        connection.sock.settimeout(WRITE_SECONDS)
+
+
+class _PlainPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _PlainConnection
+
+
+class _TlsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +106,22 @@ class Client:
         form = _Form(values)
         return self._send(product, action, {}, form.digest, body=form, seconds=READ_SECONDS)
 
-    def upload(self, action: str, file: Path, sent: Callable[[int], None], **parameters: object) -> dict[str, Any]:
+    def upload(
+        self,
+        action: str,
+        file: Path,
+        sent: Callable[[int], None],
+        restarting: Callable[[str], None] | None = None,
+        **parameters: object,
+    ) -> dict[str, Any]:
         """Call an operation of the Backfleet API that takes a file. The file is streamed.
 
         Args:
             action: The operation's name.
             file: What is uploaded.
-            sent: Called with the number of bytes that were sent since the last call.
+            sent: Called with the number of bytes that were sent since the last call; negative where it begins anew.
+            restarting: Called with the reason before an upload whose connection broke begins anew. None: it does not,
+                for the operation must not be carried out twice.
             parameters: By their names on the wire.
 
         Raises:
@@ -78,9 +129,17 @@ class Client:
         """
         with file.open("rb") as opened:
             digest = hashlib.file_digest(opened, "sha256").hexdigest()
-        return self._send(
-            "backfleet", action, _as_text(parameters), digest, body=_Pieces(file, sent), seconds=UPLOAD_SECONDS
-        )
+        query = _as_text(parameters)
+        for number in range(1, UPLOAD_TRIES + 1):
+            body = _Pieces(file, sent)
+            try:
+                return self._send("backfleet", action, query, digest, body=body, seconds=UPLOAD_SECONDS)
+            except CallInterrupted as problem:
+                if restarting is None or number == UPLOAD_TRIES:
+                    raise
+                sent(-body.done)
+                restarting(problem.message)
+        raise AssertionError("the last try returns or raises")
 
     def _send(
         self,
@@ -106,6 +165,8 @@ class Client:
                 retries=False,
                 redirect=False,
             )
+        except _INTERRUPTIONS as problem:
+            raise CallInterrupted(f"{self.connection.endpoint} does not answer: {_reason(problem)}") from None
         except urllib3.exceptions.HTTPError as problem:
             raise CallFailed(f"{self.connection.endpoint} does not answer: {_reason(problem)}") from None
         return _read(answer.status, answer.data)
@@ -137,7 +198,9 @@ class Client:
         return headers
 
     def _pool(self) -> urllib3.PoolManager:
-        return urllib3.PoolManager(ssl_context=self.connection.trust())
+        pool = urllib3.PoolManager(ssl_context=self.connection.trust())
+        pool.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
+        return pool
 
 
 class _Form:
@@ -155,12 +218,13 @@ class _Pieces:
     """A file in pieces. Calls `sent` with the size of each after it was sent."""
 
     def __init__(self, file: Path, sent: Callable[[int], None]) -> None:
-        self.file, self.size, self.sent = file, file.stat().st_size, sent
+        self.file, self.size, self.sent, self.done = file, file.stat().st_size, sent, 0
 
     def __iter__(self) -> Iterator[bytes]:
         with self.file.open("rb") as opened:
             while piece := opened.read(PIECE):
                 yield piece
+                self.done += len(piece)
                 self.sent(len(piece))
 
 
@@ -187,6 +251,12 @@ def _read(status: int, body: bytes) -> dict[str, Any]:
 
 def _reason(problem: Exception) -> str:
     text = str(problem)
+    if any(words in text for words in ("certificate is not yet valid", "certificate has expired")):
+        here = utc_now().strftime("%Y-%m-%d %H:%M:%S UTC")
+        return (
+            f"its certificate is not valid now by this machine's clock, which shows {here}; if that is wrong, set it "
+            "(`timedatectl set-ntp true`), else restart `backfleet serve`, which renews the certificate"
+        )
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return "its certificate is not signed by a trusted authority; name the right one with --ca FILE"
     if "Connection refused" in text:

@@ -18,6 +18,7 @@ from backfleet.clock import utc_now
 from backfleet.host_program import MISSING
 
 LEAST_FREE = 2 << 30  # bytes; two releases and a database need less
+MOST_SKEW = 5.0  # seconds between the clocks of a server and its database
 SOON_DAYS = 30  # a certificate that ends within this time is reported
 
 
@@ -94,13 +95,21 @@ def _check_server(flags: ConnectionFlags) -> list[Finding]:
         f"{connection.endpoint}, version {found['ServerVersion']}, region {found['RegionId']}, "
         f"{found['Instances']} instance(s), {found['Releases']} release(s)"
     )
-    return [
-        Finding("server", True, text),
-        check_host_program(found),
-        check_agents(found),
-        check_clones(found),
-        check_changes(found),
-    ]
+    checks = (check_host_program, check_agents, check_clones, check_clock, check_changes)
+    return [Finding("server", True, text), *(check(found) for check in checks)]
+
+
+def check_clock(server: Mapping[str, Any]) -> Finding:
+    """Check that the server's machine has the database's time. Older servers do not measure it."""
+    ahead = server.get("ClockSkewMilliseconds", 0) / 1000
+    if abs(ahead) <= MOST_SKEW:
+        return Finding("clock", True, f"that of the server and that of its database differ by {abs(ahead):.1f} s")
+    side = "ahead of" if ahead > 0 else "behind"
+    text = (
+        f"the server's is {abs(ahead):.0f} s {side} that of its database. Deadlines go by the database's; set "
+        "whichever is wrong, for example with `timedatectl set-ntp true`"
+    )
+    return Finding("clock", False, text)
 
 
 def check_host_program(server: Mapping[str, Any]) -> Finding:

@@ -7,12 +7,13 @@ from typing import Any
 
 import click
 
-from backfleet.cli._client import Client
+from backfleet.cli._client import CallFailed, Client
 from backfleet.cli._options import calls_the_api, fail, json_option
 from backfleet.cli._print import print_json, print_table, say, size
 
+ALREADY_THERE = "already there, nothing changed"
+UNUSUAL_PACKAGE = "UnusualPackageName"
 FORMATS = ("wheel", "deb", "tar", "zip", "binary")
-ENDINGS = {".whl": "wheel", ".deb": "deb", ".zip": "zip", ".tar": "tar", ".gz": "tar", ".tgz": "tar", ".xz": "tar"}
 
 
 @click.group()
@@ -25,9 +26,10 @@ def release() -> None:
 @click.option("--package", required=True, help="The backup client, such as rclone.")
 @click.option("--version", required=True, help="Its version, such as 1.75.2.")
 @click.option("--platform", required=True, help="Where it runs, such as linux-amd64.")
-@click.option("--from", "form", type=click.Choice(FORMATS), help="The format of FILE. Default: by its ending.")
+@click.option("--from", "form", type=click.Choice(FORMATS), help="The format of FILE. Default: what its bytes show.")
 @click.option("--manifest", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A TOML manifest.")
 @click.option("--channel", default="stable", show_default=True)
+@click.option("--new-package", is_flag=True, help="The package is new, although its name is close to another one's.")
 @json_option
 @calls_the_api
 def add(
@@ -39,27 +41,50 @@ def add(
     form: str | None,
     manifest: Path | None,
     channel: str,
+    new_package: bool,
     as_json: bool,
 ) -> None:
     """Upload FILE as a release and offer it on a channel."""
-    total = file.stat().st_size
-    with click.progressbar(length=total, label=f"{file.name} ({size(total)})", file=sys.stderr) as bar:
-        answer = client.upload(
-            "AddRelease",
-            file,
-            bar.update,
-            PackageName=package,
-            ReleaseVersion=version,
-            Platform=platform,
-            Format=form or ENDINGS.get(file.suffix, "binary"),
-            Channel=channel,
-            FileName=file.name,
-            Manifest=_manifest(manifest),
-        )
+    asked = {
+        "PackageName": package,
+        "ReleaseVersion": version,
+        "Platform": platform,
+        "Format": form,
+        "Channel": channel,
+        "FileName": file.name,
+        "Manifest": _manifest(manifest),
+    }
+    try:
+        answer = _upload(client, file, {**asked, "NewPackage": new_package or None})
+    except CallFailed as problem:
+        if problem.answer.get("Code") != UNUSUAL_PACKAGE or not sys.stdin.isatty():
+            raise
+        click.confirm(f"{problem.message}\nIs a new package {package!r} meant?", abort=True, err=True)
+        answer = _upload(client, file, {**asked, "NewPackage": True})
     if as_json:
         print_json(answer)
         return
-    say(f"{package} {version} {platform}: {'added' if answer.get('Added') else 'already there, nothing changed'}")
+    say(f"{package} {version} {platform}: {_what_changed(answer, channel)}")
+    if answer.get("NeededLibraries"):
+        say(f"needs: {', '.join(answer['NeededLibraries'])}")
+    _say_notes(answer)
+
+
+def _upload(client: Client, file: Path, asked: dict[str, Any]) -> dict[str, Any]:
+    total = file.stat().st_size
+    with click.progressbar(length=total, label=f"{file.name} ({size(total)})", file=sys.stderr) as bar:
+        return client.upload(
+            "AddRelease", file, bar.update, lambda why: say(f"\n{why}; beginning anew", err=True), **asked
+        )
+
+
+def _what_changed(answer: dict[str, Any], channel: str) -> str:
+    if answer.get("Added"):
+        return f"added, and offered on {channel}"
+    return f"was there already, and is offered on {channel} now" if answer.get("Offered") else ALREADY_THERE
+
+
+def _say_notes(answer: dict[str, Any]) -> None:
     for note in answer.get("Notes") or []:
         say(f"note: {note}")
 
@@ -123,6 +148,29 @@ def withdraw(client: Client, package: str, version: str, platform: str) -> None:
 
 
 @release.command()
+@_names_one
+@click.option("--channel", default="stable", show_default=True)
+@calls_the_api
+def offer(client: Client, package: str, version: str, platform: str, channel: str) -> None:
+    """Offer a release on a channel: on another one, or again after it was withdrawn."""
+    names = {"PackageName": package, "ReleaseVersion": version, "Platform": platform}
+    answer = client.call("backfleet", "OfferRelease", **names, Channel=channel)
+    say(f"{package} {version} {platform}: {f'offered on {channel}' if answer.get('Offered') else ALREADY_THERE}")
+    _say_notes(answer)
+
+
+@release.command()
+@click.argument("package")
+@click.option("--channel", default="stable", show_default=True)
+@click.option("--platform", help="Default: every platform for which the channel offers the package.")
+@calls_the_api
+def default(client: Client, package: str, channel: str, platform: str | None) -> None:
+    """Choose what an install gets on a channel that names no package."""
+    answer = client.call("backfleet", "SetDefaultPackage", PackageName=package, Channel=channel, Platform=platform)
+    say(f"{channel}: an install that names no package gets {package} on {', '.join(answer['Platforms'])}")
+
+
+@release.command()
 @json_option
 @calls_the_api
 def channels(client: Client, as_json: bool) -> None:
@@ -132,6 +180,9 @@ def channels(client: Client, as_json: bool) -> None:
         print_json(found)
         return
     print_table(
-        ("CHANNEL", "PACKAGE", "PLATFORM", "NEWEST"),
-        [(c["Channel"], c["PackageName"], c["Platform"], c["NewestVersion"]) for c in found],
+        ("CHANNEL", "PACKAGE", "PLATFORM", "NEWEST", "DEFAULT"),
+        [
+            (c["Channel"], c["PackageName"], c["Platform"], c["NewestVersion"], "yes" if c.get("Default") else "")
+            for c in found
+        ],
     )

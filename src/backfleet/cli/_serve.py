@@ -1,6 +1,7 @@
 """backfleet serve: run the control plane."""
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import click
 
 from backfleet import sockets, supervisor
 from backfleet.cli._options import fail
-from backfleet.clock import utc_now
+from backfleet.clock import shifted, utc_now
 from backfleet.ids import draw
 from backfleet.logs import log_to_stderr
 from backfleet.settings import DEFAULT_HTTP, DEFAULT_HTTPS, PARTS, BadSetting, Settings, read_settings
@@ -41,8 +42,9 @@ def serve(print_config: bool, **flags: object) -> None:
     from backfleet.app import CannotStart  # imported late: other commands need none of it
     from backfleet.app import serve as run
 
+    clock = shifted(utc_now, os.environ.get("BACKFLEET_CLOCK_SHIFT", ""))
     try:
-        run(settings, clock=utc_now, draw=draw, announce=click.echo)
+        run(settings, clock=clock, draw=draw, announce=click.echo)
     except CannotStart as problem:
         fail(str(problem))
 

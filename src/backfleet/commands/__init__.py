@@ -6,6 +6,7 @@ when there is news for the sender.
 For senders:
     send: queue invocations under the sender's topic, each once
     stop, withdraw: end them; what nobody has fetched yet is cancelled
+    end_gone: end what was sent to an instance that is deregistered
     outcomes, has_news, mark_collected: read the news of what was sent
     drop_before: forget old ones
 For the agents' endpoint:
@@ -27,6 +28,7 @@ from backfleet.commands.model import (
     Handout,
     NewInvocation,
     Outcome,
+    Reached,
 )
 from backfleet.commands.reporting import (
     LONGEST_OUTPUT,
@@ -41,6 +43,7 @@ from backfleet.commands.sending import (
     WORK,
     claim,
     end_all,
+    end_gone,
     instances_with_work,
     oldest_work_for,
     send,
@@ -63,10 +66,12 @@ __all__ = [
     "Handout",
     "NewInvocation",
     "Outcome",
+    "Reached",
     "State",
     "claim",
     "drop_before",
     "end_all",
+    "end_gone",
     "has_news",
     "instances_with_work",
     "is_withdrawn",

@@ -1,6 +1,6 @@
 """The only SQL on invocations."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +14,7 @@ from backfleet.storage import Transaction
 Row = sa.Row[Any]
 _OUT = (State.HANDED, State.RUNNING, State.LOST)  # with the agent, as far as we know
 _OPEN = (State.WAITING, *_OUT)
+_OPEN_COLUMNS = ("id", "reference", "instance_id", "state", "lease_until", "started_ms")
 
 # Every report of every host runs one of these. They are built once: building one costs more than running it.
 _LOCKED = (
@@ -73,8 +74,17 @@ _RUNS = (
 )
 
 
-def add(tx: Transaction, asked: Sequence[tuple[str, NewInvocation]], topic: str, now: datetime) -> None:
-    """Queue invocations under new ids. One whose topic and reference are there already is left as it is."""
+def add(
+    tx: Transaction, asked: Sequence[tuple[str, NewInvocation]], topic: str, now: datetime, gone: Collection[str]
+) -> bool:
+    """Queue invocations under new ids. One whose topic and reference are there already is left as it is.
+
+    Args:
+        gone: instances that are deregistered: what is for them has ended, which is news.
+
+    Returns:
+        Whether there is such news.
+    """
     known = {
         row.reference
         for row in tx.rows(
@@ -96,10 +106,10 @@ def add(tx: Transaction, asked: Sequence[tuple[str, NewInvocation]], topic: str,
             "termination": new.termination,
             "topic": topic,
             "reference": new.reference,
-            "state": State.WAITING,
+            "state": State.GONE if new.instance_id in gone else State.WAITING,
             "created_at": now,
             "changed_at": now,
-            "revision": 0,
+            "revision": 1 if new.instance_id in gone else 0,
             "collected": 0,
             "output": b"",
         }
@@ -107,6 +117,7 @@ def add(tx: Transaction, asked: Sequence[tuple[str, NewInvocation]], topic: str,
         if new.reference not in known
     ]
     tx.add(invocations, fresh)
+    return any(row["state"] is State.GONE for row in fresh)
 
 
 def oldest_work_for(tx: Transaction, instance_id: str) -> str | None:
@@ -154,9 +165,16 @@ def to_stop(tx: Transaction, instance_id: str, limit: int) -> list[str]:
 def open_ones(tx: Transaction, topic: str, references: Sequence[str]) -> Sequence[Row]:
     """Return those of a sender's invocations that have not ended, locked for this transaction."""
     # All open states are selected: a row that changes while we wait for its lock is then still found.
-    columns = (invocations.c[name] for name in ("id", "reference", "instance_id", "state", "lease_until"))
+    columns = (invocations.c[name] for name in _OPEN_COLUMNS)
     named = sa.and_(invocations.c.topic == topic, invocations.c.reference.in_(references))
     query = sa.select(*columns).where(named, invocations.c.state.in_(_OPEN))
+    return tx.rows(query.order_by(invocations.c.id).with_for_update())
+
+
+def open_on(tx: Transaction, instance_id: str) -> Sequence[Row]:
+    """Return every sender's invocations on an instance that have not ended, locked for this transaction."""
+    columns = (invocations.c[name] for name in ("id", "topic", "state"))
+    query = sa.select(*columns).where(invocations.c.instance_id == instance_id, invocations.c.state.in_(_OPEN))
     return tx.rows(query.order_by(invocations.c.id).with_for_update())
 
 
@@ -187,10 +205,12 @@ def put_back(tx: Transaction, ids: Sequence[str], now: datetime) -> None:
 
 
 def give_up(tx: Transaction, ids: Sequence[str], to: State, now: datetime) -> None:
-    """Mark locked ones as lost or cancelled, which is news."""
+    """Mark locked ones as lost, cancelled or gone, which is news."""
     if ids:
-        news = {"changed_at": now, "revision": invocations.c.revision + 1}
-        tx.run(sa.update(invocations).where(invocations.c.id.in_(ids)).values(state=to, lease_until=None, **news))
+        values = {"state": to, "changed_at": now, "revision": invocations.c.revision + 1}
+        if to is not State.GONE:  # whether its agent has fetched it is told by the lease
+            values["lease_until"] = None
+        tx.run(sa.update(invocations).where(invocations.c.id.in_(ids)).values(values))
 
 
 def locked(tx: Transaction, instance_id: str, task_id: str) -> Row | None:

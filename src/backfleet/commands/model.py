@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import IntEnum
 from typing import Final
 
 from backfleet.commands.states import FINAL, State
@@ -25,6 +26,15 @@ class NewInvocation:
     working_directory: str = ""  # "" = the agent's choice
     username: str = ""  # "" = the user that the agent runs as
     termination: str = ""  # ProcessTree: time-out and stop end every process that it started, where the agent can
+
+
+class Reached(IntEnum):
+    """How far an invocation has come on its host, as far as we know. A larger one is further."""
+
+    NOT_FETCHED = 0  # its agent never got it: nothing has happened there
+    FETCHED = 1  # its agent got it, and has not reported that it began
+    BEGUN = 2
+    SILENT = 3  # it began, and its agent reports on it no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +102,17 @@ class Outcome:
     started_ms: int | None = None  # by the host's clock
     ended_ms: int | None = None
     instance_id: str = ""
+    was_handed: bool = True  # of one that is gone: its agent had fetched it
+
+    @property
+    def reached(self) -> Reached:
+        """How far it came."""
+        began = self.started_ms is not None or bool(self.output)
+        if self.state is State.GONE and not began:
+            return Reached.FETCHED if self.was_handed else Reached.NOT_FETCHED
+        if self.state in (State.LOST, State.HANDED):
+            return Reached.SILENT if began else Reached.FETCHED
+        return Reached.NOT_FETCHED if self.state in (State.WAITING, State.CANCELLED) else Reached.BEGUN
 
     @property
     def is_final(self) -> bool:

@@ -108,6 +108,7 @@ def outcomes(tx: Transaction, topic: str, *, limit: int) -> list[Outcome]:
             row.started_ms,
             row.ended_ms,
             row.instance_id,
+            row.lease_until is not None,
         )
         for row in _store.news(tx, topic, limit)
     ]

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from backfleet import fleet
 from backfleet.commands import _store
-from backfleet.commands.model import HandedInvocation, Handout, NewInvocation
+from backfleet.commands.model import HandedInvocation, Handout, NewInvocation, Reached
 from backfleet.commands.states import State
 from backfleet.ids import Draw, new_id
 from backfleet.storage import Transaction
@@ -26,6 +27,9 @@ def topic_of(instance_id: str) -> str:
 def send(tx: Transaction, asked: Sequence[NewInvocation], *, topic: str, now: datetime, draw: Draw) -> None:
     """Queue invocations and notify their agents. One that was sent before is left as it is.
 
+    What is for an instance that is deregistered has ended at once. None of the others can be deregistered before this
+    transaction ends, so that `end_gone` finds what was sent to them.
+
     Args:
         topic: the sender's: published when an invocation changes; with the reference it names the invocation.
 
@@ -36,7 +40,9 @@ def send(tx: Transaction, asked: Sequence[NewInvocation], *, topic: str, now: da
     for new in asked:
         if len(new.content) > LONGEST_CONTENT:
             raise ValueError(f"a command may have {LONGEST_CONTENT} characters, not {len(new.content)}")
-    _store.add(tx, [(new_id("t", draw), new) for new in asked], topic, now)
+    gone = fleet.keep_registered(tx, [new.instance_id for new in asked])
+    if _store.add(tx, [(new_id("t", draw), new) for new in asked], topic, now, gone):
+        tx.publish(topic)
     for new in asked:
         tx.publish(topic_of(new.instance_id))
 
@@ -57,11 +63,14 @@ def instances_with_work(tx: Transaction, *, limit: int) -> list[str]:
 def claim(tx: Transaction, instance_id: str, *, now: datetime, lease: timedelta) -> Handout:
     """Hand the instance's waiting invocations to its agent, each once per lease, and tell it which to stop.
 
-    It never has more than it runs at once; the oldest go first.
-
-    Two replicas that claim at once share them: each row goes to one of them.
+    It never has more than it runs at once; the oldest go first. Replicas that claim for one instance do it one after
+    the other, so that together they hand out no more than that. While several hosts claim to be this instance, none of
+    them is handed anything: any of them might be the wrong one.
     """
+    fleet.take_turn(tx, instance_id)
     free = RUN_AT_ONCE - _store.count_with_agent(tx, instance_id)
+    if free > 0 and fleet.clones_of(tx, [instance_id], now=now):
+        free = 0
     rows = _store.take_waiting(tx, instance_id, free, now, now + lease) if free > 0 else []
     run = [
         HandedInvocation(
@@ -72,11 +81,14 @@ def claim(tx: Transaction, instance_id: str, *, now: datetime, lease: timedelta)
     return Handout(run, _store.to_stop(tx, instance_id, STOPPED_AT_ONCE))
 
 
-def stop(tx: Transaction, topic: str, references: Sequence[str], *, now: datetime) -> None:
+def stop(tx: Transaction, topic: str, references: Sequence[str], *, now: datetime) -> dict[str, Reached]:
     """End a sender's invocations: cancel those that were never handed out, have the others stopped on their hosts.
 
     One that waits again after its lease ran out may be on its host all the same: it is lost until its agent reports
     that it stopped.
+
+    Returns:
+        How far each had come that had not ended, by its reference.
     """
     found = _store.open_ones(tx, topic, references)
     waiting = [row for row in found if row.state == State.WAITING]
@@ -87,6 +99,23 @@ def stop(tx: Transaction, topic: str, references: Sequence[str], *, now: datetim
     _store.mark_to_stop(tx, [row.id for row in on_hosts])
     for row in on_hosts:
         tx.publish(topic_of(row.instance_id))
+    return {row.reference: _reached(row) for row in found}
+
+
+def _reached(row: _store.Row) -> Reached:
+    if row.state == State.WAITING and row.lease_until is None:
+        return Reached.NOT_FETCHED
+    if row.state == State.RUNNING:
+        return Reached.BEGUN
+    return Reached.FETCHED if row.started_ms is None else Reached.SILENT
+
+
+def end_gone(tx: Transaction, instance_id: str, *, now: datetime) -> None:
+    """End everything that was sent to an instance that this transaction has deregistered: nobody will report on it."""
+    ended = _store.open_on(tx, instance_id)
+    _store.give_up(tx, [row.id for row in ended], State.GONE, now)
+    for topic in {row.topic for row in ended}:
+        tx.publish(topic)
 
 
 def withdraw(tx: Transaction, topic: str, references: Sequence[str], *, now: datetime) -> list[str]:

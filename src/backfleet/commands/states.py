@@ -17,24 +17,28 @@ class State(StrEnum):
     FAILED = "failed"  # could not be run
     REFUSED = "refused"  # the agent would not run it
     CANCELLED = "cancelled"  # stopped before it was handed out
+    GONE = "gone"  # its instance was deregistered before its agent reported an end
 
 
 _ENDS: Final = frozenset({State.FINISHED, State.TIMED_OUT, State.STOPPED, State.FAILED, State.REFUSED})
 """How an agent may report that it ended."""
 
+_OVER_HERE: Final = frozenset({State.CANCELLED, State.GONE})
+
 NEXT: Final[dict[State, frozenset[State]]] = {
     # One that waits again after a lease ran out may be on its host all the same: then its report counts.
-    State.WAITING: frozenset({State.HANDED, State.RUNNING, State.LOST, State.CANCELLED}) | _ENDS,
+    State.WAITING: frozenset({State.HANDED, State.RUNNING, State.LOST, *_OVER_HERE}) | _ENDS,
     # Back to waiting: the agent never reported that it began.
-    State.HANDED: frozenset({State.WAITING, State.RUNNING, State.LOST}) | _ENDS,
-    State.RUNNING: frozenset({State.LOST}) | _ENDS,
-    State.LOST: frozenset({State.RUNNING}) | _ENDS,
+    State.HANDED: frozenset({State.WAITING, State.RUNNING, State.LOST, State.GONE}) | _ENDS,
+    State.RUNNING: frozenset({State.LOST, State.GONE}) | _ENDS,
+    State.LOST: frozenset({State.RUNNING, State.GONE}) | _ENDS,
     State.FINISHED: frozenset(),
     State.TIMED_OUT: frozenset(),
     State.STOPPED: frozenset(),
     State.FAILED: frozenset(),
     State.REFUSED: frozenset(),
     State.CANCELLED: frozenset(),
+    State.GONE: frozenset(),
 }
 """The states that may follow each state. One that nothing follows is final: the first final report wins."""
 

@@ -3,8 +3,9 @@
 Owns the tables activations, instances, inventories, agent_requests, clients, client_preferences, boots, agent_runs and
 resource_tags. Publishes `gone/<id>` when an instance is deregistered. Every verb takes a transaction.
 
-- Enrolment: `create_activation` makes a code, `read_registration` checks a host's request, `register` enrols the host,
-  and `deregister` ends that.
+- Enrolment: `create_activation` makes a code, `read_registration` checks a host's request, `register` enrols the host
+  after `forget_unheard` has removed what lost answers left, and `deregister` ends that; `keep_registered` has it wait.
+- Turns: `take_turn` has transactions about one instance wait for each other.
 - Agents: `agent_identity` returns what a signature is verified with, `agent_kinds` whose agent an instance has;
   `remember_request` is the replay cache.
 - Presence: `note_heartbeats` and `note_shutdown` record whether a host is there, `reachability` says whether it can be
@@ -51,6 +52,7 @@ from backfleet.fleet.instances import (
     has_boots,
     instance,
     is_connected,
+    keep_registered,
     next_dial,
     note_boot,
     note_heartbeats,
@@ -59,6 +61,7 @@ from backfleet.fleet.instances import (
     reachability,
     rename,
     take_boots,
+    take_turn,
 )
 from backfleet.fleet.inventory import InventoryMissing, InventoryRefused, find_inventory, put_inventory, read_inventory
 from backfleet.fleet.model import (
@@ -86,7 +89,7 @@ from backfleet.fleet.model import (
 )
 from backfleet.fleet.preferences import preferences_of, set_preferences
 from backfleet.fleet.readers import oldest_readers
-from backfleet.fleet.registration import RegistrationRefused, read_registration, register
+from backfleet.fleet.registration import RegistrationRefused, forget_unheard, read_registration, register
 from backfleet.fleet.replay_cache import forget_requests, remember_request, remember_requests, request_fingerprint
 from backfleet.fleet.tagging import MOST_TAGS, TooManyTags, find_tags, has_tags, remove_tags, set_tags, tags_of
 
@@ -143,11 +146,13 @@ __all__ = [
     "find_tags",
     "forget_client",
     "forget_requests",
+    "forget_unheard",
     "has_boots",
     "has_tags",
     "ids_of_package",
     "instance",
     "is_connected",
+    "keep_registered",
     "next_dial",
     "note_boot",
     "note_heartbeats",
@@ -172,5 +177,6 @@ __all__ = [
     "set_tags",
     "tags_of",
     "take_boots",
+    "take_turn",
     "take_unchecked",
 ]

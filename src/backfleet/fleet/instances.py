@@ -48,6 +48,16 @@ def deregister(tx: Transaction, instance_id: str, *, now: datetime) -> bool:
     return True
 
 
+def keep_registered(tx: Transaction, instance_ids: Sequence[str]) -> list[str]:
+    """Keep instances from being deregistered before this transaction ends; return those that are deregistered."""
+    return _store.instances.keep_registered(tx, instance_ids)
+
+
+def take_turn(tx: Transaction, instance_id: str) -> None:
+    """Do what follows for this instance in no two transactions at once."""
+    _store.instances.take_turn(tx, instance_id)
+
+
 def deregistered_among(tx: Transaction, instance_ids: Sequence[str]) -> list[str]:
     """Return those of these instances that are deregistered."""
     return _store.instances.deregistered_among(tx, instance_ids)

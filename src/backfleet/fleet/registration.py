@@ -6,7 +6,7 @@ Source: agent wire protocol, registration.
 import base64
 import binascii
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -14,12 +14,15 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from backfleet.fleet import _store
-from backfleet.fleet.model import Activation, Instance, Registration, agent_kind_of
+from backfleet.fleet.model import GONE, Activation, AgentKind, Instance, Registration, agent_kind_of
 from backfleet.ids import Draw, new_id
 from backfleet.storage import Transaction
 from backfleet_host.platforms import platform_of
 
 KEY_BITS: Final = (2048, 4096)  # the smallest and the largest RSA key
+
+UNHEARD_LASTS: Final = timedelta(minutes=10)  # for which an enrolled host that was never heard of keeps its place
+UNHEARD_AT_ONCE: Final = 1000  # instances of one activation that are looked through
 
 
 class RegistrationRefused(Exception):
@@ -54,16 +57,13 @@ def register(tx: Transaction, request: Registration, *, source_ip: str, now: dat
     """Enrol a host.
 
     A host that did not get the answer asks again with the same activation, machine id and key: it gets its instance
-    again. The same machine id with another key is another host, because cloned images share a machine id.
+    again. The same machine id with another key is another host, because cloned images share a machine id. What a lost
+    answer has left then is gone, if `forget_unheard` was called before in the same transaction.
 
     Raises:
         RegistrationRefused: the activation is wrong, disabled, expired, used up, or not for this address.
     """
-    activation = _store.activations.find(tx, request.activation_id, lock=True)
-    # An unknown id is refused like a wrong code, so that outsiders cannot find out which activations exist.
-    refusal = activation.refusal(request.code, source_ip, now) if activation else "the activation id or code is wrong"
-    if activation is None or refusal:
-        raise RegistrationRefused(refusal)
+    activation = _activation_of(tx, request, source_ip, now)
     known = _store.instances.find_with_key(tx, activation.id, request.machine_id, request.public_key)
     if known is not None:
         return known
@@ -75,6 +75,51 @@ def register(tx: Transaction, request: Registration, *, source_ip: str, now: dat
     _store.instances.add(tx, made)
     _store.activations.count_registered(tx, activation.id)
     return made
+
+
+def forget_unheard(tx: Transaction, request: Registration, *, source_ip: str, now: datetime) -> list[str]:
+    """Deregister what answers that were lost have left, before a host enrols: it takes no place of the activation.
+
+    An instance is unheard until its key has signed a request, which is moments after its host got the answer. It goes
+    if its host asks again with another key, as the official agent does: same machine, name and addresses. Of other
+    hosts it goes after UNHEARD_LASTS, if its place is needed. Our own agent keeps its key, and gets its instance again.
+
+    Returns:
+        The instances that this has deregistered.
+
+    Raises:
+        RegistrationRefused: see `register`.
+    """
+    activation = _activation_of(tx, request, source_ip, now)
+    if _store.instances.find_with_key(tx, activation.id, request.machine_id, request.public_key) is not None:
+        return []
+    unheard = _store.instances.unheard(tx, activation.id, UNHEARD_AT_ONCE)
+    gone = [each for each in unheard if _is_from_same_host(each, request, source_ip)]
+    if not gone and activation.registered_count >= activation.instance_count:
+        gone = [each for each in unheard if now - each.registered_at >= UNHEARD_LASTS][:1]
+    for each in gone:
+        tx.publish(GONE + each.id)
+        _store.tags.drop(tx, "instance", [each.id], None)
+        _store.instances.deregister(tx, each.id, now)
+    _store.activations.give_back(tx, activation.id, len(gone))
+    return [each.id for each in gone]
+
+
+def _is_from_same_host(unheard: Instance, request: Registration, source_ip: str) -> bool:
+    if AgentKind.BACKFLEET in (unheard.agent_kind, agent_kind_of(request.agent_version)):
+        return False  # our own agent would have the same key; on one machine there may be several roots of it
+    before = (unheard.machine_id, unheard.hostname, unheard.intranet_ip, unheard.internet_ip)
+    return before == (request.machine_id, request.hostname, request.intranet_ip, source_ip)
+
+
+def _activation_of(tx: Transaction, request: Registration, source_ip: str, now: datetime) -> Activation:
+    """Return the activation that the request may use, locked."""
+    activation = _store.activations.find(tx, request.activation_id, lock=True)
+    # An unknown id is refused like a wrong code, so that outsiders cannot find out which activations exist.
+    refusal = activation.refusal(request.code, source_ip, now) if activation else "the activation id or code is wrong"
+    if activation is None or refusal:
+        raise RegistrationRefused(refusal)
+    return activation
 
 
 def _new_instance(request: Registration, activation: Activation, source_ip: str, now: datetime, draw: Draw) -> Instance:

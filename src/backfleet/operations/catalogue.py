@@ -7,7 +7,7 @@ import inspect
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar, Unpack
 
@@ -50,6 +50,7 @@ class Services:
     vault: identity.Vault
     repository: releases.Repository
     draw: Draw
+    skew: Callable[[], timedelta] = timedelta  # by how much this machine's clock is ahead of the database's
 
 
 @dataclass(frozen=True, slots=True)

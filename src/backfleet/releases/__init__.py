@@ -1,29 +1,38 @@
 """Keep which versions exist, and sign them so that hosts can verify them. Knows no hosts, tasks or callers.
 
-Owns the tables `releases`, `release_offers` and `signed_metadata`, the artifacts folder and the release-signing keys.
+Owns the tables `releases`, `release_offers`, `default_packages` and `signed_metadata`, the artifacts folder and the
+release-signing keys.
 
 - `prepare` reads an uploaded artifact, `keep_artifact` stores it, `add` makes it a release on a channel.
-- `withdraw` stops offering a release.
+- `withdraw` stops offering a release, `offer` offers it again or on another channel.
+- `default_packages` are what installs get that name none; the first package on a channel, until `set_default_package`.
 - `offered`, `offered_for`, `packages_offered`, `find` and `find_all` read; `select` and `newest` choose. The last two
   are pure.
-- `metadata` and `Repository.artifact` are for those who download.
+- `metadata` and `Repository.artifact` are for those who download; `note_fetched` remembers that somebody did.
 - `refresh` makes the first metadata; `run_once` is the worker that keeps it fresh.
 - `pending_signatures` and `accept_signatures` are for keys that are kept elsewhere.
 """
 
 from backfleet.releases.acceptance import NotSigned, accept_signatures, pending_signatures
-from backfleet.releases.errors import ReleaseConflict, ReleaseRefused, TooManyReleases
+from backfleet.releases.errors import ReleaseConflict, ReleaseRefused, TooManyReleases, UnusualPackage
 from backfleet.releases.model import STABLE, Prepared, Release
 from backfleet.releases.registry import (
     add,
     count_releases,
+    default_packages,
     find,
     find_all,
+    is_noted_as_fetched,
     keep_artifact,
+    may_be_sent,
+    note_fetched,
+    offer,
     offered,
     offered_for,
+    other_packages,
     packages_offered,
     prepare,
+    set_default_package,
     withdraw,
 )
 from backfleet.releases.repository import Repository
@@ -45,22 +54,30 @@ __all__ = [
     "Selection",
     "Service",
     "TooManyReleases",
+    "UnusualPackage",
     "accept_signatures",
     "add",
     "count_releases",
+    "default_packages",
     "find",
     "find_all",
+    "is_noted_as_fetched",
     "keep_artifact",
+    "may_be_sent",
     "may_sign",
     "metadata",
     "newest",
+    "note_fetched",
+    "offer",
     "offered",
     "offered_for",
+    "other_packages",
     "packages_offered",
     "pending_signatures",
     "prepare",
     "refresh",
     "run_once",
     "select",
+    "set_default_package",
     "withdraw",
 ]

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from backfleet.releases._tables import offers, releases, signed_metadata
+from backfleet.releases._tables import default_packages, offers, releases, signed_metadata
 from backfleet.releases.model import Prepared, Release
 from backfleet.storage import Transaction
 from backfleet_host.manifest import Manifest
@@ -40,6 +40,67 @@ def add_release(tx: Transaction, prepared: Prepared, now: datetime) -> None:
 def offer(tx: Transaction, channel: str, package: str, version: str, platform: str) -> None:
     """Offer a release on a channel, if it is not offered there yet."""
     tx.add_if_new(offers, {"channel": channel, "package": package, "version": version, "platform": platform})
+
+
+def restore(tx: Transaction, package: str, version: str, platform: str) -> None:
+    """Mark a withdrawn release as one that waits to be published, and offer it on no channel."""
+    tx.run(_offers_of(package, version, platform))
+    named = _named(package, version, platform)
+    tx.run(sa.update(releases).where(named).values(withdrawn_at=None, published_at=None))
+
+
+def remove_unfetched(tx: Transaction, package: str, version: str, platform: str) -> bool:
+    """Remove a release and its offers; return False if its artifact was sent to somebody. Then roll back."""
+    tx.run(_offers_of(package, version, platform))
+    return tx.run(sa.delete(releases).where(_named(package, version, platform), releases.c.fetched_at.is_(None))) == 1
+
+
+def is_named(tx: Transaction, sha256: str) -> bool:
+    """Return whether any release has this artifact."""
+    return tx.first(sa.select(releases.c.sha256).where(releases.c.sha256 == sha256)) is not None
+
+
+def is_fetched(tx: Transaction, sha256: str) -> bool:
+    """Return whether every release with this artifact is noted as fetched."""
+    query = sa.select(releases.c.sha256).where(releases.c.sha256 == sha256, releases.c.fetched_at.is_(None))
+    return tx.first(query) is None
+
+
+def note_fetched(tx: Transaction, sha256: str, now: datetime) -> None:
+    """Note that an artifact is sent to somebody, unless that is noted already."""
+    unfetched = sa.and_(releases.c.sha256 == sha256, releases.c.fetched_at.is_(None))
+    tx.run(sa.update(releases).where(unfetched).values(fetched_at=now))
+
+
+def packages(tx: Transaction) -> list[str]:
+    """Return the packages that have releases, withdrawn ones included."""
+    return [row.package for row in tx.rows(sa.select(releases.c.package).distinct())]
+
+
+def other_packages(tx: Transaction, channel: str, platform: str, package: str) -> list[str]:
+    """Return the packages but this one that have a release on a channel which is not withdrawn, by name."""
+    wanted = sa.and_(offers.c.platform == platform, offers.c.channel == channel, offers.c.package != package)
+    query = sa.select(releases.c.package).select_from(releases.join(offers)).where(wanted)
+    found = tx.rows(query.where(releases.c.withdrawn_at.is_(None)).distinct().order_by(releases.c.package))
+    return [row.package for row in found]
+
+
+def default_packages_of(tx: Transaction, channel: str) -> dict[str, str]:
+    """Return what an install gets on a channel that names no package, by platform."""
+    query = sa.select(default_packages).where(default_packages.c.channel == channel)
+    return {row.platform: row.package for row in tx.rows(query)}
+
+
+def add_default_package(tx: Transaction, channel: str, platform: str, package: str) -> None:
+    """Make a package the default of a channel and platform that has none."""
+    tx.add_if_new(default_packages, {"channel": channel, "platform": platform, "package": package})
+
+
+def set_default_package(tx: Transaction, channel: str, platform: str, package: str) -> None:
+    """Make a package the default of a channel and platform."""
+    of_this = sa.and_(default_packages.c.channel == channel, default_packages.c.platform == platform)
+    add_default_package(tx, channel, platform, package)
+    tx.run(sa.update(default_packages).where(of_this).values(package=package))
 
 
 def withdraw(tx: Transaction, package: str, version: str, platform: str, now: datetime) -> bool:
@@ -129,6 +190,11 @@ def _named(package: str, version: str, platform: str) -> sa.ColumnElement[bool]:
     return sa.and_(releases.c.package == package, releases.c.version == version, releases.c.platform == platform)
 
 
+def _offers_of(package: str, version: str, platform: str) -> sa.Delete:
+    of_this = sa.and_(offers.c.package == package, offers.c.version == version, offers.c.platform == platform)
+    return sa.delete(offers).where(of_this)
+
+
 def _releases(tx: Transaction, query: Any) -> list[Release]:
     rows = tx.rows(query)
     channels: dict[tuple[str, str, str], list[str]] = {}
@@ -149,6 +215,7 @@ def _releases(tx: Transaction, query: Any) -> list[Release]:
             row.withdrawn_at,
             tuple(channels.get((row.package, row.version, row.platform), ())),
             row.published_at,
+            row.fetched_at,
         )
         for row in rows
     ]

@@ -17,6 +17,7 @@ releases = sa.Table(
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("withdrawn_at", Moment),
     sa.Column("published_at", Moment),  # null: signed metadata does not vouch for it yet
+    sa.Column("fetched_at", Moment),  # when its artifact was first sent to anybody; null: never
 )
 
 offers = sa.Table(
@@ -29,6 +30,14 @@ offers = sa.Table(
     sa.ForeignKeyConstraint(
         ["package", "version", "platform"], ["releases.package", "releases.version", "releases.platform"]
     ),
+)
+
+default_packages = sa.Table(
+    "default_packages",
+    metadata,
+    sa.Column("channel", sa.String(64), primary_key=True),
+    sa.Column("platform", sa.String(64), primary_key=True),
+    sa.Column("package", sa.String(64), nullable=False),  # what an install gets that names none
 )
 
 signed_metadata = sa.Table(

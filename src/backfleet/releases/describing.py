@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from backfleet.releases import versions
+from backfleet.releases.contents import upstream_versions
 from backfleet.releases.errors import ReleaseRefused
+from backfleet.releases.package_names import usual_name
 from backfleet_host.archives import FORMATS, LONGEST_PATH
 from backfleet_host.files import PARTIAL
 from backfleet_host.layout import PACKAGE, VERSION
 from backfleet_host.manifest import MOST_TEXTS, SWITCHES, UNIT, Health, Manifest, Service, can_be_preserved, is_in_tree
-from backfleet_host.platforms import PLATFORM, canonical
+from backfleet_host.platforms import KNOWN_PLATFORMS, PLATFORM, canonical
 from backfleet_host.texts import is_text
 
 RECIPES: Final = Path(__file__).parent / "recipes"
@@ -52,6 +54,8 @@ def describe(*, package: str, version: str, platform: str, form: str, given: Map
     check_name("platform", platform, PLATFORM)
     if canonical(platform) != platform:
         raise ReleaseRefused(f"platform {platform!r} is called {canonical(platform)!r} by hosts; use that name")
+    if platform not in KNOWN_PLATFORMS:
+        raise ReleaseRefused(f"platform {platform!r} is not known; known are {', '.join(KNOWN_PLATFORMS)}")
     if form not in FORMATS:
         raise ReleaseRefused(f"format {form!r} is not one of {', '.join(FORMATS)}")
     versions.comparable(version)
@@ -77,9 +81,18 @@ def describe(*, package: str, version: str, platform: str, form: str, given: Map
 
 
 def recipe_of(package: str) -> dict[str, Any]:
-    """Return the manifest's fields that come with this program for a package; empty if there are none."""
-    file = RECIPES / f"{package}.toml"
+    """Return the manifest's fields that come with this program for a package; empty if there are none.
+
+    Args:
+        package: its name, or another that people use for it (`package_names.ALIASES`).
+    """
+    file = RECIPES / f"{usual_name(package)}.toml"
     return tomllib.loads(file.read_text()) if file.is_file() else {}
+
+
+def packages_with_recipe() -> tuple[str, ...]:
+    """Return the packages that have a recipe."""
+    return tuple(sorted(file.stem for file in RECIPES.glob("*.toml")))
 
 
 def check_name(what: str, value: str, form: str) -> None:
@@ -150,12 +163,18 @@ def _paths_in_tree(fields: Mapping[str, Any], name: str) -> tuple[str, ...]:
 
 
 def _expectation(given: Mapping[str, Any], version: str) -> str:
-    expect = _text(given, "expect").replace("{version}", re.escape(version))
+    expect = _text(given, "expect").replace("{version}", _printed(version))
     try:
         re.compile(expect)
     except (re.error, OverflowError, RecursionError) as problem:
         raise ReleaseRefused(f"health.expect is no regular expression: {problem}") from None
     return expect
+
+
+def _printed(version: str) -> str:
+    """Return the expression for what a program prints as its version: a rebuild prints the number it had before."""
+    found = [re.escape(text) for text in upstream_versions(version)]
+    return found[0] if len(found) == 1 else f"(?:{'|'.join(found)})"
 
 
 def _strings(fields: Mapping[str, Any], name: str) -> tuple[str, ...]:

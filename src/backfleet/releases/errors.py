@@ -21,3 +21,10 @@ class TooManyReleases(ReleaseRefused):
 
     def __init__(self, text: str) -> None:
         super().__init__(text, "QuotaExceeded.Release")
+
+
+class UnusualPackage(ReleaseRefused):
+    """A package is new, and its name is so close to another that it is probably a slip."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, "UnusualPackageName")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from backfleet.releases.errors import ReleaseRefused
+from backfleet.releases.package_names import usual_name
 from backfleet_host.archives import BadArchive, Entry, Limits, compression_of, walk
 from backfleet_host.manifest import COMMAND, Manifest
 from backfleet_host.release_rules import broken_rule
@@ -82,7 +83,8 @@ def _commands(package: str, programs: list[str]) -> tuple[str, ...]:
 
     That is the program called like the package, else all in the usual places.
     """
-    namesakes = [path for path in programs if path.rsplit("/", 1)[-1] == package]
+    names = (package, usual_name(package))
+    namesakes = [path for path in programs if path.rsplit("/", 1)[-1] in names]
     if namesakes:
         return (min(namesakes, key=len),)
     return tuple(path for path in programs if path.startswith(USUAL_PLACES) or ".data/scripts/" in path)

@@ -24,6 +24,7 @@ class Release:
     withdrawn_at: datetime | None
     channels: tuple[str, ...] = ()
     published_at: datetime | None = None  # None: it waits for a signature, and is offered to nobody
+    fetched_at: datetime | None = None  # when its artifact was first sent to anybody; None: never
 
     @property
     def target_path(self) -> str:
@@ -39,6 +40,8 @@ class Prepared:
     sha256: str
     size: int  # bytes
     file_name: str
+    libraries: tuple[str, ...] = ()  # that its commands need, by name
+    notes: tuple[str, ...] = ()  # what the administrator should know of it
 
 
 def target_path(package: str, version: str, platform: str) -> str:

@@ -1,19 +1,24 @@
 """Add, offer, withdraw and find releases."""
 
+import itertools
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from backfleet.releases import _store
-from backfleet.releases.describing import FILE_NAME, check_name, describe
-from backfleet.releases.errors import ReleaseConflict
+from backfleet.releases.contents import examine, format_of
+from backfleet.releases.describing import FILE_NAME, check_name, describe, packages_with_recipe
+from backfleet.releases.errors import ReleaseConflict, UnusualPackage
 from backfleet.releases.inspecting import inspect
 from backfleet.releases.model import Prepared, Release
+from backfleet.releases.package_names import similar_package
 from backfleet.releases.repository import Repository
 from backfleet.releases.signed_metadata import publish
 from backfleet.storage import Transaction
 from backfleet_host.files import move_file, sync_folder
+from backfleet_host.manifest import Manifest
 
 
 def prepare(
@@ -32,17 +37,20 @@ def prepare(
 
     Args:
         size: bytes.
-        form: the artifact's format, one of `archives.FORMATS`.
+        form: the artifact's format, one of `archives.FORMATS`; "" = what its first bytes show.
         file_name: the name that it was uploaded under; folders in it are ignored.
         given: the manifest's fields as the administrator gave them; None takes the recipe of the package.
 
     Raises:
-        ReleaseRefused: names, manifest or artifact cannot be offered.
+        ReleaseRefused: names, manifest or artifact cannot be offered, or the artifact shows that it is something else.
     """
+    form = format_of(artifact, form)
     manifest = describe(package=package, version=version, platform=platform, form=form, given=given)
     last = Path(file_name).name or "artifact"
     check_name("the file name", last, FILE_NAME)
-    return Prepared(inspect(manifest, artifact), sha256, size, last)
+    complete = inspect(manifest, artifact)
+    findings = examine(complete, artifact)
+    return Prepared(complete, sha256, size, last, findings.libraries, findings.notes)
 
 
 def keep_artifact(repository: Repository, upload: Path, sha256: str) -> None:
@@ -58,38 +66,111 @@ def keep_artifact(repository: Repository, upload: Path, sha256: str) -> None:
 
 
 def add(
-    tx: Transaction, repository: Repository, prepared: Prepared, *, channel: str, now: datetime
+    tx: Transaction,
+    repository: Repository,
+    prepared: Prepared,
+    *,
+    channel: str,
+    now: datetime,
+    is_new_package_meant: bool = True,
 ) -> tuple[Release, bool]:
     """Add a release, offer it on a channel and publish both in the signed metadata, all in this transaction.
 
-    The same file under the same name again changes nothing but the channel.
+    The same file under the same name again changes nothing but the channel; if it was withdrawn, it is offered again,
+    on this channel only. A version that was withdrawn before anybody fetched it may be given to another file.
+
+    Args:
+        is_new_package_meant: False refuses the first release of a package whose name is close to another one's.
 
     Returns:
         The release, and whether it is new.
 
     Raises:
-        ReleaseConflict: the version exists with other bytes, or was withdrawn.
+        ReleaseConflict: the version exists with other bytes.
+        UnusualPackage: the package is new, and its name looks like a slip.
         TooManyReleases: signed metadata would grow larger than hosts accept.
     """
     manifest = prepared.manifest
     _store.lock(tx)
+    if not is_new_package_meant:
+        _check_package(tx, manifest.package)
     known = _store.release(tx, manifest.package, manifest.version, manifest.platform)
-    if known is not None and known.sha256 != prepared.sha256:
-        raise ReleaseConflict(
-            f"{manifest.package} {manifest.version} {manifest.platform} exists with other bytes "
-            f"(SHA-256 {known.sha256[:12]}...); a version never changes: give the new bytes a new version"
-        )
-    if known is not None and known.withdrawn_at is not None:
-        raise ReleaseConflict(
-            f"{manifest.package} {manifest.version} {manifest.platform} was withdrawn; give it a new version"
-        )
-    if known is None:
+    is_new = known is None or known.sha256 != prepared.sha256 or _may_change(known, manifest)
+    if known is not None and is_new:
+        _give_version_back(tx, known)
+    if is_new:
         _store.add_release(tx, prepared, now)
         publish(tx, repository, now=now)
-    _store.offer(tx, channel, manifest.package, manifest.version, manifest.platform)
+    _offer(tx, repository, manifest, channel, now)
     added = _store.release(tx, manifest.package, manifest.version, manifest.platform)
     assert added is not None  # noqa: S101 - added above, or known
-    return added, known is None
+    return added, is_new
+
+
+def offer(
+    tx: Transaction, repository: Repository, package: str, version: str, platform: str, *, channel: str, now: datetime
+) -> Release | None:
+    """Offer a release that exists on a channel, again if it was withdrawn. Return None if there is no such release.
+
+    Raises:
+        TooManyReleases: signed metadata would grow larger than hosts accept.
+    """
+    _store.lock(tx)
+    known = _store.release(tx, package, version, platform)
+    if known is None:
+        return None
+    _offer(tx, repository, known.manifest, channel, now)
+    return _store.release(tx, package, version, platform)
+
+
+def _offer(tx: Transaction, repository: Repository, manifest: Manifest, channel: str, now: datetime) -> None:
+    """Offer a release on a channel. The first package on a channel and platform becomes the default there."""
+    names = manifest.package, manifest.version, manifest.platform
+    known = _store.release(tx, *names)
+    if known is not None and known.withdrawn_at is not None:
+        _store.restore(tx, *names)
+        publish(tx, repository, now=now)
+    _store.offer(tx, channel, *names)
+    if not _store.other_packages(tx, channel, manifest.platform, manifest.package):
+        _store.add_default_package(tx, channel, manifest.platform, manifest.package)
+
+
+def _check_package(tx: Transaction, package: str) -> None:
+    similar = similar_package(package, _store.packages(tx), packages_with_recipe())
+    if similar:
+        raise UnusualPackage(
+            f"there is no release of {package!r} yet, and the name is close to {similar!r}; if a new package is meant, "
+            "add it with --new-package (NewPackage=true)"
+        )
+
+
+def _may_change(known: Release, manifest: Manifest) -> bool:
+    """Return whether another manifest replaces that of a release: if it was withdrawn, and nobody has fetched it."""
+    return known.withdrawn_at is not None and known.fetched_at is None and known.manifest != manifest
+
+
+def _give_version_back(tx: Transaction, known: Release) -> None:
+    """Remove a withdrawn release that nobody has fetched, so that other bytes can have its version.
+
+    Raises:
+        ReleaseConflict: it is offered, or somebody has fetched it; the text says what can be done.
+    """
+    names = known.package, known.version, known.platform
+    if known.withdrawn_at is not None and known.fetched_at is None and _store.remove_unfetched(tx, *names):
+        return
+    taken = {release.version for release in _store.every_release(tx, known.package)}
+    stem = re.sub(r"-\d+$", "", known.version)
+    free = next(version for number in itertools.count(2) if (version := f"{stem}-{number}") not in taken)
+    if known.fetched_at is None:
+        advice = f", or withdraw {known.version}: nobody has fetched it, so other bytes can have its version then"
+    else:
+        advice = ""
+    raise ReleaseConflict(
+        f"{' '.join(names)} exists with other bytes (SHA-256 {known.sha256[:12]}...), "
+        f"{'which hosts have fetched; ' if known.fetched_at else ''}"
+        f"a version never changes: give the new bytes a new version, such as {free}, "
+        f"whose health check accepts a program that prints {stem}{advice}"
+    )
 
 
 def withdraw(
@@ -116,6 +197,46 @@ def offered_for(tx: Transaction, wanted: Sequence[tuple[str, str, str]]) -> list
 def packages_offered(tx: Transaction, platform: str, channel: str) -> list[str]:
     """Return the packages with at least one release for this platform on this channel, by name."""
     return _store.packages_offered(tx, platform, channel)
+
+
+def default_packages(tx: Transaction, channel: str) -> dict[str, str]:
+    """Return what an install gets on a channel that names no package, by platform: the first that was offered there."""
+    return _store.default_packages_of(tx, channel)
+
+
+def set_default_package(tx: Transaction, channel: str, package: str, platform: str | None) -> list[str]:
+    """Let installs that name no package get this one; return the platforms for which that is so now.
+
+    Args:
+        platform: None = every platform for which the channel offers the package.
+    """
+    offers = [release for release in _store.every_release(tx, package) if release.withdrawn_at is None]
+    platforms = sorted({release.platform for release in offers if channel in release.channels})
+    chosen = [one for one in platforms if platform in (None, one)]
+    for one in chosen:
+        _store.set_default_package(tx, channel, one, package)
+    return chosen
+
+
+def other_packages(tx: Transaction, channel: str, platform: str, package: str) -> list[str]:
+    """Return the packages but this one that a channel offers for a platform, by name."""
+    return _store.other_packages(tx, channel, platform, package)
+
+
+def may_be_sent(tx: Transaction, sha256: str) -> bool:
+    """Return whether an artifact is that of a release. What a version was given back from is sent to nobody."""
+    return _store.is_named(tx, sha256)
+
+
+def is_noted_as_fetched(tx: Transaction, sha256: str) -> bool:
+    """Return whether it is noted that somebody has fetched an artifact."""
+    return _store.is_fetched(tx, sha256)
+
+
+def note_fetched(tx: Transaction, sha256: str, *, now: datetime) -> bool:
+    """Note, before the first byte is sent, that somebody fetches an artifact; return `may_be_sent` as it is then."""
+    _store.note_fetched(tx, sha256, now)
+    return _store.is_named(tx, sha256)
 
 
 def find(tx: Transaction, package: str, version: str, platform: str) -> Release | None:

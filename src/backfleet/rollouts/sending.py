@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from backfleet import fleet, releases, upgrades
-from backfleet.fleet import Client, Instance
+from backfleet.fleet import Client
 from backfleet.identity import Caller
 from backfleet.ids import Draw
 from backfleet.rollouts.model import Action
@@ -21,11 +21,7 @@ MOST_TARGETS: Final = 100  # of one task
 Judge = Callable[[Transaction, Caller, str, str, Sequence[str], datetime], str]
 """Returns why a caller may not do this now, "" if they may: (tx, caller, action, region, client ids, now)."""
 
-KINDS: Final[Mapping[Action, Kind]] = {Action.MOVE: Kind.UPGRADE}
-NO_SUCH_ORDER: Final = (
-    "NotAllowedFrom",
-    "hosts take no such order from a rollout yet; name the version and upgrade it",
-)
+KINDS: Final[Mapping[Action, Kind]] = {Action.MOVE: Kind.UPGRADE, Action.ROLL_BACK: Kind.ROLL_BACK}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,37 +36,50 @@ def send_orders(
     tx: Transaction,
     record: RolloutRecord,
     action: Action,
-    client_ids: Sequence[str],
+    goals: Mapping[str, str],
     *,
     now: datetime,
     draw: Draw,
     settings: Settings,
 ) -> dict[str, Sent]:
-    """Start tasks that move these members; return the item of each.
+    """Start tasks that move members; return the item of each.
+
+    Args:
+        tx: the transaction to write in.
+        record: the rollout.
+        action: what is asked of the hosts.
+        goals: the version that each member goes to; "" = its host's own previous one, for a roll-back.
+        now: the time.
+        draw: makes ids.
+        settings: how long a task may take.
 
     Raises:
         Conflict: another task was first with one of the clients. Begin again.
     """
+    client_ids = list(goals)
     found = fleet.resolve(tx, record.account_id, record.region, [], client_ids)
-    sent: dict[str, Sent] = {}
-    known = [found.clients[client_id] for client_id in client_ids if client_id in found.clients]
-    platforms = {found.instances[client.instance_id].platform for client in known}
+    platforms = {found.instances[client.instance_id].platform for client in found.clients.values()}
     offered = {platform: releases.find(tx, record.package, record.target_version, platform) for platform in platforms}
-    for start in range(0, len(client_ids), MOST_TARGETS):
-        targets = [
-            _target(record, client_id, found.clients.get(client_id), found.instances, offered)
-            for client_id in client_ids[start : start + MOST_TARGETS]
-        ]
-        if action not in KINDS:
-            targets = [replace(target, resolved=NO_SUCH_ORDER) for target in targets]
-        task = upgrades.start(tx, _task(record, action, targets), now=now, draw=draw, settings=settings)
+    targets = []
+    for client_id, goal in goals.items():
+        client = found.clients.get(client_id)
+        if client is None:
+            targets.append(upgrades.unknown_client(client_id))
+            continue
+        target = _target(client, found.instances[client.instance_id].platform, goal)
+        refusal = _refusal(record, client, offered[target.platform]) if action is Action.MOVE else None
+        targets.append(replace(target, resolved=refusal))
+    sent: dict[str, Sent] = {}
+    for start in range(0, len(targets), MOST_TARGETS):
+        new = _task(record, action, targets[start : start + MOST_TARGETS])
+        task = upgrades.start(tx, new, now=now, draw=draw, settings=settings)
         sent |= {item.client_id: Sent(task.id, item.id) for item in task.items}
     return sent
 
 
 def _task(record: RolloutRecord, action: Action, targets: Sequence[TaskTarget]) -> NewTask:
     return NewTask(
-        kind=KINDS.get(action, Kind.UPGRADE),
+        kind=KINDS[action],
         account_id=record.account_id,
         targets=targets,
         requested_by=read_caller(record.starter or record.author).arn[:256],
@@ -79,29 +88,17 @@ def _task(record: RolloutRecord, action: Action, targets: Sequence[TaskTarget]) 
     )
 
 
-def _target(
-    record: RolloutRecord,
-    client_id: str,
-    client: Client | None,
-    instances: Mapping[str, Instance],
-    offered: Mapping[str, releases.Release | None],
-) -> TaskTarget:
-    if client is None:
-        return upgrades.unknown_client(client_id)
-    platform = instances[client.instance_id].platform
-    release = offered[platform]
-    refusal = None
-    if release is None or release.withdrawn_at is not None:
-        state = "is not there" if release is None else "was withdrawn"
-        refusal = ("NoRelease", f"{record.package} {record.target_version} for {platform or 'its platform'} {state}")
-    elif client.pin and not releases.versions.within(record.target_version, client.pin):
-        refusal = ("Pinned", f"it is pinned to {client.pin}")
+def _target(client: Client, platform: str, goal: str) -> TaskTarget:
     return TaskTarget(
-        client.instance_id,
-        client.id,
-        client.package,
-        platform,
-        from_version=client.version,
-        to_version=record.target_version,
-        resolved=refusal,
+        client.instance_id, client.id, client.package, platform, from_version=client.version, to_version=goal
     )
+
+
+def _refusal(record: RolloutRecord, client: Client, release: releases.Release | None) -> tuple[str, str] | None:
+    """Return why a client may not have the target now; None if it may. Asked when its order leaves."""
+    if release is None or release.withdrawn_at is not None:
+        state = "is not there for its platform" if release is None else "was withdrawn"
+        return ("NoRelease", f"{record.package} {record.target_version} {state}")
+    if client.pin and not releases.versions.within(record.target_version, client.pin):
+        return ("Pinned", f"it is pinned to {client.pin}")
+    return None

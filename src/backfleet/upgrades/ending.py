@@ -4,15 +4,16 @@ A transaction that changes a task takes its locks in one order, so that two can 
 items (by id), clients (by id), tasks (by id).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
 from backfleet import carriers, fleet
+from backfleet.carriers import Reached
 from backfleet.fleet import Change, Failure
 from backfleet.storage import Transaction
 from backfleet.upgrades import _store
-from backfleet.upgrades.model import CANCELLED, EXPIRED, Task
+from backfleet.upgrades.model import Item, Task
 from backfleet.upgrades.progress import progress_of
 from backfleet.upgrades.states import ItemState, TaskState, task_state
 
@@ -34,7 +35,7 @@ def cancel(tx: Transaction, account_id: str, task_id: str, *, now: datetime) -> 
     if task.is_overdue(now):
         expire(tx, task, now=now)
     else:
-        _end_open(tx, task, ItemState.CANCELLED, CANCELLED, at=now, now=now)
+        _end_open(tx, task, lambda item, reached: item.cancelled(at=now, reached=reached), now=now)
     return True
 
 
@@ -49,9 +50,7 @@ def withdraw(tx: Transaction, item_ids: Sequence[str], *, now: datetime) -> None
     carriers.withdraw(tx, TOPIC, item_ids, now=now)
     locked = list(_store.items_for_update(tx, item_ids).values())
     carriers.withdraw(tx, TOPIC, [item.id for item in locked if item.state is ItemState.SENT], now=now)  # sent since
-    code, message = CANCELLED
-    waiting = [item for item in locked if item.state is ItemState.WAITING]
-    ended = [item.moved(ItemState.CANCELLED, at=now, code=code, message=message) for item in waiting]
+    ended = [item.cancelled(at=now, reached=None) for item in locked if item.state is ItemState.WAITING]
     _store.update(tx, ended)
     changes = [Change(item.client_id, status=item.client_status, unsure=True) for item in ended if item.client_id]
     fleet.set_clients(tx, changes, now=now)
@@ -60,7 +59,7 @@ def withdraw(tx: Transaction, item_ids: Sequence[str], *, now: datetime) -> None
 
 def expire(tx: Transaction, task: Task, *, now: datetime) -> None:
     """End a task's open items with TaskExpired and withdraw their orders."""
-    _end_open(tx, task, ItemState.EXPIRED, EXPIRED, at=task.deadline, now=now)
+    _end_open(tx, task, lambda item, reached: item.expired(at=task.deadline, reached=reached), now=now)
 
 
 def expire_overdue(tx: Transaction, task_ids: Sequence[str], *, now: datetime) -> set[str]:
@@ -71,24 +70,23 @@ def expire_overdue(tx: Transaction, task_ids: Sequence[str], *, now: datetime) -
     return {task.id for task in late}
 
 
-def _end_open(tx: Transaction, task: Task, to: ItemState, why: tuple[str, str], *, at: datetime, now: datetime) -> None:
+def _end_open(tx: Transaction, task: Task, end: Callable[[Item, Reached | None], Item], *, now: datetime) -> None:
     seen = {item.id: item.state for item in task.items if item.is_open}
     if not seen:
         return
-    carriers.cancel(tx, TOPIC, list(seen), now=now)
+    reached = carriers.cancel(tx, TOPIC, list(seen), now=now)
     locked = [item for item in _store.items_for_update(tx, list(seen)).values() if item.is_open]
     # These may have been sent since the task was read: then there was nothing to cancel yet.
     since = [item.id for item in locked if item.state is not seen[item.id]]
-    carriers.cancel(tx, TOPIC, since, now=now)
-    code, message = why
-    ended = [item.moved(to, at=at, code=code, message=message) for item in locked]
+    reached |= carriers.cancel(tx, TOPIC, since, now=now)
+    ended = [end(item, reached.get(item.id)) for item in locked]
     _store.update(tx, ended)
     changes = [
         Change(
             item.client_id,
             status=item.client_status,
             unsure=True,
-            failure=Failure(item.code, item.message, item.to_version, at),
+            failure=Failure(item.code, item.message, item.to_version, now),
         )
         for item in ended
         if item.client_id

@@ -66,7 +66,8 @@ def plan_installs(
 
     Args:
         clients_on: what is known of each instance's clients, by instance id.
-        default_package: what is installed if the options name no package; "" = the only one that is offered.
+        default_package: what is installed if the options name no package; "" = the first that the channel offered for
+            the instance's platform, until an operator chose another.
 
     Raises:
         PackageUnclear: no package is named, and not exactly one is offered.
@@ -95,7 +96,11 @@ def _choices(
         return [_choice(instance, package, clients_on, options.channel) for instance in instances]
     channel = options.channel or STABLE
     platforms = {instance.platform for instance in instances}
-    offered = {platform: releases.packages_offered(tx, platform, channel) for platform in platforms}
+    defaults = releases.default_packages(tx, channel)
+    offered = {
+        platform: [defaults[platform]] if platform in defaults else releases.packages_offered(tx, platform, channel)
+        for platform in platforms
+    }
     if any(len(names) > 1 for names in offered.values()) or (offered and not any(offered.values())):
         raise PackageUnclear(channel, {name for names in offered.values() for name in names})
     return [

@@ -5,7 +5,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
+from backfleet.carriers import Reached
 from backfleet.fleet import ClientStatus
+from backfleet.upgrades.early_ends import cancelled_text, expired_text
 from backfleet.upgrades.progress import FAILED
 from backfleet.upgrades.states import FINAL, OPEN, ItemState, Kind, TaskState, may_move
 from backfleet_host.contract import Order
@@ -14,26 +16,23 @@ STATUS_UNDER_WAY: Final = {
     Kind.UPGRADE: ClientStatus.UPGRADING,
     Kind.INSTALL: ClientStatus.INSTALLING,
     Kind.UNINSTALL: ClientStatus.UNINSTALLING,
+    Kind.ROLL_BACK: ClientStatus.UPGRADING,
 }
 STATUS_SUCCEEDED: Final = {
     Kind.UPGRADE: ClientStatus.ACTIVATED,
     Kind.INSTALL: ClientStatus.ACTIVATED,
     Kind.UNINSTALL: ClientStatus.NOT_INSTALLED,
+    Kind.ROLL_BACK: ClientStatus.ACTIVATED,
 }
 STATUS_FAILED: Final = {
     Kind.UPGRADE: ClientStatus.UPGRADE_FAILED,
     Kind.INSTALL: ClientStatus.INSTALL_FAILED,
     Kind.UNINSTALL: ClientStatus.UNINSTALL_FAILED,
+    Kind.ROLL_BACK: ClientStatus.UPGRADE_FAILED,
 }
 
-EXPIRED: Final = (
-    "TaskExpired",
-    "the task is out of time; a host that has begun finishes or rolls back by itself, and its report is recorded",
-)
-CANCELLED: Final = (
-    "TaskCancelled",
-    "the task was cancelled; a host that has begun to switch finishes or rolls back by itself",
-)
+EXPIRED_CODE: Final = "TaskExpired"
+CANCELLED_CODE: Final = "TaskCancelled"
 
 
 def status_after_failure(kind: Kind, version: str, code: str, *, is_deferred: bool = False) -> ClientStatus:
@@ -70,7 +69,7 @@ class TaskTarget:
     package: str = ""
     platform: str = ""
     from_version: str = ""
-    to_version: str = ""  # "" for an uninstall, and where it is refused
+    to_version: str = ""  # "" for an uninstall, where it is refused, and where a host rolls back to what it had
     resolved: tuple[str, str] | None = None
     remove_state: bool = False  # an uninstall that removes the client's configuration and state, too
     tries_again: bool = False  # also a version that is quarantined on the host, because it was rolled back there
@@ -138,10 +137,22 @@ class Item:
         completed_at = at if to in FINAL else None
         return replace(self, state=to, code=code, message=message, started_at=started_at, completed_at=completed_at)
 
-    def expired(self, *, at: datetime) -> "Item":
-        """Return this open item as it is once its task is out of time."""
-        code, message = EXPIRED
-        return self.moved(ItemState.EXPIRED, at=at, code=code, message=message)
+    def expired(self, *, at: datetime, reached: Reached | None) -> "Item":
+        """Return this open item as it is once its task is out of time. How far its order has come decides the words."""
+        message = expired_text(self._reached(reached))
+        return self.moved(ItemState.EXPIRED, at=at, code=EXPIRED_CODE, message=message)
+
+    def cancelled(self, *, at: datetime, reached: Reached | None) -> "Item":
+        """Return this open item as it is once its task is cancelled. How far its order has come decides the words."""
+        message = cancelled_text(self._reached(reached))
+        return self.moved(ItemState.CANCELLED, at=at, code=CANCELLED_CODE, message=message)
+
+    def _reached(self, known: Reached | None) -> Reached | None:
+        """Return how far its host has come; None if that is not known. An order that was not sent was not fetched."""
+        by_state = {
+            ItemState.WAITING: Reached.NOT_FETCHED, ItemState.RUNNING: Reached.BEGUN, ItemState.LOST: Reached.SILENT
+        }  # fmt: skip
+        return by_state.get(self.state) if known is None else known
 
     @property
     def is_open(self) -> bool:
@@ -202,7 +213,7 @@ class Task:
         if not self.is_overdue(now):
             return self
         end = self.deadline
-        items = tuple(item.expired(at=end) if item.is_open else item for item in self.items)
+        items = tuple(item.expired(at=end, reached=None) if item.is_open else item for item in self.items)
         return replace(self, state=TaskState.EXPIRED, progress=FAILED, updated_at=end, completed_at=end, items=items)
 
 

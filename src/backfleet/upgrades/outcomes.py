@@ -10,6 +10,7 @@ from typing import Final
 
 from backfleet.carriers import Outcome, State
 from backfleet.fleet import Change, ClientStatus, Failure
+from backfleet.upgrades.early_ends import GONE_CODE, gone_text
 from backfleet.upgrades.model import STATUS_SUCCEEDED, Item, status_after_failure
 from backfleet.upgrades.states import FINAL, ItemState, Kind, may_move
 from backfleet_host.contract import Report, read_output
@@ -73,7 +74,7 @@ def judge(item: Item, outcome: Outcome, *, deadline: datetime, later: LaterOrder
     An item past its deadline expires first, so that it does not matter whether the news or the expiry was seen first.
     """
     output = read_host_output(item, outcome)
-    before = item.expired(at=deadline) if item.is_open and now >= deadline else item
+    before = item.expired(at=deadline, reached=outcome.reached) if item.is_open and now >= deadline else item
     after = _with_output(_moved(before, outcome, output.report, now), output)
     return Judgement(after, _change(item, after, output.report, later, now))
 
@@ -138,6 +139,8 @@ def _meaning(item: Item, outcome: Outcome, report: Report | None) -> tuple[ItemS
         return ItemState.LOST, *_LOST
     if not outcome.is_final:
         return ItemState.RUNNING, "", ""
+    if outcome.state is State.GONE:
+        return ItemState.FAILED, GONE_CODE, gone_text(outcome.reached)
     code, message = _WITHOUT_REPORT[outcome.state]
     if outcome.state is State.FAILED:
         code, message = _AGENT_ERRORS.get(outcome.error_code, (code, message))
@@ -149,11 +152,19 @@ def _meaning_of_report(item: Item, report: Report) -> tuple[ItemState, str, str]
     if report.outcome != "succeeded":
         message = report.message if reported_version(report) is not None else f"{report.message}{_unconfirmed(item)}"
         return ItemState.FAILED, report.code or "InternalError", storable(message)
-    wanted = "" if item.kind is Kind.UNINSTALL else item.to_version
+    wanted = _wanted_version(item, report)
     if report.current_version != wanted:
         runs = report.current_version or "nothing"
         return ItemState.FAILED, "InternalError", f"the host reports success, but {runs} is installed there"
     return ItemState.SUCCEEDED, report.code if report.code == "AlreadyCurrent" else "", storable(report.message)
+
+
+def _wanted_version(item: Item, report: Report) -> str:
+    """Return what must be installed if the order succeeded. A roll-back may leave the version to the host."""
+    if item.kind is Kind.UNINSTALL:
+        return ""
+    is_left_to_host = item.kind is Kind.ROLL_BACK and not item.to_version
+    return (report.to_version or "the version before") if is_left_to_host else item.to_version
 
 
 def _unconfirmed(item: Item) -> str:

@@ -11,6 +11,7 @@ class Kind(StrEnum):
     UPGRADE = "upgrade"
     INSTALL = "install"
     UNINSTALL = "uninstall"
+    ROLL_BACK = "roll-back"  # to the version that ran before, or down to a named one
 
 
 class ItemState(StrEnum):

@@ -6,7 +6,7 @@ protocol's common error table.
 
 import math
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import ClassVar
 
 
@@ -293,8 +293,12 @@ class TimestampExpired(ApiError):
     code = "InvalidTimeStamp.Expired"
     status = 400
 
-    def __init__(self) -> None:
-        super().__init__("Specified time stamp or date value is expired.")
+    def __init__(self, given: datetime, here: datetime) -> None:
+        signed, shown = (moment.strftime("%Y-%m-%dT%H:%M:%SZ") for moment in (given, here))
+        super().__init__(
+            "Specified time stamp or date value is expired. The clocks differ: the request was signed at "
+            f"{signed} and this server's clock shows {shown}. Set the clock that is wrong (timedatectl set-ntp true)."
+        )
 
 
 class TimestampMalformed(ApiError):

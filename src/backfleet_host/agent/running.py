@@ -56,8 +56,9 @@ class Agent:
         self._outbox = Outbox(server, journal, timings)
         dependencies = Dependencies(places, server, timings, self.stopping)
         self._executor = Executor(journal, self._outbox, dependencies, mode)
-        self._channel = Channel(server, timings, on_open=self._on_open, on_kick=self._on_kick)
         facts = heartbeat.facts_of_this_process(identity.machine_id, is_cold_start=is_cold_start, mode=mode)
+        process = heartbeat.process_headers(facts)
+        self._channel = Channel(server, timings, on_open=self._on_open, on_kick=self._on_kick, process=process)
         self._heartbeats = HeartbeatLoop(server, facts, timings, on_first=lambda: self._note_ready("heartbeat"))
         self._poller = TaskPoller(
             server,

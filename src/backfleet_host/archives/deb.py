@@ -18,14 +18,27 @@ def read_deb(file: Path, limits: Limits) -> Entries:
         yield from read_tar(opened, go_to_data(opened), limits)
 
 
+def read_control(file: Path, limits: Limits, most: int) -> bytes:
+    """Return the file `control` of a Debian package, which describes it, but no more than `most` bytes of it."""
+    with file.open("rb") as opened:
+        for entry, stream in read_tar(opened, _go_to(opened, "control.tar"), limits):
+            if entry.path == "control" and stream is not None:
+                return stream.read(most)
+    raise BadArchive("it cannot be read as deb: it has no control file")
+
+
 def go_to_data(opened: IO[bytes]) -> int:
     """Move to the first byte of the member data.tar.*, which holds the files; return its size."""
+    return _go_to(opened, "data.tar")
+
+
+def _go_to(opened: IO[bytes], wanted: str) -> int:
     if opened.read(len(_AR_MAGIC)) != _AR_MAGIC:
         raise BadArchive("it cannot be read as deb: it is no ar archive")
     for member, size in _ar_members(opened):
-        if member == "data.tar" or member.startswith("data.tar."):
+        if member == wanted or member.startswith(f"{wanted}."):
             return size
-    raise BadArchive("it cannot be read as deb: it has no data.tar")
+    raise BadArchive(f"it cannot be read as deb: it has no {wanted}")
 
 
 def _ar_members(opened: IO[bytes]) -> Iterator[Tuple[str, int]]:

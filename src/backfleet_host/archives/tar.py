@@ -31,6 +31,18 @@ def read_tar_file(file: Path, limits: Limits) -> Entries:
         yield from read_tar(opened, file.stat().st_size, limits)
 
 
+def begins_with_tar(head: bytes) -> bool:
+    """Return whether these bytes are the beginning of a tar: a header whose checksum is right, or an empty tar."""
+    block = head[: tarfile.BLOCKSIZE]
+    if len(block) < tarfile.BLOCKSIZE:
+        return False
+    try:
+        tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        return not block.strip(b"\0")
+    return True
+
+
 def read_tar(opened: IO[bytes], size: int, limits: Limits) -> Entries:
     """Give the entries of the tar that is the next `size` bytes of a file. Memory stays flat."""
     with decompressed(opened, size) as plain, open_tar(plain, _HeaderLimits(limits)) as archive:

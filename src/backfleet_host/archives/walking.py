@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import IO, Collection, cast
+from typing import IO, Collection, Tuple, cast
 
 from backfleet_host import zstd
-from backfleet_host.archives.compression import compression_at
-from backfleet_host.archives.deb import go_to_data, read_deb
+from backfleet_host.archives.compression import compression_at, decompressed
+from backfleet_host.archives.deb import go_to_data, read_control, read_deb
 from backfleet_host.archives.model import FORMATS, BadArchive, Entries, Entry, Limits
 from backfleet_host.archives.reading import ExactStream, as_bad_archive
-from backfleet_host.archives.tar import read_tar_file
+from backfleet_host.archives.tar import begins_with_tar, read_tar_file
 from backfleet_host.archives.tree import Tree, check_entry
 from backfleet_host.archives.zip import read_zip
+
+__all__ = ["begins_with_tar", "can_read_zstd", "compression_of", "control_of", "head_of", "walk"]
+
+LONGEST_CONTROL = 64 << 10  # bytes
 
 
 def can_read_zstd() -> bool:
@@ -55,6 +59,30 @@ def compression_of(file: Path, form: str) -> str:
         if form == "deb":
             go_to_data(opened)
         return compression_at(opened)
+
+
+def head_of(file: Path, size: int) -> Tuple[str, bytes]:
+    """Return what a file is compressed with, "" for nothing, and the first bytes of what is in it.
+
+    Raises:
+        BadArchive, OSError: as `walk`.
+    """
+    with as_bad_archive("tar"), file.open("rb") as opened:
+        compression, head = compression_at(opened), b""
+        with decompressed(opened, file.stat().st_size) as plain:
+            while len(head) < size and (piece := plain.read(size - len(head))):
+                head += piece
+    return compression, head
+
+
+def control_of(file: Path) -> bytes:
+    """Return what a Debian package declares about itself: the beginning of its file `control`.
+
+    Raises:
+        BadArchive, OSError: as `walk`.
+    """
+    with as_bad_archive("deb"):
+        return read_control(file, Limits(), LONGEST_CONTROL)
 
 
 def _entries(file: Path, form: str, limits: Limits, name: str) -> Entries:

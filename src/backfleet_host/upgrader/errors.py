@@ -74,10 +74,12 @@ class Unhealthy(Exception):
         passing: the cause may pass and is not the version's fault. The version is rolled back, but not quarantined.
         reason: tells what programs must tell apart; "" for everything else.
         is_private: the output is that of a command of this host's administrator, and may hold secrets.
+        cannot_start: the commands that cannot even be started.
     """
 
     def __init__(
         self, text: str, output: str = "", *, passing: bool = False, reason: Reason = "", is_private: bool = False
     ) -> None:
         super().__init__(text)
+        self.cannot_start: FrozenSet[str] = frozenset()
         self.text, self.output, self.passing, self.reason, self.is_private = text, output, passing, reason, is_private

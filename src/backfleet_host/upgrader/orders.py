@@ -27,6 +27,7 @@ from backfleet_host.upgrader.host.installation import (
     installation_at,
 )
 from backfleet_host.upgrader.host.policy import read_host_policy
+from backfleet_host.upgrader.release import upgrade_path
 from backfleet_host.upgrader.release.addresses import check_address
 from backfleet_host.upgrader.status import status_of
 from backfleet_host.upgrader.transaction.attempt import (
@@ -181,6 +182,8 @@ def _admit(
 
 def _begin(attempt: Attempt) -> Report:
     """Answer an order for which nothing is to be done; else open its journal and carry it out."""
+    if attempt.order.kind == upgrade_path.ROLL_BACK and not attempt.order.version and attempt.previous:
+        attempt = dataclasses.replace(attempt, order=dataclasses.replace(attempt.order, version=attempt.previous))
     order = attempt.order
     answer = _answer_at_once(attempt)
     if answer is not None:
@@ -195,17 +198,30 @@ def _answer_at_once(attempt: Attempt) -> Optional[Report]:
     order, current = attempt.order, attempt.from_version
     if order.kind == "uninstall":
         return None if current else attempt.report("succeeded", "AlreadyCurrent", "nothing is installed")
-    if order.kind == "upgrade" and not current:
+    if order.kind in ("upgrade", upgrade_path.ROLL_BACK) and not current:
         return attempt.report("failed", "ClientNotInstalled", f"{order.package} is not installed on this host")
     if current == order.version and _is_as_installed(attempt):
         save_settings(attempt.package, order)
         _renew_shims(attempt)
         return attempt.report("succeeded", "AlreadyCurrent", f"{current} is installed already")
     try:
+        _check_roll_back(order, current)
         check_not_quarantined(attempt, order.version)
     except OrderFailed as problem:
         return attempt.report("failed", problem.code, problem.text)
     return None
+
+
+def _check_roll_back(order: Order, current: str) -> None:
+    """Check that an order to roll back has a version to go to, and goes down. Raises OrderFailed, NotAllowedFrom."""
+    if order.kind != upgrade_path.ROLL_BACK:
+        return
+    if not order.version:
+        text = f"{current} is installed, and no version from before it is kept; name one (`--version`)"
+        raise OrderFailed("NotAllowedFrom", text)
+    if not upgrade_path.is_older(order.version, current):
+        text = f"{order.version} is not older than {current}, which is installed; an upgrade goes there"
+        raise OrderFailed("NotAllowedFrom", text)
 
 
 def _renew_shims(attempt: Attempt) -> None:
@@ -237,8 +253,9 @@ def recover(order: Order, root: Path, *, progress: Progress) -> Report:
     if known is not None:
         return dataclasses.replace(known, current_version=package.version())
     recovered = carry_out_on(installation, _as_recovery(order), progress)
-    if recovered.outcome == "failed" or package.version() == order.version:
-        return dataclasses.replace(recovered, kind=order.kind, to_version=order.version)
+    to_version = order.version or recovered.to_version  # a roll-back may leave it to the host
+    if recovered.outcome == "failed" or package.version() == to_version:
+        return dataclasses.replace(recovered, kind=order.kind, to_version=to_version)
     # The process died before its journal began, so that nothing was touched.
     text = f"{ENDED_EARLY} it began; {package.version() or 'nothing'} is installed as before; ask again"
     return _failed(order, "HostBusy", text, package)

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from backfleet import fleet
 from backfleet.storage import Database
-from endpoints.agents.hosts import ACCOUNT, REGION, AgentServer, Host, key, public_pem
+from endpoints.agents.hosts import ACCOUNT, REGION, AgentServer, Host, eventually, key, public_pem
 
 REGISTER = "/luban/api/instance/register"
 WRONG = "the activation id or code is wrong"
@@ -42,15 +42,103 @@ def test_a_host_enrols(server: AgentServer, unenrolled: Host) -> None:
 
 
 def test_enrolling_again_after_a_lost_answer_is_harmless(server: AgentServer, unenrolled: Host) -> None:
-    """The same key again is the same instance; another key would be another one."""
+    """The same key again is the same instance; another machine would be another one."""
     activation, code = server.activate(count=1)
     first = unenrolled.register(activation.id, code).json
     assert unenrolled.register(activation.id, code).json == first
-    assert Host(server, key(1)).register(activation.id, code).json == {
+    assert Host(server, key(1), machine_id="f" * 32).register(activation.id, code).json == {
         "code": 403,
         "message": "the activation was for 1 instance(s) and is used up; create another",
     }
     assert server.count() == 1
+
+
+def places_taken(server: AgentServer, activation_id: str) -> int:
+    with server.database.reading() as tx:
+        found = fleet.activation(tx, ACCOUNT, REGION, activation_id)
+    assert found is not None
+    return found.registered_count
+
+
+def enrolled(host: Host, activation: fleet.Activation, code: str, **changes: Any) -> Host:
+    answer = host.register(activation.id, code, **changes).json
+    assert answer["code"] == 200, answer
+    host.instance_id = answer["instanceId"]
+    return host
+
+
+def test_an_answer_that_the_official_agent_lost_uses_up_no_place(server: AgentServer) -> None:
+    """It makes a new key each time. What it was given first is gone: no ghost is listed, and nobody can be it."""
+    activation, code = server.activate(count=1)
+    lost = enrolled(Host(server, key(0)), activation, code)
+    server.send(lost, "r-1")
+    host = enrolled(Host(server, key(1)), activation, code)
+    assert host.instance_id != lost.instance_id
+    assert (server.count(), places_taken(server, activation.id)) == (1, 1)
+    assert (lost.heartbeat().status, host.heartbeat().status) == (401, 200)
+    assert server.states() == ["gone"]
+
+
+@pytest.mark.parametrize("differs", ["machineId", "hostname", "intranetIp"])
+def test_a_copied_machine_does_not_take_the_place_of_the_one_it_was_copied_from(
+    server: AgentServer, differs: str
+) -> None:
+    """Cloned images may share the machine id; both enrol."""
+    activation, code = server.activate(count=2)
+    one = enrolled(Host(server, key(0)), activation, code)
+    other = Host(server, key(1), machine_id="f" * 32 if differs == "machineId" else one.machine_id)
+    enrolled(other, activation, code, **({} if differs == "machineId" else {differs: "10.0.0.99"}))
+    assert (one.heartbeat().status, other.heartbeat().status) == (200, 200)
+
+
+def test_a_host_that_was_heard_of_keeps_its_place(server: AgentServer) -> None:
+    """Also where another one enrols with its facts: it got its answer."""
+    activation, code = server.activate(count=1)
+    host = enrolled(Host(server, key(0)), activation, code)
+    assert host.heartbeat().status == 200
+
+    def is_written() -> bool:
+        found = server.instance(host)
+        return found is not None and found.signed_ms is not None
+
+    eventually(is_written)
+    server.clock.advance(hours=1)
+    assert Host(server, key(1)).register(activation.id, code).json["code"] == 403
+    assert host.heartbeat().status == 200
+
+
+def test_a_place_that_a_lost_answer_took_is_free_for_others_after_ten_minutes(server: AgentServer) -> None:
+    """If it is needed: a host that is started late is not put out without need."""
+    activation, code = server.activate(count=2)
+    lost = enrolled(Host(server, key(0)), activation, code)
+    server.clock.advance(minutes=11)
+    enrolled(Host(server, key(1), machine_id="1" * 32), activation, code)
+    assert server.instance(lost) is not None
+    enrolled(Host(server, key(2), machine_id="2" * 32), activation, code)
+    assert (server.instance(lost), server.count(), places_taken(server, activation.id)) == (None, 2, 2)
+    assert Host(server, key(3), machine_id="3" * 32).register(activation.id, code).json["code"] == 403
+
+
+def test_a_host_that_is_started_much_later_keeps_its_place(server: AgentServer) -> None:
+    """Our own program signs a request as the last step of its enrolment."""
+    activation, code = server.activate(count=1)
+    host = enrolled(Host(server, key(0)), activation, code, agentVersion="backfleet-0.1.0")
+    assert host.post("/backfleet/enrolled").status == 200
+
+    def is_written() -> bool:
+        found = server.instance(host)
+        return found is not None and found.signed_ms is not None
+
+    eventually(is_written)
+    server.clock.advance(hours=1)
+    assert Host(server, key(1), machine_id="1" * 32).register(activation.id, code).json["code"] == 403
+
+
+def test_several_roots_of_our_own_agent_on_one_machine_are_several_hosts(server: AgentServer) -> None:
+    """Each keeps its key when it asks again, so that another key is never the same root."""
+    activation, code = server.activate(count=2)
+    hosts = [enrolled(Host(server, key(n)), activation, code, agentVersion="backfleet-0.1.0") for n in range(2)]
+    assert [host.heartbeat().status for host in hosts] == [200, 200]
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,22 @@ def test_what_a_clone_says_of_itself_reaches_no_terminal_unescaped() -> None:
 
 
 @pytest.mark.parametrize("restarts", [True, False], ids=["one that was restarted", "two at once"])
+def test_two_of_our_agents_that_evict_each_others_sockets_are_noticed_within_seconds(
+    server: AgentServer, host: Host, restarts: bool
+) -> None:
+    """Long before the second heartbeat of either; what waits for them is then handed to neither."""
+    server.send(host, "r-1", silently=True)
+    for number in range(6):
+        run = "a" if number == 0 else "b" if restarts else "ab"[number % 2]
+        host.connect(host.signed() | {"X-Backfleet-Run": run, "X-Backfleet-Hostname": f"host-{run}"})
+        server.clock.advance(seconds=6)
+    with server.database.reading() as tx:
+        found: dict[str, Any] = clones_of(tx, [host.instance_id], now=server.clock())
+    assert [run.hostname for run in found.get(host.instance_id, [])] == ([] if restarts else ["host-a", "host-b"])
+    assert len(host.tasks()["run"]) == restarts
+
+
+@pytest.mark.parametrize("restarts", [True, False], ids=["one that was restarted", "two at once"])
 def test_two_official_agents_with_one_identity_are_noticed(server: AgentServer, host: Host, restarts: bool) -> None:
     """Their heartbeats take turns; those of an agent that was restarted do not."""
 

@@ -14,6 +14,7 @@ import urllib3
 from aiohttp import web
 
 from backfleet import releases
+from backfleet.clock import utc_now
 from backfleet.endpoints import downloads
 from backfleet.storage import Database
 from listening import end_of
@@ -46,9 +47,9 @@ class DownloadServer:
             connection.sendall(f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode("latin-1"))
             return int(connection.makefile("rb").readline().split()[1])
 
-    def add(self, version: str, **changes: Any) -> releases.Release:
+    def add(self, version: str, content: bytes = b"", **changes: Any) -> releases.Release:
         """Offer a release."""
-        content = tar(program("rclone", version))
+        content = content or tar(program("rclone", version))
         upload = self.folder / "upload"
         upload.write_bytes(content)
         sha256 = hashlib.sha256(content).hexdigest()
@@ -119,7 +120,12 @@ class serving:  # noqa: N801 - used as a verb
         app = web.Application()
         server = self._shop
         downloads.add_to(
-            app, server.database, server.repository, host_program=self._program, ca_file=server.folder / "ca.pem"
+            app,
+            server.database,
+            server.repository,
+            host_program=self._program,
+            ca_file=server.folder / "ca.pem",
+            clock=utc_now,
         )
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()

@@ -1,11 +1,15 @@
 """Downloads: signed metadata, artifacts, the host program and the authority, and nothing else."""
 
 import hashlib
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
+
+from backfleet import releases
+from releases.artifacts import program, tar
 
 DownloadServer = Any  # the fixtures' class lives in conftest.py
 
@@ -249,3 +253,32 @@ def test_downloads_are_counted_by_how_they_ended(server: DownloadServer) -> None
     server.get(path, Range="bytes=99999999-")
     server.get("/metadata/2.root.json")
     assert [counted(*row) for row in rows] == [count + 1 for count in before]
+
+
+# --- What is noted of downloads -------------------------------------------------------------------------------------
+
+
+def test_a_sent_artifact_is_noted_as_fetched(server: DownloadServer) -> None:
+    """By a request for a part of it too; until then its version can be given to other bytes."""
+    release = server.add("9.1")
+
+    def fetched() -> bool:
+        with server.database.reading() as tx:
+            found = releases.find(tx, "rclone", "9.1", "linux-amd64")
+        assert found is not None
+        return found.fetched_at is not None
+
+    assert not fetched()
+    assert server.get(f"/artifacts/{release.sha256}", Range="bytes=0-9").status == 206
+    assert fetched()
+
+
+def test_the_bytes_of_a_version_that_was_given_back_are_sent_to_nobody(server: DownloadServer) -> None:
+    """A host with older metadata asks again, and gets the new ones."""
+    release = server.add("9.2")
+    with server.database.transaction() as tx:
+        releases.withdraw(tx, server.repository, "rclone", "9.2", "linux-amd64", now=datetime.now(UTC))
+    other = server.add("9.2", content=tar(program("rclone", "another build")))
+    assert other.sha256 != release.sha256
+    assert server.get(f"/artifacts/{release.sha256}").status == 404
+    assert server.get(f"/artifacts/{other.sha256}").status == 200

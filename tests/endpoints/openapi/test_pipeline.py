@@ -257,6 +257,9 @@ def test_7_too_old_or_from_the_future(server: Server, seconds: int) -> None:
     then = (server.clock() + timedelta(seconds=seconds)).strftime(TIME)
     assert refusal(server, V3(server, date=then).raw()) == (400, "InvalidTimeStamp.Expired")
     assert refusal(server, V1(server, parameters={"Timestamp": then}).raw()) == (400, "InvalidTimeStamp.Expired")
+    assert (
+        f"signed at {then} and this server's clock shows" in answered(server, V3(server, date=then).raw())[1]["Message"]
+    )
     just = (server.clock() + timedelta(seconds=900 if seconds > 0 else -900)).strftime(TIME)
     assert answered(server, V3(server, date=just).raw())[0] == 200
 

@@ -15,7 +15,8 @@ import weakref
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +65,10 @@ class Behaviour:
 class Gateway:
     """Runs within `with`; its attributes hold what it received."""
 
-    def __init__(self, folder: Path) -> None:
-        certificates = prepare_certificates(folder, ["127.0.0.1", "localhost"], now=datetime.now(UTC))
+    def __init__(self, folder: Path, *, ahead: timedelta = timedelta(), certified: timedelta = timedelta()) -> None:
+        """Show a time that is `ahead` of the machine's, with a certificate of `certified` from now."""
+        self._ahead = ahead
+        certificates = prepare_certificates(folder, ["127.0.0.1", "localhost"], now=datetime.now(UTC) + certified)
         self.ca = certificates.authority
         self._tls: ssl.SSLContext = certificates.context()
         self.behaviour = Behaviour()
@@ -195,11 +198,15 @@ class Gateway:
         app.router.add_post("/luban/api/v1/task/{name}", self._report)
         app.router.add_get("/luban/notify_server", self._notify)
         app.router.add_get("/downloads/metadata/{version}.root.json", self._root)
+        app.on_response_prepare.append(self._show_time)
         self._runner = web.AppRunner(app, shutdown_timeout=0.2, handler_cancellation=True)
         await self._runner.setup()
         listener = socket.create_server(("127.0.0.1", self.port), reuse_port=False)
         self.port = listener.getsockname()[1]
         await web.SockSite(self._runner, listener, ssl_context=self._tls).start()
+
+    async def _show_time(self, _request: web.Request, answer: web.StreamResponse) -> None:
+        answer.headers["Date"] = format_datetime(datetime.now(UTC) + self._ahead, usegmt=True)
 
     async def _stop(self) -> None:
         for transport in list(self._transports):

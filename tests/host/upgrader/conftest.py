@@ -21,6 +21,7 @@ import pytest
 from aiohttp import web
 
 from backfleet import releases
+from backfleet.clock import utc_now
 from backfleet.endpoints import downloads
 from backfleet.storage import Database
 from backfleet_host.contract import Order, Report
@@ -141,7 +142,8 @@ def shop(tmp_path: Path, sqlite_database: Database) -> Iterator[Shop]:
 def _serve(shop: Shop, ready: threading.Event, stop: threading.Event) -> None:
     async def run() -> None:
         app = web.Application()
-        downloads.add_to(app, shop.database, shop.repository, host_program=None, ca_file=shop.folder / "none")
+        no_file = shop.folder / "none"
+        downloads.add_to(app, shop.database, shop.repository, host_program=None, ca_file=no_file, clock=utc_now)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         listener = web.TCPSite(runner, "127.0.0.1", 0)
@@ -174,7 +176,9 @@ class Host:
         """Return an order for this host."""
         number = order_id or f"u-{kind}-{version}-{len(self.progress)}"
         number = "".join(c if c.isalnum() else "-" for c in number)
-        return Order(number, kind, PACKAGE, version, platform_here() if version else "", timeout_seconds)
+        return Order(
+            number, kind, PACKAGE, version, platform_here() if version or kind == "roll-back" else "", timeout_seconds
+        )
 
     @property
     def folder(self) -> Path:

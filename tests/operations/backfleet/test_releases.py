@@ -2,14 +2,17 @@
 
 import hashlib
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import backfleet_host
 from backfleet import releases
 from backfleet.releases import signed_metadata
+from backfleet_host.platforms import platform_here
 from releases.artifacts import file, program, tar, zipped
 
 Api = Any  # the fixtures' class lives in conftest.py
@@ -43,7 +46,10 @@ def test_a_release_is_added(api: Api) -> None:
             "CreatedTime": int(api.now.timestamp()),
             "Withdrawn": False,
             "Published": True,
+            "Fetched": False,
         },
+        "Offered": True,
+        "NeededLibraries": [],
         "Notes": [],
     }
     assert kept(api) == [digest]
@@ -64,6 +70,21 @@ def test_the_same_file_again_changes_nothing(api: Api) -> None:
     assert api.add(Channel="beta")["Release"]["Channels"] == ["beta", "stable"]
 
 
+def test_a_format_need_not_be_given(api: Api) -> None:
+    """The file shows it, whatever it is called; also that it is packed with zstd."""
+    found = api.add(tar(program("rclone"), compression="zst"), Format="", FileName="rclone")
+    manifest = api("GetRelease", **NAMES)["Release"]["Manifest"]
+    assert (found["Added"], manifest["format"], manifest["compression"]) == (True, "tar", "zstd")
+
+
+def test_needed_libraries_are_answered(api: Api) -> None:
+    """And noted, where the file does not have them."""
+    program_of_this_machine = Path(shutil.which("true") or "").read_bytes().replace(b"libc.so.6\0", b"libq.so.6\0")
+    found = api.add(program_of_this_machine, Format="", Platform=platform_here())
+    assert found["NeededLibraries"] == ["libq.so.6"]
+    assert "libraries that are not in the file: libq.so.6" in found["Notes"][0]
+
+
 def test_a_manifest_comes_as_json(api: Api) -> None:
     """GetRelease shows how it was read."""
     health = {"command": ["rclone", "version"], "expect": "v{version}", "seconds": 9}
@@ -81,6 +102,7 @@ def test_a_release_without_a_health_command_gets_a_note(api: Api) -> None:
 
 
 BAD = "InvalidParameter.Release"
+ARM = (Path(backfleet_host.__file__).parent / "shim" / "binaries" / "linux-arm64").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -90,7 +112,6 @@ BAD = "InvalidParameter.Release"
         pytest.param(CLIENT, {"PackageName": ""}, "MissingParameter", "PackageName", id="no package"),
         pytest.param(CLIENT, {"ReleaseVersion": ""}, "MissingParameter", "ReleaseVersion", id="no version"),
         pytest.param(CLIENT, {"Platform": ""}, "MissingParameter", "Platform", id="no platform"),
-        pytest.param(CLIENT, {"Format": ""}, "MissingParameter", "Format", id="no format"),
         pytest.param(CLIENT, {"Format": "rpm"}, "InvalidParameter", "wheel, deb, tar", id="unknown format"),
         pytest.param(CLIENT, {"Channel": "Stable!"}, "InvalidParameter", "Channel", id="odd channel"),
         pytest.param(CLIENT, {"Manifest": "[]"}, "InvalidParameter", "Manifest", id="manifest that is no object"),
@@ -101,9 +122,16 @@ BAD = "InvalidParameter.Release"
         pytest.param(CLIENT, {"Platform": "any"}, BAD, "Platform 'any'", id="half a platform"),
         pytest.param(CLIENT, {"FileName": "a b"}, BAD, "The file name 'a b'", id="odd file name"),
         pytest.param(CLIENT[:-20], {}, BAD, "The artifact is refused", id="cut off"),
-        pytest.param(CLIENT, {"Format": "zip"}, BAD, "cannot be read as zip", id="another format than it says"),
+        pytest.param(CLIENT, {"Format": "zip"}, BAD, "the format given is zip", id="another format than it says"),
         pytest.param(tar(file("../../etc/passwd")), {}, BAD, "would leave the tree", id="hostile"),
         pytest.param(zipped(file("README")), {"Format": "zip"}, BAD, "No program was found", id="no program"),
+        pytest.param(CLIENT, {"Platform": "linux-amd46"}, BAD, "is not known; known are linux-amd64,", id="a typo"),
+        pytest.param(CLIENT, {"Platform": "windows-amd64"}, BAD, "is not known", id="another system"),
+        pytest.param(CLIENT, {"Platform": "linux-x86_64"}, BAD, "called 'linux-amd64' by hosts", id="another name"),
+        pytest.param(b"<html>404", {"Format": "binary"}, BAD, "HTML page", id="an error page"),
+        pytest.param(b"1.8", {"Format": ""}, BAD, "plain text and no program", id="three bytes"),
+        pytest.param(b"\xed\xab\xee\xdb", {"Format": ""}, BAD, "an RPM package", id="rpm"),
+        pytest.param(ARM, {"Format": ""}, BAD, "for arm64, and the platform given is 'linux-amd64'", id="ARM"),
     ],
 )  # fmt: skip
 def test_a_refused_release_leaves_nothing(api: Api, body: bytes, changes: dict[str, str], code: str, says: str) -> None:
@@ -127,7 +155,7 @@ def test_other_contents_of_a_known_version_are_a_conflict(api: Api) -> None:
     before = api("ListReleases")
     answer = api.add(OTHER)
     assert (answer["Status"], answer["Code"]) == (409, "ReleaseConflict")
-    assert "give the new bytes a new version" in answer["Message"]
+    assert "give the new bytes a new version, such as 1.75.2-2" in answer["Message"]
     assert api("ListReleases") == before
 
 
@@ -200,7 +228,7 @@ def test_channels_show_the_newest_release(api: Api) -> None:
     api.add(ReleaseVersion="1.2", Platform="linux-arm64")
 
     def shown() -> list[tuple[str, ...]]:
-        return [tuple(one.values()) for one in api("ListChannels")["Channels"]]
+        return [tuple(one.values())[:4] for one in api("ListChannels")["Channels"]]
 
     assert shown() == [
         ("beta", "rclone", "linux-amd64", "1.11"),
@@ -216,15 +244,70 @@ def test_channels_show_the_newest_release(api: Api) -> None:
 
 
 def test_a_withdrawn_release_stays_withdrawn(api: Api) -> None:
-    """Withdrawing it again changes nothing, and the same file does not bring it back."""
+    """Withdrawing it again changes nothing."""
     api.add()
     assert api("WithdrawRelease", **NAMES) == {}
     assert api("GetRelease", **NAMES)["Release"]["Withdrawn"] is True
     before = api("GetRelease", **NAMES)
     assert api.later(days=1)("WithdrawRelease", **NAMES) == {}
     assert api("GetRelease", **NAMES) == before
-    answer = api.add()
-    assert (answer["Status"], answer["Code"]) == (409, "ReleaseConflict")
+
+
+def test_a_withdrawn_release_is_offered_again(api: Api) -> None:
+    """By the same file, or by its name."""
+    api.add()
+    for offer in (api.add, lambda **more: api("OfferRelease", **NAMES, **more)):
+        api("WithdrawRelease", **NAMES)
+        again = offer(Channel="beta")
+        assert (again.get("Added", False), again["Offered"]) == (False, True)
+        assert (again["Release"]["Withdrawn"], again["Release"]["Channels"]) == (False, ["beta"])
+        assert offer(Channel="beta")["Offered"] is False
+    assert api.refused("OfferRelease", **{**NAMES, "ReleaseVersion": "9.9"}) == MISSING
+
+
+def test_a_withdrawn_version_is_given_to_other_bytes(api: Api) -> None:
+    """If nobody has fetched the first."""
+    api.add()
+    api("WithdrawRelease", **NAMES)
+    assert api.add(OTHER)["Added"] is True
+
+
+def test_a_manifest_that_comes_too_late_is_noted(api: Api) -> None:
+    """The release keeps the one that it has."""
+    api.add()
+    (note,) = api.add(Manifest='{"switch": "idle", "health": {"command": ["rclone"]}}')["Notes"]
+    assert "keeps the manifest that it has" in note
+
+
+# --- Packages -------------------------------------------------------------------------------------------------------
+
+
+def test_a_second_package_on_a_channel_is_noted(api: Api) -> None:
+    """The default stays what it was, until an operator chooses another."""
+    restic = {"PackageName": "restic", "ReleaseVersion": "1.0"}
+    assert api.add()["Notes"] == []
+    (note,) = api.add(tar(program("restic")), **restic)["Notes"]
+    assert "several packages for linux-amd64: rclone, restic" in note
+    assert "still installs rclone" in note
+    assert "default_package" in note
+
+    def default() -> list[str]:
+        return [one["PackageName"] for one in api("ListChannels")["Channels"] if one["Default"]]
+
+    assert default() == ["rclone"]
+    assert api("SetDefaultPackage", PackageName="restic") == {"Platforms": ["linux-amd64"]}
+    assert default() == ["restic"]
+    assert api.refused("SetDefaultPackage", PackageName="restic", Channel="beta") == MISSING
+
+
+def test_a_package_that_looks_like_a_slip_is_refused(api: Api) -> None:
+    """Unless the caller says that it is meant; what is close is a recipe, or has releases."""
+    slip = {"PackageName": "rclonee", "Manifest": "{}"}
+    answer = api.add(tar(program("rclonee")), **slip)
+    assert (answer["Status"], answer["Code"]) == (400, "UnusualPackageName")
+    assert "close to 'rclone'" in answer["Message"]
+    assert api("ListReleases") == {"Releases": []}
+    assert api.add(tar(program("rclonee")), **slip, NewPackage="true")["Added"] is True
 
 
 # --- Who may --------------------------------------------------------------------------------------------------------

@@ -4,8 +4,11 @@ import json
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from backfleet.fleet import ClientStatus
+from backfleet.releases import set_default_package
+from backfleet.storage import metadata
 from operations.environment import Environment
 
 HBR = "2017-09-08"
@@ -43,9 +46,6 @@ def test_the_only_package_on_offer_is_installed(env: Environment) -> None:
     ("releases", "parameters", "text"),
     [
         pytest.param([], {}, "offers no package for these instances yet", id="nothing is offered"),
-        pytest.param(
-            ["courier", "keeper"], {}, "several packages: courier, keeper. Name one.", id="several are offered"
-        ),
         pytest.param(["courier"], {"Channel": "beta"}, "channel beta offers no package", id="not on this channel"),
         pytest.param(["courier"], {"PackageName": "No Such"}, "PackageName", id="a name that no package can have"),
     ],
@@ -60,6 +60,29 @@ def test_an_unclear_package_is_an_error_that_lists_the_packages(
     assert (status, answer["Code"]) == (400, "InvalidParameter")
     assert text in answer["Message"]
     assert (clients(env), env.tasks()) == ([], 0)
+
+
+def test_a_second_package_on_the_channel_changes_nothing(env: Environment) -> None:
+    """The first is what an install gets that names none, until an operator chooses another."""
+    env.release("2.0")
+    env.release("3.0", package="keeper")
+    (item,) = items(env, "Install", InstanceIds=[env.host()])
+    assert item["toVersion"] == "2.0"
+    with env.services.database.transaction() as tx:
+        assert set_default_package(tx, "stable", "keeper", None) == ["linux-amd64"]
+    (item,) = items(env, "Install", InstanceIds=[env.host()])
+    assert item["toVersion"] == "3.0"
+
+
+def test_several_packages_of_which_none_is_the_default_are_named(env: Environment) -> None:
+    """As on a server that had them before there were defaults; the text names the ways out."""
+    for package in ("courier", "keeper"):
+        env.release("2.0", package=package)
+    with env.services.database.transaction() as tx:
+        tx.run(sa.delete(metadata.tables["default_packages"]))
+    _, answer = ask(env, "Install", InstanceIds=[env.host()])
+    assert "several packages: courier, keeper. Name one" in answer["Message"]
+    assert "default_package" in answer["Message"]
 
 
 def test_a_package_and_a_channel_can_be_named(env: Environment) -> None:

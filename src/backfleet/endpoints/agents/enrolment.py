@@ -6,7 +6,7 @@ import logging
 
 from aiohttp import web
 
-from backfleet import fleet
+from backfleet import commands, fleet
 from backfleet.endpoints.agents.authentication import Authenticator
 from backfleet.endpoints.agents.counting import ANSWERED
 from backfleet.endpoints.agents.node import Node, read_body
@@ -45,8 +45,20 @@ class Enrolment:
 
     def _enrol(self, registration: fleet.Registration, source_ip: str) -> fleet.Instance:
         node = self._node
+        now = node.clock()
         with node.database.transaction() as tx:
-            return fleet.register(tx, registration, source_ip=source_ip, now=node.clock(), draw=node.draw)
+            unheard = fleet.forget_unheard(tx, registration, source_ip=source_ip, now=now)
+            for instance_id in unheard:
+                commands.end_gone(tx, instance_id, now=now)
+            made = fleet.register(tx, registration, source_ip=source_ip, now=now, draw=node.draw)
+        if unheard:
+            log.info("instances that were never heard of gave their places up", extra={"instances": unheard})
+        return made
+
+    async def confirmed(self, _request: web.Request, signature: AgentSignature) -> web.StreamResponse:
+        """Accept our own agent's word that it got its identity: that it was heard of is all that counts."""
+        await self._authenticator.spend_alone(signature)
+        return web.json_response({"code": 200})
 
     async def deregister(self, _request: web.Request, signature: AgentSignature) -> web.StreamResponse:
         """Deregister the instance; its key is accepted no more, except to deregister it again."""
@@ -54,8 +66,9 @@ class Enrolment:
         def deregister(tx: Transaction) -> None:
             now = self._node.clock()
             self._authenticator.spend(tx, signature, now)
-            fleet.deregister(tx, signature.instance_id, now=now)
+            if fleet.deregister(tx, signature.instance_id, now=now):
+                commands.end_gone(tx, signature.instance_id, now=now)
 
-        await self._node.group_commit.write("", deregister)
+        await self._node.group_commit.write(signature.instance_id, deregister)
         self._authenticator.forget(signature.instance_id)
         return web.json_response({"code": 200})

@@ -9,6 +9,7 @@ from backfleet import commands
 from backfleet.endpoints.agents import codec
 from backfleet.endpoints.agents.authentication import Authenticator
 from backfleet.endpoints.agents.node import Node
+from backfleet.endpoints.agents.runs import AgentRuns
 from backfleet.endpoints.agents.signatures import AgentSignature
 from backfleet.endpoints.agents.tasks import is_work_waiting
 from backfleet.failpoints import failpoint
@@ -25,7 +26,7 @@ class Kicking:
     """Holds agents' sockets, and kicks an agent when it has work."""
 
     def __init__(self, node: Node, authenticator: Authenticator) -> None:
-        self._node, self._authenticator = node, authenticator
+        self._node, self._authenticator, self._runs = node, authenticator, AgentRuns(node)
         self.entering = asyncio.Semaphore(ENTERING)
         self._draining = False
 
@@ -39,6 +40,7 @@ class Kicking:
         if self._draining or len(node.sockets) >= node.settings.most_sockets:
             return web.json_response({"code": 503}, status=503, headers={"Retry-After": str(codec.RETRY_SECONDS)})
         await self._authenticator.spend_alone(signature)
+        await self._runs.note_socket(instance_id, request)
 
         async def opened() -> None:
             await self._kick_if_work_waits(instance_id)

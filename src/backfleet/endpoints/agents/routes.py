@@ -36,6 +36,8 @@ def add_to(
         *((f"/api/v1/task/{kind}", tasks.ended) for kind in commands.FINAL_REPORTS),
     ):
         router.add_post(PREFIX + path, signed(authenticator, path, handler))
+    confirmed = "/api/backfleet/enrolled"
+    router.add_post(PREFIX + confirmed, signed(authenticator, confirmed, enrolment.confirmed))
     # One that this server has deregistered before must be let go: else its agent can never enrol again.
     gone = "/api/instance/deregister"
     router.add_post(PREFIX + gone, signed(authenticator, gone, enrolment.deregister, may_be_gone=True))

@@ -28,10 +28,24 @@ class AgentRuns:
 
     async def note(self, instance_id: str, request: web.Request) -> None:
         """Note the process that a heartbeat comes from. Best effort: it comes again in a minute."""
-        node, now = self._node, self._node.clock()
-        run = read_run(instance_id, request.query, request.headers.get("X-Client-Ip", ""), now)
+        address = request.headers.get("X-Client-Ip", "")
+        await self._note(read_run(instance_id, request.query, address, self._node.clock()))
+
+    async def note_socket(self, instance_id: str, request: web.Request) -> None:
+        """Note the process that opens a socket, as our own agent names it.
+
+        Two hosts with one identity evict each other's sockets, so that this shows them within seconds.
+        """
+        named = {name: request.headers.get(f"X-Backfleet-{name}", "") for name in ("Run", "Pid", "Hostname", "Machine")}
+        if named["Run"]:
+            query = {name.lower(): value for name, value in named.items()}
+            address = request.headers.get("X-Client-Ip", "")
+            await self._note(read_run(instance_id, query, address, self._node.clock()))
+
+    async def _note(self, run: AgentRun | None) -> None:
         if run is None:
             return
+        node, now, instance_id = self._node, run.last_at, run.instance_id
         mark, at = self._seen.get(instance_id, ("", now))
         if mark == run.mark and now - at < REFRESH:
             return

@@ -8,6 +8,7 @@ the metadata against the root it was enrolled with.
 
 import asyncio
 import hashlib
+import logging
 import re
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -17,9 +18,10 @@ from aiohttp import web
 from prometheus_client import Counter
 
 from backfleet import releases
+from backfleet.clock import Clock
 from backfleet.failpoints import failpoint
 from backfleet.library_internals import EncryptedFileResponse
-from backfleet.storage import Database
+from backfleet.storage import AWAY, Database
 from backfleet_host.download_paths import AUTHORITY, DOWNLOADS, HOST_PROGRAM, METADATA, TARGETS
 
 FOR_EVER = "public, max-age=31536000, immutable"  # for names with a hash or version in them
@@ -29,6 +31,8 @@ PIECE = 1 << 20  # bytes sent at a time over TLS: a few large pieces cost the le
 
 KIND = web.RequestKey("backfleet_download", str)
 SERVED = Counter("backfleet_downloads_total", "Answered downloads.", ["kind", "status"])
+
+log = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -40,6 +44,7 @@ def add_to(
     *,
     host_program: Path | None,
     ca_file: Path,
+    clock: Clock,
 ) -> None:
     """Add everything under /downloads.
 
@@ -49,8 +54,9 @@ def add_to(
         repository: Has the artifacts.
         host_program: The file of the host program; None if it was not built.
         ca_file: The certificate of the private authority.
+        clock: The time.
     """
-    endpoint = _Downloads(database, repository, host_program, ca_file)
+    endpoint = _Downloads(database, repository, host_program, ca_file, clock)
     for path, kind, answer in (
         (f"{METADATA}/{{name}}", "metadata", endpoint.metadata),
         (f"{TARGETS}/{{path:.+}}", "artifact", endpoint.target),
@@ -78,10 +84,15 @@ class _Downloads:
     """Answers downloads."""
 
     def __init__(
-        self, database: Database, repository: releases.Repository, host_program: Path | None, ca_file: Path
+        self,
+        database: Database,
+        repository: releases.Repository,
+        host_program: Path | None,
+        ca_file: Path,
+        clock: Clock,
     ) -> None:
         self._database, self._repository = database, repository
-        self._host_program, self._ca_file = host_program, ca_file
+        self._host_program, self._ca_file, self._clock = host_program, ca_file, clock
 
     async def metadata(self, request: web.Request) -> web.StreamResponse:
         """Send one signed metadata file."""
@@ -95,11 +106,11 @@ class _Downloads:
     async def target(self, request: web.Request) -> web.StreamResponse:
         """Send an artifact by its name in the signed metadata: `<package>/<version>/<sha256>.<platform>`."""
         sha256 = request.match_info["path"].rsplit("/", 1)[-1].partition(".")[0]
-        return self._artifact(request, sha256)
+        return await self._artifact(request, sha256)
 
     async def artifact(self, request: web.Request) -> web.StreamResponse:
         """Send an artifact by its hash alone."""
-        return self._artifact(request, request.match_info["sha256"])
+        return await self._artifact(request, request.match_info["sha256"])
 
     async def program(self, request: web.Request) -> web.StreamResponse:
         """Send the host program, one file."""
@@ -118,12 +129,28 @@ class _Downloads:
         """Send the certificate of the private authority. A host checks it against a fingerprint from elsewhere."""
         return _file(request, self._ca_file, {"Cache-Control": ASK_AGAIN, "Content-Type": "application/x-pem-file"})
 
-    def _artifact(self, request: web.Request, sha256: str) -> web.StreamResponse:
+    async def _artifact(self, request: web.Request, sha256: str) -> web.StreamResponse:
         path = self._repository.artifact(sha256)
-        if path is None:
+        if path is None or not await asyncio.to_thread(self._may_be_sent, sha256):
             raise web.HTTPNotFound
         failpoint("release served")
         return _file(request, path, {"Cache-Control": FOR_EVER, "Content-Type": "application/octet-stream"})
+
+    def _may_be_sent(self, sha256: str) -> bool:
+        """Note that an artifact is fetched; return whether it is a release's.
+
+        A version whose artifact nobody has fetched can be given to other bytes. While the database is away nothing can
+        be noted, and nothing be given: the artifact is sent all the same.
+        """
+        try:
+            with self._database.reading() as tx:
+                if releases.is_noted_as_fetched(tx, sha256):
+                    return releases.may_be_sent(tx, sha256)
+            with self._database.transaction() as tx:
+                return releases.note_fetched(tx, sha256, now=self._clock())
+        except AWAY:
+            log.warning("an artifact is sent without a note of it: the database does not answer")
+            return True
 
     def _read_metadata(self, name: str) -> bytes | None:
         if not re.fullmatch(r"[0-9a-z.]{1,40}", name):

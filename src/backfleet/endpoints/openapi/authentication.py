@@ -41,7 +41,7 @@ class SignedRequest:
     def check_time(self, now: datetime, window: timedelta) -> None:
         """Raise TimestampExpired if the request's time differs from ours by more than `window`."""
         if abs(now - self.moment) > window:
-            raise TimestampExpired
+            raise TimestampExpired(self.moment, now)
 
     def check_signature(self, secret: str) -> None:
         """Raise SignatureDoesNotMatch, with the text that we signed, unless the signature is made with `secret`."""

@@ -30,6 +30,13 @@ def count_registered(tx: Transaction, activation_id: str) -> None:
     tx.run(sa.update(activations).where(activations.c.id == activation_id).values(registered_count=more))
 
 
+def give_back(tx: Transaction, activation_id: str, places: int) -> None:
+    """Count fewer enrolled hosts: these never got their answer."""
+    fewer = activations.c.registered_count - places
+    if places:
+        tx.run(sa.update(activations).where(activations.c.id == activation_id).values(registered_count=fewer))
+
+
 def count_deregistered(tx: Transaction, activation_id: str) -> None:
     """Count one more deregistered host."""
     more = activations.c.deregistered_count + 1

@@ -45,6 +45,8 @@ _HEARTBEAT: Final = (
     )
 )
 
+_TURN: Final = sa.select(instances.c.id).where(instances.c.id == sa.bindparam("of")).with_for_update(key_share=True)
+
 
 def add(tx: Transaction, instance: Instance) -> None:
     """Add a newly enrolled instance."""
@@ -62,6 +64,13 @@ def find_with_key(tx: Transaction, activation_id: str, machine_id: str, public_k
         )
     )
     return None if row is None else _instance(row)
+
+
+def unheard(tx: Transaction, activation_id: str, limit: int) -> list[Instance]:
+    """Return enrolled instances of an activation whose keys have signed nothing yet, oldest first."""
+    of = sa.and_(instances.c.activation_id == activation_id, instances.c.deregistered_at.is_(None))
+    query = sa.select(instances).where(of, instances.c.signed_ms.is_(None))
+    return [_instance(row) for row in tx.rows(query.order_by(instances.c.registered_at, instances.c.id).limit(limit))]
 
 
 def by_id(tx: Transaction, account_id: str, region: str | None, ids: Sequence[str]) -> dict[str, Instance]:
@@ -99,8 +108,26 @@ def deregistered_among(tx: Transaction, instance_ids: Sequence[str]) -> list[str
     return found
 
 
+def keep_registered(tx: Transaction, instance_ids: Sequence[str]) -> list[str]:
+    """Keep instances from being deregistered before this transaction ends. Return those that are deregistered."""
+    found = []
+    ordered = sorted(set(instance_ids))
+    for start in range(0, len(ordered), IDS_AT_ONCE):
+        some = instances.c.id.in_(ordered[start : start + IDS_AT_ONCE])
+        query = sa.select(instances.c.id, instances.c.deregistered_at).where(some).order_by(instances.c.id)
+        found += [row.id for row in tx.rows(query.with_for_update(read=True, key_share=True)) if row.deregistered_at]
+    return found
+
+
+def take_turn(tx: Transaction, instance_id: str) -> None:
+    """Wait until no other transaction holds the turn of this instance, and hold it until this one ends."""
+    tx.first(_TURN, {"of": instance_id})
+
+
 def deregister(tx: Transaction, instance_id: str, now: datetime) -> str | None:
     """Deregister an instance. Return its activation's id to the one caller that did it, None to all others."""
+    # Waits for whoever is sending to it, and has them wait: see `keep_registered`. A plain update would not.
+    tx.first(sa.select(instances.c.id).where(instances.c.id == instance_id).with_for_update())
     enrolled = sa.and_(instances.c.id == instance_id, instances.c.deregistered_at.is_(None))
     query = sa.update(instances).where(enrolled).values(deregistered_at=now).returning(instances.c.activation_id)
     row = tx.first(query)

@@ -6,8 +6,9 @@ from typing import Any, Final
 from backfleet import releases
 from backfleet.operations.catalogue import BACKFLEET, Call, operation
 from backfleet.releases import STABLE, Release, ReleaseRefused
+from backfleet.storage import Transaction
 from backfleet.wire.errors import ApiError, MissingParameter
-from backfleet.wire.parameters import json_object, text
+from backfleet.wire.parameters import boolean, json_object, text
 from backfleet.wire.shapes import Anything
 
 LARGEST_DOCUMENT: Final = 16 << 20  # bytes
@@ -36,6 +37,12 @@ class ReleaseConflict(ReleaseError):
     status = 409
 
 
+class UnusualPackageName(ReleaseError):
+    """A package is new, and its name is close to another's."""
+
+    code = "UnusualPackageName"
+
+
 class TooManyReleases(ReleaseError):
     """There are as many releases as the signed metadata can list."""
 
@@ -48,7 +55,7 @@ class BadSignature(ReleaseError):
     code = "InvalidParameter.Signature"
 
 
-ERRORS: Final = {error.code: error for error in (BadRelease, ReleaseConflict, TooManyReleases)}
+ERRORS: Final = {error.code: error for error in (BadRelease, ReleaseConflict, TooManyReleases, UnusualPackageName)}
 
 RELEASE: Final = {
     "PackageName": str,
@@ -61,7 +68,10 @@ RELEASE: Final = {
     "CreatedTime": int,
     "Withdrawn": bool,
     "Published": bool,
+    "Fetched": bool,
 }
+NO_HEALTH_NOTE: Final = "it has no health command: hosts only check that its commands start"
+OTHER_MANIFEST_NOTE: Final = "it keeps the manifest that it has: hosts may know the version with it"
 UNPUBLISHED_NOTE: Final = (
     "it waits for a signature with the targets key, which is kept elsewhere: "
     "run backfleet release pending, release sign and release publish"
@@ -85,10 +95,11 @@ class AddRelease:
     package_name: str | None = text("PackageName", required=True, longest=64)
     release_version: str | None = text("ReleaseVersion", required=True, longest=64)
     platform: str | None = text("Platform", required=True, longest=64)
-    format: str | None = text("Format", required=True, choices=("wheel", "deb", "tar", "zip", "binary"))
+    format: str | None = text("Format", choices=("wheel", "deb", "tar", "zip", "binary"))
     file_name: str | None = text("FileName", default="artifact", longest=255)
     channel: str | None = text("Channel", default=STABLE, longest=64, pattern=CHANNEL)
     manifest: dict[str, Any] | None = json_object("Manifest")
+    new_package: bool | None = boolean("NewPackage", default=False)
 
 
 @operation(
@@ -97,11 +108,14 @@ class AddRelease:
     action="backfleet:AddRelease",
     streams=True,
     administrator_only=True,
-    answer={"Added": bool, "Release": RELEASE, "Notes": [str]},
+    answer={"Added": bool, "Offered": bool, "Release": RELEASE, "NeededLibraries": [str], "Notes": [str]},
     errors=tuple(ERRORS.values()),
 )
 def add_release(call: Call, asked: AddRelease) -> dict[str, Any]:
-    """Add a file as a release and offer it on a channel. Adding the same file again changes nothing."""
+    """Add a file as a release and offer it on a channel. Adding the same file again changes nothing.
+
+    The file's own bytes are compared with what is given: format, architecture, package and version.
+    """
     upload, repository = call.upload, call.services.repository
     if upload is None or not upload.size:
         raise MissingParameter("The file, as the body of the request,")
@@ -119,14 +133,53 @@ def add_release(call: Call, asked: AddRelease) -> dict[str, Any]:
         )
         releases.keep_artifact(repository, upload.path, upload.sha256)
         with call.services.database.transaction() as tx:
-            release, is_new = releases.add(tx, repository, prepared, channel=asked.channel or STABLE, now=call.now)
+            return _add(tx, call, prepared, asked)
     except ReleaseRefused as refusal:
         raise ERRORS[refusal.code](refusal) from None
-    notes = (
-        [] if release.manifest.health else ["it has no health command: hosts only check that its files are complete"]
+
+
+def _add(tx: Transaction, call: Call, prepared: releases.Prepared, asked: AddRelease) -> dict[str, Any]:
+    manifest, channel = prepared.manifest, asked.channel or STABLE
+    before = releases.find(tx, manifest.package, manifest.version, manifest.platform)
+    release, is_new = releases.add(
+        tx,
+        call.services.repository,
+        prepared,
+        channel=channel,
+        now=call.now,
+        is_new_package_meant=bool(asked.new_package),
     )
-    notes += [UNPUBLISHED_NOTE] if release.published_at is None else []
-    return {"Added": is_new, "Release": release_answer(release), "Notes": notes}
+    notes = [*prepared.notes, *([] if release.manifest.health else [NO_HEALTH_NOTE])]
+    if release.manifest != manifest:
+        notes.append(OTHER_MANIFEST_NOTE)
+    return {
+        "Added": is_new,
+        "Offered": is_new or _is_newly_offered(before, channel),
+        "Release": release_answer(release),
+        "NeededLibraries": list(prepared.libraries),
+        "Notes": [*notes, *_notes_on_offer(tx, call, release, channel)],
+    }
+
+
+def _is_newly_offered(before: Release | None, channel: str) -> bool:
+    return before is None or before.withdrawn_at is not None or channel not in before.channels
+
+
+def _notes_on_offer(tx: Transaction, call: Call, release: Release, channel: str) -> list[str]:
+    """Return what follows from an offer: a signature that is missing, and a second package on a channel."""
+    notes = [UNPUBLISHED_NOTE] if release.published_at is None else []
+    others = releases.other_packages(tx, channel, release.platform, release.package)
+    if not others:
+        return notes
+    configured = call.services.settings.default_package
+    default = configured or releases.default_packages(tx, channel).get(release.platform, "")
+    listed = ", ".join(sorted({release.package, *others}))
+    what = f"still installs {default}" if default else "is refused, because none of them is the default"
+    return [
+        *notes,
+        f"channel {channel} offers several packages for {release.platform}: {listed}. An install that names none "
+        f"{what}; `backfleet release default PACKAGE` or the setting default_package changes that",
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,36 +246,36 @@ def withdraw_release(call: Call, asked: WithdrawRelease) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class ListChannels:
-    """No parameters."""
+class OfferRelease(GetRelease):
+    """A release, and where to offer it."""
+
+    channel: str | None = text("Channel", default=STABLE, longest=64, pattern=CHANNEL)
 
 
 @operation(
     BACKFLEET,
-    "ListChannels",
-    action="backfleet:ListChannels",
-    answer={"Channels": [{"Channel": str, "PackageName": str, "Platform": str, "NewestVersion": str}]},
+    "OfferRelease",
+    action="backfleet:OfferRelease",
+    administrator_only=True,
+    answer={"Offered": bool, "Release": RELEASE, "Notes": [str]},
+    errors=(ReleaseNotFound, TooManyReleases),
 )
-def list_channels(call: Call, asked: ListChannels) -> dict[str, Any]:
-    """List the newest release of each package and platform on each channel."""
-    with call.services.database.reading() as tx:
-        found = releases.find_all(tx, None)
-    groups: dict[tuple[str, str, str], list[Release]] = {}
-    for release in found:
-        for channel in release.channels:
-            groups.setdefault((channel, release.package, release.platform), []).append(release)
-    channels = []
-    for (channel, package, platform), offered in sorted(groups.items()):
-        newest = releases.newest(offered)
-        channels.append(
-            {
-                "Channel": channel,
-                "PackageName": package,
-                "Platform": platform,
-                "NewestVersion": newest.version if newest else "",
-            }
-        )
-    return {"Channels": channels}
+def offer_release(call: Call, asked: OfferRelease) -> dict[str, Any]:
+    """Offer a release on a channel: on another one, or again after it was withdrawn."""
+    names, channel = (
+        (asked.package_name or "", asked.release_version or "", asked.platform or ""),
+        asked.channel or STABLE,
+    )
+    try:
+        with call.services.database.transaction() as tx:
+            before = releases.find(tx, *names)
+            release = releases.offer(tx, call.services.repository, *names, channel=channel, now=call.now)
+            if release is None:
+                raise ReleaseNotFound
+            notes = _notes_on_offer(tx, call, release, channel)
+    except ReleaseRefused as refusal:
+        raise ERRORS[refusal.code](refusal) from None
+    return {"Offered": _is_newly_offered(before, channel), "Release": release_answer(release), "Notes": notes}
 
 
 def release_answer(release: Release) -> dict[str, Any]:
@@ -238,6 +291,7 @@ def release_answer(release: Release) -> dict[str, Any]:
         "CreatedTime": int(release.created_at.timestamp()),
         "Withdrawn": release.withdrawn_at is not None,
         "Published": release.published_at is not None,
+        "Fetched": release.fetched_at is not None,
     }
 
 

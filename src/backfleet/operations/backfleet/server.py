@@ -33,6 +33,7 @@ class DescribeServer:
         "ClonedInstances": int,
         "ChangedClients": int,
         "Releases": int,
+        "ClockSkewMilliseconds": int,
     },
 )
 def describe_server(call: Call, asked: DescribeServer) -> dict[str, Any]:
@@ -40,7 +41,8 @@ def describe_server(call: Call, asked: DescribeServer) -> dict[str, Any]:
 
     HostProgramSha256 is empty on a server that has none: hosts cannot enrol there. DeafInstances send heartbeats, but
     their agents have no connection and cannot be given work. ChangedClients differ from what their last order left on
-    the host, in files or modes.
+    the host, in files or modes. ClockSkewMilliseconds is by how much the clock of the machine that answers is ahead of
+    the database's, which decides.
     """
     settings = call.services.settings
     authority = authority_file(settings.data)
@@ -61,6 +63,7 @@ def describe_server(call: Call, asked: DescribeServer) -> dict[str, Any]:
         "AgentAddress": agent_address(settings),
         "AuthoritySha256": hashlib.sha256(authority.read_bytes()).hexdigest() if authority.exists() else "",
         "HostProgramSha256": host_program.sha256(),
+        "ClockSkewMilliseconds": round(call.services.skew() / timedelta(milliseconds=1)),
         **counted,
     }
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from backfleet import assistant, fleet
+from backfleet import assistant, commands, fleet
 from backfleet.assistant import Usage
 from backfleet.fleet import Instance, InstanceFilter
 from backfleet.operations.catalogue import ECS, Call, operation
@@ -172,12 +172,13 @@ class DeregisterManagedInstance(InRegion):
     errors=(errors.RegionNotFound, errors.InstanceNotFound),
 )
 def deregister_managed_instance(call: Call, asked: DeregisterManagedInstance) -> dict[str, Any]:
-    """Delete an instance. The requests of its agent are refused from now on."""
+    """Delete an instance. The requests of its agent are refused from now on, and what it was sent has ended."""
     check_region(call, asked)
     with call.services.database.transaction() as tx:
         instance = _the_instance(tx, call, asked.instance_id)
         details = _Details.of(tx, call, [instance])
-        fleet.deregister(tx, instance.id, now=call.now)
+        if fleet.deregister(tx, instance.id, now=call.now):
+            commands.end_gone(tx, instance.id, now=call.now)
     return {"Instance": details.managed(instance)}
 
 

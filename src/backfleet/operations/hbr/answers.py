@@ -99,6 +99,7 @@ NAMES = {
     Kind.UPGRADE: "UpgradeBackupClientsTask",
     Kind.INSTALL: "InstallBackupClientsTask",
     Kind.UNINSTALL: "UninstallBackupClientsTask",
+    Kind.ROLL_BACK: "RollBackClientsTask",
 }
 
 

@@ -236,7 +236,10 @@ def _which_package(unclear: upgrades.PackageUnclear) -> str:
             f"PackageName is not given, and channel {channel} offers no package for these instances yet. Add a release."
         )
     listed = ", ".join(offered)
-    return f"PackageName is not given, and channel {channel} offers several packages: {listed}. Name one."
+    return (
+        f"PackageName is not given, and channel {channel} offers several packages: {listed}. "
+        "Name one, or let the administrator choose one (`backfleet release default`, or the setting default_package)."
+    )
 
 
 def _start_one(call: Call, kind: Kind, plan: Plan, asked: OneClient, label: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import socket
 import ssl
 import threading
 import time
-from typing import Any, Callable, Iterator, Optional
+from typing import Any, Callable, Iterator, Mapping, Optional
 from urllib.parse import urlsplit
 
 import websocket
@@ -38,9 +38,24 @@ class Channel:
     """Keeps one socket open and answers kicks. Opens it again for as long as it takes."""
 
     def __init__(
-        self, server: Server, timings: Timings, *, on_open: Callable[[], None], on_kick: Callable[[Kick], None]
+        self,
+        server: Server,
+        timings: Timings,
+        *,
+        on_open: Callable[[], None],
+        on_kick: Callable[[Kick], None],
+        process: Optional[Mapping[str, str]] = None,
     ) -> None:
-        self._server, self._timings = server, timings
+        """Make a channel that is not open.
+
+        Args:
+            server: the server.
+            timings: the pauses.
+            on_open: called each time the socket is open.
+            on_kick: called for each kick.
+            process: headers that tell the server which process of this identity opens the socket.
+        """
+        self._server, self._timings, self._process = server, timings, dict(process or {})
         self._on_open, self._on_kick = on_open, on_kick
         self._ponged = False
         self._retry_after = 0.0  # seconds; what the server asked for when it closed the socket
@@ -85,7 +100,7 @@ class Channel:
             opened.connect(
                 self._server.url("wss", _PATH),
                 socket=raw,
-                header=self._server.headers(),
+                header={**self._server.headers(), **self._process},
                 suppress_origin=True,
                 redirect_limit=0,
                 timeout=self._timings.handshake,

@@ -12,7 +12,7 @@ import time
 import uuid
 from collections import deque
 from dataclasses import dataclass
-from typing import Callable, Deque, List, NamedTuple, Tuple
+from typing import Callable, Deque, Dict, List, NamedTuple, Tuple
 from urllib.parse import urlencode
 
 from backfleet_host import VERSION
@@ -36,6 +36,13 @@ class AgentFacts:
     is_cold_start: bool  # the first start of an agent since the machine booted
     mode: str  # restricted | shell
     run: str = ""  # an id of this process: two at once with one identity are two hosts
+
+
+def process_headers(facts: AgentFacts) -> Dict[str, str]:
+    """Return the headers of a notify socket that name its process: a copied host is noticed by them within seconds."""
+    names = {"Run": facts.run, "Pid": str(facts.pid), "Hostname": socket.gethostname()}
+    names["Machine"] = machine.stored_machine_id()
+    return {f"X-Backfleet-{name}": value for name, value in names.items() if value and value.isascii()}
 
 
 @dataclass(frozen=True)
@@ -103,6 +110,7 @@ class HeartbeatLoop:
         self._counters = Counters()
         self._retries: Deque[float] = deque(maxlen=HEARTBEAT_RETRIES_AN_HOUR)  # monotonic seconds of each
         self._wake, self._is_late = threading.Event(), False
+        self._is_clock_noted = False
 
     def wake(self) -> None:
         """End the current pause."""
@@ -151,12 +159,24 @@ class HeartbeatLoop:
         except Unreachable as problem:
             log.warning("heartbeat: %s", problem)
             return False, 0.0
+        self._note_clock()
         is_acknowledged, wants_all, interval = read_answer(answer)
         if wants_all:
             self._counters = Counters(self._counters.sent, self._counters.acknowledged, wants_all=True)
         if not is_acknowledged:
-            log.warning("heartbeat: the server answered %d%s", answer.status, advice_on(answer.status))
+            log.warning(
+                "heartbeat: the server answered %d%s",
+                answer.status,
+                advice_on(answer.status, self._server.clock_trouble),
+            )
         return is_acknowledged, interval
+
+    def _note_clock(self) -> None:
+        """Log that the clocks differ once, and again after they agreed."""
+        trouble = self._server.clock_trouble
+        if trouble and not self._is_clock_noted:
+            log.warning("%s", trouble)
+        self._is_clock_noted = bool(trouble)
 
     def _may_retry(self) -> bool:
         now = time.monotonic()

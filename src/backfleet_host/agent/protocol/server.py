@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import ssl
 import time
 import uuid
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Dict, Iterator, Mapping, Optional
+from urllib.parse import urlsplit
 
 import urllib3
 
@@ -17,10 +20,11 @@ from backfleet_host import VERSION
 from backfleet_host.agent import machine
 from backfleet_host.agent.protocol.address import Address, BadAddress
 from backfleet_host.agent.protocol.request_signature import RequestSigner
+from backfleet_host.agent.protocol.wall_clock import certificate_advice, clock_trouble, server_time
 from backfleet_host.contract import OWN_AGENT
 from backfleet_host.layout import DEFAULT_ROOT, policy_folder
 from backfleet_host.platforms import architecture_here
-from backfleet_host.proxy import BadProxy, bare, proxy_for
+from backfleet_host.proxy import BadProxy, bare, proxy_authorization, proxy_for
 from backfleet_host.web import connections, readable
 
 REQUEST_SECONDS = 5.0  # protocol page, section 14
@@ -28,6 +32,7 @@ LIST_SECONDS = 8.0
 LARGEST_ANSWER = 1 << 20  # bytes
 USER_AGENT = f"linux_{architecture_here()}/{OWN_AGENT}{VERSION}"
 
+_TIME_REASONS = ("certificate is not yet valid", "certificate has expired")  # of OpenSSL
 _READ_AT_ONCE = 64 * 1024  # bytes
 
 
@@ -37,6 +42,10 @@ class Unreachable(Exception):
 
 class WrongAuthority(Unreachable):
     """What answered has no certificate of the trusted authority for this address."""
+
+
+class WrongClock(Unreachable):
+    """The server's certificate is not valid at the time that this host's clock shows."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +93,7 @@ class Server:
     ) -> None:
         self.address, self.tls, self.proxy = address, tls, proxy
         self._signer = signer
+        self.clock_trouble = ""  # how this host's clock differed from the server's at the last answer; "" if it did not
         self._client_address = machine.address_towards(address.host, address.port)
         settings: Dict[str, Any] = {"ssl_context": tls, "retries": False, "maxsize": 4}
         self._pool = connections(proxy, **settings)
@@ -143,6 +153,7 @@ class Server:
                 preload_content=False,
                 timeout=urllib3.Timeout(connect=seconds, read=seconds),
             )
+            self.clock_trouble = clock_trouble(_now(), server_time(response.headers.get("Date", "")))
             try:
                 return Answer(response.status, _read(response, largest, until))
             except BaseException:
@@ -156,9 +167,38 @@ class Server:
         try:
             yield
         except urllib3.exceptions.SSLError as problem:
-            raise _tls_failure(self.address, problem) from None
+            raise self._tls_failure(problem) from None
         except urllib3.exceptions.HTTPError as problem:
             raise Unreachable(f"{self.address} cannot be reached{self._through_proxy()}: {readable(problem)}") from None
+
+    def _tls_failure(self, problem: Exception) -> Unreachable:
+        if "CERTIFICATE_VERIFY_FAILED" not in str(problem):
+            return Unreachable(f"{self.address} does not speak TLS as expected: {readable(problem)}")
+        reason = str(problem).split("certificate verify failed:", 1)[-1].split("(_ssl", 1)[0].strip(" '\"),")
+        if not any(words in reason for words in _TIME_REASONS):
+            return WrongAuthority(f"{self.address} does not have the certificate that it must have: {reason}")
+        there = self._unverified_time()
+        advice = clock_trouble(_now(), there) or certificate_advice(_now(), is_clock_right=there is not None)
+        return WrongClock(f"{self.address} has a certificate that is not valid now by this host's clock: {advice}")
+
+    def _unverified_time(self) -> Optional[datetime]:
+        """Return the time that the server shows, for a message only: nobody has proved that it is the server."""
+        tls = ssl.create_default_context()
+        tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
+        through = urlsplit(self.proxy or f"//{self.address}")
+        connection = http.client.HTTPSConnection(
+            through.hostname or "", through.port, context=tls, timeout=REQUEST_SECONDS
+        )
+        try:
+            if self.proxy:
+                headers = proxy_authorization(self.proxy)
+                connection.set_tunnel(self.address.host, self.address.port, headers=headers)
+            connection.request("GET", "/luban/api/connection_detect", headers={"User-Agent": USER_AGENT})
+            return server_time(connection.getresponse().headers.get("Date", ""))
+        except (http.client.HTTPException, OSError):
+            return None
+        finally:
+            connection.close()
 
     def _through_proxy(self) -> str:
         return f" through the proxy {bare(self.proxy)}" if self.proxy else ""
@@ -175,15 +215,18 @@ def _read(response: Any, largest: int, until: float) -> bytes:
     return bytes(found)
 
 
-def _tls_failure(address: Address, problem: Exception) -> Unreachable:
-    if "CERTIFICATE_VERIFY_FAILED" in str(problem):
-        reason = str(problem).split("certificate verify failed:", 1)[-1].split("(_ssl", 1)[0].strip(" '\"),")
-        return WrongAuthority(f"{address} does not have the certificate that it must have: {reason}")
-    return Unreachable(f"{address} does not speak TLS as expected: {readable(problem)}")
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
 
 
-def advice_on(status: int) -> str:
-    """Return what a log line adds to a status that the server answered a signed request with."""
+def advice_on(status: int, trouble: str = "") -> str:
+    """Return what a log line adds to a status that the server answered a signed request with.
+
+    Args:
+        status: the status.
+        trouble: how the clocks differ, "" if they do not.
+    """
     if status in {401, 403}:
-        return ": it does not accept this host's identity; check that the clock is right and the instance registered"
+        advice = trouble or "check that the clock is right and the instance registered"
+        return f": it does not accept this host's identity; {advice}"
     return ""

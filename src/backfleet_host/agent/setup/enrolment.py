@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Callable, Iterator, List
 
 from backfleet_host.agent.protocol.address import BadAddress
-from backfleet_host.agent.protocol.server import Server, proxy_of, tls_towards
+from backfleet_host.agent.protocol.request_signature import read_request_signer
+from backfleet_host.agent.protocol.server import Server, Unreachable, proxy_of, tls_towards
 from backfleet_host.agent.protocol.signing import SigningKey, make_key, private_pem, read_private_pem
 from backfleet_host.agent.setup.enrolment_errors import CannotEnrol, EnrolmentRefused
 from backfleet_host.agent.setup.reenrolment import known_identity, needs_new_identity
@@ -25,8 +26,10 @@ from backfleet_host.agent.setup.registration import EnrolmentOptions, Registrati
 from backfleet_host.agent.setup.release_root import fetch_release_root, read_release_root
 from backfleet_host.agent.setup.systemd_unit import unit_name
 from backfleet_host.files import hold_lock, make_folder, set_mode, write_file
-from backfleet_host.identity import Identity, keep_identity
+from backfleet_host.identity import Identity, NotEnrolled, keep_identity
 from backfleet_host.layout import Places
+
+ENROLLED = "/luban/api/backfleet/enrolled"
 
 __all__ = ["CannotEnrol", "EnrolmentOptions", "enrol"]
 
@@ -54,11 +57,25 @@ def enrol(
             # Before the activation is spent: without a release root the host could trust no release.
             root = given_root or fetch_release_root(server)
             registration = register(server, options, _key(key_file, progress), mode)
+        if server.clock_trouble:
+            progress(server.clock_trouble)
         identity = _identity(registration, options, now)
         if known is not None:
             os.replace(key_file, places.key)
         _store(places, identity, authority, root)
+        _confirm(places, identity, options)
     return identity
+
+
+def _confirm(places: Places, identity: Identity, options: EnrolmentOptions) -> None:
+    """Sign a first request, by which the server knows that its answer arrived, whenever the agent is started.
+
+    One that was never heard of may have to give its place up. One try: the agent's first heartbeat does it too.
+    """
+    with contextlib.suppress(Unreachable, NotEnrolled, OSError):
+        signer, tls = read_request_signer(places, identity), tls_towards(options.authority)
+        with contextlib.closing(Server(options.server, tls, signer=signer, proxy=_proxy(places))) as server:
+            server.post(ENROLLED)
 
 
 def _read_authority(path: Path) -> bytes:

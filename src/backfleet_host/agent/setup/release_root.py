@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from backfleet_host.agent.protocol.server import Answer, Server, Unreachable, WrongAuthority
+from backfleet_host.agent.protocol.server import Answer, Server, Unreachable, WrongAuthority, WrongClock
 from backfleet_host.agent.setup.enrolment_errors import CannotEnrol, ServerAway
 from backfleet_host.download_paths import DOWNLOADS, METADATA
 
@@ -44,6 +44,8 @@ def _get(server: Server, path: str) -> Answer:
         return server.get(path, seconds=FETCH_SECONDS, largest=LARGEST_ROOT)
     except WrongAuthority as problem:
         raise CannotEnrol(f"{problem}; is --ca the certificate authority of this server?") from None
+    except WrongClock as problem:
+        raise CannotEnrol(str(problem)) from None
     except Unreachable as problem:
         raise ServerAway(f"{problem}; is --server right, and is `backfleet serve` running there?") from None
 

@@ -1,4 +1,7 @@
-"""Check that a version is healthy: run its health command, with a time limit on its whole process tree."""
+"""Check that a version is healthy: run its health command, with a time limit on its whole process tree.
+
+A release without a health command has every command started once: what cannot even be started is not healthy.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import signal
 import threading
 import time
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Collection, Dict, Optional
 
 from backfleet_host.manifest import Manifest
 from backfleet_host.upgrader.errors import Reason, Unhealthy
@@ -18,11 +21,23 @@ from backfleet_host.upgrader.host.subprocesses import Runner, Subprocess, run
 RETRY_SECONDS = 0.2  # between two tries of what is not ready yet
 POLL_SECONDS = 0.01  # between two looks at what will be ready in a moment: backups wait for it
 MATCH_SECONDS = 2.0  # for comparing an output with what is expected
+START_ARGUMENTS = ("--version", "--help", "-V")  # tried in this order, until one shows that the program starts
+START_SECONDS = 10.0  # for one try; what runs for longer has been started
+ALL_STARTS_SECONDS = 60.0  # for all commands of a version: backups wait
+CANNOT_BE_RUN = (126, 127)  # of shells and loaders: found but not executable, and not found
+MISSING_PARTS = re.compile(
+    r"error while loading shared libraries|cannot open shared object file|Error (?:loading shared library|relocating)"
+    r"|symbol lookup error|version [`'][^\n]{1,80}' not found|ModuleNotFoundError|ImportError"
+)
+"""What loaders of glibc and musl, and Python, print about libraries and modules that are missing or too old."""
 NOT_YET = 75  # EX_TEMPFAIL of sysexits.h: "not my fault, and it may be better in a moment"
 
 
-def verify(manifest: Manifest, tree: Path, runner: Runner = run) -> None:
+def verify(manifest: Manifest, tree: Path, runner: Runner = run, excused: Collection[str] = ()) -> None:
     """Check that the commands of a version are executable, and run its health command from this tree.
+
+    Args:
+        excused: commands that need not start where there is no health command: those of the old version did not.
 
     Raises:
         Unhealthy: it cannot be run, fails, prints something else than expected, or takes too long.
@@ -31,6 +46,7 @@ def verify(manifest: Manifest, tree: Path, runner: Runner = run) -> None:
         if not os.access(str(tree / path), os.X_OK):
             raise Unhealthy(f"{command} is not executable")
     if manifest.health is None:
+        _check_commands_start(manifest, tree, runner, excused)
         return
     arguments = manifest.health.command
     program = manifest.programs.get(arguments[0])
@@ -38,6 +54,40 @@ def verify(manifest: Manifest, tree: Path, runner: Runner = run) -> None:
         raise Unhealthy(f"the health command {arguments[0]!r} is not one of the release's own commands")
     command_line = Subprocess((str(tree / program), *arguments[1:]), manifest.health.seconds)
     expect(command_line, manifest.health.expect, " ".join(arguments), runner)
+
+
+def _check_commands_start(manifest: Manifest, tree: Path, runner: Runner, excused: Collection[str]) -> None:
+    """Start every command once. Raise Unhealthy if one cannot be started that is not excused.
+
+    A command that does not know an argument, or is still running when its time is over, has been started.
+    """
+    found: Dict[str, Unhealthy] = {}
+    until = time.monotonic() + ALL_STARTS_SECONDS
+    for command, path in manifest.programs.items():
+        left = until - time.monotonic()
+        problem = _start(command, str(tree / path), min(START_SECONDS, left), runner) if left > 0 else None
+        if problem is not None and command not in excused:
+            found[command] = problem
+    for problem in found.values():
+        problem.cannot_start = frozenset(found)
+        raise problem
+
+
+def _start(command: str, program: str, seconds: float, runner: Runner) -> Optional[Unhealthy]:
+    """Start a command with one argument after the other; return None as soon as it has been started, else why not."""
+    first = None
+    for argument in START_ARGUMENTS:
+        try:
+            code, output = runner(Subprocess((program, argument), seconds))
+        except Unhealthy as problem:
+            return None if problem.reason == "TimedOut" else problem
+        missing = MISSING_PARTS.search(output)
+        if code >= 0 and code not in CANNOT_BE_RUN and not (code and missing):
+            return None
+        line = next((line for line in output.splitlines() if MISSING_PARTS.search(line)), "")
+        text = f"`{command} {argument}` ended with {describe_exit(code)}{f': {line.strip()[:200]}' if line else ''}"
+        first = first or Unhealthy(text, output)
+    return first
 
 
 def expect(command: Subprocess, pattern: str, name: str, runner: Runner) -> None:

@@ -205,7 +205,8 @@ def _check_direction(attempt: Attempt, allowed: Policy, goal: Manifest) -> None:
     if not may:
         was = "is" if attempt.from_version else "was"
         text = f"{goal.version} is older than {current}, which {was} installed here and is still offered"
-        advice = f"withdraw {current}, or set `allows_downgrade` in /etc/backfleet on this host"
+        advice = f"withdraw {current}, roll back to {attempt.previous}" if attempt.previous else f"withdraw {current}"
+        advice += ", or set `allows_downgrade` in /etc/backfleet on this host"
         raise OrderFailed("NotAllowedFrom", f"{text}; {advice}")
 
 
@@ -214,7 +215,7 @@ def _upgrade_path(attempt: Attempt, goal: ReleaseTarget) -> Tuple[ReleaseTarget,
     current, manifest = attempt.from_version, goal.manifest
     if current == manifest.version:  # it is damaged, and repaired
         return (goal,)
-    if manifest.accepts(current):
+    if manifest.accepts(current) or attempt.order.kind == upgrade_path.ROLL_BACK:
         return (goal,)
     server = attempt.installation.release_server
     others = attempt.source.others(server, attempt.order, attempt.check_interrupted)

@@ -66,7 +66,13 @@ class Baseline:
     serving: bool = False  # its service ran, and is to run afterwards
     unhealthy: str = ""  # why it was not healthy; "" = it was
     failing_probes: FrozenSet[str] = frozenset()
+    cannot_start: FrozenSet[str] = frozenset()  # commands that could not be started; found out without a health command
 
     def journal_fields(self) -> Dict[str, Any]:
         """Return it as the fields of the journal's line `switching`."""
-        return {"serving": self.serving, "failing": sorted(self.failing_probes), "unwell": self.unhealthy}
+        return {
+            "serving": self.serving,
+            "failing": sorted(self.failing_probes),
+            "unwell": self.unhealthy,
+            "cannot_start": sorted(self.cannot_start),
+        }

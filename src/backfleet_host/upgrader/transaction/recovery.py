@@ -71,6 +71,7 @@ def _baseline_of(cut_off: OpenAttempt) -> Baseline:
         serving=bool(cut_off.field(SWITCHING, "serving", False)),
         unhealthy=cut_off.field(SWITCHING, "unwell"),
         failing_probes=frozenset(cut_off.field(SWITCHING, "failing", ())),
+        cannot_start=frozenset(cut_off.field(SWITCHING, "cannot_start", ())),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import time
 from pathlib import Path
-from typing import Dict
+from typing import Dict, FrozenSet
 
 from backfleet_host.manifest import Manifest
 from backfleet_host.upgrader import disk
@@ -77,10 +77,12 @@ def _give_rights(attempt: Attempt, plan: Plan, manifest: Manifest, tree: Path) -
 def _take_baseline(attempt: Attempt, plan: Plan, old: Manifest) -> Baseline:
     """Find out what fails on the old version already."""
     tree, unhealthy = attempt.package.tree(old.version), ""
+    cannot_start: FrozenSet[str] = frozenset()
     try:
         health.verify(old, tree, attempt.runner)
     except Unhealthy as problem:
         unhealthy = attempt.state.details["unwell_before"] = problem.text
+        cannot_start = problem.cannot_start
     failing = set()
     for probe in plan.policy.package.probes:
         attempt.check_interrupted(late="the probes of this host take too long; nothing was touched")
@@ -88,7 +90,7 @@ def _take_baseline(attempt: Attempt, plan: Plan, old: Manifest) -> Baseline:
             failing.add(probe.name)
     if failing:
         attempt.state.details["probes_failing_before"] = sorted(failing)
-    return Baseline(unhealthy=unhealthy, failing_probes=frozenset(failing))
+    return Baseline(unhealthy=unhealthy, failing_probes=frozenset(failing), cannot_start=cannot_start)
 
 
 def _unpack(attempt: Attempt, plan: Plan, manifest: Manifest, artifact: Path) -> None:

@@ -93,7 +93,7 @@ def verify_version(attempt: Attempt, policy: Policy, baseline: Baseline, manifes
         Unhealthy: something fails that did not fail on the old version.
     """
     package, runner = attempt.package, attempt.trial_runner(policy.host.verify_limit)
-    health.verify(manifest, package.current, runner)
+    health.verify(manifest, package.current, runner, baseline.cannot_start)
     for probe in policy.package.probes:
         if probe.name not in baseline.failing_probes:
             _run_probe(attempt, probe, manifest, runner)

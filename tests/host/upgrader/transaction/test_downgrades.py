@@ -53,6 +53,50 @@ def test_a_host_goes_up_and_stays_as_before(upgraded: Host, shop: Shop) -> None:
     assert upgraded.carry("upgrade", "3.0").outcome == "succeeded"
 
 
+@pytest.mark.parametrize("named", ["", "1.0"], ids=["by itself", "by name"])
+def test_an_order_to_roll_back_goes_to_the_version_that_ran_before(upgraded: Host, named: str) -> None:
+    """Both stay offered; no policy has to allow it."""
+    report = upgraded.carry("roll-back", named)
+    assert (report.outcome, report.from_version, report.to_version) == ("succeeded", "2.0", "1.0")
+    assert upgraded.version() == "1.0"
+    assert upgraded.leftovers() == []
+
+
+def test_a_second_order_to_roll_back_does_not_return_to_the_version_that_was_left(upgraded: Host) -> None:
+    """That one is the version from before now; a roll-back only goes down."""
+    assert upgraded.carry("roll-back").outcome == "succeeded"
+    report = upgraded.carry("roll-back")
+    assert (report.code, report.current_version) == ("NotAllowedFrom", "1.0")
+    assert "2.0 is not older than 1.0" in report.message
+
+
+def test_an_order_to_roll_back_goes_to_no_other_version(upgraded: Host, shop: Shop) -> None:
+    """Whoever controls the server could name one with a known weakness."""
+    shop.add("0.9")
+    report = upgraded.carry("roll-back", "0.9")
+    assert (report.code, report.current_version) == ("NotAllowedFrom", "2.0")
+    assert "roll back to 1.0" in report.message
+
+
+def test_f25_nothing_is_touched_where_no_version_from_before_is_kept(installed: Host) -> None:
+    """The refusal comes before anything is changed, and says what to do."""
+    report = installed.carry("roll-back")
+    assert (report.code, report.current_version) == ("NotAllowedFrom", "1.0")
+    assert "no version from before it is kept; name one" in report.message
+    assert installed.leftovers() == []
+
+
+def test_a_host_does_not_go_to_a_version_that_cannot_read_what_was_written(upgraded: Host, shop: Shop) -> None:
+    """Also where its administrator allows to go down; the report says which versions can read it."""
+    shop.add("3.0", repository_format="3", readable_by="2.0")
+    assert upgraded.carry("upgrade", "3.0").outcome == "succeeded"
+    upgraded.write_policy("allows_downgrade = true\n", "host")
+    report = upgraded.carry("roll-back", "1.0")
+    assert (report.code, report.current_version) == ("RepositoryFormatConflict", "3.0")
+    assert "3.0 wrote a format that 2.0 and newer can read" in report.message
+    assert upgraded.carry("roll-back").current_version == "2.0"
+
+
 @pytest.mark.parametrize(
     ("kind", "goal", "previous", "is_allowed", "is_withdrawn", "expected"),
     [
