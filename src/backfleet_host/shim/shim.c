@@ -6,7 +6,7 @@
  *
  * What it needs to know stands in `installed` below, written into the file when the shim is installed. Nothing is taken
  * from argv[0]. The one variable that is read from the environment names a descriptor, and counts only if that
- * descriptor is the gate, opened for writing, which only the gate's owner can do.
+ * descriptor is the marker of an upgrade, opened for writing, which only the marker's owner can do.
  *
  * Compiled by tools/build_shims.py. The `sh` form (upgrader/host/shim.py) is for platforms without a compiled one.
  */
@@ -162,7 +162,10 @@ static int is_same_file(const struct stat *one, const struct stat *other) {
 	return one->st_dev == other->st_dev && one->st_ino == other->st_ino;
 }
 
-/* The upgrade that closed the gate runs the new version behind it: it hands down the gate, opened for writing. */
+/* The upgrade that closed the gate runs the new version behind it: it hands down the marker, opened for writing, which
+ * only the marker's owner can do. The client keeps the descriptor, so that what it starts passes too. It is the marker
+ * and not the gate: whoever gets hold of it, as another user may of a process of his, can lock nothing with it. Where
+ * the marker was lost the gate itself will do, and the client does not get it. */
 static int is_verification(int gate) {
 	const char *digits = variable("BACKFLEET_GATE_DESCRIPTOR");
 	int fd = 0;
@@ -171,12 +174,11 @@ static int is_verification(int gate) {
 		if (*digits < '0' || *digits > '9' || fd > 100000) return 0;
 		fd = fd * 10 + (*digits - '0');
 	}
-	struct stat ours, given;
+	struct stat wanted, given;
 	int mode = fcntl(fd, F_GETFL);
-	if (fd == gate || mode < 0 || mode & O_PATH || (mode & O_ACCMODE) == O_RDONLY) return 0;
-	if (fstat(gate, &ours) || fstat(fd, &given) || !is_same_file(&ours, &given)) return 0;
-	close(fd);
-	return 1;
+	if (fd == gate || mode < 0 || mode & O_PATH || (mode & O_ACCMODE) == O_RDONLY || fstat(fd, &given)) return 0;
+	if (!stat(field[UNVERIFIED], &wanted) && is_same_file(&wanted, &given)) return 1;
+	return !fstat(gate, &wanted) && is_same_file(&wanted, &given) && !close(fd);
 }
 
 static long long now_ms(void) {
@@ -303,8 +305,9 @@ int main(int argc, char **argv) {
 		field[PACKAGE] = "shim";
 		fail("it was not installed by backfleet-host", 0, 0);
 	}
-	int gate = lock_file(field[GATE], O_CLOEXEC);
-	const char *version = is_verification(gate) ? field[CURRENT] : pass_gate(&gate, lock_file(field[RUNNING], 0));
+	int gate = lock_file(field[GATE], O_CLOEXEC), verifies = is_verification(gate);
+	int running = lock_file(field[RUNNING], verifies ? O_CLOEXEC : 0);
+	const char *version = verifies ? field[CURRENT] : pass_gate(&gate, running);
 	read_program(version, program, sizeof program);
 	close(gate);
 	become(program, argc, argv);

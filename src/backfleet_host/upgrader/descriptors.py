@@ -353,11 +353,11 @@ def move(at: At, target: At) -> None:
     except OSError as problem:
         if problem.errno != errno.EXDEV:
             raise
-        _copy(at, target, 0)
+        copy(at, target)
         remove(at)
 
 
-def _copy(at: At, target: At, depth: int) -> None:
+def copy(at: At, target: At, depth: int = 0) -> None:
     """Copy an entry with everything below it. Sockets, pipes and devices have no content to copy."""
     folder = open_folder(at) if depth <= DEEPEST else None
     if folder is not None:
@@ -366,7 +366,7 @@ def _copy(at: At, target: At, depth: int) -> None:
             copied = os.open(target.name, _FOLDER, dir_fd=target.folder)
             try:
                 for name in names_in(folder):
-                    _copy(At(folder, name), At(copied, name), depth + 1)
+                    copy(At(folder, name), At(copied, name), depth + 1)
                 attributes.set_attributes(copied, attributes.attributes_of(folder))
             finally:
                 os.close(copied)
@@ -375,12 +375,15 @@ def _copy(at: At, target: At, depth: int) -> None:
         return
     file = open_file(at)
     if file is not None:
-        with file, open_new_file(target) as copy:
+        with file, open_new_file(target) as copied_file:
             for piece in iter(lambda: file.read(PIECE), b""):
                 progress.reached()
-                copy.write(piece)
-            copy.flush()
-            attributes.set_attributes(copy.fileno(), attributes.attributes_of(file.fileno()))
+                copied_file.write(piece)
+            copied_file.flush()
+            attributes.set_attributes(copied_file.fileno(), attributes.attributes_of(file.fileno()))
+            state = os.fstat(file.fileno())
+            os.utime(copied_file.fileno(), ns=(state.st_atime_ns, state.st_mtime_ns))
+            os.fsync(copied_file.fileno())
         return
     with contextlib.suppress(OSError):  # it is no link
         os.symlink(os.readlink(at.name, dir_fd=at.folder), target.name, dir_fd=target.folder)

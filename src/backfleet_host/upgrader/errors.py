@@ -31,11 +31,16 @@ Reason = Literal[
     "ReadOnlyRoot",  # the host is still booting, or its disk had an error
     # HostBusy
     "NotAnswering",  # a file system with preserved state
+    # ManagedElsewhere: what somebody put into the installed version's tree
+    "InTheWay",  # it cannot be carried over
     # UnsupportedPlatform: the mount
     "NoSuid",  # file capabilities have no effect there
+    "NoExec",  # no program can be run there
     # RolledBack: the new version, or a probe of the host
     "TimedOut",  # its process tree was killed at its time limit
     "TemporaryFailure",  # exit code 75 until its time was over: not the version's fault
+    "FailedBefore",  # the version before it had failed in the same way: not the version's fault
+    "ShimFails",  # its health command runs, and its shim does not, for some user
 ]
 """Tells failures with the same code apart. A report has it in its `details`."""
 

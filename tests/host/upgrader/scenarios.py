@@ -42,6 +42,9 @@ class Scenario:
     backing_up: str = ""  # a version a backup runs on, that came through the shim
     fetch_fails: bool = False
     removes_state: bool = False
+    added: bool = False  # somebody put files into the tree of the installed version
+    named_users: bool = False  # the host policy names those who run the client
+    quarantines: bool = True  # a version that is rolled back
 
     @property
     def was(self) -> str:
@@ -64,6 +67,8 @@ class Ending:
     because: str = ""
 
 
+FAILS = "fails-for-others"
+ADDED = ("bin/courier.conf", "cache/one")
 UNHEALTHY = ("RolledBack", "exit code 3")
 REFUSES = ("HostBusy", "would not")
 INSTALL = {"kind": "install", "had": ()}
@@ -107,7 +112,13 @@ SCENARIOS = [
         "state broken for good", "RollbackFailed", UNHEALTHY[1], old="minds-its-state", new="unhealthy breaks-state"
     ),
     Scenario("a version that was unhealthy before", old="ages"),
-    Scenario("an unhealthy version after an unhealthy one", *UNHEALTHY, old="ages", new="unhealthy"),
+    Scenario("an unhealthy version after an unhealthy one", *UNHEALTHY, old="ages", new="unhealthy", quarantines=False),
+    Scenario("a file beside the program", added=True),
+    Scenario("a file beside the program, and an unhealthy version", *UNHEALTHY, added=True, new="unhealthy"),
+    Scenario("a file beside a damaged program", added=True, damaged="1.0"),
+    Scenario("a shim that another user runs", named_users=True),
+    Scenario("a shim that another user cannot run", "RolledBack", "does not run for", new=FAILS, named_users=True),
+    Scenario("a shim that another user never could run", old=FAILS, new=FAILS, named_users=True),
     Scenario("a host that looks for itself", probes=True),
     Scenario("a host that is not content", "RolledBack", "'a look'", probes=True, new="fails-the-probe"),
     Scenario("a host that was not content before", probes=True, old="fails-the-probe", new="fails-the-probe"),
@@ -214,6 +225,14 @@ def prepared(scenario: Scenario, root: Path) -> SmallHost:
         program = host.folder / "versions" / scenario.damaged / "share" / "help"
         program.chmod(0o644)
         program.write_text("damaged")
+    if scenario.added:
+        for name in ADDED:
+            path = host.folder / "versions" / scenario.was / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text("mine")
+    if scenario.named_users:
+        host.installation.etc.mkdir(parents=True)
+        (host.installation.etc / "host.toml").write_text('users = ["nobody"]\n')
     if scenario.probes:
         host.installation.etc.mkdir(parents=True)
         (host.installation.etc / f"{PACKAGE}.toml").write_text(PROBE)
@@ -360,7 +379,8 @@ def check_end(
     if "settings" not in excused:
         assert settings_of(host) == ((1 if ending.code else 2) if host.version() else None)
     if "evidence" not in excused:
-        assert host.is_quarantined() == (report.code in ("RolledBack", "RollbackFailed"))
+        is_rolled_back = report.code in ("RolledBack", "RollbackFailed")
+        assert host.is_quarantined() == (is_rolled_back and scenario.quarantines)
     if scenario.serving:
         assert host.serving == host.version()
 
@@ -385,6 +405,8 @@ def check_tidy(scenario: Scenario, host: SmallHost) -> None:
 def check_outcome(scenario: Scenario, host: SmallHost, before: dict[str, str], report: Report) -> None:
     """Check that everything is of the goal, or everything is as it was."""
     succeeded = report.outcome == "succeeded"
+    if scenario.added:
+        assert [(host.folder / "current" / name).read_text() for name in ADDED] == ["mine", "mine"]
     assert host.state.exists() != (scenario.removes_state and succeeded)
     if succeeded:
         was = before.get("courier/previous", "") if scenario.goal == scenario.was else f"-> versions/{scenario.was}"

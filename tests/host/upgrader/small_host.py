@@ -267,7 +267,14 @@ class SmallHost:
         if _called is not None:
             _called(f"program {command.arguments[0]}")
         with watching_calls(None):  # what it does is no effect of the upgrade
-            version, *behaviour = Path(command.arguments[0]).read_text().split()
+            program = Path(command.arguments[0])
+            if program.parent == self.root / "bin":
+                if not program.exists():
+                    raise Unhealthy(f"{program} cannot be started: No such file or directory")
+                program = self._program_of(program)
+            version, *behaviour = program.read_text().split()
+            if command.user and "fails-for-others" in behaviour:
+                return 126, f"backfleet: {PACKAGE}: the program cannot be run: {program}: Permission denied"
             return getattr(self, f"_{command.arguments[1]}")(version, behaviour)
 
     def _version(self, version: str, behaviour: list[str]) -> tuple[int, str]:
@@ -371,14 +378,18 @@ class SmallHost:
         shim = self.root / "bin" / PACKAGE
         if not shim.exists():
             return ""
-        found = native_shim.split(shim.read_bytes())
-        assert found is not None
-        answer = Path(os.fsdecode(found[1].current), ANSWERS, found[1].command.decode())
-        program = Path(answer.read_text().rstrip("\n"))
+        program = self._program_of(shim)
         assert os.access(program, os.X_OK), f"{program} cannot be run"
         version = program.read_text().split()[0]
         assert self.damage(version) == ""
         return version
+
+    def _program_of(self, shim: Path) -> Path:
+        """Return the program that a shim becomes."""
+        found = native_shim.split(shim.read_bytes())
+        assert found is not None
+        answer = Path(os.fsdecode(found[1].current), ANSWERS, found[1].command.decode())
+        return Path(answer.read_text().rstrip("\n"))
 
     def damage(self, version: str) -> str:
         """Return what is not intact in a version's tree; "" if everything is."""

@@ -21,6 +21,7 @@ from backfleet_host.upgrader.host.subprocesses import Runner, Subprocess, run
 RETRY_SECONDS = 0.2  # between two tries of what is not ready yet
 POLL_SECONDS = 0.01  # between two looks at what will be ready in a moment: backups wait for it
 MATCH_SECONDS = 2.0  # for comparing an output with what is expected
+KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)  # from outside, often because memory was short; the latter by a shell
 START_ARGUMENTS = ("--version", "--help", "-V")  # tried in this order, until one shows that the program starts
 START_SECONDS = 10.0  # for one try; what runs for longer has been started
 ALL_STARTS_SECONDS = 60.0  # for all commands of a version: backups wait
@@ -109,9 +110,9 @@ def expect(command: Subprocess, pattern: str, name: str, runner: Runner) -> None
             break
         code, output = runner(dataclasses.replace(command, seconds=left))
     if code != 0:
-        is_passing = code == NOT_YET
-        reason: Reason = "TemporaryFailure" if is_passing else ""
-        raise Unhealthy(f"`{name}` ended with {describe_exit(code)}", output, passing=is_passing, reason=reason)
+        reason: Reason = "TemporaryFailure" if code == NOT_YET else ""
+        passing = code == NOT_YET or code in KILLED
+        raise Unhealthy(f"`{name}` ended with {describe_exit(code)}", output, passing=passing, reason=reason)
     if not matches(pattern, output):
         raise Unhealthy(f"the output of `{name}` does not match {pattern!r}", output)
 

@@ -15,6 +15,7 @@
   settings.json          what the server set for the client, for whatever runs it here
   kept/                  the snapshot of preserved state, while an attempt is open
   failed/1.76.0/         why a version was rolled back, and what it printed
+  aside/                 copies of files that somebody changed or added and an order replaced or removed
   lock, gate, running    lock files
   unproven               exists from the switch until it is verified: shims that pass the gate all the same wait a while
 <root>/trust/            the TUF root that the host was enrolled with, and signed metadata that was seen
@@ -170,6 +171,11 @@ class PackageFolder:
     def failed(self) -> Path:
         """Folder with evidence about versions that were rolled back."""
         return self.folder / "failed"
+
+    @property
+    def aside(self) -> Path:
+        """Folder with copies of what somebody changed or added, and an order replaced or removed."""
+        return self.folder / "aside"
 
     @property
     def unverified(self) -> Path:

@@ -29,7 +29,7 @@ def sentences_about(installation: Installation, package: PackageFolder) -> List[
             owner = path.lstat().st_uid
             if owner not in (0, os.geteuid()):
                 found.append(f"{path} belongs to user {owner}, who can replace what is in it")
-    for folder in _around(installation):
+    for folder in folders_around(installation):
         state = folder.stat()
         if state.st_uid not in (0, os.geteuid()):
             found.append(f"{folder} belongs to user {state.st_uid}, who can replace what is below it")
@@ -71,7 +71,7 @@ def _ours(installation: Installation, package: PackageFolder) -> Dict[Path, int]
     return modes
 
 
-def _around(installation: Installation) -> List[Path]:
+def folders_around(installation: Installation) -> List[Path]:
     """Return the folders around the root and the shims, which are not ours."""
     around = [*installation.root.absolute().parents]
     if installation.root not in installation.bin.parents:

@@ -20,10 +20,13 @@ from backfleet_host.upgrader.errors import OrderFailed
 from backfleet_host.upgrader.host.subprocesses import LIMITS
 
 MOST_PROBES = 20
+MOST_USERS = 6  # that run the shim while backups wait
 LONGEST_SECONDS = 3600
 LONGEST_LIMIT = 24 * 3600  # seconds
 _VARIABLE = re.compile("[^=\0]+")
-_PACKAGE_FIELDS = frozenset({"probe", "sample", "keeps", "oldest_reader", "changes", "allows_downgrade", "units"})
+_PACKAGE_FIELDS = frozenset(
+    {"probe", "sample", "keeps", "oldest_reader", "changes", "allows_downgrade", "units", "users"}
+)
 _RUN_FIELDS = frozenset({"user", "seconds", "environment", "limits"})
 
 
@@ -59,6 +62,7 @@ class PackagePolicy:
     changes: bool = True  # whether this package may be installed, upgraded or removed
     allows_downgrade: bool = False  # whether an order may name an older version than the installed one
     units: Tuple[str, ...] = ()  # systemd units that its service may be, besides those named for the package
+    users: Tuple[str, ...] = ()  # who runs the client, besides the agent's own user
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,7 @@ class HostPolicy:
     sends_output: bool = False  # what a failed probe printed is sent to the server; it may hold secrets
     downloads: Tuple[str, ...] = ()  # addresses that orders may name besides those of the enrolled server
     allows_downgrade: bool = False  # the same for every package
+    users: Tuple[str, ...] = ()  # who runs the clients, where a package does not name its own; () = anybody
 
 
 @dataclass(frozen=True)
@@ -121,6 +126,7 @@ def read_package_policy(etc: Path, package: str) -> PackagePolicy:
             _boolean(raw, "changes", True),
             _boolean(raw, "allows_downgrade", False),
             tuple(_list(raw, "units", str)),
+            _users(raw),
         )
     except (ValueError, TypeError) as problem:
         raise OrderFailed("InternalError", f"{file}: {problem}") from None
@@ -147,6 +153,7 @@ def read_host_policy(etc: Path) -> HostPolicy:
             sends_output=_boolean(raw, "sends_output", False),
             downloads=tuple(_list(raw, "downloads", str)),
             allows_downgrade=_boolean(raw, "allows_downgrade", False),
+            users=_users(raw),
         )
     except BadProxy as problem:
         raise OrderFailed("InternalError", f"{file}: proxy {problem}") from None
@@ -216,6 +223,15 @@ def _user(raw: Mapping[str, Any]) -> str:
         except KeyError:
             raise ValueError("user does not exist on this host") from None
     return name
+
+
+def _users(raw: Mapping[str, Any]) -> Tuple[str, ...]:
+    names = tuple(_list(raw, "users", str))
+    if len(names) > MOST_USERS:
+        raise ValueError(f"users has {len(names)} names; at most {MOST_USERS} are allowed")
+    for name in names:
+        _user({"user": name})
+    return names
 
 
 def _pattern(raw: Mapping[str, Any], name: str) -> str:

@@ -16,7 +16,7 @@ import hashlib
 import os
 import stat
 from pathlib import Path
-from typing import IO, Any, Dict, Iterable, Iterator, List, Optional, Tuple
+from typing import IO, Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
 
 from backfleet_host.files import PARTIAL
 from backfleet_host.release_rules import is_system_path
@@ -89,9 +89,14 @@ def _copied(entry: Entry, folder: Path) -> Tuple[Dict[str, Any], Dict[str, Any]]
     raise OrderFailed("HostBusy", f"{entry.path}, state to preserve, changes all the time; stop what writes into it")
 
 
-def first_change(folder: Path) -> str:
-    """Return how the first entry of a snapshot differs now; "" if none does. New entries are allowed."""
+def first_change(folder: Path, check_time: Callable[[], None] = lambda: None) -> str:
+    """Return how the first entry of a snapshot differs now; "" if none does. New entries are allowed.
+
+    Args:
+        check_time: called before each entry is read; what it raises ends the comparison.
+    """
     for name, known in _index(folder)[1].items():
+        check_time()
         now = describe(Path(name))
         for what, value in known.items():
             if now.get(what) != value:

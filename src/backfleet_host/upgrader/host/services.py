@@ -40,8 +40,16 @@ class Started:
 class Service:
     """The service as one version describes it."""
 
-    def __init__(self, manifest: Manifest, tree: Path, runner: Runner, systemd: Path = SYSTEMD) -> None:
-        self._manifest, self._tree, self._runner = manifest, tree, runner
+    def __init__(
+        self,
+        manifest: Manifest,
+        tree: Path,
+        runner: Runner,
+        systemd: Path = SYSTEMD,
+        *,
+        until: float = float("inf"),  # monotonic seconds, at which no start of it is waited for any longer
+    ) -> None:
+        self._manifest, self._tree, self._runner, self._until = manifest, tree, runner, until
         self._by_unit = bool(manifest.service and manifest.service.unit and systemd.is_dir())
 
     @property
@@ -111,9 +119,16 @@ class Service:
                 self._runner(Subprocess((_systemctl(), "reset-failed", self._unit), QUERY_SECONDS))
             arguments = (_systemctl(), "start", self._unit) if self._by_unit else service.start
             self._run("start", arguments, service.seconds, outlives=True)
-            if not wait_for(self._is_ready, service.seconds):
-                raise Unhealthy(f"the service was not ready within {service.seconds} s")
+            left = self._until - time.monotonic()
+            if not wait_for(self._is_ready, max(0.0, min(service.seconds, left))):
+                raise self._was_not_ready(service.seconds, is_out_of_time=left < service.seconds)
         return Started(time.monotonic(), self._unit_state().get("InvocationID", "") if self._by_unit else "")
+
+    def _was_not_ready(self, seconds: int, *, is_out_of_time: bool) -> Unhealthy:
+        if is_out_of_time:
+            text = "the service was not ready when the time for verifying was over (`verify_limit` in host.toml)"
+            return Unhealthy(text, passing=True, reason="TimedOut")
+        return Unhealthy(f"the service was not ready within {seconds} s")
 
     def check_stayed_up(self, started: Started) -> None:
         """Check that it has run without a break since, and for long enough.

@@ -10,12 +10,13 @@ The client inherits the lock on `running` and holds it exactly as long as it liv
 runs on a version that was not verified.
 
 There are two forms: a compiled program (`native_shim`), which changes nothing else of what the client gets, and a text
-for sh, for platforms and file systems on which that one does not work. The text uses flock(1) of util-linux by its
-absolute path, and so its locks are of another kind.
+for sh, for platforms and file systems on which that one does not work. The text uses flock(1), find(1) and sleep(1) by
+their absolute paths, those of util-linux and coreutils or of busybox, and so its locks are of another kind.
 """
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import stat
@@ -29,6 +30,7 @@ from backfleet_host.upgrader.gate import has_record_locks
 from backfleet_host.upgrader.host import native_shim
 from backfleet_host.upgrader.host.rights import has_capability
 
+TOOLS = "/usr/bin:/bin:/usr/local/bin"  # where the programs are that the text for sh uses, by their absolute paths
 MODE = 0o755  # of a shim: everybody may run it
 MARK = "# backfleet shim for"
 WAIT_SECONDS = 300  # at the gate, unless the host policy says otherwise
@@ -43,22 +45,30 @@ _TEXT = """#!/bin/sh
 exec 8<{gate} 9<{running} || exit 69
 verifies() {{
   case "${{BACKFLEET_GATE_DESCRIPTOR-}}" in ''|*[!0-9]*) return 1 ;; esac
-  [ "/proc/$$/fd/$BACKFLEET_GATE_DESCRIPTOR" -ef {gate} ] || return 1
+  [ "/proc/$$/fd/$BACKFLEET_GATE_DESCRIPTOR" -ef {unproven} ] ||
+    [ "/proc/$$/fd/$BACKFLEET_GATE_DESCRIPTOR" -ef {gate} ] || return 1
   while read -r key value; do
     case "$key $value" in "flags: "*[12]) return 0 ;; esac
   done <"/proc/$$/fdinfo/$BACKFLEET_GATE_DESCRIPTOR"
   return 1
 }}
-if ! verifies; then
+is_old() {{ [ -x {find} ] && [ -z "$({find} {unproven} -mmin -{minutes} || echo young)" ]; }}
+if verifies; then
+  IFS= read -r program <{answer} || exit 69
+else
   {flock} -s 8 || exit 69
   tries=0
-  while [ -e {unproven} ] && [ "$tries" -lt {tries} ] && [ -n "$(find {unproven} -mmin -{minutes})" ]; do
-    {flock} -u 8; sleep 1; {flock} -s 8 || exit 69
+  while [ -e {unproven} ] && [ "$tries" -lt {tries} ] && ! is_old; do
+    {flock} -u 8; {sleep} 1; {flock} -s 8 || exit 69
     tries=$((tries + 1))
   done
   {flock} -s 9 || exit 69
+  if [ -e {unproven} ] && [ -e {verified} ]; then
+    IFS= read -r program <{verified} || exit 69
+  else
+    IFS= read -r program <{answer} || exit 69
+  fi
 fi
-IFS= read -r program <{answer} || exit 69
 exec 8<&-
 exec "$program" "$@"
 """
@@ -84,7 +94,7 @@ exec "$program" "$@"
 
 def flock_program() -> Optional[str]:
     """Return the path of flock(1); None if this host has none."""
-    return shutil.which("flock", path="/usr/bin:/bin:/usr/local/bin")
+    return shutil.which("flock", path=TOOLS)
 
 
 def can_be_run_here(package: Path, name: str) -> bool:
@@ -115,17 +125,19 @@ def _text(text: str, package: Path, name: str, command: str) -> bytes:
     quoted = {
         "gate": package / "gate",
         "running": package / "running",
-        "flock": flock_program() or "flock",
+        **{tool: shutil.which(tool, path=TOOLS) or f"/usr/bin/{tool}" for tool in ("flock", "find", "sleep")},
         "unproven": package / UNVERIFIED,
         "answer": package / "current" / ANSWERS / command,
+        "verified": package / "verified" / ANSWERS / command,
     }
-    return text.format(
+    filled = text.format(
         mark=MARK,
         package=name,
         tries=WAITS,
         minutes=MINUTES,
         **{key: shlex.quote(str(value)) for key, value in quoted.items()},
-    ).encode()
+    )
+    return os.fsencode(filled)  # the very bytes of the paths, whatever the locale
 
 
 def is_native(content: bytes) -> bool:
@@ -158,7 +170,7 @@ def write_answers(partial: Path, tree: Path, programs: Dict[str, str]) -> None:
         folder.mkdir()
         files.set_mode(folder, 0o755)
     for command, program in programs.items():
-        disk.write_file(folder / command, f"{tree / program}\n".encode(), 0o444)
+        disk.write_file(folder / command, os.fsencode(f"{tree / program}\n"), 0o444)
 
 
 def is_ours(path: Path, name: str) -> bool:

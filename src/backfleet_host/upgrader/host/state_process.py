@@ -51,7 +51,7 @@ class PreservedState(Protocol):
     def snapshot(self, paths: Iterable[str], folder: Path, check: Check) -> None:
         """Copy all state under these paths."""
 
-    def first_change(self, folder: Path) -> str:
+    def first_change(self, folder: Path, check: Check) -> str:
         """Return how the first entry of a snapshot differs now."""
 
     def restore(self, folder: Path, evidence: Path) -> None:
@@ -105,11 +105,11 @@ class StateProcess:
         """Copy all state under these paths into `folder`."""
         self._ask(MOST_SECONDS, check, "snapshot", paths=list(paths), folder=str(folder))
 
-    def first_change(self, folder: Path) -> str:
+    def first_change(self, folder: Path, check: Check) -> str:
         """Return how the first entry of a snapshot differs now; "" if none does."""
         if not (folder / preserved_state.INDEX).exists():
             return ""
-        return str(self._ask(MOST_SECONDS, _go_on, "first_change", folder=str(folder)))
+        return str(self._ask(MOST_SECONDS, check, "first_change", folder=str(folder)))
 
     def restore(self, folder: Path, evidence: Path) -> None:
         """Make all entries of a snapshot what they were. This takes as long as it takes, if only it moves."""

@@ -7,6 +7,7 @@ that has left its process group, its session or its environment is found all the
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import secrets
@@ -23,8 +24,8 @@ from backfleet_host.upgrader.errors import Unhealthy
 from backfleet_host.upgrader.host.processes import OWNER, descendants, end, session_of, with_variable
 
 LONGEST_OUTPUT = 64 * 1024  # bytes that are kept
-GATE_DESCRIPTOR = "BACKFLEET_GATE_DESCRIPTOR"  # names the descriptor of the gate, for shims
-LEAST_GATE_DESCRIPTOR = 100  # its number is out of the way of what scripts use
+GATE_DESCRIPTOR = "BACKFLEET_GATE_DESCRIPTOR"  # names the descriptor with which shims let a command past the gate
+LEAST_DESCRIPTOR = 100  # its number is out of the way of what scripts use
 RUN_ID = "BACKFLEET_RUN"  # in the environment of everything that a command starts
 PR_SET_CHILD_SUBREAPER = 36
 POLL_SECONDS = 0.02  # for the end of a process, where the kernel does not signal it
@@ -32,6 +33,7 @@ KILL_SECONDS = 2.0  # for the end of a killed process; one that waits for a file
 LEFT_BEHIND = -1000  # stands for the exit code of such a process; no process has it
 PIPE_PIECES = 32  # of LONGEST_OUTPUT: more than a pipe holds
 ROUNDS = 20  # of looking for what is left of a command: what forks faster than that is left alone
+SHORT = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)  # what the host is short of
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LIMITS = {"memory": "RLIMIT_AS", "cpu": "RLIMIT_CPU", "files": "RLIMIT_NOFILE", "file_size": "RLIMIT_FSIZE"}
 
@@ -46,7 +48,7 @@ class Subprocess:
     environment: Mapping[str, str] = field(default_factory=dict)  # besides PATH, LANG and HOME
     limits: Mapping[str, int] = field(default_factory=dict)  # by the names in LIMITS
     outlives: bool = False  # it starts a service: what it leaves is killed only if it runs out of time
-    gate: Optional[Path] = None  # closed for this command's sake: it gets a descriptor with which shims pass it
+    marker: Optional[Path] = None  # of the upgrade that closed the gate: opened, it lets the command past
     owner: str = ""  # the package whose upgrade runs it: if that dies, the next one kills the command
 
 
@@ -142,11 +144,11 @@ class _Output:
 
 
 def _started(command: Subprocess, run_id: str, output: int) -> subprocess.Popen[bytes]:
-    gate = _opened_gate(command)
+    marker = _opened_marker(command)
     try:
         environment = _environment(command, run_id)
-        if gate is not None:
-            environment[GATE_DESCRIPTOR] = str(gate)
+        if marker is not None:
+            environment[GATE_DESCRIPTOR] = str(marker)
         return subprocess.Popen(
             list(command.arguments),
             stdin=subprocess.DEVNULL,
@@ -155,30 +157,40 @@ def _started(command: Subprocess, run_id: str, output: int) -> subprocess.Popen[
             cwd="/",
             start_new_session=True,
             preexec_fn=_child_setup(command),  # noqa: PLW1509 - no other threads run while orders are carried out
-            pass_fds=() if gate is None else (gate,),
+            pass_fds=() if marker is None else (marker,),
             env=environment,
         )
     except (OSError, subprocess.SubprocessError, LookupError, ValueError) as problem:
         why = getattr(problem, "strerror", None) or str(problem)
-        raise Unhealthy(f"{command.arguments[0]} cannot be started: {why}") from None
+        passing = getattr(problem, "errno", 0) in SHORT
+        raise Unhealthy(f"{command.arguments[0]} cannot be started: {why}", passing=passing) from None
     finally:
-        if gate is not None:
-            os.close(gate)
+        if marker is not None:
+            os.close(marker)
 
 
-def _opened_gate(command: Subprocess) -> Optional[int]:
-    """Return a descriptor of the gate for writing, which nobody else can have; None if the command gets none.
-
-    It is opened anew: with a copy of ours, a command could release our lock.
-    """
-    if command.gate is None:
-        return None
+def _open_to_write(path: Path) -> Optional[int]:
     try:
-        opened = os.open(command.gate, os.O_WRONLY | os.O_CLOEXEC)
+        return os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     except OSError:
         return None
+
+
+def _opened_marker(command: Subprocess) -> Optional[int]:
+    """Return a descriptor of the marker for writing, which only its owner can open; None if the command gets none.
+
+    Where somebody removed the marker a command of our own user gets one of the gate. It is opened anew: with a copy of
+    ours, a command could release our lock.
+    """
+    if command.marker is None:
+        return None
+    opened = _open_to_write(command.marker)
+    if opened is None and not command.user:
+        opened = _open_to_write(command.marker.with_name("gate"))
+    if opened is None:
+        return None
     try:
-        number = fcntl.fcntl(opened, fcntl.F_DUPFD_CLOEXEC, LEAST_GATE_DESCRIPTOR)
+        number = fcntl.fcntl(opened, fcntl.F_DUPFD_CLOEXEC, LEAST_DESCRIPTOR)
     except OSError:  # more than we may have
         return opened
     os.close(opened)

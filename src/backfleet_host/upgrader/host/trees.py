@@ -6,7 +6,7 @@ import hashlib
 import os
 import stat
 from pathlib import Path
-from typing import IO, Any, Dict, Optional
+from typing import IO, Any, Dict, Iterator, Mapping, Optional
 
 from backfleet_host.archives import BadArchive, Entry, walk
 from backfleet_host.files import set_mode
@@ -54,14 +54,18 @@ def first_difference(tree: Path, files: Dict[str, Any]) -> str:
     Args:
         files: what `unpack` returned.
     """
+    return next(differences(tree, files), "")
+
+
+def differences(tree: Path, files: Mapping[str, Any]) -> Iterator[str]:
+    """Yield every file that is not as it was unpacked. As `first_difference`."""
     for name, known in files.items():
         path = tree / name
         if "link" in known:
             if not path.is_symlink() or os.readlink(str(path)) != known["link"]:
-                return name
+                yield name
         elif not _is_file_of(path, known["size"]) or _sha256(path) != known["sha256"]:
-            return name
-    return ""
+            yield name
 
 
 def _is_file_of(path: Path, size: int) -> bool:

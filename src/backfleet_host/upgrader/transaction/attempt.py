@@ -47,6 +47,7 @@ class State:
     preserved: Optional[PreservedState] = None  # once it was needed
     must_be_idle: bool = False  # no backup may run from here on
     verify_until: float = 0.0  # monotonic seconds; 0 = nothing was verified behind the gate yet
+    verify_limit: int = 0  # seconds that this is after its beginning
     details: Dict[str, Any] = field(default_factory=dict)  # of the report
 
 
@@ -120,14 +121,33 @@ class Attempt:
         Args:
             limit: seconds for all that this order verifies so, since runs wait meanwhile.
         """
+        return _until(self._begin_to_verify(limit), limit, self.gate_runner())
+
+    def trial_service(self, manifest: Manifest, limit: int) -> Service:
+        """Return the service of a version that is verified while the gate is closed, in the time of `trial_runner`.
+
+        What it starts stays, and so gets nothing with which it could pass the gate.
+        """
+        until = self._begin_to_verify(limit)
+        runner, tree = _until(until, limit, self.runner), self.package.tree(manifest.version)
+        return Service(manifest, tree, runner, self.installation.systemd, until=until)
+
+    def _begin_to_verify(self, limit: int) -> float:
+        """Return when the time for verifying is over, in monotonic seconds. It begins with the first call."""
         state = self.state
-        state.verify_until = state.verify_until or time.monotonic() + limit
-        return _until(state.verify_until, limit, self.gate_runner())
+        if not state.verify_until:
+            state.verify_until, state.verify_limit = time.monotonic() + limit, limit
+        return state.verify_until
+
+    def check_time_to_verify(self) -> None:
+        """Check that what is verified while the gate is closed has time left. Raises Unhealthy."""
+        if self.state.verify_until and time.monotonic() >= self.state.verify_until:
+            raise Unhealthy(_late(self.state.verify_limit), passing=True, reason="TimedOut")
 
     def gate_runner(self) -> Runner:
         """Return a runner whose commands pass the closed gate, if they call the client by its shim."""
-        gate = self.package.folder / "gate"
-        return lambda command: self.runner(dataclasses.replace(command, gate=gate))
+        marker = self.package.unverified
+        return lambda command: self.runner(dataclasses.replace(command, marker=marker))
 
     @property
     def source(self) -> ReleaseSource:
@@ -237,7 +257,7 @@ def _owned(runner: Runner, owner: str) -> Runner:
 
 def _until(end: float, limit: int, runner: Runner) -> Runner:
     """Return a runner that runs commands until `end`. Running out of time is no fault of a version."""
-    late = f"verifying ran out of time: all of it may take {limit} s (`verify_limit` in host.toml)"
+    late = _late(limit)
 
     def run(command: Subprocess) -> Tuple[int, str]:
         left = end - time.monotonic()
@@ -251,6 +271,10 @@ def _until(end: float, limit: int, runner: Runner) -> Runner:
         raise Unhealthy(late, passing=True, reason="TimedOut")
 
     return run
+
+
+def _late(limit: int) -> str:
+    return f"verifying ran out of time: all of it may take {limit} s (`verify_limit` in host.toml)"
 
 
 def reason_details(problem: Exception) -> Dict[str, Any]:

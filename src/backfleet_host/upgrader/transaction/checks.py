@@ -59,6 +59,7 @@ def check(attempt: Attempt) -> Plan:
         _check_release(attempt, target.manifest, allowed)
     for reader in (order.oldest_reader, allowed.package.oldest_reader):
         upgrade_path.check_format(plan.goal, attempt.old_manifest(), reader)
+    check_programs_can_be_run(attempt)
     _check_space(package, plan)
     for target in targets:
         check_shims_can_be_written(attempt, target.manifest.programs)
@@ -80,6 +81,20 @@ def check_shims_can_be_written(attempt: Attempt, programs: Dict[str, str]) -> No
     except OSError as problem:
         code, text = meaning_of(problem)
         raise OrderFailed(code, f"{text}; shims belong in {folder}; nothing was touched") from None
+
+
+def check_programs_can_be_run(attempt: Attempt) -> None:
+    """Check that programs can be run where trees and shims are.
+
+    Raises:
+        OrderFailed: UnsupportedPlatform, one of them is on a mount without programs.
+    """
+    for wanted, what in ((attempt.package.versions, "versions"), (attempt.installation.bin, "shims")):
+        folder = next(path for path in (wanted, *wanted.absolute().parents) if path.exists())
+        if os.statvfs(str(folder)).f_flag & os.ST_NOEXEC:
+            text = f"{what} are in {folder}, which is mounted `noexec`: no program can be run there"
+            advice = "remount it with `exec`, or put the root elsewhere; nothing was touched"
+            raise OrderFailed("UnsupportedPlatform", f"{text}; {advice}", "NoExec")
 
 
 def _check_space(package: PackageFolder, plan: Plan) -> None:

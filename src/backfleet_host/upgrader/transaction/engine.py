@@ -17,6 +17,7 @@ from backfleet_host.upgrader.transaction.plan import Baseline, Plan
 from backfleet_host.upgrader.transaction.rollback import Cause, roll_back
 from backfleet_host.upgrader.transaction.staging import fetch, stage
 from backfleet_host.upgrader.transaction.switching import commit, switch, verify_version
+from backfleet_host.upgrader.transaction.verdict import cause_of
 
 
 def upgrade(attempt: Attempt) -> Report:
@@ -52,7 +53,9 @@ def end_failed(attempt: Attempt, plan: Plan, baseline: Baseline, problem: Except
     if not attempt.state.has_switched:
         return finish(attempt, attempt.report("failed", code, text))
     if isinstance(problem, Unhealthy):
-        cause = Cause("RolledBack", text, not problem.passing, problem.output, problem.is_private)
+        cause, failed_before = cause_of(problem, attempt.state.trying, baseline, attempt.from_version)
+        if failed_before:
+            attempt.state.details.setdefault("reason", "FailedBefore")
     else:
         cause = Cause(code, text, is_its_fault=False)
     return roll_back(attempt, plan.policy.host, baseline, cause)

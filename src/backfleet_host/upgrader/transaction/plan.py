@@ -66,6 +66,9 @@ class Baseline:
     serving: bool = False  # its service ran, and is to run afterwards
     unhealthy: str = ""  # why it was not healthy; "" = it was
     failing_probes: FrozenSet[str] = frozenset()
+    words: str = ""  # of its health command, without what differs between versions; "" = it was healthy
+    served_users: FrozenSet[str] = frozenset()  # its shims ran for them
+    unserved_users: FrozenSet[str] = frozenset()  # its shims did not run for them
     cannot_start: FrozenSet[str] = frozenset()  # commands that could not be started; found out without a health command
 
     def journal_fields(self) -> Dict[str, Any]:
@@ -74,5 +77,7 @@ class Baseline:
             "serving": self.serving,
             "failing": sorted(self.failing_probes),
             "unwell": self.unhealthy,
+            "words": self.words,
+            "users": {"served": sorted(self.served_users), "unserved": sorted(self.unserved_users)},
             "cannot_start": sorted(self.cannot_start),
         }

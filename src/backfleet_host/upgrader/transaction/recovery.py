@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 from backfleet_host.contract import Report
-from backfleet_host.upgrader import gate
+from backfleet_host.upgrader import disk, gate
 from backfleet_host.upgrader.errors import OrderFailed, Unhealthy
 from backfleet_host.upgrader.host import preserved_state
 from backfleet_host.upgrader.host.installation import Installation
@@ -67,10 +67,14 @@ def _recover_switched(attempt: Attempt, cut_off: OpenAttempt) -> Report:
 
 def _baseline_of(cut_off: OpenAttempt) -> Baseline:
     """Return the baseline that the line `switching` has. Older programs wrote fewer fields."""
+    users = cut_off.field(SWITCHING, "users", {})
     return Baseline(
         serving=bool(cut_off.field(SWITCHING, "serving", False)),
         unhealthy=cut_off.field(SWITCHING, "unwell"),
         failing_probes=frozenset(cut_off.field(SWITCHING, "failing", ())),
+        words=cut_off.field(SWITCHING, "words"),
+        served_users=frozenset(users.get("served", ())),
+        unserved_users=frozenset(users.get("unserved", ())),
         cannot_start=frozenset(cut_off.field(SWITCHING, "cannot_start", ())),
     )
 
@@ -93,6 +97,8 @@ def _hold_still(attempt: Attempt) -> None:
     """
     package = attempt.package
     gate.make_lock_files(package.folder)
+    if not package.unverified.exists():  # a rollback that was cut off at its end; commands need it to pass the gate
+        disk.make_marker(package.unverified)
     with contextlib.suppress(OrderFailed):
         close_gate(attempt)
     known = [known_manifest(package, version) for version in (package.version(), attempt.from_version)]
@@ -114,7 +120,7 @@ def _verify_after_crash(attempt: Attempt, policy: HostPolicy, baseline: Baseline
         plan = Plan(read_policy(attempt.installation.etc, attempt.package.name))
         write_shims(attempt.installation, attempt.package, manifest)
         if baseline.serving and manifest.service is not None:
-            attempt.state.started = attempt.service(manifest).start()
+            attempt.state.started = attempt.trial_service(manifest, plan.policy.host.verify_limit).start()
         verify_version(attempt, plan.policy, baseline, manifest)
         attempt.journal.write(VERIFIED)
     except Exception as problem:  # noqa: BLE001 - whatever it is, the host must not stay between two versions

@@ -5,16 +5,18 @@ from __future__ import annotations
 import errno
 import time
 from pathlib import Path
-from typing import Dict, FrozenSet
+from typing import Dict, FrozenSet, Set, Tuple
 
 from backfleet_host.manifest import Manifest
-from backfleet_host.upgrader import disk
+from backfleet_host.upgrader import disk, gate
 from backfleet_host.upgrader.errors import OrderFailed, Unhealthy
 from backfleet_host.upgrader.failpoints import failpoint
-from backfleet_host.upgrader.host import health, probes, rights, shim, trees
+from backfleet_host.upgrader.host import health, probes, rights, shim, trees, users
 from backfleet_host.upgrader.transaction.attempt import Attempt, known_files, known_manifest
+from backfleet_host.upgrader.transaction.carrying import carry_additions, keep_edited_shims, keep_over_repair
 from backfleet_host.upgrader.transaction.checks import is_intact
 from backfleet_host.upgrader.transaction.plan import Baseline, Plan
+from backfleet_host.upgrader.transaction.verdict import words_of
 
 NO_EXCHANGE = (errno.EXDEV, errno.EINVAL, errno.ENOSYS)  # how a system says that it cannot exchange two folders
 INTACT_SECONDS = 30.0  # for which a tree that was found intact is not checked again
@@ -42,7 +44,8 @@ def stage(attempt: Attempt, plan: Plan, artifacts: Dict[str, Path]) -> Baseline:
 
     Raises:
         OrderFailed: HealthCheckFailed, the old version is damaged and not offered any more: nothing could be rolled
-            back to; UntrustedRelease, an archive is refused; HostBusy, processes run from a damaged tree.
+            back to; UntrustedRelease, an archive is refused; HostBusy, processes run from a damaged tree;
+            ManagedElsewhere, what somebody put into the old tree cannot be carried over.
     """
     for target in plan.needed:
         if target.manifest.version in artifacts:
@@ -59,6 +62,8 @@ def stage(attempt: Attempt, plan: Plan, artifacts: Dict[str, Path]) -> Baseline:
         manifest = known_manifest(attempt.package, retained)
         if manifest is not None:
             _give_rights(attempt, plan, manifest, attempt.package.tree(retained))
+    carry_additions(attempt, plan.goal.version)
+    keep_edited_shims(attempt, old)
     return _take_baseline(attempt, plan, old)
 
 
@@ -76,13 +81,13 @@ def _give_rights(attempt: Attempt, plan: Plan, manifest: Manifest, tree: Path) -
 
 def _take_baseline(attempt: Attempt, plan: Plan, old: Manifest) -> Baseline:
     """Find out what fails on the old version already."""
-    tree, unhealthy = attempt.package.tree(old.version), ""
+    tree, unhealthy, words = attempt.package.tree(old.version), "", ""
     cannot_start: FrozenSet[str] = frozenset()
     try:
         health.verify(old, tree, attempt.runner)
     except Unhealthy as problem:
         unhealthy = attempt.state.details["unwell_before"] = problem.text
-        cannot_start = problem.cannot_start
+        words, cannot_start = words_of(problem, old.version), problem.cannot_start
     failing = set()
     for probe in plan.policy.package.probes:
         attempt.check_interrupted(late="the probes of this host take too long; nothing was touched")
@@ -90,7 +95,36 @@ def _take_baseline(attempt: Attempt, plan: Plan, old: Manifest) -> Baseline:
             failing.add(probe.name)
     if failing:
         attempt.state.details["probes_failing_before"] = sorted(failing)
-    return Baseline(unhealthy=unhealthy, failing_probes=frozenset(failing), cannot_start=cannot_start)
+    served, unserved = _take_baseline_of_users(attempt, plan, old, tree, unhealthy)
+    return Baseline(
+        unhealthy=unhealthy,
+        failing_probes=frozenset(failing),
+        cannot_start=cannot_start,
+        words=words,
+        served_users=served,
+        unserved_users=unserved,
+    )
+
+
+def _take_baseline_of_users(
+    attempt: Attempt, plan: Plan, old: Manifest, tree: Path, unhealthy: str
+) -> Tuple[FrozenSet[str], FrozenSet[str]]:
+    """Find out for which users the shims run now, and for which they do not: also those who run the client just now.
+
+    Of our own user the health command tells it, without another run: the order may have little time.
+    """
+    package, installation = attempt.package, attempt.installation
+    running = package.folder / "running"
+    holders = installation.lock_holders(running, package.folder) if gate.is_anything_running(running) else []
+    own = users.own_name()
+    served: Set[str] = set() if unhealthy else {own}
+    unserved: Set[str] = {own} - served
+    for user in users.users_of(installation, plan.policy, [holder.user for holder in holders if holder.is_run]):
+        if user.name == own:
+            continue
+        failure = users.failure(user, old, installation.bin, tree, attempt.runner)
+        (served if failure is None else unserved).add(user.name)
+    return frozenset(served), frozenset(unserved)
 
 
 def _unpack(attempt: Attempt, plan: Plan, manifest: Manifest, artifact: Path) -> None:
@@ -111,6 +145,8 @@ def _unpack(attempt: Attempt, plan: Plan, manifest: Manifest, artifact: Path) ->
     except FileExistsError:
         text = f"the artifact has a folder {shim.ANSWERS}, a name that is reserved for the upgrader"
         raise OrderFailed("UntrustedRelease", text, "BadArchive") from None
+    if is_repair:
+        keep_over_repair(attempt, version, partial, files)
     disk.sync_folder(partial)
     failpoint("unpacked")
     disk.write_json(package.facts(version), {"manifest": manifest.to_json(), "files": files})

@@ -11,12 +11,13 @@ from backfleet_host.manifest import Manifest
 from backfleet_host.upgrader import disk
 from backfleet_host.upgrader.errors import OrderFailed, Unhealthy
 from backfleet_host.upgrader.failpoints import failpoint
-from backfleet_host.upgrader.host import health, probes, shim
+from backfleet_host.upgrader.host import health, probes, shim, users
 from backfleet_host.upgrader.host.installation import Installation, PackageFolder
 from backfleet_host.upgrader.host.policy import Policy, Probe
 from backfleet_host.upgrader.host.services import wait_until_idle
 from backfleet_host.upgrader.host.subprocesses import Runner
 from backfleet_host.upgrader.transaction.attempt import Attempt
+from backfleet_host.upgrader.transaction.carrying import carry_additions
 from backfleet_host.upgrader.transaction.draining import check_still_idle, left_running
 from backfleet_host.upgrader.transaction.journal import SWITCHING, VERIFIED
 from backfleet_host.upgrader.transaction.plan import Baseline, Plan
@@ -46,7 +47,7 @@ def switch(attempt: Attempt, plan: Plan, baseline: Baseline) -> None:
         # Durable together with `current`, which is in the same folder.
         disk.point_link(package.previous, attempt.from_version, durable=False)
     for target in plan.targets:
-        _switch_to(attempt, target.manifest, serving=baseline.serving)
+        _switch_to(attempt, plan, target.manifest, serving=baseline.serving)
         if target is not plan.targets[-1]:
             verify_version(attempt, plan.policy, baseline, target.manifest)
             _leave_intermediate_version(attempt, plan, baseline, target.manifest)
@@ -75,15 +76,17 @@ def _leave_intermediate_version(attempt: Attempt, plan: Plan, baseline: Baseline
     service.stop()
 
 
-def _switch_to(attempt: Attempt, manifest: Manifest, *, serving: bool) -> None:
+def _switch_to(attempt: Attempt, plan: Plan, manifest: Manifest, *, serving: bool) -> None:
     check_still_idle(attempt)
     attempt.state.trying = manifest.version
+    carry_additions(attempt, manifest.version)  # again: a backup may have changed them since they were staged
     disk.point_link(attempt.package.current, manifest.version)
     failpoint("switched")
     write_shims(attempt.installation, attempt.package, manifest)
     attempt.state.started = None
     if serving and manifest.service is not None:
-        attempt.state.started = attempt.service(manifest).start(is_down=True)
+        service = attempt.trial_service(manifest, plan.policy.host.verify_limit)
+        attempt.state.started = service.start(is_down=True)
 
 
 def verify_version(attempt: Attempt, policy: Policy, baseline: Baseline, manifest: Manifest) -> None:
@@ -94,14 +97,38 @@ def verify_version(attempt: Attempt, policy: Policy, baseline: Baseline, manifes
     """
     package, runner = attempt.package, attempt.trial_runner(policy.host.verify_limit)
     health.verify(manifest, package.current, runner, baseline.cannot_start)
+    if manifest.version == attempt.order.version:  # nobody runs an intermediate version
+        _run_shims(attempt, policy, baseline, manifest, runner)
     for probe in policy.package.probes:
         if probe.name not in baseline.failing_probes:
             _run_probe(attempt, probe, manifest, runner)
     if attempt.state.started is not None:
         attempt.service(manifest).check_stayed_up(attempt.state.started)
-    changed = attempt.preserved.first_change(package.snapshot)
+    changed = attempt.preserved.first_change(package.snapshot, attempt.check_time_to_verify)
     if changed:
         raise Unhealthy(f"preserved state was changed: {changed}")
+
+
+def _run_shims(attempt: Attempt, policy: Policy, baseline: Baseline, manifest: Manifest, runner: Runner) -> None:
+    """Run the shims as each user of the client. Where they did not run before the switch, that is only noted.
+
+    A failure of the client itself, for a user that nobody named and where no version was before, is none: its health
+    command may need what only its real users have.
+
+    Raises:
+        Unhealthy: they do not run for one of them. It is the version's fault if they ran for him before.
+    """
+    seen = baseline.served_users | baseline.unserved_users
+    for user in users.users_of(attempt.installation, policy, sorted(seen)):
+        failure = users.failure(user, manifest, attempt.installation.bin, attempt.package.current, runner)
+        if failure is None:
+            continue
+        if user.name in baseline.unserved_users:
+            attempt.state.details.setdefault("shims_failing", {})[user.name] = failure.text
+        elif user.is_named or failure.is_of_shim or user.name in baseline.served_users:
+            passing = failure.passing or user.name not in baseline.served_users
+            text = f"{failure.text}; `users` in host.toml names those who run it"
+            raise Unhealthy(text, failure.output, passing=passing, reason="ShimFails")
 
 
 def _run_probe(attempt: Attempt, probe: Probe, manifest: Manifest, runner: Runner) -> None:

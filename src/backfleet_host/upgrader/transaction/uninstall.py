@@ -13,6 +13,7 @@ from backfleet_host.upgrader.failpoints import failpoint
 from backfleet_host.upgrader.host import shim
 from backfleet_host.upgrader.host.policy import read_policy
 from backfleet_host.upgrader.transaction.attempt import Attempt
+from backfleet_host.upgrader.transaction.carrying import keep_additions
 from backfleet_host.upgrader.transaction.checks import check_shims_can_be_written, wait_until_host_is_ready
 from backfleet_host.upgrader.transaction.draining import drain_until_idle
 from backfleet_host.upgrader.transaction.journal import REMOVING, ROLLING_BACK, OpenAttempt
@@ -41,6 +42,8 @@ def uninstall(attempt: Attempt) -> Report:
         old = attempt.old_manifest()
         serving = drain_until_idle(attempt, old, policy.host.drain_limit)
         attempt.check_interrupted(code="BackupRunning")
+        if not attempt.order.remove_state:
+            keep_additions(attempt)
         attempt.journal.write(REMOVING, serving=serving)
     except Exception as problem:  # noqa: BLE001 - whatever it is, the server must hear of it
         return finish(attempt, attempt.report("failed", *meaning_of(problem)))

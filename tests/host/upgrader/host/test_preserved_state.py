@@ -358,3 +358,22 @@ def test_old_evidence_does_not_stop_the_next_rollback(state: Path, tmp_path: Pat
         preserved_state.restore(tmp_path / "kept", tmp_path / "evidence")
         assert not (state / "cache").exists()
     assert sorted(path.read_text() for path in tmp_path.glob("evidence*/*-cache/data")) == ["0", "1", "2"]
+
+
+def test_comparing_ends_when_its_time_is_over(tmp_path: Path) -> None:
+    """Before each entry: it may be much, and backups wait."""
+    state, copy = tmp_path / "state", tmp_path / "copy"
+    state.mkdir()
+    for number in range(3):
+        (state / str(number)).write_text("kept")
+    preserved_state.snapshot([str(state)], copy)
+    calls: list[int] = []
+
+    def check_time() -> None:
+        calls.append(1)
+        if len(calls) == 3:
+            raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        preserved_state.first_change(copy, check_time)
+    assert len(calls) == 3

@@ -304,12 +304,14 @@ def test_f18_a_configuration_that_the_new_version_cannot_read_is_found_in_the_tr
 
 
 def test_f18_the_health_command_runs_from_where_the_client_will_run(shop: Shop, host: Host, tmp_path: Path) -> None:
-    """Through the same link, with the same files."""
+    """Through the same link, with the same files, and then by its shim."""
     where = tmp_path / "where"
     client = f'#!/bin/sh\necho "$0" >> {where}\necho "{{package}} {{version}}"\nexit {{health}}\n'
     shop.add("1.0", client=client)
     host.carry("install", "1.0")
-    assert where.read_text() == f"{host.folder}/current/bin/courier\n"
+    first, by_shim = where.read_text().splitlines()
+    assert first == f"{host.folder}/current/bin/courier"
+    assert by_shim == f"{host.folder}/versions/1.0/bin/courier"
 
 
 @pytest.mark.parametrize(

@@ -186,19 +186,59 @@ def test_a_missing_or_unsuitable_program_is_reported(tmp_path: Path) -> None:
     assert str(place.program) in done.stderr
 
 
+@pytest.mark.parametrize("form", ["native", "sh", "busybox"])
 @pytest.mark.parametrize("path", ["", "/nowhere"])
-def test_nothing_is_taken_from_path(tmp_path: Path, path: str) -> None:
+def test_nothing_is_taken_from_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, form: str) -> None:
     """Neither `find` nor `flock` nor a shell: what is not verified is not run, whatever PATH is."""
     place = Place(tmp_path, "#!/bin/sh\necho 1.0\n")
+    before = as_text(place, monkeypatch, form)
     place.add("2.0", "#!/bin/sh\necho 2.0\n")
     (place.folder / "current").unlink()
     (place.folder / "current").symlink_to("versions/2.0")
     (place.folder / "unproven").touch()
-    with subprocess.Popen([place.shim], env={"PATH": path}, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([*before, place.shim], env={"PATH": path}, stdout=subprocess.PIPE, text=True) as process:
         with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(0.5)
+            process.wait(1.5)
         (place.folder / "unproven").unlink()
         assert process.communicate(timeout=10)[0] == "2.0\n"
+
+
+@pytest.mark.parametrize("form", ["native", "sh", "busybox"])
+def test_the_verified_version_runs_beside_an_old_marker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    """It is not waited for: nobody has come to recover for ten minutes."""
+    place = Place(tmp_path, "#!/bin/sh\necho 1.0\n")
+    before = as_text(place, monkeypatch, form)
+    place.add("2.0", "#!/bin/sh\necho 2.0\n")
+    (place.folder / "current").unlink()
+    (place.folder / "current").symlink_to("versions/2.0")
+    (place.folder / "unproven").touch()
+    old = time.time() - 3600
+    os.utime(place.folder / "unproven", (old, old))
+    done = subprocess.run(
+        [*before, place.shim], env={"PATH": ""}, capture_output=True, text=True, timeout=20, check=True
+    )
+    assert done.stdout == "1.0\n"
+
+
+def as_text(place: Place, monkeypatch: pytest.MonkeyPatch, form: str) -> list[str]:
+    """Let a place have this form of the shim; return what must run it. One for sh may find busybox and nothing else."""
+    if form == "native":
+        return []
+    if form == "busybox":
+        tools = place.folder.parent / "tools"
+        tools.mkdir()
+        for name in ("find", "sleep"):
+            (tools / name).symlink_to(shutil.which("busybox") or "/bin/busybox")
+        (tools / "flock").symlink_to(
+            shutil.which("flock") or "/usr/bin/flock"
+        )  # that of busybox is not built everywhere
+        monkeypatch.setattr(shim, "TOOLS", str(tools))
+    monkeypatch.setattr(native_shim, "template", lambda platform: None)
+    shim.write_shims(place.shim.parent, place.folder, "client", {"courier": "bin/courier"})
+    assert place.shim.read_bytes().startswith(b"#!/bin/sh")
+    return [shutil.which("busybox") or "/bin/busybox", "sh"] if form == "busybox" else []
 
 
 def test_two_runs_guarded_by_a_lock_on_descriptor_9_do_not_overlap(tmp_path: Path) -> None:
@@ -220,31 +260,79 @@ def test_the_lock_is_kept_by_a_client_that_puts_itself_into_the_background(bash:
     wait_until(lambda: not gate.is_anything_running(bash.folder / "running"))
 
 
-def test_the_variable_of_old_probes_lets_nobody_past(bash: Place) -> None:
-    """Nor does a number in the new one: only the gate itself does, opened for writing."""
-    closed = gate.close(bash.folder / "gate", seconds=5, some_take_flock=False)
+@pytest.fixture(params=["native", "sh"])
+def either(request: pytest.FixtureRequest, bash: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """Return a place whose shim has one of the two forms."""
+    as_text(bash, monkeypatch, request.param)
+    return bash
+
+
+@contextlib.contextmanager
+def a_closed_gate(place: Place) -> Iterator[Path]:
+    """Keep the gate closed, as an upgrade does; yield the marker that it makes before."""
+    marker = place.folder / "unproven"
+    marker.touch()
+    closed = gate.close(place.folder / "gate", seconds=5, some_take_flock=True)
     try:
-        for descriptor, flags in ((77, None), (78, os.O_RDONLY)):
-            file = os.open(bash.folder / "gate", flags) if flags is not None else -1
-            named = str(descriptor if file < 0 else file)
-            given = {**os.environ, "BACKFLEET_ON_TRIAL": "1", "BACKFLEET_GATE_DESCRIPTOR": named}
-            pass_fds = (file,) if file >= 0 else ()
-            with subprocess.Popen([bash.shim, "-c", ":"], env=given, pass_fds=pass_fds) as process:
-                with pytest.raises(subprocess.TimeoutExpired):
-                    process.wait(0.3)
-                process.kill()
-            if file >= 0:
-                os.close(file)
-        file = os.open(bash.folder / "gate", os.O_WRONLY)
-        given = {**os.environ, "BACKFLEET_GATE_DESCRIPTOR": str(file)}
-        look = f"[ ! -e /proc/$$/fd/{file} ]"  # and the client does not get it
-        assert (
-            subprocess.run([bash.shim, "-c", look], env=given, pass_fds=(file,), timeout=10, check=False).returncode
-            == 0
-        )
-        os.close(file)
+        yield marker
     finally:
         closed.open()
+        marker.unlink()
+
+
+@pytest.mark.parametrize(
+    ("name", "flags"), [("", 0), ("unproven", os.O_RDONLY), ("gate", os.O_RDONLY), ("running", os.O_WRONLY)]
+)
+def test_no_word_and_no_other_descriptor_lets_anybody_past(either: Place, name: str, flags: int) -> None:
+    """Only the marker of the upgrade does, or the gate itself, opened for writing."""
+    with a_closed_gate(either):
+        file = os.open(either.folder / name, flags) if name else -1
+        given = {**os.environ, "BACKFLEET_ON_TRIAL": "1", "BACKFLEET_GATE_DESCRIPTOR": str(file if name else 77)}
+        pass_fds = (file,) if name else ()
+        with subprocess.Popen([either.shim, "-c", ":"], env=given, pass_fds=pass_fds) as process:
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(0.3)
+            process.kill()
+        if name:
+            os.close(file)
+
+
+def test_what_a_verified_client_starts_passes_the_gate_too(either: Place) -> None:
+    """Such as a password command that calls the client by its shim. It can lock nothing with what it has."""
+    with a_closed_gate(either) as marker:
+        file = os.open(marker, os.O_WRONLY)
+        given = {**os.environ, "BACKFLEET_GATE_DESCRIPTOR": str(file)}
+        inner = f'"{either.shim}" -c "echo inner"'
+        lock = f"[ /proc/$$/fd/{file} -ef {marker} ] && [ ! -e /proc/$$/fd/8 ]"
+        words = [either.shim, "-c", f"{lock} && {inner} && sh -c '{inner}'"]
+        done = subprocess.run(words, env=given, pass_fds=(file,), timeout=20, check=True, capture_output=True)
+        assert done.stdout == b"inner\ninner\n"
+        os.close(file)
+
+
+def test_the_gate_itself_lets_past_and_does_not_reach_the_client(bash: Place) -> None:
+    """Where somebody removed the marker. With it the client could keep the gate locked."""
+    with a_closed_gate(bash) as marker:
+        marker.unlink()
+        file = os.open(bash.folder / "gate", os.O_WRONLY)
+        given = {**os.environ, "BACKFLEET_GATE_DESCRIPTOR": str(file)}
+        look = f"[ ! -e /proc/$$/fd/{file} ]"
+        subprocess.run([bash.shim, "-c", look], env=given, pass_fds=(file,), timeout=10, check=True)
+        os.close(file)
+        marker.touch()
+
+
+@pytest.mark.parametrize("name", ["gate", "running"])
+def test_verifying_finds_a_lock_file_that_its_user_cannot_open(either: Place, name: str) -> None:
+    """Which every other run of his needs."""
+    with a_closed_gate(either) as marker:
+        (either.folder / name).unlink()
+        file = os.open(marker, os.O_WRONLY)
+        given = {**os.environ, "BACKFLEET_GATE_DESCRIPTOR": str(file)}
+        done = subprocess.run([either.shim, "-c", ":"], env=given, pass_fds=(file,), check=False, capture_output=True)
+        assert done.returncode != 0
+        assert name.encode() in done.stderr
+        os.close(file)
 
 
 # --- Waiting at the gate --------------------------------------------------------------------------------------------

@@ -117,10 +117,10 @@ def test_a_snapshot_and_a_comparison_of_a_dead_mount_name_the_path(mount: Path, 
     state, kept = StateProcess("courier", 2), tmp_path / "kept"
     try:
         state.snapshot([str(mount)], kept, lambda: None)
-        assert state.first_change(kept) == ""
+        assert state.first_change(kept, lambda: None) == ""
         flag.touch()
         with pytest.raises(NotAnswering, match=str(mount)):
-            state.first_change(kept)
+            state.first_change(kept, lambda: None)
         with pytest.raises(NotAnswering, match=str(mount)):
             state.snapshot([str(mount)], kept, lambda: None)
     finally:

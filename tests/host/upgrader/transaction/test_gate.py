@@ -99,7 +99,7 @@ def test_left_overs_count_as_runs_if_the_policy_says_so(shop: Shop, host: Host) 
     offer(shop, host, "idle")
     host.write_policy("left_overs_are_runs = true\n", "host")
     with a_neighbour(host.folder / "running", "record") as neighbour:
-        report = host.carry("upgrade", "2.0", timeout_seconds=2)
+        report = host.carry("upgrade", "2.0", timeout_seconds=4)
     assert report.code == "BackupRunning"
     assert f"process {neighbour} of nobody, which runs for" in report.message
 
@@ -138,7 +138,7 @@ def test_the_message_names_the_backup_that_runs(shop: Shop, host: Host) -> None:
     """Process, user, age and command."""
     offer(shop, host, "idle")
     with a_backup(host) as backup:
-        report = host.carry("upgrade", "2.0", timeout_seconds=1)
+        report = host.carry("upgrade", "2.0", timeout_seconds=4)
     assert report.code == "BackupRunning"
     assert f"process {backup.pid} of " in report.message
     assert "which runs for" in report.message
@@ -238,6 +238,38 @@ def test_verifying_for_too_long_rolls_back(shop: Shop, host: Host) -> None:
     assert not (host.folder / "failed" / "2.0" / "reason.json").exists()
 
 
+SLOW = """#!/bin/sh
+case "$1" in
+  version) echo "{package} {version}"; exit {health} ;;
+  start) touch SERVES; SLEEPS ;;
+  stop) rm -f SERVES ;;
+  ready) [ -e SERVES ] && READY ;;
+esac
+"""
+SERVICE = {"start": ["courier", "start"], "stop": ["courier", "stop"], "ready": ["courier", "ready"], "seconds": 40}
+
+
+@pytest.mark.parametrize(("sleeps", "ready"), [("sleep 30", ":"), (":", "false")], ids=["start", "ready"])
+def test_a_service_that_starts_for_too_long_rolls_back(
+    shop: Shop, host: Host, tmp_path: Path, sleeps: str, ready: str
+) -> None:
+    """Its start counts as verifying: backups wait meanwhile. It is not the version's fault."""
+    serves = tmp_path / "serves"
+    quick = SLOW.replace("SERVES", str(serves)).replace("SLEEPS", ":").replace("READY", ":")
+    slow = SLOW.replace("SERVES", str(serves)).replace("SLEEPS", sleeps).replace("READY", ready)
+    shop.add("1.0", client=quick, service=SERVICE)
+    shop.add("2.0", client=slow, service=SERVICE)
+    host.carry("install", "1.0")
+    serves.touch()
+    host.write_policy("verify_limit = 2\n", "host")
+    report = host.carry("upgrade", "2.0", timeout_seconds=120)
+    assert (report.code, report.current_version) == ("RolledBack", "1.0")
+    assert "`verify_limit` in host.toml" in report.message
+    assert report.seconds < 28
+    assert not (host.folder / "failed" / "2.0" / "reason.json").exists()
+    assert serves.exists()
+
+
 # --- Hosts that were set up by an earlier build ---------------------------------------------------------------------
 
 
@@ -266,12 +298,12 @@ def test_a_backup_that_began_under_an_earlier_shim_is_waited_for(shop: Shop, hos
     offer(shop, host, "idle")
     as_before(host)
     with a_backup(host) as backup:
-        report = host.carry("upgrade", "2.0", timeout_seconds=2)
+        report = host.carry("upgrade", "2.0", timeout_seconds=4)
         assert report.code == "BackupRunning"
         assert f"process {backup.pid} of " in report.message
         assert host.carry("upgrade", "1.0").code == "AlreadyCurrent"
         assert shim.is_native(host.shim.read_bytes())
-        assert host.carry("upgrade", "2.0", timeout_seconds=2).code == "BackupRunning"
+        assert host.carry("upgrade", "2.0", timeout_seconds=4).code == "BackupRunning"
     assert host.carry("upgrade", "2.0").outcome == "succeeded"
 
 

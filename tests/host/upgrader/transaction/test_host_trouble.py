@@ -195,9 +195,11 @@ def test_the_orders_time_does_not_depend_on_the_clock(shop: Shop, host: Host, mo
         backup.stdout.readline()
         monkeypatch.setattr(time, "time", lambda: 0.0)
         began = time.monotonic()
-        assert host.carry("upgrade", "2.0", timeout_seconds=1).code == "BackupRunning"
-        assert 0.5 < time.monotonic() - began < 10
+        report = host.carry("upgrade", "2.0", timeout_seconds=4)
+        seconds = time.monotonic() - began
         flag.unlink()
+    assert report.code == "BackupRunning"
+    assert 0.5 < seconds < 20
 
 
 # --- Two at once ----------------------------------------------------------------------------------------------------
@@ -215,7 +217,7 @@ def test_f26_f27_two_upgraders_at_once_have_one_winner(shop: Shop, host: Host, t
     reports = [read_output(process.communicate(timeout=30)[0])[1] for process in both]
     codes = sorted(report.code for report in reports if report is not None)
     assert codes in (["", "UpgradeInProgress"], ["", "AlreadyCurrent"])
-    assert len(proofs.read_text().split()) == 1
+    assert len(proofs.read_text().split()) == 2  # from its tree, and by its shim
     assert host.version() == "1.0"
     assert host.leftovers() == []
 
@@ -307,7 +309,7 @@ def test_f02_the_outcome_is_on_disk_before_it_is_reported(shop: Shop, host: Host
     again = read_output(upgrader(shop, host, order).communicate(timeout=30)[0])[1]
     assert again is not None
     assert (again.outcome, again.code, again.current_version) == ("succeeded", "", "1.0")
-    assert len(proofs.read_text().split()) == 1
+    assert len(proofs.read_text().split()) == 2  # from its tree, and by its shim
 
 
 def test_f19_a_verified_version_is_never_rolled_back(shop: Shop, host: Host, tmp_path: Path) -> None:
