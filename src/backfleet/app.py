@@ -51,13 +51,14 @@ from backfleet.operations.perform import Performer
 from backfleet.pubsub import LONGEST_WAIT, PubSub, open_pubsub, poll_until_stopped
 from backfleet.settings import Settings
 from backfleet.sockets import tell_parent_ready, tell_systemd
-from backfleet.storage import Database, DatabaseClock, migrate, open_database
+from backfleet.storage import Database, DatabaseClock, TimeOuts, Unavailable, check_writing, migrate, open_database
 from backfleet_host.files import make_folder, sync_folder, write_file
 
 GRACE_SECONDS = 6.0  # for requests under way when the server is told to stop; the whole stop takes at most 10 s
 WORKER_GRACE_SECONDS = 2.0
 SCHEDULES = timedelta(seconds=1)  # between two polls for commands whose time has come
 LEASES = timedelta(seconds=5)  # between two polls for leases that ran out
+MOVING_LOG, LOG_TOPIC = timedelta(seconds=1), "storage"  # between two moves of SQLite's log into its file
 HOUSEKEEPING = timedelta(minutes=10)  # between two rounds of deleting what is over
 MEASURE_SECONDS = 5.0  # between two questions for the database's time
 KEEP_ALIVE_SECONDS = 120  # agents keep idle connections for 90 s; the server must keep them longer
@@ -146,7 +147,8 @@ def open_services(settings: Settings, pubsub: PubSub, *, clock: Clock, draw: Dra
     """
     try:
         make_folder(settings.data)
-        database = open_database(settings.database, pubsub.publish)
+        time_outs = TimeOuts(settings.lock_seconds, settings.statement_seconds)
+        database = open_database(settings.database, pubsub.publish, time_outs)
         migrate(database)
         vault = identity.Vault.open(settings.data)
         repository = releases.Repository.open(settings.data)
@@ -280,8 +282,6 @@ class _Server:
         return app
 
     def _start_workers(self) -> list[threading.Thread]:
-        if "workers" not in self._settings.only:
-            return []
         threads = [
             threading.Thread(
                 target=poll_until_stopped,
@@ -290,15 +290,23 @@ class _Server:
                     self._pubsub.subscription(worker.topic),
                     self._stopping.is_set,
                     worker.interval,
+                    Unavailable,
                 ),
                 name=f"worker-{worker.topic}",
                 daemon=True,
             )
-            for worker in workers(self._services, self._clock)
+            for worker in self._workers()
         ]
         for thread in threads:
             thread.start()
         return threads
+
+    def _workers(self) -> list[Worker]:
+        """Return the workers of this process; the log is moved by all that may write it."""
+        return [
+            Worker(LOG_TOPIC, lambda: move_log(self._services.database), MOVING_LOG),
+            *(workers(self._services, self._clock) if "workers" in self._settings.only else ()),
+        ]
 
     def _report_ready(self) -> None:
         found = endpoints_of(self._settings, self._certificates)
@@ -309,7 +317,7 @@ class _Server:
 
     async def _close(self, runner: web.AppRunner, threads: list[threading.Thread]) -> None:
         self._stopping.set()
-        for worker in workers(self._services, self._clock):
+        for worker in self._workers():
             self._pubsub.publish(worker.topic)
         if self._gateway is not None:
             await self._gateway.drain()
@@ -319,8 +327,10 @@ class _Server:
             await asyncio.to_thread(thread.join, WORKER_GRACE_SECONDS)
 
     def _check_database(self) -> None:
-        with self._services.database.reading() as tx:
-            tx.scalar(sa.select(sa.literal(1)))
+        try:
+            check_writing(self._services.database, self._clock())
+        except Unavailable as problem:
+            raise health.NotReady(str(problem)) from problem
 
 
 def workers(services: Services, clock: Clock) -> list[Worker]:
@@ -361,6 +371,12 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
         Worker("releases", lambda: releases.run_once(database, services.repository, now=clock())),
         Worker("housekeeping", lambda: operations.run_housekeeping(services, now=clock()), HOUSEKEEPING),
     ]
+
+
+def move_log(database: Database) -> bool:
+    """Move SQLite's log into its file, off the path of every call. Return False: there is no more to do at once."""
+    database.move_log()
+    return False
 
 
 def bootstrap_of(settings: Settings) -> carriers.Bootstrap:

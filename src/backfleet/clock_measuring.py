@@ -4,7 +4,7 @@ import logging
 from datetime import timedelta
 from typing import Final
 
-from backfleet.storage import AWAY, DatabaseClock
+from backfleet.storage import DatabaseClock, Unavailable
 
 SHOWN: Final = timedelta(seconds=1)  # a smaller difference is not logged
 
@@ -16,7 +16,7 @@ def measure(clock: DatabaseClock) -> None:
     before = clock.skew()
     try:
         clock.measure()
-    except AWAY as problem:
+    except Unavailable as problem:
         log.warning("the database's clock could not be read", extra={"reason": type(problem).__name__})
     if abs(clock.skew() - before) > SHOWN and abs(clock.skew()) > SHOWN:
         ahead = round(clock.skew().total_seconds(), 1)

@@ -51,6 +51,10 @@ class Settings:
     calls_per_second: int = 200  # of one operation by one account, on average
     calls_burst: int = 1000  # of one operation by one account, at once
 
+    call_seconds: int = 30  # after which a call that has changed nothing yet is given up
+    lock_seconds: int = 8  # how long a statement waits for a lock; official clients give a call up after 10
+    statement_seconds: int = 30  # how long one statement may take
+
     task_seconds: int = 900  # how long a task may take
     task_days: int = 90  # how long tasks are kept
     audit_days: int = 400  # how long calls are kept in the audit trail; audits ask for a year
@@ -120,7 +124,7 @@ def _typed(name: str, kind: type, value: Any, origin: str) -> Any:
         if kind is bool:
             return {"true": True, "1": True, "false": False, "0": False}[str(value).lower()]
         if kind is int:
-            number = int(value)
+            number = int(value.encode("ascii") if isinstance(value, str) else value)  # no digits of other scripts
             if number < least:
                 raise ValueError
             return number

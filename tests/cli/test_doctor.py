@@ -1,6 +1,8 @@
 """What the doctor says of a server's answers."""
 
 import json
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +10,8 @@ from click.testing import CliRunner
 
 from backfleet.cli import main
 from backfleet.cli._client import Client
-from backfleet.cli._doctor import check_agents, check_changes, check_clock, check_host_program
+from backfleet.cli._doctor import check_agents, check_changes, check_clock, check_host_program, check_reports
+from backfleet.clock import utc_now
 
 
 @pytest.mark.parametrize(
@@ -93,3 +96,25 @@ def test_no_code_is_made_that_no_host_could_use(monkeypatch: pytest.MonkeyPatch)
     assert (done.exit_code, called) == (1, ["DescribeServer"])
     assert "the server has no host program" in done.stderr
     assert "curl" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("names", "minutes", "healthy", "text"),
+    [
+        pytest.param([], 0, True, "0 wait", id="none"),
+        pytest.param(["1-a", ".lock"], 1, True, "1 wait", id="one that has just come"),
+        pytest.param(["1-a", "2-b"], 7, False, "for up to 7 minutes", id="two that wait for long"),
+        pytest.param([".1-a.bad"], 0, False, "1 cannot be read", id="one that cannot be read"),
+    ],
+)
+def test_reports_that_do_not_reach_the_database_are_reported(
+    tmp_path: Path, names: list[str], minutes: int, healthy: bool, text: str
+) -> None:
+    """The hosts have finished and the server does not know it yet."""
+    now = utc_now()
+    for name in names:
+        (tmp_path / name).write_bytes(b"{}")
+        os.utime(tmp_path / name, (now.timestamp() - minutes * 60 - 5,) * 2)
+    found = check_reports(tmp_path, now)
+    assert found.healthy is healthy
+    assert text in found.text

@@ -182,3 +182,18 @@ def test_a_host_that_enrolled_as_i686_is_known_by_the_name_that_releases_use(
         known = fleet.instance(tx, made.account_id, made.id)
     assert known is not None
     assert known.platform == "linux-386"
+
+
+def test_an_unheard_instance_gives_its_place_up_to_the_same_machine_with_another_key(
+    database: Database, activate: Activate, registration: MakeRegistration, keys: list[str], now: datetime, draw: Draw
+) -> None:
+    """The official agent makes a new key for each try. An instance that was heard of stays."""
+    activation, code = activate(count=1)
+    official = [registration(activation, code, public_key=key, agent_version="2.2.3.578") for key in keys[:2]]
+    lost = enrol(database, official[0], now, draw)
+    with database.transaction() as tx:
+        assert fleet.forget_unheard(tx, official[0], source_ip="10.1.1.1", now=now) == []
+        assert fleet.forget_unheard(tx, official[1], source_ip="10.1.1.1", now=now) == [lost.id]
+        made = fleet.register(tx, official[1], source_ip="10.1.1.1", now=now, draw=draw)
+        fleet.note_heartbeats(tx, [fleet.Heartbeat(made.id, now, signed_ms=1)])
+        assert fleet.forget_unheard(tx, official[0], source_ip="10.1.1.1", now=now + timedelta(hours=1)) == []

@@ -53,7 +53,8 @@ CLAIMED = [
     pytest.param({"iss": "https://tokens.example.com/"}, "Issuer", id="almost the issuer"),
     pytest.param({"iss": None}, "Issuer", id="no issuer"),
     pytest.param({"aud": "else"}, "Audience", id="for somebody else"),
-    pytest.param({"aud": ["backfleet", "else"]}, "Audience", id="for somebody else too"),
+    pytest.param({"aud": ["else", "more"]}, "Audience", id="for two others"),
+    pytest.param({"aud": ["backfleet", "else"], "azp": "else"}, "Audience", id="issued to somebody else"),
     pytest.param({"aud": []}, "Audience", id="for nobody"),
     pytest.param({"aud": None}, "Audience", id="no audience"),
     pytest.param({"aud": {"backfleet": 1}}, "Audience", id="an audience that is an object"),
@@ -82,6 +83,8 @@ def test_a_token_with_wrong_claims_is_refused(claims: dict[str, Any], expected: 
     "claims",
     [
         pytest.param({"aud": ["other", "backfleet"]}, id="two audiences, both the provider's"),
+        pytest.param({"aud": ["else", "backfleet"]}, id="two audiences, one of them the provider's"),
+        pytest.param({"aud": ["else", "backfleet"], "azp": "backfleet"}, id="two audiences, issued to the provider's"),
         pytest.param({"exp": AT - 59}, id="over, within the leeway of clocks"),
         pytest.param({"iat": AT + 59}, id="issued in the future, within the leeway"),
         pytest.param({"nbf": AT - 5}, id="not before a moment that has passed"),

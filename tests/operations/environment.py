@@ -87,6 +87,15 @@ class Environment:
         assert known is not None
         return known.caller
 
+    def user_with(self, name: str, *statements: dict[str, Any]) -> identity.Caller:
+        """Make a user with a policy of these statements, which is called `<name>-policy`."""
+        caller, account = self.user(name), self.root.account_id
+        text = json.dumps({"Version": "1", "Statement": list(statements)})
+        with self.services.database.transaction() as tx:
+            identity.create_policy(tx, account, f"{name}-policy", text, description="", now=self.now)
+            identity.attach_policy(tx, account, name, f"{name}-policy", "Custom", now=self.now)
+        return caller
+
     # --- Hosts and clients --------------------------------------------------------------------------------------
 
     def host(

@@ -252,7 +252,7 @@ def test_conditions_know_the_call(by: Callable[..., Call], call: Call) -> None:
     strict = {
         "IpAddress": {"acs:SourceIp": "10.0.0.0/8"},
         "DateLessThan": {"acs:CurrentTime": "2026-01-02T03:04:06Z"},
-        "Bool": {"acs:SecureTransport": "true", "acs:MFAPresent": "false"},
+        "Bool": {"acs:SecureTransport": "true"},
         "StringLike": {"acs:PrincipalARN": arn},
     }
     asking = by(may("hbr:Act", Condition=strict))

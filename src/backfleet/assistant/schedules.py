@@ -25,9 +25,9 @@ LAST_YEAR = 2199
 LONGEST = 128  # characters of a frequency
 
 _RATE = re.compile(r"rate\((?P<number>[1-9][0-9]{0,6})(?P<unit>[smhd])\)")
-_AT = re.compile(r"at\((?P<time>\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2})(?: (?P<zone>[A-Za-z0-9_+:/-]+))?\)")
+_AT = re.compile(r"at\((?P<time>\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2})(?: (?P<zone>[A-Za-z0-9_+:/-]+))?\)", re.ASCII)
 _GMT = re.compile(r"GMT(?P<sign>[+-])(?P<hours>1[0-4]|[0-9]):(?P<minutes>[0-5][0-9])")
-_YEARS = re.compile(r"(?P<first>\d{4})(?:-(?P<last>\d{4}))?(?:/(?P<step>[1-9]\d{0,2}))?")
+_YEARS = re.compile(r"(?P<first>\d{4})(?:-(?P<last>\d{4}))?(?:/(?P<step>[1-9]\d{0,2}))?", re.ASCII)
 _NEAREST = re.compile(r"(?P<day>[1-9]|[12][0-9]|3[01])W")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _TRIES = 400  # days on which the nearest weekday is searched for

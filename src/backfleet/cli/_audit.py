@@ -83,7 +83,7 @@ def _row(event: dict[str, Any]) -> tuple[str, ...]:
 
 def _moment(text: str) -> str:
     """Return a date, a time or a time span before now as the API takes it, in UTC."""
-    if text[:-1].isdigit() and text[-1:] in UNITS:
+    if text.isascii() and text[:-1].isdigit() and text[-1:] in UNITS:
         return (utc_now() - timedelta(**{UNITS[text[-1]]: int(text[:-1])})).strftime(FORM)
     try:
         found = datetime.fromisoformat(text)

@@ -16,6 +16,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from backfleet.cli._credentials import Connection
 from backfleet.clock import Clock, utc_now
 from backfleet.wire import signing
+from backfleet.wire.errors import SignatureDoesNotMatch
 
 CONNECT_SECONDS = 5  # until the server accepts the connection
 WRITE_SECONDS = 60  # without one piece of an upload getting on its way: slow lines are slow, not broken
@@ -245,6 +246,8 @@ def _read(status: int, body: bytes) -> dict[str, Any]:
     if not isinstance(answer, dict):
         raise CallFailed(f"the answer (HTTP {status}) is not from a Backfleet server; check --endpoint")
     if status >= 300 or answer.get("Success") is False:
+        if answer.get("Code") == SignatureDoesNotMatch.code:  # its message is what was signed: nothing for people
+            raise CallFailed(SignatureDoesNotMatch.advice, answer)
         raise CallFailed(str(answer.get("Message", f"HTTP {status}")), answer)
     return answer
 

@@ -18,6 +18,7 @@ from backfleet.clock import utc_now
 from backfleet.host_program import MISSING
 
 LEAST_FREE = 2 << 30  # bytes; two releases and a database need less
+WAITING_MINUTES = 5  # for which a report may wait on the disk: so long a failover takes
 MOST_SKEW = 5.0  # seconds between the clocks of a server and its database
 SOON_DAYS = 30  # a certificate that ends within this time is reported
 
@@ -43,6 +44,7 @@ def doctor(endpoint: str | None, profile: str | None, ca: Path | None, data: Pat
         lambda: check_folder(folder),
         lambda: check_disk(folder),
         lambda: check_certificate(server_file(folder), utc_now()),
+        lambda: check_reports(folder / "reports", utc_now()),
     ]
     findings = [check() for check in checks] + _check_server(ConnectionFlags(endpoint, profile, data, ca))
     for finding in findings:
@@ -81,6 +83,24 @@ def check_certificate(file: Path, now: datetime) -> Finding:
     if left < SOON_DAYS:
         return Finding("certificate", False, f"{text}; restart `backfleet serve` to renew it")
     return Finding("certificate", True, text)
+
+
+def check_reports(folder: Path, now: datetime) -> Finding:
+    """Check that agents' reports do not wait on the disk for long, and that all of them can be read."""
+    try:
+        paths = list(folder.iterdir())
+        began = [path.stat().st_mtime for path in paths if not path.name.startswith(".")]
+    except FileNotFoundError:  # none was ever written; or one was delivered just now, so that all is well
+        paths, began = [], []
+    unreadable = [path.name for path in paths if path.name.endswith(".bad")]
+    if unreadable:
+        text = f"{len(unreadable)} cannot be read, such as {folder / unreadable[0]}; keep them, and report a fault"
+        return Finding("reports", False, text)
+    minutes = int((now.timestamp() - min(began, default=now.timestamp())) // 60)
+    if minutes >= WAITING_MINUTES:
+        text = f"{len(began)} wait on the disk, for up to {minutes} minutes; see /readyz and the server's log for why"
+        return Finding("reports", False, text)
+    return Finding("reports", True, f"{len(began)} wait on the disk")
 
 
 def _check_server(flags: ConnectionFlags) -> list[Finding]:

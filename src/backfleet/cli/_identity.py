@@ -161,7 +161,7 @@ def policy() -> None:
 @calls_the_api
 def create_policy(client: Client, name: str, document: Path) -> None:
     """Create a policy from a JSON document."""
-    client.call("ram", "CreatePolicy", PolicyName=name, PolicyDocument=read_document(document))
+    _warn(client.call("ram", "CreatePolicy", PolicyName=name, PolicyDocument=read_document(document)))
     say(f"{name}: created")
 
 
@@ -217,7 +217,13 @@ def detach(client: Client, policy_name: str, holder: str, kind: str, system: boo
 def _attachment(client: Client, action: str, policy_name: str, holder: tuple[str, str], system: bool) -> None:
     kind, name = holder
     of_type = "System" if system else "Custom"
-    client.call("ram", action, PolicyName=policy_name, PolicyType=of_type, **{f"{kind.title()}Name": name})
+    _warn(client.call("ram", action, PolicyName=policy_name, PolicyType=of_type, **{f"{kind.title()}Name": name}))
+
+
+def _warn(answer: dict[str, Any]) -> None:
+    """Report on stderr what of a policy has no effect."""
+    for warning in answer.get("Warnings", ()):
+        say(f"warning: {warning}", err=True)
 
 
 @policy.command(name="delete")

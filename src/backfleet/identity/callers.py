@@ -15,8 +15,8 @@ from backfleet.identity.model import (
     root_caller,
     user_caller,
 )
-from backfleet.identity.policy import Permissions, Statement, parse_document, root_statement
-from backfleet.identity.system_policies import SYSTEM_POLICIES
+from backfleet.identity.policy import Permissions, Statement, decide, parse_document, root_statement
+from backfleet.identity.system_policies import GENERAL_POLICIES, SYSTEM_POLICIES
 from backfleet.identity.vault import Vault
 from backfleet.storage import Transaction
 
@@ -49,6 +49,16 @@ def permissions_of(tx: Transaction, caller: Caller) -> Permissions:
     if caller.session is None or not caller.session.policy:
         return Permissions(own)
     return Permissions(own, parse_document(caller.session.policy, "Session"))
+
+
+def system_policy_for(action: str) -> str:
+    """Return the name of a policy of the system that allows an action, the narrowest first; "" if there is none."""
+    resource = "acs:any:any:any:any"
+    names = sorted(SYSTEM_POLICIES, key=lambda name: (name in GENERAL_POLICIES, "readonly" not in name.lower(), name))
+    for name in names:
+        if decide(parse_document(SYSTEM_POLICIES[name].document), action, resource, {}).allowed:
+            return name
+    return ""
 
 
 def statements_for(tx: Transaction, caller: Caller) -> tuple[Statement, ...]:

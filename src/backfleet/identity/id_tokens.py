@@ -77,16 +77,19 @@ def _check_claims(provider: Provider, claims: dict[str, Any], now: datetime) -> 
         raise BadToken("Issuer", "its issuer is not the provider's")
     if not isinstance(subject, str) or not 0 < len(subject) <= 255:
         raise BadToken("Malformed", "it has no subject")
-    # Every audience must be ours: a token that was also made for somebody else could have been passed on by them.
-    if not audiences or not all(one in provider.client_ids for one in audiences):
+    # OpenID Connect Core 1.0, section 3.1.3.7: one audience must be ours, and of several the authorized party, too.
+    ours = tuple(one for one in audiences if one in provider.client_ids)
+    if not ours:
         raise BadToken("Audience", "it was made for others than the provider's client ids")
+    if len(audiences) > 1 and claims.get("azp", ours[0]) not in provider.client_ids:
+        raise BadToken("Audience", "it was issued to another client (azp) than the provider's client ids")
     issued, expires = _moment(claims, "iat"), _moment(claims, "exp")
     not_before = _moment(claims, "nbf") if "nbf" in claims else issued
     if now >= expires + LEEWAY or now - issued > OLDEST:
         raise BadToken("Expired", "it has expired")
     if max(issued, not_before) > now + LEEWAY:
         raise BadToken("Expired", "it is not valid yet")
-    return VerifiedToken(subject, provider.issuer, audiences, issued, expires)
+    return VerifiedToken(subject, provider.issuer, ours, issued, expires)
 
 
 def read_keys(keys: str) -> list[jwt.PyJWK]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from backfleet.identity.model import Caller, Role, Session, role_caller
-from backfleet.identity.policy import Decision, Principal, decide_trust, parse_trust, ram_principals
+from backfleet.identity.policy import Context, Decision, Principal, decide_trust, parse_trust, ram_principals
 from backfleet.identity.roles import find_role
 from backfleet.storage import Transaction
 
@@ -28,6 +28,7 @@ def assume_role(
     now: datetime,
     *,
     service: str = "",
+    own_service: str = "",
     linked_role: str = "",
     context: Mapping[str, str] | None = None,
 ) -> Caller:
@@ -44,6 +45,7 @@ def assume_role(
         now: the time of the call.
         service: a service that acts for the caller. A trust in a service does not say for which account, so pass it
             only if the role's account has agreed in another way (AddCrossAccount).
+        own_service: a service for which a trust in `<account>@<service>` counts, if the account is the caller's.
         linked_role: a role of the caller's own account that acts for the caller.
         context: further condition keys and their values.
 
@@ -57,6 +59,8 @@ def assume_role(
         principals |= ram_principals(caller.account_id, f"acs:ram::{caller.account_id}:role/{linked_role}")
     if service:
         principals |= {Principal("Service", service)}
+    if own_service:
+        principals |= {Principal("Service", f"{caller.account_id}@{own_service}")}
     known = {
         "acs:CurrentTime": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
         **(context or {}),
@@ -66,7 +70,7 @@ def assume_role(
     return role_caller(role, Session(role.name, _session_name(caller)), caller.access_key_id)
 
 
-def check_trust(role: Role, principals: frozenset[Principal], context: Mapping[str, str]) -> None:
+def check_trust(role: Role, principals: frozenset[Principal], context: Context) -> None:
     """Raise NotTrusted unless the role's trust policy lets one of these principals assume it."""
     decision = decide_trust(parse_trust(role.trust), principals, context)
     if not decision.allowed:

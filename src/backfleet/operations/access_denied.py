@@ -4,11 +4,10 @@ The reasons travel in it as a sealed diagnosis. DecodeDiagnosticMessage opens it
 """
 
 import json
-from collections.abc import Mapping
 from typing import Any, Final
 
 from backfleet import identity
-from backfleet.identity.policy import Decision
+from backfleet.identity.policy import Context, Decision
 from backfleet.operations.catalogue import Call
 
 PRINCIPAL_TYPES: Final = {"Account": "Account", "RAMUser": "SubUser", "AssumedRoleUser": "AssumedRoleUser"}
@@ -24,7 +23,7 @@ class NoDiagnosis(ValueError):
 
 
 def denied_detail(
-    call: Call, action: str | None, resource: str, context: Mapping[str, str], decision: Decision, kind: str = ""
+    call: Call, action: str | None, resource: str, context: Context, decision: Decision, kind: str = ""
 ) -> dict[str, object]:
     """Return the AccessDeniedDetail of a refusal.
 
@@ -40,7 +39,10 @@ def denied_detail(
         "AuthAction": action,
         "AuthResource": resource,
         "AuthPrincipal": principal,
-        "AuthConditions": [{"ConditionKey": key, "ConditionValues": [value]} for key, value in sorted(context.items())],
+        "AuthConditions": [
+            {"ConditionKey": key, "ConditionValues": [value] if isinstance(value, str) else list(value)}
+            for key, value in sorted(context.items())
+        ],
         "MatchedPolicies": [_policy(because.source, because.effect.value)] if because else [],
     }
     return {
@@ -50,6 +52,26 @@ def denied_detail(
         "NoPermissionType": "ExplicitDeny" if decision.explicit_deny else "ImplicitDeny",
         "EncodedDiagnosticMessage": call.services.vault.box(PURPOSE).seal(json.dumps(diagnosis)),
     }
+
+
+def reason(decision: Decision, who: str, action: str, asked: str, *, names_policies: bool) -> str:
+    """Return a sentence for people: what was refused, by which statement, or which policy of the system would allow it.
+
+    Args:
+        who: the ARN of the caller.
+        asked: the action and the resource.
+        names_policies: False for the policies of another account, which the caller need not know.
+    """
+    because = decision.because
+    if because is not None:
+        of = f"statement {because.number} of {because.source}" if because.number else because.source
+        return f"{asked} is denied by {of if names_policies else 'a policy of ' + who}."
+    if decision.by_session:
+        return f"{asked} is not allowed by the policy of the session itself; begin one with a wider policy."
+    if not names_policies:
+        return f"No policy of {who} allows {asked}."
+    would = identity.system_policy_for(action)
+    return f"No policy of {who} allows {asked}." + (f" The system policy {would} would." if would else "")
 
 
 def open_diagnosis(call: Call, message: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ Parsing, the reference, the OpenAPI document and the audit trail all read this t
 import inspect
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar, Unpack
@@ -14,7 +14,7 @@ from typing import Any, TypedDict, TypeVar, Unpack
 from backfleet import identity, releases
 from backfleet.ids import Draw
 from backfleet.settings import Settings
-from backfleet.storage import Database
+from backfleet.storage import CallLimit, Database
 from backfleet.wire.errors import ActionNotFound, ApiError, InvalidVersion
 from backfleet.wire.shapes import Anything, Shape
 
@@ -79,13 +79,25 @@ class Call:
     @property
     def circumstances(self) -> dict[str, str]:
         """The condition keys of every call. The address is the connection's, never one that a header claims."""
-        return {
+        known = {
             "acs:CurrentTime": self.now.strftime("%Y-%m-%dT%H:%M:%SZ"),
             "acs:SourceIp": self.source_ip,
             "acs:SecureTransport": "true" if self.secure else "false",
-            "acs:MFAPresent": "false",
             "acs:PrincipalARN": self.caller.principal_arn,
+            "acs:UserAgent": self.user_agent,
         }
+        return known if self.caller.user_name is None else {**known, "acs:UserName": self.caller.user_name}
+
+    def within(self, limit: CallLimit) -> "Call":
+        """Return this call with a database that changes nothing once `limit` is reached."""
+        return self._with(self.services.database.within(limit))
+
+    def begun_anew(self) -> "Call":
+        """Return this call at the beginning of its next part, in which nothing was changed yet."""
+        return self._with(self.services.database.begun_anew())
+
+    def _with(self, database: Database) -> "Call":
+        return replace(self, services=replace(self.services, database=database))
 
     @property
     def account_id(self) -> str:
@@ -95,7 +107,7 @@ class Call:
 
 Answer = Mapping[str, Any]
 Run = Callable[[Call, Any], Answer]
-Resources = Callable[[Call, Any], Sequence[str]]
+Resources = Callable[[Call, Any], Sequence[str | identity.policy.Target]]
 Denied = Callable[[Call, Any], Answer]
 Conditions = Callable[[Call, Any], Mapping[str, str]]
 Handler = TypeVar("Handler", bound=Callable[..., Mapping[str, Any]])
@@ -105,11 +117,11 @@ Handler = TypeVar("Handler", bound=Callable[..., Mapping[str, Any]])
 class Operation:
     """One action of a product: how it is asked, who may ask it, what it answers, and the function that does it.
 
-    `action` is the RAM action; None where no permission is needed. `resources` returns the ARNs that a call touches;
-    None means all of the product's (`*`). `conditions` returns further keys for the conditions of policies. `denied`
-    returns the answer for a caller without permission, where the API answers instead of refusing.
-    `answer` is the shape of a success, without the RequestId that every answer has. `errors` are the operation's own,
-    beside those that all operations share.
+    `action` is the RAM action; None where no permission is needed. `resources` returns the ARNs that a call touches, or
+    targets that have several; None means all of the product's (`*`). `conditions` returns further keys for the
+    conditions of policies. `denied` returns the answer for a caller without permission, where the API answers instead
+    of refusing. `answer` is the shape of a success, without the RequestId that every answer has. `errors` are the
+    operation's own, beside those that all operations share.
     """
 
     product: Product

@@ -11,8 +11,8 @@ class NoPermission(ApiError):
     code = "NoPermission"
     status = 403
 
-    def __init__(self, extra: Mapping[str, object]) -> None:
-        super().__init__("User is not authorized to do this operation.", extra=extra)
+    def __init__(self, extra: Mapping[str, object], why: str = "") -> None:
+        super().__init__(f"User is not authorized to do this operation. {why}".rstrip(), extra=extra)
 
 
 class StsNoPermission(ApiError):
@@ -21,11 +21,9 @@ class StsNoPermission(ApiError):
     code = "NoPermission"
     status = 403
 
-    def __init__(self, extra: Mapping[str, object]) -> None:
-        super().__init__(
-            "You are not authorized to do this action. You should be authorized by RAM.",
-            extra=extra,
-        )
+    def __init__(self, extra: Mapping[str, object], why: str = "") -> None:
+        text = "You are not authorized to do this action. You should be authorized by RAM."
+        super().__init__(f"{text} {why}".rstrip(), extra=extra)
 
 
 class Forbidden(ApiError):
@@ -34,7 +32,5 @@ class Forbidden(ApiError):
     code = "Forbidden.RAM"
     status = 403
 
-    def __init__(self, extra: Mapping[str, object]) -> None:
-        super().__init__(
-            "User not authorized to operate on the specified resource, or this API doesn't support RAM.", extra=extra
-        )
+    def __init__(self, extra: Mapping[str, object], why: str = "") -> None:
+        super().__init__(f"User not authorized to operate on the specified resource. {why}".rstrip(), extra=extra)

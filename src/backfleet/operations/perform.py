@@ -7,24 +7,22 @@ without throttling and threads.
 """
 
 import asyncio
+import errno
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from backfleet import identity
 from backfleet.failpoints import failpoint
-from backfleet.identity import policy
 from backfleet.operations import _store as audit
-from backfleet.operations.access_denied import denied_detail
+from backfleet.operations import authorisation
 from backfleet.operations.audit_event import LONGEST_AGENT, AuditEvent, parameters_to_keep, user_name_of
-from backfleet.operations.catalogue import HBR, STS, Answer, Call, Operation, Services
-from backfleet.operations.errors import Forbidden, NoPermission, StsNoPermission
-from backfleet.operations.tag_conditions import requested_tags, resource_tags
+from backfleet.operations.catalogue import Answer, Call, Operation, Services
 from backfleet.operations.throttling import RateLimit, Throttle, Throttled
-from backfleet.storage import AWAY, Transaction
+from backfleet.storage import Transaction, Trouble, Unavailable
 from backfleet.wire import parameters
 from backfleet.wire.errors import ApiError, InternalError, ServiceUnavailable, ThrottlingUser
 from backfleet.wire.parameters import parameters_of
@@ -34,10 +32,9 @@ THREADS = 6  # requests worked on at once; with more they only wait for each oth
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
-REFUSALS: Final[Mapping[str, type[NoPermission | StsNoPermission]]] = {
-    HBR.code: NoPermission,
-    STS.code: StsNoPermission,
-}
+GIVEN_UP: Final = (Trouble.CALLER_GONE, Trouble.TOO_LATE)  # the database can still write the audit row
+NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT)
+DISK_FULL: Final = "the disk of the server's data folder is full; free some of it"
 
 
 def _nothing(_tx: Transaction) -> None:
@@ -63,15 +60,6 @@ class Admitted:
     operation: Operation
     request: Any
     allowed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Ruling:
-    """What the policies decided on a call, with the deciding resource and the context of its conditions."""
-
-    decision: policy.Decision
-    resource: str
-    context: Mapping[str, str]
 
 
 class Performer:
@@ -156,12 +144,12 @@ def admit(
         ApiError: no permission, or a malformed request.
     """
     request, problem = _read(operation, flat)
-    resources = _resources(operation, call, request)
+    targets = authorisation.targets_of(operation, call, request)
     with call.services.database.transaction() as tx:
         first(tx)
-        ruling = _judge(tx, operation, call, resources, _context(operation, call, request))
+        ruling = authorisation.judge(tx, operation, call, targets, authorisation.context_of(operation, call, request))
         allowed = ruling.decision.allowed
-        refusal = problem if allowed or operation.denied is not None else _refusal(operation, call, ruling)
+        refusal = problem if allowed or operation.denied is not None else authorisation.refusal_of(call, ruling)
         if call.caller != identity.ANONYMOUS:
             # An anonymous call belongs to no account's trail: an operation that takes one writes its own event.
             named = parameters_to_keep(parameters_of(operation.request), flat)
@@ -214,7 +202,7 @@ def run(admitted: Admitted, call: Call) -> Answer:
     Raises:
         ApiError: the operation refused. Any other failure is logged and becomes InternalError.
     """
-    operation = admitted.operation
+    operation, call = admitted.operation, call.begun_anew()  # its limit counts until it has changed something
     try:
         if not admitted.allowed and operation.denied is not None:
             return operation.denied(call, admitted.request)
@@ -222,19 +210,32 @@ def run(admitted: Admitted, call: Call) -> Answer:
     except ApiError as problem:
         note_failure(call, problem.code)
         raise
-    except AWAY as problem:
-        log.warning("the database does not answer", extra={"request_id": call.request_id, "action": operation.name})
-        raise ServiceUnavailable from problem
+    except Unavailable as problem:
+        log.warning("%s", problem, extra={"request_id": call.request_id, "action": operation.name})
+        if problem.trouble in GIVEN_UP:
+            note_failure(call, ServiceUnavailable.code)
+        raise ServiceUnavailable(str(problem)) from problem
+    except OSError as problem:
+        if problem.errno not in NO_SPACE:
+            raise _internal_error(call, operation) from problem
+        log.error("the server's disk is full", extra={"request_id": call.request_id, "action": operation.name})
+        note_failure(call, ServiceUnavailable.code)
+        raise ServiceUnavailable(DISK_FULL) from problem
     except Exception as problem:
-        log.exception("an operation failed", extra={"request_id": call.request_id, "action": operation.name})
-        note_failure(call, InternalError.code)
-        raise InternalError from problem
+        raise _internal_error(call, operation) from problem
+
+
+def _internal_error(call: Call, operation: Operation) -> InternalError:
+    """Log the exception that is being handled, complete the audit row, and return what the caller gets."""
+    log.exception("an operation failed", extra={"request_id": call.request_id, "action": operation.name})
+    note_failure(call, InternalError.code)
+    return InternalError()
 
 
 def note_failure(call: Call, code: str) -> None:
     """Complete the audit row of an admitted call that failed. Raises nothing."""
     try:
-        with call.services.database.transaction() as tx:
+        with call.services.database.without_limit().transaction() as tx:
             audit.note_error(tx, call.request_id, code)
     except Exception:
         # The caller gets the first error either way; a second one would hide it.
@@ -246,43 +247,3 @@ def _read(operation: Operation, flat: Mapping[str, str]) -> tuple[Any, ApiError 
         return parameters.parse(operation.request, flat), None
     except ApiError as problem:
         return None, problem
-
-
-def _resources(operation: Operation, call: Call, request: Any) -> Sequence[str]:
-    """Return the ARNs that the call touches: all of the product's if the operation does not or cannot name them."""
-    everything = f"acs:{operation.product.code}:{call.region}:{call.account_id}:*"
-    if operation.resources is None or request is None:
-        return [everything]
-    return operation.resources(call, request) or [everything]
-
-
-def _judge(
-    tx: Transaction, operation: Operation, call: Call, resources: Sequence[str], context: dict[str, str]
-) -> Ruling:
-    """Decide on all resources: one that is refused refuses the call.
-
-    What belongs to every account is for the administrator account: no policy of another account can allow it.
-    """
-    if operation.action is None:
-        return Ruling(policy.ALLOWED, resources[0], context)
-    if operation.administrator_only and not identity.is_administrator_account(tx, call.account_id):
-        return Ruling(policy.Decision(allowed=False), resources[0], context)
-    permissions = identity.permissions_of(tx, call.caller)
-    tags = resource_tags(tx, resources) if permissions.depend_on_tags else {}
-    for resource in resources:
-        context_here = {**tags.get(resource, {}), **context}
-        decision = permissions.decide(operation.action, resource, context_here)
-        if not decision.allowed:
-            break
-    return Ruling(decision, resource, context_here)
-
-
-def _context(operation: Operation, call: Call, request: Any) -> dict[str, str]:
-    """Return the keys that conditions may use. An operation's keys never replace those of every call."""
-    own = operation.conditions(call, request) if operation.conditions is not None else {}
-    return {**requested_tags(request), **own, **call.circumstances}
-
-
-def _refusal(operation: Operation, call: Call, ruling: Ruling) -> ApiError:
-    detail = denied_detail(call, operation.action, ruling.resource, ruling.context, ruling.decision)
-    return REFUSALS.get(operation.product.code, Forbidden)({"AccessDeniedDetail": detail})

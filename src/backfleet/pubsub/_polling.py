@@ -17,6 +17,7 @@ def poll_until_stopped(
     subscription: Subscription,
     stopping: Callable[[], bool],
     interval: timedelta = LONGEST_WAIT,
+    passing: type[Exception] | tuple[type[Exception], ...] = (),
 ) -> None:
     """Call `run_once` until `stopping` returns True.
 
@@ -26,10 +27,15 @@ def poll_until_stopped(
         run_once: Does what there is to do; returns True if there may be more to do at once.
         subscription: Ends the wait between two calls early.
         interval: The longest wait between two calls.
+        passing: Failures that will be over by themselves: a sentence in the log says enough.
     """
     while not stopping():
         try:
             more = run_once()
+        except passing as problem:
+            log.warning("a worker's run failed; it is tried again in %s: %s", AFTER_A_FAILURE, problem)
+            subscription.wait(AFTER_A_FAILURE)
+            continue
         except Exception:
             log.exception("a worker's run failed; it is tried again in %s", AFTER_A_FAILURE)
             subscription.wait(AFTER_A_FAILURE)

@@ -113,7 +113,7 @@ def metadata(tx: Transaction, name: str) -> bytes | None:
         return None
     if len(parts) == 1:
         return _store.latest(tx, parts[0]) if parts[0] == "timestamp" else None
-    if len(parts) != 2 or not parts[0].isdecimal() or len(parts[0]) > 9:
+    if len(parts) != 2 or not (parts[0].isascii() and parts[0].isdecimal()) or len(parts[0]) > 9:
         return None
     return _store.version(tx, parts[1], int(parts[0]))
 

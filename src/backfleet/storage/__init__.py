@@ -1,25 +1,33 @@
 """Infrastructure: transactions on SQLite or PostgreSQL. Knows nothing of the product.
 
-Owns no table but the schema version. Every module registers its tables on `metadata` and keeps its SQL in its own
-`_store`; what must never happen twice is a constraint there.
+Owns no table but the schema version and the row that `check_writing` writes. Every module registers its tables on
+`metadata` and keeps its SQL in its own `_store`; what must never happen twice is a constraint there.
 
 - `open_database(url)` opens a database, and `migrate` brings it to this version's schema.
 - `DatabaseClock` is one clock for all processes that share the database.
 - `Database.transaction()` and `Database.reading()` give a `Transaction`.
+- Both raise `Unavailable` while the same may work later: the database is away, read-only, full, locked ...
 """
 
 from backfleet.storage._clock import DatabaseClock
 from backfleet.storage._columns import Moment, metadata
-from backfleet.storage._database import AWAY, Conflict, Database, Transaction, open_database
+from backfleet.storage._database import Conflict, Database, Transaction, open_database
+from backfleet.storage._limits import CallLimit, TimeOuts
 from backfleet.storage._migrate import migrate
+from backfleet.storage._unavailable import Trouble, Unavailable
+from backfleet.storage._writing import check_writing
 
 __all__ = [
-    "AWAY",
+    "CallLimit",
     "Conflict",
     "Database",
     "DatabaseClock",
     "Moment",
+    "TimeOuts",
     "Transaction",
+    "Trouble",
+    "Unavailable",
+    "check_writing",
     "metadata",
     "migrate",
     "open_database",

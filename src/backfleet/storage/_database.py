@@ -1,26 +1,26 @@
 """One transaction at a time, on SQLite or PostgreSQL; notifications are published after the commit."""
 
+import copy
 import functools
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-BUSY_TIMEOUT_SECONDS = 30.0  # how long a second process waits for SQLite's one writer
-POOL_SIZE = 20  # connections kept open to PostgreSQL
+from backfleet.storage._limits import DEFAULT_TIME_OUTS, NO_LIMIT, CallLimit, TimeOuts
+from backfleet.storage._postgresql import postgresql_engine
+from backfleet.storage._sqlite import SqliteFile, sqlite_engine
+from backfleet.storage._unavailable import Keep, Trouble, Unavailable, diagnose
+
+POOL_SIZE = 20  # connections kept open
 POOL_WAIT_SECONDS = 20.0  # how long a request waits for a connection before it fails
 
-CONNECT_SECONDS = 5  # a PostgreSQL that takes longer to answer counts as unavailable
-SILENT_MS = 15_000  # so does one that sends nothing for this long
-
 Values = Mapping[str, Any]
-
-AWAY = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)
-"""Raised while the database is unavailable or too busy: nothing was written, or it is unknown whether it was."""
 
 
 class Conflict(Exception):
@@ -87,85 +87,144 @@ def _insert_if_new(table: sa.Table, dialect: str, columns: tuple[str, ...]) -> A
 class Database:
     """The database that holds all state."""
 
-    def __init__(self, engine: sa.Engine, publish: Callable[[str], None]) -> None:
-        self.engine = engine
-        self._publish = publish
+    def __init__(
+        self,
+        engine: sa.Engine,
+        publish: Callable[[str], None],
+        time_outs: TimeOuts = DEFAULT_TIME_OUTS,
+        file: SqliteFile | None = None,
+    ) -> None:
+        self.engine, self.file = engine, file
+        self._publish, self._time_outs = publish, time_outs
         # SQLite allows one writer. Waiting here is fair and fast; SQLite's own wait polls.
-        self._writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
+        self._writer = threading.Lock() if engine.dialect.name == "sqlite" else None
+        self._limit, self._has_changed = NO_LIMIT, False
+
+    def within(self, limit: CallLimit) -> "Database":
+        """Return the same database for one call, which changes nothing once its limit is reached.
+
+        What has changed something is not stopped half-way: after the first commit the limit no longer counts.
+        """
+        found = copy.copy(self)
+        found._limit, found._has_changed = limit, False
+        return found
+
+    def begun_anew(self) -> "Database":
+        """Return the same database and limit for the next part of a call: nothing has been changed in it yet."""
+        return self.within(self._limit)
+
+    def without_limit(self) -> "Database":
+        """Return the same database for what must be written whether or not the call's time is over."""
+        return self.within(NO_LIMIT)
 
     @contextmanager
-    def transaction(self) -> Iterator[Transaction]:
-        """Read and write: commit when the block ends, roll back when it raises. Do not nest."""
-        with self._writer, self._connection(writes=True) as connection:
+    def transaction(self, *, lock_seconds: float | None = None) -> Iterator[Transaction]:
+        """Read and write: commit when the block ends, roll back when it raises. Do not nest.
+
+        Args:
+            lock_seconds: How long to wait for a lock, if not as long as the engine does.
+
+        Raises:
+            Unavailable: the database cannot do it now, or the call's limit is reached.
+        """
+        with _diagnosed(), self._turn(lock_seconds), self._connection(True, lock_seconds) as connection:
             tx = Transaction(connection)
             with connection.begin():
+                self._check_limit()
                 yield tx
+                self._check_limit()
+            self._has_changed = True
         for topic in tx.published:
             self._publish(topic)
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
-        """Read only: never waits for a writer."""
-        with self._connection(writes=False) as connection, connection.begin():
+        """Read only: never waits for a writer. Raises Unavailable."""
+        with _diagnosed(), self._connection(False, None) as connection, connection.begin():
             yield Transaction(connection)
 
     @contextmanager
-    def _connection(self, *, writes: bool) -> Iterator[sa.Connection]:
+    def _connection(self, writes: bool, lock_seconds: float | None) -> Iterator[sa.Connection]:
         with self.engine.connect() as connection:
-            yield connection.execution_options(writes=writes)
+            yield connection.execution_options(writes=writes, lock_seconds=lock_seconds)
+
+    @contextmanager
+    def _turn(self, lock_seconds: float | None) -> Iterator[None]:
+        """Wait until no other thread of this process writes, where only one can."""
+        if self._writer is None:
+            yield
+            return
+        if not self._writer.acquire(timeout=self._time_outs.lock if lock_seconds is None else lock_seconds):
+            raise Unavailable(Trouble.LOCKED)
+        try:
+            yield
+        finally:
+            self._writer.release()
+
+    def _check_limit(self) -> None:
+        if not self._has_changed:
+            self._limit.check()
+
+    def move_log(self) -> None:
+        """Move what was committed from SQLite's log into its file, so that no call has to. Raises Unavailable."""
+        if self.file is not None:
+            try:
+                self.file.move_log()
+            except sqlite3.Error as problem:
+                found = diagnose(problem)
+                raise Unavailable(found.trouble if found else Trouble.FILES) from problem
 
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
+        if self.file is not None:
+            self.file.close()
 
     def __repr__(self) -> str:
         return f"Database({self.engine.url.render_as_string(hide_password=True)})"
 
 
-def open_database(url: str, publish: Callable[[str], None] = lambda topic: None) -> Database:
+@contextmanager
+def _diagnosed() -> Iterator[None]:
+    """Raise Unavailable in place of what the driver raises when the same may work later."""
+    try:
+        yield
+    except sa.exc.SQLAlchemyError as problem:
+        found = diagnose(problem)
+        if found is None:
+            raise
+        raise Unavailable(found.trouble) from problem
+
+
+def open_database(
+    url: str, publish: Callable[[str], None] = lambda topic: None, time_outs: TimeOuts = DEFAULT_TIME_OUTS
+) -> Database:
     """Open a database without creating tables: `migrate` does that.
 
     Args:
         url: `sqlite:///FILE` or `postgresql://...`.
         publish: Called after a commit with each topic that the transaction published on.
+        time_outs: How long statements may wait.
 
     Raises:
         ValueError: another kind of database.
     """
-    parsed = sa.make_url(url)
+    parsed, pool = sa.make_url(url), {"pool_size": POOL_SIZE, "pool_timeout": POOL_WAIT_SECONDS}
     if parsed.get_backend_name() == "sqlite":
-        return Database(_sqlite(parsed), publish)
-    if parsed.get_backend_name() == "postgresql":
-        return Database(_postgresql(parsed), publish)
-    raise ValueError(f"{parsed.get_backend_name()} databases are not supported; use sqlite:///FILE or postgresql://...")
+        engine, file = sqlite_engine(parsed, time_outs, pool)
+    elif parsed.get_backend_name() == "postgresql":
+        engine, file = postgresql_engine(parsed, time_outs, pool), None
+    else:
+        raise ValueError(
+            f"{parsed.get_backend_name()} databases are not supported; use sqlite:///FILE or postgresql://..."
+        )
+    sa.event.listen(engine, "handle_error", _drop_useless_connections)
+    return Database(engine, publish, time_outs, file)
 
 
-def _postgresql(url: sa.URL) -> sa.Engine:
-    return sa.create_engine(
-        url.set(drivername="postgresql+psycopg"),
-        pool_size=POOL_SIZE,
-        max_overflow=0,
-        pool_timeout=POOL_WAIT_SECONDS,
-        pool_pre_ping=True,  # after a restart of the server, connections are replaced instead of failing one call each
-        connect_args={"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": SILENT_MS},
-    )
-
-
-def _sqlite(url: sa.URL) -> sa.Engine:
-    engine = sa.create_engine(
-        url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}, pool_size=POOL_SIZE, pool_timeout=POOL_WAIT_SECONDS
-    )
-
-    @sa.event.listens_for(engine, "connect")
-    def prepare(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # keeps the driver from beginning transactions by itself
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-            connection.execute(f"PRAGMA {pragma}")
-
-    @sa.event.listens_for(engine, "begin")
-    def begin(connection: sa.Connection) -> None:
-        # A writer takes the lock at once, because a reader that begins to write later could only fail.
-        writes = connection.get_execution_options().get("writes", True)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-    return engine
+def _drop_useless_connections(context: sa.ExceptionContext) -> None:
+    """Let the pool drop the connection that failed, and the others where they lead to the same server."""
+    found = diagnose(context.sqlalchemy_exception or context.original_exception)
+    if found is not None and found.keep is not Keep.ALL:
+        context.is_disconnect = True
+        context.invalidate_pool_on_disconnect = found.keep is Keep.NONE

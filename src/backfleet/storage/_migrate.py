@@ -16,7 +16,7 @@ def migrate(database: Database, revision: str = "head") -> None:
     """Run every migration that this database lacks, up to `revision`. Replicas that start together take turns."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
-    with database.engine.connect() as connection, connection.begin():
+    with database.engine.connect().execution_options(timed=False) as connection, connection.begin():
         if database.engine.dialect.name == "postgresql":
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
         config.attributes["connection"] = connection

@@ -38,7 +38,7 @@ def failure(error: ApiError, request_id: str, host_id: str, *, xml: bool) -> Wir
         "HostId": host_id[:LONGEST_HOST],
         "Code": error.code,
         "Message": error.message,
-        "Recommend": f"docs/api.md#errors ({error.code})",
+        "Recommend": f"{error.advice} docs/api.md#errors ({error.code})".lstrip(),
     }
     answer = _render(error.status, "Error", body | error.extra, request_id, xml=xml)
     return replace(answer, headers={**answer.headers, **error.headers})

@@ -18,6 +18,7 @@ class ApiError(Exception):
 
     code: ClassVar[str] = "InternalError"
     status: ClassVar[int] = 500
+    advice: ClassVar[str] = ""  # a sentence for people where the message belongs to programs; leads Recommend
     headers: Mapping[str, str] = {}
 
     def __init__(self, message: str, *, extra: Mapping[str, object] | None = None) -> None:
@@ -65,13 +66,14 @@ class InternalError(ApiError):
 
 
 class ServiceUnavailable(ApiError):
-    """The database does not answer. Nothing was done; official clients and Terraform try again by themselves."""
+    """The server cannot do it now. Nothing was done; official clients and Terraform try again by themselves."""
 
     code = "ServiceUnavailable"
     status = 503
 
-    def __init__(self) -> None:
-        super().__init__("The request has failed due to a temporary failure of the server.")
+    def __init__(self, reason: str = "") -> None:
+        sentence = "The request has failed due to a temporary failure of the server"
+        super().__init__(f"{sentence}: {reason}." if reason else f"{sentence}.")
 
 
 class ThrottlingUser(ApiError):
@@ -242,12 +244,14 @@ class IncompleteSignature(ApiError):
 class SignatureDoesNotMatch(ApiError):
     """The signature is wrong. The text has the server's string to sign: clients compare it with their own.
 
-    `why` is a sentence for people. The colon before the string to sign must be the only one before it: an official
-    client splits the text there and compares what follows.
+    `why` is a sentence for people; without it the beginning is that of the cloud, which other clients look for, and the
+    rest of the text must be what they signed. The colon before the string to sign must be the only one before it: an
+    official client splits the text there and compares what follows.
     """
 
     code = "SignatureDoesNotMatch"
     status = 400
+    advice = "The secret is wrong, or the request was changed on its way."
 
     def __init__(self, string_to_sign: str, why: str = "") -> None:
         reason = f" {why.replace(':', ',')}" if why else ""

@@ -279,9 +279,9 @@ class Channel:
         self._socket.shutdown()
 
 
-def eventually(true: Callable[[], Any]) -> Any:
+def eventually(true: Callable[[], Any], seconds: float = SOON) -> Any:
     """Return what becomes true soon; fail if it does not."""
-    until = time.monotonic() + SOON
+    until = time.monotonic() + seconds
     while not (found := true()):
         assert time.monotonic() < until, "it did not become true"
         time.sleep(0.01)

@@ -4,6 +4,7 @@ import base64
 import json
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -327,10 +328,10 @@ def test_reports_on_files_are_accepted_and_ignored(odd: Host) -> None:
 # --- When storing fails ---------------------------------------------------------------------------------------------
 
 
-def test_what_is_not_stored_is_not_acknowledged(
+def test_a_report_that_the_database_refuses_is_kept_and_tried_again(
     server: AgentServer, host: Host, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The agent tries again after a 503."""
+    """The agent does not try for long, so it is acknowledged once it is on the disk, whatever the reason is."""
     task_id = host.handed()
     line = f"finish?taskId={task_id}&{TIMES}&exitCode=0&dropped=0"
 
@@ -339,10 +340,12 @@ def test_what_is_not_stored_is_not_acknowledged(
 
     with monkeypatch.context() as fault:
         fault.setattr(commands, "record_final_report", broken)
-        assert host.report(line, b"report\n").status == 503
-    assert host.report(line, b"report\n").status == 200
+        assert host.report(line, b"report\n").status == 200
+        eventually(lambda: "the database refuses a report on the disk" in caplog.text)
+        assert len(spooled(server)) == 1
+    eventually(lambda: server.states() == [State.FINISHED])
     assert server.outcome().output == b"report\n"
-    assert "an agent's request failed" in caplog.text
+    assert "a report cannot be stored; it is kept on disk" in caplog.text
 
 
 # --- While the database is unavailable --------------------------------------------------------------------------------
@@ -352,13 +355,13 @@ def test_reports_are_spooled_while_the_database_is_unavailable(server: AgentServ
     """They are answered at once, and stored in order when it is back."""
     task_id = host.handed()
     line = f"finish?taskId={task_id}&{TIMES}&exitCode=0&dropped=0"
-    rename(server, "invocations", "away")
+    take_away(server)
     assert host.report(f"running?taskId={task_id}&invokeVersion=0&start=1", b"one\n").status == 200
     assert host.report(line, b"two\n").status == 200
     assert host.report(line, b"two\n").status == 200, "a copy is harmless"
     assert host.post("/v1/task/list").status == 503
     assert len(spooled(server)) == 3
-    rename(server, "away", "invocations")
+    bring_back(server)
     eventually(lambda: server.states() == [State.FINISHED])
     assert server.outcome().output == b"one\ntwo\n"
     eventually(lambda: spooled(server) == [])
@@ -371,10 +374,10 @@ def test_spooled_reports_survive_the_node(
     first, shut = start_server(sqlite_database, Settings(data=tmp_path), now)
     host = first.enrol()
     task_id = host.handed()
-    rename(first, "invocations", "away")
+    take_away(first)
     host.report(f"finish?taskId={task_id}&{TIMES}&exitCode=7&dropped=0", b"\x00\xff")
     shut()
-    rename(first, "away", "invocations")
+    bring_back(first)
     (path,) = (tmp_path / "reports").glob("[0-9]*")
     assert json.loads(path.read_bytes().partition(b"\n")[0]).keys() == {
         "instance_id",
@@ -393,7 +396,7 @@ def test_spooled_reports_survive_the_node(
 def test_known_hosts_are_authenticated_while_the_database_is_unavailable(server: AgentServer, host: Host) -> None:
     """By the node that heard of them last; unknown hosts are asked to come again, and forgeries are refused."""
     task_id, other_host = host.handed(), server.enrol(1)
-    rename(server, "instances", "away")
+    take_away(server)
     line = f"/luban/api/v1/task/finish?taskId={task_id}&{TIMES}&exitCode=0&dropped=0"
     forged = Host(server, key(1), host.instance_id).signed()
     assert server.ask("POST", line, b"", forged).status == 401
@@ -401,7 +404,7 @@ def test_known_hosts_are_authenticated_while_the_database_is_unavailable(server:
     used = host.signed()
     assert server.ask("POST", line, b"", used).status == 200
     assert server.ask("POST", line, b"", used).status == 401
-    rename(server, "away", "instances")
+    bring_back(server)
     eventually(lambda: server.states() == [State.FINISHED])
 
 
@@ -409,7 +412,7 @@ def test_a_full_spool_refuses_reports(server: AgentServer, host: Host, monkeypat
     """What cannot be stored is not acknowledged."""
     monkeypatch.setattr(spool, "MOST_BYTES", 10)
     task_id = host.handed()
-    rename(server, "invocations", "away")
+    take_away(server)
     assert host.report(f"finish?taskId={task_id}&{TIMES}&exitCode=0&dropped=0").status == 503
     assert spooled(server) == []
 
@@ -419,9 +422,19 @@ def spooled(server: AgentServer) -> list[str]:
     return sorted(path.name for path in folder.glob("[0-9]*")) if folder.exists() else []
 
 
-def rename(server: AgentServer, table: str, to: str) -> None:
-    with server.database.transaction() as tx:
-        tx.run(sa.text(f"ALTER TABLE {table} RENAME TO {to}"))
+def take_away(server: AgentServer) -> None:
+    """Unmount the database, as it were: the endpoint notices that its file is not there."""
+    file = database_file(server)
+    file.rename(file.with_suffix(".away"))
+
+
+def bring_back(server: AgentServer) -> None:
+    file = database_file(server)
+    file.with_suffix(".away").rename(file)
+
+
+def database_file(server: AgentServer) -> Path:
+    return Path(str(server.database.engine.url.database))
 
 
 def row_of(server: AgentServer, task_id: str) -> Any:

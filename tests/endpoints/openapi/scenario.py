@@ -106,6 +106,10 @@ BACKFLEET = [
     step("backfleet", "CancelRollout", RolloutId="<others>"),
     step("backfleet", "GetRelease", PackageName="courier", ReleaseVersion="2.0", Platform="linux-amd64"),
     step("backfleet", "ListChannels"),
+    step("backfleet", "SetDefaultPackage", PackageName="courier"),
+    step(
+        "backfleet", "OfferRelease", PackageName="courier", ReleaseVersion="2.0", Platform="linux-amd64", Channel="beta"
+    ),
     step("backfleet", "GetPendingSignatures"),
     step("backfleet", "WithdrawRelease", PackageName="courier", ReleaseVersion="2.0", Platform="linux-amd64"),
     step("backfleet", "DescribeServer"),

@@ -492,10 +492,14 @@ def test_an_unavailable_database_is_a_temporary_failure(
     def away(*_what: Any, **_more: Any) -> Any:
         raise sa.exc.OperationalError("SELECT hush", {}, Exception("connection refused by db.internal"))
 
+    def away_later(call: Any, _asked: Any) -> Any:
+        with call.services.database.reading():
+            away()
+
     if at == "proving":
         monkeypatch.setattr(identity, "find_key", away)
     else:
-        broken = replace(find("2017-09-08", "Echo"), run=away)
+        broken = replace(find("2017-09-08", "Echo"), run=away_later)
         monkeypatch.setitem(catalogue._OPERATIONS, ("2017-09-08", "Echo"), broken)
     status, found = answered(server, V3(server).raw())
     assert (status, found["Code"]) == (503, "ServiceUnavailable")

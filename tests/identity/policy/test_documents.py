@@ -68,7 +68,7 @@ REFUSED: list[tuple[str, str]] = [
     ("an unknown operator", conditioned("StringMatches", {"acs:PrincipalARN": "x"})),
     ("an operator in small letters", conditioned("stringequals", {"acs:PrincipalARN": "x"})),
     ("an operator of another cloud", conditioned("StringEqualsIfExists", {"acs:PrincipalARN": "x"})),
-    ("a quantifier of another cloud", conditioned("ForAnyValue:StringEquals", {"acs:PrincipalARN": "x"})),
+    ("a quantifier of another cloud", conditioned("ForSomeValues:StringEquals", {"acs:PrincipalARN": "x"})),
     ("the test for absence of another cloud", conditioned("Null", {"acs:PrincipalARN": "true"})),
     ("an operator without keys", conditioned("StringEquals", {})),
     ("an operator with a list", conditioned("StringEquals", ["acs:PrincipalARN"])),
@@ -94,6 +94,9 @@ REFUSED: list[tuple[str, str]] = [
     ("a mask that is too long", conditioned("NotIpAddress", {"acs:SourceIp": "10.0.0.0/33"})),
     ("an address compared as a time", conditioned("DateLessThan", {"acs:SourceIp": "2026-01-02T03:04:05Z"})),
     ("a time compared as an address", conditioned("NotIpAddress", {"acs:CurrentTime": "10.0.0.0/8"})),
+    ("a variable that is no key", stating({**GOOD, "Resource": "acs:ram:*:*:user/${aws:username}"})),
+    ("a variable that does not end", stating({**GOOD, "Resource": "acs:ram:*:*:user/${acs:UserName"})),
+    ("a variable of another cloud in a condition", conditioned("StringEquals", {"acs:Service": "${aws:x}"})),
     ("a text compared as a number", conditioned("NumericEquals", {"acs:PrincipalARN": "1"})),
 ]
 
@@ -107,6 +110,15 @@ def test_a_document_that_cannot_be_carried_out_is_refused(document: str) -> None
 
 
 TAKEN: list[tuple[str, str]] = [
+    ("a quantifier", conditioned("ForAllValues:StringLike", {"acs:RequestTag/team": ["web", "shop"]})),
+    ("the name of a plugin", conditioned("StringEqualsIgnoreCase", {"ecs:PluginName": ["test-plugin"]})),
+    ("the client's name", conditioned("StringLike", {"acs:UserAgent": "*Terraform*"})),
+    ("a variable in a resource", stating({**GOOD, "Resource": "acs:ram:*:*:user/${acs:UserName}"})),
+    ("a variable in a condition", conditioned("StringEquals", {"acs:ResourceTag/owner": "${acs:UserName}"})),
+    (
+        "a key that only other products have",
+        stating({"Effect": "Deny", "Action": "oss:*", "Resource": "*", "Condition": {"Bool": {"acs:ViaOss": "true"}}}),
+    ),
     ("a version without quotes", json.dumps({"Version": 1, "Statement": [GOOD]})),
     ("one statement without a list", json.dumps({"Version": "1", "Statement": GOOD})),
     ("a resource pattern that begins with a star", stating({**GOOD, "Resource": "*:user/alice"})),
@@ -162,6 +174,8 @@ def test_the_names_of_system_policies() -> None:
     """People attach them by exactly these names."""
     assert set(SYSTEM_POLICIES) == {
         "AdministratorAccess",
+        "AliyunECSAssistantFullAccess",
+        "AliyunECSAssistantReadonlyAccess",
         "AliyunECSFullAccess",
         "AliyunECSReadOnlyAccess",
         "AliyunHBRFullAccess",
@@ -171,6 +185,8 @@ def test_the_names_of_system_policies() -> None:
         "AliyunSTSAssumeRoleAccess",
         "BackfleetFullAccess",
         "BackfleetReadOnlyAccess",
+        "PowerUserAccess",
+        "ReadOnlyAccess",
     }
 
 

@@ -77,6 +77,11 @@ TRUSTS = [
     pytest.param({"RAM": "acs:ram::1:root"}, False, False, (403, "AssumeRoleFail"), id="somebody else"),
     pytest.param({"Service": SERVICE}, False, False, (403, "AssumeRoleFail"), id="the service, no pair"),
     pytest.param({"Service": SERVICE}, True, False, (200, "200"), id="the service, a pair"),
+    pytest.param({"Service": f"{{ours}}@{SERVICE}"}, False, False, (200, "200"), id="the service, for our account"),
+    pytest.param(
+        {"Service": f"1@{SERVICE}"}, True, False, (403, "AssumeRoleFail"), id="the service, for another account"
+    ),
+    pytest.param({"RAM": "acs:ram::{ours}:root", "Service": []}, False, False, (200, "200"), id="no service beside us"),
     pytest.param({"Service": SERVICE}, False, True, (403, "AssumeRoleFail"), id="the service, a linked role"),
     pytest.param({"Service": "ecs.aliyuncs.com"}, True, True, (403, "AssumeRoleFail"), id="another service"),
     pytest.param({"RAM": LINKED}, False, True, (200, "200"), id="our linked role"),
@@ -91,7 +96,7 @@ def test_a_role_is_assumed_by_whom_it_trusts(
     """Trust in the service counts for a registered pair only, as it does not name the account that it is meant for."""
     if linked:
         across.linked_role()
-    across.role(trusting({kind: name.format(ours=across.ours) for kind, name in principal.items()}))
+    across.role(trusting({kind: name and name.format(ours=across.ours) for kind, name in principal.items()}))
     if paired:
         with across.env.services.database.transaction() as tx:
             services = across.env.services
@@ -144,10 +149,15 @@ def test_a_role_may_be_restricted_to_one_user(across: Across) -> None:
         pytest.param(OTHER, "角色", id="a name no role has"),
     ],
 )
-def test_a_missing_role_does_not_show_whether_the_account_exists(across: Across, user_id: str, role: str) -> None:
-    """The error is the same."""
+def test_a_missing_role_is_answered_like_one_that_does_not_trust(across: Across, user_id: str, role: str) -> None:
+    """By every operation that takes one: nobody may find out which roles another account has."""
     across.trusting_us()
-    assert across.upgrade(CrossAccountUserId=user_id, CrossAccountRoleName=role) == (404, "RoleNotExist")
+    across.linked_role()
+    assert across.upgrade(CrossAccountUserId=user_id, CrossAccountRoleName=role) == (403, "AssumeRoleFail")
+    named = {"CrossAccountUserId": user_id, "CrossAccountRoleName": role}
+    for action, more in (("CheckRole", {"CheckRoleType": "CrossAccountRole"}), ("AddCrossAccount", {})):
+        status, body = across.ask(action, **named, **more)
+        assert (action, status, body["Code"]) == (action, 403, "AssumeRoleFail")
     assert across.trail(OTHER) == []
 
 
@@ -226,8 +236,22 @@ def test_a_deleted_role_refuses_the_next_call(across: Across) -> None:
     with across.env.services.database.transaction() as tx:
         identity.detach_policy(tx, OTHER, ROLE, "AliyunHBRFullAccess", "System", of="Role")
         identity.delete_role(tx, OTHER, ROLE)
-    assert across.upgrade() == (404, "RoleNotExist")
+    assert across.upgrade() == (403, "AssumeRoleFail")
     assert across.ask("DescribeTask", TaskId=begun["TaskId"])[0] == 200
+
+
+def test_the_role_of_a_registered_pair_may_be_said_to_be_gone(across: Across) -> None:
+    """The pair shows that it existed: CheckRole and calls say what is wrong."""
+    across.trusting_us()
+    across.linked_role()
+    assert across.pair()[0] == 200
+    with across.env.services.database.transaction() as tx:
+        identity.detach_policy(tx, OTHER, ROLE, "AliyunHBRFullAccess", "System", of="Role")
+        identity.delete_role(tx, OTHER, ROLE)
+    assert across.upgrade() == (404, "RoleNotExist")
+    named = {"CrossAccountUserId": OTHER, "CrossAccountRoleName": ROLE}
+    status, body = across.ask("CheckRole", CheckRoleType="CrossAccountRole", **named)
+    assert (status, body["Code"]) == (404, "RoleNotExist")
 
 
 MISFITS = [
@@ -292,8 +316,8 @@ def test_a_pair_is_added_renamed_listed_and_removed(across: Across) -> None:
 @pytest.mark.parametrize(
     ("parameters", "expected"),
     [
-        pytest.param({"CrossAccountRoleName": "none"}, (404, "RoleNotExist"), id="no such role"),
-        pytest.param({"CrossAccountUserId": "1"}, (404, "RoleNotExist"), id="no such account"),
+        pytest.param({"CrossAccountRoleName": "none"}, (403, "AssumeRoleFail"), id="no such role"),
+        pytest.param({"CrossAccountUserId": "1"}, (403, "AssumeRoleFail"), id="no such account"),
         pytest.param({"CrossAccountRoleName": ""}, (400, "MissingParameter"), id="no role"),
         pytest.param({"CrossAccountUserId": ""}, (400, "MissingParameter"), id="no account"),
         pytest.param({"CrossAccountType": "ALL"}, (400, "InvalidParameter"), id="another type"),
@@ -345,7 +369,7 @@ def test_checking_a_role_reports_what_is_missing(across: Across) -> None:
     assert check(**cross) == (200, "CrossAccountBackupSlrNotExist", False)
     across.linked_role()
     assert check(CheckRoleType="CrossAccountRole") == (200, "200", True)
-    assert check(**cross) == (404, "RoleNotExist", False)
+    assert check(**cross) == (403, "AssumeRoleFail", False)
     across.role(trusting({"Service": SERVICE}))
     assert check(**cross) == (403, "AssumeRoleFail", False)
     across.pair()

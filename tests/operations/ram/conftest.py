@@ -18,6 +18,7 @@ from backfleet.storage import Database
 from backfleet.wire import answers
 from backfleet.wire.errors import ApiError
 from backfleet.wire.shapes import misfits
+from operations.environment import Environment, make_environment
 
 OTHER = "9999999999999999"
 SHARED = {"MissingParameter", "InvalidParameter", "Forbidden.RAM", "NoPermission"}
@@ -111,3 +112,9 @@ def elsewhere(ram: Ram, now: datetime) -> Ram:
     with ram.services.database.transaction() as tx:
         tx.add(accounts, [{"id": OTHER, "created_at": now}])
     return Ram(ram.services, identity.Caller(OTHER, "Account", f"acs:ram::{OTHER}:root", OTHER), now)
+
+
+@pytest.fixture
+def env(database: Database, data: Path, now: datetime, draw: Draw) -> Environment:
+    """Services and callers, on each engine in turn."""
+    return make_environment(database, data, now, draw)

@@ -11,7 +11,7 @@ from backfleet.endpoints.agents.node import Node
 from backfleet.endpoints.agents.replay_cache import ReplayCache
 from backfleet.endpoints.agents.signatures import AgentSignature, NotAuthenticated
 from backfleet.fleet import Heartbeat
-from backfleet.storage import AWAY, Transaction
+from backfleet.storage import Transaction, Unavailable
 from backfleet_host.contract import OWN_AGENT
 
 REMEMBERED_SECONDS = 600.0  # an identity is read again after this time
@@ -78,7 +78,7 @@ class Authenticator:
         node = self._node
         try:
             await node.group_commit.write("", lambda tx: self.spend(tx, signature, node.clock()))
-        except AWAY:
+        except Unavailable:
             until = signatures.remembered_until(signature, now=node.clock(), window_ms=node.window_ms)
             node.heartbeats.remember_request(signature.fingerprint, until)
 
@@ -96,7 +96,7 @@ class Authenticator:
 
         try:
             found = await self._node.in_thread(read)
-        except AWAY:
+        except Unavailable:
             remembered = self._identities.recall(instance_id)
             if remembered is None:
                 raise

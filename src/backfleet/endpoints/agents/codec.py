@@ -110,7 +110,7 @@ def final_report(kind: str, query: Mapping[str, str], output: bytes) -> FinalRep
 def number(query: Mapping[str, str], name: str, bits: int) -> int | None:
     """Read a whole number of at most `bits` bits; None if there is none."""
     try:
-        value = int(query[name])
+        value = int(query[name].encode("ascii"))  # int takes the digits of every script
     except (KeyError, ValueError):
         return None
     return value if abs(value) < 1 << bits else None

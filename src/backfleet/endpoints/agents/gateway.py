@@ -21,7 +21,7 @@ from backfleet.endpoints.agents.sockets import Sockets
 from backfleet.ids import Draw
 from backfleet.pubsub import PubSub
 from backfleet.settings import Settings
-from backfleet.storage import AWAY, Database
+from backfleet.storage import Database, Unavailable
 
 THREADS = 16  # requests of agents worked on at once; more wait
 FORGET_EVERY_SECONDS = 60.0  # request ids whose time is over
@@ -129,7 +129,7 @@ async def _every(seconds: float, trouble: str, work: Callable[[], Awaitable[None
         await asyncio.sleep(seconds)
         try:
             await work()
-        except AWAY as problem:
-            log.warning("%s: the database does not answer", trouble, extra={"reason": type(problem).__name__})
+        except Unavailable as problem:
+            log.warning("%s: %s", trouble, problem)
         except Exception:
             log.exception(trouble)

@@ -13,7 +13,7 @@ from backfleet.endpoints.agents.node import Node
 from backfleet.endpoints.agents.runs import AgentRuns
 from backfleet.endpoints.agents.signatures import NotAuthenticated
 from backfleet.fleet import Heartbeat
-from backfleet.storage import AWAY
+from backfleet.storage import Unavailable
 
 LONGEST_AGE_BITS = 40  # of an agent's process, in milliseconds: 34 years
 MODES = ("restricted", "shell")  # of agents that do not run normally
@@ -40,7 +40,7 @@ class Presence:
             log.info("a heart-beat was refused", extra={"reason": str(problem)})
             ANSWERED.labels("/api/heart-beat", 401).inc()
             return web.json_response({"code": 401, "message": "unauthorized"}, status=401)
-        except AWAY:  # after a 5xx the agent tries again in 3 s
+        except Unavailable:  # after a 5xx the agent tries again in 3 s
             ANSWERED.labels("/api/heart-beat", 503).inc()
             return web.json_response({"code": 503}, status=503)
         self._node.heartbeats.add(_reported(signature.instance_id, request.query, self._node.clock()))

@@ -1,6 +1,7 @@
 """Reports on tasks: stored in the database, or on this node's disk while the database is unavailable."""
 
 import logging
+import time
 from datetime import UTC, datetime, timedelta
 
 from aiohttp import web
@@ -9,9 +10,10 @@ from backfleet import commands
 from backfleet.endpoints.agents import codec
 from backfleet.endpoints.agents.authentication import Authenticator
 from backfleet.endpoints.agents.node import Node, read_body
-from backfleet.endpoints.agents.signatures import AgentSignature
-from backfleet.endpoints.agents.spool import Spool, SpooledReport, SpoolFull
-from backfleet.storage import AWAY, Transaction
+from backfleet.endpoints.agents.signatures import AgentSignature, NotAuthenticated
+from backfleet.endpoints.agents.spool import CannotKeep, Spool
+from backfleet.endpoints.agents.spooled_report import SpooledReport
+from backfleet.storage import Transaction, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -29,12 +31,13 @@ class Reports:
         await self._node.in_thread(self._spool.open)
 
     async def receive(self, request: web.Request, signature: AgentSignature, kind: str) -> bool:
-        """Store a report, or spool it while the database is unavailable. Return whether it changed something.
+        """Store a report, or spool it while the database does not take it. Return whether it changed something.
 
-        A report is spooled, too, if an earlier one of its task still is: they are stored in the order of arrival.
+        The agent does not try again for long enough, so a report is spooled whatever the database's reason is. It is
+        spooled, too, if an earlier one of its task still is: they are stored in the order of arrival.
 
         Raises:
-            HTTPServiceUnavailable: the spool is full, too.
+            HTTPServiceUnavailable: the spool cannot take it either.
         """
         body = await read_body(request)
         received_at = self._node.clock().timestamp()
@@ -46,18 +49,23 @@ class Reports:
                 return await self._node.group_commit.write(
                     report.task_id, lambda tx: self._store(tx, report, signature)
                 )
-            except AWAY as problem:
-                log.warning("a report is kept on disk", extra={"reason": type(problem).__name__, "kind": kind})
+            except Unavailable as problem:
+                log.warning("a report is kept on disk: %s", problem, extra={"kind": kind})
+            except NotAuthenticated:
+                raise
+            except Exception:
+                log.exception("a report cannot be stored; it is kept on disk", extra={"kind": kind})
         try:
             await self._node.in_thread(lambda: self._spool.add(report))
-        except SpoolFull:
+        except CannotKeep as problem:
+            log.error("a report cannot be kept on disk: %s", problem, extra={"kind": kind})
             raise web.HTTPServiceUnavailable from None
         return False
 
     async def deliver(self) -> None:
-        """Store what waits on the disk, if the database answers again."""
+        """Store what waits on the disk, if the database takes it again."""
         if not self._spool.is_empty:
-            await self._node.in_thread(lambda: self._spool.deliver(self._store_alone))
+            await self._node.in_thread(lambda: self._spool.deliver(self._store_alone, time.monotonic()))
 
     def _store_alone(self, report: SpooledReport) -> None:
         with self._node.database.transaction() as tx:

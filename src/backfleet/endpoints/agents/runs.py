@@ -11,7 +11,7 @@ from aiohttp import web
 from backfleet import fleet
 from backfleet.endpoints.agents.node import Node
 from backfleet.fleet import REFRESH, AgentRun
-from backfleet.storage import AWAY
+from backfleet.storage import Unavailable
 
 MOST_REMEMBERED: Final = 200_000  # instances
 _PRINTABLE: Final = re.compile(r"[\x21-\x7e]{1,64}")
@@ -55,7 +55,7 @@ class AgentRuns:
 
         try:
             beside = await node.group_commit.write("", lambda tx: fleet.note_run(tx, run))
-        except AWAY:
+        except Unavailable:
             return
         if beside:
             hosts = "; ".join(each.text for each in beside)

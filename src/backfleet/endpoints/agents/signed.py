@@ -10,7 +10,7 @@ from aiohttp import web
 from backfleet.endpoints.agents.authentication import Authenticator
 from backfleet.endpoints.agents.counting import ANSWERED
 from backfleet.endpoints.agents.signatures import AgentSignature, NotAuthenticated
-from backfleet.storage import AWAY
+from backfleet.storage import Unavailable
 
 PlainHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 SignedHandler = Callable[[web.Request, AgentSignature], Awaitable[web.StreamResponse]]
@@ -45,8 +45,8 @@ def signed(
         except NotAuthenticated as problem:
             log.info("an agent was refused", extra={"endpoint": endpoint, "reason": str(problem)})
             response = web.json_response({"code": 401, "message": "unauthorized"}, status=401)
-        except AWAY as problem:
-            log.warning("the database does not answer", extra={"endpoint": endpoint, "reason": type(problem).__name__})
+        except Unavailable as problem:
+            log.warning("%s", problem, extra={"endpoint": endpoint})
             response = web.json_response({"code": 503}, status=503)
         ANSWERED.labels(endpoint, response.status).inc()
         return response
@@ -59,7 +59,7 @@ async def _answer(
 ) -> web.StreamResponse:
     try:
         return await handler(request, signature)
-    except (web.HTTPException, ConnectionError, asyncio.CancelledError, NotAuthenticated, *AWAY):
+    except (web.HTTPException, ConnectionError, asyncio.CancelledError, NotAuthenticated, Unavailable):
         raise
     except Exception:
         # Nothing was stored, so the agent must try again: it does after a 503, while 400 would count as success.

@@ -15,7 +15,7 @@ from backfleet.endpoints.agents.reports import Reports
 from backfleet.endpoints.agents.signatures import AgentSignature
 from backfleet.failpoints import failpoint
 from backfleet.fleet import Heartbeat
-from backfleet.storage import AWAY, Transaction
+from backfleet.storage import Transaction, Unavailable
 
 ASKING: Final = 8  # unsigned questions looked up at once; more wait, so that threads are left for agents
 _NAME_OF_ORDER: Final = re.compile(r"[!-~]{1,128}")  # a topic, or a reference
@@ -83,7 +83,7 @@ class Tasks:
         try:
             async with self._asking:
                 return web.json_response({"withdrawn": await self._node.in_thread(read)})
-        except AWAY:
+        except Unavailable:
             return web.json_response({"code": 503}, status=503)
 
     async def verified(self, _request: web.Request, signature: AgentSignature) -> web.StreamResponse:

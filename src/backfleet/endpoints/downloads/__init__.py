@@ -21,7 +21,7 @@ from backfleet import releases
 from backfleet.clock import Clock
 from backfleet.failpoints import failpoint
 from backfleet.library_internals import EncryptedFileResponse
-from backfleet.storage import AWAY, Database
+from backfleet.storage import Database, Unavailable
 from backfleet_host.download_paths import AUTHORITY, DOWNLOADS, HOST_PROGRAM, METADATA, TARGETS
 
 FOR_EVER = "public, max-age=31536000, immutable"  # for names with a hash or version in them
@@ -148,7 +148,7 @@ class _Downloads:
                     return releases.may_be_sent(tx, sha256)
             with self._database.transaction() as tx:
                 return releases.note_fetched(tx, sha256, now=self._clock())
-        except AWAY:
+        except Unavailable:
             log.warning("an artifact is sent without a note of it: the database does not answer")
             return True
 

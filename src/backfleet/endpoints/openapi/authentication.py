@@ -21,6 +21,7 @@ TIME_FORM = "%Y-%m-%dT%H:%M:%SZ"
 LONGEST_EXPLANATION = 4096  # characters of the canonical request that a refusal shows
 V1_FIELDS = ("AccessKeyId", "Signature", "SignatureMethod", "SignatureVersion", "SignatureNonce", "Timestamp")
 TEMPORARY = "STS."  # prefix of the ids of temporary keys
+WRONG_SECRET = SignatureDoesNotMatch.advice
 BODY_CHANGED = "x-acs-content-sha256 is not the hash of the request body."
 
 
@@ -48,7 +49,9 @@ class SignedRequest:
         if not self.body_hash_holds:
             raise SignatureDoesNotMatch(self.string_to_sign, BODY_CHANGED)
         if not signing.verify(self.scheme, secret, self.string_to_sign, self.signature):
-            raise SignatureDoesNotMatch(self.string_to_sign + self.explanation)
+            # Clients of V1 compare the whole rest of the text with their own: there is no place for more in it.
+            why = WRONG_SECRET if self.explanation else ""
+            raise SignatureDoesNotMatch(self.string_to_sign + self.explanation, why)
 
 
 def read_signed_request(request: Received, *, body_follows: bool = False) -> SignedRequest:
@@ -165,6 +168,8 @@ def _token(access_key_id: str, token: str | None) -> str:
 
 
 def _moment(text: str) -> datetime:
+    if not text.isascii():  # strptime takes the digits of every script
+        raise TimestampMalformed
     try:
         return datetime.strptime(text, TIME_FORM).replace(tzinfo=UTC)
     except ValueError:

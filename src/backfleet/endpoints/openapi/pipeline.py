@@ -48,7 +48,7 @@ from backfleet.endpoints.openapi.received import Received, receive
 from backfleet.failpoints import failpoint
 from backfleet.operations.catalogue import Answer, Call, Operation, Services, find
 from backfleet.operations.perform import Authenticated, Performer
-from backfleet.storage import AWAY, Transaction
+from backfleet.storage import CallLimit, Transaction, Unavailable
 from backfleet.wire import answers
 from backfleet.wire.errors import (
     ApiError,
@@ -79,14 +79,14 @@ class OpenApiEndpoint:
     async def answer(self, request: web.Request) -> web.Response:
         """Run the pipeline. Every failure becomes an answer in the protocol's form."""
         began = time.perf_counter()
-        context = RequestContext(str(uuid.uuid4()).upper())
+        context = RequestContext(str(uuid.uuid4()).upper(), self._limit(request))
         try:
             found = await self._answer(request, context)
         except ApiError as problem:
             found = context.failed(problem, request)
-        except AWAY:
-            log.warning("the database does not answer", extra=context.log_fields)
-            found = context.failed(ServiceUnavailable(), request)
+        except Unavailable as problem:
+            log.warning("%s", problem, extra=context.log_fields)
+            found = context.failed(ServiceUnavailable(str(problem)), request)
         except Exception:
             log.exception("a request failed", extra=context.log_fields)
             found = context.failed(InternalError(), request)
@@ -163,7 +163,8 @@ class OpenApiEndpoint:
             except ApiError as problem:
                 await performer.note_failure(authenticated.call, problem.code)
                 raise
-            return await performer.run(admitted, replace(authenticated.call, upload=upload))
+            call = replace(authenticated.call, upload=upload)
+            return await performer.run(admitted, call.within(self._limit(request)))  # the upload's time does not count
 
     def _authenticate(self, request: web.Request, context: "RequestContext", signed: SignedRequest) -> Authenticated:
         """Steps 6 to 8, and the nonce for step 10. Blocks. Raises ApiError."""
@@ -175,6 +176,15 @@ class OpenApiEndpoint:
         if not identity.spend_nonce(tx, signed.access_key_id, signed.nonce, now=now, keep=keep):
             raise NonceUsed
 
+    def _limit(self, request: web.Request) -> CallLimit:
+        """Return the limit of a call that begins now: it changes nothing once its caller has gone."""
+
+        def is_gone() -> bool:
+            transport = request.transport
+            return transport is None or transport.is_closing()
+
+        return CallLimit(time.monotonic() + self._settings.call_seconds, is_gone)
+
     def _call(self, request: web.Request, context: "RequestContext", caller: identity.Caller) -> Call:
         return Call(
             request_id=context.request_id,
@@ -185,7 +195,7 @@ class OpenApiEndpoint:
             secure=request.secure,
             services=self._services,
             user_agent=request.headers.get("User-Agent", ""),
-        )
+        ).within(context.limit)
 
 
 @dataclass
@@ -193,6 +203,7 @@ class RequestContext:
     """What is known about a request so far. Names are the catalogue's only: metric labels must stay bounded."""
 
     request_id: str
+    limit: CallLimit
     product: str = ""
     action: str = ""
     code: str = "OK"

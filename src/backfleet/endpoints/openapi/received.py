@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from urllib.parse import parse_qsl
 
-from backfleet.wire import parameters
+from backfleet.wire import parameters, signing
 from backfleet.wire.errors import (
     ContentMd5Mismatch,
     IncompleteSignature,
@@ -108,9 +108,23 @@ def receive(method: str, raw_query: str, raw_headers: Sequence[tuple[bytes, byte
     check_method(method)
     headers, repeated = read_headers(raw_headers)
     _check_md5(headers, body)
-    is_form = headers.get("content-type", "").partition(";")[0].strip().lower() == FORM
-    form = _pairs(_utf8(body, "the form body"), "the form body") if is_form else {}
+    form = _pairs(_utf8(body, "the form body"), "the form body") if _is_form(headers) else {}
     return Received(method, _pairs(raw_query, "the query"), form, headers, repeated, body)
+
+
+def _is_form(headers: Mapping[str, str]) -> bool:
+    """Return whether the body has parameters. Where V3 does not sign the content-type, anybody can have added it.
+
+    Every official client signs it with a body; V1 signs the parameters themselves.
+    """
+    if headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
+        return False
+    if not signed_by_v3(headers):
+        return True
+    try:
+        return "content-type" in signing.read_authorization(headers["authorization"]).signed_headers
+    except (signing.UnknownScheme, signing.MalformedSignature):
+        return False  # refused later, for that
 
 
 def _header_text(value: bytes) -> str:

@@ -12,6 +12,7 @@ from backfleet.identity.policy.decisions import (
     Effect,
     Permissions,
     Statement,
+    Target,
     decide,
     root_statement,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "Permissions",
     "Principal",
     "Statement",
+    "Target",
     "TrustStatement",
     "decide",
     "decide_trust",

@@ -15,14 +15,15 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Final
 
-from backfleet.identity.policy.wildcards import matches
+from backfleet.identity.policy.wildcards import canonical, fill, has_broken_variable, matches, variables_in
 
-Context = Mapping[str, str]
-"""The condition keys that a request has, and their values."""
+Context = Mapping[str, str | tuple[str, ...]]
+"""The condition keys that a request has, and their values; a key may have several."""
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 PARSED_KEPT: Final = 1024  # parsed values kept in memory, for each kind
+_MAPPED_BITS: Final = 96  # of the network of all IPv4 addresses in their IPv6 form
 
 
 class MalformedPolicy(ValueError):
@@ -70,8 +71,13 @@ def _boolean(text: str) -> bool:
 
 @lru_cache(PARSED_KEPT)
 def _network(text: str) -> Network:
-    """Parse a network; a single address is a network of one."""
-    return ipaddress.ip_network(text, strict=False)
+    """Parse a network; a single address is a network of one. An IPv4 network in its IPv6 form is that IPv4 network."""
+    found = ipaddress.ip_network(text, strict=False)
+    if isinstance(found, ipaddress.IPv6Network) and found.prefixlen >= _MAPPED_BITS:
+        mapped = found.network_address.ipv4_mapped
+        if mapped is not None:  # addresses are compared in their IPv4 form: the network would never match
+            return ipaddress.IPv4Network((mapped, found.prefixlen - _MAPPED_BITS))
+    return found
 
 
 @lru_cache(PARSED_KEPT)
@@ -169,16 +175,19 @@ KEYS: Final[dict[str, ValueType]] = {
     "acs:currenttime": ValueType.TIME,
     "acs:securetransport": ValueType.BOOLEAN,
     "acs:sourceip": ValueType.ADDRESS,
-    "acs:mfapresent": ValueType.BOOLEAN,
+    "acs:mfapresent": ValueType.BOOLEAN,  # no request has it: docs/api.md, "Policies"
     "acs:principalarn": ValueType.STRING,
     "acs:principalrdid": ValueType.STRING,
     "acs:service": ValueType.STRING,
     "acs:sourcevpc": ValueType.STRING,
+    "acs:useragent": ValueType.STRING,
+    "acs:username": ValueType.STRING,
     "acs:vpcsourceip": ValueType.ADDRESS,
     "acs:requesttag/": ValueType.STRING,  # a trailing slash: any name may follow
     "acs:resourcetag/": ValueType.STRING,
     "ecs:tag/": ValueType.STRING,
     "ecs:commandrunas": ValueType.STRING,
+    "ecs:pluginname": ValueType.STRING,  # there are no plugins here: no request has it
     "ram:servicename": ValueType.STRING,
     "sts:externalid": ValueType.STRING,
     "sts:rolesessionname": ValueType.STRING,
@@ -192,47 +201,68 @@ SERVED: Final = frozenset({"acs", "backfleet", "ecs", "hbr", "oidc", "ram", "sts
 """The services whose keys must be in the table. Keys of other services occur in policies copied from the cloud. No
 request here has such a key, just as no request in the cloud has it outside its service."""
 
-
-def canonical(key: str) -> str:
-    """Return the spelling in which keys are compared: lower case, except for the names of tags after the slash."""
-    head, slash, name = key.partition("/")
-    return f"{head.lower()}{slash}{name}"
+ALL_VALUES, ANY_VALUE = "ForAllValues", "ForAnyValue"
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One operator on one key. One matching value is enough; a negated operator requires that none matches."""
+    """One operator on one key. One matching value is enough; a negated operator requires that none matches.
+
+    A request may have several values of a key. One of them that matches is enough, and a negated operator requires
+    that none does. With `ForAnyValue:` before an operator, one of them must hold by itself; with `ForAllValues:`, all.
+    """
 
     operator: str
     key: str
     values: tuple[str, ...]
 
     def holds(self, context: Context) -> bool:
-        """Return whether a request meets the condition. A key that is absent meets negated operators only.
+        """Return whether a request meets the condition.
+
+        A key that is absent meets negated operators and ForAllValues. A value of the policy that has a variable which
+        the request does not have equals nothing.
 
         Args:
             context: condition keys in their canonical spelling, and their values.
         """
-        operator = OPERATORS[self.operator]
-        given = context.get(canonical(self.key))
-        if given is None:
-            return operator.negated
-        return any(operator.test(given, value) for value in self.values) is not operator.negated
+        quantifier, _, name = self.operator.rpartition(":")
+        operator = OPERATORS[name]
+        found = context.get(canonical(self.key), ())
+        given = (found,) if isinstance(found, str) else found
+        if quantifier == ANY_VALUE:
+            return any(self._matches(operator, one, context) is not operator.negated for one in given)
+        if quantifier == ALL_VALUES:
+            return all(self._matches(operator, one, context) is not operator.negated for one in given)
+        return any(self._matches(operator, one, context) for one in given) is not operator.negated
+
+    def _matches(self, operator: Operator, given: str, context: Context) -> bool:
+        """Return whether a value of the request passes the operator's test with one of the policy's."""
+        if operator.test is _like:
+            return matches(self.values, given, variables=context)
+        filled = (fill(value, context) for value in self.values)
+        return any(operator.test(given, value) for value in filled if value is not None)
 
 
-def read_condition(operator: str, key: str, values: tuple[str, ...]) -> Condition:
+def read_condition(operator: str, key: str, values: tuple[str, ...], *, elsewhere: bool = False) -> Condition:
     """Return a condition, after checking that the engine can carry it out.
+
+    Args:
+        elsewhere: the statement is about other products only. No request here gets as far as its conditions, so that
+            their keys may be any.
 
     Raises:
         MalformedPolicy: the operator or the key is unknown, or a value is not of the operator's kind.
     """
-    if operator not in OPERATORS:
+    quantifier, colon, name = operator.rpartition(":")
+    if name not in OPERATORS or (colon and quantifier not in (ALL_VALUES, ANY_VALUE)):
         raise MalformedPolicy(f"the condition operator {operator[:64]!r} is unknown")
-    kind = OPERATORS[operator].kind
-    _check_key(operator, key, kind)
+    kind = OPERATORS[name].kind
+    _check_key(operator, key, kind, elsewhere=elsewhere)
     if not values:
         raise MalformedPolicy(f"{operator} {key} needs a value")
     for value in values:
+        if kind is ValueType.STRING:
+            check_variables(value)
         try:
             READERS[kind](value)
         except ValueError:
@@ -240,12 +270,25 @@ def read_condition(operator: str, key: str, values: tuple[str, ...]) -> Conditio
     return Condition(operator, key, values)
 
 
-def _check_key(operator: str, key: str, kind: ValueType) -> None:
+def check_variables(text: str) -> None:
+    """Raise MalformedPolicy if a policy variable in a text can never have a value, or does not end."""
+    if has_broken_variable(text):
+        raise MalformedPolicy(f"a variable in {text[:64]!r} must be of the form ${{<condition key>}}")
+    for name in variables_in([text]):
+        if _kind_of(name) is None:
+            raise MalformedPolicy(f"the variable ${{{name[:64]}}} is not the name of a condition key")
+
+
+def _kind_of(key: str) -> ValueType | None:
+    head, slash, name = canonical(key).partition("/")
+    return KEYS.get(f"{head}{slash}" if name else head)
+
+
+def _check_key(operator: str, key: str, kind: ValueType, *, elsewhere: bool) -> None:
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*:[^\x00-\x1f]{1,256}", key):
         raise MalformedPolicy(f"the condition key {key[:64]!r} must be of the form <service>:<name>")
-    head, slash, name = canonical(key).partition("/")
-    known = KEYS.get(f"{head}{slash}" if name else head)
-    if known is None and head.partition(":")[0] in SERVED:
+    known = _kind_of(key)
+    if known is None and not elsewhere and key.partition(":")[0].lower() in SERVED:
         raise MalformedPolicy(f"the condition key {key[:64]!r} is unknown")
     # Strings can be compared whatever they mean; the other operators could never hold on a key of another kind.
     if known not in (None, kind) and kind is not ValueType.STRING:

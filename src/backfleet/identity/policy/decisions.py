@@ -1,15 +1,16 @@
 """Statements of identity policies, and the decision about one action on one resource."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
-from backfleet.identity.policy.conditions import Condition, Context, canonical
-from backfleet.identity.policy.wildcards import matches
+from backfleet.identity.policy.conditions import Condition, Context
+from backfleet.identity.policy.wildcards import canonical, matches, variables_in
 
 SYSTEM: Final = "system"  # takes the account's place in the ARNs of system policies
 TAG_KEYS: Final = ("acs:resourcetag/", "ecs:tag/")
+_ROLE: Final = ":role/"
 
 
 class Effect(StrEnum):
@@ -29,24 +30,34 @@ class Statement:
     conditions: tuple[Condition, ...] = ()
     all_actions_but: bool = False  # NotAction: the statement covers every action except `actions`
     source: str = ""  # the policy it comes from, as Custom/<name> or System/<name>
+    number: int = field(default=0, compare=False)  # of the statement in its policy, from 1; 0 = it is in no document
     only_in: str = ""  # the account to whose resources it is limited, whatever the patterns match; "" = no limit
 
     def covers(self, action: str, resource: str, context: Context) -> bool:
         """Return whether the statement applies to a request.
 
-        Actions are compared without regard to letter case, resources with it.
+        Actions are compared without regard to letter case, resources with it. A Deny on a role counts for every
+        spelling of its name: requests may use any, and one would avoid the Deny.
 
         Args:
             action: `<service>:<operation>`.
             resource: an ARN, or `*`.
             context: condition keys in their canonical spelling, and their values.
         """
+        spellings = self.effect is Effect.DENY and _ROLE in resource
         return (
             matches(self.actions, action, ignore_case=True) is not self.all_actions_but
-            and matches(self.resources, resource)
+            and matches(self.resources, resource, ignore_case=spellings, variables=context)
             and self._is_within_account(resource)
             and all(condition.holds(context) for condition in self.conditions)
         )
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The condition keys and policy variables that it reads, in their canonical spelling."""
+        conditions = (text for condition in self.conditions for text in condition.values)
+        names = variables_in((*self.resources, *conditions))
+        return tuple(canonical(key) for key in (*(condition.key for condition in self.conditions), *names))
 
     def _is_within_account(self, resource: str) -> bool:
         if not self.only_in or resource == "*":
@@ -54,6 +65,18 @@ class Statement:
         # A pattern would not do: its star crosses colons, into an id that the caller may have chosen.
         parts = resource.split(":", 4)
         return len(parts) == 5 and parts[3] in (self.only_in, SYSTEM)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A thing that permission is asked for, under all the ARNs by which policies may name it.
+
+    The first is that of the call itself: it stands for the target in refusals, which must tell no other.
+    An Allow on one of `arns` is enough. A Deny on one of them, or on one of `vetoes`, refuses.
+    """
+
+    arns: tuple[str, ...]
+    vetoes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,20 +96,26 @@ class Decision:
 ALLOWED: Final = Decision(allowed=True)
 
 
-def decide(statements: Iterable[Statement], action: str, resource: str, context: Context) -> Decision:
-    """Decide one action on one resource. One Deny outweighs every Allow; the default is refusal.
+def decide(statements: Iterable[Statement], action: str, asked: str | Target, context: Context) -> Decision:
+    """Decide one action on one resource or target. One Deny outweighs every Allow; the default is refusal.
 
     Source: RAM, policy evaluation process.
     """
+    target = Target((asked,)) if isinstance(asked, str) else asked
     known = {canonical(key): value for key, value in context.items()}
-    allow: Statement | None = None
+    allow = Decision(allowed=False)
     for statement in statements:
-        if not statement.covers(action, resource, known):
+        is_deny = statement.effect is Effect.DENY
+        if not is_deny and allow.allowed:
             continue
-        if statement.effect is Effect.DENY:
-            return Decision(allowed=False, because=statement)
-        allow = allow or statement
-    return Decision(allowed=allow is not None, because=allow)
+        for resource in target.arns + target.vetoes if is_deny else target.arns:
+            if not statement.covers(action, resource, known):
+                continue
+            if is_deny:
+                return Decision(allowed=False, because=statement)
+            allow = Decision(allowed=True, because=statement)
+            break
+    return allow
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,19 +129,26 @@ class Permissions:
     def depend_on_tags(self) -> bool:
         """True if a condition is about a resource's tags. Only then the tags have to be looked up."""
         statements = (*self.own, *(self.within or ()))
-        keys = (condition.key.lower() for statement in statements for condition in statement.conditions)
-        return any(key.startswith(TAG_KEYS) for key in keys)
+        return any(key.startswith(TAG_KEYS) for statement in statements for key in statement.keys)
 
-    def decide(self, action: str, resource: str, context: Context) -> Decision:
-        """Decide one action on one resource. Both layers must allow it; the session's policy is evaluated first.
+    def decide(self, action: str, asked: str | Target, context: Context) -> Decision:
+        """Decide one action on one resource or target. Both layers must allow it; the session's policy comes first.
 
         Source: RAM, policy evaluation process.
         """
         if self.within is not None:
-            decision = decide(self.within, action, resource, context)
+            decision = decide(self.within, action, asked, context)
             if not decision.allowed:
                 return replace(decision, by_session=True)
-        return decide(self.own, action, resource, context)
+        return decide(self.own, action, asked, context)
+
+    def denial(self, action: str, asked: str | Target, context: Context) -> Decision | None:
+        """Return the refusal if a statement denies the action; None if none does, also where none allows it."""
+        for statements, by_session in ((self.within or (), True), (self.own, False)):
+            decision = decide(statements, action, asked, context)
+            if decision.explicit_deny:
+                return replace(decision, by_session=by_session)
+        return None
 
 
 def root_statement(account_id: str) -> Statement:

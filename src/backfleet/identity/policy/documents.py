@@ -9,8 +9,9 @@ import re
 from functools import lru_cache
 from typing import Any, Final
 
-from backfleet.identity.policy.conditions import Condition, MalformedPolicy, read_condition
+from backfleet.identity.policy.conditions import SERVED, Condition, MalformedPolicy, check_variables, read_condition
 from backfleet.identity.policy.decisions import Effect, Statement
+from backfleet.identity.policy.wildcards import matches
 
 LONGEST_DOCUMENT: Final = 6144  # characters; source: RAM, CreatePolicy
 PARSED_KEPT: Final = 512  # parsed documents kept in memory
@@ -29,7 +30,7 @@ def parse_document(document: str, source: str = "") -> tuple[Statement, ...]:
     Raises:
         MalformedPolicy: the document is too long, is not JSON, or has something that the engine does not know.
     """
-    return tuple(_statement(statement, source) for statement in read_statements(document))
+    return tuple(_statement(found, source, number) for number, found in enumerate(read_statements(document), 1))
 
 
 def read_statements(document: str) -> list[Any]:
@@ -89,21 +90,29 @@ def read_effect(found: Any, elements: frozenset[str]) -> Effect:
     return Effect(found["Effect"])
 
 
-def _statement(found: Any, source: str) -> Statement:
+def _statement(found: Any, source: str, number: int) -> Statement:
     effect = read_effect(found, _ELEMENTS)
     if ("Action" in found) == ("NotAction" in found):
         raise MalformedPolicy("a statement needs either Action or NotAction")
     if "Resource" not in found:
         raise MalformedPolicy("a statement needs a Resource")
     element = "NotAction" if "NotAction" in found else "Action"
+    actions = _actions(found[element], element)
     return Statement(
         effect,
-        _actions(found[element], element),
+        actions,
         _resources(found["Resource"]),
-        read_conditions(found.get("Condition", {})),
+        read_conditions(found.get("Condition", {}), elsewhere=element == "Action" and _are_elsewhere(actions)),
         all_actions_but=element == "NotAction",
         source=source,
+        number=number,
     )
+
+
+def _are_elsewhere(actions: tuple[str, ...]) -> bool:
+    """Return whether all actions are of products that are not served here."""
+    products = [action.partition(":")[0].lower() for action in actions]
+    return not any(matches((product,), served) for product in products for served in SERVED)
 
 
 def _actions(found: Any, element: str) -> tuple[str, ...]:
@@ -120,18 +129,25 @@ def _resources(found: Any) -> tuple[str, ...]:
         if not resource.startswith(("*", "acs:")):
             form = "acs:<service>:<region>:<account>:<id>"
             raise MalformedPolicy(f"Resource {resource[:64]!r} must be * or of the form {form}")
+        check_variables(resource)
     return resources
 
 
-def read_conditions(found: Any) -> tuple[Condition, ...]:
-    """Return the conditions of a statement. Raises MalformedPolicy."""
+def read_conditions(found: Any, *, elsewhere: bool = False) -> tuple[Condition, ...]:
+    """Return the conditions of a statement. Raises MalformedPolicy.
+
+    Args:
+        elsewhere: as in `read_condition`.
+    """
     if not isinstance(found, dict):
         raise MalformedPolicy("Condition must be an object of operators")
     conditions = []
     for operator, keys in found.items():
         if not isinstance(keys, dict) or not keys:
             raise MalformedPolicy(f"{operator[:64]!r} must be an object of condition keys")
-        conditions += [read_condition(operator, key, _values(values, key)) for key, values in keys.items()]
+        conditions += [
+            read_condition(operator, key, _values(values, key), elsewhere=elsewhere) for key, values in keys.items()
+        ]
     return tuple(conditions)
 
 

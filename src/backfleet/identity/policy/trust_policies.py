@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
-from backfleet.identity.policy.conditions import Condition, Context, MalformedPolicy, canonical
+from backfleet.identity.policy.conditions import Condition, Context, MalformedPolicy
 from backfleet.identity.policy.decisions import Decision, Effect, Statement
 from backfleet.identity.policy.documents import read_conditions, read_effect, read_statements, strings
-from backfleet.identity.policy.wildcards import matches
+from backfleet.identity.policy.wildcards import canonical, matches
 
 ASSUME: Final = "sts:AssumeRole"
 PARSED_KEPT: Final = 256  # parsed documents kept in memory
 _ELEMENTS: Final = frozenset({"Effect", "Action", "Principal", "Condition"})
 _FORMS: Final = {
     "RAM": re.compile(r"acs:ram::[0-9]{1,32}:(root|(user|role)/[A-Za-z0-9._-]{1,64})"),
-    "Service": re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+"),
+    "Service": re.compile(r"([0-9]{1,32}@)?[a-z0-9-]+(\.[a-z0-9-]+)+"),  # for any account, or for one
     "Federated": re.compile(r"acs:ram::[0-9]{1,32}:(saml|oidc)-provider/[A-Za-z0-9._-]{1,128}"),
 }
 """The form of a principal, by its kind. Wildcards are refused: a role that trusts everybody is a mistake."""
@@ -100,10 +100,14 @@ def _principals(found: Any) -> tuple[Principal, ...]:
         form = _FORMS.get(kind)
         if form is None:
             raise MalformedPolicy(f"Principal {kind[:64]!r} must be RAM, Service or Federated")
+        if listed == [] and len(found) > 1:
+            continue  # names nobody, beside others
         for name in strings(listed, f"Principal {kind}"):
             if not form.fullmatch(name):
                 raise MalformedPolicy(f"the {kind} principal {name[:128]!r} does not have the form of one")
             principals.append(_ram(name) if kind == "RAM" else Principal(kind, name))
+    if not principals:
+        raise MalformedPolicy("Principal names nobody")
     return tuple(principals)
 
 

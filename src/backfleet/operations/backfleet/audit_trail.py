@@ -12,7 +12,7 @@ from backfleet.wire.errors import InvalidParameter, MissingParameter
 from backfleet.wire.parameters import integer, repeat_objects, text
 from backfleet.wire.shapes import Anything, Maybe
 
-TIME: Final = r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z"
+TIME: Final = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z"
 FORM: Final = "%Y-%m-%dT%H:%M:%SZ"
 DEFAULT_WINDOW: Final = timedelta(days=7)
 ATTRIBUTES: Final = {

@@ -23,6 +23,7 @@ from backfleet.operations.ecs.requests import (
     client_token,
     give_tags,
     instance_arns,
+    instances_of_run,
     requested_page,
     tag_list,
     tags_answer,
@@ -203,7 +204,9 @@ class DescribeSendFileResults(Paged):
     ECS,
     "DescribeSendFileResults",
     action="ecs:DescribeSendFileResults",
-    resources=lambda call, asked: instance_arns(call, [asked.instance_id] if asked.instance_id else None),
+    resources=lambda call, asked: instances_of_run(
+        call, asked.invoke_id, [asked.instance_id] if asked.instance_id else [], is_file=True
+    ),
     answer={"Invocations": {"Invocation": [FILE_SHAPE]}, **PAGE_SHAPE},
     errors=(errors.RegionNotFound, errors.TagKeyMissing, *PAGE_ERRORS),
 )

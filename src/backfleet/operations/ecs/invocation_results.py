@@ -7,6 +7,7 @@ from typing import Any
 
 from backfleet import assistant, fleet
 from backfleet.assistant import FILTERS, Invocation, InvocationFilter, Record, RecordFilter, Run, Status
+from backfleet.identity.policy import Target
 from backfleet.operations.catalogue import ECS, Call, operation
 from backfleet.operations.ecs import errors
 from backfleet.operations.ecs.command_fields import KINDS, command_arns, content_encoding, encoded
@@ -16,7 +17,7 @@ from backfleet.operations.ecs.requests import (
     TAGS,
     Paged,
     check_region,
-    instance_arns,
+    instances_of_run,
     requested_page,
     tag_list,
     tags_answer,
@@ -24,6 +25,7 @@ from backfleet.operations.ecs.requests import (
     wanted_tags,
 )
 from backfleet.operations.tags import Tag
+from backfleet.paging import Page
 from backfleet.wire.errors import InvalidParameter
 from backfleet.wire.parameters import boolean, text
 from backfleet.wire.shapes import Maybe
@@ -80,10 +82,27 @@ RESULT_SHAPE = {
 }  # fmt: skip
 
 
-def result_arns(call: Call, asked: Any) -> list[str]:
-    """Return what a caller of results needs permission for: the instance and the command, or all if none is named."""
-    instance = [asked.instance_id] if asked.instance_id else None
-    return instance_arns(call, instance) + command_arns(call, asked.command_id)
+def result_targets(call: Call, asked: Any) -> list[Target]:
+    """Return what a caller of results needs permission for.
+
+    That is the instance that is named, those of the run that is named, or all; and the command that is named, or the
+    saved one of that run. Otherwise no command needs an Allow, and a Deny on all of them counts.
+    """
+    instances = instances_of_run(call, asked.invoke_id, [asked.instance_id] if asked.instance_id else [])
+    command_id = asked.command_id or (_saved_command(call, asked.invoke_id) if asked.invoke_id else None)
+    if command_id:
+        return [Target((arn,)) for arn in instances + command_arns(call, command_id)]
+    return [Target((arn,), vetoes=tuple(command_arns(call, None))) for arn in instances]
+
+
+def _saved_command(call: Call, invoke_id: str) -> str | None:
+    """Return the command of a run of the account, if it is saved."""
+    with call.services.database.reading() as tx:
+        wanted = InvocationFilter(ids=[invoke_id])
+        for run in assistant.find_invocations(tx, call.account_id, call.region, wanted, Page(1, 1)).items:
+            found = assistant.find_command(tx, call.account_id, call.region, run.command_id)
+            return found.id if found is not None else None
+    return None
 
 
 # --- DescribeInvocations --------------------------------------------------------------------------------------------
@@ -112,7 +131,7 @@ class DescribeInvocations(Paged):
     ECS,
     "DescribeInvocations",
     action="ecs:DescribeInvocations",
-    resources=result_arns,
+    resources=result_targets,
     answer={"Invocations": {"Invocation": [INVOCATION_SHAPE]}, **PAGE_SHAPE},
     errors=(
         errors.RegionNotFound,
@@ -230,7 +249,7 @@ class DescribeInvocationResults(Paged):
     ECS,
     "DescribeInvocationResults",
     action="ecs:DescribeInvocationResults",
-    resources=result_arns,
+    resources=result_targets,
     answer={"Invocation": {"InvocationResults": {"InvocationResult": [RESULT_SHAPE]}, **PAGE_SHAPE}},
     errors=(errors.RegionNotFound, errors.TagKeyMissing, *PAGE_ERRORS),
 )

@@ -41,11 +41,13 @@ from backfleet.operations.ecs.requests import (
     client_token,
     give_tags,
     instance_arns,
+    instances_of_run,
     tag_list,
 )
 from backfleet.operations.tags import Tag, tag_type
 from backfleet.paging import Page
 from backfleet.storage import Transaction
+from backfleet.wire.errors import ApiError
 from backfleet.wire.parameters import boolean, json_object, repeat, repeat_objects, text
 
 MOST_INSTANCES = 100  # of one call
@@ -149,6 +151,19 @@ def run_as(call: Call, asked: InvocationRequest | None) -> Mapping[str, str]:
     return {"ecs:CommandRunAs": (asked.username if asked else None) or "root"}
 
 
+def _places(call: Call, asked: InvocationRequest) -> list[str]:
+    """Return the instances on which a command is to run, also if their tags choose them. Only a command that is saved
+    needs permission for commands, too.
+    """
+    if not asked.resource_tags or asked.instance_ids:
+        return instance_arns(call, asked.instance_ids)
+    with call.services.database.reading() as tx:
+        try:
+            return instance_arns(call, [one.id for one in targets(tx, call, (), asked.resource_tags)])
+        except ApiError:
+            return instance_arns(call, None)
+
+
 # --- RunCommand and InvokeCommand -----------------------------------------------------------------------------------
 
 
@@ -156,7 +171,7 @@ def run_as(call: Call, asked: InvocationRequest | None) -> Mapping[str, str]:
     ECS,
     "RunCommand",
     action="ecs:RunCommand",
-    resources=lambda call, asked: instance_arns(call, asked.instance_ids) + command_arns(call, None),
+    resources=lambda call, asked: _places(call, asked) + (command_arns(call, None) if asked.keep_command else []),
     conditions=run_as,
     answer={"CommandId": str, "InvokeId": str},
     errors=(errors.RegionNotFound, errors.TooManyCommands, *COMMAND_ERRORS, *INVOCATION_ERRORS),
@@ -193,7 +208,7 @@ def run_command(call: Call, asked: RunCommand) -> dict[str, Any]:
     ECS,
     "InvokeCommand",
     action="ecs:InvokeCommand",
-    resources=lambda call, asked: command_arns(call, asked.command_id) + instance_arns(call, asked.instance_ids),
+    resources=lambda call, asked: command_arns(call, asked.command_id) + _places(call, asked),
     conditions=run_as,
     answer={"InvokeId": str},
     errors=(
@@ -355,7 +370,7 @@ class StopInvocation(InRegion):
     ECS,
     "StopInvocation",
     action="ecs:StopInvocation",
-    resources=lambda call, asked: instance_arns(call, asked.instance_ids),
+    resources=lambda call, asked: instances_of_run(call, asked.invoke_id, asked.instance_ids),
     answer={},
     errors=(errors.RegionNotFound, errors.InvocationNotFound, errors.InstanceIdNotFound, errors.TooManyIds),
 )

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from backfleet import fleet
+from backfleet import assistant, fleet
+from backfleet.assistant import InvocationFilter
 from backfleet.operations.catalogue import Call
 from backfleet.operations.ecs import errors
 from backfleet.operations.tags import Tag, tag_type
@@ -172,6 +173,25 @@ def instance_arns(call: Call, ids: Sequence[str | None] | None) -> list[str]:
     """Return instances as resources of a policy: all instances if none is named."""
     start = f"acs:ecs:{call.region}:{call.account_id}:instance/"
     return [f"{start}{instance_id}" for instance_id in ids] if ids else [f"{start}*"]
+
+
+def instances_of_run(
+    call: Call, invoke_id: str | None, ids: Sequence[str | None], *, is_file: bool = False
+) -> list[str]:
+    """Return the instances that a call about an invocation touches: those that it names, or those of the run.
+
+    An invocation that the account does not have stands for all instances: only who may see them learns that.
+
+    Args:
+        is_file: the invocation sends a file.
+    """
+    if ids or not invoke_id:
+        return instance_arns(call, ids)
+    with call.services.database.reading() as tx:
+        wanted = InvocationFilter(ids=[invoke_id], is_file=is_file)
+        if not assistant.find_invocations(tx, call.account_id, call.region, wanted, Page(1, 1)).items:
+            return instance_arns(call, None)
+        return instance_arns(call, assistant.instances_of(tx, invoke_id))
 
 
 def time_of(moment: datetime | None) -> str:

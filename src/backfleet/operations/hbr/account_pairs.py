@@ -6,7 +6,7 @@ from typing import Any, Final
 from backfleet import identity
 from backfleet.operations.catalogue import HBR, Call, operation
 from backfleet.operations.hbr.answers import COMMON, PAGE, common, page_answer, seconds
-from backfleet.operations.hbr.cross_account import CROSS_ACCOUNT, LARGEST_ID, assume_role, has_linked_role
+from backfleet.operations.hbr.cross_account import LARGEST_ID, assume_role, has_linked_role
 from backfleet.operations.hbr.errors import (
     AssumeRoleFailed,
     NotInDirectory,
@@ -14,6 +14,7 @@ from backfleet.operations.hbr.errors import (
     RoleNotExist,
     TooManyPairs,
 )
+from backfleet.operations.hbr.identifiers import CROSS_ACCOUNT
 from backfleet.operations.hbr.requests import page_number, page_size
 from backfleet.paging import Page
 from backfleet.wire.errors import InvalidParameter, MissingParameter
@@ -85,7 +86,7 @@ def add_cross_account(call: Call, asked: AddCrossAccount) -> dict[str, Any]:
     if other == call.account_id:
         raise InvalidParameter("CrossAccountUserId is this account itself; it needs no role to manage its own clients.")
     with services.database.transaction() as tx:
-        assume_role(tx, call, other, asked.role_name, paired=True)
+        assume_role(tx, call, other, asked.role_name, registering=True)
         try:
             identity.pair_accounts(
                 tx, call.account_id, other, asked.role_name, alias=asked.alias, now=call.now, draw=services.draw
@@ -153,9 +154,7 @@ def check_role(call: Call, asked: CheckRole) -> dict[str, Any]:
             text = "AliyunServiceRoleForHbrCrossAccountBackup doesn't exist, please create this role."
             return {"Code": NO_LINKED_ROLE, "Message": text, "Success": False}
         if asked.user_id is not None and asked.role_name is not None:
-            other = str(asked.user_id)
-            paired = identity.are_paired(tx, call.account_id, other, asked.role_name)
-            assume_role(tx, call, other, asked.role_name, paired=paired)
+            assume_role(tx, call, str(asked.user_id), asked.role_name)
     return common()
 
 

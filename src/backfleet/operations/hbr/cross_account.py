@@ -3,24 +3,29 @@
 Source: docs/api.md, "Across accounts".
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
 from backfleet import identity
+from backfleet.identity.policy import ASSUME, Target
 from backfleet.operations import _store as audit
-from backfleet.operations.access_denied import denied_detail
-from backfleet.operations.catalogue import HBR, Call, Operation, find
-from backfleet.operations.errors import NoPermission
+from backfleet.operations.authorisation import denial, judge, refusal_of
+from backfleet.operations.catalogue import HBR, Call, find
 from backfleet.operations.hbr.errors import AssumeRoleFailed, RoleNotExist
+from backfleet.operations.hbr.identifiers import CROSS_ACCOUNT
 from backfleet.operations.perform import event_of
 from backfleet.storage import Transaction
 from backfleet.wire.errors import ApiError, InvalidParameter, MissingParameter
 from backfleet.wire.parameters import flatten, integer, text
 
-SELF_ACCOUNT, CROSS_ACCOUNT = "SELF_ACCOUNT", "CROSS_ACCOUNT"
+SELF_ACCOUNT: Final = "SELF_ACCOUNT"
 SERVICE: Final = "crossbackup.hbr.aliyuncs.com"
 LINKED_ROLE: Final = identity.SERVICE_ROLES[SERVICE]
 LARGEST_ID: Final = 10**16 - 1
+NamedTargets = Callable[[Transaction, str], list[Target]]
+"""Returns what a call names in the account of this id."""
+
 CROSS_ACCOUNT_ERRORS: Final[tuple[type[ApiError], ...]] = (RoleNotExist, AssumeRoleFailed)
 
 
@@ -54,15 +59,19 @@ def check_cross_account(asked: CrossAccount) -> None:
         )
 
 
-def acting_call(call: Call, name: str, asked: CrossAccount) -> Call:
+def acting_call(call: Call, name: str, asked: CrossAccount, targets: NamedTargets) -> Call:
     """Return the call as it acts: unchanged, or as a role of the other account, whose audit trail then gets a row too.
+
+    The caller's own policies have allowed the operation by now. What they say about the role and about what is over
+    there is decided here, where the other account has agreed to be read: a Deny of the caller's own wins.
 
     Args:
         name: of the operation.
+        targets: returns what the call names in an account.
 
     Raises:
-        ApiError: as `check_cross_account`; RoleNotExist; AssumeRoleFailed: the role trusts neither the caller nor, for
-            a registered pair, the service; NoPermission: the role's policies do not allow the operation.
+        ApiError: as `check_cross_account` and `assume_role`; NoPermission: a policy of the caller denies a target, or
+            the role's policies do not allow the operation on one.
     """
     check_cross_account(asked)
     if asked.cross_account_type != CROSS_ACCOUNT:
@@ -70,32 +79,45 @@ def acting_call(call: Call, name: str, asked: CrossAccount) -> Call:
     operation = find(HBR.version, name)
     other, role_name = str(asked.cross_account_user_id), asked.cross_account_role_name or ""
     with call.services.database.transaction() as tx:
-        paired = identity.are_paired(tx, call.account_id, other, role_name)
-        there = replace(call, caller=assume_role(tx, call, other, role_name, paired=paired))
-        refusal = _refusal(tx, there, operation)
+        there = replace(call, caller=assume_role(tx, call, other, role_name))
+        found = targets(tx, other)
+        denied = denial(tx, call, operation.action or "", found, call.circumstances, owner=other)
+        if denied is not None:
+            raise refusal_of(call, denied)
+        ruling = judge(tx, operation, there, found, there.circumstances)
+        allowed = ruling.decision.allowed
+        refusal = None if allowed else refusal_of(there, ruling, of_another_account=True)
         code = refusal.code if refusal else ""
         named = {name: value for name, value in flatten(asked).items() if name.startswith("CrossAccount")}
-        allowed = refusal is None
         audit.write(tx, event_of(there, operation, call.caller.access_key_id, named, allowed=allowed, code=code))
     if refusal is not None:
         raise refusal
     return there
 
 
-def assume_role(tx: Transaction, call: Call, other: str, role_name: str, *, paired: bool) -> identity.Caller:
+def assume_role(
+    tx: Transaction, call: Call, other: str, role_name: str, *, registering: bool = False
+) -> identity.Caller:
     """Return the caller as a role of another account.
 
     A role may trust the service instead of the caller's account. That counts for a registered pair only, because such a
-    role does not name the accounts that it is meant for. A role may also trust the service-linked role of the caller's
-    account, which counts while the account has that role.
+    role does not name the accounts that it is meant for. A role may also trust the service for the caller's account
+    alone, or the service-linked role of the caller's account, which counts while the account has that role.
 
     Args:
-        paired: whether the caller's account has registered the other one with this role.
+        registering: the call registers the pair.
 
     Raises:
-        RoleNotExist: there is no such role, or no such account.
-        AssumeRoleFailed: the role trusts none of these.
+        NoPermission: a policy of the caller denies sts:AssumeRole on the role.
+        AssumeRoleFailed: the role trusts none of these; or there is no such role or account, and the pair is not
+            registered: nobody may find out which roles others have.
+        RoleNotExist: the role of a registered pair is gone.
     """
+    arn = f"acs:ram::{other}:role/{role_name}"
+    denied = denial(tx, call, ASSUME, [Target((arn,))], call.circumstances, owner=other)
+    if denied is not None:
+        raise refusal_of(call, replace(denied, product=HBR.code))
+    paired = identity.are_paired(tx, call.account_id, other, role_name)
     try:
         return identity.assume_role(
             tx,
@@ -103,12 +125,13 @@ def assume_role(tx: Transaction, call: Call, other: str, role_name: str, *, pair
             other,
             role_name,
             call.now,
-            service=SERVICE if paired else "",
+            service=SERVICE if paired or registering else "",
+            own_service=SERVICE,
             linked_role=LINKED_ROLE if has_linked_role(tx, call.account_id) else "",
             context=call.circumstances,
         )
     except identity.NotFound:
-        raise RoleNotExist from None
+        raise (RoleNotExist if paired else AssumeRoleFailed) from None
     except identity.NotTrusted:
         raise AssumeRoleFailed from None
 
@@ -119,15 +142,3 @@ def has_linked_role(tx: Transaction, account_id: str) -> bool:
         return bool(identity.find_role(tx, account_id, LINKED_ROLE).service)
     except identity.NotFound:
         return False
-
-
-def _refusal(tx: Transaction, there: Call, operation: Operation) -> ApiError | None:
-    """Return the error if the role's policies do not allow the operation."""
-    if operation.action is None:
-        return None
-    resource = f"acs:{operation.product.code}:{there.region}:{there.account_id}:*"
-    decision = identity.permissions_of(tx, there.caller).decide(operation.action, resource, there.circumstances)
-    if decision.allowed:
-        return None
-    detail = denied_detail(there, operation.action, resource, there.circumstances, decision)
-    return NoPermission({"AccessDeniedDetail": detail})

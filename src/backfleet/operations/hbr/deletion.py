@@ -12,6 +12,7 @@ from backfleet.operations.hbr.errors import ClientIsActive, ClientNotFound
 from backfleet.operations.hbr.identifiers import LONGEST_ID
 from backfleet.operations.hbr.lifecycle import OneClient
 from backfleet.operations.hbr.settings import own_client
+from backfleet.operations.hbr.targets import call_targets
 from backfleet.storage import Transaction
 from backfleet.wire.errors import OperationConflict
 from backfleet.wire.parameters import text
@@ -27,13 +28,28 @@ class DeleteBackupClient:
     client_id: str | None = text("ClientId", required=True, longest=LONGEST_ID)
 
 
-@operation(HBR, "DeleteBackupClient", action="hbr:DeleteBackupClient", answer=COMMON, errors=ERRORS)
+@operation(
+    HBR,
+    "DeleteBackupClient",
+    action="hbr:DeleteBackupClient",
+    resources=call_targets,
+    answer=COMMON,
+    errors=ERRORS,
+)
 def delete_backup_client(call: Call, asked: DeleteBackupClient) -> dict[str, Any]:
     """Forget a client that was uninstalled, or whose host was not heard of for an hour."""
     return _forget(call, asked.client_id or "")
 
 
-@operation(HBR, "DeleteClient", action="hbr:DeleteClient", needs_tls=True, answer=COMMON, errors=ERRORS)
+@operation(
+    HBR,
+    "DeleteClient",
+    action="hbr:DeleteClient",
+    resources=call_targets,
+    needs_tls=True,
+    answer=COMMON,
+    errors=ERRORS,
+)
 def delete_client(call: Call, asked: OneClient) -> dict[str, Any]:
     """Forget a client: the older form of DeleteBackupClient."""
     return _forget(call, asked.client_id or "")

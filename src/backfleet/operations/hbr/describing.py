@@ -21,6 +21,7 @@ from backfleet.operations.hbr.cross_account import CROSS_ACCOUNT_ERRORS, CrossAc
 from backfleet.operations.hbr.errors import TaskNotFound
 from backfleet.operations.hbr.requests import page_number, page_size
 from backfleet.operations.hbr.settings import settings_of
+from backfleet.operations.hbr.targets import call_targets, named_targets
 from backfleet.operations.tags import Tag
 from backfleet.paging import Listing, Page
 from backfleet.upgrades import Offer
@@ -67,13 +68,20 @@ class DescribeBackupClients(CrossAccount):
 
 
 @operation(
-    HBR, "DescribeBackupClients", action="hbr:DescribeBackupClients", answer=FOUND_CLIENTS, errors=CROSS_ACCOUNT_ERRORS
+    HBR,
+    "DescribeBackupClients",
+    action="hbr:DescribeBackupClients",
+    resources=call_targets,
+    answer=FOUND_CLIENTS,
+    errors=CROSS_ACCOUNT_ERRORS,
 )
 def describe_backup_clients(call: Call, asked: DescribeBackupClients) -> dict[str, Any]:
     """List clients of the account, oldest first. Unknown ids are left out without an error."""
     check_cross_account(asked)
     _check_lists(asked)
-    there = acting_call(call, "DescribeBackupClients", asked)
+    there = acting_call(
+        call, "DescribeBackupClients", asked, lambda tx, account: named_targets(tx, call, account, asked)
+    )
     page = Page(asked.page_number, asked.page_size)
     found: Listing[tuple[Client, Instance]] = Listing([], 0)
     newest: dict[Offer, str] = {}

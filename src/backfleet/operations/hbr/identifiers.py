@@ -8,6 +8,7 @@ from backfleet.operations.hbr.errors import TooManyTargets
 from backfleet.wire.errors import InvalidParameter, MissingParameter
 
 INSTANCE_PREFIXES: Final = ("i-", "mi-")
+CROSS_ACCOUNT: Final = "CROSS_ACCOUNT"  # of CrossAccountType: the ids are those of another account
 CLIENT_PREFIX: Final = "c-"
 LONGEST_ID: Final = 64  # characters; ours have 23
 

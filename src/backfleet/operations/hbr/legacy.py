@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from backfleet import fleet, upgrades
 from backfleet.fleet import Client, ClientFilter, Instance
+from backfleet.identity.policy import Target
 from backfleet.operations.catalogue import HBR, Call, operation
 from backfleet.operations.hbr.answers import COMMON, PAGE, STARTED_ONE, common, confirmed_since, page_answer, seconds
 from backfleet.operations.hbr.cross_account import CrossAccount, check_cross_account
@@ -17,8 +18,9 @@ from backfleet.operations.hbr.identifiers import LONGEST_ID
 from backfleet.operations.hbr.lifecycle import ERRORS, MOST_OTHERS, install
 from backfleet.operations.hbr.requests import page_number, page_size, resource_group_id, vault_id
 from backfleet.operations.hbr.settings import settings_of
+from backfleet.operations.hbr.targets import NamedInstances, call_instances, call_targets
 from backfleet.paging import Listing, Page
-from backfleet.wire.errors import InvalidParameter, MissingParameter
+from backfleet.wire.errors import ApiError, InvalidParameter, MissingParameter
 from backfleet.wire.parameters import boolean, text
 from backfleet.wire.shapes import Maybe
 
@@ -56,10 +58,25 @@ class OpenHbrService:
     """OpenHbrService has no parameters."""
 
 
+def _created(call: Call, asked: CreateClients) -> list[Target]:
+    """Return what CreateClients touches."""
+    try:
+        instances = _instances_in(asked.client_info)
+    except ApiError:
+        return []
+    named = NamedInstances(
+        tuple(instances),
+        cross_account_type=asked.cross_account_type,
+        cross_account_user_id=asked.cross_account_user_id,
+    )
+    return call_instances(call, named)
+
+
 @operation(
     HBR,
     "DescribeClients",
     action="hbr:DescribeClients",
+    resources=call_targets,
     needs_tls=True,
     answer={
         **COMMON,
@@ -123,6 +140,7 @@ def describe_clients(call: Call, asked: DescribeClients) -> dict[str, Any]:
     HBR,
     "CreateClients",
     action="hbr:CreateClients",
+    resources=_created,
     needs_tls=True,
     answer={**STARTED_ONE, "InstanceStatuses": {"InstanceStatus": [{"InstanceId": str, "ValidInstance": bool}]}},
     errors=ERRORS,

@@ -34,6 +34,13 @@ from backfleet.operations.hbr.errors import UNREACHABLE, ClientNotFound, TokenMi
 from backfleet.operations.hbr.identifiers import LONGEST_ID, NamedIds, read_ids
 from backfleet.operations.hbr.requests import resource_group_id, vault_id
 from backfleet.operations.hbr.selection import Selection, select
+from backfleet.operations.hbr.targets import (
+    NamedInstances,
+    call_instances,
+    call_targets,
+    named_instances,
+    named_targets,
+)
 from backfleet.storage import Conflict, Transaction
 from backfleet.upgrades import InstallOptions, Kind, NewTask, Task, TaskTarget, UninstallPlanner, UpgradePlanner
 from backfleet.wire.errors import InvalidParameter, OperationConflict
@@ -110,7 +117,14 @@ class TaskRequest:
     label: str = ""  # what the task is called, if not by its kind
 
 
-@operation(HBR, "UpgradeBackupClients", action="hbr:UpgradeBackupClients", answer=STARTED, errors=ERRORS)
+@operation(
+    HBR,
+    "UpgradeBackupClients",
+    action="hbr:UpgradeBackupClients",
+    resources=call_targets,
+    answer=STARTED,
+    errors=ERRORS,
+)
 def upgrade_backup_clients(call: Call, asked: UpgradeBackupClients) -> dict[str, Any]:
     """Start moving the named clients to their newest release, and return at once.
 
@@ -118,7 +132,9 @@ def upgrade_backup_clients(call: Call, asked: UpgradeBackupClients) -> dict[str,
         ApiError: UnreachableInstance or ClientNotFound for one target alone, and what `_start` and the ids raise.
     """
     named = _read_ids(asked, most=MOST_UPGRADES)
-    there = acting_call(call, "UpgradeBackupClients", asked)
+    there = acting_call(
+        call, "UpgradeBackupClients", asked, lambda tx, account: named_targets(tx, call, account, asked)
+    )
 
     def plan(tx: Transaction, selected: Selection) -> list[TaskTarget]:
         return [replace(target, tries_again=bool(asked.try_again)) for target in _plan_upgrades(tx, selected)]
@@ -126,7 +142,14 @@ def upgrade_backup_clients(call: Call, asked: UpgradeBackupClients) -> dict[str,
     return _start(TaskRequest(call, there, Kind.UPGRADE, named, plan, asked, asked.client_token))
 
 
-@operation(HBR, "InstallBackupClients", action="hbr:InstallBackupClients", answer=STARTED, errors=ERRORS)
+@operation(
+    HBR,
+    "InstallBackupClients",
+    action="hbr:InstallBackupClients",
+    resources=call_instances,
+    answer=STARTED,
+    errors=ERRORS,
+)
 def install_backup_clients(call: Call, asked: InstallBackupClients) -> dict[str, Any]:
     """Start installing the newest release of a package on the named instances, and return at once.
 
@@ -158,11 +181,19 @@ def install(
     def plan(tx: Transaction, selected: Selection) -> list[TaskTarget]:
         return _plan_installs(tx, call, selected, options or InstallOptions())
 
-    there = acting_call(call, name, asked)
+    on = NamedInstances(tuple(instances), options.package if options else None)
+    there = acting_call(call, name, asked, lambda tx, account: named_instances(tx, call, account, on))
     return _start(TaskRequest(call, there, Kind.INSTALL, named, plan, asked, client_token))
 
 
-@operation(HBR, "UninstallBackupClients", action="hbr:UninstallBackupClients", answer=STARTED, errors=ERRORS)
+@operation(
+    HBR,
+    "UninstallBackupClients",
+    action="hbr:UninstallBackupClients",
+    resources=call_targets,
+    answer=STARTED,
+    errors=ERRORS,
+)
 def uninstall_backup_clients(call: Call, asked: UninstallBackupClients) -> dict[str, Any]:
     """Start removing the named clients from their hosts, and return at once.
 
@@ -170,7 +201,9 @@ def uninstall_backup_clients(call: Call, asked: UninstallBackupClients) -> dict[
         ApiError: as an upgrade.
     """
     named = _read_ids(asked, most=MOST_OTHERS)
-    there = acting_call(call, "UninstallBackupClients", asked)
+    there = acting_call(
+        call, "UninstallBackupClients", asked, lambda tx, account: named_targets(tx, call, account, asked)
+    )
 
     def plan(tx: Transaction, selected: Selection) -> list[TaskTarget]:
         return [replace(target, remove_state=bool(asked.remove_state)) for target in _plan_uninstalls(tx, selected)]
@@ -178,7 +211,15 @@ def uninstall_backup_clients(call: Call, asked: UninstallBackupClients) -> dict[
     return _start(TaskRequest(call, there, Kind.UNINSTALL, named, plan, asked, asked.client_token))
 
 
-@operation(HBR, "UpgradeClient", action="hbr:UpgradeClient", needs_tls=True, answer=STARTED_ONE, errors=ERRORS_OF_ONE)
+@operation(
+    HBR,
+    "UpgradeClient",
+    action="hbr:UpgradeClient",
+    resources=call_targets,
+    needs_tls=True,
+    answer=STARTED_ONE,
+    errors=ERRORS_OF_ONE,
+)
 def upgrade_client(call: Call, asked: OneClient) -> dict[str, Any]:
     """Start moving one client to its newest release, and return at once.
 
@@ -189,7 +230,13 @@ def upgrade_client(call: Call, asked: OneClient) -> dict[str, Any]:
 
 
 @operation(
-    HBR, "UninstallClient", action="hbr:UninstallClient", needs_tls=True, answer=STARTED_ONE, errors=ERRORS_OF_ONE
+    HBR,
+    "UninstallClient",
+    action="hbr:UninstallClient",
+    resources=call_targets,
+    needs_tls=True,
+    answer=STARTED_ONE,
+    errors=ERRORS_OF_ONE,
 )
 def uninstall_client(call: Call, asked: OneClient) -> dict[str, Any]:
     """Start removing one client from its host, and return at once.

@@ -11,6 +11,7 @@ from backfleet.operations.hbr.answers import COMMON, common
 from backfleet.operations.hbr.errors import ClientNotFound
 from backfleet.operations.hbr.identifiers import LONGEST_ID
 from backfleet.operations.hbr.requests import resource_group_id, vault_id
+from backfleet.operations.hbr.targets import call_targets
 from backfleet.storage import Transaction
 from backfleet.wire.errors import MissingParameter
 from backfleet.wire.parameters import boolean, integer, text
@@ -45,6 +46,7 @@ class UpdateClientSettings:
     HBR,
     "UpdateClientSettings",
     action="hbr:UpdateClientSettings",
+    resources=call_targets,
     needs_tls=True,
     answer=COMMON,
     errors=(ClientNotFound,),

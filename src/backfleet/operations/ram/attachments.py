@@ -12,6 +12,7 @@ from backfleet.operations.ram.groups import NamedGroup
 from backfleet.operations.ram.policies import NAMED_ERRORS, NamedPolicy, policy_arn, policy_type, shown_policy
 from backfleet.operations.ram.requests import arn_of
 from backfleet.operations.ram.roles import NamedRole
+from backfleet.operations.ram.unmatched import WARNINGS, warnings_for
 from backfleet.operations.ram.users import NamedUser
 from backfleet.wire.errors import ApiError
 from backfleet.wire.parameters import text
@@ -110,7 +111,7 @@ def _enter_kind(kind: HolderRequests) -> None:
         name, policy, of_type = _checked(asked, kind)
         with ram_errors(), call.services.database.transaction() as tx:
             identity.attach_policy(tx, call.account_id, name, policy, of_type, to=kind.name, now=call.now)
-        return {}
+            return {**warnings_for(tx, call, policy, of_type)}
 
     def detach(call: Call, asked: Any) -> dict[str, Any]:
         name, policy, of_type = _checked(asked, kind)
@@ -127,7 +128,7 @@ def _enter_kind(kind: HolderRequests) -> None:
     errors = (*NAMED_ERRORS, NoResourceGroups)
     _enter(
         attach, request, kind.attach_doc, f"AttachPolicyTo{kind.name}",
-        resources=kind.arns, answer={}, errors=(*errors, *kind.errors(*attached)),
+        resources=kind.arns, answer=WARNINGS, errors=(*errors, *kind.errors(*attached)),
     )  # fmt: skip
     _enter(
         detach, request, kind.detach_doc, f"DetachPolicyFrom{kind.name}",

@@ -19,6 +19,7 @@ from backfleet.operations.ram.errors import (
 )
 from backfleet.operations.ram.requests import BAD_MARKER, PAGED, Listed, arn_of, every_arn
 from backfleet.operations.ram.tags import BAD_TAG
+from backfleet.operations.ram.unmatched import WARNINGS, warnings_of
 from backfleet.operations.tags import Tag
 from backfleet.wire.parameters import boolean, repeat_objects, text
 from backfleet.wire.shapes import Maybe
@@ -103,7 +104,7 @@ def policy_arn(call: Call, asked: NamedPolicy) -> list[str]:
     "CreatePolicy",
     action="ram:CreatePolicy",
     resources=OWN_POLICY_ARN,
-    answer={"Policy": POLICY},
+    answer={"Policy": POLICY, **WARNINGS},
     errors=(
         *bad_names("PolicyName"),
         *bad_texts("Description"),
@@ -122,7 +123,7 @@ def create_policy(call: Call, asked: NewPolicy) -> dict[str, Any]:
     check_length(asked.document)
     with ram_errors(), call.services.database.transaction() as tx:
         made = identity.create_policy(tx, call.account_id, name, asked.document, description=described, now=call.now)
-    return {"Policy": shown_policy(made)}
+    return {"Policy": shown_policy(made), **warnings_of(call, name, asked.document)}
 
 
 @operation(

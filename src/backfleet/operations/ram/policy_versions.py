@@ -19,6 +19,7 @@ from backfleet.operations.ram.policies import (
     policy_type,
     shown_version,
 )
+from backfleet.operations.ram.unmatched import WARNINGS, warnings_of
 from backfleet.wire.errors import ApiError
 from backfleet.wire.parameters import boolean, text
 
@@ -54,7 +55,7 @@ class NamedVersion(NamedPolicy):
     "CreatePolicyVersion",
     action="ram:CreatePolicyVersion",
     resources=OWN_POLICY_ARN,
-    answer={"PolicyVersion": VERSION},
+    answer={"PolicyVersion": VERSION, **WARNINGS},
     errors=(
         *bad_names("PolicyName"),
         TOO_LONG,
@@ -69,7 +70,7 @@ def create_policy_version(call: Call, asked: NewVersion) -> dict[str, Any]:
     how = {"default": asked.default, "rotate": asked.rotation == ROTATE}
     with ram_errors(), call.services.database.transaction() as tx:
         made = identity.add_version(tx, call.account_id, name, asked.document, now=call.now, **how)
-    return {"PolicyVersion": shown_version(made)}
+    return {"PolicyVersion": shown_version(made), **warnings_of(call, name, asked.document)}
 
 
 @operation(

@@ -178,4 +178,5 @@ def _trusting(tx: Transaction, call: Call, asked: AssumeRole, account_id: str, n
     else:
         return role
     detail = denied_detail(call, ASSUME, asked.role_arn, context, decision, TRUST_POLICY)
-    raise StsNoPermission({"AccessDeniedDetail": detail})
+    why = f"There is no role {asked.role_arn}, or its trust policy does not name {call.caller.principal_arn}."
+    raise StsNoPermission({"AccessDeniedDetail": detail}, why)

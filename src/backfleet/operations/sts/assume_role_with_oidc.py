@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from backfleet import identity
-from backfleet.identity.policy import Principal
+from backfleet.identity.policy import Context, Principal
 from backfleet.operations import _store as audit
 from backfleet.operations.catalogue import STS, Call, find, operation
 from backfleet.operations.perform import event_of
@@ -94,9 +94,9 @@ def assume_role_with_oidc(call: Call, asked: AssumeRoleWithOIDC) -> dict[str, An
     return answer(issued) | {"OIDCTokenInfo": _shown(vouched)}
 
 
-def _context(call: Call, vouched: identity.VerifiedToken) -> dict[str, str]:
-    """Return the condition keys of the trust policy. Of several audiences the first counts: all are the provider's."""
-    keys = {"oidc:iss": vouched.issuer, "oidc:sub": vouched.subject, "oidc:aud": vouched.audiences[0]}
+def _context(call: Call, vouched: identity.VerifiedToken) -> Context:
+    """Return the condition keys of the trust policy. Of the token's audiences those count that are the provider's."""
+    keys: Context = {"oidc:iss": vouched.issuer, "oidc:sub": vouched.subject, "oidc:aud": vouched.audiences}
     return {**call.circumstances, **keys}
 
 

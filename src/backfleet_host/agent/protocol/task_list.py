@@ -213,6 +213,6 @@ def _number(fields: Dict[str, Any], name: str, default: int) -> int:
 def _seconds(value: Any) -> int:
     """Return a time limit from text that holds a number. 0 or less means none; what cannot be read, the default."""
     try:
-        return max(int(value), 0)
+        return max(int(value.encode("ascii") if isinstance(value, str) else value), 0)  # no digits of other scripts
     except (TypeError, ValueError):
         return DEFAULT_TIMEOUT

@@ -1,0 +1,188 @@
+"""The engine for SQLite: one file, which must stay the one that was opened, and a write-ahead log that stays small.
+
+SQLite goes on with a file that was deleted or whose disk is unmounted: everything succeeds, and is lost with the
+process. So each transaction checks whether the file is still the one behind the path, before it begins and before it is
+committed. The same holds for the write-ahead log beside it.
+"""
+
+import contextlib
+import os
+import sqlite3
+import threading
+import time
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+import sqlalchemy as sa
+
+from backfleet.storage._limits import TimeOuts
+from backfleet.storage._unavailable import Trouble, Unavailable
+
+LARGEST_LOG: Final = 16 << 20  # bytes that the write-ahead log may keep on the disk once its content was moved
+PAGES_LEFT: Final = 16_384  # of 4 KiB: only if nobody else does it, a commit moves them into the database
+STEPS_BETWEEN_CHECKS: Final = 100_000  # of SQLite's virtual machine, between two checks of the clock: about 1 ms
+TRUNCATE_SECONDS: Final = 0.2  # how long writers may have to wait while an overlong log is cut
+
+Identity = tuple[int, int]  # device and inode
+
+
+class SqliteFile:
+    """The file behind a database, and one connection that keeps its write-ahead log from being deleted."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.log = path, path.with_name(f"{path.name}-wal")
+        self._database: Identity | None = None
+        self._log_identity: Identity | None = None
+        self._keeper: sqlite3.Connection | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a connection was made: from then on the file may neither change nor be made anew."""
+        return self._database is not None
+
+    def opened(self) -> None:
+        """Note that a connection was made: the first one decides which file it is."""
+        with self._lock:
+            if self._keeper is not None:
+                return
+            self._database = _identity(self.path)
+            self._keeper = sqlite3.connect(uri(self.path), uri=True, timeout=TRUNCATE_SECONDS, check_same_thread=False)
+            self._keeper.isolation_level = None
+            with contextlib.suppress(sqlite3.OperationalError):  # locked: then the log is noted later
+                self._keeper.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+
+    def check(self) -> None:
+        """Return if the path still leads to what was opened.
+
+        Raises:
+            Unavailable: it leads to nothing, or to something else.
+        """
+        found = _identity(self.log)
+        if self._log_identity is None:
+            self._log_identity = found
+        if _identity(self.path) != self._database or found != self._log_identity:
+            raise Unavailable(Trouble.REPLACED)
+
+    def move_log(self) -> None:
+        """Move what was committed from the log into the database, and cut a log that has become too long.
+
+        Nobody waits for the first. Raises sqlite3.Error.
+        """
+        with self._lock:
+            if self._keeper is None or _identity(self.path) != self._database:
+                return
+            self._keeper.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            if _size(self.log) > LARGEST_LOG:
+                self._keeper.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            if self._keeper is not None:
+                self._keeper.close()
+            self._keeper = self._database = self._log_identity = None
+
+
+def uri(path: Path) -> str:
+    """Return SQLite's name for a file that must exist."""
+    return f"file:{quote(str(path))}?mode=rw"
+
+
+def sqlite_engine(url: sa.URL, time_outs: TimeOuts, pool: dict[str, Any]) -> tuple[sa.Engine, SqliteFile | None]:
+    """Return an engine, and its file unless the database is in memory.
+
+    Args:
+        url: `sqlite:///FILE`.
+        time_outs: How long statements may wait.
+        pool: Arguments for the engine's pool.
+    """
+    engine = sa.create_engine(url, connect_args={"timeout": time_outs.lock}, **pool)
+    in_memory = not url.database or url.database == ":memory:"
+    file = None if in_memory else SqliteFile(Path(str(url.database)).absolute())
+    _prepare_connections(engine, file)
+    _limit_transactions(engine, time_outs)
+    if file is not None:
+        _check_file(engine, file)
+    return engine, file
+
+
+def _prepare_connections(engine: sa.Engine, file: SqliteFile | None) -> None:
+    @sa.event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # keeps the driver from beginning transactions by itself
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            f"journal_size_limit={LARGEST_LOG}",
+            f"wal_autocheckpoint={PAGES_LEFT}",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+        if file is not None:
+            file.opened()
+
+
+def _check_file(engine: sa.Engine, file: SqliteFile) -> None:
+    """Check the file before it is connected to, and before a transaction begins or is committed."""
+
+    @sa.event.listens_for(engine, "do_connect")
+    def connect(_dialect: Any, _record: Any, words: list[Any], named: dict[str, Any]) -> None:
+        if file.is_open:  # SQLite would make a new file where the old one was
+            file.check()
+            words[0], named["uri"] = uri(file.path), True
+
+    @sa.event.listens_for(engine, "begin", insert=True)
+    def begin(_connection: sa.Connection) -> None:
+        file.check()
+
+    @sa.event.listens_for(engine, "commit")
+    def commit(connection: sa.Connection) -> None:
+        if connection.get_execution_options().get("writes", True):
+            file.check()
+
+
+def _limit_transactions(engine: sa.Engine, time_outs: TimeOuts) -> None:
+    """Begin transactions, and interrupt those that take too long."""
+    ends: dict[int, float] = {}  # when the transaction of a connection must be over, by its id
+
+    @sa.event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: Any) -> None:
+        key = id(connection)
+        connection.set_progress_handler(lambda: time.monotonic() > ends.get(key, float("inf")), STEPS_BETWEEN_CHECKS)
+
+    @sa.event.listens_for(engine, "close")
+    def forget(connection: Any, _record: Any) -> None:
+        ends.pop(id(connection), None)
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        options, pooled = connection.get_execution_options(), connection.connection
+        timed = options.get("timed", True)
+        ends[id(pooled.dbapi_connection)] = time.monotonic() + (time_outs.statement if timed else float("inf"))
+        if options.get("lock_seconds") is not None:
+            pooled.info["lock_seconds"] = options["lock_seconds"]  # undone at the check-in
+            connection.exec_driver_sql(f"PRAGMA busy_timeout={round(options['lock_seconds'] * 1000)}")
+        # A writer takes the lock at once, because a reader that begins to write later could only fail.
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("writes", True) else "BEGIN")
+
+    @sa.event.listens_for(engine, "checkin")
+    def restore(connection: Any, record: Any) -> None:
+        if connection is not None and record.info.pop("lock_seconds", None):
+            connection.execute(f"PRAGMA busy_timeout={round(time_outs.lock * 1000)}")
+
+
+def _identity(path: Path) -> Identity | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
