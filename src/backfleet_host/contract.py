@@ -199,11 +199,6 @@ class Report:
         return json.dumps({"report": fields}, sort_keys=True)
 
 
-def is_version(text: str) -> bool:
-    """Return whether this can be a version's name."""
-    return _VERSION.fullmatch(text) is not None
-
-
 def stage_line(stage: str) -> str:
     """Return the line of output that says that a step has begun."""
     _one_of("stage", stage, STAGES)

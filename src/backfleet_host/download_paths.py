@@ -5,8 +5,15 @@ An order may name another address for `METADATA` and `TARGETS`; they then follow
 
 from __future__ import annotations
 
+from backfleet_host.layout import version_folder
+
 DOWNLOADS = "/downloads"
 METADATA = "/metadata"  # signed metadata of releases; below DOWNLOADS, as are the next ones
 TARGETS = "/targets"  # artifacts by their names in the signed metadata
 HOST_PROGRAM = "/backfleet-host.pyz"
 AUTHORITY = "/ca.pem"  # the certificate of the private authority
+
+
+def target_path(package: str, version: str, platform: str) -> str:
+    """Return a release's name in the signed metadata. Hosts find a release by it, since an order says no more."""
+    return f"{package}/{version_folder(version)}/{platform}"

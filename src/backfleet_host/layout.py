@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +20,26 @@ SYSTEMD_UNITS = Path("/etc/systemd/system")
 PACKAGE = r"[a-z0-9][a-z0-9._+-]{0,63}"
 """The form of a package's name: it becomes a folder on hosts, and a part of a release's name."""
 
-VERSION = r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,63}"
-"""The form of a version's name: it becomes a folder on hosts, and a part of a release's name."""
+VERSION = r"[A-Za-z0-9][A-Za-z0-9._+~:^-]{0,63}"
+"""The form of a version's name, in every scheme. `version_folder` makes it a name of a folder and of a download."""
+
+_ESCAPED = re.compile(r"[^A-Za-z0-9._+~-]")
+_ESCAPE = re.compile(r"%([0-9a-f]{2})")
+
+
+def version_folder(version: str) -> str:
+    """Return the name of a version's folders and files on hosts, and its part of a release's name.
+
+    Only `:` and `^` differ from the version: a colon ends an entry of PATH and begins a port, and old file systems take
+    neither. Two versions never have the same name, and `version_in_folder` gives back the version.
+    """
+    return _ESCAPED.sub(lambda found: f"%{ord(found[0]):02x}", version)
+
+
+def version_in_folder(name: str) -> str:
+    """Return the version whose folder has this name; "" if no version's has."""
+    version = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), name)
+    return version if re.fullmatch(VERSION, version) and version_folder(version) == name else ""
 
 
 def system_folder(root: Path) -> Path:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple
 
 from backfleet_host import versions
@@ -30,6 +30,10 @@ _JSON_NAMES = {"preserve": "keeps"}  # fields that have another name in JSON
 
 class BadManifest(ValueError):
     """A description that lacks a field or has one that is not of its form; the text says which, in bounded length."""
+
+
+class UnknownVersionScheme(BadManifest):
+    """The versions of the package compare by a scheme that this program does not know: a newer one may."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ class Manifest:
     service: Optional[Service] = None
     compression: str = ""  # of the tar in the artifact, as `zstd`; "" = none, or made before this was recorded
     set_uid: Tuple[str, ...] = ()  # files in the tree that keep the set-uid and set-gid bits they are packed with
+    scheme: str = versions.FIRST_SCHEME  # how the versions of the package compare: one of versions.SCHEMES
 
     @property
     def programs(self) -> Dict[str, str]:
@@ -94,13 +99,25 @@ class Manifest:
         """No more bytes or files than the manifest says."""
         return Limits(self.unpacked_bytes, self.entries)
 
+    @property
+    def version_scheme(self) -> versions.Scheme:
+        """How the versions of the package compare. Raises versions.UnknownScheme."""
+        return versions.scheme_of(self.scheme)
+
     def accepts(self, version: str) -> bool:
         """Return whether a client of this version may move here directly. "" stands for no client, which may."""
-        return not version or versions.within(version, self.upgrades_from)
+        return not version or self.version_scheme.within(version, self.upgrades_from)
 
     def to_json(self) -> Dict[str, Any]:
-        """Return the manifest as signed metadata and both sides' files carry it."""
-        return {_JSON_NAMES.get(name, name): value for name, value in asdict(self).items()}
+        """Return the manifest as signed metadata and both sides' files carry it.
+
+        The first scheme is left out, as before there were others. A range over another scheme is written so that a
+        program that knows no schemes refuses the manifest: it would compare in the wrong order.
+        """
+        written = {_JSON_NAMES.get(name, name): value for name, value in asdict(self).items()}
+        if self.scheme == versions.FIRST_SCHEME:
+            del written["scheme"]
+        return {**written, "upgrades_from": f"{_range_prefix(self.scheme)}{self.upgrades_from}"}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Manifest:
@@ -151,6 +168,8 @@ def _as_bad_manifest(read: Any, value: Any) -> Manifest:
         found: Manifest = read(value)
     except KeyError as problem:
         raise BadManifest(f"it lacks {problem}"[:300]) from None
+    except versions.UnknownScheme as problem:
+        raise UnknownVersionScheme(str(problem)) from None
     except (TypeError, ValueError, ArithmeticError, AttributeError, RecursionError, re.error) as problem:
         raise BadManifest(f"{type(problem).__name__}: {problem}"[:300]) from None
     return found
@@ -183,7 +202,13 @@ def _parse(stored: Mapping[str, Any]) -> Manifest:
             raise KeyError(name)
     parsed: Dict[str, Any] = {name: parsers[name](value) for name, value in given.items() if name in parsers}
     texts: Dict[str, Any] = {name: _text(value) for name, value in given.items() if name not in parsers}
-    return Manifest(**texts, **parsed)
+    found = Manifest(**texts, **parsed)
+    return replace(found, upgrades_from=found.upgrades_from.removeprefix(_range_prefix(found.scheme)))
+
+
+def _range_prefix(scheme: str) -> str:
+    """Return what stands before a range in JSON, if it is one over this scheme."""
+    return "" if scheme == versions.FIRST_SCHEME else f"{scheme}:"
 
 
 def _health(value: Mapping[str, Any]) -> Health:
@@ -197,6 +222,7 @@ def _service(value: Mapping[str, Any]) -> Service:
 
 def _check(manifest: Manifest) -> None:
     """Raise ValueError if a field is not of the form that hosts rely on."""
+    scheme = manifest.version_scheme
     for name, form in (("package", PACKAGE), ("version", VERSION), ("platform", PLATFORM)):
         _match(name, getattr(manifest, name), form)
     _check_one_of("format", manifest.format, FORMATS)
@@ -210,7 +236,7 @@ def _check(manifest: Manifest) -> None:
         _match("command", command, COMMAND)
     if not manifest.bin:
         raise ValueError("no command")
-    if not versions.is_range(manifest.upgrades_from):
+    if not scheme.is_range(manifest.upgrades_from):
         raise ValueError(f"upgrades_from {manifest.upgrades_from!r} is no range of versions")
     _check_number("unpacked_bytes", manifest.unpacked_bytes, 0, Limits().unpacked_bytes)
     _check_number("entries", manifest.entries, 0, Limits().entries)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backfleet_host.manifest import BadManifest, Manifest, read_manifest
+from backfleet_host.manifest import BadManifest, Manifest, UnknownVersionScheme, read_manifest
 
 FIELDS: dict[str, Any] = {
     "package": "acme",
@@ -194,3 +194,31 @@ def test_a_stored_release_from_before_a_field_was_known_is_read() -> None:
 def test_a_stored_release_without_a_name_is_refused(name: str) -> None:
     with pytest.raises(BadManifest, match=name):
         Manifest.from_json({key: value for key, value in FIELDS.items() if key != name})
+
+
+def test_versions_compare_by_the_scheme_in_the_manifest() -> None:
+    """A manifest without one is from before there were several."""
+    assert read_manifest(FIELDS).scheme == "pep440"
+    found = read_manifest({**FIELDS, "version": "1:2.0", "scheme": "deb", "upgrades_from": ">=1.0-1+b10"})
+    assert (found.accepts("1.0-1+b10"), found.accepts("1.0-1+b9"), found.accepts("")) == (True, False, True)
+
+
+@pytest.mark.parametrize("scheme", ["deb", "rpm", "semver", "calendar", "natural"])
+@pytest.mark.parametrize("allowed", ["", ">=2024.1.1"])
+def test_a_range_over_another_scheme_is_none_to_programs_from_before(scheme: str, allowed: str) -> None:
+    """They know no schemes, and would compare in the wrong order: so they must not be able to read it."""
+    manifest = Manifest("acme", "2024.1.1", "linux-amd64", "tar", ("acme",), upgrades_from=allowed, scheme=scheme)
+    written = json.loads(json.dumps(manifest.to_json()))
+    assert read_manifest(written) == Manifest.from_json(written) == manifest
+    del written["scheme"]  # a field that those programs do not look at
+    with pytest.raises(BadManifest, match=f"upgrades_from '{scheme}:{allowed}' is no range"):
+        read_manifest(written)
+
+
+@pytest.mark.parametrize("scheme", ["", "zodiac", "DEB"])
+def test_an_unknown_scheme_has_an_error_of_its_own(scheme: str) -> None:
+    """Newer programs may know it. Whatever else is in the manifest, this comes first."""
+    with pytest.raises(UnknownVersionScheme, match="is none of deb, rpm"):
+        read_manifest({**FIELDS, "scheme": scheme, "upgrades_from": "what it has"})
+    with pytest.raises(BadManifest):
+        read_manifest({**FIELDS, "scheme": 7})

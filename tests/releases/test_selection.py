@@ -7,8 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backfleet.releases import Manifest, Release, Selection, newest, select, versions
+from backfleet.releases import Manifest, Release, Selection, newest, select
+from backfleet_host.versions import scheme_of
 
+PEP440 = scheme_of("pep440")
+ORDER = PEP440.order_of
 THEN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -82,15 +85,15 @@ def test_a_selected_release_is_always_allowed(offered: list[Release], current: s
     assert [found.target is not None, found.already_current, found.refusal != ""].count(True) == 1
 
     def may_be_on_the_way(candidate: Release) -> bool:
-        is_forward = not current or versions.comparable(candidate.version) > versions.comparable(current)
-        return is_forward and versions.within(candidate.version, pin) and candidate.withdrawn_at is None
+        is_forward = not current or ORDER(candidate.version) > ORDER(current)
+        return is_forward and PEP440.within(candidate.version, pin) and candidate.withdrawn_at is None
 
     on_the_way = [candidate for candidate in offered if may_be_on_the_way(candidate)]
     fit = [candidate for candidate in on_the_way if leads(on_the_way, current, candidate)]
     assert (found.target is not None) is bool(fit)
     if found.target is not None:
         assert found.target in fit
-        assert versions.comparable(found.target.version) == max(versions.comparable(one.version) for one in fit)
+        assert ORDER(found.target.version) == max(ORDER(one.version) for one in fit)
 
 
 def leads(offered: list[Release], current: str, goal: Release) -> bool:
@@ -103,8 +106,7 @@ def leads(offered: list[Release], current: str, goal: Release) -> bool:
             candidate.version
             for candidate in offered
             for before in reached
-            if candidate.manifest.accepts(before)
-            and versions.comparable(before) < versions.comparable(candidate.version) < versions.comparable(goal.version)
+            if candidate.manifest.accepts(before) and ORDER(before) < ORDER(candidate.version) < ORDER(goal.version)
         }
         if fresh <= reached:
             return any(goal.manifest.accepts(before) for before in reached)
@@ -115,7 +117,7 @@ def leads(offered: list[Release], current: str, goal: Release) -> bool:
 @given(RELEASES, st.one_of(VERSION, st.just("")), RANGE, st.randoms())
 def test_the_order_of_releases_does_not_matter(offered: list[Release], current: str, pin: str, chance: object) -> None:
     """Hosts of one task never disagree."""
-    unlike = {versions.comparable(one.version): one for one in offered}
+    unlike = {ORDER(one.version): one for one in offered}
     shuffled = list(unlike.values())
     chance.shuffle(shuffled)  # type: ignore[attr-defined]
     assert select(shuffled, current=current, pin=pin) == select(list(unlike.values()), current=current, pin=pin)

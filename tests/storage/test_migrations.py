@@ -95,6 +95,20 @@ def test_0003_keeps_running_agents_reachable(empty: Database) -> None:
     assert [tuple(row) for row in found] == [(5, None), (None, None)]
 
 
+def test_0008_packages_from_before_keep_their_order(empty: Database) -> None:
+    """Once each, however many releases they have; an operator may change it."""
+    migrate(empty, "0007")
+    row = {"platform": "linux-amd64", "sha256": "0", "size": 1, "file_name": "f", "manifest": "{}", "created_at": 1}
+    with empty.transaction() as tx:
+        for package, version in (("rclone", "1.0"), ("rclone", "1.1"), ("restic", "1.0")):
+            named = {**row, "package": package, "version": version}
+            tx.run(sa.table("releases", *map(sa.column, named)).insert().values(named))
+    migrate(empty)
+    with empty.reading() as tx:
+        found = tx.rows(sa.text("SELECT package, scheme FROM package_schemes ORDER BY package"))
+    assert [tuple(row) for row in found] == [("rclone", "pep440"), ("restic", "pep440")]
+
+
 def test_an_instance_has_a_known_kind_of_agent(empty: Database) -> None:
     """The database refuses a kind that the code does not know."""
     migrate(empty)

@@ -8,6 +8,7 @@ from backfleet import fleet, upgrades
 from backfleet.carriers import GatewayCarrier
 from backfleet.fleet.readers import REPOSITORY, oldest
 from backfleet_host.contract import Order, read_order
+from backfleet_host.versions import scheme_of
 from operations.environment import REGION
 from upgrades.helpers import Helpers
 
@@ -44,6 +45,11 @@ def test_a_host_without_the_client_is_no_reader(helpers: Helpers) -> None:
     assert order_for(helpers, moving.instance_id).oldest_reader == "1.4"
 
 
+def test_the_oldest_of_these_versions_is_that_of_the_scheme() -> None:
+    """By PEP 440 the first would be none of them, and the rebuild 10 older than the rebuild 9."""
+    assert oldest({"1:0.1", "2.0-1+b10", "2.0-1+b9"}, scheme_of("deb")) == "2.0-1+b9"
+
+
 @pytest.mark.parametrize(
     ("versions", "least"),
     [
@@ -55,7 +61,7 @@ def test_a_host_without_the_client_is_no_reader(helpers: Helpers) -> None:
 )
 def test_the_oldest_of_these_versions(versions: set[str], least: str) -> None:
     """One that cannot be compared may be the oldest of all, and counts as such."""
-    assert oldest(versions) == least
+    assert oldest(versions, scheme_of("pep440")) == least
 
 
 def test_an_order_says_how_fast_its_host_may_download(helpers: Helpers) -> None:

@@ -16,6 +16,7 @@ from backfleet.cli._roles import role
 from backfleet.cli._rollouts import rollout
 from backfleet.cli._serve import serve
 from backfleet.cli._signing import forget_keys, keys, pending, publish, sign
+from backfleet.cli._version_schemes import scheme
 
 __all__ = ["main"]
 
@@ -30,5 +31,5 @@ for _command in (
     serve, release, rollout, activation, instance, client, task, account, user, role, key, policy, audit, doctor,
 ):  # fmt: skip
     main.add_command(_command)
-for _command in (keys, pending, sign, publish, forget_keys):
+for _command in (scheme, keys, pending, sign, publish, forget_keys):
     release.add_command(_command)

@@ -10,6 +10,7 @@ import click
 from backfleet.cli._client import CallFailed, Client
 from backfleet.cli._options import calls_the_api, fail, json_option
 from backfleet.cli._print import print_json, print_table, say, size
+from backfleet_host.versions import SCHEMES
 
 ALREADY_THERE = "already there, nothing changed"
 UNUSUAL_PACKAGE = "UnusualPackageName"
@@ -29,6 +30,11 @@ def release() -> None:
 @click.option("--from", "form", type=click.Choice(FORMATS), help="The format of FILE. Default: what its bytes show.")
 @click.option("--manifest", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A TOML manifest.")
 @click.option("--channel", default="stable", show_default=True)
+@click.option(
+    "--scheme",
+    type=click.Choice(SCHEMES),
+    help="How the versions of the package compare. Default: what it has; at first deb for a deb file, else pep440.",
+)
 @click.option("--new-package", is_flag=True, help="The package is new, although its name is close to another one's.")
 @json_option
 @calls_the_api
@@ -41,6 +47,7 @@ def add(
     form: str | None,
     manifest: Path | None,
     channel: str,
+    scheme: str | None,
     new_package: bool,
     as_json: bool,
 ) -> None:
@@ -53,6 +60,7 @@ def add(
         "Channel": channel,
         "FileName": file.name,
         "Manifest": _manifest(manifest),
+        "Scheme": scheme,
     }
     try:
         answer = _upload(client, file, {**asked, "NewPackage": new_package or None})

@@ -1,11 +1,13 @@
 """Keep which versions exist, and sign them so that hosts can verify them. Knows no hosts, tasks or callers.
 
-Owns the tables `releases`, `release_offers`, `default_packages` and `signed_metadata`, the artifacts folder and the
-release-signing keys.
+Owns the tables `releases`, `release_offers`, `default_packages`, `package_schemes` and `signed_metadata`, the artifacts
+folder and the release-signing keys.
 
 - `prepare` reads an uploaded artifact, `keep_artifact` stores it, `add` makes it a release on a channel.
 - `withdraw` stops offering a release, `offer` offers it again or on another channel.
 - `default_packages` are what installs get that name none; the first package on a channel, until `set_default_package`.
+- `scheme_for` and `schemes_of` say how the versions of a package compare; `review_scheme` shows what another scheme
+  would make of them, and `change_scheme` changes it.
 - `offered`, `offered_for`, `packages_offered`, `find` and `find_all` read; `select` and `newest` choose. The last two
   are pure.
 - `metadata` and `Repository.artifact` are for those who download; `note_fetched` remembers that somebody did.
@@ -36,6 +38,14 @@ from backfleet.releases.registry import (
     withdraw,
 )
 from backfleet.releases.repository import Repository
+from backfleet.releases.schemes import (
+    SchemeReview,
+    UnknownPackage,
+    change_scheme,
+    review_scheme,
+    scheme_for,
+    schemes_of,
+)
 from backfleet.releases.selection import Selection, newest, select
 from backfleet.releases.signed_metadata import LIFETIMES, may_sign, metadata, refresh, run_once
 from backfleet_host.manifest import Health, Manifest, Service
@@ -51,12 +61,15 @@ __all__ = [
     "ReleaseConflict",
     "ReleaseRefused",
     "Repository",
+    "SchemeReview",
     "Selection",
     "Service",
     "TooManyReleases",
+    "UnknownPackage",
     "UnusualPackage",
     "accept_signatures",
     "add",
+    "change_scheme",
     "count_releases",
     "default_packages",
     "find",
@@ -76,7 +89,10 @@ __all__ = [
     "pending_signatures",
     "prepare",
     "refresh",
+    "review_scheme",
     "run_once",
+    "scheme_for",
+    "schemes_of",
     "select",
     "set_default_package",
     "withdraw",

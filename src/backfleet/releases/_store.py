@@ -1,15 +1,17 @@
 """Run every SQL statement on releases, offers and signed metadata."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from backfleet.releases._tables import default_packages, offers, releases, signed_metadata
+from backfleet.releases._tables import default_packages, offers, package_schemes, releases, signed_metadata
 from backfleet.releases.model import Prepared, Release
 from backfleet.storage import Transaction
 from backfleet_host.manifest import Manifest
+from backfleet_host.versions import FIRST_SCHEME
 
 
 def lock(tx: Transaction) -> None:
@@ -145,6 +147,25 @@ def packages_offered(tx: Transaction, platform: str, channel: str) -> list[str]:
     return [row.package for row in tx.rows(query)]
 
 
+def scheme(tx: Transaction, package: str) -> str | None:
+    """Return the version scheme of a package; None if it has no releases yet."""
+    return schemes(tx, [package]).get(package)
+
+
+def schemes(tx: Transaction, packages: Collection[str]) -> dict[str, str]:
+    """Return the version schemes of these packages. Those without releases are left out."""
+    if not packages:
+        return {}
+    query = sa.select(package_schemes).where(package_schemes.c.package.in_(packages))
+    return {row.package: row.scheme for row in tx.rows(query)}
+
+
+def set_scheme(tx: Transaction, package: str, name: str) -> None:
+    """Set the version scheme of a package."""
+    if not tx.run(sa.update(package_schemes).where(package_schemes.c.package == package).values(scheme=name)):
+        tx.add(package_schemes, [{"package": package, "scheme": name}])
+
+
 def note_published(tx: Transaction, now: datetime) -> None:
     """Note that every release is in the signed metadata now."""
     tx.run(sa.update(releases).where(releases.c.published_at.is_(None)).values(published_at=now))
@@ -202,6 +223,7 @@ def _releases(tx: Transaction, query: Any) -> list[Release]:
         named = offers.c.package.in_({row.package for row in rows})
         for row in tx.rows(sa.select(offers).where(named).order_by(offers.c.channel)):
             channels.setdefault((row.package, row.version, row.platform), []).append(row.channel)
+    by_package = schemes(tx, {row.package for row in rows})
     return [
         Release(
             row.package,
@@ -210,7 +232,7 @@ def _releases(tx: Transaction, query: Any) -> list[Release]:
             row.sha256,
             row.size,
             row.file_name,
-            Manifest.from_json(row.manifest),
+            replace(Manifest.from_json(row.manifest), scheme=by_package.get(row.package, FIRST_SCHEME)),
             row.created_at,
             row.withdrawn_at,
             tuple(channels.get((row.package, row.version, row.platform), ())),

@@ -32,6 +32,13 @@ offers = sa.Table(
     ),
 )
 
+package_schemes = sa.Table(
+    "package_schemes",
+    metadata,
+    sa.Column("package", sa.String(64), primary_key=True),
+    sa.Column("scheme", sa.String(16), nullable=False),  # how its versions compare: one of versions.SCHEMES
+)
+
 default_packages = sa.Table(
     "default_packages",
     metadata,

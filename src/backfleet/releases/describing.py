@@ -6,16 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from backfleet.releases import versions
 from backfleet.releases.contents import upstream_versions
 from backfleet.releases.errors import ReleaseRefused
 from backfleet.releases.package_names import usual_name
+from backfleet.releases.schemes import check_readable
 from backfleet_host.archives import FORMATS, LONGEST_PATH
 from backfleet_host.files import PARTIAL
 from backfleet_host.layout import PACKAGE, VERSION
 from backfleet_host.manifest import MOST_TEXTS, SWITCHES, UNIT, Health, Manifest, Service, can_be_preserved, is_in_tree
 from backfleet_host.platforms import KNOWN_PLATFORMS, PLATFORM, canonical
 from backfleet_host.texts import is_text
+from backfleet_host.versions import FIRST_SCHEME, Scheme, scheme_of
 
 RECIPES: Final = Path(__file__).parent / "recipes"
 GIVEN: Final = (
@@ -33,16 +34,20 @@ GIVEN: Final = (
 LONGEST_HEALTH_SECONDS: Final = 600
 LONGEST_SERVICE_SECONDS: Final = 3600
 LONGEST_TEXT: Final = 500  # characters
+USUAL: Final = scheme_of(FIRST_SCHEME)
 
 FILE_NAME: Final = r"[A-Za-z0-9_][A-Za-z0-9._+~:%@=-]{0,254}"
 
 
-def describe(*, package: str, version: str, platform: str, form: str, given: Mapping[str, Any] | None) -> Manifest:
+def describe(
+    *, package: str, version: str, platform: str, form: str, given: Mapping[str, Any] | None, scheme: Scheme = USUAL
+) -> Manifest:
     """Make the manifest of a release.
 
     Args:
         form: the artifact's format.
         given: fields from the administrator; None takes the recipe of the package, if there is one.
+        scheme: how the versions of the package compare.
 
     Raises:
         ReleaseRefused: a name or a field is not of its form, or a field is unknown.
@@ -58,7 +63,7 @@ def describe(*, package: str, version: str, platform: str, form: str, given: Map
         raise ReleaseRefused(f"platform {platform!r} is not known; known are {', '.join(KNOWN_PLATFORMS)}")
     if form not in FORMATS:
         raise ReleaseRefused(f"format {form!r} is not one of {', '.join(FORMATS)}")
-    versions.comparable(version)
+    check_readable(scheme, version)
     fields = dict(given) if given is not None else recipe_of(package)
     unknown = sorted(set(fields) - set(GIVEN))
     if unknown:
@@ -71,12 +76,13 @@ def describe(*, package: str, version: str, platform: str, form: str, given: Map
         bin=_paths_in_tree(fields, "bin"),
         switch=_switch(fields),
         health=_health(fields.get("health"), version),
-        upgrades_from=_range(fields, "upgrades_from"),
+        upgrades_from=_range(fields, "upgrades_from", scheme),
         repository_format=_text(fields, "repository_format"),
         readable_by=_text(fields, "readable_by"),
         preserve=_preserved(fields),
         service=_service(fields.get("service")),
         set_uid=_paths_in_tree(fields, "set_uid"),
+        scheme=scheme.name,
     )
 
 
@@ -197,10 +203,12 @@ def _text(fields: Mapping[str, Any], name: str) -> str:
     return value
 
 
-def _range(fields: Mapping[str, Any], name: str) -> str:
+def _range(fields: Mapping[str, Any], name: str, scheme: Scheme) -> str:
     value = _text(fields, name)
-    if not versions.is_range(value):
-        raise ReleaseRefused(f"{name} is {_short(value)}; it must be a version range such as >=1.70,<1.75")
+    if not scheme.is_range(value):
+        raise ReleaseRefused(
+            f"{name} is {_short(value)}; it must be a version range such as >=1.70,<1.75, by the scheme {scheme.name}"
+        )
     return value
 
 

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
+from backfleet_host import download_paths
 from backfleet_host.manifest import Manifest
+from backfleet_host.versions import Scheme
 
 STABLE: Final = "stable"  # the channel that is followed unless another is named
 
@@ -29,7 +31,17 @@ class Release:
     @property
     def target_path(self) -> str:
         """The release's name in the signed metadata."""
-        return target_path(self.package, self.version, self.platform)
+        return download_paths.target_path(self.package, self.version, self.platform)
+
+    @property
+    def version_scheme(self) -> Scheme:
+        """How the versions of its package compare."""
+        return self.manifest.version_scheme
+
+    @property
+    def order(self) -> Any:
+        """Its version in the form in which it compares with others of the package."""
+        return self.version_scheme.order_of(self.version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +54,3 @@ class Prepared:
     file_name: str
     libraries: tuple[str, ...] = ()  # that its commands need, by name
     notes: tuple[str, ...] = ()  # what the administrator should know of it
-
-
-def target_path(package: str, version: str, platform: str) -> str:
-    """Return a release's name in the signed metadata. Hosts find a release by it, since an order says no more."""
-    return f"{package}/{version}/{platform}"

@@ -15,10 +15,12 @@ from backfleet.releases.inspecting import inspect
 from backfleet.releases.model import Prepared, Release
 from backfleet.releases.package_names import similar_package
 from backfleet.releases.repository import Repository
+from backfleet.releases.schemes import check_has_own_place, check_readable, fix_scheme
 from backfleet.releases.signed_metadata import publish
 from backfleet.storage import Transaction
 from backfleet_host.files import move_file, sync_folder
 from backfleet_host.manifest import Manifest
+from backfleet_host.versions import default_scheme, scheme_of
 
 
 def prepare(
@@ -32,6 +34,7 @@ def prepare(
     form: str,
     file_name: str,
     given: Mapping[str, Any] | None,
+    scheme: str | None = None,
 ) -> Prepared:
     """Read an uploaded artifact from beginning to end. Call it outside of any transaction: the artifact may be large.
 
@@ -40,12 +43,14 @@ def prepare(
         form: the artifact's format, one of `archives.FORMATS`; "" = what its first bytes show.
         file_name: the name that it was uploaded under; folders in it are ignored.
         given: the manifest's fields as the administrator gave them; None takes the recipe of the package.
+        scheme: how the versions of the package compare, as `scheme_for` found it; None goes by the format.
 
     Raises:
         ReleaseRefused: names, manifest or artifact cannot be offered, or the artifact shows that it is something else.
     """
     form = format_of(artifact, form)
-    manifest = describe(package=package, version=version, platform=platform, form=form, given=given)
+    by = scheme_of(scheme or default_scheme(form))
+    manifest = describe(package=package, version=version, platform=platform, form=form, given=given, scheme=by)
     last = Path(file_name).name or "artifact"
     check_name("the file name", last, FILE_NAME)
     complete = inspect(manifest, artifact)
@@ -86,7 +91,8 @@ def add(
         The release, and whether it is new.
 
     Raises:
-        ReleaseConflict: the version exists with other bytes.
+        ReleaseConflict: the version exists with other bytes; it is equal to another one of the package; or the package
+            has another version scheme.
         UnusualPackage: the package is new, and its name looks like a slip.
         TooManyReleases: signed metadata would grow larger than hosts accept.
     """
@@ -99,6 +105,8 @@ def add(
     if known is not None and is_new:
         _give_version_back(tx, known)
     if is_new:
+        fix_scheme(tx, manifest.package, manifest.scheme)
+        check_has_own_place(manifest.version_scheme, manifest.version, _store.every_release(tx, manifest.package))
         _store.add_release(tx, prepared, now)
         publish(tx, repository, now=now)
     _offer(tx, repository, manifest, channel, now)
@@ -113,6 +121,8 @@ def offer(
     """Offer a release that exists on a channel, again if it was withdrawn. Return None if there is no such release.
 
     Raises:
+        ReleaseConflict: it was withdrawn, and another one that is offered is equal to it.
+        ReleaseRefused: it was withdrawn, and the package has another version scheme now, which cannot read it.
         TooManyReleases: signed metadata would grow larger than hosts accept.
     """
     _store.lock(tx)
@@ -128,6 +138,9 @@ def _offer(tx: Transaction, repository: Repository, manifest: Manifest, channel:
     names = manifest.package, manifest.version, manifest.platform
     known = _store.release(tx, *names)
     if known is not None and known.withdrawn_at is not None:
+        others = [release for release in _store.every_release(tx, manifest.package) if release.withdrawn_at is None]
+        check_readable(known.version_scheme, known.version)  # the scheme may have been changed since
+        check_has_own_place(known.version_scheme, known.version, others)
         _store.restore(tx, *names)
         publish(tx, repository, now=now)
     _store.offer(tx, channel, *names)

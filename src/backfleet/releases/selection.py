@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from backfleet.releases import versions
 from backfleet.releases.model import Release
+from backfleet_host import versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,17 +23,19 @@ def select(offered: Sequence[Release], *, current: str, pin: str) -> Selection:
     directly, an upgrade path of intermediate versions must lead there; the host takes it within one order.
 
     Args:
+        offered: releases of one package, whose versions compare by its scheme.
         current: the installed version, "" if none is.
         pin: a range of versions, "" for any.
     """
-    allowed = [release for release in _newest_first(offered) if versions.within(release.version, pin)]
+    allowed = [release for release in _newest_first(offered) if release.version_scheme.within(release.version, pin)]
     if not allowed:
         return Selection(refusal="NoRelease")
-    forward = [release for release in allowed if _is_forward(release.version, current)]
+    scheme = allowed[0].version_scheme
+    forward = [release for release in allowed if _is_forward(scheme, release.version, current)]
     if not forward:
         return Selection(already_current=True)
     candidates = [candidate_of(release) for release in forward]
-    reachable = next((r for r in forward if versions.upgrade_path(current, candidate_of(r), candidates)), None)
+    reachable = next((r for r in forward if versions.upgrade_path(scheme, current, candidate_of(r), candidates)), None)
     return Selection(target=reachable) if reachable else Selection(refusal="NotAllowedFrom")
 
 
@@ -48,11 +50,10 @@ def newest(offered: Sequence[Release]) -> Release | None:
 
 
 def _newest_first(offered: Sequence[Release]) -> list[Release]:
-    valid = [release for release in offered if release.withdrawn_at is None]
-    return sorted(valid, key=lambda release: versions.comparable(release.version), reverse=True)
+    valid = [release for release in offered if release.withdrawn_at is None and release.order is not None]
+    return sorted(valid, key=lambda release: release.order, reverse=True)
 
 
-def _is_forward(version: str, current: str) -> bool:
+def _is_forward(scheme: versions.Scheme, version: str, current: str) -> bool:
     """Return whether a version is newer. From nothing, or from a version that cannot be compared, any other is."""
-    installed = versions.order_of(current)
-    return version != current if installed is None else versions.comparable(version) > installed
+    return version != current if scheme.order_of(current) is None else scheme.is_newer(version, current)

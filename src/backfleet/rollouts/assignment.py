@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from backfleet.releases import versions
 from backfleet.rollouts.policy import Policy, Ring, Selector
+from backfleet_host.versions import FIRST_SCHEME, scheme_of
 
 SITE: Final = "site"
 """The tag over whose values the first ring is spread, beside those that the policy's pace names."""
@@ -25,6 +25,7 @@ class Candidate:
     tags: Mapping[str, str] = field(default_factory=dict)
     is_reachable: bool = True
     zone: str = ""
+    scheme: str = FIRST_SCHEME  # how the versions of its package compare
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ def matches(selector: Selector, candidate: Candidate) -> bool:
         return False
     return (
         all(_has(candidate, key, values) for key, values in selector.tags.items())
-        and (not selector.versions or versions.within(candidate.version, selector.versions))
+        and scheme_of(candidate.scheme).within(candidate.version, selector.versions)
         and _is_among(candidate.platform, selector.platforms)
         and _is_among(candidate.channel, selector.channels)
         and (not (selector.instances or selector.clients) or _is_named(selector, candidate))

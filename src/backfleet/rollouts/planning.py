@@ -15,6 +15,7 @@ from backfleet.rollouts.assignment import Assignment, Candidate, assign, matches
 from backfleet.rollouts.model import Member
 from backfleet.rollouts.policy import Fault, Kind, Policy
 from backfleet.storage import Transaction
+from backfleet_host.versions import scheme_of
 
 SHOWN: Final = 5  # ids named in a fault
 
@@ -63,16 +64,17 @@ def plan(
         reachable_within: an instance that could not be given work for longer is no canary.
     """
     found = fleet.clients_of_package(tx, account_id, region, policy.package)
+    scheme = releases.schemes_of(tx, [policy.package])[policy.package]
     away = fleet.out_of_reach(tx, account_id, region, reachable_since=now - reachable_within)
     selected = {
         client.id: (client, instance, tags)
         for client, instance, tags in found
-        if matches(policy.select, _candidate(client, instance, tags, away))
+        if matches(policy.select, _candidate(client, instance, tags, away, scheme))
     }
     target, faults = _target(tx, policy, [instance for _, instance, _ in selected.values()])
     there = {client.id for client, _, _ in selected.values() if client.version == target and not client.in_doubt}
     candidates = [
-        _candidate(client, instance, tags, away)
+        _candidate(client, instance, tags, away, scheme)
         for client, instance, tags in selected.values()
         if client.id not in there
     ]
@@ -120,7 +122,7 @@ def _faults(
         faults.append(Fault(0, "select", "no client", "select clients that do not have the target version yet"))
         return faults
     faults += [Fault(0, "ring", text, "each ring must be filled as written") for text in assignment.unfilled]
-    newer = [each.client_id for each in candidates if _is_newer(each.version, target)]
+    newer = [each.client_id for each in candidates if _is_newer(each, target)]
     if newer and policy.kind is Kind.UPGRADE:
         named = ", ".join(newer[:SHOWN])
         wanted = 'exclude them, or write `kind = "roll-back"`'
@@ -128,9 +130,8 @@ def _faults(
     return faults
 
 
-def _is_newer(version: str, target: str) -> bool:
-    installed = releases.versions.order_of(version)
-    return bool(target) and installed is not None and installed > releases.versions.comparable(target)
+def _is_newer(candidate: Candidate, target: str) -> bool:
+    return scheme_of(candidate.scheme).is_older(target, candidate.version)
 
 
 def _overlaps(tx: Transaction, policy: Policy, assignment: Assignment, rollout_id: str) -> list[Fault]:
@@ -168,7 +169,7 @@ def new_member(policy: Policy, rollout_id: str, candidate: Candidate, ring: int)
     )
 
 
-def _candidate(client: Client, instance: Instance, tags: Mapping[str, str], away: set[str]) -> Candidate:
+def _candidate(client: Client, instance: Instance, tags: Mapping[str, str], away: set[str], scheme: str) -> Candidate:
     return Candidate(
         client_id=client.id,
         instance_id=instance.id,
@@ -177,4 +178,5 @@ def _candidate(client: Client, instance: Instance, tags: Mapping[str, str], away
         channel=client.channel,
         tags=tags,
         is_reachable=instance.id not in away,
+        scheme=scheme,
     )

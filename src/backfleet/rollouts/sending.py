@@ -99,6 +99,6 @@ def _refusal(record: RolloutRecord, client: Client, release: releases.Release | 
     if release is None or release.withdrawn_at is not None:
         state = "is not there for its platform" if release is None else "was withdrawn"
         return ("NoRelease", f"{record.package} {record.target_version} {state}")
-    if client.pin and not releases.versions.within(record.target_version, client.pin):
+    if client.pin and not release.version_scheme.within(record.target_version, client.pin):
         return ("Pinned", f"it is pinned to {client.pin}")
     return None

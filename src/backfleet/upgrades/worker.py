@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from backfleet import carriers, fleet
+from backfleet import carriers, fleet, releases
 from backfleet.carriers import Carrier, Delivery, News, State
 from backfleet.failpoints import failpoint
 from backfleet.fleet import Change
@@ -107,7 +107,9 @@ def _deliveries(tx: Transaction, items: Sequence[Item], tasks: Mapping[str, Task
 def _orders(tx: Transaction, items: Sequence[Item], most_per_second: int) -> dict[str, Order]:
     """Return each item's order, with its client's settings and the oldest version that must read its backups."""
     client_ids = [item.client_id for item in items if item.client_id]
-    preferences, readers = fleet.preferences_of(tx, client_ids), fleet.oldest_readers(tx, client_ids)
+    by_package = releases.schemes_of(tx, {item.package for item in items})
+    schemes = {item.client_id: by_package[item.package] for item in items}
+    preferences, readers = fleet.preferences_of(tx, client_ids), fleet.oldest_readers(tx, client_ids, schemes)
     return {
         item.id: replace(
             item.order(),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any, Dict, Iterator, Optional, Sequence
 
 from backfleet_host import files
+from backfleet_host.layout import version_folder, version_in_folder
 from backfleet_host.upgrader import descriptors
 from backfleet_host.upgrader.failpoints import effect
 
@@ -210,15 +211,15 @@ def point_link(link: Path, version: str, *, durable: bool = True) -> None:
         fresh = link.with_name(f".{link.name}.new")
         remove_file(fresh)
         with effect("link", fresh):
-            fresh.symlink_to(Path("versions") / version)
+            fresh.symlink_to(Path("versions") / version_folder(version))
         rename(fresh, link)
     if durable:
         sync_folder(link.parent)
 
 
 def version_of_link(link: Path) -> str:
-    """Return the last part of a link's target, which is a version; "" if there is no link."""
-    return os.path.basename(target_of_link(link))
+    """Return the version whose folder a link points to; "" if there is no link, or it leads elsewhere."""
+    return version_in_folder(os.path.basename(target_of_link(link)))
 
 
 def target_of_link(link: Path) -> str:

@@ -36,6 +36,8 @@ Reason = Literal[
     # UnsupportedPlatform: the mount
     "NoSuid",  # file capabilities have no effect there
     "NoExec",  # no program can be run there
+    # UnsupportedPlatform: the host program
+    "UnknownScheme",  # it is too old to compare the versions of this package
     # RolledBack: the new version, or a probe of the host
     "TimedOut",  # its process tree was killed at its time limit
     "TemporaryFailure",  # exit code 75 until its time was over: not the version's fault

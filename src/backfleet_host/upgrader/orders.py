@@ -45,6 +45,7 @@ from backfleet_host.upgrader.transaction.outcome import ENDED_EARLY, finish, mea
 from backfleet_host.upgrader.transaction.recovery import recover as recover_attempt
 from backfleet_host.upgrader.transaction.switching import write_shims
 from backfleet_host.upgrader.transaction.uninstall import uninstall
+from backfleet_host.versions import FIRST_SCHEME, scheme_of
 
 LOCK_SECONDS = 0.5  # to wait for another order of the same package that is just ending
 
@@ -205,21 +206,23 @@ def _answer_at_once(attempt: Attempt) -> Optional[Report]:
         _renew_shims(attempt)
         return attempt.report("succeeded", "AlreadyCurrent", f"{current} is installed already")
     try:
-        _check_roll_back(order, current)
+        _check_roll_back(attempt)
         check_not_quarantined(attempt, order.version)
     except OrderFailed as problem:
         return attempt.report("failed", problem.code, problem.text)
     return None
 
 
-def _check_roll_back(order: Order, current: str) -> None:
+def _check_roll_back(attempt: Attempt) -> None:
     """Check that an order to roll back has a version to go to, and goes down. Raises OrderFailed, NotAllowedFrom."""
+    order, current, installed = attempt.order, attempt.from_version, attempt.old_manifest()
     if order.kind != upgrade_path.ROLL_BACK:
         return
     if not order.version:
         text = f"{current} is installed, and no version from before it is kept; name one (`--version`)"
         raise OrderFailed("NotAllowedFrom", text)
-    if not upgrade_path.is_older(order.version, current):
+    scheme = scheme_of(FIRST_SCHEME) if installed is None else installed.version_scheme
+    if not scheme.is_older(order.version, current):
         text = f"{order.version} is not older than {current}, which is installed; an upgrade goes there"
         raise OrderFailed("NotAllowedFrom", text)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Dict, List
 
-from backfleet_host.contract import is_version
+from backfleet_host.layout import version_in_folder
 from backfleet_host.platforms import platform_here
 from backfleet_host.upgrader.disk import read_json
 from backfleet_host.upgrader.host import drift
@@ -39,7 +39,7 @@ def _package_status(installation: Installation, package: PackageFolder) -> Dict[
         "in_use": _old_versions_in_use(installation, package),
         "settings": read_json(package.settings) or {},
         "attempt_open": package.journal.exists(),
-        "failed": sorted(path.name for path in package.failed.iterdir()) if package.failed.is_dir() else [],
+        "failed": sorted(_evidence_in(package)),
         "failures": _failures_of(package),
         "last": last.get("report"),
     }
@@ -47,14 +47,19 @@ def _package_status(installation: Installation, package: PackageFolder) -> Dict[
 
 def _failures_of(package: PackageFolder) -> Dict[str, Any]:
     """Return why and when versions were rolled back here, and until when each is quarantined, by version."""
-    folders = package.failed.iterdir() if package.failed.is_dir() else ()
-    found = {folder.name: read_json(folder / "reason.json") for folder in folders}
+    found = {version: read_json(folder / "reason.json") for version, folder in _evidence_in(package).items()}
     return {version: record for version, record in sorted(found.items()) if record is not None}
+
+
+def _evidence_in(package: PackageFolder) -> Dict[str, Path]:
+    """Return the folders with evidence about versions that were rolled back, by version."""
+    folders = package.failed.iterdir() if package.failed.is_dir() else ()
+    return {version: folder for folder in folders if (version := version_in_folder(folder.name))}
 
 
 def _versions_of(package: PackageFolder) -> List[str]:
     """Return the versions whose trees are on disk."""
-    return sorted(path.name for path in package.versions.iterdir() if path.is_dir() and is_version(path.name))
+    return sorted(filter(None, (version_in_folder(path.name) for path in package.versions.iterdir() if path.is_dir())))
 
 
 def _old_versions_in_use(installation: Installation, package: PackageFolder) -> Dict[str, List[int]]:

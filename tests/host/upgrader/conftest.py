@@ -51,6 +51,7 @@ class Shop:
         self.folder, self.database = folder, database
         self.repository = releases.Repository.open(folder / "server")
         self.address = ""
+        self.scheme: str | None = None  # of the versions; None goes by the format
         with database.transaction() as tx:
             releases.refresh(tx, self.repository, now=datetime.now(UTC))
             root = releases.metadata(tx, "1.root.json")
@@ -113,6 +114,7 @@ class Shop:
             form=form,
             file_name=file.name,
             given=given,
+            scheme=self.scheme,
         )
         releases.keep_artifact(self.repository, file, prepared.sha256)
         with self.database.transaction() as tx:

@@ -46,6 +46,7 @@ def test_a_release_is_added(api: Api) -> None:
             "CreatedTime": int(api.now.timestamp()),
             "Withdrawn": False,
             "Published": True,
+            "Scheme": "pep440",
             "Fetched": False,
         },
         "Offered": True,

@@ -1,5 +1,25 @@
 """Backfleet 2026-11-01: our own operations, in the shape of the cloud's, for any official generic client."""
 
-from backfleet.operations.backfleet import accounts, audit_trail, channels, instances, releases, rollouts, server, tasks
+from backfleet.operations.backfleet import (
+    accounts,
+    audit_trail,
+    channels,
+    instances,
+    releases,
+    rollouts,
+    server,
+    tasks,
+    version_schemes,
+)
 
-__all__ = ["accounts", "audit_trail", "channels", "instances", "releases", "rollouts", "server", "tasks"]
+__all__ = [
+    "accounts",
+    "audit_trail",
+    "channels",
+    "instances",
+    "releases",
+    "rollouts",
+    "server",
+    "tasks",
+    "version_schemes",
+]

@@ -10,6 +10,7 @@ from backfleet.storage import Transaction
 from backfleet.wire.errors import ApiError, MissingParameter
 from backfleet.wire.parameters import boolean, json_object, text
 from backfleet.wire.shapes import Anything
+from backfleet_host.versions import FIRST_SCHEME, SCHEMES, default_scheme
 
 LARGEST_DOCUMENT: Final = 16 << 20  # bytes
 CHANNEL: Final = r"[a-z0-9][a-z0-9._+-]{0,63}"
@@ -68,6 +69,7 @@ RELEASE: Final = {
     "CreatedTime": int,
     "Withdrawn": bool,
     "Published": bool,
+    "Scheme": str,
     "Fetched": bool,
 }
 NO_HEALTH_NOTE: Final = "it has no health command: hosts only check that its commands start"
@@ -75,6 +77,10 @@ OTHER_MANIFEST_NOTE: Final = "it keeps the manifest that it has: hosts may know 
 UNPUBLISHED_NOTE: Final = (
     "it waits for a signature with the targets key, which is kept elsewhere: "
     "run backfleet release pending, release sign and release publish"
+)
+OTHER_SCHEME_NOTE: Final = (
+    "the versions of its package compare by the scheme {scheme}, and a {form} file usually has {usual}: "
+    "`backfleet release scheme` shows both orders and changes it"
 )
 
 
@@ -99,6 +105,7 @@ class AddRelease:
     file_name: str | None = text("FileName", default="artifact", longest=255)
     channel: str | None = text("Channel", default=STABLE, longest=64, pattern=CHANNEL)
     manifest: dict[str, Any] | None = json_object("Manifest")
+    scheme: str | None = text("Scheme", choices=SCHEMES)
     new_package: bool | None = boolean("NewPackage", default=False)
 
 
@@ -120,6 +127,8 @@ def add_release(call: Call, asked: AddRelease) -> dict[str, Any]:
     if upload is None or not upload.size:
         raise MissingParameter("The file, as the body of the request,")
     try:
+        with call.services.database.reading() as tx:
+            scheme = releases.scheme_for(tx, asked.package_name or "", asked.scheme)
         prepared = releases.prepare(
             upload.path,
             upload.sha256,
@@ -130,6 +139,7 @@ def add_release(call: Call, asked: AddRelease) -> dict[str, Any]:
             form=asked.format or "",
             file_name=asked.file_name or "",
             given=asked.manifest,
+            scheme=scheme,
         )
         releases.keep_artifact(repository, upload.path, upload.sha256)
         with call.services.database.transaction() as tx:
@@ -150,6 +160,7 @@ def _add(tx: Transaction, call: Call, prepared: releases.Prepared, asked: AddRel
         is_new_package_meant=bool(asked.new_package),
     )
     notes = [*prepared.notes, *([] if release.manifest.health else [NO_HEALTH_NOTE])]
+    notes += _scheme_notes(release)
     if release.manifest != manifest:
         notes.append(OTHER_MANIFEST_NOTE)
     return {
@@ -159,6 +170,13 @@ def _add(tx: Transaction, call: Call, prepared: releases.Prepared, asked: AddRel
         "NeededLibraries": list(prepared.libraries),
         "Notes": [*notes, *_notes_on_offer(tx, call, release, channel)],
     }
+
+
+def _scheme_notes(release: Release) -> list[str]:
+    """Say so if files of this format usually have another version scheme than the package has."""
+    form, scheme = release.manifest.format, release.manifest.scheme
+    usual = default_scheme(form)
+    return [] if usual in (scheme, FIRST_SCHEME) else [OTHER_SCHEME_NOTE.format(form=form, usual=usual, scheme=scheme)]
 
 
 def _is_newly_offered(before: Release | None, channel: str) -> bool:
@@ -258,7 +276,7 @@ class OfferRelease(GetRelease):
     action="backfleet:OfferRelease",
     administrator_only=True,
     answer={"Offered": bool, "Release": RELEASE, "Notes": [str]},
-    errors=(ReleaseNotFound, TooManyReleases),
+    errors=(ReleaseNotFound, *ERRORS.values()),
 )
 def offer_release(call: Call, asked: OfferRelease) -> dict[str, Any]:
     """Offer a release on a channel: on another one, or again after it was withdrawn."""
@@ -291,6 +309,7 @@ def release_answer(release: Release) -> dict[str, Any]:
         "CreatedTime": int(release.created_at.timestamp()),
         "Withdrawn": release.withdrawn_at is not None,
         "Published": release.published_at is not None,
+        "Scheme": release.manifest.scheme,
         "Fetched": release.fetched_at is not None,
     }
 

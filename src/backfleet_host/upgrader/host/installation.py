@@ -1,7 +1,7 @@
 """Where things are on this host. The directory is the state: what is not here does not exist.
 
 <root>/<package>/
-  versions/1.74.4/       one complete tree per version, read-only once it is unpacked
+  versions/1.74.4/       one complete tree per version, read-only once it is unpacked (1:2.0 is 1%3a2.0)
   versions/.1.75.2.partial/   being unpacked; never run, removed at the next start
   facts/1.74.4.json      its manifest and the hash of every file in it
   current  -> versions/1.75.2    switched by renaming a new link over it
@@ -29,11 +29,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, FrozenSet, List, Optional
 
-from backfleet_host.contract import is_version
 from backfleet_host.download_paths import DOWNLOADS
 from backfleet_host.files import PARTIAL
 from backfleet_host.identity import read_identity
-from backfleet_host.layout import DEFAULT_ROOT, POLICY, SYSTEMD, Places
+from backfleet_host.layout import DEFAULT_ROOT, POLICY, SYSTEMD, Places, version_folder, version_in_folder
 from backfleet_host.upgrader import disk, gate
 from backfleet_host.upgrader.errors import OrderFailed
 from backfleet_host.upgrader.host.holders import Holder, holders_of_lock
@@ -112,7 +111,7 @@ class Installation:
         Nothing can run from a tree that is half made, but a repair exchanges it for the one beside it.
         """
         lock, name = package.folder / "running", tree.name
-        may_have_begun = not name.startswith(".") or package.tree(name[1 : -len(PARTIAL)]).is_dir()
+        may_have_begun = not name.startswith(".") or (package.versions / name[1 : -len(PARTIAL)]).is_dir()
         is_hidden = may_have_begun and gate.is_anything_running(lock) and not self.sees_all_holders(lock)
         return bool(self.running(tree)) or is_hidden
 
@@ -189,15 +188,19 @@ class PackageFolder:
 
     def tree(self, version: str) -> Path:
         """Return the tree of a version, there or not."""
-        return self.versions / version
+        return self.versions / version_folder(version)
 
     def partial(self, version: str) -> Path:
         """Return the folder in which a version is unpacked."""
-        return self.versions / f".{version}{PARTIAL}"
+        return self.versions / f".{version_folder(version)}{PARTIAL}"
 
     def facts(self, version: str) -> Path:
         """Return the file with the manifest of a version and the hashes of its tree."""
-        return self.folder / "facts" / f"{version}.json"
+        return self.folder / "facts" / f"{version_folder(version)}.json"
+
+    def evidence(self, version: str) -> Path:
+        """Return the folder with evidence about a version that was rolled back, there or not."""
+        return self.failed / version_folder(version)
 
     def outcome(self, order_id: str) -> Path:
         """Return the file that says how an order ended."""
@@ -234,7 +237,7 @@ class PackageFolder:
     def _version_of(self, link: Path) -> str:
         """Return the version that a link of ours points to. A link that leads elsewhere is not ours."""
         folder, name = os.path.split(os.path.normpath(disk.target_of_link(link)))
-        return name if folder in ("versions", str(self.versions)) and is_version(name) else ""
+        return version_in_folder(name) if folder in ("versions", str(self.versions)) else ""
 
     def prepare(self) -> None:
         """Make the folders."""

@@ -7,6 +7,7 @@ import re
 import time
 from pathlib import Path
 from typing import Any, Iterator
+from urllib.parse import quote
 
 from backfleet_host.download_paths import TARGETS
 from backfleet_host.upgrader import disk
@@ -32,7 +33,7 @@ class Download:
         self._bytes_per_second, self._check_interrupted = bytes_per_second, check_interrupted
         self.part = folder / f"{target.sha256}.part"
         path, _, name = target.path.rpartition("/")
-        self._address = f"{server.address}{TARGETS}/{path}/{target.sha256}.{name}"
+        self._address = f"{server.address}{TARGETS}/{quote(path, safe='/+~')}/{target.sha256}.{name}"
         self._is_inherited = self.part.exists()  # left by another order: a power cut may have damaged it
         self._serves_ranges = True
 

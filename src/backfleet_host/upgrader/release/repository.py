@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, List, TypeVar
 
 from backfleet_host.contract import Order
-from backfleet_host.manifest import BadManifest, read_manifest
+from backfleet_host.download_paths import target_path
+from backfleet_host.manifest import BadManifest, UnknownVersionScheme, read_manifest
 from backfleet_host.retries import backoff_seconds
 from backfleet_host.upgrader import disk
 from backfleet_host.upgrader.errors import OrderFailed
@@ -40,7 +41,7 @@ def find(server: ReleaseServer, order: Order, check_interrupted: InterruptCheck)
         OrderFailed: UntrustedRelease, DownloadFailed.
         OSError: the metadata cannot be written.
     """
-    path = f"{order.package}/{order.version}/{order.platform}"
+    path = target_path(order.package, order.version, order.platform)
     info = _query(server, lambda updater: updater.get_targetinfo(path), check_interrupted)
     if info is None:
         raise OrderFailed("UntrustedRelease", f"signed metadata names no release {path}", "NotOffered")
@@ -75,7 +76,7 @@ def is_offered(server: ReleaseServer, order: Order, version: str, check_interrup
 
     A version that is not named any more was withdrawn.
     """
-    path = f"{order.package}/{version}/{order.platform}"
+    path = target_path(order.package, version, order.platform)
     return _query(server, lambda updater: updater.get_targetinfo(path), check_interrupted) is not None
 
 
@@ -92,6 +93,9 @@ def _query(server: ReleaseServer, work: Callable[[Updater], Found], check_interr
 def _target(info: Any) -> ReleaseTarget:
     try:
         manifest = read_manifest((info.custom or {}).get("backfleet"))
+    except UnknownVersionScheme as problem:
+        text = f"this host program cannot compare the versions of the package: {problem}; update the host program"
+        raise OrderFailed("UnsupportedPlatform", text, "UnknownScheme") from None
     except BadManifest as problem:
         text = f"the release's signed description cannot be read: {problem}"
         raise OrderFailed("UntrustedRelease", text, "BadDescription") from None

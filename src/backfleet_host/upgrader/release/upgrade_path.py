@@ -7,7 +7,6 @@ from typing import List, Optional, Sequence
 from backfleet_host import versions
 from backfleet_host.manifest import Manifest
 from backfleet_host.upgrader.errors import OrderFailed
-from backfleet_host.versions import is_newer
 
 ROLL_BACK = "roll-back"  # the kind of order by which a host returns to its own previous version
 
@@ -19,7 +18,8 @@ def candidate_of(manifest: Manifest) -> versions.Candidate:
 
 def find_path(current: str, goal: Manifest, offered: Sequence[Manifest]) -> Optional[List[str]]:
     """Return the versions to go through, the goal last; None if there is no path. As `versions.upgrade_path`."""
-    return versions.upgrade_path(current, candidate_of(goal), [candidate_of(manifest) for manifest in offered])
+    candidates = [candidate_of(manifest) for manifest in offered]
+    return versions.upgrade_path(goal.version_scheme, current, candidate_of(goal), candidates)
 
 
 def may_go_down(goal: str, *, kind: str, previous: str, is_allowed: bool, is_withdrawn: bool) -> bool:
@@ -37,12 +37,6 @@ def may_go_down(goal: str, *, kind: str, previous: str, is_allowed: bool, is_wit
     return is_allowed or is_withdrawn or (kind == ROLL_BACK and goal == previous != "")
 
 
-def is_older(version: str, current: str) -> bool:
-    """Return whether a version is older than the installed one; False if the two do not compare."""
-    first, second = versions.order_of(version), versions.order_of(current)
-    return first is not None and second is not None and first < second
-
-
 def check_format(goal: Manifest, old: Optional[Manifest], oldest_reader: str) -> None:
     """Check that everybody who must read the repository can read what each version writes.
 
@@ -55,6 +49,7 @@ def check_format(goal: Manifest, old: Optional[Manifest], oldest_reader: str) ->
     Raises:
         OrderFailed: RepositoryFormatConflict.
     """
+    is_newer = goal.version_scheme.is_newer
     changes_format = old is not None and old.repository_format != goal.repository_format
     if old is not None and changes_format and old.readable_by and is_newer(old.readable_by, goal.version):
         text = f"{old.version} wrote a format that {old.readable_by} and newer can read; {goal.version} cannot read it"

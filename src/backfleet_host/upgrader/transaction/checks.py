@@ -194,7 +194,7 @@ def quarantine(package: PackageFolder, version: str, now: float) -> Optional[Dic
     Args:
         now: Unix time.
     """
-    record = disk.read_json(package.failed / version / "reason.json")
+    record = disk.read_json(package.evidence(version) / "reason.json")
     try:
         return record if record is not None and float(record["at"]) <= now < float(record["until"]) else None
     except (KeyError, TypeError, ValueError):
@@ -207,7 +207,7 @@ def _check_direction(attempt: Attempt, allowed: Policy, goal: Manifest) -> None:
     An uninstalled version counts like an installed one: otherwise two orders would do what one may not.
     """
     current, order = attempt.from_version or attempt.package.uninstalled_version(), attempt.order
-    if not current or not upgrade_path.is_older(goal.version, current):
+    if not current or not goal.version_scheme.is_older(goal.version, current):
         return
     server = attempt.installation.release_server
     may = upgrade_path.may_go_down(

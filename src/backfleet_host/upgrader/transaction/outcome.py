@@ -9,8 +9,9 @@ import time
 from pathlib import Path
 from typing import Callable, ContextManager, List, Tuple
 
-from backfleet_host.contract import Order, Report, is_version
+from backfleet_host.contract import Order, Report
 from backfleet_host.files import PARTIAL
+from backfleet_host.layout import version_in_folder
 from backfleet_host.upgrader import disk
 from backfleet_host.upgrader.errors import NotAnswering, OrderFailed, Unhealthy
 from backfleet_host.upgrader.failpoints import failpoint
@@ -86,7 +87,7 @@ def tidy(installation: Installation, package: PackageFolder, *, succeeded: bool)
     _remove_old_trees(installation, package)
     for path in (package.folder / "facts").glob("*.json"):
         with _best_effort():
-            if path.is_file() and not package.tree(path.name[: -len(".json")]).is_dir():
+            if path.is_file() and not (package.versions / path.name[: -len(".json")]).is_dir():
                 disk.remove_file(path)
     with _best_effort():
         disk.remove_tree(package.snapshot)
@@ -123,7 +124,11 @@ def _remove_old_trees(installation: Installation, package: PackageFolder) -> Non
         return
     for path in package.versions.iterdir():
         with _best_effort():
-            if path.name not in needed and _is_tree(path) and not installation.is_in_use(package, path):
+            if (
+                version_in_folder(path.name) not in needed
+                and _is_tree(path)
+                and not installation.is_in_use(package, path)
+            ):
                 disk.remove_tree(path)
 
 
@@ -133,7 +138,7 @@ def _is_half_made(path: Path) -> bool:
 
 def _is_tree(path: Path) -> bool:
     """Return whether it is a tree of ours. Anything else among the trees is not ours to remove."""
-    return path.is_dir() and not path.is_symlink() and is_version(path.name)
+    return path.is_dir() and not path.is_symlink() and version_in_folder(path.name) != ""
 
 
 def _tidy_downloads(package: PackageFolder, most: int, now: float) -> None:

@@ -90,7 +90,7 @@ def _undo(attempt: Attempt, policy: HostPolicy, baseline: Baseline) -> None:
     if (package.snapshot / INDEX).exists():
         late = "a backup that had waited at the gate for too long still runs, and the state is not what it was yet"
         wait_for_runs(attempt, late, seconds=policy.drain_limit)
-        attempt.preserved.restore(package.snapshot, package.failed / attempt.state.trying / "left")
+        attempt.preserved.restore(package.snapshot, package.evidence(attempt.state.trying) / "left")
     if not attempt.from_version:
         return
     if old is None:
@@ -121,7 +121,7 @@ def _stop_new_service(attempt: Attempt) -> None:
 
 def _quarantine(attempt: Attempt, policy: HostPolicy, reason: str, output: str) -> None:
     """Keep the evidence, and for how long the version is quarantined. Best effort: the host is healthy without it."""
-    folder = attempt.package.failed / attempt.state.trying
+    folder = attempt.package.evidence(attempt.state.trying)
     with contextlib.suppress(OSError):
         disk.make_folder(folder)
         # Readable by its owner only: the output of a command may hold secrets.

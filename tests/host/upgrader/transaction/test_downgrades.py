@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from backfleet_host.upgrader.release.upgrade_path import is_older, may_go_down
+from backfleet_host.upgrader.release.upgrade_path import may_go_down
+from backfleet_host.versions import scheme_of
 
 Host = Any
 Shop = Any
@@ -124,4 +125,4 @@ def test_who_may_go_down(
 )  # fmt: skip
 def test_versions_that_do_not_compare_are_not_older(version: str, current: str, expected: bool) -> None:
     """They may be moved between as before."""
-    assert is_older(version, current) == expected
+    assert scheme_of("pep440").is_older(version, current) == expected

@@ -1,10 +1,16 @@
-"""How versions compare: one order, the same from every side."""
+"""Versions compare as those of Python packages, by the library that reads them."""
+
+import contextlib
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from packaging.version import InvalidVersion, Version
 
-from backfleet.releases import ReleaseRefused, versions
+from backfleet_host.versions import scheme_of
+from host.versions.real_versions import pairs_of, sign, upstream_versions
+
+PEP440 = scheme_of("pep440")
 
 NUMBERS = st.lists(st.integers(0, 12), min_size=1, max_size=4).map(lambda parts: ".".join(map(str, parts)))
 VERSIONS = st.builds(
@@ -30,23 +36,21 @@ VERSIONS = st.builds(
 )
 def test_versions_compare_as_people_expect(older: str, newer: str) -> None:
     """Also pre-releases, revisions and other forms."""
-    assert versions.comparable(older) < versions.comparable(newer)
+    assert PEP440.order_of(older) < PEP440.order_of(newer)
 
 
 @pytest.mark.parametrize("version", ["", "latest", "1..2", "abc123", "1.2~3", "2.0~bpo12+1", "1.2~post1", "1.2-rc-x"])
 def test_versions_that_do_not_compare_are_refused(version: str) -> None:
     """Some compare differently elsewhere: for Debian, 1.2~3 comes before 1.2."""
-    assert versions.order_of(version) is None
-    with pytest.raises(ReleaseRefused, match="cannot be compared"):
-        versions.comparable(version)
-    assert not versions.within(version, ">=0")
-    assert versions.within(version, ""), "no range is no question"
+    assert PEP440.order_of(version) is None
+    assert not PEP440.within(version, ">=0")
+    assert PEP440.within(version, ""), "no range is no question"
 
 
 @given(VERSIONS, VERSIONS, VERSIONS)
 def test_the_order_is_total(a: str, b: str, c: str) -> None:
     """Exactly one of less, equal, greater; and what is less than the less is less."""
-    x, y, z = map(versions.comparable, (a, b, c))
+    x, y, z = map(PEP440.order_of, (a, b, c))
     assert (x < y) + (x == y) + (x > y) == 1
     assert not (x < y < z) or x < z
     assert not (x == y == z) or x == z
@@ -58,10 +62,10 @@ def test_ranges_agree_with_the_order_of_versions(version: str, bound: str) -> No
     if "+" in bound or "+" in version:
         return
     limit = bound.replace("~", ".")
-    x, y = versions.comparable(version), versions.comparable(bound)
-    assert versions.within(version, f">={limit}") is (x >= y)
-    assert versions.within(version, f"<={limit}") is (x <= y)
-    assert versions.within(version, f">={limit},<={limit}") is (x == y)
+    x, y = PEP440.order_of(version), PEP440.order_of(bound)
+    assert PEP440.within(version, f">={limit}") is (x >= y)
+    assert PEP440.within(version, f"<={limit}") is (x <= y)
+    assert PEP440.within(version, f">={limit},<={limit}") is (x == y)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +89,7 @@ def test_ranges_agree_with_the_order_of_versions(version: str, bound: str) -> No
 )
 def test_a_version_is_within_a_range(version: str, allowed: str, is_within: bool) -> None:
     """A range that cannot be read allows nothing."""
-    assert versions.within(version, allowed) is is_within
+    assert PEP440.within(version, allowed) is is_within
 
 
 @pytest.mark.parametrize(
@@ -102,4 +106,16 @@ def test_a_version_is_within_a_range(version: str, allowed: str, is_within: bool
 )
 def test_ranges_differ_from_other_text(text: str, is_one: bool) -> None:
     """Empty means any version."""
-    assert versions.is_range(text) is is_one
+    assert PEP440.is_range(text) is is_one
+
+
+def test_real_versions_compare_as_the_library_compares_them() -> None:
+    """What it reads, we read, and in its order."""
+    known = []
+    for version in upstream_versions():
+        with contextlib.suppress(InvalidVersion):
+            known.append((Version(version), version))
+    assert len(known) > 200
+    by_name = {version: order for order, version in known}
+    for one, other in pairs_of(sorted(by_name), 4000):
+        assert sign(PEP440.order_of(one), PEP440.order_of(other)) == sign(by_name[one], by_name[other])
