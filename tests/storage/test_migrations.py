@@ -95,9 +95,9 @@ def test_0003_keeps_running_agents_reachable(empty: Database) -> None:
     assert [tuple(row) for row in found] == [(5, None), (None, None)]
 
 
-def test_0008_packages_from_before_keep_their_order(empty: Database) -> None:
+def test_0009_packages_from_before_keep_their_order(empty: Database) -> None:
     """Once each, however many releases they have; an operator may change it."""
-    migrate(empty, "0007")
+    migrate(empty, "0008")
     row = {"platform": "linux-amd64", "sha256": "0", "size": 1, "file_name": "f", "manifest": "{}", "created_at": 1}
     with empty.transaction() as tx:
         for package, version in (("rclone", "1.0"), ("rclone", "1.1"), ("restic", "1.0")):
