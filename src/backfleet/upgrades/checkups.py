@@ -4,6 +4,7 @@ A lost report, a client that somebody changed by hand, a version other than the 
 reports it in answer to a status order. Source: failure catalogue F63, F77.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,8 @@ from backfleet.fleet import Change, Client, ClientStatus, Failure
 from backfleet.ids import Draw
 from backfleet.storage import Database, Transaction
 from backfleet.upgrades.outcomes import reported_version, storable
-from backfleet_host.contract import Order, Report, is_version, read_output
+from backfleet_host.contract import Order, Report, read_output
+from backfleet_host.layout import VERSION
 
 CHECKUPS: Final = "checkups"
 AT_ONCE: Final = 50  # hosts asked in one round: after days away there are many, and no hurry
@@ -173,7 +175,7 @@ def _rolled_back(version: Any, record: Any) -> Failure | None:
         reason = storable(str(record["reason"]))
     except (KeyError, TypeError, ValueError, OverflowError, OSError):
         return None
-    return Failure("RolledBack", reason, version, at, "", until) if is_version(version) else None
+    return Failure("RolledBack", reason, version, at, "", until) if re.fullmatch(VERSION, version) else None
 
 
 def reference_of(client_id: str, asked_at: datetime) -> str:
