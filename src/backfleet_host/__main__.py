@@ -6,6 +6,8 @@ import sys
 from datetime import timezone
 from typing import TYPE_CHECKING, List, Optional
 
+from backfleet_host.texts import printable
+
 if TYPE_CHECKING:
     import argparse
 
@@ -147,7 +149,7 @@ def _enrol(options: argparse.Namespace) -> int:
         identity = enrol(places, enrolment, mode=RESTRICTED, now=datetime.now(timezone.utc), progress=_note)
     except CannotEnrol as problem:
         return _fail(str(problem), FAILED)
-    print(f"enrolled as {identity.instance_id}; now start the agent: backfleet-host service --root {places.root}")
+    _say(f"enrolled as {identity.instance_id}; now start the agent: backfleet-host service --root {places.root}")
     return DONE
 
 
@@ -178,7 +180,7 @@ def _service(options: argparse.Namespace) -> int:
             systemd_unit.install_unit(name, root, allow_shell=options.allow_shell)
     except (systemd_unit.CannotServe, NotEnrolled) as problem:
         return _fail(str(problem), FAILED)
-    print(f"{name} is removed" if options.remove else f"{name} runs; look at it with: journalctl -u {name}")
+    _say(f"{name} is removed" if options.remove else f"{name} runs; look at it with: journalctl -u {name}")
     return DONE
 
 
@@ -217,7 +219,10 @@ def _status(options: argparse.Namespace) -> int:
     except OSError as problem:
         return _fail(f"{problem.filename or root} cannot be read: {problem.strerror or problem}", FAILED)
     host_status = {"root": str(root), "version": VERSION, "agent": agent, **packages}
-    print(json.dumps(host_status, indent=1, sort_keys=True) if options.json else "\n".join(lines_of(host_status)))
+    if options.json:
+        print(json.dumps(host_status, indent=1, sort_keys=True))
+    for line in [] if options.json else lines_of(host_status):
+        _say(line)
     return DONE
 
 
@@ -240,7 +245,7 @@ def _recover(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps([dataclasses.asdict(report) for report in reports], indent=1, sort_keys=True))
     for report in [] if options.json else reports:
-        print(f"{report.package}: {report.current_version or 'nothing'} is installed; {report.code} {report.message}")
+        _say(f"{report.package}: {report.current_version or 'nothing'} is installed; {report.code} {report.message}")
     if not (reports or options.json):
         print("nothing to recover")
     return FAILED if any(report.code in UNFINISHED for report in reports) else DONE
@@ -251,7 +256,12 @@ def _set_up_logs() -> None:
     import logging
     import time
 
-    lines = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
+    class _LogLines(logging.Formatter):
+        def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's name)
+            record.message = printable(record.message)
+            return super().formatMessage(record)
+
+    lines = _LogLines("%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
     lines.converter = time.gmtime
     handler = logging.StreamHandler()
     handler.setFormatter(lines)
@@ -260,12 +270,17 @@ def _set_up_logs() -> None:
 
 
 def _fail(text: str, exit_code: int) -> int:
-    print(f"backfleet-host: {text}", file=sys.stderr)
+    _note(f"backfleet-host: {text}")
     return exit_code
 
 
 def _note(text: str) -> None:
-    print(text, file=sys.stderr)
+    print(printable(text), file=sys.stderr)
+
+
+def _say(line: str) -> None:
+    """Print one line. Names, paths and messages in it come from elsewhere: what is not printable is escaped."""
+    print(printable(line))
 
 
 if __name__ == "__main__":

@@ -7,10 +7,28 @@ import re
 NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 """NUL, which PostgreSQL and command lines cannot hold, and half characters, which JSON can write and UTF-8 cannot."""
 
+LEFT_OUT = "\n[...]\n"  # stands for the middle of a text that is too long
+
 
 def is_text(value: object) -> bool:
     """Return whether a value is text that can be stored, signed and sent."""
     return isinstance(value, str) and NOT_TEXT.search(value) is None
+
+
+def first_and_last(text: str, most: int) -> str:
+    """Return a text of at most `most` characters: its first and last lines, where it has more.
+
+    The first lines name the error, the last ones what came of it: so of a traceback and of a log.
+    """
+    if len(text) <= most:
+        return text
+    space = max(0, most - len(LEFT_OUT))
+    head, tail = text[: space // 3], text[len(text) - (space - space // 3) :]
+    if "\n" in head:
+        head = head[: head.rindex("\n")]
+    if "\n" in tail:
+        tail = tail[tail.index("\n") + 1 :]
+    return f"{head}{LEFT_OUT}{tail}"[:most]
 
 
 def printable(text: str) -> str:

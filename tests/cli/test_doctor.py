@@ -1,5 +1,6 @@
 """What the doctor says of a server's answers."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from click.testing import CliRunner
 
 from backfleet.cli import main
 from backfleet.cli._client import Client
-from backfleet.cli._doctor import check_agents, check_clock, check_host_program, check_reports
+from backfleet.cli._doctor import check_agents, check_changes, check_clock, check_host_program, check_reports
 from backfleet.clock import utc_now
 
 
@@ -57,6 +58,28 @@ def test_a_server_without_a_host_program_is_reported(server: dict[str, Any], hea
     found = check_host_program(server)
     assert found.healthy is healthy
     assert healthy or "make host-program" in found.text
+
+
+@pytest.mark.parametrize(
+    ("server", "healthy"),
+    [({"ChangedClients": 0}, True), ({"ChangedClients": 2}, False), pytest.param({}, True, id="an older server")],
+)
+def test_clients_whose_files_or_modes_were_changed_are_reported(server: dict[str, Any], healthy: bool) -> None:
+    """With where to read what it is."""
+    found = check_changes(server)
+    assert found.healthy is healthy
+    assert healthy or "2 client(s) differ" in found.text
+
+
+def test_a_task_is_shown_with_what_a_rolled_back_version_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Line by line, and nothing in it moves the cursor."""
+    item = {"instanceId": "mi-1", "toVersion": "2.0", "evidence": "Traceback\n  OSError: \x1b[2Jno repository"}
+    task = {"Name": "n", "Description": "completed", "Progress": -1, "Result": json.dumps([item, {"evidence": ""}])}
+    monkeypatch.setattr(Client, "call", lambda *_, **__: task)
+    environment = {"ALIBABA_CLOUD_ACCESS_KEY_ID": "k", "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "s"}
+    done = CliRunner().invoke(main, ["task", "show", "t-1", "--endpoint", "http://127.0.0.1:1"], env=environment)
+    assert done.exit_code == 0, done.output
+    assert "mi-1: what 2.0 printed before it was rolled back\n  Traceback\n    OSError: \\x1b[2Jno" in done.output
 
 
 def test_no_code_is_made_that_no_host_could_use(monkeypatch: pytest.MonkeyPatch) -> None:

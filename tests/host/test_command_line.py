@@ -117,6 +117,17 @@ def test_status_shows_the_host_and_changes_nothing(gateway: Gateway, tmp_path: P
     assert "instance   mi-test0001" in backfleet_host("status", "--root", root).stdout
 
 
+def test_names_and_messages_from_elsewhere_are_escaped(gateway: Gateway, tmp_path: Path) -> None:
+    """They could move the cursor, or pretend to be another line."""
+    root = tmp_path / "root"
+    name = "web\x1b[2J\u202e\nagent      running"
+    backfleet_host(*enrol_words(gateway, root), "--activation-code", CODE, "--name", name)
+    shown = backfleet_host("status", "--root", root).stdout
+    assert "web\\x1b[2J\\u202e\\nagent      running" in shown
+    assert shown.count("agent      ") == 2
+    assert json.loads(backfleet_host("status", "--root", root, "--json").stdout)["agent"]["name"] == name
+
+
 def test_recover_without_anything_to_recover_succeeds(gateway: Gateway, tmp_path: Path) -> None:
     """Exit code 0."""
     backfleet_host(*enrol_words(gateway, tmp_path / "root"), "--activation-code", CODE)

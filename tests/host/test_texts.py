@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from backfleet_host.texts import is_text, printable
+from backfleet_host.texts import first_and_last, is_text, printable
 
 
 @pytest.mark.parametrize("value", ["", "a", "ä\n\t", "\U0001f600"])
@@ -32,3 +32,16 @@ def test_halves_of_characters_and_nul_are_no_text(value: object) -> None:
 def test_what_is_not_printable_is_escaped(text: str, shown: str) -> None:
     """So that it can be shown on a terminal."""
     assert printable(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "most", "cut"),
+    [
+        ("short", 5, "short"),
+        ("first\nsecond\n" + "x\n" * 100 + "before\nlast", 47, "first\nsecond\n[...]\n" + "x\n" * 7 + "before\nlast"),
+        ("x" * 100, 37, "x" * 10 + "\n[...]\n" + "x" * 20),
+        ("x" * 100, 3, "\n[."),
+    ],
+)
+def test_of_a_long_text_the_first_and_the_last_lines_stay(text: str, most: int, cut: str) -> None:
+    assert first_and_last(text, most) == cut

@@ -71,7 +71,7 @@ def moved(task: dict[str, Any], old: OldInstallation) -> dict[str, Any]:
     changed = {}
     for name, value in task.items():
         if name == "Result":
-            changed[name] = [moved(item, old) for item in value]
+            changed[name] = [{"evidence": "", **moved(item, old)} for item in value]  # no earlier version had any
         elif name.lower().endswith("time") and value:
             changed[name] = value + old.moved_ms // 1000
         elif name != "RequestId":

@@ -63,6 +63,11 @@ def printed(report: str, of: Item) -> str:
     return report_of(of, "failed", code=first, current_version=version, message=f"why {first}").as_line()
 
 
+def plain(change: Change | None) -> Change | None:
+    """Return a change without what it says of the last failure, which has tests of its own."""
+    return change and replace(change, failure=None, has_succeeded=False)
+
+
 # --- Reports --------------------------------------------------------------------------------------------------------
 
 OK, BAD = ClientStatus.ACTIVATED, ClientStatus.UPGRADE_FAILED
@@ -94,7 +99,7 @@ def test_a_hosts_report_decides(
     assert found.item.current_version == ("1.0" if version is None else version)
     assert found.item.started_at is not None
     assert found.item.completed_at == MADE + timedelta(seconds=60)
-    assert found.change == Change("c-1", status=status, version=version, unsure=version is None)
+    assert plain(found.change) == Change("c-1", status=status, version=version, unsure=version is None)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +120,7 @@ def test_an_order_that_could_not_even_start_leaves_the_version_as_it_was(kind: K
     facts = {"current_version": "", "to_version": "", "from_version": "", "stage": "admit", "message": "no way"}
     report = report_of(at, "failed", **(facts | unknown))
     found = judged(at, outcome(State.FINISHED, report.as_line()))
-    assert found.change == Change("c-1", status=STATUS_FAILED[kind], version=None, unsure=True)
+    assert plain(found.change) == Change("c-1", status=STATUS_FAILED[kind], version=None, unsure=True)
     assert (found.item.code, found.item.current_version) == (unknown["code"], "1.0")
     assert found.item.message.startswith("no way; 1.0 was installed")
     assert found.item.message.endswith("not confirmed")
@@ -130,16 +135,18 @@ def test_f09_f46_a_deferred_order_is_no_failure_of_the_client(kind: Kind, versio
     report = report_of(at, "failed", code="HostBusy", current_version=version, details=details)
     found = judged(at, outcome(State.FINISHED, report.as_line()))
     assert (found.item.state, found.item.code) == (ItemState.FAILED, "HostBusy")
-    assert found.change == Change("c-1", status=status, version=version)
+    assert plain(found.change) == Change("c-1", status=status, version=version)
 
 
 def test_only_a_failure_that_says_so_is_deferred() -> None:
     """Hosts of before do not say it, and a success is one whatever else it says."""
     old = report_of(item(), "failed", code="HostBusy", details={"deferred": 1})
-    assert judged(item(), outcome(State.FINISHED, old.as_line())).change == Change("c-1", status=BAD, version="1.0")
+    assert plain(judged(item(), outcome(State.FINISHED, old.as_line())).change) == Change(
+        "c-1", status=BAD, version="1.0"
+    )
     odd = report_of(item(kind=Kind.UNINSTALL), "succeeded", current_version="", details={"deferred": True})
     found = judged(item(kind=Kind.UNINSTALL), outcome(State.FINISHED, odd.as_line()))
-    assert found.change == Change("c-1", status=ClientStatus.NOT_INSTALLED, version="")
+    assert plain(found.change) == Change("c-1", status=ClientStatus.NOT_INSTALLED, version="")
 
 
 def test_a_host_that_has_no_client_to_upgrade_says_so() -> None:
@@ -147,7 +154,7 @@ def test_a_host_that_has_no_client_to_upgrade_says_so() -> None:
     report = report_of(item(), "failed", code="ClientNotInstalled", current_version="", message="not installed")
     found = judged(item(), outcome(State.FINISHED, report.as_line()))
     assert (found.item.state, found.item.code) == (ItemState.FAILED, "ClientNotInstalled")
-    assert found.change == Change("c-1", status=ClientStatus.NOT_INSTALLED, version="")
+    assert plain(found.change) == Change("c-1", status=ClientStatus.NOT_INSTALLED, version="")
 
 
 def test_success_with_another_version_is_a_failure_that_names_it() -> None:
@@ -162,12 +169,12 @@ def test_an_uninstall_succeeds_when_nothing_is_left() -> None:
     """And only then."""
     at = item(kind=Kind.UNINSTALL)
     done = judged(at, outcome(State.FINISHED, report_of(at).as_line()))
-    assert (done.item.state, done.change) == (
+    assert (done.item.state, plain(done.change)) == (
         ItemState.SUCCEEDED,
         Change("c-1", status=ClientStatus.NOT_INSTALLED, version=""),
     )
     still = judged(at, outcome(State.FINISHED, report_of(at, current_version="1.0").as_line()))
-    assert (still.item.state, still.change) == (
+    assert (still.item.state, plain(still.change)) == (
         ItemState.FAILED,
         Change("c-1", status=ClientStatus.UNINSTALL_FAILED, version="1.0"),
     )
@@ -199,7 +206,7 @@ def test_a_malformed_report_is_no_report(changed: dict[str, Any]) -> None:
     found = judged(item(), outcome(State.FINISHED, f"{stage_line('prove')}\n{line}\n"))
     assert (found.item.state, found.item.code) == (ItemState.FAILED, "InternalError")
     assert (found.item.stage, found.item.current_version) == ("prove", "1.0")
-    assert found.change == Change("c-1", status=BAD, unsure=True)
+    assert plain(found.change) == Change("c-1", status=BAD, unsure=True)
 
 
 @pytest.mark.parametrize("code", ["DiskFull", "BackupRunning", ""])
@@ -239,7 +246,7 @@ def test_a_full_or_read_only_disk_of_an_agent_has_a_code(error_code: str, code: 
     found = judged(item(), outcome(State.FAILED, error_code=error_code, error_text="/opt/backfleet/agent"))
     assert (found.item.state, found.item.code) == (ItemState.FAILED, code)
     assert f"({error_code}: /opt/backfleet/agent)" in found.item.message
-    assert found.change == Change("c-1", status=BAD, unsure=True)
+    assert plain(found.change) == Change("c-1", status=BAD, unsure=True)
 
 
 @pytest.mark.parametrize("before", ["sent", "running", "lost"])
@@ -263,7 +270,7 @@ def test_without_a_report_the_state_of_the_command_decides(before: str, news: St
     already = at.state.value == state == "lost"
     assert (found.item.state, found.item.code) == (ItemState(state), "Before" if already else code)
     assert (found.item.stage, found.item.current_version) == ("fetch", "1.0")
-    assert found.change == (Change("c-1", status=BAD, unsure=True) if state == "failed" else None)
+    assert plain(found.change) == (Change("c-1", status=BAD, unsure=True) if state == "failed" else None)
 
 
 def test_every_end_of_a_command_has_a_meaning() -> None:
@@ -305,7 +312,7 @@ def test_a_late_report_updates_the_client_and_not_the_outcome(
     message = f"; its host reported later: {late}, {version} is installed" if before in ("cancelled", "expired") else ""
     assert found.item == replace(at, stage="commit", current_version=version, message=message)
     assert judged(found.item, outcome(State.FINISHED, printed(report, at)), seconds=6000).item == found.item
-    assert found.change == Change("c-1", status=status, version=version)
+    assert plain(found.change) == Change("c-1", status=status, version=version)
 
 
 @pytest.mark.parametrize("before", ["cancelled", "expired"])
@@ -331,7 +338,8 @@ def test_late_news_without_a_report_changes_nothing(before: str) -> None:
 def test_a_report_does_not_overwrite_what_a_later_order_found(later: LaterOrders, change: Change | None) -> None:
     """Whatever has become of the client since then counts more."""
     at = item("expired")
-    assert judged(at, outcome(State.FINISHED, printed("succeeded", at)), later=later).change == change
+    found = judged(at, outcome(State.FINISHED, printed("succeeded", at)), later=later)
+    assert plain(found.change) == change
 
 
 @pytest.mark.parametrize(
@@ -349,7 +357,7 @@ def test_the_deadline_is_exact(before: str, seconds: float, state: str, code: st
     found = judged(at, outcome(State.FINISHED, printed("succeeded", at)), seconds=seconds)
     assert (found.item.state, found.item.code) == (ItemState(state), code)
     assert found.item.completed_at == min(DEADLINE, MADE + timedelta(seconds=seconds))
-    assert found.change == Change("c-1", OK, "2.0")
+    assert plain(found.change) == Change("c-1", OK, "2.0")
 
 
 # --- Malicious hosts ------------------------------------------------------------------------------------------------

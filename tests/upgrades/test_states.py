@@ -1,5 +1,6 @@
 """The states of items and tasks, as properties of the table of moves."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -121,7 +122,11 @@ def test_a_clients_status_follows_its_item(
         assert item(now, *path, kind=kind).client_status is open_
     assert item(now, *begun, ItemState.SUCCEEDED, kind=kind).client_status is succeeded
     for end in (ItemState.FAILED, ItemState.CANCELLED, ItemState.EXPIRED):
-        assert item(now, *begun, end, kind=kind).client_status is failed
+        over = item(now, *begun, end, kind=kind)
+        assert replace(over, current_version="").client_status is failed
+        assert replace(over, current_version="1.0", code="RollbackFailed").client_status is failed
+        runs = ClientStatus.ACTIVATED if kind is Kind.INSTALL else failed  # an install of another version failed
+        assert replace(over, current_version="1.0").client_status is runs
 
 
 # --- Tasks ----------------------------------------------------------------------------------------------------------

@@ -188,7 +188,14 @@ def show(api: Client, task_id: str, as_json: bool) -> None:
         print_json({**found, "Result": items_of(found)})
         return
     say(_summary(found))
-    print_table(ITEM_HEADINGS, item_rows(items_of(found)))
+    items = items_of(found)
+    print_table(ITEM_HEADINGS, item_rows(items))
+    for item in items:
+        if item.get("evidence"):
+            say("")
+            say(f"{item['instanceId']}: what {item.get('toVersion')} printed before it was rolled back")
+            for line in str(item["evidence"]).splitlines():
+                say(f"  {line}")
 
 
 @task.command()

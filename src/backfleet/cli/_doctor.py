@@ -115,7 +115,7 @@ def _check_server(flags: ConnectionFlags) -> list[Finding]:
         f"{connection.endpoint}, version {found['ServerVersion']}, region {found['RegionId']}, "
         f"{found['Instances']} instance(s), {found['Releases']} release(s)"
     )
-    checks = (check_host_program, check_agents, check_clones, check_clock)
+    checks = (check_host_program, check_agents, check_clones, check_clock, check_changes)
     return [Finding("server", True, text), *(check(found) for check in checks)]
 
 
@@ -167,3 +167,13 @@ def check_clones(server: Mapping[str, Any]) -> Finding:
         "and run `backfleet-host enrol --new-identity` on the copies"
     )
     return Finding("identities", not cloned, text if cloned else "each instance is one host")
+
+
+def check_changes(server: Mapping[str, Any]) -> Finding:
+    """Check that clients and their modes are what the last order left. Older servers do not count them."""
+    changed = server.get("ChangedClients", 0)
+    text = (
+        f"{changed} client(s) differ from what their last order left, in files or modes: see Drift in `backfleet "
+        "instance show`, or run `backfleet-host status` on the host; the next order mends what is ours"
+    )
+    return Finding("clients", not changed, text if changed else "as their last orders left them, modes too")

@@ -94,6 +94,7 @@ clients = sa.Table(
     sa.Column("drift", sa.Text, nullable=False, server_default=""),
     sa.Column("confirmed_at", Moment),  # when its host last said which version it has
     sa.Column("in_doubt", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("failure", sa.Text, nullable=False, server_default=""),  # JSON: the last order that failed; "" = none
     sa.UniqueConstraint("instance_id", "package"),
     sa.Index("ix_clients_account_region", "account_id", "region", "id"),
 )

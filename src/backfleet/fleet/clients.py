@@ -72,6 +72,11 @@ def take_unchecked(
     return _store.clients.take_unchecked(tx, before, reachable_since, limit, now)
 
 
+def count_changed(tx: Transaction, account_id: str) -> int:
+    """Return how many of an account's clients differ from what their last order left on the host: files, modes."""
+    return _store.clients.count_changed(tx, account_id)
+
+
 def doubt_clients(tx: Transaction, instance_id: str) -> None:
     """Record that something may still change the clients of a host, so that it is asked soon what it has.
 

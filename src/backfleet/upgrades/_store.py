@@ -21,7 +21,8 @@ _TASK_FIELDS: Final = [field.name for field in fields(Task) if field.name != "it
 _ITEM_FIELDS: Final = [field.name for field in fields(Item)]
 _ITEM_COLUMNS: Final = {name: items.c[name].name for name in _ITEM_FIELDS}  # field -> name in the database
 _CHANGING: Final = (
-    "state", "stage", "code", "message", "current_version", "timeout_seconds", "started_at", "completed_at"
+    "state", "stage", "code", "message", "current_version", "timeout_seconds", "started_at", "completed_at",
+    "evidence", "deferred",
 )  # fmt: skip
 
 # The worker's busiest statements. They are built once: building one costs more than running it.

@@ -50,6 +50,8 @@ items = sa.Table(
     sa.Column("completed_at", Moment),
     sa.Column("remove_state", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("tries_again", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("evidence", sa.Text, nullable=False, server_default=""),
+    sa.Column("deferred", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.UniqueConstraint("task_id", "position"),
 )
 

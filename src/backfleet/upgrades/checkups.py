@@ -4,17 +4,20 @@ A lost report, a client that somebody changed by hand, a version other than the 
 reports it in answer to a status order. Source: failure catalogue F63, F77.
 """
 
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from backfleet import carriers, fleet
 from backfleet.carriers import Carrier, Delivery, News
-from backfleet.fleet import Change, Client, ClientStatus
+from backfleet.fleet import Change, Client, ClientStatus, Failure
 from backfleet.ids import Draw
 from backfleet.storage import Database, Transaction
 from backfleet.upgrades.outcomes import reported_version, storable
 from backfleet_host.contract import Order, Report, read_output
+from backfleet_host.layout import VERSION
 
 CHECKUPS: Final = "checkups"
 AT_ONCE: Final = 50  # hosts asked in one round: after days away there are many, and no hurry
@@ -23,6 +26,7 @@ RECOVERY_SECONDS: Final = 90  # of these, for recovering from a crash first
 ASK_AGAIN: Final = timedelta(seconds=60)  # after an answer from the middle of an upgrade
 RETENTION: Final = timedelta(days=2)  # how long answers are kept
 MOST_DRIFT: Final = 50  # sentences
+MOST_FAILURES: Final = 50  # versions
 
 _FAILED: Final = (ClientStatus.UPGRADE_FAILED, ClientStatus.INSTALL_FAILED, ClientStatus.UNINSTALL_FAILED)
 
@@ -109,8 +113,9 @@ def change_after(client: Client, asked_at: datetime, output: str, *, ask_again_a
         return None
     if status.get("attempt_open"):
         return Change(client.id, unsure=True, checked_at=ask_again_at)
-    change = Change(client.id, _client_status(client, version), version, drift_of(status))
-    if (client.version, client.drift) == (version, change.drift) and change.status is None:
+    failure = failure_after(client, version, status, asked_at)
+    change = Change(client.id, _client_status(client, version), version, drift_of(status), failure=failure)
+    if (client.version, client.drift) == (version, change.drift) and change.status is None and failure is None:
         return Change(client.id, confirmed=True)
     return change
 
@@ -122,7 +127,8 @@ def _client_status(client: Client, version: str) -> ClientStatus | None:
     """
     if not version:
         return ClientStatus.NOT_INSTALLED if client.is_installed else None
-    if client.status in _FAILED and version == client.version:
+    installs_another = client.status is ClientStatus.INSTALL_FAILED  # the one that is there did not fail
+    if client.status in _FAILED and version == client.version and not installs_another:
         return None
     return None if client.status is ClientStatus.ACTIVATED else ClientStatus.ACTIVATED
 
@@ -143,6 +149,33 @@ def drift_of(status: Mapping[str, Any]) -> str:
     drift = status.get("drift")
     sentences = [line for line in drift if isinstance(line, str)] if isinstance(drift, list) else []
     return "\n".join(storable(" ".join(line.split())) for line in sentences[:MOST_DRIFT])
+
+
+def failure_after(client: Client, version: str, status: Mapping[str, Any], now: datetime) -> Failure | None:
+    """Return what a status adds to the last failure that is known of a client; None for nothing.
+
+    A host lists the versions that were rolled back there. Of those that are quarantined the newest counts.
+    """
+    listed = status.get("failures")
+    found = [_rolled_back(*each) for each in list(listed.items())[:MOST_FAILURES]] if isinstance(listed, dict) else []
+    quarantined = [one for one in found if one and one.version != version and (one.quarantined_until or now) > now]
+    newest = max(quarantined, key=lambda one: one.at, default=None)
+    known = client.failure
+    if newest is None or (known and known.version != newest.version and known.at > newest.at):
+        return None
+    if known and known.version == newest.version:  # it has more: the code of the order, and what was printed
+        newest = replace(known, quarantined_until=newest.quarantined_until)
+    return None if newest == known else newest
+
+
+def _rolled_back(version: Any, record: Any) -> Failure | None:
+    """Return one of the failures that a host lists; None if it is malformed."""
+    try:
+        at, until = (datetime.fromtimestamp(int(record[name]), UTC) for name in ("at", "until"))
+        reason = storable(str(record["reason"]))
+    except (KeyError, TypeError, ValueError, OverflowError, OSError):
+        return None
+    return Failure("RolledBack", reason, version, at, "", until) if re.fullmatch(VERSION, version) else None
 
 
 def reference_of(client_id: str, asked_at: datetime) -> str:

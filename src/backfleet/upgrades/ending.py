@@ -10,7 +10,7 @@ from typing import Final
 
 from backfleet import carriers, fleet
 from backfleet.carriers import Reached
-from backfleet.fleet import Change
+from backfleet.fleet import Change, Failure
 from backfleet.storage import Transaction
 from backfleet.upgrades import _store
 from backfleet.upgrades.model import Item, Task
@@ -81,7 +81,16 @@ def _end_open(tx: Transaction, task: Task, end: Callable[[Item, Reached | None],
     reached |= carriers.cancel(tx, TOPIC, since, now=now)
     ended = [end(item, reached.get(item.id)) for item in locked]
     _store.update(tx, ended)
-    changes = [Change(item.client_id, status=item.client_status, unsure=True) for item in ended if item.client_id]
+    changes = [
+        Change(
+            item.client_id,
+            status=item.client_status,
+            unsure=True,
+            failure=Failure(item.code, item.message, item.to_version, now),
+        )
+        for item in ended
+        if item.client_id
+    ]
     fleet.set_clients(tx, changes, now=now)
     update_tasks(tx, [task.id], now=now)
 

@@ -35,6 +35,24 @@ EXPIRED_CODE: Final = "TaskExpired"
 CANCELLED_CODE: Final = "TaskCancelled"
 
 
+def status_after_failure(kind: Kind, version: str, code: str, *, is_deferred: bool = False) -> ClientStatus:
+    """Return what is true of a client whose order failed.
+
+    A host that has a version runs it, also if an install of another one failed; what failed is in the client's failure.
+
+    Args:
+        kind: of the order.
+        version: what its host has, as far as is known; "" = nothing.
+        code: of the failure.
+        is_deferred: nothing was tried, because the host was not ready.
+    """
+    if is_deferred:
+        return ClientStatus.ACTIVATED if version else ClientStatus.NOT_INSTALLED
+    if kind is Kind.INSTALL and version and code != "RollbackFailed":
+        return ClientStatus.ACTIVATED
+    return STATUS_FAILED[kind]
+
+
 class IllegalMove(Exception):
     """An item cannot go from its state to that one: a fault of this program, not of a host."""
 
@@ -102,6 +120,8 @@ class Item:
     completed_at: datetime | None
     remove_state: bool = False
     tries_again: bool = False
+    evidence: str = ""  # what a version printed that was rolled back: first and last lines
+    deferred: bool = False  # the host was not ready, and its client is as it was
 
     def moved(self, to: ItemState, *, at: datetime, code: str = "", message: str = "") -> "Item":
         """Return this item in state `to`; unchanged if it is in that state already.
@@ -144,7 +164,9 @@ class Item:
         """The client's status as far as this item goes."""
         if self.state is ItemState.SUCCEEDED:
             return STATUS_SUCCEEDED[self.kind]
-        return STATUS_UNDER_WAY[self.kind] if self.is_open else STATUS_FAILED[self.kind]
+        if self.is_open:
+            return STATUS_UNDER_WAY[self.kind]
+        return status_after_failure(self.kind, self.current_version, self.code, is_deferred=self.deferred)
 
     def order(self) -> Order:
         """Return the order that the host is given.

@@ -9,14 +9,15 @@ from datetime import datetime
 from typing import Final
 
 from backfleet.carriers import Outcome, State
-from backfleet.fleet import Change, ClientStatus
+from backfleet.fleet import Change, ClientStatus, Failure
 from backfleet.upgrades.early_ends import GONE_CODE, gone_text
-from backfleet.upgrades.model import STATUS_FAILED, STATUS_SUCCEEDED, Item
+from backfleet.upgrades.model import STATUS_SUCCEEDED, Item, status_after_failure
 from backfleet.upgrades.states import FINAL, ItemState, Kind, may_move
 from backfleet_host.contract import Report, read_output
-from backfleet_host.texts import NOT_TEXT
+from backfleet_host.texts import NOT_TEXT, first_and_last, printable
 
 LONGEST_MESSAGE: Final = 1000  # characters
+LONGEST_EVIDENCE: Final = 4000  # characters
 
 # The item's code and message where the command ended without a report.
 _WITHOUT_REPORT: Final = {
@@ -75,7 +76,7 @@ def judge(item: Item, outcome: Outcome, *, deadline: datetime, later: LaterOrder
     output = read_host_output(item, outcome)
     before = item.expired(at=deadline, reached=outcome.reached) if item.is_open and now >= deadline else item
     after = _with_output(_moved(before, outcome, output.report, now), output)
-    return Judgement(after, _change(item, after, output.report, later))
+    return Judgement(after, _change(item, after, output.report, later, now))
 
 
 def read_host_output(item: Item, outcome: Outcome) -> HostOutput:
@@ -115,7 +116,19 @@ def _with_output(item: Item, output: HostOutput) -> Item:
         item,
         stage=output.report.stage or output.stage or item.stage,
         current_version=item.current_version if version is None else version,
+        evidence=evidence_of(output.report),
+        deferred=version is not None and _is_deferred(output.report),
     )
+
+
+def evidence_of(report: Report) -> str:
+    """Return what a version printed that was rolled back, first and last lines, each escaped; "" if nothing."""
+    evidence = report.details.get("evidence")
+    printed = evidence.get("output") if isinstance(evidence, dict) else None
+    if not isinstance(printed, str):
+        return ""
+    lines = [printable(line) for line in first_and_last(printed, LONGEST_EVIDENCE).splitlines()]
+    return first_and_last("\n".join(lines), LONGEST_EVIDENCE)
 
 
 def _meaning(item: Item, outcome: Outcome, report: Report | None) -> tuple[ItemState, str, str]:
@@ -159,28 +172,51 @@ def _unconfirmed(item: Item) -> str:
     return f"{known}; what is installed now is not confirmed"
 
 
-def _change(before: Item, after: Item, report: Report | None, later: LaterOrders) -> Change | None:
+def _change(before: Item, after: Item, report: Report | None, later: LaterOrders, now: datetime) -> Change | None:
     if not before.client_id or later.was_reported:
         return None
+    failure = _failure(after, report, now)
     if report is None:
         ended = before.is_open and not after.is_open
-        return Change(before.client_id, status=after.client_status, unsure=True) if ended else None
+        return Change(before.client_id, status=after.client_status, unsure=True, failure=failure) if ended else None
     version = reported_version(report)
     if later.is_open:
         return Change(before.client_id, version=version, unsure=version is None)
-    return Change(before.client_id, status=_client_status(before, report), version=version, unsure=version is None)
+    return Change(
+        before.client_id,
+        status=_client_status(before, report),
+        version=version,
+        unsure=version is None,
+        failure=failure,
+        has_succeeded=failure is None and not _is_deferred(report),
+    )
+
+
+def _failure(after: Item, report: Report | None, now: datetime) -> Failure | None:
+    """Return how an order failed; None if it did not, or the host was only not ready."""
+    if report is None:
+        return Failure(after.code, after.message, after.to_version, now)
+    state, code, message = _meaning_of_report(after, report)
+    if state is ItemState.SUCCEEDED or _is_deferred(report):
+        return None
+    return Failure(code, message, after.to_version, now, evidence_of(report))
+
+
+def _is_deferred(report: Report) -> bool:
+    return report.outcome == "failed" and report.details.get("deferred") is True
 
 
 def _client_status(item: Item, report: Report) -> ClientStatus:
     """Return the client's status after a report, also where the item itself was over before."""
     version = reported_version(report)
-    is_deferred = report.outcome == "failed" and report.details.get("deferred") is True
-    if version == "" and (is_deferred or report.code == "ClientNotInstalled"):
+    if version == "" and report.code == "ClientNotInstalled":
         return ClientStatus.NOT_INSTALLED
-    if version is not None and is_deferred:
-        return ClientStatus.ACTIVATED  # the host was not ready, and the client is as it was: nothing has failed
-    state, _, _ = _meaning_of_report(item, report)
-    return (STATUS_SUCCEEDED if state is ItemState.SUCCEEDED else STATUS_FAILED)[item.kind]
+    state, code, _ = _meaning_of_report(item, report)
+    if state is ItemState.SUCCEEDED:
+        return STATUS_SUCCEEDED[item.kind]
+    known = item.current_version if version is None else version
+    is_deferred = version is not None and _is_deferred(report)
+    return status_after_failure(item.kind, known, code, is_deferred=is_deferred)
 
 
 def reported_version(report: Report) -> str | None:

@@ -18,7 +18,7 @@ import os
 import stat
 from typing import IO, Iterator, List, NamedTuple, Optional, Tuple, Union
 
-from backfleet_host.upgrader import attributes
+from backfleet_host.upgrader import attributes, progress
 
 PIECE = 1 << 20  # bytes copied at a time
 MOST_LINKS = 40  # of one path, as the kernel allows
@@ -64,6 +64,7 @@ def folder_at(path: str, *, make: bool = False) -> Iterator[int]:
     Raises:
         OSError: ELOOP or ENOTDIR, a step is no folder, or a link of somebody who is neither root nor us; ENOENT.
     """
+    progress.reached(path)
     descriptor = _open_steps(path, make, MOST_LINKS)[0]
     try:
         yield descriptor
@@ -76,6 +77,7 @@ def parent_of(path: str, *, make: bool = False) -> Iterator[At]:
     """Open the folder that holds the entry with this absolute path. As `folder_at`."""
     parent, _, name = path.rpartition("/")
     with folder_at(parent or "/", make=make) as descriptor:
+        progress.reached(path)
         yield At(descriptor, name)
 
 
@@ -184,6 +186,7 @@ def walk(path: str) -> Iterator[Entry]:
 def _walk(at: At, path: str, depth: int) -> Iterator[Entry]:
     if depth > DEEPEST:
         raise OSError(errno.ENAMETOOLONG, f"more than {DEEPEST} folders below each other", path)
+    progress.reached(path)
     folder = open_folder(at)
     if folder is None:
         if exists(at):
@@ -331,6 +334,7 @@ def _remove_once(at: At, unlock: bool, depth: int) -> None:
         if unlock and os.fstat(folder).st_mode & 0o700 != 0o700:
             os.fchmod(folder, 0o700)
         for name in os.listdir(folder):
+            progress.reached()
             remove(At(folder, name), unlock=unlock, depth=depth + 1)
     finally:
         os.close(folder)
@@ -373,6 +377,7 @@ def copy(at: At, target: At, depth: int = 0) -> None:
     if file is not None:
         with file, open_new_file(target) as copied_file:
             for piece in iter(lambda: file.read(PIECE), b""):
+                progress.reached()
                 copied_file.write(piece)
             copied_file.flush()
             attributes.set_attributes(copied_file.fileno(), attributes.attributes_of(file.fileno()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import FrozenSet, Literal
 
 Reason = Literal[
@@ -28,6 +29,8 @@ Reason = Literal[
     "RebootPending",
     "HighLoad",
     "ReadOnlyRoot",  # the host is still booting, or its disk had an error
+    # HostBusy
+    "NotAnswering",  # a file system with preserved state
     # ManagedElsewhere: what somebody put into the installed version's tree
     "InTheWay",  # it cannot be carried over
     # UnsupportedPlatform: the mount
@@ -53,6 +56,21 @@ class OrderFailed(Exception):
     def __init__(self, code: str, text: str, reason: Reason = "") -> None:
         super().__init__(text)
         self.code, self.text, self.reason = code, text, reason
+
+
+class NotAnswering(OSError):
+    """A file system that preserved state is on does not answer: its server or its program is away or hangs."""
+
+    reason: Reason = "NotAnswering"
+
+    def __init__(self, path: str, seconds: float) -> None:
+        """Name the path that was reached last, and for how many seconds nothing has moved."""
+        super().__init__(errno.ETIMEDOUT, f"its file system has not answered for {seconds:.0f} s", path)
+
+    @property
+    def text(self) -> str:
+        """What was found and what to do."""
+        return f"{self.filename}, state to preserve: {self.strerror}; mend or unmount it, or name less under `keeps`"
 
 
 class Unhealthy(Exception):

@@ -15,7 +15,8 @@ from typing import Callable, Iterator, Optional
 Watcher = Callable[[str, str, str], None]
 """Called with "before" or "after", the kind of the effect, and its path. What it raises, the effect raises."""
 
-_DIE_AT = os.environ.get("BACKFLEET_HOST_DIE_AT", "")
+VARIABLE = "BACKFLEET_HOST_DIE_AT"
+_DIE_AT = os.environ.get(VARIABLE, "")
 _numbers = itertools.count(1)
 _watcher: Optional[Watcher] = None
 

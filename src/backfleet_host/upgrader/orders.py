@@ -190,7 +190,7 @@ def _begin(attempt: Attempt) -> Report:
     if answer is not None:
         return finish(attempt, answer)
     attempt.journal.open(order, attempt.from_version, attempt.previous, attempt.installation.clock())
-    with attempt.closed_gate:
+    with attempt.helpers, attempt.closed_gate:
         return uninstall(attempt) if order.kind == "uninstall" else upgrade(attempt)
 
 

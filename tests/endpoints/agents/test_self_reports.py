@@ -141,5 +141,5 @@ def test_an_agent_that_ends_itself_is_logged(host: Host, caplog: pytest.LogCaptu
     (record,) = [record for record in caplog.records if record.message == "an agent reports trouble"]
     logged = record.__dict__
     assert (logged["kind"], logged["claimed_instance"]) == ("self_kill", host.instance_id)
-    assert logged["info"].startswith("mem=1115688960.000000??[31m")
+    assert logged["info"].startswith("mem=1115688960.000000\\n\\x1b[31m")
     assert len(logged["info"]) == 300

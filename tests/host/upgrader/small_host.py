@@ -12,7 +12,7 @@ import struct
 import sys
 import tarfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -24,7 +24,7 @@ from backfleet_host.manifest import Manifest, read_manifest
 from backfleet_host.platforms import platform_here
 from backfleet_host.upgrader import Installation, carry_out_on, disk, failpoints, gate
 from backfleet_host.upgrader.errors import OrderFailed, Unhealthy
-from backfleet_host.upgrader.host import native_shim, trees
+from backfleet_host.upgrader.host import native_shim, preserved_state, trees
 from backfleet_host.upgrader.host.holders import Holder
 from backfleet_host.upgrader.host.shim import ANSWERS
 from backfleet_host.upgrader.host.subprocesses import Subprocess
@@ -163,6 +163,29 @@ class Process:
     lock: int | None = None
 
 
+class PreservedStateHere:
+    """Works on preserved state in this process, so that every effect can be the last before a power cut."""
+
+    def __init__(self, owner: str, seconds: float) -> None:
+        pass
+
+    def start(self) -> None:
+        pass
+
+    def reach(self, paths: Iterable[str], check: Callable[[], object]) -> None:
+        preserved_state.reach(paths)
+
+    def snapshot(self, paths: Iterable[str], folder: Path, check: Callable[[], object]) -> None:
+        preserved_state.snapshot(paths, folder)
+
+    first_change = staticmethod(preserved_state.first_change)
+    restore = staticmethod(preserved_state.restore)
+    remove = staticmethod(preserved_state.remove)
+
+    def close(self) -> None:
+        pass
+
+
 class SmallHost:
     """One host. What its programs do is in their text. Processes survive a crash of the upgrade, not a reboot."""
 
@@ -179,7 +202,7 @@ class SmallHost:
         self.installation = Installation(
             root, root / "bin", "", None, b"", runner=self.run, source=self, running=self.running,
             holders=self.holders, sees_all_holders=lambda lock: True, lock_holders=self.lock_holders,
-            is_program=self.is_program, end=self.end, end_orphans=lambda owner: None,
+            is_program=self.is_program, preserved=PreservedStateHere, end=self.end, end_orphans=lambda owner: None,
             clock=lambda: float(int(time.time())),  # whose lines are as long every time
         )  # fmt: skip
         root.mkdir(parents=True, exist_ok=True)

@@ -33,6 +33,7 @@ def test_a_server_describes_itself(api: Api) -> None:
         "ConnectedInstances": 0,
         "DeafInstances": 0,
         "ClonedInstances": 0,
+        "ChangedClients": 0,
         "Releases": 1,
     }
 

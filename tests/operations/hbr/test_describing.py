@@ -1,12 +1,15 @@
 """DescribeBackupClients, DescribeTask and DescribeRegions: exact shapes, pages, and nothing of other accounts."""
 
+import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from backfleet import fleet, upgrades
-from backfleet.fleet import Change
+from backfleet.fleet import Change, Failure
+from backfleet.upgrades import _store as upgrades_store
 from operations.environment import OTHER, REGION, Environment
 
 HBR = "2017-09-08"
@@ -146,6 +149,42 @@ def test_an_open_task_is_described_in_every_field(env: Environment) -> None:
     assert isinstance(result, str)
     assert f'"clientId":"{client}"' in result
     assert '"clientStatus":"UPGRADING"' in result
+
+
+def test_what_a_version_printed_is_in_its_item(env: Environment) -> None:
+    """Exactly as it was reported, on several lines."""
+    task_id, _ = open_task(env)
+    with env.services.database.transaction() as tx:
+        (item,) = upgrades_store.task(tx, env.root.account_id, task_id).items  # type: ignore[union-attr] # it is there
+        upgrades_store.update(tx, [replace(item, evidence="Traceback\n  OSError")])
+    _, found = env.ask(HBR, "DescribeTask", TaskId=task_id)
+    assert json.loads(found["Result"])[0]["evidence"] == "Traceback\n  OSError"
+
+
+def test_a_client_is_described_with_what_failed_last(env: Environment) -> None:
+    """Until an order succeeds."""
+    _, client = env.host_with_client()
+    failure = Failure("RolledBack", "why", "2.0", env.now, "printed", env.now + timedelta(hours=1))
+    store(env, Change(client, failure=failure))
+    (found,) = clients(env)["Clients"]
+    at = int(env.now.timestamp())
+    assert found["LastFailure"] == {
+        "Code": "RolledBack", "Message": "why", "ClientVersion": "2.0", "Output": "printed", "Time": at,
+        "QuarantinedUntil": at + 3600,
+    }  # fmt: skip
+    store(env, Change(client, drift="changed by hand"))
+    (found,) = clients(env)["Clients"]
+    assert found["LastFailure"]["Code"] == "RolledBack"
+    _, server = env.ask("2026-11-01", "DescribeServer")
+    assert server["ChangedClients"] == 1
+    store(env, Change(client, has_succeeded=True))
+    (found,) = clients(env)["Clients"]
+    assert "LastFailure" not in found
+
+
+def store(env: Environment, change: Change) -> None:
+    with env.services.database.transaction() as tx:
+        fleet.set_clients(tx, [change], now=env.now)
 
 
 def test_task_ids_cannot_be_guessed(env: Environment) -> None:

@@ -6,7 +6,6 @@ the same one, which asks for packages, network and system twice a day.
 
 import json
 import logging
-import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -21,6 +20,7 @@ from backfleet.endpoints.agents.signatures import AgentSignature
 from backfleet.endpoints.agents.signed import PlainHandler, SignedHandler
 from backfleet.fleet import InventoryItem, InventoryMissing, InventoryRefused
 from backfleet.storage import Transaction
+from backfleet_host.texts import printable
 
 INTERVAL_SECONDS: Final = 1800  # the agent's own; another would only restart its timer
 SCHEDULE: Final = "12 hours"
@@ -39,7 +39,6 @@ _KNOWN_EVENTS: Final = frozenset({
     "switch_channel_in_timer", "switch_channel_in_gshell", "AgentPanic", "self_kill", "high_cpu", "init_cgroup",
 })  # fmt: skip
 _SEVERE: Final = frozenset({"self_kill", "AgentPanic", "high_cpu"})
-_PRINTABLE: Final = re.compile(r"[^\x20-\x7e]")
 
 _CONTENT: Final = {
     "FormatVersion": "OOS-2019-06-01-State",
@@ -102,7 +101,7 @@ def inventory(tx: Transaction, instance_id: str, body: bytes, now: datetime) -> 
     except InventoryMissing:
         return {"errCode": "400", "errMsg": "Inventory.ItemContentMismatch"}
     except InventoryRefused as refusal:
-        log.warning("an inventory was refused", extra={"instance": instance_id, "reason": str(refusal)})
+        log.warning("an inventory was refused", extra={"instance": instance_id, "reason": printable(str(refusal))})
         return {"errCode": "InvalidInventory", "errMsg": str(refusal)}
     return {"errCode": "", **_success()}
 
@@ -111,7 +110,7 @@ def state_report(_tx: Transaction, instance_id: str, body: bytes, _now: datetime
     """Log a host that could not collect its inventory."""
     status = _object(body).get("status")
     if status not in ("Compliant", "NotCompliant"):
-        facts = {"instance": instance_id, "status": str(status)[:40]}
+        facts = {"instance": instance_id, "status": printable(str(status)[:40])}
         log.warning("a host could not collect its inventory", extra=facts)
     return {"errCode": "", **_success()}
 
@@ -164,8 +163,8 @@ def note(path: str, body: bytes, claimed: str) -> None:
     kind = str(sent.get("eventId" if path == "/api/metrics" else "type", ""))
     EVENTS.labels(kind if kind in _KNOWN_EVENTS else "other").inc()
     if kind in _SEVERE or kind.startswith("AgentUpdateFailure"):
-        text = _PRINTABLE.sub("?", str(sent.get("info", "")))[:LONGEST_NOTE]
-        facts = {"claimed_instance": _PRINTABLE.sub("?", claimed)[:64], "kind": kind[:40], "info": text}
+        text = printable(str(sent.get("info", ""))[:LONGEST_NOTE])[:LONGEST_NOTE]
+        facts = {"claimed_instance": printable(claimed[:64])[:64], "kind": printable(kind[:40])[:40], "info": text}
         log.warning("an agent reports trouble", extra=facts)
 
 

@@ -1,7 +1,8 @@
 """Backup clients."""
 
+import json
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -10,7 +11,7 @@ import sqlalchemy as sa
 from backfleet.fleet._store.instances import by_id as instances_by_id
 from backfleet.fleet._store.tags import has_tags
 from backfleet.fleet._tables import clients, instances, tags
-from backfleet.fleet.model import MOVING, Change, Client, ClientFilter, ClientStatus, Instance
+from backfleet.fleet.model import MOVING, Change, Client, ClientFilter, ClientStatus, Failure, Instance
 from backfleet.paging import Listing, Page
 from backfleet.storage import Transaction
 
@@ -30,6 +31,7 @@ _CHANGE: Final = (
         status=sa.func.coalesce(sa.bindparam("new_status", type_=sa.String), clients.c.status),
         version=sa.func.coalesce(sa.bindparam("new_version", type_=sa.String), clients.c.version),
         drift=sa.func.coalesce(sa.bindparam("new_drift", type_=sa.Text), clients.c.drift),
+        failure=sa.func.coalesce(sa.bindparam("new_failure", type_=sa.Text), clients.c.failure),
         checked_at=sa.case(
             (
                 sa.bindparam("new_check", type_=clients.c.checked_at.type).is_not(None),
@@ -64,7 +66,8 @@ _FILTERED: Final[dict[str, sa.Column[Any]]] = {
 
 def add(tx: Transaction, client: Client) -> bool:
     """Add a client. Return False if the instance has a client of that package."""
-    return tx.add_if_new(clients, {field.name: getattr(client, field.name) for field in fields(client)})
+    row = {field.name: getattr(client, field.name) for field in fields(client)}
+    return tx.add_if_new(clients, row | {"failure": _failure_text(client.failure) or ""})
 
 
 def by_id(tx: Transaction, account_id: str, region: str, ids: Sequence[str]) -> dict[str, Client]:
@@ -95,6 +98,7 @@ def change(tx: Transaction, changes: Sequence[Change], now: datetime) -> None:
             "new_status": change.status,
             "new_version": change.version,
             "new_drift": change.drift,
+            "new_failure": "" if change.has_succeeded else _failure_text(change.failure),
             "unsure": change.unsure,
             "confirmed": change.confirmed,
             "new_check": change.checked_at,
@@ -214,4 +218,35 @@ def drop(tx: Transaction, client_id: str) -> None:
 
 
 def _client(row: sa.Row[Any]) -> Client:
-    return Client(**{**row._mapping, "status": ClientStatus(row.status)})
+    return Client(**{**row._mapping, "status": ClientStatus(row.status), "failure": _failure(row.failure)})
+
+
+def _failure_text(failure: Failure | None) -> str | None:
+    """Return a failure as JSON; None for none. Times are Unix seconds."""
+    if failure is None:
+        return None
+    until = failure.quarantined_until
+    times = {"at": failure.at.timestamp(), "quarantined_until": None if until is None else until.timestamp()}
+    return json.dumps(asdict(failure) | times)
+
+
+def _failure(text: str) -> Failure | None:
+    if not text:
+        return None
+    stored = json.loads(text)
+    until = stored["quarantined_until"]
+    return Failure(
+        stored["code"],
+        stored["message"],
+        stored["version"],
+        datetime.fromtimestamp(stored["at"], UTC),
+        stored["output"],
+        None if until is None else datetime.fromtimestamp(until, UTC),
+    )
+
+
+def count_changed(tx: Transaction, account_id: str) -> int:
+    """Return how many of an account's clients differ from what their last order left on the host."""
+    changed = sa.and_(clients.c.account_id == account_id, clients.c.drift != "", instances.c.deregistered_at.is_(None))
+    joined = clients.join(instances, instances.c.id == clients.c.instance_id)
+    return int(tx.scalar(sa.select(sa.func.count()).select_from(joined).where(changed)))

@@ -7,6 +7,7 @@ from backfleet.fleet.model.clients import (
     Client,
     ClientFilter,
     ClientStatus,
+    Failure,
     Preferences,
     Resolved,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "Client",
     "ClientFilter",
     "ClientStatus",
+    "Failure",
     "Heartbeat",
     "Instance",
     "InstanceFilter",

@@ -32,6 +32,18 @@ MOVING: Final = (ClientStatus.UPGRADING, ClientStatus.INSTALLING, ClientStatus.U
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """The last order for a client that failed: how, at which version, and what that printed."""
+
+    code: str
+    message: str
+    version: str  # that was tried; "" for an uninstall
+    at: datetime
+    output: str = ""  # first and last lines
+    quarantined_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Client:
     """One backup client on one instance. `version` is the last one its host reported; "" means none is installed."""
 
@@ -50,6 +62,7 @@ class Client:
     drift: str = ""  # what differs on the host from what the upgrade left there, as last reported, one sentence a line
     confirmed_at: datetime | None = None  # when its host last said which version it has
     in_doubt: bool = False  # an order ended since, and nobody knows what is on the host
+    failure: Failure | None = None  # of the last order, if it failed
 
     @property
     def is_moving(self) -> bool:
@@ -88,6 +101,8 @@ class Change:
     unsure: bool = False  # its host has not reported its present state, and is asked for it soon
     confirmed: bool = False  # its host has the version that we know: no news, but a proof
     checked_at: datetime | None = None  # decides when its host is asked next
+    failure: Failure | None = None  # of an order
+    has_succeeded: bool = False  # an order has: no failure is the last one any more
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ class DescribeServer:
         "ConnectedInstances": int,
         "DeafInstances": int,
         "ClonedInstances": int,
+        "ChangedClients": int,
         "Releases": int,
         "ClockSkewMilliseconds": int,
     },
@@ -39,8 +40,9 @@ def describe_server(call: Call, asked: DescribeServer) -> dict[str, Any]:
     """Return version, region, the address for agents, and the fingerprint of the authority that they must trust.
 
     HostProgramSha256 is empty on a server that has none: hosts cannot enrol there. DeafInstances send heartbeats, but
-    their agents have no connection and cannot be given work. ClockSkewMilliseconds is by how much the clock of the
-    machine that answers is ahead of the database's, which decides.
+    their agents have no connection and cannot be given work. ChangedClients differ from what their last order left on
+    the host, in files or modes. ClockSkewMilliseconds is by how much the clock of the machine that answers is ahead of
+    the database's, which decides.
     """
     settings = call.services.settings
     authority = authority_file(settings.data)
@@ -52,6 +54,7 @@ def describe_server(call: Call, asked: DescribeServer) -> dict[str, Any]:
             "ConnectedInstances": connected,
             "DeafInstances": deaf,
             "ClonedInstances": fleet.count_cloned(tx, call.account_id, now=call.now),
+            "ChangedClients": fleet.count_changed(tx, call.account_id),
             "Releases": releases.count_releases(tx),
         }
     return {

@@ -4,7 +4,7 @@ import json
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from backfleet.fleet import Client, Instance
+from backfleet.fleet import Client, Failure, Instance
 from backfleet.paging import Page
 from backfleet.settings import Settings as ServerSettings
 from backfleet.upgrades import Item, Kind, Task
@@ -47,6 +47,16 @@ SETTINGS: Final = {
 }
 """A client's settings, without the password. Two numbers are text: official clients decode them strictly."""
 
+FAILURE: Final = {
+    "Code": str,
+    "Message": str,
+    "ClientVersion": str,
+    "Output": str,
+    "Time": int,
+    "QuarantinedUntil": Maybe(int),
+}
+"""How the last order for a client failed: at which version, and what that printed, first and last lines. Ours."""
+
 PAGE: Final = {"PageNumber": int, "PageSize": int, "TotalCount": int}
 """The fields of an answer that is a page of a list."""
 
@@ -74,6 +84,7 @@ FOUND_CLIENTS: Final = {
             "LastHeartBeatTime": Maybe(int),
             "Confirmed": bool,
             "ConfirmedTime": Maybe(int),
+            "LastFailure": Maybe(FAILURE),
             "Settings": SETTINGS,
             "Tags": [{"Key": str, "Value": str}],
         }
@@ -137,7 +148,11 @@ def task_name(task: Task) -> str:
 
 
 def item_answer(item: Item) -> dict[str, Any]:
-    """Return one object of DescribeTask's Result. `packageName` is ours: a host can have several clients."""
+    """Return one object of DescribeTask's Result.
+
+    `packageName` is ours: a host can have several clients. So is `evidence`: what a version printed that was rolled
+    back, first and last lines, each escaped.
+    """
     return {
         "instanceId": item.instance_id,
         "clientId": item.client_id,
@@ -151,6 +166,7 @@ def item_answer(item: Item) -> dict[str, Any]:
         "currentVersion": item.current_version,
         "startedTime": seconds(item.started_at),
         "completedTime": seconds(item.completed_at),
+        "evidence": item.evidence,
     }
 
 
@@ -183,4 +199,17 @@ def client_answer(client: Client, instance: Instance, newest: str, since: dateti
         "LastHeartBeatTime": seconds(instance.last_heard_at),
         "Confirmed": client.is_confirmed(since=since),
         **({} if client.confirmed_at is None else {"ConfirmedTime": seconds(client.confirmed_at)}),
+        **({} if client.failure is None else {"LastFailure": _failure_answer(client.failure)}),
+    }
+
+
+def _failure_answer(failure: Failure) -> dict[str, Any]:
+    until = failure.quarantined_until
+    return {
+        "Code": failure.code,
+        "Message": failure.message,
+        "ClientVersion": failure.version,
+        "Output": failure.output,
+        "Time": seconds(failure.at),
+        **({} if until is None else {"QuarantinedUntil": seconds(until)}),
     }

@@ -9,6 +9,7 @@ from typing import Any, Dict
 
 from backfleet_host.agent.execution.task_folder import TaskFolder
 from backfleet_host.contract import Report
+from backfleet_host.texts import printable
 
 CUT_MESSAGE = 200  # characters that stay of the message of a report that does not fit
 
@@ -24,7 +25,7 @@ class OrderOutput:
         try:
             _write(line)
         except OSError as problem:
-            print(f"output: {problem}", file=sys.stderr)
+            print(printable(f"output: {problem}"), file=sys.stderr)
 
     def write_report(self, line: str) -> None:
         """Write the line with the report, into the disk space that was reserved for it."""

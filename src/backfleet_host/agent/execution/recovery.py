@@ -15,6 +15,7 @@ from pathlib import Path
 
 from backfleet_host.agent.execution.systemd_scope import move_to_own_scope
 from backfleet_host.layout import Places
+from backfleet_host.texts import printable
 
 _START = """import sys; sys.path[:] = {path!r}
 from backfleet_host.agent.execution.recovery import recover; recover(sys.argv[1])"""
@@ -42,4 +43,5 @@ def recover(root: str) -> None:
     move_to_own_scope(f"backfleet-recovery-{os.getpid()}")
     for report in upgrader.recover_all(Path(root), progress=lambda line: None):
         installed = report.current_version or "nothing"
-        print(f"recovered {report.package}: {installed} is installed; {report.code} {report.message}", flush=True)
+        line = f"recovered {report.package}: {installed} is installed; {report.code} {report.message}"
+        print(printable(line), flush=True)

@@ -135,7 +135,7 @@ class TaskFolder:
 
     def note_sent(self, size: int) -> None:
         """Note this before a chunk is sent: after a crash the chunk is then missing and not sent twice."""
-        (self.path / "sent").write_text(str(size), encoding="ascii")
+        write_file(self.path / "sent", str(size).encode("ascii"), is_only_writer=True)
 
     def reserve_space(self) -> None:
         """Take disk space now that end and report will need."""

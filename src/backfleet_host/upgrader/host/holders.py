@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterator, List
 
+from backfleet_host.upgrader.host.processes import has_lock
+
 LONGEST_COMMAND = 200  # characters of a command line that are shown
 MOST_ANCESTORS = 64
 _SECRET = re.compile(r"(?i)(pass|secret|token|key|credential)[^=\s]*[= ]\S+")
@@ -58,15 +60,7 @@ def holders_of_lock(file: Path, package: Path) -> List[Holder]:
 
 def _holds(process: Path, wanted: os.stat_result) -> bool:
     """Return whether a process has the file open with a lock on it."""
-    for descriptor in _entries(process / "fd"):
-        try:
-            found = os.stat(process / "fd" / descriptor)
-        except OSError:
-            continue
-        is_it = (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino)
-        if is_it and b"\nlock:" in _read(process / "fdinfo" / descriptor):
-            return True
-    return False
+    return any(has_lock(process, descriptor, wanted) for descriptor in _entries(process / "fd"))
 
 
 def _count_of_locks(wanted: os.stat_result) -> int:

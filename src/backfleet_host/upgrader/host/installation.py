@@ -46,6 +46,7 @@ from backfleet_host.upgrader.host.processes import (
     sees_all_holders,
 )
 from backfleet_host.upgrader.host.shim import UNVERIFIED
+from backfleet_host.upgrader.host.state_process import PreservedState, StateProcess
 from backfleet_host.upgrader.host.subprocesses import Runner, run
 from backfleet_host.upgrader.release.source import ReleaseServer, ReleaseSource
 
@@ -72,6 +73,7 @@ class Installation:
     sees_all_holders: Callable[[Path], bool] = sees_all_holders  # whether `running` finds all who have a file open
     is_program: Callable[[int, Path], bool] = is_program_of  # whether a process runs a program of a tree
     end: Callable[[int], None] = end  # kills a process
+    preserved: Callable[[str, float], PreservedState] = StateProcess  # works on preserved state, for a package
     end_orphans: Callable[[str], None] = end_orphans  # kills commands that a dead upgrade left behind
     source: Optional[ReleaseSource] = None  # None = signed metadata from `downloads`
     system: Optional[Path] = None  # root of the file system that other package managers use; None = this root alone

@@ -77,6 +77,7 @@ class HostPolicy:
     wait_limit: int = 300  # seconds that a run waits at the gate before it runs the last verified version
     drain_limit: int = 300  # seconds for which the gate may be kept closed to wait for running backups
     verify_limit: int = 60  # seconds that verifying may take in all while the gate is closed
+    state_limit: int = 30  # seconds for which a file system with preserved state may not answer
     left_overs_are_runs: bool = False  # whether what a run left behind counts as a running backup
     proxy: str = field(default="", repr=False)  # it may hold a password
     sends_output: bool = False  # what a failed probe printed is sent to the server; it may hold secrets
@@ -146,6 +147,7 @@ def read_host_policy(etc: Path) -> HostPolicy:
             _number(raw, "wait_limit", 300, 1, LONGEST_LIMIT),
             _number(raw, "drain_limit", 300, 0, LONGEST_LIMIT),
             _number(raw, "verify_limit", 60, 1, LONGEST_LIMIT),
+            _number(raw, "state_limit", 30, 1, LONGEST_LIMIT),
             _boolean(raw, "left_overs_are_runs", False),
             proxy=read_proxy(_text(raw, "proxy")),
             sends_output=_boolean(raw, "sends_output", False),

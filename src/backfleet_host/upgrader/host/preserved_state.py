@@ -20,7 +20,7 @@ from typing import IO, Any, Callable, Dict, Iterable, Iterator, List, Optional, 
 
 from backfleet_host.files import PARTIAL
 from backfleet_host.release_rules import is_system_path
-from backfleet_host.upgrader import attributes, descriptors, disk
+from backfleet_host.upgrader import attributes, descriptors, disk, progress
 from backfleet_host.upgrader.descriptors import At, Entry
 from backfleet_host.upgrader.errors import OrderFailed
 from backfleet_host.upgrader.failpoints import effect
@@ -34,6 +34,12 @@ LONGEST_NAME = 255  # bytes: what Linux allows
 LEAST_PARTS = 3  # of a path that may be removed, the root counted: /etc/client
 SHARED = ("/usr", "/var", "/home", "/run", "/proc", "/sys", "/dev", "/boot", "/snap")
 """Below these a folder of the second level, such as /var/lib or a home folder, does not belong to one client either."""
+
+
+def reach(paths: Iterable[str]) -> None:
+    """Reach everything under these paths. Raises as `snapshot`, where it cannot."""
+    for _ in _walk(paths, must_reach=True):
+        pass
 
 
 def snapshot(paths: Iterable[str], folder: Path) -> None:
@@ -270,6 +276,7 @@ def _pieces(file: IO[bytes], size: int) -> Iterator[bytes]:
     file.seek(0)
     while size > 0 and (piece := file.read(min(size, PIECE))):
         size -= len(piece)
+        progress.reached()
         yield piece
 
 

@@ -112,12 +112,22 @@ def _status_field(name: str) -> str:
 
 
 def _has_open(process: Path, wanted: os.stat_result) -> bool:
-    for link in _entries(process / "fd"):
-        with contextlib.suppress(OSError):
-            found = os.stat(str(link))
-            if (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino):
-                return True
-    return False
+    return any(has_lock(process, link.name, wanted) for link in _entries(process / "fd"))
+
+
+def has_lock(process: Path, descriptor: str, wanted: os.stat_result) -> bool:
+    """Return whether a process holds a lock on this file by this descriptor.
+
+    Only a file with the right number is looked at: the others may be on file systems that do not answer.
+    """
+    locks = [line.split() for line in _read(process / "fdinfo", descriptor).splitlines() if line.startswith(b"lock:")]
+    if not any(word.endswith(b":%d" % wanted.st_ino) for line in locks for word in line):
+        return False
+    try:
+        found = os.stat(str(process / "fd" / descriptor))
+    except OSError:
+        return False
+    return (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino)
 
 
 def end(pid: int) -> None:

@@ -29,6 +29,8 @@ LEAST_DESCRIPTOR = 100  # its number is out of the way of what scripts use
 RUN_ID = "BACKFLEET_RUN"  # in the environment of everything that a command starts
 PR_SET_CHILD_SUBREAPER = 36
 POLL_SECONDS = 0.02  # for the end of a process, where the kernel does not signal it
+KILL_SECONDS = 2.0  # for the end of a killed process; one that waits for a file system is then left behind
+LEFT_BEHIND = -1000  # stands for the exit code of such a process; no process has it
 PIPE_PIECES = 32  # of LONGEST_OUTPUT: more than a pipe holds
 ROUNDS = 20  # of looking for what is left of a command: what forks faster than that is left alone
 SHORT = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)  # what the host is short of
@@ -78,7 +80,7 @@ def _run_to_the_end(command: Subprocess) -> Tuple[int, str]:
             _wait(process, command.seconds, output)
         except subprocess.TimeoutExpired:
             _end_all(process, run_id, began)
-            raise _too_long(command, output.text()) from None
+            raise _too_long(command, output.text(), process) from None
         except BaseException:
             _end_all(process, run_id, began)
             raise
@@ -97,16 +99,19 @@ def _run_service_command(command: Subprocess) -> Tuple[int, str]:
             _wait(process, command.seconds, None)
         except subprocess.TimeoutExpired:
             _end_all(process, run_id, None)
-            raise _too_long(command, _read_back(output)) from None
+            raise _too_long(command, _read_back(output), process) from None
         except BaseException:
             _end_all(process, run_id, None)
             raise
         return process.returncode, _read_back(output)
 
 
-def _too_long(command: Subprocess, output: str) -> Unhealthy:
+def _too_long(command: Subprocess, output: str, process: subprocess.Popen[bytes]) -> Unhealthy:
     text = f"{os.path.basename(command.arguments[0])} did not end within {command.seconds:.0f} s"
-    return Unhealthy(text, output, reason="TimedOut")
+    if process.returncode != LEFT_BEHIND:
+        return Unhealthy(text, output, reason="TimedOut")
+    text = f"{text}, nor when it was killed: it waits for a file system that does not answer"
+    return Unhealthy(text, output, passing=True, reason="TimedOut")
 
 
 class _Output:
@@ -308,9 +313,14 @@ def _be_subreaper(wanted: bool) -> None:
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    """Kill the process group. A process that does not end by that is left behind: nobody can do more."""
+    if process.returncode != LEFT_BEHIND:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        try:
+            process.wait(KILL_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.returncode = LEFT_BEHIND
 
 
 def _read_back(output: IO[bytes]) -> str:

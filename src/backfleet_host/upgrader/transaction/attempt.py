@@ -11,11 +11,12 @@ from typing import Any, Callable, Dict, Iterator, Optional, Tuple
 from backfleet_host.contract import Order, Report, stage_line
 from backfleet_host.manifest import BadManifest, Manifest, read_manifest
 from backfleet_host.upgrader import disk
-from backfleet_host.upgrader.errors import DEFERRED, OrderFailed, Reason, Unhealthy
+from backfleet_host.upgrader.errors import DEFERRED, NotAnswering, OrderFailed, Reason, Unhealthy
 from backfleet_host.upgrader.failpoints import failpoint
 from backfleet_host.upgrader.gate import Gate
 from backfleet_host.upgrader.host.installation import Installation, PackageFolder
 from backfleet_host.upgrader.host.services import Service, Started
+from backfleet_host.upgrader.host.state_process import PreservedState
 from backfleet_host.upgrader.host.subprocesses import Runner, Subprocess
 from backfleet_host.upgrader.release.source import ReleaseSource
 from backfleet_host.upgrader.transaction.journal import AttemptJournal, OpenAttempt
@@ -43,6 +44,7 @@ class State:
     trying: str = ""  # the version that is switched to and not verified yet
     started: Optional[Started] = None  # the service of that version
     gate: Optional[Gate] = None  # that this attempt closed
+    preserved: Optional[PreservedState] = None  # once it was needed
     must_be_idle: bool = False  # no backup may run from here on
     verify_until: float = 0.0  # monotonic seconds; 0 = nothing was verified behind the gate yet
     verify_limit: int = 0  # seconds that this is after its beginning
@@ -64,6 +66,7 @@ class Attempt:
     is_cancelled: CancelCheck
     began: float  # monotonic seconds
     closed_gate: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)  # the locks that are held
+    helpers: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)  # the processes that work for it
     state: State = field(default_factory=State)
 
     @contextlib.contextmanager
@@ -102,11 +105,15 @@ class Attempt:
         if not self.seconds_left():
             raise OrderFailed(code, f"{late} (the order has {self.order.timeout_seconds} s)", reason)
 
-    def sleep(self, seconds: float) -> None:
-        """Sleep for a moment. Raises OrderFailed, TaskCancelled, if the order was cancelled."""
-        time.sleep(seconds)
+    def check_cancelled(self) -> None:
+        """Raise OrderFailed, TaskCancelled, if the order was cancelled. Only while no other version is current."""
         if self.is_cancelled():
             self.check_interrupted()
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep for a moment. As `check_cancelled`."""
+        time.sleep(seconds)
+        self.check_cancelled()
 
     def trial_runner(self, limit: int) -> Runner:
         """Return a runner for verifying versions while the gate is closed; its commands pass the gate.
@@ -150,6 +157,15 @@ class Attempt:
         from backfleet_host.upgrader.release import repository  # its imports take a while, and few orders need it
 
         return repository
+
+    @property
+    def preserved(self) -> PreservedState:
+        """What works on preserved state for this attempt."""
+        if self.state.preserved is None:
+            seconds = self.installation.policy_or_default().state_limit
+            self.state.preserved = self.installation.preserved(str(self.package.folder), seconds)
+            self.helpers.callback(self.state.preserved.close)
+        return self.state.preserved
 
     def old_manifest(self) -> Optional[Manifest]:
         """Return the manifest of the installed version; None if nothing is installed, or it is lost."""
@@ -263,7 +279,7 @@ def _late(limit: int) -> str:
 
 def reason_details(problem: Exception) -> Dict[str, Any]:
     """Return what the details of a report say about a failure, for programs: its reason, and whether it only defers."""
-    reason = problem.reason if isinstance(problem, (OrderFailed, Unhealthy)) else ""
+    reason = problem.reason if isinstance(problem, (OrderFailed, Unhealthy, NotAnswering)) else ""
     if not reason:
         return {}
     return {"reason": reason, "deferred": True} if reason in DEFERRED else {"reason": reason}

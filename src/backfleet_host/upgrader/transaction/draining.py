@@ -41,9 +41,13 @@ def drain(attempt: Attempt, plan: Plan) -> bool:
 
     Raises:
         OrderFailed: BackupRunning, HostBusy; nothing was touched.
+        OSError: state to preserve cannot be reached, or its file system does not answer; the same.
     """
     gate.make_lock_files(attempt.package.folder)
     old = attempt.old_manifest()
+    preserved = plan.preserved_paths(old)
+    if preserved:
+        attempt.preserved.reach(preserved, attempt.check_interrupted)
     if plan.must_be_idle(old):
         return drain_until_idle(attempt, old, plan.policy.host.drain_limit)
     seen = _see_service(attempt, old)
@@ -110,22 +114,28 @@ def _wait_until_client_is_idle(attempt: Attempt, old: Optional[Manifest]) -> boo
     return seen.serving
 
 
-def wait_for_runs(attempt: Attempt, late: str, sleep: Callable[[float], None] = time.sleep) -> None:
+def wait_for_runs(
+    attempt: Attempt, late: str, sleep: Callable[[float], None] = time.sleep, *, seconds: Optional[float] = None
+) -> None:
     """Wait behind the closed gate until no run of the client is left. Those who wait at the gate go on waiting.
 
+    Args:
+        seconds: how long to wait; None = as long as the order has time.
+
     Raises:
-        OrderFailed: BackupRunning, the order's time is over; the message is `late` and who runs.
+        OrderFailed: BackupRunning, the time is over; the message is `late` and who runs.
     """
     attempt.state.must_be_idle = True
     path = attempt.package.folder / "running"
+    end = time.monotonic() + (attempt.seconds_left() if seconds is None else seconds)
     while True:
         runs = runs_of(attempt)
         if not runs:
             return
-        until = time.monotonic() + min(HOLDERS_SECONDS, attempt.seconds_left())
+        until = min(time.monotonic() + HOLDERS_SECONDS, end)
         while gate.is_anything_running(path) and time.monotonic() < until:
             sleep(gate.POLL_SECONDS)
-        if not attempt.seconds_left():
+        if time.monotonic() >= end:
             raise OrderFailed("BackupRunning", f"{late}: {runs[0]}")
         attempt.renew_gate()
 

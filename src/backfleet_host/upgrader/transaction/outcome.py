@@ -13,7 +13,7 @@ from backfleet_host.contract import Order, Report
 from backfleet_host.files import PARTIAL
 from backfleet_host.layout import version_in_folder
 from backfleet_host.upgrader import disk
-from backfleet_host.upgrader.errors import OrderFailed, Unhealthy
+from backfleet_host.upgrader.errors import NotAnswering, OrderFailed, Unhealthy
 from backfleet_host.upgrader.failpoints import failpoint
 from backfleet_host.upgrader.host import shim
 from backfleet_host.upgrader.host.installation import Installation, PackageFolder
@@ -165,6 +165,8 @@ def meaning_of(problem: Exception) -> Tuple[str, str]:
         return problem.code, f"{problem.reason}: {problem.text}" if problem.reason else problem.text
     if isinstance(problem, Unhealthy):
         return "HealthCheckFailed", f"{problem.reason}: {problem.text}" if problem.reason else problem.text
+    if isinstance(problem, NotAnswering):
+        return "HostBusy", f"{problem.reason}: {problem.text}"
     if isinstance(problem, OSError) and problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return "DiskFull", f"no space left on the disk while writing {problem.filename or ''}".rstrip()
     if isinstance(problem, OSError) and problem.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
@@ -173,10 +175,12 @@ def meaning_of(problem: Exception) -> Tuple[str, str]:
 
 
 def retry_on_disk_errors(undo: Callable[[], None]) -> None:
-    """Call `undo`, and again a few times if the disk refuses it. Raises OSError, if it still does."""
+    """Call `undo`, and again a few times if the disk refuses it. Raises OSError: it still does, or does not answer."""
     for number in range(UNDO_TRIES - 1):
         try:
             return undo()
+        except NotAnswering:  # each try would take as long again, while backups wait
+            raise
         except OSError:
             time.sleep(UNDO_PAUSE_SECONDS * 2**number)
     return undo()

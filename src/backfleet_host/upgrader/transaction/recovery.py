@@ -35,7 +35,7 @@ def recover(installation: Installation, cut_off: OpenAttempt, progress: Progress
     """
     attempt = resume_attempt(installation, cut_off, progress, timeout_seconds)
     installation.end_orphans(str(attempt.package.folder))
-    with attempt.closed_gate:
+    with attempt.helpers, attempt.closed_gate:
         if cut_off.order.kind == "uninstall":
             return resume_uninstall(attempt, cut_off)
         if not cut_off.has(SWITCHING):

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from dataclasses import dataclass
 
 from backfleet_host.contract import Report
+from backfleet_host.texts import first_and_last
 from backfleet_host.upgrader import disk
-from backfleet_host.upgrader.errors import Unhealthy
+from backfleet_host.upgrader.errors import OrderFailed, Unhealthy
 from backfleet_host.upgrader.failpoints import failpoint
-from backfleet_host.upgrader.host import health, preserved_state, shim
+from backfleet_host.upgrader.host import health, shim
 from backfleet_host.upgrader.host.policy import HostPolicy
+from backfleet_host.upgrader.host.preserved_state import INDEX
 from backfleet_host.upgrader.transaction.attempt import Attempt, known_manifest
+from backfleet_host.upgrader.transaction.draining import wait_for_runs
 from backfleet_host.upgrader.transaction.journal import ROLLING_BACK
 from backfleet_host.upgrader.transaction.outcome import finish, meaning_of, retry_on_disk_errors
 from backfleet_host.upgrader.transaction.plan import Baseline
 from backfleet_host.upgrader.transaction.switching import write_shims
 
-MOST_EVIDENCE = 2000  # characters at the end of an output that a report has
+MOST_EVIDENCE = 3000  # characters of an output that a report has, and twice as many bytes in its JSON
 
 
 @dataclass(frozen=True)
@@ -41,26 +45,40 @@ def roll_back(attempt: Attempt, policy: HostPolicy, baseline: Baseline, cause: C
         fields = {"code": cause.code, "reason": cause.text, "is_its_fault": cause.is_its_fault, "trying": new}
         attempt.journal.write(ROLLING_BACK, **fields)
     failpoint("going back")
+    if cause.output.strip() and (policy.sends_output or not cause.is_private):
+        attempt.state.details["evidence"] = {"version": new, "output": evidence_of(cause.output)}
     try:
-        retry_on_disk_errors(lambda: _undo(attempt, baseline))
+        retry_on_disk_errors(lambda: _undo(attempt, policy, baseline))
     except Exception as problem:  # noqa: BLE001 - whatever it is, the server must hear of it
         if cause.is_its_fault:
             _quarantine(attempt, policy, cause.text, f"{cause.output}\n{getattr(problem, 'output', '')}")
         text = f"{new} failed ({cause.text}), and the rollback to {old or 'nothing'} failed: {meaning_of(problem)[1]}"
         report = attempt.report("failed", "RollbackFailed", text)
-        # What the disk refuses now may be possible later: the journal stays open, and the next start tries again.
-        return report if isinstance(problem, OSError) else finish(attempt, report)
+        if attempt.package.version() == old:
+            attempt.open_gate()  # backups need not wait for the rest
+        # What cannot be done now may be possible later: the journal stays open, and the next start tries again.
+        return report if _may_pass(problem) else finish(attempt, report)
     attempt.open_gate()
     if cause.is_its_fault:
         _quarantine(attempt, policy, cause.text, cause.output)
-    if cause.output.strip() and (policy.sends_output or not cause.is_private):
-        evidence = {"version": new, "output": cause.output[-MOST_EVIDENCE:]}
-        attempt.state.details["evidence"] = evidence
     runs = f"{old} runs again" if old else "nothing is installed, as before"
     return finish(attempt, attempt.report("failed", cause.code, f"{cause.text}; {runs}"))
 
 
-def _undo(attempt: Attempt, baseline: Baseline) -> None:
+def evidence_of(output: str) -> str:
+    """Return the first and last lines of an output, few enough for a report."""
+    most = MOST_EVIDENCE
+    while len(json.dumps(first_and_last(output, most))) > 2 * MOST_EVIDENCE:
+        most //= 2
+    return first_and_last(output, most)
+
+
+def _may_pass(problem: Exception) -> bool:
+    """Return whether the next start may be able to do what this rollback could not."""
+    return isinstance(problem, OSError) or (isinstance(problem, OrderFailed) and problem.code == "BackupRunning")
+
+
+def _undo(attempt: Attempt, policy: HostPolicy, baseline: Baseline) -> None:
     package, old = attempt.package, attempt.old_manifest()
     if baseline.serving:
         _stop_new_service(attempt)
@@ -69,7 +87,10 @@ def _undo(attempt: Attempt, baseline: Baseline) -> None:
     disk.point_link(package.current, attempt.from_version)
     failpoint("pointed back")
     disk.point_link(package.previous, attempt.previous)
-    preserved_state.restore(package.snapshot, package.evidence(attempt.state.trying) / "left")
+    if (package.snapshot / INDEX).exists():
+        late = "a backup that had waited at the gate for too long still runs, and the state is not what it was yet"
+        wait_for_runs(attempt, late, seconds=policy.drain_limit)
+        attempt.preserved.restore(package.snapshot, package.evidence(attempt.state.trying) / "left")
     if not attempt.from_version:
         return
     if old is None:

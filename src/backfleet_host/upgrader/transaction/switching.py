@@ -11,7 +11,7 @@ from backfleet_host.manifest import Manifest
 from backfleet_host.upgrader import disk
 from backfleet_host.upgrader.errors import OrderFailed, Unhealthy
 from backfleet_host.upgrader.failpoints import failpoint
-from backfleet_host.upgrader.host import health, preserved_state, probes, shim, users
+from backfleet_host.upgrader.host import health, probes, shim, users
 from backfleet_host.upgrader.host.installation import Installation, PackageFolder
 from backfleet_host.upgrader.host.policy import Policy, Probe
 from backfleet_host.upgrader.host.services import wait_until_idle
@@ -42,7 +42,7 @@ def switch(attempt: Attempt, plan: Plan, baseline: Baseline) -> None:
     preserved = plan.preserved_paths(old)
     if preserved:
         check_still_idle(attempt)
-        preserved_state.snapshot(preserved, package.snapshot)
+        attempt.preserved.snapshot(preserved, package.snapshot, attempt.check_cancelled)
     if plan.goal.version != attempt.from_version:
         # Durable together with `current`, which is in the same folder.
         disk.point_link(package.previous, attempt.from_version, durable=False)
@@ -104,7 +104,7 @@ def verify_version(attempt: Attempt, policy: Policy, baseline: Baseline, manifes
             _run_probe(attempt, probe, manifest, runner)
     if attempt.state.started is not None:
         attempt.service(manifest).check_stayed_up(attempt.state.started)
-    changed = preserved_state.first_change(package.snapshot, attempt.check_time_to_verify)
+    changed = attempt.preserved.first_change(package.snapshot, attempt.check_time_to_verify)
     if changed:
         raise Unhealthy(f"preserved state was changed: {changed}")
 

@@ -10,7 +10,7 @@ from backfleet_host.manifest import Manifest
 from backfleet_host.upgrader import disk, gate
 from backfleet_host.upgrader.errors import OrderFailed, Unhealthy
 from backfleet_host.upgrader.failpoints import failpoint
-from backfleet_host.upgrader.host import preserved_state, shim
+from backfleet_host.upgrader.host import shim
 from backfleet_host.upgrader.host.policy import read_policy
 from backfleet_host.upgrader.transaction.attempt import Attempt
 from backfleet_host.upgrader.transaction.carrying import keep_additions
@@ -88,7 +88,7 @@ def _remove_state(attempt: Attempt) -> str:
         policy = read_policy(attempt.installation.etc, attempt.package.name)  # again: a crash may lie between
     except OrderFailed as problem:
         return problem.text
-    return preserved_state.remove(Plan(policy).preserved_paths(old))
+    return attempt.preserved.remove(Plan(policy).preserved_paths(old))
 
 
 def _remove(attempt: Attempt, old: Optional[Manifest], serving: bool) -> None:

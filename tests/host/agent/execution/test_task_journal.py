@@ -59,6 +59,16 @@ def test_output_is_read_from_head_and_tail(journal: TaskJournal) -> None:
     assert folder.sent() == 6
 
 
+def test_a_crash_does_not_tear_the_note_of_what_was_sent(journal: TaskJournal) -> None:
+    """Half a number would send chunks a second time: it is replaced, and who reads the old one has all of it."""
+    folder = journal.accept(Task("t-1"))
+    folder.note_sent(1000)
+    with (folder.path / "sent").open() as old:
+        folder.note_sent(2000)
+        assert old.read() == "1000"
+    assert folder.sent() == 2000
+
+
 def test_a_task_that_is_half_written_was_never_accepted(journal: TaskJournal, tmp_path: Path) -> None:
     """The next agent removes what a crash left."""
     (tmp_path / "tasks" / ".t-1.partial").mkdir()

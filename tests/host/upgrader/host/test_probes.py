@@ -1,5 +1,6 @@
 """The host's own probes, from /etc/backfleet/<package>.toml: run on the old version and on the new one."""
 
+import json
 import os
 import pwd
 import subprocess
@@ -386,3 +387,26 @@ def test_a_sample_changes_its_owner_from_the_inside_out(tmp_path: Path) -> None:
     assert handed[-1] == str(tmp_path / "folder")
     assert sorted(handed, key=len, reverse=True) == handed
     assert (tmp_path / "root's own").stat().st_uid == 0
+
+
+NOISY = """#!/bin/sh
+[ "$1" = version ] || exit 0
+[ {version} = 1.0 ] || {{ echo "ImportError: first"; yes mid | head -n 9000; echo "Platform: last"; exit 3; }}
+echo "{package} {version}"
+"""
+
+
+@pytest.mark.parametrize("middle", ["mid", "\\344\\270\\255"])
+def test_a_report_has_the_first_and_the_last_lines_of_a_failed_health_command(
+    shop: Shop, host: Host, middle: str
+) -> None:
+    """The error stands first, what came of it last; and the report still fits into the agent's output."""
+    client = NOISY.replace("yes mid", f"yes $(printf '{middle}')")
+    for version in ("1.0", "2.0"):
+        shop.add(version, client=client)
+    host.carry("install", "1.0")
+    report = host.carry("upgrade", "2.0")
+    printed = report.details["evidence"]["output"]
+    assert printed.startswith("ImportError: first\n")
+    assert len(json.dumps(printed)) <= 6000
+    assert middle[0] == "m" or "\u4e2d" in printed

@@ -178,3 +178,61 @@ def test_f37_runs_that_were_held_run_on_the_old_version_if_the_order_gives_up(
     assert output_of(held, "a run that was held") == "1.0 hello\n"
     (tmp_path / "flag").unlink()
     assert output_of(first, "the running backup") == "done 1.0\n"
+
+
+SPOILER = SLOW.replace("touch {begun}", "echo theirs > {state}; touch {begun}").replace(
+    'echo "{{version}} $*"',
+    'echo "holding {{version}}"; while [ -e "$2" ]; do sleep 0.02; done; echo "done {{version}}"',
+)
+
+
+@pytest.fixture
+def spoiled(shop: Shop, host: Host, tmp_path: Path) -> Path:
+    """Return state that 2.0 has spoiled once it is being verified, which fails; runs pass its gate after a second."""
+    state = tmp_path / "srv" / "state"
+    state.parent.mkdir()
+    state.write_text("mine")
+    client = SPOILER.format(begun=tmp_path / "begun", go=tmp_path / "go", state=state)
+    for version, health in (("1.0", 0), ("2.0", 9)):
+        shop.add(version, client=client, health=health, seconds=60, keeps=[str(state)])
+    host.write_policy("wait_limit = 1\ndrain_limit = 300\n", "host")
+    host.carry("install", "1.0")
+    return state
+
+
+def test_a_rollback_restores_state_once_a_run_that_was_let_past_the_gate_is_over(
+    host: Host, runs: Runs, tmp_path: Path, spoiled: Path
+) -> None:
+    """Two writers at once would spoil it again."""
+    upgrade = Upgrade(host, "2.0", timeout_seconds=60)
+    wait_for((tmp_path / "begun").exists, "the verification of 2.0")
+    runs.hold(tmp_path / "flag")
+    (tmp_path / "go").touch()
+    wait_for(lambda: host.version() == "1.0", "the way back")
+    upgrade.join(LONG_ENOUGH)
+    restored_under_it = spoiled.read_text() == "mine"
+    (tmp_path / "flag").unlink()
+    assert upgrade.report().code == "RolledBack"
+    assert not restored_under_it
+    assert spoiled.read_text() == "mine"
+
+
+def test_a_rollback_that_a_long_run_keeps_from_the_state_is_finished_later(
+    host: Host, runs: Runs, tmp_path: Path, spoiled: Path
+) -> None:
+    """It ends and names the run; the old version runs, and the next start restores the state."""
+    host.write_policy("wait_limit = 1\ndrain_limit = 1\n", "host")
+    upgrade = Upgrade(host, "2.0", timeout_seconds=60)
+    wait_for((tmp_path / "begun").exists, "the verification of 2.0")
+    run = runs.hold(tmp_path / "flag")
+    (tmp_path / "go").touch()
+    report = upgrade.report()
+    assert (report.code, report.current_version) == ("RollbackFailed", "1.0")
+    assert f"process {run.pid} " in report.message
+    assert spoiled.read_text() == "theirs\n"
+    assert not host.is_gate_closed()
+    (tmp_path / "flag").unlink()
+    output_of(run, "the run")
+    assert host.carry("recover").code == "RolledBack"
+    assert spoiled.read_text() == "mine"
+    assert host.leftovers() == []
