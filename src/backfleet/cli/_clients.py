@@ -46,11 +46,16 @@ def list_clients(api: Client, as_json: bool) -> None:
                 c.get("PackageName"),
                 c.get("ClientVersion"),
                 c.get("MaxClientVersion"),
-                c["Status"] + _unconfirmed(c),
+                c["Status"] + _offered(c) + _unconfirmed(c),
             )
             for c in found
         ],
     )
+
+
+def _offered(found: dict[str, Any]) -> str:
+    """Return what is said of a client whose version is not offered any more."""
+    return ", behind what is offered (withdrawn)" if found.get("OfferState") == "Withdrawn" else ""
 
 
 def _unconfirmed(found: dict[str, Any]) -> str:
@@ -73,31 +78,63 @@ _try_again = click.option(
 )
 
 
+_version = click.option("--version", metavar="VERSION", help="Go to this version. Default: the newest.")
+
+
 @client.command()
 @_targets
+@_version
 @_try_again
 @calls_the_api
 def upgrade(
-    api: Client, instances: tuple[str, ...], clients: tuple[str, ...], try_again: bool, wait: bool, as_json: bool
+    api: Client,
+    instances: tuple[str, ...],
+    clients: tuple[str, ...],
+    version: str | None,
+    try_again: bool,
+    wait: bool,
+    as_json: bool,
 ) -> None:
-    """Upgrade clients to their newest release."""
+    """Upgrade clients to their newest release, or to a named one."""
     _need_a_target(instances, clients)
-    named = {"InstanceIds": list(instances), "ClientIds": list(clients)}
+    named = {"InstanceIds": list(instances), "ClientIds": list(clients), "ReleaseVersion": version}
     _start(api, "UpgradeBackupClients", wait, as_json, **named, **_flag("TryAgain", try_again))
+
+
+@client.command(name="roll-back")
+@_targets
+@click.option(
+    "--version", metavar="VERSION", help="Go down to this version. Default: what each host had before, verified."
+)
+@calls_the_api
+def roll_back(
+    api: Client, instances: tuple[str, ...], clients: tuple[str, ...], version: str | None, wait: bool, as_json: bool
+) -> None:
+    """Take clients back to an older version. Each host decides whether it goes down."""
+    _need_a_target(instances, clients)
+    named = {"InstanceIds": list(instances), "ClientIds": list(clients), "ReleaseVersion": version}
+    _start(api, "RollBackClients", wait, as_json, **named)
 
 
 @client.command()
 @click.option("--package", help="The backup client. Default: the only one, or the server's setting.")
 @click.option("--instance", "instances", multiple=True, required=True, metavar="ID")
 @click.option("--wait", is_flag=True, help="Show progress until the task ends.")
+@_version
 @_try_again
 @json_option
 @calls_the_api
 def install(
-    api: Client, package: str | None, instances: tuple[str, ...], try_again: bool, wait: bool, as_json: bool
+    api: Client,
+    package: str | None,
+    instances: tuple[str, ...],
+    version: str | None,
+    try_again: bool,
+    wait: bool,
+    as_json: bool,
 ) -> None:
-    """Install the newest release of a backup client on hosts."""
-    named = {"InstanceIds": list(instances), "PackageName": package}
+    """Install a backup client on hosts: its newest release, or a named one."""
+    named = {"InstanceIds": list(instances), "PackageName": package, "ReleaseVersion": version}
     _start(api, "InstallBackupClients", wait, as_json, **named, **_flag("TryAgain", try_again))
 
 
@@ -127,7 +164,7 @@ def _need_a_target(instances: tuple[str, ...], clients: tuple[str, ...]) -> None
 
 
 def _start(api: Client, action: str, wait: bool, as_json: bool, **parameters: object) -> None:
-    answer = api.call("hbr", action, **parameters)
+    answer = api.call("backfleet" if action == "RollBackClients" else "hbr", action, **parameters)
     unreachable = [status for status in answer["InstanceStatuses"] if not status["ValidInstance"]]
     if not wait:
         print_json(answer) if as_json else _print_started(answer, unreachable)

@@ -115,7 +115,7 @@ def _check_server(flags: ConnectionFlags) -> list[Finding]:
         f"{connection.endpoint}, version {found['ServerVersion']}, region {found['RegionId']}, "
         f"{found['Instances']} instance(s), {found['Releases']} release(s)"
     )
-    checks = (check_host_program, check_agents, check_clones, check_clock, check_changes)
+    checks = (check_host_program, check_agents, check_clones, check_clock, check_changes, check_withdrawn)
     return [Finding("server", True, text), *(check(found) for check in checks)]
 
 
@@ -177,3 +177,13 @@ def check_changes(server: Mapping[str, Any]) -> Finding:
         "instance show`, or run `backfleet-host status` on the host; the next order mends what is ours"
     )
     return Finding("clients", not changed, text if changed else "as their last orders left them, modes too")
+
+
+def check_withdrawn(server: Mapping[str, Any]) -> Finding:
+    """Check that no client has a version that was withdrawn. Older servers do not count them."""
+    behind = server.get("WithdrawnClients", 0)
+    text = (
+        f"{behind} client(s) have a version that was withdrawn, and are behind what is offered: see `backfleet client "
+        "list`; `backfleet client upgrade` takes them to the newest version that is offered, `client roll-back` back"
+    )
+    return Finding("withdrawn versions", not behind, text if behind else "no client has one")

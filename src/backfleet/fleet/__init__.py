@@ -29,6 +29,7 @@ from backfleet.fleet.activations import (
 from backfleet.fleet.clients import (
     clients_for_update,
     clients_of_package,
+    count_by_release,
     count_changed,
     doubt_clients,
     ensure_client,
@@ -128,6 +129,7 @@ __all__ = [
     "clients_of_package",
     "clones_of",
     "connects_for_the_first_time",
+    "count_by_release",
     "count_changed",
     "count_cloned",
     "count_instances",

@@ -77,6 +77,11 @@ def count_changed(tx: Transaction, account_id: str) -> int:
     return _store.clients.count_changed(tx, account_id)
 
 
+def count_by_release(tx: Transaction, account_id: str) -> dict[tuple[str, str, str], int]:
+    """Return how many of an account's clients have each (package, version, platform)."""
+    return _store.clients.count_by_release(tx, account_id)
+
+
 def doubt_clients(tx: Transaction, instance_id: str) -> None:
     """Record that something may still change the clients of a host, so that it is asked soon what it has.
 

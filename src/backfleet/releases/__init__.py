@@ -36,6 +36,7 @@ from backfleet.releases.registry import (
     prepare,
     set_default_package,
     withdraw,
+    withdrawn,
 )
 from backfleet.releases.repository import Repository
 from backfleet.releases.schemes import (
@@ -46,7 +47,7 @@ from backfleet.releases.schemes import (
     scheme_for,
     schemes_of,
 )
-from backfleet.releases.selection import Selection, newest, select
+from backfleet.releases.selection import Selection, is_withdrawn, newest, select, select_named
 from backfleet.releases.signed_metadata import LIFETIMES, may_sign, metadata, refresh, run_once
 from backfleet_host.manifest import Health, Manifest, Service
 
@@ -75,6 +76,7 @@ __all__ = [
     "find",
     "find_all",
     "is_noted_as_fetched",
+    "is_withdrawn",
     "keep_artifact",
     "may_be_sent",
     "may_sign",
@@ -94,6 +96,8 @@ __all__ = [
     "scheme_for",
     "schemes_of",
     "select",
+    "select_named",
     "set_default_package",
     "withdraw",
+    "withdrawn",
 ]

@@ -171,6 +171,13 @@ def note_published(tx: Transaction, now: datetime) -> None:
     tx.run(sa.update(releases).where(releases.c.published_at.is_(None)).values(published_at=now))
 
 
+def withdrawn(tx: Transaction) -> set[tuple[str, str, str]]:
+    """Return (package, version, platform) of the releases that were withdrawn."""
+    query = sa.select(releases.c.package, releases.c.version, releases.c.platform)
+    found = tx.rows(query.where(releases.c.withdrawn_at.is_not(None)))
+    return {(row.package, row.version, row.platform) for row in found}
+
+
 def count(tx: Transaction) -> int:
     """Return how many releases there are."""
     return int(tx.scalar(sa.select(sa.func.count()).select_from(releases)))

@@ -262,6 +262,11 @@ def find_all(tx: Transaction, package: str | None) -> list[Release]:
     return _store.every_release(tx, package)
 
 
+def withdrawn(tx: Transaction) -> set[tuple[str, str, str]]:
+    """Return the releases that were withdrawn, each as (package, version, platform)."""
+    return _store.withdrawn(tx)
+
+
 def count_releases(tx: Transaction) -> int:
     """Return how many releases there are, withdrawn ones included."""
     return _store.count(tx)

@@ -5,9 +5,9 @@ topic that a task was started with when it ends.
 
 Planning what a task does, in the caller's transaction:
     plan_for_instance, plan_for_client: one target for each client, by the rules of a planner
-    UpgradePlanner, UninstallPlanner: which clients are meant, what becomes of each, and what is refused
+    UpgradePlanner, UninstallPlanner, RollBackPlanner: which clients are meant, what becomes of each, what is refused
     plan_installs: which package and version each instance gets
-    releases_by_offer, newest_versions: what releases offer to clients
+    releases_by_offer, newest_versions, summaries: what releases offer to clients
 Tasks:
     start: store a task made of a NewTask; started_before: find the one that a ClientToken started
     running_like, remember_token: find a running task that was asked to do the same, and let a ClientToken find it
@@ -22,9 +22,10 @@ from backfleet.upgrades.checkups import CHECKUPS, run_checkups_once
 from backfleet.upgrades.ending import TOPIC, cancel, purge, withdraw
 from backfleet.upgrades.installing import InstallOptions, PackageUnclear, plan_installs
 from backfleet.upgrades.model import IllegalMove, Item, NewTask, Task, TaskTarget
-from backfleet.upgrades.offers import Offer, newest_versions, releases_by_offer
+from backfleet.upgrades.offers import Offer, OfferSummary, newest_versions, releases_by_offer, summaries
 from backfleet.upgrades.planning import (
     Planner,
+    RollBackPlanner,
     UninstallPlanner,
     UpgradePlanner,
     plan_for_client,
@@ -47,8 +48,10 @@ __all__ = [
     "Kind",
     "NewTask",
     "Offer",
+    "OfferSummary",
     "PackageUnclear",
     "Planner",
+    "RollBackPlanner",
     "Task",
     "TaskState",
     "TaskTarget",
@@ -73,6 +76,7 @@ __all__ = [
     "running_like",
     "start",
     "started_before",
+    "summaries",
     "unknown_client",
     "withdraw",
 ]

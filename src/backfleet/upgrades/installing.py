@@ -34,6 +34,7 @@ class InstallOptions:
     package: str | None = None
     channel: str | None = None  # None = the channel that the client follows, or stable
     tries_again: bool = False  # also a version that is quarantined on the host
+    version: str = ""  # "" = the newest that is offered
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ def plan_installs(
     offered = releases_by_offer(tx, [choice.offer for choice in choices])
     # In the order of their ids, so that two calls that name the same instances cannot wait for each other.
     planned = {
-        choice.instance.id: _target(tx, choice, offered, now, draw)
+        choice.instance.id: _target(tx, choice, offered, options.version, now, draw)
         for choice in sorted(choices, key=lambda choice: choice.instance.id)
     }
     targets = [planned.get(instance.id) or TaskTarget(instance.id, resolved=NO_CARRIER) for instance in instances]
@@ -116,15 +117,26 @@ def _choice(
 
 
 def _target(
-    tx: Transaction, choice: _Choice, offered: Mapping[Offer, Sequence[releases.Release]], now: datetime, draw: Draw
+    tx: Transaction,
+    choice: _Choice,
+    offered: Mapping[Offer, Sequence[releases.Release]],
+    version: str,
+    now: datetime,
+    draw: Draw,
 ) -> TaskTarget:
     instance, found = choice.instance, offered.get(choice.offer, [])
     if not found:
         package, platform = choice.package or "any package", instance.platform or "its platform"
         text = f"no release of {package} is offered for {platform} on {choice.channel}; add one"
         return TaskTarget(instance.id, package=choice.package, platform=instance.platform, resolved=("NoRelease", text))
+    picked = releases.select_named(found, version, current="", pin="") if version and not choice.client else None
+    if picked is not None and picked.refusal:
+        refusal = picked.refusal, f"{choice.package} {picked.text}"
+        return TaskTarget(instance.id, package=choice.package, platform=instance.platform, resolved=refusal)
     client = choice.client or fleet.ensure_client(
         tx, instance, choice.package, choice.channel, status=ClientStatus.NOT_INSTALLED, now=now, draw=draw
     )
     # Offered to the client as it is: it may follow another channel than the one that this install names.
-    return UpgradePlanner({(client.package, instance.platform, client.channel): found}).newest(instance, client)
+    return UpgradePlanner({(client.package, instance.platform, client.channel): found}, version).newest(
+        instance, client
+    )

@@ -92,6 +92,7 @@ class NewTask:
     label: str = ""  # what the caller calls the task; "" = by its kind
     topic: str = ""  # published when the task ends, at most 64 characters; "" = none
     client_token: str | None = None
+    names_version: bool = False  # its caller named the version
     fingerprint: str = ""
 
 

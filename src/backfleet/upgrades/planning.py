@@ -81,9 +81,10 @@ class UpgradePlanner:
     A client that is being installed is included, so that its item can name the task that does it.
     """
 
-    def __init__(self, offered: Mapping[Offer, Sequence[Release]]) -> None:
-        """Plan with these releases; `releases_by_offer` reads them."""
+    def __init__(self, offered: Mapping[Offer, Sequence[Release]], version: str = "") -> None:
+        """Plan with these releases; `releases_by_offer` reads them. All go to `version` if it is given."""
         self._offered = offered
+        self._version = version
         self._selections: dict[
             tuple[str, ...], releases.Selection
         ] = {}  # many clients ask the same question: answered once
@@ -106,12 +107,49 @@ class UpgradePlanner:
         question = (*offer, client.version, client.pin)
         offered = self._offered.get(offer, [])
         if question not in self._selections:
-            self._selections[question] = releases.select(offered, current=client.version, pin=client.pin)
+            self._selections[question] = self._select(offered, client)
         picked = self._selections[question]
         if picked.refusal:
-            return _no_release(instance, client, picked.refusal)
+            text = f"{client.package} {picked.text}" if picked.text else _no_release(instance, client, picked.refusal)
+            return refused(instance, client, picked.refusal, text)
         version = client.version if picked.target is None else picked.target.version
         return replace(_target(instance, client), to_version=version)
+
+    def _select(self, offered: Sequence[Release], client: Client) -> releases.Selection:
+        if self._version:
+            return releases.select_named(offered, self._version, current=client.version, pin=client.pin)
+        return releases.select(offered, current=client.version, pin=client.pin)
+
+
+class RollBackPlanner:
+    """Takes clients back: each to its host's own previous version, or all to a named one that is older."""
+
+    def __init__(self, version: str, known: Mapping[tuple[str, str], Release | None]) -> None:
+        """Plan to go to `version`, "" for what each host had before; `known` has it by package and platform."""
+        self._version = version
+        self._known = known
+
+    def includes(self, client: Client) -> bool:
+        """Include what is installed, and what may be there although we do not know it."""
+        return client.is_installed or client.in_doubt
+
+    def plan(self, instance: Instance, client: Client) -> TaskTarget:
+        """Return the way back, or why there is none. Whether the host kept that version, the host says."""
+        refusal = no_carrier(instance, client)
+        if refusal is not None or not self._version:
+            return refusal or _target(instance, client)
+        release, goal = self._known.get((client.package, instance.platform)), self._version
+        if release is None or release.withdrawn_at is not None:
+            state = "is not a release for its platform" if release is None else "was withdrawn"
+            text = f"{client.package} {goal} {state}; name another version, or none for what the host had before"
+            return refused(instance, client, "NoRelease", text)
+        if client.pin and not release.version_scheme.within(goal, client.pin):
+            text = f"{client.package} {goal} is not within the client's pin {client.pin}; change the pin first"
+            return refused(instance, client, "Pinned", text)
+        if client.version and release.version_scheme.is_newer(goal, client.version):
+            text = f"{goal} is newer than {client.version}, which is installed; an upgrade goes there"
+            return refused(instance, client, "NotAllowedFrom", text)
+        return replace(_target(instance, client), to_version=goal)
 
 
 class UninstallPlanner:
@@ -136,15 +174,14 @@ def refused(instance: Instance, client: Client, code: str, message: str) -> Task
     return replace(_target(instance, client), resolved=(code, message))
 
 
-def _no_release(instance: Instance, client: Client, code: str) -> TaskTarget:
-    text = REFUSALS[code].format(
+def _no_release(instance: Instance, client: Client, code: str) -> str:
+    return REFUSALS[code].format(
         package=client.package,
         platform=instance.platform or "its platform, which is not known",
         channel=client.channel,
         current=client.version,
         pin=f" within its pin {client.pin}" if client.pin else "",
     )
-    return refused(instance, client, code, text)
 
 
 def _target(instance: Instance, client: Client) -> TaskTarget:

@@ -89,15 +89,20 @@ def running_like(tx: Transaction, new: NewTask, *, now: datetime) -> Task | None
     found = _store.task(tx, new.account_id, next(iter(busy.values())))
     if found is None or (found.kind, found.label, found.state) != (new.kind, new.label, TaskState.CREATED):
         return None
-    if {_asked_of(item) for item in found.items} != {_asked_of(target) for target in new.targets}:
-        return None
-    if any(item.account_id != clients_account_id for item in found.items):
+    if any(item.account_id != clients_account_id for item in found.items) or not _does_the_same(found, new):
         return None
     return found
 
 
+def _does_the_same(task: Task, new: NewTask) -> bool:
+    if {_asked_of(item) for item in task.items} != {_asked_of(target) for target in new.targets}:
+        return False
+    versions = {target.client_id: target.to_version for target in new.targets if new.names_version}
+    return all(versions.get(item.client_id, item.to_version) == item.to_version for item in task.items)
+
+
 def _asked_of(one: Item | TaskTarget) -> tuple[str, str, str, bool, bool]:
-    """Return what is to be done with which client. The version is not asked for: it was decided when it began."""
+    """Return what is to be done with which client. A version that nobody named was decided when it began."""
     return one.instance_id, one.client_id, one.package, one.remove_state, one.tries_again
 
 

@@ -89,6 +89,7 @@ CLIENTS = [
 ]  # fmt: skip
 BACKFLEET = [
     step("backfleet", "ListTasks"),
+    step("backfleet", "RollBackClients", ClientIds=["<client1>"]),
     step("backfleet", "CancelTask", TaskId="<other>"),
     step("backfleet", "ListReleases"),
     step("backfleet", "PreviewRollout", Policy=POLICY),

@@ -163,8 +163,10 @@ def test_one_unreachable_instance_alone_is_an_error_of_the_call(env: Environment
 
 
 @pytest.mark.parametrize(("why", "code"), UNREACHABLE)
-def test_among_reachable_instances_it_is_a_line_and_no_item(env: Environment, why: str, code: str) -> None:
-    """ValidInstance is false exactly when ErrorCode is not empty."""
+def test_among_reachable_instances_it_is_a_line_and_an_item_that_has_ended(
+    env: Environment, why: str, code: str
+) -> None:
+    """ValidInstance is false exactly when ErrorCode is not empty. The task's progress cannot hide the item."""
     env.release("2.0")
     good, bad = env.host_with_client()[0], unreachable(env, why)
     answer = started(env, InstanceIds=[bad, good])
@@ -172,7 +174,11 @@ def test_among_reachable_instances_it_is_a_line_and_no_item(env: Environment, wh
         {"InstanceId": bad, "ValidInstance": False, "ErrorCode": code},
         {"InstanceId": good, "ValidInstance": True, "ErrorCode": ""},
     ]
-    assert [item["instanceId"] for item in items(env, answer)] == [good]
+    first, second = items(env, answer)
+    assert (first["instanceId"], first["clientId"], first["errorCode"]) == (bad, "", code)
+    assert bad in first["message"]
+    assert first["completedTime"] == int(env.now.timestamp())
+    assert (second["instanceId"], second["errorCode"]) == (good, "")
 
 
 @pytest.mark.parametrize("dials_in", [None, 880, 1500], ids=["not known", "too late", "after the task"])

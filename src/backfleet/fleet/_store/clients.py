@@ -250,3 +250,14 @@ def count_changed(tx: Transaction, account_id: str) -> int:
     changed = sa.and_(clients.c.account_id == account_id, clients.c.drift != "", instances.c.deregistered_at.is_(None))
     joined = clients.join(instances, instances.c.id == clients.c.instance_id)
     return int(tx.scalar(sa.select(sa.func.count()).select_from(joined).where(changed)))
+
+
+def count_by_release(tx: Transaction, account_id: str) -> dict[tuple[str, str, str], int]:
+    """Return how many of an account's clients have each (package, version, platform)."""
+    joined = clients.join(instances, instances.c.id == clients.c.instance_id)
+    release = (clients.c.package, clients.c.version, instances.c.platform)
+    installed = sa.and_(
+        clients.c.account_id == account_id, clients.c.version != "", instances.c.deregistered_at.is_(None)
+    )
+    query = sa.select(*release, sa.func.count().label("number")).select_from(joined).where(installed).group_by(*release)
+    return {(row.package, row.version, row.platform): int(row.number) for row in tx.rows(query)}

@@ -32,6 +32,7 @@ class DescribeServer:
         "DeafInstances": int,
         "ClonedInstances": int,
         "ChangedClients": int,
+        "WithdrawnClients": int,
         "Releases": int,
         "ClockSkewMilliseconds": int,
     },
@@ -41,13 +42,14 @@ def describe_server(call: Call, asked: DescribeServer) -> dict[str, Any]:
 
     HostProgramSha256 is empty on a server that has none: hosts cannot enrol there. DeafInstances send heartbeats, but
     their agents have no connection and cannot be given work. ChangedClients differ from what their last order left on
-    the host, in files or modes. ClockSkewMilliseconds is by how much the clock of the machine that answers is ahead of
-    the database's, which decides.
+    the host, in files or modes. WithdrawnClients have a version that was withdrawn. ClockSkewMilliseconds is by how
+    much the clock of the machine that answers is ahead of the database's, which decides.
     """
     settings = call.services.settings
     authority = authority_file(settings.data)
     reachable_since = call.now - timedelta(seconds=settings.fit_seconds)
     with call.services.database.reading() as tx:
+        withdrawn = releases.withdrawn(tx)
         connected, deaf = fleet.count_presence(tx, call.account_id, reachable_since=reachable_since)
         counted = {
             "Instances": fleet.count_instances(tx, call.account_id),
@@ -55,6 +57,11 @@ def describe_server(call: Call, asked: DescribeServer) -> dict[str, Any]:
             "DeafInstances": deaf,
             "ClonedInstances": fleet.count_cloned(tx, call.account_id, now=call.now),
             "ChangedClients": fleet.count_changed(tx, call.account_id),
+            "WithdrawnClients": sum(
+                number
+                for release, number in fleet.count_by_release(tx, call.account_id).items()
+                if release in withdrawn
+            ),
             "Releases": releases.count_releases(tx),
         }
     return {

@@ -69,6 +69,7 @@ FOUND_CLIENTS: Final = {
             "PackageName": str,
             "ClientVersion": str,
             "MaxClientVersion": str,
+            "OfferState": str,
             "InstanceId": str,
             "InstanceName": str,
             "Hostname": str,

@@ -24,11 +24,12 @@ from backfleet.operations.hbr.settings import settings_of
 from backfleet.operations.hbr.targets import call_targets, named_targets
 from backfleet.operations.tags import Tag
 from backfleet.paging import Listing, Page
-from backfleet.upgrades import Offer
+from backfleet.upgrades import Offer, OfferSummary
 from backfleet.wire.errors import InvalidParameter, MissingParameter
 from backfleet.wire.parameters import json_list, repeat, repeat_objects, text
 
 OUR_TYPE = "ECS_CLIENT"
+NOTHING_OFFERED: Final = OfferSummary(None, frozenset())
 MOST_IDS = 100
 FILTER_KEYS: Final = {
     "status": "status",
@@ -84,7 +85,7 @@ def describe_backup_clients(call: Call, asked: DescribeBackupClients) -> dict[st
     )
     page = Page(asked.page_number, asked.page_size)
     found: Listing[tuple[Client, Instance]] = Listing([], 0)
-    newest: dict[Offer, str] = {}
+    offered: dict[Offer, OfferSummary] = {}
     since = confirmed_since(call.now, call.services.settings)
     more = _Details({}, {})
     # There are neither clients of another type nor clusters here: nothing is found.
@@ -93,16 +94,18 @@ def describe_backup_clients(call: Call, asked: DescribeBackupClients) -> dict[st
         wanted = ClientFilter(asked.client_ids or None, asked.instance_ids or None, tags, _conditions(asked.filters))
         with call.services.database.reading() as tx:
             found = fleet.find_clients(tx, there.account_id, there.region, wanted, page)
-            newest = upgrades.newest_versions(tx, [_offer(client, instance) for client, instance in found.items])
+            offered = upgrades.summaries(tx, [_offer(client, instance) for client, instance in found.items])
             more = _Details(
                 settings_of(tx, [client.id for client, _ in found.items]),
                 fleet.tags_of(tx, "instance", [instance.id for _, instance in found.items]),
             )
     return common(
         Clients=[
-            client_answer(client, instance, newest.get(_offer(client, instance), ""), since)
+            client_answer(client, instance, summary.newest.version if summary.newest else "", since)
+            | {"OfferState": summary.state_of(client.version)}
             | {"Settings": more.settings.get(client.id, {}), "Tags": more.tags(instance.id)}
             for client, instance in found.items
+            for summary in [offered.get(_offer(client, instance), NOTHING_OFFERED)]
         ],
         **page_answer(page, found.total),
     )

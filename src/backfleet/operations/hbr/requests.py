@@ -16,6 +16,11 @@ def page_size() -> Any:
     return integer("PageSize", default=10, least=1, most=99)
 
 
+def release_version() -> Any:
+    """Return the field of ReleaseVersion, which is ours: the version to go to."""
+    return text("ReleaseVersion", longest=64)
+
+
 def vault_id(*, required: bool = False) -> Any:
     """Return the field of VaultId, which is checked and has no effect here."""
     return text("VaultId", required=required, longest=128)

@@ -8,9 +8,9 @@ from typing import Final
 from backfleet import fleet, upgrades
 from backfleet.fleet import Instance, Reachability, Resolved
 from backfleet.operations.hbr.answers import seconds
-from backfleet.operations.hbr.errors import BY_REACHABILITY, ClientNotFound
+from backfleet.operations.hbr.errors import BY_REACHABILITY, REACHABILITY_TEXTS, ClientNotFound
 from backfleet.operations.hbr.identifiers import NamedIds, is_client
-from backfleet.upgrades import Planner, TaskTarget
+from backfleet.upgrades import Item, Planner, TaskTarget
 
 LEAST_TIME: Final = timedelta(seconds=60)  # that a task must have left when a host gets its order
 WAITS_FOR_DIAL: Final = (
@@ -69,6 +69,26 @@ class Selection:
         if not self._is_reachable(place):
             raise BY_REACHABILITY[self.reachability[place]](place)
 
+    def with_unfit(self, targets: Sequence[TaskTarget]) -> list[TaskTarget]:
+        """Return targets with one more for each named instance that cannot be given work, in request order.
+
+        It is refused with its validity code, so that the task's progress cannot hide it. An instance that a target is
+        about already, as its client is named too, gets no second one.
+        """
+        about = {target.instance_id for target in targets}
+        unfit = [
+            TaskTarget(named, resolved=(code.value, REACHABILITY_TEXTS[code].format(id=named)))
+            for named in self.named.instances
+            if not self._is_reachable(named) and named not in about
+            for code in [self.reachability[named]]
+        ]
+        position = {named: number for number, named in enumerate(self.named.ids)}
+        last = len(position)
+        return sorted(
+            [*targets, *unfit],
+            key=lambda target: min(position.get(target.client_id, last), position.get(target.instance_id, last)),
+        )
+
     def with_dials(self, targets: Sequence[TaskTarget]) -> list[TaskTarget]:
         """Return targets of which those that wait for an agent to connect say so."""
         return [
@@ -99,6 +119,11 @@ class Selection:
 
     def _is_reachable(self, instance_id: str) -> bool:
         return self.reachability[instance_id] is Reachability.REACHABLE
+
+
+def is_unfit(item: Item) -> bool:
+    """Return whether an item stands for a named instance that could not be given work when its task began."""
+    return not item.client_id and any(item.code == code.value for code in BY_REACHABILITY)
 
 
 def select(
