@@ -419,7 +419,7 @@ def test_a_token_that_is_too_long_is_refused(env: Environment) -> None:
         ),
         pytest.param(
             {"CrossAccountType": "CROSS_ACCOUNT", "CrossAccountUserId": "1", "CrossAccountRoleName": "r"},
-            404, "RoleNotExist", id="no such account",
+            403, "AssumeRoleFail", id="no such account",
         ),
         pytest.param({"CrossAccountUserId": "1"}, 400, "InvalidParameter", id="a user without the type"),
         pytest.param({"CrossAccountRoleName": "r"}, 400, "InvalidParameter", id="a role without the type"),
