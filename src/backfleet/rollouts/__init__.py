@@ -14,6 +14,7 @@ from backfleet.idempotency import TokenReused
 from backfleet.rollouts.errors import MemberMissing, NameTaken, NotAnApprover, NotNow, RolloutMissing
 from backfleet.rollouts.events import Event, broken_at
 from backfleet.rollouts.judging import Judge, ReadJudge
+from backfleet.rollouts.outside import Asker, Destinations, read_secret
 from backfleet.rollouts.planning import Plan
 from backfleet.rollouts.policy import Fault, Policy, PolicyRefused, read_policy
 from backfleet.rollouts.reading import (
@@ -46,7 +47,9 @@ from backfleet.rollouts.worker import Worker
 
 __all__ = [
     "TOPIC",
+    "Asker",
     "By",
+    "Destinations",
     "Event",
     "Fault",
     "Judge",
@@ -80,6 +83,7 @@ __all__ = [
     "pause",
     "preview",
     "read_policy",
+    "read_secret",
     "remember_creation",
     "resume",
     "retry",
