@@ -21,7 +21,12 @@ MOST_TARGETS: Final = 100  # of one task
 Judge = Callable[[Transaction, Caller, str, str, Sequence[str], datetime], str]
 """Returns why a caller may not do this now, "" if they may: (tx, caller, action, region, client ids, now)."""
 
-KINDS: Final[Mapping[Action, Kind]] = {Action.MOVE: Kind.UPGRADE, Action.ROLL_BACK: Kind.ROLL_BACK}
+KINDS: Final[Mapping[Action, Kind]] = {
+    Action.MOVE: Kind.UPGRADE,
+    Action.ROLL_BACK: Kind.ROLL_BACK,
+    Action.PRECHECK: Kind.PRECHECK,
+    Action.STAGE: Kind.STAGE,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,7 @@ def send_orders(
             targets.append(upgrades.unknown_client(client_id))
             continue
         target = _target(client, found.instances[client.instance_id].platform, goal)
-        refusal = _refusal(record, client, offered[target.platform]) if action is Action.MOVE else None
+        refusal = _refusal(record, client, offered[target.platform]) if action is not Action.ROLL_BACK else None
         targets.append(replace(target, resolved=refusal))
     sent: dict[str, Sent] = {}
     for start in range(0, len(targets), MOST_TARGETS):

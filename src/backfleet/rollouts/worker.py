@@ -18,6 +18,7 @@ from backfleet.rollouts.events import chained, events_of
 from backfleet.rollouts.loading import Boards, Loaded, refresh
 from backfleet.rollouts.model import Action, Decision, Signals
 from backfleet.rollouts.people import person_of
+from backfleet.rollouts.policy import Kind
 from backfleet.rollouts.records import RolloutRecord, read_caller
 from backfleet.rollouts.sending import Judge, Sent, send_orders
 from backfleet.rollouts.states import ENDED, MemberState, RolloutState
@@ -169,7 +170,8 @@ def _apply_moves(tx: Transaction, record: RolloutRecord, loaded: Loaded, decisio
 
 
 def _goal(record: RolloutRecord, loaded: Loaded, action: Action, client_id: str) -> str:
-    return loaded.board[client_id].from_version if action is Action.ROLL_BACK else record.target_version
+    is_undone = action is Action.ROLL_BACK and record.kind != Kind.ROLL_BACK
+    return loaded.board[client_id].from_version if is_undone else record.target_version
 
 
 def _decide_again_at(state: RolloutState, loaded: Loaded, decision: Decision, now: datetime) -> datetime | None:
