@@ -15,7 +15,7 @@ from backfleet.rollouts.loading import load_members
 from backfleet.rollouts.model import RingRun
 from backfleet.rollouts.people import NOBODY, person_of
 from backfleet.rollouts.planning import Plan, plan
-from backfleet.rollouts.policy import Approval, Manual, PolicyRefused, read_policy
+from backfleet.rollouts.policy import Approval, Manual, PolicyRefused, read_policy, with_lines
 from backfleet.rollouts.records import MemberRecord, RolloutRecord, read_caller, write_caller, write_rings
 from backfleet.rollouts.sending import TOPIC
 from backfleet.rollouts.states import ENDED, FINAL, MemberState, RolloutState, may_move, rollout_may_move
@@ -73,7 +73,7 @@ def create(
     rollout_id = new_id("ro", draw)
     found = plan(tx, account_id, by.region, policy, rollout_id, now=by.now, reachable_within=reachable_within)
     if found.faults:
-        raise PolicyRefused(found.faults)
+        raise PolicyRefused(with_lines(found.faults, text))
     record = _draft(found, text, digest, rollout_id, by)
     _store.add(tx, record)
     _store.add_members(tx, rollout_id, [MemberRecord(member) for member in found.members])
@@ -110,7 +110,7 @@ def preview(tx: Transaction, text: str, by: By, *, reachable_within: timedelta) 
         PolicyRefused: the text alone is no policy.
     """
     policy = read_policy(text)
-    return plan(
+    found = plan(
         tx,
         by.caller.account_id,
         by.region,
@@ -119,6 +119,7 @@ def preview(tx: Transaction, text: str, by: By, *, reachable_within: timedelta) 
         now=by.now,
         reachable_within=reachable_within,
     )
+    return replace(found, faults=with_lines(found.faults, text))
 
 
 def start(tx: Transaction, record: RolloutRecord, by: By, *, start_at: datetime | None = None) -> RolloutRecord:
