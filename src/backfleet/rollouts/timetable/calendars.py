@@ -145,10 +145,11 @@ class _Event:
 
     def __init__(self, event: Any, line: int, faults: list[Fault]) -> None:
         self._event, self._line, self._faults = event, line, faults
+        self._broken = {str(key) for key, _ in event.errors}
         self.uid = str(event.get("UID", f"line {line}"))
         self.summary = " ".join(str(event.get("SUMMARY", "")).split())[:_SHOWN] or self.uid[:_SHOWN]
         self.replaces = self._moment("RECURRENCE-ID")
-        given = event.get("RECURRENCE-ID")
+        given = self._get("RECURRENCE-ID")
         if given is not None and "RANGE" in getattr(given, "params", {}):
             self._fault("RECURRENCE-ID", "RANGE", "leave RANGE out: write the occurrences that follow as an event")
 
@@ -193,8 +194,12 @@ class _Event:
     def _fault(self, key: str, found: str, wanted: str) -> None:
         self._faults.append(Fault(self._line, key, found, wanted))
 
+    def _get(self, key: str) -> Any:
+        """Return a property; None for one that cannot be read: that is a fault of its own."""
+        return None if key in self._broken else self._event.get(key)
+
     def _moment(self, key: str) -> datetime | date | None:
-        given = self._event.get(key)
+        given = self._get(key)
         value = getattr(given, "dt", None)
         if given is None:
             return None
@@ -217,7 +222,7 @@ class _Event:
             if length < timedelta(0):
                 self._fault("DTEND", str(end), "let it end after DTSTART")
             return length
-        value = getattr(self._event.get("DURATION"), "dt", None)
+        value = getattr(self._get("DURATION"), "dt", None)
         if isinstance(value, timedelta):
             if value < timedelta(0):
                 self._fault("DURATION", str(value), "let it last some time")
@@ -225,8 +230,8 @@ class _Event:
         return timedelta(0) if isinstance(begin, datetime) else _DAY
 
     def _rule(self, start: datetime, zone: tzinfo | None) -> Recurrence | None:
-        given = self._event.get("RRULE")
-        if given is None or "RRULE" in dict(self._event.errors):
+        given = self._get("RRULE")
+        if given is None:
             return None
         if isinstance(given, list) or not isinstance(given, Mapping):
             self._fault("RRULE", str(given)[:_SHOWN], "give one recurrence an event, as RFC 5545 has it")
@@ -245,7 +250,7 @@ class _Event:
             return None
 
     def _dates(self, key: str) -> list[datetime | date]:
-        given = self._event.get(key)
+        given = self._get(key)
         lists = [] if given is None else given if isinstance(given, list) else [given]
         values = [getattr(each, "dt", None) for one in lists for each in getattr(one, "dts", [])]
         found = [value for value in values if isinstance(value, date)]
