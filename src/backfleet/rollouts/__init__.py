@@ -25,6 +25,7 @@ from backfleet.rollouts.errors import (
     TooManyCalendars,
 )
 from backfleet.rollouts.events import Event, broken_at
+from backfleet.rollouts.judging import Judge, ReadJudge
 from backfleet.rollouts.planning import Plan
 from backfleet.rollouts.policy import Fault, Policy, PolicyRefused, read_policy
 from backfleet.rollouts.reading import (
@@ -37,7 +38,7 @@ from backfleet.rollouts.reading import (
     view,
 )
 from backfleet.rollouts.records import MemberRecord, RolloutRecord
-from backfleet.rollouts.sending import TOPIC, Judge
+from backfleet.rollouts.sending import TOPIC
 from backfleet.rollouts.states import MemberState, RingState, RolloutState
 from backfleet.rollouts.timetable import LONGEST_CALENDAR, MOST_EVENTS, CalendarRefused, as_calendar
 from backfleet.rollouts.verbs import (
@@ -77,6 +78,7 @@ __all__ = [
     "Plan",
     "Policy",
     "PolicyRefused",
+    "ReadJudge",
     "RingState",
     "RolloutMissing",
     "RolloutRecord",
