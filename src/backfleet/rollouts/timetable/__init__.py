@@ -1,6 +1,6 @@
 """Windows and freezes: when the hosts of a time zone may be changed. Pure: a policy, calendars and a time decide.
 
-Everything is wall-clock time until `edges` turns it into instants, by one rule. A window is the shorter of what it can
+Everything is wall-clock time until `edges` turns it into moments, by one rule. A window is the shorter of what it can
 mean, a freeze the longer.
 """
 

@@ -1,4 +1,4 @@
-"""From wall-clock time to instants: what an edge in a gap of the clock means, and one that comes twice."""
+"""From wall-clock time to moments: what an edge in a gap of the clock means, and one that comes twice."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -7,8 +7,8 @@ Named = tuple[datetime, datetime, str]
 """Begin, end, and what people call it."""
 
 
-def instant_of(wall: datetime, zone: tzinfo, *, is_later: bool = False) -> datetime:
-    """Return the instant of a wall-clock time.
+def moment_of(wall: datetime, zone: tzinfo, *, is_later: bool = False) -> datetime:
+    """Return the moment of a wall-clock time.
 
     Args:
         wall: a time without a zone.
@@ -16,7 +16,7 @@ def instant_of(wall: datetime, zone: tzinfo, *, is_later: bool = False) -> datet
         is_later: whether a time that comes twice means its second coming.
 
     Returns:
-        The instant in UTC; for a time that the clocks skip, the end of the gap.
+        The moment in UTC; for a time that the clocks skip, the end of the gap.
     """
     before = wall.replace(tzinfo=zone, fold=0).utcoffset() or timedelta(0)
     after = wall.replace(tzinfo=zone, fold=1).utcoffset() or timedelta(0)
@@ -26,7 +26,7 @@ def instant_of(wall: datetime, zone: tzinfo, *, is_later: bool = False) -> datet
 
 
 def _end_of_gap(zone: tzinfo, low: datetime, high: datetime) -> datetime:
-    """Return the first instant after `low` whose offset is that of `high`."""
+    """Return the first moment after `low` whose offset is that of `high`."""
     offset = high.astimezone(zone).utcoffset()
     while high - low > timedelta(seconds=1):
         middle = low + timedelta(seconds=int((high - low).total_seconds()) // 2)
@@ -42,15 +42,15 @@ def window_span(begin: datetime, end: datetime, zone: tzinfo) -> tuple[datetime,
 
     One that lies in the doubled hour as a whole is open the first time only.
     """
-    first, last = instant_of(begin, zone, is_later=True), instant_of(end, zone)
+    first, last = moment_of(begin, zone, is_later=True), moment_of(end, zone)
     if first >= last and begin < end:
-        first = instant_of(begin, zone)
+        first = moment_of(begin, zone)
     return first, last
 
 
 def freeze_span(begin: datetime, end: datetime, zone: tzinfo) -> tuple[datetime, datetime]:
     """Return the longer of what a freeze can mean."""
-    return instant_of(begin, zone), instant_of(end, zone, is_later=True)
+    return moment_of(begin, zone), moment_of(end, zone, is_later=True)
 
 
 def merged(spans: Iterable[Named]) -> list[Named]:

@@ -18,7 +18,7 @@ _AHEAD: Final = timedelta(days=200)  # and so far ahead
 _LEAST_AHEAD: Final = timedelta(days=40)  # longer than any order may take
 _LONGEST_SPAN: Final = timedelta(days=3)  # of a window, with the widest zones
 _MOST_ZONES: Final = 1000  # kept
-_MOST_LOOKS: Final = 5000
+_MOST_STEPS: Final = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Timetable:
 
     def opens_for(self, zone: str, needs: timedelta, begin: datetime, end: datetime) -> bool:
         """Return whether hosts of a zone may be changed for so long in one piece, between two times."""
-        for _ in range(_MOST_LOOKS):
+        for _ in range(_MOST_STEPS):
             if begin + needs > end:
                 return False
             found = self.opening(zone, begin)
