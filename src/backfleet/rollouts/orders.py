@@ -17,6 +17,7 @@ REFUSALS: Final = frozenset(
         "InstanceNotExists",
         "HostCloned",
         "Pinned",
+        "NoPermission",
     }
 )
 """Codes of orders that touched nothing and would fail again."""

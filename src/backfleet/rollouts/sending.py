@@ -18,8 +18,11 @@ from backfleet.upgrades import Kind, NewTask, TaskTarget
 TOPIC: Final = "rollouts"
 MOST_TARGETS: Final = 100  # of one task
 
-Judge = Callable[[Transaction, Caller, str, str, Sequence[str], datetime], str]
-"""Returns why a caller may not do this now, "" if they may: (tx, caller, action, region, client ids, now)."""
+Judge = Callable[[Transaction, Caller, str, str, Sequence[str], datetime], Mapping[str, str]]
+"""Returns why a caller may not do this now: (tx, caller, action, region, client ids, now).
+
+Under "" stands what forbids the whole, under a client's id what forbids that client; what may be done is left out.
+"""
 
 KINDS: Final[Mapping[Action, Kind]] = {Action.MOVE: Kind.UPGRADE, Action.ROLL_BACK: Kind.ROLL_BACK}
 
@@ -38,6 +41,7 @@ def send_orders(
     action: Action,
     goals: Mapping[str, str],
     *,
+    forbidden: Mapping[str, str],
     now: datetime,
     draw: Draw,
     settings: Settings,
@@ -49,6 +53,7 @@ def send_orders(
         record: the rollout.
         action: what is asked of the hosts.
         goals: the version that each member goes to; "" = its host's own previous one, for a roll-back.
+        forbidden: why the starter may not move a member, by its client's id.
         now: the time.
         draw: makes ids.
         settings: how long a task may take.
@@ -68,6 +73,8 @@ def send_orders(
             continue
         target = _target(client, found.instances[client.instance_id].platform, goal)
         refusal = _refusal(record, client, offered[target.platform]) if action is Action.MOVE else None
+        if client_id in forbidden:
+            refusal = ("NoPermission", forbidden[client_id])
         targets.append(replace(target, resolved=refusal))
     sent: dict[str, Sent] = {}
     for start in range(0, len(targets), MOST_TARGETS):

@@ -5,6 +5,7 @@ one begins with what that wrote.
 """
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -134,7 +135,7 @@ def read_signals(tx: Transaction, record: RolloutRecord, context: Context) -> Si
     refused = ""
     if record.state is RolloutState.RUNNING and record.starter:
         starter = read_caller(record.starter)
-        refused = context.judge(tx, starter, "StartRollout", record.region, [], context.now)
+        refused = context.judge(tx, starter, "StartRollout", record.region, [], context.now).get("", "")
     return Signals(
         answers=_store.answers_of(tx, record.id),
         approvals={ring: frozenset(people) for ring, people in approvals.items()},
@@ -162,10 +163,26 @@ def _apply_moves(tx: Transaction, record: RolloutRecord, loaded: Loaded, decisio
     for action, client_ids in by_action.items():
         goals = {client_id: _goal(record, loaded, action, client_id) for client_id in client_ids}
         sent: dict[str, Sent] = send_orders(
-            tx, record, action, goals, now=context.now, draw=context.draw, settings=context.settings
+            tx,
+            record,
+            action,
+            goals,
+            forbidden=_forbidden(tx, record, action, client_ids, context),
+            now=context.now,
+            draw=context.draw,
+            settings=context.settings,
         )
         loaded.sent.update(sent)
     _store.change_members(tx, record.id, [loaded.record_of(move.client_id) for move in decision.moves])
+
+
+def _forbidden(
+    tx: Transaction, record: RolloutRecord, action: Action, client_ids: list[str], context: Context
+) -> Mapping[str, str]:
+    """Return the members that the starter may not move. The way back is open: what is taken back was moved before."""
+    if action is not Action.MOVE or not record.starter:
+        return {}
+    return context.judge(tx, read_caller(record.starter), "StartRollout", record.region, client_ids, context.now)
 
 
 def _goal(record: RolloutRecord, loaded: Loaded, action: Action, client_id: str) -> str:
