@@ -179,7 +179,7 @@ def _apply_moves(tx: Transaction, record: RolloutRecord, loaded: Loaded, decisio
 def _forbidden(
     tx: Transaction, record: RolloutRecord, action: Action, client_ids: list[str], context: Context
 ) -> Mapping[str, str]:
-    """Return the members that the starter may not move. The way back is open: what is taken back was moved before."""
+    """Return the members that the starter may not move. The way back is open: a member on it was moved before."""
     if action is not Action.MOVE or not record.starter:
         return {}
     return context.judge(tx, read_caller(record.starter), "StartRollout", record.region, client_ids, context.now)
