@@ -282,7 +282,7 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
     settings, database, draw = services.settings, services.database, services.draw
     reachable_within = timedelta(seconds=settings.fit_seconds)
     carrier = carriers.GatewayCarrier(bootstrap_of(settings))
-    rollout_worker = rollouts.Worker(database, settings, draw, operations.judge_rollout)
+    rollout_worker = rollouts.Worker(database, settings, draw, operations.RolloutJudge)
     return [
         Worker(
             "upgrades",

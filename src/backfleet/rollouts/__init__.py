@@ -13,6 +13,7 @@ the simulator alike.
 from backfleet.idempotency import TokenReused
 from backfleet.rollouts.errors import MemberMissing, NameTaken, NotAnApprover, NotNow, RolloutMissing
 from backfleet.rollouts.events import Event, broken_at
+from backfleet.rollouts.judging import Judge, ReadJudge
 from backfleet.rollouts.planning import Plan
 from backfleet.rollouts.policy import Fault, Policy, PolicyRefused, read_policy
 from backfleet.rollouts.reading import (
@@ -25,7 +26,7 @@ from backfleet.rollouts.reading import (
     view,
 )
 from backfleet.rollouts.records import MemberRecord, RolloutRecord
-from backfleet.rollouts.sending import TOPIC, Judge
+from backfleet.rollouts.sending import TOPIC
 from backfleet.rollouts.states import MemberState, RingState, RolloutState
 from backfleet.rollouts.verbs import (
     By,
@@ -58,6 +59,7 @@ __all__ = [
     "Plan",
     "Policy",
     "PolicyRefused",
+    "ReadJudge",
     "RingState",
     "RolloutMissing",
     "RolloutRecord",

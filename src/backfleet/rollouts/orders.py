@@ -17,7 +17,7 @@ REFUSALS: Final = frozenset(
         "InstanceNotExists",
         "HostCloned",
         "Pinned",
-        "NoPermission",
+        "NoPermission",  # the rollout's starter may not move it
     }
 )
 """Codes of orders that touched nothing and would fail again."""
