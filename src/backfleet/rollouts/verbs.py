@@ -235,7 +235,13 @@ def retry(tx: Transaction, record: RolloutRecord, by: By, client_ids: Sequence[s
         is_meant = not client_ids or each.member.client_id in client_ids
         if is_meant and state in FINAL and may_move(state, MemberState.PENDING):
             again = each.member._replace(
-                state=MemberState.PENDING, since=by.now, reason="tried again", code="", end=None, begun_at=None
+                state=MemberState.PENDING,
+                since=by.now,
+                reason="tried again",
+                code="",
+                end=None,
+                begun_at=None,
+                not_before=None,
             )
             chosen.append(MemberRecord(again))
     _store.change_members(tx, record.id, chosen)
