@@ -17,7 +17,7 @@ from backfleet.rollouts.model import RingRun
 from backfleet.rollouts.outside import Destinations
 from backfleet.rollouts.people import NOBODY, may_be_same, person_of
 from backfleet.rollouts.planning import Plan, plan
-from backfleet.rollouts.policy import Approval, Fault, Manual, PolicyRefused, read_policy
+from backfleet.rollouts.policy import Approval, Fault, Kind, Manual, PolicyRefused, read_policy, with_lines
 from backfleet.rollouts.records import MemberRecord, RolloutRecord, read_caller, write_caller, write_rings
 from backfleet.rollouts.sending import TOPIC
 from backfleet.rollouts.states import ENDED, FINAL, MemberState, RolloutState, may_move, rollout_may_move
@@ -92,7 +92,7 @@ def create(
     if refused:
         faults.append(Fault(0, "start", refused, "apply it without a start, and have it started by somebody who may"))
     if faults:
-        raise PolicyRefused(faults)
+        raise PolicyRefused(with_lines(faults, text))
     record = _draft(found, text, digest, rollout_id, by)
     _store.add(tx, record)
     _store.add_members(tx, rollout_id, [MemberRecord(member) for member in found.members])
@@ -138,7 +138,7 @@ def preview(tx: Transaction, text: str, by: By, *, reachable_within: timedelta) 
         now=by.now,
         reachable_within=reachable_within,
     )
-    return replace(found, faults=tuple(by.faults_of(found, by.judge(tx))))
+    return replace(found, faults=with_lines(by.faults_of(found, by.judge(tx)), text))
 
 
 def start(tx: Transaction, record: RolloutRecord, by: By, *, start_at: datetime | None = None) -> RolloutRecord:
@@ -187,6 +187,8 @@ def cancel(tx: Transaction, record: RolloutRecord, by: By) -> RolloutRecord:
 
 def roll_back(tx: Transaction, record: RolloutRecord, by: By, *, ring: int | None = None) -> RolloutRecord:
     """Take every member, or a ring, back to the version it had. Raises NotNow."""
+    if record.kind != Kind.UPGRADE:
+        raise NotNow(f"it is a rollout of kind {record.kind}; only one of kind {Kind.UPGRADE} can be rolled back")
     withdraw_orders(tx, load_members(tx, record), by.now)
     moved = _moved(tx, record, _R.ROLLING_BACK, by, "rolls back")
     moved = replace(moved, roll_back_ring=ring)
@@ -243,7 +245,13 @@ def retry(tx: Transaction, record: RolloutRecord, by: By, client_ids: Sequence[s
         is_meant = not client_ids or each.member.client_id in client_ids
         if is_meant and state in FINAL and may_move(state, MemberState.PENDING):
             again = each.member._replace(
-                state=MemberState.PENDING, since=by.now, reason="tried again", code="", end=None, begun_at=None
+                state=MemberState.PENDING,
+                since=by.now,
+                reason="tried again",
+                code="",
+                end=None,
+                begun_at=None,
+                not_before=None,
             )
             chosen.append(MemberRecord(again))
     _store.change_members(tx, record.id, chosen)

@@ -164,7 +164,7 @@ def _apply_moves(
             by_action.setdefault(move.action, []).append(move.client_id)
     upgrades.withdraw(tx, withdrawn, now=context.now)
     for action, client_ids in by_action.items():
-        goals = {client_id: _goal(record, loaded, action, client_id) for client_id in client_ids}
+        goals = {client_id: _goal(record, loaded, client_id) for client_id in client_ids}
         sent: dict[str, Sent] = send_orders(
             tx, record, action, goals, judge, now=context.now, draw=context.draw, settings=context.settings
         )
@@ -172,8 +172,9 @@ def _apply_moves(
     _store.change_members(tx, record.id, [loaded.record_of(move.client_id) for move in decision.moves])
 
 
-def _goal(record: RolloutRecord, loaded: Loaded, action: Action, client_id: str) -> str:
-    return loaded.board[client_id].from_version if action is Action.ROLL_BACK else record.target_version
+def _goal(record: RolloutRecord, loaded: Loaded, client_id: str) -> str:
+    member = loaded.board[client_id]
+    return member.from_version if member.state is MemberState.ROLLING_BACK else record.target_version
 
 
 def _decide_again_at(state: RolloutState, loaded: Loaded, decision: Decision, now: datetime) -> datetime | None:
