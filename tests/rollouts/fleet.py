@@ -42,6 +42,10 @@ def rolls_back(item: upgrades.Item) -> Report:
     return report_of(item, "failed", code="RolledBack", message="it said: no such option", stage="back")
 
 
+def stays(item: upgrades.Item) -> Report:
+    return report_of(item, current_version=item.from_version)
+
+
 def is_busy(item: upgrades.Item) -> Report:
     return report_of(item, "failed", code="HostBusy", message="a backup runs", details={"deferred": True})
 
@@ -117,7 +121,7 @@ class Fleet:
         """Let the worker of rollouts run until it is through."""
         services = self.env.services
         if self.worker is None:
-            self.worker = rollouts.Worker(services.database, services.settings, services.draw, operations.judge_rollout)
+            self.worker = rollouts.Worker(services.database, services.settings, services.draw, operations.RolloutJudge)
         while self.worker.run_once(self.now):
             pass
 
