@@ -9,3 +9,8 @@ from backfleet.paging import Page
 def test_the_offset_is_the_number_of_items_before_the_page(page: Page, offset: int) -> None:
     """Page numbers count from 1."""
     assert page.offset == offset
+
+
+def test_after_a_position_nothing_is_left_out() -> None:
+    """The number then only counts the pages."""
+    assert Page(7, 50, after=("a", 1)).offset == 0

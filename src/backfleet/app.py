@@ -48,6 +48,7 @@ from backfleet.library_internals import limit_tls_buffers
 from backfleet.operations.backfleet.server import agent_address
 from backfleet.operations.catalogue import Services
 from backfleet.operations.perform import Performer
+from backfleet.proxy_protocol import middlewares_of, start_sites, trust_of
 from backfleet.pubsub import LONGEST_WAIT, PubSub, open_pubsub, poll_until_stopped
 from backfleet.settings import Settings
 from backfleet.sockets import tell_parent_ready, tell_systemd
@@ -103,6 +104,10 @@ def serve(settings: Settings, *, clock: Clock, draw: Draw, announce: Callable[[s
     """
     if host_program.NEEDED_BY & set(settings.only) and host_program.find() is None:
         raise CannotStart(host_program.MISSING)
+    try:
+        trust_of(settings)
+    except ValueError as problem:
+        raise CannotStart(str(problem)) from None
     os.umask(0o077)  # no other user may read what the server writes, the database's own files included
     listeners = bind(settings)
     settings = replace(settings, http=sockets.address_of(listeners.http), https=sockets.address_of(listeners.https))
@@ -247,12 +252,9 @@ class _Server:
 
     async def _listen(self, runner: web.AppRunner, listeners: Listeners) -> None:
         limit_tls_buffers(TLS_READ_BYTES)
-        await web.SockSite(runner, listeners.http, backlog=ACCEPTED_AT_ONCE).start()
-        await web.SockSite(runner, listeners.https, ssl_context=self._tls, backlog=ACCEPTED_AT_ONCE).start()
+        await start_sites(runner, self._settings, listeners.http, listeners.https, self._tls, ACCEPTED_AT_ONCE)
         for listener in (listeners.http, listeners.https):
-            listener.listen(
-                sockets.BACKLOG
-            )  # aiohttp has one number for both; the kernel may hold more than is accepted at once
+            listener.listen(sockets.BACKLOG)  # aiohttp has one number for both: the kernel may hold more
 
     def _complete_certificate(self, loop: asyncio.AbstractEventLoop) -> None:
         completing = functools.partial(
@@ -262,7 +264,7 @@ class _Server:
 
     def _application(self) -> web.Application:
         services, only = self._services, self._settings.only
-        app = web.Application(client_max_size=self._settings.body_limit)
+        app = web.Application(client_max_size=self._settings.body_limit, middlewares=middlewares_of(self._settings))
         health.add_to(app, {"database": self._check_database})
         if "openapi" in only:
             openapi.add_to(app, services, self._performer, self._clock)

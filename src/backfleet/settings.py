@@ -37,6 +37,9 @@ class Settings:
     nats: str = ""  # nats://... or tls://..., several with commas: carries notifications between processes
     only: tuple[str, ...] = PARTS
     hold_listeners: bool = True  # a small parent process holds the listeners while the server restarts
+    trusted_proxies: str = ""  # networks of balancers, with commas: they are believed about who is behind them
+    forwarded_header: str = "X-Forwarded-For"  # the one that they write (with X-Forwarded-Proto), or Forwarded
+    proxy_protocol: str = ""  # listeners that require the PROXY protocol of every connection: http, https or both
     region: str = "cn-hangzhou"  # the region that this installation answers for
     public_host: str = ""  # a further name or address in the server certificate
     default_package: str = ""  # what InstallBackupClients installs if the call names none; "" = the only one there is

@@ -1,5 +1,6 @@
 """Schedules of commands: every form, in every time zone, and what is refused."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -42,6 +43,10 @@ def times(frequency: str, count: int = 3, since: datetime = NOW, timeout: timede
         pytest.param("0 0 12 ? * 2#1", ["2026-01-06 12:00:00", "2026-02-03 12:00:00"], id="the first Tuesday"),
         pytest.param("0 0 12 15W * ?", ["2026-01-15 12:00:00", "2026-02-16 12:00:00"], id="the nearest weekday"),
         pytest.param("0 0 12 1W 8 ?", ["2026-08-03 12:00:00", "2027-08-02 12:00:00"], id="within its month"),
+        pytest.param("0 0 12 1W 1 MON", ["2026-01-05 12:00:00", "2026-01-12 12:00:00"], id="that day, and Mondays"),
+        pytest.param("0 0 12 1W 3 TUE", ["2026-03-02 12:00:00", "2026-03-03 12:00:00"], id="W or a weekday"),
+        pytest.param("0 0 12 5 1 WED", ["2026-01-05 12:00:00", "2026-01-07 12:00:00"], id="a day or a weekday"),
+        pytest.param("0\t0 12\t* *  ?", ["2026-01-02 12:00:00", "2026-01-03 12:00:00"], id="tabs between fields"),
         pytest.param("0 0 12 1 1 ? 2027", ["2027-01-01 12:00:00"], id="one year"),
         pytest.param("0 0 12 1 1 ? 2027-2028 GMT+8:00", ["2027-01-01 04:00:00", "2028-01-01 04:00:00"], id="years"),
         pytest.param("0 0 12 1 1 ? 2027/5 UTC", ["2027-01-01 12:00:00", "2032-01-01 12:00:00"], id="every fifth year"),
@@ -50,16 +55,6 @@ def times(frequency: str, count: int = 3, since: datetime = NOW, timeout: timede
 def test_the_first_times_of_every_form(frequency: str, wanted: list[str]) -> None:
     """In UTC, after now."""
     assert times(frequency, len(wanted)) == wanted
-
-
-def test_daylight_saving_time() -> None:
-    """Noon is noon, whatever the offset; a time that a clock skips is left out on that day."""
-    assert times("0 0 12 * * ? Europe/Berlin", 2, since=datetime(2026, 3, 28, 1, tzinfo=UTC)) == [
-        "2026-03-28 11:00:00", "2026-03-29 10:00:00",
-    ]  # fmt: skip
-    assert times("0 30 2 * * ? Europe/Berlin", 2, since=datetime(2026, 3, 28, 12, tzinfo=UTC)) == [
-        "2026-03-30 00:30:00", "2026-03-31 00:30:00",
-    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -71,13 +66,42 @@ def test_daylight_saving_time() -> None:
         "* * * * *", "* * * * * ?", "0/5 * * * * ?", "0,5 0 12 * * ?", "0 0/1 * * * ? x", "0 0 12 * * ? 1999",
         "0 0 12 30 2 ?", "0 0 25 * * ?", "60 0 12 * * ?", "0 0 12 32 * ?", "0 0 12 * 13 ?", "0 0 12 * * ? CST",
         "0 0 12 * * ? ../../etc/passwd", "0 0 12 * * ? 2027 UTC UTC", "0 0 12 0W * ?", "0 0 12 ? * 8", "x" * 200,
-        "0 0 12 * * ? 2027-x", "\0 0 12 * * ?",
+        "0 0 12 * * ? 2027-x", "\0 0 12 * * ?", "0 0 12\n* * ?", "rate(5m)\t", "at(9999-12-31 23:59:59 GMT-7:00)",
+        "at(9999-12-31 23:59:59 America/New_York)", "at(0001-01-01 00:00:00 GMT+14:00)", "at(2200-01-01 00:00:00)",
+        "at(2026-03-29 02:30:00 Europe/Berlin)", "0 0/60 * * * ?", "0 0 */24 * * ?", "0 0 12 L/2 * ?",
+        "0 0 12 15W/2 * ?", "0 0 12 ? * MON#1/2", "0 0 12 ? 1/13 *", "0 0 12 1W,15W * ?", "rate(\uff15m)",
+        "at(\uff12\uff10\uff12\uff17-01-01 00:00:00)", "0 0 12 * * ? \uff12\uff10\uff12\uff17",
     ],
 )  # fmt: skip
 def test_a_bad_frequency_is_refused(frequency: str) -> None:
     """It is malformed, too often, too rare, in the past, never, or in an unknown time zone."""
     with pytest.raises(BadFrequency):
         read_frequency(frequency, since=NOW, timeout=MINUTE)
+
+
+@pytest.mark.parametrize(
+    ("frequency", "words"),
+    [
+        ("\0 0 12 * * ?", "printable characters only, '\\x00'"),
+        ("0 0 12 * * ?" + " " * 120, "at most 128 characters, 132 were found"),
+        ("at(9999-12-31 23:59:59 Asia/Shanghai)", "not after the year 2199"),
+        ("at(2026-03-29 02:30:00 Europe/Berlin)", "the clock of Europe/Berlin skips 2026-03-29 02:30:00"),
+        ("0 0/90 * * * ?", "'0/90' is not a step of the minutes: a step is from 1 to 59"),
+    ],
+)
+def test_a_refusal_says_what_is_wrong(frequency: str, words: str) -> None:
+    """With what was found."""
+    with pytest.raises(BadFrequency, match=re.escape(words)):
+        read_frequency(frequency, since=NOW, timeout=MINUTE)
+
+
+@pytest.mark.parametrize(
+    "frequency",
+    ["0 0/90 * * * ?", "0 0 12 L/2 * ?", "at(2026-03-29 02:30:00 Europe/Berlin)", "at(9000-01-01 00:00:00)"],
+)
+def test_what_an_earlier_version_accepted_goes_on(frequency: str) -> None:
+    """Rules that were added later are for new commands."""
+    assert read_frequency(frequency, since=NOW, timeout=MINUTE, is_new=False).after(NOW) is not None
 
 
 def test_runs_are_at_least_a_timeout_apart() -> None:

@@ -155,8 +155,9 @@ def test_lists_within_repeated_objects_are_read() -> None:
 
 
 def test_a_name_given_twice_is_refused() -> None:
-    """In the query, in the form, or once in each."""
+    """In the query, in the form, or with another value in each. The same value in both is one."""
     assert merge([("a", "1")], [("b", "2")]) == {"a": "1", "b": "2"}
+    assert merge([("a", "1"), ("b", "")], [("b", ""), ("a", "1")]) == {"a": "1", "b": ""}
     for sources in ([[("a", "1"), ("a", "1")]], [[("a", "1")], [("a", "2")]]):
         with pytest.raises(InvalidParameter, match="given twice"):
             merge(*sources)

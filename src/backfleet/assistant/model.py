@@ -100,7 +100,7 @@ class Invocation:
 
     def schedule(self) -> Schedule:
         """Return the schedule that its frequency stands for."""
-        return read_frequency(self.frequency, since=self.created_at, timeout=timedelta(0))
+        return read_frequency(self.frequency, since=self.created_at, timeout=timedelta(0), is_new=False)
 
 
 @dataclass(frozen=True, slots=True)

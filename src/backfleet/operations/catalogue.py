@@ -78,7 +78,7 @@ class Call:
 
     @property
     def circumstances(self) -> dict[str, str]:
-        """The condition keys of every call. The address is the connection's, never one that a header claims."""
+        """The condition keys of every call. The address is the peer's, as trusted proxies name it."""
         known = {
             "acs:CurrentTime": self.now.strftime("%Y-%m-%dT%H:%M:%SZ"),
             "acs:SourceIp": self.source_ip,

@@ -34,3 +34,16 @@ class Forbidden(ApiError):
 
     def __init__(self, extra: Mapping[str, object], why: str = "") -> None:
         super().__init__(f"User not authorized to operate on the specified resource. {why}".rstrip(), extra=extra)
+
+
+class RegionNotFound(ApiError):
+    """HBR: a RegionId is given, and it is not the region of this installation."""
+
+    code = "InvalidRegionId.NotFound"
+    status = 404
+
+    def __init__(self, given: str, ours: str) -> None:
+        super().__init__(
+            f"The RegionId {given[:64]!r} does not exist in our records. This installation is {ours!r}: give that one, "
+            "or leave it out."
+        )

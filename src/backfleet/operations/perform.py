@@ -20,7 +20,8 @@ from backfleet.failpoints import failpoint
 from backfleet.operations import _store as audit
 from backfleet.operations import authorisation
 from backfleet.operations.audit_event import LONGEST_AGENT, AuditEvent, parameters_to_keep, user_name_of
-from backfleet.operations.catalogue import Answer, Call, Operation, Services
+from backfleet.operations.catalogue import HBR, Answer, Call, Operation, Services
+from backfleet.operations.errors import RegionNotFound
 from backfleet.operations.throttling import RateLimit, Throttle, Throttled
 from backfleet.storage import Transaction, Trouble, Unavailable
 from backfleet.wire import parameters
@@ -48,6 +49,7 @@ class Authenticated:
     call: Call
     access_key_id: str = ""  # "" if the call is anonymous
     first: Callable[[Transaction], None] = _nothing  # done before the decision, in its transaction: spends a nonce
+    is_retry: bool = False  # its client says that it repeats a call that was refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,10 @@ class Performer:
         call, is_named = authenticated.call, authenticated.call.caller != identity.ANONYMOUS
         who = call.account_id if is_named else call.source_ip
         try:
-            self._throttle.spend(who, f"{operation.product.code}:{operation.name}", call.now, shared=is_named)
+            named = f"{operation.product.code}:{operation.name}"
+            self._throttle.spend(
+                who, named, call.now, caller=call.caller.arn, is_retry=authenticated.is_retry, shared=is_named
+            )
         except Throttled as refusal:
             raise ThrottlingUser(refusal.wait) from None
         return admit(operation, call, flat, authenticated.access_key_id, first=authenticated.first)
@@ -143,7 +148,7 @@ def admit(
     Raises:
         ApiError: no permission, or a malformed request.
     """
-    request, problem = _read(operation, flat)
+    request, problem = _read(operation, call, flat)
     targets = authorisation.targets_of(operation, call, request)
     with call.services.database.transaction() as tx:
         first(tx)
@@ -242,8 +247,12 @@ def note_failure(call: Call, code: str) -> None:
         log.exception("the audit row could not be completed", extra={"request_id": call.request_id})
 
 
-def _read(operation: Operation, flat: Mapping[str, str]) -> tuple[Any, ApiError | None]:
+def _read(operation: Operation, call: Call, flat: Mapping[str, str]) -> tuple[Any, ApiError | None]:
     try:
-        return parameters.parse(operation.request, flat), None
+        request = parameters.parse(operation.request, flat)
     except ApiError as problem:
         return None, problem
+    given = flat.get("RegionId", "")
+    if operation.product is HBR and given not in ("", call.region) and operation.name != "DescribeRegions":
+        return request, RegionNotFound(given, call.region)
+    return request, None

@@ -1,13 +1,17 @@
 """Limit how many calls an account makes of one operation: a token bucket, shared by all replicas.
 
 A replica takes several calls out of the shared bucket at a time and spends them by itself, so most calls need no
-database. After a refusal it refuses by itself, too, until the bucket holds a call again.
-Why: docs/decisions/0017-throttling.md.
+database. Once the bucket is empty it takes calls that the bucket does not hold yet, and promises one to each caller
+whom it refuses: whoever comes back after the stated wait finds a call that nobody else has taken.
+Why: docs/decisions/0017-throttling.md, docs/decisions/0036-promised-calls.md.
 """
 
+import bisect
+import random
 import threading
-from collections import OrderedDict
-from dataclasses import dataclass
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -16,6 +20,13 @@ from backfleet.storage import Database
 
 SHARES: Final = 20  # a replica takes this fraction of a burst at once, so that 20 replicas can each have some
 KEPT: Final = timedelta(seconds=10)  # calls that a replica took and did not spend by then are lost
+GRACE: Final = timedelta(seconds=2)  # a promised call that is not used for longer is anybody's
+HANDOVER: Final = timedelta(seconds=0.5)  # a marked retry has so long before the caller's new calls get its call
+CREDIT: Final = timedelta(seconds=0.25)  # how much too early a marked retry may use a call
+MOST_MARKING: Final = 1000  # callers of one bucket who are known to mark retries
+FLOOR: Final = timedelta(milliseconds=100)  # the shortest wait; official clients wait as long without a header
+JITTER: Final = timedelta(milliseconds=50)  # up to this is added to each wait, so that not all come back at once
+SECONDS_AHEAD, LEAST_AHEAD, MOST_AHEAD = 10, 20, 1000  # how many calls a bucket promises: those of so many seconds
 MOST_KNOWN: Final = 20_000  # buckets that one process remembers; the least recently used is forgotten first
 
 
@@ -39,6 +50,11 @@ class RateLimit:
         """Return how many calls a replica takes at once."""
         return max(1, self.burst // SHARES)
 
+    @property
+    def ahead(self) -> int:
+        """Return how many calls are promised before the bucket holds them."""
+        return min(MOST_AHEAD, max(LEAST_AHEAD, SECONDS_AHEAD * self.per_second))
+
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
@@ -57,14 +73,19 @@ def fill(bucket: Bucket, rate: RateLimit, now: datetime) -> Bucket:
 def take(bucket: Bucket, rate: RateLimit, now: datetime, wanted: int) -> tuple[Bucket, int]:
     """Take up to `wanted` whole calls out. Return what is left, and how many were taken. Pure."""
     full = fill(bucket, rate, now)
-    taken = min(wanted, int(full.left))
+    taken = max(0, min(wanted, int(full.left)))
     return Bucket(full.left - taken, full.at), taken
 
 
-def wait_for(bucket: Bucket, rate: RateLimit) -> timedelta:
-    """Return how long it takes until the bucket holds a whole call, at least a millisecond. Pure."""
-    missing = max(0.0, 1 - bucket.left)
-    return max(timedelta(milliseconds=1), timedelta(seconds=missing / rate.per_second))
+def take_ahead(bucket: Bucket, rate: RateLimit, now: datetime, wanted: int) -> tuple[Bucket, list[datetime]]:
+    """Take up to `wanted` calls that the bucket does not hold yet, at most `rate.ahead` in all.
+
+    Return what is left, less than nothing, and when each of these calls will have been added. Pure.
+    """
+    full = fill(bucket, rate, now)
+    taken = max(0, min(wanted, int(rate.ahead + full.left)))
+    added = [full.at + timedelta(seconds=max(0.0, n - full.left) / rate.per_second) for n in range(1, taken + 1)]
+    return Bucket(full.left - taken, full.at), added
 
 
 @dataclass(slots=True)
@@ -73,53 +94,119 @@ class _Held:
 
     calls: int = 0
     until: datetime | None = None  # the calls are lost then
+    ahead: deque[datetime] = field(default_factory=deque)  # calls taken before they were added, and when each will be
+    promised: dict[str, list[datetime]] = field(default_factory=dict)  # by caller: from when on, in order
+    marking: set[str] = field(default_factory=set)  # callers whose client says of a retry that it is one
     refused_until: datetime | None = None
     own: Bucket | None = None  # for callers without an account, who have a bucket in each process
+
+    def use(self, caller: str, now: datetime, *, is_retry: bool) -> bool:
+        """Use a call that this caller was promised for now, or one that nobody was promised."""
+        if is_retry and len(self.marking) < MOST_MARKING:
+            self.marking.add(caller)
+        promised = self.promised.get(caller)
+        # Where retries are marked, a new call does not get what a refused one was promised a moment ago.
+        handover = HANDOVER if caller in self.marking and not is_retry else timedelta(0)
+        if promised and promised[0] + handover <= now:
+            self._drop_promise(caller)
+            return True
+        if self.until is None or now >= self.until:
+            self.calls = 0
+        if not self.calls:
+            self._add_unused(now)
+        if not self.calls:
+            return False
+        self.calls -= 1
+        return True
+
+    def _add_unused(self, now: datetime) -> None:
+        """Let anybody have the calls that were added by now, and those promised to callers who did not come back."""
+        while self.ahead and self.ahead[0] <= now:
+            self._add_if_fresh(self.ahead.popleft(), now)
+        for caller in list(self.promised):
+            while self.promised.get(caller) and self.promised[caller][0] + GRACE <= now:
+                self._add_if_fresh(self._drop_promise(caller), now)
+
+    def _drop_promise(self, caller: str) -> datetime:
+        moment = self.promised[caller].pop(0)
+        if not self.promised[caller]:
+            del self.promised[caller]
+        return moment
+
+    def _add_if_fresh(self, added_at: datetime, now: datetime) -> None:
+        if now < added_at + KEPT:
+            self.calls += 1
+            self.until = max(self.until or now, added_at + KEPT)
+
+    def most_promised(self, rate: RateLimit, caller: str) -> int:
+        """Return how many calls one caller may be promised: a share, so that another one finds some."""
+        return max(1, rate.ahead // (len(self.promised.keys() | {caller}) + 1))
 
 
 class Throttle:
     """Limits the calls of one process. Safe to use from many threads."""
 
-    def __init__(self, database: Database, rate: RateLimit) -> None:
-        self._database, self._rate = database, rate
+    def __init__(self, database: Database, rate: RateLimit, draw_fraction: Callable[[], float] = random.random) -> None:
+        self._database, self._rate, self._draw_fraction = database, rate, draw_fraction
         self._lock = threading.Lock()
         self._known: OrderedDict[tuple[str, str], _Held] = OrderedDict()
 
-    def spend(self, who: str, action: str, now: datetime, *, shared: bool = True) -> None:
+    def spend(
+        self, who: str, action: str, now: datetime, *, caller: str = "", is_retry: bool = False, shared: bool = True
+    ) -> None:
         """Spend one call of an operation.
 
-        Args:
-            who: The account; the caller's address if there is no account.
-            action: The operation.
-            now: The time of the call.
-            shared: Whether the bucket is shared by all replicas; an address's is not.
+            Args:
+                who: The account; the caller's address if there is no account.
+                action: The operation.
+        XX            shared: Whether the bucket is shared by all replicas; an address's is not.
 
-        Raises:
-            Throttled: no call is left.
+            Raises:
+                Throttled: no call is left. A caller of an account who comes back after the stated wait finds one.
         """
         with self._lock:
             held = self._held((who, action))
-            if held.until is None or now >= held.until:
-                held.calls = 0
-            if held.calls:
-                held.calls -= 1
+            if held.use(caller, now, is_retry=is_retry):
                 return
             if held.refused_until is not None and now < held.refused_until:
-                raise Throttled(held.refused_until - now)
-        taken, left = self._take(who, action, now) if shared else self._take_own(held, now)
+                raise Throttled(self._wait(held.refused_until - now))
+            self._refuse_over_share(held, caller, now)
+            needs_more = not held.ahead
+        taken, added = 0, list[datetime]()
+        if needs_more:
+            taken, added = self._take(who, action, now) if shared else self._take_own(held, now)
         with self._lock:
-            self._put(held, taken, left, now)
+            self._put(held, taken, added, caller, now, is_retry=is_retry)
 
-    def _put(self, held: _Held, taken: int, left: Bucket, now: datetime) -> None:
-        """Add the taken calls and spend one. Another thread may have added some at the same time."""
+    def _put(
+        self, held: _Held, taken: int, added: list[datetime], caller: str, now: datetime, *, is_retry: bool = False
+    ) -> None:
+        """Add the taken calls and spend or promise one. Another thread may have added some at the same time."""
         held.calls += taken
+        held.ahead.extend(added)
         if taken:
-            held.until, held.refused_until = now + KEPT, None
-        if not held.calls:
-            wait = wait_for(left, self._rate)
-            held.refused_until = now + wait
-            raise Throttled(wait)
-        held.calls -= 1
+            held.until = now + KEPT
+        if held.calls:
+            held.calls -= 1
+            return
+        if not held.ahead:
+            held.refused_until = now + timedelta(seconds=1 / self._rate.per_second)
+            raise Throttled(self._wait(held.refused_until - now))
+        added_at = held.ahead.popleft()
+        if is_retry and added_at - now <= CREDIT:
+            return  # what it was promised went to another call: it does not lose its turn again
+        wait = self._wait(added_at - now)
+        bisect.insort(held.promised.setdefault(caller, []), now + wait)
+        raise Throttled(wait)
+
+    def _refuse_over_share(self, held: _Held, caller: str, now: datetime) -> None:
+        promised = held.promised.get(caller, [])
+        if len(promised) >= held.most_promised(self._rate, caller):
+            raise Throttled(self._wait(promised[-1] - now))
+
+    def _wait(self, least: timedelta) -> timedelta:
+        """Return what a refused caller is asked to wait: not less than FLOOR, and not the same for all of them."""
+        return max(least, FLOOR) + JITTER * self._draw_fraction()
 
     def _held(self, key: tuple[str, str]) -> _Held:
         held = self._known.setdefault(key, _Held())
@@ -128,15 +215,18 @@ class Throttle:
             self._known.popitem(last=False)
         return held
 
-    def _take(self, who: str, action: str, now: datetime) -> tuple[int, Bucket]:
+    def _take(self, who: str, action: str, now: datetime) -> tuple[int, list[datetime]]:
+        added: list[datetime] = []
         with self._database.transaction() as tx:
             bucket = Bucket(*_store.bucket_for_update(tx, who, action, full=float(self._rate.burst), now=now))
             left, taken = take(bucket, self._rate, now, self._rate.batch)
+            if not taken:
+                left, added = take_ahead(left, self._rate, now, self._rate.batch)
             _store.put_bucket(tx, who, action, left.left, left.at)
-        return taken, left
+        return taken, added
 
-    def _take_own(self, held: _Held, now: datetime) -> tuple[int, Bucket]:
+    def _take_own(self, held: _Held, now: datetime) -> tuple[int, list[datetime]]:
         with self._lock:
             left, taken = take(held.own or Bucket(float(self._rate.burst), now), self._rate, now, 1)
             held.own = left
-        return taken, left
+        return taken, []

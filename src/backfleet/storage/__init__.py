@@ -13,6 +13,7 @@ from backfleet.storage._clock import DatabaseClock
 from backfleet.storage._columns import Moment, metadata
 from backfleet.storage._database import Conflict, Database, Transaction, open_database
 from backfleet.storage._limits import CallLimit, TimeOuts
+from backfleet.storage._lists import list_part
 from backfleet.storage._migrate import migrate
 from backfleet.storage._unavailable import Trouble, Unavailable
 from backfleet.storage._writing import check_writing
@@ -28,6 +29,7 @@ __all__ = [
     "Trouble",
     "Unavailable",
     "check_writing",
+    "list_part",
     "metadata",
     "migrate",
     "open_database",

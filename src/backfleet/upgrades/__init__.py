@@ -10,6 +10,7 @@ Planning what a task does, in the caller's transaction:
     releases_by_offer, newest_versions: what releases offer to clients
 Tasks:
     start: store a task made of a NewTask; started_before: find the one that a ClientToken started
+    running_like, remember_token: find a running task that was asked to do the same, and let a ClientToken find it
     read, find, find_items, are_moving: read tasks
     cancel: end what is open; withdraw: orders that no host has yet; purge: forget old tasks
 For the workers:
@@ -32,7 +33,7 @@ from backfleet.upgrades.planning import (
     unknown_client,
 )
 from backfleet.upgrades.reading import are_moving, find, find_items, read
-from backfleet.upgrades.starting import start, started_before
+from backfleet.upgrades.starting import remember_token, running_like, start, started_before
 from backfleet.upgrades.states import ItemState, Kind, TaskState
 from backfleet.upgrades.worker import run_once
 
@@ -66,8 +67,10 @@ __all__ = [
     "read",
     "refuse_clones",
     "releases_by_offer",
+    "remember_token",
     "run_checkups_once",
     "run_once",
+    "running_like",
     "start",
     "started_before",
     "unknown_client",

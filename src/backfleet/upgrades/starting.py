@@ -13,7 +13,7 @@ from backfleet.upgrades import _store
 from backfleet.upgrades.ending import TOPIC, expire_overdue
 from backfleet.upgrades.model import Item, NewTask, Task, TaskTarget, new_item
 from backfleet.upgrades.progress import progress_of
-from backfleet.upgrades.states import ItemState, TaskState, task_state
+from backfleet.upgrades.states import ItemState, Kind, TaskState, task_state
 
 
 def start(tx: Transaction, new: NewTask, *, now: datetime, draw: Draw, settings: Settings) -> Task:
@@ -49,9 +49,7 @@ def start(tx: Transaction, new: NewTask, *, now: datetime, draw: Draw, settings:
         topic=new.topic,
     )
     _store.add(tx, task)
-    if new.client_token is not None:
-        until = now + timedelta(hours=settings.token_hours)
-        _store.client_tokens.bind(tx, new.account_id, new.client_token, new.fingerprint, task.id, until=until)
+    remember_token(tx, new, task.id, until=now + timedelta(hours=settings.token_hours))
     fleet.set_clients(tx, _changes(items), now=now)
     tx.publish(TOPIC)
     if task.topic and state is not TaskState.CREATED:
@@ -69,6 +67,38 @@ def started_before(
     """
     task_id = _store.client_tokens.find(tx, account_id, client_token, fingerprint, now=now)
     return None if task_id is None else _store.task(tx, account_id, task_id)
+
+
+def remember_token(tx: Transaction, new: NewTask, task_id: str, *, until: datetime) -> None:
+    """Let a later call with the same ClientToken get this task. Raises Conflict if another call was first."""
+    if new.client_token is not None:
+        _store.client_tokens.bind(tx, new.account_id, new.client_token, new.fingerprint, task_id, until=until)
+
+
+def running_like(tx: Transaction, new: NewTask, *, now: datetime) -> Task | None:
+    """Return the running task that was asked to do the same with the same clients, if there is one.
+
+    An install or uninstall is asked for again by programs that gave up waiting or lost the answer.
+    """
+    if new.kind not in (Kind.INSTALL, Kind.UNINSTALL):
+        return None
+    clients_account_id = new.clients_account_id or new.account_id
+    busy = _busy(tx, clients_account_id, [target.client_id for target in new.targets if _is_known(target)], now=now)
+    if len(set(busy.values())) != 1:
+        return None
+    found = _store.task(tx, new.account_id, next(iter(busy.values())))
+    if found is None or (found.kind, found.label, found.state) != (new.kind, new.label, TaskState.CREATED):
+        return None
+    if {_asked_of(item) for item in found.items} != {_asked_of(target) for target in new.targets}:
+        return None
+    if any(item.account_id != clients_account_id for item in found.items):
+        return None
+    return found
+
+
+def _asked_of(one: Item | TaskTarget) -> tuple[str, str, str, bool, bool]:
+    """Return what is to be done with which client. The version is not asked for: it was decided when it began."""
+    return one.instance_id, one.client_id, one.package, one.remove_state, one.tries_again
 
 
 def _items(tx: Transaction, new: NewTask, task_id: str, now: datetime, draw: Draw) -> list[Item]:

@@ -20,9 +20,12 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 Parameters = Mapping[str, str]
 
 MUST_BE_SIGNED: Final = frozenset(
-    {"host", "x-acs-action", "x-acs-version", "x-acs-date", "x-acs-signature-nonce", "x-acs-content-sha256"}
+    {"x-acs-action", "x-acs-version", "x-acs-date", "x-acs-signature-nonce", "x-acs-content-sha256"}
 )
-"""Headers that a V3 signature must cover: one that is left out could be changed or added on the way."""
+"""Headers that a V3 signature must cover: one that is left out could be changed or added on the way.
+
+`host` is not among them: the Java core never signs it, and the cloud takes that.
+"""
 
 EMPTY_HASH: Final = hashlib.sha256(b"").hexdigest()
 """The value of x-acs-content-sha256 for an empty body."""

@@ -47,6 +47,7 @@ class Step:
     action: str
     parameters: dict[str, Any]
     saves: dict[str, str]
+    refused: str = ""  # the code of an operation that never succeeds here
 
     @property
     def operation(self) -> Operation:
@@ -208,6 +209,9 @@ PEOPLE = [
     ram("DeletePolicy", PolicyName="own"),
     ram("RemoveUserFromGroup", UserName="bob", GroupName="ops"),
     ram("DeleteGroup", GroupName="ops"),
+    *(Step("ram", action, {"UserName": "bob"}, {}, f"EntityNotExist.User.{what}") for action, what in
+      (("GetLoginProfile", "LoginProfile"), ("DeleteLoginProfile", "LoginProfile"),
+       ("GetUserMFAInfo", "MFADevice"), ("UnbindMFADevice", "MFADevice"))),
     ram("DeleteUser", UserName="bob"),
     ram("DecodeDiagnosticMessage", EncodedDiagnosticMessage="<diagnosis>"),
 ]  # fmt: skip

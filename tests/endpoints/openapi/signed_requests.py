@@ -54,6 +54,7 @@ class V3:
     nonce: str = ""
     date: str = ""
     digest: str = ""
+    unsigned: frozenset[str] = frozenset()  # headers that the signature does not cover
     extra: Mapping[str, str] = field(default_factory=dict)  # signed with the rest if they are x-acs headers
 
     def raw(self) -> Raw:
@@ -74,7 +75,7 @@ class V3:
             key.access_key_secret,
             method=self.method,
             query=self.query,
-            headers=headers,
+            headers={name: value for name, value in headers.items() if name not in self.unsigned},
             payload_hash=digest,
             algorithm=self.algorithm,
         )

@@ -155,3 +155,47 @@ def test_whether_a_removed_client_is_still_there_its_host_says(env: Environment)
     env.client(instance, "", status=ClientStatus.NOT_INSTALLED)
     (item,) = items(env, "Uninstall", InstanceIds=[instance])
     assert (item["errorCode"], item["clientStatus"]) == ("", "UNINSTALLING")
+
+
+@pytest.mark.parametrize("action", ["Install", "Uninstall"])
+def test_the_same_asked_again_while_it_runs_is_the_running_task(env: Environment, action: str) -> None:
+    """As after a lost answer, or by a second `terraform apply`: in any order of ids, also with a new ClientToken."""
+    env.release("2.0")
+    hosts = [env.host_with_client()[0], env.host_with_client()[0]]
+    status, first = ask(env, action, InstanceIds=hosts)
+    assert status == 200
+    env.release("3.0")  # a newer one does not change what runs
+    for more in ({}, {"ClientToken": "again"}, {"ClientToken": "again"}):
+        status, answer = ask(env, action, InstanceIds=hosts[::-1], **more)
+        assert (status, answer["TaskId"]) == (200, first["TaskId"])
+        assert [line["ValidInstance"] for line in answer["InstanceStatuses"]] == [True, True]
+    assert env.tasks() == 1
+
+
+@pytest.mark.parametrize("more", [{"TryAgain": "true"}, {"PackageName": "keeper"}])
+def test_another_install_of_the_same_instances_is_another_task(env: Environment, more: dict[str, str]) -> None:
+    """Other parameters, or other targets."""
+    env.release("2.0")
+    env.release("2.0", package="keeper")
+    one, two = env.host(), env.host()
+    tasks = {
+        ask(env, "Install", InstanceIds=ids, **options)[1]["TaskId"]
+        for ids, options in (
+            ([one], {"PackageName": "courier"}),
+            ([one], {"PackageName": "courier", **more}),
+            ([one, two], {"PackageName": "courier"}),
+        )
+    }
+    assert len(tasks) == 3
+
+
+@pytest.mark.parametrize("action", ["DescribeTask", "InstallBackupClients"])
+def test_another_region_is_refused(env: Environment, action: str) -> None:
+    """The same rule as in ECS, but that it may be left out here; some official clients always send it."""
+    env.release("2.0")
+    asked: dict[str, Any] = {"TaskId": "t-1"} if action == "DescribeTask" else {"InstanceIds": [env.host()]}
+    status, answer = env.ask("2017-09-08", action, **asked, RegionId="us-east-1")
+    assert (status, answer["Code"], env.tasks()) == (404, "InvalidRegionId.NotFound", 0)
+    assert "'cn-hangzhou'" in answer["Message"]
+    for region in ({}, {"RegionId": "cn-hangzhou"}, {"RegionId": ""}):
+        assert env.ask("2017-09-08", action, **asked, **region)[1].get("Code") != "InvalidRegionId.NotFound"

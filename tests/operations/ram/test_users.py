@@ -191,3 +191,39 @@ def test_a_policy_can_allow_one_user(ram: Any) -> None:
     assert bob("GetUser", UserName="alice")["User"]["UserName"] == "alice"
     assert bob.refused("GetUser", UserName="bob")[0] == 403
     assert bob.refused("ListUsers")[0] == 403
+
+
+@pytest.mark.parametrize(
+    ("action", "what"),
+    [
+        ("GetLoginProfile", "LoginProfile"),
+        ("DeleteLoginProfile", "LoginProfile"),
+        ("GetUserMFAInfo", "MFADevice"),
+        ("UnbindMFADevice", "MFADevice"),
+    ],
+)
+def test_no_user_has_a_console_login_or_a_device(ram: Any, action: str, what: str) -> None:
+    """`alicloud_ram_user` with force asks for both before it deletes a user, and takes no other refusal."""
+    assert ram.refused(action, UserName="alice") == (404, "EntityNotExist.User")
+    ram("CreateUser", UserName="alice")
+    assert ram.refused(action, UserName="alice") == (404, f"EntityNotExist.User.{what}")
+
+
+def test_a_user_is_destroyed_as_terraform_does_with_force(ram: Any) -> None:
+    """Keys, policies, groups, login profile and device, one after the other; then the user goes."""
+    ram("CreateUser", UserName="bob")
+    key = ram("CreateAccessKey", UserName="bob")["AccessKey"]["AccessKeyId"]
+    ram("CreateGroup", GroupName="ops")
+    ram("AddUserToGroup", UserName="bob", GroupName="ops")
+    ram("AttachPolicyToUser", PolicyType="System", PolicyName="AdministratorAccess", UserName="bob")
+    for each in ram("ListAccessKeys", UserName="bob")["AccessKeys"]["AccessKey"]:
+        assert each["AccessKeyId"] == key
+        ram("DeleteAccessKey", UserName="bob", UserAccessKeyId=key)
+    for policy in ram("ListPoliciesForUser", UserName="bob")["Policies"]["Policy"]:
+        ram("DetachPolicyFromUser", PolicyType="System", PolicyName=policy["PolicyName"], UserName="bob")
+    for group in ram("ListGroupsForUser", UserName="bob")["Groups"]["Group"]:
+        ram("RemoveUserFromGroup", UserName="bob", GroupName=group["GroupName"])
+    assert ram("DeleteLoginProfile", UserName="bob")["Code"] == "EntityNotExist.User.LoginProfile"
+    assert ram("UnbindMFADevice", UserName="bob")["Code"] == "EntityNotExist.User.MFADevice"
+    assert ram("DeleteUser", UserName="bob") == {}
+    assert ram.refused("GetUser", UserName="bob") == (404, "EntityNotExist.User")

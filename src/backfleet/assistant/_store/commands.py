@@ -11,7 +11,7 @@ from backfleet.assistant._store.patterns import like
 from backfleet.assistant._tables import commands
 from backfleet.assistant.model import CommandFilter, SavedCommand
 from backfleet.paging import Listing, Page
-from backfleet.storage import Transaction
+from backfleet.storage import Transaction, list_part
 
 
 def count_commands(tx: Transaction, account_id: str) -> int:
@@ -58,10 +58,10 @@ def commands_page(
     if wanted.kind is not None:
         conditions.append(commands.c.kind == wanted.kind)
     conditions += fleet.has_tags("command", commands.c.id, wanted.tags)
-    ordered = sa.select(commands).where(*conditions).order_by(commands.c.created_at.desc(), commands.c.id)
-    rows = tx.rows(ordered.limit(page.size).offset(page.offset))
+    keys = [(commands.c.created_at, True), (commands.c.id, False)]
+    rows, ended = list_part(tx, sa.select(commands).where(*conditions), keys, page)
     total = tx.scalar(sa.select(sa.func.count()).select_from(commands).where(*conditions))
-    return Listing([_command(row) for row in rows], total)
+    return Listing([_command(row) for row in rows], total, ended)
 
 
 def _values(command: SavedCommand) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from backfleet.assistant.model import Invocation, InvocationFilter, Repeat, Sent
 from backfleet.assistant.states import OVER, Overall, Status
 from backfleet.idempotency import TokenStore
 from backfleet.paging import Listing, Page
-from backfleet.storage import Transaction
+from backfleet.storage import Transaction, list_part
 
 client_tokens: Final = TokenStore(tokens, "answer")
 
@@ -77,10 +77,10 @@ def invocations_page(
     ]
     conditions += [condition for given, condition in pairs if given is not None]
     conditions += fleet.has_tags("invocation", column.id, wanted.tags)
-    ordered = sa.select(invocations).where(*conditions).order_by(column.created_at.desc(), column.id)
-    rows = tx.rows(ordered.limit(page.size).offset(page.offset))
+    keys = [(column.created_at, True), (column.id, False)]
+    rows, ended = list_part(tx, sa.select(invocations).where(*conditions), keys, page)
     total = tx.scalar(sa.select(sa.func.count()).select_from(invocations).where(*conditions))
-    return Listing([_invocation(row._mapping) for row in rows], total)
+    return Listing([_invocation(row._mapping) for row in rows], total, ended)
 
 
 def _has_instance(instance_id: str | None) -> sa.ColumnElement[bool]:

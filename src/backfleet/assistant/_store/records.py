@@ -13,7 +13,7 @@ from backfleet.assistant._tables import invocations, records
 from backfleet.assistant.model import Invocation, Record, RecordFilter, Usage
 from backfleet.assistant.states import OPEN, Status
 from backfleet.paging import Listing, Page
-from backfleet.storage import Transaction
+from backfleet.storage import Transaction, list_part
 
 _ACTIVE: Final = sorted(OPEN - {Status.SCHEDULED})
 _FIELDS: Final = [field.name for field in fields(Record) if field.name != "run"]
@@ -101,16 +101,12 @@ def records_page(
     """Return one page of an account's records with their invocations, newest first."""
     joined = records.join(invocations, invocations.c.id == records.c.invocation_id)
     conditions = in_invocations(account_id, region, wanted, records)
-    ordered = (
-        sa.select(records)
-        .select_from(joined)
-        .where(*conditions)
-        .order_by(records.c.created_at.desc(), records.c.invocation_id, records.c.position)
-    )
-    rows = [row._mapping for row in tx.rows(ordered.limit(page.size).offset(page.offset))]
+    keys = [(records.c.created_at, True), (records.c.invocation_id, False), (records.c.position, False)]
+    found, ended = list_part(tx, sa.select(records).select_from(joined).where(*conditions), keys, page)
+    rows = [row._mapping for row in found]
     total = tx.scalar(sa.select(sa.func.count()).select_from(joined).where(*conditions))
     of = invocations_by_id(tx, list({row["invocation_id"] for row in rows}))
-    return Listing([(of[record.invocation_id], record) for record in _with_runs(tx, rows)], total)
+    return Listing([(of[record.invocation_id], record) for record in _with_runs(tx, rows)], total, ended)
 
 
 def usage(tx: Transaction, instance_ids: Sequence[str]) -> dict[str, Usage]:

@@ -13,7 +13,7 @@ from backfleet.assistant._tables import invocations, runs
 from backfleet.assistant.model import Invocation, RecordFilter, Run
 from backfleet.assistant.states import Status
 from backfleet.paging import Listing, Page
-from backfleet.storage import Transaction
+from backfleet.storage import Transaction, list_part
 
 _NO_OUTPUT: Final = sa.literal(b"", sa.LargeBinary).label("output")
 
@@ -73,11 +73,12 @@ def runs_page(
     """Return one page of an account's runs with their invocations, newest first."""
     joined = runs.join(invocations, invocations.c.id == runs.c.invocation_id)
     conditions = in_invocations(account_id, region, wanted, runs)
-    ordered = sa.select(runs).select_from(joined).where(*conditions).order_by(runs.c.created_at.desc(), runs.c.id)
-    rows = [row._mapping for row in tx.rows(ordered.limit(page.size).offset(page.offset))]
+    keys = [(runs.c.created_at, True), (runs.c.id, False)]
+    found, ended = list_part(tx, sa.select(runs).select_from(joined).where(*conditions), keys, page)
+    rows = [row._mapping for row in found]
     total = tx.scalar(sa.select(sa.func.count()).select_from(joined).where(*conditions))
     of = invocations_by_id(tx, list({row["invocation_id"] for row in rows}))
-    return Listing([(of[row["invocation_id"]], _run(row)) for row in rows], total)
+    return Listing([(of[row["invocation_id"]], _run(row)) for row in rows], total, ended)
 
 
 def in_invocations(account_id: str, region: str, wanted: RecordFilter, table: sa.Table) -> list[sa.ColumnElement[bool]]:

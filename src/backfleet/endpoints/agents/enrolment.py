@@ -12,6 +12,7 @@ from backfleet.endpoints.agents.counting import ANSWERED
 from backfleet.endpoints.agents.node import Node, read_body
 from backfleet.endpoints.agents.signatures import AgentSignature
 from backfleet.fleet import RegistrationRefused
+from backfleet.peers import peer_of
 from backfleet.storage import Transaction
 
 AT_ONCE = 8  # registrations worked on at once; more wait
@@ -33,10 +34,10 @@ class Enrolment:
             body = json.loads(await read_body(request))
             registration = fleet.read_registration(body if isinstance(body, dict) else {})
             async with self._turns:
-                instance = await self._node.in_thread(lambda: self._enrol(registration, request.remote or ""))
+                instance = await self._node.in_thread(lambda: self._enrol(registration, peer_of(request).address))
         except (ValueError, RecursionError, RegistrationRefused) as refusal:
             text = str(refusal) if isinstance(refusal, RegistrationRefused) else "the body is not JSON"
-            log.info("a registration was refused", extra={"reason": text, "address": request.remote})
+            log.info("a registration was refused", extra={"reason": text, "address": peer_of(request).address})
             ANSWERED.labels("/api/instance/register", "refused").inc()
             return web.json_response({"code": REFUSED, "message": text})
         ANSWERED.labels("/api/instance/register", 200).inc()

@@ -48,6 +48,7 @@ from backfleet.endpoints.openapi.received import Received, receive
 from backfleet.failpoints import failpoint
 from backfleet.operations.catalogue import Answer, Call, Operation, Services, find
 from backfleet.operations.perform import Authenticated, Performer
+from backfleet.peers import peer_of
 from backfleet.storage import CallLimit, Transaction, Unavailable
 from backfleet.wire import answers
 from backfleet.wire.errors import (
@@ -118,7 +119,7 @@ class OpenApiEndpoint:
         return operation, arrived
 
     def _check_protocol(self, operation: Operation, arrived: Received, request: web.Request) -> None:
-        if operation.needs_tls and self._settings.require_tls and not request.secure:
+        if operation.needs_tls and self._settings.require_tls and not peer_of(request).secure:
             raise NeedsTls
         if not operation.streams:
             return
@@ -169,7 +170,8 @@ class OpenApiEndpoint:
     def _authenticate(self, request: web.Request, context: "RequestContext", signed: SignedRequest) -> Authenticated:
         """Steps 6 to 8, and the nonce for step 10. Blocks. Raises ApiError."""
         call = self._call(request, context, authenticate(self._services, signed, self._clock()))
-        return Authenticated(call, signed.access_key_id, lambda tx: self._spend_nonce(tx, signed, call.now))
+        is_retry = request.headers.get("x-acs-retry-attempts", "0") != "0"  # newer official clients say so
+        return Authenticated(call, signed.access_key_id, lambda tx: self._spend_nonce(tx, signed, call.now), is_retry)
 
     def _spend_nonce(self, tx: Transaction, signed: SignedRequest, now: datetime) -> None:
         keep = timedelta(seconds=self._settings.nonce_seconds)
@@ -186,13 +188,14 @@ class OpenApiEndpoint:
         return CallLimit(time.monotonic() + self._settings.call_seconds, is_gone)
 
     def _call(self, request: web.Request, context: "RequestContext", caller: identity.Caller) -> Call:
+        peer = peer_of(request)
         return Call(
             request_id=context.request_id,
             caller=caller,
             region=self._settings.region,
             now=self._clock(),
-            source_ip=request.remote or "",
-            secure=request.secure,
+            source_ip=peer.address,
+            secure=peer.secure,
             services=self._services,
             user_agent=request.headers.get("User-Agent", ""),
         ).within(context.limit)

@@ -9,7 +9,7 @@ from backfleet.fleet._store.tags import has_tags
 from backfleet.fleet._tables import activations
 from backfleet.fleet.model import Activation, TagFilter
 from backfleet.paging import Listing, Page
-from backfleet.storage import Transaction
+from backfleet.storage import Transaction, list_part
 
 
 def add(tx: Transaction, activation: Activation) -> None:
@@ -59,10 +59,10 @@ def page_of(
     if name:
         conditions.append(activations.c.name == name)
     conditions += has_tags("activation", activations.c.id, with_tags)
-    ordered = sa.select(activations).where(*conditions).order_by(activations.c.created_at.desc(), activations.c.id)
-    rows = tx.rows(ordered.limit(page.size).offset(page.offset))
+    keys = [(activations.c.created_at, True), (activations.c.id, False)]
+    rows, ended = list_part(tx, sa.select(activations).where(*conditions), keys, page)
     total = tx.scalar(sa.select(sa.func.count()).select_from(activations).where(*conditions))
-    return Listing([_activation(row) for row in rows], total)
+    return Listing([_activation(row) for row in rows], total, ended)
 
 
 def disable(tx: Transaction, activation_id: str) -> None:

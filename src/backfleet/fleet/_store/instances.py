@@ -11,7 +11,7 @@ from backfleet.fleet._store.tags import has_tags
 from backfleet.fleet._tables import instances
 from backfleet.fleet.model import AgentIdentity, AgentKind, Heartbeat, Instance, InstanceFilter
 from backfleet.paging import Listing, Page
-from backfleet.storage import Moment, Transaction
+from backfleet.storage import Moment, Transaction, list_part
 from backfleet_host.platforms import canonical
 
 IDS_AT_ONCE: Final = 1000  # in one IN (...)
@@ -176,10 +176,10 @@ def page_of(
         instances.c.deregistered_at.is_(None),
         *_conditions(selected, reachable_since),
     ]
-    ordered = sa.select(instances).where(*conditions).order_by(instances.c.registered_at, instances.c.id)
-    rows = tx.rows(ordered.limit(page.size).offset(page.offset))
+    keys = [(instances.c.registered_at, False), (instances.c.id, False)]
+    rows, ended = list_part(tx, sa.select(instances).where(*conditions), keys, page)
     total = tx.scalar(sa.select(sa.func.count()).select_from(instances).where(*conditions))
-    return Listing([_instance(row) for row in rows], total)
+    return Listing([_instance(row) for row in rows], total, ended)
 
 
 def _conditions(selected: InstanceFilter, reachable_since: datetime) -> list[sa.ColumnElement[bool]]:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from backfleet.fleet._tables import tags
 from backfleet.fleet.model import ResourceTag, TagFilter
 from backfleet.paging import Listing, Page
-from backfleet.storage import Transaction
+from backfleet.storage import Transaction, list_part
 
 
 def put(
@@ -62,10 +62,10 @@ def page_of(
     if ids:
         conditions.append(tags.c.resource_id.in_(ids))
     conditions += has_tags(kind, tags.c.resource_id, with_tags)
-    ordered = sa.select(tags).where(*conditions).order_by(tags.c.resource_id, tags.c.key)
-    rows = tx.rows(ordered.limit(page.size).offset(page.offset))
+    keys = [(tags.c.resource_id, False), (tags.c.key, False)]
+    rows, ended = list_part(tx, sa.select(tags).where(*conditions), keys, page)
     total = tx.scalar(sa.select(sa.func.count()).select_from(tags).where(*conditions))
-    return Listing([ResourceTag(row.resource_id, row.key, row.value) for row in rows], total)
+    return Listing([ResourceTag(row.resource_id, row.key, row.value) for row in rows], total, ended)
 
 
 def has_tags(kind: str, resource_id: sa.ColumnElement[Any], with_tags: TagFilter) -> list[sa.ColumnElement[bool]]:

@@ -136,7 +136,8 @@ class DescribeActivations(Paged):
 def describe_activations(call: Call, asked: DescribeActivations) -> dict[str, Any]:
     """List the account's activations, newest first, without their codes."""
     check_region(call, asked)
-    page = requested_page(asked)
+    page = requested_page(call, asked)
+    asked = page.asked
     with call.services.database.reading() as tx:
         found = fleet.find_activations(
             tx,

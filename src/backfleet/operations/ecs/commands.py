@@ -157,7 +157,8 @@ class DescribeCommands(Paged):
 def describe_commands(call: Call, asked: DescribeCommands) -> dict[str, Any]:
     """List the account's saved commands, newest first. This installation has no public ones."""
     check_region(call, asked)
-    page = requested_page(asked)
+    page = requested_page(call, asked)
+    asked = page.asked
     wanted = CommandFilter(
         ids=[asked.command_id] if asked.command_id else None,
         name=asked.name,

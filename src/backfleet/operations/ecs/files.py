@@ -213,7 +213,8 @@ class DescribeSendFileResults(Paged):
 def describe_send_file_results(call: Call, asked: DescribeSendFileResults) -> dict[str, Any]:
     """List the files that were sent, newest first, each with its instances."""
     check_region(call, asked)
-    page = requested_page(asked)
+    page = requested_page(call, asked)
+    asked = page.asked
     wanted = InvocationFilter(
         ids=[asked.invoke_id] if asked.invoke_id else None,
         name=asked.name,

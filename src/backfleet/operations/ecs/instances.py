@@ -111,7 +111,8 @@ def describe_instances(call: Call, asked: DescribeInstances) -> dict[str, Any]:
         raise errors.TooManyIds
     if asked.dry_run:
         raise errors.DryRun
-    page = requested_page(asked, most=100)
+    page = requested_page(call, asked, most=100)
+    asked = page.asked
     wanted = InstanceFilter(
         ids=asked.instance_ids,
         name=asked.instance_name,

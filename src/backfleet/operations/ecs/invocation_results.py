@@ -146,7 +146,8 @@ def describe_invocations(call: Call, asked: DescribeInvocations) -> dict[str, An
     check_region(call, asked)
     if asked.include_output and not (asked.invoke_id or asked.instance_id):
         raise InvalidParameter("IncludeOutput needs an InvokeId or an InstanceId.")
-    page = requested_page(asked)
+    page = requested_page(call, asked)
+    asked = page.asked
     with call.services.database.reading() as tx:
         found = assistant.find_invocations(tx, call.account_id, call.region, _wanted(asked), page.page)
         ids = [invocation.id for invocation in found.items]
@@ -258,7 +259,8 @@ def describe_invocation_results(call: Call, asked: DescribeInvocationResults) ->
     check_region(call, asked)
     if asked.include_history and not asked.invoke_id:
         raise InvalidParameter("IncludeHistory needs the InvokeId of a scheduled invocation.")
-    page = requested_page(asked)
+    page = requested_page(call, asked)
+    asked = page.asked
     wanted = RecordFilter(
         invocation_id=asked.invoke_id,
         command_id=asked.command_id,

@@ -90,7 +90,8 @@ class DescribeManagedInstances(Paged):
 def describe_managed_instances(call: Call, asked: DescribeManagedInstances) -> dict[str, Any]:
     """List enrolled instances, and whether the agent of each is connected."""
     check_region(call, asked)
-    page = requested_page(asked)
+    page = requested_page(call, asked)
+    asked = page.asked
     wanted = InstanceFilter(
         ids=asked.instance_ids or None,
         name=asked.instance_name,
@@ -240,7 +241,8 @@ class DescribeCloudAssistantStatus(Paged):
 def describe_cloud_assistant_status(call: Call, asked: DescribeCloudAssistantStatus) -> dict[str, Any]:
     """List whether the agent of each instance is connected, as the validity codes of UpgradeBackupClients say."""
     check_region(call, asked)
-    page = requested_page(asked, most=100)
+    page = requested_page(call, asked, most=100)
+    asked = page.asked
     wanted = InstanceFilter(ids=asked.instance_ids or None, os_type=asked.os_type)
     with call.services.database.reading() as tx:
         found = find_instances(tx, call, wanted, page.page)

@@ -3,18 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 from backfleet import assistant, fleet
 from backfleet.assistant import InvocationFilter
 from backfleet.operations.catalogue import Call
 from backfleet.operations.ecs import errors
+from backfleet.operations.ecs.next_tokens import Walk, first_walk, walk_on
 from backfleet.operations.tags import Tag, tag_type
 from backfleet.paging import LAST_PAGE, Listing, Page
 from backfleet.storage import Transaction
 from backfleet.wire.parameters import integer, repeat_objects, text
 
 TIME = "%Y-%m-%dT%H:%M:%SZ"
+LONGEST_TOKEN = 8192  # characters
 LEAST_RESULTS = 10  # of a page by token
 MOST_TAGS = 20
 EcsTag: Final = tag_type(longest_key=64, bad_key=errors.TagKeyMalformed, bad_value=errors.TagValueMalformed)
@@ -45,8 +47,8 @@ def page_size(most: int = 50) -> Any:
 
 
 def next_token() -> Any:
-    """Return the field of a NextToken: `p` and the number of the next page, from the answer before."""
-    return text("NextToken", pattern=r"p[1-9][0-9]{0,5}", refusal=errors.BadNextToken)
+    """Return the field of a NextToken, from the answer before."""
+    return text("NextToken", longest=LONGEST_TOKEN, refusal=errors.BadNextToken)
 
 
 def client_token() -> Any:
@@ -76,6 +78,9 @@ class Paged(InRegion):
     page_size: int = page_size()
 
 
+SomePaged = TypeVar("SomePaged", bound=Paged)
+
+
 def check_region(call: Call, asked: InRegion) -> None:
     """Raise RegionNotFound unless the request names the region of this installation."""
     if asked.region_id != call.region:
@@ -86,33 +91,43 @@ def check_region(call: Call, asked: InRegion) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class RequestedPage:
-    """The page that a request asks for, and whether it does so by token."""
+class RequestedPage(Generic[SomePaged]):
+    """The page that a request asks for, and the request with the filters that its token carries."""
 
-    page: Page
-    by_token: bool
+    asked: SomePaged
+    call: Call
+    walk: Walk
+
+    @property
+    def page(self) -> Page:
+        """The page."""
+        return self.walk.page
 
     def answer(self, found: Listing[Any]) -> dict[str, Any]:
-        """Return the page fields of an answer. NextToken is empty on the last page."""
-        more = self.by_token and self.page.offset + len(found.items) < found.total
+        """Return the page fields of an answer. NextToken is empty on the last page, and only there."""
         return {
             "PageNumber": self.page.number,
             "PageSize": self.page.size,
             "TotalCount": found.total,
-            "NextToken": f"p{self.page.number + 1}" if more else "",
+            "NextToken": self.walk.next_token(self.call, found.ended),
         }
 
 
-def requested_page(asked: Paged, *, most: int = 50) -> RequestedPage:
+def requested_page(call: Call, asked: SomePaged, *, most: int = 50) -> RequestedPage[SomePaged]:
     """Return the page that a request asks for.
 
     The page fields have no effect beside NextToken or MaxResults. As in the cloud, a MaxResults out of range becomes
     the nearest value in range.
+
+    Raises:
+        BadNextToken: the token is not one that this operation returned for these filters.
     """
-    if asked.next_token is None and asked.max_results is None:
-        return RequestedPage(Page(asked.page_number, asked.page_size), by_token=False)
-    size = min(max(asked.max_results or LEAST_RESULTS, LEAST_RESULTS), most)
-    return RequestedPage(Page(int((asked.next_token or "p1")[1:]), size), by_token=True)
+    size = None if asked.max_results is None else min(max(asked.max_results, LEAST_RESULTS), most)
+    if asked.next_token is not None:
+        going_on, walk = walk_on(call, asked, asked.next_token, size)
+        return RequestedPage(going_on, call, walk)
+    page = Page(asked.page_number, asked.page_size) if size is None else Page(1, size)
+    return RequestedPage(asked, call, first_walk(call, asked, page))
 
 
 # --- Tags -----------------------------------------------------------------------------------------------------------

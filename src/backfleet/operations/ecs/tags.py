@@ -8,6 +8,7 @@ from backfleet import assistant, fleet
 from backfleet.assistant import CommandFilter, InvocationFilter
 from backfleet.operations.catalogue import ECS, Call, operation
 from backfleet.operations.ecs import errors
+from backfleet.operations.ecs.next_tokens import first_walk, walk_on
 from backfleet.operations.ecs.requests import (
     TAG_ERRORS,
     InRegion,
@@ -164,12 +165,13 @@ def list_tag_resources(call: Call, asked: ListTagResources) -> dict[str, Any]:
     """List the tags of resources, by id or by tag. An id that names nothing is left out."""
     check_region(call, asked)
     kind = _kind_of(asked.kind)
-    page = Page(int((asked.next_token or "p1")[1:]), LISTED_AT_ONCE)
+    walk = first_walk(call, asked, Page(1, LISTED_AT_ONCE))
+    if asked.next_token is not None:
+        asked, walk = walk_on(call, asked, asked.next_token, None)
     with call.services.database.reading() as tx:
         found = fleet.find_tags(
-            tx, call.account_id, call.region, kind, asked.ids or None, wanted_tags(asked.tags), page
+            tx, call.account_id, call.region, kind, asked.ids or None, wanted_tags(asked.tags), walk.page
         )
-    more = page.offset + len(found.items) < found.total
     listed = [
         {
             "ResourceId": tag.resource_id,
@@ -179,4 +181,4 @@ def list_tag_resources(call: Call, asked: ListTagResources) -> dict[str, Any]:
         }
         for tag in found.items
     ]
-    return {"TagResources": {"TagResource": listed}, "NextToken": f"p{page.number + 1}" if more else ""}
+    return {"TagResources": {"TagResource": listed}, "NextToken": walk.next_token(call, found.ended)}

@@ -7,7 +7,7 @@ What the public pages leave open is decided in docs/api.md. One call, in order:
  4. if its ClientToken is known: answer with the task that it started
  5. if it is about one instance or client only, and that cannot be given work: refuse the call; if it is about several
     and none can be given work: start no task
- 6. plan what is to be done with each client
+ 6. plan what is to be done with each client; if a running task does just that: answer with it
  7. store the task, its items and the token, in the same transaction as 3 to 6
 
 The task belongs to the account of the caller, its items to the account whose clients they move.
@@ -345,6 +345,12 @@ def _start_in(tx: Transaction, request: TaskRequest) -> dict[str, Any]:
         client_token=request.client_token,
         fingerprint=fingerprint,
     )
+    running = upgrades.running_like(tx, new, now=call.now)
+    if running is not None:
+        upgrades.remember_token(
+            tx, new, running.id, until=call.now + timedelta(hours=call.services.settings.token_hours)
+        )
+        return started_answer(running.id, _repeated_lines(selected, running))
     task = upgrades.start(tx, new, now=call.now, draw=call.services.draw, settings=call.services.settings)
     return started_answer(task.id, selected.lines)
 

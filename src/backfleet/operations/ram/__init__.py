@@ -3,6 +3,7 @@
 from backfleet.operations.ram import (
     access_keys,
     attachments,
+    console_logins,
     diagnostic_messages,
     groups,
     oidc_providers,
@@ -15,6 +16,7 @@ from backfleet.operations.ram import (
 __all__ = [
     "access_keys",
     "attachments",
+    "console_logins",
     "diagnostic_messages",
     "groups",
     "oidc_providers",

@@ -26,6 +26,8 @@ TEXTS: Final = {
     "EntityNotExist.User.AccessKey": "The user access key does not exist.",
     "EntityNotExist.User.Policy": "The indicate policy of the user does not exist.",
     "EntityNotExist.User.Group": "The user is not in the group.",
+    "EntityNotExist.User.LoginProfile": "The login profile does not exist: users log in to no console here.",
+    "EntityNotExist.User.MFADevice": "The user has no MFA device: there are none here.",
     "EntityNotExist.Group": "The group does not exist.",
     "EntityNotExist.Group.Policy": "The indicate policy of the group does not exist.",
     "EntityNotExist.Role": "The role does not exist.",

@@ -59,20 +59,22 @@ def parameters_of(request: type[Any]) -> list[Parameter]:
 
 
 def merge(*sources: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Merge query and form parameters.
+    """Merge query and form parameters. One that is in both with the same value is one: some clients send it so.
 
     Raises:
-        InvalidParameter: a name occurs twice, which two readers could resolve differently; or text that no database
-            can store.
+        InvalidParameter: a name occurs twice in one of them, or with two values, which two readers could resolve
+            differently; or text that no database can store.
     """
     merged: dict[str, str] = {}
     for source in sources:
+        names = set()
         for name, value in source:
-            if name in merged:
+            if name in names or merged.get(name, value) != value:
                 raise InvalidParameter(f"{shown(name)} is given twice.")
             if NOT_TEXT.search(name) or NOT_TEXT.search(value):
                 raise InvalidParameter(f"{shown(name)} has a character in it that is not text (NUL).")
             merged[name] = value
+            names.add(name)
     return merged
 
 
