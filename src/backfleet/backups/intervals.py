@@ -1,5 +1,6 @@
 """When the next backup of a client is expected, learned from its last ones."""
 
+import itertools
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from statistics import median
@@ -21,6 +22,6 @@ def learned(starts: Sequence[datetime]) -> tuple[timedelta, datetime] | None:
     last = sorted(starts)[-LEARNS_FROM:]
     if len(last) < LEAST:
         return None
-    gaps = [(after - before).total_seconds() for before, after in zip(last, last[1:], strict=False)]
+    gaps = [(after - before).total_seconds() for before, after in itertools.pairwise(last)]
     usual = median(gaps)
     return timedelta(seconds=usual), last[-1] + timedelta(seconds=max(2 * usual, 1.25 * max(gaps), 60.0))

@@ -1,7 +1,7 @@
 """Ends of processes with their exit codes, from the kernel's process connector.
 
-It needs root and the initial namespaces, and a kernel with CONFIG_PROC_EVENTS, as distributions have it. A filter in the
-kernel lets through the ends of whole processes only, so that a busy host does not wake the agent for every start.
+It needs root and the initial namespaces, and a kernel with CONFIG_PROC_EVENTS, as distributions have it. A filter
+in the kernel lets through the ends of whole processes only, so that a busy host wakes the agent less often.
 Source: include/uapi/linux/cn_proc.h, connector(4) in the kernel's documentation, and socket(7) on filters.
 """
 

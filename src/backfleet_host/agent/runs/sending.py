@@ -6,7 +6,7 @@ import json
 import logging
 import threading
 import time
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 from backfleet_host.agent.protocol.server import Server, Unreachable, advice_on
 from backfleet_host.agent.runs.ledger import Ledger, Run
@@ -41,7 +41,7 @@ class RunSender:
                 else:
                     stopping.wait(self._timings.runs_retry)
 
-    def _is_taken(self, runs: "list[Run]") -> bool:
+    def _is_taken(self, runs: List[Run]) -> bool:
         body = {"now": int(time.time() * 1000), "runs": [_as_sent(run) for run in runs]}
         try:
             answer = self._server.post(PATH, json.dumps(body).encode(), content_type="application/json")

@@ -10,7 +10,7 @@ import threading
 import time
 import uuid
 from pathlib import Path
-from typing import Callable, Dict, List, Optional
+from typing import Callable, Dict, List, Optional, Tuple, Union
 
 from backfleet_host.agent import machine
 from backfleet_host.agent.runs.backups import is_backup
@@ -20,9 +20,9 @@ from backfleet_host.agent.runs.notes import Note, NotesSocket
 
 log = logging.getLogger(__name__)
 
-_PAUSE_SECONDS = 1.0  # between two looks at /proc where the kernel does not send ends, and to see whether to stop
+_PAUSE_SECONDS = 1.0  # between two readings of /proc where the kernel does not send ends, and to see whether to stop
 _GATHER_SECONDS = 0.05  # ends of other processes are read together
-_LOOK_SECONDS = 60.0  # between two looks at /proc all the same
+_READ_SECONDS = 60.0  # between two readings of /proc all the same
 
 Open = Callable[[], Exits]
 
@@ -55,14 +55,14 @@ class RunWatch:
                 log.warning("how runs of clients end is not known on this host: %s", problem)
             self._take_over()
             self.is_ready.set()
-            looked = time.monotonic()
+            read_at = time.monotonic()
             while not stopping.is_set():
                 ends = self._wait(notes)
                 for note in notes.read_all():  # after the ends: a run that ended has sent its note before
                     self._begin(note)
                 self._end(ends)
-                if self._exits is None or ends.has_lost or time.monotonic() - looked > _LOOK_SECONDS:
-                    looked = time.monotonic()
+                if self._exits is None or ends.has_lost or time.monotonic() - read_at > _READ_SECONDS:
+                    read_at = time.monotonic()
                     self._end_missed()
 
     def _wait(self, notes: NotesSocket) -> Ends:
@@ -70,7 +70,8 @@ class RunWatch:
         if exits is None:
             select.select([notes], [], [], _PAUSE_SECONDS)
             return Ends({}, False)
-        ready, _, _ = select.select([notes, exits], [], [], _PAUSE_SECONDS)
+        sources: List[Union[NotesSocket, Exits]] = [notes, exits]
+        ready, _, _ = select.select(sources, [], [], _PAUSE_SECONDS)
         if ready == [exits]:
             select.select([notes], [], [], _GATHER_SECONDS)
         return exits.read_all()
@@ -128,7 +129,7 @@ class RunWatch:
         self._on_change()
 
 
-def _started_and_parent(pid: int) -> "tuple[int, int]":
+def _started_and_parent(pid: int) -> Tuple[int, int]:
     """Return when a process started, in ticks since the boot, and its parent; zeros if it runs no more."""
     try:
         content = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
@@ -151,5 +152,3 @@ def _user(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name[:64]
     except KeyError:
         return str(uid)
-
-

@@ -23,7 +23,7 @@ class HostWithRuns:
 
     def __init__(self, root: Path, package: str = "courier") -> None:
         self.root, self.package = root, package
-        Places(root).agent.mkdir(parents=True)
+        Places(root).agent.mkdir(parents=True, exist_ok=True)
         self.folder, self.shim = root / package, root / "bin" / package
         self.add("1.0")
         for link in ("current", "verified"):

@@ -23,7 +23,10 @@ def test_what_was_noted_is_there_after_a_restart(tmp_path: Path) -> None:
     ledger.note_sent(ledger.unsent(10))
     ledger.put(run(1).with_end(5.0, 3))
     again = opened(tmp_path / "runs")
-    assert [(each.id, each.result, each.code) for each in again.runs()] == [("courier-1", "failed", 3), ("courier-2", "", None)]
+    assert [(each.id, each.result, each.code) for each in again.runs()] == [
+        ("courier-1", "failed", 3),
+        ("courier-2", "", None),
+    ]
     assert [each.id for each in again.unsent(10)] == ["courier-1"]
     assert [each.id for each in again.running()] == ["courier-2"]
 
