@@ -19,11 +19,8 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from pathlib import Path
-from typing import Any
+from datetime import timedelta
 
-import sqlalchemy as sa
 from aiohttp import web
 
 from backfleet import (
@@ -31,20 +28,21 @@ from backfleet import (
     carriers,
     commands,
     host_program,
-    identity,
+    installation,
     operations,
     releases,
     rollouts,
     sockets,
     upgrades,
 )
-from backfleet.certificate_names import certificate_names, complete_certificate
-from backfleet.certificates import Certificates, authority_file, prepare_certificates
+from backfleet.certificate_names import complete_certificate
+from backfleet.certificates import Certificates, authority_file
 from backfleet.clock import Clock
 from backfleet.clock_measuring import measure
 from backfleet.endpoints import agents, downloads, health, openapi
 from backfleet.ids import Draw
 from backfleet.library_internals import limit_tls_buffers
+from backfleet.opening import CannotStart, data_folder_taken, endpoints_of, open_services, write_json
 from backfleet.operations.backfleet.server import agent_address
 from backfleet.operations.catalogue import Services
 from backfleet.operations.perform import Performer
@@ -52,8 +50,7 @@ from backfleet.proxy_protocol import middlewares_of, start_sites, trust_of
 from backfleet.pubsub import LONGEST_WAIT, PubSub, open_pubsub, poll_until_stopped
 from backfleet.settings import Settings
 from backfleet.sockets import tell_parent_ready, tell_systemd
-from backfleet.storage import Database, DatabaseClock, TimeOuts, Unavailable, check_writing, migrate, open_database
-from backfleet_host.files import make_folder, sync_folder, write_file
+from backfleet.storage import Database, DatabaseClock, Unavailable, check_writing
 
 GRACE_SECONDS = 6.0  # for requests under way when the server is told to stop; the whole stop takes at most 10 s
 WORKER_GRACE_SECONDS = 2.0
@@ -67,10 +64,6 @@ ACCEPTED_AT_ONCE = 64  # of those connections, so that open ones are served in b
 TLS_READ_BYTES = 16 * 1024  # one TLS record
 
 log = logging.getLogger(__name__)
-
-
-class CannotStart(Exception):
-    """The server cannot start; the text says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +104,11 @@ def serve(settings: Settings, *, clock: Clock, draw: Draw, announce: Callable[[s
     os.umask(0o077)  # no other user may read what the server writes, the database's own files included
     listeners = bind(settings)
     settings = replace(settings, http=sockets.address_of(listeners.http), https=sockets.address_of(listeners.https))
+    with data_folder_taken(settings):
+        _serve(settings, listeners, clock, draw, announce)
+
+
+def _serve(settings: Settings, listeners: Listeners, clock: Clock, draw: Draw, announce: Callable[[str], None]) -> None:
     try:
         pubsub = open_pubsub(settings.nats)
     except ValueError as problem:
@@ -142,62 +140,6 @@ def bind(settings: Settings) -> Listeners:
         )
     except sockets.CannotListen as problem:
         raise CannotStart(str(problem)) from problem
-
-
-def open_services(settings: Settings, pubsub: PubSub, *, clock: Clock, draw: Draw) -> tuple[Services, Certificates]:
-    """Open everything that a process needs. A first start makes what does not exist yet.
-
-    Raises:
-        CannotStart: the data folder or the database cannot be used.
-    """
-    try:
-        make_folder(settings.data)
-        time_outs = TimeOuts(settings.lock_seconds, settings.statement_seconds)
-        database = open_database(settings.database, pubsub.publish, time_outs)
-        migrate(database)
-        vault = identity.Vault.open(settings.data)
-        repository = releases.Repository.open(settings.data)
-        certificates = prepare_certificates(settings.data, certificate_names(settings), now=clock())
-        sync_folder(settings.data)  # an earlier process may have made folders in it and ended before its own sync
-        _first_start(settings, database, vault, repository, certificates, clock(), draw)
-    except OSError as problem:
-        raise CannotStart(f"the data folder {settings.data} cannot be used: {problem}; see --data") from problem
-    except (sa.exc.SQLAlchemyError, ValueError) as problem:
-        raise CannotStart(f"the database cannot be used: {_first_line(problem)}; see --database-url") from problem
-    services = Services(database=database, settings=settings, vault=vault, repository=repository, draw=draw)
-    return services, certificates
-
-
-def _first_start(
-    settings: Settings,
-    database: Database,
-    vault: identity.Vault,
-    repository: releases.Repository,
-    certificates: Certificates,
-    now: datetime,
-    draw: Draw,
-) -> None:
-    """Make the first account and the first release metadata, once, and write the account's key to admin.json."""
-    with database.transaction() as tx:
-        releases.refresh(tx, repository, now=now)
-        key = identity.first_account(tx, vault, now=now, draw=draw)
-        if key is not None:
-            # Inside the transaction: if the file cannot be written, the account is not made either.
-            facts = {
-                "account_id": key.account_id,
-                "access_key_id": key.access_key_id,
-                "access_key_secret": key.access_key_secret,
-            }
-            _write_json(settings.data / "admin.json", facts | endpoints_of(settings, certificates))
-
-
-def endpoints_of(settings: Settings, certificates: Certificates) -> dict[str, str]:
-    """Return how a client on this machine reaches the server."""
-    return {
-        "http_endpoint": f"http://{sockets.reachable_address(settings.http)}",
-        "https_endpoint": f"https://{sockets.reachable_address(settings.https)}",
-        "ca_file": str(certificates.authority),
-    }
 
 
 class _Server:
@@ -312,7 +254,7 @@ class _Server:
 
     def _report_ready(self) -> None:
         found = endpoints_of(self._settings, self._certificates)
-        _write_json(self._settings.data / "serving.json", found)
+        write_json(installation.serving_file(self._settings), found)
         tell_parent_ready()  # first: whoever reads the line may kill this process, and it is to be started again
         tell_systemd("READY=1")
         self._announce(json.dumps({"event": "ready", "http": found["http_endpoint"], "https": found["https_endpoint"]}))
@@ -340,7 +282,7 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
     settings, database, draw = services.settings, services.database, services.draw
     reachable_within = timedelta(seconds=settings.fit_seconds)
     carrier = carriers.GatewayCarrier(bootstrap_of(settings))
-    rollout_worker = rollouts.Worker(database, settings, draw, operations.judge_rollout)
+    rollout_worker = rollouts.Worker(database, settings, draw, operations.RolloutJudge)
     return [
         Worker(
             "upgrades",
@@ -389,12 +331,3 @@ def bootstrap_of(settings: Settings) -> carriers.Bootstrap:
         authority=authority.read_text() if authority.exists() else "",
         program_sha256=host_program.sha256(),
     )
-
-
-def _write_json(path: Path, facts: dict[str, Any]) -> None:
-    """Write a file that only its owner can read."""
-    write_file(path, json.dumps(facts, indent=2).encode() + b"\n")
-
-
-def _first_line(problem: Exception) -> str:
-    return str(problem).strip().split("\n", 1)[0]

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from backfleet.rollouts import read_policy
 from backfleet_host.platforms import platform_here
 from backfleet_host.upgrader.host import policy
 from documents import PROJECT, Block, blocks_of
@@ -224,6 +225,14 @@ def add_release(reader: Reader, name: str, program: str, manifest: str) -> None:
     assert found["Release"]["PackageName"] == name
 
 
+def read_rollouts(reader: Reader) -> None:
+    """Every policy of the page is one, with nothing that the server would not know."""
+    policies = [block for block in examples_of(reader.page) if block.language == "toml"]
+    assert policies
+    for block in policies:
+        read_policy(block.text)
+
+
 def with_set_uid(entry: tarfile.TarInfo) -> tarfile.TarInfo:
     entry.mode = 0o4755
     return entry
@@ -233,6 +242,7 @@ RUNNERS = {
     "README.md": read_readme,
     "CONTRIBUTING.md": read_commands,
     "docs/host.md": read_host,
+    "docs/rollouts.md": read_rollouts,
     "docs/operations/scaling.md": read_commands,
     "docs/operations.md": read_operations,  # the last one: afterwards the server signs no releases itself
 }

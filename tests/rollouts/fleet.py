@@ -119,7 +119,7 @@ class Fleet:
         """Let the worker of rollouts run until it is through."""
         services = self.env.services
         if self.worker is None:
-            self.worker = rollouts.Worker(services.database, services.settings, services.draw, operations.judge_rollout)
+            self.worker = rollouts.Worker(services.database, services.settings, services.draw, operations.RolloutJudge)
         while self.worker.run_once(self.now):
             pass
 

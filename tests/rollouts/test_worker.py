@@ -142,7 +142,7 @@ def test_a_starter_who_may_not_do_this_any_more_halts_it(hosts: Fleet) -> None:
     )
     found = hosts.run(rollout)
     assert found["State"] == "halted"
-    assert "is not allowed backfleet:StartRollout" in found["Reason"]
+    assert "allows backfleet:StartRollout on" in found["Reason"]
 
 
 def test_the_same_policy_again_is_the_same_rollout(hosts: Fleet) -> None:

@@ -11,10 +11,10 @@ from datetime import datetime, timedelta
 
 from backfleet import assistant, identity, upgrades
 from backfleet.operations import _store, backfleet, ecs, hbr, ram, sts
-from backfleet.operations.backfleet.rollouts import judge as judge_rollout
+from backfleet.operations.backfleet.rollouts import Judge as RolloutJudge
 from backfleet.operations.catalogue import Services
 
-__all__ = ["backfleet", "ecs", "hbr", "judge_rollout", "ram", "run_housekeeping", "sts"]
+__all__ = ["RolloutJudge", "backfleet", "ecs", "hbr", "ram", "run_housekeeping", "sts"]
 
 
 def run_housekeeping(services: Services, *, now: datetime) -> bool:

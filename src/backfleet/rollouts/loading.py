@@ -138,4 +138,7 @@ def _end_by_version(member: Member, target: str, clients: Mapping[str, Client]) 
         return None
     if client.confirmed_at is None or client.confirmed_at <= member.begun_at:
         return None
-    return OrderEnd.SUCCEEDED if client.version == target else OrderEnd.ROLLED_BACK
+    has_target = client.version == target
+    if member.rolled_back_once:  # its last order was to go back
+        return OrderEnd.FAILED if has_target else OrderEnd.SUCCEEDED
+    return OrderEnd.SUCCEEDED if has_target else OrderEnd.ROLLED_BACK

@@ -1,14 +1,14 @@
 """Orders of a rollout's members: tasks like any caller's, started in the rollout's name."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
 from backfleet import fleet, releases, upgrades
 from backfleet.fleet import Client
-from backfleet.identity import Caller
 from backfleet.ids import Draw
+from backfleet.rollouts.judging import NO_PERMISSION, Judge
 from backfleet.rollouts.model import Action
 from backfleet.rollouts.records import RolloutRecord, read_caller
 from backfleet.settings import Settings
@@ -17,9 +17,6 @@ from backfleet.upgrades import Kind, NewTask, TaskTarget
 
 TOPIC: Final = "rollouts"
 MOST_TARGETS: Final = 100  # of one task
-
-Judge = Callable[[Transaction, Caller, str, str, Sequence[str], datetime], str]
-"""Returns why a caller may not do this now, "" if they may: (tx, caller, action, region, client ids, now)."""
 
 KINDS: Final[Mapping[Action, Kind]] = {Action.MOVE: Kind.UPGRADE, Action.ROLL_BACK: Kind.ROLL_BACK}
 
@@ -37,6 +34,7 @@ def send_orders(
     record: RolloutRecord,
     action: Action,
     goals: Mapping[str, str],
+    judge: Judge,
     *,
     now: datetime,
     draw: Draw,
@@ -49,6 +47,7 @@ def send_orders(
         record: the rollout.
         action: what is asked of the hosts.
         goals: the version that each member goes to; "" = its host's own previous one, for a roll-back.
+        judge: what the rollout's starter may do: a member that they may not move is refused, and nothing is sent.
         now: the time.
         draw: makes ids.
         settings: how long a task may take.
@@ -60,6 +59,7 @@ def send_orders(
     found = fleet.resolve(tx, record.account_id, record.region, [], client_ids)
     platforms = {found.instances[client.instance_id].platform for client in found.clients.values()}
     offered = {platform: releases.find(tx, record.package, record.target_version, platform) for platform in platforms}
+    refused = judge.moving({client.id: client.instance_id for client in found.clients.values()})
     targets = []
     for client_id, goal in goals.items():
         client = found.clients.get(client_id)
@@ -68,6 +68,8 @@ def send_orders(
             continue
         target = _target(client, found.instances[client.instance_id].platform, goal)
         refusal = _refusal(record, client, offered[target.platform]) if action is Action.MOVE else None
+        if client_id in refused:
+            refusal = (NO_PERMISSION, refused[client_id])
         targets.append(replace(target, resolved=refusal))
     sent: dict[str, Sent] = {}
     for start in range(0, len(targets), MOST_TARGETS):

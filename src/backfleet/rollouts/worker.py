@@ -16,12 +16,13 @@ from backfleet.rollouts import _store
 from backfleet.rollouts.applying import moved_member, moved_rollout
 from backfleet.rollouts.events import chained, events_of
 from backfleet.rollouts.health import failed_runs_above_baseline
+from backfleet.rollouts.judging import Judge, ReadJudge
 from backfleet.rollouts.loading import Boards, Loaded, refresh
 from backfleet.rollouts.model import Action, Decision, Signals
 from backfleet.rollouts.people import person_of
 from backfleet.rollouts.policy import Backups
 from backfleet.rollouts.records import RolloutRecord, read_caller
-from backfleet.rollouts.sending import Judge, Sent, send_orders
+from backfleet.rollouts.sending import Sent, send_orders
 from backfleet.rollouts.states import ENDED, MemberState, RolloutState
 from backfleet.rollouts.strategy import Timetable, decide
 from backfleet.rollouts.timetables import timetable_of
@@ -45,19 +46,19 @@ class Context:
     now: datetime
     draw: Draw
     settings: Settings
-    judge: Judge
+    read_judge: ReadJudge
 
 
 class Worker:
     """Decides rollouts. It keeps their members in memory between rounds."""
 
-    def __init__(self, database: Database, settings: Settings, draw: Draw, judge: Judge) -> None:
-        self._database, self._settings, self._draw, self._judge = database, settings, draw, judge
+    def __init__(self, database: Database, settings: Settings, draw: Draw, read_judge: ReadJudge) -> None:
+        self._database, self._settings, self._draw, self._read_judge = database, settings, draw, read_judge
         self._boards = Boards()
 
     def run_once(self, now: datetime) -> bool:
         """Run one round; True if there may be more to do at once."""
-        context = Context(now, self._draw, self._settings, self._judge)
+        context = Context(now, self._draw, self._settings, self._read_judge)
         with self._database.reading() as tx:
             due = _store.due(tx, now, AT_ONCE)
             active = _store.active(tx)  # a notification may mean that an order of theirs has ended
@@ -90,11 +91,12 @@ def decide_once(tx: Transaction, record: RolloutRecord, loaded: Loaded, context:
     gone = refresh(tx, record, loaded, now=now, reachable_within=within)
     _store.drop_members(tx, record.id, gone)
     rollout = record.rollout()
-    signals = read_signals(tx, record, loaded, context)
+    judge = context.read_judge(tx, read_caller(record.starter or record.author), record.region, now)
+    signals = read_signals(tx, record, loaded, judge)
     timetable: Timetable = timetable_of(tx, record)
     decision = decide(rollout, loaded.board, signals, timetable, now)
     moved = replace(record.with_rollout(moved_rollout(rollout, decision, now)), waits_for=decision.waits_for)
-    _apply_moves(tx, record, loaded, decision, context)
+    _apply_moves(tx, record, loaded, decision, judge, context)
     if decision.state in _STOPS:
         withdraw_orders(tx, loaded, now)
     events = chained(events_of(rollout, decision), after=record.events, head=record.head, at=now)
@@ -123,7 +125,7 @@ def decide_once(tx: Transaction, record: RolloutRecord, loaded: Loaded, context:
     return revision
 
 
-def read_signals(tx: Transaction, record: RolloutRecord, loaded: Loaded, context: Context) -> Signals:
+def read_signals(tx: Transaction, record: RolloutRecord, loaded: Loaded, judge: Judge) -> Signals:
     """Return what the world says to a rollout."""
     approvals: dict[int, set[str]] = {}
     resumed = set()
@@ -135,8 +137,7 @@ def read_signals(tx: Transaction, record: RolloutRecord, loaded: Loaded, context
             approvals.setdefault(ring, set()).add(person)
     refused = ""
     if record.state is RolloutState.RUNNING and record.starter:
-        starter = read_caller(record.starter)
-        refused = context.judge(tx, starter, "StartRollout", record.region, [], context.now)
+        refused = judge.starting(record.id)
     return Signals(
         answers=_store.answers_of(tx, record.id),
         approvals={ring: frozenset(people) for ring, people in approvals.items()},
@@ -160,7 +161,9 @@ def withdraw_orders(tx: Transaction, loaded: Loaded, now: datetime) -> None:
     upgrades.withdraw(tx, [loaded.sent[member.client_id].item_id for member in under_way], now=now)
 
 
-def _apply_moves(tx: Transaction, record: RolloutRecord, loaded: Loaded, decision: Decision, context: Context) -> None:
+def _apply_moves(
+    tx: Transaction, record: RolloutRecord, loaded: Loaded, decision: Decision, judge: Judge, context: Context
+) -> None:
     by_action: dict[Action, list[str]] = {}
     withdrawn = []
     for move in decision.moves:
@@ -171,16 +174,17 @@ def _apply_moves(tx: Transaction, record: RolloutRecord, loaded: Loaded, decisio
             by_action.setdefault(move.action, []).append(move.client_id)
     upgrades.withdraw(tx, withdrawn, now=context.now)
     for action, client_ids in by_action.items():
-        goals = {client_id: _goal(record, loaded, action, client_id) for client_id in client_ids}
+        goals = {client_id: _goal(record, loaded, client_id) for client_id in client_ids}
         sent: dict[str, Sent] = send_orders(
-            tx, record, action, goals, now=context.now, draw=context.draw, settings=context.settings
+            tx, record, action, goals, judge, now=context.now, draw=context.draw, settings=context.settings
         )
         loaded.sent.update(sent)
     _store.change_members(tx, record.id, [loaded.record_of(move.client_id) for move in decision.moves])
 
 
-def _goal(record: RolloutRecord, loaded: Loaded, action: Action, client_id: str) -> str:
-    return loaded.board[client_id].from_version if action is Action.ROLL_BACK else record.target_version
+def _goal(record: RolloutRecord, loaded: Loaded, client_id: str) -> str:
+    member = loaded.board[client_id]
+    return member.from_version if member.state is MemberState.ROLLING_BACK else record.target_version
 
 
 def _decide_again_at(state: RolloutState, loaded: Loaded, decision: Decision, now: datetime) -> datetime | None:

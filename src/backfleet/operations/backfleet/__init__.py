@@ -3,6 +3,7 @@
 from backfleet.operations.backfleet import (
     accounts,
     audit_trail,
+    calendars,
     channels,
     instances,
     releases,
@@ -16,6 +17,7 @@ from backfleet.operations.backfleet import (
 __all__ = [
     "accounts",
     "audit_trail",
+    "calendars",
     "channels",
     "instances",
     "releases",

@@ -9,6 +9,7 @@ from typing import Any, Final
 from backfleet import rollouts
 from backfleet.operations.backfleet.rollouts.answers import ROLLOUT, rollout_answer
 from backfleet.operations.backfleet.rollouts.errors import ERRORS, refusals
+from backfleet.operations.backfleet.rollouts.judging import Judge
 from backfleet.operations.catalogue import BACKFLEET, Call, operation
 from backfleet.operations.hbr.errors import TokenMismatch
 from backfleet.storage import Conflict, Transaction
@@ -59,7 +60,7 @@ def one_rollout(call: Call, asked: Any) -> list[str]:
 
 def by(call: Call) -> rollouts.By:
     """Return who asks, and when."""
-    return rollouts.By(call.caller, call.region, call.now)
+    return rollouts.By(call.caller, call.region, call.now, Judge)
 
 
 def reachable_within(call: Call) -> timedelta:
