@@ -42,6 +42,10 @@ def rolls_back(item: upgrades.Item) -> Report:
     return report_of(item, "failed", code="RolledBack", message="it said: no such option", stage="back")
 
 
+def stays(item: upgrades.Item) -> Report:
+    return report_of(item, current_version=item.from_version)
+
+
 def is_busy(item: upgrades.Item) -> Report:
     return report_of(item, "failed", code="HostBusy", message="a backup runs", details={"deferred": True})
 
