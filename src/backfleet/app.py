@@ -282,6 +282,7 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
     settings, database, draw = services.settings, services.database, services.draw
     reachable_within = timedelta(seconds=settings.fit_seconds)
     carrier = carriers.GatewayCarrier(bootstrap_of(settings))
+    housekeeping = operations.Housekeeping(services, clock())
     rollout_worker = rollouts.Worker(database, settings, draw, operations.RolloutJudge)
     return [
         Worker(
@@ -313,7 +314,7 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
         Worker("commands", lambda: commands.run_once(database, now=clock()), LEASES),
         Worker(rollouts.TOPIC, lambda: rollout_worker.run_once(clock())),
         Worker("releases", lambda: releases.run_once(database, services.repository, now=clock())),
-        Worker("housekeeping", lambda: operations.run_housekeeping(services, now=clock()), HOUSEKEEPING),
+        Worker("housekeeping", lambda: housekeeping.run_once(clock()), HOUSEKEEPING),
     ]
 
 
