@@ -26,6 +26,7 @@ from backfleet.rollouts.errors import (
 )
 from backfleet.rollouts.events import Event, broken_at
 from backfleet.rollouts.judging import Judge, ReadJudge
+from backfleet.rollouts.outside import Asker, Destinations, read_secret
 from backfleet.rollouts.planning import Plan
 from backfleet.rollouts.policy import Fault, Policy, PolicyRefused, read_policy
 from backfleet.rollouts.reading import (
@@ -61,11 +62,13 @@ __all__ = [
     "LONGEST_CALENDAR",
     "MOST_EVENTS",
     "TOPIC",
+    "Asker",
     "By",
     "CalendarInUse",
     "CalendarMissing",
     "CalendarRecord",
     "CalendarRefused",
+    "Destinations",
     "Event",
     "Fault",
     "Judge",
@@ -105,6 +108,7 @@ __all__ = [
     "preview",
     "put_calendar",
     "read_policy",
+    "read_secret",
     "remember_creation",
     "resume",
     "retry",
