@@ -115,7 +115,8 @@ def _check_server(flags: ConnectionFlags) -> list[Finding]:
         f"{connection.endpoint}, version {found['ServerVersion']}, region {found['RegionId']}, "
         f"{found['Instances']} instance(s), {found['Releases']} release(s)"
     )
-    checks = (check_host_program, check_agents, check_clones, check_clock, check_changes, check_withdrawn)
+    machines = (check_host_program, check_agents, check_clones, check_clock)
+    checks = (*machines, check_changes, check_withdrawn, check_backups)
     return [Finding("server", True, text), *(check(found) for check in checks)]
 
 
@@ -187,3 +188,10 @@ def check_withdrawn(server: Mapping[str, Any]) -> Finding:
         "list`; `backfleet client upgrade` takes them to the newest version that is offered, `client roll-back` back"
     )
     return Finding("withdrawn versions", not behind, text if behind else "no client has one")
+
+
+def check_backups(server: Mapping[str, Any]) -> Finding:
+    """Check that backups began when they usually do. Older servers do not keep runs."""
+    late = server.get("OverdueBackups", 0)
+    text = f"of {late} client(s) the next one did not begin when it usually does: see `backfleet client runs --overdue`"
+    return Finding("backups", not late, text if late else "none overdue, of those whose rhythm is known")

@@ -15,10 +15,13 @@ from backfleet.ids import Draw
 from backfleet.rollouts import _store
 from backfleet.rollouts.applying import moved_member, moved_rollout
 from backfleet.rollouts.events import chained, events_of
+from backfleet.rollouts.health import failed_runs_above_baseline
 from backfleet.rollouts.judging import Judge, ReadJudge
 from backfleet.rollouts.loading import Boards, Loaded, refresh
 from backfleet.rollouts.model import Action, Decision, Signals
+from backfleet.rollouts.newcomers import take_in
 from backfleet.rollouts.people import person_of
+from backfleet.rollouts.policy import Backups
 from backfleet.rollouts.records import RolloutRecord, read_caller
 from backfleet.rollouts.sending import Sent, send_orders
 from backfleet.rollouts.states import ENDED, MemberState, RolloutState
@@ -30,6 +33,7 @@ from backfleet.storage import Conflict, Database, Transaction
 AT_ONCE: Final = 10  # rollouts decided in one round
 EVERY: Final = timedelta(seconds=15)  # hosts go and come, and reports arrive: the world is read again
 SLOWLY: Final = timedelta(minutes=5)  # while nothing of a rollout moves
+ANSWERS_LAST: Final = timedelta(minutes=5)  # an older answer of an outside check is none
 _STOPS: Final = frozenset(
     {RolloutState.HALTED, RolloutState.PAUSED, RolloutState.CANCELLED, RolloutState.ROLLING_BACK, RolloutState.EXPIRED}
 )
@@ -88,16 +92,17 @@ def decide_once(tx: Transaction, record: RolloutRecord, loaded: Loaded, context:
     within = timedelta(seconds=context.settings.fit_seconds)
     gone = refresh(tx, record, loaded, now=now, reachable_within=within)
     _store.drop_members(tx, record.id, gone)
+    came = take_in(tx, record, loaded, now=now, reachable_within=within)
     rollout = record.rollout()
     judge = context.read_judge(tx, read_caller(record.starter or record.author), record.region, now)
-    signals = read_signals(tx, record, judge)
+    signals = read_signals(tx, record, loaded, judge, now)
     timetable: Timetable = timetable_of(tx, record)
     decision = decide(rollout, loaded.board, signals, timetable, now)
     moved = replace(record.with_rollout(moved_rollout(rollout, decision, now)), waits_for=decision.waits_for)
     _apply_moves(tx, record, loaded, decision, judge, context)
     if decision.state in _STOPS:
         withdraw_orders(tx, loaded, now)
-    events = chained(events_of(rollout, decision), after=record.events, head=record.head, at=now)
+    events = chained([*came, *events_of(rollout, decision)], after=record.events, head=record.head, at=now)
     is_quiet = not events and not gone and moved.waits_for == record.waits_for
     if is_quiet and record.decide_at is not None and record.decide_at > now:
         return record.revision
@@ -123,7 +128,7 @@ def decide_once(tx: Transaction, record: RolloutRecord, loaded: Loaded, context:
     return revision
 
 
-def read_signals(tx: Transaction, record: RolloutRecord, judge: Judge) -> Signals:
+def read_signals(tx: Transaction, record: RolloutRecord, loaded: Loaded, judge: Judge, now: datetime) -> Signals:
     """Return what the world says to a rollout."""
     approvals: dict[int, set[str]] = {}
     resumed = set()
@@ -137,11 +142,20 @@ def read_signals(tx: Transaction, record: RolloutRecord, judge: Judge) -> Signal
     if record.state is RolloutState.RUNNING and record.starter:
         refused = judge.starting(record.id)
     return Signals(
-        answers=_store.answers_of(tx, record.id),
+        answers=_store.fresh_answers(tx, record.id, since=now - ANSWERS_LAST),
         approvals={ring: frozenset(people) for ring, people in approvals.items()},
         resumed=frozenset(resumed),
+        failed_runs_above_baseline=_failed_runs(tx, record, loaded),
         starter_refused=refused,
     )
+
+
+def _failed_runs(tx: Transaction, record: RolloutRecord, loaded: Loaded) -> int | None:
+    """Return what `backups` checks compare, where the policy has some."""
+    checks = (check for ring in record.document.rings for check in ring.checks)
+    if not any(isinstance(check, Backups) and check.failures_above_baseline is not None for check in checks):
+        return 0
+    return failed_runs_above_baseline(tx, record, has_begun=bool(loaded.sent))
 
 
 def withdraw_orders(tx: Transaction, loaded: Loaded, now: datetime) -> None:
@@ -163,7 +177,7 @@ def _apply_moves(
             by_action.setdefault(move.action, []).append(move.client_id)
     upgrades.withdraw(tx, withdrawn, now=context.now)
     for action, client_ids in by_action.items():
-        goals = {client_id: _goal(record, loaded, action, client_id) for client_id in client_ids}
+        goals = {client_id: _goal(record, loaded, client_id) for client_id in client_ids}
         sent: dict[str, Sent] = send_orders(
             tx, record, action, goals, judge, now=context.now, draw=context.draw, settings=context.settings
         )
@@ -171,8 +185,9 @@ def _apply_moves(
     _store.change_members(tx, record.id, [loaded.record_of(move.client_id) for move in decision.moves])
 
 
-def _goal(record: RolloutRecord, loaded: Loaded, action: Action, client_id: str) -> str:
-    return loaded.board[client_id].from_version if action is Action.ROLL_BACK else record.target_version
+def _goal(record: RolloutRecord, loaded: Loaded, client_id: str) -> str:
+    member = loaded.board[client_id]
+    return member.from_version if member.state is MemberState.ROLLING_BACK else record.target_version
 
 
 def _decide_again_at(state: RolloutState, loaded: Loaded, decision: Decision, now: datetime) -> datetime | None:

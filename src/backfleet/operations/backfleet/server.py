@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from backfleet import VERSION, fleet, host_program, releases
+from backfleet import VERSION, backups, fleet, host_program, releases
 from backfleet.certificates import authority_file
 from backfleet.operations.catalogue import BACKFLEET, Call, operation
 from backfleet.settings import Settings
@@ -33,6 +33,7 @@ class DescribeServer:
         "ClonedInstances": int,
         "ChangedClients": int,
         "WithdrawnClients": int,
+        "OverdueBackups": int,
         "Releases": int,
         "ClockSkewMilliseconds": int,
     },
@@ -42,8 +43,9 @@ def describe_server(call: Call, asked: DescribeServer) -> dict[str, Any]:
 
     HostProgramSha256 is empty on a server that has none: hosts cannot enrol there. DeafInstances send heartbeats, but
     their agents have no connection and cannot be given work. ChangedClients differ from what their last order left on
-    the host, in files or modes. WithdrawnClients have a version that was withdrawn. ClockSkewMilliseconds is by how
-    much the clock of the machine that answers is ahead of the database's, which decides.
+    the host, in files or modes. WithdrawnClients have a version that was withdrawn. OverdueBackups are clients whose
+    next backup did not begin when it usually does. ClockSkewMilliseconds is by how much the clock of the machine that
+    answers is ahead of the database's, which decides.
     """
     settings = call.services.settings
     authority = authority_file(settings.data)
@@ -62,6 +64,7 @@ def describe_server(call: Call, asked: DescribeServer) -> dict[str, Any]:
                 for release, number in fleet.count_by_release(tx, call.account_id).items()
                 if release in withdrawn
             ),
+            "OverdueBackups": len(backups.overdue(tx, call.account_id, settings.region, now=call.now)),
             "Releases": releases.count_releases(tx),
         }
     return {
