@@ -114,8 +114,9 @@ def test_creating_clients_installs_them(env: Environment) -> None:
     assert status == 200
     lines = body["InstanceStatuses"]["InstanceStatus"]
     assert [(line["InstanceId"], line["ValidInstance"]) for line in lines] == [(good, True), (silent, False)]
-    name, (item,) = items(env, body["TaskId"])
+    name, (item, unfit) = items(env, body["TaskId"])
     assert (name, item["toVersion"]) == ("InstallBackupClientsTask", "2.0")
+    assert (unfit["instanceId"], unfit["errorCode"]) == (silent, "CloudAssistNotRunningOnInstance")
 
 
 @pytest.mark.parametrize(
