@@ -26,13 +26,13 @@ from urllib.parse import urlencode
 import aiohttp
 
 from backfleet import fleet, identity, releases, upgrades
-from backfleet.app import open_services
 from backfleet.cli._client import Client
 from backfleet.cli._credentials import ConnectionFlags, connect
 from backfleet.clock import utc_now
 from backfleet.fleet import Change, ClientStatus, Registration
 from backfleet.identity import policy
 from backfleet.ids import draw
+from backfleet.opening import open_services
 from backfleet.operations import _store as audit
 from backfleet.operations import perform
 from backfleet.operations.catalogue import STS, Services, find

@@ -28,11 +28,11 @@ from typing import Any
 
 import aiohttp
 
-from backfleet.app import open_services
 from backfleet.cli._client import Client
 from backfleet.cli._credentials import ConnectionFlags, connect
 from backfleet.clock import utc_now
 from backfleet.ids import draw
+from backfleet.opening import open_services
 from backfleet.pubsub import InProcessPubSub
 from backfleet.settings import read_settings
 from backfleet_sim import Agent, Server, Simulation, all_connected, enrol, make_keys

@@ -18,12 +18,13 @@ from click.testing import CliRunner
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from backfleet import app, releases
+from backfleet import opening, releases
 from backfleet.certificates import Certificates, prepare_certificates
 from backfleet.cli import main
 from backfleet.endpoints.agents.spool import Spool, SpooledReport
 from backfleet.identity import Vault
 from backfleet.ids import draw
+from backfleet.operations.catalogue import Services
 from backfleet.pubsub import open_pubsub
 from backfleet.settings import Settings
 from backfleet.storage import migrate, open_database
@@ -142,7 +143,7 @@ def test_a_report_that_was_acknowledged_is_never_lost(data: Path, tmp_path: Path
         disk.note("acknowledged")
     for cut, _, folder in restarts(disk, tmp_path):
         delivered: list[SpooledReport] = []
-        Spool(folder / "data" / "reports").deliver(delivered.append)
+        Spool(folder / "data" / "reports").deliver(delivered.append, 0.0)
         assert delivered == [report] if cut.passed else delivered in ([], [report])
 
 
@@ -176,9 +177,9 @@ def test_a_first_start_that_is_cut_off_anywhere_is_finished_by_the_next(data: Pa
     database.close()
     moments = itertools.count()
 
-    def start(folder: Path, database: Path) -> tuple[app.Services, Certificates]:
+    def start(folder: Path, database: Path) -> tuple[Services, Certificates]:
         settings = Settings(data=folder, database_url=f"sqlite:///{database}")
-        return app.open_services(settings, open_pubsub(""), clock=lambda: datetime.now(UTC), draw=draw)
+        return opening.open_services(settings, open_pubsub(""), clock=lambda: datetime.now(UTC), draw=draw)
 
     with watched(data.parent, _copy_of(file)) as disk:
 

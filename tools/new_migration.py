@@ -14,13 +14,13 @@ from backfleet.storage._migrate import MIGRATIONS
 
 with tempfile.TemporaryDirectory() as folder:
     database = open_database(f"sqlite:///{folder}/schema.db")
-    migrate(database)
+    numbers = [int(path.name[:4]) for path in (MIGRATIONS / "versions").glob("[0-9]*.py")]
+    migrate(database, f"{max(numbers):04d}")  # by its number: as "head" it is refused where the code has more
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
-    numbers = [int(path.name[:4]) for path in (MIGRATIONS / "versions").glob("[0-9]*.py")]
     with database.engine.connect() as connection:
         config.attributes["connection"] = connection
-        number = f"{max(numbers, default=0) + 1:04d}"
+        number = f"{max(numbers) + 1:04d}"
         command.revision(config, message=sys.argv[1], autogenerate=True, rev_id=number)
     database.close()
 written = max(Path(MIGRATIONS / "versions").glob("[0-9]*.py"))

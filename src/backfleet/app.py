@@ -19,11 +19,9 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
-import sqlalchemy as sa
 from aiohttp import web
 
 from backfleet import (
@@ -31,20 +29,21 @@ from backfleet import (
     carriers,
     commands,
     host_program,
-    identity,
+    installation,
     operations,
     releases,
     rollouts,
     sockets,
     upgrades,
 )
-from backfleet.certificate_names import certificate_names, complete_certificate
-from backfleet.certificates import Certificates, authority_file, prepare_certificates
+from backfleet.certificate_names import complete_certificate
+from backfleet.certificates import Certificates, authority_file
 from backfleet.clock import Clock
 from backfleet.clock_measuring import measure
 from backfleet.endpoints import agents, downloads, health, openapi
 from backfleet.ids import Draw
 from backfleet.library_internals import limit_tls_buffers
+from backfleet.opening import CannotStart, data_folder_taken, endpoints_of, open_services, write_json
 from backfleet.operations.backfleet.server import agent_address
 from backfleet.operations.catalogue import Services
 from backfleet.operations.perform import Performer
@@ -52,14 +51,14 @@ from backfleet.proxy_protocol import middlewares_of, start_sites, trust_of
 from backfleet.pubsub import LONGEST_WAIT, PubSub, open_pubsub, poll_until_stopped
 from backfleet.settings import Settings
 from backfleet.sockets import tell_parent_ready, tell_systemd
-from backfleet.storage import Database, DatabaseClock, TimeOuts, Unavailable, check_writing, migrate, open_database
-from backfleet_host.files import make_folder, sync_folder, write_file
+from backfleet.storage import Database, DatabaseClock, Unavailable, check_writing
 
 GRACE_SECONDS = 6.0  # for requests under way when the server is told to stop; the whole stop takes at most 10 s
 WORKER_GRACE_SECONDS = 2.0
 SCHEDULES = timedelta(seconds=1)  # between two polls for commands whose time has come
 LEASES = timedelta(seconds=5)  # between two polls for leases that ran out
 MOVING_LOG, LOG_TOPIC = timedelta(seconds=1), "storage"  # between two moves of SQLite's log into its file
+OUTSIDE_CHECKS = timedelta(seconds=5)  # between two looks for checks of rollouts that are to be asked
 HOUSEKEEPING = timedelta(minutes=10)  # between two rounds of deleting what is over
 MEASURE_SECONDS = 5.0  # between two questions for the database's time
 KEEP_ALIVE_SECONDS = 120  # agents keep idle connections for 90 s; the server must keep them longer
@@ -67,10 +66,6 @@ ACCEPTED_AT_ONCE = 64  # of those connections, so that open ones are served in b
 TLS_READ_BYTES = 16 * 1024  # one TLS record
 
 log = logging.getLogger(__name__)
-
-
-class CannotStart(Exception):
-    """The server cannot start; the text says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +106,11 @@ def serve(settings: Settings, *, clock: Clock, draw: Draw, announce: Callable[[s
     os.umask(0o077)  # no other user may read what the server writes, the database's own files included
     listeners = bind(settings)
     settings = replace(settings, http=sockets.address_of(listeners.http), https=sockets.address_of(listeners.https))
+    with data_folder_taken(settings):
+        _serve(settings, listeners, clock, draw, announce)
+
+
+def _serve(settings: Settings, listeners: Listeners, clock: Clock, draw: Draw, announce: Callable[[str], None]) -> None:
     try:
         pubsub = open_pubsub(settings.nats)
     except ValueError as problem:
@@ -142,62 +142,6 @@ def bind(settings: Settings) -> Listeners:
         )
     except sockets.CannotListen as problem:
         raise CannotStart(str(problem)) from problem
-
-
-def open_services(settings: Settings, pubsub: PubSub, *, clock: Clock, draw: Draw) -> tuple[Services, Certificates]:
-    """Open everything that a process needs. A first start makes what does not exist yet.
-
-    Raises:
-        CannotStart: the data folder or the database cannot be used.
-    """
-    try:
-        make_folder(settings.data)
-        time_outs = TimeOuts(settings.lock_seconds, settings.statement_seconds)
-        database = open_database(settings.database, pubsub.publish, time_outs)
-        migrate(database)
-        vault = identity.Vault.open(settings.data)
-        repository = releases.Repository.open(settings.data)
-        certificates = prepare_certificates(settings.data, certificate_names(settings), now=clock())
-        sync_folder(settings.data)  # an earlier process may have made folders in it and ended before its own sync
-        _first_start(settings, database, vault, repository, certificates, clock(), draw)
-    except OSError as problem:
-        raise CannotStart(f"the data folder {settings.data} cannot be used: {problem}; see --data") from problem
-    except (sa.exc.SQLAlchemyError, ValueError) as problem:
-        raise CannotStart(f"the database cannot be used: {_first_line(problem)}; see --database-url") from problem
-    services = Services(database=database, settings=settings, vault=vault, repository=repository, draw=draw)
-    return services, certificates
-
-
-def _first_start(
-    settings: Settings,
-    database: Database,
-    vault: identity.Vault,
-    repository: releases.Repository,
-    certificates: Certificates,
-    now: datetime,
-    draw: Draw,
-) -> None:
-    """Make the first account and the first release metadata, once, and write the account's key to admin.json."""
-    with database.transaction() as tx:
-        releases.refresh(tx, repository, now=now)
-        key = identity.first_account(tx, vault, now=now, draw=draw)
-        if key is not None:
-            # Inside the transaction: if the file cannot be written, the account is not made either.
-            facts = {
-                "account_id": key.account_id,
-                "access_key_id": key.access_key_id,
-                "access_key_secret": key.access_key_secret,
-            }
-            _write_json(settings.data / "admin.json", facts | endpoints_of(settings, certificates))
-
-
-def endpoints_of(settings: Settings, certificates: Certificates) -> dict[str, str]:
-    """Return how a client on this machine reaches the server."""
-    return {
-        "http_endpoint": f"http://{sockets.reachable_address(settings.http)}",
-        "https_endpoint": f"https://{sockets.reachable_address(settings.https)}",
-        "ca_file": str(certificates.authority),
-    }
 
 
 class _Server:
@@ -312,7 +256,7 @@ class _Server:
 
     def _report_ready(self) -> None:
         found = endpoints_of(self._settings, self._certificates)
-        _write_json(self._settings.data / "serving.json", found)
+        write_json(installation.serving_file(self._settings), found)
         tell_parent_ready()  # first: whoever reads the line may kill this process, and it is to be started again
         tell_systemd("READY=1")
         self._announce(json.dumps({"event": "ready", "http": found["http_endpoint"], "https": found["https_endpoint"]}))
@@ -340,7 +284,9 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
     settings, database, draw = services.settings, services.database, services.draw
     reachable_within = timedelta(seconds=settings.fit_seconds)
     carrier = carriers.GatewayCarrier(bootstrap_of(settings))
-    rollout_worker = rollouts.Worker(database, settings, draw, operations.judge_rollout)
+    housekeeping = operations.Housekeeping(services, clock())
+    rollout_worker = rollouts.Worker(database, settings, draw, operations.RolloutJudge)
+    asker = asker_of(database, settings, draw)
     return [
         Worker(
             "upgrades",
@@ -370,9 +316,25 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
         ),
         Worker("commands", lambda: commands.run_once(database, now=clock()), LEASES),
         Worker(rollouts.TOPIC, lambda: rollout_worker.run_once(clock())),
+        Worker("outside checks", lambda: asker.run_once(clock()), OUTSIDE_CHECKS),
         Worker("releases", lambda: releases.run_once(database, services.repository, now=clock())),
-        Worker("housekeeping", lambda: operations.run_housekeeping(services, now=clock()), HOUSEKEEPING),
+        Worker("housekeeping", lambda: housekeeping.run_once(clock()), HOUSEKEEPING),
     ]
+
+
+def asker_of(database: Database, settings: Settings, draw: Draw) -> rollouts.Asker:
+    """Return who asks the outside checks of rollouts.
+
+    Raises:
+        CannotStart: one of the settings about them cannot be used.
+    """
+    try:
+        destinations = rollouts.Destinations.read(settings.outbound_allowed, settings.prometheus_url)
+        file = settings.webhook_secret_file
+        key = rollouts.read_secret(Path(file).read_text()) if file else b""
+        return rollouts.Asker(database, destinations, key, draw, authority=settings.outbound_authority)
+    except (OSError, ValueError) as problem:
+        raise CannotStart(f"outbound_allowed, outbound_authority or webhook_secret_file: {problem}") from None
 
 
 def move_log(database: Database) -> bool:
@@ -389,12 +351,3 @@ def bootstrap_of(settings: Settings) -> carriers.Bootstrap:
         authority=authority.read_text() if authority.exists() else "",
         program_sha256=host_program.sha256(),
     )
-
-
-def _write_json(path: Path, facts: dict[str, Any]) -> None:
-    """Write a file that only its owner can read."""
-    write_file(path, json.dumps(facts, indent=2).encode() + b"\n")
-
-
-def _first_line(problem: Exception) -> str:
-    return str(problem).strip().split("\n", 1)[0]

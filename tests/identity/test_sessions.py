@@ -275,4 +275,4 @@ def test_a_token_keeps_every_field(some: Sessions) -> None:
     issued = some.issue(some.role("Two"), some.issue(some.role("One"), source_identity="ann").caller, policy=READ_ONLY)
     content = identity.open_token(some.vault, issued.token)
     empty = {name for name, value in asdict(content).items() if not value}
-    assert empty == {"provider"}
+    assert empty == {"provider", "person"}

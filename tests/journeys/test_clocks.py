@@ -14,7 +14,6 @@ import pytest
 import sqlalchemy as sa
 
 from backfleet import commands, fleet
-from backfleet.app import open_services
 from backfleet.assistant._tables import runs
 from backfleet.cli._client import Client
 from backfleet.cli._credentials import ConnectionFlags, connect
@@ -22,6 +21,7 @@ from backfleet.clock import utc_now
 from backfleet.commands import NewInvocation, State
 from backfleet.commands._tables import invocations
 from backfleet.ids import draw
+from backfleet.opening import open_services
 from backfleet.operations.catalogue import Services
 from backfleet.pubsub import InProcessPubSub
 from backfleet.settings import read_settings

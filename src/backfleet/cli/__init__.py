@@ -7,6 +7,7 @@ import click
 
 from backfleet import VERSION
 from backfleet.cli._audit import audit
+from backfleet.cli._calendars import calendar
 from backfleet.cli._clients import client, task
 from backfleet.cli._doctor import doctor
 from backfleet.cli._fleet import activation, instance
@@ -14,6 +15,7 @@ from backfleet.cli._identity import account, key, policy, user
 from backfleet.cli._releases import release
 from backfleet.cli._roles import role
 from backfleet.cli._rollouts import rollout
+from backfleet.cli._runs import runs
 from backfleet.cli._serve import serve
 from backfleet.cli._signing import forget_keys, keys, pending, publish, sign
 from backfleet.cli._version_schemes import scheme
@@ -28,8 +30,10 @@ def main() -> None:
 
 
 for _command in (
-    serve, release, rollout, activation, instance, client, task, account, user, role, key, policy, audit, doctor,
+    serve, release, rollout, calendar, activation, instance, client, task, account, user, role, key, policy, audit,
+    doctor,
 ):  # fmt: skip
     main.add_command(_command)
+client.add_command(runs)
 for _command in (scheme, keys, pending, sign, publish, forget_keys):
     release.add_command(_command)

@@ -127,7 +127,9 @@ def _profile(name: str | None, environment: Mapping[str, str]) -> dict[str, Any]
 
 def _local(data: Path) -> dict[str, Any]:
     """Return what the server of this data folder wrote down: its first key, and where it listens now."""
-    return _json(data / "admin.json") | _json(data / "serving.json")
+    # Servers of some parts have a file each; of those that answer the API the last one to start counts.
+    serving = [path for path in data.glob("serving*.json") if path.stem == "serving" or "openapi" in path.stem]
+    return _json(data / "admin.json") | _json(max(serving, key=os.path.getmtime, default=data / "serving.json"))
 
 
 def _json(file: Path) -> dict[str, Any]:

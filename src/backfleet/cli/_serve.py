@@ -39,8 +39,8 @@ def serve(print_config: bool, **flags: object) -> None:
     log_to_stderr(settings.log_level)
     if settings.hold_listeners and supervisor.is_needed():
         raise SystemExit(_supervise(settings))
-    from backfleet.app import CannotStart  # imported late: other commands need none of it
-    from backfleet.app import serve as run
+    from backfleet.app import serve as run  # imported late: other commands need none of it
+    from backfleet.opening import CannotStart
 
     clock = shifted(utc_now, os.environ.get("BACKFLEET_CLOCK_SHIFT", ""))
     try:

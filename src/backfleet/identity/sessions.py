@@ -4,6 +4,7 @@ A security token holds everything about its session, sealed with a vault key of 
 refused without reading the database. `session_caller` looks up only what can end a session early.
 """
 
+import hashlib
 import json
 import zlib
 from dataclasses import asdict, replace
@@ -34,6 +35,7 @@ LONGEST_SESSION_POLICY: Final = (
 )
 LONGEST_TOKEN: Final = 8192  # characters; a longer one is refused unread
 ROLES_IN_A_CHAIN: Final = 4  # sessions that were made by sessions
+LONGEST_PERSON: Final = 160  # characters
 PURPOSE: Final = "security tokens"
 SECRET_LENGTH: Final = 30  # characters of [a-z0-9]: 155 bits
 
@@ -76,16 +78,28 @@ def issue_credentials(
 
 
 def issue_federated_credentials(
-    vault: Vault, role: Role, options: SessionOptions, provider_id: str, *, now: datetime, draw: Draw
+    vault: Vault, role: Role, options: SessionOptions, provider_id: str, person: str, *, now: datetime, draw: Draw
 ) -> TemporaryCredentials:
     """Issue temporary credentials of a role to someone whom an identity provider authenticated.
+
+    Args:
+        person: who that is, see `federated_person`.
 
     Raises:
         SessionTooLong: the duration is longer than the role allows, or too short.
         MalformedPolicy: the engine could not carry out the session's policy exactly.
     """
-    session = replace(_new_session(role, options, now), provider=provider_id)
+    session = replace(_new_session(role, options, now), provider=provider_id, person=person)
     return _issue(vault, role, session, "", now=now, draw=draw)
+
+
+def federated_person(issuer: str, subject: str) -> str:
+    """Return the name of whom an identity provider authenticated, the same for every registration of that provider.
+
+    A long one is a hash: it stands in security tokens.
+    """
+    plain = f"{issuer}#{subject}"  # an issuer has no fragment
+    return plain if len(plain) <= LONGEST_PERSON else hashlib.sha256(plain.encode()).hexdigest()
 
 
 def open_token(vault: Vault, token: str) -> SecurityToken:
@@ -121,7 +135,14 @@ def session_caller(tx: Transaction, token: SecurityToken, *, now: datetime) -> C
     if token.provider and not _store.providers.exists(tx, token.provider):
         return None
     session = Session(
-        role.name, token.name, token.policy, token.source_identity, token.ends, token.through, token.provider
+        role.name,
+        token.name,
+        token.policy,
+        token.source_identity,
+        token.ends,
+        token.through,
+        token.provider,
+        token.person,
     )
     return role_caller(role, session, token.made_with)
 
@@ -142,7 +163,14 @@ def _chained(made: Session, by: Session, by_role: str) -> Session:
     if len(through) >= ROLES_IN_A_CHAIN:
         raise LimitReached("Session.Role", ROLES_IN_A_CHAIN)
     source = by.source_identity or made.source_identity
-    return replace(made, ends=min(made.ends, by.ends), source_identity=source, through=through, provider=by.provider)
+    return replace(
+        made,
+        ends=min(made.ends, by.ends),
+        source_identity=source,
+        through=through,
+        provider=by.provider,
+        person=by.person,
+    )
 
 
 def _issue(
@@ -161,8 +189,12 @@ def _issue(
         made_with=made_with,
         provider=session.provider,
         through=session.through,
+        person=session.person,
     )
-    text = json.dumps(asdict(content), separators=(",", ":"), ensure_ascii=False)
+    fields = asdict(content)
+    if not content.person:
+        del fields["person"]  # so that a replica of an earlier version can open it
+    text = json.dumps(fields, separators=(",", ":"), ensure_ascii=False)
     token = vault.box(PURPOSE).seal_bytes(zlib.compress(text.encode(), 9))
     expires = datetime.fromtimestamp(content.ends, UTC)
     caller = role_caller(role, session, made_with)

@@ -58,7 +58,7 @@ def judge(
     if operation.administrator_only and not identity.is_administrator_account(tx, call.account_id):
         return Ruling(operation.action, Decision(allowed=False), targets[0].arns[0], context, of_all_accounts=True)
     permissions = identity.permissions_of(tx, call.caller)
-    contexts = _contexts(tx, permissions, targets, context, call.account_id)
+    contexts = contexts_of(tx, permissions, targets, context, call.account_id)
     for target, here in zip(targets, contexts, strict=True):
         decision = permissions.decide(operation.action, target, here)
         if not decision.allowed:
@@ -75,7 +75,7 @@ def denial(
         owner: the account of the targets, whose tags count.
     """
     permissions = identity.permissions_of(tx, call.caller)
-    for target, here in zip(targets, _contexts(tx, permissions, targets, context, owner), strict=True):
+    for target, here in zip(targets, contexts_of(tx, permissions, targets, context, owner), strict=True):
         decision = permissions.denial(action, target, here)
         if decision is not None:
             return Ruling(action, decision, target.arns[0], here)
@@ -99,7 +99,7 @@ def refusal_of(call: Call, ruling: Ruling, *, of_another_account: bool = False) 
     return REFUSALS.get(product, Forbidden)({"AccessDeniedDetail": detail}, why)
 
 
-def _contexts(
+def contexts_of(
     tx: Transaction, permissions: Permissions, targets: Sequence[Target], context: Mapping[str, str], owner: str
 ) -> list[dict[str, str]]:
     """Return the context of each target: that of the call, and the tags of the owner's resources in it."""

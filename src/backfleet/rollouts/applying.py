@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import datetime
 
-from backfleet.rollouts.model import Action, Decision, Member, Move, RingRun, Rollout
+from backfleet.rollouts.model import Decision, FirstRun, Member, Move, RingRun, Rollout
 from backfleet.rollouts.states import MemberState, RingState, RolloutState, may_move, rollout_may_move
 
 _SENDS = (MemberState.UPGRADING, MemberState.ROLLING_BACK)
@@ -21,7 +21,7 @@ def moved_member(member: Member, move: Move, now: datetime) -> Member:
     """
     if not may_move(member.state, move.to):
         raise IllegalMove(f"{member.client_id}: {member.state} -> {move.to} ({move.why})")
-    sends = move.to in _SENDS
+    sends, begins = move.to in _SENDS, move.to is MemberState.UPGRADING
     return member._replace(
         state=move.to,
         since=now,
@@ -31,8 +31,9 @@ def moved_member(member: Member, move: Move, now: datetime) -> Member:
         end=None if sends else member.end,
         end_text="" if sends else member.end_text,
         begun_at=now if sends else (None if move.to is MemberState.PENDING else member.begun_at),
-        attempts=member.attempts + (move.to is MemberState.UPGRADING),
-        rolled_back_once=member.rolled_back_once or move.action is Action.ROLL_BACK,
+        attempts=member.attempts + begins,
+        first_run=FirstRun.NONE if begins else member.first_run,
+        rolled_back_once=not begins and (member.rolled_back_once or move.to is MemberState.ROLLING_BACK),
     )
 
 

@@ -64,9 +64,9 @@ def assign(policy: Policy, rollout_id: str, candidates: Iterable[Candidate]) -> 
     for number, ring in enumerate(policy.rings):
         wanted = _wanted(ring, total, len(left))
         able = [each for each in left if ring.select is None or matches(ring.select, each)]
-        taken = _first_ring(policy, able, wanted) if number == 0 and ring.select is None else able[:wanted]
-        if ring.count is not None and len(taken) < ring.count:
-            unfilled.append(_too_few(ring, number, len(taken), total))
+        taken = _first_ring(policy, able, wanted) if _are_canaries(ring, number) else able[:wanted]
+        if len(taken) < wanted and (ring.count is not None or _are_canaries(ring, number)):
+            unfilled.append(_too_few(ring, number, wanted, len(taken), total))
         elif not taken:
             unfilled.append(f"ring {ring.name}: no client is left for it; {total} are selected")
         chosen = {each.client_id for each in taken}
@@ -90,11 +90,16 @@ def ring_of_newcomer(policy: Policy, candidate: Candidate, sizes: Sequence[int])
     for number, ring in enumerate(policy.rings):
         if ring.select is not None and matches(ring.select, candidate):
             return number
-        if ring.percent is not None and sizes[number] + 1 <= int(total * ring.percent / 100):
+        if ring.percent is not None and sizes[number] + 1 <= int(total * ring.percent / 100 + 1e-9):
             return number
         if ring.is_the_rest:
             return number
     return None
+
+
+def _are_canaries(ring: Ring, number: int) -> bool:
+    """Return whether a ring is chosen among the clients that can be reached."""
+    return number == 0 and (ring.count is not None or ring.percent is not None)
 
 
 def _wanted(ring: Ring, total: int, left: int) -> int:
@@ -122,10 +127,10 @@ def _first_ring(policy: Policy, able: Sequence[Candidate], wanted: int) -> list[
     return taken
 
 
-def _too_few(ring: Ring, number: int, found: int, total: int) -> str:
+def _too_few(ring: Ring, number: int, wanted: int, found: int, total: int) -> str:
     kind = "reachable clients" if number == 0 else "clients"
     advice = f"write `count = {found}`" if found else "select more clients, or leave the ring out"
-    return f"ring {ring.name}: it asks for {ring.count} {kind}, {found} of {total} selected are left; {advice}"
+    return f"ring {ring.name}: it asks for {wanted} {kind}, {found} of {total} selected are left; {advice}"
 
 
 def _has(candidate: Candidate, key: str, values: Sequence[str]) -> bool:

@@ -4,7 +4,7 @@ import heapq
 from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 
 from backfleet.rollouts.model import FirstRun, Member, OrderEnd
 from backfleet.rollouts.policy import Policy
@@ -19,7 +19,9 @@ NO_BACKUP_SEEN = "NoBackupSeen"
 _MOVING = (MemberState.UPGRADING, MemberState.ROLLING_BACK)
 _TOGETHER = (*_MOVING, MemberState.VERIFYING)
 _MAY_STILL_REPORT = (MemberState.LOST, MemberState.EXPIRED)
+_RUNS_IT = (MemberState.SUCCEEDED, MemberState.VERIFYING, *_MAY_STILL_REPORT)
 _NO_REPORT = (OrderEnd.LOST, OrderEnd.BUSY, OrderEnd.WITHDRAWN)
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _Entry = tuple[int, str]  # (-rank, client id): the lowest rank is the last one, where removing is cheap
 
 
@@ -33,11 +35,20 @@ def counts_as_failure(member: Member, counts: frozenset[str]) -> bool:
     state = member.state
     if state in FAILURES or (state is MemberState.ROLLING_BACK and member.code == BACKUP_FAILED):
         return True
+    if state is MemberState.VERIFYING:  # it waits for its turn to be rolled back
+        return member.first_run is FirstRun.FAILED
     if state is MemberState.EXPIRED:
         return member.begun_at is not None
     if state is MemberState.SKIPPED:
         return ("refused" if member.code else "skipped") in counts
     return False
+
+
+def _has_first_run(member: Member) -> bool:
+    """Return whether a first backup is asked of a member: one that refused, or never got there, has none to show."""
+    if member.begun_at is None:
+        return False
+    return member.state in _RUNS_IT or member.code in (BACKUP_FAILED, NO_BACKUP_SEEN)
 
 
 def _is_due(member: Member) -> bool:
@@ -60,7 +71,7 @@ class Board:
         self._begun: list[datetime] = []
         self._due: dict[str, None] = {}
         self.failures: Counter[int] = Counter()  # by ring
-        self.first_runs: Counter[tuple[int, FirstRun]] = Counter()  # of members whose order has left, by ring
+        self.first_runs: Counter[tuple[int, FirstRun]] = Counter()  # of members that run the new version
         self.moving_in: Counter[tuple[str, str]] = Counter()  # members under way, by value of a tag
         self.together_in: Counter[tuple[str, str]] = Counter()  # the same and those that are verifying
         self._is_loading = True  # sorting once is cheaper than inserting each in its place
@@ -70,6 +81,10 @@ class Board:
         for zones in self._ready:
             for entries in zones.values():
                 entries.sort()
+        for states in self._by_state:  # those first that began to wait first, in whatever order they were stored
+            verifying = states.get(MemberState.VERIFYING, {})
+            by_age = sorted(verifying, key=lambda each: (self._members[each].since or _LONG_AGO, each))
+            states[MemberState.VERIFYING] = dict.fromkeys(by_age)
 
     def __len__(self) -> int:
         return len(self._members)
@@ -170,7 +185,7 @@ class Board:
         self._by_state[member.ring].setdefault(member.state, {})[member.client_id] = None
         self.failures[member.ring] += counts_as_failure(member, self._counts_beside)
         self._count_domains(member, 1)
-        self.first_runs[member.ring, member.first_run] += member.begun_at is not None
+        self.first_runs[member.ring, member.first_run] += _has_first_run(member)
         if _is_due(member):
             self._due[member.client_id] = None
         if not self._may_begin(member):
@@ -184,7 +199,7 @@ class Board:
         if not keeps_place:
             del self._by_state[member.ring][member.state][member.client_id]
         self._due.pop(member.client_id, None)
-        self.first_runs[member.ring, member.first_run] -= member.begun_at is not None
+        self.first_runs[member.ring, member.first_run] -= _has_first_run(member)
         self.failures[member.ring] -= counts_as_failure(member, self._counts_beside)
         self._count_domains(member, -1)
         entries = self._ready[member.ring].get(member.zone, [])

@@ -17,6 +17,7 @@ REFUSALS: Final = frozenset(
         "InstanceNotExists",
         "HostCloned",
         "Pinned",
+        "NoPermission",  # the rollout's starter may not move it
     }
 )
 """Codes of orders that touched nothing and would fail again."""

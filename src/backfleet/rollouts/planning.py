@@ -14,6 +14,8 @@ from backfleet.rollouts import _store
 from backfleet.rollouts.assignment import Assignment, Candidate, assign, matches, rank_of
 from backfleet.rollouts.model import Member
 from backfleet.rollouts.policy import Fault, Kind, Policy
+from backfleet.rollouts.policy.zones import zone_of
+from backfleet.rollouts.windows import window_faults
 from backfleet.storage import Transaction
 from backfleet_host.versions import scheme_of
 
@@ -69,18 +71,19 @@ def plan(
     selected = {
         client.id: (client, instance, tags)
         for client, instance, tags in found
-        if matches(policy.select, _candidate(client, instance, tags, away, scheme))
+        if matches(policy.select, candidate_of(client, instance, tags, away, scheme))
     }
     target, faults = _target(tx, policy, [instance for _, instance, _ in selected.values()])
     there = {client.id for client, _, _ in selected.values() if client.version == target and not client.in_doubt}
     candidates = [
-        _candidate(client, instance, tags, away, scheme)
+        candidate_of(client, instance, tags, away, scheme)
         for client, instance, tags in selected.values()
         if client.id not in there
     ]
     assignment = assign(policy, rollout_id, candidates)
     faults += _faults(policy, target, candidates, assignment, now)
     faults += _overlaps(tx, policy, assignment, rollout_id)
+    faults += window_faults(tx, account_id, policy, Counter(each.zone for each in candidates), now)
     members = _members(policy, rollout_id, candidates, assignment)
     return Plan(policy, target, tuple(members), assignment.left_out, len(there), tuple(faults))
 
@@ -122,15 +125,16 @@ def _faults(
         faults.append(Fault(0, "select", "no client", "select clients that do not have the target version yet"))
         return faults
     faults += [Fault(0, "ring", text, "each ring must be filled as written") for text in assignment.unfilled]
-    newer = [each.client_id for each in candidates if _is_newer(each, target)]
-    if newer and policy.kind is Kind.UPGRADE:
+    newer = [each.client_id for each in candidates if is_newer(each, target)]
+    if newer and policy.kind is not Kind.ROLL_BACK:
         named = ", ".join(newer[:SHOWN])
         wanted = 'exclude them, or write `kind = "roll-back"`'
         faults.append(Fault(0, "version", f"{len(newer)} clients have a newer version ({named})", wanted))
     return faults
 
 
-def _is_newer(candidate: Candidate, target: str) -> bool:
+def is_newer(candidate: Candidate, target: str) -> bool:
+    """Return whether a client has a newer version than the target."""
     return scheme_of(candidate.scheme).is_older(target, candidate.version)
 
 
@@ -169,7 +173,8 @@ def new_member(policy: Policy, rollout_id: str, candidate: Candidate, ring: int)
     )
 
 
-def _candidate(client: Client, instance: Instance, tags: Mapping[str, str], away: set[str], scheme: str) -> Candidate:
+def candidate_of(client: Client, instance: Instance, tags: Mapping[str, str], away: set[str], scheme: str) -> Candidate:
+    """Return a client as a policy sees it."""
     return Candidate(
         client_id=client.id,
         instance_id=instance.id,
@@ -178,5 +183,6 @@ def _candidate(client: Client, instance: Instance, tags: Mapping[str, str], away
         channel=client.channel,
         tags=tags,
         is_reachable=instance.id not in away,
+        zone=instance.time_zone if zone_of(instance.time_zone) is not None else "",
         scheme=scheme,
     )

@@ -112,7 +112,14 @@ def write_caller(caller: Caller) -> str:
         for name in ("account_id", "kind", "arn", "principal_id", "user_id", "user_name", "role_id", "access_key_id")
     }
     if session is not None:
-        fields["session"] = [session.role_name, session.name, session.policy, session.source_identity, session.provider]
+        fields["session"] = [
+            session.role_name,
+            session.name,
+            session.policy,
+            session.source_identity,
+            session.provider,
+            session.person,
+        ]
     return json.dumps(fields)
 
 
@@ -122,8 +129,8 @@ def read_caller(text: str) -> Caller:
     found = fields.pop("session", None)
     session = None
     if found is not None:
-        role_name, name, policy, source, provider = found
-        session = Session(role_name, name, policy, source, provider=provider)
+        role_name, name, policy, source, provider, *person = found
+        session = Session(role_name, name, policy, source, provider=provider, person="".join(person))
     return Caller(**fields, session=session)
 
 

@@ -1,14 +1,14 @@
 """Orders of a rollout's members: tasks like any caller's, started in the rollout's name."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
 from backfleet import fleet, releases, upgrades
 from backfleet.fleet import Client
-from backfleet.identity import Caller
 from backfleet.ids import Draw
+from backfleet.rollouts.judging import NO_PERMISSION, Judge
 from backfleet.rollouts.model import Action
 from backfleet.rollouts.records import RolloutRecord, read_caller
 from backfleet.settings import Settings
@@ -18,10 +18,12 @@ from backfleet.upgrades import Kind, NewTask, TaskTarget
 TOPIC: Final = "rollouts"
 MOST_TARGETS: Final = 100  # of one task
 
-Judge = Callable[[Transaction, Caller, str, str, Sequence[str], datetime], str]
-"""Returns why a caller may not do this now, "" if they may: (tx, caller, action, region, client ids, now)."""
-
-KINDS: Final[Mapping[Action, Kind]] = {Action.MOVE: Kind.UPGRADE, Action.ROLL_BACK: Kind.ROLL_BACK}
+KINDS: Final[Mapping[Action, Kind]] = {
+    Action.MOVE: Kind.UPGRADE,
+    Action.ROLL_BACK: Kind.ROLL_BACK,
+    Action.PRECHECK: Kind.PRECHECK,
+    Action.STAGE: Kind.STAGE,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ def send_orders(
     record: RolloutRecord,
     action: Action,
     goals: Mapping[str, str],
+    judge: Judge,
     *,
     now: datetime,
     draw: Draw,
@@ -49,6 +52,7 @@ def send_orders(
         record: the rollout.
         action: what is asked of the hosts.
         goals: the version that each member goes to; "" = its host's own previous one, for a roll-back.
+        judge: what the rollout's starter may do: a member that they may not move is refused, and nothing is sent.
         now: the time.
         draw: makes ids.
         settings: how long a task may take.
@@ -60,6 +64,7 @@ def send_orders(
     found = fleet.resolve(tx, record.account_id, record.region, [], client_ids)
     platforms = {found.instances[client.instance_id].platform for client in found.clients.values()}
     offered = {platform: releases.find(tx, record.package, record.target_version, platform) for platform in platforms}
+    refused = judge.moving({client.id: client.instance_id for client in found.clients.values()})
     targets = []
     for client_id, goal in goals.items():
         client = found.clients.get(client_id)
@@ -67,7 +72,9 @@ def send_orders(
             targets.append(upgrades.unknown_client(client_id))
             continue
         target = _target(client, found.instances[client.instance_id].platform, goal)
-        refusal = _refusal(record, client, offered[target.platform]) if action is Action.MOVE else None
+        refusal = _refusal(record, client, offered[target.platform]) if action is not Action.ROLL_BACK else None
+        if client_id in refused:
+            refusal = (NO_PERMISSION, refused[client_id])
         targets.append(replace(target, resolved=refusal))
     sent: dict[str, Sent] = {}
     for start in range(0, len(targets), MOST_TARGETS):

@@ -7,15 +7,17 @@ from datetime import datetime, timedelta
 
 from backfleet.identity import Caller
 from backfleet.ids import Draw, new_id
-from backfleet.rollouts import _store
+from backfleet.rollouts import _store, outside
 from backfleet.rollouts.applying import with_state
 from backfleet.rollouts.errors import MemberMissing, NameTaken, NotAnApprover, NotNow, RolloutMissing
 from backfleet.rollouts.events import NewEvent, chained
+from backfleet.rollouts.judging import Judge, ReadJudge, faults_of
 from backfleet.rollouts.loading import load_members
 from backfleet.rollouts.model import RingRun
-from backfleet.rollouts.people import NOBODY, person_of
+from backfleet.rollouts.outside import Destinations
+from backfleet.rollouts.people import NOBODY, may_be_same, person_of
 from backfleet.rollouts.planning import Plan, plan
-from backfleet.rollouts.policy import Approval, Manual, PolicyRefused, read_policy
+from backfleet.rollouts.policy import Approval, Fault, Kind, Manual, PolicyRefused, read_policy, with_lines
 from backfleet.rollouts.records import MemberRecord, RolloutRecord, read_caller, write_caller, write_rings
 from backfleet.rollouts.sending import TOPIC
 from backfleet.rollouts.states import ENDED, FINAL, MemberState, RolloutState, may_move, rollout_may_move
@@ -27,11 +29,23 @@ _R = RolloutState
 
 @dataclass(frozen=True, slots=True)
 class By:
-    """Who does something, and when."""
+    """Who does something, where and when, and how to find out what they may."""
 
     caller: Caller
     region: str
     now: datetime
+    read_judge: ReadJudge
+    destinations: Destinations = Destinations()
+    can_sign: bool = False  # there is a secret for webhooks
+
+    def faults_of(self, found: Plan, judge: Judge) -> list[Fault]:
+        """Return every fault of a plan: also what they may not move, and what the server may not ask."""
+        asked = outside.faults_of(found.policy, self.destinations, can_sign=self.can_sign)
+        return [*found.faults, *faults_of(judge, found.members), *asked]
+
+    def judge(self, tx: Transaction) -> Judge:
+        """Return what they may do."""
+        return self.read_judge(tx, self.caller, self.region, self.now)
 
 
 def create(
@@ -72,8 +86,13 @@ def create(
         raise NameTaken(other.id)
     rollout_id = new_id("ro", draw)
     found = plan(tx, account_id, by.region, policy, rollout_id, now=by.now, reachable_within=reachable_within)
-    if found.faults:
-        raise PolicyRefused(found.faults)
+    judge = by.judge(tx)
+    faults = by.faults_of(found, judge)
+    refused = judge.starting(rollout_id) if wants_start else ""
+    if refused:
+        faults.append(Fault(0, "start", refused, "apply it without a start, and have it started by somebody who may"))
+    if faults:
+        raise PolicyRefused(with_lines(faults, text))
     record = _draft(found, text, digest, rollout_id, by)
     _store.add(tx, record)
     _store.add_members(tx, rollout_id, [MemberRecord(member) for member in found.members])
@@ -110,7 +129,7 @@ def preview(tx: Transaction, text: str, by: By, *, reachable_within: timedelta) 
         PolicyRefused: the text alone is no policy.
     """
     policy = read_policy(text)
-    return plan(
+    found = plan(
         tx,
         by.caller.account_id,
         by.region,
@@ -119,6 +138,7 @@ def preview(tx: Transaction, text: str, by: By, *, reachable_within: timedelta) 
         now=by.now,
         reachable_within=reachable_within,
     )
+    return replace(found, faults=with_lines(by.faults_of(found, by.judge(tx)), text))
 
 
 def start(tx: Transaction, record: RolloutRecord, by: By, *, start_at: datetime | None = None) -> RolloutRecord:
@@ -167,6 +187,8 @@ def cancel(tx: Transaction, record: RolloutRecord, by: By) -> RolloutRecord:
 
 def roll_back(tx: Transaction, record: RolloutRecord, by: By, *, ring: int | None = None) -> RolloutRecord:
     """Take every member, or a ring, back to the version it had. Raises NotNow."""
+    if record.kind != Kind.UPGRADE:
+        raise NotNow(f"it is a rollout of kind {record.kind}; only one of kind {Kind.UPGRADE} can be rolled back")
     withdraw_orders(tx, load_members(tx, record), by.now)
     moved = _moved(tx, record, _R.ROLLING_BACK, by, "rolls back")
     moved = replace(moved, roll_back_ring=ring)
@@ -189,8 +211,8 @@ def approve(tx: Transaction, record: RolloutRecord, by: By, *, ring: int | None 
         raise NotNow("no ring of it waits for an approval")
     person = person_of(tx, by.caller)
     if person == NOBODY:
-        raise NotAnApprover("it is not known which person this session belongs to")
-    if person in {person_of(tx, read_caller(text)) for text in (record.author, record.starter) if text}:
+        raise NotAnApprover("it is not known which person this session belongs to; begin a new one")
+    if any(may_be_same(tx, by.caller, read_caller(text)) for text in (record.author, record.starter) if text):
         raise NotAnApprover("its author and its starter cannot approve it; ask somebody else")
     if not _store.approve(tx, record.id, wanted, person, "approval", by.now):
         return record
@@ -223,7 +245,13 @@ def retry(tx: Transaction, record: RolloutRecord, by: By, client_ids: Sequence[s
         is_meant = not client_ids or each.member.client_id in client_ids
         if is_meant and state in FINAL and may_move(state, MemberState.PENDING):
             again = each.member._replace(
-                state=MemberState.PENDING, since=by.now, reason="tried again", code="", end=None, begun_at=None
+                state=MemberState.PENDING,
+                since=by.now,
+                reason="tried again",
+                code="",
+                end=None,
+                begun_at=None,
+                not_before=None,
             )
             chosen.append(MemberRecord(again))
     _store.change_members(tx, record.id, chosen)

@@ -15,11 +15,15 @@ from backfleet.ids import Draw
 from backfleet.rollouts import _store
 from backfleet.rollouts.applying import moved_member, moved_rollout
 from backfleet.rollouts.events import chained, events_of
+from backfleet.rollouts.health import failed_runs_above_baseline
+from backfleet.rollouts.judging import Judge, ReadJudge
 from backfleet.rollouts.loading import Boards, Loaded, refresh
 from backfleet.rollouts.model import Action, Decision, Signals
+from backfleet.rollouts.newcomers import take_in
 from backfleet.rollouts.people import person_of
+from backfleet.rollouts.policy import Backups
 from backfleet.rollouts.records import RolloutRecord, read_caller
-from backfleet.rollouts.sending import Judge, Sent, send_orders
+from backfleet.rollouts.sending import Sent, send_orders
 from backfleet.rollouts.states import ENDED, MemberState, RolloutState
 from backfleet.rollouts.strategy import Timetable, decide
 from backfleet.rollouts.timetables import timetable_of
@@ -29,6 +33,7 @@ from backfleet.storage import Conflict, Database, Transaction
 AT_ONCE: Final = 10  # rollouts decided in one round
 EVERY: Final = timedelta(seconds=15)  # hosts go and come, and reports arrive: the world is read again
 SLOWLY: Final = timedelta(minutes=5)  # while nothing of a rollout moves
+ANSWERS_LAST: Final = timedelta(minutes=5)  # an older answer of an outside check is none
 _STOPS: Final = frozenset(
     {RolloutState.HALTED, RolloutState.PAUSED, RolloutState.CANCELLED, RolloutState.ROLLING_BACK, RolloutState.EXPIRED}
 )
@@ -43,19 +48,19 @@ class Context:
     now: datetime
     draw: Draw
     settings: Settings
-    judge: Judge
+    read_judge: ReadJudge
 
 
 class Worker:
     """Decides rollouts. It keeps their members in memory between rounds."""
 
-    def __init__(self, database: Database, settings: Settings, draw: Draw, judge: Judge) -> None:
-        self._database, self._settings, self._draw, self._judge = database, settings, draw, judge
+    def __init__(self, database: Database, settings: Settings, draw: Draw, read_judge: ReadJudge) -> None:
+        self._database, self._settings, self._draw, self._read_judge = database, settings, draw, read_judge
         self._boards = Boards()
 
     def run_once(self, now: datetime) -> bool:
         """Run one round; True if there may be more to do at once."""
-        context = Context(now, self._draw, self._settings, self._judge)
+        context = Context(now, self._draw, self._settings, self._read_judge)
         with self._database.reading() as tx:
             due = _store.due(tx, now, AT_ONCE)
             active = _store.active(tx)  # a notification may mean that an order of theirs has ended
@@ -87,15 +92,17 @@ def decide_once(tx: Transaction, record: RolloutRecord, loaded: Loaded, context:
     within = timedelta(seconds=context.settings.fit_seconds)
     gone = refresh(tx, record, loaded, now=now, reachable_within=within)
     _store.drop_members(tx, record.id, gone)
+    came = take_in(tx, record, loaded, now=now, reachable_within=within)
     rollout = record.rollout()
-    signals = read_signals(tx, record, context)
+    judge = context.read_judge(tx, read_caller(record.starter or record.author), record.region, now)
+    signals = read_signals(tx, record, loaded, judge, now)
     timetable: Timetable = timetable_of(tx, record)
     decision = decide(rollout, loaded.board, signals, timetable, now)
     moved = replace(record.with_rollout(moved_rollout(rollout, decision, now)), waits_for=decision.waits_for)
-    _apply_moves(tx, record, loaded, decision, context)
+    _apply_moves(tx, record, loaded, decision, judge, context)
     if decision.state in _STOPS:
         withdraw_orders(tx, loaded, now)
-    events = chained(events_of(rollout, decision), after=record.events, head=record.head, at=now)
+    events = chained([*came, *events_of(rollout, decision)], after=record.events, head=record.head, at=now)
     is_quiet = not events and not gone and moved.waits_for == record.waits_for
     if is_quiet and record.decide_at is not None and record.decide_at > now:
         return record.revision
@@ -121,7 +128,7 @@ def decide_once(tx: Transaction, record: RolloutRecord, loaded: Loaded, context:
     return revision
 
 
-def read_signals(tx: Transaction, record: RolloutRecord, context: Context) -> Signals:
+def read_signals(tx: Transaction, record: RolloutRecord, loaded: Loaded, judge: Judge, now: datetime) -> Signals:
     """Return what the world says to a rollout."""
     approvals: dict[int, set[str]] = {}
     resumed = set()
@@ -133,14 +140,22 @@ def read_signals(tx: Transaction, record: RolloutRecord, context: Context) -> Si
             approvals.setdefault(ring, set()).add(person)
     refused = ""
     if record.state is RolloutState.RUNNING and record.starter:
-        starter = read_caller(record.starter)
-        refused = context.judge(tx, starter, "StartRollout", record.region, [], context.now)
+        refused = judge.starting(record.id)
     return Signals(
-        answers=_store.answers_of(tx, record.id),
+        answers=_store.fresh_answers(tx, record.id, since=now - ANSWERS_LAST),
         approvals={ring: frozenset(people) for ring, people in approvals.items()},
         resumed=frozenset(resumed),
+        failed_runs_above_baseline=_failed_runs(tx, record, loaded),
         starter_refused=refused,
     )
+
+
+def _failed_runs(tx: Transaction, record: RolloutRecord, loaded: Loaded) -> int | None:
+    """Return what `backups` checks compare, where the policy has some."""
+    checks = (check for ring in record.document.rings for check in ring.checks)
+    if not any(isinstance(check, Backups) and check.failures_above_baseline is not None for check in checks):
+        return 0
+    return failed_runs_above_baseline(tx, record, has_begun=bool(loaded.sent))
 
 
 def withdraw_orders(tx: Transaction, loaded: Loaded, now: datetime) -> None:
@@ -149,7 +164,9 @@ def withdraw_orders(tx: Transaction, loaded: Loaded, now: datetime) -> None:
     upgrades.withdraw(tx, [loaded.sent[member.client_id].item_id for member in under_way], now=now)
 
 
-def _apply_moves(tx: Transaction, record: RolloutRecord, loaded: Loaded, decision: Decision, context: Context) -> None:
+def _apply_moves(
+    tx: Transaction, record: RolloutRecord, loaded: Loaded, decision: Decision, judge: Judge, context: Context
+) -> None:
     by_action: dict[Action, list[str]] = {}
     withdrawn = []
     for move in decision.moves:
@@ -160,16 +177,17 @@ def _apply_moves(tx: Transaction, record: RolloutRecord, loaded: Loaded, decisio
             by_action.setdefault(move.action, []).append(move.client_id)
     upgrades.withdraw(tx, withdrawn, now=context.now)
     for action, client_ids in by_action.items():
-        goals = {client_id: _goal(record, loaded, action, client_id) for client_id in client_ids}
+        goals = {client_id: _goal(record, loaded, client_id) for client_id in client_ids}
         sent: dict[str, Sent] = send_orders(
-            tx, record, action, goals, now=context.now, draw=context.draw, settings=context.settings
+            tx, record, action, goals, judge, now=context.now, draw=context.draw, settings=context.settings
         )
         loaded.sent.update(sent)
     _store.change_members(tx, record.id, [loaded.record_of(move.client_id) for move in decision.moves])
 
 
-def _goal(record: RolloutRecord, loaded: Loaded, action: Action, client_id: str) -> str:
-    return loaded.board[client_id].from_version if action is Action.ROLL_BACK else record.target_version
+def _goal(record: RolloutRecord, loaded: Loaded, client_id: str) -> str:
+    member = loaded.board[client_id]
+    return member.from_version if member.state is MemberState.ROLLING_BACK else record.target_version
 
 
 def _decide_again_at(state: RolloutState, loaded: Loaded, decision: Decision, now: datetime) -> datetime | None:

@@ -3,7 +3,7 @@
 Owns no table but the schema version and the row that `check_writing` writes. Every module registers its tables on
 `metadata` and keeps its SQL in its own `_store`; what must never happen twice is a constraint there.
 
-- `open_database(url)` opens a database, and `migrate` brings it to this version's schema.
+- `open_database(url)` opens a database, and `migrate` brings it to this version's schema, or raises `WrongSchema`.
 - `DatabaseClock` is one clock for all processes that share the database.
 - `Database.transaction()` and `Database.reading()` give a `Transaction`.
 - Both raise `Unavailable` while the same may work later: the database is away, read-only, full, locked ...
@@ -14,8 +14,9 @@ from backfleet.storage._columns import Moment, metadata
 from backfleet.storage._database import Conflict, Database, Transaction, open_database
 from backfleet.storage._limits import CallLimit, TimeOuts
 from backfleet.storage._lists import list_part
-from backfleet.storage._migrate import migrate
-from backfleet.storage._unavailable import Trouble, Unavailable
+from backfleet.storage._migrate import is_new, migrate
+from backfleet.storage._schema import WrongSchema
+from backfleet.storage._unavailable import Trouble, Unavailable, database_trouble
 from backfleet.storage._writing import check_writing
 
 __all__ = [
@@ -28,7 +29,10 @@ __all__ = [
     "Transaction",
     "Trouble",
     "Unavailable",
+    "WrongSchema",
     "check_writing",
+    "database_trouble",
+    "is_new",
     "list_part",
     "metadata",
     "migrate",

@@ -129,3 +129,9 @@ def diagnose(problem: BaseException) -> Diagnosis | None:
     # The drivers have no code for a connection that could not be made or was lost.
     is_connection = isinstance(problem, sa.exc.OperationalError | sa.exc.InterfaceError)
     return AWAY if is_connection or getattr(problem, "connection_invalidated", False) else None
+
+
+def database_trouble(problem: BaseException) -> str:
+    """Return the sentence for a failure that may be over later, "" for others."""
+    found = diagnose(problem)
+    return found.trouble.value if found is not None and found.trouble is not Trouble.AWAY else ""

@@ -21,6 +21,7 @@ class Session:
     ends: int = 0  # seconds since 1970; 0 for one that lasts for a single call
     through: tuple[str, ...] = ()  # ids of the roles whose sessions made this one, oldest first
     provider: str = ""  # the id of the identity provider that it began with, if any
+    person: str = ""  # whom that authenticated, see `federated_person`; "" = not known
 
 
 @dataclass(frozen=True, slots=True)

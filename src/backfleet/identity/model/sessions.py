@@ -36,6 +36,7 @@ class SecurityToken:
     made_with: str = ""  # the long-term key that the chain of sessions began with
     provider: str = ""  # or the id of the identity provider that it began with
     through: tuple[str, ...] = ()  # ids of the roles in between, oldest first
+    person: str = ""  # whom the provider authenticated; tokens of earlier versions lack it
 
     def is_over(self, now: datetime) -> bool:
         """Return whether the token has expired."""

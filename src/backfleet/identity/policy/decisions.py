@@ -46,10 +46,30 @@ class Statement:
         """
         spellings = self.effect is Effect.DENY and _ROLE in resource
         return (
-            matches(self.actions, action, ignore_case=True) is not self.all_actions_but
+            self.is_about(action)
             and matches(self.resources, resource, ignore_case=spellings, variables=context)
             and self._is_within_account(resource)
             and all(condition.holds(context) for condition in self.conditions)
+        )
+
+    @property
+    def depends_on_tags(self) -> bool:
+        """True if it reads the tags of a resource."""
+        return any(key.startswith(TAG_KEYS) for key in self.keys)
+
+    def is_about(self, action: str) -> bool:
+        """Return whether it is about an action, whatever its resource and the conditions."""
+        return matches(self.actions, action, ignore_case=True) is not self.all_actions_but
+
+    def names(self, action: str, context: Context) -> bool:
+        """Return whether it applies to an action on some resource, whichever, as far as that can be known without one.
+
+        Args:
+            action: `<service>:<operation>`.
+            context: condition keys in their canonical spelling, and their values.
+        """
+        return self.is_about(action) and all(
+            condition.holds(context) for condition in self.conditions if not _reads_tags(condition)
         )
 
     @property
@@ -65,6 +85,11 @@ class Statement:
         # A pattern would not do: its star crosses colons, into an id that the caller may have chosen.
         parts = resource.split(":", 4)
         return len(parts) == 5 and parts[3] in (self.only_in, SYSTEM)
+
+
+def _reads_tags(condition: Condition) -> bool:
+    names = (condition.key, *variables_in(condition.values))
+    return any(canonical(name).startswith(TAG_KEYS) for name in names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +153,7 @@ class Permissions:
     @property
     def depend_on_tags(self) -> bool:
         """True if a condition is about a resource's tags. Only then the tags have to be looked up."""
-        statements = (*self.own, *(self.within or ()))
-        return any(key.startswith(TAG_KEYS) for statement in statements for key in statement.keys)
+        return any(statement.depends_on_tags for statement in (*self.own, *(self.within or ())))
 
     def decide(self, action: str, asked: str | Target, context: Context) -> Decision:
         """Decide one action on one resource or target. Both layers must allow it; the session's policy comes first.
@@ -148,6 +172,31 @@ class Permissions:
             decision = decide(statements, action, asked, context)
             if decision.explicit_deny:
                 return replace(decision, by_session=by_session)
+        return None
+
+    def about(self, action: str) -> "Permissions":
+        """Return what decides one action: for many targets of it."""
+        within = None if self.within is None else tuple(one for one in self.within if one.is_about(action))
+        return Permissions(tuple(one for one in self.own if one.is_about(action)), within)
+
+    def refusal_of_all(self, action: str, everything: Target, context: Context) -> Decision | None:
+        """Return the refusal if the action is refused on every target; None if one may be allowed.
+
+        Args:
+            action: `<service>:<operation>`.
+            everything: the ARNs that stand for all targets, with a star in the place of the id.
+            context: condition keys and their values, without those of a target.
+        """
+        known = {canonical(key): value for key, value in context.items()}
+        for statements, by_session in ((self.within, True), (self.own, False)):
+            if statements is None:
+                continue
+            firm = [one for one in statements if one.effect is Effect.DENY and not one.depends_on_tags]
+            decision = decide(firm, action, everything, context)
+            if decision.explicit_deny:
+                return replace(decision, by_session=by_session)
+            if not any(one.effect is Effect.ALLOW and one.names(action, known) for one in statements):
+                return Decision(allowed=False, by_session=by_session)
         return None
 
 

@@ -55,7 +55,7 @@ def matches(
     A pattern with a variable that has no value in `variables` matches nothing. Without `variables` there are none.
     """
     given: list[tuple[str, str]] = []
-    if variables is not None:
+    if variables is not None and any("${" in one for one in patterns):
         names = dict.fromkeys(variables_in(patterns))
         known = {name: variables.get(canonical(name)) for name in names}
         patterns = tuple(one for one in patterns if all(isinstance(known[name], str) for name in variables_in([one])))

@@ -86,9 +86,10 @@ def assume_role_with_oidc(call: Call, asked: AssumeRoleWithOIDC) -> dict[str, An
             identity.check_trust(role, frozenset({Principal("Federated", provider.arn)}), _context(call, vouched))
         except (identity.NotFound, identity.NotTrusted):
             raise NotFederated("There is no permission: no such role, or it does not trust this subject.") from None
+    person = identity.federated_person(vouched.issuer, vouched.subject)
     with session_errors():
         issued = identity.issue_federated_credentials(
-            call.services.vault, role, options, provider.id, now=call.now, draw=call.services.draw
+            call.services.vault, role, options, provider.id, person, now=call.now, draw=call.services.draw
         )
     _audit(call, asked, issued)
     return answer(issued) | {"OIDCTokenInfo": _shown(vouched)}

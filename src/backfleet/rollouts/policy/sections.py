@@ -175,7 +175,7 @@ def _plain(number: float) -> str:
 def _parents(path: str) -> list[str]:
     """Return a path and those that contain it, longest first."""
     found = [path]
-    while "." in path:
-        path = path.rpartition(".")[0]
+    while "." in path or "[" in path:
+        path = path[: max(path.rfind("."), path.rfind("["))]
         found.append(path)
     return found

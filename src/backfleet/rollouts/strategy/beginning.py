@@ -43,7 +43,9 @@ def begin_members(tally: Tally, timetable: Timetable, ring: int) -> None:
     for member in _candidates(tally, ring, is_open, openings):
         if slots <= 0:
             return
-        if not _is_free_in_domains(tally, policy, member):
+        blocked = tally.blocked_by(member)
+        if blocked:
+            tally.wait_for(blocked)
             continue
         tally.move(member, _order(policy, member))
         slots -= 1
@@ -52,9 +54,7 @@ def begin_members(tally: Tally, timetable: Timetable, ring: int) -> None:
 def free_slots(tally: Tally, ring: int) -> tuple[int, str]:
     """Return how many members may begin now by the pace, and what limits them."""
     pace, size = tally.rollout.policy.pace, len(tally.board)
-    moving = tally.count_all(MemberState.UPGRADING, MemberState.ROLLING_BACK)
-    limit = pace.in_flight.at_least_one_of(size)
-    slots, why = limit - moving, f"pace: {moving} of {limit} members are under way"
+    slots, why = tally.free_in_flight()
     if pace.ramp:
         allowed = 1 + tally.count(ring, *_RAN)
         here = tally.count(ring, MemberState.UPGRADING)
@@ -88,18 +88,6 @@ def _candidates(tally: Tally, ring: int, zones: list[str], openings: dict[str, O
                 tally.wake_at(at)
                 continue
         yield member
-
-
-def _is_free_in_domains(tally: Tally, policy: Policy, member: Member) -> bool:
-    """Return whether no value of its tags forbids a member to begin beside those that are under way."""
-    for domain in member.domains:
-        key = domain[0]
-        if key in policy.pace.never_together and tally.together_in(domain):
-            return False
-        most = policy.pace.per_domain.get(key)
-        if most is not None and tally.moving_in(domain) >= most:
-            return False
-    return True
 
 
 def _order(policy: Policy, member: Member) -> Move:

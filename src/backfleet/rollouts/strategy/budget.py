@@ -43,6 +43,7 @@ def halt_if_spent(tally: Tally) -> bool:
     """
     own = ring_budgets(tally)
     spent = next((budget for budget in own.values() if budget.is_spent), None)
+    ring = next((number for number, budget in own.items() if budget is spent), _newest_ring(tally))
     if spent is None:
         total = rollout_budget(tally)
         shared = Budget(total.failed - sum(budget.failed for budget in own.values()), total.allowed, total.scope)
@@ -52,8 +53,8 @@ def halt_if_spent(tally: Tally) -> bool:
     why = f"{spent.failed} members of {spent.scope} failed; the budget allows {spent.allowed}"
     then = tally.rollout.policy.failure.then
     if then in (Then.ROLL_BACK_RING, Then.ROLL_BACK_ROLLOUT):
-        ring = _newest_ring(tally) if then is Then.ROLL_BACK_RING else None
-        tally.move_rollout(RolloutState.ROLLING_BACK, why, ring=ring)
+        only = ring if then is Then.ROLL_BACK_RING else None
+        tally.move_rollout(RolloutState.ROLLING_BACK, why, ring=only)
     else:
         tally.move_rollout(RolloutState.HALTED, why)
     return True

@@ -38,7 +38,7 @@ def broken_watch(tally: Tally, signals: Signals) -> str:
             continue
         for position, check in enumerate(tally.rollout.policy.rings[ring].checks):
             if check.watches:
-                answer = answer_of(tally, signals, ring, position, check)
+                answer = _while_it_runs(tally, signals, ring, position, check)
                 if not answer.holds:
                     return answer.why
     return ""
@@ -64,6 +64,22 @@ def answer_of(tally: Tally, signals: Signals, ring: int, position: int, check: C
     return answer
 
 
+def _while_it_runs(tally: Tally, signals: Signals, ring: int, position: int, check: Check) -> Answer:
+    """Return what a check says of a ring that runs: that ring counts too, and a backup still to come is no failure."""
+    match check:
+        case BudgetCheck():
+            return _budget(tally, ring + 1, check)
+        case Backups():
+            is_to_come = not ring and signals.failed_runs_above_baseline is None  # nobody ran the version before
+            answer = Answer(True) if is_to_come else _baseline(signals, check)
+            failed = sum(tally.board.first_runs[each, FirstRun.FAILED] for each in range(ring + 1))
+            if answer.holds and check.first_run == "each" and failed:
+                return Answer(False, f"backups: the first backup of {failed} members failed")
+            return answer
+        case _:
+            return answer_of(tally, signals, ring, position, check)
+
+
 def _soak(tally: Tally, ring: int, check: Soak) -> Answer:
     since = tally.rings[ring - 1].finished_at if ring else tally.rollout.started_at
     if since is None:
@@ -75,19 +91,23 @@ def _soak(tally: Tally, ring: int, check: Soak) -> Answer:
 def _budget(tally: Tally, ring: int, check: BudgetCheck) -> Answer:
     failed = sum(tally.failures(before) for before in range(ring))
     allowed = check.max_failed.of(sum(tally.board.ring_size(before) for before in range(ring)))
-    return Answer(failed <= allowed, f"budget: {failed} failed in the rings before, {allowed} are allowed")
+    return Answer(failed <= allowed, f"budget: {failed} members failed so far, {allowed} may")
+
+
+def _baseline(signals: Signals, check: Backups) -> Answer:
+    above, allowed = signals.failed_runs_above_baseline, check.failures_above_baseline
+    if allowed is None:
+        return Answer(True)
+    if above is None:
+        return Answer(False, "backups: it is not known how many failed under this version")
+    why = f"backups: {above} more failed than before the rollout, {allowed} are allowed"
+    return Answer(above <= allowed, why)
 
 
 def _backups(tally: Tally, signals: Signals, ring: int, check: Backups) -> Answer:
-    above = signals.failed_runs_above_baseline
-    if check.failures_above_baseline is not None:
-        if above is None:
-            return Answer(False, "backups: it is not known how many failed under this version")
-        if above > check.failures_above_baseline:
-            allowed = check.failures_above_baseline
-            return Answer(False, f"backups: {above} more failed than before the rollout, {allowed} are allowed")
-    if not check.first_run:
-        return Answer(True)
+    answer = _baseline(signals, check)
+    if not answer.holds or not check.first_run or not ring:  # nobody ran the version before the first ring
+        return answer
     before = range(ring)
     runs = tally.board.first_runs
     begun = sum(runs[each, found] for each in before for found in FirstRun)

@@ -12,6 +12,7 @@ from backfleet.rollouts.strategy.tally import Tally
 ASK_BUSY_AGAIN: Final = timedelta(minutes=5)
 LONGEST_PAUSE: Final = timedelta(hours=1)  # between two orders for a busy host
 DEFAULT_FIRST_RUN_HOURS: Final = 48.0
+BACKUP_FAILED_WHY: Final = "its first backup under the new version failed"
 
 _ENDS: Final = {
     OrderEnd.ALREADY_THERE: (MemberState.ALREADY_THERE, "the host says that it has this version"),
@@ -33,15 +34,22 @@ def first_run_hours(policy: Policy, ring: int) -> float:
 
 def end_orders(tally: Tally) -> None:
     """Move the members whose order, or whose first backup, has ended."""
+    backup_failed = []
     for member in tally.board.due():
-        if member.state is MemberState.UPGRADING:
+        if member.state is MemberState.VERIFYING and member.first_run is FirstRun.FAILED:
+            backup_failed.append(member)
+        elif member.state is MemberState.UPGRADING:
             tally.move(member, _after_order(tally, member))
         elif member.state is MemberState.ROLLING_BACK:
             tally.move(member, _after_roll_back(member))
         elif member.state is MemberState.VERIFYING:
-            tally.move(member, _after_first_run(tally.rollout.policy, member))
+            why = "its first backup under the new version succeeded"
+            tally.move(member, Move(member.client_id, MemberState.SUCCEEDED, why))
         elif _is_known_after_all(tally.rollout.policy, member):
-            tally.move(member, _after_order(tally, member, late=True))
+            late = _after_roll_back(member) if member.rolled_back_once else _after_order(tally, member, late=True)
+            tally.move(member, late)
+    for member in backup_failed:  # last: what ended above has freed places
+        _end_failed_backup(tally, member)
 
 
 def end_verifications(tally: Tally) -> None:
@@ -50,6 +58,8 @@ def end_verifications(tally: Tally) -> None:
         wait = timedelta(hours=first_run_hours(tally.rollout.policy, ring))
         for member in tally.board.in_state(ring, MemberState.VERIFYING):  # those that began to wait first come first
             until = (member.since or tally.now) + wait
+            if member.first_run is FirstRun.FAILED:
+                continue  # it waits for its turn to be rolled back
             if until > tally.now:
                 tally.wake_at(until)
                 break
@@ -58,6 +68,8 @@ def end_verifications(tally: Tally) -> None:
 
 def _is_known_after_all(policy: Policy, member: Member) -> bool:
     """Return whether a lost or expired member's host has reported all that is needed."""
+    if member.rolled_back_once:
+        return True
     waits = member.end is OrderEnd.SUCCEEDED and first_run_hours(policy, member.ring) > 0
     return not waits or member.first_run is FirstRun.SUCCEEDED
 
@@ -93,12 +105,6 @@ def _after_roll_back(member: Member) -> Move:
     return Move(member.client_id, MemberState.FAILED, f"it could not be rolled back: {member.end_text}", member.code)
 
 
-def _after_first_run(policy: Policy, member: Member) -> Move:
-    if member.first_run is FirstRun.SUCCEEDED:
-        return Move(member.client_id, MemberState.SUCCEEDED, "its first backup under the new version succeeded")
-    return _backup_failed(policy, member)
-
-
 def _without_run(policy: Policy, member: Member) -> Move:
     ended = "ended, and its result is not known" if member.first_run is FirstRun.UNKNOWN else "did not come"
     why = f"its first backup under the new version {ended}"
@@ -107,8 +113,17 @@ def _without_run(policy: Policy, member: Member) -> Move:
     return Move(member.client_id, MemberState.FAILED, why, NO_BACKUP_SEEN)
 
 
-def _backup_failed(policy: Policy, member: Member) -> Move:
-    why = "its first backup under the new version failed"
-    if policy.failure.then is Then.HOLD:
-        return Move(member.client_id, MemberState.FAILED, why, BACKUP_FAILED)
-    return Move(member.client_id, MemberState.ROLLING_BACK, why, BACKUP_FAILED, Action.ROLL_BACK)
+def _end_failed_backup(tally: Tally, member: Member) -> None:
+    """Fail a member whose first backup failed, or roll it back where the policy says so and the pace lets it.
+
+    A pause holds its order back like any other; until that leaves, the member counts as failed.
+    """
+    if tally.rollout.policy.failure.then is Then.HOLD:
+        tally.move(member, Move(member.client_id, MemberState.FAILED, BACKUP_FAILED_WHY, BACKUP_FAILED))
+        return
+    slots, _ = tally.free_in_flight()
+    if slots <= 0 or tally.blocked_by(member) or tally.rollout.state is RolloutState.PAUSED:
+        return
+    tally.move(
+        member, Move(member.client_id, MemberState.ROLLING_BACK, BACKUP_FAILED_WHY, BACKUP_FAILED, Action.ROLL_BACK)
+    )

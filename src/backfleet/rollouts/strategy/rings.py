@@ -4,13 +4,15 @@ from datetime import datetime
 from typing import Final
 
 from backfleet.rollouts.board import BACKUP_FAILED, NO_BACKUP_SEEN
-from backfleet.rollouts.model import Action, Move, Signals
+from backfleet.rollouts.model import Action, FirstRun, Move, Signals
 from backfleet.rollouts.states import MemberState, RingState, RolloutState
 from backfleet.rollouts.strategy.beginning import Timetable, begin_members, last_begin
 from backfleet.rollouts.strategy.checks import check_before
+from backfleet.rollouts.strategy.ends import BACKUP_FAILED_WHY
 from backfleet.rollouts.strategy.tally import Tally
 
 _ARRIVED: Final = (MemberState.SUCCEEDED, MemberState.ALREADY_THERE)
+_OPEN: Final = (MemberState.PENDING, MemberState.UPGRADING, MemberState.VERIFYING, MemberState.ROLLING_BACK)
 _HAS_NEW_VERSION: Final = (MemberState.SUCCEEDED, MemberState.VERIFYING, MemberState.EXPIRED, MemberState.LOST)
 
 
@@ -24,14 +26,15 @@ def advance_rings(tally: Tally, signals: Signals, timetable: Timetable) -> None:
             if not _is_through(tally, ring):
                 return
             tally.move_ring(ring, RingState.FINISHED, _summary(tally, ring))
-    if not tally.count_all(MemberState.PENDING, MemberState.UPGRADING, MemberState.VERIFYING):
+    if not tally.count_all(*_OPEN):
         tally.move_rollout(RolloutState.COMPLETED, "every member is in a final state")
 
 
 def _start(tally: Tally, signals: Signals, ring: int) -> bool:
     if ring and not _has_arrived(tally, ring):
         name = tally.rollout.policy.rings[ring - 1].name
-        tally.wait_for(f"ring {name} has no member that succeeded, so nothing is known of this version")
+        has = "has no member that succeeded" if tally.board.ring_size(ring - 1) else "has no members any more"
+        tally.wait_for(f"ring {name} {has}, so nothing is known of this version")
         return False
     answer = check_before(tally, signals, ring)
     if not answer.holds:
@@ -43,21 +46,24 @@ def _start(tally: Tally, signals: Signals, ring: int) -> bool:
 
 
 def _has_arrived(tally: Tally, ring: int) -> bool:
-    """Return whether the rings before showed that the version works anywhere, or had nobody to show it."""
-    before = range(ring)
-    empty = not any(tally.board.ring_size(each) for each in before)
-    return empty or any(tally.count(each, *_ARRIVED) for each in before)
+    """Return whether the rings before showed that the version works anywhere."""
+    return any(tally.count(each, *_ARRIVED) for each in range(ring))
 
 
 def _is_through(tally: Tally, ring: int) -> bool:
-    """Return whether a ring's members are final; after the first ring, those that wait for their host do not count."""
+    """Return whether a ring's members are final.
+
+    Held ones do not count, nor do, after the first ring, those that wait for their host. The last ring waits for all.
+    """
     if tally.count(ring, MemberState.UPGRADING, MemberState.VERIFYING, MemberState.ROLLING_BACK):
         return False
     pending = tally.count(ring, MemberState.PENDING)
     if not pending:
         return True
     is_last = ring == len(tally.rings) - 1
-    return ring > 0 and not is_last and not tally.board.can_begin(ring)
+    if is_last or tally.board.can_begin(ring):
+        return False
+    return ring > 0 or all(member.is_held for member in tally.board.in_state(ring, MemberState.PENDING))
 
 
 def _summary(tally: Tally, ring: int) -> str:
@@ -72,13 +78,22 @@ def end_at_deadline(tally: Tally) -> bool:
     if tally.now < end:
         return False
     for member in tally.board.all_in_state(MemberState.PENDING, MemberState.UPGRADING, MemberState.VERIFYING):
+        if member.first_run is FirstRun.FAILED and member.state is MemberState.VERIFYING:
+            tally.move(member, Move(member.client_id, MemberState.FAILED, BACKUP_FAILED_WHY, BACKUP_FAILED))
+            continue
         begun = member.state is not MemberState.PENDING
         action = Action.WITHDRAW if member.state is MemberState.UPGRADING else None
         why = "the deadline came while it was under way" if begun else "the deadline came before it could begin"
         tally.move(member, Move(member.client_id, MemberState.EXPIRED, why, member.code, action))
-    expired = tally.count_all(MemberState.EXPIRED)
-    if expired:
-        tally.move_rollout(RolloutState.EXPIRED, f"the deadline came; {expired} members had not ended")
+    if tally.count_all(MemberState.PENDING, MemberState.UPGRADING, MemberState.VERIFYING):
+        tally.wake_now()  # an order ended just now: a member moves once in a decision
+        return True
+    open_now = tally.count_all(MemberState.EXPIRED, MemberState.ROLLING_BACK)
+    if open_now:
+        tally.move_rollout(RolloutState.EXPIRED, f"the deadline came; {open_now} members had not ended")
+    elif tally.state is not RolloutState.RUNNING:
+        why = f": {tally.reason}" if tally.reason else ""
+        tally.move_rollout(RolloutState.EXPIRED, f"the deadline came while it was {tally.state}{why}")
     else:
         tally.move_rollout(RolloutState.COMPLETED, "every member is in a final state")
     return True
@@ -92,21 +107,24 @@ def skip_the_rest(tally: Tally) -> None:
 
 def roll_back_members(tally: Tally) -> None:
     """Roll back the members that have the new version, within the pace; windows do not hold this up."""
-    pace, only = tally.rollout.policy.pace, tally.rollout.roll_back_ring
-    moving = tally.count_all(MemberState.UPGRADING, MemberState.ROLLING_BACK)
-    slots = pace.in_flight.at_least_one_of(len(tally.board)) - moving
+    only = tally.rollout.roll_back_ring
+    slots, _ = tally.free_in_flight()
+    waits = 0
     rings = range(len(tally.rings)) if only is None else (only,)
     for ring in rings:
         for member in tally.board.in_state(ring, *_HAS_NEW_VERSION, MemberState.FAILED):
             if slots <= 0:
                 return
             has_it = member.begun_at is not None and (member.state is not MemberState.FAILED or _runs_it(member.code))
-            if has_it and tally.state_of(member) is member.state and not member.rolled_back_once:
+            may = tally.state_of(member) is member.state and not (member.rolled_back_once or member.is_held)
+            if has_it and may and tally.blocked_by(member):
+                waits += 1
+            elif has_it and may:
                 why = "the rollout is rolled back"
                 move = Move(member.client_id, MemberState.ROLLING_BACK, why, member.code, Action.ROLL_BACK)
                 tally.move(member, move)
                 slots -= 1
-    if not tally.count_all(MemberState.UPGRADING, MemberState.VERIFYING, MemberState.ROLLING_BACK):
+    if not waits and not tally.count_all(MemberState.UPGRADING, MemberState.VERIFYING, MemberState.ROLLING_BACK):
         _end_roll_back(tally)
 
 

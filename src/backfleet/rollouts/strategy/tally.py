@@ -62,6 +62,24 @@ class Tally:
         move = self._moves.get(member.client_id)
         return member.state if move is None else move.to
 
+    def free_in_flight(self) -> tuple[int, str]:
+        """Return how many members may begin to move now by the pace, and the limit for people."""
+        limit = self.rollout.policy.pace.in_flight.at_least_one_of(len(self.board))
+        moving = self.count_all(*MOVING)
+        return limit - moving, f"pace: {moving} of {limit} members are under way"
+
+    def blocked_by(self, member: Member) -> str:
+        """Return which value of its tags forbids a member to move beside those that are under way; "" if none does."""
+        pace, state = self.rollout.policy.pace, self.state_of(member)
+        for domain in member.domains:
+            key, value = domain
+            if key in pace.never_together and self.together_in(domain) > (state in TOGETHER):
+                return f"never together: another member with {key}={value} is under way"
+            most = pace.per_domain.get(key)
+            if most is not None and self.moving_in(domain) - (state in MOVING) >= most:
+                return f"domain: {most} members with {key}={value} are under way"
+        return ""
+
     # --- What it collects ---------------------------------------------------------------------------------------
 
     def move(self, member: Member, move: Move) -> None:

@@ -1,35 +1,82 @@
-"""Whether a rollout's starter may still do what it does: asked while it runs."""
+"""What a rollout's starter, or its author, may do: asked whenever orders leave, target by target as for a call.
 
-from collections.abc import Sequence
+Each client is judged under its own ARN and that of its instance, with the tags of its instance:
+docs/decisions/0033-who-may-touch-which-client.md.
+"""
+
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Final
 
 from backfleet import identity
 from backfleet.identity import Caller
+from backfleet.identity.policy import Decision, Permissions, Target
+from backfleet.operations.access_denied import reason
+from backfleet.operations.authorisation import contexts_of
 from backfleet.storage import Transaction
 
+UPGRADE: Final = "hbr:UpgradeBackupClients"
+START: Final = "backfleet:StartRollout"
+AT_ONCE: Final = 500  # clients whose tags are read by one query
 
-def judge(tx: Transaction, caller: Caller, action: str, region: str, client_ids: Sequence[str], now: datetime) -> str:
-    """Return why a caller may not go on; "" if they may.
 
-    Args:
-        tx: the transaction to read in.
-        caller: the starter.
-        action: the operation that it began with.
-        region: of the rollout.
-        client_ids: the members whose orders are about to leave.
-        now: the time.
-    """
-    permissions = identity.permissions_of(tx, caller)
-    context = {
-        "acs:CurrentTime": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "acs:PrincipalARN": caller.principal_arn,
-        "acs:SecureTransport": "true",
-    }
-    asked = (
-        (f"backfleet:{action}", f"acs:backfleet:{region}:{caller.account_id}:rollout/*"),
-        ("hbr:UpgradeBackupClients", f"acs:hbr:{region}:{caller.account_id}:*"),
-    )
-    for name, resource in asked:
-        if not permissions.decide(name, resource, context).allowed:
-            return f"{caller.arn} is not allowed {name} on {resource}"
-    return ""
+class Judge:
+    """What one caller may do now. The policies are read once, when it is made."""
+
+    def __init__(self, tx: Transaction, caller: Caller, region: str, now: datetime) -> None:
+        """Read the caller's policies.
+
+        Args:
+            tx: the transaction to read in, now and when it is asked.
+            caller: the starter, or the author.
+            region: of the rollout.
+            now: the time.
+        """
+        self._tx, self._caller = tx, caller
+        self._permissions: Permissions = identity.permissions_of(tx, caller)
+        self._clients = f"acs:hbr:{region}:{caller.account_id}:client/"
+        self._instances = f"acs:ecs:{region}:{caller.account_id}:instance/"
+        self._rollouts = f"acs:backfleet:{region}:{caller.account_id}:rollout/"
+        self._context = {
+            "acs:CurrentTime": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "acs:PrincipalARN": caller.principal_arn,
+            "acs:SecureTransport": "true",
+        }
+        if caller.user_name is not None:
+            self._context["acs:UserName"] = caller.user_name
+
+    def starting(self, rollout_id: str) -> str:
+        """Return why the caller may not move anything by this rollout; "" if they may.
+
+        Nobody is left who may where the caller was deleted: then no statement allows anything.
+        """
+        rollout = f"{self._rollouts}{rollout_id}"
+        decision = self._permissions.decide(START, rollout, self._context)
+        if not decision.allowed:
+            return self._why(decision, START, rollout)
+        everything = Target((f"{self._clients}*", f"{self._instances}*"))
+        refusal = self._permissions.refusal_of_all(UPGRADE, everything, self._context)
+        return "" if refusal is None else self._why(refusal, UPGRADE, everything.arns[0])
+
+    def moving(self, clients: Mapping[str, str]) -> dict[str, str]:
+        """Return why the caller may not move some of these clients; those that they may are left out.
+
+        Args:
+            clients: the instance of each.
+        """
+        refused = {}
+        permissions = self._permissions.about(UPGRADE)
+        pairs = list(clients.items())
+        for start in range(0, len(pairs), AT_ONCE):
+            some = pairs[start : start + AT_ONCE]
+            targets = [Target((self._clients + client, self._instances + instance)) for client, instance in some]
+            contexts = contexts_of(self._tx, permissions, targets, self._context, self._caller.account_id)
+            for (client_id, _), target, context in zip(some, targets, contexts, strict=True):
+                decision = permissions.decide(UPGRADE, target, context)
+                if not decision.allowed:
+                    refused[client_id] = self._why(decision, UPGRADE, target.arns[0])
+        return refused
+
+    def _why(self, decision: Decision, action: str, resource: str) -> str:
+        found = reason(decision, self._caller.principal_arn, action, f"{action} on {resource}", names_policies=True)
+        return f"{self._caller.arn}: {found}"

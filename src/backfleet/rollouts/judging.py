@@ -1,0 +1,44 @@
+"""Who may move which member: asked of the operations, whose policies decide."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Final, Protocol
+
+from backfleet.identity import Caller
+from backfleet.rollouts.model import Member
+from backfleet.rollouts.policy import Fault
+from backfleet.storage import Transaction
+
+NO_PERMISSION: Final = "NoPermission"
+"""The code of a member whom the starter may not move."""
+
+SHOWN: Final = 5  # ids named in a fault, and reasons given
+
+
+class Judge(Protocol):
+    """What one caller may do now, by policies that were read once."""
+
+    def starting(self, rollout_id: str) -> str:
+        """Return why the caller may not move anything by this rollout; "" if they may."""
+
+    def moving(self, clients: Mapping[str, str]) -> dict[str, str]:
+        """Return why the caller may not move some of these clients, which come with their instances."""
+
+
+ReadJudge = Callable[[Transaction, Caller, str, datetime], Judge]
+"""Reads what a caller may do: (transaction, caller, region, now)."""
+
+
+def faults_of(judge: Judge, members: Iterable[Member]) -> list[Fault]:
+    """Return the members that a policy's author may not move, as faults: one for each statement that refuses some."""
+    refused = judge.moving({member.client_id: member.instance_id for member in members})
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for client_id, why in sorted(refused.items()):
+        by_reason[why.replace(client_id, "...")].append(client_id)
+    faults = []
+    for why, client_ids in list(by_reason.items())[:SHOWN]:
+        named = ", ".join(client_ids[:SHOWN])
+        wanted = f"exclude them, or have it applied by somebody who may move them. {why}"
+        faults.append(Fault(0, "select", f"{len(client_ids)} clients that you may not upgrade ({named})", wanted))
+    return faults

@@ -1,0 +1,116 @@
+"""Members, rings and rollouts that go back to the version that they had."""
+
+from typing import Any
+
+import pytest
+
+from backfleet.rollouts.applying import moved_member
+from backfleet.rollouts.model import Action, FirstRun, Member, Move, OrderEnd
+from backfleet.rollouts.policy import Amount, Failure, Kind, Pace, Ring, Then, Verification
+from rollouts.strategy.decisions import NOW, M, R, begun, decided, policy, row, some, tagged
+
+TWO = (Ring("canary", count=2), Ring("rest"))
+BACK = {"state": R.ROLLING_BACK}
+LONG = {"verification": Verification(99)}
+
+
+@pytest.mark.parametrize(
+    ("then", "state", "ring"),
+    [
+        row(Then.HOLD, R.HALTED, None, id="hold"),
+        row(Then.ROLL_BACK_MEMBER, R.HALTED, None, id="roll back the member"),
+        row(Then.ROLL_BACK_RING, R.ROLLING_BACK, 1, id="roll back the ring that started last"),
+        row(Then.ROLL_BACK_ROLLOUT, R.ROLLING_BACK, None, id="roll back everybody"),
+    ],
+)
+def test_a_spent_budget_does_what_the_policy_says(then: Then, state: R, ring: int | None) -> None:
+    """And says why."""
+    found = decided(policy(*TWO, failure=Failure(then=then)), [*some(2, M.SUCCEEDED), *some(1, M.FAILED, ring=1)])
+    assert (found.state, found.roll_back_ring, begun(found)) == (state, ring, [])
+
+
+def test_the_ring_whose_own_budget_is_spent_goes_back() -> None:
+    """Not the one that happened to start last."""
+    rings = (Ring("canary", count=2, max_failed=Amount(0)), Ring("rest"))
+    found = decided(policy(*rings, failure=Failure(then=Then.ROLL_BACK_RING)), some(1, M.FAILED))
+    assert found.roll_back_ring == 0
+
+
+@pytest.mark.parametrize(
+    ("member", "goes"),
+    [
+        row(some(1, M.SUCCEEDED), True, id="one that succeeded"),
+        row(some(1, M.VERIFYING), True, id="one that is verifying"),
+        row(some(1, M.LOST), True, id="a lost one, which may have the version"),
+        row(some(1, M.EXPIRED), True, id="one that expired under way"),
+        row(some(1, M.FAILED, code="BackupFailed"), True, id="one whose backup failed"),
+        row(some(1, M.FAILED, code="NoBackupSeen"), True, id="one of which no backup was seen"),
+        row(some(1, M.FAILED, code="InternalError"), False, id="one whose order failed has the old version"),
+        row(some(1, M.ROLLED_BACK), False, id="one that rolled back by itself"),
+        row(some(1, M.SKIPPED), False, id="one that was skipped"),
+        row(some(1, M.ALREADY_THERE), False, id="one that was there before"),
+        row(some(1, M.EXPIRED, begun_at=None), False, id="one that expired before it began"),
+        row(some(1, M.SUCCEEDED, rolled_back_once=True), False, id="one whose order to go back was sent before"),
+        row(some(1, M.SUCCEEDED, is_held=True), False, id="a held one"),
+    ],
+)
+def test_a_rollout_that_goes_back_takes(member: list[Member], goes: bool) -> None:
+    """Those that have the new version."""
+    found = decided(policy(**LONG), member, **BACK)
+    assert [move.action for move in found.moves] == ([Action.ROLL_BACK] if goes else [])
+    assert found.state is (None if goes else R.ROLLED_BACK)
+
+
+def test_going_back_keeps_to_the_pace_and_to_the_domains() -> None:
+    """Also then both replicas of one data set are not open at one time."""
+    slow = policy(pace=Pace(Amount(2), ramp=False))
+    assert len(decided(slow, some(5, M.SUCCEEDED), **BACK).moves) == 2
+    apart = policy(pace=Pace(Amount(9), never_together=("set",)))
+    pair = [tagged(M.SUCCEEDED, name=name, set="a") for name in "pq"]
+    found = decided(apart, pair, **BACK)
+    assert ([move.client_id for move in found.moves], found.state) == (["p"], None)
+
+
+def test_only_the_ring_that_is_asked_for_goes_back() -> None:
+    """The others keep the new version."""
+    members = [*some(2, M.SUCCEEDED), *some(3, M.SUCCEEDED, ring=1)]
+    found = decided(policy(*TWO), members, **BACK, roll_back_ring=1)
+    assert [move.client_id[0] for move in found.moves] == ["1", "1", "1"]
+
+
+def test_a_rollout_is_rolled_back_once_everything_has_ended() -> None:
+    """Those that never began are skipped; those that could not go back are mentioned."""
+    assert decided(policy(), [*some(2, M.ROLLED_BACK), *some(1, M.UPGRADING)], **BACK).state is None
+    found = decided(policy(), [*some(2, M.ROLLED_BACK), *some(3)], **BACK)
+    assert (found.state, [move.to for move in found.moves]) == (R.ROLLED_BACK, [M.SKIPPED] * 3)
+    found = decided(policy(), [*some(2, M.ROLLED_BACK), *some(1, M.SUCCEEDED, rolled_back_once=True)], **BACK)
+    assert "some could not be rolled back" in found.reason
+
+
+def test_nobody_begins_while_a_rollout_goes_back() -> None:
+    """Whatever is ready."""
+    assert not begun(decided(policy(), [*some(5), *some(1, M.SUCCEEDED)], **BACK))
+
+
+@pytest.mark.parametrize(
+    ("before", "to", "expected"),
+    [
+        row({"state": M.SUCCEEDED}, M.ROLLING_BACK, {"rolled_back_once": True}, id="going back is remembered"),
+        row({"state": M.PENDING, "rolled_back_once": True}, M.UPGRADING, {"rolled_back_once": False},
+            id="one that is tried again can go back again"),
+        row({"state": M.PENDING, "first_run": FirstRun.FAILED}, M.UPGRADING, {"first_run": FirstRun.NONE},
+            id="one that is tried again waits for a new first backup"),
+        row({"state": M.PENDING, "attempts": 1}, M.UPGRADING, {"attempts": 2, "begun_at": NOW}, id="it is counted"),
+        row({"state": M.UPGRADING, "end": OrderEnd.BUSY}, M.PENDING, {"begun_at": None}, id="a busy one has not begun"),
+    ],
+)  # fmt: skip
+def test_a_member_after_its_move(before: dict[str, Any], to: M, expected: dict[str, Any]) -> None:
+    """What is kept of it."""
+    found = moved_member(some(1, **before)[0], Move("x", to, "why"), NOW)._asdict()
+    assert {key: found[key] for key in expected} == expected
+
+
+def test_a_policy_of_kind_roll_back_sends_orders_to_go_back() -> None:
+    """They are the rollout's own orders, not those that undo it."""
+    found = decided(policy(kind=Kind.ROLL_BACK), some(1))
+    assert [(move.to, move.action) for move in found.moves] == [(M.UPGRADING, Action.ROLL_BACK)]
