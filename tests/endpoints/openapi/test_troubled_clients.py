@@ -108,7 +108,7 @@ def test_a_lost_answer_is_reported(server: Server, command: list[str], name: str
 
 @CLIENTS
 def test_a_call_over_the_limit_says_so(start_server: Callable[..., Server], command: list[str], name: str) -> None:
-    """With our code; the next call, after the time that the answer gives, succeeds."""
+    """With our code, and nothing was done."""
     server = start_server(calls_per_second=0.001, calls_burst=1)
     assert "body" in echo(server, command, name)
     found = echo(server, command, name)
@@ -118,7 +118,7 @@ def test_a_call_over_the_limit_says_so(start_server: Callable[..., Server], comm
 
 @CLIENTS
 def test_a_server_that_cannot_do_it_now_says_so(server: Server, command: list[str], name: str) -> None:
-    """503 with our code, and nothing was done; the same call succeeds later."""
+    """503 with our code, after one try."""
     tries = stumbling()
     found = echo(server, command, name, "Stumble")
     assert found["code"] == "ServiceUnavailable", found
