@@ -116,6 +116,9 @@ BACKFLEET = [
     step("backfleet", "CancelRollout", RolloutId="<others>"),
     step("backfleet", "GetRelease", PackageName="courier", ReleaseVersion="2.0", Platform="linux-amd64"),
     step("backfleet", "ListChannels"),
+    step("backfleet", "GetVersionScheme", PackageName="courier"),
+    step("backfleet", "SetVersionScheme", PackageName="courier", Scheme="natural"),
+    step("backfleet", "ListRuns"),
     step("backfleet", "SetClientChannel", ClientId="<client3>", Channel="stable"),
     step("backfleet", "SetDefaultPackage", PackageName="courier"),
     step(
