@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import replace
 from datetime import datetime
 
-from backfleet.rollouts.board import Board, counts_as_failure
+from backfleet.rollouts.board import Board, counts_as_failure, fails
 from backfleet.rollouts.model import Decision, Member, Move, RingMove, RingRun, Rollout
 from backfleet.rollouts.states import MemberState, RingState, RolloutState
 
@@ -88,9 +88,9 @@ class Tally:
             return
         self._moves[member.client_id] = move
         begins = move.to in MOVING and member.state not in MOVING
-        after = member._replace(state=move.to, code=move.code, begun_at=self.now if begins else member.begun_at)
-        beside = self.rollout.policy.failure.counts
-        self._failures[member.ring] += counts_as_failure(after, beside) - counts_as_failure(member, beside)
+        beside, has_begun = self.rollout.policy.failure.counts, begins or member.begun_at is not None
+        failed = fails(move.to, move.code, member.first_run, beside, has_begun=has_begun)
+        self._failures[member.ring] += failed - counts_as_failure(member, beside)
         self._states[member.ring, member.state] -= 1
         self._states[member.ring, move.to] += 1
         for domain in member.domains:
