@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from dateutil import rrule
 
 from backfleet import library_internals
 from backfleet.certificates import prepare_certificates
 from backfleet.library_internals import EncryptedFileResponse, limit_tls_buffers
+from backfleet.rollouts.policy.recurrences import LAST_YEAR
 
 
 @pytest.fixture
@@ -35,6 +37,18 @@ def test_python_is_a_version_that_was_checked() -> None:
 def test_aiohttp_is_the_version_that_was_checked() -> None:
     """A new version: read how FileResponse sends files, then raise the number."""
     assert version("aiohttp") == library_internals.AIOHTTP_VERSION
+
+
+def test_dateutil_is_the_version_that_was_checked() -> None:
+    """A new version: read how rrule uses `datetime.MAXYEAR`, then raise the number."""
+    assert version("python-dateutil") == library_internals.DATEUTIL_VERSION
+
+
+def test_a_recurrence_that_never_happens_ends_with_its_year() -> None:
+    """Without the limit it is searched to the year 9999."""
+    assert LAST_YEAR == rrule.datetime.MAXYEAR
+    begin = datetime(2026, 1, 1)  # noqa: DTZ001 - wall-clock
+    assert list(rrule.rrule(rrule.YEARLY, dtstart=begin))[-1].year == LAST_YEAR
 
 
 async def test_the_buffer_of_a_tls_connection_has_the_size(size: int, tmp_path: Path) -> None:

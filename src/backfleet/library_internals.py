@@ -5,15 +5,19 @@ it: check the entry against the new version then, and add or raise the number he
 this name.
 """
 
+import datetime
 from asyncio import sslproto
+from types import SimpleNamespace
 from typing import IO, Any, Final
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.web_request import BaseRequest
+from dateutil import rrule
 
 PYTHON_VERSIONS: Final = ((3, 11), (3, 12), (3, 13))  # those that `limit_tls_buffers` was checked against
 AIOHTTP_VERSION: Final = "3.14.5"  # the version that `EncryptedFileResponse` was checked against
+DATEUTIL_VERSION: Final = "4.0.0"  # the version that `end_recurrences` was checked against
 
 
 def limit_tls_buffers(size: int) -> None:
@@ -37,3 +41,15 @@ class EncryptedFileResponse(web.FileResponse):
         writer = await web.StreamResponse.prepare(self, request)
         assert writer is not None  # noqa: S101 - the library asserts the same at this point
         return await self._sendfile_fallback(writer, fobj, offset, count)
+
+
+def end_recurrences(year: int) -> None:
+    """Make dateutil's recurrences of this process end with a year.
+
+    A rule that never happens, such as every 30 February, is searched to the year 9999, day by day: seconds of CPU for
+    each. The module compares with `datetime.MAXYEAR`, by its own name for the module `datetime`, which this
+    function replaces. If dateutil no longer has that name, such a rule is slow, and nothing else is wrong.
+    """
+    names = ("MINYEAR", "date", "datetime", "time", "timedelta", "tzinfo")
+    bounded = SimpleNamespace(MAXYEAR=year, **{name: getattr(datetime, name) for name in names})
+    setattr(rrule, "datetime", bounded)  # noqa: B010 - no attribute that the module declares

@@ -1,5 +1,6 @@
 """Offering again, giving a version back, and what an install gets that names no package."""
 
+import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from backfleet import releases
 from backfleet.releases import ReleaseConflict, UnusualPackage
 from backfleet.storage import Database
+from backfleet_host.versions import scheme_of
 from releases.artifacts import program, tar
 from releases.test_registry import NAMES, rows, signed_releases
 
@@ -127,6 +129,31 @@ def test_a_version_that_was_fetched_keeps_its_bytes(shop: Database, add: Add, wi
     assert is_new
     assert rebuilt.manifest.health is not None
     assert rebuilt.manifest.health.expect == r"(?m)^rclone v(?:1\.75\.2\-3|1\.75\.2)\s*$"
+
+
+@pytest.mark.parametrize(
+    ("scheme", "version", "advised", "accepts"),
+    [
+        ("semver", "1.75.2", "1.75.3-0.2", "expects what the program prints"),
+        ("semver", "v1.75.2", "v1.75.3-0.2", "expects what the program prints"),
+        ("semver", "1.75.2-rc.1", "1.75.2-rc.1.2", "expects what the program prints"),
+        ("deb", "4.96-15+deb12u9", "4.96-15+deb12u9+2", "a program that prints 4.96"),
+        ("deb", "0.10.0-6", "0.10.0-6.2", "a program that prints 0.10.0"),
+        ("rpm", "2.8.1-3.fc40", "2.8.1-3.fc40+2", "a program that prints 2.8.1"),
+        ("rpm", "1.75.2", "1.75.2-2", "a program that prints 1.75.2"),
+        ("natural", "3.0.9c", "3.0.9c-2", "a program that prints 3.0.9c"),
+        ("calendar", "2024.04.1", "2024.04.1-2", "a program that prints 2024.04.1"),
+    ],
+)
+def test_other_bytes_are_advised_a_version_that_is_newer_in_the_scheme(
+    add: Add, scheme: str, version: str, advised: str, accepts: str
+) -> None:
+    """To semver, 1.75.2-2 comes before 1.75.2: hosts would never move to it."""
+    add(version, scheme=scheme)
+    with pytest.raises(ReleaseConflict, match=rf"such as {re.escape(advised)}, .*{re.escape(accepts)}"):
+        add(version, content=OTHER, scheme=scheme)
+    assert scheme_of(scheme).is_newer(advised, version)
+    assert add(advised, content=OTHER, scheme=scheme)[1]
 
 
 def test_an_offered_version_keeps_its_bytes_until_it_is_withdrawn(shop: Database, add: Add) -> None:

@@ -27,7 +27,7 @@ def tighten(hosts: Fleet, user: str, statement: dict[str, Any]) -> None:
         identity.attach_policy(tx, account, user, "later", "Custom", now=now)
 
 
-@pytest.fixture(params=["client", "instance", "tag"])
+@pytest.fixture(params=["client", "instance", "tag", "user"])
 def denied(request: pytest.FixtureRequest, hosts: Fleet) -> tuple[str, dict[str, Any]]:
     """One of five clients, and a statement that denies it by each of its names."""
     hosts.grow(4, env="prod")
@@ -37,6 +37,7 @@ def denied(request: pytest.FixtureRequest, hosts: Fleet) -> tuple[str, dict[str,
         "client": deny(Resource=f"acs:hbr:*:*:client/{client}"),
         "instance": deny(Resource=f"acs:ecs:{REGION}:{account}:instance/{hosts.instance_of(client)}"),
         "tag": deny(Condition={"StringEquals": {"acs:ResourceTag/env": "vault"}}),
+        "user": deny(Condition={"StringEquals": {"acs:ResourceTag/env": "vault", "acs:UserName": "alice"}}),
     }
     return client, named[request.param]
 

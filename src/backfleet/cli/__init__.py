@@ -7,6 +7,7 @@ import click
 
 from backfleet import VERSION
 from backfleet.cli._audit import audit
+from backfleet.cli._calendars import calendar
 from backfleet.cli._clients import client, task
 from backfleet.cli._doctor import doctor
 from backfleet.cli._fleet import activation, instance
@@ -28,7 +29,8 @@ def main() -> None:
 
 
 for _command in (
-    serve, release, rollout, activation, instance, client, task, account, user, role, key, policy, audit, doctor,
+    serve, release, rollout, calendar, activation, instance, client, task, account, user, role, key, policy, audit,
+    doctor,
 ):  # fmt: skip
     main.add_command(_command)
 for _command in (scheme, keys, pending, sign, publish, forget_keys):

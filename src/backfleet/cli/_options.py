@@ -58,3 +58,18 @@ def _fail_of_call(problem: CallFailed) -> NoReturn:
         print_table(("INSTANCE", "CODE"), [(s.get("InstanceId"), s.get("ErrorCode")) for s in unreachable])
     code, request = problem.answer.get("Code", ""), problem.answer.get("RequestId", "")
     fail(f"{f'{code}: ' if code else ''}{problem.message}{f' (RequestId {request})' if request else ''}")
+
+
+def read_text(file: Path) -> str:
+    """Return the text of a file that the caller named."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as problem:
+        fail(f"{file} cannot be read as UTF-8 text: {problem}")
+
+
+def print_faults(faults: list[dict[str, Any]], file: Path) -> None:
+    """Print every fault of a file that was refused, as compilers do."""
+    for fault in faults:
+        line = f":{fault['Line']}" if fault["Line"] else ""
+        say(f"{file}{line}: {fault['Key']}: found {fault['Found']}; {fault['Wanted']}", err=True)

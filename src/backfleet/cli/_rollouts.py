@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from backfleet.cli._client import CallFailed, Client
-from backfleet.cli._options import calls_the_api, fail, json_option
+from backfleet.cli._options import calls_the_api, fail, json_option, print_faults, read_text
 from backfleet.cli._print import moment, print_json, print_table, say, table
 from backfleet_host.texts import printable
 
@@ -31,28 +31,15 @@ def rollout() -> None:
     """Rollouts: a fleet moves to one version, in rings, inside windows, within a budget."""
 
 
-def _read(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as problem:
-        fail(f"{file} cannot be read as UTF-8 text: {problem}")
-
-
-def _print_faults(faults: list[dict[str, Any]], file: Path) -> None:
-    for fault in faults:
-        line = f":{fault['Line']}" if fault["Line"] else ""
-        say(f"{file}{line}: {fault['Key']}: found {fault['Found']}; {fault['Wanted']}", err=True)
-
-
 def _call_with_policy(api: Client, action: str, file: Path, **more: object) -> dict[str, Any]:
     """Call an operation with the text of a policy. One with faults is refused: each is printed, the exit code is 1."""
     try:
-        return api.call("backfleet", action, Policy=_read(file), **more)
+        return api.call("backfleet", action, Policy=read_text(file), **more)
     except CallFailed as problem:
         faults = problem.answer.get("Faults")
         if not faults:
             raise
-        _print_faults(faults, file)
+        print_faults(faults, file)
         fail(f"the policy in {file} is refused: {len(faults)} faults; nothing was changed")
 
 
@@ -71,7 +58,7 @@ def preview(api: Client, file: Path, as_json: bool) -> None:
         print_table(("RING", "MEMBERS", "FIRST"), rows)
         if found["LeftOut"]:
             say(f"in no ring: {' '.join(found['LeftOut'])}")
-        _print_faults(found["Faults"], file)
+        print_faults(found["Faults"], file)
     raise SystemExit(1 if found["Faults"] else 0)
 
 

@@ -1,6 +1,5 @@
 """Add, offer, withdraw and find releases."""
 
-import itertools
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from backfleet.releases import _store
-from backfleet.releases.contents import examine, format_of
+from backfleet.releases.contents import examine, format_of, upstream_versions
 from backfleet.releases.describing import FILE_NAME, check_name, describe, packages_with_recipe
 from backfleet.releases.errors import ReleaseConflict, UnusualPackage
 from backfleet.releases.inspecting import inspect
@@ -171,9 +170,6 @@ def _give_version_back(tx: Transaction, known: Release) -> None:
     names = known.package, known.version, known.platform
     if known.withdrawn_at is not None and known.fetched_at is None and _store.remove_unfetched(tx, *names):
         return
-    taken = {release.version for release in _store.every_release(tx, known.package)}
-    stem = re.sub(r"-\d+$", "", known.version)
-    free = next(version for number in itertools.count(2) if (version := f"{stem}-{number}") not in taken)
     if known.fetched_at is None:
         advice = f", or withdraw {known.version}: nobody has fetched it, so other bytes can have its version then"
     else:
@@ -181,9 +177,32 @@ def _give_version_back(tx: Transaction, known: Release) -> None:
     raise ReleaseConflict(
         f"{' '.join(names)} exists with other bytes (SHA-256 {known.sha256[:12]}...), "
         f"{'which hosts have fetched; ' if known.fetched_at else ''}"
-        f"a version never changes: give the new bytes a new version, such as {free}, "
-        f"whose health check accepts a program that prints {stem}{advice}"
+        f"a version never changes: give the new bytes a new version, {_next_version(tx, known)}{advice}"
     )
+
+
+def _next_version(tx: Transaction, known: Release) -> str:
+    """Return which version other bytes can have, and what its health check accepts.
+
+    It is newer than the known one in the package's scheme and has a place of its own there. To semver, everything after
+    a hyphen comes before the release: there a rebuild of 1.75.2 comes before 1.75.3. Debian's own next revision stays
+    newer: `1.0-1+b9` is followed by `1.0-1+b9+2`, which `1.0-1+b10` follows.
+    """
+    scheme, stem = known.version_scheme, re.sub(r"-\d+$", "", known.version)
+    printed = upstream_versions(known.version)[-1]
+    taken = [release.version for release in _store.every_release(tx, known.package)]
+    forms = [f"{stem}{'+' if '-' in stem else '-'}{{}}", f"{known.version}.{{}}"]
+    patch = re.fullmatch(r"(v?\d{1,9}\.\d{1,9}\.)(\d{1,9})(?:\+.*)?", known.version)
+    if patch:
+        forms.append(f"{patch[1]}{int(patch[2]) + 1}-0.{{}}")
+    for free in (form.format(number) for form in forms for number in range(2, len(taken) + 3)):
+        if scheme.order_of(free) is None or any(scheme.is_equal(free, one) for one in taken):
+            continue
+        if scheme.is_newer(free, known.version):
+            if printed in upstream_versions(free):
+                return f"such as {free}, whose health check accepts a program that prints {printed}"
+            return f"such as {free}, and a manifest whose health check expects what the program prints"
+    return f"which is newer in the scheme {scheme.name}"
 
 
 def withdraw(

@@ -1,17 +1,29 @@
 """A fleet moves to one version: in rings, behind checks, inside windows, within a budget. Knows no words of the API.
 
-Owns the tables `rollouts`, `rollout_members`, `rollout_events`, `rollout_approvals`, `rollout_answers` and
-`rollout_tokens`. Publishes and subscribes to `rollouts`. Decisions are pure: `strategy` decides for the worker and for
-the simulator alike.
+Owns the tables `rollouts`, `rollout_members`, `rollout_events`, `rollout_approvals`, `rollout_answers`,
+`rollout_tokens` and `calendars`. Publishes and subscribes to `rollouts`. Decisions are pure: `strategy` decides for the
+worker and for the simulator alike.
 
     read_policy, preview, create: from a policy's text to a rollout
     start, pause, resume, cancel, approve, hold, retry, roll_back: what persons do
     find, find_all, members, events: read
+    put_calendar, calendar, calendars, delete_calendar: lists of freezes that policies name
     Worker: decides, and sends orders as tasks
 """
 
 from backfleet.idempotency import TokenReused
-from backfleet.rollouts.errors import MemberMissing, NameTaken, NotAnApprover, NotNow, RolloutMissing
+from backfleet.rollouts._calendars import CalendarRecord
+from backfleet.rollouts.calendars import calendar, calendars, delete_calendar, put_calendar
+from backfleet.rollouts.errors import (
+    CalendarInUse,
+    CalendarMissing,
+    MemberMissing,
+    NameTaken,
+    NotAnApprover,
+    NotNow,
+    RolloutMissing,
+    TooManyCalendars,
+)
 from backfleet.rollouts.events import Event, broken_at
 from backfleet.rollouts.judging import Judge, ReadJudge
 from backfleet.rollouts.planning import Plan
@@ -28,6 +40,7 @@ from backfleet.rollouts.reading import (
 from backfleet.rollouts.records import MemberRecord, RolloutRecord
 from backfleet.rollouts.sending import TOPIC
 from backfleet.rollouts.states import MemberState, RingState, RolloutState
+from backfleet.rollouts.timetable import LONGEST_CALENDAR, MOST_EVENTS, CalendarRefused, as_calendar
 from backfleet.rollouts.verbs import (
     By,
     approve,
@@ -45,8 +58,14 @@ from backfleet.rollouts.verbs import (
 from backfleet.rollouts.worker import Worker
 
 __all__ = [
+    "LONGEST_CALENDAR",
+    "MOST_EVENTS",
     "TOPIC",
     "By",
+    "CalendarInUse",
+    "CalendarMissing",
+    "CalendarRecord",
+    "CalendarRefused",
     "Event",
     "Fault",
     "Judge",
@@ -66,12 +85,17 @@ __all__ = [
     "RolloutState",
     "RolloutView",
     "TokenReused",
+    "TooManyCalendars",
     "Worker",
     "approve",
+    "as_calendar",
     "broken_at",
+    "calendar",
+    "calendars",
     "cancel",
     "create",
     "created_before",
+    "delete_calendar",
     "events",
     "find",
     "find_all",
@@ -79,6 +103,7 @@ __all__ = [
     "members",
     "pause",
     "preview",
+    "put_calendar",
     "read_policy",
     "remember_creation",
     "resume",

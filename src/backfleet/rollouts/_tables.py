@@ -1,4 +1,4 @@
-"""Rollouts, their members, their events, approvals, and the answers of outside checks."""
+"""Rollouts, their members, their events, approvals, the answers of outside checks, and calendars."""
 
 import sqlalchemy as sa
 
@@ -101,6 +101,17 @@ answers = sa.Table(
     sa.Column("holds", sa.Boolean, nullable=False),
     sa.Column("why", sa.Text, nullable=False),
     sa.Column("at", Moment, nullable=False),
+)
+
+calendars = sa.Table(
+    "calendars",
+    metadata,
+    sa.Column("account_id", sa.String(16), primary_key=True),
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("text", sa.Text, nullable=False),  # iCalendar
+    sa.Column("freezes", sa.Integer, nullable=False),
+    sa.Column("updated_at", Moment, nullable=False),
+    sa.Column("updated_by", sa.Text, nullable=False),  # an ARN
 )
 
 tokens = token_table("rollout_tokens", sa.Column("rollout_id", sa.String(64), nullable=False))

@@ -19,3 +19,15 @@ class NameTaken(Exception):
 
 class NotAnApprover(Exception):
     """This person may not approve; the text says why."""
+
+
+class CalendarMissing(Exception):
+    """The account has no such calendar."""
+
+
+class CalendarInUse(Exception):
+    """A rollout that has not ended names it. The text is that rollout's id."""
+
+
+class TooManyCalendars(Exception):
+    """The account has as many as it may. The text is that number."""

@@ -14,6 +14,7 @@ from backfleet.rollouts import _store
 from backfleet.rollouts.assignment import Assignment, Candidate, assign, matches, rank_of
 from backfleet.rollouts.model import Member
 from backfleet.rollouts.policy import Fault, Kind, Policy
+from backfleet.rollouts.windows import window_faults
 from backfleet.storage import Transaction
 from backfleet_host.versions import scheme_of
 
@@ -81,6 +82,7 @@ def plan(
     assignment = assign(policy, rollout_id, candidates)
     faults += _faults(policy, target, candidates, assignment, now)
     faults += _overlaps(tx, policy, assignment, rollout_id)
+    faults += window_faults(tx, account_id, policy, Counter(each.zone for each in candidates), now)
     members = _members(policy, rollout_id, candidates, assignment)
     return Plan(policy, target, tuple(members), assignment.left_out, len(there), tuple(faults))
 

@@ -16,7 +16,7 @@ from backfleet.rollouts.loading import load_members
 from backfleet.rollouts.model import RingRun
 from backfleet.rollouts.people import NOBODY, may_be_same, person_of
 from backfleet.rollouts.planning import Plan, plan
-from backfleet.rollouts.policy import Approval, Fault, Manual, PolicyRefused, read_policy
+from backfleet.rollouts.policy import Approval, Fault, Manual, PolicyRefused, read_policy, with_lines
 from backfleet.rollouts.records import MemberRecord, RolloutRecord, read_caller, write_caller, write_rings
 from backfleet.rollouts.sending import TOPIC
 from backfleet.rollouts.states import ENDED, FINAL, MemberState, RolloutState, may_move, rollout_may_move
@@ -84,7 +84,7 @@ def create(
     if refused:
         faults.append(Fault(0, "start", refused, "apply it without a start, and have it started by somebody who may"))
     if faults:
-        raise PolicyRefused(faults)
+        raise PolicyRefused(with_lines(faults, text))
     record = _draft(found, text, digest, rollout_id, by)
     _store.add(tx, record)
     _store.add_members(tx, rollout_id, [MemberRecord(member) for member in found.members])
@@ -130,7 +130,7 @@ def preview(tx: Transaction, text: str, by: By, *, reachable_within: timedelta) 
         now=by.now,
         reachable_within=reachable_within,
     )
-    return replace(found, faults=(*found.faults, *faults_of(by.judge(tx), found.members)))
+    return replace(found, faults=with_lines((*found.faults, *faults_of(by.judge(tx), found.members)), text))
 
 
 def start(tx: Transaction, record: RolloutRecord, by: By, *, start_at: datetime | None = None) -> RolloutRecord:

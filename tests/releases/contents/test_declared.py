@@ -4,6 +4,7 @@ import pytest
 
 from backfleet.releases import ReleaseRefused
 from backfleet.releases.contents.declared import ANY, Declared, check_declared, upstream_versions
+from backfleet_host.versions import scheme_of
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,7 @@ GIVEN = {"package": "restic", "version": "0.14.0", "platform": "linux-amd64"}
     ],
 )  # fmt: skip
 def test_what_agrees_is_accepted(declared: Declared, given: dict[str, str]) -> None:
-    check_declared(declared, **{**GIVEN, **given}, commands=("bareos-fd",))
+    check_declared(declared, **{**GIVEN, **given}, commands=("bareos-fd",), scheme=scheme_of("pep440"))
 
 
 @pytest.mark.parametrize(
@@ -63,4 +64,42 @@ def test_what_agrees_is_accepted(declared: Declared, given: dict[str, str]) -> N
 )  # fmt: skip
 def test_what_contradicts_is_refused_with_both_names(declared: Declared, given: dict[str, str], says: str) -> None:
     with pytest.raises(ReleaseRefused, match=says):
-        check_declared(declared, **{**GIVEN, **given}, commands=("restic",))
+        check_declared(declared, **{**GIVEN, **given}, commands=("restic",), scheme=scheme_of("pep440"))
+
+
+@pytest.mark.parametrize(
+    ("scheme", "given", "declared", "agree"),
+    [
+        ("deb", "1.2-1", "1.2-1", True),
+        ("deb", "0:1.2-1", "1.2-1", True),
+        ("deb", "1.2", "1:1.2-1", True),
+        ("deb", "1.2-3", "1.2-1+b4", True),
+        ("deb", "3.4.1-2", "3.4.1+ds1-5", True),
+        ("deb", "1.2-1", "1.2-2", False),
+        ("deb", "4.96-15", "4.96-15+deb12u9", False),
+        ("deb", "0.10.0-6+b10", "0.10.0-6+b9", False),
+        ("deb", "1.2.post3", "1.2-3", False),
+        ("deb", "1.0.0", "1.0", False),
+        ("deb", "1.0a0", "1.0a", True),
+        ("deb", "2:1.2-1", "1:1.2-1", False),
+        ("pep440", "1.0.0", "1.0", True),
+        ("pep440", "1.0a0", "1.0a", True),
+        ("semver", "v1.2.0", "1.2.0", True),
+        ("semver", "1.2.0", "1.2.0+build5", True),
+        ("semver", "1.2.0", "1.2.0-rc.1", False),
+        ("natural", "v3.0.9c", "3.0.9c", True),
+        ("natural", "3.0.9", "3.0.9c", False),
+    ],
+)
+def test_versions_agree_by_the_scheme_of_the_package(scheme: str, given: str, declared: str, agree: bool) -> None:
+    """What PEP 440 takes for the same version may be two of Debian's."""
+
+    def check() -> None:
+        asked = {**GIVEN, "version": given}
+        check_declared(Declared("it", "", declared), **asked, commands=(), scheme=scheme_of(scheme))
+
+    if agree:
+        check()
+        return
+    with pytest.raises(ReleaseRefused, match="and the version given is"):
+        check()

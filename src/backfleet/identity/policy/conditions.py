@@ -24,6 +24,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 PARSED_KEPT: Final = 1024  # parsed values kept in memory, for each kind
 _MAPPED_BITS: Final = 96  # of the network of all IPv4 addresses in their IPv6 form
+_MAPPED: Final = int(ipaddress.IPv6Address("::ffff:0:0"))  # the first address of that network
 
 
 class MalformedPolicy(ValueError):
@@ -127,10 +128,17 @@ def _both(kind: ValueType, relation: Callable[[Any, Any], Any]) -> Test:
 
 
 def _within(given: str, network: str) -> bool:
+    """Return whether an address is in a network; an IPv4 address in an IPv6 one if its IPv6 form is.
+
+    All of IPv6, `::/0`, is the one network of which IPv4 addresses are no part.
+    """
     try:
-        return _address(given) in _network(network)
+        address, wanted = _address(given), _network(network)
     except ValueError:
         return False
+    if isinstance(address, ipaddress.IPv4Address) and isinstance(wanted, ipaddress.IPv6Network) and wanted.prefixlen:
+        return ipaddress.IPv6Address(_MAPPED + int(address)) in wanted
+    return address in wanted
 
 
 def _folded(given: str, value: str) -> bool:

@@ -3,6 +3,7 @@
 from backfleet.operations.backfleet import (
     accounts,
     audit_trail,
+    calendars,
     channels,
     instances,
     releases,
@@ -15,6 +16,7 @@ from backfleet.operations.backfleet import (
 __all__ = [
     "accounts",
     "audit_trail",
+    "calendars",
     "channels",
     "instances",
     "releases",

@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Final
 
 from packaging.tags import parse_tag
-from packaging.version import InvalidVersion, Version
 
 from backfleet.releases.errors import ReleaseRefused
 from backfleet.releases.package_names import usual_name
 from backfleet_host.archives import Limits, control_of, walk
 from backfleet_host.platforms import architecture_of
+from backfleet_host.versions import Scheme, default_scheme
 
 LONGEST: Final = 64 << 10  # bytes of a metadata file that are read
 ANY: Final = "any"
+DEB: Final = default_scheme("deb")
 ARM: Final = ("armv4tl", "armv5tel", "armv5tejl", "armv6l", "armv7l", "armv8l")
 """One Debian architecture serves several of these, and what runs on which is not declared."""
 
@@ -44,10 +45,13 @@ def read_declared(form: str, artifact: Path) -> Declared:
     return _of_wheel(artifact) if form == "wheel" else Declared("")
 
 
-def check_declared(declared: Declared, *, package: str, version: str, platform: str, commands: Collection[str]) -> None:
+def check_declared(
+    declared: Declared, *, package: str, version: str, platform: str, commands: Collection[str], scheme: Scheme
+) -> None:
     """Check that an artifact is added as what it declares to be.
 
     Args:
+        scheme: how the versions of the package compare.
         commands: the names of the release's commands: a package may be called like one of them.
 
     Raises:
@@ -59,7 +63,7 @@ def check_declared(declared: Declared, *, package: str, version: str, platform: 
             f"{by} declares package {declared.name!r}, and the package given is {package!r}; "
             "check --package, or get the right file"
         )
-    if declared.version and not _versions_agree(version, declared.version):
+    if declared.version and not _versions_agree(version, declared.version, scheme):
         raise ReleaseRefused(
             f"{by} declares version {declared.version!r}, and the version given is {version!r}; "
             "check --version, or get the right file"
@@ -133,16 +137,19 @@ def _normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _versions_agree(given: str, declared: str) -> bool:
-    """Return whether a version is the declared one, a part of it, or that with a number of the operator's own."""
+def _versions_agree(given: str, declared: str, scheme: Scheme) -> bool:
+    """Return whether a version is the declared one, a part of it, or that with a number of the operator's own.
+
+    A number beside the same upstream version reads like Debian's: if it is below that, it is another package's.
+    """
     allowed = upstream_versions(declared)
-    bare = _OWN_NUMBER.sub("", given) if re.fullmatch(rf".*{_OWN_NUMBER.pattern}", given) else given
-    if given in allowed or bare in allowed:
+    if given in allowed or scheme.is_equal(given, declared):
         return True
-    try:
-        return Version(given) == Version(declared)
-    except InvalidVersion:
+    bare = re.sub(rf"{_OWN_NUMBER.pattern}$", "", given)
+    if bare == given or not any(scheme.is_equal(bare, one) for one in allowed):
         return False
+    counts_like_debian = scheme.name == DEB and bare == re.sub(rf"^\d+:|{_REVISION.pattern}$", "", declared)
+    return not counts_like_debian or not scheme.is_older(given, declared)
 
 
 def _architectures_agree(given: str, declared: tuple[str, ...]) -> bool:

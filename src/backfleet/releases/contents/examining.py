@@ -66,6 +66,7 @@ def examine(manifest: Manifest, artifact: Path) -> Findings:
         version=manifest.version,
         platform=manifest.platform,
         commands=manifest.commands,
+        scheme=manifest.version_scheme,
     )
     for path, program in found.programs.items():
         if program.elf is not None:

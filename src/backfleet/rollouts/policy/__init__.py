@@ -11,7 +11,7 @@ from backfleet.rollouts.policy.checks import (
     Soak,
     Webhook,
 )
-from backfleet.rollouts.policy.faults import Fault, PolicyRefused
+from backfleet.rollouts.policy.faults import Fault, PolicyRefused, with_lines
 from backfleet.rollouts.policy.model import (
     AtDeadline,
     Busy,
@@ -31,5 +31,5 @@ from backfleet.rollouts.policy.reading import read_policy
 __all__ = [
     "Amount", "Approval", "AtDeadline", "Backups", "BudgetCheck", "Busy", "Check", "Failure", "Fault", "Kind", "Manual",
     "Notify", "Pace", "Policy", "PolicyRefused", "Prometheus", "Ring", "Selector", "Soak", "Then", "Verification",
-    "Webhook", "Window", "read_policy",
+    "Webhook", "Window", "read_policy", "with_lines",
 ]  # fmt: skip

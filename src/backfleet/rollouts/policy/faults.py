@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 _HEADER: Final = re.compile(r"^\s*\[(\[?)\s*([^\[\]]+?)\s*\]\]?\s*(#.*)?$")
@@ -49,6 +49,12 @@ def lines_by_key(text: str) -> dict[str, int]:
         if key:
             found.setdefault(f"{prefix}.{_bare(key[1])}" if prefix else _bare(key[1]), number)
     return found
+
+
+def with_lines(faults: Iterable[Fault], text: str) -> tuple[Fault, ...]:
+    """Return faults that were found without a policy's text, with the lines of their keys in it."""
+    lines = lines_by_key(text)
+    return tuple(replace(fault, line=fault.line or lines.get(fault.key, 0)) for fault in faults)
 
 
 def _bare(key: str) -> str:

@@ -89,6 +89,7 @@ class Window:
 
     times: tuple[str, ...] = ()
     time_zone: str = "UTC"  # "host", "UTC" or a name
+    default_time_zone: str = "UTC"  # where `time_zone` is "host": of hosts that report none
     calendars: tuple[str, ...] = ()  # of freezes
 
 

@@ -24,7 +24,10 @@ from backfleet.rollouts.policy.model import (
     Verification,
     Window,
 )
+from backfleet.rollouts.policy.recurrences import Malformed
 from backfleet.rollouts.policy.sections import Section
+from backfleet.rollouts.policy.times import read_times
+from backfleet.rollouts.policy.zones import HOST, zone_of
 from backfleet_host.layout import PACKAGE, VERSION
 
 LONGEST_POLICY: Final = 64 * 1024  # characters
@@ -179,8 +182,17 @@ def _window(section: Section) -> Window:
     window = Window(
         times=section.texts("times", most=50),
         time_zone=section.text("time_zone", "UTC", most=64),
+        default_time_zone=section.text("default_time_zone", "UTC", most=64),
         calendars=section.texts("calendars", most=50),
     )
+    for text in window.times:
+        try:
+            read_times(text)
+        except Malformed as problem:
+            section.fault("times", str(problem), text)
+    for key, name in (("time_zone", window.time_zone), ("default_time_zone", window.default_time_zone)):
+        if zone_of(name) is None and (key, name) != ("time_zone", HOST):
+            section.fault(key, "give the name of a time zone such as Europe/Berlin, UTC, or for `time_zone` host")
     section.finish()
     return window
 

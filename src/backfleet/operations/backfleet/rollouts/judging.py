@@ -42,6 +42,8 @@ class Judge:
             "acs:PrincipalARN": caller.principal_arn,
             "acs:SecureTransport": "true",
         }
+        if caller.user_name is not None:
+            self._context["acs:UserName"] = caller.user_name
 
     def starting(self, rollout_id: str) -> str:
         """Return why the caller may not move anything by this rollout; "" if they may.
