@@ -32,10 +32,9 @@ from typing import Any
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(PROJECT / "demo"), str(PROJECT / "src"), str(PROJECT / "tests")]
 
-from backups import make_tree  # noqa: E402
-
 from backfleet.cli._client import CallFailed  # noqa: E402
 from backfleet_host.platforms import platform_here  # noqa: E402
+from backups import make_tree  # noqa: E402
 from journeys.installation import PACKAGE, Host, Installation  # noqa: E402
 
 CLIENT = """#!/bin/sh

@@ -22,9 +22,10 @@ from typing import Any
 from alibabacloud_hbr20170908 import models
 from alibabacloud_hbr20170908.client import Client as Hbr
 from alibabacloud_tea_openapi.models import Config
-from backups import BackupLoop, make_tree
 from processes import NotReady, Processes
 from screen import Screen, print_table
+
+from backups import BackupLoop, make_tree
 
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parent

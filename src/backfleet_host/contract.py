@@ -25,8 +25,14 @@ FIRST_LINE = "#!backfleet-order 1"
 OWN_AGENT = "backfleet-"
 """How the version of our own agent begins where agents name it: registration, heartbeats, User-Agent."""
 
-KINDS = ("install", "upgrade", "uninstall", "status", "recover", "roll-back")
-"""A `roll-back` moves a host to its own previous version, or down to a named one."""
+KINDS = ("install", "upgrade", "uninstall", "status", "recover", "roll-back", "precheck", "stage")
+"""A `roll-back` moves a host to its own previous version, or down to a named one. A `precheck` finds out what an
+upgrade would be refused for; a `stage` also downloads and unpacks the version for an upgrade to come."""
+
+WITH_TARGET = ("install", "upgrade", "precheck", "stage")
+"""The kinds that name a version."""
+PREPARING = ("precheck", "stage")
+"""The kinds that change nothing a user of the client could notice."""
 OUTCOMES = ("succeeded", "failed")
 STAGES = ("admit", "check", "fetch", "stage", "drain", "switch", "prove", "commit", "back")
 """The steps in their order; `back` is the rollback after a failed switch."""
@@ -108,9 +114,9 @@ class Order:
         _match("order_id", self.order_id, _ORDER_ID)
         _one_of("kind", self.kind, KINDS)
         _match("package", self.package, _PACKAGE)
-        if self.kind in ("install", "upgrade") or self.version != "":
+        if self.kind in WITH_TARGET or self.version != "":
             _match("version", self.version, _VERSION)
-        if self.kind in ("install", "upgrade", "roll-back") or self.platform != "":
+        if self.kind in (*WITH_TARGET, "roll-back") or self.platform != "":
             _match("platform", self.platform, _PLATFORM)
         _whole_number("timeout_seconds", self.timeout_seconds, 1, LONGEST_TIMEOUT_SECONDS)
         if self.oldest_reader != "":

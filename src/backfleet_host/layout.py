@@ -102,6 +102,11 @@ class Places:
         return self.agent / "tasks"
 
     @property
+    def runs(self) -> Path:
+        """The ledger of runs of clients."""
+        return self.agent / "runs.jsonl"
+
+    @property
     def program(self) -> Path:
         """Unpacked copies of the host program, named by their content."""
         return self.agent / "program"

@@ -10,7 +10,14 @@ from click.testing import CliRunner
 
 from backfleet.cli import main
 from backfleet.cli._client import Client
-from backfleet.cli._doctor import check_agents, check_changes, check_clock, check_host_program, check_reports
+from backfleet.cli._doctor import (
+    check_agents,
+    check_backups,
+    check_changes,
+    check_clock,
+    check_host_program,
+    check_reports,
+)
 from backfleet.clock import utc_now
 
 
@@ -43,6 +50,16 @@ def test_a_server_whose_clock_is_off_is_reported(server: dict[str, Any], healthy
     found = check_clock(server)
     assert (found.healthy, text in found.text) == (healthy, True)
     assert healthy or "timedatectl" in found.text
+
+
+def test_backups_that_did_not_begin_are_reported() -> None:
+    """With where to see them. An older server keeps no runs."""
+    assert [check_backups(server).healthy for server in ({}, {"OverdueBackups": 0}, {"OverdueBackups": 2})] == [
+        True,
+        True,
+        False,
+    ]
+    assert "of 2 client(s)" in check_backups({"OverdueBackups": 2}).text
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,12 @@
 """A fleet for tests of rollouts: asked as a caller asks, with hosts that fetch their orders and report."""
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from backfleet import commands, fleet, identity, operations, rollouts, upgrades
+from backfleet import backups, commands, fleet, identity, operations, rollouts, upgrades
 from backfleet.commands import FinalReport
 from backfleet.operations.catalogue import BACKFLEET
 from backfleet_host.contract import Report
@@ -42,6 +43,10 @@ def rolls_back(item: upgrades.Item) -> Report:
     return report_of(item, "failed", code="RolledBack", message="it said: no such option", stage="back")
 
 
+def stays(item: upgrades.Item) -> Report:
+    return report_of(item, current_version=item.from_version)
+
+
 def is_busy(item: upgrades.Item) -> Report:
     return report_of(item, "failed", code="HostBusy", message="a backup runs", details={"deferred": True})
 
@@ -59,6 +64,7 @@ class Fleet:
     answers: dict[str, Answer] = field(default_factory=dict)  # by instance; others succeed
     silent: set[str] = field(default_factory=set)  # instances that fetch nothing
     worker: rollouts.Worker | None = None
+    runs: "itertools.count[int]" = field(default_factory=itertools.count)
 
     @property
     def env(self) -> Environment:
@@ -139,6 +145,26 @@ class Fleet:
             if found["State"] not in ("running", "rolling_back"):
                 return found
         return self.show(rollout_id)
+
+    def back_up(self, client_id: str, result: str = "succeeded", *, ago: float = 1, version: str = "") -> None:
+        """Have a client's host report a backup, of the version that it has unless another one is named."""
+        client = self.helpers.client(client_id)
+        begun = self.now - timedelta(seconds=ago)
+        code = {"succeeded": 0, "failed": 1}.get(result)
+        run = backups.ReportedRun(
+            f"{next(self.runs):032x}",
+            PACKAGE,
+            version or client.version,
+            begun,
+            begun,
+            result,
+            code,
+            "root",
+            "cron",
+            True,
+        )
+        with self.helpers.transaction() as tx:
+            assert backups.note_runs(tx, client.instance_id, [run], now=self.now) == 1
 
     def _hear(self) -> None:
         with self.helpers.database.reading() as tx:

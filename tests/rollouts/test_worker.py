@@ -1,6 +1,8 @@
 """A rollout from its policy to its end: the API, the worker, and hosts that fetch their orders."""
 
-from rollouts.fleet import Fleet, is_busy, refuses, rolls_back
+import pytest
+
+from rollouts.fleet import Fleet, is_busy, refuses, rolls_back, stays
 
 
 def test_a_good_release_reaches_every_member_ring_by_ring(hosts: Fleet) -> None:
@@ -211,3 +213,28 @@ def test_a_spent_budget_takes_the_rollout_back_where_the_policy_says_so(hosts: F
     assert found["State"] == "rolled_back"
     assert {hosts.helpers.client(client).version for client in clients} == {"1.0"}
     assert sum(ring["RolledBack"] for ring in found["Rings"]) == len(clients)
+
+
+@pytest.mark.parametrize("kind", ["precheck", "stage"])
+def test_a_rollout_may_only_find_out_or_make_ready(hosts: Fleet, kind: str) -> None:
+    """In the same rings; every client stays at its version and in its status."""
+    clients = hosts.grow(4)
+    for client in clients:
+        hosts.answers[hosts.instance_of(client)] = stays
+    hosts.answers[hosts.instance_of(clients[0])] = refuses
+    text = hosts.policy().replace('version = "2.0"', f'version = "2.0"\nkind = "{kind}"')
+    rollout = hosts.ask("CreateRollout", Policy=text, Start="true")["RolloutId"]
+    found = hosts.run(rollout)
+    assert (found["State"], sum(ring["Succeeded"] for ring in found["Rings"])) == ("completed", 3)
+    assert {hosts.helpers.client(client).version for client in clients} == {"1.0"}
+    assert {hosts.helpers.client(client).status.value for client in clients} == {"ACTIVATED"}
+
+
+@pytest.mark.parametrize("kind", ["settings", "install", "agent"])
+def test_a_kind_that_is_not_carried_out_is_refused(hosts: Fleet, kind: str) -> None:
+    """With those that are."""
+    hosts.grow(4)
+    text = hosts.policy().replace('version = "2.0"', f'version = "2.0"\nkind = "{kind}"')
+    status, body = hosts.try_to("CreateRollout", Policy=text)
+    assert (status, body["Code"]) == (400, "PolicyNotAccepted")
+    assert "upgrade, roll-back, precheck, stage" in body["Message"]

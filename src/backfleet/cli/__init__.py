@@ -15,6 +15,7 @@ from backfleet.cli._identity import account, key, policy, user
 from backfleet.cli._releases import release
 from backfleet.cli._roles import role
 from backfleet.cli._rollouts import rollout
+from backfleet.cli._runs import runs
 from backfleet.cli._serve import serve
 from backfleet.cli._signing import forget_keys, keys, pending, publish, sign
 from backfleet.cli._version_schemes import scheme
@@ -33,5 +34,6 @@ for _command in (
     doctor,
 ):  # fmt: skip
     main.add_command(_command)
+client.add_command(runs)
 for _command in (scheme, keys, pending, sign, publish, forget_keys):
     release.add_command(_command)

@@ -115,7 +115,7 @@ def _check_server(flags: ConnectionFlags) -> list[Finding]:
         f"{connection.endpoint}, version {found['ServerVersion']}, region {found['RegionId']}, "
         f"{found['Instances']} instance(s), {found['Releases']} release(s)"
     )
-    checks = (check_host_program, check_agents, check_clones, check_clock, check_changes)
+    checks = (check_host_program, check_agents, check_clones, check_clock, check_changes, check_backups)
     return [Finding("server", True, text), *(check(found) for check in checks)]
 
 
@@ -177,3 +177,10 @@ def check_changes(server: Mapping[str, Any]) -> Finding:
         "instance show`, or run `backfleet-host status` on the host; the next order mends what is ours"
     )
     return Finding("clients", not changed, text if changed else "as their last orders left them, modes too")
+
+
+def check_backups(server: Mapping[str, Any]) -> Finding:
+    """Check that backups began when they usually do. Older servers do not keep runs."""
+    late = server.get("OverdueBackups", 0)
+    text = f"of {late} client(s) the next one did not begin when it usually does: see `backfleet client runs --overdue`"
+    return Finding("backups", not late, text if late else "none overdue, of those whose rhythm is known")

@@ -29,6 +29,7 @@ from backfleet.fleet.activations import (
 from backfleet.fleet.clients import (
     clients_for_update,
     clients_of_package,
+    clients_on,
     count_changed,
     doubt_clients,
     ensure_client,
@@ -126,6 +127,7 @@ __all__ = [
     "agent_kinds",
     "clients_for_update",
     "clients_of_package",
+    "clients_on",
     "clones_of",
     "connects_for_the_first_time",
     "count_changed",

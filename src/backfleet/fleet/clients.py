@@ -119,6 +119,11 @@ def clients_of_package(
     ]
 
 
+def clients_on(tx: Transaction, instance_id: str) -> list[Client]:
+    """Return the clients on an instance, whatever its account."""
+    return _store.clients.on_instances(tx, [instance_id])
+
+
 def ids_of_package(tx: Transaction, account_id: str, region: str, package: str) -> set[str]:
     """Return the ids of every client of a package on enrolled instances."""
     return _store.clients.ids_of_package(tx, account_id, region, package)

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from backfleet import fleet, upgrades
+from backfleet import backups, fleet, upgrades
 from backfleet.fleet import Client
 from backfleet.rollouts import _store
 from backfleet.rollouts.board import Board
-from backfleet.rollouts.model import Member, OrderEnd
+from backfleet.rollouts.model import FirstRun, Member, OrderEnd
 from backfleet.rollouts.orders import ended
 from backfleet.rollouts.records import MemberRecord, RolloutRecord
 from backfleet.rollouts.sending import Sent
@@ -73,6 +73,7 @@ def refresh(
     board = loaded.board
     _refresh_orders(tx, loaded)
     _refresh_lost(tx, record, loaded)
+    _refresh_first_runs(tx, record, loaded)
     away = fleet.out_of_reach(tx, record.account_id, record.region, reachable_since=now - reachable_within)
     for member in list(board.all_in_state(MemberState.PENDING)):
         is_reachable = member.instance_id not in away
@@ -114,6 +115,21 @@ def _refresh_lost(tx: Transaction, record: RolloutRecord, loaded: Loaded) -> Non
             end = _end_by_version(member, record.target_version, clients) or end
         if end is not None and end is not member.end:
             loaded.board.put(member._replace(end=end))
+
+
+def _refresh_first_runs(tx: Transaction, record: RolloutRecord, loaded: Loaded) -> None:
+    """Find out how the first backup under the new version ended, of members that wait for it or may have had it."""
+    awaited = [
+        member
+        for member in loaded.board.all_in_state(MemberState.VERIFYING, *_UNKNOWN)
+        if member.begun_at is not None and member.first_run in (FirstRun.NONE, FirstRun.UNKNOWN)
+    ]
+    since = {member.client_id: member.begun_at for member in awaited if member.begun_at is not None}
+    results = backups.first_results(tx, record.target_version, since)
+    for member in awaited:
+        found = FirstRun(results.get(member.client_id, ""))
+        if found is not member.first_run:
+            loaded.board.put(member._replace(first_run=found))
 
 
 def _end_by_version(member: Member, target: str, clients: Mapping[str, Client]) -> OrderEnd | None:

@@ -125,7 +125,7 @@ def _faults(
         return faults
     faults += [Fault(0, "ring", text, "each ring must be filled as written") for text in assignment.unfilled]
     newer = [each.client_id for each in candidates if _is_newer(each, target)]
-    if newer and policy.kind is Kind.UPGRADE:
+    if newer and policy.kind is not Kind.ROLL_BACK:
         named = ", ".join(newer[:SHOWN])
         wanted = 'exclude them, or write `kind = "roll-back"`'
         faults.append(Fault(0, "version", f"{len(newer)} clients have a newer version ({named})", wanted))

@@ -18,7 +18,12 @@ from backfleet.upgrades import Kind, NewTask, TaskTarget
 TOPIC: Final = "rollouts"
 MOST_TARGETS: Final = 100  # of one task
 
-KINDS: Final[Mapping[Action, Kind]] = {Action.MOVE: Kind.UPGRADE, Action.ROLL_BACK: Kind.ROLL_BACK}
+KINDS: Final[Mapping[Action, Kind]] = {
+    Action.MOVE: Kind.UPGRADE,
+    Action.ROLL_BACK: Kind.ROLL_BACK,
+    Action.PRECHECK: Kind.PRECHECK,
+    Action.STAGE: Kind.STAGE,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,7 @@ def send_orders(
             targets.append(upgrades.unknown_client(client_id))
             continue
         target = _target(client, found.instances[client.instance_id].platform, goal)
-        refusal = _refusal(record, client, offered[target.platform]) if action is Action.MOVE else None
+        refusal = _refusal(record, client, offered[target.platform]) if action is not Action.ROLL_BACK else None
         if client_id in refused:
             refusal = (NO_PERMISSION, refused[client_id])
         targets.append(replace(target, resolved=refusal))

@@ -16,7 +16,7 @@ from backfleet.rollouts.loading import load_members
 from backfleet.rollouts.model import RingRun
 from backfleet.rollouts.people import NOBODY, may_be_same, person_of
 from backfleet.rollouts.planning import Plan, plan
-from backfleet.rollouts.policy import Approval, Fault, Manual, PolicyRefused, read_policy, with_lines
+from backfleet.rollouts.policy import Approval, Fault, Kind, Manual, PolicyRefused, read_policy, with_lines
 from backfleet.rollouts.records import MemberRecord, RolloutRecord, read_caller, write_caller, write_rings
 from backfleet.rollouts.sending import TOPIC
 from backfleet.rollouts.states import ENDED, FINAL, MemberState, RolloutState, may_move, rollout_may_move
@@ -179,6 +179,8 @@ def cancel(tx: Transaction, record: RolloutRecord, by: By) -> RolloutRecord:
 
 def roll_back(tx: Transaction, record: RolloutRecord, by: By, *, ring: int | None = None) -> RolloutRecord:
     """Take every member, or a ring, back to the version it had. Raises NotNow."""
+    if record.kind != Kind.UPGRADE:
+        raise NotNow(f"it is a rollout of kind {record.kind}; only one of kind {Kind.UPGRADE} can be rolled back")
     withdraw_orders(tx, load_members(tx, record), by.now)
     moved = _moved(tx, record, _R.ROLLING_BACK, by, "rolls back")
     moved = replace(moved, roll_back_ring=ring)

@@ -15,10 +15,12 @@ from backfleet.ids import Draw
 from backfleet.rollouts import _store
 from backfleet.rollouts.applying import moved_member, moved_rollout
 from backfleet.rollouts.events import chained, events_of
+from backfleet.rollouts.health import failed_runs_above_baseline
 from backfleet.rollouts.judging import Judge, ReadJudge
 from backfleet.rollouts.loading import Boards, Loaded, refresh
 from backfleet.rollouts.model import Action, Decision, Signals
 from backfleet.rollouts.people import person_of
+from backfleet.rollouts.policy import Backups
 from backfleet.rollouts.records import RolloutRecord, read_caller
 from backfleet.rollouts.sending import Sent, send_orders
 from backfleet.rollouts.states import ENDED, MemberState, RolloutState
@@ -90,7 +92,7 @@ def decide_once(tx: Transaction, record: RolloutRecord, loaded: Loaded, context:
     _store.drop_members(tx, record.id, gone)
     rollout = record.rollout()
     judge = context.read_judge(tx, read_caller(record.starter or record.author), record.region, now)
-    signals = read_signals(tx, record, judge)
+    signals = read_signals(tx, record, loaded, judge)
     timetable: Timetable = timetable_of(tx, record)
     decision = decide(rollout, loaded.board, signals, timetable, now)
     moved = replace(record.with_rollout(moved_rollout(rollout, decision, now)), waits_for=decision.waits_for)
@@ -123,7 +125,7 @@ def decide_once(tx: Transaction, record: RolloutRecord, loaded: Loaded, context:
     return revision
 
 
-def read_signals(tx: Transaction, record: RolloutRecord, judge: Judge) -> Signals:
+def read_signals(tx: Transaction, record: RolloutRecord, loaded: Loaded, judge: Judge) -> Signals:
     """Return what the world says to a rollout."""
     approvals: dict[int, set[str]] = {}
     resumed = set()
@@ -140,8 +142,17 @@ def read_signals(tx: Transaction, record: RolloutRecord, judge: Judge) -> Signal
         answers=_store.answers_of(tx, record.id),
         approvals={ring: frozenset(people) for ring, people in approvals.items()},
         resumed=frozenset(resumed),
+        failed_runs_above_baseline=_failed_runs(tx, record, loaded),
         starter_refused=refused,
     )
+
+
+def _failed_runs(tx: Transaction, record: RolloutRecord, loaded: Loaded) -> int | None:
+    """Return what `backups` checks compare, where the policy has some."""
+    checks = (check for ring in record.document.rings for check in ring.checks)
+    if not any(isinstance(check, Backups) and check.failures_above_baseline is not None for check in checks):
+        return 0
+    return failed_runs_above_baseline(tx, record, has_begun=bool(loaded.sent))
 
 
 def withdraw_orders(tx: Transaction, loaded: Loaded, now: datetime) -> None:

@@ -52,7 +52,7 @@ def withdraw(tx: Transaction, item_ids: Sequence[str], *, now: datetime) -> None
     carriers.withdraw(tx, TOPIC, [item.id for item in locked if item.state is ItemState.SENT], now=now)  # sent since
     ended = [item.cancelled(at=now, reached=None) for item in locked if item.state is ItemState.WAITING]
     _store.update(tx, ended)
-    changes = [Change(item.client_id, status=item.client_status, unsure=True) for item in ended if item.client_id]
+    changes = [Change(item.client_id, status=item.new_client_status, unsure=True) for item in ended if item.client_id]
     fleet.set_clients(tx, changes, now=now)
     update_tasks(tx, {item.task_id for item in ended}, now=now)
 
@@ -84,7 +84,7 @@ def _end_open(tx: Transaction, task: Task, end: Callable[[Item, Reached | None],
     changes = [
         Change(
             item.client_id,
-            status=item.client_status,
+            status=item.new_client_status,
             unsure=True,
             failure=Failure(item.code, item.message, item.to_version, now),
         )

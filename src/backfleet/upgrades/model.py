@@ -17,18 +17,24 @@ STATUS_UNDER_WAY: Final = {
     Kind.INSTALL: ClientStatus.INSTALLING,
     Kind.UNINSTALL: ClientStatus.UNINSTALLING,
     Kind.ROLL_BACK: ClientStatus.UPGRADING,
+    Kind.PRECHECK: ClientStatus.ACTIVATED,
+    Kind.STAGE: ClientStatus.ACTIVATED,
 }
 STATUS_SUCCEEDED: Final = {
     Kind.UPGRADE: ClientStatus.ACTIVATED,
     Kind.INSTALL: ClientStatus.ACTIVATED,
     Kind.UNINSTALL: ClientStatus.NOT_INSTALLED,
     Kind.ROLL_BACK: ClientStatus.ACTIVATED,
+    Kind.PRECHECK: ClientStatus.ACTIVATED,
+    Kind.STAGE: ClientStatus.ACTIVATED,
 }
 STATUS_FAILED: Final = {
     Kind.UPGRADE: ClientStatus.UPGRADE_FAILED,
     Kind.INSTALL: ClientStatus.INSTALL_FAILED,
     Kind.UNINSTALL: ClientStatus.UNINSTALL_FAILED,
     Kind.ROLL_BACK: ClientStatus.UPGRADE_FAILED,
+    Kind.PRECHECK: ClientStatus.ACTIVATED,
+    Kind.STAGE: ClientStatus.ACTIVATED,
 }
 
 EXPIRED_CODE: Final = "TaskExpired"
@@ -51,6 +57,10 @@ def status_after_failure(kind: Kind, version: str, code: str, *, is_deferred: bo
     if kind is Kind.INSTALL and version and code != "RollbackFailed":
         return ClientStatus.ACTIVATED
     return STATUS_FAILED[kind]
+
+
+PREPARING: Final = (Kind.PRECHECK, Kind.STAGE)
+"""What changes nothing that a user of the client could notice."""
 
 
 class IllegalMove(Exception):
@@ -167,6 +177,11 @@ class Item:
         if self.is_open:
             return STATUS_UNDER_WAY[self.kind]
         return status_after_failure(self.kind, self.current_version, self.code, is_deferred=self.deferred)
+
+    @property
+    def new_client_status(self) -> ClientStatus | None:
+        """The status that the client gets by this item; None if it keeps its own, as by a precheck or a stage."""
+        return None if self.kind in PREPARING else self.client_status
 
     def order(self) -> Order:
         """Return the order that the host is given.

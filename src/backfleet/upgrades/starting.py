@@ -149,7 +149,7 @@ def _unless_busy(target: TaskTarget, busy: Mapping[str, str]) -> TaskTarget:
 def _changes(items: Sequence[Item]) -> list[Change]:
     """Return the new status of clients that are now moving. A refusal changes no client."""
     return [
-        Change(item.client_id, status=item.client_status)
+        Change(item.client_id, status=item.new_client_status)
         for item in items
         if item.client_id and item.state is not ItemState.FAILED
     ]

@@ -11,6 +11,8 @@ class Kind(StrEnum):
     UPGRADE = "upgrade"
     INSTALL = "install"
     UNINSTALL = "uninstall"
+    PRECHECK = "precheck"  # changes nothing: what would be refused?
+    STAGE = "stage"  # downloads and verifies, for an upgrade to come
     ROLL_BACK = "roll-back"  # to the version that ran before, or down to a named one
 
 

@@ -26,6 +26,9 @@ from backfleet_host.agent.protocol.kicks import Kick
 from backfleet_host.agent.protocol.request_signature import read_request_signer
 from backfleet_host.agent.protocol.server import Server, proxy_of, tls_towards
 from backfleet_host.agent.protocol.task_polling import TaskPoller
+from backfleet_host.agent.runs.ledger import Ledger
+from backfleet_host.agent.runs.sending import RunSender
+from backfleet_host.agent.runs.watching import RunWatch
 from backfleet_host.agent.timings import Timings
 from backfleet_host.files import hold_lock, write_file
 from backfleet_host.identity import Identity, NotEnrolled, read_identity
@@ -60,6 +63,9 @@ class Agent:
         process = heartbeat.process_headers(facts)
         self._channel = Channel(server, timings, on_open=self._on_open, on_kick=self._on_kick, process=process)
         self._heartbeats = HeartbeatLoop(server, facts, timings, on_first=lambda: self._note_ready("heartbeat"))
+        ledger = Ledger(places.runs)
+        self._run_sender = RunSender(server, ledger, timings)
+        self._run_watch = RunWatch(places.root, ledger, on_change=self._run_sender.wake)
         self._poller = TaskPoller(
             server,
             timings,
@@ -72,12 +78,13 @@ class Agent:
         """Run until told to end. Return False if a thread failed: an agent that does half its work ends as a whole."""
         if not self._executor.resume():  # the recovery of a task comes first: two at once would block each other
             start_recovery(self._places)
-        loops = (self._channel.run, self._heartbeats.run, self._poller.run, self._outbox.run)
+        loops = [self._channel.run, self._heartbeats.run, self._poller.run, self._outbox.run]
+        loops += [self._run_watch.run, self._run_sender.run]
         threads = [threading.Thread(target=self._loop, args=(loop,), daemon=True) for loop in loops]
         for thread in threads:
             thread.start()
         self.stopping.wait()
-        for part in (self._heartbeats, self._poller, self._outbox):
+        for part in (self._heartbeats, self._poller, self._outbox, self._run_sender):
             part.wake()
         for thread in threads:
             thread.join(_END_SECONDS)

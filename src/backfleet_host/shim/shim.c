@@ -33,6 +33,7 @@ enum {
 	LOCK_TRIES = 50,      /* of a run that goes past the gate: whoever looks for runs keeps `running` for an instant */
 	FIRST_PAUSE_MS = 5,   /* between two tries, doubled each time */
 	LONGEST_PAUSE_MS = 80,
+	NOTE_SIZE = 1024, /* bytes of what the agent hears of a run's start */
 };
 
 /* Strings, each ended by a NUL byte, in the order of `enum field`. The first line makes the file recognizable. */
@@ -283,6 +284,31 @@ static void read_program(const char *version, char *program, size_t size) {
 	*line_end = 0;
 }
 
+/* Tell the agent, if one listens, that a run begins here: the package, the command, the program and the first arguments.
+ *
+ * Best effort, in one datagram without waiting: no agent, a full queue and a long path all mean that it is not noted. The
+ * agent learns process and user from the kernel, and the end from the process's own. */
+static void note_run(const char *program, int argc, char **argv) {
+	struct sockaddr_un to = {.sun_family = AF_UNIX};
+	char note[NOTE_SIZE], *end = note + sizeof note, *at = note;
+	size_t length = strlen(field[RUNNING]);
+	for (int parts = 0; length && parts < 2;) parts += field[RUNNING][--length] == '/';
+	if (length + sizeof "/.runs" > sizeof to.sun_path) return;
+	memcpy(to.sun_path, field[RUNNING], length);
+	memcpy(to.sun_path + length, "/.runs", sizeof "/.runs");
+	const char *const first[] = {"1", field[PACKAGE], field[COMMAND], program};
+	for (int number = 0; number < 4 + argc - 1; number++) {
+		at = append(at, end, number < 4 ? first[number] : argv[number - 3]);
+		if (at == end) break;
+		*at++ = 0;
+	}
+	int agent = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (agent < 0) return;
+	size_t size = (size_t)(at - note);
+	if (sendto(agent, note, size, MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *)&to, sizeof to) < 0) errno = 0;
+	close(agent);
+}
+
 /* Become the program. A text file without an interpreter line is run by sh, as every shell does. */
 static _Noreturn void become(char *program, int argc, char **argv) {
 	execve(program, argv, environ);
@@ -310,5 +336,6 @@ int main(int argc, char **argv) {
 	const char *version = verifies ? field[CURRENT] : pass_gate(&gate, running);
 	read_program(version, program, sizeof program);
 	close(gate);
+	if (!verifies) note_run(program, argc, argv);
 	become(program, argc, argv);
 }

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
-from backfleet_host.contract import Malformed, Order, Report, read_report, stage_line
+from backfleet_host.contract import PREPARING, Malformed, Order, Report, read_report, stage_line
 from backfleet_host.identity import read_identity
 from backfleet_host.layout import Places
 from backfleet_host.upgrader import gate
@@ -39,7 +39,7 @@ from backfleet_host.upgrader.transaction.attempt import (
     reason_details,
 )
 from backfleet_host.upgrader.transaction.checks import BUSY_AGAIN_SECONDS, check_not_quarantined, is_intact
-from backfleet_host.upgrader.transaction.engine import upgrade
+from backfleet_host.upgrader.transaction.engine import prepare, upgrade
 from backfleet_host.upgrader.transaction.journal import AttemptJournal, UnreadableJournal
 from backfleet_host.upgrader.transaction.outcome import ENDED_EARLY, finish, meaning_of, save_settings, tidy
 from backfleet_host.upgrader.transaction.recovery import recover as recover_attempt
@@ -191,7 +191,13 @@ def _begin(attempt: Attempt) -> Report:
         return finish(attempt, answer)
     attempt.journal.open(order, attempt.from_version, attempt.previous, attempt.installation.clock())
     with attempt.helpers, attempt.closed_gate:
-        return uninstall(attempt) if order.kind == "uninstall" else upgrade(attempt)
+        return _carry_out_steps(attempt)
+
+
+def _carry_out_steps(attempt: Attempt) -> Report:
+    if attempt.order.kind == "uninstall":
+        return uninstall(attempt)
+    return prepare(attempt) if attempt.order.kind in PREPARING else upgrade(attempt)
 
 
 def _answer_at_once(attempt: Attempt) -> Optional[Report]:
@@ -199,7 +205,7 @@ def _answer_at_once(attempt: Attempt) -> Optional[Report]:
     order, current = attempt.order, attempt.from_version
     if order.kind == "uninstall":
         return None if current else attempt.report("succeeded", "AlreadyCurrent", "nothing is installed")
-    if order.kind in ("upgrade", upgrade_path.ROLL_BACK) and not current:
+    if order.kind in ("upgrade", upgrade_path.ROLL_BACK, *PREPARING) and not current:
         return attempt.report("failed", "ClientNotInstalled", f"{order.package} is not installed on this host")
     if current == order.version and _is_as_installed(attempt):
         save_settings(attempt.package, order)

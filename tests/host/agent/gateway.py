@@ -81,6 +81,7 @@ class Gateway:
         self.reports: list[ReceivedReport] = []
         self.heartbeats: list[dict[str, str]] = []
         self.lists: list[dict[str, str]] = []
+        self.runs: list[dict[str, Any]] = []
         self.echoes: list[str] = []
         self.pings = 0
         self.pongs = 0
@@ -197,6 +198,7 @@ class Gateway:
         app.router.add_post("/luban/api/v1/task/list", self._list)
         app.router.add_post("/luban/api/v1/task/{name}", self._report)
         app.router.add_get("/luban/notify_server", self._notify)
+        app.router.add_post("/luban/api/backfleet/runs", self._runs)
         app.router.add_get("/downloads/metadata/{version}.root.json", self._root)
         app.on_response_prepare.append(self._show_time)
         self._runner = web.AppRunner(app, shutdown_timeout=0.2, handler_cancellation=True)
@@ -305,6 +307,16 @@ class Gateway:
         self._note()
         if self.behaviour.lose_answers[name]:
             self.behaviour.lose_answers[name] -= 1
+            await _cut(request)
+        return web.json_response({})
+
+    async def _runs(self, request: web.Request) -> web.Response:
+        self._misbehave("runs")
+        self._check(request)
+        self.runs += (await request.json())["runs"]
+        self._note()
+        if self.behaviour.lose_answers["runs"]:
+            self.behaviour.lose_answers["runs"] -= 1
             await _cut(request)
         return web.json_response({})
 

@@ -18,4 +18,6 @@ QUICK = Timings(
     process_poll=0.05,
     order_grace=2.0,
     script_grace=2.0,
+    runs_gather=0.05,
+    runs_retry=0.3,
 )

@@ -5,7 +5,7 @@ from typing import Any
 from aiohttp import web
 
 from backfleet import commands
-from backfleet.endpoints.agents import codec, presence, self_reports
+from backfleet.endpoints.agents import client_runs, codec, presence, self_reports
 from backfleet.endpoints.agents.authentication import Authenticator
 from backfleet.endpoints.agents.enrolment import Enrolment
 from backfleet.endpoints.agents.kicking import Kicking
@@ -44,6 +44,8 @@ def add_to(
     for path, store in self_reports.ENDPOINTS.items():
         answer = signed(authenticator, path, self_reports.handler(node, authenticator, store))
         router.add_post(PREFIX + path, self_reports.quiet_unless_signed(answer))
+    runs = self_reports.handler(node, authenticator, client_runs.store_runs)
+    router.add_post(PREFIX + client_runs.PATH, signed(authenticator, client_runs.PATH, runs))
     socket = signed(authenticator, "/notify_server", kicks.notify, kicks.entering)
     router.add_get(f"{PREFIX}/notify_server", socket)
     for path, constant in codec.BENIGN.items():

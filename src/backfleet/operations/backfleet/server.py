@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from backfleet import VERSION, fleet, host_program, releases
+from backfleet import VERSION, backups, fleet, host_program, releases
 from backfleet.certificates import authority_file
 from backfleet.operations.catalogue import BACKFLEET, Call, operation
 from backfleet.settings import Settings
@@ -32,6 +32,7 @@ class DescribeServer:
         "DeafInstances": int,
         "ClonedInstances": int,
         "ChangedClients": int,
+        "OverdueBackups": int,
         "Releases": int,
         "ClockSkewMilliseconds": int,
     },
@@ -41,7 +42,8 @@ def describe_server(call: Call, asked: DescribeServer) -> dict[str, Any]:
 
     HostProgramSha256 is empty on a server that has none: hosts cannot enrol there. DeafInstances send heartbeats, but
     their agents have no connection and cannot be given work. ChangedClients differ from what their last order left on
-    the host, in files or modes. ClockSkewMilliseconds is by how much the clock of the machine that answers is ahead of
+    the host, in files or modes. OverdueBackups are clients whose next backup did not begin when it usually does.
+    ClockSkewMilliseconds is by how much the clock of the machine that answers is ahead of
     the database's, which decides.
     """
     settings = call.services.settings
@@ -55,6 +57,7 @@ def describe_server(call: Call, asked: DescribeServer) -> dict[str, Any]:
             "DeafInstances": deaf,
             "ClonedInstances": fleet.count_cloned(tx, call.account_id, now=call.now),
             "ChangedClients": fleet.count_changed(tx, call.account_id),
+            "OverdueBackups": len(backups.overdue(tx, call.account_id, settings.region, now=call.now)),
             "Releases": releases.count_releases(tx),
         }
     return {

@@ -100,6 +100,8 @@ NAMES = {
     Kind.INSTALL: "InstallBackupClientsTask",
     Kind.UNINSTALL: "UninstallBackupClientsTask",
     Kind.ROLL_BACK: "RollBackClientsTask",
+    Kind.PRECHECK: "PrecheckClientsTask",
+    Kind.STAGE: "StageClientsTask",
 }
 
 

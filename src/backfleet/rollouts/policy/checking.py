@@ -1,12 +1,19 @@
 """What the parts of a policy must be to each other."""
 
+from typing import Final
+
 from backfleet.rollouts.policy.checks import Backups, BudgetCheck
 from backfleet.rollouts.policy.model import AtDeadline, Kind, Policy
 from backfleet.rollouts.policy.sections import Section
 
+CARRIED_OUT: Final = (Kind.UPGRADE, Kind.ROLL_BACK, Kind.PRECHECK, Kind.STAGE)
+"""What a rollout can do so far."""
+
 
 def check_policy(policy: Policy, top: Section) -> None:
     """Note every fault that only shows when the parts are seen beside each other."""
+    if policy.kind not in CARRIED_OUT:
+        top.fault("kind", f"give one of {', '.join(CARRIED_OUT)}; the others are not carried out yet")
     _target(policy, top)
     _rings(policy, top)
     if policy.busy.at_deadline is AtDeadline.WAIT and not policy.busy.grace_minutes:
@@ -18,7 +25,7 @@ def check_policy(policy: Policy, top: Section) -> None:
 
 
 def _target(policy: Policy, top: Section) -> None:
-    needs_target = policy.kind in (Kind.UPGRADE, Kind.INSTALL, Kind.PRECHECK, Kind.STAGE, Kind.AGENT)
+    needs_target = policy.kind is not Kind.SETTINGS
     if needs_target and bool(policy.version) == bool(policy.channel):
         found = "both" if policy.version else "neither"
         top.fault("version", "give a `version` or a `channel`, one of them", found)

@@ -24,7 +24,7 @@ ASK_SECONDS = 5.0  # that the server may take to answer
 POLL_SECONDS = 0.5  # between two looks whether somebody still reads
 DRAINING_SECONDS = 30.0  # between two questions while the order waits for running backups
 LONGEST_PAUSE_SECONDS = 15.0  # between two questions once nobody reads; the first ones follow sooner
-WITHDRAWABLE = ("install", "upgrade", "uninstall", "roll-back")
+WITHDRAWABLE = ("install", "upgrade", "uninstall", "roll-back", "precheck", "stage")
 
 Question = Callable[[], bool]
 """Asks the server; True if it has withdrawn the order."""

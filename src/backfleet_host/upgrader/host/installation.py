@@ -12,6 +12,7 @@
   outcomes/<order>.json  the last attempts and their reports
   outcome.json           the last finished one
   uninstalled.json       the version that was last uninstalled
+  staged.json            the versions that are staged for an order to come, and until when they stay
   settings.json          what the server set for the client, for whatever runs it here
   kept/                  the snapshot of preserved state, while an attempt is open
   failed/1.76.0/         why a version was rolled back, and what it printed
@@ -180,6 +181,11 @@ class PackageFolder:
     def unverified(self) -> Path:
         """Marker file: it tells shims that find the gate open that an upgrade was cut off."""
         return self.folder / UNVERIFIED
+
+    @property
+    def staged(self) -> Path:
+        """The versions that are staged for an order to come."""
+        return self.folder / "staged.json"
 
     @property
     def settings(self) -> Path:

@@ -12,7 +12,7 @@ from backfleet_host.upgrader.errors import Unhealthy
 from backfleet_host.upgrader.transaction.attempt import Attempt
 from backfleet_host.upgrader.transaction.checks import check
 from backfleet_host.upgrader.transaction.draining import drain
-from backfleet_host.upgrader.transaction.outcome import finish, meaning_of, succeed
+from backfleet_host.upgrader.transaction.outcome import finish, meaning_of, note_staged, succeed
 from backfleet_host.upgrader.transaction.plan import Baseline, Plan
 from backfleet_host.upgrader.transaction.rollback import Cause, roll_back
 from backfleet_host.upgrader.transaction.staging import fetch, stage
@@ -44,6 +44,28 @@ def upgrade(attempt: Attempt) -> Report:
     except Exception as problem:  # noqa: BLE001 - whatever it is, the host must not stay between two versions
         return end_failed(attempt, plan, baseline, problem)
     return succeed(attempt)
+
+
+def prepare(attempt: Attempt) -> Report:
+    """Carry out a precheck or a stage: the first steps of an upgrade, after which nothing is switched.
+
+    What is staged stays for STAGED_SECONDS, and the upgrade that comes then has nothing to download. The caller holds
+    the package's lock.
+    """
+    order, plan = attempt.order, Plan()
+    try:
+        with attempt.step("check"):
+            plan = check(attempt)
+        if order.kind == "stage":
+            with attempt.step("fetch"):
+                artifacts = fetch(attempt, plan)
+            with attempt.step("stage"):
+                stage(attempt, plan, artifacts)
+            note_staged(attempt.package, [target.manifest.version for target in plan.targets], attempt.installation)
+    except Exception as problem:  # noqa: BLE001 - whatever it is, the host must stay as it was
+        return end_failed(attempt, plan, Baseline(), problem)
+    done = "is downloaded and verified" if order.kind == "stage" else "would be taken now"
+    return finish(attempt, attempt.report("succeeded", "", f"{order.version} {done}; nothing was switched"))
 
 
 def end_failed(attempt: Attempt, plan: Plan, baseline: Baseline, problem: Exception) -> Report:

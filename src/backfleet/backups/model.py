@@ -1,0 +1,86 @@
+"""Runs of clients. Plain values: no SQL."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+SUCCEEDED, FAILED, UNKNOWN = "succeeded", "failed", "unknown"
+"""How a run ended; "" while it runs. Unknown: its host did not see the exit code. It never counts as well."""
+
+RESULTS: Final = ("", SUCCEEDED, FAILED, UNKNOWN)
+MOST_RUNS: Final = 1000  # of one client that are kept
+KEPT: Final = timedelta(days=400)
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedRun:
+    """One run as a host reports it, with times by this server's clock."""
+
+    id: str
+    package: str
+    version: str
+    begun_at: datetime
+    ended_at: datetime | None
+    result: str
+    code: int | None  # the exit code; of one that a signal killed, the signal's number, negative
+    user: str
+    caller: str  # the name of the program that started it
+    is_backup: bool  # it makes a backup, and does not merely list or check some
+
+
+@dataclass(frozen=True, slots=True)
+class ClientRun:
+    """One run of a client, as it is stored."""
+
+    id: str
+    client_id: str
+    instance_id: str
+    account_id: str
+    region: str
+    package: str
+    version: str
+    begun_at: datetime
+    ended_at: datetime | None
+    result: str
+    code: int | None
+    user: str
+    caller: str
+    is_backup: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """Which runs are meant. None = all."""
+
+    client_id: str | None = None
+    instance_id: str | None = None
+    package: str | None = None
+    version: str | None = None
+    result: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    is_backup: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """How many backups ended how."""
+
+    succeeded: int = 0
+    failed: int = 0
+    unknown: int = 0
+
+    @property
+    def known(self) -> int:
+        """Those whose result is known."""
+        return self.succeeded + self.failed
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """A client whose next backup did not begin when it usually does."""
+
+    client_id: str
+    last_begun_at: datetime
+    usual: timedelta  # between two backups
+    expected_by: datetime

@@ -1,0 +1,54 @@
+"""Store the runs that a host reports."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from backfleet import fleet
+from backfleet.backups import _store
+from backfleet.backups.intervals import LEARNS_FROM, learned
+from backfleet.backups.model import KEPT, MOST_RUNS, ClientRun, ReportedRun
+from backfleet.storage import Transaction
+
+
+def note_runs(tx: Transaction, instance_id: str, reported: Sequence[ReportedRun], *, now: datetime) -> int:
+    """Store runs of clients on an instance, each once, however often it is reported. Those of no known client are not.
+
+    Returns:
+        How many are new.
+    """
+    clients = {client.package: client for client in fleet.clients_on(tx, instance_id)}
+    new, newest = 0, {}
+    for each in reported:
+        client = clients.get(each.package)
+        if client is None:
+            continue
+        run = ClientRun(
+            id=each.id,
+            client_id=client.id,
+            instance_id=instance_id,
+            account_id=client.account_id,
+            region=client.region,
+            package=each.package,
+            version=each.version,
+            begun_at=each.begun_at,
+            ended_at=each.ended_at,
+            result=each.result,
+            code=each.code,
+            user=each.user,
+            caller=each.caller,
+            is_backup=each.is_backup,
+        )
+        if _store.put(tx, run):
+            new += 1
+            newest[client.id] = run
+    for run in newest.values():
+        _learn(tx, run)
+        _store.trim(tx, run.client_id, MOST_RUNS, now - KEPT)
+    return new
+
+
+def _learn(tx: Transaction, run: ClientRun) -> None:
+    starts = _store.last_starts(tx, run.client_id, LEARNS_FROM)
+    found = learned(starts)
+    if found is not None:
+        _store.put_interval(tx, run, max(starts), *found)

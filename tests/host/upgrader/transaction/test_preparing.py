@@ -1,0 +1,71 @@
+"""A precheck finds out what would be refused; a stage has everything ready. Neither switches."""
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+Host = Any
+Shop = Any
+DAY = 86400.0
+
+
+def tree(host: Host, version: str) -> bool:
+    """Return whether a version's tree is there."""
+    return bool((host.folder / "versions" / version).is_dir())
+
+
+def test_a_precheck_changes_nothing(installed: Host) -> None:
+    """And downloads nothing."""
+    report = installed.carry("precheck", "2.0")
+    assert (report.outcome, report.current_version) == ("succeeded", "1.0")
+    assert report.message == "2.0 would be taken now; nothing was switched"
+    assert not tree(installed, "2.0")
+    assert installed.leftovers() == []
+
+
+def test_a_precheck_is_refused_for_what_an_upgrade_would_be(installed: Host, shop: Shop) -> None:
+    """With the same code."""
+    shop.add("3.0", upgrades_from=">=2.5")
+    report = installed.carry("precheck", "3.0")
+    assert (report.code, report.current_version) == ("NotAllowedFrom", "1.0")
+    assert report.code == installed.carry("upgrade", "3.0").code
+
+
+@pytest.mark.parametrize("kind", ["precheck", "stage"])
+def test_a_host_without_the_client_refuses(host: Host, shop: Shop, kind: str) -> None:
+    shop.add("1.0")
+    assert host.carry(kind, "1.0").code == "ClientNotInstalled"
+
+
+def test_a_staged_version_is_switched_to_without_a_download(installed: Host, shop: Shop) -> None:
+    """It is there, verified, and the old one runs until the upgrade comes."""
+    artifact = shop.add("3.0")
+    report = installed.carry("stage", "3.0")
+    assert (report.outcome, report.current_version, report.to_version) == ("succeeded", "1.0", "3.0")
+    assert installed.version() == "1.0"
+    assert tree(installed, "3.0")
+    artifact.unlink()
+    assert installed.carry("upgrade", "3.0").outcome == "succeeded"
+    assert installed.version() == "3.0"
+
+
+def test_other_orders_leave_a_staged_version_in_place(installed: Host) -> None:
+    """Each order tidies up; what is staged is needed."""
+    installed.carry("stage", "2.0")
+    assert installed.carry("upgrade", "1.0").code == "AlreadyCurrent"
+    assert installed.carry("precheck", "2.0").outcome == "succeeded"
+    assert tree(installed, "2.0")
+
+
+def test_a_staged_version_that_nobody_switches_to_goes_after_a_week(installed: Host) -> None:
+    """With the next order."""
+    installed.carry("stage", "2.0")
+    installed.installation = replace(installed.installation, clock=lambda: time.time() + 8 * DAY)
+    installed.carry("precheck", "2.0")
+    assert not tree(installed, "2.0")
+
+
+def test_a_stage_of_a_version_that_is_current_says_so(installed: Host) -> None:
+    assert installed.carry("stage", "1.0").code == "AlreadyCurrent"
