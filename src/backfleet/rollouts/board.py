@@ -89,6 +89,7 @@ class Board:
         self.failures: Counter[int] = Counter()  # by ring
         self.first_runs: Counter[tuple[int, FirstRun]] = Counter()  # of members that run the new version
         self.moving_in: Counter[tuple[str, str]] = Counter()  # members under way, by value of a tag
+        self.having: Counter[tuple[str, str]] = Counter()  # all members, by value of a tag
         self.together_in: Counter[tuple[str, str]] = Counter()  # the same and those that are verifying
         self._is_loading = True  # sorting once is cheaper than inserting each in its place
         for member in members:
@@ -117,7 +118,12 @@ class Board:
     def put(self, member: Member) -> None:
         """Add a member, or replace it by its newer form."""
         before = self._members.get(member.client_id)
-        if before is not None:
+        if before is None:
+            self.having.update(member.domains)
+        else:
+            if before.domains != member.domains:
+                self.having.subtract(before.domains)
+                self.having.update(member.domains)
             if _differs_in_facts_only(before, member):
                 self._change_facts(before, member)
                 return
@@ -129,6 +135,7 @@ class Board:
     def drop(self, client_id: str) -> None:
         """Forget a member whose client is no more: shares are computed from those that are left."""
         self._unlist(self._members[client_id])
+        self.having.subtract(self._members[client_id].domains)
         del self._members[client_id]
 
     def ring_size(self, ring: int) -> int:

@@ -29,6 +29,9 @@ class Tally:
         self._moving: Counter[tuple[str, str]] = Counter()
         self._together: Counter[tuple[str, str]] = Counter()
         self._begun = 0
+        self._filled: Counter[str] = Counter()  # members whose value of a key is full, by key
+        self.is_full = False  # every member has such a value
+        self.full: set[tuple[str, str]] = set()  # values of tags in which nobody can begin any more in this decision
         self._wakes: list[datetime] = []
 
     # --- What it knows ------------------------------------------------------------------------------------------
@@ -74,11 +77,19 @@ class Tally:
         for domain in member.domains:
             key, value = domain
             if key in pace.never_together and self.together_in(domain) > (state in TOGETHER):
+                self._fill(domain)
                 return f"never together: another member with {key}={value} is under way"
             most = pace.per_domain.get(key)
             if most is not None and self.moving_in(domain) - (state in MOVING) >= most:
+                self._fill(domain)
                 return f"domain: {most} members with {key}={value} are under way"
         return ""
+
+    def _fill(self, domain: tuple[str, str]) -> None:
+        if domain not in self.full:
+            self.full.add(domain)
+            self._filled[domain[0]] += self.board.having[domain]
+            self.is_full = self.is_full or self._filled[domain[0]] >= len(self.board)
 
     # --- What it collects ---------------------------------------------------------------------------------------
 
