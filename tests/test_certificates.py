@@ -67,6 +67,25 @@ def test_the_server_certificate_is_renewed_when_due(
     assert {name for name in after if after[name] != before[name]} == {"tls/server.pem", "keys/server.key"}
 
 
+def test_what_was_made_while_the_clock_was_ahead_is_valid_once_it_is_right(tmp_path: Path) -> None:
+    """A real handshake succeeds; the key of the authority stays, and the next start changes nothing."""
+    right = datetime.now(UTC)
+    prepare_certificates(tmp_path, NAMES, now=right + timedelta(days=500))
+    key = (tmp_path / "keys" / "ca.key").read_bytes()
+    prepare_certificates(tmp_path, NAMES, now=right)
+    assert (tmp_path / "keys" / "ca.key").read_bytes() == key
+    test_a_client_that_trusts_the_authority_trusts_the_server(tmp_path)
+
+
+@pytest.mark.parametrize("year", [1970, 2000, 2025])
+def test_a_clock_that_was_never_set_renews_nothing(tmp_path: Path, now: datetime, year: int) -> None:
+    """A certificate of 1970 would be over once the clock is set, while the server runs."""
+    prepare_certificates(tmp_path, NAMES, now=now)
+    before = kept(tmp_path)
+    prepare_certificates(tmp_path, NAMES, now=datetime(year, 6, 1, tzinfo=UTC))
+    assert kept(tmp_path) == before
+
+
 def test_a_key_from_before_a_power_cut_is_noticed(tmp_path: Path, now: datetime) -> None:
     """Key and certificate are two files; a cut between them must not keep the server from starting."""
     files = prepare_certificates(tmp_path, NAMES, now=now)

@@ -15,7 +15,7 @@ import urllib3
 
 from backfleet.cli._credentials import _local
 from journeys.installation import wait_for
-from mounts import mounted
+from mounts import mounted, remount
 
 Serve = Callable[..., "subprocess.Popen[str]"]
 
@@ -144,11 +144,45 @@ def test_servers_of_parts_share_a_folder_and_have_a_file_each(serve: Serve, data
     assert _local(data)["http_endpoint"] == api
 
 
-def test_a_full_disk_is_a_sentence(serve: Serve, tmp_path: Path) -> None:
-    """Not a traceback, whichever file was to be written when it came up."""
-    with mounted(tmp_path / "disk", "size=64k") as disk:
+@pytest.mark.parametrize("size", ["size=64k", "size=700k", "nr_inodes=4", "nr_inodes=12"])
+def test_a_full_disk_is_a_sentence(serve: Serve, tmp_path: Path, size: str) -> None:
+    """Not a traceback, whichever file was to be written when it came up. With space, the next start goes on."""
+    with mounted(tmp_path / "disk", size) as disk:
         code, problems = ended(serve(folder=disk / "data"))
-    assert (code, "full" in problems, "Traceback" in problems) == (1, True, False), problems
+        assert (code, "full" in problems, "Traceback" in problems) == (1, True, False), problems
+        assert problems.count("\n") == 1
+        remount(disk, "size=64m,nr_inodes=1000")
+        process = serve(folder=disk / "data")
+        ready(process)
+        process.terminate()
+        assert ended(process)[0] == 0
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_read_only_disk_is_a_sentence(serve: Serve, tmp_path: Path, is_first: bool) -> None:
+    """At the first start and at any other."""
+    with mounted(tmp_path / "disk", "size=64m") as disk:
+        folder = disk / "data"
+        folder.mkdir()
+        if not is_first:
+            process = serve(folder=folder)
+            ready(process)
+            process.terminate()
+            ended(process)
+        remount(disk, "ro")
+        code, problems = ended(serve(folder=folder))
+    assert (code, "read-only" in problems.lower(), "Traceback" in problems) == (1, True, False), problems
+    assert problems.count("\n") == 1
+
+
+def test_a_locked_database_at_the_start_is_a_sentence(serve: Serve, data: Path) -> None:
+    """As another program leaves it that works on the file."""
+    made(serve)
+    with sqlite3.connect(data / "backfleet.db", isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        code, problems = ended(serve())
+    other.close()
+    assert (code, "holds a lock" in problems, "Traceback" in problems) == (1, True, False), problems
     assert problems.count("\n") == 1
 
 

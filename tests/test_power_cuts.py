@@ -143,7 +143,7 @@ def test_a_report_that_was_acknowledged_is_never_lost(data: Path, tmp_path: Path
         disk.note("acknowledged")
     for cut, _, folder in restarts(disk, tmp_path):
         delivered: list[SpooledReport] = []
-        Spool(folder / "data" / "reports").deliver(delivered.append)
+        Spool(folder / "data" / "reports").deliver(delivered.append, 0.0)
         assert delivered == [report] if cut.passed else delivered in ([], [report])
 
 

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 
 from aiohttp import web
 
@@ -57,6 +58,7 @@ WORKER_GRACE_SECONDS = 2.0
 SCHEDULES = timedelta(seconds=1)  # between two polls for commands whose time has come
 LEASES = timedelta(seconds=5)  # between two polls for leases that ran out
 MOVING_LOG, LOG_TOPIC = timedelta(seconds=1), "storage"  # between two moves of SQLite's log into its file
+OUTSIDE_CHECKS = timedelta(seconds=5)  # between two looks for checks of rollouts that are to be asked
 HOUSEKEEPING = timedelta(minutes=10)  # between two rounds of deleting what is over
 MEASURE_SECONDS = 5.0  # between two questions for the database's time
 KEEP_ALIVE_SECONDS = 120  # agents keep idle connections for 90 s; the server must keep them longer
@@ -282,7 +284,9 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
     settings, database, draw = services.settings, services.database, services.draw
     reachable_within = timedelta(seconds=settings.fit_seconds)
     carrier = carriers.GatewayCarrier(bootstrap_of(settings))
+    housekeeping = operations.Housekeeping(services, clock())
     rollout_worker = rollouts.Worker(database, settings, draw, operations.RolloutJudge)
+    asker = asker_of(database, settings, draw)
     return [
         Worker(
             "upgrades",
@@ -312,9 +316,25 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
         ),
         Worker("commands", lambda: commands.run_once(database, now=clock()), LEASES),
         Worker(rollouts.TOPIC, lambda: rollout_worker.run_once(clock())),
+        Worker("outside checks", lambda: asker.run_once(clock()), OUTSIDE_CHECKS),
         Worker("releases", lambda: releases.run_once(database, services.repository, now=clock())),
-        Worker("housekeeping", lambda: operations.run_housekeeping(services, now=clock()), HOUSEKEEPING),
+        Worker("housekeeping", lambda: housekeeping.run_once(clock()), HOUSEKEEPING),
     ]
+
+
+def asker_of(database: Database, settings: Settings, draw: Draw) -> rollouts.Asker:
+    """Return who asks the outside checks of rollouts.
+
+    Raises:
+        CannotStart: one of the settings about them cannot be used.
+    """
+    try:
+        destinations = rollouts.Destinations.read(settings.outbound_allowed, settings.prometheus_url)
+        file = settings.webhook_secret_file
+        key = rollouts.read_secret(Path(file).read_text()) if file else b""
+        return rollouts.Asker(database, destinations, key, draw, authority=settings.outbound_authority)
+    except (OSError, ValueError) as problem:
+        raise CannotStart(f"outbound_allowed, outbound_authority or webhook_secret_file: {problem}") from None
 
 
 def move_log(database: Database) -> bool:

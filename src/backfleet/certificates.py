@@ -3,6 +3,9 @@
 The authority is valid for ten years and is never replaced: every host and every client trusts its file. The server's
 certificate is valid for 397 days, the longest that strict clients accept. A start renews it when a third of that is
 left, or when the names that it must have changed.
+
+What was made while the clock was ahead is not valid yet once that is right. The server's certificate is then renewed,
+and the authority's signed again with the same key: no host could have trusted the old one before its time.
 """
 
 import contextlib
@@ -12,7 +15,7 @@ import socket
 import ssl
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
@@ -24,6 +27,7 @@ from backfleet_host.files import hold_lock, make_folder, write_file
 
 AUTHORITY_LIFE = timedelta(days=3650)
 SERVER_LIFE = timedelta(days=397)
+EARLIEST = datetime(2026, 1, 1, tzinfo=UTC)  # the program is newer: an earlier time is a clock that was never set
 RENEW_BEFORE = SERVER_LIFE / 3
 LOCK_SECONDS = 30.0  # to wait for another process that makes certificates; it takes less than one
 CLOCKS_DIFFER_BY = timedelta(hours=24)  # a host whose clock is behind must not refuse a fresh certificate
@@ -72,7 +76,12 @@ def prepare_certificates(data: Path, names: Sequence[str], *, now: datetime) -> 
     authority_key = keys / "ca.key"
     with _alone(tls / ".lock"):
         if not (files.authority.exists() and authority_key.exists()):
-            _make_authority(files.authority, authority_key, now)
+            key = ec.generate_private_key(ec.SECP256R1())
+            # The key first: a certificate without its key could sign nothing, and hosts might trust it already.
+            write_file(authority_key, _private_pem(key))
+            _make_authority(files.authority, key, now)
+        elif _is_early(files.authority, now):
+            _make_authority(files.authority, _read_key(authority_key), now)
         if _is_due(files, names, now):
             _make_server(files, authority_key, names, now)
     return files
@@ -113,8 +122,7 @@ def _alone(lock: Path) -> Iterator[None]:
         os.close(held)
 
 
-def _make_authority(certificate: Path, key_file: Path, now: datetime) -> None:
-    key = ec.generate_private_key(ec.SECP256R1())
+def _make_authority(certificate: Path, key: ec.EllipticCurvePrivateKey, now: datetime) -> None:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Backfleet private CA")])
     made = (
         _certificate(name, name, key.public_key(), now, AUTHORITY_LIFE)
@@ -123,18 +131,12 @@ def _make_authority(certificate: Path, key_file: Path, now: datetime) -> None:
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
-    # The key first: a certificate without its key could sign nothing, and hosts might trust it already.
-    write_file(key_file, _private_pem(key))
     write_file(certificate, made.public_bytes(serialization.Encoding.PEM), 0o644)
 
 
 def _make_server(files: Certificates, authority_key_file: Path, names: Sequence[str], now: datetime) -> None:
     authority = x509.load_pem_x509_certificate(files.authority.read_bytes())
-    authority_key = serialization.load_pem_private_key(authority_key_file.read_bytes(), password=None)
-    if not isinstance(authority_key, ec.EllipticCurvePrivateKey):
-        raise TypeError(
-            f"{authority_key_file} is not the key this program made; put back the file that was there before"
-        )
+    authority_key = _read_key(authority_key_file)
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Backfleet")])
     made = (
@@ -151,6 +153,19 @@ def _make_server(files: Certificates, authority_key_file: Path, names: Sequence[
     write_file(files.server, made.public_bytes(serialization.Encoding.PEM), 0o644)
 
 
+def _read_key(file: Path) -> ec.EllipticCurvePrivateKey:
+    key = serialization.load_pem_private_key(file.read_bytes(), password=None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise TypeError(f"{file} is not the key this program made; put back the file that was there before")
+    return key
+
+
+def _is_early(certificate: Path, now: datetime) -> bool:
+    """Return whether a certificate is not valid yet by a clock that may be right."""
+    kept = x509.load_pem_x509_certificate(certificate.read_bytes())
+    return EARLIEST <= now < kept.not_valid_before_utc
+
+
 def _is_due(files: Certificates, names: Sequence[str], now: datetime) -> bool:
     if not (files.server.exists() and files.server_key.exists()):
         return True
@@ -159,6 +174,7 @@ def _is_due(files: Certificates, names: Sequence[str], now: datetime) -> bool:
     carried = kept.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     return (
         kept.not_valid_after_utc - now < RENEW_BEFORE
+        or _is_early(files.server, now)
         or not {_alternative(name) for name in names} <= set(carried)
         or kept.public_key() != key.public_key()  # the power was cut between the two files
     )

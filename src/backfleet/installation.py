@@ -5,6 +5,7 @@ leaves. A server that made the missing half would answer that it is ready, and n
 """
 
 import errno
+import os
 from pathlib import Path
 from typing import Final
 
@@ -106,9 +107,18 @@ def describe(problem: Exception, data: Path) -> str:
     """
     if isinstance(problem, NotOneInstallation | WrongSchema):
         return str(problem)
-    if isinstance(problem, OSError):
-        if problem.errno in (errno.ENOSPC, errno.EDQUOT):
-            return f"the disk of the data folder {data} is full; free some of it, and start again"
+    if isinstance(problem, OSError) and problem.errno not in (errno.ENOSPC, errno.EDQUOT):
         return f"the data folder {data} cannot be used: {problem}; see --data"
+    # SQLite says of a disk without free inodes only that it cannot open its files.
+    if isinstance(problem, OSError) or _is_full(data):
+        return f"the disk of the data folder {data} is full; free some of it, and start again"
     reason = database_trouble(problem) or str(problem).strip().split("\n", 1)[0]
     return f"the database cannot be used: {reason}; see --database-url"
+
+
+def _is_full(data: Path) -> bool:
+    try:
+        disk = os.statvfs(data)
+    except OSError:
+        return False
+    return not disk.f_bavail or (disk.f_files > 0 and not disk.f_favail)  # some have no number of inodes

@@ -58,6 +58,11 @@ class Settings:
     lock_seconds: int = 8  # how long a statement waits for a lock; official clients give a call up after 10
     statement_seconds: int = 30  # how long one statement may take
 
+    outbound_allowed: str = ""  # where gates of rollouts may ask: names (*.example.com, name:port) and networks, commas
+    outbound_authority: str = ""  # a file of certificates for these and prometheus_url; "" = those of the system
+    prometheus_url: str = ""  # whom `prometheus` gates ask that name no url
+    webhook_secret_file: str = ""  # a file with `whsec_...`: signs webhooks (Standard Webhooks)
+
     task_seconds: int = 900  # how long a task may take
     task_days: int = 90  # how long tasks are kept
     audit_days: int = 400  # how long calls are kept in the audit trail; audits ask for a year

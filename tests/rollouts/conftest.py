@@ -21,6 +21,16 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def hosts(database: Database, data: Path, now: datetime, draw: Draw) -> Fleet:
     """On each engine in turn, with releases 1.0 and 2.0 of one package."""
+    return make_fleet(database, data, now, draw)
+
+
+@pytest.fixture
+def sqlite_hosts(sqlite_database: Database, data: Path, now: datetime, draw: Draw) -> Fleet:
+    """On SQLite alone: for tests of what no database decides."""
+    return make_fleet(sqlite_database, data, now, draw)
+
+
+def make_fleet(database: Database, data: Path, now: datetime, draw: Draw) -> Fleet:
     made = Fleet(Helpers(make_environment(database, data, now, draw)))
     made.env.release("1.0")
     made.env.release("2.0")

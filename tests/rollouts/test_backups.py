@@ -130,3 +130,14 @@ def test_f21_a_jump_of_failures_halts_a_ring_that_already_runs(hosts: Fleet) -> 
     found = hosts.run(rollout, 4)
     assert found["State"] == "halted"
     assert "1 more failed than before the rollout" in found["Reason"]
+
+
+def test_f21_a_check_that_watches_the_canaries_waits_for_their_first_results(hosts: Fleet) -> None:
+    """No result yet halts nothing; the first failure does."""
+    hosts.grow(6)
+    watch = 'gates = [{{ kind = "backups", failures_above_baseline = 0, watch = true }}]'
+    text = POLICY.replace('name = "canary"', f'name = "canary"\n{watch}') + "\n[verify]\nfirst_run_hours = 48\n"
+    rollout = hosts.roll_out(text=text)
+    assert hosts.run(rollout, 4)["State"] == "running"
+    hosts.back_up(of_ring(hosts, rollout, "canary")[0], "failed")
+    assert hosts.run(rollout, 4)["State"] == "halted"

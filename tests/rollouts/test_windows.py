@@ -2,11 +2,14 @@
 
 import re
 from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from rollouts.fleet import Fleet
+from backfleet import fleet
+from rollouts.fleet import POLICY, Fleet
 
+ONE_RING = POLICY.replace('[[ring]]\nname = "canary"\ncount = 2\n', "")
 EMPTY = "BEGIN:VCALENDAR\nVERSION:2.0\nPRODID:x\nEND:VCALENDAR\n"
 
 
@@ -32,6 +35,23 @@ def test_no_order_leaves_outside_the_window(hosts: Fleet) -> None:
     assert "its window: " in hosts.show(rollout)["WaitsFor"]
     hosts.at += 2 * 3600
     assert hosts.run(rollout)["State"] == "completed"
+
+
+def test_each_host_is_changed_by_its_own_clock(hosts: Fleet) -> None:
+    """It is night where its agent says that it is."""
+    here, there = hosts.grow(4), hosts.grow(4)
+    with hosts.helpers.transaction() as tx:
+        beats = [(client, "Asia/Tokyo") for client in there] + [(client, "Mars/Olympus") for client in here]
+        made = [fleet.Heartbeat(hosts.instance_of(client), hosts.now, time_zone=zone) for client, zone in beats]
+        fleet.note_heartbeats(tx, made)
+    tokyo = hosts.now.astimezone(ZoneInfo("Asia/Tokyo"))
+    times = f"{tokyo:%H}:00-{tokyo + timedelta(hours=2):%H}:00"
+    rollout = hosts.roll_out(f'[window]\ntimes = ["{times}"]\ntime_zone = "host"', text=ONE_RING)
+    hosts.run(rollout, 12)
+    states = {client: found["State"] for client, found in hosts.members(rollout).items()}
+    assert states == dict.fromkeys(there, "succeeded") | dict.fromkeys(here, "waiting")
+    shown = hosts.ask("DescribeInstance", InstanceId=hosts.instance_of(there[0]))
+    assert shown["TimeZone"] == "Asia/Tokyo"
 
 
 def test_no_order_leaves_during_a_freeze(hosts: Fleet) -> None:

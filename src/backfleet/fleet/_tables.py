@@ -47,6 +47,7 @@ instances = sa.Table(
     sa.Column("last_heard_at", Moment),  # any signed request: its machine lives
     sa.Column("reachable_at", Moment),  # a message on its socket, or a task-list request: it can be given work
     sa.Column("agent_started_at", Moment),  # by our clock; from the age that its process reports in heartbeats
+    sa.Column("time_zone", sa.String(64), nullable=False, server_default=""),  # of the host, by its name
     sa.Column("clock_skew_ms", sa.BigInteger),  # the host's clock minus ours, as of its last heartbeat
     sa.Column("signed_ms", sa.BigInteger),  # the newest time it signed, by its own clock; never in our future
     sa.Column("stopped_at", Moment),

@@ -66,6 +66,12 @@ def _has(name: str, value: str) -> sa.ColumnElement[bool]:
     return audit_events.c[name] == value
 
 
+def newest_before(tx: Transaction, moment: datetime) -> datetime | None:
+    """Return the time of the newest event before a moment, None without any."""
+    found: datetime | None = tx.scalar(sa.select(sa.func.max(audit_events.c.at)).where(audit_events.c.at < moment))
+    return found
+
+
 def delete_before(tx: Transaction, moment: datetime) -> bool:
     """Delete at most DELETED_AT_ONCE events older than a moment; return whether there may be more."""
     old = sa.select(audit_events.c.request_id, audit_events.c.account_id).where(audit_events.c.at < moment)

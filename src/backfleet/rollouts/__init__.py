@@ -27,6 +27,7 @@ from backfleet.rollouts.errors import (
 )
 from backfleet.rollouts.events import Event, broken_at
 from backfleet.rollouts.judging import Judge, ReadJudge
+from backfleet.rollouts.outside import Asker, Destinations, read_secret
 from backfleet.rollouts.planning import Plan
 from backfleet.rollouts.policy import Fault, Policy, PolicyRefused, read_policy
 from backfleet.rollouts.reading import (
@@ -64,11 +65,13 @@ __all__ = [
     "LONGEST_CALENDAR",
     "MOST_EVENTS",
     "TOPIC",
+    "Asker",
     "By",
     "CalendarInUse",
     "CalendarMissing",
     "CalendarRecord",
     "CalendarRefused",
+    "Destinations",
     "Event",
     "FailuresRefused",
     "Fault",
@@ -112,6 +115,7 @@ __all__ = [
     "put_calendar",
     "read_failures",
     "read_policy",
+    "read_secret",
     "remember_creation",
     "resume",
     "retry",

@@ -86,6 +86,12 @@ def active(tx: Transaction) -> list[str]:
     return sorted(row.rollout_id for row in tx.rows(query))
 
 
+def running(tx: Transaction) -> list[RolloutRecord]:
+    """Return the rollouts that run, those that wait for longest first."""
+    query = sa.select(rollouts).where(rollouts.c.state == RolloutState.RUNNING.value)
+    return [_known(row) for row in tx.rows(query.order_by(rollouts.c.decide_at, rollouts.c.id))]
+
+
 def update(tx: Transaction, record: RolloutRecord) -> None:
     """Write what can change of a rollout."""
     row = _row(record)
@@ -231,9 +237,9 @@ def approvals_of(tx: Transaction, rollout_id: str) -> list[tuple[int, str, str]]
     return [(row.ring, row.person, row.kind) for row in tx.rows(query)]
 
 
-def answers_of(tx: Transaction, rollout_id: str) -> dict[tuple[int, int], CheckAnswer]:
-    """Return the newest answer of each outside check, by ring and position."""
-    query = sa.select(answers).where(answers.c.rollout_id == rollout_id)
+def fresh_answers(tx: Transaction, rollout_id: str, *, since: datetime) -> dict[tuple[int, int], CheckAnswer]:
+    """Return the newest answer of each outside check that was given after this moment, by ring and position."""
+    query = sa.select(answers).where(answers.c.rollout_id == rollout_id, answers.c.at > since)
     return {(row.ring, row.position): CheckAnswer(row.holds, row.why) for row in tx.rows(query)}
 
 

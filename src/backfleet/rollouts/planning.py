@@ -14,6 +14,7 @@ from backfleet.rollouts import _store
 from backfleet.rollouts.assignment import Assignment, Candidate, assign, matches, rank_of
 from backfleet.rollouts.model import Member
 from backfleet.rollouts.policy import Fault, Kind, Policy
+from backfleet.rollouts.policy.zones import zone_of
 from backfleet.rollouts.windows import window_faults
 from backfleet.storage import Transaction
 from backfleet_host.versions import scheme_of
@@ -180,5 +181,6 @@ def _candidate(client: Client, instance: Instance, tags: Mapping[str, str], away
         channel=client.channel,
         tags=tags,
         is_reachable=instance.id not in away,
+        zone=instance.time_zone if zone_of(instance.time_zone) is not None else "",
         scheme=scheme,
     )

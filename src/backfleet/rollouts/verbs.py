@@ -7,13 +7,14 @@ from datetime import datetime, timedelta
 
 from backfleet.identity import Caller
 from backfleet.ids import Draw, new_id
-from backfleet.rollouts import _store
+from backfleet.rollouts import _store, outside
 from backfleet.rollouts.applying import with_state
 from backfleet.rollouts.errors import MemberMissing, NameTaken, NotAnApprover, NotNow, RolloutMissing
 from backfleet.rollouts.events import NewEvent, chained
 from backfleet.rollouts.judging import Judge, ReadJudge, faults_of
 from backfleet.rollouts.loading import load_members
 from backfleet.rollouts.model import RingRun
+from backfleet.rollouts.outside import Destinations
 from backfleet.rollouts.people import NOBODY, may_be_same, person_of
 from backfleet.rollouts.planning import Plan, plan
 from backfleet.rollouts.policy import Approval, Fault, Kind, Manual, PolicyRefused, read_policy, with_lines
@@ -34,6 +35,13 @@ class By:
     region: str
     now: datetime
     read_judge: ReadJudge
+    destinations: Destinations = Destinations()
+    can_sign: bool = False  # there is a secret for webhooks
+
+    def faults_of(self, found: Plan, judge: Judge) -> list[Fault]:
+        """Return every fault of a plan: also what they may not move, and what the server may not ask."""
+        asked = outside.faults_of(found.policy, self.destinations, can_sign=self.can_sign)
+        return [*found.faults, *faults_of(judge, found.members), *asked]
 
     def judge(self, tx: Transaction) -> Judge:
         """Return what they may do."""
@@ -79,7 +87,7 @@ def create(
     rollout_id = new_id("ro", draw)
     found = plan(tx, account_id, by.region, policy, rollout_id, now=by.now, reachable_within=reachable_within)
     judge = by.judge(tx)
-    faults = [*found.faults, *faults_of(judge, found.members)]
+    faults = by.faults_of(found, judge)
     refused = judge.starting(rollout_id) if wants_start else ""
     if refused:
         faults.append(Fault(0, "start", refused, "apply it without a start, and have it started by somebody who may"))
@@ -130,7 +138,7 @@ def preview(tx: Transaction, text: str, by: By, *, reachable_within: timedelta) 
         now=by.now,
         reachable_within=reachable_within,
     )
-    return replace(found, faults=with_lines((*found.faults, *faults_of(by.judge(tx), found.members)), text))
+    return replace(found, faults=with_lines(by.faults_of(found, by.judge(tx)), text))
 
 
 def start(tx: Transaction, record: RolloutRecord, by: By, *, start_at: datetime | None = None) -> RolloutRecord:

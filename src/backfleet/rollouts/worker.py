@@ -32,6 +32,7 @@ from backfleet.storage import Conflict, Database, Transaction
 AT_ONCE: Final = 10  # rollouts decided in one round
 EVERY: Final = timedelta(seconds=15)  # hosts go and come, and reports arrive: the world is read again
 SLOWLY: Final = timedelta(minutes=5)  # while nothing of a rollout moves
+ANSWERS_LAST: Final = timedelta(minutes=5)  # an older answer of an outside check is none
 _STOPS: Final = frozenset(
     {RolloutState.HALTED, RolloutState.PAUSED, RolloutState.CANCELLED, RolloutState.ROLLING_BACK, RolloutState.EXPIRED}
 )
@@ -92,7 +93,7 @@ def decide_once(tx: Transaction, record: RolloutRecord, loaded: Loaded, context:
     _store.drop_members(tx, record.id, gone)
     rollout = record.rollout()
     judge = context.read_judge(tx, read_caller(record.starter or record.author), record.region, now)
-    signals = read_signals(tx, record, loaded, judge)
+    signals = read_signals(tx, record, loaded, judge, now)
     timetable: Timetable = timetable_of(tx, record)
     decision = decide(rollout, loaded.board, signals, timetable, now)
     moved = replace(record.with_rollout(moved_rollout(rollout, decision, now)), waits_for=decision.waits_for)
@@ -125,7 +126,7 @@ def decide_once(tx: Transaction, record: RolloutRecord, loaded: Loaded, context:
     return revision
 
 
-def read_signals(tx: Transaction, record: RolloutRecord, loaded: Loaded, judge: Judge) -> Signals:
+def read_signals(tx: Transaction, record: RolloutRecord, loaded: Loaded, judge: Judge, now: datetime) -> Signals:
     """Return what the world says to a rollout."""
     approvals: dict[int, set[str]] = {}
     resumed = set()
@@ -139,7 +140,7 @@ def read_signals(tx: Transaction, record: RolloutRecord, loaded: Loaded, judge: 
     if record.state is RolloutState.RUNNING and record.starter:
         refused = judge.starting(record.id)
     return Signals(
-        answers=_store.answers_of(tx, record.id),
+        answers=_store.fresh_answers(tx, record.id, since=now - ANSWERS_LAST),
         approvals={ring: frozenset(people) for ring, people in approvals.items()},
         resumed=frozenset(resumed),
         failed_runs_above_baseline=_failed_runs(tx, record, loaded),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import subprocess
 import time
@@ -16,6 +17,8 @@ MACHINE_ID_FILES = (
     Path("/etc/machine-id"),
     Path("/sys/class/dmi/id/product_uuid"),
 )
+LOCAL_TIME, ZONE_NAME = Path("/etc/localtime"), Path("/etc/timezone")
+_ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]{0,30}(/[A-Za-z0-9_+-]{1,30}){0,3}")
 
 
 def machine_id(files: Sequence[Path] = MACHINE_ID_FILES) -> str:
@@ -37,6 +40,24 @@ def os_version() -> str:
     """Return system, version and machine of uname, joined as the official agent joins them."""
     system = os.uname()
     return f"{system.sysname}_{system.version}_{system.machine}"
+
+
+def time_zone(local: Path = LOCAL_TIME, named: Path = ZONE_NAME) -> str:
+    """Return the name of the machine's time zone, such as Europe/Berlin; "" where it has none that is known by name.
+
+    Args:
+        local: the link into the time zone database, as timedatectl makes it.
+        named: the file with the name alone, which some distributions have; read where the link is a file.
+    """
+    with contextlib.suppress(OSError):
+        _, found, name = os.readlink(str(local)).rpartition("zoneinfo/")
+        if found and _ZONE.fullmatch(name):
+            return name
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        name = named.read_text(encoding="ascii").strip()
+        if _ZONE.fullmatch(name):
+            return name
+    return ""
 
 
 def uptime_ms() -> int:

@@ -172,6 +172,25 @@ def test_a_heartbeat_reports_when_its_agent_started(quick: Host) -> None:
         assert started_at() == at
 
 
+def test_a_heartbeat_reports_the_time_zone_of_its_host(quick: Host) -> None:
+    """The newest counts; what is no name, and a heartbeat without one, change nothing."""
+
+    def zone() -> str:
+        found = quick.server.instance(quick)
+        assert found is not None
+        return found.time_zone
+
+    assert zone() == ""
+    quick.heartbeat(zone="Asia/Tokyo")
+    quick.heartbeat(zone="Europe/Berlin")
+    eventually(lambda: zone() == "Europe/Berlin")
+    for odd in ("", "../../etc/passwd", "a/" * 40 + "a", "Europe/Ber lin"):
+        quick.server.clock.advance(seconds=1)
+        quick.heartbeat(zone=odd)
+        eventually(lambda: seen(quick)[0] == quick.server.clock.now)
+        assert zone() == "Europe/Berlin"
+
+
 def test_every_request_counts_as_a_heartbeat(quick: Host) -> None:
     """Unless it is refused."""
     enrolled = seen(quick)

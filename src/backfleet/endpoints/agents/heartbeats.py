@@ -62,6 +62,7 @@ def _merged(older: Heartbeat, newer: Heartbeat) -> Heartbeat:
         newer.stopping,
         newer.reachable_at or older.reachable_at,
         newer.agent_started_at or older.agent_started_at,
+        newer.time_zone or older.time_zone,
     )
 
 

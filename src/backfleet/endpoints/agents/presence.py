@@ -1,6 +1,7 @@
 """Handlers of requests that only tell that an agent is there: heartbeat, connection check and region."""
 
 import logging
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
@@ -16,6 +17,7 @@ from backfleet.fleet import Heartbeat
 from backfleet.storage import Unavailable
 
 LONGEST_AGE_BITS = 40  # of an agent's process, in milliseconds: 34 years
+ZONE = re.compile(r"(?=.{1,64}\Z)[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,3}")
 MODES = ("restricted", "shell")  # of agents that do not run normally
 
 log = logging.getLogger(__name__)
@@ -55,11 +57,13 @@ class Presence:
 
 def _reported(instance_id: str, query: Mapping[str, str], now: datetime) -> Heartbeat:
     """Return what a heartbeat reports of its agent. That alone does not mean that the agent can be given work."""
+    zone = query.get("zone", "")
     mode, age_ms = query.get("mode"), codec.number(query, "process_uptime", LONGEST_AGE_BITS)
     return Heartbeat(
         instance_id,
         now,
         agent_mode=mode if mode in MODES else None,
+        time_zone=zone if ZONE.fullmatch(zone) else None,
         stopping=codec.is_stopping(query),
         agent_started_at=None if age_ms is None else now - timedelta(milliseconds=max(age_ms, 0)),
     )

@@ -36,6 +36,7 @@ _HEARTBEAT: Final = (
         stopped_at=sa.case((sa.bindparam("stopping", type_=sa.Boolean), sa.bindparam("heard")), else_=None),
         agent_version=sa.func.coalesce(sa.bindparam("version", type_=sa.String), instances.c.agent_version),
         agent_kind=sa.func.coalesce(sa.bindparam("kind", type_=sa.String), instances.c.agent_kind),
+        time_zone=sa.func.coalesce(sa.bindparam("zone", type_=sa.String), instances.c.time_zone),
         agent_mode=sa.func.coalesce(sa.bindparam("mode", type_=sa.String), instances.c.agent_mode),
         clock_skew_ms=sa.func.coalesce(sa.bindparam("skew", type_=sa.BigInteger), instances.c.clock_skew_ms),
         signed_ms=sa.case(
@@ -147,6 +148,7 @@ def note_heartbeats(tx: Transaction, heartbeats: Sequence[Heartbeat]) -> None:
             "version": heartbeat.agent_version,
             "kind": heartbeat.agent_kind,
             "mode": heartbeat.agent_mode,
+            "zone": heartbeat.time_zone,
             "skew": heartbeat.clock_skew_ms,
             "signed": heartbeat.signed_ms,
             "stopping": heartbeat.stopping,

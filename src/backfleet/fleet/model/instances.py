@@ -62,6 +62,7 @@ class Instance:
     signed_ms: int | None = field(default=None, repr=False)
     reachable_at: datetime | None = None  # when its agent last used its socket, or asked for its tasks
     agent_started_at: datetime | None = None  # by our clock; None if its agent has not reported it
+    time_zone: str = ""  # a name such as Europe/Berlin; "" if its agent has not reported one
 
     @property
     def is_skewed(self) -> bool:
@@ -112,6 +113,7 @@ class Heartbeat:
     stopping: bool = False  # the last one for now: its host shuts down
     reachable_at: datetime | None = None  # when the agent could be given work: it used its socket, or asked for tasks
     agent_started_at: datetime | None = None
+    time_zone: str | None = None  # a name such as Europe/Berlin
 
     @property
     def agent_kind(self) -> AgentKind | None:

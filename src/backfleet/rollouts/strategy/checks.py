@@ -70,8 +70,8 @@ def _while_it_runs(tally: Tally, signals: Signals, ring: int, position: int, che
         case BudgetCheck():
             return _budget(tally, ring + 1, check)
         case Backups():
-            is_known = signals.failed_runs_above_baseline is not None
-            answer = _baseline(signals, check) if is_known else Answer(True)
+            is_to_come = not ring and signals.failed_runs_above_baseline is None  # nobody ran the version before
+            answer = Answer(True) if is_to_come else _baseline(signals, check)
             failed = sum(tally.board.first_runs[each, FirstRun.FAILED] for each in range(ring + 1))
             if answer.holds and check.first_run == "each" and failed:
                 return Answer(False, f"backups: the first backup of {failed} members failed")

@@ -84,6 +84,9 @@ def heartbeat_query(
     if first:
         parameters.append(("cold_start", str(facts.is_cold_start).lower()))
     parameters.append(("mode", facts.mode))
+    zone = machine.time_zone()
+    if zone:
+        parameters.append(("zone", zone))
     if facts.run:
         parameters += [("run", facts.run), ("hostname", socket.gethostname()), ("machine", machine.stored_machine_id())]
     return urlencode([*parameters, ("state", "stopping")] if is_stopping else parameters)

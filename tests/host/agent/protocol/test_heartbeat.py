@@ -1,9 +1,11 @@
 """The parameters of heartbeats, and the answers to them."""
 
+from pathlib import Path
 from urllib.parse import parse_qsl
 
 import pytest
 
+from backfleet_host.agent import machine
 from backfleet_host.agent.protocol import heartbeat
 from backfleet_host.agent.protocol.heartbeat import AgentFacts, Counters, read_answer
 from backfleet_host.agent.protocol.server import Answer
@@ -14,9 +16,11 @@ def query(counters: Counters) -> dict[str, str]:
     return dict(parse_qsl(heartbeat.heartbeat_query(pulse, counters, now_ms=5, uptime_ms=2000, process_ms=3)))
 
 
-def test_the_parameters_of_heartbeats() -> None:
-    """More until one is acknowledged, all when asked for, the mode always."""
+def test_the_parameters_of_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More until one is acknowledged, all when asked for, the mode and the time zone always."""
+    monkeypatch.setattr(machine, "time_zone", lambda: "Asia/Tokyo")
     short = {"uptime": "2000", "timestamp": "5", "pid": "591", "process_uptime": "3", "mode": "restricted"}
+    short["zone"] = "Asia/Tokyo"
     first = query(Counters())
     assert (
         first.items() >= (short | {"index": "0", "seq_no": "0", "machineid": "machine", "cold_start": "true"}).items()
@@ -24,6 +28,24 @@ def test_the_parameters_of_heartbeats() -> None:
     assert query(Counters(2, 1)) == short | {"index": "1", "seq_no": "2"}
     assert {"lang", "os_type", "app_version", "az"} <= set(query(Counters(2, 1, wants_all=True)))
     assert "machineid" not in query(Counters(wants_all=True))
+    monkeypatch.setattr(machine, "time_zone", lambda: "")
+    assert "zone" not in query(Counters()), "a machine may have none"
+
+
+def test_the_time_zone_is_known_by_its_name(tmp_path: Path) -> None:
+    """By the link that timedatectl makes, or by the file with the name; anything else is no zone."""
+    link, named = tmp_path / "localtime", tmp_path / "timezone"
+    assert machine.time_zone(link, named) == ""
+    named.write_text("America/New_York\n")
+    assert machine.time_zone(link, named) == "America/New_York"
+    link.symlink_to("../usr/share/zoneinfo/America/Argentina/Buenos_Aires")
+    assert machine.time_zone(link, named) == "America/Argentina/Buenos_Aires"
+    link.unlink()
+    link.symlink_to("/etc/local")
+    named.write_bytes(b"\xff\n")
+    assert machine.time_zone(link, named) == ""
+    named.write_text("../etc/passwd")
+    assert machine.time_zone(link, named) == ""
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,15 @@ def one_rollout(call: Call, asked: Any) -> list[str]:
 
 def by(call: Call) -> rollouts.By:
     """Return who asks, and when."""
-    return rollouts.By(call.caller, call.region, call.now, Judge)
+    settings = call.services.settings
+    return rollouts.By(
+        call.caller,
+        call.region,
+        call.now,
+        Judge,
+        rollouts.Destinations.read(settings.outbound_allowed, settings.prometheus_url),
+        can_sign=bool(settings.webhook_secret_file),
+    )
 
 
 def reachable_within(call: Call) -> timedelta:

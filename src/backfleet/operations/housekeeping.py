@@ -1,0 +1,43 @@
+"""Deleting what is too old: nonces, tasks, results and the audit trail.
+
+A clock that jumped ahead must not empty them, and nobody can see from the clock that it did. So what was there before
+this process ages by the time that has passed for certain: from the newest call that was recorded before the start, by
+a clock that nobody sets. After an idle time, or a jump, things are kept for longer, never for less.
+"""
+
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from backfleet import assistant, identity, upgrades
+from backfleet.operations import _store
+from backfleet.operations.catalogue import Services
+
+
+class Housekeeping:
+    """The rounds of one process. Any number of replicas may have theirs at once."""
+
+    def __init__(self, services: Services, started: datetime, passed: Callable[[], float] = time.monotonic) -> None:
+        """Begin to count.
+
+        Args:
+            services: What it works on.
+            started: The time now.
+            passed: Seconds since any fixed moment, which no change of the machine's clock moves.
+        """
+        self._services, self._started, self._passed = services, started, passed
+        self._began = passed()
+        self._newest: datetime | None = None  # the newest call from before the start
+
+    def run_once(self, now: datetime) -> bool:
+        """Delete nonces, tasks, results and audit rows that are too old; return whether there may be more."""
+        settings, running = self._services.settings, timedelta(seconds=self._passed() - self._began)
+        with self._services.database.transaction() as tx:
+            if running >= timedelta(seconds=settings.nonce_seconds):  # those of before the start are over, too
+                identity.purge_nonces(tx, now=min(now, self._started + running))
+            if self._newest is None:
+                self._newest = _store.newest_before(tx, self._started) or self._started
+            proven = min(now, self._newest + running)
+            upgrades.purge(tx, before=proven - timedelta(days=settings.task_days))
+            assistant.purge(tx, now=proven)
+            return _store.delete_before(tx, proven - timedelta(days=settings.audit_days))

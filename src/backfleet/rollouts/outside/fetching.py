@@ -1,0 +1,96 @@
+"""One request to one address: no redirect is followed, and time and size are limited as a whole."""
+
+import contextlib
+import http.client
+import socket
+import ssl
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from backfleet.rollouts.outside.destinations import Place
+
+SECONDS: Final = 10.0  # for everything: connecting, TLS, and the answer's last byte
+LARGEST: Final = 64 * 1024  # bytes of an answer
+
+
+class NoAnswer(Exception):
+    """There is no answer that could be read. The text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What somebody answered."""
+
+    status: int
+    body: bytes
+
+
+def fetch(
+    place: Place,
+    method: str,
+    *,
+    body: bytes | None = None,
+    headers: Mapping[str, str],
+    trust: ssl.SSLContext,
+    seconds: float = SECONDS,
+) -> Reply:
+    """Send a request and return the answer.
+
+    Args:
+        place: where to, checked before.
+        method: GET or POST.
+        body: what is posted.
+        headers: beside Host.
+        trust: whose certificates are believed.
+        seconds: after which there is no answer, however much of it has come.
+
+    Raises:
+        NoAnswer: the time was over, it was too large, or it was no HTTP.
+    """
+    try:
+        with socket.create_connection((place.address, place.port), timeout=seconds) as plain:
+            if place.scheme == "http":
+                return _talk(plain, place, method, body, headers, seconds)
+            with trust.wrap_socket(plain, server_hostname=place.name, do_handshake_on_connect=False) as secure:
+                return _talk(secure, place, method, body, headers, seconds)
+    except (OSError, http.client.HTTPException, ValueError) as problem:
+        raise NoAnswer(str(problem)[:200] or type(problem).__name__) from None
+
+
+def _talk(
+    link: socket.socket, place: Place, method: str, body: bytes | None, headers: Mapping[str, str], seconds: float
+) -> Reply:
+    # A server that sends one byte at a time never runs into the time-out of a single read.
+    is_over = threading.Event()
+    ends = threading.Timer(seconds, _end, (link, is_over))
+    ends.daemon = True
+    ends.start()
+    try:
+        if isinstance(link, ssl.SSLSocket):
+            link.do_handshake()
+        connection = http.client.HTTPConnection(place.name, place.port)
+        connection.sock = link
+        connection.request(method, place.path, body, {"Connection": "close", **headers})
+        answer = connection.getresponse()
+        found = answer.read(LARGEST + 1)
+    except (OSError, http.client.HTTPException, ValueError):
+        if is_over.is_set():
+            raise NoAnswer(f"nothing whole came within {seconds:g} s") from None
+        raise
+    finally:
+        ends.cancel()
+    if is_over.is_set():
+        raise NoAnswer(f"nothing whole came within {seconds:g} s")
+    if len(found) > LARGEST:
+        raise NoAnswer(f"the answer is longer than {LARGEST} bytes")
+    if answer.length:  # of what was promised and did not come; None where nothing was promised
+        raise NoAnswer("the answer breaks off")
+    return Reply(answer.status, found)
+
+
+def _end(link: socket.socket, is_over: threading.Event) -> None:
+    is_over.set()
+    with contextlib.suppress(OSError):  # it is over already
+        socket.socket.shutdown(link, socket.SHUT_RDWR)
