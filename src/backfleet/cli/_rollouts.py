@@ -48,6 +48,9 @@ def preview(api: Client, file: Path, as_json: bool) -> None:
         say(f"to {found['TargetVersion']}: {found['Members']} members; {found['AlreadyThere']} have it already")
         rows = [(ring["Name"], ring["Members"], " ".join(ring["Clients"][:5])) for ring in found["Rings"]]
         print_table(("RING", "MEMBERS", "FIRST"), rows)
+        if found["Dynamic"]:
+            others = ", ".join(found["TagSetters"]) or "no policy in use"
+            say(f"dynamic: whoever may set tags decides what is taken in: the account itself, {others}")
         if found["LeftOut"]:
             say(f"in no ring: {' '.join(found['LeftOut'])}")
         print_faults(found["Faults"], file)

@@ -28,6 +28,7 @@ class Loaded:
     revision: int
     board: Board
     sent: dict[str, Sent]
+    newcomers_at: datetime | None = None  # when the fleet was last read for clients that came in
 
     def record_of(self, client_id: str) -> MemberRecord:
         """Return a member as it is stored."""

@@ -71,12 +71,12 @@ def plan(
     selected = {
         client.id: (client, instance, tags)
         for client, instance, tags in found
-        if matches(policy.select, _candidate(client, instance, tags, away, scheme))
+        if matches(policy.select, candidate_of(client, instance, tags, away, scheme))
     }
     target, faults = _target(tx, policy, [instance for _, instance, _ in selected.values()])
     there = {client.id for client, _, _ in selected.values() if client.version == target and not client.in_doubt}
     candidates = [
-        _candidate(client, instance, tags, away, scheme)
+        candidate_of(client, instance, tags, away, scheme)
         for client, instance, tags in selected.values()
         if client.id not in there
     ]
@@ -125,7 +125,7 @@ def _faults(
         faults.append(Fault(0, "select", "no client", "select clients that do not have the target version yet"))
         return faults
     faults += [Fault(0, "ring", text, "each ring must be filled as written") for text in assignment.unfilled]
-    newer = [each.client_id for each in candidates if _is_newer(each, target)]
+    newer = [each.client_id for each in candidates if is_newer(each, target)]
     if newer and policy.kind is not Kind.ROLL_BACK:
         named = ", ".join(newer[:SHOWN])
         wanted = 'exclude them, or write `kind = "roll-back"`'
@@ -133,7 +133,8 @@ def _faults(
     return faults
 
 
-def _is_newer(candidate: Candidate, target: str) -> bool:
+def is_newer(candidate: Candidate, target: str) -> bool:
+    """Return whether a client has a newer version than the target."""
     return scheme_of(candidate.scheme).is_older(target, candidate.version)
 
 
@@ -172,7 +173,8 @@ def new_member(policy: Policy, rollout_id: str, candidate: Candidate, ring: int)
     )
 
 
-def _candidate(client: Client, instance: Instance, tags: Mapping[str, str], away: set[str], scheme: str) -> Candidate:
+def candidate_of(client: Client, instance: Instance, tags: Mapping[str, str], away: set[str], scheme: str) -> Candidate:
+    """Return a client as a policy sees it."""
     return Candidate(
         client_id=client.id,
         instance_id=instance.id,

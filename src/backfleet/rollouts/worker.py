@@ -19,6 +19,7 @@ from backfleet.rollouts.health import failed_runs_above_baseline
 from backfleet.rollouts.judging import Judge, ReadJudge
 from backfleet.rollouts.loading import Boards, Loaded, refresh
 from backfleet.rollouts.model import Action, Decision, Signals
+from backfleet.rollouts.newcomers import take_in
 from backfleet.rollouts.people import person_of
 from backfleet.rollouts.policy import Backups
 from backfleet.rollouts.records import RolloutRecord, read_caller
@@ -91,6 +92,7 @@ def decide_once(tx: Transaction, record: RolloutRecord, loaded: Loaded, context:
     within = timedelta(seconds=context.settings.fit_seconds)
     gone = refresh(tx, record, loaded, now=now, reachable_within=within)
     _store.drop_members(tx, record.id, gone)
+    came = take_in(tx, record, loaded, now=now, reachable_within=within)
     rollout = record.rollout()
     judge = context.read_judge(tx, read_caller(record.starter or record.author), record.region, now)
     signals = read_signals(tx, record, loaded, judge, now)
@@ -100,7 +102,7 @@ def decide_once(tx: Transaction, record: RolloutRecord, loaded: Loaded, context:
     _apply_moves(tx, record, loaded, decision, judge, context)
     if decision.state in _STOPS:
         withdraw_orders(tx, loaded, now)
-    events = chained(events_of(rollout, decision), after=record.events, head=record.head, at=now)
+    events = chained([*came, *events_of(rollout, decision)], after=record.events, head=record.head, at=now)
     is_quiet = not events and not gone and moved.waits_for == record.waits_for
     if is_quiet and record.decide_at is not None and record.decide_at > now:
         return record.revision

@@ -10,6 +10,7 @@ from backfleet import rollouts
 from backfleet.operations.backfleet.rollouts.answers import ROLLOUT, rollout_answer
 from backfleet.operations.backfleet.rollouts.errors import ERRORS, refusals
 from backfleet.operations.backfleet.rollouts.judging import Judge
+from backfleet.operations.backfleet.rollouts.tag_setters import tag_setters
 from backfleet.operations.catalogue import BACKFLEET, Call, operation
 from backfleet.operations.hbr.errors import TokenMismatch
 from backfleet.storage import Conflict, Transaction
@@ -88,14 +89,20 @@ def reachable_within(call: Call) -> timedelta:
         "Rings": [_RING],
         "LeftOut": [str],
         "MembersSha256": str,
+        "Dynamic": bool,
+        "TagSetters": [str],
         "Faults": [{"Line": int, "Key": str, "Found": str, "Wanted": str}],
     },
     errors=ERRORS,
 )
 def preview_rollout(call: Call, asked: PreviewRollout) -> dict[str, Any]:
-    """Tell what a policy would do to the fleet as it is now, and everything that forbids it. Nothing changes."""
+    """Tell what a policy would do to the fleet as it is now, and everything that forbids it. Nothing changes.
+
+    TagSetters: where the selector is dynamic, the policies in use that allow setting tags. Root may as well.
+    """
     with refusals(), call.services.database.reading() as tx:
         found = rollouts.preview(tx, asked.policy, by(call), reachable_within=reachable_within(call))
+        setters = tag_setters(tx, call.account_id) if found.policy.select.dynamic else []
     rings: list[list[str]] = [[] for _ in found.policy.rings]
     for member in found.members:
         rings[member.ring].append(member.client_id)
@@ -109,6 +116,8 @@ def preview_rollout(call: Call, asked: PreviewRollout) -> dict[str, Any]:
         ],
         "LeftOut": list(found.left_out[:100]),
         "MembersSha256": found.members_sha256,
+        "Dynamic": found.policy.select.dynamic,
+        "TagSetters": setters,
         "Faults": [
             {"Line": fault.line, "Key": fault.key, "Found": fault.found, "Wanted": fault.wanted}
             for fault in found.faults
