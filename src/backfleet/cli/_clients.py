@@ -73,6 +73,20 @@ _try_again = click.option(
 )
 
 
+@client.command(name="set")
+@click.argument("client_id")
+@click.option("--channel", required=True, help="The channel whose newest release it gets from now on.")
+@json_option
+@calls_the_api
+def set_(api: Client, client_id: str, channel: str, as_json: bool) -> None:
+    """Have a client follow another channel. Its next upgrade goes by it; nothing is sent to its host now."""
+    found = api.call("backfleet", "SetClientChannel", ClientId=client_id, Channel=channel)
+    if as_json:
+        print_json(found)
+        return
+    say(f"client {client_id} follows {channel}; before it was {found['PreviousChannel']}")
+
+
 @client.command()
 @_targets
 @_try_again

@@ -37,6 +37,7 @@ from backfleet.fleet.clients import (
     forget_client,
     ids_of_package,
     resolve,
+    set_channel,
     set_clients,
     take_unchecked,
 )
@@ -174,6 +175,7 @@ __all__ = [
     "rename",
     "request_fingerprint",
     "resolve",
+    "set_channel",
     "set_clients",
     "set_preferences",
     "set_tags",

@@ -55,6 +55,11 @@ def set_clients(tx: Transaction, changes: Sequence[Change], *, now: datetime) ->
     _store.clients.change(tx, changes, now)
 
 
+def set_channel(tx: Transaction, client_id: str, channel: str, *, now: datetime) -> None:
+    """Have a client follow a channel."""
+    _store.clients.set_channel(tx, client_id, channel, now)
+
+
 def take_unchecked(
     tx: Transaction, *, before: datetime, reachable_since: datetime, limit: int, now: datetime
 ) -> list[Client]:

@@ -17,6 +17,7 @@ from backfleet.rollouts.states import MemberState, RolloutState
 from backfleet.storage import Transaction
 
 AT_ONCE: Final = 500  # rows named in one statement
+PURGED_AT_ONCE: Final = 5  # rollouts; each may have 50,000 members
 _MEMBER_FIELDS: Final = tuple(name for name in Member._fields if name not in ("is_reachable", "pinned"))
 
 client_tokens: Final = TokenStore(tokens, "rollout_id")
@@ -98,6 +99,17 @@ def update(tx: Transaction, record: RolloutRecord) -> None:
     fixed = ("id", "account_id", "region", "name", "policy", "policy_sha256", "package", "kind", "author", "created_at")
     values = {name: value for name, value in row.items() if name not in fixed}
     tx.run(sa.update(rollouts).where(rollouts.c.id == record.id).values(values))
+
+
+def purge(tx: Transaction, *, before: datetime, now: datetime) -> None:
+    """Delete rollouts that ended before a moment with all that belongs to them, a few at once, and old ClientTokens."""
+    ended = sa.select(rollouts.c.id).where(rollouts.c.ended_at < before).order_by(rollouts.c.ended_at)
+    ids = [row.id for row in tx.rows(ended.limit(PURGED_AT_ONCE).with_for_update(skip_locked=True))]
+    if ids:
+        for table in (members, events, approvals, answers):
+            tx.run(sa.delete(table).where(table.c.rollout_id.in_(ids)))
+        tx.run(sa.delete(rollouts).where(rollouts.c.id.in_(ids)))
+    client_tokens.purge(tx, before=now, results=ids)
 
 
 def wake(tx: Transaction, rollout_ids: Iterable[str], now: datetime) -> None:

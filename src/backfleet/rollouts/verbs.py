@@ -259,6 +259,11 @@ def retry(tx: Transaction, record: RolloutRecord, by: By, client_ids: Sequence[s
     return _happened(tx, record, events, by.now), len(chosen)
 
 
+def purge(tx: Transaction, *, before: datetime, now: datetime) -> None:
+    """Delete rollouts that ended before a moment, and the ClientTokens whose time is over."""
+    _store.purge(tx, before=before, now=now)
+
+
 def find(tx: Transaction, account_id: str, rollout_id: str, *, locks: bool = False) -> RolloutRecord:
     """Return an account's rollout, locked where it is about to be changed. Raises RolloutMissing."""
     record = _store.lock(tx, rollout_id) if locks else _store.rollout(tx, account_id, rollout_id)

@@ -117,6 +117,7 @@ BACKFLEET = [
     step("backfleet", "CancelRollout", RolloutId="<others>"),
     step("backfleet", "GetRelease", PackageName="courier", ReleaseVersion="2.0", Platform="linux-amd64"),
     step("backfleet", "ListChannels"),
+    step("backfleet", "SetClientChannel", ClientId="<client3>", Channel="stable"),
     step("backfleet", "SetDefaultPackage", PackageName="courier"),
     step(
         "backfleet", "OfferRelease", PackageName="courier", ReleaseVersion="2.0", Platform="linux-amd64", Channel="beta"

@@ -109,6 +109,11 @@ def change(tx: Transaction, changes: Sequence[Change], now: datetime) -> None:
     tx.run(_CHANGE, values)
 
 
+def set_channel(tx: Transaction, client_id: str, channel: str, now: datetime) -> None:
+    """Store the channel that a client follows."""
+    tx.run(sa.update(clients).where(clients.c.id == client_id).values(channel=channel, updated_at=now))
+
+
 def page_of(
     tx: Transaction, account_id: str, region: str, selected: ClientFilter, page: Page
 ) -> Listing[tuple[Client, Instance]]:

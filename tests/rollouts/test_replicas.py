@@ -1,0 +1,86 @@
+"""Several processes decide one rollout at once, and what is left of it in the end."""
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from threading import Barrier
+
+import pytest
+import sqlalchemy as sa
+
+from backfleet import operations, rollouts
+from backfleet.rollouts._tables import answers, approvals, events, members
+from backfleet.rollouts._tables import rollouts as table
+from backfleet.upgrades._tables import items
+from rollouts.fleet import Fleet
+
+
+def replicas(hosts: Fleet, number: int = 2) -> list[rollouts.Worker]:
+    services = hosts.env.services
+    return [
+        rollouts.Worker(services.database, services.settings, services.draw, operations.RolloutJudge)
+        for _ in range(number)
+    ]
+
+
+def decide_at_once(hosts: Fleet, workers: list[rollouts.Worker]) -> None:
+    together = Barrier(len(workers))
+
+    def decide(worker: rollouts.Worker) -> None:
+        together.wait()
+        worker.run_once(hosts.now)
+
+    with ThreadPoolExecutor(len(workers)) as pool:
+        list(pool.map(decide, workers))
+
+
+def orders(hosts: Fleet) -> Counter[str]:
+    with hosts.helpers.database.reading() as tx:
+        return Counter(row.client_id for row in tx.rows(sa.select(items.c.client_id)))
+
+
+def test_two_replicas_that_decide_at_once_move_nobody_twice(hosts: Fleet) -> None:
+    """Each member gets one order, and none is forgotten."""
+    clients = hosts.grow(10)
+    rollout = hosts.roll_out()
+    workers = replicas(hosts)
+    for _ in range(6):
+        decide_at_once(hosts, workers)
+        hosts.step()
+    assert hosts.show(rollout)["State"] == "completed"
+    assert orders(hosts) == Counter(clients)
+    found = hosts.ask("DescribeRolloutEvents", RolloutId=rollout, MaxResults="500")["Events"]
+    assert [event["Number"] for event in found] == list(range(1, len(found) + 1))
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_a_clock_that_jumps_by_hours_moves_nobody_twice(hosts: Fleet, hours: int) -> None:
+    """Backwards and forwards, within the deadline. Orders under way may count as lost then, which halts it."""
+    clients = hosts.grow(6)
+    rollout = hosts.roll_out()
+    hosts.step()
+    hosts.at += hours * 3600
+    hosts.run(rollout)
+    hosts.at += max(0, -hours) * 3600
+    if hosts.run(rollout)["State"] == "halted":
+        hosts.ask("ResumeRollout", RolloutId=rollout)
+        hosts.run(rollout)
+    assert set(orders(hosts).values()) == {1}
+    assert hosts.members(rollout).keys() == set(clients)
+    assert all(member["Reason"] for member in hosts.members(rollout).values())
+
+
+def test_rollouts_that_ended_long_ago_are_deleted_whole(hosts: Fleet) -> None:
+    """With members, events and all; one that runs is kept, however old."""
+    hosts.grow(4)
+    ended = hosts.roll_out()
+    hosts.run(ended)
+    hosts.grow(4)
+    runs = hosts.roll_out()
+    before = hosts.now + timedelta(days=100)
+    with hosts.helpers.transaction() as tx:
+        rollouts.purge(tx, before=before, now=before)
+    with hosts.helpers.database.reading() as tx:
+        assert [row.id for row in tx.rows(sa.select(table.c.id))] == [runs]
+        for belongs in (members, events, approvals, answers):
+            assert {row.rollout_id for row in tx.rows(sa.select(belongs.c.rollout_id))} <= {runs}
