@@ -101,6 +101,7 @@ BACKFLEET = [
     step("backfleet", "DescribeCalendar", Name="holidays"),
     step("backfleet", "DeleteCalendar", Name="holidays"),
     step("backfleet", "PreviewRollout", Policy=POLICY),
+    step("backfleet", "SimulateRollout", Policy=POLICY, Failures="50%", Seed=3, Preset="ssm-ramp"),
     step("backfleet", "CreateRollout", {"rollout": "RolloutId"}, Policy=POLICY),
     step("backfleet", "ListRollouts"),
     step("backfleet", "StartRollout", RolloutId="<rollout>"),
