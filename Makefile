@@ -15,7 +15,7 @@ venv: $(VENV)/.test host-program ## .venv with everything the program and its te
 demo: $(VENV)/.demo host-program ## upgrade a real backup client on five hosts under running backups
 	@$(BIN)/python demo/demo.py $(DEMO_ARGS)
 
-test: lint ## lint, types, contracts and every test
+test: lint .cache/go.stamp .cache/java.stamp ## lint, types, contracts and every test
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
 
 lint: venv ## style, types, who may import whom, words, and the measures of the code
@@ -62,6 +62,15 @@ $(VENV)/.test: requirements/test.txt pyproject.toml tests/node/package-lock.json
 	rm -rf .cache/node && mkdir -p .cache/node && cp tests/node/package*.json .cache/node/
 	cd .cache/node && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@ $(VENV)/.demo
+
+# The official clients of Go and Java, where these are installed; offline once built.
+.cache/go.stamp: tools/build_test_clients.sh $(wildcard tests/go/*)
+	tools/build_test_clients.sh go
+	@touch $@
+
+.cache/java.stamp: tools/build_test_clients.sh tests/java/pom.xml $(wildcard tests/java/src/*)
+	tools/build_test_clients.sh java
+	@touch $@
 
 $(VENV)/.bench: requirements/bench.txt | $(VENV)/.test
 	$(PYTHON) -m venv $(VENV)/ansible

@@ -7,12 +7,13 @@ from typing import Any
 
 import click
 
-from backfleet.cli._client import CallFailed, Client
-from backfleet.cli._options import calls_the_api, fail, json_option, print_faults, read_text
+from backfleet.cli._client import Client
+from backfleet.cli._options import calls_the_api, json_option, print_faults
+from backfleet.cli._policies import POLICY_FILE, call_with_policy
 from backfleet.cli._print import moment, print_json, print_table, say, table
+from backfleet.cli._simulations import simulate_policy
 from backfleet_host.texts import printable
 
-_POLICY = click.Path(exists=True, dir_okay=False, path_type=Path)
 MOST_EVENTS = 500  # in one call: the API's maximum
 MEMBERS_PAGE = 500
 POLL_SECONDS = 2.0
@@ -31,25 +32,16 @@ def rollout() -> None:
     """Rollouts: a fleet moves to one version, in rings, inside windows, within a budget."""
 
 
-def _call_with_policy(api: Client, action: str, file: Path, **more: object) -> dict[str, Any]:
-    """Call an operation with the text of a policy. One with faults is refused: each is printed, the exit code is 1."""
-    try:
-        return api.call("backfleet", action, Policy=read_text(file), **more)
-    except CallFailed as problem:
-        faults = problem.answer.get("Faults")
-        if not faults:
-            raise
-        print_faults(faults, file)
-        fail(f"the policy in {file} is refused: {len(faults)} faults; nothing was changed")
+rollout.add_command(simulate_policy)
 
 
 @rollout.command()
-@click.argument("file", type=_POLICY)
+@click.argument("file", type=POLICY_FILE)
 @json_option
 @calls_the_api
 def preview(api: Client, file: Path, as_json: bool) -> None:
     """Show what a policy would do to the fleet as it is now. Nothing changes; exits with 1 if it would be refused."""
-    found = _call_with_policy(api, "PreviewRollout", file)
+    found = call_with_policy(api, "PreviewRollout", file)
     if as_json:
         print_json(found)
     else:
@@ -66,13 +58,13 @@ def preview(api: Client, file: Path, as_json: bool) -> None:
 
 
 @rollout.command()
-@click.argument("file", type=_POLICY)
+@click.argument("file", type=POLICY_FILE)
 @click.option("--start/--draft", default=True, show_default=True, help="Start it, or only create it.")
 @json_option
 @calls_the_api
 def apply(api: Client, file: Path, start: bool, as_json: bool) -> None:
     """Roll out by the policy in FILE. The same file again changes nothing; a policy with faults is refused whole."""
-    found = _call_with_policy(api, "CreateRollout", file, Start=start)
+    found = call_with_policy(api, "CreateRollout", file, Start=start)
     if as_json:
         print_json(found)
         return

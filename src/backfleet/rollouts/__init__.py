@@ -7,6 +7,7 @@ worker and for the simulator alike.
     read_policy, preview, create: from a policy's text to a rollout
     start, pause, resume, cancel, approve, hold, retry, roll_back: what persons do
     find, find_all, members, events: read
+    prepare_simulation, simulate: how a policy would go, in virtual time
     put_calendar, calendar, calendars, delete_calendar: lists of freezes that policies name
     Worker: decides, and sends orders as tasks
 """
@@ -40,6 +41,8 @@ from backfleet.rollouts.reading import (
 )
 from backfleet.rollouts.records import MemberRecord, RolloutRecord
 from backfleet.rollouts.sending import TOPIC
+from backfleet.rollouts.simulating import Prepared, prepare_simulation, simulate
+from backfleet.rollouts.simulation import FailuresRefused, read_failures
 from backfleet.rollouts.states import MemberState, RingState, RolloutState
 from backfleet.rollouts.timetable import LONGEST_CALENDAR, MOST_EVENTS, CalendarRefused, as_calendar
 from backfleet.rollouts.verbs import (
@@ -71,6 +74,7 @@ __all__ = [
     "CalendarRefused",
     "Destinations",
     "Event",
+    "FailuresRefused",
     "Fault",
     "Judge",
     "MemberMissing",
@@ -82,6 +86,7 @@ __all__ = [
     "Plan",
     "Policy",
     "PolicyRefused",
+    "Prepared",
     "ReadJudge",
     "RingState",
     "RolloutMissing",
@@ -106,15 +111,18 @@ __all__ = [
     "hold",
     "members",
     "pause",
+    "prepare_simulation",
     "preview",
     "purge",
     "put_calendar",
+    "read_failures",
     "read_policy",
     "read_secret",
     "remember_creation",
     "resume",
     "retry",
     "roll_back",
+    "simulate",
     "start",
     "view",
 ]

@@ -4,7 +4,7 @@ import heapq
 from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from backfleet.rollouts.model import FirstRun, Member, OrderEnd
 from backfleet.rollouts.policy import Policy
@@ -32,15 +32,19 @@ def counts_as_failure(member: Member, counts: frozenset[str]) -> bool:
         member: the member.
         counts: what the policy counts beside failures: "skipped", "refused".
     """
-    state = member.state
-    if state in FAILURES or (state is MemberState.ROLLING_BACK and member.code == BACKUP_FAILED):
+    return fails(member.state, member.code, member.first_run, counts, has_begun=member.begun_at is not None)
+
+
+def fails(state: MemberState, code: str, first_run: FirstRun, counts: frozenset[str], *, has_begun: bool) -> bool:
+    """Return whether a member in this state uses up the budget; see `counts_as_failure`."""
+    if state in FAILURES or (state is MemberState.ROLLING_BACK and code == BACKUP_FAILED):
         return True
     if state is MemberState.VERIFYING:  # it waits for its turn to be rolled back
-        return member.first_run is FirstRun.FAILED
+        return first_run is FirstRun.FAILED
     if state is MemberState.EXPIRED:
-        return member.begun_at is not None
+        return has_begun
     if state is MemberState.SKIPPED:
-        return ("refused" if member.code else "skipped") in counts
+        return ("refused" if code else "skipped") in counts
     return False
 
 
@@ -59,6 +63,18 @@ def _is_due(member: Member) -> bool:
     return member.state in _MOVING or (member.state in _MAY_STILL_REPORT and member.end not in _NO_REPORT)
 
 
+def _differs_in_facts_only(before: Member, member: Member) -> bool:
+    """Return whether what became known of a member changes none of the indexes but those of its order's end."""
+    return (
+        before.state is member.state
+        and before.state is not MemberState.PENDING
+        and before.ring == member.ring
+        and before.begun_at == member.begun_at
+        and before.code == member.code
+        and before.domains == member.domains
+    )
+
+
 class Board:
     """All members of a rollout. `put` replaces one; everything else reads."""
 
@@ -73,6 +89,7 @@ class Board:
         self.failures: Counter[int] = Counter()  # by ring
         self.first_runs: Counter[tuple[int, FirstRun]] = Counter()  # of members that run the new version
         self.moving_in: Counter[tuple[str, str]] = Counter()  # members under way, by value of a tag
+        self.having: Counter[tuple[str, str]] = Counter()  # all members, by value of a tag
         self.together_in: Counter[tuple[str, str]] = Counter()  # the same and those that are verifying
         self._is_loading = True  # sorting once is cheaper than inserting each in its place
         for member in members:
@@ -101,7 +118,15 @@ class Board:
     def put(self, member: Member) -> None:
         """Add a member, or replace it by its newer form."""
         before = self._members.get(member.client_id)
-        if before is not None:
+        if before is None:
+            self.having.update(member.domains)
+        else:
+            if before.domains != member.domains:
+                self.having.subtract(before.domains)
+                self.having.update(member.domains)
+            if _differs_in_facts_only(before, member):
+                self._change_facts(before, member)
+                return
             self._unlist(before, keeps_place=(before.ring, before.state) == (member.ring, member.state))
         self._list(member)
         if member.begun_at is not None and (before is None or before.begun_at != member.begun_at):
@@ -110,6 +135,7 @@ class Board:
     def drop(self, client_id: str) -> None:
         """Forget a member whose client is no more: shares are computed from those that are left."""
         self._unlist(self._members[client_id])
+        self.having.subtract(self._members[client_id].domains)
         del self._members[client_id]
 
     def ring_size(self, ring: int) -> int:
@@ -165,6 +191,15 @@ class Board:
         at = bisect_left(self._begun, moment)
         return self._begun[at] if at < len(self._begun) else None
 
+    def most_begun_within(self, span: timedelta) -> int:
+        """Return how many orders left within the busiest span of this length."""
+        begun, first, most = self._begun, 0, 0
+        for at, moment in enumerate(begun):
+            while moment - begun[first] >= span:
+                first += 1
+            most = max(most, at - first + 1)
+        return most
+
     def next_wake(self, now: datetime) -> datetime | None:
         """Make members ready that were to be asked again by now; return when the next one is due."""
         while self._wakes and self._wakes[0][0] <= now:
@@ -195,6 +230,19 @@ class Board:
         else:
             heapq.heappush(self._wakes, (member.not_before, member.client_id))
 
+    def _change_facts(self, before: Member, member: Member) -> None:
+        self._members[member.client_id] = member
+        if before.first_run is not member.first_run:
+            has_one = _has_first_run(member)
+            self.first_runs[member.ring, before.first_run] -= has_one
+            self.first_runs[member.ring, member.first_run] += has_one
+            counts = self._counts_beside
+            self.failures[member.ring] += counts_as_failure(member, counts) - counts_as_failure(before, counts)
+        if _is_due(member):
+            self._due[member.client_id] = None
+        else:
+            self._due.pop(member.client_id, None)
+
     def _unlist(self, member: Member, *, keeps_place: bool = False) -> None:
         if not keeps_place:
             del self._by_state[member.ring][member.state][member.client_id]
@@ -202,6 +250,8 @@ class Board:
         self.first_runs[member.ring, member.first_run] -= _has_first_run(member)
         self.failures[member.ring] -= counts_as_failure(member, self._counts_beside)
         self._count_domains(member, -1)
+        if member.state is not MemberState.PENDING:
+            return
         entries = self._ready[member.ring].get(member.zone, [])
         at = bisect_left(entries, (-member.rank, member.client_id))
         if at < len(entries) and entries[at][1] == member.client_id:
@@ -218,7 +268,7 @@ class Board:
                 entries.insert(at, entry)
 
     def _count_domains(self, member: Member, by: int) -> None:
-        if member.state in _TOGETHER:
+        if member.domains and member.state in _TOGETHER:
             for domain in member.domains:
                 self.together_in[domain] += by
                 if member.state in _MOVING:

@@ -77,7 +77,10 @@ class ServiceUnavailable(ApiError):
 
 
 class ThrottlingUser(ApiError):
-    """The account makes too many calls of this operation; the header `x-acs-retry-after` says when to call again."""
+    """The account makes too many calls of this operation.
+
+    Two headers say when to call again: `x-acs-retry-after` and, for Go and Node, `x-ratelimit-user-api`.
+    """
 
     code = "Throttling.User"
     status = 429
@@ -85,7 +88,8 @@ class ThrottlingUser(ApiError):
     def __init__(self, wait: timedelta) -> None:
         super().__init__("Request was denied due to user flow control.")
         # Positive, in milliseconds: what official clients read.
-        self.headers = {"x-acs-retry-after": str(max(1, math.ceil(wait.total_seconds() * 1000)))}
+        milliseconds = max(1, math.ceil(wait.total_seconds() * 1000))
+        self.headers = {"x-acs-retry-after": str(milliseconds), "x-ratelimit-user-api": f"TimeLeft:{milliseconds}"}
 
 
 # --- The gateway's own refusals, with the texts of the common error table -------------------------------------------

@@ -102,6 +102,7 @@ BACKFLEET = [
     step("backfleet", "DescribeCalendar", Name="holidays"),
     step("backfleet", "DeleteCalendar", Name="holidays"),
     step("backfleet", "PreviewRollout", Policy=POLICY),
+    step("backfleet", "SimulateRollout", Policy=POLICY, Failures="50%", Seed=3, Preset="ssm-ramp"),
     step("backfleet", "CreateRollout", {"rollout": "RolloutId"}, Policy=POLICY),
     step("backfleet", "ListRollouts"),
     step("backfleet", "StartRollout", RolloutId="<rollout>"),
@@ -117,6 +118,9 @@ BACKFLEET = [
     step("backfleet", "CancelRollout", RolloutId="<others>"),
     step("backfleet", "GetRelease", PackageName="courier", ReleaseVersion="2.0", Platform="linux-amd64"),
     step("backfleet", "ListChannels"),
+    step("backfleet", "GetVersionScheme", PackageName="courier"),
+    step("backfleet", "SetVersionScheme", PackageName="courier", Scheme="natural"),
+    step("backfleet", "ListRuns"),
     step("backfleet", "SetClientChannel", ClientId="<client3>", Channel="stable"),
     step("backfleet", "SetDefaultPackage", PackageName="courier"),
     step(

@@ -73,6 +73,11 @@ class History:
     decisions: int = 0
     ended_at: datetime | None = None
 
+    @property
+    def most_orders_a_minute(self) -> int:
+        """How many orders left within the busiest minute: the load on the server."""
+        return self.board.most_begun_within(timedelta(minutes=1))
+
 
 SignalsAt = Callable[[Rollout, Board, datetime], Signals]
 
@@ -178,7 +183,7 @@ def run(
         if history.rollout.state in ENDED and history.ended_at is None:
             history.ended_at = simulated.now
         following = [at for at in (simulated.next_at, found.decide_again_at) if at is not None]
-        if not following or (history.ended_at is not None and simulated.next_at is None):
+        if not following:
             break
         simulated.now = max(min(following), simulated.now + limits.tick)
     return history

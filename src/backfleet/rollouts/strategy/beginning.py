@@ -76,6 +76,10 @@ def _candidates(tally: Tally, ring: int, zones: list[str], openings: dict[str, O
     end = last_begin(tally.rollout.policy)
     spread = tally.rollout.policy.pace.jitter_seconds
     for member in tally.board.ready(ring, zones):
+        if tally.is_full:
+            return
+        if tally.full and not tally.full.isdisjoint(member.domains):
+            continue
         opening = openings[member.zone]
         needs = timedelta(seconds=member.needs_seconds)
         limit = end if opening.until is None else min(end, opening.until)

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import replace
 from datetime import datetime
 
-from backfleet.rollouts.board import Board, counts_as_failure
+from backfleet.rollouts.board import Board, counts_as_failure, fails
 from backfleet.rollouts.model import Decision, Member, Move, RingMove, RingRun, Rollout
 from backfleet.rollouts.states import MemberState, RingState, RolloutState
 
@@ -29,6 +29,9 @@ class Tally:
         self._moving: Counter[tuple[str, str]] = Counter()
         self._together: Counter[tuple[str, str]] = Counter()
         self._begun = 0
+        self._filled: Counter[str] = Counter()  # members whose value of a key is full, by key
+        self.is_full = False  # every member has such a value
+        self.full: set[tuple[str, str]] = set()  # values of tags in which nobody can begin any more in this decision
         self._wakes: list[datetime] = []
 
     # --- What it knows ------------------------------------------------------------------------------------------
@@ -74,11 +77,19 @@ class Tally:
         for domain in member.domains:
             key, value = domain
             if key in pace.never_together and self.together_in(domain) > (state in TOGETHER):
+                self._fill(domain)
                 return f"never together: another member with {key}={value} is under way"
             most = pace.per_domain.get(key)
             if most is not None and self.moving_in(domain) - (state in MOVING) >= most:
+                self._fill(domain)
                 return f"domain: {most} members with {key}={value} are under way"
         return ""
+
+    def _fill(self, domain: tuple[str, str]) -> None:
+        if domain not in self.full:
+            self.full.add(domain)
+            self._filled[domain[0]] += self.board.having[domain]
+            self.is_full = self.is_full or self._filled[domain[0]] >= len(self.board)
 
     # --- What it collects ---------------------------------------------------------------------------------------
 
@@ -88,9 +99,9 @@ class Tally:
             return
         self._moves[member.client_id] = move
         begins = move.to in MOVING and member.state not in MOVING
-        after = member._replace(state=move.to, code=move.code, begun_at=self.now if begins else member.begun_at)
-        beside = self.rollout.policy.failure.counts
-        self._failures[member.ring] += counts_as_failure(after, beside) - counts_as_failure(member, beside)
+        beside, has_begun = self.rollout.policy.failure.counts, begins or member.begun_at is not None
+        failed = fails(move.to, move.code, member.first_run, beside, has_begun=has_begun)
+        self._failures[member.ring] += failed - counts_as_failure(member, beside)
         self._states[member.ring, member.state] -= 1
         self._states[member.ring, move.to] += 1
         for domain in member.domains:

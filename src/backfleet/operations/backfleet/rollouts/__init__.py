@@ -1,6 +1,6 @@
 """Rollouts: a fleet moves to one version, in rings. The policy's language is described in docs/rollouts.md."""
 
-from backfleet.operations.backfleet.rollouts import acting, creating, looking_up
+from backfleet.operations.backfleet.rollouts import acting, creating, looking_up, simulating
 from backfleet.operations.backfleet.rollouts.judging import Judge
 
-__all__ = ["Judge", "acting", "creating", "looking_up"]
+__all__ = ["Judge", "acting", "creating", "looking_up", "simulating"]

@@ -1,0 +1,145 @@
+"""backfleet rollout simulate: how a policy would go, on the fleet as it is or on an inventory from a file."""
+
+import gc
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from backfleet.cli._client import Client
+from backfleet.cli._options import calls_the_api, fail, json_option, print_faults, read_text
+from backfleet.cli._policies import POLICY_FILE, call_with_policy
+from backfleet.cli._print import moment, print_json, print_table, say
+from backfleet.clock import utc_now
+from backfleet.rollouts.policy import Policy, PolicyRefused, read_policy
+from backfleet.rollouts.simulation import (
+    PRESETS,
+    FailuresRefused,
+    InventoryRefused,
+    curves_of,
+    draw_curves,
+    members_of,
+    read_failures,
+    read_inventory,
+    simulate,
+    with_preset,
+)
+from backfleet.rollouts.timetable import Timetable
+
+_CSV = click.Path(exists=True, dir_okay=False, path_type=Path)
+LARGEST_SEED = 2**31 - 1
+
+
+@click.command(name="simulate")
+@click.argument("file", type=POLICY_FILE)
+@click.option("--failures", default="", metavar="SHARE", help="What the release does: `2%`, or `bad-canary`.")
+@click.option("--seed", default=1, show_default=True, type=click.IntRange(0, LARGEST_SEED), help="Of made-up hosts.")
+@click.option("--inventory", type=_CSV, help="Simulate here on these clients (CSV). No server is asked.")
+@click.option("--preset", type=click.Choice(list(PRESETS)), help="Move the fleet as another system does.")
+@click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), help="Write a picture to this file, too.")
+@json_option
+@click.option("--endpoint", metavar="HOST:PORT", help="The server. Default: that of the local data folder.")
+@click.option("--profile", metavar="NAME", help="A profile in the aliyun command's configuration file.")
+@click.option("--ca", type=click.Path(path_type=Path), help="Certificate of the authority that signed the server's.")
+@click.option("--data", type=click.Path(path_type=Path), help="The local data folder.")
+def simulate_policy(
+    file: Path,
+    failures: str,
+    seed: int,
+    inventory: Path | None,
+    preset: str | None,
+    svg: Path | None,
+    as_json: bool,
+    **connection: Any,
+) -> None:
+    """Show how a policy would go, in virtual time and on made-up hosts. Nothing changes.
+
+    With an inventory the policy's freeze calendars are not known: its windows are kept to.
+    """
+    if inventory is not None:
+        report = _simulate_here(file, failures, seed, inventory, preset)
+    else:
+        asked = {"Failures": failures or None, "Seed": seed, "Preset": preset}
+        report = _ask(file=file, asked=asked, **connection)
+    if svg is not None:
+        title = f"{file.name}: {report['Members']} members, {report['State']}"
+        try:
+            svg.write_text(draw_curves(title, curves_of(report), report["Members"]), encoding="utf-8")
+        except OSError as problem:
+            fail(f"the picture cannot be written to {svg}: {problem.strerror}")
+    if as_json:
+        print_json(report)
+    else:
+        _print(report)
+
+
+def _ask(*, file: Path, asked: dict[str, Any], **connection: Any) -> dict[str, Any]:
+    found: list[dict[str, Any]] = []
+
+    @calls_the_api
+    def call(api: Client) -> None:
+        found.append(call_with_policy(api, "SimulateRollout", file, **asked))
+
+    call(**connection)
+    return found[0]
+
+
+def _simulate_here(file: Path, failures: str, seed: int, inventory: Path, preset: str | None) -> dict[str, Any]:
+    gc.disable()  # a million members, none of them garbage
+    try:
+        policy = read_policy(read_text(file))
+        policy = with_preset(policy, preset) if preset else policy
+        with inventory.open(encoding="utf-8", newline="") as lines:
+            members = members_of(policy, read_inventory(lines))
+        windows = Timetable(replace(policy.window, calendars=()), {})
+        return simulate(policy, members, windows, failures=read_failures(failures), seed=seed, now=_begin(policy))
+    except PolicyRefused as problem:
+        _refuse(file, problem)
+    except FailuresRefused as problem:
+        fail(f"--failures: {problem}")
+    except InventoryRefused as problem:
+        fail(f"{inventory}: {problem}")
+    except OSError as problem:
+        fail(f"{inventory} cannot be read: {problem.strerror}")
+    finally:
+        gc.enable()
+
+
+def _begin(policy: Policy) -> datetime:
+    now = utc_now()
+    if policy.deadline <= now:
+        fail(f"the deadline {policy.deadline:%Y-%m-%d %H:%M} UTC is over; give a time that is to come")
+    return now
+
+
+def _refuse(file: Path, problem: PolicyRefused) -> NoReturn:
+    faults = [
+        {"Line": each.line, "Key": each.key, "Found": each.found, "Wanted": each.wanted} for each in problem.faults
+    ]
+    print_faults(faults, file)
+    fail(f"the policy in {file} is refused: {len(faults)} faults")
+
+
+def _print(report: dict[str, Any]) -> None:
+    why = f": {report['Reason']}" if report["Reason"] else ""
+    say(f"{report['State']}{why}; {report['Done']} of {report['Members']} done at {moment(report['EndedTime'])}")
+    if report["FirstStopTime"] != report["EndedTime"]:
+        say(f"first stopped at {moment(report['FirstStopTime'])}: {report['FirstStop']}")
+    say(f"{report['Reached']} members got an order, {report['BadReached']} of them are hosts that the release fails on")
+    say(f"at most {report['MostOrdersAMinute']} orders a minute; {report['Decisions']} decisions")
+    if not report["IsComplete"]:
+        say("the simulation was cut off before the rollout ended")
+    rows = [
+        (ring["Name"], ring["Members"], ring["Done"], ring["Failed"], moment(ring["StartedTime"]),
+         moment(ring["FinishedTime"]))
+        for ring in report["Rings"]
+    ]  # fmt: skip
+    print_table(("RING", "MEMBERS", "DONE", "FAILED", "STARTED", "FINISHED"), rows)
+    if report["NotDoneByReason"]:
+        say("not done:")
+        print_table(
+            ("MEMBERS", "STATE", "REASON"),
+            [(each["Members"], each["State"], each["Reason"]) for each in report["NotDoneByReason"]],
+        )
