@@ -102,7 +102,7 @@ def outcome_of(target: TaskTarget) -> str:
         ),
         pytest.param(
             upgrades_to(release("0.9"), release("1.0", withdrawn=True)), {"drift": "a file was changed"}, {},
-            "1.0", id="the host of a client whose version is not offered any more is asked",
+            "0.9", id="a client whose version was withdrawn goes to the newest one that is offered",
         ),
         pytest.param(
             upgrades_to(release("2.0")), {"version": ""}, {}, "2.0",
