@@ -24,6 +24,8 @@ MOST_BYTES = 256 << 20  # of all additions together: they are copied while backu
 MOST_ENTRIES = 5_000
 LEFT_OUT = (ANSWERS, "__pycache__")  # ours, and what Python makes again
 
+NOWHERE: Mapping[str, str] = {}
+
 Signature = List[Tuple[str, int, int, int]]
 
 
@@ -44,7 +46,14 @@ def of(tree: Path, files: Mapping[str, Any]) -> List[str]:
     return found
 
 
-def carry(tree: Path, files: Mapping[str, Any], target: Path, target_files: Mapping[str, Any], work: Path) -> List[str]:
+def carry(
+    tree: Path,
+    files: Mapping[str, Any],
+    target: Path,
+    target_files: Mapping[str, Any],
+    work: Path,
+    moved: Mapping[str, str] = NOWHERE,
+) -> List[str]:
     """Copy the additions of a tree to another one. Only what differs is copied.
 
     Args:
@@ -52,9 +61,10 @@ def carry(tree: Path, files: Mapping[str, Any], target: Path, target_files: Mapp
         target: the other tree.
         target_files: the same for it.
         work: a folder that is made for copies, on the same disk.
+        moved: folders that have another name in the other tree, such as one with the version in it.
 
     Returns:
-        All additions that are then in the other tree.
+        All additions that are then in the other tree, by their paths there.
 
     Raises:
         OrderFailed: ManagedElsewhere, one of them is in the way of a file of the other release, or they are too much.
@@ -65,17 +75,27 @@ def carry(tree: Path, files: Mapping[str, Any], target: Path, target_files: Mapp
     carried = []
     while found:
         path = found.pop(0)
+        goal = _moved(path, moved)
         is_folder = (tree / path).is_dir() and not (tree / path).is_symlink()
-        if path in target_folders and is_folder:
+        if goal in target_folders and is_folder:
             names = sorted(os.listdir(str(tree / path)))
             found[:0] = [f"{path}/{name}" for name in names if name not in LEFT_OUT]
             continue
-        if path in target_files or path in target_folders or _is_below_a_file(path, target_files):
-            text = f"{tree / path} is no part of its release, and in the way of {path} of {target.name}"
+        if goal in target_files or goal in target_folders or _is_below_a_file(goal, target_files):
+            text = f"{tree / path} is no part of its release, and in the way of {goal} of {target.name}"
             raise OrderFailed("ManagedElsewhere", f"{text}; move it elsewhere; nothing was touched", "InTheWay")
-        _copy_if_it_differs(tree / path, target / path, work)
-        carried.append(path)
+        _copy_if_it_differs(tree / path, target / goal, work)
+        carried.append(goal)
     return carried
+
+
+def _moved(path: str, moved: Mapping[str, str]) -> str:
+    """Return where an addition belongs in the other tree: the innermost folder that has another name there counts."""
+    for parent in PurePosixPath(path).parents:
+        if str(parent) in moved:
+            rest = PurePosixPath(path).relative_to(parent)
+            return str(PurePosixPath(moved[str(parent)]) / rest)
+    return path
 
 
 def set_aside(tree: Path, paths: Iterable[str], folder: Path, work: Path) -> List[str]:

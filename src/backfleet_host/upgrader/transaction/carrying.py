@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from typing import Any, Iterable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any, Dict, Iterable, Mapping, Optional
 
 from backfleet_host.manifest import Manifest
 from backfleet_host.upgrader.host import additions, shim, trees
-from backfleet_host.upgrader.transaction.attempt import Attempt, known_files
+from backfleet_host.upgrader.transaction.attempt import Attempt, known_files, known_manifest
 
 
 def carry_additions(attempt: Attempt, version: str) -> None:
@@ -22,9 +22,25 @@ def carry_additions(attempt: Attempt, version: str) -> None:
     if not files or version == old:
         return
     others = known_files(package, version)
-    carried = additions.carry(package.tree(old), files, package.tree(version), others, _work(attempt))
+    moved = _moved_folders(attempt.old_manifest(), known_manifest(package, version))
+    carried = additions.carry(package.tree(old), files, package.tree(version), others, _work(attempt), moved)
     if carried:
         attempt.state.details["carried"] = carried
+
+
+def _moved_folders(old: Optional[Manifest], new: Optional[Manifest]) -> Dict[str, str]:
+    """Return the folders of commands that have another name in the new tree: what stands beside a command stays there.
+
+    A wheel has the version in the name of its folder.
+    """
+    if old is None or new is None:
+        return {}
+    folders = {
+        str(PurePosixPath(path).parent): str(PurePosixPath(new.programs[command]).parent)
+        for command, path in old.programs.items()
+        if command in new.programs
+    }
+    return {before: after for before, after in folders.items() if before != after}
 
 
 def keep_over_repair(attempt: Attempt, version: str, repaired: Path, files: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import subprocess
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -195,3 +196,35 @@ class Watching(list[str]):
     def append(self, line: str) -> None:
         self._act(line)
         super().append(line)
+
+
+def add_wheel(shop: Shop, folder: Path, version: str) -> None:
+    """Offer a version as a wheel, whose folders have the version in their names."""
+    name, file = f"courier_bin-{version}", folder / f"courier_bin-{version}-py3-none-any.whl"
+    program = zipfile.ZipInfo(f"{name}.data/scripts/courier")
+    program.external_attr = 0o755 << 16
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(program, CLIENT.format(package="courier", version=version, health=0))
+        archive.writestr(f"{name}.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: false\nTag: py3-none-any\n")
+        archive.writestr(
+            f"{name}.dist-info/METADATA", f"Metadata-Version: 2.1\nName: courier-bin\nVersion: {version}\n"
+        )
+        archive.writestr(f"{name}.dist-info/RECORD", "")
+    given = {"health": {"command": ["courier", "version"], "expect": "courier {version}", "seconds": 5}}
+    shop.offer(file, "courier", version, "wheel", given)
+
+
+def test_what_stands_beside_a_program_stays_beside_it_where_its_folder_has_another_name(
+    shop: Shop, host: Host, tmp_path: Path
+) -> None:
+    """A wheel has its version in the name of that folder; so upwards, and back down."""
+    for version in ("1.0", "2.0"):
+        add_wheel(shop, tmp_path, version)
+    assert host.carry("install", "1.0").outcome == "succeeded"
+    beside(host, "1.0", "courier_bin-1.0.data/scripts/courier.conf").write_text("mine")
+    report = host.carry("upgrade", "2.0")
+    assert report.details["carried"] == ["courier_bin-2.0.data/scripts/courier.conf"]
+    assert runs(host) == "2.0 mine"
+    beside(host, "2.0", "courier_bin-2.0.data/scripts/courier.conf").write_text("newer")
+    assert host.carry("roll-back").outcome == "succeeded"
+    assert runs(host) == "1.0 newer"
