@@ -227,10 +227,10 @@ def add_release(reader: Reader, name: str, program: str, manifest: str) -> None:
 
 def read_rollouts(reader: Reader) -> None:
     """Every policy of the page is one, with nothing that the server would not know."""
-    policies = [block for block in examples_of(reader.page) if block.language == "toml"]
-    assert policies
-    for block in policies:
-        read_policy(block.text)
+    blocks = [block.text for block in examples_of(reader.page) if block.language == "toml"]
+    whole = next(text for text in blocks if "[[ring]]" in text)
+    for text in blocks:
+        read_policy(text if text == whole else f"{whole}\n{text}")  # a block may be a part of a policy
 
 
 def with_set_uid(entry: tarfile.TarInfo) -> tarfile.TarInfo:

@@ -158,7 +158,7 @@ def test_a_malformed_registration_is_refused(keys: list[str], changes: dict[str,
         ("", "linux", "Linux_#1 SMP PREEMPT_DYNAMIC @0_x86_64", "linux-amd64"),
         ("", "linux", "Linux_#1_aarch64", "linux-arm64"),
         ("../etc", "linux", "Linux_#1_i686", "linux-386"),
-        ("", "linux", "Plan9_mips", ""),
+        ("", "linux", "Plan9_cray", ""),
     ],
 )
 def test_the_platform_is_reported_or_read_from_the_os_version(

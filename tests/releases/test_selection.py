@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from backfleet.releases import Manifest, Release, Selection, newest, select
@@ -39,7 +39,7 @@ NONE, REFUSED, CURRENT = (
         pytest.param([release("2.0.0")], "2.0", "", CURRENT, id="it has the newest, written in another way"),
         pytest.param([release("1.0")], "2.0", "", CURRENT, id="it has a newer one than any"),
         pytest.param([release("1.0")], "2.0", "<2", CURRENT, id="the pin is below what it has"),
-        pytest.param([release("2.0", withdrawn=True), release("1.0")], "2.0", "", CURRENT, id="what it has is gone"),
+        pytest.param([release("2.0", withdrawn=True), release("1.0")], "2.0", "", "1.0", id="what it has is gone"),
         pytest.param([release("1.9"), release("1.10"), release("1.2")], "1.0", "", "1.10", id="newest in any order"),
         pytest.param([release("1.9"), release("2.0rc1")], "1.0", "", "2.0rc1", id="an offered pre-release"),
         pytest.param([release("1.9"), release("2.0")], "1.0", "<2", "1.9", id="the newest within the pin"),
@@ -81,6 +81,7 @@ RELEASES = st.lists(
 @given(RELEASES, st.one_of(VERSION, st.just("")), RANGE)
 def test_a_selected_release_is_always_allowed(offered: list[Release], current: str, pin: str) -> None:
     """It is no downgrade, not withdrawn, within the pin and reachable; no newer release is."""
+    assume(not any(one.version == current and one.withdrawn_at is not None for one in offered))  # it may go down
     found = select(offered, current=current, pin=pin)
     assert [found.target is not None, found.already_current, found.refusal != ""].count(True) == 1
 

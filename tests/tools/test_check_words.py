@@ -95,7 +95,7 @@ def test_a_glossary_that_lists_nothing_is_an_error(section: str) -> None:
 def test_the_projects_own_glossary_is_read_whole() -> None:
     retired = read_glossary(GLOSSARY.read_text())
     assert {"house", "held back", "patience"} <= retired.everywhere
-    assert {"told", "ring"} <= retired.as_names
+    assert {"told", "ear"} <= retired.as_names
     assert {"keeps", "held_back_hours"} <= retired.staying
 
 

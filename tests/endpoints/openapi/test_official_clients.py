@@ -233,7 +233,7 @@ def test_throttled_calls_get_a_time_to_try_again(start_server: Callable[..., Ser
     with pytest.raises(ThrottlingException) as refused:
         call(server, mode)
     assert (refused.value.code, refused.value.status_code) == ("Throttling.User", 429)
-    assert 0 < refused.value.retry_after <= 500
+    assert 0 < refused.value.retry_after <= 550  # half a second, and what keeps callers apart
     assert len(server.seen) == 1
     time.sleep(refused.value.retry_after / 1000)
     assert call(server, mode)["Code"] == "200"

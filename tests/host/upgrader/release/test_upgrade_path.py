@@ -138,11 +138,13 @@ def test_f59_every_version_on_the_path_is_verified_before_the_next(shop: Shop, h
     seen.unlink()
     report = host.carry("upgrade", "4.0")
     assert (report.outcome, report.current_version) == ("succeeded", "4.0"), report.message
-    assert seen.read_text().splitlines() == [
+    *before, by_shim, last = seen.read_text().splitlines()
+    assert [*before, last] == [
         f"{what} {version} versions/{version}"
         for version in ("1.0", "2.0", "3.0", "4.0")
         for what in ("version", "probe")
     ]
+    assert by_shim == "version 4.0 versions/4.0"  # as another user would run it
 
 
 @pytest.mark.parametrize("failing", ["2.0", "3.0"])
