@@ -4,6 +4,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Barrier
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -84,3 +85,22 @@ def test_rollouts_that_ended_long_ago_are_deleted_whole(hosts: Fleet) -> None:
         assert [row.id for row in tx.rows(sa.select(table.c.id))] == [runs]
         for belongs in (members, events, approvals, answers):
             assert {row.rollout_id for row in tx.rows(sa.select(belongs.c.rollout_id))} <= {runs}
+
+
+def test_a_rollout_that_cannot_be_decided_does_not_hold_up_others(hosts: Fleet) -> None:
+    """The worker notes it, goes on, and tries again later."""
+    services, alice = hosts.env.services, hosts.env.user("alice", "AdministratorAccess")
+
+    def broken_for_alice(tx: Any, caller: Any, region: str, now: Any) -> Any:
+        if caller == alice:
+            raise KeyError("what nobody foresaw")
+        return operations.RolloutJudge(tx, caller, region, now)
+
+    hosts.grow(4, team="a")
+    hosts.grow(4, team="b")
+    stuck = hosts.roll_out('[select]\ntags = { team = "a" }', caller=alice)
+    text = hosts.policy('[select]\ntags = { team = "b" }').replace("courier to 2.0", "others")
+    other = hosts.ask("CreateRollout", Policy=text, Start="true")["RolloutId"]
+    hosts.worker = rollouts.Worker(services.database, services.settings, services.draw, broken_for_alice)
+    assert hosts.run(other)["State"] == "completed"
+    assert hosts.show(stuck)["State"] == "running"

@@ -28,7 +28,7 @@ from backfleet.rollouts.states import ENDED, MemberState, RolloutState
 from backfleet.rollouts.strategy import Timetable, decide
 from backfleet.rollouts.timetables import timetable_of
 from backfleet.settings import Settings
-from backfleet.storage import Conflict, Database, Transaction
+from backfleet.storage import Conflict, Database, Transaction, Unavailable
 
 AT_ONCE: Final = 10  # rollouts decided in one round
 EVERY: Final = timedelta(seconds=15)  # hosts go and come, and reports arrive: the world is read again
@@ -69,7 +69,17 @@ class Worker:
                 self._decide(rollout_id, context)
             except Conflict:
                 log.info("another task was first with a member; deciding again", extra={"rollout_id": rollout_id})
+            except Unavailable:
+                raise
+            except Exception:
+                # Whatever it is, the rollouts of others must not wait for it.
+                log.exception("a rollout could not be decided; it is tried again", extra={"rollout_id": rollout_id})
+                self._postpone(rollout_id, now)
         return len(due) == AT_ONCE
+
+    def _postpone(self, rollout_id: str, now: datetime) -> None:
+        with self._database.transaction() as tx:
+            _store.wake(tx, [rollout_id], now + SLOWLY)
 
     def _decide(self, rollout_id: str, context: Context) -> None:
         with self._database.transaction() as tx:
