@@ -208,16 +208,12 @@ class _Reader:
             return _unquoted(tag[1]), True
         word = _WORD.match(self._text, at)
         if word is None:
-            raise self.fault(
-                f"a field is wanted, {self._shown} was found; fields are {', '.join(self._fields)}, tag:KEY"
-            )
+            raise self.fault(f"a field is wanted, {self._shown} was found; fields are {self._known}")
         name = word[0].lower()
         if name not in self._fields:
             close = difflib.get_close_matches(name, [*self._fields, "tag:"], 1)
             advice = f"is {close[0]!r} meant? " if close else ""
-            raise self.fault(
-                f"there is no field {word[0][:40]!r}; {advice}fields are {', '.join(self._fields)} and tag:KEY"
-            )
+            raise self.fault(f"there is no field {word[0][:40]!r}; {advice}fields are {self._known}")
         self._move_to(word.end())
         return name, False
 
@@ -245,6 +241,10 @@ class _Reader:
         if not self._take(")"):
             raise self.fault("this parenthesis is not closed", opened)
         return tuple(values)
+
+    @property
+    def _known(self) -> str:
+        return ", ".join([*self._fields, "tag:KEY"])
 
     @property
     def _shown(self) -> str:
