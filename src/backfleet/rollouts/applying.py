@@ -2,10 +2,13 @@
 
 from dataclasses import replace
 from datetime import datetime
+from typing import TypeVar
 
 from backfleet.rollouts.model import Decision, FirstRun, Member, Move, RingRun, Rollout
+from backfleet.rollouts.records import RolloutRecord
 from backfleet.rollouts.states import MemberState, RingState, RolloutState, may_move, rollout_may_move
 
+Of = TypeVar("Of", Rollout, RolloutRecord)
 _SENDS = (MemberState.UPGRADING, MemberState.ROLLING_BACK)
 
 
@@ -50,10 +53,8 @@ def moved_rollout(rollout: Rollout, decision: Decision, now: datetime) -> Rollou
     return moved if decision.state is None else with_state(moved, decision.state, decision.reason, now, decision)
 
 
-def with_state(
-    rollout: Rollout, to: RolloutState, reason: str, now: datetime, decision: Decision | None = None
-) -> Rollout:
-    """Return a rollout in another state.
+def with_state(rollout: Of, to: RolloutState, reason: str, now: datetime, decision: Decision | None = None) -> Of:
+    """Return a rollout, or its record, in another state.
 
     Raises:
         IllegalMove: no such move is in the table of states.
