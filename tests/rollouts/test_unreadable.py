@@ -47,7 +47,7 @@ def test_a_rollout_whose_policy_cannot_be_read_is_halted_and_shown_with_the_faul
     assert {each["RolloutId"] for each in hosts.ask("ListRollouts")["Rollouts"]} == {other, rollout}
     assert [hosts.helpers.client(client).version for client in old] == ["1.0"] * 3
     assert hosts.members(rollout).keys() == set(old)
-    [event] = [each for each in hosts.ask("DescribeRolloutEvents", RolloutId=rollout)["Events"]][-1:]
+    event = hosts.ask("DescribeRolloutEvents", RolloutId=rollout)["Events"][-1]
     assert (event["What"], event["Change"]) == ("rollout", "halted")
 
 
