@@ -2,13 +2,10 @@
 
 from dataclasses import replace
 from datetime import datetime
-from typing import TypeVar
 
 from backfleet.rollouts.model import Decision, FirstRun, Member, Move, RingRun, Rollout
-from backfleet.rollouts.records import RolloutRecord
 from backfleet.rollouts.states import MemberState, RingState, RolloutState, may_move, rollout_may_move
 
-Of = TypeVar("Of", Rollout, RolloutRecord)
 _SENDS = (MemberState.UPGRADING, MemberState.ROLLING_BACK)
 
 
@@ -53,14 +50,21 @@ def moved_rollout(rollout: Rollout, decision: Decision, now: datetime) -> Rollou
     return moved if decision.state is None else with_state(moved, decision.state, decision.reason, now, decision)
 
 
-def with_state(rollout: Of, to: RolloutState, reason: str, now: datetime, decision: Decision | None = None) -> Of:
-    """Return a rollout, or its record, in another state.
+def check_move(rollout_id: str, state: RolloutState, to: RolloutState, reason: str) -> None:
+    """Raise IllegalMove where the table of states has no such move of a rollout."""
+    if not rollout_may_move(state, to):
+        raise IllegalMove(f"{rollout_id}: {state} -> {to} ({reason})")
+
+
+def with_state(
+    rollout: Rollout, to: RolloutState, reason: str, now: datetime, decision: Decision | None = None
+) -> Rollout:
+    """Return a rollout in another state.
 
     Raises:
         IllegalMove: no such move is in the table of states.
     """
-    if not rollout_may_move(rollout.state, to):
-        raise IllegalMove(f"{rollout.id}: {rollout.state} -> {to} ({reason})")
+    check_move(rollout.id, rollout.state, to, reason)
     starts = to is RolloutState.RUNNING and rollout.started_at is None
     return replace(
         rollout,

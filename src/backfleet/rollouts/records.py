@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from backfleet.identity import Caller, Session
+from backfleet.rollouts.applying import check_move
 from backfleet.rollouts.model import Member, RingRun, Rollout
 from backfleet.rollouts.policy import Policy, PolicyRefused, lenient, read_policy
 from backfleet.rollouts.states import RingState, RolloutState
@@ -109,6 +110,17 @@ class RolloutRecord:
             start_at=self.start_at,
             roll_back_ring=self.roll_back_ring,
         )
+
+    def in_state(self, to: RolloutState, reason: str, now: datetime) -> "RolloutRecord":
+        """Return it in another state. Its policy is not read.
+
+        Raises:
+            IllegalMove: no such move is in the table of states.
+        """
+        check_move(self.id, self.state, to, reason)
+        starts = to is RolloutState.RUNNING and self.started_at is None
+        started_at = now if starts else self.started_at
+        return replace(self, state=to, reason=reason, started_at=started_at, roll_back_ring=None)
 
     def with_rollout(self, moved: Rollout) -> "RolloutRecord":
         """Return it with what a decision changed."""

@@ -6,7 +6,6 @@ from typing import Final
 
 from backfleet import upgrades
 from backfleet.rollouts import _store
-from backfleet.rollouts.applying import with_state
 from backfleet.rollouts.events import NewEvent, chained
 from backfleet.rollouts.records import RolloutRecord
 from backfleet.rollouts.states import RolloutState
@@ -38,7 +37,7 @@ def keep_still(tx: Transaction, record: RolloutRecord, *, now: datetime, again_a
     events = chained([halted], after=record.events, head=record.head, at=now)
     _store.add_events(tx, record.id, events)
     moved = replace(
-        with_state(record, RolloutState.HALTED, reason, now),
+        record.in_state(RolloutState.HALTED, reason, now),
         updated_at=now,
         decide_at=again_at,
         revision=record.revision + 1,

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from backfleet.identity import Caller
 from backfleet.ids import Draw, new_id
 from backfleet.rollouts import _store, outside
-from backfleet.rollouts.applying import with_state
 from backfleet.rollouts.errors import MemberMissing, NameTaken, NotAnApprover, NotNow, RolloutMissing
 from backfleet.rollouts.events import NewEvent, chained
 from backfleet.rollouts.judging import Judge, ReadJudge, faults_of
@@ -301,7 +300,7 @@ def _moved(tx: Transaction, record: RolloutRecord, to: RolloutState, by: By, wha
     if not rollout_may_move(record.state, to):
         raise NotNow(f"it is {record.state}")
     why = f"{what} by {by.caller.arn}"
-    moved = with_state(record, to, why, by.now)
+    moved = record.in_state(to, why, by.now)
     ended = by.now if to in ENDED else record.ended_at
     events = [_person(tx, by, what, record.name), NewEvent("rollout", record.id, to.value, why)]
     return _happened(tx, replace(moved, ended_at=ended), events, by.now)
