@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from backfleet import fleet, upgrades
+from backfleet import fleet, releases, upgrades
 from backfleet.fleet import Client, ClientFilter, Hold, Instance, Place
 from backfleet.operations.catalogue import HBR, Call, operation
 from backfleet.operations.hbr.answers import (
@@ -89,7 +89,7 @@ def describe_backup_clients(call: Call, asked: DescribeBackupClients) -> dict[st
     found: Listing[tuple[Client, Instance]] = Listing([], 0)
     offered: dict[Offer, OfferSummary] = {}
     since = confirmed_since(call.now, call.services.settings)
-    more = _Details({}, {}, {})
+    more = _Details({}, {}, {}, {})
     # There are neither clients of another type nor clusters here: nothing is found.
     if asked.client_type == OUR_TYPE and not asked.cluster_id:
         tags = [(tag.key or "", tag.value) for tag in asked.tags]
@@ -100,12 +100,13 @@ def describe_backup_clients(call: Call, asked: DescribeBackupClients) -> dict[st
             more = _Details(
                 settings_of(tx, [client.id for client, _ in found.items]),
                 fleet.tags_of(tx, "instance", [instance.id for _, instance in found.items]),
+                releases.schemes_of(tx, [client.package for client, _ in found.items]),
                 _holds(tx, there, found.items),
             )
     return common(
         Clients=[
             client_answer(client, instance, summary.newest.version if summary.newest else "", since)
-            | {"OfferState": summary.state_of(client.version)}
+            | {"OfferState": summary.state_of(client.version), "VersionScheme": more.schemes[client.package]}
             | pins_answer(more.holds.get((instance.id, client.package)))
             | {"Settings": more.settings.get(client.id, {}), "Tags": more.tags(instance.id)}
             for client, instance in found.items
@@ -117,10 +118,11 @@ def describe_backup_clients(call: Call, asked: DescribeBackupClients) -> dict[st
 
 @dataclass(frozen=True, slots=True)
 class _Details:
-    """The settings of clients, the tags of their instances, and what pins hold."""
+    """The settings of clients, the tags of their instances, the schemes of their packages, and what pins hold."""
 
     settings: Mapping[str, dict[str, Any]]
     tags_by_instance: Mapping[str, Mapping[str, str]]
+    schemes: Mapping[str, str]
     holds: Mapping[Place, Hold]
 
     def tags(self, instance_id: str) -> list[dict[str, str]]:
