@@ -9,6 +9,7 @@ from backfleet.paging import Listing, Page
 from backfleet.rollouts import _store
 from backfleet.rollouts.events import Event
 from backfleet.rollouts.model import Member, RingRun
+from backfleet.rollouts.pinning import pins_of
 from backfleet.rollouts.records import MemberRecord, RolloutRecord
 from backfleet.rollouts.states import MemberState, RingState, RolloutState
 from backfleet.storage import Transaction
@@ -55,6 +56,7 @@ def members(
     page: Page,
     *,
     reachable_since: datetime,
+    now: datetime,
 ) -> Listing[MemberRecord]:
     """Return a page of members: of one ring, and in these states, or all.
 
@@ -65,12 +67,19 @@ def members(
         states: states; none = all.
         page: which part of the list.
         reachable_since: a host that could not be given work since this moment counts as away.
+        now: the time: pins that have expired by then do not count.
     """
     wanted = [MemberState.PENDING.value if state == WAITING else state for state in states]
     found = _store.members_page(tx, record.id, ring, wanted, page)
     away = fleet.out_of_reach(tx, record.account_id, record.region, reachable_since=reachable_since)
+    pinned = pins_of(tx, record, [each.member for each in found.items], now=now)
     here = [
-        replace(each, member=each.member._replace(is_reachable=each.member.instance_id not in away))
+        replace(
+            each,
+            member=each.member._replace(
+                is_reachable=each.member.instance_id not in away, pinned=pinned.get(each.member.client_id, "")
+            ),
+        )
         for each in found.items
     ]
     return Listing(here, found.total)
@@ -118,6 +127,7 @@ def wait_reason(record: RolloutRecord, member: Member, now: datetime) -> str:
     for applies, text in (
         (record.state is not RolloutState.RUNNING, f"the rollout is {record.state}: {record.reason}"),
         (member.is_held, "it is held"),
+        (bool(member.pinned), member.pinned),
         (member.not_before is not None and member.not_before > now, member.reason),
         (not member.is_reachable, "its host cannot be reached"),
         (

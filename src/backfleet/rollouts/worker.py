@@ -21,6 +21,7 @@ from backfleet.rollouts.loading import Boards, Loaded, refresh
 from backfleet.rollouts.model import Action, Decision, Signals
 from backfleet.rollouts.newcomers import take_in
 from backfleet.rollouts.people import person_of
+from backfleet.rollouts.pinning import refresh_pins
 from backfleet.rollouts.policy import Backups
 from backfleet.rollouts.records import RolloutRecord, read_caller
 from backfleet.rollouts.sending import Sent, send_orders
@@ -103,6 +104,7 @@ def decide_once(tx: Transaction, record: RolloutRecord, loaded: Loaded, context:
     gone = refresh(tx, record, loaded, now=now, reachable_within=within)
     _store.drop_members(tx, record.id, gone)
     came = take_in(tx, record, loaded, now=now, reachable_within=within)
+    refresh_pins(tx, record, loaded, now=now)
     rollout = record.rollout()
     judge = context.read_judge(tx, read_caller(record.starter or record.author), record.region, now)
     signals = read_signals(tx, record, loaded, judge, now)

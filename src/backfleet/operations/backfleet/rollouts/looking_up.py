@@ -111,7 +111,7 @@ def describe_rollout_members(call: Call, asked: DescribeRolloutMembers) -> dict[
             raise RolloutNotFound(f"The ring {asked.ring!r}")
         ring = None if asked.ring is None else names.index(asked.ring)
         since = call.now - reachable_within(call)
-        found = rollouts.members(tx, record, ring, asked.states or (), page, reachable_since=since)
+        found = rollouts.members(tx, record, ring, asked.states or (), page, reachable_since=since, now=call.now)
     return {
         "Members": [member_answer(record, each, call.now) for each in found.items],
         "PageNumber": page.number,
