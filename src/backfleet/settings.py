@@ -68,6 +68,7 @@ class Settings:
     task_seconds: int = 900  # how long a task may take
     task_days: int = 90  # how long tasks are kept
     audit_days: int = 400  # how long calls are kept in the audit trail; audits ask for a year
+    refusals_recorded: int = 100  # refused calls of one key that have a row in the trail each, within ten minutes
     token_hours: int = 24  # how long a ClientToken is remembered
     host_bytes_per_second: int = 0  # how fast one host may download; 0 = as fast as it can
     checkup_seconds: int = 86_400  # a client not heard of for longer is checked on its host
