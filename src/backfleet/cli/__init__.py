@@ -8,7 +8,7 @@ import click
 from backfleet import VERSION
 from backfleet.cli._audit import audit
 from backfleet.cli._calendars import calendar
-from backfleet.cli._clients import client, task
+from backfleet.cli._clients import client
 from backfleet.cli._doctor import doctor
 from backfleet.cli._fleet import activation, instance
 from backfleet.cli._identity import account, key, policy, user
@@ -18,6 +18,7 @@ from backfleet.cli._rollouts import rollout
 from backfleet.cli._runs import runs
 from backfleet.cli._serve import serve
 from backfleet.cli._signing import forget_keys, keys, pending, publish, sign
+from backfleet.cli._tasks import task
 from backfleet.cli._version_schemes import scheme
 
 __all__ = ["main"]
