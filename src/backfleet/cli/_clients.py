@@ -11,6 +11,7 @@ from backfleet.cli._client import CallFailed, Client
 from backfleet.cli._confirming import Plan, confirm, show_plan, yes_option
 from backfleet.cli._listing import list_clients as all_clients
 from backfleet.cli._options import PARTLY, calls_the_api, fail
+from backfleet.cli._pins import pinned
 from backfleet.cli._print import moment, say
 from backfleet.cli._starting import Order
 from backfleet.cli._tables import Output, output_options
@@ -48,7 +49,7 @@ def list_clients(api: Client, wanted: Wanted, limit: int | None, output: Output)
                 c.get("PackageName"),
                 c.get("ClientVersion"),
                 c.get("MaxClientVersion"),
-                c["Status"] + _offered(c) + _unconfirmed(c),
+                c["Status"] + _offered(c) + _unconfirmed(c) + pinned(c),
             )
             for c in found
         ],

@@ -23,6 +23,7 @@ from backfleet.fleet.model.instances import (
     agent_kind_of,
 )
 from backfleet.fleet.model.inventory import Inventory, InventoryItem, StoredKind
+from backfleet.fleet.model.pins import Hold, Pin, PinKind
 from backfleet.fleet.model.runs import AgentRun
 from backfleet.fleet.model.tags import ResourceTag, TagFilter
 
@@ -39,10 +40,13 @@ __all__ = [
     "ClientStatus",
     "Failure",
     "Heartbeat",
+    "Hold",
     "Instance",
     "InstanceFilter",
     "Inventory",
     "InventoryItem",
+    "Pin",
+    "PinKind",
     "Preferences",
     "Reachability",
     "Registration",
