@@ -57,6 +57,10 @@ class Fleet:
         self.asked.clear()
         return CliRunner().invoke(main, list(arguments), input=text)
 
+    def run_json(self, *arguments: str) -> Any:
+        """Run a command, and return the JSON that it prints."""
+        return json.loads(self.run(*arguments, "--json").stdout)
+
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:

@@ -1,6 +1,6 @@
 """The command line: an API client like any other, and the command that serves.
 
-Exit codes: 0 done, 1 failed, 2 wrong arguments.
+Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 done in part, 4 finished before it could be cancelled, 130 Ctrl-C.
 """
 
 import click

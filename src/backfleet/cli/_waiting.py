@@ -4,7 +4,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Final, NoReturn
@@ -53,13 +53,19 @@ def stoppable(words: Callable[[], list[str]]) -> Iterator[None]:
             signal.signal(each, stop)
     try:
         yield
-    except Stopped as stopped:
+    except Stopped as stopped:  # further signals stay ignored until the process has ended
         for line in words():
             say(line, err=True)
         raise SystemExit(stopped.exit_code) from None
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+    except BaseException:
+        _restore(before)
+        raise
+    _restore(before)
+
+
+def _restore(handlers: Mapping[signal.Signals, Any]) -> None:
+    for each, handler in handlers.items():
+        signal.signal(each, handler)
 
 
 class Poller:
