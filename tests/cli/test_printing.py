@@ -36,7 +36,7 @@ ITEM = dict.fromkeys(
     ("instanceId", "clientId", "clientStatus", "stage", "fromVersion", "toVersion", "errorCode", "message"), EVIL
 )
 LISTS = {
-    "Instances": [Evil(Connected=True)], 
+    "Instances": [Evil(Connected=True)],
     "Clients": [Evil(CreatedTime=1, UpdatedTime=1, LastHeartBeatTime=1, Pins=[Evil(ExpiresTime=1)])],
     "Rows": [Evil()], "Users": {"User": [Evil()]}, "Roles": {"Role": [Evil()]}, "Events": [Evil()],
     "Policies": {"Policy": [Evil()]}, "Accounts": [Evil(CreatedTime=1)], "Releases": [Evil(Size=1, AddedTime=1)],
