@@ -11,8 +11,9 @@ from backfleet.cli._client import Client
 from backfleet.cli._evidence import all_events, all_members, evidence
 from backfleet.cli._options import calls_the_api, json_option, print_faults
 from backfleet.cli._policies import POLICY_FILE, call_with_policy
-from backfleet.cli._print import moment, print_json, print_table, say, table
+from backfleet.cli._print import moment, print_json, say
 from backfleet.cli._simulations import simulate_policy
+from backfleet.cli._tables import layout, print_table, terminal_width
 from backfleet_host.texts import printable
 
 POLL_SECONDS = 2.0
@@ -140,7 +141,7 @@ def _picture(found: dict[str, Any]) -> str:
     ]
     rows = [(ring["Name"], ring["State"], _bar(ring), ring["Members"], _counts(ring)) for ring in found["Rings"]]
     text = "\n".join(printable(line) for line in lines)
-    return f"{text}\n{table(('RING', 'STATE', 'DONE', 'MEMBERS', 'COUNTS'), rows)}"
+    return f"{text}\n{layout(('RING', 'STATE', 'DONE', 'MEMBERS', 'COUNTS'), rows, terminal_width())}"
 
 
 def _bar(ring: dict[str, Any]) -> str:
