@@ -60,6 +60,7 @@ SCHEDULES = timedelta(seconds=1)  # between two polls for commands whose time ha
 LEASES = timedelta(seconds=5)  # between two polls for leases that ran out
 MOVING_LOG, LOG_TOPIC = timedelta(seconds=1), "storage"  # between two moves of SQLite's log into its file
 OUTSIDE_CHECKS = timedelta(seconds=5)  # between two looks for checks of rollouts that are to be asked
+MEASURING = timedelta(seconds=30)  # between two rounds of figures for monitoring
 HOUSEKEEPING = timedelta(minutes=10)  # between two rounds of deleting what is over
 MEASURE_SECONDS = 5.0  # between two questions for the database's time
 KEEP_ALIVE_SECONDS = 120  # agents keep idle connections for 90 s; the server must keep them longer
@@ -282,7 +283,7 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
     settings, database, draw = services.settings, services.database, services.draw
     reachable_within = timedelta(seconds=settings.fit_seconds)
     carrier = carriers.GatewayCarrier(bootstrap_of(settings))
-    housekeeping = operations.Housekeeping(services, clock())
+    housekeeping, measuring = operations.Housekeeping(services, clock()), operations.Measuring(services)
     rollout_worker = rollouts.Worker(database, settings, draw, operations.RolloutJudge, operations.witness(services))
     asker = asker_of(database, settings, draw)
     return [
@@ -316,6 +317,7 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
         Worker(rollouts.TOPIC, lambda: rollout_worker.run_once(clock())),
         Worker("outside checks", lambda: asker.run_once(clock()), OUTSIDE_CHECKS),
         Worker("releases", lambda: releases.run_once(database, services.repository, now=clock())),
+        Worker("measuring", lambda: measuring.run_once(clock()), MEASURING),
         Worker("housekeeping", lambda: housekeeping.run_once(clock()), HOUSEKEEPING),
     ]
 

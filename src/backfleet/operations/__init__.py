@@ -4,6 +4,7 @@ Owns the tables audit_events and call_buckets. Each product is a package; import
 `catalogue`.
 
 - `perform` is the only way to an operation: it finds it, authorises the caller, runs it, and writes the audit trail
+- `Measuring` writes figures of rollouts and fleets for `/metrics`
 - `Housekeeping` deletes nonces, tasks, results and audit rows that are too old
 """
 
@@ -11,5 +12,6 @@ from backfleet.operations import backfleet, ecs, hbr, ram, sts
 from backfleet.operations.backfleet.rollouts import Judge as RolloutJudge
 from backfleet.operations.backfleet.rollouts import witness
 from backfleet.operations.housekeeping import Housekeeping
+from backfleet.operations.measuring import Measuring
 
-__all__ = ["Housekeeping", "RolloutJudge", "backfleet", "ecs", "hbr", "ram", "sts", "witness"]
+__all__ = ["Housekeeping", "Measuring", "RolloutJudge", "backfleet", "ecs", "hbr", "ram", "sts", "witness"]
