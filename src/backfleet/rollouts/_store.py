@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -17,6 +17,7 @@ from backfleet.rollouts.states import MemberState, RolloutState
 from backfleet.storage import Transaction
 
 AT_ONCE: Final = 500  # rows named in one statement
+_NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 PURGED_AT_ONCE: Final = 5  # rollouts; each may have 50,000 members
 _MEMBER_FIELDS: Final = tuple(name for name in Member._fields if name not in ("is_reachable", "pinned"))
 
@@ -188,10 +189,11 @@ def counts_that_may_fail(
 
 
 def oldest_waits(tx: Transaction, rollout_ids: Sequence[str]) -> dict[tuple[str, int], datetime]:
-    """Return since when the member that waits for longest does, by rollout and ring; not those that never began."""
-    oldest = sa.func.min(members.c.since, type_=members.c.since.type).label("since")
+    """Return since when the member that waits for longest does, by rollout and ring; 1970 for one that never began."""
+    moment = members.c.since.type
+    oldest = sa.func.min(sa.func.coalesce(members.c.since, sa.literal(_NEVER, moment)), type_=moment).label("since")
     chosen = sa.and_(members.c.rollout_id.in_(rollout_ids), members.c.state == MemberState.PENDING.value)
-    query = sa.select(members.c.rollout_id, members.c.ring, oldest).where(chosen, members.c.since.is_not(None))
+    query = sa.select(members.c.rollout_id, members.c.ring, oldest).where(chosen)
     rows = tx.rows(query.group_by(members.c.rollout_id, members.c.ring)) if rollout_ids else []
     return {(row.rollout_id, row.ring): row.since for row in rows}
 
