@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from backfleet.cli._client import Client
-from backfleet.cli._options import calls_the_api, fail, json_option
+from backfleet.cli._options import WholeNumber, calls_the_api, fail, json_option
 from backfleet.cli._pins import pinned
 from backfleet.cli._print import ITEM_HEADINGS, item_rows, items_of, moment, print_json, print_table, say, table
 from backfleet_host.texts import printable
@@ -204,7 +204,7 @@ def task() -> None:
 
 
 @task.command(name="list")
-@click.option("--page", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--page", type=WholeNumber(1), default=1, show_default=True)
 @json_option
 @calls_the_api
 def list_tasks(api: Client, page: int, as_json: bool) -> None:
