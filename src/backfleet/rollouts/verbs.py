@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from backfleet.identity import Caller
+from backfleet.identity import Caller, read_caller, write_caller
 from backfleet.ids import Draw, new_id
 from backfleet.rollouts import _store, outside
 from backfleet.rollouts.applying import with_state
@@ -18,7 +18,7 @@ from backfleet.rollouts.outside import Destinations
 from backfleet.rollouts.people import NOBODY, may_be_same, person_of
 from backfleet.rollouts.planning import Plan, plan
 from backfleet.rollouts.policy import Approval, Fault, Kind, Manual, PolicyRefused, read_policy, with_lines
-from backfleet.rollouts.records import MemberRecord, RolloutRecord, read_caller, write_caller, write_rings
+from backfleet.rollouts.records import MemberRecord, RolloutRecord, write_rings
 from backfleet.rollouts.sending import TOPIC
 from backfleet.rollouts.states import ENDED, FINAL, MemberState, RolloutState, may_move, rollout_may_move
 from backfleet.rollouts.worker import withdraw_orders
