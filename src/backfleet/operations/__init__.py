@@ -11,5 +11,6 @@ from backfleet.operations import backfleet, ecs, hbr, ram, sts
 from backfleet.operations.backfleet.rollouts import Judge as RolloutJudge
 from backfleet.operations.backfleet.rollouts import witness
 from backfleet.operations.housekeeping import Housekeeping
+from backfleet.operations.waiting import still_may
 
-__all__ = ["Housekeeping", "RolloutJudge", "backfleet", "ecs", "hbr", "ram", "sts", "witness"]
+__all__ = ["Housekeeping", "RolloutJudge", "backfleet", "ecs", "hbr", "ram", "still_may", "sts", "witness"]
