@@ -13,5 +13,17 @@ from backfleet.operations.backfleet.rollouts import Judge as RolloutJudge
 from backfleet.operations.backfleet.rollouts import witness
 from backfleet.operations.housekeeping import Housekeeping
 from backfleet.operations.measuring import Measuring
+from backfleet.operations.waiting import still_may
 
-__all__ = ["Housekeeping", "Measuring", "RolloutJudge", "backfleet", "ecs", "hbr", "ram", "sts", "witness"]
+__all__ = [
+    "Housekeeping",
+    "Measuring",
+    "RolloutJudge",
+    "backfleet",
+    "ecs",
+    "hbr",
+    "ram",
+    "still_may",
+    "sts",
+    "witness",
+]
