@@ -283,7 +283,6 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
     settings, database, draw = services.settings, services.database, services.draw
     reachable_within = timedelta(seconds=settings.fit_seconds)
     carrier = carriers.GatewayCarrier(bootstrap_of(settings))
-    housekeeping, measuring = operations.Housekeeping(services, clock()), operations.Measuring(services)
     rollout_worker = rollouts.Worker(database, settings, draw, operations.RolloutJudge, operations.witness(services))
     asker = asker_of(database, settings, draw)
     return [
@@ -316,7 +315,15 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
         Worker("commands", lambda: commands.run_once(database, now=clock()), LEASES),
         Worker(rollouts.TOPIC, lambda: rollout_worker.run_once(clock())),
         Worker("outside checks", lambda: asker.run_once(clock()), OUTSIDE_CHECKS),
-        Worker("releases", lambda: releases.run_once(database, services.repository, now=clock())),
+        *_keeping(services, clock),
+    ]
+
+
+def _keeping(services: Services, clock: Clock) -> list[Worker]:
+    """Return the workers that keep an installation in order."""
+    housekeeping, measuring = operations.Housekeeping(services, clock()), operations.Measuring(services)
+    return [
+        Worker("releases", lambda: releases.run_once(services.database, services.repository, now=clock())),
         Worker("measuring", lambda: measuring.run_once(clock()), MEASURING),
         Worker("housekeeping", lambda: housekeeping.run_once(clock()), HOUSEKEEPING),
     ]
