@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 from backfleet import identity
 from backfleet.failpoints import failpoint
 from backfleet.operations import _store as audit
-from backfleet.operations import authorisation
+from backfleet.operations import authorisation, held
 from backfleet.operations.audit_event import LONGEST_AGENT, AuditEvent, parameters_to_keep, user_name_of
 from backfleet.operations.catalogue import HBR, Answer, Call, Operation, Services
 from backfleet.operations.errors import RegionNotFound
@@ -152,9 +152,11 @@ def admit(
     targets = authorisation.targets_of(operation, call, request)
     with call.services.database.transaction() as tx:
         first(tx)
+        is_held = held.check_caller(tx, call)
         ruling = authorisation.judge(tx, operation, call, targets, authorisation.context_of(operation, call, request))
         allowed = ruling.decision.allowed
         refusal = problem if allowed or operation.denied is not None else authorisation.refusal_of(call, ruling)
+        refusal = is_held or refusal
         if call.caller != identity.ANONYMOUS:
             # An anonymous call belongs to no account's trail: an operation that takes one writes its own event.
             named = parameters_to_keep(parameters_of(operation.request), flat)

@@ -38,6 +38,9 @@ def test_a_server_describes_itself(api: Api) -> None:
         "OverdueBackups": 0,
         "ClockSkewMilliseconds": 0,
         "Releases": 1,
+        "Held": False,
+        "AdoptedInstances": 0,
+        "TargetsNeedSignature": False,
     }
 
 
