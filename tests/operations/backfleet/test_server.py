@@ -39,6 +39,8 @@ def test_a_server_describes_itself(api: Api) -> None:
         "ClockSkewMilliseconds": 0,
         "Releases": 1,
         "Held": False,
+        "CopiedTime": 0,
+        "RestoredTime": 0,
         "AdoptedInstances": 0,
         "TargetsNeedSignature": False,
     }

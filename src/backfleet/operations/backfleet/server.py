@@ -52,7 +52,7 @@ def describe_server(call: Call, asked: DescribeServer) -> dict[str, Any]:
     next backup did not begin when it usually does. ClockSkewMilliseconds is by how much the clock of the machine that
     answers is ahead of the database's, which decides.
 
-    After a restore, CopiedTime is when the copy was made, and RestoredTime when it was restored. While Held is true,
+    After a restore, CopiedTime is when the copy was made, and RestoredTime when it was restored; else both are 0. While Held is true,
     nothing is moved: see ReleaseServerHold. AdoptedInstances are hosts that the copy did not know. While
     TargetsNeedSignature is true, hosts may have seen newer targets than this server has, which people must sign.
     """
@@ -91,7 +91,7 @@ def describe_server(call: Call, asked: DescribeServer) -> dict[str, Any]:
 
 def _restore_facts(restore: hold.Restore | None) -> dict[str, Any]:
     if restore is None:
-        return {"Held": False, "AdoptedInstances": 0}
+        return {"Held": False, "CopiedTime": 0, "RestoredTime": 0, "AdoptedInstances": 0}
     return {
         "Held": restore.is_held,
         "CopiedTime": int(restore.copied_at.timestamp()),
