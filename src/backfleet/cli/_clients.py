@@ -8,6 +8,7 @@ import click
 
 from backfleet.cli._client import Client
 from backfleet.cli._options import calls_the_api, fail, json_option
+from backfleet.cli._pins import pinned
 from backfleet.cli._print import ITEM_HEADINGS, item_rows, items_of, moment, print_json, print_table, say, table
 from backfleet_host.texts import printable
 
@@ -46,7 +47,7 @@ def list_clients(api: Client, as_json: bool) -> None:
                 c.get("PackageName"),
                 c.get("ClientVersion"),
                 c.get("MaxClientVersion"),
-                c["Status"] + _offered(c) + _unconfirmed(c),
+                c["Status"] + _offered(c) + _unconfirmed(c) + pinned(c),
             )
             for c in found
         ],

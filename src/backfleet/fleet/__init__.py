@@ -1,7 +1,7 @@
 """Hosts, and the backup clients on them. Knows nothing of who may act on them.
 
-Owns the tables activations, instances, inventories, agent_requests, clients, client_preferences, boots, agent_runs and
-resource_tags. Publishes `gone/<id>` when an instance is deregistered. Every verb takes a transaction.
+Owns the tables activations, instances, inventories, agent_requests, clients, client_preferences, client_pins, boots,
+agent_runs and resource_tags. Publishes `gone/<id>` when an instance is deregistered. Every verb takes a transaction.
 
 - Enrolment: `create_activation` makes a code, `read_registration` checks a host's request, `register` enrols the host
   after `forget_unheard` has removed what lost answers left, and `deregister` ends that; `keep_registered` has it wait;
@@ -16,6 +16,7 @@ resource_tags. Publishes `gone/<id>` when an instance is deregistered. Every ver
 - Clients: `resolve` turns ids into clients and instances; `ensure_client`, `set_clients` and `forget_client` maintain
   what is known of them, `doubt_clients` has their host asked, `set_preferences` their settings; `oldest_readers`
   returns the lowest version that must read a client's backups.
+- Pins: `put_pin`, `delete_pin`, `find_pins`; `holds_of` returns those that hold clients now.
 - Tags of resources of any kind: `set_tags`, `remove_tags`, `tags_of`, `has_tags`.
 - Lists: `find_activations`, `find_instances`, `find_clients`, `find_inventory`, `find_tags`.
 """
@@ -71,6 +72,7 @@ from backfleet.fleet.instances import (
 )
 from backfleet.fleet.inventory import InventoryMissing, InventoryRefused, find_inventory, put_inventory, read_inventory
 from backfleet.fleet.model import (
+    BEFORE_BOOT,
     GONE,
     Activation,
     AgentIdentity,
@@ -82,16 +84,30 @@ from backfleet.fleet.model import (
     ClientStatus,
     Failure,
     Heartbeat,
+    Hold,
     Instance,
     InstanceFilter,
     Inventory,
     InventoryItem,
+    Pin,
+    PinKind,
     Preferences,
     Reachability,
     Registration,
     Resolved,
     ResourceTag,
     TagFilter,
+)
+from backfleet.fleet.pins import (
+    MOST_PINS,
+    Place,
+    TooManyPins,
+    delete_pin,
+    find_pins,
+    has_pins,
+    holds_of,
+    purge_pins,
+    put_pin,
 )
 from backfleet.fleet.preferences import preferences_of, set_preferences
 from backfleet.fleet.readers import oldest_readers
@@ -100,7 +116,9 @@ from backfleet.fleet.replay_cache import forget_requests, remember_request, reme
 from backfleet.fleet.tagging import MOST_TAGS, TooManyTags, find_tags, has_tags, remove_tags, set_tags, tags_of
 
 __all__ = [
+    "BEFORE_BOOT",
     "GONE",
+    "MOST_PINS",
     "MOST_TAGS",
     "REFRESH",
     "Activation",
@@ -113,12 +131,16 @@ __all__ = [
     "ClientStatus",
     "Failure",
     "Heartbeat",
+    "Hold",
     "Instance",
     "InstanceFilter",
     "Inventory",
     "InventoryItem",
     "InventoryMissing",
     "InventoryRefused",
+    "Pin",
+    "PinKind",
+    "Place",
     "Preferences",
     "Reachability",
     "Registration",
@@ -126,6 +148,7 @@ __all__ = [
     "Resolved",
     "ResourceTag",
     "TagFilter",
+    "TooManyPins",
     "TooManyTags",
     "activation",
     "adopt",
@@ -143,6 +166,7 @@ __all__ = [
     "count_presence",
     "create_activation",
     "delete_activation",
+    "delete_pin",
     "deregister",
     "deregistered_among",
     "disable_activation",
@@ -153,12 +177,15 @@ __all__ = [
     "find_clients",
     "find_instances",
     "find_inventory",
+    "find_pins",
     "find_tags",
     "forget_client",
     "forget_requests",
     "forget_unheard",
     "has_boots",
+    "has_pins",
     "has_tags",
+    "holds_of",
     "ids_of_package",
     "instance",
     "is_connected",
@@ -171,7 +198,9 @@ __all__ = [
     "oldest_readers",
     "out_of_reach",
     "preferences_of",
+    "purge_pins",
     "put_inventory",
+    "put_pin",
     "reachability",
     "read_inventory",
     "read_registration",

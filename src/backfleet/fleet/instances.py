@@ -35,12 +35,13 @@ def take_boots(tx: Transaction, *, limit: int) -> dict[str, datetime]:
 
 
 def deregister(tx: Transaction, instance_id: str, *, now: datetime) -> bool:
-    """Deregister an instance and delete its tags. Return True to the one caller that did it.
+    """Deregister an instance and delete its tags and pins. Return True to the one caller that did it.
 
     Its agent's signatures are refused from now on, and lists leave it out.
     """
     tx.publish(GONE + instance_id)
     _store.tags.drop(tx, "instance", [instance_id], None)
+    _store.pins.drop_instance(tx, instance_id)
     activation_id = _store.instances.deregister(tx, instance_id, now)
     if activation_id is None:
         return False

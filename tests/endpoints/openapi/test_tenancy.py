@@ -12,7 +12,7 @@ from endpoints.openapi.scenario import SCENARIO, Installation, Step, at, filled,
 from endpoints.openapi.server import Server
 from endpoints.openapi.signed_requests import V3
 
-DOCUMENTS = {"trust", "federated", "keys", "token"}  # what is not an id of ours
+DOCUMENTS = {"trust", "federated", "keys", "token", "until"}  # what is not an id of ours
 NEW = re.compile(r"\b(t|c|f|mi)-[a-z0-9]{16,}")  # an id that the call itself made
 SELF_AUTHENTICATED = {"AssumeRoleWithOIDC"}  # the provider's token authenticates the call, whatever its account
 NAMED = re.compile(r"<(\w+)>")

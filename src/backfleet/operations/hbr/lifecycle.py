@@ -116,7 +116,7 @@ def upgrade_backup_clients(call: Call, asked: UpgradeBackupClients) -> dict[str,
     )
 
     def plan(tx: Transaction, selected: Selection) -> list[TaskTarget]:
-        targets = _plan_upgrades(tx, selected, asked.release_version or "")
+        targets = plan_upgrades(tx, call, selected, asked.release_version or "")
         return [replace(target, tries_again=bool(asked.try_again)) for target in targets]
 
     return start_task(TaskRequest(call, there, Kind.UPGRADE, named, plan, asked, asked.client_token))
@@ -188,7 +188,8 @@ def uninstall_backup_clients(call: Call, asked: UninstallBackupClients) -> dict[
     )
 
     def plan(tx: Transaction, selected: Selection) -> list[TaskTarget]:
-        return [replace(target, remove_state=bool(asked.remove_state)) for target in _plan_uninstalls(tx, selected)]
+        targets = selected.targets(UninstallPlanner(selected.holds(tx, call.now)))
+        return [replace(target, remove_state=bool(asked.remove_state)) for target in targets]
 
     return start_task(TaskRequest(call, there, Kind.UNINSTALL, named, plan, asked, asked.client_token))
 
@@ -208,7 +209,9 @@ def upgrade_client(call: Call, asked: OneClient) -> dict[str, Any]:
     Raises:
         ApiError: UnreachableInstance or ClientNotFound.
     """
-    return _start_one(call, Kind.UPGRADE, _plan_upgrades, asked, "UpgradeClientTask")
+    return _start_one(
+        call, Kind.UPGRADE, lambda tx, selected: plan_upgrades(tx, call, selected), asked, "UpgradeClientTask"
+    )
 
 
 @operation(
@@ -226,21 +229,23 @@ def uninstall_client(call: Call, asked: OneClient) -> dict[str, Any]:
     Raises:
         ApiError: UnreachableInstance or ClientNotFound.
     """
-    return _start_one(call, Kind.UNINSTALL, _plan_uninstalls, asked, "UninstallClientTask")
+
+    def plan(tx: Transaction, selected: Selection) -> list[TaskTarget]:
+        return selected.targets(UninstallPlanner(selected.holds(tx, call.now)))
+
+    return _start_one(call, Kind.UNINSTALL, plan, asked, "UninstallClientTask")
 
 
-def _plan_upgrades(tx: Transaction, selected: Selection, version: str = "") -> list[TaskTarget]:
+def plan_upgrades(tx: Transaction, call: Call, selected: Selection, version: str = "") -> list[TaskTarget]:
+    """Return the move of each selected client to its newest release, or to a named one, or why there is none."""
     instances = selected.found.instances
     wanted = {
         (client.package, instances[instance_id].platform, client.channel)
         for instance_id, clients in selected.found.clients_on.items()
         for client in clients
     }
-    return selected.targets(UpgradePlanner(upgrades.releases_by_offer(tx, wanted), version))
-
-
-def _plan_uninstalls(_tx: Transaction, selected: Selection) -> list[TaskTarget]:
-    return selected.targets(UninstallPlanner())
+    offered = upgrades.releases_by_offer(tx, wanted)
+    return selected.targets(UpgradePlanner(offered, version, selected.holds(tx, call.now)))
 
 
 def _plan_installs(tx: Transaction, call: Call, selected: Selection, options: InstallOptions) -> list[TaskTarget]:

@@ -6,10 +6,11 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from backfleet import fleet, upgrades
-from backfleet.fleet import Instance, Reachability, Resolved
+from backfleet.fleet import Hold, Instance, Place, Reachability, Resolved
 from backfleet.operations.hbr.answers import seconds
 from backfleet.operations.hbr.errors import BY_REACHABILITY, REACHABILITY_TEXTS, ClientNotFound
 from backfleet.operations.hbr.identifiers import NamedIds, is_client
+from backfleet.storage import Transaction
 from backfleet.upgrades import Item, Planner, TaskTarget
 
 LEAST_TIME: Final = timedelta(seconds=60)  # that a task must have left when a host gets its order
@@ -45,6 +46,12 @@ class Selection:
     def reachable(self) -> list[Instance]:
         """The named instances that can be given work, in request order."""
         return [self.found.instances[each] for each in self.named.instances if self._is_reachable(each)]
+
+    def holds(self, tx: Transaction, now: datetime) -> dict[Place, Hold]:
+        """Return what pins hold of all clients on the instances that are named, or that named clients are on."""
+        on = [client for clients in self.found.clients_on.values() for client in clients]
+        places = {(client.instance_id, client.package): client.id for client in on}
+        return fleet.holds_of(tx, on[0].account_id, on[0].region, places, now=now) if on else {}
 
     def instance_id_of(self, named: str) -> str:
         """Return the instance that a named id lies on; for an unknown client, its own id."""
