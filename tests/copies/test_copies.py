@@ -88,7 +88,7 @@ def test_a_copy_has_every_row_and_file_and_moves_between_engines(
     with closing(open_database(Settings(data=after, database_url=url).database)) as there:
         assert rows(there) == rows(services.database)
         write_copy(after, there, tmp_path / "again", None, now=LATER, version="0.1.0")
-    restored(tmp_path / "again", tmp_path / "back")
+    restore(Settings(data=tmp_path / "back"), tmp_path / "again", None, now=LATER.replace(hour=13))
     with closing(open_database(f"sqlite:///{tmp_path / 'back' / 'backfleet.db'}")) as there:
         assert rows(there) == rows(services.database)
     opened, _ = open_services(Settings(data=after, database_url=url), open_pubsub(""), clock=lambda: LATER, draw=draw)

@@ -52,8 +52,8 @@ def describe_server(call: Call, asked: DescribeServer) -> dict[str, Any]:
     next backup did not begin when it usually does. ClockSkewMilliseconds is by how much the clock of the machine that
     answers is ahead of the database's, which decides.
 
-    After a restore, CopiedTime is when the copy was made, and RestoredTime when it was restored; else both are 0. While Held is true,
-    nothing is moved: see ReleaseServerHold. AdoptedInstances are hosts that the copy did not know. While
+    After a restore, CopiedTime is when the copy was made, and RestoredTime when it was restored; else both are 0. While
+    Held is true, nothing is moved: see ReleaseServerHold. AdoptedInstances are hosts that the copy did not know. While
     TargetsNeedSignature is true, hosts may have seen newer targets than this server has, which people must sign.
     """
     settings = call.services.settings
