@@ -297,7 +297,7 @@ def _moving_workers(services: Services, clock: Clock) -> list[Worker]:
     settings, database, draw, watch = services.settings, services.database, services.draw, services.hold
     reachable_within = timedelta(seconds=settings.fit_seconds)
     carrier = carriers.GatewayCarrier(bootstrap_of(settings))
-    rollout_worker = rollouts.Worker(database, settings, draw, operations.RolloutJudge)
+    rollout_worker = rollouts.Worker(database, settings, draw, operations.RolloutJudge, operations.witness(services))
     asker = asker_of(database, settings, draw)
     moving = [
         Worker(
