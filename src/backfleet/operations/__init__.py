@@ -13,5 +13,17 @@ from backfleet.operations.backfleet.rollouts import Judge as RolloutJudge
 from backfleet.operations.backfleet.rollouts import witness
 from backfleet.operations.held import note_adoption
 from backfleet.operations.housekeeping import Housekeeping
+from backfleet.operations.waiting import still_may
 
-__all__ = ["Housekeeping", "RolloutJudge", "backfleet", "ecs", "hbr", "note_adoption", "ram", "sts", "witness"]
+__all__ = [
+    "Housekeeping",
+    "RolloutJudge",
+    "backfleet",
+    "ecs",
+    "hbr",
+    "note_adoption",
+    "ram",
+    "still_may",
+    "sts",
+    "witness",
+]
