@@ -5,12 +5,14 @@ Owns the tables audit_events and call_buckets. Each product is a package; import
 
 - `perform` is the only way to an operation: it finds it, authorises the caller, runs it, and writes the audit trail
 - `Measuring` writes figures of rollouts and fleets for `/metrics`
+- `note_adoption` writes down that a host was taken in after a restore
 - `Housekeeping` deletes nonces, tasks, results and audit rows that are too old
 """
 
 from backfleet.operations import backfleet, ecs, hbr, ram, sts
 from backfleet.operations.backfleet.rollouts import Judge as RolloutJudge
 from backfleet.operations.backfleet.rollouts import witness
+from backfleet.operations.held import note_adoption
 from backfleet.operations.housekeeping import Housekeeping
 from backfleet.operations.measuring import Measuring
 from backfleet.operations.waiting import still_may
@@ -22,6 +24,7 @@ __all__ = [
     "backfleet",
     "ecs",
     "hbr",
+    "note_adoption",
     "ram",
     "still_may",
     "sts",
