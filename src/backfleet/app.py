@@ -303,13 +303,7 @@ def _moving_workers(services: Services, clock: Clock) -> list[Worker]:
     moving = [
         Worker(
             "upgrades",
-            lambda: upgrades.run_once(
-                database,
-                now=clock(),
-                draw=draw,
-                carrier=carrier,
-                rules=rules_of(settings),
-            ),
+            lambda: upgrades.run_once(database, now=clock(), draw=draw, carrier=carrier, rules=rules_of(settings)),
         ),
         Worker(
             assistant.TOPIC,
