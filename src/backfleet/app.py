@@ -283,7 +283,7 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
     reachable_within = timedelta(seconds=settings.fit_seconds)
     carrier = carriers.GatewayCarrier(bootstrap_of(settings))
     housekeeping = operations.Housekeeping(services, clock())
-    rollout_worker = rollouts.Worker(database, settings, draw, operations.RolloutJudge)
+    rollout_worker = rollouts.Worker(database, settings, draw, operations.RolloutJudge, operations.witness(services))
     asker = asker_of(database, settings, draw)
     return [
         Worker(
@@ -293,7 +293,7 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
                 now=clock(),
                 draw=draw,
                 carrier=carrier,
-                most_per_second=settings.host_bytes_per_second,
+                rules=rules_of(settings),
             ),
         ),
         Worker(
@@ -318,6 +318,16 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
         Worker("releases", lambda: releases.run_once(database, services.repository, now=clock())),
         Worker("housekeeping", lambda: housekeeping.run_once(clock()), HOUSEKEEPING),
     ]
+
+
+def rules_of(settings: Settings) -> upgrades.Rules:
+    """Return what the settings and the operations say about orders."""
+    return upgrades.Rules(
+        settings.host_bytes_per_second,
+        timedelta(seconds=settings.fit_seconds),
+        timedelta(seconds=settings.task_seconds),
+        operations.still_may(settings.region),
+    )
 
 
 def asker_of(database: Database, settings: Settings, draw: Draw) -> rollouts.Asker:

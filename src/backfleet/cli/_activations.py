@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from backfleet.cli._client import Client
-from backfleet.cli._options import calls_the_api, fail, json_option
+from backfleet.cli._options import WholeNumber, calls_the_api, fail, json_option
 from backfleet.cli._print import print_json, say
 from backfleet.cli._tables import Output, output_options
 from backfleet.host_program import MISSING
@@ -22,9 +22,9 @@ def activation() -> None:
 
 @activation.command()
 @click.option(
-    "--count", type=click.IntRange(1, 1000), default=10, show_default=True, help="How many hosts may enrol with it."
+    "--count", type=WholeNumber(1, 1000), default=10, show_default=True, help="How many hosts may enrol with it."
 )
-@click.option("--expires", type=click.IntRange(1, 24), default=4, show_default=True, metavar="HOURS")
+@click.option("--expires", type=WholeNumber(1, 24), default=4, show_default=True, metavar="HOURS")
 @click.option("--name", help="Names hosts NAME-1, NAME-2... Default: their host names.")
 @json_option
 @calls_the_api
@@ -74,7 +74,7 @@ def _paste_lines(server: dict[str, Any], region: str, activation_id: str, code: 
 
 
 @activation.command(name="list")
-@click.option("--limit", type=click.IntRange(1), default=200, show_default=True, metavar="N", help="No more than N.")
+@click.option("--limit", type=WholeNumber(1), default=200, show_default=True, metavar="N", help="No more than N.")
 @output_options
 @calls_the_api
 def list_activations(client: Client, limit: int, output: Output) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from backfleet.cli._client import Client
-from backfleet.cli._options import calls_the_api, fail
+from backfleet.cli._options import WholeNumber, calls_the_api, fail
 from backfleet.cli._tables import Output, output_options
 from backfleet.clock import utc_now
 
@@ -31,7 +31,7 @@ UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 @click.option("--key", metavar="ID", help="Only calls with this access key.")
 @click.option("--denied", is_flag=True, help="Only calls that policies denied.")
 @click.option(
-    "--limit", type=click.IntRange(1), default=100, show_default=True, help="The most calls to show. --jsonl shows all."
+    "--limit", type=WholeNumber(1), default=100, show_default=True, help="The most calls to show. --jsonl shows all."
 )
 @output_options
 @click.option("--jsonl", is_flag=True, help="Export: print every event as a line of JSON, oldest first.")

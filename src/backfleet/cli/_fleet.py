@@ -9,7 +9,7 @@ from backfleet.cli._choosing import Named, Target, Wanted
 from backfleet.cli._client import CallFailed, Client
 from backfleet.cli._confirming import Plan, confirm, show_plan, yes_option
 from backfleet.cli._listing import list_clients, list_hosts
-from backfleet.cli._options import PARTLY, calls_the_api, fail, json_option
+from backfleet.cli._options import PARTLY, WholeNumber, calls_the_api, fail, json_option
 from backfleet.cli._print import print_json, say
 from backfleet.cli._tables import Output, output_options
 from backfleet.cli._targets import chosen_hosts, host_targets
@@ -24,7 +24,7 @@ def instance() -> None:
 
 @instance.command(name="list")
 @host_targets
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="No more than N of them.")
+@click.option("--limit", type=WholeNumber(1), metavar="N", help="No more than N of them.")
 @output_options
 @calls_the_api
 def list_instances(client: Client, wanted: Wanted, limit: int | None, output: Output) -> None:

@@ -1,6 +1,7 @@
 """Options of every command that calls the API, and how failures are reported."""
 
 import functools
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -20,6 +21,16 @@ FINISHED_BEFORE: Final = 4
 """What was to be cancelled was over already."""
 
 Command = Callable[..., Any]
+
+
+class WholeNumber(click.IntRange):
+    """A whole number in ASCII digits; int() alone takes those of every script, and underscores."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return it as an int. Raises BadParameter."""
+        if isinstance(value, str) and not re.fullmatch(r"[+-]?[0-9]{1,19}", value):
+            self.fail(f"{value!r} is no whole number in the digits 0 to 9", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def calls_the_api(command: Command) -> Any:

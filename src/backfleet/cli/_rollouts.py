@@ -9,6 +9,7 @@ import click
 
 from backfleet.cli._client import Client
 from backfleet.cli._drawing import Drawing
+from backfleet.cli._evidence import all_events, all_members, evidence
 from backfleet.cli._options import calls_the_api, json_option, print_faults
 from backfleet.cli._policies import POLICY_FILE, call_with_policy
 from backfleet.cli._print import moment, print_json, print_text, say
@@ -17,8 +18,6 @@ from backfleet.cli._tables import Output, layout, output_options, print_table, t
 from backfleet.cli._waiting import Poller, stoppable
 from backfleet_host.texts import printable
 
-MOST_EVENTS = 500  # in one call: the API's maximum
-MEMBERS_PAGE = 500
 POLL_SECONDS = 2.0
 ENDED = ("completed", "rolled_back", "cancelled", "expired")
 NEEDS_SOMEBODY = ("paused", "halted")
@@ -36,6 +35,7 @@ def rollout() -> None:
 
 
 rollout.add_command(simulate_policy)
+rollout.add_command(evidence)
 
 
 @rollout.command()
@@ -120,7 +120,7 @@ def _done(found: dict[str, Any]) -> int:
 def show(api: Client, rollout_id: str, members: bool, as_json: bool) -> None:
     """Show one rollout: its rings, what it waits for, and its members if asked for."""
     found = api.call("backfleet", "DescribeRollout", RolloutId=rollout_id)
-    listed = _members(api, rollout_id) if members else []
+    listed = all_members(api, rollout_id) if members else []
     if as_json:
         print_json({**found, **({"MemberList": listed} if members else {})})
         return
@@ -130,18 +130,6 @@ def show(api: Client, rollout_id: str, members: bool, as_json: bool) -> None:
             ("CLIENT", "INSTANCE", "RING", "STATE", "CODE", "REASON"),
             [(m["ClientId"], m["InstanceId"], m["Ring"], m["State"], m["ErrorCode"], m["Reason"]) for m in listed],
         )
-
-
-def _members(api: Client, rollout_id: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    while True:
-        page = len(found) // MEMBERS_PAGE + 1
-        answer = api.call(
-            "backfleet", "DescribeRolloutMembers", RolloutId=rollout_id, PageNumber=page, PageSize=MEMBERS_PAGE
-        )
-        found += answer["Members"]
-        if len(answer["Members"]) < MEMBERS_PAGE:
-            return found
 
 
 def _picture(found: dict[str, Any]) -> str:
@@ -200,15 +188,7 @@ def watch(api: Client, rollout_id: str, as_json: bool) -> None:
 @calls_the_api
 def events(api: Client, rollout_id: str, output: Output) -> None:
     """List what happened to a rollout, oldest first."""
-    found: list[dict[str, Any]] = []
-    while True:
-        after = found[-1]["Number"] if found else 0
-        answer = api.call(
-            "backfleet", "DescribeRolloutEvents", RolloutId=rollout_id, After=after, MaxResults=MOST_EVENTS
-        )
-        found += answer["Events"]
-        if len(answer["Events"]) < MOST_EVENTS:
-            break
+    found = all_events(api, rollout_id)
     output.show(
         ("TIME", "WHAT", "NAME", "CHANGE", "REASON"),
         [(moment(e["Time"]), e["What"], e["Name"], e["Change"], e["Reason"]) for e in found],

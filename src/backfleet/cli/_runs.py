@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from backfleet.cli._client import Client
-from backfleet.cli._options import calls_the_api
+from backfleet.cli._options import WholeNumber, calls_the_api
 from backfleet.cli._print import moment, say
 from backfleet.cli._tables import Output, output_options
 
@@ -20,7 +20,7 @@ from backfleet.cli._tables import Output, output_options
 )
 @click.option("--backups", "only_backups", is_flag=True, help="Only runs that make a backup.")
 @click.option("--overdue", is_flag=True, help="Instead: clients whose next backup did not begin when it usually does.")
-@click.option("--page", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--page", type=WholeNumber(1), default=1, show_default=True)
 @output_options
 @calls_the_api
 def runs(

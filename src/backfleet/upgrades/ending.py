@@ -5,6 +5,7 @@ items (by id), clients (by id), tasks (by id).
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -79,7 +80,8 @@ def _end_open(tx: Transaction, task: Task, end: Callable[[Item, Reached | None],
     # These may have been sent since the task was read: then there was nothing to cancel yet.
     since = [item.id for item in locked if item.state is not seen[item.id]]
     reached |= carriers.cancel(tx, TOPIC, since, now=now)
-    ended = [end(item, reached.get(item.id)) for item in locked]
+    never_sent = {item.id for item in locked if item.waits}  # their clients are as they were
+    ended = [replace(end(item, reached.get(item.id)), deferred=item.deferred or item.waits) for item in locked]
     _store.update(tx, ended)
     changes = [
         Change(
@@ -89,7 +91,7 @@ def _end_open(tx: Transaction, task: Task, end: Callable[[Item, Reached | None],
             failure=Failure(item.code, item.message, item.to_version, now),
         )
         for item in ended
-        if item.client_id
+        if item.client_id and item.id not in never_sent
     ]
     fleet.set_clients(tx, changes, now=now)
     update_tasks(tx, [task.id], now=now)

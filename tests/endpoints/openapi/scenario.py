@@ -91,6 +91,8 @@ CLIENTS = [
 BACKFLEET = [
     step("backfleet", "ListTasks"),
     step("backfleet", "RollBackClients", ClientIds=["<client1>"]),
+    step("backfleet", "PrecheckClients", ClientIds=["<client4>"], ExpiresInSeconds=3600),
+    step("backfleet", "StageClients", InstanceIds=["<host1>"], ReleaseVersion="2.0"),
     step("backfleet", "CancelTask", TaskId="<other>"),
     step("backfleet", "ListReleases"),
     step(
@@ -110,6 +112,8 @@ BACKFLEET = [
     step("backfleet", "DescribeRollout", RolloutId="<rollout>"),
     step("backfleet", "DescribeRolloutMembers", RolloutId="<rollout>"),
     step("backfleet", "DescribeRolloutEvents", RolloutId="<rollout>"),
+    step("backfleet", "GetRolloutEvidence", RolloutId="<rollout>"),
+    step("backfleet", "GetEvidenceKey"),
     step("backfleet", "HoldRolloutMember", RolloutId="<rollout>", ClientId="<client3>"),
     step("backfleet", "RetryRolloutMembers", RolloutId="<rollout>"),
     step("backfleet", "PauseRollout", RolloutId="<rollout>"),
