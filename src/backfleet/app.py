@@ -40,7 +40,7 @@ from backfleet.certificate_names import complete_certificate
 from backfleet.certificates import Certificates, authority_file
 from backfleet.clock import Clock
 from backfleet.clock_measuring import measure
-from backfleet.endpoints import agents, downloads, health, openapi
+from backfleet.endpoints import agents, console, downloads, health, openapi
 from backfleet.ids import Draw
 from backfleet.library_internals import limit_tls_buffers
 from backfleet.opening import CannotStart, data_folder_taken, endpoints_of, open_services, write_json
@@ -212,6 +212,8 @@ class _Server:
         health.add_to(app, {"database": self._check_database})
         if "openapi" in only:
             openapi.add_to(app, services, self._performer, self._clock)
+        if "console" in only:
+            console.add_to(app, services, self._performer, self._pubsub, self._clock)
         if "downloads" in only:
             downloads.add_to(
                 app,

@@ -9,6 +9,7 @@ from backfleet import VERSION
 from backfleet.cli._audit import audit
 from backfleet.cli._calendars import calendar
 from backfleet.cli._clients import client, task
+from backfleet.cli._console import console
 from backfleet.cli._doctor import doctor
 from backfleet.cli._fleet import activation, instance
 from backfleet.cli._identity import account, key, policy, user
@@ -31,7 +32,7 @@ def main() -> None:
 
 for _command in (
     serve, release, rollout, calendar, activation, instance, client, task, account, user, role, key, policy, audit,
-    doctor,
+    doctor, console,
 ):  # fmt: skip
     main.add_command(_command)
 client.add_command(runs)

@@ -1,4 +1,4 @@
-"""Deleting what is too old: nonces, tasks, rollouts, results and the audit trail.
+"""Deleting what is too old: nonces, logins, tasks, rollouts, results and the audit trail.
 
 A clock that jumped ahead must not empty them, and nobody can see from the clock that it did. So what was there before
 this process ages by the time that has passed for certain: from the newest call that was recorded before the start, by
@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from backfleet import assistant, identity, rollouts, upgrades
+from backfleet import assistant, identity, logins, rollouts, upgrades
 from backfleet.operations import _store
 from backfleet.operations.catalogue import Services
 
@@ -30,13 +30,14 @@ class Housekeeping:
         self._newest: datetime | None = None  # the newest call from before the start
 
     def run_once(self, now: datetime) -> bool:
-        """Delete nonces, tasks, rollouts, results and audit rows that are too old; return whether there may be more."""
+        """Delete what is too old, and return whether there may be more."""
         settings, running = self._services.settings, timedelta(seconds=self._passed() - self._began)
         with self._services.database.transaction() as tx:
             if running >= timedelta(seconds=settings.nonce_seconds):  # those of before the start are over, too
                 identity.purge_nonces(tx, now=min(now, self._started + running))
             if self._newest is None:
                 self._newest = _store.newest_before(tx, self._started) or self._started
+            logins.purge(tx, now=now, idle=timedelta(seconds=settings.console_idle_seconds))
             proven = min(now, self._newest + running)
             rollouts.purge(tx, before=proven - timedelta(days=settings.task_days), now=proven)
             upgrades.purge(tx, before=proven - timedelta(days=settings.task_days))
