@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +178,59 @@ def how_down(env: Environment) -> set[str]:
     return {"RollBackClients"}
 
 
+def prechecked(env: Environment) -> set[str]:
+    return {"PrecheckClients", prepared(env, "PrecheckClients")}
+
+
+def staged(env: Environment) -> set[str]:
+    return {"StageClients", prepared(env, "StageClients")}
+
+
+def prepared(env: Environment, action: str) -> str:
+    status, body = env.ask(BACKFLEET.version, action, InstanceIds=[env.host_with_client()[0]])
+    name = env.ask(HBR.version, "DescribeTask", TaskId=body["TaskId"])[1]["Name"]
+    assert (status, name) == (200, f"{action}Task")
+    return action
+
+
+def awaited(env: Environment) -> set[str]:
+    host = env.host(silent=True)
+    env.client(host)
+    asked = {"InstanceIds": [host], "ExpiresInSeconds": "86400"}
+    status, body = upgrade(env, **asked)
+    assert (status, body["InstanceStatuses"][0]["ValidInstance"]) == (200, True)
+    (item,) = items(env, body["TaskId"])
+    assert item["waitsUntil"] == int(env.now.timestamp()) + 86400
+    upgrade(env, **asked)
+    return {"ExpiresInSeconds", "waitsUntil", items(env, body["TaskId"])[0]["errorCode"]}
+
+
+def kept(env: Environment) -> set[str]:
+    host, client = env.host_with_client()
+    until = (env.now + timedelta(days=1)).isoformat()
+    status, _ = env.ask(BACKFLEET.version, "PutPin", ClientId=client, Reason="year's end", Until=until, Versions="<2")
+    assert status == 200
+    (shown,) = env.ask(HBR.version, "DescribeBackupClients", ClientType="ECS_CLIENT")[1]["Clients"]
+    assert [pin["Reason"] for pin in shown["Pins"]] == ["year's end"]
+    return {"PutPin", "Pins", *codes(env, InstanceIds=[host])}
+
+
+def channel_and_scheme(env: Environment) -> set[str]:
+    env.host_with_client()
+    (listed,) = env.ask(HBR.version, "DescribeBackupClients", ClientType="ECS_CLIENT")[1]["Clients"]
+    assert (listed["Channel"], listed["VersionScheme"]) == ("stable", "pep440")
+    return {"Channel", "VersionScheme"}
+
+
+def cancelling_again(env: Environment) -> set[str]:
+    host, _ = env.host_with_client()
+    task = upgrade(env, InstanceIds=[host])[1]["TaskId"]
+    answers = [env.ask(BACKFLEET.version, "CancelTask", TaskId=task)[1] for _ in range(2)]
+    assert [answer["Cancelled"] for answer in answers] == [True, False]
+    assert [(answer["Description"], answer["Progress"]) for answer in answers] == [("cancelled", -1)] * 2
+    return {"CancelTask", "Cancelled", "Description", "Progress"}
+
+
 def on_withdrawn(env: Environment) -> set[str]:
     env.release("1.5", withdrawn=True)
     for version in ("1.0", "1.5", "2.0"):
@@ -204,6 +257,12 @@ SCENARIOS: dict[str, Scenario] = {
     "The same install or uninstall asked again while it runs, without a `ClientToken` or with a new one": same_install,
     "Which version?": which_version,
     "How to go down?": how_down,
+    "What would an upgrade be refused for?": prechecked,
+    "How to download before the window opens?": staged,
+    "How to wait for hosts that are away or busy?": awaited,
+    "How to keep a client where it is?": kept,
+    "Which channel does a client follow, and how do its versions compare?": channel_and_scheme,
+    "What does cancelling a finished task do?": cancelling_again,
     "Which clients are on a withdrawn version?": on_withdrawn,
 }
 

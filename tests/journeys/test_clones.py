@@ -43,7 +43,7 @@ def test_a_copy_is_noticed_refused_and_given_an_identity_of_its_own(server: Inst
     (original,) = server.hosts
     copy = Host(server, tmp_path / "copy")
     original.stop()
-    shutil.copytree(original.root, copy.root, symlinks=True)
+    shutil.copytree(original.root, copy.root, symlinks=True, ignore=shutil.ignore_patterns(".runs"))
 
     def noticed() -> Any:
         for host in (original, copy):

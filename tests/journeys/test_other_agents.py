@@ -132,7 +132,7 @@ def test_a_host_reports_the_state_of_its_client(bootstrap: Bootstrap, tmp_path: 
     def reported(at: datetime) -> Change | None:
         question = Order(order_id_of("c-1", at), "status", PACKAGE)
         _, _, output = run(tmp_path, command_for(question, bootstrap))
-        client = Client("c-1", "1", "r", "mi-1", PACKAGE, "", "stable", "", ClientStatus.INSTALL_FAILED, at, at, at)
+        client = Client("c-1", "1", "r", "mi-1", PACKAGE, "", "stable", ClientStatus.INSTALL_FAILED, at, at, at)
         return change_after(client, at, output, ask_again_at=at)
 
     assert reported(asked_at) == Change("c-1", ClientStatus.ACTIVATED, "1.0", "")

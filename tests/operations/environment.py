@@ -160,17 +160,21 @@ class Environment:
         *,
         package: str = "courier",
         channel: str = "stable",
-        pin: str = "",
+        pin: str | None = None,
         status: fleet.ClientStatus = fleet.ClientStatus.ACTIVATED,
         account: str = "",
     ) -> str:
-        """Make a client on a host; return its id."""
+        """Make a client on a host, pinned to `pin` for a day ("" = to its version); return its id."""
         with self.services.database.transaction() as tx:
             on = fleet.instance(tx, account or self.root.account_id, instance_id)
             assert on is not None
             made = fleet.ensure_client(tx, on, package, channel, status=status, now=self.now, draw=self.services.draw)
             known = sa.update(clients_table).where(clients_table.c.id == made.id)
-            tx.run(known.values(version=version, pin=pin))
+            tx.run(known.values(version=version))
+            if pin is not None:
+                until = self.now + timedelta(days=1)
+                at = (on.account_id, REGION, fleet.PinKind.INSTANCE, instance_id, "", package)
+                fleet.put_pin(tx, fleet.Pin(*at, pin, "year's end", self.root.arn, self.now, until))
         return made.id
 
     def host_with_client(self, version: str = "1.0", **client: Any) -> tuple[str, str]:

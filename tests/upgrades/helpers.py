@@ -105,7 +105,7 @@ class Helpers:
         with self.database.reading() as tx:
             return fleet.resolve(tx, self.account, REGION, [], [client_id]).clients[client_id]
 
-    def cancel(self, task: Task, at: float = 0, *, account: str = "") -> bool:
+    def cancel(self, task: Task, at: float = 0, *, account: str = "") -> bool | None:
         with self.transaction() as tx:
             return upgrades.cancel(tx, account or task.account_id, task.id, now=self.moment(at))
 

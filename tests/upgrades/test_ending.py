@@ -204,7 +204,7 @@ def test_cancelling_ends_the_task_and_stops_its_order(
     assert (item.state, item.code, item.completed_at) == (ItemState.CANCELLED, "TaskCancelled", helpers.moment(100))
     assert helpers.client(target.client_id).status is ClientStatus.UPGRADE_FAILED
     helpers.run_worker(at=101)
-    assert helpers.cancel(task, at=102)
+    assert helpers.cancel(task, at=102) is False
     helpers.run_worker(at=LIFE)
     assert helpers.task(task, at=LIFE) == over
     assert (None if helpers.sent(item) is None else helpers.command_state(item)) == command
@@ -234,7 +234,7 @@ def test_a_task_that_is_over_is_not_cancelled(helpers: Helpers) -> None:
         helpers.end(item, command, report_of(item, outcome))
         helpers.run_worker()
         before = helpers.task(task)
-        assert helpers.cancel(task, at=5)
+        assert helpers.cancel(task, at=5) is False
         assert helpers.task(task) == before
 
 
@@ -253,7 +253,7 @@ def test_cancelling_ends_open_items_only(helpers: Helpers) -> None:
 def test_a_task_past_its_deadline_expires_instead_of_being_cancelled(helpers: Helpers) -> None:
     """It was shown as expired already."""
     task = helpers.start(helpers.target())
-    assert helpers.cancel(task, at=LIFE)
+    assert helpers.cancel(task, at=LIFE) is False
     assert helpers.task(task).state is TaskState.EXPIRED
     assert helpers.item(task).code == "TaskExpired"
 
@@ -261,10 +261,10 @@ def test_a_task_past_its_deadline_expires_instead_of_being_cancelled(helpers: He
 def test_another_accounts_task_cannot_be_cancelled(helpers: Helpers) -> None:
     """It is treated as one that does not exist."""
     task = helpers.start(nobody(1))
-    assert not helpers.cancel(task, account=OTHER)
+    assert helpers.cancel(task, account=OTHER) is None
     assert helpers.item(task).is_open
     with helpers.transaction() as tx:
-        assert not upgrades.cancel(tx, helpers.account, "t-none", now=helpers.moment(0))
+        assert upgrades.cancel(tx, helpers.account, "t-none", now=helpers.moment(0)) is None
         assert upgrades.read(tx, OTHER, task.id, now=helpers.moment(0)) is None
 
 
@@ -343,7 +343,7 @@ def test_a_cancel_while_the_report_is_collected(replicas: Helpers) -> None:
     with replicas.paused_before_commit(partial(replicas.run_worker, 2)):
         cancelling = meanwhile(partial(replicas.cancel, task, 2))
         assert not cancelling.done()
-    assert cancelling.result(WAIT)
+    assert cancelling.result(WAIT) is False
     assert replicas.item(task).state is ItemState.SUCCEEDED
     assert (replicas.task(task).state, replicas.task(task).progress) == (TaskState.COMPLETED, 100)
 

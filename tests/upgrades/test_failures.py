@@ -129,7 +129,7 @@ def listed(client: Client, failures: Any) -> str:
 
 @pytest.fixture
 def client() -> Client:
-    return Client("c-1", "1", "r", "mi-1", PACKAGE, "1.0", "stable", "", ClientStatus.ACTIVATED, AT, AT, AT)
+    return Client("c-1", "1", "r", "mi-1", PACKAGE, "1.0", "stable", ClientStatus.ACTIVATED, AT, AT, AT)
 
 
 def record(*, at: int = -60, until: int = 3600) -> dict[str, Any]:

@@ -1,15 +1,16 @@
 """Planning, without a database: which version a client moves to, and what is refused. Each row is a sentence."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from backfleet.fleet import AgentKind, Client, ClientStatus, Instance, Reachability
+from backfleet.fleet import AgentKind, Client, ClientStatus, Hold, Instance, Pin, PinKind, Reachability
 from backfleet.releases import Manifest, Release
 from backfleet.upgrades import (
     Planner,
+    RollBackPlanner,
     TaskTarget,
     UninstallPlanner,
     UpgradePlanner,
@@ -26,9 +27,7 @@ INSTANCE = Instance(
     agent_kind=AgentKind.BACKFLEET, agent_mode="restricted", intranet_ip="", internet_ip="", registered_at=THEN,
     last_heard_at=THEN, clock_skew_ms=None, stopped_at=None, deregistered_at=None, public_key="",
 )  # fmt: skip
-CLIENT = Client(
-    "c-1", "1", "r", "mi-1", PACKAGE, "1.0", "stable", "", ClientStatus.ACTIVATED, THEN, THEN, checked_at=THEN
-)
+CLIENT = Client("c-1", "1", "r", "mi-1", PACKAGE, "1.0", "stable", ClientStatus.ACTIVATED, THEN, THEN, checked_at=THEN)
 
 
 def release(version: str, upgrades_from: str = "", *, withdrawn: bool = False) -> Release:
@@ -37,8 +36,28 @@ def release(version: str, upgrades_from: str = "", *, withdrawn: bool = False) -
     return Release(PACKAGE, version, PLATFORM, "0" * 64, 1, "courier.tar", manifest, THEN, gone, ("stable",))
 
 
+OFFER = (PACKAGE, PLATFORM, "stable")
+
+
 def upgrades_to(*offered: Release) -> UpgradePlanner:
-    return UpgradePlanner({(PACKAGE, PLATFORM, "stable"): list(offered)})
+    return UpgradePlanner({OFFER: list(offered)})
+
+
+def pin(versions: str = "", days: int = 1) -> Pin:
+    until = THEN + timedelta(days=days)
+    return Pin("1", "r", PinKind.INSTANCE, "mi-1", "", PACKAGE, versions, "year's end", "the owner", THEN, until)
+
+
+def held(*pins: Pin) -> dict[tuple[str, str], Hold]:
+    return {("mi-1", PACKAGE): Hold(pins)}
+
+
+def pinned_to(versions: str, *offered: Release, named: str = "") -> UpgradePlanner:
+    return UpgradePlanner({OFFER: list(offered)}, named, held(pin(versions)))
+
+
+def taken_back(versions: str, named: str = "") -> RollBackPlanner:
+    return RollBackPlanner(named, {(PACKAGE, PLATFORM): release(named) if named else None}, held(pin(versions)))
 
 
 def outcome_of(target: TaskTarget) -> str:
@@ -60,11 +79,36 @@ def outcome_of(target: TaskTarget) -> str:
             id="a withdrawn release is passed over",
         ),
         pytest.param(
-            upgrades_to(release("1.9"), release("2.0")), {"pin": "<2"}, {}, "1.9", id="a pinned client stays in its pin"
+            pinned_to("<2", release("1.9"), release("2.0")), {}, {}, "1.9", id="a pinned client moves within its pin"
+        ),
+        pytest.param(pinned_to("<2", release("2.0")), {}, {}, "Pinned", id="a pin that nothing fits is a refusal"),
+        pytest.param(
+            pinned_to("<2", release("1.0"), release("2.0")), {}, {}, "Pinned",
+            id="a pin that keeps a client from a newer release says so",
+        ),
+        pytest.param(pinned_to("<2", release("1.0")), {}, {}, "1.0", id="a pin that keeps it from nothing does not"),
+        pytest.param(pinned_to("<2"), {}, {}, "NoRelease", id="a pin does not hide that nothing is offered"),
+        pytest.param(pinned_to("", release("2.0")), {}, {}, "Pinned", id="a pin without versions lets it move nowhere"),
+        pytest.param(
+            pinned_to("", release("2.0"), named="2.0"), {}, {}, "Pinned", id="nor to a version that was named"
         ),
         pytest.param(
-            upgrades_to(release("2.0")), {"pin": "<2"}, {}, "NoRelease", id="a pin that nothing fits is a refusal"
+            pinned_to("", release("1.0"), release("2.0"), named="1.0"), {}, {}, "1.0",
+            id="a pinned client can be repaired: the version that it has was named",
         ),
+        pytest.param(
+            pinned_to("==1.5", release("1.0"), release("1.5"), named="1.0"), {}, {}, "1.0",
+            id="also where the pin names another version",
+        ),
+        pytest.param(
+            UpgradePlanner({OFFER: [release("1.5"), release("1.9")]}, "", held(pin("<1.8"), pin("!=1.5"))), {}, {},
+            "Pinned", id="each of several pins must allow the version",
+        ),
+        pytest.param(taken_back(""), {}, {}, "Pinned", id="a pinned client is not rolled back"),
+        pytest.param(taken_back("<2"), {}, {}, "Pinned", id="nor to what its host had, which nobody here knows"),
+        pytest.param(taken_back("<2", "0.9"), {}, {}, "0.9", id="but to a version within its pin"),
+        pytest.param(taken_back(">=1", "0.9"), {}, {}, "Pinned", id="and to none outside it"),
+        pytest.param(UninstallPlanner(held(pin())), {}, {}, "Pinned", id="a pinned client is not removed"),
         pytest.param(upgrades_to(), {}, {}, "NoRelease", id="a channel that offers nothing is a refusal"),
         pytest.param(
             upgrades_to(release("2.0")), {"channel": "beta"}, {}, "NoRelease",
@@ -148,7 +192,10 @@ def test_what_becomes_of_a_client(
         pytest.param(
             upgrades_to(), {}, f"no release of {PACKAGE} is offered for {PLATFORM} on channel stable; add one"
         ),
-        pytest.param(upgrades_to(release("2.0")), {"pin": "<2"}, "channel stable within its pin <2; add one"),
+        pytest.param(
+            UpgradePlanner({OFFER: [release("2.0")]}, "", held(pin("<2", 1), pin("<2", 9))), {},
+            "pinned to <2 until 2026-01-03T00:00:00Z by the owner: year's end. Wait, or delete the pin",
+        ),
         pytest.param(
             upgrades_to(release("2.0", ">=1.5")),
             {},
@@ -156,7 +203,7 @@ def test_what_becomes_of_a_client(
         ),
     ],
     ids=["no release", "none in the pin", "no way"],
-)
+)  # fmt: skip
 def test_a_refusal_says_what_to_do(planner: Planner, client: dict[str, Any], text: str) -> None:
     """With the names that it is about."""
     target = plan_for_client(INSTANCE, replace(CLIENT, **client), Reachability.REACHABLE, planner)

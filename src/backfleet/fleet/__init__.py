@@ -1,7 +1,7 @@
 """Hosts, and the backup clients on them. Knows nothing of who may act on them.
 
-Owns the tables activations, instances, inventories, agent_requests, clients, client_preferences, boots, agent_runs and
-resource_tags. Publishes `gone/<id>` when an instance is deregistered. Every verb takes a transaction.
+Owns the tables activations, instances, inventories, agent_requests, clients, client_preferences, client_pins, boots,
+agent_runs and resource_tags. Publishes `gone/<id>` when an instance is deregistered. Every verb takes a transaction.
 
 - Enrolment: `create_activation` makes a code, `read_registration` checks a host's request, `register` enrols the host
   after `forget_unheard` has removed what lost answers left, and `deregister` ends that; `keep_registered` has it wait.
@@ -15,6 +15,7 @@ resource_tags. Publishes `gone/<id>` when an instance is deregistered. Every ver
 - Clients: `resolve` turns ids into clients and instances; `ensure_client`, `set_clients` and `forget_client` maintain
   what is known of them, `doubt_clients` has their host asked, `set_preferences` their settings; `oldest_readers`
   returns the lowest version that must read a client's backups.
+- Pins: `put_pin`, `delete_pin`, `find_pins`; `holds_of` returns those that hold clients now.
 - Tags of resources of any kind: `set_tags`, `remove_tags`, `tags_of`, `has_tags`.
 - Lists: `find_activations`, `find_instances`, `find_clients`, `find_inventory`, `find_tags`.
 """
@@ -46,6 +47,7 @@ from backfleet.fleet.clones import REFRESH, clones_of, count_cloned, note_run
 from backfleet.fleet.instances import (
     agent_identity,
     agent_kinds,
+    can_be_sent_to,
     connects_for_the_first_time,
     count_instances,
     count_presence,
@@ -54,6 +56,7 @@ from backfleet.fleet.instances import (
     find_instances,
     has_boots,
     instance,
+    instances_of,
     is_connected,
     keep_registered,
     next_dial,
@@ -68,6 +71,7 @@ from backfleet.fleet.instances import (
 )
 from backfleet.fleet.inventory import InventoryMissing, InventoryRefused, find_inventory, put_inventory, read_inventory
 from backfleet.fleet.model import (
+    BEFORE_BOOT,
     GONE,
     Activation,
     AgentIdentity,
@@ -79,16 +83,30 @@ from backfleet.fleet.model import (
     ClientStatus,
     Failure,
     Heartbeat,
+    Hold,
     Instance,
     InstanceFilter,
     Inventory,
     InventoryItem,
+    Pin,
+    PinKind,
     Preferences,
     Reachability,
     Registration,
     Resolved,
     ResourceTag,
     TagFilter,
+)
+from backfleet.fleet.pins import (
+    MOST_PINS,
+    Place,
+    TooManyPins,
+    delete_pin,
+    find_pins,
+    has_pins,
+    holds_of,
+    purge_pins,
+    put_pin,
 )
 from backfleet.fleet.preferences import preferences_of, set_preferences
 from backfleet.fleet.readers import oldest_readers
@@ -97,7 +115,9 @@ from backfleet.fleet.replay_cache import forget_requests, remember_request, reme
 from backfleet.fleet.tagging import MOST_TAGS, TooManyTags, find_tags, has_tags, remove_tags, set_tags, tags_of
 
 __all__ = [
+    "BEFORE_BOOT",
     "GONE",
+    "MOST_PINS",
     "MOST_TAGS",
     "REFRESH",
     "Activation",
@@ -110,12 +130,16 @@ __all__ = [
     "ClientStatus",
     "Failure",
     "Heartbeat",
+    "Hold",
     "Instance",
     "InstanceFilter",
     "Inventory",
     "InventoryItem",
     "InventoryMissing",
     "InventoryRefused",
+    "Pin",
+    "PinKind",
+    "Place",
     "Preferences",
     "Reachability",
     "Registration",
@@ -123,10 +147,12 @@ __all__ = [
     "Resolved",
     "ResourceTag",
     "TagFilter",
+    "TooManyPins",
     "TooManyTags",
     "activation",
     "agent_identity",
     "agent_kinds",
+    "can_be_sent_to",
     "clients_for_update",
     "clients_of_package",
     "clients_on",
@@ -139,6 +165,7 @@ __all__ = [
     "count_presence",
     "create_activation",
     "delete_activation",
+    "delete_pin",
     "deregister",
     "deregistered_among",
     "disable_activation",
@@ -148,14 +175,18 @@ __all__ = [
     "find_clients",
     "find_instances",
     "find_inventory",
+    "find_pins",
     "find_tags",
     "forget_client",
     "forget_requests",
     "forget_unheard",
     "has_boots",
+    "has_pins",
     "has_tags",
+    "holds_of",
     "ids_of_package",
     "instance",
+    "instances_of",
     "is_connected",
     "keep_registered",
     "next_dial",
@@ -166,7 +197,9 @@ __all__ = [
     "oldest_readers",
     "out_of_reach",
     "preferences_of",
+    "purge_pins",
     "put_inventory",
+    "put_pin",
     "reachability",
     "read_inventory",
     "read_registration",

@@ -1,4 +1,4 @@
-"""The tables of activations, instances, their inventories, backup clients, and tags."""
+"""The tables of activations, instances, their inventories, backup clients, pins, and tags."""
 
 import sqlalchemy as sa
 
@@ -86,6 +86,7 @@ clients = sa.Table(
     sa.Column("package", sa.String(64), nullable=False),
     sa.Column("version", sa.String(64), nullable=False, server_default=""),  # "": none on the host
     sa.Column("channel", sa.String(64), nullable=False),
+    # Of no use any more: processes of an earlier version read it while an upgrade of replicas is under way.
     sa.Column("pin", sa.String(128), nullable=False, server_default=""),
     sa.Column("status", sa.String(32), nullable=False),
     sa.Column("created_at", Moment, nullable=False),
@@ -107,6 +108,22 @@ preferences = sa.Table(
     sa.Column("told", sa.Text, key="settings", nullable=False),  # JSON
     sa.Column("sealed_password", sa.Text, nullable=False),  # of the proxy; "" = none
     sa.Column("updated_at", Moment, nullable=False),
+)
+
+pins = sa.Table(
+    "client_pins",
+    metadata,
+    sa.Column("account_id", sa.String(16), primary_key=True),
+    sa.Column("region", sa.String(64), primary_key=True),
+    sa.Column("kind", sa.String(16), primary_key=True),
+    sa.Column("name", sa.String(64), primary_key=True),  # of an instance its id, of a tag its key
+    sa.Column("value", sa.String(128), primary_key=True),
+    sa.Column("package", sa.String(64), primary_key=True),  # "" = every package
+    sa.Column("versions", sa.String(128), nullable=False),
+    sa.Column("reason", sa.String(256), nullable=False),
+    sa.Column("owner", sa.Text, nullable=False),  # an ARN
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("expires_at", Moment, nullable=False, index=True),
 )
 
 # Hosts that booted, until the module that waits for boots has read it.

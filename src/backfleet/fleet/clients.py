@@ -39,7 +39,6 @@ def ensure_client(
         package=package,
         version="",
         channel=channel,
-        pin="",
         status=status,
         created_at=now,
         updated_at=now,

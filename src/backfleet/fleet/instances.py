@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+import sqlalchemy as sa
+
 from backfleet.fleet import _store
 from backfleet.fleet.model import GONE, AgentIdentity, AgentKind, Heartbeat, Instance, InstanceFilter, Reachability
 from backfleet.paging import Listing, Page
@@ -35,12 +37,13 @@ def take_boots(tx: Transaction, *, limit: int) -> dict[str, datetime]:
 
 
 def deregister(tx: Transaction, instance_id: str, *, now: datetime) -> bool:
-    """Deregister an instance and delete its tags. Return True to the one caller that did it.
+    """Deregister an instance and delete its tags and pins. Return True to the one caller that did it.
 
     Its agent's signatures are refused from now on, and lists leave it out.
     """
     tx.publish(GONE + instance_id)
     _store.tags.drop(tx, "instance", [instance_id], None)
+    _store.pins.drop_instance(tx, instance_id)
     activation_id = _store.instances.deregister(tx, instance_id, now)
     if activation_id is None:
         return False
@@ -139,6 +142,19 @@ def find_instances(
 def instance(tx: Transaction, account_id: str, instance_id: str) -> Instance | None:
     """Return one instance of the account; None if it has none of this id, or has deregistered it."""
     return _store.instances.by_id(tx, account_id, None, [instance_id]).get(instance_id)
+
+
+def instances_of(tx: Transaction, account_id: str, instance_ids: Sequence[str]) -> dict[str, Instance]:
+    """Return instances of the account by id, without those that are deregistered."""
+    return _store.instances.by_id(tx, account_id, None, instance_ids)
+
+
+def can_be_sent_to(instance_id: sa.ColumnElement[str], reachable_since: datetime) -> sa.ColumnElement[bool]:
+    """Return a condition for another module's query: the instance in this column can be given work, or is gone.
+
+    What is sent to an instance that is deregistered ends at once.
+    """
+    return _store.instances.can_be_sent_to(instance_id, reachable_since)
 
 
 def agent_kinds(tx: Transaction, instance_ids: Sequence[str]) -> dict[str, AgentKind]:

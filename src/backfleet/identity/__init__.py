@@ -8,6 +8,7 @@ database. The policy language is the package `identity.policy`.
   the caller may do.
 - Temporary credentials: `issue_credentials` and `issue_federated_credentials` hand them out, `open_token` and
   `session_caller` accept them; `verify_token` checks the token of an identity provider.
+- Later: `write_caller` and `read_caller` keep a caller as text, without secrets, for what is done in their name.
 - Other accounts: `assume_role` returns the caller as they act by a role of another account; `pair_accounts` and
   `are_paired` say for which account a service may act.
 - Administration: `first_account` at the first start, then `create_`, `find_`, `list_`, `update_` and `delete_` of
@@ -100,6 +101,7 @@ from backfleet.identity.sessions import (
 )
 from backfleet.identity.users import create_user, delete_user, find_user, list_users, update_user
 from backfleet.identity.vault import CannotOpen, Vault
+from backfleet.identity.written_callers import read_caller, write_caller
 
 __all__ = [
     "ANONYMOUS",
@@ -191,6 +193,7 @@ __all__ = [
     "policies_of_user",
     "policy",
     "purge_nonces",
+    "read_caller",
     "root_caller",
     "session_caller",
     "set_default_version",
@@ -206,4 +209,5 @@ __all__ = [
     "update_user",
     "users_in_group",
     "verify_token",
+    "write_caller",
 ]

@@ -1,4 +1,4 @@
-"""Deleting what is too old: nonces, logins, tasks, rollouts, results and the audit trail.
+"""Deleting what is too old: nonces, logins, tasks, rollouts, results, expired pins and the audit trail.
 
 A clock that jumped ahead must not empty them, and nobody can see from the clock that it did. So what was there before
 this process ages by the time that has passed for certain: from the newest call that was recorded before the start, by
@@ -8,10 +8,13 @@ a clock that nobody sets. After an idle time, or a jump, things are kept for lon
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Final
 
-from backfleet import assistant, identity, logins, rollouts, upgrades
+from backfleet import assistant, fleet, identity, logins, rollouts, upgrades
 from backfleet.operations import _store
 from backfleet.operations.catalogue import Services
+
+EXPIRED_PINS_STAY: Final = timedelta(days=30)
 
 
 class Housekeeping:
@@ -30,7 +33,7 @@ class Housekeeping:
         self._newest: datetime | None = None  # the newest call from before the start
 
     def run_once(self, now: datetime) -> bool:
-        """Delete what is too old, and return whether there may be more."""
+        """Delete what is too old; return whether there may be more."""
         settings, running = self._services.settings, timedelta(seconds=self._passed() - self._began)
         with self._services.database.transaction() as tx:
             if running >= timedelta(seconds=settings.nonce_seconds):  # those of before the start are over, too
@@ -42,4 +45,5 @@ class Housekeeping:
             rollouts.purge(tx, before=proven - timedelta(days=settings.task_days), now=proven)
             upgrades.purge(tx, before=proven - timedelta(days=settings.task_days))
             assistant.purge(tx, now=proven)
+            fleet.purge_pins(tx, before=proven - EXPIRED_PINS_STAY)
             return _store.delete_before(tx, proven - timedelta(days=settings.audit_days))

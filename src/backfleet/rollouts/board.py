@@ -213,7 +213,8 @@ class Board:
 
     @staticmethod
     def _may_begin(member: Member) -> bool:
-        return member.state is MemberState.PENDING and member.is_reachable and not member.is_held
+        is_free = not member.is_held and not member.pinned
+        return member.state is MemberState.PENDING and member.is_reachable and is_free
 
     def _list(self, member: Member) -> None:
         self._members[member.client_id] = member

@@ -51,7 +51,7 @@ class Member(NamedTuple):
     domains: tuple[tuple[str, str], ...] = ()  # (tag key, value)
     is_reachable: bool = True
     is_held: bool = False
-    pinned: str = ""  # the range that a pin allows; "" = none that matters here
+    pinned: str = ""  # why a pin keeps it from moving, as of the last look; "" = none does
     not_before: datetime | None = None  # it was busy: asked again then
     needs_seconds: int = 900  # that its order may take
     end: OrderEnd | None = None  # of its last order; None while that runs

@@ -2,8 +2,8 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -13,6 +13,7 @@ from backfleet.releases import Release
 from backfleet.rollouts import _store
 from backfleet.rollouts.assignment import Assignment, Candidate, assign, matches, rank_of
 from backfleet.rollouts.model import Member
+from backfleet.rollouts.pinning import refused_by
 from backfleet.rollouts.policy import Fault, Kind, Policy
 from backfleet.rollouts.policy.zones import zone_of
 from backfleet.rollouts.windows import window_faults
@@ -40,8 +41,13 @@ class Plan:
     @property
     def members_sha256(self) -> str:
         """The hash of the list of members and their rings: what an approver agrees to."""
-        listed = sorted(f"{member.client_id} {member.ring}" for member in self.members)
-        return hashlib.sha256("\n".join(listed).encode()).hexdigest()
+        return members_sha256((member.client_id, member.ring) for member in self.members)
+
+
+def members_sha256(members: Iterable[tuple[str, int]]) -> str:
+    """Return the hash of clients and the numbers of their rings."""
+    listed = sorted(f"{client_id} {ring}" for client_id, ring in members)
+    return hashlib.sha256("\n".join(listed).encode()).hexdigest()
 
 
 def plan(
@@ -80,12 +86,32 @@ def plan(
         for client, instance, tags in selected.values()
         if client.id not in there
     ]
+    candidates = _without_pinned_canaries(tx, policy, target, candidates, account_id, region, now)
     assignment = assign(policy, rollout_id, candidates)
     faults += _faults(policy, target, candidates, assignment, now)
     faults += _overlaps(tx, policy, assignment, rollout_id)
     faults += window_faults(tx, account_id, policy, Counter(each.zone for each in candidates), now)
     members = _members(policy, rollout_id, candidates, assignment)
     return Plan(policy, target, tuple(members), assignment.left_out, len(there), tuple(faults))
+
+
+def _without_pinned_canaries(
+    tx: Transaction,
+    policy: Policy,
+    target: str,
+    candidates: Sequence[Candidate],
+    account_id: str,
+    region: str,
+    now: datetime,
+) -> list[Candidate]:
+    """Return candidates of which those are marked as out of reach that a pin holds: nothing is learned from them."""
+    if not fleet.has_pins(tx, account_id, region, now=now):
+        return list(candidates)
+    places = {(each.instance_id, policy.package): each.client_id for each in candidates}
+    holds = fleet.holds_of(tx, account_id, region, places, now=now)
+    versions = {each.client_id: each.version for each in candidates}
+    pinned = refused_by(tx, policy.package, target, holds, places, versions)
+    return [replace(each, is_reachable=each.is_reachable and each.client_id not in pinned) for each in candidates]
 
 
 def _target(tx: Transaction, policy: Policy, instances: Sequence[Instance]) -> tuple[str, list[Fault]]:

@@ -6,14 +6,16 @@ from datetime import datetime
 from typing import Final
 
 from backfleet import fleet, releases, upgrades
-from backfleet.fleet import Client
+from backfleet.fleet import Client, Hold
+from backfleet.identity import read_caller
 from backfleet.ids import Draw
 from backfleet.rollouts.judging import NO_PERMISSION, Judge
 from backfleet.rollouts.model import Action
-from backfleet.rollouts.records import RolloutRecord, read_caller
+from backfleet.rollouts.records import RolloutRecord
 from backfleet.settings import Settings
 from backfleet.storage import Transaction
 from backfleet.upgrades import Kind, NewTask, TaskTarget
+from backfleet_host.versions import Scheme, scheme_of
 
 TOPIC: Final = "rollouts"
 MOST_TARGETS: Final = 100  # of one task
@@ -65,6 +67,9 @@ def send_orders(
     platforms = {found.instances[client.instance_id].platform for client in found.clients.values()}
     offered = {platform: releases.find(tx, record.package, record.target_version, platform) for platform in platforms}
     refused = judge.moving({client.id: client.instance_id for client in found.clients.values()})
+    places = {(client.instance_id, client.package): client.id for client in found.clients.values()}
+    holds = fleet.holds_of(tx, record.account_id, record.region, places, now=now)
+    scheme = scheme_of(releases.schemes_of(tx, [record.package])[record.package])
     targets = []
     for client_id, goal in goals.items():
         client = found.clients.get(client_id)
@@ -72,7 +77,10 @@ def send_orders(
             targets.append(upgrades.unknown_client(client_id))
             continue
         target = _target(client, found.instances[client.instance_id].platform, goal)
-        refusal = _refusal(record, client, offered[target.platform]) if action is not Action.ROLL_BACK else None
+        refusal = _refusal(record, offered[target.platform]) if action is not Action.ROLL_BACK else None
+        hold = holds.get((client.instance_id, client.package))
+        if hold is not None:
+            refusal = refusal or _pin(hold, goal, client, scheme)
         if client_id in refused:
             refusal = (NO_PERMISSION, refused[client_id])
         targets.append(replace(target, resolved=refusal))
@@ -101,11 +109,15 @@ def _target(client: Client, platform: str, goal: str) -> TaskTarget:
     )
 
 
-def _refusal(record: RolloutRecord, client: Client, release: releases.Release | None) -> tuple[str, str] | None:
-    """Return why a client may not have the target now; None if it may. Asked when its order leaves."""
+def _refusal(record: RolloutRecord, release: releases.Release | None) -> tuple[str, str] | None:
+    """Return why no client may have the target now; None if they may. Asked when an order leaves."""
     if release is None or release.withdrawn_at is not None:
         state = "is not there for its platform" if release is None else "was withdrawn"
         return ("NoRelease", f"{record.package} {record.target_version} {state}")
-    if client.pin and not release.version_scheme.within(record.target_version, client.pin):
-        return ("Pinned", f"it is pinned to {client.pin}")
     return None
+
+
+def _pin(hold: Hold, goal: str, client: Client, scheme: Scheme) -> tuple[str, str] | None:
+    """Return why a pin forbids a client to go there; None if none does. Where its host had been, nobody here knows."""
+    pin = hold.refusing(scheme, goal, client.version) if goal else hold.longest
+    return None if pin is None else ("Pinned", pin.text)

@@ -36,7 +36,8 @@ from backfleet.upgrades.planning import (
 from backfleet.upgrades.reading import are_moving, find, find_items, read
 from backfleet.upgrades.starting import remember_token, running_like, start, started_before
 from backfleet.upgrades.states import ItemState, Kind, TaskState
-from backfleet.upgrades.worker import run_once
+from backfleet.upgrades.waiting import StillMay
+from backfleet.upgrades.worker import Rules, run_once
 
 __all__ = [
     "CHECKUPS",
@@ -52,6 +53,8 @@ __all__ = [
     "PackageUnclear",
     "Planner",
     "RollBackPlanner",
+    "Rules",
+    "StillMay",
     "Task",
     "TaskState",
     "TaskTarget",

@@ -5,6 +5,7 @@ items (by id), clients (by id), tasks (by id).
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -21,22 +22,21 @@ TOPIC: Final = "upgrades"
 MOST_FORGOTTEN: Final = 2000  # tasks forgotten in one go; the next round takes the rest
 
 
-def cancel(tx: Transaction, account_id: str, task_id: str, *, now: datetime) -> bool:
+def cancel(tx: Transaction, account_id: str, task_id: str, *, now: datetime) -> bool | None:
     """End a task's open items with TaskCancelled and withdraw their orders. A task that is over stays as it is.
 
     A host that has begun to switch finishes or rolls back by itself; its report still updates the client.
 
     Returns:
-        False if the account has no such task.
+        Whether it ended an item; None if the account has no such task.
     """
     task = _store.task(tx, account_id, task_id)
     if task is None:
-        return False
+        return None
     if task.is_overdue(now):
         expire(tx, task, now=now)
-    else:
-        _end_open(tx, task, lambda item, reached: item.cancelled(at=now, reached=reached), now=now)
-    return True
+        return False
+    return _end_open(tx, task, lambda item, reached: item.cancelled(at=now, reached=reached), now=now)
 
 
 def withdraw(tx: Transaction, item_ids: Sequence[str], *, now: datetime) -> None:
@@ -70,16 +70,18 @@ def expire_overdue(tx: Transaction, task_ids: Sequence[str], *, now: datetime) -
     return {task.id for task in late}
 
 
-def _end_open(tx: Transaction, task: Task, end: Callable[[Item, Reached | None], Item], *, now: datetime) -> None:
+def _end_open(tx: Transaction, task: Task, end: Callable[[Item, Reached | None], Item], *, now: datetime) -> bool:
+    """End the items of a task that are open, and return whether one was."""
     seen = {item.id: item.state for item in task.items if item.is_open}
     if not seen:
-        return
+        return False
     reached = carriers.cancel(tx, TOPIC, list(seen), now=now)
     locked = [item for item in _store.items_for_update(tx, list(seen)).values() if item.is_open]
     # These may have been sent since the task was read: then there was nothing to cancel yet.
     since = [item.id for item in locked if item.state is not seen[item.id]]
     reached |= carriers.cancel(tx, TOPIC, since, now=now)
-    ended = [end(item, reached.get(item.id)) for item in locked]
+    never_sent = {item.id for item in locked if item.waits}  # their clients are as they were
+    ended = [replace(end(item, reached.get(item.id)), deferred=item.deferred or item.waits) for item in locked]
     _store.update(tx, ended)
     changes = [
         Change(
@@ -89,10 +91,11 @@ def _end_open(tx: Transaction, task: Task, end: Callable[[Item, Reached | None],
             failure=Failure(item.code, item.message, item.to_version, now),
         )
         for item in ended
-        if item.client_id
+        if item.client_id and item.id not in never_sent
     ]
     fleet.set_clients(tx, changes, now=now)
     update_tasks(tx, [task.id], now=now)
+    return bool(ended)
 
 
 def update_tasks(tx: Transaction, task_ids: Iterable[str], *, now: datetime) -> None:

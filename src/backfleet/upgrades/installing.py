@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from backfleet import carriers, fleet, releases
-from backfleet.fleet import Client, ClientStatus, Instance
+from backfleet.fleet import Client, ClientStatus, Hold, Instance, Place
 from backfleet.ids import Draw
 from backfleet.releases import STABLE
 from backfleet.storage import Transaction
 from backfleet.upgrades.model import TaskTarget
 from backfleet.upgrades.offers import Offer, releases_by_offer
-from backfleet.upgrades.planning import NO_CARRIER, UpgradePlanner
+from backfleet.upgrades.planning import NO_CARRIER, PINNED, UpgradePlanner, pinned_text
 
 
 class PackageUnclear(Exception):
@@ -50,6 +50,10 @@ class _Choice:
     def offer(self) -> Offer:
         return self.package, self.instance.platform, self.channel
 
+    @property
+    def place(self) -> Place:
+        return self.instance.id, self.package
+
 
 def plan_installs(
     tx: Transaction,
@@ -76,9 +80,11 @@ def plan_installs(
     able = [instance for instance in instances if carriers.takes_orders(instance)]
     choices = _choices(tx, able, clients_on, options, default_package)
     offered = releases_by_offer(tx, [choice.offer for choice in choices])
+    places = {choice.place: choice.client.id if choice.client else "" for choice in choices if choice.package}
+    holds = fleet.holds_of(tx, able[0].account_id, able[0].region, places, now=now) if places else {}
     # In the order of their ids, so that two calls that name the same instances cannot wait for each other.
     planned = {
-        choice.instance.id: _target(tx, choice, offered, options.version, now, draw)
+        choice.instance.id: _target(tx, choice, offered, holds, options.version, now, draw)
         for choice in sorted(choices, key=lambda choice: choice.instance.id)
     }
     targets = [planned.get(instance.id) or TaskTarget(instance.id, resolved=NO_CARRIER) for instance in instances]
@@ -120,6 +126,7 @@ def _target(
     tx: Transaction,
     choice: _Choice,
     offered: Mapping[Offer, Sequence[releases.Release]],
+    holds: Mapping[Place, Hold],
     version: str,
     now: datetime,
     draw: Draw,
@@ -129,14 +136,31 @@ def _target(
         package, platform = choice.package or "any package", instance.platform or "its platform"
         text = f"no release of {package} is offered for {platform} on {choice.channel}; add one"
         return TaskTarget(instance.id, package=choice.package, platform=instance.platform, resolved=("NoRelease", text))
-    picked = releases.select_named(found, version, current="", pin="") if version and not choice.client else None
-    if picked is not None and picked.refusal:
-        refusal = picked.refusal, f"{choice.package} {picked.text}"
+    refusal = None if choice.client else _refusal_of_first(choice, found, holds.get(choice.place), version)
+    if refusal is not None:
         return TaskTarget(instance.id, package=choice.package, platform=instance.platform, resolved=refusal)
     client = choice.client or fleet.ensure_client(
         tx, instance, choice.package, choice.channel, status=ClientStatus.NOT_INSTALLED, now=now, draw=draw
     )
     # Offered to the client as it is: it may follow another channel than the one that this install names.
-    return UpgradePlanner({(client.package, instance.platform, client.channel): found}, version).newest(
-        instance, client
+    offer = {(client.package, instance.platform, client.channel): found}
+    return UpgradePlanner(offer, version, holds).newest(instance, client)
+
+
+def _refusal_of_first(
+    choice: _Choice, found: Sequence[releases.Release], hold: Hold | None, version: str
+) -> tuple[str, str] | None:
+    """Return why a package cannot come to an instance that has no client of it: none is made then."""
+    if version:
+        picked = releases.select_named(found, version, current="", pin="")
+        if picked.refusal:
+            return picked.refusal, f"{choice.package} {picked.text}"
+    if hold is None:
+        return None
+    picked = (
+        releases.select_named(found, version, current="", pin=hold.versions)
+        if version
+        else releases.select(found, current="", pin=hold.versions)
     )
+    pin = hold.fixed or (None if picked.target is not None else hold.longest)
+    return None if pin is None else (PINNED, pinned_text(choice.package, pin))

@@ -11,13 +11,13 @@ from dataclasses import replace
 from typing import Final, Protocol
 
 from backfleet import carriers, releases
-from backfleet.fleet import AgentRun, Client, ClientStatus, Instance, Reachability
+from backfleet.fleet import AgentRun, Client, ClientStatus, Hold, Instance, Pin, Place, Reachability
 from backfleet.releases import Release
 from backfleet.upgrades.model import TaskTarget
 from backfleet.upgrades.offers import Offer
 
 REFUSALS: Final = {
-    "NoRelease": "no release of {package} is offered for {platform} on channel {channel}{pin}; add one",
+    "NoRelease": "no release of {package} is offered for {platform} on channel {channel}; add one",
     "NotAllowedFrom": "no release of {package} can be reached from {current}; add the intermediate version it requires",
 }
 NO_CARRIER: Final = ("UnsupportedPlatform", "there is no host program for this host's platform; upgrades work on Linux")
@@ -27,6 +27,8 @@ CLONED: Final = (
     "several hosts use this instance's identity: {hosts}. Run `backfleet-host enrol --new-identity` on the copy (with "
     "the official agent: register it anew), and ask again 7 minutes later",
 )
+PINNED: Final = "Pinned"
+NO_HOLDS: Final[Mapping[Place, Hold]] = {}
 UNKNOWN_CLIENT: Final = ("ClientNotExists", "there is no such client in this account and region")
 
 
@@ -81,10 +83,22 @@ class UpgradePlanner:
     A client that is being installed is included, so that its item can name the task that does it.
     """
 
-    def __init__(self, offered: Mapping[Offer, Sequence[Release]], version: str = "") -> None:
-        """Plan with these releases; `releases_by_offer` reads them. All go to `version` if it is given."""
+    def __init__(
+        self,
+        offered: Mapping[Offer, Sequence[Release]],
+        version: str = "",
+        holds: Mapping[Place, Hold] = NO_HOLDS,
+    ) -> None:
+        """Plan with these releases; `releases_by_offer` reads them. All go to `version` if it is given.
+
+        Args:
+            offered: the releases.
+            version: where all go; "" = each to the newest that it may have.
+            holds: the clients that pins hold.
+        """
         self._offered = offered
         self._version = version
+        self._holds = holds
         self._selections: dict[
             tuple[str, ...], releases.Selection
         ] = {}  # many clients ask the same question: answered once
@@ -104,30 +118,64 @@ class UpgradePlanner:
         or moves to it, or repairs it.
         """
         offer = (client.package, instance.platform, client.channel)
-        question = (*offer, client.version, client.pin)
-        offered = self._offered.get(offer, [])
-        if question not in self._selections:
-            self._selections[question] = self._select(offered, client)
-        picked = self._selections[question]
+        hold = self._holds.get((instance.id, client.package))
+        if hold is not None:
+            pin = self._refusing(hold, offer, client)
+            if pin is not None:
+                return pinned(instance, client, pin)
+        picked = self._selection(offer, client, self._allowed(hold, client))
         if picked.refusal:
             text = f"{client.package} {picked.text}" if picked.text else _no_release(instance, client, picked.refusal)
             return refused(instance, client, picked.refusal, text)
         version = client.version if picked.target is None else picked.target.version
         return replace(_target(instance, client), to_version=version)
 
-    def _select(self, offered: Sequence[Release], client: Client) -> releases.Selection:
-        if self._version:
-            return releases.select_named(offered, self._version, current=client.version, pin=client.pin)
-        return releases.select(offered, current=client.version, pin=client.pin)
+    def _refusing(self, hold: Hold, offer: Offer, client: Client) -> Pin | None:
+        """Return the pin that keeps a client from the move that it would make; None if it may, or would make none."""
+        if self._version and self._version == client.version:
+            return None
+        if hold.fixed is not None:
+            return hold.fixed
+        free = self._selection(offer, client, "").target
+        if free is None or self._selection(offer, client, hold.versions).target is not None:
+            return None
+        return hold.refusing(free.version_scheme, free.version, client.version) or hold.longest
+
+    def _allowed(self, hold: Hold | None, client: Client) -> str:
+        """Return the range that pins leave to a client; "" = any."""
+        return "" if hold is None or (self._version and self._version == client.version) else hold.versions
+
+    def _selection(self, offer: Offer, client: Client, pin: str) -> releases.Selection:
+        question = (*offer, client.version, pin)
+        if question not in self._selections:
+            offered = self._offered.get(offer, [])
+            self._selections[question] = (
+                releases.select_named(offered, self._version, current=client.version, pin=pin)
+                if self._version
+                else releases.select(offered, current=client.version, pin=pin)
+            )
+        return self._selections[question]
 
 
 class RollBackPlanner:
     """Takes clients back: each to its host's own previous version, or all to a named one that is older."""
 
-    def __init__(self, version: str, known: Mapping[tuple[str, str], Release | None]) -> None:
-        """Plan to go to `version`, "" for what each host had before; `known` has it by package and platform."""
+    def __init__(
+        self,
+        version: str,
+        known: Mapping[tuple[str, str], Release | None],
+        holds: Mapping[Place, Hold] = NO_HOLDS,
+    ) -> None:
+        """Plan to go to `version`, "" for what each host had before.
+
+        Args:
+            version: where all go.
+            known: that version by package and platform.
+            holds: the clients that pins hold.
+        """
         self._version = version
         self._known = known
+        self._holds = holds
 
     def includes(self, client: Client) -> bool:
         """Include what is installed, and what may be there although we do not know it."""
@@ -135,7 +183,9 @@ class RollBackPlanner:
 
     def plan(self, instance: Instance, client: Client) -> TaskTarget:
         """Return the way back, or why there is none. Whether the host kept that version, the host says."""
-        refusal = no_carrier(instance, client)
+        refusal, hold = no_carrier(instance, client), self._holds.get((instance.id, client.package))
+        if refusal is None and hold is not None and not self._version:  # only the host knows what it had
+            return pinned(instance, client, hold.longest)
         if refusal is not None or not self._version:
             return refusal or _target(instance, client)
         release, goal = self._known.get((client.package, instance.platform)), self._version
@@ -143,9 +193,9 @@ class RollBackPlanner:
             state = "is not a release for its platform" if release is None else "was withdrawn"
             text = f"{client.package} {goal} {state}; name another version, or none for what the host had before"
             return refused(instance, client, "NoRelease", text)
-        if client.pin and not release.version_scheme.within(goal, client.pin):
-            text = f"{client.package} {goal} is not within the client's pin {client.pin}; change the pin first"
-            return refused(instance, client, "Pinned", text)
+        pin = hold.refusing(release.version_scheme, goal, client.version) if hold is not None else None
+        if pin is not None:
+            return pinned(instance, client, pin)
         if client.version and release.version_scheme.is_newer(goal, client.version):
             text = f"{goal} is newer than {client.version}, which is installed; an upgrade goes there"
             return refused(instance, client, "NotAllowedFrom", text)
@@ -155,18 +205,35 @@ class RollBackPlanner:
 class UninstallPlanner:
     """Removes clients from their hosts."""
 
+    def __init__(self, holds: Mapping[Place, Hold] = NO_HOLDS) -> None:
+        """Plan with the clients that pins hold: they stay."""
+        self._holds = holds
+
     def includes(self, client: Client) -> bool:
         """Include every client."""
         return True
 
     def plan(self, instance: Instance, client: Client) -> TaskTarget:
-        """Return the removal of a client. Whether it is installed, the host says."""
+        """Return the removal of a client, or the pin that keeps it. Whether it is installed, the host says."""
+        hold = self._holds.get((instance.id, client.package))
+        if hold is not None:
+            return no_carrier(instance, client) or pinned(instance, client, hold.longest)
         return no_carrier(instance, client) or _target(instance, client)
 
 
 def no_carrier(instance: Instance, client: Client) -> TaskTarget | None:
     """Return the refusal of a client whose host no carrier can bring an order to; None if one can."""
     return None if carriers.takes_orders(instance) else refused(instance, client, *NO_CARRIER)
+
+
+def pinned(instance: Instance, client: Client, pin: Pin) -> TaskTarget:
+    """Return the refusal of a client that a pin keeps where it is."""
+    return refused(instance, client, PINNED, pinned_text(client.package, pin))
+
+
+def pinned_text(package: str, pin: Pin) -> str:
+    """Return why a pin refuses a move, and what to do."""
+    return f"{package} stays: {pin.text}. Wait, or delete the pin (`backfleet client unpin`, DeletePin)"
 
 
 def refused(instance: Instance, client: Client, code: str, message: str) -> TaskTarget:
@@ -180,7 +247,6 @@ def _no_release(instance: Instance, client: Client, code: str) -> str:
         platform=instance.platform or "its platform, which is not known",
         channel=client.channel,
         current=client.version,
-        pin=f" within its pin {client.pin}" if client.pin else "",
     )
 
 

@@ -52,7 +52,7 @@ class Agent:
         self.stopping = threading.Event()
         self._is_broken = False
         self._guard = threading.Lock()
-        self._ready: Dict[str, bool] = {"socket": False, "heartbeat": False}
+        self._ready: Dict[str, bool] = {"socket": False, "heartbeat": False, "runs": False}
         is_cold_start = _is_cold_start(places)
         journal = TaskJournal(places.tasks)
         journal.open()
@@ -65,7 +65,9 @@ class Agent:
         self._heartbeats = HeartbeatLoop(server, facts, timings, on_first=lambda: self._note_ready("heartbeat"))
         ledger = Ledger(places.runs)
         self._run_sender = RunSender(server, ledger, timings)
-        self._run_watch = RunWatch(places.root, ledger, on_change=self._run_sender.wake)
+        self._run_watch = RunWatch(
+            places.root, ledger, on_change=self._run_sender.wake, on_ready=lambda: self._note_ready("runs")
+        )
         self._poller = TaskPoller(
             server,
             timings,
@@ -115,7 +117,7 @@ class Agent:
             self._poller.kick(kick.task_id)
 
     def _note_ready(self, part: str) -> None:
-        """Print one line once the socket was open and a heartbeat was acknowledged, for the program that started us."""
+        """Print one line for the program that started us: connected, a heartbeat acknowledged, and runs are noted."""
         with self._guard:
             before, self._ready[part] = all(self._ready.values()), True
             is_new = all(self._ready.values()) and not before

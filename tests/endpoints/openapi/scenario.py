@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from backfleet import identity
@@ -90,6 +91,8 @@ CLIENTS = [
 BACKFLEET = [
     step("backfleet", "ListTasks"),
     step("backfleet", "RollBackClients", ClientIds=["<client1>"]),
+    step("backfleet", "PrecheckClients", ClientIds=["<client4>"], ExpiresInSeconds=3600),
+    step("backfleet", "StageClients", InstanceIds=["<host1>"], ReleaseVersion="2.0"),
     step("backfleet", "CancelTask", TaskId="<other>"),
     step("backfleet", "ListReleases"),
     step(
@@ -109,6 +112,8 @@ BACKFLEET = [
     step("backfleet", "DescribeRollout", RolloutId="<rollout>"),
     step("backfleet", "DescribeRolloutMembers", RolloutId="<rollout>"),
     step("backfleet", "DescribeRolloutEvents", RolloutId="<rollout>"),
+    step("backfleet", "GetRolloutEvidence", RolloutId="<rollout>"),
+    step("backfleet", "GetEvidenceKey"),
     step("backfleet", "HoldRolloutMember", RolloutId="<rollout>", ClientId="<client3>"),
     step("backfleet", "RetryRolloutMembers", RolloutId="<rollout>"),
     step("backfleet", "PauseRollout", RolloutId="<rollout>"),
@@ -122,6 +127,9 @@ BACKFLEET = [
     step("backfleet", "SetVersionScheme", PackageName="courier", Scheme="natural"),
     step("backfleet", "ListRuns"),
     step("backfleet", "SetClientChannel", ClientId="<client3>", Channel="stable"),
+    step("backfleet", "PutPin", InstanceId="<host4>", PackageName="courier", Reason="year's end", Until="<until>"),
+    step("backfleet", "ListPins"),
+    step("backfleet", "DeletePin", InstanceId="<host4>", PackageName="courier"),
     step("backfleet", "SetDefaultPackage", PackageName="courier"),
     step(
         "backfleet", "OfferRelease", PackageName="courier", ReleaseVersion="2.0", Platform="linux-amd64", Channel="beta"
@@ -257,6 +265,7 @@ def prepare(server: Server) -> Installation:
     trust = [statement({"RAM": f"acs:ram::{account}:root"})]
     provider = f"acs:ram::{account}:oidc-provider/hub"
     known |= {
+        "until": (now + timedelta(days=1)).isoformat(),
         "trust": document(*trust),
         "federated": document(*trust, statement({"Federated": provider})),
         "provider": provider,

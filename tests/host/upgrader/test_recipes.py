@@ -23,11 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
 import backfleet_host
 import machine as machines
-from backfleet.cli import main
 from backfleet_host.contract import Order, Report, read_output
 from backfleet_host.platforms import platform_here
 from documents import blocks_of
@@ -37,7 +35,6 @@ from machine import Machine
 PROJECT = Path(__file__).resolve().parents[3]
 PAGE = "docs/recipes.md"
 TEXT = (PROJECT / PAGE).read_text()
-TOOL = PROJECT / "tools" / "pack_debian.py"
 KEPT = PROJECT / ".cache" / "recipes"
 SOURCE = Path(str(backfleet_host.__file__)).parents[1]
 CARRY_OUT = Path(__file__).with_name("carry_out_order.py")
@@ -447,70 +444,3 @@ def test_rsyncs_daemon_as_a_unit(tmp_path: Path) -> None:
             assert daemon.serving() == f"{daemon.version}-2"
         assert machine.systemctl("is-active", "rsync-backups.service") == "active"
         assert reader.unpasted() == {BY_HAND}
-
-
-@pytest.fixture(scope="module")
-def debs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the packages that the page names for borg and rsync."""
-    folder = tmp_path_factory.mktemp("debs")
-    for section in ("borg", "rsync"):
-        (line,) = re.findall(r"^apt-get download .+$", blocks()[section, RELEASE], re.MULTILINE)
-        given = os.environ | {"HERE": str(folder), "KEPT": str(KEPT)}
-        subprocess.run(["bash", "-c", BEFORE + line], cwd=folder, env=given, check=True)
-    return folder
-
-
-def packed(file: Path, program: str, *packages: Path | str) -> "subprocess.CompletedProcess[str]":
-    """Run the packing tool to its end."""
-    words = [sys.executable, TOOL, file, program, *packages]
-    return subprocess.run(words, capture_output=True, text=True, check=False)
-
-
-@from_debian
-@pytest.mark.parametrize(
-    ("program", "packages", "expected"),
-    [
-        pytest.param("usr/bin/rsync", ["rsync"], "libpopt.so.0: in none of these packages", id="a library is missing"),
-        pytest.param("usr/bin/borg", ["borgbackup"], "No module named 'packaging'", id="a module is missing"),
-        pytest.param("usr/bin/acme", ["rsync"], "usr/bin/acme is in none of", id="the program is missing"),
-        pytest.param("usr/bin/rsync-ssl", ["rsync"], "neither a binary nor", id="it is of no kind that we know"),
-    ],
-)
-def test_what_would_not_run_is_not_packed(debs: Path, program: str, packages: list[str], expected: str) -> None:
-    """One line says what is missing, and no file is made."""
-    file = debs / "none.tar.gz"
-    done = packed(file, program, *(next(debs.glob(f"{name}_*.deb")) for name in packages))
-    assert done.returncode == 1
-    assert expected in done.stderr
-    assert not list(debs.glob("*none*"))
-
-
-@from_debian
-def test_a_script_becomes_another_command_of_the_release(debs: Path, tmp_path: Path) -> None:
-    """A service is run by the release's own commands only."""
-    packages = [next(debs.glob(f"{name}_*.deb")) for name in ("rsync", "libpopt0")]
-    script = tmp_path / "rsync-service"
-    assert "--with" in packed(tmp_path / "none.tar.gz", "usr/bin/rsync", *packages, "--with", script).stderr
-    script.write_text("#!/bin/sh\nexit 7\n")
-    assert packed(tmp_path / "made.tar.gz", "usr/bin/rsync", *packages, "--with", script).returncode == 0
-    ran("tar", "-xzf", tmp_path / "made.tar.gz", "-C", tmp_path, "rsync-service")
-    assert subprocess.run([script], check=False).returncode == 7
-
-
-@from_debian
-def test_the_same_packages_make_the_same_bytes(debs: Path) -> None:
-    """So that a release that is added again is the same release."""
-    packages = [next(debs.glob(f"{name}_*.deb")) for name in ("rsync", "libpopt0")]
-    files = [debs / f"{number}.tar.gz" for number in range(2)]
-    assert [packed(file, "usr/bin/rsync", *packages).returncode for file in files] == [0, 0]
-    assert files[0].read_bytes() == files[1].read_bytes()
-
-
-def test_the_rest_of_the_page() -> None:
-    """Every block is pasted by a test above, and what its sentences name exists."""
-    assert TEXT.count("```bash") == len(blocks())
-    assert {section for section, _ in blocks()} == {"", "rclone", "restic", "borg", "rsync"}
-    named = set(re.findall(r"`backfleet ([a-z]+(?: [a-z]+)?)`", TEXT))
-    assert named >= {"serve", "activation create", "instance list"}
-    for words in named:
-        assert CliRunner().invoke(main, [*words.split(), "--help"]).exit_code == 0, words

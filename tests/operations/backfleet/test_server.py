@@ -34,6 +34,7 @@ def test_a_server_describes_itself(api: Api) -> None:
         "DeafInstances": 0,
         "ClonedInstances": 0,
         "ChangedClients": 0,
+        "WithdrawnClients": 0,
         "OverdueBackups": 0,
         "ClockSkewMilliseconds": 0,
         "Releases": 1,

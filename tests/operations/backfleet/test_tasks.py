@@ -87,18 +87,20 @@ def test_bad_pages_are_refused(api: Api, asked: dict[str, str]) -> None:
 def test_a_task_is_cancelled_once(api: Api, start: Callable[..., Task]) -> None:
     """Its open items end; cancelling it again later changes nothing."""
     task = start(waiting=True)
-    assert api("CancelTask", TaskId=task.id) == {}
+    ended = {"TaskId": task.id, "Description": "cancelled", "Progress": -1}
+    assert api("CancelTask", TaskId=task.id) == {**ended, "Cancelled": True}
     (cancelled,) = api("ListTasks")["Tasks"]
     assert (cancelled["Description"], cancelled["Progress"]) == ("cancelled", -1)
-    assert api.later(hours=1)("CancelTask", TaskId=task.id) == {}
+    assert api.later(hours=1)("CancelTask", TaskId=task.id) == {**ended, "Cancelled": False}
     assert api("ListTasks")["Tasks"] == [cancelled]
 
 
 def test_a_finished_task_cannot_be_cancelled(api: Api, start: Callable[..., Task]) -> None:
-    """It stays completed."""
+    """It stays completed, and the answer says so."""
     task = start()
     before = api("ListTasks")
-    assert api.later(minutes=1)("CancelTask", TaskId=task.id) == {}
+    answer = api.later(minutes=1)("CancelTask", TaskId=task.id)
+    assert (answer["Cancelled"], answer["Description"]) == (False, "completed")
     assert api("ListTasks") == before
 
 

@@ -286,7 +286,7 @@ def test_another_agent_without_a_host_program_is_refused(env: Environment) -> No
         ),
         pytest.param([("2.0", {}), ("3.0", {"platform": "linux-arm64"})], {}, "2.0", "", id="for its platform"),
         pytest.param([("1.9", {}), ("2.0", {})], {"pin": "<2"}, "1.9", "", id="within its pin"),
-        pytest.param([("2.0", {})], {"pin": "<2"}, "", "NoRelease", id="nothing within its pin"),
+        pytest.param([("2.0", {})], {"pin": "<2"}, "", "Pinned", id="nothing within its pin"),
         pytest.param([], {}, "", "NoRelease", id="nothing at all"),
         pytest.param([("0.9", {})], {}, "1.0", "", id="never a downgrade"),
         pytest.param([("1.0", {})], {}, "1.0", "", id="current already"),

@@ -6,10 +6,22 @@ from backfleet.fleet._store import (
     clients,
     instances,
     inventories,
+    pins,
     preferences,
     replay_cache,
     runs,
     tags,
 )
 
-__all__ = ["activations", "boots", "clients", "instances", "inventories", "preferences", "replay_cache", "runs", "tags"]
+__all__ = [
+    "activations",
+    "boots",
+    "clients",
+    "instances",
+    "inventories",
+    "pins",
+    "preferences",
+    "replay_cache",
+    "runs",
+    "tags",
+]

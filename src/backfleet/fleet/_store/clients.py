@@ -16,6 +16,7 @@ from backfleet.paging import Listing, Page
 from backfleet.storage import Transaction
 
 IDS_AT_ONCE: Final = 500  # in one statement
+_FIELDS: Final = [field.name for field in fields(Client)]
 
 CHECK_NEXT: Final = datetime(2000, 1, 1, tzinfo=UTC)
 """A `checked_at` before all real ones: the client's host is asked next."""
@@ -223,7 +224,9 @@ def drop(tx: Transaction, client_id: str) -> None:
 
 
 def _client(row: sa.Row[Any]) -> Client:
-    return Client(**{**row._mapping, "status": ClientStatus(row.status), "failure": _failure(row.failure)})
+    values = row._mapping
+    known = {name: values[name] for name in _FIELDS}
+    return Client(**known | {"status": ClientStatus(row.status), "failure": _failure(row.failure)})
 
 
 def _failure_text(failure: Failure | None) -> str | None:

@@ -23,10 +23,12 @@ from backfleet.fleet.model.instances import (
     agent_kind_of,
 )
 from backfleet.fleet.model.inventory import Inventory, InventoryItem, StoredKind
-from backfleet.fleet.model.runs import AgentRun
+from backfleet.fleet.model.pins import Hold, Pin, PinKind
+from backfleet.fleet.model.runs import BEFORE_BOOT, AgentRun
 from backfleet.fleet.model.tags import ResourceTag, TagFilter
 
 __all__ = [
+    "BEFORE_BOOT",
     "GONE",
     "MOVING",
     "Activation",
@@ -39,10 +41,13 @@ __all__ = [
     "ClientStatus",
     "Failure",
     "Heartbeat",
+    "Hold",
     "Instance",
     "InstanceFilter",
     "Inventory",
     "InventoryItem",
+    "Pin",
+    "PinKind",
     "Preferences",
     "Reachability",
     "Registration",

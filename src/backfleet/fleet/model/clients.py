@@ -54,7 +54,6 @@ class Client:
     package: str
     version: str
     channel: str
-    pin: str  # a version range it must stay in; "" = any
     status: ClientStatus
     created_at: datetime
     updated_at: datetime

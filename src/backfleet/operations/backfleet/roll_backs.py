@@ -53,6 +53,6 @@ def roll_back_clients(call: Call, asked: RollBackClients) -> dict[str, Any]:
             for client in clients
         }
         known = {place: releases.find(tx, place[0], version, place[1]) for place in places} if version else {}
-        return selected.targets(RollBackPlanner(version, known))
+        return selected.targets(RollBackPlanner(version, known, selected.holds(tx, call.now)))
 
     return start_task(TaskRequest(call, call, Kind.ROLL_BACK, named, plan, asked, asked.client_token))

@@ -74,10 +74,23 @@ class CancelTask:
     task_id: str | None = text("TaskId", required=True, longest=64)
 
 
-@operation(BACKFLEET, "CancelTask", action="backfleet:CancelTask", answer={}, errors=(TaskNotFound,))
+@operation(
+    BACKFLEET,
+    "CancelTask",
+    action="backfleet:CancelTask",
+    answer={"TaskId": str, "Cancelled": bool, "Description": str, "Progress": int},
+    errors=(TaskNotFound,),
+)
 def cancel_task(call: Call, asked: CancelTask) -> dict[str, Any]:
-    """Cancel a task: its open items end. A finished task stays as it is."""
+    """Cancel a task: its open items end. A finished task stays as it is: Cancelled is false, and Description says how.
+
+    Raises:
+        TaskNotFound: the account has no such task.
+    """
+    task_id = asked.task_id or ""
     with call.services.database.transaction() as tx:
-        if not upgrades.cancel(tx, call.account_id, asked.task_id or "", now=call.now):
-            raise TaskNotFound
-    return {}
+        cancelled = upgrades.cancel(tx, call.account_id, task_id, now=call.now)
+        task = upgrades.read(tx, call.account_id, task_id, now=call.now)
+    if cancelled is None or task is None:
+        raise TaskNotFound
+    return {"TaskId": task.id, "Cancelled": cancelled, "Description": task.state.value, "Progress": task.progress}

@@ -4,7 +4,7 @@ import json
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from backfleet.fleet import Client, Failure, Instance
+from backfleet.fleet import Client, Failure, Hold, Instance
 from backfleet.paging import Page
 from backfleet.settings import Settings as ServerSettings
 from backfleet.upgrades import Item, Kind, Task
@@ -60,6 +60,9 @@ FAILURE: Final = {
 PAGE: Final = {"PageNumber": int, "PageSize": int, "TotalCount": int}
 """The fields of an answer that is a page of a list."""
 
+PINNED: Final = {"Versions": str, "Reason": str, "Owner": str, "ExpiresTime": int}
+"""One of the pins that hold a client now. Ours."""
+
 FOUND_CLIENTS: Final = {
     **COMMON,
     "Clients": [
@@ -70,6 +73,8 @@ FOUND_CLIENTS: Final = {
             "ClientVersion": str,
             "MaxClientVersion": str,
             "OfferState": str,
+            "Channel": str,
+            "VersionScheme": str,
             "InstanceId": str,
             "InstanceName": str,
             "Hostname": str,
@@ -86,6 +91,7 @@ FOUND_CLIENTS: Final = {
             "Confirmed": bool,
             "ConfirmedTime": Maybe(int),
             "LastFailure": Maybe(FAILURE),
+            "Pins": Maybe([PINNED]),
             "Settings": SETTINGS,
             "Tags": [{"Key": str, "Value": str}],
         }
@@ -170,6 +176,7 @@ def item_answer(item: Item) -> dict[str, Any]:
         "startedTime": seconds(item.started_at),
         "completedTime": seconds(item.completed_at),
         "evidence": item.evidence,
+        **({} if item.waits_until is None else {"waitsUntil": seconds(item.waits_until)}),
     }
 
 
@@ -187,6 +194,7 @@ def client_answer(client: Client, instance: Instance, newest: str, since: dateti
         "PackageName": client.package,
         "ClientVersion": client.version,
         "MaxClientVersion": newest,
+        "Channel": client.channel,
         "InstanceId": instance.id,
         "InstanceName": instance.name,
         "Hostname": instance.hostname,
@@ -204,6 +212,21 @@ def client_answer(client: Client, instance: Instance, newest: str, since: dateti
         **({} if client.confirmed_at is None else {"ConfirmedTime": seconds(client.confirmed_at)}),
         **({} if client.failure is None else {"LastFailure": _failure_answer(client.failure)}),
     }
+
+
+def pins_answer(hold: Hold | None) -> dict[str, Any]:
+    """Return what of an answer about a client says which pins hold it now; nothing if none does."""
+    pins = () if hold is None else hold.pins
+    shown = [
+        {
+            "Versions": pin.versions,
+            "Reason": pin.reason,
+            "Owner": pin.owner,
+            "ExpiresTime": seconds(pin.expires_at),
+        }
+        for pin in pins
+    ]
+    return {"Pins": shown} if shown else {}
 
 
 def _failure_answer(failure: Failure) -> dict[str, Any]:

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
 
-from backfleet import fleet, upgrades
-from backfleet.fleet import Client, ClientFilter, Instance
+from backfleet import fleet, releases, upgrades
+from backfleet.fleet import Client, ClientFilter, Hold, Instance, Place
 from backfleet.operations.catalogue import HBR, Call, operation
 from backfleet.operations.hbr.answers import (
     COMMON,
@@ -15,6 +16,7 @@ from backfleet.operations.hbr.answers import (
     common,
     confirmed_since,
     page_answer,
+    pins_answer,
     task_answer,
 )
 from backfleet.operations.hbr.cross_account import CROSS_ACCOUNT_ERRORS, CrossAccount, acting_call, check_cross_account
@@ -24,6 +26,7 @@ from backfleet.operations.hbr.settings import settings_of
 from backfleet.operations.hbr.targets import call_targets, named_targets
 from backfleet.operations.tags import Tag
 from backfleet.paging import Listing, Page
+from backfleet.storage import Transaction
 from backfleet.upgrades import Offer, OfferSummary
 from backfleet.wire.errors import InvalidParameter, MissingParameter
 from backfleet.wire.parameters import json_list, repeat, repeat_objects, text
@@ -87,7 +90,7 @@ def describe_backup_clients(call: Call, asked: DescribeBackupClients) -> dict[st
     found: Listing[tuple[Client, Instance]] = Listing([], 0)
     offered: dict[Offer, OfferSummary] = {}
     since = confirmed_since(call.now, call.services.settings)
-    more = _Details({}, {})
+    more = _Details({}, {}, {}, {})
     # There are neither clients of another type nor clusters here: nothing is found.
     if asked.client_type == OUR_TYPE and not asked.cluster_id:
         tags = [(tag.key or "", tag.value) for tag in asked.tags]
@@ -98,11 +101,14 @@ def describe_backup_clients(call: Call, asked: DescribeBackupClients) -> dict[st
             more = _Details(
                 settings_of(tx, [client.id for client, _ in found.items]),
                 fleet.tags_of(tx, "instance", [instance.id for _, instance in found.items]),
+                releases.schemes_of(tx, [client.package for client, _ in found.items]),
+                _holds(tx, there, found.items),
             )
     return common(
         Clients=[
             client_answer(client, instance, summary.newest.version if summary.newest else "", since)
-            | {"OfferState": summary.state_of(client.version)}
+            | {"OfferState": summary.state_of(client.version), "VersionScheme": more.schemes[client.package]}
+            | pins_answer(more.holds.get((instance.id, client.package)))
             | {"Settings": more.settings.get(client.id, {}), "Tags": more.tags(instance.id)}
             for client, instance in found.items
             for summary in [offered.get(_offer(client, instance), NOTHING_OFFERED)]
@@ -113,13 +119,20 @@ def describe_backup_clients(call: Call, asked: DescribeBackupClients) -> dict[st
 
 @dataclass(frozen=True, slots=True)
 class _Details:
-    """The settings of clients, and the tags of their instances."""
+    """The settings of clients, the tags of their instances, the schemes of their packages, and what pins hold."""
 
     settings: Mapping[str, dict[str, Any]]
     tags_by_instance: Mapping[str, Mapping[str, str]]
+    schemes: Mapping[str, str]
+    holds: Mapping[Place, Hold]
 
     def tags(self, instance_id: str) -> list[dict[str, str]]:
         return [{"Key": key, "Value": value} for key, value in self.tags_by_instance.get(instance_id, {}).items()]
+
+
+def _holds(tx: Transaction, there: Call, found: Sequence[tuple[Client, Instance]]) -> dict[Place, Hold]:
+    places = {(instance.id, client.package): client.id for client, instance in found}
+    return fleet.holds_of(tx, there.account_id, there.region, places, now=there.now)
 
 
 def _conditions(filters: Sequence[Filter]) -> dict[str, tuple[str, ...]]:
@@ -170,7 +183,8 @@ class DescribeTask:
 def describe_task(call: Call, asked: DescribeTask) -> dict[str, Any]:
     """Describe a task and each of its clients. Only the account that started it can read it."""
     with call.services.database.reading() as tx:
-        task = upgrades.read(tx, call.account_id, asked.task_id or "", now=call.now)
+        within = timedelta(seconds=call.services.settings.fit_seconds)
+        task = upgrades.read(tx, call.account_id, asked.task_id or "", now=call.now, reachable_within=within)
     if task is None:
         raise TaskNotFound
     return task_answer(task)

@@ -21,7 +21,7 @@ from backfleet.operations.hbr.cross_account import (
 )
 from backfleet.operations.hbr.errors import UNREACHABLE, ClientNotFound, TokenMismatch
 from backfleet.operations.hbr.identifiers import LONGEST_ID, NamedIds, read_ids
-from backfleet.operations.hbr.requests import release_version, resource_group_id, vault_id
+from backfleet.operations.hbr.requests import expires_in_seconds, release_version, resource_group_id, vault_id
 from backfleet.operations.hbr.selection import Selection
 from backfleet.operations.hbr.starting import Plan, TaskRequest, start_task
 from backfleet.operations.hbr.targets import (
@@ -43,11 +43,12 @@ NAME: Final = r"[a-z0-9][a-z0-9._+-]*"  # of a package or a channel
 
 @dataclass(frozen=True, slots=True)
 class SomeClients(CrossAccount):
-    """The parameters that name clients."""
+    """The parameters that name clients. ExpiresInSeconds is ours: hosts that are away or busy are waited for."""
 
     instance_ids: tuple[str, ...] | None = json_list("InstanceIds", longest_item=LONGEST_ID)
     client_ids: tuple[str, ...] | None = json_list("ClientIds", longest_item=LONGEST_ID)
     client_token: str | None = text("ClientToken", longest=64)
+    expires_in_seconds: int | None = expires_in_seconds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ class UninstallBackupClients(SomeClients):
 class InstallBackupClients(CrossAccount):
     """The parameters of InstallBackupClients.
 
-    PackageName, Channel, ReleaseVersion and TryAgain are ours: the cloud has one client.
+    PackageName, Channel, ReleaseVersion, TryAgain and ExpiresInSeconds are ours: the cloud has one client.
     """
 
     instance_ids: tuple[str, ...] | None = json_list("InstanceIds", required=True, longest_item=LONGEST_ID)
@@ -81,6 +82,7 @@ class InstallBackupClients(CrossAccount):
     release_version: str | None = release_version()
     client_token: str | None = text("ClientToken", longest=64)
     try_again: bool | None = boolean("TryAgain", default=False)
+    expires_in_seconds: int | None = expires_in_seconds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ def upgrade_backup_clients(call: Call, asked: UpgradeBackupClients) -> dict[str,
     )
 
     def plan(tx: Transaction, selected: Selection) -> list[TaskTarget]:
-        targets = _plan_upgrades(tx, selected, asked.release_version or "")
+        targets = plan_upgrades(tx, call, selected, asked.release_version or "")
         return [replace(target, tries_again=bool(asked.try_again)) for target in targets]
 
     return start_task(TaskRequest(call, there, Kind.UPGRADE, named, plan, asked, asked.client_token))
@@ -188,7 +190,8 @@ def uninstall_backup_clients(call: Call, asked: UninstallBackupClients) -> dict[
     )
 
     def plan(tx: Transaction, selected: Selection) -> list[TaskTarget]:
-        return [replace(target, remove_state=bool(asked.remove_state)) for target in _plan_uninstalls(tx, selected)]
+        targets = selected.targets(UninstallPlanner(selected.holds(tx, call.now)))
+        return [replace(target, remove_state=bool(asked.remove_state)) for target in targets]
 
     return start_task(TaskRequest(call, there, Kind.UNINSTALL, named, plan, asked, asked.client_token))
 
@@ -208,7 +211,9 @@ def upgrade_client(call: Call, asked: OneClient) -> dict[str, Any]:
     Raises:
         ApiError: UnreachableInstance or ClientNotFound.
     """
-    return _start_one(call, Kind.UPGRADE, _plan_upgrades, asked, "UpgradeClientTask")
+    return _start_one(
+        call, Kind.UPGRADE, lambda tx, selected: plan_upgrades(tx, call, selected), asked, "UpgradeClientTask"
+    )
 
 
 @operation(
@@ -226,21 +231,23 @@ def uninstall_client(call: Call, asked: OneClient) -> dict[str, Any]:
     Raises:
         ApiError: UnreachableInstance or ClientNotFound.
     """
-    return _start_one(call, Kind.UNINSTALL, _plan_uninstalls, asked, "UninstallClientTask")
+
+    def plan(tx: Transaction, selected: Selection) -> list[TaskTarget]:
+        return selected.targets(UninstallPlanner(selected.holds(tx, call.now)))
+
+    return _start_one(call, Kind.UNINSTALL, plan, asked, "UninstallClientTask")
 
 
-def _plan_upgrades(tx: Transaction, selected: Selection, version: str = "") -> list[TaskTarget]:
+def plan_upgrades(tx: Transaction, call: Call, selected: Selection, version: str = "") -> list[TaskTarget]:
+    """Return the move of each selected client to its newest release, or to a named one, or why there is none."""
     instances = selected.found.instances
     wanted = {
         (client.package, instances[instance_id].platform, client.channel)
         for instance_id, clients in selected.found.clients_on.items()
         for client in clients
     }
-    return selected.targets(UpgradePlanner(upgrades.releases_by_offer(tx, wanted), version))
-
-
-def _plan_uninstalls(_tx: Transaction, selected: Selection) -> list[TaskTarget]:
-    return selected.targets(UninstallPlanner())
+    offered = upgrades.releases_by_offer(tx, wanted)
+    return selected.targets(UpgradePlanner(offered, version, selected.holds(tx, call.now)))
 
 
 def _plan_installs(tx: Transaction, call: Call, selected: Selection, options: InstallOptions) -> list[TaskTarget]:

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from backfleet import fleet, upgrades
+from backfleet import fleet, identity, upgrades
 from backfleet.failpoints import failpoint
 from backfleet.operations.catalogue import Call
 from backfleet.operations.hbr.answers import no_task_answer, started_answer
@@ -73,7 +73,9 @@ def _start_in(tx: Transaction, request: TaskRequest) -> dict[str, Any]:
     found = fleet.resolve(tx, there.account_id, there.region, named.instances, named.clients)
     reachable_within = timedelta(seconds=call.services.settings.fit_seconds)
     task_time = timedelta(seconds=call.services.settings.task_seconds)
-    selected = select(named, found, now=call.now, reachable_within=reachable_within, task_time=task_time)
+    expires_in = getattr(request.asked, "expires_in_seconds", None)
+    waits = expires_in is not None
+    selected = select(named, found, now=call.now, reachable_within=reachable_within, task_time=task_time, waits=waits)
     failpoint("targets resolved")
     fingerprint = _fingerprint(request.kind, request.asked)
     known = _known_task(tx, call, request.client_token, fingerprint)
@@ -94,6 +96,8 @@ def _start_in(tx: Transaction, request: TaskRequest) -> dict[str, Any]:
         client_token=request.client_token,
         fingerprint=fingerprint,
         names_version=bool(getattr(request.asked, "release_version", None)),
+        expires_in=timedelta(seconds=expires_in) if expires_in is not None else None,
+        caller=identity.write_caller(call.caller) if waits else "",
     )
     running = upgrades.running_like(tx, new, now=call.now)
     if running is not None:
@@ -126,6 +130,7 @@ def _repeated_lines(selected: Selection, task: Task) -> list[dict[str, object]]:
 def _fingerprint(kind: Kind, asked: Any) -> str:
     """Return a digest of what was asked, ClientToken excepted, from which nothing of it can be read back."""
     values = {name: value for name, value in asdict(asked).items() if name != "client_token"}
-    if values.get("release_version") is None:  # digests of calls without it are as they were before it existed
-        values.pop("release_version", None)
+    for name in ("release_version", "expires_in_seconds"):
+        if values.get(name) is None:  # digests of calls without it are as they were before it existed
+            values.pop(name, None)
     return hashlib.sha256(json.dumps([kind.value, values], sort_keys=True).encode()).hexdigest()

@@ -53,7 +53,8 @@ def _has_arrived(tally: Tally, ring: int) -> bool:
 def _is_through(tally: Tally, ring: int) -> bool:
     """Return whether a ring's members are final.
 
-    Held ones do not count, nor do, after the first ring, those that wait for their host. The last ring waits for all.
+    Held and pinned ones do not count, nor do, after the first ring, those that wait for their host. The last ring waits
+    for all.
     """
     if tally.count(ring, MemberState.UPGRADING, MemberState.VERIFYING, MemberState.ROLLING_BACK):
         return False
@@ -63,7 +64,8 @@ def _is_through(tally: Tally, ring: int) -> bool:
     is_last = ring == len(tally.rings) - 1
     if is_last or tally.board.can_begin(ring):
         return False
-    return ring > 0 or all(member.is_held for member in tally.board.in_state(ring, MemberState.PENDING))
+    waiting = tally.board.in_state(ring, MemberState.PENDING)
+    return ring > 0 or all(member.is_held or member.pinned for member in waiting)
 
 
 def _summary(tally: Tally, ring: int) -> str:
@@ -84,6 +86,7 @@ def end_at_deadline(tally: Tally) -> bool:
         begun = member.state is not MemberState.PENDING
         action = Action.WITHDRAW if member.state is MemberState.UPGRADING else None
         why = "the deadline came while it was under way" if begun else "the deadline came before it could begin"
+        why = f"{why}: {member.pinned}" if member.pinned and not begun else why
         tally.move(member, Move(member.client_id, MemberState.EXPIRED, why, member.code, action))
     if tally.count_all(MemberState.PENDING, MemberState.UPGRADING, MemberState.VERIFYING):
         tally.wake_now()  # an order ended just now: a member moves once in a decision

@@ -30,12 +30,20 @@ Open = Callable[[], Exits]
 class RunWatch:
     """Notes the runs under one root in a ledger."""
 
-    def __init__(self, root: Path, ledger: Ledger, on_change: Callable[[], None], open_exits: Open = Exits) -> None:
-        self._root, self._ledger, self._on_change, self._open_exits = root, ledger, on_change, open_exits
+    def __init__(
+        self,
+        root: Path,
+        ledger: Ledger,
+        on_change: Callable[[], None],
+        on_ready: Callable[[], None],
+        open_exits: Open = Exits,
+    ) -> None:
+        """Make one that calls `on_change` when the ledger has news, and `on_ready` once it notes what begins."""
+        self._root, self._ledger, self._open_exits = root, ledger, open_exits
+        self._on_change, self._on_ready = on_change, on_ready
         self._boot = machine.boot_id()
         self._running: Dict[int, Run] = {}
         self._exits: Optional[Exits] = None
-        self.is_ready = threading.Event()  # it hears of runs that begin now
 
     def run(self, stopping: threading.Event) -> None:
         """Note runs until `stopping` is set. Where shims cannot reach this agent, note none."""
@@ -46,6 +54,7 @@ class RunWatch:
         except OSError as problem:
             log.warning("runs of clients are not noted: %s", problem)
             self._take_over()
+            self._on_ready()
             stopping.wait()
             return
         with contextlib.closing(notes), contextlib.ExitStack() as stack:
@@ -54,7 +63,7 @@ class RunWatch:
             except NotAvailable as problem:
                 log.warning("how runs of clients end is not known on this host: %s", problem)
             self._take_over()
-            self.is_ready.set()
+            self._on_ready()
             read_at = time.monotonic()
             while not stopping.is_set():
                 ends = self._wait(notes)

@@ -54,12 +54,12 @@ class HostWithRuns:
     def watched(self, open_exits: Callable[[], Exits] = Exits) -> Iterator[Ledger]:
         """Note runs, with a ledger that is read anew."""
         self.ledger = Ledger(Places(self.root).runs)
-        stopping = threading.Event()
-        watch = RunWatch(self.root, self.ledger, lambda: None, open_exits)
+        stopping, ready = threading.Event(), threading.Event()
+        watch = RunWatch(self.root, self.ledger, lambda: None, ready.set, open_exits)
         thread = threading.Thread(target=watch.run, args=(stopping,))
         thread.start()
         try:
-            assert watch.is_ready.wait(10)
+            assert ready.wait(10)
             yield self.ledger
         finally:
             stopping.set()

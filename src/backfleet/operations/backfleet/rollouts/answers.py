@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from backfleet.operations.hbr.answers import seconds
 from backfleet.rollouts import Event, MemberRecord, MemberState, RolloutRecord, RolloutView
-from backfleet.rollouts.reading import WAITING, shown_state, wait_reason
+from backfleet.rollouts.reading import WAITING, shown_reason, shown_state, wait_reason
 from backfleet.wire.shapes import Maybe
 
 _STATES: Final = {state.value: "".join(part.capitalize() for part in state.split("_")) for state in MemberState}
@@ -54,7 +54,16 @@ MEMBER: Final = {
     "Since": Maybe(int),
     "NotBefore": Maybe(int),
 }
-EVENT: Final = {"Number": int, "Time": int, "What": str, "Name": str, "Change": str, "Reason": str, "Hash": str}
+EVENT: Final = {
+    "Number": int,
+    "Time": int,
+    "TimeMilliseconds": int,
+    "What": str,
+    "Name": str,
+    "Change": str,
+    "Reason": str,
+    "Hash": str,
+}
 
 
 def rollout_answer(shown: RolloutView) -> dict[str, Any]:
@@ -66,7 +75,7 @@ def rollout_answer(shown: RolloutView) -> dict[str, Any]:
         "Package": record.package,
         "Kind": record.kind,
         "State": record.state.value,
-        "Reason": record.reason,
+        "Reason": shown_reason(record),
         "WaitsFor": record.waits_for,
         "TargetVersion": record.target_version,
         "Deadline": seconds(record.deadline),
@@ -97,7 +106,7 @@ def member_answer(record: RolloutRecord, found: MemberRecord, now: datetime) -> 
     return {
         "ClientId": member.client_id,
         "InstanceId": member.instance_id,
-        "Ring": record.document.rings[member.ring].name,
+        "Ring": record.ring_names[member.ring],
         "State": shown_state(record, member),
         "Reason": wait_reason(record, member, now) or member.reason,
         "ErrorCode": member.code,
@@ -116,6 +125,7 @@ def event_answer(event: Event) -> dict[str, Any]:
     return {
         "Number": event.number,
         "Time": seconds(event.at),
+        "TimeMilliseconds": round(event.at.timestamp() * 1000),
         "What": event.what,
         "Name": event.name,
         "Change": event.change,
