@@ -12,7 +12,6 @@ from backfleet.operations.catalogue import BACKFLEET
 from backfleet.storage import Database
 from operations.environment import Environment, make_environment
 
-
 ALLOW = '{"Version":"1","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}'
 
 
