@@ -28,7 +28,9 @@ from backfleet import (
     assistant,
     carriers,
     commands,
+    hold,
     host_program,
+    identity,
     installation,
     operations,
     releases,
@@ -223,7 +225,13 @@ class _Server:
             )
         if "agents" in only:
             self._gateway = agents.add_to(
-                app, services.database, self._settings, self._pubsub, clock=self._clock, draw=services.draw
+                app,
+                services.database,
+                self._settings,
+                self._pubsub,
+                clock=self._clock,
+                draw=services.draw,
+                adopters=adopters_of(services),
             )
         return app
 
@@ -280,14 +288,20 @@ class _Server:
 
 
 def workers(services: Services, clock: Clock) -> list[Worker]:
-    """Return every worker of the control plane."""
-    settings, database, draw = services.settings, services.database, services.draw
+    """Return every worker of the control plane.
+
+    After a restore those that move hosts do nothing until an operator has looked; hosts are asked all the same.
+    """
+    return [*_moving_workers(services, clock), *_other_workers(services, clock)]
+
+
+def _moving_workers(services: Services, clock: Clock) -> list[Worker]:
+    settings, database, draw, watch = services.settings, services.database, services.draw, services.hold
     reachable_within = timedelta(seconds=settings.fit_seconds)
     carrier = carriers.GatewayCarrier(bootstrap_of(settings))
-    housekeeping = operations.Housekeeping(services, clock())
     rollout_worker = rollouts.Worker(database, settings, draw, operations.RolloutJudge, operations.witness(services))
     asker = asker_of(database, settings, draw)
-    return [
+    moving = [
         Worker(
             "upgrades",
             lambda: upgrades.run_once(
@@ -299,24 +313,37 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
             ),
         ),
         Worker(
-            upgrades.CHECKUPS,
-            lambda: upgrades.run_checkups_once(
-                database,
-                now=clock(),
-                draw=draw,
-                every=timedelta(seconds=settings.checkup_seconds),
-                reachable_within=reachable_within,
-                carrier=carrier,
-            ),
-        ),
-        Worker(
             assistant.TOPIC,
             lambda: assistant.run_once(database, now=clock(), draw=draw, reachable_within=reachable_within),
             SCHEDULES,
         ),
-        Worker("commands", lambda: commands.run_once(database, now=clock()), LEASES),
         Worker(rollouts.TOPIC, lambda: rollout_worker.run_once(clock())),
         Worker("outside checks", lambda: asker.run_once(clock()), OUTSIDE_CHECKS),
+    ]
+    return [replace(worker, run_once=functools.partial(_unless_held, watch, worker.run_once)) for worker in moving]
+
+
+def _unless_held(watch: hold.Watch | None, run_once: Callable[[], bool]) -> bool:
+    return not (watch is not None and watch.is_held()) and run_once()
+
+
+def _other_workers(services: Services, clock: Clock) -> list[Worker]:
+    settings, database = services.settings, services.database
+    carrier = carriers.GatewayCarrier(bootstrap_of(settings))
+    housekeeping = operations.Housekeeping(services, clock())
+    return [
+        Worker(
+            upgrades.CHECKUPS,
+            lambda: upgrades.run_checkups_once(
+                database,
+                now=clock(),
+                draw=services.draw,
+                every=timedelta(seconds=settings.checkup_seconds),
+                reachable_within=timedelta(seconds=settings.fit_seconds),
+                carrier=carrier,
+            ),
+        ),
+        Worker("commands", lambda: commands.run_once(database, now=clock()), LEASES),
         Worker("releases", lambda: releases.run_once(database, services.repository, now=clock())),
         Worker("housekeeping", lambda: housekeeping.run_once(clock()), HOUSEKEEPING),
     ]
@@ -345,6 +372,17 @@ def asker_of(database: Database, settings: Settings, draw: Draw) -> rollouts.Ask
         return rollouts.Asker(database, destinations, key, draw, authority=settings.outbound_authority)
     except (OSError, ValueError) as problem:
         raise CannotStart(f"outbound_allowed, outbound_authority or webhook_secret_file: {problem}") from None
+
+
+def adopters_of(services: Services) -> agents.Adopters | None:
+    """Return who takes hosts in after a restore: they become the administrator account's."""
+    if services.hold is None:
+        return None
+    return agents.Adopters(
+        watch=services.hold,
+        account_of=lambda tx: identity.list_accounts(tx)[0].id,
+        note=lambda tx, made, fingerprint, now: operations.note_adoption(tx, made, fingerprint, now, services.draw),
+    )
 
 
 def move_log(database: Database) -> bool:

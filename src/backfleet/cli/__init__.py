@@ -7,6 +7,7 @@ import click
 
 from backfleet import VERSION
 from backfleet.cli._audit import audit
+from backfleet.cli._backup import backup, restore
 from backfleet.cli._calendars import calendar
 from backfleet.cli._clients import client
 from backfleet.cli._console import console
@@ -19,6 +20,7 @@ from backfleet.cli._roles import role
 from backfleet.cli._rollouts import rollout
 from backfleet.cli._runs import runs
 from backfleet.cli._serve import serve
+from backfleet.cli._server import server
 from backfleet.cli._signing import forget_keys, keys, pending, publish, sign
 from backfleet.cli._tasks import task
 from backfleet.cli._version_schemes import scheme
@@ -34,7 +36,7 @@ def main() -> None:
 
 for _command in (
     serve, release, rollout, calendar, activation, instance, client, task, account, user, role, key, policy, audit,
-    doctor, console,
+    doctor, server, backup, restore, console,
 ):  # fmt: skip
     main.add_command(_command)
 for _command in (runs, pin, unpin, pins):

@@ -19,6 +19,7 @@ from backfleet.upgrades.progress import progress_of
 from backfleet.upgrades.states import ItemState, TaskState, task_state
 
 TOPIC: Final = "upgrades"
+AT_ONCE: Final = 100  # open tasks read at once
 MOST_FORGOTTEN: Final = 2000  # tasks forgotten in one go; the next round takes the rest
 
 
@@ -68,6 +69,22 @@ def expire_overdue(tx: Transaction, task_ids: Sequence[str], *, now: datetime) -
     for task in late:
         expire(tx, task, now=now)
     return {task.id for task in late}
+
+
+def end_restored(tx: Transaction, *, now: datetime) -> int:
+    """Expire every open task: the database is an older copy, and what became of them since is not known here.
+
+    Returns:
+        How many there were.
+    """
+    _store.bring_deadlines_forward(tx, now)
+    count = 0
+    while late := _store.overdue(tx, now, AT_ONCE):
+        for task in late:
+            _end_open(tx, task, lambda item, _: item.restored(at=now), now=now)
+            update_tasks(tx, [task.id], now=now)
+        count += len(late)
+    return count
 
 
 def _end_open(tx: Transaction, task: Task, end: Callable[[Item, Reached | None], Item], *, now: datetime) -> bool:

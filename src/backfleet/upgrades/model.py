@@ -7,7 +7,7 @@ from typing import Final
 
 from backfleet.carriers import Reached
 from backfleet.fleet import ClientStatus
-from backfleet.upgrades.early_ends import cancelled_text, expired_text
+from backfleet.upgrades.early_ends import RESTORED, cancelled_text, expired_text
 from backfleet.upgrades.progress import FAILED
 from backfleet.upgrades.states import FINAL, OPEN, ItemState, Kind, TaskState, may_move
 from backfleet_host.contract import Order
@@ -158,6 +158,10 @@ class Item:
         """Return this open item as it is once its task is out of time. How far its order has come decides the words."""
         message = expired_text(self._reached(reached))
         return self.moved(ItemState.EXPIRED, at=at, code=EXPIRED_CODE, message=message)
+
+    def restored(self, *, at: datetime) -> "Item":
+        """Return this open item as it is after a restore: it may have ended in any way since the copy was made."""
+        return self.moved(ItemState.EXPIRED, at=at, code=EXPIRED_CODE, message=RESTORED)
 
     def cancelled(self, *, at: datetime, reached: Reached | None) -> "Item":
         """Return this open item as it is once its task is cancelled. How far its order has come decides the words."""

@@ -25,6 +25,7 @@ from backfleet.operations.hbr.answers import no_task_answer, started_answer
 from backfleet.operations.hbr.errors import TokenMismatch
 from backfleet.operations.hbr.identifiers import NamedIds
 from backfleet.operations.hbr.selection import Selection, is_unfit, select
+from backfleet.operations.held import refuse_orders
 from backfleet.storage import Conflict, Transaction
 from backfleet.upgrades import Kind, NewTask, Task, TaskTarget
 from backfleet.wire.errors import OperationConflict
@@ -56,7 +57,9 @@ def start_task(request: TaskRequest) -> dict[str, Any]:
 
     Raises:
         OperationConflict: another call was first, TRIES times.
+        ServerHeld: the server was restored, and no operator has looked yet.
     """
+    refuse_orders(request.call)
     for _ in range(TRIES):
         try:
             with request.call.services.database.transaction() as tx:
