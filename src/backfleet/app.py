@@ -201,9 +201,8 @@ class _Server:
         await start_sites(runner, self._settings, listeners.http, listeners.https, self._tls)
 
     def _complete_certificate(self, loop: asyncio.AbstractEventLoop) -> None:
-        completing = functools.partial(
-            complete_certificate, self._settings, self._certificates, self._tls, loop, self._clock
-        )
+        known = self._settings, self._certificates, self._tls, loop, self._clock
+        completing = functools.partial(complete_certificate, *known)
         threading.Thread(target=completing, daemon=True).start()
 
     def _application(self) -> web.Application:
