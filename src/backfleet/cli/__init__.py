@@ -16,6 +16,7 @@ from backfleet.cli._backup import backup, restore
 from backfleet.cli._calendars import calendar
 from backfleet.cli._clients import client
 from backfleet.cli._configure import configure
+from backfleet.cli._console import console
 from backfleet.cli._doctor import doctor
 from backfleet.cli._fleet import instance
 from backfleet.cli._identity import account, key, policy, user
@@ -66,7 +67,7 @@ def main() -> None:
 
 for _command in (
     serve, release, rollout, calendar, activation, instance, client, task, account, user, role, key, policy, audit,
-    doctor, configure, server, backup, restore,
+    doctor, configure, server, backup, restore, console,
 ):  # fmt: skip
     main.add_command(_command)
 for _command in (runs, pin, unpin, pins, precheck, stage):
