@@ -16,11 +16,13 @@ from backfleet.cli._backup import backup, restore
 from backfleet.cli._calendars import calendar
 from backfleet.cli._clients import client
 from backfleet.cli._configure import configure
+from backfleet.cli._console import console
 from backfleet.cli._doctor import doctor
 from backfleet.cli._fleet import instance
 from backfleet.cli._identity import account, key, policy, user
 from backfleet.cli._options import report_error
 from backfleet.cli._pins import pin, pins, unpin
+from backfleet.cli._preparing import precheck, stage
 from backfleet.cli._releases import release
 from backfleet.cli._roles import role
 from backfleet.cli._rollouts import rollout
@@ -65,10 +67,10 @@ def main() -> None:
 
 for _command in (
     serve, release, rollout, calendar, activation, instance, client, task, account, user, role, key, policy, audit,
-    doctor, configure, server, backup, restore,
+    doctor, configure, server, backup, restore, console,
 ):  # fmt: skip
     main.add_command(_command)
-for _command in (runs, pin, unpin, pins):
+for _command in (runs, pin, unpin, pins, precheck, stage):
     client.add_command(_command)
 for _command in (scheme, keys, pending, sign, publish, forget_keys):
     release.add_command(_command)
