@@ -80,9 +80,8 @@ def _zones_that_stay_shut(tally: Tally, ring: int, timetable: Timetable) -> set[
             found.add(zone)
     if found:
         zones = ", ".join(zone or "the policy's zone" for zone in sorted(found))
-        tally.wait_for(
-            f"a window: none before the deadline is long enough for the members in {zones}; they will expire"
-        )
+        why = f"a window: none before the deadline is long enough for members in {zones}; they will expire"
+        tally.waits_for = why  # rather than for the opening that comes next, which is of no use
     return found
 
 
