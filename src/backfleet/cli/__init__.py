@@ -8,6 +8,7 @@ import click
 from backfleet import VERSION
 from backfleet.cli._audit import audit
 from backfleet.cli._calendars import calendar
+from backfleet.cli._calls import call, sample
 from backfleet.cli._clients import client, task
 from backfleet.cli._doctor import doctor
 from backfleet.cli._fleet import activation, instance
@@ -32,7 +33,7 @@ def main() -> None:
 
 for _command in (
     serve, release, rollout, calendar, activation, instance, client, task, account, user, role, key, policy, audit,
-    doctor,
+    doctor, call, sample,
 ):  # fmt: skip
     main.add_command(_command)
 for _command in (runs, pin, unpin, pins):

@@ -1,8 +1,9 @@
 """The server that the command line calls, and the key that it signs with.
 
 The server is that of `--endpoint`, else of the profile, else of `BACKFLEET_ENDPOINT`, else the one of the local data
-folder. The key is that of `--profile` in the `aliyun` command's configuration file, else of the environment, else of
-admin.json in the local data folder.
+folder. The authority of its certificate is that of `--ca`, else of `BACKFLEET_CA`, else of that folder, besides the
+system's. The key is that of `--profile` in the `aliyun` command's configuration file, else of the environment, else
+of admin.json in the local data folder.
 """
 
 import json
@@ -67,8 +68,25 @@ def connect(flags: ConnectionFlags, environment: Mapping[str, str] = os.environ)
         NoConnection: one of them is not found, or a file that should have it cannot be read.
     """
     data = data_folder(flags.data, environment)
-    profile = _profile(flags.profile, environment)
-    local = _local(data)
+    profile, local = _profile(flags.profile, environment), _local(data)
+    endpoint = _endpoint(flags, profile, environment, local, data)
+    ca_file = flags.ca or _file(environment.get("BACKFLEET_CA") or local.get("ca_file"))
+    return Connection(endpoint, ca_file, _key(profile, environment, local, data))
+
+
+def server_address(flags: ConnectionFlags, environment: Mapping[str, str] = os.environ) -> str:
+    """Return the address of the server, with its scheme. Raises NoConnection."""
+    data = data_folder(flags.data, environment)
+    return _endpoint(flags, _profile(flags.profile, environment), environment, _local(data), data)
+
+
+def _endpoint(
+    flags: ConnectionFlags,
+    profile: Mapping[str, Any],
+    environment: Mapping[str, str],
+    local: Mapping[str, Any],
+    data: Path,
+) -> str:
     endpoint = (
         flags.endpoint
         or profile.get("endpoint")
@@ -79,8 +97,7 @@ def connect(flags: ConnectionFlags, environment: Mapping[str, str] = os.environ)
         raise NoConnection(
             f"no server is named and {data} has none; give --endpoint HOST:PORT or run `backfleet serve`"
         )
-    ca_file = flags.ca or _file(local.get("ca_file"))
-    return Connection(_with_scheme(endpoint), ca_file, _key(profile, environment, local, data))
+    return _with_scheme(endpoint)
 
 
 def data_folder(given: Path | None, environment: Mapping[str, str] = os.environ) -> Path:
