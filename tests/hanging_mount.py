@@ -1,7 +1,8 @@
 """A real FUSE file system that stops answering: `python hanging_mount.py FOLDER FLAG`, as root.
 
-It has one file, `config`. It answers until the file FLAG exists on another disk. From then on it takes requests and
-answers none, so that whoever made one cannot be killed: as NFS whose server is away. Its end breaks them all off.
+It has one file, `config`, which can be run. It answers until the file FLAG exists on another disk. From then on it
+takes requests and answers none, so that whoever made one cannot be killed: as NFS whose server is away. Its end breaks
+them all off.
 
 Source: the kernel's Documentation/filesystems/fuse.rst, and fuse.h for the numbers and structures.
 """
@@ -19,7 +20,7 @@ from pathlib import Path
 import pytest
 
 LIFE_SECONDS = 120  # after which it ends whatever happens: a test must not hang for good
-CONTENT = b"mine\n"
+CONTENT = b"#!/bin/sh\necho fine\n"
 HEADER = struct.Struct("=IIQQIIII")  # length, operation, unique, node, uid, gid, pid, padding
 LOOKUP, FORGET, GETATTR, OPEN, READ, STATFS, RELEASE, FLUSH, INIT, OPENDIR, READDIR, RELEASEDIR = (
     1, 2, 3, 14, 15, 17, 18, 25, 26, 27, 28, 29
@@ -50,7 +51,7 @@ def hanging_mount(folder: Path) -> Iterator[Path]:
 
 
 def _attributes(node: int) -> bytes:
-    mode, links, size = (0o40755, 2, 0) if node == ROOT else (0o100644, 1, len(CONTENT))
+    mode, links, size = (0o40755, 2, 0) if node == ROOT else (0o100755, 1, len(CONTENT))
     return struct.pack("=QQQQQQIIIIIIIIII", node, size, 1, 1, 1, 1, 0, 0, 0, mode, links, 0, 0, 0, 4096, 0)
 
 

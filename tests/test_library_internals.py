@@ -16,7 +16,7 @@ from dateutil import rrule
 
 from backfleet import library_internals
 from backfleet.certificates import prepare_certificates
-from backfleet.library_internals import EncryptedFileResponse, limit_tls_buffers
+from backfleet.library_internals import DownloadResponse, limit_tls_buffers
 from backfleet.rollouts.policy.recurrences import LAST_YEAR
 
 
@@ -71,7 +71,7 @@ async def test_the_buffer_of_a_tls_connection_has_the_size(size: int, tmp_path: 
 
 def test_a_file_response_still_sends_by_the_method_that_is_replaced() -> None:
     """With the same arguments, and with the fallback that is used instead."""
-    theirs, ours = web.FileResponse._sendfile, EncryptedFileResponse._sendfile
+    theirs, ours = web.FileResponse._sendfile, DownloadResponse._sendfile
     assert list(inspect.signature(theirs).parameters) == list(inspect.signature(ours).parameters)
     assert list(inspect.signature(web.FileResponse._sendfile_fallback).parameters) == [
         "self", "writer", "fobj", "offset", "count"

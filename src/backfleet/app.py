@@ -47,9 +47,10 @@ from backfleet.opening import CannotStart, data_folder_taken, endpoints_of, open
 from backfleet.operations.backfleet.server import agent_address
 from backfleet.operations.catalogue import Services
 from backfleet.operations.perform import Performer
-from backfleet.proxy_protocol import middlewares_of, start_sites, trust_of
+from backfleet.proxy_protocol import middlewares_of, trust_of
 from backfleet.pubsub import LONGEST_WAIT, PubSub, open_pubsub, poll_until_stopped
 from backfleet.settings import Settings
+from backfleet.sites import start_sites
 from backfleet.sockets import tell_parent_ready, tell_systemd
 from backfleet.storage import Database, DatabaseClock, Unavailable, check_writing
 
@@ -62,7 +63,6 @@ OUTSIDE_CHECKS = timedelta(seconds=5)  # between two looks for checks of rollout
 HOUSEKEEPING = timedelta(minutes=10)  # between two rounds of deleting what is over
 MEASURE_SECONDS = 5.0  # between two questions for the database's time
 KEEP_ALIVE_SECONDS = 120  # agents keep idle connections for 90 s; the server must keep them longer
-ACCEPTED_AT_ONCE = 64  # of those connections, so that open ones are served in between
 TLS_READ_BYTES = 16 * 1024  # one TLS record
 
 log = logging.getLogger(__name__)
@@ -196,9 +196,7 @@ class _Server:
 
     async def _listen(self, runner: web.AppRunner, listeners: Listeners) -> None:
         limit_tls_buffers(TLS_READ_BYTES)
-        await start_sites(runner, self._settings, listeners.http, listeners.https, self._tls, ACCEPTED_AT_ONCE)
-        for listener in (listeners.http, listeners.https):
-            listener.listen(sockets.BACKLOG)  # aiohttp has one number for both: the kernel may hold more
+        await start_sites(runner, self._settings, listeners.http, listeners.https, self._tls)
 
     def _complete_certificate(self, loop: asyncio.AbstractEventLoop) -> None:
         completing = functools.partial(

@@ -12,11 +12,12 @@ from typing import IO, Any, Final
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
 from dateutil import rrule
 
 PYTHON_VERSIONS: Final = ((3, 11), (3, 12), (3, 13))  # those that `limit_tls_buffers` was checked against
-AIOHTTP_VERSION: Final = "3.14.5"  # the version that `EncryptedFileResponse` was checked against
+AIOHTTP_VERSION: Final = "3.14.5"  # the version that the functions and classes here were checked against
 DATEUTIL_VERSION: Final = "4.0.0"  # the version that `end_recurrences` was checked against
 
 
@@ -29,18 +30,33 @@ def limit_tls_buffers(size: int) -> None:
     sslproto.SSLProtocol.max_size = size
 
 
-class EncryptedFileResponse(web.FileResponse):
-    """A file that is sent over TLS in pieces of `chunk_size`.
+class DownloadResponse(web.FileResponse):
+    """A file, sent over TLS in pieces of `chunk_size`, and without TLS by the kernel.
 
     aiohttp asks the event loop to send the file. Over TLS the loop reads and encrypts 16 KiB at a time, which costs
-    seven times the CPU, measured with a file of 29 MB. This class always takes aiohttp's own fallback. If aiohttp
-    renames the method, files are sent as by its own class: slower, but correctly.
+    seven times the CPU, measured with a file of 29 MB. This class takes aiohttp's own fallback there. And it reports a
+    connection that the kernel gave up as one that was closed; aiohttp would log a traceback. If aiohttp renames the
+    method, files are sent as by its own class: slower, but correctly.
     """
 
     async def _sendfile(self, request: BaseRequest, fobj: IO[Any], offset: int, count: int) -> AbstractStreamWriter:
-        writer = await web.StreamResponse.prepare(self, request)
-        assert writer is not None  # noqa: S101 - the library asserts the same at this point
-        return await self._sendfile_fallback(writer, fobj, offset, count)
+        try:
+            if not request.secure:
+                return await super()._sendfile(request, fobj, offset, count)
+            writer = await web.StreamResponse.prepare(self, request)
+            assert writer is not None  # noqa: S101 - the library asserts the same at this point
+            return await self._sendfile_fallback(writer, fobj, offset, count)
+        except TimeoutError:
+            raise ConnectionAbortedError from None
+
+
+def is_answering(protocol: object) -> bool:
+    """Return whether a connection is in the middle of a request whose headers have arrived, or is a WebSocket.
+
+    aiohttp does not say. It has the request as `RequestHandler._current_request`. If it renames that, every connection
+    counts as answering, and new ones are refused instead of idle ones closed.
+    """
+    return not isinstance(protocol, RequestHandler) or getattr(protocol, "_current_request", protocol) is not None
 
 
 def end_recurrences(year: int) -> None:

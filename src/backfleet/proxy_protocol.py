@@ -5,18 +5,14 @@ byte of what follows is lost. Source: HAProxy, "The PROXY protocol, versions 1 &
 """
 
 import asyncio
-import contextlib
 import ipaddress
-import logging
 import re
 import socket
-import ssl
-from typing import Any, Final
+from typing import Final
 
-from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from backfleet.peers import Trust, finding_peers, read_address, read_trust
+from backfleet.peers import Trust, finding_peers, read_trust
 from backfleet.settings import Settings
 
 SIGNATURE: Final = b"\r\n\r\n\0\r\nQUIT\n"
@@ -24,16 +20,12 @@ SHORTEST = 15  # bytes of the shortest header: PROXY UNKNOWN and its line end
 LONGEST_LINE = 107  # bytes of a header of version 1, its line end included
 LONGEST_BLOCK = 4096  # bytes after the first 16 of version 2; balancers send some hundreds at most
 SECONDS = 5.0  # that a balancer has for its header
-TLS_SECONDS = 60.0  # for the handshake after it
-HANDLED_AT_ONCE = 1024  # connections whose header or handshake is not complete
 
 _LINE = re.compile(
     rb"PROXY (?:UNKNOWN(?: .*)?|(?P<family>TCP4|TCP6) (?P<source>\S{2,39}) (?P<target>\S{2,39})"
     rb" (?P<from>0|[1-9][0-9]{0,4}) (?P<to>0|[1-9][0-9]{0,4}))\r\n",
     re.DOTALL,
 )
-
-log = logging.getLogger(__name__)
 
 
 def trust_of(settings: Settings) -> tuple[Trust, frozenset[str]]:
@@ -121,113 +113,3 @@ async def _exactly(connection: socket.socket, count: int) -> bytes:
             raise NotProxied("the connection was closed within the header")
         found += piece
     return found
-
-
-class _Proxied(socket.socket):
-    """A connection that names another address than its own as its peer's."""
-
-    source: Source = None
-
-    def getpeername(self) -> Any:
-        """Return the address that the balancer named."""
-        return self.source or super().getpeername()
-
-
-class ProxiedSite(web.BaseSite):
-    """Serves a listener all of whose connections begin with a header of the PROXY protocol."""
-
-    __slots__ = ("_accepting", "_connecting", "_free", "_listener", "_trust")
-
-    def __init__(
-        self, runner: web.AppRunner, listener: socket.socket, trust: Trust, ssl_context: ssl.SSLContext | None = None
-    ) -> None:
-        super().__init__(runner, ssl_context=ssl_context)
-        self._listener, self._trust = listener, trust
-        self._connecting = set[asyncio.Task[None]]()
-        self._free = asyncio.Semaphore(HANDLED_AT_ONCE)
-        self._accepting: asyncio.Task[None] | None = None
-
-    @property
-    def name(self) -> str:
-        """The listener as aiohttp names sites."""
-        return f"proxied {self._listener.getsockname()!r}"
-
-    def _protocol(self) -> asyncio.Protocol:
-        """Return what serves one connection."""
-        if self._runner.server is None:
-            raise RuntimeError("the runner was not set up")
-        return self._runner.server()
-
-    async def start(self) -> None:
-        """Accept connections from now on."""
-        await super().start()
-        self._listener.setblocking(False)
-        self._listener.listen()
-        self._accepting = asyncio.create_task(self._accept())
-
-    async def stop(self) -> None:
-        """Accept no more, and drop connections whose header is not complete."""
-        for task in (*self._connecting, *filter(None, (self._accepting,))):
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-        self._listener.close()
-        await super().stop()
-
-    async def _accept(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            await self._free.acquire()
-            try:
-                connection, peer = await loop.sock_accept(self._listener)
-            except OSError as problem:  # no descriptors left, or the peer is gone already
-                self._free.release()
-                log.warning("a connection cannot be accepted: %s", problem.strerror)
-                await asyncio.sleep(0.1)
-                continue
-            except BaseException:
-                self._free.release()
-                raise
-            task = asyncio.create_task(self._connect(connection, str(peer[0])))
-            self._connecting.add(task)
-            task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._connecting.discard(task)
-        self._free.release()
-
-    async def _connect(self, connection: socket.socket, peer: str) -> None:
-        connection.setblocking(False)
-        try:
-            if not self._trust.includes(read_address(peer)):
-                raise NotProxied("it is not a trusted proxy")
-            async with asyncio.timeout(SECONDS):
-                source = await read_header(connection)
-        except (NotProxied, TimeoutError, OSError) as problem:
-            connection.close()
-            log.info("a connection was refused: %s", problem or "no header in time", extra={"address": peer})
-            return
-        except BaseException:
-            connection.close()
-            raise
-        proxied = _Proxied(fileno=connection.detach())
-        proxied.source = source
-        proxied.setblocking(False)
-        timeout = TLS_SECONDS if self._ssl_context else None
-        loop = asyncio.get_running_loop()
-        with contextlib.suppress(OSError, TimeoutError):  # the handshake failed: the transport is closed by then
-            await loop.connect_accepted_socket(
-                self._protocol, proxied, ssl=self._ssl_context, ssl_handshake_timeout=timeout
-            )
-
-
-async def start_sites(
-    runner: web.AppRunner, settings: Settings, http: socket.socket, https: socket.socket, tls: ssl.SSLContext, most: int
-) -> None:
-    """Serve both listeners, each with or without the PROXY protocol; `most` are accepted at once."""
-    trust, proxied = trust_of(settings)
-    for name, listener, context in (("http", http, None), ("https", https, tls)):
-        if name in proxied:
-            await ProxiedSite(runner, listener, trust, ssl_context=context).start()
-        else:
-            await web.SockSite(runner, listener, ssl_context=context, backlog=most).start()

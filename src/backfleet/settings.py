@@ -17,7 +17,9 @@ PARTS = ("openapi", "agents", "downloads", "workers")
 FORMER_PART_NAMES = {"assist": "agents"}
 """Names of parts in earlier builds, still accepted in settings files and scripts."""
 
-MAY_BE_ZERO = frozenset({"host_bytes_per_second"})  # 0 means no limit
+MAY_BE_ZERO = frozenset(
+    {"host_bytes_per_second", "most_connections", "most_connections_per_address"}
+)  # 0 means no limit
 
 DEFAULT_DATA = Path("~/.local/share/backfleet")
 
@@ -66,10 +68,14 @@ class Settings:
     task_seconds: int = 900  # how long a task may take
     task_days: int = 90  # how long tasks are kept
     audit_days: int = 400  # how long calls are kept in the audit trail; audits ask for a year
+    refusals_recorded: int = 100  # refused calls of one key that have a row in the trail each, within ten minutes
     token_hours: int = 24  # how long a ClientToken is remembered
     host_bytes_per_second: int = 0  # how fast one host may download; 0 = as fast as it can
     checkup_seconds: int = 86_400  # a client not heard of for longer is checked on its host
     fit_seconds: int = 180  # an agent that neither used its socket nor asked for tasks for longer cannot be given work
+    most_connections: int = 0  # open at once in one process; 0 = as many as its descriptors allow
+    most_connections_per_address: int = 0  # 0 = three quarters of all; a trusted proxy may have all
+    stalled_seconds: int = 60  # a connection whose other end takes nothing for longer is closed
     most_sockets: int = 50_000  # agents connected to one process; more are refused
     handed_seconds: int = 10  # a command handed out and not reported on for longer is handed out again
     lease_seconds: int = 90  # a running command not reported on for longer counts as lost

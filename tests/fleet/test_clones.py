@@ -33,6 +33,33 @@ def test_processes_that_run_side_by_side_are_two_hosts(runs: list[AgentRun], bes
     assert "".join(each.mark for each in found.get("mi-1", [])) == beside
 
 
+@pytest.mark.parametrize(
+    ("runs", "beside"),
+    [
+        pytest.param([run("a/1", 0, 50), run("b/2", 55, 90)], [], id="a reboot"),
+        pytest.param([run("a/1", 0, 0), run("b/2", 55, 55), run("c/3", 90, 90)], [], id="several reboots"),
+        pytest.param([run("a/1", 0, 60), run("b/2", 55, 90)], [], id="a late heartbeat from before the reboot"),
+        pytest.param([run("a/1", 0, 50), run("b/1", 60, 90), run("c/2", 95, 99)], [], id="a restart and a reboot"),
+        pytest.param(
+            [run("a/1", 0, 0), run("b/2", 20, 20), run("c/1", 40, 40)], ["b/2", "c/1"], id="a boot comes back"
+        ),
+        pytest.param([run("a/1", 0, 0), run("b", 20, 20), run("c/1", 40, 40)], [], id="one that does not say"),
+        pytest.param([run("a/1", 0, 600), run("b/1", 305, 600)], ["a/1", "b/1"], id="two at once on one kernel"),
+    ],
+)
+def test_machines_that_run_side_by_side_are_two_and_a_reboot_makes_no_clone(
+    runs: list[AgentRun], beside: list[str]
+) -> None:
+    """Each process may live for an instant, and everything but the boot may be equal."""
+    assert [each.mark for each in side_by_side(runs).get("mi-1", [])] == beside
+
+
+def test_a_machine_is_named_with_its_boot() -> None:
+    """Where address, host name and machine id of two are equal, it tells them apart."""
+    named = AgentRun("mi-1", "a/0badcafe-1234", NOW, NOW, "10.0.0.1", "web", "m1")
+    assert named.text == "web, 10.0.0.1, machine m1, boot 0badcafe"
+
+
 def test_a_clone_that_got_its_own_identity_is_forgotten_soon(database: Database) -> None:
     """It is seen no more under the old one, which then is one host again."""
 

@@ -1,7 +1,7 @@
 // Calls makes one call of one official Go client for each line of standard input. The first line has the settings, in
-// JSON: client, endpoint, protocol, region, key, secret, ca (PEM text or nothing); each later one: product,
-// version, action, parameters (nested), flat. It prints a line for each: the body, or the code, text, status (0: no
-// answer) and, where the client knows it, the time to wait in milliseconds of an error.
+// JSON: client, endpoint, protocol, region, key, secret, ca (PEM text or nothing), attempts (of one call, by the client's
+// own retries); each later one: product, version, action, parameters (nested), flat. It prints a line for each: the body,
+// or the code, text, status (0: no answer) and, where the client knows it, the time to wait in milliseconds of an error.
 package main
 
 import (
@@ -15,6 +15,7 @@ const timeoutMillis = 60000 // of one request; the clients' own limits are too s
 
 type settings struct {
 	Client, Endpoint, Protocol, Region, Key, Secret, Ca string
+	Attempts                                            int
 }
 
 type asked struct {

@@ -33,6 +33,12 @@ func config(given settings, algorithm string) *openapiutil.Config {
 	if given.Ca != "" {
 		made.Ca = dara.String(given.Ca)
 	}
+	if given.Attempts > 1 { // delays are milliseconds by their names, but the client sleeps as many seconds
+		made.RetryOptions = &dara.RetryOptions{Retryable: true, RetryCondition: []*dara.RetryCondition{{
+			MaxAttempts: given.Attempts, MaxDelay: 1, Backoff: &dara.FixedBackoffPolicy{Period: 1},
+			ErrorCode: []string{"Throttling.User", "ServiceUnavailable"},
+		}}}
+	}
 	return made
 }
 
@@ -83,6 +89,7 @@ func typed(given settings) (call, error) {
 
 func legacy(given settings) (call, error) {
 	made := sdk.NewConfig().WithTimeout(timeoutMillis * time.Millisecond)
+	made.WithAutoRetry(given.Attempts > 1).WithMaxRetryTime(max(given.Attempts-1, 0))
 	if given.Ca != "" {
 		pool := x509.NewCertPool()
 		if !pool.AppendCertsFromPEM([]byte(given.Ca)) {

@@ -69,6 +69,7 @@ from backfleet.fleet.instances import (
 )
 from backfleet.fleet.inventory import InventoryMissing, InventoryRefused, find_inventory, put_inventory, read_inventory
 from backfleet.fleet.model import (
+    BEFORE_BOOT,
     GONE,
     Activation,
     AgentIdentity,
@@ -112,6 +113,7 @@ from backfleet.fleet.replay_cache import forget_requests, remember_request, reme
 from backfleet.fleet.tagging import MOST_TAGS, TooManyTags, find_tags, has_tags, remove_tags, set_tags, tags_of
 
 __all__ = [
+    "BEFORE_BOOT",
     "GONE",
     "MOST_PINS",
     "MOST_TAGS",

@@ -3,9 +3,13 @@
 Their agents evict each other's sockets, and one of them takes what was meant for the other. Each heartbeat names its
 process. A process that is seen after a later one of the same identity began runs beside it, on another host: an agent
 that was restarted is seen no more.
+
+Nor does a boot of a machine come back after the next one: an identity that is seen from one boot, from another one and
+from the first again is that of two machines, however short their agents' processes live, and whatever else is equal.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import combinations
 from typing import Final
@@ -38,16 +42,37 @@ def count_cloned(tx: Transaction, account_id: str, *, now: datetime) -> int:
 
 
 def side_by_side(runs: Iterable[AgentRun]) -> dict[str, list[AgentRun]]:
-    """Return the processes, by instance, that run beside another one of it. Pure."""
+    """Return the processes, by instance, that run beside another one of it, or whose machine runs beside another one.
+
+    Of machines that run side by side the last process of each is named. Pure.
+    """
     by_instance: dict[str, list[AgentRun]] = {}
     for run in runs:
         by_instance.setdefault(run.instance_id, []).append(run)
     found: dict[str, list[AgentRun]] = {}
     for instance_id, processes in by_instance.items():
-        beside = {run.mark for pair in combinations(processes, 2) if _overlap(*pair) for run in pair}
+        pairs = [pair for pair in combinations(processes, 2) if _overlap(*pair)]
+        pairs += [pair for pair in combinations(_machines(processes), 2) if _came_back(*pair)]
+        beside = {run.mark for pair in pairs for run in pair}
         if beside:
             found[instance_id] = [run for run in processes if run.mark in beside]
     return found
+
+
+def _machines(processes: Sequence[AgentRun]) -> list[AgentRun]:
+    """Return the last process of each boot, as if it had run for as long as all of that boot together."""
+    by_boot: dict[str, AgentRun] = {}
+    for run in sorted(processes, key=lambda run: run.last_at):
+        if run.boot:
+            first = by_boot.get(run.boot, run).first_at
+            by_boot[run.boot] = replace(run, first_at=min(first, run.first_at))
+    return list(by_boot.values())
+
+
+def _came_back(one: AgentRun, other: AgentRun) -> bool:
+    """Return whether the first of two boots was seen again after the other had begun."""
+    first, second = sorted((one, other), key=lambda run: run.first_at)
+    return first.last_at > second.first_at + OVERLAP
 
 
 def _overlap(one: AgentRun, other: AgentRun) -> bool:

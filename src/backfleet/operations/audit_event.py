@@ -20,6 +20,7 @@ NAMING: Final = ("Id", "Ids", "Name", "Type", "Arn", "Version", "Platform", "Sta
 NEVER: Final = frozenset({"ProxyUser"})
 LONGEST_VALUE: Final = 128  # characters kept of one value
 MOST_PARAMETERS: Final = 120
+MOST_OF_REFUSED: Final = 10  # parameters kept of a refused call
 LONGEST_AGENT: Final = 256
 KINDS: Final = {"Account": "root-account", "RAMUser": "ram-user", "AssumedRoleUser": "assumed-role"}
 SERVICES: Final = {"hbr": "Hbr", "ecs": "Ecs", "sts": "Sts", "ram": "Ram", "backfleet": "Backfleet"}
@@ -60,11 +61,19 @@ def user_name_of(caller: Caller) -> str:
     return caller.user_name or "root"
 
 
-def parameters_to_keep(parameters: list[Parameter], flat: Mapping[str, str]) -> dict[str, str]:
-    """Return the parameters that name resources: never a secret, a document, a script or a token. Pure."""
+def parameters_to_keep(
+    parameters: list[Parameter], flat: Mapping[str, str], *, most: int | None = None
+) -> dict[str, str]:
+    """Return the parameters that name resources: never a secret, a document, a script or a token. Pure.
+
+    Args:
+        parameters: Those that the operation knows.
+        flat: Those of the call, as they came.
+        most: How many are kept; None for MOST_PARAMETERS.
+    """
     named = {parameter.name for parameter in parameters if _names_resource(parameter)}
     kept = {name: value[:LONGEST_VALUE] for name, value in sorted(flat.items()) if name.split(".", 1)[0] in named}
-    return dict(list(kept.items())[:MOST_PARAMETERS])
+    return dict(list(kept.items())[: MOST_PARAMETERS if most is None else most])
 
 
 def _names_resource(parameter: Parameter) -> bool:

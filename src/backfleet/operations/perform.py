@@ -19,9 +19,16 @@ from backfleet import identity
 from backfleet.failpoints import failpoint
 from backfleet.operations import _store as audit
 from backfleet.operations import authorisation
-from backfleet.operations.audit_event import LONGEST_AGENT, AuditEvent, parameters_to_keep, user_name_of
+from backfleet.operations.audit_event import (
+    LONGEST_AGENT,
+    MOST_OF_REFUSED,
+    AuditEvent,
+    parameters_to_keep,
+    user_name_of,
+)
 from backfleet.operations.catalogue import HBR, Answer, Call, Operation, Services
 from backfleet.operations.errors import RegionNotFound
+from backfleet.operations.refusals import COUNTED, Refusals
 from backfleet.operations.throttling import RateLimit, Throttle, Throttled
 from backfleet.storage import Transaction, Trouble, Unavailable
 from backfleet.wire import parameters
@@ -70,6 +77,7 @@ class Performer:
     def __init__(self, services: Services) -> None:
         settings = services.settings
         self._throttle = Throttle(services.database, RateLimit(settings.calls_per_second, settings.calls_burst))
+        self._refusals = Refusals(settings.refusals_recorded)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="api")
 
     async def perform(
@@ -122,7 +130,8 @@ class Performer:
             )
         except Throttled as refusal:
             raise ThrottlingUser(refusal.wait) from None
-        return admit(operation, call, flat, authenticated.access_key_id, first=authenticated.first)
+        key, first = authenticated.access_key_id, authenticated.first
+        return admit(operation, call, flat, key, first=first, refusals=self._refusals)
 
 
 def admit(
@@ -132,6 +141,7 @@ def admit(
     access_key_id: str,
     *,
     first: Callable[[Transaction], None] = _nothing,
+    refusals: Refusals | None = None,
 ) -> Admitted:
     """Read the request, decide whether the caller may make it, and write one row of audit whatever the decision.
 
@@ -144,6 +154,7 @@ def admit(
         access_key_id: The key that signed; "" for none.
         first: Done before anything else, in the transaction of the decision and its audit row: a transaction of its own
             would wait for the disk once more. If it raises, nothing is written.
+        refusals: Limits the rows of refused calls; None for a row each.
 
     Raises:
         ApiError: no permission, or a malformed request.
@@ -155,15 +166,39 @@ def admit(
         ruling = authorisation.judge(tx, operation, call, targets, authorisation.context_of(operation, call, request))
         allowed = ruling.decision.allowed
         refusal = problem if allowed or operation.denied is not None else authorisation.refusal_of(call, ruling)
-        if call.caller != identity.ANONYMOUS:
-            # An anonymous call belongs to no account's trail: an operation that takes one writes its own event.
-            named = parameters_to_keep(parameters_of(operation.request), flat)
-            code = refusal.code if refusal else ""
-            audit.write(tx, event_of(call, operation, access_key_id, named, allowed=allowed, code=code))
+        event = _event_to_write(operation, call, flat, access_key_id, refusal, allowed=allowed, refusals=refusals)
+        if event is not None:
+            audit.write(tx, event)
     failpoint("authorised")
     if refusal is not None:
         raise refusal
     return Admitted(operation, request, allowed)
+
+
+def _event_to_write(
+    operation: Operation,
+    call: Call,
+    flat: Mapping[str, str],
+    access_key_id: str,
+    refusal: ApiError | None,
+    *,
+    allowed: bool,
+    refusals: Refusals | None,
+) -> AuditEvent | None:
+    """Return the audit event of a call that was decided; None if it gets no row.
+
+    An anonymous call belongs to no account's trail: an operation that takes one writes its own event.
+    """
+    if call.caller == identity.ANONYMOUS:
+        return None
+    named = parameters_to_keep(parameters_of(operation.request), flat, most=MOST_OF_REFUSED if refusal else None)
+    if refusals is not None:
+        counted = refusals.counted_before(access_key_id, call.now)
+        if refusal is not None and not refusals.is_recorded(access_key_id, call.now):
+            return None
+        named |= {COUNTED: str(counted)} if counted else {}
+    code = refusal.code if refusal else ""
+    return event_of(call, operation, access_key_id, named, allowed=allowed, code=code)
 
 
 def event_of(

@@ -164,6 +164,12 @@ def counts_of(tx: Transaction, rollout_ids: Sequence[str]) -> dict[str, dict[tup
     return found
 
 
+def items_under_way(tx: Transaction, rollout_id: str) -> list[str]:
+    """Return the items of the orders of members that are being moved."""
+    mine = sa.and_(members.c.rollout_id == rollout_id, members.c.state == MemberState.UPGRADING.value)
+    return [row.item_id for row in tx.rows(sa.select(members.c.item_id).where(mine, members.c.item_id != ""))]
+
+
 def change_members(tx: Transaction, rollout_id: str, changed: Sequence[MemberRecord]) -> None:
     """Write members, in the order of their ids."""
     if not changed:

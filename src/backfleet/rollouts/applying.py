@@ -50,6 +50,12 @@ def moved_rollout(rollout: Rollout, decision: Decision, now: datetime) -> Rollou
     return moved if decision.state is None else with_state(moved, decision.state, decision.reason, now, decision)
 
 
+def check_move(rollout_id: str, state: RolloutState, to: RolloutState, reason: str) -> None:
+    """Raise IllegalMove where the table of states has no such move of a rollout."""
+    if not rollout_may_move(state, to):
+        raise IllegalMove(f"{rollout_id}: {state} -> {to} ({reason})")
+
+
 def with_state(
     rollout: Rollout, to: RolloutState, reason: str, now: datetime, decision: Decision | None = None
 ) -> Rollout:
@@ -58,8 +64,7 @@ def with_state(
     Raises:
         IllegalMove: no such move is in the table of states.
     """
-    if not rollout_may_move(rollout.state, to):
-        raise IllegalMove(f"{rollout.id}: {rollout.state} -> {to} ({reason})")
+    check_move(rollout.id, rollout.state, to, reason)
     starts = to is RolloutState.RUNNING and rollout.started_at is None
     return replace(
         rollout,

@@ -8,7 +8,7 @@ from backfleet.paging import Listing, Page
 from backfleet.rollouts import _calendars
 from backfleet.rollouts._calendars import CalendarRecord
 from backfleet.rollouts.errors import CalendarInUse, CalendarMissing, TooManyCalendars
-from backfleet.rollouts.policy import read_policy
+from backfleet.rollouts.policy.lenient import calendar_names
 from backfleet.rollouts.sending import TOPIC
 from backfleet.rollouts.timetable import read_calendar
 from backfleet.storage import Transaction
@@ -78,5 +78,5 @@ def _users(tx: Transaction, account_id: str, name: str) -> list[str]:
     return [
         rollout_id
         for rollout_id, policy in _calendars.policies_in_use(tx, account_id)
-        if name in read_policy(policy).window.calendars
+        if name in calendar_names(policy)
     ]

@@ -113,9 +113,16 @@ def events(tx: Transaction, record: RolloutRecord, *, after: int, limit: int) ->
     return _store.events_after(tx, record.id, after, limit)
 
 
+def shown_reason(record: RolloutRecord) -> str:
+    """Return why a rollout is in its state; where its policy cannot be read, also that."""
+    if not record.unreadable or record.reason == record.unreadable:
+        return record.reason
+    return "; ".join(filter(None, (record.reason, record.unreadable)))
+
+
 def shown_state(record: RolloutRecord, member: Member) -> str:
     """Return a member's state as people see it: pending in a ring that runs is waiting."""
-    run = record.rollout().rings[member.ring]
+    run = record.ring_runs[member.ring]
     is_waiting = member.state is MemberState.PENDING and run.state is not RingState.PENDING
     return WAITING if is_waiting else member.state.value
 
@@ -125,13 +132,14 @@ def wait_reason(record: RolloutRecord, member: Member, now: datetime) -> str:
     if member.state is not MemberState.PENDING:
         return ""
     for applies, text in (
+        (bool(record.unreadable), record.unreadable),
         (record.state is not RolloutState.RUNNING, f"the rollout is {record.state}: {record.reason}"),
         (member.is_held, "it is held"),
         (bool(member.pinned), member.pinned),
         (member.not_before is not None and member.not_before > now, member.reason),
         (not member.is_reachable, "its host cannot be reached"),
         (
-            record.rollout().rings[member.ring].state is RingState.PENDING,
+            record.ring_runs[member.ring].state is RingState.PENDING,
             f"its ring has not started{': ' + record.waits_for if record.waits_for else ''}",
         ),
     ):
@@ -141,15 +149,11 @@ def wait_reason(record: RolloutRecord, member: Member, now: datetime) -> str:
 
 
 def _rings(record: RolloutRecord, counts: dict[tuple[int, str], int]) -> tuple[RingView, ...]:
-    runs = record.rollout().rings
+    runs = record.ring_runs
     found = []
-    for number, ring in enumerate(record.document.rings):
+    for number, name in enumerate(record.ring_names):
         here = {state: count for (of, state), count in counts.items() if of == number}
         if runs[number].state is not RingState.PENDING and MemberState.PENDING.value in here:
             here[WAITING] = here.pop(MemberState.PENDING.value)
-        found.append(RingView(ring.name, runs[number], sum(here.values()), here))
+        found.append(RingView(name, runs[number], sum(here.values()), here))
     return tuple(found)
-
-
-def _seen(found: MemberRecord, away: set[str]) -> MemberRecord:
-    return replace(found, member=found.member._replace(is_reachable=found.member.instance_id not in away))

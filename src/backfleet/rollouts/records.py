@@ -4,12 +4,16 @@ import json
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from backfleet.identity import Caller, Session
+from backfleet.rollouts.applying import check_move
 from backfleet.rollouts.model import Member, RingRun, Rollout
-from backfleet.rollouts.policy import Policy, read_policy
+from backfleet.rollouts.policy import Policy, PolicyRefused, lenient, read_policy
 from backfleet.rollouts.states import RingState, RolloutState
+
+SHOWN: Final = 3  # faults of a policy that cannot be read
+LONGEST_FAULTS: Final = 500  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +58,40 @@ class RolloutRecord:
 
     @property
     def document(self) -> Policy:
-        """The policy, read."""
-        return _read(self.policy)
+        """The policy, read.
+
+        Raises:
+            PolicyRefused: another version stored it, and this one refuses it; `unreadable` says why.
+        """
+        found = _read(self.policy)
+        if isinstance(found, PolicyRefused):
+            raise found
+        return found
+
+    @property
+    def unreadable(self) -> str:
+        """Why this version cannot decide it, and what to do; "" if it can read its policy."""
+        found = _read(self.policy)
+        if not isinstance(found, PolicyRefused):
+            return ""
+        why = "; ".join(map(str, found.faults[:SHOWN]))
+        return (
+            f"this version of Backfleet cannot read its policy ({why[:LONGEST_FAULTS]}). Nothing of it moves: cancel it"
+            " and apply the policy corrected, or go back to the version that stored it"
+        )
+
+    @property
+    def ring_runs(self) -> tuple[RingRun, ...]:
+        """How far each ring is."""
+        return read_rings(self.rings)
+
+    @property
+    def ring_names(self) -> tuple[str, ...]:
+        """The name of each ring, also where the policy cannot be read."""
+        found = _read(self.policy)
+        if isinstance(found, PolicyRefused):
+            return lenient.ring_names(self.policy, len(self.ring_runs))
+        return tuple(ring.name for ring in found.rings)
 
     def rollout(self) -> Rollout:
         """Return what the strategy reads of it."""
@@ -75,6 +111,17 @@ class RolloutRecord:
             roll_back_ring=self.roll_back_ring,
         )
 
+    def in_state(self, to: RolloutState, reason: str, now: datetime) -> "RolloutRecord":
+        """Return it in another state. Its policy is not read.
+
+        Raises:
+            IllegalMove: no such move is in the table of states.
+        """
+        check_move(self.id, self.state, to, reason)
+        starts = to is RolloutState.RUNNING and self.started_at is None
+        started_at = now if starts else self.started_at
+        return replace(self, state=to, reason=reason, started_at=started_at, roll_back_ring=None)
+
     def with_rollout(self, moved: Rollout) -> "RolloutRecord":
         """Return it with what a decision changed."""
         return replace(
@@ -88,8 +135,11 @@ class RolloutRecord:
 
 
 @lru_cache(maxsize=100)
-def _read(text: str) -> Policy:
-    return read_policy(text)
+def _read(text: str) -> Policy | PolicyRefused:
+    try:
+        return read_policy(text)
+    except PolicyRefused as problem:
+        return problem
 
 
 def write_rings(rings: tuple[RingRun, ...]) -> str:

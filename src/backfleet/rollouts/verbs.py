@@ -8,11 +8,9 @@ from datetime import datetime, timedelta
 from backfleet.identity import Caller
 from backfleet.ids import Draw, new_id
 from backfleet.rollouts import _store, outside
-from backfleet.rollouts.applying import with_state
 from backfleet.rollouts.errors import MemberMissing, NameTaken, NotAnApprover, NotNow, RolloutMissing
 from backfleet.rollouts.events import NewEvent, chained
 from backfleet.rollouts.judging import Judge, ReadJudge, faults_of
-from backfleet.rollouts.loading import load_members
 from backfleet.rollouts.model import RingRun
 from backfleet.rollouts.outside import Destinations
 from backfleet.rollouts.people import NOBODY, may_be_same, person_of
@@ -21,7 +19,7 @@ from backfleet.rollouts.policy import Approval, Fault, Kind, Manual, PolicyRefus
 from backfleet.rollouts.records import MemberRecord, RolloutRecord, read_caller, write_caller, write_rings
 from backfleet.rollouts.sending import TOPIC
 from backfleet.rollouts.states import ENDED, FINAL, MemberState, RolloutState, may_move, rollout_may_move
-from backfleet.rollouts.worker import withdraw_orders
+from backfleet.rollouts.stopping import withdraw_orders
 from backfleet.storage import Transaction
 
 _R = RolloutState
@@ -147,6 +145,7 @@ def start(tx: Transaction, record: RolloutRecord, by: By, *, start_at: datetime 
     Raises:
         NotNow: it is no draft, or would start after its deadline.
     """
+    _must_be_readable(record)
     if record.state is not _R.DRAFT:
         raise NotNow(f"it is {record.state}; only a draft can be started")
     if (start_at or by.now) >= record.deadline:
@@ -159,12 +158,13 @@ def start(tx: Transaction, record: RolloutRecord, by: By, *, start_at: datetime 
 
 def pause(tx: Transaction, record: RolloutRecord, by: By) -> RolloutRecord:
     """Stop it until somebody resumes it; orders that no host has yet are withdrawn. Raises NotNow."""
-    withdraw_orders(tx, load_members(tx, record), by.now)
+    withdraw_orders(tx, record.id, by.now)
     return _moved(tx, record, _R.PAUSED, by, "paused")
 
 
 def resume(tx: Transaction, record: RolloutRecord, by: By) -> RolloutRecord:
     """Let a paused or halted rollout go on, and confirm the manual check that it waits for. Raises NotNow."""
+    _must_be_readable(record)
     ring = _waiting_ring(record)
     manual = ring is not None and any(isinstance(check, Manual) for check in record.document.rings[ring].checks)
     if record.state is _R.RUNNING and manual and ring is not None:
@@ -181,15 +181,16 @@ def cancel(tx: Transaction, record: RolloutRecord, by: By) -> RolloutRecord:
     Raises:
         NotNow: it has ended.
     """
-    withdraw_orders(tx, load_members(tx, record), by.now)
+    withdraw_orders(tx, record.id, by.now)
     return _moved(tx, record, _R.CANCELLED, by, "cancelled")
 
 
 def roll_back(tx: Transaction, record: RolloutRecord, by: By, *, ring: int | None = None) -> RolloutRecord:
     """Take every member, or a ring, back to the version it had. Raises NotNow."""
+    _must_be_readable(record)
     if record.kind != Kind.UPGRADE:
         raise NotNow(f"it is a rollout of kind {record.kind}; only one of kind {Kind.UPGRADE} can be rolled back")
-    withdraw_orders(tx, load_members(tx, record), by.now)
+    withdraw_orders(tx, record.id, by.now)
     moved = _moved(tx, record, _R.ROLLING_BACK, by, "rolls back")
     moved = replace(moved, roll_back_ring=ring)
     _store.update(tx, moved)
@@ -203,6 +204,7 @@ def approve(tx: Transaction, record: RolloutRecord, by: By, *, ring: int | None 
         NotNow: nothing waits for an approval, or the rollout has ended.
         NotAnApprover: the author and the starter do not count, nor does somebody who cannot be told apart from others.
     """
+    _must_be_readable(record)
     if record.state in ENDED:
         raise NotNow(f"it is {record.state}")
     wanted = ring if ring is not None else _asking_ring(record)
@@ -274,7 +276,7 @@ def find(tx: Transaction, account_id: str, rollout_id: str, *, locks: bool = Fal
 
 def _waiting_ring(record: RolloutRecord) -> int | None:
     """Return the first ring that has not started."""
-    rings = record.rollout().rings
+    rings = record.ring_runs
     return next((number for number, run in enumerate(rings) if run.started_at is None), None)
 
 
@@ -288,11 +290,17 @@ def _asks(record: RolloutRecord, ring: int) -> bool:
     return any(isinstance(check, Approval) for check in record.document.rings[ring].checks)
 
 
+def _must_be_readable(record: RolloutRecord) -> None:
+    """Raises NotNow: this version cannot read its policy."""
+    if record.unreadable:
+        raise NotNow(record.unreadable)
+
+
 def _moved(tx: Transaction, record: RolloutRecord, to: RolloutState, by: By, what: str) -> RolloutRecord:
     if not rollout_may_move(record.state, to):
         raise NotNow(f"it is {record.state}")
     why = f"{what} by {by.caller.arn}"
-    moved = record.with_rollout(with_state(record.rollout(), to, why, by.now))
+    moved = record.in_state(to, why, by.now)
     ended = by.now if to in ENDED else record.ended_at
     events = [_person(tx, by, what, record.name), NewEvent("rollout", record.id, to.value, why)]
     return _happened(tx, replace(moved, ended_at=ended), events, by.now)

@@ -26,6 +26,7 @@ from backfleet.rollouts.policy import Backups
 from backfleet.rollouts.records import RolloutRecord, read_caller
 from backfleet.rollouts.sending import Sent, send_orders
 from backfleet.rollouts.states import ENDED, MemberState, RolloutState
+from backfleet.rollouts.stopping import keep_still, withdraw_orders
 from backfleet.rollouts.strategy import Timetable, decide
 from backfleet.rollouts.timetables import timetable_of
 from backfleet.settings import Settings
@@ -87,6 +88,9 @@ class Worker:
             record = _store.lock(tx, rollout_id, waits=False)
             if record is None or record.decide_at is None:
                 return
+            if record.unreadable:
+                keep_still(tx, record, now=context.now, again_at=context.now + SLOWLY)
+                return
             loaded = self._boards.load(tx, record)
             loaded.revision = decide_once(tx, record, loaded, context)
         failpoint("rollout decided")
@@ -113,7 +117,7 @@ def decide_once(tx: Transaction, record: RolloutRecord, loaded: Loaded, context:
     moved = replace(record.with_rollout(moved_rollout(rollout, decision, now)), waits_for=decision.waits_for)
     _apply_moves(tx, record, loaded, decision, judge, context)
     if decision.state in _STOPS:
-        withdraw_orders(tx, loaded, now)
+        withdraw_orders(tx, record.id, now)
     events = chained([*came, *events_of(rollout, decision)], after=record.events, head=record.head, at=now)
     is_quiet = not events and not gone and moved.waits_for == record.waits_for
     if is_quiet and record.decide_at is not None and record.decide_at > now:
@@ -168,12 +172,6 @@ def _failed_runs(tx: Transaction, record: RolloutRecord, loaded: Loaded) -> int 
     if not any(isinstance(check, Backups) and check.failures_above_baseline is not None for check in checks):
         return 0
     return failed_runs_above_baseline(tx, record, has_begun=bool(loaded.sent))
-
-
-def withdraw_orders(tx: Transaction, loaded: Loaded, now: datetime) -> None:
-    """Withdraw the orders of a rollout that no host has yet, in the transaction that stops it."""
-    under_way = loaded.board.all_in_state(MemberState.UPGRADING)
-    upgrades.withdraw(tx, [loaded.sent[member.client_id].item_id for member in under_way], now=now)
 
 
 def _apply_moves(

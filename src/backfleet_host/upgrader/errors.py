@@ -30,7 +30,7 @@ Reason = Literal[
     "HighLoad",
     "ReadOnlyRoot",  # the host is still booting, or its disk had an error
     # HostBusy
-    "NotAnswering",  # a file system with preserved state
+    "NotAnswering",  # a file system with preserved state, or with what is run
     # ManagedElsewhere: what somebody put into the installed version's tree
     "InTheWay",  # it cannot be carried over
     # UnsupportedPlatform: the mount

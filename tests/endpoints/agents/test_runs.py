@@ -19,6 +19,12 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
         pytest.param({"pid": "7"}, "10.0.0.1", "7@10.0.0.1", id="the official agent"),
         pytest.param({"pid": "7"}, "", "7@", id="without an address"),
         pytest.param({}, "10.0.0.1", "", id="none"),
+        pytest.param({"run": "abc", "boot": "b-1"}, "10.0.0.1", "abc/b-1", id="with the boot of its machine"),
+        pytest.param(
+            {"run": "a/c", "boot": "b-1"}, "10.0.0.1", "ac/b-1", id="which no process can make up by its own id"
+        ),
+        pytest.param({"run": "abc", "boot": "b\n1"}, "10.0.0.1", "abc", id="a boot in two lines"),
+        pytest.param({"pid": "7", "boot": "b-1"}, "10.0.0.1", "7@10.0.0.1", id="another agent"),
         pytest.param({"run": "a\x1b[2Jb"}, "", "", id="a run with an escape sequence"),
         pytest.param({"run": "x" * 65, "pid": "y" * 65}, "", "", id="too long"),
     ],

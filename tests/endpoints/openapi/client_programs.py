@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,8 @@ PROJECT = Path(__file__).resolve().parents[3]
 CACHE = PROJECT / ".cache"
 Begin = Callable[[Installation, Credentials], Any]
 """A client for one caller, as a context manager."""
+
+ANSWER_SECONDS = 90  # for one line, retries included: less than the time limit of a test
 
 NODE = ["node", str(PROJECT / "tests" / "node" / "calls.cjs")]
 GO = [str(CACHE / "go" / "calls")]
@@ -55,7 +58,14 @@ class ClientProgram:
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(line) + "\n")
         self._process.stdin.flush()
-        found: dict[str, Any] = json.loads(self._process.stdout.readline())
+        over = threading.Timer(ANSWER_SECONDS, self._process.kill)
+        over.start()
+        try:
+            written = self._process.stdout.readline()
+        finally:
+            over.cancel()
+        assert written, f"the program ended, or was stopped after {ANSWER_SECONDS} s, without an answer to {line}"
+        found: dict[str, Any] = json.loads(written)
         return found
 
     def call(self, operation: Operation, parameters: dict[str, Any]) -> dict[str, Any]:

@@ -1,12 +1,9 @@
 """Go and Java clients in trouble: an unknown authority, lost answers, limits, a server that cannot do it now."""
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from socket import create_connection, create_server
-from typing import Any, BinaryIO
+from typing import Any
 
 import pytest
 
@@ -15,6 +12,7 @@ from backfleet.operations.catalogue import HBR, Call, operation
 from backfleet.wire.errors import ServiceUnavailable
 from endpoints.openapi.client_programs import GO, JAVA, needs_go, needs_java, running
 from endpoints.openapi.server import Anything, Server
+from endpoints.openapi.troubled_way import Trouble, way_to
 
 CLIENTS = pytest.mark.parametrize(
     ("command", "name"),
@@ -33,48 +31,6 @@ def echo(server: Server, command: list[str], name: str, action: str = "Echo", **
     with running(command, name, server, server.root, **settings) as program:
         line = {"product": "hbr", "version": HBR.version, "action": action}
         return program.ask(line | {"parameters": {"Name": "é ~*"}, "flat": {"Name": "é ~*"}})
-
-
-@contextmanager
-def losing_the_first_answer(server: Server) -> Iterator[str]:
-    """An address on which the first request reaches the server, and its answer is lost with the connection."""
-    listener = create_server(("127.0.0.1", 0))
-    over = threading.Event()
-
-    def carry() -> None:
-        lost = False
-        while not over.is_set():
-            client, _ = listener.accept()
-            with client, client.makefile("rb") as sent:
-                asked = whole_request(sent)
-                if not asked:
-                    continue
-                status, _headers, body = server.raw(asked)
-                if lost:
-                    head = f"HTTP/1.1 {status} -\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-                    client.sendall(head.encode() + b"Connection: close\r\n\r\n" + body)
-                lost = True
-
-    thread = threading.Thread(target=carry)
-    thread.start()
-    address: tuple[str, int] = listener.getsockname()
-    try:
-        yield f"127.0.0.1:{address[1]}"
-    finally:
-        over.set()
-        create_connection(address, timeout=10).close()
-        thread.join(10)
-        listener.close()
-
-
-def whole_request(sent: BinaryIO) -> bytes:
-    """Read one request; nothing if the client went without one."""
-    lines = list(iter(sent.readline, b"\r\n"))[:100] if sent.peek(1) else []  # type: ignore[attr-defined]
-    lengths = [int(line.partition(b":")[2]) for line in lines if line.lower().startswith(b"content-length:")]
-    body = sent.read(sum(lengths))
-    if any(line.lower().startswith(b"transfer-encoding:") for line in lines):
-        body = sent.readline() + sent.readline()  # the only chunk, which is empty: parameters are in the URL
-    return b"".join([*lines, b"\r\n", body]) if lines else b""
 
 
 @CLIENTS
@@ -99,8 +55,8 @@ def test_only_our_own_authority_is_believed(
 @CLIENTS
 def test_a_lost_answer_is_reported(server: Server, command: list[str], name: str) -> None:
     """As no answer at all: no client takes it for a success, or calls again without being asked to."""
-    with losing_the_first_answer(server) as address:
-        found = echo(server, command, name, endpoint=address)
+    with way_to(server, [Trouble.ANSWER_LOST]) as way:
+        found = echo(server, command, name, endpoint=way.address)
     assert "code" in found
     assert found.get("status", 0) == 0
     assert len(server.seen) == 1

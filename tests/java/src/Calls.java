@@ -10,8 +10,8 @@ import java.util.Map;
 
 /**
  * Makes one call of one official Java client for each line of standard input. The first line has the settings, in JSON:
- * client, endpoint, protocol, region, key, secret, ca (PEM text or nothing); each later one: product, version,
- * action, parameters (nested), flat. Prints a line for each: the body, or the code, text and status (0: not known) of an
+ * client, endpoint, protocol, region, key, secret, ca (PEM text or nothing), attempts (of one call, by the client's own
+ * retries); each later one: product, version, action, parameters (nested), flat. Prints a line for each: the body, or the code, text and status (0: not known) of an
  * error.
  */
 public final class Calls {
@@ -19,7 +19,8 @@ public final class Calls {
             .disableHtmlEscaping().serializeNulls().setObjectToNumberStrategy(ToNumberPolicy.LONG_OR_DOUBLE).create();
 
     /** The settings of the first line. */
-    record Settings(String client, String endpoint, String protocol, String region, String key, String secret, String ca) {}
+    record Settings(
+            String client, String endpoint, String protocol, String region, String key, String secret, String ca, int attempts) {}
 
     /** One call. */
     record Asked(String product, String version, String action, Map<String, Object> parameters, Map<String, String> flat) {}

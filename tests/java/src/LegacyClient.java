@@ -38,7 +38,9 @@ final class LegacyClient {
             request.setSysMethod(MethodType.POST);
             request.setSysConnectTimeout(TIMEOUT_MS);
             request.setSysReadTimeout(TIMEOUT_MS);
-            request.setSysRetryPolicy(RetryPolicy.none()); // one try, as the others
+            request.setSysRetryPolicy(given.attempts() > 1
+                    ? RetryPolicy.defaultRetryPolicy(false).toBuilder().maxNumberOfRetries(given.attempts() - 1).build()
+                    : RetryPolicy.none()); // one try, as the others
             if (third) {
                 request.setSysSignatureVersion(SignatureVersion.V3);
                 request.setSysSignatureAlgorithm(SignatureAlgorithm.ACS3_HMAC_SHA256);

@@ -20,7 +20,7 @@ final class NewClients {
         return asked -> client.callApi(
                 new Params().setAction(asked.action()).setVersion(asked.version()).setProtocol(given.protocol()).setPathname("/")
                         .setMethod("POST").setAuthType("AK").setStyle("RPC").setReqBodyType("formData").setBodyType("json"),
-                new OpenApiRequest().setQuery(asked.flat()), new RuntimeOptions()).get("body");
+                new OpenApiRequest().setQuery(asked.flat()), retrying(given)).get("body");
     }
 
     /** Requests are built from their models, answers written from theirs. */
@@ -39,6 +39,10 @@ final class NewClients {
                 throw (Exception) failed.getCause();
             }
         };
+    }
+
+    private static RuntimeOptions retrying(Calls.Settings given) {
+        return given.attempts() > 1 ? new RuntimeOptions().setAutoretry(true).setMaxAttempts(given.attempts()) : new RuntimeOptions();
     }
 
     private static Config config(Calls.Settings given) {

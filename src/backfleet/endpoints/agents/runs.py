@@ -10,9 +10,10 @@ from aiohttp import web
 
 from backfleet import fleet
 from backfleet.endpoints.agents.node import Node
-from backfleet.fleet import REFRESH, AgentRun
+from backfleet.fleet import BEFORE_BOOT, REFRESH, AgentRun
 from backfleet.storage import Unavailable
 
+NAMED: Final = ("Run", "Pid", "Hostname", "Machine", "Boot")
 MOST_REMEMBERED: Final = 200_000  # instances
 _PRINTABLE: Final = re.compile(r"[\x21-\x7e]{1,64}")
 
@@ -36,7 +37,7 @@ class AgentRuns:
 
         Two hosts with one identity evict each other's sockets, so that this shows them within seconds.
         """
-        named = {name: request.headers.get(f"X-Backfleet-{name}", "") for name in ("Run", "Pid", "Hostname", "Machine")}
+        named = {name: request.headers.get(f"X-Backfleet-{name}", "") for name in NAMED}
         if named["Run"]:
             query = {name.lower(): value for name, value in named.items()}
             address = request.headers.get("X-Client-Ip", "")
@@ -69,7 +70,8 @@ def read_run(instance_id: str, query: Mapping[str, str], address: str, now: date
         return value if _PRINTABLE.fullmatch(value) else ""
 
     pid, address = text(query.get("pid", "")), text(address)
-    mark = text(query.get("run", "")) or (f"{pid[:20]}@{address}" if pid else "")
+    own, boot = text(query.get("run", "")).replace(BEFORE_BOOT, ""), text(query.get("boot", ""))
+    mark = (f"{own}{BEFORE_BOOT}{boot}" if boot else own) if own else (f"{pid[:20]}@{address}" if pid else "")
     if not mark:
         return None
     hostname, machine = text(query.get("hostname", "")), text(query.get("machine", ""))

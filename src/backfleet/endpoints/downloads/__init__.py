@@ -20,14 +20,14 @@ from prometheus_client import Counter
 from backfleet import releases
 from backfleet.clock import Clock
 from backfleet.failpoints import failpoint
-from backfleet.library_internals import EncryptedFileResponse
+from backfleet.library_internals import DownloadResponse
 from backfleet.storage import Database, Unavailable
 from backfleet_host.download_paths import AUTHORITY, DOWNLOADS, HOST_PROGRAM, METADATA, TARGETS
 
 FOR_EVER = "public, max-age=31536000, immutable"  # for names with a hash or version in them
 ASK_AGAIN = "no-cache"  # a cache must ask whether its copy is still current
 NOT_AT_ALL = "no-store"
-PIECE = 1 << 20  # bytes sent at a time over TLS: a few large pieces cost the least CPU
+PIECE = 256 * 1024  # bytes sent at a time over TLS; a reader that stalls holds two of them (0061)
 
 KIND = web.RequestKey("backfleet_download", str)
 SERVED = Counter("backfleet_downloads_total", "Answered downloads.", ["kind", "status"])
@@ -116,7 +116,7 @@ class _Downloads:
         """Send the host program, one file."""
         if self._host_program is None:
             raise web.HTTPNotFound(text="the host program was not built with this server; run `make host-program`\n")
-        return _file(request, self._host_program, {"Cache-Control": ASK_AGAIN})
+        return _file(self._host_program, {"Cache-Control": ASK_AGAIN})
 
     async def program_hash(self, _request: web.Request) -> web.StreamResponse:
         """Send the SHA-256 of the host program, hex, and a newline."""
@@ -127,14 +127,14 @@ class _Downloads:
 
     async def authority(self, request: web.Request) -> web.StreamResponse:
         """Send the certificate of the private authority. A host checks it against a fingerprint from elsewhere."""
-        return _file(request, self._ca_file, {"Cache-Control": ASK_AGAIN, "Content-Type": "application/x-pem-file"})
+        return _file(self._ca_file, {"Cache-Control": ASK_AGAIN, "Content-Type": "application/x-pem-file"})
 
     async def _artifact(self, request: web.Request, sha256: str) -> web.StreamResponse:
         path = self._repository.artifact(sha256)
         if path is None or not await asyncio.to_thread(self._may_be_sent, sha256):
             raise web.HTTPNotFound
         failpoint("release served")
-        return _file(request, path, {"Cache-Control": FOR_EVER, "Content-Type": "application/octet-stream"})
+        return _file(path, {"Cache-Control": FOR_EVER, "Content-Type": "application/octet-stream"})
 
     def _may_be_sent(self, sha256: str) -> bool:
         """Note that an artifact is fetched; return whether it is a release's.
@@ -159,6 +159,6 @@ class _Downloads:
             return releases.metadata(tx, name)
 
 
-def _file(request: web.Request, path: Path, headers: dict[str, str]) -> web.FileResponse:
-    """Return a file. aiohttp handles HEAD, ranges and If-Range; without TLS the kernel sends the bytes."""
-    return (EncryptedFileResponse if request.secure else web.FileResponse)(path, chunk_size=PIECE, headers=headers)
+def _file(path: Path, headers: dict[str, str]) -> web.FileResponse:
+    """Return a file. aiohttp handles HEAD, ranges and If-Range."""
+    return DownloadResponse(path, chunk_size=PIECE, headers=headers)

@@ -24,10 +24,11 @@ from backfleet.fleet.model.instances import (
 )
 from backfleet.fleet.model.inventory import Inventory, InventoryItem, StoredKind
 from backfleet.fleet.model.pins import Hold, Pin, PinKind
-from backfleet.fleet.model.runs import AgentRun
+from backfleet.fleet.model.runs import BEFORE_BOOT, AgentRun
 from backfleet.fleet.model.tags import ResourceTag, TagFilter
 
 __all__ = [
+    "BEFORE_BOOT",
     "GONE",
     "MOVING",
     "Activation",

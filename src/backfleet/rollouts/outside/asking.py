@@ -122,7 +122,7 @@ class Asker:
                     "target_version": record.target_version,
                     "policy_sha256": record.policy_sha256,
                     "ring": ring.name,
-                    "ring_state": record.rollout().rings[question.ring].state,
+                    "ring_state": record.ring_runs[question.ring].state,
                 },
             }
         ).encode()
@@ -133,7 +133,9 @@ class Asker:
 def questions_of(record: RolloutRecord) -> Iterator[Question]:
     """Yield the outside checks that matter now: of the next ring, and those that watch a ring that runs."""
     is_next = True
-    for ring, (run, written) in enumerate(zip(record.rollout().rings, record.document.rings, strict=True)):
+    if record.unreadable:
+        return
+    for ring, (run, written) in enumerate(zip(record.ring_runs, record.document.rings, strict=True)):
         if run.state is RingState.FINISHED:
             continue
         for position, check in enumerate(written.checks):

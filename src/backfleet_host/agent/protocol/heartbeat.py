@@ -41,7 +41,7 @@ class AgentFacts:
 def process_headers(facts: AgentFacts) -> Dict[str, str]:
     """Return the headers of a notify socket that name its process: a copied host is noticed by them within seconds."""
     names = {"Run": facts.run, "Pid": str(facts.pid), "Hostname": socket.gethostname()}
-    names["Machine"] = machine.stored_machine_id()
+    names.update(Machine=machine.stored_machine_id(), Boot=machine.boot_id())
     return {f"X-Backfleet-{name}": value for name, value in names.items() if value and value.isascii()}
 
 
@@ -89,6 +89,7 @@ def heartbeat_query(
         parameters.append(("zone", zone))
     if facts.run:
         parameters += [("run", facts.run), ("hostname", socket.gethostname()), ("machine", machine.stored_machine_id())]
+        parameters.append(("boot", machine.boot_id()))
     return urlencode([*parameters, ("state", "stopping")] if is_stopping else parameters)
 
 

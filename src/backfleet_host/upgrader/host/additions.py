@@ -76,7 +76,7 @@ def carry(
     while found:
         path = found.pop(0)
         goal = _moved(path, moved)
-        is_folder = (tree / path).is_dir() and not (tree / path).is_symlink()
+        is_folder = not (tree / path).is_symlink() and (tree / path).is_dir()
         if goal in target_folders and is_folder:
             names = sorted(os.listdir(str(tree / path)))
             found[:0] = [f"{path}/{name}" for name in names if name not in LEFT_OUT]

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Optional
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Set, Tuple
 
 from backfleet_host.manifest import Manifest
 from backfleet_host.upgrader import disk
+from backfleet_host.upgrader.errors import NotAnswering, Unhealthy
 from backfleet_host.upgrader.host import modes, shim, trees
 from backfleet_host.upgrader.host.installation import Installation, PackageFolder
 from backfleet_host.upgrader.host.rights import has_capability, was_given_a_mode
+from backfleet_host.upgrader.host.subprocesses import Subprocess, run
 
 FOLDERS = ("usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin", "snap/bin", "opt/bin")
 MOST_FILES = 20_000  # of a tree that are looked at
+ANSWER_SECONDS = 5.0  # for all folders of programs
+_LIST = 'for path; do echo "?$path"; if [ -L "$path" ] || [ -e "$path" ]; then echo "+$path"; fi; done'
 
 
 def of(installation: Installation, package: PackageFolder, manifest: Optional[Manifest]) -> List[str]:
@@ -70,37 +75,76 @@ def _of_tree(package: PackageFolder, manifest: Manifest) -> List[str]:
     changed = trees.first_difference(folder, known)
     if changed:
         return [f"{folder / changed} " + ("was changed" if os.path.lexists(str(folder / changed)) else "is gone")]
-    for number, path in enumerate(folder.rglob("*")):
-        if number >= MOST_FILES:
-            break
-        name = str(path.relative_to(folder))
-        if not path.is_dir() and name not in known and not name.startswith(f"{shim.ANSWERS}/"):
-            return [f"{path} is not part of the release"]
+    for name, found in _files_in(folder):
+        if name not in known and not name.startswith(f"{shim.ANSWERS}/"):
+            return [f"{folder / name} is not part of the release"]
         may_write = 0o022 if name in manifest.bin and was_given_a_mode(folder, known, name) else 0o222
-        if path.is_file() and not path.is_symlink() and path.stat().st_mode & may_write:
-            return [f"{path} was made writable"]
+        if stat.S_ISREG(found.st_mode) and found.st_mode & may_write:
+            return [f"{folder / name} was made writable"]
     return []
 
 
+def _files_in(tree: Path) -> Iterator[Tuple[str, os.stat_result]]:
+    """Yield what is in a tree but folders, by path in it. No link is followed, wherever it leads (`os.walk` does)."""
+    folders, number = [str(tree)], 0
+    while folders:
+        with contextlib.suppress(OSError), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                number += 1
+                if number > MOST_FILES:
+                    return
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                else:
+                    yield os.path.relpath(entry.path, tree), entry.stat(follow_symlinks=False)
+
+
 def _others_than_ours(installation: Installation, package: PackageFolder, commands: Iterable[str]) -> List[str]:
-    found = unmanaged_programs(installation, package.name, commands)
+    try:
+        found = unmanaged_programs(installation, package.name, commands)
+    except NotAnswering as problem:
+        return [f"{problem.filename} does not answer: whether others have the same commands is not known"]
     return [f"{path} exists too: {owner}" for path, owner in found.items()]
 
 
 def unmanaged_programs(installation: Installation, name: str, commands: Iterable[str]) -> Dict[Path, str]:
-    """Return programs with the names of these commands that we did not install, and what did."""
+    """Return programs with the names of these commands that we did not install, and what did.
+
+    Raises:
+        NotAnswering: one of the folders of programs is on a file system that does not answer.
+    """
     if installation.system is None:
         return {}
     found: Dict[Path, str] = {}
-    seen = {installation.bin.resolve()}
-    for command in commands:
-        for folder in (installation.system / name for name in FOLDERS):
-            path = folder / command
-            if folder.resolve() in seen or not (path.is_symlink() or path.exists()) or shim.is_ours(path, name):
-                continue
-            if path.resolve() not in {known.resolve() for known in found}:  # /bin is /usr/bin on most systems
-                found[path] = _owner(installation.system, path)
+    seen: Set[Path] = set()
+    there = _existing([installation.system / folder / command for command in commands for folder in FOLDERS])
+    for path in there:
+        real = path.parent.resolve() / path.name  # /bin is /usr/bin on most systems
+        target = Path(os.path.normpath(real.parent / os.readlink(str(path)))) if path.is_symlink() else real
+        is_new = target not in seen and real not in seen
+        seen.update((real, target))
+        if is_new and real.parent != installation.bin.resolve() and not shim.is_ours(path, name):
+            found[path] = _owner(installation.system, path)
     return found
+
+
+def _existing(paths: List[Path]) -> List[Path]:
+    """Return those of the paths at which there is something.
+
+    /opt and its like may be mounts. So a process looks that can be left behind.
+
+    Raises:
+        NotAnswering: it took too long.
+    """
+    if not paths:
+        return []
+    program = ("/bin/sh", "-c", _LIST, "sh", *map(str, paths))
+    try:
+        lines = run(Subprocess(program, ANSWER_SECONDS))[1].splitlines()
+    except Unhealthy as problem:
+        asked = [line[1:] for line in problem.output.splitlines() if line.startswith("?")]
+        raise NotAnswering(asked[-1] if asked else str(paths[0]), ANSWER_SECONDS) from None
+    return [path for path in paths if f"+{path}" in lines]
 
 
 def _owner(system: Path, path: Path) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import pkgutil
+import stat
 from pathlib import Path
 from typing import List, NamedTuple, Optional, Tuple
 
@@ -78,10 +79,14 @@ def split(content: bytes) -> Optional[Tuple[bytes, Fields]]:
 
 
 def read(path: Path) -> bytes:
-    """Return the content of a file that may be a shim; nothing if it is too large to be one, or cannot be read."""
+    """Return the content of a file that may be a shim; nothing if it is too large to be one, or cannot be read.
+
+    A shim is a plain file. A link beside it is not followed: it may lead to a file system that does not answer.
+    """
     try:
-        with open(path, "rb") as file:
-            content = file.read(MOST_BYTES + 1)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            content = file.read(MOST_BYTES + 1) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
     except OSError:
         return b""
     return content if len(content) <= MOST_BYTES else b""

@@ -25,15 +25,6 @@ from backfleet_host.upgrader.host.subprocesses import Runner, Subprocess
 SAMPLE = (("notes/readme.txt", 2_000), ("notes/empty", 0), ("data.bin", 1_000_000))  # files and their sizes in bytes
 
 
-def passes(probe: Probe, manifest: Manifest, tree: Path, runner: Runner) -> bool:
-    """Return whether this version passes the probe."""
-    try:
-        run_probe(probe, manifest, tree, runner)
-    except Unhealthy:
-        return False
-    return True
-
-
 def run_probe(probe: Probe, manifest: Manifest, tree: Path, runner: Runner) -> None:
     """Run one probe on a version.
 

@@ -182,22 +182,22 @@ def is_ours(path: Path, name: str) -> bool:
 
 def shims_of(folder: Path, name: str) -> List[Path]:
     """Return every shim of this package."""
-    return [path for path in folder.iterdir() if path.is_file() and is_ours(path, name)] if folder.is_dir() else []
+    return [path for path in folder.iterdir() if is_ours(path, name)] if folder.is_dir() else []
 
 
 def first_unmanaged(folder: Path, name: str, commands: Iterable[str]) -> Optional[Path]:
     """Return a file that is not ours where one of our shims belongs; None if there is none."""
     for command in commands:
         path = folder / command
-        if (path.exists() or path.is_symlink()) and not is_ours(path, name):
+        if os.path.lexists(path) and not is_ours(path, name):
             return path
     return None
 
 
 def _is_exactly(path: Path, content: bytes) -> bool:
     """Return whether a file has this content, the mode of a shim, and no capabilities, which are the client's."""
-    is_same = path.is_file() and native_shim.read(path) == content and not has_capability(path)
-    return is_same and stat.S_IMODE(path.stat().st_mode) == MODE
+    is_same = native_shim.read(path) == content and not has_capability(path)
+    return is_same and stat.S_IMODE(path.lstat().st_mode) == MODE
 
 
 def first_to_write(

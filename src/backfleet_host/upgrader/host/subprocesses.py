@@ -22,6 +22,7 @@ from typing import IO, Callable, Dict, Iterator, Mapping, Optional, Tuple
 
 from backfleet_host.upgrader.errors import Unhealthy
 from backfleet_host.upgrader.host.processes import OWNER, descendants, end, session_of, with_variable
+from backfleet_host.upgrader.host.starting import Process, start
 
 LONGEST_OUTPUT = 64 * 1024  # bytes that are kept
 GATE_DESCRIPTOR = "BACKFLEET_GATE_DESCRIPTOR"  # names the descriptor with which shims let a command past the gate
@@ -77,7 +78,7 @@ def _run_to_the_end(command: Subprocess) -> Tuple[int, str]:
         finally:
             os.close(writing)
         try:
-            _wait(process, command.seconds, output)
+            code = _wait(process, command.seconds, output)
         except subprocess.TimeoutExpired:
             _end_all(process, run_id, began)
             raise _too_long(command, output.text(), process) from None
@@ -87,7 +88,7 @@ def _run_to_the_end(command: Subprocess) -> Tuple[int, str]:
         finally:
             _end_group(process)
             output.close()
-    return process.returncode, output.text()
+    return code, output.text()
 
 
 def _run_service_command(command: Subprocess) -> Tuple[int, str]:
@@ -96,22 +97,22 @@ def _run_service_command(command: Subprocess) -> Tuple[int, str]:
     with tempfile.TemporaryFile() as output:
         process = _started(command, run_id, output.fileno())
         try:
-            _wait(process, command.seconds, None)
+            code = _wait(process, command.seconds, None)
         except subprocess.TimeoutExpired:
             _end_all(process, run_id, None)
             raise _too_long(command, _read_back(output), process) from None
         except BaseException:
             _end_all(process, run_id, None)
             raise
-        return process.returncode, _read_back(output)
+        return code, _read_back(output)
 
 
-def _too_long(command: Subprocess, output: str, process: subprocess.Popen[bytes]) -> Unhealthy:
+def _too_long(command: Subprocess, output: str, process: Process) -> Unhealthy:
     text = f"{os.path.basename(command.arguments[0])} did not end within {command.seconds:.0f} s"
     if process.returncode != LEFT_BEHIND:
         return Unhealthy(text, output, reason="TimedOut")
     text = f"{text}, nor when it was killed: it waits for a file system that does not answer"
-    return Unhealthy(text, output, passing=True, reason="TimedOut")
+    return Unhealthy(text, output, passing=True, reason="NotAnswering")
 
 
 class _Output:
@@ -143,30 +144,35 @@ class _Output:
         return self._kept.decode("utf-8", "replace")
 
 
-def _started(command: Subprocess, run_id: str, output: int) -> subprocess.Popen[bytes]:
+def _started(command: Subprocess, run_id: str, output: int) -> Process:
+    """Start a command. Raises Unhealthy, if it cannot be started, or waits in the kernel for all of its seconds."""
     marker = _opened_marker(command)
     try:
         environment = _environment(command, run_id)
         if marker is not None:
             environment[GATE_DESCRIPTOR] = str(marker)
-        return subprocess.Popen(
-            list(command.arguments),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            cwd="/",
-            start_new_session=True,
-            preexec_fn=_child_setup(command),  # noqa: PLW1509 - no other threads run while orders are carried out
-            pass_fds=() if marker is None else (marker,),
-            env=environment,
-        )
-    except (OSError, subprocess.SubprocessError, LookupError, ValueError) as problem:
+        set_up = _child_setup(command)
+        process = start(command.arguments, environment, output, kept=marker, set_up=set_up)
+        _check_started(command, process, run_id)
+        return process
+    except (OSError, LookupError, ValueError) as problem:
         why = getattr(problem, "strerror", None) or str(problem)
         passing = getattr(problem, "errno", 0) in SHORT
         raise Unhealthy(f"{command.arguments[0]} cannot be started: {why}", passing=passing) from None
     finally:
         if marker is not None:
             os.close(marker)
+
+
+def _check_started(command: Subprocess, process: Process, run_id: str) -> None:
+    try:
+        process.check_started(command.seconds)
+    except subprocess.TimeoutExpired:
+        _end_all(process, run_id, None)
+        raise _too_long(command, "", process) from None
+    except BaseException:
+        _end_group(process)
+        raise
 
 
 def _open_to_write(path: Path) -> Optional[int]:
@@ -197,9 +203,9 @@ def _opened_marker(command: Subprocess) -> Optional[int]:
     return number
 
 
-def _wait(process: subprocess.Popen[bytes], seconds: float, output: Optional[_Output]) -> None:
-    """Wait as `Popen.wait`, without its sleeps of up to 50 ms: backups wait for this. Raises TimeoutExpired."""
-    until = time.monotonic() + seconds
+def _wait(process: Process, seconds: float, output: Optional[_Output]) -> int:
+    """Return its exit code once it has ended, without sleeping: backups wait for this. Raises TimeoutExpired."""
+    until = process.began + seconds
     ended = _end_of(process)
     waiting = select.poll()
     if ended is not None:
@@ -214,8 +220,9 @@ def _wait(process: subprocess.Popen[bytes], seconds: float, output: Optional[_Ou
             if output is not None and output.pipe in ready and not output.read_some():
                 waiting.unregister(output.pipe)
                 output = None
-            if (ended in ready or ended is None) and process.poll() is not None:
-                return
+            code = process.poll() if ended in ready or ended is None else None
+            if code is not None:
+                return code
             if time.monotonic() >= until:
                 raise subprocess.TimeoutExpired(process.args, seconds)
     finally:
@@ -223,7 +230,7 @@ def _wait(process: subprocess.Popen[bytes], seconds: float, output: Optional[_Ou
             os.close(ended)
 
 
-def _end_of(process: subprocess.Popen[bytes]) -> Optional[int]:
+def _end_of(process: Process) -> Optional[int]:
     """Return a descriptor that can be read once the process has ended; None on a kernel before 5.3."""
     try:
         return os.pidfd_open(process.pid)
@@ -278,7 +285,7 @@ def _child_setup(command: Subprocess) -> Optional[Callable[[], None]]:
     return set_up
 
 
-def _end_all(process: subprocess.Popen[bytes], run_id: str, began: Optional[float]) -> None:
+def _end_all(process: Process, run_id: str, began: Optional[float]) -> None:
     """Kill the process group, and what has left it: found by its run id, or as an orphan adopted since the start."""
     _end_group(process)
     for _ in range(ROUNDS):
@@ -312,7 +319,7 @@ def _be_subreaper(wanted: bool) -> None:
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, int(wanted), 0, 0, 0)
 
 
-def _end_group(process: subprocess.Popen[bytes]) -> None:
+def _end_group(process: Process) -> None:
     """Kill the process group. A process that does not end by that is left behind: nobody can do more."""
     if process.returncode != LEFT_BEHIND:
         with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -120,7 +120,7 @@ def _run_health_command(user: User, manifest: Manifest, shims: Path, runner: Run
     try:
         health.expect(command, health_check.expect, " ".join(command.arguments), run)
     except Unhealthy as problem:
-        is_of_shim = codes[-1] in NOT_RUN if codes else problem.reason != "TimedOut"
+        is_of_shim = codes[-1] in NOT_RUN if codes else problem.reason not in ("TimedOut", "NotAnswering")
         raise _Fails(_failure(user, shim, problem, is_of_shim)) from None
 
 

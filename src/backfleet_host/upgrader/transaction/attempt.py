@@ -267,7 +267,8 @@ def _until(end: float, limit: int, runner: Runner) -> Runner:
             if left > 0:
                 return runner(dataclasses.replace(command, seconds=left))
         except Unhealthy as problem:
-            raise Unhealthy(f"{late}: {problem.text}", problem.output, passing=True, reason="TimedOut") from None
+            reason: Reason = problem.reason if problem.reason == "NotAnswering" else "TimedOut"
+            raise Unhealthy(f"{late}: {problem.text}", problem.output, passing=True, reason=reason) from None
         raise Unhealthy(late, passing=True, reason="TimedOut")
 
     return run

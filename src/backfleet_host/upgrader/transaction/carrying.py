@@ -76,7 +76,7 @@ def keep_edited_shims(attempt: Attempt, old: Manifest) -> None:
 
 
 def _is_edited(path: Path, package: Path, name: str) -> bool:
-    if path.is_symlink() or not path.is_file() or not shim.is_ours(path, name):
+    if not shim.is_ours(path, name):
         return False
     return not shim.is_native(path.read_bytes()) and not shim.is_as_written(path, package, name, path.name)
 

@@ -16,7 +16,7 @@ from backfleet_host.manifest import Manifest
 from backfleet_host.platforms import canonical, platform_here
 from backfleet_host.release_rules import broken_rule
 from backfleet_host.upgrader import disk
-from backfleet_host.upgrader.errors import OrderFailed, Reason
+from backfleet_host.upgrader.errors import NotAnswering, OrderFailed, Reason
 from backfleet_host.upgrader.host import policy, rights, shim, trees
 from backfleet_host.upgrader.host.drift import unmanaged_programs
 from backfleet_host.upgrader.host.installation import PackageFolder
@@ -277,5 +277,10 @@ def _check_no_other_manager(attempt: Attempt, manifest: Manifest) -> None:
     fresh = [command for command in manifest.programs if old is None or command not in old.programs]
     if attempt.from_version and old is None:
         return  # which commands it has had is not known; afterwards it is drift, and every status reports it
-    for path, owner in unmanaged_programs(attempt.installation, attempt.package.name, fresh).items():
+    try:
+        others = unmanaged_programs(attempt.installation, attempt.package.name, fresh)
+    except NotAnswering as problem:
+        text = f"{problem.filename}, where another program of that name may be: {problem.strerror}; mend or unmount it"
+        raise OrderFailed("HostBusy", f"{text}; nothing was touched", problem.reason) from None
+    for path, owner in others.items():
         raise OrderFailed("ManagedElsewhere", f"{path} exists already: {owner}; remove it there first")

@@ -210,7 +210,8 @@ def _see_service(attempt: Attempt, old: Optional[Manifest]) -> SeenService:
     try:
         return SeenService(old is not None and attempt.service(old).was_serving(), at)
     except Unhealthy as problem:
-        raise OrderFailed("HostBusy", f"{attempt.from_version}: {problem.text}; nothing was touched") from None
+        text = f"{attempt.from_version}: {problem.text}; nothing was touched"
+        raise OrderFailed("HostBusy", text, problem.reason) from None
 
 
 def _see_again(attempt: Attempt, old: Optional[Manifest], seen: SeenService) -> SeenService:

@@ -157,7 +157,7 @@ def _is_half_made(path: Path) -> bool:
 
 def _is_tree(path: Path) -> bool:
     """Return whether it is a tree of ours. Anything else among the trees is not ours to remove."""
-    return path.is_dir() and not path.is_symlink() and version_in_folder(path.name) != ""
+    return not path.is_symlink() and path.is_dir() and version_in_folder(path.name) != ""
 
 
 def _tidy_downloads(package: PackageFolder, most: int, now: float) -> None:

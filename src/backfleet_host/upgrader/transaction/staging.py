@@ -86,12 +86,16 @@ def _take_baseline(attempt: Attempt, plan: Plan, old: Manifest) -> Baseline:
     try:
         health.verify(old, tree, attempt.runner)
     except Unhealthy as problem:
+        _check_answering(problem)
         unhealthy = attempt.state.details["unwell_before"] = problem.text
         words, cannot_start = words_of(problem, old.version), problem.cannot_start
     failing = set()
     for probe in plan.policy.package.probes:
         attempt.check_interrupted(late="the probes of this host take too long; nothing was touched")
-        if not probes.passes(probe, old, tree, attempt.runner):
+        try:
+            probes.run_probe(probe, old, tree, attempt.runner)
+        except Unhealthy as problem:
+            _check_answering(problem)
             failing.add(probe.name)
     if failing:
         attempt.state.details["probes_failing_before"] = sorted(failing)
@@ -104,6 +108,18 @@ def _take_baseline(attempt: Attempt, plan: Plan, old: Manifest) -> Baseline:
         served_users=served,
         unserved_users=unserved,
     )
+
+
+def _check_answering(problem: Unhealthy) -> None:
+    """Check that a command failed for another reason than a file system that does not answer.
+
+    Such a command cannot say anything about the new version either, and would keep the gate closed for its time.
+
+    Raises:
+        OrderFailed: HostBusy.
+    """
+    if problem.reason == "NotAnswering":
+        raise OrderFailed("HostBusy", f"{problem.text}; mend or unmount it; nothing was touched", problem.reason)
 
 
 def _take_baseline_of_users(

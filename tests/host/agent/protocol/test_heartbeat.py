@@ -32,6 +32,15 @@ def test_the_parameters_of_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "zone" not in query(Counters()), "a machine may have none"
 
 
+def test_a_heartbeat_names_its_process_and_the_boot_of_its_machine() -> None:
+    """So that two hosts with one identity, and one machine id, are told apart."""
+    facts = heartbeat.facts_of_this_process("machine", is_cold_start=True, mode="restricted")
+    found = dict(parse_qsl(heartbeat.heartbeat_query(facts, Counters(), now_ms=5, uptime_ms=2000, process_ms=3)))
+    headers = heartbeat.process_headers(facts)
+    assert found["boot"] == headers["X-Backfleet-Boot"] == machine.boot_id() != ""
+    assert found["run"] == headers["X-Backfleet-Run"] == facts.run
+
+
 def test_the_time_zone_is_known_by_its_name(tmp_path: Path) -> None:
     """By the link that timedatectl makes, or by the file with the name; anything else is no zone."""
     link, named = tmp_path / "localtime", tmp_path / "timezone"

@@ -271,11 +271,11 @@ def test_f18_the_trial_has_the_home_and_the_rights_of_the_promoted_client(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
-def test_f18_a_probe_has_the_home_and_the_rights_of_its_user(shop: Shop, host: Host, tmp_path: Path) -> None:
+def test_f18_a_probe_has_the_home_and_the_rights_of_its_user(shop: Shop, host: Host, public_folder: Path) -> None:
     """Exactly those with which the user's own backups run."""
+    host = type(host)(public_folder / "host", shop)
     client = f'#!/bin/sh\n[ "$1" = version ] || {{{{ {RIGHTS}; exit; }}}}\n'
     shop.add("1.0", client=client + 'echo "{package} {version}"; exit {health}\n')
-    subprocess.run(["chmod", "a+rx", *[str(p) for p in [tmp_path, *tmp_path.parents][:4]]], check=True)
     expected = rights_of("nobody")
     host.write_policy(f"[[probe]]\ncommand = ['courier', 'rights']\nuser = 'nobody'\nexpect = '^{expected}$'\n")
     report = host.carry("install", "1.0")

@@ -45,7 +45,7 @@ for file in /proc/$$/fd/*; do
   [ "$file" -ef "$RUNNING" ] || [ "$number" = 255 ] || printf 'descriptor %s %s\n' "$number" "$(readlink "$file")"
 done
 while read -r line; do
-  case "$line" in Sig*|Umask*|Shd*|Uid*|Groups*|Seccomp*|NoNew*) echo "$line" ;; esac
+  case "$line" in Sig[!Q]*|Umask*|Shd*|Uid*|Groups*|Seccomp*|NoNew*) echo "$line" ;; esac
 done </proc/$$/status
 cat /proc/$$/limits
 pwd

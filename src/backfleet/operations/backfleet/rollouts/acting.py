@@ -57,7 +57,7 @@ def _act(call: Call, rollout_id: str, act: Act) -> dict[str, Any]:
 def _number_of(record: RolloutRecord, name: str | None) -> int | None:
     if name is None:
         return None
-    names = [ring.name for ring in record.document.rings]
+    names = record.ring_names
     if name not in names:
         raise RolloutNotFound(f"The ring {name!r}")
     return names.index(name)

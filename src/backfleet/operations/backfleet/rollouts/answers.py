@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from backfleet.operations.hbr.answers import seconds
 from backfleet.rollouts import Event, MemberRecord, MemberState, RolloutRecord, RolloutView
-from backfleet.rollouts.reading import WAITING, shown_state, wait_reason
+from backfleet.rollouts.reading import WAITING, shown_reason, shown_state, wait_reason
 from backfleet.wire.shapes import Maybe
 
 _STATES: Final = {state.value: "".join(part.capitalize() for part in state.split("_")) for state in MemberState}
@@ -66,7 +66,7 @@ def rollout_answer(shown: RolloutView) -> dict[str, Any]:
         "Package": record.package,
         "Kind": record.kind,
         "State": record.state.value,
-        "Reason": record.reason,
+        "Reason": shown_reason(record),
         "WaitsFor": record.waits_for,
         "TargetVersion": record.target_version,
         "Deadline": seconds(record.deadline),
@@ -97,7 +97,7 @@ def member_answer(record: RolloutRecord, found: MemberRecord, now: datetime) -> 
     return {
         "ClientId": member.client_id,
         "InstanceId": member.instance_id,
-        "Ring": record.document.rings[member.ring].name,
+        "Ring": record.ring_names[member.ring],
         "State": shown_state(record, member),
         "Reason": wait_reason(record, member, now) or member.reason,
         "ErrorCode": member.code,

@@ -106,7 +106,7 @@ def describe_rollout_members(call: Call, asked: DescribeRolloutMembers) -> dict[
     page = Page(asked.page_number, asked.page_size)
     with refusals(), call.services.database.reading() as tx:
         record = rollouts.find(tx, call.account_id, asked.rollout_id)
-        names = [ring.name for ring in record.document.rings]
+        names = record.ring_names
         if asked.ring is not None and asked.ring not in names:
             raise RolloutNotFound(f"The ring {asked.ring!r}")
         ring = None if asked.ring is None else names.index(asked.ring)
