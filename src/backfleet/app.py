@@ -283,7 +283,7 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
     reachable_within = timedelta(seconds=settings.fit_seconds)
     carrier = carriers.GatewayCarrier(bootstrap_of(settings))
     housekeeping = operations.Housekeeping(services, clock())
-    rollout_worker = rollouts.Worker(database, settings, draw, operations.RolloutJudge)
+    rollout_worker = rollouts.Worker(database, settings, draw, operations.RolloutJudge, operations.witness(services))
     asker = asker_of(database, settings, draw)
     return [
         Worker(

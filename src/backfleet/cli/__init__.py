@@ -1,6 +1,6 @@
 """The command line: an API client like any other, and the command that serves.
 
-Exit codes: 0 done, 1 failed, 2 wrong arguments.
+Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 done in part, 4 finished before it could be cancelled, 130 Ctrl-C.
 """
 
 import click
@@ -9,7 +9,7 @@ from backfleet import VERSION
 from backfleet.cli._audit import audit
 from backfleet.cli._calendars import calendar
 from backfleet.cli._calls import call, sample
-from backfleet.cli._clients import client, task
+from backfleet.cli._clients import client
 from backfleet.cli._doctor import doctor
 from backfleet.cli._fleet import activation, instance
 from backfleet.cli._identity import account, key, policy, user
@@ -20,6 +20,7 @@ from backfleet.cli._rollouts import rollout
 from backfleet.cli._runs import runs
 from backfleet.cli._serve import serve
 from backfleet.cli._signing import forget_keys, keys, pending, publish, sign
+from backfleet.cli._tasks import task
 from backfleet.cli._version_schemes import scheme
 
 __all__ = ["main"]

@@ -9,7 +9,8 @@ import click
 
 from backfleet.cli._client import Client
 from backfleet.cli._options import calls_the_api, fail
-from backfleet.cli._print import print_json, print_table
+from backfleet.cli._print import print_json
+from backfleet.cli._tables import print_table
 from backfleet.clock import utc_now
 
 PAGE = 200

@@ -8,7 +8,8 @@ import click
 from backfleet.cli._client import Client
 from backfleet.cli._identity import every_page, read_document
 from backfleet.cli._options import calls_the_api, json_option
-from backfleet.cli._print import print_json, print_table, say
+from backfleet.cli._print import print_json, say
+from backfleet.cli._tables import print_table
 
 ENVIRONMENT = {
     "ALIBABA_CLOUD_ACCESS_KEY_ID": "AccessKeyId",

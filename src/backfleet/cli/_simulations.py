@@ -11,7 +11,8 @@ import click
 from backfleet.cli._client import Client
 from backfleet.cli._options import calls_the_api, fail, json_option, print_faults, read_text
 from backfleet.cli._policies import POLICY_FILE, call_with_policy
-from backfleet.cli._print import moment, print_json, print_table, say
+from backfleet.cli._print import moment, print_json, say
+from backfleet.cli._tables import print_table
 from backfleet.clock import utc_now
 from backfleet.rollouts.policy import Policy, PolicyRefused, read_policy
 from backfleet.rollouts.simulation import (

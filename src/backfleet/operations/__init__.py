@@ -9,6 +9,7 @@ Owns the tables audit_events and call_buckets. Each product is a package; import
 
 from backfleet.operations import backfleet, ecs, hbr, ram, sts
 from backfleet.operations.backfleet.rollouts import Judge as RolloutJudge
+from backfleet.operations.backfleet.rollouts import witness
 from backfleet.operations.housekeeping import Housekeeping
 
-__all__ = ["Housekeeping", "RolloutJudge", "backfleet", "ecs", "hbr", "ram", "sts"]
+__all__ = ["Housekeeping", "RolloutJudge", "backfleet", "ecs", "hbr", "ram", "sts", "witness"]

@@ -110,6 +110,8 @@ BACKFLEET = [
     step("backfleet", "DescribeRollout", RolloutId="<rollout>"),
     step("backfleet", "DescribeRolloutMembers", RolloutId="<rollout>"),
     step("backfleet", "DescribeRolloutEvents", RolloutId="<rollout>"),
+    step("backfleet", "GetRolloutEvidence", RolloutId="<rollout>"),
+    step("backfleet", "GetEvidenceKey"),
     step("backfleet", "HoldRolloutMember", RolloutId="<rollout>", ClientId="<client3>"),
     step("backfleet", "RetryRolloutMembers", RolloutId="<rollout>"),
     step("backfleet", "PauseRollout", RolloutId="<rollout>"),
