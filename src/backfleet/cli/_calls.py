@@ -62,7 +62,7 @@ def call(client: Client, operation: str, values: tuple[str, ...], secrets: tuple
 @click.argument("values", nargs=-1, metavar=f"[{PAIR}]...")
 @click.option("--language", default="python", show_default=True, metavar="NAME", help=f"One of {LANGUAGES}.")
 @click.option("--endpoint", metavar="HOST:PORT", help="The server. Default: that of the local data folder.")
-@click.option("--region", default=REGION, show_default=True, help="The region that the server is.")
+@click.option("--region", help=f"The region of the server. Default: that of the profile, else {REGION}.")
 @click.option("--file", default="FILE", show_default=True, help="What an operation that takes a file gets.")
 @click.option("--data", type=click.Path(path_type=Path), help="The local data folder.")
 def sample(
@@ -70,7 +70,7 @@ def sample(
     values: tuple[str, ...],
     language: str,
     endpoint: str | None,
-    region: str,
+    region: str | None,
     file: str,
     data: Path | None,
 ) -> None:
@@ -80,11 +80,11 @@ def sample(
     tokens and values of secret parameters are never part of the code: it reads them from the environment.
     """
     try:
-        address = urlsplit(server_address(ConnectionFlags(endpoint=endpoint, data=data)))
+        server, known_region = server_address(ConnectionFlags(endpoint=endpoint, data=data))
     except NoConnection as problem:
         fail(str(problem))
-    samples = _samples()
-    target = samples.Target(address.netloc, region, address.scheme.upper())
+    samples, address = _samples(), urlsplit(server)
+    target = samples.Target(address.netloc, region or known_region or REGION, address.scheme.upper())
     try:
         shown = samples.sample_call(_found(operation), _pairs(values), target, file)
         code = samples.make_sample(shown, language).code

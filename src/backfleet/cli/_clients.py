@@ -10,7 +10,7 @@ from backfleet.cli._choosing import Target, Wanted
 from backfleet.cli._client import CallFailed, Client
 from backfleet.cli._confirming import Plan, confirm, show_plan, yes_option
 from backfleet.cli._listing import list_clients as all_clients
-from backfleet.cli._options import PARTLY, calls_the_api, fail
+from backfleet.cli._options import PARTLY, WholeNumber, calls_the_api, fail
 from backfleet.cli._pins import pinned
 from backfleet.cli._print import moment, say
 from backfleet.cli._starting import Order
@@ -29,7 +29,7 @@ def client() -> None:
 
 @client.command(name="list")
 @client_targets
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="No more than N of them.")
+@click.option("--limit", type=WholeNumber(1), metavar="N", help="No more than N of them.")
 @output_options
 @calls_the_api
 def list_clients(api: Client, wanted: Wanted, limit: int | None, output: Output) -> None:

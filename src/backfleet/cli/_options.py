@@ -1,6 +1,7 @@
 """Options of every command that calls the API, and how failures are reported."""
 
 import functools
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -22,6 +23,16 @@ FINISHED_BEFORE: Final = 4
 Command = Callable[..., Any]
 
 
+class WholeNumber(click.IntRange):
+    """A whole number in ASCII digits; int() alone takes those of every script, and underscores."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return it as an int. Raises BadParameter."""
+        if isinstance(value, str) and not re.fullmatch(r"[+-]?[0-9]{1,19}", value):
+            self.fail(f"{value!r} is no whole number in the digits 0 to 9", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def calls_the_api(command: Command) -> Any:
     """Give a command the options --endpoint, --profile, --ca and --data, and a Client as its first argument.
 
@@ -29,7 +40,7 @@ def calls_the_api(command: Command) -> Any:
     """
 
     @click.option("--endpoint", metavar="HOST:PORT", help="The server. Default: that of the local data folder.")
-    @click.option("--profile", metavar="NAME", help="A profile in the aliyun command's configuration file.")
+    @click.option("--profile", metavar="NAME", help="A profile of `backfleet configure`, or of the aliyun command.")
     @click.option(
         "--ca", type=click.Path(path_type=Path), help="Certificate of the authority that signed the server's."
     )

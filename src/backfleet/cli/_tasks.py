@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from backfleet.cli._client import CallFailed, Client
-from backfleet.cli._options import FINISHED_BEFORE, calls_the_api, report_error
+from backfleet.cli._options import FINISHED_BEFORE, WholeNumber, calls_the_api, report_error
 from backfleet.cli._print import moment, say
 from backfleet.cli._progress import as_document, items_of, summary
 from backfleet.cli._tables import Output, output_options
@@ -20,7 +20,7 @@ def task() -> None:
 
 
 @task.command(name="list")
-@click.option("--page", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--page", type=WholeNumber(1), default=1, show_default=True)
 @output_options
 @calls_the_api
 def list_tasks(api: Client, page: int, output: Output) -> None:

@@ -8,6 +8,7 @@ database. The policy language is the package `identity.policy`.
   the caller may do.
 - Temporary credentials: `issue_credentials` and `issue_federated_credentials` hand them out, `open_token` and
   `session_caller` accept them; `verify_token` checks the token of an identity provider.
+- Later: `write_caller` and `read_caller` keep a caller as text, without secrets, for what is done in their name.
 - Other accounts: `assume_role` returns the caller as they act by a role of another account; `pair_accounts` and
   `are_paired` say for which account a service may act.
 - Administration: `first_account` at the first start, then `create_`, `find_`, `list_`, `update_` and `delete_` of
@@ -19,7 +20,14 @@ from backfleet.identity.access_keys import create_key, delete_key, list_keys, se
 from backfleet.identity.account_pairs import are_paired, list_pairs, pair_accounts, unpair_accounts
 from backfleet.identity.accounts import create_account, first_account, is_administrator_account, list_accounts
 from backfleet.identity.attachments import attach_policy, detach_policy, holders_of, policies_of, policies_of_user
-from backfleet.identity.callers import find_key, owner_of_key, permissions_of, statements_for, system_policy_for
+from backfleet.identity.callers import (
+    find_key,
+    owner_of_active_key,
+    owner_of_key,
+    permissions_of,
+    statements_for,
+    system_policy_for,
+)
 from backfleet.identity.errors import AlreadyExists, LimitReached, NotFound, StillInUse, Unchangeable
 from backfleet.identity.groups import (
     create_group,
@@ -93,6 +101,7 @@ from backfleet.identity.sessions import (
 )
 from backfleet.identity.users import create_user, delete_user, find_user, list_users, update_user
 from backfleet.identity.vault import CannotOpen, Vault
+from backfleet.identity.written_callers import read_caller, write_caller
 
 __all__ = [
     "ANONYMOUS",
@@ -176,6 +185,7 @@ __all__ = [
     "list_users",
     "list_versions",
     "open_token",
+    "owner_of_active_key",
     "owner_of_key",
     "pair_accounts",
     "permissions_of",
@@ -183,6 +193,7 @@ __all__ = [
     "policies_of_user",
     "policy",
     "purge_nonces",
+    "read_caller",
     "root_caller",
     "session_caller",
     "set_default_version",
@@ -198,4 +209,5 @@ __all__ = [
     "update_user",
     "users_in_group",
     "verify_token",
+    "write_caller",
 ]

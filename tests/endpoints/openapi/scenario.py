@@ -91,6 +91,8 @@ CLIENTS = [
 BACKFLEET = [
     step("backfleet", "ListTasks"),
     step("backfleet", "RollBackClients", ClientIds=["<client1>"]),
+    step("backfleet", "PrecheckClients", ClientIds=["<client4>"], ExpiresInSeconds=3600),
+    step("backfleet", "StageClients", InstanceIds=["<host1>"], ReleaseVersion="2.0"),
     step("backfleet", "CancelTask", TaskId="<other>"),
     step("backfleet", "ListReleases"),
     step(
@@ -135,6 +137,8 @@ BACKFLEET = [
     step("backfleet", "GetPendingSignatures"),
     step("backfleet", "WithdrawRelease", PackageName="courier", ReleaseVersion="2.0", Platform="linux-amd64"),
     step("backfleet", "DescribeServer"),
+    step("backfleet", "CreateConsoleLogin"),
+    step("backfleet", "ReleaseServerHold"),
     step("backfleet", "DescribeInstance", InstanceId="<host1>"),
     step("backfleet", "ListInventory", InstanceId="<host1>"),
     step("backfleet", "NoteInstanceStopped", InstanceId="<host2>"),
