@@ -1,7 +1,7 @@
 """The server that the command line calls, and the key that it signs with.
 
 The server is that of `--endpoint`, else of the profile, else of `BACKFLEET_ENDPOINT`, else the one of the local data
-folder. The authority of its certificate is that of `--ca`, else of the profile, else of `BACKFLEET_CA`, else of the data
+folder. The authority of its certificate is that of `--ca`, else of the profile, else of `BACKFLEET_CA`, else of that
 folder. The key is that of the profile, else of the environment, else of admin.json in the local data folder. A profile
 is one that `backfleet configure` wrote, or one in the `aliyun` command's configuration file; it is named by `--profile`
 or `BACKFLEET_PROFILE`. The one called `default` also counts where nothing else names a server and a key.
@@ -102,6 +102,7 @@ def _profile_in_force(
 def _endpoint(
     flags: ConnectionFlags, environment: Mapping[str, str], profile: Mapping[str, Any], local: Mapping[str, Any]
 ) -> str:
+    data = data_folder(flags.data, environment)
     endpoint = (
         flags.endpoint
         or profile.get("endpoint")
@@ -110,7 +111,7 @@ def _endpoint(
     )
     if not endpoint:
         raise NoConnection(
-            f"no server is named and {data_folder(flags.data, environment)} has none; give --endpoint HOST:PORT, or run `backfleet configure` or "
+            f"no server is named and {data} has none; give --endpoint HOST:PORT, or run `backfleet configure` or "
             "`backfleet serve`"
         )
     return _with_scheme(endpoint)
