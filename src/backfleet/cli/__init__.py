@@ -23,6 +23,7 @@ from backfleet.cli._fleet import instance
 from backfleet.cli._identity import account, key, policy, user
 from backfleet.cli._options import report_error
 from backfleet.cli._pins import pin, pins, unpin
+from backfleet.cli._preparing import precheck, stage
 from backfleet.cli._releases import release
 from backfleet.cli._roles import role
 from backfleet.cli._rollouts import rollout
@@ -71,7 +72,7 @@ for _command in (
     sample,
 ):  # fmt: skip
     main.add_command(_command)
-for _command in (runs, pin, unpin, pins):
+for _command in (runs, pin, unpin, pins, precheck, stage):
     client.add_command(_command)
 for _command in (scheme, keys, pending, sign, publish, forget_keys):
     release.add_command(_command)
