@@ -27,6 +27,7 @@ NEEDED = (
     r"backfleet/storage/migrations/env\.py",
     r"backfleet/storage/migrations/script\.py\.mako",
     r"backfleet/storage/migrations/versions/0001_\w+\.py",
+    r"backfleet/endpoints/console/templates/\w+\.html",
     r"backfleet/releases/recipes/rclone\.toml",
     r"backfleet_host/shim/binaries/linux-amd64",
 )

@@ -120,6 +120,10 @@ class Client:
     connection: Connection
     clock: Clock
 
+    def region(self) -> str:
+        """Return the region to name in calls: the profile's, else the server's own."""
+        return self.connection.region or str(self.call("backfleet", "DescribeServer")["RegionId"])
+
     def call(self, product: str, action: str, **parameters: object) -> dict[str, Any]:
         """Call an operation and return its answer.
 
