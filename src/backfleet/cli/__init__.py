@@ -14,6 +14,7 @@ from backfleet.cli._activations import activation
 from backfleet.cli._audit import audit
 from backfleet.cli._backup import backup, restore
 from backfleet.cli._calendars import calendar
+from backfleet.cli._calls import call, sample
 from backfleet.cli._clients import client
 from backfleet.cli._configure import configure
 from backfleet.cli._console import console
@@ -67,7 +68,8 @@ def main() -> None:
 
 for _command in (
     serve, release, rollout, calendar, activation, instance, client, task, account, user, role, key, policy, audit,
-    doctor, configure, server, backup, restore, console,
+    doctor, configure, server, backup, restore, console, call,
+    sample,
 ):  # fmt: skip
     main.add_command(_command)
 for _command in (runs, pin, unpin, pins, precheck, stage):
