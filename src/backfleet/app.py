@@ -89,7 +89,7 @@ class Worker:
 
 
 def serve(settings: Settings, *, clock: Clock, draw: Draw, announce: Callable[[str], None]) -> None:
-    """Run until SIGTERM or SIGINT; then finish the requests that are under way.
+    """Run until SIGTERM, SIGINT or SIGHUP; then finish the requests that are under way.
 
     Args:
         settings: What to serve, and where.
@@ -169,7 +169,7 @@ class _Server:
         """Open the endpoints, serve until a signal to stop, and close them."""
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # whoever supervises it starts it again
             loop.add_signal_handler(number, stop.set)
         runner = web.AppRunner(
             self._application(),
