@@ -42,7 +42,7 @@ from backfleet.certificate_names import complete_certificate
 from backfleet.certificates import Certificates, authority_file
 from backfleet.clock import Clock
 from backfleet.clock_measuring import measure
-from backfleet.endpoints import agents, downloads, health, openapi
+from backfleet.endpoints import agents, console, downloads, health, openapi
 from backfleet.ids import Draw
 from backfleet.library_internals import limit_tls_buffers
 from backfleet.opening import CannotStart, data_folder_taken, endpoints_of, open_services, write_json
@@ -201,9 +201,8 @@ class _Server:
         await start_sites(runner, self._settings, listeners.http, listeners.https, self._tls)
 
     def _complete_certificate(self, loop: asyncio.AbstractEventLoop) -> None:
-        completing = functools.partial(
-            complete_certificate, self._settings, self._certificates, self._tls, loop, self._clock
-        )
+        known = self._settings, self._certificates, self._tls, loop, self._clock
+        completing = functools.partial(complete_certificate, *known)
         threading.Thread(target=completing, daemon=True).start()
 
     def _application(self) -> web.Application:
@@ -212,6 +211,8 @@ class _Server:
         health.add_to(app, {"database": self._check_database})
         if "openapi" in only:
             openapi.add_to(app, services, self._performer, self._clock)
+        if "console" in only:
+            console.add_to(app, services, self._performer, self._pubsub, self._clock)
         if "downloads" in only:
             downloads.add_to(
                 app,

@@ -20,7 +20,14 @@ from backfleet.identity.access_keys import create_key, delete_key, list_keys, se
 from backfleet.identity.account_pairs import are_paired, list_pairs, pair_accounts, unpair_accounts
 from backfleet.identity.accounts import create_account, first_account, is_administrator_account, list_accounts
 from backfleet.identity.attachments import attach_policy, detach_policy, holders_of, policies_of, policies_of_user
-from backfleet.identity.callers import find_key, owner_of_key, permissions_of, statements_for, system_policy_for
+from backfleet.identity.callers import (
+    find_key,
+    owner_of_active_key,
+    owner_of_key,
+    permissions_of,
+    statements_for,
+    system_policy_for,
+)
 from backfleet.identity.errors import AlreadyExists, LimitReached, NotFound, StillInUse, Unchangeable
 from backfleet.identity.groups import (
     create_group,
@@ -178,6 +185,7 @@ __all__ = [
     "list_users",
     "list_versions",
     "open_token",
+    "owner_of_active_key",
     "owner_of_key",
     "pair_accounts",
     "permissions_of",

@@ -137,6 +137,7 @@ BACKFLEET = [
     step("backfleet", "GetPendingSignatures"),
     step("backfleet", "WithdrawRelease", PackageName="courier", ReleaseVersion="2.0", Platform="linux-amd64"),
     step("backfleet", "DescribeServer"),
+    step("backfleet", "CreateConsoleLogin"),
     step("backfleet", "ReleaseServerHold"),
     step("backfleet", "DescribeInstance", InstanceId="<host1>"),
     step("backfleet", "ListInventory", InstanceId="<host1>"),
