@@ -3,11 +3,13 @@
 import html
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from backfleet.operations.catalogue import every_operation
-from endpoints.console.site import Browser, Page
+from endpoints.console.site import Browser, Page, serve
+from operations.environment import Environment
 
 PAYLOAD = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>"
 
@@ -72,6 +74,12 @@ def test_opening_a_page_runs_nothing(admin: Browser) -> None:
     assert "EntityNotExist" in run(admin, "ram/GetUser", UserName="eve").text
 
 
+def test_the_region_of_the_server_is_filled_in(admin: Browser) -> None:
+    """It is the only one that is accepted; a link may name another."""
+    assert 'name="RegionId" type="text" value="cn-hangzhou"' in admin.get("/explorer/ecs/RunCommand").text
+    assert 'value="nowhere"' in admin.get("/explorer/ecs/RunCommand?RegionId=nowhere").text
+
+
 def test_what_is_wrong_is_shown_at_the_field_before_anything_is_sent(admin: Browser) -> None:
     page = run(admin, "ecs/CreateActivation", RegionId="cn-hangzhou", InstanceCount="many")
     assert page.status == 400
@@ -95,6 +103,22 @@ def test_lists_and_objects_are_sent_as_the_api_takes_them(admin: Browser) -> Non
     assert "InstanceId.2=mi-2" in html.unescape(page.text)
     page = admin.post("/explorer/hbr/UpgradeBackupClients", {"do": "check", "InstanceIds": "mi-1\nmi-2"})
     assert '[\n        "mi-1",\n        "mi-2",\n    ]' in html.unescape(page.text)
+
+
+def test_an_answer_is_shown_even_if_what_stands_beside_it_cannot_be_had(env: Environment) -> None:
+    """Here the trail and the server's description, which are asked for too often."""
+    settings = replace(env.services.settings, calls_per_second=0.001, calls_burst=1)
+    site, stop = serve(replace(env, services=replace(env.services, settings=settings)))
+    try:
+        browser = Browser(site)
+        browser.log_in(site.key_of("ann", "AdministratorAccess"))
+        assert "audit trail" in run(browser, "sts/GetCallerIdentity").text
+        page = run(browser, "ram/CreateUser", UserName="bob", confirmed="yes")
+        assert "HTTP 200" in page.text
+        assert "audit trail" not in page.text
+        assert "Throttling.User" in run(browser, "sts/GetCallerIdentity").text
+    finally:
+        stop()
 
 
 def test_a_refusal_shows_the_policy_that_refused(browser_of: Callable[..., Browser], admin: Browser) -> None:
