@@ -1,15 +1,21 @@
 """The explorer: find an operation, fill its form, run it, take it away as code."""
 
 import html
+import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
+from backfleet.ids import draw
 from backfleet.operations.catalogue import every_operation
+from backfleet.storage import Database
 from endpoints.console.site import Browser, Page, serve
-from operations.environment import Environment
+from operations.environment import Environment, make_environment
+from samples.running import in_python
 
 PAYLOAD = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>"
 
@@ -153,6 +159,26 @@ def test_the_page_shows_the_same_code_as_the_command_line(admin: Browser) -> Non
     assert 'models.DescribeTaskRequest(\n    task_id="t-1",\n)' in shown
     for title in ("TypeScript", "Go", "Java", "aliyun CLI", "backfleet CLI", "curl"):
         assert f"<summary>{title}</summary>" in page.text
+
+
+def test_the_code_on_the_page_gives_what_the_page_showed(sqlite_database: Database, tmp_path: Path) -> None:
+    """For the address of the page, where the person may not ask for the server's own."""
+    site, stop = serve(make_environment(sqlite_database, tmp_path, datetime.now(UTC), draw))
+    try:
+        key, browser = site.key_of("ann"), Browser(site)
+        browser.log_in(key)
+        page = run(browser, "sts/GetCallerIdentity")
+        code = re.search(r"<summary>Python</summary><pre[^>]*><code>(.*?)</code>", page.text, re.DOTALL)
+        shown = re.search(r"<summary>As text</summary><pre[^>]*>(.*?)</pre>", page.text, re.DOTALL)
+        assert code
+        assert shown
+        secret = {"ALIBABA_CLOUD_ACCESS_KEY_SECRET": key.access_key_secret}
+        answer = in_python(html.unescape(code[1]), {"ALIBABA_CLOUD_ACCESS_KEY_ID": key.access_key_id, **secret}).answer
+    finally:
+        stop()
+    by_page = json.loads(html.unescape(shown[1]))
+    assert answer.pop("RequestId") != by_page.pop("RequestId")
+    assert answer == by_page
 
 
 @pytest.mark.parametrize("action", ["run", "check"])
