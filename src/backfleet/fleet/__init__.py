@@ -19,6 +19,7 @@ agent_runs and resource_tags. Publishes `gone/<id>` when an instance is deregist
 - Pins: `put_pin`, `delete_pin`, `find_pins`; `holds_of` returns those that hold clients now.
 - Tags of resources of any kind: `set_tags`, `remove_tags`, `tags_of`, `has_tags`.
 - Lists: `find_activations`, `find_instances`, `find_clients`, `find_inventory`, `find_tags`.
+- At a glance: `fleet_groups` counts clients by version and site, `search_fleet` finds them.
 """
 
 from backfleet.fleet.activations import (
@@ -85,6 +86,9 @@ from backfleet.fleet.model import (
     ClientFilter,
     ClientStatus,
     Failure,
+    FleetGroup,
+    FleetRow,
+    FleetSearch,
     Heartbeat,
     Hold,
     Instance,
@@ -100,6 +104,7 @@ from backfleet.fleet.model import (
     ResourceTag,
     TagFilter,
 )
+from backfleet.fleet.overview import fleet_groups, search_fleet
 from backfleet.fleet.pins import (
     MOST_PINS,
     Place,
@@ -132,6 +137,9 @@ __all__ = [
     "ClientFilter",
     "ClientStatus",
     "Failure",
+    "FleetGroup",
+    "FleetRow",
+    "FleetSearch",
     "Heartbeat",
     "Hold",
     "Instance",
@@ -182,6 +190,7 @@ __all__ = [
     "find_inventory",
     "find_pins",
     "find_tags",
+    "fleet_groups",
     "forget_client",
     "forget_requests",
     "forget_unheard",
@@ -215,6 +224,7 @@ __all__ = [
     "rename",
     "request_fingerprint",
     "resolve",
+    "search_fleet",
     "set_channel",
     "set_clients",
     "set_preferences",
