@@ -14,6 +14,7 @@ from backfleet.cli._activations import activation
 from backfleet.cli._audit import audit
 from backfleet.cli._backup import backup, restore
 from backfleet.cli._calendars import calendar
+from backfleet.cli._calls import call, sample
 from backfleet.cli._clients import client
 from backfleet.cli._configure import configure
 from backfleet.cli._console import console
@@ -22,6 +23,7 @@ from backfleet.cli._fleet import instance
 from backfleet.cli._identity import account, key, policy, user
 from backfleet.cli._options import report_error
 from backfleet.cli._pins import pin, pins, unpin
+from backfleet.cli._preparing import precheck, stage
 from backfleet.cli._releases import release
 from backfleet.cli._roles import role
 from backfleet.cli._rollouts import rollout
@@ -66,10 +68,11 @@ def main() -> None:
 
 for _command in (
     serve, release, rollout, calendar, activation, instance, client, task, account, user, role, key, policy, audit,
-    doctor, configure, server, backup, restore, console,
+    doctor, configure, server, backup, restore, console, call,
+    sample,
 ):  # fmt: skip
     main.add_command(_command)
-for _command in (runs, pin, unpin, pins):
+for _command in (runs, pin, unpin, pins, precheck, stage):
     client.add_command(_command)
 for _command in (scheme, keys, pending, sign, publish, forget_keys):
     release.add_command(_command)
