@@ -12,7 +12,7 @@ STATIC: Final = "/console/static"
 TYPES: Final = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 NAVIGATION: Final = (
     ("/fleet", "Fleet", "f"), ("/tasks", "Tasks", "t"), ("/rollouts", "Rollouts", "r"), ("/releases", "Releases", "v"),
-    ("/trail", "Trail", "a"), ("/access", "Access", "p"), ("/server", "Server", "s"),
+    ("/explorer", "Explorer", "e"), ("/trail", "Trail", "a"), ("/access", "Access", "p"), ("/server", "Server", "s"),
 )  # fmt: skip
 """The pages in the bar: address, name, and the key after `g`."""
 MINUTE, HOUR, DAY = 60, 3600, 86_400

@@ -1,6 +1,6 @@
 """The pages. Each module has a list ROUTES; what is on a page is asked of operations as the person who looks at it."""
 
-from backfleet.endpoints.console.pages import events, fleet, hosts, logging_in, others, rollouts, tasks
+from backfleet.endpoints.console.pages import events, explorer, fleet, hosts, logging_in, others, rollouts, tasks
 
 ROUTES = [
     *logging_in.ROUTES,
@@ -9,5 +9,6 @@ ROUTES = [
     *hosts.ROUTES,
     *tasks.ROUTES,
     *rollouts.ROUTES,
+    *explorer.ROUTES,
     *others.ROUTES,
 ]
