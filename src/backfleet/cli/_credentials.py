@@ -1,6 +1,7 @@
 """The server that the command line calls, and the key that it signs with.
 
 The server is that of `--endpoint`, else of the profile, else of `BACKFLEET_ENDPOINT`, else the one of the local data
+folder. The authority of its certificate is that of `--ca`, else of the profile, else of `BACKFLEET_CA`, else of that
 folder. The key is that of the profile, else of the environment, else of admin.json in the local data folder. A profile
 is one that `backfleet configure` wrote, or one in the `aliyun` command's configuration file; it is named by `--profile`
 or `BACKFLEET_PROFILE`. The one called `default` also counts where nothing else names a server and a key.
@@ -71,9 +72,37 @@ def connect(flags: ConnectionFlags, environment: Mapping[str, str] = os.environ)
     """
     data = data_folder(flags.data, environment)
     local = _local(data)
+    profile = _profile_in_force(flags, environment, local)
+    endpoint = _endpoint(flags, environment, profile, local)
+    ca_file = flags.ca or _file(profile.get("ca_file") or environment.get("BACKFLEET_CA") or local.get("ca_file"))
+    key = _key(profile, environment, local, data)
+    return Connection(endpoint, ca_file, key, profile.get("region") or "")
+
+
+def server_address(flags: ConnectionFlags, environment: Mapping[str, str] = os.environ) -> tuple[str, str]:
+    """Return the address of the server, with its scheme, and its region (empty if no profile names it).
+
+    Raises:
+        NoConnection: there is no server, or a file that should name it cannot be read.
+    """
+    local = _local(data_folder(flags.data, environment))
+    profile = _profile_in_force(flags, environment, local)
+    return _endpoint(flags, environment, profile, local), profile.get("region") or ""
+
+
+def _profile_in_force(
+    flags: ConnectionFlags, environment: Mapping[str, str], local: Mapping[str, Any]
+) -> Mapping[str, Any]:
     profile = _profile(flags.profile or environment.get("BACKFLEET_PROFILE") or None, environment)
     if not profile and not environment.get("ALIBABA_CLOUD_ACCESS_KEY_ID") and not local.get("access_key_id"):
-        profile = _own_profiles(environment).get(profiles.DEFAULT, {})
+        return _own_profiles(environment).get(profiles.DEFAULT, {})
+    return profile
+
+
+def _endpoint(
+    flags: ConnectionFlags, environment: Mapping[str, str], profile: Mapping[str, Any], local: Mapping[str, Any]
+) -> str:
+    data = data_folder(flags.data, environment)
     endpoint = (
         flags.endpoint
         or profile.get("endpoint")
@@ -85,9 +114,7 @@ def connect(flags: ConnectionFlags, environment: Mapping[str, str] = os.environ)
             f"no server is named and {data} has none; give --endpoint HOST:PORT, or run `backfleet configure` or "
             "`backfleet serve`"
         )
-    ca_file = flags.ca or _file(profile.get("ca_file")) or _file(local.get("ca_file"))
-    key = _key(profile, environment, local, data)
-    return Connection(_with_scheme(endpoint), ca_file, key, profile.get("region") or "")
+    return _with_scheme(endpoint)
 
 
 def data_folder(given: Path | None, environment: Mapping[str, str] = os.environ) -> Path:

@@ -12,7 +12,8 @@ database. The policy language is the package `identity.policy`.
 - Other accounts: `assume_role` returns the caller as they act by a role of another account; `pair_accounts` and
   `are_paired` say for which account a service may act.
 - Administration: `first_account` at the first start, then `create_`, `find_`, `list_`, `update_` and `delete_` of
-  users, groups, roles, keys, providers and policies; `attach_policy`, `detach_policy`; `join_group`, `leave_group`.
+  users, groups, roles, keys, providers and policies; `attach_policy`, `detach_policy`; `join_group`, `leave_group`;
+  `set_tags`, `remove_tags` and `tags_of` roles and policies.
 """
 
 from backfleet.identity import policy
@@ -99,6 +100,7 @@ from backfleet.identity.sessions import (
     open_token,
     session_caller,
 )
+from backfleet.identity.tags import remove_tags, set_tags, tags_of
 from backfleet.identity.users import create_user, delete_user, find_user, list_users, update_user
 from backfleet.identity.vault import CannotOpen, Vault
 from backfleet.identity.written_callers import read_caller, write_caller
@@ -194,14 +196,17 @@ __all__ = [
     "policy",
     "purge_nonces",
     "read_caller",
+    "remove_tags",
     "root_caller",
     "session_caller",
     "set_default_version",
     "set_key",
     "set_policy_description",
+    "set_tags",
     "spend_nonce",
     "statements_for",
     "system_policy_for",
+    "tags_of",
     "unpair_accounts",
     "update_group",
     "update_provider",

@@ -211,6 +211,9 @@ PEOPLE = [
     ram("GetRole", RoleName="Ops"),
     ram("UpdateRole", RoleName="Ops", NewDescription="at night"),
     ram("ListRoles"),
+    ram("TagResources", ResourceType="role", ResourceNames=["Ops"], Tag=[{"Key": "team", "Value": "web"}]),
+    ram("ListTagResources", ResourceType="role", ResourceNames=["Ops"], PageSize=5),
+    ram("UntagResources", ResourceType="role", ResourceNames=["Ops"], TagKeys=["team"]),
     ram("CreateServiceLinkedRole", ServiceName="ecsbackup.hbr.aliyuncs.com"),
     *(ram(f"AttachPolicyTo{kind}", **MINE, **{f"{kind}Name": name}) for kind, name in
       (("User", "bob"), ("Group", "ops"), ("Role", "Ops"))),
