@@ -62,6 +62,7 @@ SCHEDULES = timedelta(seconds=1)  # between two polls for commands whose time ha
 LEASES = timedelta(seconds=5)  # between two polls for leases that ran out
 MOVING_LOG, LOG_TOPIC = timedelta(seconds=1), "storage"  # between two moves of SQLite's log into its file
 OUTSIDE_CHECKS = timedelta(seconds=5)  # between two looks for checks of rollouts that are to be asked
+MEASURING = timedelta(seconds=30)  # between two rounds of figures for monitoring
 HOUSEKEEPING = timedelta(minutes=10)  # between two rounds of deleting what is over
 MEASURE_SECONDS = 5.0  # between two questions for the database's time
 KEEP_ALIVE_SECONDS = 120  # agents keep idle connections for 90 s; the server must keep them longer
@@ -88,7 +89,7 @@ class Worker:
 
 
 def serve(settings: Settings, *, clock: Clock, draw: Draw, announce: Callable[[str], None]) -> None:
-    """Run until SIGTERM or SIGINT; then finish the requests that are under way.
+    """Run until SIGTERM, SIGINT or SIGHUP; then finish the requests that are under way.
 
     Args:
         settings: What to serve, and where.
@@ -168,7 +169,7 @@ class _Server:
         """Open the endpoints, serve until a signal to stop, and close them."""
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # whoever supervises it starts it again
             loop.add_signal_handler(number, stop.set)
         runner = web.AppRunner(
             self._application(),
@@ -303,13 +304,7 @@ def _moving_workers(services: Services, clock: Clock) -> list[Worker]:
     moving = [
         Worker(
             "upgrades",
-            lambda: upgrades.run_once(
-                database,
-                now=clock(),
-                draw=draw,
-                carrier=carrier,
-                rules=rules_of(settings),
-            ),
+            lambda: upgrades.run_once(database, now=clock(), draw=draw, carrier=carrier, rules=rules_of(settings)),
         ),
         Worker(
             assistant.TOPIC,
@@ -329,7 +324,7 @@ def _unless_held(watch: hold.Watch | None, run_once: Callable[[], bool]) -> bool
 def _other_workers(services: Services, clock: Clock) -> list[Worker]:
     settings, database = services.settings, services.database
     carrier = carriers.GatewayCarrier(bootstrap_of(settings))
-    housekeeping = operations.Housekeeping(services, clock())
+    housekeeping, measuring = operations.Housekeeping(services, clock()), operations.Measuring(services)
     return [
         Worker(
             upgrades.CHECKUPS,
@@ -344,6 +339,7 @@ def _other_workers(services: Services, clock: Clock) -> list[Worker]:
         ),
         Worker("commands", lambda: commands.run_once(database, now=clock()), LEASES),
         Worker("releases", lambda: releases.run_once(database, services.repository, now=clock())),
+        Worker("measuring", lambda: measuring.run_once(clock()), MEASURING),
         Worker("housekeeping", lambda: housekeeping.run_once(clock()), HOUSEKEEPING),
     ]
 
