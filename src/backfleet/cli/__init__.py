@@ -16,6 +16,7 @@ from backfleet.cli._backup import backup, restore
 from backfleet.cli._calendars import calendar
 from backfleet.cli._calls import call, sample
 from backfleet.cli._clients import client
+from backfleet.cli._completion import completion
 from backfleet.cli._configure import configure
 from backfleet.cli._console import console
 from backfleet.cli._doctor import doctor
@@ -68,7 +69,7 @@ def main() -> None:
 
 for _command in (
     serve, release, rollout, calendar, activation, instance, client, task, account, user, role, key, policy, audit,
-    doctor, configure, server, backup, restore, console, call,
+    doctor, configure, server, backup, restore, completion, console, call,
     sample,
 ):  # fmt: skip
     main.add_command(_command)
