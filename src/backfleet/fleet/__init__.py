@@ -19,6 +19,7 @@ agent_runs and resource_tags. Publishes `gone/<id>` when an instance is deregist
 - Pins: `put_pin`, `delete_pin`, `find_pins`; `holds_of` returns those that hold clients now.
 - Tags of resources of any kind: `set_tags`, `remove_tags`, `tags_of`, `has_tags`.
 - Lists: `find_activations`, `find_instances`, `find_clients`, `find_inventory`, `find_tags`.
+- At a glance: `fleet_groups` counts clients by version and site, `search_fleet` finds them.
 """
 
 from backfleet.fleet.activations import (
@@ -86,6 +87,9 @@ from backfleet.fleet.model import (
     ClientFilter,
     ClientStatus,
     Failure,
+    FleetGroup,
+    FleetRow,
+    FleetSearch,
     Heartbeat,
     Hold,
     Instance,
@@ -101,6 +105,7 @@ from backfleet.fleet.model import (
     ResourceTag,
     TagFilter,
 )
+from backfleet.fleet.overview import fleet_groups, search_fleet
 from backfleet.fleet.pins import (
     MOST_PINS,
     Place,
@@ -133,6 +138,9 @@ __all__ = [
     "ClientFilter",
     "ClientStatus",
     "Failure",
+    "FleetGroup",
+    "FleetRow",
+    "FleetSearch",
     "Heartbeat",
     "Hold",
     "Instance",
@@ -184,6 +192,7 @@ __all__ = [
     "find_inventory",
     "find_pins",
     "find_tags",
+    "fleet_groups",
     "forget_client",
     "forget_requests",
     "forget_unheard",
@@ -217,6 +226,7 @@ __all__ = [
     "rename",
     "request_fingerprint",
     "resolve",
+    "search_fleet",
     "set_channel",
     "set_clients",
     "set_preferences",
