@@ -15,6 +15,7 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -30,6 +31,7 @@ from backfleet import (
     commands,
     host_program,
     installation,
+    notifications,
     operations,
     releases,
     rollouts,
@@ -47,6 +49,7 @@ from backfleet.opening import CannotStart, data_folder_taken, endpoints_of, open
 from backfleet.operations.backfleet.server import agent_address
 from backfleet.operations.catalogue import Services
 from backfleet.operations.perform import Performer
+from backfleet.outbound import Destinations, read_secret
 from backfleet.proxy_protocol import middlewares_of, trust_of
 from backfleet.pubsub import LONGEST_WAIT, PubSub, open_pubsub, poll_until_stopped
 from backfleet.settings import Settings
@@ -60,6 +63,8 @@ SCHEDULES = timedelta(seconds=1)  # between two polls for commands whose time ha
 LEASES = timedelta(seconds=5)  # between two polls for leases that ran out
 MOVING_LOG, LOG_TOPIC = timedelta(seconds=1), "storage"  # between two moves of SQLite's log into its file
 OUTSIDE_CHECKS = timedelta(seconds=5)  # between two looks for checks of rollouts that are to be asked
+LOOKING = timedelta(seconds=30)  # between two looks for what people are notified of
+DELIVERIES = timedelta(seconds=5)  # between two looks into the outbox of notifications
 HOUSEKEEPING = timedelta(minutes=10)  # between two rounds of deleting what is over
 MEASURE_SECONDS = 5.0  # between two questions for the database's time
 KEEP_ALIVE_SECONDS = 120  # agents keep idle connections for 90 s; the server must keep them longer
@@ -284,7 +289,7 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
     carrier = carriers.GatewayCarrier(bootstrap_of(settings))
     housekeeping = operations.Housekeeping(services, clock())
     rollout_worker = rollouts.Worker(database, settings, draw, operations.RolloutJudge)
-    asker = asker_of(database, settings, draw)
+    asker, watcher, sender = asker_of(database, settings, draw), operations.Watcher(services), sender_of(services)
     return [
         Worker(
             "upgrades",
@@ -315,6 +320,8 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
         Worker("commands", lambda: commands.run_once(database, now=clock()), LEASES),
         Worker(rollouts.TOPIC, lambda: rollout_worker.run_once(clock())),
         Worker("outside checks", lambda: asker.run_once(clock()), OUTSIDE_CHECKS),
+        Worker("what people are notified of", lambda: watcher.run_once(clock()), LOOKING),
+        Worker(notifications.TOPIC, lambda: sender.run_once(clock()), DELIVERIES),
         Worker("releases", lambda: releases.run_once(database, services.repository, now=clock())),
         Worker("housekeeping", lambda: housekeeping.run_once(clock()), HOUSEKEEPING),
     ]
@@ -327,12 +334,32 @@ def asker_of(database: Database, settings: Settings, draw: Draw) -> rollouts.Ask
         CannotStart: one of the settings about them cannot be used.
     """
     try:
-        destinations = rollouts.Destinations.read(settings.outbound_allowed, settings.prometheus_url)
+        destinations = Destinations.read(settings.outbound_allowed, settings.prometheus_url)
         file = settings.webhook_secret_file
-        key = rollouts.read_secret(Path(file).read_text()) if file else b""
+        key = read_secret(Path(file).read_text()) if file else b""
         return rollouts.Asker(database, destinations, key, draw, authority=settings.outbound_authority)
     except (OSError, ValueError) as problem:
         raise CannotStart(f"outbound_allowed, outbound_authority or webhook_secret_file: {problem}") from None
+
+
+def sender_of(services: Services) -> notifications.Sender:
+    """Return who delivers notifications.
+
+    Raises:
+        CannotStart: one of the settings about them cannot be used.
+    """
+    settings = services.settings
+    try:
+        means = notifications.Means(
+            destinations=Destinations.read(settings.outbound_allowed),
+            trust=ssl.create_default_context(cafile=settings.outbound_authority or None),
+            unseal=lambda sealed: operations.unseal_secret(services, sealed),
+            mail=notifications.read_mail_server(settings.smtp_url, settings.smtp_password_file, settings.smtp_sender),
+            program=settings.notify_program,
+        )
+    except (OSError, ValueError) as problem:
+        raise CannotStart(f"outbound_allowed, smtp_url, smtp_password_file or smtp_sender: {problem}") from None
+    return notifications.Sender(services.database, means)
 
 
 def move_log(database: Database) -> bool:

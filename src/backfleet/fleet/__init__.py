@@ -16,6 +16,7 @@ agent_runs and resource_tags. Publishes `gone/<id>` when an instance is deregist
   what is known of them, `doubt_clients` has their host asked, `set_preferences` their settings; `oldest_readers`
   returns the lowest version that must read a client's backups.
 - Pins: `put_pin`, `delete_pin`, `find_pins`; `holds_of` returns those that hold clients now.
+- What somebody should look at: `lost`, `deaf` and `cloned` hosts, and clients that were `changed`.
 - Tags of resources of any kind: `set_tags`, `remove_tags`, `tags_of`, `has_tags`.
 - Lists: `find_activations`, `find_instances`, `find_clients`, `find_inventory`, `find_tags`.
 """
@@ -94,6 +95,7 @@ from backfleet.fleet.model import (
     Resolved,
     ResourceTag,
     TagFilter,
+    Watched,
 )
 from backfleet.fleet.pins import (
     MOST_PINS,
@@ -111,6 +113,7 @@ from backfleet.fleet.readers import oldest_readers
 from backfleet.fleet.registration import RegistrationRefused, forget_unheard, read_registration, register
 from backfleet.fleet.replay_cache import forget_requests, remember_request, remember_requests, request_fingerprint
 from backfleet.fleet.tagging import MOST_TAGS, TooManyTags, find_tags, has_tags, remove_tags, set_tags, tags_of
+from backfleet.fleet.watching import changed, cloned, deaf, lost
 
 __all__ = [
     "BEFORE_BOOT",
@@ -147,12 +150,15 @@ __all__ = [
     "TagFilter",
     "TooManyPins",
     "TooManyTags",
+    "Watched",
     "activation",
     "agent_identity",
     "agent_kinds",
+    "changed",
     "clients_for_update",
     "clients_of_package",
     "clients_on",
+    "cloned",
     "clones_of",
     "connects_for_the_first_time",
     "count_by_release",
@@ -161,6 +167,7 @@ __all__ = [
     "count_instances",
     "count_presence",
     "create_activation",
+    "deaf",
     "delete_activation",
     "delete_pin",
     "deregister",
@@ -185,6 +192,7 @@ __all__ = [
     "instance",
     "is_connected",
     "keep_registered",
+    "lost",
     "next_dial",
     "note_boot",
     "note_heartbeats",

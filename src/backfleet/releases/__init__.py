@@ -48,7 +48,7 @@ from backfleet.releases.schemes import (
     schemes_of,
 )
 from backfleet.releases.selection import Selection, is_withdrawn, newest, select, select_named
-from backfleet.releases.signed_metadata import LIFETIMES, may_sign, metadata, refresh, run_once
+from backfleet.releases.signed_metadata import LIFETIMES, endings, may_sign, metadata, refresh, run_once
 from backfleet_host.manifest import Health, Manifest, Service
 
 __all__ = [
@@ -73,6 +73,7 @@ __all__ = [
     "change_scheme",
     "count_releases",
     "default_packages",
+    "endings",
     "find",
     "find_all",
     "is_noted_as_fetched",

@@ -27,7 +27,7 @@ from backfleet.rollouts.errors import (
 )
 from backfleet.rollouts.events import Event, broken_at
 from backfleet.rollouts.judging import Judge, ReadJudge
-from backfleet.rollouts.outside import Asker, Destinations, read_secret
+from backfleet.rollouts.outside import Asker
 from backfleet.rollouts.planning import Plan
 from backfleet.rollouts.policy import Fault, Policy, PolicyRefused, read_policy
 from backfleet.rollouts.reading import (
@@ -72,7 +72,6 @@ __all__ = [
     "CalendarMissing",
     "CalendarRecord",
     "CalendarRefused",
-    "Destinations",
     "Event",
     "FailuresRefused",
     "Fault",
@@ -117,7 +116,6 @@ __all__ = [
     "put_calendar",
     "read_failures",
     "read_policy",
-    "read_secret",
     "remember_creation",
     "resume",
     "retry",

@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 
 from backfleet.identity import Caller
 from backfleet.ids import Draw, new_id
+from backfleet.outbound import Destinations
 from backfleet.rollouts import _store, outside
 from backfleet.rollouts.errors import MemberMissing, NameTaken, NotAnApprover, NotNow, RolloutMissing
 from backfleet.rollouts.events import NewEvent, chained
 from backfleet.rollouts.judging import Judge, ReadJudge, faults_of
 from backfleet.rollouts.model import RingRun
-from backfleet.rollouts.outside import Destinations
 from backfleet.rollouts.people import NOBODY, may_be_same, person_of
 from backfleet.rollouts.planning import Plan, plan
 from backfleet.rollouts.policy import Approval, Fault, Kind, Manual, PolicyRefused, read_policy, with_lines

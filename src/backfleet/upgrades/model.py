@@ -262,3 +262,13 @@ def new_item(
         remove_state=target.remove_state,
         tries_again=target.tries_again,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class EndedBadly:
+    """A task that ended, and not well: how many of its items failed or expired, and the code of one of them."""
+
+    task_id: str
+    kind: str
+    items: int
+    code: str

@@ -6,13 +6,18 @@ from datetime import datetime
 from backfleet.paging import Listing, Page
 from backfleet.storage import Transaction
 from backfleet.upgrades import _store
-from backfleet.upgrades.model import Item, Task
+from backfleet.upgrades.model import EndedBadly, Item, Task
 
 
 def read(tx: Transaction, account_id: str, task_id: str, *, now: datetime) -> Task | None:
     """Return a task as it is now, its items in request order; None if this account has no such task."""
     task = _store.task(tx, account_id, task_id)
     return None if task is None else task.as_of(now)
+
+
+def ended_badly(tx: Transaction, account_id: str, *, since: datetime, limit: int) -> list[EndedBadly]:
+    """Return an account's tasks that ended since a moment with clients that failed, but not those of rollouts."""
+    return _store.ended_badly(tx, account_id, since, limit)
 
 
 def are_moving(tx: Transaction, account_id: str, client_ids: Sequence[str]) -> bool:
