@@ -38,6 +38,9 @@ def of_version(version: str, scheme: str) -> Subject:
         ("version!=1.74.2.0", False),
         ("version~1.74.*", True),
         ("newest>1.75", True),
+        ("version<newest", True),
+        ("version=newest", False),
+        ("newest not in (version, 3)", True),
         ("name=web-1", True),
         ("name=WEB-1", False),
         ("NAME=web-1", True),  # the field, not the value
@@ -102,6 +105,8 @@ def test_what_cannot_be_compared_is_chosen_neither_by_a_condition_nor_by_its_opp
     """A version that its scheme cannot read."""
     subject = Subject({"name": "web-1", "version": "built-yesterday"}, {}, "pep440")
     assert holds(text, subject) is expected
+    assert holds("version<newest", subject) is None
+    assert holds("version<newest", Subject({"version": "1.75rc1", "newest": "1.75"}, {}, "pep440")) is True
     assert holds("not version<1", of_version("", "pep440")) is None
     assert holds("version<2", of_version("1.0", "of-tomorrow")) is None
 

@@ -286,10 +286,29 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
     """Return every worker of the control plane."""
     settings, database, draw = services.settings, services.database, services.draw
     reachable_within = timedelta(seconds=settings.fit_seconds)
-    carrier = carriers.GatewayCarrier(bootstrap_of(settings))
     housekeeping = operations.Housekeeping(services, clock())
-    rollout_worker = rollouts.Worker(database, settings, draw, operations.RolloutJudge)
+    rollout_worker = rollouts.Worker(database, settings, draw, operations.RolloutJudge, operations.witness(services))
     asker, watcher, sender = asker_of(database, settings, draw), operations.Watcher(services), sender_of(services)
+    return [
+        *_upgrading(services, clock),
+        Worker(
+            assistant.TOPIC,
+            lambda: assistant.run_once(database, now=clock(), draw=draw, reachable_within=reachable_within),
+            SCHEDULES,
+        ),
+        Worker("commands", lambda: commands.run_once(database, now=clock()), LEASES),
+        Worker(rollouts.TOPIC, lambda: rollout_worker.run_once(clock())),
+        Worker("outside checks", lambda: asker.run_once(clock()), OUTSIDE_CHECKS),
+        Worker("what people are notified of", lambda: watcher.run_once(clock()), LOOKING),
+        Worker(notifications.TOPIC, lambda: sender.run_once(clock()), DELIVERIES),
+        Worker("releases", lambda: releases.run_once(database, services.repository, now=clock())),
+        Worker("housekeeping", lambda: housekeeping.run_once(clock()), HOUSEKEEPING),
+    ]
+
+
+def _upgrading(services: Services, clock: Clock) -> list[Worker]:
+    settings, database, draw = services.settings, services.database, services.draw
+    carrier = carriers.GatewayCarrier(bootstrap_of(settings))
     return [
         Worker(
             "upgrades",
@@ -308,22 +327,10 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
                 now=clock(),
                 draw=draw,
                 every=timedelta(seconds=settings.checkup_seconds),
-                reachable_within=reachable_within,
+                reachable_within=timedelta(seconds=settings.fit_seconds),
                 carrier=carrier,
             ),
         ),
-        Worker(
-            assistant.TOPIC,
-            lambda: assistant.run_once(database, now=clock(), draw=draw, reachable_within=reachable_within),
-            SCHEDULES,
-        ),
-        Worker("commands", lambda: commands.run_once(database, now=clock()), LEASES),
-        Worker(rollouts.TOPIC, lambda: rollout_worker.run_once(clock())),
-        Worker("outside checks", lambda: asker.run_once(clock()), OUTSIDE_CHECKS),
-        Worker("what people are notified of", lambda: watcher.run_once(clock()), LOOKING),
-        Worker(notifications.TOPIC, lambda: sender.run_once(clock()), DELIVERIES),
-        Worker("releases", lambda: releases.run_once(database, services.repository, now=clock())),
-        Worker("housekeeping", lambda: housekeeping.run_once(clock()), HOUSEKEEPING),
     ]
 
 

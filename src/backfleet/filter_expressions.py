@@ -5,13 +5,14 @@
     list       = "(" value { "," value } ")"
     field      = a name | "tag:" key         a tag alone means that it is there
     operator   = "=" "==" "!=" "~" "!~" and, of versions, "<" "<=" ">" ">="
-    value      = a word | "text" | 'text'    "~" takes * and ?
+    value      = a word | "text" | 'text'    "~" takes * and ?; of a version also the name of another: version<newest
 
 Versions compare by the scheme of their package. What cannot be compared is neither true nor false: neither the
 expression nor its opposite chooses it.
 """
 
 import difflib
+import operator
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ VERSION_FIELDS: Final = frozenset({"version", "newest"})
 TAG: Final = "tag:"
 _ORDER: Final = ("<=", ">=", "<", ">")
 _OPERATORS: Final = ("==", "!=", "!~", *_ORDER, "=", "~")
+_COMPARE: Final = {"=": operator.eq, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 _QUOTED: Final = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
 _OPERATOR: Final = re.compile("|".join(re.escape(each) for each in _OPERATORS))
 _WORD: Final = re.compile(r"[^\s()<>=!~,'\"]+")
@@ -60,23 +62,23 @@ class Subject:
 class _Comparison:
     name: str  # of a field, or the key of a tag
     is_tag: bool
-    operator: str  # "" = the tag is there
+    sign: str  # "" = the tag is there
     values: tuple[str, ...] = ()
 
     def holds(self, subject: Subject) -> bool | None:
         found = (subject.tags if self.is_tag else subject.fields).get(self.name)
-        if not self.operator:
+        if not self.sign:
             return found is not None
-        if self.operator in ("!=", "!~"):
-            return _opposite(self._any(found, subject.scheme, "=" if self.operator == "!=" else "~"))
-        return self._any(found, subject.scheme, self.operator)
+        if self.sign in ("!=", "!~"):
+            return _opposite(self._any(found, subject, "=" if self.sign == "!=" else "~"))
+        return self._any(found, subject, self.sign)
 
-    def _any(self, found: str | None, scheme: str, operator: str) -> bool | None:
-        if not self.is_tag and self.name in VERSION_FIELDS and operator != "~":
-            return _any_of([_compare_versions(found or "", operator, value, scheme) for value in self.values])
+    def _any(self, found: str | None, subject: Subject, sign: str) -> bool | None:
+        if not self.is_tag and self.name in VERSION_FIELDS and sign != "~":
+            return _any_of([_compare_versions(found or "", sign, value, subject) for value in self.values])
         if found is None:
             return False
-        if operator == "~":
+        if sign == "~":
             return any(fnmatchcase(found, value) for value in self.values)
         return found in self.values
 
@@ -192,14 +194,14 @@ class _Reader:
             return _Not(found) if negated else found
         if negated:
             raise self.fault(f"`not` is followed by {self._shown}; write `{name} not in (...)` or `not {name}=...`")
-        at, operator = self._at, self._operator()
-        if not operator:
+        at, sign = self._at, self._operator()
+        if not sign:
             if is_tag:
                 return _Comparison(name, is_tag, "")
             raise self.fault(f"{name!r} is followed by {self._shown}; compare it, as in `{name}=...`")
-        if operator in _ORDER and (is_tag or name not in VERSION_FIELDS):
-            raise self.fault(f"`{operator}` compares versions only; use =, != or ~ with {name!r}", at)
-        return _Comparison(name, is_tag, "=" if operator == "==" else operator, (self._value(),))
+        if sign in _ORDER and (is_tag or name not in VERSION_FIELDS):
+            raise self.fault(f"`{sign}` compares versions only; use =, != or ~ with {name!r}", at)
+        return _Comparison(name, is_tag, "=" if sign == "==" else sign, (self._value(),))
 
     def _field(self) -> tuple[str, bool]:
         at = self._at
@@ -276,16 +278,24 @@ def _unquoted(value: str) -> str:
     return re.sub(r"\\(.)", r"\1", value[1:-1]) if value[:1] in ("'", '"') else value
 
 
-def _compare_versions(version: str, operator: str, value: str, scheme_name: str) -> bool | None:
-    """Return whether a version is in a range of one bound; None if they do not compare."""
-    if not version or not value:
-        return version == value if operator == "=" else None
-    if scheme_name not in SCHEMES:
+def _compare_versions(version: str, sign: str, value: str, subject: Subject) -> bool | None:
+    """Return whether a version is in a range of one bound; None if they do not compare.
+
+    The bound may be another field of the same subject, as in `version<newest`: then its order alone decides.
+    """
+    is_field = value in VERSION_FIELDS
+    bound = subject.fields.get(value, "") if is_field else value
+    if not version or not bound:
+        return version == bound if sign == "=" else None
+    if subject.scheme not in SCHEMES:
         return None
-    scheme = scheme_of(scheme_name)
-    wanted = f"{'==' if operator == '=' else operator}{value}"
-    if scheme.order_of(version) is None or not scheme.is_range(wanted):
-        return True if operator == "=" and version == value else None
+    scheme = scheme_of(subject.scheme)
+    one, other = scheme.order_of(version), scheme.order_of(bound)
+    if is_field:
+        return None if one is None or other is None else bool(_COMPARE[sign](one, other))
+    wanted = f"{'==' if sign == '=' else sign}{value}"
+    if one is None or not scheme.is_range(wanted):
+        return True if sign == "=" and version == value else None
     return scheme.within(version, wanted)
 
 

@@ -31,8 +31,8 @@ def bind(name: str, address: str) -> socket.socket:
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
     try:
-        found = socket.getaddrinfo(host or "0.0.0.0", int(port), type=socket.SOCK_STREAM)[0]  # noqa: S104
-    except (ValueError, OSError):
+        found = socket.getaddrinfo(host or "0.0.0.0", int(port.encode("ascii")), type=socket.SOCK_STREAM)[0]  # noqa: S104
+    except (ValueError, OSError):  # int takes the digits of every script, but not as bytes
         raise CannotListen(f"--{name} takes HOST:PORT, not {address!r}") from None
     bound = socket.socket(found[0], found[1])
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -72,8 +72,10 @@ def test_other_bytes_under_the_same_version_are_refused(
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        pytest.param(["client", "upgrade"], 2, "name at least one --instance ID or --client ID", id="nothing named"),
-        pytest.param(["client", "upgrade", "--instance", "x-1"], 1, "InvalidParameter: 'x-1' names", id="no such kind"),
+        pytest.param(["client", "upgrade"], 2, "name hosts or clients, or give --tag", id="nothing named"),
+        pytest.param(
+            ["client", "upgrade", "--instance", "x-1"], 1, "there is no host or client 'x-1'", id="no such kind"
+        ),
         pytest.param(["client", "upgrade", "--client", "c-1"], 1, "ResourceNotFound: ", id="no such client"),
         pytest.param(["client", "upgrade", "--instance", "mi-1"], 1, "InstanceNotExists: ", id="no such instance"),
         pytest.param(["task", "show", "t-1"], 1, "TaskNotFound: The specified task doesn't exist.", id="no such task"),

@@ -168,3 +168,20 @@ def test_a_release_that_is_unhealthy_stops_at_the_canaries(fleet: Installation, 
     assert "3.0" not in versions(fleet)
     assert cli(fleet, "rollout", "cancel", rollout).exit_code == 0
     assert backups.failures == []
+    _is_proven_elsewhere(fleet, rollout)
+
+
+def _is_proven_elsewhere(fleet: Installation, rollout: str) -> None:
+    """Export the evidence, and verify it with the file and the key alone, as another machine would."""
+    file, key = fleet.folder / "evidence.jsonl", fleet.folder / "evidence.pem"
+    key.write_text(cli(fleet, "rollout", "evidence", "key").output)
+    done = cli(fleet, "rollout", "evidence", "export", rollout, str(file))
+    assert done.exit_code == 0, done.output
+    verify = ["rollout", "evidence", "verify", str(file), "--key", str(key)]
+    found = CliRunner().invoke(main, verify)
+    assert (found.exit_code, "intact" in found.output) == (0, True), found.output
+    lines = file.read_text().splitlines(keepends=True)
+    for tampered in (lines[:-1], lines[:5] + lines[6:], [line.replace("rolled_back", "succeeded") for line in lines]):
+        file.write_text("".join(tampered))
+        found = CliRunner().invoke(main, verify)
+        assert (found.exit_code, "NOT as it was signed" in found.output) == (1, True), found.output

@@ -123,7 +123,13 @@ class Fleet:
         """Let the worker of rollouts run until it is through."""
         services = self.env.services
         if self.worker is None:
-            self.worker = rollouts.Worker(services.database, services.settings, services.draw, operations.RolloutJudge)
+            self.worker = rollouts.Worker(
+                services.database,
+                services.settings,
+                services.draw,
+                operations.RolloutJudge,
+                operations.witness(services),
+            )
         while self.worker.run_once(self.now):
             pass
 

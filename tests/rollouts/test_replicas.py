@@ -19,7 +19,9 @@ from rollouts.fleet import Fleet
 def replicas(hosts: Fleet, number: int = 2) -> list[rollouts.Worker]:
     services = hosts.env.services
     return [
-        rollouts.Worker(services.database, services.settings, services.draw, operations.RolloutJudge)
+        rollouts.Worker(
+            services.database, services.settings, services.draw, operations.RolloutJudge, operations.witness(services)
+        )
         for _ in range(number)
     ]
 
@@ -101,6 +103,8 @@ def test_a_rollout_that_cannot_be_decided_does_not_hold_up_others(hosts: Fleet) 
     stuck = hosts.roll_out('[select]\ntags = { team = "a" }', caller=alice)
     text = hosts.policy('[select]\ntags = { team = "b" }').replace("courier to 2.0", "others")
     other = hosts.ask("CreateRollout", Policy=text, Start="true")["RolloutId"]
-    hosts.worker = rollouts.Worker(services.database, services.settings, services.draw, broken_for_alice)
+    hosts.worker = rollouts.Worker(
+        services.database, services.settings, services.draw, broken_for_alice, operations.witness(services)
+    )
     assert hosts.run(other)["State"] == "completed"
     assert hosts.show(stuck)["State"] == "running"

@@ -1,11 +1,13 @@
 """Statements have an end on both engines, and a call whose time is over changes nothing."""
 
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -135,3 +137,19 @@ def test_a_locked_table_is_not_ready(postgresql_database: Database, now: datetim
         with pytest.raises(Unavailable) as found:
             check_writing(postgresql_database, now)
     assert found.value.trouble is Trouble.LOCKED
+
+
+def test_a_connection_in_use_when_the_database_is_closed_is_closed_after_its_use(url: str) -> None:
+    """It goes back to a pool that nobody closes any more, and neither does one that is opened later."""
+    database = open_database(url)
+    used = []
+    with database.reading() as tx:
+        used.append(tx._connection.connection.dbapi_connection)
+        database.close()
+        assert tx.scalar(sa.text("SELECT 1")) == 1
+    with database.reading() as tx:
+        used.append(tx._connection.connection.dbapi_connection)
+    for connection in used:
+        with pytest.raises((psycopg.OperationalError, sqlite3.ProgrammingError), match="closed"):
+            connection.execute("SELECT 1")  # type: ignore[union-attr]
+    database.close()

@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from backfleet.cli._client import Client
-from backfleet.cli._options import calls_the_api, fail
-from backfleet.cli._print import print_json, print_table
+from backfleet.cli._options import WholeNumber, calls_the_api, fail
+from backfleet.cli._print import print_json
+from backfleet.cli._tables import print_table
 from backfleet.clock import utc_now
 
 PAGE = 200
@@ -31,7 +32,7 @@ UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 @click.option("--key", metavar="ID", help="Only calls with this access key.")
 @click.option("--denied", is_flag=True, help="Only calls that policies denied.")
 @click.option(
-    "--limit", type=click.IntRange(1), default=100, show_default=True, help="The most calls to show. --jsonl shows all."
+    "--limit", type=WholeNumber(1), default=100, show_default=True, help="The most calls to show. --jsonl shows all."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("--jsonl", is_flag=True, help="Export: print every event as a line of JSON, oldest first.")

@@ -6,7 +6,8 @@ import click
 
 from backfleet.cli._client import CallFailed, Client
 from backfleet.cli._options import calls_the_api, fail, json_option, print_faults, read_text
-from backfleet.cli._print import moment, print_json, print_table, say
+from backfleet.cli._print import moment, print_json, say
+from backfleet.cli._tables import print_table
 from backfleet_host.texts import printable
 
 PAGE = 200  # the API's maximum

@@ -36,18 +36,39 @@ VERSIONS = {
 }
 
 
+_BUSY = (429, 502, 503, 504)
 _INTERRUPTIONS = (
     urllib3.exceptions.ProtocolError,  # reset, closed, or a write that took too long
     urllib3.exceptions.ReadTimeoutError,
 )
+_FOR_GOOD = (urllib3.exceptions.LocationValueError, urllib3.exceptions.URLSchemeUnknown)
 
 
 class CallFailed(Exception):
-    """The server refused a call, or could not be reached: then `answer` is empty."""
+    """The server refused a call, or could not be reached: then `answer` is empty and `status` 0."""
 
-    def __init__(self, message: str, answer: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, message: str, answer: Mapping[str, Any] | None = None, status: int = 0) -> None:
         super().__init__(message)
-        self.message, self.answer = message, dict(answer or {})
+        self.message, self.answer, self.status = message, dict(answer or {}), status
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the server, or a balancer in front of it, asks to come again later."""
+        return self.status in _BUSY
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether the same call may succeed later, although nothing is changed here."""
+        return self.is_busy or (not self.status and not self.answer)
+
+
+class CallRefusedHere(CallFailed):
+    """The call cannot be made from here: the address is none, or the server's certificate is not trusted."""
+
+    @property
+    def may_pass(self) -> bool:
+        """Never: somebody has to correct it."""
+        return False
 
 
 class CallInterrupted(CallFailed):
@@ -169,7 +190,9 @@ class Client:
         except _INTERRUPTIONS as problem:
             raise CallInterrupted(f"{self.connection.endpoint} does not answer: {_reason(problem)}") from None
         except urllib3.exceptions.HTTPError as problem:
-            raise CallFailed(f"{self.connection.endpoint} does not answer: {_reason(problem)}") from None
+            is_ours = isinstance(problem, _FOR_GOOD) or "CERTIFICATE_VERIFY_FAILED" in str(problem)
+            kind = CallRefusedHere if is_ours else CallFailed
+            raise kind(f"{self.connection.endpoint} does not answer: {_reason(problem)}") from None
         return _read(answer.status, answer.data)
 
     def _headers(
@@ -244,11 +267,11 @@ def _read(status: int, body: bytes) -> dict[str, Any]:
     except ValueError:
         answer = None
     if not isinstance(answer, dict):
-        raise CallFailed(f"the answer (HTTP {status}) is not from a Backfleet server; check --endpoint")
+        raise CallFailed(f"the answer (HTTP {status}) is not from a Backfleet server; check --endpoint", {}, status)
     if status >= 300 or answer.get("Success") is False:
         if answer.get("Code") == SignatureDoesNotMatch.code:  # its message is what was signed: nothing for people
-            raise CallFailed(SignatureDoesNotMatch.advice, answer)
-        raise CallFailed(str(answer.get("Message", f"HTTP {status}")), answer)
+            raise CallFailed(SignatureDoesNotMatch.advice, answer, status)
+        raise CallFailed(str(answer.get("Message", f"HTTP {status}")), answer, status)
     return answer
 
 

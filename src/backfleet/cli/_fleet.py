@@ -5,8 +5,9 @@ from typing import Any
 import click
 
 from backfleet.cli._client import Client
-from backfleet.cli._options import calls_the_api, fail, json_option
-from backfleet.cli._print import print_json, print_table, say
+from backfleet.cli._options import WholeNumber, calls_the_api, fail, json_option
+from backfleet.cli._print import print_json, say
+from backfleet.cli._tables import print_table
 from backfleet.host_program import MISSING
 from backfleet_host.download_paths import AUTHORITY, DOWNLOADS, HOST_PROGRAM
 from backfleet_host.layout import DEFAULT_ROOT, policy_folder
@@ -21,9 +22,9 @@ def activation() -> None:
 
 @activation.command()
 @click.option(
-    "--count", type=click.IntRange(1, 1000), default=10, show_default=True, help="How many hosts may enrol with it."
+    "--count", type=WholeNumber(1, 1000), default=10, show_default=True, help="How many hosts may enrol with it."
 )
-@click.option("--expires", type=click.IntRange(1, 24), default=4, show_default=True, metavar="HOURS")
+@click.option("--expires", type=WholeNumber(1, 24), default=4, show_default=True, metavar="HOURS")
 @click.option("--name", help="Names hosts NAME-1, NAME-2... Default: their host names.")
 @json_option
 @calls_the_api

@@ -8,7 +8,8 @@ import click
 
 from backfleet.cli._client import Client
 from backfleet.cli._options import calls_the_api, fail, json_option
-from backfleet.cli._print import moment, print_json, print_table, say
+from backfleet.cli._print import moment, print_json, say
+from backfleet.cli._tables import print_table
 
 
 @click.group()

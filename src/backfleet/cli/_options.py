@@ -1,18 +1,36 @@
 """Options of every command that calls the API, and how failures are reported."""
 
 import functools
+import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import click
 
 from backfleet.cli._client import CallFailed, Client
 from backfleet.cli._credentials import ConnectionFlags, NoConnection, connect
-from backfleet.cli._print import print_table, say
+from backfleet.cli._print import print_json, say
+from backfleet.cli._tables import print_table
 from backfleet.clock import utc_now
 
+FAILED: Final = 1
+PARTLY: Final = 3
+"""Some of several calls started a task, and another was refused."""
+FINISHED_BEFORE: Final = 4
+"""What was to be cancelled was over already."""
+
 Command = Callable[..., Any]
+
+
+class WholeNumber(click.IntRange):
+    """A whole number in ASCII digits; int() alone takes those of every script, and underscores."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return it as an int. Raises BadParameter."""
+        if isinstance(value, str) and not re.fullmatch(r"[+-]?[0-9]{1,19}", value):
+            self.fail(f"{value!r} is no whole number in the digits 0 to 9", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def calls_the_api(command: Command) -> Any:
@@ -43,21 +61,48 @@ def calls_the_api(command: Command) -> Any:
 
 def json_option(command: Any) -> Any:
     """Give a command --json, as the argument `as_json`."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")(command)
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")(command)
 
 
-def fail(message: str) -> NoReturn:
-    """Report an error in one line on stderr and exit with code 1."""
-    say(f"backfleet: {message}", err=True)
-    raise SystemExit(1)
+def fail(message: str, *, code: str = "", exit_code: int = FAILED, **more: object) -> NoReturn:
+    """Report an error on stderr and exit: in one line, or under --json as a JSON object.
+
+    Args:
+        message: what is wrong, what was found, what to do.
+        code: of the API, if it is its error.
+        exit_code: of this program.
+        more: what a program may want to know, by names that begin in lower case.
+    """
+    report_error(message, code, wants_json(), **more)
+    raise SystemExit(exit_code)
+
+
+def report_error(message: str, code: str, is_json: bool, **more: object) -> None:
+    """Print an error on stderr, in one line or as JSON."""
+    if is_json:
+        details = {f"{name[:1].upper()}{name[1:]}": value for name, value in more.items() if value}
+        print_json({"Error": {"Code": code, "Message": message, **details}}, err=True)
+        return
+    request = more.get("requestId")
+    say(f"backfleet: {f'{code}: ' if code else ''}{message}{f' (RequestId {request})' if request else ''}", err=True)
+
+
+def wants_json() -> bool:
+    """Return whether the command that runs was given --json."""
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.params.get("as_json"))
 
 
 def _fail_of_call(problem: CallFailed) -> NoReturn:
-    unreachable = [s for s in problem.answer.get("InstanceStatuses") or [] if isinstance(s, dict)]
-    if unreachable:
-        print_table(("INSTANCE", "CODE"), [(s.get("InstanceId"), s.get("ErrorCode")) for s in unreachable])
-    code, request = problem.answer.get("Code", ""), problem.answer.get("RequestId", "")
-    fail(f"{f'{code}: ' if code else ''}{problem.message}{f' (RequestId {request})' if request else ''}")
+    found = [status for status in problem.answer.get("InstanceStatuses") or [] if isinstance(status, dict)]
+    if found and not wants_json():
+        print_table(("INSTANCE", "CODE"), [(each.get("InstanceId"), each.get("ErrorCode")) for each in found])
+    fail(
+        problem.message,
+        code=str(problem.answer.get("Code", "")),
+        requestId=problem.answer.get("RequestId", ""),
+        instanceStatuses=found,
+    )
 
 
 def read_text(file: Path) -> str:

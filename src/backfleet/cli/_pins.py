@@ -7,7 +7,8 @@ import click
 from backfleet.cli._client import Client
 from backfleet.cli._durations import Moment
 from backfleet.cli._options import calls_the_api, fail, json_option
-from backfleet.cli._print import moment, print_json, print_table, say
+from backfleet.cli._print import moment, print_json, say
+from backfleet.cli._tables import print_table
 
 PAGE = 200  # pins per call: the API's maximum
 NAMES = "NAME: a client's or an instance's id, an instance's name, or a tag as KEY=VALUE."

@@ -9,7 +9,8 @@ import click
 
 from backfleet.cli._client import CallFailed, Client
 from backfleet.cli._options import calls_the_api, fail, json_option
-from backfleet.cli._print import print_json, print_table, say, size
+from backfleet.cli._print import print_json, say, size
+from backfleet.cli._tables import print_table
 from backfleet_host.versions import SCHEMES
 
 ALREADY_THERE = "already there, nothing changed"

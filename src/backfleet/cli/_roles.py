@@ -7,8 +7,9 @@ import click
 
 from backfleet.cli._client import Client
 from backfleet.cli._identity import every_page, read_document
-from backfleet.cli._options import calls_the_api, json_option
-from backfleet.cli._print import print_json, print_table, say
+from backfleet.cli._options import WholeNumber, calls_the_api, json_option
+from backfleet.cli._print import print_json, say
+from backfleet.cli._tables import print_table
 
 ENVIRONMENT = {
     "ALIBABA_CLOUD_ACCESS_KEY_ID": "AccessKeyId",
@@ -29,7 +30,7 @@ def role() -> None:
 @click.argument("name")
 @click.option("--trust", type=_DOCUMENT, required=True, help="A JSON document that says who may assume it.")
 @click.option("--description", metavar="TEXT")
-@click.option("--hours", type=click.IntRange(1, 12), default=1, show_default=True, help="How long a session lasts.")
+@click.option("--hours", type=WholeNumber(1, 12), default=1, show_default=True, help="How long a session lasts.")
 @calls_the_api
 def create(client: Client, name: str, trust: Path, description: str | None, hours: int) -> None:
     """Create a role. It may do nothing until a policy is attached."""
@@ -87,7 +88,7 @@ def trust(client: Client, name: str, document: Path) -> None:
 @role.command()
 @click.argument("arn")
 @click.option("--session", metavar="NAME", default="backfleet", show_default=True, help="Its name in the audit trail.")
-@click.option("--seconds", type=click.IntRange(900, 43200), default=3600, show_default=True)
+@click.option("--seconds", type=WholeNumber(900, 43200), default=3600, show_default=True)
 @json_option
 @calls_the_api
 def assume(client: Client, arn: str, session: str, seconds: int, as_json: bool) -> None:

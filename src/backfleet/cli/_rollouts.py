@@ -8,14 +8,14 @@ from typing import Any
 import click
 
 from backfleet.cli._client import Client
+from backfleet.cli._evidence import all_events, all_members, evidence
 from backfleet.cli._options import calls_the_api, json_option, print_faults
 from backfleet.cli._policies import POLICY_FILE, call_with_policy
-from backfleet.cli._print import moment, print_json, print_table, say, table
+from backfleet.cli._print import moment, print_json, say
 from backfleet.cli._simulations import simulate_policy
+from backfleet.cli._tables import layout, print_table, terminal_width
 from backfleet_host.texts import printable
 
-MOST_EVENTS = 500  # in one call: the API's maximum
-MEMBERS_PAGE = 500
 POLL_SECONDS = 2.0
 ENDED = ("completed", "rolled_back", "cancelled", "expired")
 NEEDS_SOMEBODY = ("paused", "halted")
@@ -33,6 +33,7 @@ def rollout() -> None:
 
 
 rollout.add_command(simulate_policy)
+rollout.add_command(evidence)
 
 
 @rollout.command()
@@ -118,7 +119,7 @@ def _done(found: dict[str, Any]) -> int:
 def show(api: Client, rollout_id: str, members: bool, as_json: bool) -> None:
     """Show one rollout: its rings, what it waits for, and its members if asked for."""
     found = api.call("backfleet", "DescribeRollout", RolloutId=rollout_id)
-    listed = _members(api, rollout_id) if members else []
+    listed = all_members(api, rollout_id) if members else []
     if as_json:
         print_json({**found, **({"MemberList": listed} if members else {})})
         return
@@ -128,18 +129,6 @@ def show(api: Client, rollout_id: str, members: bool, as_json: bool) -> None:
             ("CLIENT", "INSTANCE", "RING", "STATE", "CODE", "REASON"),
             [(m["ClientId"], m["InstanceId"], m["Ring"], m["State"], m["ErrorCode"], m["Reason"]) for m in listed],
         )
-
-
-def _members(api: Client, rollout_id: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    while True:
-        page = len(found) // MEMBERS_PAGE + 1
-        answer = api.call(
-            "backfleet", "DescribeRolloutMembers", RolloutId=rollout_id, PageNumber=page, PageSize=MEMBERS_PAGE
-        )
-        found += answer["Members"]
-        if len(answer["Members"]) < MEMBERS_PAGE:
-            return found
 
 
 def _picture(found: dict[str, Any]) -> str:
@@ -152,7 +141,7 @@ def _picture(found: dict[str, Any]) -> str:
     ]
     rows = [(ring["Name"], ring["State"], _bar(ring), ring["Members"], _counts(ring)) for ring in found["Rings"]]
     text = "\n".join(printable(line) for line in lines)
-    return f"{text}\n{table(('RING', 'STATE', 'DONE', 'MEMBERS', 'COUNTS'), rows)}"
+    return f"{text}\n{layout(('RING', 'STATE', 'DONE', 'MEMBERS', 'COUNTS'), rows, terminal_width())}"
 
 
 def _bar(ring: dict[str, Any]) -> str:
@@ -193,15 +182,7 @@ def watch(api: Client, rollout_id: str) -> None:
 @calls_the_api
 def events(api: Client, rollout_id: str, as_json: bool) -> None:
     """List what happened to a rollout, oldest first."""
-    found: list[dict[str, Any]] = []
-    while True:
-        after = found[-1]["Number"] if found else 0
-        answer = api.call(
-            "backfleet", "DescribeRolloutEvents", RolloutId=rollout_id, After=after, MaxResults=MOST_EVENTS
-        )
-        found += answer["Events"]
-        if len(answer["Events"]) < MOST_EVENTS:
-            break
+    found = all_events(api, rollout_id)
     if as_json:
         print_json(found)
         return

@@ -5,8 +5,9 @@ from typing import Any
 import click
 
 from backfleet.cli._client import Client
-from backfleet.cli._options import calls_the_api, json_option
-from backfleet.cli._print import moment, print_json, print_table, say
+from backfleet.cli._options import WholeNumber, calls_the_api, json_option
+from backfleet.cli._print import moment, print_json, say
+from backfleet.cli._tables import print_table
 
 
 @click.command()
@@ -19,7 +20,7 @@ from backfleet.cli._print import moment, print_json, print_table, say
 )
 @click.option("--backups", "only_backups", is_flag=True, help="Only runs that make a backup.")
 @click.option("--overdue", is_flag=True, help="Instead: clients whose next backup did not begin when it usually does.")
-@click.option("--page", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--page", type=WholeNumber(1), default=1, show_default=True)
 @json_option
 @calls_the_api
 def runs(

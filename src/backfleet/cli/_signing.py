@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from backfleet.cli._client import Client
-from backfleet.cli._options import calls_the_api, fail
+from backfleet.cli._options import WholeNumber, calls_the_api, fail
 from backfleet.cli._print import say
 from backfleet_host.files import make_folder, write_file
 
@@ -26,11 +26,9 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.command()
 @click.argument("folder", type=_FOLDER)
 @click.option(
-    "--root", "count", type=click.IntRange(1, 16), default=3, show_default=True, help="How many root keys to make."
+    "--root", "count", type=WholeNumber(1, 16), default=3, show_default=True, help="How many root keys to make."
 )
-@click.option(
-    "--threshold", type=click.IntRange(1, 16), default=2, show_default=True, help="How many of them must sign."
-)
+@click.option("--threshold", type=WholeNumber(1, 16), default=2, show_default=True, help="How many of them must sign.")
 def keys(folder: Path, count: int, threshold: int) -> None:
     """Make offline keys for root and targets in FOLDER. Run it on a machine apart from the server."""
     from cryptography.hazmat.primitives import serialization

@@ -9,9 +9,10 @@ from typing import Any, NoReturn
 import click
 
 from backfleet.cli._client import Client
-from backfleet.cli._options import calls_the_api, fail, json_option, print_faults, read_text
+from backfleet.cli._options import WholeNumber, calls_the_api, fail, json_option, print_faults, read_text
 from backfleet.cli._policies import POLICY_FILE, call_with_policy
-from backfleet.cli._print import moment, print_json, print_table, say
+from backfleet.cli._print import moment, print_json, say
+from backfleet.cli._tables import print_table
 from backfleet.clock import utc_now
 from backfleet.rollouts.policy import Policy, PolicyRefused, read_policy
 from backfleet.rollouts.simulation import (
@@ -35,7 +36,7 @@ LARGEST_SEED = 2**31 - 1
 @click.command(name="simulate")
 @click.argument("file", type=POLICY_FILE)
 @click.option("--failures", default="", metavar="SHARE", help="What the release does: `2%`, or `bad-canary`.")
-@click.option("--seed", default=1, show_default=True, type=click.IntRange(0, LARGEST_SEED), help="Of made-up hosts.")
+@click.option("--seed", default=1, show_default=True, type=WholeNumber(0, LARGEST_SEED), help="Of made-up hosts.")
 @click.option("--inventory", type=_CSV, help="Simulate here on these clients (CSV). No server is asked.")
 @click.option("--preset", type=click.Choice(list(PRESETS)), help="Move the fleet as another system does.")
 @click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), help="Write a picture to this file, too.")

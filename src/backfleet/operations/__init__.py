@@ -11,7 +11,19 @@ Owns the tables audit_events and call_buckets. Each product is a package; import
 from backfleet.operations import backfleet, ecs, hbr, ram, sts
 from backfleet.operations.backfleet.notifications import unseal_secret
 from backfleet.operations.backfleet.rollouts import Judge as RolloutJudge
+from backfleet.operations.backfleet.rollouts import witness
 from backfleet.operations.housekeeping import Housekeeping
 from backfleet.operations.noticing import Watcher
 
-__all__ = ["Housekeeping", "RolloutJudge", "Watcher", "backfleet", "ecs", "hbr", "ram", "sts", "unseal_secret"]
+__all__ = [
+    "Housekeeping",
+    "RolloutJudge",
+    "Watcher",
+    "backfleet",
+    "ecs",
+    "hbr",
+    "ram",
+    "sts",
+    "unseal_secret",
+    "witness",
+]

@@ -53,7 +53,11 @@ class Destinations:
                 continue
             except ValueError:
                 name, _, port = entry.partition(":")
-            if not name or "/" in entry or (port and not (port.isdecimal() and 0 < int(port) < 65_536)):
+            if (
+                not name
+                or "/" in entry
+                or (port and not (port.isascii() and port.isdecimal() and 0 < int(port) < 65_536))
+            ):
                 raise ValueError(f"{entry!r} is neither a name, a name with a port, nor a network")
             names.append((name.rstrip("."), int(port) if port else None))
         return cls(tuple(names), tuple(networks), prometheus_url.rstrip("/"))

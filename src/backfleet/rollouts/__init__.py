@@ -1,13 +1,14 @@
 """A fleet moves to one version: in rings, behind checks, inside windows, within a budget. Knows no words of the API.
 
 Owns the tables `rollouts`, `rollout_members`, `rollout_events`, `rollout_approvals`, `rollout_answers`,
-`rollout_tokens` and `calendars`. Publishes and subscribes to `rollouts`. Decisions are pure: `strategy` decides for the
-worker and for the simulator alike.
+`rollout_heads`, `rollout_tokens` and `calendars`. Publishes and subscribes to `rollouts`. Decisions are pure:
+`strategy` decides for the worker and for the simulator alike.
 
     read_policy, preview, create: from a policy's text to a rollout
     start, pause, resume, cancel, approve, hold, retry, roll_back: what persons do
     find, find_all, members, events: read
     prepare_simulation, simulate: how a policy would go, in virtual time
+    seal: sign everything that is stored of a rollout, as evidence
     put_calendar, calendar, calendars, delete_calendar: lists of freezes that policies name
     Worker: decides, and sends orders as tasks
 """
@@ -26,6 +27,7 @@ from backfleet.rollouts.errors import (
     TooManyCalendars,
 )
 from backfleet.rollouts.events import Event, broken_at
+from backfleet.rollouts.evidence import EvidenceKey
 from backfleet.rollouts.judging import Judge, ReadJudge
 from backfleet.rollouts.outside import Asker
 from backfleet.rollouts.planning import Plan
@@ -40,6 +42,7 @@ from backfleet.rollouts.reading import (
     view,
 )
 from backfleet.rollouts.records import MemberRecord, RolloutRecord
+from backfleet.rollouts.sealing import SignedHead, Witness, seal
 from backfleet.rollouts.sending import TOPIC
 from backfleet.rollouts.simulating import Prepared, prepare_simulation, simulate
 from backfleet.rollouts.simulation import FailuresRefused, read_failures
@@ -73,6 +76,7 @@ __all__ = [
     "CalendarRecord",
     "CalendarRefused",
     "Event",
+    "EvidenceKey",
     "FailuresRefused",
     "Fault",
     "Judge",
@@ -92,8 +96,10 @@ __all__ = [
     "RolloutRecord",
     "RolloutState",
     "RolloutView",
+    "SignedHead",
     "TokenReused",
     "TooManyCalendars",
+    "Witness",
     "Worker",
     "approve",
     "as_calendar",
@@ -120,6 +126,7 @@ __all__ = [
     "resume",
     "retry",
     "roll_back",
+    "seal",
     "simulate",
     "start",
     "view",

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from backfleet.idempotency import TokenStore
 from backfleet.paging import Listing, Page
-from backfleet.rollouts._tables import ENDED_STATES, answers, approvals, events, members, rollouts, tokens
+from backfleet.rollouts._tables import ENDED_STATES, answers, approvals, events, heads, members, rollouts, tokens
 from backfleet.rollouts.events import Event
 from backfleet.rollouts.model import CheckAnswer, FirstRun, Member, OrderEnd
 from backfleet.rollouts.records import MemberRecord, RolloutRecord
@@ -106,7 +106,7 @@ def purge(tx: Transaction, *, before: datetime, now: datetime) -> None:
     ended = sa.select(rollouts.c.id).where(rollouts.c.ended_at < before).order_by(rollouts.c.ended_at)
     ids = [row.id for row in tx.rows(ended.limit(PURGED_AT_ONCE).with_for_update(skip_locked=True))]
     if ids:
-        for table in (members, events, approvals, answers):
+        for table in (members, events, approvals, answers, heads):
             tx.run(sa.delete(table).where(table.c.rollout_id.in_(ids)))
         tx.run(sa.delete(rollouts).where(rollouts.c.id.in_(ids)))
     client_tokens.purge(tx, before=now, results=ids)
@@ -241,6 +241,28 @@ def events_after(tx: Transaction, rollout_id: str, number: int, limit: int) -> l
         Event(row.number, row.at, row.what, row.name, row.change, row.why, row.hash)
         for row in tx.rows(query.order_by(events.c.number).limit(limit))
     ]
+
+
+def add_head(tx: Transaction, rollout_id: str, number: int, envelope: str, at: datetime) -> None:
+    """Add what was signed over the events up to this one, unless that is there."""
+    tx.add_if_new(heads, {"rollout_id": rollout_id, "number": number, "envelope": envelope, "at": at})
+
+
+def newest_head(tx: Transaction, rollout_id: str) -> int:
+    """Return the number of the newest event that a signed head covers; 0 if there is none."""
+    return int(tx.scalar(sa.select(sa.func.max(heads.c.number)).where(heads.c.rollout_id == rollout_id)) or 0)
+
+
+def heads_of(tx: Transaction, rollout_id: str) -> list[str]:
+    """Return the signed heads, oldest first."""
+    query = sa.select(heads.c.envelope).where(heads.c.rollout_id == rollout_id)
+    return [row.envelope for row in tx.rows(query.order_by(heads.c.number))]
+
+
+def members_and_rings(tx: Transaction, rollout_id: str) -> list[tuple[str, int]]:
+    """Return each member with the number of its ring."""
+    query = sa.select(members.c.client_id, members.c.ring).where(members.c.rollout_id == rollout_id)
+    return [(row.client_id, row.ring) for row in tx.rows(query)]
 
 
 def approve(tx: Transaction, rollout_id: str, ring: int, person: str, kind: str, now: datetime) -> bool:

@@ -103,6 +103,15 @@ answers = sa.Table(
     sa.Column("at", Moment, nullable=False),
 )
 
+heads = sa.Table(
+    "rollout_heads",
+    metadata,
+    sa.Column("rollout_id", sa.ForeignKey("rollouts.id"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),  # of the newest event that is covered
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("envelope", sa.Text, nullable=False),  # JSON: signed
+)
+
 calendars = sa.Table(
     "calendars",
     metadata,

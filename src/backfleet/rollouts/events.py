@@ -45,9 +45,10 @@ def chained(new: Iterable[NewEvent], *, after: int, head: str, at: datetime) -> 
         at: when.
     """
     found = []
+    at = at.replace(microsecond=at.microsecond // 1000 * 1000)  # as it is stored and hashed
     for number, one in enumerate(new, after + 1):
         why = one.why[:LONGEST_WHY]
-        head = _hash(head, number, at, one.what, one.name, one.change, why)
+        head = hash_of(head, number, at, one.what, one.name, one.change, why)
         found.append(Event(number, at, one.what, one.name, one.change, why, head))
     return found
 
@@ -56,7 +57,7 @@ def broken_at(events: Sequence[Event]) -> int | None:
     """Return the number of the first event that does not follow from the one before; None if the chain is intact."""
     head = ""
     for expected, event in enumerate(events, 1):
-        head = _hash(head, expected, event.at, event.what, event.name, event.change, event.why)
+        head = hash_of(head, expected, event.at, event.what, event.name, event.change, event.why)
         if (event.number, event.hash) != (expected, head):
             return expected
     return None
@@ -74,10 +75,23 @@ def events_of(rollout: Rollout, decision: Decision) -> list[NewEvent]:
     return found
 
 
+def left(client_ids: Iterable[str]) -> list[NewEvent]:
+    """Return what happens when clients of members are deleted."""
+    return [NewEvent("member", client_id, "gone", "its client is no more") for client_id in client_ids]
+
+
 def _with_code(why: str, code: str) -> str:
     return f"{code}: {why}" if code and code not in why else why
 
 
-def _hash(head: str, number: int, at: datetime, *texts: str) -> str:
+def hash_of(head: str, number: int, at: datetime, *texts: str) -> str:
+    """Return the hash of an event.
+
+    Args:
+        head: the hash of the one before; "" for the first.
+        number: its own, from 1.
+        at: when; whole milliseconds count.
+        texts: what, name, change and why.
+    """
     fields = [head, number, at.isoformat(timespec="milliseconds"), *texts]
     return hashlib.sha256(json.dumps(fields, separators=(",", ":")).encode()).hexdigest()

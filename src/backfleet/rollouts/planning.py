@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -41,8 +41,13 @@ class Plan:
     @property
     def members_sha256(self) -> str:
         """The hash of the list of members and their rings: what an approver agrees to."""
-        listed = sorted(f"{member.client_id} {member.ring}" for member in self.members)
-        return hashlib.sha256("\n".join(listed).encode()).hexdigest()
+        return members_sha256((member.client_id, member.ring) for member in self.members)
+
+
+def members_sha256(members: Iterable[tuple[str, int]]) -> str:
+    """Return the hash of clients and the numbers of their rings."""
+    listed = sorted(f"{client_id} {ring}" for client_id, ring in members)
+    return hashlib.sha256("\n".join(listed).encode()).hexdigest()
 
 
 def plan(

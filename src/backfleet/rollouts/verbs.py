@@ -4,7 +4,9 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Final
 
+from backfleet import releases
 from backfleet.identity import Caller
 from backfleet.ids import Draw, new_id
 from backfleet.outbound import Destinations
@@ -14,7 +16,7 @@ from backfleet.rollouts.events import NewEvent, chained
 from backfleet.rollouts.judging import Judge, ReadJudge, faults_of
 from backfleet.rollouts.model import RingRun
 from backfleet.rollouts.people import NOBODY, may_be_same, person_of
-from backfleet.rollouts.planning import Plan, plan
+from backfleet.rollouts.planning import Plan, members_sha256, plan
 from backfleet.rollouts.policy import Approval, Fault, Kind, Manual, PolicyRefused, read_policy, with_lines
 from backfleet.rollouts.records import MemberRecord, RolloutRecord, read_caller, write_caller, write_rings
 from backfleet.rollouts.sending import TOPIC
@@ -23,6 +25,7 @@ from backfleet.rollouts.stopping import withdraw_orders
 from backfleet.storage import Transaction
 
 _R = RolloutState
+MOST_ARTIFACTS: Final = 4  # named in an event
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +221,10 @@ def approve(tx: Transaction, record: RolloutRecord, by: By, *, ring: int | None 
         raise NotAnApprover("its author and its starter cannot approve it; ask somebody else")
     if not _store.approve(tx, record.id, wanted, person, "approval", by.now):
         return record
-    why = f"ring {rings[wanted].name}; policy {record.policy_sha256}, target {record.target_version}"
+    why = (
+        f"ring {rings[wanted].name}; policy {record.policy_sha256}, target {record.target_version},"
+        f" members {members_sha256(_store.members_and_rings(tx, record.id))}, artifacts {_artifacts(tx, record)}"
+    )
     return _happened(tx, record, [_person(tx, by, "approved", why)], by.now)
 
 
@@ -294,6 +300,15 @@ def _must_be_readable(record: RolloutRecord) -> None:
     """Raises NotNow: this version cannot read its policy."""
     if record.unreadable:
         raise NotNow(record.unreadable)
+
+
+def _artifacts(tx: Transaction, record: RolloutRecord) -> str:
+    """Return the bytes that are rolled out: platform and SHA-256 of each; one hash over them where they are many."""
+    found = [each for each in releases.find_all(tx, record.package) if each.version == record.target_version]
+    listed = sorted(f"{each.platform}={each.sha256}" for each in found if each.withdrawn_at is None)
+    if len(listed) <= MOST_ARTIFACTS:
+        return " ".join(listed) or "none"
+    return f"{len(listed)} of SHA-256 {hashlib.sha256(' '.join(listed).encode()).hexdigest()}"
 
 
 def _moved(tx: Transaction, record: RolloutRecord, to: RolloutState, by: By, what: str) -> RolloutRecord:

@@ -14,7 +14,7 @@ from backfleet.failpoints import failpoint
 from backfleet.ids import Draw
 from backfleet.rollouts import _store
 from backfleet.rollouts.applying import moved_member, moved_rollout
-from backfleet.rollouts.events import chained, events_of
+from backfleet.rollouts.events import chained, events_of, left
 from backfleet.rollouts.health import failed_runs_above_baseline
 from backfleet.rollouts.judging import Judge, ReadJudge
 from backfleet.rollouts.loading import Boards, Loaded, refresh
@@ -24,6 +24,7 @@ from backfleet.rollouts.people import person_of
 from backfleet.rollouts.pinning import refresh_pins
 from backfleet.rollouts.policy import Backups
 from backfleet.rollouts.records import RolloutRecord, read_caller
+from backfleet.rollouts.sealing import Witness, sign_head
 from backfleet.rollouts.sending import Sent, send_orders
 from backfleet.rollouts.states import ENDED, MemberState, RolloutState
 from backfleet.rollouts.stopping import keep_still, withdraw_orders
@@ -51,18 +52,22 @@ class Context:
     draw: Draw
     settings: Settings
     read_judge: ReadJudge
+    witness: Witness
 
 
 class Worker:
     """Decides rollouts. It keeps their members in memory between rounds."""
 
-    def __init__(self, database: Database, settings: Settings, draw: Draw, read_judge: ReadJudge) -> None:
-        self._database, self._settings, self._draw, self._read_judge = database, settings, draw, read_judge
+    def __init__(
+        self, database: Database, settings: Settings, draw: Draw, read_judge: ReadJudge, witness: Witness
+    ) -> None:
+        self._database, self._settings, self._draw = database, settings, draw
+        self._read_judge, self._witness = read_judge, witness
         self._boards = Boards()
 
     def run_once(self, now: datetime) -> bool:
         """Run one round; True if there may be more to do at once."""
-        context = Context(now, self._draw, self._settings, self._read_judge)
+        context = Context(now, self._draw, self._settings, self._read_judge, self._witness)
         with self._database.reading() as tx:
             due = _store.due(tx, now, AT_ONCE)
             active = _store.active(tx)  # a notification may mean that an order of theirs has ended
@@ -118,7 +123,7 @@ def decide_once(tx: Transaction, record: RolloutRecord, loaded: Loaded, context:
     _apply_moves(tx, record, loaded, decision, judge, context)
     if decision.state in _STOPS:
         withdraw_orders(tx, record.id, now)
-    events = chained([*came, *events_of(rollout, decision)], after=record.events, head=record.head, at=now)
+    events = chained([*came, *left(gone), *events_of(rollout, decision)], after=record.events, head=record.head, at=now)
     is_quiet = not events and not gone and moved.waits_for == record.waits_for
     if is_quiet and record.decide_at is not None and record.decide_at > now:
         return record.revision
@@ -126,18 +131,17 @@ def decide_once(tx: Transaction, record: RolloutRecord, loaded: Loaded, context:
     head = events[-1].hash if events else record.head
     revision = record.revision + 1
     has_ended = moved.state in ENDED and record.ended_at is None
-    _store.update(
-        tx,
-        replace(
-            moved,
-            updated_at=now if events else record.updated_at,
-            ended_at=now if has_ended else record.ended_at,
-            decide_at=_decide_again_at(moved.state, loaded, decision, now),
-            revision=revision,
-            events=record.events + len(events),
-            head=head,
-        ),
+    moved = replace(
+        moved,
+        updated_at=now if events else record.updated_at,
+        ended_at=now if has_ended else record.ended_at,
+        decide_at=_decide_again_at(moved.state, loaded, decision, now),
+        revision=revision,
+        events=record.events + len(events),
+        head=head,
     )
+    _store.update(tx, moved)
+    sign_head(tx, moved, events, context.witness, now=now)
     for event in events:
         if event.what != "member":
             log.info("a rollout moved", extra={"rollout_id": record.id, "to": event.change, "why": event.why})

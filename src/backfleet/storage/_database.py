@@ -95,6 +95,8 @@ class Database:
         file: SqliteFile | None = None,
     ) -> None:
         self.engine, self.file = engine, file
+        self._closed = threading.Event()
+        sa.event.listen(engine, "checkin", self._close_if_over)
         self._publish, self._time_outs = publish, time_outs
         # SQLite allows one writer. Waiting here is fair and fast; SQLite's own wait polls.
         self._writer = threading.Lock() if engine.dialect.name == "sqlite" else None
@@ -175,10 +177,15 @@ class Database:
                 raise Unavailable(found.trouble if found else Trouble.FILES) from problem
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close every connection; one that a thread still uses, when that thread is done with it."""
+        self._closed.set()
         self.engine.dispose()
         if self.file is not None:
             self.file.close()
+
+    def _close_if_over(self, _connection: Any, record: Any) -> None:
+        if self._closed.is_set():
+            record.close()  # nobody disposes of the pool that it would go back to
 
     def __repr__(self) -> str:
         return f"Database({self.engine.url.render_as_string(hide_password=True)})"

@@ -27,7 +27,7 @@ def start_on(tmp_path: Path, now: datetime) -> Iterator[Callable[..., AgentServe
 
 
 @pytest.fixture
-def server(start_on: Callable[..., AgentServer], sqlite_database: Database) -> AgentServer:
+def server(sqlite_database: Database, start_on: Callable[..., AgentServer]) -> AgentServer:
     """The endpoint with the default settings."""
     return start_on(sqlite_database)
 

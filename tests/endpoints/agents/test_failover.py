@@ -62,7 +62,7 @@ def test_a_session_that_loses_its_transaction_is_replaced(database: Database) ->
 
 
 def test_a_failover_loses_no_report(
-    start_on: Callable[..., AgentServer], database: Database, cluster: Cluster, tmp_path: Path
+    database: Database, start_on: Callable[..., AgentServer], cluster: Cluster, tmp_path: Path
 ) -> None:
     """A report that comes while the address leads to a standby that is not promoted is stored after the promotion."""
     server = start_on(database)

@@ -90,7 +90,7 @@ def test_kicks_are_not_repeated_for_ever(server: AgentServer, host: Host, monkey
 
 
 def test_a_lost_notification_costs_a_moment(
-    start_on: Callable[..., AgentServer], sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
+    sqlite_database: Database, start_on: Callable[..., AgentServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The regular poll finds the work."""
     monkeypatch.setattr(kicking, "POLL_EVERY_SECONDS", 0.1)
@@ -175,7 +175,7 @@ def test_work_for_a_disconnected_agent_waits(server: AgentServer, host: Host) ->
 
 
 def test_an_agent_that_does_not_answer_pings_is_disconnected(
-    start_on: Callable[..., AgentServer], sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
+    sqlite_database: Database, start_on: Callable[..., AgentServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It would not read a kick either; one that answers stays."""
     monkeypatch.setattr(sockets, "PING_SECONDS", 0.8)
@@ -218,7 +218,7 @@ def test_few_agents_are_kicked_at_a_time(server: AgentServer, host: Host, monkey
     second.drop()
 
 
-def test_a_full_node_says_when_to_come_back(start_on: Callable[..., AgentServer], sqlite_database: Database) -> None:
+def test_a_full_node_says_when_to_come_back(sqlite_database: Database, start_on: Callable[..., AgentServer]) -> None:
     """Memory stays bounded. Agents that are connected are served as ever."""
     server = start_on(sqlite_database, most_sockets=1)
     host, other = server.enrol(), server.enrol(1)
@@ -325,7 +325,7 @@ def test_a_new_node_takes_over(sqlite_database: Database, tmp_path: Any, now: An
 
 
 def test_pings_on_a_socket_are_heartbeats(
-    start_on: Callable[..., AgentServer], sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
+    sqlite_database: Database, start_on: Callable[..., AgentServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They are written down like every heartbeat."""
     monkeypatch.setattr(heartbeats, "WRITE_EVERY_SECONDS", 0.05)

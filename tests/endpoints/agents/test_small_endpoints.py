@@ -108,7 +108,7 @@ def test_an_agent_that_is_not_enrolled_sends_heartbeats_too(server: AgentServer)
 
 
 @pytest.fixture
-def quick(start_on: Callable[..., AgentServer], sqlite_database: Database, monkeypatch: pytest.MonkeyPatch) -> Host:
+def quick(sqlite_database: Database, start_on: Callable[..., AgentServer], monkeypatch: pytest.MonkeyPatch) -> Host:
     """A host at an endpoint that writes heartbeats at once, ten minutes after it enrolled."""
     monkeypatch.setattr(heartbeats, "WRITE_EVERY_SECONDS", 0.05)
     found = start_on(sqlite_database).enrol()

@@ -368,7 +368,7 @@ def test_reports_are_spooled_while_the_database_is_unavailable(server: AgentServ
 
 
 def test_spooled_reports_survive_the_node(
-    start_on: Callable[..., AgentServer], sqlite_database: Database, tmp_path: Any, now: Any
+    sqlite_database: Database, start_on: Callable[..., AgentServer], tmp_path: Any, now: Any
 ) -> None:
     """The next process on this data folder stores them, also those of an earlier build."""
     first, shut = start_server(sqlite_database, Settings(data=tmp_path), now)

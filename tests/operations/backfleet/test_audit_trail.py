@@ -149,6 +149,7 @@ def test_new_events_do_not_shift_the_parts(env: Environment) -> None:
     ("fields", "code"),
     [
         pytest.param({"StartTime": "yesterday"}, "InvalidParameter", id="a time in words"),
+        pytest.param({"StartTime": "\uff12026-01-02T03:04:05Z"}, "InvalidParameter", id="a digit of another script"),
         pytest.param({"EndTime": "2026-02-30T00:00:00Z"}, "InvalidParameter", id="a day there is not"),
         pytest.param({"Direction": "UP"}, "InvalidParameter", id="another direction"),
         pytest.param({"MaxResults": "0"}, "InvalidParameter", id="nothing"),

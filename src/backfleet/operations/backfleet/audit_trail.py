@@ -73,6 +73,8 @@ def lookup_events(call: Call, asked: LookupEvents) -> dict[str, Any]:
 
 def _moment(name: str, value: str) -> datetime:
     try:
+        if not value.isascii():
+            raise ValueError  # strptime takes the digits of every script
         return datetime.strptime(value, FORM).replace(tzinfo=UTC)
     except ValueError:
         raise InvalidParameter(f"{name} is {value!r}; it must be a time such as 2026-01-02T03:04:05Z.") from None

@@ -64,6 +64,8 @@ def read_recurrence(text: str, begin: datetime) -> Recurrence:
     Raises:
         Malformed: it is no rule, or one that recurs within a day.
     """
+    if not text.isascii():
+        raise Malformed("write it in ASCII, digits too")
     parts = _parts(text)
     if not FIRST_YEAR <= begin.year < LAST_YEAR:
         raise Malformed(f"let it begin in a year from {FIRST_YEAR} to {LAST_YEAR - 1}")

@@ -56,6 +56,8 @@ def read_times(text: str) -> Times:
     """
     if len(text) > _LONGEST:
         raise Malformed(f"give at most {_LONGEST} characters")
+    if not text.isascii():
+        raise Malformed(WANTED)  # strptime takes the digits of every script
     words = re.sub(r"\s*([,-])\s*", r"\1", text.strip()).split()
     if not words:
         raise Malformed(WANTED)

@@ -1,6 +1,7 @@
 """A client that runs as a service: stopped, switched, started, watched. With real processes."""
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from backfleet_host.upgrader.host import shim
 from backfleet_host.upgrader.host.processes import from_tree
 
 Host = Any
@@ -277,3 +279,25 @@ def test_an_uninstall_stops_the_service(serving: Host, state: Path) -> None:
     assert serving.carry("uninstall").outcome == "succeeded"
     assert from_tree(tree) == []
     assert not tree.exists()
+
+
+@pytest.mark.parametrize("serves", [True, False], ids=["serving", "stopped"])
+def test_an_uninstall_that_fails_puts_the_service_back_as_it_was(
+    serving: Host, state: Path, monkeypatch: pytest.MonkeyPatch, serves: bool
+) -> None:
+    """It runs again if it ran before, and only then."""
+    if not serves:
+        run(serving, "stop")
+    write, failures = shim.write_shims, [OSError(errno.EIO, "Input/output error", str(serving.shim))]
+
+    def fail_once(*arguments: Any, **more: Any) -> None:
+        if failures:
+            raise failures.pop()
+        write(*arguments, **more)
+
+    monkeypatch.setattr(shim, "write_shims", fail_once)
+    report = serving.carry("uninstall")
+    assert (report.outcome, report.current_version) == ("failed", "1.0")
+    assert served(state) == (["1.0", "1.0"] if serves else ["1.0"])
+    assert (run(serving, "ready") == 0) is serves
+    assert subprocess.run([serving.shim, "hello"], capture_output=True, check=True).stdout == b"1.0 hello\n"

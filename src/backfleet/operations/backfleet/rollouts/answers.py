@@ -54,7 +54,16 @@ MEMBER: Final = {
     "Since": Maybe(int),
     "NotBefore": Maybe(int),
 }
-EVENT: Final = {"Number": int, "Time": int, "What": str, "Name": str, "Change": str, "Reason": str, "Hash": str}
+EVENT: Final = {
+    "Number": int,
+    "Time": int,
+    "TimeMilliseconds": int,
+    "What": str,
+    "Name": str,
+    "Change": str,
+    "Reason": str,
+    "Hash": str,
+}
 
 
 def rollout_answer(shown: RolloutView) -> dict[str, Any]:
@@ -116,6 +125,7 @@ def event_answer(event: Event) -> dict[str, Any]:
     return {
         "Number": event.number,
         "Time": seconds(event.at),
+        "TimeMilliseconds": round(event.at.timestamp() * 1000),
         "What": event.what,
         "Name": event.name,
         "Change": event.change,
