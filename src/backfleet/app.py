@@ -63,7 +63,7 @@ SCHEDULES = timedelta(seconds=1)  # between two polls for commands whose time ha
 LEASES = timedelta(seconds=5)  # between two polls for leases that ran out
 MOVING_LOG, LOG_TOPIC = timedelta(seconds=1), "storage"  # between two moves of SQLite's log into its file
 OUTSIDE_CHECKS = timedelta(seconds=5)  # between two looks for checks of rollouts that are to be asked
-LOOKING = timedelta(seconds=30)  # between two looks for what people are notified of
+LOOKING = timedelta(seconds=15)  # between two looks for what people are notified of
 DELIVERIES = timedelta(seconds=5)  # between two looks into the outbox of notifications
 HOUSEKEEPING = timedelta(minutes=10)  # between two rounds of deleting what is over
 MEASURE_SECONDS = 5.0  # between two questions for the database's time
