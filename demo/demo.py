@@ -71,6 +71,7 @@ def main() -> int:
         facts, address = walk(folder, processes)
         kept = asked.keep
         if kept:
+            print(f"\nThe console (this link logs in once, within ten minutes): {console_link(folder / 'data')}")
             print(f"\nLeft running: {address}\nEverything is in {folder}; end it with: kill {processes.pids()}")
         facts["left_behind"] = [] if kept else processes.stop() + left_in(folder)
         print(json.dumps(facts))
@@ -106,6 +107,7 @@ def walk(folder: Path, processes: Processes) -> tuple[dict[str, Any], str]:
     backfleet(data, "release", "add", old_wheel, *release_arguments(OLD, old_wheel))
     say.step(f"{HOSTS} hosts enrol")
     hosts = enrol(folder, data, ready["https"], admin["ca_file"], processes)
+    say.step(f"watch it in a browser (this link logs in once): {console_link(data)}")
     hbr = official_client(admin, ready["https"])
     say.step(f"InstallBackupClients on {HOSTS} hosts (official SDK)")
     install(hbr, hosts, say)
@@ -291,6 +293,11 @@ def wait_for(true: Callable[[], bool], seconds: float, what: str) -> None:
 def backfleet(data: Path, *words: object) -> str:
     """Run one command of the command line with this data folder; return its output."""
     return run([tool("backfleet"), *words, "--data", data])
+
+
+def console_link(data: Path) -> str:
+    """Return a link to the console that logs in once."""
+    return backfleet(data, "console").strip()
 
 
 def tool(name: str) -> Path:

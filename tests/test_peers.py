@@ -36,6 +36,16 @@ def peer(connection: str, *addresses: str, schemes: Sequence[str] = (), secure: 
         pytest.param("2001:db8::1", ["[2001:db9::7]:4711"], "2001:db9::7", id="IPv6 with a port"),
         pytest.param("::ffff:10.0.0.1", ["::ffff:203.0.113.7"], "203.0.113.7", id="IPv4 in IPv6"),
         pytest.param("10.0.0.1", ["fe80::1%eth0"], "10.0.0.1", id="a zone"),
+        pytest.param("10.0.0.1", ["1.2.3.4, "], "10.0.0.1", id="a proxy that writes nothing"),
+        pytest.param("10.0.0.1", ["1.2.3.4", ""], "10.0.0.1", id="a proxy that writes an empty line"),
+        pytest.param("10.0.0.1", [", 203.0.113.7"], "203.0.113.7", id="a caller who writes nothing"),
+        pytest.param("10.0.0.1", ["1.2.3.4, unix:"], "10.0.0.1", id="a socket's name"),
+        pytest.param("10.0.0.1", ["1.2.3.4, 203.0.113.7 10.0.0.2"], "10.0.0.1", id="two without a comma"),
+        pytest.param(
+            "10.0.0.1", ["1.2.3.4, 203.0.113.7, \uff11\uff10.0.0.2"], "10.0.0.1", id="digits of another script"
+        ),
+        pytest.param("10.0.0.1", ["1.2.3.4, 0x7f.1"], "10.0.0.1", id="a hexadecimal form"),
+        pytest.param("10.0.0.1", ["1.2.3.4, 2130706433"], "10.0.0.1", id="one number"),
         pytest.param("10.0.0.1", ["203.0.113.07"], "10.0.0.1", id="not the form of an address"),
     ],
 )

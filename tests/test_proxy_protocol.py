@@ -61,6 +61,7 @@ def test_a_header_is_read_exactly(header: bytes, source: Source, after: bytes) -
         b"", b"PROXY", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"\x16\x03\x01" + b"\0" * 100, b"PROXY TCP4 1.2.3.4\r\n",
         b"PROXY TCP4 1.2.3.4 1.2.3.4 70000 1\r\n", b"PROXY TCP4 1.2.3.4 1.2.3.4 01 1\r\n",
         b"PROXY TCP4 ::1 ::1 1 1\r\n", b"PROXY TCP6 1.2.3.4 1.2.3.4 1 1\r\n", b"PROXY TCP4 1.2.3.4  1.2.3.4 1 1\r\n",
+        b"PROXY TCP6 fe80::1%eth0 ::1 1 1\r\n",
         b"PROXY UDP4 1.2.3.4 1.2.3.4 1 1\r\n", b"PROXY UNKNOWN " + b"x" * 200 + b"\r\n", b"proxy unknown\r\nxx",
         "PROXY TCP4 \uff11.2.3.4 1.2.3.4 1 1\r\n".encode(), b"PROXY TCP4 1.2.3.4 1.2.3.4 1 1\n" + b"x" * 200,
         block(0x11, 0x11, V4), block(0x22, 0x11, V4), block(0x21, 0x12, V4), block(0x21, 0x31, b"x" * 216),

@@ -9,11 +9,14 @@ from typing import Any
 import backfleet.app  # noqa: F401 - every operation enters the catalogue
 from backfleet.endpoints.openapi.document import TITLES, described_error, value_schema
 from backfleet.operations.catalogue import PRODUCTS, Operation, Product, every_operation
+from backfleet.samples import LANGUAGES, Target, command, example_values, find_operation, make_sample, sample_call
 from backfleet.wire.parameters import Parameter, parameters_of
 from backfleet.wire.shapes import Anything, Maybe
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
 NAMES = {str: "string", int: "integer", float: "number", bool: "boolean"}
+SERVER = Target("host:8443", "cn-hangzhou")
+SHOWN = "DescribeTask"
 KINDS = {
     "json list": "JSON list of strings",
     "json object": "JSON object",
@@ -29,7 +32,7 @@ def pages() -> dict[str, str]:
         f"{product.code}.md": _page(product, [o for o in every if o.product == product])
         for product in PRODUCTS.values()
     }
-    return made | {"README.md": _index(every)}
+    return made | {"README.md": _index(every), "samples.md": _samples()}
 
 
 def _index(every: list[Operation]) -> str:
@@ -39,11 +42,31 @@ def _index(every: list[Operation]) -> str:
         "Printed from the description by which the server parses requests (`tools/write_reference.py`). Every server",
         "has it as an OpenAPI 3.1 document at `/openapi.json`, too. Our decisions, and why: [the API](../api.md).",
         "",
+        "Each operation is shown as a call by the command line; [the same call in every language](samples.md).",
+        "",
     ]
     for product in PRODUCTS.values():
         names = [operation.name for operation in every if operation.product == product]
         links = ", ".join(f"[{name}]({product.code}.md#{name.lower()})" for name in names)
         lines += [f"**{TITLES[product.code]}**, {product.version}: {links}.", ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _samples() -> str:
+    lines = [
+        f"# {SHOWN} in every language",
+        "",
+        "Printed by the templates of [code samples](../samples.md). Every other operation, with your own values:",
+        "`backfleet sample OPERATION --language NAME Key=Value...`.",
+        "",
+    ]
+    operation = find_operation(SHOWN)
+    call = sample_call(operation, example_values(operation), SERVER)
+    for language in LANGUAGES.values():
+        # Shell blocks of other pages are examples that tests run as they stand; these need a server of this name.
+        markup = "text" if language.markup == "bash" else language.markup
+        code = make_sample(call, language.name).code.rstrip("\n")
+        lines += [f"## {language.title}", "", f"```{markup}", code, "```", ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -66,7 +89,8 @@ def _operation(operation: Operation) -> list[str]:
         notes.append("Works without a signature, too.")
     if operation.streams:
         notes.append("The body of the request is the file.")
-    lines = [f"## {operation.name}", "", text, "", " ".join(notes), ""]
+    call = command(sample_call(operation, example_values(operation), SERVER))
+    lines = [f"## {operation.name}", "", text, "", " ".join(notes), "", "```text", call, "```", ""]
     parameters = parameters_of(operation.request)
     if parameters:
         lines += ["| parameter | what it is | |", "|---|---|---|"]

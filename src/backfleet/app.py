@@ -15,7 +15,6 @@ import logging
 import os
 import signal
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -29,7 +28,9 @@ from backfleet import (
     assistant,
     carriers,
     commands,
+    hold,
     host_program,
+    identity,
     installation,
     notifications,
     operations,
@@ -42,7 +43,7 @@ from backfleet.certificate_names import complete_certificate
 from backfleet.certificates import Certificates, authority_file
 from backfleet.clock import Clock
 from backfleet.clock_measuring import measure
-from backfleet.endpoints import agents, downloads, health, openapi
+from backfleet.endpoints import agents, console, downloads, health, openapi
 from backfleet.ids import Draw
 from backfleet.library_internals import limit_tls_buffers
 from backfleet.opening import CannotStart, data_folder_taken, endpoints_of, open_services, write_json
@@ -63,6 +64,7 @@ SCHEDULES = timedelta(seconds=1)  # between two polls for commands whose time ha
 LEASES = timedelta(seconds=5)  # between two polls for leases that ran out
 MOVING_LOG, LOG_TOPIC = timedelta(seconds=1), "storage"  # between two moves of SQLite's log into its file
 OUTSIDE_CHECKS = timedelta(seconds=5)  # between two looks for checks of rollouts that are to be asked
+MEASURING = timedelta(seconds=30)  # between two rounds of figures for monitoring
 LOOKING = timedelta(seconds=15)  # between two looks for what people are notified of
 DELIVERIES = timedelta(seconds=5)  # between two looks into the outbox of notifications
 HOUSEKEEPING = timedelta(minutes=10)  # between two rounds of deleting what is over
@@ -204,9 +206,8 @@ class _Server:
         await start_sites(runner, self._settings, listeners.http, listeners.https, self._tls)
 
     def _complete_certificate(self, loop: asyncio.AbstractEventLoop) -> None:
-        completing = functools.partial(
-            complete_certificate, self._settings, self._certificates, self._tls, loop, self._clock
-        )
+        known = self._settings, self._certificates, self._tls, loop, self._clock
+        completing = functools.partial(complete_certificate, *known)
         threading.Thread(target=completing, daemon=True).start()
 
     def _application(self) -> web.Application:
@@ -215,6 +216,8 @@ class _Server:
         health.add_to(app, {"database": self._check_database})
         if "openapi" in only:
             openapi.add_to(app, services, self._performer, self._clock)
+        if "console" in only:
+            console.add_to(app, services, self._performer, self._pubsub, self._clock)
         if "downloads" in only:
             downloads.add_to(
                 app,
@@ -226,7 +229,13 @@ class _Server:
             )
         if "agents" in only:
             self._gateway = agents.add_to(
-                app, services.database, self._settings, self._pubsub, clock=self._clock, draw=services.draw
+                app,
+                services.database,
+                self._settings,
+                self._pubsub,
+                clock=self._clock,
+                draw=services.draw,
+                adopters=adopters_of(services),
             )
         return app
 
@@ -283,54 +292,81 @@ class _Server:
 
 
 def workers(services: Services, clock: Clock) -> list[Worker]:
-    """Return every worker of the control plane."""
-    settings, database, draw = services.settings, services.database, services.draw
+    """Return every worker of the control plane.
+
+    After a restore those that move hosts do nothing until an operator has looked; hosts are asked all the same.
+    """
+    return [*_moving_workers(services, clock), *_other_workers(services, clock)]
+
+
+def _moving_workers(services: Services, clock: Clock) -> list[Worker]:
+    settings, database, draw, watch = services.settings, services.database, services.draw, services.hold
     reachable_within = timedelta(seconds=settings.fit_seconds)
-    housekeeping = operations.Housekeeping(services, clock())
+    carrier = carriers.GatewayCarrier(bootstrap_of(settings))
     rollout_worker = rollouts.Worker(database, settings, draw, operations.RolloutJudge, operations.witness(services))
-    asker, watcher, sender = asker_of(database, settings, draw), operations.Watcher(services), sender_of(services)
-    return [
-        *_upgrading(services, clock),
+    asker = asker_of(database, settings, draw)
+    moving = [
+        Worker(
+            "upgrades",
+            lambda: upgrades.run_once(database, now=clock(), draw=draw, carrier=carrier, rules=rules_of(settings)),
+        ),
         Worker(
             assistant.TOPIC,
             lambda: assistant.run_once(database, now=clock(), draw=draw, reachable_within=reachable_within),
             SCHEDULES,
         ),
-        Worker("commands", lambda: commands.run_once(database, now=clock()), LEASES),
         Worker(rollouts.TOPIC, lambda: rollout_worker.run_once(clock())),
         Worker("outside checks", lambda: asker.run_once(clock()), OUTSIDE_CHECKS),
-        Worker("what people are notified of", lambda: watcher.run_once(clock()), LOOKING),
-        Worker(notifications.TOPIC, lambda: sender.run_once(clock()), DELIVERIES),
-        Worker("releases", lambda: releases.run_once(database, services.repository, now=clock())),
-        Worker("housekeeping", lambda: housekeeping.run_once(clock()), HOUSEKEEPING),
     ]
+    return [replace(worker, run_once=functools.partial(_unless_held, watch, worker.run_once)) for worker in moving]
 
 
-def _upgrading(services: Services, clock: Clock) -> list[Worker]:
-    settings, database, draw = services.settings, services.database, services.draw
+def _unless_held(watch: hold.Watch | None, run_once: Callable[[], bool]) -> bool:
+    return not (watch is not None and watch.is_held()) and run_once()
+
+
+def _other_workers(services: Services, clock: Clock) -> list[Worker]:
+    settings, database = services.settings, services.database
     carrier = carriers.GatewayCarrier(bootstrap_of(settings))
+    housekeeping, measuring = operations.Housekeeping(services, clock()), operations.Measuring(services)
     return [
-        Worker(
-            "upgrades",
-            lambda: upgrades.run_once(
-                database,
-                now=clock(),
-                draw=draw,
-                carrier=carrier,
-                most_per_second=settings.host_bytes_per_second,
-            ),
-        ),
         Worker(
             upgrades.CHECKUPS,
             lambda: upgrades.run_checkups_once(
                 database,
                 now=clock(),
-                draw=draw,
+                draw=services.draw,
                 every=timedelta(seconds=settings.checkup_seconds),
                 reachable_within=timedelta(seconds=settings.fit_seconds),
                 carrier=carrier,
             ),
         ),
+        Worker("commands", lambda: commands.run_once(database, now=clock()), LEASES),
+        *_notifying(services, clock),
+        Worker("releases", lambda: releases.run_once(database, services.repository, now=clock())),
+        Worker("measuring", lambda: measuring.run_once(clock()), MEASURING),
+        Worker("housekeeping", lambda: housekeeping.run_once(clock()), HOUSEKEEPING),
+    ]
+
+
+def rules_of(settings: Settings) -> upgrades.Rules:
+    """Return what the settings and the operations say about orders."""
+    return upgrades.Rules(
+        settings.host_bytes_per_second,
+        timedelta(seconds=settings.fit_seconds),
+        timedelta(seconds=settings.task_seconds),
+        operations.still_may(settings.region),
+    )
+
+
+def _notifying(services: Services, clock: Clock) -> list[Worker]:
+    try:
+        watcher, sender = operations.Watcher(services), operations.sender_of(services)
+    except (OSError, ValueError) as problem:
+        raise CannotStart(f"outbound_allowed, smtp_url, smtp_password_file or smtp_sender: {problem}") from None
+    return [
+        Worker("what people are notified of", lambda: watcher.run_once(clock()), LOOKING),
+        Worker(notifications.TOPIC, lambda: sender.run_once(clock()), DELIVERIES),
     ]
 
 
@@ -349,24 +385,15 @@ def asker_of(database: Database, settings: Settings, draw: Draw) -> rollouts.Ask
         raise CannotStart(f"outbound_allowed, outbound_authority or webhook_secret_file: {problem}") from None
 
 
-def sender_of(services: Services) -> notifications.Sender:
-    """Return who delivers notifications.
-
-    Raises:
-        CannotStart: one of the settings about them cannot be used.
-    """
-    settings = services.settings
-    try:
-        means = notifications.Means(
-            destinations=Destinations.read(settings.outbound_allowed),
-            trust=ssl.create_default_context(cafile=settings.outbound_authority or None),
-            unseal=lambda sealed: operations.unseal_secret(services, sealed),
-            mail=notifications.read_mail_server(settings.smtp_url, settings.smtp_password_file, settings.smtp_sender),
-            program=settings.notify_program,
-        )
-    except (OSError, ValueError) as problem:
-        raise CannotStart(f"outbound_allowed, smtp_url, smtp_password_file or smtp_sender: {problem}") from None
-    return notifications.Sender(services.database, means)
+def adopters_of(services: Services) -> agents.Adopters | None:
+    """Return who takes hosts in after a restore: they become the administrator account's."""
+    if services.hold is None:
+        return None
+    return agents.Adopters(
+        watch=services.hold,
+        account_of=lambda tx: identity.list_accounts(tx)[0].id,
+        note=lambda tx, made, fingerprint, now: operations.note_adoption(tx, made, fingerprint, now, services.draw),
+    )
 
 
 def move_log(database: Database) -> bool:

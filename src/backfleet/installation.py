@@ -56,15 +56,19 @@ def check_keys_are_there(data: Path, database: Database) -> None:
     """
     with database.reading() as tx:
         is_in_use = bool(identity.list_accounts(tx))
-    missing = [str(data / "keys" / name) for name in NEEDED_KEYS if not (data / "keys" / name).exists()]
-    if not authority_file(data).exists():
-        missing.append(str(authority_file(data)))
+    missing = missing_keys(data)
     if is_in_use and missing:
         raise NotOneInstallation(
-            f"the database is in use, and {', '.join(missing)} is missing. Bring keys and tls back from a backup, or "
-            "copy them from another replica; with new ones no host would trust this server, and no stored secret could "
-            "be opened. If --data is wrong, correct it"
+            f"the database is in use, and {', '.join(map(str, missing))} is missing. Bring keys and tls back from a "
+            "backup, or copy them from another replica; with new ones no host would trust this server, "
+            "and no stored secret could be opened. If --data is wrong, correct it"
         )
+
+
+def missing_keys(data: Path) -> list[Path]:
+    """Return the files of an installation that a data folder lacks: keys, and the authority that hosts trust."""
+    needed = [*(data / "keys" / name for name in NEEDED_KEYS), authority_file(data)]
+    return [path for path in needed if not path.exists()]
 
 
 def hold_data_folder(settings: Settings) -> int | None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from backfleet import identity, installation, releases, sockets
+from backfleet import hold, identity, installation, releases, sockets
 from backfleet.certificate_names import certificate_names
 from backfleet.certificates import Certificates, prepare_certificates
 from backfleet.clock import Clock
@@ -63,7 +63,8 @@ def open_services(settings: Settings, pubsub: PubSub, *, clock: Clock, draw: Dra
         _first_start(settings, database, vault, repository, certificates, clock(), draw)
     except installation.USELESS as problem:
         raise CannotStart(installation.describe(problem, settings.data)) from problem
-    services = Services(database=database, settings=settings, vault=vault, repository=repository, draw=draw)
+    watch = hold.Watch(database)
+    services = Services(database, settings, vault, repository, draw, watch)
     return services, certificates
 
 

@@ -97,10 +97,11 @@ def read_hops(trust: Trust, headers: Mapping[str, Sequence[str]], forwarded: Seq
     """
     if trust.header == FORWARDED:
         return [Hop(read_address(each.get("for", "")), _is_https(each.get("proto"))) for each in forwarded]
-    addresses = _listed(headers.get("x-forwarded-for", ()))
+    addresses = [each.strip() for value in headers.get("x-forwarded-for", ()) for each in value.split(",")]
     schemes = _listed(headers.get("x-forwarded-proto", ()))
-    if not addresses:
+    if not any(addresses):
         return [Hop(None, _is_https(schemes[-1]))] if schemes else []
+    # An empty address counts: dropped, it would leave what the caller wrote where the proxy's word belongs.
     # One scheme is the first proxy's, of all; several belong to the last addresses, one each.
     first = len(addresses) - len(schemes) if len(schemes) > 1 else 0
     of = {first + place: scheme for place, scheme in enumerate(schemes)} if len(schemes) > 1 else {}

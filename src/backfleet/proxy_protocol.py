@@ -68,6 +68,8 @@ def read_line(line: bytes) -> Source:
         address, _ = kind(found["source"].decode("ascii")), kind(found["target"].decode("ascii"))
     except ValueError as problem:
         raise NotProxied(f"an address is malformed: {problem}") from None
+    if "%" in f"{address}":
+        raise NotProxied("an address has a zone, which means nothing here")
     if max(int(found["from"]), int(found["to"])) > 65535:
         raise NotProxied("a port is above 65535")
     return str(address), int(found["from"])

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 DEFAULT_HTTP, DEFAULT_HTTPS = "127.0.0.1:8080", "0.0.0.0:8443"
-PARTS = ("openapi", "agents", "downloads", "workers")
+PARTS = ("openapi", "console", "agents", "downloads", "workers")
 """What one process can serve: all of it, unless `only` says otherwise."""
 
 FORMER_PART_NAMES = {"assist": "agents"}
@@ -51,6 +51,9 @@ class Settings:
     upload_limit: int = 8 << 30  # bytes of one artifact
     time_window_seconds: int = 900  # between a request's time and the server's, either way
     nonce_seconds: int = 1900  # how long a nonce is remembered; must be more than twice the window
+    console_https: bool = False  # serve the console on the https listener too, and not only on the plain one
+    console_idle_seconds: int = 3600  # a session of the console ends when its person asks for nothing for so long
+    console_seconds: int = 43_200  # it ends after so long in any case
     require_tls: bool = False  # refuse over plain HTTP what the cloud refuses there
 
     calls_per_second: int = 200  # of one operation by one account, on average

@@ -62,7 +62,7 @@ def test_a_source_overrides_weaker_ones(
 @pytest.mark.parametrize(
     ("flags", "environment", "message"),
     [
-        pytest.param({}, {}, "run `backfleet serve`", id="no server"),
+        pytest.param({}, {}, "run `backfleet configure` or `backfleet serve`", id="no server"),
         pytest.param({"endpoint": "b:1"}, {}, "no access key is given; set ALIBABA_CLOUD_ACCESS_KEY_ID", id="no key"),
         pytest.param({"endpoint": "b:1"}, {"ALIBABA_CLOUD_ACCESS_KEY_ID": "id"}, "no access key", id="half a key"),
         pytest.param({"profile": "home"}, {}, "no profile 'home'", id="no such profile"),

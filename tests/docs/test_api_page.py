@@ -178,6 +178,33 @@ def how_down(env: Environment) -> set[str]:
     return {"RollBackClients"}
 
 
+def prechecked(env: Environment) -> set[str]:
+    return {"PrecheckClients", prepared(env, "PrecheckClients")}
+
+
+def staged(env: Environment) -> set[str]:
+    return {"StageClients", prepared(env, "StageClients")}
+
+
+def prepared(env: Environment, action: str) -> str:
+    status, body = env.ask(BACKFLEET.version, action, InstanceIds=[env.host_with_client()[0]])
+    name = env.ask(HBR.version, "DescribeTask", TaskId=body["TaskId"])[1]["Name"]
+    assert (status, name) == (200, f"{action}Task")
+    return action
+
+
+def awaited(env: Environment) -> set[str]:
+    host = env.host(silent=True)
+    env.client(host)
+    asked = {"InstanceIds": [host], "ExpiresInSeconds": "86400"}
+    status, body = upgrade(env, **asked)
+    assert (status, body["InstanceStatuses"][0]["ValidInstance"]) == (200, True)
+    (item,) = items(env, body["TaskId"])
+    assert item["waitsUntil"] == int(env.now.timestamp()) + 86400
+    upgrade(env, **asked)
+    return {"ExpiresInSeconds", "waitsUntil", items(env, body["TaskId"])[0]["errorCode"]}
+
+
 def kept(env: Environment) -> set[str]:
     host, client = env.host_with_client()
     until = (env.now + timedelta(days=1)).isoformat()
@@ -230,6 +257,9 @@ SCENARIOS: dict[str, Scenario] = {
     "The same install or uninstall asked again while it runs, without a `ClientToken` or with a new one": same_install,
     "Which version?": which_version,
     "How to go down?": how_down,
+    "What would an upgrade be refused for?": prechecked,
+    "How to download before the window opens?": staged,
+    "How to wait for hosts that are away or busy?": awaited,
     "How to keep a client where it is?": kept,
     "Which channel does a client follow, and how do its versions compare?": channel_and_scheme,
     "What does cancelling a finished task do?": cancelling_again,

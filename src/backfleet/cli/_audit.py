@@ -9,8 +9,7 @@ import click
 
 from backfleet.cli._client import Client
 from backfleet.cli._options import WholeNumber, calls_the_api, fail
-from backfleet.cli._print import print_json
-from backfleet.cli._tables import print_table
+from backfleet.cli._tables import Output, output_options
 from backfleet.clock import utc_now
 
 PAGE = 200
@@ -34,7 +33,7 @@ UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 @click.option(
     "--limit", type=WholeNumber(1), default=100, show_default=True, help="The most calls to show. --jsonl shows all."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@output_options
 @click.option("--jsonl", is_flag=True, help="Export: print every event as a line of JSON, oldest first.")
 @calls_the_api
 def audit(
@@ -46,7 +45,7 @@ def audit(
     key: str | None,
     denied: bool,
     limit: int,
-    as_json: bool,
+    output: Output,
     jsonl: bool,
 ) -> None:
     """Show the account's calls, newest first."""
@@ -59,10 +58,7 @@ def audit(
             click.echo(json.dumps(one, sort_keys=True))
         return
     found = [one for one, _ in zip(_events(client, filters), range(limit), strict=False)]
-    if as_json:
-        print_json(found)
-        return
-    print_table(("TIME (UTC)", "WHO", "FROM", "CALL", "RESULT"), [_row(one) for one in found])
+    output.show(("TIME (UTC)", "WHO", "FROM", "CALL", "RESULT"), [_row(one) for one in found], found)
 
 
 def _events(client: Client, filters: dict[str, object]) -> Iterator[dict[str, Any]]:

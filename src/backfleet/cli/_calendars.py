@@ -7,7 +7,7 @@ import click
 from backfleet.cli._client import CallFailed, Client
 from backfleet.cli._options import calls_the_api, fail, json_option, print_faults, read_text
 from backfleet.cli._print import moment, print_json, say
-from backfleet.cli._tables import print_table
+from backfleet.cli._tables import Output, output_options
 from backfleet_host.texts import printable
 
 PAGE = 200  # the API's maximum
@@ -40,18 +40,15 @@ def put(api: Client, name: str, file: Path, as_json: bool) -> None:
 
 
 @calendar.command("list")
-@json_option
+@output_options
 @calls_the_api
-def list_(api: Client, as_json: bool) -> None:
+def list_(api: Client, output: Output) -> None:
     """List the calendars."""
     found = api.call("backfleet", "ListCalendars", PageSize=PAGE)
-    if as_json:
-        print_json(found)
-        return
     rows = [
         (each["Name"], each["Freezes"], moment(each["UpdatedTime"]), each["UpdatedBy"]) for each in found["Calendars"]
     ]
-    print_table(("NAME", "FREEZES", "UPDATED", "BY"), rows)
+    output.show(("NAME", "FREEZES", "UPDATED", "BY"), rows, found)
 
 
 @calendar.command()

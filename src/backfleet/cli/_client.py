@@ -1,5 +1,6 @@
 """The command line's API client: V3 signatures over HTTP or TLS, like those of official clients."""
 
+import functools
 import hashlib
 import json
 import uuid
@@ -14,6 +15,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from backfleet.cli._credentials import Connection
+from backfleet.cli._print import say
 from backfleet.clock import Clock, utc_now
 from backfleet.wire import signing
 from backfleet.wire.errors import SignatureDoesNotMatch
@@ -25,6 +27,7 @@ UPLOAD_SECONDS = 3600  # for the answer, after the last byte was sent: the serve
 PIECE = 64 << 10  # bytes sent at a time: Python's limit is for a piece as a whole, so even 2 KB/s suffices
 UPLOAD_TRIES = 4
 LONGEST_QUERY = 4000  # characters of parameters in an address; more travel as a body
+HELD = "x-backfleet-held"  # a header of answers while the server is held after a restore
 FORM = "application/x-www-form-urlencoded"
 
 VERSIONS = {
@@ -71,6 +74,12 @@ class CallRefusedHere(CallFailed):
         return False
 
 
+@functools.cache
+def note_held() -> None:
+    """Say on stderr, once, that the server is held after a restore."""
+    say("backfleet: the server is HELD after a restore, and moves nothing: see `backfleet server show`", err=True)
+
+
 class CallInterrupted(CallFailed):
     """The connection was made, and broke or went silent before there was an answer: the call may be made again."""
 
@@ -110,6 +119,10 @@ class Client:
 
     connection: Connection
     clock: Clock
+
+    def region(self) -> str:
+        """Return the region to name in calls: the profile's, else the server's own."""
+        return self.connection.region or str(self.call("backfleet", "DescribeServer")["RegionId"])
 
     def call(self, product: str, action: str, **parameters: object) -> dict[str, Any]:
         """Call an operation and return its answer.
@@ -193,6 +206,8 @@ class Client:
             is_ours = isinstance(problem, _FOR_GOOD) or "CERTIFICATE_VERIFY_FAILED" in str(problem)
             kind = CallRefusedHere if is_ours else CallFailed
             raise kind(f"{self.connection.endpoint} does not answer: {_reason(problem)}") from None
+        if answer.headers.get(HELD):
+            note_held()
         return _read(answer.status, answer.data)
 
     def _headers(

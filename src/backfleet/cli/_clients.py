@@ -9,6 +9,7 @@ from backfleet.cli._acting import Switches, Verb, acting_options, can_be_sent_as
 from backfleet.cli._choosing import Target, Wanted
 from backfleet.cli._client import CallFailed, Client
 from backfleet.cli._confirming import Plan, confirm, show_plan, yes_option
+from backfleet.cli._expiring import expires_option, expiry
 from backfleet.cli._listing import list_clients as all_clients
 from backfleet.cli._options import PARTLY, WholeNumber, calls_the_api, fail
 from backfleet.cli._pins import pinned
@@ -122,11 +123,20 @@ def _are_clients(wanted: Wanted) -> bool:
 @client_targets
 @_version
 @_try_again
+@expires_option
 @acting_options
 @calls_the_api
-def upgrade(api: Client, wanted: Wanted, version: str | None, try_again: bool, output: Output, **flags: bool) -> None:
+def upgrade(
+    api: Client,
+    wanted: Wanted,
+    version: str | None,
+    try_again: bool,
+    expires: int | None,
+    output: Output,
+    **flags: bool,
+) -> None:
     """Upgrade clients to their newest release, or to a named one."""
-    parameters = {"ReleaseVersion": version, **_flag("TryAgain", try_again)}
+    parameters = {"ReleaseVersion": version, **_flag("TryAgain", try_again), **expiry(expires)}
     order = Order("hbr", "UpgradeBackupClients", MOST_UPGRADES, parameters)
     carry_out(api, Verb("upgrade", order, _after_upgrade(version)), wanted, Switches(**flags), output)
 
@@ -150,6 +160,7 @@ def roll_back(api: Client, wanted: Wanted, version: str | None, output: Output, 
 @click.option("--package", help="The backup client. Default: the only one, or the server's setting.")
 @_version
 @_try_again
+@expires_option
 @acting_options
 @calls_the_api
 def install(
@@ -158,11 +169,13 @@ def install(
     package: str | None,
     version: str | None,
     try_again: bool,
+    expires: int | None,
     output: Output,
     **flags: bool,
 ) -> None:
     """Install a backup client on hosts: its newest release, or a named one."""
-    parameters = {"PackageName": package, "ReleaseVersion": version, **_flag("TryAgain", try_again)}
+    named = {"PackageName": package, "ReleaseVersion": version}
+    parameters = {**named, **_flag("TryAgain", try_again), **expiry(expires)}
     order = Order("hbr", "InstallBackupClients", MOST_OTHERS, parameters, takes_clients=False)
     then = f"{package or 'the default package'} {version or '(newest)'}"
     carry_out(api, Verb("install on", order, lambda _target: then), wanted, Switches(**flags), output)
@@ -173,14 +186,19 @@ def install(
 @click.option(
     "--remove-state", is_flag=True, help="Remove their configuration and state, too. They cannot be restored."
 )
+@expires_option
 @acting_options
 @calls_the_api
-def uninstall(api: Client, wanted: Wanted, remove_state: bool, output: Output, **flags: bool) -> None:
+def uninstall(
+    api: Client, wanted: Wanted, remove_state: bool, expires: int | None, output: Output, **flags: bool
+) -> None:
     """Uninstall backup clients from hosts. Their preserved state (configuration, data) stays.
 
     A host that is named stands for all of its clients: they are listed, and you are asked.
     """
-    order = Order("hbr", "UninstallBackupClients", MOST_OTHERS, _flag("RemoveState", remove_state))
+    order = Order(
+        "hbr", "UninstallBackupClients", MOST_OTHERS, {**_flag("RemoveState", remove_state), **expiry(expires)}
+    )
     then = "removed, with its state" if remove_state else "removed"
     verb = Verb("uninstall", order, lambda _target: then, removes=True)
     carry_out(api, verb, wanted, Switches(**flags), output)

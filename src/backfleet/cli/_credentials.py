@@ -1,19 +1,22 @@
 """The server that the command line calls, and the key that it signs with.
 
 The server is that of `--endpoint`, else of the profile, else of `BACKFLEET_ENDPOINT`, else the one of the local data
-folder. The key is that of `--profile` in the `aliyun` command's configuration file, else of the environment, else of
-admin.json in the local data folder.
+folder. The authority of its certificate is that of `--ca`, else of the profile, else of `BACKFLEET_CA`, else of that
+folder. The key is that of the profile, else of the environment, else of admin.json in the local data folder. A profile
+is one that `backfleet configure` wrote, or one in the `aliyun` command's configuration file; it is named by `--profile`
+or `BACKFLEET_PROFILE`. The one called `default` also counts where nothing else names a server and a key.
 """
 
 import json
 import os
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from backfleet.cli import _profiles as profiles
 from backfleet.settings import DEFAULT_DATA
 from backfleet.wire.credentials import Credentials
 
@@ -29,6 +32,7 @@ class Connection:
     endpoint: str  # with scheme, without a path
     ca_file: Path | None  # trusted besides the system's authorities
     credentials: Credentials
+    region: str = ""  # "" = that of the server
 
     def trust(self) -> ssl.SSLContext:
         """Return a context that trusts the system's authorities (SSL_CERT_FILE counts) and `ca_file`.
@@ -67,8 +71,38 @@ def connect(flags: ConnectionFlags, environment: Mapping[str, str] = os.environ)
         NoConnection: one of them is not found, or a file that should have it cannot be read.
     """
     data = data_folder(flags.data, environment)
-    profile = _profile(flags.profile, environment)
     local = _local(data)
+    profile = _profile_in_force(flags, environment, local)
+    endpoint = _endpoint(flags, environment, profile, local)
+    ca_file = flags.ca or _file(profile.get("ca_file") or environment.get("BACKFLEET_CA") or local.get("ca_file"))
+    key = _key(profile, environment, local, data)
+    return Connection(endpoint, ca_file, key, profile.get("region") or "")
+
+
+def server_address(flags: ConnectionFlags, environment: Mapping[str, str] = os.environ) -> tuple[str, str]:
+    """Return the address of the server, with its scheme, and its region (empty if no profile names it).
+
+    Raises:
+        NoConnection: there is no server, or a file that should name it cannot be read.
+    """
+    local = _local(data_folder(flags.data, environment))
+    profile = _profile_in_force(flags, environment, local)
+    return _endpoint(flags, environment, profile, local), profile.get("region") or ""
+
+
+def _profile_in_force(
+    flags: ConnectionFlags, environment: Mapping[str, str], local: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    profile = _profile(flags.profile or environment.get("BACKFLEET_PROFILE") or None, environment)
+    if not profile and not environment.get("ALIBABA_CLOUD_ACCESS_KEY_ID") and not local.get("access_key_id"):
+        return _own_profiles(environment).get(profiles.DEFAULT, {})
+    return profile
+
+
+def _endpoint(
+    flags: ConnectionFlags, environment: Mapping[str, str], profile: Mapping[str, Any], local: Mapping[str, Any]
+) -> str:
+    data = data_folder(flags.data, environment)
     endpoint = (
         flags.endpoint
         or profile.get("endpoint")
@@ -77,10 +111,10 @@ def connect(flags: ConnectionFlags, environment: Mapping[str, str] = os.environ)
     )
     if not endpoint:
         raise NoConnection(
-            f"no server is named and {data} has none; give --endpoint HOST:PORT or run `backfleet serve`"
+            f"no server is named and {data} has none; give --endpoint HOST:PORT, or run `backfleet configure` or "
+            "`backfleet serve`"
         )
-    ca_file = flags.ca or _file(local.get("ca_file"))
-    return Connection(_with_scheme(endpoint), ca_file, _key(profile, environment, local, data))
+    return _with_scheme(endpoint)
 
 
 def data_folder(given: Path | None, environment: Mapping[str, str] = os.environ) -> Path:
@@ -110,9 +144,21 @@ def _key(
     return Credentials(access_key_id=str(key_id), access_key_secret=str(secret), security_token=str(token))
 
 
+def _own_profiles(environment: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Return the profiles that `backfleet configure` wrote, in the words of the `aliyun` command's file."""
+    try:
+        found = profiles.read(environment)
+    except profiles.BadProfiles as problem:
+        raise NoConnection(str(problem)) from None
+    return {name: asdict(profile) | {"sts_token": profile.security_token} for name, profile in found.items()}
+
+
 def _profile(name: str | None, environment: Mapping[str, str]) -> dict[str, Any]:
     if name is None:
         return {}
+    own = _own_profiles(environment)
+    if name in own:
+        return own[name]
     file = Path(environment.get("ALIBABA_CLOUD_CONFIG_FILE") or "~/.aliyun/config.json").expanduser()
     config = _json(file)
     for profile in config.get("profiles", []):
@@ -122,7 +168,10 @@ def _profile(name: str | None, environment: Mapping[str, str]) -> dict[str, Any]
                     f"profile {name!r} in {file} has the mode {profile.get('mode')!r}; use AK or StsToken"
                 )
             return profile
-    raise NoConnection(f"there is no profile {name!r} in {file}; add it there, or name another with --profile")
+    raise NoConnection(
+        f"there is no profile {name!r} in {profiles.file_of(environment)} or {file}; add it with `backfleet configure "
+        f"--profile {name}`, or name another with --profile"
+    )
 
 
 def _local(data: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from backfleet.certificates import server_file
 from backfleet.cli._client import CallFailed, Client
 from backfleet.cli._credentials import ConnectionFlags, NoConnection, connect, data_folder
 from backfleet.cli._print import say
+from backfleet.cli._server import held_text
 from backfleet.clock import utc_now
 from backfleet.host_program import MISSING
 
@@ -115,9 +116,24 @@ def _check_server(flags: ConnectionFlags) -> list[Finding]:
         f"{connection.endpoint}, version {found['ServerVersion']}, region {found['RegionId']}, "
         f"{found['Instances']} instance(s), {found['Releases']} release(s)"
     )
-    machines = (check_host_program, check_agents, check_clones, check_clock)
+    machines = (check_hold, check_signatures, check_host_program, check_agents, check_clones, check_clock)
     checks = (*machines, check_changes, check_withdrawn, check_backups)
     return [Finding("server", True, text), *(check(found) for check in checks)]
+
+
+def check_hold(server: Mapping[str, Any]) -> Finding:
+    """Check that the server is not held after a restore. Older servers never are."""
+    return Finding("restore", not server.get("Held"), held_text(server) if server.get("Held") else "not held")
+
+
+def check_signatures(server: Mapping[str, Any]) -> Finding:
+    """Check that hosts accept the signed targets, which a restore may have made older than what they have seen."""
+    needed = server.get("TargetsNeedSignature", False)
+    text = (
+        "a host that has seen newer targets than the restored ones answers RolledBackMetadata. Signatures of the "
+        "targets key are missing: `backfleet release pending`, sign that file, `backfleet release publish`"
+    )
+    return Finding("signed targets", not needed, text if needed else "go on above what hosts have seen")
 
 
 def check_clock(server: Mapping[str, Any]) -> Finding:

@@ -84,7 +84,8 @@ def verify_file(file: Path, key: Path, as_json: bool) -> None:
 @calls_the_api
 def show_key(api: Client) -> None:
     """Print the public key that verifies the evidence of this installation. Keep it where no server can change it."""
-    click.echo(api.call("backfleet", "GetEvidenceKey")["PublicKey"], nl=False)
+    for line in api.call("backfleet", "GetEvidenceKey")["PublicKey"].splitlines():
+        say(line)
 
 
 def all_events(api: Client, rollout_id: str) -> list[dict[str, Any]]:

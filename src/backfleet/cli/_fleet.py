@@ -1,76 +1,20 @@
-"""backfleet activation and backfleet instance: enrolment codes and hosts."""
+"""backfleet instance: hosts that have enrolled."""
 
+from collections import defaultdict
 from typing import Any
 
 import click
 
-from backfleet.cli._client import Client
-from backfleet.cli._options import WholeNumber, calls_the_api, fail, json_option
+from backfleet.cli._choosing import Named, Target, Wanted
+from backfleet.cli._client import CallFailed, Client
+from backfleet.cli._confirming import Plan, confirm, show_plan, yes_option
+from backfleet.cli._listing import list_clients, list_hosts
+from backfleet.cli._options import PARTLY, WholeNumber, calls_the_api, fail, json_option
 from backfleet.cli._print import print_json, say
-from backfleet.cli._tables import print_table
-from backfleet.host_program import MISSING
-from backfleet_host.download_paths import AUTHORITY, DOWNLOADS, HOST_PROGRAM
-from backfleet_host.layout import DEFAULT_ROOT, policy_folder
+from backfleet.cli._tables import Output, output_options
+from backfleet.cli._targets import chosen_hosts, host_targets
 
-PAGE = 50  # instances per call: the API's maximum
-
-
-@click.group()
-def activation() -> None:
-    """Activation codes, with which hosts enrol."""
-
-
-@activation.command()
-@click.option(
-    "--count", type=WholeNumber(1, 1000), default=10, show_default=True, help="How many hosts may enrol with it."
-)
-@click.option("--expires", type=WholeNumber(1, 24), default=4, show_default=True, metavar="HOURS")
-@click.option("--name", help="Names hosts NAME-1, NAME-2... Default: their host names.")
-@json_option
-@calls_the_api
-def create(client: Client, count: int, expires: int, name: str | None, as_json: bool) -> None:
-    """Create a code and print the line to paste on a host, for either agent."""
-    server = client.call("backfleet", "DescribeServer")
-    if server.get("HostProgramSha256") == "":  # older servers do not tell
-        fail(f"the server has no host program, so no host can enrol: {MISSING}")
-    region = server["RegionId"]
-    made = client.call(
-        "ecs", "CreateActivation", RegionId=region, InstanceCount=count, TimeToLiveInHours=expires, InstanceName=name
-    )
-    lines = _paste_lines(server, region, made["ActivationId"], made["ActivationCode"])
-    if as_json:
-        print_json({"ActivationId": made["ActivationId"], "ActivationCode": made["ActivationCode"], **lines})
-        return
-    for line in (
-        f"{count} host(s) may enrol with this code within {expires} h. It is shown only now.", "",
-        "With Backfleet's own agent, as root:", "", f"  {lines['BackfleetHost']}", "",
-        "With the official Cloud Assistant agent, as root:", "", f"  {lines['OfficialAgent']}",
-    ):  # fmt: skip
-        say(line)
-
-
-def _paste_lines(server: dict[str, Any], region: str, activation_id: str, code: str) -> dict[str, str]:
-    """Return the line for each agent. It fetches the authority first and checks everything else against it."""
-    address = server["AgentAddress"]
-    downloads = f"https://{address}{DOWNLOADS}"
-    ca = policy_folder(DEFAULT_ROOT) / "ca.pem"
-    # -k is safe here: a wrong authority has another fingerprint, and the check that follows ends the line.
-    fetch_ca = (
-        f"mkdir -p {ca.parent} /etc/sysconfig && curl -fsSk {downloads}{AUTHORITY} -o {ca} && "
-        f"echo '{server['AuthoritySha256']}  {ca}' | sha256sum -c --quiet"
-    )
-    program = "/usr/local/bin/backfleet-host"
-    own = (
-        f"{fetch_ca} && curl -fsS --cacert {ca} {downloads}{HOST_PROGRAM} -o {program} && "
-        f"chmod 755 {program} && BACKFLEET_ACTIVATION_CODE={code} {program} enrol --server {address} --ca {ca} "
-        f"--activation-id {activation_id} && {{ {program} service || {program} run; }}"
-    )
-    official = (
-        f"{fetch_ca} && printf 'ALIYUN_ASSIST_SERVER_HOST={address}\\nALIYUN_ASSIST_CERT_PATH={ca}\\n' > "
-        f"/etc/sysconfig/aliyun && set -a && . /etc/sysconfig/aliyun && aliyun-service --register --RegionId={region} "
-        f"--ActivationCode={code} --ActivationId={activation_id}"
-    )
-    return {"BackfleetHost": own, "OfficialAgent": official}
+MOST_IDS = 100  # in one call: the API's maximum
 
 
 @click.group()
@@ -79,15 +23,18 @@ def instance() -> None:
 
 
 @instance.command(name="list")
-@json_option
+@host_targets
+@click.option("--limit", type=WholeNumber(1), metavar="N", help="No more than N of them.")
+@output_options
 @calls_the_api
-def list_instances(client: Client, as_json: bool) -> None:
-    """List every host, and whether its agent is connected."""
-    found = _instances(client)
-    if as_json:
-        print_json(found)
-        return
-    print_table(
+def list_instances(client: Client, wanted: Wanted, limit: int | None, output: Output) -> None:
+    """List hosts, and whether their agents are connected: all, or those that are chosen."""
+    if wanted.is_empty or wanted == Wanted(everything=True):
+        found = list_hosts(client, limit)
+    else:
+        chosen = {target.instance_id for target in chosen_hosts(client, wanted)}
+        found = [each for each in list_hosts(client) if each["InstanceId"] in chosen][:limit]
+    output.show(
         ("INSTANCE", "NAME", "HOSTNAME", "OS", "ADDRESS", "AGENT", "CONNECTED", "REGISTERED"),
         [
             (
@@ -102,31 +49,40 @@ def list_instances(client: Client, as_json: bool) -> None:
             )
             for i in found
         ],
+        found,
     )
 
 
 @instance.command()
-@click.argument("instance_id")
-@calls_the_api
-def show(client: Client, instance_id: str) -> None:
-    """Show one host and its backup clients."""
-    found = _instances(client, instance_id)
-    if not found:
-        fail(f"there is no instance {instance_id}; `backfleet instance list` lists those of your account")
-    clients = client.call(
-        "hbr", "DescribeBackupClients", ClientType="ECS_CLIENT", InstanceIds=[instance_id], PageSize=99
-    )
-    more = client.call("backfleet", "DescribeInstance", InstanceId=instance_id)
-    print_json({**found[0], **more, "Clients": clients["Clients"]})
-
-
-@instance.command()
-@click.argument("instance_id")
-@click.option("--type", "kind", default="ACS:Application", show_default=True, help="The kind of inventory.")
+@click.argument("name")
 @json_option
 @calls_the_api
-def inventory(client: Client, instance_id: str, kind: str, as_json: bool) -> None:
-    """Show what is installed on a host, as its agent reported last."""
+def show(client: Client, name: str, as_json: bool) -> None:
+    """Show one host, by id or name, and its backup clients. It is JSON in any case."""
+    instance_id = _id_of(client, name)
+    found = list_hosts(client, filters={"InstanceId.1": instance_id})
+    if not found:
+        fail(f"there is no instance {instance_id}; `backfleet instance list` lists those of your account")
+    clients = list_clients(client, filters={"InstanceIds": [instance_id]})
+    more = client.call("backfleet", "DescribeInstance", InstanceId=instance_id)
+    print_json({**found[0], **more, "Clients": clients})
+
+
+def _id_of(client: Client, name: str) -> str:
+    """Return the id of a host that is named by id or by name."""
+    if name.startswith(("i-", "mi-")):
+        return name
+    return chosen_hosts(client, Wanted((Named(name),)))[0].instance_id
+
+
+@instance.command()
+@click.argument("name")
+@click.option("--type", "kind", default="ACS:Application", show_default=True, help="The kind of inventory.")
+@output_options
+@calls_the_api
+def inventory(client: Client, name: str, kind: str, output: Output) -> None:
+    """Show what is installed on a host, as its agent reported last. Other kinds than programs are JSON."""
+    instance_id = _id_of(client, name)
     rows: list[dict[str, Any]] = []
     page = 1
     while True:
@@ -137,44 +93,77 @@ def inventory(client: Client, instance_id: str, kind: str, as_json: bool) -> Non
         if not answer["Rows"] or len(rows) >= answer["TotalCount"]:
             break
         page += 1
-    if as_json or kind != "ACS:Application":
+    if kind != "ACS:Application":
         print_json(rows)
         return
-    print_table(
-        ("NAME", "VERSION", "ARCHITECTURE"),
-        [(row.get("Name"), row.get("Version"), row.get("Architecture")) for row in rows],
-    )
+    cells = [(row.get("Name"), row.get("Version"), row.get("Architecture")) for row in rows]
+    output.show(("NAME", "VERSION", "ARCHITECTURE"), cells, rows)
 
 
 @instance.command()
-@click.argument("instance_id")
+@click.argument("name")
 @calls_the_api
-def stopped(client: Client, instance_id: str) -> None:
+def stopped(client: Client, name: str) -> None:
     """Record that a host was shut down, so that nothing waits for it until its agent reports again."""
+    instance_id = _id_of(client, name)
     client.call("backfleet", "NoteInstanceStopped", InstanceId=instance_id)
     say(f"{instance_id}: stopped, until its agent reports again")
 
 
 @instance.command()
-@click.argument("instance_id")
+@host_targets
+@yes_option
+@output_options
 @calls_the_api
-def deregister(client: Client, instance_id: str) -> None:
-    """Remove a host: its agent's key is not accepted any more."""
-    region = client.call("backfleet", "DescribeServer")["RegionId"]
-    client.call("ecs", "DeregisterManagedInstance", RegionId=region, InstanceId=instance_id)
-    say(f"{instance_id}: deregistered")
+def deregister(client: Client, wanted: Wanted, yes: bool, dry_run: bool, output: Output) -> None:
+    """Remove hosts: their agents' keys are not accepted any more.
+
+    Their backup clients stay installed, and nobody upgrades them any more: they are listed, and you are asked.
+    """
+    is_sure = yes and wanted.is_by_id and not dry_run  # then no host has to be listed
+    hosts = [Target(each, "", "") for each in wanted.texts] if is_sure else chosen_hosts(client, wanted)
+    left = _clients_on(client, hosts)
+    plan = Plan("deregister", hosts, lambda host: _what_stays(left[host.instance_id]), removes=True)
+    if dry_run:
+        show_plan(plan, output)
+        return
+    confirm(plan, has_yes=yes, is_by_id=wanted.is_by_id)
+    region = client.region()
+    done: list[dict[str, Any]] = []
+    for host in hosts:
+        try:
+            client.call("ecs", "DeregisterManagedInstance", RegionId=region, InstanceId=host.instance_id)
+        except CallFailed as problem:
+            if not done:
+                raise
+            fail(
+                f"{host.instance_id}: {problem.message}; {len(done)} of {len(hosts)} were deregistered before",
+                code=str(problem.answer.get("Code", "")), exit_code=PARTLY, done=done,
+            )  # fmt: skip
+        done.append({"InstanceId": host.instance_id, "LeftClients": left[host.instance_id]})
+        if output.form == "table":
+            stays = left[host.instance_id]
+            say(f"{host.instance_id}: deregistered{f'; left on it: {_named(stays)}' if stays else ''}")
+    if output.form != "table":
+        output.show(("INSTANCE", "LEFT"), [(d["InstanceId"], _named(d["LeftClients"])) for d in done], done)
 
 
-def _instances(client: Client, instance_id: str | None = None) -> list[dict[str, Any]]:
-    region = client.call("backfleet", "DescribeServer")["RegionId"]
-    named = {"InstanceId.1": instance_id} if instance_id else {}
-    found: list[dict[str, Any]] = []
-    page = 1
-    while True:
-        answer = client.call(
-            "ecs", "DescribeManagedInstances", RegionId=region, PageNumber=page, PageSize=PAGE, **named
-        )
-        found += answer["Instances"]
-        if len(answer["Instances"]) < PAGE or len(found) >= answer["TotalCount"]:
-            return found
-        page += 1
+def _clients_on(client: Client, hosts: list[Target]) -> dict[str, list[dict[str, Any]]]:
+    """Return the clients of each host; none, with a note, where the caller may not list clients."""
+    ids = [host.instance_id for host in hosts]
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    try:
+        for at in range(0, len(ids), MOST_IDS):
+            for each in list_clients(client, filters={"InstanceIds": ids[at : at + MOST_IDS]}):
+                found[each["InstanceId"]].append(each)
+    except CallFailed as problem:
+        say(f"note: clients that stay are not known: {problem.message}", err=True)
+    return found
+
+
+def _what_stays(clients: list[dict[str, Any]]) -> str:
+    return f"leaves {_named(clients)}" if clients else "leaves no client"
+
+
+def _named(clients: list[dict[str, Any]]) -> str:
+    return ", ".join(f"{each['PackageName']} {each['ClientVersion']}".strip() for each in clients)

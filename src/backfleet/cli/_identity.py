@@ -9,7 +9,7 @@ import click
 from backfleet.cli._client import Client
 from backfleet.cli._options import calls_the_api, fail, json_option
 from backfleet.cli._print import moment, print_json, say
-from backfleet.cli._tables import print_table
+from backfleet.cli._tables import Output, output_options
 
 
 @click.group()
@@ -36,19 +36,16 @@ def create_account(client: Client, name: str, as_json: bool) -> None:
 
 
 @account.command(name="list")
-@json_option
+@output_options
 @calls_the_api
-def list_accounts(client: Client, as_json: bool) -> None:
+def list_accounts(client: Client, output: Output) -> None:
     """List every account."""
     found = client.call("backfleet", "ListAccounts")["Accounts"]
-    if as_json:
-        print_json(found)
-        return
     rows = [
         (a["AccountId"], a["AccountName"] or ("administrator" if a["IsOperator"] else ""), moment(a["CreatedTime"]))
         for a in found
     ]
-    print_table(("ACCOUNT", "NAME", "CREATED"), rows)
+    output.show(("ACCOUNT", "NAME", "CREATED"), rows, found)
 
 
 @click.group()
@@ -66,15 +63,14 @@ def create(client: Client, name: str) -> None:
 
 
 @user.command(name="list")
-@json_option
+@output_options
 @calls_the_api
-def list_users(client: Client, as_json: bool) -> None:
+def list_users(client: Client, output: Output) -> None:
     """List every user of the account."""
     found = every_page(client, "ListUsers", "Users", "User")
-    if as_json:
-        print_json(found)
-        return
-    print_table(("USER", "ID", "CREATED"), [(u["UserName"], u.get("UserId"), u.get("CreateDate")) for u in found])
+    output.show(
+        ("USER", "ID", "CREATED"), [(u["UserName"], u.get("UserId"), u.get("CreateDate")) for u in found], found
+    )
 
 
 @user.command()
@@ -107,15 +103,12 @@ def create_key(client: Client, user_name: str, as_json: bool) -> None:
 
 @key.command(name="list")
 @click.argument("user_name")
-@json_option
+@output_options
 @calls_the_api
-def list_keys(client: Client, user_name: str, as_json: bool) -> None:
+def list_keys(client: Client, user_name: str, output: Output) -> None:
     """List a user's keys, without their secrets."""
     found = client.call("ram", "ListAccessKeys", UserName=user_name)["AccessKeys"]["AccessKey"]
-    if as_json:
-        print_json(found)
-        return
-    print_table(("KEY", "STATUS", "CREATED"), [(k["AccessKeyId"], k["Status"], k["CreateDate"]) for k in found])
+    output.show(("KEY", "STATUS", "CREATED"), [(k["AccessKeyId"], k["Status"], k["CreateDate"]) for k in found], found)
 
 
 def _set_status(client: Client, user_name: str, key_id: str, status: str) -> None:
@@ -167,16 +160,15 @@ def create_policy(client: Client, name: str, document: Path) -> None:
 
 
 @policy.command(name="list")
-@json_option
+@output_options
 @calls_the_api
-def list_policies(client: Client, as_json: bool) -> None:
+def list_policies(client: Client, output: Output) -> None:
     """List every policy, including the system's."""
     found = every_page(client, "ListPolicies", "Policies", "Policy")
-    if as_json:
-        print_json(found)
-        return
-    print_table(
-        ("POLICY", "TYPE", "DESCRIPTION"), [(p["PolicyName"], p["PolicyType"], p.get("Description")) for p in found]
+    output.show(
+        ("POLICY", "TYPE", "DESCRIPTION"),
+        [(p["PolicyName"], p["PolicyType"], p.get("Description")) for p in found],
+        found,
     )
 
 

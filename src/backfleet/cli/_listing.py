@@ -25,7 +25,7 @@ def list_clients(api: Client, most: int | None = None, filters: Mapping[str, obj
 
 def list_hosts(api: Client, most: int | None = None, filters: Mapping[str, object] | None = None) -> Rows:
     """Return the enrolled hosts of the account; `most` ends the list early."""
-    region = api.call("backfleet", "DescribeServer")["RegionId"]
+    region = api.region()
 
     def page(number: int) -> tuple[Rows, int]:
         asked = {**(filters or {}), "PageNumber": number, "PageSize": HOSTS_PAGE}

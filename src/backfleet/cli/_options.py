@@ -40,7 +40,7 @@ def calls_the_api(command: Command) -> Any:
     """
 
     @click.option("--endpoint", metavar="HOST:PORT", help="The server. Default: that of the local data folder.")
-    @click.option("--profile", metavar="NAME", help="A profile in the aliyun command's configuration file.")
+    @click.option("--profile", metavar="NAME", help="A profile of `backfleet configure`, or of the aliyun command.")
     @click.option(
         "--ca", type=click.Path(path_type=Path), help="Certificate of the authority that signed the server's."
     )

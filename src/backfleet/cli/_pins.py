@@ -8,7 +8,7 @@ from backfleet.cli._client import Client
 from backfleet.cli._durations import Moment
 from backfleet.cli._options import calls_the_api, fail, json_option
 from backfleet.cli._print import moment, print_json, say
-from backfleet.cli._tables import print_table
+from backfleet.cli._tables import Output, output_options
 
 PAGE = 200  # pins per call: the API's maximum
 NAMES = "NAME: a client's or an instance's id, an instance's name, or a tag as KEY=VALUE."
@@ -52,9 +52,9 @@ def unpin(api: Client, name: str, package: str | None, as_json: bool) -> None:
 
 
 @click.command()
-@json_option
+@output_options
 @calls_the_api
-def pins(api: Client, as_json: bool) -> None:
+def pins(api: Client, output: Output) -> None:
     """List the pins, those first that end first."""
     found: list[dict[str, Any]] = []
     while True:
@@ -62,10 +62,7 @@ def pins(api: Client, as_json: bool) -> None:
         found += answer["Pins"]
         if len(answer["Pins"]) < PAGE:
             break
-    if as_json:
-        print_json(found)
-        return
-    print_table(
+    output.show(
         ("ON", "PACKAGE", "VERSIONS", "STATE", "UNTIL", "OWNER", "REASON"),
         [
             (
@@ -79,6 +76,7 @@ def pins(api: Client, as_json: bool) -> None:
             )
             for p in found
         ],
+        found,
     )
 
 

@@ -10,7 +10,7 @@ import click
 from backfleet.cli._client import CallFailed, Client
 from backfleet.cli._options import calls_the_api, fail, json_option
 from backfleet.cli._print import print_json, say, size
-from backfleet.cli._tables import print_table
+from backfleet.cli._tables import Output, output_options
 from backfleet_host.versions import SCHEMES
 
 ALREADY_THERE = "already there, nothing changed"
@@ -109,15 +109,12 @@ def _manifest(file: Path | None) -> dict[str, Any] | None:
 
 @release.command(name="list")
 @click.option("--package")
-@json_option
+@output_options
 @calls_the_api
-def list_releases(client: Client, package: str | None, as_json: bool) -> None:
+def list_releases(client: Client, package: str | None, output: Output) -> None:
     """List every release, newest first."""
     found = client.call("backfleet", "ListReleases", PackageName=package)["Releases"]
-    if as_json:
-        print_json(found)
-        return
-    print_table(
+    output.show(
         ("PACKAGE", "VERSION", "PLATFORM", "CHANNELS", "SIZE", "STATE"),
         [
             (
@@ -130,6 +127,7 @@ def list_releases(client: Client, package: str | None, as_json: bool) -> None:
             )
             for r in found
         ],
+        found,
     )
 
 
@@ -180,18 +178,16 @@ def default(client: Client, package: str, channel: str, platform: str | None) ->
 
 
 @release.command()
-@json_option
+@output_options
 @calls_the_api
-def channels(client: Client, as_json: bool) -> None:
+def channels(client: Client, output: Output) -> None:
     """List channels, with the newest release of each package."""
     found = client.call("backfleet", "ListChannels")["Channels"]
-    if as_json:
-        print_json(found)
-        return
-    print_table(
+    output.show(
         ("CHANNEL", "PACKAGE", "PLATFORM", "NEWEST", "DEFAULT"),
         [
             (c["Channel"], c["PackageName"], c["Platform"], c["NewestVersion"], "yes" if c.get("Default") else "")
             for c in found
         ],
+        found,
     )

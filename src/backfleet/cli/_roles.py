@@ -9,7 +9,7 @@ from backfleet.cli._client import Client
 from backfleet.cli._identity import every_page, read_document
 from backfleet.cli._options import WholeNumber, calls_the_api, json_option
 from backfleet.cli._print import print_json, say
-from backfleet.cli._tables import print_table
+from backfleet.cli._tables import Output, output_options, print_table
 
 ENVIRONMENT = {
     "ALIBABA_CLOUD_ACCESS_KEY_ID": "AccessKeyId",
@@ -46,15 +46,12 @@ def create(client: Client, name: str, trust: Path, description: str | None, hour
 
 
 @role.command(name="list")
-@json_option
+@output_options
 @calls_the_api
-def list_roles(client: Client, as_json: bool) -> None:
+def list_roles(client: Client, output: Output) -> None:
     """List every role of the account."""
     found = every_page(client, "ListRoles", "Roles", "Role")
-    if as_json:
-        print_json(found)
-        return
-    print_table(("ROLE", "ARN", "CREATED"), [(r["RoleName"], r["Arn"], r["CreateDate"]) for r in found])
+    output.show(("ROLE", "ARN", "CREATED"), [(r["RoleName"], r["Arn"], r["CreateDate"]) for r in found], found)
 
 
 @role.command()

@@ -8,12 +8,14 @@ from typing import Any
 import click
 
 from backfleet.cli._client import Client
+from backfleet.cli._drawing import Drawing
 from backfleet.cli._evidence import all_events, all_members, evidence
 from backfleet.cli._options import calls_the_api, json_option, print_faults
 from backfleet.cli._policies import POLICY_FILE, call_with_policy
-from backfleet.cli._print import moment, print_json, say
+from backfleet.cli._print import moment, print_json, print_text, say
 from backfleet.cli._simulations import simulate_policy
-from backfleet.cli._tables import layout, print_table, terminal_width
+from backfleet.cli._tables import Output, layout, output_options, print_table, terminal_width
+from backfleet.cli._waiting import Poller, stoppable
 from backfleet_host.texts import printable
 
 POLL_SECONDS = 2.0
@@ -76,17 +78,18 @@ def apply(api: Client, file: Path, start: bool, as_json: bool) -> None:
 
 @rollout.command()
 @click.argument("rollout_id")
+@json_option
 @calls_the_api
-def start(api: Client, rollout_id: str) -> None:
+def start(api: Client, rollout_id: str, as_json: bool) -> None:
     """Start a draft."""
-    _say_state(api.call("backfleet", "StartRollout", RolloutId=rollout_id))
+    _print_state(api.call("backfleet", "StartRollout", RolloutId=rollout_id), as_json)
 
 
 @rollout.command(name="list")
 @click.option("--state", "states", multiple=True, help="Only these states. May be given several times.")
-@json_option
+@output_options
 @calls_the_api
-def list_rollouts(api: Client, states: tuple[str, ...], as_json: bool) -> None:
+def list_rollouts(api: Client, states: tuple[str, ...], output: Output) -> None:
     """List rollouts, newest first."""
     found: list[dict[str, Any]] = []
     while True:
@@ -95,15 +98,13 @@ def list_rollouts(api: Client, states: tuple[str, ...], as_json: bool) -> None:
         found += answer["Rollouts"]
         if len(found) >= answer["TotalCount"] or not answer["Rollouts"]:
             break
-    if as_json:
-        print_json(found)
-        return
-    print_table(
+    output.show(
         ("ROLLOUT", "NAME", "TO", "STATE", "MEMBERS", "DONE", "DEADLINE"),
         [
             (r["RolloutId"], r["Name"], r["TargetVersion"], r["State"], r["Members"], _done(r), moment(r["Deadline"]))
             for r in found
         ],
+        found,
     )
 
 
@@ -123,7 +124,7 @@ def show(api: Client, rollout_id: str, members: bool, as_json: bool) -> None:
     if as_json:
         print_json({**found, **({"MemberList": listed} if members else {})})
         return
-    click.echo(_picture(found))
+    print_text(_picture(found))
     if members:
         print_table(
             ("CLIENT", "INSTANCE", "RING", "STATE", "CODE", "REASON"),
@@ -159,83 +160,91 @@ def _counts(ring: dict[str, Any]) -> str:
 
 @rollout.command()
 @click.argument("rollout_id")
+@json_option
 @calls_the_api
-def watch(api: Client, rollout_id: str) -> None:
+def watch(api: Client, rollout_id: str, as_json: bool) -> None:
     """Show a rollout until it ends or needs somebody. Exits with 0 only if it is completed."""
-    last = ""
-    while True:
-        found = api.call("backfleet", "DescribeRollout", RolloutId=rollout_id)
-        text = _picture(found)
-        if text != last:
-            if last and sys.stdout.isatty():
-                click.echo(f"\x1b[{last.count(chr(10)) + 1}F\x1b[J", nl=False)
-            click.echo(text)
-            last = text
-        if found["State"] in (*ENDED, *NEEDS_SOMEBODY):
-            raise SystemExit(0 if found["State"] == "completed" else 1)
-        time.sleep(POLL_SECONDS)
+    go_on = f"go on with `backfleet rollout watch {rollout_id}`"
+    poller = Poller(f"The rollout goes on without this command; {go_on}")
+    stopped = [f"stopped watching; {rollout_id} goes on without this command", go_on]
+    with stoppable(lambda: stopped), Drawing() as drawing:
+        while True:
+            found = poller.poll(lambda: api.call("backfleet", "DescribeRollout", RolloutId=rollout_id))
+            if not as_json:
+                drawing.show(_picture(found).splitlines())
+            if found["State"] in (*ENDED, *NEEDS_SOMEBODY):
+                break
+            time.sleep(POLL_SECONDS)
+    if as_json:
+        print_json(found)
+    elif sys.stdout.isatty():
+        print_text(_picture(found))
+    raise SystemExit(0 if found["State"] == "completed" else 1)
+
+
+@rollout.command()
+@click.argument("rollout_id")
+@output_options
+@calls_the_api
+def events(api: Client, rollout_id: str, output: Output) -> None:
+    """List what happened to a rollout, oldest first."""
+    found = all_events(api, rollout_id)
+    output.show(
+        ("TIME", "WHAT", "NAME", "CHANGE", "REASON"),
+        [(moment(e["Time"]), e["What"], e["Name"], e["Change"], e["Reason"]) for e in found],
+        found,
+    )
+
+
+def _print_state(found: dict[str, Any], as_json: bool) -> None:
+    print_json(found) if as_json else say(f"{found['RolloutId']}: {found['State']}")
 
 
 @rollout.command()
 @click.argument("rollout_id")
 @json_option
 @calls_the_api
-def events(api: Client, rollout_id: str, as_json: bool) -> None:
-    """List what happened to a rollout, oldest first."""
-    found = all_events(api, rollout_id)
-    if as_json:
-        print_json(found)
-        return
-    print_table(
-        ("TIME", "WHAT", "NAME", "CHANGE", "REASON"),
-        [(moment(e["Time"]), e["What"], e["Name"], e["Change"], e["Reason"]) for e in found],
-    )
-
-
-def _say_state(found: dict[str, Any]) -> None:
-    say(f"{found['RolloutId']}: {found['State']}")
-
-
-@rollout.command()
-@click.argument("rollout_id")
-@calls_the_api
-def pause(api: Client, rollout_id: str) -> None:
+def pause(api: Client, rollout_id: str, as_json: bool) -> None:
     """Stop a rollout until it is resumed. Orders that no host has fetched are withdrawn."""
-    _say_state(api.call("backfleet", "PauseRollout", RolloutId=rollout_id))
+    _print_state(api.call("backfleet", "PauseRollout", RolloutId=rollout_id), as_json)
 
 
 @rollout.command()
 @click.argument("rollout_id")
+@json_option
 @calls_the_api
-def resume(api: Client, rollout_id: str) -> None:
+def resume(api: Client, rollout_id: str, as_json: bool) -> None:
     """Let a paused or halted rollout go on, or confirm the manual gate that it waits for."""
-    _say_state(api.call("backfleet", "ResumeRollout", RolloutId=rollout_id))
+    _print_state(api.call("backfleet", "ResumeRollout", RolloutId=rollout_id), as_json)
 
 
 @rollout.command()
 @click.argument("rollout_id")
+@json_option
 @calls_the_api
-def cancel(api: Client, rollout_id: str) -> None:
+def cancel(api: Client, rollout_id: str, as_json: bool) -> None:
     """End a rollout. Hosts that have begun finish, or roll back by themselves."""
-    _say_state(api.call("backfleet", "CancelRollout", RolloutId=rollout_id))
+    _print_state(api.call("backfleet", "CancelRollout", RolloutId=rollout_id), as_json)
 
 
 @rollout.command()
 @click.argument("rollout_id")
 @click.option("--ring", help="The ring. Default: the next one that asks for an approval.")
+@json_option
 @calls_the_api
-def approve(api: Client, rollout_id: str, ring: str | None) -> None:
+def approve(api: Client, rollout_id: str, ring: str | None, as_json: bool) -> None:
     """Approve a ring. The policy's author and whoever started the rollout cannot."""
-    _say_state(api.call("backfleet", "ApproveRollout", RolloutId=rollout_id, Ring=ring))
+    _print_state(api.call("backfleet", "ApproveRollout", RolloutId=rollout_id, Ring=ring), as_json)
 
 
 @rollout.command(name="roll-back")
 @click.argument("rollout_id")
 @click.option("--ring", help="Only this ring.")
+@json_option
 @calls_the_api
-def roll_back(api: Client, rollout_id: str, ring: str | None) -> None:
+def roll_back(api: Client, rollout_id: str, ring: str | None, as_json: bool) -> None:
     """Take every member, or one ring, back to the version that it had."""
-    _say_state(api.call("backfleet", "RollBackRollout", RolloutId=rollout_id, Ring=ring))
+    _print_state(api.call("backfleet", "RollBackRollout", RolloutId=rollout_id, Ring=ring), as_json)
 
 
 @rollout.command()

@@ -5,9 +5,9 @@ from typing import Any
 import click
 
 from backfleet.cli._client import Client
-from backfleet.cli._options import WholeNumber, calls_the_api, json_option
-from backfleet.cli._print import moment, print_json, say
-from backfleet.cli._tables import print_table
+from backfleet.cli._options import WholeNumber, calls_the_api
+from backfleet.cli._print import moment, say
+from backfleet.cli._tables import Output, output_options
 
 
 @click.command()
@@ -21,7 +21,7 @@ from backfleet.cli._tables import print_table
 @click.option("--backups", "only_backups", is_flag=True, help="Only runs that make a backup.")
 @click.option("--overdue", is_flag=True, help="Instead: clients whose next backup did not begin when it usually does.")
 @click.option("--page", type=WholeNumber(1), default=1, show_default=True)
-@json_option
+@output_options
 @calls_the_api
 def runs(
     api: Client,
@@ -33,23 +33,22 @@ def runs(
     only_backups: bool,
     overdue: bool,
     page: int,
-    as_json: bool,
+    output: Output,
 ) -> None:
     """List the runs of clients, newest first, with how they ended. Hosts report them within seconds."""
     named = {"ClientId": client_id, "InstanceId": instance_id, "PackageName": package, "ClientVersion": version}
     flags = {"OnlyBackups": True} if only_backups else {}
     found = api.call("backfleet", "ListRuns", **named, Result=result, PageNumber=page, **flags)
-    if as_json:
-        print_json(found["Overdue"] if overdue else found)
-    elif overdue:
-        _print_overdue(found)
-    else:
-        print_table(
-            ("STARTED", "SECONDS", "CLIENT", "PACKAGE", "VERSION", "RESULT", "BACKUP", "USER", "CALLER"),
-            [_row(run) for run in found["Runs"]],
-        )
-        if found["OverdueCount"]:
-            say(f"{found['OverdueCount']} client(s) are overdue: see --overdue")
+    if overdue:
+        _show_overdue(found, output)
+        return
+    output.show(
+        ("STARTED", "SECONDS", "CLIENT", "PACKAGE", "VERSION", "RESULT", "BACKUP", "USER", "CALLER"),
+        [_row(run) for run in found["Runs"]],
+        found,
+    )
+    if found["OverdueCount"] and output.form == "table":
+        say(f"{found['OverdueCount']} client(s) are overdue: see --overdue")
 
 
 def _row(run: dict[str, Any]) -> list[object]:
@@ -68,16 +67,17 @@ def _row(run: dict[str, Any]) -> list[object]:
     ]
 
 
-def _print_overdue(found: dict[str, Any]) -> None:
-    print_table(
+def _show_overdue(found: dict[str, Any], output: Output) -> None:
+    output.show(
         ("CLIENT", "LAST BEGAN", "USUALLY EVERY", "EXPECTED BY"),
         [
             (each["ClientId"], moment(each["LastStartTime"]), _span(each["UsualSeconds"]), moment(each["ExpectedTime"]))
             for each in found["Overdue"]
         ],
+        found["Overdue"],
     )
     more = found["OverdueCount"] - len(found["Overdue"])
-    if more > 0:
+    if more > 0 and output.form == "table":
         say(f"and {more} more")
 
 

@@ -24,6 +24,7 @@ from backfleet.settings import DEFAULT_HTTP, DEFAULT_HTTPS, PARTS, BadSetting, S
 @click.option("--database-url", metavar="URL", help="postgresql://... Default: SQLite in DIR.")
 @click.option("--nats", metavar="URL", help="nats://... carries notifications between several processes.")
 @click.option("--public-host", metavar="NAME", help="A further name or address by which hosts reach this server.")
+@click.option("--console-https", is_flag=True, default=None, help="Serve the console on the https listener too.")
 @click.option("--only", metavar="PARTS", help=f"Serve some parts only: {','.join(PARTS)}.")
 @click.option("--log-level", type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False))
 @click.option("--print-config", is_flag=True, help="Print the settings in force and the source of each, and exit.")

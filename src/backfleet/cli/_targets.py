@@ -22,7 +22,7 @@ from backfleet.cli._choosing import (
 )
 from backfleet.cli._client import CallFailed, Client
 from backfleet.cli._listing import list_clients, list_hosts
-from backfleet.cli._options import fail
+from backfleet.cli._options import fail, wants_json
 from backfleet.cli._print import say
 from backfleet.filter_expressions import BadExpression, Expression, read_expression
 
@@ -173,14 +173,20 @@ def _hosts_without_client(api: Client, known: Sequence[Target]) -> list[Target]:
 
 
 def _checked(found: Chosen, nothing: str) -> list[Target]:
-    for fault in found.faults[:MOST_FAULTS]:
-        say(fault, err=True)
-    if len(found.faults) > MOST_FAULTS:
-        say(f"and {len(found.faults) - MOST_FAULTS} more", err=True)
     if found.faults:
+        _say_faults(found.faults)
         fail(f"{len(found.faults)} of the names will not do; nothing was done", faults=list(found.faults))
+    if not found.targets:
+        fail("; ".join([nothing, *found.notes]))
     for note in found.notes:
         say(f"note: {note}", err=True)
-    if not found.targets:
-        fail(nothing)
     return list(found.targets)
+
+
+def _say_faults(faults: Sequence[str]) -> None:
+    if wants_json():  # the error has them
+        return
+    for fault in faults[:MOST_FAULTS]:
+        say(fault, err=True)
+    if len(faults) > MOST_FAULTS:
+        say(f"and {len(faults) - MOST_FAULTS} more", err=True)

@@ -7,13 +7,13 @@ from typing import Any, Final
 
 from backfleet.cli import _progress as progress
 from backfleet.cli._client import Client
+from backfleet.cli._drawing import Drawing
 from backfleet.cli._print import say
-from backfleet.cli._tables import Output, has_colours
+from backfleet.cli._tables import Output
 from backfleet.cli._waiting import POLL_SECONDS, Poller, stoppable
 
 MOST_LISTED: Final = 50  # items listed at the end, if more did well
 POLLS_A_SECOND: Final = 20  # of many tasks
-REDRAWN_A_SECOND: Final = 4
 
 Names = Mapping[str, str]
 
@@ -110,30 +110,19 @@ class _Picture:
     """Redraws a picture that fits the terminal."""
 
     def __init__(self, names: Names) -> None:
-        from rich.console import Console
-        from rich.live import Live
-
-        self._names, self._timer = names, _Timer()
-        self._console = Console(no_color=not has_colours(), highlight=False)
-        self._live = Live(console=self._console, refresh_per_second=REDRAWN_A_SECOND, transient=True)
+        self._names, self._timer, self._drawing = names, _Timer(), Drawing()
 
     def __enter__(self) -> "_Picture":
-        self._live.start()
+        self._drawing.__enter__()
         return self
 
     def __exit__(self, *_failure: object) -> None:
-        self._live.stop()
+        self._drawing.__exit__()
 
     def show(self, tasks: Sequence[dict[str, Any]]) -> None:
         """Draw the tasks as they are."""
-        from rich.text import Text
-
-        size = self._console.size
-        lines = progress.screen(self._timer.progress(tasks, self._names), size.width, size.height)
-        text = Text("\n".join(lines), no_wrap=True)
-        text.highlight_regex(r"^\[(#*)", "green")
-        text.highlight_regex(r"(?<=#|\[)!+", "red")
-        self._live.update(text, refresh=True)
+        width, height = self._drawing.size
+        self._drawing.show(progress.screen(self._timer.progress(tasks, self._names), width, height))
 
 
 class _Timer:

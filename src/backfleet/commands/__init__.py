@@ -7,6 +7,7 @@ For senders:
     send: queue invocations under the sender's topic, each once
     stop, withdraw: end them; what nobody has fetched yet is cancelled
     end_gone: end what was sent to an instance that is deregistered
+    end_open: end everything, after a restore
     outcomes, has_news, mark_collected: read the news of what was sent
     drop_before: forget old ones
 For the agents' endpoint:
@@ -44,6 +45,7 @@ from backfleet.commands.sending import (
     claim,
     end_all,
     end_gone,
+    end_open,
     instances_with_work,
     oldest_work_for,
     send,
@@ -72,6 +74,7 @@ __all__ = [
     "drop_before",
     "end_all",
     "end_gone",
+    "end_open",
     "has_news",
     "instances_with_work",
     "is_withdrawn",

@@ -178,6 +178,16 @@ def open_on(tx: Transaction, instance_id: str) -> Sequence[Row]:
     return tx.rows(query.order_by(invocations.c.id).with_for_update())
 
 
+def end_open(tx: Transaction, now: datetime) -> list[str]:
+    """Mark all that have not ended as lost, which is news; return the topics of their senders."""
+    topics = [
+        row.topic for row in tx.rows(sa.select(invocations.c.topic).where(invocations.c.state.in_(_OPEN)).distinct())
+    ]
+    values = {"state": State.LOST, "changed_at": now, "revision": invocations.c.revision + 1, "lease_until": None}
+    tx.run(sa.update(invocations).where(invocations.c.state.in_(_OPEN)).values(values))
+    return topics
+
+
 def is_withdrawn(tx: Transaction, topic: str, reference: str) -> bool:
     """Return whether a sender has cancelled this one, or wants it stopped."""
     named = sa.and_(invocations.c.topic == topic, invocations.c.reference == reference)

@@ -132,6 +132,15 @@ def withdraw(tx: Transaction, topic: str, references: Sequence[str], *, now: dat
     return [row.reference for row in found if row.state == State.HANDED]
 
 
+def end_open(tx: Transaction, *, now: datetime) -> None:
+    """End everything that is open on any instance: a restored copy does not know what became of it.
+
+    Nothing of it is handed out again. What an agent still reports is recorded: a lost one may have ended meanwhile.
+    """
+    for topic in _store.end_open(tx, now):
+        tx.publish(topic)
+
+
 def end_all(tx: Transaction, instance_id: str, *, now: datetime) -> None:
     """Act on the start of an agent that forgets its tasks: nobody will report on those that it had.
 

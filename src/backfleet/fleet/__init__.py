@@ -4,7 +4,8 @@ Owns the tables activations, instances, inventories, agent_requests, clients, cl
 agent_runs and resource_tags. Publishes `gone/<id>` when an instance is deregistered. Every verb takes a transaction.
 
 - Enrolment: `create_activation` makes a code, `read_registration` checks a host's request, `register` enrols the host
-  after `forget_unheard` has removed what lost answers left, and `deregister` ends that; `keep_registered` has it wait.
+  after `forget_unheard` has removed what lost answers left, and `deregister` ends that; `keep_registered` has it wait;
+  `adopt` takes in a host that enrolled after the copy was made that the installation was restored from.
 - Turns: `take_turn` has transactions about one instance wait for each other.
 - Agents: `agent_identity` returns what a signature is verified with, `agent_kinds` whose agent an instance has;
   `remember_request` is the replay cache.
@@ -28,12 +29,14 @@ from backfleet.fleet.activations import (
     disable_activation,
     find_activations,
 )
+from backfleet.fleet.adoption import adopt
 from backfleet.fleet.clients import (
     clients_for_update,
     clients_of_package,
     clients_on,
     count_by_release,
     count_changed,
+    doubt_all_clients,
     doubt_clients,
     ensure_client,
     find_clients,
@@ -48,6 +51,7 @@ from backfleet.fleet.clones import REFRESH, clones_of, count_cloned, note_run
 from backfleet.fleet.instances import (
     agent_identity,
     agent_kinds,
+    can_be_sent_to,
     connects_for_the_first_time,
     count_instances,
     count_presence,
@@ -56,6 +60,7 @@ from backfleet.fleet.instances import (
     find_instances,
     has_boots,
     instance,
+    instances_of,
     is_connected,
     keep_registered,
     next_dial,
@@ -152,8 +157,10 @@ __all__ = [
     "TooManyTags",
     "Watched",
     "activation",
+    "adopt",
     "agent_identity",
     "agent_kinds",
+    "can_be_sent_to",
     "changed",
     "clients_for_update",
     "clients_of_package",
@@ -173,6 +180,7 @@ __all__ = [
     "deregister",
     "deregistered_among",
     "disable_activation",
+    "doubt_all_clients",
     "doubt_clients",
     "ensure_client",
     "find_activations",
@@ -190,6 +198,7 @@ __all__ = [
     "holds_of",
     "ids_of_package",
     "instance",
+    "instances_of",
     "is_connected",
     "keep_registered",
     "lost",

@@ -94,6 +94,11 @@ def doubt_clients(tx: Transaction, instance_id: str) -> None:
     _store.clients.doubt(tx, instance_id)
 
 
+def doubt_all_clients(tx: Transaction) -> None:
+    """Record that nothing is known for certain of any client, so that all hosts are asked soon what they have."""
+    _store.clients.doubt_all(tx)
+
+
 def clients_for_update(tx: Transaction, client_ids: Sequence[str]) -> dict[str, Client]:
     """Return clients of any account by id, locked in the order of their ids."""
     return _store.clients.for_update(tx, client_ids)

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+import sqlalchemy as sa
+
 from backfleet.fleet import _store
 from backfleet.fleet.model import GONE, AgentIdentity, AgentKind, Heartbeat, Instance, InstanceFilter, Reachability
 from backfleet.paging import Listing, Page
@@ -140,6 +142,19 @@ def find_instances(
 def instance(tx: Transaction, account_id: str, instance_id: str) -> Instance | None:
     """Return one instance of the account; None if it has none of this id, or has deregistered it."""
     return _store.instances.by_id(tx, account_id, None, [instance_id]).get(instance_id)
+
+
+def instances_of(tx: Transaction, account_id: str, instance_ids: Sequence[str]) -> dict[str, Instance]:
+    """Return instances of the account by id, without those that are deregistered."""
+    return _store.instances.by_id(tx, account_id, None, instance_ids)
+
+
+def can_be_sent_to(instance_id: sa.ColumnElement[str], reachable_since: datetime) -> sa.ColumnElement[bool]:
+    """Return a condition for another module's query: the instance in this column can be given work, or is gone.
+
+    What is sent to an instance that is deregistered ends at once.
+    """
+    return _store.instances.can_be_sent_to(instance_id, reachable_since)
 
 
 def agent_kinds(tx: Transaction, instance_ids: Sequence[str]) -> dict[str, AgentKind]:

@@ -8,10 +8,12 @@ database. The policy language is the package `identity.policy`.
   the caller may do.
 - Temporary credentials: `issue_credentials` and `issue_federated_credentials` hand them out, `open_token` and
   `session_caller` accept them; `verify_token` checks the token of an identity provider.
+- Later: `write_caller` and `read_caller` keep a caller as text, without secrets, for what is done in their name.
 - Other accounts: `assume_role` returns the caller as they act by a role of another account; `pair_accounts` and
   `are_paired` say for which account a service may act.
 - Administration: `first_account` at the first start, then `create_`, `find_`, `list_`, `update_` and `delete_` of
-  users, groups, roles, keys, providers and policies; `attach_policy`, `detach_policy`; `join_group`, `leave_group`.
+  users, groups, roles, keys, providers and policies; `attach_policy`, `detach_policy`; `join_group`, `leave_group`;
+  `set_tags`, `remove_tags` and `tags_of` roles and policies.
 """
 
 from backfleet.identity import policy
@@ -25,7 +27,14 @@ from backfleet.identity.accounts import (
     list_accounts,
 )
 from backfleet.identity.attachments import attach_policy, detach_policy, holders_of, policies_of, policies_of_user
-from backfleet.identity.callers import find_key, owner_of_key, permissions_of, statements_for, system_policy_for
+from backfleet.identity.callers import (
+    find_key,
+    owner_of_active_key,
+    owner_of_key,
+    permissions_of,
+    statements_for,
+    system_policy_for,
+)
 from backfleet.identity.errors import AlreadyExists, LimitReached, NotFound, StillInUse, Unchangeable
 from backfleet.identity.groups import (
     create_group,
@@ -97,8 +106,10 @@ from backfleet.identity.sessions import (
     open_token,
     session_caller,
 )
+from backfleet.identity.tags import remove_tags, set_tags, tags_of
 from backfleet.identity.users import create_user, delete_user, find_user, list_users, update_user
 from backfleet.identity.vault import CannotOpen, Vault
+from backfleet.identity.written_callers import read_caller, write_caller
 
 __all__ = [
     "ANONYMOUS",
@@ -183,6 +194,7 @@ __all__ = [
     "list_users",
     "list_versions",
     "open_token",
+    "owner_of_active_key",
     "owner_of_key",
     "pair_accounts",
     "permissions_of",
@@ -190,14 +202,18 @@ __all__ = [
     "policies_of_user",
     "policy",
     "purge_nonces",
+    "read_caller",
+    "remove_tags",
     "root_caller",
     "session_caller",
     "set_default_version",
     "set_key",
     "set_policy_description",
+    "set_tags",
     "spend_nonce",
     "statements_for",
     "system_policy_for",
+    "tags_of",
     "unpair_accounts",
     "update_group",
     "update_provider",
@@ -205,4 +221,5 @@ __all__ = [
     "update_user",
     "users_in_group",
     "verify_token",
+    "write_caller",
 ]

@@ -114,6 +114,7 @@ policies = sa.Table(
     sa.Column("description", sa.String(1024), nullable=False, server_default=""),
     sa.Column("default_version", sa.Integer, nullable=False),
     sa.Column("last_version", sa.Integer, nullable=False),  # numbers are never used twice
+    sa.Column("tags", sa.Text, nullable=False, server_default="{}"),
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("updated_at", Moment, nullable=False),
 )

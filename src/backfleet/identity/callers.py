@@ -43,6 +43,12 @@ def owner_of_key(tx: Transaction, access_key_id: str) -> Caller | None:
     return None if row is None else _owner(row, access_key_id)
 
 
+def owner_of_active_key(tx: Transaction, access_key_id: str) -> Caller | None:
+    """Return the caller that an active key belongs to, without opening its secret; None if there is no such key."""
+    row = _store.access_keys.find_with_owner(tx, access_key_id)
+    return _owner(row, access_key_id) if row is not None and row.active else None
+
+
 def permissions_of(tx: Transaction, caller: Caller) -> Permissions:
     """Return what a caller may do, limited by the session's own policy if there is one."""
     own = statements_for(tx, caller)

@@ -1,5 +1,6 @@
 """Policies. System policies are code and the same for all accounts; custom policies belong to one account."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
@@ -15,7 +16,14 @@ POLICIES_PER_ACCOUNT: Final = 1500
 
 
 def create_policy(
-    tx: Transaction, account_id: str, name: str, document: str, *, description: str = "", now: datetime
+    tx: Transaction,
+    account_id: str,
+    name: str,
+    document: str,
+    *,
+    description: str = "",
+    tags: Mapping[str, str] | None = None,
+    now: datetime,
 ) -> Policy:
     """Create a custom policy.
 
@@ -31,6 +39,8 @@ def create_policy(
     if _store.policies.count(tx, account_id) >= POLICIES_PER_ACCOUNT:
         raise LimitReached("Policy", POLICIES_PER_ACCOUNT)
     _store.policies.add(tx, account_id, name, document, description, now)
+    if tags:
+        _store.tags.put(tx, account_id, "Policy", name, tags)
     return Policy(name, CUSTOM, description, document, now, now)
 
 

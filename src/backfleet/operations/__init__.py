@@ -4,16 +4,18 @@ Owns the tables audit_events and call_buckets. Each product is a package; import
 `catalogue`.
 
 - `perform` is the only way to an operation: it finds it, authorises the caller, runs it, and writes the audit trail
+- `note_adoption` writes down that a host was taken in after a restore
 - `Housekeeping` deletes nonces, tasks, results and audit rows that are too old
 - `Watcher` says what people are notified of
 """
 
 from backfleet.operations import backfleet, ecs, hbr, ram, sts
-from backfleet.operations.backfleet.notifications import unseal_secret
 from backfleet.operations.backfleet.rollouts import Judge as RolloutJudge
 from backfleet.operations.backfleet.rollouts import witness
+from backfleet.operations.held import note_adoption
 from backfleet.operations.housekeeping import Housekeeping
-from backfleet.operations.noticing import Watcher
+from backfleet.operations.noticing import Watcher, sender_of
+from backfleet.operations.waiting import still_may
 
 __all__ = [
     "Housekeeping",
@@ -22,8 +24,10 @@ __all__ = [
     "backfleet",
     "ecs",
     "hbr",
+    "note_adoption",
     "ram",
+    "sender_of",
+    "still_may",
     "sts",
-    "unseal_secret",
     "witness",
 ]

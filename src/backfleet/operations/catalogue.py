@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypedDict, TypeVar, Unpack
 
 from backfleet import identity, releases
+from backfleet.hold import Watch
 from backfleet.ids import Draw
 from backfleet.settings import Settings
 from backfleet.storage import CallLimit, Database
@@ -50,6 +51,7 @@ class Services:
     vault: identity.Vault
     repository: releases.Repository
     draw: Draw
+    hold: Watch | None = None  # None: it is not known to have been restored
     skew: Callable[[], timedelta] = timedelta  # by how much this machine's clock is ahead of the database's
 
 

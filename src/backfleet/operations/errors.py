@@ -47,3 +47,13 @@ class RegionNotFound(ApiError):
             f"The RegionId {given[:64]!r} does not exist in our records. This installation is {ours!r}: give that one, "
             "or leave it out."
         )
+
+
+class ServerHeld(ApiError):
+    """The server was restored from a copy, and is held until an operator has looked at it."""
+
+    code = "ServerHeld"
+    status = 409
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"This server was restored from a backup and is held: {why}.")

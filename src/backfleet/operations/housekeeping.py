@@ -1,4 +1,4 @@
-"""Deleting what is too old: nonces, tasks, rollouts, results, expired pins and the audit trail.
+"""Deleting what is too old: nonces, logins, tasks, rollouts, results, expired pins and the audit trail.
 
 A clock that jumped ahead must not empty them, and nobody can see from the clock that it did. So what was there before
 this process ages by the time that has passed for certain: from the newest call that was recorded before the start, by
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
-from backfleet import assistant, fleet, identity, notifications, rollouts, upgrades
+from backfleet import assistant, fleet, identity, logins, notifications, rollouts, upgrades
 from backfleet.operations import _store
 from backfleet.operations.catalogue import Services
 
@@ -40,6 +40,7 @@ class Housekeeping:
                 identity.purge_nonces(tx, now=min(now, self._started + running))
             if self._newest is None:
                 self._newest = _store.newest_before(tx, self._started) or self._started
+            logins.purge(tx, now=now, idle=timedelta(seconds=settings.console_idle_seconds))
             proven = min(now, self._newest + running)
             rollouts.purge(tx, before=proven - timedelta(days=settings.task_days), now=proven)
             upgrades.purge(tx, before=proven - timedelta(days=settings.task_days))

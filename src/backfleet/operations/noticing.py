@@ -4,6 +4,7 @@ Conditions are found anew each time and compared with those that are known: noth
 something happens, and a restart or a second process loses and doubles nothing.
 """
 
+import ssl
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Final
@@ -13,7 +14,9 @@ from cryptography import x509
 from backfleet import backups, fleet, identity, notifications, releases, rollouts, upgrades
 from backfleet.certificates import authority_file, server_file
 from backfleet.notifications import KINDS, LASTING, Condition, Destination, Kind, Way
+from backfleet.operations.backfleet.notifications import unseal_secret
 from backfleet.operations.catalogue import Services
+from backfleet.outbound import Destinations
 from backfleet.paging import Page
 from backfleet.rollouts import RolloutState
 from backfleet.storage import Transaction
@@ -27,6 +30,23 @@ ENDS_SOON: Final = {"server": timedelta(days=14), "authority": timedelta(days=18
 METADATA_ENDS_SOON: Final = {"root": timedelta(days=60), "targets": timedelta(days=21)}
 WAITING: Final = {RolloutState.AWAITING_APPROVAL: Kind.ROLLOUT_WAITING, RolloutState.HALTED: Kind.ROLLOUT_HALTED}
 OVER: Final = (RolloutState.COMPLETED, RolloutState.ROLLED_BACK, RolloutState.EXPIRED)
+
+
+def sender_of(services: Services) -> notifications.Sender:
+    """Return who delivers notifications.
+
+    Raises:
+        ValueError, OSError: one of the settings about them cannot be used.
+    """
+    settings = services.settings
+    means = notifications.Means(
+        destinations=Destinations.read(settings.outbound_allowed),
+        trust=ssl.create_default_context(cafile=settings.outbound_authority or None),
+        unseal=lambda sealed: unseal_secret(services, sealed),
+        mail=notifications.read_mail_server(settings.smtp_url, settings.smtp_password_file, settings.smtp_sender),
+        program=settings.notify_program,
+    )
+    return notifications.Sender(services.database, means)
 
 
 class Watcher:

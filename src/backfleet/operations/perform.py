@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 from backfleet import identity
 from backfleet.failpoints import failpoint
 from backfleet.operations import _store as audit
-from backfleet.operations import authorisation
+from backfleet.operations import authorisation, held
 from backfleet.operations.audit_event import (
     LONGEST_AGENT,
     MOST_OF_REFUSED,
@@ -163,9 +163,11 @@ def admit(
     targets = authorisation.targets_of(operation, call, request)
     with call.services.database.transaction() as tx:
         first(tx)
+        is_held = held.check_caller(tx, call)
         ruling = authorisation.judge(tx, operation, call, targets, authorisation.context_of(operation, call, request))
         allowed = ruling.decision.allowed
         refusal = problem if allowed or operation.denied is not None else authorisation.refusal_of(call, ruling)
+        refusal = is_held or refusal
         event = _event_to_write(operation, call, flat, access_key_id, refusal, allowed=allowed, refusals=refusals)
         if event is not None:
             audit.write(tx, event)

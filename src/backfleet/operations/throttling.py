@@ -156,13 +156,16 @@ class Throttle:
     ) -> None:
         """Spend one call of an operation.
 
-            Args:
-                who: The account; the caller's address if there is no account.
-                action: The operation.
-        XX            shared: Whether the bucket is shared by all replicas; an address's is not.
+        Args:
+            who: The account; the caller's address if there is no account.
+            action: The operation.
+            now: The time.
+            caller: Who of the account calls, for fairness between callers.
+            is_retry: Whether the caller comes back after the wait it was given.
+            shared: Whether the bucket is shared by all replicas; an address's is not.
 
-            Raises:
-                Throttled: no call is left. A caller of an account who comes back after the stated wait finds one.
+        Raises:
+            Throttled: no call is left. A caller of an account who comes back after the stated wait finds one.
         """
         with self._lock:
             held = self._held((who, action))

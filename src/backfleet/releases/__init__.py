@@ -1,7 +1,7 @@
 """Keep which versions exist, and sign them so that hosts can verify them. Knows no hosts, tasks or callers.
 
-Owns the tables `releases`, `release_offers`, `default_packages`, `package_schemes` and `signed_metadata`, the artifacts
-folder and the release-signing keys.
+Owns the tables `releases`, `release_offers`, `default_packages`, `package_schemes`, `signed_metadata` and
+`signed_metadata_floors`, the artifacts folder and the release-signing keys.
 
 - `prepare` reads an uploaded artifact, `keep_artifact` stores it, `add` makes it a release on a channel.
 - `withdraw` stops offering a release, `offer` offers it again or on another channel.
@@ -12,6 +12,7 @@ folder and the release-signing keys.
   are pure.
 - `metadata` and `Repository.artifact` are for those who download; `note_fetched` remembers that somebody did.
 - `refresh` makes the first metadata; `run_once` is the worker that keeps it fresh.
+- `resume` goes on after a restore, above what hosts have seen; `needs_signature` says that people must sign for that.
 - `pending_signatures` and `accept_signatures` are for keys that are kept elsewhere.
 """
 
@@ -48,7 +49,16 @@ from backfleet.releases.schemes import (
     schemes_of,
 )
 from backfleet.releases.selection import Selection, is_withdrawn, newest, select, select_named
-from backfleet.releases.signed_metadata import LIFETIMES, endings, may_sign, metadata, refresh, run_once
+from backfleet.releases.signed_metadata import (
+    LIFETIMES,
+    endings,
+    may_sign,
+    metadata,
+    needs_signature,
+    refresh,
+    resume,
+    run_once,
+)
 from backfleet_host.manifest import Health, Manifest, Service
 
 __all__ = [
@@ -82,6 +92,7 @@ __all__ = [
     "may_be_sent",
     "may_sign",
     "metadata",
+    "needs_signature",
     "newest",
     "note_fetched",
     "offer",
@@ -92,6 +103,7 @@ __all__ = [
     "pending_signatures",
     "prepare",
     "refresh",
+    "resume",
     "review_scheme",
     "run_once",
     "scheme_for",

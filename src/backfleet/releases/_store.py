@@ -7,7 +7,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from backfleet.releases._tables import default_packages, offers, package_schemes, releases, signed_metadata
+from backfleet.releases._tables import (
+    default_packages,
+    metadata_floors,
+    offers,
+    package_schemes,
+    releases,
+    signed_metadata,
+)
 from backfleet.releases.model import Prepared, Release
 from backfleet.storage import Transaction
 from backfleet_host.manifest import Manifest
@@ -197,6 +204,17 @@ def latest_version(tx: Transaction, role: str) -> int:
     """Return the number of a role's newest metadata, 0 if there is none."""
     query = sa.select(sa.func.max(signed_metadata.c.version)).where(signed_metadata.c.role == role)
     return int(tx.scalar(query) or 0)
+
+
+def set_floor(tx: Transaction, role: str, version: int) -> None:
+    """Have the versions of a role's metadata begin above this one."""
+    tx.run(sa.delete(metadata_floors).where(metadata_floors.c.role == role))
+    tx.add(metadata_floors, [{"role": role, "version": version}])
+
+
+def floor(tx: Transaction, role: str) -> int:
+    """Return above which version a role's metadata begins; 0 if a restore never raised it."""
+    return int(tx.scalar(sa.select(metadata_floors.c.version).where(metadata_floors.c.role == role)) or 0)
 
 
 def latest(tx: Transaction, role: str) -> bytes | None:

@@ -54,3 +54,11 @@ signed_metadata = sa.Table(
     sa.Column("version", sa.Integer, primary_key=True),  # two replicas cannot both publish the same version
     sa.Column("bytes", sa.LargeBinary, nullable=False),
 )
+
+# What versions of metadata begin above, after a restore: hosts have seen newer ones than the copy knows.
+metadata_floors = sa.Table(
+    "signed_metadata_floors",
+    metadata,
+    sa.Column("role", sa.String(16), primary_key=True),
+    sa.Column("version", sa.Integer, nullable=False),
+)

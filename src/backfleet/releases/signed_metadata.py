@@ -6,7 +6,7 @@ refresh never sees a mixture.
 Source: TUF specification, sections 4 to 6.
 """
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
 from securesystemslib.signer import Key
@@ -25,6 +25,9 @@ LIFETIMES: Final = {
     "timestamp": timedelta(days=7),
 }
 """How long each document is valid. A host that sees no newer timestamp for that long suspects a freeze and refuses."""
+
+VERSIONS_COUNT_FROM: Final = datetime(2026, 1, 1, tzinfo=UTC)
+"""After a restore, versions go on at the seconds since then: nobody publishes more often, and nine digits suffice."""
 
 KEPT_VERSIONS = 20  # of snapshot and targets, for clients in the middle of a refresh
 LARGEST: Final = 4_500_000  # bytes of one document; python-tuf's clients accept at most 5,000,000
@@ -94,6 +97,32 @@ def refresh(tx: Transaction, repository: Repository, *, now: datetime) -> bool:
     elif "timestamp" in due:
         _publish_timestamp(tx, repository, read(tx, "snapshot").signed.version, now)
     return bool(due)
+
+
+def resume(tx: Transaction, repository: Repository, *, now: datetime) -> bool:
+    """Go on above every version that a host can have seen: the database is an older copy. The clock decides where.
+
+    Root versions follow each other without a gap, so that a host accepts the next one only. They stay as they are.
+
+    Returns:
+        False if the targets key is kept elsewhere. Then hosts that have seen newer targets than the copy has refuse
+        these, until the next ones are signed: `needs_signature`.
+    """
+    _store.lock(tx)
+    if not exists(tx):
+        return True
+    floor = max(round((now - VERSIONS_COUNT_FROM).total_seconds()), 0)
+    for role in ("targets", "snapshot", "timestamp"):
+        _store.set_floor(tx, role, floor)
+    if publish(tx, repository, now=now):
+        return True
+    publish_snapshot(tx, repository, read(tx, "targets").signed.version, now)
+    return False
+
+
+def needs_signature(tx: Transaction) -> bool:
+    """Return whether the newest targets are those of an older copy: hosts may have seen newer ones."""
+    return exists(tx) and _store.latest_version(tx, "targets") < _store.floor(tx, "targets")
 
 
 def run_once(database: Database, repository: Repository, *, now: datetime) -> bool:
@@ -199,7 +228,7 @@ def read(tx: Transaction, role: str) -> Metadata[Any]:
 
 
 def _next(tx: Transaction, role: str) -> int:
-    return _store.latest_version(tx, role) + 1
+    return max(_store.latest_version(tx, role), _store.floor(tx, role)) + 1
 
 
 def _due(tx: Transaction, repository: Repository, now: datetime) -> list[str]:

@@ -4,9 +4,8 @@ import json
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
-from backfleet.identity import Caller, Session
 from backfleet.rollouts.applying import check_move
 from backfleet.rollouts.model import Member, RingRun, Rollout
 from backfleet.rollouts.policy import Policy, PolicyRefused, lenient, read_policy
@@ -152,36 +151,6 @@ def read_rings(text: str) -> tuple[RingRun, ...]:
     return tuple(
         RingRun(RingState(state), _moment(started), _moment(finished)) for state, started, finished in json.loads(text)
     )
-
-
-def write_caller(caller: Caller) -> str:
-    """Return what names a caller, and what their permissions are read by, as JSON. No secret is among it."""
-    session = caller.session
-    fields: dict[str, Any] = {
-        name: getattr(caller, name)
-        for name in ("account_id", "kind", "arn", "principal_id", "user_id", "user_name", "role_id", "access_key_id")
-    }
-    if session is not None:
-        fields["session"] = [
-            session.role_name,
-            session.name,
-            session.policy,
-            session.source_identity,
-            session.provider,
-            session.person,
-        ]
-    return json.dumps(fields)
-
-
-def read_caller(text: str) -> Caller:
-    """Return what `write_caller` wrote."""
-    fields = json.loads(text)
-    found = fields.pop("session", None)
-    session = None
-    if found is not None:
-        role_name, name, policy, source, provider, *person = found
-        session = Session(role_name, name, policy, source, provider=provider, person="".join(person))
-    return Caller(**fields, session=session)
 
 
 def _text(moment: datetime | None) -> str | None:

@@ -7,10 +7,11 @@ from typing import Final
 
 from backfleet import fleet, releases, upgrades
 from backfleet.fleet import Client, Hold
+from backfleet.identity import read_caller
 from backfleet.ids import Draw
 from backfleet.rollouts.judging import NO_PERMISSION, Judge
 from backfleet.rollouts.model import Action
-from backfleet.rollouts.records import RolloutRecord, read_caller
+from backfleet.rollouts.records import RolloutRecord
 from backfleet.settings import Settings
 from backfleet.storage import Transaction
 from backfleet.upgrades import Kind, NewTask, TaskTarget

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from backfleet import releases
-from backfleet.identity import Caller
+from backfleet.identity import Caller, read_caller, write_caller
 from backfleet.ids import Draw, new_id
 from backfleet.outbound import Destinations
 from backfleet.rollouts import _store, outside
@@ -18,7 +18,7 @@ from backfleet.rollouts.model import RingRun
 from backfleet.rollouts.people import NOBODY, may_be_same, person_of
 from backfleet.rollouts.planning import Plan, members_sha256, plan
 from backfleet.rollouts.policy import Approval, Fault, Kind, Manual, PolicyRefused, read_policy, with_lines
-from backfleet.rollouts.records import MemberRecord, RolloutRecord, read_caller, write_caller, write_rings
+from backfleet.rollouts.records import MemberRecord, RolloutRecord, write_rings
 from backfleet.rollouts.sending import TOPIC
 from backfleet.rollouts.states import ENDED, FINAL, MemberState, RolloutState, may_move, rollout_may_move
 from backfleet.rollouts.stopping import withdraw_orders

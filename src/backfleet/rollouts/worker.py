@@ -11,6 +11,7 @@ from typing import Final
 
 from backfleet import upgrades
 from backfleet.failpoints import failpoint
+from backfleet.identity import read_caller
 from backfleet.ids import Draw
 from backfleet.rollouts import _store
 from backfleet.rollouts.applying import moved_member, moved_rollout
@@ -23,7 +24,7 @@ from backfleet.rollouts.newcomers import take_in
 from backfleet.rollouts.people import person_of
 from backfleet.rollouts.pinning import refresh_pins
 from backfleet.rollouts.policy import Backups
-from backfleet.rollouts.records import RolloutRecord, read_caller
+from backfleet.rollouts.records import RolloutRecord
 from backfleet.rollouts.sealing import Witness, sign_head
 from backfleet.rollouts.sending import Sent, send_orders
 from backfleet.rollouts.states import ENDED, MemberState, RolloutState

@@ -4,6 +4,7 @@ Owns no table but the schema version and the row that `check_writing` writes. Ev
 `metadata` and keeps its SQL in its own `_store`; what must never happen twice is a constraint there.
 
 - `open_database(url)` opens a database, and `migrate` brings it to this version's schema, or raises `WrongSchema`.
+- `snapshot` reads all rows as of one moment; `load` fills an empty database with them, of either engine.
 - `DatabaseClock` is one clock for all processes that share the database.
 - `Database.transaction()` and `Database.reading()` give a `Transaction`.
 - Both raise `Unavailable` while the same may work later: the database is away, read-only, full, locked ...
@@ -11,6 +12,7 @@ Owns no table but the schema version and the row that `check_writing` writes. Ev
 
 from backfleet.storage._clock import DatabaseClock
 from backfleet.storage._columns import Moment, metadata
+from backfleet.storage._copying import BadRows, Snapshot, load, snapshot
 from backfleet.storage._database import Conflict, Database, Transaction, open_database
 from backfleet.storage._limits import CallLimit, TimeOuts
 from backfleet.storage._lists import list_part
@@ -20,11 +22,13 @@ from backfleet.storage._unavailable import Trouble, Unavailable, database_troubl
 from backfleet.storage._writing import check_writing
 
 __all__ = [
+    "BadRows",
     "CallLimit",
     "Conflict",
     "Database",
     "DatabaseClock",
     "Moment",
+    "Snapshot",
     "TimeOuts",
     "Transaction",
     "Trouble",
@@ -34,7 +38,9 @@ __all__ = [
     "database_trouble",
     "is_new",
     "list_part",
+    "load",
     "metadata",
     "migrate",
     "open_database",
+    "snapshot",
 ]

@@ -13,6 +13,7 @@ from backfleet.storage._database import Database
 from backfleet.storage._schema import FIRST, WrongSchema, check_revision, check_schema, complete_first_schema
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+REVISIONS = "alembic_version"  # the table with the revision, which is nobody's data
 _MIGRATION_LOCK = 0x6261636B  # PostgreSQL's advisory lock; any number that all replicas share
 
 log = logging.getLogger(__name__)
@@ -30,8 +31,10 @@ def migrate(database: Database, revision: str = "head") -> None:
     with database.engine.connect().execution_options(timed=False) as connection, connection.begin():
         if database.engine.dialect.name == "postgresql":
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
-        found = _revision_of(connection)
+        found = revision_of(connection)
         check_revision(found, script)
+        if revision != "head":
+            check_revision(revision, script)
         if found == FIRST and (added := complete_first_schema(connection, script)):
             log.warning("the database of an early version was completed: %s", ", ".join(added))
         config.attributes["connection"] = connection
@@ -53,8 +56,9 @@ def is_new(database: Database) -> bool:
     if file is not None and not file.is_open and not (file.path.exists() and file.path.stat().st_size):
         return True
     with database.engine.connect() as connection:
-        return _revision_of(connection) is None
+        return revision_of(connection) is None
 
 
-def _revision_of(connection: sa.Connection) -> str | None:
+def revision_of(connection: sa.Connection) -> str | None:
+    """Return which migration a database has come to; None if none ever ran."""
     return MigrationContext.configure(connection).get_current_revision()

@@ -12,14 +12,15 @@ Tasks:
     start: store a task made of a NewTask; started_before: find the one that a ClientToken started
     running_like, remember_token: find a running task that was asked to do the same, and let a ClientToken find it
     read, find, find_items, are_moving, ended_badly: read tasks
-    cancel: end what is open; withdraw: orders that no host has yet; purge: forget old tasks
+    cancel: end what is open; withdraw: orders that no host has yet; purge: forget old tasks;
+      end_restored: expire all, after a restore
 For the workers:
     run_once: send, collect and expire; run_checkups_once: ask hosts for the status of their clients
 """
 
 from backfleet.idempotency import TokenReused
 from backfleet.upgrades.checkups import CHECKUPS, run_checkups_once
-from backfleet.upgrades.ending import TOPIC, cancel, purge, withdraw
+from backfleet.upgrades.ending import TOPIC, cancel, end_restored, purge, withdraw
 from backfleet.upgrades.installing import InstallOptions, PackageUnclear, plan_installs
 from backfleet.upgrades.model import EndedBadly, IllegalMove, Item, NewTask, Task, TaskTarget
 from backfleet.upgrades.offers import Offer, OfferSummary, newest_versions, releases_by_offer, summaries
@@ -36,7 +37,8 @@ from backfleet.upgrades.planning import (
 from backfleet.upgrades.reading import are_moving, ended_badly, find, find_items, read
 from backfleet.upgrades.starting import remember_token, running_like, start, started_before
 from backfleet.upgrades.states import ItemState, Kind, TaskState
-from backfleet.upgrades.worker import run_once
+from backfleet.upgrades.waiting import StillMay
+from backfleet.upgrades.worker import Rules, run_once
 
 __all__ = [
     "CHECKUPS",
@@ -53,6 +55,8 @@ __all__ = [
     "PackageUnclear",
     "Planner",
     "RollBackPlanner",
+    "Rules",
+    "StillMay",
     "Task",
     "TaskState",
     "TaskTarget",
@@ -61,6 +65,7 @@ __all__ = [
     "UpgradePlanner",
     "are_moving",
     "cancel",
+    "end_restored",
     "ended_badly",
     "find",
     "find_items",

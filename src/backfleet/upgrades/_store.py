@@ -1,12 +1,13 @@
 """The only SQL on tasks, client upgrades and client tokens."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
 
+from backfleet import fleet
 from backfleet.idempotency import TokenStore
 from backfleet.paging import Listing, Page
 from backfleet.storage import Transaction
@@ -23,7 +24,7 @@ _ITEM_FIELDS: Final = [field.name for field in fields(Item)]
 _ITEM_COLUMNS: Final = {name: items.c[name].name for name in _ITEM_FIELDS}  # field -> name in the database
 _CHANGING: Final = (
     "state", "stage", "code", "message", "current_version", "timeout_seconds", "started_at", "completed_at",
-    "evidence", "deferred",
+    "evidence", "deferred", "order_until", "not_before", "attempts",
 )  # fmt: skip
 
 # The worker's busiest statements. They are built once: building one costs more than running it.
@@ -94,6 +95,12 @@ def overdue(tx: Transaction, now: datetime, limit: int) -> list[Task]:
     return _with_items(tx, _overdue(now).limit(limit))
 
 
+def bring_deadlines_forward(tx: Transaction, now: datetime) -> None:
+    """Let the time of every open task be over now."""
+    still = sa.and_(tasks.c.state == TaskState.CREATED, tasks.c.deadline > now)
+    tx.run(sa.update(tasks).where(still).values(deadline=now))
+
+
 def overdue_among(tx: Transaction, task_ids: Sequence[str], now: datetime) -> list[Task]:
     """Return those of these tasks that are open past their deadline, with their items; not locked."""
     return _with_items(tx, _overdue(now).where(tasks.c.id.in_(task_ids))) if task_ids else []
@@ -151,21 +158,53 @@ def live_tasks_of(tx: Transaction, account_id: str, client_ids: Sequence[str]) -
     return {row.client_id: row.task_id for row in tx.rows(sa.select(items.c.client_id, items.c.task_id).where(live))}
 
 
-def anything_waiting(tx: Transaction, now: datetime) -> bool:
+def anything_waiting(tx: Transaction, now: datetime, reachable_since: datetime) -> bool:
     """Return whether there is an item to send."""
-    return tx.first(_waiting(now).with_only_columns(items.c.id).limit(1)) is not None
+    return tx.first(_waiting(now, reachable_since).with_only_columns(items.c.id).limit(1)) is not None
 
 
-def take_waiting(tx: Transaction, now: datetime, limit: int) -> list[Item]:
+def take_waiting(tx: Transaction, now: datetime, reachable_since: datetime, limit: int) -> list[Item]:
     """Return items to send, those of the oldest tasks first, locked for this transaction."""
-    oldest = _waiting(now).order_by(tasks.c.created_at, items.c.id).limit(limit)
+    oldest = _waiting(now, reachable_since).order_by(tasks.c.created_at, items.c.id).limit(limit)
     return [_item(row) for row in tx.rows(oldest.with_for_update(of=items, skip_locked=True))]
 
 
-def _waiting(now: datetime) -> sa.Select[Any]:
-    """Select waiting items whose deadline is still to come."""
+def _waiting(now: datetime, reachable_since: datetime) -> sa.Select[Any]:
+    """Select waiting items whose deadline is still to come, without those that wait for their host and must go on."""
     in_time = sa.and_(items.c.state == ItemState.WAITING, tasks.c.deadline > now)
-    return sa.select(items).join(tasks, tasks.c.id == items.c.task_id).where(in_time)
+    is_due = sa.and_(
+        items.c.waits_until > now,
+        sa.or_(items.c.not_before.is_(None), items.c.not_before <= now),
+        fleet.can_be_sent_to(items.c.instance_id, reachable_since),
+    )
+    ready = sa.or_(items.c.waits_until.is_(None), is_due)
+    return sa.select(items).join(tasks, tasks.c.id == items.c.task_id).where(in_time, ready)
+
+
+def overdue_items(tx: Transaction, now: datetime, limit: int) -> list[Item]:
+    """Return open items of which the wait, or the order that is out, is over before their task; not locked."""
+    is_waiting = items.c.state == ItemState.WAITING
+    late = sa.or_(
+        sa.and_(is_waiting, items.c.waits_until <= now), sa.and_(sa.not_(is_waiting), items.c.order_until <= now)
+    )
+    query = sa.select(items).where(items.c.state.in_(_OPEN), items.c.waits_until.is_not(None), late)
+    return [_item(row) for row in tx.rows(query.order_by(items.c.id).limit(limit))]
+
+
+def waiting_of(tx: Transaction, account_id: str, client_ids: Sequence[str]) -> list[Item]:
+    """Return the items of these clients that wait for their hosts, locked in the order of their ids."""
+    if not client_ids:
+        return []
+    mine = sa.and_(items.c.client_id.in_(client_ids), items.c.account_id == account_id)
+    waits = sa.and_(items.c.state == ItemState.WAITING, items.c.waits_until.is_not(None))
+    return [_item(row) for row in tx.rows(sa.select(items).where(mine, waits).order_by(items.c.id).with_for_update())]
+
+
+def renew(tx: Transaction, renewed: Mapping[str, Item]) -> None:
+    """Write items that wait for another order, which has another id; they are locked and given by the old one."""
+    for item_id in sorted(renewed):
+        values = {name: getattr(renewed[item_id], name) for name in ("id", *_CHANGING)}
+        tx.run(sa.update(items).where(items.c.id == item_id).values(values))
 
 
 def items_for_update(tx: Transaction, item_ids: Sequence[str]) -> dict[str, Item]:

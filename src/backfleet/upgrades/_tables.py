@@ -21,6 +21,7 @@ tasks = sa.Table(
     sa.Column("deadline", Moment, nullable=False),
     sa.Column("label", sa.String(64), nullable=False, server_default=""),
     sa.Column("topic", sa.String(64), nullable=False, server_default=""),  # published when the task ends; "" = none
+    sa.Column("caller", sa.Text, nullable=False, server_default=""),  # who is judged again when a waiting order leaves
     sa.Index("ix_tasks_account", "account_id", "created_at"),
     sa.Index("ix_tasks_deadline", "state", "deadline"),
 )
@@ -52,6 +53,10 @@ items = sa.Table(
     sa.Column("tries_again", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("evidence", sa.Text, nullable=False, server_default=""),
     sa.Column("deferred", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("waits_until", Moment),  # it may wait for its host until then; null = it does not wait
+    sa.Column("order_until", Moment),  # when the order that is out ends; null = with its task
+    sa.Column("not_before", Moment),  # its host was busy: it is given another order then
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
     sa.UniqueConstraint("task_id", "position"),
 )
 

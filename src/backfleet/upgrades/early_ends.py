@@ -7,6 +7,9 @@ from typing import Final
 
 from backfleet.carriers import Reached
 
+RESTORED: Final = (
+    "the server was restored from a copy that was made while this was under way; its host is asked what it has now"
+)
 _BY_ITSELF: Final = "it finishes or rolls back by itself, and its report is recorded"
 _UNTOUCHED: Final = "nothing was changed there"
 

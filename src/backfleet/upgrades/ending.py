@@ -5,6 +5,7 @@ items (by id), clients (by id), tasks (by id).
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -18,6 +19,7 @@ from backfleet.upgrades.progress import progress_of
 from backfleet.upgrades.states import ItemState, TaskState, task_state
 
 TOPIC: Final = "upgrades"
+AT_ONCE: Final = 100  # open tasks read at once
 MOST_FORGOTTEN: Final = 2000  # tasks forgotten in one go; the next round takes the rest
 
 
@@ -69,6 +71,22 @@ def expire_overdue(tx: Transaction, task_ids: Sequence[str], *, now: datetime) -
     return {task.id for task in late}
 
 
+def end_restored(tx: Transaction, *, now: datetime) -> int:
+    """Expire every open task: the database is an older copy, and what became of them since is not known here.
+
+    Returns:
+        How many there were.
+    """
+    _store.bring_deadlines_forward(tx, now)
+    count = 0
+    while late := _store.overdue(tx, now, AT_ONCE):
+        for task in late:
+            _end_open(tx, task, lambda item, _: item.restored(at=now), now=now)
+            update_tasks(tx, [task.id], now=now)
+        count += len(late)
+    return count
+
+
 def _end_open(tx: Transaction, task: Task, end: Callable[[Item, Reached | None], Item], *, now: datetime) -> bool:
     """End the items of a task that are open, and return whether one was."""
     seen = {item.id: item.state for item in task.items if item.is_open}
@@ -79,7 +97,8 @@ def _end_open(tx: Transaction, task: Task, end: Callable[[Item, Reached | None],
     # These may have been sent since the task was read: then there was nothing to cancel yet.
     since = [item.id for item in locked if item.state is not seen[item.id]]
     reached |= carriers.cancel(tx, TOPIC, since, now=now)
-    ended = [end(item, reached.get(item.id)) for item in locked]
+    never_sent = {item.id for item in locked if item.waits}  # their clients are as they were
+    ended = [replace(end(item, reached.get(item.id)), deferred=item.deferred or item.waits) for item in locked]
     _store.update(tx, ended)
     changes = [
         Change(
@@ -89,7 +108,7 @@ def _end_open(tx: Transaction, task: Task, end: Callable[[Item, Reached | None],
             failure=Failure(item.code, item.message, item.to_version, now),
         )
         for item in ended
-        if item.client_id
+        if item.client_id and item.id not in never_sent
     ]
     fleet.set_clients(tx, changes, now=now)
     update_tasks(tx, [task.id], now=now)

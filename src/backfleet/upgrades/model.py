@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from backfleet.carriers import Reached
 from backfleet.fleet import ClientStatus
-from backfleet.upgrades.early_ends import cancelled_text, expired_text
+from backfleet.upgrades.early_ends import RESTORED, cancelled_text, expired_text
 from backfleet.upgrades.progress import FAILED
 from backfleet.upgrades.states import FINAL, OPEN, ItemState, Kind, TaskState, may_move
 from backfleet_host.contract import Order
@@ -103,6 +103,8 @@ class NewTask:
     topic: str = ""  # published when the task ends, at most 64 characters; "" = none
     client_token: str | None = None
     names_version: bool = False  # its caller named the version
+    expires_in: timedelta | None = None  # its items may wait for their hosts for so long; None = they do not wait
+    caller: str = ""  # who is judged again when a waiting order leaves, as `identity.write_caller` writes it
     fingerprint: str = ""
 
 
@@ -133,6 +135,10 @@ class Item:
     tries_again: bool = False
     evidence: str = ""  # what a version printed that was rolled back: first and last lines
     deferred: bool = False  # the host was not ready, and its client is as it was
+    waits_until: datetime | None = None  # it may wait for its host until then; None = it does not wait
+    order_until: datetime | None = None  # when the order that is out ends; None = with its task
+    not_before: datetime | None = None  # its host was busy: it is given another order then
+    attempts: int = 0  # orders that its host did not begin, or put off
 
     def moved(self, to: ItemState, *, at: datetime, code: str = "", message: str = "") -> "Item":
         """Return this item in state `to`; unchanged if it is in that state already.
@@ -153,6 +159,10 @@ class Item:
         message = expired_text(self._reached(reached))
         return self.moved(ItemState.EXPIRED, at=at, code=EXPIRED_CODE, message=message)
 
+    def restored(self, *, at: datetime) -> "Item":
+        """Return this open item as it is after a restore: it may have ended in any way since the copy was made."""
+        return self.moved(ItemState.EXPIRED, at=at, code=EXPIRED_CODE, message=RESTORED)
+
     def cancelled(self, *, at: datetime, reached: Reached | None) -> "Item":
         """Return this open item as it is once its task is cancelled. How far its order has come decides the words."""
         message = cancelled_text(self._reached(reached))
@@ -165,6 +175,36 @@ class Item:
         }  # fmt: skip
         return by_state.get(self.state) if known is None else known
 
+    def waiting_again(self, *, item_id: str, message: str, not_before: datetime | None) -> "Item":
+        """Return this open item as it waits for another order.
+
+        Args:
+            item_id: its new id: a host answers an order that it has had from its journal.
+            message: why.
+            not_before: when the next order may leave; None = as soon as its host can be given work.
+        """
+        return replace(
+            self,
+            id=item_id,
+            state=ItemState.WAITING,
+            stage="",
+            code="",
+            message=message,
+            timeout_seconds=0,
+            started_at=None,
+            completed_at=None,
+            evidence="",
+            deferred=False,
+            order_until=None,
+            not_before=not_before,
+            attempts=self.attempts + 1,
+        )
+
+    @property
+    def waits(self) -> bool:
+        """Whether it waits for its host, and no order is out."""
+        return self.waits_until is not None and self.state is ItemState.WAITING
+
     @property
     def is_open(self) -> bool:
         """Whether it can still change its state."""
@@ -175,6 +215,8 @@ class Item:
         """The client's status as far as this item goes."""
         if self.state is ItemState.SUCCEEDED:
             return STATUS_SUCCEEDED[self.kind]
+        if self.waits:
+            return ClientStatus.ACTIVATED if self.current_version else ClientStatus.NOT_INSTALLED
         if self.is_open:
             return STATUS_UNDER_WAY[self.kind]
         return status_after_failure(self.kind, self.current_version, self.code, is_deferred=self.deferred)
@@ -182,7 +224,7 @@ class Item:
     @property
     def new_client_status(self) -> ClientStatus | None:
         """The status that the client gets by this item; None if it keeps its own, as by a precheck or a stage."""
-        return None if self.kind in PREPARING else self.client_status
+        return None if self.kind in PREPARING or self.waits else self.client_status
 
     def order(self) -> Order:
         """Return the order that the host is given.
@@ -219,6 +261,7 @@ class Task:
     items: tuple[Item, ...] = ()
     label: str = ""  # what the caller calls it; "" = by its kind
     topic: str = ""  # published when it ends; "" = none
+    caller: str = ""  # who is judged again when a waiting order leaves; "" = nobody
 
     def is_overdue(self, now: datetime) -> bool:
         """Return whether it is open past its deadline, which means that no worker has come to it yet."""
@@ -234,7 +277,15 @@ class Task:
 
 
 def new_item(
-    target: TaskTarget, *, item_id: str, task_id: str, position: int, account_id: str, kind: Kind, now: datetime
+    target: TaskTarget,
+    *,
+    item_id: str,
+    task_id: str,
+    position: int,
+    account_id: str,
+    kind: Kind,
+    now: datetime,
+    waits_until: datetime | None = None,
 ) -> Item:
     """Return a new item for a target: waiting, or failed at once if the target is refused."""
     state = ItemState.WAITING if target.resolved is None else ItemState.FAILED
@@ -261,6 +312,7 @@ def new_item(
         completed_at=now if state in FINAL else None,
         remove_state=target.remove_state,
         tries_again=target.tries_again,
+        waits_until=waits_until,
     )
 
 

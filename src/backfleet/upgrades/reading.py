@@ -1,18 +1,24 @@
 """Reading tasks, within the account that started them."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from backfleet.paging import Listing, Page
 from backfleet.storage import Transaction
 from backfleet.upgrades import _store
 from backfleet.upgrades.model import EndedBadly, Item, Task
+from backfleet.upgrades.waiting import REACHABLE_WITHIN, with_reasons
 
 
-def read(tx: Transaction, account_id: str, task_id: str, *, now: datetime) -> Task | None:
-    """Return a task as it is now, its items in request order; None if this account has no such task."""
+def read(
+    tx: Transaction, account_id: str, task_id: str, *, now: datetime, reachable_within: timedelta = REACHABLE_WITHIN
+) -> Task | None:
+    """Return a task as it is now, its items in request order; None if this account has no such task.
+
+    Items that wait for their hosts say why, and until when.
+    """
     task = _store.task(tx, account_id, task_id)
-    return None if task is None else task.as_of(now)
+    return None if task is None else with_reasons(tx, task.as_of(now), now=now, reachable_within=reachable_within)
 
 
 def ended_badly(tx: Transaction, account_id: str, *, since: datetime, limit: int) -> list[EndedBadly]:

@@ -11,15 +11,17 @@ from backfleet.settings import Settings
 from backfleet.storage import Transaction
 from backfleet.upgrades import _store
 from backfleet.upgrades.ending import TOPIC, expire_overdue
-from backfleet.upgrades.model import Item, NewTask, Task, TaskTarget, new_item
+from backfleet.upgrades.model import PREPARING, Item, NewTask, Task, TaskTarget, new_item
 from backfleet.upgrades.progress import progress_of
 from backfleet.upgrades.states import ItemState, Kind, TaskState, task_state
+from backfleet.upgrades.waiting import supersede
 
 
 def start(tx: Transaction, new: NewTask, *, now: datetime, draw: Draw, settings: Settings) -> Task:
     """Store a task with one item per target, in their order, and notify the worker.
 
-    A client that another task is moving gets an item that ends at once with UpgradeInProgress and names that task. A
+    A client that another task is moving gets an item that ends at once with UpgradeInProgress and names that task. What
+    waits for a client of this task ends with Superseded. A
     task whose items all end at once is over when it is stored, and its topic is published.
 
     Args:
@@ -31,6 +33,7 @@ def start(tx: Transaction, new: NewTask, *, now: datetime, draw: Draw, settings:
         Malformed: no order can be made of a target.
     """
     task_id = new_id("t", draw)
+    _supersede(tx, new, task_id, now)
     items = _items(tx, new, task_id, now, draw)
     state = task_state([item.state for item in items])
     task = Task(
@@ -43,10 +46,11 @@ def start(tx: Transaction, new: NewTask, *, now: datetime, draw: Draw, settings:
         created_at=now,
         updated_at=now,
         completed_at=None if state is TaskState.CREATED else now,
-        deadline=now + timedelta(seconds=settings.task_seconds),
+        deadline=now + (new.expires_in or timedelta()) + timedelta(seconds=settings.task_seconds),
         items=tuple(items),
         label=new.label,
         topic=new.topic,
+        caller=new.caller,
     )
     _store.add(tx, task)
     remember_token(tx, new, task.id, until=now + timedelta(hours=settings.token_hours))
@@ -87,6 +91,8 @@ def running_like(tx: Transaction, new: NewTask, *, now: datetime) -> Task | None
     if len(set(busy.values())) != 1:
         return None
     found = _store.task(tx, new.account_id, next(iter(busy.values())))
+    if found is not None and any((item.waits_until is None) is not (new.expires_in is None) for item in found.items):
+        return None
     if found is None or (found.kind, found.label, found.state) != (new.kind, new.label, TaskState.CREATED):
         return None
     if any(item.account_id != clients_account_id for item in found.items) or not _does_the_same(found, new):
@@ -118,6 +124,7 @@ def _items(tx: Transaction, new: NewTask, task_id: str, now: datetime, draw: Dra
             account_id=account_id,
             kind=new.kind,
             now=now,
+            waits_until=None if new.expires_in is None else now + new.expires_in,
         )
         for position, target in enumerate(new.targets)
     ]
@@ -125,6 +132,13 @@ def _items(tx: Transaction, new: NewTask, task_id: str, now: datetime, draw: Dra
         if item.is_open:
             item.order()  # one that cannot be written would stop the worker for everybody: it is refused here
     return items
+
+
+def _supersede(tx: Transaction, new: NewTask, task_id: str, now: datetime) -> None:
+    """End what waits for clients that this task moves. What only prepares supersedes nothing: it is told to wait."""
+    if new.kind not in PREPARING:
+        moved = [target.client_id for target in new.targets if _is_known(target) and target.resolved is None]
+        supersede(tx, new.clients_account_id or new.account_id, moved, task_id, now=now)
 
 
 def _busy(tx: Transaction, account_id: str, client_ids: Sequence[str], *, now: datetime) -> dict[str, str]:
@@ -156,5 +170,5 @@ def _changes(items: Sequence[Item]) -> list[Change]:
     return [
         Change(item.client_id, status=item.new_client_status)
         for item in items
-        if item.client_id and item.state is not ItemState.FAILED
+        if item.client_id and item.state is not ItemState.FAILED and not item.waits
     ]

@@ -21,10 +21,22 @@ from backfleet.upgrades.ending import TOPIC, expire, update_tasks
 from backfleet.upgrades.model import Item, Task
 from backfleet.upgrades.outcomes import Judgement, LaterOrders, judge
 from backfleet.upgrades.states import ItemState
+from backfleet.upgrades.waiting import (
+    REACHABLE_WITHIN,
+    StillMay,
+    after_busy,
+    after_put_off,
+    end_overdue,
+    is_put_off,
+    nobody_is_refused,
+    refusals,
+    refused,
+)
 from backfleet_host.contract import LONGEST_TIMEOUT_SECONDS, Order, read_output
 
 AT_ONCE: Final = 50  # items of one transaction: others wait only shortly for its locks
 TASKS_AT_ONCE: Final = 10  # tasks expired in one round; each may have a hundred items, and a transaction of its own
+ORDER_TIME: Final = timedelta(seconds=900)  # unless the settings say otherwise
 SPARE: Final = timedelta(seconds=60)  # of a task's time that the host does not get: for rolling back and reporting
 
 QUESTION_SECONDS: Final = 240  # that a host may take to say what came of an order; it may be in its midst
@@ -34,32 +46,61 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
+class Rules:
+    """What the server's settings and its operations say about orders.
+
+    `most_per_second`: how many bytes a host may download in a second; 0 = any number. `reachable_within`: a host can be
+    given work if its agent used its socket or asked for its tasks within this time. `order_time`: what an order gets
+    that waited for its host. `still_may` says which clients a caller may no longer move.
+    """
+
+    most_per_second: int = 0
+    reachable_within: timedelta = REACHABLE_WITHIN
+    order_time: timedelta = ORDER_TIME
+    still_may: StillMay = nobody_is_refused
+
+
+@dataclass(frozen=True, slots=True)
 class Sending:
     """What every order of one round is sent with."""
 
     now: datetime
     draw: Draw
     carrier: Carrier
-    most_per_second: int
+    rules: Rules
+
+    @property
+    def reachable_since(self) -> datetime:
+        """Since when a host that is not reachable has not been."""
+        return self.now - self.rules.reachable_within
 
 
-def run_once(database: Database, *, now: datetime, draw: Draw, carrier: Carrier, most_per_second: int = 0) -> bool:
+def run_once(database: Database, *, now: datetime, draw: Draw, carrier: Carrier, rules: Rules = Rules()) -> bool:
     """Run one round; True if there may be more to do at once.
 
     Args:
+        database: where everything is.
+        now: the time.
+        draw: makes ids.
         carrier: brings the orders to their hosts.
-        most_per_second: how many bytes a host may download in a second; 0 = any number.
+        rules: what the server's settings and its operations say about orders.
     """
-    sending = Sending(now, draw, carrier, most_per_second)
+    sending = Sending(now, draw, carrier, rules)
     with database.reading() as tx:
         overdue = _store.overdue(tx, now, TASKS_AT_ONCE)
-        something_waits = _store.anything_waiting(tx, now)
+        late = _store.overdue_items(tx, now, AT_ONCE)
+        something_waits = _store.anything_waiting(tx, now, sending.reachable_since)
     for task in overdue:
         _expire(database, task, now)
     more = _collect(database, sending)
+    if late:
+        with database.transaction() as tx:
+            ended = end_overdue(tx, late, now=now, draw=draw)
+        for item in ended:
+            _log_end(item)
     if something_waits:
         more = _send_waiting(database, sending) or more
-    return more or len(overdue) == TASKS_AT_ONCE
+    return more or len(overdue) == TASKS_AT_ONCE or len(late) == AT_ONCE
 
 
 def _expire(database: Database, task: Task, now: datetime) -> None:
@@ -73,7 +114,7 @@ def _expire(database: Database, task: Task, now: datetime) -> None:
 
 def _send_waiting(database: Database, sending: Sending) -> bool:
     with database.transaction() as tx:
-        waiting = _store.take_waiting(tx, sending.now, AT_ONCE)
+        waiting = _store.take_waiting(tx, sending.now, sending.reachable_since, AT_ONCE)
         if waiting:
             _send(tx, waiting, sending)
     if waiting:
@@ -82,22 +123,32 @@ def _send_waiting(database: Database, sending: Sending) -> bool:
 
 
 def _send(tx: Transaction, waiting: Sequence[Item], sending: Sending) -> None:
+    now = sending.now
     tasks = _store.tasks_by_id(tx, list({item.task_id for item in waiting}))
-    sent = [sent_item(item, tasks[item.task_id].deadline - sending.now, sending.now) for item in waiting]
+    waited = [item for item in waiting if item.waits]
+    why = refusals(tx, waited, tasks, sending.rules.still_may, now=now)
+    going = [
+        replace(item, order_until=now + sending.rules.order_time, not_before=None) if item.waits else item
+        for item in waiting
+        if item.id not in why
+    ]
+    sent = [sent_item(item, deadline_of(item, tasks) - now, now) for item in going]
     deliveries = _deliveries(tx, sent, tasks, sending)
-    sending.carrier.send(tx, deliveries, topic=TOPIC, now=sending.now, draw=sending.draw)
-    _store.update(tx, sent)
-    update_tasks(tx, tasks, now=sending.now)
+    sending.carrier.send(tx, deliveries, topic=TOPIC, now=now, draw=sending.draw)
+    _store.update(tx, [*sent, *(refused(item, why[item.id], now=now) for item in waited if item.id in why)])
+    begun = [Change(item.client_id, status=item.new_client_status) for item in sent if item.order_until]
+    fleet.set_clients(tx, [change for change in begun if change.client_id], now=now)
+    update_tasks(tx, tasks, now=now)
 
 
 def _deliveries(tx: Transaction, items: Sequence[Item], tasks: Mapping[str, Task], sending: Sending) -> list[Delivery]:
-    orders = _orders(tx, items, sending.most_per_second)
+    orders = _orders(tx, items, sending.rules.most_per_second)
     return [
         Delivery(
             account_id=item.account_id,
             instance_id=item.instance_id,
             order=orders[item.id],
-            timeout_seconds=seconds_of(tasks[item.task_id].deadline - sending.now),
+            timeout_seconds=seconds_of(deadline_of(item, tasks) - sending.now),
             reference=item.id,
         )
         for item in items
@@ -126,6 +177,11 @@ def sent_item(item: Item, left: timedelta, now: datetime) -> Item:
     seconds = seconds_of(left - min(SPARE, left / 5))
     sent = item.moved(ItemState.SENT, at=now, message=item.message)
     return replace(sent, timeout_seconds=min(seconds, LONGEST_TIMEOUT_SECONDS))
+
+
+def deadline_of(item: Item, tasks: Mapping[str, Task]) -> datetime:
+    """Return when the order of an item ends: its own time if it waited for its host, else its task's."""
+    return item.order_until or tasks[item.task_id].deadline
 
 
 def seconds_of(left: timedelta) -> int:
@@ -158,17 +214,20 @@ def _record(tx: Transaction, news: Sequence[News], sending: Sending) -> list[Ite
     for one in news:
         item = newest.get(one.reference)
         if item is not None:  # else its task was purged
-            deadline, after = tasks[item.task_id].deadline, later.get(item.id, LaterOrders())
+            deadline, after = deadline_of(item, tasks), later.get(item.id, LaterOrders())
             judged.append(judge(item, one.outcome, deadline=deadline, later=after, now=now))
             newest[item.id] = judged[-1].item
-    moved = [item for item in newest.values() if item != known[item.id]]
+    put_off = {item.id: item for item in newest.values() if known[item.id].is_open and is_put_off(item, now)}
+    moved = [item for item in newest.values() if item != known[item.id] and item.id not in put_off]
     _store.update(tx, moved)
+    _store.renew(tx, {key: after_busy(item, now=now, draw=sending.draw) for key, item in put_off.items()})
+    judged = [after_put_off(each) if each.item.id in put_off else each for each in judged]
     fleet.set_clients(tx, _changes(judged, tasks), now=now)
     sending.carrier.mark_collected(tx, news)
     # These ran out of time before `run_once` came to their task: once that is over, nothing else would cancel them.
     expired = [item.id for item in moved if item.state is ItemState.EXPIRED]
     carriers.cancel(tx, TOPIC, expired, now=now)
-    update_tasks(tx, [item.task_id for item in moved], now=now)
+    update_tasks(tx, [item.task_id for item in (*moved, *put_off.values())], now=now)
     return [item for item in moved if known[item.id].is_open and not item.is_open]
 
 

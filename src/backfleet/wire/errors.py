@@ -309,6 +309,19 @@ class TimestampExpired(ApiError):
         )
 
 
+class DatedBeforeRestore(ApiError):
+    """The request was signed before the server was restored: whether it was made before is not known any more."""
+
+    code = "InvalidTimeStamp.Expired"
+    status = 400
+
+    def __init__(self, restored: datetime) -> None:
+        super().__init__(
+            "Specified time stamp or date value is expired. This server was restored from a backup at "
+            f"{restored:%Y-%m-%dT%H:%M:%SZ}, and takes no request that was signed before. Sign it again."
+        )
+
+
 class TimestampMalformed(ApiError):
     """The request's time cannot be read."""
 

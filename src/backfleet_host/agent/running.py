@@ -29,6 +29,7 @@ from backfleet_host.agent.protocol.task_polling import TaskPoller
 from backfleet_host.agent.runs.ledger import Ledger
 from backfleet_host.agent.runs.sending import RunSender
 from backfleet_host.agent.runs.watching import RunWatch
+from backfleet_host.agent.setup.adopting import Adoption
 from backfleet_host.agent.timings import Timings
 from backfleet_host.files import hold_lock, write_file
 from backfleet_host.identity import Identity, NotEnrolled, read_identity
@@ -61,8 +62,18 @@ class Agent:
         self._executor = Executor(journal, self._outbox, dependencies, mode)
         facts = heartbeat.facts_of_this_process(identity.machine_id, is_cold_start=is_cold_start, mode=mode)
         process = heartbeat.process_headers(facts)
-        self._channel = Channel(server, timings, on_open=self._on_open, on_kick=self._on_kick, process=process)
-        self._heartbeats = HeartbeatLoop(server, facts, timings, on_first=lambda: self._note_ready("heartbeat"))
+        adoption = Adoption(server, places, identity, mode, on_adopted=self._on_adopted)
+        self._channel = Channel(
+            server,
+            timings,
+            on_open=self._on_open,
+            on_kick=self._on_kick,
+            process=process,
+            on_refused=adoption.ask,
+        )
+        self._heartbeats = HeartbeatLoop(
+            server, facts, timings, on_first=lambda: self._note_ready("heartbeat"), on_refused=adoption.ask
+        )
         ledger = Ledger(places.runs)
         self._run_sender = RunSender(server, ledger, timings)
         self._run_watch = RunWatch(
@@ -115,6 +126,9 @@ class Agent:
     def _on_kick(self, kick: Kick) -> None:
         if kick.fetch:
             self._poller.kick(kick.task_id)
+
+    def _on_adopted(self) -> None:
+        self._heartbeats.wake_if_late()
 
     def _note_ready(self, part: str) -> None:
         """Print one line for the program that started us: connected, a heartbeat acknowledged, and runs are noted."""

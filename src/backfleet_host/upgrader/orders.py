@@ -213,7 +213,8 @@ def _answer_at_once(attempt: Attempt) -> Optional[Report]:
         return attempt.report("succeeded", "AlreadyCurrent", f"{current} is installed already")
     try:
         _check_roll_back(attempt)
-        check_not_quarantined(attempt, order.version)
+        if order.kind != "precheck":  # which finds that among all that is to be found
+            check_not_quarantined(attempt, order.version)
     except OrderFailed as problem:
         return attempt.report("failed", problem.code, problem.text)
     return None

@@ -288,7 +288,9 @@ def eventually(true: Callable[[], Any], seconds: float = SOON) -> Any:
     return found
 
 
-def start_server(database: Database, settings: Settings, now: datetime) -> tuple[AgentServer, Callable[[], None]]:
+def start_server(
+    database: Database, settings: Settings, now: datetime, adopters: agents.Adopters | None = None
+) -> tuple[AgentServer, Callable[[], None]]:
     """Serve in a thread. Return the endpoint, and a function that stops it."""
     pubsub, clock = InProcessPubSub(), Clock(now)
     publishing = Database(database.engine, pubsub.publish)
@@ -296,7 +298,7 @@ def start_server(database: Database, settings: Settings, now: datetime) -> tuple
 
     async def serve() -> None:
         app = web.Application(client_max_size=settings.body_limit)
-        gateway = agents.add_to(app, publishing, settings, pubsub, clock=clock, draw=really_draw)
+        gateway = agents.add_to(app, publishing, settings, pubsub, clock=clock, draw=really_draw, adopters=adopters)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -91,6 +91,8 @@ CLIENTS = [
 BACKFLEET = [
     step("backfleet", "ListTasks"),
     step("backfleet", "RollBackClients", ClientIds=["<client1>"]),
+    step("backfleet", "PrecheckClients", ClientIds=["<client4>"], ExpiresInSeconds=3600),
+    step("backfleet", "StageClients", InstanceIds=["<host1>"], ReleaseVersion="2.0"),
     step("backfleet", "CancelTask", TaskId="<other>"),
     step("backfleet", "ListReleases"),
     step(
@@ -141,6 +143,8 @@ BACKFLEET = [
     step("backfleet", "GetPendingSignatures"),
     step("backfleet", "WithdrawRelease", PackageName="courier", ReleaseVersion="2.0", Platform="linux-amd64"),
     step("backfleet", "DescribeServer"),
+    step("backfleet", "CreateConsoleLogin"),
+    step("backfleet", "ReleaseServerHold"),
     step("backfleet", "DescribeInstance", InstanceId="<host1>"),
     step("backfleet", "ListInventory", InstanceId="<host1>"),
     step("backfleet", "NoteInstanceStopped", InstanceId="<host2>"),
@@ -213,6 +217,9 @@ PEOPLE = [
     ram("GetRole", RoleName="Ops"),
     ram("UpdateRole", RoleName="Ops", NewDescription="at night"),
     ram("ListRoles"),
+    ram("TagResources", ResourceType="role", ResourceNames=["Ops"], Tag=[{"Key": "team", "Value": "web"}]),
+    ram("ListTagResources", ResourceType="role", ResourceNames=["Ops"], PageSize=5),
+    ram("UntagResources", ResourceType="role", ResourceNames=["Ops"], TagKeys=["team"]),
     ram("CreateServiceLinkedRole", ServiceName="ecsbackup.hbr.aliyuncs.com"),
     *(ram(f"AttachPolicyTo{kind}", **MINE, **{f"{kind}Name": name}) for kind, name in
       (("User", "bob"), ("Group", "ops"), ("Role", "Ops"))),

@@ -38,6 +38,11 @@ def test_a_server_describes_itself(api: Api) -> None:
         "OverdueBackups": 0,
         "ClockSkewMilliseconds": 0,
         "Releases": 1,
+        "Held": False,
+        "CopiedTime": 0,
+        "RestoredTime": 0,
+        "AdoptedInstances": 0,
+        "TargetsNeedSignature": False,
     }
 
 

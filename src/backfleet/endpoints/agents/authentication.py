@@ -50,6 +50,8 @@ class Authenticator:
         known = self._identities.recall(signature.instance_id, since) if ordinary else None
         known = known or await self._identity(signature.instance_id)
         signatures.check(signature, known, now=now, window_ms=node.window_ms, may_be_gone=may_be_gone)
+        if node.covers(signature):
+            raise NotAuthenticated("it was signed before the server was restored")
         self._replays.accept(signature, now=now, window_ms=node.window_ms)
         if not ordinary:
             await node.in_thread(lambda: self._spend_in_thread(signature))

@@ -12,6 +12,7 @@ from aiohttp import web
 from backfleet import commands, fleet
 from backfleet.clock import Clock
 from backfleet.endpoints.agents import heartbeats, kicking, routes
+from backfleet.endpoints.agents.adopters import Adopters
 from backfleet.endpoints.agents.authentication import Authenticator
 from backfleet.endpoints.agents.group_commit import GroupCommit
 from backfleet.endpoints.agents.kicking import Kicking
@@ -38,9 +39,10 @@ def add_to(
     *,
     clock: Clock,
     draw: Draw,
+    adopters: Adopters | None = None,
 ) -> "Gateway":
     """Add the agent protocol to an application. The gateway's loops start and stop with it."""
-    gateway = Gateway(database, settings, pubsub, clock, draw)
+    gateway = Gateway(database, settings, pubsub, clock, draw, adopters)
     gateway.add_routes(app.router)
     app.cleanup_ctx.append(gateway.run_loops)
     return gateway
@@ -49,7 +51,15 @@ def add_to(
 class Gateway:
     """The agents of this node."""
 
-    def __init__(self, database: Database, settings: Settings, pubsub: PubSub, clock: Clock, draw: Draw) -> None:
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        pubsub: PubSub,
+        clock: Clock,
+        draw: Draw,
+        adopters: Adopters | None = None,
+    ) -> None:
         self._pubsub = pubsub
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="assist")
         self._node = Node(
@@ -61,6 +71,7 @@ class Gateway:
             Sockets(),
             heartbeats.PendingHeartbeats(),
             GroupCommit(database, self._threads),
+            adopters,
         )
         self._authenticator = Authenticator(self._node)
         self._reports = Reports(self._node, self._authenticator)

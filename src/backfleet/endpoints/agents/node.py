@@ -4,13 +4,16 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from aiohttp import web
 
 from backfleet.clock import Clock
+from backfleet.endpoints.agents.adopters import Adopters
 from backfleet.endpoints.agents.group_commit import GroupCommit
 from backfleet.endpoints.agents.heartbeats import PendingHeartbeats
+from backfleet.endpoints.agents.signatures import AgentSignature
 from backfleet.endpoints.agents.sockets import Sockets
 from backfleet.ids import Draw
 from backfleet.settings import Settings
@@ -33,6 +36,12 @@ class Node:
     sockets: Sockets
     heartbeats: PendingHeartbeats
     group_commit: GroupCommit
+    adopters: Adopters | None = None  # None: the server is not known to have been restored
+
+    def covers(self, signature: AgentSignature) -> bool:
+        """Return whether a request may be a replay of one from before the server was restored."""
+        signed_at = datetime.fromtimestamp(signature.milliseconds / 1000, UTC)
+        return self.adopters is not None and self.adopters.watch.covers(signed_at)
 
     @property
     def window_ms(self) -> int:

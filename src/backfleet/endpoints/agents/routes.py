@@ -5,7 +5,7 @@ from typing import Any
 from aiohttp import web
 
 from backfleet import commands
-from backfleet.endpoints.agents import client_runs, codec, presence, self_reports
+from backfleet.endpoints.agents import adoption, client_runs, codec, presence, self_reports
 from backfleet.endpoints.agents.authentication import Authenticator
 from backfleet.endpoints.agents.enrolment import Enrolment
 from backfleet.endpoints.agents.kicking import Kicking
@@ -25,6 +25,7 @@ def add_to(
     enrolment, present = Enrolment(node, authenticator), Presence(node, authenticator)
     tasks = Tasks(node, authenticator, reports)
     router.add_post(f"{PREFIX}/api/instance/register", enrolment.register)
+    router.add_post(PREFIX + adoption.PATH, adoption.Adoption(node).adopt)
     router.add_get(f"{PREFIX}/api/heart-beat", present.heartbeat)
     router.add_get(f"{PREFIX}/api/backfleet/order", tasks.withdrawn)
     router.add_get(f"{PREFIX}/api/connection_detect", presence.connection_detect)

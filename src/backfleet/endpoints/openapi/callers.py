@@ -6,7 +6,14 @@ from backfleet import identity
 from backfleet.endpoints.openapi.authentication import SignedRequest
 from backfleet.failpoints import failpoint
 from backfleet.operations.catalogue import Services
-from backfleet.wire.errors import KeyInactive, KeyNotFound, TokenExpired, TokenMalformed, TokenOfAnotherKey
+from backfleet.wire.errors import (
+    DatedBeforeRestore,
+    KeyInactive,
+    KeyNotFound,
+    TokenExpired,
+    TokenMalformed,
+    TokenOfAnotherKey,
+)
 
 
 def authenticate(services: Services, signed: SignedRequest, now: datetime) -> identity.Caller:
@@ -15,6 +22,9 @@ def authenticate(services: Services, signed: SignedRequest, now: datetime) -> id
     Raises:
         ApiError: no such key or session, one that is not valid now, a time outside the window, or another signature.
     """
+    restored = services.hold
+    if restored is not None and restored.restore is not None and restored.covers(signed.moment):
+        raise DatedBeforeRestore(restored.restore.restored_at)  # the copy does not know its nonce
     window = timedelta(seconds=services.settings.time_window_seconds)
     if signed.security_token:
         return _authenticate_session(services, signed, now, window)

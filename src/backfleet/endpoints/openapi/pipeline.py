@@ -62,6 +62,7 @@ from backfleet.wire.errors import (
     SignatureDoesNotMatch,
 )
 
+HELD = "x-backfleet-held"  # the header of every answer while the server is held after a restore
 UPLOAD_SCHEME = "ACS3-HMAC-SHA256"  # the one whose hash of the body is also the artifact's name
 
 REQUESTS = Counter("backfleet_api_requests_total", "Answered requests.", ["product", "action", "code"])
@@ -93,7 +94,13 @@ class OpenApiEndpoint:
             found = context.failed(InternalError(), request)
         _record(context, found.status, time.perf_counter() - began)
         failpoint("answer ready")
-        return web.Response(status=found.status, body=found.body, headers=found.headers)
+        held = {HELD: "true"} if self._is_held() else {}
+        return web.Response(status=found.status, body=found.body, headers={**found.headers, **held})
+
+    def _is_held(self) -> bool:
+        """Return whether the server was held when that was last asked."""
+        watch = self._services.hold
+        return watch is not None and watch.restore is not None and watch.restore.is_held
 
     async def _answer(self, request: web.Request, context: "RequestContext") -> answers.WireAnswer:
         operation, arrived = await self._read(request, context)  # 1 to 3

@@ -190,6 +190,11 @@ def doubt(tx: Transaction, instance_id: str) -> None:
     tx.run(sa.update(clients).where(known).values(in_doubt=True, checked_at=CHECK_NEXT))
 
 
+def doubt_all(tx: Transaction) -> None:
+    """Put every client in doubt, and have all hosts asked next."""
+    tx.run(sa.update(clients).values(in_doubt=True, checked_at=CHECK_NEXT))
+
+
 def versions_by_tag(tx: Transaction, client_ids: Sequence[str], key: str) -> dict[str, set[str]]:
     """Return the versions of a client's package on all hosts whose tag `key` has the same value as its own host's.
 

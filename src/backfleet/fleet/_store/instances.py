@@ -84,6 +84,13 @@ def by_id(tx: Transaction, account_id: str, region: str | None, ids: Sequence[st
     return {row.id: _instance(row) for row in tx.rows(sa.select(instances).where(*conditions))}
 
 
+def can_be_sent_to(instance_id: sa.ColumnElement[str], reachable_since: datetime) -> sa.ColumnElement[bool]:
+    """Return a condition: the instance in this column can be given work since this moment, or is deregistered."""
+    can = sa.and_(instances.c.stopped_at.is_(None), instances.c.reachable_at >= reachable_since)
+    gone = instances.c.deregistered_at.is_not(None)
+    return sa.exists().where(instances.c.id == instance_id, sa.or_(can, gone))
+
+
 def identity(tx: Transaction, instance_id: str) -> AgentIdentity | None:
     """Return what an instance's signatures are verified with, also if it is deregistered."""
     row = tx.first(_IDENTITY, {"wanted": instance_id})

@@ -13,6 +13,7 @@ from backfleet.identity._store import (
     policies,
     providers,
     roles,
+    tags,
     users,
 )
 from backfleet.identity._store.account_table import AccountTable
@@ -28,5 +29,6 @@ __all__ = [
     "policies",
     "providers",
     "roles",
+    "tags",
     "users",
 ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from backfleet import VERSION, backups, fleet, host_program, releases
+from backfleet import VERSION, backups, fleet, hold, host_program, releases
 from backfleet.certificates import authority_file
 from backfleet.operations.catalogue import BACKFLEET, Call, operation
 from backfleet.settings import Settings
@@ -36,6 +36,11 @@ class DescribeServer:
         "OverdueBackups": int,
         "Releases": int,
         "ClockSkewMilliseconds": int,
+        "Held": bool,
+        "CopiedTime": int,
+        "RestoredTime": int,
+        "AdoptedInstances": int,
+        "TargetsNeedSignature": bool,
     },
 )
 def describe_server(call: Call, asked: DescribeServer) -> dict[str, Any]:
@@ -46,6 +51,10 @@ def describe_server(call: Call, asked: DescribeServer) -> dict[str, Any]:
     the host, in files or modes. WithdrawnClients have a version that was withdrawn. OverdueBackups are clients whose
     next backup did not begin when it usually does. ClockSkewMilliseconds is by how much the clock of the machine that
     answers is ahead of the database's, which decides.
+
+    After a restore, CopiedTime is when the copy was made, and RestoredTime when it was restored; else both are 0. While
+    Held is true, nothing is moved: see ReleaseServerHold. AdoptedInstances are hosts that the copy did not know. While
+    TargetsNeedSignature is true, hosts may have seen newer targets than this server has, which people must sign.
     """
     settings = call.services.settings
     authority = authority_file(settings.data)
@@ -66,6 +75,8 @@ def describe_server(call: Call, asked: DescribeServer) -> dict[str, Any]:
             ),
             "OverdueBackups": len(backups.overdue(tx, call.account_id, settings.region, now=call.now)),
             "Releases": releases.count_releases(tx),
+            "TargetsNeedSignature": releases.needs_signature(tx),
+            **_restore_facts(hold.state(tx)),
         }
     return {
         "ServerVersion": VERSION,
@@ -75,6 +86,17 @@ def describe_server(call: Call, asked: DescribeServer) -> dict[str, Any]:
         "HostProgramSha256": host_program.sha256(),
         "ClockSkewMilliseconds": round(call.services.skew() / timedelta(milliseconds=1)),
         **counted,
+    }
+
+
+def _restore_facts(restore: hold.Restore | None) -> dict[str, Any]:
+    if restore is None:
+        return {"Held": False, "CopiedTime": 0, "RestoredTime": 0, "AdoptedInstances": 0}
+    return {
+        "Held": restore.is_held,
+        "CopiedTime": int(restore.copied_at.timestamp()),
+        "RestoredTime": int(restore.restored_at.timestamp()),
+        "AdoptedInstances": restore.adopted,
     }
 
 

@@ -30,6 +30,7 @@ from backfleet.operations.ecs.requests import (
     time_of,
     wanted_tags,
 )
+from backfleet.operations.held import refuse_orders
 from backfleet.operations.tags import Tag
 from backfleet.storage import Transaction
 from backfleet.wire.parameters import boolean, repeat, text
@@ -118,6 +119,7 @@ class SendFile(InRegion):
 def send_file(call: Call, asked: SendFile) -> dict[str, Any]:
     """Write a file on instances. Each gets the complete file or none."""
     check_region(call, asked)
+    refuse_orders(call)
     file = SentFile(
         folder=asked.target_dir or "",
         content=asked.content or "",

@@ -44,6 +44,7 @@ from backfleet.operations.ecs.requests import (
     instances_of_run,
     tag_list,
 )
+from backfleet.operations.held import refuse_orders
 from backfleet.operations.tags import Tag, tag_type
 from backfleet.paging import Page
 from backfleet.storage import Transaction
@@ -179,6 +180,7 @@ def _places(call: Call, asked: InvocationRequest) -> list[str]:
 def run_command(call: Call, asked: RunCommand) -> dict[str, Any]:
     """Run a command on instances. It is saved only if KeepCommand is true."""
     check_region(call, asked)
+    refuse_orders(call)
     content = read_content(asked.content or "", asked.encoding, PLAIN)
     seconds = timeout_seconds(asked.timeout)
     command = SavedCommand(
@@ -227,6 +229,7 @@ def run_command(call: Call, asked: RunCommand) -> dict[str, Any]:
 def invoke_command(call: Call, asked: InvokeCommand) -> dict[str, Any]:
     """Run a saved command on instances."""
     check_region(call, asked)
+    refuse_orders(call)
 
     def effect(tx: Transaction) -> dict[str, str]:
         command = the_command(tx, call, asked.command_id)

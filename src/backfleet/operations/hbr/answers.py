@@ -176,6 +176,7 @@ def item_answer(item: Item) -> dict[str, Any]:
         "startedTime": seconds(item.started_at),
         "completedTime": seconds(item.completed_at),
         "evidence": item.evidence,
+        **({} if item.waits_until is None else {"waitsUntil": seconds(item.waits_until)}),
     }
 
 

@@ -48,6 +48,8 @@ def check_cross_account(asked: CrossAccount) -> None:
     kind = asked.cross_account_type
     if kind not in (None, SELF_ACCOUNT, CROSS_ACCOUNT):
         raise InvalidParameter(f"CrossAccountType is {kind[:80]!r}; it must be {SELF_ACCOUNT} or {CROSS_ACCOUNT}.")
+    if kind == CROSS_ACCOUNT and getattr(asked, "expires_in_seconds", None) is not None:
+        raise InvalidParameter("ExpiresInSeconds is for your own account: a role is not assumed days later.")
     if kind == CROSS_ACCOUNT:
         if asked.cross_account_user_id is None:
             raise MissingParameter("CrossAccountUserId")

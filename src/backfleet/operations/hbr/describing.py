@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
 
 from backfleet import fleet, releases, upgrades
@@ -182,7 +183,8 @@ class DescribeTask:
 def describe_task(call: Call, asked: DescribeTask) -> dict[str, Any]:
     """Describe a task and each of its clients. Only the account that started it can read it."""
     with call.services.database.reading() as tx:
-        task = upgrades.read(tx, call.account_id, asked.task_id or "", now=call.now)
+        within = timedelta(seconds=call.services.settings.fit_seconds)
+        task = upgrades.read(tx, call.account_id, asked.task_id or "", now=call.now, reachable_within=within)
     if task is None:
         raise TaskNotFound
     return task_answer(task)

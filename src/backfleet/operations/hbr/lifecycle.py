@@ -21,7 +21,7 @@ from backfleet.operations.hbr.cross_account import (
 )
 from backfleet.operations.hbr.errors import UNREACHABLE, ClientNotFound, TokenMismatch
 from backfleet.operations.hbr.identifiers import LONGEST_ID, NamedIds, read_ids
-from backfleet.operations.hbr.requests import release_version, resource_group_id, vault_id
+from backfleet.operations.hbr.requests import expires_in_seconds, release_version, resource_group_id, vault_id
 from backfleet.operations.hbr.selection import Selection
 from backfleet.operations.hbr.starting import Plan, TaskRequest, start_task
 from backfleet.operations.hbr.targets import (
@@ -43,11 +43,12 @@ NAME: Final = r"[a-z0-9][a-z0-9._+-]*"  # of a package or a channel
 
 @dataclass(frozen=True, slots=True)
 class SomeClients(CrossAccount):
-    """The parameters that name clients."""
+    """The parameters that name clients. ExpiresInSeconds is ours: hosts that are away or busy are waited for."""
 
     instance_ids: tuple[str, ...] | None = json_list("InstanceIds", longest_item=LONGEST_ID)
     client_ids: tuple[str, ...] | None = json_list("ClientIds", longest_item=LONGEST_ID)
     client_token: str | None = text("ClientToken", longest=64)
+    expires_in_seconds: int | None = expires_in_seconds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ class UninstallBackupClients(SomeClients):
 class InstallBackupClients(CrossAccount):
     """The parameters of InstallBackupClients.
 
-    PackageName, Channel, ReleaseVersion and TryAgain are ours: the cloud has one client.
+    PackageName, Channel, ReleaseVersion, TryAgain and ExpiresInSeconds are ours: the cloud has one client.
     """
 
     instance_ids: tuple[str, ...] | None = json_list("InstanceIds", required=True, longest_item=LONGEST_ID)
@@ -81,6 +82,7 @@ class InstallBackupClients(CrossAccount):
     release_version: str | None = release_version()
     client_token: str | None = text("ClientToken", longest=64)
     try_again: bool | None = boolean("TryAgain", default=False)
+    expires_in_seconds: int | None = expires_in_seconds()
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,11 @@ def release_version() -> Any:
     return text("ReleaseVersion", longest=64)
 
 
+def expires_in_seconds() -> Any:
+    """Return the field of ExpiresInSeconds, which is ours: for how long hosts that are away or busy are waited for."""
+    return integer("ExpiresInSeconds", least=60, most=2_592_000)
+
+
 def vault_id(*, required: bool = False) -> Any:
     """Return the field of VaultId, which is checked and has no effect here."""
     return text("VaultId", required=required, longest=128)

@@ -13,6 +13,7 @@ from backfleet.operations.hbr.identifiers import NamedIds, is_client
 from backfleet.storage import Transaction
 from backfleet.upgrades import Item, Planner, TaskTarget
 
+AWAY: Final = (Reachability.NOT_RUNNING, Reachability.AGENT_NOT_RUNNING)
 LEAST_TIME: Final = timedelta(seconds=60)  # that a task must have left when a host gets its order
 WAITS_FOR_DIAL: Final = (
     "its agent sends heartbeats but has no connection; it connects again by itself at {:%Y-%m-%dT%H:%M:%SZ}, and the "
@@ -134,7 +135,13 @@ def is_unfit(item: Item) -> bool:
 
 
 def select(
-    named: NamedIds, found: Resolved, *, now: datetime, reachable_within: timedelta, task_time: timedelta
+    named: NamedIds,
+    found: Resolved,
+    *,
+    now: datetime,
+    reachable_within: timedelta,
+    task_time: timedelta,
+    waits: bool = False,
 ) -> Selection:
     """Return what ids name, with the reachability of every instance that the call is about.
 
@@ -145,12 +152,16 @@ def select(
         found: what the ids were resolved to.
         reachable_within: how lately an agent must have used its socket or asked for its tasks.
         task_time: how long the task may take.
+        waits: the task waits for hosts that are away: only those that do not exist count as unreachable.
     """
     about = dict.fromkeys([*named.instances, *(client.instance_id for client in found.clients.values())])
     reachability = {
         instance_id: fleet.reachability(found.instances.get(instance_id), now=now, reachable_within=reachable_within)
         for instance_id in about
     }
+    if waits:
+        away = [named for named, found_reachable in reachability.items() if found_reachable in AWAY]
+        return Selection(named, found, reachability | dict.fromkeys(away, Reachability.REACHABLE), {})
     dials = {}
     for instance_id, found_reachable in reachability.items():
         if found_reachable is Reachability.AGENT_NOT_RUNNING:

@@ -18,13 +18,14 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from backfleet import fleet, upgrades
+from backfleet import fleet, identity, upgrades
 from backfleet.failpoints import failpoint
 from backfleet.operations.catalogue import Call
 from backfleet.operations.hbr.answers import no_task_answer, started_answer
 from backfleet.operations.hbr.errors import TokenMismatch
 from backfleet.operations.hbr.identifiers import NamedIds
 from backfleet.operations.hbr.selection import Selection, is_unfit, select
+from backfleet.operations.held import refuse_orders
 from backfleet.storage import Conflict, Transaction
 from backfleet.upgrades import Kind, NewTask, Task, TaskTarget
 from backfleet.wire.errors import OperationConflict
@@ -56,7 +57,9 @@ def start_task(request: TaskRequest) -> dict[str, Any]:
 
     Raises:
         OperationConflict: another call was first, TRIES times.
+        ServerHeld: the server was restored, and no operator has looked yet.
     """
+    refuse_orders(request.call)
     for _ in range(TRIES):
         try:
             with request.call.services.database.transaction() as tx:
@@ -73,7 +76,9 @@ def _start_in(tx: Transaction, request: TaskRequest) -> dict[str, Any]:
     found = fleet.resolve(tx, there.account_id, there.region, named.instances, named.clients)
     reachable_within = timedelta(seconds=call.services.settings.fit_seconds)
     task_time = timedelta(seconds=call.services.settings.task_seconds)
-    selected = select(named, found, now=call.now, reachable_within=reachable_within, task_time=task_time)
+    expires_in = getattr(request.asked, "expires_in_seconds", None)
+    waits = expires_in is not None
+    selected = select(named, found, now=call.now, reachable_within=reachable_within, task_time=task_time, waits=waits)
     failpoint("targets resolved")
     fingerprint = _fingerprint(request.kind, request.asked)
     known = _known_task(tx, call, request.client_token, fingerprint)
@@ -94,6 +99,8 @@ def _start_in(tx: Transaction, request: TaskRequest) -> dict[str, Any]:
         client_token=request.client_token,
         fingerprint=fingerprint,
         names_version=bool(getattr(request.asked, "release_version", None)),
+        expires_in=timedelta(seconds=expires_in) if expires_in is not None else None,
+        caller=identity.write_caller(call.caller) if waits else "",
     )
     running = upgrades.running_like(tx, new, now=call.now)
     if running is not None:
@@ -126,6 +133,7 @@ def _repeated_lines(selected: Selection, task: Task) -> list[dict[str, object]]:
 def _fingerprint(kind: Kind, asked: Any) -> str:
     """Return a digest of what was asked, ClientToken excepted, from which nothing of it can be read back."""
     values = {name: value for name, value in asdict(asked).items() if name != "client_token"}
-    if values.get("release_version") is None:  # digests of calls without it are as they were before it existed
-        values.pop("release_version", None)
+    for name in ("release_version", "expires_in_seconds"):
+        if values.get(name) is None:  # digests of calls without it are as they were before it existed
+            values.pop(name, None)
     return hashlib.sha256(json.dumps([kind.value, values], sort_keys=True).encode()).hexdigest()

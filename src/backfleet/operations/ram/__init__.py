@@ -9,6 +9,7 @@ from backfleet.operations.ram import (
     oidc_providers,
     policies,
     policy_versions,
+    resource_tags,
     roles,
     users,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "oidc_providers",
     "policies",
     "policy_versions",
+    "resource_tags",
     "roles",
     "users",
 ]

@@ -67,6 +67,7 @@ TEXTS: Final = {
     "LimitExceeded.Role.Policy": "The policy count of the role attached policies beyond the current limits.",
     "LimitExceeded.Policy": "The count of policies beyond the current limits.",
     "LimitExceeded.Policy.Version": "The count of versions of the policy beyond the current limits.",
+    "LimitExceeded.Tag": "The count of tags of the resource beyond the current limits.",
     "LimitExceeded.OIDCProvider": "The count of OIDC providers beyond the current limits.",
     "LimitExceeded.OIDCProvider.ClientId": "The count of client ids must be at least one, and within the limits.",
     "OperationDenied.Role.ServiceLinked": "The trust policy of a service linked role can not be changed.",

@@ -18,7 +18,7 @@ from backfleet.operations.ram.errors import (
     refusals,
 )
 from backfleet.operations.ram.requests import BAD_MARKER, PAGED, Listed, arn_of, every_arn
-from backfleet.operations.ram.tags import BAD_TAG
+from backfleet.operations.ram.tags import BAD_TAG, read_tags
 from backfleet.operations.ram.unmatched import WARNINGS, warnings_of
 from backfleet.operations.tags import Tag
 from backfleet.wire.parameters import boolean, repeat_objects, text
@@ -118,11 +118,12 @@ def create_policy(call: Call, asked: NewPolicy) -> dict[str, Any]:
     """Make a policy. A document with anything that this server cannot enforce exactly is refused."""
     name = naming.policy_name(asked.policy_name)
     described = naming.free_text("Description", asked.description, 1024)
-    if asked.tags or asked.written_tags:
-        raise BAD_TAG("Policies carry no tags here; leave them out.")
+    tags = {key: value or "" for key, value in read_tags(asked.tags, asked.written_tags).items()}
     check_length(asked.document)
     with ram_errors(), call.services.database.transaction() as tx:
-        made = identity.create_policy(tx, call.account_id, name, asked.document, description=described, now=call.now)
+        made = identity.create_policy(
+            tx, call.account_id, name, asked.document, description=described, tags=tags, now=call.now
+        )
     return {"Policy": shown_policy(made), **warnings_of(call, name, asked.document)}
 
 

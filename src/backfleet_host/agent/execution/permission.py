@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import NamedTuple, Optional
 
 from backfleet_host.agent.protocol.task_list import Task, Unusable
 from backfleet_host.contract import Malformed, is_order, read_order
 
 SHELL, RESTRICTED = "shell", "restricted"
+FOLDER_SECONDS = 3.0  # for finding out whether a task's working directory is there: other tasks wait
 
 
 class NotPermitted(NamedTuple):
@@ -57,7 +57,7 @@ def _problem_of_order(script: str) -> Optional[NotPermitted]:
 def _problem_of_script(task: Task) -> Optional[NotPermitted]:
     import pwd  # only shell mode needs it
 
-    if task.working_directory and not Path(task.working_directory).is_dir():
+    if task.working_directory and not _is_folder(task.working_directory):
         return NotPermitted("workingDirectory", "WorkingDirectoryNotExist")
     if task.user:
         try:
@@ -67,3 +67,19 @@ def _problem_of_script(task: Task) -> Optional[NotPermitted]:
         if os.geteuid() != 0:
             return NotPermitted("UsernameOrPasswordInvalid", "the agent is not root and cannot run as another user")
     return None
+
+
+def _is_folder(path: str) -> bool:
+    """Return whether there is such a folder. One on a file system that does not answer cannot be used.
+
+    Asked by a process that can be left behind: the agent itself would fetch no task any more.
+    """
+    from backfleet_host.upgrader.errors import Unhealthy
+    from backfleet_host.upgrader.host.subprocesses import Subprocess, run  # only shell mode needs them
+
+    try:
+        return run(Subprocess(("/bin/sh", "-c", '[ -d "$1" ]', "sh", path), FOLDER_SECONDS, outlives=True))[0] == 0
+    except Unhealthy:
+        return False
+    except OSError:  # no place for its output: the disk is full
+        return os.path.isdir(path)

@@ -34,6 +34,10 @@ class Disconnected(Exception):
     """The socket could not be opened, or has ended; the text says why."""
 
 
+class Refused(Disconnected):
+    """The server does not accept this host's identity."""
+
+
 class Channel:
     """Keeps one socket open and answers kicks. Opens it again for as long as it takes."""
 
@@ -45,6 +49,7 @@ class Channel:
         on_open: Callable[[], None],
         on_kick: Callable[[Kick], None],
         process: Optional[Mapping[str, str]] = None,
+        on_refused: Callable[[], None] = lambda: None,
     ) -> None:
         """Make a channel that is not open.
 
@@ -54,9 +59,10 @@ class Channel:
             on_open: called each time the socket is open.
             on_kick: called for each kick.
             process: headers that tell the server which process of this identity opens the socket.
+            on_refused: called when the server does not accept this host's identity.
         """
         self._server, self._timings, self._process = server, timings, dict(process or {})
-        self._on_open, self._on_kick = on_open, on_kick
+        self._on_open, self._on_kick, self._on_refused = on_open, on_kick, on_refused
         self._ponged = False
         self._retry_after = 0.0  # seconds; what the server asked for when it closed the socket
         self.is_open = threading.Event()
@@ -71,6 +77,8 @@ class Channel:
                 self._open_and_serve(stopping)
             except Disconnected as problem:
                 log.warning("notify socket: %s", problem)
+                if isinstance(problem, Refused):
+                    self._on_refused()
             attempt = 0 if self._ponged else attempt + 1
             if not stopping.is_set():
                 backoff = backoff_seconds(
@@ -189,7 +197,8 @@ def _failures_named() -> Iterator[None]:
     try:
         yield
     except websocket.WebSocketBadStatusException as problem:
-        raise Disconnected(f"the server answered {problem.status_code}{advice_on(problem.status_code)}") from None
+        kind = Refused if problem.status_code == 401 else Disconnected
+        raise kind(f"the server answered {problem.status_code}{advice_on(problem.status_code)}") from None
     except (websocket.WebSocketException, MessageTooLarge, OSError, ValueError) as problem:
         raise Disconnected(str(problem) or type(problem).__name__) from None
 

@@ -109,8 +109,16 @@ def read_answer(answer: Answer) -> HeartbeatAnswer:
 class HeartbeatLoop:
     """Sends a heartbeat at every interval."""
 
-    def __init__(self, server: Server, facts: AgentFacts, timings: Timings, on_first: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        server: Server,
+        facts: AgentFacts,
+        timings: Timings,
+        on_first: Callable[[], None],
+        on_refused: Callable[[], None] = lambda: None,
+    ) -> None:
         self._server, self._facts, self._timings, self._on_first = server, facts, timings, on_first
+        self._on_refused = on_refused
         self._counters = Counters()
         self._retries: Deque[float] = deque(maxlen=HEARTBEAT_RETRIES_AN_HOUR)  # monotonic seconds of each
         self._wake, self._is_late = threading.Event(), False
@@ -173,6 +181,8 @@ class HeartbeatLoop:
                 answer.status,
                 advice_on(answer.status, self._server.clock_trouble),
             )
+        if answer.status == 401:
+            self._on_refused()
         return is_acknowledged, interval
 
     def _note_clock(self) -> None:

@@ -5,11 +5,13 @@ Source: docs/host.md.
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import os
 import shutil
 import time
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from backfleet_host import archives
 from backfleet_host.manifest import Manifest
@@ -35,35 +37,73 @@ BUSY_AGAIN_SECONDS = 1.0  # between two looks at a busy host
 REBOOT_MARKERS = ("run/reboot-required", "var/run/reboot-required")  # files by which Debian asks for a reboot
 
 
-def check(attempt: Attempt) -> Plan:
+def check(attempt: Attempt, refusals: Optional[List[OrderFailed]] = None) -> Plan:
     """Check everything that can be known now, and return the plan. Nothing is touched.
+
+    Args:
+        attempt: the order.
+        refusals: collects everything that an order would be refused for; without it the first one is raised. What
+            makes the other checks impossible is raised all the same.
 
     Raises:
         OrderFailed: the order cannot be carried out on this host, or not now.
     """
     order, package = attempt.order, attempt.package
-    ours = platform_here()
-    if canonical(order.platform) != ours:
-        text = f"the release is for {order.platform}, and this host is {ours}; add a release for {ours}"
-        raise OrderFailed("UnsupportedPlatform", text)
-    if not shim.can_be_run_here(package.folder, package.name):
-        raise OrderFailed("UnsupportedPlatform", "flock(1) is missing; install util-linux")
+    with _noted(refusals):
+        _check_platform(attempt)
     allowed = policy.read_policy(attempt.installation.etc, package.name)
-    wait_until_host_is_ready(attempt, allowed)
+    with _noted(refusals):
+        wait_until_host_is_ready(attempt, allowed, is_patient=refusals is None)
     goal = attempt.source.find(attempt.installation.release_server, order, attempt.check_interrupted)
-    _check_direction(attempt, allowed, goal.manifest)
-    targets = _upgrade_path(attempt, goal)
+    with _noted(refusals):
+        _check_direction(attempt, allowed, goal.manifest)
+    targets: Tuple[ReleaseTarget, ...] = (goal,)
+    with _noted(refusals):
+        targets = _upgrade_path(attempt, goal)
     repair, intact_seen_at = _repair(attempt, goal)
-    plan = Plan(allowed, targets, repair, intact_seen_at, _rights(attempt))
-    for target in targets:
-        _check_release(attempt, target.manifest, allowed)
-    for reader in (order.oldest_reader, allowed.package.oldest_reader):
-        upgrade_path.check_format(plan.goal, attempt.old_manifest(), reader)
-    check_programs_can_be_run(attempt)
-    _check_space(package, plan)
-    for target in targets:
-        check_shims_can_be_written(attempt, target.manifest.programs)
+    plan = Plan(allowed, targets, repair, intact_seen_at)
+    with _noted(refusals):
+        plan = dataclasses.replace(plan, rights=_rights(attempt))
+    _check_plan(attempt, plan, refusals)
     return plan
+
+
+@contextlib.contextmanager
+def _noted(refusals: Optional[List[OrderFailed]]) -> Iterator[None]:
+    """Collect a refusal, or let it be raised if nobody collects them. A cancelled order always ends."""
+    try:
+        yield
+    except OrderFailed as problem:
+        if refusals is None or problem.code == "TaskCancelled":
+            raise
+        refusals.append(problem)
+
+
+def _check_platform(attempt: Attempt) -> None:
+    ours = platform_here()
+    if canonical(attempt.order.platform) != ours:
+        text = f"the release is for {attempt.order.platform}, and this host is {ours}; add a release for {ours}"
+        raise OrderFailed("UnsupportedPlatform", text)
+    if not shim.can_be_run_here(attempt.package.folder, attempt.package.name):
+        raise OrderFailed("UnsupportedPlatform", "flock(1) is missing; install util-linux")
+
+
+def _check_plan(attempt: Attempt, plan: Plan, refusals: Optional[List[OrderFailed]]) -> None:
+    """Check what the releases of a plan need of this host."""
+    order, allowed = attempt.order, plan.policy
+    for target in plan.targets:
+        with _noted(refusals):
+            _check_release(attempt, target.manifest, allowed)
+    for reader in (order.oldest_reader, allowed.package.oldest_reader):
+        with _noted(refusals):
+            upgrade_path.check_format(plan.goal, attempt.old_manifest(), reader)
+    with _noted(refusals):
+        check_programs_can_be_run(attempt)
+    with _noted(refusals):
+        _check_space(attempt.package, plan)
+    for target in plan.targets:
+        with _noted(refusals):
+            check_shims_can_be_written(attempt, target.manifest.programs)
 
 
 def check_shims_can_be_written(attempt: Attempt, programs: Dict[str, str]) -> None:
@@ -153,8 +193,8 @@ def _check_release(attempt: Attempt, manifest: Manifest, allowed: Policy) -> Non
     _check_no_other_manager(attempt, manifest)
 
 
-def wait_until_host_is_ready(attempt: Attempt, allowed: Policy) -> None:
-    """Wait until this host's administrator allows changes.
+def wait_until_host_is_ready(attempt: Attempt, allowed: Policy, *, is_patient: bool = True) -> None:
+    """Wait until this host's administrator allows changes, if it is patient.
 
     Raises:
         OrderFailed: ManagedElsewhere, changes are switched off; HostBusy, the host was not ready in time.
@@ -166,7 +206,10 @@ def wait_until_host_is_ready(attempt: Attempt, allowed: Policy) -> None:
         why, reason = _why_busy(attempt, allowed.host)
         if not why:
             return
-        attempt.check_interrupted("HostBusy", f"{why}; nothing was touched; ask again later", reason)
+        late = f"{why}; nothing was touched; ask again later"
+        if not is_patient:
+            raise OrderFailed("HostBusy", late, reason)
+        attempt.check_interrupted("HostBusy", late, reason)
         attempt.sleep(BUSY_AGAIN_SECONDS)
 
 

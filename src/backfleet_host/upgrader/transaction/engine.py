@@ -6,9 +6,10 @@ From the line `switching` on, the journal decides which way an attempt ends that
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import List, Optional
 
 from backfleet_host.contract import Report
-from backfleet_host.upgrader.errors import Unhealthy
+from backfleet_host.upgrader.errors import OrderFailed, Unhealthy
 from backfleet_host.upgrader.transaction.attempt import Attempt
 from backfleet_host.upgrader.transaction.checks import check
 from backfleet_host.upgrader.transaction.draining import drain
@@ -53,9 +54,10 @@ def prepare(attempt: Attempt) -> Report:
     the package's lock.
     """
     order, plan = attempt.order, Plan()
+    refusals: Optional[List[OrderFailed]] = [] if order.kind == "precheck" else None
     try:
         with attempt.step("check"):
-            plan = check(attempt)
+            plan = _checked(attempt, refusals)
         if order.kind == "stage":
             with attempt.step("fetch"):
                 artifacts = fetch(attempt, plan)
@@ -66,6 +68,27 @@ def prepare(attempt: Attempt) -> Report:
         return end_failed(attempt, plan, Baseline(), problem)
     done = "is downloaded and verified" if order.kind == "stage" else "would be taken now"
     return finish(attempt, attempt.report("succeeded", "", f"{order.version} {done}; nothing was switched"))
+
+
+def _checked(attempt: Attempt, refusals: Optional[List[OrderFailed]]) -> Plan:
+    """Return the plan. A precheck that finds refusals fails with the first one's code, and names all of them.
+
+    Raises:
+        OrderFailed: the order would be refused.
+    """
+    try:
+        plan = check(attempt, refusals)
+    except OrderFailed as problem:
+        if not refusals or problem.code == "TaskCancelled":
+            raise
+        refusals.append(problem)
+        plan = Plan()
+    if not refusals:
+        return plan
+    found = list(dict.fromkeys((problem.code, problem.text) for problem in refusals))
+    attempt.state.details["refusals"] = [{"code": code, "text": text} for code, text in found]
+    texts = found[0][1] if len(found) == 1 else "; ".join(f"{code}: {text}" for code, text in found)
+    raise OrderFailed(refusals[0].code, texts, refusals[0].reason)
 
 
 def end_failed(attempt: Attempt, plan: Plan, baseline: Baseline, problem: Exception) -> Report:

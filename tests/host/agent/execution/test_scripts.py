@@ -10,6 +10,7 @@ import pytest
 
 from backfleet_host.agent.execution.script import LINGER_SECONDS, Output, UnknownParameter, environment_for, substitute
 from backfleet_host.agent.protocol.task_list import Task, read_task
+from hanging_mount import hanging_mount
 from host.agent.conftest import Host, until
 from host.agent.gateway import Gateway
 
@@ -165,6 +166,17 @@ def test_a_script_that_cannot_start_is_refused(
     end = gateway.end_of("t-1")
     assert (end.name, end.query["param"], end.query["value"]) == ("invalid", param, value)
     assert len(gateway.reports_about("t-1")) == 1
+
+
+def test_a_working_directory_on_a_dead_mount_is_refused_and_holds_no_other_task_up(
+    gateway: Gateway, shell: Host, tmp_path: Path
+) -> None:
+    with hanging_mount(tmp_path / "far") as flag:
+        flag.touch()
+        gateway.hand_out("t-1", "echo x", task={"workingDirectory": str(tmp_path / "far")})
+        assert gateway.end_of("t-1").name == "invalid"
+        gateway.hand_out("t-2", "echo y")
+        assert gateway.end_of("t-2").body == b"y\n"
 
 
 def test_test_entries_run_nothing(gateway: Gateway, shell: Host) -> None:

@@ -1,5 +1,6 @@
 """A precheck finds out what would be refused; a stage has everything ready. Neither switches."""
 
+import shutil
 import time
 from dataclasses import replace
 from typing import Any
@@ -31,6 +32,36 @@ def test_a_precheck_is_refused_for_what_an_upgrade_would_be(installed: Host, sho
     report = installed.carry("precheck", "3.0")
     assert (report.code, report.current_version) == ("NotAllowedFrom", "1.0")
     assert report.code == installed.carry("upgrade", "3.0").code
+
+
+def test_a_precheck_names_everything_that_an_upgrade_would_be_refused_for(
+    installed: Host, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each with its code, and without waiting for what passes by itself; an upgrade ends with the first of them."""
+    shop.add("3.0", upgrades_from=">=2.5")
+    mark = installed.root / "run" / "reboot-required"
+    mark.parent.mkdir()
+    mark.touch()
+    installed.write_policy("waits_for_reboot = true\n", "host")
+    full = shutil.disk_usage("/")._replace(free=1)
+    monkeypatch.setattr("backfleet_host.upgrader.transaction.checks.shutil.disk_usage", lambda _path: full)
+    report = installed.carry("precheck", "3.0")
+    codes = [each["code"] for each in report.details["refusals"]]
+    assert codes == ["HostBusy", "NotAllowedFrom", "DiskFull"]
+    assert (report.code, report.details["reason"], report.current_version) == ("HostBusy", "RebootPending", "1.0")
+    assert all(f"{code}: " in report.message for code in codes)
+    assert report.seconds < 20
+    mark.unlink()
+    assert installed.carry("upgrade", "3.0").code == "NotAllowedFrom"
+    assert not tree(installed, "3.0")
+
+
+def test_a_precheck_that_cannot_go_on_names_what_it_has_found(installed: Host) -> None:
+    """Without signed metadata of the release nothing else can be checked."""
+    installed.write_policy("changes = false\n", "host")
+    report = installed.carry("precheck", "9.9")
+    assert [each["code"] for each in report.details["refusals"]] == ["ManagedElsewhere", "UntrustedRelease"]
+    assert report.code == "ManagedElsewhere"
 
 
 @pytest.mark.parametrize("kind", ["precheck", "stage"])

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from backfleet import rollouts
+from backfleet.identity import read_caller
 from backfleet.operations import _store as audit
 from backfleet.operations.audit_event import AuditEvent, user_name_of
 from backfleet.operations.backfleet.rollouts.creating import one_rollout
 from backfleet.operations.backfleet.rollouts.errors import ERRORS, refusals
 from backfleet.operations.catalogue import BACKFLEET, Call, Services, operation
 from backfleet.rollouts import EvidenceKey, RolloutRecord, SignedHead, Witness
-from backfleet.rollouts.records import read_caller
 from backfleet.storage import Transaction
 from backfleet.wire.parameters import text
 

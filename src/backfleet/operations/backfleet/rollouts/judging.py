@@ -23,7 +23,7 @@ AT_ONCE: Final = 500  # clients whose tags are read by one query
 class Judge:
     """What one caller may do now. The policies are read once, when it is made."""
 
-    def __init__(self, tx: Transaction, caller: Caller, region: str, now: datetime) -> None:
+    def __init__(self, tx: Transaction, caller: Caller, region: str, now: datetime, action: str = UPGRADE) -> None:
         """Read the caller's policies.
 
         Args:
@@ -31,8 +31,9 @@ class Judge:
             caller: the starter, or the author.
             region: of the rollout.
             now: the time.
+            action: what moving a client is.
         """
-        self._tx, self._caller = tx, caller
+        self._tx, self._caller, self._action = tx, caller, action
         self._permissions: Permissions = identity.permissions_of(tx, caller)
         self._clients = f"acs:hbr:{region}:{caller.account_id}:client/"
         self._instances = f"acs:ecs:{region}:{caller.account_id}:instance/"
@@ -65,16 +66,16 @@ class Judge:
             clients: the instance of each.
         """
         refused = {}
-        permissions = self._permissions.about(UPGRADE)
+        permissions = self._permissions.about(self._action)
         pairs = list(clients.items())
         for start in range(0, len(pairs), AT_ONCE):
             some = pairs[start : start + AT_ONCE]
             targets = [Target((self._clients + client, self._instances + instance)) for client, instance in some]
             contexts = contexts_of(self._tx, permissions, targets, self._context, self._caller.account_id)
             for (client_id, _), target, context in zip(some, targets, contexts, strict=True):
-                decision = permissions.decide(UPGRADE, target, context)
+                decision = permissions.decide(self._action, target, context)
                 if not decision.allowed:
-                    refused[client_id] = self._why(decision, UPGRADE, target.arns[0])
+                    refused[client_id] = self._why(decision, self._action, target.arns[0])
         return refused
 
     def _why(self, decision: Decision, action: str, resource: str) -> str:

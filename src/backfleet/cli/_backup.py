@@ -1,0 +1,101 @@
+"""backfleet backup and restore: the whole installation in one file, and back. Both work on this machine's files."""
+
+from pathlib import Path
+
+import click
+
+from backfleet import VERSION, copies, installation
+from backfleet.cli._options import fail
+from backfleet.cli._print import moment, say, size
+from backfleet.cli._secrets import lock_of, opener_of, passphrase_options
+from backfleet.clock import utc_now
+from backfleet.settings import BadSetting, Settings, read_settings
+from backfleet.storage import open_database
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--data", metavar="DIR", type=click.Path(path_type=Path), help="The data folder.")
+@click.option("--database-url", metavar="URL", help="postgresql://... Default: SQLite in DIR.")
+@passphrase_options
+@click.option("--recipient", "recipients", metavar="age1...", multiple=True, help="Encrypt to this key of age.")
+@click.option("--plain", is_flag=True, help="Do not encrypt. The file holds every key of the server.")
+def backup(
+    file: Path,
+    data: Path | None,
+    database_url: str | None,
+    passphrase_file: Path | None,
+    passphrase_fd: int | None,
+    recipients: tuple[str, ...],
+    plain: bool,
+) -> None:
+    """Copy the whole installation into the new FILE: database, keys, certificates and artifacts.
+
+    The server may be running. The file is encrypted, and `age -d FILE | tar x` opens it, too. Exits with 1 if the file
+    could not be written, or if an artifact is damaged and so missing in it.
+    """
+    settings = _settings(data, database_url)
+    missing = installation.missing_keys(settings.data)
+    if missing:
+        fail(f"{settings.data} is no data folder of a server: {missing[0]} is missing; see --data")
+    lock = lock_of(passphrase_file, passphrase_fd, recipients, plain=plain)
+    database = open_database(settings.database)
+    try:
+        written = copies.write_copy(settings.data, database, file, lock, now=utc_now(), version=VERSION)
+    except copies.CannotCopy as problem:
+        fail(str(problem))
+    finally:
+        database.close()
+    say(f"{file}: {size(written.bytes)}, {written.rows} rows, {written.artifacts} artifacts{'' if lock else ', PLAIN'}")
+    if written.damaged:
+        names = ", ".join(written.damaged)
+        fail(f"{file} was written without {names}: damaged on this disk. Add that release's file again under artifacts")
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--data", metavar="DIR", type=click.Path(path_type=Path), help="An empty folder.")
+@click.option("--database-url", metavar="URL", help="postgresql://..., an empty one. Default: SQLite in DIR.")
+@passphrase_options
+@click.option("--identity", metavar="KEYS", type=click.Path(path_type=Path), help="A file with private keys of age.")
+def restore(
+    file: Path,
+    data: Path | None,
+    database_url: str | None,
+    passphrase_file: Path | None,
+    passphrase_fd: int | None,
+    identity: Path | None,
+) -> None:
+    """Bring the backup FILE back into an empty installation. Start the server afterwards.
+
+    It is held then: it asks hosts what they have, and moves nothing until `backfleet server release-hold`.
+    """
+    from backfleet.restoring import restore as run  # imported late: other commands need none of it
+
+    settings = _settings(data, database_url)
+    try:
+        with file.open("rb") as opened:
+            is_encrypted = copies.is_encrypted(opened.read(64))
+    except OSError as problem:
+        fail(f"{file} cannot be read: {problem.strerror}")
+    opener = opener_of(passphrase_file, passphrase_fd, identity, is_encrypted=is_encrypted)
+    try:
+        found = run(settings, file, opener, now=utc_now())
+    except copies.CannotRestore as problem:
+        fail(str(problem))
+    made = moment(found.facts.moment.timestamp())
+    say(f"{settings.data}: as of {made}, {found.rows} rows, {found.artifacts} artifacts")
+    if found.ended_tasks:
+        say(f"{found.ended_tasks} task(s) were under way then, and have ended as expired")
+    for name in found.damaged:
+        say(f"artifact {name} was damaged before the backup: put its file under artifacts, or withdraw its release")
+    if found.needs_signature:
+        say("hosts may have seen newer releases: `backfleet release pending`, sign targets.json, `release publish`")
+    say("Start the server. Nothing is moved until you have looked, and run `backfleet server release-hold`")
+
+
+def _settings(data: Path | None, database_url: str | None) -> Settings:
+    try:
+        return read_settings({"data": data, "database_url": database_url})
+    except BadSetting as problem:
+        fail(str(problem))

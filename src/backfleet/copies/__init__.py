@@ -1,0 +1,27 @@
+"""Copies of a whole installation in one file: database, keys, certificates and artifacts, encrypted.
+
+- `write_copy` makes one, of a server that runs or not; `read_copy` brings one back into an empty installation.
+- `Lock` says how a copy is encrypted and `Opener` how it is opened; `age` has the format.
+
+A copy holds the rows of the tables, not the files of an engine: it is consistent while the server writes, and one of
+SQLite can be restored into PostgreSQL. Knows nothing of what the rows mean; `backfleet.restoring` does.
+"""
+
+from backfleet.copies.age import CannotOpen, Lock, Opener, is_encrypted
+from backfleet.copies.model import CannotCopy, CannotRestore, Facts
+from backfleet.copies.reading import Unpacked, read_copy
+from backfleet.copies.writing import Written, write_copy
+
+__all__ = [
+    "CannotCopy",
+    "CannotOpen",
+    "CannotRestore",
+    "Facts",
+    "Lock",
+    "Opener",
+    "Unpacked",
+    "Written",
+    "is_encrypted",
+    "read_copy",
+    "write_copy",
+]

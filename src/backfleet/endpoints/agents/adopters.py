@@ -1,0 +1,18 @@
+"""What adopting hosts needs of parts that this endpoint does not know; the composition root gives it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from backfleet import hold
+from backfleet.fleet import Instance
+from backfleet.storage import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Adopters:
+    """Whether hosts are adopted now, into which account, and who writes it down."""
+
+    watch: hold.Watch
+    account_of: Callable[[Transaction], str]
+    note: Callable[[Transaction, Instance, str, datetime], None]  # with the fingerprint of the host's key

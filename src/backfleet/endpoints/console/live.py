@@ -1,0 +1,105 @@
+"""What tells open pages that something changed: server-sent events without facts, over notifications.
+
+A stream says which family of things changed, at most once a second, and the page fetches itself again. Notifications
+may be lost, so pages also do that by themselves from time to time.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from backfleet.pubsub import PubSub
+
+FAMILIES: Final = ("rollouts", "upgrades")
+MOST_STREAMS: Final = 1000  # of one process
+MOST_STREAMS_EACH: Final = 12  # of one person
+AT_MOST_EVERY_SECONDS: Final = 1.0
+ALIVE_SECONDS: Final = 15.0  # between two looks at the session, and comments that keep proxies from closing
+
+
+class Full(Exception):
+    """There are as many streams as there may be."""
+
+
+class Stream:
+    """What changed since it was last written to one page."""
+
+    def __init__(self) -> None:
+        self._changed: set[str] = set()
+        self._noted = asyncio.Event()
+
+    def note(self, family: str) -> None:
+        """Note a change. Called in the event loop."""
+        self._changed.add(family)
+        self._noted.set()
+
+    def wake(self) -> None:
+        """End the wait without a change."""
+        self._noted.set()
+
+    async def wait(self) -> set[str]:
+        """Wait for changes, at most ALIVE_SECONDS, and return their families; none if nothing changed."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ALIVE_SECONDS):
+                await self._noted.wait()
+        self._noted.clear()
+        found, self._changed = self._changed, set()
+        return found
+
+
+class Changes:
+    """Passes notifications on to the streams of this process."""
+
+    def __init__(self, pubsub: PubSub) -> None:
+        self._pubsub = pubsub
+        self._streams: dict[Stream, str] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._unsubscribe: list[Callable[[], None]] = []
+
+    async def begin(self) -> None:
+        """Listen to notifications."""
+        self._loop = asyncio.get_running_loop()
+        self._unsubscribe = [self._pubsub.subscribe(family, self._notified) for family in FAMILIES]
+
+    async def end(self) -> None:
+        """Listen no more, and end every stream."""
+        for unsubscribe in self._unsubscribe:
+            unsubscribe()
+        self._loop = None
+        for stream in self._streams:
+            stream.wake()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the server stops."""
+        return self._loop is None
+
+    @contextlib.contextmanager
+    def stream(self, person: str) -> Iterator[Stream]:
+        """Open a stream for one page.
+
+        Raises:
+            Full: this person, or everybody together, has too many.
+        """
+        mine = sum(1 for owner in self._streams.values() if owner == person)
+        if len(self._streams) >= MOST_STREAMS or mine >= MOST_STREAMS_EACH:
+            raise Full
+        made = Stream()
+        self._streams[made] = person
+        try:
+            yield made
+        finally:
+            del self._streams[made]
+
+    def _notified(self, topic: str) -> None:
+        loop = self._loop
+        if loop is None or not self._streams:
+            return
+        family = next(family for family in FAMILIES if topic.startswith(family))
+        with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+            loop.call_soon_threadsafe(self._pass_on, family)
+
+    def _pass_on(self, family: str) -> None:
+        for stream in self._streams:
+            stream.note(family)

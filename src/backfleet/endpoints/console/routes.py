@@ -1,0 +1,30 @@
+"""What a page says about its addresses."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from backfleet.endpoints.console.visits import Visit
+
+Handler = Callable[[Visit], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One address below `/console`: GET shows and changes nothing, POST acts."""
+
+    method: str
+    path: str
+    handler: Handler
+    public: bool = False  # for people who are not logged in, too
+
+
+def get(path: str, handler: Handler, *, public: bool = False) -> Route:
+    """Return the route of a page."""
+    return Route("GET", path, handler, public)
+
+
+def post(path: str, handler: Handler, *, public: bool = False) -> Route:
+    """Return the route of a form. Its token and its origin were checked before the handler is called."""
+    return Route("POST", path, handler, public)

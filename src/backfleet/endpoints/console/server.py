@@ -1,0 +1,54 @@
+"""The endpoint's addresses in an application."""
+
+from typing import Final
+
+from aiohttp import web
+
+from backfleet.clock import Clock
+from backfleet.endpoints.console.cookies import ROOT
+from backfleet.endpoints.console.guarding import HEADERS, guarded
+from backfleet.endpoints.console.live import Changes
+from backfleet.endpoints.console.pages import ROUTES
+from backfleet.endpoints.console.rendering import STATIC, Renderer
+from backfleet.endpoints.console.visits import Console
+from backfleet.operations.catalogue import Services
+from backfleet.operations.perform import Performer
+from backfleet.pubsub import PubSub
+
+FOR_GOOD: Final = "public, max-age=31536000, immutable"  # the address of a file holds its hash
+
+
+def add_to(app: web.Application, services: Services, performer: Performer, pubsub: PubSub, clock: Clock) -> None:
+    """Serve every page below `/console/`."""
+    renderer, changes = Renderer(), Changes(pubsub)
+    console = Console(services, performer, clock, renderer, changes)
+
+    async def to_first_page(request: web.Request) -> web.Response:
+        _check_listener(request)
+        return web.Response(status=303, headers={**HEADERS, "Location": f"{ROOT}/fleet"})
+
+    async def static(request: web.Request) -> web.Response:
+        _check_listener(request)
+        found = renderer.file(request.match_info["name"])
+        if found is None:
+            raise web.HTTPNotFound
+        body, kind = found
+        return web.Response(body=body, content_type=kind, headers={**HEADERS, "Cache-Control": FOR_GOOD})
+
+    def _check_listener(request: web.Request) -> None:
+        if request.secure and not services.settings.console_https:
+            raise web.HTTPNotFound
+
+    async def begin(_app: web.Application) -> None:
+        await changes.begin()
+
+    async def end(_app: web.Application) -> None:
+        await changes.end()
+
+    app.router.add_get(ROOT, to_first_page)
+    app.router.add_get(f"{ROOT}/", to_first_page)
+    app.router.add_get(f"{STATIC}/{{name}}", static)
+    for route in ROUTES:
+        app.router.add_route(route.method, ROOT + route.path, guarded(console, route))
+    app.on_startup.append(begin)
+    app.on_shutdown.append(end)

@@ -1,0 +1,11 @@
+import { startKeys } from "./keys.js";
+import { startLive } from "./live.js";
+import { startForms } from "./forms.js";
+import { startSession } from "./session.js";
+import { showOwnTimes } from "./times.js";
+
+showOwnTimes(document);
+startKeys();
+startForms();
+startSession();
+startLive();
