@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST_WORKERS ?= 2
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint bench chaos requirements shims host-program host-binary clean
+.PHONY: help venv demo test lint bench chaos requirements shims wheel host-program host-binary clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,6 +41,9 @@ requirements: $(VENV)/.test ## compile requirements/*.txt from pyproject.toml ag
 
 shims: $(VENV)/.shims ## compile the shims of managed hosts again; SHIMS_ARGS=--check only compares (minutes, 100 MB)
 	$(VENV)/shims/bin/python tools/build_shims.py $(SHIMS_ARGS)
+
+wheel: venv ## what `pip install` takes: build/backfleet-*.whl, with the host program in it
+	$(BIN)/python tools/build_wheel.py build
 
 host-program: src/backfleet/backfleet-host.pyz ## the one file that runs on managed hosts
 

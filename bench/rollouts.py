@@ -40,6 +40,10 @@ class AlwaysOpen:
         """Return that it is open."""
         return Opening(is_open=True)
 
+    def opens_for(self, zone: str, needs: timedelta, begin: datetime, end: datetime) -> bool:
+        """Return whether so much time is left."""
+        return begin + needs <= end
+
 
 def our_policy() -> Policy:
     """Return the policy that docs/rollouts.md recommends, without its people."""

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,41 @@ def test_servers_of_parts_share_a_folder_and_have_a_file_each(serve: Serve, data
         "serving-openapi+workers.json", "serving-agents+downloads.json"
     }  # fmt: skip
     assert _local(data)["http_endpoint"] == api
+
+
+def test_a_start_with_a_clock_that_is_ahead_does_no_lasting_harm(
+    serve: Serve, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once the clock is right its certificate is valid again, and the audit trail and the nonces are there."""
+
+    def rows() -> list[int]:
+        with closing(sqlite3.connect(data / "backfleet.db")) as connection:
+            counted = ("SELECT count(*) FROM audit_events", "SELECT count(*) FROM nonces")
+            return [connection.execute(query).fetchone()[0] for query in counted]
+
+    with monkeypatch.context() as changed:
+        process = serve()
+        changed.setenv("BACKFLEET_ENDPOINT", ready(process))
+        done = subprocess.run(
+            [sys.executable, "-m", "backfleet.cli", "activation", "create", "--data", str(data)],
+            check=False, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        process.terminate()
+        assert ended(process)[0] == 0
+    before = rows()
+    assert min(before) > 0
+    for shift in (500 * 86_400, 0):
+        monkeypatch.setenv("BACKFLEET_CLOCK_SHIFT", str(shift))
+        process = serve()
+        assert process.stdout is not None
+        https = json.loads(process.stdout.readline())["https"]
+        if not shift:
+            with urllib3.PoolManager(ca_certs=str(data / "tls" / "ca.pem")) as pool:
+                assert pool.request("GET", f"{https}/healthz", retries=False, timeout=20).status == 200
+        process.terminate()
+        assert ended(process)[0] == 0
+    assert all(now >= then for now, then in zip(rows(), before, strict=True))
 
 
 @pytest.mark.parametrize("size", ["size=64k", "size=700k", "nr_inodes=4", "nr_inodes=12"])

@@ -135,10 +135,16 @@ def test_a_later_start_changes_nothing(start: Start, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "data" / "serving.json").read_text())["https_endpoint"] == line["https"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
-def test_a_signal_stops_it_though_a_client_holds_a_connection(start: Start, number: signal.Signals) -> None:
-    """With exit code 0 within ten seconds; a half request does not delay it."""
-    process = start()
+@pytest.mark.parametrize(
+    ("number", "has_parent"),
+    [(signal.SIGTERM, "true"), (signal.SIGINT, "true"), (signal.SIGHUP, "false")],
+    ids=["SIGTERM", "Ctrl-C", "SIGHUP"],
+)
+def test_a_signal_stops_it_though_a_client_holds_a_connection(
+    start: Start, number: signal.Signals, has_parent: str
+) -> None:
+    """With exit code 0 within ten seconds; a half request does not delay it. A parent restarts it after SIGHUP."""
+    process = start(BACKFLEET_HOLD_LISTENERS=has_parent)
     address = ready(process)["http"].removeprefix("http://").split(":")
     with socket.create_connection((address[0], int(address[1]))) as held:
         held.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")

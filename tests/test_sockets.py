@@ -9,12 +9,15 @@ import subprocess
 import sys
 import threading
 from contextlib import ExitStack
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import urllib3
 
+from backfleet.settings import Settings
 from backfleet.sockets import inherited_sockets, tell_systemd
+from backfleet_host.layout import DEFAULT_ROOT
 
 UNITS = Path(__file__).parent.parent / "packaging" / "systemd"
 # As systemd starts a service: the listeners are descriptors 3 and 4, and the variables name this very process.
@@ -111,3 +114,17 @@ def test_the_units_fit_together() -> None:
     service = (UNITS / "backfleet.service").read_text()
     assert all(name in service and "Service=backfleet.service" in text for name, text in sockets.items())
     assert "Type=notify" in service
+
+
+def test_the_unit_its_environment_and_the_page_name_the_same_places() -> None:
+    """What an operator copies works where the page puts it, and is no host's folder."""
+    unit, page = (UNITS / "backfleet.service").read_text(), (UNITS.parent.parent / "docs" / "operations.md").read_text()
+    program = re.findall(r"^ExecStart=(\S+)", unit, re.MULTILINE)[0]
+    folder = program.removesuffix("/bin/backfleet")
+    assert f"{folder}/bin/pip install backfleet" in page
+    assert not folder.startswith(f"{DEFAULT_ROOT}/")
+    environment = re.findall(r"^EnvironmentFile=-(\S+)", unit, re.MULTILINE)[0]
+    assert f"packaging/systemd/server.env {environment}" in page
+    named = re.findall(r"^#?BACKFLEET_([A-Z_]+)=", (UNITS / "server.env").read_text(), re.MULTILINE)
+    assert {name.lower() for name in named} <= {each.name for each in fields(Settings)}
+    assert "PUBLIC_HOST" in named

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,17 @@ START_SECONDS, TASK_SECONDS = 30, 60
 class Installation:
     """One server and its hosts. Processes are started here and ended here, and by nobody else."""
 
-    def __init__(self, folder: Path, *, database_url: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        database_url: str = "",
+        program: Sequence[str | Path] = (),
+        host_program: Sequence[str | Path] = (),
+    ) -> None:
+        """Name the folder of everything, and other programs than those of this checkout."""
+        self.program = program or [sys.executable, "-m", "backfleet.cli"]
+        self.host_program = host_program or HOST_PROGRAM
         self.folder, self.data = folder, folder / "data"
         self.ports = free_ports(2)
         self.database_url = database_url
@@ -42,9 +52,7 @@ class Installation:
             words += ["--database-url", self.database_url]
         environment = os.environ | {"BACKFLEET_FAILPOINT": die_at} | (settings or {})
         with (self.folder / "server.log").open("ab") as log:
-            self.server = subprocess.Popen(
-                [sys.executable, "-m", "backfleet.cli", *words], stdout=subprocess.PIPE, stderr=log, env=environment
-            )
+            self.server = subprocess.Popen([*self.program, *words], stdout=subprocess.PIPE, stderr=log, env=environment)
         assert self.server.stdout is not None
         line = self.server.stdout.readline()
         assert json.loads(line or b"{}").get("event") == "ready", self.log()
@@ -175,7 +183,7 @@ class Host:
         ca = str(self.installation.data / "tls" / "ca.pem")
         words = ["--server", self.installation.https, "--ca", ca, "--activation-id", activation_id]
         done = subprocess.run(
-            [*HOST_PROGRAM, "enrol", *words, "--activation-code", "-", "--root", str(self.root)],
+            [*self.installation.host_program, "enrol", *words, "--activation-code", "-", "--root", str(self.root)],
             input=code.encode(),
             capture_output=True,
             check=False,
@@ -187,7 +195,13 @@ class Host:
         self.root.mkdir(parents=True, exist_ok=True)
         with (self.root.parent / f"{self.root.name}.log").open("ab") as log:
             self.agent = subprocess.Popen(
-                [*HOST_PROGRAM, "run", "--root", str(self.root), *(["--allow-shell"] if allow_shell else [])],
+                [
+                    *self.installation.host_program,
+                    "run",
+                    "--root",
+                    str(self.root),
+                    *(["--allow-shell"] if allow_shell else []),
+                ],
                 stdout=subprocess.PIPE,
                 stderr=log,
             )

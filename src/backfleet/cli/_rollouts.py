@@ -138,11 +138,25 @@ def _picture(found: dict[str, Any]) -> str:
     lines = [
         f"{found['RolloutId']}: {found['Name']} to {found['TargetVersion']}: {found['State']}{why}",
         *([f"waits for {found['WaitsFor']}"] if found["WaitsFor"] else []),
-        f"deadline {moment(found['Deadline'])}",
+        f"deadline {moment(found['Deadline'])}{_end_and_budget(found)}",
     ]
     rows = [(ring["Name"], ring["State"], _bar(ring), ring["Members"], _counts(ring)) for ring in found["Rings"]]
     text = "\n".join(printable(line) for line in lines)
     return f"{text}\n{layout(('RING', 'STATE', 'DONE', 'MEMBERS', 'COUNTS'), rows, terminal_width())}"
+
+
+def _end_and_budget(found: dict[str, Any]) -> str:
+    """Return when it may be over, and how many members may still fail."""
+    end, left = found.get("ExpectedEndTime"), found.get("FailuresLeft")
+    text = f", about over at {moment(end)} at the pace so far" if end else ""
+    if left is None:
+        return text
+    own = [f", ring {ring['Name']}: {_left(ring['FailuresLeft'])}" for ring in found["Rings"] if "FailuresLeft" in ring]
+    return f"{text}; budget: {_left(left)} of {found['FailuresAllowed']}{''.join(own)}"
+
+
+def _left(number: int) -> str:
+    return f"{number} left" if number >= 0 else "spent"
 
 
 def _bar(ring: dict[str, Any]) -> str:

@@ -86,6 +86,11 @@ def count_by_release(tx: Transaction, account_id: str) -> dict[tuple[str, str, s
     return _store.clients.count_by_release(tx, account_id)
 
 
+def count_installed(tx: Transaction, account_id: str) -> dict[tuple[str, str, str, str], tuple[int, int]]:
+    """Return how many of an account's clients have each (package, version, platform, channel), and how many changed."""
+    return _store.clients.count_installed(tx, account_id)
+
+
 def doubt_clients(tx: Transaction, instance_id: str) -> None:
     """Record that something may still change the clients of a host, so that it is asked soon what it has.
 

@@ -40,6 +40,7 @@ from backfleet.rollouts.reading import (
     members,
     remember_creation,
     view,
+    view_latest,
 )
 from backfleet.rollouts.records import MemberRecord, RolloutRecord
 from backfleet.rollouts.sealing import SignedHead, Witness, seal
@@ -130,4 +131,5 @@ __all__ = [
     "simulate",
     "start",
     "view",
+    "view_latest",
 ]

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -17,6 +17,7 @@ from backfleet.rollouts.states import MemberState, RolloutState
 from backfleet.storage import Transaction
 
 AT_ONCE: Final = 500  # rows named in one statement
+_NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 PURGED_AT_ONCE: Final = 5  # rollouts; each may have 50,000 members
 _MEMBER_FIELDS: Final = tuple(name for name in Member._fields if name not in ("is_reachable", "pinned"))
 
@@ -162,6 +163,47 @@ def counts_of(tx: Transaction, rollout_ids: Sequence[str]) -> dict[str, dict[tup
         for row in tx.rows(query.group_by(*group)):
             found[row.rollout_id][row.ring, row.state] = row.number
     return found
+
+
+def counts_that_may_fail(
+    tx: Transaction, rollout_ids: Sequence[str]
+) -> list[tuple[str, int, MemberState, str, FirstRun, bool, int]]:
+    """Return rollout, ring, state, code, first run, whether its order left, and how many members have these."""
+    group = (members.c.rollout_id, members.c.ring, members.c.state, members.c.code, members.c.first_run)
+    begun = sa.case((members.c.begun_at.is_not(None), 1), else_=0).label("begun")
+    may = [state.value for state in MemberState if state not in (MemberState.PENDING, MemberState.SUCCEEDED)]
+    query = sa.select(*group, begun, sa.func.count().label("number"))
+    chosen = sa.and_(members.c.rollout_id.in_(rollout_ids), members.c.state.in_(may))
+    return [
+        (
+            row.rollout_id,
+            row.ring,
+            MemberState(row.state),
+            row.code,
+            FirstRun(row.first_run),
+            bool(row.begun),
+            row.number,
+        )
+        for row in (tx.rows(query.where(chosen).group_by(*group, begun)) if rollout_ids else ())
+    ]
+
+
+def oldest_waits(tx: Transaction, rollout_ids: Sequence[str]) -> dict[tuple[str, int], datetime]:
+    """Return since when the member that waits for longest does, by rollout and ring; 1970 for one that never began."""
+    moment = members.c.since.type
+    oldest = sa.func.min(sa.func.coalesce(members.c.since, sa.literal(_NEVER, moment)), type_=moment).label("since")
+    chosen = sa.and_(members.c.rollout_id.in_(rollout_ids), members.c.state == MemberState.PENDING.value)
+    query = sa.select(members.c.rollout_id, members.c.ring, oldest).where(chosen)
+    rows = tx.rows(query.group_by(members.c.rollout_id, members.c.ring)) if rollout_ids else []
+    return {(row.rollout_id, row.ring): row.since for row in rows}
+
+
+def latest(tx: Transaction, *, ended_after: datetime, limit: int) -> list[RolloutRecord]:
+    """Return the newest rollouts that have not ended, or ended after this moment: no drafts."""
+    lives = sa.or_(rollouts.c.ended_at.is_(None), rollouts.c.ended_at > ended_after)
+    shown = sa.and_(lives, rollouts.c.state != RolloutState.DRAFT.value)
+    query = sa.select(rollouts).where(shown).order_by(rollouts.c.created_at.desc(), rollouts.c.id)
+    return [_known(row) for row in tx.rows(query.limit(limit))]
 
 
 def items_under_way(tx: Transaction, rollout_id: str) -> list[str]:

@@ -8,6 +8,7 @@ from backfleet import fleet
 from backfleet.paging import Listing, Page
 from backfleet.rollouts import _store
 from backfleet.rollouts.events import Event
+from backfleet.rollouts.figures import Figures, figures_of
 from backfleet.rollouts.model import Member, RingRun
 from backfleet.rollouts.pinning import pins_of
 from backfleet.rollouts.records import MemberRecord, RolloutRecord
@@ -33,12 +34,19 @@ class RolloutView:
 
     record: RolloutRecord
     rings: tuple[RingView, ...]
+    figures: Figures
 
 
-def view(tx: Transaction, records: Sequence[RolloutRecord]) -> list[RolloutView]:
-    """Return rollouts with their rings counted, in one query."""
+def view(tx: Transaction, records: Sequence[RolloutRecord], now: datetime) -> list[RolloutView]:
+    """Return rollouts with their rings counted, in a constant number of queries."""
     counts = _store.counts_of(tx, [record.id for record in records])
-    return [RolloutView(record, _rings(record, counts[record.id])) for record in records]
+    figures = figures_of(tx, records, counts, now)
+    return [RolloutView(record, _rings(record, counts[record.id]), figures[record.id]) for record in records]
+
+
+def view_latest(tx: Transaction, *, ended_after: datetime, limit: int, now: datetime) -> list[RolloutView]:
+    """Return the newest rollouts of all accounts that have not ended, or ended after this moment."""
+    return view(tx, _store.latest(tx, ended_after=ended_after, limit=limit), now)
 
 
 def find_all(

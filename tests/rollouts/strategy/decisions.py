@@ -70,6 +70,13 @@ class Zones:
         """Return what the test says of a zone."""
         return self.openings.get(zone, Opening(is_open=True))
 
+    def opens_for(self, zone: str, needs: timedelta, begin: datetime, end: datetime) -> bool:
+        """Return whether the zone's one opening, or the time after it, is long enough."""
+        found = self.opening(zone, begin)
+        if found.is_open:
+            return begin + needs <= (end if found.until is None else min(found.until, end))
+        return found.until is not None and found.until + needs <= end
+
 
 def decided(
     document: Policy,

@@ -122,6 +122,17 @@ class Windows:
         end = since + (self.hours if is_open else self.period) * HOUR
         return Opening(is_open, since if is_open else since + self.hours * HOUR, end, "window")
 
+    def opens_for(self, zone: str, needs: timedelta, begin: datetime, end: datetime) -> bool:
+        """Return whether an opening is long enough: the next ones are all alike."""
+        while begin + needs <= end:
+            found = self.opening(zone, begin)
+            if found.is_open and (found.until is None or begin + needs <= found.until):
+                return True
+            if found.until is None:
+                return False
+            begin = found.until
+        return False
+
 
 @st.composite
 def members(draw: Any, rings: int) -> list[Member]:

@@ -1,6 +1,6 @@
 """The endpoint of monitoring: /healthz, /readyz and /metrics.
 
-Owns no table, authenticates nobody, and shows nothing about tenants. `/metrics` answers on the plain listener only,
+Owns no table and authenticates nobody. `/metrics` answers on the plain listener only,
 which is loopback unless an administrator opened it: numbers about the installation are not for everyone who can reach
 the agents' port.
 

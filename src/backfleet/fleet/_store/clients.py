@@ -285,3 +285,16 @@ def count_by_release(tx: Transaction, account_id: str) -> dict[tuple[str, str, s
     )
     query = sa.select(*release, sa.func.count().label("number")).select_from(joined).where(installed).group_by(*release)
     return {(row.package, row.version, row.platform): int(row.number) for row in tx.rows(query)}
+
+
+def count_installed(tx: Transaction, account_id: str) -> dict[tuple[str, str, str, str], tuple[int, int]]:
+    """Return how many of an account's clients have each (package, version, platform, channel), and how many changed."""
+    joined = clients.join(instances, instances.c.id == clients.c.instance_id)
+    groups = (clients.c.package, clients.c.version, instances.c.platform, clients.c.channel)
+    mine = sa.and_(clients.c.account_id == account_id, clients.c.version != "", instances.c.deregistered_at.is_(None))
+    changed = sa.func.count(sa.case((clients.c.drift != "", 1)))
+    query = sa.select(*groups, sa.func.count().label("number"), changed.label("changed")).select_from(joined)
+    return {
+        (row.package, row.version, row.platform, row.channel): (int(row.number), int(row.changed))
+        for row in tx.rows(query.where(mine).group_by(*groups))
+    }

@@ -19,6 +19,9 @@ class Timetable(Protocol):
     def opening(self, zone: str, now: datetime) -> Opening:
         """Return whether hosts of a zone ("" = the policy's own) may be changed now."""
 
+    def opens_for(self, zone: str, needs: timedelta, begin: datetime, end: datetime) -> bool:
+        """Return whether hosts of a zone may be changed for so long in one piece, between two times."""
+
 
 def last_begin(policy: Policy) -> datetime:
     """Return the instant by which everything must have ended."""

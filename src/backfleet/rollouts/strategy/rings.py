@@ -1,6 +1,6 @@
 """How rings follow one another."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from backfleet.rollouts.board import BACKUP_FAILED, NO_BACKUP_SEEN
@@ -23,7 +23,7 @@ def advance_rings(tally: Tally, signals: Signals, timetable: Timetable) -> None:
             return
         begin_members(tally, timetable, ring)
         if tally.rings[ring].state is not RingState.FINISHED:
-            if not _is_through(tally, ring):
+            if not _is_through(tally, ring, timetable):
                 return
             tally.move_ring(ring, RingState.FINISHED, _summary(tally, ring))
     if not tally.count_all(*_OPEN):
@@ -50,22 +50,39 @@ def _has_arrived(tally: Tally, ring: int) -> bool:
     return any(tally.count(each, *_ARRIVED) for each in range(ring))
 
 
-def _is_through(tally: Tally, ring: int) -> bool:
+def _is_through(tally: Tally, ring: int, timetable: Timetable) -> bool:
     """Return whether a ring's members are final.
 
-    Held and pinned ones do not count, nor do, after the first ring, those that wait for their host. The last ring waits
-    for all.
+    Held and pinned ones do not count, nor those that fit no window before the deadline, nor do, after the first ring,
+    those that wait for their host. The last ring waits for all.
     """
     if tally.count(ring, MemberState.UPGRADING, MemberState.VERIFYING, MemberState.ROLLING_BACK):
         return False
     pending = tally.count(ring, MemberState.PENDING)
     if not pending:
         return True
+    shut = _zones_that_stay_shut(tally, ring, timetable)
     is_last = ring == len(tally.rings) - 1
-    if is_last or tally.board.can_begin(ring):
+    if is_last or set(tally.board.zones(ring)) - shut:
         return False
     waiting = tally.board.in_state(ring, MemberState.PENDING)
-    return ring > 0 or all(member.is_held or member.pinned for member in waiting)
+    return ring > 0 or all(member.is_held or member.pinned or member.zone in shut for member in waiting)
+
+
+def _zones_that_stay_shut(tally: Tally, ring: int, timetable: Timetable) -> set[str]:
+    """Return the zones of members that could begin, and in which no window before the deadline is long enough."""
+    end = last_begin(tally.rollout.policy)
+    found = set()
+    for zone in tally.board.zones(ring):
+        needs = timedelta(seconds=next(tally.board.ready(ring, [zone])).needs_seconds)
+        is_too_late = tally.now + needs > end  # for everybody: nobody else would begin instead
+        if not is_too_late and not timetable.opens_for(zone, needs, tally.now, end):
+            found.add(zone)
+    if found:
+        zones = ", ".join(zone or "the policy's zone" for zone in sorted(found))
+        why = f"a window: none before the deadline is long enough for members in {zones}; they will expire"
+        tally.waits_for = why  # rather than for the opening that comes next, which is of no use
+    return found
 
 
 def _summary(tally: Tally, ring: int) -> str:

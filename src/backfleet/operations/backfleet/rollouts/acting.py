@@ -51,7 +51,7 @@ class RetryRolloutMembers:
 def _act(call: Call, rollout_id: str, act: Act) -> dict[str, Any]:
     with refusals(), call.services.database.transaction() as tx:
         record = act(tx, rollouts.find(tx, call.account_id, rollout_id, locks=True))
-        return rollout_answer(rollouts.view(tx, [record])[0])
+        return rollout_answer(rollouts.view(tx, [record], call.now)[0])
 
 
 def _number_of(record: RolloutRecord, name: str | None) -> int | None:

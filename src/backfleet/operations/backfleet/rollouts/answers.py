@@ -18,6 +18,7 @@ RING: Final = {
     "Members": int,
     "StartedTime": Maybe(int),
     "FinishedTime": Maybe(int),
+    "FailuresLeft": Maybe(int),
     **dict.fromkeys(COUNTS.values(), int),
 }
 ROLLOUT: Final = {
@@ -37,6 +38,9 @@ ROLLOUT: Final = {
     "StartedTime": Maybe(int),
     "EndedTime": Maybe(int),
     "Members": int,
+    "FailuresAllowed": Maybe(int),
+    "FailuresLeft": Maybe(int),
+    "ExpectedEndTime": Maybe(int),
     "Rings": [RING],
 }
 MEMBER: Final = {
@@ -68,7 +72,7 @@ EVENT: Final = {
 
 def rollout_answer(shown: RolloutView) -> dict[str, Any]:
     """Return a rollout with its rings."""
-    record = shown.record
+    record, figures = shown.record, shown.figures
     return {
         "RolloutId": record.id,
         "Name": record.name,
@@ -86,6 +90,9 @@ def rollout_answer(shown: RolloutView) -> dict[str, Any]:
         "StartedTime": seconds(record.started_at),
         "EndedTime": seconds(record.ended_at),
         "Members": sum(ring.members for ring in shown.rings),
+        "FailuresAllowed": None if figures.budget is None else figures.budget.allowed,
+        "FailuresLeft": None if figures.budget is None else figures.budget.left,
+        "ExpectedEndTime": seconds(figures.expected_end),
         "Rings": [
             {
                 "Name": ring.name,
@@ -93,9 +100,10 @@ def rollout_answer(shown: RolloutView) -> dict[str, Any]:
                 "Members": ring.members,
                 "StartedTime": seconds(ring.run.started_at),
                 "FinishedTime": seconds(ring.run.finished_at),
+                "FailuresLeft": figures.own[number].left if number in figures.own else None,
                 **{name: ring.counts.get(state, 0) for state, name in COUNTS.items()},
             }
-            for ring in shown.rings
+            for number, ring in enumerate(shown.rings)
         ],
     }
 

@@ -160,7 +160,7 @@ def _create(tx: Transaction, call: Call, asked: CreateRollout) -> dict[str, Any]
         except rollouts.TokenReused:
             raise TokenMismatch from None
         if known is not None:
-            return {**rollout_answer(rollouts.view(tx, [known])[0]), "Created": False}
+            return {**rollout_answer(rollouts.view(tx, [known], call.now)[0]), "Created": False}
     record, is_new = rollouts.create(
         tx,
         asked.policy,
@@ -173,7 +173,7 @@ def _create(tx: Transaction, call: Call, asked: CreateRollout) -> dict[str, Any]
     if asked.client_token is not None:
         until = call.now + timedelta(hours=call.services.settings.token_hours)
         rollouts.remember_creation(tx, call.account_id, asked.client_token, digest, record.id, until=until)
-    return {**rollout_answer(rollouts.view(tx, [record])[0]), "Created": is_new}
+    return {**rollout_answer(rollouts.view(tx, [record], call.now)[0]), "Created": is_new}
 
 
 @operation(
@@ -189,7 +189,7 @@ def start_rollout(call: Call, asked: StartRollout) -> dict[str, Any]:
     with refusals(), call.services.database.transaction() as tx:
         record = rollouts.find(tx, call.account_id, asked.rollout_id, locks=True)
         record = rollouts.start(tx, record, by(call), start_at=moment(asked.start_time))
-        return rollout_answer(rollouts.view(tx, [record])[0])
+        return rollout_answer(rollouts.view(tx, [record], call.now)[0])
 
 
 def moment(unix: int | None) -> datetime | None:

@@ -69,7 +69,7 @@ def list_rollouts(call: Call, asked: ListRollouts) -> dict[str, Any]:
     page = Page(asked.page_number, asked.page_size)
     with call.services.database.reading() as tx:
         found = rollouts.find_all(tx, call.account_id, call.region, asked.states or (), page)
-        shown = rollouts.view(tx, found.items)
+        shown = rollouts.view(tx, found.items, call.now)
     return {
         "Rollouts": [rollout_answer(each) for each in shown],
         "PageNumber": page.number,
@@ -90,7 +90,7 @@ def describe_rollout(call: Call, asked: DescribeRollout) -> dict[str, Any]:
     """Describe a rollout: its state with the reason, its rings with their members by state, and its policy."""
     with refusals(), call.services.database.reading() as tx:
         record = rollouts.find(tx, call.account_id, asked.rollout_id)
-        return {**rollout_answer(rollouts.view(tx, [record])[0]), "Policy": record.policy}
+        return {**rollout_answer(rollouts.view(tx, [record], call.now)[0]), "Policy": record.policy}
 
 
 @operation(

@@ -1,0 +1,118 @@
+"""How far rollouts are, in figures: the budget that is left, the age of the oldest wait, and when one may be over."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from backfleet.rollouts import _store
+from backfleet.rollouts.board import fails
+from backfleet.rollouts.model import FirstRun
+from backfleet.rollouts.policy import Policy, Soak
+from backfleet.rollouts.records import RolloutRecord
+from backfleet.rollouts.states import FINAL, MemberState, RingState, RolloutState
+from backfleet.storage import Transaction
+
+FEWEST: Final = 3  # members that have ended, before an end is expected
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A budget: how many members may fail, and how many more may. Below 0 it is spent."""
+
+    allowed: int
+    failed: int
+
+    @property
+    def left(self) -> int:
+        """How many more members may fail before the rollout halts."""
+        return self.allowed - self.failed
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The figures of one rollout. `own`: the budgets of rings that have one, by number; None: it cannot be known."""
+
+    budget: Left | None
+    own: dict[int, Left]
+    waits_since: dict[int, datetime]
+    expected_end: datetime | None
+
+
+_Row = tuple[str, int, MemberState, str, FirstRun, bool, int]
+Counts = dict[tuple[int, str], int]
+"""Members by ring and state, as they are stored."""
+
+
+def figures_of(
+    tx: Transaction, records: Sequence[RolloutRecord], counts: dict[str, Counts], now: datetime
+) -> dict[str, Figures]:
+    """Return the figures of rollouts, in a constant number of queries.
+
+    Args:
+        tx: the transaction to read in.
+        records: the rollouts.
+        counts: their members.
+        now: the time.
+    """
+    ids = [record.id for record in records]
+    rows = _store.counts_that_may_fail(tx, ids)
+    since = _store.oldest_waits(tx, ids)
+    found = {}
+    for record in records:
+        waits = {}
+        for number, run in enumerate(record.ring_runs):
+            is_waiting = counts[record.id].get((number, MemberState.PENDING.value), 0)
+            if is_waiting and run.started_at is not None and record.ended_at is None:
+                waits[number] = max(since.get((record.id, number), run.started_at), run.started_at)
+        failed = {} if record.unreadable else _failed(record.document, record.id, rows)
+        budget, own = (None, {}) if record.unreadable else budgets(record.document, counts[record.id], failed)
+        found[record.id] = Figures(budget, own, waits, expected_end(record, counts[record.id], now))
+    return found
+
+
+def budgets(policy: Policy, counts: Counts, failed: dict[int, int]) -> tuple[Left, dict[int, Left]]:
+    """Return the rollout's budget, and those of the rings that set their own: their failures count there only."""
+    sizes = Counter[int]()
+    for (ring, _), number in counts.items():
+        sizes[ring] += number
+    own = {
+        number: Left(ring.max_failed.of(sizes[number]), failed.get(number, 0))
+        for number, ring in enumerate(policy.rings)
+        if ring.max_failed is not None
+    }
+    shared = sum(failed.values()) - sum(each.failed for each in own.values())
+    return Left(policy.failure.max_failed.of(sizes.total()), shared), own
+
+
+def expected_end(record: RolloutRecord, counts: Counts, now: datetime) -> datetime | None:
+    """Return when a rollout that runs may be over: at the pace so far, and after the soak times that are to come.
+
+    None: too little is known, or it does not run. Windows, gates and hosts that are away are not foreseen; nothing is
+    expected after the deadline.
+    """
+    runs = record.ring_runs
+    if record.state is not RolloutState.RUNNING or record.unreadable:
+        return None
+    done = sum(number for (_, state), number in counts.items() if state in FINAL)
+    left = sum(counts.values()) - done
+    spent = sum(((run.finished_at or now) - run.started_at for run in runs if run.started_at is not None), timedelta())
+    if done < FEWEST or spent <= timedelta():
+        return None
+    to_come = [
+        timedelta(hours=check.hours)
+        for ring, run in zip(record.document.rings, runs, strict=True)
+        if run.state is RingState.PENDING
+        for check in ring.checks
+        if isinstance(check, Soak)
+    ]
+    return min(now + spent / done * left + sum(to_come, timedelta()), record.deadline)
+
+
+def _failed(policy: Policy, rollout_id: str, rows: Sequence[_Row]) -> dict[int, int]:
+    found = Counter[int]()
+    for of, ring, state, code, first_run, has_begun, number in rows:
+        if of == rollout_id and fails(state, code, first_run, policy.failure.counts, has_begun=has_begun):
+            found[ring] += number
+    return dict(found)

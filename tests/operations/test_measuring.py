@@ -1,0 +1,109 @@
+"""What `/metrics` shows of rollouts and fleets: real figures, a bounded number of them, and nothing that is over."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from prometheus_client import REGISTRY
+
+from backfleet import operations
+from backfleet.ids import Draw
+from backfleet.operations import measuring
+from backfleet.storage import Database
+from rollouts.conftest import make_fleet
+from rollouts.fleet import POLICY, Fleet, rolls_back
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder: the keys in it cost time to make."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture
+def hosts(database: Database, data: Path, now: datetime, draw: Draw) -> Iterator[Fleet]:
+    """A fleet, and no figures of it left behind."""
+    yield make_fleet(database, data, now, draw)
+    for gauge in measuring._ALL:
+        gauge.clear()
+
+
+def figures(hosts: Fleet, name: str) -> dict[tuple[str, ...], float]:
+    """Measure now; return the values of a figure by its labels without the account."""
+    operations.Measuring(hosts.env.services).run_once(hosts.now)
+    found = {}
+    for metric in REGISTRY.collect():
+        for sample in metric.samples:
+            if sample.name == name:
+                found[tuple(value for key, value in sample.labels.items() if key != "account")] = sample.value
+    return found
+
+
+def test_a_rollout_is_shown_by_ring_and_state_with_its_budget_and_its_oldest_wait(hosts: Fleet) -> None:
+    """One member fails; the next ring waits."""
+    clients = hosts.grow(4)
+    hosts.silent = {hosts.instance_of(client) for client in clients}
+    rollout = hosts.roll_out("[failure]\nmax_failed = 2")
+    hosts.step()
+    first = next(client for client, each in hosts.members(rollout).items() if each["State"] == "upgrading")
+    hosts.answers[hosts.instance_of(first)] = rolls_back
+    hosts.silent.discard(hosts.instance_of(first))
+    hosts.step()
+    hosts.step()
+    members = figures(hosts, "backfleet_rollout_members")
+    assert members[rollout, "canary", "rolled_back"] == 1
+    assert members[rollout, "rest", "pending"] == 2
+    assert figures(hosts, "backfleet_rollout_failures_left") == {(rollout, ""): 1}
+    assert figures(hosts, "backfleet_rollout_state")[rollout, "courier to 2.0", "courier", "2.0", "running"] == 1
+    shown = hosts.show(rollout)
+    assert (shown["FailuresAllowed"], shown["FailuresLeft"]) == (2, 1)
+
+
+def test_the_age_of_the_oldest_wait_grows_while_a_ring_that_runs_waits(hosts: Fleet) -> None:
+    """One order at a time: the other member of the ring waits for its turn; the next ring has not begun to wait."""
+    clients = hosts.grow(4)
+    hosts.silent = {hosts.instance_of(client) for client in clients}
+    rollout = hosts.roll_out(text=POLICY.replace('in_flight = "100%"', "in_flight = 1"))
+    hosts.decide()
+    hosts.at += 600
+    waits = figures(hosts, "backfleet_rollout_oldest_wait_seconds")
+    assert waits == {(rollout, "canary"): 600}
+
+
+def test_a_rollout_that_ended_disappears_after_an_hour(hosts: Fleet) -> None:
+    """With every figure of it."""
+    hosts.grow(3)
+    rollout = hosts.roll_out()
+    assert hosts.run(rollout)["State"] == "completed"
+    assert any(labels[0] == rollout for labels in figures(hosts, "backfleet_rollout_members"))
+    hosts.at += timedelta(hours=1, minutes=1).total_seconds()
+    for name in ("members", "state", "failures_left", "oldest_wait_seconds"):
+        assert figures(hosts, f"backfleet_rollout_{name}") == {}
+
+
+def test_a_fleet_is_shown_by_version_with_what_is_behind_offline_or_changed(hosts: Fleet) -> None:
+    """2.0 is offered; those with 1.0 are behind it."""
+    hosts.grow(3)
+    newer = hosts.grow(2, "2.0")
+    hosts._hear()
+    assert figures(hosts, "backfleet_clients") == {("courier", "1.0"): 3, ("courier", "2.0"): 2}
+    assert figures(hosts, "backfleet_clients_behind") == {("courier",): 3}
+    assert figures(hosts, "backfleet_clients_drifted") == {(): 0}
+    assert figures(hosts, "backfleet_instances") == {("reachable",): 5, ("offline",): 0}
+    hosts.silent = {hosts.instance_of(client) for client in newer}
+    hosts.at += hosts.env.services.settings.fit_seconds + 60
+    hosts._hear()
+    assert figures(hosts, "backfleet_instances") == {("reachable",): 3, ("offline",): 2}
+
+
+def test_their_number_is_bounded(hosts: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commonest versions are named, the others are summed up; the newest rollouts are shown."""
+    monkeypatch.setattr(measuring, "MOST_VERSIONS", 2)
+    monkeypatch.setattr(measuring, "MOST_ROLLOUTS", 0)
+    for version, number in (("1.0", 3), ("1.1", 2), ("1.2", 1), ("1.3", 1)):
+        hosts.grow(number, version)
+    hosts.roll_out()
+    found = figures(hosts, "backfleet_clients")
+    assert found == {("courier", "1.0"): 3, ("courier", "1.1"): 2, ("courier", "others"): 2}
+    assert figures(hosts, "backfleet_rollout_state") == {}
