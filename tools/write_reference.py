@@ -43,6 +43,7 @@ def _index(every: list[Operation]) -> str:
         "has it as an OpenAPI 3.1 document at `/openapi.json`, too. Our decisions, and why: [the API](../api.md).",
         "",
         "Each operation is shown as a call by the command line; [the same call in every language](samples.md).",
+        "The explorer of a server's console, `/console/explorer`, has a form for each, and calls it as you.",
         "",
     ]
     for product in PRODUCTS.values():

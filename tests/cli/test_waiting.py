@@ -1,20 +1,18 @@
 """Waiting: polls that fail are tried again, and an interrupt says how to go on."""
 
 import itertools
-import json
 import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
 from backfleet.cli._client import CallFailed, CallRefusedHere
 from backfleet.cli._waiting import AWAY_SECONDS, LONGEST_PAUSE, Poller
+from cli.one_task import OneTask
 
 AWAY = CallFailed("connection refused")
 BUSY = CallFailed("busy", {"Code": "ServiceUnavailable"}, 503)
@@ -85,41 +83,11 @@ def test_what_does_not_pass_is_an_error_at_once(problem: CallFailed, has_answere
     assert clock.pauses == []
 
 
-class Stuck:
-    """A server whose task never ends."""
-
-    def __init__(self) -> None:
-        self.polled = threading.Semaphore(0)
-        self.status = 200
-        stuck = self
-
-        class Answer(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = {"Name": "UpgradeBackupClientsTask", "Description": "created", "Progress": 0, "Result": "[]"}
-                text = json.dumps(body if stuck.status == 200 else {"Code": "ServiceUnavailable", "Message": "busy"})
-                self.send_response(stuck.status)
-                self.end_headers()
-                self.wfile.write(text.encode())
-                stuck.polled.release()
-
-            def log_message(self, *_words: Any) -> None:
-                return None
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-        self.thread = threading.Thread(target=self.server.serve_forever)
-        self.thread.start()
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
-
-
 @pytest.fixture
-def stuck() -> Iterator[Stuck]:
-    made = Stuck()
-    yield made
-    made.close()
+def stuck() -> Iterator[OneTask]:
+    """A server whose task never ends."""
+    with OneTask() as made:
+        yield made
 
 
 @pytest.mark.parametrize(
@@ -127,12 +95,11 @@ def stuck() -> Iterator[Stuck]:
     [((signal.SIGINT,), 130), ((signal.SIGTERM,), 143), ((signal.SIGINT, signal.SIGINT), 130)],
     ids=str,
 )
-def test_an_interrupt_says_how_to_go_on(stuck: Stuck, sent: tuple[signal.Signals, ...], code: int) -> None:
+def test_an_interrupt_says_how_to_go_on(stuck: OneTask, sent: tuple[signal.Signals, ...], code: int) -> None:
     """With the tasks' ids and an exit code of its own; the tasks are not cancelled, and nothing is a traceback."""
     key = {"ALIBABA_CLOUD_ACCESS_KEY_ID": "k", "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "s"}
-    endpoint = f"http://127.0.0.1:{stuck.server.server_port}"
     waiting = subprocess.Popen(
-        [sys.executable, "-m", "backfleet.cli", "task", "wait", "t-1", "t-2", "--endpoint", endpoint],
+        [sys.executable, "-m", "backfleet.cli", "task", "wait", "t-1", "t-2", "--endpoint", stuck.endpoint],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | key,
     )  # fmt: skip
     for _ in range(3):  # both were polled, and one again: the command waits

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from backfleet.filter_expressions import Expression, read_expression
 from backfleet.rollouts.assignment import Candidate, assign, matches, rank_of, ring_of_newcomer
 from backfleet.rollouts.policy import Pace, Policy, Ring, Selector
+from backfleet.rollouts.policy.model import WHERE_FIELDS
 
 
 def one(name: str = "c", **changes: Any) -> Candidate:
@@ -21,6 +23,18 @@ def many(number: int, **changes: Any) -> list[Candidate]:
 
 def policy(*rings: Ring, **changes: Any) -> Policy:
     return Policy("p", "courier", datetime(2099, 1, 1, tzinfo=UTC), rings, **changes)
+
+
+def where(text: str) -> Expression:
+    return read_expression(text, WHERE_FIELDS)
+
+
+def test_a_version_that_cannot_be_compared_is_neither_selected_nor_spared() -> None:
+    """Not by the condition, not by its opposite; an exclusion that cannot be decided excludes."""
+    odd = one(version="built-yesterday")
+    for text in ("version<2", "not version<2"):
+        assert not matches(Selector(where=where(text)), odd)
+        assert not matches(Selector(exclude=Selector(where=where(text))), odd)
 
 
 def sizes(found: dict[str, int]) -> dict[int, int]:
@@ -41,6 +55,10 @@ CANARY_AND_REST = (Ring("canary", count=3), Ring("rest"))
         (Selector(tags={"owner": ()}), False),
         (Selector(tags={"env": ("prod",), "owner": ()}), False),
         (Selector(versions="<2.0"), True),
+        (Selector(where=where("version<2 and tag:site=ber")), False),
+        (Selector(where=where("version<2 and not tag:site=ber and platform~linux-* and channel=stable")), True),
+        (Selector(where=where("version<2"), channels=("beta",)), False),
+        (Selector(exclude=Selector(where=where("version>=1.5"))), False),
         (Selector(versions="<1.5"), False),
         (Selector(platforms=("linux-arm64",)), False),
         (Selector(channels=("stable", "next")), True),

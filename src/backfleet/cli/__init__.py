@@ -3,46 +3,54 @@
 Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 done in part, 4 finished before it could be cancelled, 130 Ctrl-C.
 """
 
+import importlib
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import click
 
 from backfleet import VERSION
-from backfleet.cli._activations import activation
-from backfleet.cli._audit import audit
-from backfleet.cli._backup import backup, restore
-from backfleet.cli._calendars import calendar
-from backfleet.cli._calls import call, sample
-from backfleet.cli._clients import client
-from backfleet.cli._configure import configure
-from backfleet.cli._console import console
-from backfleet.cli._doctor import doctor
-from backfleet.cli._fleet import instance
-from backfleet.cli._identity import account, key, policy, user
-from backfleet.cli._notify import notify
 from backfleet.cli._options import report_error
-from backfleet.cli._pins import pin, pins, unpin
-from backfleet.cli._preparing import precheck, stage
-from backfleet.cli._releases import release
-from backfleet.cli._roles import role
-from backfleet.cli._rollouts import rollout
-from backfleet.cli._runs import runs
-from backfleet.cli._serve import serve
-from backfleet.cli._server import server
-from backfleet.cli._signing import forget_keys, keys, pending, publish, sign
-from backfleet.cli._tasks import task
-from backfleet.cli._version_schemes import scheme
 
 __all__ = ["main"]
 
-
 INTERRUPTED = 130
+_COMMANDS: Final = {
+    "account": "_identity", "activation": "_activations", "audit": "_audit", "backup": "_backup",
+    "calendar": "_calendars", "call": "_calls", "client": "_clients", "configure": "_configure",
+    "console": "_console", "doctor": "_doctor", "instance": "_fleet", "key": "_identity", "notify": "_notify",
+    "policy": "_identity", "release": "_releases", "restore": "_backup", "role": "_roles", "rollout": "_rollouts", "sample": "_calls",
+    "serve": "_serve", "server": "_server", "task": "_tasks", "user": "_identity",
+}  # fmt: skip
+"""The module of each command. It is imported when the command runs: few need what the server needs."""
+_SUBCOMMANDS: Final = {
+    "client": (("_runs", ("runs",)), ("_pins", ("pin", "unpin", "pins")), ("_preparing", ("precheck", "stage"))),
+    "release": (
+        ("_version_schemes", ("scheme",)),
+        ("_signing", ("keys", "pending", "sign", "publish", "forget_keys")),
+    ),
+}
+"""Commands of groups that are in other modules than their group."""
 
 
 class _Main(click.Group):
     """The group of all commands. Under --json also wrong arguments are reported as JSON."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command; its module is imported now."""
+        if cmd_name not in _COMMANDS:
+            return None
+        found = _load(_COMMANDS[cmd_name], cmd_name)
+        if isinstance(found, click.Group):
+            for module, names in _SUBCOMMANDS.get(cmd_name, ()):
+                for name in names:
+                    found.add_command(_load(module, name))
+        return found
 
     def main(self, args: Sequence[str] | None = None, *_more: Any, **named: Any) -> NoReturn:
         """Run a command and exit."""
@@ -61,19 +69,12 @@ class _Main(click.Group):
         sys.exit(code if isinstance(code, int) else 0)
 
 
+def _load(module: str, name: str) -> click.Command:
+    found: click.Command = getattr(importlib.import_module(f"backfleet.cli.{module}"), name)
+    return found
+
+
 @click.group(cls=_Main, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(VERSION, prog_name="backfleet")
 def main() -> None:
     """Upgrade the backup clients of a fleet without losing a backup."""
-
-
-for _command in (
-    serve, release, rollout, calendar, activation, instance, client, task, account, user, role, key, policy, audit,
-    doctor, configure, server, backup, restore, console, call, notify,
-    sample,
-):  # fmt: skip
-    main.add_command(_command)
-for _command in (runs, pin, unpin, pins, precheck, stage):
-    client.add_command(_command)
-for _command in (scheme, keys, pending, sign, publish, forget_keys):
-    release.add_command(_command)

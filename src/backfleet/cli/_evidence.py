@@ -11,8 +11,6 @@ import click
 from backfleet.cli._client import Client
 from backfleet.cli._options import calls_the_api, fail, json_option
 from backfleet.cli._print import print_json, say
-from backfleet.rollouts.evidence import digest_of, lines_of, opened, read_public_key, verify
-from backfleet.rollouts.states import FINAL
 from backfleet_host.files import write_file
 
 MOST_EVENTS = 500  # in one call: the API's maximum
@@ -34,6 +32,8 @@ def evidence() -> None:
 @calls_the_api
 def export(api: Client, rollout_id: str, file: Path) -> None:
     """Write a rollout's policy, events and members to FILE, with the heads that the server signed and its seal."""
+    from backfleet.rollouts.evidence import digest_of, lines_of, opened, read_public_key  # costs more than the rest
+
     key = read_public_key(api.call("backfleet", "GetEvidenceKey")["PublicKey"].encode())
     for _ in range(TRIES):
         policy = api.call("backfleet", "DescribeRollout", RolloutId=rollout_id)["Policy"]
@@ -61,6 +61,8 @@ def export(api: Client, rollout_id: str, file: Path) -> None:
 @json_option
 def verify_file(file: Path, key: Path, as_json: bool) -> None:
     """Tell whether FILE is whole and as it was signed. No server is asked; exits with 1 if anything does not agree."""
+    from backfleet.rollouts.evidence import read_public_key, verify
+
     try:
         with key.open("rb") as opened_key:
             public = read_public_key(opened_key.read(LARGEST_KEY))
@@ -129,6 +131,8 @@ def event_row(found: Mapping[str, Any]) -> dict[str, Any]:
 
 def member_row(found: Mapping[str, Any]) -> dict[str, Any]:
     """Return a member of the API as it is sealed: what it waits for is not."""
+    from backfleet.rollouts.states import FINAL
+
     return {
         "client_id": found["ClientId"],
         "instance_id": found["InstanceId"],

@@ -117,6 +117,6 @@ def try_again(
             if number == tries - 1 or not (passes(problem) or problem.is_busy):
                 raise
             if number == 0:
-                say(f"{problem.message}; trying again", err=True)
+                say(f"{problem.message.rstrip('.')}; trying again", err=True)
             sleep(backoff_seconds(number, FIRST_PAUSE, LONGEST_PAUSE, random.random()))  # noqa: S311 -- spreads load
     raise AssertionError("the last try returns or raises")

@@ -116,7 +116,7 @@ class Poller:
         if not (problem.may_pass or problem.status == _INTERNAL_ERROR) or not (self._has_answered or problem.status):
             raise problem
         if away >= AWAY_SECONDS:
-            fail(f"{problem.message}; tried for {AWAY_SECONDS // 60} minutes. {self._go_on}")
+            fail(f"{problem.message.rstrip('.')}; tried for {AWAY_SECONDS // 60} minutes. {self._go_on}")
         if not failures:
-            say(f"{problem.message}; trying again for {AWAY_SECONDS // 60} minutes", err=True)
+            say(f"{problem.message.rstrip('.')}; trying again for {AWAY_SECONDS // 60} minutes", err=True)
         self._sleep(backoff_seconds(failures, FIRST_PAUSE, LONGEST_PAUSE, random.random()))  # noqa: S311 -- spreads load

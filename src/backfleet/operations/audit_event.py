@@ -51,7 +51,12 @@ class AuditEvent:
     @property
     def writes(self) -> bool:
         """True if the operation can change something."""
-        return not self.action.startswith(READS)
+        return changes_something(self.action)
+
+
+def changes_something(action: str) -> bool:
+    """Return whether an operation of this name can change something."""
+    return not action.startswith(READS)
 
 
 def user_name_of(caller: Caller) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from backfleet.filter_expressions import Expression, Subject
 from backfleet.rollouts.policy import Policy, Ring, Selector
 from backfleet_host.versions import FIRST_SCHEME, scheme_of
 
@@ -37,9 +38,16 @@ class Assignment:
     unfilled: tuple[str, ...]  # for people: what was asked for, found, and would do
 
 
-def matches(selector: Selector, candidate: Candidate) -> bool:
-    """Return whether a selector means a client."""
-    if selector.exclude is not None and matches(selector.exclude, candidate):
+def matches(selector: Selector, candidate: Candidate, *, if_unknown: bool = False) -> bool:
+    """Return whether a selector means a client.
+
+    Args:
+        selector: the selector.
+        candidate: the client.
+        if_unknown: the answer where `where` cannot be decided, for versions that do not compare: such a client is
+            neither selected nor spared from an exclusion.
+    """
+    if selector.exclude is not None and matches(selector.exclude, candidate, if_unknown=True):
         return False
     return (
         all(_has(candidate, key, values) for key, values in selector.tags.items())
@@ -47,7 +55,19 @@ def matches(selector: Selector, candidate: Candidate) -> bool:
         and _is_among(candidate.platform, selector.platforms)
         and _is_among(candidate.channel, selector.channels)
         and (not (selector.instances or selector.clients) or _is_named(selector, candidate))
+        and _holds(selector.where, candidate, if_unknown=if_unknown)
     )
+
+
+def _holds(where: Expression | None, candidate: Candidate, *, if_unknown: bool) -> bool:
+    if where is None:
+        return True
+    fields = {
+        "client": candidate.client_id, "instance": candidate.instance_id, "version": candidate.version,
+        "platform": candidate.platform, "channel": candidate.channel,
+    }  # fmt: skip
+    found = where.holds(Subject(fields, candidate.tags, candidate.scheme))
+    return if_unknown if found is None else found
 
 
 def rank_of(rollout_id: str, client_id: str) -> int:

@@ -142,3 +142,19 @@ def test_what_is_no_policy_at_all_is_refused_by_one_fault(text: str) -> None:
 def test_the_line_of_broken_toml_is_named() -> None:
     """As the parser reports it."""
     assert faults('name = "a"\npackage = \n')["policy"][0] == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("version<", "a value is wanted, the end was found (at character 9)"),
+        ("name=web-1", "there is no field 'name'"),
+        ("version<2 tag:site=ber", "join conditions with `and` or `or` (at character 11)"),
+    ],
+)
+def test_an_expression_of_a_selector_that_cannot_be_read_is_a_fault(text: str, message: str) -> None:
+    """With its place in the expression."""
+    found = faults(GOOD.replace("[select]", f"[select]\nwhere = {text!r}", 1))
+    assert list(found) == ["select.where"]
+    assert message in found["select.where"][1]
+    assert read_policy(GOOD.replace("[select]", '[select]\nwhere = "version<2"', 1)).select.where is not None

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 STATIC: Final = "/console/static"
 TYPES: Final = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
-NAVIGATION: Final = (("/fleet", "Fleet", "f"),)
+NAVIGATION: Final = (("/fleet", "Fleet", "f"), ("/explorer", "Explorer", "e"))
 """The pages in the bar: address, name, and the key after `g`."""
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 

@@ -4,9 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
+from backfleet.filter_expressions import Expression
 from backfleet.rollouts.policy.amounts import Amount
 from backfleet.rollouts.policy.checks import Check
+
+WHERE_FIELDS: Final = frozenset({"client", "instance", "version", "platform", "channel"})
+"""What an expression of a selector may name, besides tags."""
 
 
 class Kind(StrEnum):
@@ -41,7 +46,7 @@ class AtDeadline(StrEnum):
 class Selector:
     """Which clients are meant. An empty field selects everything; all fields must hold.
 
-    `tags` maps a key to the values that are taken, () for any value.
+    `tags` maps a key to the values that are taken, () for any value. `where` is an expression over WHERE_FIELDS.
     """
 
     tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -50,6 +55,7 @@ class Selector:
     channels: tuple[str, ...] = ()
     instances: tuple[str, ...] = ()
     clients: tuple[str, ...] = ()
+    where: Expression | None = None
     exclude: "Selector | None" = None
     dynamic: bool = False  # takes newcomers in while the rollout runs
 

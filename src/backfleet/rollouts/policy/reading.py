@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from backfleet.filter_expressions import LONGEST, BadExpression, Expression, read_expression
 from backfleet.rollouts.policy.amounts import Amount
 from backfleet.rollouts.policy.checking import check_policy
 from backfleet.rollouts.policy.faults import Fault, PolicyRefused, lines_by_key
 from backfleet.rollouts.policy.gates import read_checks
 from backfleet.rollouts.policy.model import (
+    WHERE_FIELDS,
     AtDeadline,
     Busy,
     Failure,
@@ -133,11 +135,21 @@ def _selector(section: Section, *, may_exclude: bool = True) -> Selector:
         channels=section.texts("channels"),
         instances=section.texts("instances", most=100_000),
         clients=section.texts("clients", most=100_000),
+        where=_where(section),
         exclude=exclude,
         dynamic=section.flag("dynamic", default=False),
     )
     section.finish()
     return found
+
+
+def _where(section: Section) -> Expression | None:
+    text = section.text("where", "", most=LONGEST)
+    try:
+        return read_expression(text, WHERE_FIELDS) if text else None
+    except BadExpression as problem:
+        section.fault("where", str(problem))
+        return None
 
 
 def _ring(section: Section) -> Ring:

@@ -2,6 +2,7 @@ import { startKeys } from "./keys.js";
 import { startLive } from "./live.js";
 import { startForms } from "./forms.js";
 import { startSession } from "./session.js";
+import { startCopying } from "./copy.js";
 import { showOwnTimes } from "./times.js";
 
 showOwnTimes(document);
@@ -9,3 +10,4 @@ startKeys();
 startForms();
 startSession();
 startLive();
+startCopying();

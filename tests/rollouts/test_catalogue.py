@@ -1,0 +1,94 @@
+"""What went wrong elsewhere, by its number in the catalogue of failures: with hosts that answer their orders."""
+
+from datetime import timedelta
+
+from rollouts.fleet import POLICY, Fleet
+
+DAY = timedelta(days=1).total_seconds()
+RAMPED = POLICY.replace("ramp = false", "ramp = true").replace('[[ring]]\nname = "canary"\ncount = 2\n', "")
+APPROVED = POLICY.replace('name = "rest"', 'name = "rest"\ngates = [{{ kind = "approval", people = 1 }}]')
+BY_CHANNEL = POLICY.replace('version = "2.0"', 'channel = "stable"')
+
+
+def versions(hosts: Fleet, clients: list[str]) -> list[str]:
+    return [hosts.helpers.client(client).version for client in clients]
+
+
+def test_f22_a_schedule_that_no_longer_fires_after_an_update_is_noticed(sqlite_hosts: Fleet) -> None:
+    """A client that backed up every night and then does not is overdue."""
+    [client] = sqlite_hosts.grow(1)
+    for _ in range(8):
+        sqlite_hosts.back_up(client)
+        sqlite_hosts.at += DAY
+    assert sqlite_hosts.ask("DescribeServer")["OverdueBackups"] == 0
+    sqlite_hosts.at += 3 * DAY
+    assert sqlite_hosts.ask("DescribeServer")["OverdueBackups"] == 1
+
+
+def test_f60_hosts_that_begin_at_different_versions_go_to_one_each_from_its_own(sqlite_hosts: Fleet) -> None:
+    """Each member is planned from what its host has."""
+    mixed = {version: sqlite_hosts.grow(2, version) for version in ("1.0", "1.1", "1.2")}
+    rollout = sqlite_hosts.roll_out()
+    assert sqlite_hosts.run(rollout)["State"] == "completed"
+    members = sqlite_hosts.members(rollout)
+    for version, clients in mixed.items():
+        assert {members[client]["FromVersion"] for client in clients} == {version}
+        assert versions(sqlite_hosts, clients) == ["2.0", "2.0"]
+
+
+def test_f61_a_host_without_a_policy_is_not_upgraded(sqlite_hosts: Fleet) -> None:
+    """Neither because a newer release is offered, nor by a rollout whose selector is not dynamic."""
+    members = sqlite_hosts.grow(3)
+    rollout = sqlite_hosts.roll_out()
+    newcomers = sqlite_hosts.grow(2)
+    assert sqlite_hosts.run(rollout)["State"] == "completed"
+    assert versions(sqlite_hosts, members + newcomers) == ["2.0"] * 3 + ["1.0"] * 2
+
+
+def test_f62_a_host_that_is_away_waits_until_it_is_back(sqlite_hosts: Fleet) -> None:
+    """It does not fail at once, and takes its order when it is heard again."""
+    clients = sqlite_hosts.grow(4)
+    rollout = sqlite_hosts.roll_out()
+    away = next(client for client, each in sqlite_hosts.members(rollout).items() if each["Ring"] == "rest")
+    sqlite_hosts.silent = {sqlite_hosts.instance_of(away)}
+    sqlite_hosts.at += sqlite_hosts.env.services.settings.fit_seconds + 60
+    for _ in range(5):
+        sqlite_hosts.step()
+    found = sqlite_hosts.members(rollout)[away]
+    assert (found["State"], "cannot be reached" in found["Reason"]) == ("waiting", True)
+    sqlite_hosts.silent = set()
+    assert sqlite_hosts.run(rollout)["State"] == "completed"
+    assert versions(sqlite_hosts, clients) == ["2.0"] * 4
+
+
+def test_f71_the_newest_version_is_found_once_and_not_for_each_host(sqlite_hosts: Fleet) -> None:
+    """A release that is added meanwhile is for the next rollout."""
+    clients = sqlite_hosts.grow(4)
+    rollout = sqlite_hosts.roll_out(text=BY_CHANNEL)
+    sqlite_hosts.step()
+    sqlite_hosts.env.release("3.0")
+    assert sqlite_hosts.run(rollout)["State"] == "completed"
+    assert versions(sqlite_hosts, clients) == ["2.0"] * 4
+
+
+def test_f72_an_approval_that_takes_days_is_no_failure(sqlite_hosts: Fleet) -> None:
+    """The orders that follow it are new ones."""
+    clients = sqlite_hosts.grow(4)
+    bob = sqlite_hosts.env.user("bob", "AdministratorAccess")
+    rollout = sqlite_hosts.roll_out(text=APPROVED)
+    for _ in range(4):
+        sqlite_hosts.step(DAY)
+    assert sqlite_hosts.show(rollout)["State"] == "running"
+    sqlite_hosts.ask("ApproveRollout", bob, RolloutId=rollout)
+    assert sqlite_hosts.run(rollout)["State"] == "completed"
+    assert versions(sqlite_hosts, clients) == ["2.0"] * 4
+
+
+def test_f81_a_policy_in_a_hurry_still_begins_with_one_host(sqlite_hosts: Fleet) -> None:
+    """One ring and everything at once: the ramp, on unless it is switched off, sends one order first."""
+    sqlite_hosts.grow(6)
+    rollout = sqlite_hosts.roll_out(text=RAMPED)
+    sqlite_hosts._hear()
+    sqlite_hosts.decide()
+    states = [each["State"] for each in sqlite_hosts.members(rollout).values()]
+    assert states.count("upgrading") == 1
