@@ -20,8 +20,8 @@ _COMMANDS: Final = {
     "account": "_identity", "activation": "_activations", "audit": "_audit", "backup": "_backup",
     "calendar": "_calendars", "call": "_calls", "client": "_clients", "configure": "_configure",
     "console": "_console", "doctor": "_doctor", "instance": "_fleet", "key": "_identity", "notify": "_notify",
-    "policy": "_identity", "release": "_releases", "restore": "_backup", "role": "_roles", "rollout": "_rollouts", "sample": "_calls",
-    "serve": "_serve", "server": "_server", "task": "_tasks", "user": "_identity",
+    "policy": "_identity", "release": "_releases", "restore": "_backup", "role": "_roles", "rollout": "_rollouts",
+    "sample": "_calls", "serve": "_serve", "server": "_server", "task": "_tasks", "user": "_identity",
 }  # fmt: skip
 """The module of each command. It is imported when the command runs: few need what the server needs."""
 _SUBCOMMANDS: Final = {
