@@ -46,3 +46,15 @@ def test_without_it_nothing_is_sent(many: Fleet) -> None:
     assert many.run("client", "precheck", host).exit_code == 0
     (call,) = many.calls("PrecheckClients")
     assert "ExpiresInSeconds" not in call
+
+
+def test_clients_on_a_withdrawn_version_can_be_chosen(many: Fleet) -> None:
+    """By `offer`, in any command that takes clients."""
+    many.env.release("3.0", withdrawn=True)
+    _, old = many.add("late-1", "3.0")
+    many.add("late-2", "2.0")
+    assert [each["ClientId"] for each in many.run_json("client", "list", "--where", "offer=withdrawn")] == [old]
+    done = many.run("client", "roll-back", "--where", "offer=withdrawn", "--yes")
+    assert done.exit_code == 0, done.output
+    (call,) = many.calls("RollBackClients")
+    assert call["ClientIds"] == [old]

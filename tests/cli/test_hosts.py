@@ -118,3 +118,14 @@ def test_a_refusal_half_way_through_hosts_is_reported(many: Fleet, monkeypatch: 
     monkeypatch.setattr(many, "refuse", refuse)
     done = many.run("instance", "deregister", first, second, "--yes", "--json")
     assert (done.exit_code, [each["InstanceId"] for each in json.loads(done.stderr)["Error"]["Done"]]) == (3, [first])
+
+
+def test_what_changes_one_thing_answers_in_json_too(many: Fleet) -> None:
+    """Releases, and a host that was shut down."""
+    host, _ = many.add("night-1", "1.0")
+    assert many.run_json("instance", "stopped", "night-1") == {"InstanceId": host}
+    named = ("--package", "courier", "--version", "2.0", "--platform", "linux-amd64")
+    assert "2.0" in json.dumps(many.run_json("release", "show", *named))
+    assert many.run("release", "withdraw", *named, "--json").stdout.startswith("{")
+    assert many.run_json("release", "offer", *named)["Offered"] is True
+    assert many.run_json("release", "default", "courier")["Platforms"] == ["linux-amd64"]

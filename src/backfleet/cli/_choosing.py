@@ -16,7 +16,9 @@ from backfleet.filter_expressions import Expression, Subject
 INSTANCE_PREFIXES: Final = ("mi-", "i-")
 CLIENT_PREFIX: Final = "c-"
 HOST_FIELDS: Final = frozenset({"name", "hostname", "instance", "os", "address"})
-CLIENT_FIELDS: Final = HOST_FIELDS | {"client", "package", "version", "newest", "channel", "status", "platform"}
+CLIENT_FIELDS: Final = HOST_FIELDS | {
+    "client", "package", "version", "newest", "offer", "channel", "status", "platform"
+}  # fmt: skip
 SUGGESTIONS: Final = 3
 _SHOWN: Final = 3  # of the hosts that one name has
 
@@ -119,8 +121,9 @@ def client_of(answer: Mapping[str, Any]) -> Target:
     fields = {
         "name": text("InstanceName"), "hostname": text("Hostname"), "instance": text("InstanceId"),
         "client": text("ClientId"), "package": text("PackageName"), "version": text("ClientVersion"),
-        "newest": text("MaxClientVersion"), "channel": text("Channel"), "status": text("Status"),
-        "os": text("OsType"), "platform": f"{text('OsType')}-{text('ArchType')}", "address": text("PrivateIpV4"),
+        "newest": text("MaxClientVersion"), "offer": text("OfferState").lower(), "channel": text("Channel"),
+        "status": text("Status"), "os": text("OsType"), "platform": f"{text('OsType')}-{text('ArchType')}",
+        "address": text("PrivateIpV4"),
     }  # fmt: skip
     tags = {str(tag.get("Key")): str(tag.get("Value")) for tag in answer.get("Tags") or []}
     return Target(

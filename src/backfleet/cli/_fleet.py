@@ -102,11 +102,15 @@ def inventory(client: Client, name: str, kind: str, output: Output) -> None:
 
 @instance.command()
 @click.argument("name")
+@json_option
 @calls_the_api
-def stopped(client: Client, name: str) -> None:
+def stopped(client: Client, name: str, as_json: bool) -> None:
     """Record that a host was shut down, so that nothing waits for it until its agent reports again."""
     instance_id = _id_of(client, name)
     client.call("backfleet", "NoteInstanceStopped", InstanceId=instance_id)
+    if as_json:
+        print_json({"InstanceId": instance_id})
+        return
     say(f"{instance_id}: stopped, until its agent reports again")
 
 

@@ -139,29 +139,36 @@ def _names_one(command: Any) -> Any:
 
 @release.command()
 @_names_one
+@json_option
 @calls_the_api
-def show(client: Client, package: str, version: str, platform: str) -> None:
-    """Show one release, its manifest and its hash."""
+def show(client: Client, package: str, version: str, platform: str, as_json: bool) -> None:
+    """Show one release, its manifest and its hash. It is JSON in any case."""
     print_json(client.call("backfleet", "GetRelease", PackageName=package, ReleaseVersion=version, Platform=platform))
 
 
 @release.command()
 @_names_one
+@json_option
 @calls_the_api
-def withdraw(client: Client, package: str, version: str, platform: str) -> None:
+def withdraw(client: Client, package: str, version: str, platform: str, as_json: bool) -> None:
     """Stop offering a release. Hosts that run it keep it."""
-    client.call("backfleet", "WithdrawRelease", PackageName=package, ReleaseVersion=version, Platform=platform)
-    say(f"{package} {version} {platform}: withdrawn")
+    names = {"PackageName": package, "ReleaseVersion": version, "Platform": platform}
+    answer = client.call("backfleet", "WithdrawRelease", **names)
+    print_json(answer) if as_json else say(f"{package} {version} {platform}: withdrawn")
 
 
 @release.command()
 @_names_one
 @click.option("--channel", default="stable", show_default=True)
+@json_option
 @calls_the_api
-def offer(client: Client, package: str, version: str, platform: str, channel: str) -> None:
+def offer(client: Client, package: str, version: str, platform: str, channel: str, as_json: bool) -> None:
     """Offer a release on a channel: on another one, or again after it was withdrawn."""
     names = {"PackageName": package, "ReleaseVersion": version, "Platform": platform}
     answer = client.call("backfleet", "OfferRelease", **names, Channel=channel)
+    if as_json:
+        print_json(answer)
+        return
     say(f"{package} {version} {platform}: {f'offered on {channel}' if answer.get('Offered') else ALREADY_THERE}")
     _say_notes(answer)
 
@@ -170,10 +177,14 @@ def offer(client: Client, package: str, version: str, platform: str, channel: st
 @click.argument("package")
 @click.option("--channel", default="stable", show_default=True)
 @click.option("--platform", help="Default: every platform for which the channel offers the package.")
+@json_option
 @calls_the_api
-def default(client: Client, package: str, channel: str, platform: str | None) -> None:
+def default(client: Client, package: str, channel: str, platform: str | None, as_json: bool) -> None:
     """Choose what an install gets on a channel that names no package."""
     answer = client.call("backfleet", "SetDefaultPackage", PackageName=package, Channel=channel, Platform=platform)
+    if as_json:
+        print_json(answer)
+        return
     say(f"{channel}: an install that names no package gets {package} on {', '.join(answer['Platforms'])}")
 
 

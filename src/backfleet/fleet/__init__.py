@@ -20,6 +20,7 @@ agent_runs and resource_tags. Publishes `gone/<id>` when an instance is deregist
 - What somebody should look at: `lost`, `deaf` and `cloned` hosts, and clients that were `changed`.
 - Tags of resources of any kind: `set_tags`, `remove_tags`, `tags_of`, `has_tags`.
 - Lists: `find_activations`, `find_instances`, `find_clients`, `find_inventory`, `find_tags`.
+- At a glance: `fleet_groups` counts clients by version and site, `search_fleet` finds them.
 """
 
 from backfleet.fleet.activations import (
@@ -87,6 +88,9 @@ from backfleet.fleet.model import (
     ClientFilter,
     ClientStatus,
     Failure,
+    FleetGroup,
+    FleetRow,
+    FleetSearch,
     Heartbeat,
     Hold,
     Instance,
@@ -103,6 +107,7 @@ from backfleet.fleet.model import (
     TagFilter,
     Watched,
 )
+from backfleet.fleet.overview import fleet_groups, search_fleet
 from backfleet.fleet.pins import (
     MOST_PINS,
     Place,
@@ -136,6 +141,9 @@ __all__ = [
     "ClientFilter",
     "ClientStatus",
     "Failure",
+    "FleetGroup",
+    "FleetRow",
+    "FleetSearch",
     "Heartbeat",
     "Hold",
     "Instance",
@@ -191,6 +199,7 @@ __all__ = [
     "find_inventory",
     "find_pins",
     "find_tags",
+    "fleet_groups",
     "forget_client",
     "forget_requests",
     "forget_unheard",
@@ -225,6 +234,7 @@ __all__ = [
     "rename",
     "request_fingerprint",
     "resolve",
+    "search_fleet",
     "set_channel",
     "set_clients",
     "set_preferences",

@@ -144,6 +144,7 @@ BACKFLEET = [
     step("backfleet", "WithdrawRelease", PackageName="courier", ReleaseVersion="2.0", Platform="linux-amd64"),
     step("backfleet", "DescribeServer"),
     step("backfleet", "CreateConsoleLogin"),
+    step("backfleet", "DescribeFleet", Query="web", State="Behind", PageSize=5),
     step("backfleet", "ReleaseServerHold"),
     step("backfleet", "DescribeInstance", InstanceId="<host1>"),
     step("backfleet", "ListInventory", InstanceId="<host1>"),

@@ -13,7 +13,7 @@ from backfleet.pubsub import PubSub
 
 FAMILIES: Final = ("rollouts", "upgrades")
 MOST_STREAMS: Final = 1000  # of one process
-MOST_STREAMS_EACH: Final = 12  # of one person
+MOST_STREAMS_EACH: Final = 20  # of one person; the oldest one ends when another begins
 AT_MOST_EVERY_SECONDS: Final = 1.0
 ALIVE_SECONDS: Final = 15.0  # between two looks at the session, and comments that keep proxies from closing
 
@@ -26,6 +26,7 @@ class Stream:
     """What changed since it was last written to one page."""
 
     def __init__(self) -> None:
+        self.is_over = False
         self._changed: set[str] = set()
         self._noted = asyncio.Event()
 
@@ -77,14 +78,17 @@ class Changes:
 
     @contextlib.contextmanager
     def stream(self, person: str) -> Iterator[Stream]:
-        """Open a stream for one page.
+        """Open a stream for one page. A person who has many loses the oldest one, which a closed page may have left.
 
         Raises:
-            Full: this person, or everybody together, has too many.
+            Full: everybody together has too many.
         """
-        mine = sum(1 for owner in self._streams.values() if owner == person)
-        if len(self._streams) >= MOST_STREAMS or mine >= MOST_STREAMS_EACH:
+        if len(self._streams) >= MOST_STREAMS:
             raise Full
+        mine = [stream for stream, owner in self._streams.items() if owner == person and not stream.is_over]
+        if len(mine) >= MOST_STREAMS_EACH:
+            mine[0].is_over = True
+            mine[0].wake()
         made = Stream()
         self._streams[made] = person
         try:

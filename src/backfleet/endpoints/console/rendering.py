@@ -5,12 +5,15 @@ from datetime import UTC, datetime
 from importlib import resources
 from typing import Any, Final
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
+from jinja2 import Environment, PackageLoader, pass_context
 from markupsafe import Markup
 
 STATIC: Final = "/console/static"
 TYPES: Final = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
-NAVIGATION: Final = (("/fleet", "Fleet", "f"), ("/explorer", "Explorer", "e"))
+NAVIGATION: Final = (
+    ("/fleet", "Fleet", "f"), ("/tasks", "Tasks", "t"), ("/rollouts", "Rollouts", "r"), ("/releases", "Releases", "v"),
+    ("/explorer", "Explorer", "e"), ("/trail", "Trail", "a"), ("/access", "Access", "p"), ("/server", "Server", "s"),
+)  # fmt: skip
 """The pages in the bar: address, name, and the key after `g`."""
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 
@@ -22,7 +25,6 @@ class Renderer:
         self._environment = Environment(
             loader=PackageLoader("backfleet.endpoints.console"),
             autoescape=True,
-            undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
         )

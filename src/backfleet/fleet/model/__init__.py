@@ -24,6 +24,7 @@ from backfleet.fleet.model.instances import (
     agent_kind_of,
 )
 from backfleet.fleet.model.inventory import Inventory, InventoryItem, StoredKind
+from backfleet.fleet.model.overview import FleetGroup, FleetRow, FleetSearch
 from backfleet.fleet.model.pins import Hold, Pin, PinKind
 from backfleet.fleet.model.runs import BEFORE_BOOT, AgentRun
 from backfleet.fleet.model.tags import ResourceTag, TagFilter
@@ -41,6 +42,9 @@ __all__ = [
     "ClientFilter",
     "ClientStatus",
     "Failure",
+    "FleetGroup",
+    "FleetRow",
+    "FleetSearch",
     "Heartbeat",
     "Hold",
     "Instance",

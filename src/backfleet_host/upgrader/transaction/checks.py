@@ -29,10 +29,12 @@ from backfleet_host.upgrader.release.source import ReleaseTarget
 from backfleet_host.upgrader.transaction.attempt import Attempt, known_files
 from backfleet_host.upgrader.transaction.outcome import meaning_of
 from backfleet_host.upgrader.transaction.plan import Plan
+from backfleet_host.upgrader.transaction.staged import staged_path
 
 SPARE_DISK = 16 << 20  # bytes that stay free
 SPARE_INODES = 32  # files that can still be made
 SHIM_BYTES = 64 << 10  # more than one takes
+AWAY_SECONDS = 10.0  # for which the server of releases is tried where everything is staged
 BUSY_AGAIN_SECONDS = 1.0  # between two looks at a busy host
 REBOOT_MARKERS = ("run/reboot-required", "var/run/reboot-required")  # files by which Debian asks for a reboot
 
@@ -48,18 +50,18 @@ def check(attempt: Attempt, refusals: Optional[List[OrderFailed]] = None) -> Pla
     Raises:
         OrderFailed: the order cannot be carried out on this host, or not now.
     """
-    order, package = attempt.order, attempt.package
+    package = attempt.package
     with _noted(refusals):
         _check_platform(attempt)
     allowed = policy.read_policy(attempt.installation.etc, package.name)
     with _noted(refusals):
         wait_until_host_is_ready(attempt, allowed, is_patient=refusals is None)
-    goal = attempt.source.find(attempt.installation.release_server, order, attempt.check_interrupted)
+    goal, staged = _find_goal(attempt)
     with _noted(refusals):
         _check_direction(attempt, allowed, goal.manifest)
     targets: Tuple[ReleaseTarget, ...] = (goal,)
     with _noted(refusals):
-        targets = _upgrade_path(attempt, goal)
+        targets = staged or _upgrade_path(attempt, goal)
     repair, intact_seen_at = _repair(attempt, goal)
     plan = Plan(allowed, targets, repair, intact_seen_at)
     with _noted(refusals):
@@ -77,6 +79,35 @@ def _noted(refusals: Optional[List[OrderFailed]]) -> Iterator[None]:
         if refusals is None or problem.code == "TaskCancelled":
             raise
         refusals.append(problem)
+
+
+def _find_goal(attempt: Attempt) -> Tuple[ReleaseTarget, Tuple[ReleaseTarget, ...]]:
+    """Return the release that the order names; and where the server of releases is away, the path that is staged.
+
+    What is staged was verified by signed metadata within the last week, and whoever sent the order has just judged it.
+
+    Raises:
+        OrderFailed: as `ReleaseSource.find`.
+    """
+    server, order = attempt.installation.release_server, attempt.order
+    ready = staged_path(attempt) if order.kind == "upgrade" else ()
+    if not ready or not all(is_intact(attempt.package, target.manifest.version) for target in ready):
+        return attempt.source.find(server, order, attempt.check_interrupted), ()
+    until = time.monotonic() + AWAY_SECONDS
+
+    def check_interrupted() -> None:
+        attempt.check_interrupted()
+        if time.monotonic() > until:
+            raise OrderFailed("DownloadFailed", f"there was no answer within {AWAY_SECONDS:.0f} s", "TooSlow")
+
+    try:
+        return attempt.source.find(server, order, check_interrupted), ()
+    except OrderFailed as problem:
+        if problem.code != "DownloadFailed":
+            raise
+        attempt.check_interrupted()
+        attempt.state.details["staged"] = f"the version that is staged was taken: {problem.text}"
+        return ready[-1], ready
 
 
 def _check_platform(attempt: Attempt) -> None:

@@ -13,9 +13,10 @@ from backfleet_host.upgrader.errors import OrderFailed, Unhealthy
 from backfleet_host.upgrader.transaction.attempt import Attempt
 from backfleet_host.upgrader.transaction.checks import check
 from backfleet_host.upgrader.transaction.draining import drain
-from backfleet_host.upgrader.transaction.outcome import finish, meaning_of, note_staged, succeed
+from backfleet_host.upgrader.transaction.outcome import finish, meaning_of, succeed
 from backfleet_host.upgrader.transaction.plan import Baseline, Plan
 from backfleet_host.upgrader.transaction.rollback import Cause, roll_back
+from backfleet_host.upgrader.transaction.staged import note_staged
 from backfleet_host.upgrader.transaction.staging import fetch, stage
 from backfleet_host.upgrader.transaction.switching import commit, switch, verify_version
 from backfleet_host.upgrader.transaction.verdict import cause_of
@@ -63,7 +64,7 @@ def prepare(attempt: Attempt) -> Report:
                 artifacts = fetch(attempt, plan)
             with attempt.step("stage"):
                 stage(attempt, plan, artifacts)
-            note_staged(attempt.package, [target.manifest.version for target in plan.targets], attempt.installation)
+            note_staged(attempt, plan.targets)
     except Exception as problem:  # noqa: BLE001 - whatever it is, the host must stay as it was
         return end_failed(attempt, plan, Baseline(), problem)
     done = "is downloaded and verified" if order.kind == "stage" else "would be taken now"

@@ -7,7 +7,7 @@ import errno
 import os
 import time
 from pathlib import Path
-from typing import Callable, ContextManager, List, Sequence, Set, Tuple
+from typing import Callable, ContextManager, List, Tuple
 
 from backfleet_host.contract import PREPARING, Order, Report
 from backfleet_host.files import PARTIAL
@@ -18,6 +18,7 @@ from backfleet_host.upgrader.failpoints import failpoint
 from backfleet_host.upgrader.host import shim
 from backfleet_host.upgrader.host.installation import Installation, PackageFolder
 from backfleet_host.upgrader.transaction.attempt import Attempt
+from backfleet_host.upgrader.transaction.staged import staged_versions
 
 ENDED_EARLY = "its process was ended (killed, or the machine went down) before"
 """How the message begins of an order that touched nothing: no fault of the release or of the host program."""
@@ -26,7 +27,6 @@ UNDO_PAUSE_SECONDS = 0.05  # before the second try, doubled each time
 MOST_OUTCOMES = 100  # orders whose outcome is remembered, so that the same order again is answered, not repeated
 MOST_DOWNLOADS = 4  # artifacts or parts of them that stay after a failure, for the next order
 DOWNLOAD_SECONDS = 24 * 3600  # for which they stay
-STAGED_SECONDS = 7 * 24 * 3600  # for which a staged version stays that no order has switched to
 
 
 def succeed(attempt: Attempt, code: str = "", message: str = "") -> Report:
@@ -119,25 +119,9 @@ def _remove_half_made(installation: Installation, package: PackageFolder) -> Non
                 disk.remove_file(path)
 
 
-def note_staged(package: PackageFolder, versions: Sequence[str], installation: Installation) -> None:
-    """Note that these versions are staged, for an order that switches to them later."""
-    until = installation.clock() + STAGED_SECONDS
-    disk.write_json(package.staged, {"versions": list(versions), "until": until})
-
-
-def _staged(package: PackageFolder, now: float) -> Set[str]:
-    """Return the versions that are staged; a clock that was set back ends that."""
-    found = disk.read_json(package.staged) or {}
-    try:
-        is_over = not now <= float(found["until"]) <= now + STAGED_SECONDS
-        return set() if is_over else {str(version) for version in found["versions"]}
-    except (KeyError, TypeError, ValueError):
-        return set()
-
-
 def _remove_old_trees(installation: Installation, package: PackageFolder) -> None:
     needed = {package.version(), package.version_before(), disk.version_of_link(package.verified)}
-    needed |= _staged(package, installation.clock())
+    needed |= staged_versions(package, installation)
     has_shims = bool(shim.shims_of(installation.bin, package.name))
     if not package.version() and (package.unmanaged_links() or has_shims):
         return

@@ -82,6 +82,50 @@ def test_a_staged_version_is_switched_to_without_a_download(installed: Host, sho
     assert installed.version() == "3.0"
 
 
+def without_server(host: Host) -> None:
+    """Have the host's releases at an address where nobody answers."""
+    host.installation = replace(host.installation, downloads="http://127.0.0.1:1/downloads")
+
+
+def test_a_staged_host_is_upgraded_without_its_server_of_releases(
+    installed: Host, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over an intermediate version, too. The report says why nothing was fetched."""
+    monkeypatch.setattr("backfleet_host.upgrader.transaction.checks.AWAY_SECONDS", 0.5)
+    shop.add("3.0", upgrades_from=">=2.0")
+    assert installed.carry("stage", "3.0").outcome == "succeeded"
+    without_server(installed)
+    report = installed.carry("upgrade", "3.0")
+    assert (report.outcome, report.current_version) == ("succeeded", "3.0"), report
+    assert "the version that is staged was taken" in report.details["staged"]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param(lambda host: host.carry("upgrade", "2.0"), id="from another version"),
+        pytest.param(lambda host: (host.folder / "versions/3.0/bin/courier").write_text("changed"), id="changed files"),
+        pytest.param(
+            lambda host: setattr(host, "installation", replace(host.installation, clock=lambda: time.time() + 8 * DAY)),
+            id="a week later",
+        ),
+        pytest.param(lambda host: (host.folder / "staged.json").write_text('{"versions": ["3.0"]}'), id="no such note"),
+    ],
+)
+def test_what_is_not_staged_as_it_was_verified_needs_the_server(
+    installed: Host, shop: Shop, monkeypatch: pytest.MonkeyPatch, spoil: Any
+) -> None:
+    """The host stays as it is."""
+    monkeypatch.setattr("backfleet_host.upgrader.transaction.checks.AWAY_SECONDS", 0.5)
+    shop.add("3.0")
+    assert installed.carry("stage", "3.0").outcome == "succeeded"
+    spoil(installed)
+    before = installed.version()
+    without_server(installed)
+    report = installed.carry("upgrade", "3.0", timeout_seconds=2)
+    assert (report.code, installed.version()) == ("DownloadFailed", before), report
+
+
 def test_other_orders_leave_a_staged_version_in_place(installed: Host) -> None:
     """Each order tidies up; what is staged is needed."""
     installed.carry("stage", "2.0")

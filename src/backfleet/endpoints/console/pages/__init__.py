@@ -1,5 +1,14 @@
 """The pages. Each module has a list ROUTES; what is on a page is asked of operations as the person who looks at it."""
 
-from backfleet.endpoints.console.pages import events, explorer, fleet, logging_in
+from backfleet.endpoints.console.pages import events, explorer, fleet, hosts, logging_in, others, rollouts, tasks
 
-ROUTES = [*logging_in.ROUTES, *events.ROUTES, *fleet.ROUTES, *explorer.ROUTES]
+ROUTES = [
+    *logging_in.ROUTES,
+    *events.ROUTES,
+    *fleet.ROUTES,
+    *hosts.ROUTES,
+    *tasks.ROUTES,
+    *rollouts.ROUTES,
+    *explorer.ROUTES,
+    *others.ROUTES,
+]

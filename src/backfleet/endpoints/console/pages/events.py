@@ -23,7 +23,7 @@ async def stream_changes(visit: Visit) -> web.StreamResponse:
         with visit.console.changes.stream(session.caller.arn) as stream:
             return await _write(visit, stream)
     except Full:
-        return web.Response(status=503, text="too many pages of this person are open", headers={"Retry-After": "60"})
+        return web.Response(status=503, text="too many pages are open", headers={"Retry-After": "60"})
 
 
 async def _write(visit: Visit, stream: Stream) -> web.StreamResponse:
@@ -34,7 +34,7 @@ async def _write(visit: Visit, stream: Stream) -> web.StreamResponse:
     with contextlib.suppress(ConnectionError):
         await answer.write(f"retry: {RETRY_MILLISECONDS}\n\n".encode())
         checked, loop = 0.0, asyncio.get_running_loop()
-        while not visit.console.changes.is_over:
+        while not (stream.is_over or visit.console.changes.is_over):
             if loop.time() - checked >= ALIVE_SECONDS:
                 if not await _is_going_on(visit):
                     await answer.write(b"event: over\ndata: the session is over\n\n")

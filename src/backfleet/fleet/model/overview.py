@@ -1,0 +1,54 @@
+"""The fleet at a glance."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class FleetGroup:
+    """Clients that are alike in everything that an overview shows."""
+
+    site: str  # the value of a tag of their instances; "" for none
+    package: str
+    version: str
+    platform: str
+    channel: str
+    status: str
+    silent: bool
+    drifted: bool
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class FleetRow:
+    """A client as a search shows it."""
+
+    client_id: str
+    instance_id: str
+    name: str
+    hostname: str
+    platform: str
+    package: str
+    version: str
+    channel: str
+    status: str
+    drift: str
+    site: str
+    silent: bool
+    last_heard_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class FleetSearch:
+    """What clients must have; None for anything."""
+
+    site_tag: str  # the key of the tag that names sites
+    text: str = ""  # a part of an id, a name, a version or a tag's value, in any case
+    package: str | None = None
+    version: str | None = None
+    site: str | None = None
+    statuses: tuple[str, ...] | None = None
+    versions: Sequence[tuple[str, str, str, str]] | None = None  # package, platform, channel, version
+    silent: bool = False
+    drifted: bool = False

@@ -1,0 +1,84 @@
+"""DescribeFleet, on both engines."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backfleet import fleet
+from backfleet.fleet import ClientStatus
+from backfleet.ids import draw as really_draw
+from backfleet.operations.catalogue import BACKFLEET
+from backfleet.storage import Database
+from operations.environment import REGION, Environment, make_environment
+
+
+@pytest.fixture
+def env(database: Database, tmp_path: Path, now: datetime) -> Environment:
+    """Two sites: one host is current, one behind, one failed and silent; one has no site."""
+    env = make_environment(database, tmp_path, now, really_draw)
+    env.release("2.0")
+    env.client(at(env, "Lyon", name="current"), "2.0")
+    env.client(at(env, "Lyon", name="behind"), "1.0")
+    env.client(at(env, "Bonn", name="broken", silent=True), "1.0", status=ClientStatus.UPGRADE_FAILED)
+    env.client(env.host(name="100%_sure"), "1.0")
+    return env
+
+
+def at(env: Environment, site: str, **host: Any) -> str:
+    made = env.host(**host)
+    with env.services.database.transaction() as tx:
+        fleet.set_tags(tx, env.root.account_id, REGION, "instance", [made], {"site": site, "rack": "r1"})
+    return made
+
+
+def ask(env: Environment, **fields: Any) -> dict[str, Any]:
+    status, body = env.ask(BACKFLEET.version, "DescribeFleet", **fields)
+    assert status == 200, body
+    return body
+
+
+def names(env: Environment, **fields: Any) -> list[str]:
+    return [row["InstanceName"] for row in ask(env, **fields)["Clients"]]
+
+
+def test_it_counts_states_and_a_client_may_be_in_several(env: Environment) -> None:
+    counts = ask(env)["Counts"]
+    assert counts == {"Clients": 4, "Current": 1, "Behind": 3, "Withdrawn": 0, "Moving": 0, "Failed": 1, "Silent": 1,
+                      "Drifted": 0}  # fmt: skip
+
+
+def test_the_map_has_a_cell_for_each_version_at_each_site(env: Environment) -> None:
+    cells = {(cell["ClientVersion"], cell["Site"]): cell["Clients"] for cell in ask(env)["Map"]}
+    assert cells == {("1.0", ""): 1, ("1.0", "Bonn"): 1, ("1.0", "Lyon"): 1, ("2.0", "Lyon"): 1}
+    assert {cell["Site"] for cell in ask(env, SiteTag="rack")["Map"]} == {"", "r1"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({}, ["100%_sure", "behind", "broken", "current"]),
+        ({"State": "Current"}, ["current"]),
+        ({"State": "Behind"}, ["100%_sure", "behind", "broken"]),
+        ({"State": "Silent"}, ["broken"]),
+        ({"State": "Failed"}, ["broken"]),
+        ({"State": "Moving"}, []),
+        ({"State": "Withdrawn"}, []),
+        ({"Query": "LYON"}, ["behind", "current"]),
+        ({"Query": "%"}, ["100%_sure"]),
+        ({"Query": "_"}, ["100%_sure"]),
+        ({"Query": "' OR 1=1 --"}, []),
+        ({"Site": "Lyon", "ClientVersion": "1.0"}, ["behind"]),
+        ({"WithoutSite": "true"}, ["100%_sure"]),
+        ({"PackageName": "other"}, []),
+        ({"PageSize": "2", "PageNumber": "2"}, ["broken", "current"]),
+    ],
+)
+def test_the_list_is_what_is_asked_for(env: Environment, asked: dict[str, str], expected: list[str]) -> None:
+    assert names(env, **asked) == expected
+
+
+def test_another_account_sees_nothing_of_it(env: Environment) -> None:
+    status, body = env.ask(BACKFLEET.version, "DescribeFleet", env.other_account, Query="Lyon")
+    assert (status, body["TotalCount"], body["Map"]) == (200, 0, [])
