@@ -49,7 +49,8 @@ from backfleet.storage import Database, DatabaseClock, Unavailable, check_writin
 from backfleet.workers import Worker, workers
 
 GRACE_SECONDS = 6.0  # for requests under way when the server is told to stop; the whole stop takes at most 10 s
-WORKER_GRACE_SECONDS = 2.0
+WORKER_GRACE_SECONDS = 2.0  # for all of them together
+WORKER = "worker-"  # how the names of their threads begin, before their topics
 MOVING_LOG, LOG_TOPIC = timedelta(seconds=1), "storage"  # between two moves of SQLite's log into its file
 MEASURE_SECONDS = 5.0  # between two questions for the database's time
 KEEP_ALIVE_SECONDS = 120  # agents keep idle connections for 90 s; the server must keep them longer
@@ -224,7 +225,7 @@ class _Server:
                     worker.interval,
                     Unavailable,
                 ),
-                name=f"worker-{worker.topic}",
+                name=f"{WORKER}{worker.topic}",
                 daemon=True,
             )
             for worker in self._workers()
@@ -249,14 +250,15 @@ class _Server:
 
     async def _close(self, runner: web.AppRunner, threads: list[threading.Thread]) -> None:
         self._stopping.set()
-        for worker in self._workers():
-            self._pubsub.publish(worker.topic)
+        for thread in threads:
+            self._pubsub.publish(thread.name.removeprefix(WORKER))
         if self._gateway is not None:
             await self._gateway.drain()
         await runner.cleanup()
         self._performer.close()
+        until = time.monotonic() + WORKER_GRACE_SECONDS
         for thread in threads:
-            await asyncio.to_thread(thread.join, WORKER_GRACE_SECONDS)
+            await asyncio.to_thread(thread.join, max(until - time.monotonic(), 0.0))
 
     def _check_database(self) -> None:
         try:
