@@ -57,7 +57,8 @@ from backfleet.sockets import tell_parent_ready, tell_systemd
 from backfleet.storage import Database, DatabaseClock, Unavailable, check_writing
 
 GRACE_SECONDS = 6.0  # for requests under way when the server is told to stop; the whole stop takes at most 10 s
-WORKER_GRACE_SECONDS = 2.0
+WORKER_GRACE_SECONDS = 2.0  # for all of them together
+WORKER = "worker-"  # how the names of their threads begin, before their topics
 SCHEDULES = timedelta(seconds=1)  # between two polls for commands whose time has come
 LEASES = timedelta(seconds=5)  # between two polls for leases that ran out
 MOVING_LOG, LOG_TOPIC = timedelta(seconds=1), "storage"  # between two moves of SQLite's log into its file
@@ -246,7 +247,7 @@ class _Server:
                     worker.interval,
                     Unavailable,
                 ),
-                name=f"worker-{worker.topic}",
+                name=f"{WORKER}{worker.topic}",
                 daemon=True,
             )
             for worker in self._workers()
@@ -271,14 +272,15 @@ class _Server:
 
     async def _close(self, runner: web.AppRunner, threads: list[threading.Thread]) -> None:
         self._stopping.set()
-        for worker in self._workers():
-            self._pubsub.publish(worker.topic)
+        for thread in threads:
+            self._pubsub.publish(thread.name.removeprefix(WORKER))
         if self._gateway is not None:
             await self._gateway.drain()
         await runner.cleanup()
         self._performer.close()
+        until = time.monotonic() + WORKER_GRACE_SECONDS
         for thread in threads:
-            await asyncio.to_thread(thread.join, WORKER_GRACE_SECONDS)
+            await asyncio.to_thread(thread.join, max(until - time.monotonic(), 0.0))
 
     def _check_database(self) -> None:
         try:

@@ -23,6 +23,7 @@ from backfleet import (
     hold,
     identity,
     installation,
+    logins,
     operations,  # noqa: F401 - with it every module registers its tables, which a migrated database must have
     releases,
     upgrades,
@@ -196,4 +197,5 @@ def resume(tx: Transaction, repository: releases.Repository, *, copied_at: datet
     ended = upgrades.end_restored(tx, now=now)
     commands.end_open(tx, now=now)
     fleet.doubt_all_clients(tx)
+    logins.end_all(tx)
     return ended, releases.resume(tx, repository, now=now)

@@ -124,6 +124,26 @@ def version(tx: object, role: str) -> int:
     return int(releases.signed_metadata.read(tx, role).signed.version)  # type: ignore[arg-type]
 
 
+def test_targets_of_a_key_that_is_elsewhere_wait_for_its_signature(services: Services, tmp_path: Path) -> None:
+    """Above what hosts have seen, so that they take them once they are signed; until then that is shown."""
+    elsewhere = services.repository.signer("targets")
+    (services.settings.data / "keys" / "release-targets.key").unlink()
+    copy(services, tmp_path / "copy")
+    after = tmp_path / "after"
+    assert restored(tmp_path / "copy", after).needs_signature
+    repository = releases.Repository.open(after)
+    with closing(open_database(f"sqlite:///{after / 'backfleet.db'}")) as database, database.transaction() as tx:
+        before = {role: version(tx, role) for role in ("targets", "snapshot", "timestamp")}
+        assert before["targets"] == 1, "it was not signed here"
+        assert min(before["snapshot"], before["timestamp"]) > 1_000_000
+        assert releases.needs_signature(tx)
+        waiting = releases.pending_signatures(tx, repository, now=LATER)
+        waiting.targets.sign(elsewhere)
+        assert releases.accept_signatures(tx, repository, waiting.to_bytes(), now=LATER) == ["targets"]
+        assert version(tx, "targets") > 1_000_000
+        assert not releases.needs_signature(tx)
+
+
 def test_a_copy_is_of_one_moment(services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is written while it is made is in it completely or not at all."""
     from backfleet.storage import _copying

@@ -18,10 +18,10 @@ __all__ = ["main"]
 INTERRUPTED = 130
 _COMMANDS: Final = {
     "account": "_identity", "activation": "_activations", "audit": "_audit", "backup": "_backup",
-    "calendar": "_calendars", "call": "_calls", "client": "_clients", "configure": "_configure",
-    "console": "_console", "doctor": "_doctor", "instance": "_fleet", "key": "_identity", "policy": "_identity",
-    "release": "_releases", "restore": "_backup", "role": "_roles", "rollout": "_rollouts", "sample": "_calls",
-    "serve": "_serve", "server": "_server", "task": "_tasks", "user": "_identity",
+    "calendar": "_calendars", "call": "_calls", "client": "_clients", "completion": "_completion",
+    "configure": "_configure", "console": "_console", "doctor": "_doctor", "instance": "_fleet", "key": "_identity",
+    "policy": "_identity", "release": "_releases", "restore": "_backup", "role": "_roles", "rollout": "_rollouts",
+    "sample": "_calls", "serve": "_serve", "server": "_server", "task": "_tasks", "user": "_identity",
 }  # fmt: skip
 """The module of each command. It is imported when the command runs: few need what the server needs."""
 _SUBCOMMANDS: Final = {

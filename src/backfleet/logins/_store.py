@@ -56,6 +56,12 @@ def count_codes(tx: Transaction, access_key_id: str, now: datetime) -> int:
     return int(tx.scalar(sa.select(sa.func.count()).select_from(codes).where(mine)))
 
 
+def drop_all(tx: Transaction) -> None:
+    """Delete every session and code."""
+    tx.run(sa.delete(sessions))
+    tx.run(sa.delete(codes))
+
+
 def drop_expired(tx: Transaction, ended_before: datetime, unused_since: datetime) -> None:
     """Delete sessions and codes that are over."""
     over = sa.or_(sessions.c.ends_at < ended_before, sessions.c.used_at < unused_since)

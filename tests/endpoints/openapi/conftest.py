@@ -13,9 +13,40 @@ from backfleet.operations import catalogue
 from backfleet.operations.catalogue import Services
 from backfleet.releases import Repository
 from backfleet.settings import Settings
-from backfleet.storage import Database
+from backfleet.storage import Database, metadata, open_database
 from backfleet.wire.credentials import Credentials
 from endpoints.openapi.server import Server, SettableClock, enter_operations, listen
+
+
+def begin(
+    database: Database, folder: Path, seen: list[Any], tls: ssl.SSLContext | None = None, **settings: Any
+) -> tuple[Server, Callable[[], None]]:
+    """Start a server on an empty database. Return it, and the function that stops it."""
+    clock = SettableClock()
+    services = Services(
+        database=database,
+        settings=Settings(data=folder, **settings),
+        vault=identity.Vault.open(folder),
+        repository=Repository.open(folder),
+        draw=really_draw,
+    )
+    with database.transaction() as tx:
+        key = identity.first_account(tx, services.vault, now=clock(), draw=services.draw)
+    assert key is not None
+    host, stop = listen(services, clock, tls)
+    return Server(services, clock, host, Credentials(key.access_key_id, key.access_key_secret), seen), stop
+
+
+@pytest.fixture(scope="module")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that many tests share: for tests that leave nothing behind."""
+    folder = tmp_path_factory.mktemp("shared")
+    database = open_database(f"sqlite:///{folder / 'backfleet.db'}")
+    metadata.create_all(database.engine)
+    server, stop = begin(database, folder, [])
+    yield server
+    stop()
+    database.close()
 
 
 @pytest.fixture
@@ -27,21 +58,11 @@ def start_server(
     stops: list[Callable[[], None]] = []
 
     def start(tls: ssl.SSLContext | None = None, **settings: Any) -> Server:
-        clock, seen = SettableClock(), []
-        services = Services(
-            database=sqlite_database,
-            settings=Settings(data=tmp_path, **settings),
-            vault=identity.Vault.open(tmp_path),
-            repository=Repository.open(tmp_path),
-            draw=really_draw,
-        )
-        with sqlite_database.transaction() as tx:
-            key = identity.first_account(tx, services.vault, now=clock(), draw=services.draw)
-        assert key is not None
+        seen: list[Any] = []
         enter_operations(seen, tmp_path / "kept")
-        host, stop = listen(services, clock, tls)
+        server, stop = begin(sqlite_database, tmp_path, seen, tls, **settings)
         stops.append(stop)
-        return Server(services, clock, host, Credentials(key.access_key_id, key.access_key_secret), seen)
+        return server
 
     yield start
     for stop in stops:

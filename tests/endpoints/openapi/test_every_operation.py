@@ -116,6 +116,12 @@ def installation(server: Server) -> Installation:
     return prepare(server)
 
 
+@pytest.fixture(scope="module")
+def untouched(shared_server: Server) -> Installation:
+    """The same for all clients of somebody who may do nothing."""
+    return prepare(shared_server)
+
+
 def test_the_scenario_has_every_operation() -> None:
     """A new operation must be added to it."""
     called = {step.operation.name for step in SCENARIO} | STREAMED
@@ -157,12 +163,12 @@ def test_every_operation_succeeds(installation: Installation, begin: Begin) -> N
 
 
 @pytest.mark.parametrize("begin", CLIENTS)
-def test_every_operation_is_refused(installation: Installation, begin: Begin) -> None:
+def test_every_operation_is_refused(untouched: Installation, begin: Begin) -> None:
     """For a user who may do nothing, with the code of its product; and nothing is changed."""
-    known = installation.known | dict.fromkeys(
+    known = untouched.known | dict.fromkeys(
         ("task", "other", "activation", "command", "invocation", "key", "role", "rollout"), "x"
     )
-    with begin(installation, installation.nobody) as call:
+    with begin(untouched, untouched.nobody) as call:
         for step in SCENARIO:
             if not is_refused(step.operation):
                 continue

@@ -2,15 +2,14 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from backfleet.certificates import prepare_certificates
+from backfleet.certificates import Certificates, prepare_certificates
 from backfleet.operations.catalogue import HBR, Call, operation
 from backfleet.wire.errors import ServiceUnavailable
-from endpoints.openapi.client_programs import GO, JAVA, needs_go, needs_java, running
+from endpoints.openapi.client_programs import GO, JAVA, ClientProgram, needs_go, needs_java, running
 from endpoints.openapi.server import Anything, Server
 from endpoints.openapi.troubled_way import Trouble, way_to
 
@@ -26,28 +25,32 @@ CLIENTS = pytest.mark.parametrize(
 )
 
 
-def echo(server: Server, command: list[str], name: str, action: str = "Echo", **settings: Any) -> dict[str, Any]:
+def echo(program: ClientProgram, action: str = "Echo") -> dict[str, Any]:
     """Return the program's line for one call."""
-    with running(command, name, server, server.root, **settings) as program:
-        line = {"product": "hbr", "version": HBR.version, "action": action}
-        return program.ask(line | {"parameters": {"Name": "é ~*"}, "flat": {"Name": "é ~*"}})
+    line = {"product": "hbr", "version": HBR.version, "action": action}
+    return program.ask(line | {"parameters": {"Name": "é ~*"}, "flat": {"Name": "é ~*"}})
+
+
+@pytest.fixture(scope="module")
+def authorities(tmp_path_factory: pytest.TempPathFactory) -> list[Certificates]:
+    """The server's own, and another one: making them takes time."""
+    folders = [tmp_path_factory.mktemp(name) for name in ("ours", "others")]
+    return [prepare_certificates(folder, ["127.0.0.1"], now=datetime.now(UTC)) for folder in folders]
 
 
 @CLIENTS
 def test_only_our_own_authority_is_believed(
-    start_server: Callable[..., Server], tmp_path: Path, command: list[str], name: str
+    start_server: Callable[..., Server], authorities: list[Certificates], command: list[str], name: str
 ) -> None:
     """HTTPS works with the server's authority, given as PEM text; with another one nothing arrives."""
-    for place in ("ours", "others"):
-        (tmp_path / place).mkdir()
-    ours, others = (
-        prepare_certificates(tmp_path / place, ["127.0.0.1"], now=datetime.now(UTC)) for place in ("ours", "others")
-    )
+    ours, others = authorities
     server = start_server(ours.context(), require_tls=True)
-    found = echo(server, command, name, protocol="HTTPS", ca=ours.authority.read_text())
+    with running(command, name, server, server.root, protocol="HTTPS", ca=ours.authority.read_text()) as program:
+        found = echo(program)
     assert found["body"]["Name"] == "é ~*"
     assert len(server.seen) == 1
-    refused = echo(server, command, name, protocol="HTTPS", ca=others.authority.read_text())
+    with running(command, name, server, server.root, protocol="HTTPS", ca=others.authority.read_text()) as program:
+        refused = echo(program)
     assert any(word in refused["text"] for word in ("certificate", "PKIX", "SSL")), refused
     assert len(server.seen) == 1
 
@@ -55,8 +58,11 @@ def test_only_our_own_authority_is_believed(
 @CLIENTS
 def test_a_lost_answer_is_reported(server: Server, command: list[str], name: str) -> None:
     """As no answer at all: no client takes it for a success, or calls again without being asked to."""
-    with way_to(server, [Trouble.ANSWER_LOST]) as way:
-        found = echo(server, command, name, endpoint=way.address)
+    with (
+        way_to(server, [Trouble.ANSWER_LOST]) as way,
+        running(command, name, server, server.root, endpoint=way.address) as program,
+    ):
+        found = echo(program)
     assert "code" in found
     assert found.get("status", 0) == 0
     assert len(server.seen) == 1
@@ -66,8 +72,9 @@ def test_a_lost_answer_is_reported(server: Server, command: list[str], name: str
 def test_a_call_over_the_limit_says_so(start_server: Callable[..., Server], command: list[str], name: str) -> None:
     """With our code, and nothing was done."""
     server = start_server(calls_per_second=0.001, calls_burst=1)
-    assert "body" in echo(server, command, name)
-    found = echo(server, command, name)
+    with running(command, name, server, server.root) as program:
+        assert "body" in echo(program)
+        found = echo(program)
     assert found["code"] == "Throttling.User", found
     assert len(server.seen) == 1
 
@@ -76,10 +83,11 @@ def test_a_call_over_the_limit_says_so(start_server: Callable[..., Server], comm
 def test_a_server_that_cannot_do_it_now_says_so(server: Server, command: list[str], name: str) -> None:
     """503 with our code, after one try."""
     tries = stumbling()
-    found = echo(server, command, name, "Stumble")
-    assert found["code"] == "ServiceUnavailable", found
-    assert len(tries) == 1
-    assert "body" in echo(server, command, name, "Stumble")
+    with running(command, name, server, server.root) as program:
+        found = echo(program, "Stumble")
+        assert found["code"] == "ServiceUnavailable", found
+        assert len(tries) == 1
+        assert "body" in echo(program, "Stumble")
 
 
 def stumbling() -> list[Call]:

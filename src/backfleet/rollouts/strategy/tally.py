@@ -98,6 +98,7 @@ class Tally:
         if member.client_id in self._moves:
             return
         self._moves[member.client_id] = move
+        self.wake_at(move.not_before)
         begins = move.to in MOVING and member.state not in MOVING
         beside, has_begun = self.rollout.policy.failure.counts, begins or member.begun_at is not None
         failed = fails(move.to, move.code, member.first_run, beside, has_begun=has_begun)
