@@ -82,3 +82,11 @@ def test_a_sample_that_cannot_be_made_is_one_line(cli: Cli) -> None:
 
 def test_the_help_names_every_language() -> None:
     assert ", ".join(LANGUAGES) == _calls.LANGUAGES
+
+
+def test_top_draws_the_fleet(cli: Cli) -> None:
+    """Once, for scripts; the picture itself has tests of its own."""
+    result = cli("top", "--once")
+    assert result.exit_code == 0, result.stderr
+    assert "clients" in result.output.splitlines()[0]
+    assert "PACKAGE" in result.output

@@ -108,19 +108,19 @@ def screen(progress: Progress, width: int, height: int) -> list[str]:
 
     With more hosts than lines it shows how many are in which stage, and those that failed.
     """
-    head = _cut(f"{_bar(progress)} {line(progress)}", width)
+    head = cut(f"{_bar(progress)} {line(progress)}", width)
     table = layout(("HOST", "STATUS", "STAGE", "FROM", "TO", "CODE"), _rows(progress, progress.items), width)
     lines = table.splitlines()
     if len(lines) + AROUND - 1 <= height:
         return [head, *lines]
     counts = Counter(_phase(item) for item in progress.items)
-    shown = [head, *(_cut(f"  {number:>6}  {phase}", width) for phase, number in sorted(counts.items()))]
+    shown = [head, *(cut(f"  {number:>6}  {phase}", width) for phase, number in sorted(counts.items()))]
     bad = progress.bad
     left = height - 1 - len(shown)
     if not bad or left < AROUND:
         return shown[: max(1, height - 1)]
     rows = layout(("HOST", "CODE", "MESSAGE"), _bad_rows(progress, bad[-left:]), None).splitlines()
-    return [*shown, *(_cut(row, width) for row in (rows[0], *rows[1:][-(left - 1) :]))]
+    return [*shown, *(cut(row, width) for row in (rows[0], *rows[1:][-(left - 1) :]))]
 
 
 def _rows(progress: Progress, items: Sequence[Item]) -> list[list[object]]:
@@ -159,7 +159,8 @@ def _bar(progress: Progress) -> str:
     return f"[{'#' * good}{'!' * bad}{'.' * (BAR - good - bad)}]"
 
 
-def _cut(text: str, width: int) -> str:
+def cut(text: str, width: int) -> str:
+    """Return a text in at most so many columns; what is not printable is escaped."""
     from rich.cells import cell_len, set_cell_size
 
     shown = printable(text)

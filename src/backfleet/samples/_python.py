@@ -12,11 +12,14 @@ PACKAGES = {"hbr": "alibabacloud_hbr20170908", "ecs": "alibabacloud_ecs20140526"
 FURTHER = frozenset(
     {
         ("ModifyCommand", "ContentEncoding"),
-        *(("InstallBackupClients", name) for name in ("PackageName", "Channel", "ReleaseVersion", "ClientToken")),
-        *(("UninstallBackupClients", name) for name in ("ClientToken", "RemoveState")),
-        *(("UpgradeBackupClients", name) for name in ("ClientToken", "ReleaseVersion")),
-        ("InstallBackupClients", "TryAgain"),
-        ("UpgradeBackupClients", "TryAgain"),
+        *(("InstallBackupClients", name) for name in ("PackageName", "Channel")),
+        ("UninstallBackupClients", "RemoveState"),
+        *(
+            (f"{order}BackupClients", name)
+            for order in ("Install", "Upgrade")
+            for name in ("ReleaseVersion", "TryAgain", "ClientToken", "ExpiresInSeconds")
+        ),
+        *(("UninstallBackupClients", name) for name in ("ClientToken", "ExpiresInSeconds")),
     }
 )
 """Parameters of ours, by operation, that the typed clients do not have: a test compares these tables with them."""

@@ -1,13 +1,21 @@
 """The explorer: find an operation, fill its form, run it, take it away as code."""
 
 import html
+import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
+from backfleet.ids import draw
 from backfleet.operations.catalogue import every_operation
-from endpoints.console.site import Browser, Page
+from backfleet.storage import Database
+from endpoints.console.site import Browser, Page, serve
+from operations.environment import Environment, make_environment
+from samples.running import in_python
 
 PAYLOAD = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>"
 
@@ -72,6 +80,12 @@ def test_opening_a_page_runs_nothing(admin: Browser) -> None:
     assert "EntityNotExist" in run(admin, "ram/GetUser", UserName="eve").text
 
 
+def test_the_region_of_the_server_is_filled_in(admin: Browser) -> None:
+    """It is the only one that is accepted; a link may name another."""
+    assert 'name="RegionId" type="text" value="cn-hangzhou"' in admin.get("/explorer/ecs/RunCommand").text
+    assert 'value="nowhere"' in admin.get("/explorer/ecs/RunCommand?RegionId=nowhere").text
+
+
 def test_what_is_wrong_is_shown_at_the_field_before_anything_is_sent(admin: Browser) -> None:
     page = run(admin, "ecs/CreateActivation", RegionId="cn-hangzhou", InstanceCount="many")
     assert page.status == 400
@@ -95,6 +109,22 @@ def test_lists_and_objects_are_sent_as_the_api_takes_them(admin: Browser) -> Non
     assert "InstanceId.2=mi-2" in html.unescape(page.text)
     page = admin.post("/explorer/hbr/UpgradeBackupClients", {"do": "check", "InstanceIds": "mi-1\nmi-2"})
     assert '[\n        "mi-1",\n        "mi-2",\n    ]' in html.unescape(page.text)
+
+
+def test_an_answer_is_shown_even_if_what_stands_beside_it_cannot_be_had(env: Environment) -> None:
+    """Here the trail and the server's description, which are asked for too often."""
+    settings = replace(env.services.settings, calls_per_second=0.001, calls_burst=1)
+    site, stop = serve(replace(env, services=replace(env.services, settings=settings)))
+    try:
+        browser = Browser(site)
+        browser.log_in(site.key_of("ann", "AdministratorAccess"))
+        assert "audit trail" in run(browser, "sts/GetCallerIdentity").text
+        page = run(browser, "ram/CreateUser", UserName="bob", confirmed="yes")
+        assert "HTTP 200" in page.text
+        assert "audit trail" not in page.text
+        assert "Throttling.User" in run(browser, "sts/GetCallerIdentity").text
+    finally:
+        stop()
 
 
 def test_a_refusal_shows_the_policy_that_refused(browser_of: Callable[..., Browser], admin: Browser) -> None:
@@ -129,6 +159,26 @@ def test_the_page_shows_the_same_code_as_the_command_line(admin: Browser) -> Non
     assert 'models.DescribeTaskRequest(\n    task_id="t-1",\n)' in shown
     for title in ("TypeScript", "Go", "Java", "aliyun CLI", "backfleet CLI", "curl"):
         assert f"<summary>{title}</summary>" in page.text
+
+
+def test_the_code_on_the_page_gives_what_the_page_showed(sqlite_database: Database, tmp_path: Path) -> None:
+    """For the address of the page, where the person may not ask for the server's own."""
+    site, stop = serve(make_environment(sqlite_database, tmp_path, datetime.now(UTC), draw))
+    try:
+        key, browser = site.key_of("ann"), Browser(site)
+        browser.log_in(key)
+        page = run(browser, "sts/GetCallerIdentity")
+        code = re.search(r"<summary>Python</summary><pre[^>]*><code>(.*?)</code>", page.text, re.DOTALL)
+        shown = re.search(r"<summary>As text</summary><pre[^>]*>(.*?)</pre>", page.text, re.DOTALL)
+        assert code
+        assert shown
+        secret = {"ALIBABA_CLOUD_ACCESS_KEY_SECRET": key.access_key_secret}
+        answer = in_python(html.unescape(code[1]), {"ALIBABA_CLOUD_ACCESS_KEY_ID": key.access_key_id, **secret}).answer
+    finally:
+        stop()
+    by_page = json.loads(html.unescape(shown[1]))
+    assert answer.pop("RequestId") != by_page.pop("RequestId")
+    assert answer == by_page
 
 
 @pytest.mark.parametrize("action", ["run", "check"])

@@ -16,6 +16,7 @@ from backfleet.endpoints.console.visits import VERSIONS, Visit, rows_of
 from backfleet.operations.audit_event import changes_something
 from backfleet.operations.catalogue import Answer, Operation, every_operation, find
 from backfleet.peers import peer_of
+from backfleet.storage import Unavailable
 from backfleet.wire import answers
 from backfleet.wire.errors import ActionNotFound, ApiError
 
@@ -50,7 +51,12 @@ async def show_list(visit: Visit) -> web.StreamResponse:
 
 async def show_operation(visit: Visit) -> web.StreamResponse:
     """Show the form of an operation with the values of the link, and the call as code."""
-    filled = read(_operation(visit), visit.sent, check=bool(visit.request.query))
+    region = visit.console.services.settings.region
+
+    def sent(name: str) -> str:
+        return visit.sent(name) or (region if name == "RegionId" else "")
+
+    filled = read(_operation(visit), sent, check=bool(visit.request.query))
     return await _page(visit, filled)
 
 
@@ -110,7 +116,7 @@ async def _outcome(visit: Visit, filled: Filled) -> Outcome:
 async def _event(visit: Visit, request_id: str) -> str:
     """Return the audit row of a call, as far as the person may see the trail."""
     asked = {"LookupAttribute.1.Key": "EventId", "LookupAttribute.1.Value": request_id}
-    found = rows_of(await visit.ask_or_none("backfleet", "LookupEvents", **asked), "Events")
+    found = rows_of(await _ask(visit, "backfleet", "LookupEvents", **asked), "Events")
     return json.dumps(found[0], indent=2, ensure_ascii=False) if found else ""
 
 
@@ -120,13 +126,13 @@ async def _statements(visit: Visit, problem: ApiError) -> list[dict[str, Any]]:
     sealed = detail.get("EncodedDiagnosticMessage") if isinstance(detail, dict) else None
     if not sealed:
         return []
-    found = await visit.ask_or_none("ram", "DecodeDiagnosticMessage", EncodedDiagnosticMessage=sealed)
+    found = await _ask(visit, "ram", "DecodeDiagnosticMessage", EncodedDiagnosticMessage=sealed)
     return list((found or {}).get("DecodedDiagnosticMessage", {}).get("MatchedPolicies") or [])
 
 
 async def _samples(visit: Visit, filled: Filled) -> tuple[list[samples.Sample], str]:
     """Return the call as code in every language; or why there is none."""
-    server = await visit.ask_or_none("backfleet", "DescribeServer")
+    server = await _ask(visit, "backfleet", "DescribeServer")
     try:
         call = samples.sample_call(filled.operation, filled.flat, _target(visit, server))
     except samples.BadCall as problem:
@@ -138,6 +144,14 @@ async def _samples(visit: Visit, filled: Filled) -> tuple[list[samples.Sample], 
         except samples.BadCall:
             continue  # its client cannot make this call
     return found, ""
+
+
+async def _ask(visit: Visit, product: str, action: str, **parameters: object) -> Answer | None:
+    """Call an operation for what is shown beside an answer; None if that fails: the answer itself must be shown."""
+    try:
+        return await visit.ask(product, action, **parameters)
+    except (ApiError, Unavailable):
+        return None
 
 
 def _target(visit: Visit, server: Answer | None) -> samples.Target:
