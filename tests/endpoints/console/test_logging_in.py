@@ -80,7 +80,7 @@ def test_an_address_in_ipv6_counts_as_its_network() -> None:
 def test_a_login_gets_an_id_of_its_own_whatever_the_browser_showed(site: Site) -> None:
     chosen = "a" * 40
     browser = Browser(site, {"backfleet-session": chosen})
-    assert browser.log_in(site.key_of("eve")).status == 303
+    assert browser.log_in(site.key_of("eve", "ReadOnlyAccess")).status == 303
     assert browser.cookies["backfleet-session"] != chosen
     assert browser.get("/fleet").status == 200
     assert is_login(Browser(site, {"backfleet-session": chosen}).get("/fleet"))
