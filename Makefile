@@ -42,7 +42,7 @@ requirements: $(VENV)/.test ## compile requirements/*.txt from pyproject.toml ag
 shims: $(VENV)/.shims ## compile the shims of managed hosts again; SHIMS_ARGS=--check only compares (minutes, 100 MB)
 	$(VENV)/shims/bin/python tools/build_shims.py $(SHIMS_ARGS)
 
-wheel: venv ## what `pip install` takes: build/backfleet-*.whl, with the host program in it
+wheel: $(VENV)/.demo ## what `pip install` takes: build/backfleet-*.whl, with the host program in it
 	$(BIN)/python tools/build_wheel.py build
 
 host-program: src/backfleet/backfleet-host.pyz ## the one file that runs on managed hosts

@@ -68,7 +68,7 @@ def build(folder: Path) -> Path:
         )
         found = list((Path(there) / "made").glob("*.whl"))
         if made.returncode or len(found) != 1:
-            raise CannotBuild("the build backend failed; is this the environment that `make venv` made?")
+            raise CannotBuild("the build backend failed; run it as `make wheel`")
         check(found[0])
         folder.mkdir(parents=True, exist_ok=True)
         return Path(shutil.copy(found[0], folder))
