@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import click
 import pytest
+from backfleet.rollouts.outside.destinations import Destinations
 from click.testing import CliRunner
 
 from backfleet.cli import main
 from backfleet.cli._options import WholeNumber
-from backfleet.rollouts.outside.destinations import Destinations
 from backfleet.rollouts.policy.recurrences import Malformed
 from backfleet.rollouts.policy.times import read_times
 from backfleet.sockets import CannotListen, bind

@@ -20,51 +20,38 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from pathlib import Path
 
 from aiohttp import web
 
 from backfleet import (
-    assistant,
-    carriers,
-    commands,
-    hold,
     host_program,
     identity,
     installation,
     operations,
-    releases,
-    rollouts,
     sockets,
-    upgrades,
 )
 from backfleet.certificate_names import complete_certificate
-from backfleet.certificates import Certificates, authority_file
+from backfleet.certificates import Certificates
 from backfleet.clock import Clock
 from backfleet.clock_measuring import measure
 from backfleet.endpoints import agents, console, downloads, health, openapi
 from backfleet.ids import Draw
 from backfleet.library_internals import limit_tls_buffers
 from backfleet.opening import CannotStart, data_folder_taken, endpoints_of, open_services, write_json
-from backfleet.operations.backfleet.server import agent_address
 from backfleet.operations.catalogue import Services
 from backfleet.operations.perform import Performer
 from backfleet.proxy_protocol import middlewares_of, trust_of
-from backfleet.pubsub import LONGEST_WAIT, PubSub, open_pubsub, poll_until_stopped
+from backfleet.pubsub import PubSub, open_pubsub, poll_until_stopped
 from backfleet.settings import Settings
 from backfleet.sites import start_sites
 from backfleet.sockets import tell_parent_ready, tell_systemd
 from backfleet.storage import Database, DatabaseClock, Unavailable, check_writing
+from backfleet.workers import Worker, workers
 
 GRACE_SECONDS = 6.0  # for requests under way when the server is told to stop; the whole stop takes at most 10 s
 WORKER_GRACE_SECONDS = 2.0  # for all of them together
 WORKER = "worker-"  # how the names of their threads begin, before their topics
-SCHEDULES = timedelta(seconds=1)  # between two polls for commands whose time has come
-LEASES = timedelta(seconds=5)  # between two polls for leases that ran out
 MOVING_LOG, LOG_TOPIC = timedelta(seconds=1), "storage"  # between two moves of SQLite's log into its file
-OUTSIDE_CHECKS = timedelta(seconds=5)  # between two looks for checks of rollouts that are to be asked
-MEASURING = timedelta(seconds=30)  # between two rounds of figures for monitoring
-HOUSEKEEPING = timedelta(minutes=10)  # between two rounds of deleting what is over
 MEASURE_SECONDS = 5.0  # between two questions for the database's time
 KEEP_ALIVE_SECONDS = 120  # agents keep idle connections for 90 s; the server must keep them longer
 TLS_READ_BYTES = 16 * 1024  # one TLS record
@@ -78,15 +65,6 @@ class Listeners:
 
     http: socket.socket
     https: socket.socket
-
-
-@dataclass(frozen=True, slots=True)
-class Worker:
-    """One loop of this process: what it runs, the topic that ends its wait, and the longest wait."""
-
-    topic: str
-    run_once: Callable[[], bool]
-    interval: timedelta = LONGEST_WAIT
 
 
 def serve(settings: Settings, *, clock: Clock, draw: Draw, announce: Callable[[str], None]) -> None:
@@ -289,88 +267,6 @@ class _Server:
             raise health.NotReady(str(problem)) from problem
 
 
-def workers(services: Services, clock: Clock) -> list[Worker]:
-    """Return every worker of the control plane.
-
-    After a restore those that move hosts do nothing until an operator has looked; hosts are asked all the same.
-    """
-    return [*_moving_workers(services, clock), *_other_workers(services, clock)]
-
-
-def _moving_workers(services: Services, clock: Clock) -> list[Worker]:
-    settings, database, draw, watch = services.settings, services.database, services.draw, services.hold
-    reachable_within = timedelta(seconds=settings.fit_seconds)
-    carrier = carriers.GatewayCarrier(bootstrap_of(settings))
-    rollout_worker = rollouts.Worker(database, settings, draw, operations.RolloutJudge, operations.witness(services))
-    asker = asker_of(database, settings, draw)
-    moving = [
-        Worker(
-            "upgrades",
-            lambda: upgrades.run_once(database, now=clock(), draw=draw, carrier=carrier, rules=rules_of(settings)),
-        ),
-        Worker(
-            assistant.TOPIC,
-            lambda: assistant.run_once(database, now=clock(), draw=draw, reachable_within=reachable_within),
-            SCHEDULES,
-        ),
-        Worker(rollouts.TOPIC, lambda: rollout_worker.run_once(clock())),
-        Worker("outside checks", lambda: asker.run_once(clock()), OUTSIDE_CHECKS),
-    ]
-    return [replace(worker, run_once=functools.partial(_unless_held, watch, worker.run_once)) for worker in moving]
-
-
-def _unless_held(watch: hold.Watch | None, run_once: Callable[[], bool]) -> bool:
-    return not (watch is not None and watch.is_held()) and run_once()
-
-
-def _other_workers(services: Services, clock: Clock) -> list[Worker]:
-    settings, database = services.settings, services.database
-    carrier = carriers.GatewayCarrier(bootstrap_of(settings))
-    housekeeping, measuring = operations.Housekeeping(services, clock()), operations.Measuring(services)
-    return [
-        Worker(
-            upgrades.CHECKUPS,
-            lambda: upgrades.run_checkups_once(
-                database,
-                now=clock(),
-                draw=services.draw,
-                every=timedelta(seconds=settings.checkup_seconds),
-                reachable_within=timedelta(seconds=settings.fit_seconds),
-                carrier=carrier,
-            ),
-        ),
-        Worker("commands", lambda: commands.run_once(database, now=clock()), LEASES),
-        Worker("releases", lambda: releases.run_once(database, services.repository, now=clock())),
-        Worker("measuring", lambda: measuring.run_once(clock()), MEASURING),
-        Worker("housekeeping", lambda: housekeeping.run_once(clock()), HOUSEKEEPING),
-    ]
-
-
-def rules_of(settings: Settings) -> upgrades.Rules:
-    """Return what the settings and the operations say about orders."""
-    return upgrades.Rules(
-        settings.host_bytes_per_second,
-        timedelta(seconds=settings.fit_seconds),
-        timedelta(seconds=settings.task_seconds),
-        operations.still_may(settings.region),
-    )
-
-
-def asker_of(database: Database, settings: Settings, draw: Draw) -> rollouts.Asker:
-    """Return who asks the outside checks of rollouts.
-
-    Raises:
-        CannotStart: one of the settings about them cannot be used.
-    """
-    try:
-        destinations = rollouts.Destinations.read(settings.outbound_allowed, settings.prometheus_url)
-        file = settings.webhook_secret_file
-        key = rollouts.read_secret(Path(file).read_text()) if file else b""
-        return rollouts.Asker(database, destinations, key, draw, authority=settings.outbound_authority)
-    except (OSError, ValueError) as problem:
-        raise CannotStart(f"outbound_allowed, outbound_authority or webhook_secret_file: {problem}") from None
-
-
 def adopters_of(services: Services) -> agents.Adopters | None:
     """Return who takes hosts in after a restore: they become the administrator account's."""
     if services.hold is None:
@@ -386,13 +282,3 @@ def move_log(database: Database) -> bool:
     """Move SQLite's log into its file, off the path of every call. Return False: there is no more to do at once."""
     database.move_log()
     return False
-
-
-def bootstrap_of(settings: Settings) -> carriers.Bootstrap:
-    """Return what an order for a host with another agent needs to know about this server."""
-    authority = authority_file(settings.data)
-    return carriers.Bootstrap(
-        address=agent_address(settings),
-        authority=authority.read_text() if authority.exists() else "",
-        program_sha256=host_program.sha256(),
-    )

@@ -83,6 +83,12 @@ class Settings:
     handed_seconds: int = 10  # a command handed out and not reported on for longer is handed out again
     lease_seconds: int = 90  # a running command not reported on for longer counts as lost
 
+    notify_program: str = ""  # started with each notification as JSON on its standard input; "" = none
+    smtp_url: str = ""  # smtp://user@host:587 (STARTTLS), smtps://user@host:465, smtp+plain://localhost:25
+    smtp_password_file: str = ""
+    smtp_sender: str = ""  # the address that mail comes from
+    lost_seconds: int = 1800  # a host not heard of for longer, and not shut down, is a notification
+
     log_level: str = "INFO"
     origin: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 

@@ -15,11 +15,16 @@ import sys
 import tarfile
 import zipfile
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from backfleet.notifications import Condition, Kind
+from backfleet.notifications.mailing import read_mail
+from backfleet.notifications.noticing import message as make_message
 from backfleet.rollouts import read_policy
+from backfleet.settings import read_settings
 from backfleet_host.platforms import platform_here
 from backfleet_host.upgrader.host import policy
 from documents import PROJECT, Block, blocks_of
@@ -109,7 +114,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """A server and a host, whose agent runs."""
     made = Installation(tmp_path_factory.mktemp("installation"))
     try:
-        made.start()
+        made.start(settings={"BACKFLEET_OUTBOUND_ALLOWED": "hooks.example.com"})
         made.enrol(1)
         yield made
     finally:
@@ -233,6 +238,21 @@ def read_rollouts(reader: Reader) -> None:
         read_policy(text if text == whole else f"{whole}\n{text}")  # a block may be a part of a policy
 
 
+def read_notifications(reader: Reader) -> None:
+    """The settings are some that a server takes, and the message is of the form of every message."""
+    sent = make_message(Kind.HOST_LOST, [Condition(Kind.HOST_LOST, "mi-1", "it is lost")], datetime.now(UTC))
+    for block in examples_of(reader.page):
+        if block.language == "toml":
+            (reader.folder / "config.toml").write_text(block.text)
+            found = read_settings({}, {"BACKFLEET_CONFIG": str(reader.folder / "config.toml")})
+            assert read_mail(found.smtp_url, "", found.smtp_sender).encrypted == "starttls"
+        elif block.language == "json":
+            shown, made = json.loads(block.text), json.loads(sent[1])
+            assert (shown.keys(), shown["data"].keys()) == (made.keys(), made["data"].keys())
+        else:
+            assert "whsec_" in reader.run(block)
+
+
 def with_set_uid(entry: tarfile.TarInfo) -> tarfile.TarInfo:
     entry.mode = 0o4755
     return entry
@@ -243,6 +263,7 @@ RUNNERS = {
     "CONTRIBUTING.md": read_commands,
     "docs/host.md": read_host,
     "docs/rollouts.md": read_rollouts,
+    "docs/notifications.md": read_notifications,
     "docs/operations/scaling.md": read_commands,
     "docs/operations.md": read_operations,  # the last one: afterwards the server signs no releases itself
 }

@@ -17,6 +17,7 @@ agent_runs and resource_tags. Publishes `gone/<id>` when an instance is deregist
   what is known of them, `doubt_clients` has their host asked, `set_preferences` their settings; `oldest_readers`
   returns the lowest version that must read a client's backups.
 - Pins: `put_pin`, `delete_pin`, `find_pins`; `holds_of` returns those that hold clients now.
+- What somebody should look at: `lost`, `deaf` and `cloned` hosts, and clients that were `changed`.
 - Tags of resources of any kind: `set_tags`, `remove_tags`, `tags_of`, `has_tags`.
 - Lists: `find_activations`, `find_instances`, `find_clients`, `find_inventory`, `find_tags`.
 - At a glance: `fleet_groups` counts clients by version and site, `search_fleet` finds them.
@@ -104,6 +105,7 @@ from backfleet.fleet.model import (
     Resolved,
     ResourceTag,
     TagFilter,
+    Watched,
 )
 from backfleet.fleet.overview import fleet_groups, search_fleet
 from backfleet.fleet.pins import (
@@ -122,6 +124,7 @@ from backfleet.fleet.readers import oldest_readers
 from backfleet.fleet.registration import RegistrationRefused, forget_unheard, read_registration, register
 from backfleet.fleet.replay_cache import forget_requests, remember_request, remember_requests, request_fingerprint
 from backfleet.fleet.tagging import MOST_TAGS, TooManyTags, find_tags, has_tags, remove_tags, set_tags, tags_of
+from backfleet.fleet.watching import changed, cloned, deaf, lost
 
 __all__ = [
     "BEFORE_BOOT",
@@ -161,14 +164,17 @@ __all__ = [
     "TagFilter",
     "TooManyPins",
     "TooManyTags",
+    "Watched",
     "activation",
     "adopt",
     "agent_identity",
     "agent_kinds",
     "can_be_sent_to",
+    "changed",
     "clients_for_update",
     "clients_of_package",
     "clients_on",
+    "cloned",
     "clones_of",
     "connects_for_the_first_time",
     "count_by_release",
@@ -178,6 +184,7 @@ __all__ = [
     "count_instances",
     "count_presence",
     "create_activation",
+    "deaf",
     "delete_activation",
     "delete_pin",
     "deregister",
@@ -205,6 +212,7 @@ __all__ = [
     "instances_of",
     "is_connected",
     "keep_registered",
+    "lost",
     "next_dial",
     "note_boot",
     "note_heartbeats",

@@ -19,7 +19,13 @@ database. The policy language is the package `identity.policy`.
 from backfleet.identity import policy
 from backfleet.identity.access_keys import create_key, delete_key, list_keys, set_key
 from backfleet.identity.account_pairs import are_paired, list_pairs, pair_accounts, unpair_accounts
-from backfleet.identity.accounts import create_account, first_account, is_administrator_account, list_accounts
+from backfleet.identity.accounts import (
+    administrator_account,
+    create_account,
+    first_account,
+    is_administrator_account,
+    list_accounts,
+)
 from backfleet.identity.attachments import attach_policy, detach_policy, holders_of, policies_of, policies_of_user
 from backfleet.identity.callers import (
     find_key,
@@ -141,6 +147,7 @@ __all__ = [
     "Vault",
     "VerifiedToken",
     "add_version",
+    "administrator_account",
     "are_paired",
     "assume_role",
     "attach_policy",

@@ -46,5 +46,10 @@ def is_administrator_account(tx: Transaction, account_id: str) -> bool:
     return _store.accounts.is_first(tx, account_id)
 
 
+def administrator_account(tx: Transaction) -> str | None:
+    """Return the id of the account that runs the installation; None before there is one."""
+    return _store.accounts.first(tx)
+
+
 def _new_id(draw: Draw) -> str:
     return "1" + digits(draw, 15)

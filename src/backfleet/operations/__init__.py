@@ -7,6 +7,7 @@ Owns the tables audit_events and call_buckets. Each product is a package; import
 - `Measuring` writes figures of rollouts and fleets for `/metrics`
 - `note_adoption` writes down that a host was taken in after a restore
 - `Housekeeping` deletes nonces, tasks, results and audit rows that are too old
+- `Watcher` says what people are notified of
 """
 
 from backfleet.operations import backfleet, ecs, hbr, ram, sts
@@ -15,17 +16,20 @@ from backfleet.operations.backfleet.rollouts import witness
 from backfleet.operations.held import note_adoption
 from backfleet.operations.housekeeping import Housekeeping
 from backfleet.operations.measuring import Measuring
+from backfleet.operations.noticing import Watcher, sender_of
 from backfleet.operations.waiting import still_may
 
 __all__ = [
     "Housekeeping",
     "Measuring",
     "RolloutJudge",
+    "Watcher",
     "backfleet",
     "ecs",
     "hbr",
     "note_adoption",
     "ram",
+    "sender_of",
     "still_may",
     "sts",
     "witness",

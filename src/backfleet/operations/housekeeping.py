@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
-from backfleet import assistant, fleet, identity, logins, rollouts, upgrades
+from backfleet import assistant, fleet, identity, logins, notifications, rollouts, upgrades
 from backfleet.operations import _store
 from backfleet.operations.catalogue import Services
 
@@ -45,5 +45,6 @@ class Housekeeping:
             rollouts.purge(tx, before=proven - timedelta(days=settings.task_days), now=proven)
             upgrades.purge(tx, before=proven - timedelta(days=settings.task_days))
             assistant.purge(tx, now=proven)
+            notifications.purge(tx, before=proven - timedelta(days=settings.task_days))
             fleet.purge_pins(tx, before=proven - EXPIRED_PINS_STAY)
             return _store.delete_before(tx, proven - timedelta(days=settings.audit_days))

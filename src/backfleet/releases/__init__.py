@@ -51,6 +51,7 @@ from backfleet.releases.schemes import (
 from backfleet.releases.selection import Selection, is_withdrawn, newest, select, select_named
 from backfleet.releases.signed_metadata import (
     LIFETIMES,
+    endings,
     may_sign,
     metadata,
     needs_signature,
@@ -82,6 +83,7 @@ __all__ = [
     "change_scheme",
     "count_releases",
     "default_packages",
+    "endings",
     "find",
     "find_all",
     "is_noted_as_fetched",

@@ -147,6 +147,12 @@ def metadata(tx: Transaction, name: str) -> bytes | None:
     return _store.version(tx, parts[1], int(parts[0]))
 
 
+def endings(tx: Transaction) -> dict[str, datetime]:
+    """Return when the newest root and targets end: those that a person may have to sign."""
+    found = {role: _store.latest(tx, role) for role in ("root", "targets")}
+    return {role: Metadata.from_bytes(content).signed.expires for role, content in found.items() if content}
+
+
 def _first_root(repository: Repository, now: datetime) -> Root:
     root = Root(version=1, expires=now + LIFETIMES["root"], consistent_snapshot=True)
     for role in ROLES:

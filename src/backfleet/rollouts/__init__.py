@@ -29,7 +29,7 @@ from backfleet.rollouts.errors import (
 from backfleet.rollouts.events import Event, broken_at
 from backfleet.rollouts.evidence import EvidenceKey
 from backfleet.rollouts.judging import Judge, ReadJudge
-from backfleet.rollouts.outside import Asker, Destinations, read_secret
+from backfleet.rollouts.outside import Asker
 from backfleet.rollouts.planning import Plan
 from backfleet.rollouts.policy import Fault, Policy, PolicyRefused, read_policy
 from backfleet.rollouts.reading import (
@@ -76,7 +76,6 @@ __all__ = [
     "CalendarMissing",
     "CalendarRecord",
     "CalendarRefused",
-    "Destinations",
     "Event",
     "EvidenceKey",
     "FailuresRefused",
@@ -124,7 +123,6 @@ __all__ = [
     "put_calendar",
     "read_failures",
     "read_policy",
-    "read_secret",
     "remember_creation",
     "resume",
     "retry",

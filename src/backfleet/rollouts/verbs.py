@@ -9,12 +9,12 @@ from typing import Final
 from backfleet import releases
 from backfleet.identity import Caller, read_caller, write_caller
 from backfleet.ids import Draw, new_id
+from backfleet.outbound import Destinations
 from backfleet.rollouts import _store, outside
 from backfleet.rollouts.errors import MemberMissing, NameTaken, NotAnApprover, NotNow, RolloutMissing
 from backfleet.rollouts.events import NewEvent, chained
 from backfleet.rollouts.judging import Judge, ReadJudge, faults_of
 from backfleet.rollouts.model import RingRun
-from backfleet.rollouts.outside import Destinations
 from backfleet.rollouts.people import NOBODY, may_be_same, person_of
 from backfleet.rollouts.planning import Plan, members_sha256, plan
 from backfleet.rollouts.policy import Approval, Fault, Kind, Manual, PolicyRefused, read_policy, with_lines

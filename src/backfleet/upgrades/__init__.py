@@ -11,7 +11,7 @@ Planning what a task does, in the caller's transaction:
 Tasks:
     start: store a task made of a NewTask; started_before: find the one that a ClientToken started
     running_like, remember_token: find a running task that was asked to do the same, and let a ClientToken find it
-    read, find, find_items, are_moving: read tasks
+    read, find, find_items, are_moving, ended_badly: read tasks
     cancel: end what is open; withdraw: orders that no host has yet; purge: forget old tasks;
       end_restored: expire all, after a restore
 For the workers:
@@ -22,7 +22,7 @@ from backfleet.idempotency import TokenReused
 from backfleet.upgrades.checkups import CHECKUPS, run_checkups_once
 from backfleet.upgrades.ending import TOPIC, cancel, end_restored, purge, withdraw
 from backfleet.upgrades.installing import InstallOptions, PackageUnclear, plan_installs
-from backfleet.upgrades.model import IllegalMove, Item, NewTask, Task, TaskTarget
+from backfleet.upgrades.model import EndedBadly, IllegalMove, Item, NewTask, Task, TaskTarget
 from backfleet.upgrades.offers import Offer, OfferSummary, newest_versions, releases_by_offer, summaries
 from backfleet.upgrades.planning import (
     Planner,
@@ -34,7 +34,7 @@ from backfleet.upgrades.planning import (
     refuse_clones,
     unknown_client,
 )
-from backfleet.upgrades.reading import are_moving, find, find_items, read
+from backfleet.upgrades.reading import are_moving, ended_badly, find, find_items, read
 from backfleet.upgrades.starting import remember_token, running_like, start, started_before
 from backfleet.upgrades.states import ItemState, Kind, TaskState
 from backfleet.upgrades.waiting import StillMay
@@ -43,6 +43,7 @@ from backfleet.upgrades.worker import Rules, run_once
 __all__ = [
     "CHECKUPS",
     "TOPIC",
+    "EndedBadly",
     "IllegalMove",
     "InstallOptions",
     "Item",
@@ -65,6 +66,7 @@ __all__ = [
     "are_moving",
     "cancel",
     "end_restored",
+    "ended_badly",
     "find",
     "find_items",
     "newest_versions",

@@ -12,12 +12,13 @@ from backfleet.idempotency import TokenStore
 from backfleet.paging import Listing, Page
 from backfleet.storage import Transaction
 from backfleet.upgrades._tables import items, tasks, tokens
-from backfleet.upgrades.model import Item, Task
+from backfleet.upgrades.model import EndedBadly, Item, Task
 from backfleet.upgrades.progress import ItemStatus
 from backfleet.upgrades.states import OPEN, ItemState, Kind, TaskState
 
 IDS_AT_ONCE: Final = 500  # in one statement
 _OPEN: Final = sorted(OPEN)
+_BAD: Final = sorted({ItemState.FAILED, ItemState.EXPIRED})
 _TASK_FIELDS: Final = [field.name for field in fields(Task) if field.name != "items"]
 _ITEM_FIELDS: Final = [field.name for field in fields(Item)]
 _ITEM_COLUMNS: Final = {name: items.c[name].name for name in _ITEM_FIELDS}  # field -> name in the database
@@ -103,6 +104,17 @@ def bring_deadlines_forward(tx: Transaction, now: datetime) -> None:
 def overdue_among(tx: Transaction, task_ids: Sequence[str], now: datetime) -> list[Task]:
     """Return those of these tasks that are open past their deadline, with their items; not locked."""
     return _with_items(tx, _overdue(now).where(tasks.c.id.in_(task_ids))) if task_ids else []
+
+
+def ended_badly(tx: Transaction, account_id: str, since: datetime, limit: int) -> list[EndedBadly]:
+    """Return tasks that ended since a moment with items that failed, those of other modules left out."""
+    bad = sa.func.count().label("bad")
+    query = sa.select(tasks.c.id, tasks.c.kind, bad, sa.func.min(items.c.code).label("code"))
+    joined = query.select_from(tasks.join(items, items.c.task_id == tasks.c.id)).where(
+        tasks.c.account_id == account_id, tasks.c.completed_at >= since, tasks.c.topic == "", items.c.state.in_(_BAD)
+    )
+    rows = tx.rows(joined.group_by(tasks.c.id, tasks.c.kind).order_by(tasks.c.id).limit(limit))
+    return [EndedBadly(row.id, row.kind, row.bad, row.code) for row in rows]
 
 
 def _overdue(now: datetime) -> sa.Select[Any]:

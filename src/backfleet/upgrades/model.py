@@ -314,3 +314,13 @@ def new_item(
         tries_again=target.tries_again,
         waits_until=waits_until,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class EndedBadly:
+    """A task that ended, and not well: how many of its items failed or expired, and the code of one of them."""
+
+    task_id: str
+    kind: str
+    items: int
+    code: str

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from backfleet.paging import Listing, Page
 from backfleet.storage import Transaction
 from backfleet.upgrades import _store
-from backfleet.upgrades.model import Item, Task
+from backfleet.upgrades.model import EndedBadly, Item, Task
 from backfleet.upgrades.waiting import REACHABLE_WITHIN, with_reasons
 
 
@@ -19,6 +19,11 @@ def read(
     """
     task = _store.task(tx, account_id, task_id)
     return None if task is None else with_reasons(tx, task.as_of(now), now=now, reachable_within=reachable_within)
+
+
+def ended_badly(tx: Transaction, account_id: str, *, since: datetime, limit: int) -> list[EndedBadly]:
+    """Return an account's tasks that ended since a moment with clients that failed, but not those of rollouts."""
+    return _store.ended_badly(tx, account_id, since, limit)
 
 
 def are_moving(tx: Transaction, account_id: str, client_ids: Sequence[str]) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from backfleet import rollouts
+from backfleet.outbound import Destinations
 from rollouts.fleet import Fleet
 from rollouts.outside import servers
 from rollouts.outside.servers import Talk, says, serving
@@ -48,7 +49,7 @@ class Gate:
         self.asker = self.make(allowed, **more)
 
     def make(self, allowed: str, address: str = "127.0.0.1", **more: Any) -> rollouts.Asker:
-        places = rollouts.Destinations.read(allowed)
+        places = Destinations.read(allowed)
         more = {"seconds": 1.0, "resolve": lambda name, port: [address], **more}
         return rollouts.Asker(self.database, places, KEY, self.draw, **more)
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from backfleet.fleet._store.instances import by_id as instances_by_id
 from backfleet.fleet._store.tags import has_tags
 from backfleet.fleet._tables import clients, instances, tags
-from backfleet.fleet.model import MOVING, Change, Client, ClientFilter, ClientStatus, Failure, Instance
+from backfleet.fleet.model import MOVING, Change, Client, ClientFilter, ClientStatus, Failure, Instance, Watched
 from backfleet.paging import Listing, Page
 from backfleet.storage import Transaction
 
@@ -263,6 +263,17 @@ def count_changed(tx: Transaction, account_id: str) -> int:
     changed = sa.and_(clients.c.account_id == account_id, clients.c.drift != "", instances.c.deregistered_at.is_(None))
     joined = clients.join(instances, instances.c.id == clients.c.instance_id)
     return int(tx.scalar(sa.select(sa.func.count()).select_from(joined).where(changed)))
+
+
+def changed(tx: Transaction, account_id: str, limit: int) -> list[Watched]:
+    """Return the clients that differ from what their last order left on the host, with what differs."""
+    condition = sa.and_(
+        clients.c.account_id == account_id, clients.c.drift != "", instances.c.deregistered_at.is_(None)
+    )
+    columns = (clients.c.id, clients.c.package, clients.c.drift, instances.c.name, instances.c.hostname)
+    query = sa.select(*columns, clients.c.checked_at).join(instances, instances.c.id == clients.c.instance_id)
+    rows = tx.rows(query.where(condition).order_by(clients.c.id).limit(limit))
+    return [Watched(row.id, f"{row.package} on {row.name or row.hostname}", row.drift, row.checked_at) for row in rows]
 
 
 def count_by_release(tx: Transaction, account_id: str) -> dict[tuple[str, str, str], int]:

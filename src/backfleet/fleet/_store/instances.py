@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from backfleet.fleet._store.tags import has_tags
 from backfleet.fleet._tables import instances
-from backfleet.fleet.model import AgentIdentity, AgentKind, Heartbeat, Instance, InstanceFilter
+from backfleet.fleet.model import AgentIdentity, AgentKind, Heartbeat, Instance, InstanceFilter, Watched
 from backfleet.paging import Listing, Page
 from backfleet.storage import Moment, Transaction, list_part
 from backfleet_host.platforms import canonical
@@ -239,17 +239,42 @@ def count(tx: Transaction, account_id: str) -> int:
     return int(tx.scalar(sa.select(sa.func.count()).select_from(instances).where(enrolled)))
 
 
-def count_presence(tx: Transaction, account_id: str, since: datetime) -> tuple[int, int]:
-    """Return how many instances of the account can be given work, and how many only send heartbeats."""
+def lost(tx: Transaction, account_id: str, heard_since: datetime, limit: int) -> list[Watched]:
+    """Return hosts that were not heard of since a moment and were not shut down."""
+    return _watched(tx, _running(account_id), instances.c.last_heard_at < heard_since, limit)
+
+
+def deaf(tx: Transaction, account_id: str, since: datetime, limit: int) -> list[Watched]:
+    """Return hosts that only send heartbeats since a moment."""
+    return _watched(tx, _running(account_id), _is_deaf(since), limit)
+
+
+def _watched(
+    tx: Transaction, running: sa.ColumnElement[bool], condition: sa.ColumnElement[bool], limit: int
+) -> list[Watched]:
+    query = sa.select(instances.c.id, instances.c.name, instances.c.hostname, instances.c.last_heard_at)
+    rows = tx.rows(query.where(running, condition).order_by(instances.c.id).limit(limit))
+    return [Watched(row.id, row.name or row.hostname, "", row.last_heard_at) for row in rows]
+
+
+def _running(account_id: str) -> sa.ColumnElement[bool]:
     column = instances.c
-    running = sa.and_(column.account_id == account_id, column.deregistered_at.is_(None), column.stopped_at.is_(None))
-    reachable = column.reachable_at >= since
+    return sa.and_(column.account_id == account_id, column.deregistered_at.is_(None), column.stopped_at.is_(None))
+
+
+def _is_deaf(since: datetime) -> sa.ColumnElement[bool]:
+    column, reachable = instances.c, instances.c.reachable_at >= since
     # One that has just enrolled has not connected yet.
-    deaf = sa.and_(
+    return sa.and_(
         column.last_heard_at >= since, column.registered_at < since, sa.not_(sa.func.coalesce(reachable, sa.false()))
     )
+
+
+def count_presence(tx: Transaction, account_id: str, since: datetime) -> tuple[int, int]:
+    """Return how many instances of the account can be given work, and how many only send heartbeats."""
+    reachable, deaf = instances.c.reachable_at >= since, _is_deaf(since)
     counts = [sa.func.count(sa.case((condition, 1))).label(name) for name, condition in (("r", reachable), ("d", deaf))]
-    (row,) = tx.rows(sa.select(*counts).where(running))
+    (row,) = tx.rows(sa.select(*counts).where(_running(account_id)))
     return int(row.r), int(row.d)
 
 

@@ -20,6 +20,7 @@ from backfleet.fleet.model.instances import (
     InstanceFilter,
     Reachability,
     Registration,
+    Watched,
     agent_kind_of,
 )
 from backfleet.fleet.model.inventory import Inventory, InventoryItem, StoredKind
@@ -59,6 +60,7 @@ __all__ = [
     "ResourceTag",
     "StoredKind",
     "TagFilter",
+    "Watched",
     "agent_kind_of",
     "hash_code",
 ]

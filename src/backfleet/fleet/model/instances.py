@@ -136,3 +136,13 @@ class InstanceFilter:
     stopped: bool | None = None
     own_agent: bool | None = None
     tags: TagFilter = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A host or a client that somebody should look at."""
+
+    id: str
+    name: str
+    what: str  # that differs, or ""
+    at: datetime | None  # when it was last heard of

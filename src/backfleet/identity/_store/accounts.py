@@ -35,6 +35,12 @@ def is_first(tx: Transaction, account_id: str) -> bool:
     return tx.first(sa.select(accounts.c.id).where(accounts.c.id == account_id, accounts.c.first)) is not None
 
 
+def first(tx: Transaction) -> str | None:
+    """Return the id of the installation's first account."""
+    row = tx.first(sa.select(accounts.c.id).where(accounts.c.first))
+    return None if row is None else str(row.id)
+
+
 def lock(tx: Transaction, account_id: str) -> None:
     """Make others who lock the account wait until this transaction ends. Rows that only refer to it do not wait."""
     tx.first(sa.select(accounts.c.id).where(accounts.c.id == account_id).with_for_update(key_share=True))

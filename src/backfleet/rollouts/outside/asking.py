@@ -10,11 +10,10 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from backfleet.ids import Draw, new_id
+from backfleet.outbound import SECONDS, Destinations, NoAnswer, NotAllowed, Resolve, fetch, resolve, signed
 from backfleet.rollouts import _store
 from backfleet.rollouts.model import CheckAnswer
-from backfleet.rollouts.outside.destinations import Destinations, NotAllowed, Resolve, resolve
-from backfleet.rollouts.outside.fetching import SECONDS, NoAnswer, fetch
-from backfleet.rollouts.outside.questions import query_url, read_consent, read_metric, signed
+from backfleet.rollouts.outside.questions import query_url, read_consent, read_metric
 from backfleet.rollouts.policy import Prometheus, Webhook
 from backfleet.rollouts.records import RolloutRecord
 from backfleet.rollouts.states import RingState

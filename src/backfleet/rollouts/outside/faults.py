@@ -1,6 +1,6 @@
 """Outside checks of a policy that could never be asked."""
 
-from backfleet.rollouts.outside.destinations import Destinations
+from backfleet.outbound import Destinations
 from backfleet.rollouts.policy import Fault, Policy, Prometheus, Webhook
 
 

@@ -13,6 +13,7 @@ from backfleet.operations.backfleet.rollouts.judging import Judge
 from backfleet.operations.backfleet.rollouts.tag_setters import tag_setters
 from backfleet.operations.catalogue import BACKFLEET, Call, operation
 from backfleet.operations.hbr.errors import TokenMismatch
+from backfleet.outbound import Destinations
 from backfleet.storage import Conflict, Transaction
 from backfleet.wire.errors import OperationConflict
 from backfleet.wire.parameters import boolean, integer, text
@@ -67,7 +68,7 @@ def by(call: Call) -> rollouts.By:
         call.region,
         call.now,
         Judge,
-        rollouts.Destinations.read(settings.outbound_allowed, settings.prometheus_url),
+        Destinations.read(settings.outbound_allowed, settings.prometheus_url),
         can_sign=bool(settings.webhook_secret_file),
     )
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from backfleet.rollouts.outside.destinations import Place
+from backfleet.outbound.destinations import Place
 
 SECONDS: Final = 10.0  # for everything: connecting, TLS, and the answer's last byte
 LARGEST: Final = 64 * 1024  # bytes of an answer

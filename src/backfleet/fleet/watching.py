@@ -1,0 +1,28 @@
+"""What of a fleet somebody should look at: hosts that are silent or deaf, copies, clients changed by others."""
+
+from datetime import datetime
+
+from backfleet.fleet import _store
+from backfleet.fleet.clones import ALIVE, side_by_side
+from backfleet.fleet.model import Watched
+from backfleet.storage import Transaction
+
+
+def lost(tx: Transaction, account_id: str, *, heard_since: datetime, limit: int) -> list[Watched]:
+    """Return an account's hosts that were not heard of since a moment and were not shut down, at most `limit`."""
+    return _store.instances.lost(tx, account_id, heard_since, limit)
+
+
+def deaf(tx: Transaction, account_id: str, *, since: datetime, limit: int) -> list[Watched]:
+    """Return an account's hosts that were heard of since a moment, and could not be given work since then."""
+    return _store.instances.deaf(tx, account_id, since, limit)
+
+
+def cloned(tx: Transaction, account_id: str, *, now: datetime) -> list[str]:
+    """Return the ids of an account's instances that several hosts claim to be."""
+    return sorted(side_by_side(_store.runs.seen_in_account(tx, account_id, now - ALIVE)))
+
+
+def changed(tx: Transaction, account_id: str, *, limit: int) -> list[Watched]:
+    """Return an account's clients that differ from what their last order left, each with what differs."""
+    return _store.clients.changed(tx, account_id, limit)

@@ -1,0 +1,131 @@
+"""What people are notified of: look at the fleet of each account that has destinations, and say what holds now.
+
+Conditions are found anew each time and compared with those that are known: nothing has to be written where
+something happens, and a restart or a second process loses and doubles nothing.
+"""
+
+import ssl
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Final
+
+from cryptography import x509
+
+from backfleet import backups, fleet, identity, notifications, releases, rollouts, upgrades
+from backfleet.certificates import authority_file, server_file
+from backfleet.notifications import KINDS, LASTING, Condition, Destination, Kind, Way
+from backfleet.operations.backfleet.notifications import unseal_secret
+from backfleet.operations.catalogue import Services
+from backfleet.outbound import Destinations
+from backfleet.paging import Page
+from backfleet.rollouts import RolloutState
+from backfleet.storage import Transaction
+
+RECENT: Final = timedelta(days=1)  # for which an end is news
+MOST: Final = 1000  # conditions of one kind in one account
+PROGRAM: Final = "program"
+"""The name of the destination that is the program of the server's settings."""
+
+ENDS_SOON: Final = {"server": timedelta(days=14), "authority": timedelta(days=180)}
+METADATA_ENDS_SOON: Final = {"root": timedelta(days=60), "targets": timedelta(days=21)}
+WAITING: Final = {RolloutState.AWAITING_APPROVAL: Kind.ROLLOUT_WAITING, RolloutState.HALTED: Kind.ROLLOUT_HALTED}
+OVER: Final = (RolloutState.COMPLETED, RolloutState.ROLLED_BACK, RolloutState.EXPIRED)
+
+
+def sender_of(services: Services) -> notifications.Sender:
+    """Return who delivers notifications.
+
+    Raises:
+        ValueError, OSError: one of the settings about them cannot be used.
+    """
+    settings = services.settings
+    means = notifications.Means(
+        destinations=Destinations.read(settings.outbound_allowed),
+        trust=ssl.create_default_context(cafile=settings.outbound_authority or None),
+        unseal=lambda sealed: unseal_secret(services, sealed),
+        mail=notifications.read_mail_server(settings.smtp_url, settings.smtp_password_file, settings.smtp_sender),
+        program=settings.notify_program,
+    )
+    return notifications.Sender(services.database, means)
+
+
+class Watcher:
+    """Looks at everything that people are notified of."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def run_once(self, now: datetime) -> bool:
+        """Look once; False: there is no more to do at once."""
+        database = self._services.database
+        with database.transaction() as tx:
+            self._keep_program(tx, now)
+            accounts = notifications.accounts(tx)
+        for account_id in accounts:
+            with database.transaction() as tx:
+                kinds = {kind for kind in LASTING if not KINDS[kind].of_server}
+                found = list(self._conditions(tx, account_id, now))
+                if identity.is_administrator_account(tx, account_id):
+                    kinds |= {kind for kind in LASTING if KINDS[kind].of_server}
+                    found += self._of_server(tx, now)
+                notifications.note_conditions(tx, account_id, kinds, found, now=now, draw=self._services.draw)
+        return False
+
+    def _keep_program(self, tx: Transaction, now: datetime) -> None:
+        """Have a destination for the program of the settings, or none."""
+        account_id, program = identity.administrator_account(tx), self._services.settings.notify_program
+        if account_id is None:
+            return
+        known = {each.name: each for each in notifications.destinations_of(tx, account_id)}.get(PROGRAM)
+        if program and (known is None or known.address != program):
+            notifications.put_destination(
+                tx, Destination(account_id, PROGRAM, Way.PROGRAM, program, (), "", now, "settings")
+            )
+        elif not program and known is not None and known.way is Way.PROGRAM:
+            notifications.delete_destination(tx, account_id, PROGRAM)
+
+    def _conditions(self, tx: Transaction, account_id: str, now: datetime) -> Iterator[Condition]:
+        yield from self._of_hosts(tx, account_id, now)
+        for task in upgrades.ended_badly(tx, account_id, since=now - RECENT, limit=MOST):
+            text = f"{task.kind} task {task.task_id}: {task.items} clients failed ({task.code})"
+            yield Condition(Kind.TASK_FAILED, task.task_id, text)
+        region = self._services.settings.region
+        for late in backups.overdue(tx, account_id, region, now=now)[:MOST]:
+            text = f"client {late.client_id}: its next backup was expected by {late.expected_by:%Y-%m-%d %H:%M} UTC"
+            yield Condition(Kind.BACKUP_OVERDUE, late.client_id, text)
+        for record in rollouts.find_all(tx, account_id, region, [*WAITING, *OVER], Page(1, 200)).items:
+            named = f"rollout {record.name} ({record.id})"
+            kind = WAITING.get(record.state)
+            if kind is not None:
+                yield Condition(kind, record.id, f"{named} is {record.state}: {record.reason or 'see its rings'}")
+            elif record.ended_at is not None and record.ended_at > now - RECENT:
+                yield Condition(Kind.ROLLOUT_ENDED, record.id, f"{named} is {record.state}")
+
+    def _of_hosts(self, tx: Transaction, account_id: str, now: datetime) -> Iterator[Condition]:
+        settings = self._services.settings
+        heard_since = now - timedelta(seconds=settings.lost_seconds)
+        for host in fleet.lost(tx, account_id, heard_since=heard_since, limit=MOST):
+            text = f"host {host.name} ({host.id}) was last heard of at {host.at:%Y-%m-%d %H:%M} UTC"
+            yield Condition(Kind.HOST_LOST, host.id, text)
+        since = now - timedelta(seconds=settings.fit_seconds)
+        for host in fleet.deaf(tx, account_id, since=since, limit=MOST):
+            text = f"host {host.name} ({host.id}) sends heartbeats, but its agent has no connection"
+            yield Condition(Kind.HOST_DEAF, host.id, text)
+        for instance_id in fleet.cloned(tx, account_id, now=now)[:MOST]:
+            text = f"several hosts say that they are {instance_id}: run `backfleet-host enrol --new-identity` on copies"
+            yield Condition(Kind.HOST_CLONED, instance_id, text)
+        for client in fleet.changed(tx, account_id, limit=MOST):
+            text = f"{client.name} was changed on its host: {client.what[:200]}"
+            yield Condition(Kind.CLIENT_CHANGED, client.id, text)
+
+    def _of_server(self, tx: Transaction, now: datetime) -> Iterator[Condition]:
+        data = self._services.settings.data
+        for name, file in (("server", server_file(data)), ("authority", authority_file(data))):
+            if file.exists():
+                ends = x509.load_pem_x509_certificate(file.read_bytes()).not_valid_after_utc
+                if ends < now + ENDS_SOON[name]:
+                    yield Condition(Kind.CERTIFICATE_ENDING, name, f"the {name}'s certificate ends on {ends:%Y-%m-%d}")
+        for role, ends in releases.endings(tx).items():
+            if ends < now + METADATA_ENDS_SOON[role]:
+                text = f"the signed {role} of releases ends on {ends:%Y-%m-%d}: sign it anew"
+                yield Condition(Kind.ROOT_ENDING, role, text)

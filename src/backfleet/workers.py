@@ -1,0 +1,151 @@
+"""The workers of the control plane: what runs without being asked. Part of the composition root, see app.py."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+from backfleet import (
+    assistant,
+    carriers,
+    commands,
+    hold,
+    host_program,
+    notifications,
+    operations,
+    releases,
+    rollouts,
+    upgrades,
+)
+from backfleet.certificates import authority_file
+from backfleet.clock import Clock
+from backfleet.ids import Draw
+from backfleet.opening import CannotStart
+from backfleet.operations.backfleet.server import agent_address
+from backfleet.operations.catalogue import Services
+from backfleet.outbound import Destinations, read_secret
+from backfleet.pubsub import LONGEST_WAIT
+from backfleet.settings import Settings
+from backfleet.storage import Database
+
+SCHEDULES = timedelta(seconds=1)  # between two polls for commands whose time has come
+LEASES = timedelta(seconds=5)  # between two polls for leases that ran out
+OUTSIDE_CHECKS = timedelta(seconds=5)  # between two looks for checks of rollouts that are to be asked
+MEASURING = timedelta(seconds=30)  # between two rounds of figures for monitoring
+LOOKING = timedelta(seconds=15)  # between two looks for what people are notified of
+DELIVERIES = timedelta(seconds=5)  # between two looks into the outbox of notifications
+HOUSEKEEPING = timedelta(minutes=10)  # between two rounds of deleting what is over
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One loop of this process: what it runs, the topic that ends its wait, and the longest wait."""
+
+    topic: str
+    run_once: Callable[[], bool]
+    interval: timedelta = LONGEST_WAIT
+
+
+def workers(services: Services, clock: Clock) -> list[Worker]:
+    """Return every worker of the control plane.
+
+    After a restore those that move hosts do nothing until an operator has looked; hosts are asked all the same.
+    """
+    return [*_moving_workers(services, clock), *_other_workers(services, clock)]
+
+
+def _moving_workers(services: Services, clock: Clock) -> list[Worker]:
+    settings, database, draw, watch = services.settings, services.database, services.draw, services.hold
+    reachable_within = timedelta(seconds=settings.fit_seconds)
+    carrier = carriers.GatewayCarrier(bootstrap_of(settings))
+    rollout_worker = rollouts.Worker(database, settings, draw, operations.RolloutJudge, operations.witness(services))
+    asker = asker_of(database, settings, draw)
+    moving = [
+        Worker(
+            "upgrades",
+            lambda: upgrades.run_once(database, now=clock(), draw=draw, carrier=carrier, rules=rules_of(settings)),
+        ),
+        Worker(
+            assistant.TOPIC,
+            lambda: assistant.run_once(database, now=clock(), draw=draw, reachable_within=reachable_within),
+            SCHEDULES,
+        ),
+        Worker(rollouts.TOPIC, lambda: rollout_worker.run_once(clock())),
+        Worker("outside checks", lambda: asker.run_once(clock()), OUTSIDE_CHECKS),
+    ]
+    return [replace(worker, run_once=functools.partial(_unless_held, watch, worker.run_once)) for worker in moving]
+
+
+def _unless_held(watch: hold.Watch | None, run_once: Callable[[], bool]) -> bool:
+    return not (watch is not None and watch.is_held()) and run_once()
+
+
+def _other_workers(services: Services, clock: Clock) -> list[Worker]:
+    settings, database = services.settings, services.database
+    carrier = carriers.GatewayCarrier(bootstrap_of(settings))
+    housekeeping, measuring = operations.Housekeeping(services, clock()), operations.Measuring(services)
+    return [
+        Worker(
+            upgrades.CHECKUPS,
+            lambda: upgrades.run_checkups_once(
+                database,
+                now=clock(),
+                draw=services.draw,
+                every=timedelta(seconds=settings.checkup_seconds),
+                reachable_within=timedelta(seconds=settings.fit_seconds),
+                carrier=carrier,
+            ),
+        ),
+        Worker("commands", lambda: commands.run_once(database, now=clock()), LEASES),
+        *_notifying(services, clock),
+        Worker("releases", lambda: releases.run_once(database, services.repository, now=clock())),
+        Worker("measuring", lambda: measuring.run_once(clock()), MEASURING),
+        Worker("housekeeping", lambda: housekeeping.run_once(clock()), HOUSEKEEPING),
+    ]
+
+
+def rules_of(settings: Settings) -> upgrades.Rules:
+    """Return what the settings and the operations say about orders."""
+    return upgrades.Rules(
+        settings.host_bytes_per_second,
+        timedelta(seconds=settings.fit_seconds),
+        timedelta(seconds=settings.task_seconds),
+        operations.still_may(settings.region),
+    )
+
+
+def _notifying(services: Services, clock: Clock) -> list[Worker]:
+    try:
+        watcher, sender = operations.Watcher(services), operations.sender_of(services)
+    except (OSError, ValueError) as problem:
+        raise CannotStart(f"outbound_allowed, smtp_url, smtp_password_file or smtp_sender: {problem}") from None
+    return [
+        Worker("what people are notified of", lambda: watcher.run_once(clock()), LOOKING),
+        Worker(notifications.TOPIC, lambda: sender.run_once(clock()), DELIVERIES),
+    ]
+
+
+def asker_of(database: Database, settings: Settings, draw: Draw) -> rollouts.Asker:
+    """Return who asks the outside checks of rollouts.
+
+    Raises:
+        CannotStart: one of the settings about them cannot be used.
+    """
+    try:
+        destinations = Destinations.read(settings.outbound_allowed, settings.prometheus_url)
+        file = settings.webhook_secret_file
+        key = read_secret(Path(file).read_text()) if file else b""
+        return rollouts.Asker(database, destinations, key, draw, authority=settings.outbound_authority)
+    except (OSError, ValueError) as problem:
+        raise CannotStart(f"outbound_allowed, outbound_authority or webhook_secret_file: {problem}") from None
+
+
+def bootstrap_of(settings: Settings) -> carriers.Bootstrap:
+    """Return what an order for a host with another agent needs to know about this server."""
+    authority = authority_file(settings.data)
+    return carriers.Bootstrap(
+        address=agent_address(settings),
+        authority=authority.read_text() if authority.exists() else "",
+        program_sha256=host_program.sha256(),
+    )
