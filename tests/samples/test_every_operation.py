@@ -20,7 +20,7 @@ from endpoints.openapi.server import Server
 from samples.running import Run, Secured, in_python, node, secured, values_of
 from sdk_timeouts import SDK_TIMEOUTS
 
-SAVED = ("task", "other", "activation", "command", "invocation", "key", "role", "rollout", "diagnosis")
+SAVED = {name for step in SCENARIO for name in step.saves} | {"diagnosis"}
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 
 

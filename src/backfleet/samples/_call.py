@@ -91,8 +91,8 @@ def sample_call(
 
 
 def variable_of(name: str) -> str:
-    """Return the environment variable that holds the value of a secret parameter: ProxyPassword -> PROXY_PASSWORD."""
-    return snake(name).upper()
+    """Return the environment variable that holds the value of a secret parameter: OIDCToken -> OIDC_TOKEN."""
+    return re.sub(r"([a-z\d])([A-Z])|([A-Z])([A-Z][a-z])", r"\1\3_\2\4", name).upper()
 
 
 def snake(name: str) -> str:

@@ -50,7 +50,7 @@ class AssumeRoleWithOIDC:
     """A role, and the token that authenticates the caller."""
 
     provider_arn: str = text("OIDCProviderArn", required=True, longest=ON_THE_WIRE)
-    token: str = text("OIDCToken", required=True)
+    token: str = text("OIDCToken", required=True, secret=True)
     role_arn: str = text("RoleArn", required=True, longest=ON_THE_WIRE)
     session_name: str = text("RoleSessionName", required=True, longest=ON_THE_WIRE)
     duration: int = integer("DurationSeconds", default=DEFAULT_SECONDS)
