@@ -28,7 +28,7 @@ def test_a_setting_names_the_source_that_won(tmp_path: Path) -> None:
         pytest.param("task_seconds = 0", "it must be a whole number, at least 1", id="no time at all"),
         pytest.param(
             'only = "console,moon"',
-            "it must be some of openapi, agents, downloads, workers",
+            "it must be some of openapi, console, agents, downloads, workers",
             id="a part that does not exist",
         ),
         pytest.param("http = ", "cannot be read", id="broken TOML"),
