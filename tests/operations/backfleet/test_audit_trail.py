@@ -103,6 +103,14 @@ def test_events_can_be_filtered(busy: Environment, fields: dict[str, str], expec
     assert [name for name in found if name != "LookupEvents" or fields.get("Direction")] == expected
 
 
+@pytest.mark.parametrize("name", ["StartTime", "EndTime"])
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00Z", "0001-01-05T00:00:00Z", "9999-12-31T23:59:59Z"])
+def test_the_first_and_the_last_moment_can_be_asked_for(env: Environment, name: str, moment: str) -> None:
+    """The week before them may lie outside the calendar."""
+    status, body = env.ask(BACKFLEET.version, "LookupEvents", **{name: moment})
+    assert (status, body[name]) == (200, moment)
+
+
 def test_another_account_sees_only_its_own_events(busy: Environment) -> None:
     """None of ours."""
     found = lookup(busy, busy.other_account)["Events"]

@@ -57,18 +57,28 @@ class LookupEvents:
 def lookup_events(call: Call, asked: LookupEvents) -> dict[str, Any]:
     """List the account's calls, newest first unless asked otherwise; those of a week unless a time is given."""
     end = _moment("EndTime", asked.end) if asked.end else call.now + timedelta(seconds=1)
-    start = _moment("StartTime", asked.start) if asked.start else end - DEFAULT_WINDOW
+    start = _moment("StartTime", asked.start) if asked.start else _week_before(end)
     wanted = audit.EventFilter(call.account_id, start, end, _columns(asked), asked.direction == BACKWARD)
     with call.services.database.reading() as tx:
         found = audit.events(tx, wanted, after=_place(asked.token), limit=asked.most + 1)
     part = found[: asked.most]
     more = {"NextToken": _token(part[-1])} if len(found) > asked.most else {}
     return {
-        "StartTime": start.strftime(FORM),
-        "EndTime": end.strftime(FORM),
+        "StartTime": _shown(start),
+        "EndTime": _shown(end),
         "Events": [audit_event.shown(event) for event in part],
         **more,
     }
+
+
+def _week_before(end: datetime) -> datetime:
+    first = datetime.min.replace(tzinfo=UTC)
+    return end - min(DEFAULT_WINDOW, end - first)
+
+
+def _shown(moment: datetime) -> str:
+    """Return a moment in UTC as it is asked for: strftime writes the year 1 with one digit."""
+    return moment.replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
 def _moment(name: str, value: str) -> datetime:
