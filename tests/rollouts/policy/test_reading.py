@@ -45,6 +45,13 @@ def test_a_policy_is_read_as_its_owner_wrote_it() -> None:
     assert (policy.kind, policy.pace.ramp) == (Kind.UPGRADE, True)
 
 
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+@pytest.mark.parametrize("quote", ['"', ""])
+def test_a_deadline_that_its_zone_takes_out_of_the_calendar_is_a_fault(moment: str, quote: str) -> None:
+    """As text and as a time of TOML."""
+    assert "deadline" in faults(GOOD.replace('"2026-12-20T06:00:00+01:00"', f"{quote}{moment}{quote}"))
+
+
 WRONG = """name = "a/b"
 package = 7
 version = "1"

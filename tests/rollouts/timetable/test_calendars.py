@@ -129,6 +129,9 @@ def test_a_list_of_freezes_is_a_calendar() -> None:
     with pytest.raises(CalendarRefused) as refused:
         as_calendar([("a", "2026-12-24", "2026-12-27"), ("b", "soon", "2026-13-01")])
     assert [(fault.line, fault.key) for fault in refused.value.faults] == [(2, "DTEND"), (2, "DTSTART")]
+    with pytest.raises(CalendarRefused) as refused:
+        as_calendar([("a", "0001-01-01T00:00+14:00", "9999-12-31T23:59-14:00")])
+    assert [(fault.line, fault.key) for fault in refused.value.faults] == [(1, "DTEND"), (1, "DTSTART")]
 
 
 def test_many_zones_are_asked_quickly() -> None:

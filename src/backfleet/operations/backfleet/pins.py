@@ -183,7 +183,7 @@ def _pin(tx: Transaction, call: Call, asked: Pinned) -> Pin:
         ApiError: InvalidParameter unless one thing is named; ClientNotFound, InstanceNotExists.
     """
     named = [bool(asked.client_id), bool(asked.instance_id), bool(asked.tag_key)]
-    if sum(named) != 1:
+    if sum(named) != 1 or (asked.tag_value and not asked.tag_key):
         raise InvalidParameter("Name one of ClientId, InstanceId, and TagKey with TagValue.")
     package, kind, name, value = asked.package_name or "", PinKind.INSTANCE, asked.instance_id or "", ""
     if asked.client_id:
@@ -208,11 +208,11 @@ def _until(given: str, now: datetime) -> datetime:
     """
     try:
         found = datetime.fromisoformat(given)
-    except ValueError:
+        until = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):  # the zone takes a moment of the first or the last year out of the calendar
         raise InvalidParameter(
             f"Until is {given!r}; write a day (2026-12-31) or a moment (2026-12-31T06:00:00Z)."
         ) from None
-    until = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
     if not now < until <= now + LONGEST:
         raise InvalidParameter(
             f"Until is {until:%Y-%m-%dT%H:%M:%SZ}; it must be within {LONGEST.days} days from now, so that no pin is "
@@ -233,7 +233,8 @@ def _range(tx: Transaction, package: str, versions: str) -> str:
         raise InvalidParameter("Versions are given without PackageName: versions of which package?")
     scheme = scheme_of(releases.schemes_of(tx, [package])[package])
     text_of_range = f"=={versions}" if scheme.order_of(versions) is not None else versions
-    if not scheme.is_range(text_of_range):
+    bounded = all(term.strip() for term in versions.split(","))  # "," is a range of every version: it holds nothing
+    if not bounded or not scheme.is_range(text_of_range):
         raise InvalidParameter(
             f"Versions is {versions!r}; write a version, or a range such as >=1.70,<1.75, by the scheme {scheme.name} "
             f"of {package}."

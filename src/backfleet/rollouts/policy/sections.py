@@ -106,7 +106,10 @@ class Section:
             except ValueError:
                 value = value[:_SHOWN]
         if isinstance(value, datetime) and value.tzinfo is not None:
-            return value.astimezone(UTC)
+            try:
+                return value.astimezone(UTC)
+            except OverflowError:  # the zone takes a moment of the first or the last year out of the calendar
+                pass
         if value is not None:
             self.fault(key, wanted)
         return default

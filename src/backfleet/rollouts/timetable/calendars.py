@@ -65,7 +65,7 @@ def as_calendar(freezes: Sequence[tuple[str, str, str]]) -> str:
         for key, text in zip(("dtstart", "dtend"), edges, strict=True):
             try:
                 event.add(key, _given(text))
-            except ValueError:
+            except (ValueError, OverflowError):  # the zone may take a moment out of the calendar
                 wanted = "give a day such as 2026-12-24, or a time such as 2026-12-24T18:00 or 2026-12-24T18:00+01:00"
                 faults.append(Fault(number, key.upper(), repr(text)[:_SHOWN], wanted))
         made.add_component(event)
