@@ -64,7 +64,9 @@ def restore(settings: Settings, source: Path, opener: copies.Opener | None, *, n
         CannotRestore: the copy cannot be used, or the installation is not empty. Nothing was changed.
     """
     data = settings.data
+    before = os.umask(0o077)  # no other user may read what is restored, the database's own file included
     try:
+        _check_folder(data)  # before the lock: a server that runs there has it
         make_folder(data)
         held = installation.hold_data_folder(replace(settings, only=Settings().only, origin={}))
         try:
@@ -78,19 +80,13 @@ def restore(settings: Settings, source: Path, opener: copies.Opener | None, *, n
         raise copies.CannotRestore(f"{source} cannot be restored: {problem}") from None
     except installation.USELESS as problem:
         raise copies.CannotRestore(installation.describe(problem, data)) from problem
+    finally:
+        os.umask(before)
 
 
 def _check_empty(settings: Settings) -> None:
     """Raise CannotRestore unless there is nothing that a copy would replace."""
-    data = settings.data
-    found = sorted(
-        path.name for name in ("admin.json", *FOLDERS) if (path := data / name).exists() and not _is_empty(path)
-    )
-    if found:
-        raise copies.CannotRestore(
-            f"{data} has an installation already ({', '.join(found)}). Name an empty folder with --data, or move all "
-            "of it away first"
-        )
+    _check_folder(settings.data)
     database = open_database(settings.database)
     try:
         if not is_new(database) and _has_accounts(database):
@@ -99,6 +95,17 @@ def _check_empty(settings: Settings) -> None:
             )
     finally:
         database.close()
+
+
+def _check_folder(data: Path) -> None:
+    found = sorted(
+        path.name for name in ("admin.json", *FOLDERS) if (path := data / name).exists() and not _is_empty(path)
+    )
+    if found:
+        raise copies.CannotRestore(
+            f"{data} has an installation already ({', '.join(found)}). Name an empty folder with --data, or move all "
+            "of it away first"
+        )
 
 
 def _is_empty(path: Path) -> bool:
@@ -197,5 +204,6 @@ def resume(tx: Transaction, repository: releases.Repository, *, copied_at: datet
     ended = upgrades.end_restored(tx, now=now)
     commands.end_open(tx, now=now)
     fleet.doubt_all_clients(tx)
+    fleet.forget_presence(tx)
     logins.end_all(tx)
     return ended, releases.resume(tx, repository, now=now)

@@ -80,6 +80,8 @@ def test_a_passphrase_in_a_file_opens_what_one_in_a_descriptor_locked(run: Run, 
         assert (refused.exit_code, message in refused.output, refused.output.count("\n")) == (1, True, 1)
     done = run("restore", tmp_path / "copy", "--data", after, "--passphrase-file", tmp_path / "right")
     assert (done.exit_code, "release-hold" in done.output) == (0, True), done.output
+    readable = [path for path in (after, *after.iterdir()) if path.stat().st_mode & 0o077]
+    assert readable == [], "no other user may read what was restored"
 
 
 def test_a_folder_without_a_server_has_nothing_to_back_up(run: Run, tmp_path: Path) -> None:

@@ -33,6 +33,10 @@ def some(total: int, done: int, failed: int = 0, seconds: float = 60, before: in
         (some(40, 12, seconds=2), "12 of 40 done"),
         (some(1000, 100, seconds=3600), "100 of 1000 done, 1.7 a minute, about 9.0 h left"),
         (some(40, 40), "40 of 40 done"),
+        (
+            Progress((item(0, over=True, code="AlreadyCurrent"), item(1, over=True)), 1),
+            "2 of 2 done, 1 already current",
+        ),
         (some(0, 0), "0 of 0 done"),
     ],
 )

@@ -6,13 +6,13 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from backfleet import hold, identity, releases
+from backfleet import fleet, hold, identity, releases
 from backfleet.copies import CannotCopy, CannotRestore, Lock, Opener, write_copy
 from backfleet.ids import draw
 from backfleet.opening import open_services
@@ -22,6 +22,7 @@ from backfleet.restoring import Restored, restore
 from backfleet.settings import Settings
 from backfleet.storage import Database, metadata, open_database
 from mounts import mounted
+from operations.environment import Environment
 
 MADE, LATER = datetime(2026, 11, 1, 12, tzinfo=UTC), datetime(2026, 11, 2, 12, tzinfo=UTC)
 LOCK, OPENER = Lock("correct horse", work=8), Opener("correct horse")
@@ -273,3 +274,27 @@ def test_the_server_is_held_until_it_is_let_go(copied: Path, tmp_path: Path) -> 
             assert not hold.count_adopted(tx)
         assert not watch.is_held()
     assert not watch.is_held(), "though the database is closed"
+
+
+def test_no_host_counts_as_connected_before_it_is_heard_of_again(services: Services, tmp_path: Path) -> None:
+    """What the copy knows of that is of another time: people look at the list before they let the server go."""
+    env = Environment(services, tmp_path, MADE, identity_of(services))
+    env.host()
+    assert connected(services.database) == 1
+    copy(services, tmp_path / "with a host")
+    restored(tmp_path / "with a host", tmp_path / "back")
+    with closing(open_database(f"sqlite:///{tmp_path / 'back' / 'backfleet.db'}")) as database:
+        assert connected(database) == 0
+
+
+def identity_of(services: Services) -> identity.Caller:
+    with services.database.reading() as tx:
+        account = identity.list_accounts(tx)[0].id
+    return identity.Caller(account, "Account", f"acs:ram::{account}:root", account)
+
+
+def connected(database: Database) -> int:
+    with database.reading() as tx:
+        return fleet.count_presence(tx, identity.list_accounts(tx)[0].id, reachable_since=MADE - timedelta(minutes=3))[
+            0
+        ]

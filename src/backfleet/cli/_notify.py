@@ -41,6 +41,8 @@ def add(
     as_json: bool,
 ) -> None:
     """Add a destination, or replace the one of its name."""
+    if (url is None) is (mail is None):
+        raise click.UsageError("give --url or --mail; a program is set as `notify_program` in the server's settings")
     given: dict[str, object] = {"Name": name, "QuietHours": quiet_hours}
     given |= {"Url": url} if url else {}
     given |= {"Mail": mail} if mail else {}

@@ -10,6 +10,8 @@ from backfleet.cli._tables import layout
 from backfleet_host.texts import printable
 
 HEADINGS: Final = ("INSTANCE", "CLIENT", "STATUS", "STAGE", "FROM", "TO", "CODE", "MESSAGE")
+CURRENT: Final = "AlreadyCurrent"  # the host has the version already: a success
+FINE: Final = (None, "", CURRENT)
 LEAST_DONE: Final = 3  # items that must be over before a rate says anything
 LEAST_SECONDS: Final = 5.0
 BAR: Final = 20  # characters
@@ -69,7 +71,12 @@ class Progress:
     @property
     def bad(self) -> list[Item]:
         """Those that ended badly."""
-        return [item for item in self.items if _is_over(item) and item.get("errorCode")]
+        return [item for item in self.items if _is_over(item) and item.get("errorCode") not in FINE]
+
+    @property
+    def current(self) -> int:
+        """How many of these had nothing to do."""
+        return sum(_is_over(item) and item.get("errorCode") == CURRENT for item in self.items)
 
     @property
     def per_minute(self) -> float | None:
@@ -87,6 +94,8 @@ class Progress:
 def line(progress: Progress) -> str:
     """Return how far it is, in one line."""
     parts = [f"{progress.done} of {len(progress.items)} done"]
+    if progress.current:
+        parts.append(f"{progress.current} already current")
     if progress.failed:
         parts.append(f"{progress.failed} failed")
     rate, left = progress.per_minute, progress.seconds_left
@@ -144,6 +153,8 @@ def _name(progress: Progress, item: Item) -> str:
 
 def _phase(item: Item) -> str:
     if _is_over(item):
+        if item.get("errorCode") == CURRENT:
+            return "already current"
         return f"failed: {item['errorCode']}" if item.get("errorCode") else "done"
     return str(item.get("stage") or "waiting")
 

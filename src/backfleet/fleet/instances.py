@@ -167,6 +167,11 @@ def count_presence(tx: Transaction, account_id: str, *, reachable_since: datetim
     return _store.instances.count_presence(tx, account_id, reachable_since)
 
 
+def forget_presence(tx: Transaction) -> None:
+    """Record that no host can be given work until it is heard of again: what is known of that is of another time."""
+    _store.instances.forget_presence(tx)
+
+
 def count_instances(tx: Transaction, account_id: str) -> int:
     """Return how many instances the account has."""
     return _store.instances.count(tx, account_id)

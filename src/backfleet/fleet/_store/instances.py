@@ -239,6 +239,11 @@ def count(tx: Transaction, account_id: str) -> int:
     return int(tx.scalar(sa.select(sa.func.count()).select_from(instances).where(enrolled)))
 
 
+def forget_presence(tx: Transaction) -> None:
+    """Forget when each host could last be given work."""
+    tx.run(sa.update(instances).values(reachable_at=None))
+
+
 def lost(tx: Transaction, account_id: str, heard_since: datetime, limit: int) -> list[Watched]:
     """Return hosts that were not heard of since a moment and were not shut down."""
     return _watched(tx, _running(account_id), instances.c.last_heard_at < heard_since, limit)

@@ -51,7 +51,7 @@ class DestinationNotFound(ApiError):
     status = 404
 
     def __init__(self) -> None:
-        super().__init__("There is no destination of this name here; ListNotificationDestinations shows all.")
+        super().__init__("This account has no destination of this name.")
 
 
 class NotificationNotFound(ApiError):
