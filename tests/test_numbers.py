@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import click
 import pytest
-from backfleet.rollouts.outside.destinations import Destinations
 from click.testing import CliRunner
 
 from backfleet.cli import main
 from backfleet.cli._options import WholeNumber
+from backfleet.outbound import Destinations
 from backfleet.rollouts.policy.recurrences import Malformed
 from backfleet.rollouts.policy.times import read_times
 from backfleet.sockets import CannotListen, bind
@@ -19,7 +19,10 @@ FULL_WIDTH = {ord(digit): 0xFF10 + int(digit) for digit in "0123456789"}
 def commands(group: click.Command, *path: str) -> Iterator[tuple[str, click.Command]]:
     """Every command below a group, with its words."""
     if isinstance(group, click.Group):
-        for name, command in group.commands.items():
+        context = click.Context(group)
+        for name in group.list_commands(context):  # modules of commands are imported when they are asked for
+            command = group.get_command(context, name)
+            assert command is not None
             yield from commands(command, *path, name)
     else:
         yield " ".join(path), group
@@ -31,6 +34,7 @@ OPTIONS = [
     for parameter in command.params
     if isinstance(parameter.type, click.types.IntParamType | click.types.FloatParamType)
 ]
+assert len(OPTIONS) > 10
 
 
 @pytest.mark.parametrize(("words", "parameter"), OPTIONS, ids=[f"{words} {each.name}" for words, each in OPTIONS])

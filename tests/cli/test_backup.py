@@ -51,7 +51,7 @@ def test_a_backup_is_encrypted_unless_somebody_says_plain(run: Run, tmp_path: Pa
         (("--passphrase-file", "none"), "No such file"),
         (("--passphrase-file", "empty"), "has no passphrase in its first line"),
         (("--passphrase-file", "short"), "has 5 characters; it needs at least 8"),
-        (("--passphrase-fd", "99"), "cannot be read"),
+        (("--passphrase-fd", "999999"), "cannot be read"),
     ],
 )
 def test_what_cannot_encrypt_is_refused(run: Run, tmp_path: Path, words: tuple[str, ...], message: str) -> None:

@@ -176,9 +176,7 @@ def test_one_round_asks_a_bounded_number(helpers: Helpers) -> None:
 
 @pytest.fixture
 def client(now: datetime) -> Client:
-    return Client(
-        "c-1", "1", "r", "mi-1", PACKAGE, "1.0", "stable", "", ClientStatus.ACTIVATED, now, now, checked_at=now
-    )
+    return Client("c-1", "1", "r", "mi-1", PACKAGE, "1.0", "stable", ClientStatus.ACTIVATED, now, now, checked_at=now)
 
 
 @pytest.mark.parametrize(

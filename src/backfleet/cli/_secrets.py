@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-from backfleet.cli._options import fail
+from backfleet.cli._options import WholeNumber, fail
 from backfleet.copies import Lock, Opener
 
 LEAST: Final = 8  # characters of a passphrase
@@ -20,7 +20,10 @@ def passphrase_options(command: Any) -> Any:
         "--passphrase-file", type=click.Path(path_type=Path), metavar="FILE", help="Its first line is the passphrase."
     )
     descriptor = click.option(
-        "--passphrase-fd", type=int, metavar="N", help="The passphrase is the first line of this open descriptor."
+        "--passphrase-fd",
+        type=WholeNumber(0),
+        metavar="N",
+        help="The passphrase is the first line of this open descriptor.",
     )
     return file(descriptor(command))
 

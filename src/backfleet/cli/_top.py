@@ -9,7 +9,7 @@ import click
 from backfleet.cli._client import Client
 from backfleet.cli._drawing import Drawing
 from backfleet.cli._fleet_picture import picture
-from backfleet.cli._options import calls_the_api
+from backfleet.cli._options import WholeNumber, calls_the_api
 from backfleet.cli._print import print_text
 from backfleet.cli._waiting import Poller, stoppable
 from backfleet.clock import utc_now
@@ -18,11 +18,11 @@ LISTED = 50  # rollouts and tasks that are asked for
 
 
 @click.command()
-@click.option("--seconds", type=click.FloatRange(1, 3600), default=2.0, show_default=True, help="Between two pictures.")
+@click.option("--seconds", type=WholeNumber(1, 3600), default=2, show_default=True, help="Between two pictures.")
 @click.option("--once", is_flag=True, help="Print one picture and exit.")
 @click.option("--site-tag", default="site", show_default=True, help="The tag of instances that names their site.")
 @calls_the_api
-def top(api: Client, seconds: float, once: bool, site_tag: str) -> None:
+def top(api: Client, seconds: int, once: bool, site_tag: str) -> None:
     """Show the fleet by version and site, and what moves, until Ctrl-C."""
     if once:
         size = shutil.get_terminal_size((120, 1000))
