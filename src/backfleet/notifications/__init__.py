@@ -18,9 +18,11 @@ from backfleet.notifications.sending import Means, Sender
 from backfleet.notifications.timing import read_quiet_hours
 from backfleet.notifications.verbs import (
     MOST_DESTINATIONS,
+    MOST_WAITING,
     DestinationMissing,
     NoticeMissing,
     TooManyDestinations,
+    TooManyWaiting,
     accounts,
     delete_destination,
     destinations_of,
@@ -35,6 +37,7 @@ __all__ = [
     "KINDS",
     "LASTING",
     "MOST_DESTINATIONS",
+    "MOST_WAITING",
     "TOPIC",
     "Condition",
     "Destination",
@@ -46,6 +49,7 @@ __all__ = [
     "NoticeMissing",
     "Sender",
     "TooManyDestinations",
+    "TooManyWaiting",
     "Way",
     "accounts",
     "delete_destination",

@@ -13,6 +13,7 @@ from backfleet.paging import Listing, Page
 from backfleet.storage import Transaction
 
 MOST_DESTINATIONS: Final = 20  # of one account
+MOST_WAITING: Final = 200  # messages of one account that wait, until persons can add no more
 
 
 class DestinationMissing(Exception):
@@ -21,6 +22,10 @@ class DestinationMissing(Exception):
 
 class NoticeMissing(Exception):
     """The account has no message of this id."""
+
+
+class TooManyWaiting(Exception):
+    """So many messages of the account wait that a person cannot add another one."""
 
 
 class TooManyDestinations(Exception):
@@ -65,8 +70,9 @@ def notices_of(tx: Transaction, account_id: str, destination: str | None, page: 
 
 
 def test(tx: Transaction, account_id: str, name: str, *, now: datetime, draw: Draw) -> Notice:
-    """Send a test to a destination. Raises DestinationMissing."""
+    """Send a test to a destination. Raises DestinationMissing or TooManyWaiting."""
     destination = find_destination(tx, account_id, name)
+    _check_waiting(tx, account_id)
     subject, body = message(Kind.TEST, [Condition(Kind.TEST, name, "This is a test of Backfleet.")], now)
     made = notice_to(destination, Kind.TEST, subject, body, now=now, draw=draw)
     _store.add_notices(tx, [made])
@@ -74,14 +80,20 @@ def test(tx: Transaction, account_id: str, name: str, *, now: datetime, draw: Dr
 
 
 def replay(tx: Transaction, account_id: str, notice_id: str, *, now: datetime) -> Notice:
-    """Send a message again, with its id. Raises NoticeMissing."""
+    """Send a message again, with its id. Raises NoticeMissing or TooManyWaiting."""
     found = _store.find_notice(tx, account_id, notice_id)
     if found is None:
         raise NoticeMissing
+    _check_waiting(tx, account_id)
     fresh: dict[str, Any] = {"next_at": now, "tries": 0, "delivered_at": None, "problem": ""}
     _store.change(tx, notice_id, fresh)
     tx.publish(_store.TOPIC)
     return replace(found, **fresh)
+
+
+def _check_waiting(tx: Transaction, account_id: str) -> None:
+    if _store.count(tx, account_id) >= MOST_WAITING:
+        raise TooManyWaiting
 
 
 def purge(tx: Transaction, *, before: datetime) -> None:

@@ -4,6 +4,7 @@ Conditions are found anew each time and compared with those that are known: noth
 something happens, and a restart or a second process loses and doubles nothing.
 """
 
+import logging
 import ssl
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -19,7 +20,7 @@ from backfleet.operations.catalogue import Services
 from backfleet.outbound import Destinations
 from backfleet.paging import Page
 from backfleet.rollouts import RolloutState
-from backfleet.storage import Transaction
+from backfleet.storage import Transaction, Unavailable
 
 RECENT: Final = timedelta(days=1)  # for which an end is news
 MOST: Final = 1000  # conditions of one kind in one account
@@ -30,6 +31,9 @@ ENDS_SOON: Final = {"server": timedelta(days=14), "authority": timedelta(days=18
 METADATA_ENDS_SOON: Final = {"root": timedelta(days=60), "targets": timedelta(days=21)}
 WAITING: Final = {RolloutState.AWAITING_APPROVAL: Kind.ROLLOUT_WAITING, RolloutState.HALTED: Kind.ROLLOUT_HALTED}
 OVER: Final = (RolloutState.COMPLETED, RolloutState.ROLLED_BACK, RolloutState.EXPIRED)
+
+
+log = logging.getLogger(__name__)
 
 
 def sender_of(services: Services) -> notifications.Sender:
@@ -62,14 +66,22 @@ class Watcher:
             self._keep_program(tx, now)
             accounts = notifications.accounts(tx)
         for account_id in accounts:
-            with database.transaction() as tx:
-                kinds = {kind for kind in LASTING if not KINDS[kind].of_server}
-                found = list(self._conditions(tx, account_id, now))
-                if identity.is_administrator_account(tx, account_id):
-                    kinds |= {kind for kind in LASTING if KINDS[kind].of_server}
-                    found += self._of_server(tx, now)
-                notifications.note_conditions(tx, account_id, kinds, found, now=now, draw=self._services.draw)
+            try:
+                self._check(account_id, now)
+            except Unavailable:
+                raise
+            except Exception:
+                log.exception("what an account is notified of cannot be found", extra={"account_id": account_id})
         return False
+
+    def _check(self, account_id: str, now: datetime) -> None:
+        with self._services.database.transaction() as tx:
+            kinds = {kind for kind in LASTING if not KINDS[kind].of_server}
+            found = list(self._conditions(tx, account_id, now))
+            if identity.is_administrator_account(tx, account_id):
+                kinds |= {kind for kind in LASTING if KINDS[kind].of_server}
+                found += self._of_server(tx, now)
+            notifications.note_conditions(tx, account_id, kinds, found, now=now, draw=self._services.draw)
 
     def _keep_program(self, tx: Transaction, now: datetime) -> None:
         """Have a destination for the program of the settings, or none."""

@@ -96,6 +96,16 @@ def test_tests_and_replays_are_messages_with_a_state(api: Api) -> None:
     assert api.refused("DeleteNotificationDestination", Name="x") == (404, "NotificationDestinationNotFound")
 
 
+def test_tests_do_not_fill_the_outbox(api: Api) -> None:
+    """Of a destination that takes nothing: at some point there are enough."""
+    api("PutNotificationDestination", Name="oncall", Mail="oncall@example.com")
+    for _ in range(notifications.MOST_WAITING):
+        made = api("TestNotificationDestination", Name="oncall")["NotificationId"]
+    refused = (409, "QuotaExceeded.Notification")
+    assert api.refused("TestNotificationDestination", Name="oncall") == refused
+    assert api.refused("ReplayNotification", NotificationId=made) == refused
+
+
 # --- What is found ---------------------------------------------------------------------------------------------------
 
 
@@ -168,6 +178,22 @@ def test_the_program_of_the_settings_is_a_destination_while_it_is_set(env: Envir
     Watcher(env.services).run_once(env.now)
     _, found = env.ask("2026-11-01", "ListNotificationDestinations")
     assert [each["Way"] for each in found["Destinations"]] == ["mail"]
+
+
+def test_an_account_that_cannot_be_looked_at_holds_up_no_other(env: Environment) -> None:
+    """Its time zone is not known to this machine any more, for example after a move."""
+    with env.services.database.transaction() as tx:
+        made = notifications.Destination(
+            "0", "x", notifications.Way.MAIL, "a@example.com", (), "22:00-07:00 Nowhere/Else", env.now, "me"
+        )
+        notifications.put_destination(tx, made)
+        lost = Condition(Kind.HOST_LOST, "mi-x", "x")
+        with pytest.raises(ValueError, match="time zone"):
+            notifications.note_conditions(tx, "0", {Kind.HOST_LOST}, [lost], now=env.now, draw=env.services.draw)
+    env.host()
+    env.host(account="0")
+    Watcher(env.services).run_once(env.now + timedelta(days=1))
+    assert "host.lost" in messages(env)
 
 
 def test_two_processes_that_look_at_once_make_one_message(env: Environment) -> None:

@@ -75,6 +75,17 @@ class QuotaExceeded(ApiError):
         super().__init__(f"The account has {most} destinations, as many as it may. Delete one.")
 
 
+class TooManyWaiting(ApiError):
+    """So many notifications of the account wait that no test and no replay is taken."""
+
+    code = "QuotaExceeded.Notification"
+    status = 409
+
+    def __init__(self) -> None:
+        most = notifications.MOST_WAITING
+        super().__init__(f"{most} notifications of the account wait already. Mend or delete their destinations first.")
+
+
 @dataclass(frozen=True, slots=True)
 class PutDestination:
     """A name, and a URL or a mail address."""
@@ -138,6 +149,8 @@ def _refusals() -> Iterator[None]:
         raise DestinationNotFound from None
     except notifications.NoticeMissing:
         raise NotificationNotFound from None
+    except notifications.TooManyWaiting:
+        raise TooManyWaiting from None
     except notifications.TooManyDestinations:
         raise QuotaExceeded from None
 
@@ -251,7 +264,7 @@ def delete_destination(call: Call, asked: OneDestination) -> dict[str, Any]:
     action="backfleet:TestNotificationDestination",
     resources=one_destination,
     answer={"NotificationId": str},
-    errors=(DestinationNotFound,),
+    errors=(DestinationNotFound, TooManyWaiting),
 )
 def test_destination(call: Call, asked: OneDestination) -> dict[str, Any]:
     """Send a test to a destination, also in its quiet hours. ListNotifications says what became of it."""
@@ -286,7 +299,7 @@ def list_notifications(call: Call, asked: ListNotifications) -> dict[str, Any]:
     action="backfleet:ReplayNotification",
     resources=every_destination,
     answer=NOTIFICATION,
-    errors=(NotificationNotFound,),
+    errors=(NotificationNotFound, TooManyWaiting),
 )
 def replay_notification(call: Call, asked: OneNotification) -> dict[str, Any]:
     """Send a notification again, with the same id: a receiver that has it can leave it out."""
