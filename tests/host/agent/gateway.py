@@ -57,6 +57,7 @@ class Behaviour:
     lose_register_answers: int = 0
     refuse: Counter[str] = field(default_factory=Counter)  # path's last part -> answers of 503 to give
     lose_answers: Counter[str] = field(default_factory=Counter)  # stored, but the connection ends without an answer
+    answer_after_a_list: Counter[str] = field(default_factory=Counter)  # only when the next list is fetched
     silent_pongs: bool = False
     root_metadata: bytes = ROOT_METADATA
     newer_roots: list[bytes] = field(default_factory=list)
@@ -308,7 +309,19 @@ class Gateway:
         if self.behaviour.lose_answers[name]:
             self.behaviour.lose_answers[name] -= 1
             await _cut(request)
+        if self.behaviour.answer_after_a_list[name]:
+            self.behaviour.answer_after_a_list[name] -= 1
+            await self._until_the_next_list_is_read()
         return web.json_response({})
+
+    async def _until_the_next_list_is_read(self) -> None:
+        """Return when the agent has fetched one more list and had time to act on it, or after 10 seconds."""
+        before = len(self.lists)
+        for _ in range(400):
+            await asyncio.sleep(0.025)
+            if len(self.lists) > before:
+                await asyncio.sleep(0.25)
+                return
 
     async def _runs(self, request: web.Request) -> web.Response:
         self._misbehave("runs")

@@ -67,7 +67,7 @@ class Executor:
             self._test(task)
 
     def _run(self, task: Task) -> None:
-        if task.id in self._busy:
+        if self._running(task) is not None:
             return  # the server lists it until its first report arrives
         known = self._journal.find(task.key)
         if known is not None and known.is_over:
@@ -82,6 +82,11 @@ class Executor:
         folder = known or self._accept(task)
         if folder is not None:
             self._supervise(folder, task)
+
+    def _running(self, task: Task) -> Optional[Supervisor]:
+        """Return what supervises any version of this task, unless that version is over."""
+        supervisor = self._busy.get(task.id)
+        return None if supervisor is None or supervisor.folder.is_over else supervisor
 
     def _accept(self, task: Task) -> Optional[TaskFolder]:
         try:
@@ -103,7 +108,7 @@ class Executor:
             self._outbox.send_unjournalled(report)
 
     def _stop(self, task: Task) -> None:
-        supervisor = self._busy.get(task.id)
+        supervisor = self._running(task)
         if supervisor is not None:
             log.info("task %s: the server stops it", task.key)
             supervisor.stop()
@@ -144,7 +149,8 @@ class Executor:
             log.info("task %s: ends: %s", task.key, report.name)
             self._finish(supervisor.folder, report)
             with self._guard:
-                self._busy.pop(task.id, None)
+                if self._busy.get(task.id) is supervisor:
+                    del self._busy[task.id]
 
     def _report_of(self, supervisor: Supervisor) -> Optional[TaskReport]:
         """Return the final report of a task, or None if the agent ends first.

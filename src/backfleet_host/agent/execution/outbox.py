@@ -38,6 +38,7 @@ class Outbox:
         self._server, self._journal, self._timings = server, journal, timings
         self._retries: Dict[str, _Retry] = {}
         self._delivered: Set[str] = set()  # acknowledged tasks that a full disk kept from being noted
+        self._again: Set[str] = set()  # tasks to send once more, though a try that is under way may succeed
         self._unjournalled: queue.Queue[TaskReport] = queue.Queue(MOST_UNJOURNALLED)
         self._wake = threading.Event()
 
@@ -47,6 +48,7 @@ class Outbox:
 
     def send_again(self, folder: TaskFolder) -> None:
         """Send a report again that the server turned out not to have."""
+        self._again.add(folder.key)
         self._delivered.discard(folder.key)
         folder.forget_acknowledgement()
         self._wake.set()
@@ -88,6 +90,7 @@ class Outbox:
         return max(next_due - time.monotonic(), 0.0)
 
     def _try(self, folder: TaskFolder, retry: _Retry) -> None:
+        self._again.discard(folder.key)
         report = folder.report()
         if report is None:
             log.error("the report of task %s cannot be read; it is not sent", folder.key)
@@ -101,6 +104,9 @@ class Outbox:
         except OSError as problem:
             log.error("task %s: its acknowledgement cannot be written: %s", folder.key, problem)
             self._delivered.add(folder.key)
+        if folder.key in self._again:  # the server asked for it meanwhile, and may have lost what it acknowledged
+            self._delivered.discard(folder.key)
+            folder.forget_acknowledgement()
 
     def _sent(self, report: TaskReport, retry: _Retry) -> bool:
         most = self._timings.report_most

@@ -160,6 +160,21 @@ def test_an_order_that_is_listed_again_is_not_carried_out_again(gateway: Gateway
     assert actions(acting_host.places) == ["carry u-1"]
 
 
+def test_an_order_that_is_listed_while_its_report_is_under_way_is_reported_again(
+    gateway: Gateway, acting_host: Host
+) -> None:
+    """The server may lose the report after its answer: what it asked for meanwhile counts."""
+    gateway.behaviour.answer_after_a_list["finish"] = 1
+    acting_host.start()
+    acting_host.ready()
+    gateway.hand_out("t-1", order())
+    gateway.end_of("t-1")
+    gateway.reports.clear()  # the server has lost everything, and has not answered yet
+    gateway.kick()
+    assert gateway.end_of("t-1").query["exitCode"] == "0"
+    assert actions(acting_host.places) == ["carry u-1"]
+
+
 def test_a_new_version_of_a_task_is_a_new_task(gateway: Gateway, acting_host: Host) -> None:
     """Each pair of task id and invokeVersion is carried out once."""
     acting_host.start()
