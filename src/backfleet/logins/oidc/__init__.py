@@ -5,7 +5,7 @@ which role, is in `identity`. Nothing is discovered: only the addresses of that 
 
 - `read_offers` reads the file, `Offers` has one `Offer` for each way to log in.
 - `begin` makes an attempt: the address to send a browser to, and what the browser keeps sealed until it comes back.
-- `finish` checks what the browser brought back; `Provider` asks for the tokens and returns the verified one.
+- `finish` checks what the browser came back with; `Provider` asks for the tokens and returns the verified one.
 """
 
 from backfleet.logins.oidc.asking import Provider
