@@ -241,7 +241,7 @@ def test_an_address_that_leads_nowhere_is_reported(address: str, text: str) -> N
 
 def test_a_name_service_that_is_silent_ends_the_question(monkeypatch: pytest.MonkeyPatch) -> None:
     never = threading.Event()
-    monkeypatch.setattr(_doctor_network, "LOOK_UP_SECONDS", 0.05)
+    monkeypatch.setattr(_doctor_network, "RESOLVE_SECONDS", 0.05)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: never.wait(60))
     found = check_address("https://fleet.example.com:8443")
     never.set()

@@ -18,7 +18,7 @@ from backfleet.checks import Finding, Severity, in_time, named_some
 from backfleet.checks.certificates import check_times, is_for, names_in
 from backfleet.clock import Clock
 
-LOOK_UP_SECONDS: Final = 3.0
+RESOLVE_SECONDS: Final = 3.0
 CONNECT_SECONDS: Final = 3.0
 ANSWER_SECONDS: Final = 5.0
 NOTICEABLE: Final = timedelta(seconds=5)
@@ -44,7 +44,7 @@ def check_address(address: str) -> Finding:
     except ValueError as problem:
         return Finding("Endpoint", Severity.ERROR, f"{address} is no address: {problem}", "write it as HOST:PORT")
     try:
-        found = in_time(lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM), LOOK_UP_SECONDS)
+        found = in_time(lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM), RESOLVE_SECONDS)
     except (OSError, UnicodeError) as problem:
         advice = "correct the name, or enter it in the name service (or /etc/hosts) of this machine"
         return Finding("Endpoint", Severity.ERROR, f"the name service does not know {host}: {problem}", advice)

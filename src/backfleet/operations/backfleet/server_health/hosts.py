@@ -93,7 +93,7 @@ def _quarantined(tx: Transaction, call: Call) -> Finding:
     found = "{} client(s) rolled a version back, and do not try it for a while"
     advice = (
         "see why in `backfleet task show`, and withdraw the release if it is bad (`backfleet release withdraw`); "
-        "else it is tried again when the time of the host policy is over (held_back_hours)"
+        "else it is tried again after the hours that the host policy says"
     )
     clients = fleet.quarantined(tx, call.account_id, now=call.now, limit=MOST)
     return about("VersionsQuarantined", "none", Severity.WARNING, clients, found, advice)

@@ -30,7 +30,7 @@ from backfleet.settings import Settings
 from backfleet.storage import Transaction
 
 MOST_SKEW: Final = timedelta(seconds=5)  # between the clocks of a server and its database
-LOOK_UP_SECONDS: Final = 2.0
+RESOLVE_SECONDS: Final = 2.0
 ENDS_SOON: Final = {"root": timedelta(days=60), "targets": timedelta(days=21)}
 """When people should have signed: a server that has the keys itself signs long before."""
 
@@ -77,7 +77,7 @@ def check_names(settings: Settings) -> Finding:
         ipaddress.ip_address(host)
     except ValueError:
         try:
-            in_time(lambda: socket.getaddrinfo(host, None), LOOK_UP_SECONDS)
+            in_time(lambda: socket.getaddrinfo(host, None), RESOLVE_SECONDS)
         except OSError as problem:
             found = f"the name service of the server does not know {host}: {problem}"
             return Finding("Names", Severity.WARNING, found, f"enter it there; or {advice}")
