@@ -8,6 +8,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Final
 from urllib.parse import quote, urlsplit
 
@@ -168,4 +169,4 @@ def _with_visit(cookies: Cookies) -> Cookies:
     """Return the cookies with one for forms before the login."""
     if len(cookies.visit) == SECRET_LENGTH or cookies.session:
         return cookies
-    return Cookies(cookies.secure, cookies.session, draw(SECRET_LENGTH))
+    return replace(cookies, visit=draw(SECRET_LENGTH))

@@ -14,6 +14,7 @@ from aiohttp import web
 from backfleet import identity, logins
 from backfleet.clock import Clock
 from backfleet.endpoints.console.cookies import ROOT, Cookies
+from backfleet.endpoints.console.federation import Federation
 from backfleet.endpoints.console.live import Changes
 from backfleet.endpoints.console.rendering import Renderer
 from backfleet.operations.catalogue import PRODUCTS, Answer, Call, Operation, Services, find
@@ -34,6 +35,7 @@ class Console:
     clock: Clock
     renderer: Renderer
     changes: Changes
+    federation: Federation
 
     @property
     def lifetime(self) -> logins.Lifetime:
@@ -109,7 +111,7 @@ class Visit:
         Raises:
             ApiError: it was refused, as over the API; `extra` has the RequestId.
         """
-        call = self._call()
+        call = self.new_call()
         try:
             if operation.needs_tls and call.services.settings.require_tls and not call.secure:
                 raise NeedsTls
@@ -133,7 +135,8 @@ class Visit:
                 raise
             return None
 
-    def _call(self) -> Call:
+    def new_call(self) -> Call:
+        """Return a call of the person who is logged in, with an id and a limit of its own."""
         peer, services = peer_of(self.request), self.console.services
         limit = CallLimit(time.monotonic() + services.settings.call_seconds, self._is_gone)
         return Call(
