@@ -26,7 +26,7 @@ from backfleet.endpoints.console.cookies import (
     set_cookie,
 )
 from backfleet.endpoints.console.routes import Route
-from backfleet.endpoints.console.visits import Console, Visit
+from backfleet.endpoints.console.visits import LIVE, Console, Visit
 from backfleet.ids import draw
 from backfleet.storage import Unavailable
 from backfleet.wire.errors import ApiError, InternalError, ServiceUnavailable
@@ -44,7 +44,6 @@ HEADERS: Final = {
 FORM_TYPE: Final = "application/x-www-form-urlencoded"
 LONGEST_FORM: Final = 512 * 1024  # bytes
 MOST_FIELDS: Final = 2000
-LIVE: Final = "X-Backfleet-Live"  # what a page fetches by itself has this header: it does not keep a session alive
 SECRET_LENGTH: Final = 40
 
 log = logging.getLogger(__name__)

@@ -10,6 +10,7 @@ from backfleet.endpoints.console.federation import Federation
 from backfleet.endpoints.console.guarding import HEADERS, guarded
 from backfleet.endpoints.console.live import Changes
 from backfleet.endpoints.console.pages import ROUTES
+from backfleet.endpoints.console.refetching import Recorded
 from backfleet.endpoints.console.rendering import STATIC, Renderer
 from backfleet.endpoints.console.visits import Console
 from backfleet.operations.catalogue import Services
@@ -26,7 +27,7 @@ def add_to(app: web.Application, services: Services, performer: Performer, pubsu
         ValueError, OSError: a setting about logins by identity providers cannot be used; the text says which.
     """
     renderer, changes, federation = Renderer(), Changes(pubsub), Federation(services, clock)
-    console = Console(services, performer, clock, renderer, changes, federation)
+    console = Console(services, performer, clock, renderer, changes, federation, Recorded())
 
     async def to_first_page(request: web.Request) -> web.Response:
         _check_listener(request)
