@@ -7,7 +7,8 @@ agent_runs and resource_tags. Publishes `gone/<id>` when an instance is deregist
   after `forget_unheard` has removed what lost answers left, and `deregister` ends that; `keep_registered` has it wait;
   `adopt` takes in a host that enrolled after the copy was made that the installation was restored from.
 - Turns: `take_turn` has transactions about one instance wait for each other.
-- Agents: `agent_identity` returns what a signature is verified with, `agent_kinds` whose agent an instance has;
+- Agents: `agent_identity` returns what a signature is verified with, `agent_kinds` whose agent an instance has,
+  `carriers_of` how orders reach it;
   `remember_request` is the replay cache.
 - Presence: `note_heartbeats` and `note_shutdown` record whether a host is there, `reachability` says whether it can be
   given work, `next_dial` when it can be again, `count_presence` how many can; `note_boot` and `take_boots` pass on
@@ -54,6 +55,7 @@ from backfleet.fleet.instances import (
     agent_identity,
     agent_kinds,
     can_be_sent_to,
+    carriers_of,
     connects_for_the_first_time,
     count_instances,
     count_presence,
@@ -84,6 +86,7 @@ from backfleet.fleet.model import (
     AgentIdentity,
     AgentKind,
     AgentRun,
+    CarrierKind,
     Change,
     Client,
     ClientFilter,
@@ -137,6 +140,7 @@ __all__ = [
     "AgentIdentity",
     "AgentKind",
     "AgentRun",
+    "CarrierKind",
     "Change",
     "Client",
     "ClientFilter",
@@ -171,6 +175,7 @@ __all__ = [
     "agent_identity",
     "agent_kinds",
     "can_be_sent_to",
+    "carriers_of",
     "changed",
     "clients_for_update",
     "clients_of_package",

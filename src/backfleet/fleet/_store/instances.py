@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from backfleet.fleet._store.tags import has_tags
 from backfleet.fleet._tables import instances
-from backfleet.fleet.model import AgentIdentity, AgentKind, Heartbeat, Instance, InstanceFilter, Watched
+from backfleet.fleet.model import AgentIdentity, AgentKind, CarrierKind, Heartbeat, Instance, InstanceFilter, Watched
 from backfleet.paging import Listing, Page
 from backfleet.storage import Moment, Transaction, list_part
 from backfleet_host.platforms import canonical
@@ -225,6 +225,12 @@ def agent_kinds(tx: Transaction, instance_ids: Sequence[str]) -> dict[str, Agent
     return {row.id: AgentKind(row.agent_kind) for row in tx.rows(query)}
 
 
+def carriers_of(tx: Transaction, instance_ids: Sequence[str]) -> dict[str, CarrierKind]:
+    """Return the carrier of each instance."""
+    query = sa.select(instances.c.id, instances.c.carrier).where(instances.c.id.in_(instance_ids))
+    return {row.id: CarrierKind(row.carrier) for row in tx.rows(query)}
+
+
 def out_of_reach(tx: Transaction, account_id: str, region: str, reachable_since: datetime) -> set[str]:
     """Return the ids of an account's instances that cannot be given work: silent, stopped or deregistered."""
     silent = sa.or_(instances.c.reachable_at.is_(None), instances.c.reachable_at < reachable_since)
@@ -286,4 +292,5 @@ def count_presence(tx: Transaction, account_id: str, since: datetime) -> tuple[i
 def _instance(row: sa.Row[Any]) -> Instance:
     # Rows of older programs may have linux-i686, which releases call linux-386.
     known = {"platform": canonical(row.platform), "agent_kind": AgentKind(row.agent_kind)}
+    known["carrier"] = CarrierKind(row.carrier)
     return Instance(**{**row._mapping, **known})
