@@ -54,6 +54,7 @@ class Settings:
     console_https: bool = False  # serve the console on the https listener too, and not only on the plain one
     console_idle_seconds: int = 3600  # a session of the console ends when its person asks for nothing for so long
     console_seconds: int = 43_200  # it ends after so long in any case
+    console_oidc_file: str = ""  # the identity providers by which people log in to the console; "" = none
     require_tls: bool = False  # refuse over plain HTTP what the cloud refuses there
 
     calls_per_second: int = 200  # of one operation by one account, on average
