@@ -213,9 +213,10 @@ def _run(options: argparse.Namespace) -> int:
     archive = host_program.own_archive()
     _set_up_logs()
     if Places(root).prepared.exists():
+        from backfleet_host.agent.execution.permission import RESTRICTED, SHELL
         from backfleet_host.agent.setup.first_start import enrol_if_prepared
 
-        enrol_if_prepared(Places(root))
+        enrol_if_prepared(Places(root), mode=SHELL if options.allow_shell else RESTRICTED)
     try:
         if archive is not None and Places(root).identity.exists():
             arguments = ["run", "--root", str(root), *(["--allow-shell"] if options.allow_shell else [])]

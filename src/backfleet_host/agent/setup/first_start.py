@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Callable, Dict, Optional, Tuple
 
 from backfleet_host.agent import machine
-from backfleet_host.agent.execution.permission import RESTRICTED
 from backfleet_host.agent.protocol.address import Address, BadAddress, read_address
 from backfleet_host.agent.protocol.server import tls_towards
 from backfleet_host.agent.setup.enrolment import enrol
@@ -80,8 +79,12 @@ def write_activation(places: Places, activation_id: str, code: str) -> None:
         raise CannotEnrol(f"{places.activation} cannot be written: {problem.strerror}; run as root") from None
 
 
-def enrol_if_prepared(places: Places, *, pause: Callable[[float], None] = time.sleep) -> None:
-    """Enrol a root that was prepared, unless it has an identity of its own. Waits until that is possible."""
+def enrol_if_prepared(places: Places, *, mode: str, pause: Callable[[float], None] = time.sleep) -> None:
+    """Enrol a root that was prepared, unless it has an identity of its own. Waits until that is possible.
+
+    Args:
+        mode: the mode that the server is told of: restricted or shell.
+    """
     known = _prepared(places)
     if known is None or not _needs_identity(places):
         return
@@ -100,7 +103,7 @@ def enrol_if_prepared(places: Places, *, pause: Callable[[float], None] = time.s
             continue
         is_waiting = False
         try:
-            _enrol(places, known, activation)
+            _enrol(places, known, activation, mode)
             return
         except EnrolmentRefused as problem:
             log.error("%s", problem)
@@ -111,7 +114,7 @@ def enrol_if_prepared(places: Places, *, pause: Callable[[float], None] = time.s
             attempt += 1
 
 
-def _enrol(places: Places, known: Dict[str, object], activation: Activation) -> None:
+def _enrol(places: Places, known: Dict[str, object], activation: Activation, mode: str) -> None:
     try:
         address = read_address(str(known["server"]))
     except (BadAddress, KeyError) as problem:
@@ -119,9 +122,7 @@ def _enrol(places: Places, known: Dict[str, object], activation: Activation) -> 
     root = places.prepared_root if known.get("has_release_root") else None
     name = str(known.get("name") or "")
     options = EnrolmentOptions(address, places.prepared_authority, *activation, name, release_root=root)
-    made = enrol(
-        places, options, mode=RESTRICTED, now=datetime.now(timezone.utc), progress=lambda line: log.info("%s", line)
-    )
+    made = enrol(places, options, mode=mode, now=datetime.now(timezone.utc), progress=lambda line: log.info("%s", line))
     log.info("enrolled as %s", made.instance_id)
     with contextlib.suppress(OSError):
         places.activation.unlink()  # it is a secret, and of no more use here

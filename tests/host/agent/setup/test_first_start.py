@@ -44,11 +44,13 @@ def disk(tmp_path: Path, gateway: Gateway) -> Places:
 
 def test_it_waits_for_an_activation_and_enrols_once(disk: Places, gateway: Gateway) -> None:
     """The activation is removed then, and a further start changes nothing."""
-    enrol_if_prepared(disk, pause=pauses(lambda: None, lambda: write_activation(disk, "act-1", CODE)))
+    enrol_if_prepared(
+        disk, mode="restricted", pause=pauses(lambda: None, lambda: write_activation(disk, "act-1", CODE))
+    )
     made = read_identity(disk)
     assert (made.name, made.server) == ("from-image", gateway.address)
     assert not disk.activation.exists()
-    enrol_if_prepared(disk, pause=pauses())
+    enrol_if_prepared(disk, mode="restricted", pause=pauses())
     assert read_identity(disk) == made
 
 
@@ -58,7 +60,9 @@ def test_a_refused_activation_is_not_tried_again(disk: Places, gateway: Gateway)
     asked = []
     gateway.activations["act-2"] = [CODE, 1]
     enrol_if_prepared(
-        disk, pause=pauses(lambda: asked.append(len(gateway.registered)), lambda: write_activation(disk, "act-2", CODE))
+        disk,
+        mode="restricted",
+        pause=pauses(lambda: asked.append(len(gateway.registered)), lambda: write_activation(disk, "act-2", CODE)),
     )
     assert asked == [0]
     assert read_identity(disk).instance_id in gateway.registered
@@ -67,7 +71,7 @@ def test_a_refused_activation_is_not_tried_again(disk: Places, gateway: Gateway)
 def test_a_server_that_is_away_is_asked_again(disk: Places, gateway: Gateway) -> None:
     write_activation(disk, "act-1", CODE)
     gateway.go_away()
-    enrol_if_prepared(disk, pause=pauses(lambda: None, gateway.come_back))
+    enrol_if_prepared(disk, mode="restricted", pause=pauses(lambda: None, gateway.come_back))
     assert read_identity(disk).instance_id
 
 
@@ -76,15 +80,15 @@ def test_a_key_of_another_boot_is_not_used(disk: Places, monkeypatch: pytest.Mon
     write_activation(disk, "act-1", CODE)
     gateway.go_away()
     with pytest.raises(StillWaiting):
-        enrol_if_prepared(disk, pause=pauses())
+        enrol_if_prepared(disk, mode="restricted", pause=pauses())
     left = b"a key of a try that did not end"
     disk.key.write_bytes(left)
     with pytest.raises(StillWaiting):
-        enrol_if_prepared(disk, pause=pauses())
+        enrol_if_prepared(disk, mode="restricted", pause=pauses())
     assert disk.key.read_bytes() == left
     monkeypatch.setattr(machine, "boot_id", lambda: "another boot")
     with pytest.raises(StillWaiting):
-        enrol_if_prepared(disk, pause=pauses())
+        enrol_if_prepared(disk, mode="restricted", pause=pauses())
     assert not disk.key.exists()
 
 
@@ -94,13 +98,13 @@ def test_a_disk_that_was_copied_after_it_enrolled_gets_a_new_identity(
     """If its machine id is another one and an activation is there. Without one it stays as it is."""
     monkeypatch.setattr(machine, "stored_machine_id", lambda *_: "machine-1")
     write_activation(disk, "act-1", CODE)
-    enrol_if_prepared(disk, pause=pauses())
+    enrol_if_prepared(disk, mode="restricted", pause=pauses())
     first = disk.key.read_bytes()
     monkeypatch.setattr(machine, "stored_machine_id", lambda *_: "machine-2")
-    enrol_if_prepared(disk, pause=pauses())
+    enrol_if_prepared(disk, mode="restricted", pause=pauses())
     assert disk.key.read_bytes() == first
     write_activation(disk, "act-1", CODE)
-    enrol_if_prepared(disk, pause=pauses())
+    enrol_if_prepared(disk, mode="restricted", pause=pauses())
     assert disk.key.read_bytes() != first
     assert read_identity(disk).machine_id == "machine-2"
 
@@ -110,7 +114,7 @@ def test_an_activation_that_others_may_write_is_not_read(disk: Places) -> None:
     assert stat.S_IMODE(disk.activation.stat().st_mode) == 0o600
     disk.activation.chmod(0o666)
     with pytest.raises(StillWaiting):
-        enrol_if_prepared(disk, pause=pauses())
+        enrol_if_prepared(disk, mode="restricted", pause=pauses())
 
 
 def test_an_enrolled_root_is_not_prepared(places: Places, gateway: Gateway) -> None:
@@ -149,6 +153,6 @@ def test_the_code_comes_from_the_environment(
     words = ["--root", str(root), "--server", gateway.address, "--ca", str(gateway.ca), "--activation-id", "act-1"]
     assert main(["prepare", "--no-service", *words]) == 0
     assert CODE not in capsys.readouterr().out
-    enrol_if_prepared(Places(root), pause=pauses())
+    enrol_if_prepared(Places(root), mode="restricted", pause=pauses())
     again = EnrolmentOptions(read_address(gateway.address), gateway.ca, "act-1", CODE)
     assert enrol(Places(root), again, mode="restricted", now=datetime.now(UTC), progress=lambda text: None)
