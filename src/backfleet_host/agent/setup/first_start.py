@@ -31,7 +31,7 @@ from backfleet_host.trusted_files import Unreadable, read_toml
 
 log = logging.getLogger(__name__)
 
-LOOK_AGAIN = 2.0  # seconds between looks for an activation
+CHECK_AGAIN = 2.0  # seconds from one check for an activation to the next
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0  # seconds between tries while the server is away
 
 Activation = Tuple[str, str]
@@ -99,7 +99,7 @@ def enrol_if_prepared(places: Places, *, mode: str, pause: Callable[[float], Non
                     "not enrolled; waiting for %sactivation in %s", "another " if refused else "", places.activation
                 )
             is_waiting = True
-            pause(LOOK_AGAIN)
+            pause(CHECK_AGAIN)
             continue
         is_waiting = False
         try:
