@@ -9,6 +9,7 @@ For senders:
     end_gone: end what was sent to an instance that is deregistered
     end_open: end everything, after a restore
     outcomes, has_news, mark_collected: read the news of what was sent
+    waiting: what nobody has fetched for long
     drop_before: forget old ones
 For monitoring:
     count_waiting: how many wait for their agents, and since when
@@ -22,7 +23,7 @@ For the worker:
     run_once: act on leases that ran out
 """
 
-from backfleet.commands._store import count_waiting, drop_before, is_withdrawn
+from backfleet.commands._store import count_waiting, drop_before, is_withdrawn, waiting
 from backfleet.commands.model import (
     FINAL_REPORTS,
     SHELL,
@@ -91,5 +92,6 @@ __all__ = [
     "stop",
     "sweep",
     "topic_of",
+    "waiting",
     "withdraw",
 ]

@@ -5,7 +5,7 @@ knows the product says which conditions hold; a message is made when one begins,
 
 - `put_destination`, `delete_destination`, `destinations_of`, `find_destination`, `accounts`: where messages go.
 - `note_conditions` compares what holds with what was known, and puts messages into the outbox.
-- `test`, `replay`, `notices_of`: messages that a person asks for, and what became of each.
+- `test`, `replay`, `notices_of`, `undelivered`: messages that a person asks for, and what became of each.
 - `count_waiting`: how many messages wait, and since when, for monitoring.
 - `Sender` delivers the outbox: webhooks, mail, the program of the settings.
 """
@@ -32,6 +32,7 @@ from backfleet.notifications.verbs import (
     put_destination,
     replay,
     test,
+    undelivered,
 )
 
 __all__ = [
@@ -64,4 +65,5 @@ __all__ = [
     "read_quiet_hours",
     "replay",
     "test",
+    "undelivered",
 ]
