@@ -8,6 +8,8 @@ from backfleet.endpoints.console.pages import (
     logging_in,
     oidc_logins,
     others,
+    pins,
+    releases,
     rollouts,
     tasks,
 )
@@ -21,5 +23,7 @@ ROUTES = [
     *tasks.ROUTES,
     *rollouts.ROUTES,
     *explorer.ROUTES,
+    *releases.ROUTES,
+    *pins.ROUTES,
     *others.ROUTES,
 ]
