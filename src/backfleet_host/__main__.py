@@ -1,4 +1,4 @@
-"""The command line of a managed host: enrol, prepare, service, run, status, recover."""
+"""The command line of a managed host: enrol, prepare, service, run, status, doctor, recover."""
 
 from __future__ import annotations
 
@@ -59,13 +59,14 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="the folder that holds everything it writes (%(default)s)",
     )
-    verbs = parser.add_subparsers(metavar="enrol|prepare|service|run|status|recover", required=True, dest="verb")
+    verbs = parser.add_subparsers(metavar="enrol|prepare|service|run|status|doctor|recover", required=True, dest="verb")
     _add_enrol(verbs, root)
     _add_prepare(verbs, root)
     _add_service(verbs, root)
     _add_run(verbs, root)
     for verb, do, text in (
         ("status", _status, "show the status of this host and its clients; changes nothing"),
+        ("doctor", _doctor, "check this host, and say what is wrong and what to do; changes nothing"),
         ("recover", _recover, "finish or roll back what a crash left behind"),
     ):
         command = verbs.add_parser(verb, parents=[root], help=text, description=text, allow_abbrev=False)
@@ -250,6 +251,20 @@ def _status(options: argparse.Namespace) -> int:
     for line in [] if options.json else lines_of(host_status):
         _say(line)
     return DONE
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    import json
+    from datetime import datetime
+
+    from backfleet_host.agent.doctor import EXIT_CODES, as_json, examine, lines_of, worst
+
+    findings = list(examine(options.root.absolute(), datetime.now(timezone.utc)))
+    if options.json:
+        print(json.dumps(as_json(findings), indent=1, sort_keys=True))
+    for line in [] if options.json else lines_of(findings):
+        _say(line)
+    return EXIT_CODES[worst(findings)]
 
 
 def _recover(options: argparse.Namespace) -> int:
