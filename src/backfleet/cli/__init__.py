@@ -21,7 +21,8 @@ _COMMANDS: Final = {
     "calendar": "_calendars", "call": "_calls", "client": "_clients", "completion": "_completion",
     "configure": "_configure", "console": "_console", "doctor": "_doctor", "instance": "_fleet", "key": "_identity",
     "notify": "_notify",
-    "policy": "_identity", "release": "_releases", "restore": "_backup", "role": "_roles", "rollout": "_rollouts",
+    "policy": "_identity", "relay": "_relay", "release": "_releases", "restore": "_backup", "role": "_roles",
+    "rollout": "_rollouts",
     "sample": "_calls", "serve": "_serve", "server": "_server", "task": "_tasks", "top": "_top", "user": "_identity",
 }  # fmt: skip
 """The module of each command. It is imported when the command runs: few need what the server needs."""
