@@ -54,7 +54,7 @@ def test_a_host_is_found_and_upgraded_and_a_rollout_is_approved_by_a_second_pers
     page.get_by_role("heading", name="courier to 2.0").wait_for()
     faults += ann.faults()
     bob.page.goto(page.url)
-    bob.page.get_by_role("button", name="Approve").click()
+    bob.page.get_by_role("button", name="Approve", exact=True).click()
     expect(bob.page.get_by_text("approved").first).to_be_visible()
     for button, then in (("Pause", "Resume"), ("Resume", "Pause"), ("Roll back", None)):
         bob.page.get_by_role("button", name=button, exact=True).click()

@@ -77,7 +77,7 @@ def test_everything_but_live_updates_works_without_a_script(chromium: Browser, e
     ann.go("/rollouts/new")
     page.get_by_label("Policy").fill(POLICY)
     page.get_by_role("button", name="Create and start").click()
-    for button in ("Approve rest", "Pause", "Resume", "Roll back"):
+    for button in ("Pause", "Resume", "Roll back"):
         page.get_by_role("button", name=button, exact=True).click()
         expect(page.get_by_role("heading", name="courier to 2.0")).to_be_visible()
     ann.go("/explorer/sts/GetCallerIdentity")
@@ -92,15 +92,13 @@ def test_everything_but_live_updates_works_without_a_script(chromium: Browser, e
 
 
 def test_the_explorer_runs_an_operation_and_its_python_gives_the_same(chromium: Browser, env: Environment) -> None:
-    env.host_with_client()
     site, stop = serve(env)
-    key = site.key_of("ann", "AdministratorAccess")
+    key = site.key_of("ann", "AliyunRAMReadOnlyAccess")  # who may not ask for the server's address: the page's is used
     ann = Visitor(chromium, site)
     ann.log_in(key)
-    ann.go("/explorer?q=describe+clients")
+    ann.go("/explorer?q=list+users")
     page = ann.page
-    page.get_by_role("link", name="DescribeBackupClients", exact=True).click()
-    page.get_by_label("ClientType").fill("ECS_CLIENT")
+    page.get_by_role("link", name="ListUsers", exact=True).click()
     page.get_by_role("button", name="Run", exact=True).click()
     shown = page.locator("details", has=page.get_by_text("As text", exact=True)).locator("pre").first
     by_page = json.loads(shown.text_content() or "")
@@ -115,8 +113,8 @@ def test_the_explorer_runs_an_operation_and_its_python_gives_the_same(chromium: 
     ann.context.close()
     stop()
     assert by_page.pop("RequestId") != found.pop("RequestId")
-    assert (by_page, len(found["Clients"])) == (found, 1)
-    assert ann.complaints == []
+    assert (by_page, [user["UserName"] for user in found["Users"]["User"]]) == (found, ["ann"])
+    assert not [said for said in ann.complaints if "403" not in said], "the fleet is not for everybody"
 
 
 def test_an_open_page_comes_back_by_itself_after_the_server_was_restarted(chromium: Browser, env: Environment) -> None:
