@@ -126,8 +126,8 @@ def _scanned(client: Client, hosts: list[FoundHost], *, has_yes: bool) -> list[F
         for place, found in zip(some, answer, strict=True):
             keys[place] = tuple(found["HostKeys"])
             rows += [(f"{place[0]}:{place[1]}", text) for text in found["Fingerprints"] or [found.get("Problem", "")]]
-    for place, shown in rows:
-        say(f"{place}  {shown}", err=True)
+    for where, shown in rows:
+        say(f"{where}  {shown}", err=True)
     if rows and not has_yes:
         click.confirm("Are these the keys of these hosts?", abort=True, err=True)
 

@@ -19,7 +19,8 @@ agent_runs and resource_tags. Publishes `gone/<id>` when an instance is deregist
   what is known of them, `doubt_clients` has their host asked, `set_preferences` their settings; `oldest_readers`
   returns the lowest version that must read a client's backups.
 - Pins: `put_pin`, `delete_pin`, `find_pins`; `holds_of` returns those that hold clients now.
-- What somebody should look at: `lost`, `deaf` and `cloned` hosts, and clients that were `changed`.
+- What somebody should look at: `lost`, `deaf` and `cloned` hosts, those `with_wrong_clocks`, and clients that were
+  `changed`, or whose hosts have a version `quarantined`.
 - Tags of resources of any kind: `set_tags`, `remove_tags`, `tags_of`, `has_tags`.
 - Lists: `find_activations`, `find_instances`, `find_clients`, `find_inventory`, `find_tags`.
 - At a glance: `fleet_groups` counts clients by version and site, `search_fleet` finds them.
@@ -129,7 +130,7 @@ from backfleet.fleet.readers import oldest_readers
 from backfleet.fleet.registration import RegistrationRefused, forget_unheard, read_registration, register
 from backfleet.fleet.replay_cache import forget_requests, remember_request, remember_requests, request_fingerprint
 from backfleet.fleet.tagging import MOST_TAGS, TooManyTags, find_tags, has_tags, remove_tags, set_tags, tags_of
-from backfleet.fleet.watching import changed, cloned, deaf, lost
+from backfleet.fleet.watching import changed, cloned, deaf, lost, quarantined, with_wrong_clocks
 from backfleet.fleet.without_agent import add_without_agent, note_facts
 
 __all__ = [
@@ -235,6 +236,7 @@ __all__ = [
     "purge_pins",
     "put_inventory",
     "put_pin",
+    "quarantined",
     "reachability",
     "read_inventory",
     "read_registration",
@@ -254,4 +256,5 @@ __all__ = [
     "take_boots",
     "take_turn",
     "take_unchecked",
+    "with_wrong_clocks",
 ]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -263,6 +263,20 @@ def lost(tx: Transaction, account_id: str, heard_since: datetime, limit: int) ->
 def deaf(tx: Transaction, account_id: str, since: datetime, limit: int) -> list[Watched]:
     """Return hosts that only send heartbeats since a moment."""
     return _watched(tx, _running(account_id), _is_deaf(since), limit)
+
+
+def with_wrong_clocks(
+    tx: Transaction, account_id: str, heard_since: datetime, most: timedelta, limit: int
+) -> list[Watched]:
+    """Return hosts heard of since a moment whose clocks differ from ours by more than `most`, and by how much."""
+    column, most_ms = instances.c, most // timedelta(milliseconds=1)
+    wrong = sa.and_(column.last_heard_at >= heard_since, sa.func.abs(column.clock_skew_ms) > most_ms)
+    query = sa.select(column.id, column.name, column.hostname, column.last_heard_at, column.clock_skew_ms)
+    rows = tx.rows(query.where(_running(account_id), wrong).order_by(column.id).limit(limit))
+    return [
+        Watched(row.id, row.name or row.hostname, f"{row.clock_skew_ms / 1000:+.0f} s", row.last_heard_at)
+        for row in rows
+    ]
 
 
 def _watched(
