@@ -1,4 +1,4 @@
-"""The command line of a managed host: enrol, prepare, service, run, status, recover."""
+"""The command line of a managed host: enrol, prepare, service, run, status, doctor, recover, remove."""
 
 from __future__ import annotations
 
@@ -59,13 +59,17 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="the folder that holds everything it writes (%(default)s)",
     )
-    verbs = parser.add_subparsers(metavar="enrol|prepare|service|run|status|recover", required=True, dest="verb")
+    verbs = parser.add_subparsers(
+        metavar="enrol|prepare|service|run|status|doctor|recover|remove", required=True, dest="verb"
+    )
     _add_enrol(verbs, root)
     _add_prepare(verbs, root)
     _add_service(verbs, root)
     _add_run(verbs, root)
+    _add_remove(verbs, root)
     for verb, do, text in (
         ("status", _status, "show the status of this host and its clients; changes nothing"),
+        ("doctor", _doctor, "check this host, and say what is wrong and what to do; changes nothing"),
         ("recover", _recover, "finish or roll back what a crash left behind"),
     ):
         command = verbs.add_parser(verb, parents=[root], help=text, description=text, allow_abbrev=False)
@@ -118,6 +122,18 @@ def _add_service(verbs: argparse._SubParsersAction[argparse.ArgumentParser], roo
     )
     _add_allow_shell(command)
     command.set_defaults(do=_service)
+
+
+def _add_remove(verbs: argparse._SubParsersAction[argparse.ArgumentParser], root: argparse.ArgumentParser) -> None:
+    text = "leave: stop the agent, hand the clients back or remove them, deregister, and delete the rest"
+    command = verbs.add_parser("remove", parents=[root], help=text, description=text, allow_abbrev=False)
+    command.add_argument(
+        "--clients",
+        required=True,
+        choices=("keep", "remove"),
+        help="keep: as plain programs in place, which nobody upgrades; remove: their state stays",
+    )
+    command.set_defaults(do=_remove)
 
 
 def _add_allow_shell(command: argparse.ArgumentParser) -> None:
@@ -205,6 +221,19 @@ def _service(options: argparse.Namespace) -> int:
     return DONE
 
 
+def _remove(options: argparse.Namespace) -> int:
+    from backfleet_host.agent.setup.leaving import CannotLeave, leave, lines_of
+
+    root = options.root.absolute()
+    try:
+        left = leave(root, options.clients, _note)
+    except CannotLeave as problem:
+        return _fail(str(problem), FAILED)
+    for line in lines_of(left, root):
+        _say(line)
+    return DONE
+
+
 def _run(options: argparse.Namespace) -> int:
     from backfleet_host.agent.execution import host_program
     from backfleet_host.layout import Places
@@ -250,6 +279,20 @@ def _status(options: argparse.Namespace) -> int:
     for line in [] if options.json else lines_of(host_status):
         _say(line)
     return DONE
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    import json
+    from datetime import datetime
+
+    from backfleet_host.agent.doctor import EXIT_CODES, as_json, examine, lines_of, worst
+
+    findings = list(examine(options.root.absolute(), datetime.now(timezone.utc)))
+    if options.json:
+        print(json.dumps(as_json(findings), indent=1, sort_keys=True))
+    for line in [] if options.json else lines_of(findings):
+        _say(line)
+    return EXIT_CODES[worst(findings)]
 
 
 def _recover(options: argparse.Namespace) -> int:
