@@ -40,7 +40,13 @@ RUN_ELSEWHERE = {
 }
 EXAMPLES = ("bash", "python", "toml", "json")
 NO_EXAMPLE = "text"
-NOT_RUN = {"README.md": 1, "docs/operations.md": 1, "docs/operations/backup.md": 2, "docs/samples.md": 2}
+NOT_RUN = {
+    "README.md": 1,
+    "docs/console.md": 2,
+    "docs/operations.md": 1,
+    "docs/operations/backup.md": 2,
+    "docs/samples.md": 2,
+}
 """How many blocks of each page do not run: a new one must be added here, too."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -260,12 +266,20 @@ def with_set_uid(entry: tarfile.TarInfo) -> tarfile.TarInfo:
     return entry
 
 
+def read_relays(reader: Reader) -> None:
+    """The line is one that a host takes."""
+    (line,) = (block for block in examples_of(reader.page))
+    (reader.folder / "host.toml").write_text(line.text)
+    assert len(policy.read_host_policy(reader.folder).relays) == 2
+
+
 RUNNERS = {
     "README.md": read_readme,
     "CONTRIBUTING.md": read_commands,
     "docs/host.md": read_host,
     "docs/rollouts.md": read_rollouts,
     "docs/notifications.md": read_notifications,
+    "docs/relays.md": read_relays,
     "docs/operations/scaling.md": read_commands,
     "docs/operations.md": read_operations,  # the last one: afterwards the server signs no releases itself
 }

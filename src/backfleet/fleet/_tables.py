@@ -41,6 +41,7 @@ instances = sa.Table(
     sa.Column("agent_version", sa.String(64), nullable=False),
     sa.Column("agent_kind", sa.String(16), nullable=False, server_default="official"),
     sa.Column("agent_mode", sa.String(16), nullable=False),
+    sa.Column("carrier", sa.String(16), nullable=False, server_default="assist"),
     sa.Column("intranet_ip", sa.String(64), nullable=False),
     sa.Column("internet_ip", sa.String(64), nullable=False),
     sa.Column("registered_at", Moment, nullable=False),
@@ -54,6 +55,7 @@ instances = sa.Table(
     sa.Column("deregistered_at", Moment),
     sa.CheckConstraint("agent_kind IN ('backfleet', 'official')", name="agent_kind"),
     sa.Index("ix_instances_account_region", "account_id", "region", "id"),
+    sa.Index("ix_instances_names", "account_id", "region", "name", "hostname"),
 )
 
 inventories = sa.Table(

@@ -117,6 +117,25 @@ def ended_badly(tx: Transaction, account_id: str, since: datetime, limit: int) -
     return [EndedBadly(row.id, row.kind, row.bad, row.code) for row in rows]
 
 
+def count_ended(tx: Transaction, since: datetime) -> dict[tuple[str, str, str, str, str], int]:
+    """Return how many items ended since a moment, by account, package, kind, state and code."""
+    by = (tasks.c.account_id, items.c.package, items.c.kind, items.c.state, items.c.code)
+    recent = sa.or_(tasks.c.completed_at.is_(None), tasks.c.completed_at >= since)
+    query = sa.select(*by, sa.func.count().label("number")).select_from(
+        tasks.join(items, items.c.task_id == tasks.c.id)
+    )
+    rows = tx.rows(query.where(recent, items.c.completed_at >= since).group_by(*by))
+    return {tuple(row[:5]): row.number for row in rows}
+
+
+def count_open(tx: Transaction) -> dict[tuple[str, str], tuple[int, datetime]]:
+    """Return how many items are open and since when the oldest is, by account and state."""
+    by = (items.c.account_id, items.c.state)
+    query = sa.select(*by, sa.func.count().label("number"), sa.func.min(tasks.c.created_at).label("oldest"))
+    joined = query.select_from(items.join(tasks, items.c.task_id == tasks.c.id)).where(items.c.state.in_(_OPEN))
+    return {(row.account_id, row.state): (row.number, row.oldest) for row in tx.rows(joined.group_by(*by))}
+
+
 def _overdue(now: datetime) -> sa.Select[Any]:
     late = sa.and_(tasks.c.state == TaskState.CREATED, tasks.c.deadline <= now)
     return sa.select(tasks).where(late).order_by(tasks.c.deadline, tasks.c.id)
@@ -161,6 +180,16 @@ def live_tasks_of(tx: Transaction, account_id: str, client_ids: Sequence[str]) -
 def anything_waiting(tx: Transaction, now: datetime, reachable_since: datetime) -> bool:
     """Return whether there is an item to send."""
     return tx.first(_waiting(now, reachable_since).with_only_columns(items.c.id).limit(1)) is not None
+
+
+def unsent_since(tx: Transaction, account_id: str, now: datetime, reachable_since: datetime) -> datetime | None:
+    """Return when the oldest item was made that could be sent and was not; None if there is none."""
+    made_at: datetime | None = tx.scalar(
+        _waiting(now, reachable_since)
+        .with_only_columns(sa.func.min(tasks.c.created_at, type_=tasks.c.created_at.type))
+        .where(items.c.account_id == account_id, items.c.waits_until.is_(None))
+    )
+    return made_at
 
 
 def take_waiting(tx: Transaction, now: datetime, reachable_since: datetime, limit: int) -> list[Item]:

@@ -21,9 +21,24 @@ def read(
     return None if task is None else with_reasons(tx, task.as_of(now), now=now, reachable_within=reachable_within)
 
 
+def unsent_since(tx: Transaction, account_id: str, *, now: datetime, reachable_since: datetime) -> datetime | None:
+    """Return since when an account's orders wait to be sent, although nothing is waited for; None if none do."""
+    return _store.unsent_since(tx, account_id, now, reachable_since)
+
+
 def ended_badly(tx: Transaction, account_id: str, *, since: datetime, limit: int) -> list[EndedBadly]:
     """Return an account's tasks that ended since a moment with clients that failed, but not those of rollouts."""
     return _store.ended_badly(tx, account_id, since, limit)
+
+
+def count_ended(tx: Transaction, *, since: datetime) -> dict[tuple[str, str, str, str, str], int]:
+    """Return how many clients' orders ended since a moment, by account, package, kind, state and code."""
+    return _store.count_ended(tx, since)
+
+
+def count_open(tx: Transaction) -> dict[tuple[str, str], tuple[int, datetime]]:
+    """Return how many clients' orders are open and since when the oldest is, by account and state."""
+    return _store.count_open(tx)
 
 
 def are_moving(tx: Transaction, account_id: str, client_ids: Sequence[str]) -> bool:

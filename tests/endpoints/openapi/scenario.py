@@ -143,6 +143,7 @@ BACKFLEET = [
     step("backfleet", "GetPendingSignatures"),
     step("backfleet", "WithdrawRelease", PackageName="courier", ReleaseVersion="2.0", Platform="linux-amd64"),
     step("backfleet", "DescribeServer"),
+    step("backfleet", "GetServerHealth"),
     step("backfleet", "CreateConsoleLogin"),
     step("backfleet", "DescribeFleet", Query="web", State="Behind", PageSize=5),
     step("backfleet", "ReleaseServerHold"),
@@ -225,6 +226,7 @@ PEOPLE = [
     *(ram(f"AttachPolicyTo{kind}", **MINE, **{f"{kind}Name": name}) for kind, name in
       (("User", "bob"), ("Group", "ops"), ("Role", "Ops"))),
     ram("ListPoliciesForUser", UserName="bob"),
+    ram("GetPermissionDecision", UserName="bob", ActionName="hbr:DescribeTask"),
     ram("ListPoliciesForGroup", GroupName="ops"),
     ram("ListPoliciesForRole", RoleName="Ops"),
     ram("ListEntitiesForPolicy", **MINE),

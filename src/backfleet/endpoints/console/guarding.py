@@ -8,6 +8,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Final
 from urllib.parse import quote, urlsplit
 
@@ -25,7 +26,7 @@ from backfleet.endpoints.console.cookies import (
     set_cookie,
 )
 from backfleet.endpoints.console.routes import Route
-from backfleet.endpoints.console.visits import Console, Visit
+from backfleet.endpoints.console.visits import LIVE, Console, Visit
 from backfleet.ids import draw
 from backfleet.storage import Unavailable
 from backfleet.wire.errors import ApiError, InternalError, ServiceUnavailable
@@ -43,7 +44,6 @@ HEADERS: Final = {
 FORM_TYPE: Final = "application/x-www-form-urlencoded"
 LONGEST_FORM: Final = 512 * 1024  # bytes
 MOST_FIELDS: Final = 2000
-LIVE: Final = "X-Backfleet-Live"  # what a page fetches by itself has this header: it does not keep a session alive
 SECRET_LENGTH: Final = 40
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,10 @@ def guarded(console: Console, route: Route) -> Callable[[web.Request], Awaitable
 async def _answer(visit: Visit, route: Route) -> web.StreamResponse:
     """Steps 2 to 4. Every failure becomes a page. Raises Refused."""
     console, request, cookies = visit.console, visit.request, visit.cookies
-    form = await _checked_form(request, cookies) if request.method == "POST" else {}
+    form: Mapping[str, list[str]] = {}
+    if request.method == "POST":
+        _check_origin(request)
+        form = {} if route.takes_file else await _checked_form(request, cookies)
     try:
         session = await _session(console, cookies, uses=LIVE not in request.headers)
         visit = Visit(console, request, cookies, session, form)
@@ -94,7 +97,7 @@ async def _answer(visit: Visit, route: Route) -> web.StreamResponse:
     except Unavailable as problem:
         log.warning("%s", problem)
         failure = ServiceUnavailable(str(problem))
-    except web.HTTPException:
+    except (web.HTTPException, Refused):
         raise
     except Exception:
         log.exception("a page failed", extra={"path": request.path})
@@ -115,10 +118,13 @@ async def _session(console: Console, cookies: Cookies, *, uses: bool) -> logins.
     return await console.performer.in_thread(find)
 
 
-async def _checked_form(request: web.Request, cookies: Cookies) -> Mapping[str, list[str]]:
-    """Return the fields of a form of our own. Raises Refused."""
+def _check_origin(request: web.Request) -> None:
     if not is_same_origin(request.headers.get("Origin"), request.host):
         raise Refused(403, "The form came from another site, or your browser hides from where. Nothing was done.")
+
+
+async def _checked_form(request: web.Request, cookies: Cookies) -> Mapping[str, list[str]]:
+    """Return the fields of a form of our own. Raises Refused."""
     if request.content_type != FORM_TYPE:
         raise Refused(415, "Forms are sent as application/x-www-form-urlencoded.")
     if (request.content_length or 0) > LONGEST_FORM:
@@ -168,4 +174,4 @@ def _with_visit(cookies: Cookies) -> Cookies:
     """Return the cookies with one for forms before the login."""
     if len(cookies.visit) == SECRET_LENGTH or cookies.session:
         return cookies
-    return Cookies(cookies.secure, cookies.session, draw(SECRET_LENGTH))
+    return replace(cookies, visit=draw(SECRET_LENGTH))

@@ -120,15 +120,13 @@ def page_of(
 ) -> Listing[tuple[Client, Instance]]:
     """Return clients of enrolled instances, with their instances, oldest first."""
     joined = clients.join(instances, instances.c.id == clients.c.instance_id)
-    conditions = [
-        clients.c.account_id == account_id,
-        clients.c.region == region,
-        instances.c.deregistered_at.is_(None),
-    ]
+    # Stated of the table whose index then finds the rows: of the other one, SQLite would read every client.
+    of = clients if selected.instance_ids is None else instances
+    conditions = [of.c.account_id == account_id, of.c.region == region, instances.c.deregistered_at.is_(None)]
     if selected.ids is not None:
         conditions.append(clients.c.id.in_(selected.ids))
     if selected.instance_ids is not None:
-        conditions.append(clients.c.instance_id.in_(selected.instance_ids))
+        conditions.append(instances.c.id.in_(selected.instance_ids))
     conditions += has_tags("instance", instances.c.id, selected.instance_tags)
     conditions += [_FILTERED[name].in_(values) for name, values in selected.having.items()]
     query = sa.select(clients).select_from(joined).where(*conditions).order_by(clients.c.created_at, clients.c.id)
@@ -274,6 +272,21 @@ def changed(tx: Transaction, account_id: str, limit: int) -> list[Watched]:
     query = sa.select(*columns, clients.c.checked_at).join(instances, instances.c.id == clients.c.instance_id)
     rows = tx.rows(query.where(condition).order_by(clients.c.id).limit(limit))
     return [Watched(row.id, f"{row.package} on {row.name or row.hostname}", row.drift, row.checked_at) for row in rows]
+
+
+def with_failures(tx: Transaction, account_id: str, limit: int) -> list[tuple[Watched, Failure]]:
+    """Return the clients whose last order failed, the latest first, each with how."""
+    condition = sa.and_(
+        clients.c.account_id == account_id, clients.c.failure != "", instances.c.deregistered_at.is_(None)
+    )
+    columns = (clients.c.id, clients.c.package, clients.c.failure, instances.c.name, instances.c.hostname)
+    query = sa.select(*columns, clients.c.checked_at).join(instances, instances.c.id == clients.c.instance_id)
+    rows = tx.rows(query.where(condition).order_by(clients.c.updated_at.desc(), clients.c.id).limit(limit))
+    return [
+        (Watched(row.id, f"{row.package} on {row.name or row.hostname}", "", row.checked_at), failure)
+        for row in rows
+        if (failure := _failure(row.failure)) is not None
+    ]
 
 
 def count_by_release(tx: Transaction, account_id: str) -> dict[tuple[str, str, str], int]:

@@ -18,6 +18,7 @@ from backfleet.operations.backfleet import (
     rollouts,
     runs,
     server,
+    server_health,
     tasks,
     version_schemes,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "rollouts",
     "runs",
     "server",
+    "server_health",
     "tasks",
     "version_schemes",
 ]

@@ -1,24 +1,18 @@
-"""Releases, the audit trail, access, and the server: lists of what operations answer."""
+"""The audit trail, access, and the server: lists of what operations answer."""
 
 import asyncio
+import json
 import re
 from typing import Final
 
 from aiohttp import web
 
+from backfleet.endpoints.console.rendering import moment
 from backfleet.endpoints.console.routes import get
 from backfleet.endpoints.console.visits import Visit, rows_of
 
 TRAIL_SIZE: Final = 50
 FILTERS: Final = {"action": "EventName", "user": "User", "verdict": "Verdict", "code": "ErrorCode", "rw": "EventRW"}
-
-
-async def show_releases(visit: Visit) -> web.StreamResponse:
-    """List releases."""
-    found, pending = await asyncio.gather(
-        visit.ask("backfleet", "ListReleases"), visit.ask_or_none("backfleet", "GetPendingSignatures")
-    )
-    return visit.page("releases.html", releases=rows_of(found, "Releases"), pending=pending or {})
 
 
 async def show_trail(visit: Visit) -> web.StreamResponse:
@@ -49,12 +43,22 @@ async def show_access(visit: Visit) -> web.StreamResponse:
 async def show_server(visit: Visit) -> web.StreamResponse:
     """Show what the server says of itself."""
     found = await visit.ask("backfleet", "DescribeServer")
-    facts = [(re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name), value) for name, value in found.items()]
+    facts = [(re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name), fact_of(name, value)) for name, value in found.items()]
     return visit.page("server.html", facts=facts)
 
 
+def fact_of(name: str, value: object) -> object:
+    """Return a value of the server as people read it: moments, yes and no, lists, numbers. Pure."""
+    if name.endswith("Time") and isinstance(value, int):
+        return moment(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(part if isinstance(part, str) else json.dumps(part) for part in value) or "none"
+    return f"{value:,}" if isinstance(value, int) else value or "none"
+
+
 ROUTES = [
-    get("/releases", show_releases),
     get("/trail", show_trail),
     get("/access", show_access),
     get("/server", show_server),
