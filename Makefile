@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST_WORKERS ?= 2
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint bench chaos requirements shims wheel host-program host-binary clean
+.PHONY: help venv demo test lint bench chaos requirements shims wheel deb host-program host-binary clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,6 +44,9 @@ shims: $(VENV)/.shims ## compile the shims of managed hosts again; SHIMS_ARGS=--
 
 wheel: $(VENV)/.demo ## what `pip install` takes: build/backfleet-*.whl, with the host program in it
 	$(BIN)/python tools/build_wheel.py build
+
+deb: $(VENV)/.demo ## Debian packages of the server and of the host program: build/*.deb
+	$(BIN)/python tools/build_debian.py build
 
 host-program: src/backfleet/backfleet-host.pyz ## the one file that runs on managed hosts
 
