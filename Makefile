@@ -64,6 +64,7 @@ $(VENV)/.demo: requirements/demo.txt pyproject.toml | $(VENV)/bin/python
 $(VENV)/.test: requirements/test.txt pyproject.toml tests/node/package-lock.json | $(VENV)/bin/python
 	tools/system_packages.sh flock:util-linux curl:curl unzip:unzip node:nodejs npm:npm busctl:systemd dbus-daemon:dbus zstd:zstd setpriv:util-linux setcap:libcap2-bin readelf:binutils busybox:busybox rpm:rpm
 	tools/system_packages.sh nginx:nginx haproxy:haproxy
+	tools/system_packages.sh /usr/sbin/sshd:openssh-server ssh-keygen:openssh-client sudo:sudo
 	tools/system_packages.sh chromium:chromium
 	tools/install.sh $(BIN) requirements/test.txt
 	rm -rf .cache/node && mkdir -p .cache/node && cp tests/node/package*.json .cache/node/
