@@ -26,7 +26,7 @@ def begin(
     clock = SettableClock()
     services = Services(
         database=database,
-        settings=Settings(data=folder, **settings),
+        settings=Settings(data=folder, **{"ssh_allowed": "127.0.0.1/32", **settings}),
         vault=identity.Vault.open(folder),
         repository=Repository.open(folder),
         draw=really_draw,
