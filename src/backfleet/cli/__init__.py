@@ -21,11 +21,14 @@ _COMMANDS: Final = {
     "calendar": "_calendars", "call": "_calls", "client": "_clients", "completion": "_completion",
     "configure": "_configure", "console": "_console", "doctor": "_doctor", "instance": "_fleet", "key": "_identity",
     "notify": "_notify",
-    "policy": "_identity", "release": "_releases", "restore": "_backup", "role": "_roles", "rollout": "_rollouts",
-    "sample": "_calls", "serve": "_serve", "server": "_server", "task": "_tasks", "top": "_top", "user": "_identity",
+    "policy": "_identity", "relay": "_relay", "release": "_releases", "restore": "_backup", "role": "_roles",
+    "rollout": "_rollouts",
+    "sample": "_calls", "serve": "_serve", "server": "_server",
+    "ssh-key": "_importing", "task": "_tasks", "top": "_top", "user": "_identity",
 }  # fmt: skip
 """The module of each command. It is imported when the command runs: few need what the server needs."""
 _SUBCOMMANDS: Final = {
+    "instance": (("_importing", ("import_hosts",)),),
     "client": (("_runs", ("runs",)), ("_pins", ("pin", "unpin", "pins")), ("_preparing", ("precheck", "stage"))),
     "release": (
         ("_version_schemes", ("scheme",)),
@@ -46,7 +49,7 @@ class _Main(click.Group):
         """Return a command; its module is imported now."""
         if cmd_name not in _COMMANDS:
             return None
-        found = _load(_COMMANDS[cmd_name], cmd_name)
+        found = _load(_COMMANDS[cmd_name], cmd_name.replace("-", "_"))
         if isinstance(found, click.Group):
             for module, names in _SUBCOMMANDS.get(cmd_name, ()):
                 for name in names:
@@ -59,15 +62,25 @@ class _Main(click.Group):
         try:
             code = super().main(given, **{**named, "standalone_mode": False})
         except click.ClickException as problem:
-            if "--json" in given:
-                report_error(problem.format_message(), "", is_json=True)
-            else:
-                problem.show()
+            _report(problem, given)
             sys.exit(problem.exit_code)
         except click.Abort as problem:
             click.echo("Aborted!", err=True)
             sys.exit(INTERRUPTED if isinstance(problem.__cause__, KeyboardInterrupt) else 1)
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _report(problem: click.ClickException, given: Sequence[str]) -> None:
+    """Report why a command line was refused, with what may have been meant."""
+    if isinstance(problem, click.UsageError):
+        from backfleet.cli._hints import hint_for  # late: only what is wrong needs it
+
+        hint = hint_for(problem, given)
+        problem = click.UsageError(f"{problem.format_message()} {hint}", problem.ctx) if hint else problem
+    if "--json" in given:
+        report_error(problem.format_message(), "", is_json=True)
+    else:
+        problem.show()
 
 
 def _load(module: str, name: str) -> click.Command:

@@ -5,6 +5,7 @@ agent_runs and resource_tags. Publishes `gone/<id>` when an instance is deregist
 
 - Enrolment: `create_activation` makes a code, `read_registration` checks a host's request, `register` enrols the host
   after `forget_unheard` has removed what lost answers left, and `deregister` ends that; `keep_registered` has it wait;
+  `add_without_agent` registers one that has no agent, and `note_facts` records what a visit found there;
   `adopt` takes in a host that enrolled after the copy was made that the installation was restored from.
 - Turns: `take_turn` has transactions about one instance wait for each other.
 - Agents: `agent_identity` returns what a signature is verified with, `agent_kinds` whose agent an instance has,
@@ -130,6 +131,7 @@ from backfleet.fleet.registration import RegistrationRefused, forget_unheard, re
 from backfleet.fleet.replay_cache import forget_requests, remember_request, remember_requests, request_fingerprint
 from backfleet.fleet.tagging import MOST_TAGS, TooManyTags, find_tags, has_tags, remove_tags, set_tags, tags_of
 from backfleet.fleet.watching import changed, cloned, deaf, lost, quarantined, with_wrong_clocks
+from backfleet.fleet.without_agent import add_without_agent, note_facts
 
 __all__ = [
     "BEFORE_BOOT",
@@ -172,6 +174,7 @@ __all__ = [
     "TooManyTags",
     "Watched",
     "activation",
+    "add_without_agent",
     "adopt",
     "agent_identity",
     "agent_kinds",
@@ -223,6 +226,7 @@ __all__ = [
     "lost",
     "next_dial",
     "note_boot",
+    "note_facts",
     "note_heartbeats",
     "note_run",
     "note_shutdown",

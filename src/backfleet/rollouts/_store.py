@@ -19,7 +19,7 @@ from backfleet.storage import Transaction
 AT_ONCE: Final = 500  # rows named in one statement
 _NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 PURGED_AT_ONCE: Final = 5  # rollouts; each may have 50,000 members
-_MEMBER_FIELDS: Final = tuple(name for name in Member._fields if name not in ("is_reachable", "pinned"))
+_MEMBER_FIELDS: Final = tuple(name for name in Member._fields if name not in ("is_reachable", "pinned", "size"))
 
 client_tokens: Final = TokenStore(tokens, "rollout_id")
 

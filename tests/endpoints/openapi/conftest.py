@@ -27,7 +27,7 @@ def begin(
     vault, repository = open_keys(folder)
     services = Services(
         database=database,
-        settings=Settings(data=folder, **settings),
+        settings=Settings(data=folder, **{"ssh_allowed": "127.0.0.1/32", **settings}),
         vault=vault,
         repository=repository,
         draw=really_draw,

@@ -19,6 +19,7 @@ from backfleet.operations.backfleet import (
     runs,
     server,
     server_health,
+    ssh_hosts,
     tasks,
     version_schemes,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "runs",
     "server",
     "server_health",
+    "ssh_hosts",
     "tasks",
     "version_schemes",
 ]

@@ -8,6 +8,7 @@ from backfleet.endpoints.console.pages import (
     logging_in,
     oidc_logins,
     others,
+    permissions,
     pins,
     releases,
     rollouts,
@@ -25,5 +26,6 @@ ROUTES = [
     *explorer.ROUTES,
     *releases.ROUTES,
     *pins.ROUTES,
+    *permissions.ROUTES,
     *others.ROUTES,
 ]

@@ -12,7 +12,7 @@ from backfleet.endpoints.console.visits import Visit, go_to, rows_of
 from backfleet.wire.errors import InvalidParameter
 
 PAGE_SIZE: Final = 50
-EXPORTED_AT_ONCE: Final = 500
+EXPORTED_AT_ONCE: Final = 5000
 MOST_EXPORTED: Final = 50_000  # rows
 MOST_SITES: Final = 24  # columns of the map; further sites are one column
 OTHER_SITES: Final = "\x00"
