@@ -32,6 +32,7 @@ bench: venv $(VENV)/.bench ## the measurements of bench/RESULTS.md, one after th
 	$(BIN)/python bench/upgrade.py
 	$(BIN)/python bench/fleet.py --hosts 2000
 	$(BIN)/python bench/host.py
+	$(BIN)/python bench/console.py
 
 chaos: venv ## kill server, agents and upgraders at random under backups; CHAOS_ARGS="--seed 13 --seconds 300"
 	$(BIN)/python bench/chaos.py $(CHAOS_ARGS)

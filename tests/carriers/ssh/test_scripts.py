@@ -50,6 +50,26 @@ def test_the_end_of_the_input_ends_the_command_and_what_it_started(tmp_path: Pat
     assert time.monotonic() - began < 40
 
 
+def test_nothing_stays_on_the_host_when_the_connection_is_gone() -> None:
+    """The shell that reports a killed command writes into a broken pipe then."""
+    process = subprocess.Popen(
+        ["/bin/sh", "-c", run_command(sudo=False)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(input_of('echo "$0"; sleep 50', "/"))
+    process.stdin.flush()
+    folder = Path(process.stdout.readline().decode().strip()).parent
+    assert folder.is_dir()
+    process.stdout.close()
+    process.stdin.close()
+    process.wait(60)
+    assert not folder.exists()
+
+
 def test_nothing_that_varies_is_in_the_command_of_a_session() -> None:
     texts = [run_command(sudo=sudo) for sudo in (True, False)] + [facts_command(sudo=True)]
     assert texts[0] == "exec sudo -n -H -- " + texts[1].removeprefix("exec ")

@@ -20,6 +20,7 @@ umask 077
 IFS= read -r size && IFS= read -r folder || exit 72
 dir=$(mktemp -d /tmp/backfleet.XXXXXXXX) || exit 73
 trap 'rm -rf "$dir"' EXIT
+trap : PIPE HUP
 head -c "$size" >"$dir/command" || exit 74
 [ "$(wc -c <"$dir/command")" -eq "$size" ] || exit 75
 exec 3<&0
