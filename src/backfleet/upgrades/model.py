@@ -62,6 +62,9 @@ def status_after_failure(kind: Kind, version: str, code: str, *, is_deferred: bo
 PREPARING: Final = (Kind.PRECHECK, Kind.STAGE)
 """What changes nothing that a user of the client could notice."""
 
+LONGEST_PAUSE: Final = timedelta(hours=1)
+"""Between two orders for a busy host."""
+
 
 class IllegalMove(Exception):
     """An item cannot go from its state to that one: a fault of this program, not of a host."""
