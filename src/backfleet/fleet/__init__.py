@@ -120,7 +120,7 @@ from backfleet.fleet.pins import (
     purge_pins,
     put_pin,
 )
-from backfleet.fleet.preferences import preferences_of, set_preferences
+from backfleet.fleet.preferences import preferences_of, set_preferences, without_password
 from backfleet.fleet.readers import oldest_readers
 from backfleet.fleet.registration import RegistrationRefused, forget_unheard, read_registration, register
 from backfleet.fleet.replay_cache import forget_requests, remember_request, remember_requests, request_fingerprint
@@ -245,4 +245,5 @@ __all__ = [
     "take_boots",
     "take_turn",
     "take_unchecked",
+    "without_password",
 ]

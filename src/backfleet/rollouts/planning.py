@@ -78,6 +78,7 @@ def plan(
         client.id: (client, instance, tags)
         for client, instance, tags in found
         if matches(policy.select, candidate_of(client, instance, tags, away, scheme))
+        and (client.is_installed or policy.kind is not Kind.SETTINGS)
     }
     target, faults = _target(tx, policy, [instance for _, instance, _ in selected.values()])
     there = {client.id for client, _, _ in selected.values() if client.version == target and not client.in_doubt}
@@ -105,7 +106,7 @@ def _without_pinned_canaries(
     now: datetime,
 ) -> list[Candidate]:
     """Return candidates of which those are marked as out of reach that a pin holds: nothing is learned from them."""
-    if not fleet.has_pins(tx, account_id, region, now=now):
+    if policy.kind is Kind.SETTINGS or not fleet.has_pins(tx, account_id, region, now=now):
         return list(candidates)
     places = {(each.instance_id, policy.package): each.client_id for each in candidates}
     holds = fleet.holds_of(tx, account_id, region, places, now=now)
@@ -115,7 +116,12 @@ def _without_pinned_canaries(
 
 
 def _target(tx: Transaction, policy: Policy, instances: Sequence[Instance]) -> tuple[str, list[Fault]]:
-    """Return the version that the rollout goes to, and what forbids it. It is fixed once, not for each host."""
+    """Return the version that the rollout goes to, and what forbids it. It is fixed once, not for each host.
+
+    Settings go to clients of any version: then it is "".
+    """
+    if policy.kind is Kind.SETTINGS:
+        return "", []
     every = [release for release in releases.find_all(tx, policy.package) if release.withdrawn_at is None]
     version = policy.version
     if not version:
@@ -152,7 +158,7 @@ def _faults(
         return faults
     faults += [Fault(0, "ring", text, "each ring must be filled as written") for text in assignment.unfilled]
     newer = [each.client_id for each in candidates if is_newer(each, target)]
-    if newer and policy.kind is not Kind.ROLL_BACK:
+    if newer and policy.kind not in (Kind.ROLL_BACK, Kind.SETTINGS):
         named = ", ".join(newer[:SHOWN])
         wanted = 'exclude them, or write `kind = "roll-back"`'
         faults.append(Fault(0, "version", f"{len(newer)} clients have a newer version ({named})", wanted))

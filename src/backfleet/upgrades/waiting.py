@@ -16,7 +16,7 @@ from backfleet.ids import Draw, new_id
 from backfleet.storage import Transaction
 from backfleet.upgrades import _store
 from backfleet.upgrades.ending import TOPIC, update_tasks
-from backfleet.upgrades.model import PREPARING, Item, Task
+from backfleet.upgrades.model import KEEPS_VERSION, Item, Task
 from backfleet.upgrades.outcomes import LONGEST_MESSAGE, Judgement
 from backfleet.upgrades.planning import PINNED, pinned_text
 from backfleet.upgrades.states import ItemState, Kind
@@ -111,7 +111,9 @@ def after_put_off(judgement: Judgement) -> Judgement:
     if change is None:
         return judgement
     status = ClientStatus.ACTIVATED if item.current_version else ClientStatus.NOT_INSTALLED
-    return replace(judgement, change=replace(change, status=None if item.kind in PREPARING else status, failure=None))
+    return replace(
+        judgement, change=replace(change, status=None if item.kind in KEEPS_VERSION else status, failure=None)
+    )
 
 
 def end_overdue(tx: Transaction, late: Sequence[Item], *, now: datetime, draw: Draw) -> list[Item]:

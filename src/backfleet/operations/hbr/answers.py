@@ -109,6 +109,7 @@ NAMES = {
     Kind.ROLL_BACK: "RollBackClientsTask",
     Kind.PRECHECK: "PrecheckClientsTask",
     Kind.STAGE: "StageClientsTask",
+    Kind.SETTINGS: "UpdateClientSettingsTask",
 }
 
 

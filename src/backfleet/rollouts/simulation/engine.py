@@ -13,6 +13,7 @@ from backfleet.rollouts.states import ENDED, MemberState
 from backfleet.rollouts.strategy import Timetable, decide
 
 _NOTHING: Final = timedelta(0)
+_SAVING: Final = timedelta(seconds=5)  # that a host takes to save settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +137,19 @@ class _Run:
     def _carry_out(self, member: Member, move: Move, host: Host) -> None:
         if move.action is Action.ROLL_BACK:
             self.at(self.now + host.upgrade, member.client_id, end=OrderEnd.SUCCEEDED)
+        elif move.action is Action.SETTINGS:
+            self._take_settings(member, host)
         elif move.to is MemberState.UPGRADING:
             self._upgrade(member, host)
+
+    def _take_settings(self, member: Member, host: Host) -> None:
+        """Save settings: no backup is waited for, and no host rolls back by itself: its first backup fails instead."""
+        done = self.now + _SAVING
+        is_bad = host.end is OrderEnd.ROLLED_BACK
+        end, first_run = (OrderEnd.SUCCEEDED, FirstRun.FAILED) if is_bad else (host.end, host.first_run)
+        self.at(done, member.client_id, end=end)
+        if end is OrderEnd.SUCCEEDED and first_run is not None:
+            self.at(done + host.first_run_after, member.client_id, first_run=first_run)
 
     def _upgrade(self, member: Member, host: Host) -> None:
         free_at = host.busy_until(self.now)

@@ -11,6 +11,12 @@ from backfleet.rollouts.strategy.tally import Tally
 
 _HOUR: Final = timedelta(hours=1)
 _RAN: Final = (MemberState.SUCCEEDED, MemberState.ALREADY_THERE, MemberState.VERIFYING)
+_ACTIONS: Final = {
+    Kind.PRECHECK: Action.PRECHECK,
+    Kind.STAGE: Action.STAGE,
+    Kind.ROLL_BACK: Action.ROLL_BACK,
+    Kind.SETTINGS: Action.SETTINGS,
+}
 
 
 class Timetable(Protocol):
@@ -98,6 +104,6 @@ def _candidates(tally: Tally, ring: int, zones: list[str], openings: dict[str, O
 
 
 def _order(policy: Policy, member: Member) -> Move:
-    actions = {Kind.PRECHECK: Action.PRECHECK, Kind.STAGE: Action.STAGE, Kind.ROLL_BACK: Action.ROLL_BACK}
-    action = actions.get(policy.kind, Action.MOVE)
-    return Move(member.client_id, MemberState.UPGRADING, "its order leaves", action=action)
+    return Move(
+        member.client_id, MemberState.UPGRADING, "its order leaves", action=_ACTIONS.get(policy.kind, Action.MOVE)
+    )

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from backfleet import rollouts
-from backfleet.operations.backfleet.rollouts.answers import ROLLOUT, rollout_answer
+from backfleet.operations.backfleet.rollouts.answers import ROLLOUT, SETTINGS, rollout_answer, settings_answer
 from backfleet.operations.backfleet.rollouts.errors import ERRORS, refusals
 from backfleet.operations.backfleet.rollouts.judging import Judge
 from backfleet.operations.backfleet.rollouts.tag_setters import tag_setters
@@ -85,6 +85,7 @@ def reachable_within(call: Call) -> timedelta:
     resources=every_rollout,
     answer={
         "TargetVersion": str,
+        "Settings": SETTINGS,
         "Members": int,
         "AlreadyThere": int,
         "Rings": [_RING],
@@ -109,6 +110,7 @@ def preview_rollout(call: Call, asked: PreviewRollout) -> dict[str, Any]:
         rings[member.ring].append(member.client_id)
     return {
         "TargetVersion": found.target_version,
+        "Settings": settings_answer(found.policy),
         "Members": len(found.members),
         "AlreadyThere": found.already_there,
         "Rings": [
