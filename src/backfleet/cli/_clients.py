@@ -59,8 +59,10 @@ def list_clients(api: Client, wanted: Wanted, limit: int | None, output: Output)
 
 
 def _offered(found: dict[str, Any]) -> str:
-    """Return what is said of a client whose version is not offered any more."""
-    return ", behind what is offered (withdrawn)" if found.get("OfferState") == "Withdrawn" else ""
+    """Return what is said of a client whose version is not offered any more, or below the minimum."""
+    withdrawn = ", behind what is offered (withdrawn)" if found.get("OfferState") == "Withdrawn" else ""
+    minimum = found.get("BelowMinimumVersion")
+    return f"{withdrawn}, below the minimum {minimum}" if minimum else withdrawn
 
 
 def _unconfirmed(found: dict[str, Any]) -> str:

@@ -74,22 +74,24 @@ def plan(
     found = fleet.clients_of_package(tx, account_id, region, policy.package)
     scheme = releases.schemes_of(tx, [policy.package])[policy.package]
     away = fleet.out_of_reach(tx, account_id, region, reachable_since=now - reachable_within)
+    minimum = minimum_of(tx, account_id, region, policy.package)
     selected = {
         client.id: (client, instance, tags)
         for client, instance, tags in found
-        if matches(policy.select, candidate_of(client, instance, tags, away, scheme))
+        if matches(policy.select, candidate_of(client, instance, tags, away, scheme, minimum))
         and (client.is_installed or policy.kind is not Kind.SETTINGS)
     }
     target, faults = _target(tx, policy, [instance for _, instance, _ in selected.values()])
     there = {client.id for client, _, _ in selected.values() if client.version == target and not client.in_doubt}
     candidates = [
-        candidate_of(client, instance, tags, away, scheme)
+        candidate_of(client, instance, tags, away, scheme, minimum)
         for client, instance, tags in selected.values()
         if client.id not in there
     ]
     candidates = _without_pinned_canaries(tx, policy, target, candidates, account_id, region, now)
     assignment = assign(policy, rollout_id, candidates)
     faults += _faults(policy, target, candidates, assignment, now)
+    faults += _minimum_faults(policy, target, minimum, scheme)
     faults += _overlaps(tx, policy, assignment, rollout_id)
     faults += window_faults(tx, account_id, policy, Counter(each.zone for each in candidates), now)
     members = _members(policy, rollout_id, candidates, assignment)
@@ -205,8 +207,28 @@ def new_member(policy: Policy, rollout_id: str, candidate: Candidate, ring: int)
     )
 
 
-def candidate_of(client: Client, instance: Instance, tags: Mapping[str, str], away: set[str], scheme: str) -> Candidate:
-    """Return a client as a policy sees it."""
+def minimum_of(tx: Transaction, account_id: str, region: str, package: str) -> str:
+    """Return the minimum version of a package; "" if it has none."""
+    found = fleet.minimum_of(tx, account_id, region, package)
+    return "" if found is None else found.version
+
+
+def _minimum_faults(policy: Policy, target: str, minimum: str, scheme: str) -> list[Fault]:
+    if not policy.select.below_minimum:
+        return []
+    if not minimum:
+        wanted = f"there is no minimum version of {policy.package}; `backfleet minimum set` puts one"
+        return [Fault(0, "select.below_minimum", "true", wanted)]
+    if fleet.is_below(scheme_of(scheme), target, minimum):
+        wanted = f"give a version that is not below the minimum, {minimum}: clients would stay below it"
+        return [Fault(0, "version", target, wanted)]
+    return []
+
+
+def candidate_of(
+    client: Client, instance: Instance, tags: Mapping[str, str], away: set[str], scheme: str, minimum: str
+) -> Candidate:
+    """Return a client as a policy sees it. `minimum`: the minimum version of its package, "" if there is none."""
     return Candidate(
         client_id=client.id,
         instance_id=instance.id,
@@ -217,4 +239,5 @@ def candidate_of(client: Client, instance: Instance, tags: Mapping[str, str], aw
         is_reachable=instance.id not in away,
         zone=instance.time_zone if zone_of(instance.time_zone) is not None else "",
         scheme=scheme,
+        is_below_minimum=fleet.is_below(scheme_of(scheme), client.version, minimum),
     )

@@ -36,7 +36,7 @@ class NamedGroup:
 class NewGroup(NamedGroup):
     """A group to make."""
 
-    comments: str = text("Comments", default="")
+    comments: str = text("Comments", default="", raw=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class ChangedGroup(NamedGroup):
     """A group and new details. What is not given stays."""
 
     new_name: str | None = text("NewGroupName", longest=naming.ON_THE_WIRE)
-    comments: str | None = text("NewComments")
+    comments: str | None = text("NewComments", raw=True)
 
 
 @dataclass(frozen=True, slots=True)

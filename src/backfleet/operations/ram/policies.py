@@ -44,10 +44,10 @@ class NewPolicy:
     """A policy to make."""
 
     policy_name: str = text("PolicyName", required=True, longest=naming.ON_THE_WIRE)
-    document: str = text("PolicyDocument", required=True)
-    description: str = text("Description", default="")
+    document: str = text("PolicyDocument", required=True, raw=True)
+    description: str = text("Description", default="", raw=True)
     tags: tuple[Tag, ...] = repeat_objects("Tag", of=Tag)
-    written_tags: str = text("Tag", default="", longest=16_384)
+    written_tags: str = text("Tag", default="", longest=16_384, raw=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class OwnPolicy:
 class DescribedPolicy(OwnPolicy):
     """A policy and its new description."""
 
-    description: str = text("NewDescription", required=True)
+    description: str = text("NewDescription", required=True, raw=True)
 
 
 @dataclass(frozen=True, slots=True)

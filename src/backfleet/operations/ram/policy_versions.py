@@ -31,7 +31,7 @@ VERSION_ERRORS: Final[tuple[type[ApiError], ...]] = (BadVersionId, *refusals("En
 class NewVersion(OwnPolicy):
     """A new version of a policy."""
 
-    document: str = text("PolicyDocument", required=True)
+    document: str = text("PolicyDocument", required=True, raw=True)
     default: bool = boolean("SetAsDefault", default=False)
     rotation: str = text("RotateStrategy", default="None", choices=("None", ROTATE))
 

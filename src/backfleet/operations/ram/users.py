@@ -56,7 +56,7 @@ class NewUser(NamedUser):
     """A user to make."""
 
     display_name: str = text("DisplayName", default="")
-    comments: str = text("Comments", default="")
+    comments: str = text("Comments", default="", raw=True)
     email: str = text("Email", default="")
     mobile_phone: str = text("MobilePhone", default="")
 
@@ -67,7 +67,7 @@ class ChangedUser(NamedUser):
 
     new_name: str | None = text("NewUserName", longest=naming.ON_THE_WIRE)
     display_name: str | None = text("NewDisplayName")
-    comments: str | None = text("NewComments")
+    comments: str | None = text("NewComments", raw=True)
     email: str | None = text("NewEmail")
     mobile_phone: str | None = text("NewMobilePhone")
 

@@ -57,6 +57,7 @@ class Selector:
     clients: tuple[str, ...] = ()
     where: Expression | None = None
     exclude: "Selector | None" = None
+    below_minimum: bool = False  # only clients below the minimum version of the package
     dynamic: bool = False  # takes newcomers in while the rollout runs
 
 

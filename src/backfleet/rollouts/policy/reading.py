@@ -137,6 +137,7 @@ def _selector(section: Section, *, may_exclude: bool = True) -> Selector:
         clients=section.texts("clients", most=100_000),
         where=_where(section),
         exclude=exclude,
+        below_minimum=section.flag("below_minimum", default=False),
         dynamic=section.flag("dynamic", default=False),
     )
     section.finish()

@@ -29,14 +29,14 @@ _RING: Final = {"Name": str, "Members": int, "Clients": [str]}
 class PreviewRollout:
     """A policy, as TOML."""
 
-    policy: str = text("Policy", required=True, longest=LONGEST_POLICY)
+    policy: str = text("Policy", required=True, longest=LONGEST_POLICY, raw=True)
 
 
 @dataclass(frozen=True, slots=True)
 class CreateRollout:
     """A policy, and whether its rollout starts at once, or at a time (Unix seconds)."""
 
-    policy: str = text("Policy", required=True, longest=LONGEST_POLICY)
+    policy: str = text("Policy", required=True, longest=LONGEST_POLICY, raw=True)
     start: bool = boolean("Start", default=False)
     start_time: int | None = integer("StartTime", least=0, most=LATEST)
     client_token: str | None = text("ClientToken", longest=64)
