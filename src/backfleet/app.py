@@ -192,7 +192,10 @@ class _Server:
         if "openapi" in only:
             openapi.add_to(app, services, self._performer, self._clock)
         if "console" in only:
-            console.add_to(app, services, self._performer, self._pubsub, self._clock)
+            try:
+                console.add_to(app, services, self._performer, self._pubsub, self._clock)
+            except (OSError, ValueError) as problem:
+                raise CannotStart(f"console_oidc_file, outbound_allowed or outbound_authority: {problem}") from None
         if "downloads" in only:
             downloads.add_to(
                 app,

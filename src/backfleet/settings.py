@@ -18,7 +18,7 @@ FORMER_PART_NAMES = {"assist": "agents"}
 """Names of parts in earlier builds, still accepted in settings files and scripts."""
 
 MAY_BE_ZERO = frozenset(
-    {"host_bytes_per_second", "most_connections", "most_connections_per_address"}
+    {"host_bytes_per_second", "most_connections", "most_connections_per_address", "backup_days"}
 )  # 0 means no limit
 
 DEFAULT_DATA = Path("~/.local/share/backfleet")
@@ -54,6 +54,7 @@ class Settings:
     console_https: bool = False  # serve the console on the https listener too, and not only on the plain one
     console_idle_seconds: int = 3600  # a session of the console ends when its person asks for nothing for so long
     console_seconds: int = 43_200  # it ends after so long in any case
+    console_oidc_file: str = ""  # the identity providers by which people log in to the console; "" = none
     require_tls: bool = False  # refuse over plain HTTP what the cloud refuses there
 
     calls_per_second: int = 200  # of one operation by one account, on average
@@ -87,6 +88,7 @@ class Settings:
     smtp_url: str = ""  # smtp://user@host:587 (STARTTLS), smtps://user@host:465, smtp+plain://localhost:25
     smtp_password_file: str = ""
     smtp_sender: str = ""  # the address that mail comes from
+    backup_days: int = 7  # without `backfleet backup` for longer, GetServerHealth warns; 0 = it is backed up otherwise
     lost_seconds: int = 1800  # a host not heard of for longer, and not shut down, is a notification
 
     log_level: str = "INFO"

@@ -58,7 +58,7 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
 def _moving_workers(services: Services, clock: Clock) -> list[Worker]:
     settings, database, draw, watch = services.settings, services.database, services.draw, services.hold
     reachable_within = timedelta(seconds=settings.fit_seconds)
-    carrier = carriers.GatewayCarrier(bootstrap_of(settings))
+    carrier = carriers.through_gateway(bootstrap_of(settings))
     rollout_worker = rollouts.Worker(database, settings, draw, operations.RolloutJudge, operations.witness(services))
     asker = asker_of(database, settings, draw)
     moving = [
@@ -83,7 +83,7 @@ def _unless_held(watch: hold.Watch | None, run_once: Callable[[], bool]) -> bool
 
 def _other_workers(services: Services, clock: Clock) -> list[Worker]:
     settings, database = services.settings, services.database
-    carrier = carriers.GatewayCarrier(bootstrap_of(settings))
+    carrier = carriers.through_gateway(bootstrap_of(settings))
     housekeeping, measuring = operations.Housekeeping(services, clock()), operations.Measuring(services)
     return [
         Worker(

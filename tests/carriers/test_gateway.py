@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from backfleet import carriers, commands, fleet
-from backfleet.carriers import Bootstrap, Carrier, Delivery, GatewayCarrier, News, State
-from backfleet.carriers.gateway import MOST_REPEATS, read_reference, reference_of
+from backfleet.carriers import Bootstrap, Carrier, Delivery, News, State, through_gateway
+from backfleet.carriers.dispatching import MOST_REPEATS, read_reference, reference_of
 from backfleet.commands import FinalReport, HandedInvocation
 from backfleet.fleet import AgentKind, Heartbeat
 from backfleet_host.contract import Order, is_order, read_order
@@ -61,7 +61,7 @@ class Sender:
 
 @pytest.fixture
 def sender(env: Environment) -> Sender:
-    return Sender(env, GatewayCarrier(BOOTSTRAP))
+    return Sender(env, through_gateway(BOOTSTRAP))
 
 
 def test_our_own_agent_gets_the_order_as_it_is(sender: Sender) -> None:
@@ -77,7 +77,7 @@ def test_our_own_agent_gets_the_order_as_it_is(sender: Sender) -> None:
 
 def test_without_a_bootstrap_every_agent_gets_the_order_as_it_is(env: Environment) -> None:
     """An agent that is not ours then refuses it."""
-    sender, other = Sender(env, GatewayCarrier()), env.host(agent=OFFICIAL)
+    sender, other = Sender(env, through_gateway()), env.host(agent=OFFICIAL)
     sender.send(sender.delivery(other))
     (plain,) = sender.fetch(other)
     assert is_order(plain.content)

@@ -155,21 +155,3 @@ def test_an_activation_prints_a_line_to_paste(cli: Cli) -> None:
         assert made["ActivationCode"] in line
         assert re.search(r"'[0-9a-f]{64}  /etc/backfleet/ca.pem' \| sha256sum -c", line)
     assert "shown only now" in cli("activation", "create").stdout
-
-
-def test_the_doctor_accepts_a_healthy_installation(cli: Cli, server: Installation) -> None:
-    """And says what is wrong with one that is not."""
-    healthy = cli("doctor")
-    assert (healthy.exit_code, "BAD" in healthy.stdout) == (0, False), healthy.output
-    (server.data / "admin.json").chmod(0o644)
-    open_to_all = cli("doctor")
-    (server.data / "admin.json").chmod(0o600)
-    assert open_to_all.exit_code == 1
-    assert f"BAD  data folder: others can read {server.data / 'admin.json'}; run chmod go-rwx" in open_to_all.stdout
-
-
-def test_the_doctor_says_how_to_begin(cli: Cli, tmp_path: Path) -> None:
-    """Before the first start."""
-    nothing = cli("doctor", "--data", str(tmp_path / "none"))
-    assert nothing.exit_code == 1
-    assert "`backfleet serve` makes it" in nothing.stdout

@@ -23,6 +23,8 @@ def test_f22_a_schedule_that_no_longer_fires_after_an_update_is_noticed(sqlite_h
     assert sqlite_hosts.ask("DescribeServer")["OverdueBackups"] == 0
     sqlite_hosts.at += 3 * DAY
     assert sqlite_hosts.ask("DescribeServer")["OverdueBackups"] == 1
+    health = {each["Code"]: each for each in sqlite_hosts.ask("GetServerHealth")["Findings"]}
+    assert (health["BackupsOverdue"]["Severity"], health["BackupsOverdue"]["Subjects"]) == ("Error", [client])
 
 
 def test_f60_hosts_that_begin_at_different_versions_go_to_one_each_from_its_own(sqlite_hosts: Fleet) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from backfleet import commands, fleet, upgrades
-from backfleet.carriers import GatewayCarrier
+from backfleet.carriers import through_gateway
 from backfleet.commands import FinalReport, Handout, State
 from backfleet.commands._tables import invocations
 from backfleet.fleet import Client
@@ -118,7 +118,7 @@ class Helpers:
 
     def run_worker_once(self, at: float = 0) -> bool:
         draw = self.env.services.draw
-        return upgrades.run_once(self.database, now=self.moment(at), draw=draw, carrier=GatewayCarrier())
+        return upgrades.run_once(self.database, now=self.moment(at), draw=draw, carrier=through_gateway())
 
     def sweep(self, at: float) -> None:
         """Act on leases that ran out."""

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from backfleet import commands, fleet, upgrades
-from backfleet.carriers import Bootstrap, GatewayCarrier
+from backfleet.carriers import Bootstrap, through_gateway
 from backfleet.commands import FinalReport, State
 from backfleet.commands._tables import invocations
 from backfleet.fleet import Change, Client, ClientStatus, Heartbeat
@@ -30,7 +30,7 @@ def check(helpers: Helpers, at: float, bootstrap: Bootstrap | None = None) -> bo
         draw=helpers.env.services.draw,
         every=DAY,
         reachable_within=REACHABLE_WITHIN,
-        carrier=GatewayCarrier(bootstrap),
+        carrier=through_gateway(bootstrap),
     )
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from backfleet import fleet, upgrades
-from backfleet.carriers import GatewayCarrier
+from backfleet.carriers import through_gateway
 from backfleet.fleet.readers import REPOSITORY, oldest
 from backfleet_host.contract import Order, read_order
 from backfleet_host.versions import scheme_of
@@ -70,7 +70,7 @@ def test_an_order_says_how_fast_its_host_may_download(helpers: Helpers) -> None:
     helpers.start(target)
     draw = helpers.env.services.draw
     upgrades.run_once(
-        helpers.database, now=helpers.moment(0), draw=draw, carrier=GatewayCarrier(), rules=upgrades.Rules(2_000_000)
+        helpers.database, now=helpers.moment(0), draw=draw, carrier=through_gateway(), rules=upgrades.Rules(2_000_000)
     )
     order = order_for(helpers, target.instance_id)
     assert order.bytes_per_second == 2_000_000

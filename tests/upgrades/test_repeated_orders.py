@@ -5,14 +5,14 @@ import re
 from datetime import timedelta
 
 from backfleet import commands, upgrades
-from backfleet.carriers import Bootstrap, GatewayCarrier
-from backfleet.carriers.gateway import MOST_REPEATS
+from backfleet.carriers import Bootstrap, through_gateway
+from backfleet.carriers.dispatching import MOST_REPEATS
 from backfleet.commands import FinalReport
 from backfleet.upgrades import ItemState
 from backfleet_host.contract import Report, read_order
 from operations.environment import Environment
 
-GATEWAY = GatewayCarrier(Bootstrap("server:8443", "PEM", "0" * 64))
+GATEWAY = through_gateway(Bootstrap("server:8443", "PEM", "0" * 64))
 LEASE = timedelta(seconds=90)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from backfleet import commands, fleet, upgrades
-from backfleet.carriers import GatewayCarrier
+from backfleet.carriers import through_gateway
 from backfleet.fleet import ClientStatus
 from backfleet.upgrades import ItemState, Kind, NewTask, Rules, Task, TaskState, TaskTarget
 from operations.environment import PLATFORM, REGION
@@ -31,7 +31,9 @@ def wait(helpers: Helpers, *targets: TaskTarget, days: float = 7, at: float = 0,
 
 def run(helpers: Helpers, at: float, rules: Rules = ALLOWED) -> None:
     draw = helpers.env.services.draw
-    while upgrades.run_once(helpers.database, now=helpers.moment(at), draw=draw, carrier=GatewayCarrier(), rules=rules):
+    while upgrades.run_once(
+        helpers.database, now=helpers.moment(at), draw=draw, carrier=through_gateway(), rules=rules
+    ):
         pass
 
 

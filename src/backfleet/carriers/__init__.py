@@ -1,13 +1,13 @@
 """How an order reaches a host, and how its report comes back. Knows nothing of what an order is for.
 
-Owns no table. A carrier is a way to hosts. The first one is the `GatewayCarrier`, for hosts whose agents come to our
-gateway. Every carrier has the verbs of the `Carrier` protocol:
+Owns no table. An instance has one carrier, fixed when it is registered. `Carriers` are all of them behind one
+interface, so that no sender knows which carrier a host has:
 
     send: bring orders to their hosts, each once
     news, mark_collected: read what became of them
     repeat: send orders again whose outcome was lost, where the host has to be asked
 
-What needs no carrier's settings is a function, and acts on all carriers:
+Each carrier is a `Way`: the `Gateway` is for hosts whose agents come to us. What needs no way is a function:
 
     cancel: withdraw orders, or have them stopped on their hosts
     withdraw: withdraw orders that no host has yet
@@ -18,21 +18,25 @@ An order is known by the sender's topic, which is published when there is news o
 """
 
 from backfleet.carriers.bootstrap import Bootstrap
-from backfleet.carriers.gateway import GatewayCarrier, cancel, forget, takes_orders, withdraw
-from backfleet.carriers.model import Carrier, Delivery, News
+from backfleet.carriers.dispatching import Carriers, cancel, forget, through_gateway, withdraw
+from backfleet.carriers.gateway import Gateway, takes_orders
+from backfleet.carriers.model import Carrier, Delivery, News, Way
 from backfleet.commands import Outcome, Reached, State
 
 __all__ = [
     "Bootstrap",
     "Carrier",
+    "Carriers",
     "Delivery",
-    "GatewayCarrier",
+    "Gateway",
     "News",
     "Outcome",
     "Reached",
     "State",
+    "Way",
     "cancel",
     "forget",
     "takes_orders",
+    "through_gateway",
     "withdraw",
 ]

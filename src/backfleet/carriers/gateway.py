@@ -1,31 +1,20 @@
-"""The carrier for hosts whose agents come to our gateway: an order is a command, run once by the host's agent.
+"""The carrier `assist`: agents come to our gateway and fetch their commands.
 
 Our own agent takes an order as it is. Any other one runs shell commands, so the order goes as a command that fetches
-our host program and hands it the order. Our own agent reports until it is heard; the other ones report once, so an
-order whose outcome was lost there is sent again, and the host answers from its journal.
+our host program and hands it the order.
 """
 
-import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Final
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from backfleet import commands, fleet
-from backfleet.carriers.bootstrap import Bootstrap, command_for
-from backfleet.carriers.model import Delivery, News
-from backfleet.commands import NewInvocation, Reached, State
+from backfleet import fleet
+from backfleet.carriers.bootstrap import Bootstrap
 from backfleet.fleet import AgentKind, Instance
-from backfleet.ids import Draw
 from backfleet.storage import Transaction
-from backfleet_host.contract import read_output
-
-MOST_REPEATS: Final = 5  # times that a lost order is sent again
-_REPEAT: Final = re.compile(r"(.+)\+([1-9])")  # one digit: senders' own references may end with a longer number
 
 
 @dataclass(frozen=True, slots=True)
-class GatewayCarrier:
+class Gateway:
     """The way through the agents' endpoint.
 
     `bootstrap` is for hosts whose agent is not ours; without it they get the order as it is, and refuse it.
@@ -33,116 +22,18 @@ class GatewayCarrier:
 
     bootstrap: Bootstrap | None = None
 
-    def send(self, tx: Transaction, deliveries: Sequence[Delivery], *, topic: str, now: datetime, draw: Draw) -> None:
-        """Queue orders as commands for their hosts' agents. See `Carrier.send`."""
-        others = self._hosts_to_bootstrap(tx, deliveries)
-        invocations = [
-            _invocation(delivery, self.bootstrap if delivery.instance_id in others else None, topic)
-            for delivery in deliveries
-        ]
-        commands.send(tx, invocations, topic=topic, now=now, draw=draw)
-
-    def repeat(self, tx: Transaction, lost: Sequence[Delivery], *, topic: str, now: datetime, draw: Draw) -> None:
-        """Send lost orders again to hosts whose agent is not ours, at most MOST_REPEATS times. See `Carrier.repeat`."""
-        others = self._hosts_to_bootstrap(tx, lost)
-        again = [
-            _invocation(replace(delivery, repeats=delivery.repeats + 1), self.bootstrap, topic)
-            for delivery in lost
-            if delivery.instance_id in others and delivery.repeats < MOST_REPEATS
-        ]
-        if again:
-            commands.send(tx, again, topic=topic, now=now, draw=draw)
-
-    def news(self, tx: Transaction, topic: str, *, limit: int) -> list[News]:
-        """Return the news of a sender's orders. See `Carrier.news`.
-
-        A command that ended without the report of its order is lost, where it can be sent again: the host then answers
-        from its journal.
-        """
-        found = [News(*read_reference(one.reference), one) for one in commands.outcomes(tx, topic, limit=limit)]
-        silent = [news for news in found if _ended_without_report(news)]
-        others = self._others(tx, [news.outcome.instance_id for news in silent])
-        return [
-            replace(news, outcome=replace(news.outcome, state=State.LOST))
-            if news in silent and news.outcome.instance_id in others
-            else news
-            for news in found
-        ]
-
-    def mark_collected(self, tx: Transaction, news: Sequence[News]) -> None:
-        """Mark this news as read. See `Carrier.mark_collected`."""
-        commands.mark_collected(tx, [one.outcome for one in news])
-
-    def _hosts_to_bootstrap(self, tx: Transaction, deliveries: Sequence[Delivery]) -> set[str]:
-        return self._others(tx, [delivery.instance_id for delivery in deliveries])
-
-    def _others(self, tx: Transaction, instance_ids: Sequence[str]) -> set[str]:
-        """Return those of these instances that get their orders by a bootstrap."""
-        if self.bootstrap is None or not instance_ids:
-            return set()
+    def bootstraps(self, tx: Transaction, instance_ids: Sequence[str]) -> dict[str, Bootstrap]:
+        """Return the bootstrap of each host whose agent is not ours. See `Way.bootstraps`."""
+        if self.bootstrap is None:
+            return {}
         kinds = fleet.agent_kinds(tx, instance_ids)
-        return {instance_id for instance_id, kind in kinds.items() if kind is not AgentKind.BACKFLEET}
-
-
-def _ended_without_report(news: News) -> bool:
-    """Return whether the host's shell ended before the order's report, and the order may be sent again."""
-    if news.outcome.state is not State.FINISHED or news.repeats >= MOST_REPEATS:
-        return False
-    return read_output(news.outcome.output.decode(errors="replace"))[1] is None
-
-
-def _invocation(delivery: Delivery, bootstrap: Bootstrap | None, topic: str) -> NewInvocation:
-    order, reference = delivery.order, reference_of(delivery.reference, delivery.repeats)
-    return NewInvocation(
-        account_id=delivery.account_id,
-        instance_id=delivery.instance_id,
-        content=order.as_command() if bootstrap is None else command_for(order, bootstrap, f"{topic}/{reference}"),
-        timeout_seconds=delivery.timeout_seconds,
-        reference=reference,
-    )
+        return {each: self.bootstrap for each, kind in kinds.items() if kind is not AgentKind.BACKFLEET}
 
 
 def takes_orders(instance: Instance) -> bool:
     """Return whether this instance can be sent orders.
 
-    Our own agent takes them as they are; with any other agent it takes our host program, which there is for Linux.
+    Our own agent takes them as they are; with any other agent, or none, it takes our host program, which there is for
+    Linux.
     """
     return instance.agent_kind is AgentKind.BACKFLEET or instance.platform.startswith("linux-")
-
-
-def cancel(tx: Transaction, topic: str, references: Sequence[str], *, now: datetime) -> dict[str, Reached]:
-    """Withdraw a sender's orders that no host has yet, and have the others stopped on their hosts, repeats included.
-
-    Returns:
-        How far each had come that had not ended, by the sender's reference.
-    """
-    furthest: dict[str, Reached] = {}
-    for name, reached in commands.stop(tx, topic, _every_reference(references), now=now).items():
-        reference, _ = read_reference(name)
-        furthest[reference] = max(reached, furthest.get(reference, reached))
-    return furthest
-
-
-def withdraw(tx: Transaction, topic: str, references: Sequence[str], *, now: datetime) -> None:
-    """Withdraw a sender's orders that no host has yet, and leave the others alone."""
-    commands.withdraw(tx, topic, _every_reference(references), now=now)
-
-
-def forget(tx: Transaction, topic: str, *, before: datetime) -> None:
-    """Forget a sender's orders that were sent before this moment."""
-    commands.drop_before(tx, topic, before)
-
-
-def reference_of(reference: str, repeats: int = 0) -> str:
-    """Return the name of an order's invocation: the sender's reference, for each repeat with a number of its own."""
-    return f"{reference}+{repeats}" if repeats else reference
-
-
-def read_reference(reference: str) -> tuple[str, int]:
-    """Return the sender's reference in an invocation's name, and the number of the repeat (0 for the first sending)."""
-    found = _REPEAT.fullmatch(reference)
-    return (found[1], int(found[2])) if found else (reference, 0)
-
-
-def _every_reference(references: Iterable[str]) -> list[str]:
-    return [reference_of(each, repeats) for each in references for repeats in range(MOST_REPEATS + 1)]

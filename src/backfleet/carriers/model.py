@@ -1,10 +1,11 @@
-"""What passes between a sender of orders and a carrier, and what a carrier can do."""
+"""What passes between a sender of orders and a carrier, and what each of them asks of a carrier."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from backfleet.carriers.bootstrap import Bootstrap
 from backfleet.commands import Outcome
 from backfleet.ids import Draw
 from backfleet.storage import Transaction
@@ -33,7 +34,7 @@ class News:
 
 
 class Carrier(Protocol):
-    """A way to bring orders to hosts. All of it is part of the caller's transaction."""
+    """What a sender of orders knows of carriers. All of it is part of the caller's transaction."""
 
     def send(self, tx: Transaction, deliveries: Sequence[Delivery], *, topic: str, now: datetime, draw: Draw) -> None:
         """Bring orders to their hosts. One that was sent before is left as it is.
@@ -54,3 +55,14 @@ class Carrier(Protocol):
 
     def mark_collected(self, tx: Transaction, news: Sequence[News]) -> None:
         """Mark this news as read. What changed after it was read stays news."""
+
+
+class Way(Protocol):
+    """One carrier: how the orders of its hosts are written.
+
+    Orders wait in the queue of `commands`. Whoever goes to the hosts of a carrier, or is visited by them, claims them
+    there, and reports there what becomes of them.
+    """
+
+    def bootstraps(self, tx: Transaction, instance_ids: Sequence[str]) -> dict[str, Bootstrap]:
+        """Return the bootstrap of each of these hosts that runs shell commands; the others take an order as it is."""

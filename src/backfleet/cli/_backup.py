@@ -1,8 +1,10 @@
 """backfleet backup and restore: the whole installation in one file, and back. Both work on this machine's files."""
 
+from datetime import datetime
 from pathlib import Path
 
 import click
+from sqlalchemy.exc import SQLAlchemyError
 
 from backfleet import VERSION, copies, installation
 from backfleet.cli._options import fail
@@ -10,7 +12,7 @@ from backfleet.cli._print import moment, say, size
 from backfleet.cli._secrets import lock_of, opener_of, passphrase_options
 from backfleet.clock import utc_now
 from backfleet.settings import BadSetting, Settings, read_settings
-from backfleet.storage import open_database
+from backfleet.storage import Database, Unavailable, open_database
 
 
 @click.command()
@@ -41,7 +43,9 @@ def backup(
     lock = lock_of(passphrase_file, passphrase_fd, recipients, plain=plain)
     database = open_database(settings.database)
     try:
-        written = copies.write_copy(settings.data, database, file, lock, now=utc_now(), version=VERSION)
+        now = utc_now()
+        written = copies.write_copy(settings.data, database, file, lock, now=now, version=VERSION)
+        _note(database, now, written.bytes)
     except copies.CannotCopy as problem:
         fail(str(problem))
     finally:
@@ -50,6 +54,16 @@ def backup(
     if written.damaged:
         names = ", ".join(written.damaged)
         fail(f"{file} was written without {names}: damaged on this disk. Add that release's file again under artifacts")
+
+
+def _note(database: Database, made_at: datetime, size: int) -> None:
+    """Have `backfleet doctor` know of the copy. The file is whole whether or not that succeeds."""
+    try:
+        with database.transaction() as tx:
+            copies.note_copy(tx, made_at=made_at, size=size)
+    except (Unavailable, SQLAlchemyError) as problem:
+        reason = str(problem).strip().splitlines()[0]
+        say(f"the backup is complete, but `backfleet doctor` does not know of it: {reason}", err=True)
 
 
 @click.command()

@@ -29,6 +29,8 @@ UPLOAD_TRIES = 4
 LONGEST_QUERY = 4000  # characters of parameters in an address; more travel as a body
 HELD = "x-backfleet-held"  # a header of answers while the server is held after a restore
 FORM = "application/x-www-form-urlencoded"
+ABOUT_THE_KEY = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidSecurityToken", "MissingSecurityToken")
+"""How codes begin of refusals of a key: which one it was, people want to know."""
 
 VERSIONS = {
     "hbr": "2017-09-08",
@@ -119,6 +121,7 @@ class Client:
 
     connection: Connection
     clock: Clock
+    read_seconds: float = READ_SECONDS  # until a call is answered
 
     def region(self) -> str:
         """Return the region to name in calls: the profile's, else the server's own."""
@@ -137,9 +140,11 @@ class Client:
         """
         values = _as_text(parameters)
         if len(urlencode(values)) <= LONGEST_QUERY:
-            return self._send(product, action, values, hashlib.sha256(b"").hexdigest(), body=None, seconds=READ_SECONDS)
+            return self._send(
+                product, action, values, hashlib.sha256(b"").hexdigest(), body=None, seconds=self.read_seconds
+            )
         form = _Form(values)
-        return self._send(product, action, {}, form.digest, body=form, seconds=READ_SECONDS)
+        return self._send(product, action, {}, form.digest, body=form, seconds=self.read_seconds)
 
     def upload(
         self,
@@ -208,7 +213,12 @@ class Client:
             raise kind(f"{self.connection.endpoint} does not answer: {_reason(problem)}") from None
         if answer.headers.get(HELD):
             note_held()
-        return _read(answer.status, answer.data)
+        try:
+            return _read(answer.status, answer.data)
+        except CallFailed as problem:
+            if self.connection.key_origin and str(problem.answer.get("Code", "")).startswith(ABOUT_THE_KEY):
+                problem.message = f"{problem.message.rstrip('.')}. The key is {self.connection.key_origin}"
+            raise
 
     def _headers(
         self,

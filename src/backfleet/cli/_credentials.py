@@ -33,6 +33,7 @@ class Connection:
     ca_file: Path | None  # trusted besides the system's authorities
     credentials: Credentials
     region: str = ""  # "" = that of the server
+    key_origin: str = ""  # for people: the key's id, and where it was found
 
     def trust(self) -> ssl.SSLContext:
         """Return a context that trusts the system's authorities (SSL_CERT_FILE counts) and `ca_file`.
@@ -40,13 +41,7 @@ class Connection:
         Raises:
             NoConnection: the file holds no certificate.
         """
-        context = ssl.create_default_context()
-        if self.ca_file is not None:
-            try:
-                context.load_verify_locations(self.ca_file)
-            except OSError as problem:
-                raise NoConnection(f"{self.ca_file} cannot be read as a certificate: {problem}") from None
-        return context
+        return _trust(self.ca_file)
 
     @property
     def host(self) -> str:
@@ -74,9 +69,55 @@ def connect(flags: ConnectionFlags, environment: Mapping[str, str] = os.environ)
     local = _local(data)
     profile = _profile_in_force(flags, environment, local)
     endpoint = _endpoint(flags, environment, profile, local)
-    ca_file = flags.ca or _file(profile.get("ca_file") or environment.get("BACKFLEET_CA") or local.get("ca_file"))
+    ca_file = _authority(flags, environment, profile, local)
     key = _key(profile, environment, local, data)
-    return Connection(endpoint, ca_file, key, profile.get("region") or "")
+    origin = f"{key.access_key_id} of {_key_origin(flags, profile, environment, data)}"
+    return Connection(endpoint, ca_file, key, profile.get("region") or "", origin)
+
+
+def trust_of(flags: ConnectionFlags, environment: Mapping[str, str] = os.environ) -> ssl.SSLContext:
+    """Return a context that trusts whom `connect` would trust; no key is needed.
+
+    Raises:
+        NoConnection: a file cannot be read, or holds no certificate.
+    """
+    local = _local(data_folder(flags.data, environment))
+    return _trust(_authority(flags, environment, _profile_in_force(flags, environment, local), local))
+
+
+def local_address(data: Path) -> str:
+    """Return where the server of this data folder listens, or did last; "" if it never has."""
+    try:
+        address = _local(data).get("https_endpoint")
+    except NoConnection:
+        return ""
+    return _with_scheme(str(address)) if address else ""
+
+
+def _authority(
+    flags: ConnectionFlags, environment: Mapping[str, str], profile: Mapping[str, Any], local: Mapping[str, Any]
+) -> Path | None:
+    return flags.ca or _file(profile.get("ca_file") or environment.get("BACKFLEET_CA") or local.get("ca_file"))
+
+
+def _trust(ca_file: Path | None) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(ca_file)
+        except OSError as problem:
+            raise NoConnection(f"{ca_file} cannot be read as a certificate: {problem}") from None
+    return context
+
+
+def _key_origin(flags: ConnectionFlags, profile: Mapping[str, Any], environment: Mapping[str, str], data: Path) -> str:
+    """Return where the key in force was found, for people."""
+    if profile:
+        name = flags.profile or environment.get("BACKFLEET_PROFILE") or profiles.DEFAULT
+        return f"the profile {name}"
+    if environment.get("ALIBABA_CLOUD_ACCESS_KEY_ID"):
+        return "the environment (ALIBABA_CLOUD_ACCESS_KEY_ID)"
+    return str(data / "admin.json")
 
 
 def server_address(flags: ConnectionFlags, environment: Mapping[str, str] = os.environ) -> tuple[str, str]:

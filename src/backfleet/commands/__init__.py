@@ -9,6 +9,7 @@ For senders:
     end_gone: end what was sent to an instance that is deregistered
     end_open: end everything, after a restore
     outcomes, has_news, mark_collected: read the news of what was sent
+    waiting: what nobody has fetched for long
     drop_before: forget old ones
 For the agents' endpoint:
     oldest_work_for, instances_with_work: find agents that need a kick
@@ -20,7 +21,7 @@ For the worker:
     run_once: act on leases that ran out
 """
 
-from backfleet.commands._store import drop_before, is_withdrawn
+from backfleet.commands._store import drop_before, is_withdrawn, waiting
 from backfleet.commands.model import (
     FINAL_REPORTS,
     SHELL,
@@ -88,5 +89,6 @@ __all__ = [
     "stop",
     "sweep",
     "topic_of",
+    "waiting",
     "withdraw",
 ]

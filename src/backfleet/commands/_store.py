@@ -132,6 +132,15 @@ def instances_with_work(tx: Transaction, limit: int) -> list[str]:
     return [row.instance_id for row in tx.rows(query)]
 
 
+def waiting(tx: Transaction, account_id: str, before: datetime, limit: int) -> list[tuple[str, datetime]]:
+    """Return instances for whose agents something waits since before a moment, the longest first, and since when."""
+    oldest = sa.func.min(invocations.c.created_at, type_=invocations.c.created_at.type).label("since")
+    late = sa.and_(invocations.c.state == State.WAITING, invocations.c.created_at < before)
+    query = sa.select(invocations.c.instance_id, oldest).where(late, invocations.c.account_id == account_id)
+    rows = tx.rows(query.group_by(invocations.c.instance_id).order_by(oldest, invocations.c.instance_id).limit(limit))
+    return [(row.instance_id, row.since) for row in rows]
+
+
 def count_with_agent(tx: Transaction, instance_id: str) -> int:
     """Return how many invocations the instance's agent has, as far as we know. Lost ones do not count."""
     return int(tx.scalar(_COUNT, {"host": instance_id}))

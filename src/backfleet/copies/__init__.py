@@ -1,6 +1,7 @@
 """Copies of a whole installation in one file: database, keys, certificates and artifacts, encrypted.
 
 - `write_copy` makes one, of a server that runs or not; `read_copy` brings one back into an empty installation.
+- `note_copy` remembers that one was made, `last_copy` returns when. Owns the table `last_copies`.
 - `Lock` says how a copy is encrypted and `Opener` how it is opened; `age` has the format.
 
 A copy holds the rows of the tables, not the files of an engine: it is consistent while the server writes, and one of
@@ -9,6 +10,7 @@ SQLite can be restored into PostgreSQL. Knows nothing of what the rows mean; `ba
 
 from backfleet.copies.age import CannotOpen, Lock, Opener, is_encrypted
 from backfleet.copies.model import CannotCopy, CannotRestore, Facts
+from backfleet.copies.noting import last_copy, note_copy
 from backfleet.copies.reading import Unpacked, read_copy
 from backfleet.copies.writing import Written, write_copy
 
@@ -22,6 +24,8 @@ __all__ = [
     "Unpacked",
     "Written",
     "is_encrypted",
+    "last_copy",
+    "note_copy",
     "read_copy",
     "write_copy",
 ]

@@ -8,7 +8,8 @@ a transaction.
   after `forget_unheard` has removed what lost answers left, and `deregister` ends that; `keep_registered` has it wait;
   `adopt` takes in a host that enrolled after the copy was made that the installation was restored from.
 - Turns: `take_turn` has transactions about one instance wait for each other.
-- Agents: `agent_identity` returns what a signature is verified with, `agent_kinds` whose agent an instance has;
+- Agents: `agent_identity` returns what a signature is verified with, `agent_kinds` whose agent an instance has,
+  `carriers_of` how orders reach it;
   `remember_request` is the replay cache.
 - Presence: `note_heartbeats` and `note_shutdown` record whether a host is there, `reachability` says whether it can be
   given work, `next_dial` when it can be again, `count_presence` how many can; `note_boot` and `take_boots` pass on
@@ -19,7 +20,8 @@ a transaction.
   returns the lowest version that must read a client's backups.
 - Pins: `put_pin`, `delete_pin`, `find_pins`; `holds_of` returns those that hold clients now.
 - Minimum versions: `put_minimum`, `delete_minimum`, `minimums_of`; `below_minimums` counts who is below.
-- What somebody should look at: `lost`, `deaf` and `cloned` hosts, and clients that were `changed`.
+- What somebody should look at: `lost`, `deaf` and `cloned` hosts, those `with_wrong_clocks`, and clients that were
+  `changed`, or whose hosts have a version `quarantined`.
 - Tags of resources of any kind: `set_tags`, `remove_tags`, `tags_of`, `has_tags`.
 - Lists: `find_activations`, `find_instances`, `find_clients`, `find_inventory`, `find_tags`.
 - At a glance: `fleet_groups` counts clients by version and site, `search_fleet` finds them.
@@ -56,6 +58,7 @@ from backfleet.fleet.instances import (
     agent_identity,
     agent_kinds,
     can_be_sent_to,
+    carriers_of,
     connects_for_the_first_time,
     count_instances,
     count_presence,
@@ -95,6 +98,7 @@ from backfleet.fleet.model import (
     AgentIdentity,
     AgentKind,
     AgentRun,
+    CarrierKind,
     Change,
     Client,
     ClientFilter,
@@ -147,7 +151,7 @@ from backfleet.fleet.tagging import (
     set_tags,
     tags_of,
 )
-from backfleet.fleet.watching import changed, cloned, deaf, lost
+from backfleet.fleet.watching import changed, cloned, deaf, lost, quarantined, with_wrong_clocks
 
 __all__ = [
     "BEFORE_BOOT",
@@ -160,6 +164,7 @@ __all__ = [
     "AgentIdentity",
     "AgentKind",
     "AgentRun",
+    "CarrierKind",
     "Change",
     "Client",
     "ClientFilter",
@@ -197,6 +202,7 @@ __all__ = [
     "agent_kinds",
     "below_minimums",
     "can_be_sent_to",
+    "carriers_of",
     "changed",
     "clients_for_update",
     "clients_of_package",
@@ -258,6 +264,7 @@ __all__ = [
     "put_inventory",
     "put_minimum",
     "put_pin",
+    "quarantined",
     "reachability",
     "read_inventory",
     "read_registration",
@@ -277,5 +284,6 @@ __all__ = [
     "take_boots",
     "take_turn",
     "take_unchecked",
+    "with_wrong_clocks",
     "without_password",
 ]

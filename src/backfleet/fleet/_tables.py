@@ -41,6 +41,7 @@ instances = sa.Table(
     sa.Column("agent_version", sa.String(64), nullable=False),
     sa.Column("agent_kind", sa.String(16), nullable=False, server_default="official"),
     sa.Column("agent_mode", sa.String(16), nullable=False),
+    sa.Column("carrier", sa.String(16), nullable=False, server_default="assist"),
     sa.Column("intranet_ip", sa.String(64), nullable=False),
     sa.Column("internet_ip", sa.String(64), nullable=False),
     sa.Column("registered_at", Moment, nullable=False),

@@ -7,7 +7,16 @@ from typing import Final
 import sqlalchemy as sa
 
 from backfleet.fleet import _store
-from backfleet.fleet.model import GONE, AgentIdentity, AgentKind, Heartbeat, Instance, InstanceFilter, Reachability
+from backfleet.fleet.model import (
+    GONE,
+    AgentIdentity,
+    AgentKind,
+    CarrierKind,
+    Heartbeat,
+    Instance,
+    InstanceFilter,
+    Reachability,
+)
 from backfleet.paging import Listing, Page
 from backfleet.storage import Transaction
 
@@ -67,8 +76,9 @@ def deregistered_among(tx: Transaction, instance_ids: Sequence[str]) -> list[str
 
 
 def agent_identity(tx: Transaction, instance_id: str) -> AgentIdentity | None:
-    """Return what an agent's signatures are verified with; None if the instance never existed."""
-    return _store.instances.identity(tx, instance_id)
+    """Return what an agent's signatures are verified with; None if the instance never existed, or has no agent."""
+    found = _store.instances.identity(tx, instance_id)
+    return found if found is not None and found.public_key else None
 
 
 def note_heartbeats(tx: Transaction, heartbeats: Sequence[Heartbeat]) -> None:
@@ -160,6 +170,11 @@ def can_be_sent_to(instance_id: sa.ColumnElement[str], reachable_since: datetime
 def agent_kinds(tx: Transaction, instance_ids: Sequence[str]) -> dict[str, AgentKind]:
     """Return whose agent each of these instances of any account has. Unknown ids are left out."""
     return _store.instances.agent_kinds(tx, instance_ids)
+
+
+def carriers_of(tx: Transaction, instance_ids: Sequence[str]) -> dict[str, CarrierKind]:
+    """Return how orders reach each of these instances of any account. Unknown ids are left out."""
+    return _store.instances.carriers_of(tx, instance_ids)
 
 
 def count_presence(tx: Transaction, account_id: str, *, reachable_since: datetime) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """What of a fleet somebody should look at: hosts that are silent or deaf, copies, clients changed by others."""
 
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 from backfleet.fleet import _store
 from backfleet.fleet.clones import ALIVE, side_by_side
@@ -26,3 +27,22 @@ def cloned(tx: Transaction, account_id: str, *, now: datetime) -> list[str]:
 def changed(tx: Transaction, account_id: str, *, limit: int) -> list[Watched]:
     """Return an account's clients that differ from what their last order left, each with what differs."""
     return _store.clients.changed(tx, account_id, limit)
+
+
+def with_wrong_clocks(
+    tx: Transaction, account_id: str, *, heard_since: datetime, most: timedelta, limit: int
+) -> list[Watched]:
+    """Return an account's hosts whose clocks differ from ours by more than `most`, each with by how much."""
+    return _store.instances.with_wrong_clocks(tx, account_id, heard_since, most, limit)
+
+
+def quarantined(tx: Transaction, account_id: str, *, now: datetime, limit: int) -> list[Watched]:
+    """Return an account's clients whose host rolled a version back and does not try it now, each with that version.
+
+    Looks at the `limit` clients of which an order failed last.
+    """
+    return [
+        replace(client, what=failure.version)
+        for client, failure in _store.clients.with_failures(tx, account_id, limit)
+        if failure.quarantined_until is not None and failure.quarantined_until > now
+    ]

@@ -4,8 +4,9 @@ Source: OpenID Connect Core, ID Token validation; RFC 7517, JSON Web Key.
 """
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -44,6 +45,7 @@ class VerifiedToken:
     audiences: tuple[str, ...]
     issued: datetime
     expires: datetime
+    claims: Mapping[str, Any] = field(default_factory=dict, repr=False)  # all of them
 
 
 def verify_token(provider: Provider, token: str, now: datetime) -> VerifiedToken:
@@ -89,7 +91,7 @@ def _check_claims(provider: Provider, claims: dict[str, Any], now: datetime) -> 
         raise BadToken("Expired", "it has expired")
     if max(issued, not_before) > now + LEEWAY:
         raise BadToken("Expired", "it is not valid yet")
-    return VerifiedToken(subject, provider.issuer, ours, issued, expires)
+    return VerifiedToken(subject, provider.issuer, ours, issued, expires, claims)
 
 
 def read_keys(keys: str) -> list[jwt.PyJWK]:

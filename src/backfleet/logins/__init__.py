@@ -7,6 +7,7 @@ access key or to a security token, and is over as soon as that is: nothing of wh
   `end_all` ends all, after a restore: those that had ended are in the copy.
 - `make_code` makes a code that begins one session of its maker, `use_code` accepts it once.
 - `purge` deletes what is over.
+- `logins.oidc` logs people in by an identity provider.
 """
 
 from backfleet.logins.codes import CODE_LIFE, make_code, use_code

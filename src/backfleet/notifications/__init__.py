@@ -5,7 +5,7 @@ knows the product says which conditions hold; a message is made when one begins,
 
 - `put_destination`, `delete_destination`, `destinations_of`, `find_destination`, `accounts`: where messages go.
 - `note_conditions` compares what holds with what was known, and puts messages into the outbox.
-- `test`, `replay`, `notices_of`: messages that a person asks for, and what became of each.
+- `test`, `replay`, `notices_of`, `undelivered`: messages that a person asks for, and what became of each.
 - `Sender` delivers the outbox: webhooks, mail, the program of the settings.
 """
 
@@ -31,6 +31,7 @@ from backfleet.notifications.verbs import (
     put_destination,
     replay,
     test,
+    undelivered,
 )
 
 __all__ = [
@@ -62,4 +63,5 @@ __all__ = [
     "read_quiet_hours",
     "replay",
     "test",
+    "undelivered",
 ]

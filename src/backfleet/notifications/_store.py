@@ -101,6 +101,15 @@ def notices_of(tx: Transaction, account_id: str, destination: str | None, page: 
     return Listing([_notice(row) for row in tx.rows(query.limit(page.size).offset(page.offset))], total)
 
 
+def undelivered(tx: Transaction, account_id: str, due_before: datetime, since: datetime, limit: int) -> list[Notice]:
+    """Return an account's notices that were not delivered, newest first: due before a moment, or failed since one."""
+    late = sa.and_(notices.c.next_at < due_before, notices.c.tries == 0)
+    failed = sa.and_(notices.c.tries > 0, notices.c.created_at >= since)
+    where = sa.and_(notices.c.account_id == account_id, notices.c.delivered_at.is_(None), sa.or_(late, failed))
+    query = sa.select(*_COLUMNS).where(where).order_by(notices.c.created_at.desc(), notices.c.id).limit(limit)
+    return [_notice(row) for row in tx.rows(query)]
+
+
 def take_due(tx: Transaction, now: datetime, until: datetime, limit: int) -> list[Notice]:
     """Return notices whose time has come, and put their next try to `until`, so that no other process sends them."""
     due = sa.select(*_COLUMNS).where(notices.c.next_at <= now).order_by(notices.c.next_at).limit(limit)

@@ -64,6 +64,11 @@ def accounts(tx: Transaction) -> list[str]:
     return _store.accounts(tx)
 
 
+def undelivered(tx: Transaction, account_id: str, *, due_before: datetime, since: datetime, limit: int) -> list[Notice]:
+    """Return an account's messages that did not arrive, newest first: due before a moment, or failed since one."""
+    return _store.undelivered(tx, account_id, due_before, since, limit)
+
+
 def notices_of(tx: Transaction, account_id: str, destination: str | None, page: Page) -> Listing[Notice]:
     """Return a page of an account's messages, the newest first."""
     return _store.notices_of(tx, account_id, destination, page)

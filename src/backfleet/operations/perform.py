@@ -23,6 +23,7 @@ from backfleet.operations.audit_event import (
     LONGEST_AGENT,
     MOST_OF_REFUSED,
     AuditEvent,
+    changes_something,
     parameters_to_keep,
     user_name_of,
 )
@@ -56,6 +57,7 @@ class Authenticated:
     call: Call
     access_key_id: str = ""  # "" if the call is anonymous
     first: Callable[[Transaction], None] = _nothing  # done before the decision, in its transaction: spends a nonce
+    is_on_trail: bool = False  # a page repeats by itself what the trail has lately: only a refusal gets a row
     is_retry: bool = False  # its client says that it repeats a call that was refused
 
 
@@ -131,7 +133,15 @@ class Performer:
         except Throttled as refusal:
             raise ThrottlingUser(refusal.wait) from None
         key, first = authenticated.access_key_id, authenticated.first
-        return admit(operation, call, flat, key, first=first, refusals=self._refusals)
+        return admit(
+            operation,
+            call,
+            flat,
+            key,
+            first=first,
+            refusals=self._refusals,
+            is_on_trail=authenticated.is_on_trail,
+        )
 
 
 def admit(
@@ -142,6 +152,7 @@ def admit(
     *,
     first: Callable[[Transaction], None] = _nothing,
     refusals: Refusals | None = None,
+    is_on_trail: bool = False,
 ) -> Admitted:
     """Read the request, decide whether the caller may make it, and write one row of audit whatever the decision.
 
@@ -155,6 +166,7 @@ def admit(
         first: Done before anything else, in the transaction of the decision and its audit row: a transaction of its own
             would wait for the disk once more. If it raises, nothing is written.
         refusals: Limits the rows of refused calls; None for a row each.
+        is_on_trail: The trail has a row of the same call lately: a reading one that is allowed gets no other.
 
     Raises:
         ApiError: no permission, or a malformed request.
@@ -168,7 +180,9 @@ def admit(
         allowed = ruling.decision.allowed
         refusal = problem if allowed or operation.denied is not None else authorisation.refusal_of(call, ruling)
         refusal = is_held or refusal
-        event = _event_to_write(operation, call, flat, access_key_id, refusal, allowed=allowed, refusals=refusals)
+        event = None
+        if refusal is not None or not is_on_trail or changes_something(operation.name):
+            event = _event_to_write(operation, call, flat, access_key_id, refusal, allowed=allowed, refusals=refusals)
         if event is not None:
             audit.write(tx, event)
     failpoint("authorised")

@@ -73,8 +73,9 @@ def _talk(
         connection = http.client.HTTPConnection(place.name, place.port)
         connection.sock = link
         connection.request(method, place.path, body, {"Connection": "close", **headers})
-        answer = connection.getresponse()
-        found = answer.read(LARGEST + 1)
+        with contextlib.closing(connection.getresponse()) as answer:  # it holds the connection, whatever comes of it
+            found = answer.read(LARGEST + 1)
+            missing = answer.length  # of what was promised and did not come; None where nothing was promised
     except (OSError, http.client.HTTPException, ValueError):
         if is_over.is_set():
             raise NoAnswer(f"nothing whole came within {seconds:g} s") from None
@@ -85,7 +86,7 @@ def _talk(
         raise NoAnswer(f"nothing whole came within {seconds:g} s")
     if len(found) > LARGEST:
         raise NoAnswer(f"the answer is longer than {LARGEST} bytes")
-    if answer.length:  # of what was promised and did not come; None where nothing was promised
+    if missing:
         raise NoAnswer("the answer breaks off")
     return Reply(answer.status, found)
 

@@ -13,6 +13,7 @@ Owns the tables `releases`, `release_offers`, `default_packages`, `package_schem
 - `metadata` and `Repository.artifact` are for those who download; `note_fetched` remembers that somebody did.
 - `refresh` makes the first metadata; `run_once` is the worker that keeps it fresh.
 - `resume` goes on after a restore, above what hosts have seen; `needs_signature` says that people must sign for that.
+- `unsigned` returns the releases that wait for a signature, `endings` when the newest root and targets end.
 - `pending_signatures` and `accept_signatures` are for keys that are kept elsewhere.
 """
 
@@ -58,6 +59,7 @@ from backfleet.releases.signed_metadata import (
     refresh,
     resume,
     run_once,
+    unsigned,
 )
 from backfleet_host.manifest import Health, Manifest, Service
 
@@ -111,6 +113,7 @@ __all__ = [
     "select",
     "select_named",
     "set_default_package",
+    "unsigned",
     "withdraw",
     "withdrawn",
 ]

@@ -6,6 +6,8 @@ refresh never sees a mixture.
 Source: TUF specification, sections 4 to 6.
 """
 
+import json
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
@@ -145,6 +147,19 @@ def metadata(tx: Transaction, name: str) -> bytes | None:
     if len(parts) != 2 or not (parts[0].isascii() and parts[0].isdecimal()) or len(parts[0]) > 9:
         return None
     return _store.version(tx, parts[1], int(parts[0]))
+
+
+def unsigned(tx: Transaction) -> list[str]:
+    """Return the names of the releases that were added or withdrawn since the targets were signed."""
+    if not exists(tx):
+        return []
+    signed, wanted = _as_text(cast(Targets, read(tx, "targets").signed).targets), _as_text(_target_files(tx))
+    return sorted(name for name in signed.keys() | wanted.keys() if signed.get(name) != wanted.get(name))
+
+
+def _as_text(files: Mapping[str, TargetFile]) -> dict[str, str]:
+    """Return descriptions of releases by name, equal if they are signed as the same: lists are read for tuples."""
+    return {name: json.dumps(file.to_dict(), sort_keys=True) for name, file in files.items()}
 
 
 def endings(tx: Transaction) -> dict[str, datetime]:

@@ -11,7 +11,7 @@ Planning what a task does, in the caller's transaction:
 Tasks:
     start: store a task made of a NewTask; started_before: find the one that a ClientToken started
     running_like, remember_token: find a running task that was asked to do the same, and let a ClientToken find it
-    read, find, find_items, are_moving, ended_badly: read tasks
+    read, find, find_items, are_moving, ended_badly, unsent_since: read tasks
     cancel: end what is open; withdraw: orders that no host has yet; purge: forget old tasks;
       end_restored: expire all, after a restore
 For the workers:
@@ -34,7 +34,7 @@ from backfleet.upgrades.planning import (
     refuse_clones,
     unknown_client,
 )
-from backfleet.upgrades.reading import are_moving, ended_badly, find, find_items, read
+from backfleet.upgrades.reading import are_moving, ended_badly, find, find_items, read, unsent_since
 from backfleet.upgrades.starting import remember_token, running_like, start, started_before
 from backfleet.upgrades.states import ItemState, Kind, TaskState
 from backfleet.upgrades.waiting import StillMay
@@ -85,5 +85,6 @@ __all__ = [
     "started_before",
     "summaries",
     "unknown_client",
+    "unsent_since",
     "withdraw",
 ]

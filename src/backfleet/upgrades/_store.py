@@ -163,6 +163,16 @@ def anything_waiting(tx: Transaction, now: datetime, reachable_since: datetime) 
     return tx.first(_waiting(now, reachable_since).with_only_columns(items.c.id).limit(1)) is not None
 
 
+def unsent_since(tx: Transaction, account_id: str, now: datetime, reachable_since: datetime) -> datetime | None:
+    """Return when the oldest item was made that could be sent and was not; None if there is none."""
+    made_at: datetime | None = tx.scalar(
+        _waiting(now, reachable_since)
+        .with_only_columns(sa.func.min(tasks.c.created_at, type_=tasks.c.created_at.type))
+        .where(items.c.account_id == account_id, items.c.waits_until.is_(None))
+    )
+    return made_at
+
+
 def take_waiting(tx: Transaction, now: datetime, reachable_since: datetime, limit: int) -> list[Item]:
     """Return items to send, those of the oldest tasks first, locked for this transaction."""
     oldest = _waiting(now, reachable_since).order_by(tasks.c.created_at, items.c.id).limit(limit)

@@ -21,6 +21,11 @@ def read(
     return None if task is None else with_reasons(tx, task.as_of(now), now=now, reachable_within=reachable_within)
 
 
+def unsent_since(tx: Transaction, account_id: str, *, now: datetime, reachable_since: datetime) -> datetime | None:
+    """Return since when an account's orders wait to be sent, although nothing is waited for; None if none do."""
+    return _store.unsent_since(tx, account_id, now, reachable_since)
+
+
 def ended_badly(tx: Transaction, account_id: str, *, since: datetime, limit: int) -> list[EndedBadly]:
     """Return an account's tasks that ended since a moment with clients that failed, but not those of rollouts."""
     return _store.ended_badly(tx, account_id, since, limit)

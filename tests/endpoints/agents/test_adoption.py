@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ NOTED: list[tuple[str, str]] = []
 
 
 @pytest.fixture
-def held(database: Database, now: datetime) -> Iterator[AgentServer]:
+def held(database: Database, now: datetime, tmp_path: Path) -> Iterator[AgentServer]:
     """A server that was restored a minute ago from a copy of an hour before that."""
     NOTED.clear()
     with database.transaction() as tx:
@@ -30,7 +31,7 @@ def held(database: Database, now: datetime) -> Iterator[AgentServer]:
     adopters = agents.Adopters(
         hold.Watch(database), lambda tx: ACCOUNT, lambda tx, made, mark, at: NOTED.append((made.id, mark))
     )
-    server, shut = start_server(database, Settings(), now, adopters)
+    server, shut = start_server(database, Settings(data=tmp_path), now, adopters)
     try:
         yield server
     finally:
@@ -98,9 +99,9 @@ def test_what_was_signed_before_the_restore_is_refused(held: AgentServer) -> Non
         assert held.ask("GET", path, headers=known.signed(skew_ms=skew)).status == status
 
 
-def test_a_server_that_was_never_restored_takes_nobody_in(database: Database, now: datetime) -> None:
+def test_a_server_that_was_never_restored_takes_nobody_in(database: Database, now: datetime, tmp_path: Path) -> None:
     adopters = agents.Adopters(hold.Watch(database), lambda tx: ACCOUNT, lambda tx, made, mark, at: None)
-    server, shut = start_server(database, Settings(), now, adopters)
+    server, shut = start_server(database, Settings(data=tmp_path), now, adopters)
     with ExitStack() as ends:
         ends.callback(shut)
         assert adopt(host(server)) == 401

@@ -5,6 +5,7 @@ import io
 import json
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from html.parser import HTMLParser
 
 import pytest
@@ -13,8 +14,10 @@ import sqlalchemy as sa
 from backfleet import fleet, identity
 from backfleet.endpoints.console.exports import cell
 from backfleet.endpoints.console.pages.fleet import MOST_SITES, OTHER_SITES, maps_of
+from backfleet.endpoints.console.pages.rollouts import gates_of
 from backfleet.endpoints.console.pages.tasks import shown_item
 from backfleet.fleet._tables import clients, instances
+from backfleet.operations._tables import audit_events
 from endpoints.console.site import Browser, Site
 from operations.environment import REGION, Environment
 
@@ -216,3 +219,59 @@ def test_a_map_has_the_newest_version_first_and_the_worst_state_of_each_cell() -
 def test_an_item_of_a_task_has_a_word_and_not_only_a_colour(item: dict[str, object], word: str, tone: str) -> None:
     shown = shown_item(item)
     assert (shown["word"], shown["tone"]) == (word, tone)
+
+
+def test_what_a_page_repeats_by_itself_is_in_the_trail_once_in_a_while_and_refusals_each_time(
+    env: Environment, site: Site, browser_of: Callable[..., Browser]
+) -> None:
+    ann = browser_of("ann", "AdministratorAccess")
+
+    def rows(action: str, verdict: str = "allowed") -> int:
+        with env.services.database.reading() as tx:
+            found = sa.select(audit_events).where(audit_events.c.action == action, audit_events.c.verdict == verdict)
+            return len(tx.rows(found))
+
+    ann.get("/fleet")
+    for _ in range(5):
+        assert ann.get("/fleet", X_Backfleet_Live="1").status == 200
+    assert rows("DescribeFleet") == 1
+    ann.get("/fleet")
+    assert rows("DescribeFleet") == 2, "what a person asks for has a row each time"
+    ann.get("/fleet?q=web", X_Backfleet_Live="1")
+    assert rows("DescribeFleet") == 3, "other parameters are another call"
+    env.now += timedelta(minutes=16)
+    ann.get("/fleet", X_Backfleet_Live="1")
+    assert rows("DescribeFleet") == 4
+    second = Browser(site)
+    second.log_in(site.key_of("ben", "ReadOnlyAccess"))
+    second.get("/fleet", X_Backfleet_Live="1")
+    assert rows("DescribeFleet") == 5, "nobody's look hides another's"
+    with env.services.database.transaction() as tx:
+        identity.detach_policy(tx, env.root.account_id, "ben", "ReadOnlyAccess", "System")
+    for _ in range(2):
+        assert second.get("/fleet", X_Backfleet_Live="1").status == 403
+    assert rows("DescribeFleet", "denied") == 2
+
+
+def test_a_rollout_shows_its_budget_its_expected_end_its_gates_and_what_to_approve(
+    env: Environment, admin: Browser
+) -> None:
+    env.release("2.0")
+    for _ in range(3):
+        env.host_with_client()
+    admin.get("/rollouts/new")
+    made = admin.post("/rollouts/new", {"policy": f"{POLICY}\n[failure]\nmax_failed = 2\n", "action": "start"})
+    text = admin.follow(made).text
+    assert "0 failures of 2 that may happen" in text
+    assert "Expected end" in text
+    assert "<strong>approval</strong>" in text
+    assert "Approve rest" in text
+    assert_harmless(text)
+
+
+def test_gates_of_a_policy_are_shown_and_what_cannot_be_read_is_not() -> None:
+    assert gates_of('ring = [{ name = "a", gates = [{ kind = "soak", for = "1h" }] }]') == {
+        "a": [{"kind": "soak", "text": "for 1h"}]
+    }
+    for odd in ("", "ring = 5", "ring = [5]", "[[", "ring = [{ gates = [] }]", 'ring = [{ name = "a", gates = 5 }]'):
+        assert gates_of(odd) == {}, odd

@@ -146,6 +146,7 @@ BACKFLEET = [
     step("backfleet", "GetPendingSignatures"),
     step("backfleet", "WithdrawRelease", PackageName="courier", ReleaseVersion="2.0", Platform="linux-amd64"),
     step("backfleet", "DescribeServer"),
+    step("backfleet", "GetServerHealth"),
     step("backfleet", "CreateConsoleLogin"),
     step("backfleet", "DescribeFleet", Query="web", State="Behind", PageSize=5),
     step("backfleet", "ReleaseServerHold"),

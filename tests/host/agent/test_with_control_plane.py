@@ -33,6 +33,7 @@ class ControlPlane:
     """The agents endpoint over real tables, in a thread, with its authority."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder / "data"
         self.pubsub = InProcessPubSub()
         self.database: Database = open_database(f"sqlite:///{folder / 'backfleet.db'}", self.pubsub.publish)
         metadata.create_all(self.database.engine)
@@ -60,7 +61,7 @@ class ControlPlane:
 
         app = web.Application()
         app.router.add_get("/downloads/metadata/1.root.json", root)
-        agents.add_to(app, self.database, Settings(), self.pubsub, clock=utc_now, draw=draw)
+        agents.add_to(app, self.database, Settings(data=self._folder), self.pubsub, clock=utc_now, draw=draw)
         self._runner = web.AppRunner(app, shutdown_timeout=1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self._certificates.context()).start()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from backfleet import fleet, identity, operations, upgrades
-from backfleet.carriers import GatewayCarrier
+from backfleet.carriers import through_gateway
 from backfleet.operations.catalogue import BACKFLEET, HBR
 from operations.environment import OTHER, REGION, Environment
 
@@ -97,7 +97,7 @@ def test_a_caller_is_judged_again_when_the_order_leaves(env: Environment) -> Non
     env.heartbeat(host)
     rules = upgrades.Rules(still_may=operations.still_may(REGION))
     services = env.services
-    upgrades.run_once(services.database, now=env.now, draw=services.draw, carrier=GatewayCarrier(), rules=rules)
+    upgrades.run_once(services.database, now=env.now, draw=services.draw, carrier=through_gateway(), rules=rules)
     (item,) = items(env, task)
     assert (item["errorCode"], "user/bob" in item["message"]) == ("NoPermission", True), item
     assert item["clientStatus"] == "ACTIVATED"

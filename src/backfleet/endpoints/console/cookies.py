@@ -14,7 +14,7 @@ from aiohttp import web
 from backfleet.peers import peer_of
 
 ROOT: Final = "/console"
-SESSION, VISIT = "backfleet-session", "backfleet-visit"
+SESSION, VISIT, ATTEMPT = "backfleet-session", "backfleet-visit", "backfleet-oidc"
 VISIT_SECONDS: Final = 3600
 
 
@@ -25,6 +25,7 @@ class Cookies:
     secure: bool
     session: str = field(repr=False)
     visit: str = field(repr=False)
+    attempt: str = field(default="", repr=False)  # to log in by a provider, sealed
 
     @property
     def form_token(self) -> str:
@@ -42,7 +43,7 @@ def read_cookies(request: web.Request) -> Cookies:
     """Return the cookies of a request."""
     secure = peer_of(request).secure
     shown = request.cookies
-    return Cookies(secure, shown.get(name_of(SESSION, secure), ""), shown.get(name_of(VISIT, secure), ""))
+    return Cookies(secure, *(shown.get(name_of(name, secure), "") for name in (SESSION, VISIT, ATTEMPT)))
 
 
 def set_cookie(response: web.StreamResponse, name: str, secret: str, *, secure: bool, seconds: int | None) -> None:

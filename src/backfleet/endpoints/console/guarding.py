@@ -8,6 +8,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Final
 from urllib.parse import quote, urlsplit
 
@@ -25,7 +26,7 @@ from backfleet.endpoints.console.cookies import (
     set_cookie,
 )
 from backfleet.endpoints.console.routes import Route
-from backfleet.endpoints.console.visits import Console, Visit
+from backfleet.endpoints.console.visits import LIVE, Console, Visit
 from backfleet.ids import draw
 from backfleet.storage import Unavailable
 from backfleet.wire.errors import ApiError, InternalError, ServiceUnavailable
@@ -43,7 +44,6 @@ HEADERS: Final = {
 FORM_TYPE: Final = "application/x-www-form-urlencoded"
 LONGEST_FORM: Final = 512 * 1024  # bytes
 MOST_FIELDS: Final = 2000
-LIVE: Final = "X-Backfleet-Live"  # what a page fetches by itself has this header: it does not keep a session alive
 SECRET_LENGTH: Final = 40
 
 log = logging.getLogger(__name__)
@@ -168,4 +168,4 @@ def _with_visit(cookies: Cookies) -> Cookies:
     """Return the cookies with one for forms before the login."""
     if len(cookies.visit) == SECRET_LENGTH or cookies.session:
         return cookies
-    return Cookies(cookies.secure, cookies.session, draw(SECRET_LENGTH))
+    return replace(cookies, visit=draw(SECRET_LENGTH))

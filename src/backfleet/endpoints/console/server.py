@@ -6,9 +6,11 @@ from aiohttp import web
 
 from backfleet.clock import Clock
 from backfleet.endpoints.console.cookies import ROOT
+from backfleet.endpoints.console.federation import Federation
 from backfleet.endpoints.console.guarding import HEADERS, guarded
 from backfleet.endpoints.console.live import Changes
 from backfleet.endpoints.console.pages import ROUTES
+from backfleet.endpoints.console.refetching import Recorded
 from backfleet.endpoints.console.rendering import STATIC, Renderer
 from backfleet.endpoints.console.visits import Console
 from backfleet.operations.catalogue import Services
@@ -19,9 +21,13 @@ FOR_GOOD: Final = "public, max-age=31536000, immutable"  # the address of a file
 
 
 def add_to(app: web.Application, services: Services, performer: Performer, pubsub: PubSub, clock: Clock) -> None:
-    """Serve every page below `/console/`."""
-    renderer, changes = Renderer(), Changes(pubsub)
-    console = Console(services, performer, clock, renderer, changes)
+    """Serve every page below `/console/`.
+
+    Raises:
+        ValueError, OSError: a setting about logins by identity providers cannot be used; the text says which.
+    """
+    renderer, changes, federation = Renderer(), Changes(pubsub), Federation(services, clock)
+    console = Console(services, performer, clock, renderer, changes, federation, Recorded())
 
     async def to_first_page(request: web.Request) -> web.Response:
         _check_listener(request)
@@ -44,6 +50,7 @@ def add_to(app: web.Application, services: Services, performer: Performer, pubsu
 
     async def end(_app: web.Application) -> None:
         await changes.end()
+        federation.close()
 
     app.router.add_get(ROOT, to_first_page)
     app.router.add_get(f"{ROOT}/", to_first_page)

@@ -14,7 +14,9 @@ from aiohttp import web
 from backfleet import identity, logins
 from backfleet.clock import Clock
 from backfleet.endpoints.console.cookies import ROOT, Cookies
+from backfleet.endpoints.console.federation import Federation
 from backfleet.endpoints.console.live import Changes
+from backfleet.endpoints.console.refetching import Recorded, key_of
 from backfleet.endpoints.console.rendering import Renderer
 from backfleet.operations.catalogue import PRODUCTS, Answer, Call, Operation, Services, find
 from backfleet.operations.perform import Authenticated, Performer
@@ -22,6 +24,7 @@ from backfleet.peers import peer_of
 from backfleet.storage import CallLimit
 from backfleet.wire.errors import ApiError, NeedsTls
 
+LIVE = "X-Backfleet-Live"  # what a page fetches by itself has this header: it does not keep a session alive
 VERSIONS = {product.code: product.version for product in PRODUCTS.values()}
 
 
@@ -34,6 +37,8 @@ class Console:
     clock: Clock
     renderer: Renderer
     changes: Changes
+    federation: Federation
+    recorded: Recorded
 
     @property
     def lifetime(self) -> logins.Lifetime:
@@ -109,15 +114,21 @@ class Visit:
         Raises:
             ApiError: it was refused, as over the API; `extra` has the RequestId.
         """
-        call = self._call()
+        call, recorded = self.new_call(), self.console.recorded
+        key = key_of(self.cookies.form_token, f"{operation.product.code}:{operation.name}", flat)
+        is_on_trail = LIVE in self.request.headers and recorded.has(key, call.now)
         try:
             if operation.needs_tls and call.services.settings.require_tls and not call.secure:
                 raise NeedsTls
             key_id = "" if self.session is None else self.session.credential.access_key_id
-            found = await self.console.performer.perform(operation, flat, lambda: Authenticated(call, key_id))
+            found = await self.console.performer.perform(
+                operation, flat, lambda: Authenticated(call, key_id, is_on_trail=is_on_trail)
+            )
         except ApiError as problem:
             problem.extra.setdefault("RequestId", call.request_id)
             raise
+        if not is_on_trail:
+            recorded.note(key, call.now)
         return found, call.request_id
 
     async def ask_or_none(self, product: str, action: str, **parameters: object) -> Answer | None:
@@ -133,7 +144,8 @@ class Visit:
                 raise
             return None
 
-    def _call(self) -> Call:
+    def new_call(self) -> Call:
+        """Return a call of the person who is logged in, with an id and a limit of its own."""
         peer, services = peer_of(self.request), self.console.services
         limit = CallLimit(time.monotonic() + services.settings.call_seconds, self._is_gone)
         return Call(

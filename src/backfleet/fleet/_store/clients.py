@@ -276,6 +276,21 @@ def changed(tx: Transaction, account_id: str, limit: int) -> list[Watched]:
     return [Watched(row.id, f"{row.package} on {row.name or row.hostname}", row.drift, row.checked_at) for row in rows]
 
 
+def with_failures(tx: Transaction, account_id: str, limit: int) -> list[tuple[Watched, Failure]]:
+    """Return the clients whose last order failed, the latest first, each with how."""
+    condition = sa.and_(
+        clients.c.account_id == account_id, clients.c.failure != "", instances.c.deregistered_at.is_(None)
+    )
+    columns = (clients.c.id, clients.c.package, clients.c.failure, instances.c.name, instances.c.hostname)
+    query = sa.select(*columns, clients.c.checked_at).join(instances, instances.c.id == clients.c.instance_id)
+    rows = tx.rows(query.where(condition).order_by(clients.c.updated_at.desc(), clients.c.id).limit(limit))
+    return [
+        (Watched(row.id, f"{row.package} on {row.name or row.hostname}", "", row.checked_at), failure)
+        for row in rows
+        if (failure := _failure(row.failure)) is not None
+    ]
+
+
 def count_by_release(tx: Transaction, account_id: str) -> dict[tuple[str, str, str], int]:
     """Return how many of an account's clients have each (package, version, platform)."""
     joined = clients.join(instances, instances.c.id == clients.c.instance_id)

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from backfleet.fleet._store.tags import has_tags
 from backfleet.fleet._tables import instances
-from backfleet.fleet.model import AgentIdentity, AgentKind, Heartbeat, Instance, InstanceFilter, Watched
+from backfleet.fleet.model import AgentIdentity, AgentKind, CarrierKind, Heartbeat, Instance, InstanceFilter, Watched
 from backfleet.paging import Listing, Page
 from backfleet.storage import Moment, Transaction, list_part
 from backfleet_host.platforms import canonical
@@ -225,6 +225,12 @@ def agent_kinds(tx: Transaction, instance_ids: Sequence[str]) -> dict[str, Agent
     return {row.id: AgentKind(row.agent_kind) for row in tx.rows(query)}
 
 
+def carriers_of(tx: Transaction, instance_ids: Sequence[str]) -> dict[str, CarrierKind]:
+    """Return the carrier of each instance."""
+    query = sa.select(instances.c.id, instances.c.carrier).where(instances.c.id.in_(instance_ids))
+    return {row.id: CarrierKind(row.carrier) for row in tx.rows(query)}
+
+
 def out_of_reach(tx: Transaction, account_id: str, region: str, reachable_since: datetime) -> set[str]:
     """Return the ids of an account's instances that cannot be given work: silent, stopped or deregistered."""
     silent = sa.or_(instances.c.reachable_at.is_(None), instances.c.reachable_at < reachable_since)
@@ -252,6 +258,20 @@ def lost(tx: Transaction, account_id: str, heard_since: datetime, limit: int) ->
 def deaf(tx: Transaction, account_id: str, since: datetime, limit: int) -> list[Watched]:
     """Return hosts that only send heartbeats since a moment."""
     return _watched(tx, _running(account_id), _is_deaf(since), limit)
+
+
+def with_wrong_clocks(
+    tx: Transaction, account_id: str, heard_since: datetime, most: timedelta, limit: int
+) -> list[Watched]:
+    """Return hosts heard of since a moment whose clocks differ from ours by more than `most`, and by how much."""
+    column, most_ms = instances.c, most // timedelta(milliseconds=1)
+    wrong = sa.and_(column.last_heard_at >= heard_since, sa.func.abs(column.clock_skew_ms) > most_ms)
+    query = sa.select(column.id, column.name, column.hostname, column.last_heard_at, column.clock_skew_ms)
+    rows = tx.rows(query.where(_running(account_id), wrong).order_by(column.id).limit(limit))
+    return [
+        Watched(row.id, row.name or row.hostname, f"{row.clock_skew_ms / 1000:+.0f} s", row.last_heard_at)
+        for row in rows
+    ]
 
 
 def _watched(
@@ -286,4 +306,5 @@ def count_presence(tx: Transaction, account_id: str, since: datetime) -> tuple[i
 def _instance(row: sa.Row[Any]) -> Instance:
     # Rows of older programs may have linux-i686, which releases call linux-386.
     known = {"platform": canonical(row.platform), "agent_kind": AgentKind(row.agent_kind)}
+    known["carrier"] = CarrierKind(row.carrier)
     return Instance(**{**row._mapping, **known})

@@ -22,6 +22,13 @@ class Reachability(StrEnum):
     AGENT_NOT_RUNNING = "CloudAssistNotRunningOnInstance"
 
 
+class CarrierKind(StrEnum):
+    """How orders reach an instance. It is fixed when the instance is registered."""
+
+    ASSIST = "assist"  # its agent comes to our gateway
+    SSH = "ssh"  # it has no agent: the server goes to it
+
+
 class AgentKind(StrEnum):
     """Whose agent an instance has."""
 
@@ -63,6 +70,7 @@ class Instance:
     reachable_at: datetime | None = None  # when its agent last used its socket, or asked for its tasks
     agent_started_at: datetime | None = None  # by our clock; None if its agent has not reported it
     time_zone: str = ""  # a name such as Europe/Berlin; "" if its agent has not reported one
+    carrier: CarrierKind = CarrierKind.ASSIST
 
     @property
     def is_skewed(self) -> bool:

@@ -19,6 +19,7 @@ from backfleet.operations.backfleet import (
     rollouts,
     runs,
     server,
+    server_health,
     tasks,
     version_schemes,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "rollouts",
     "runs",
     "server",
+    "server_health",
     "tasks",
     "version_schemes",
 ]

@@ -38,6 +38,7 @@ class DescribeInstance:
     action="backfleet:DescribeInstance",
     answer={
         "InstanceId": str,
+        "Carrier": str,
         "AgentKind": str,
         "AgentVersion": str,
         "AgentMode": str,
@@ -55,7 +56,7 @@ class DescribeInstance:
     errors=(InstanceNotFound,),
 )
 def describe_instance(call: Call, asked: DescribeInstance) -> dict[str, Any]:
-    """Return an instance's agent, its clock skew, its inventory by kind, and the last checkup of each client.
+    """Return an instance's carrier, agent and clock skew, its inventory by kind, and the last checkup of each client.
 
     LastHeardTime is the last signed request of its agent, ReachableTime the last time it could be given work, and
     ConnectsTime when an official agent without a connection connects again by itself. Drift is what differs from the
@@ -79,6 +80,7 @@ def describe_instance(call: Call, asked: DescribeInstance) -> dict[str, Any]:
     }
     return {
         "InstanceId": found.id,
+        "Carrier": found.carrier.value,
         "AgentKind": found.agent_kind.value,
         "AgentVersion": found.agent_version,
         "AgentMode": found.agent_mode,

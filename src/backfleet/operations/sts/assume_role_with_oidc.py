@@ -35,6 +35,7 @@ _FAULTS: Final = {
     "Audience": TokenAudience,
     "Signature": TokenSignature,
 }
+NO_PERMISSION: Final = "There is no permission: no such role, or it does not trust this subject."
 TOKEN_INFO: Final = {
     "Subject": str,
     "Issuer": str,
@@ -77,22 +78,64 @@ def assume_role_with_oidc(call: Call, asked: AssumeRoleWithOIDC) -> dict[str, An
             provider = identity.find_provider(tx, account_id, found[2])
         except identity.NotFound:
             raise NotFederated("No such OIDC Provider registered.") from None
-        try:
-            vouched = identity.verify_token(provider, asked.token, call.now)
-        except identity.BadToken as problem:
-            raise _FAULTS.get(problem.fault, TokenInvalid)(f"The OIDC token is refused: {problem.why}.") from None
-        try:
-            role = identity.find_role(tx, account_id, role_name, any_case=True)
-            identity.check_trust(role, frozenset({Principal("Federated", provider.arn)}), _context(call, vouched))
-        except (identity.NotFound, identity.NotTrusted):
-            raise NotFederated("There is no permission: no such role, or it does not trust this subject.") from None
-    person = identity.federated_person(vouched.issuer, vouched.subject)
-    with session_errors():
-        issued = identity.issue_federated_credentials(
-            call.services.vault, role, options, provider.id, person, now=call.now, draw=call.services.draw
-        )
+    try:
+        vouched = identity.verify_token(provider, asked.token, call.now)
+    except identity.BadToken as problem:
+        raise _FAULTS.get(problem.fault, TokenInvalid)(f"The OIDC token is refused: {problem.why}.") from None
+    issued = issue_to(call, provider, vouched, role_name, options)
     _audit(call, asked, issued)
     return answer(issued) | {"OIDCTokenInfo": _shown(vouched)}
+
+
+def log_in_with_oidc(
+    call: Call, provider: identity.Provider, vouched: identity.VerifiedToken, role_arn: str, session_name: str
+) -> identity.TemporaryCredentials:
+    """Return temporary credentials for the subject of a token that an endpoint verified, and write their audit row.
+
+    They last as long as the role allows, at most as long as a session of the console.
+
+    Raises:
+        NotFederated: there is no such role, or it does not trust this subject.
+    """
+    account_id, role_name = read_role_arn(role_arn)
+    if account_id != provider.account_id:
+        raise BadProviderArn
+    seconds = call.services.settings.console_seconds
+    with call.services.database.reading() as tx:
+        try:
+            longest = identity.find_role(tx, account_id, role_name, any_case=True).max_session
+        except identity.NotFound:
+            raise NotFederated(NO_PERMISSION) from None
+    lasting = max(900, min(seconds, int(longest.total_seconds())))
+    issued = issue_to(call, provider, vouched, role_name, read_session_options(session_name, lasting, ""))
+    named = AssumeRoleWithOIDC(provider.arn, "", role_arn, session_name, lasting, "")
+    _audit(call, named, issued)
+    return issued
+
+
+def issue_to(
+    call: Call,
+    provider: identity.Provider,
+    vouched: identity.VerifiedToken,
+    role_name: str,
+    options: identity.SessionOptions,
+) -> identity.TemporaryCredentials:
+    """Return temporary credentials of a role of the provider's account for the subject of a verified token.
+
+    Raises:
+        ApiError: NotFederated, or one of SESSION_ERRORS.
+    """
+    with call.services.database.reading() as tx:
+        try:
+            role = identity.find_role(tx, provider.account_id, role_name, any_case=True)
+            identity.check_trust(role, frozenset({Principal("Federated", provider.arn)}), _context(call, vouched))
+        except (identity.NotFound, identity.NotTrusted):
+            raise NotFederated(NO_PERMISSION) from None
+    person = identity.federated_person(vouched.issuer, vouched.subject)
+    with session_errors():
+        return identity.issue_federated_credentials(
+            call.services.vault, role, options, provider.id, person, now=call.now, draw=call.services.draw
+        )
 
 
 def _context(call: Call, vouched: identity.VerifiedToken) -> Context:

@@ -1,9 +1,20 @@
 """The pages. Each module has a list ROUTES; what is on a page is asked of operations as the person who looks at it."""
 
-from backfleet.endpoints.console.pages import events, explorer, fleet, hosts, logging_in, others, rollouts, tasks
+from backfleet.endpoints.console.pages import (
+    events,
+    explorer,
+    fleet,
+    hosts,
+    logging_in,
+    oidc_logins,
+    others,
+    rollouts,
+    tasks,
+)
 
 ROUTES = [
     *logging_in.ROUTES,
+    *oidc_logins.ROUTES,
     *events.ROUTES,
     *fleet.ROUTES,
     *hosts.ROUTES,

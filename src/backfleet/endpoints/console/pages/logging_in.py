@@ -20,6 +20,8 @@ ATTEMPTS: Final = RateLimit(per_second=1, burst=10)  # of one address, right or 
 WRONG: Final = "No active access key has this id and this secret."
 USED: Final = "The link was used already, or it is older than ten minutes. Make another one, or log in with a key."
 
+TOO_MANY: Final = "Too many attempts from your address. Try again in {seconds} s."
+
 log = logging.getLogger(__name__)
 
 
@@ -27,30 +29,30 @@ async def show_login(visit: Visit) -> web.StreamResponse:
     """Show the form, or lead on who is logged in already."""
     if visit.session is not None:
         return go_to(local_path(visit.sent("next")))
-    return _form(visit)
+    return login_form(visit)
 
 
 async def log_in(visit: Visit) -> web.StreamResponse:
     """Begin a session, with an id of its own, if key and secret belong together."""
-    waits = await _spend_attempt(visit)
+    waits = await spend_attempt(visit)
     if waits:
-        return _form(visit, f"Too many attempts from your address. Try again in {waits} s.", status=429)
+        return login_form(visit, TOO_MANY.format(seconds=waits), status=429)
     console, key_id, secret = visit.console, visit.sent("key_id"), visit.sent("secret")
     made = await console.performer.in_thread(lambda: _begin_with_key(console, key_id, secret, visit.now))
     if made is None:
         log.warning("a login to the console failed", extra={"address": peer_of(visit.request).address})
-        return _form(visit, WRONG, status=403)
-    return await _logged_in(visit, made)
+        return login_form(visit, WRONG, status=403)
+    return await logged_in(visit, made)
 
 
 async def log_in_once(visit: Visit) -> web.StreamResponse:
     """Begin a session with a code. A page that was opened by a link sends it from there: no address has it."""
-    waits = await _spend_attempt(visit)
+    waits = await spend_attempt(visit)
     if waits:
-        return _form(visit, f"Too many attempts from your address. Try again in {waits} s.", status=429)
+        return login_form(visit, TOO_MANY.format(seconds=waits), status=429)
     console, code = visit.console, visit.sent("code")
     made = await console.performer.in_thread(lambda: _begin_with_code(console, code, visit.now))
-    return _form(visit, USED, status=403) if made is None else await _logged_in(visit, made)
+    return login_form(visit, USED, status=403) if made is None else await logged_in(visit, made)
 
 
 async def log_out(visit: Visit) -> web.StreamResponse:
@@ -87,7 +89,7 @@ def _begin_with_code(console: Console, code: str, now: datetime) -> str | None:
         return made if logins.find(tx, services.vault, made, console.lifetime, now=now, uses=False) else None
 
 
-async def _logged_in(visit: Visit, secret: str) -> web.StreamResponse:
+async def logged_in(visit: Visit, secret: str, path: str = "") -> web.StreamResponse:
     """Lead on, with the new session instead of what the browser showed before: nobody can choose its id."""
     console, secure = visit.console, visit.cookies.secure
 
@@ -97,21 +99,26 @@ async def _logged_in(visit: Visit, secret: str) -> web.StreamResponse:
 
     if visit.cookies.session:
         await console.performer.in_thread(end_former)
-    answer = go_to(local_path(visit.sent("next")))
+    answer = go_to(path or local_path(visit.sent("next")))
     set_cookie(answer, SESSION, secret, secure=secure, seconds=None)
     drop_cookie(answer, VISIT, secure=secure)
     log.info("a person logged in to the console", extra={"address": peer_of(visit.request).address})
     return answer
 
 
-def _form(visit: Visit, problem: str = "", *, status: int = 200) -> web.Response:
+def login_form(visit: Visit, problem: str = "", *, status: int = 200) -> web.Response:
+    """Return the login page, with what went wrong."""
     wanted = visit.sent("next")
     return visit.page(
-        "login.html", status=status, problem=problem, wanted=wanted if local_path(wanted) in wanted else ""
+        "login.html",
+        status=status,
+        problem=problem,
+        wanted=wanted if local_path(wanted) in wanted else "",
+        offers=visit.console.federation.offers,
     )
 
 
-async def _spend_attempt(visit: Visit) -> int:
+async def spend_attempt(visit: Visit) -> int:
     """Count an attempt of the visitor's address. Return in how many seconds the next one is taken, 0 for this one."""
     throttle = _throttle(visit.console)
     address = network_of(peer_of(visit.request).address)

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import tomllib
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -66,6 +67,7 @@ async def show_rollout(visit: Visit) -> web.StreamResponse:
     for member in shown:
         member["Name"] = camel(member["State"])
         member["tone"] = TONES.get(member["Name"], "none")
+    gates = gates_of(rollout["Policy"])
     return visit.page(
         "rollout.html",
         rollout=_drawn(dict(rollout)),
@@ -73,6 +75,8 @@ async def show_rollout(visit: Visit) -> web.StreamResponse:
         not_drawn=members["TotalCount"] - len(shown),
         events=events,
         actions=_offered(rollout),
+        gates=gates,
+        approvable=approvable(rollout, gates),
         tones=TONES,
     )
 
@@ -123,6 +127,37 @@ async def _last_events(visit: Visit, rollout_id: str) -> list[dict[str, Any]]:
             "backfleet", "DescribeRolloutEvents", RolloutId=rollout_id, After=after, MaxResults=LAST_EVENTS
         )
     return list(reversed(rows_of(first, "Events")))
+
+
+def gates_of(policy: str) -> dict[str, list[dict[str, str]]]:
+    """Return the gates of each ring of a policy: their kind, and their other keys as a text. Pure."""
+    try:
+        rings = tomllib.loads(policy).get("ring", [])
+        return {
+            ring["name"]: [
+                {
+                    "kind": str(gate.get("kind", "")),
+                    "text": ", ".join(f"{key} {value}" for key, value in gate.items() if key != "kind"),
+                }
+                for gate in ring.get("gates", [])
+            ]
+            for ring in rings
+        }
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+    ):  # the policy itself is shown all the same
+        return {}
+
+
+def approvable(rollout: Mapping[str, Any], gates: Mapping[str, list[dict[str, str]]]) -> set[str]:
+    """Return the rings that wait for an approval, or will. Pure."""
+    waiting = {ring["Name"] for ring in rollout["Rings"] if ring["State"] == "pending"}
+    if "approve" not in OFFERED.get(rollout["State"], ()):
+        return set()
+    return {name for name in waiting if any(gate["kind"] == "approval" for gate in gates.get(name, []))}
 
 
 def camel(state: str) -> str:

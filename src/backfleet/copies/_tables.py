@@ -1,0 +1,12 @@
+"""The table of the last copy."""
+
+import sqlalchemy as sa
+
+from backfleet.storage import Moment, metadata
+
+last_copies = sa.Table(
+    "last_copies",
+    metadata,
+    sa.Column("made_at", Moment, primary_key=True, autoincrement=False),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+)

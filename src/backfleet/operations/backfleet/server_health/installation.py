@@ -1,0 +1,132 @@
+"""Checks of what belongs to all accounts: the machine, keys, certificates, signed metadata, copies."""
+
+import contextlib
+import ipaddress
+import socket
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Final
+
+from cryptography import x509
+
+from backfleet import copies, hold, identity, releases
+from backfleet.certificates import server_file
+from backfleet.checks import Finding, Severity, in_time, named_some
+from backfleet.checks.certificates import is_for, names_in
+from backfleet.checks.finding import MOST_NAMED
+from backfleet.checks.machine import (
+    check_authority,
+    check_certificate,
+    check_descriptors,
+    check_disk,
+    check_host_program,
+    check_keys,
+    check_modes,
+    check_reports,
+)
+from backfleet.operations.backfleet.server import agent_address
+from backfleet.operations.catalogue import Call
+from backfleet.settings import Settings
+from backfleet.storage import Transaction
+
+MOST_SKEW: Final = timedelta(seconds=5)  # between the clocks of a server and its database
+RESOLVE_SECONDS: Final = 2.0
+ENDS_SOON: Final = {"root": timedelta(days=60), "targets": timedelta(days=21)}
+"""When people should have signed: a server that has the keys itself signs long before."""
+
+
+def check_installation(call: Call) -> Iterator[Finding]:
+    """Check the machine, the data folder and the process that answer, and what belongs to all accounts."""
+    data = call.services.settings.data
+    yield check_disk(data)
+    yield check_descriptors()
+    yield check_keys(data)
+    yield check_modes(data)
+    yield check_certificate(data, call.now)
+    yield check_authority(data, call.now)
+    yield check_names(call.services.settings)
+    yield check_host_program()
+    yield check_reports(data, call.now)
+    yield check_clock(call.services.skew())
+    with call.services.database.reading() as tx:
+        yield _check_hold(tx)
+        yield from _check_metadata(tx, call.now)
+        yield _check_copies(tx, call)
+
+
+def check_clock(ahead: timedelta) -> Finding:
+    """Check that the server's machine has the database's time."""
+    seconds = ahead.total_seconds()
+    if abs(ahead) <= MOST_SKEW:
+        return Finding.ok("ServerClock", f"that of the server and that of its database differ by {abs(seconds):.1f} s")
+    found = f"the server's is {abs(seconds):.0f} s {'ahead of' if seconds > 0 else 'behind'} that of its database"
+    advice = "deadlines go by the database's; set whichever is wrong, for example with `timedatectl set-ntp true`"
+    return Finding("ServerClock", Severity.WARNING, found, advice)
+
+
+def check_names(settings: Settings) -> Finding:
+    """Check that the name under which hosts connect is in the certificate, and that the name service knows it."""
+    host = agent_address(settings).rpartition(":")[0].strip("[]")
+    advice = "set `public_host` to the name or address under which hosts reach this server, and restart it"
+    with contextlib.suppress(OSError, ValueError):  # that the file cannot be read is another finding
+        certificate = x509.load_pem_x509_certificate(server_file(settings.data).read_bytes())
+        if not is_for(certificate, host):
+            found = f"hosts connect to {host}, which the certificate does not name: {named_some(names_in(certificate))}"
+            return Finding("Names", Severity.ERROR, found, advice)
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        try:
+            in_time(lambda: socket.getaddrinfo(host, None), RESOLVE_SECONDS)
+        except OSError as problem:
+            found = f"the name service of the server does not know {host}: {problem}"
+            return Finding("Names", Severity.WARNING, found, f"enter it there; or {advice}")
+    return Finding.ok("Names", f"hosts connect to {host}, which the certificate names")
+
+
+def _check_hold(tx: Transaction) -> Finding:
+    restore = hold.state(tx)
+    if restore is None or not restore.is_held:
+        return Finding.ok("Hold", "the server is not held")
+    found = f"HELD since {restore.restored_at:%Y-%m-%d %H:%M} UTC, after a restore: nothing is moved"
+    advice = "look at clients, users and keys (revoked ones are back), then run `backfleet server release-hold`"
+    return Finding("Hold", Severity.ERROR, found, advice)
+
+
+def _check_metadata(tx: Transaction, now: datetime) -> Iterator[Finding]:
+    sign = "`backfleet release pending`, sign that file, `backfleet release publish`"
+    waiting = releases.unsigned(tx)
+    if releases.needs_signature(tx):
+        found = "hosts may have seen newer targets than the restored ones, and answer RolledBackMetadata"
+        yield Finding("Signatures", Severity.ERROR, found, sign)
+    elif waiting:
+        found = f"{len(waiting)} release(s) wait for a signature of the targets key: {named_some(waiting)}"
+        yield Finding("Signatures", Severity.WARNING, found, sign, waiting[:MOST_NAMED])
+    else:
+        yield Finding.ok("Signatures", "every release is signed")
+    for role, ends in sorted(releases.endings(tx).items()):
+        code = f"{role.capitalize()}Metadata"
+        if ends <= now:
+            found = f"the signed {role} ended on {ends:%Y-%m-%d}: hosts refuse every order"
+            yield Finding(code, Severity.ERROR, found, sign)
+        elif ends - now < ENDS_SOON[role]:
+            yield Finding(code, Severity.WARNING, f"the signed {role} ends on {ends:%Y-%m-%d}", sign)
+        else:
+            yield Finding.ok(code, f"the signed {role} is valid until {ends:%Y-%m-%d}")
+
+
+def _check_copies(tx: Transaction, call: Call) -> Finding:
+    days = call.services.settings.backup_days
+    if not days:
+        return Finding.ok("PlaneBackup", "made by other means (backup_days is 0)")
+    last, advice = copies.last_copy(tx), "run `backfleet backup FILE` daily, and keep the file on another machine"
+    if last is not None:
+        age = (call.now - last).days
+        found = f"the last `backfleet backup` was on {last:%Y-%m-%d}, {age} days ago"
+        return (
+            Finding("PlaneBackup", Severity.WARNING, found, advice) if age >= days else Finding.ok("PlaneBackup", found)
+        )
+    first = min((account.created_at for account in identity.list_accounts(tx)), default=call.now)
+    if (call.now - first).days < days:
+        return Finding.ok("PlaneBackup", "none yet; the installation is new")
+    return Finding("PlaneBackup", Severity.WARNING, "`backfleet backup` was never run", advice)
