@@ -54,6 +54,8 @@ def preview(api: Client, file: Path, as_json: bool) -> None:
         if found["Dynamic"]:
             others = ", ".join(found["TagSetters"]) or "no policy in use"
             say(f"dynamic: whoever may set tags decides what is taken in: the account itself, {others}")
+        if found["Pinned"]:
+            say(f"{found['Pinned']} wait for the end of their pins: {' '.join(found['PinnedClients'][:5])}")
         if found["LeftOut"]:
             say(f"in no ring: {' '.join(found['LeftOut'])}")
         print_faults(found["Faults"], file)

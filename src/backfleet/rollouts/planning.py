@@ -28,7 +28,7 @@ class Plan:
     """The members of a rollout and its target, or the faults that forbid it.
 
     `already_there`: how many selected clients have the target version, as their hosts have confirmed, and are no
-    members. `left_out`: clients that no ring takes.
+    members. `left_out`: clients that no ring takes. `pinned`: members that a pin keeps from moving now.
     """
 
     policy: Policy
@@ -37,6 +37,7 @@ class Plan:
     left_out: tuple[str, ...]
     already_there: int
     faults: tuple[Fault, ...]
+    pinned: tuple[str, ...] = ()
 
     @property
     def members_sha256(self) -> str:
@@ -88,17 +89,21 @@ def plan(
         for client, instance, tags in selected.values()
         if client.id not in there
     ]
-    candidates = _without_pinned_canaries(tx, policy, target, candidates, account_id, region, now)
+    pinned = _pinned(tx, policy, target, candidates, account_id, region, now)
+    candidates = [  # nothing is learned from pinned canaries
+        replace(each, is_reachable=each.is_reachable and each.client_id not in pinned) for each in candidates
+    ]
     assignment = assign(policy, rollout_id, candidates)
     faults += _faults(policy, target, candidates, assignment, now)
     faults += _minimum_faults(policy, target, minimum, scheme)
     faults += _overlaps(tx, policy, assignment, rollout_id)
     faults += window_faults(tx, account_id, policy, Counter(each.zone for each in candidates), now)
     members = _members(policy, rollout_id, candidates, assignment)
-    return Plan(policy, target, tuple(members), assignment.left_out, len(there), tuple(faults))
+    held = tuple(sorted(member.client_id for member in members if member.client_id in pinned))
+    return Plan(policy, target, tuple(members), assignment.left_out, len(there), tuple(faults), held)
 
 
-def _without_pinned_canaries(
+def _pinned(
     tx: Transaction,
     policy: Policy,
     target: str,
@@ -106,15 +111,14 @@ def _without_pinned_canaries(
     account_id: str,
     region: str,
     now: datetime,
-) -> list[Candidate]:
-    """Return candidates of which those are marked as out of reach that a pin holds: nothing is learned from them."""
+) -> set[str]:
+    """Return the candidates that a pin keeps from the target now. Pins hold versions: settings pass them."""
     if policy.kind is Kind.SETTINGS or not fleet.has_pins(tx, account_id, region, now=now):
-        return list(candidates)
+        return set()
     places = {(each.instance_id, policy.package): each.client_id for each in candidates}
     holds = fleet.holds_of(tx, account_id, region, places, now=now)
     versions = {each.client_id: each.version for each in candidates}
-    pinned = refused_by(tx, policy.package, target, holds, places, versions)
-    return [replace(each, is_reachable=each.is_reachable and each.client_id not in pinned) for each in candidates]
+    return set(refused_by(tx, policy.package, target, holds, places, versions))
 
 
 def _target(tx: Transaction, policy: Policy, instances: Sequence[Instance]) -> tuple[str, list[Fault]]:

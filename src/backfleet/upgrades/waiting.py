@@ -30,7 +30,7 @@ BUSY: Final = frozenset({"BackupRunning", "HostBusy", "UpgradeInProgress"})
 FIRST_PAUSE: Final = timedelta(minutes=5)
 LONGEST_PAUSE: Final = timedelta(hours=1)
 REACHABLE_WITHIN: Final = timedelta(seconds=180)  # unless the settings say otherwise
-WITH_VERSION: Final = (Kind.UPGRADE, Kind.INSTALL, Kind.PRECHECK, Kind.STAGE)
+WITH_VERSION: Final = (Kind.UPGRADE, Kind.INSTALL, Kind.PRECHECK, Kind.STAGE, Kind.ROLL_BACK)
 
 StillMay = Callable[[Transaction, str, Kind, Mapping[str, str], datetime], dict[str, str]]
 """Returns why a caller may no longer move clients, by client: (transaction, caller, kind, instance by client, now)."""
@@ -209,7 +209,7 @@ def _pin_refusal(tx: Transaction, item: Item, holds: Mapping[Place, Hold]) -> tu
 
 
 def _withdrawal(tx: Transaction, item: Item) -> tuple[str, str] | None:
-    if item.kind not in WITH_VERSION:
+    if item.kind not in WITH_VERSION or not item.to_version:
         return None
     release = releases.find(tx, item.package, item.to_version, item.platform)
     if release is not None and release.withdrawn_at is None:

@@ -88,6 +88,8 @@ def reachable_within(call: Call) -> timedelta:
         "Settings": SETTINGS,
         "Members": int,
         "AlreadyThere": int,
+        "Pinned": int,
+        "PinnedClients": [str],
         "Rings": [_RING],
         "LeftOut": [str],
         "MembersSha256": str,
@@ -113,6 +115,8 @@ def preview_rollout(call: Call, asked: PreviewRollout) -> dict[str, Any]:
         "Settings": settings_answer(found.policy),
         "Members": len(found.members),
         "AlreadyThere": found.already_there,
+        "Pinned": len(found.pinned),
+        "PinnedClients": list(found.pinned[:100]),
         "Rings": [
             {"Name": ring.name, "Members": len(clients), "Clients": sorted(clients)[:100]}
             for ring, clients in zip(found.policy.rings, rings, strict=True)
