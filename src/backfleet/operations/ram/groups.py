@@ -29,7 +29,7 @@ GROUP: Final = {"GroupId": str, "GroupName": str, "Comments": str, "CreateDate":
 class NamedGroup:
     """A group."""
 
-    group_name: str = text("GroupName", required=True, longest=naming.ON_THE_WIRE)
+    group_name: str = text("GroupName", required=True, longest=naming.ON_THE_WIRE, raw=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class NewGroup(NamedGroup):
 class ChangedGroup(NamedGroup):
     """A group and new details. What is not given stays."""
 
-    new_name: str | None = text("NewGroupName", longest=naming.ON_THE_WIRE)
+    new_name: str | None = text("NewGroupName", longest=naming.ON_THE_WIRE, raw=True)
     comments: str | None = text("NewComments", raw=True)
 
 
@@ -51,14 +51,14 @@ class ChangedGroup(NamedGroup):
 class Membership(NamedGroup):
     """A user and a group."""
 
-    user_name: str = text("UserName", required=True, longest=naming.ON_THE_WIRE)
+    user_name: str = text("UserName", required=True, longest=naming.ON_THE_WIRE, raw=True)
 
 
 @dataclass(frozen=True, slots=True)
 class ListedMembers(Listed):
     """A part of the users of a group."""
 
-    group_name: str = text("GroupName", required=True, longest=naming.ON_THE_WIRE)
+    group_name: str = text("GroupName", required=True, longest=naming.ON_THE_WIRE, raw=True)
 
 
 GROUP_ARN: Final = arn_of("group", "group_name")

@@ -35,7 +35,7 @@ PROVIDER: Final = {
 class NamedProvider:
     """An identity provider."""
 
-    name: str = text("OIDCProviderName", required=True, longest=naming.ON_THE_WIRE)
+    name: str = text("OIDCProviderName", required=True, longest=naming.ON_THE_WIRE, raw=True)
 
 
 @dataclass(frozen=True, slots=True)

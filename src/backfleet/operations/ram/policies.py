@@ -43,7 +43,7 @@ VERSION: Final = {"VersionId": str, "IsDefaultVersion": bool, "PolicyDocument": 
 class NewPolicy:
     """A policy to make."""
 
-    policy_name: str = text("PolicyName", required=True, longest=naming.ON_THE_WIRE)
+    policy_name: str = text("PolicyName", required=True, longest=naming.ON_THE_WIRE, raw=True)
     document: str = text("PolicyDocument", required=True, raw=True)
     description: str = text("Description", default="", raw=True)
     tags: tuple[Tag, ...] = repeat_objects("Tag", of=Tag)
@@ -54,7 +54,7 @@ class NewPolicy:
 class OwnPolicy:
     """One of the account's own policies."""
 
-    policy_name: str = text("PolicyName", required=True, longest=naming.ON_THE_WIRE)
+    policy_name: str = text("PolicyName", required=True, longest=naming.ON_THE_WIRE, raw=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class DeletedPolicy(OwnPolicy):
 class NamedPolicy:
     """A policy."""
 
-    policy_name: str = text("PolicyName", required=True, longest=naming.ON_THE_WIRE)
+    policy_name: str = text("PolicyName", required=True, longest=naming.ON_THE_WIRE, raw=True)
     policy_type: str = text("PolicyType", required=True, longest=naming.ON_THE_WIRE)
 
 

@@ -47,7 +47,7 @@ ROLE: Final = {
 class NamedRole:
     """A role."""
 
-    role_name: str = text("RoleName", required=True, longest=naming.ON_THE_WIRE)
+    role_name: str = text("RoleName", required=True, longest=naming.ON_THE_WIRE, raw=True)
 
 
 @dataclass(frozen=True, slots=True)
