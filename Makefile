@@ -15,7 +15,7 @@ venv: $(VENV)/.test host-program ## .venv with everything the program and its te
 demo: $(VENV)/.demo host-program ## upgrade a real backup client on five hosts under running backups
 	@$(BIN)/python demo/demo.py $(DEMO_ARGS)
 
-test: lint .cache/go.stamp .cache/java.stamp ## lint, types, contracts and every test
+test: lint $(VENV)/.bench .cache/debian.stamp .cache/go.stamp .cache/java.stamp ## lint, types, contracts and every test
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
 
 lint: venv ## style, types, who may import whom, words, and the measures of the code
@@ -74,6 +74,11 @@ $(VENV)/.test: requirements/test.txt pyproject.toml tests/node/package-lock.json
 
 .cache/java.stamp: tools/build_test_clients.sh tests/java/pom.xml $(wildcard tests/java/src/*)
 	tools/build_test_clients.sh java
+	@touch $@
+
+# Files of other programs that ours are compared with; where Debian is not, these tests are skipped.
+.cache/debian.stamp: tools/debian_files.sh
+	tools/debian_files.sh .cache/debian
 	@touch $@
 
 $(VENV)/.bench: requirements/bench.txt | $(VENV)/.test

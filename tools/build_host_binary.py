@@ -3,7 +3,8 @@
 
 The result is a shell script with an archive behind it: a Python, the host program and its packages, collected by
 PyInstaller. It unpacks itself once into a folder named by the archive's hash. If each process unpacked its own copy, an
-upgrade that outlives its agent would lose its files. It runs on machines of this kind whose C library is not older.
+upgrade that outlives its agent would lose its files. It runs on machines of this kind whose C library is not older, and
+says so on others: a server reads that line to know which hosts the file is for.
 """
 
 import argparse
@@ -68,6 +69,7 @@ def with_header(packed: bytes) -> bytes:
     """Return the script that unpacks the archive, with the archive behind it."""
     text = (PROJECT / "packaging" / "host" / "unpack.sh").read_text()
     text = text.replace("@SHA256@", hashlib.sha256(packed).hexdigest()[:32])
+    text = text.replace("@MACHINE@", os.uname().machine)
     start = len(text.replace("@START@", "0000000").encode()) + 1  # `tail` counts from 1
     return text.replace("@START@", f"{start:07d}").encode() + packed
 

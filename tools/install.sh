@@ -6,3 +6,5 @@ if command -v flock > /dev/null; then flock 9; fi
 echo "installing $2 ..."
 "$1/pip" install --quiet --disable-pip-version-check --require-hashes -r "$2"
 "$1/pip" install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+# Once, now: where PYTHONDONTWRITEBYTECODE is set, every process would compile all modules again when it starts.
+"$1/python" -m compileall -q "$(dirname "$0")/../src"

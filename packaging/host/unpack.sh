@@ -1,6 +1,9 @@
 #!/bin/sh
 # backfleet-host for hosts without Python. It unpacks itself once into the runtime folder and runs from there.
 set -eu
+made_for=@MACHINE@
+here=$(uname -m 2>/dev/null || echo "$made_for")
+[ "$here" = "$made_for" ] || { echo "backfleet-host: this file is for $made_for, and this machine is $here; get the one for $here" >&2; exit 1; }
 umask 022
 folder=${BACKFLEET_RUNTIME:-/opt/backfleet/runtime}/@SHA256@
 if [ ! -x "$folder/backfleet-host" ]; then

@@ -202,6 +202,7 @@ class _Server:
                 services.database,
                 services.repository,
                 host_program=host_program.find(),
+                host_binaries=functools.partial(host_program.find_binaries, self._settings.data),
                 ca_file=self._certificates.authority,
                 clock=self._clock,
             )

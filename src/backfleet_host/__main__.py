@@ -1,4 +1,4 @@
-"""The command line of a managed host: enrol, service, run, status, recover."""
+"""The command line of a managed host: enrol, prepare, service, run, status, doctor, recover."""
 
 from __future__ import annotations
 
@@ -59,12 +59,14 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="the folder that holds everything it writes (%(default)s)",
     )
-    verbs = parser.add_subparsers(metavar="enrol|service|run|status|recover", required=True, dest="verb")
+    verbs = parser.add_subparsers(metavar="enrol|prepare|service|run|status|doctor|recover", required=True, dest="verb")
     _add_enrol(verbs, root)
+    _add_prepare(verbs, root)
     _add_service(verbs, root)
     _add_run(verbs, root)
     for verb, do, text in (
         ("status", _status, "show the status of this host and its clients; changes nothing"),
+        ("doctor", _doctor, "check this host, and say what is wrong and what to do; changes nothing"),
         ("recover", _recover, "finish or roll back what a crash left behind"),
     ):
         command = verbs.add_parser(verb, parents=[root], help=text, description=text, allow_abbrev=False)
@@ -98,6 +100,15 @@ def _add_enrol(verbs: argparse._SubParsersAction[argparse.ArgumentParser], root:
         help="also if this host is enrolled: it is a copy of another one, which keeps the identity they share",
     )
     command.set_defaults(do=_enrol, complain=command.error)
+
+
+def _add_prepare(verbs: argparse._SubParsersAction[argparse.ArgumentParser], root: argparse.ArgumentParser) -> None:
+    from backfleet_host.agent.setup import prepare_command
+
+    text = "have this disk, or each copy of it, enrol when the machine starts"
+    command = verbs.add_parser("prepare", parents=[root], help=text, description=text, allow_abbrev=False)
+    prepare_command.add_arguments(command)
+    command.set_defaults(do=_prepare)
 
 
 def _add_service(verbs: argparse._SubParsersAction[argparse.ArgumentParser], root: argparse.ArgumentParser) -> None:
@@ -153,6 +164,17 @@ def _enrol(options: argparse.Namespace) -> int:
     return DONE
 
 
+def _prepare(options: argparse.Namespace) -> int:
+    from backfleet_host.agent.setup import prepare_command
+    from backfleet_host.agent.setup.enrolment_errors import CannotEnrol
+
+    try:
+        _say(prepare_command.carry_out(options))
+    except CannotEnrol as problem:
+        return _fail(str(problem), FAILED)
+    return DONE
+
+
 def _code(options: argparse.Namespace) -> str:
     import os
 
@@ -190,6 +212,12 @@ def _run(options: argparse.Namespace) -> int:
 
     root = options.root.absolute()
     archive = host_program.own_archive()
+    _set_up_logs()
+    if Places(root).prepared.exists():
+        from backfleet_host.agent.execution.permission import RESTRICTED, SHELL
+        from backfleet_host.agent.setup.first_start import enrol_if_prepared
+
+        enrol_if_prepared(Places(root), mode=SHELL if options.allow_shell else RESTRICTED)
     try:
         if archive is not None and Places(root).identity.exists():
             arguments = ["run", "--root", str(root), *(["--allow-shell"] if options.allow_shell else [])]
@@ -199,7 +227,6 @@ def _run(options: argparse.Namespace) -> int:
         return _fail(
             f"{root} cannot be used: {problem.strerror or problem}; run as the user who enrolled the host", FAILED
         )
-    _set_up_logs()
     try:
         return run(root, allow_shell=options.allow_shell)
     except CannotRun as problem:
@@ -224,6 +251,20 @@ def _status(options: argparse.Namespace) -> int:
     for line in [] if options.json else lines_of(host_status):
         _say(line)
     return DONE
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    import json
+    from datetime import datetime
+
+    from backfleet_host.agent.doctor import EXIT_CODES, as_json, examine, lines_of, worst
+
+    findings = list(examine(options.root.absolute(), datetime.now(timezone.utc)))
+    if options.json:
+        print(json.dumps(as_json(findings), indent=1, sort_keys=True))
+    for line in [] if options.json else lines_of(findings):
+        _say(line)
+    return EXIT_CODES[worst(findings)]
 
 
 def _recover(options: argparse.Namespace) -> int:

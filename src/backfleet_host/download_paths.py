@@ -11,6 +11,7 @@ DOWNLOADS = "/downloads"
 METADATA = "/metadata"  # signed metadata of releases; below DOWNLOADS, as are the next ones
 TARGETS = "/targets"  # artifacts by their names in the signed metadata
 HOST_PROGRAM = "/backfleet-host.pyz"
+HOST_BINARY = "/backfleet-host"  # and `-x86_64`: what `uname -m` says there; alone it is that of the server's own kind
 AUTHORITY = "/ca.pem"  # the certificate of the private authority
 
 

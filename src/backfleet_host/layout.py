@@ -11,6 +11,9 @@ DEFAULT_ROOT = Path("/opt/backfleet")
 POLICY = Path("etc", "backfleet")
 """Where the host policy is, below the folder that stands for `/`."""
 
+ACTIVATION = "activation"
+"""The file in that folder with which a prepared host enrols at its first start."""
+
 SYSTEMD = Path("/run/systemd/system")
 """Exists exactly where systemd is the first process. Source: sd_booted(3)."""
 
@@ -80,6 +83,26 @@ class Places:
     def next_key(self) -> Path:
         """The key of an enrolled host that is getting a new identity; it replaces the other one when it has it."""
         return self.agent / "next_key.pem"
+
+    @property
+    def prepared(self) -> Path:
+        """What a host that enrols at its first start knows of its server."""
+        return self.agent / "prepared.json"
+
+    @property
+    def prepared_authority(self) -> Path:
+        """The certificate authority of that server."""
+        return self.agent / "prepared_ca.pem"
+
+    @property
+    def prepared_root(self) -> Path:
+        """The release root that such a host is to trust instead of the server's."""
+        return self.agent / "prepared_root.json"
+
+    @property
+    def activation(self) -> Path:
+        """The activation that such a host enrols with; removed once it has."""
+        return policy_folder(self.root) / ACTIVATION
 
     @property
     def authority(self) -> Path:

@@ -12,8 +12,8 @@ from backfleet import fleet
 from backfleet.cli import main
 from backfleet.cli._client import VERSIONS, CallFailed, Client, _read
 from backfleet.operations import backfleet as _operations  # noqa: F401 -- fills the catalogue
-from backfleet.storage import metadata, open_database
 from conftest import NOW
+from databases import sqlite_with_tables
 from operations.environment import REGION, Environment, make_environment
 
 Asked = list[tuple[str, dict[str, Any]]]
@@ -66,8 +66,7 @@ class Fleet:
 def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """An empty fleet for the tests of a module, with releases 1.0 and 2.0."""
     folder, numbers = tmp_path_factory.mktemp("many"), itertools.count(1)
-    database = open_database(f"sqlite:///{folder / 'backfleet.db'}")
-    metadata.create_all(database.engine)
+    database = sqlite_with_tables(folder / "backfleet.db")
     made = Fleet(make_environment(database, folder, NOW, lambda length: f"{next(numbers):0{length}d}"))
     made.env.release("1.0")
     made.env.release("2.0")

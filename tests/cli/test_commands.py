@@ -121,7 +121,9 @@ def test_another_authority_is_not_trusted(cli: Cli, server: Installation, tmp_pa
 
 def test_a_user_may_do_what_a_policy_says_and_no_more(cli: Cli, tmp_path: Path) -> None:
     """A user with a key and a policy works, until they are removed."""
-    assert cli("user", "create", "ann").exit_code == 0
+    assert json.loads(cli("user", "create", "ann", "--json").stdout)["User"]["UserName"] == "ann"
+    again = cli("user", "create", "ann", "--json")
+    assert (again.exit_code, json.loads(again.stderr)["Error"]["Code"]) == (1, "EntityAlreadyExists.User")
     made = json.loads(cli("key", "create", "ann", "--json").stdout)
     key = {
         "ALIBABA_CLOUD_ACCESS_KEY_ID": made["AccessKeyId"],
@@ -136,7 +138,7 @@ def test_a_user_may_do_what_a_policy_says_and_no_more(cli: Cli, tmp_path: Path) 
     assert cli("policy", "attach", "looking", "ann").exit_code == 0
     assert cli("client", "list", "--json", **key).exit_code == 0
     assert "NoPermission: " in cli("client", "upgrade", "--instance", "mi-1", **key).stderr
-    assert cli("key", "disable", "ann", made["AccessKeyId"]).exit_code == 0
+    assert json.loads(cli("key", "disable", "ann", made["AccessKeyId"], "--json").stdout) == {}
     assert "InvalidAccessKeyId.Inactive: " in cli("client", "list", **key).stderr
     assert "looking" in cli("policy", "list").stdout
     for arguments in (

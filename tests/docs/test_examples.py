@@ -266,12 +266,20 @@ def with_set_uid(entry: tarfile.TarInfo) -> tarfile.TarInfo:
     return entry
 
 
+def read_relays(reader: Reader) -> None:
+    """The line is one that a host takes."""
+    (line,) = (block for block in examples_of(reader.page))
+    (reader.folder / "host.toml").write_text(line.text)
+    assert len(policy.read_host_policy(reader.folder).relays) == 2
+
+
 RUNNERS = {
     "README.md": read_readme,
     "CONTRIBUTING.md": read_commands,
     "docs/host.md": read_host,
     "docs/rollouts.md": read_rollouts,
     "docs/notifications.md": read_notifications,
+    "docs/relays.md": read_relays,
     "docs/operations/scaling.md": read_commands,
     "docs/operations.md": read_operations,  # the last one: afterwards the server signs no releases itself
 }

@@ -1,6 +1,8 @@
 """A host without Python: the self-contained program enrols, is the agent, installs, upgrades and goes back."""
 
+import hashlib
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
@@ -10,10 +12,27 @@ from pathlib import Path
 
 import pytest
 
-from journeys.installation import Installation
+import machine as machines
+from journeys.installation import Installation, wait_for
 
+pytestmark = pytest.mark.timeout(600)  # the first test waits for the build
 PROJECT = Path(__file__).resolve().parents[2]
-TOOLS = ("sh", "tail", "tar", "gzip", "mkdir", "mv", "rm", "flock", "sleep", "id", "readlink", "dirname", "cat")
+TOOLS = (
+    "sh",
+    "tail",
+    "tar",
+    "gzip",
+    "mkdir",
+    "mv",
+    "rm",
+    "flock",
+    "sleep",
+    "id",
+    "readlink",
+    "dirname",
+    "cat",
+    "uname",
+)
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +98,42 @@ def test_programs_of_the_host_get_no_libraries_of_this_program(binary: Path, bar
         command = [binary, "-I", "-S", "-c", text, "x"]
         done = subprocess.run(command, env=bare | given, capture_output=True, text=True, check=True, timeout=60)
         assert done.stdout.strip() == expected
+
+
+@pytest.mark.skipif(bool(machines.why_not()), reason=machines.why_not())
+def test_a_pasted_line_takes_it_where_python_is_missing(binary: Path, bare: dict[str, str], tmp_path: Path) -> None:
+    """From the server's data folder, where an operator put it; systemd then runs it without any Python."""
+    tools = Path(bare["PATH"])
+    for name in ("curl", "sha256sum", "chmod", "systemctl", "env", "ln", "head", "cut"):
+        (tools / name).symlink_to(shutil.which(name) or name)
+    server = Installation(tmp_path)
+    try:
+        server.start()
+        create = [*server.program, "activation", "create", "--count", "1", "--json", "--data", server.data]
+        lines = [json.loads(subprocess.run(create, check=True, capture_output=True).stdout)["BackfleetHost"]]
+        with machines.switched_on(tmp_path / "m", [tools, server.folder / "data"]) as machine:
+            paste = ["/usr/bin/env", "-i", f"PATH={tools}", "HOME=/root", "/bin/sh", "-c", lines[0]]
+            lacking = machine.run(*paste)
+            assert lacking.returncode != 0
+            assert "no Python 3.10" in lacking.stderr
+            shutil.copy(binary, server.data / "backfleet-host")
+            done = machine.run(*paste)
+            assert done.returncode == 0, done.stderr
+            wait_for(lambda: server.call("DescribeServer", "backfleet")["ConnectedInstances"] == 1, 60)
+            assert "/opt/backfleet/runtime/" in machine.systemctl("cat", "backfleet-host.service")
+        (known,) = server.call("DescribeServer", "backfleet")["HostBinaries"]
+        assert known["Sha256"] == hashlib.sha256(binary.read_bytes()).hexdigest()
+    finally:
+        server.close()
+
+
+def test_one_for_another_machine_says_so(binary: Path, bare: dict[str, str], tmp_path: Path) -> None:
+    """Instead of what the kernel says of a program that it cannot run; nothing is unpacked."""
+    other = tmp_path / "other"
+    other.write_bytes(binary.read_bytes().replace(b"\nmade_for=", b"\nmade_for=z", 1))
+    other.chmod(0o755)
+    done = subprocess.run([other, "--version"], env=bare, capture_output=True, text=True, check=False)
+    assert (done.returncode, f"this file is for z{os.uname().machine}" in done.stderr) == (1, True), done.stderr
 
 
 def test_a_host_is_installed_upgraded_and_rolled_back(installation: Installation, bare: dict[str, str]) -> None:

@@ -107,3 +107,41 @@ def test_their_number_is_bounded(hosts: Fleet, monkeypatch: pytest.MonkeyPatch) 
     found = figures(hosts, "backfleet_clients")
     assert found == {("courier", "1.0"): 3, ("courier", "1.1"): 2, ("courier", "others"): 2}
     assert figures(hosts, "backfleet_rollout_state") == {}
+
+
+def test_orders_are_shown_by_outcome_and_code_and_what_waits_by_its_age(hosts: Fleet) -> None:
+    """Those that ended within the last hour; later they are gone."""
+    clients = hosts.grow(4)
+    hosts.silent = {hosts.instance_of(client) for client in clients}
+    rollout = hosts.roll_out()
+    hosts.step()
+    hosts.at += 60
+    assert max(figures(hosts, "backfleet_orders_oldest_seconds").values()) >= 60
+    assert sum(figures(hosts, "backfleet_orders_open").values()) == 2
+    assert figures(hosts, "backfleet_commands_waiting") == {(): 2}
+    assert figures(hosts, "backfleet_held") == {(): 0}
+    for client in [client for client, each in hosts.members(rollout).items() if each["State"] == "upgrading"]:
+        hosts.answers[hosts.instance_of(client)] = rolls_back
+        hosts.silent.discard(hosts.instance_of(client))
+    hosts.step()
+    hosts.step()
+    assert figures(hosts, "backfleet_orders_ended")["courier", "upgrade", "failed", "RolledBack"] == 2
+    assert figures(hosts, "backfleet_commands_waiting") == {}
+    hosts.at += timedelta(hours=1, minutes=1).total_seconds()
+    assert figures(hosts, "backfleet_orders_ended") == {}
+
+
+def test_backups_are_counted_once_when_they_end(hosts: Fleet) -> None:
+    """However often they are reported; a version that the client does not have is not a figure of its own."""
+    client, *_ = hosts.grow(1)
+    before = figures(hosts, "backfleet_backups_total")
+
+    def since(*labels: str) -> float:
+        return figures(hosts, "backfleet_backups_total").get(labels, 0) - before.get(labels, 0)
+
+    hosts.back_up(client, "failed")
+    hosts.back_up(client, version="7.7.7-made-up")
+    assert since("courier", "1.0", "failed") == 1
+    assert since("courier", "other", "succeeded") == 1
+    assert since("courier", "7.7.7-made-up", "succeeded") == 0
+    assert figures(hosts, "backfleet_backups_overdue") == {(): 0}

@@ -16,15 +16,16 @@ IDS_AT_ONCE: Final = 500  # in one statement
 _COLUMNS: Final = [runs.c[field.name] for field in fields(ClientRun)]
 
 
-def put(tx: Transaction, run: ClientRun) -> bool:
-    """Store a run, or how it ended; return whether it is new. An end that is stored stays."""
+def put(tx: Transaction, run: ClientRun) -> tuple[bool, bool]:
+    """Store a run, or how it ended; return whether it is new, and whether its end is. An end that is stored stays."""
     row = asdict(run)
     if tx.add_if_new(runs, row):
-        return True
-    if run.result:
-        mine = sa.and_(runs.c.client_id == run.client_id, runs.c.id == run.id, runs.c.result == "")
-        tx.run(sa.update(runs).where(mine).values(ended_at=run.ended_at, result=run.result, code=run.code))
-    return False
+        return True, bool(run.result)
+    if not run.result:
+        return False, False
+    mine = sa.and_(runs.c.client_id == run.client_id, runs.c.id == run.id, runs.c.result == "")
+    changed = tx.run(sa.update(runs).where(mine).values(ended_at=run.ended_at, result=run.result, code=run.code))
+    return False, bool(changed)
 
 
 def trim(tx: Transaction, client_id: str, most: int, before: datetime) -> None:

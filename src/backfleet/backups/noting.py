@@ -2,12 +2,22 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
+
+from prometheus_client import Counter
 
 from backfleet import fleet
 from backfleet.backups import _store
 from backfleet.backups.intervals import LEARNS_FROM, learned
 from backfleet.backups.model import KEPT, MOST_RUNS, ClientRun, ReportedRun
 from backfleet.storage import Transaction
+
+OTHER: Final = "other"
+ENDED: Final = Counter(
+    "backfleet_backups_total",
+    "Backups that ended, by the client's version (`other`: one that it has no more) and result.",
+    ["account", "package", "version", "result"],
+)
 
 
 def note_runs(tx: Transaction, instance_id: str, reported: Sequence[ReportedRun], *, now: datetime) -> int:
@@ -38,7 +48,11 @@ def note_runs(tx: Transaction, instance_id: str, reported: Sequence[ReportedRun]
             caller=each.caller,
             is_backup=each.is_backup,
         )
-        if _store.put(tx, run):
+        is_new, is_ended = _store.put(tx, run)
+        if is_ended and run.is_backup:
+            known = run.version if run.version == client.version else OTHER  # a host may name any: no figure for each
+            ENDED.labels(client.account_id, run.package, known, run.result).inc()
+        if is_new:
             new += 1
             newest[client.id] = run
     for run in newest.values():

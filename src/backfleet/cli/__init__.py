@@ -21,7 +21,8 @@ _COMMANDS: Final = {
     "calendar": "_calendars", "call": "_calls", "client": "_clients", "completion": "_completion",
     "configure": "_configure", "console": "_console", "doctor": "_doctor", "instance": "_fleet", "key": "_identity",
     "minimum": "_minimums", "notify": "_notify",
-    "policy": "_identity", "release": "_releases", "restore": "_backup", "role": "_roles", "rollout": "_rollouts",
+    "policy": "_identity", "relay": "_relay", "release": "_releases", "restore": "_backup", "role": "_roles",
+    "rollout": "_rollouts",
     "sample": "_calls", "serve": "_serve", "server": "_server", "task": "_tasks", "top": "_top", "user": "_identity",
 }  # fmt: skip
 """The module of each command. It is imported when the command runs: few need what the server needs."""
@@ -59,15 +60,25 @@ class _Main(click.Group):
         try:
             code = super().main(given, **{**named, "standalone_mode": False})
         except click.ClickException as problem:
-            if "--json" in given:
-                report_error(problem.format_message(), "", is_json=True)
-            else:
-                problem.show()
+            _report(problem, given)
             sys.exit(problem.exit_code)
         except click.Abort as problem:
             click.echo("Aborted!", err=True)
             sys.exit(INTERRUPTED if isinstance(problem.__cause__, KeyboardInterrupt) else 1)
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _report(problem: click.ClickException, given: Sequence[str]) -> None:
+    """Report why a command line was refused, with what may have been meant."""
+    if isinstance(problem, click.UsageError):
+        from backfleet.cli._hints import hint_for  # late: only what is wrong needs it
+
+        hint = hint_for(problem, given)
+        problem = click.UsageError(f"{problem.format_message()} {hint}", problem.ctx) if hint else problem
+    if "--json" in given:
+        report_error(problem.format_message(), "", is_json=True)
+    else:
+        problem.show()
 
 
 def _load(module: str, name: str) -> click.Command:

@@ -5,14 +5,14 @@ from typing import Any
 import click
 
 from backfleet.cli._client import Client
+from backfleet.cli._enrolment import Enrolment
 from backfleet.cli._options import WholeNumber, calls_the_api, fail, json_option
 from backfleet.cli._print import print_json, say
 from backfleet.cli._tables import Output, output_options
 from backfleet.host_program import MISSING
-from backfleet_host.download_paths import AUTHORITY, DOWNLOADS, HOST_PROGRAM
-from backfleet_host.layout import DEFAULT_ROOT, policy_folder
 
 PAGE = 50  # activations per call: the API's maximum
+FORMS = ("lines", "cloud-init", "image")
 
 
 @click.group()
@@ -26,10 +26,21 @@ def activation() -> None:
 )
 @click.option("--expires", type=WholeNumber(1, 24), default=4, show_default=True, metavar="HOURS")
 @click.option("--name", help="Names hosts NAME-1, NAME-2... Default: their host names.")
+@click.option(
+    "--as",
+    "form",
+    type=click.Choice(FORMS),
+    default=FORMS[0],
+    show_default=True,
+    help="Lines to paste; user data with which cloud-init enrols; user data for copies of a prepared disk.",
+)
 @json_option
 @calls_the_api
-def create(client: Client, count: int, expires: int, name: str | None, as_json: bool) -> None:
-    """Create a code and print the line to paste on a host, for either agent."""
+def create(client: Client, count: int, expires: int, name: str | None, form: str, as_json: bool) -> None:
+    """Create a code and print the line to paste on a host, for either agent.
+
+    The user data of `--as cloud-init` and `--as image` contain the code: whoever can read them can enrol hosts.
+    """
     server = client.call("backfleet", "DescribeServer")
     if server.get("HostProgramSha256") == "":  # older servers do not tell
         fail(f"the server has no host program, so no host can enrol: {MISSING}")
@@ -37,40 +48,35 @@ def create(client: Client, count: int, expires: int, name: str | None, as_json: 
     made = client.call(
         "ecs", "CreateActivation", RegionId=region, InstanceCount=count, TimeToLiveInHours=expires, InstanceName=name
     )
-    lines = _paste_lines(server, region, made["ActivationId"], made["ActivationCode"])
+    enrolment = Enrolment(server, region, made["ActivationId"], made["ActivationCode"])
     if as_json:
-        print_json({"ActivationId": made["ActivationId"], "ActivationCode": made["ActivationCode"], **lines})
+        lines = {"BackfleetHost": enrolment.own_agent, "OfficialAgent": enrolment.official_agent}
+        data = {"CloudInit": enrolment.cloud_init, "ImageCloudInit": enrolment.image}
+        known = {"Server": enrolment.address, "AuthoritySha256": server["AuthoritySha256"]}
+        print_json(
+            {"ActivationId": enrolment.activation_id, "ActivationCode": enrolment.code, **known, **lines, **data}
+        )
+        return
+    if form != FORMS[0]:
+        click.echo(enrolment.cloud_init if form == "cloud-init" else enrolment.image, nl=False)
         return
     for line in (
         f"{count} host(s) may enrol with this code within {expires} h. It is shown only now.", "",
-        "With Backfleet's own agent, as root:", "", f"  {lines['BackfleetHost']}", "",
-        "With the official Cloud Assistant agent, as root:", "", f"  {lines['OfficialAgent']}",
+        "With Backfleet's own agent, as root:", "", f"  {enrolment.own_agent}", "", _about_binaries(server), "",
+        "With the official Cloud Assistant agent, as root:", "", f"  {enrolment.official_agent}",
     ):  # fmt: skip
         say(line)
 
 
-def _paste_lines(server: dict[str, Any], region: str, activation_id: str, code: str) -> dict[str, str]:
-    """Return the line for each agent. It fetches the authority first and checks everything else against it."""
-    address = server["AgentAddress"]
-    downloads = f"https://{address}{DOWNLOADS}"
-    ca = policy_folder(DEFAULT_ROOT) / "ca.pem"
-    # -k is safe here: a wrong authority has another fingerprint, and the check that follows ends the line.
-    fetch_ca = (
-        f"mkdir -p {ca.parent} /etc/sysconfig && curl -fsSk {downloads}{AUTHORITY} -o {ca} && "
-        f"echo '{server['AuthoritySha256']}  {ca}' | sha256sum -c --quiet"
-    )
-    program = "/usr/local/bin/backfleet-host"
-    own = (
-        f"{fetch_ca} && curl -fsS --cacert {ca} {downloads}{HOST_PROGRAM} -o {program} && "
-        f"chmod 755 {program} && BACKFLEET_ACTIVATION_CODE={code} {program} enrol --server {address} --ca {ca} "
-        f"--activation-id {activation_id} && {{ {program} service || {program} run; }}"
-    )
-    official = (
-        f"{fetch_ca} && printf 'ALIYUN_ASSIST_SERVER_HOST={address}\\nALIYUN_ASSIST_CERT_PATH={ca}\\n' > "
-        f"/etc/sysconfig/aliyun && set -a && . /etc/sysconfig/aliyun && aliyun-service --register --RegionId={region} "
-        f"--ActivationCode={code} --ActivationId={activation_id}"
-    )
-    return {"BackfleetHost": own, "OfficialAgent": official}
+def _about_binaries(server: dict[str, Any]) -> str:
+    """Return which hosts without Python 3.10 may enrol. Older servers do not tell."""
+    found = server.get("HostBinaries") or []
+    if not found:
+        return (
+            "They need Python 3.10: this server has no program for hosts without it (`make host-binary`, docs/host.md)."
+        )
+    kinds = ", ".join(f"{each['Machine']} (SHA-256 {each['Sha256'][:16]}...)" for each in found)
+    return f"Hosts without Python 3.10 get a program that brings its own, if they are {kinds}."
 
 
 @activation.command(name="list")

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from backfleet.cli._client import Client
-from backfleet.cli._options import calls_the_api, fail, json_option
+from backfleet.cli._options import Done, calls_the_api, fail, json_option, prints_the_answer
 from backfleet.cli._print import moment, print_json, say
 from backfleet.cli._tables import Output, output_options
 
@@ -55,11 +55,12 @@ def user() -> None:
 
 @user.command()
 @click.argument("name")
+@prints_the_answer
 @calls_the_api
-def create(client: Client, name: str) -> None:
+def create(client: Client, name: str) -> Done:
     """Create a user. It may do nothing until a policy is attached."""
-    client.call("ram", "CreateUser", UserName=name)
-    say(f"{name}: created; attach a policy with `backfleet policy attach`")
+    done = client.call("ram", "CreateUser", UserName=name)
+    return done, f"{name}: created; attach a policy with `backfleet policy attach`"
 
 
 @user.command(name="list")
@@ -75,11 +76,12 @@ def list_users(client: Client, output: Output) -> None:
 
 @user.command()
 @click.argument("name")
+@prints_the_answer
 @calls_the_api
-def delete(client: Client, name: str) -> None:
+def delete(client: Client, name: str) -> Done:
     """Delete a user that has no keys and policies."""
-    client.call("ram", "DeleteUser", UserName=name)
-    say(f"{name}: deleted")
+    done = client.call("ram", "DeleteUser", UserName=name)
+    return done, f"{name}: deleted"
 
 
 @click.group()
@@ -111,37 +113,40 @@ def list_keys(client: Client, user_name: str, output: Output) -> None:
     output.show(("KEY", "STATUS", "CREATED"), [(k["AccessKeyId"], k["Status"], k["CreateDate"]) for k in found], found)
 
 
-def _set_status(client: Client, user_name: str, key_id: str, status: str) -> None:
-    client.call("ram", "UpdateAccessKey", UserName=user_name, UserAccessKeyId=key_id, Status=status)
-    say(f"{key_id}: {status.lower()}")
+def _set_status(client: Client, user_name: str, key_id: str, status: str) -> Done:
+    done = client.call("ram", "UpdateAccessKey", UserName=user_name, UserAccessKeyId=key_id, Status=status)
+    return done, f"{key_id}: {status.lower()}"
 
 
 @key.command()
 @click.argument("user_name")
 @click.argument("key_id")
+@prints_the_answer
 @calls_the_api
-def disable(client: Client, user_name: str, key_id: str) -> None:
+def disable(client: Client, user_name: str, key_id: str) -> Done:
     """Disable a key: calls with it are refused."""
-    _set_status(client, user_name, key_id, "Inactive")
+    return _set_status(client, user_name, key_id, "Inactive")
 
 
 @key.command()
 @click.argument("user_name")
 @click.argument("key_id")
+@prints_the_answer
 @calls_the_api
-def enable(client: Client, user_name: str, key_id: str) -> None:
+def enable(client: Client, user_name: str, key_id: str) -> Done:
     """Enable a disabled key again."""
-    _set_status(client, user_name, key_id, "Active")
+    return _set_status(client, user_name, key_id, "Active")
 
 
 @key.command(name="delete")
 @click.argument("user_name")
 @click.argument("key_id")
+@prints_the_answer
 @calls_the_api
-def delete_key(client: Client, user_name: str, key_id: str) -> None:
+def delete_key(client: Client, user_name: str, key_id: str) -> Done:
     """Delete a key. It cannot be restored."""
-    client.call("ram", "DeleteAccessKey", UserName=user_name, UserAccessKeyId=key_id)
-    say(f"{key_id}: deleted")
+    done = client.call("ram", "DeleteAccessKey", UserName=user_name, UserAccessKeyId=key_id)
+    return done, f"{key_id}: deleted"
 
 
 @click.group()
@@ -152,11 +157,12 @@ def policy() -> None:
 @policy.command(name="create")
 @click.argument("name")
 @click.argument("document", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@prints_the_answer
 @calls_the_api
-def create_policy(client: Client, name: str, document: Path) -> None:
+def create_policy(client: Client, name: str, document: Path) -> Done:
     """Create a policy from a JSON document."""
-    _warn(client.call("ram", "CreatePolicy", PolicyName=name, PolicyDocument=read_document(document)))
-    say(f"{name}: created")
+    made = _warn(client.call("ram", "CreatePolicy", PolicyName=name, PolicyDocument=read_document(document)))
+    return made, f"{name}: created"
 
 
 @policy.command(name="list")
@@ -188,11 +194,12 @@ _TO = click.option(
 @click.argument("holder")
 @_TO
 @_SYSTEM
+@prints_the_answer
 @calls_the_api
-def attach(client: Client, policy_name: str, holder: str, kind: str, system: bool) -> None:
+def attach(client: Client, policy_name: str, holder: str, kind: str, system: bool) -> Done:
     """Attach a policy to a user, a group or a role."""
-    _attachment(client, f"AttachPolicyTo{kind.title()}", policy_name, (kind, holder), system)
-    say(f"{policy_name}: attached to {holder}")
+    done = _attachment(client, f"AttachPolicyTo{kind.title()}", policy_name, (kind, holder), system)
+    return done, f"{policy_name}: attached to {holder}"
 
 
 @policy.command()
@@ -200,32 +207,37 @@ def attach(client: Client, policy_name: str, holder: str, kind: str, system: boo
 @click.argument("holder")
 @_TO
 @_SYSTEM
+@prints_the_answer
 @calls_the_api
-def detach(client: Client, policy_name: str, holder: str, kind: str, system: bool) -> None:
+def detach(client: Client, policy_name: str, holder: str, kind: str, system: bool) -> Done:
     """Detach a policy from a user, a group or a role."""
-    _attachment(client, f"DetachPolicyFrom{kind.title()}", policy_name, (kind, holder), system)
-    say(f"{policy_name}: detached from {holder}")
+    done = _attachment(client, f"DetachPolicyFrom{kind.title()}", policy_name, (kind, holder), system)
+    return done, f"{policy_name}: detached from {holder}"
 
 
-def _attachment(client: Client, action: str, policy_name: str, holder: tuple[str, str], system: bool) -> None:
+def _attachment(client: Client, action: str, policy_name: str, holder: tuple[str, str], system: bool) -> dict[str, Any]:
     kind, name = holder
     of_type = "System" if system else "Custom"
-    _warn(client.call("ram", action, PolicyName=policy_name, PolicyType=of_type, **{f"{kind.title()}Name": name}))
+    return _warn(
+        client.call("ram", action, PolicyName=policy_name, PolicyType=of_type, **{f"{kind.title()}Name": name})
+    )
 
 
-def _warn(answer: dict[str, Any]) -> None:
-    """Report on stderr what of a policy has no effect."""
+def _warn(answer: dict[str, Any]) -> dict[str, Any]:
+    """Report on stderr what of a policy has no effect; return the answer."""
     for warning in answer.get("Warnings", ()):
         say(f"warning: {warning}", err=True)
+    return answer
 
 
 @policy.command(name="delete")
 @click.argument("name")
+@prints_the_answer
 @calls_the_api
-def delete_policy(client: Client, name: str) -> None:
+def delete_policy(client: Client, name: str) -> Done:
     """Delete a policy that is not attached to anything."""
-    client.call("ram", "DeletePolicy", PolicyName=name)
-    say(f"{name}: deleted")
+    done = client.call("ram", "DeletePolicy", PolicyName=name)
+    return done, f"{name}: deleted"
 
 
 def read_document(file: Path) -> str:

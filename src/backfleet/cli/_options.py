@@ -2,7 +2,7 @@
 
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -21,6 +21,8 @@ FINISHED_BEFORE: Final = 4
 """What was to be cancelled was over already."""
 
 Command = Callable[..., Any]
+Done = tuple[Mapping[str, Any], str]
+"""What a verb that changes something returns: the server's answer, and a sentence for people."""
 
 
 class WholeNumber(click.IntRange):
@@ -48,15 +50,33 @@ def calls_the_api(command: Command) -> Any:
     @functools.wraps(command)
     def with_client(
         *arguments: Any, endpoint: str | None, profile: str | None, ca: Path | None, data: Path | None, **named: Any
-    ) -> None:
+    ) -> Any:
         try:
-            command(Client(connect(ConnectionFlags(endpoint, profile, data, ca)), utc_now), *arguments, **named)
+            return command(Client(connect(ConnectionFlags(endpoint, profile, data, ca)), utc_now), *arguments, **named)
         except NoConnection as problem:
             fail(str(problem))
         except CallFailed as problem:
             _fail_of_call(problem)
 
     return with_client
+
+
+def prints_the_answer(command: Command) -> Any:
+    """Give a command that returns `Done` the option --json: its answer is printed, else the sentence.
+
+    It stands above `calls_the_api`.
+    """
+
+    @json_option
+    @functools.wraps(command)
+    def printing(*arguments: Any, as_json: bool, **named: Any) -> None:
+        answer, text = command(*arguments, **named)
+        if as_json:
+            print_json({name: value for name, value in answer.items() if name != "RequestId"})
+        else:
+            say(text)
+
+    return printing
 
 
 def json_option(command: Any) -> Any:

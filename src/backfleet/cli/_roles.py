@@ -7,7 +7,7 @@ import click
 
 from backfleet.cli._client import Client
 from backfleet.cli._identity import every_page, read_document
-from backfleet.cli._options import WholeNumber, calls_the_api, json_option
+from backfleet.cli._options import Done, WholeNumber, calls_the_api, json_option, prints_the_answer
 from backfleet.cli._print import print_json, say
 from backfleet.cli._tables import Output, output_options, print_table
 
@@ -31,10 +31,11 @@ def role() -> None:
 @click.option("--trust", type=_DOCUMENT, required=True, help="A JSON document that says who may assume it.")
 @click.option("--description", metavar="TEXT")
 @click.option("--hours", type=WholeNumber(1, 12), default=1, show_default=True, help="How long a session lasts.")
+@prints_the_answer
 @calls_the_api
-def create(client: Client, name: str, trust: Path, description: str | None, hours: int) -> None:
+def create(client: Client, name: str, trust: Path, description: str | None, hours: int) -> Done:
     """Create a role. It may do nothing until a policy is attached."""
-    client.call(
+    done = client.call(
         "ram",
         "CreateRole",
         RoleName=name,
@@ -42,7 +43,7 @@ def create(client: Client, name: str, trust: Path, description: str | None, hour
         Description=description,
         MaxSessionDuration=hours * 3600,
     )
-    say(f"{name}: created; attach a policy with `backfleet policy attach POLICY {name} --to role`")
+    return done, f"{name}: created; attach a policy with `backfleet policy attach POLICY {name} --to role`"
 
 
 @role.command(name="list")
@@ -75,11 +76,12 @@ def show(client: Client, name: str, as_json: bool) -> None:
 @role.command()
 @click.argument("name")
 @click.argument("document", type=_DOCUMENT)
+@prints_the_answer
 @calls_the_api
-def trust(client: Client, name: str, document: Path) -> None:
+def trust(client: Client, name: str, document: Path) -> Done:
     """Change who may assume a role. Sessions that exist are not affected."""
-    client.call("ram", "UpdateRole", RoleName=name, NewAssumeRolePolicyDocument=read_document(document))
-    say(f"{name}: trust policy replaced by {document}")
+    done = client.call("ram", "UpdateRole", RoleName=name, NewAssumeRolePolicyDocument=read_document(document))
+    return done, f"{name}: trust policy replaced by {document}"
 
 
 @role.command()
@@ -103,8 +105,9 @@ def assume(client: Client, arn: str, session: str, seconds: int, as_json: bool) 
 
 @role.command()
 @click.argument("name")
+@prints_the_answer
 @calls_the_api
-def delete(client: Client, name: str) -> None:
+def delete(client: Client, name: str) -> Done:
     """Delete a role that has no policies. Its sessions end at once."""
-    client.call("ram", "DeleteRole", RoleName=name)
-    say(f"{name}: deleted")
+    done = client.call("ram", "DeleteRole", RoleName=name)
+    return done, f"{name}: deleted"

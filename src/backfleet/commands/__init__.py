@@ -11,6 +11,8 @@ For senders:
     outcomes, has_news, mark_collected: read the news of what was sent
     waiting: what nobody has fetched for long
     drop_before: forget old ones
+For monitoring:
+    count_waiting: how many wait for their agents, and since when
 For the agents' endpoint:
     oldest_work_for, instances_with_work: find agents that need a kick
     claim: hand out an instance's waiting invocations under a lease
@@ -21,7 +23,7 @@ For the worker:
     run_once: act on leases that ran out
 """
 
-from backfleet.commands._store import drop_before, is_withdrawn, waiting
+from backfleet.commands._store import count_waiting, drop_before, is_withdrawn, waiting
 from backfleet.commands.model import (
     FINAL_REPORTS,
     SHELL,
@@ -72,6 +74,7 @@ __all__ = [
     "Reached",
     "State",
     "claim",
+    "count_waiting",
     "drop_before",
     "end_all",
     "end_gone",

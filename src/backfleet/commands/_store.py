@@ -217,6 +217,16 @@ def overdue(tx: Transaction, now: datetime, limit: int) -> Sequence[Row]:
     return tx.rows(query.where(late).order_by(invocations.c.id).limit(limit).with_for_update(skip_locked=True))
 
 
+def count_waiting(tx: Transaction) -> dict[str, tuple[int, datetime]]:
+    """Return how many wait to be fetched and since when the oldest does, by account."""
+    query = sa.select(
+        invocations.c.account_id,
+        sa.func.count().label("number"),
+        sa.func.min(invocations.c.created_at).label("oldest"),
+    ).where(invocations.c.state == State.WAITING)
+    return {row.account_id: (row.number, row.oldest) for row in tx.rows(query.group_by(invocations.c.account_id))}
+
+
 def put_back(tx: Transaction, ids: Sequence[str], now: datetime) -> None:
     """Let locked ones wait again, which is no news. The old lease stays: it shows that they were handed out before."""
     if ids:

@@ -55,6 +55,7 @@ instances = sa.Table(
     sa.Column("deregistered_at", Moment),
     sa.CheckConstraint("agent_kind IN ('backfleet', 'official')", name="agent_kind"),
     sa.Index("ix_instances_account_region", "account_id", "region", "id"),
+    sa.Index("ix_instances_names", "account_id", "region", "name", "hostname"),
 )
 
 inventories = sa.Table(

@@ -1,5 +1,6 @@
 """The fleet at a glance: counts by version and site, and a search."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from backfleet.fleet import _store
@@ -21,7 +22,20 @@ def fleet_groups(
 
 
 def search_fleet(
-    tx: Transaction, account_id: str, region: str, asked: FleetSearch, page: Page, *, heard_since: datetime
+    tx: Transaction,
+    account_id: str,
+    region: str,
+    asked: FleetSearch,
+    page: Page,
+    *,
+    heard_since: datetime,
+    groups: Sequence[FleetGroup],
 ) -> Listing[FleetRow]:
-    """Return the clients that a search finds, by the names of their hosts."""
-    return _store.overview.search(tx, account_id, region, asked, heard_since, page)
+    """Return the clients that a search finds, by the names of their hosts.
+
+    Args:
+        groups: What `fleet_groups` returned for the same tag and moment. All that a search asks for but its text is
+            the same in a group, so their sum is the total, and nothing is counted again.
+    """
+    total = None if asked.text else sum(group.number for group in groups if asked.holds_for(group))
+    return _store.overview.search(tx, account_id, region, asked, heard_since, page, total)

@@ -67,7 +67,9 @@ from backfleet.identity.model import (
     SessionOptions,
     TemporaryCredentials,
     User,
+    role_caller,
     root_caller,
+    user_caller,
 )
 from backfleet.identity.nonces import purge_nonces, spend_nonce
 from backfleet.identity.policies import create_policy, delete_policy, find_policy, list_policies, set_policy_description
@@ -204,6 +206,7 @@ __all__ = [
     "purge_nonces",
     "read_caller",
     "remove_tags",
+    "role_caller",
     "root_caller",
     "session_caller",
     "set_default_version",
@@ -219,6 +222,7 @@ __all__ = [
     "update_provider",
     "update_role",
     "update_user",
+    "user_caller",
     "users_in_group",
     "verify_token",
     "write_caller",

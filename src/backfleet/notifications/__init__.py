@@ -6,10 +6,11 @@ knows the product says which conditions hold; a message is made when one begins,
 - `put_destination`, `delete_destination`, `destinations_of`, `find_destination`, `accounts`: where messages go.
 - `note_conditions` compares what holds with what was known, and puts messages into the outbox.
 - `test`, `replay`, `notices_of`, `undelivered`: messages that a person asks for, and what became of each.
+- `count_waiting`: how many messages wait, and since when, for monitoring.
 - `Sender` delivers the outbox: webhooks, mail, the program of the settings.
 """
 
-from backfleet.notifications._store import TOPIC
+from backfleet.notifications._store import TOPIC, count_waiting
 from backfleet.notifications.kinds import KINDS, LASTING, Kind
 from backfleet.notifications.mailing import Mail, read_mail_server
 from backfleet.notifications.model import Condition, Destination, Notice, Way
@@ -53,6 +54,7 @@ __all__ = [
     "TooManyWaiting",
     "Way",
     "accounts",
+    "count_waiting",
     "delete_destination",
     "destinations_of",
     "note_conditions",

@@ -137,5 +137,13 @@ def count(tx: Transaction, account_id: str) -> int:
     return found
 
 
+def count_waiting(tx: Transaction) -> dict[str, tuple[int, datetime]]:
+    """Return how many notices wait and since when the oldest does, by account."""
+    query = sa.select(
+        notices.c.account_id, sa.func.count().label("number"), sa.func.min(notices.c.created_at).label("oldest")
+    ).where(notices.c.next_at.is_not(None))
+    return {row.account_id: (row.number, row.oldest) for row in tx.rows(query.group_by(notices.c.account_id))}
+
+
 def _notice(row: Any) -> Notice:
     return Notice(**{**row._mapping, "kind": Kind(row.kind)})

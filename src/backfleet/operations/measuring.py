@@ -13,6 +13,7 @@ from typing import Final
 from prometheus_client import Gauge
 
 from backfleet import fleet, identity, releases, rollouts, upgrades
+from backfleet.operations import measuring_work
 from backfleet.operations.catalogue import Services
 from backfleet.rollouts import RolloutView
 
@@ -63,6 +64,7 @@ class Measuring:
         with self._services.database.reading() as tx:
             shown = rollouts.view_latest(tx, ended_after=now - ENDED_STAY, limit=MOST_ROLLOUTS, now=now)
             accounts = sorted(account.id for account in identity.list_accounts(tx))[:MOST_ACCOUNTS]
+            happening = measuring_work.read(tx, self._services.settings, accounts, now)
             installed = {account: fleet.count_installed(tx, account) for account in accounts}
             offers = {
                 (package, platform, channel) for found in installed.values() for package, _, platform, channel in found
@@ -83,6 +85,7 @@ class Measuring:
             }
         for gauge in _ALL:
             gauge.clear()
+        measuring_work.show(happening, now)
         for each in shown:
             _show_rollout(each, now)
         for account in (each for each in accounts if instances[each][0]):

@@ -8,6 +8,7 @@ import logging
 import ssl
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Final
 
 from cryptography import x509
@@ -52,6 +53,16 @@ def sender_of(services: Services) -> notifications.Sender:
         program=settings.notify_program,
     )
     return notifications.Sender(services.database, means)
+
+
+def certificate_ends(data: Path) -> dict[str, datetime]:
+    """Return when the certificates of the server and of its authority end; those that there are."""
+    files = {"server": server_file(data), "authority": authority_file(data)}
+    return {
+        name: x509.load_pem_x509_certificate(file.read_bytes()).not_valid_after_utc
+        for name, file in files.items()
+        if file.exists()
+    }
 
 
 class Watcher:
@@ -144,12 +155,9 @@ class Watcher:
                 yield Condition(Kind.BELOW_MINIMUM, subject, f"{text}: {each.reason}")
 
     def _of_server(self, tx: Transaction, now: datetime) -> Iterator[Condition]:
-        data = self._services.settings.data
-        for name, file in (("server", server_file(data)), ("authority", authority_file(data))):
-            if file.exists():
-                ends = x509.load_pem_x509_certificate(file.read_bytes()).not_valid_after_utc
-                if ends < now + ENDS_SOON[name]:
-                    yield Condition(Kind.CERTIFICATE_ENDING, name, f"the {name}'s certificate ends on {ends:%Y-%m-%d}")
+        for name, ends in certificate_ends(self._services.settings.data).items():
+            if ends < now + ENDS_SOON[name]:
+                yield Condition(Kind.CERTIFICATE_ENDING, name, f"the {name}'s certificate ends on {ends:%Y-%m-%d}")
         for role, ends in releases.endings(tx).items():
             if ends < now + METADATA_ENDS_SOON[role]:
                 text = f"the signed {role} of releases ends on {ends:%Y-%m-%d}: sign it anew"

@@ -6,6 +6,7 @@ from backfleet.operations.catalogue import Operation
 from backfleet.wire.parameters import Parameter, parameters_of
 
 EXAMPLES = {
+    "ActionName": "hbr:DescribeTask",
     "TaskId": "t-0123456789abcdef",
     "InstanceId": "mi-0123456789abcdef",
     "InstanceIds": '["mi-0123456789abcdef"]',

@@ -34,7 +34,16 @@ from backfleet.upgrades.planning import (
     refuse_clones,
     unknown_client,
 )
-from backfleet.upgrades.reading import are_moving, ended_badly, find, find_items, read, unsent_since
+from backfleet.upgrades.reading import (
+    are_moving,
+    count_ended,
+    count_open,
+    ended_badly,
+    find,
+    find_items,
+    read,
+    unsent_since,
+)
 from backfleet.upgrades.starting import remember_token, running_like, start, started_before
 from backfleet.upgrades.states import ItemState, Kind, TaskState
 from backfleet.upgrades.waiting import StillMay
@@ -65,6 +74,8 @@ __all__ = [
     "UpgradePlanner",
     "are_moving",
     "cancel",
+    "count_ended",
+    "count_open",
     "end_restored",
     "ended_badly",
     "find",

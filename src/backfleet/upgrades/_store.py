@@ -117,6 +117,25 @@ def ended_badly(tx: Transaction, account_id: str, since: datetime, limit: int) -
     return [EndedBadly(row.id, row.kind, row.bad, row.code) for row in rows]
 
 
+def count_ended(tx: Transaction, since: datetime) -> dict[tuple[str, str, str, str, str], int]:
+    """Return how many items ended since a moment, by account, package, kind, state and code."""
+    by = (tasks.c.account_id, items.c.package, items.c.kind, items.c.state, items.c.code)
+    recent = sa.or_(tasks.c.completed_at.is_(None), tasks.c.completed_at >= since)
+    query = sa.select(*by, sa.func.count().label("number")).select_from(
+        tasks.join(items, items.c.task_id == tasks.c.id)
+    )
+    rows = tx.rows(query.where(recent, items.c.completed_at >= since).group_by(*by))
+    return {tuple(row[:5]): row.number for row in rows}
+
+
+def count_open(tx: Transaction) -> dict[tuple[str, str], tuple[int, datetime]]:
+    """Return how many items are open and since when the oldest is, by account and state."""
+    by = (items.c.account_id, items.c.state)
+    query = sa.select(*by, sa.func.count().label("number"), sa.func.min(tasks.c.created_at).label("oldest"))
+    joined = query.select_from(items.join(tasks, items.c.task_id == tasks.c.id)).where(items.c.state.in_(_OPEN))
+    return {(row.account_id, row.state): (row.number, row.oldest) for row in tx.rows(joined.group_by(*by))}
+
+
 def _overdue(now: datetime) -> sa.Select[Any]:
     late = sa.and_(tasks.c.state == TaskState.CREATED, tasks.c.deadline <= now)
     return sa.select(tasks).where(late).order_by(tasks.c.deadline, tasks.c.id)

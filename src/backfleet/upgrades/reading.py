@@ -31,6 +31,16 @@ def ended_badly(tx: Transaction, account_id: str, *, since: datetime, limit: int
     return _store.ended_badly(tx, account_id, since, limit)
 
 
+def count_ended(tx: Transaction, *, since: datetime) -> dict[tuple[str, str, str, str, str], int]:
+    """Return how many clients' orders ended since a moment, by account, package, kind, state and code."""
+    return _store.count_ended(tx, since)
+
+
+def count_open(tx: Transaction) -> dict[tuple[str, str], tuple[int, datetime]]:
+    """Return how many clients' orders are open and since when the oldest is, by account and state."""
+    return _store.count_open(tx)
+
+
 def are_moving(tx: Transaction, account_id: str, client_ids: Sequence[str]) -> bool:
     """Return whether a task is moving any of these clients of the account."""
     return bool(_store.live_tasks_of(tx, account_id, client_ids))

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from backfleet.settings import Settings
-from backfleet.storage import Database, metadata, open_database
+from backfleet.storage import Database
+from databases import sqlite_with_tables
 from endpoints.agents.hosts import AgentServer, Host, start_server
 
 
@@ -45,8 +46,7 @@ def host(server: AgentServer) -> Iterator[Host]:
 def shared_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     """A host that has enrolled at an endpoint that many tests share: for tests that leave nothing behind."""
     folder = tmp_path_factory.mktemp("shared")
-    database = open_database(f"sqlite:///{folder / 'backfleet.db'}")
-    metadata.create_all(database.engine)
+    database = sqlite_with_tables(folder / "backfleet.db")
     server, shut = start_server(database, Settings(data=folder), datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
     yield server.enrol()
     shut()

@@ -16,6 +16,7 @@ from aiohttp import web
 from backfleet import releases
 from backfleet.clock import utc_now
 from backfleet.endpoints import downloads
+from backfleet.host_program import find_binaries
 from backfleet.storage import Database
 from listening import end_of
 from releases.artifacts import program, tar
@@ -124,6 +125,7 @@ class serving:  # noqa: N801 - used as a verb
             server.database,
             server.repository,
             host_program=self._program,
+            host_binaries=lambda: find_binaries(server.folder),
             ca_file=server.folder / "ca.pem",
             clock=utc_now,
         )

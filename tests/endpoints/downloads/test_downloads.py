@@ -1,6 +1,7 @@
 """Downloads: signed metadata, artifacts, the host program and the authority, and nothing else."""
 
 import hashlib
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -217,6 +218,25 @@ def test_the_host_program_and_its_hash(server: DownloadServer, tmp_path: Path) -
     assert program.data == content
     assert digest.data.decode() == hashlib.sha256(content).hexdigest() + "\n"
     assert (program.headers["Cache-Control"], digest.headers["Cache-Control"]) == ("no-cache", "no-store")
+
+
+def test_a_program_for_hosts_without_python_is_sent_by_machine(server: DownloadServer, tmp_path: Path) -> None:
+    """The file says which machine it is for, whatever its name; one may be put there while the server runs."""
+    missing = server.get("/backfleet-host-aarch64")
+    assert (missing.status, b"it has none" in missing.data, b"make host-binary" in missing.data) == (404, True, True)
+    here = os.uname().machine
+    for name, machine in (("backfleet-host", here), ("backfleet-host-arm", "aarch64"), ("backfleet-host.old", "")):
+        header = f"made_for={machine}\n" if machine else "another file\n"
+        (tmp_path / name).write_bytes(b"#!/bin/sh\n" + header.encode() + bytes(3000))
+    for path, file in (("", "backfleet-host"), (f"-{here}", "backfleet-host"), ("-aarch64", "backfleet-host-arm")):
+        content = (tmp_path / file).read_bytes()
+        answer = server.get(f"/backfleet-host{path}")
+        assert (answer.data, answer.headers["Cache-Control"]) == (content, "no-cache")
+        digest = server.get(f"/backfleet-host{path}.sha256").data.decode()
+        assert digest == hashlib.sha256(content).hexdigest() + "\n"
+    other = server.get("/backfleet-host-riscv64")
+    assert (other.status, f"aarch64, {here}".encode() in other.data) == (404, True), other.data
+    assert server.raw("/downloads/backfleet-host-..%2fkeys") == 404
 
 
 def test_the_authority(server: DownloadServer, tmp_path: Path) -> None:

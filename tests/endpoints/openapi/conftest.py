@@ -13,8 +13,9 @@ from backfleet.operations import catalogue
 from backfleet.operations.catalogue import Services
 from backfleet.releases import Repository
 from backfleet.settings import Settings
-from backfleet.storage import Database, metadata, open_database
+from backfleet.storage import Database
 from backfleet.wire.credentials import Credentials
+from databases import sqlite_with_tables
 from endpoints.openapi.server import Server, SettableClock, enter_operations, listen
 
 
@@ -41,8 +42,7 @@ def begin(
 def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that many tests share: for tests that leave nothing behind."""
     folder = tmp_path_factory.mktemp("shared")
-    database = open_database(f"sqlite:///{folder / 'backfleet.db'}")
-    metadata.create_all(database.engine)
+    database = sqlite_with_tables(folder / "backfleet.db")
     server, stop = begin(database, folder, [])
     yield server
     stop()

@@ -229,6 +229,7 @@ PEOPLE = [
     *(ram(f"AttachPolicyTo{kind}", **MINE, **{f"{kind}Name": name}) for kind, name in
       (("User", "bob"), ("Group", "ops"), ("Role", "Ops"))),
     ram("ListPoliciesForUser", UserName="bob"),
+    ram("GetPermissionDecision", UserName="bob", ActionName="hbr:DescribeTask"),
     ram("ListPoliciesForGroup", GroupName="ops"),
     ram("ListPoliciesForRole", RoleName="Ops"),
     ram("ListEntitiesForPolicy", **MINE),

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from backfleet.endpoints.openapi import bodies
+from backfleet.endpoints import uploads
 from backfleet.storage import metadata
 from backfleet.wire import signing
 from endpoints.openapi.server import Server
@@ -152,7 +152,7 @@ def test_a_closed_connection_leaves_no_file(server: Server) -> None:
 
 def test_an_upload_that_stops_is_given_up(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """There is a time limit between two pieces."""
-    monkeypatch.setattr(bodies, "PIECE_SECONDS", 0.2)
+    monkeypatch.setattr(uploads, "PIECE_SECONDS", 0.2)
     request = keep(server, b"", digest="0" * 64).raw().changed_header("content-length", "1000000")
     status, found = answered(server, replace(request, body=b"x" * 1000))
     assert (status, found["Code"]) == (408, "RequestTimeout")
@@ -175,7 +175,7 @@ def test_the_next_upload_removes_files_of_a_killed_server(server: Server) -> Non
     old, fresh = folder / "upload-old", folder / "upload-fresh"
     for path in (old, fresh):
         path.write_bytes(b"x")
-    long_ago = time.time() - bodies.LEFT_OVER_SECONDS - 1
+    long_ago = time.time() - uploads.LEFT_OVER_SECONDS - 1
     os.utime(old, (long_ago, long_ago))
     assert answered(server, keep(server, b"x").raw())[0] == 200
     assert left(server) == ["upload-fresh"]

@@ -17,11 +17,12 @@ from backfleet.endpoints import agents
 from backfleet.ids import draw
 from backfleet.pubsub import InProcessPubSub
 from backfleet.settings import Settings
-from backfleet.storage import Database, metadata, open_database
+from backfleet.storage import Database
 from backfleet_host.agent.protocol.address import read_address
 from backfleet_host.agent.setup.enrolment import CannotEnrol, EnrolmentOptions, enrol
 from backfleet_host.contract import Order, read_output
 from backfleet_host.layout import Places
+from databases import sqlite_with_tables
 from host.agent.conftest import Host, acting_program, host_of, until
 from host.agent.gateway import ROOT_METADATA
 from listening import end_of
@@ -35,8 +36,7 @@ class ControlPlane:
     def __init__(self, folder: Path) -> None:
         self._folder = folder / "data"
         self.pubsub = InProcessPubSub()
-        self.database: Database = open_database(f"sqlite:///{folder / 'backfleet.db'}", self.pubsub.publish)
-        metadata.create_all(self.database.engine)
+        self.database: Database = sqlite_with_tables(folder / "backfleet.db", self.pubsub.publish)
         self._certificates = prepare_certificates(folder / "data", ["127.0.0.1"], now=datetime.now(UTC))
         self.ca = self._certificates.authority
         self.address = ""

@@ -145,7 +145,9 @@ def _serve(shop: Shop, ready: threading.Event, stop: threading.Event) -> None:
     async def run() -> None:
         app = web.Application()
         no_file = shop.folder / "none"
-        downloads.add_to(app, shop.database, shop.repository, host_program=None, ca_file=no_file, clock=utc_now)
+        downloads.add_to(
+            app, shop.database, shop.repository, host_program=None, host_binaries=dict, ca_file=no_file, clock=utc_now
+        )
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         listener = web.TCPSite(runner, "127.0.0.1", 0)

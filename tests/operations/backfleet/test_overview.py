@@ -65,6 +65,10 @@ def test_the_map_has_a_cell_for_each_version_at_each_site(env: Environment) -> N
         ({"State": "Failed"}, ["broken"]),
         ({"State": "Moving"}, []),
         ({"State": "Withdrawn"}, []),
+        ({"State": "Drifted"}, []),
+        ({"State": "Behind", "Site": "Lyon"}, ["behind"]),
+        ({"State": "Behind", "Query": "bonn"}, ["broken"]),
+        ({"State": "Current", "PageNumber": "2"}, []),
         ({"Query": "LYON"}, ["behind", "current"]),
         ({"Query": "%"}, ["100%_sure"]),
         ({"Query": "_"}, ["100%_sure"]),
@@ -77,6 +81,8 @@ def test_the_map_has_a_cell_for_each_version_at_each_site(env: Environment) -> N
 )
 def test_the_list_is_what_is_asked_for(env: Environment, asked: dict[str, str], expected: list[str]) -> None:
     assert names(env, **asked) == expected
+    whole = {name: value for name, value in asked.items() if not name.startswith("Page")}
+    assert ask(env, **asked)["TotalCount"] == len(names(env, **whole)), "whether it was counted or summed up"
 
 
 def test_another_account_sees_nothing_of_it(env: Environment) -> None:

@@ -29,6 +29,7 @@ def test_a_server_describes_itself(api: Api) -> None:
         "AgentAddress": "10.0.0.1:8443",
         "AuthoritySha256": hashlib.sha256(b"authority").hexdigest(),
         "HostProgramSha256": host_program.sha256(),
+        "HostBinaries": [],
         "Instances": 0,
         "ConnectedInstances": 0,
         "DeafInstances": 0,

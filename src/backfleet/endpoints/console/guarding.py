@@ -82,7 +82,10 @@ def guarded(console: Console, route: Route) -> Callable[[web.Request], Awaitable
 async def _answer(visit: Visit, route: Route) -> web.StreamResponse:
     """Steps 2 to 4. Every failure becomes a page. Raises Refused."""
     console, request, cookies = visit.console, visit.request, visit.cookies
-    form = await _checked_form(request, cookies) if request.method == "POST" else {}
+    form: Mapping[str, list[str]] = {}
+    if request.method == "POST":
+        _check_origin(request)
+        form = {} if route.takes_file else await _checked_form(request, cookies)
     try:
         session = await _session(console, cookies, uses=LIVE not in request.headers)
         visit = Visit(console, request, cookies, session, form)
@@ -94,7 +97,7 @@ async def _answer(visit: Visit, route: Route) -> web.StreamResponse:
     except Unavailable as problem:
         log.warning("%s", problem)
         failure = ServiceUnavailable(str(problem))
-    except web.HTTPException:
+    except (web.HTTPException, Refused):
         raise
     except Exception:
         log.exception("a page failed", extra={"path": request.path})
@@ -115,10 +118,13 @@ async def _session(console: Console, cookies: Cookies, *, uses: bool) -> logins.
     return await console.performer.in_thread(find)
 
 
-async def _checked_form(request: web.Request, cookies: Cookies) -> Mapping[str, list[str]]:
-    """Return the fields of a form of our own. Raises Refused."""
+def _check_origin(request: web.Request) -> None:
     if not is_same_origin(request.headers.get("Origin"), request.host):
         raise Refused(403, "The form came from another site, or your browser hides from where. Nothing was done.")
+
+
+async def _checked_form(request: web.Request, cookies: Cookies) -> Mapping[str, list[str]]:
+    """Return the fields of a form of our own. Raises Refused."""
     if request.content_type != FORM_TYPE:
         raise Refused(415, "Forms are sent as application/x-www-form-urlencoded.")
     if (request.content_length or 0) > LONGEST_FORM:

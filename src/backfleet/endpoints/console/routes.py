@@ -18,6 +18,7 @@ class Route:
     path: str
     handler: Handler
     public: bool = False  # for people who are not logged in, too
+    takes_file: bool = False  # the page reads the form, and compares its token before anything else of it
 
 
 def get(path: str, handler: Handler, *, public: bool = False) -> Route:
@@ -28,3 +29,8 @@ def get(path: str, handler: Handler, *, public: bool = False) -> Route:
 def post(path: str, handler: Handler, *, public: bool = False) -> Route:
     """Return the route of a form. Its token and its origin were checked before the handler is called."""
     return Route("POST", path, handler, public)
+
+
+def post_file(path: str, handler: Handler) -> Route:
+    """Return the route of a form with a file. Its origin was checked before the handler is called, and nothing else."""
+    return Route("POST", path, handler, takes_file=True)

@@ -9,8 +9,9 @@ the metadata against the root it was enrolled with.
 import asyncio
 import hashlib
 import logging
+import os
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -22,11 +23,12 @@ from backfleet.clock import Clock
 from backfleet.failpoints import failpoint
 from backfleet.library_internals import DownloadResponse
 from backfleet.storage import Database, Unavailable
-from backfleet_host.download_paths import AUTHORITY, DOWNLOADS, HOST_PROGRAM, METADATA, TARGETS
+from backfleet_host.download_paths import AUTHORITY, DOWNLOADS, HOST_BINARY, HOST_PROGRAM, METADATA, TARGETS
 
 FOR_EVER = "public, max-age=31536000, immutable"  # for names with a hash or version in them
 ASK_AGAIN = "no-cache"  # a cache must ask whether its copy is still current
 NOT_AT_ALL = "no-store"
+OCTETS = "application/octet-stream"
 PIECE = 256 * 1024  # bytes sent at a time over TLS; a reader that stalls holds two of them (0061)
 
 KIND = web.RequestKey("backfleet_download", str)
@@ -35,6 +37,8 @@ SERVED = Counter("backfleet_downloads_total", "Answered downloads.", ["kind", "s
 log = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Binaries = Callable[[], Mapping[str, Path]]
+_MACHINE = "{machine:(-[a-z0-9_]{1,20})?}"
 
 
 def add_to(
@@ -43,6 +47,7 @@ def add_to(
     repository: releases.Repository,
     *,
     host_program: Path | None,
+    host_binaries: Binaries,
     ca_file: Path,
     clock: Clock,
 ) -> None:
@@ -53,16 +58,19 @@ def add_to(
         database: Has the signed metadata.
         repository: Has the artifacts.
         host_program: The file of the host program; None if it was not built.
+        host_binaries: Returns the host programs for hosts without Python, by machine. Called in a thread.
         ca_file: The certificate of the private authority.
         clock: The time.
     """
-    endpoint = _Downloads(database, repository, host_program, ca_file, clock)
+    endpoint = _Downloads(database, repository, host_program, host_binaries, ca_file, clock)
     for path, kind, answer in (
         (f"{METADATA}/{{name}}", "metadata", endpoint.metadata),
         (f"{TARGETS}/{{path:.+}}", "artifact", endpoint.target),
         ("/artifacts/{sha256}", "artifact", endpoint.artifact),
         (HOST_PROGRAM, "host program", endpoint.program),
         (f"{HOST_PROGRAM}.sha256", "host program", endpoint.program_hash),
+        (f"{HOST_BINARY}{_MACHINE}", "host program", endpoint.binary),
+        (f"{HOST_BINARY}{_MACHINE}.sha256", "host program", endpoint.binary_hash),
         (AUTHORITY, "authority", endpoint.authority),
     ):
         app.router.add_get(f"{DOWNLOADS}{path}", partial(_answered, kind, answer))
@@ -88,11 +96,13 @@ class _Downloads:
         database: Database,
         repository: releases.Repository,
         host_program: Path | None,
+        host_binaries: Binaries,
         ca_file: Path,
         clock: Clock,
     ) -> None:
         self._database, self._repository = database, repository
         self._host_program, self._ca_file, self._clock = host_program, ca_file, clock
+        self._host_binaries = host_binaries
 
     async def metadata(self, request: web.Request) -> web.StreamResponse:
         """Send one signed metadata file."""
@@ -125,6 +135,26 @@ class _Downloads:
         content = await asyncio.to_thread(self._host_program.read_bytes)
         return web.Response(text=hashlib.sha256(content).hexdigest() + "\n", headers={"Cache-Control": NOT_AT_ALL})
 
+    async def binary(self, request: web.Request) -> web.StreamResponse:
+        """Send the host program for hosts without Python, one file for each kind of machine."""
+        return _file(await self._binary(request), {"Cache-Control": ASK_AGAIN, "Content-Type": OCTETS})
+
+    async def binary_hash(self, request: web.Request) -> web.StreamResponse:
+        """Send its SHA-256, hex, and a newline."""
+        digest = await asyncio.to_thread(_sha256_of, await self._binary(request))
+        return web.Response(text=digest + "\n", headers={"Cache-Control": NOT_AT_ALL})
+
+    async def _binary(self, request: web.Request) -> Path:
+        found = await asyncio.to_thread(self._host_binaries)
+        machine = request.match_info["machine"].removeprefix("-") or os.uname().machine
+        if machine not in found:
+            has = f"it has those for: {', '.join(sorted(found))}" if found else "it has none"
+            advice = "build it there with `make host-binary`, and put it into the server's data folder"
+            raise web.HTTPNotFound(
+                text=f"this server has no host program for {machine} without Python; {has}; {advice}\n"
+            )
+        return found[machine]
+
     async def authority(self, request: web.Request) -> web.StreamResponse:
         """Send the certificate of the private authority. A host checks it against a fingerprint from elsewhere."""
         return _file(self._ca_file, {"Cache-Control": ASK_AGAIN, "Content-Type": "application/x-pem-file"})
@@ -134,7 +164,7 @@ class _Downloads:
         if path is None or not await asyncio.to_thread(self._may_be_sent, sha256):
             raise web.HTTPNotFound
         failpoint("release served")
-        return _file(path, {"Cache-Control": FOR_EVER, "Content-Type": "application/octet-stream"})
+        return _file(path, {"Cache-Control": FOR_EVER, "Content-Type": OCTETS})
 
     def _may_be_sent(self, sha256: str) -> bool:
         """Note that an artifact is fetched; return whether it is a release's.
@@ -157,6 +187,11 @@ class _Downloads:
             return None
         with self._database.reading() as tx:
             return releases.metadata(tx, name)
+
+
+def _sha256_of(path: Path) -> str:
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _file(path: Path, headers: dict[str, str]) -> web.FileResponse:

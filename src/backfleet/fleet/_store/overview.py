@@ -23,9 +23,15 @@ def groups(tx: Transaction, account_id: str, region: str, site_tag: str, heard_s
 
 
 def search(
-    tx: Transaction, account_id: str, region: str, asked: FleetSearch, heard_since: datetime, page: Page
+    tx: Transaction,
+    account_id: str,
+    region: str,
+    asked: FleetSearch,
+    heard_since: datetime,
+    page: Page,
+    known_total: int | None,
 ) -> Listing[FleetRow]:
-    """Return the clients that a search finds, by the names of their hosts."""
+    """Return the clients that a search finds, by the names of their hosts. They are counted if no total is known."""
     conditions = [*_of_account(account_id, region), *_wanted(asked, account_id, heard_since)]
     joined = _joined(asked.site_tag)
     columns = (clients.c.id.label("client_id"), clients.c.package, clients.c.version, clients.c.channel,
@@ -34,8 +40,12 @@ def search(
                _is_silent(heard_since).label("silent"), _site())  # fmt: skip
     query = sa.select(*columns).select_from(joined).where(*conditions)
     query = query.order_by(instances.c.name, instances.c.hostname, clients.c.id).limit(page.size).offset(page.offset)
-    total = tx.scalar(sa.select(sa.func.count()).select_from(joined).where(*conditions))
-    return Listing([FleetRow(**{**row._mapping, "silent": bool(row.silent)}) for row in tx.rows(query)], int(total))
+    total = known_total
+    if total is not None and page.offset >= total:
+        return Listing([], total)
+    if total is None:
+        total = int(tx.scalar(sa.select(sa.func.count()).select_from(joined).where(*conditions)))
+    return Listing([FleetRow(**{**row._mapping, "silent": bool(row.silent)}) for row in tx.rows(query)], total)
 
 
 def _wanted(asked: FleetSearch, account_id: str, heard_since: datetime) -> list[sa.ColumnElement[bool]]:
@@ -87,5 +97,6 @@ def _joined(site_tag: str) -> sa.Join:
 
 
 def _of_account(account_id: str, region: str) -> list[sa.ColumnElement[bool]]:
+    """Return what makes clients an account's: their instances are, and in the order of these no page needs sorting."""
     enrolled = instances.c.deregistered_at.is_(None)
-    return [clients.c.account_id == account_id, clients.c.region == region, enrolled]
+    return [instances.c.account_id == account_id, instances.c.region == region, enrolled]

@@ -52,3 +52,16 @@ class FleetSearch:
     versions: Sequence[tuple[str, str, str, str]] | None = None  # package, platform, channel, version
     silent: bool = False
     drifted: bool = False
+
+    def holds_for(self, group: FleetGroup) -> bool:
+        """Return whether the clients of a group are what is asked for, whatever the text."""
+        version = (group.package, group.platform, group.channel, group.version)
+        return (
+            self.package in (None, group.package)
+            and self.version in (None, group.version)
+            and self.site in (None, group.site)
+            and (self.statuses is None or group.status in self.statuses)
+            and (self.versions is None or version in self.versions)
+            and (group.silent or not self.silent)
+            and (group.drifted or not self.drifted)
+        )

@@ -25,6 +25,7 @@ from backfleet.identity.policy.trust_policies import (
     parse_trust,
     ram_principals,
 )
+from backfleet.identity.policy.wildcards import canonical
 
 __all__ = [
     "ALLOWED",
@@ -40,6 +41,7 @@ __all__ = [
     "Statement",
     "Target",
     "TrustStatement",
+    "canonical",
     "decide",
     "decide_trust",
     "parse_document",

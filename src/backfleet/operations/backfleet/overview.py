@@ -59,7 +59,7 @@ class DescribeFleet:
     without_site: str | None = text("WithoutSite", choices=("true", "false"))
     site_tag: str = text("SiteTag", default="site", longest=64)
     page_number: int = integer("PageNumber", default=1, least=1, most=1_000_000)
-    page_size: int = integer("PageSize", default=50, least=1, most=500)
+    page_size: int = integer("PageSize", default=50, least=1, most=5000)
 
 
 @operation(
@@ -87,7 +87,7 @@ def describe_fleet(call: Call, asked: DescribeFleet) -> dict[str, Any]:
         groups = fleet.fleet_groups(tx, call.account_id, call.region, asked.site_tag, heard_since=since)
         offers = upgrades.summaries(tx, {(each.package, each.platform, each.channel) for each in groups})
         search = _search(asked, groups, offers)
-        found = fleet.search_fleet(tx, call.account_id, call.region, search, page, heard_since=since)
+        found = fleet.search_fleet(tx, call.account_id, call.region, search, page, heard_since=since, groups=groups)
     return {
         "Counts": _counted(groups, offers),
         "Map": _cells(groups, offers),

@@ -27,6 +27,7 @@ class DescribeServer:
         "AgentAddress": str,
         "AuthoritySha256": str,
         "HostProgramSha256": str,
+        "HostBinaries": [{"Machine": str, "Sha256": str, "Size": int}],
         "Instances": int,
         "ConnectedInstances": int,
         "DeafInstances": int,
@@ -46,9 +47,10 @@ class DescribeServer:
 def describe_server(call: Call, asked: DescribeServer) -> dict[str, Any]:
     """Return version, region, the address for agents, and the fingerprint of the authority that they must trust.
 
-    HostProgramSha256 is empty on a server that has none: hosts cannot enrol there. DeafInstances send heartbeats, but
-    their agents have no connection and cannot be given work. ChangedClients differ from what their last order left on
-    the host, in files or modes. WithdrawnClients have a version that was withdrawn. OverdueBackups are clients whose
+    HostProgramSha256 is empty on a server that has none: hosts cannot enrol there. HostBinaries are the programs for
+    hosts without Python, by what `uname -m` says there. DeafInstances send heartbeats, but their agents have no
+    connection and cannot be given work. ChangedClients differ from what their last order left on the host, in files or
+    modes. WithdrawnClients have a version that was withdrawn. OverdueBackups are clients whose
     next backup did not begin when it usually does. ClockSkewMilliseconds is by how much the clock of the machine that
     answers is ahead of the database's, which decides.
 
@@ -84,6 +86,10 @@ def describe_server(call: Call, asked: DescribeServer) -> dict[str, Any]:
         "AgentAddress": agent_address(settings),
         "AuthoritySha256": hashlib.sha256(authority.read_bytes()).hexdigest() if authority.exists() else "",
         "HostProgramSha256": host_program.sha256(),
+        "HostBinaries": [
+            {"Machine": each.machine, "Sha256": each.sha256, "Size": each.size}
+            for each in host_program.describe_binaries(settings.data)
+        ],
         "ClockSkewMilliseconds": round(call.services.skew() / timedelta(milliseconds=1)),
         **counted,
     }

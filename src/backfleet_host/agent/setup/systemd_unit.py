@@ -38,6 +38,9 @@ WantedBy=multi-user.target
 """
 
 
+_ONLY_ROOT = "only root can change units of systemd; run this command as root"
+
+
 class CannotServe(Exception):
     """No unit can be made or removed here; the text says why and what to do, in one line."""
 
@@ -76,14 +79,30 @@ def install_unit(name: str, root: Path, *, allow_shell: bool, units: Path = SYST
     """
     read_identity(Places(root))
     _check_systemd()
+    _write_unit(name, root, allow_shell, units)
+    _systemctl("daemon-reload")
+    _systemctl("enable", name)
+    _systemctl("restart", name)
+
+
+def enable_unit(name: str, root: Path, units: Path = SYSTEMD_UNITS) -> None:
+    """Have systemd run the agent of this root from the next start of the machine on; also in a chroot.
+
+    Raises:
+        CannotServe: systemd refuses, or its units cannot be written.
+    """
+    if os.geteuid() != 0:
+        raise CannotServe(_ONLY_ROOT)
+    _write_unit(name, root, False, units)
+    _systemctl("enable", name)
+
+
+def _write_unit(name: str, root: Path, allow_shell: bool, units: Path) -> None:
     command = [*_program(), "run", "--root", str(root), *(["--allow-shell"] if allow_shell else [])]
     try:
         write_file(units / name, unit_text(name, command).encode(), mode=0o644)
     except OSError as problem:
         raise CannotServe(f"{units / name} cannot be written: {problem.strerror}; run as root") from None
-    _systemctl("daemon-reload")
-    _systemctl("enable", name)
-    _systemctl("restart", name)
 
 
 def remove_unit(name: str, units: Path = SYSTEMD_UNITS) -> None:
@@ -104,7 +123,7 @@ def _check_systemd() -> None:
     if not SYSTEMD.is_dir():
         raise CannotServe("this host has no systemd; let whatever starts its services run `backfleet-host run`")
     if os.geteuid() != 0:
-        raise CannotServe("only root can change units of systemd; run this command as root")
+        raise CannotServe(_ONLY_ROOT)
 
 
 def _program() -> List[str]:

@@ -18,8 +18,10 @@ from backfleet_host.proxy import BadProxy, read_proxy
 from backfleet_host.trusted_files import Unreadable, read_toml
 from backfleet_host.upgrader.errors import OrderFailed
 from backfleet_host.upgrader.host.subprocesses import LIMITS
+from backfleet_host.upgrader.release.addresses import is_plain_address
 
 MOST_PROBES = 20
+MOST_RELAYS = 4
 MOST_USERS = 6  # that run the shim while backups wait
 LONGEST_SECONDS = 3600
 LONGEST_LIMIT = 24 * 3600  # seconds
@@ -82,6 +84,7 @@ class HostPolicy:
     proxy: str = field(default="", repr=False)  # it may hold a password
     sends_output: bool = False  # what a failed probe printed is sent to the server; it may hold secrets
     downloads: Tuple[str, ...] = ()  # addresses that orders may name besides those of the enrolled server
+    relays: Tuple[str, ...] = ()  # addresses of relays: releases are downloaded there first, and else from the server
     allows_downgrade: bool = False  # the same for every package
     users: Tuple[str, ...] = ()  # who runs the clients, where a package does not name its own; () = anybody
 
@@ -152,6 +155,7 @@ def read_host_policy(etc: Path) -> HostPolicy:
             proxy=read_proxy(_text(raw, "proxy")),
             sends_output=_boolean(raw, "sends_output", False),
             downloads=tuple(_list(raw, "downloads", str)),
+            relays=_relays(raw),
             allows_downgrade=_boolean(raw, "allows_downgrade", False),
             users=_users(raw),
         )
@@ -232,6 +236,15 @@ def _users(raw: Mapping[str, Any]) -> Tuple[str, ...]:
     for name in names:
         _user({"user": name})
     return names
+
+
+def _relays(raw: Mapping[str, Any]) -> Tuple[str, ...]:
+    addresses = tuple(_list(raw, "relays", str))
+    if len(addresses) > MOST_RELAYS:
+        raise ValueError(f"relays has {len(addresses)} addresses; at most {MOST_RELAYS} are allowed")
+    if not all(is_plain_address(address) for address in addresses):
+        raise ValueError("relays takes addresses as http://HOST:PORT or https://HOST:PORT, without name or password")
+    return addresses
 
 
 def _pattern(raw: Mapping[str, Any], name: str) -> str:

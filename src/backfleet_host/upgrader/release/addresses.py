@@ -29,6 +29,15 @@ def check_address(address: str, server: str, allowed: Iterable[str]) -> None:
         raise OrderFailed("DownloadFailed", f"{text} /etc/backfleet/host.toml; nothing was connected to", "NotAllowed")
 
 
+def is_plain_address(address: str) -> bool:
+    """Return whether this is an http(s) address that every parser reads alike, without a name, password or query."""
+    try:
+        _parts(address)
+    except ValueError:
+        return False
+    return True
+
+
 def _is_below(address: str, known: str) -> bool:
     try:
         (origin, path), (known_origin, known_path) = _parts(address), _parts(known)

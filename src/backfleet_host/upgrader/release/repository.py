@@ -87,7 +87,7 @@ def _is_of(path: str, order: Order) -> bool:
 def _query(server: ReleaseServer, work: Callable[[Updater], Found], check_interrupted: InterruptCheck) -> Found:
     what = "signed metadata"
     check = _naming_what_was_slow(what, check_interrupted)
-    return _with_retries(what, lambda: metadata.query(server, work, check), check)
+    return _with_retries(what, lambda: metadata.query(server, work, check), check, server.most_tries)
 
 
 def _target(info: Any) -> ReleaseTarget:
@@ -124,7 +124,7 @@ def fetch(
     check = _naming_what_was_slow(what, check_interrupted)
     download = Download(server, target, folder, bytes_per_second, check)
     try:
-        _with_retries(what, download.run_once, check)
+        _with_retries(what, download.run_once, check, server.most_tries)
         disk.rename(download.part, complete)
     except OSError as problem:
         if problem.errno in DISK_FULL:  # the part is of no use, and others need the space
@@ -151,7 +151,7 @@ def _naming_what_was_slow(what: str, check_interrupted: InterruptCheck) -> Inter
     return check
 
 
-def _with_retries(what: str, work: Callable[[], Found], check_interrupted: InterruptCheck) -> Found:
+def _with_retries(what: str, work: Callable[[], Found], check_interrupted: InterruptCheck, most_tries: int) -> Found:
     """Return what `work` returns, tried again as long as that may help and the order has time.
 
     A server that is silent for a minute costs a minute: what has come is kept, and each try resumes where the last
@@ -166,7 +166,8 @@ def _with_retries(what: str, work: Callable[[], Found], check_interrupted: Inter
         except DownloadInterrupted as problem:
             failure = problem
         pause = backoff_seconds(attempt, FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, random.random())  # noqa: S311
-        if not failure.passing or not _slept(max(pause, failure.wait), check_interrupted):
+        is_last = attempt + 1 == most_tries
+        if is_last or not failure.passing or not _slept(max(pause, failure.wait), check_interrupted):
             tries = f" (tried {attempt + 1} times)" if attempt else ""
             raise OrderFailed("DownloadFailed", f"{what} could not be downloaded: {failure}{tries}", failure.reason)
     raise AssertionError("the tries are endless")

@@ -55,7 +55,7 @@ def request(
             read.
         OrderFailed: the order was interrupted, or the host policy cannot be read.
     """
-    proxy = _proxy(server)
+    proxy = _proxy(server) if server.uses_proxy else ""
     pool = _pool(server.ca_file, proxy)
     with _translated_errors(proxy):
         response = _interruptible(lambda: _opened(pool, address, headers), check_interrupted)

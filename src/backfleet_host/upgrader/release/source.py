@@ -22,6 +22,8 @@ class ReleaseServer:
     trusted_root: bytes = field(repr=False)  # the TUF root that this host was enrolled with
     trust_folder: Path  # for signed metadata that was seen
     policy_folder: Path  # host.toml there may name a proxy
+    uses_proxy: bool = True  # False = the proxy is not for this address
+    most_tries: int = 0  # of one request; 0 = as many as the order has time for
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,11 @@ from backfleet_host.upgrader.host.installation import Installation, PackageFolde
 from backfleet_host.upgrader.host.services import Service, Started
 from backfleet_host.upgrader.host.state_process import PreservedState
 from backfleet_host.upgrader.host.subprocesses import Runner, Subprocess
+from backfleet_host.upgrader.release.relays import Relayed
 from backfleet_host.upgrader.release.source import ReleaseSource
 from backfleet_host.upgrader.transaction.journal import AttemptJournal, OpenAttempt
 
+RELAYS_PART = 0.5  # of an order's time that relays may take: the rest is for the server
 CANCELLABLE_STEPS = ("check", "fetch", "stage", "drain", "switch")  # they begin only while the order may go on
 
 Progress = Callable[[str], None]
@@ -48,6 +50,7 @@ class State:
     must_be_idle: bool = False  # no backup may run from here on
     verify_until: float = 0.0  # monotonic seconds; 0 = nothing was verified behind the gate yet
     verify_limit: int = 0  # seconds that this is after its beginning
+    source: Optional[ReleaseSource] = None  # once it was needed
     details: Dict[str, Any] = field(default_factory=dict)  # of the report
 
 
@@ -151,12 +154,20 @@ class Attempt:
 
     @property
     def source(self) -> ReleaseSource:
-        """Where releases come from."""
-        if self.installation.source is not None:
-            return self.installation.source
-        from backfleet_host.upgrader.release import repository  # its imports take a while, and few orders need it
+        """Where releases come from: the relays that this host's administrator names, and then the server."""
+        if self.state.source is None:
+            self.state.source = self._with_relays(self.installation.source or _repository())
+        return self.state.source
 
-        return repository
+    def _with_relays(self, source: ReleaseSource) -> ReleaseSource:
+        relays = () if self.order.downloads else self.installation.policy_or_default().relays
+        if not relays:
+            return source
+        return Relayed(source, relays, self.seconds_left() * RELAYS_PART, self._note_relay)
+
+    def _note_relay(self, relay: str, problem: OrderFailed) -> None:
+        failures = self.state.details.setdefault("relays_failed", {})
+        failures[relay] = {"code": problem.code, "reason": problem.reason, "message": problem.text[:300]}
 
     @property
     def preserved(self) -> PreservedState:
@@ -301,3 +312,9 @@ def known_files(package: PackageFolder, version: str) -> Dict[str, Any]:
     """Return what is known of a version's files since they were unpacked, by path in the tree; {} if that is lost."""
     files = (disk.read_json(package.facts(version)) or {}).get("files")
     return files if isinstance(files, dict) else {}
+
+
+def _repository() -> ReleaseSource:
+    from backfleet_host.upgrader.release import repository  # its imports take a while, and few orders need it
+
+    return repository

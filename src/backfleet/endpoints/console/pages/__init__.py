@@ -8,6 +8,9 @@ from backfleet.endpoints.console.pages import (
     logging_in,
     oidc_logins,
     others,
+    permissions,
+    pins,
+    releases,
     rollouts,
     tasks,
 )
@@ -21,5 +24,8 @@ ROUTES = [
     *tasks.ROUTES,
     *rollouts.ROUTES,
     *explorer.ROUTES,
+    *releases.ROUTES,
+    *pins.ROUTES,
+    *permissions.ROUTES,
     *others.ROUTES,
 ]

@@ -12,7 +12,7 @@ from backfleet.endpoints.console.visits import Visit, go_to, rows_of
 from backfleet.wire.errors import InvalidParameter
 
 PAGE_SIZE: Final = 50
-EXPORTED_AT_ONCE: Final = 500
+EXPORTED_AT_ONCE: Final = 5000
 MOST_EXPORTED: Final = 50_000  # rows
 MOST_SITES: Final = 24  # columns of the map; further sites are one column
 OTHER_SITES: Final = "\x00"
@@ -59,6 +59,8 @@ async def order(visit: Visit) -> web.StreamResponse:
     """Give the selected clients an order, and show the task."""
     product, action = ACTIONS.get(visit.sent("action"), ("", ""))
     ids = visit.all_sent("client_id")
+    if ids and visit.sent("action") == "pin":
+        return await _pin(visit, ids[:PAGE_SIZE])
     if not action:
         raise InvalidParameter("Choose what the selected clients are to do.")
     if not ids:
@@ -67,6 +69,20 @@ async def order(visit: Visit) -> web.StreamResponse:
     found = await visit.ask(product, action, ClientIds=ids, ReleaseVersion=version)
     task = found.get("TaskId")
     return go_to(f"/tasks/{task}") if task else visit.page("not_ordered.html", found=found, status=409)
+
+
+async def _pin(visit: Visit, ids: list[str]) -> web.StreamResponse:
+    """Pin clients, and show the pins."""
+    for client_id in ids:
+        await visit.ask(
+            "backfleet",
+            "PutPin",
+            ClientId=client_id,
+            Reason=visit.sent("reason").strip() or None,
+            Until=visit.sent("until").strip() or None,
+            Versions=visit.sent("to_version").strip() or None,
+        )
+    return go_to("/pins")
 
 
 def maps_of(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:

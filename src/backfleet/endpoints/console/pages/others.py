@@ -1,4 +1,4 @@
-"""Releases, the audit trail, access, and the server: lists of what operations answer."""
+"""The audit trail, access, and the server: lists of what operations answer."""
 
 import asyncio
 import re
@@ -11,14 +11,6 @@ from backfleet.endpoints.console.visits import Visit, rows_of
 
 TRAIL_SIZE: Final = 50
 FILTERS: Final = {"action": "EventName", "user": "User", "verdict": "Verdict", "code": "ErrorCode", "rw": "EventRW"}
-
-
-async def show_releases(visit: Visit) -> web.StreamResponse:
-    """List releases."""
-    found, pending = await asyncio.gather(
-        visit.ask("backfleet", "ListReleases"), visit.ask_or_none("backfleet", "GetPendingSignatures")
-    )
-    return visit.page("releases.html", releases=rows_of(found, "Releases"), pending=pending or {})
 
 
 async def show_trail(visit: Visit) -> web.StreamResponse:
@@ -54,7 +46,6 @@ async def show_server(visit: Visit) -> web.StreamResponse:
 
 
 ROUTES = [
-    get("/releases", show_releases),
     get("/trail", show_trail),
     get("/access", show_access),
     get("/server", show_server),

@@ -3,6 +3,7 @@ import { startLive } from "./live.js";
 import { startForms } from "./forms.js";
 import { startSession } from "./session.js";
 import { startCopying } from "./copy.js";
+import { startUploads } from "./uploads.js";
 import { showOwnTimes } from "./times.js";
 
 showOwnTimes(document);
@@ -11,3 +12,4 @@ startForms();
 startSession();
 startLive();
 startCopying();
+startUploads();

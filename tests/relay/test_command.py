@@ -1,0 +1,72 @@
+"""backfleet relay as a process: it serves until a signal, and says what is wrong with its arguments."""
+
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from backfleet.cli import main
+from relay.conftest import Site, carry
+
+COMMAND = (str(Path(sys.executable).with_name("backfleet")), "relay")
+
+
+def start(site: Site) -> tuple["subprocess.Popen[str]", str]:
+    """Start a relay on a free port; return it and its address."""
+    words = ("--upstream", site.server.address, "--cache", str(site.folder / "cache"), "--ca", str(site.authority))
+    process = subprocess.Popen(
+        [*COMMAND, *words, "--listen", "127.0.0.1:0", "--log-level", "ERROR"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    ready = re.search(r"at (http://\S+)", process.stdout.readline())
+    assert ready is not None, process.communicate(timeout=20)[1]
+    return process, ready[1]
+
+
+def test_it_serves_a_host_until_a_signal(site: Site) -> None:
+    """And gives its numbers to this machine. Another one on the same folder ends with one line."""
+    process, address = start(site)
+    try:
+        report = carry(site.host("one", relays=[address]))
+        with urllib.request.urlopen(f"{address}/metrics", timeout=20) as answer:  # noqa: S310
+            numbers = answer.read().decode()
+        words = ("--upstream", site.server.address, "--cache", str(site.folder / "cache"), "--listen", "127.0.0.1:0")
+        second = subprocess.run([*COMMAND, *words], capture_output=True, text=True, check=False, timeout=60)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        errors = process.communicate(timeout=20)[1]
+    assert (report.outcome, report.details.get("relays_failed")) == ("succeeded", None)
+    assert 'backfleet_relay_answers_total{kind="artifact",source="server"} 1.0' in numbers
+    assert (process.returncode, errors) == (0, "")
+    assert second.returncode == 1
+    assert "another relay uses the folder" in second.stderr
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"--upstream": "http://server"}, "--upstream takes https://HOST[:PORT]"),
+        ({"--upstream": "https://user:geheim@server"}, "without name, password or query"),
+        ({"--upstream": "https://server:port"}, "--upstream takes https://HOST[:PORT]"),
+        ({"--ca": "/nonexistent/ca.pem"}, "name the server's ca.pem"),
+        ({"--size": "20 gigs"}, "is no size; write it as 20GB"),
+        ({"--size": "1M"}, "less than 64M"),
+        ({"--listen": "nowhere"}, "--listen takes HOST:PORT"),
+        ({"--tls-cert": "/nonexistent"}, "--tls-cert and --tls-key go together"),
+        ({"--tls-cert": "/nonexistent", "--tls-key": "/nonexistent"}, "cannot be used: No such file"),
+        ({"--cache": "/proc/nowhere"}, "name another with --cache"),
+    ],
+)
+def test_wrong_arguments_are_refused_in_one_sentence(tmp_path: Path, changed: dict[str, str], words: str) -> None:
+    given = {"--upstream": "https://server", "--cache": str(tmp_path), "--listen": "127.0.0.1:0"} | changed
+    found = CliRunner().invoke(main, ["relay", *(word for pair in given.items() for word in pair)])
+    assert found.exit_code in (1, 2)
+    assert words in found.output
+    assert "geheim" not in found.output
+    assert "Traceback" not in found.output
