@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST_WORKERS ?= 2
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint bench chaos requirements shims wheel host-program host-binary clean
+.PHONY: help venv demo test lint bench chaos requirements shims wheel deb host-program host-binary clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -32,6 +32,7 @@ bench: venv $(VENV)/.bench ## the measurements of bench/RESULTS.md, one after th
 	$(BIN)/python bench/upgrade.py
 	$(BIN)/python bench/fleet.py --hosts 2000
 	$(BIN)/python bench/host.py
+	$(BIN)/python bench/console.py
 
 chaos: venv ## kill server, agents and upgraders at random under backups; CHAOS_ARGS="--seed 13 --seconds 300"
 	$(BIN)/python bench/chaos.py $(CHAOS_ARGS)
@@ -44,6 +45,9 @@ shims: $(VENV)/.shims ## compile the shims of managed hosts again; SHIMS_ARGS=--
 
 wheel: $(VENV)/.demo ## what `pip install` takes: build/backfleet-*.whl, with the host program in it
 	$(BIN)/python tools/build_wheel.py build
+
+deb: $(VENV)/.demo ## Debian packages of the server and of the host program: build/*.deb
+	$(BIN)/python tools/build_debian.py build
 
 host-program: src/backfleet/backfleet-host.pyz ## the one file that runs on managed hosts
 
@@ -61,6 +65,7 @@ $(VENV)/.demo: requirements/demo.txt pyproject.toml | $(VENV)/bin/python
 $(VENV)/.test: requirements/test.txt pyproject.toml tests/node/package-lock.json | $(VENV)/bin/python
 	tools/system_packages.sh flock:util-linux curl:curl unzip:unzip node:nodejs npm:npm busctl:systemd dbus-daemon:dbus zstd:zstd setpriv:util-linux setcap:libcap2-bin readelf:binutils busybox:busybox rpm:rpm
 	tools/system_packages.sh nginx:nginx haproxy:haproxy
+	tools/system_packages.sh /usr/sbin/sshd:openssh-server ssh-keygen:openssh-client sudo:sudo
 	tools/system_packages.sh chromium:chromium
 	tools/install.sh $(BIN) requirements/test.txt
 	rm -rf .cache/node && mkdir -p .cache/node && cp tests/node/package*.json .cache/node/

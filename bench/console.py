@@ -31,7 +31,6 @@ from fleet import cpu_of, database_of, memory_of, started
 
 TASKS = 20_000
 SITES = 12
-ROUNDS = 7
 BATCH = 5000
 
 
@@ -40,6 +39,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=50_000)
     parser.add_argument("--engine", choices=("sqlite", "postgresql"), default="sqlite")
     parser.add_argument("--pages", type=int, default=200, help="open pages that wait for changes")
+    parser.add_argument("--rounds", type=int, default=7, help="how often each page is opened")
     parser.add_argument("--seconds", type=float, default=30.0, help="at rest")
     asked = parser.parse_args()
     print(f"{datetime.now(UTC):%Y-%m-%d}; {asked.clients:,} clients, {TASKS:,} tasks, {asked.engine}")
@@ -67,7 +67,7 @@ def measure(data: Path, url: str, asked: argparse.Namespace) -> None:
         for path in ("/login", "/fleet", "/fleet?state=Behind", "/fleet?state=Failed", "/fleet?q=host-04999",
                      f"/fleet?page={asked.clients // 50}", f"/hosts/{host}", "/tasks", f"/tasks?page={TASKS // 25}",
                      "/rollouts", "/trail"):  # fmt: skip
-            browser.report(path)
+            browser.report(path, asked.rounds)
         before = memory_of(process.pid)
         browser.get("/fleet.csv")
         print(f"memory, KiB: {before:,}; after an export of every client: {memory_of(process.pid):,}")
@@ -160,13 +160,13 @@ class Browser:
         assert answer.status == 200, (path, answer.status)
         return len(body)
 
-    def report(self, path: str) -> None:
+    def report(self, path: str, rounds: int) -> None:
         walls, cpu = [], cpu_of(self.pid)
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             began = time.perf_counter()
             size = self.get(path)
             walls.append(time.perf_counter() - began)
-        used = (cpu_of(self.pid) - cpu) / ROUNDS
+        used = (cpu_of(self.pid) - cpu) / rounds
         shown = re.sub(r"mi-\w+", "ID", path)
         print(f"{shown:28} {statistics.median(walls) * 1000:8.0f} {used * 1000:8.0f} {size / 1024:6.0f}", flush=True)
 

@@ -69,6 +69,8 @@ class Settings:
     prometheus_url: str = ""  # whom `prometheus` gates ask that name no url
     webhook_secret_file: str = ""  # a file with `whsec_...`: signs webhooks (Standard Webhooks)
 
+    ssh_allowed: str = ""  # hosts that the server may go to by SSH: names and networks as above; "" = none
+
     task_seconds: int = 900  # how long a task may take
     task_days: int = 90  # how long tasks are kept
     audit_days: int = 400  # how long calls are kept in the audit trail; audits ask for a year

@@ -18,8 +18,10 @@ from backfleet import (
     rollouts,
     upgrades,
 )
+from backfleet.carriers import ssh
 from backfleet.certificates import authority_file
 from backfleet.clock import Clock
+from backfleet.fleet import CarrierKind
 from backfleet.ids import Draw
 from backfleet.opening import CannotStart
 from backfleet.operations.backfleet.server import agent_address
@@ -30,6 +32,7 @@ from backfleet.settings import Settings
 from backfleet.storage import Database
 
 SCHEDULES = timedelta(seconds=1)  # between two polls for commands whose time has come
+VISITS = timedelta(seconds=1)  # between two looks for hosts that the server goes to
 LEASES = timedelta(seconds=5)  # between two polls for leases that ran out
 OUTSIDE_CHECKS = timedelta(seconds=5)  # between two looks for checks of rollouts that are to be asked
 MEASURING = timedelta(seconds=30)  # between two rounds of figures for monitoring
@@ -58,7 +61,7 @@ def workers(services: Services, clock: Clock) -> list[Worker]:
 def _moving_workers(services: Services, clock: Clock) -> list[Worker]:
     settings, database, draw, watch = services.settings, services.database, services.draw, services.hold
     reachable_within = timedelta(seconds=settings.fit_seconds)
-    carrier = carriers.through_gateway(bootstrap_of(settings))
+    carrier = carriers_of(settings)
     rollout_worker = rollouts.Worker(database, settings, draw, operations.RolloutJudge, operations.witness(services))
     asker = asker_of(database, settings, draw)
     moving = [
@@ -83,7 +86,7 @@ def _unless_held(watch: hold.Watch | None, run_once: Callable[[], bool]) -> bool
 
 def _other_workers(services: Services, clock: Clock) -> list[Worker]:
     settings, database = services.settings, services.database
-    carrier = carriers.through_gateway(bootstrap_of(settings))
+    carrier = carriers_of(settings)
     housekeeping, measuring = operations.Housekeeping(services, clock()), operations.Measuring(services)
     return [
         Worker(
@@ -97,12 +100,27 @@ def _other_workers(services: Services, clock: Clock) -> list[Worker]:
                 carrier=carrier,
             ),
         ),
+        Worker(ssh.TOPIC, _ssh_visits(services, clock), VISITS),
         Worker("commands", lambda: commands.run_once(database, now=clock()), LEASES),
         *_notifying(services, clock),
         Worker("releases", lambda: releases.run_once(database, services.repository, now=clock())),
         Worker("measuring", lambda: measuring.run_once(clock()), MEASURING),
         Worker("housekeeping", lambda: housekeeping.run_once(clock()), HOUSEKEEPING),
     ]
+
+
+def _ssh_visits(services: Services, clock: Clock) -> Callable[[], bool]:
+    """Return the worker that goes to hosts without an agent."""
+    settings, database = services.settings, services.database
+    try:
+        allowed = operations.ssh_destinations(settings)
+    except ValueError as problem:
+        raise CannotStart(f"ssh_allowed: {problem}") from None
+    handed, lease = timedelta(seconds=settings.handed_seconds), timedelta(seconds=settings.lease_seconds)
+    open_key = functools.partial(operations.open_ssh_key, services)
+    make = functools.partial(ssh.make_visitor, database, clock, allowed, open_key, handed=handed, lease=lease)
+    worker = ssh.Worker(database, make, every=timedelta(seconds=settings.fit_seconds) / 3)
+    return lambda: worker.run_once(clock())
 
 
 def rules_of(settings: Settings) -> upgrades.Rules:
@@ -139,6 +157,12 @@ def asker_of(database: Database, settings: Settings, draw: Draw) -> rollouts.Ask
         return rollouts.Asker(database, destinations, key, draw, authority=settings.outbound_authority)
     except (OSError, ValueError) as problem:
         raise CannotStart(f"outbound_allowed, outbound_authority or webhook_secret_file: {problem}") from None
+
+
+def carriers_of(settings: Settings) -> carriers.Carriers:
+    """Return every carrier of this installation."""
+    bootstrap = bootstrap_of(settings)
+    return carriers.Carriers({CarrierKind.ASSIST: carriers.Gateway(bootstrap), CarrierKind.SSH: ssh.Ssh(bootstrap)})
 
 
 def bootstrap_of(settings: Settings) -> carriers.Bootstrap:

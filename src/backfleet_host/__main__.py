@@ -1,4 +1,4 @@
-"""The command line of a managed host: enrol, prepare, service, run, status, doctor, recover."""
+"""The command line of a managed host: enrol, prepare, service, run, status, doctor, recover, remove."""
 
 from __future__ import annotations
 
@@ -59,11 +59,14 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="the folder that holds everything it writes (%(default)s)",
     )
-    verbs = parser.add_subparsers(metavar="enrol|prepare|service|run|status|doctor|recover", required=True, dest="verb")
+    verbs = parser.add_subparsers(
+        metavar="enrol|prepare|service|run|status|doctor|recover|remove", required=True, dest="verb"
+    )
     _add_enrol(verbs, root)
     _add_prepare(verbs, root)
     _add_service(verbs, root)
     _add_run(verbs, root)
+    _add_remove(verbs, root)
     for verb, do, text in (
         ("status", _status, "show the status of this host and its clients; changes nothing"),
         ("doctor", _doctor, "check this host, and say what is wrong and what to do; changes nothing"),
@@ -119,6 +122,18 @@ def _add_service(verbs: argparse._SubParsersAction[argparse.ArgumentParser], roo
     )
     _add_allow_shell(command)
     command.set_defaults(do=_service)
+
+
+def _add_remove(verbs: argparse._SubParsersAction[argparse.ArgumentParser], root: argparse.ArgumentParser) -> None:
+    text = "leave: stop the agent, hand the clients back or remove them, deregister, and delete the rest"
+    command = verbs.add_parser("remove", parents=[root], help=text, description=text, allow_abbrev=False)
+    command.add_argument(
+        "--clients",
+        required=True,
+        choices=("keep", "remove"),
+        help="keep: as plain programs in place, which nobody upgrades; remove: their state stays",
+    )
+    command.set_defaults(do=_remove)
 
 
 def _add_allow_shell(command: argparse.ArgumentParser) -> None:
@@ -203,6 +218,19 @@ def _service(options: argparse.Namespace) -> int:
     except (systemd_unit.CannotServe, NotEnrolled) as problem:
         return _fail(str(problem), FAILED)
     _say(f"{name} is removed" if options.remove else f"{name} runs; look at it with: journalctl -u {name}")
+    return DONE
+
+
+def _remove(options: argparse.Namespace) -> int:
+    from backfleet_host.agent.setup.leaving import CannotLeave, leave, lines_of
+
+    root = options.root.absolute()
+    try:
+        left = leave(root, options.clients, _note)
+    except CannotLeave as problem:
+        return _fail(str(problem), FAILED)
+    for line in lines_of(left, root):
+        _say(line)
     return DONE
 
 

@@ -20,9 +20,12 @@ from pathlib import Path
 
 import pytest
 
+from backfleet.carriers.ssh import read_host_keys
+from backfleet.cli._host_files import read_hosts_file
 from backfleet.notifications import Condition, Kind
 from backfleet.notifications.mailing import read_mail
 from backfleet.notifications.noticing import message as make_message
+from backfleet.operations import ssh_destinations
 from backfleet.rollouts import read_policy
 from backfleet.settings import read_settings
 from backfleet_host.platforms import platform_here
@@ -43,7 +46,7 @@ NO_EXAMPLE = "text"
 NOT_RUN = {
     "README.md": 1,
     "docs/console.md": 2,
-    "docs/operations.md": 1,
+    "docs/operations.md": 2,
     "docs/operations/backup.md": 2,
     "docs/samples.md": 2,
 }
@@ -261,6 +264,19 @@ def read_notifications(reader: Reader) -> None:
             assert "whsec_" in reader.run(block)
 
 
+def read_ssh(reader: Reader) -> None:
+    """The setting is one that a server takes, and the file names hosts that can be imported."""
+    setting, hosts = (block.text for block in examples_of(reader.page))
+    (reader.folder / "config.toml").write_text(setting)
+    found = read_settings({}, {"BACKFLEET_CONFIG": str(reader.folder / "config.toml")})
+    allowed = ssh_destinations(found)
+    first, second = read_hosts_file(hosts, "hosts.toml")
+    assert (first.sudo, second.sudo, second.target.port, second.jumps[0].user) == (True, False, 2222, "ops")
+    assert read_host_keys(first.target.host_keys) == first.target.host_keys
+    for hop in (first.target, second.jumps[0]):
+        assert allowed.refusal(f"https://{hop.address}:{hop.port}/") == ""
+
+
 def with_set_uid(entry: tarfile.TarInfo) -> tarfile.TarInfo:
     entry.mode = 0o4755
     return entry
@@ -279,6 +295,7 @@ RUNNERS = {
     "docs/host.md": read_host,
     "docs/rollouts.md": read_rollouts,
     "docs/notifications.md": read_notifications,
+    "docs/ssh.md": read_ssh,
     "docs/relays.md": read_relays,
     "docs/operations/scaling.md": read_commands,
     "docs/operations.md": read_operations,  # the last one: afterwards the server signs no releases itself

@@ -80,13 +80,22 @@ def test_a_fleet_goes_on_after_its_server_was_restored(
     server.add_release("2.0")
     assert moved(server, "UpgradeBackupClients") == [""]
     server.enrol(1)
-    late = server.hosts[-1]
+    late, lost = server.hosts[-1], utc_now()  # a moment that the copy does not know
     assert moved(server, "InstallBackupClients")[-1] == ""
     server.kill()
     shutil.rmtree(server.data)
     server.database_url = empty_database(postgresql_url, f"restored_{os.getpid()}")
     assert "as of" in run("restore", copy, data=server.data, url=server.database_url)
     server.start()
+
+    # What was signed meanwhile is refused: its nonce may be spent, its key revoked. What is signed now is not.
+    with pytest.raises(CallFailed) as refused:
+        Client(connect(ConnectionFlags(data=server.data), {}), lambda: lost).call("backfleet", "DescribeServer")
+    assert refused.value.answer["Code"] == "InvalidTimeStamp.Expired"
+    doctor = subprocess.run(
+        [sys.executable, "-m", "backfleet.cli", "doctor", "--data", server.data], capture_output=True, check=False
+    )
+    assert (doctor.returncode, b"BAD  Hold: HELD since" in doctor.stdout) == (1, True), doctor.stdout
 
     # Held: the administrator looks, nobody moves anything, and agents come back.
     assert server.call("DescribeServer", "backfleet")["Held"] is True

@@ -68,29 +68,20 @@ def folder() -> Iterator[Path]:
 
 @needs_machine
 @pytest.mark.slow
-def test_a_pasted_line_enrols_a_machine(server: Installation, folder: Path) -> None:
-    """As it is printed: program, identity, and an agent that systemd runs. Pasted again it changes nothing."""
-    known = set(instances(server))
-    line = json.loads(activation(server, "--count", "1", "--json"))["BackfleetHost"]
-    with machines.switched_on(folder / "m", [server.folder]) as machine:
-        for _ in range(2):
-            done = machine.run("/bin/sh", "-c", line)
-            assert done.returncode == 0, done.stderr
-            assert machine.systemctl("is-active", "backfleet-host.service") == "active"
-        new_host(server, known)
-
-
-@needs_machine
-@pytest.mark.slow
-def test_cloud_init_enrols_a_machine(server: Installation, folder: Path) -> None:
-    """Its commands are run as cloud-init runs them: each with its arguments, in order, as root."""
+def test_cloud_init_enrols_a_machine_and_a_pasted_line_changes_nothing_then(server: Installation, folder: Path) -> None:
+    """Commands are run as cloud-init runs them: each with its arguments, in order, as root. The line is as printed."""
     known = set(instances(server))
     data = yaml.safe_load(activation(server, "--count", "1", "--as", "cloud-init"))
+    line = json.loads(activation(server, "--count", "1", "--json"))["BackfleetHost"]
     with machines.switched_on(folder / "m", [server.folder]) as machine:
         for command in data["runcmd"]:
             done = machine.run("/usr/bin/env", *command)
             assert done.returncode == 0, done.stderr
-        new_host(server, known)
+        host = new_host(server, known)
+        again = machine.run("/bin/sh", "-c", line)
+        assert again.returncode == 0, again.stderr
+        assert machine.systemctl("is-active", "backfleet-host.service") == "active"
+        assert instances(server).keys() - known == {host["InstanceId"]}
 
 
 @needs_machine

@@ -26,6 +26,7 @@ from backfleet.storage import Database
 from backfleet.wire import answers
 from backfleet.wire.errors import ApiError
 from backfleet.wire.shapes import misfits
+from made_keys import open_keys
 
 OTHER = "9999999999999999"
 REGION = "cn-hangzhou"
@@ -217,9 +218,7 @@ class Environment:
 
 def make_environment(database: Database, folder: Path, now: datetime, draw: Any) -> Environment:
     """Return services without any data but their first account."""
-    services = Services(
-        database, Settings(data=folder), identity.Vault.open(folder), releases.Repository.open(folder), draw
-    )
+    services = Services(database, Settings(data=folder), *open_keys(folder), draw)
     with database.transaction() as tx:
         releases.refresh(tx, services.repository, now=now)
         made = identity.first_account(tx, services.vault, now=now, draw=draw)

@@ -18,7 +18,6 @@ from backfleet.operations import _store, catalogue, perform
 from backfleet.operations.catalogue import ECS, HBR, RAM, STS, Answer, Call, Operation, Product, Services, operation
 from backfleet.operations.errors import Forbidden, NoPermission, StsNoPermission
 from backfleet.operations.perform import Authenticated, Performer
-from backfleet.releases import Repository
 from backfleet.settings import Settings
 from backfleet.storage import Database, metadata
 from backfleet.wire.errors import (
@@ -32,6 +31,7 @@ from backfleet.wire.errors import (
 )
 from backfleet.wire.parameters import boolean, repeat
 from backfleet.wire.shapes import Anything
+from made_keys import open_keys
 
 ID = "8B1D1C0E-5B0E-4E4B-8F5A-0123456789AB"
 
@@ -62,9 +62,7 @@ def touching(product: Product, **more: Any) -> Operation:
 @pytest.fixture
 def services(database: Database, tmp_path: Path, draw: Draw, now: datetime) -> Services:
     """The services, with the first account."""
-    found = Services(
-        database, Settings(data=tmp_path), identity.Vault.open(tmp_path), Repository.open(tmp_path), draw
-    )  # fmt: skip
+    found = Services(database, Settings(data=tmp_path), *open_keys(tmp_path), draw)
     with database.transaction() as tx:
         assert identity.first_account(tx, found.vault, now=now, draw=draw)
     return found

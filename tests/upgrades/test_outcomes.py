@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backfleet.carriers import Outcome, State
+from backfleet.carriers.ssh import model as ssh_model
 from backfleet.commands.states import FINAL as COMMAND_OVER
 from backfleet.fleet import Change, ClientStatus
 from backfleet.upgrades import Item, ItemState, Kind
@@ -248,6 +249,14 @@ def test_a_full_or_read_only_disk_of_an_agent_has_a_code(error_code: str, code: 
     assert (found.item.state, found.item.code) == (ItemState.FAILED, code)
     assert f"({error_code}: /opt/backfleet/agent)" in found.item.message
     assert plain(found.change) == Change("c-1", status=BAD, unsure=True)
+
+
+def test_every_refusal_of_the_carrier_ssh_is_a_host_out_of_reach() -> None:
+    codes = [value for name, value in vars(ssh_model).items() if name.isupper() and str(value).startswith("Ssh")]
+    assert len(codes) == 7
+    for code in set(codes) - {ssh_model.UNREACHABLE}:  # what may pass refuses nothing
+        found = judged(item(), outcome(State.FAILED, error_code=code, error_text="both fingerprints"))
+        assert (found.item.code, "both fingerprints" in found.item.message) == ("HostUnreachable", True)
 
 
 @pytest.mark.parametrize("before", ["sent", "running", "lost"])

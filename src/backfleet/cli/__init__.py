@@ -23,10 +23,12 @@ _COMMANDS: Final = {
     "minimum": "_minimums", "notify": "_notify",
     "policy": "_identity", "relay": "_relay", "release": "_releases", "restore": "_backup", "role": "_roles",
     "rollout": "_rollouts",
-    "sample": "_calls", "serve": "_serve", "server": "_server", "task": "_tasks", "top": "_top", "user": "_identity",
+    "sample": "_calls", "serve": "_serve", "server": "_server",
+    "ssh-key": "_importing", "task": "_tasks", "top": "_top", "user": "_identity",
 }  # fmt: skip
 """The module of each command. It is imported when the command runs: few need what the server needs."""
 _SUBCOMMANDS: Final = {
+    "instance": (("_importing", ("import_hosts",)),),
     "client": (("_runs", ("runs",)), ("_pins", ("pin", "unpin", "pins")), ("_preparing", ("precheck", "stage"))),
     "release": (
         ("_version_schemes", ("scheme",)),
@@ -47,7 +49,7 @@ class _Main(click.Group):
         """Return a command; its module is imported now."""
         if cmd_name not in _COMMANDS:
             return None
-        found = _load(_COMMANDS[cmd_name], cmd_name)
+        found = _load(_COMMANDS[cmd_name], cmd_name.replace("-", "_"))
         if isinstance(found, click.Group):
             for module, names in _SUBCOMMANDS.get(cmd_name, ()):
                 for name in names:

@@ -1,8 +1,10 @@
 """backfleet serve: run the control plane."""
 
+import gc
 import json
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -40,7 +42,7 @@ def serve(print_config: bool, **flags: object) -> None:
     log_to_stderr(settings.log_level)
     if settings.hold_listeners and supervisor.is_needed():
         raise SystemExit(_supervise(settings))
-    from backfleet.app import serve as run  # imported late: other commands need none of it
+    run = _program()
     from backfleet.opening import CannotStart
 
     clock = shifted(utc_now, os.environ.get("BACKFLEET_CLOCK_SHIFT", ""))
@@ -48,6 +50,20 @@ def serve(print_config: bool, **flags: object) -> None:
         run(settings, clock=clock, draw=draw, announce=click.echo)
     except CannotStart as problem:
         fail(str(problem))
+
+
+def _program() -> Callable[..., None]:
+    """Import what serves, late: other commands need none of it.
+
+    All of it lives as long as the process, so no collection of garbage need look at it, neither now nor later.
+    """
+    gc.disable()
+    try:
+        from backfleet.app import serve as run
+    finally:
+        gc.freeze()
+        gc.enable()
+    return run
 
 
 def _supervise(settings: Settings) -> int:

@@ -13,9 +13,10 @@ For senders:
     drop_before: forget old ones
 For monitoring:
     count_waiting: how many wait for their agents, and since when
-For the agents' endpoint:
-    oldest_work_for, instances_with_work: find agents that need a kick
+For the agents' endpoint, and for carriers that go to hosts:
+    oldest_work_for, instances_with_work, has_work: find instances that have work
     claim: hand out an instance's waiting invocations under a lease
+    lost_among: which of those to stop nobody reports on
     is_withdrawn: whether a sender wants an invocation stopped, for a host that asks
     end_all: act on an agent's start: it has forgotten what it had
     record_output, record_final_report: write down what agents report
@@ -35,12 +36,14 @@ from backfleet.commands.model import (
     Reached,
 )
 from backfleet.commands.reporting import (
+    ALREADY_STARTED,
     LONGEST_OUTPUT,
     has_news,
     mark_collected,
     outcomes,
     record_final_report,
     record_output,
+    with_chunk,
 )
 from backfleet.commands.sending import (
     LONGEST_CONTENT,
@@ -49,7 +52,9 @@ from backfleet.commands.sending import (
     end_all,
     end_gone,
     end_open,
+    has_work,
     instances_with_work,
+    lost_among,
     oldest_work_for,
     send,
     stop,
@@ -61,6 +66,7 @@ from backfleet.commands.states import State
 from backfleet.commands.worker import run_once
 
 __all__ = [
+    "ALREADY_STARTED",
     "FINAL_REPORTS",
     "LONGEST_CONTENT",
     "LONGEST_OUTPUT",
@@ -80,8 +86,10 @@ __all__ = [
     "end_gone",
     "end_open",
     "has_news",
+    "has_work",
     "instances_with_work",
     "is_withdrawn",
+    "lost_among",
     "mark_collected",
     "oldest_work_for",
     "outcomes",
@@ -93,5 +101,6 @@ __all__ = [
     "sweep",
     "topic_of",
     "waiting",
+    "with_chunk",
     "withdraw",
 ]

@@ -132,6 +132,11 @@ def instances_with_work(tx: Transaction, limit: int) -> list[str]:
     return [row.instance_id for row in tx.rows(query)]
 
 
+def has_work(instance_id: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+    """Return a condition: something waits for the instance in this column, or is to be stopped there."""
+    return sa.exists().where(invocations.c.instance_id == instance_id, _WORK)
+
+
 def waiting(tx: Transaction, account_id: str, before: datetime, limit: int) -> list[tuple[str, datetime]]:
     """Return instances for whose agents something waits since before a moment, the longest first, and since when."""
     oldest = sa.func.min(invocations.c.created_at, type_=invocations.c.created_at.type).label("since")
@@ -169,6 +174,12 @@ def take_waiting(tx: Transaction, instance_id: str, limit: int, now: datetime, l
 def to_stop(tx: Transaction, instance_id: str, limit: int) -> list[str]:
     """Return what the agent has and should stop."""
     return [row.id for row in tx.rows(_TO_STOP, {"host": instance_id, "most": limit})]
+
+
+def lost_among(tx: Transaction, ids: Sequence[str]) -> list[str]:
+    """Return those of these whose outcome is not known."""
+    query = sa.select(invocations.c.id).where(invocations.c.id.in_(ids), invocations.c.state == State.LOST)
+    return [row.id for row in tx.rows(query)]
 
 
 def open_ones(tx: Transaction, topic: str, references: Sequence[str]) -> Sequence[Row]:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+import sqlalchemy as sa
+
 from backfleet import fleet
 from backfleet.commands import _store
 from backfleet.commands.model import HandedInvocation, Handout, NewInvocation, Reached
@@ -60,6 +62,11 @@ def instances_with_work(tx: Transaction, *, limit: int) -> list[str]:
     return _store.instances_with_work(tx, limit)
 
 
+def has_work(instance_id: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+    """Return a condition for another module's query: the instance in this column has commands to fetch, or to stop."""
+    return _store.has_work(instance_id)
+
+
 def claim(tx: Transaction, instance_id: str, *, now: datetime, lease: timedelta) -> Handout:
     """Hand the instance's waiting invocations to its agent, each once per lease, and tell it which to stop.
 
@@ -79,6 +86,11 @@ def claim(tx: Transaction, instance_id: str, *, now: datetime, lease: timedelta)
         for row in rows
     ]
     return Handout(run, _store.to_stop(tx, instance_id, STOPPED_AT_ONCE))
+
+
+def lost_among(tx: Transaction, task_ids: Sequence[str]) -> list[str]:
+    """Return those of these invocations that nobody reports on any more."""
+    return _store.lost_among(tx, task_ids)
 
 
 def stop(tx: Transaction, topic: str, references: Sequence[str], *, now: datetime) -> dict[str, Reached]:

@@ -6,6 +6,7 @@ a transaction.
 
 - Enrolment: `create_activation` makes a code, `read_registration` checks a host's request, `register` enrols the host
   after `forget_unheard` has removed what lost answers left, and `deregister` ends that; `keep_registered` has it wait;
+  `add_without_agent` registers one that has no agent, and `note_facts` records what a visit found there;
   `adopt` takes in a host that enrolled after the copy was made that the installation was restored from.
 - Turns: `take_turn` has transactions about one instance wait for each other.
 - Agents: `agent_identity` returns what a signature is verified with, `agent_kinds` whose agent an instance has,
@@ -152,6 +153,7 @@ from backfleet.fleet.tagging import (
     tags_of,
 )
 from backfleet.fleet.watching import changed, cloned, deaf, lost, quarantined, with_wrong_clocks
+from backfleet.fleet.without_agent import add_without_agent, note_facts
 
 __all__ = [
     "BEFORE_BOOT",
@@ -197,6 +199,7 @@ __all__ = [
     "TooManyTags",
     "Watched",
     "activation",
+    "add_without_agent",
     "adopt",
     "agent_identity",
     "agent_kinds",
@@ -253,6 +256,7 @@ __all__ = [
     "minimums_of",
     "next_dial",
     "note_boot",
+    "note_facts",
     "note_heartbeats",
     "note_run",
     "note_shutdown",

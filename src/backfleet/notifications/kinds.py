@@ -20,6 +20,8 @@ class Kind(StrEnum):
     BELOW_MINIMUM = "version.below-minimum"
     CERTIFICATE_ENDING = "certificate.ending"
     ROOT_ENDING = "root.ending"
+    SIGNATURE_PENDING = "signature.pending"
+    SERVER_RESTORED = "server.restored"
     TEST = "test"
 
 
@@ -44,6 +46,8 @@ KINDS: Final[dict[Kind, Described]] = {
     Kind.BELOW_MINIMUM: Described("clients of {} packages are below the minimum version"),
     Kind.CERTIFICATE_ENDING: Described("{} certificates of the server end soon", of_server=True),
     Kind.ROOT_ENDING: Described("{} files of the signed metadata end soon", of_server=True),
+    Kind.SIGNATURE_PENDING: Described("{} files of the signed metadata wait for a signature", of_server=True),
+    Kind.SERVER_RESTORED: Described("the server was restored, and is held", of_server=True),
     Kind.TEST: Described("this is a test"),
 }
 

@@ -13,6 +13,7 @@ Owns the tables audit_events and call_buckets. Each product is a package; import
 from backfleet.operations import backfleet, ecs, hbr, ram, sts
 from backfleet.operations.backfleet.rollouts import Judge as RolloutJudge
 from backfleet.operations.backfleet.rollouts import witness
+from backfleet.operations.backfleet.ssh_hosts import open_ssh_key, ssh_destinations
 from backfleet.operations.held import note_adoption
 from backfleet.operations.housekeeping import Housekeeping
 from backfleet.operations.measuring import Measuring
@@ -28,8 +29,10 @@ __all__ = [
     "ecs",
     "hbr",
     "note_adoption",
+    "open_ssh_key",
     "ram",
     "sender_of",
+    "ssh_destinations",
     "still_may",
     "sts",
     "witness",

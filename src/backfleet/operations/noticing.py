@@ -4,17 +4,19 @@ Conditions are found anew each time and compared with those that are known: noth
 something happens, and a restart or a second process loses and doubles nothing.
 """
 
+import itertools
 import logging
 import ssl
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from cryptography import x509
 
-from backfleet import backups, fleet, identity, notifications, releases, rollouts, upgrades
+from backfleet import backups, fleet, hold, identity, notifications, releases, rollouts, upgrades
 from backfleet.certificates import authority_file, server_file
+from backfleet.checks import named_some
 from backfleet.notifications import KINDS, LASTING, Condition, Destination, Kind, Way
 from backfleet.operations.backfleet.notifications import unseal_secret
 from backfleet.operations.catalogue import Services
@@ -100,13 +102,16 @@ class Watcher:
         account_id, program = identity.administrator_account(tx), self._services.settings.notify_program
         if account_id is None:
             return
-        known = {each.name: each for each in notifications.destinations_of(tx, account_id)}.get(PROGRAM)
-        if program and (known is None or known.address != program):
+        known = notifications.destinations_of(tx, account_id)
+        ours = [each for each in known if each.way is Way.PROGRAM]
+        for each in ours:
+            if each.address != program:
+                notifications.delete_destination(tx, account_id, each.name)
+        if program and program not in {each.address for each in ours}:
+            name = _free_name({each.name for each in known if each.way is not Way.PROGRAM})
             notifications.put_destination(
-                tx, Destination(account_id, PROGRAM, Way.PROGRAM, program, (), "", now, "settings")
+                tx, Destination(account_id, name, Way.PROGRAM, program, (), "", now, "settings")
             )
-        elif not program and known is not None and known.way is Way.PROGRAM:
-            notifications.delete_destination(tx, account_id, PROGRAM)
 
     def _conditions(self, tx: Transaction, account_id: str, now: datetime) -> Iterator[Condition]:
         yield from self._of_hosts(tx, account_id, now)
@@ -162,3 +167,20 @@ class Watcher:
             if ends < now + METADATA_ENDS_SOON[role]:
                 text = f"the signed {role} of releases ends on {ends:%Y-%m-%d}: sign it anew"
                 yield Condition(Kind.ROOT_ENDING, role, text)
+        waiting = releases.unsigned(tx)
+        if waiting or releases.needs_signature(tx):
+            text = f"{named_some(waiting) or 'the restored targets'} wait for a signature: `backfleet release pending`"
+            yield Condition(Kind.SIGNATURE_PENDING, "targets", text)
+        restore = hold.state(tx)
+        if restore is not None and restore.is_held:
+            text = (
+                f"the server was restored on {restore.restored_at:%Y-%m-%d %H:%M} UTC from a backup of "
+                f"{restore.copied_at:%Y-%m-%d %H:%M} UTC, and is held: `backfleet server show`"
+            )
+            yield Condition(Kind.SERVER_RESTORED, f"{restore.restored_at.timestamp():.0f}", text)
+
+
+def _free_name(taken: Collection[str]) -> str:
+    """Return the name of the program's destination: another one where people have given that one to theirs."""
+    names = itertools.chain([PROGRAM], (f"{PROGRAM}-{number}" for number in itertools.count(2)))
+    return next(name for name in names if name not in taken)

@@ -33,14 +33,18 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Destinations:
-    """What `outbound_allowed` names: names (`*.` for those below one), with a port or without, and networks."""
+    """What a setting such as `outbound_allowed` names.
+
+    These are names (`*.` for those below one), with a port or without, and networks.
+    """
 
     names: tuple[tuple[str, int | None], ...] = ()
     networks: tuple[Network, ...] = ()
     prometheus_url: str = ""  # of the settings: allowed as it is
+    setting: str = "outbound_allowed"  # what an operator has to change
 
     @classmethod
-    def read(cls, text: str, prometheus_url: str = "") -> "Destinations":
+    def read(cls, text: str, prometheus_url: str = "", setting: str = "outbound_allowed") -> "Destinations":
         """Read the setting: entries with commas between them.
 
         Raises:
@@ -60,7 +64,7 @@ class Destinations:
             ):
                 raise ValueError(f"{entry!r} is neither a name, a name with a port, nor a network")
             names.append((name.rstrip("."), int(port) if port else None))
-        return cls(tuple(names), tuple(networks), prometheus_url.rstrip("/"))
+        return cls(tuple(names), tuple(networks), prometheus_url.rstrip("/"), setting)
 
     def refusal(self, url: str) -> str:
         """Return why the settings do not allow a URL, as far as that is known before its name is resolved; or ""."""
@@ -76,7 +80,7 @@ class Destinations:
             is_named = self._is_in_networks(literal)
         else:
             is_named = any(_fits(name, pattern) and wanted in (None, port) for pattern, wanted in self.names)
-        return "" if is_named else f"{name}:{port} does not match `outbound_allowed` in the server's settings"
+        return "" if is_named else f"{name}:{port} does not match `{self.setting}` in the server's settings"
 
     def place_of(self, url: str, resolve: Resolve) -> Place:
         """Return the one address that a URL is asked at. Nothing is resolved again after it was checked.
@@ -94,7 +98,7 @@ class Destinations:
         addresses = [literal] if literal is not None else [_plain(found) for found in resolve(name, port)]
         for address in addresses:
             if not self._is_the_servers(url) and not self._is_fit(address):
-                raise NotAllowed(f"{name} is {address}, and no network of `outbound_allowed` has that")
+                raise NotAllowed(f"{name} is {address}, and no network of `{self.setting}` has that")
         if not addresses:
             raise NotAllowed(f"{name} has no address")
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -17,9 +17,10 @@ from backfleet.rollouts.states import MemberState, RolloutState
 from backfleet.storage import Transaction
 
 AT_ONCE: Final = 500  # rows named in one statement
+CLOCKS_DIFFER: Final = timedelta(minutes=1)  # a moment that is further ahead is of a clock that was set back
 _NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 PURGED_AT_ONCE: Final = 5  # rollouts; each may have 50,000 members
-_MEMBER_FIELDS: Final = tuple(name for name in Member._fields if name not in ("is_reachable", "pinned"))
+_MEMBER_FIELDS: Final = tuple(name for name in Member._fields if name not in ("is_reachable", "pinned", "size"))
 
 client_tokens: Final = TokenStore(tokens, "rollout_id")
 
@@ -75,9 +76,13 @@ def page_of(tx: Transaction, account_id: str, region: str, states: Sequence[str]
     return Listing([_known(row) for row in rows], total)
 
 
-def due(tx: Transaction, now: datetime, limit: int) -> list[str]:
-    """Return the ids of rollouts that must be decided now, those that wait for longest first."""
-    query = sa.select(rollouts.c.id).where(rollouts.c.decide_at <= now).order_by(rollouts.c.decide_at, rollouts.c.id)
+def due(tx: Transaction, now: datetime, limit: int, *, longest: timedelta) -> list[str]:
+    """Return the ids of rollouts that must be decided now, those that wait for longest first.
+
+    One that is to wait for longer than any does was put off by a clock that has been set back since: it is due.
+    """
+    is_due = sa.or_(rollouts.c.decide_at <= now, rollouts.c.decide_at > now + longest + CLOCKS_DIFFER)
+    query = sa.select(rollouts.c.id).where(is_due).order_by(rollouts.c.decide_at, rollouts.c.id)
     return [row.id for row in tx.rows(query.limit(limit))]
 
 
@@ -319,9 +324,15 @@ def approvals_of(tx: Transaction, rollout_id: str) -> list[tuple[int, str, str]]
     return [(row.ring, row.person, row.kind) for row in tx.rows(query)]
 
 
-def fresh_answers(tx: Transaction, rollout_id: str, *, since: datetime) -> dict[tuple[int, int], CheckAnswer]:
-    """Return the newest answer of each outside check that was given after this moment, by ring and position."""
-    query = sa.select(answers).where(answers.c.rollout_id == rollout_id, answers.c.at > since)
+def fresh_answers(
+    tx: Transaction, rollout_id: str, *, now: datetime, within: timedelta
+) -> dict[tuple[int, int], CheckAnswer]:
+    """Return the newest answer of each outside check that is no older than this, by ring and position.
+
+    One that is still to come was given before the clock was set back: how old it is, nobody knows.
+    """
+    is_fresh = sa.and_(answers.c.at > now - within, answers.c.at <= now + CLOCKS_DIFFER)
+    query = sa.select(answers).where(answers.c.rollout_id == rollout_id, is_fresh)
     return {(row.ring, row.position): CheckAnswer(row.holds, row.why) for row in tx.rows(query)}
 
 

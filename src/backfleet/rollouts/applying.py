@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from backfleet.rollouts.model import Decision, FirstRun, Member, Move, RingRun, Rollout
 from backfleet.rollouts.states import MemberState, RingState, RolloutState, may_move, rollout_may_move
@@ -21,20 +22,22 @@ def moved_member(member: Member, move: Move, now: datetime) -> Member:
     """
     if not may_move(member.state, move.to):
         raise IllegalMove(f"{member.client_id}: {member.state} -> {move.to} ({move.why})")
-    sends, begins = move.to in _SENDS, move.to is MemberState.UPGRADING
-    return member._replace(
-        state=move.to,
-        since=now,
-        reason=move.why,
-        code=move.code,
-        not_before=move.not_before,
-        end=None if sends else member.end,
-        end_text="" if sends else member.end_text,
-        begun_at=now if sends else (None if move.to is MemberState.PENDING else member.begun_at),
-        attempts=member.attempts + begins,
-        first_run=FirstRun.NONE if begins else member.first_run,
-        rolled_back_once=not begins and (member.rolled_back_once or move.to is MemberState.ROLLING_BACK),
-    )
+    to = move.to
+    facts: dict[str, Any] = {
+        "state": to,
+        "since": now,
+        "reason": move.why,
+        "code": move.code,
+        "not_before": move.not_before,
+        "rolled_back_once": member.rolled_back_once or to is MemberState.ROLLING_BACK,
+    }
+    if to in _SENDS:
+        facts |= {"end": None, "end_text": "", "begun_at": now}
+    elif to is MemberState.PENDING:
+        facts["begun_at"] = None
+    if to is MemberState.UPGRADING:
+        facts |= {"attempts": member.attempts + 1, "first_run": FirstRun.NONE, "rolled_back_once": False}
+    return member.changed(facts)
 
 
 def moved_rollout(rollout: Rollout, decision: Decision, now: datetime) -> Rollout:

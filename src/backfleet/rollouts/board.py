@@ -1,7 +1,7 @@
 """The members of one rollout, indexed: a decision reads counts, and only the members that can move."""
 
 import heapq
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -19,6 +19,7 @@ NO_BACKUP_SEEN = "NoBackupSeen"
 _MOVING = (MemberState.UPGRADING, MemberState.ROLLING_BACK)
 _TOGETHER = (*_MOVING, MemberState.VERIFYING)
 _MAY_STILL_REPORT = (MemberState.LOST, MemberState.EXPIRED)
+_NEVER_FAIL = frozenset({MemberState.PENDING, MemberState.UPGRADING, MemberState.SUCCEEDED, MemberState.ALREADY_THERE})
 _RUNS_IT = (MemberState.SUCCEEDED, MemberState.VERIFYING, *_MAY_STILL_REPORT)
 _NO_REPORT = (OrderEnd.LOST, OrderEnd.BUSY, OrderEnd.WITHDRAWN)
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
@@ -37,6 +38,8 @@ def counts_as_failure(member: Member, counts: frozenset[str]) -> bool:
 
 def fails(state: MemberState, code: str, first_run: FirstRun, counts: frozenset[str], *, has_begun: bool) -> bool:
     """Return whether a member in this state uses up the budget; see `counts_as_failure`."""
+    if state in _NEVER_FAIL:
+        return False
     if state in FAILURES or (state is MemberState.ROLLING_BACK and code == BACKUP_FAILED):
         return True
     if state is MemberState.VERIFYING:  # it waits for its turn to be rolled back
@@ -72,16 +75,21 @@ def _differs_in_facts_only(before: Member, member: Member) -> bool:
         and before.begun_at == member.begun_at
         and before.code == member.code
         and before.domains == member.domains
+        and before.size == member.size
     )
 
 
 class Board:
-    """All members of a rollout. `put` replaces one; everything else reads."""
+    """All members of a rollout. `put` replaces one; everything else reads. Counts are of members, also where one stands
+    for several that are alike.
+    """
 
     def __init__(self, policy: Policy, members: Iterable[Member] = ()) -> None:
         self._counts_beside = policy.failure.counts
         self._members: dict[str, Member] = {}
         self._by_state: list[dict[MemberState, dict[str, None]]] = [{} for _ in policy.rings]
+        self._counts: list[dict[MemberState, int]] = [{} for _ in policy.rings]
+        self._size = 0
         self._ready: list[dict[str, list[_Entry]]] = [{} for _ in policy.rings]
         self._wakes: list[tuple[datetime, str]] = []
         self._begun: list[datetime] = []
@@ -104,7 +112,7 @@ class Board:
             states[MemberState.VERIFYING] = dict.fromkeys(by_age)
 
     def __len__(self) -> int:
-        return len(self._members)
+        return self._size
 
     def __iter__(self) -> Iterator[Member]:
         return iter(self._members.values())
@@ -118,34 +126,46 @@ class Board:
     def put(self, member: Member) -> None:
         """Add a member, or replace it by its newer form."""
         before = self._members.get(member.client_id)
+        self._members[member.client_id] = member
         if before is None:
             self.having.update(member.domains)
-        else:
-            if before.domains != member.domains:
-                self.having.subtract(before.domains)
-                self.having.update(member.domains)
-            if _differs_in_facts_only(before, member):
-                self._change_facts(before, member)
-                return
-            self._unlist(before, keeps_place=(before.ring, before.state) == (member.ring, member.state))
+            self._place(member)
+            self._list(member)
+            if member.begun_at is not None:
+                self._note_begun(member.begun_at, member.size)
+            return
+        if before.domains != member.domains:
+            self.having.subtract(before.domains)
+            self.having.update(member.domains)
+        if _differs_in_facts_only(before, member):
+            self._change_facts(before, member)
+            return
+        self._unlist(before)
+        if before.state is not member.state or before.ring != member.ring:
+            self._displace(before)
+            self._place(member)
+        elif before.size != member.size:
+            self._counts[member.ring][member.state] += member.size - before.size
+            self._size += member.size - before.size
         self._list(member)
-        if member.begun_at is not None and (before is None or before.begun_at != member.begun_at):
-            insort(self._begun, member.begun_at)
+        if member.begun_at is not None and before.begun_at != member.begun_at:
+            self._note_begun(member.begun_at, member.size)
 
     def drop(self, client_id: str) -> None:
         """Forget a member whose client is no more: shares are computed from those that are left."""
-        self._unlist(self._members[client_id])
-        self.having.subtract(self._members[client_id].domains)
-        del self._members[client_id]
+        member = self._members.pop(client_id)
+        self._displace(member)
+        self._unlist(member)
+        self.having.subtract(member.domains)
 
     def ring_size(self, ring: int) -> int:
         """Return how many members a ring has."""
-        return sum(map(len, self._by_state[ring].values()))
+        return sum(self._counts[ring].values())
 
     def count(self, ring: int, *states: MemberState) -> int:
         """Return how many members of a ring are in one of these states."""
-        found = self._by_state[ring]
-        return sum(len(found.get(state, ())) for state in states)
+        found = self._counts[ring]
+        return sum(found.get(state, 0) for state in states)
 
     def count_all(self, *states: MemberState) -> int:
         """Return how many members of all rings are in one of these states."""
@@ -216,14 +236,33 @@ class Board:
         is_free = not member.is_held and not member.pinned
         return member.state is MemberState.PENDING and member.is_reachable and is_free
 
-    def _list(self, member: Member) -> None:
-        self._members[member.client_id] = member
+    def _place(self, member: Member) -> None:
         self._by_state[member.ring].setdefault(member.state, {})[member.client_id] = None
-        self.failures[member.ring] += counts_as_failure(member, self._counts_beside)
-        self._count_domains(member, 1)
-        self.first_runs[member.ring, member.first_run] += _has_first_run(member)
+        counts = self._counts[member.ring]
+        counts[member.state] = counts.get(member.state, 0) + member.size
+        self._size += member.size
+
+    def _displace(self, member: Member) -> None:
+        del self._by_state[member.ring][member.state][member.client_id]
+        self._counts[member.ring][member.state] -= member.size
+        self._size -= member.size
+
+    def _list(self, member: Member) -> None:
+        """Count a member in the indexes by what is known of it."""
+        if member.state is MemberState.PENDING and member.begun_at is None:  # nearly all, nearly always
+            self._list_pending(member)
+            return
+        if member.state not in _NEVER_FAIL and counts_as_failure(member, self._counts_beside):
+            self.failures[member.ring] += member.size
+        if member.domains:
+            self._count_domains(member, 1)
+        if _has_first_run(member):
+            self.first_runs[member.ring, member.first_run] += member.size
         if _is_due(member):
             self._due[member.client_id] = None
+        self._list_pending(member)
+
+    def _list_pending(self, member: Member) -> None:
         if not self._may_begin(member):
             return
         if member.not_before is None:
@@ -232,28 +271,38 @@ class Board:
             heapq.heappush(self._wakes, (member.not_before, member.client_id))
 
     def _change_facts(self, before: Member, member: Member) -> None:
-        self._members[member.client_id] = member
         if before.first_run is not member.first_run:
-            has_one = _has_first_run(member)
-            self.first_runs[member.ring, before.first_run] -= has_one
-            self.first_runs[member.ring, member.first_run] += has_one
+            if _has_first_run(member):
+                self.first_runs[member.ring, before.first_run] -= member.size
+                self.first_runs[member.ring, member.first_run] += member.size
             counts = self._counts_beside
-            self.failures[member.ring] += counts_as_failure(member, counts) - counts_as_failure(before, counts)
+            fails_now, failed = counts_as_failure(member, counts), counts_as_failure(before, counts)
+            if fails_now is not failed:
+                self.failures[member.ring] += member.size if fails_now else -member.size
         if _is_due(member):
             self._due[member.client_id] = None
         else:
             self._due.pop(member.client_id, None)
 
-    def _unlist(self, member: Member, *, keeps_place: bool = False) -> None:
-        if not keeps_place:
-            del self._by_state[member.ring][member.state][member.client_id]
+    def _unlist(self, member: Member) -> None:
+        """Take a member out of the indexes that `_list` put it in."""
+        if member.state is MemberState.PENDING:
+            self._unlist_pending(member)
+            if member.begun_at is None:
+                return
         self._due.pop(member.client_id, None)
-        self.first_runs[member.ring, member.first_run] -= _has_first_run(member)
-        self.failures[member.ring] -= counts_as_failure(member, self._counts_beside)
-        self._count_domains(member, -1)
-        if member.state is not MemberState.PENDING:
-            return
+        if _has_first_run(member):
+            self.first_runs[member.ring, member.first_run] -= member.size
+        if member.state not in _NEVER_FAIL and counts_as_failure(member, self._counts_beside):
+            self.failures[member.ring] -= member.size
+        if member.domains:
+            self._count_domains(member, -1)
+
+    def _unlist_pending(self, member: Member) -> None:
         entries = self._ready[member.ring].get(member.zone, [])
+        if entries and entries[-1][1] == member.client_id:  # it is its turn
+            entries.pop()
+            return
         at = bisect_left(entries, (-member.rank, member.client_id))
         if at < len(entries) and entries[at][1] == member.client_id:
             del entries[at]
@@ -268,8 +317,15 @@ class Board:
             if at == len(entries) or entries[at] != entry:
                 entries.insert(at, entry)
 
+    def _note_begun(self, moment: datetime, size: int) -> None:
+        if not self._begun or moment >= self._begun[-1]:
+            self._begun.extend([moment] * size)
+        else:
+            at = bisect_right(self._begun, moment)
+            self._begun[at:at] = [moment] * size
+
     def _count_domains(self, member: Member, by: int) -> None:
-        if member.domains and member.state in _TOGETHER:
+        if member.state in _TOGETHER:
             for domain in member.domains:
                 self.together_in[domain] += by
                 if member.state in _MOVING:

@@ -15,6 +15,7 @@ from backfleet.rollouts.policy import Kind
 from backfleet.rollouts.records import MemberRecord, RolloutRecord
 from backfleet.rollouts.sending import Sent
 from backfleet.rollouts.states import MemberState
+from backfleet.rollouts.strategy.ends import LONGEST_PAUSE
 from backfleet.storage import Transaction
 
 _AWAITED: Final = (MemberState.UPGRADING, MemberState.ROLLING_BACK)
@@ -79,8 +80,10 @@ def refresh(
     away = fleet.out_of_reach(tx, record.account_id, record.region, reachable_since=now - reachable_within)
     for member in list(board.all_in_state(MemberState.PENDING)):
         is_reachable = member.instance_id not in away
-        if is_reachable is not member.is_reachable:
-            board.put(member._replace(is_reachable=is_reachable))
+        was_set_back = member.not_before is not None and member.not_before > now + LONGEST_PAUSE  # the clock
+        if was_set_back or is_reachable is not member.is_reachable:
+            not_before = now if was_set_back else member.not_before
+            board.put(member._replace(is_reachable=is_reachable, not_before=not_before))
     existing = fleet.ids_of_package(tx, record.account_id, record.region, record.package)
     gone = [member.client_id for member in board if member.client_id not in existing]
     for client_id in gone:

@@ -11,6 +11,8 @@ class MemberState(StrEnum):
     whose order is under way is `prechecked`, then `staged`, as its host reports it.
     """
 
+    __hash__ = str.__hash__  # they are keys of counts, looked up a million times
+
     PENDING = "pending"
     UPGRADING = "upgrading"
     VERIFYING = "verifying"  # the new version runs; its first real backup is awaited

@@ -70,7 +70,7 @@ class Worker:
         """Run one round; True if there may be more to do at once."""
         context = Context(now, self._draw, self._settings, self._read_judge, self._witness)
         with self._database.reading() as tx:
-            due = _store.due(tx, now, AT_ONCE)
+            due = _store.due(tx, now, AT_ONCE, longest=SLOWLY)
             active = _store.active(tx)  # a notification may mean that an order of theirs has ended
         for rollout_id in dict.fromkeys([*due, *active]):
             try:
@@ -127,7 +127,7 @@ def decide_once(tx: Transaction, record: RolloutRecord, loaded: Loaded, context:
         withdraw_orders(tx, record.id, now)
     events = chained([*came, *left(gone), *events_of(rollout, decision)], after=record.events, head=record.head, at=now)
     is_quiet = not events and not gone and moved.waits_for == record.waits_for
-    if is_quiet and record.decide_at is not None and record.decide_at > now:
+    if is_quiet and record.decide_at is not None and now < record.decide_at <= now + SLOWLY:
         return record.revision
     _store.add_events(tx, record.id, events)
     head = events[-1].hash if events else record.head
@@ -164,7 +164,7 @@ def read_signals(tx: Transaction, record: RolloutRecord, loaded: Loaded, judge: 
     if record.state is RolloutState.RUNNING and record.starter:
         refused = judge.starting(record.id)
     return Signals(
-        answers=_store.fresh_answers(tx, record.id, since=now - ANSWERS_LAST),
+        answers=_store.fresh_answers(tx, record.id, now=now, within=ANSWERS_LAST),
         approvals={ring: frozenset(people) for ring, people in approvals.items()},
         resumed=frozenset(resumed),
         failed_runs_above_baseline=_failed_runs(tx, record, loaded),

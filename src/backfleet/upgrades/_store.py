@@ -12,7 +12,7 @@ from backfleet.idempotency import TokenStore
 from backfleet.paging import Listing, Page
 from backfleet.storage import Transaction
 from backfleet.upgrades._tables import items, tasks, tokens
-from backfleet.upgrades.model import EndedBadly, Item, Task
+from backfleet.upgrades.model import LONGEST_PAUSE, EndedBadly, Item, Task
 from backfleet.upgrades.progress import ItemStatus
 from backfleet.upgrades.states import OPEN, ItemState, Kind, TaskState
 
@@ -203,7 +203,8 @@ def _waiting(now: datetime, reachable_since: datetime) -> sa.Select[Any]:
     in_time = sa.and_(items.c.state == ItemState.WAITING, tasks.c.deadline > now)
     is_due = sa.and_(
         items.c.waits_until > now,
-        sa.or_(items.c.not_before.is_(None), items.c.not_before <= now),
+        # Later than any pause: the clock was set back since.
+        sa.or_(items.c.not_before.is_(None), items.c.not_before <= now, items.c.not_before > now + LONGEST_PAUSE),
         fleet.can_be_sent_to(items.c.instance_id, reachable_since),
     )
     ready = sa.or_(items.c.waits_until.is_(None), is_due)

@@ -65,6 +65,9 @@ def status_after_failure(kind: Kind, version: str, code: str, *, is_deferred: bo
 KEEPS_VERSION: Final = (Kind.PRECHECK, Kind.STAGE, Kind.SETTINGS)
 """What leaves the client's version, and so its status, as they are."""
 
+LONGEST_PAUSE: Final = timedelta(hours=1)
+"""Between two orders for a busy host."""
+
 
 class IllegalMove(Exception):
     """An item cannot go from its state to that one: a fault of this program, not of a host."""

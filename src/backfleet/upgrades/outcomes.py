@@ -33,8 +33,22 @@ _AGENT_ERRORS: Final = {
     "28": ("DiskFull", "the agent has no disk space to begin it"),
     "122": ("DiskFull", "the agent has no disk space to begin it, by its quota"),
     "30": ("HostBusy", "the agent's file system is read-only"),
+    **dict.fromkeys(
+        (
+            "SshHostKeyChanged",
+            "SshHostUnfit",
+            "SshKeyMissing",
+            "SshLoginRefused",
+            "SshNotAllowed",
+            "SshSudoRefused",
+        ),
+        ("HostUnreachable", "the server could not begin it by SSH"),
+    ),
 }
-"""What an agent's own errors mean that tell something about the host. A positive one is an errno of Linux."""
+"""What an agent's own errors mean that tell something about the host. A positive one is an errno of Linux.
+
+The others are those of the carrier `ssh`, which stands in for an agent.
+"""
 
 _BEFORE_LOOKING: Final = ("DownloadFailed", "UntrustedRelease", "UnsupportedPlatform")
 """How an order fails that could not even start, by a command without our host program."""

@@ -16,7 +16,7 @@ from backfleet.ids import Draw, new_id
 from backfleet.storage import Transaction
 from backfleet.upgrades import _store
 from backfleet.upgrades.ending import TOPIC, update_tasks
-from backfleet.upgrades.model import KEEPS_VERSION, Item, Task
+from backfleet.upgrades.model import KEEPS_VERSION, LONGEST_PAUSE, Item, Task
 from backfleet.upgrades.outcomes import LONGEST_MESSAGE, Judgement
 from backfleet.upgrades.planning import PINNED, pinned_text
 from backfleet.upgrades.states import ItemState, Kind
@@ -28,7 +28,6 @@ NO_PERMISSION: Final = "NoPermission"
 BUSY: Final = frozenset({"BackupRunning", "HostBusy", "UpgradeInProgress"})
 """Codes of hosts that touched nothing and may take another order later; so is whatever they only deferred."""
 FIRST_PAUSE: Final = timedelta(minutes=5)
-LONGEST_PAUSE: Final = timedelta(hours=1)
 REACHABLE_WITHIN: Final = timedelta(seconds=180)  # unless the settings say otherwise
 WITH_VERSION: Final = (Kind.UPGRADE, Kind.INSTALL, Kind.PRECHECK, Kind.STAGE, Kind.ROLL_BACK)
 

@@ -123,7 +123,7 @@ class Browser:
         return page
 
 
-def serve(env: Environment, tls: ssl.SSLContext | None = None) -> tuple[Site, Callable[[], None]]:
+def serve(env: Environment, tls: ssl.SSLContext | None = None, port: int = 0) -> tuple[Site, Callable[[], None]]:
     """Serve the console and the API in a thread. Return the site, and a function that stops it."""
     ready: queue.Queue[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = queue.Queue()
     pubsub = InProcessPubSub()
@@ -134,7 +134,7 @@ def serve(env: Environment, tls: ssl.SSLContext | None = None) -> tuple[Site, Ca
         openapi.add_to(app, env.services, performer, lambda: env.now)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+        await web.TCPSite(runner, "127.0.0.1", port, ssl_context=tls).start()
         stopping = asyncio.Event()
         ready.put((f"127.0.0.1:{runner.addresses[0][1]}", asyncio.get_running_loop(), stopping))
         await stopping.wait()

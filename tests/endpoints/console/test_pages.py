@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from backfleet import fleet, identity
 from backfleet.endpoints.console.exports import cell
 from backfleet.endpoints.console.pages.fleet import MOST_SITES, OTHER_SITES, maps_of
+from backfleet.endpoints.console.pages.others import fact_of
 from backfleet.endpoints.console.pages.rollouts import gates_of
 from backfleet.endpoints.console.pages.tasks import shown_item
 from backfleet.fleet._tables import clients, instances
@@ -275,3 +276,10 @@ def test_gates_of_a_policy_are_shown_and_what_cannot_be_read_is_not() -> None:
     }
     for odd in ("", "ring = 5", "ring = [5]", "[[", "ring = [{ gates = [] }]", 'ring = [{ name = "a", gates = 5 }]'):
         assert gates_of(odd) == {}, odd
+
+
+def test_what_the_server_says_is_shown_as_people_read_it() -> None:
+    facts = [("CopiedTime", 0), ("RestoredTime", 1_795_894_935), ("Held", False), ("Held", True), ("HostBinaries", []),
+             ("HostBinaries", ["linux-amd64", "x"]), ("Instances", 50_000), ("AuthoritySha256", "")]  # fmt: skip
+    shown = [re.sub("<[^>]*>", "", str(fact_of(*each))) for each in facts]
+    assert shown == ["never", "2026-11-28 19:42", "no", "yes", "none", "linux-amd64, x", "50,000", "none"]

@@ -11,12 +11,12 @@ from backfleet import identity
 from backfleet.ids import draw as really_draw
 from backfleet.operations import catalogue
 from backfleet.operations.catalogue import Services
-from backfleet.releases import Repository
 from backfleet.settings import Settings
 from backfleet.storage import Database
 from backfleet.wire.credentials import Credentials
 from databases import sqlite_with_tables
 from endpoints.openapi.server import Server, SettableClock, enter_operations, listen
+from made_keys import open_keys
 
 
 def begin(
@@ -24,11 +24,12 @@ def begin(
 ) -> tuple[Server, Callable[[], None]]:
     """Start a server on an empty database. Return it, and the function that stops it."""
     clock = SettableClock()
+    vault, repository = open_keys(folder)
     services = Services(
         database=database,
-        settings=Settings(data=folder, **settings),
-        vault=identity.Vault.open(folder),
-        repository=Repository.open(folder),
+        settings=Settings(data=folder, **{"ssh_allowed": "127.0.0.1/32", **settings}),
+        vault=vault,
+        repository=repository,
         draw=really_draw,
     )
     with database.transaction() as tx:

@@ -28,6 +28,8 @@ deadline = "2099-01-01T00:00:00Z"
 ring = [{ name = "canary", count = 1 }, { name = "rest", gates = [{ kind = "approval" }] }]
 """
 
+HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJuBxkWEVddZpPUWazUjJ8P/NX4nJdr8u4yxANjN3B0j"
+
 Call = Callable[[Operation, dict[str, Any]], dict[str, Any]]
 """A client: the body of a success; a refusal is Refused."""
 
@@ -110,6 +112,12 @@ BACKFLEET = [
     step("backfleet", "ListNotifications"),
     step("backfleet", "ReplayNotification", NotificationId="<test>"),
     step("backfleet", "DeleteNotificationDestination", Name="oncall"),
+    step("backfleet", "CreateSshKey", Name="fleet"),
+    step("backfleet", "ListSshKeys"),
+    step("backfleet", "ScanSshHosts", Hosts=[{"Address": "127.0.0.1", "Port": 9}]),
+    step("backfleet", "CreateSshKey", Name="spare"),
+    step("backfleet", "ImportSshHosts", KeyName="fleet", Hosts=[{"Address": "127.0.0.1", "HostKeys": [HOST_KEY]}]),
+    step("backfleet", "DeleteSshKey", Name="spare"),
     step("backfleet", "PreviewRollout", Policy=POLICY),
     step("backfleet", "SimulateRollout", Policy=POLICY, Failures="50%", Seed=3, Preset="ssm-ramp"),
     step("backfleet", "CreateRollout", {"rollout": "RolloutId"}, Policy=POLICY),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from backfleet import identity, notifications, releases
+from backfleet import hold, identity, notifications, releases
 from backfleet.certificates import prepare_certificates
 from backfleet.notifications import Condition, Kind
 from backfleet.operations.noticing import PROGRAM, Watcher
@@ -178,6 +178,35 @@ def test_the_program_of_the_settings_is_a_destination_while_it_is_set(env: Envir
     Watcher(env.services).run_once(env.now)
     _, found = env.ask("2026-11-01", "ListNotificationDestinations")
     assert [each["Way"] for each in found["Destinations"]] == ["mail"]
+
+
+def test_a_destination_of_people_that_is_called_program_stays(env: Environment) -> None:
+    """The program of the settings gets another name."""
+    assert env.ask("2026-11-01", "PutNotificationDestination", Name=PROGRAM, Mail="a@example.com")[0] == 200
+    for path in ("/bin/page", "/bin/other"):
+        services = replace(env.services, settings=replace(env.services.settings, notify_program=path))
+        for _ in range(2):
+            Watcher(services).run_once(env.now)
+        found = env.ask("2026-11-01", "ListNotificationDestinations")[1]["Destinations"]
+        assert [each["Name"] for each in found] == ["oncall", PROGRAM, "program-2"]
+        assert [each["Way"] for each in found] == ["mail", "mail", "program"]
+    Watcher(env.services).run_once(env.now)
+    found = env.ask("2026-11-01", "ListNotificationDestinations")[1]["Destinations"]
+    assert [each["Name"] for each in found] == ["oncall", PROGRAM]
+
+
+def test_people_are_notified_of_a_restore_and_of_what_waits_for_a_signature(env: Environment) -> None:
+    """With what to run."""
+    (env.folder / "keys" / "release-targets.key").unlink()  # a new one is made, which no host trusts
+    services = replace(env.services, repository=releases.Repository.open(env.folder))
+    env.services = services
+    env.release("1.1")
+    with services.database.transaction() as tx:
+        hold.begin(tx, copied_at=env.now - timedelta(days=1), now=env.now)
+    Watcher(services).run_once(env.now)
+    found = messages(env)
+    assert "`backfleet release pending`" in found["signature.pending"]["summary"]
+    assert "is held: `backfleet server show`" in found["server.restored"]["summary"]
 
 
 def test_an_account_that_cannot_be_looked_at_holds_up_no_other(env: Environment) -> None:

@@ -170,6 +170,11 @@ def rename(tx: Transaction, instance_id: str, name: str) -> None:
     tx.run(sa.update(instances).where(instances.c.id == instance_id).values(name=name))
 
 
+def set_facts(tx: Transaction, instance_id: str, facts: dict[str, str]) -> None:
+    """Record what is known of an instance's machine."""
+    tx.run(sa.update(instances).where(instances.c.id == instance_id).values(facts))
+
+
 def set_stopped(tx: Transaction, instance_id: str, now: datetime) -> None:
     """Record that an instance is stopped since now."""
     tx.run(sa.update(instances).where(instances.c.id == instance_id).values(stopped_at=now))

@@ -20,6 +20,7 @@ from backfleet.operations.backfleet import (
     runs,
     server,
     server_health,
+    ssh_hosts,
     tasks,
     version_schemes,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "runs",
     "server",
     "server_health",
+    "ssh_hosts",
     "tasks",
     "version_schemes",
 ]

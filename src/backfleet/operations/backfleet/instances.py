@@ -5,7 +5,9 @@ from datetime import timedelta
 from typing import Any
 
 from backfleet import fleet
-from backfleet.fleet import AgentRun, Client, Inventory
+from backfleet.carriers import ssh
+from backfleet.fleet import AgentRun, CarrierKind, Client, Inventory
+from backfleet.operations.backfleet.ssh_hosts import ssh_of
 from backfleet.operations.catalogue import BACKFLEET, Call, operation
 from backfleet.operations.ecs.errors import InstanceNotFound
 from backfleet.operations.hbr.answers import seconds
@@ -22,6 +24,14 @@ CHECKUP = {
     "ConfirmedTime": Maybe(int),
 }
 CLONE = {"Host": str, "IpAddress": str, "MachineId": str, "FirstTime": int, "LastTime": int}
+SSH = {
+    **dict.fromkeys(("Address", "User", "Root", "KeyName", "ProblemCode", "Problem"), str),
+    "Port": int,
+    "Sudo": bool,
+    "HostKeys": [str],
+    "Jumps": [str],
+    "VisitedTime": Maybe(int),
+}
 INVENTORY = {"Type": str, "Count": int, "CapturedTime": str, "ReceivedTime": int}
 
 
@@ -52,6 +62,7 @@ class DescribeInstance:
         "Inventory": [INVENTORY],
         "Checkups": [CHECKUP],
         "Clones": [CLONE],
+        "Ssh": Maybe(SSH),
     },
     errors=(InstanceNotFound,),
 )
@@ -61,7 +72,8 @@ def describe_instance(call: Call, asked: DescribeInstance) -> dict[str, Any]:
     LastHeardTime is the last signed request of its agent, ReachableTime the last time it could be given work, and
     ConnectsTime when an official agent without a connection connects again by itself. Drift is what differs from the
     state after the last upgrade: another package manager, a file that was changed. Clones are hosts that use this
-    instance's identity side by side; while there are some, it gets no orders.
+    instance's identity side by side; while there are some, it gets no orders. Ssh says how the server goes
+    to an instance without an agent, and what was wrong at its last visit.
     """
     with call.services.database.reading() as tx:
         found = fleet.instance(tx, call.account_id, asked.instance_id or "")
@@ -69,6 +81,7 @@ def describe_instance(call: Call, asked: DescribeInstance) -> dict[str, Any]:
             raise InstanceNotFound
         inventory = fleet.find_inventory(tx, found.id)
         clones = fleet.clones_of(tx, [found.id], now=call.now).get(found.id, [])
+        way = ssh.find_host(tx, found.id) if found.carrier is CarrierKind.SSH else None
         clients = fleet.resolve(tx, call.account_id, found.region, [found.id], []).clients_on.get(found.id, [])
     skew = {} if found.clock_skew_ms is None else {"ClockSkewMilliseconds": found.clock_skew_ms}
     within = timedelta(seconds=call.services.settings.fit_seconds)
@@ -92,6 +105,7 @@ def describe_instance(call: Call, asked: DescribeInstance) -> dict[str, Any]:
         "Inventory": [_inventory(one) for one in inventory],
         "Checkups": [_checkup(client) for client in clients],
         "Clones": [_clone(run) for run in clones],
+        **ssh_of(way),
     }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from backfleet import assistant, commands, fleet
 from backfleet.assistant import Usage
+from backfleet.carriers import ssh
 from backfleet.fleet import Instance, InstanceFilter
 from backfleet.operations.catalogue import ECS, Call, operation
 from backfleet.operations.ecs import errors
@@ -180,6 +181,7 @@ def deregister_managed_instance(call: Call, asked: DeregisterManagedInstance) ->
         details = _Details.of(tx, call, [instance])
         if fleet.deregister(tx, instance.id, now=call.now):
             commands.end_gone(tx, instance.id, now=call.now)
+            ssh.forget_host(tx, instance.id)
     return {"Instance": details.managed(instance)}
 
 

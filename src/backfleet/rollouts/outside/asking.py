@@ -69,7 +69,7 @@ class Asker:
         """Ask what is due; False: there is no more to do at once."""
         with self._database.reading() as tx:
             records = _store.running(tx)
-            asked = {each.id: _store.fresh_answers(tx, each.id, since=now - EVERY) for each in records}
+            asked = {each.id: _store.fresh_answers(tx, each.id, now=now, within=EVERY) for each in records}
         due = [each for record in records for each in questions_of(record) if _place(each) not in asked[record.id]]
         if not due:
             return False

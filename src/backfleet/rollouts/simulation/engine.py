@@ -1,19 +1,21 @@
 """Run a rollout in virtual time, by the strategy that the worker runs. Pure: the same input, the same history."""
 
-import heapq
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final, Protocol
 
 from backfleet.rollouts.applying import moved_member, moved_rollout
 from backfleet.rollouts.board import Board
 from backfleet.rollouts.model import Action, Decision, FirstRun, Member, Move, OrderEnd, Rollout, Signals
+from backfleet.rollouts.simulation.to_come import ToCome
 from backfleet.rollouts.states import ENDED, MemberState
 from backfleet.rollouts.strategy import Timetable, decide
 
-_NOTHING: Final = timedelta(0)
 _SAVING: Final = timedelta(seconds=5)  # that a host takes to save settings
+_ENDS: Final = {end: {"end": end} for end in OrderEnd}
+_FIRST_RUNS: Final = {found: {"first_run": found} for found in FirstRun}
+_SUCCEEDED: Final = _ENDS[OrderEnd.SUCCEEDED]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,45 +90,49 @@ def no_signals(rollout: Rollout, board: Board, now: datetime) -> Signals:
     return Signals()
 
 
+class Splits(Protocol):
+    """Members of the board that each stand for several, and how they are taken apart."""
+
+    def split(self, member: Member, move: Move) -> Iterable[Member]:
+        """Return those of them that move, by host."""
+
+
 class _Run:
     def __init__(
-        self, rollout: Rollout, board: Board, hosts: Mapping[str, Host], now: datetime, *, keeps_members: bool
+        self,
+        rollout: Rollout,
+        board: Board,
+        hosts: Mapping[str, Host],
+        now: datetime,
+        *,
+        keeps_members: bool,
+        groups: Splits | None,
     ) -> None:
-        self.history = History(rollout, board)
+        self.history, self.groups = History(rollout, board), groups
         self.hosts, self.now, self.keeps_members = hosts, now, keeps_members
-        self._queue: list[tuple[datetime, int, str, dict[str, Any]]] = []
-        self._count = 0
+        self.to_come = ToCome(now)
         for client_id, host in hosts.items():
             for begin, end in host.absent:
-                self.at(begin, client_id, is_reachable=False)
-                self.at(end, client_id, is_reachable=True)
-
-    def at(self, moment: datetime, client_id: str, **facts: Any) -> None:
-        """Change facts of a member then."""
-        self._count += 1
-        heapq.heappush(self._queue, (moment, self._count, client_id, facts))
-
-    @property
-    def next_at(self) -> datetime | None:
-        """When the next fact changes."""
-        return self._queue[0][0] if self._queue else None
+                self.to_come.add(begin, client_id, {"is_reachable": False})
+                self.to_come.add(end, client_id, {"is_reachable": True})
 
     def change_facts(self) -> None:
         """Change what has changed by now."""
-        while self._queue and self._queue[0][0] <= self.now:
-            _, _, client_id, facts = heapq.heappop(self._queue)
-            self.history.board.put(self.history.board[client_id]._replace(**facts))
+        board = self.history.board
+        for client_id, facts in self.to_come.take(self.now):
+            board.put(board[client_id].changed(facts))
 
     def apply(self, decision: Decision) -> None:
         """Make the moves of a decision, and queue what comes of them."""
         history, now = self.history, self.now
         for move in decision.moves:
-            member = moved_member(history.board[move.client_id], move, now)
-            history.board.put(member)
-            if self.keeps_members:
-                history.events.append(Event(now, "member", move.client_id, move.to.value, move.why))
-            if move.action is not None:
-                self._carry_out(member, move, self.hosts[move.client_id])
+            for part in self._parts(move):
+                member = moved_member(part, move, now)
+                history.board.put(member)
+                if self.keeps_members:
+                    history.events.append(Event(now, "member", member.client_id, move.to.value, move.why))
+                if move.action is not None:
+                    self._carry_out(member, move, self.hosts[member.client_id])
         for ring_move in decision.ring_moves:
             name = history.rollout.policy.rings[ring_move.ring].name
             history.events.append(Event(now, "ring", name, ring_move.to.value, ring_move.why))
@@ -134,9 +140,23 @@ class _Run:
             history.events.append(Event(now, "rollout", history.rollout.id, decision.state.value, decision.reason))
         history.rollout = moved_rollout(history.rollout, decision, now)
 
+    def _parts(self, move: Move) -> Sequence[Member]:
+        """Return the members that a move is of; what stays of several that are alike stays on the board."""
+        board = self.history.board
+        whole = board[move.client_id]
+        if self.groups is None:
+            return (whole,)
+        parts = list(self.groups.split(whole, move))
+        left = whole.size - sum(part.size for part in parts)
+        if left:
+            board.put(whole.changed({"size": left}))
+        elif parts[0].client_id != whole.client_id:
+            board.drop(whole.client_id)
+        return parts
+
     def _carry_out(self, member: Member, move: Move, host: Host) -> None:
         if move.action is Action.ROLL_BACK:
-            self.at(self.now + host.upgrade, member.client_id, end=OrderEnd.SUCCEEDED)
+            self.to_come.add(self.now + host.upgrade, member.client_id, _SUCCEEDED)
         elif move.action is Action.SETTINGS:
             self._take_settings(member, host)
         elif move.to is MemberState.UPGRADING:
@@ -147,19 +167,20 @@ class _Run:
         done = self.now + _SAVING
         is_bad = host.end is OrderEnd.ROLLED_BACK
         end, first_run = (OrderEnd.SUCCEEDED, FirstRun.FAILED) if is_bad else (host.end, host.first_run)
-        self.at(done, member.client_id, end=end)
+        self.to_come.add(done, member.client_id, _ENDS[end])
         if end is OrderEnd.SUCCEEDED and first_run is not None:
-            self.at(done + host.first_run_after, member.client_id, first_run=first_run)
+            self.to_come.add(done + host.first_run_after, member.client_id, _FIRST_RUNS[first_run])
 
     def _upgrade(self, member: Member, host: Host) -> None:
         free_at = host.busy_until(self.now)
         if free_at is not None and free_at - self.now > host.drain:
-            self.at(self.now + host.drain, member.client_id, end=OrderEnd.BUSY, end_text="a backup runs")
+            busy = {"end": OrderEnd.BUSY, "end_text": "a backup runs"}
+            self.to_come.add(self.now + host.drain, member.client_id, busy)
             return
         done = (free_at or self.now) + host.upgrade
-        self.at(done, member.client_id, end=host.end)
+        self.to_come.add(done, member.client_id, _ENDS[host.end])
         if host.end is OrderEnd.SUCCEEDED and host.first_run is not None:
-            self.at(done + host.first_run_after, member.client_id, first_run=host.first_run)
+            self.to_come.add(done + host.first_run_after, member.client_id, _FIRST_RUNS[host.first_run])
 
 
 def run(
@@ -172,6 +193,7 @@ def run(
     limits: Limits = Limits(),
     signals: SignalsAt = no_signals,
     keeps_members: bool = True,
+    groups: Splits | None = None,
 ) -> History:
     """Run a rollout until it ends, or nothing more can happen.
 
@@ -184,8 +206,9 @@ def run(
         limits: how far apart decisions are, and how many at most.
         signals: what the world says, asked before each decision.
         keeps_members: whether the moves of members are kept as events; there may be millions.
+        groups: where members of the board stand for several: how those are taken apart when they begin.
     """
-    simulated = _Run(rollout, board, hosts, now, keeps_members=keeps_members)
+    simulated = _Run(rollout, board, hosts, now, keeps_members=keeps_members, groups=groups)
     history = simulated.history
     while history.decisions < limits.decisions:
         simulated.change_facts()
@@ -194,7 +217,7 @@ def run(
         history.decisions += 1
         if history.rollout.state in ENDED and history.ended_at is None:
             history.ended_at = simulated.now
-        following = [at for at in (simulated.next_at, found.decide_again_at) if at is not None]
+        following = [at for at in (simulated.to_come.next_at, found.decide_again_at) if at is not None]
         if not following:
             break
         simulated.now = max(min(following), simulated.now + limits.tick)

@@ -9,6 +9,7 @@ from backfleet.rollouts.board import Board
 from backfleet.rollouts.model import CheckAnswer, FirstRun, Member, OrderEnd, RingRun, Rollout, Signals
 from backfleet.rollouts.policy import Approval, Fault, Manual, Policy, PolicyRefused, Prometheus, Webhook
 from backfleet.rollouts.simulation.engine import Limits, run
+from backfleet.rollouts.simulation.groups import Groups, may_group
 from backfleet.rollouts.simulation.hosts import Failures, made_up_hosts
 from backfleet.rollouts.simulation.results import Curve, report_of
 from backfleet.rollouts.states import RolloutState
@@ -58,6 +59,7 @@ def simulate(
     seed: int,
     now: datetime,
     limits: Limits = _NO_LIMITS,
+    groups: bool = True,
 ) -> dict[str, Any]:
     """Simulate a policy's rollout until it ends, or nobody but a person could move it on.
 
@@ -72,6 +74,7 @@ def simulate(
         seed: of the made-up hosts.
         now: when it begins.
         limits: where it is cut off; then `IsComplete` is false.
+        groups: whether members that are alike may be simulated as one; what comes out is the same.
 
     Returns:
         What `report_of` returns.
@@ -89,15 +92,21 @@ def simulate(
     rollout = Rollout(
         _ID, "", policy, RolloutState.RUNNING, policy.version or policy.channel, rings, "", "", started_at=now
     )
+    alike = Groups(found, hosts) if groups and may_group(policy, found) else None
+    board = Board(policy, found if alike is None else alike.members())
     history = run(
-        rollout, Board(policy, found), hosts, timetable, now=now, limits=limits, signals=signals, keeps_members=False
+        rollout, board, hosts, timetable, now=now, limits=limits, signals=signals, keeps_members=False, groups=alike
     )
-    bad = frozenset(
-        client_id
-        for client_id, host in hosts.items()
-        if host.end is not OrderEnd.SUCCEEDED or host.first_run is not FirstRun.SUCCEEDED
-    )
-    return report_of(history, curve, bad)
+
+    def is_bad(client_id: str) -> bool:
+        host = hosts[client_id]
+        return host.end is not OrderEnd.SUCCEEDED or host.first_run is not FirstRun.SUCCEEDED
+
+    return report_of(history, curve, is_bad, _itself if alike is None else alike.clients_of)
+
+
+def _itself(member: Member) -> tuple[str, ...]:
+    return (member.client_id,)
 
 
 def _everybody_agrees(policy: Policy) -> Signals:

@@ -49,15 +49,17 @@ def begin_members(tally: Tally, timetable: Timetable, ring: int) -> None:
     is_open = [zone for zone, opening in openings.items() if opening.is_open]
     if openings and not is_open:
         tally.wait_for(next(iter(openings.values())).why)
+    action = _ACTIONS.get(policy.kind, Action.MOVE)
     for member in _candidates(tally, ring, is_open, openings):
         if slots <= 0:
             return
-        blocked = tally.blocked_by(member)
+        blocked = tally.blocked_by(member) if member.domains else ""
         if blocked:
             tally.wait_for(blocked)
             continue
-        tally.move(member, _order(policy, member))
-        slots -= 1
+        size = min(member.size, slots)
+        tally.move(member, Move(member.client_id, MemberState.UPGRADING, "its order leaves", "", action, size=size))
+        slots -= size
 
 
 def free_slots(tally: Tally, ring: int) -> tuple[int, str]:
@@ -84,26 +86,19 @@ def _candidates(tally: Tally, ring: int, zones: list[str], openings: dict[str, O
     started = tally.rings[ring].started_at or tally.now
     end = last_begin(tally.rollout.policy)
     spread = tally.rollout.policy.pace.jitter_seconds
+    limits = {zone: end if found.until is None else min(end, found.until) for zone, found in openings.items()}
     for member in tally.board.ready(ring, zones):
         if tally.is_full:
             return
         if tally.full and not tally.full.isdisjoint(member.domains):
             continue
-        opening = openings[member.zone]
-        needs = timedelta(seconds=member.needs_seconds)
-        limit = end if opening.until is None else min(end, opening.until)
-        if tally.now + needs > limit or tally.state_of(member) is not member.state:
+        done_by = tally.now + timedelta(0, member.needs_seconds)
+        if done_by > limits[member.zone] or tally.state_of(member) is not member.state:
             continue
         if spread:
-            opened = max(started, opening.since or started)
+            opened = max(started, openings[member.zone].since or started)
             at = opened + timedelta(seconds=member.rank % (spread + 1))
             if at > tally.now:
                 tally.wake_at(at)
                 continue
         yield member
-
-
-def _order(policy: Policy, member: Member) -> Move:
-    return Move(
-        member.client_id, MemberState.UPGRADING, "its order leaves", action=_ACTIONS.get(policy.kind, Action.MOVE)
-    )

@@ -40,18 +40,19 @@ def first_backup(policy: Policy) -> str:
 
 def end_orders(tally: Tally) -> None:
     """Move the members whose order, or whose first backup, has ended."""
-    backup_failed = []
+    backup_failed, policy = [], tally.rollout.policy
+    waiting = frozenset(ring for ring in range(len(tally.rings)) if first_run_hours(policy, ring) > 0)
     for member in tally.board.due():
         if member.state is MemberState.VERIFYING and member.first_run is FirstRun.FAILED:
             backup_failed.append(member)
         elif member.state is MemberState.UPGRADING:
-            tally.move(member, _after_order(tally, member))
+            tally.move(member, _after_order(tally, member, waits=member.ring in waiting))
         elif member.state is MemberState.ROLLING_BACK:
             tally.move(member, _after_roll_back(member))
         elif member.state is MemberState.VERIFYING:
-            why = f"{first_backup(tally.rollout.policy)} succeeded"
+            why = f"{first_backup(policy)} succeeded"
             tally.move(member, Move(member.client_id, MemberState.SUCCEEDED, why))
-        elif _is_known_after_all(tally.rollout.policy, member):
+        elif _is_known_after_all(policy, member):
             late = _after_roll_back(member) if member.rolled_back_once else _after_order(tally, member, late=True)
             tally.move(member, late)
     for member in backup_failed:  # last: what ended above has freed places
@@ -80,10 +81,9 @@ def _is_known_after_all(policy: Policy, member: Member) -> bool:
     return not waits or member.first_run is FirstRun.SUCCEEDED
 
 
-def _after_order(tally: Tally, member: Member, *, late: bool = False) -> Move:
+def _after_order(tally: Tally, member: Member, *, waits: bool = False, late: bool = False) -> Move:
     end = member.end
     if end is OrderEnd.SUCCEEDED:
-        waits = first_run_hours(tally.rollout.policy, member.ring) and not late
         if waits and tally.rollout.policy.kind in _OBSERVED:
             return Move(member.client_id, MemberState.VERIFYING, f"waits for {first_backup(tally.rollout.policy)}")
         return Move(member.client_id, MemberState.SUCCEEDED, member.end_text or "upgraded")

@@ -66,7 +66,9 @@ def _is_through(tally: Tally, ring: int, timetable: Timetable) -> bool:
     if is_last or set(tally.board.zones(ring)) - shut:
         return False
     waiting = list(tally.board.in_state(ring, MemberState.PENDING))
-    if len(waiting) < pending:  # an order came back just now, from a busy host for example: that is looked at next
+    if (
+        sum(member.size for member in waiting) < pending
+    ):  # an order came back just now, from a busy host for example: that is looked at next
         tally.wake_now()
         return False
     return ring > 0 or all(member.is_held or member.pinned or member.zone in shut for member in waiting)

@@ -25,7 +25,7 @@ class Tally:
         self._moves: dict[str, Move] = {}
         self._ring_moves: list[RingMove] = []
         self._failures = Counter(board.failures)
-        self._states: Counter[tuple[int, MemberState]] = Counter()
+        self._states: list[dict[MemberState, int]] = [{} for _ in rollout.rings]
         self._moving: Counter[tuple[str, str]] = Counter()
         self._together: Counter[tuple[str, str]] = Counter()
         self._begun = 0
@@ -38,7 +38,8 @@ class Tally:
 
     def count(self, ring: int, *states: MemberState) -> int:
         """Return how many members of a ring are in one of these states, moves included."""
-        return self.board.count(ring, *states) + sum(self._states[ring, state] for state in states)
+        moved = self._states[ring]
+        return self.board.count(ring, *states) + (sum(moved.get(state, 0) for state in states) if moved else 0)
 
     def count_all(self, *states: MemberState) -> int:
         """Return the same over all rings."""
@@ -98,17 +99,21 @@ class Tally:
         if member.client_id in self._moves:
             return
         self._moves[member.client_id] = move
-        self.wake_at(move.not_before)
-        begins = move.to in MOVING and member.state not in MOVING
+        before, to, size = member.state, move.to, move.size or member.size
+        if move.not_before is not None:
+            self.wake_at(move.not_before)
+        begins = to in MOVING and before not in MOVING
         beside, has_begun = self.rollout.policy.failure.counts, begins or member.begun_at is not None
-        failed = fails(move.to, move.code, member.first_run, beside, has_begun=has_begun)
-        self._failures[member.ring] += failed - counts_as_failure(member, beside)
-        self._states[member.ring, member.state] -= 1
-        self._states[member.ring, move.to] += 1
+        failed = fails(to, move.code, member.first_run, beside, has_begun=has_begun)
+        if failed is not counts_as_failure(member, beside):
+            self._failures[member.ring] += size if failed else -size
+        states = self._states[member.ring]
+        states[before] = states.get(before, 0) - size
+        states[to] = states.get(to, 0) + size
         for domain in member.domains:
-            self._moving[domain] += (move.to in MOVING) - (member.state in MOVING)
-            self._together[domain] += (move.to in TOGETHER) - (member.state in TOGETHER)
-        self._begun += begins
+            self._moving[domain] += (to in MOVING) - (before in MOVING)
+            self._together[domain] += (to in TOGETHER) - (before in TOGETHER)
+        self._begun += size if begins else 0
 
     def move_ring(self, ring: int, to: RingState, why: str) -> None:
         """Move a ring."""

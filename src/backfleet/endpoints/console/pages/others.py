@@ -1,11 +1,13 @@
 """The audit trail, access, and the server: lists of what operations answer."""
 
 import asyncio
+import json
 import re
 from typing import Final
 
 from aiohttp import web
 
+from backfleet.endpoints.console.rendering import moment
 from backfleet.endpoints.console.routes import get
 from backfleet.endpoints.console.visits import Visit, rows_of
 
@@ -41,8 +43,19 @@ async def show_access(visit: Visit) -> web.StreamResponse:
 async def show_server(visit: Visit) -> web.StreamResponse:
     """Show what the server says of itself."""
     found = await visit.ask("backfleet", "DescribeServer")
-    facts = [(re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name), value) for name, value in found.items()]
+    facts = [(re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name), fact_of(name, value)) for name, value in found.items()]
     return visit.page("server.html", facts=facts)
+
+
+def fact_of(name: str, value: object) -> object:
+    """Return a value of the server as people read it: moments, yes and no, lists, numbers. Pure."""
+    if name.endswith("Time") and isinstance(value, int):
+        return moment(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(part if isinstance(part, str) else json.dumps(part) for part in value) or "none"
+    return f"{value:,}" if isinstance(value, int) else value or "none"
 
 
 ROUTES = [

@@ -1,0 +1,135 @@
+"""Every page in a real Chromium: what axe says, without a script, over a restart, and the explorer's code."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from backfleet.ids import draw
+from backfleet.storage import Database
+from endpoints.console.crawling import crawl, fill
+from endpoints.console.site import Browser as PlainBrowser
+from endpoints.console.site import serve
+from endpoints.console.test_pages import POLICY
+from endpoints.console.visitor import NEEDS_CHROMIUM, Visitor, chromium_running
+from operations.environment import Environment, make_environment
+from samples.running import in_python
+
+pytestmark = NEEDS_CHROMIUM
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with chromium_running() as browser:
+        yield browser
+
+
+@pytest.fixture
+def env(sqlite_database: Database, tmp_path: Path) -> Environment:
+    """At the moment that the code of samples signs for, too."""
+    return make_environment(sqlite_database, tmp_path, datetime.now(UTC), draw)
+
+
+def test_axe_finds_nothing_serious_on_any_page_and_the_browser_complains_of_none(
+    chromium: Browser, env: Environment
+) -> None:
+    site, stop = serve(env)
+    key = site.key_of("ann", "AdministratorAccess")
+    plain = PlainBrowser(site)
+    plain.log_in(key)
+    fill(env, plain, POLICY)
+    ann, faults = Visitor(chromium, site), list[str]()
+    ann.log_in(key)
+
+    def open_page(path: str) -> str:
+        ann.go(path)
+        faults.extend(ann.faults())
+        assert ann.page.locator("main h1").count() == 1, path
+        return ann.page.content()
+
+    opened = list(crawl(open_page))
+    ann.context.close()
+    stop()
+    assert len(opened) >= 15
+    assert faults == []
+    assert ann.complaints == []
+    assert ann.hosts == {site.host}
+
+
+def test_everything_but_live_updates_works_without_a_script(chromium: Browser, env: Environment) -> None:
+    env.release("2.0")
+    for number in range(4):
+        env.client(env.host(name=f"web-{number}"))
+    site, stop = serve(env)
+    ann = Visitor(chromium, site, java_script_enabled=False)
+    ann.log_in(site.key_of("ann", "AdministratorAccess"))
+    page = ann.page
+    page.get_by_label("Search ids").fill("web-2")
+    page.get_by_role("button", name="Search", exact=True).click()
+    page.get_by_label("Select courier on web-2").check()
+    page.get_by_role("button", name="Order", exact=True).click()
+    page.wait_for_url("**/tasks/*")
+    page.get_by_role("button", name="Cancel", exact=True).click()
+    expect(page.get_by_role("button", name="Cancel", exact=True)).to_have_count(0)
+    ann.go("/rollouts/new")
+    page.get_by_label("Policy").fill(POLICY)
+    page.get_by_role("button", name="Create and start").click()
+    for button in ("Pause", "Resume", "Roll back"):
+        page.get_by_role("button", name=button, exact=True).click()
+        expect(page.get_by_role("heading", name="courier to 2.0")).to_be_visible()
+    ann.go("/explorer/sts/GetCallerIdentity")
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.get_by_text("HTTP 200")).to_be_visible()
+    page.locator("details.person summary").click()
+    page.get_by_role("button", name="Log out").click()
+    page.wait_for_url("**/login*")
+    ann.context.close()
+    stop()
+    assert ann.complaints == []
+
+
+def test_the_explorer_runs_an_operation_and_its_python_gives_the_same(chromium: Browser, env: Environment) -> None:
+    site, stop = serve(env)
+    key = site.key_of("ann", "AliyunRAMReadOnlyAccess")  # who may not ask for the server's address: the page's is used
+    ann = Visitor(chromium, site)
+    ann.log_in(key)
+    ann.go("/explorer?q=list+users")
+    page = ann.page
+    page.get_by_role("link", name="ListUsers", exact=True).click()
+    page.get_by_role("button", name="Run", exact=True).click()
+    shown = page.locator("details", has=page.get_by_text("As text", exact=True)).locator("pre").first
+    by_page = json.loads(shown.text_content() or "")
+    code = page.locator("details", has=page.get_by_text("Python", exact=True)).locator("code").first.text_content()
+    found = in_python(
+        code or "",
+        {
+            "ALIBABA_CLOUD_ACCESS_KEY_ID": key.access_key_id,
+            "ALIBABA_CLOUD_ACCESS_KEY_SECRET": key.access_key_secret,
+        },
+    ).answer
+    ann.context.close()
+    stop()
+    assert by_page.pop("RequestId") != found.pop("RequestId")
+    assert (by_page, [user["UserName"] for user in found["Users"]["User"]]) == (found, ["ann"])
+    assert not [said for said in ann.complaints if "403" not in said], "the fleet is not for everybody"
+
+
+def test_an_open_page_comes_back_by_itself_after_the_server_was_restarted(chromium: Browser, env: Environment) -> None:
+    env.client(env.host(name="web-1"))
+    site, stop = serve(env)
+    ann = Visitor(chromium, site)
+    ann.log_in(site.key_of("ann", "AdministratorAccess"))
+    body, notice = ann.page.locator("body"), ann.page.locator("#session-notice")
+    expect(body).to_have_attribute("data-connected", "yes", timeout=60_000)
+    stop()
+    expect(notice).to_contain_text("cannot be reached", timeout=60_000)
+    env.client(env.host(name="web-2"))
+    _, stop = serve(env, port=int(site.host.rpartition(":")[2]))
+    expect(ann.page.get_by_role("link", name="web-2")).to_be_visible(timeout=60_000)
+    expect(notice).to_be_hidden(timeout=60_000)
+    ann.context.close()
+    stop()
+    assert all("ERR_CONNECTION_REFUSED" in said or "ERR_" in said for said in ann.complaints), ann.complaints

@@ -1,0 +1,72 @@
+"""What holds for every page and every form, found by following links."""
+
+import re
+
+from backfleet.endpoints.console.guarding import HEADERS
+from backfleet.endpoints.console.pages import ROUTES
+from endpoints.console.crawling import NOT_LINKED, Form, Outline, crawl, fill, filled_in, kind_of
+from endpoints.console.site import Browser, Page
+from endpoints.console.test_pages import POLICY, assert_harmless
+from operations.environment import Environment
+
+
+def written(admin: Browser) -> int:
+    """Return how many calls that change something are in the trail."""
+    found = admin.get("/explorer/backfleet/LookupEvents")
+    sent = {"do": "run", "LookupAttribute.1.Key": "EventRW", "LookupAttribute.1.Value": "Write", "MaxResults": "50"}
+    found = admin.post("/explorer/backfleet/LookupEvents", sent)
+    assert found.status == 200, found.text
+    return found.text.count("eventName")
+
+
+def is_refused(page: Page) -> bool:
+    """A form with a file is read after the login was looked for, and is of another type."""
+    return page.status in (403, 415) or page.location.startswith("/console/login")
+
+
+def test_every_page_has_the_headers_and_every_form_the_token_and_opening_them_changes_nothing(
+    env: Environment, admin: Browser
+) -> None:
+    fill(env, admin, POLICY)
+    before, forms, pages = written(admin), dict[str, Form](), dict[str, Page]()
+
+    def open_page(path: str) -> str:
+        pages[path] = admin.get(path)
+        assert pages[path].status == 200, (path, pages[path].text)
+        return pages[path].text
+
+    for path in crawl(open_page):
+        page = pages[path]
+        assert {name: page.headers.get(name.lower()) for name in HEADERS} == HEADERS, path
+        assert page.headers["cache-control"] == "no-store", path
+        assert_harmless(page.text)
+        assert not re.search(r'(?:href|src|action)="(?:https?:)?//', page.text), path
+        for form in Outline(page.text).forms:
+            if form.method == "post":
+                forms[f"{kind_of(form.action) or form.action}"] = form
+            assert form.method in ("get", "dialog") or "form_token" in form.fields, (path, form)
+
+    linked = {route.path for route in ROUTES if route.method == "GET" and not route.public} - set(NOT_LINKED)
+    assert linked - {kind[0] for path in pages if (kind := kind_of(path))} <= {"/fleet.csv", "/fleet.json"}
+    assert written(admin) == before, "opening a page changes nothing"
+    assert len(forms) >= 5
+    for form in forms.values():
+        sent: dict[str, object] = dict.fromkeys(form.fields, "x")
+        admin.get("/fleet")
+        assert is_refused(admin.post(form.action, sent | {"form_token": ""})), form
+        admin.get("/fleet")
+        token = admin.page.form_token if admin.page else ""
+        assert is_refused(admin.post(form.action, sent | {"form_token": token}, Origin="http://evil.example")), form
+    assert written(admin) == before, "nor does a form of somebody else"
+
+
+def test_no_address_takes_a_form_without_its_token_and_none_but_the_login_s_works_for_nobody(admin: Browser) -> None:
+    for route in ROUTES:
+        path = filled_in(route.path)
+        if route.method == "POST":
+            assert is_refused(Browser(admin.site).post(path)), route.path
+            assert is_refused(admin.post(path, {"form_token": "x"})), route.path
+        elif not route.public:
+            page = Browser(admin.site).get(path)
+            assert (page.status, page.location[:14]) == (303, "/console/login"), route.path
+            assert page.headers["content-security-policy"] == HEADERS["Content-Security-Policy"]

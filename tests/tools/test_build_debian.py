@@ -1,0 +1,122 @@
+"""Debian packages: what is in them, and both installed, upgraded and purged on a machine with a real systemd."""
+
+import json
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import build_debian
+import machine as machines
+import write_man_pages
+from journeys.installation import free_ports, wait_for
+from machine import Machine
+
+pytestmark = [
+    pytest.mark.timeout(400),
+    pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="no dpkg-deb: not a Debian"),
+]
+UNITS = ("backfleet.service", "backfleet-http.socket", "backfleet-https.socket")
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("debian")
+    return [build_debian.build_server(folder), build_debian.build_host(folder)]
+
+
+def test_every_command_has_a_man_page_that_roff_accepts(tmp_path: Path) -> None:
+    """From the command lines themselves; nothing in a help text is taken for a request."""
+    pages = write_man_pages.pages()
+    assert {"backfleet.1", "backfleet-client.1", "backfleet-serve.1", "backfleet-host.8"} <= pages.keys()
+    assert "prepare" in pages["backfleet-host.8"]
+    requests = {line.split()[0] for page in pages.values() for line in page.splitlines() if line.startswith((".", "'"))}
+    assert requests <= {".TH", ".SH", ".SS", ".TP", ".PP", ".B", ".I"}
+
+
+def test_what_is_in_the_packages(packages: list[Path]) -> None:
+    """Everything that runs, nothing of tests, and no address of an index."""
+    server, host = (
+        subprocess.run(["dpkg-deb", "-c", file], check=True, capture_output=True, text=True).stdout for file in packages
+    )
+    for needed in (
+        "site-packages/backfleet/backfleet-host.pyz", "site-packages/backfleet/storage/migrations/env.py",
+        "./lib/systemd/system/backfleet.service", "man1/backfleet-client.1.gz", "bash-completion/completions/backfleet",
+        "vendor-completions/_backfleet", "./etc/backfleet/server.env", "site-packages/sqlalchemy/__init__.py",
+    ):  # fmt: skip
+        assert needed in server, needed
+    assert "-rw------- root/root" in next(line for line in server.splitlines() if line.endswith("server.env"))
+    assert not [line for line in server.splitlines() if "__pycache__" in line or "/pytest/" in line or ".pth" in line]
+    assert {line.split()[-1] for line in host.splitlines() if not line.endswith("/")} >= {"./usr/bin/backfleet-host"}
+    if shutil.which("lintian"):  # of the server's it takes a minute, and is run by who builds it for others
+        found = subprocess.run(
+            ["lintian", "--allow-root", packages[1]], capture_output=True, text=True, check=False
+        ).stdout.splitlines()
+        assert [line for line in found if line.startswith(("E:", "W:"))] == []
+
+
+@pytest.fixture
+def machine(packages: list[Path]) -> Iterator[tuple[Machine, int]]:
+    """A machine that is up, whose server is to listen on ports that are free here."""
+    http, https = free_ports(2)
+    with tempfile.TemporaryDirectory(prefix="bf-") as folder:
+        made = Machine(Path(folder) / "m", [packages[0].parent])
+        for name, port in (("backfleet-http", f"127.0.0.1:{http}"), ("backfleet-https", str(https))):
+            (made.units / f"{name}.socket.d").mkdir()
+            made.unit(f"{name}.socket.d/port.conf", f"[Socket]\nListenStream=\nListenStream={port}\n")
+        try:
+            made.boot()
+            yield made, http
+        finally:
+            made.power_off()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(machines.why_not()), reason=machines.why_not())
+def test_they_are_installed_upgraded_and_purged_on_a_machine(
+    packages: list[Path], machine: tuple[Machine, int]
+) -> None:
+    """The server runs after the install; a host on the same machine enrols with it; a purge leaves the data."""
+    box, http = machine
+
+    def run(*words: str | Path) -> str:
+        done = box.run(*words, seconds=200)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def ready() -> bool:
+        return box.run("curl", "-fs", f"http://127.0.0.1:{http}/readyz").returncode == 0
+
+    def connected() -> bool:
+        shown = json.loads(run("backfleet", "call", "DescribeServer", "--data", "/var/lib/backfleet"))
+        return bool(shown["ConnectedInstances"])
+
+    run("rm", "-f", "/usr/sbin/policy-rc.d")  # images of containers have one that lets nothing start
+    run("dpkg", "-i", *packages)
+    wait_for(ready, 60)
+    made = json.loads(run("backfleet", "activation", "create", "--json", "--data", "/var/lib/backfleet"))
+    enrol = [
+        "--server",
+        made["Server"],
+        "--ca",
+        "/var/lib/backfleet/tls/ca.pem",
+        "--activation-id",
+        made["ActivationId"],
+    ]
+    run("backfleet-host", "enrol", *enrol, "--activation-code", made["ActivationCode"])
+    run("systemctl", "start", "backfleet-host")
+    wait_for(connected, 60)
+    before = box.systemctl("show", "-p", "MainPID", "backfleet.service")
+    run("dpkg", "-i", *packages)
+    wait_for(ready, 60)
+    assert box.systemctl("show", "-p", "MainPID", "backfleet.service") != before
+    wait_for(connected, 60)
+    assert {box.systemctl("is-enabled", unit) for unit in (*UNITS, "backfleet-host")} == {"enabled"}
+    run("dpkg", "--purge", "backfleet-host", "backfleet")
+    assert {box.systemctl("is-active", unit) for unit in (*UNITS, "backfleet-host")} <= {"inactive", "unknown"}
+    gone = box.run("ls", "-d", "/usr/lib/backfleet", "/opt/backfleet/agent", "/usr/bin/backfleet")
+    assert gone.stdout == ""
+    run("test", "-d", "/var/lib/backfleet/keys")
