@@ -92,7 +92,7 @@ def put_minimum_version(call: Call, asked: PutMinimumVersion) -> dict[str, Any]:
     has `below_minimum = true` moves them.
 
     Raises:
-        ApiError: TooManyMinimumVersions; InvalidParameter for a moment or a version that cannot be.
+        ApiError: TooManyMinimumVersions; InvalidParameter for a moment, a version or a package that cannot be.
     """
     due = moment_of("Due", asked.due)
     for _ in range(TRIES):
@@ -104,7 +104,9 @@ def put_minimum_version(call: Call, asked: PutMinimumVersion) -> dict[str, Any]:
                     call.caller.arn, call.now,
                 )  # fmt: skip
                 before = fleet.put_minimum(tx, new)
-                return {**_answers(tx, call, [new])[0], "Replaced": before is not None}
+                answer = _answers(tx, call, [new])[0]
+                _check_package(tx, asked.package_name, answer["Clients"])
+                return {**answer, "Replaced": before is not None}
         except fleet.TooManyMinimums:
             raise TooManyMinimumVersions from None
         except Conflict:
@@ -150,6 +152,15 @@ def _check_version(tx: Transaction, asked: PutMinimumVersion) -> None:
         raise InvalidParameter(
             f"MinimumVersion is {asked.version!r}; write one version, such as {scheme.example}, by the scheme "
             f"{scheme.name} of {asked.package_name}."
+        )
+
+
+def _check_package(tx: Transaction, package: str, clients: int) -> None:
+    """Raises InvalidParameter: nothing has this name, which then is a mistake."""
+    if not clients and not releases.find_all(tx, package):
+        raise InvalidParameter(
+            f"PackageName is {package!r}, and there is neither a client nor a release of it. Check the name: "
+            "`backfleet release list` shows the packages there are."
         )
 
 
