@@ -30,6 +30,7 @@ _COMMANDS: Final = {
 _SUBCOMMANDS: Final = {
     "instance": (("_importing", ("import_hosts",)),),
     "client": (("_runs", ("runs",)), ("_pins", ("pin", "unpin", "pins")), ("_preparing", ("precheck", "stage"))),
+    "policy": (("_permissions", ("test",)),),
     "release": (
         ("_version_schemes", ("scheme",)),
         ("_signing", ("keys", "pending", "sign", "publish", "forget_keys")),
