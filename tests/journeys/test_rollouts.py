@@ -48,6 +48,10 @@ in_flight = "50%"
 {more}
 """
 
+SETTINGS = (
+    POLICY.replace('version = "{version}"', 'kind = "settings"').replace("{more}", "") + "[settings]\nmost_cores = 2\n"
+)
+
 
 class Backups(threading.Thread):
     """Runs every host's client through its shim, again and again, and notes what failed."""
@@ -105,10 +109,15 @@ def cli(fleet: Installation, *arguments: str) -> Result:
 
 
 def apply(fleet: Installation, name: str, version: str, more: str = "") -> str:
+    """Apply a policy that moves the fleet to a version; return the rollout's id."""
+    return apply_text(fleet, name, POLICY, version=version, more=more)
+
+
+def apply_text(fleet: Installation, name: str, text: str, **fields: str) -> str:
     """Apply a policy's file; return the rollout's id."""
     file = fleet.folder / f"{name}.toml"
     deadline = (utc_now() + timedelta(hours=2)).isoformat()
-    file.write_text(POLICY.format(name=name, version=version, deadline=deadline, more=more))
+    file.write_text(text.format(name=name, deadline=deadline, **fields))
     preview = cli(fleet, "rollout", "preview", str(file))
     assert preview.exit_code == 0, preview.output
     done = cli(fleet, "rollout", "apply", str(file), "--json")
@@ -153,6 +162,19 @@ def test_a_good_release_goes_through_all_rings_and_can_be_taken_back(fleet: Inst
     assert sum(ring["RolledBack"] for ring in back["Rings"]) == HOSTS
     assert set(versions(fleet)) == {"1.0"}
     assert backups.runs > HOSTS
+    assert backups.failures == []
+
+
+@pytest.mark.timeout(600)
+def test_settings_go_through_the_rings_and_touch_no_version(fleet: Installation, backups: Backups) -> None:
+    """Each host has them in its file for whatever runs the client there."""
+    before = versions(fleet)
+    rollout = apply_text(fleet, "settings", SETTINGS)
+    done = over(fleet, rollout, "completed", "halted")
+    assert (done["State"], [ring["Succeeded"] for ring in done["Rings"]]) == ("completed", [2, 4, 12, 6])
+    saved = [json.loads((host.root / PACKAGE / "settings.json").read_text()) for host in fleet.hosts]
+    assert saved == [{"most_cores": 2}] * HOSTS
+    assert versions(fleet) == before
     assert backups.failures == []
 
 

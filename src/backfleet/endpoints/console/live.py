@@ -113,7 +113,7 @@ class Changes:
         finally:
             del self._streams[made]
 
-    def look_again(self, login: str) -> None:
+    def check_again(self, login: str) -> None:
         """Have the streams of a login that has ended look at their session at once."""
         for stream in self._streams:
             if stream.owner.login == login:

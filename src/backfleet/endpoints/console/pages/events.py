@@ -89,7 +89,7 @@ async def _why_over(visit: Visit, page: str) -> str:
     """Return why a stream ends: SESSION_OVER or NOT_ALLOWED; "" if it goes on, or if the database is away."""
     console, asked = visit.console, asked_by(page)
 
-    def look() -> str:
+    def check() -> str:
         services = console.services
         with services.database.reading() as tx:
             found = logins.find(
@@ -103,7 +103,7 @@ async def _why_over(visit: Visit, page: str) -> str:
         return NOT_ALLOWED if would_refuse(operation, replace(visit, session=found).new_call(), flat) else ""
 
     try:
-        return await console.performer.in_thread(look)
+        return await console.performer.in_thread(check)
     except Unavailable:
         return ""
 
